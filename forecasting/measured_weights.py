@@ -7,10 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from forecasting.message import Template
-
 DISTRIBUTION: Final = "slopeward_weights"
-INSTALL: Final = Template("weights.install", "weights that learnt from measured data: pip install 'slopeward[weights]'")
+INSTALL: Final = "weights that learnt from measured data: pip install 'slopeward[weights]'"
 
 
 def find_weights(folder: Path, part: str) -> Path:

@@ -13,6 +13,7 @@ from forecasting.data.windows import last_value
 from forecasting.errors import NotEnoughDataError
 from forecasting.evaluation.distribution import find_stages
 from forecasting.evaluation.scoring import Answer, GateVerdict, Trial, format_horizon, rows_of, scale_of
+from forecasting.reasons import Reason
 from forecasting.registry import NETWORKS, PRETRAINED, load
 from forecasting.serving.calibration import calibrate
 from forecasting.serving.jobs import drop_horizons
@@ -123,7 +124,7 @@ def _run_fold(
         )
 
 
-def _served(answers: Sequence[Answer], simple: Floats, reason: str, cost: float) -> Answer:
+def _served(answers: Sequence[Answer], simple: Floats, reason: Reason, cost: float) -> Answer:
     """What the service would have shown: of the networks whose gate is open the one most skilled on calibration."""
     open_ones = [a for a in answers if a.variant == "gated" and a.verdict.shown and a.quantiles is not None]
     if not open_ones:
@@ -146,7 +147,7 @@ def _simple_answers(
 ) -> list[list[Answer]]:
     fitted: Baseline = auto
     if name == "auto":
-        reasons: list[str] = [auto.explain(i) for i in range(len(auto.steps))]
+        reasons: list[Reason | str] = [auto.explain(i) for i in range(len(auto.steps))]
         fans, seconds = simple, cost
     else:
         reasons = ["simple forecast"] * len(horizons_s)

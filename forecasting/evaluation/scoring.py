@@ -12,6 +12,7 @@ from forecasting.data.series import DAY_S, MONTH_S, Floats, Ints
 from forecasting.evaluation.challenge import diebold_mariano
 from forecasting.evaluation.distribution import STAGES
 from forecasting.metrics import coverage, mae, mape, pinball, rmse, skill, winkler
+from forecasting.reasons import Reason
 from forecasting.registry import name_blend
 from forecasting.serving.quantiles import QUANTILES, bounds
 
@@ -34,7 +35,7 @@ class GateVerdict:
 
     weight: float | None
     shown: bool
-    reason: str
+    reason: Reason | str
     seconds: float
     skill: float | None = None
 
@@ -137,7 +138,7 @@ class Score:
     baseline: str
     weight: float | None
     shown: bool
-    reason: str
+    reason: Reason | str
     seconds: float
     stage: str | None = None  # how the station moved at the issue, `quiet`, `steady` or `rushing`, or None over all
     # by the name of a skill the MAE that it compares with, on the same pairs

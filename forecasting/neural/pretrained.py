@@ -8,7 +8,7 @@ network corrects, and tunes the weights.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,19 +20,18 @@ from forecasting.data.series import Panel
 from forecasting.data.splits import Split
 from forecasting.errors import CheckpointError, ForecastingError
 from forecasting.measured_weights import INSTALL, find_weights
-from forecasting.message import Template
 from forecasting.neural.checkpoint import read
 from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
 from forecasting.neural.learner import Member, Progress, Settings
 from forecasting.neural.training import Training, prepare, train_network
 from forecasting.neural.tuning import fine_tune, tune
+from forecasting.reasons import Reason
 from forecasting.registry import PRETRAINED
 from forecasting.simple.baselines import fit_lld
 
 PLACE = find_weights(Path(__file__).resolve().parents[1] / "weights", "forecasts")
 STEPS = (1, 2, 3, 5, 7, 10, 14, 21, 30)
 """Rows ahead that the shipped networks answer for; what lies between is taken between."""
-ANEW: Final = Template("training.anew", "anew: {text}")
 LEAST_SEEN = 8  # rows that an issue time of a training sees; the rest of its window may lie before the record
 TUNING = Settings(epochs=6, learning_rate=5e-4, patience=2)
 """Steps of a network that begins with the weights of another."""
@@ -49,7 +48,7 @@ def learn(
     own_start: bool = False,
     replay: Sequence[tuple[Panel, Split]] = (),
     progress: Progress | None = None,
-) -> tuple[Training, str]:
+) -> tuple[Training, str | Reason]:
     """Train a network the way its beginning asks for: from shipped weights, from those of a checkpoint, or anew.
 
     Args:
@@ -59,8 +58,8 @@ def learn(
         replay: Other records that it goes on learning from; a network that begins anew has nothing to forget.
 
     Returns:
-        The training, and what it began from: `shipped weights`, the hash of a checkpoint, `anew: ` and why an own
-        checkpoint was left, or an empty text.
+        The training, and what it began from: `shipped weights`, the hash of a checkpoint, the reason why an own
+        checkpoint was not used, or an empty text.
     """
     tuning = replace(
         settings,
@@ -80,7 +79,8 @@ def learn(
     if why := _describe_unlike(old.recipe, panel, parts, horizons_s, settings, own=own_start):
         if not own_start:
             raise ForecastingError(why)
-        return train_network(model, panel, parts, horizons_s, settings, progress=progress), ANEW(text=why)
+        made = train_network(model, panel, parts, horizons_s, settings, progress=progress)
+        return made, Reason("training.anew", {"text": why})
     if replay and old.recipe.sources is not None:
         raise ForecastingError(f"{model} reads drivers of its own site: replay serves networks of motion alone")
     made = fine_tune(old, panel, parts, tuning, replay=replay, progress=progress)
@@ -111,7 +111,7 @@ def read_shipped(model: str) -> tuple[NeuralForecaster, dict[str, Any]]:
     """A shipped network and its card."""
     path = PLACE / f"{model}.safetensors"
     if not path.is_file():
-        raise CheckpointError(f"{model} has no weights here; {INSTALL()}")
+        raise CheckpointError(f"{model} has no weights here; {INSTALL}")
     return read(path)
 
 

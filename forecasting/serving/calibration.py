@@ -6,7 +6,6 @@ from typing import Protocol
 import numpy as np
 
 from forecasting.data.driver_rows import DriverRows
-from forecasting.data.kinds import format_span
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Split
 from forecasting.serving.experience import see_pace
@@ -76,7 +75,7 @@ def calibrate(
             quantiles[inside],
             simple[inside],
             baseline=auto.chosen[i],
-            horizon=format_span(horizon_s),
+            horizon_s=horizon_s,
             steps=steps,
             weight=weight,
         )

@@ -15,8 +15,7 @@ from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Floats, Ints, Panel
 from forecasting.data.windows import known_median
 from forecasting.kinematics.noise import MAD_TO_SIGMA
-from forecasting.message import Figure, Message, Template, Term, Value, list_parts
-from forecasting.serving.records import NOT_SHOWN
+from forecasting.reasons import Reason, split_reason
 
 SEEN: Final = 400  # rows that calibration looks back: as many as adaptive intervals keep
 FEWEST_SEEN: Final = 60  # rows without which nothing is said
@@ -32,16 +31,9 @@ USUAL_SHARE: Final = 0.9  # of the rows before, which moved no faster than the u
 MOST_STRETCH: Final = 4.0  # times by which a margin is stretched at most; far beyond lies what calibration never saw
 PACE_EVERY: Final = 30  # rows after which what is usual is looked up again
 RESOLUTION: Final = 1e-3  # change of a level that no instrument resolves, mm: below it no scatter is believed
-FAILING: Final = Template("forecast.outside.failing", "outside experience: the motion accelerates towards failure")()
-_LARGER: Final = Template(
-    "forecast.outside.larger", "outside experience: {what} {times} times the largest in calibration"
-)
-_UNSEEN: Final = Template("forecast.outside.unseen", "outside experience: {what} {value} was not seen in calibration")
-LATELY: Final = Template(
-    "forecast.outside.lately",
-    "outside experience: not now, but within the newest four rows; the models take over again",
-)()
-_OUTSIDE: Final = frozenset({FAILING.id, LATELY.id, _LARGER.id, _UNSEEN.id})
+_OUTSIDE: Final = "forecast.outside."  # begin of the codes
+FAILING: Final = Reason("forecast.outside.failing")
+LATELY: Final = Reason("forecast.outside.lately")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +42,14 @@ class Experience:
 
     # the score as a share of the limit: above 1 lies outside. None where too little was seen.
     novelty: float | None = None
-    reason: Message | None = None  # why it lies outside, one plain sentence; None inside
+    reason: Reason | None = None  # why it lies outside; None inside
 
 
-def is_outside(reason: str) -> bool:
-    """Whether a forecast is not shown because the present lies outside what calibration saw."""
-    first = list_parts(reason)[0]
-    why = first.values["text"] if isinstance(first, Message) and first.id == NOT_SHOWN.id else None
-    return isinstance(why, Message) and why.id in _OUTSIDE
+def is_outside(reason: Reason) -> bool:
+    """Return whether a forecast is not shown because the present lies outside what calibration saw."""
+    first = split_reason(reason)[0]
+    cause = first.values["text"] if first.code == "forecast.not_shown" else None
+    return isinstance(cause, Reason) and cause.code.startswith(_OUTSIDE)
 
 
 def compare_motion(panel: Panel, longest: int) -> list[Experience]:
@@ -77,7 +69,7 @@ def compare_motion(panel: Panel, longest: int) -> list[Experience]:
         kind, unit, scale = ("acceleration", "mm/day²", per_day**2) if f % 2 else ("velocity", "mm/day", per_day)
         seen = np.abs(features[:-new][-SEEN:, s, f])
         now, most = float(features[-1, s, f]), float(np.nanmax(seen))
-        out.append(_outside(float(score), Term(kind), now, most, unit, float(scale)))
+        out.append(_outside(float(score), kind, now, most, unit, float(scale)))
     return out
 
 
@@ -97,13 +89,11 @@ def compare_drivers(drivers: DriverRows | None, longest: int) -> Experience:
     return _outside(float(scores[c]), drivers.names[c], float(now[c]), float(np.nanmax(np.abs(seen[:, c]))), "", 1.0)
 
 
-def _outside(novelty: float, what: Value, now: float, largest: float, unit: str, scale: float) -> Experience:
-    """The sentence: how many times the largest, or, for a stop, the value that was not seen."""
+def _outside(novelty: float, what: str, now: float, largest: float, unit: str, scale: float) -> Experience:
+    """Return how many times the largest value the present is, or, for a stop, the value that was not seen."""
     if abs(now) > largest > 0.0:
-        times = abs(now) / largest
-        places = 0 if times >= 10.0 else 1
-        return Experience(novelty, _LARGER(what=what, times=Figure(times, f".{places}f")))
-    return Experience(novelty, _UNSEEN(what=what, value=Figure(now * scale, ".2g", unit)))
+        return Experience(novelty, Reason("forecast.outside.larger", {"what": what, "times": abs(now) / largest}))
+    return Experience(novelty, Reason("forecast.outside.unseen", {"what": what, "value": (now * scale, unit)}))
 
 
 def _score(seen: Floats, now: Floats, floor: Floats) -> tuple[Floats, Ints]:

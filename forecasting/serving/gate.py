@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from forecasting.data.series import Floats, horizon_key
-from forecasting.message import Figure, Message, Template
 from forecasting.metrics import cautious_gap, coverage, mae, or_none, skill
+from forecasting.reasons import Reason, Value, reason_to_json
 from forecasting.registry import BASELINES
 from forecasting.serving.experience import is_outside
 from forecasting.serving.promotion import COVERAGE_80, COVERAGE_95, WORST_STATION_80
 from forecasting.serving.quantiles import bounds, quantile_loss
-from forecasting.serving.records import KINEMATIC, NOT_SHOWN, Forecast
+from forecasting.serving.records import KINEMATIC, Forecast, not_shown
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 BLOCKS = 3
@@ -25,40 +25,13 @@ WORST_BLOCK = -0.05
 WORST_BLOCK_ROWS = 250
 """The -5 % was set for tests of about 250 issue times; the limit of a shorter block grows as its noise does."""
 
-_ANOTHER: Final = Template("gate.another", "{model} is the forecast of this horizon")
-_FEW: Final = Template("gate.few", "not enough data: {n} scored issue times at {horizon}, {needed} are needed")
-_NOTHING: Final = Template("gate.nothing", "the network adds nothing to {baseline} at {horizon} on calibration")
-_NOT_BELOW: Final = Template(
-    "gate.not_below", "calibration score {score} mm (CRPS) at {horizon} is not below {other} mm of {baseline}"
-)
-_NOT_CLEAR: Final = Template(
-    "gate.not_clear",
-    "calibration score {score} mm (CRPS) at {horizon} is below {other} mm of {baseline} by less than half its standard "
-    "error",
-)
-_SMALL: Final = Template(
-    "gate.small", "beats {baseline} by {gain} (CRPS) at {horizon} on calibration; {needed} are needed"
-)
-_FEW_BLOCKS: Final = Template(
-    "gate.few_blocks", "beats {baseline} at {horizon} on {n} of {blocks} calibration blocks only"
-)
-_BAD_BLOCK: Final = Template("gate.bad_block", "worse than {baseline} by {share} at {horizon} on one calibration block")
-_COVER_80: Final = Template("gate.cover_80", "80 % interval holds only {share} of values at {horizon}")
-_WORST_80: Final = Template(
-    "gate.worst_80", "80 % interval holds only {share} of values at the worst station at {horizon}"
-)
-_COVER_95: Final = Template("gate.cover_95", "95 % interval holds only {share} of values at {horizon}")
-_SHOWN: Final = Template(
-    "gate.shown", "shown: beats {baseline} by {gain} (CRPS) at {horizon} on calibration, 80 % interval holds {share}"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Gate:
     """What calibration says about one network at one horizon."""
 
     shown: bool  # whether the blend may be shown as the forecast
-    reason: str  # one plain sentence
+    reason: Reason
     weight: float  # share of the network in `weight * network + (1 - weight) * best`
     baseline: str  # the best simple forecast on calibration
     skill: float | None  # 1 - `mae_mm` / `baseline_mae_mm`
@@ -74,7 +47,7 @@ class Gate:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self) | {"block_skills": list(self.block_skills)}
+        return asdict(self) | {"block_skills": list(self.block_skills), "reason": reason_to_json(self.reason)}
 
 
 def blend_weight(observed: Floats, simple: Floats, network: Floats) -> float:
@@ -101,7 +74,7 @@ def block_skills(score: Floats, other: Floats) -> tuple[float, ...]:
 
 
 def decide(
-    observed: Floats, quantiles: Floats, best: Floats, *, weight: float, baseline: str, horizon: str, steps: int = 1
+    observed: Floats, quantiles: Floats, best: Floats, *, weight: float, baseline: str, horizon_s: float, steps: int = 1
 ) -> Gate:
     """Judge one network at one horizon on its calibration block.
 
@@ -113,9 +86,11 @@ def decide(
     origins = int(pairs.any(axis=1).sum())
     cover, worst = coverage(*bounds(quantiles, 0.8), seen)
     own_mae, other_mae = mae(seen - quantiles[..., 2]), mae(seen - best[..., 2])
+    gain = skill(mae(score), mae(other))
+    shown: dict[str, Value] = {"baseline": baseline, "gain": gain, "horizon": horizon_s, "share": cover}
     gate = Gate(
-        shown=False,
-        reason="",
+        shown=True,
+        reason=Reason("gate.shown", shown),
         weight=weight,
         baseline=baseline,
         skill=or_none(skill(own_mae, other_mae)),
@@ -129,10 +104,8 @@ def decide(
         coverage_95=or_none(coverage(*bounds(quantiles, 0.95), seen)[0]),
         origins=origins,
     )
-    fault = _find_fault(gate, cautious_gap(score, other, steps), horizon)
-    gain, held = Figure(skill(mae(score), mae(other)), ".1%"), Figure(cover, ".0%")
-    shown = _SHOWN(baseline=baseline, gain=gain, horizon=horizon, share=held)
-    return replace(gate, shown=fault is None, reason=fault or shown)
+    fault = _find_fault(gate, cautious_gap(score, other, steps), horizon_s)
+    return gate if fault is None else replace(gate, shown=False, reason=fault)
 
 
 def choose_shown(rows: Sequence[Forecast]) -> list[Forecast]:
@@ -156,7 +129,7 @@ def choose_shown(rows: Sequence[Forecast]) -> list[Forecast]:
             continue
         winner = winners[row.station, row.horizon_s]
         shown = row is winner and _merit(winner)[0] >= 0
-        another = NOT_SHOWN(text=_ANOTHER(model=winner.model))
+        another = not_shown(Reason("gate.another", {"model": winner.model}))
         out.append(replace(row, shown=shown, reason=another if row.shown and not shown else row.reason))
     return out
 
@@ -192,7 +165,7 @@ def _merit_inside(row: Forecast) -> tuple[int, float]:
     return (1, row.skill or 0.0) if row.shown or is_outside(row.reason) else (-1, 0.0)
 
 
-def _find_fault(gate: Gate, gap: float, horizon: str) -> Message | None:
+def _find_fault(gate: Gate, gap: float, horizon_s: float) -> Reason | None:
     """The first reason not to show the network, or None; `gap` is `metrics.cautious_gap` of blend and baseline.
 
     An interval that is too wide costs in the score, and the next errors narrow it: only one too narrow is refused.
@@ -200,26 +173,27 @@ def _find_fault(gate: Gate, gap: float, horizon: str) -> Message | None:
     skills, origins, baseline = gate.block_skills, gate.origins, gate.baseline
     figures = (gate.score_mm, gate.baseline_score_mm, gate.coverage_80, gate.worst_80, gate.coverage_95)
     own, other, cover, worst, cover_95 = (float("nan") if one is None else one for one in figures)
+    compared: dict[str, Value] = {"baseline": baseline, "horizon": horizon_s}
     if origins < MINIMUM_ORIGINS:
-        return _FEW(n=origins, horizon=horizon, needed=MINIMUM_ORIGINS)
+        return Reason("gate.few", {"n": origins, "horizon": horizon_s, "needed": MINIMUM_ORIGINS})
     if gate.weight == 0.0:
-        return _NOTHING(baseline=baseline, horizon=horizon)
+        return Reason("gate.nothing", compared)
     if not own < other:
-        return _NOT_BELOW(score=Figure(own, ".3f"), horizon=horizon, other=Figure(other, ".3f"), baseline=baseline)
+        return Reason("gate.not_below", {**compared, "score": own, "other": other})
     if not gap < 0.0:
-        return _NOT_CLEAR(score=Figure(own, ".3f"), horizon=horizon, other=Figure(other, ".3f"), baseline=baseline)
+        return Reason("gate.not_clear", {**compared, "score": own, "other": other})
     if (gain := skill(own, other)) < LEAST_GAIN:
-        return _SMALL(baseline=baseline, gain=Figure(gain, ".1%"), horizon=horizon, needed=Figure(LEAST_GAIN, ".0%"))
+        return Reason("gate.small", {**compared, "gain": gain, "needed": LEAST_GAIN})
     if sum(value > 0 for value in skills) < 2 or len(skills) < BLOCKS:
         won = sum(value > 0 for value in skills)
-        return _FEW_BLOCKS(baseline=baseline, horizon=horizon, n=won, blocks=BLOCKS)
+        return Reason("gate.few_blocks", {**compared, "n": won, "blocks": BLOCKS})
     limit = WORST_BLOCK * float(np.sqrt(max(1.0, WORST_BLOCK_ROWS * BLOCKS / origins)))
     if min(skills) <= limit:
-        return _BAD_BLOCK(baseline=baseline, share=Figure(-min(skills), ".1%"), horizon=horizon)
+        return Reason("gate.bad_block", {**compared, "share": -min(skills)})
     if not cover >= COVERAGE_80:
-        return _COVER_80(share=Figure(cover, ".0%"), horizon=horizon)
+        return Reason("gate.cover_80", {"share": cover, "horizon": horizon_s})
     if not worst >= WORST_STATION_80:
-        return _WORST_80(share=Figure(worst, ".0%"), horizon=horizon)
+        return Reason("gate.worst_80", {"share": worst, "horizon": horizon_s})
     if not cover_95 >= COVERAGE_95:
-        return _COVER_95(share=Figure(cover_95, ".0%"), horizon=horizon)
+        return Reason("gate.cover_95", {"share": cover_95, "horizon": horizon_s})
     return None

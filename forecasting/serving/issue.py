@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from forecasting.data.driver_rows import DriverRows
-from forecasting.data.kinds import format_span
 from forecasting.data.series import DAY_S, Floats, Ints, Panel, horizon_key
 from forecasting.data.splits import Block, count_rows
 from forecasting.errors import CheckpointError, UnknownModelError
-from forecasting.message import Message, Template, gather, join
+from forecasting.reasons import Reason, Value, join_reasons, reason_from_json
 from forecasting.registry import BASELINES, NETWORKS, TRAINING_ROWS, find_network, is_blend, is_short
 from forecasting.serving.conformal import (
     MINIMUM_SCORES,
@@ -26,10 +25,10 @@ from forecasting.serving.conformal import (
 from forecasting.serving.experience import Pace, see_pace
 from forecasting.serving.gate import weight_of
 from forecasting.serving.kinematic import Motion
-from forecasting.serving.promotion import describe_own
+from forecasting.serving.promotion import explain_own
 from forecasting.serving.quantiles import LEVELS, blend_quantiles, conform, repeat_point, simple_fans, widen
 from forecasting.serving.records import SHORT, Forecast, Lack, Withheld, name_quantiles
-from forecasting.simple.auto import SIMPLE_FORECAST, Auto, fit_auto
+from forecasting.simple.auto import Auto, fit_auto
 from forecasting.simple.baselines import fit_baseline
 
 if TYPE_CHECKING:
@@ -43,30 +42,7 @@ CALIBRATION_ROWS = 60
 FEWEST_ROWS = MINIMUM_SCORES + 1
 """Observations that a simple forecast needs: so many rows leave the errors that an interval is made of."""
 WIDER_FROM = 1.25  # stretch of the interval from which the reason says so
-WIDER: Final = Template(
-    "forecast.wider", "interval wider than usual: the station moves faster than in nine of ten rows before"
-)()
-_BORROWED: Final = Template("forecast.borrowed", "interval from the errors of all stations")()
-FEW_ERRORS: Final = Template("forecast.few_errors", "fewer than {needed} past errors at {horizon}: no interval")
-_NOT_TRAINED_FOR: Final = Template("forecast.not_trained_for", "{model} was not trained for {horizon}")
-_NOT_TRAINED_AT: Final = Template("forecast.not_trained_at", "{model} was trained without this station")
-_TOO_FAR: Final = Template(
-    "forecast.too_far", "{model} learns from {rows} intervals of {step} at most: too few for {horizon} ahead"
-)
-_LACK_RECORD: Final = Template("forecast.lack.record", "{n} intervals of {step} in its record; {needed} are needed")
-_LACK_TRAINING: Final = Template("forecast.lack.training", "its next training")()
-_LACK_ERRORS: Final = Template("forecast.lack.errors", "{n} past errors at {horizon}; {needed} are needed")
-_LACK_DAYS: Final = Template("forecast.lack.days", "{n} of the last {rows} days; {needed} are needed")
-_LACK_ROWS: Final = Template("forecast.lack.rows", "{n} of the last {rows} intervals of {step}; {needed} are needed")
-_LACK_FEW: Final = Template("forecast.lack.few", "{n} observations; {needed} are needed")
-_LACK_READING: Final = Template("forecast.lack.reading", "a new reading")()
-_UNSEEN: Final = Template("forecast.unseen", "stale: no observation at all")()
-_STALE: Final = Template("forecast.stale", "stale: newest observation is older than {n} intervals")
-_FEW_ROWS: Final = Template("forecast.few_rows", "record too short: {n} of {needed} rows of {step}")
-_WITH_GAPS: Final = Template(
-    "forecast.with_gaps", "record with gaps: {n} of the last {rows} rows of {step} observed, so the interval is wider"
-)
-_GAPS: Final = Template("forecast.gaps", "gaps: {n} of the last {rows} rows of {step} observed, not {needed}")
+WIDER: Final = Reason("forecast.wider")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +53,13 @@ class Issue:
     model: str
     model_hash: str | None
     horizons_s: tuple[float, ...]
-    refused: Mapping[float, tuple[Message, Lack | None]]  # by horizon: why, and what is lacking
+    refused: Mapping[float, tuple[Reason, Lack | None]]  # by horizon: why, and what is lacking
     origins: Ints
     fans: list[Floats]  # per horizon, (N, S, 5), before conformal correction
     auto: Auto
     best: Floats  # (N, S, H); of the last origin alone where only that is asked
     gates: Mapping[str, Any]  # by horizon, what calibration said of a network; empty of a simple forecast
-    silent: Mapping[str, Message]
+    silent: Mapping[str, Reason]
     lacks: Mapping[str, Lack]
     pace: Pace  # at the origins
     waited_s: float  # for the choice of `auto`, which all models share
@@ -160,18 +136,22 @@ def _open_simple(
     rows = origins[-1:] if known is panel else origins
     best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, rows)
     # stations of which no simple forecast can be given now; gaps behind do not matter
-    silent: dict[str, Message] = {}
+    silent: dict[str, Reason] = {}
     lacks: dict[str, Lack] = {}
     for s, name in enumerate(panel.stations):
         quiet, seen = _find_quiet(panel, s), int(np.isfinite(panel.values[:, s]).sum())
         if quiet is not None:
             silent[name] = quiet
         elif seen < FEWEST_ROWS:
-            silent[name] = _FEW_ROWS(n=seen, needed=FEWEST_ROWS, step=format_span(panel.step_s))
+            few = {"n": seen, "needed": FEWEST_ROWS, "step": panel.step_s}
+            silent[name] = Reason("forecast.few_rows", few)
         else:
             continue
-        text = _LACK_FEW(n=seen, needed=FEWEST_ROWS) if seen < FEWEST_ROWS else _LACK_READING
-        lacks[name] = Lack(text, panel.end_s + max(1, FEWEST_ROWS - seen) * panel.step_s)
+        if seen < FEWEST_ROWS:
+            lacking = Reason("forecast.lack.few", {"n": seen, "needed": FEWEST_ROWS})
+        else:
+            lacking = Reason("forecast.lack.reading")
+        lacks[name] = Lack(lacking, panel.end_s + max(1, FEWEST_ROWS - seen) * panel.step_s)
     return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, {}, silent, lacks, pace, waited_s)
 
 
@@ -186,17 +166,17 @@ def _open_network(
     card: Mapping[str, Any],
 ) -> Issue:
     """The fans of a network, or of what its gate makes of it and `auto`: there only horizons of which it takes part."""
-    recipe, gates = forecaster.recipe, gather(card["gates"])
+    recipe, gates = forecaster.recipe, card["gates"]
     reached = tuple(h for h in horizons_s if h in recipe.horizons_s)
     if is_blend(model):
-        refused = dict[float, tuple[Message, Lack | None]]()
+        refused = dict[float, tuple[Reason, Lack | None]]()
         reached = tuple(h for h in reached if weight_of(gates, h))
     else:
         refused = {h: _refuse_horizon(panel, model, h, card) for h in horizons_s if h not in reached}
     silent, lacks = find_silent(panel, recipe.window)
     made = read_network(forecaster, panel, origins)
     absent = [] if recipe.supports is None else [name for name in panel.stations if name not in recipe.stations]
-    silent |= dict.fromkeys(absent, _NOT_TRAINED_AT(model=model))
+    silent |= dict.fromkeys(absent, Reason("forecast.not_trained_at", {"model": model}))
     auto, waited_s = _choose_auto(known, reached)
     rows = origins if is_blend(model) or known is not panel else origins[-1:]
     best = auto.predict(panel.values, rows) if reached else np.empty((0, 0, 0))
@@ -226,20 +206,24 @@ def _open_network(
     )
 
 
-def _refuse_horizon(panel: Panel, model: str, horizon_s: float, card: Mapping[str, Any]) -> tuple[Message, Lack | None]:
+def _refuse_horizon(panel: Panel, model: str, horizon_s: float, card: Mapping[str, Any]) -> tuple[Reason, Lack | None]:
     """Why a network with this card does not reach so far, and what it lacks where that can be known.
 
     A longer record is no help where gaps, or shipped weights, kept a horizon from it.
     """
-    needed, step = count_rows(panel.steps(horizon_s), short=is_short(model)), format_span(panel.step_s)
+    needed = count_rows(panel.steps(horizon_s), short=is_short(model))
+    asked: dict[str, Value] = {"model": model, "horizon": horizon_s}
     if needed > TRAINING_ROWS:
-        return _TOO_FAR(model=model, horizon=format_span(horizon_s), rows=TRAINING_ROWS, step=step), None
-    why, rows = _NOT_TRAINED_FOR(model=model, horizon=format_span(horizon_s)), int(card["data"]["rows"])
+        return Reason("forecast.too_far", {**asked, "rows": TRAINING_ROWS, "step": panel.step_s}), None
+    why, rows = Reason("forecast.not_trained_for", asked), int(card["data"]["rows"])
     if horizon_key(horizon_s) in card["dropped_horizons"] and (rows >= needed or is_short(model)):
         return why, None
-    text = _LACK_RECORD(n=rows, needed=needed, step=step) if rows < needed else _LACK_TRAINING
+    if rows < needed:
+        lacking = Reason("forecast.lack.record", {"n": rows, "needed": needed, "step": panel.step_s})
+    else:
+        lacking = Reason("forecast.lack.training")
     earliest_s = float(card["data"]["end_s"]) + max(0, needed - rows) * panel.step_s
-    return why, Lack(text, earliest_s, is_training=True)
+    return why, Lack(lacking, earliest_s, is_training=True)
 
 
 def read_network(forecaster: "NeuralForecaster", panel: Panel, origins: Ints) -> Floats:
@@ -288,17 +272,19 @@ def forecast_horizon(
         if reason is None and not np.isfinite(quantiles[-1, s, 2]):
             reason = SHORT
         if reason is None and not np.isfinite(last).all():
-            at, seen = format_span(horizon_s), len(used[min(LEVELS)][s].scores)
-            reason = FEW_ERRORS(needed=MINIMUM_SCORES, horizon=at)
+            seen = len(used[min(LEVELS)][s].scores)
+            reason = few_errors(horizon_s)
             more_s = max(1, MINIMUM_SCORES - seen) * panel.step_s
-            lack = Lack(_LACK_ERRORS(n=seen, horizon=at, needed=MINIMUM_SCORES), panel.end_s + more_s)
+            errors = {"n": seen, "horizon": horizon_s, "needed": MINIMUM_SCORES}
+            lack = Lack(Reason("forecast.lack.errors", errors), panel.end_s + more_s)
         if reason is not None:
             withheld.append(Withheld(issue.model, name, horizon_s, reason, until_s, lack))
             continue
         assert until_s is not None, "a station without any observation is silent"
         notes = [WIDER] if stretch[s] >= WIDER_FROM else []
-        notes += [_BORROWED] if missing else []
-        notes += [_WITH_GAPS(n=n, rows=count, step=format_span(panel.step_s))] if gaps > 1.0 else []
+        notes += [Reason("forecast.borrowed")] if missing else []
+        if gaps > 1.0:
+            notes.append(Reason("forecast.with_gaps", {"n": n, "rows": count, "step": panel.step_s}))
         newest = float(panel.values[round((until_s - panel.start_s) / panel.step_s), s])
         row = make_row(issue, index, s, last, margins, -1, until_s=until_s, newest=newest, notes=notes)
         rows.append(replace(row, stretch=times))
@@ -330,9 +316,9 @@ def make_row(
     *,
     until_s: float,
     newest: float,
-    notes: Sequence[str] = (),
+    notes: Sequence[Reason] = (),
 ) -> Forecast:
-    """One forecast, of the origin that stands `at` in the issue; `notes` is said behind why it may be shown."""
+    """One forecast, of the origin that stands `at` in the issue; its reason is why it may be shown, then `notes`."""
     panel, blend, horizon_s = issue.panel, is_blend(issue.model), issue.horizons_s[index]
     verdict = issue.gates.get(horizon_key(horizon_s), {})
     issued_s = panel.start_s + panel.step_s * int(issue.origins[at])
@@ -352,42 +338,54 @@ def make_row(
         skill=verdict.get("skill") if blend else None,
         weight=weight_of(issue.gates, horizon_s) if blend else None,
         shown=not issue.gates or (blend and bool(verdict["shown"])),
-        reason=join([_explain(issue, index, column, horizon_s), *notes]),
+        reason=join_reasons([_explain(issue, index, column, horizon_s), *notes]),
     )
 
 
-def _explain(issue: Issue, index: int, column: int, horizon_s: float) -> str:
+def _explain(issue: Issue, index: int, column: int, horizon_s: float) -> Reason:
     if not issue.gates:
-        return issue.auto.explain(index, column) if issue.model == "auto" else SIMPLE_FORECAST(model=issue.model)
+        if issue.model == "auto":
+            return issue.auto.explain(index, column)
+        return Reason("forecast.simple", {"model": issue.model})
     verdict = issue.gates[horizon_key(horizon_s)]
     if verdict["shown"] and not is_blend(issue.model):
-        return describe_own(issue.model, weight_of(issue.gates, horizon_s))
-    reason: str = verdict["reason"]
-    return reason
+        return explain_own(issue.model, weight_of(issue.gates, horizon_s))
+    return reason_from_json(verdict["reason"])
 
 
-def find_silent(panel: Panel, window: int = WINDOW) -> tuple[dict[str, Message], dict[str, Lack]]:
+def few_errors(horizon_s: float) -> Reason:
+    """Return the reason of a forecast without an interval: too few past errors are known at the horizon."""
+    return Reason("forecast.few_errors", {"needed": MINIMUM_SCORES, "horizon": horizon_s})
+
+
+def find_silent(panel: Panel, window: int = WINDOW) -> tuple[dict[str, Reason], dict[str, Lack]]:
     """Stations that a model which reads `window` rows without long gaps cannot forecast now: why, and what they lack.
 
     It is there as soon as it can be if every coming row is observed.
     """
-    silent: dict[str, Message] = {}
+    silent: dict[str, Reason] = {}
     lacks: dict[str, Lack] = {}
-    least, step = math.ceil(OBSERVED_SHARE * window), format_span(panel.step_s)
+    least = math.ceil(OBSERVED_SHARE * window)
     for s, name in enumerate(panel.stations):
         seen, quiet = np.isfinite(panel.values[-window:, s]), _find_quiet(panel, s)
         now = int(seen.sum())
         if now >= least and quiet is None:
             continue
-        named = {"n": now, "rows": window, "needed": least}
+        days: dict[str, Value] = {"n": now, "rows": window, "needed": least}
+        rows = {**days, "step": panel.step_s}
         is_young = not np.isfinite(panel.values[:-window, s]).any()
-        few = _FEW_ROWS(n=now, needed=least, step=step) if is_young else _GAPS(**named, step=step)
-        silent[name] = quiet or few
+        if quiet is not None:
+            silent[name] = quiet
+        elif is_young:
+            silent[name] = Reason("forecast.few_rows", {"n": now, "needed": least, "step": panel.step_s})
+        else:
+            silent[name] = Reason("forecast.gaps", rows)
         seen = np.concatenate([np.zeros(window - seen.size, dtype=bool), seen])
         # each coming row enters the window as the oldest one leaves it
         more = next(k for k in range(1, window + 1) if k + int(seen[k:].sum()) >= least)
-        text = _LACK_DAYS(**named) if panel.step_s == DAY_S else _LACK_ROWS(**named, step=step)
-        lacks[name] = Lack(text, panel.end_s + more * panel.step_s)
+        is_daily = panel.step_s == DAY_S
+        lacking = Reason("forecast.lack.days", days) if is_daily else Reason("forecast.lack.rows", rows)
+        lacks[name] = Lack(lacking, panel.end_s + more * panel.step_s)
     return silent, lacks
 
 
@@ -398,13 +396,13 @@ def count_seen(panel: Panel, column: int, window: int = WINDOW) -> tuple[int, in
     return int(seen[-rows:].sum()), rows
 
 
-def _find_quiet(panel: Panel, column: int) -> Message | None:
+def _find_quiet(panel: Panel, column: int) -> Reason | None:
     """Why a station has no present: it never spoke, or not of late; None where it has one."""
     newest = _newest_s(panel, column)
     if newest is None:
-        return _UNSEEN
+        return Reason("forecast.unseen")
     is_stale = panel.end_s - newest > STALE_STEPS * panel.step_s * (1 + 1e-9)
-    return _STALE(n=STALE_STEPS) if is_stale else None
+    return Reason("forecast.stale", {"n": STALE_STEPS}) if is_stale else None
 
 
 def _newest_s(panel: Panel, column: int) -> float | None:

@@ -15,8 +15,8 @@ from forecasting.data.series import Ints, Panel, horizon_key
 from forecasting.data.splits import MINIMUM_TARGETS, Split, split, taught_blocks
 from forecasting.data.windows import last_value
 from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
-from forecasting.message import Message, Template, spread
 from forecasting.metrics import or_none
+from forecasting.reasons import Reason, reason_to_json
 from forecasting.registry import NETWORKS, PRETRAINED, SHORTEST_RECORD, count_needed, is_blend, is_network, is_short
 from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
@@ -27,7 +27,7 @@ from forecasting.serving.quantiles import conform, widen
 from forecasting.serving.records import Forecast, Forecasts, Limits, Trained, TrainingRequest, Withheld
 from forecasting.simple.auto import fit_auto
 
-_FINER: Final = Template("forecast.finer", "the horizon is shorter than the sampling interval")()
+_FINER: Final = Reason("forecast.finer")
 
 Progress = Callable[[int, int, float], None]
 
@@ -102,16 +102,14 @@ def train(
             )
         },
         "dropped_horizons": {horizon_key(h): reason for h, reason in dropped.items()},
-        "training": spread(
-            {
-                "epochs": training.epochs,
-                "losses": list(training.losses),
-                "seconds": round(training.seconds, 3),
-                "stopped": training.stopped,
-                "begun_from": begun_from,
-                "replayed": 0 if isinstance(begun_from, Message) or not begun_from else len(others),
-            }
-        ),
+        "training": {
+            "epochs": training.epochs,
+            "losses": list(training.losses),
+            "seconds": round(training.seconds, 3),
+            "stopped": training.stopped,
+            "begun_from": reason_to_json(begun_from) if isinstance(begun_from, Reason) else begun_from,
+            "replayed": 0 if isinstance(begun_from, Reason) or not begun_from else len(others),
+        },
         "baselines": {
             "calibration_mae_mm": {
                 name: {horizon_key(h): or_none(e) for h, e in zip(horizons_s, errors, strict=True)}
@@ -119,7 +117,7 @@ def train(
             },
             "auto": {horizon_key(h): name for h, name in zip(horizons_s, auto.chosen, strict=True)},
         },
-        "gates": spread({horizon_key(h): one.gate.to_json() for h, one in zip(horizons_s, judged, strict=True)}),
+        "gates": {horizon_key(h): one.gate.to_json() for h, one in zip(horizons_s, judged, strict=True)},
         "explanation": explain(training.forecaster, panel, parts),
     }
     path = write(request.folder, content, card)
@@ -260,7 +258,7 @@ def _possible(panel: Panel, horizons_s: Sequence[float]) -> tuple[float, ...]:
     return tuple(h for h in horizons_s if round(h / panel.step_s) >= 1)
 
 
-_MADE_AFTER: Message = Template("forecast.made_after", "made afterwards from what came before, to be scored")()
+_MADE_AFTER: Final = Reason("forecast.made_after")
 
 
 def forecast_past(

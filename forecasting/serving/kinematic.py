@@ -8,11 +8,10 @@ from typing import Final
 import numpy as np
 
 from forecasting.data.driver_rows import DriverRows
-from forecasting.data.kinds import format_span
 from forecasting.data.series import Floats, Panel
 from forecasting.kinematics.extrapolation import extrapolate, is_boundless, measure_grid_noise
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, Watch
-from forecasting.message import Template
+from forecasting.reasons import Reason
 from forecasting.serving.experience import (
     FAILING,
     LATELY,
@@ -24,7 +23,7 @@ from forecasting.serving.experience import (
     see_pace,
 )
 from forecasting.serving.path import lay_paths
-from forecasting.serving.records import KINEMATIC, NOT_SHOWN, QUANTILE_NAMES, SHORT, Forecast, Withheld, name_quantiles
+from forecasting.serving.records import KINEMATIC, QUANTILE_NAMES, SHORT, Forecast, Withheld, name_quantiles, not_shown
 from forecasting.simple.auto import Auto
 
 PACE_ROWS: Final = 24
@@ -34,11 +33,6 @@ TAKES_OVER: Final = 4
 """Newest rows outside after which the kinematic forecast stands alone; as many inside, and it is gone."""
 SCORED: Final = 8  # newest forecasts of the nearest horizon whose errors hasten that, or hold it back
 SWAY: Final = 3.0  # times the odds that they can change
-_PASSED: Final = Template("forecast.window_passed", "the failure window has passed: the motion cannot be foretold")()
-_ENDS: Final = Template(
-    "forecast.window_ends", "the failure window ends before {horizon}: the motion cannot be foretold"
-)
-_BOUNDLESS: Final = Template("forecast.boundless", "a reading lies beyond all bounds")()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +131,16 @@ def step_in(
     for row in rows:
         found = present[row.station].experience
         why = found.reason or driven.reason
-        reason = NOT_SHOWN(text=why) if why is not None and row.shown else row.reason
+        reason = not_shown(why) if why is not None and row.shown else row.reason
         inside = why is None
         out.append(replace(row, novelty=found.novelty, outside=not inside, shown=row.shown and inside, reason=reason))
         of_station.setdefault(row.station, []).append(out[-1])
     for station, there in present.items():
-        if there.experience.reason is None:
+        outside = there.experience.reason
+        if outside is None:
             continue
         served = of_station.get(station, [])
-        alone, held = _extrapolate(motion, served, there, motion.share_of(station, auto))
+        alone, held = _extrapolate(motion, served, there, outside, motion.share_of(station, auto))
         # on its path before it is mixed: beyond reach a small share of it would outweigh the rest
         added += lay_paths(panel, _mix(lay_paths(panel, alone), served))
         withheld += held
@@ -153,7 +148,7 @@ def step_in(
 
 
 def _extrapolate(
-    motion: Motion, rows: Sequence[Forecast], present: _Present, share: float
+    motion: Motion, rows: Sequence[Forecast], present: _Present, reason: Reason, share: float
 ) -> tuple[list[Forecast], list[Withheld]]:
     rows = sorted(rows, key=lambda row: row.horizon_s)
     if not rows:
@@ -164,11 +159,11 @@ def _extrapolate(
     for row, quantiles in zip(rows, made, strict=True):
         why = None
         if present.late_s <= panel.end_s:
-            why = _PASSED
+            why = Reason("forecast.window_passed")
         elif row.target_s > present.late_s:
-            why = _ENDS(horizon=format_span(row.horizon_s))
+            why = Reason("forecast.window_ends", {"horizon": row.horizon_s})
         elif is_boundless(panel.values[-SEEN:, panel.stations.index(row.station)]):
-            why = _BOUNDLESS
+            why = Reason("forecast.boundless")
         elif not np.isfinite(quantiles).all():
             why = SHORT
         if why is not None:
@@ -184,7 +179,7 @@ def _extrapolate(
                 skill=None,
                 weight=share,
                 shown=True,
-                reason=present.experience.reason or "",
+                reason=reason,
                 replaces=row.model,
             )
         )

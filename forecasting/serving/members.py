@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from forecasting.data.series import Floats, Panel
-from forecasting.message import Template, join, list_parts
+from forecasting.reasons import Reason, join_reasons, split_reason
 from forecasting.registry import is_network
 from forecasting.serving.path import hold_rows, lay_paths
 from forecasting.serving.records import QUANTILE_NAMES, Forecast, Limits, ScoredError
@@ -16,7 +16,6 @@ from forecasting.simple.regret import Rule, compute_weights
 from forecasting.simple.trend import follow, group_components
 
 SPANS: Final = 4  # of a horizon: on records where networks are worse than the average, half of these let luck cost 3 %
-_WITH: Final = Template("forecast.with_networks", "with networks, weights by their scored errors: {weights}")
 
 
 def join_networks(
@@ -45,7 +44,7 @@ def join_networks(
     again = [row for row in rows if row.model == "auto" and row.station in changed]
     laid = hold_rows(panel, lay_paths(panel, [moved.get(id(row), row) for row in again]), limits)
     # what moved or held the simple average is said of it already
-    laid = [replace(one, reason=join(dict.fromkeys(list_parts(one.reason)))) for one in laid]
+    laid = [replace(one, reason=join_reasons(dict.fromkeys(split_reason(one.reason)))) for one in laid]
     done = {id(row): one for row, one in zip(again, laid, strict=True)}
     return [done.get(id(row), row) for row in rows]
 
@@ -53,7 +52,8 @@ def join_networks(
 def _move(row: Forecast, shares: Mapping[str, float], medians: Mapping[str, float]) -> Forecast:
     by = sum(share * (medians[name] - row.q50) for name, share in shares.items())
     names = name_shares(shares)
-    reason = join([*list_parts(row.reason), _WITH(weights=names)]) if names else row.reason
+    with_networks = [Reason("forecast.with_networks", {"weights": names})] if names else []
+    reason = join_reasons([*split_reason(row.reason), *with_networks])
     quantiles = {q: getattr(row, q) + by for q in QUANTILE_NAMES}
     return replace(row, **quantiles, weight=sum(shares.values()), reason=reason)
 

@@ -10,11 +10,11 @@ import numpy as np
 from forecasting.data.series import Floats, Panel
 from forecasting.data.windows import trailing
 from forecasting.kinematics.extrapolation import measure_grid_noise
-from forecasting.message import Figure, Template, join, list_parts
+from forecasting.reasons import Reason, join_reasons, split_reason
 from forecasting.serving.quantiles import NORMAL
 from forecasting.serving.records import Forecast, Limits, name_quantiles
 
-MOVED: Final = Template("forecast.moved", "moved onto one path with the last reading and the nearer horizons")()
+MOVED: Final = Reason("forecast.moved")
 """Follows the reason of a forecast whose median was moved by more than the noise of a reading."""
 LENGTHS: Final = (4, 8, 15, 30)  # rows of the velocities that may go on
 CLEAR: Final = 8.0  # standard errors above which a velocity counts; where none does, that over the most rows stands
@@ -112,7 +112,7 @@ def lay_paths(panel: Panel, rows: Sequence[Forecast]) -> list[Forecast]:
         path = lay(quantiles, steps[key], ordered[0].data_value, reach, s)
         for row, was, now in zip(ordered, quantiles, path, strict=True):
             moved = abs(now[2] - was[2]) > reach.noise[s]
-            reason = join([*list_parts(row.reason), MOVED]) if moved else row.reason
+            reason = join_reasons([*split_reason(row.reason), MOVED]) if moved else row.reason
             laid[id(row)] = replace(row, **name_quantiles(now), reason=reason)
     return [laid[id(row)] for row in rows]
 
@@ -138,9 +138,6 @@ def _present_velocity(values: Floats, noise: Floats) -> tuple[Floats, Floats]:
     return slow, fast
 
 
-ABOVE: Final = Template("forecast.held_above", "held above {bound} mm, a physical bound")
-BELOW: Final = Template("forecast.held_below", "held below {bound} mm, a physical bound")
-"""They follow the reason of a forecast of which a quantile was held."""
 NONE: Final = Limits()
 
 
@@ -178,10 +175,10 @@ def hold_rows(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limit
             noise[row.station] = measure_grid_noise(column, NOISE_ROWS)
         quantiles = np.array(row.quantiles)
         held = hold(quantiles, row.data_value, noise[row.station], own)
-        reasons = [*list_parts(row.reason)]
+        reasons = [*split_reason(row.reason)]
         if (held > quantiles).any():
-            reasons.append(ABOVE(bound=Figure(float(held[0]), ".6g")))
+            reasons.append(Reason("forecast.held_above", {"bound": float(held[0])}))
         if (held < quantiles).any():
-            reasons.append(BELOW(bound=Figure(float(held[-1]), ".6g")))
-        out.append(replace(row, **name_quantiles(held), reason=join(reasons)))
+            reasons.append(Reason("forecast.held_below", {"bound": float(held[-1])}))
+        out.append(replace(row, **name_quantiles(held), reason=join_reasons(reasons)))
     return out

@@ -11,14 +11,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.data.kinds import format_span
 from forecasting.data.series import Floats, Panel, nominal_step
 from forecasting.data.splits import Block
 from forecasting.data.windows import last_value, targets
-from forecasting.message import Figure, Template
 from forecasting.metrics import or_none
+from forecasting.reasons import Reason
 from forecasting.serving.conformal import MINIMUM_SCORES, rank_margins
-from forecasting.serving.issue import FEW_ERRORS, find_silent
+from forecasting.serving.issue import few_errors, find_silent
 from forecasting.simple.baselines import LevelDrift, fit_lld
 
 STEPS: Final = (1, 5, 15)  # acquisitions ahead
@@ -33,14 +32,6 @@ LEAST_INSIDE: Final = 0.7  # of what was held out; below it a horizon is withhel
 FEWEST: Final = 42  # acquisitions; fewer leave every point silent
 PERSISTENCE: Final = (1, 1, 0.0)
 TREND: Final = (TREND_ROWS, TREND_ROWS - 1, 1.0)
-_FEW_ACQUISITIONS: Final = Template("points.few", "{n} acquisitions: at least {needed} are needed")
-_TOO_SHORT: Final = Template("points.too_short", "the record is too short to try a forecast so far ahead")()
-_NOISE: Final = Template(
-    "points.noise",
-    "noise: 80 % of past errors one acquisition ahead reach {error} mm; from {bound} mm on a wrong cycle of the "
-    "phase looks like movement",
-)
-_FEW_INSIDE: Final = Template("points.few_inside", "of {n} forecasts held out {share} lay inside the interval of 80 %")
 CLEARLY: Final = 0.9  # times the error of the rule: so much less has a line, for a point to follow it
 NAMES: Final = {PERSISTENCE: "persistence", TREND: "trend"}
 
@@ -66,7 +57,7 @@ class Tried:
     error_mm: float | None = None  # mean of their errors without sign
     persistence_mm: float | None = None  # that of "stays as it is"
     trend_mm: float | None = None  # that of the line through the newest 150 rows
-    reason: str = ""  # why the horizon is withheld; empty where it is not
+    reason: Reason | None = None  # why the horizon is withheld; None if it is not
 
     @property
     def rule(self) -> tuple[int, int, float]:
@@ -88,12 +79,12 @@ class Choosing:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Interval and rows of the grid, and the rule at each horizon, or in `reason` why there is none."""
+    """Interval and rows of the grid, and the rule at each horizon; without rules the `reason`."""
 
     step_s: float = 0.0
     rows: int = 0
     horizons: tuple[Tried, ...] = ()
-    reason: str = ""
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +111,7 @@ class PointForecast:
     middle_mm: tuple[float | None, ...]
     half_mm: tuple[float | None, ...]
     on_line: tuple[bool, ...] = ()
-    reason: str = ""
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +144,7 @@ def choose_rule(request: Choosing) -> Chosen:
     """The simple forecast with the smallest error at each horizon, and what it did on dates that were held out."""
     times_s = request.record.times_s
     if times_s.size < FEWEST:
-        return Chosen(reason=_FEW_ACQUISITIONS(n=times_s.size, needed=FEWEST))
+        return Chosen(reason=Reason("points.few", {"n": times_s.size, "needed": FEWEST}))
     step_s = nominal_step(np.diff(times_s[-RECENT:]))
     rows = min(round(float(times_s[-1] - times_s[0]) / step_s) + 1, HISTORY)
     values = lay_on_grid(request.record, float(times_s[-1]), step_s, rows)
@@ -197,7 +188,7 @@ def forecast_points(request: Forecasting) -> PointForecasts:
         error, bound = half[k][0], request.widest_mm
         noisy = silent.get(name)
         if noisy is None and bound is not None and np.isfinite(error) and error > bound:
-            noisy = _NOISE(error=Figure(float(error), ".0f"), bound=Figure(bound, ".1f"))
+            noisy = Reason("points.noise", {"error": float(error), "bound": bound})
         gone = noisy is not None
         reason = noisy or _find_lack(request, half[k])
         found.append(
@@ -212,15 +203,15 @@ def forecast_points(request: Forecasting) -> PointForecasts:
     return PointForecasts(tuple(found))
 
 
-def _find_lack(request: Forecasting, half: Floats) -> str:
+def _find_lack(request: Forecasting, half: Floats) -> Reason | None:
     short = [
         one.steps
         for one, width in zip(request.horizons, half, strict=True)
         if not one.reason and not np.isfinite(width)
     ]
     if not short:
-        return ""
-    return FEW_ERRORS(needed=MINIMUM_SCORES, horizon=format_span(short[0] * request.step_s))
+        return None
+    return few_errors(short[0] * request.step_s)
 
 
 def _choose(values: Floats, step_s: float) -> list[tuple[int, int, float]]:
@@ -258,13 +249,13 @@ def _try(values: Floats, cut: int, steps: int, rule: tuple[int, int, float]) -> 
         count += int(judged.sum())
         inside += int((missed[judged] <= half[judged]).sum())
     if not count:
-        return replace(tried, reason=_TOO_SHORT)
+        return replace(tried, reason=Reason("points.too_short"))
     share = inside / count
     held = [one[cut - first :] for one in (errors, stays, line_errors)]
     known = np.isfinite(np.stack(held)).all(axis=0)
     if not known.any():
-        return replace(tried, forecasts=count, inside=share, reason=_TOO_SHORT)
-    reason = _FEW_INSIDE(n=Figure(count, "d"), share=Figure(100.0 * share, ".0f", "%"))
+        return replace(tried, forecasts=count, inside=share, reason=Reason("points.too_short"))
+    few_inside = Reason("points.few_inside", {"n": count, "share": 100.0 * share})
     return replace(
         tried,
         forecasts=count,
@@ -272,7 +263,7 @@ def _try(values: Floats, cut: int, steps: int, rule: tuple[int, int, float]) -> 
         error_mm=float(held[0][known].mean()),
         persistence_mm=float(held[1][known].mean()),
         trend_mm=float(held[2][known].mean()),
-        reason="" if share >= LEAST_INSIDE else reason,
+        reason=None if share >= LEAST_INSIDE else few_inside,
     )
 
 

@@ -5,11 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from forecasting.data.kinds import format_span
 from forecasting.kinematics.velocity import DAY_S  # the core reads this file, and starts without numpy
-from forecasting.message import Figure, Message, Template, Term
+from forecasting.reasons import Reason, Value, reason_from_json
 from forecasting.registry import name_blend
-from forecasting.serving.records import NOT_SHOWN
+from forecasting.serving.records import not_shown
 
 COVERAGE_80: Final = 0.74  # narrower is refused; a wider interval costs in the score, and the next errors narrow it
 WORST_STATION_80: Final = 0.65
@@ -27,45 +26,10 @@ STATION_ISSUES: Final = 20
 
 HorizonState = Literal["shadow", "active"]
 
-OWN: Final = Template("forecast.own", "the network alone; its gate takes {share} of it, in {blend}")
-IN_SHADOW: Final = Template("promotion.shadow", "in shadow: {text}")
-_SHOWN: Final = Template("promotion.shown", "shown: {text}")
-_UNDECIDED: Final = Template("promotion.undecided", "{n} scored issue times at {horizon} decide nothing yet")
-_WORSE: Final = Template("promotion.worse", "over the newest {n} scored issue times at {horizon} {text}")
-_HIGH_SCORE: Final = Template(
-    "promotion.high_score", "its score {score} (CRPS) is not below {other} of the simple forecast"
-)
-_HIGH_ERROR: Final = Template("promotion.high_error", "its error {error} is not below {other} of the simple forecast")
-_NARROW: Final = Template(
-    "promotion.narrow", "over the newest {n} scored issue times at {horizon} its 80 % interval held {share}"
-)
-_BETTER: Final = Template(
-    "promotion.better",
-    "over the newest {n} scored issue times at {horizon} {gain} better than the best simple forecast, 80 % interval "
-    "held {share}",
-)
-_NO_VERDICT: Final = Template("promotion.no_verdict", "training has no verdict at {horizon}")
-_TOO_YOUNG: Final = Template(
-    "promotion.too_young",
-    "{n} scored issue times at {horizon} in {days} d; {needed} are needed, or {days_needed} d with {fewest}",
-)
-_HELD_80: Final = Template("promotion.held_80", "80 % interval held only {share} of values at {horizon}")
-_HELD_NEWEST: Final = Template("promotion.held_newest", "80 % interval held {share} of the newest values at {horizon}")
-_HELD_WORST: Final = Template(
-    "promotion.held_worst", "80 % interval held only {share} of values at {station} at {horizon}"
-)
-_HELD_95: Final = Template("promotion.held_95", "95 % interval held only {share} of values at {horizon}")
-LACK_TRAINING: Final = Template("lack.training", "a training whose calibration is better than the simple forecast")
-LACK_ISSUES: Final = Template("lack.issues", "{n} scored issue times; {needed} are needed, or {fewest} in two weeks")
-_LACK_SCORE: Final = Template("lack.score", "a score below that of the simple forecast")
-_LACK_WIDTH: Final = Template("lack.width", "intervals that hold as often as they say")
-_LACK_SPEED: Final = Template("lack.speed", "an issue within its time")
-_SLOW: Final = Template("promotion.slow", "one issue took {seconds} s, {limit} s are allowed")
 
-
-def describe_own(network: str, weight: float) -> Message:
-    """What is said of the own forecast of a network of which the gate takes part: that is what is shown."""
-    return OWN(blend=name_blend(network), share=Figure(weight, ".0%"))
+def explain_own(network: str, weight: float) -> Reason:
+    """Return the reason of a network's own forecast: the gate uses a share of it in the blend that is shown."""
+    return Reason("forecast.own", {"blend": name_blend(network), "share": weight})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,23 +82,28 @@ class RollingRecord:
             return self.skill
         return 1.0 - self.crps / self.baseline_crps
 
-    def describe_worse(self, horizon: str) -> Message:
-        """That it is no better than the simple forecast, by what it is judged by."""
-        by_score = self.crps is not None and bool(self.baseline_crps)
-        pair = (self.crps, self.baseline_crps) if by_score else (self.mae, self.baseline_mae)
-        own, other = (Figure(x, ".3g", self.unit) if x is not None else Term("unknown") for x in pair)
-        text = _HIGH_SCORE(score=own, other=other) if by_score else _HIGH_ERROR(error=own, other=other)
-        return _WORSE(n=self.issues, horizon=horizon, text=text)
+    def explain_worse(self, horizon_s: float) -> Reason:
+        """Return the reason that it is no better than the simple forecast, with what it is judged by."""
+        if self.crps is not None and self.baseline_crps:
+            figures = {"score": self._with_unit(self.crps), "other": self._with_unit(self.baseline_crps)}
+            cause = Reason("promotion.high_score", figures)
+        else:
+            figures = {"error": self._with_unit(self.mae), "other": self._with_unit(self.baseline_mae)}
+            cause = Reason("promotion.high_error", figures)
+        return Reason("promotion.worse", {"n": self.issues, "horizon": horizon_s, "text": cause})
+
+    def _with_unit(self, error: float | None) -> Value:
+        return "unknown" if error is None else (error, self.unit)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The state a horizon should have now, one sentence why, the rolling record it rests on, and what is lacking."""
+    """The state a horizon should have now, the reason, the rolling record it rests on, and what is lacking."""
 
     state: HorizonState
-    reason: Message
+    reason: Reason
     record: RollingRecord
-    lacking: Message | None = None
+    lacking: Reason | None = None
 
 
 def find_earliest_s(
@@ -211,17 +180,17 @@ def check_shown(horizon_s: float, rows: Sequence[Scored]) -> Verdict:
     It goes into the shadow when over the newest 30 scored issue times it did not beat the best simple forecast or its
     80 % interval held less than 70 %; fewer than 10 issue times decide nothing. `horizon_s`: seconds.
     """
-    record, at = summarise(take_newest(rows)), format_span(horizon_s)
+    record = summarise(take_newest(rows))
     if record.issues < MINIMUM_ISSUES or record.coverage_80 is None:
-        return Verdict("active", _SHOWN(text=_UNDECIDED(n=record.issues, horizon=at)), record)
-    held = Figure(record.coverage_80, ".0%")
+        undecided = Reason("promotion.undecided", {"n": record.issues, "horizon": horizon_s})
+        return Verdict("active", Reason("promotion.shown", {"text": undecided}), record)
     if record.gain is None or record.gain <= 0:
-        return Verdict("shadow", NOT_SHOWN(text=record.describe_worse(at)), record, _LACK_SCORE())
+        return Verdict("shadow", not_shown(record.explain_worse(horizon_s)), record, Reason("lack.score"))
+    coverage: dict[str, Value] = {"n": record.issues, "horizon": horizon_s, "share": record.coverage_80}
     if record.coverage_80 < DEMOTION_COVERAGE_80:
-        narrow = _NARROW(n=record.issues, horizon=at, share=held)
-        return Verdict("shadow", NOT_SHOWN(text=narrow), record, _LACK_WIDTH())
-    better = _BETTER(n=record.issues, horizon=at, gain=Figure(record.gain, ".1%"), share=held)
-    return Verdict("active", _SHOWN(text=better), record)
+        return Verdict("shadow", not_shown(Reason("promotion.narrow", coverage)), record, Reason("lack.width"))
+    better = Reason("promotion.better", {**coverage, "gain": record.gain})
+    return Verdict("active", Reason("promotion.shown", {"text": better}), record)
 
 
 def check_shadow(
@@ -236,7 +205,7 @@ def check_shadow(
     record = summarise(take_newest(rows))
     fault = _find_fault(horizon_s, calibration, rows, record, shadow_s, latency_limit_ms)
     if fault is not None:
-        return Verdict("shadow", IN_SHADOW(text=fault[0]), record, fault[1])
+        return Verdict("shadow", Reason("promotion.shadow", {"text": fault[0]}), record, fault[1])
     return check_shown(horizon_s, rows)
 
 
@@ -265,46 +234,43 @@ def _find_fault(
     recent: RollingRecord,
     shadow_s: float,
     latency_limit_ms: float,
-) -> tuple[str, Message] | None:
-    """The first reason not to show it and what it lacks, or None."""
-    at, whole = format_span(horizon_s), summarise(take_newest(rows, JUDGED_ISSUES))
+) -> tuple[Reason, Reason] | None:
+    """Return the first reason not to show it and what it lacks, or None."""
+    whole = summarise(take_newest(rows, JUDGED_ISSUES))
     if not calibration.get("shown"):
-        return calibration.get("reason") or _NO_VERDICT(horizon=at), LACK_TRAINING()
+        plain = calibration.get("reason")
+        reason = reason_from_json(plain) if plain else Reason("promotion.no_verdict", {"horizon": horizon_s})
+        return reason, Reason("lack.training")
     if not _had_its_time(whole.issues, shadow_s):
-        young = _TOO_YOUNG(
-            n=whole.issues,
-            horizon=at,
-            days=math.floor(shadow_s / DAY_S),
-            needed=SHADOW_ISSUES,
-            days_needed=SHADOW_S / DAY_S,
-            fewest=MINIMUM_ISSUES,
-        )
-        return young, LACK_ISSUES(n=whole.issues, needed=SHADOW_ISSUES, fewest=MINIMUM_ISSUES)
+        issues: dict[str, Value] = {"n": whole.issues, "needed": SHADOW_ISSUES, "fewest": MINIMUM_ISSUES}
+        days: dict[str, Value] = {"days": math.floor(shadow_s / DAY_S), "days_needed": SHADOW_S / DAY_S}
+        young = Reason("promotion.too_young", {**issues, **days, "horizon": horizon_s})
+        return young, Reason("lack.issues", issues)
     for record in (whole, recent):
         if record.gain is None or record.gain <= 0:
-            return record.describe_worse(at), _LACK_SCORE()
-    if narrow := _find_coverage_fault(at, whole, recent):
-        return narrow, _LACK_WIDTH()
+            return record.explain_worse(horizon_s), Reason("lack.score")
+    if narrow := _find_coverage_fault(horizon_s, whole, recent):
+        return narrow, Reason("lack.width")
     slow = _find_slowness(rows, latency_limit_ms)
-    return None if slow is None else (slow, _LACK_SPEED())
+    return None if slow is None else (slow, Reason("lack.speed"))
 
 
-def _find_coverage_fault(at: str, whole: RollingRecord, recent: RollingRecord) -> Message | None:
+def _find_coverage_fault(horizon_s: float, whole: RollingRecord, recent: RollingRecord) -> Reason | None:
     cover, cover_95 = whole.coverage_80 or 0.0, whole.coverage_95 or 0.0
     if cover < COVERAGE_80:
-        return _HELD_80(share=Figure(cover, ".0%"), horizon=at)
+        return Reason("promotion.held_80", {"share": cover, "horizon": horizon_s})
     if (newest := recent.coverage_80 or 0.0) < DEMOTION_COVERAGE_80:
-        return _HELD_NEWEST(share=Figure(newest, ".0%"), horizon=at)
+        return Reason("promotion.held_newest", {"share": newest, "horizon": horizon_s})
     if whole.worst_80 is not None and whole.worst_80 < WORST_STATION_80:
-        share = Figure(whole.worst_80, ".0%")
-        return _HELD_WORST(share=share, station=whole.worst_station or "", horizon=at)
+        worst: dict[str, Value] = {"share": whole.worst_80, "station": whole.worst_station or ""}
+        return Reason("promotion.held_worst", {**worst, "horizon": horizon_s})
     if cover_95 < COVERAGE_95:
-        return _HELD_95(share=Figure(cover_95, ".0%"), horizon=at)
+        return Reason("promotion.held_95", {"share": cover_95, "horizon": horizon_s})
     return None
 
 
-def _find_slowness(rows: Sequence[Scored], limit_ms: float) -> Message | None:
+def _find_slowness(rows: Sequence[Scored], limit_ms: float) -> Reason | None:
     slowest = max((r.latency_ms for r in rows if r.latency_ms is not None), default=0.0)
     if slowest <= limit_ms:
         return None
-    return _SLOW(seconds=Figure(slowest / 1000, ".0f"), limit=Figure(limit_ms / 1000, ".0f"))
+    return Reason("promotion.slow", {"seconds": slowest / 1000, "limit": limit_ms / 1000})

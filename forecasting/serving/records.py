@@ -6,13 +6,14 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from forecasting.message import Template
+from forecasting.reasons import Reason
 
 if TYPE_CHECKING:  # who reads forecasts needs no numpy
     from forecasting.serving.conformal import ConformalState
 
-NOT_SHOWN: Final = Template("forecast.not_shown", "not shown: {text}")
-SHORT: Final = Template("forecast.short", "the record is too short for this model")()
+SHORT: Final = Reason("forecast.short")
+JUDGED: Final = Reason("forecast.judged")
+"""Reason of a forecast that the caller shows or withholds; the caller has the text."""
 KINEMATIC: Final = "kinematic"  # model of a forecast that steps in where the present lies outside what calibration saw
 QUANTILE_NAMES: Final = ("q025", "q10", "q50", "q90", "q975")
 
@@ -43,7 +44,7 @@ class Forecast:
     # kinematic forecast: its own, the rest is the model that it replaces
     weight: float | None = None
     shown: bool  # whether it may be the forecast that people see
-    reason: str  # why, or why not
+    reason: Reason  # why, or why not
     # what all forecasts of the model took together; fitting and choosing what `auto` chooses from, which all models
     # share, counts for `auto`
     latency_ms: float = 0.0
@@ -56,6 +57,11 @@ class Forecast:
     def quantiles(self) -> tuple[float, ...]:
         """After conformal correction, rising."""
         return self.q025, self.q10, self.q50, self.q90, self.q975
+
+
+def not_shown(reason: Reason) -> Reason:
+    """Return the reason of a forecast that is not shown because of `reason`."""
+    return Reason("forecast.not_shown", {"text": reason})
 
 
 def name_quantiles(values: Iterable[float]) -> dict[str, Any]:
@@ -88,12 +94,12 @@ class ScoredError:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """What is lacking for a forecast, in words, and the earliest instant at which it can be given, epoch seconds.
+    """What is lacking for a forecast, and the earliest instant at which it can be given, epoch seconds.
 
     A network that can be trained then (`is_training`) is shown after its time in the shadow.
     """
 
-    text: str
+    reason: Reason
     earliest_s: float
     is_training: bool = False
 
@@ -105,7 +111,7 @@ class Withheld:
     model: str
     station: str
     horizon_s: float
-    reason: str
+    reason: Reason
     data_until_s: float | None = None
     lack: Lack | None = None
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from forecasting.data.series import DAY_S, Floats, Ints, Panel
 from forecasting.data.splits import Block
 from forecasting.data.windows import targets
-from forecasting.message import Message, NameList, Template
 from forecasting.metrics import mae
+from forecasting.reasons import Reason
 from forecasting.simple.arima import fit_arima
 from forecasting.simple.averaging import WARM_UP_ROWS, Ewa, Median, fit_damped, take_ewa, take_median
 from forecasting.simple.baselines import Baseline, fit_climatology, fit_drift, fit_lld, fit_persistence, fit_seasonal
@@ -129,11 +129,6 @@ def _sum_errors(moves: Floats) -> Floats:
     return out
 
 
-SIMPLE_FORECAST: Final = Template("forecast.simple", "simple forecast {model}")
-_AVERAGE: Final = Template("forecast.average", "average of simple forecasts, weights by past errors: {weights}")
-_SEASON: Final = Template(
-    "forecast.season", "the season of the year, and an average of simple forecasts, weights by past errors: {weights}"
-)
 STANDARD = "trend"  # what the others are weighed against; with very many stations, where it is not made, `lld`
 FURTHEST = 8.0  # times the error to expect of the standard that another may lie away from its path
 LEAST_NAMED = 5  # share in % from which a candidate is named in the reason
@@ -200,15 +195,15 @@ class Auto:
         """The candidate of that name; None where it forecasts what a season leaves, not what its name promises."""
         return None if self.season is not None else next((m for m in self.members if m.name == name), None)
 
-    def explain(self, index: int, column: int | None = None) -> Message:
-        """What stands behind the forecast of a horizon at a station, or on average: one plain sentence."""
+    def explain(self, index: int, column: int | None = None) -> Reason:
+        """Return which simple forecasts a forecast of a horizon consists of, at a station or on average."""
         named = dict(zip((m.name for m in self.judged), self._shares(index, column), strict=True))
         first = max(named, key=lambda name: named[name])
         if self.season is not None and self.season.is_at(column):
-            return _SEASON(weights=name_shares(named))
+            return Reason("forecast.season", {"weights": name_shares(named)})
         if round(100 * named[first]) == 100:
-            return SIMPLE_FORECAST(model=first)
-        return _AVERAGE(weights=name_shares(named))
+            return Reason("forecast.simple", {"model": first})
+        return Reason("forecast.average", {"weights": name_shares(named)})
 
     def _shares(self, index: int, column: int | None) -> Floats:
         weights = self.weights[index]
@@ -237,14 +232,14 @@ class Auto:
             yield made + wave[rows + h], weights
 
 
-def name_shares(weights: Mapping[str, float]) -> NameList:
-    """Those of 5 % or more, the largest first.
+def name_shares(weights: Mapping[str, float]) -> tuple[tuple[str, int], ...]:
+    """Return names with their shares in percent: those of 5 % or more, the largest first.
 
-    >>> name_shares({"lld": 0.04, "ets": 0.36, "trend": 0.6}).names
-    ('trend 60 %', 'ets 36 %')
+    >>> name_shares({"lld": 0.04, "ets": 0.36, "trend": 0.6})
+    (('trend', 60), ('ets', 36))
     """
     listed = sorted(((round(100 * w), name) for name, w in weights.items()), key=lambda one: (-one[0], one[1]))
-    return NameList(tuple(f"{name} {share} %" for share, name in listed if share >= LEAST_NAMED))
+    return tuple((name, share) for share, name in listed if share >= LEAST_NAMED)
 
 
 @dataclass(frozen=True, slots=True)

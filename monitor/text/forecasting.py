@@ -1,9 +1,11 @@
 """The sentences for the reason codes of `forecasting`."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
-from forecasting.message import Figure, Message, Template, Term, Value
-from monitor.text.formats import ReasonText, by_code, duration, figure, joined, reason_text
+from forecasting.data.kinds import format_span
+from forecasting.message import Figure, Message, NameList, Template, Term, Value
+from monitor.text.formats import ReasonText, by_code, duration, figure, figure_or_term, joined, reason_text
 
 
 def _velocity(value: Any) -> Value:
@@ -156,4 +158,305 @@ _DATA: Final = (
     ),
 )
 
-TEXTS: Final[dict[str, ReasonText]] = by_code(*_MOVEMENT, *_FAILURE, *_REPLACED_SENSOR, *_SEASON, *_DATA)
+# Templates that the service uses too.
+NOT_SHOWN: Final = Template("forecast.not_shown", "not shown: {text}")
+IN_SHADOW: Final = Template("promotion.shadow", "in shadow: {text}")
+
+
+def _shares(value: Iterable[tuple[str, int]]) -> Value:
+    """Show names with their shares in percent."""
+    return NameList(tuple(f"{name} {share} %" for name, share in value))
+
+
+def _times(value: float) -> Value:
+    """Show a factor: from 10 on without a decimal."""
+    return Figure(value, ".0f" if value >= 10.0 else ".1f")
+
+
+def _motion_or_driver(value: str) -> Value:
+    """Show the name of what is outside experience: a kind of motion is a term, a driver has its own name."""
+    return Term(value) if value in {"velocity", "acceleration"} else value
+
+
+_FORECASTS: Final = (
+    reason_text(NOT_SHOWN),
+    reason_text(Template("forecast.short", "the record is too short for this model")),
+    reason_text(Template("forecast.judged", "judged by its scored forecasts")),
+    reason_text(Template("forecast.simple", "simple forecast {model}")),
+    reason_text(
+        Template("forecast.average", "average of simple forecasts, weights by past errors: {weights}"),
+        weights=_shares,
+    ),
+    reason_text(
+        Template(
+            "forecast.season",
+            "the season of the year, and an average of simple forecasts, weights by past errors: {weights}",
+        ),
+        weights=_shares,
+    ),
+    reason_text(
+        Template("forecast.with_networks", "with networks, weights by their scored errors: {weights}"),
+        weights=_shares,
+    ),
+    reason_text(Template("forecast.moved", "moved onto one path with the last reading and the nearer horizons")),
+    reason_text(Template("forecast.held_above", "held above {bound} mm, a physical bound"), bound=figure(".6g")),
+    reason_text(Template("forecast.held_below", "held below {bound} mm, a physical bound"), bound=figure(".6g")),
+    reason_text(
+        Template(
+            "forecast.wider", "interval wider than usual: the station moves faster than in nine of ten rows before"
+        )
+    ),
+    reason_text(Template("forecast.borrowed", "interval from the errors of all stations")),
+    reason_text(
+        Template("forecast.few_errors", "fewer than {needed} past errors at {horizon}: no interval"),
+        horizon=format_span,
+    ),
+    reason_text(Template("forecast.not_trained_for", "{model} was not trained for {horizon}"), horizon=format_span),
+    reason_text(Template("forecast.not_trained_at", "{model} was trained without this station")),
+    reason_text(
+        Template(
+            "forecast.too_far", "{model} learns from {rows} intervals of {step} at most: too few for {horizon} ahead"
+        ),
+        step=format_span,
+        horizon=format_span,
+    ),
+    reason_text(Template("forecast.unseen", "stale: no observation at all")),
+    reason_text(Template("forecast.stale", "stale: newest observation is older than {n} intervals")),
+    reason_text(Template("forecast.few_rows", "record too short: {n} of {needed} rows of {step}"), step=format_span),
+    reason_text(
+        Template(
+            "forecast.with_gaps",
+            "record with gaps: {n} of the last {rows} rows of {step} observed, so the interval is wider",
+        ),
+        step=format_span,
+    ),
+    reason_text(
+        Template("forecast.gaps", "gaps: {n} of the last {rows} rows of {step} observed, not {needed}"),
+        step=format_span,
+    ),
+    reason_text(Template("forecast.finer", "the horizon is shorter than the sampling interval")),
+    reason_text(Template("forecast.made_after", "made afterwards from what came before, to be scored")),
+    reason_text(Template("forecast.window_passed", "the failure window has passed: the motion cannot be foretold")),
+    reason_text(
+        Template("forecast.window_ends", "the failure window ends before {horizon}: the motion cannot be foretold"),
+        horizon=format_span,
+    ),
+    reason_text(Template("forecast.boundless", "a reading lies beyond all bounds")),
+    reason_text(Template("forecast.outside.failing", "outside experience: the motion accelerates towards failure")),
+    reason_text(
+        Template("forecast.outside.larger", "outside experience: {what} {times} times the largest in calibration"),
+        what=_motion_or_driver,
+        times=_times,
+    ),
+    reason_text(
+        Template("forecast.outside.unseen", "outside experience: {what} {value} was not seen in calibration"),
+        what=_motion_or_driver,
+        value=figure_or_term(".2g"),
+    ),
+    reason_text(
+        Template(
+            "forecast.outside.lately",
+            "outside experience: not now, but within the newest four rows; the models take over again",
+        )
+    ),
+    reason_text(
+        Template("forecast.own", "the network alone; its gate takes {share} of it, in {blend}"), share=figure(".0%")
+    ),
+    reason_text(Template("training.anew", "anew: {text}")),
+)
+
+_LACKING: Final = (
+    reason_text(
+        Template("forecast.lack.record", "{n} intervals of {step} in its record; {needed} are needed"),
+        step=format_span,
+    ),
+    reason_text(Template("forecast.lack.training", "its next training")),
+    reason_text(
+        Template("forecast.lack.errors", "{n} past errors at {horizon}; {needed} are needed"), horizon=format_span
+    ),
+    reason_text(Template("forecast.lack.days", "{n} of the last {rows} days; {needed} are needed")),
+    reason_text(
+        Template("forecast.lack.rows", "{n} of the last {rows} intervals of {step}; {needed} are needed"),
+        step=format_span,
+    ),
+    reason_text(Template("forecast.lack.few", "{n} observations; {needed} are needed")),
+    reason_text(Template("forecast.lack.reading", "a new reading")),
+    reason_text(Template("lack.training", "a training whose calibration is better than the simple forecast")),
+    reason_text(Template("lack.issues", "{n} scored issue times; {needed} are needed, or {fewest} in two weeks")),
+    reason_text(Template("lack.score", "a score below that of the simple forecast")),
+    reason_text(Template("lack.width", "intervals that hold as often as they say")),
+    reason_text(Template("lack.speed", "an issue within its time")),
+)
+
+_PROMOTION: Final = (
+    reason_text(IN_SHADOW),
+    reason_text(Template("promotion.shown", "shown: {text}")),
+    reason_text(
+        Template("promotion.undecided", "{n} scored issue times at {horizon} decide nothing yet"),
+        horizon=format_span,
+    ),
+    reason_text(
+        Template("promotion.worse", "over the newest {n} scored issue times at {horizon} {text}"), horizon=format_span
+    ),
+    reason_text(
+        Template("promotion.high_score", "its score {score} (CRPS) is not below {other} of the simple forecast"),
+        score=figure_or_term(".3g"),
+        other=figure_or_term(".3g"),
+    ),
+    reason_text(
+        Template("promotion.high_error", "its error {error} is not below {other} of the simple forecast"),
+        error=figure_or_term(".3g"),
+        other=figure_or_term(".3g"),
+    ),
+    reason_text(
+        Template(
+            "promotion.narrow", "over the newest {n} scored issue times at {horizon} its 80 % interval held {share}"
+        ),
+        horizon=format_span,
+        share=figure(".0%"),
+    ),
+    reason_text(
+        Template(
+            "promotion.better",
+            "over the newest {n} scored issue times at {horizon} {gain} better than the best simple forecast, "
+            "80 % interval held {share}",
+        ),
+        horizon=format_span,
+        gain=figure(".1%"),
+        share=figure(".0%"),
+    ),
+    reason_text(Template("promotion.no_verdict", "training has no verdict at {horizon}"), horizon=format_span),
+    reason_text(
+        Template(
+            "promotion.too_young",
+            "{n} scored issue times at {horizon} in {days} d; {needed} are needed, or {days_needed} d with {fewest}",
+        ),
+        horizon=format_span,
+    ),
+    reason_text(
+        Template("promotion.held_80", "80 % interval held only {share} of values at {horizon}"),
+        share=figure(".0%"),
+        horizon=format_span,
+    ),
+    reason_text(
+        Template("promotion.held_newest", "80 % interval held {share} of the newest values at {horizon}"),
+        share=figure(".0%"),
+        horizon=format_span,
+    ),
+    reason_text(
+        Template("promotion.held_worst", "80 % interval held only {share} of values at {station} at {horizon}"),
+        share=figure(".0%"),
+        horizon=format_span,
+    ),
+    reason_text(
+        Template("promotion.held_95", "95 % interval held only {share} of values at {horizon}"),
+        share=figure(".0%"),
+        horizon=format_span,
+    ),
+    reason_text(
+        Template("promotion.slow", "one issue took {seconds} s, {limit} s are allowed"),
+        seconds=figure(".0f"),
+        limit=figure(".0f"),
+    ),
+)
+
+_GATE: Final = (
+    reason_text(Template("gate.another", "{model} is the forecast of this horizon")),
+    reason_text(
+        Template("gate.few", "not enough data: {n} scored issue times at {horizon}, {needed} are needed"),
+        horizon=format_span,
+    ),
+    reason_text(
+        Template("gate.nothing", "the network adds nothing to {baseline} at {horizon} on calibration"),
+        horizon=format_span,
+    ),
+    reason_text(
+        Template(
+            "gate.not_below", "calibration score {score} mm (CRPS) at {horizon} is not below {other} mm of {baseline}"
+        ),
+        score=figure(".3f"),
+        horizon=format_span,
+        other=figure(".3f"),
+    ),
+    reason_text(
+        Template(
+            "gate.not_clear",
+            "calibration score {score} mm (CRPS) at {horizon} is below {other} mm of {baseline} by less than half its "
+            "standard error",
+        ),
+        score=figure(".3f"),
+        horizon=format_span,
+        other=figure(".3f"),
+    ),
+    reason_text(
+        Template("gate.small", "beats {baseline} by {gain} (CRPS) at {horizon} on calibration; {needed} are needed"),
+        gain=figure(".1%"),
+        horizon=format_span,
+        needed=figure(".0%"),
+    ),
+    reason_text(
+        Template("gate.few_blocks", "beats {baseline} at {horizon} on {n} of {blocks} calibration blocks only"),
+        horizon=format_span,
+    ),
+    reason_text(
+        Template("gate.bad_block", "worse than {baseline} by {share} at {horizon} on one calibration block"),
+        share=figure(".1%"),
+        horizon=format_span,
+    ),
+    reason_text(
+        Template("gate.cover_80", "80 % interval holds only {share} of values at {horizon}"),
+        share=figure(".0%"),
+        horizon=format_span,
+    ),
+    reason_text(
+        Template("gate.worst_80", "80 % interval holds only {share} of values at the worst station at {horizon}"),
+        share=figure(".0%"),
+        horizon=format_span,
+    ),
+    reason_text(
+        Template("gate.cover_95", "95 % interval holds only {share} of values at {horizon}"),
+        share=figure(".0%"),
+        horizon=format_span,
+    ),
+    reason_text(
+        Template(
+            "gate.shown",
+            "shown: beats {baseline} by {gain} (CRPS) at {horizon} on calibration, 80 % interval holds {share}",
+        ),
+        gain=figure(".1%"),
+        horizon=format_span,
+        share=figure(".0%"),
+    ),
+)
+
+_POINTS: Final = (
+    reason_text(Template("points.few", "{n} acquisitions: at least {needed} are needed")),
+    reason_text(Template("points.too_short", "the record is too short to try a forecast so far ahead")),
+    reason_text(
+        Template(
+            "points.noise",
+            "noise: 80 % of past errors one acquisition ahead reach {error} mm; from {bound} mm on a wrong cycle of "
+            "the phase looks like movement",
+        ),
+        error=figure(".0f"),
+        bound=figure(".1f"),
+    ),
+    reason_text(
+        Template("points.few_inside", "of {n} forecasts held out {share} lay inside the interval of 80 %"),
+        n=figure("d"),
+        share=figure(".0f", "%"),
+    ),
+)
+
+TEXTS: Final[dict[str, ReasonText]] = by_code(
+    *_MOVEMENT,
+    *_FAILURE,
+    *_REPLACED_SENSOR,
+    *_SEASON,
+    *_DATA,
+    *_FORECASTS,
+    *_LACKING,
+    *_PROMOTION,
+    *_GATE,
+    *_POINTS,
+)

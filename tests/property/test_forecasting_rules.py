@@ -20,6 +20,7 @@ from forecasting.decomposition.components import METHODS
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
 from forecasting.evaluation.scoring import score_all
+from forecasting.reasons import Reason, reason_to_json, split_reason
 from forecasting.registry import BASELINES, NETWORKS
 from forecasting.serving import promotion
 from forecasting.serving.gate import blend_weight, choose_shown, decide
@@ -36,6 +37,7 @@ from monitor.jobs.forecasts.read_site import make_record
 from monitor.jobs.forecasts.tasks import ModelRequest, SiteForecastRequest
 from monitor.jobs.forecasts.worker import forecast_site
 from monitor.jobs.samples import SeriesSamples
+from monitor.text.reasons import describe
 from tests.bench.forecasting.motion_scenes import control, crack, extensometer, sudden
 from tests.data.figures import bare_figures
 from tests.data.forecast_rows import row
@@ -103,7 +105,7 @@ def test_what_is_shown_beats_the_best_simple_forecast_and_covers(seed, network, 
     weight = blend_weight(observed, best, made)
     blend = weight * made + (1.0 - weight) * best
     own, simple = blend[..., None] + wide * network * NORMAL, best[..., None] + NORMAL
-    gate = decide(observed, own, simple, weight=weight, baseline="lld", horizon="1 d")
+    gate = decide(observed, own, simple, weight=weight, baseline="lld", horizon_s=DAY_S)
     assert gate.reason
     if gate.shown:
         assert quantile_loss(own, observed).mean() < quantile_loss(simple, observed).mean()
@@ -111,7 +113,7 @@ def test_what_is_shown_beats_the_best_simple_forecast_and_covers(seed, network, 
         assert gate.coverage_80 >= 0.74
         assert gate.coverage_95 >= 0.9
     else:
-        assert not gate.reason.startswith("shown")
+        assert gate.reason.code != "gate.shown"
 
 
 @given(
@@ -153,8 +155,9 @@ def test_scores_rest_on_movement_not_on_the_level(seed, shift):
             assert a[key] == pytest.approx(b[key], rel=1e-3, abs=2e-3)
 
 
-OPEN = {"shown": True, "reason": "shown"}
-CLOSED = {"shown": False, "reason": "beats lld on 1 of 3 calibration blocks only"}
+OPEN = {"shown": True, "reason": None}
+FEW_BLOCKS = Reason("gate.few_blocks", {"baseline": "lld", "horizon": DAY_S, "n": 1, "blocks": 3})
+CLOSED = {"shown": False, "reason": reason_to_json(FEW_BLOCKS)}
 
 
 @dataclass(frozen=True)
@@ -307,8 +310,9 @@ def test_the_reason_of_a_closed_gate_says_the_unit_of_its_errors():
     rows = [Scored(k * DAY_S, "A", 3.0, 1.0, True, True, unit="kPa") for k in range(30)]
     shadow = check_shadow(DAY_S, OPEN, rows, shadow_s=30 * DAY_S, latency_limit_ms=1e4)
     for verdict in (check_shown(DAY_S, rows), shadow):
-        assert "error 3 kPa" in verdict.reason
-        assert bare_figures(verdict.reason) == []
+        text = describe(verdict.reason)
+        assert "error 3 kPa" in text
+        assert bare_figures(text) == []
 
 
 @pytest.mark.parametrize("creep", [0.5, 3.0])
@@ -431,7 +435,7 @@ def test_a_moved_median_says_so_and_its_quantiles_go_with_it():
     row = forecast(panel, "persistence", [DAY_S]).rows[0]
     gone = replace(row, q025=-30.0, q10=-28.0, q50=-27.0, q90=-26.0, q975=-24.0)
     (laid,) = lay_paths(panel, [gone])
-    assert laid.reason.endswith(MOVED)
+    assert split_reason(laid.reason)[-1] == MOVED
     noise = float(find_reach(values, (1,)).noise[0])
     assert 0.0 < noise < 0.05, "the one bend alone"
     assert laid.q50 == pytest.approx(40.0, abs=APART * noise + 1e-6), "the record never went back"
@@ -507,7 +511,7 @@ def test_a_crack_that_opens_does_not_close_beyond_what_cracks_do():
     fallen = [replace(one, q025=60.0, q10=70.0, q50=76.8, q90=80.0, q975=81.2) for one in rows]
     for one in hold_rows(panel, fallen, limits):
         assert one.q025 > one.data_value - 52.0
-        assert one.reason.endswith(f"; held above {one.q025:.6g} mm, a physical bound")
+        assert describe(one.reason).endswith(f"; held above {one.q025:.6g} mm, a physical bound")
     assert [one.q50 for one in hold_rows(panel, rows, limits)] == [one.q50 for one in rows]
 
 
@@ -557,4 +561,4 @@ def test_what_a_site_declares_reaches_its_forecasts():
     for one, before in zip(held, free, strict=True):
         assert before.q025 < one.q025
         assert one.q025 > one.data_value - 1.5
-        assert "held above" in one.reason
+        assert "held above" in describe(one.reason)

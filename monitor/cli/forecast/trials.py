@@ -11,7 +11,7 @@ import typer
 from monitor.cli.session import LARGEST_SEED, options, print_if_json, print_json, print_note, require_any, show_in_order
 from monitor.domain.instants import format_duration, format_iso, from_epoch_s, parse_duration_s
 from monitor.domain.names import list_names
-from monitor.text.reasons import describe_error
+from monitor.text.reasons import describe, describe_error
 
 if TYPE_CHECKING:
     from forecasting.data.series import Panel
@@ -129,7 +129,8 @@ def _score_trials(
             made = [*score_all(trial), *(score for way in WAYS if way in wanted for score in WAYS[way](trial))]
             if options().as_json:
                 for one in made:
-                    print_json({**one.to_json(), "interval_s": panel.step_s})
+                    facts = one.to_json() | {"reason": describe(one.reason), "interval_s": panel.step_s}
+                    print_json(facts)
             scores += made
     except ForecastingError as error:
         if alone:

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from forecasting.reasons import Reason
 from forecasting.serving import points
 from monitor.config.service import ComputeSection, ServiceConfig
 from monitor.domain.canonical import canonical_json
@@ -31,6 +32,7 @@ from monitor.extensions.points.store.looks import (
 )
 from monitor.store.database.engine import Database
 from monitor.store.readings.points import PointSetRequest, list_point_ids
+from monitor.text.reasons import describe
 from monitor.worker.configured import run_all_in_workers, run_in_worker
 from monitor.worker.records import WorkerTask
 
@@ -57,7 +59,7 @@ def _issue(db: Database, plan: ComputeSection, point_set: PointSetRequest, now: 
         with db.write() as c:
             on_lines = [sum(is_on << k for k, is_on in enumerate(one.on_line)) for one in answers]
             rows = [
-                (one.value_mm, *one.middle_mm, *one.half_mm, on_line, one.reason)
+                (one.value_mm, *one.middle_mm, *one.half_mm, on_line, _describe_reason(one.reason))
                 for one, on_line in zip(answers, on_lines, strict=True)
             ]
             save_forecasts(c, point_set.point_set_id, issue_id, mine, rows)
@@ -67,6 +69,10 @@ def _issue(db: Database, plan: ComputeSection, point_set: PointSetRequest, now: 
     found = tally.end()
     db.do(end_issue, issue_id, found, now)
     return f"not forecast: {rules.reason}" if rules.reason else _describe(rules, found)
+
+
+def _describe_reason(reason: Reason | None) -> str:
+    return "" if reason is None else describe(reason)
 
 
 def _can_serve(chosen: points.Chosen) -> bool:
@@ -89,10 +95,15 @@ def _prepare(
     chosen = run_in_worker(plan, CHOOSE, points.Choosing(_record(dates, values)))
     newest_at = parse(dates[-1]) if dates else None
     if newest_at is None or chosen.reason:
-        return ids, PointIssue(newest_at, 0.0, reason=chosen.reason), chosen
+        return ids, PointIssue(newest_at, 0.0, reason=_describe_reason(chosen.reason)), chosen
     ahead = [newest_at + timedelta(seconds=one.steps * chosen.step_s) for one in chosen.horizons]
     horizons = [
-        IssueHorizon(number, target_at=target_at, model=one.model, **asdict(one))
+        IssueHorizon(
+            number,
+            target_at=target_at,
+            model=one.model,
+            **asdict(one) | {"reason": _describe_reason(one.reason)},
+        )
         for number, (one, target_at) in enumerate(zip(chosen.horizons, ahead, strict=True), 1)
     ]
     return ids, PointIssue(newest_at, chosen.step_s, tuple(horizons)), chosen
@@ -138,7 +149,9 @@ class _IssueTotals:
 
     def add(self, ids: list[int], answers: tuple[points.PointForecast, ...]) -> None:
         for point, one in zip(ids, answers, strict=True):  # one by one: the division into tables does not count
-            self._digest.update(repr((point, *astuple(one))).encode())
+            reason = _describe_reason(one.reason)
+            facts = (point, one.value_mm, one.middle_mm, one.half_mm, one.on_line, reason)
+            self._digest.update(repr(facts).encode())
         given = sum(any(x is not None for x in one.middle_mm) for one in answers)
         self._points += given
         self._withheld += len(answers) - given

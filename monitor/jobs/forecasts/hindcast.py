@@ -31,6 +31,7 @@ from monitor.jobs.forecasts.tasks import (
 from monitor.store.database.engine import Database
 from monitor.store.models import forecasts
 from monitor.store.models.registry import change_state, find_model
+from monitor.text.reasons import describe
 from monitor.worker.configured import list_models, refuse_strange, run_in_worker
 
 _NO_PAST: Final = "no past to score: no series has readings enough up to now"
@@ -109,7 +110,15 @@ def _score_past(
     answer = run_in_worker(config.compute, HINDCAST_SITE, question, reads=files)
     refuse_strange((row.station for row in answer.rows), by_label)
     rows = [
-        to_row(one, by_label[one.station], from_epoch_s(one.issued_s), now, None, hindcast=True)
+        to_row(
+            one,
+            by_label[one.station],
+            from_epoch_s(one.issued_s),
+            now,
+            None,
+            reason=describe(one.reason),
+            hindcast=True,
+        )
         for one in answer.rows
         if one.target_s <= record.end_s
     ]

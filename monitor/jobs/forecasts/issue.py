@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from forecasting.message import Figure, Template
 from forecasting.registry import count_needed, is_network, name_blend
 from forecasting.serving.conformal import ConformalState, conformal_key
-from forecasting.serving.promotion import IN_SHADOW, describe_own, find_earliest_s
-from forecasting.serving.records import Forecast, Lack, ScoredError, Withheld
+from forecasting.serving.promotion import explain_own, find_earliest_s
+from forecasting.serving.records import JUDGED, Forecast, Lack, ScoredError, Withheld
 from forecasting.simple.auto import MANY_STATIONS
 from monitor.config.service import ServiceConfig
 from monitor.domain.actor import SERVICE
@@ -29,6 +29,7 @@ from monitor.jobs.forecasts.promotion import (
 from monitor.jobs.forecasts.read_site import HISTORY_STEPS, PROBE_STEPS, PanelRead, read_site
 from monitor.jobs.forecasts.tasks import (
     FORECAST_SITE,
+    UNSCORED,
     ModelRequest,
     Permit,
     SiteForecast,
@@ -40,6 +41,8 @@ from monitor.jobs.samples import SeriesSamples, SitePanel, history_since
 from monitor.store.database.engine import Database
 from monitor.store.models import forecasts
 from monitor.store.models.scores import load_errors
+from monitor.text.forecasting import IN_SHADOW
+from monitor.text.reasons import describe
 from monitor.worker.configured import list_models, refuse_strange, run_all_in_workers
 
 _NOT_TRAINED: Final = Template("forecast.not_trained", "not trained yet")()
@@ -84,7 +87,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         known = _load_known(c, site, now, models)
     if not known.by_label:
         return "no recent displacement readings"
-    answer, count = _run_workers(config, site, known, [m for m in models if not is_network(m)], now)
+    answer, permits = _run_workers(config, site, known, [m for m in models if not is_network(m)], now)
     # a Dask worker may have what this machine lacks
     able = bool(config.compute.dask) or is_installed("torch")
     why_untrained = _NOT_TRAINED if able else _NO_TORCH(problem=describe_missing("torch"))
@@ -98,14 +101,14 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         waits = [_wait_for_training(m, why_untrained, one, site, now) for m in untrained]
         waits = waits if able else [replace(r, lacking=None, earliest_at=None) for r in waits]
         waiting += _list_waiting(one, [*find_refusals(mine, site, now), *waits], models, held)
-    rows = _rows(answer, known, now)
+    rows = _rows(answer, known, permits, now)
     with db.write() as c:
         added = forecasts.add_forecasts(c, rows)
         # the page tells the last: what keeps a simple forecast back comes after what keeps a network back
         forecasts.add_withheld(c, [*waiting, *withheld], now)
         forecasts.save_conformal(c, _flat(answer.conformal, known.by_label, known.states), now)
         _move_on(c, site, known.standings, answer, rows, now)
-    parts = [f"{added} rows by {count} models", f"{len(withheld)} withheld"]
+    parts = [f"{added} rows by {len(permits)} models", f"{len(withheld)} withheld"]
     parts += [f"{name} failed: {reason}" for name, reason in answer.failed.items()]
     parts += [
         f"{names_of_kind} {why_untrained}" for names_of_kind in (names if able else filter(None, [", ".join(names)]))
@@ -140,18 +143,18 @@ def _list_withheld(answer: SiteForecast, known: _IssueInputs, site: Site) -> lis
     found: dict[tuple[int, str, str], list[Withheld]] = {}
     by_label = known.by_label
     for one in answer.withheld:
-        found.setdefault((by_label[one.station].series_id, one.model, one.reason), []).append(one)
+        found.setdefault((by_label[one.station].series_id, one.model, describe(one.reason)), []).append(one)
     ordered = sorted(found.items(), key=lambda item: (item[0][0], not is_network(item[0][1]), item[0][1:]))
     return [
         forecasts.WithheldRow(
             series_id,
             model,
-            one.reason,
+            reason,
             one.horizon_s if len(every) == 1 else None,
-            None if one.lack is None else one.lack.text,
+            None if one.lack is None else describe(one.lack.reason),
             None if one.lack is None else from_epoch_s(_find_shown_s(one, one.lack, site)),
         )
-        for (series_id, model, _), every in ordered
+        for (series_id, model, reason), every in ordered
         for one in every[:1]
     ]
 
@@ -197,7 +200,7 @@ def list_requests(
         for h in standing.horizons_s:
             gate = standing.gates.get(h)
             if gate is not None and gate.state == "active":
-                own[h] = Permit(False, describe_own(row.kind, standing.weight(h)), None)
+                own[h] = Permit(False, describe(explain_own(row.kind, standing.weight(h))), None)
                 blend[h] = Permit(True, gate.reason, gate.skill)
             else:
                 own[h] = blend[h] = Permit(False, standing.refuse(h, site, now).reason, None)
@@ -214,7 +217,8 @@ def _make_request(model: str, standing: ModelStatus, permits: Mapping[float, Per
 
 def _run_workers(
     config: ServiceConfig, site: Site, known: _IssueInputs, simple: Sequence[str], now: datetime
-) -> tuple[SiteForecast, int]:
+) -> tuple[SiteForecast, dict[str, Mapping[float, Permit]]]:
+    """Return the answer, and of every model by its name the permits that it was asked for with."""
     questions = [
         SiteForecastRequest(
             one.record,
@@ -232,10 +236,12 @@ def _run_workers(
     answer = join_points(run_all_in_workers(config.compute, FORECAST_SITE, pieces, reads=files))
     named = [*(row.station for row in answer.rows), *(one.station for one in answer.withheld)]
     refuse_strange(named, known.by_label)
-    return answer, len(checkpoints)
+    return answer, {one.name: one.permits or {} for question in questions for one in question.models}
 
 
-def _rows(answer: SiteForecast, known: _IssueInputs, now: datetime) -> list[forecasts.ForecastRow]:
+def _rows(
+    answer: SiteForecast, known: _IssueInputs, permits: Mapping[str, Mapping[float, Permit]], now: datetime
+) -> list[forecasts.ForecastRow]:
     unfit = {
         s.row.model_hash
         for s in known.standings
@@ -244,10 +250,25 @@ def _rows(answer: SiteForecast, known: _IssueInputs, now: datetime) -> list[fore
     by_label = known.by_label
     as_of = {s.label: max(x.newest_received_at for x in one.samples) for one in known.found for s in one.samples}
     return [
-        to_row(one, by_label[one.station], now, as_of[one.station], known.stages.get(by_label[one.station].station.id))
+        to_row(
+            one,
+            by_label[one.station],
+            now,
+            as_of[one.station],
+            known.stages.get(by_label[one.station].station.id),
+            reason=_describe_shown(one, permits),
+        )
         for one in answer.rows
         if one.model_hash not in unfit
     ]
+
+
+def _describe_shown(one: Forecast, permits: Mapping[str, Mapping[float, Permit]]) -> str:
+    """Return why a forecast is shown, or is not."""
+    if one.reason != JUDGED:
+        return describe(one.reason)
+    name = forecasts.name_intervals(one.model, one.model_hash or "")
+    return permits.get(name, {}).get(one.horizon_s, UNSCORED).reason
 
 
 def to_row(
@@ -257,6 +278,7 @@ def to_row(
     as_of: datetime,
     stage: str | None,
     *,
+    reason: str,
     hindcast: bool = False,
 ) -> forecasts.ForecastRow:
     """A forecast as it is stored, of readings that had been received by `as_of`."""
@@ -278,7 +300,7 @@ def to_row(
         one.baseline_q50,
         one.data_value,
         one.shown,
-        one.reason,
+        reason,
         one.latency_ms,
         one.margins.get("0.8"),
         one.margins.get("0.95"),

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from forecasting.data.kinds import format_span
 from forecasting.message import Template
-from forecasting.serving.promotion import IN_SHADOW, check_shadow, check_shown
+from forecasting.serving.promotion import check_shadow, check_shown
 from monitor.config.service import ServiceConfig
 from monitor.domain.actor import Actor
 from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError
@@ -18,6 +18,8 @@ from monitor.jobs.forecasts.model_alarms import alarm_degraded
 from monitor.jobs.forecasts.promotion import ModelStatus, age_s, displace, enter_shadow, load_standings, retire
 from monitor.store.models.registry import GateRow, ModelRow, change_gate, change_state, find_model, load_gates
 from monitor.store.people.users import require_reason, require_two
+from monitor.text.forecasting import IN_SHADOW
+from monitor.text.reasons import describe
 
 _SHOWN: Final = Template("model.shown", "shown by {names}: {reason}")
 _SHOWN_AGAINST: Final = Template("model.shown_against", "shown against its gate by {names}: {reason}")
@@ -126,13 +128,13 @@ def _may(
         latency_limit_ms=config.compute.job_limit_s * 500.0,
     )
     if verdict.state == "active":
-        return True, verdict.reason
+        return True, describe(verdict.reason)
     if force:
         against = check_shown(horizon_s, rows)
         if against.state == "active":
-            return True, verdict.reason
-        return False, f"its own record is against it; not even two people may show it then: {against.reason}"
-    return False, f"its gate is closed, {verdict.reason}"
+            return True, describe(verdict.reason)
+        return False, f"its own record is against it; not even two people may show it then: {describe(against.reason)}"
+    return False, f"its gate is closed, {describe(verdict.reason)}"
 
 
 def _show(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from forecasting.data.kinds import format_span
 from forecasting.data.series import horizon_key
-from forecasting.message import Figure, Message, Template, Timestamp, gather, join
+from forecasting.message import Figure, Message, Template, Timestamp, join
 from forecasting.registry import is_network, name_blend
 from forecasting.serving import promotion
 from forecasting.serving.gate import weight_of
@@ -24,6 +24,8 @@ from monitor.store.database.engine import Database
 from monitor.store.models import registry
 from monitor.store.models.scores import load_scored
 from monitor.store.readings.observations import load_series
+from monitor.text.forecasting import IN_SHADOW
+from monitor.text.reasons import describe
 
 _RETIRED: Final = Template("model.retired", "retired: {text}")
 _NEVER_ISSUED: Final = Template("model.never_issued", "it never issued a forecast")()
@@ -72,7 +74,7 @@ class ModelStatus:
 
     def calibration(self, horizon_s: float) -> Mapping[str, Any]:
         """The verdict of training at a horizon."""
-        verdict: Mapping[str, Any] = gather(self.row.card.get("gates", {}).get(horizon_key(horizon_s), {}))
+        verdict: Mapping[str, Any] = self.row.card.get("gates", {}).get(horizon_key(horizon_s), {})
         return verdict
 
     @property
@@ -91,8 +93,8 @@ class ModelStatus:
             return PromotionRefusal(self.row.kind, horizon_s, gate.reason, gate.lacking, gate.earliest_at)
         earliest_at = self.find_earliest(horizon_s, site, now)
         verdict = promotion.check_shadow(horizon_s, self.calibration(horizon_s), (), shadow_s=0.0, latency_limit_ms=0.0)
-        reason = until(promotion.IN_SHADOW(text=_NO_SCORE) if gate is None else gate.reason, earliest_at)
-        return PromotionRefusal(self.row.kind, horizon_s, reason, verdict.lacking, earliest_at)
+        reason = until(IN_SHADOW(text=_NO_SCORE) if gate is None else gate.reason, earliest_at)
+        return PromotionRefusal(self.row.kind, horizon_s, reason, _describe_lacking(verdict), earliest_at)
 
     def find_earliest(self, horizon_s: float, site: Site, now: datetime) -> datetime:
         """When it, or where calibration closed it its successor, can be shown at the earliest."""
@@ -123,6 +125,10 @@ class ModelStatus:
             and promotion.is_waiting(self.calibration(h), self.scored[h], shadow_s=age_s(g, now))
             for h, g in self.gates.items()
         )
+
+
+def _describe_lacking(verdict: promotion.Verdict) -> Message | None:
+    return None if verdict.lacking is None else describe(verdict.lacking)
 
 
 def load_standings(c: Connection, site: Site, now: datetime) -> list[ModelStatus]:
@@ -258,8 +264,8 @@ def _assess(
             latency_limit_ms=config.compute.job_limit_s * 500.0,
         )
     state = verdict.state
-    reason: str = verdict.reason
-    lacking, earliest_at = verdict.lacking, None
+    reason: str = describe(verdict.reason)
+    lacking, earliest_at = _describe_lacking(verdict), None
     if gate.state == state == "active" and verdict.record.issues < promotion.MINIMUM_ISSUES:
         reason = gate.reason  # two people showed it; until its record speaks, their word stands
     if gate.state == "shadow" and state == "active":
@@ -301,7 +307,7 @@ def _is_better(
                 model=other.row.name,
                 n=n,
             )
-            return False, promotion.IN_SHADOW(text=fault)
+            return False, IN_SHADOW(text=fault)
     return True, ""
 
 
@@ -313,7 +319,7 @@ def displace(
     for other in standings:
         gate = other.gates.get(horizon_s)
         if other.row.rivals(winner) and gate is not None and gate.state == "active":
-            reason = promotion.IN_SHADOW(text=_BETTER(model=winner.name, horizon=format_span(horizon_s)))
+            reason = IN_SHADOW(text=_BETTER(model=winner.name, horizon=format_span(horizon_s)))
             after = replace(gate, state="shadow", reason=reason, since=now, counts_from=now, judged_at=now)
             if registry.change_gate(c, other.row, gate, after, SERVICE, now):
                 lines.append(f"{other.row.name} at {format_span(horizon_s)} shadow: {reason}")
@@ -343,7 +349,7 @@ def _settle(c: Connection, standings: Sequence[ModelStatus], now: datetime) -> l
                 "shadow",
                 next(iter(gates[row.model_hash].values())).reason
                 if gates.get(row.model_hash)
-                else promotion.IN_SHADOW(text=_NO_HORIZON),
+                else IN_SHADOW(text=_NO_HORIZON),
             )
         if registry.change_state(c, row, state, reason, SERVICE, now):
             lines.append(f"{row.name} {state}: {reason}")

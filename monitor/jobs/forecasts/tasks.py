@@ -8,9 +8,11 @@ from typing import Any, Final, TypeVar
 from detection.anomaly.records import DetectorTraining
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.decomposition.season import Season
+from forecasting.message import Template
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import Forecast, Limits, ScoredError, TrainingRequest, Withheld
 from monitor.domain.observation import Timed
+from monitor.text.forecasting import NOT_SHOWN
 from monitor.worker.records import WorkerTask
 
 _T = TypeVar("_T")
@@ -46,6 +48,13 @@ class Permit:
     shown: bool
     reason: str
     skill: float | None
+
+
+UNSCORED: Final = Permit(
+    shown=False,
+    reason=NOT_SHOWN(text=Template("forecast.no_score", "no forecast of it has been scored yet")()),
+    skill=None,
+)
 
 
 @dataclass(frozen=True, slots=True)

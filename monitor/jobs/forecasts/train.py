@@ -1,7 +1,7 @@
 """Train and test what a site asks for, when there is none yet or the last one is a week old."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from detection.anomaly.records import DetectorTraining
 from detection.anomaly.registry import list_detectors
 from forecasting.data.cadence import LIKE, Cadence
 from forecasting.data.kinds import describe_drivers, format_span
-from forecasting.message import Message, gather
+from forecasting.reasons import reason_from_json
 from forecasting.registry import NETWORKS, PRETRAINED, TRAINING_ROWS, is_network
 from monitor.config.service import ServiceConfig
 from monitor.config.site import parse_site
@@ -36,6 +36,7 @@ from monitor.store.alerting.sites import find_version, load_site_source
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import ModelRow, find_active, load_models, needs_torch
 from monitor.store.readings.observations import load_ids
+from monitor.text.reasons import describe
 from monitor.worker.configured import run_in_worker
 
 
@@ -198,8 +199,9 @@ def _train_forecaster(
 
 def _describe(answer: TrainingResult) -> str:
     read = answer.card.get("explanation", {}).get("drivers", ())
-    begun = gather(answer.card.get("training", {})).get("begun_from", "")
-    parts = [answer.model_hash[:12], *([f"begun {begun}"] if isinstance(begun, Message) else [])]
+    begun_from = answer.card.get("training", {}).get("begun_from", "")
+    begun = [f"begun {describe(reason_from_json(begun_from))}"] if isinstance(begun_from, Mapping) else []
+    parts = [answer.model_hash[:12], *begun]
     return "; ".join([*parts, *([f"reads {describe_drivers(read)}"] if read else [])])
 
 

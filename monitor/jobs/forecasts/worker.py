@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
 
 from detection.anomaly.records import DetectorTraining
 from forecasting.data.covariates import covariates_from_samples, join_facts, make_season, rows_from_covariates
@@ -10,14 +9,11 @@ from forecasting.data.rain_forecasts import lay_outlooks
 from forecasting.data.series import Panel, panel_from_samples
 from forecasting.decomposition.season import split_season
 from forecasting.errors import ForecastingError, OutdatedCheckpointError
-from forecasting.message import Template, error_text
 from forecasting.serving.conformal import ConformalState
-from forecasting.serving.records import KINEMATIC, NOT_SHOWN, Forecast, Withheld
+from forecasting.serving.records import JUDGED, KINEMATIC, Forecast, Withheld
 from monitor.domain.extras import explain_missing
 from monitor.jobs.forecasts import tasks
-
-_NO_SCORE: Final = Template("forecast.no_score", "no forecast of it has been scored yet")()
-_UNSCORED = tasks.Permit(shown=False, reason=NOT_SHOWN(text=_NO_SCORE), skill=None)
+from monitor.text.reasons import describe_error
 
 
 def forecast_site(request: tasks.SiteForecastRequest) -> tasks.SiteForecast:
@@ -46,7 +42,7 @@ def forecast_site(request: tasks.SiteForecastRequest) -> tasks.SiteForecast:
                 limits=request.record.limits,
             )
         except ForecastingError as error:
-            failed[one.name] = error_text(error)
+            failed[one.name] = describe_error(error)
             outdated += [one.name] if isinstance(error, OutdatedCheckpointError) else []
             continue
         except ModuleNotFoundError as error:  # a network without its extra: baselines forecast all the same
@@ -77,7 +73,7 @@ def hindcast_site(request: tasks.HindcastRequest) -> tasks.SiteForecast:
         try:
             rows += forecast_past(panel, one.model, horizons_s, cut, np.asarray(origins), one.checkpoint)
         except ForecastingError as error:
-            failed[one.name] = error_text(error)
+            failed[one.name] = describe_error(error)
     return tasks.SiteForecast(tuple(rows), (), {}, failed)
 
 
@@ -93,7 +89,7 @@ def train_forecaster(request: tasks.NetworkTrainingRequest) -> tasks.TrainingRes
     try:
         made = train(lay_panel(request.record), request.training, replay=[lay_panel(other) for other in request.replay])
     except ForecastingError as error:
-        return tasks.TrainingResult(refused=str(error))
+        return tasks.TrainingResult(refused=describe_error(error))
     return tasks.TrainingResult(made.model_hash, made.path, made.card)
 
 
@@ -110,12 +106,12 @@ def train_detector(request: DetectorTraining) -> tasks.TrainingResult:
 
 
 def _apply_permit(row: Forecast, permits: Mapping[float, tasks.Permit]) -> Forecast:
-    permit = permits.get(row.horizon_s, _UNSCORED)
+    permit = permits.get(row.horizon_s, tasks.UNSCORED)
     if row.model == KINEMATIC:
         return row
     if permit.shown and row.outside:
         return replace(row, skill=permit.skill)
-    return replace(row, shown=permit.shown, reason=permit.reason, skill=permit.skill)
+    return replace(row, shown=permit.shown, reason=JUDGED, skill=permit.skill)  # the core has the text
 
 
 def lay_panel(record: tasks.SiteRecord) -> Panel:

@@ -36,6 +36,7 @@ from forecasting.serving.gate import choose_shown
 from forecasting.serving.jobs import forecast
 from forecasting.serving.records import Forecast, Withheld
 from monitor.cli.forecast.curve_file import read_curve
+from monitor.text.reasons import describe
 from tests.bench.forecasting.measured_curves import INTERVALS, OUTANG, find
 from tests.bench.record import DATA, read_options, record
 from tests.data.forecasts.absurdity import RULES, Fan, Present, find_absurd, see_present
@@ -150,7 +151,7 @@ def judge(life: Life, now_s: float, span: str) -> list[Case]:
     """All targets of one moment; those after the end of the record are left out."""
     rows, withheld = serve(life.samples, life.step_s, life.horizons_s, now_s)
     cases = [
-        Case(life.kind, life.name, span, format_span(w.horizon_s), shown=False, reason=plain(w.reason))
+        Case(life.kind, life.name, span, format_span(w.horizon_s), shown=False, reason=plain(describe(w.reason)))
         for w in withheld
     ]
     for name, (times, values) in life.samples.items():

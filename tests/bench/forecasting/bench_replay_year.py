@@ -20,6 +20,7 @@ import pandas as pd
 
 from forecasting.data.series import DAY_S, Floats, read_long_csv
 from forecasting.data.workbook import read_sheet
+from monitor.text.reasons import describe
 from tests.bench.forecasting.bench_last_tenth import DATA, plain, serve
 from tests.bench.forecasting.measured_curves import find
 from tests.bench.record import read_options, record
@@ -71,7 +72,7 @@ def replay(site: Site, every_s: float) -> dict[str, Any]:
         shown += len(rows)
         served += bool(rows)
         outside += any(r.model == KINEMATIC for r in rows)
-        reasons.update(plain(w.reason) for w in withheld)
+        reasons.update(plain(describe(w.reason)) for w in withheld)
         for r in rows:
             near = np.abs(times - r.target_s) <= step_s / 2
             if near.any():

@@ -13,16 +13,18 @@ import pytest
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import count_rows, split
 from forecasting.errors import CheckpointError, HorizonError, NotEnoughDataError, UnknownModelError
-from forecasting.message import list_parts
 from forecasting.neural.checkpoint import read, write
+from forecasting.reasons import Reason, reason_from_json, reason_to_json, split_reason
 from forecasting.registry import BASELINES, name_blend
 from forecasting.serving import jobs
 from forecasting.serving.gate import choose_shown
 from forecasting.serving.jobs import forecast_past
 from forecasting.serving.path import MOVED, find_reach
 from forecasting.serving.records import TrainingRequest
+from monitor.text.reasons import describe
 
 H = [DAY_S, 7 * DAY_S]
+BY_HAND = Reason("forecast.simple", {"model": "by hand"})
 
 
 def draw(rows=420, stations=("A", "B", "C"), seed=0):
@@ -86,7 +88,7 @@ def test_a_network_forecasts_every_station(model):
         assert (row.target_s, row.data_until_s) == (1.6e9 + 419 * DAY_S + row.horizon_s, 1.6e9 + 419 * DAY_S)
         gate = made.card["gates"][str(int(row.horizon_s))]
         assert not row.shown, "the network alone is never what is served"
-        assert row.reason == gate["reason"] or gate["shown"]
+        assert row.reason == reason_from_json(gate["reason"]) or gate["shown"]
     # with the states at hand nothing is replayed and the answer is the same
     again = jobs.forecast(panel, made.model, H, checkpoint=made.path, conformal=out.conformal)
     for a, b in zip(out.rows, again.rows, strict=True):
@@ -130,7 +132,7 @@ def test_the_row_of_a_network_is_a_forward_pass_of_its_checkpoint_with_its_inter
 def with_weight(made, folder, weight, *, shown=True):
     _, card = read(made.path)
     for gate in card["gates"].values():
-        gate |= {"weight": weight, "shown": shown, "reason": "by hand", "skill": 0.1}
+        gate |= {"weight": weight, "shown": shown, "reason": reason_to_json(BY_HAND), "skill": 0.1}
     return str(write(folder, Path(made.path).read_bytes(), card))
 
 
@@ -143,7 +145,7 @@ def test_a_blend_is_a_row_of_its_own_of_the_network_and_auto(model, tmp_path, we
     own = {(r.station, r.horizon_s): r.q50 for r in jobs.forecast(panel, made.model, H, checkpoint=path).rows}
     auto = {(r.station, r.horizon_s): r for r in jobs.forecast(panel, "auto", H).rows}
     assert {r.model for r in rows} == {name}
-    unmoved = [r for r in rows if not {MOVED} & {*list_parts(r.reason)}]
+    unmoved = [r for r in rows if not {MOVED} & {*split_reason(r.reason)}]
     assert len(unmoved) > len(rows) / 2
     for row in rows:
         assert (row.shown, row.weight, row.skill) == (True, weight, 0.1)
@@ -155,7 +157,9 @@ def test_a_blend_is_a_row_of_its_own_of_the_network_and_auto(model, tmp_path, we
     shown = choose_shown([*rows, *auto.values(), *jobs.forecast(panel, made.model, H, checkpoint=path).rows])
     assert {r.model for r in shown if r.shown} == {name}
     own_rows = [r for r in shown if r.model == made.model]
-    assert {r.reason for r in own_rows} == {f"the network alone; its gate takes {weight:.0%} of it, in {name}"}
+    assert {describe(r.reason) for r in own_rows} == {
+        f"the network alone; its gate takes {weight:.0%} of it, in {name}"
+    }
 
 
 def auto_noise(panel):
@@ -191,7 +195,7 @@ def test_a_gate_that_takes_nothing_makes_no_blend(model, tmp_path):
     path = with_weight(made, tmp_path, 0.0, shown=False)
     out = jobs.forecast(draw(), name_blend(made.model), H, checkpoint=path)
     assert (out.rows, out.withheld) == ((), ())
-    assert {r.reason for r in jobs.forecast(draw(), made.model, H, checkpoint=path).rows} == {"by hand"}
+    assert {r.reason for r in jobs.forecast(draw(), made.model, H, checkpoint=path).rows} == {BY_HAND}
 
 
 def test_a_stale_station_is_withheld_with_its_reason():
@@ -204,8 +208,8 @@ def test_a_stale_station_is_withheld_with_its_reason():
     values[:, 3] = np.nan
     out = jobs.forecast(panel, "lld", H)
     assert ({r.station for r in out.rows}, out.rows[0].data_until_s) == ({"B", "C"}, 1.6e9 + 416 * DAY_S)
-    assert all("record with gaps" in r.reason for r in out.rows if r.station == "C")
-    reasons = {w.station: w.reason for w in out.withheld}
+    assert all("record with gaps" in describe(r.reason) for r in out.rows if r.station == "C")
+    reasons = {w.station: describe(w.reason) for w in out.withheld}
     assert reasons["A"] == "stale: newest observation is older than 3 intervals"
     assert (reasons["D"], len(out.withheld)) == ("stale: no observation at all", 4)
 
@@ -213,10 +217,10 @@ def test_a_stale_station_is_withheld_with_its_reason():
 def test_too_short_a_record_gets_no_invented_interval():
     out = jobs.forecast(draw(rows=62), "lld", [60 * DAY_S])
     assert not out.rows
-    assert {w.reason for w in out.withheld} == {"fewer than 20 past errors at 60 d: no interval"}
+    assert {describe(w.reason) for w in out.withheld} == {"fewer than 20 past errors at 60 d: no interval"}
     short = jobs.forecast(draw(rows=20), "lld", [DAY_S])
-    assert all(w.reason.startswith("record too short: ") for w in short.withheld)
-    assert any(w.reason == "record too short: 20 of 21 rows of 1 d" for w in short.withheld)
+    assert all(describe(w.reason).startswith("record too short: ") for w in short.withheld)
+    assert any(describe(w.reason) == "record too short: 20 of 21 rows of 1 d" for w in short.withheld)
     assert len(short.withheld) == 3
 
 
@@ -227,7 +231,7 @@ def test_a_station_that_the_network_never_saw_and_horizons_that_do_not_fit(model
     without = {"graph-gru was trained without this station"} if made.model == "graph-gru" else set()
     assert {(r.station, r.horizon_s) for r in out.rows} == {(s, DAY_S) for s in ("ABC" if without else "ABCZ")}
     unfit = {"the horizon is shorter than the sampling interval", f"{made.model} was not trained for 30 d"}
-    assert {w.reason for w in out.withheld} == without | unfit
+    assert {describe(w.reason) for w in out.withheld} == without | unfit
 
 
 def test_wrong_requests_are_one_clear_error(tmp_path):
@@ -251,7 +255,9 @@ def test_a_young_state_gives_way_to_the_past_of_the_panel():
     panel = draw()
     panel.values[:-62, 1] = np.nan
     first = jobs.forecast(panel, "lld", [50 * DAY_S])
-    assert "interval from the errors of all stations" in next(r for r in first.rows if r.station == "B").reason
+    assert "interval from the errors of all stations" in describe(
+        next(r for r in first.rows if r.station == "B").reason
+    )
     again = jobs.forecast(panel, "lld", [50 * DAY_S], conformal=first.conformal)
     assert [r.q975 for r in again.rows] == [r.q975 for r in first.rows]
 
@@ -267,9 +273,9 @@ def test_a_horizon_the_record_cannot_teach_does_not_stop_the_others(tmp_path):
     assert {r.horizon_s for r in out.rows} == {DAY_S}
     longer, never = [next(w for w in out.withheld if w.horizon_s == days * DAY_S) for days in (60, 300)]
     assert longer.lack is not None
-    assert longer.lack.text == "420 intervals of 1 d in its record; 464 are needed"
+    assert describe(longer.lack.reason) == "420 intervals of 1 d in its record; 464 are needed"
     assert longer.lack.earliest_s == draw().end_s + 44 * DAY_S
-    assert never.reason == "gru learns from 2000 intervals of 1 d at most: too few for 300 d ahead"
+    assert describe(never.reason) == "gru learns from 2000 intervals of 1 d at most: too few for 300 d ahead"
     assert never.lack is None
     card = made.card | {"data": made.card["data"] | {"rows": 2000}}  # long enough: it was kept from it by gaps
     Path(made.path).with_suffix(".json").write_text(json.dumps(card))

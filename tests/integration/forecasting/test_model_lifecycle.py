@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select
 
+from forecasting.reasons import Reason, reason_to_json
 from forecasting.registry import find_network
 from forecasting.serving import jobs
 from forecasting.serving.conformal import margin
@@ -51,8 +52,9 @@ ADA, BO = Actor("Ada"), Actor("Bo")
 FAN = (-2.0, -1.0, 0.0, 1.0, 2.0)
 LLD = {"baseline": "lld", "baseline_q50": 0.1, "data_value": 0.0, "reason": "test", "latency_ms": 5.0}
 LLD |= {"margin_80": 0.1, "margin_95": 0.2}
-OPEN = {"shown": True, "reason": "shown: beats lld", "skill": 0.1, "weight": 1.0}
-CLOSED = {"shown": False, "reason": "beats lld at 1 d on 1 of 3 calibration blocks only", "skill": -0.1, "weight": 0.5}
+OPEN = {"shown": True, "reason": None, "skill": 0.1, "weight": 1.0}
+FEW_BLOCKS = Reason("gate.few_blocks", {"baseline": "lld", "horizon": 86400.0, "n": 1, "blocks": 3})
+CLOSED = {"shown": False, "reason": reason_to_json(FEW_BLOCKS), "skill": -0.1, "weight": 0.5}
 
 
 class Slope:
@@ -478,7 +480,7 @@ def test_a_candidate_that_failed_in_one_piece_of_a_large_site_leaves_no_rows(slo
     def answer(_compute, _task, pieces, **_more):
         name = next(one.name for one in pieces[0].models if one.checkpoint)
         at, station = now.timestamp(), next(iter(pieces[0].record.samples))
-        made = replace(row("gru", station, shown=False, reason="in shadow"), model_hash=A)
+        made = replace(row("gru", station, shown=False), model_hash=A)
         made = replace(made, issued_s=at, target_s=at + 86400.0, data_until_s=at)
         failed = {name: why["it"]} if why else {}
         return [tasks.SiteForecast((made,), (), {}, {}), tasks.SiteForecast((), (), {}, failed)]

@@ -14,6 +14,7 @@ from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Panel, panel_from_samples
 from forecasting.data.splits import Block
 from forecasting.kinematics.extrapolation import extrapolate, normal_below
+from forecasting.reasons import Reason, split_reason
 from forecasting.serving.conformal import ConformalState, feedback, margin, relax_score, replay, stretch_margin, update
 from forecasting.serving.experience import PACE_FEWEST, compare_drivers, compare_motion, see_pace
 from forecasting.serving.gate import choose_shown
@@ -23,6 +24,7 @@ from forecasting.serving.kinematic import TAKES_OVER, see_motion, step_in
 from forecasting.serving.path import MOVED, lay_paths
 from forecasting.serving.quantiles import conform, repeat_point
 from forecasting.simple.auto import fit_auto
+from monitor.text.reasons import describe
 from tests.bench.forecasting import motion_scenes
 from tests.data.forecast_rows import row as make_row
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
@@ -65,7 +67,7 @@ def test_a_record_with_gaps_is_forecast_wider_and_marked(seed: int) -> None:
     assert [r.horizon_s for r in made.rows] == [r.horizon_s for r in whole.rows]
     is_gappy = int(np.isfinite(gappy[-WINDOW:]).sum()) < OBSERVED_SHARE * WINDOW
     for row, before in zip(made.rows, whole.rows, strict=True):
-        assert (MARK in row.reason) == is_gappy
+        assert (MARK in describe(row.reason)) == is_gappy
         assert not is_gappy or row.q90 - row.q10 > before.q90 - before.q10
 
 
@@ -76,9 +78,9 @@ def test_a_young_record_needs_as_many_rows_as_its_interval(rows: int) -> None:
     made = issue(values, "persistence")
     near = [row for row in made.rows if row.horizon_s == DAY_S]
     assert len(near) == (rows > FEWEST_ROWS)
-    assert not any(MARK in row.reason for row in near), "it is short, not gappy"
+    assert not any(MARK in describe(row.reason) for row in near), "it is short, not gappy"
     if not near:
-        (told,) = {(one.reason, one.lack.text) for one in made.withheld if one.horizon_s == DAY_S}
+        (told,) = {(describe(one.reason), describe(one.lack.reason)) for one in made.withheld if one.horizon_s == DAY_S}
         assert told == (f"record too short: {rows} of 21 rows of 1 d", f"{rows} observations; 21 are needed")
 
 
@@ -86,7 +88,9 @@ def test_a_network_states_its_own_need() -> None:
     gappy = draw(2)
     gappy[-45:-15] = np.nan
     panel = Panel(0.0, DAY_S, ("A",), gappy[:, None])
-    assert find_silent(panel)[0] == {"A": "gaps: 30 of the last 60 rows of 1 d observed, not 42"}
+    assert {name: describe(one) for name, one in find_silent(panel)[0].items()} == {
+        "A": "gaps: 30 of the last 60 rows of 1 d observed, not 42"
+    }
 
 
 def lay(values, step_s=DAY_S, **more):
@@ -113,7 +117,12 @@ def row(panel, model="lld", horizon_s=DAY_S, **more):
     value = float(panel.values[-1, 0])
     named = dict.fromkeys(("q025", "q10", "q50", "q90", "q975", "baseline_q50", "data_value"), value)
     times = {"issued_s": panel.end_s, "target_s": panel.end_s + horizon_s, "data_until_s": panel.end_s}
-    return replace(make_row(model, horizon_s=horizon_s, reason=f"simple forecast {model}"), **times, **named, **more)
+    return replace(
+        make_row(model, horizon_s=horizon_s, reason=Reason("forecast.simple", {"model": model})),
+        **times,
+        **named,
+        **more,
+    )
 
 
 @pytest.mark.parametrize("name", list(motion_scenes.SCENES))
@@ -130,9 +139,9 @@ def test_no_forecast_of_the_five_scenes_is_absurd(name):
     moves = not name.startswith("control")
     assert {one.model for one in shown} == {"kinematic" if moves else "auto"}
     if moves:
-        assert all(one.reason.startswith("outside experience: ") and one.replaces == "auto" for one in shown)
-        silent = {w.reason.partition(":")[0].rpartition(" before ")[0] for w in made.withheld if w.model == "kinematic"}
-        assert silent <= {"the failure window ends"}
+        assert all(describe(one.reason).startswith("outside experience: ") and one.replaces == "auto" for one in shown)
+        silent = {w.reason.code for w in made.withheld if w.model == "kinematic"}
+        assert silent <= {"forecast.window_ends"}
 
 
 def test_the_next_reading_of_a_fast_slope_lies_in_its_interval():
@@ -170,7 +179,7 @@ def test_values_beyond_all_bounds_give_no_kinematic_forecast_and_the_reason(size
     panel = lay(sudden(7, rate=size / 7.0))
     with np.errstate(all="ignore"):
         made, (held,) = step_in(panel, None, [row(panel, "auto")], 7)
-    assert ([one.model for one in made], held.reason) == (["auto"], "a reading lies beyond all bounds")
+    assert ([one.model for one in made], held.reason) == (["auto"], Reason("forecast.boundless"))
 
 
 def test_a_gap_is_left_out_and_too_few_rows_give_nothing():
@@ -183,8 +192,8 @@ def test_a_gap_is_left_out_and_too_few_rows_give_nothing():
 def test_a_motion_that_was_never_seen_is_outside_and_the_reason_says_how_far():
     (found,) = compare_motion(lay(sudden(3)), 7)
     assert found.novelty > 5.0
-    assert found.reason.startswith("outside experience: velocity ")
-    assert found.reason.endswith(" times the largest in calibration")
+    assert describe(found.reason).startswith("outside experience: velocity ")
+    assert describe(found.reason).endswith(" times the largest in calibration")
 
 
 def test_noise_one_wild_reading_and_a_short_record_are_not_outside():
@@ -215,10 +224,10 @@ def test_record_rain_closes_the_models_that_read_it_and_no_other():
     drivers = DriverRows(("R1.rain_mm.sum_1d",), ("rain",), rain[:, None])
     panel = lay(quiet(), drivers=drivers)
     why = "outside experience: R1.rain_mm.sum_1d 4.0 times the largest in calibration"
-    assert compare_drivers(panel.drivers, 7).reason == why
+    assert describe(compare_drivers(panel.drivers, 7).reason) == why
     ((one,), _) = step_in(panel, panel.drivers, [row(panel, "arima")], 7)
     assert not one.shown
-    assert one.reason == f"not shown: {why}"
+    assert describe(one.reason) == f"not shown: {why}"
     ((other,), _) = step_in(panel, None, [row(panel, "auto")], 7)
     assert other.shown
     assert [r.model for r in choose_shown([one, other]) if r.shown] == ["auto"]
@@ -232,7 +241,7 @@ def test_it_stands_in_for_every_model_once_and_says_for_which():
     assert [one.model for one in chosen] == ["lld", "auto", "gru", "kinematic"]
     (shown,) = [one for one in chosen if one.shown]
     assert (shown.model, shown.replaces, shown.model_hash) == ("kinematic", "gru", None)
-    assert all(one.reason.startswith("not shown: outside experience: ") for one in chosen if not one.shown)
+    assert all(describe(one.reason).startswith("not shown: outside experience: ") for one in chosen if not one.shown)
 
 
 def test_inside_nothing_changes_but_that_it_is_said():
@@ -297,7 +306,7 @@ def test_what_steps_in_lies_on_one_path(way):
     newest = way * float(panel.values[-1, 0] - panel.values[-2, 0])
     assert way * (made[2] - panel.values[-1, 0]) > 2.2 * newest
     assert newest < way * (shown.q50 - shown.data_value) < 2.0 * newest
-    assert shown.reason.endswith(MOVED)
+    assert split_reason(shown.reason)[-1] == MOVED
     assert lay_paths(panel, [shown]) == [shown]
 
 
@@ -305,8 +314,8 @@ def test_targets_behind_the_failure_window_are_withheld():
     panel = lay(collapse(lead=6.0))
     rows, withheld = step_in(panel, None, [row(panel, "auto", h) for h in (DAY_S, 90 * DAY_S)], 90)
     assert [one.horizon_s for one in rows if one.model == "kinematic"] == [DAY_S]
-    why = "the failure window ends before 90 d: the motion cannot be foretold"
-    assert [(w.model, w.reason) for w in withheld] == [("kinematic", why)]
+    ends = Reason("forecast.window_ends", {"horizon": 90 * DAY_S})
+    assert [(w.model, w.reason) for w in withheld] == [("kinematic", ends)]
 
 
 def test_after_the_failure_window_nothing_is_foretold():
@@ -316,7 +325,7 @@ def test_after_the_failure_window_nothing_is_foretold():
         rows, withheld = step_in(panel, None, [row(panel, "auto")], 7)
         if withheld:
             break
-    assert {w.reason for w in withheld} == {"the failure window has passed: the motion cannot be foretold"}
+    assert {w.reason for w in withheld} == {Reason("forecast.window_passed")}
     assert not any(one.shown for one in choose_shown(rows))
 
 
@@ -415,5 +424,6 @@ def test_an_issue_stretches_what_its_states_say_and_says_so():
         assert rows[name].margins["0.8"] == pytest.approx(float(stretch_margin(margin(state, 7), stretch[s])))
     again = {r.station: r.margins for r in made.rows if r.model == "persistence"}
     assert again == {name: row.margins for name, row in rows.items()}
-    assert WIDER in rows["A"].reason or "outside experience" in rows["A"].reason
-    assert WIDER not in rows["B"].reason
+    reasons = {name: split_reason(row.reason) for name, row in rows.items()}
+    assert WIDER in reasons["A"] or "outside experience" in describe(rows["A"].reason)
+    assert WIDER not in reasons["B"]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import Block
 from forecasting.kinematics.velocity import fit_velocity
+from forecasting.reasons import Reason
 from forecasting.serving.gate import choose_shown
 from forecasting.serving.issue import find_calibration
 from forecasting.serving.jobs import forecast
@@ -414,10 +415,10 @@ def test_a_reason_names_the_shares():
     rng = np.random.default_rng(2)
     values = np.cumsum(rng.gamma(0.5, 0.8, (400, 4)), axis=0) + rng.normal(0, 1.5, (400, 4))
     auto = fit_auto(Panel(0.0, DAY_S, tuple("ABCD"), values), Block(300, 400), (7,))
-    told = auto.explain(0, 1)
-    assert told.startswith("average of simple forecasts, weights by past errors: ")
-    assert auto.chosen[0] in auto.explain(0)
-    shares = [int(part.split()[-2]) for part in told.partition(": ")[2].split(", ")]
+    reason = auto.explain(0, 1)
+    assert reason.code == "forecast.average"
+    assert auto.chosen[0] in dict(auto.explain(0).values["weights"])
+    shares = [share for _, share in reason.values["weights"]]
     assert shares == sorted(shares, reverse=True)
     assert 60 <= sum(shares) <= 101
     assert auto.weights.shape == (1, 4, len(auto.judged))
@@ -426,7 +427,7 @@ def test_a_reason_names_the_shares():
 def test_fewer_than_two_months_scored_serve_the_standard_alone():
     values = np.cumsum(np.random.default_rng(3).normal(0.1, 1.0, (85, 1)), axis=0)
     auto = fit_auto(Panel(0.0, DAY_S, ("A",), values), Block(45, 85), (1, 30))
-    assert (auto.explain(1, 0), auto.chosen[1]) == ("simple forecast trend", "trend")
+    assert (auto.explain(1, 0), auto.chosen[1]) == (Reason("forecast.simple", {"model": "trend"}), "trend")
     made = auto.predict(values, np.array([84]))[0, 0, 1]
     assert made == pytest.approx(auto.member("trend").predict(values, np.array([84]))[0, 0, 1])
 
@@ -509,7 +510,7 @@ def test_the_average_forecasts_the_turn_of_a_season_and_names_it():
     made = auto.predict(panel.values[:end], origins)
     error = np.abs(made[:, :, 1] - truth[origins + 30]).mean()
     assert error < 0.35 * np.abs(truth[origins] - truth[origins + 30]).mean()
-    assert auto.explain(1, 0).id == "forecast.season"
+    assert auto.explain(1, 0).code == "forecast.season"
     assert auto.member("lld") is None, "what forecasts the rest is not `lld` of the record"
     # at one origin alone the same, to the bit
     assert np.array_equal(auto.predict(panel.values[:end], origins[-1:])[0], made[-1])
