@@ -14,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from forecasting.message import Template
 from monitor.domain.errors import ConfigError
 from monitor.domain.observation import PayloadSize
+from monitor.text.message import Template
 
 SERVICE_USER: Final = "slopeward"  # at the managed broker
 SOCKET: Final = "service.sock"  # in `broker.data`: instruments have another door

@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from forecasting.message import Duration, Figure, Message, NameList, Template, error_text
 from monitor.broker.access import HOW_TO_INSTALL, find_access, open_access
 from monitor.broker.access_probe import BrokerProbeResult, try_anonymous, try_foreign
 from monitor.broker.audit import OutageLimit
@@ -17,6 +16,7 @@ from monitor.checks.live import AWAY_S, HOW_TO_CLOSE
 from monitor.config.service import ServiceConfig
 from monitor.config.site_files import scan_sites
 from monitor.ingest.broker import find_mosquitto
+from monitor.text.message import Duration, Figure, Message, NameList, Template, error_text
 
 LEAST_S: Final = 7 * 86400.0  # that a session should last
 SHORT_S, LONG_S = 3600.0, 86400.0  # an outage shorter than an hour happens to everybody

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from forecasting.message import PLACE, TEXT_OF, Message, Template, Timestamp, Value
 from monitor.store.service_state import BAD, OK, WARN, CheckRow
+from monitor.text.message import PLACE, TEXT_OF, Message, Template, Timestamp, Value
 
 __all__ = ["BAD", "OK", "WARN", "Check", "CheckFinding", "SubjectState", "found"]
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from forecasting.message import Figure, Template, Term, Timestamp, join
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.config.service import ServiceConfig
 from monitor.config.site_files import scan_sites
 from monitor.config.sources import FOLDER_KIND
 from monitor.store.database.engine import Database
+from monitor.text.message import Figure, Template, Term, Timestamp, join
 
 BRING_BACK: Final = Template(
     "check.weights.bring_back", "bring the files back, or make the network again: slopeward scenes learn"

@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from forecasting.message import Message, Template, Timestamp
 from monitor.checks.check import BAD, Check, found
+from monitor.text.message import Message, Template, Timestamp
 
 SILENT_WRITE_S: Final = 15.0  # a database that takes no write for so long is more than busy
 LATE_EVALUATION_S: Final = 60.0  # beyond the tick

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from forecasting.message import Template, gather, spread
+from monitor.text.message import Template, gather, spread
 
 # a safety thread that has not gone round for this long is stuck; a lock of a minute is weather, not a fault
 OVERDUE_S: Final = 120.0

@@ -7,13 +7,13 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from forecasting.message import Template
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.database import BRING_BACK
 from monitor.checks.running import find_program
 from monitor.config.service import ServiceConfig
 from monitor.config.site_files import scan_sites
 from monitor.domain.errors import SlopewardError
+from monitor.text.message import Template
 
 WORKER_LIMIT_S: Final = 30.0
 OWN: Final = ("monitor", "forecasting", "detection")

@@ -5,7 +5,6 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.config.service import BrokerSection
 from monitor.config.sources import FOLDER_KIND, SourceSection
@@ -14,6 +13,7 @@ from monitor.store.alerting.alerts import UNDELIVERED
 from monitor.store.database.slow_writes import LONGEST_WRITE_S, SlowWrite
 from monitor.store.readings.sources import PollState
 from monitor.store.upkeep.readers import ReaderWatch
+from monitor.text.message import Figure, Message, Template, Timestamp
 
 AWAY_S: Final = 60.0  # a broker or database that is away for less is weather
 GROWN_S: Final = 600.0  # a count that grew is told of until it stood still for that long

@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 from sqlalchemy.engine import make_url
 
-from forecasting.message import Duration, Figure, Template, Term, Timestamp
 from monitor.checks.check import BAD, OK, WARN, Check, SubjectState, found
 from monitor.checks.live import AWAY_S
 from monitor.config.service import ServiceConfig
@@ -20,6 +19,7 @@ from monitor.store.alerting.receipts import load_tested
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.backup import sqlite_file
 from monitor.store.upkeep.copies import find_newest
+from monitor.text.message import Duration, Figure, Template, Term, Timestamp
 
 MIB, GIB = 1024**2, 1024**3
 DISK_BAD: Final = 500 * MIB

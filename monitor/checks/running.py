@@ -9,10 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from forecasting.message import NameList, Template
 from monitor.broker.access import HOW_TO_INSTALL
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.domain.instants import CORE_SILENT, parse
+from monitor.text.message import NameList, Template
 
 LONG_RISK_S: Final = 2.0  # a save of a short queue is always complete before
 DENIED_MOST: Final = 10  # topics of which `doctor` has a line each

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from forecasting.data.cadence import list_cadences
-from forecasting.message import Duration, MessageList, NameList, Template, Term
 from forecasting.registry import READS_DRIVERS, SERVED
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
@@ -36,6 +35,7 @@ from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Level, Site, Station
 from monitor.domain.witnesses import find_voting_series
 from monitor.store.alerting.duty import ON_DUTY
+from monitor.text.message import Duration, MessageList, NameList, Template, Term
 
 _NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
 _UNREAD: Final = Template(

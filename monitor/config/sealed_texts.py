@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from forecasting.message import Template
 from forecasting.whole_file import write_private
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import ConfigError, KeyLostError, UnsetError
+from monitor.text.message import Template
 
 
 def find_secret(environ: Mapping[str, str], name: str) -> str | None:

@@ -6,19 +6,6 @@ from dataclasses import replace
 from math import inf
 from typing import Any, Final
 
-from forecasting.message import (
-    TEXT_OF,
-    Duration,
-    Figure,
-    Message,
-    NameList,
-    Template,
-    Term,
-    Timestamp,
-    Value,
-    join,
-    list_parts,
-)
 from monitor.decision.common_silence import SILENT_SLOPE
 from monitor.decision.criteria.kinds.earthquake import list_inspections
 from monitor.decision.incomplete_series import AND_MORE
@@ -45,6 +32,19 @@ from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_silen
 from monitor.domain.keys import RuleKey, StepKey, StepVote, read_support
 from monitor.domain.language.figures import find_form
 from monitor.domain.site import Criterion, Site
+from monitor.text.message import (
+    TEXT_OF,
+    Duration,
+    Figure,
+    Message,
+    NameList,
+    Template,
+    Term,
+    Timestamp,
+    Value,
+    join,
+    list_parts,
+)
 
 _LONE_TOP: Final = Template(
     "witness.lone_top",

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from forecasting.message import Message, Template, Term
 from monitor.decision.common_mode import find_common
 from monitor.decision.common_silence import find_common_silence
 from monitor.decision.conditions import explain_growth, follow_growth, list_changes, list_conditions, review_due_s
@@ -70,6 +69,7 @@ from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, list_child
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.domain.site import Criterion, Site, once_per_record
 from monitor.domain.witnesses import Groups, compute_reachable_level, find_moving_series, find_voting_series
+from monitor.text.message import Message, Template, Term
 
 _SICK: Final = Template("vote.instrument_sick", "{station} is {word}: {quantity}: {text}")
 _MOVE_AS_ONE: Final = Template("vote.move_as_one", "all on {reference} move as one")

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from forecasting.message import Message, Template
 from monitor.decision.conditions import explain_level
 from monitor.decision.criteria.kinds.earthquake import list_lowering
 from monitor.decision.proof import find_unproven
@@ -16,6 +15,7 @@ from monitor.decision.situation import Situation
 from monitor.decision.vote_status import VoteStatus
 from monitor.domain.decision import Memory, Step, Vote, seconds
 from monitor.domain.keys import StepKey, Support, VoteKey
+from monitor.text.message import Message, Template
 
 _LOWERED: Final = Template(
     "bounds.lowered", "bounds are lowered to {n} of what the site file says: an earthquake was declared"

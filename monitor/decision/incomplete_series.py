@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from forecasting.message import TEXT_OF, Figure, Message, Template, Timestamp, join
 from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.lost_levels import PresentReach
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
@@ -23,6 +22,7 @@ from monitor.domain.instruments.parents import Place
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import find_voting_series, list_voting_witnesses
+from monitor.text.message import TEXT_OF, Figure, Message, Template, Timestamp, join
 
 AND_MORE: Final = Template("text.and_more", "{text} and {n} more")
 NAMED: Final = 3  # series that one sentence names

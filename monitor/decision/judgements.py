@@ -14,7 +14,6 @@ from math import ceil, floor, inf, sqrt
 from typing import Final
 
 from forecasting.kinematics.direction import add_noise
-from forecasting.message import Duration, Figure, Message, MessageList, NameList, Template, Term, join
 from monitor.decision.criteria.kinds.level import LEAST_EPOCHS as VALUE_EPOCHS
 from monitor.decision.criteria.kinds.survey_rate import SURVEYS
 from monitor.decision.criteria.kinds.tangential import to_velocities
@@ -35,6 +34,7 @@ from monitor.domain.witnesses import (
     find_voting_series,
     list_voting_witnesses,
 )
+from monitor.text.message import Duration, Figure, Message, MessageList, NameList, Template, Term, join
 
 # A level that motion of so many times its bound cannot raise counts as one that cannot be reached.
 MANY: Final = 10.0

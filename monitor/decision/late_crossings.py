@@ -8,7 +8,6 @@ from itertools import takewhile
 from operator import attrgetter
 from typing import Final
 
-from forecasting.message import TEXT_OF, Message, Template, Term, Timestamp, join
 from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.ladder import fuse
 from monitor.decision.series.assessment import Assessment, DecisionContext, EvaluationCache
@@ -17,6 +16,7 @@ from monitor.domain.instants import EPOCH
 from monitor.domain.keys import Support
 from monitor.domain.observation import Reading
 from monitor.domain.witnesses import find_groups
+from monitor.text.message import TEXT_OF, Message, Template, Term, Timestamp, join
 
 _LATE: Final = Template(
     "health.late_crossing",

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from forecasting.message import Duration, Message, Template
 from monitor.decision.judgements import (
     Barrier,
     Barriers,
@@ -22,6 +21,7 @@ from monitor.domain.instruments.parents import GONE, Place
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Site
 from monitor.domain.witnesses import Shut
+from monitor.text.message import Duration, Message, Template
 
 _MORE: Final = Template("reachable.more", "{text}; and so {n} more")
 _MOST_SENTENCES: Final = 2

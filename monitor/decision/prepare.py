@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from forecasting.message import Message
 from monitor.decision.criteria.kinds.earthquake import lower_bounds, lowered_factor
 from monitor.decision.proof import as_advice, find_unproven
 from monitor.decision.series.assessment import DecisionContext, EvaluationCache
@@ -15,6 +14,7 @@ from monitor.decision.series.tracks import Track
 from monitor.domain.decision import Condition, DecisionInputs, Memory, StationHealth
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import Groups, find_groups
+from monitor.text.message import Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
-from forecasting.message import Message, Template, Term, Timestamp
 from monitor.decision.criteria.proofs import WARN_S, format_command
 from monitor.domain.decision import Condition, ProofFact
 from monitor.domain.site import Site, once_per_record
 from monitor.domain.witnesses import needs_proof
+from monitor.text.message import Message, Template, Term, Timestamp
 
 _NO_SCORE: Final = Template("proof.no_score", "none of its detectors has a score that could be tested")
 _NO_TEST: Final = Template("proof.no_test", "no test of {name} is stored for this site")

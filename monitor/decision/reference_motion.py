@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from forecasting.message import Duration, Figure, Message, NameList, Template, Timestamp, join
 from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.incomplete_series import IncompleteSeries
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
@@ -20,6 +19,7 @@ from monitor.decision.series.vectors import norm
 from monitor.domain.decision import Condition, Steps
 from monitor.domain.site import Criterion, SeriesSpec, Site, once_per_record
 from monitor.domain.witnesses import find_sources
+from monitor.text.message import Duration, Figure, Message, NameList, Template, Timestamp, join
 
 # Criteria on references have ids of their own, so that their tracks are cached apart from those of the stations.
 _SUFFIX: Final = "~reference"

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from forecasting.message import Message
 from monitor.decision.common_silence import CommonSilence
 from monitor.decision.fusion_rules import RuleStatus
 from monitor.decision.incomplete_series import IncompleteSeries
@@ -17,6 +16,7 @@ from monitor.decision.vote_status import VoteStatus
 from monitor.domain.decision import Condition, Memory, StationHealth, Step, Votes
 from monitor.domain.keys import StepKey, Support, VoteKey
 from monitor.domain.site import Site
+from monitor.text.message import Message
 
 
 @dataclass(frozen=True, slots=True)

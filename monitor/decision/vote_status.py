@@ -5,7 +5,6 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
-from forecasting.message import TEXT_OF, Message
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
 from monitor.decision.series.maintenance import MaintenanceMask
 from monitor.decision.series.neighbours import VoteCap
@@ -15,6 +14,7 @@ from monitor.domain.decision import Condition, Votes
 from monitor.domain.instruments.parents import Place
 from monitor.domain.keys import RuleKey, VoteKey
 from monitor.domain.witnesses import Groups
+from monitor.text.message import TEXT_OF, Message
 
 
 class VoteStatus(NamedTuple):

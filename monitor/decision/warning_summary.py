@@ -10,11 +10,11 @@ from math import ceil, inf, isinf
 from types import MappingProxyType
 from typing import Any, Final
 
-from forecasting.message import Duration, Figure, Message, MessageList, NameList, Template, Term
 from monitor.decision.judgements import DetectionLimit, JudgingCriterion, SeriesJudgement, list_judgements
 from monitor.decision.series.step_clocks import clock_s
 from monitor.domain.site import Criterion, Site, Threshold
 from monitor.domain.witnesses import find_groups, list_voting_witnesses
+from monitor.text.message import Duration, Figure, Message, MessageList, NameList, Template, Term
 
 DaysAtLevel = Mapping[tuple[str, str], int]  # by criterion id and level: days of a record that reach the level
 _NAMED: Final = 8  # series or stations in one sentence

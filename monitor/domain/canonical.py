@@ -6,7 +6,7 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from forecasting.message import spread
+from monitor.text.message import spread
 
 
 class CanonicalText(str):

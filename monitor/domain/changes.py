@@ -6,8 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from forecasting.message import Template
 from monitor.domain.canonical import canonical_json
+from monitor.text.message import Template
 
 OVER: Final = Template("condition.over", "over: {text}")  # around the reason of an alarm that has ended
 

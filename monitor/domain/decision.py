@@ -7,12 +7,12 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from forecasting.message import Message, gather, spread
 from monitor.domain.alerts.headline import StationRate
 from monitor.domain.changes import AlertChange
 from monitor.domain.instants import EPOCH, epoch_s, format_iso, from_epoch_s, parse
 from monitor.domain.keys import StepKey, Support, VoteKey, read_support, rename_key
 from monitor.domain.observation import Reading
+from monitor.text.message import Message, gather, spread
 
 __all__ = ["EPOCH", "Decision", "DecisionInputs", "Memory"]
 

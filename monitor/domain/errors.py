@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self, cast
 
-from forecasting.message import TEXT_OF, Message, error_text
+from monitor.text.message import TEXT_OF, Message, error_text
 
 
 class SlopewardError(Exception):

@@ -3,8 +3,8 @@
 from importlib.util import find_spec
 from typing import Final
 
-from forecasting.message import TEXT_OF, Message, Template
 from monitor.domain.errors import SlopewardError
+from monitor.text.message import TEXT_OF, Message, Template
 
 _INSTALL: Final = Template("extra.install", "pip install 'slopeward[{extra}]' (/help/how-to/install on the page)")
 # module -> (its name and what needs it, the extra of pyproject.toml that brings it)

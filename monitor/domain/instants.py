@@ -8,7 +8,7 @@ from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from forecasting.message import Message, Template, error_text, format_about, format_duration
+from monitor.text.message import Message, Template, error_text, format_about, format_duration
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from forecasting.message import Message, MessageList, Template, Value
+from monitor.text.message import Message, MessageList, Template, Value
 
 # characters that show nothing, or a blank, and that Unicode does not class as such
 _UNSEEN: Final = frozenset(map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0)))
@@ -110,7 +110,7 @@ EMPTY: Final = Template("file.empty", "the file is empty")
 def rename_file(text: str, path: str, name: str) -> str:
     """A text with the name of a file in place of its path, in the values of a message as well.
 
-    >>> from forecasting.message import TEXT_OF
+    >>> from monitor.text.message import TEXT_OF
     >>> said = rename_file(TEXT_OF(name="/tmp/x7", text="it is empty"), "/tmp/x7", "a.csv")
     >>> said, said.values["name"]
     ('a.csv: it is empty', 'a.csv')

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from forecasting.message import Figure, Template
 from monitor.config.cost import StationReadingLimit, measure_room
 from monitor.config.service import LimitsSection
 from monitor.domain.observation import Observation
@@ -16,6 +15,7 @@ from monitor.domain.site import Site
 from monitor.domain.topics import ROOT
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault
 from monitor.store.readings.messages import MOST_SOURCES, OTHERS, find_source
+from monitor.text.message import Figure, Template
 
 BY_BROKER: Final = ("live", "backfill")
 _TOO_FAST: Final = Template(

@@ -7,7 +7,6 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.domain.actor import Actor
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import FUTURE_TOLERANCE
@@ -19,6 +18,7 @@ from monitor.ingest.typing_errors import TypingErrors
 from monitor.store.readings.flags import TypedReading as Before
 from monitor.store.readings.flags import load_typed
 from monitor.store.readings.observations import load_series
+from monitor.text.message import Figure, Message, Template, Timestamp
 
 NAME: Final = "typed on the page"
 USUAL: Final = 20  # steps that say how far the next one usually goes

@@ -15,10 +15,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from forecasting.message import Template
 from monitor.broker.access import Access, PayloadLimits, ServiceClient
 from monitor.ingest.message import BrokerMessage
 from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES
+from monitor.text.message import Template
 
 PIECE_BYTES: Final = 1 << 20  # one memory for all of them: a large message comes in few turns of the interpreter
 

@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from forecasting.message import Template
 from monitor.config.service import LimitsSection
 from monitor.decision.judgements import can_change_level
 from monitor.domain.actor import Actor
@@ -38,6 +37,7 @@ from monitor.store.readings.instruments import save_links
 from monitor.store.readings.messages import ROW_BYTES, Quota, RejectedMessage, add_rejected, note_sequences
 from monitor.store.readings.observations import AddResult, SeriesKey, add_observations, load_stations
 from monitor.store.service_state import find_stamp
+from monitor.text.message import Template
 
 log: Final = logging.getLogger(__name__)
 PORTION_BYTES: Final = 1 << 18  # of the quarantine in one transaction; readings go between two until too much waits

@@ -12,7 +12,6 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Message, NameList, Template
 from monitor.domain.alerts.message import name_series
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import PayloadError
@@ -33,6 +32,7 @@ from monitor.domain.site import Site
 from monitor.ingest.births import Births
 from monitor.store.readings.flags import load_neighbours
 from monitor.store.readings.observations import find_series_id
+from monitor.text.message import Message, NameList, Template
 
 _MEMORY_LIMIT: Final = 50_000
 SUSPECT: Final = frozenset({FILL, AT_STOP})

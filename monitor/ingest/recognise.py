@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from forecasting.message import TEXT_OF, Template
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.extension import load
 from monitor.domain.names import UNREADABLE
@@ -19,6 +18,7 @@ from monitor.ingest.files.lines import is_long
 from monitor.ingest.files.readers import LONG, READERS, WIDE
 from monitor.ingest.files.tables import WORKBOOKS, open_rows
 from monitor.ingest.text.encodings import find_bare_utf_16, strip_zeros
+from monitor.text.message import TEXT_OF, Template
 
 HEAD_BYTES: Final = 1 << 16
 _LONG: Final = frozenset({"time", "station", "quantity", "value"})

@@ -19,7 +19,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Message, NameList, Template, Timestamp
 from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.canonical import code_version
 from monitor.domain.changes import AlertChange, health_alarm
@@ -31,6 +30,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.users import require_account, require_person, require_two
 from monitor.store.service_state import find_stamp, load_stamps, remove_stamp, stamp
+from monitor.text.message import Message, NameList, Template, Timestamp
 
 PREFIX: Final = "epoch0:"
 HEAD_PREFIX: Final = "solution_head:"  # of the stamps that keep the newest head of a stream

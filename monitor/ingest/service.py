@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from forecasting.message import Figure, Template, Timestamp
 from monitor.broker.access import find_access
 from monitor.domain.changes import AlertChange, health_alarm
 from monitor.domain.errors import StoreBusyError
@@ -36,6 +35,7 @@ from monitor.ingest.session_setup import load_identity
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import SequenceGap, load_open_gaps, load_sequence_ends, mark_requested
 from monitor.store.service_state import find_stamp, stamp
+from monitor.text.message import Figure, Template, Timestamp
 
 log: Final = logging.getLogger(__name__)
 LIVE, BACKFILL = "live", "backfill"

@@ -16,7 +16,6 @@ from detection.anomaly.records import FaultFinding, ReadingScore, Scores, Scorin
 from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, compared_with
 from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
-from forecasting.message import Figure, Message, Template
 from monitor.config.service import ServiceConfig
 from monitor.domain.actor import SERVICE
 from monitor.domain.errors import JobError
@@ -42,6 +41,7 @@ from monitor.store.models.registry import ModelRow, find_active
 from monitor.store.readings.gaps import HOLES_AT_ONCE, GapCandidate, add_gaps, fill_gaps, find_filled
 from monitor.store.readings.observations import in_chunks, load_ids
 from monitor.store.readings.reading_stamps import load_later_entries
+from monitor.text.message import Figure, Message, Template
 from monitor.text.reasons import describe
 from monitor.worker.configured import list_models, refuse_strange, run_in_worker
 from monitor.worker.records import WorkerTask

@@ -8,7 +8,6 @@ from sqlalchemy import Connection
 
 from detection.anomaly.records import ScoringRequest
 from detection.reasons import Explanation
-from forecasting.message import Template
 from monitor.domain.actor import Actor
 from monitor.domain.instants import from_epoch_s, go_on
 from monitor.domain.site import Criterion, Site
@@ -18,6 +17,7 @@ from monitor.jobs.samples import load_watched
 from monitor.store.database.engine import Database
 from monitor.store.models.proofs import ModelTest, add_proof, list_subjects, load_proof_facts
 from monitor.store.models.registry import ModelRow
+from monitor.text.message import Template
 from monitor.text.reasons import describe
 from monitor.worker.records import read_record
 

@@ -8,7 +8,6 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Template
 from monitor.config.service import ServiceConfig
 from monitor.config.site import parse_site
 from monitor.config.site_files import scan_sites
@@ -25,6 +24,7 @@ from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import load_scenes
 from monitor.store.upkeep.prune import RetentionRun
 from monitor.store.upkeep.retention import SUMMARY_SPANS_S, RetentionLimits, Thinning
+from monitor.text.message import Template
 
 _BROKEN: Final = Template("audit.broken", "the audit chain is broken: {problem}")
 _HOLDS: Final = Template("audit.holds", "the audit chain holds")()

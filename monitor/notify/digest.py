@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Message, NameList, Template, Term, Timestamp, Value
 from monitor.config.service import ServiceConfig
 from monitor.domain.alerts.message import join_lines, split_lines
 from monitor.domain.alerts.notification import Notification
@@ -28,6 +27,7 @@ from monitor.store.database.engine import Database
 from monitor.store.pages import load_cards, load_open_alerts
 from monitor.store.schema.view_tables.instruments import InstrumentRow
 from monitor.store.schema.views import load_view
+from monitor.text.message import Message, NameList, Template, Term, Timestamp, Value
 
 _LOG = logging.getLogger(__name__)
 LATEST: Final = timedelta(hours=6)  # what could not be sent for so long is left to the next day

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final, cast
 
-from forecasting.message import Message, join
 from monitor.domain.alerts.message import COVERED, split_lines
 from monitor.domain.alerts.notification import Notification
 from monitor.domain.duty.channels import traits_of
@@ -15,6 +14,7 @@ from monitor.domain.language.rendering import translate as translate_text
 from monitor.domain.language.subjects import LONGEST, translate_subject
 from monitor.domain.site import Recipient
 from monitor.notify.notifier import Notifier
+from monitor.text.message import Message, join
 
 _LOG = logging.getLogger(__name__)
 LINK: Final = N_("Look and acknowledge: {address}")

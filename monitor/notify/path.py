@@ -7,7 +7,6 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Template
 from monitor.domain.alerts.records import AlertState
 from monitor.domain.changes import AlertCategory
 from monitor.notify.verdict import DeliveryContext, Postponed, Stage, Superseded, Verdict
@@ -19,6 +18,7 @@ from monitor.store.alerting.outbox import (
     mark_superseded,
     postpone,
 )
+from monitor.text.message import Template
 
 ASIDE: Final = {
     AlertState.SHELVED: Template("delivery.shelved", "shelved by a person; waits until the shelving ends")(),

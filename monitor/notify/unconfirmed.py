@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from forecasting.message import Message, NameList, Template, Term, Timestamp, Value
 from monitor.domain.alerts.notification import DeliveryState
 from monitor.domain.alerts.records import UNCONFIRMED, AlertState
 from monitor.domain.alerts.states import PUT_ASIDE
@@ -14,6 +13,7 @@ from monitor.domain.site import Recipient
 from monitor.notify.escalated import find_next_step, list_clocks
 from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.outbox import OpenAlert
+from monitor.text.message import Message, NameList, Template, Term, Timestamp, Value
 
 Alarm = tuple[str, str]  # site and key
 _TAKEN: Final = frozenset({DeliveryState.DELIVERED, DeliveryState.CONFIRMED})

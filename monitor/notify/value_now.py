@@ -7,7 +7,6 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import TEXT_OF, Message, Template, Term
 from monitor.domain.alerts.headline import Headline, find_moving, name_of
 from monitor.domain.alerts.message import list_values, renew_body
 from monitor.domain.alerts.records import UNCONFIRMED
@@ -19,6 +18,7 @@ from monitor.store.alerting.alerts import find_alert, find_raised
 from monitor.store.alerting.decisions import find_state, load_rates
 from monitor.store.alerting.outbox import OpenAlert
 from monitor.store.alerting.sites import find_version
+from monitor.text.message import TEXT_OF, Message, Template, Term
 
 _LOG: Final = logging.getLogger(__name__)
 _ASKING: Final = Template("headline.now", "{text}; {n} stations ask for {level}")

@@ -8,7 +8,6 @@ import time
 from datetime import datetime, timedelta
 from typing import Annotated, Final, cast
 
-from forecasting.message import Figure, Template
 from monitor.alerting.acts import change_control
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_sites import SiteId
@@ -22,6 +21,7 @@ from monitor.domain.site import Site
 from monitor.replay.apart import ChildProcess, SendLine
 from monitor.replay.backtest import Progress, run_backtest
 from monitor.store.database.engine import Database
+from monitor.text.message import Figure, Template
 
 MONTH: Final = timedelta(days=30)
 _NOT_WANTED: Final = Template("effect.not_asked", "not asked for (--months 0)")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
-from forecasting.message import gather, spread
+from monitor.text.message import gather, spread
 
 POLL_S: Final = 0.5
 NICE: Final = 10  # alarms come first

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Message, Template
 from monitor.alerting.evaluate import rule_version
 from monitor.config.site import parse_site
 from monitor.decision.proof import find_unproven
@@ -46,6 +45,7 @@ from monitor.store.models.movement import StoredWindow, has_updates, load_issued
 from monitor.store.models.proofs import load_proof_facts
 from monitor.store.readings.flags import UNDECLARED
 from monitor.store.upkeep.migrate import upgrade
+from monitor.text.message import Message, Template
 
 _COUNTS_HERE: Final = Template(
     "criterion.counts_in_replay", "{criterion} counts in this replay; the service takes it as advice: {text}"

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from forecasting.message import Message
 from monitor.decision.series.corrections import answered_s
 from monitor.domain.decision import DecisionInputs, FailureFact, Memory, OffsetFact
 from monitor.domain.site import Site
@@ -22,6 +21,7 @@ from monitor.jobs.movement.movement_state import (
 )
 from monitor.replay.history import History
 from monitor.store.models.movement import INVERSE_VELOCITY, MovementMemory
+from monitor.text.message import Message
 
 PATHS_MOST = 2  # of a series: as declared, and as its values arrived
 

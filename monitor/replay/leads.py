@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from forecasting.message import Message
 from monitor.decision.criteria.table import KINDS
 from monitor.domain.quantities import MOTION
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
 from monitor.replay.matrix import EventLabel, Span, score_event
 from monitor.replay.window_table import END_OF_RECORD
+from monitor.text.message import Message
 
 DAY_S: Final = 86400.0
 DECISION: Final = "decision"

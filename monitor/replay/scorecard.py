@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from forecasting.message import Figure, Message, Template, Term, Timestamp
 from monitor.decision.incomplete_series import COUNTED
 from monitor.decision.ladder import BY_PERSON
 from monitor.domain.changes import AlertCategory, AlertChange
@@ -36,6 +35,7 @@ from monitor.replay.window_table import WindowTable
 from monitor.store.alerting.history import AlertWithOutcome
 from monitor.store.models.anomaly_budget import BudgetMeasurement
 from monitor.store.models.anomaly_labels import AnomalyRun
+from monitor.text.message import Figure, Message, Template, Term, Timestamp
 
 # fields of the inputs that jobs of the service compute and a replay does not
 STORED_ONLY: Final = ("forecasts", "anomalies", "footprints", "points")

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
-from forecasting.message import Message, Template
 from monitor.domain.decision import instant
 from monitor.domain.instants import epoch_s, format_iso
 from monitor.replay.failure_windows import IssuedWindow
 from monitor.replay.matrix import EventLabel
+from monitor.text.message import Message, Template
 
 DAY_S: Final = 86400.0
 END_OF_RECORD: Final = Template("windows.end_of_record", "end of the record")()

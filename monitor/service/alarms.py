@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from forecasting.message import Template, join
 from monitor.checks.check import Check, CheckFinding
 from monitor.checks.live import STATUS_SITE
 from monitor.domain.actor import SERVICE
@@ -16,6 +15,7 @@ from monitor.domain.errors import StoreBusyError
 from monitor.domain.site import Site, gather_recipients
 from monitor.store.alerting.alerts import ChangeContext, apply_changes, load_alerts, unshelve_due
 from monitor.store.database.engine import Database
+from monitor.text.message import Template, join
 
 FOUND_BEFORE: Final = Template("service.found_before", "what was found before the service was started")()
 

@@ -12,7 +12,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
-from forecasting.message import Message, Template, error_text
 from monitor.broker.access import HOW_TO_INSTALL
 from monitor.broker.broker_log import ContestedClient, DeniedTopic
 from monitor.broker.logins import Login, LoginBook
@@ -28,6 +27,7 @@ from monitor.ingest.broker import ManagedBroker, find_mosquitto, open_broker
 from monitor.ingest.service import list_sessions
 from monitor.store.readings.messages import DENIED, LOGIN, RejectedMessage
 from monitor.store.service_state import DeniedMessages
+from monitor.text.message import Message, Template, error_text
 from monitor.worker.kernel import end_with_parent
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Final, NamedTuple
 
-from forecasting.message import Figure, Message, Template, Timestamp
+from monitor.text.message import Figure, Message, Template, Timestamp
 
 _SET_FORWARD: Final = Template(
     "service.clock.forward", "the clock of this machine was set forward by {n} s; it is {at} now"

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from forecasting.message import Template
 from monitor.checks import health
 from monitor.checks.machine import is_synchronised
 from monitor.domain.site import Site
@@ -28,6 +27,7 @@ from monitor.service.schedule import Schedule
 from monitor.store.database.engine import Database
 from monitor.store.readings.clock_steps import withdraw_future
 from monitor.store.upkeep.clock_steps import set_back
+from monitor.text.message import Template
 
 _CHECK_TIME_SERVICE: Final = Template(
     "service.clock.look_at", "{text}: look at its time service; all waiting times go on"

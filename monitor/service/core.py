@@ -16,7 +16,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from forecasting.message import Template
 from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.checks import health, live
@@ -58,6 +57,7 @@ from monitor.store.service_state import BAD, OK, CheckRow, load_checks, save_che
 from monitor.store.upkeep.migrate import upgrade
 from monitor.store.upkeep.readers import ReaderWatch
 from monitor.store.upkeep.reserve import DiskReserve
+from monitor.text.message import Template
 from monitor.worker import compute
 from monitor.worker.kernel import hide_memory
 from monitor.worker.memory import spare_what_stays

@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from forecasting.message import Template, Timestamp
 from monitor.checks.health import CANNOT_DECIDE
 from monitor.domain.alerts.message import join_lines
 from monitor.domain.alerts.notification import Notification
@@ -20,6 +19,7 @@ from monitor.domain.site import Site
 from monitor.notify.message import deliver_in
 from monitor.notify.notifier import open_notifier
 from monitor.service.notice_record import ChannelAddress, NoticeState, NoticeStateFile
+from monitor.text.message import Template, Timestamp
 
 _CANNOT: Final = Template("service.notice.cannot_decide", "Slopeward cannot decide: {text}.")
 _WAITS: Final = Template(

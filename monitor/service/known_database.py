@@ -6,11 +6,11 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from forecasting.message import Template, Timestamp
 from forecasting.whole_file import replacing
 from monitor.service.alarms import ServiceAlarms, make_alarm
 from monitor.store.database.audit import find_first
 from monitor.store.database.engine import Database
+from monitor.text.message import Template, Timestamp
 
 _ANOTHER: Final = Template(
     "service.database.another",

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from forecasting.message import Message, Template, Term, Timestamp, join
 from monitor.domain.instants import parse
 from monitor.service.clock import PAUSE_S, ServiceClock, describe_step
 from monitor.store.database.engine import Database
 from monitor.store.readings.gaps import Outage, add_outage
 from monitor.store.schema.view_tables.sites import SiteStatusRow
 from monitor.store.service_state import find_stamp, stamp
+from monitor.text.message import Message, Template, Term, Timestamp, join
 
 GOOD: Final = "ingest.good"  # stamp: the last instant at which all was read
 STAMP_S: Final = 15.0

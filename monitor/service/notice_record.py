@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
-from forecasting.message import gather, spread
 from monitor.domain.instants import format_iso, parse
+from monitor.text.message import gather, spread
 
 log: Final = logging.getLogger(__name__)
 ROOM: Final = 65536  # bytes that are kept for it, so that a full disk does not keep it from being written

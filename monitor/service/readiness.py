@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from forecasting.message import Message
 from monitor.checks.decisions import CoreProgress
 from monitor.checks.table import run_checks
+from monitor.text.message import Message
 
 TEXT_MOST: Final = 400
 WRITE: Final = "write"

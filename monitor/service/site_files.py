@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from forecasting.message import Template
 from monitor.alerting.acts.change_control import SiteFileInForce, explain_refusal, explain_unread, find_file, take_in
 from monitor.config.service import ServiceConfig
 from monitor.config.site import parse_site
@@ -19,6 +18,7 @@ from monitor.domain.terms import read_text
 from monitor.service.alarms import ServiceAlarms
 from monitor.store.alerting.sites import load_site_source, load_sites_summary
 from monitor.store.database.engine import Database
+from monitor.text.message import Template
 
 _UNUSABLE: Final = Template("service.site_file.unusable", "site file cannot be used: {problem}")
 _GONE: Final = Template(

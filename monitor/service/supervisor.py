@@ -20,7 +20,6 @@ from typing import Any, Final, Required, TypedDict
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
-from forecasting.message import Template, Term, Timestamp
 from monitor.alerting.acts.change_control import load_in_force
 from monitor.broker.broker_log import DeniedTopic
 from monitor.checks import health
@@ -51,6 +50,7 @@ from monitor.store.schema.view_tables.alerts import AlertRow
 from monitor.store.schema.view_tables.sites import SiteStatusRow
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import DeniedMessages, find_stamp, remove_stamp, stamp
+from monitor.text.message import Template, Term, Timestamp
 from monitor.worker.kernel import hide_memory
 
 _PAST_OUTBOX: Final = Template(

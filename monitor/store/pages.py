@@ -12,7 +12,6 @@ from typing import Any, Final, NotRequired, TypedDict
 
 from sqlalchemy import ColumnElement, Connection, and_, column, func, null, or_, select, table, text
 
-from forecasting.message import TEXT_OF, Message, Template, Term, join, read_columns
 from forecasting.serving.records import KINEMATIC
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
@@ -40,6 +39,7 @@ from monitor.store.schema.view_tables.readings import ReadingRow
 from monitor.store.schema.view_tables.scenes import ScenePolygonRow
 from monitor.store.schema.view_tables.sites import SiteStatusRow
 from monitor.store.schema.views import load_view
+from monitor.text.message import TEXT_OF, Message, Template, Term, join, read_columns
 
 LARGEST_RANGE: Final = 200_000  # readings that one request may walk through
 _STATIONS_OK: Final = Template("site.stations_ok", "{ok} of {count} stations ok")

@@ -7,11 +7,11 @@ from typing import Any, Final, NamedTuple, TypedDict
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
 
-from forecasting.message import gather
 from monitor.domain.errors import StoreError
 from monitor.store.database.rows import add_row, load_records, match_given, save_rows
 from monitor.store.schema.service import job_run, service_check, service_state
 from monitor.store.upkeep.retention import RetentionRule, Sweep, sweep_table
+from monitor.text.message import gather
 
 
 def stamp(connection: Connection, name: str, detail: Mapping[str, Any], now: datetime) -> None:

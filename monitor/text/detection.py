@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from detection.anomaly.registry import USUAL_INCREMENTS
 from detection.reasons import Explanation, Reason
-from forecasting.message import (
+from monitor.text.formats import by_code, figure, names, reason_text
+from monitor.text.message import (
     LISTED,
     TEXT_OF,
     Duration,
@@ -19,7 +20,6 @@ from forecasting.message import (
     Value,
     join,
 )
-from monitor.text.formats import by_code, figure, names, reason_text
 
 # What the score of an anomaly was compared with: the part of a series' own past.
 PASTS: Final[Mapping[str, str]] = {

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from forecasting.data.kinds import format_span
-from forecasting.message import Figure, Message, NameList, Template, Term, Value
 from monitor.text.formats import ReasonText, by_code, duration, figure, figure_or_term, joined, reason_text
+from monitor.text.message import Figure, Message, NameList, Template, Term, Value
 
 
 def _velocity(value: Any) -> Value:

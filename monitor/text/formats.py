@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from forecasting.message import PLACE, Duration, DurationForm, Figure, Message, NameList, Template, Term, Value, join
+from monitor.text.message import PLACE, Duration, DurationForm, Figure, Message, NameList, Template, Term, Value, join
 
 Format: TypeAlias = Callable[[Any], Value]
 

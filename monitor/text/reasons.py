@@ -7,10 +7,10 @@ code. Code that stores or shows what a library returned calls `describe` once, a
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, overload, runtime_checkable
 
-from forecasting.message import LISTED, TEXT_OF, Message, error_text, join
 from monitor.text.detection import TEXTS as DETECTION_TEXTS
 from monitor.text.forecasting import TEXTS as FORECASTING_TEXTS
 from monitor.text.formats import ReasonText, by_code, reason_text
+from monitor.text.message import LISTED, TEXT_OF, Message, error_text, join
 
 COMMON_TEXTS: Final = by_code(reason_text(TEXT_OF))  # of codes that both libraries use
 TEXTS: Final[Mapping[str, ReasonText]] = {**COMMON_TEXTS, **DETECTION_TEXTS, **FORECASTING_TEXTS}

@@ -10,7 +10,6 @@ from typing import Annotated, Final
 from sqlalchemy import Connection
 
 from forecasting.data.kinds import format_span
-from forecasting.message import NameList, Template, join
 from monitor.alerting.acts.answer_acts import needs_two_people
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_alerts import Reason
@@ -21,6 +20,7 @@ from monitor.domain.errors import RefusedError
 from monitor.domain.language.catalogue import N_
 from monitor.ingest.references import Reference, ReferenceAnswer, answer_reference, share_answer
 from monitor.store.people.countersign import TwoPersonAct
+from monitor.text.message import NameList, Template, join
 
 _NEW: Final = Template("epoch0.counts_new", "{place} counts {holds}, no more {other}")
 _KEPT: Final = Template("epoch0.counts_kept", "{place} goes on {holds}")

@@ -17,7 +17,6 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
 from starlette.types import Scope
 
-from forecasting.message import Message, Template, join
 from monitor.alerting.acts.call import ODD_VALUE, TOO_LONG
 from monitor.config.service import ServiceConfig
 from monitor.domain import errors
@@ -28,6 +27,7 @@ from monitor.store.alerting.alerts import RISEN, find_alert
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_labels import MEANWHILE
 from monitor.store.pages import load_cards
+from monitor.text.message import Message, Template, join
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
 from monitor.web.access.reader import LanguageMiddleware
 from monitor.web.access.rules import PLAIN_NUMBER, admit, find_back, require_rules

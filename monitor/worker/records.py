@@ -14,9 +14,9 @@ from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, ge
 
 from detection.reasons import Reason as DetectionReason
 from detection.reasons import reasons_from_json as read_detection_reason
-from forecasting.message import Figure, Message, MessageList, Value, read_message, to_english
 from forecasting.reasons import Reason as ForecastingReason
 from forecasting.reasons import reason_from_json as read_forecasting_reason
+from monitor.text.message import Figure, Message, MessageList, Value, read_message, to_english
 from monitor.text.reasons import SupportsReason, describe
 
 Request = TypeVar("Request")

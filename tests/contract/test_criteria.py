@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import monitor.decision.criteria.kinds
-from forecasting.message import Message, gather, is_same_text, spread
 from monitor.alerting.acts.loosening import ADVISED, find_loosening
 from monitor.config.site import parse_site
 from monitor.decision.criteria import scope
@@ -25,6 +24,7 @@ from monitor.domain.errors import ConfigError
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.witnesses import find_groups, list_voting_witnesses
+from monitor.text.message import Message, gather, is_same_text, spread
 from monitor.web.parts.collect import describe_rules
 from tests.tables import tabulated
 

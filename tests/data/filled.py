@@ -10,7 +10,6 @@ from PIL import Image
 from sqlalchemy import Connection, insert, update
 
 from forecasting.decomposition.season import Season
-from forecasting.message import Figure, Template
 from monitor.config.site import parse_site
 from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.canonical import canonical_json
@@ -38,6 +37,7 @@ from monitor.store.schema.outlines import scene_unsure
 from monitor.store.schema.readings import observation_flag, series
 from monitor.store.schema.reports import issued_report
 from monitor.store.schema.scenes import scene
+from monitor.text.message import Figure, Template
 from tests.data.accounts import add_account
 from tests.data.rows import insert_rows
 

@@ -10,12 +10,12 @@ import rasterio
 from rasterio.features import rasterize
 from sqlalchemy import func, select, text
 
-from forecasting.message import gather
 from monitor.config.service import ServiceConfig
 from monitor.config.site import parse_site
 from monitor.jobs.scenes import inbox
 from monitor.store.alerting.sites import save_site
 from monitor.store.schema.scenes import scene, scene_footprint
+from monitor.text.message import gather
 from tests.data.measured import SITES
 
 pytestmark = [pytest.mark.data, pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]

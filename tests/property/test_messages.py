@@ -12,7 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasting.message import (
+from monitor.domain.canonical import canonical_json
+from monitor.domain.language.catalogue import LANGUAGES
+from monitor.domain.language.local_time import UNCHANGED
+from monitor.domain.language.rendering import render, translate_term
+from monitor.domain.language.vocabulary import LEVELS, WORDS
+from monitor.text.message import (
     ENGLISH,
     PLACE,
     Duration,
@@ -28,11 +33,6 @@ from forecasting.message import (
     spread,
     values_to_json,
 )
-from monitor.domain.canonical import canonical_json
-from monitor.domain.language.catalogue import LANGUAGES
-from monitor.domain.language.local_time import UNCHANGED
-from monitor.domain.language.rendering import render, translate_term
-from monitor.domain.language.vocabulary import LEVELS, WORDS
 
 ROOT = Path(__file__).parents[2]
 ZONES = ["UTC", "Europe/Zurich", "Asia/Kathmandu", "America/Lima"]

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from forecasting.message import PLACE, Message, MessageList
 from monitor.domain.alerts.message import name_series
 from monitor.domain.alerts.notification import DeliveryState
 from monitor.domain.alerts.records import AlertState
@@ -13,6 +12,7 @@ from monitor.domain.changes import AlertCategory
 from monitor.domain.language.catalogue import LANGUAGES
 from monitor.domain.language.rendering import translate
 from monitor.domain.quantities import QUANTITIES
+from monitor.text.message import PLACE, Message, MessageList
 from tests.property.alerting_laws import draw_story, play
 from tests.property.test_messages import TEMPLATES
 from tests.tables import tabulated

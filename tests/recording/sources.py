@@ -18,7 +18,6 @@ from detection.anomaly.records import DetectorTraining, ScoringRequest
 from detection.anomaly.windows import build_series
 from detection.imagery.data.generate import write_scene
 from forecasting.data.series import DAY_S, Panel
-from forecasting.message import gather
 from monitor.config.site import parse_site
 from monitor.domain.decision import Decision, seconds
 from monitor.domain.observation import Observation
@@ -35,6 +34,7 @@ from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import latest_movement, load_failure_facts
 from monitor.store.upkeep.migrate import upgrade
+from monitor.text.message import gather
 from tests.bench.forecasting.bench_last_tenth import Life, draw_lives, moments, read_lives, serve
 from tests.bench.forecasting.bench_replay_year import sites
 from tests.data.asked_detection import detect

@@ -35,7 +35,7 @@ from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.overlay import Layer, burn, to_pixels, window_around
 from detection.imagery.raster.raster import ByteRaster, read_grid, writing_geotiff
 from detection.imagery.raster.reading.values import ANGLE, BACKSCATTER, COHERENCES, BandQuantity
-from forecasting.message import TEXT_OF, Figure, Template
+from monitor.text.message import TEXT_OF, Figure, Template
 
 STRIP_PX: Final = 1 << 22  # pixels of one image that are held at a time
 SAMPLE_STRIPS: Final = 12  # for the law of the speckle, spread over the scene

@@ -8,7 +8,6 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Message, MessageList, NameList, Template, Term
 from monitor.alerting.acts.change_control import find_in_force
 from monitor.alerting.acts.operator_acts import (
     freeze_act,
@@ -33,6 +32,7 @@ from monitor.store.alerting.sites import find_version, load_sites_summary
 from monitor.store.database.audit import add_audit
 from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.users import is_admin_of, load_users, require_account, require_person
+from monitor.text.message import Message, MessageList, NameList, Template, Term
 
 _WITHDRAWN: Final = Template("answer.withdrawn", "{question}: the {what} is withdrawn by {name}: {reason}")
 _FIRST: Final = Template("answer.first", "first answer of {names}")

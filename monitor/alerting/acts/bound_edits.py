@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import tomlkit
 
-from forecasting.message import Template
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.errors import RefusedError
 from monitor.domain.site import Site
+from monitor.text.message import Template
 
 NOT_BOUNDS: Final = frozenset({"kind", "id", "role", "stations", "series", "quantity", "author", "reason"})
 _GONE: Final = Template("bound.gone", "the site file has no bound '{key}' any more; open the page of thresholds anew")

@@ -10,7 +10,6 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
 
-from forecasting.message import NameList, Template, error_text
 from monitor.alerting.acts.table import REASON, ActParameter
 from monitor.config.service import ServiceConfig
 from monitor.domain.actor import Actor
@@ -24,6 +23,7 @@ from monitor.store.alerting.subjects import find_site_of
 from monitor.store.database.engine import Database
 from monitor.store.people.api_tokens import find_owner_of_token
 from monitor.store.people.countersign import TwoPersonAct, do_by_two, find_site_of_signature
+from monitor.text.message import NameList, Template, error_text
 
 T = TypeVar("T")
 SHORTEST: Final = 3  # characters of a reason

@@ -17,7 +17,6 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Message, Template, Term, join
 from forecasting.whole_file import replacing
 from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.acts.site_diff import SiteFileDifference, StoredEffect, differ
@@ -40,6 +39,7 @@ from monitor.store.database.engine import Database
 from monitor.store.people.users import require_account, require_person, require_two
 from monitor.store.readings.flags import renew_flags
 from monitor.store.readings.renames import apply_renames, find_clashes
+from monitor.text.message import Message, Template, Term, join
 
 _SET_APART: Final = Template("site_file.set_apart", "criteria mean something else now")
 _RENAMED: Final = Template("site_file.renamed", "{old} is called {new} now")

@@ -6,12 +6,12 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Template
 from monitor.alerting.acts.operator_acts import measure_stake, require_shared
 from monitor.decision.series.steps import is_earthquake
 from monitor.domain.actor import Actor
 from monitor.domain.site import Site
 from monitor.store.alerting.events import find_event_kind, withdraw_event
+from monitor.text.message import Template
 
 _ALONE: Final = Template(
     "event.alone", "event {number}: one person may not withdraw an earthquake while {level} is at stake"

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-from forecasting.message import TEXT_OF, Message, Template, Term
 from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.changes import AlertCategory
 from monitor.domain.fusion import Clause, Fusion, list_leaves
 from monitor.domain.site import Criterion, Recipient, Site, Station, find_renamed, rename_stations
 from monitor.domain.witnesses import find_groups
+from monitor.text.message import TEXT_OF, Message, Template, Term
 
 _FIELD: Final = Template("loosening.field", "{name}: {field} {old} -> {new}")
 _SITE: Final = Template("loosening.site", "site")

@@ -6,7 +6,6 @@ A token, and what an authenticator is given, are shown once to who makes them; a
 from datetime import timedelta
 from typing import Annotated, Final
 
-from forecasting.message import Message, NameList, Template, Term, Timestamp
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_alerts import LARGEST_ID
 from monitor.alerting.acts.table import ActResult, Argument, Secret
@@ -17,6 +16,7 @@ from monitor.domain.language.catalogue import N_
 from monitor.store.database.audit import add_audit
 from monitor.store.people import api_tokens, second_factor, users
 from monitor.store.people.sessions import end_sessions
+from monitor.text.message import Message, NameList, Template, Term, Timestamp
 
 _LOCKED: Final = Template("account.locked", "{name} is locked")
 _UNLOCKED: Final = Template("account.unlocked", "{name} is open")

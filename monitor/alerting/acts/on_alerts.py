@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Message, Template, Term
 from monitor.alerting.acts.answer_acts import share_taking_back, withdraw_answer
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.operator_acts import (
@@ -33,6 +32,7 @@ from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import Alert
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.people.countersign import TwoPersonAct
+from monitor.text.message import Message, Template, Term
 
 LARGEST_ID: Final = 2**63 - 1
 _STATE: Final = Template("act.alert_state", "alert {number} is {state}")

@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
-from forecasting.message import Figure, Template, Term, Timestamp
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_alerts import LARGEST_ID
 from monitor.alerting.acts.on_sites import SiteId
@@ -12,6 +11,7 @@ from monitor.domain.instruments.watched import CAUSES, VERDICTS
 from monitor.domain.language.catalogue import N_
 from monitor.store.models import anomaly_budget
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
+from monitor.text.message import Figure, Template, Term, Timestamp
 
 _FACTOR: Final = Template(
     "act.anomaly_factor", "{detector}: the threshold is {factor} times the counted one, it was {before} times"

@@ -4,7 +4,6 @@ from typing import Annotated, Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Template, Term
 from monitor.alerting.acts import change_control
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_alerts import LARGEST_ID, Reason
@@ -19,6 +18,7 @@ from monitor.store.alerting.sites import load_sites_summary, mark_inactive
 from monitor.store.database.audit import add_audit
 from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.users import require_two
+from monitor.text.message import Template, Term
 
 _IN_FORCE: Final = Template("proposal.in_force", "change No. {number} is in force; the service takes it within seconds")
 _FILE_THERE: Final = Template(

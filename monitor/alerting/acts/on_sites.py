@@ -8,7 +8,6 @@ from typing import Annotated, Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Figure, NameList, Template, Term, Timestamp
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.event_acts import take_event_back
 from monitor.alerting.acts.on_alerts import LARGEST_ID
@@ -27,6 +26,7 @@ from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.countersign import withdraw_signature as take_signature_back
 from monitor.store.people.users import load_users, name_credential
 from monitor.store.readings.observations import find_series_id
+from monitor.text.message import Figure, NameList, Template, Term, Timestamp
 
 EVENT_KINDS: Final = ("work", "blasting", "reservoir", "earthquake")  # usual ones; others are stored as they are
 REPORT_KINDS: Final = ("crack", "rockfall", "road_damage", "water", "sound", "verification", "other")

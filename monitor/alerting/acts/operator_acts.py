@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Message, MessageList, NameList, Template, Term, Timestamp
 from monitor.alerting.evaluate import FORMAT, EvaluationResult, evaluate_site, rule_version
 from monitor.decision.conditions import HAZARD_KEY
 from monitor.decision.series.steps import CAUSES, MOVEMENT, requested_level, says_no, state_after
@@ -29,6 +28,7 @@ from monitor.store.alerting.decisions import add_decision, find_state, save_memo
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.people.users import load_users, require_account, require_person, require_two
+from monitor.text.message import Message, MessageList, NameList, Template, Term, Timestamp
 
 _SET: Final = Template("level.set", "set by {name} (was {level}): {reason}")
 _WAS: Final = Template("answer.was", "{question} was {word}, says {name}: {reason}")

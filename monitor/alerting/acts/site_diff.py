@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
-from forecasting.message import Template
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.store.alerting.sites import Proposal
+from monitor.text.message import Template
 
 _NOT_COMPUTED: Final = Template("effect.not_computed", "effect: not computed: {text}")
 _NOT_STORED: Final = Template("effect.not_stored", "it was not stored")

@@ -13,8 +13,8 @@ from inspect import Parameter, signature
 from re import split
 from typing import Any, Final, get_args, get_origin
 
-from forecasting.message import Message
 from monitor.domain.extension import load_declared
+from monitor.text.message import Message
 
 OPERATOR: Final = "operator"
 ADMIN: Final = "admin"  # of all sites: accounts are of all

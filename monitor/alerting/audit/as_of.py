@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import gather
 from monitor.alerting.audit.explain import BESIDES
 from monitor.alerting.audit.recompute import parse_frozen_site
 from monitor.alerting.evaluate import load_facts
@@ -22,6 +21,7 @@ from monitor.domain.site import Site, rename_stations
 from monitor.store.alerting.decisions import DecisionRow, load_newest
 from monitor.store.readings.observations import load_readings, load_series
 from monitor.store.readings.renames import call_today, load_renamings
+from monitor.text.message import gather
 
 # what may be told late of the time before a decision, with the instant that it is of
 LATE: Final[Mapping[str, Callable[[Any], float]]] = {

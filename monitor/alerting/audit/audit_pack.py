@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecasting.data.bounds import DAMAGED
-from forecasting.message import gather, spread
 from monitor.alerting.audit.explain import explain, read_units
 from monitor.alerting.audit.recompute import recompute
 from monitor.config.site import parse_site
@@ -28,6 +27,7 @@ from monitor.store.alerting.audit_pack import AuditPackMaterial, OrderedChange
 from monitor.store.alerting.decisions import DecisionRow
 from monitor.store.database.audit import hash_entry
 from monitor.store.database.seals import ACTION, digest_row, read_seals
+from monitor.text.message import gather, spread
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"

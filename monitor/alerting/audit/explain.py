@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from forecasting.message import gather
 from monitor.config.site import parse_site
 from monitor.decision.criteria.kinds.forecast import describe_chance, describe_quantiles
 from monitor.decision.series.bounds import bound_units
@@ -19,6 +18,7 @@ from monitor.domain.instants import parse
 from monitor.domain.language.local_time import format_instant
 from monitor.domain.language.rendering import translate
 from monitor.domain.quantities import QUANTITIES
+from monitor.text.message import gather
 
 # positions in a frozen reading, see `monitor.domain.decision.DecisionInputs.spell`
 _OBSERVED, _RECEIVED, _REVISION, _RAW, _OFFSET, _VALUE, _FLAGS = 0, 1, 2, 3, 4, 5, 7

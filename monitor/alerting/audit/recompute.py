@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from forecasting.message import gather, is_same_text
 from monitor.alerting.acts.answer_acts import TAKEN_BACK, reopen_questions
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.evaluate import FORMAT
@@ -29,6 +28,7 @@ from monitor.store.alerting.audit_pack import OrderedChange, load_citations
 from monitor.store.alerting.decision_seals import find_seal
 from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.alerting.sites import load_site_source
+from monitor.text.message import gather, is_same_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from detection.geojson import Geometry
-from forecasting.message import Message
 from monitor.cli.acts import add_acts
 from monitor.cli.scenes import change, detect, models, train
 from monitor.cli.scenes.local import unpacked
@@ -31,6 +30,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.errors import RefusedError, SlopewardError
 from monitor.domain.site import Site
 from monitor.store.database.engine import Database
+from monitor.text.message import Message
 
 app = Commands(help="Add images and find landslides in them.", no_args_is_help=True)
 add_acts(app, "scenes")

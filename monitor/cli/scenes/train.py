@@ -25,10 +25,10 @@ from monitor.store.scenes.reviews import load_reviewed
 
 if TYPE_CHECKING:
     from detection.imagery.data.catalogue import DataTable
-    from forecasting.message import Message
     from monitor.domain.actor import Actor
     from monitor.domain.site import Criterion, Site
     from monitor.store.database.engine import Database
+    from monitor.text.message import Message
 
 EXAMPLES: Final = {
     "train": "Example: slopeward scenes train --recipe landslide4sense --data DIR --out my.safetensors",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from forecasting.message import Message
 from monitor.checks import health
 from monitor.checks.running import ReachedDatabase, SiteStatus
 from monitor.checks.table import (
@@ -48,6 +47,7 @@ from monitor.store.scenes.arrivals import SceneRow, load_waiting
 from monitor.store.schema.view_tables.sites import SiteStatusRow
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_stamps
+from monitor.text.message import Message
 
 if TYPE_CHECKING:
     from rich.table import Table

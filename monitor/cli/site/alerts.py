@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from forecasting.message import Term
 from monitor.cli import session
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import SERVICE_SITE, narrow_to_reader, require_readable
@@ -16,6 +15,7 @@ from monitor.domain.errors import RefusedError
 from monitor.domain.instants import record_to_json
 from monitor.store.alerting import alerts as store
 from monitor.store.alerting.sites import load_sites_summary
+from monitor.text.message import Term
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
 app.add_typer(explaining.app)

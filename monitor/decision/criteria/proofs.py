@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from math import fsum
 from typing import Final
 
-from forecasting.message import Duration, Figure, Message, Template
 from monitor.domain.site import Criterion, Site
+from monitor.text.message import Duration, Figure, Message, Template
 
 WARN_S: Final = 14.0 * 86400.0  # before the end it is said that the test is to be made again
 FEWEST_ISSUES: Final = 30  # scored issue times of a forecast; an interval of 80 % then has a standard error of 7 %

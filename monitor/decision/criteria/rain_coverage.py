@@ -20,7 +20,6 @@ from operator import sub
 from typing import Any, Final
 
 from forecasting.hydrology.rain_amounts import UnknownReason, most_mm
-from forecasting.message import Template, Timestamp
 from monitor.decision.criteria.rain_gauge import Gauge
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.coverage import (
@@ -37,6 +36,7 @@ from monitor.decision.series.noise import FEWEST_KNOWN, RepeatDetector
 from monitor.decision.series.tracks import explain_rain_fault
 from monitor.domain.decision import seconds
 from monitor.domain.site import SeriesSpec
+from monitor.text.message import Template, Timestamp
 
 _UNKNOWN: Final[Mapping[UnknownReason, Template]] = {
     UnknownReason.RESTART: Template("coverage.restart", "the counter restarted before {at}"),

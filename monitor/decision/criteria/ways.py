@@ -8,10 +8,10 @@ from typing import Any, Final, Literal
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
 from forecasting.kinematics.direction import NORMAL, free_of_noise
 from forecasting.kinematics.velocity import Velocity, estimate_slopes, fit_slopes, fit_velocity
-from forecasting.message import Message, Template, join
 from monitor.decision.series.tracks import Track
 from monitor.decision.series.vectors import Vector
 from monitor.domain.site import Criterion
+from monitor.text.message import Message, Template, join
 
 CLEARLY: Final = 0.9  # of a rate: a fit of the same motion along another axis is rounded otherwise
 _NO_AZIMUTH: Final = Template("criterion.way.no_azimuth", "{way}, no azimuth is declared")

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from forecasting.message import Message, Template
 from monitor.decision.series.coverage import WHOLE, Coverage
 from monitor.decision.series.intervals import (
     SETTLED,
@@ -20,6 +19,7 @@ from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, seconds
 from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
+from monitor.text.message import Message, Template
 
 _NO_DATA: Final = Template("criterion.no_data", "no usable data")()
 REPEATS: Final = Template("health.stuck", "the instrument repeats one value")

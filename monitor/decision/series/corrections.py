@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
-from forecasting.message import Figure, Message, NameList, Template, Timestamp, join
 from monitor.decision.series.assessment import ARRIVED, DecisionContext, EvaluationCache
 from monitor.decision.series.noise import scatter_of
 from monitor.decision.series.steps import says_no
@@ -24,6 +23,7 @@ from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import BROUGHT_BY, CHANGED, Reading
 from monitor.domain.site import SeriesSpec
+from monitor.text.message import Figure, Message, NameList, Template, Timestamp, join
 
 _BETWEEN: Final = Template(
     "correction.between",

@@ -24,9 +24,9 @@ from itertools import pairwise
 from operator import sub
 from typing import Any, Final
 
-from forecasting.message import Duration, Figure, Message, Template, Timestamp
 from monitor.decision.series.tracks import Track
 from monitor.domain.site import Criterion
+from monitor.text.message import Duration, Figure, Message, Template, Timestamp
 
 NO_READING: Final = Template("coverage.no_reading", "no reading from {at} to {at2}")
 _SILENT: Final = Template("coverage.silent", "no reading since {at}")

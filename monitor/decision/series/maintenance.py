@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from forecasting.message import Message, NameList, Template, Timestamp
 from monitor.domain.decision import DecisionInputs
 from monitor.domain.site import Site
+from monitor.text.message import Message, NameList, Template, Timestamp
 
 MAINTENANCE: Final = Template("vote.maintenance", "maintenance of {station} until {at}, by {names}: {reason}")
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from forecasting.message import Figure, Message, Template, Term, Timestamp, join
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
 from monitor.decision.series.vectors import norm
 from monitor.domain.decision import Votes
@@ -18,6 +17,7 @@ from monitor.domain.ground import measure_m
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Station
 from monitor.domain.witnesses import Groups
+from monitor.text.message import Figure, Message, Template, Term, Timestamp, join
 
 _MOVES: Final = Template("neighbour.moves", "a neighbour moves along")()
 _ALONE: Final = Template("neighbour.alone", "{station} moves alone: {text}")

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from forecasting.message import NameList, Template, Timestamp
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.step_clocks import interval_s, together_s
 from monitor.decision.series.step_detector import RETURNED
@@ -19,6 +18,7 @@ from monitor.domain.decision import Condition, Memory, Step, Steps
 from monitor.domain.keys import StepKey
 from monitor.domain.site import Site
 from monitor.domain.witnesses import Groups
+from monitor.text.message import NameList, Template, Timestamp
 
 _DISTURBANCE: Final = Template(
     "step.disturbance",

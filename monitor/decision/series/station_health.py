@@ -9,7 +9,6 @@ from typing import Final, NamedTuple, cast
 
 from forecasting.hydrology.rain_amounts import UnknownReason
 from forecasting.hydrology.rain_sums import resolve_sums
-from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp
 from monitor.decision.series.assessment import REPEATS, DecisionContext, bound_of, is_hidden, is_of
 from monitor.decision.series.noise import LEARNT
 from monitor.decision.series.step_detector import OPENING
@@ -23,6 +22,7 @@ from monitor.domain.instruments.no_value import AT_STOP, FILL
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
 from monitor.domain.witnesses import find_voting_series
+from monitor.text.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp
 
 _WELL: Final = Message("", "health.well", {})
 _UNEXPLAINED: Final = Template("health.unexplained_step", "an unexplained step waits for verification")

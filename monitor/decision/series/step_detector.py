@@ -11,9 +11,9 @@ from math import fsum, inf, sqrt
 from operator import add, mul
 from typing import Final
 
-from forecasting.message import Figure, Message, Template
 from monitor.decision.series.noise import LATELY, WANDERS, Scatter, is_stated, measure_plain, stands_out
 from monitor.decision.series.vectors import Vector, minus, norm
+from monitor.text.message import Figure, Message, Template
 
 _AT_START: Final = Template("spike.at_start", "spike at the start of the window")()
 _AROUND: Final = Template("spike.around", "spike: the values around it agree")()

@@ -8,7 +8,6 @@ from operator import attrgetter, mul
 from statistics import median
 from typing import Final, cast
 
-from forecasting.message import Figure, Message, NameList, Template, Term, Value, join
 from monitor.decision.series.assessment import ARRIVED, DecisionContext, bound_of
 from monitor.decision.series.offset_answers import find_offsets, was_answered
 from monitor.decision.series.paired_steps import COMPANY, find_partners, is_confirmed, list_unresolved
@@ -21,6 +20,7 @@ from monitor.domain.decision import DecisionInputs, EventFact, Memory, Step, Ste
 from monitor.domain.keys import StepKey, StepVote
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.domain.witnesses import Groups, find_sources
+from monitor.text.message import Figure, Message, NameList, Template, Term, Value, join
 
 _UPSLOPE: Final = Template("step.upslope", "it goes {distance} mm upslope")
 _UNSURE: Final = Template("step.unsure", "its stated error is {n} times the usual")

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
-from forecasting.message import Message, NameList, Template, Term
 from monitor.domain.changes import AlertCategory
+from monitor.text.message import Message, NameList, Template, Term
 
 T = TypeVar("T")
 NAMED: Final = 8  # places that a line names

@@ -6,12 +6,23 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final, NotRequired, TypedDict, TypeVar, cast
 
-from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp, Value, join, read_message
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.language.figures import find_form
 from monitor.domain.language.subjects import find_first
 from monitor.domain.site import Site
+from monitor.text.message import (
+    TEXT_OF,
+    Duration,
+    Figure,
+    Message,
+    Template,
+    Term,
+    Timestamp,
+    Value,
+    join,
+    read_message,
+)
 
 SomeWindow = TypeVar("SomeWindow", bound=Mapping[str, Any])
 _NOTHING: Final[Mapping[str, Any]] = {}

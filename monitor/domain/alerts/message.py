@@ -11,11 +11,11 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final, TypeVar, cast
 
-from forecasting.message import LISTED, Message, MessageList, NameList, Template, Term, Timestamp, Value, join
 from monitor.domain.alerts.headline import FrozenDecision, describe_expected, find_headline, find_sight, name_of
 from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.language.subjects import compare_essence, make_subject, mark_exercise
 from monitor.domain.site import Site
+from monitor.text.message import LISTED, Message, MessageList, NameList, Template, Term, Timestamp, Value, join
 
 EXERCISE: Final = Template("exercise.reason", "EXERCISE: {text}")  # around every reason of a drill
 OF_LEVEL: Final = Template("level.reason", "{level}: {text}")  # around every reason of a level

@@ -8,10 +8,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
-from forecasting.message import Template, Term
 from monitor.domain.alerts.records import AlertState
 from monitor.domain.changes import AlertCategory
 from monitor.domain.errors import RefusedError
+from monitor.text.message import Template, Term
 
 
 class AlertStep(StrEnum):

@@ -5,8 +5,8 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from forecasting.message import Template
 from monitor.domain.instants import EARLIEST, LATEST, parse
+from monitor.text.message import Template
 
 DAY_MIN: Final = 1440
 _UNREADABLE: Final = Template("local_time.unreadable", "'{text}': expected a local time such as '2026-03-06 20:00'")

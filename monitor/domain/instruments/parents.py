@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from forecasting.message import Message, Template, Term
 from monitor.domain.quantities import HOUSEKEEPING
 from monitor.domain.site import Site, once_per_record
+from monitor.text.message import Message, Template, Term
 
 _PARENT: Final = Template("instrument.parent", "{kind} {name}")
 Place = tuple[str, str]  # station and declared quantity

@@ -15,7 +15,7 @@ from gettext import GNUTranslations, NullTranslations, c2py
 from pathlib import Path
 from typing import Any, Final
 
-from forecasting.message import ENGLISH as ENGLISH_TEMPLATES
+from monitor.text.message import ENGLISH as ENGLISH_TEMPLATES
 
 _LOG = logging.getLogger(__name__)
 ENGLISH: Final = "en"

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
-from forecasting.message import PLACE, Message, MessageList, NameList, Term, Timestamp, to_english
 from monitor.domain.language.catalogue import ENGLISH, current, find_template, open_catalogue
 from monitor.domain.language.local_time import UNCHANGED, format_local, is_twice, name_zone, open_zone, zone_in_use
 from monitor.domain.language.vocabulary import LEVELS, MONTHS, WORDS
+from monitor.text.message import PLACE, Message, MessageList, NameList, Term, Timestamp, to_english
 
 T = TypeVar("T")
 _AND: Final = " and "

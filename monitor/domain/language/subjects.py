@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final, cast
 
-from forecasting.message import Duration, Message, MessageList, Template, Timestamp, Value, join, list_parts
 from monitor.domain.language.catalogue import ENGLISH
 from monitor.domain.language.local_time import UNCHANGED, format_local, zone_in_use
 from monitor.domain.language.rendering import render, translate
+from monitor.text.message import Duration, Message, MessageList, Template, Timestamp, Value, join, list_parts
 
 SUBJECT_LENGTH: Final = 200  # where nobody says how long
 CUT: Final = " …"

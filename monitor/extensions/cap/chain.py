@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
-from forecasting.message import gather
 from monitor.config.service import ServiceConfig
 from monitor.domain.decision import instant
 from monitor.domain.errors import NotFoundError, RefusedError
@@ -34,6 +33,7 @@ from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import find_version_at
 from monitor.store.models.movement import load_failure_facts
 from monitor.store.pages import PlacedSite, StoredLevel, load_cards
+from monitor.text.message import gather
 
 
 def find_source(config: ServiceConfig) -> CapSender:

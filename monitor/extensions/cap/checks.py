@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from forecasting.message import Template, Timestamp
 from monitor.checks.check import BAD, Check, SubjectState, found
 from monitor.checks.site_files import SiteFolder
 from monitor.domain.errors import SlopewardError
 from monitor.domain.terms import read_text
+from monitor.text.message import Template, Timestamp
 
 _SIGNED: Final = Template("check.cap.signed", "messages are signed by {name} until {day}")
 

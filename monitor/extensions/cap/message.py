@@ -8,7 +8,6 @@ from math import cos, pi, radians, sin
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from forecasting.message import Message, Template
 from monitor.domain.alerts.message import is_reminder
 from monitor.domain.errors import RefusedError
 from monitor.domain.ground import EARTH_M, Place, find_hull, measure_m
@@ -18,6 +17,7 @@ from monitor.domain.language.subjects import cut_message, cut_words
 from monitor.extensions.cap.rules import NAMESPACE
 from monitor.store.alerting.alerts import Alert, AlertEvent, Outcome
 from monitor.store.pages import PlacedSite
+from monitor.text.message import Message, Template
 
 HEADLINE: Final = 160  # characters, which is what a telephone shows
 VOTES: Final = 8  # that a message lists; the evidence holds all

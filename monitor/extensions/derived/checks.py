@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from forecasting.message import Duration, Figure, NameList
 from monitor.checks.check import WARN, Check, SubjectState, found
 from monitor.checks.site_files import SiteFolder
 from monitor.domain.instants import parse
@@ -14,6 +13,7 @@ from monitor.extensions.derived.plans import Plan, plan_site
 from monitor.store.database.engine import Database
 from monitor.store.schema.view_tables.readings import ReadingRow
 from monitor.store.schema.views import load_view
+from monitor.text.message import Duration, Figure, NameList
 
 LASTS_S: Final = 600.0
 # Calculated values that wait longer than this are late. A large import may need longer; the notice then says so.

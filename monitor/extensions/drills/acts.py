@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
-from forecasting.message import Message, Template, gather
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.change_control import find_in_force
 from monitor.alerting.acts.on_alerts import LARGEST_ID
@@ -17,6 +16,7 @@ from monitor.domain.errors import NotFoundError, RefusedError, take_turn
 from monitor.domain.language.catalogue import N_
 from monitor.domain.site import Site
 from monitor.extensions.drills.store import RUNNING, end_drill, find_drill
+from monitor.text.message import Message, Template, gather
 
 _NONE: Final = Template("drill.none", "drill {number} does not exist")
 _ENDED: Final = Template("drill.ended", "drill {number} of {site} is ended: {count} alarms closed")

@@ -10,7 +10,6 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from forecasting.message import Template
 from monitor.alerting.evaluate import freeze, rule_version
 from monitor.decision.criteria.kinds.inverse_velocity import find_motion
 from monitor.domain.actor import Actor
@@ -32,6 +31,7 @@ from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
 from monitor.store.models.proofs import load_proof_facts
 from monitor.store.readings.observations import add_observations
+from monitor.text.message import Template
 
 COLLAPSE: Final = "collapse"
 LASTS_S: Final = 600.0  # without a given speed the scenario is told in ten minutes

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, select, update
 
-from forecasting.message import Template
 from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.alerts.message import EXERCISE
 from monitor.domain.alerts.notification import DeliveryState
@@ -25,6 +24,7 @@ from monitor.store.schema.alerts import alert, alert_event
 from monitor.store.schema.drills import drill as drill_table
 from monitor.store.schema.outbox import notification
 from monitor.store.service_state import find_stamp, remove_stamp, stamp
+from monitor.text.message import Template
 
 _LOG: Final = logging.getLogger(__name__)
 DEAD_AFTER_S: Final = 60.0  # a drill that has not stamped itself for so long has no process any more

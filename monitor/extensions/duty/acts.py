@@ -6,7 +6,6 @@ from typing import Annotated, Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import NameList, Template, Term, Timestamp
 from monitor.alerting.acts.call import ODD_VALUE, ActCall
 from monitor.alerting.acts.change_control import require_in_force
 from monitor.alerting.acts.on_alerts import LARGEST_ID, Reason
@@ -18,6 +17,7 @@ from monitor.domain.site import Site, Team
 from monitor.extensions.duty import store as duty
 from monitor.extensions.duty.rota import NOBODY
 from monitor.store.schema.view_tables.alerts import AlertRow
+from monitor.text.message import NameList, Template, Term, Timestamp
 
 _NO_TEAMS: Final = Template("duty.no_teams", "site {site} has no [[team]]; declare one in its site file first")
 _WHICH_TEAM: Final = Template("duty.which_team", "team: one of {names}")

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, NamedTuple
 
-from forecasting.message import Timestamp
 from monitor.checks.check import WARN, Check, SubjectState, found
 from monitor.domain.site import Site, Team
 from monitor.extensions.duty.rota import Roster, find_gap, find_unread
 from monitor.extensions.duty.store import load_rosters
 from monitor.store.database.engine import Database
+from monitor.text.message import Timestamp
 
 GAP_AHEAD: Final = timedelta(days=3)  # so long before nobody is on duty it is an alarm
 

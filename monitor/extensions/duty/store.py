@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
 
-from forecasting.message import Template
 from monitor.domain.actor import Actor
 from monitor.domain.alerts.records import AlertState
 from monitor.domain.duty.local_time import local_day
@@ -31,6 +30,7 @@ from monitor.store.schema.view_tables.alerts import AlertRow
 from monitor.store.schema.view_tables.instruments import InstrumentRow
 from monitor.store.schema.view_tables.sites import SiteStatusRow
 from monitor.store.schema.views import load_view
+from monitor.text.message import Template
 
 _NO_CHANGE: Final = Template("duty.no_change", "site {site} has no change {number} of a plan")
 _NOT_OF_TEAM: Final = Template(

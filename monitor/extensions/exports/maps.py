@@ -10,11 +10,11 @@ from typing import Any, Final, TypedDict
 from sqlalchemy import Connection
 
 from detection.geojson import Feature, Geometry
-from forecasting.message import gather
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
 from monitor.extensions.exports.tables import kind_of, read_rows
 from monitor.store import pages
+from monitor.text.message import gather
 from monitor.web.parts.features import describe_outlines, list_stations, make_feature, make_point
 
 _SQL: Final = {"real": "REAL", "integer": "INTEGER", "boolean": "BOOLEAN", "instant": "TEXT", "text": "TEXT"}

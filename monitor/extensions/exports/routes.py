@@ -10,13 +10,13 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from forecasting.message import Message, Template
 from monitor.domain.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.extensions.exports import maps, sensorthings
 from monitor.extensions.exports.calendar import write_maintenance
 from monitor.extensions.exports.tables import TABLES, list_forms, read_rows, write_table
 from monitor.store.alerting.maintenance import load_maintenance
 from monitor.store.pages import load_read_scenes
+from monitor.text.message import Message, Template
 from monitor.web.context import From, To, context_of
 from monitor.web.parts.collect import NO_READ_SCENE, find_card, read_site
 from monitor.web.parts.geojson import GEOJSON, GeoJsonResponse

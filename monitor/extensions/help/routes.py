@@ -7,10 +7,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from markupsafe import Markup, escape
 
-from forecasting.message import Template
 from monitor.domain.errors import NotFoundError
 from monitor.extensions.help import library
 from monitor.extensions.help.store import BEGIN, END
+from monitor.text.message import Template
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)

@@ -6,7 +6,6 @@ from datetime import date, datetime, timedelta
 from statistics import median
 from typing import Final
 
-from forecasting.message import Duration, Figure, Message, Template, Term, Timestamp, join
 from monitor.domain.observation import Link
 from monitor.domain.quantities import MOVING
 from monitor.extensions.instruments.battery import BatteryDay, BatteryExpectation, find_lost_charge
@@ -14,6 +13,7 @@ from monitor.extensions.instruments.states import ACTIONS, PAGED, SUSPECTED, UNI
 from monitor.extensions.instruments.store.readings import EpochHousekeeping
 from monitor.store.readings.flags import TypedReading
 from monitor.store.readings.gaps import Gap
+from monitor.text.message import Duration, Figure, Message, Template, Term, Timestamp, join
 
 _OFFLINE: Final = Template("instrument.offline", "not connected since {at}: {text}")
 _MISTYPED: Final = Template("instrument.mistyped", "{quantity}: looks like a typing error: {text}")

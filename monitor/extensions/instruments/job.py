@@ -15,7 +15,6 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import TEXT_OF, Message, NameList, Template, Timestamp, join
 from monitor.config.service import ServiceConfig
 from monitor.decision.series.maintenance import MAINTENANCE
 from monitor.domain.canonical import code_version
@@ -46,6 +45,7 @@ from monitor.store.readings.flags import find_mistyped
 from monitor.store.readings.gaps import Gap, load_gaps
 from monitor.store.readings.instruments import load_links, load_open_pages
 from monitor.store.readings.observations import load_series
+from monitor.text.message import TEXT_OF, Message, NameList, Template, Timestamp, join
 
 _NO_VOLTAGE: Final = Template("instrument.battery.no_voltage", "no battery voltage is declared")
 _COMMON: Final = Template("instrument.common", "{parent}: {names}: {text}")

@@ -5,7 +5,6 @@ from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeVar, get_args
 
-from forecasting.message import Message
 from monitor.domain.extension import call_functions
 from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import Parent
@@ -18,6 +17,7 @@ from monitor.store.models.anomaly_labels import AnomalyRun, load_runs
 from monitor.store.readings.gaps import Gap, load_gaps
 from monitor.store.schema.view_tables.instruments import FindingRow
 from monitor.store.schema.views import load_view
+from monitor.text.message import Message
 from monitor.web.parts.collect import SiteSnapshot, name_stations
 from monitor.web.parts.documents import draw_line
 

@@ -13,7 +13,6 @@ from fastapi.responses import FileResponse
 
 from detection.geojson import Feature
 from detection.susceptibility.records import read_shown
-from forecasting.message import Template
 from monitor.domain.errors import NotFoundError
 from monitor.domain.extension import call_functions
 from monitor.domain.ground import find_hull
@@ -21,6 +20,7 @@ from monitor.domain.site import Site
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.sites import find_version
 from monitor.store.readings.points import METRES_PER_DEGREE, window_of
+from monitor.text.message import Template
 from monitor.web.context import context_of
 from monitor.web.parts.collect import read_site
 from monitor.web.parts.features import make_feature

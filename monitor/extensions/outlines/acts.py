@@ -2,7 +2,6 @@
 
 from typing import Annotated, Final
 
-from forecasting.message import Template, Term
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_alerts import LARGEST_ID
 from monitor.alerting.acts.on_sites import SiteId, SiteOption
@@ -12,6 +11,7 @@ from monitor.domain.instants import record_to_json
 from monitor.domain.language.catalogue import N_
 from monitor.extensions.outlines import store
 from monitor.extensions.outlines.files import read_collection, read_geometry
+from monitor.text.message import Template, Term
 
 _JUDGED: Final = Template("act.footprint", "footprint {name} on {scene}: {verdict}")
 _WITHDRAWN: Final = Template("outline.taken_back", "outline {number} is withdrawn")

@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 from detection.geojson import GeoJsonError, Geometry, is_lonlat, parse_features
-from forecasting.message import Figure, Template
 from monitor.domain.errors import RefusedError
 from monitor.extensions.outlines.store import LANDSLIDE, read_ring
+from monitor.text.message import Figure, Template
 from monitor.text.reasons import describe_error
 
 MOST_FEATURES: Final = 500

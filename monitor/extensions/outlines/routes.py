@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from detection.imagery.footprints.records import is_making
-from forecasting.message import Template
 from monitor.domain.errors import NotFoundError
 from monitor.extensions.outlines import store
 from monitor.store import pages
 from monitor.store.scenes.reviews import load_reviewed
 from monitor.store.scenes.versions import Bounds
+from monitor.text.message import Template
 from monitor.web.access.acting import go_back
 from monitor.web.parts.collect import NO_READ_SCENE, read_site
 from monitor.web.parts.templating import render

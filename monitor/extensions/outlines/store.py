@@ -11,7 +11,6 @@ from sqlalchemy import ColumnElement, Connection, Text, delete, exists, func, in
 
 from detection.geojson import Geometry
 from detection.imagery.footprints.records import DoubtfulTile
-from forecasting.message import Figure, NameList, Template
 from monitor.domain.actor import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.ground import crosses_itself, measure_area_m2
@@ -23,6 +22,7 @@ from monitor.store.scenes.reviews import ReviewedFootprint, load_reviewed
 from monitor.store.scenes.versions import Bounds
 from monitor.store.schema.outlines import footprint_review, scene_outline, scene_unsure
 from monitor.store.schema.scenes import scene, scene_footprint
+from monitor.text.message import Figure, NameList, Template
 
 _NO_POLYGON: Final = Template("outline.no_polygon", "an outline is a GeoJSON Polygon in longitude and latitude")()
 _HOLES: Final = Template("outline.holes", "an outline has no holes: outline the inside apart, as not_landslide")()

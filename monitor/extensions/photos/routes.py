@@ -13,7 +13,6 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from forecasting.message import Template
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import JobError, RefusedError, take_turn
 from monitor.domain.names import EMPTY, tidy_text
@@ -21,6 +20,7 @@ from monitor.extensions.photos.develop import NO_PICTURE, DevelopedPhoto, Receiv
 from monitor.store.database.engine import Database
 from monitor.store.readings.photos import PhotoMetadata, add_photo, find_picture, find_subject, require_few
 from monitor.store.upkeep.reserve import MEGABYTE, find_folder
+from monitor.text.message import Template
 from monitor.web.access.callers import actor_of
 from monitor.web.context import NO_NUL, AlertId, context_of, run_apart
 from monitor.worker.configured import run_in_worker

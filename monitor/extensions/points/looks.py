@@ -24,7 +24,6 @@ from detection.anomaly.points.records import (
     PointThresholds,
 )
 from detection.anomaly.stages import Array
-from forecasting.message import Template
 from monitor.config.service import ComputeSection, ServiceConfig
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import JobError
@@ -36,6 +35,7 @@ from monitor.extensions.points.store.tables import load_point_table
 from monitor.store.database.engine import Database
 from monitor.store.readings.points import PointSetRequest, find_nearest, list_point_ids, load_places
 from monitor.store.service_state import IDLE
+from monitor.text.message import Template
 from monitor.text.reasons import describe
 from monitor.worker.compute import is_stopping
 from monitor.worker.configured import run_all_in_workers, run_in_worker

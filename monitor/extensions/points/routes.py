@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final, Literal, get_args
 from fastapi import APIRouter, Query, Request
 
 from detection.geojson import Feature
-from forecasting.message import Template
 from monitor.domain.errors import NotFoundError, RefusedError, take_turn
 from monitor.domain.instants import format_iso
 from monitor.domain.language.rendering import translate_all
@@ -16,6 +15,7 @@ from monitor.extensions.points.store.maps import MapView, Square, find_sides, li
 from monitor.extensions.points.store.rates import Box, PointRate, load_rates
 from monitor.store.schema.view_tables.points import PointForecastRow, PointIssueRow
 from monitor.store.schema.views import load_view as load_rows
+from monitor.text.message import Template
 from monitor.web.context import Early
 from monitor.web.parts.collect import SiteSnapshot, read_site
 from monitor.web.parts.geojson import GeoJsonResponse

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from forecasting.message import Duration, Figure, NameList
 from monitor.checks.check import WARN, Check, SubjectState, found
 from monitor.domain.site import Site
 from monitor.extensions.profiles.declare import DEPTHS, Profile, list_profiles
 from monitor.extensions.profiles.store import find_newest_count, list_refused_reasons
 from monitor.store.database.engine import Database
+from monitor.text.message import Duration, Figure, NameList
 
 # Refused messages are looked for as far back as this many intervals, so that one wrong message is forgotten again.
 INTERVALS: Final = 3

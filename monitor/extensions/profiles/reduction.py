@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.message import Duration, Figure, Message, NameList, Template, message_columns
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import INCOMPLETE
 from monitor.domain.quantities import UNITS, convert
@@ -28,6 +27,7 @@ from monitor.extensions.profiles.declare import (
     Profile,
     list_names,
 )
+from monitor.text.message import Duration, Figure, Message, NameList, Template, message_columns
 
 DAY_S: Final = 86400.0
 LEAST: Final = 8  # steps: of fewer the noise is not known

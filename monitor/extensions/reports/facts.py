@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from forecasting.message import gather
 from monitor.config.site import parse_site
 from monitor.decision.criteria.rain_gauge import read_gauge
 from monitor.domain.alerts.causes import describe_cause
@@ -31,6 +30,7 @@ from monitor.store.alerting.timeline import LevelSegment, NewestMovement, load_n
 from monitor.store.models.movement import find_shown_forecast
 from monitor.store.pages import StoredLevel, load_range
 from monitor.store.readings.observations import SeriesRow, load_series
+from monitor.text.message import gather
 
 CELLS: Final = 60  # points of a small picture, at most
 ENDS: Final = 50  # of a series with too many readings: one part in so many is read at each end

@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from forecasting.message import gather
 from monitor.config.service import ServiceConfig
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.duty.channels import split_channel
@@ -33,6 +32,7 @@ from monitor.notify.notifier import channel_settings
 from monitor.notify.notifiers.mail import MailNotifier
 from monitor.store.alerting.sites import SiteSummary, load_sites_summary
 from monitor.store.database.engine import Database
+from monitor.text.message import gather
 
 log = logging.getLogger(__name__)
 LATE: Final = timedelta(days=2)  # what ended longer ago is not made any more

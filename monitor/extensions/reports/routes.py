@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from forecasting.message import NameList, Template
 from monitor.domain.errors import JobError, NotFoundError, RefusedError, take_turn
 from monitor.domain.language.catalogue import current
 from monitor.extensions.reports.facts import digest_of, gather_facts
@@ -17,6 +16,7 @@ from monitor.extensions.reports.pdf import make_pdf
 from monitor.extensions.reports.period import KINDS, find_before
 from monitor.extensions.reports.render import render_card, render_report
 from monitor.extensions.reports.store import load_issue, load_issues, load_mails
+from monitor.text.message import NameList, Template
 from monitor.web.access.redaction import redactor_of
 from monitor.web.context import Context, context_of
 from monitor.web.parts.collect import read_site

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
-from forecasting.message import Figure, NameList
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.health import STANDBY
 from monitor.checks.installation import WORKER_LIMIT_S, Installation
 from monitor.checks.running import ProcessStamps
+from monitor.text.message import Figure, NameList
 
 STANDBY_SILENT_S: Final = 60.0
 STANDBY_FORGOTTEN_S: Final = 7 * 86400.0  # one that was silent for so long is not missed any more

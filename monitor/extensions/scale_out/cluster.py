@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
-from forecasting.message import TEXT_OF, Figure, Template, join
 from monitor.domain.canonical import code_version
 from monitor.domain.errors import AwayError, JobError, KilledError
 from monitor.domain.extras import explain_missing
+from monitor.text.message import TEXT_OF, Figure, Template, join
 from monitor.worker import compute
 from monitor.worker.records import Answered, Request, WorkerTask
 from monitor.worker.sandbox import SandboxLimits

@@ -16,12 +16,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
-from forecasting.message import Template
 from monitor.config.service import OidcSection, is_private_enough
 from monitor.domain.errors import SlopewardError
 from monitor.domain.names import tidy_name
 from monitor.notify.notifiers.webhook import AS_IT_IS, read_answer
 from monitor.store.people.users import ForeignPerson
+from monitor.text.message import Template
 
 if TYPE_CHECKING:
     import httpx  # in the functions that ask a provider: most services have none, and it loads slowly

@@ -16,7 +16,6 @@ from weakref import WeakKeyDictionary
 from fastapi import APIRouter, FastAPI, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from forecasting.message import Figure, Template
 from monitor.config.sealed_texts import open_vault
 from monitor.domain.actor import PAGE, Actor
 from monitor.domain.canonical import digest_text
@@ -33,6 +32,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.people.second_factor import check_second_factor, has_second_factor
 from monitor.store.people.sessions import code_wait_s, end_sessions, is_known_device, note_code
 from monitor.store.people.users import admit_person, find_bound, find_user
+from monitor.text.message import Figure, Template
 from monitor.web.access.guard import check_origin, is_safe_path
 from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name
 from monitor.web.parts.templating import render

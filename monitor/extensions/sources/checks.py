@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from forecasting.message import Figure
 from monitor.checks.check import BAD, Check, SubjectState, found
 from monitor.checks.site_files import SET_IT, Environment, SiteFolder
 from monitor.domain.errors import ConfigError, UnsetError
 from monitor.extensions.sources.plan import find_faults
+from monitor.text.message import Figure
 
 
 def _list_faults(files: SiteFolder) -> list[ConfigError]:

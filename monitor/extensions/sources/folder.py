@@ -11,7 +11,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from forecasting.message import Figure, Template
 from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.errors import ConfigError, RefusedError, SlopewardError, StoreBusyError
 from monitor.domain.names import UNREADABLE, is_line
@@ -24,6 +23,7 @@ from monitor.ingest.files.reader import ImportOptions, add_places, find_by_name
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.recognise import choose_reader
 from monitor.store.readings.sources import FileState, cut, forget_files, load_files, save_file
+from monitor.text.message import Figure, Template
 from monitor.worker import compute
 from monitor.worker.sandbox import GIB
 

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from forecasting.message import TEXT_OF, Message, Template
 from monitor.config.service import ServiceConfig
 from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.errors import JobError, RefusedError, SlopewardError, StoreBusyError, StoreError
@@ -42,6 +41,7 @@ from monitor.store.readings.sources import (
     save_poll,
 )
 from monitor.store.service_state import IDLE
+from monitor.text.message import TEXT_OF, Message, Template
 from monitor.worker import compute
 from monitor.worker.sandbox import SandboxLimits
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from forecasting.message import TEXT_OF, Figure, Template
 from monitor.config.service import ServiceConfig
 from monitor.domain.actor import Actor
 from monitor.domain.errors import RefusedError, SlopewardError
@@ -26,6 +25,7 @@ from monitor.ingest.pipeline import Clock, Pipeline
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import drop_waiting
 from monitor.store.readings.sources import FileState
+from monitor.text.message import TEXT_OF, Figure, Template
 
 HEAD_BYTES: Final = 2048
 _PAGE: Final = re.compile(

@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 from detection.imagery.footprints.proximity import keep_near, list_distances
 from detection.imagery.footprints.records import Circle, MeasuredPlace
 from detection.imagery.insar.records import CoherenceLoss, MovingZone, Reference, StackRates, StackRequest
-from forecasting.message import Figure, Template, Timestamp
 from monitor.cli.scenes.local import Area, placing_by
 from monitor.cli.session import ending_at, open_site, print_if_json, warn
 from monitor.domain.canonical import canonical_json
@@ -25,6 +24,7 @@ from monitor.store.alerting.alerts import notify_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
 from monitor.store.scenes.arrivals import load_followed
+from monitor.text.message import Figure, Template, Timestamp
 
 QUANTITY: Final = "coherence"
 # A loss on a pair older than this is history: it is printed, nobody is told.

@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from forecasting.message import TEXT_OF, Figure, Message, NameList, Template, join
 from monitor.alerting.acts import change_control
 from monitor.alerting.acts.site_diff import StoredEffect
 from monitor.config.site import parse_site
@@ -45,6 +44,7 @@ from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_conver
 from monitor.ingest.pipeline import Pipeline
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.sites import find_version, load_proposals
+from monitor.text.message import TEXT_OF, Figure, Message, NameList, Template, join
 from monitor.web.context import Context
 from monitor.web.parts.collect import NO_SITE
 from monitor.worker.configured import run_in_worker

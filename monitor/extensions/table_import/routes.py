@@ -7,7 +7,6 @@ from fastapi import APIRouter, Form, Path, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from forecasting.message import Template
 from monitor.domain.errors import ConfigError, NotAllowedError, RefusedError
 from monitor.domain.quantities import QUANTITIES
 from monitor.extensions.table_import import upload_store
@@ -16,6 +15,7 @@ from monitor.extensions.table_import.guess.site_file import read_bounds
 from monitor.extensions.table_import.processing import NOT_READY, UploadProcessor, list_absent
 from monitor.extensions.table_import.upload_store import Upload, answered
 from monitor.store.alerting.sites import load_sites_summary
+from monitor.text.message import Template
 from monitor.web.access.acting import Acting
 from monitor.web.access.callers import Caller, actor_of, require_caller
 from monitor.web.access.guard import LARGEST_PART

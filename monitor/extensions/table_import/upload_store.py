@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, TypeVar
 
-from forecasting.message import Figure, Template
 from forecasting.whole_file import replacing
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.names import EMPTY
 from monitor.ingest.files.readers import READERS
+from monitor.text.message import Figure, Template
 from monitor.worker.records import RecordError, read_record, record_to_plain
 
 FOLDER: Final = ".uploads"  # beside the folders of sites; no site can be called so

@@ -16,13 +16,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from forecasting.message import Template
 from monitor.domain.errors import DeliveryError, StoreBusyError
 from monitor.domain.language.catalogue import gettext, use
 from monitor.extensions.telephony.by_telephone import take_reply
 from monitor.extensions.telephony.store.replies import ANSWERS, ReplyResult
 from monitor.store.alerting.receipts import load_unsaid, mark_undelivered, note_progress
 from monitor.store.database.engine import Database
+from monitor.text.message import Template
 
 _LOG = logging.getLogger(__name__)
 FOLDERS: Final = ("outbox", "sent", "error", "inbox")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from forecasting.message import Template, join
 from monitor.domain.alerts.notification import Notification
 from monitor.domain.errors import ConfigError, DeliveryError, UnsetError
 from monitor.domain.language.catalogue import current
@@ -17,6 +16,7 @@ from monitor.extensions.telephony.store.devices import Device, end_device, load_
 from monitor.extensions.telephony.web_push import LARGEST, find_key, find_public_key, prove, seal
 from monitor.notify.notifiers.webhook import ANSWERED, CONNECT_S, TIMEOUT_S, miss_answer, refuse
 from monitor.store.database.engine import Database
+from monitor.text.message import Template, join
 
 _GONE: Final = frozenset({404, 410})  # RFC 8030, 7.3
 MOST_TRIES: Final = 4  # for a second device, when the first one has the message

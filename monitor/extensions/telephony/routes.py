@@ -13,7 +13,6 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
-from forecasting.message import Template
 from monitor.domain.errors import NotAllowedError, NotFoundError, RefusedError
 from monitor.domain.language.catalogue import ENGLISH, gettext, use
 from monitor.extensions.telephony.by_telephone import take_digit, take_reply
@@ -32,6 +31,7 @@ from monitor.extensions.telephony.store.devices import add_device, find_push_key
 from monitor.extensions.telephony.store.replies import ANSWERS, REFUSED, ReplyResult
 from monitor.extensions.telephony.web_push import check_keys, encode
 from monitor.store.alerting.receipts import find_sent, mark_undelivered, note_progress, note_received, note_test
+from monitor.text.message import Template
 from monitor.web.access.acting import Acting
 from monitor.web.context import AlertId, Context, context_of, run_apart
 

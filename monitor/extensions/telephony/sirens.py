@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from forecasting.message import Template, Timestamp
 from monitor.broker.access import Access, read_access
 from monitor.broker.signing import KEYS_FILE, Keyring, SigningKey, is_signed, sign
 from monitor.domain.alerts.notification import Notification
@@ -30,6 +29,7 @@ from monitor.extensions.telephony.store.siren_orders import (
 )
 from monitor.notify.notifiers.mqtt import MqttPublisher
 from monitor.store.database.engine import Database
+from monitor.text.message import Template, Timestamp
 
 _LOG = logging.getLogger(__name__)
 EVERY_S: Final = 0.5

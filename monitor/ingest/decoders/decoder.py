@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
-from forecasting.message import Template, join
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.names import is_station
 from monitor.domain.observation import Link, Observation
@@ -18,6 +17,7 @@ from monitor.ingest.quality import NO_DETAILS, ReadingDetails, StationField, Voc
 from monitor.ingest.references import References
 from monitor.ingest.text.clocks import find_unset
 from monitor.ingest.text.units import read_symbol
+from monitor.text.message import Template, join
 
 RECEPTION: Final = "reception"
 ROLLOVER: Final = timedelta(weeks=1024)  # the count of weeks of GPS has ten bits

@@ -13,7 +13,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from forecasting.message import Figure, NameList, Template
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import PayloadError
 from monitor.domain.instruments.no_value import is_no_value
@@ -24,6 +23,7 @@ from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault
 from monitor.ingest.quality import ReadingDetails
 from monitor.ingest.references import PART, UNNAMED, name_base
 from monitor.store.readings.messages import SequenceMark
+from monitor.text.message import Figure, NameList, Template
 
 SOLUTIONS: Final = frozenset({"rapid", "final", "corrected"})
 _ENVELOPE: Final = frozenset({"source", "boot_id", "seq", "time_unit", "solution"})

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from forecasting.message import Figure, NameList, Template, Term
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import PayloadError
 from monitor.domain.instants import LATEST
@@ -20,6 +19,7 @@ from monitor.ingest.decoders.native import ODD_SOLUTION, SOLUTIONS
 from monitor.ingest.decoders.strict_json import LATE, check_keys, read_cell, read_object, read_sigma, read_time
 from monitor.ingest.message import DecodedMessage, MessageFault
 from monitor.ingest.quality import ReadingDetails, Vocabulary, observe, read_digit
+from monitor.text.message import Figure, NameList, Template, Term
 
 FRAME, EPOCH0 = "frame", "epoch0"  # what a position counts from: the file as a whole is held to it
 COLUMNS: Final = frozenset(

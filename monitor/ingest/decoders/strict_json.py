@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from forecasting.message import Figure, NameList, Template
 from monitor.domain.errors import PayloadError
 from monitor.domain.instants import LATEST, from_epoch_s, parse, read_iso
 from monitor.domain.instruments.no_value import LARGEST, is_no_value
 from monitor.domain.names import fold_name, tidy_name, tidy_text
+from monitor.text.message import Figure, NameList, Template
 
 PAYLOAD_LIMIT: Final = 1 << 20
 SAMPLE_LIMIT: Final = 10_000

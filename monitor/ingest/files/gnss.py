@@ -16,7 +16,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
-from forecasting.message import TEXT_OF, Template
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.ground import wrap_longitude
 from monitor.ingest.decoders.native import SOLUTIONS
@@ -28,6 +27,7 @@ from monitor.ingest.files.tables import limit_lines
 from monitor.ingest.references import PART, UNNAMED
 from monitor.ingest.text.clocks import J2000
 from monitor.ingest.text.heads import refuse_part
+from monitor.text.message import TEXT_OF, Template
 
 FORMS: Final = "Nevada tenv3, tenv or kenv, PBO .pos or .csv, SIO .neu"
 HEAD_LINES: Final = 200

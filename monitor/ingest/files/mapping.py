@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, ValidationError
 
-from forecasting.message import TEXT_OF, NameList, Template
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.instants import EPOCH, read_iso
 from monitor.domain.instruments.no_value import is_no_value
@@ -34,6 +33,7 @@ from monitor.ingest.text.clocks import (
     write_common,
     write_offset,
 )
+from monitor.text.message import TEXT_OF, NameList, Template
 
 _NUMERIC: Final = frozenset({"s", "ms", "us", "ns"})
 EXCEL: Final = "excel"  # 45352.25: days since 1899-12-30, as spreadsheets count

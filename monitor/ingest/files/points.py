@@ -13,7 +13,6 @@ from typing import Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from forecasting.message import Figure, Template
 from monitor.domain.errors import PayloadError, RefusedError, StoreBusyError
 from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.site import Site
@@ -37,6 +36,7 @@ from monitor.store.readings.points import (
     open_point_set,
     place_points,
 )
+from monitor.text.message import Figure, Template
 
 CHUNK: Final = 4000  # values of one transaction: others wait a fraction of a second
 MOVED_M: Final = 100.0  # the same name farther away is another point

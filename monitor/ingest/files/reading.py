@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from forecasting.message import Message, Template, join
 from monitor.domain.actor import Actor
 from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError, UnitDoubtError
 from monitor.domain.instants import from_epoch_s, parse
@@ -47,6 +46,7 @@ from monitor.store.readings.messages import RejectedMessage
 from monitor.store.readings.observations import AddResult
 from monitor.store.readings.points import PointsAdded
 from monitor.store.service_state import find_stamp, stamp
+from monitor.text.message import Message, Template, join
 
 PEEKED: Final = 100  # rows: a file says with each of its positions what they count from, or with none
 _TWO: Final = Template("frame.two", "{file}: positions of {station} in two frames: {one}; {other}. One file for each")

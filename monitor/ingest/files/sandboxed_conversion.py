@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from forecasting.message import TEXT_OF, Message, Template, spread
 from monitor.config.service import ComputeSection
 from monitor.domain.errors import ConfigError, JobError, PayloadError
 from monitor.domain.names import UNREADABLE, rename_file
@@ -29,6 +28,7 @@ from monitor.ingest.files.reader import (
 )
 from monitor.ingest.files.readers import READERS, open_points, open_readings
 from monitor.store.readings.points import PointValue
+from monitor.text.message import TEXT_OF, Message, Template, spread
 from monitor.worker import compute
 from monitor.worker.records import WorkerTask, read_text
 from monitor.worker.sandbox import GIB, SandboxLimits

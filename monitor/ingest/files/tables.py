@@ -15,12 +15,12 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final, TextIO, cast
 
-from forecasting.message import TEXT_OF, Figure, Template
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.extras import require
 from monitor.ingest.files.campbell import is_campbell
 from monitor.ingest.files.campbell import read_rows as campbell_rows
 from monitor.ingest.text.heads import HEAD_MOST, Heads, Numbered, is_annotation, list_early
+from monitor.text.message import TEXT_OF, Figure, Template
 from monitor.text.reasons import describe_error
 
 SUFFIXES: Final = (".csv", ".txt", ".parquet", ".pq")

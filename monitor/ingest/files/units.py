@@ -16,7 +16,6 @@ from statistics import median
 from typing import Final
 
 from forecasting.hydrology.rain_amounts import adds_up, most_mm, share_instants
-from forecasting.message import TEXT_OF, Figure, Message, Template, Timestamp
 from monitor.domain.instants import from_epoch_s
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import UNITS
@@ -25,6 +24,7 @@ from monitor.ingest.files.mapping import ColumnRule
 from monitor.ingest.text.units import unit_of_header
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id, load_readings
+from monitor.text.message import TEXT_OF, Figure, Message, Template, Timestamp
 
 DAY_S: Final = 86400.0
 HOUR_S: Final = 3600.0

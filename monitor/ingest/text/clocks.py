@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.domain.instants import EPOCH, FUTURE_TOLERANCE
 from monitor.ingest.text.cells import write_digits
+from monitor.text.message import Figure, Message, Template, Timestamp
 
 _ENGLISH: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NAMES: Final = (  # English, German, Italian, French, Spanish; a short form is a beginning of one, but for those added

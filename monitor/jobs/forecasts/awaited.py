@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 
 from detection.anomaly.registry import list_detectors
 from forecasting.data.kinds import format_span
-from forecasting.message import Message, Template, Timestamp, spread
 from forecasting.registry import TRAINING_ROWS, count_needed, is_network
 from forecasting.serving.conformal import MINIMUM_SCORES
 from monitor.domain.extras import is_installed
@@ -21,6 +20,7 @@ from monitor.jobs.samples import SitePanel, history_since, list_panels
 from monitor.store.models.forecasts import find_forecast
 from monitor.store.models.registry import load_models, needs_torch
 from monitor.store.readings.observations import Extent, load_extents, load_ids
+from monitor.text.message import Message, Template, Timestamp, spread
 
 FORECAST: Final = "forecast"  # the simple ones, which need no training
 FRESH_STEPS: Final = 4  # a series that is silent for longer gets no forecast

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from forecasting.message import Template, Timestamp
 from forecasting.registry import is_network, name_blend
 from monitor.config.service import ServiceConfig
 from monitor.domain.actor import SERVICE
@@ -31,6 +30,7 @@ from monitor.jobs.forecasts.tasks import (
 from monitor.store.database.engine import Database
 from monitor.store.models import forecasts
 from monitor.store.models.registry import change_state, find_model
+from monitor.text.message import Template, Timestamp
 from monitor.text.reasons import describe
 from monitor.worker.configured import list_models, refuse_strange, run_in_worker
 

@@ -7,7 +7,6 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Figure, Template
 from forecasting.registry import count_needed, is_network, name_blend
 from forecasting.serving.conformal import ConformalState, conformal_key
 from forecasting.serving.promotion import explain_own, find_earliest_s
@@ -42,6 +41,7 @@ from monitor.store.database.engine import Database
 from monitor.store.models import forecasts
 from monitor.store.models.scores import load_errors
 from monitor.text.forecasting import IN_SHADOW
+from monitor.text.message import Figure, Template
 from monitor.text.reasons import describe
 from monitor.worker.configured import list_models, refuse_strange, run_all_in_workers
 

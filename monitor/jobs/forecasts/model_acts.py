@@ -8,7 +8,6 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.data.kinds import format_span
-from forecasting.message import Template
 from forecasting.serving.promotion import check_shadow, check_shown
 from monitor.config.service import ServiceConfig
 from monitor.domain.actor import Actor
@@ -19,6 +18,7 @@ from monitor.jobs.forecasts.promotion import ModelStatus, age_s, displace, enter
 from monitor.store.models.registry import GateRow, ModelRow, change_gate, change_state, find_model, load_gates
 from monitor.store.people.users import require_reason, require_two
 from monitor.text.forecasting import IN_SHADOW
+from monitor.text.message import Template
 from monitor.text.reasons import describe
 
 _SHOWN: Final = Template("model.shown", "shown by {names}: {reason}")

@@ -10,13 +10,13 @@ from sqlalchemy import Connection
 from forecasting.data.cadence import Cadence, choose_horizons
 from forecasting.data.kinds import format_span
 from forecasting.data.series import horizon_key
-from forecasting.message import TEXT_OF, Figure, Message, Template, Value
 from forecasting.serving.promotion import DEMOTION_COVERAGE_80, ROLLING_ISSUES, Scored, summarise
 from monitor.domain.canonical import code_version
 from monitor.domain.changes import health_alarm
 from monitor.domain.site import Site
 from monitor.store.alerting.alerts import notify_site
 from monitor.store.models.registry import GateRow, ModelRow
+from monitor.text.message import TEXT_OF, Figure, Message, Template, Value
 
 _DEGRADED: Final = Template("model.degraded", "{model} is degraded, the simple forecast is shown")
 _RECOVERED: Final = Template("model.recovered", "{model} is not degraded any more")

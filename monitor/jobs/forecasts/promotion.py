@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 
 from forecasting.data.kinds import format_span
 from forecasting.data.series import horizon_key
-from forecasting.message import Figure, Message, Template, Timestamp, join
 from forecasting.registry import is_network, name_blend
 from forecasting.serving import promotion
 from forecasting.serving.gate import weight_of
@@ -25,6 +24,7 @@ from monitor.store.models import registry
 from monitor.store.models.scores import load_scored
 from monitor.store.readings.observations import load_series
 from monitor.text.forecasting import IN_SHADOW
+from monitor.text.message import Figure, Message, Template, Timestamp, join
 from monitor.text.reasons import describe
 
 _RETIRED: Final = Template("model.retired", "retired: {text}")

@@ -8,11 +8,11 @@ from typing import Any, Final, TypeVar
 from detection.anomaly.records import DetectorTraining
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.decomposition.season import Season
-from forecasting.message import Template
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import Forecast, Limits, ScoredError, TrainingRequest, Withheld
 from monitor.domain.observation import Timed
 from monitor.text.forecasting import NOT_SHOWN
+from monitor.text.message import Template
 from monitor.worker.records import WorkerTask
 
 _T = TypeVar("_T")

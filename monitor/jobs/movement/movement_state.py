@@ -21,7 +21,6 @@ from forecasting.kinematics.direction import norm
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, Watch, watch_failure
 from forecasting.kinematics.stages import Movement, MovementFacts, classify_stage, tangential_angle_deg
 from forecasting.kinematics.velocity import DAY_S, Velocity
-from forecasting.message import Duration, Message, Template, Timestamp, gather, join, list_parts
 from monitor.config.cadence import UNKNOWN, slowest_cadence_s, stage_cadence
 from monitor.decision.series.assessment import REPEATS, DecisionContext, EvaluationCache
 from monitor.decision.series.corrections import find_corrections, without_corrections
@@ -33,6 +32,7 @@ from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, once_per_record
 from monitor.store.models.movement import FORECAST, INVERSE_VELOCITY, MovementMemory, ShownForecast
 from monitor.store.readings.observations import find_epoch, load_readings, load_series
+from monitor.text.message import Duration, Message, Template, Timestamp, gather, join, list_parts
 from monitor.text.reasons import describe
 
 LOOKS_MOST: Final = 120  # in one update of one series: what is left is looked at next time, and others come in between

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from forecasting.message import join
 from monitor.config.cadence import UNKNOWN, stage_cadence
 from monitor.config.service import ServiceConfig
 from monitor.decision.series.corrections import answered_s
@@ -18,6 +17,7 @@ from monitor.jobs.movement import movement_state
 from monitor.store.alerting.decisions import find_state, load_newest
 from monitor.store.database.engine import Database
 from monitor.store.models import movement
+from monitor.text.message import join
 
 log = logging.getLogger(__name__)
 BUDGET_S: Final = 20.0  # of one update; series that were not reached come first in the next

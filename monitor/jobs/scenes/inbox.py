@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.scene.products.unpack import strip_suffix
-from forecasting.message import Template, Timestamp, gather
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import AwayError, JobError
 from monitor.domain.extension import find_functions
@@ -42,6 +41,7 @@ from monitor.store.models.registry import add_model, load_own_weights
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, save_scene
 from monitor.store.scenes.versions import SUPERSEDED, WAITING
 from monitor.store.service_state import IDLE
+from monitor.text.message import Template, Timestamp, gather
 from monitor.text.reasons import describe_error
 from monitor.worker import compute
 from monitor.worker.configured import list_checkpoint, run_in_worker

@@ -7,7 +7,6 @@ from sqlalchemy import Connection
 
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.weights_file import find_fault, is_same, may_be_used
-from forecasting.message import Template
 from monitor.config.service import ServiceConfig
 from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.errors import JobError, NotFoundError, RefusedError
@@ -16,6 +15,7 @@ from monitor.jobs.scenes.tasks import TRY_WEIGHTS, WeightsTrial
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import ModelRow, change_state, find_model, load_models, load_transitions
 from monitor.store.people.users import require_reason
+from monitor.text.message import Template
 from monitor.worker.configured import list_checkpoint, run_in_worker
 
 NAMED: Final = Template("weights.named", "weights named by the site file")()

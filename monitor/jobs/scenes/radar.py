@@ -26,9 +26,9 @@ from detection.imagery.raster.overlay import strips
 from detection.imagery.raster.raster import read_grid, writing_geotiff
 from detection.imagery.scene.scene import Scene, read_scene, scene_hash
 from detection.reasons import Reason
-from forecasting.message import Figure, Message, Template, spread
 from monitor.jobs.scenes.remarks import hide_folder
 from monitor.jobs.scenes.tasks import DateAssessment, KnownDate, PlaceValue, ReadScene, SceneRequest
+from monitor.text.message import Figure, Message, Template, spread
 from monitor.text.reasons import describe, describe_error
 
 BEFORE_MOST: Final = 3  # earlier images whose mean is the ground before

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from detection.imagery.footprints.records import COARSER
-from forecasting.message import TEXT_OF, Message, list_parts
+from monitor.text.message import TEXT_OF, Message, list_parts
 
 # Codes of warnings that say that no network read a scene.
 UNREAD: Final = frozenset({"weights.unused", "weights.none_fits", "weights.none_serves"})

@@ -8,7 +8,6 @@ from typing import Final
 
 from detection.imagery.tiles.lookup import read_metadata
 from detection.imagery.tiles.records import METADATA_FILE, SCENE_FILES, SceneTilesRequest, Tiles
-from forecasting.message import Template, gather, spread
 from forecasting.whole_file import write_json
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
@@ -20,6 +19,7 @@ from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
 from monitor.store.service_state import IDLE
+from monitor.text.message import Template, gather, spread
 from monitor.text.reasons import describe
 from monitor.worker.records import WorkerTask
 

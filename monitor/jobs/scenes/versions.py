@@ -7,7 +7,6 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Figure, Template
 from monitor.domain.changes import health_alarm
 from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import known_outline, list_names, name_of
@@ -21,6 +20,7 @@ from monitor.store.scenes.versions import (
     supersede_scene,
     withdraw_footprints,
 )
+from monitor.text.message import Figure, Template
 
 # Scenes of one name whose outlines are given to a worker, the newest by acquisition.
 LINES_MOST: Final = 24

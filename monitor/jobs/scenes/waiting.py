@@ -9,7 +9,6 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from detection.imagery.weights_file import describe_own
-from forecasting.message import Message, Template, Timestamp
 from monitor.domain.changes import health_alarm
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Site
@@ -20,6 +19,7 @@ from monitor.store.database.engine import Database
 from monitor.store.models.registry import SHORT, find_broken_weights
 from monitor.store.scenes.arrivals import SceneRow, save_scene
 from monitor.store.scenes.versions import WAITING, drop_waiting, forget_failure
+from monitor.text.message import Message, Template, Timestamp
 
 # A scene that waits is told after this long; one without weights at once, for nothing will come by itself.
 NOTIFIED_AFTER: Final = timedelta(hours=1)

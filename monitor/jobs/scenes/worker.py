@@ -25,12 +25,12 @@ from detection.imagery.raster.raster import inspect
 from detection.imagery.scene.heights import gather_heights
 from detection.imagery.scene.scene import Scene, find_missing, read_scene
 from detection.imagery.weights_file import read_weights, weights_path
-from forecasting.message import spread
 from monitor.domain.extras import explain_missing
 from monitor.domain.quantities import LANDSLIDE
 from monitor.jobs.scenes import tasks
 from monitor.jobs.scenes.radar import MODEL_HASH as RADAR
 from monitor.jobs.scenes.radar import list_before, read_radar_scene
+from monitor.text.message import spread
 from monitor.text.reasons import describe, describe_error, describe_within
 
 # Footprints near a station that get series of their own, the nearest first; more would drown the page.

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from forecasting.message import Message, Template
+from monitor.text.message import Message, Template
 
 _BLANKS: Final = "\ufeff \t\r\n"  # with the byte order mark that some servers send
 _EXCERPT_CHARACTERS: Final = 120

@@ -4,10 +4,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from forecasting.message import Template
 from monitor.domain.alerts.notification import Notification
 from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.notify.notifier import read_secret
+from monitor.text.message import Template
 
 _NOT_TAKEN: Final = Template("delivery.apprise.not_taken", "apprise: the service did not take the message")
 

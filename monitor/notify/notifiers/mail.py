@@ -11,12 +11,12 @@ from email.policy import default as mail_policy
 from email.utils import format_datetime
 from typing import Final
 
-from forecasting.message import Template
 from monitor.domain.alerts.notification import Notification
 from monitor.domain.errors import ConfigError, DeliveryError, UnsetError
 from monitor.domain.language.rendering import translate
 from monitor.domain.names import is_line
 from monitor.notify.notifier import read_secret
+from monitor.text.message import Template
 
 PREFIX: Final = "SLOPEWARD_SMTP__"
 TIMEOUT_S: Final = 6.0

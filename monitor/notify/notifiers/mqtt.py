@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from forecasting.message import Template
 from monitor.broker.access import Access, read_access
 from monitor.broker.signing import KEYS_FILE, Keyring, sign
 from monitor.domain.alerts.notification import Notification
 from monitor.domain.duty.channels import find_topic_fault
 from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.notify.notifiers.webhook import payload
+from monitor.text.message import Template
 
 TIMEOUT_S: Final = 8.0
 _NO_CONNECTION: Final = Template("delivery.mqtt.no_connection", "mqtt: no connection to the broker")

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from forecasting.message import Template
 from monitor.domain.alerts.notification import Notification
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import ConfigError, DeliveryError
@@ -20,6 +19,7 @@ from monitor.domain.instants import format_iso
 from monitor.domain.language.catalogue import current
 from monitor.notify.notifier import read_secret
 from monitor.notify.notifiers.answers import find_refusal
+from monitor.text.message import Template
 
 if TYPE_CHECKING:
     import httpx

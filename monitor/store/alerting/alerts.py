@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, bindparam, case, func, insert, or_, select, update
 
-from forecasting.message import Duration, Template, Timestamp, gather, message_columns, read_columns
 from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.alerts.headline import FrozenDecision, find_headline
 from monitor.domain.alerts.message import ChangeNotice, LevelOnset, name_level, take_out_reason, write_message
@@ -32,6 +31,7 @@ from monitor.store.schema.alerts import alert, alert_event, alert_outcome
 from monitor.store.schema.evaluations import decision
 from monitor.store.schema.outbox import notification
 from monitor.store.schema.sites import maintenance
+from monitor.text.message import Duration, Template, Timestamp, gather, message_columns, read_columns
 
 FAILING: Final = "health:channel:"  # begins the key of the alarm of a channel that fails its tests
 UNDELIVERED: Final = "health:undelivered:"  # ... and of one that takes no messages

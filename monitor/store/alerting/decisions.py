@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, Text, and_, bindparam, case, delete, func, insert, select, type_coerce
 
-from forecasting.message import Message, gather, read_columns, read_message
 from monitor.domain.alerts.headline import StationRate
 from monitor.domain.canonical import CanonicalText, canonical_json, code_version, digest_text
 from monitor.domain.decision import (
@@ -38,6 +37,7 @@ from monitor.store.schema.forecasts import forecast
 from monitor.store.schema.readings import observation, series, series_latest
 from monitor.store.schema.scenes import scene, scene_change, scene_footprint
 from monitor.store.schema.site_events import report
+from monitor.text.message import Message, gather, read_columns, read_message
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for
 _BOUND_FACTS: Final = "level window_s over_mm_per_day chance_from chance_to probability crossed model"

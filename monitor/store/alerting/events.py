@@ -21,7 +21,6 @@ from sqlalchemy import (
     update,
 )
 
-from forecasting.message import NameList, Template, Timestamp
 from monitor.domain.actor import COMMAND, PAGE, Actor
 from monitor.domain.canonical import canonical_json, digest_text
 from monitor.domain.decision import EventFact, seconds
@@ -37,6 +36,7 @@ from monitor.store.schema.points import point_delivery
 from monitor.store.schema.readings import observation_flag, offset_entry, series
 from monitor.store.schema.site_events import event_confirmation, report, site_event
 from monitor.store.schema.sites import maintenance
+from monitor.text.message import NameList, Template, Timestamp
 
 _OF_SITE = (report, site_event, event_confirmation, maintenance, point_delivery)
 _OF_SERIES = (offset_entry, observation_flag)

@@ -8,7 +8,6 @@ from typing import Any, Final, cast
 
 from sqlalchemy import Connection, Select, String, func, select, tuple_, type_coerce
 
-from forecasting.message import gather
 from monitor.domain.quantities import convert_difference
 from monitor.store.readings.flags import BY, OF_FILE
 from monitor.store.readings.observations import STORED, SeriesRow
@@ -22,6 +21,7 @@ from monitor.store.schema.readings import observation, observation_flag, offset_
 from monitor.store.schema.scenes import scene, scene_change, scene_footprint
 from monitor.store.schema.site_events import event_confirmation, report, site_event
 from monitor.store.schema.sites import config_version, maintenance
+from monitor.text.message import gather
 
 PAGE: Final = 2000
 LIVE: Final = timedelta(days=2)  # a newest reading that came within this time was live; later ones were read in

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, or_, select, update
 
-from forecasting.message import Duration, NameList, Template
 from monitor.domain.actor import Actor
 from monitor.domain.decision import MaintenanceFact, seconds
 from monitor.domain.errors import NotFoundError, RefusedError
@@ -18,6 +17,7 @@ from monitor.store.database.rows import add_row, load_records, match_given
 from monitor.store.people.users import require_person, require_two
 from monitor.store.schema.sites import maintenance
 from monitor.store.schema.sites import station as station_table
+from monitor.text.message import Duration, NameList, Template
 
 WHO_AND_WHY: Final = Template("act.who_and_why", "who and why are needed: give a name and a reason")
 _NO_STATION: Final = Template("maintenance.no_station", "{site} declares no station '{station}'; it has: {names}")

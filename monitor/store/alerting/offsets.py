@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, bindparam, select, update
 
-from forecasting.message import Template
 from monitor.domain.actor import Actor
 from monitor.domain.decision import OffsetFact, seconds
 from monitor.domain.errors import NotFoundError, RefusedError
@@ -19,6 +18,7 @@ from monitor.store.database.rows import add_row, find_record, read_record
 from monitor.store.people.users import require_account, require_independent
 from monitor.store.readings.observations import is_second
 from monitor.store.schema.readings import offset_entry, series
+from monitor.text.message import Template
 
 FACTS_KEPT: Final = timedelta(days=366)
 _NO_SERIES: Final = Template("series.none", "there is no series {series}")

@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, Subquery, and_, case, exists, func, not_, or_, select, update
 
-from forecasting.message import Template, message_columns, read_columns
 from monitor.domain.alerts.causes import describe_cause, gather
 from monitor.domain.alerts.message import DRILL, describe_delay, join_lines, list_covered, split_lines
 from monitor.domain.alerts.notification import DeliveryState, Notification
@@ -28,6 +27,7 @@ from monitor.store.schema.alerts import alert, alert_event
 from monitor.store.schema.delivery import digest
 from monitor.store.schema.outbox import notification
 from monitor.store.schema.sites import site
+from monitor.text.message import Template, message_columns, read_columns
 
 TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
     DeliveryState.QUEUED: frozenset({DeliveryState.CLAIMED, DeliveryState.SUPERSEDED}),

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, bindparam, select, update
 
-from forecasting.message import Template, message_columns
 from monitor.domain.canonical import code_version
 from monitor.domain.errors import NotFoundError
 from monitor.domain.site import Site
@@ -25,6 +24,7 @@ from monitor.store.database.rows import (
 from monitor.store.schema.sites import config_version, site_proposal
 from monitor.store.schema.sites import site as site_table
 from monitor.store.schema.sites import station as station_table
+from monitor.text.message import Template, message_columns
 
 
 @dataclass(frozen=True, slots=True)

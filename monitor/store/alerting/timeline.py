@@ -7,12 +7,12 @@ from typing import Any, Final, TypedDict
 
 from sqlalchemy import Connection, func, or_, select, tuple_
 
-from forecasting.message import gather
 from monitor.domain.instants import format_iso, is_silent, join_spans
 from monitor.store.schema.evaluations import evaluation, outage
 from monitor.store.schema.movement import failure_time, movement
 from monitor.store.schema.readings import series
 from monitor.store.service_state import find_stamp
+from monitor.text.message import gather
 
 LONGEST: Final = timedelta(days=400)
 TICK: Final = timedelta(microseconds=1)

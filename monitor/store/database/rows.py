@@ -11,8 +11,8 @@ from sqlalchemy import insert as plain_insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
-from forecasting.message import Message, gather, values_to_json
 from monitor.domain.canonical import canonical_json
+from monitor.text.message import Message, gather, values_to_json
 
 T = TypeVar("T")
 

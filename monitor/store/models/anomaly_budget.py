@@ -11,7 +11,6 @@ from sqlalchemy import Connection, Row, func, or_, select
 from detection.anomaly.budget import correction
 from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.registry import CHECKS
-from forecasting.message import Figure, Message, Template
 from monitor.domain.actor import Actor
 from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
@@ -25,6 +24,7 @@ from monitor.store.readings.instruments import Spans, load_sick_spans
 from monitor.store.readings.observations import load_ids
 from monitor.store.schema.anomalies import anomaly, anomaly_budget
 from monitor.store.schema.readings import series
+from monitor.text.message import Figure, Message, Template
 
 _NOT_MEASURED: Final = Template("budget.not_measured", "not measured: {n} of {needed} labels")
 _RATE: Final = Template("budget.rate", "{value} ({low} to {high}) false alarms per sensor-month")

@@ -11,7 +11,6 @@ from sqlalchemy import ColumnElement, Connection, String, or_, select, type_coer
 
 from detection.anomaly.records import STRONGER
 from detection.anomaly.registry import CHECKS, compared_with
-from forecasting.message import Template, Term, read_columns
 from monitor.domain.actor import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
@@ -24,6 +23,7 @@ from monitor.store.people.users import require_person
 from monitor.store.readings.observations import load_readings
 from monitor.store.schema.anomalies import anomaly, anomaly_label
 from monitor.store.schema.readings import series as series_table
+from monitor.text.message import Template, Term, read_columns
 from monitor.text.reasons import describe
 
 _NOBODY: Final = Template("label.nobody", "nobody says anything of it now; look again")()

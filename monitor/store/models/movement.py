@@ -8,7 +8,6 @@ from typing import Any, TypedDict
 
 from sqlalchemy import Connection, Select, bindparam, func, or_, select, update
 
-from forecasting.message import message_columns, read_columns
 from monitor.domain.decision import FailureFact, seconds
 from monitor.store.database.engine import add_if_absent, insert
 from monitor.store.database.rows import read_record
@@ -16,6 +15,7 @@ from monitor.store.schema.evaluations import site_state
 from monitor.store.schema.forecasts import forecast
 from monitor.store.schema.movement import failure_time, movement
 from monitor.store.schema.readings import observation_flag, offset_entry, series
+from monitor.text.message import message_columns, read_columns
 
 INVERSE_VELOCITY = "inverse_velocity"
 FORECAST = "forecast"

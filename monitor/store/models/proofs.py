@@ -9,7 +9,6 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select
 
 from detection.anomaly.registry import CHECKS
-from forecasting.message import join, read_columns
 from monitor.domain.actor import Actor
 from monitor.domain.canonical import canonical_json, digest_text
 from monitor.domain.decision import ProofFact
@@ -21,6 +20,7 @@ from monitor.store.database.rows import add_row, fill_row
 from monitor.store.models.registry import find_newest, list_in_use
 from monitor.store.schema.models import model, model_proof, model_transition
 from monitor.store.schema.view_tables.scenes import MarkedFootprint
+from monitor.text.message import join, read_columns
 
 LASTS_S: Final = 180.0 * 86400.0  # a test speaks for the half year after it: thresholds are promises about the past
 FORECASTS, OUTLINES = "forecasts", "outlines"  # how people read what was tested; a detector has its own name

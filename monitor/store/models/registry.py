@@ -11,7 +11,6 @@ from detection.anomaly.registry import NETWORKS as AUTOENCODERS
 from detection.imagery.change.radar_records import METHOD as RADAR
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.weights_file import find_fault
-from forecasting.message import Template, gather, message_columns
 from forecasting.registry import is_network
 from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.errors import NotFoundError, RefusedError
@@ -21,6 +20,7 @@ from monitor.store.database.engine import add_if_absent
 from monitor.store.database.rows import add_row, find_record, load_records, match_given
 from monitor.store.schema.models import model, model_gate, model_transition
 from monitor.store.schema.scenes import scene, scene_footprint
+from monitor.text.message import Template, gather, message_columns
 
 SHORT = 12  # characters of a hash by which people name a checkpoint
 _REPLACED: Final = Template("model.replaced", "replaced by {model}")

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select, update
 
-from forecasting.message import Template
 from monitor.domain.canonical import digest_text
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_duration, format_iso
 from monitor.store.database.rows import add_row, read_record
 from monitor.store.people.users import ROLES, find_user, require_sites
 from monitor.store.schema.people import api_token, user_account
+from monitor.text.message import Template
 
 SCOPES: Final = {"read": "viewer", "act": "operator", "admin": "admin"}  # scope -> the role it reaches at most
 LONGEST_S: Final = 366 * 86400.0

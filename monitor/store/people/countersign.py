@@ -12,7 +12,6 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, select, update
 
-from forecasting.message import MessageList, Template, Term
 from monitor.domain.actor import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError
@@ -23,6 +22,7 @@ from monitor.store.database.rows import add_row, read_record
 from monitor.store.people import users
 from monitor.store.schema.alerts import alert
 from monitor.store.schema.people import first_signature
+from monitor.text.message import MessageList, Template, Term
 
 VALID: Final = timedelta(hours=4)
 T = TypeVar("T")

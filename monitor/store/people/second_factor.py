@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from forecasting.message import Template
 from monitor.domain.canonical import digest_text
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store.people.users import find_user
 from monitor.store.schema.people import recovery_code, second_factor
+from monitor.text.message import Template
 
 STEP_S: Final = 30
 DIGITS: Final = 6

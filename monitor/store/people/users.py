@@ -14,7 +14,6 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from forecasting.message import Template, Term, Timestamp
 from monitor.domain.actor import PAGE, Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.names import fold_name, is_same_person
@@ -24,6 +23,7 @@ from monitor.store.people.sessions import end_sessions, forget_devices
 from monitor.store.schema.audit import audit_entry
 from monitor.store.schema.people import user_account
 from monitor.store.schema.sites import site
+from monitor.text.message import Template, Term, Timestamp
 
 ROLES: Final = ("viewer", "operator", "admin")  # each may do what those before it may
 NO_PASSWORD: Final = "none"  # noqa: S105 - in place of a hash; no password has it

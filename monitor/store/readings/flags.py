@@ -12,11 +12,11 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, String, and_, func, insert, literal, not_, or_, select, text
 
-from forecasting.message import Template, gather
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Expected, Site
 from monitor.store.readings.observations import SeriesRow, load_series, rank
 from monitor.store.schema.readings import observation, observation_flag
+from monitor.text.message import Template, gather
 
 UNDECLARED: Final = "undeclared"
 OUT_OF_RANGE: Final = "out_of_range"

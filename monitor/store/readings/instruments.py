@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, or_, select
 
-from forecasting.message import Message, gather
 from monitor.domain.instants import join_spans
 from monitor.domain.instruments.parents import list_children
 from monitor.domain.instruments.watched import NOT_WELL
@@ -18,6 +17,7 @@ from monitor.store.schema.instruments import instrument, instrument_finding
 from monitor.store.schema.sites import maintenance
 from monitor.store.schema.sites import station as station_table
 from monitor.store.service_state import load_stamps, stamp
+from monitor.text.message import Message, gather
 
 Spans = tuple[tuple[datetime, datetime], ...]
 

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
-from forecasting.message import Figure, Template
 from monitor.domain.actor import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
@@ -18,6 +17,7 @@ from monitor.store.schema.site_events import report
 from monitor.store.schema.view_tables.photos import PhotoRow
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.retention import RetentionRule, Sweep, sweep_table
+from monitor.text.message import Figure, Template
 
 MOST_OF_ONE: Final = 100  # of one alert or report
 MOST_A_DAY: Final = 200  # of one account

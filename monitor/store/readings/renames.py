@@ -24,7 +24,6 @@ from sqlalchemy import (
     update,
 )
 
-from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.domain.actor import Actor
 from monitor.domain.site import Site, find_renamed
 from monitor.store.database.audit import add_audit
@@ -36,6 +35,7 @@ from monitor.store.schema.service import service_state
 from monitor.store.schema.sites import station as station_table
 from monitor.store.schema.tables import metadata
 from monitor.store.upkeep import subjects
+from monitor.text.message import Figure, Message, Template, Timestamp
 
 ACTION: Final = "station.rename"
 _UNIT: Final = Template("rename.unit", "{old} was {unit} and {new} is {other}: two instruments, {quantity} of both")

@@ -8,10 +8,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, Text, and_, bindparam, select, type_coerce, update
 
 from detection.geojson import Geometry
-from forecasting.message import Template, message_columns
 from monitor.store.database.engine import add_all_absent, insert
 from monitor.store.database.rows import load_records, match_given, record_to_dict
 from monitor.store.schema.scenes import scene, scene_change, scene_footprint
+from monitor.text.message import Template, message_columns
 
 NO_SCENE: Final = Template("scene.unknown", "site '{site}' has no scene '{name}'")
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 from sqlalchemy import Connection, RowMapping, and_, delete, select, update
 
 from detection.geojson import Geometry
-from forecasting.message import Message, Template, message_columns, read_message
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import format_iso
 from monitor.store.database.engine import insert
@@ -17,6 +16,7 @@ from monitor.store.scenes.reviews import name_method
 from monitor.store.schema.readings import observation, observation_flag, series
 from monitor.store.schema.scenes import scene, scene_change, scene_footprint
 from monitor.store.schema.view_tables.scenes import MarkedFootprint
+from monitor.text.message import Message, Template, message_columns, read_message
 
 _ANOTHER_VERSION: Final = Template("scene.another_version", "another version of the scene was delivered")()
 _IMAGE_WITHDRAWN: Final = Template("scene.image_withdrawn", "its image is withdrawn: another version was delivered")()

@@ -7,9 +7,9 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, CheckConstraint, Column, Dialect, Integer, String, Text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from forecasting.message import Message, values_to_json
 from monitor.domain.canonical import CanonicalText, canonical_json
 from monitor.domain.instants import format_iso, parse
+from monitor.text.message import Message, values_to_json
 
 INSTANT_WIDTH: Final = 27
 
@@ -84,7 +84,7 @@ def translatable_text(name: str, *, nullable: bool, comment: str | None = None) 
     from which the text is formatted in another language; both are NULL if a person wrote the text.
 
     An INSERT that passes a `Message` for `NAME` fills the other two columns. An UPDATE must set all three; see
-    `forecasting.message.message_columns`.
+    `monitor.text.message.message_columns`.
     """
 
     def message_id(context: Any) -> str | None:

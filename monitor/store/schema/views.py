@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple, TypeVar, overload
 from sqlalchemy import Column, Connection, Table, select, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from forecasting.message import gather
 from monitor.domain.errors import NotFoundError, StoreError
 from monitor.store.schema.view_tables.all import select_views, view_metadata
+from monitor.text.message import gather
 
 Row = TypeVar("Row")
 

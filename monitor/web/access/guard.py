@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from forecasting.message import Template
 from monitor.domain.errors import NotAllowedError
+from monitor.text.message import Template
 
 LARGEST_BODY: Final = 64 * 1024
 LARGEST_PART: Final = 512 * 1024  # of an uploaded file, or outlines

@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple
 from fastapi import Request
 from sqlalchemy import Connection
 
-from forecasting.message import Duration, Figure, Message, Template, Term, Value, gather, join
 from monitor.alerting.acts.answer_acts import find_operator_answer, needs_two_people
 from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.alerting.acts.operator_acts import asks_verification, step_of_alert
@@ -46,6 +45,7 @@ from monitor.store.schema.view_tables.photos import PhotoRow
 from monitor.store.schema.view_tables.readings import ReadingRow
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_stamps
+from monitor.text.message import Duration, Figure, Message, Template, Term, Value, gather, join
 from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.redaction import ResponseRedactor
 from monitor.web.context import Context, context_of

@@ -12,7 +12,6 @@ from typing import Any, Final, cast
 
 from sqlalchemy import Connection
 
-from forecasting.message import Message, Template, Term, gather, join
 from monitor.decision.series.station_health import WELL
 from monitor.domain.alerts import headline
 from monitor.domain.changes import AlertCategory
@@ -32,6 +31,7 @@ from monitor.store.pages import count_states
 from monitor.store.schema.view_tables.alerts import AlertRow
 from monitor.store.schema.view_tables.instruments import StationHealthRow
 from monitor.store.schema.views import load_view
+from monitor.text.message import Message, Template, Term, gather, join
 
 
 def list_calls(c: Connection, site: Site, answers: AlertDeliveries, now: datetime) -> list[dict[str, Any]]:

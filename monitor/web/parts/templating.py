@@ -13,7 +13,6 @@ from fastapi.responses import HTMLResponse
 from jinja2 import pass_context
 from markupsafe import Markup
 
-from forecasting.message import Message, Template, Term, format_span, join
 from monitor.alerting.acts.table import find_act
 from monitor.domain.alerts.causes import describe_cause, gather
 from monitor.domain.alerts.headline import SIGHT_WORDS
@@ -28,6 +27,7 @@ from monitor.domain.language.scripts import translate_scripts
 from monitor.domain.language.subjects import translate_subject
 from monitor.store.pages import SiteCard
 from monitor.store.service_state import find_stamp
+from monitor.text.message import Message, Template, Term, format_span, join
 from monitor.web.access.acting import read_notice
 from monitor.web.access.callers import Caller, person_of
 from monitor.web.access.guard import csrf_token
@@ -101,7 +101,7 @@ def render_text(text: Any, today: date | None = None) -> Any:
 
     Of `today` it says the clock alone.
 
-    >>> from forecasting.message import Timestamp
+    >>> from monitor.text.message import Timestamp
     >>> timed = join([Timestamp.of(parse("2026-10-07T19:16:51Z")), "& more"], " ")
     >>> str(render_text(timed)).partition(" title=")[2]
     '"2026-10-07 19:16 UTC">2026-10-07T19:16:51.000000Z</time> &amp; more'

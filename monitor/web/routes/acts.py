@@ -17,7 +17,6 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from starlette.datastructures import UploadFile
 
-from forecasting.message import Message, Template, join
 from monitor.alerting.acts.call import OWNER_OF, SITE_OF, ActCall, read_value
 from monitor.alerting.acts.table import API, FORM, REQUEST, Act, ActParameter, ActResult, Secret, list_acts
 from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
@@ -25,6 +24,7 @@ from monitor.domain.errors import JobError, NeedsSecondError, NotFoundError, Ref
 from monitor.domain.site import Site
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.readings.photos import NO_ALERT
+from monitor.text.message import Message, Template, join
 from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
 from monitor.web.access.guard import is_safe_path
 from monitor.web.access.rules import find_back

@@ -8,7 +8,6 @@ from fastapi.responses import FileResponse
 
 from detection.geojson import FeatureCollection
 from detection.imagery.footprints.records import is_making
-from forecasting.message import Template
 from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import format_instants
 from monitor.store import pages
@@ -18,6 +17,7 @@ from monitor.store.schema.view_tables.alerts import AlertRow
 from monitor.store.schema.view_tables.delivery import MessageRow
 from monitor.store.schema.view_tables.forecasts import IssuedForecastRow, WhyNotShownRow
 from monitor.store.schema.views import load_view, stream_view
+from monitor.text.message import Template
 from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow
 from monitor.web.context import AlertId, context_of

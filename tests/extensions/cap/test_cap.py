@@ -10,7 +10,6 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from forecasting.message import TEXT_OF, Term
 from monitor.config.service import parse_service
 from monitor.domain.alerts.message import OF_LEVEL
 from monitor.domain.errors import ConfigError, RefusedError
@@ -21,6 +20,7 @@ from monitor.extensions.cap.rules import NAMESPACE, find_faults
 from monitor.extensions.cap.signature import make_key, sign_cap, verify_cap
 from monitor.store.alerting.alerts import Alert, AlertEvent, Outcome
 from monitor.store.pages import PlacedSite
+from monitor.text.message import TEXT_OF, Term
 from tests.tables import tabulated
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from forecasting.message import Template
 from monitor.domain.extension import list_folders
 from monitor.extensions.help import library
+from monitor.text.message import Template
 from monitor.web.parts.templating import HELP_ON, find_help
 from tests.data.product_texts import PACKAGES, TemplateTexts, read_strings
 from tests.integration.web.test_door import Clock, serving

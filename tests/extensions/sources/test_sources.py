@@ -19,7 +19,6 @@ from urllib.parse import parse_qs
 import pytest
 from sqlalchemy import select
 
-from forecasting.message import TEXT_OF
 from monitor.checks.live import SourceStatus
 from monitor.checks.table import run_checks
 from monitor.cli.main import run_verb
@@ -51,6 +50,7 @@ from monitor.store.schema.ingest import quarantine_source, rejected_message
 from monitor.store.schema.readings import observation
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.migrate import upgrade
+from monitor.text.message import TEXT_OF
 from monitor.worker import compute
 from tests.data.servers.file_server import run_here, serve, sign
 from tests.data.site_text import head, series, station, table

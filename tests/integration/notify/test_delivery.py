@@ -11,7 +11,6 @@ import paho.mqtt.client as paho
 import pytest
 from typer.testing import CliRunner
 
-from forecasting.message import Template, Term
 from monitor.broker.access import open_access
 from monitor.checks.machine import DatabaseFacts
 from monitor.checks.table import run_checks
@@ -35,6 +34,7 @@ from monitor.store.alerting.outbox import claim_due, mark_failed
 from monitor.store.alerting.receipts import load_tested, note_test
 from monitor.store.alerting.sites import save_site
 from monitor.store.schema.views import load_view
+from monitor.text.message import Template, Term
 from tests.contract.test_notify_channels import SITE
 from tests.data.servers.mqtt_client import calling
 from tests.data.store_rows import ask, tell

@@ -15,7 +15,6 @@ from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.scene import hash_file, read_scene, scene_hash
 from detection.susceptibility.picture import show, show_map
 from detection.susceptibility.records import PictureRequest, read_shown
-from forecasting.message import gather
 from monitor.config.site import parse_site
 from monitor.jobs.scenes import inbox
 from monitor.store.alerting import decisions
@@ -24,6 +23,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.scenes.arrivals import ChangeAssessment, FootprintRow, SceneRow, save_changes, save_scene
 from monitor.store.schema.scenes import scene
 from monitor.store.service_state import IDLE
+from monitor.text.message import gather
 from tests.data import site_text
 from tests.data.drawn_scenes import arrive, of_drawings
 from tests.data.store_rows import ask, tell

@@ -17,7 +17,6 @@ from detection.imagery.errors import RadiometryError
 from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.scene.scene import read_scene
-from forecasting.message import gather
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
@@ -34,6 +33,7 @@ from monitor.store.schema.evaluations import decision
 from monitor.store.schema.models import model as model_table
 from monitor.store.schema.readings import observation, series
 from monitor.store.schema.scenes import scene, scene_change, scene_footprint
+from monitor.text.message import gather
 from tests.data.drawn_scenes import (
     SITE,
     add_site,

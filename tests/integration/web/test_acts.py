@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from sqlalchemy import insert, select, update
 
-from forecasting.message import join
 from monitor.domain.decision import Memory, Step
 from monitor.domain.instants import epoch_s, format_iso
 from monitor.store.database.audit import verify_chain
@@ -13,6 +12,7 @@ from monitor.store.schema.alerts import alert, alert_event
 from monitor.store.schema.audit import audit_entry
 from monitor.store.schema.evaluations import site_state
 from monitor.store.schema.site_events import event_confirmation
+from monitor.text.message import join
 from tests.integration.web.served import NOW, client, database, filled, log_in, story, token
 
 __all__ = ["client", "database", "filled"]  # fixtures

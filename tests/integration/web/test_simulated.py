@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from forecasting.message import format_span, gather
 from monitor.alerting.audit.explain import explain, read_units
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
@@ -29,6 +28,7 @@ from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.database.engine import Database
 from monitor.store.schema.outbox import notification
 from monitor.store.schema.views import load_view
+from monitor.text.message import format_span, gather
 from monitor.web.parts.templating import format_minute, format_number
 from tests.data.figures import bare_figures, bare_figures_of_page
 from tests.data.store_rows import tell

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from forecasting.message import join
 from monitor.domain.actor import Actor
 from monitor.domain.decision import Step
 from monitor.domain.instants import epoch_s, format_iso
@@ -15,6 +14,7 @@ from monitor.store.people import users
 from monitor.store.people.countersign import TwoPersonAct, find_first, find_site, keep_first, load_waiting
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.audit import audit_entry
+from monitor.text.message import join
 from tests.data.accounts import add_account
 from tests.data.filled import NOW, PASSWORD
 from tests.data.store_rows import ask, enter_offset, tell

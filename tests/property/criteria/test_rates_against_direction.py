@@ -5,10 +5,10 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasting.message import Figure
 from monitor.decision.criteria.kinds.velocity import AGAINST, describe_dwell
 from monitor.domain.language.catalogue import LANGUAGES
 from monitor.domain.language.rendering import translate
+from monitor.text.message import Figure
 
 UNCERTAIN = {"dwell.unsure_newest", "dwell.unsure_last"}
 

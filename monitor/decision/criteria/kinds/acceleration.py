@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from forecasting.kinematics.acceleration import Acceleration
-from forecasting.message import Duration, Figure, Message, Template
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.kinds.velocity import (
@@ -37,6 +36,7 @@ from monitor.decision.series.tracks import Track
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec
+from monitor.text.message import Duration, Figure, Message, Template
 
 _ACCELERATES: Final = Template(
     "criterion.acceleration", "acceleration {acceleration} ± {error} in {window} at {velocity}, {dwell}"

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from forecasting.message import Figure, Message, Template, Term, Value
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.tables import AroundTable, LevelName
@@ -10,6 +9,7 @@ from monitor.decision.series.assessment import Assessment, DecisionContext
 from monitor.domain.decision import AnomalyFact, DecisionInputs
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
+from monitor.text.message import Figure, Message, Template, Term, Value
 
 _NONE: Final = Template("criterion.anomaly.none", "no anomaly")()
 _SCORES: Final = Template("criterion.anomaly.scores", "{quantity} scores {score} over {threshold} ({detector})")

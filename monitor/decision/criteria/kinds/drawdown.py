@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Final
 
-from forecasting.message import Duration, Figure, Template
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates
@@ -11,6 +10,7 @@ from monitor.decision.criteria.tables import MeasuredTable, OverBound, Sureness
 from monitor.decision.series.assessment import Assessment, DecisionContext, measure_nothing, open_track, pick_bound
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
+from monitor.text.message import Duration, Figure, Template
 
 _FALLS: Final = Template(
     "criterion.drawdown", "water falls {rate} ± {error} in {window}, bound {bound}, level {height}"

@@ -11,7 +11,6 @@ from typing import Any, Final
 from pydantic import Field, model_validator
 
 from forecasting.hydrology.slope_stability import critical_acceleration_g, estimate_displacement
-from forecasting.message import Figure, Message, Template, Timestamp, Value
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.kinds.scene import AND_MORE
@@ -27,6 +26,7 @@ from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Site, Threshold, once_per_record
 from monitor.domain.terms import Duration, Section
 from monitor.domain.witnesses import EARTHQUAKE
+from monitor.text.message import Figure, Message, Template, Timestamp, Value
 
 INSPECT: Final = "inspect:"
 MOVED: Final = "movement"  # any other answer says that the slope did not move

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from forecasting.kinematics.chance import DISTRIBUTION, QUANTILES, Chance, chance_over
 from forecasting.kinematics.velocity import DAY_S
-from forecasting.message import Duration, Figure, Message, Template, join
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.places import Places
@@ -23,6 +22,7 @@ from monitor.domain.instants import format_duration
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Station, Threshold
 from monitor.domain.terms import Horizon, Section
+from monitor.text.message import Duration, Figure, Message, Template, join
 
 MEDIAN: Final = 0.5
 _NONE: Final = Template("criterion.forecast.none", "no forecast is shown")()

@@ -5,7 +5,6 @@ from typing import Final
 
 from pydantic import Field
 
-from forecasting.message import Figure, Template, Timestamp, join
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.places import Places
@@ -19,6 +18,7 @@ from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
 from monitor.domain.witnesses import INSAR, list_voting_witnesses
+from monitor.text.message import Figure, Template, Timestamp, join
 
 _TOO_FEW: Final = Template("criterion.insar.too_few", "too few acquisitions in the window")()
 _MOVES: Final = Template(

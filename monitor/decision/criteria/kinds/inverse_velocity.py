@@ -7,7 +7,6 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from forecasting.message import Duration, Figure, Message, Template, Term, Timestamp, join
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.places import Places, match_stations
@@ -21,6 +20,7 @@ from monitor.domain.quantities import MOTION
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.terms import Horizon, Section
 from monitor.domain.witnesses import find_groups
+from monitor.text.message import Duration, Figure, Message, Template, Term, Timestamp, join
 
 METHOD: Final = "inverse_velocity"
 _NO_WINDOW: Final = Template("criterion.failure.none", "no failure window")()

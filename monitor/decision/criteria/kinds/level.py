@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from forecasting.message import Figure, MessageList, Template, Term
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.kinds.velocity import dwell_epochs
@@ -22,6 +21,7 @@ from monitor.domain.decision import seconds
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Station
+from monitor.text.message import Figure, MessageList, Template, Term
 
 _STANDS: Final = Template("criterion.level", "{quantity}: {value}, bounds {bounds}")
 LEAST_EPOCHS: Final = 2  # one reading alone raises nothing, whatever the dwell says

@@ -6,7 +6,6 @@ from typing import Final
 from pydantic import Field, model_validator
 
 from forecasting.hydrology.rain_events import antecedent_index
-from forecasting.message import Template
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import issue_age
 from monitor.decision.criteria.places import Places
@@ -17,6 +16,7 @@ from monitor.decision.criteria.tables import DepthBound, add_params
 from monitor.decision.series.assessment import Assessment, DecisionContext
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
+from monitor.text.message import Template
 
 _INDEX: Final = Template("rain.index", "antecedent index {depth} mm in {hours} h")
 _RECENT: Final = Template("rain.recent", "recent and antecedent rain {depth} mm in {hours} h")

@@ -7,7 +7,6 @@ from typing import Final
 
 from pydantic import Field
 
-from forecasting.message import Template
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import issue_age, longest_window
 from monitor.decision.criteria.places import Places
@@ -17,6 +16,7 @@ from monitor.decision.criteria.rainfall import Fact, each_gauge, make_fact
 from monitor.decision.criteria.tables import LevelName, Window, add_params
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
+from monitor.text.message import Template
 
 _LARGEST: Final = Template("rain.largest", "largest rain within the lag, {depth} mm in {hours} h")
 

@@ -4,7 +4,6 @@ from typing import Final
 
 from pydantic import Field
 
-from forecasting.message import Figure, Template, Term
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.places import Places
@@ -14,6 +13,7 @@ from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.witnesses import OBSERVERS
+from monitor.text.message import Figure, Template, Term
 
 LONGEST: Final = 200  # letters of a reason; what a person wrote is cut
 _NONE: Final = Template("criterion.report.none", "no report")()

@@ -5,7 +5,6 @@ from typing import Final
 
 from pydantic import Field
 
-from forecasting.message import Figure, Message, Template, Term, Value
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.places import Places
@@ -16,6 +15,7 @@ from monitor.domain.instants import format_delay
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.witnesses import SCENE
+from monitor.text.message import Figure, Message, Template, Term, Value
 
 CHANGED: Final = frozenset({"new", "grown"})
 _NO_CHANGE: Final = Template("criterion.scene.no_change", "no change")()

@@ -18,7 +18,6 @@ from forecasting.hydrology.slope_stability import (
     pressure_below_table,
     pressure_head,
 )
-from forecasting.message import Duration, Figure, Message, MessageList, Template, Value
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.kinds.level import read_values, value_epochs
 from monitor.decision.criteria.places import Places
@@ -35,6 +34,7 @@ from monitor.domain.names import split_table
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration as Span
 from monitor.domain.terms import Section
+from monitor.text.message import Duration, Figure, Message, MessageList, Template, Value
 
 STEPS_AHEAD: Final = 8
 _MEASURED: Final = Template(

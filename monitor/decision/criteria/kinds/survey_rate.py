@@ -8,7 +8,6 @@ from operator import mul
 from typing import Any, Final, NamedTuple
 
 from forecasting.kinematics.direction import NORMAL, free_of_noise
-from forecasting.message import Figure, Message, Template, Term, Timestamp
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import DAY_S, longest_window
 from monitor.decision.criteria.kinds.velocity import dwell_epochs
@@ -29,6 +28,7 @@ from monitor.decision.series.vectors import Vector, minus, norm
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec
+from monitor.text.message import Figure, Message, Template, Term, Timestamp
 
 _TOO_FEW: Final = Template("criterion.survey_rate.too_few", "no earlier survey within {days} days")
 _MOVED: Final = Template(

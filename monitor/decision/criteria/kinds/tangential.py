@@ -7,7 +7,6 @@ from typing import Final
 from pydantic import Field
 
 from forecasting.kinematics.stages import tangential_angle_deg
-from forecasting.message import Figure, Template
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates, describe_dwell
@@ -19,6 +18,7 @@ from monitor.domain.errors import ConfigError
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Station, Threshold
 from monitor.domain.terms import Section
+from monitor.text.message import Figure, Template
 
 _NO_CREEP: Final = Template(
     "criterion.tangential.no_creep", "its velocity of uniform creep is not reviewed yet: no angle is known"

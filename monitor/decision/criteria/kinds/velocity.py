@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from forecasting.kinematics.acceleration import Acceleration
 from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocities, fit_velocity
-from forecasting.message import Duration, Figure, Message, Template, Term, Value, join
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.tables import Direction, FastTrack, MeasuredTable, SpeedBound, Sureness
@@ -33,6 +32,7 @@ from monitor.decision.series.vectors import norm
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
+from monitor.text.message import Duration, Figure, Message, Template, Term, Value, join
 
 TOO_FEW: Final = Template("criterion.too_few", "too few readings in the window")()
 # of a velocity, and of another quantity

@@ -6,7 +6,6 @@ from typing import Any, Final, Literal, TypeVar, get_args
 
 from sqlalchemy import Connection, func, select
 
-from forecasting.message import Duration, Message, Template, Timestamp, join
 from monitor.domain.instants import EPOCH, parse
 from monitor.domain.instruments.parents import Parent
 from monitor.domain.topics import ROOT
@@ -18,6 +17,7 @@ from monitor.store.schema.ingest import rejected_message
 from monitor.store.schema.view_tables.instruments import AvailabilityRow, FindingRow, InstrumentRow
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import DeniedMessages, find_stamp
+from monitor.text.message import Duration, Message, Template, Timestamp, join
 
 OfInstrument = TypeVar("OfInstrument", FindingRow, AvailabilityRow)
 # what a row is listed under: the first of these that it has

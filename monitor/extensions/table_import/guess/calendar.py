@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from forecasting.message import Message, Template, Term, Timestamp
 from monitor.domain.errors import PayloadError
 from monitor.domain.instants import EPOCH
 from monitor.extensions.table_import.guess.questions import Interview
@@ -24,6 +23,7 @@ from monitor.ingest.text.clocks import (
     doubt_unset,
     find_era,
 )
+from monitor.text.message import Message, Template, Term, Timestamp
 
 INSTANTS: Final = "times"
 AS_THEY_ARE: Final = "as they are"

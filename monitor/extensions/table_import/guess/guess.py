@@ -13,7 +13,6 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from forecasting.hydrology.rain_amounts import adds_up
-from forecasting.message import TEXT_OF, Figure, Message, NameList, Template, Term, Value, join
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import QUANTITIES, convert, is_raw, is_unit_of, list_units
 from monitor.extensions.table_import.guess import together
@@ -93,6 +92,7 @@ from monitor.ingest.files.readers import WIDE
 from monitor.ingest.files.tables import Layout
 from monitor.ingest.text.clocks import BUDDHIST, COUNTS, GPS
 from monitor.ingest.text.units import read_unit
+from monitor.text.message import TEXT_OF, Figure, Message, NameList, Template, Term, Value, join
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
 CLOCK: Final = "clock"

@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from forecasting.message import TEXT_OF, Duration, Figure, Template, Term, join
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import QUANTITIES
 from monitor.extensions.table_import.guess.calendar import request_instants
@@ -22,6 +21,7 @@ from monitor.ingest.files.gnss import find_place
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import ImportOptions, StationPlace, find_by_name
 from monitor.ingest.files.rtklib import find_origin
+from monitor.text.message import TEXT_OF, Duration, Figure, Template, Term, join
 
 SAMPLE_VALUES: Final = 300_000
 SERIES_SHOWN: Final = 12

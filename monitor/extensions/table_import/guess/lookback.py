@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from forecasting.message import Template
 from monitor.decision.warning_summary import RecordDays
 from monitor.domain.site import Site
 from monitor.extensions.table_import.guess.guess import TableGuess
@@ -17,6 +16,7 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import BacktestOptions, open_empty, run_backtest
 from monitor.replay.history import VisibilityRule
 from monitor.store.alerting.history import find_span
+from monitor.text.message import Template
 
 LONGEST_ROWS: Final = 200_000  # a longer record would take minutes
 _TOO_LONG: Final = Template(

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Final
 
-from forecasting.message import Template
 from monitor.domain.instruments.no_value import find_fills, is_no_value
 from monitor.domain.quantities import read_trace
 from monitor.extensions.table_import.guess.names import read_name
 from monitor.extensions.table_import.guess.questions import Interview
 from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.ingest.text.cells import is_nameless, is_number, normalise_number
+from monitor.text.message import Template
 
 DECIMAL: Final = "decimal"
 COMMA, POINT = "comma", "point"

@@ -8,7 +8,6 @@ from datetime import datetime, time
 from itertools import groupby, pairwise
 from typing import Final
 
-from forecasting.message import TEXT_OF, Figure, NameList, Template
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.instruments.no_value import says_bad
 from monitor.extensions.table_import.guess.calendar import AS_THEY_ARE
@@ -17,6 +16,7 @@ from monitor.extensions.table_import.guess.numerals import is_empty
 from monitor.extensions.table_import.guess.questions import Interview, name_own
 from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.extensions.table_import.guess.times import Times
+from monitor.text.message import TEXT_OF, Figure, NameList, Template
 
 FLAG, PART, FACTOR = "flag", "part", "factor"
 EVERY_ROW, NO_LABEL, ONE_INSTRUMENT = "every row", "no label", "one instrument"

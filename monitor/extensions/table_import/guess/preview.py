@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from forecasting.message import Template
 from monitor.domain.errors import ConfigError
 from monitor.domain.names import rename_file
 from monitor.domain.site import Origin
@@ -26,6 +25,7 @@ from monitor.extensions.table_import.guess.values import CheckedValue, list_valu
 from monitor.ingest.files.reader import Content, ImportOptions, StationPlace
 from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.recognise import find_form
+from monitor.text.message import Template
 
 HEAD: Final = ("time", "station", "quantity", "value", "unit")
 VALUES_MOST: Final = 5_000_000  # looked at

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from forecasting.message import Template
 from monitor.domain.errors import ConfigError
 from monitor.domain.quantities import QUANTITIES, UNITS
+from monitor.text.message import Template
 
 LEAVE_OUT: Final = "leave out"
 EACH: Final = "each on its own"

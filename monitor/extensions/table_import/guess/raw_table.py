@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from forecasting.message import TEXT_OF, Figure, NameList, Template
 from monitor.domain.errors import ConfigError
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.names import EMPTY, UNREADABLE
@@ -34,6 +33,7 @@ from monitor.ingest.text.clocks import NAMED
 from monitor.ingest.text.encodings import find_bare_utf_16, strip_zeros
 from monitor.ingest.text.heads import is_annotation, names_rise
 from monitor.ingest.text.units import read_unit, unit_of_header
+from monitor.text.message import TEXT_OF, Figure, NameList, Template
 
 HEAD_BYTES: Final = 1 << 20
 SCAN_LINES: Final = 300  # to find header and delimiter

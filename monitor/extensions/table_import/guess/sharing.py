@@ -6,7 +6,6 @@ from datetime import datetime
 from math import isclose
 from typing import Any, Final
 
-from forecasting.message import TEXT_OF, Figure, Template
 from monitor.domain.errors import ConfigError
 from monitor.extensions.table_import.guess.names import is_station_column
 from monitor.extensions.table_import.guess.numerals import is_empty, list_names
@@ -14,6 +13,7 @@ from monitor.extensions.table_import.guess.questions import Interview
 from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.extensions.table_import.guess.times import Times
 from monitor.ingest.files.mapping import name_station
+from monitor.text.message import TEXT_OF, Figure, Template
 
 ROWS: Final = "rows"
 NONE: Final = "none of them"

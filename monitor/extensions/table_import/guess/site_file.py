@@ -10,7 +10,6 @@ from itertools import pairwise, repeat
 from types import MappingProxyType
 from typing import Final
 
-from forecasting.message import Message, NameList, Template, Term
 from monitor.config.first_site import write_first_site
 from monitor.config.site import parse_site
 from monitor.decision.judgements import is_judged
@@ -37,6 +36,7 @@ from monitor.extensions.table_import.guess.toml_writer import format_stations, q
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import WIDE
+from monitor.text.message import Message, NameList, Template, Term
 
 PLACE: Final = "place"
 DISPLACEMENT: Final = "displacement"

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from forecasting.message import TEXT_OF, NameList, Template
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.extensions.table_import.guess.times import Times
 from monitor.ingest.text.cells import is_time
 from monitor.ingest.text.clocks import translate_months
+from monitor.text.message import TEXT_OF, NameList, Template
 
 _WORD: Final = re.compile(
     r"(?:(?:monthly|annual|yearly|daily|grand|sub)[ _-]?)?"

@@ -11,7 +11,6 @@ from math import isfinite
 from statistics import median
 from typing import Any, Final
 
-from forecasting.message import TEXT_OF, Message, NameList, Template
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.ingest.files.mapping import DATENUM, EXCEL, MJD, WEEKDAY, YEAR, YEAR_DAY_HHMM, TimeRule, join_parts
@@ -30,6 +29,7 @@ from monitor.ingest.text.clocks import (
     tidy_time,
     translate_months,
 )
+from monitor.text.message import TEXT_OF, Message, NameList, Template
 
 _UNKNOWN_FORM: Final = Template(
     "guess.times.form",

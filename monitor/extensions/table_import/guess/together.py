@@ -9,12 +9,12 @@ from statistics import median
 from typing import Final
 
 from forecasting.hydrology.rain_amounts import adds_up
-from forecasting.message import NameList, Template
 from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
 from monitor.extensions.table_import.guess.names import COMPONENTS, EXTREME, ColumnMeaning, read_name
 from monitor.extensions.table_import.guess.numerals import Numerals, read_number
 from monitor.extensions.table_import.guess.questions import EACH, LEAVE_OUT, NO, FileQuestion, Interview, require
 from monitor.extensions.table_import.guess.raw_table import RawTable
+from monitor.text.message import NameList, Template
 
 AXES, ERROR, TILT = "axes", "error", "tilt"
 X_EAST, X_NORTH = "x east, y north", "x north, y east"

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from forecasting.message import TEXT_OF, NameList, Template
 from monitor.domain.errors import ConfigError
 from monitor.extensions.table_import.guess.names import is_no_measurement, read_name
 from monitor.extensions.table_import.guess.numerals import is_empty
 from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.ingest.files.mapping import ColumnRule
 from monitor.ingest.text.units import read_unit
+from monitor.text.message import TEXT_OF, NameList, Template
 
 KINDS_MOST: Final = 60
 _MANY_UNITS: Final = Template(

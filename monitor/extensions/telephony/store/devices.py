@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select, update
 
-from forecasting.message import Template, message_columns
 from monitor.domain.actor import SERVICE, Actor
 from monitor.domain.canonical import digest_text
 from monitor.domain.errors import NotFoundError, RefusedError
@@ -16,6 +15,7 @@ from monitor.store.database.rows import load_records, match_given
 from monitor.store.people.users import find_account, load_users
 from monitor.store.schema.telephony import push_subscription
 from monitor.store.service_state import find_stamp, stamp
+from monitor.text.message import Template, message_columns
 
 MOST_OF_ONE: Final = 20  # devices of a person
 _STAMP: Final = "push"

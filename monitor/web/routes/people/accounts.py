@@ -7,13 +7,13 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse
 
-from forecasting.message import Template
 from monitor.domain.errors import RefusedError
 from monitor.domain.extension import call_functions
 from monitor.store.database.audit import add_audit, load_entries
 from monitor.store.people import api_tokens, users
 from monitor.store.people.second_factor import count_recovery_codes, has_second_factor
 from monitor.store.people.sessions import load_sessions
+from monitor.text.message import Template
 from monitor.web.access.acting import PageAct
 from monitor.web.access.callers import require_caller
 from monitor.web.context import NO_NUL, context_of

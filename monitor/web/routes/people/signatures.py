@@ -8,7 +8,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
-from forecasting.message import Template, Term
 from monitor.alerting.acts.answer_acts import TAKEN_BACK, WaitingAnswer, list_first_answers
 from monitor.alerting.acts.table import list_acts
 from monitor.domain.changes import AlertCategory
@@ -18,6 +17,7 @@ from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.offsets import WaitingOffset, load_waiting_offsets
 from monitor.store.alerting.sites import Proposal, load_proposals
 from monitor.store.people.countersign import PendingSignature, load_waiting
+from monitor.text.message import Template, Term
 from monitor.web.access.callers import caller_of
 from monitor.web.context import context_of
 from monitor.web.parts.templating import render

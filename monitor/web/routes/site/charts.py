@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 
-from forecasting.message import Template
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso, parse, parse_duration_s
 from monitor.domain.observation import Reading
@@ -16,6 +15,7 @@ from monitor.store import pages
 from monitor.store.readings.observations import SeriesRow, load_series
 from monitor.store.schema.view_tables.forecasts import IssuedForecastRow
 from monitor.store.schema.views import load_view
+from monitor.text.message import Template
 from monitor.web.context import Range, RequestedRange
 from monitor.web.parts.collect import NO_SERIES, read_site
 from monitor.web.parts.columns import COMPONENTS, COMPUTED, Parts, component_weights, project_downslope, sample

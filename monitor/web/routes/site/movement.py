@@ -12,7 +12,6 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
 from forecasting.kinematics.velocity import fit_velocity
-from forecasting.message import TEXT_OF, Message, Template
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.cost import ROWS_WARN, count_rows
 from monitor.decision.criteria.kinds.rain_intensity_duration import measure_curve
@@ -31,6 +30,7 @@ from monitor.store.alerting import timeline
 from monitor.store.models.seasons import list_with_day, load_season
 from monitor.store.readings.observations import load_stations
 from monitor.store.schema.views import load_view
+from monitor.text.message import TEXT_OF, Message, Template
 from monitor.web.context import Context, Range, RequestedRange, Season
 from monitor.web.parts.collect import find_series, read_site
 from monitor.web.parts.columns import COMPUTED

@@ -10,7 +10,6 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection
 
-from forecasting.message import Template
 from monitor.decision.criteria.rain_gauge import make_gauge, read_gauge
 from monitor.domain.decision import DecisionInputs
 from monitor.domain.errors import NotFoundError
@@ -25,6 +24,7 @@ from monitor.store.alerting import timeline
 from monitor.store.alerting.maintenance import load_maintenance_between
 from monitor.store.readings.extremes import count_up_to, load_firsts, load_sound, load_stretches
 from monitor.store.readings.observations import SeriesRow, load_readings, load_series
+from monitor.text.message import Template
 from monitor.web.context import Context, Range, RequestedRange, context_of
 from monitor.web.parts.collect import NO_SITE
 from monitor.web.parts.columns import (

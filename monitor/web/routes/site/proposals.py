@@ -9,7 +9,6 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import AfterValidator
 
-from forecasting.message import Figure, Message, Template, Term, join
 from monitor.alerting.acts import change_control
 from monitor.alerting.acts.bound_edits import change_fields, list_fields
 from monitor.alerting.acts.site_diff import StoredEffect, format_effect, list_hours
@@ -20,6 +19,7 @@ from monitor.domain.names import is_same_person, tidy_text
 from monitor.replay.acts_on_site_files import preview_for_page
 from monitor.replay.matrix import UNJUDGED, WAITING
 from monitor.store.alerting.sites import PROPOSED, Proposal, load_proposals
+from monitor.text.message import Figure, Message, Template, Term, join
 from monitor.web.access.acting import Acting
 from monitor.web.access.callers import person_of
 from monitor.web.context import NO_NUL

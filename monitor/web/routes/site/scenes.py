@@ -14,13 +14,13 @@ from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.records import is_making
 from detection.imagery.tiles.lookup import Archive, find_tile, open_archive, read_metadata
 from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM
-from forecasting.message import Template, gather
 from monitor.domain.errors import NotFoundError, take_turn
 from monitor.domain.instants import format_instants
 from monitor.store import pages
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.scenes.arrivals import NO_SCENE
 from monitor.store.scenes.versions import LandslideLine, load_lines
+from monitor.text.message import Template, gather
 from monitor.web.context import context_of
 from monitor.web.parts.collect import NO_READ_SCENE, read_site
 from monitor.web.parts.geojson import GeoJsonResponse

@@ -7,7 +7,6 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import select
 
-from forecasting.message import read_columns
 from monitor.alerting import evaluate
 from monitor.alerting.audit.recompute import gather_decisions, recompute_all
 from monitor.alerting.evaluate import evaluate_site
@@ -25,6 +24,7 @@ from monitor.store.alerting.alerts import acknowledge, find_alert, load_alert_ev
 from monitor.store.database.engine import Database
 from monitor.store.schema.outbox import notification
 from monitor.store.schema.views import load_view
+from monitor.text.message import read_columns
 from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
 from tests.data.site_text import table
 from tests.data.store_rows import ask, tell

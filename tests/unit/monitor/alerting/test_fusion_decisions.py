@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from forecasting.message import join
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.decision import decide as decide_module
 from monitor.decision.criteria.kinds.earthquake import lower_bounds
@@ -18,6 +17,7 @@ from monitor.domain.fusion import Clause, FusionRule, Neighbours
 from monitor.domain.instants import format_iso
 from monitor.domain.keys import StepKey, read_support
 from monitor.domain.site import Criterion, Dwell, Threshold
+from monitor.text.message import join
 from tests.data.figures import bare_figures
 from tests.property.alerting_histories import (
     DAY_S,

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecasting.message import TEXT_OF, Figure, Template, Term, join, spread
 from monitor.config.site import parse_site
 from monitor.domain.alerts.headline import find_headline
 from monitor.domain.alerts.message import (
@@ -40,6 +39,7 @@ from monitor.notify.notifiers.webhook import payload
 from monitor.notify.path import STAGES, grouped, quiet, superseded, throttled
 from monitor.notify.verdict import DeliveryContext, DeliveryLimits, Postponed, Superseded
 from monitor.store.alerting.outbox import TRANSITIONS, OpenAlert, QueuedMessage, SentNotification
+from monitor.text.message import TEXT_OF, Figure, Template, Term, join, spread
 from tests.data.watched_slope import SITE_TEXT
 from tests.tables import tabulated
 

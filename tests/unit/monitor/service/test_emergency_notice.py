@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from forecasting.message import Term, Timestamp
 from monitor.checks.decisions import CoreProgress
 from monitor.checks.table import run_checks
 from monitor.domain.alerts.notification import Notification
@@ -18,6 +17,7 @@ from monitor.service import emergency_notice as room
 from monitor.service.emergency_notice import NOTIFY_AFTER_S, OVER_AFTER_S, EmergencyNotifier
 from monitor.service.notice_record import ChannelAddress, NoticeState, NoticeStateFile
 from monitor.service.supervisor import LAST_LEVEL
+from monitor.text.message import Term, Timestamp
 from tests.fixtures.waiting import wait_for
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)

@@ -10,10 +10,10 @@ import pytest
 import detection
 import forecasting
 from detection.anomaly.registry import COMPARED
-from forecasting.message import LISTED
 from forecasting.reasons import Reason
 from monitor.text import detection as detection_texts
 from monitor.text import forecasting as forecasting_texts
+from monitor.text.message import LISTED
 from monitor.text.reasons import COMMON_TEXTS, describe
 
 COMMON = {*COMMON_TEXTS, LISTED.id}

@@ -15,7 +15,6 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from forecasting.message import TEXT_OF, Term, Timestamp, join
 from monitor.decision.series.assessment import Assessment
 from monitor.domain.errors import NotAllowedError
 from monitor.domain.instants import parse
@@ -25,6 +24,7 @@ from monitor.domain.language.rendering import translate
 from monitor.domain.observation import Reading
 from monitor.domain.site import Level, Site
 from monitor.store.pages import SiteCard
+from monitor.text.message import TEXT_OF, Term, Timestamp, join
 from monitor.web.access.guard import Guard, check_csrf, csrf_token, is_safe_path
 from monitor.web.access.reader import COOKIE, LanguageMiddleware
 from monitor.web.access.redaction import WITHHELD, ResponseRedactor

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from detection.geojson import Geometry
-from forecasting.message import Figure, Template, Timestamp, is_same_text, join
 from forecasting.reasons import Reason, join_reasons
+from monitor.text.message import Figure, Template, Timestamp, is_same_text, join
 from monitor.worker.memory import spare_what_stays, without_looks
 from monitor.worker.records import RecordError, read_record, record_to_plain
 from tests.tables import tabulated

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from forecasting.message import Message
 from monitor.decision.criteria.rain_coverage import could_hold, fill_gaps
 from monitor.decision.criteria.rain_gauge import Gauge
 from monitor.decision.criteria.table import KINDS
@@ -12,6 +11,7 @@ from monitor.decision.incomplete_series import summarize_reasons
 from monitor.decision.series.coverage import Coverage, Removal, measure_track
 from monitor.decision.series.tracks import Track
 from monitor.domain.site import Criterion, Dwell, Threshold
+from monitor.text.message import Message
 
 HOUR_S = 3600.0
 FLAGGED = Message("flag broken", "reading.flag", {})

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import nodes
 
-from forecasting.message import TEXT_OF, Figure, MessageList, Template, Term, join
 from monitor.decision.criteria.table import CRITERIA
 from monitor.domain.language import catalogue as catalogues
 from monitor.domain.language.catalogue import ENGLISH, LANGUAGES, open_catalogue, use
@@ -37,6 +36,7 @@ from monitor.extensions.telephony.store.replies import ANSWERS
 from monitor.extensions.telephony.telephone import HOW
 from monitor.extensions.telephony.telephone import OTHERS as OTHER_ALERTS
 from monitor.notify.message import LINK
+from monitor.text.message import TEXT_OF, Figure, MessageList, Template, Term, join
 from monitor.web.parts.templating import ENVIRONMENT
 from tests.tables import tabulated
 
