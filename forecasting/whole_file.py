@@ -1,7 +1,4 @@
-"""A file appears whole or not at all: it is written under a name beside its own, and renamed when it is complete.
-
-Both libraries and the service write whole files by it.
-"""
+"""Write files so that a reader finds either the old file or the whole new one, never a half."""
 
 import contextlib
 import glob
