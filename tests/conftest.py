@@ -21,6 +21,7 @@ pytest_plugins = [
     "tests.fixtures.mosquitto",
     "tests.fixtures.databases",
     "tests.fixtures.processes",
+    "tests.fixtures.plugins",
 ]
 
 register_profiles()

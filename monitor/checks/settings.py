@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.site_files import SiteFolder
 from monitor.domain.errors import ConfigError, SlopewardError
-from monitor.domain.extension import list_extensions
+from monitor.plugins import has_plugin
 from monitor.text.message import Message, Template
 
 _CURRENT: Final = Template("check.database.current", "answers, schema is current")()
@@ -90,7 +90,7 @@ CHECKS: Final = (
         SiteFolder,
         WARN,
         "[map] tiles: maps are drawn by the extension maps, which is not there",
-        lambda f: found(is_wrong=bool(f.service.map.tiles) and all(one.name != "maps" for one in list_extensions())),
+        lambda f: found(is_wrong=bool(f.service.map.tiles) and not has_plugin("maps")),
         "add it, or take the line out",
     ),
     Check("database.answers", Connections, BAD, "{text}", _database, "mend [database]", fine="{text}"),

@@ -27,14 +27,13 @@ from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.changes import AlertCategory
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
-from monitor.domain.extension import has_function, list_extensions
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import is_forecast
 from monitor.domain.language.vocabulary import LEVELS
 from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Level, Site, Station
 from monitor.domain.witnesses import find_voting_series
-from monitor.store.alerting.duty import ON_DUTY
+from monitor.plugins import has_plugin, implementations
 from monitor.text.message import Duration, MessageList, NameList, Template, Term
 
 _NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
@@ -376,7 +375,7 @@ def _unmapped(files: SiteFolder) -> Iterator[SubjectState]:
                 if spec.quantity not in OF_VELOCITY_MAPS:
                     why = _GIVES(names=NameList(tuple(OF_VELOCITY_MAPS)))
                 elif station.has_ground:
-                    if any(one.name == "surveys" for one in list_extensions()):
+                    if has_plugin("surveys"):
                         continue
                     why = _NO_SURVEYS
                 yield found(site.id, series=f"{station.id}.{spec.quantity}", why=why)
@@ -612,7 +611,7 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "team {team}: no extension knows who of it is on duty, so that its messages would go to all of it",
-        lambda f: (found(s.id, team=x.name) for s in f.sites for x in s.teams if not has_function(ON_DUTY)),
+        lambda f: (found(s.id, team=x.name) for s in f.sites for x in s.teams if not implementations("people_on_duty")),
         "bring back the extension duty, or name people in place of team:{team}",
     ),
     Check("channels.settings", SiteFolder, BAD, "{error}", _channel_settings, "mend the channels of its file"),

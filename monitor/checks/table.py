@@ -8,7 +8,7 @@ from typing import Any, Final
 from monitor.checks import broker, database, decisions, installation, live, machine, running, settings, site_files
 from monitor.checks.check import Check, CheckFinding
 from monitor.checks.running import ProcessStamps, ReachedDatabase, SiteStatus, SiteStatuses
-from monitor.domain.extension import is_ours, load_declared, log_left_out
+from monitor.plugins import hooks, is_built_in, log_left_out
 from monitor.store.service_state import CheckRow
 
 SEEN, DEGRADED, BLIND = "seen", "degraded", "blind"
@@ -57,7 +57,7 @@ def _gather(*seen: object) -> tuple[list[str], list[str]]:
 AREAS: Final = (site_files, settings, installation, database, machine, broker, running, live, decisions)
 CHECKS: list[Check] = [one for area in AREAS for one in area.CHECKS]
 _TAKEN: Final = {one.id for one in CHECKS}
-CHECKS += [one for checks in load_declared("checks") for one in checks if one.id not in _TAKEN]
+CHECKS += [check for checks in hooks().register_checks() for check in checks if check.id not in _TAKEN]
 
 
 def run_checks(what: object) -> Iterator[CheckFinding]:
@@ -79,7 +79,7 @@ def _run(one: Check, what: object) -> list[CheckFinding]:
     try:
         return list(one.run(what))
     except Exception as error:
-        if one.id in _TAKEN or is_ours(one.find.__module__):
+        if one.id in _TAKEN or is_built_in(one.find.__module__):
             raise
         log_left_out(f"what the check {one.id} finds", error)
         return []

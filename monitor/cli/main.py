@@ -3,61 +3,18 @@
 import contextlib
 import errno
 import functools
-import importlib
 import os
 import select
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, NamedTuple, TextIO
 
 from monitor.cli.printable import guard
-from monitor.domain.extension import list_extensions
+from monitor.domain.registration import Command
+from monitor.plugins import hooks
 from monitor.worker.memory import end_without_cleanup, without_looks
 
-# All commands and groups of commands: name -> (module with `app: typer.Typer`, one line of help). The module is empty
-# if all commands of the group come from `monitor.cli.acts`.
-VERBS: Final[dict[str, tuple[str, str]]] = {
-    "status": ("monitor.cli.service.status", "Show level, observability and newest reading of each site"),
-    "alerts": ("monitor.cli.site.alerts", "List, explain, acknowledge and close alerts"),
-    "evaluate": ("monitor.cli.site.evaluate", "Compute the warning level of a site now, and explain it"),
-    "instruments": ("", "Show the state of each instrument and what it needs"),
-    "level": ("", "Set the warning level of a site by hand"),
-    "events": ("monitor.cli.site.events", "Record blasting, earthworks, reservoir changes or an earthquake"),
-    "maintenance": ("monitor.cli.site.maintenance", "Declare maintenance at a station; suspends its votes"),
-    "offsets": ("monitor.cli.site.offsets", "Declare, confirm and revoke jumps of an instrument"),
-    "sites": ("monitor.cli.site.sites", "Create, list and change site files; rain thresholds; maps"),
-    "sites thresholds": ("monitor.cli.site.thresholds", "Derive rain thresholds from the records of a slope"),
-    "backtest": ("monitor.cli.site.backtest", "Replay the past of a site and score the decisions"),
-    "ingest": ("monitor.cli.site.ingest", "Import readings from files and servers; retry rejected ones"),
-    "report": ("", "Add an observer's report; write bulletins and the quick card"),
-    "scenes": ("monitor.cli.scenes.app", "Find landslides in images; compare surveys; map susceptibility"),
-    "scenes susceptibility": ("monitor.cli.scenes.susceptibility", "Map where landslides are likely (not when)"),
-    "forecast": ("monitor.cli.forecast.app", "Run, train and list forecasts; estimate the time of failure"),
-    "forecast failure-time": (
-        "monitor.cli.forecast.failure_time",
-        "Estimate and score failure windows of a displacement curve",
-    ),
-    "anomalies": ("monitor.cli.anomaly.app", "Train and run anomaly detectors; label anomalies"),
-    "people users": ("monitor.cli.people.users", "Manage the accounts of the web page"),
-    "people tokens": ("monitor.cli.people.tokens", "Manage the access tokens of other programs"),
-    "people signatures": ("monitor.cli.site.signatures", "List and withdraw signatures that wait for a second person"),
-    "notify channels": ("monitor.cli.service.channels", "List and test the notification channels"),
-    "run": ("monitor.cli.service.run", "Run the service: MQTT broker, core and web page"),
-    "check": ("monitor.cli.service.check", "Check the configuration; --connect also tests connections"),
-    "doctor": ("monitor.cli.service.doctor", "Find problems of the installation and suggest remedies"),
-    "broker": ("monitor.cli.service.broker", "Create, list and revoke the MQTT logins of instruments"),
-    "db": ("monitor.cli.service.db", "Upgrade, back up and verify the database"),
-}
-ADDED: Final[dict[str, list[str]]] = {}  # what extensions add to a verb that is there: modules
-for _verb, _command in [row for one in list_extensions() for row in one.commands.items()]:
-    if _verb in VERBS:
-        ADDED.setdefault(_verb, []).append(_command.app)
-        continue
-    _rows = list(VERBS.items())
-    _place = list(VERBS).index(_command.after) + 1 if _command.after in VERBS else len(_rows)
-    _rows.insert(_place, (_verb, (_command.app, _command.help)))
-    VERBS.clear()
-    VERBS.update(_rows)
 GROUPS: Final = {  # groups without a module of their own: name -> (one line of help, example)
     "people": ("Manage duty plans, accounts, access tokens and signatures", "people users list"),
     "notify": ("Test channels, hold drills, manage keys of push and CAP", "notify channels test"),
@@ -90,6 +47,35 @@ LIBRARY_ERRORS: Final = (
     ("detection.imagery.errors", "ImageryError"),
     ("detection.anomaly.records", "AnomalyError"),
 )
+
+
+class CommandTable(NamedTuple):
+    """The commands that plugins register."""
+
+    commands: Mapping[str, Command]  # commands and groups by name, in the order in which help lists them
+    additions: Mapping[str, Sequence[Command]]  # commands added to a group that another plugin registered
+
+
+@functools.cache
+def read_command_table() -> CommandTable:
+    """Collect the commands of all plugins."""
+    commands: dict[str, Command] = {}
+    additions: dict[str, list[Command]] = {}
+    for registered in hooks().register_commands():
+        for name, command in registered.items():
+            if name in commands:
+                additions.setdefault(name, []).append(command)
+                continue
+            rows = list(commands.items())
+            place = list(commands).index(command.after) + 1 if command.after in commands else len(rows)
+            rows.insert(place, (name, command))
+            commands = dict(rows)
+    return CommandTable(commands, additions)
+
+
+def list_commands() -> Mapping[str, Command]:
+    """Return all commands and groups of commands by name, in the order in which help lists them."""
+    return read_command_table().commands
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -179,7 +165,8 @@ def _run(words: list[str]) -> int:
         print(f"slopeward {code_version()}")
         return 0
     for depth in (2, 1):
-        if (verb := " ".join(words[:depth])) in VERBS:
+        verb = " ".join(words[:depth])
+        if verb in list_commands():
             return _invoke(verb, words[depth:])
     if words[0] not in GROUPS:
         return _refuse_verb("slopeward", words[0])
@@ -206,11 +193,12 @@ def _invoke(verb: str, words: list[str]) -> int:
 
 @functools.cache
 def load_app(verb: str) -> Any:
-    """The commands of a verb, with those that extensions add to them: a `typer.Typer`."""
-    module, line = VERBS[verb]
-    app = importlib.import_module(module).app if module else _make_app(verb, line)
-    for module in ADDED.get(verb, ()):
-        app.add_typer(importlib.import_module(module).app)
+    """Return the `typer.Typer` of a command or group, with the commands that plugins add to it."""
+    command = list_commands()[verb]
+    app = _make_app(verb, command.help) if command.load is None else command.load()
+    for addition in read_command_table().additions.get(verb, ()):
+        if addition.load is not None:
+            app.add_typer(addition.load())
     return app
 
 
@@ -230,16 +218,17 @@ def _build(app: Any, verb: str) -> Any:
     app._add_completion = False  # noqa: SLF001  it would complete one verb as if it were the whole command
     command = typer.main.get_command(app)
     for name in _list_below(verb):  # help names them; what they do is found before this command is asked
+        help_line = list_commands()[f"{verb} {name}"].help
         if isinstance(command, typer.core.TyperGroup):
-            command.add_command(typer.core.TyperCommand(name, help=VERBS[f"{verb} {name}"][1]))
+            command.add_command(typer.core.TyperCommand(name, help=help_line))
         else:
-            command.epilog = f"{command.epilog or ''}\n\nAlso: slopeward {verb} {name}: {VERBS[f'{verb} {name}'][1]}"
+            command.epilog = f"{command.epilog or ''}\n\nAlso: slopeward {verb} {name}: {help_line}"
     _keep_brackets(command)
     return command
 
 
 def _list_below(verb: str) -> list[str]:
-    return [path.removeprefix(f"{verb} ") for path in VERBS if path.startswith(f"{verb} ")]
+    return [path.removeprefix(f"{verb} ") for path in list_commands() if path.startswith(f"{verb} ")]
 
 
 def _keep_brackets(command: Any) -> None:
@@ -309,7 +298,7 @@ def _describe(error: Exception) -> str:
 def _refuse_verb(program: str, verb: str) -> int:
     import difflib
 
-    paths = {path.rpartition(" ")[2]: path for path in (*GROUPS, *VERBS)}
+    paths = {path.rpartition(" ")[2]: path for path in (*GROUPS, *list_commands())}
     near = difflib.get_close_matches(verb, paths, n=1)
     hint = f"; did you mean `slopeward {paths[near[0]]}`?" if near else "."
     print(f"{program}: unknown command {verb!r}{hint} See {program} --help", file=sys.stderr)
@@ -325,12 +314,13 @@ def print_help(group: str = "") -> None:
     name = f"slopeward {group}".rstrip()
     line, example = GROUPS.get(group, ("Monitor unstable slopes and warn the people responsible for them", "demo"))
     console.print(f"[bold]{name}[/bold] COMMAND [OPTIONS]\n\n{line}." + "\n" * bool(group), highlight=False)
-    for verb in _list_below(group) if group else dict.fromkeys(path.split()[0] for path in VERBS):
+    for verb in _list_below(group) if group else dict.fromkeys(path.split()[0] for path in list_commands()):
         if heading := HEADINGS.get(verb):
             console.print(f"\n[bold]{heading}[/bold]")
         row = Table.grid(padding=(0, 4))
         row.add_column(min_width=11)
-        row.add_row(f"[cyan]{verb}[/cyan]", GROUPS[verb][0] if verb in GROUPS else VERBS[f"{group} {verb}".strip()][1])
+        help_line = GROUPS[verb][0] if verb in GROUPS else list_commands()[f"{group} {verb}".strip()].help
+        row.add_row(f"[cyan]{verb}[/cyan]", help_line)
         console.print(row)
     console.print(
         f"\nOptions and an example of a command: {name} COMMAND --help\n"

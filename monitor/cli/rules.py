@@ -12,7 +12,7 @@ from typing import Final
 
 from monitor.alerting.acts.table import COMMAND, OPERATOR, list_acts
 from monitor.domain.errors import RefusedError
-from monitor.domain.extension import list_extensions
+from monitor.plugins import hooks
 from monitor.store.database.engine import Database
 
 READS: Final = "reads"  # writes nothing into the database
@@ -42,8 +42,8 @@ RULES: Final[dict[str, str]] = {
         (*_each("broker", "add revoke acl key-add key-retire"), *_each("db", "restore grant-readonly")), ADMIN
     ),
 }
-for _one in list_extensions():
-    for _command in _one.commands.values():
+for _commands in hooks().register_commands():
+    for _command in _commands.values():
         RULES.update({name: rule for name, rule in _command.rules.items() if name not in RULES})
 
 # What a program may do in the name of its owner, as on the page: it explains nothing away and manages no accounts.

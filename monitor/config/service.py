@@ -15,7 +15,6 @@ from monitor.config.reports import ReportSection
 from monitor.config.sources import SourceSection
 from monitor.domain.duty.channels import find_topic_fault
 from monitor.domain.errors import ConfigError
-from monitor.domain.extension import has_function
 from monitor.domain.language.catalogue import ENGLISH
 from monitor.domain.names import fold_name
 from monitor.domain.quantities import QUANTITIES
@@ -33,6 +32,7 @@ from monitor.domain.terms import (
     read_toml,
     split_names,
 )
+from monitor.plugins import implementations
 
 DEFAULT_PATH: Final = "configs/slopeward.toml"
 PREFIX: Final = "SLOPEWARD_"
@@ -502,11 +502,11 @@ class ServiceConfig(Section):
     @model_validator(mode="after")
     def _has_extensions(self) -> Self:
         wanted = {
-            "compute.dask": self.compute.dask,
-            "standby.enabled": self.standby.enabled,
+            "compute.dask": (self.compute.dask, "compute_cluster"),
+            "standby.enabled": (self.standby.enabled, "wait_for_turn"),
         }
-        for key, is_wanted in wanted.items():
-            if is_wanted and not has_function(key):
+        for key, (is_wanted, hook_name) in wanted.items():
+            if is_wanted and not implementations(hook_name):
                 raise ValueError(f"{key}: expected the extension scale_out, which this installation does not have")
         return self
 

@@ -33,7 +33,6 @@ from monitor.domain.duty.channels import NOTIFIERS, find_topic_fault, split_chan
 from monitor.domain.duty.local_time import read_minute
 from monitor.domain.duty.quiet import read_quiet
 from monitor.domain.errors import ConfigError
-from monitor.domain.extension import find_functions
 from monitor.domain.ground import crosses_itself, measure_m
 from monitor.domain.instants import format_duration
 from monitor.domain.instruments.parents import GONE
@@ -51,6 +50,7 @@ from monitor.domain.quantities import (
 )
 from monitor.domain.terms import Faults, Section, describe_unknown, explain, make_record, read_toml
 from monitor.domain.witnesses import list_top_witnesses
+from monitor.plugins import hooks
 
 _T = TypeVar("_T", bound=Section)
 _Corners = tuple[tuple[float, float], ...]
@@ -76,8 +76,8 @@ def parse_site(text: str, name: str) -> domain.Site:
     """
     document = read_toml(text, name)
     file, levels = _read_outline(document, name)
-    for expand in find_functions("config.tables"):
-        file = expand(file, name)
+    for sections in hooks().site_file_sections():
+        file = sections.expand(file, name)
     faults, own = Faults(), {q.name: q for q in file.quantity}
     for index, quantity in enumerate(file.quantity):
         with faults.gathered():
@@ -273,7 +273,7 @@ def find_weaknesses(site: domain.Site) -> list[str]:
 def _find_unserved_recipients(site: domain.Site) -> Iterator[str]:
     for recipient in site.recipients:
         for channel in recipient.channels:
-            if traits_of(channel).document and recipient.ledgers != ("hazard",) and not recipient.by_team:
+            if traits_of(channel).write_document and recipient.ledgers != ("hazard",) and not recipient.by_team:
                 yield (
                     f"recipient {recipient.name!r}: channel {channel!r} carries hazards only; "
                     'expected ledgers = ["hazard"], and another recipient for the rest'

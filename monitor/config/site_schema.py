@@ -7,10 +7,10 @@ from typing import Any, Final, Literal
 from pydantic import Field, create_model, model_validator
 
 from monitor.domain import site as domain
-from monitor.domain.extension import list_extensions, load
 from monitor.domain.fusion import Fusion, FusionRule, Neighbours
 from monitor.domain.site import Name
 from monitor.domain.terms import Section, Zone, derive_table
+from monitor.plugins import hooks
 
 Table = Any  # one of a file: its attributes are the fields of its record, as they were written
 # how often movement is judged at each stage when the site file is silent; unknown: as the most frequent
@@ -148,8 +148,10 @@ TABLES: Final[dict[str, Any]] = {
 
 @cache
 def make_site_file() -> type[Section]:
-    """The tables of a site file with those of extensions."""
-    paths = {name: path for one in list_extensions() for name, path in one.site_tables.items()}
-    more: dict[str, Any] = {name: (_many(load(path)), ()) for name, path in paths.items()}
+    """Return the model of a site file, with the sections that plugins add."""
+    more: dict[str, Any] = {}
+    for sections in hooks().site_file_sections():
+        for name, table in sections.tables.items():
+            more[name] = (_many(table), ())
     made: type[Section] = create_model("SiteFile", __base__=Section, **TABLES, **more)
     return made

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from monitor.domain.errors import SlopewardError, StoreBusyError
-from monitor.domain.extension import ServicePart
+from monitor.domain.registration import ServicePart
 from monitor.ingest.message import StoredSites
 
 log: Final = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class CalculationThread:
             status: What the health checks of the extension read.
         """
         return ServicePart(
-            start=self.start, stop=self.stop, on_readings=self.wake, is_behind=self.is_behind, seen=(status,)
+            start=self.start, stop=self.stop, on_readings=self.wake, is_behind=self.is_behind, subjects=(status,)
         )
 
     def start(self) -> None:

@@ -15,7 +15,6 @@ from monitor.config.service import LimitsSection
 from monitor.decision.judgements import can_change_level
 from monitor.domain.actor import Actor
 from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError
-from monitor.domain.extension import find_functions
 from monitor.domain.instants import EPOCH, format_iso, is_silent
 from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding, Site, gather_recipients
@@ -28,6 +27,7 @@ from monitor.ingest.quality import Vocabulary, flag_fills, is_suspect
 from monitor.ingest.references import References, request_references
 from monitor.ingest.tips import join_tips
 from monitor.ingest.typing_errors import TypingErrors
+from monitor.plugins import hooks, implementations
 from monitor.store.alerting.events import MQTT, add_event
 from monitor.store.alerting.reports import add_report
 from monitor.store.database.audit import add_audit
@@ -282,7 +282,7 @@ class Pipeline:
         with self.database.write(urgent=True) as connection:
             observations = self._flag(connection, observations)
             added = add_observations(connection, observations, now, self._ids)
-            observations = [*observations, *self._add_calculated(connection, observations, added, now)]
+            self._tell_plugins(connection, observations, added)
             corrected = self._log_corrections(connection, added.revised, now) if added.revised else {}
             unkept = 0
             if not readings_first:
@@ -308,20 +308,16 @@ class Pipeline:
             ),
         )
 
-    def _add_calculated(
-        self, connection: Connection, observations: Sequence[Observation], added: AddResult, now: datetime
-    ) -> list[Observation]:
-        """Store what extensions make of readings that were just stored; their faults keep no reading away."""
-        found: list[Observation] = []
-        for add in find_functions("ingest.readings") if observations else ():
+    def _tell_plugins(self, connection: Connection, observations: Sequence[Observation], added: AddResult) -> None:
+        """Let plugins note which readings were stored. The readings are stored even if a plugin fails."""
+        for plugin, call in implementations("readings_stored") if observations else ():
             try:
-                with write_part(add.__module__):
-                    found += add(connection, self.sites, [*observations, *found], added, now, self._ids)
+                with write_part(f"plugin {plugin}"):
+                    call(connection=connection, sites=self.sites, readings=observations, added=added)
             except (SQLAlchemyError, StoreBusyError):
                 raise  # the transaction may be broken
             except Exception:
-                log.exception("nothing was calculated from %d readings", len(observations))
-        return found
+                log.exception("readings_stored of the plugin %s: %d readings", plugin, len(observations))
 
     def complete(self) -> None:
         """Compute what follows from imported readings, unless a service runs on this database and does so itself."""
@@ -330,8 +326,7 @@ class Pipeline:
         core = self._database.run_read(find_stamp, "core")
         if core is not None and not is_silent(core, self._clock()):
             return
-        for compute in find_functions("ingest.complete"):
-            compute(self._database, self.sites, self._clock)
+        hooks().import_finished(database=self._database, sites=self.sites, clock=self._clock)
 
     def _remember(self, observations: Sequence[Observation], corrected: Mapping[tuple[str, str], datetime]) -> None:
         """After a commit memory holds what the database does."""
@@ -424,7 +419,7 @@ class Pipeline:
                 with self.database.write() as connection:
                     judged = self._flag(connection, observations)
                     result = add_observations(connection, judged, now, self._ids, by)
-                    self._add_calculated(connection, judged, result, now)
+                    self._tell_plugins(connection, judged, result)
                     add_rejected(connection, rejected, self._quota)
                     return result
             except IntegrityError:

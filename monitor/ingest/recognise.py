@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.extension import load
 from monitor.domain.names import UNREADABLE
 from monitor.ingest.decoders.rtklib import SolutionHeader, find_columns, read_solution
 from monitor.ingest.files.egms import OWN, find_separator, is_wide_points
@@ -192,7 +191,7 @@ def _inspect_text(path: Path, text: str) -> ReaderCandidates:
 
 def _find_own(text: str) -> ReaderCandidates | None:
     """The reader of an extension that knows a text."""
-    own = (name for name, one in READERS.items() if one.recognises and load(one.recognises)(text))
+    own = (name for name, reader in READERS.items() if reader.recognises is not None and reader.recognises(text))
     return next((ReaderCandidates((name,)) for name in own), None)
 
 

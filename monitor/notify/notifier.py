@@ -9,7 +9,6 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.alerts.notification import Notification
 from monitor.domain.duty.channels import NOTIFIERS, split_channel
 from monitor.domain.errors import ConfigError, UnsetError
-from monitor.domain.extension import load
 from monitor.store.database.engine import Database
 
 
@@ -40,10 +39,9 @@ def open_notifier(channel: str, environ: Mapping[str, str], db: Database | None 
         raise ConfigError(f"channel {channel!r}: kind {kind!r} is unknown; known: {', '.join(NOTIFIERS)}")
     more = (db,) if NOTIFIERS[kind].needs_database else ()
     try:
-        build = load(NOTIFIERS[kind].notifier)
+        notifier: Notifier = NOTIFIERS[kind].notifier(address, environ, *more)
     except ImportError as error:
         raise ConfigError(f"channel {channel!r}: {error}") from error
-    notifier: Notifier = build(address, environ, *more)
     return notifier
 
 

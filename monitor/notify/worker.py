@@ -15,7 +15,6 @@ from monitor.domain.alerts.notification import Notification
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.duty.quiet import QuietHours
 from monitor.domain.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
-from monitor.domain.extension import load
 from monitor.domain.language.catalogue import ENGLISH
 from monitor.domain.logs import redact
 from monitor.domain.site import Recipient, Site, find_sounding, gather_recipients
@@ -48,7 +47,7 @@ class Delivery:
         lease_s: how long a worker may hold a message.
         language: of recipients who chose none.
         page_url: where people reach the page, for the link of a message; empty where they cannot.
-        write_document: what a channel of documents sends, by its `Channel.document`.
+        write_document: calls `Channel.write_document` with the database, for a hazard alert.
         zone: of times that belong to no site.
     """
 
@@ -61,7 +60,7 @@ class Delivery:
     lease_s: float = LEASE_S
     language: str = ENGLISH
     page_url: str = ""
-    write_document: Callable[[str, Notification], str] = lambda _path, _notification: ""
+    write_document: Callable[[Callable[..., str], Notification], str] = lambda _write, _notification: ""
     zone: str = "UTC"
 
     def list_recipients(self, site_id: str) -> tuple[Recipient, ...]:
@@ -207,8 +206,8 @@ class ChannelWorker:
         try:
             if me not in self._notifiers:
                 self._notifiers[me] = open_notifier(self.channel, self._environ, self._db)
-            if path := traits_of(self.channel).document:
-                notification = replace(notification, document=self._how.write_document(path, notification))
+            if write_document := traits_of(self.channel).write_document:
+                notification = replace(notification, document=self._how.write_document(write_document, notification))
             recipients = self._how.list_recipients(notification.site)
             language = find_language(recipients, notification.recipient, self._how.language)
             whole = self._complete(notification, language)
@@ -241,11 +240,12 @@ class ChannelWorker:
             people = self._how.list_recipients(notification.site)
             sounds_from, in_exercise = find_sounding(people, self.channel, exercise=notification.exercise)
             return replace(notification, sounds_from=sounds_from, sounds_in_exercise=in_exercise)
-        if not (path := traits_of(self.channel).reply_code):
+        make_reply_code = traits_of(self.channel).make_reply_code
+        if make_reply_code is None:
             return notification
         person = notification.recipient if known is None or len(known.people) != 1 else known.people[0]
         with self._db.write() as c:
-            code = load(path)(c, notification, person, language, self._environ, self._clock())
+            code = make_reply_code(c, notification, person, language, self._environ, self._clock())
         return replace(notification, code=code)
 
     def _settle_failure(self, notification: Notification, error: DeliveryError, *, urgent: bool) -> None:

@@ -29,8 +29,8 @@ from monitor.domain.alerts.notification import Notification
 from monitor.domain.canonical import code_version
 from monitor.domain.changes import AlertCategory
 from monitor.domain.errors import SlopewardError, StoreBusyError
-from monitor.domain.extension import ServicePart, call_functions, find_functions, list_extensions, load
 from monitor.domain.instants import STOPPED, format_iso
+from monitor.domain.registration import ServicePart
 from monitor.domain.site import Site
 from monitor.ingest.message import StoredSites
 from monitor.ingest.service import Ingest, IngestContext
@@ -39,6 +39,7 @@ from monitor.notify.notifier import channel_settings
 from monitor.notify.state import StatePublisher
 from monitor.notify.trial import gather_channels
 from monitor.notify.verdict import DeliveryLimits
+from monitor.plugins import hooks, implementations
 from monitor.service.alarms import AlarmConditions, ServiceAlarms
 from monitor.service.clock import ServiceClock
 from monitor.service.clock_watch import ClockJumpGuard, ClockWatch
@@ -147,8 +148,10 @@ class Core:
         """Wait until the turn is ours, where this service stands by; False when told to end before."""
         if self.turn is None or not self.config.standby.enabled:
             return True
-        wait = find_functions("standby.enabled")[0]
-        return bool(wait(self.config, self.turn, self.commits, self.stopping, self._do))
+        is_ours = hooks().wait_for_turn(
+            config=self.config, turn=self.turn, commits=self.commits, stopping=self.stopping, attempt=self._do
+        )
+        return bool(is_ours)
 
     def start(self) -> None:
         """Open the database, declare the sites, and start every part."""
@@ -162,10 +165,10 @@ class Core:
         finally:
             begun.set()
 
-    def _write_document(self, path: str, notification: Notification) -> str:
+    def _write_document(self, write: Callable[..., str], notification: Notification) -> str:
         if notification.ledger != AlertCategory.HAZARD:
             return ""
-        return str(self.db.run_read(load(path), self.config, notification.event_id))
+        return str(self.db.run_read(write, self.config, notification.event_id))
 
     def _beat_until(self, begun: threading.Event) -> None:
         """Say that this process lives while it starts: an upgrade of a large database takes its time."""
@@ -255,8 +258,13 @@ class Core:
             dispatcher=self.dispatcher,
             schedule=self.schedule,
         )
-        built = call_functions("service.parts", self.db, self.config, self.sites, self.clock, self._on_stored)
-        self.parts = [*chain.from_iterable(built)]
+        self.parts = [
+            *chain.from_iterable(
+                hooks().service_parts(
+                    db=self.db, config=self.config, sites=self.sites, clock=self.clock, on_stored=self._on_stored
+                )
+            )
+        ]
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
         compute.sweep_folders()
         self.dispatcher.start()
@@ -390,7 +398,7 @@ class Core:
 
     # ---- what the parts tell each other ------------------------------------------------------------------------
     def _on_stored(self, stored: StoredSites) -> None:
-        """Have the sites evaluated whose readings were stored, and let extensions process these readings."""
+        """Have the sites evaluated whose readings were stored, and let parts of plugins process these readings."""
         self.evaluation.mark(stored.sites, stored.unvoted)
         self.schedule.first_runs.mark(stored.sites)
         for part in self.parts:
@@ -447,15 +455,13 @@ class Core:
             (lambda: self._outages.follow(self.ingest.status()), STAMP_EVERY_S),
             (self._check_footing, AUDIT_EVERY_S),
             (self._follow_sources, SOURCES_EVERY_S),
-            (self._follow_extensions, AUDIT_EVERY_S),
+            (self._check_health_subjects, AUDIT_EVERY_S),
             (self.alarms.unshelve, UNSHELVE_EVERY_S),
             (self._check_versions, STAMP_EVERY_S),
             (self.clock_watch.follow, CLOCK_EVERY_S),
             (self.schedule.first_runs.check, FIRST_RUNS_EVERY_S),
         ]
-        duties += [(partial(self._follow_part, part), STAMP_EVERY_S) for part in self.parts]
-        for path, every_s in (item for one in list_extensions() for item in one.background.items()):
-            duties.append((partial(self._work_for_extension, path), every_s))
+        duties += [(partial(self._follow_part, part), part.follow_every_s) for part in self.parts]
         due = [0.0] * len(duties)
         while not self._parts_end.wait(0.25):
             for k, (act, every_s) in enumerate(duties):
@@ -481,9 +487,6 @@ class Core:
         while not self._parts_end.wait(RENEW_EVERY_S):
             if self._do(turn.keep, LEASE):
                 self.commits.note_write(LEASE)
-
-    def _work_for_extension(self, path: str) -> None:
-        load(path)(self.db, self.sites, self.clock())
 
     def _follow_conditions(self) -> None:
         grew = self.conditions.grew
@@ -513,15 +516,18 @@ class Core:
         polls = self.db.run_read(load_polls)
         self._follow(live.SourceStatus(self.config.source, self.sites, polls, self.clock()))
 
-    def _follow_extensions(self) -> None:
-        for read in find_functions("health.subjects"):
-            self._do(lambda read=read: self._follow(read(self.db, self.sites, self.clock())))  # type: ignore[misc]
+    def _check_health_subjects(self) -> None:
+        for implementation in implementations("health_subjects"):
+            self._do(partial(self._check_subject, implementation.call))
+
+    def _check_subject(self, read: Callable[..., object]) -> None:
+        self._follow(read(db=self.db, sites=self.sites, now=self.clock()))
 
     def _follow_part(self, part: ServicePart) -> None:
         try:
             part.follow()
         finally:
-            self._follow(*part.seen)
+            self._follow(*part.subjects)
 
     def _check_footing(self) -> None:
         now = self.clock()

@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from apscheduler.events import EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -19,11 +20,11 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from monitor.config.cadence import stage_cadence
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import AwayError, KilledError, SlopewardError, StoreBusyError
-from monitor.domain.extension import Job, is_ours, list_extensions, load, log_left_out
+from monitor.domain.registration import Job
 from monitor.domain.site import Site
+from monitor.plugins import hooks
 from monitor.store.database.engine import Database, patient
 from monitor.store.models.movement import find_stage
 from monitor.store.service_state import IDLE, add_missed, finish_run, forget_run, mark_abandoned, start_run
@@ -37,59 +38,18 @@ SCAN_S: Final = 1.0  # between two looks at the folders that jobs watch
 AGAIN_S: Final = 60.0  # after a run that the database did not take: a day later would be a day without it
 AWAY_AGAIN_S: Final = 600.0  # after a run that no machine took: each try waits for it, and holds up the other jobs
 GIVE_BACK_S: Final = 10.0  # between two times that freed memory goes back: some jobs run many times a second
-FIRST_RUNS: Final = "monitor.jobs.forecasts.first_runs:FirstRuns"
 Clock = Callable[[], datetime]
 OnFailing = Callable[[str, str, bool], None]  # name, last line, failing
 
 
-_OWN: Final = (
-    Job(
-        "movement",
-        "monitor.jobs.movement.update:run",
-        lambda _: HOUR_S,
-        15.0,
-        at_stage=lambda site, stage: stage_cadence(site, stage)[0],
-        light=True,
-    ),
-    Job(
-        "forecast",
-        "monitor.jobs.forecasts.run:run",
-        lambda site: site.forecast.every_s if site else DAY_S,
-        20.0,
-        at_stage=lambda site, stage: stage_cadence(site, stage)[1],
-    ),
-    Job("score", "monitor.jobs.forecasts.run:rescore", lambda _: HOUR_S, 60.0),
-    Job("train", "monitor.jobs.forecasts.train:run", lambda _: DAY_S, 300.0),
-    Job("anomaly", "monitor.jobs.anomaly:run", lambda site: site.anomaly.every_s if site else DAY_S, 30.0),
-    Job(
-        "scenes",
-        "monitor.jobs.scenes.inbox:run",
-        lambda _: 10.0,
-        10.0,
-        watched=lambda config, site: Path(config.paths.inbox) / site.id,
-        again="monitor.jobs.scenes.inbox:next_scan",
-    ),
-    Job("tiles", "monitor.jobs.scenes.tiles:run", lambda _: 30.0, 40.0, show=True),
-    Job("season", "monitor.jobs.forecasts.season:run", lambda _: DAY_S, 900.0, hour=1),
-    Job("digest", "monitor.notify.digest:run", lambda _: 60.0, 35.0, polls=True),
-    Job("broker", "monitor.checks.broker_audit:run", lambda _: HOUR_S, 120.0, per_site=False, light=True),
-    Job("outages", "monitor.jobs.outages:run", lambda _: HOUR_S / 6, 90.0, per_site=False, light=True),
-    Job("channels", "monitor.notify.trial:run", lambda _: 60.0, 75.0, per_site=False, polls=True),
-    Job("backup", "monitor.jobs.backup:run", lambda _: HOUR_S, 300.0, per_site=False),
-    Job("housekeeping", "monitor.jobs.housekeeping:run", lambda _: DAY_S, 600.0, per_site=False),
-)
-_TAKEN: Final = {job.name for job in _OWN}
-JOBS: Final = (*_OWN, *(job for one in list_extensions() for job in one.jobs if job.name not in _TAKEN))
-
-
-def _find(job: Job) -> dict[str, Callable[..., Any]]:
-    try:
-        return {path: load(path) for path in (job.function, job.again) if path}
-    except Exception as error:
-        if is_ours(job.function):
-            raise
-        log_left_out(f"the job {job.name}", error)
-        return {}
+@cache
+def list_jobs() -> tuple[Job, ...]:
+    """Return the jobs of all plugins; of two jobs with one name, the first. Imports the modules of the jobs."""
+    jobs: dict[str, Job] = {}
+    for registered in hooks().register_jobs():
+        for job in registered:
+            jobs.setdefault(job.name, job)
+    return tuple(jobs.values())
 
 
 def trigger_of(job: Job, site: Site | None, every_s: float) -> BaseTrigger:
@@ -117,7 +77,8 @@ class Schedule:
     Args:
         sites: one entry per site and per-site job.
         on_failing: called when a job failed three times running, and again when it works.
-        jobs: the table. What they need is imported here, before any thread could meet a module that is half there.
+        jobs: None: `list_jobs`, which imports the modules of the jobs here, before a thread could import one of them
+            while another thread is still importing it.
     """
 
     def __init__(
@@ -127,10 +88,9 @@ class Schedule:
         sites: Sequence[Site],
         clock: Clock,
         on_failing: OnFailing,
-        jobs: Sequence[Job] = JOBS,
+        jobs: Sequence[Job] | None = None,
     ) -> None:
         self._db, self._config, self._clock, self._on_failing = db, config, clock, on_failing
-        self._found = {path: found for job in jobs for path, found in _find(job).items()}
         self._failures: dict[str, int] = {}
         self._last_results: dict[str, str] = {}  # by a job and its site: how its last run ended
         self._lock = threading.Lock()
@@ -145,9 +105,12 @@ class Schedule:
         self._anew: set[str] = set()  # runs, and was hastened since it began
         self._gave_back_s = -GIVE_BACK_S
         self._stopped = threading.Event()
-        self.first_runs = load(FIRST_RUNS)(db, {site.id: site for site in sites}, self.hasten, clock)
-        for job in jobs:
-            for site in (sites if job.per_site else (None,)) if job.function in self._found else ():
+        # It imports numpy, which the modules that only import this one must not.
+        from monitor.jobs.forecasts.first_runs import FirstRuns
+
+        self.first_runs = FirstRuns(db, {site.id: site for site in sites}, self.hasten, clock)
+        for job in list_jobs() if jobs is None else jobs:
+            for site in sites if job.per_site else (None,):
                 self._add(job, site)
 
     def _add(self, job: Job, site: Site | None) -> None:
@@ -215,7 +178,7 @@ class Schedule:
 
     def _is_due(self, key: str) -> bool:
         job, site = self._entries[key]
-        due_s: float | None = self._found[job.again](self._config, site) if job.again else None
+        due_s = None if job.next_due is None else job.next_due(self._config, site)
         return due_s is not None and time.monotonic() >= due_s
 
     def stage_of(self, site_id: str) -> str | None:
@@ -308,7 +271,7 @@ class Schedule:
     def _call(self, key: str) -> tuple[str, str, bool]:
         job, site = self._entries[key]
         try:
-            return "done", str(self._found[job.function](self._db, self._config, site, self._clock())), True
+            return "done", str(job.run(self._db, self._config, site, self._clock())), True
         except SlopewardError as error:
             text = " ".join(str(error).split())
             if isinstance(error, StoreBusyError):

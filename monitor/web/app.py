@@ -4,6 +4,7 @@ import logging
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -21,8 +22,8 @@ from monitor.alerting.acts.call import ODD_VALUE, TOO_LONG
 from monitor.config.service import ServiceConfig
 from monitor.domain import errors
 from monitor.domain.canonical import code_version
-from monitor.domain.extension import list_folders, load_declared
 from monitor.domain.language.rendering import translate
+from monitor.plugins import hooks, list_folders
 from monitor.store.alerting.alerts import RISEN, find_alert
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_labels import MEANWHILE
@@ -76,7 +77,11 @@ PAGES: Final = (
     acts,
     live,
 )
-ROUTERS: Final = (*(m.router for m in (*PAGES, api, charts, panes, probes)), acts.requests, *load_declared("routes"))
+ROUTERS: Final = (
+    *(m.router for m in (*PAGES, api, charts, panes, probes)),
+    acts.requests,
+    *chain.from_iterable(hooks().register_routes()),
+)
 _PAGES_AND_API: Final = APIRouter(dependencies=[Depends(admit)])
 """All routes behind the access rules. FastAPI resolves their dependencies once, for every application of a process."""
 for _router in ROUTERS:
@@ -113,7 +118,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
         db: open database; this process reads it, and writes sessions, acknowledgements and reports.
     """
     static = LastingFiles("max-age=86400", directory=HERE / "static")
-    static.all_directories += list_folders("static")
+    static.all_directories += map(str, list_folders("static"))
     libraries = LastingFiles("max-age=31536000, immutable", directory=HERE / "vendor")
     require_rules(ROUTERS)
     app = FastAPI(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from monitor.domain.errors import JobError
-from monitor.domain.extension import find_functions
+from monitor.plugins import hooks
 from monitor.worker import compute
 from monitor.worker.compute import Cluster, Progress
 from monitor.worker.records import Answered, Request, WorkerTask
@@ -59,8 +59,11 @@ def run_all_in_workers(
 
 
 def find_cluster(plan: ComputePlan) -> Cluster | None:
-    """The cluster that `[compute]` names, by the extension that can use one; None where jobs run here."""
-    return find_functions("compute.dask")[0](plan) if plan.dask else None
+    """Return the cluster that `[compute]` names, or None if jobs run on this machine."""
+    if not plan.dask:
+        return None
+    cluster: Cluster | None = hooks().compute_cluster(plan=plan)
+    return cluster
 
 
 def make_terms(plan: ComputePlan, reads: Iterable[str | Path] = (), writes: Iterable[str | Path] = ()) -> SandboxLimits:

@@ -36,7 +36,9 @@ FIGURE: Final = re.compile(r"[+]?,?(\.\d{1,2})?[defg%]?")  # how a number of a m
 class WorkerTask(Generic[Request, Answered]):
     """A function that runs in a worker, with the records that cross."""
 
-    function: str  # `"module:function"`; only the worker imports it
+    # `"module:function"`. A name and not the function, because only the worker process may import the module, and the
+    # name is what is sent to it.
+    function: str
     asks: type[Request]  # what it takes, a frozen dataclass; arrays may be in it
     # what it gives back, a frozen dataclass of numbers, texts, tuples, dicts and other such records
     answers: type[Answered]

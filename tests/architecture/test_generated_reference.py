@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from monitor.cli.main import VERBS
+from monitor.cli.main import list_commands
 from monitor.config.service import ServiceConfig
 from monitor.config.site_schema import make_site_file
 from monitor.decision.criteria.table import CRITERIA
@@ -15,7 +15,7 @@ def test_the_generated_reference_is_complete(tmp_path: Path) -> None:
     pages = {path.stem: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
 
     commands = pages["all-commands"]
-    assert all(f"## {verb}" in commands for verb in VERBS)
+    assert all(f"## {verb}" in commands for verb in list_commands())
     assert "| `--speed` | number | `900.0` |" in commands
 
     keys = pages["all-keys"]

@@ -1,12 +1,13 @@
 """Every page held against WCAG 2.2 A and AA by axe-core, light and dark, on a telephone and on a wide screen."""
 
 import re
+from itertools import chain
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from monitor.domain.extension import load_declared
 from monitor.extensions.help import library
+from monitor.plugins import hooks
 from monitor.web.access.rules import list_addresses
 from monitor.web.app import PAGES
 from tests.browser.test_web_browser import chromium, served, watch
@@ -28,7 +29,7 @@ IS_NO_PAGE = re.compile(
 
 def list_pages():
     """Addresses that a person opens."""
-    routers = [*(m.router for m in PAGES), *load_declared("routes")]
+    routers = [*(m.router for m in PAGES), *chain.from_iterable(hooks().register_routes())]
     found = {one.removeprefix("GET ") for one in list_addresses(routers) if one.startswith("GET ")}
     return sorted(one for one in found if not IS_NO_PAGE.search(one))
 

@@ -1,7 +1,8 @@
-"""The core does without each extension of ours, and takes one of others by its entry point."""
+"""The service runs without each of its features, and loads plugins of third parties by their entry points."""
 
 import gc
 import importlib
+import inspect
 import logging
 import os
 import re
@@ -17,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from monitor.domain.extension import call_functions, list_extensions, load
-from monitor.extensions import table
+from monitor import hookspecs, plugins
+from monitor.api.hooks import hookimpl
 from tests.data.forked import run_forked
 from tests.fixtures.databases import SQLITE_ONLY
 from tests.tables import tabulated
@@ -26,8 +27,9 @@ from tests.tables import tabulated
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/contribute/write-an-extension.md"
 BLOCK = re.compile(r"^```\w+ (file|try)(?:=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NAMES = [one.rpartition(".")[2] for one in table.TABLE]
-# Every extension is missing from another set of three copies, so there are enough copies for all extensions.
+NAMES = [module.split(".")[-2] for module in plugins.FEATURES]
+HOOKS = [name for name, function in vars(hookspecs).items() if hasattr(function, "slopeward_spec")]
+# Every feature is missing from another set of three copies, so there are enough copies for all features.
 COPIES = next(copies for copies in count(3) if comb(copies, 3) >= len(NAMES))
 SITE = """
 [site]
@@ -53,10 +55,10 @@ name = "Duty"
 levels = ["yellow", "orange", "red"]
 channels = ["log:duty"]
 """
-OF_THE_WHOLE = (  # documents name commands, tests and places of all extensions
+OF_THE_WHOLE = (  # documents name commands, tests and places of all features
     "tests/contract/test_verbs.py::test_every_command_that_a_page_a_message_or_a_comment_names_exists",
     "tests/architecture/test_threat_model.py::test_each_test_that_is_named_exists",
-    "tests/contract/test_extensions.py::test_every_place_of_a_panel_is_on_a_page_and_named_for_others",
+    "tests/contract/test_extensions.py::test_every_place_of_a_panel_is_on_a_page_and_documented",
 )
 # the service over a small site: `check` passes, core puts its jobs together, the page answers
 START = """
@@ -68,7 +70,7 @@ import httpx
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service
 from monitor.config.site import parse_site
-from monitor.domain.extension import list_extensions
+from monitor.plugins import hooks
 from monitor.service.core import Core
 from monitor.service.schedule import Schedule
 from monitor.store.alerting.sites import save_site
@@ -85,9 +87,12 @@ core.sites[site.id] = site
 with core.db.write() as c:
     save_site(c, site, "Ada", "new", datetime.now(UTC))
 Schedule(core.db, config, [site], core.clock, lambda *_: None)
-for one in list_extensions():
-    for path in one.background:
-        core._work_for_extension(path)
+for parts in hooks().service_parts(
+    db=core.db, config=config, sites=core.sites, clock=core.clock, on_stored=lambda _stored: None
+):
+    for part in parts:
+        part.follow()
+core._check_health_subjects()
 
 
 async def ask(*addresses):
@@ -101,23 +106,31 @@ assert asyncio.run(ask("/", "/sites/bench", "/login", "/alerts", "/metrics")) ==
 
 
 def lay_out(folder, *without):
-    """The packages in a folder, where what is left out is not there; files are those of the checkout."""
+    """Lay out the packages in a folder without some features; the other files are links to the checkout."""
     for name in ("forecasting", "detection", "alembic", "configs"):
         (folder / name).symlink_to(ROOT / name)
     extensions = folder / "monitor/extensions"
     extensions.mkdir(parents=True)
     for here, there in ((ROOT / "monitor", folder / "monitor"), (ROOT / "monitor/extensions", extensions)):
         for one in here.iterdir():
-            if one.name not in {*without, "extensions", "table.py", "__pycache__"}:
+            if one.name not in {*without, "extensions", "plugins.py", "__pycache__"}:
                 (there / one.name).symlink_to(one)
-    kept = tuple(one for one, name in zip(table.TABLE, NAMES, strict=True) if name not in without)
-    assert len(table.TABLE) - len(kept) == len(without)
-    (extensions / "table.py").write_text(f"TABLE = {kept}\n", encoding="utf-8")
+    (folder / "monitor/plugins.py").write_text(leave_out_lines(without), encoding="utf-8")
     (folder / "sites").mkdir()
     (folder / "sites/bench.toml").write_text(SITE, encoding="utf-8")
     (folder / "slopeward.toml").write_text(
         '[database]\nurl = "sqlite:///bench.db"\n[paths]\nsites = "sites"\n', encoding="utf-8"
     )
+
+
+def leave_out_lines(names):
+    """Return the text of the module that lists the features, without the lines of some."""
+    text = (ROOT / "monitor/plugins.py").read_text(encoding="utf-8")
+    for name in names:
+        line = f'    "monitor.extensions.{name}.plugin",\n'
+        assert text.count(line) == 1
+        text = text.replace(line, "")
+    return text
 
 
 def run_python(folder, code):
@@ -151,42 +164,62 @@ def run_python(folder, code):
     return ended
 
 
-def test_every_folder_of_an_extension_has_its_line_and_its_tests():
-    folders = {path.parent.name for path in (ROOT / "monitor/extensions").glob("*/extension.py")}
-    assert folders == set(NAMES) == {one.name for one in list_extensions()}
+def test_every_folder_of_a_feature_has_its_line_and_its_tests():
+    folders = {path.parent.name for path in (ROOT / "monitor/extensions").glob("*/plugin.py")}
+    assert folders == set(NAMES)
+    assert folders <= {plugin.name for plugin in plugins.list_plugins()}
     assert folders == {path.parent.name for path in (ROOT / "tests/extensions").glob("*/test_*.py")}
 
 
-@tabulated("one", list_extensions())
-def test_what_an_extension_declares_is_there(one):
-    notifiers = [
-        path for each in one.channels.values() for path in (each.notifier, each.document, each.reply_code) if path
-    ]
-    for path in (
-        *one.routes,
-        *one.background,
-        *one.checks,
-        *one.functions.values(),
-        *notifiers,
-        *(job.function for job in one.jobs),
-    ):
-        load(path)
-    verbs = [verb for verb, command in one.commands.items() if load(f"{command.app}:app")]
-    rules = [name for command in one.commands.values() for name in command.rules]
-    assert all(any(name == verb or name.startswith(f"{verb} ") for verb in verbs) for name in rules)
-    assert one.routes or one.commands or one.channels or one.jobs or one.functions
+@tabulated("name", HOOKS)
+def test_every_hook_is_documented_and_used(name):
+    specification = getattr(hookspecs, name)
+    assert len(inspect.cleandoc(specification.__doc__)) > 40
+    hints = inspect.get_annotations(specification)
+    assert set(inspect.signature(specification).parameters) | {"return"} == set(hints)
+    called = re.compile(rf'hooks\(\)\.{name}\(|implementations\("{name}"\)')
+    assert any(called.search(path.read_text(encoding="utf-8")) for path in (ROOT / "monitor").rglob("*.py"))
+    implemented = {
+        hook.name for one in plugins.list_plugins() for hook in plugins.manager().get_hookcallers(one.module)
+    }
+    assert name in implemented or name == "migrations"  # no built-in feature has a branch of its own yet
 
 
-def test_every_place_of_a_panel_is_on_a_page_and_named_for_others():
+def test_what_plugins_register_can_be_loaded():
+    hooks = plugins.hooks()
+    commands = [item for registered in hooks.register_commands() for item in registered.items()]
+    names = [name for name, command in commands if command.load is None or command.load()]
+    assert len(names) == len(commands) > 30
+    for _, command in commands:
+        for rule in command.rules:
+            assert any(rule == name or rule.startswith(f"{name} ") for name in names)
+    acts = [act for registered in hooks.register_acts() for act in registered]
+    assert len({act.name for act in acts}) == len(acts) > 30
+    assert all(callable(act.load()) for act in acts)
+
+
+def test_names_that_plugins_register_are_unique():
+    """Otherwise one of two would be left out without a word."""
+    hooks = plugins.hooks()
+    for registered in (hooks.register_jobs(), hooks.register_checks()):
+        names = [getattr(one, "id", None) or one.name for ones in registered for one in ones]
+        assert len(set(names)) == len(names)
+    for registered in (hooks.register_channels(), hooks.register_file_readers(), hooks.register_access_rules()):
+        names = [name for ones in registered for name in ones]
+        assert len(set(names)) == len(names)
+
+
+def test_every_place_of_a_panel_is_on_a_page_and_documented():
     shown = {
         place
         for path in (ROOT / "monitor").rglob("*.html")
         for place in re.findall(r'panels\("([\w.]+)"\)', path.read_text(encoding="utf-8"))
     }
-    assert {place for one in list_extensions() for place in one.panels} <= shown
-    assert shown == set(
-        re.findall(r"`((?:site|alert|note|report|login|start|account)\.\w+)`", PAGE.read_text(encoding="utf-8"))
-    )
+    used = {panel.place for registered in plugins.hooks().register_panels() for panel in registered}
+    assert used <= shown
+    documented = re.compile(r"`((?:site|alert|note|report|login|start|account)\.\w+)`")
+    assert shown == set(documented.findall(PAGE.read_text(encoding="utf-8")))
+    assert shown == set(documented.findall(hookspecs.register_panels.__doc__))
 
 
 @pytest.mark.slow
@@ -201,8 +234,12 @@ def test_without_folders_and_their_lines_the_service_starts(tmp_path, copy):
 
 
 @pytest.mark.slow
-def test_a_site_that_names_a_channel_of_a_missing_extension_fails_the_check(tmp_path):
-    kinds = {kind: one.name for one in list_extensions() for kind in one.channels}
+def test_a_site_that_names_a_channel_of_a_missing_feature_fails_the_check(tmp_path):
+    kinds = {
+        kind: name
+        for name, register in plugins.implementations("register_channels")
+        for kind in (register() if name in NAMES else ())
+    }
     lay_out(tmp_path, *set(kinds.values()))
     for kind in kinds:
         text = SITE.replace("log:duty", f"{kind}:X").replace('"bench"', f'"{kind}"')
@@ -215,14 +252,13 @@ def test_a_site_that_names_a_channel_of_a_missing_extension_fails_the_check(tmp_
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", NAMES)
-def test_without_its_folder_and_its_line_the_quick_tests_of_the_core_are_green(tmp_path, name):
+def test_without_its_folder_and_its_line_the_quick_tests_of_the_kernel_are_green(tmp_path, name):
     for path in subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0"):
         if path and f"extensions/{name}/" not in path:
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / path, tmp_path / path, follow_symlinks=False)
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
-    listed = tmp_path / "monitor/extensions/table.py"
-    listed.write_text(listed.read_text().replace(f'    "monitor.extensions.{name}",\n', ""))
+    (tmp_path / "monitor/plugins.py").write_text(leave_out_lines([name]), encoding="utf-8")
     left_out = [f"--deselect={one}" for one in OF_THE_WHOLE]
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "PYTHON", "SLOPEWARD_"))}
     ended = subprocess.run(["tests/quick.sh", *left_out], cwd=tmp_path, env=env, capture_output=True, text=True)
@@ -260,21 +296,22 @@ def install(folder):
 
 
 @pytest.mark.slow
-def test_an_extension_of_others_comes_by_its_entry_point_as_the_page_says(tmp_path):
+def test_a_plugin_of_third_parties_is_loaded_by_its_entry_point_as_the_page_says(tmp_path):
     lay_out(tmp_path)
     (attempt,) = install(tmp_path / "others")
     shown = "assert asyncio.run(ask('/sites/bench/greeting', '/sites/none/greeting')) == [200, 404]\n"
     out = run_python(tmp_path, START + attempt + shown).stdout
     assert out.splitlines()[-1] == "good morning, north-bench"
     assert re.search(r"^greet +Greet a site", out, re.MULTILINE)
-    # pages that break are left out, the rest stays; one that breaks is left out as a whole; a line of the log names it
+    # a hook that fails is left out and the other hooks still work; the log names it
     (tmp_path / "others/slope_greeting/routes.py").write_text("import no_such_module\n")
     ended = run_python(tmp_path, START)
-    assert "routes of the extension greeting: left out" in ended.stderr
+    assert "register_routes of the plugin greeting: left out" in ended.stderr
     assert re.search(r"^greet +Greet a site", ended.stdout, re.MULTILINE)
-    (tmp_path / "others/slope_greeting/extension.py").write_text("import no_such_module\n")
+    # a module that cannot be imported is left out
+    (tmp_path / "others/slope_greeting/plugin.py").write_text("import no_such_module\n")
     ended = run_python(tmp_path, "from monitor.cli.main import run_verb\nassert run_verb(['greet']) == 2")
-    assert "the extension greeting (slope_greeting.extension:EXTENSION): left out" in ended.stderr
+    assert "the plugin greeting (slope_greeting.plugin): left out" in ended.stderr
 
 
 KEPT = """
@@ -295,8 +332,6 @@ def list_tables():
     return [name for name in inspect(core.db.engine).get_table_names() if "greeting" in name]
 """
 GREET = """
-from monitor.service.schedule import JOBS
-
 assert find_of("extensions") == [] and [one[1:] for one in find_of("greeting")] == [("bench", "nobody greeted it")]
 schedule = Schedule(core.db, config, [site], core.clock, lambda *_: None)
 assert schedule.run_now("greeting:bench") == "done"
@@ -315,7 +350,7 @@ with core.db.read() as c:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("empty_database_url", SQLITE_ONLY, indirect=True)
-def test_tables_jobs_checks_and_channels_of_others_work_and_outlive_them(tmp_path, empty_database_url):
+def test_tables_jobs_checks_and_channels_of_a_plugin_work_and_its_tables_stay(tmp_path, empty_database_url):
     lay_out(tmp_path)
     install(tmp_path / "others")
     (tmp_path / "slopeward.toml").write_text(
@@ -338,18 +373,16 @@ def test_tables_jobs_checks_and_channels_of_others_work_and_outlive_them(tmp_pat
     ended = run_python(
         tmp_path, again + KEPT + 'assert find_of("extensions")[0][:2] == ("extensions.tables", "greeting")'
     )
-    assert "the tables of the extension greeting: left out" in ended.stderr
-    assert "the job greeting: left out" in ended.stderr
+    assert "the tables of the plugin greeting: left out" in ended.stderr
+    assert "register_jobs of the plugin greeting: left out" in ended.stderr
 
 
-def test_what_one_of_others_breaks_at_a_place_is_left_out(monkeypatch, caplog):
-    def fail(one):
-        raise RuntimeError(one)
+def test_a_failing_hook_of_a_feature_is_raised(add_plugin):
+    class Failing:
+        @hookimpl
+        def map_zones(self):
+            raise RuntimeError("no zones")
 
-    fail.__module__ = "theirs"
-    monkeypatch.setattr("monitor.domain.extension.load_declared", lambda *_: [fail, lambda one: one + 1])
-    assert call_functions("map.zones", 1) == [2]
-    assert "map.zones of theirs: left out" in caplog.text
-    fail.__module__ = "monitor.extensions.maps"
-    with pytest.raises(RuntimeError):
-        call_functions("map.zones", 1)
+    add_plugin(Failing())
+    with pytest.raises(RuntimeError, match="no zones"):
+        plugins.hooks().map_zones(paths=None, site_id="bench")

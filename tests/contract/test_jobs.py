@@ -11,7 +11,7 @@ import pytest
 
 from monitor.config.service import ServiceConfig
 from monitor.config.site import parse_site
-from monitor.service.schedule import DAY_S, JOBS, trigger_of
+from monitor.service.schedule import DAY_S, list_jobs, trigger_of
 from monitor.store.alerting.sites import save_site
 from monitor.store.service_state import finish_run, start_run
 from monitor.worker.records import RecordError, read_record
@@ -56,7 +56,7 @@ def test_what_a_worker_takes_and_gives_is_what_was_agreed(task) -> None:
         read_record(task.answers, {"no such key": 1})
 
 
-@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
+@pytest.mark.parametrize("job", list_jobs(), ids=lambda job: job.name)
 def test_a_job_on_a_site_without_readings(job, database, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     site = parse_site(SITE, "quiet.toml")
@@ -64,12 +64,10 @@ def test_a_job_on_a_site_without_readings(job, database, tmp_path: Path, monkeyp
     config = ServiceConfig.model_validate({"paths": paths})
     with database.write() as c:
         save_site(c, site, "test", "test", NOW)
-    module, _, name = job.function.partition(":")
-    run = getattr(import_module(module), name)
     for _ in range(2):
         with database.write() as c:
             run_id = start_run(c, job.name, site.id if job.per_site else None, NOW)
-        said = run(database, config, site if job.per_site else None, NOW)
+        said = job.run(database, config, site if job.per_site else None, NOW)
         assert isinstance(said, str)
         assert said
         assert "\n" not in said
@@ -77,7 +75,7 @@ def test_a_job_on_a_site_without_readings(job, database, tmp_path: Path, monkeyp
             finish_run(c, run_id, "done", said, NOW)
 
 
-@tabulated("job", JOBS)
+@tabulated("job", list_jobs())
 def test_a_job_knows_when_it_is_due(job) -> None:
     site = parse_site(SITE, "quiet.toml") if job.per_site else None
     for stage in (None, "creep", "progressive"):
@@ -88,7 +86,7 @@ def test_a_job_knows_when_it_is_due(job) -> None:
 def test_work_of_the_night_is_due_at_the_hour_of_the_site() -> None:
     """01:00 in Santiago is 04:00 UTC in summer, and 05:00 in winter."""
     site = parse_site(SITE.replace("[site]", '[site]\ntimezone = "America/Santiago"', 1), "quiet.toml")
-    (job,) = [one for one in JOBS if one.name == "season"]
+    (job,) = [one for one in list_jobs() if one.name == "season"]
     due = trigger_of(job, site, DAY_S)
     assert due.get_next_fire_time(None, datetime(2026, 1, 10, 12, tzinfo=UTC)) == datetime(2026, 1, 11, 4, tzinfo=UTC)
     assert due.get_next_fire_time(None, datetime(2026, 7, 10, 12, tzinfo=UTC)) == datetime(2026, 7, 11, 5, tzinfo=UTC)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from monitor.cli.main import GROUPS, VERBS, load_app, run_verb
+from monitor.cli.main import GROUPS, list_commands, load_app, run_verb
 from tests.tables import tabulated
 
 ROOT = Path(__file__).parents[2]
 
 
-@tabulated("verb", VERBS)
+@tabulated("verb", list_commands())
 def test_every_verb_exists_and_every_command_shows_an_example(verb):
     import typer
 
@@ -33,7 +33,7 @@ def make_tree():
         return {name: grow(one) for name, one in below.items()} if below else {}
 
     tree = {name: {} for name in GROUPS}
-    for path in VERBS:
+    for path in list_commands():
         command = typer.main.get_command(load_app(path))
         *above, name = path.split()
         place = tree[above[0]] if above else tree
@@ -54,7 +54,7 @@ OTHERS = {
 
 def find_wrong(text, tree):
     """Commands in a text that do not exist; words after the name of the program that name no verb are prose."""
-    verbs = {word for path in VERBS for word in path.split()} | set(GROUPS)
+    verbs = {word for path in list_commands() for word in path.split()} | set(GROUPS)
     for quoted, said in SPELLED.findall(text):
         words, place = said.split(), tree
         if not quoted and words[0] not in verbs:
@@ -106,15 +106,15 @@ def list_command_lines():
                     yield path.name, list(parts)
 
 
-def list_commands():
+def list_documented_commands():
     """Page, verb and words of each command; a user or a folder called `slopeward` is none."""
     for page, parts in list_command_lines():
         while "slopeward" in parts:
             parts = parts[parts.index("slopeward") + 1 :]
             end = next((i for i, one in enumerate(parts) if set(one) <= set("|&;<>")), len(parts))
             words, verb = parts[: end - (parts[end - 1 : end + 1] == ["3", "<"])], " ".join(parts[:2])
-            verb = verb if verb in VERBS else next(iter(parts), "")
-            if verb in VERBS:  # that no verb is misspelt, the test above holds
+            verb = verb if verb in list_commands() else next(iter(parts), "")
+            if verb in list_commands():  # that no verb is misspelt, the test above holds
                 yield page, verb, words
 
 
@@ -130,7 +130,7 @@ def test_every_command_line_of_a_document_is_understood_with_its_options_and_arg
     from typer._click.exceptions import ClickException
 
     seen, wrong = 0, []
-    for page, verb, words in list_commands():
+    for page, verb, words in list_documented_commands():
         try:
             parse_command(typer.main.get_command(load_app(verb)), verb, words[len(verb.split()) :])
         except typer.Exit:
@@ -147,7 +147,7 @@ def test_a_program_can_read_every_command():
 
     for_people = {"run"}  # a service with a log
     silent = set()
-    for verb in VERBS:
+    for verb in list_commands():
         command = typer.main.get_command(load_app(verb))
         for name, one in (getattr(command, "commands", None) or {"": command}).items():
             for last, each in (getattr(one, "commands", None) or {"": one}).items():
@@ -156,7 +156,7 @@ def test_a_program_can_read_every_command():
     assert silent == for_people
 
 
-@tabulated("verb", VERBS)
+@tabulated("verb", list_commands())
 def test_wrong_use_is_status_2_with_one_line_that_names_it(verb, capsys):
     assert run_verb([verb, "--no-such-option"]) == 2
     said = capsys.readouterr().err
@@ -173,7 +173,7 @@ def list_numbers(kind):
             yield from walk(one, f"{path} {name}")
         yield from ((path, p) for p in command.params if hasattr(p, "type_descriptor"))
 
-    every = (each for verb in VERBS for each in walk(typer.main.get_command(load_app(verb)), verb))
+    every = (each for verb in list_commands() for each in walk(typer.main.get_command(load_app(verb)), verb))
     return [(path, p) for path, p in every if p.type_descriptor.annotation is kind]
 
 

@@ -18,7 +18,6 @@ from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
 from monitor.domain.actor import Actor
 from monitor.domain.errors import ConfigError, NotFoundError, UnitDoubtError
-from monitor.domain.extension import find_functions
 from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.names import list_names
 from monitor.domain.site import Site
@@ -32,6 +31,7 @@ from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.references import forget_reference
 from monitor.ingest.replay import replay_rejected
+from monitor.plugins import hooks
 from monitor.store.database.engine import Database
 from monitor.store.people.users import find_account, load_users
 
@@ -169,13 +169,19 @@ def ingest(given: IngestArguments) -> None:
     if given.guesses:
         if given.path is None or given.mapping is not None or given.form is not None:
             raise typer.BadParameter("--guess takes a FILE or a folder, without --mapping and --format")
-        more = {"bounds": given.bounds or (), "by": given.by, "dry_run": given.dry_run}
-        guess = next(iter(find_functions("ingest.guess")), None)
-        if guess is None:
+        was_imported = hooks().import_unknown_table(
+            path=given.path,
+            site_id=given.site,
+            answers=given.answers or (),
+            out=given.out,
+            bounds=given.bounds or (),
+            by=given.by,
+            dry_run=given.dry_run,
+        )
+        if not was_imported:
             raise ConfigError(
                 "--guess: the extension table_import is not there; say by --mapping what the columns mean"
             )
-        guess(given.path, given.site, given.answers or (), given.out, **more)
         return
     if given.answers or given.bounds or given.out is not None:
         raise typer.BadParameter("--answer, --bound and --out belong to --guess")

@@ -16,9 +16,9 @@ from monitor.config.site_files import scan_sites
 from monitor.decision.judgements import describe_barriers, describe_limits, list_barriers, list_judgements
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.errors import ConfigError
-from monitor.domain.extension import find_functions
 from monitor.domain.instants import format_duration
 from monitor.domain.site import Criterion, Site
+from monitor.plugins import hooks
 
 app = Commands(help="Create, list, show and change site files.", no_args_is_help=True)
 app.add_typer(proposing.app)
@@ -136,10 +136,11 @@ def _init_from_record(
     path = read_service().paths.sites / f"{name}.toml"
     if path.exists():
         raise _already_there(path)
-    guess = next(iter(find_functions("ingest.guess")), None)
-    if guess is None:
-        raise ConfigError("--from: the extension table_import, which reads tables, is not installed")
-    guess(record, name, answers, None, bounds=bounds, by=by, dry_run=False)
+    was_imported = hooks().import_unknown_table(
+        path=record, site_id=name, answers=answers, out=None, bounds=bounds, by=by, dry_run=False
+    )
+    if not was_imported:
+        raise ConfigError("--from: the feature table_import, which reads tables, is not installed")
 
 
 def _already_there(path: Path) -> ConfigError:

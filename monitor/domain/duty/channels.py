@@ -1,20 +1,16 @@
-"""The one list of channels: those of the core, and those that extensions declare."""
+"""The kinds of notification channels that plugins register."""
 
-from typing import Final
+from typing import Final, NoReturn
 
-from monitor.domain.extension import Channel, list_extensions
+from monitor.domain.errors import ConfigError
+from monitor.domain.registration import Channel
 from monitor.domain.topics import HOUSE, ROOT, is_wild, reaches_own_topics
+from monitor.plugins import hooks
 
-ROOM: Final = "monitor.notify.notifiers"
-NOTIFIERS: Final[dict[str, Channel]] = {
-    "log": Channel(f"{ROOM}.log:LogNotifier", reaches_person=False, digest_rank=5, is_english=True),
-    "webhook": Channel(f"{ROOM}.webhook:WebhookNotifier", digest_rank=4, parallel=6),
-    "email": Channel(f"{ROOM}.mail:MailNotifier", digest_rank=1, parallel=3),
-    "apprise": Channel(f"{ROOM}.appriser:AppriseNotifier", digest_rank=2),
-    "mqtt": Channel(f"{ROOM}.mqtt:MqttNotifier", reaches_person=False, holds=True, of_broker=True),
-}
-for _one in list_extensions():
-    NOTIFIERS.update({kind: channel for kind, channel in _one.channels.items() if kind not in NOTIFIERS})
+NOTIFIERS: Final[dict[str, Channel]] = {}
+for _registered in hooks().register_channels():
+    for _kind, _channel in _registered.items():
+        NOTIFIERS.setdefault(_kind, _channel)
 ORDERING: Final = tuple(f"{kind}:" for kind, one in NOTIFIERS.items() if one.orders)  # begin their channels
 
 
@@ -50,5 +46,12 @@ def find_topic_fault(channel: str) -> str:
 
 
 def traits_of(channel: str) -> Channel:
-    """What the kind of a channel declares; one that is unknown, from a file of another version, is plain."""
-    return NOTIFIERS.get(split_channel(channel)[0], Channel(""))
+    """Return the traits of the kind of a channel; an unknown kind, from an older site file, has the default traits."""
+    return NOTIFIERS.get(split_channel(channel)[0], _UNKNOWN)
+
+
+def _refuse_unknown(address: str, *_settings: object) -> NoReturn:
+    raise ConfigError(f"channel {address!r}: its kind is unknown")
+
+
+_UNKNOWN: Final = Channel(_refuse_unknown)

@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Final
 
-from monitor.domain.extension import list_folders
 from monitor.domain.language.catalogue import current, open_catalogue
 from monitor.domain.language.vocabulary import KINDS, LEVELS, MOTION, QUANTITIES, SIGHT
+from monitor.plugins import list_folders
 
 Found = tuple[int, str, str, list[str]]
 FOLDER: Final = Path(__file__).parents[2] / "web" / "static"
@@ -29,7 +29,7 @@ def extract(fileobj: IO[bytes], keywords: object, comment_tags: object, options:
 @cache
 def find_script_texts() -> tuple[str, ...]:
     """Every text that a script asks for by `tr("...")`."""
-    folders = (FOLDER, *map(Path, list_folders("static")))
+    folders = (FOLDER, *list_folders("static"))
     scripts = (path for folder in folders for path in sorted(folder.glob("*.js")))
     found = (m[1] for path in scripts for m in _CALL.finditer(path.read_text(encoding="utf-8")))
     return tuple(dict.fromkeys(found))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from monitor.config.service import ServiceConfig
-from monitor.domain.extension import ServicePart
+from monitor.domain.registration import ServicePart
 from monitor.domain.site import Site
 from monitor.extensions.derived.checks import CalculationStatus
 from monitor.extensions.derived.cost import SHARE

@@ -12,7 +12,7 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.extensions.derived.plans import plan_site
 from monitor.extensions.derived.store import Cause, PendingRow, add_pending
-from monitor.store.readings.observations import AddResult, SeriesIds
+from monitor.store.readings.observations import AddResult
 
 # Readings of one series that arrive together are noted as at most this many spans of time.
 MOST_SPANS: Final = 16
@@ -25,12 +25,10 @@ def note_readings(
     sites: Mapping[str, Site],
     rows: Sequence[Observation],
     added: AddResult,
-    _now: datetime,
-    _ids: SeriesIds,
-) -> list[Observation]:
-    """Note which readings were stored, in their transaction. Return no observation: values follow later."""
+) -> None:
+    """Note which readings were stored, in their transaction. The values are computed later."""
     if not added.stored:
-        return []
+        return
     instants: dict[str, dict[str, list[datetime]]] = {}
     for row in rows:
         site = sites.get(row.site)
@@ -39,7 +37,6 @@ def note_readings(
             of_site.setdefault(f"{row.station}.{row.quantity}", []).append(row.observed_at)
     for site_id, by_series in instants.items():
         add_pending(connection, group_spans(site_id, {name: _join(found) for name, found in by_series.items()}))
-    return []
 
 
 def group_spans(

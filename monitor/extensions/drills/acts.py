@@ -137,6 +137,6 @@ def end(
 
 _DRILLS: Final = "/sites/{site}/drills"
 ACTS: Final = (
-    Act("drill.hold", "notify drill hold", _DRILLS, "monitor.extensions.drills.acts:hold", _DRILLS),
-    Act("drill.end", "notify drill end", f"{_DRILLS}/{{number}}/end", "monitor.extensions.drills.acts:end", _DRILLS),
+    Act("drill.hold", "notify drill hold", _DRILLS, lambda: hold, _DRILLS),
+    Act("drill.end", "notify drill end", f"{_DRILLS}/{{number}}/end", lambda: end, _DRILLS),
 )

@@ -186,12 +186,12 @@ def withdraw_handover(call: ActCall, site: SiteId, number: Handover, reason: Rea
     return ActResult(_WITHDRAWN(number=number), {"handover_id": number, "withdrawn": True})
 
 
-_duty = on("/sites/{site}/duty", "people duty", __name__)
+_duty = on("/sites/{site}/duty", "people duty")
 ACTS: Final = (
-    _duty("duty.plan", "plan", "/plan", "put_plan"),
-    _duty("duty.swap", "swap", "/swap", "swap"),
-    _duty("duty.swap.withdraw", "withdraw", "/changes/{number}/withdraw", "withdraw_change"),
-    _duty("duty.handover", "hand-over write", "/handover", "hand_over"),
-    _duty("duty.handover.sign", "hand-over sign", "/handovers/{number}/sign", "take_over"),
-    _duty("duty.handover.withdraw", "hand-over withdraw", "/handovers/{number}/withdraw", "withdraw_handover"),
+    _duty("duty.plan", "plan", "/plan", lambda: put_plan),
+    _duty("duty.swap", "swap", "/swap", lambda: swap),
+    _duty("duty.swap.withdraw", "withdraw", "/changes/{number}/withdraw", lambda: withdraw_change),
+    _duty("duty.handover", "hand-over write", "/handover", lambda: hand_over),
+    _duty("duty.handover.sign", "hand-over sign", "/handovers/{number}/sign", lambda: take_over),
+    _duty("duty.handover.withdraw", "hand-over withdraw", "/handovers/{number}/withdraw", lambda: withdraw_handover),
 )

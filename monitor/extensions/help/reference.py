@@ -19,7 +19,7 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from monitor.cli.main import VERBS, load_app
+from monitor.cli.main import list_commands, load_app
 from monitor.config import service
 from monitor.config.service import ServiceConfig, parse_service
 from monitor.config.site_schema import LevelsTable, LevelTable, make_site_file
@@ -54,10 +54,10 @@ def main(folder: Path) -> None:
         (folder / f"{name}.md").write_text(write_page(name), encoding="utf-8")
 
 
-def list_commands(_: Database) -> list[str]:
+def describe_commands(_: Database) -> list[str]:
     """Every command with its help and its options."""
     lines = ["# Every command and option", "", f"{MADE} [the command line](cli.md).", ""]
-    for verb in sorted(VERBS):
+    for verb in sorted(list_commands()):
         command = typer.main.get_command(load_app(verb))
         for name, one in walk(verb, command):
             lines += [f"## {name}", "", *inspect.cleandoc(one.help or "").splitlines()]
@@ -274,7 +274,7 @@ def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
 
 
 PAGES: Final[dict[str, Callable[[Database], list[str]]]] = {
-    "all-commands": list_commands,
+    "all-commands": describe_commands,
     "all-keys": list_keys,
     "all-paths": list_paths,
     "all-views": list_views,

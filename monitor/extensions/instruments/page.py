@@ -5,12 +5,12 @@ from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeVar, get_args
 
-from monitor.domain.extension import call_functions
 from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import Parent
 from monitor.domain.instruments.watched import CAUSES
 from monitor.extensions.instruments.states import RANKS
 from monitor.extensions.instruments.store.board import PARENTS, BoardRow, load_board
+from monitor.plugins import hooks
 from monitor.store.models.anomalies import HeldAnomaly, load_held
 from monitor.store.models.anomaly_budget import describe_rate, load_newest, read_rate
 from monitor.store.models.anomaly_labels import AnomalyRun, load_runs
@@ -88,7 +88,7 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
         "unwell": unwell,
         "total": len(rows),
         "judged_at": max((r["judged_at"] for r in rows if r["judged_at"]), default=None),
-        **{name: value for one in call_functions("site.instruments", seen) for name, value in one.items()},
+        **{name: value for values in hooks().instruments_page_values(page=seen) for name, value in values.items()},
     }
 
 

@@ -14,10 +14,10 @@ from fastapi.responses import FileResponse
 from detection.geojson import Feature
 from detection.susceptibility.records import read_shown
 from monitor.domain.errors import NotFoundError
-from monitor.domain.extension import call_functions
 from monitor.domain.ground import find_hull
 from monitor.domain.site import Site
 from monitor.notify.declarations import find_declaration
+from monitor.plugins import hooks
 from monitor.store.alerting.sites import find_version
 from monitor.store.readings.points import METRES_PER_DEGREE, window_of
 from monitor.text.message import Template
@@ -76,7 +76,7 @@ def map_zones(request: Request, site: str) -> GeoJsonResponse:
     """Areas of the site file as hulls of their stations, and circles within which radar points count."""
     with read_site(request, site) as seen:
         features = [] if seen.declared is None else draw_zones(seen.declared)
-    for more in call_functions("map.zones", seen.context.config.paths, site):
+    for more in hooks().map_zones(paths=seen.context.config.paths, site_id=site):
         features += more
     return GeoJsonResponse(make_collection(features))
 

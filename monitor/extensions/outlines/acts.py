@@ -144,15 +144,14 @@ def withdraw_outline(
     return ActResult(_WITHDRAWN(number=number), {"site": site, "outline": number, "scene_hash": scene_hash})
 
 
-_HERE: Final = "monitor.extensions.outlines.acts"
 _SCENE: Final = "/sites/{site}/scenes/{scene_hash}"
-_footprint = on(f"{_SCENE}/footprints/{{polygon_id}}", "scenes review", _HERE, f"{_SCENE}/outlines")
-_drawing = on(f"{_SCENE}/outlines", "scenes review", _HERE)
-_outline = on("/sites/{site}/outlines", "scenes review", _HERE)
+_footprint = on(f"{_SCENE}/footprints/{{polygon_id}}", "scenes review", f"{_SCENE}/outlines")
+_drawing = on(f"{_SCENE}/outlines", "scenes review")
+_outline = on("/sites/{site}/outlines", "scenes review")
 ACTS: Final = (
-    _footprint("footprint.accept", "accept", "/accept", "accept"),
-    _footprint("footprint.reject", "reject", "/reject", "reject"),
-    _footprint("footprint.redraw", "redraw", "/redraw", "redraw"),
-    _drawing("outline.add", "draw", "", "draw"),
-    _outline("outline.withdraw", "withdraw", "/{number}/withdraw", "withdraw_outline"),
+    _footprint("footprint.accept", "accept", "/accept", lambda: accept),
+    _footprint("footprint.reject", "reject", "/reject", lambda: reject),
+    _footprint("footprint.redraw", "redraw", "/redraw", lambda: redraw),
+    _drawing("outline.add", "draw", "", lambda: draw),
+    _outline("outline.withdraw", "withdraw", "/{number}/withdraw", lambda: withdraw_outline),
 )

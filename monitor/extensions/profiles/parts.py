@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from monitor.config.service import ServiceConfig
-from monitor.domain.extension import ServicePart
+from monitor.domain.registration import ServicePart
 from monitor.domain.site import Site
 from monitor.extensions.profiles.checks import WaitingProfiles
 from monitor.extensions.profiles.worker import ProfileCalculator

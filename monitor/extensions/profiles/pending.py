@@ -10,7 +10,7 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.extensions.profiles.declare import Profile, is_read, map_profiles
 from monitor.extensions.profiles.store import PendingProfiles, add_pending
-from monitor.store.readings.observations import AddResult, SeriesIds
+from monitor.store.readings.observations import AddResult
 
 
 def note_readings(
@@ -18,15 +18,13 @@ def note_readings(
     sites: Mapping[str, Site],
     rows: Sequence[Observation],
     added: AddResult,
-    _now: datetime,
-    _ids: SeriesIds,
-) -> list[Observation]:
+) -> None:
     """Note the surveys that change with readings, in the transaction that stores them.
 
-    Return no observation: the profiles are computed later.
+    The profiles are computed later.
     """
     if not added.stored:
-        return []
+        return
     spans: dict[tuple[str, str], list[Span]] = {}
     for row in rows:
         site = sites.get(row.site)
@@ -39,7 +37,6 @@ def note_readings(
         for span in join_spans(set(of_hole))
     ]
     add_pending(c, pending)
-    return []
 
 
 def _find_affected(profile: Profile, at: datetime) -> Span:

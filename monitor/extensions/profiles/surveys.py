@@ -15,18 +15,8 @@ from typing import Final, NamedTuple
 
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import UNITS, is_raw
-from monitor.ingest.files.reader import FileReader
 from monitor.ingest.text.clocks import NAMED, translate_months
 
-READERS: Final = {
-    "profile": FileReader(
-        "monitor.extensions.profiles.files:open_profile",
-        "readings by depth of a declared profile: surveys of probes, and tables with depths as names",
-        suffixes=(".csv", ".txt", ".gkn", ".rpp", ".dux", ".di1"),
-        takes=("--station", "--unit"),
-        recognises="monitor.extensions.profiles.surveys:is_survey",
-    )
-}
 HEAD_LINES: Final = 200
 DIGIT: Final = "digit"
 _IN: Final = r"(?:[\s_]*[\[(]\s*([^\])]+?)\s*[\])]|[\s_]+(mm|cm|m|met(?:er|re)s|ft|feet|in|deg|mrad|digits?))?"

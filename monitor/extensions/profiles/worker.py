@@ -18,7 +18,6 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from monitor.decision.judgements import can_change_level
 from monitor.domain.errors import SlopewardError, StoreBusyError, StoreError
-from monitor.domain.extension import find_functions
 from monitor.domain.instants import Span, join_spans
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
@@ -32,6 +31,7 @@ from monitor.extensions.profiles.store import (
 )
 from monitor.ingest.calculations import WaitingValues
 from monitor.ingest.message import StoredSites
+from monitor.plugins import implementations
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import SeriesIds, add_observations
 
@@ -255,17 +255,17 @@ class ProfileCalculator:
 
 
 def _store_values(c: Connection, site: Site, rows: Sequence[Observation], now: datetime) -> None:
-    """Store values as received now, and have other extensions note what follows from them."""
+    """Store values as received now, and let other plugins note what follows from them."""
     ids: SeriesIds = {}
     stored = [replace(row, received_at=now) for row in rows]
     added = add_observations(c, stored, now, ids)
-    for note in find_functions("ingest.readings") if stored else ():
+    for plugin, call in implementations("readings_stored") if stored else ():
         try:
-            note(c, {site.id: site}, stored, added, now, ids)
+            call(connection=c, sites={site.id: site}, readings=stored, added=added)
         except (SQLAlchemyError, StoreError):
             raise  # the transaction may be broken
         except Exception:
-            log.exception("nothing was calculated from %d values of profiles of %s", len(stored), site.id)
+            log.exception("readings_stored of the plugin %s: %d values of profiles", plugin, len(stored))
 
 
 def compute_pending(db: Database, sites: Mapping[str, Site], clock: Callable[[], datetime]) -> None:

@@ -1,15 +1,12 @@
 """The job that fetches: whole files under their names, or one line why not; nothing half-written bears a name."""
 
-import importlib
 import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from monitor.domain.errors import RefusedError, SlopewardError
 from monitor.domain.extras import explain_missing
-from monitor.worker.records import WorkerTask
 
 NEW, SAME, FAILED, OLD = "new", "same", "failed", "old"
 
@@ -73,24 +70,7 @@ class PollResult:
     files: tuple[FetchedFile, ...]
 
 
-FETCH: Final = WorkerTask("monitor.extensions.sources.fetch:fetch", PollRequest, PollResult)
-
-
-# kind of server -> what fetches from it; loaded in the worker alone
-FETCHERS: Final[dict[str, str]] = {
-    "http": "monitor.extensions.sources.http:fetch_files",
-    "sftp": "monitor.extensions.sources.sftp:fetch_files",
-    "sensorthings": "monitor.extensions.sources.sensorthings:fetch_observations",
-    "stac": "monitor.extensions.sources.stac:fetch_items",
-}
 PART: Final = ".part"
-
-
-def fetch(request: PollRequest) -> PollResult:
-    """Fetch what is new; a file that fails does not keep the others out."""
-    module, _, name = FETCHERS[request.kind].partition(":")
-    fetcher: Callable[[PollRequest], Iterator[FetchedFile]] = getattr(importlib.import_module(module), name)
-    return PollResult(tuple(fetcher(request)))
 
 
 def explain(error: Exception, name: str) -> FetchedFile:

@@ -18,7 +18,8 @@ from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.site import Site
 from monitor.extensions.sources import take
 from monitor.extensions.sources.addresses import hide_query
-from monitor.extensions.sources.fetch import FAILED, FETCH, NEW, OLD, FetchedFile, PollRequest, require_room
+from monitor.extensions.sources.download import FETCH
+from monitor.extensions.sources.fetch import FAILED, NEW, OLD, FetchedFile, PollRequest, require_room
 from monitor.extensions.sources.folder import SERIES, scan_folder
 from monitor.extensions.sources.plan import MIB, find_form, make_binding, make_options, make_request
 from monitor.extensions.sources.polled import PollSummary, follow

@@ -11,7 +11,7 @@ from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.checks.check import BAD, Check, found
 from monitor.checks.live import AWAY_S
 from monitor.config.service import ServiceConfig
-from monitor.domain.extension import ServicePart
+from monitor.domain.registration import ServicePart
 from monitor.domain.site import Site
 from monitor.extensions.telephony.modem import ModemWatch
 from monitor.extensions.telephony.sirens import Sirens, list_topics
@@ -25,13 +25,12 @@ def build_parts(
     config: ServiceConfig,
     sites: Mapping[str, Site],
     clock: Callable[[], datetime],
-    _on_stored: object = None,
 ) -> list[ServicePart]:
     """The key of push messages, and where they are used the modem and the listener to sirens."""
     parts = [ServicePart(follow=partial(publish_key, db, config, clock))]
     if config.sms.gateway == "modem":
         modem = ModemWatch(db, Path(config.sms.modem), clock)
-        parts.append(ServicePart(follow=modem.follow, seen=(modem,)))
+        parts.append(ServicePart(follow=modem.follow, subjects=(modem,)))
     if topics := list_topics(sites.values()):
         sirens = Sirens(
             db,
@@ -43,7 +42,7 @@ def build_parts(
             config.siren.valid_for_s,
             config.siren.sound_for_s,
         )
-        parts.append(ServicePart(sirens.start, sirens.stop, seen=(sirens,)))
+        parts.append(ServicePart(sirens.start, sirens.stop, subjects=(sirens,)))
     return parts
 
 

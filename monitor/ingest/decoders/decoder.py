@@ -80,10 +80,10 @@ Decoder = Callable[[ReceivedMessage], DecodedMessage]
 
 @dataclass(frozen=True, slots=True)
 class DecoderSpec:
-    """A decoder that the site file tells something: `opener(binding)` makes it, `keys` of [[decoder]] are read."""
+    """A decoder with settings in the site file."""
 
-    opener: str
-    keys: frozenset[str]
+    open: Callable[[Binding], Decoder]
+    keys: frozenset[str]  # of `[[decoder]]` that it reads
 
 
 def gather(

@@ -1,38 +1,50 @@
 """The decoders that exist: kind of topic, or name in a site file, to the function that reads it."""
 
 from functools import cache
-from importlib import import_module
-from typing import Any, Final
+from typing import Final
 
 from monitor.domain.errors import ConfigError
 from monitor.domain.site import Binding, Site
+from monitor.ingest.decoders import (
+    campbell,
+    ecowitt,
+    json_paths,
+    lorawan,
+    native,
+    nmea,
+    observer,
+    plain,
+    rows,
+    rtklib,
+    senml,
+    sensorthings,
+    sparkplug,
+)
 from monitor.ingest.decoders.decoder import RECEPTION, Decoder, DecoderSpec
 from monitor.ingest.message import matches
 
-ROOM: Final = "monitor.ingest.decoders"
-
-DECODERS: Final[dict[str, str | DecoderSpec]] = {
-    "native": "monitor.ingest.decoders.native:decode",
-    "report": "monitor.ingest.decoders.observer:decode_report",
-    "event": "monitor.ingest.decoders.observer:decode_event",
-    "rows": "monitor.ingest.decoders.rows:decode",
-    "milesight": DecoderSpec(f"{ROOM}.lorawan:open_lorawan", frozenset()),
-    "decentlab-ctd10": DecoderSpec(f"{ROOM}.lorawan:open_lorawan", frozenset()),
-    "decentlab-lid": DecoderSpec(f"{ROOM}.lorawan:open_lorawan", frozenset()),
-    "decentlab-zn1": DecoderSpec(f"{ROOM}.lorawan:open_lorawan", frozenset()),
-    "campbell": DecoderSpec(f"{ROOM}.campbell:open_campbell", frozenset({"series", "station"})),
+DECODERS: Final[dict[str, Decoder | DecoderSpec]] = {
+    "native": native.decode,
+    "report": observer.decode_report,
+    "event": observer.decode_event,
+    "rows": rows.decode,
+    "milesight": DecoderSpec(lorawan.open_lorawan, frozenset()),
+    "decentlab-ctd10": DecoderSpec(lorawan.open_lorawan, frozenset()),
+    "decentlab-lid": DecoderSpec(lorawan.open_lorawan, frozenset()),
+    "decentlab-zn1": DecoderSpec(lorawan.open_lorawan, frozenset()),
+    "campbell": DecoderSpec(campbell.open_campbell, frozenset({"series", "station"})),
     "json": DecoderSpec(
-        f"{ROOM}.json_paths:open_json",
+        json_paths.open_json,
         frozenset({"series", "station", "each", "time", "time_unit", "device", "quantity", "unit", "value", "base"}),
     ),
-    "ecowitt": DecoderSpec(f"{ROOM}.ecowitt:open_ecowitt", frozenset({"rain"})),
-    "ecowitt-metric": DecoderSpec(f"{ROOM}.ecowitt:open_ecowitt", frozenset({"rain"})),
-    "nmea": DecoderSpec(f"{ROOM}.nmea:open_nmea", frozenset({"station", "date", "network"})),
-    "plain": DecoderSpec(f"{ROOM}.plain:open_plain", frozenset({"series", "station"})),
-    "rtklib": DecoderSpec(f"{ROOM}.rtklib:open_rtklib", frozenset({"station", "time", "positions", "network"})),
-    "sensorthings": DecoderSpec(f"{ROOM}.sensorthings:open_sensorthings", frozenset({"series"})),
-    "senml": DecoderSpec(f"{ROOM}.senml:open_senml", frozenset({"date"})),
-    "sparkplug": DecoderSpec(f"{ROOM}.sparkplug:open_sparkplug", frozenset({"series", "station"})),
+    "ecowitt": DecoderSpec(ecowitt.open_ecowitt, frozenset({"rain"})),
+    "ecowitt-metric": DecoderSpec(ecowitt.open_ecowitt, frozenset({"rain"})),
+    "nmea": DecoderSpec(nmea.open_nmea, frozenset({"station", "date", "network"})),
+    "plain": DecoderSpec(plain.open_plain, frozenset({"series", "station"})),
+    "rtklib": DecoderSpec(rtklib.open_rtklib, frozenset({"station", "time", "positions", "network"})),
+    "sensorthings": DecoderSpec(sensorthings.open_sensorthings, frozenset({"series"})),
+    "senml": DecoderSpec(senml.open_senml, frozenset({"date"})),
+    "sparkplug": DecoderSpec(sparkplug.open_sparkplug, frozenset({"series", "station"})),
 }
 
 
@@ -74,13 +86,7 @@ def find_decoder(name: str, binding: Binding | None = None) -> Decoder:
         if value and key not in known:
             reads = f"it reads {', '.join(sorted(known))}" if known else "it reads none beside topic and name"
             raise ConfigError(f"decoder {name!r} does not read the key {key!r}; {reads}")
-    found: Decoder = _load(entry.opener)(binding) if isinstance(entry, DecoderSpec) else _load(entry)
-    return found
-
-
-def _load(path: str) -> Any:
-    module, _, function = path.partition(":")
-    return getattr(import_module(module), function)
+    return entry.open(binding) if isinstance(entry, DecoderSpec) else entry
 
 
 def is_known_value(binding: Binding, site: Site, topic: str) -> bool:

@@ -137,14 +137,14 @@ OpenPoints = Callable[[Path, ImportOptions, datetime], AbstractContextManager[tu
 class FileReader:
     """One form of files."""
 
-    opens: str  # dotted path of its `OpenReadings` or `OpenPoints`, imported when a file is read
+    open: OpenReadings | OpenPoints  # by its content
     help: str  # what a file of this form holds, for `slopeward ingest --help` and docs/how-to/import-files.md
     content: Content = Content.READINGS  # readings or points
     # which files of a folder are its own. Whether a file has the form, its columns say when it is opened.
     suffixes: tuple[str, ...] = SUFFIXES
     needs: tuple[str, ...] = ()  # options that must be given
     takes: tuple[str, ...] = ()  # options that may be given
-    recognises: str = ""  # dotted path: whether a text that begins so is of this form
+    recognises: Callable[[str], bool] | None = None  # whether a text that begins like this has the format
     in_worker: bool = False  # read by a large library written in C: never here (`sandboxed_conversion`)
 
 

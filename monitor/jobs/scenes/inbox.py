@@ -17,7 +17,6 @@ from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.scene.products.unpack import strip_suffix
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import AwayError, JobError
-from monitor.domain.extension import find_functions
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.names import is_line
 from monitor.domain.site import Site
@@ -36,6 +35,7 @@ from monitor.jobs.scenes.tasks import (
     find_stranger,
 )
 from monitor.jobs.scenes.versions import give_way, list_versions, number_version
+from monitor.plugins import hooks
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model, load_own_weights
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, save_scene
@@ -244,8 +244,14 @@ def _store(c: Connection, site: Site, entry: Path, print_: str, answer: ReadScen
     added = save_scene(c, row, scene_rows.list_footprints(answer, site), now)
     _, changed = scene_rows.save_judgements(c, answer, site, now)
     values = save_series(c, site, answer, now, version)
-    for save_unsure in find_functions("scene.unsure"):
-        save_unsure(c, site.id, answer.scene_hash, answer.model_hash, answer.doubtful_tiles, now)
+    hooks().uncertain_tiles_found(
+        connection=c,
+        site_id=site.id,
+        scene_hash=answer.scene_hash,
+        model_hash=answer.model_hash,
+        tiles=answer.doubtful_tiles,
+        now=now,
+    )
     lacks.clear(c, site, name, now)
     read = next((old for old in same if old.state == "done"), None)
     if read is not None and not (added or changed or values or withdrawn):

@@ -1,38 +1,36 @@
-"""Whom messages go to: of a team whoever is on duty, which an extension knows; and the days that it laid out."""
+"""Who receives messages: of a team the people on duty, whom a plugin names. And the duties that were laid out."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.domain.errors import SlopewardError
-from monitor.domain.extension import find_functions, log_left_out
 from monitor.domain.site import Recipient, Team
+from monitor.plugins import implementations, log_left_out
 from monitor.store.database.rows import load_records
 from monitor.store.schema.duty import duty_turn
 
-ON_DUTY: Final = "alerts.on_duty"
 Key = tuple[str, str]  # site and team
 
 
 def find_on_duty(c: Connection, teams: Iterable[Team], at: datetime) -> dict[Key, tuple[str, ...]]:
     """The names of who is on duty of each team at an instant, first who is called first.
 
-    Empty where nobody is planned, and where no extension knows plans or it fails: messages go to all of the team.
+    Empty if nobody is planned, and if no plugin has plans or it fails. Messages then go to the whole team.
     """
-    known = {(team.site, team.name): team for team in teams}
-    found: dict[Key, tuple[str, ...]] = dict.fromkeys(known, ())
-    for find in find_functions(ON_DUTY) if known else ():
+    by_key = {(team.site, team.name): team for team in teams}
+    on_duty: dict[Key, tuple[str, ...]] = dict.fromkeys(by_key, ())
+    for plugin, call in implementations("people_on_duty") if by_key else ():
         try:
-            found |= find(c, known.values(), at)
+            on_duty |= call(connection=c, teams=by_key.values(), at=at) or {}
         except (SlopewardError, SQLAlchemyError):
             raise
-        except Exception as error:  # whatever is wrong with a plan, it stops no alarm: all of the team is notified
-            log_left_out(ON_DUTY, error)
-    return found
+        except Exception as error:  # a fault in a duty plan must not stop an alarm
+            log_left_out(f"people_on_duty of the plugin {plugin}", error)
+    return on_duty
 
 
 def list_chain(c: Connection, recipients: Sequence[Recipient], at: datetime) -> list[tuple[Recipient, ...]]:

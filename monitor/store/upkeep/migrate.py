@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,21 +19,22 @@ from sqlalchemy import table as sql_table
 from sqlalchemy.exc import OperationalError
 
 from monitor.domain.errors import StoreBusyError, StoreError
-from monitor.domain.extension import Extension, list_extensions, log_left_out
+from monitor.domain.registration import Migrations
+from monitor.plugins import hooks, list_plugins, log_left_out
 from monitor.store.database.engine import Database
 from monitor.store.database.locks import find_blockers, make_turns, take_turn
 from monitor.store.schema import views
 from monitor.store.upkeep.backup import copy_sqlite, sqlite_file
 
 PATIENCE_S: Final = 120.0
-_VERSIONS: Final = "alembic_version"  # that of an extension bears its name behind
+_VERSIONS: Final = "alembic_version"  # that of a plugin ends with its name
 _TURN: Final = "upgrade"  # of the one that migrates
 _ALEMBIC: Final = threading.Lock()  # alembic keeps its context in module globals
 _REVISION: Final = re.compile(r'^(down_)?revision = "(\w+)"$', re.MULTILINE)
 
 
 def upgrade(db: Database, now: datetime | None = None) -> Path | None:
-    """Bring schema, views, and tables of extensions to what this program needs; does nothing where they are.
+    """Bring schema, views, and tables of plugins to what this program needs; does nothing where they are.
 
     One exclusive transaction (SQLite: BEGIN IMMEDIATE; PostgreSQL: its turn), so that of two processes one waits
     and then finds the work done. A SQLite file that already holds a schema is copied beside itself first.
@@ -48,7 +48,7 @@ def upgrade(db: Database, now: datetime | None = None) -> Path | None:
     """
     with _exclusive(db) as connection:
         found, needed = _current(connection), head()
-        waiting = [one for one in list_extensions() if one.tables and not _fits(connection, one)]
+        waiting = [branch for branch in hooks().migrations() if not _fits(connection, branch)]
         if found == needed and not waiting and views.views_are_current(connection):
             return None
         _refuse_newer(found)
@@ -64,12 +64,12 @@ def upgrade(db: Database, now: datetime | None = None) -> Path | None:
             _run(connection)
         views.create_views(connection)
         views.grant_views(connection, grants)
-        for one in waiting:
+        for branch in waiting:
             try:
                 with connection.begin_nested():
-                    _run(connection, one)
-            except Exception as error:  # code of others, whatever it does; `doctor` names it as well
-                log_left_out(f"the tables of the extension {one.name}", error)
+                    _run(connection, branch)
+            except Exception as error:  # the service starts without the plugin's tables, and `doctor` names them
+                log_left_out(f"the tables of the plugin {branch.name}", error)
         return copy
 
 
@@ -120,10 +120,10 @@ def _is_missing(db: Database) -> bool:
     return is_file and not Path(name).exists()
 
 
-def make_config(connection: Connection | None = None, of: Extension | None = None) -> Any:
+def make_config(connection: Connection | None = None, of: Migrations | None = None) -> Any:
     """The alembic configuration (`alembic.config.Config`), in code: it needs no file and no working directory.
 
-    `of`: the extension whose branch it is, which is counted in a table of its own; None for the core's.
+    `of`: the branch of a plugin, whose revision is stored in a table of its own; None for the core's.
     """
     from alembic.config import Config
 
@@ -131,42 +131,38 @@ def make_config(connection: Connection | None = None, of: Extension | None = Non
     config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
     if of is not None:
         config.set_main_option("path_separator", "newline")
-        config.set_main_option("version_locations", str(_branch(of)).replace("%", "%%"))
+        config.set_main_option("version_locations", str(of.folder).replace("%", "%%"))
     config.attributes.update(connection=connection, version_table=f"{_VERSIONS}_{of.name}" if of else _VERSIONS)
     return config
 
 
 def find_lacking(db: Database) -> list[str]:
-    """The extensions whose tables are not what they need."""
+    """Return the plugins whose tables are not at the revision that they need."""
     with db.read() as connection:
-        return [one.name for one in list_extensions() if one.tables and not _fits(connection, one)]
+        return [branch.name for branch in hooks().migrations() if not _fits(connection, branch)]
 
 
 def find_left_over(db: Database) -> dict[str, list[str]]:
-    """Tables of extensions that are not here any more, by the name of the extension; nothing touches them."""
-    known = {one.name for one in list_extensions()}
+    """Return the tables of plugins that are not installed any more, by the name of the plugin."""
+    known = {plugin.name for plugin in list_plugins()} | {branch.name for branch in hooks().migrations()}
     with db.read() as connection:
         names = inspect(connection).get_table_names()
     gone = {name.removeprefix(f"{_VERSIONS}_") for name in names if name.startswith(f"{_VERSIONS}_")} - known
     return {one: sorted(name for name in names if name.startswith(f"{one}_")) for one in sorted(gone)}
 
 
-def _run(connection: Connection, of: Extension | None = None) -> None:
+def _run(connection: Connection, of: Migrations | None = None) -> None:
     from alembic import command
 
     with _ALEMBIC:
         command.upgrade(make_config(connection, of), "head")
 
 
-def _branch(of: Extension) -> Path:
-    return Path(*import_module(of.tables).__path__)
-
-
-def _fits(connection: Connection, of: Extension) -> bool:
+def _fits(connection: Connection, of: Migrations) -> bool:
     try:
-        known, followed = _read_revisions(_branch(of))
+        known, followed = _read_revisions(of.folder)
     except Exception as error:
-        log_left_out(f"the tables of the extension {of.name}", error)
+        log_left_out(f"the tables of the plugin {of.name}", error)
         return False
     return {_current(connection, f"{_VERSIONS}_{of.name}")} == known - followed
 

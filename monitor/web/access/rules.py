@@ -16,7 +16,8 @@ from fastapi.routing import APIRoute
 from monitor.alerting.acts.table import API, OPERATOR, Act, list_acts
 from monitor.domain.actor import TOKEN
 from monitor.domain.errors import NotAllowedError
-from monitor.domain.extension import Address, list_extensions
+from monitor.domain.registration import AccessRule
+from monitor.plugins import hooks
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.people.users import may
 from monitor.text.message import Template, Term
@@ -54,8 +55,8 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_sh
     "GET /api/v1/alerts",
     "GET /api/v1/notifications",
 )
-_OF_EXTENSIONS: Final[dict[str, Address]] = {
-    address: declared for one in list_extensions() for address, declared in one.addresses.items()
+_OF_PLUGINS: Final[dict[str, AccessRule]] = {
+    address: rule for registered in hooks().register_access_rules() for address, rule in registered.items()
 }
 _BY_AN_OPERATOR: Final = ("GET /sites/{site}/readings", "POST /sites/{site}/readings", "POST /sites/{site}/thresholds")
 
@@ -66,7 +67,7 @@ def _each(begin: str, *names: str, rule: str) -> dict[str, str]:
 
 
 RULES: Final[dict[str, str]] = {
-    **{address: declared.rule for address, declared in _OF_EXTENSIONS.items()},
+    **{address: rule.role for address, rule in _OF_PLUGINS.items()},
     **dict.fromkeys(("GET /login", "POST /login", "POST /logout", "MOUNT /static", "MOUNT /vendor"), OPEN),
     **_each("GET /", "sw.js manifest.webmanifest offline", rule=OPEN),
     **dict.fromkeys(
@@ -110,7 +111,7 @@ IN_PERSON: Final = frozenset(
         "GET /admin",
         "POST /alerts/{alert_id}/recompute",
         *(one for act in list_acts() if not act.by_token for one in act.list_addresses()),
-        *(address for address, declared in _OF_EXTENSIONS.items() if declared.in_person),
+        *(address for address, rule in _OF_PLUGINS.items() if rule.in_person),
     }
 )
 # addresses that name no site and no alert: what each of them holds of the sites of others, it looks after itself
@@ -120,7 +121,7 @@ OF_NO_SITE: Final = frozenset(
         *_LISTS,
         *_OWN,
         *(f"POST {way}/signatures/{{signature_id}}/withdraw" for way in ("", API)),
-        *(address for address, declared in _OF_EXTENSIONS.items() if declared.of_no_site),
+        *(address for address, rule in _OF_PLUGINS.items() if rule.names_no_site),
     }
 )
 

@@ -17,7 +17,6 @@ from monitor.alerting.acts.table import find_act
 from monitor.domain.alerts.causes import describe_cause, gather
 from monitor.domain.alerts.headline import SIGHT_WORDS
 from monitor.domain.changes import OVER
-from monitor.domain.extension import list_folders, list_panels
 from monitor.domain.instants import STOPPED, format_about, format_age, format_iso, is_silent, parse
 from monitor.domain.language import catalogue, local_time
 from monitor.domain.language.figures import format_number, level_class
@@ -25,6 +24,7 @@ from monitor.domain.language.rendering import render as render_message
 from monitor.domain.language.rendering import translate, translate_term
 from monitor.domain.language.scripts import translate_scripts
 from monitor.domain.language.subjects import translate_subject
+from monitor.plugins import hooks, list_folders
 from monitor.store.pages import SiteCard
 from monitor.store.service_state import find_stamp
 from monitor.text.message import Message, Template, Term, format_span, join
@@ -186,7 +186,14 @@ def find_help(text: str) -> str:
     return HELP_ON.get(first, "how-to/page")
 
 
-ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates", *list_folders("templates"))
+@cache
+def _list_panels(place: str) -> tuple[str, ...]:
+    """Return the templates that plugins show at a place of a page."""
+    panels = [panel for registered in hooks().register_panels() for panel in registered]
+    return tuple(panel.template for panel in panels if panel.place == place)
+
+
+ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates", *map(str, list_folders("templates")))
 ENVIRONMENT.filters.update(
     told=pass_context(lambda page, text: render_text(text, find_today(page))),
     about=format_about,
@@ -224,7 +231,7 @@ ENVIRONMENT.globals.update(
     language=catalogue.current,
     languages=catalogue.LANGUAGES,
     script_words=translate_scripts,
-    panels=list_panels,
+    panels=_list_panels,
     serves=RULES.__contains__,
     link_help=link_help,
     find_help=find_help,

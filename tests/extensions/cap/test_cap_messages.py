@@ -13,7 +13,6 @@ from monitor.config.site import find_weaknesses, parse_site
 from monitor.domain.actor import Actor
 from monitor.domain.changes import AlertCategory
 from monitor.domain.errors import ConfigError, NotFoundError, RefusedError
-from monitor.domain.extension import load
 from monitor.extensions.cap import signature
 from monitor.extensions.cap.chain import compose, compose_event
 from monitor.extensions.cap.message import list_steps
@@ -235,10 +234,10 @@ def test_the_feed_lists_every_message_once_and_says_when_nothing_is_new(failed, 
 
 
 def test_the_channel_posts_the_message_of_each_change(failed, slope, hazard, hooks):
-    def write(path, notification):
-        return ask(failed, load(path), PLAIN, notification.event_id)
+    def write_with_database(write, notification):
+        return ask(failed, write, PLAIN, notification.event_id)
 
-    with running(failed, {"HOOK": f"{hooks.base}/cap"}, {"bench": slope.site}, write_document=write):
+    with running(failed, {"HOOK": f"{hooks.base}/cap"}, {"bench": slope.site}, write_document=write_with_database):
         wait_for(lambda: any(b"<severity>Extreme" in body for _, _, body in hooks.got), 20, "the message")
     sent = [body for _, headers, body in hooks.got if headers["Content-Type"] == "application/cap+xml"]
     assert all(not find_faults(body) for body in sent)

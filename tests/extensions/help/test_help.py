@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from monitor.domain.extension import list_folders
 from monitor.extensions.help import library
+from monitor.plugins import list_folders
 from monitor.text.message import Template
 from monitor.web.parts.templating import HELP_ON, find_help
 from tests.data.product_texts import PACKAGES, TemplateTexts, read_strings
@@ -14,7 +14,7 @@ from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter
 
 ROOT = Path(__file__).parents[3]
-TEMPLATES = [ROOT / "monitor/web/templates", *map(Path, list_folders("templates"))]
+TEMPLATES = [ROOT / "monitor/web/templates", *list_folders("templates")]
 LINKED = re.compile(r"""link_help\("([^"]+)"\)|href="/help/([^"{]+)\"""")
 QUESTIONS = {
     "where do I change a threshold": "how-to/change-thresholds",

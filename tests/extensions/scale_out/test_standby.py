@@ -9,7 +9,6 @@ import pytest
 from monitor.checks.table import check_parts
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_service
-from monitor.domain import extension
 from monitor.domain.actor import SERVICE
 from monitor.domain.errors import ConfigError, StoreBusyError
 from monitor.extensions.scale_out import standby
@@ -135,10 +134,9 @@ ASKS = {
 
 
 @pytest.fixture
-def without(monkeypatch):
-    """Where the folder and its line are gone."""
-    others = tuple(one for one in extension.list_extensions() if one.name != "scale_out")
-    monkeypatch.setattr(extension, "list_extensions", lambda: others)
+def without(leave_out_features):
+    """Without the folder of the feature and its line in the list."""
+    leave_out_features("scale_out")
 
 
 @pytest.mark.parametrize("key", ASKS)

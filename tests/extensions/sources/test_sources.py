@@ -29,9 +29,9 @@ from monitor.domain.errors import ConfigError, JobError, RefusedError, UnsetErro
 from monitor.extensions.sources import fetch as fetch_module
 from monitor.extensions.sources import http, poll, sensorthings
 from monitor.extensions.sources.addresses import find_addresses
+from monitor.extensions.sources.download import FETCH, fetch
 from monitor.extensions.sources.fetch import (
     FAILED,
-    FETCH,
     NEW,
     OLD,
     FetchedFile,
@@ -39,7 +39,6 @@ from monitor.extensions.sources.fetch import (
     PollResult,
     ServerCredentials,
     WantedFile,
-    fetch,
 )
 from monitor.extensions.sources.polled import PollSummary, follow
 from monitor.extensions.sources.take import SourceTarget

@@ -15,7 +15,8 @@ from detection.imagery.errors import ManifestError
 from detection.imagery.scene.reader import open_scene
 from detection.imagery.scene.scene import find_missing, read_scene
 from monitor.domain.errors import RefusedError
-from monitor.extensions.sources.fetch import FAILED, NEW, PollRequest, WantedFile, fetch
+from monitor.extensions.sources.download import fetch
+from monitor.extensions.sources.fetch import FAILED, NEW, PollRequest, WantedFile
 from monitor.extensions.sources.take import place_scene
 from tests.data.products import SIDE, draw, write_image
 from tests.data.servers.file_server import serve

@@ -25,8 +25,8 @@ from monitor.checks.table import run_checks
 from monitor.config.service import parse_service
 from monitor.domain.alerts.notification import Notification
 from monitor.domain.alerts.records import UNCONFIRMED
-from monitor.domain.extension import ServicePart
 from monitor.domain.language.catalogue import use
+from monitor.domain.registration import ServicePart
 from monitor.domain.site import Recipient
 from monitor.extensions.telephony.by_telephone import take_digit, take_reply
 from monitor.extensions.telephony.gateway import sign
@@ -76,10 +76,10 @@ def test_core_runs_what_is_used_and_publishes_the_key_once_there_is_one(filled_d
     assert ask(filled_database, find_push_key).startswith("BP4z9KsN6nGRTbVYI_c7")
     config = parse_service(f'{head}[sms]\ngateway = "modem"\nmodem = "{tmp_path}/modem"\n', "x")
     _, modem, sirens = build_parts(filled_database, config, HORN, lambda: NOW)
-    assert [type(one) for part in (modem, sirens) for one in part.seen] == [ModemWatch, Sirens]
-    (finding,) = run_checks(*modem.seen)
+    assert [type(one) for part in (modem, sirens) for one in part.subjects] == [ModemWatch, Sirens]
+    (finding,) = run_checks(*modem.subjects)
     assert (finding.check.id, "the folder" in finding.text) == ("sms.modem", True)
-    assert [one.subject for one in run_checks(*sirens.seen)] == ["valley/horn"]
+    assert [one.subject for one in run_checks(*sirens.subjects)] == ["valley/horn"]
 
 
 def test_a_look_that_fails_hides_no_trouble():
@@ -88,7 +88,7 @@ def test_a_look_that_fails_hides_no_trouble():
 
     followed, core = [], SimpleNamespace(_follow=lambda *seen: followed.extend(seen))
     with pytest.raises(OSError, match="the look failed"):
-        Core._follow_part(core, ServicePart(follow=fail, seen=("x",)))
+        Core._follow_part(core, ServicePart(follow=fail, subjects=("x",)))
     assert followed == ["x"]
 
 

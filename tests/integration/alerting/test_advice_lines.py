@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.decision import Memory
 from monitor.domain.language.catalogue import use
 from monitor.domain.observation import Observation
+from monitor.domain.registration import Job
 from monitor.domain.site import ForecastPlan, Level, MovementPlan, Recipient, Site, StagePlan
 from monitor.jobs.movement.update import MovementReport
 from monitor.notify.message import translate
@@ -30,7 +30,7 @@ from monitor.notify.path import run_stages
 from monitor.notify.verdict import DeliveryContext
 from monitor.service.core import Core
 from monitor.service.evaluation_loop import EvaluationLoop
-from monitor.service.schedule import JOBS, Job, Schedule
+from monitor.service.schedule import Schedule, list_jobs
 from monitor.store.alerting.alerts import ChangeContext, apply_changes, load_alerts
 from monitor.store.alerting.decisions import load_decision, load_forecast_facts, save_memory
 from monitor.store.alerting.outbox import claim_due
@@ -188,8 +188,7 @@ def nothing(db, config, site, now):
 
 @pytest.fixture
 def schedule(database, monkeypatch):
-    monkeypatch.setitem(sys.modules, "jobs_of_cadence", sys.modules[__name__])
-    jobs = [replace(j, function="jobs_of_cadence:nothing", first_s=3000.0) for j in JOBS if j.at_stage is not None]
+    jobs = [replace(j, run=nothing, first_s=3000.0) for j in list_jobs() if j.at_stage is not None]
     made = Schedule(database, parse_service("", "x"), [PLACE], clock, lambda *_: None, jobs)
     yield made
     made.stop()
@@ -229,9 +228,8 @@ def test_a_change_of_the_level_has_movement_looked_at_now(database, schedule):
 
 
 def test_movement_waits_for_no_training(database, monkeypatch):
-    monkeypatch.setitem(sys.modules, "jobs_of_cadence", sys.modules[__name__])
-    long = [Job(f"long{i}", "jobs_of_cadence:wait", lambda _: 3600.0, 0.0) for i in range(3)]
-    (movement,) = [replace(j, first_s=0.2) for j in JOBS if j.name == "movement"]
+    long = [Job(f"long{i}", wait, lambda _: 3600.0, 0.0) for i in range(3)]
+    (movement,) = [replace(j, first_s=0.2) for j in list_jobs() if j.name == "movement"]
     made = Schedule(database, parse_service("", "x"), [PLACE], clock, lambda *_: None, [*long, movement])
     LET_GO.clear()
     made.start()
@@ -256,7 +254,7 @@ def wait(db, config, site, now):
 
 @ON_BOTH
 def test_the_real_job_leaves_its_line_and_a_poisoned_series_is_told(database, monkeypatch):
-    jobs = [j for j in JOBS if j.name == "movement"]
+    jobs = [j for j in list_jobs() if j.name == "movement"]
     told = []
     schedule = Schedule(database, parse_service("", "x"), [PLACE], clock, lambda *a: told.append(a), jobs)
     assert schedule.run_now("movement:s") == "done"

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from monitor.alerting.acts.change_control import propose
 from monitor.cli import rules
 from monitor.cli.identity import name_os_user, prove
-from monitor.cli.main import VERBS, load_app, run_verb
+from monitor.cli.main import list_commands, load_app, run_verb
 from monitor.cli.session import open_database
 from monitor.domain.actor import Actor
 from monitor.domain.canonical import canonical_json
@@ -110,16 +110,16 @@ ALSO = {
 }
 
 
-def list_commands():
+def list_command_names():
     def walk(name, command):
         below = getattr(command, "commands", None)
         return [name] if not below else [found for n, c in below.items() for found in walk(f"{name} {n}", c)]
 
-    return [name for verb in VERBS for name in walk(verb, typer.main.get_command(load_app(verb)))]
+    return [name for verb in list_commands() for name in walk(verb, typer.main.get_command(load_app(verb)))]
 
 
 def test_every_rule_has_a_command_and_who_acts_for_a_person_is_called_here():
-    found = list_commands()
+    found = list_command_names()
     assert len(found) > 70
     assert set(rules.RULES) < set(found)
     assert {name for name, rule in rules.RULES.items() if rule in {rules.OPERATOR, rules.ADMIN}} == set(CALLS)
@@ -217,7 +217,7 @@ WHOLE = {
 def test_lists_show_a_bound_user_of_the_system_the_own_sites(bench, monkeypatch, capsys, tmp_path):
     """It keeps nobody from the database who may open it; it keeps the duty of one slope from acting on another's."""
     monkeypatch.chdir(tmp_path)
-    reading = set(list_commands()) - set(rules.RULES)
+    reading = set(list_command_names()) - set(rules.RULES)
     of_models = ("forecast ", "scenes ", "anomalies ", "sites thresholds ")
     by_site = {name for name in reading if not name.startswith(of_models)}
     assert by_site == {*SHOWN, *WHOLE}, "decide whether a command that reads shows what is of one site"

@@ -26,7 +26,7 @@ from monitor.jobs.forecasts import checkpoints
 from monitor.replay import acts_on_site_files
 from monitor.store.database.engine import Database
 from monitor.store.schema.people import user_account
-from tests.contract.test_verbs import list_commands
+from tests.contract.test_verbs import list_documented_commands
 from tests.data.filled import PASSWORD
 from tests.data.site_text import series, station, table
 from tests.data.surveys import clouds, images, radar
@@ -129,7 +129,7 @@ FIRST = {  # what a line takes for done
 def list_pages() -> dict[str, list[str]]:
     """The commands by page, but for those of the tutorials."""
     pages: dict[str, list[str]] = {}
-    for page, _, words in list_commands():
+    for page, _, words in list_documented_commands():
         if page not in PRINTED:
             pages.setdefault(page, []).append(shlex.join(["slopeward", *words]))
     return pages

@@ -211,7 +211,7 @@ def test_a_channel_is_known_to_site_files_check_and_dispatcher_by_its_line_alone
     (tmp_path / "slopeward.toml").write_text(f'[paths]\nsites = "{file.parent}"\n')
     check = ["--json", "--config", str(tmp_path / "slopeward.toml")]
     assert "expected kind:address with a kind of log" in CliRunner().invoke(app, check).stdout
-    monkeypatch.setitem(NOTIFIERS, "lamp", Channel(f"{__name__}:LampNotifier"))
+    monkeypatch.setitem(NOTIFIERS, "lamp", Channel(LampNotifier))
     checked = CliRunner().invoke(app, check)
     assert checked.exit_code == 0, checked.stdout
     queue_message(database, "lamp:roof")

@@ -115,7 +115,7 @@ def test_nobody_on_duty_is_all_of_the_team_and_so_is_a_team_without_a_plan(watch
     assert [name for name, _ in told(watched)][5:] == crew
 
 
-def test_without_the_extension_all_of_a_team_is_notified_and_check_refuses_it(watched, monkeypatch):
+def test_without_the_extension_all_of_a_team_is_notified_and_check_refuses_it(watched, leave_out_features):
     """An alarm is never lost: what no extension resolves goes to everybody, at once and at each escalation."""
     tell(watched, add_plan, CREW, PLAN, ADA, "spring", T0)
     folder = SiteFolder(CONFIG, [SITE], {})
@@ -124,8 +124,7 @@ def test_without_the_extension_all_of_a_team_is_notified_and_check_refuses_it(wa
         return [(one.subject, one.text, one.level) for one in run_checks(folder) if one.check.id == "channels.duty"]
 
     assert find_refused() == []
-    monkeypatch.setattr("monitor.store.alerting.duty.find_functions", lambda _: [])
-    monkeypatch.setattr("monitor.checks.site_files.has_function", lambda _: False)
+    leave_out_features("duty")
     tell(watched, raise_alert, 2, T0)
     crew = ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
     assert [name for name, _ in told(watched)] == crew
@@ -136,14 +135,14 @@ def test_without_the_extension_all_of_a_team_is_notified_and_check_refuses_it(wa
     assert find_refused() == [("bench", text, BAD)]
 
 
-def test_a_function_that_fails_stops_no_alarm(watched, monkeypatch, caplog):
+def test_a_duty_plan_that_cannot_be_read_stops_no_alarm(watched, monkeypatch, caplog):
     def fail(c, teams, at):
         raise KeyError("rota")
 
-    monkeypatch.setattr("monitor.store.alerting.duty.find_functions", lambda _: [fail])
+    monkeypatch.setattr("monitor.extensions.duty.store.find_on_duty", fail)
     tell(watched, raise_alert, 2, T0)
     assert [name for name, _ in told(watched)] == ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
-    assert "alerts.on_duty: left out" in caplog.text
+    assert "people_on_duty of the plugin duty: left out" in caplog.text
 
 
 def test_who_stands_there_for_himself_and_by_the_team_gets_one_message_by_each_channel(watched):

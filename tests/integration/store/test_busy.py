@@ -19,7 +19,8 @@ from monitor.domain.decision import Memory
 from monitor.domain.errors import StoreBusyError, StoreError
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
-from monitor.service.schedule import AGAIN_S, Job, Schedule
+from monitor.domain.registration import Job
+from monitor.service.schedule import AGAIN_S, Schedule
 from monitor.store.alerting.decisions import find_state, load_newest, save_memory
 from monitor.store.database import engine
 from monitor.store.database.engine import Database, patient
@@ -146,8 +147,7 @@ def write_late(db, _config, _site, now):
 
 
 def test_a_job_waits_for_the_database_and_comes_again_soon_where_it_waited_in_vain(url, monkeypatch):
-    here = f"{__name__}:"
-    jobs = [Job(n, here + n, lambda _: 86400.0, 3600.0, per_site=False) for n in ("write_late", "fail_once")]
+    jobs = [Job(run.__name__, run, lambda _: 86400.0, 3600.0, per_site=False) for run in (write_late, fail_once)]
     with Database(url) as db:
         schedule = Schedule(db, parse_service("", "test"), [], lambda: datetime.now(UTC), lambda *_: None, jobs)
 

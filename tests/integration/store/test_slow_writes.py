@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -10,7 +11,7 @@ from monitor.checks import live
 from monitor.checks.table import run_checks
 from monitor.config.site import parse_site
 from monitor.domain.errors import StoreError
-from monitor.ingest import pipeline as pipeline_module
+from monitor.hookspecs import hookimpl
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.database import slow_writes
@@ -61,21 +62,22 @@ def test_a_transaction_that_fails_is_measured_too(database: Database, clock_s: l
     assert list(database.slow_writes.list_slow().values()) == [(1, 3.0)]
 
 
-def test_an_extension_that_computes_in_the_transaction_of_ingest_is_named(
-    database: Database, clock_s: list[float], monkeypatch: pytest.MonkeyPatch
+def test_a_plugin_that_computes_in_the_transaction_of_ingest_is_named(
+    database: Database, clock_s: list[float], add_plugin: Callable[[object], None]
 ) -> None:
-    def compute(*_: object) -> list[object]:
-        clock_s[0] += 4.0
-        return []
+    class SlowPlugin:
+        @hookimpl
+        def readings_stored(self) -> None:
+            clock_s[0] += 4.0
 
-    monkeypatch.setattr(pipeline_module, "find_functions", lambda _place: [compute])
+    add_plugin(SlowPlugin())
     text = site_text.head("bench") + site_text.station("T1", site_text.series("temperature", "degC"))
     site = parse_site(text, "bench.toml")
     payload = json.dumps({"time": NOW.isoformat(), "temperature_degc": 4.0}).encode()
     Pipeline(database, {"bench": site}, lambda: NOW).store(
         [BrokerMessage("slopeward/v1/bench/T1/obs", payload, NOW, "live")]
     )
-    assert database.slow_writes.list_slow() == {f"monitor.ingest.pipeline:Pipeline._commit ({__name__})": (1, 4.0)}
+    assert database.slow_writes.list_slow() == {"monitor.ingest.pipeline:Pipeline._commit (plugin test-0)": (1, 4.0)}
 
 
 def test_health_tells_it_with_its_name(database: Database, clock_s: list[float]) -> None:

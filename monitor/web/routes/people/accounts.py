@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse
 
 from monitor.domain.errors import RefusedError
-from monitor.domain.extension import call_functions
+from monitor.plugins import hooks
 from monitor.store.database.audit import add_audit, load_entries
 from monitor.store.people import api_tokens, users
 from monitor.store.people.second_factor import count_recovery_codes, has_second_factor
@@ -48,7 +48,7 @@ def show_account(request: Request) -> HTMLResponse:
             "codes_left": count_recovery_codes(c, caller.name),
             "choices": list_choices(c, None) if caller.sites is None else {"sites": sorted(caller.sites)},
         }
-        for more in call_functions("account.devices", c, caller.name):
+        for more in hooks().account_page_values(connection=c, account=caller.name):
             values |= more
     return render(request, "account.html", caller=caller, sessions=sessions, tokens=tokens, **values)
 

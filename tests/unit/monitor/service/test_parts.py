@@ -2,16 +2,16 @@
 
 import logging
 import socket
-import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor import plugins
 from monitor.checks import health
 from monitor.checks.decisions import SILENT_WRITE_S
 from monitor.checks.health import find_overdue
@@ -20,10 +20,12 @@ from monitor.checks.table import BLIND, DEGRADED, SEEN, assess_service
 from monitor.config.service import parse_service
 from monitor.domain.errors import AwayError, KilledError, StoreBusyError
 from monitor.domain.logs import configure
+from monitor.domain.registration import Job
+from monitor.hookspecs import hookimpl
 from monitor.service.children import HeartbeatWatch, ProcessRestarter, PythonChild
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.readiness import LEASE, CommitMonitor
-from monitor.service.schedule import AWAY_AGAIN_S, JOBS, Job, Schedule
+from monitor.service.schedule import AWAY_AGAIN_S, Schedule, list_jobs
 from monitor.service.supervisor import WATCHER
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import metadata
@@ -311,10 +313,9 @@ def broken_job(db, config, site, now):
 
 @pytest.fixture
 def make_schedule(db, monkeypatch):
-    monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
 
     def make(name, told=None):
-        jobs = (Job("work", f"jobs_of_test:{name}", lambda _: 3600.0, 3600.0),)
+        jobs = (Job("work", globals()[name], lambda _: 3600.0, 3600.0),)
         note = (lambda *a: told.append(a)) if told is not None else (lambda *a: None)
         return Schedule(db, parse_service("", "x"), [SimpleNamespace(id="s")], clock, note, jobs)
 
@@ -329,16 +330,25 @@ def test_a_job_leaves_a_line_in_the_diary(db, make_schedule):
     assert ask(db, load_runs) == [run], "one that had nothing to do leaves none"
 
 
-def due_now(*_):
-    return time.monotonic()
+def test_the_modules_of_jobs_are_imported_before_the_threads_of_the_schedule_start(db):
+    """A thread must not use a module that another thread is still importing."""
+    list_jobs.cache_clear()
+    registered = []
 
+    class Late:
+        @hookimpl
+        def register_jobs(self):
+            registered.append(threading.current_thread())
+            return []
 
-def test_what_watches_folders_meets_no_module_that_is_half_imported(db, tmp_path, monkeypatch):
-    facts = {"watched": lambda *_: tmp_path, "again": "jobs_of_test:due_now"}
-    made, _ = watch(db, monkeypatch, "some_job", sites="abc", **facts)
-    monkeypatch.setitem(sys.modules, "jobs_of_test", ModuleType("jobs_of_test"))  # as while it is being imported
-    assert [made._is_due(f"work:{name}") for name in "abc"] == [True] * 3
-    assert made.run_now("work:a") == "done"
+    plugin = Late()
+    plugins.manager().register(plugin)
+    try:
+        Schedule(db, parse_service("", "x"), [], clock, lambda *_: None)
+    finally:
+        plugins.manager().unregister(plugin)
+        list_jobs.cache_clear()
+    assert registered == [threading.main_thread()]
 
 
 def idle_job(*_):
@@ -375,9 +385,8 @@ def test_a_job_that_no_machine_takes_is_not_called_broken_and_tries_again_in_ten
 
 def watch(db, monkeypatch, job, sites="s", every_s=3600.0, limit_s=3600.0, **facts):
     """A schedule of one job of this module, hourly by the table and looked at all the time; how often it ran."""
-    monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
     monkeypatch.setattr("monitor.service.schedule.SCAN_S", 0.05)
-    jobs = (Job("work", f"jobs_of_test:{job}", lambda _: every_s, limit_s, **facts),)
+    jobs = (Job("work", globals()[job], lambda _: every_s, limit_s, **facts),)
     config = parse_service("[compute]\njobs_at_once = 1", "x")
     made = Schedule(db, config, [SimpleNamespace(id=name) for name in sites], clock, lambda *_: None, jobs)
     monkeypatch.setattr(made, "_follow_stage", lambda _: None)
@@ -417,9 +426,7 @@ def job_that_waits(*_):
 
 
 def test_a_job_that_watches_runs_again_when_it_says(db, tmp_path, monkeypatch):
-    made, count_runs = watch(
-        db, monkeypatch, "job_that_waits", watched=lambda *_: tmp_path, again="jobs_of_test:next_due"
-    )
+    made, count_runs = watch(db, monkeypatch, "job_that_waits", watched=lambda *_: tmp_path, next_due=next_due)
     made.start()
     try:
         DUE_S.append(time.monotonic() + 1.0)
@@ -603,7 +610,7 @@ def test_core_is_killed_when_its_first_heartbeat_is_overdue(monkeypatch):
 
 
 def test_what_is_for_show_alone_takes_no_thread_from_scenes_and_forecasts():
-    lanes = {job.name: job.lane for job in JOBS}
+    lanes = {job.name: job.lane for job in list_jobs()}
     assert (lanes["tiles"], lanes["scenes"], lanes["forecast"]) == ("show", "default", "default")
 
 

@@ -1,0 +1,7 @@
+"""What features and third-party plugins may import from Slopeward: one module per subject.
+
+* `monitor.api.hooks`: the marker of hook implementations and the records that hooks return
+* `monitor.api.acts`: what a person may do, as a command, a form and a request at once
+* `monitor.api.checks`: checks of the configuration and of the running service
+* `monitor.api.files`: readers of file formats
+"""

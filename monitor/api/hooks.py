@@ -1,0 +1,31 @@
+"""The marker of hook implementations, and the records that hooks return.
+
+`monitor.hookspecs` describes the hooks. This module imports nothing heavy, so that modules of plugins may import it at
+the top.
+"""
+
+from monitor.domain.registration import (
+    AccessRule,  # who may request a route
+    Channel,  # a kind of notification channel
+    Command,  # a command or a group of commands
+    Job,  # periodic work
+    Migrations,  # the alembic branch of a plugin's tables
+    Panel,  # a template included at a place of a page
+    ServicePart,  # a part of the core process
+    SiteFileSections,  # sections added to site files
+)
+from monitor.hookspecs import (
+    hookimpl,  # marks a function that implements a hook
+)
+
+__all__ = [
+    "AccessRule",
+    "Channel",
+    "Command",
+    "Job",
+    "Migrations",
+    "Panel",
+    "ServicePart",
+    "SiteFileSections",
+    "hookimpl",
+]

@@ -1,0 +1,133 @@
+"""Records that plugins return from the hooks of `monitor.hookspecs`.
+
+Records that belong to one subject are declared there: `Act` in `monitor.alerting.acts.table`, `Check` in
+`monitor.checks.check`, `FileReader` in `monitor.ingest.files.reader`. `monitor.api` exports all of them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+
+class AccessRule(NamedTuple):
+    """Who may request a route."""
+
+    role: str  # `open`, `read`, `viewer`, `operator` or `admin`; see `monitor.web.access.rules`
+    in_person: bool = False  # an access token is refused
+    # The path contains neither {site} nor {alert_id}. The route itself hides the sites that the account may not see.
+    names_no_site: bool = False
+
+
+class Command(NamedTuple):
+    """A command, or a group of commands, of the command line."""
+
+    # Imports and returns the `typer.Typer`. None: the group consists of acts alone (`monitor.alerting.acts.table`).
+    load: Callable[[], Any] | None
+    help: str
+    after: str = ""  # the command below which `slopeward --help` lists this one; empty: the last
+    # Rules of the commands that write to the database, such as {"notify drill hold": "operator"}; see
+    # `monitor.cli.rules`. Commands without a rule only read.
+    rules: Mapping[str, str] = MappingProxyType({})
+
+
+class Panel(NamedTuple):
+    """A template that is included at a place of a page."""
+
+    place: str  # such as `site.links`
+    template: str  # its file name below `templates` in the folder of the plugin
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One kind of notification channel, `kind:address` in a site file."""
+
+    # Called as notifier(address, settings) and, with `needs_database`, as notifier(address, settings, database).
+    # Returns a `monitor.notify.notifier.Notifier`. Called when the first message of the channel is due.
+    notifier: Callable[..., Any]
+    orders: bool = False  # carries commands to a device, such as a siren, and no text for people; hazard alerts only
+    reaches_person: bool = True  # a person sees the message without opening anything
+    rings: bool = False  # for alarms only, because a telephone rings
+    digest_rank: int = 0  # preference as a channel for digests, highest first; 0 = no digests
+    is_english: bool = False  # messages are in English and UTC, whatever the recipient's language
+    # Called as write_document(connection, config, event_id); returns the text that is sent in place of subject and
+    # body. Such a channel gets hazard alerts only.
+    write_document: Callable[..., str] | None = None
+    needs_database: bool = False
+    # Called as make_reply_code(connection, message, person, language, settings, now); returns the code with which the
+    # recipient acknowledges the message.
+    make_reply_code: Callable[..., str] | None = None
+    holds: bool = False  # the notifier owns a connection or state, and is kept after a failed delivery
+    of_broker: bool = False  # the address is an MQTT topic
+    parallel: int = 1  # messages sent at the same time, each by a notifier of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Periodic work that may be late and may fail; no alarm depends on it.
+
+    Jobs share threads by lane. `light` jobs compute briefly in a thread of their own and do not wait for training.
+    Jobs with `polls` mostly wait for servers. Jobs with `show` prepare displays and do not delay forecasts or scenes.
+    """
+
+    name: str
+    # Called as run(database, config, site, now); `site` is None unless `per_site`. Returns one line about what was
+    # done, for the table `job_run`.
+    run: Callable[..., str]
+    every_s: Callable[[Any], float]  # called with the site, or None
+    first_s: float  # seconds from the start of the service to the first run
+    per_site: bool = True
+    at_stage: Callable[[Any, str | None], float] | None = None  # pause at a stage of movement, in place of `every_s`
+    light: bool = False
+    polls: bool = False
+    show: bool = False
+    # Called as watched(config, site); returns a folder. The job also runs when a file arrives there or one level below.
+    watched: Callable[[Any, Any], Path] | None = None
+    # Called as next_due(config, site) for a job that watches a folder; returns the monotonic time in seconds at which
+    # a file that is still being written is due, or None.
+    next_due: Callable[[Any, Any], float | None] | None = None
+    hour: int | None = None  # run once a day at this hour in the time zone of the site, and once after a start
+
+    @property
+    def lane(self) -> str:
+        """Return the name of the group of threads that runs the job."""
+        return next((name for name in ("light", "polls", "show") if getattr(self, name)), "default")
+
+    def pause_s(self, site: Any, stage: str | None) -> float:
+        """Return the seconds between two runs."""
+        return self.every_s(site) if site is None or self.at_stage is None else self.at_stage(site, stage)
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePart:
+    """A part of the core process that a plugin provides.
+
+    A part that stores readings calls `on_stored` of the hook `service_parts` after its commit, so that the sites are
+    evaluated and other parts process these readings.
+    """
+
+    start: Callable[[], None] = lambda: None
+    stop: Callable[[float], None] = lambda _timeout_s: None
+    follow: Callable[[], None] = lambda: None  # called every `follow_every_s`; returns within a second, and may fail
+    follow_every_s: float = 3.0
+    subjects: tuple[object, ...] = ()  # checked after `follow` by the checks of their classes
+    on_readings: Callable[[], None] = lambda: None  # called after a commit of readings; returns at once
+    # Whether readings of a site are stored that the part still has to process. Its level does not fall meanwhile.
+    is_behind: Callable[[str], bool] = lambda _site_id: False
+
+
+class SiteFileSections(NamedTuple):
+    """Sections `[[name]]` that a plugin adds to site files."""
+
+    tables: Mapping[str, type[Any]]  # pydantic model of one entry, by the name of the section
+    # Called as expand(file, name) with the parsed file and its name. Returns the file with the stations, series and
+    # quantities that follow from the sections. Raises ConfigError.
+    expand: Callable[[Any, str], Any] = lambda file, _name: file
+
+
+class Migrations(NamedTuple):
+    """The alembic branch of a plugin that has tables of its own."""
+
+    name: str  # of the plugin; names of its tables start with it
+    folder: Path  # contains the revisions

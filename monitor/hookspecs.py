@@ -1,0 +1,274 @@
+"""Every extension point of Slopeward, one function each.
+
+A plugin implements some of these functions and marks them with `hookimpl`:
+
+    from monitor.api.hooks import Job, hookimpl
+
+    @hookimpl
+    def register_jobs():
+        from slope_greeting.job import run
+        return [Job("greeting", run, every_s=lambda _site: 3600.0, first_s=60.0)]
+
+Hooks whose name starts with `register_` declare something. They run when it is first needed, in any process, so that
+an implementation imports heavy modules inside the function. The other hooks run while the service works.
+
+An implementation may leave out arguments that it does not need. Implementations run in the order of the plugins:
+built-in features in the order of `monitor.plugins`, then third-party plugins by name.
+
+If a built-in feature fails, the error is raised, unless the hook says otherwise. If a third-party plugin fails, its
+result is left out and the log names it.
+"""
+
+# mypy: disable-error-code="empty-body"
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pluggy import HookimplMarker, HookspecMarker
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from fastapi import APIRouter
+    from sqlalchemy import Connection
+
+    from detection.imagery.footprints.records import DoubtfulTile
+    from monitor.alerting.acts.table import Act
+    from monitor.checks.check import Check
+    from monitor.config.service import ComputeSection, PathsSection, ServiceConfig
+    from monitor.domain.observation import Observation
+    from monitor.domain.registration import (
+        AccessRule,
+        Channel,
+        Command,
+        Job,
+        Migrations,
+        Panel,
+        ServicePart,
+        SiteFileSections,
+    )
+    from monitor.domain.site import Site, Team
+    from monitor.ingest.files.reader import FileReader
+    from monitor.ingest.message import StoredSites
+    from monitor.service.readiness import CommitMonitor
+    from monitor.store.database.core_turn import CoreTurn
+    from monitor.store.database.engine import Database
+    from monitor.store.readings.observations import AddResult
+    from monitor.web.parts.collect import SiteSnapshot
+    from monitor.worker.compute import Cluster
+
+PROJECT: Final = "slopeward"
+hookspec = HookspecMarker(PROJECT)
+hookimpl = HookimplMarker(PROJECT)
+
+
+# ---- command line ----------------------------------------------------------------------------------------------------
+@hookspec
+def register_commands() -> Mapping[str, Command]:
+    """Return commands by name, such as `greet` or `notify drill`.
+
+    Called by every start of `slopeward`, also for `--help`, so that it must import nothing heavy: `Command.load` does.
+    A name that exists already adds the commands of the group to the existing group.
+    """
+
+
+@hookspec
+def register_acts() -> Iterable[Act]:
+    """Return what a person may do. Each act becomes a command, a form of a page and a request of the HTTP API.
+
+    Called once by processes that serve the page, and by every command but `--help`.
+    """
+
+
+# ---- page ------------------------------------------------------------------------------------------------------------
+@hookspec
+def register_routes() -> Iterable[APIRouter]:
+    """Return routers for the page and the HTTP API. Called once when the page starts.
+
+    Every route needs an entry in `register_access_rules`. Without it the page does not start.
+    """
+
+
+@hookspec
+def register_access_rules() -> Mapping[str, AccessRule]:
+    """Return who may request each route, by method and path, such as `GET /sites/{site}/greeting`.
+
+    Called once when the page starts, before `register_routes`.
+    """
+
+
+@hookspec
+def register_panels() -> Iterable[Panel]:
+    """Return templates that are included at places of pages. Called once when the page starts.
+
+    Places: `site.links`, `site.alerts`, `site.out`, `site.instruments`, `alert.photo`, `note.form`, `report.form`,
+    `login.ways`, `start.ways`, `account.devices`.
+    """
+
+
+@hookspec
+def instruments_page_values(page: SiteSnapshot) -> Mapping[str, object]:
+    """Return values for panels at `site.instruments`. Called for each view of that page, in a read transaction."""
+
+
+@hookspec
+def account_page_values(connection: Connection, account: str) -> Mapping[str, object]:
+    """Return values for panels at `account.devices`. Called for each view of that page, in a read transaction."""
+
+
+@hookspec
+def map_zones(paths: PathsSection, site_id: str) -> Sequence[Mapping[str, object]]:
+    """Return GeoJSON features for the zones on the maps of a site. Called for each request of the zones."""
+
+
+# ---- site file -------------------------------------------------------------------------------------------------------
+@hookspec
+def site_file_sections() -> SiteFileSections:
+    """Return sections of the site file, and the function that turns them into stations, series and quantities.
+
+    Called once by processes that read site files. The functions run in the order of the plugins, each on the result of
+    the one before.
+    """
+
+
+# ---- readings --------------------------------------------------------------------------------------------------------
+@hookspec
+def register_file_readers() -> Mapping[str, FileReader]:
+    """Return formats of files for `slopeward ingest --format`, by name. Called once by processes that read files."""
+
+
+@hookspec(firstresult=True)
+def import_unknown_table(
+    path: Path,
+    site_id: str | None,
+    answers: Sequence[str],
+    out: Path | None,
+    bounds: Sequence[str],
+    by: str | None,
+    dry_run: bool,
+) -> bool:
+    """Import a table whose layout is unknown (`slopeward ingest --guess`) and return True.
+
+    The first plugin that returns a result wins. Without one, the command refuses the option.
+    """
+
+
+@hookspec
+def readings_stored(
+    connection: Connection, sites: Mapping[str, Site], readings: Sequence[Observation], added: AddResult
+) -> None:
+    """Note which readings were stored, in the transaction that stores them.
+
+    Called for each commit of readings, so that it must return within milliseconds: it notes what has to be computed,
+    and a part of `service_parts` computes it. If an implementation fails, also one of a built-in feature, the readings
+    are stored without it and the log names it. Errors of the database are raised, because they end the transaction.
+    """
+
+
+@hookspec
+def import_finished(database: Database, sites: Mapping[str, Site], clock: Callable[[], datetime]) -> None:
+    """Compute what follows from imported readings. Called at the end of an import when no service is running."""
+
+
+# ---- service ---------------------------------------------------------------------------------------------------------
+@hookspec
+def register_jobs() -> Iterable[Job]:
+    """Return periodic work. Called once when the core process starts; it imports what the jobs need.
+
+    A job whose name exists already is left out.
+    """
+
+
+@hookspec
+def register_checks() -> Iterable[Check]:
+    """Return checks for `slopeward check`, `slopeward doctor`, the health page and alarms of the service.
+
+    Called once by processes that run checks. A check whose id exists already is left out.
+    """
+
+
+@hookspec
+def register_channels() -> Mapping[str, Channel]:
+    """Return kinds of notification channels, by the word before the colon in a site file.
+
+    Called once by processes that read site files. A kind that exists already is left out.
+    """
+
+
+@hookspec
+def migrations() -> Migrations:
+    """Return the alembic branch of the plugin's tables.
+
+    Called when the service starts and by `slopeward db upgrade`, which create and change the tables, and by
+    `slopeward doctor`. If a migration of a plugin fails, the service starts without it and `doctor` names it.
+    """
+
+
+@hookspec
+def service_parts(
+    db: Database,
+    config: ServiceConfig,
+    sites: Mapping[str, Site],
+    clock: Callable[[], datetime],
+    on_stored: Callable[[StoredSites], None],
+) -> Iterable[ServicePart]:
+    """Return parts that the core process starts and stops. Called once when the core process starts.
+
+    A part that stores readings calls `on_stored` after its commit.
+    """
+
+
+@hookspec
+def health_subjects(db: Database, sites: Mapping[str, Site], now: datetime) -> object:
+    """Return an object that the checks of its class examine. Called every 30 s; failures are logged."""
+
+
+@hookspec(firstresult=True)
+def wait_for_turn(
+    config: ServiceConfig,
+    turn: CoreTurn,
+    commits: CommitMonitor,
+    stopping: threading.Event,
+    attempt: Callable[[Callable[[], object]], bool],
+) -> bool:
+    """Wait until this service may decide (`standby.enabled`). Return False if it was stopped before.
+
+    Called once when the core process starts. The service file is refused if `standby.enabled` is set and no plugin
+    implements this hook.
+    """
+
+
+@hookspec(firstresult=True)
+def compute_cluster(plan: ComputeSection) -> Cluster:
+    """Return the cluster that `[compute] dask` names. Called for each job that is sent to a worker.
+
+    The service file is refused if `compute.dask` is set and no plugin implements this hook.
+    """
+
+
+# ---- alerts and scenes -----------------------------------------------------------------------------------------------
+@hookspec
+def people_on_duty(
+    connection: Connection, teams: Iterable[Team], at: datetime
+) -> Mapping[tuple[str, str], tuple[str, ...]]:
+    """Return the people on duty by site and team, the one to call first in front. Called for each message to a team.
+
+    If an implementation fails, also one of a built-in feature, the whole team is notified and the log names it.
+    Errors of the database are raised, because they end the transaction.
+    """
+
+
+@hookspec
+def uncertain_tiles_found(
+    connection: Connection,
+    site_id: str,
+    scene_hash: str,
+    model_hash: str,
+    tiles: Sequence[DoubtfulTile],
+    now: datetime,
+) -> None:
+    """Store the tiles of a scene that the network was least certain of. Called in the transaction of the scene."""

@@ -1,0 +1,74 @@
+"""The readers of grids.
+
+They are registered by a hook and not named in the table of readers, because `monitor.ingest.grids` uses
+`monitor.ingest.files`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from monitor.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+    from pathlib import Path
+
+    from monitor.ingest.files.reader import FileReader, ImportOptions
+
+_SUFFIXES: Final = (".nc", ".nc4", ".cdf", ".tif", ".tiff", ".vrt")
+
+
+@hookimpl
+def register_file_readers() -> Mapping[str, FileReader]:
+    """Return the readers of netCDF, GeoTIFF and MintPy files."""
+    from monitor.ingest.files.reader import Content, FileReader
+
+    return {
+        "grid": FileReader(
+            _open_grid,
+            "a grid in netCDF or GeoTIFF, such as radar rain, read at the stations of the site",
+            suffixes=_SUFFIXES,
+            needs=("--quantity",),
+            takes=("--unit", "--variable", "--mask", "--window", "--stamp"),
+            in_worker=True,
+        ),
+        "insar-grid": FileReader(
+            _open_pixels,
+            "displacement by satellite radar as a stack in netCDF or GeoTIFF, every pixel a point",
+            Content.POINTS,
+            suffixes=_SUFFIXES,
+            needs=("--set", "--direction"),
+            takes=("--unit", "--variable", "--mask", "--within"),
+            in_worker=True,
+        ),
+        "mintpy": FileReader(
+            _open_mintpy_points,
+            "displacement of MintPy, a geocoded time series in HDF5 or HDF-EOS5, every pixel a point",
+            Content.POINTS,
+            suffixes=(".h5", ".he5", ".hdf5"),
+            takes=("--set", "--direction", "--unit", "--mask", "--within"),
+            in_worker=True,
+        ),
+    }
+
+
+# The libraries of grids take long to import, and only workers read them.
+def _open_grid(path: Path, options: ImportOptions) -> AbstractContextManager[Any]:
+    from monitor.ingest.grids.read import open_grid
+
+    return open_grid(path, options)
+
+
+def _open_pixels(path: Path, options: ImportOptions, now: datetime) -> AbstractContextManager[Any]:
+    from monitor.ingest.grids.read import open_pixels
+
+    return open_pixels(path, options, now)
+
+
+def _open_mintpy_points(path: Path, options: ImportOptions, now: datetime) -> AbstractContextManager[Any]:
+    from monitor.ingest.grids.read import open_mintpy_points
+
+    return open_mintpy_points(path, options, now)

@@ -1,0 +1,232 @@
+"""The plugin manager: built-in plugins by name, third-party plugins by their entry points.
+
+Third parties name a module with hook implementations in the entry point group `slopeward`:
+
+    [project.entry-points.slopeward]
+    greeting = "slope_greeting.plugin"
+
+Every package may import this module. It imports nothing of Slopeward but the hook specifications, and the modules of
+plugins import nothing heavy at the top.
+"""
+
+import functools
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from io import FileIO
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, Final, NamedTuple
+
+import pluggy
+
+from monitor import hookspecs
+
+GROUP: Final = "slopeward"
+
+# Plugins of packages that Slopeward does not run without.
+KERNEL: Final = (
+    "monitor.cli.plugin",
+    "monitor.alerting.plugin",
+    "monitor.web.plugin",
+    "monitor.replay.plugin",
+    "monitor.ingest.plugin",
+    "monitor.jobs.plugin",
+    "monitor.notify.plugin",
+    "monitor.checks.plugin",
+)
+# Features. Without the folder of a feature and its line here, everything else works.
+FEATURES: Final = (
+    "monitor.extensions.reports.plugin",
+    "monitor.extensions.cap.plugin",
+    "monitor.extensions.telephony.plugin",
+    "monitor.extensions.drills.plugin",
+    "monitor.extensions.duty.plugin",
+    "monitor.extensions.single_sign_on.plugin",
+    "monitor.extensions.exports.plugin",
+    "monitor.extensions.demo.plugin",
+    "monitor.extensions.photos.plugin",
+    "monitor.extensions.sources.plugin",
+    "monitor.extensions.table_import.plugin",
+    "monitor.extensions.points.plugin",
+    "monitor.extensions.maps.plugin",
+    "monitor.extensions.surveys.plugin",
+    "monitor.extensions.help.plugin",
+    "monitor.extensions.outlines.plugin",
+    "monitor.extensions.instruments.plugin",
+    "monitor.extensions.profiles.plugin",
+    # after profiles, because a calculated series may name a series of a profile
+    "monitor.extensions.derived.plugin",
+    "monitor.extensions.scale_out.plugin",
+)
+
+
+class Plugin(NamedTuple):
+    """A plugin that was loaded."""
+
+    name: str  # the name of its folder or entry point
+    module: ModuleType
+    is_built_in: bool
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the package that contains the module; templates and scripts are below it."""
+        return Path(str(self.module.__file__)).parent
+
+
+class Implementation(NamedTuple):
+    """What one plugin does at one hook."""
+
+    plugin: str
+    call: Callable[..., Any]  # takes the arguments of the hook by name
+
+
+class _Registry(NamedTuple):
+    manager: pluggy.PluginManager
+    plugins: tuple[Plugin, ...]
+
+
+def hooks() -> pluggy.HookRelay:
+    """Return the hooks. Calling one calls the implementations of all plugins, in the order of the plugins."""
+    return load_plugins().manager.hook
+
+
+def manager() -> pluggy.PluginManager:
+    """Return the plugin manager."""
+    return load_plugins().manager
+
+
+def list_plugins() -> tuple[Plugin, ...]:
+    """Return all plugins that were loaded, built-in ones first."""
+    return load_plugins().plugins
+
+
+def has_plugin(name: str) -> bool:
+    """Return whether a plugin of this name was loaded."""
+    return any(plugin.name == name for plugin in list_plugins())
+
+
+def implementations(hook_name: str) -> list[Implementation]:
+    """Return the implementations of a hook, for callers that handle the failure of each one by itself."""
+    registered = reversed(getattr(hooks(), hook_name).get_hookimpls())
+    return [Implementation(one.plugin_name, _by_name(one)) for one in registered]
+
+
+def _by_name(implementation: Any) -> Callable[..., Any]:
+    def call(**arguments: Any) -> Any:
+        return implementation.function(*(arguments[name] for name in implementation.argnames))
+
+    return call
+
+
+def list_folders(name: str) -> list[Path]:
+    """Return the folders `templates` or `static` of features and third-party plugins, whether they exist or not."""
+    return [plugin.folder / name for plugin in list_plugins() if plugin.module.__name__ not in KERNEL]
+
+
+def is_built_in(module_name: str) -> bool:
+    """Return whether a module belongs to Slopeward."""
+    return module_name.startswith("monitor.")
+
+
+def log_left_out(what: str, error: BaseException) -> None:
+    """Log what of a third-party plugin is left out, and why."""
+    from logging import getLogger
+
+    getLogger(__name__).error("%s: left out", what, exc_info=error)
+
+
+@cache
+def load_plugins() -> _Registry:
+    """Load all plugins.
+
+    pluggy calls the plugin that was registered last first. Registering in reverse order makes the order of calls that
+    of the lists above.
+    """
+    built_in = [Plugin(name.split(".")[-2], importlib.import_module(name), is_built_in=True) for name in _built_in()]
+    third_party = _load_third_party({plugin.name for plugin in built_in})
+    registry = pluggy.PluginManager(hookspecs.PROJECT)
+    registry.add_hookspecs(hookspecs)
+    plugins = list(built_in)
+    for plugin in reversed(third_party):
+        try:
+            registry.register(_isolate(registry, plugin), plugin.name)
+        except Exception as error:
+            log_left_out(f"the plugin {plugin.name}", error)
+        else:
+            plugins.insert(len(built_in), plugin)
+    for plugin in reversed(built_in):
+        registry.register(plugin.module, plugin.name)
+    registry.check_pending()
+    return _Registry(registry, tuple(plugins))
+
+
+def _built_in() -> tuple[str, ...]:
+    return (*KERNEL, *FEATURES)
+
+
+def _load_third_party(taken: set[str]) -> list[Plugin]:
+    loaded: list[Plugin] = []
+    # Importing importlib.metadata takes longer than all of `slopeward --help`.
+    if not any(map(_has_entry_points, sys.path)):
+        return loaded
+    from importlib.metadata import entry_points
+
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            if entry.attr or entry.name in taken:
+                raise ImportError("expected `name = module` with a name that no other plugin has")
+            loaded.append(Plugin(entry.name, importlib.import_module(entry.module), is_built_in=False))
+        except Exception as error:
+            log_left_out(f"the plugin {entry.name} ({entry.value})", error)
+        else:
+            taken.add(entry.name)
+    return loaded
+
+
+def _has_entry_points(folder: str) -> bool:
+    """Return whether a folder of `sys.path` contains a distribution with entry points of our group."""
+    with suppress(OSError), os.scandir(folder or ".") as entries:
+        for entry in entries:
+            if entry.name.endswith("-info"):
+                with suppress(OSError), FileIO(f"{entry.path}/entry_points.txt") as file:
+                    if f"[{GROUP}]".encode() in file.read():
+                        return True
+    return False
+
+
+def _isolate(registry: pluggy.PluginManager, plugin: Plugin) -> SimpleNamespace:
+    """Return the hook implementations of a third-party plugin, each wrapped so that its failure is only logged."""
+    isolated = SimpleNamespace()
+    for name, function, specification in _hook_functions(registry, plugin.module):
+        if not hasattr(hookspecs, specification):
+            raise TypeError(f"{name}: there is no hook {specification}")
+        setattr(isolated, specification, hookspecs.hookimpl(_contain(plugin.name, specification, function)))
+    return isolated
+
+
+def _hook_functions(
+    registry: pluggy.PluginManager, module: ModuleType
+) -> Iterator[tuple[str, Callable[..., Any], str]]:
+    for name in dir(module):
+        options = registry.parse_hookimpl_opts(module, name)
+        if options is None:
+            continue
+        if options["wrapper"] or options["hookwrapper"]:
+            raise TypeError(f"{name}: hook wrappers are not supported")
+        yield name, getattr(module, name), options["specname"] or name
+
+
+def _contain(plugin_name: str, hook_name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except Exception as error:
+            log_left_out(f"{hook_name} of the plugin {plugin_name}", error)
+            return None
+
+    return call
