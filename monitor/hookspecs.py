@@ -41,7 +41,11 @@ if TYPE_CHECKING:
     from monitor.checks.check import Check
     from monitor.config.service import ComputeSection, PathsSection, ServiceConfig
     from monitor.domain.observation import Observation
-    from monitor.domain.registration import (
+    from monitor.domain.site import Site, Team
+    from monitor.ingest.files.reader import FileReader
+    from monitor.ingest.message import StoredSites
+    from monitor.ingest.service import Ingest, IngestContext
+    from monitor.registration import (
         AccessRule,
         Channel,
         Command,
@@ -51,9 +55,6 @@ if TYPE_CHECKING:
         ServicePart,
         SiteFileSections,
     )
-    from monitor.domain.site import Site, Team
-    from monitor.ingest.files.reader import FileReader
-    from monitor.ingest.message import StoredSites
     from monitor.service.readiness import CommitMonitor
     from monitor.store.database.core_turn import CoreTurn
     from monitor.store.database.engine import Database

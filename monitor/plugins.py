@@ -5,20 +5,21 @@ Third parties name a module with hook implementations in the entry point group `
     [project.entry-points.slopeward]
     greeting = "slope_greeting.plugin"
 
-Every package may import this module. It imports nothing of Slopeward but the hook specifications, and the modules of
-plugins import nothing heavy at the top.
+Third-party code is isolated: `monitor.plugin_trial` tries a version before it is imported, and
+`monitor.plugin_isolation` contains faults of its hooks.
+
+Every package may import this module. It imports nothing heavy, and neither do the modules of plugins at the top.
 """
 
-import functools
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from io import FileIO
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 import pluggy
@@ -62,6 +63,10 @@ FEATURES: Final = (
     "monitor.extensions.derived.plugin",
     "monitor.extensions.scale_out.plugin",
 )
+
+
+# Set to `none`, no third-party plugin is loaded.
+VARIABLE: Final = "SLOPEWARD_PLUGINS"
 
 
 class Plugin(NamedTuple):
@@ -127,16 +132,9 @@ def list_folders(name: str) -> list[Path]:
     return [plugin.folder / name for plugin in list_plugins() if plugin.module.__name__ not in KERNEL]
 
 
-def is_built_in(module_name: str) -> bool:
-    """Return whether a module belongs to Slopeward."""
-    return module_name.startswith("monitor.")
-
-
-def log_left_out(what: str, error: BaseException) -> None:
-    """Log what of a third-party plugin is left out, and why."""
-    from logging import getLogger
-
-    getLogger(__name__).error("%s: left out", what, exc_info=error)
+def is_built_in(plugin_name: str) -> bool:
+    """Return whether a plugin belongs to Slopeward."""
+    return any(plugin.name == plugin_name and plugin.is_built_in for plugin in list_plugins())
 
 
 @cache
@@ -150,18 +148,14 @@ def load_plugins() -> _Registry:
     third_party = _load_third_party({plugin.name for plugin in built_in})
     registry = pluggy.PluginManager(hookspecs.PROJECT)
     registry.add_hookspecs(hookspecs)
-    plugins = list(built_in)
     for plugin in reversed(third_party):
-        try:
-            registry.register(_isolate(registry, plugin), plugin.name)
-        except Exception as error:
-            log_left_out(f"the plugin {plugin.name}", error)
-        else:
-            plugins.insert(len(built_in), plugin)
+        from monitor.plugin_isolation import isolate
+
+        registry.register(isolate(registry, plugin.name, plugin.module), plugin.name)
     for plugin in reversed(built_in):
         registry.register(plugin.module, plugin.name)
     registry.check_pending()
-    return _Registry(registry, tuple(plugins))
+    return _Registry(registry, (*built_in, *third_party))
 
 
 def _built_in() -> tuple[str, ...]:
@@ -170,18 +164,27 @@ def _built_in() -> tuple[str, ...]:
 
 def _load_third_party(taken: set[str]) -> list[Plugin]:
     loaded: list[Plugin] = []
+    if os.environ.get(VARIABLE, "") == "none":
+        return loaded
     # Importing importlib.metadata takes longer than all of `slopeward --help`.
     if not any(map(_has_entry_points, sys.path)):
         return loaded
     from importlib.metadata import entry_points
 
+    from monitor.plugin_isolation import PluginError, note_fault
+    from monitor.plugin_trial import find_fault
+
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
             if entry.attr or entry.name in taken:
-                raise ImportError("expected `name = module` with a name that no other plugin has")
+                raise PluginError("expected `name = module` as its entry point, with a name that no other plugin has")
+            if fault := find_fault(entry):
+                raise PluginError(fault)
             loaded.append(Plugin(entry.name, importlib.import_module(entry.module), is_built_in=False))
-        except Exception as error:
-            log_left_out(f"the plugin {entry.name} ({entry.value})", error)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also SystemExit
+            note_fault(entry.name, "plugin", error)
         else:
             taken.add(entry.name)
     return loaded
@@ -196,37 +199,3 @@ def _has_entry_points(folder: str) -> bool:
                     if f"[{GROUP}]".encode() in file.read():
                         return True
     return False
-
-
-def _isolate(registry: pluggy.PluginManager, plugin: Plugin) -> SimpleNamespace:
-    """Return the hook implementations of a third-party plugin, each wrapped so that its failure is only logged."""
-    isolated = SimpleNamespace()
-    for name, function, specification in _hook_functions(registry, plugin.module):
-        if not hasattr(hookspecs, specification):
-            raise TypeError(f"{name}: there is no hook {specification}")
-        setattr(isolated, specification, hookspecs.hookimpl(_contain(plugin.name, specification, function)))
-    return isolated
-
-
-def _hook_functions(
-    registry: pluggy.PluginManager, module: ModuleType
-) -> Iterator[tuple[str, Callable[..., Any], str]]:
-    for name in dir(module):
-        options = registry.parse_hookimpl_opts(module, name)
-        if options is None:
-            continue
-        if options["wrapper"] or options["hookwrapper"]:
-            raise TypeError(f"{name}: hook wrappers are not supported")
-        yield name, getattr(module, name), options["specname"] or name
-
-
-def _contain(plugin_name: str, hook_name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def call(*arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except Exception as error:
-            log_left_out(f"{hook_name} of the plugin {plugin_name}", error)
-            return None
-
-    return call

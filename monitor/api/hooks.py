@@ -4,7 +4,10 @@
 the top.
 """
 
-from monitor.domain.registration import (
+from monitor.hookspecs import (
+    hookimpl,  # marks a function that implements a hook
+)
+from monitor.registration import (
     AccessRule,  # who may request a route
     Channel,  # a kind of notification channel
     Command,  # a command or a group of commands
@@ -13,9 +16,6 @@ from monitor.domain.registration import (
     Panel,  # a template included at a place of a page
     ServicePart,  # a part of the core process
     SiteFileSections,  # sections added to site files
-)
-from monitor.hookspecs import (
-    hookimpl,  # marks a function that implements a hook
 )
 
 __all__ = [

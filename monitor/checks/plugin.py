@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.domain.registration import Job
 from monitor.hookspecs import hookimpl
+from monitor.registration import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

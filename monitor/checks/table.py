@@ -5,10 +5,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from monitor.checks import broker, database, decisions, installation, live, machine, running, settings, site_files
+from monitor.checks import (
+    broker,
+    database,
+    decisions,
+    installation,
+    live,
+    machine,
+    plugins,
+    running,
+    settings,
+    site_files,
+)
 from monitor.checks.check import Check, CheckFinding
 from monitor.checks.running import ProcessStamps, ReachedDatabase, SiteStatus, SiteStatuses
-from monitor.plugins import hooks, is_built_in, log_left_out
+from monitor.plugin_isolation import note_fault
+from monitor.plugins import implementations, is_built_in
 from monitor.store.service_state import CheckRow
 
 SEEN, DEGRADED, BLIND = "seen", "degraded", "blind"
@@ -39,25 +51,42 @@ def assess_service(
     Degraded: a site sees only in part or cannot reach its top level, the broker is not durable, a child restarts.
     """
     blind, degraded = _gather(
-        reached, ProcessStamps(stamps, now), SiteStatuses([*sites], now, evaluate_tick_s, [*declared])
+        reached,
+        ProcessStamps(stamps, now),
+        SiteStatuses([*sites], now, evaluate_tick_s, [*declared]),
+        plugins.PluginStatus.read(),
     )
     return ServiceVerdict(BLIND if blind else DEGRADED if degraded else SEEN, (*blind, *degraded))
 
 
 def check_parts(stamps: Stamped, now: datetime) -> tuple[list[str], list[str]]:
     """What is wrong with the service's own parts: reasons why nobody looks, and reasons why it is not whole."""
-    return _gather(ProcessStamps(stamps, now))
+    return _gather(ProcessStamps(stamps, now), plugins.PluginStatus.read())
 
 
 def _gather(*seen: object) -> tuple[list[str], list[str]]:
+    """Return the reasons for a blind and for a degraded service, each once.
+
+    A fault of a plugin may be in the stamp of the core process and in this process.
+    """
     wrong = [one for what in seen for one in run_checks(what) if one.is_wrong]
-    return [one.text for one in wrong if one.check.blinds], [one.text for one in wrong if one.check.degrades]
+    blind = dict.fromkeys(one.text for one in wrong if one.check.blinds)
+    degraded = dict.fromkeys(one.text for one in wrong if one.check.degrades)
+    return [*blind], [*degraded]
 
 
-AREAS: Final = (site_files, settings, installation, database, machine, broker, running, live, decisions)
+AREAS: Final = (site_files, settings, installation, database, machine, broker, running, live, plugins, decisions)
 CHECKS: list[Check] = [one for area in AREAS for one in area.CHECKS]
-_TAKEN: Final = {one.id for one in CHECKS}
-CHECKS += [check for checks in hooks().register_checks() for check in checks if check.id not in _TAKEN]
+_TAKEN: Final[set[str]] = {one.id for one in CHECKS}
+_THIRD_PARTY: Final[dict[str, str]] = {}  # plugin by the id of its check
+for _plugin, _register in implementations("register_checks"):
+    for _check in _register() or ():
+        if _check.id in _TAKEN:
+            continue
+        CHECKS.append(_check)
+        _TAKEN.add(_check.id)
+        if not is_built_in(_plugin):
+            _THIRD_PARTY[_check.id] = _plugin
 
 
 def run_checks(what: object) -> Iterator[CheckFinding]:
@@ -75,13 +104,13 @@ def run_alarm_checks(what: object) -> Iterator[CheckFinding]:
 
 
 def _run(one: Check, what: object) -> list[CheckFinding]:
-    """What a check finds; one of others that breaks finds nothing, and the log says so."""
+    """Return what a check finds. A check of a third-party plugin that fails finds nothing, and its fault is noted."""
     try:
         return list(one.run(what))
     except Exception as error:
-        if one.id in _TAKEN or is_built_in(one.find.__module__):
+        if one.id not in _THIRD_PARTY:
             raise
-        log_left_out(f"what the check {one.id} finds", error)
+        note_fault(_THIRD_PARTY[one.id], f"check {one.id}", error)
         return []
 
 

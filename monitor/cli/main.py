@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TextIO
 
 from monitor.cli.printable import guard
-from monitor.domain.registration import Command
 from monitor.plugins import hooks
+from monitor.registration import Command
 from monitor.worker.memory import end_without_cleanup, without_looks
 
 GROUPS: Final = {  # groups without a module of their own: name -> (one line of help, example)
@@ -46,6 +46,7 @@ LIBRARY_ERRORS: Final = (
     ("forecasting.errors", "ForecastingError"),
     ("detection.imagery.errors", "ImageryError"),
     ("detection.anomaly.records", "AnomalyError"),
+    ("monitor.plugin_isolation", "PluginError"),
 )
 
 
@@ -194,11 +195,16 @@ def _invoke(verb: str, words: list[str]) -> int:
 @functools.cache
 def load_app(verb: str) -> Any:
     """Return the `typer.Typer` of a command or group, with the commands that plugins add to it."""
+    from monitor.plugin_isolation import PluginError
+
     command = list_commands()[verb]
     app = _make_app(verb, command.help) if command.load is None else command.load()
     for addition in read_command_table().additions.get(verb, ()):
         if addition.load is not None:
-            app.add_typer(addition.load())
+            try:
+                app.add_typer(addition.load())
+            except PluginError:  # noted by the plugin's loader; the other commands of the group work
+                continue
     return app
 
 

@@ -6,8 +6,8 @@ The order of the commands is that of `slopeward --help`.
 from collections.abc import Mapping
 from typing import Any
 
-from monitor.domain.registration import Command
 from monitor.hookspecs import hookimpl
+from monitor.registration import Command
 
 
 def _load_status() -> Any:

@@ -152,6 +152,7 @@ def make_site_file() -> type[Section]:
     more: dict[str, Any] = {}
     for sections in hooks().site_file_sections():
         for name, table in sections.tables.items():
-            more[name] = (_many(table), ())
+            if name not in TABLES:
+                more.setdefault(name, (_many(table), ()))
     made: type[Section] = create_model("SiteFile", __base__=Section, **TABLES, **more)
     return made

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from monitor.domain.errors import SlopewardError, StoreBusyError
-from monitor.domain.registration import ServicePart
 from monitor.ingest.message import StoredSites
+from monitor.registration import ServicePart
 
 log: Final = logging.getLogger(__name__)
 # Readings that arrive within this time are computed together.

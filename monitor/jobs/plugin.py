@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from monitor.domain.registration import Job
 from monitor.hookspecs import hookimpl
+from monitor.registration import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

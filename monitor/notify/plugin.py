@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from monitor.domain.registration import Channel, Job
 from monitor.hookspecs import hookimpl
+from monitor.registration import Channel, Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

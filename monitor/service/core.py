@@ -20,6 +20,7 @@ from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.checks import health, live
 from monitor.checks.machine import DatabaseFacts, Machine, is_synchronised
+from monitor.checks.plugins import PluginStatus
 from monitor.checks.site_files import SiteFolder as SitesRead
 from monitor.checks.table import read_rows, run_alarm_checks, run_checks
 from monitor.config.cadence import stage_cadence
@@ -30,7 +31,6 @@ from monitor.domain.canonical import code_version
 from monitor.domain.changes import AlertCategory
 from monitor.domain.errors import SlopewardError, StoreBusyError
 from monitor.domain.instants import STOPPED, format_iso
-from monitor.domain.registration import ServicePart
 from monitor.domain.site import Site
 from monitor.ingest.message import StoredSites
 from monitor.ingest.service import Ingest, IngestContext
@@ -40,6 +40,7 @@ from monitor.notify.state import StatePublisher
 from monitor.notify.trial import gather_channels
 from monitor.notify.verdict import DeliveryLimits
 from monitor.plugins import hooks, implementations
+from monitor.registration import ServicePart
 from monitor.service.alarms import AlarmConditions, ServiceAlarms
 from monitor.service.clock import ServiceClock
 from monitor.service.clock_watch import ClockJumpGuard, ClockWatch
@@ -507,6 +508,7 @@ class Core:
                 self.dispatcher.find_undelivered(named),
             ),
             self._see_threads(),
+            PluginStatus.read(),
         )
 
     def _follow(self, *seen: object) -> None:

@@ -22,9 +22,9 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import AwayError, KilledError, SlopewardError, StoreBusyError
-from monitor.domain.registration import Job
 from monitor.domain.site import Site
 from monitor.plugins import hooks
+from monitor.registration import Job
 from monitor.store.database.engine import Database, patient
 from monitor.store.models.movement import find_stage
 from monitor.store.service_state import IDLE, add_missed, finish_run, forget_run, mark_abandoned, start_run
@@ -95,6 +95,8 @@ class Schedule:
         self._last_results: dict[str, str] = {}  # by a job and its site: how its last run ended
         self._lock = threading.Lock()
         threads = {"default": config.compute.jobs_at_once, "light": 1, "polls": POLLS, "show": 1}
+        jobs = list_jobs() if jobs is None else jobs
+        threads |= {job.lane: 1 for job in jobs if job.plugin}
         executors = {name: ThreadPoolExecutor(count) for name, count in threads.items()}
         self._scheduler = BackgroundScheduler(executors=executors, timezone="UTC")
         self._scheduler.add_listener(self._note_missed, EVENT_JOB_MISSED)
@@ -109,7 +111,7 @@ class Schedule:
         from monitor.jobs.forecasts.first_runs import FirstRuns
 
         self.first_runs = FirstRuns(db, {site.id: site for site in sites}, self.hasten, clock)
-        for job in list_jobs() if jobs is None else jobs:
+        for job in jobs:
             for site in sites if job.per_site else (None,):
                 self._add(job, site)
 

@@ -2,9 +2,8 @@
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,14 +15,15 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from monitor.alerting.acts.call import ODD_VALUE, TOO_LONG
 from monitor.config.service import ServiceConfig
 from monitor.domain import errors
 from monitor.domain.canonical import code_version
 from monitor.domain.language.rendering import translate
-from monitor.plugins import hooks, list_folders
+from monitor.plugin_isolation import note_fault
+from monitor.plugins import implementations, is_built_in, list_folders
 from monitor.store.alerting.alerts import RISEN, find_alert
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_labels import MEANWHILE
@@ -31,7 +31,7 @@ from monitor.store.pages import load_cards
 from monitor.text.message import Message, Template, join
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
 from monitor.web.access.reader import LanguageMiddleware
-from monitor.web.access.rules import PLAIN_NUMBER, admit, find_back, require_rules
+from monitor.web.access.rules import PLAIN_NUMBER, admit, find_back, list_addresses, require_rules
 from monitor.web.context import Context, context_of
 from monitor.web.parts.act_forms import SentForm, list_choices
 from monitor.web.parts.templating import render
@@ -77,15 +77,45 @@ PAGES: Final = (
     acts,
     live,
 )
-ROUTERS: Final = (
-    *(m.router for m in (*PAGES, api, charts, panes, probes)),
-    acts.requests,
-    *chain.from_iterable(hooks().register_routes()),
-)
+
+
+def _list_plugin_routers(kernel: Iterable[APIRouter]) -> Iterator[APIRouter]:
+    """Return the routers of plugins. Those of a third-party plugin need access rules and paths of their own."""
+    taken = set(list_addresses(kernel))
+    for plugin, register in implementations("register_routes"):
+        for router in register() or ():
+            if not is_built_in(plugin):
+                try:
+                    require_rules([router])
+                    if again := taken & set(list_addresses([router])):
+                        raise RuntimeError(f"{min(again)} exists already")
+                except RuntimeError as error:
+                    note_fault(plugin, "register_routes", error)
+                    continue
+            taken |= set(list_addresses([router]))
+            yield router
+
+
+_KERNEL_ROUTERS: Final = (*(m.router for m in (*PAGES, api, charts, panes, probes)), acts.requests)
+ROUTERS: Final = (*_KERNEL_ROUTERS, *_list_plugin_routers(_KERNEL_ROUTERS))
 _PAGES_AND_API: Final = APIRouter(dependencies=[Depends(admit)])
 """All routes behind the access rules. FastAPI resolves their dependencies once, for every application of a process."""
 for _router in ROUTERS:
     _PAGES_AND_API.include_router(_router)
+
+
+class ExitGuard:
+    """Answer a request as failed if its route calls `sys.exit`, which would end the web process."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        try:
+            await self._app(scope, receive, send)
+        except SystemExit as error:
+            raise RuntimeError(f"the route called sys.exit ({error.code})") from error
 
 
 class LastingFiles(StaticFiles):
@@ -137,6 +167,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.state.context = Context(config, db, clock, code_version())
     app.state.turnstile = login.LoginThrottle()
     app.state.limiters = {}
+    app.add_middleware(ExitGuard)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
     public = urlsplit(config.web.public_url).hostname
     found = ["127.0.0.1", "localhost", "::1", config.web.host, *config.web.allowed_hosts, *([public] if public else [])]

@@ -145,6 +145,7 @@ def run_python(folder, code):
         os.chdir(folder)
         for name in os.environ.keys() - {"PATH", "OMP_NUM_THREADS"}:
             del os.environ[name]
+        os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         sys.path[:] = [str(folder), str(folder / "others"), *(one for one in sys.path if Path(one) != ROOT)]
         for name in [one for one in sys.modules if one.partition(".")[0] == "monitor"]:
             del sys.modules[name]
@@ -303,15 +304,20 @@ def test_a_plugin_of_third_parties_is_loaded_by_its_entry_point_as_the_page_says
     out = run_python(tmp_path, START + attempt + shown).stdout
     assert out.splitlines()[-1] == "good morning, north-bench"
     assert re.search(r"^greet +Greet a site", out, re.MULTILINE)
-    # a hook that fails is left out and the other hooks still work; the log names it
+    # a new version that cannot be used is disabled as a whole; the log says why
     (tmp_path / "others/slope_greeting/routes.py").write_text("import no_such_module\n")
-    ended = run_python(tmp_path, START)
-    assert "register_routes of the plugin greeting: left out" in ended.stderr
-    assert re.search(r"^greet +Greet a site", ended.stdout, re.MULTILINE)
-    # a module that cannot be imported is left out
-    (tmp_path / "others/slope_greeting/plugin.py").write_text("import no_such_module\n")
-    ended = run_python(tmp_path, "from monitor.cli.main import run_verb\nassert run_verb(['greet']) == 2")
-    assert "the plugin greeting (slope_greeting.plugin): left out" in ended.stderr
+    set_version(tmp_path / "others", "1.1")
+    ended = run_python(tmp_path, START + "assert run_verb(['greet']) == 2")
+    reason = "register_routes: ModuleNotFoundError: No module named 'no_such_module'"
+    assert f"plugin of the plugin greeting: left out: {reason}" in ended.stderr
+
+
+def set_version(folder, version):
+    """Rename the metadata of the plugin, as an installer does for a new version."""
+    (facts,) = folder.glob("*.dist-info")
+    metadata = (facts / "METADATA").read_text()
+    (facts / "METADATA").write_text(re.sub(r"(?m)^Version: .*$", f"Version: {version}", metadata))
+    facts.rename(folder / f"slope_greeting-{version}.dist-info")
 
 
 KEPT = """
@@ -364,17 +370,15 @@ def test_tables_jobs_checks_and_channels_of_a_plugin_work_and_its_tables_stay(tm
     (tmp_path / "sites/bench.toml").write_text(SITE, encoding="utf-8")
     again = START.replace('save_site(c, site, "Ada", "new", datetime.now(UTC))', "pass")
     run_python(tmp_path, again + KEPT + STAYED)
-    # it is back, with a migration and a job that break: the service starts without them
+    # it is back, with a migration that breaks: the service starts without it
     (tmp_path / "entry_points.txt").rename(facts / "entry_points.txt")
     folder = tmp_path / "others/slope_greeting"
     broken = (folder / "migrations/0001.py").read_text().replace('"0001"', '"0002"').replace("None\n", '"0001"\n', 1)
     (folder / "migrations/0002.py").write_text(broken)
-    (folder / "job.py").write_text("import no_such_module\n")
     ended = run_python(
         tmp_path, again + KEPT + 'assert find_of("extensions")[0][:2] == ("extensions.tables", "greeting")'
     )
-    assert "the tables of the plugin greeting: left out" in ended.stderr
-    assert "register_jobs of the plugin greeting: left out" in ended.stderr
+    assert "migrations of the plugin greeting: left out" in ended.stderr
 
 
 def test_a_failing_hook_of_a_feature_is_raised(add_plugin):

@@ -158,12 +158,13 @@ def on(address: str, group: str, back: str = "") -> Callable[..., Act]:
 
 @cache
 def list_acts() -> tuple[Act, ...]:
-    """Return the acts of all plugins; of two acts with one name, the first."""
-    acts: dict[str, Act] = {}
+    """Return the acts of all plugins; of two acts with one name, command or address, the first."""
+    acts: list[Act] = []
     for registered in hooks().register_acts():
         for act in registered:
-            acts.setdefault(act.name, act)
-    return tuple(acts.values())
+            if not any(act.name == o.name or act.command == o.command or act.address == o.address for o in acts):
+                acts.append(act)
+    return tuple(acts)
 
 
 def find_act(name: str) -> Act:

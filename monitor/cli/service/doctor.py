@@ -11,6 +11,7 @@ from monitor.checks.check import BAD, OK, WARN
 from monitor.checks.database import CurrentDatabase
 from monitor.checks.installation import Installation
 from monitor.checks.machine import Machine
+from monitor.checks.plugins import PluginStatus
 from monitor.checks.running import ProcessStamps
 from monitor.checks.site_files import Environment, SiteFolder
 from monitor.checks.table import run_checks
@@ -79,5 +80,5 @@ SEEN: Final[dict[str, Callable[[ServiceConfig], Iterator[Line]]]] = {
     "database": _see_database,
     "broker": lambda service: _list_lines(broker := RunningBroker(service), broker.facts),
     "machine": lambda service: _list_lines(Machine(service)),
-    "installation": lambda service: _list_lines(Installation(service)),
+    "installation": lambda service: _list_lines(Installation(service), PluginStatus.read()),
 }

@@ -3,9 +3,9 @@
 from typing import Final, NoReturn
 
 from monitor.domain.errors import ConfigError
-from monitor.domain.registration import Channel
 from monitor.domain.topics import HOUSE, ROOT, is_wild, reaches_own_topics
 from monitor.plugins import hooks
+from monitor.registration import Channel
 
 NOTIFIERS: Final[dict[str, Channel]] = {}
 for _registered in hooks().register_channels():

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from monitor.config.service import ServiceConfig
-from monitor.domain.registration import ServicePart
 from monitor.domain.site import Site
 from monitor.extensions.derived.checks import CalculationStatus
 from monitor.extensions.derived.cost import SHARE
 from monitor.extensions.derived.worker import Calculator
 from monitor.ingest.calculations import CalculationThread
 from monitor.ingest.message import StoredSites
+from monitor.registration import ServicePart
 from monitor.store.database.engine import Database
 
 

@@ -68,6 +68,8 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
     named = {str(r["instrument"]) for r in pick_rows(rows, find, EVERY)} if find.strip() else None
     runs, gaps, held = (_of_stations(ones, named) for ones in (runs[::-1], gaps[::-1], held))
     return {
+        # first, so that a plugin cannot replace a value of this page
+        **{name: value for values in hooks().instruments_page_values(page=seen) for name, value in values.items()},
         "card": seen.card,
         "groups": list_groups(picked[:CARDS_AT_MOST], rows, now),
         "left_out": max(0, len(picked) - CARDS_AT_MOST),
@@ -88,7 +90,6 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
         "unwell": unwell,
         "total": len(rows),
         "judged_at": max((r["judged_at"] for r in rows if r["judged_at"]), default=None),
-        **{name: value for values in hooks().instruments_page_values(page=seen) for name, value in values.items()},
     }
 
 

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Final
 
 from monitor.config.service import ServiceConfig
-from monitor.domain.registration import ServicePart
 from monitor.domain.site import Site
 from monitor.extensions.profiles.checks import WaitingProfiles
 from monitor.extensions.profiles.worker import ProfileCalculator
 from monitor.ingest.calculations import CalculationThread
 from monitor.ingest.message import StoredSites
+from monitor.registration import ServicePart
 from monitor.store.database.engine import Database
 
 # The service computes profiles during at most this share of the time of one processor.

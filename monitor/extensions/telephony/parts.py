@@ -11,12 +11,12 @@ from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.checks.check import BAD, Check, found
 from monitor.checks.live import AWAY_S
 from monitor.config.service import ServiceConfig
-from monitor.domain.registration import ServicePart
 from monitor.domain.site import Site
 from monitor.extensions.telephony.modem import ModemWatch
 from monitor.extensions.telephony.sirens import Sirens, list_topics
 from monitor.extensions.telephony.store.devices import find_push_key, publish_push_key
 from monitor.extensions.telephony.web_push import find_key, find_public_key
+from monitor.registration import ServicePart
 from monitor.store.database.engine import Database
 
 

@@ -9,7 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.domain.errors import SlopewardError
 from monitor.domain.site import Recipient, Team
-from monitor.plugins import implementations, log_left_out
+from monitor.plugin_isolation import clear_fault, note_fault
+from monitor.plugins import implementations
 from monitor.store.database.rows import load_records
 from monitor.store.schema.duty import duty_turn
 
@@ -25,11 +26,15 @@ def find_on_duty(c: Connection, teams: Iterable[Team], at: datetime) -> dict[Key
     on_duty: dict[Key, tuple[str, ...]] = dict.fromkeys(by_key, ())
     for plugin, call in implementations("people_on_duty") if by_key else ():
         try:
-            on_duty |= call(connection=c, teams=by_key.values(), at=at) or {}
+            people = call(connection=c, teams=by_key.values(), at=at)
         except (SlopewardError, SQLAlchemyError):
             raise
         except Exception as error:  # a fault in a duty plan must not stop an alarm
-            log_left_out(f"people_on_duty of the plugin {plugin}", error)
+            note_fault(plugin, "people_on_duty", error)
+            continue
+        if people is not None:  # a third-party plugin that failed returns None
+            on_duty |= people
+            clear_fault(plugin, "people_on_duty")
     return on_duty
 
 

@@ -19,8 +19,9 @@ from sqlalchemy import table as sql_table
 from sqlalchemy.exc import OperationalError
 
 from monitor.domain.errors import StoreBusyError, StoreError
-from monitor.domain.registration import Migrations
-from monitor.plugins import hooks, list_plugins, log_left_out
+from monitor.plugin_isolation import note_fault
+from monitor.plugins import hooks, list_plugins
+from monitor.registration import Migrations
 from monitor.store.database.engine import Database
 from monitor.store.database.locks import find_blockers, make_turns, take_turn
 from monitor.store.schema import views
@@ -69,7 +70,7 @@ def upgrade(db: Database, now: datetime | None = None) -> Path | None:
                 with connection.begin_nested():
                     _run(connection, branch)
             except Exception as error:  # the service starts without the plugin's tables, and `doctor` names them
-                log_left_out(f"the tables of the plugin {branch.name}", error)
+                note_fault(branch.name, "migrations", error)
         return copy
 
 
@@ -162,7 +163,7 @@ def _fits(connection: Connection, of: Migrations) -> bool:
     try:
         known, followed = _read_revisions(of.folder)
     except Exception as error:
-        log_left_out(f"the tables of the plugin {of.name}", error)
+        note_fault(of.name, "migrations", error)
         return False
     return {_current(connection, f"{_VERSIONS}_{of.name}")} == known - followed
 

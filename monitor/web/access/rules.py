@@ -16,8 +16,8 @@ from fastapi.routing import APIRoute
 from monitor.alerting.acts.table import API, OPERATOR, Act, list_acts
 from monitor.domain.actor import TOKEN
 from monitor.domain.errors import NotAllowedError
-from monitor.domain.registration import AccessRule
 from monitor.plugins import hooks
+from monitor.registration import AccessRule
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.people.users import may
 from monitor.text.message import Template, Term
@@ -55,9 +55,10 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_sh
     "GET /api/v1/alerts",
     "GET /api/v1/notifications",
 )
-_OF_PLUGINS: Final[dict[str, AccessRule]] = {
-    address: rule for registered in hooks().register_access_rules() for address, rule in registered.items()
-}
+_OF_PLUGINS: Final[dict[str, AccessRule]] = {}
+for _registered in hooks().register_access_rules():
+    for _address, _rule in _registered.items():
+        _OF_PLUGINS.setdefault(_address, _rule)  # a plugin cannot change the rule of a feature
 _BY_AN_OPERATOR: Final = ("GET /sites/{site}/readings", "POST /sites/{site}/readings", "POST /sites/{site}/thresholds")
 
 

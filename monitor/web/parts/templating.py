@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from jinja2 import pass_context
+from jinja2 import Template as JinjaTemplate
+from jinja2 import TemplateNotFound, pass_context
 from markupsafe import Markup
 
 from monitor.alerting.acts.table import find_act
@@ -24,7 +25,8 @@ from monitor.domain.language.rendering import render as render_message
 from monitor.domain.language.rendering import translate, translate_term
 from monitor.domain.language.scripts import translate_scripts
 from monitor.domain.language.subjects import translate_subject
-from monitor.plugins import hooks, list_folders
+from monitor.plugin_isolation import clear_fault, note_fault
+from monitor.plugins import implementations, is_built_in, list_folders
 from monitor.store.pages import SiteCard
 from monitor.store.service_state import find_stamp
 from monitor.text.message import Message, Template, Term, format_span, join
@@ -187,10 +189,39 @@ def find_help(text: str) -> str:
 
 
 @cache
-def _list_panels(place: str) -> tuple[str, ...]:
+def _list_panels(place: str) -> tuple[str | JinjaTemplate, ...]:
     """Return the templates that plugins show at a place of a page."""
-    panels = [panel for registered in hooks().register_panels() for panel in registered]
-    return tuple(panel.template for panel in panels if panel.place == place)
+    templates: list[str | JinjaTemplate] = []
+    for plugin, register in implementations("register_panels"):
+        for panel in register() or ():
+            if panel.place == place:
+                is_trusted = is_built_in(plugin)
+                templates.append(panel.template if is_trusted else _contain_panel(plugin, panel.template))
+    return tuple(templates)
+
+
+def _contain_panel(plugin: str, name: str) -> JinjaTemplate:
+    """Return the template of a third-party plugin, which renders as nothing where it fails."""
+
+    def render_contained(context: Any) -> Iterator[str]:
+        what = f"panel {name}"
+        try:
+            template = ENVIRONMENT.get_template(name)
+            text = "".join(template.root_render_func(context))
+        except KeyboardInterrupt:
+            raise
+        except TemplateNotFound as error:
+            note_fault(plugin, what, f"there is no template {error.name}")
+            return
+        except BaseException as error:  # also SystemExit
+            note_fault(plugin, what, error)
+            return
+        clear_fault(plugin, what)
+        yield text
+
+    contained = ENVIRONMENT.from_string("")
+    contained.root_render_func = render_contained
+    return contained
 
 
 ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates", *map(str, list_folders("templates")))

@@ -111,11 +111,12 @@ def test_core_follows_the_plans_of_its_sites(watched):
     seen = []
     core = SimpleNamespace(db=watched, sites={"bench": SITE}, clock=lambda: T0 + 11 * HOUR, _follow=seen.append)
     core._do = lambda act: act()
+    core._check_subject = lambda read: Core._check_subject(core, read)
     tell(watched, add_plan, CREW, PLAN, ADA, "spring", T0)
-    Core._follow_extensions(core)
+    Core._check_health_subjects(core)
     assert [k.key for one in seen for k in run_checks(one) if k.is_wrong] == ["duty:bench:geologists:now"]
     core.sites = {}
-    Core._follow_extensions(core)
+    Core._check_health_subjects(core)
     assert [k for one in seen[1:] for k in run_checks(one)] == []
 
 

@@ -222,7 +222,7 @@ def test_the_service_computes_and_reports_profiles_that_are_late(
     send_weeks(bench, range(2))
     sites = {"bench": bench.site}
     [part] = build_parts(database, None, sites, lambda: bench.now, came.append)  # type: ignore[arg-type]
-    [seen] = part.seen
+    [seen] = part.subjects
     assert isinstance(seen, WaitingProfiles)
     assert [one.is_wrong for one in run_alarm_checks(seen)] == [False]
     [late] = run_alarm_checks(WaitingProfiles(sites, lambda: {"bench": (600.0, "I1")}))

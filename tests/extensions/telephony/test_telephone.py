@@ -26,7 +26,6 @@ from monitor.config.service import parse_service
 from monitor.domain.alerts.notification import Notification
 from monitor.domain.alerts.records import UNCONFIRMED
 from monitor.domain.language.catalogue import use
-from monitor.domain.registration import ServicePart
 from monitor.domain.site import Recipient
 from monitor.extensions.telephony.by_telephone import take_digit, take_reply
 from monitor.extensions.telephony.gateway import sign
@@ -47,6 +46,7 @@ from monitor.extensions.telephony.store.replies import (
 )
 from monitor.extensions.telephony.telephone import VoiceNotifier, format_sms
 from monitor.notify.message import translate
+from monitor.registration import ServicePart
 from monitor.service.core import Core
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.outbox import claim_due

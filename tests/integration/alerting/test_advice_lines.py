@@ -22,12 +22,12 @@ from monitor.domain.changes import AlertCategory, AlertChange
 from monitor.domain.decision import Memory
 from monitor.domain.language.catalogue import use
 from monitor.domain.observation import Observation
-from monitor.domain.registration import Job
 from monitor.domain.site import ForecastPlan, Level, MovementPlan, Recipient, Site, StagePlan
 from monitor.jobs.movement.update import MovementReport
 from monitor.notify.message import translate
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import DeliveryContext
+from monitor.registration import Job
 from monitor.service.core import Core
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.schedule import Schedule, list_jobs

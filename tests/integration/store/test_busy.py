@@ -19,7 +19,7 @@ from monitor.domain.decision import Memory
 from monitor.domain.errors import StoreBusyError, StoreError
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
-from monitor.domain.registration import Job
+from monitor.registration import Job
 from monitor.service.schedule import AGAIN_S, Schedule
 from monitor.store.alerting.decisions import find_state, load_newest, save_memory
 from monitor.store.database import engine

@@ -49,7 +49,7 @@ def show_account(request: Request) -> HTMLResponse:
             "choices": list_choices(c, None) if caller.sites is None else {"sites": sorted(caller.sites)},
         }
         for more in hooks().account_page_values(connection=c, account=caller.name):
-            values |= more
+            values = {**more, **values}  # a plugin cannot replace a value of this page
     return render(request, "account.html", caller=caller, sessions=sessions, tokens=tokens, **values)
 
 

@@ -20,8 +20,8 @@ from monitor.checks.table import BLIND, DEGRADED, SEEN, assess_service
 from monitor.config.service import parse_service
 from monitor.domain.errors import AwayError, KilledError, StoreBusyError
 from monitor.domain.logs import configure
-from monitor.domain.registration import Job
 from monitor.hookspecs import hookimpl
+from monitor.registration import Job
 from monitor.service.children import HeartbeatWatch, ProcessRestarter, PythonChild
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.readiness import LEASE, CommitMonitor

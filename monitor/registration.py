@@ -88,10 +88,15 @@ class Job:
     # a file that is still being written is due, or None.
     next_due: Callable[[Any, Any], float | None] | None = None
     hour: int | None = None  # run once a day at this hour in the time zone of the site, and once after a start
+    # Name of the third-party plugin, set when the job is registered. A plugin has one thread for its jobs, so that a
+    # job that hangs holds up no other.
+    plugin: str = ""
 
     @property
     def lane(self) -> str:
         """Return the name of the group of threads that runs the job."""
+        if self.plugin:
+            return f"plugin {self.plugin}"
         return next((name for name in ("light", "polls", "show") if getattr(self, name)), "default")
 
     def pause_s(self, site: Any, stage: str | None) -> float:

@@ -1,0 +1,496 @@
+"""Keep faults of third-party plugins away from the service.
+
+`contain` wraps a hook implementation. It checks what the implementation returns, wraps the functions inside the
+returned records, turns calls of `sys.exit` into errors, and limits the time of calls that would hold up the service.
+A fault is logged once, and `list_faults` returns it until the same call succeeds.
+"""
+
+import contextvars
+import functools
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, Final, NamedTuple
+
+import pluggy
+
+from monitor import hookspecs
+from monitor.registration import AccessRule, Channel, Command, Job, Migrations, Panel, ServicePart, SiteFileSections
+
+ROLES: Final = frozenset({"open", "read", "viewer", "operator", "admin"})
+DAY_S: Final = 86400.0
+LONGEST: Final = 300  # characters of a reason
+
+# Calls that hold up a thread of the service. Hooks with a connection have no limit, because a call that goes on in a
+# thread of its own would go on using the connection.
+LIMITS_S: Final = {"health_subjects": 10.0, "map_zones": 10.0, "service_parts": 30.0}
+PART_LIMIT_S: Final = 5.0
+CHECK_LIMIT_S: Final = 10.0
+
+# Hooks that serve an explicit request of a person or of the service file. Their errors are raised.
+_RAISING: Final = frozenset({"import_unknown_table", "compute_cluster", "open_ingest", "wait_for_turn"})
+
+
+class PluginError(Exception):
+    """A third-party plugin failed; the text names the plugin."""
+
+
+class PluginFault(NamedTuple):
+    """What is wrong with a third-party plugin."""
+
+    plugin: str
+    what: str  # the hook or function that failed; `plugin` if the plugin is disabled as a whole
+    reason: str
+
+
+_faults: Final[dict[tuple[str, str], PluginFault]] = {}
+_hanging: Final[dict[tuple[str, str], threading.Thread]] = {}
+_lock: Final = threading.Lock()
+
+
+def list_faults() -> list[PluginFault]:
+    """Return the faults of this process, by plugin."""
+    with _lock:
+        return sorted(_faults.values())
+
+
+def note_fault(plugin: str, what: str, error: BaseException | str) -> None:
+    """Log a fault of a plugin and keep it for `list_faults`. The same fault is logged once."""
+    reason = error if isinstance(error, str) else describe(error)
+    fault = PluginFault(plugin, what, reason)
+    with _lock:
+        is_new = _faults.get((plugin, what)) != fault
+        _faults[plugin, what] = fault
+    if is_new:
+        from logging import getLogger  # not at the top, because this module is imported by `slopeward --help`
+
+        trace = None if isinstance(error, str) else error
+        getLogger(__name__).error("%s of the plugin %s: left out: %s", what, plugin, reason, exc_info=trace)
+
+
+def clear_fault(plugin: str, what: str) -> None:
+    """Forget a fault, because the call succeeded."""
+    if _faults:
+        with _lock:
+            _faults.pop((plugin, what), None)
+
+
+def describe(error: BaseException) -> str:
+    """Return an error in one line.
+
+    >>> describe(SystemExit(3))
+    'it called sys.exit (3)'
+    """
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit ({error.code})"
+    text = " ".join(str(error).split())[:LONGEST]
+    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
+
+
+def isolate(registry: pluggy.PluginManager, plugin: str, module: ModuleType) -> SimpleNamespace:
+    """Return the hook implementations of a plugin, each contained, as an object to register.
+
+    Options such as `tryfirst` are dropped: a third-party plugin runs after the features of Slopeward.
+
+    Raises:
+        PluginError: the plugin implements something that is no hook, or a hook wrapper.
+    """
+    isolated = SimpleNamespace()
+    for name in dir(module):
+        options = registry.parse_hookimpl_opts(module, name)
+        if options is None:
+            continue
+        hook_name = options["specname"] or name
+        specification = getattr(hookspecs, hook_name, None)
+        if not hasattr(specification, f"{hookspecs.PROJECT}_spec"):
+            raise PluginError(f"there is no hook {hook_name}")
+        if options["wrapper"] or options["hookwrapper"]:
+            raise PluginError(f"{name}: hook wrappers are not supported")
+        function = getattr(module, name)
+        expected = set(pluggy._hooks.varnames(specification)[0])  # noqa: SLF001  as pluggy compares them
+        if unknown := set(pluggy._hooks.varnames(function)[0]) - expected:  # noqa: SLF001
+            raise PluginError(f"{name}: the hook has no argument {min(unknown)}")
+        setattr(isolated, hook_name, hookspecs.hookimpl(contain(plugin, hook_name, function)))
+    return isolated
+
+
+def contain(plugin: str, hook_name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a hook implementation whose faults are noted, and whose result is None if it failed."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        if hook_name in _RAISING:
+            return _without_exit(plugin, hook_name, function)(*arguments)
+        try:
+            with _savepoint(arguments):
+                result = _call_limited(plugin, hook_name, function, arguments, LIMITS_S.get(hook_name))
+                checked = None if result is None else _check_result(plugin, hook_name, result)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also SystemExit
+            note_fault(plugin, hook_name, error)
+            return None
+        clear_fault(plugin, hook_name)
+        return checked
+
+    return call
+
+
+@contextmanager
+def _savepoint(arguments: tuple[Any, ...]) -> Iterator[None]:
+    """Roll back what a plugin did with a connection if it fails; the transaction of the service goes on."""
+    connection = next((argument for argument in arguments if hasattr(argument, "begin_nested")), None)
+    if connection is None:
+        yield
+        return
+    with connection.begin_nested():
+        yield
+
+
+def _call_limited(
+    plugin: str, what: str, function: Callable[..., Any], arguments: tuple[Any, ...], limit_s: float | None
+) -> Any:
+    """Call a function in a thread of its own and wait at most `limit_s`.
+
+    Python cannot end a thread. While a call hangs, the function is not called again.
+    """
+    if limit_s is None:
+        return function(*arguments)
+    hanging = _hanging.get((plugin, what))
+    if hanging is not None and hanging.is_alive():
+        raise PluginError(f"a call did not return within {limit_s:g} s and still hangs")
+    results: list[Any] = []
+    errors: list[BaseException] = []
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            results.append(context.run(function, *arguments))
+        except BaseException as error:  # raised again below, in the thread of the caller
+            errors.append(error)
+
+    thread = threading.Thread(target=work, name=f"Thread-plugin-{plugin}-{what}", daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    if thread.is_alive():
+        _hanging[plugin, what] = thread
+        raise PluginError(f"a call did not return within {limit_s:g} s")
+    _hanging.pop((plugin, what), None)
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _with_default(
+    plugin: str,
+    what: str,
+    function: Callable[..., Any],
+    default: Any,
+    is_valid: Callable[[Any], bool] = lambda _result: True,
+    limit_s: float | None = None,
+) -> Callable[..., Any]:
+    """Return a function that returns `default` if the plugin's function fails or returns something invalid."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        try:
+            result = _call_limited(plugin, what, function, arguments, limit_s)
+            if not is_valid(result):
+                raise TypeError(f"{result!r} is no valid result")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also SystemExit
+            note_fault(plugin, what, error)
+            return default
+        clear_fault(plugin, what)
+        return result
+
+    return call
+
+
+def _without_exit(plugin: str, what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that raises PluginError where the plugin's function calls `sys.exit`."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        try:
+            return function(*arguments, **named)
+        except (KeyboardInterrupt, Exception):
+            raise
+        except BaseException as error:
+            note_fault(plugin, what, error)
+            raise PluginError(f"{what} of the plugin {plugin}: {describe(error)}") from error
+
+    return call
+
+
+# ---- what each hook may return ---------------------------------------------------------------------------------------
+def _require(condition: object, expected: str, got: object) -> None:
+    if not condition:
+        raise TypeError(f"expected {expected}, got {got!r:.80}")
+
+
+def _is_a(value: object, class_name: str) -> bool:
+    """Return whether a value has a class of this name. The classes themselves are in modules above this one."""
+    return any(one.__name__ == class_name for one in type(value).__mro__)
+
+
+def _mapping_of(result: Any, is_value: Callable[[Any], bool], expected: str) -> dict[str, Any]:
+    _require(isinstance(result, Mapping), expected, result)
+    for name, value in result.items():
+        _require(isinstance(name, str) and is_value(value), expected, {name: value})
+    return dict(result)
+
+
+def _list_of(result: Any, class_name: str) -> list[Any]:
+    expected = f"an iterable of {class_name}"
+    _require(isinstance(result, Iterable) and not isinstance(result, str | bytes | Mapping), expected, result)
+    values = list(result)
+    for value in values:
+        _require(_is_a(value, class_name), expected, value)
+    return values
+
+
+def _check_commands(plugin: str, result: Any) -> dict[str, Command]:
+    commands = _mapping_of(result, lambda one: isinstance(one, Command), "a mapping of names to Command")
+    for name, command in commands.items():
+        _require(isinstance(command.help, str), "a help text", command.help)
+        _require(command.load is None or callable(command.load), "a function that loads the command", command.load)
+        if command.load is not None:
+            commands[name] = command._replace(load=functools.partial(_load_command, plugin, name, command.load))
+    return commands
+
+
+def _load_command(plugin: str, name: str, load: Callable[[], Any]) -> Any:
+    """Load the commands of a plugin, and make sure that they can be added to others.
+
+    Raises:
+        PluginError: they cannot.
+    """
+    import typer
+
+    try:
+        app = load()
+        _require(isinstance(app, typer.Typer), "a typer.Typer", app)
+        typer.main.get_command(app)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also SystemExit
+        note_fault(plugin, f"command {name}", error)
+        raise PluginError(f"the command {name} of the plugin {plugin}: {describe(error)}") from error
+    return app
+
+
+def _check_acts(_plugin: str, result: Any) -> list[Any]:
+    acts = _list_of(result, "Act")
+    for act in acts:
+        list(act.list_parameters())
+        _require(act.title, "a docstring", act.name)
+    return acts
+
+
+def _check_access_rules(_plugin: str, result: Any) -> dict[str, AccessRule]:
+    return _mapping_of(
+        result,
+        lambda one: isinstance(one, AccessRule) and one.role in ROLES,
+        f"a mapping of routes to AccessRule with a role of {', '.join(sorted(ROLES))}",
+    )
+
+
+def _check_panels(_plugin: str, result: Any) -> list[Panel]:
+    panels = _list_of(result, "Panel")
+    for panel in panels:
+        _require(isinstance(panel.place, str) and isinstance(panel.template, str), "texts in a Panel", panel)
+    return panels
+
+
+def _check_jobs(plugin: str, result: Any) -> list[Job]:
+    return [_check_job(plugin, job) for job in _list_of(result, "Job")]
+
+
+def _check_job(plugin: str, job: Job) -> Job:
+    _require(isinstance(job.name, str) and callable(job.run) and callable(job.every_s), "functions in a Job", job)
+    _require(isinstance(job.first_s, int | float), "seconds in a Job", job.first_s)
+    _require(job.hour is None or job.hour in range(24), "an hour in a Job", job.hour)
+    what = f"job {job.name}"
+
+    def is_pause(value: Any) -> bool:
+        return isinstance(value, int | float) and value > 0.0
+
+    return replace(
+        job,
+        run=_without_exit(plugin, what, job.run),
+        every_s=_with_default(plugin, what, job.every_s, DAY_S, is_pause),
+        at_stage=None if job.at_stage is None else _with_default(plugin, what, job.at_stage, DAY_S, is_pause),
+        watched=None
+        if job.watched is None
+        else _with_default(plugin, what, job.watched, Path("/dev/null/none"), lambda one: isinstance(one, Path)),
+        next_due=None
+        if job.next_due is None
+        else _with_default(plugin, what, job.next_due, None, lambda one: one is None or isinstance(one, int | float)),
+        plugin=plugin,
+    )
+
+
+def _check_checks(plugin: str, result: Any) -> list[Any]:
+    return [_check_check(plugin, check) for check in _list_of(result, "Check")]
+
+
+def _check_check(plugin: str, check: Any) -> Any:
+    _require(isinstance(check.id, str) and isinstance(check.looks_at, type), "an id and a class in a Check", check.id)
+    find = check.find
+
+    @functools.wraps(find)
+    def find_all(seen: Any) -> Any:
+        result = find(seen)
+        return [result] if _is_a(result, "SubjectState") else list(result)
+
+    guarded = _with_default(plugin, f"check {check.id}", find_all, [], limit_s=CHECK_LIMIT_S)
+    return replace(check, find=guarded)
+
+
+def _check_channels(plugin: str, result: Any) -> dict[str, Channel]:
+    channels = _mapping_of(
+        result, lambda one: isinstance(one, Channel) and callable(one.notifier), "a mapping of kinds to Channel"
+    )
+    return {kind: _check_channel(plugin, kind, channel) for kind, channel in channels.items()}
+
+
+def _check_channel(plugin: str, kind: str, channel: Channel) -> Channel:
+    what = f"channel {kind}"
+    document, code = channel.write_document, channel.make_reply_code
+
+    def open_notifier(*arguments: Any) -> _Notifier:
+        return _Notifier(plugin, what, _without_exit(plugin, what, channel.notifier)(*arguments))
+
+    return replace(
+        channel,
+        notifier=open_notifier,
+        write_document=None if document is None else _without_exit(plugin, what, document),
+        make_reply_code=None if code is None else _without_exit(plugin, what, code),
+    )
+
+
+class _Notifier:
+    """A notifier of a plugin, whose `deliver` raises an error where it calls `sys.exit`."""
+
+    def __init__(self, plugin: str, what: str, notifier: Any) -> None:
+        self._notifier = notifier
+        self.deliver = _without_exit(plugin, what, notifier.deliver)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._notifier, name)
+
+
+def _check_file_readers(plugin: str, result: Any) -> dict[str, Any]:
+    readers = _mapping_of(result, lambda one: _is_a(one, "FileReader"), "a mapping of names to FileReader")
+    for name, reader in readers.items():
+        what = f"format {name}"
+        recognises = reader.recognises
+        if recognises is not None:
+            recognises = _with_default(plugin, what, recognises, default=False)
+        readers[name] = replace(reader, open=_without_exit(plugin, what, reader.open), recognises=recognises)
+    return readers
+
+
+def _check_sections(plugin: str, result: Any) -> SiteFileSections:
+    if not isinstance(result, SiteFileSections):
+        raise TypeError(f"expected SiteFileSections, got {result!r:.80}")
+    _mapping_of(result.tables, lambda one: isinstance(one, type) and hasattr(one, "model_fields"), "pydantic models")
+    expand = result.expand
+
+    def expand_or_leave(file: Any, name: str) -> Any:
+        try:
+            expanded = expand(file, name)
+            _require(isinstance(expanded, type(file)), "the site file", expanded)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also SystemExit
+            if _is_a(error, "ConfigError"):  # the site file is wrong, and not the plugin
+                raise
+            note_fault(plugin, "site_file_sections", error)
+            return file
+        return expanded
+
+    return result._replace(expand=expand_or_leave)
+
+
+def _check_migrations(plugin: str, result: Any) -> Migrations:
+    if not isinstance(result, Migrations):
+        raise TypeError(f"expected Migrations, got {result!r:.80}")
+    _require(result.name == plugin, f"the name of the plugin, {plugin}", result.name)
+    _require(isinstance(result.folder, Path) and result.folder.is_dir(), "a folder with revisions", result.folder)
+    return result
+
+
+def _check_parts(plugin: str, result: Any) -> list[ServicePart]:
+    return [
+        replace(
+            part,
+            start=_with_default(plugin, "start of a part", part.start, None, limit_s=PART_LIMIT_S),
+            stop=_with_default(plugin, "stop of a part", part.stop, None, limit_s=PART_LIMIT_S),
+            follow=_with_default(plugin, "follow of a part", part.follow, None, limit_s=PART_LIMIT_S),
+            on_readings=_with_default(plugin, "on_readings of a part", part.on_readings, None, limit_s=PART_LIMIT_S),
+            is_behind=_with_default(
+                plugin,
+                "is_behind of a part",
+                part.is_behind,
+                default=False,
+                is_valid=lambda one: isinstance(one, bool),
+                limit_s=PART_LIMIT_S,
+            ),
+        )
+        for part in _list_of(result, "ServicePart")
+    ]
+
+
+def _check_values(_plugin: str, result: Any) -> dict[str, Any]:
+    return _mapping_of(result, lambda _value: True, "a mapping of names to values")
+
+
+def _check_features(_plugin: str, result: Any) -> list[Any]:
+    _require(isinstance(result, list | tuple), "a list of GeoJSON features", result)
+    for feature in result:
+        is_feature = isinstance(feature, Mapping) and feature.get("type") == "Feature"
+        _require(is_feature, "a GeoJSON feature", feature)
+    return list(result)
+
+
+def _check_on_duty(_plugin: str, result: Any) -> dict[Any, tuple[str, ...]]:
+    expected = "a mapping of (site, team) to a tuple of names"
+    _require(isinstance(result, Mapping), expected, result)
+    for key, names in result.items():
+        _require(isinstance(key, tuple) and isinstance(names, tuple), expected, {key: names})
+        _require(all(isinstance(name, str) for name in names), expected, names)
+    return dict(result)
+
+
+_RESULTS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
+    "register_commands": _check_commands,
+    "register_acts": _check_acts,
+    "register_routes": lambda _plugin, result: _list_of(result, "APIRouter"),
+    "register_access_rules": _check_access_rules,
+    "register_panels": _check_panels,
+    "register_jobs": _check_jobs,
+    "register_checks": _check_checks,
+    "register_channels": _check_channels,
+    "register_file_readers": _check_file_readers,
+    "site_file_sections": _check_sections,
+    "migrations": _check_migrations,
+    "service_parts": _check_parts,
+    "account_page_values": _check_values,
+    "instruments_page_values": _check_values,
+    "map_zones": _check_features,
+    "people_on_duty": _check_on_duty,
+}
+
+# Hooks without arguments. They are called when a plugin is tried.
+DECLARING: Final = (*(name for name in _RESULTS if name.startswith("register_")), "site_file_sections", "migrations")
+
+
+def _check_result(plugin: str, hook_name: str, result: Any) -> Any:
+    check = _RESULTS.get(hook_name)
+    return result if check is None else check(plugin, result)
