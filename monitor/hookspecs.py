@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from monitor.domain.site import Site, Team
     from monitor.ingest.files.reader import FileReader
     from monitor.ingest.message import StoredSites
-    from monitor.ingest.service import Ingest, IngestContext
     from monitor.registration import (
         AccessRule,
         Channel,

@@ -25,17 +25,23 @@ from monitor import hookspecs, plugin_isolation
 
 LIMIT_S: Final = 60.0
 LIMIT_VARIABLE: Final = "SLOPEWARD_PLUGIN_TRIAL_S"
+# Results of this process for the processes that it starts. Workers cannot read the file and start no processes.
+RESULTS_VARIABLE: Final = "SLOPEWARD_PLUGIN_RESULTS"
 _SHOWN: Final = 300  # characters of a reason
 
 
 def find_fault(entry: EntryPoint) -> str:
     """Return why a plugin cannot be used, in one line, or an empty text. Try it if this version was never tried."""
     key = _identify(entry)
-    results = _read_results()
-    if key not in results:
-        results = _read_results() | {key: _run_trial(entry)}
-        _store_results(results)
-    return str(results[key])
+    inherited: dict[str, str] = json.loads(os.environ.get(RESULTS_VARIABLE, "{}"))
+    if key not in inherited:
+        results = _read_results()
+        if key not in results:
+            results = _read_results() | {key: _run_trial(entry)}
+            _store_results(results)
+        inherited[key] = results[key]
+        os.environ[RESULTS_VARIABLE] = json.dumps(inherited)
+    return inherited[key]
 
 
 def _identify(entry: EntryPoint) -> str:

@@ -149,13 +149,21 @@ def load_plugins() -> _Registry:
     registry = pluggy.PluginManager(hookspecs.PROJECT)
     registry.add_hookspecs(hookspecs)
     for plugin in reversed(third_party):
-        from monitor.plugin_isolation import isolate
-
-        registry.register(isolate(registry, plugin.name, plugin.module), plugin.name)
+        _register_third_party(registry, plugin)
     for plugin in reversed(built_in):
         registry.register(plugin.module, plugin.name)
     registry.check_pending()
-    return _Registry(registry, (*built_in, *third_party))
+    registered = tuple(plugin for plugin in third_party if registry.has_plugin(plugin.name))
+    return _Registry(registry, (*built_in, *registered))
+
+
+def _register_third_party(registry: pluggy.PluginManager, plugin: Plugin) -> None:
+    from monitor.plugin_isolation import isolate, note_fault
+
+    try:
+        registry.register(isolate(registry, plugin.name, plugin.module), plugin.name)
+    except Exception as error:
+        note_fault(plugin.name, "plugin", error)
 
 
 def _built_in() -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from monitor.decision.judgements import (
 from monitor.decision.series.noise import FEW, LEARNT, PRESENT
 from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.changes import AlertCategory
-from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
+from monitor.domain.duty.channels import list_channel_kinds, split_channel, traits_of
 from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import is_forecast
@@ -410,7 +410,7 @@ def _open_channels(files: SiteFolder) -> Iterator[tuple[str, str, ConfigError | 
 
 def _channel_settings(files: SiteFolder) -> Iterator[SubjectState]:
     for site, channel, error in _open_channels(files):
-        if split_channel(channel)[0] in NOTIFIERS and not isinstance(error, UnsetError):
+        if split_channel(channel)[0] in list_channel_kinds() and not isinstance(error, UnsetError):
             yield found(site, is_wrong=error is not None, error=error and error.message)
 
 

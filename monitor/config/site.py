@@ -29,7 +29,7 @@ from monitor.decision.criteria.rain_table import read_expected_rain, refuse_expe
 from monitor.decision.criteria.tables import CriterionTable, DwellTable
 from monitor.domain import site as domain
 from monitor.domain.canonical import digest_text
-from monitor.domain.duty.channels import NOTIFIERS, find_topic_fault, split_channel, traits_of
+from monitor.domain.duty.channels import find_topic_fault, list_channel_kinds, split_channel, traits_of
 from monitor.domain.duty.local_time import read_minute
 from monitor.domain.duty.quiet import read_quiet
 from monitor.domain.errors import ConfigError
@@ -596,8 +596,8 @@ def _read_recipient(
     elif not table.channels:
         raise ConfigError(f"{where}.channels: expected one at least")
     for index, channel in enumerate(table.channels):
-        if split_channel(channel)[0] not in NOTIFIERS:
-            kinds = ", ".join(NOTIFIERS)
+        if split_channel(channel)[0] not in list_channel_kinds():
+            kinds = ", ".join(list_channel_kinds())
             raise ConfigError(
                 f"{where}.channels[{index}]: expected kind:address with a kind of {kinds}, got {channel!r}"
             )

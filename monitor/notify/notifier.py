@@ -7,7 +7,7 @@ from monitor.broker.access import find_access, list_settings
 from monitor.config.sealed_texts import find_secret
 from monitor.config.service import ServiceConfig
 from monitor.domain.alerts.notification import Notification
-from monitor.domain.duty.channels import NOTIFIERS, split_channel
+from monitor.domain.duty.channels import list_channel_kinds, split_channel
 from monitor.domain.errors import ConfigError, UnsetError
 from monitor.store.database.engine import Database
 
@@ -35,11 +35,11 @@ class Notifier(Protocol):
 def open_notifier(channel: str, environ: Mapping[str, str], db: Database | None = None) -> Notifier:
     """Build the notifier of a channel; raises ConfigError for an unknown kind or missing settings."""
     kind, address = split_channel(channel)
-    if kind not in NOTIFIERS:
-        raise ConfigError(f"channel {channel!r}: kind {kind!r} is unknown; known: {', '.join(NOTIFIERS)}")
-    more = (db,) if NOTIFIERS[kind].needs_database else ()
+    if kind not in list_channel_kinds():
+        raise ConfigError(f"channel {channel!r}: kind {kind!r} is unknown; known: {', '.join(list_channel_kinds())}")
+    more = (db,) if list_channel_kinds()[kind].needs_database else ()
     try:
-        notifier: Notifier = NOTIFIERS[kind].notifier(address, environ, *more)
+        notifier: Notifier = list_channel_kinds()[kind].notifier(address, environ, *more)
     except ImportError as error:
         raise ConfigError(f"channel {channel!r}: {error}") from error
     return notifier

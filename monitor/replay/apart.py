@@ -27,7 +27,8 @@ class ChildProcess:
     """One such process.
 
     Args:
-        work: `module:function`; it is called with a function that tells lines, and with the arguments.
+        work: `module:function`, a name because only the other process imports it. The function is called with a
+            function that prints lines, and with the arguments.
         arguments: what can be pickled; they come from this program alone.
     """
 

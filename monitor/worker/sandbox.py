@@ -38,6 +38,9 @@ KEPT: Final = frozenset(
         "PYTHONNOUSERSITE",
         "PYTHONUTF8",
         "PYTHONHASHSEED",
+        # whether plugins are loaded, and which ones work: a worker cannot try them
+        "SLOPEWARD_PLUGINS",
+        "SLOPEWARD_PLUGIN_RESULTS",
         "PYTHONWARNINGS",
         "PYTHONDONTWRITEBYTECODE",
         "CUDA_VISIBLE_DEVICES",

@@ -12,7 +12,7 @@ from monitor.cli.service.channels import app
 from monitor.config.service import parse_service
 from monitor.domain.actor import Actor
 from monitor.domain.alerts.notification import Notification
-from monitor.domain.duty.channels import NOTIFIERS
+from monitor.domain.duty.channels import list_channel_kinds
 from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.extensions.telephony.gateway import Gateway
 from monitor.extensions.telephony.store.devices import add_device
@@ -73,7 +73,7 @@ def prepare(db, kind, port):
             add_device(c, Actor("bo"), url, browser.p256dh, browser.auth, "phone", NOTE.queued_at)
 
 
-@pytest.mark.parametrize("kind", NOTIFIERS)
+@pytest.mark.parametrize("kind", list_channel_kinds())
 def test_a_dead_other_side_is_a_passing_failure_without_secrets(kind, monkeypatch, caplog, sqlite_url):
     monkeypatch.setattr("monitor.notify.notifiers.mqtt.TIMEOUT_S", 0.5)
     port = free_port()

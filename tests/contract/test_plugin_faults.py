@@ -242,6 +242,24 @@ def test_a_version_is_tried_once(install):
 
 
 @pytest.mark.slow
+def test_a_worker_does_not_try_plugins_again(install):
+    """It cannot: it reads no file of the account and starts no process."""
+    environment = install(
+        works=HOOKS + "from monitor.ingest.files.reader import FileReader\n"
+        "@hookimpl\ndef register_file_readers():\n    return {'tiltbox': FileReader(open, 'a tilt box')}\n",
+        hangs="import time\ntime.sleep(600)\n",
+    )
+    code = (
+        "import os\nfrom monitor import plugins\nfrom monitor.worker.sandbox import clean_environment\n"
+        "import subprocess, sys\nassert plugins.has_plugin('works')\n"
+        "inner = 'from monitor.ingest.files.readers import READERS\\nprint(\"tiltbox\" in READERS)'\n"
+        "clean = clean_environment(os.environ) | {'HOME': '/nowhere', 'TMPDIR': '/nowhere'}\n"
+        "print(subprocess.run([sys.executable, '-c', inner], env=clean, capture_output=True, text=True).stdout)\n"
+    )
+    assert run(environment, code, SLOPEWARD_PLUGIN_TRIAL_S="15").stdout.split() == ["True"]
+
+
+@pytest.mark.slow
 def test_without_plugins_no_code_of_third_parties_is_imported(install):
     environment = install(trouble="import sys\nsys.exit(3)\n")
     code = (

@@ -1,5 +1,6 @@
 """The kinds of notification channels that plugins register."""
 
+from functools import cache
 from typing import Final, NoReturn
 
 from monitor.domain.errors import ConfigError
@@ -7,11 +8,24 @@ from monitor.domain.topics import HOUSE, ROOT, is_wild, reaches_own_topics
 from monitor.plugins import hooks
 from monitor.registration import Channel
 
-NOTIFIERS: Final[dict[str, Channel]] = {}
-for _registered in hooks().register_channels():
-    for _kind, _channel in _registered.items():
-        NOTIFIERS.setdefault(_kind, _channel)
-ORDERING: Final = tuple(f"{kind}:" for kind, one in NOTIFIERS.items() if one.orders)  # begin their channels
+
+@cache
+def list_channel_kinds() -> dict[str, Channel]:
+    """Return the channels that plugins register, by kind; of two with one kind, the first.
+
+    Called when a channel is needed and not when this module is imported, because the modules of plugins may import
+    modules that import this one.
+    """
+    channels: dict[str, Channel] = {}
+    for registered in hooks().register_channels():
+        for kind, channel in registered.items():
+            channels.setdefault(kind, channel)
+    return channels
+
+
+def list_ordering_prefixes() -> tuple[str, ...]:
+    """Return how the names of channels begin that carry commands to devices."""
+    return tuple(f"{kind}:" for kind, channel in list_channel_kinds().items() if channel.orders)
 
 
 def split_channel(channel: str) -> tuple[str, str]:
@@ -47,7 +61,7 @@ def find_topic_fault(channel: str) -> str:
 
 def traits_of(channel: str) -> Channel:
     """Return the traits of the kind of a channel; an unknown kind, from an older site file, has the default traits."""
-    return NOTIFIERS.get(split_channel(channel)[0], _UNKNOWN)
+    return list_channel_kinds().get(split_channel(channel)[0], _UNKNOWN)
 
 
 def _refuse_unknown(address: str, *_settings: object) -> NoReturn:

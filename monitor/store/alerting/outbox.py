@@ -18,7 +18,7 @@ from monitor.domain.alerts.records import UNCONFIRMED, URGENT_HEALTH, AlertState
 from monitor.domain.alerts.states import PUT_ASIDE
 from monitor.domain.canonical import digest_text
 from monitor.domain.changes import AlertCategory
-from monitor.domain.duty.channels import ORDERING, traits_of
+from monitor.domain.duty.channels import list_ordering_prefixes, traits_of
 from monitor.domain.language.subjects import change_essence, mark_delayed, mark_exercise
 from monitor.domain.logs import redact
 from monitor.store.database.engine import insert
@@ -536,7 +536,7 @@ def _plan_reached(open_ids: Select[Any], newest: Subquery) -> Select[Any]:
         .add_columns(func.max(case((n.queued_at > e.at, 1), else_=0)).label("by_escalation"))
         .join(alert_event, e.id == n.event_id)
         .join(newest, and_(newest.c.alert_id == n.alert_id, newest.c.event_id > n.event_id))
-        .where(*(~n.channel.startswith(kind) for kind in ORDERING))
+        .where(*(~n.channel.startswith(kind) for kind in list_ordering_prefixes()))
         .group_by(n.alert_id, n.recipient)
     )
     for end in ends:

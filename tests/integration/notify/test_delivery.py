@@ -21,7 +21,7 @@ from monitor.config.site import parse_site
 from monitor.domain.actor import SERVICE
 from monitor.domain.alerts.message import OF_LEVEL
 from monitor.domain.alerts.notification import DeliveryState, Notification
-from monitor.domain.duty.channels import NOTIFIERS, Channel
+from monitor.domain.duty.channels import Channel, list_channel_kinds
 from monitor.domain.errors import ConfigError
 from monitor.domain.language.subjects import make_subject
 from monitor.domain.site import Recipient
@@ -211,7 +211,7 @@ def test_a_channel_is_known_to_site_files_check_and_dispatcher_by_its_line_alone
     (tmp_path / "slopeward.toml").write_text(f'[paths]\nsites = "{file.parent}"\n')
     check = ["--json", "--config", str(tmp_path / "slopeward.toml")]
     assert "expected kind:address with a kind of log" in CliRunner().invoke(app, check).stdout
-    monkeypatch.setitem(NOTIFIERS, "lamp", Channel(LampNotifier))
+    monkeypatch.setitem(list_channel_kinds(), "lamp", Channel(LampNotifier))
     checked = CliRunner().invoke(app, check)
     assert checked.exit_code == 0, checked.stdout
     queue_message(database, "lamp:roof")

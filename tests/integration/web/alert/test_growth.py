@@ -12,7 +12,7 @@ from monitor.alerting.audit.recompute import gather_decisions, recompute_all
 from monitor.alerting.evaluate import evaluate_site
 from monitor.domain.actor import Actor
 from monitor.domain.alerts.message import split_lines
-from monitor.domain.duty.channels import NOTIFIERS
+from monitor.domain.duty.channels import list_channel_kinds
 from monitor.domain.instants import parse
 from monitor.domain.language.catalogue import use
 from monitor.domain.language.rendering import translate
@@ -199,7 +199,7 @@ def test_noise_and_what_falls_and_comes_back_remind_nobody(slope):
 
 
 def test_every_channel_gets_it_in_the_language_of_its_reader_and_no_siren_a_new_order(database_url):
-    channels = [f"{kind}:x" for kind in NOTIFIERS if kind != "siren"]
+    channels = [f"{kind}:x" for kind in list_channel_kinds() if kind != "siren"]
     listed = ", ".join(f'"{one}"' for one in (*channels, "siren:pit/horn"))
     with Database(database_url) as own:
         slope = WatchedSlope(own, SITE_TEXT.replace('["log", "log:second"]', f"[{listed}]"))

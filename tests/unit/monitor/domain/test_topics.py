@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from monitor.config.service import parse_service
 from monitor.config.site import parse_site
-from monitor.domain.duty.channels import NOTIFIERS
+from monitor.domain.duty.channels import list_channel_kinds
 from monitor.domain.errors import ConfigError
 from monitor.domain.instruments.watched import MOTION, list_groups
 from monitor.domain.site import Site
@@ -61,7 +61,7 @@ def test_a_site_file_with_a_decoder_that_reaches_our_topics_is_refused(topic_fil
 
 
 @tabulated("topic", ["slopeward/v1/north/state", "slopeward/v1/south/alert", "slopeward/v1/status"])
-@tabulated("kind", [kind for kind, one in NOTIFIERS.items() if one.of_broker])
+@tabulated("kind", [kind for kind, one in list_channel_kinds().items() if one.of_broker])
 def test_no_channel_speaks_for_a_site_or_the_service(kind, topic):
     text = f'{SITE}[[recipient]]\nname = "gate"\nlevels = ["yellow"]\nchannels = ["{kind}:{topic}"]\n'
     with pytest.raises(ConfigError, match=r"recipient.*channels\[0\].*below slopeward/"):
