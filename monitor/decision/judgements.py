@@ -15,7 +15,7 @@ from typing import Final
 
 from forecasting.kinematics.direction import add_noise
 from monitor.decision.criteria.kinds.level import LEAST_EPOCHS as VALUE_EPOCHS
-from monitor.decision.criteria.kinds.survey_rate import SURVEYS
+from monitor.decision.criteria.kinds.survey_rate import LEAST_SHARE, SURVEYS, find_longest_gap
 from monitor.decision.criteria.kinds.tangential import to_velocities
 from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS as LINE_EPOCHS
 from monitor.decision.criteria.kinds.velocity import MIN_EXTENT
@@ -100,7 +100,11 @@ class DetectionLimit:
             raises the level, for a series that has been read at this interval before. For a value: from the time at
             which it exceeds the bound. Faster motion is detected earlier. None where `missed` is None.
         window_s: Time over which a rate or an acceleration is measured, in seconds. Between two surveys it is the
-            interval. None for a bound on values and where `missed` is None.
+            interval, or several if they come at less than half the declared interval. None for a bound on values and
+            where `missed` is None.
+        longest_gap_s: Longest time between two readings, in seconds, after which the change between them still counts
+            as a rate. A change during a longer gap does not raise the level. None for a bound on values and where
+            `missed` is None.
         is_between_readings: Whether the rate is that between two readings, instead of a line through several.
         least_readings: Readings after the start of the motion before which no motion, however fast, raises the level.
         missed_jump: The largest jump between two readings, at rest before and after it, that does not raise the level
@@ -115,6 +119,7 @@ class DetectionLimit:
     error: float = 0.0
     decides_within_s: float | None = None
     window_s: float | None = None
+    longest_gap_s: float | None = None
     is_between_readings: bool = False
     least_readings: int = 0
     missed_jump: float = 0.0
@@ -314,13 +319,19 @@ def _limit_rate(
     unit = criterion.kind.unit_of(spec.unit)
     window_s = threshold.window_s or _DAY_S
     every = Duration(interval_s)
-    count = ceil(window_s / interval_s - _SLACK)  # the reading at the beginning of the window lies outside
-    if least == SURVEYS and interval_s <= window_s:  # the window only limits how old the earlier survey may be
-        count, window_s = SURVEYS, interval_s
+    longest_gap_s = window_s
+    step_s = interval_s  # between two readings that are compared, or follow each other in a line
+    if least == SURVEYS:
+        longest_gap_s = window_s = find_longest_gap(criterion)
+        step_s *= max(1, ceil(LEAST_SHARE * spec.interval_s / interval_s - _SLACK))
+    count = ceil(window_s / step_s - _SLACK)  # the reading at the beginning of the window lies outside
+    if least == SURVEYS and step_s <= window_s:
+        count = SURVEYS
+        window_s = step_s
     if count < least:
         few = _FEW(every=every, window=Duration(window_s), n=count, least=least)
         return DetectionLimit(threshold.level, sign > 0.0, unit=unit, barrier=Barrier(few))
-    barrier = _find_range_barrier(spec, _least_motion(bound, window_s, interval_s, least), 0.0)
+    barrier = _find_range_barrier(spec, _least_motion(bound, window_s, step_s, least), 0.0)
     if barrier is not None:
         return DetectionLimit(threshold.level, sign > 0.0, unit=unit, barrier=barrier)
 
@@ -338,7 +349,7 @@ def _limit_rate(
         needed *= waived_from
         hits = 1
 
-    error = find_error(spec.noise_floor, count, interval_s, least)
+    error = find_error(spec.noise_floor, count, step_s, least)
     sure = criterion.min_sigma * error
     if asks_for_motion:
         if sure > sign * bound and barrier is None:
@@ -346,10 +357,12 @@ def _limit_rate(
                 _describe_noise(criterion, spec, window_s, sure, error, bound), is_shut=sure > MANY * abs(bound)
             )
         needed = max(needed, sure)
-    missed_jump = _find_missed_jump(needed, count, interval_s, least, hits)
+    # Several readings are compared with the one before a jump if readings come more often than declared.
+    repeats = round(step_s / interval_s)
+    missed_jump = _find_missed_jump(needed, count, step_s, least, ceil(hits / repeats))
     if asks_for_motion and is_length and least <= LINE_EPOCHS:
         needed = add_noise(needed, error, criterion.min_sigma)
-    filled_s = count * interval_s
+    filled_s = (count - 1) * step_s + interval_s
     if asks_for_motion and is_length and least > LINE_EPOCHS:
         # An acceleration counts only while the velocity stands out as well, which grows with time.
         velocity_error = find_error(spec.noise_floor, count, interval_s, LINE_EPOCHS)
@@ -364,6 +377,7 @@ def _limit_rate(
         error=error,
         decides_within_s=filled_s + (hits - 1) * interval_s,
         window_s=window_s,
+        longest_gap_s=longest_gap_s,
         is_between_readings=is_between_readings,
         # A line has to cross its bound whichever single reading is left out, so one moved reading is not enough.
         least_readings=hits if is_between_readings else (hits if waived_from is None else 1) + 1,

@@ -50,6 +50,7 @@ _SUDDEN: Final = Template(
 _SUDDEN_FIRST: Final = Template(
     "warning.sudden_first", "a collapse that is complete before the next reading (up to {time} after its start)"
 )
+_GAP: Final = Template("warning.gap", "a change while no reading comes for more than {time}")
 _HIDDEN: Final = Template("warning.hidden", "faster motion that noise hides: no noise_floor is declared")
 _JUMPS: Final = Template("warning.jumps", "a single jump between two readings: {parts}")
 _NO_JUMP: Final = Template("warning.no_jump", "raises nothing, however large, unless the motion goes on")
@@ -370,6 +371,9 @@ def _describe_missed(judgement: SeriesJudgement) -> Message:
         parts.append(_SUDDEN(time=Duration(first * judgement.interval_s, "about"), n=first))
     elif first == 1:
         parts.append(_SUDDEN_FIRST(time=Duration(judgement.interval_s, "about")))
+    gaps_s = [limit.longest_gap_s for _, limit in _list_limits(judgement) if limit.longest_gap_s is not None]
+    if gaps_s:
+        parts.append(_GAP(time=Duration(max(gaps_s), "about")))
     if any(limit.error <= 0.0 for limit in rates.values()):
         parts.append(_HIDDEN())
     return _MISSED(parts=MessageList(tuple(parts)))

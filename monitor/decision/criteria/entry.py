@@ -24,6 +24,8 @@ class KindEntry:
         history_s: How many seconds of readings before the newest one the rule reads for a criterion. Nothing else
             decides how much history is loaded for it, so a kind with a window of its own must return that window.
             `monitor.decision.criteria.history` has functions for the usual cases.
+        window_s: The newest part of that history, in seconds, in which a missing reading could hide that a level still
+            stands. None where it is all of it.
         implied_s: Where advice is raised although the site file is silent: the slowest interval of what moves, in
             seconds, to how long its answer holds, in seconds.
         example: The shortest table that is complete, on a station S1 that has every quantity; the contract test of
@@ -37,3 +39,8 @@ class KindEntry:
     example: str
     history_s: Callable[[Criterion], float]
     implied_s: Callable[[float], float] | None = None
+    window_s: Callable[[Criterion], float] | None = None
+
+    def find_window_s(self, criterion: Criterion) -> float:
+        """Return the newest part of the history that must be known whole, in seconds."""
+        return (self.window_s or self.history_s)(criterion)

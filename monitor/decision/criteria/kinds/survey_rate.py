@@ -1,6 +1,14 @@
-"""Rate between two surveys: for series whose readings come too rarely for a line through several of them."""
+"""Rate between two surveys: for series whose readings come too rarely for a line through several of them.
 
-from bisect import bisect_left
+The newest survey is compared with the newest earlier survey that is at least half a usual interval older:
+
+* A survey that follows another within days is compared with the survey before both of them. It confirms or refutes a
+  jump of the first one, and the errors of two surveys within days do not become a fast rate.
+* If surveys were skipped, the earlier survey may be `BRIDGED_WINDOWS` times the window of the bound old, so that the
+  change during a gap is seen by the first survey after it.
+"""
+
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from functools import partial
 from math import fsum, hypot, sqrt
@@ -36,6 +44,10 @@ _MOVED: Final = Template(
     "{quantity} changed by {change} from {at} to {at2}: {rate} ± {error}, the bound is {bound}",
 )
 SURVEYS: Final = 2  # readings that a rate takes
+# Share of the usual interval by which the earlier survey must be older.
+LEAST_SHARE: Final = 0.5
+# A window is about three usual intervals. Twelve of them bridge a winter, or the loss of an instrument for a year.
+BRIDGED_WINDOWS: Final = 12.0
 
 
 class SurveyRateTable(MeasuredTable):
@@ -48,35 +60,39 @@ class SurveyRate(NamedTuple):
     """The change between two surveys.
 
     Attributes:
+        days: Time over which the change is taken: that between both surveys, but at least half a usual interval.
         change: Change of every component, in the unit of the series.
         length: Length of the change on the map or upright, whichever is larger beyond its error.
         rate: That length per day, freed of what noise alone would make of a length.
         error: One standard error of the rate, from the errors of both surveys.
+        error_of_all: One standard error of the rates of all components together.
     """
 
     from_s: float
     to_s: float
+    days: float
     change: Vector
     length: float
     rate: float
     error: float
+    error_of_all: float
 
 
 def assess_surveys(criterion: Criterion, track: Track, spec: SeriesSpec, context: DecisionContext) -> Assessment:
-    """Compare the rate between the newest survey and the one before it with every bound.
+    """Compare the rate between the newest survey and an earlier one with every bound.
 
     The bound is crossed when the rate exceeds it and is real by `min_sigma`, in as many of the newest surveys as the
     dwell needs, all in the direction of the newest change: a single wrong survey moves a point there and back. Motion
-    in any direction counts. The `window` of a bound is the longest time between two surveys that are compared.
+    in any direction counts.
     """
     newest_s = track.times_s[-1]
     epochs = dwell_epochs(criterion, track.times_s, context.answered_s(VoteKey(criterion.id, track.station)))
+    longest_s = find_longest_gap(criterion)
+    newest = measure_survey(track, newest_s, spec.interval_s, longest_s, sureness=0.0)
+    rates = [measure_survey(track, epoch_s, spec.interval_s, longest_s, criterion.min_sigma) for epoch_s in epochs]
     facts = []
     for threshold in criterion.thresholds:
         bound, _ = bound_of(threshold)
-        window_s = threshold.window_s or DAY_S
-        newest = measure_survey(track, newest_s, window_s, sureness=0.0)
-        rates = [measure_survey(track, epoch_s, window_s, criterion.min_sigma) for epoch_s in epochs]
         hits = [
             rate
             for rate in rates
@@ -90,7 +106,7 @@ def assess_surveys(criterion: Criterion, track: Track, spec: SeriesSpec, context
         fact: dict[str, Any] = {
             "level": threshold.level,
             "bound": bound,
-            "window_s": window_s,
+            "window_s": threshold.window_s or DAY_S,
             "hits": len(hits),
             "needs": criterion.dwell.hits,
             "recovered": newest is not None and newest.rate + newest.error < limit,
@@ -116,29 +132,49 @@ def assess_surveys(criterion: Criterion, track: Track, spec: SeriesSpec, context
         newest_s=newest_s,
         reason=_explain(criterion, track, spec, facts, raise_level),
         facts={"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
-        measure=partial(_measure_motion, track, criterion),
+        measure=partial(_measure_motion, newest),
     )
 
 
-def measure_survey(track: Track, epoch_s: float, window_s: float, sureness: float) -> SurveyRate | None:
-    """Return the rate between the survey of an epoch and the one before it.
+def find_longest_gap(criterion: Criterion) -> float:
+    """Return the longest time between two surveys that are compared, in seconds."""
+    return BRIDGED_WINDOWS * longest_window(criterion)
+
+
+def measure_survey(
+    track: Track, epoch_s: float, interval_s: float, longest_s: float, sureness: float
+) -> SurveyRate | None:
+    """Return the rate between the survey of an epoch and an earlier one.
+
+    The earlier survey is the newest that is at least half a usual interval older. At the beginning of a record there
+    may be none: then the oldest survey is taken, and its change counts as that of half an interval.
 
     Args:
-        window_s: Longest time between the two surveys; None is returned if there is no earlier survey within it.
+        interval_s: Usual time between two surveys, in seconds.
+        longest_s: Longest time between the two surveys; None is returned if there is no earlier survey within it.
         sureness: Standard errors that noise alone may not exceed more often than a signed value would.
     """
-    place = bisect_left(track.times_s, epoch_s)
-    if place == 0 or track.times_s[place] - track.times_s[place - 1] > window_s:
+    to = bisect_left(track.times_s, epoch_s)
+    if to == 0:
         return None
-    from_s, to_s = track.times_s[place - 1], track.times_s[place]
-    days = (to_s - from_s) / DAY_S
-    change = minus(track.values[place], track.values[place - 1])
-    errors = [hypot(a, b) for a, b in zip(track.sigmas[place - 1], track.sigmas[place], strict=True)]
+    least_s = LEAST_SHARE * interval_s
+    start = max(0, bisect_right(track.times_s, epoch_s - least_s) - 1)
+    from_s, to_s = track.times_s[start], track.times_s[to]
+    if to_s - from_s > longest_s:
+        # A gap without surveys ended within the last half interval, or with this survey.
+        start = bisect_left(track.times_s, to_s - longest_s)
+        if start == to:
+            return None
+        from_s = track.times_s[start]
+    days = max(to_s - from_s, least_s) / DAY_S
+    change = minus(track.values[to], track.values[start])
+    errors = [hypot(a, b) for a, b in zip(track.sigmas[start], track.sigmas[to], strict=True)]
     lengths = [_measure_length(change[:2], errors[:2], sureness)]
     if len(change) > 2:
         lengths.append(_measure_length(change[2:], errors[2:], sureness))
     length, sure_length, error = max(lengths, key=lambda part: (part[1] - part[2], part[1]))
-    return SurveyRate(from_s, to_s, change, length, sure_length / days, error / days)
+    rate_error = sqrt(fsum(part * part for part in errors)) / days
+    return SurveyRate(from_s, to_s, days, change, length, sure_length / days, error / days, rate_error)
 
 
 def _measure_length(change: Sequence[float], errors: Sequence[float], sureness: float) -> tuple[float, float, float]:
@@ -150,15 +186,11 @@ def _measure_length(change: Sequence[float], errors: Sequence[float], sureness: 
     return length, free_of_noise(length, error, sureness, NORMAL), error
 
 
-def _measure_motion(track: Track, criterion: Criterion) -> Measured:
-    """Return the rate of every component between the two newest surveys, and the error of all together."""
-    survey = measure_survey(track, track.times_s[-1], longest_window(criterion), sureness=0.0)
+def _measure_motion(survey: SurveyRate | None) -> Measured:
+    """Return the rate of every component, and the error of all together."""
     if survey is None:
         return measure_nothing()
-    days = (survey.to_s - survey.from_s) / DAY_S
-    rates = tuple(part / days for part in survey.change)
-    squares = (sigma * sigma for survey in track.sigmas[-2:] for sigma in survey)
-    return rates, sqrt(fsum(squares)) / days
+    return tuple(part / survey.days for part in survey.change), survey.error_of_all
 
 
 def _explain(
@@ -166,7 +198,7 @@ def _explain(
 ) -> Message:
     fact = pick_bound(facts, level)
     if fact is None:
-        return _TOO_FEW(days=Figure(longest_window(criterion) / DAY_S, ".0f"))
+        return _TOO_FEW(days=Figure(find_longest_gap(criterion) / DAY_S, ".0f"))
     unit = criterion.kind.unit_of(spec.unit)
     return _MOVED(
         quantity=Term(criterion.quantity),
@@ -184,7 +216,8 @@ ENTRY: Final = KindEntry(
     SurveyRateTable,
     SpeedBound,
     each_track(assess_surveys),
-    history_s=longest_window,
+    history_s=find_longest_gap,
+    window_s=longest_window,
     example="""
 series = "S1.displacement"
 yellow = {over = 2.0, window = "90d"}

@@ -52,7 +52,7 @@ def test_a_line_through_daily_readings_is_explained_with_its_time_and_what_it_mi
     assert red == "red: never raised by these series alone"
     assert missed == (
         "missed: steady motion of 2 mm/day or less (730 mm in a year); a collapse that is complete less than 3 d "
-        "after its start (before 3 readings show it)"
+        "after its start (before 3 readings show it); a change while no reading comes for more than 14 d"
     )
     assert jumps == (
         "a single jump between two readings: up to 14 mm raises nothing; from about 14 mm on people are asked what "
@@ -68,6 +68,7 @@ def test_one_survey_is_enough_and_a_wrong_one_is_named_as_a_risk():
         "yellow: faster than 2 mm/day from one reading to the next; raised by reading 1 to 2"
     )
     assert "a collapse that is complete before the next reading (up to 31 d after its start)" in sentences[-2]
+    assert sentences[-2].endswith("; a change while no reading comes for more than 1116 d")
     assert sentences[-1] == (
         "a single jump between two readings: up to 62 mm raises nothing; more than 62 mm raises yellow at once, "
         "even if it is one wrong reading"

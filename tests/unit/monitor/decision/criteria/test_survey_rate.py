@@ -71,11 +71,37 @@ def test_a_level_is_held_until_the_rate_is_surely_below_its_recovery_limit():
     assert (at_rest.raise_level, at_rest.hold_level) == (0, 0)
 
 
-def test_a_missed_survey_is_bridged_and_an_older_one_is_not():
-    assert assess([(0, 0.0, 0.0, 0.0), (2, 500.0, 0.0, 0.0)]).raise_level == 2
-    too_old = assess([(0, 0.0, 0.0, 0.0), (4, 5000.0, 0.0, 0.0)])
+@pytest.mark.parametrize("intervals", [2, 4, 12, 35])
+def test_skipped_surveys_hide_no_change(intervals):
+    assert assess([(0, 0.0, 0.0, 0.0), (intervals, 2000.0 * intervals, 0.0, 0.0)]).raise_level == 2
+
+
+def test_a_gap_of_more_than_twelve_windows_is_named():
+    too_old = assess([(0, 0.0, 0.0, 0.0), (37, 50000.0, 0.0, 0.0)])
     assert (too_old.raise_level, too_old.has_data) == (0, False)
-    assert "no earlier survey within 93 days" in str(too_old.reason)
+    assert "no earlier survey within 1116 days" in str(too_old.reason)
+
+
+def test_an_extra_survey_within_days_does_not_turn_its_noise_into_a_rate():
+    extra = [(0, 0.0, 0.0, 0.0), (1, 0.0, 0.0, 0.0), (1 + 5 / 31, 12.8, 0.0, 0.0)]
+    assert assess(extra, noise_mm=1.0).raise_level == 0
+    at_the_start = [(0, 0.0, 0.0, 0.0), (2 / 31, 9.0, 0.0, 0.0)]
+    assert assess(at_the_start, noise_mm=1.0).raise_level == 0
+
+
+def test_a_repeated_survey_confirms_or_refutes_a_jump():
+    twice = replace(CRITERION, dwell=Dwell(2, 2))
+    jump = [(0, 0.0, 0.0, 0.0), (1, 0.0, 0.0, 0.0), (2, 500.0, 0.0, 0.0)]
+    confirmed = [*jump, (2 + 1 / 31, 501.0, 0.0, 0.0)]
+    refuted = [*jump, (2 + 1 / 31, 1.0, 0.0, 0.0)]
+    assert assess(jump, criterion=twice).raise_level == 0
+    assert assess(confirmed, criterion=twice).raise_level == 2
+    assert assess(jump).raise_level == 2
+    assert (assess(refuted).raise_level, assess(refuted).hold_level) == (0, 0)
+
+
+def test_motion_between_the_first_two_surveys_of_a_record_counts():
+    assert assess([(0, 0.0, 0.0, 0.0), (0.3, 500.0, 0.0, 0.0)]).raise_level == 2
 
 
 def test_one_survey_alone_says_nothing():
