@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -32,6 +32,7 @@ from monitor.replay.scorecard import BesideDecision, ReplayTotals, Run, Scorecar
 from monitor.replay.window_table import WindowTable, list_periods
 from monitor.store.alerting.history import (
     AlertWithOutcome,
+    find_span,
     load_past_acts,
     load_past_alerts,
     load_past_configs,
@@ -59,6 +60,8 @@ _NO_MOTION: Final = Template(
 )
 DECISION_SHARE: Final = 0.7  # of the progress that is shown; the rest is the replay of the fixed bound
 LEAD_S: Final = 30.0 * 86400.0
+# What the last reading shows counts for this long: a level without any duration would not count at all.
+AFTER_LAST_READING: Final = timedelta(seconds=1)
 BY_RULE: Final = VisibilityRule()
 Progress = Callable[[float], None]
 
@@ -79,6 +82,17 @@ class BacktestOptions:
     coalesce_s: float | None = None  # arrivals within this time are one look; None takes what fits the site's series
     tick_s: float | None = None  # longest time between two looks; None takes the shortest interval of the site's series
     fixed_bound: bool = False  # a fixed velocity is replayed as well, so that lead times can be compared with it
+
+
+def find_record_span(db: Database, site: Site, known: VisibilityRule = BY_RULE) -> tuple[datetime, datetime] | None:
+    """Return the begin and the end of a replay of all stored readings of a site, the last one included.
+
+    None is returned where no reading is stored.
+    """
+    span = db.run_read(find_span, site.id)
+    if span is None:
+        return None
+    return span[0], span[1] + timedelta(seconds=known.latency_s) + AFTER_LAST_READING
 
 
 def run_backtest(

@@ -34,11 +34,10 @@ from monitor.domain.instants import format_duration, parse
 from monitor.domain.names import list_names
 from monitor.domain.site import Criterion, Site
 from monitor.domain.terms import read_text, read_toml
-from monitor.replay.backtest import BacktestOptions, open_files, run_backtest
+from monitor.replay.backtest import BacktestOptions, find_record_span, open_files, run_backtest
 from monitor.replay.history import MODES, VisibilityRule
 from monitor.replay.matrix import read_labels
 from monitor.replay.scorecard import Scorecard
-from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
 from monitor.store.models.proofs import ModelTest, add_proof, find_shown_since, weights_in_use
 from monitor.store.models.scores import load_shown_record
@@ -54,7 +53,7 @@ class BacktestArguments:
 
     site_id: Annotated[str | None, typer.Option("--site", help="Site id")] = None
     from_at: Annotated[str | None, typer.Option("--from", help="First look; else the first reading")] = None
-    to_at: Annotated[str | None, typer.Option("--to", help="End; else the newest reading")] = None
+    to_at: Annotated[str | None, typer.Option("--to", help="End; else just after the newest reading")] = None
     config: Annotated[
         list[Path] | None,
         typer.Option("--config", help="A second site file B, shown beside the first; or the service file"),
@@ -122,7 +121,7 @@ def backtest(given: BacktestArguments) -> None:
     with open_past(given, service_file) as (db, site):
         proof = given.prove and (prove_identity(db, given.by, site.id), pick_criterion(site, given.prove))
         other = None if other_file is None else load_site(other_file)
-        span = db.run_read(find_span, site.id)
+        span = find_record_span(db, site, terms.known)
         if span is None:
             print_note(f"no readings of {site.id} are stored: nothing to replay")
             raise typer.Exit(NOTHING)

@@ -19,9 +19,8 @@ from monitor.extensions.table_import.guess.record import BASE, MotionRecord
 from monitor.extensions.table_import.guess.site_file import add_stations, write_site
 from monitor.extensions.table_import.guess.toml_writer import format_mapping
 from monitor.extensions.table_import.guess.values import list_values
-from monitor.replay.backtest import BacktestOptions, open_files, run_backtest
+from monitor.replay.backtest import BacktestOptions, find_record_span, open_files, run_backtest
 from monitor.replay.history import VisibilityRule
-from monitor.store.alerting.history import find_span
 from monitor.worker.records import read_record, record_to_plain
 from tests.tables import tabulated
 
@@ -80,7 +79,7 @@ def replay(path, site, found):
     mapping = path.with_suffix(".toml")
     mapping.write_text(format_mapping(found.options.mapping, path.name))
     with open_files(path, site, mapping, accept_units=True, accept_times=True) as past:
-        span = past.db.run_read(find_span, site.id)
+        span = find_record_span(past.db, site)
         (run,) = run_backtest(past.db, site, *span, terms=BacktestOptions(known=VisibilityRule("observed"))).runs
     return run.level_names[max(span.level for span in run.levels)]
 
@@ -248,3 +247,17 @@ def test_the_page_gets_the_motion_of_a_table_from_its_worker(tmp_path):
 def test_a_name_of_stable_ground_is_a_whole_word():
     names = ("BASE", "ref-01", "GNSS_Base2", "Basel", "REFUGE", "G1", "fixed_3", "base-a")
     assert [BASE.search(name) is not None for name in names] == [True, True, True, False, False, False, True, True]
+
+
+def test_what_the_last_reading_shows_is_counted(tmp_path):
+    columns = {"P1 E (mm)": lambda day: 200.0 * (day >= 510), "P1 N (mm)": 0.0}
+    path = lay(tmp_path / "surveys.csv", columns, days=540, every_h=720)
+    found, sensors = understand(path)
+    site = parse_site(write_site("s", (46.0, 8.0), "UTC", sensors), "s.toml")
+    assert replay(path, site, found) == "orange"
+    days = count_days(site, [(path, found)]).days
+    assert {level: n for (criterion, level), n in days.items() if criterion == "survey_rate-1"} == {
+        "yellow": 1,
+        "orange": 1,
+        "red": 0,
+    }

@@ -13,7 +13,7 @@ from monitor.extensions.table_import.guess.guess import TableGuess
 from monitor.ingest.files.readers import open_readings
 from monitor.ingest.files.reading import FileImport
 from monitor.ingest.pipeline import Pipeline
-from monitor.replay.backtest import BacktestOptions, open_empty, run_backtest
+from monitor.replay.backtest import BacktestOptions, find_record_span, open_empty, run_backtest
 from monitor.replay.history import VisibilityRule
 from monitor.store.alerting.history import find_span
 from monitor.text.message import Template
@@ -43,7 +43,9 @@ def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]]) -> RecordDa
             return RecordDays(reason=_TOO_SHORT())
         if rows > LONGEST_ROWS:
             return RecordDays(reason=_TOO_LONG(n=rows, most=LONGEST_ROWS, site=site.id))
-        card = run_backtest(db, site, *span, terms=BacktestOptions(known=VisibilityRule("observed")))
+        terms = BacktestOptions(known=VisibilityRule("observed"))
+        replayed = find_record_span(db, site, terms.known) or span
+        card = run_backtest(db, site, *replayed, terms=terms)
     bounded = {(criterion.id, bound.level) for criterion in site.criteria for bound in criterion.thresholds}
     reached = {}
     for score in card.runs[0].criteria:
