@@ -133,6 +133,29 @@ def _unproven(files: SiteFolder) -> Iterator[SubjectState]:
     yield from (found(site, line=line) for site, line in lines)
 
 
+def _uncounted(files: SiteFolder) -> Iterator[SubjectState]:
+    """Find judged series of which no stored reading counts; without a database nothing is stored."""
+    from monitor.store.database.engine import Database
+    from monitor.store.readings.uncounted import UncountedSeries, find_uncounted
+    from monitor.store.upkeep.migrate import require_current
+
+    now = datetime.now(UTC)
+    found_series: list[tuple[str, UncountedSeries]] = []
+    try:
+        with Database(files.service.database.url) as db:
+            require_current(db)
+            with db.read() as c:
+                found_series = [(site.id, series) for site in files.sites for series in find_uncounted(c, site, now)]
+    except SlopewardError:
+        return  # the checks of the database report it
+    alike: dict[tuple[str, int, str], list[str]] = {}
+    for site_id, series in found_series:
+        alike.setdefault((site_id, series.count, series.flag), []).append(series.name)
+    for (site_id, count, flag), names in alike.items():
+        listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
+        yield found(site_id, n=count, names=listed, flag=Term(flag))
+
+
 def _other_sites(files: SiteFolder) -> Iterator[SubjectState]:
     known = {site.id for site in files.sites}
     for site in files.sites:
@@ -447,6 +470,14 @@ CHECKS: Final = (
         "add an independent witness or lower fusion.top_needs",
     ),
     Check("sites.dear", SiteFolder, BAD, "{line}", _dear, "evaluations slower than data blind the site"),
+    Check(
+        "sites.uncounted",
+        SiteFolder,
+        WARN,
+        "none of the newest {n} readings of {names} counts: all are flagged {flag}, so they raise no level",
+        _uncounted,
+        "correct unit, range (low, high) and columns, then import the readings again",
+    ),
     Check("sites.unproven", SiteFolder, BAD, "{line}", _unproven, "slopeward check says what would show it"),
     Check(
         "forecasts.other_site",

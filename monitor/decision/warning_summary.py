@@ -36,6 +36,11 @@ _DECIDED_BETWEEN: Final = Template(
     "raised by reading {n} to {most} after the motion starts ({since} to {to}; the faster, the earlier)",
 )
 _REACHED: Final = Template("warning.reached", "reached on {n} of {days} days of this record")
+_REACHED_OF_JUDGED: Final = Template(
+    "warning.reached_of_judged",
+    "reached on {n} of the {judged} days that could be judged, of {days} days of this record",
+)
+_JUDGED_NEVER: Final = Template("warning.judged_never", "could not be judged on any of the {days} days of this record")
 _UNREACHABLE: Final = Template("warning.unreachable", "cannot be reached: {text}")
 _LATE: Final = Template("warning.late", "late: {text}")
 _NO_BOUND: Final = Template("warning.no_bound", "never raised by these series alone")
@@ -70,7 +75,11 @@ _FAILURE_LEVEL: Final = Template("warning.failure_level", "{level} for a failure
 _OTHER: Final = Template("warning.other", "{kind} of {stations}: {levels}")
 _OTHER_LEVEL: Final = Template("warning.other_level", "{level} {bound}")
 _OTHER_LEVEL_IN: Final = Template("warning.other_level_in", "{level} {bound} in {window}")
-_WITH_DAYS: Final = Template("warning.with_days", "{text} ({n} of {days} days of this record)")
+_UNCOUNTED: Final = Template(
+    "warning.uncounted",
+    "no reading of {series} counts: all are flagged {flag}, so nothing judges this motion",
+)
+_WITH_DAYS: Final = Template("warning.with_days", "{text} ({reached})")
 _TOP_NEEDS: Final = Template(
     "warning.top_needs", "{top} needs {n} independent stations at the same time; one alone raises at most {below}"
 )
@@ -159,16 +168,37 @@ class RecordDays:
     Attributes:
         days: Days with the level or a higher one, by criterion id and name of the level; empty if not counted.
         total: Days from the first reading of the record to the last, both included.
+        judged: By criterion id, days on which it had recent readings enough to judge. Without an entry all of them.
         reason: Why the days were not counted; None if they were.
+        uncounted: By flag, the series that are judged and of which no reading counts, as `STATION.quantity`.
     """
 
     days: DaysAtLevel = field(default_factory=lambda: MappingProxyType({}))
     total: int = 0
     reason: Message | None = None
+    judged: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    uncounted: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def list_warnings(self) -> list[Message]:
+        """List a sentence for each flag because of which no reading of some series counts."""
+        return [_UNCOUNTED(series=_list_names(names), flag=Term(flag)) for flag, names in self.uncounted.items()]
+
+    def list_judged(self) -> DaysAtLevel:
+        """Return the days of those criteria that could judge on one day at least."""
+        return {key: days for key, days in self.days.items() if self.judged.get(key[0], self.total) > 0}
 
     def find(self, criterion: str, level: str) -> int | None:
         """Return the days of a criterion at a level; None if they were not counted."""
         return self.days.get((criterion, level))
+
+    def describe(self, criterion: str, days: int) -> Message:
+        """Return on how many days a level was reached, of those on which the criterion could judge."""
+        judged = self.judged.get(criterion, self.total)
+        if judged == 0:
+            return _JUDGED_NEVER(days=self.total)
+        if judged < self.total:
+            return _REACHED_OF_JUDGED(n=days, judged=judged, days=self.total)
+        return _REACHED(n=days, days=self.total)
 
 
 def summarise_warnings(
@@ -310,7 +340,7 @@ def _describe_level(
         if limit.barrier is not None:
             parts.append(_LATE(text=limit.barrier.reason))
     if days is not None:
-        parts.append(_REACHED(n=days, days=record.total))
+        parts.append(record.describe(criterion.id, days))
     name = site.levels[limit.level].name
     return LevelWarning(
         level=name,
@@ -441,7 +471,7 @@ def _describe_other_criteria(site: Site, record: RecordDays) -> Iterator[Message
 def _describe_within(site: Site, criterion: Criterion, threshold: Threshold, record: RecordDays) -> Message:
     name = site.levels[threshold.level].name
     text = _FAILURE_LEVEL(time=Duration(threshold.window_s or 0.0, "about"), level=Term(name))
-    return _add_days(text, record.find(criterion.id, name), record)
+    return _add_days(text, criterion.id, record.find(criterion.id, name), record)
 
 
 def _describe_threshold(site: Site, criterion: Criterion, threshold: Threshold, record: RecordDays) -> Message:
@@ -455,8 +485,8 @@ def _describe_threshold(site: Site, criterion: Criterion, threshold: Threshold, 
         text = _OTHER_LEVEL_IN(level=Term(name), bound=value, window=window)
     else:
         text = _OTHER_LEVEL(level=Term(name), bound=value)
-    return _add_days(text, record.find(criterion.id, name), record)
+    return _add_days(text, criterion.id, record.find(criterion.id, name), record)
 
 
-def _add_days(text: Message, days: int | None, record: RecordDays) -> Message:
-    return text if days is None else _WITH_DAYS(text=text, n=days, days=record.total)
+def _add_days(text: Message, criterion: str, days: int | None, record: RecordDays) -> Message:
+    return text if days is None else _WITH_DAYS(text=text, reached=record.describe(criterion, days))

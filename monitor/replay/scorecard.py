@@ -105,6 +105,7 @@ class ReplayTotals:
         self.sight: dict[str, float] = defaultdict(float)
         self.alerts: list[AlertTrace] = []
         self.criteria: dict[str, LevelTimeline] = {}
+        self.judging: dict[str, LevelTimeline] = {}  # 1 while a criterion has recent evidence of one station at least
         self.strength = Strength()  # of velocity, where the site asks forecasts as well
         self.looks_with_data: Counter[str] = Counter()  # looks at which a criterion had anything to go by
         self.raises: Counter[str] = Counter()  # hazard raises that a station supported
@@ -140,7 +141,7 @@ class ReplayTotals:
         self.levels.close(to_s)
         self.measured.close(to_s)
         self.strength.close(to_s)
-        for ribbon in self.criteria.values():
+        for ribbon in (*self.criteria.values(), *self.judging.values()):
             ribbon.close(to_s)
 
     def _pass_time(self, now_s: float) -> None:
@@ -155,15 +156,19 @@ class ReplayTotals:
     def _add_assessments(self, step: ReplayDecision, now_s: float) -> None:
         levels: dict[str, int] = {c.id: 0 for c in step.site.criteria}
         with_data: set[str] = set()
+        judging: set[str] = set()
         for assessment in step.decision.evidence["words"]:
             if assessment["heard"]:
                 with_data.add(assessment["criterion"])
+                if _is_recent(step.site, assessment, now_s):
+                    judging.add(assessment["criterion"])
                 levels[assessment["criterion"]] = max(levels.get(assessment["criterion"], 0), assessment["raise_level"])
         if any(c.kind.facts == "forecasts" for c in step.site.criteria):
             self.strength.add(step.site, step.decision.evidence["words"], now_s)
         self.looks_with_data.update(with_data)
         for criterion, level in levels.items():
             self.criteria.setdefault(criterion, LevelTimeline()).note(now_s, level)
+            self.judging.setdefault(criterion, LevelTimeline()).note(now_s, int(criterion in judging))
         for key, vote in step.decision.evidence["votes"].items():
             if vote["pended"]:
                 self.pended[VoteKey.read(key).station].add(f"{instant(now_s):%Y-%m-%d}")
@@ -184,6 +189,14 @@ class ReplayTotals:
         trace.turns.append(AlertLevelChange(at, level, change.reason, by))
         if level == 0:
             del self._open[key]
+
+
+def _is_recent(site: Site, assessment: Mapping[str, Any], now_s: float) -> bool:
+    """Return whether the newest reading of an assessment is not older than its series may be silent."""
+    criterion = next((one for one in site.criteria if one.id == assessment["criterion"]), None)
+    spec = None if criterion is None else site.series(assessment["station"], criterion.quantity)
+    newest_s = assessment["newest_s"]
+    return spec is None or newest_s is None or now_s - newest_s <= spec.max_silence_s
 
 
 def _only_waits(evidence: Mapping[str, Any]) -> bool:
@@ -346,6 +359,7 @@ class CriterionScore:
     crossings: int  # times it rose from nothing
     days: int  # with at least the lowest level
     days_by_level: Mapping[str, int]
+    days_judged: int  # with recent evidence of one station at least; on the others the criterion could raise nothing
     false_days: int | None  # None: nothing is labelled
     events: tuple[EventScore, ...]
 
@@ -632,6 +646,7 @@ def _score_criterion(
     not_computed: Message | None,
 ) -> CriterionScore:
     ribbon = tally.criteria.get(criterion.id)
+    judging = tally.judging.get(criterion.id)
     # a criterion is judged by what it can say: one with a bound for yellow only is not asked for orange
     highest = max((t.level for t in criterion.thresholds), default=site.top_level)
     spans = tuple(ribbon.spans) if ribbon else ()
@@ -650,6 +665,7 @@ def _score_criterion(
         rises,
         len(days),
         by_level,
+        0 if judging is None else len(find_days(judging.spans, site.timezone)),
         judged,
         tuple(score_event(replace(x, level=min(x.level, highest)), spans, lead_s) for x in labels),
     )

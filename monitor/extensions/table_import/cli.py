@@ -123,13 +123,17 @@ def _describe_count(record: RecordDays | None) -> dict[str, object]:
     """Return the length of the record in days, or why its days were not counted, as plain values."""
     if record is None:
         return {}
+    warnings = [str(line) for line in record.list_warnings()]
+    found: dict[str, object] = {"no_reading_counts": warnings} if warnings else {}
     if record.reason is not None:
-        return {"days_not_counted": str(record.reason)}
-    return {"record_days": record.total}
+        return found | {"days_not_counted": str(record.reason)}
+    return found | {"record_days": record.total, "days_judged": dict(record.judged)}
 
 
 def _print_warnings(warnings: WarningSummary, draft: _SiteDraft) -> None:
     """Print what raises which level, how quickly, what is missed, and what is not judged."""
+    for line in [] if draft.record is None else draft.record.list_warnings():
+        print(f"{line}. Check the columns, units and --answer values above, correct them and run this command again.")
     print(f"What raises a level at {draft.site.id}:")
     for group in warnings.groups:
         print(f"  {group.heading}")
@@ -216,7 +220,7 @@ def _draft_site(
     place = site_file.find_place(found.known, answers)
     write = partial(site_file.write_site, name, place, found.zone, found.sensors, bounds, found.known)
     record = count_days(parse_site(write(), name), files)
-    body = write(days=record.days)
+    body = write(days=record.list_judged())
     site = parse_site(body, name)
     if is_renewed:
         target.unlink()

@@ -229,6 +229,8 @@ def test_each_figure_of_the_file_is_repeated_by_a_replay_of_it(tmp_path):
     record = count_days(parse_site(plain, "s.toml"), files)
     days = record.days
     assert record.total == 120
+    assert record.judged["velocity-1"] == 117, "a line takes four readings"
+    assert not record.uncounted
     text = write_site("s", (46.0, 8.0), "UTC", sensors, days=days)
     assert count_days(parse_site(text, "s.toml"), files) == record
     written = [int(number) for number in re.findall(r"reached on (\d+) days? of this record", text)]
@@ -261,3 +263,14 @@ def test_what_the_last_reading_shows_is_counted(tmp_path):
         "orange": 1,
         "red": 0,
     }
+
+
+def test_days_of_a_long_gap_are_not_judged(tmp_path):
+    path = lay(tmp_path / "a.csv", in_space(G1=go(180, 30, 0.1)), days=160, every_h=24)
+    head, *lines = path.read_text().splitlines()
+    path.write_text("\n".join((head, *lines[:60], *lines[100:], "")))
+    found, sensors = understand(path)
+    site = parse_site(write_site("s", (46.0, 8.0), "UTC", sensors), "s.toml")
+    record = count_days(site, [(path, found)])
+    assert record.total == 160
+    assert 110 <= record.judged["velocity-1"] <= 120

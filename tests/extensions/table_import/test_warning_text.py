@@ -137,3 +137,31 @@ def test_a_record_that_is_too_long_to_replay_says_so(here, capsys, monkeypatch):
     printed = read_summary(capsys.readouterr().out)
     assert "were not counted: the record has 48 values, more than 10; `slopeward backtest --site surveys`" in printed
     assert "days of this record;" not in printed
+
+
+def test_a_record_of_which_no_reading_counts_does_not_look_fine(here, capsys):
+    rows = [
+        (BEGIN + timedelta(days=day), "G1", f"displacement_{part}_mm", value + 0.1 * (day % 7))
+        for day in range(60)
+        for part, value in (("east", 2.6e9), ("north", 1.2e9))
+    ]
+    write_readings("gnss.csv", rows)
+    given = [*PLACE, "--answer", "coordinates=displacements"]
+    assert run_verb(["ingest", "gnss.csv", "--guess", *given]) == 0
+    (file,) = [path for path in Path().rglob("*.toml") if "[site]" in path.read_text(encoding="utf-8")]
+    printed = capsys.readouterr().out
+    first = printed[: printed.index("What raises a level at")].splitlines()[-1]
+    assert first == (
+        "no reading of G1.displacement_east, G1.displacement_north counts: all are flagged out of range, so nothing "
+        "judges this motion. Check the columns, units and --answer values above, correct them and run this command "
+        "again."
+    )
+    assert "reached on" not in printed
+    assert "could not be judged on any of the 60 days of this record" in printed
+    assert "reached on" not in file.read_text(encoding="utf-8")
+    assert run_verb(["db", "upgrade"]) == 0
+    run_verb(["ingest", "gnss.csv", "--site", "gnss", "--accept-units"])
+    capsys.readouterr()
+    run_verb(["check"])
+    printed = capsys.readouterr()
+    assert "none of the newest 60 readings of G1.displacement_east, G1.displacement_north counts" in printed.err

@@ -16,6 +16,7 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import BacktestOptions, find_record_span, open_empty, run_backtest
 from monitor.replay.history import VisibilityRule
 from monitor.store.alerting.history import find_span
+from monitor.store.readings.uncounted import find_uncounted
 from monitor.text.message import Template
 
 LONGEST_ROWS: Final = 200_000  # a longer record would take minutes
@@ -29,8 +30,10 @@ def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]]) -> RecordDa
     """Count on how many days of the record each criterion reached each level.
 
     The replay is that of `slopeward backtest`, which repeats these figures. Days are those of the site's time zone.
+    Days on which a criterion had no recent readings that count are no days without alarm: they are counted apart.
     Records of more than `LONGEST_ROWS` values are not replayed.
     """
+    criteria = {criterion.id: criterion for criterion in site.criteria}
     with open_empty(site) as db:
         pipeline = Pipeline(db, {site.id: site}, _now)
         rows = 0
@@ -39,16 +42,24 @@ def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]]) -> RecordDa
             file = FileImport(path, pipeline, site, _now, accept_units=True, accept_times=True, open_lines=lines)
             rows += file.run().stored
         span = db.run_read(find_span, site.id)
+        uncounted: dict[str, tuple[str, ...]] = {}
+        for series in db.run_read(find_uncounted, site, _now()):
+            uncounted[series.flag] = (*uncounted.get(series.flag, ()), series.name)
         if span is None or span[0] >= span[1]:
-            return RecordDays(reason=_TOO_SHORT())
+            return RecordDays(reason=_TOO_SHORT(), uncounted=uncounted)
         if rows > LONGEST_ROWS:
-            return RecordDays(reason=_TOO_LONG(n=rows, most=LONGEST_ROWS, site=site.id))
+            reason = _TOO_LONG(n=rows, most=LONGEST_ROWS, site=site.id)
+            return RecordDays(reason=reason, uncounted=uncounted)
         terms = BacktestOptions(known=VisibilityRule("observed"))
         replayed = find_record_span(db, site, terms.known) or span
         card = run_backtest(db, site, *replayed, terms=terms)
     bounded = {(criterion.id, bound.level) for criterion in site.criteria for bound in criterion.thresholds}
     reached = {}
+    judged = {}
     for score in card.runs[0].criteria:
+        # A criterion on computed facts, such as failure windows, has none of them while nothing moves.
+        if not criteria[score.criterion].kind.facts:
+            judged[score.criterion] = score.days_judged
         days = 0
         for level in reversed(site.levels[1:]):
             days += score.days_by_level.get(level.name, 0)
@@ -56,7 +67,7 @@ def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]]) -> RecordDa
                 reached[score.criterion, level.name] = days
     zone = ZoneInfo(site.timezone)
     total = (span[1].astimezone(zone).date() - span[0].astimezone(zone).date()).days + 1
-    return RecordDays(reached, total)
+    return RecordDays(reached, total, judged=judged, uncounted=uncounted)
 
 
 def _now() -> datetime:

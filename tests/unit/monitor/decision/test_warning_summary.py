@@ -60,6 +60,18 @@ def test_a_line_through_daily_readings_is_explained_with_its_time_and_what_it_mi
     )
 
 
+def test_days_that_could_not_be_judged_are_no_days_without_alarm():
+    site = make_site(station("E1", DAILY), FOR_CRACK)
+    days = {("r", "yellow"): 12, ("r", "orange"): 0}
+    some = list_sentences(summarise_warnings(site, RecordDays(days, 240, judged={"r": 200})))
+    assert some[1].endswith("reached on 12 of the 200 days that could be judged, of 240 days of this record")
+    none = RecordDays({("r", "yellow"): 0, ("r", "orange"): 0}, 240, judged={"r": 0})
+    assert list_sentences(summarise_warnings(site, none))[2].endswith(
+        "could not be judged on any of the 240 days of this record"
+    )
+    assert none.list_judged() == {}
+
+
 def test_one_survey_is_enough_and_a_wrong_one_is_named_as_a_risk():
     site = make_site(station("P1", SURVEYED), station("P2", SURVEYED), FOR_SURVEY)
     sentences = list_sentences(summarise_warnings(site))
