@@ -93,7 +93,8 @@ class DetectionLimit:
             figure holds for each of the two (of a `survey_rate`, for the horizontal speed; vertical motion raises a
             level from the bound on). None where no motion raises the level, and where the bound is not on the
             motion of the series (rain, factor of safety).
-        unit: Unit of `missed`.
+        bound: The bound as it is compared, in `unit`. None where `missed` is None.
+        unit: Unit of `missed` and `bound`.
         error: One standard error of what is compared with the bound, as `noise_floor` implies it, in `unit`. Errors of
             measurement shift the limit by a few times this value in either direction.
         decides_within_s: Longest time, in seconds, from the start of motion just beyond `missed` to the reading that
@@ -106,6 +107,8 @@ class DetectionLimit:
             as a rate. A change during a longer gap does not raise the level. None for a bound on values and where
             `missed` is None.
         is_between_readings: Whether the rate is that between two readings, instead of a line through several.
+        is_any_direction: Whether motion in every direction counts, because the length of a vector is compared, or the
+            size of the change between two readings.
         least_readings: Readings after the start of the motion before which no motion, however fast, raises the level.
         missed_jump: The largest jump between two readings, at rest before and after it, that does not raise the level
             by itself, in the unit of the series. `inf`: no jump does. A bound on values is not about jumps: 0.
@@ -115,12 +118,14 @@ class DetectionLimit:
     level: int
     is_over: bool = True
     missed: float | None = None
+    bound: float | None = None
     unit: str = ""
     error: float = 0.0
     decides_within_s: float | None = None
     window_s: float | None = None
     longest_gap_s: float | None = None
     is_between_readings: bool = False
+    is_any_direction: bool = False
     least_readings: int = 0
     missed_jump: float = 0.0
     barrier: Barrier | None = None
@@ -296,6 +301,7 @@ def _limit_value(
         level=threshold.level,
         is_over=sign > 0.0,
         missed=missed,
+        bound=bound,
         unit=unit,
         error=spec.noise_floor,
         decides_within_s=needed * interval_s,
@@ -373,12 +379,14 @@ def _limit_rate(
         level=threshold.level,
         is_over=sign > 0.0,
         missed=sign * needed,
+        bound=bound,
         unit=unit,
         error=error,
         decides_within_s=filled_s + (hits - 1) * interval_s,
         window_s=window_s,
         longest_gap_s=longest_gap_s,
         is_between_readings=is_between_readings,
+        is_any_direction=is_between_readings or is_length,
         # A line has to cross its bound whichever single reading is left out, so one moved reading is not enough.
         least_readings=hits if is_between_readings else (hits if waived_from is None else 1) + 1,
         missed_jump=missed_jump,

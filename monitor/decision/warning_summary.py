@@ -4,7 +4,7 @@ The figures are those of `judge_series`. `slopeward ingest --guess`, `slopeward 
 uploaded table show this summary for a new site file.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import ceil, inf, isinf
 from types import MappingProxyType
@@ -14,10 +14,11 @@ from monitor.decision.judgements import DetectionLimit, JudgingCriterion, Series
 from monitor.decision.series.step_clocks import clock_s
 from monitor.domain.site import Criterion, Site, Threshold
 from monitor.domain.witnesses import find_groups, list_voting_witnesses
-from monitor.text.message import Duration, Figure, Message, MessageList, NameList, Template, Term
+from monitor.text.message import Duration, Figure, Message, MessageList, NameList, Template, Term, join
 
 DaysAtLevel = Mapping[tuple[str, str], int]  # by criterion id and level: days of a record that reach the level
 _NAMED: Final = 8  # series or stations in one sentence
+_ABOUT: Final = 1.05  # a limit within so many times the bound is the bound, as people read it
 _SAME: Final = 1e-6  # relative difference of bounds that are printed as one
 _YEAR_DAYS: Final = 365.25
 
@@ -26,21 +27,33 @@ _LEVEL: Final = Template("warning.level", "{level}: {parts}")
 _FASTER: Final = Template("warning.faster", "faster than {rate} over {window}")
 _FASTER_BACK: Final = Template("warning.faster_back", "faster than {rate} in the other direction over {window}")
 _FASTER_EITHER: Final = Template("warning.faster_either", "faster than {rate} in either direction over {window}")
-_BETWEEN: Final = Template("warning.between", "faster than {rate} from one reading to the next")
+_FASTER_ANY: Final = Template("warning.faster_any", "faster than {rate} in any direction over {window}")
+_BETWEEN: Final = Template("warning.between", "faster than {rate} in any direction from one reading to the next")
+_IN_EFFECT: Final = Template("warning.in_effect", "in effect from {rate} on, because of noise or the dwell")
 _ABOVE: Final = Template("warning.above", "above {value}")
 _BELOW: Final = Template("warning.below", "below {value}")
 _AT_ONCE: Final = Template("warning.at_once", "raised by the next reading (within {to})")
-_DECIDED: Final = Template("warning.decided", "raised by reading {n} after the motion starts ({to})")
+_DECIDED: Final = Template("warning.decided", "raised within {to} of the start of the motion (by reading {n})")
 _DECIDED_BETWEEN: Final = Template(
     "warning.decided_between",
-    "raised by reading {n} to {most} after the motion starts ({since} to {to}; the faster, the earlier)",
+    "raised within {since} of the start of very fast motion (by reading {n}), within {to} of the start of the slowest "
+    "motion that raises it (by reading {most})",
 )
 _REACHED: Final = Template("warning.reached", "reached on {n} of {days} days of this record")
 _REACHED_OF_JUDGED: Final = Template(
     "warning.reached_of_judged",
     "reached on {n} of the {judged} days that could be judged, of {days} days of this record",
 )
+_OF_JUDGED: Final = Template("warning.of_judged", "{text}; only {judged} of these days could be judged")
 _JUDGED_NEVER: Final = Template("warning.judged_never", "could not be judged on any of the {days} days of this record")
+_REACHED_TOGETHER: Final = Template(
+    "warning.reached_together", "reached on {n} of {days} days of this record, by any station of its criterion"
+)
+_NOT_REACHED: Final = Template("warning.not_reached", "not reached on any of {days} days of this record")
+_REACHED_BY: Final = Template("warning.reached_by", "of {days} days of this record reached {parts}")
+_REACHED_ONCE: Final = Template("warning.reached_once", "at {station} on {n} day ({first})")
+_REACHED_AT: Final = Template("warning.reached_at", "at {station} on {n} days (the first {first}, the last {last})")
+_NEVER_AT: Final = Template("warning.never_at", "at {stations} on none")
 _UNREACHABLE: Final = Template("warning.unreachable", "cannot be reached: {text}")
 _LATE: Final = Template("warning.late", "late: {text}")
 _NO_BOUND: Final = Template("warning.no_bound", "never raised by these series alone")
@@ -57,19 +70,26 @@ _SUDDEN_FIRST: Final = Template(
 )
 _GAP: Final = Template("warning.gap", "a change while no reading comes for more than {time}")
 _HIDDEN: Final = Template("warning.hidden", "faster motion that noise hides: no noise_floor is declared")
-_JUMPS: Final = Template("warning.jumps", "a single jump between two readings: {parts}")
+_JUMPS: Final = Template("warning.jumps", "a single jump between two readings {every} apart: {parts}")
 _NO_JUMP: Final = Template("warning.no_jump", "raises nothing, however large, unless the motion goes on")
 _SILENT_JUMP: Final = Template("warning.silent_jump", "up to {length} raises nothing")
-_ASKED_JUMP: Final = Template(
-    "warning.asked_jump",
-    "from about {length} on people are asked what it was, and it raises {level} if nobody answers within {time}",
+_POSSIBLE_JUMP: Final = Template(
+    "warning.possible_jump", "above {length} it can raise {level} by the line over {window}"
 )
-_RAISING_JUMPS: Final = Template("warning.raising_jumps", "{levels} at once, even if it is one wrong reading")
-_RAISING_JUMP: Final = Template("warning.raising_jump", "more than {length} raises {level}")
+_ASKED_JUMP: Final = Template(
+    "warning.asked_jump", "from about {length} on the recipients are asked what it was (see below)"
+)
+_ASKED_RAISING_JUMP: Final = Template(
+    "warning.asked_raising_jump",
+    "from about {length} on the recipients are asked what it was (see below); {level} if nobody answers within {time}",
+)
+_RAISING_JUMP: Final = Template(
+    "warning.raising_jump", "above {length} {level} at once, even if it is one wrong reading"
+)
 _FAILURE: Final = Template(
     "warning.failure",
-    "failure windows of {stations} (inverse velocity of accelerating motion), if two independent stations agree: "
-    "{levels}",
+    "failure windows of {stations} (inverse velocity of accelerating motion), if two stations that share no "
+    "instrument agree: {levels}",
 )
 _FAILURE_LEVEL: Final = Template("warning.failure_level", "{level} for a failure within {time}")
 _OTHER: Final = Template("warning.other", "{kind} of {stations}: {levels}")
@@ -81,7 +101,23 @@ _UNCOUNTED: Final = Template(
 )
 _WITH_DAYS: Final = Template("warning.with_days", "{text} ({reached})")
 _TOP_NEEDS: Final = Template(
-    "warning.top_needs", "{top} needs {n} independent stations at the same time; one alone raises at most {below}"
+    "warning.top_needs",
+    "{top} needs {n} different stations at the same time that share no reference, logger or antenna; fewer raise at "
+    "most {below}",
+)
+_STAYS: Final = Template(
+    "warning.stays", "{levels}: a raised level stays until a person lowers it, also after one wrong reading"
+)
+_ANSWER: Final = Template(
+    "warning.answer",
+    "a question about a jump goes to the recipients of the site file: `slopeward alerts list` shows it, and `slopeward "
+    "alerts verify ID movement` answers that the slope moved; any other cause says that it did not",
+)
+_END: Final = Template(
+    "warning.end", "the newest reading is of {newest} ({age} ago); the level after it is {level}, since {since}"
+)
+_END_LOWEST: Final = Template(
+    "warning.end_lowest", "the newest reading is of {newest} ({age} ago); the level after it is {level}"
 )
 _THROUGH: Final = Template("warning.through", "{series} is judged through {readers}, which is calculated from it")
 _IN_RULES: Final = Template("warning.in_rules", "{series} raises levels by rules over several criteria alone")
@@ -98,7 +134,8 @@ class LevelWarning:
             bound. None where the level cannot be reached.
         least_readings: Readings after the start of the fastest motion that raise the level.
         most_readings: Readings after the start of motion just beyond `faster_than` that raise the level.
-        days: Days of the record that reached the level, or a higher one, by this criterion; None if not counted.
+        days: Days of the record on which any station reached the level, or a higher one, by this criterion; None if
+            not counted.
         text: All of this as a sentence.
     """
 
@@ -116,7 +153,11 @@ class LevelWarning:
 
 @dataclass(frozen=True, slots=True)
 class SeriesWarnings:
-    """What raises levels at series that are judged alike, and what is missed there."""
+    """What raises levels at series that are judged alike, and what is missed there.
+
+    Attributes:
+        asks: Whether people are asked about jumps.
+    """
 
     series: tuple[str, ...]
     interval_s: float
@@ -124,6 +165,7 @@ class SeriesWarnings:
     levels: tuple[LevelWarning, ...]
     missed: Message
     jumps: Message | None
+    asks: bool = False
 
     def list_lines(self) -> list[Message]:
         """List the sentences below the heading."""
@@ -162,6 +204,23 @@ class WarningSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordEnd:
+    """The state of a site after the newest reading of its record.
+
+    Attributes:
+        newest: Time of the newest reading, as a local date.
+        age_s: Age of the newest reading in seconds.
+        level: Number of the level.
+        since: Local date on which the level was raised last.
+    """
+
+    newest: str
+    age_s: float
+    level: int
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
 class RecordDays:
     """On how many days of a record each level was reached.
 
@@ -171,6 +230,9 @@ class RecordDays:
         judged: By criterion id, days on which it had recent readings enough to judge. Without an entry all of them.
         reason: Why the days were not counted; None if they were.
         uncounted: By flag, the series that are judged and of which no reading counts, as `STATION.quantity`.
+        by_station: The dates with the level or a higher one, by criterion id, station and name of the level; empty if
+            only the days of whole criteria were counted.
+        end: The state of the site after the newest reading of the record; None if it was not replayed.
     """
 
     days: DaysAtLevel = field(default_factory=lambda: MappingProxyType({}))
@@ -178,6 +240,8 @@ class RecordDays:
     reason: Message | None = None
     judged: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     uncounted: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    by_station: Mapping[tuple[str, str, str], Collection[str]] = field(default_factory=lambda: MappingProxyType({}))
+    end: RecordEnd | None = None
 
     def list_warnings(self) -> list[Message]:
         """List a sentence for each flag because of which no reading of some series counts."""
@@ -224,7 +288,8 @@ def summarise_warnings(
         if not judgement.is_judged:
             unjudged.append(judgement.name)
         if any(limit.unit for _, limit in _list_limits(judgement)):
-            levels = [(level.criterion, level.text) for level in _describe_levels(site, judgement, counted)]
+            # Stations that reached a level on different days are still judged alike.
+            levels = [(level.criterion, level.text) for level in _describe_levels(site, [judgement], RecordDays())]
             key = (judgement.interval_s, *levels, _describe_missed(judgement), _describe_jumps(site, judgement))
             alike.setdefault(key, []).append(judgement)
         elif judgement.read_by and judgement.is_judged:
@@ -234,6 +299,8 @@ def summarise_warnings(
             notes.append(_IN_RULES(series=judgement.name))
     groups = tuple(_summarise_group(site, members, counted) for members in alike.values())
     notes += _describe_other_criteria(site, counted)
+    if any(group.jumps is not None and group.asks for group in groups):
+        notes.append(_ANSWER())
     if site.fusion.top_needs > 1 and site.top_level > 1:
         notes.append(
             _TOP_NEEDS(
@@ -242,6 +309,11 @@ def summarise_warnings(
                 below=Term(site.levels[site.top_level - 1].name),
             )
         )
+    kept = tuple(Term(level.name) for level in site.levels[1:] if not level.auto_lower)
+    if kept and groups:
+        notes.append(_STAYS(levels=MessageList(kept, ", ")))
+    if counted.end is not None:
+        notes.append(_describe_end(site, counted.end))
     if stable:
         notes.append(_STABLE(series=_list_names(stable)))
     return WarningSummary(groups, tuple(notes), tuple(unjudged))
@@ -254,10 +326,18 @@ def _summarise_group(site: Site, members: list[SeriesJudgement], record: RecordD
         series=names,
         interval_s=first.interval_s,
         heading=_HEADING(series=_list_names(names), every=Duration(first.interval_s, "about")),
-        levels=tuple(_describe_levels(site, first, record)),
+        levels=tuple(_describe_levels(site, members, record)),
         missed=_describe_missed(first),
         jumps=_describe_jumps(site, first),
+        asks=any(not isinf(criterion.asks_from) for criterion, _ in _list_limits(first)),
     )
+
+
+def _describe_end(site: Site, end: RecordEnd) -> Message:
+    level, age = Term(site.levels[end.level].name), Duration(end.age_s, "about")
+    if end.level == 0:
+        return _END_LOWEST(newest=end.newest, age=age, level=level)
+    return _END(newest=end.newest, age=age, level=level, since=end.since)
 
 
 def _list_names(names: Iterable[str]) -> NameList:
@@ -276,8 +356,14 @@ def _list_limits(judgement: SeriesJudgement) -> list[tuple[JudgingCriterion, Det
 
 
 # ---- levels ----------------------------------------------------------------------------------------------------
-def _describe_levels(site: Site, judgement: SeriesJudgement, record: RecordDays) -> Iterator[LevelWarning]:
-    """Yield what raises each level, the lowest level first; levels without a bound are named at the end."""
+def _describe_levels(site: Site, members: Sequence[SeriesJudgement], record: RecordDays) -> Iterator[LevelWarning]:
+    """Yield what raises each level, the lowest level first; levels without a bound are named at the end.
+
+    Args:
+        members: Series that are judged alike.
+    """
+    judgement = members[0]
+    stations = tuple(dict.fromkeys(member.station for member in members))
     for level in site.levels[1:]:
         limits = [(criterion, limit) for criterion, limit in _list_limits(judgement) if limit.level == level.number]
         merged: list[tuple[JudgingCriterion, DetectionLimit, bool]] = []
@@ -288,10 +374,11 @@ def _describe_levels(site: Site, judgement: SeriesJudgement, record: RecordDays)
             else:
                 merged[merged.index(mirrored)] = (mirrored[0], mirrored[1], True)
         for criterion, limit, is_either in merged:
-            days = [record.find(one.id, level.name) for one, other in limits if _is_same(limit, other)]
-            counted = [n for n in days if n is not None]
+            criteria = [one.id for one, other in limits if _is_same(limit, other)]
+            counted = [n for one in criteria if (n := record.find(one, level.name)) is not None]
             most = max(counted, default=None)
-            yield _describe_level(site, judgement, criterion, limit, most, record, is_either=is_either)
+            reached = None if most is None else _describe_days(site, criteria, stations, level.name, most, record)
+            yield _describe_level(site, judgement, criterion, limit, most, reached, is_either=is_either)
         if not limits:
             yield LevelWarning(
                 level=level.name,
@@ -325,7 +412,7 @@ def _describe_level(
     criterion: JudgingCriterion,
     limit: DetectionLimit,
     days: int | None,
-    record: RecordDays,
+    reached: Message | None,
     *,
     is_either: bool,
 ) -> LevelWarning:
@@ -339,8 +426,8 @@ def _describe_level(
         parts.append(_describe_time(limit, judgement.interval_s, most_readings))
         if limit.barrier is not None:
             parts.append(_LATE(text=limit.barrier.reason))
-    if days is not None:
-        parts.append(record.describe(criterion.id, days))
+    if reached is not None:
+        parts.append(reached)
     name = site.levels[limit.level].name
     return LevelWarning(
         level=name,
@@ -356,17 +443,61 @@ def _describe_level(
     )
 
 
+def _describe_days(
+    site: Site, criteria: Sequence[str], stations: Sequence[str], level: str, days: int, record: RecordDays
+) -> Message:
+    """Describe on which days of the record the stations reached a level, and on how many it could be judged."""
+    judged = max(record.judged.get(one, record.total) for one in criteria)
+    if judged == 0:
+        return _JUDGED_NEVER(days=record.total)
+    reached = _list_days_reached(site, criteria, stations, level, days, record)
+    return reached if judged >= record.total else _OF_JUDGED(text=reached, judged=judged)
+
+
+def _list_days_reached(
+    site: Site, criteria: Sequence[str], stations: Sequence[str], level: str, days: int, record: RecordDays
+) -> Message:
+    if days == 0:
+        return _NOT_REACHED(days=record.total)
+    if not record.by_station:
+        readers = {name for one in site.criteria if one.id in criteria for name in one.stations}
+        template = _REACHED if readers <= set(stations) and len(stations) == 1 else _REACHED_TOGETHER
+        return template(n=days, days=record.total)
+    dates: dict[str, set[str]] = {station: set() for station in stations}
+    for station in stations:
+        for criterion in criteria:
+            dates[station].update(record.by_station.get((criterion, station, level), ()))
+    parts: list[Message] = []
+    for station, reached in dates.items():
+        if len(reached) == 1:
+            parts.append(_REACHED_ONCE(station=station, n=1, first=min(reached)))
+        elif reached:
+            parts.append(_REACHED_AT(station=station, n=len(reached), first=min(reached), last=max(reached)))
+    if not parts:
+        return _NOT_REACHED(days=record.total)
+    if never := [station for station, reached in dates.items() if not reached]:
+        parts.append(_NEVER_AT(stations=_list_names(never)))
+    return _REACHED_BY(days=record.total, parts=MessageList(tuple(parts), ", "))
+
+
 def _describe_bound(limit: DetectionLimit, *, is_either: bool) -> Message:
     missed = limit.missed or 0.0
+    bound = missed if limit.bound is None else limit.bound
     if limit.window_s is None:
-        return (_ABOVE if limit.is_over else _BELOW)(value=Figure(missed, ".3g", limit.unit))
-    rate = Figure(abs(missed), ".3g", limit.unit)
-    if limit.is_between_readings:
-        return _BETWEEN(rate=rate)
+        return (_ABOVE if limit.is_over else _BELOW)(value=Figure(bound, "g", limit.unit))
+    rate = Figure(abs(bound), "g", limit.unit)
     window = Duration(limit.window_s, "about")
-    if is_either:
-        return _FASTER_EITHER(rate=rate, window=window)
-    return (_FASTER if limit.is_over else _FASTER_BACK)(rate=rate, window=window)
+    if limit.is_between_readings:
+        text = _BETWEEN(rate=rate)
+    elif limit.is_any_direction:
+        text = _FASTER_ANY(rate=rate, window=window)
+    elif is_either:
+        text = _FASTER_EITHER(rate=rate, window=window)
+    else:
+        text = (_FASTER if limit.is_over else _FASTER_BACK)(rate=rate, window=window)
+    if abs(missed) <= _ABOUT * abs(bound):
+        return text
+    return join([text, _IN_EFFECT(rate=Figure(abs(missed), ".3g", limit.unit))], ", ")
 
 
 def _describe_time(limit: DetectionLimit, interval_s: float, most_readings: int) -> Message:
@@ -415,28 +546,46 @@ def _describe_jumps(site: Site, judgement: SeriesJudgement) -> Message | None:
     if not limits or any(limit.window_s is None or limit.missed_jump <= 0.0 for _, limit in limits):
         return None
     asked = min((criterion.asks_from for criterion, _ in limits), default=inf)
+    every = Duration(judgement.interval_s, "about")
     silent = min([asked, *(limit.missed_jump for _, limit in limits)])
     if isinf(silent):
-        return _JUMPS(parts=_NO_JUMP())
-    parts = [_SILENT_JUMP(length=_round_length(silent, judgement.unit))]
+        return _JUMPS(every=every, parts=_NO_JUMP())
     # One station alone does not raise the top level where several are needed: see the note on it.
     most = site.top_level if site.fusion.top_needs <= 1 else site.top_level - 1
-    raising = {
-        limit.level: limit.missed_jump for _, limit in limits if limit.is_between_readings and limit.level <= most
-    }
-    levels = [
-        _RAISING_JUMP(length=_round_length(length, judgement.unit), level=Term(site.levels[level].name))
-        for level, length in sorted(raising.items())
-        if not isinf(length)
-    ]
-    if levels:
-        parts.append(_RAISING_JUMPS(levels=MessageList(tuple(levels), ", ")))
+    raising: dict[int, float] = {}
+    possible: dict[int, DetectionLimit] = {}
+    for _, limit in limits:
+        if limit.level > most or isinf(limit.missed_jump):
+            continue
+        if limit.is_between_readings:
+            raising[limit.level] = min(limit.missed_jump, raising.get(limit.level, inf))
+        elif limit.missed_jump < min(asked, possible[limit.level].missed_jump if limit.level in possible else inf):
+            possible[limit.level] = limit
+
+    def is_raised(level: int, jump: float) -> bool:
+        return any(level <= other and least <= jump for other, least in raising.items())
+
+    outcomes: list[tuple[float, Message]] = []
+    for level, limit in possible.items():
+        if not is_raised(level, limit.missed_jump):
+            length = _round_length(limit.missed_jump, judgement.unit)
+            window = Duration(limit.window_s or 0.0, "about")
+            name = Term(site.levels[level].name)
+            outcomes.append((limit.missed_jump, _POSSIBLE_JUMP(length=length, level=name, window=window)))
+    for level, jump in raising.items():
+        length = _round_length(jump, judgement.unit)
+        outcomes.append((jump, _RAISING_JUMP(length=length, level=Term(site.levels[level].name))))
     if not isinf(asked):
-        wait = Duration(clock_s(site, judgement.station), "about")
         length = _round_length(asked, judgement.unit)
-        question = _ASKED_JUMP(length=length, level=Term(site.levels[1].name), time=wait)
-        parts.insert(1 if asked <= min(raising.values(), default=inf) else 2, question)
-    return _JUMPS(parts=MessageList(tuple(parts)))
+        if is_raised(1, asked):
+            outcomes.append((asked, _ASKED_JUMP(length=length)))
+        else:
+            wait = Duration(clock_s(site, judgement.station), "about")
+            question = _ASKED_RAISING_JUMP(length=length, level=Term(site.levels[1].name), time=wait)
+            outcomes.append((asked, question))
+    outcomes.sort(key=lambda outcome: outcome[0])
+    parts = [_SILENT_JUMP(length=_round_length(silent, judgement.unit)), *(text for _, text in outcomes)]
+    return _JUMPS(every=every, parts=MessageList(tuple(parts)))
 
 
 def _round_length(length: float, unit: str) -> Figure:

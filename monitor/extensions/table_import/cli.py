@@ -110,11 +110,16 @@ def guess_file(
     else:
         _print_warnings(warnings, draft)
     is_weak = _explain_unjudged(draft, set_bounds, path)
-    has_criteria = bool(draft.site.criteria)
-    todo = "look at the bounds in the site file: those that you did not give are examples"
-    print_note(
-        f"next: {todo if has_criteria else 'write the bounds'}; then store the readings, and look back and ahead:"
-    )
+    file = draft.written[-1] if draft.added else f"the site file of {draft.site.id}"
+    if draft.site.criteria:
+        print_note(
+            f"next: a geologist must confirm the bounds in {file}. Bounds without --bound were derived from this "
+            "record or are fixed examples; the comments say which. To compare other bounds, copy the file, change "
+            f"the copy and run: slopeward backtest --site {draft.site.id} --config COPY.toml"
+        )
+    else:
+        print_note(f"next: write the bounds into {file}")
+    print_note("then store the readings, and replay the past and forecast:")
     for command in (*draft.commands, *_list_next(readings, draft.site.id, is_weak=is_weak)):
         print_note(f"  {command}")
 

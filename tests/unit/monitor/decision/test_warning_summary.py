@@ -3,7 +3,7 @@
 import pytest
 
 from monitor.config.site import parse_site
-from monitor.decision.warning_summary import RecordDays, WarningSummary, summarise_warnings
+from monitor.decision.warning_summary import RecordDays, RecordEnd, WarningSummary, summarise_warnings
 from monitor.domain.site import Site
 from tests.data.site_text import FOUR, criterion, head, series, station
 
@@ -26,6 +26,14 @@ FOR_SURVEY = criterion(
     red={"over": 10.0, "window": "93d"},
     dwell={"hits": 1, "of": 1},
 )
+FOR_LINE = criterion(
+    "velocity",
+    id="l",
+    stations=["P*"],
+    quantity="displacement_downslope",
+    yellow={"over": 1.0, "window": "124d"},
+    dwell={"hits": 2, "of": 2},
+)
 
 
 def make_site(*parts: str) -> Site:
@@ -42,12 +50,12 @@ def test_a_line_through_daily_readings_is_explained_with_its_time_and_what_it_mi
     heading, yellow, orange, red, missed, jumps = list_sentences(summary)
     assert heading == "E1.crack_opening (a reading every 1 d)"
     assert yellow == (
-        "yellow: faster than 2 mm/day over 14 d; raised by reading 3 to 15 after the motion starts (3 d to 15 d; "
-        "the faster, the earlier); reached on 12 of 240 days of this record"
+        "yellow: faster than 2 mm/day over 14 d; raised within 3 d of the start of very fast motion (by reading 3), "
+        "within 15 d of the start of the slowest motion that raises it (by reading 15); reached on 12 of 240 days of this record"
     )
     assert orange == (
-        "orange: faster than 10 mm/day over 7 d; raised by reading 3 to 8 after the motion starts (3 d to 8 d; "
-        "the faster, the earlier); reached on 0 of 240 days of this record"
+        "orange: faster than 10 mm/day over 7 d; raised within 3 d of the start of very fast motion (by reading 3), "
+        "within 8 d of the start of the slowest motion that raises it (by reading 8); not reached on any of 240 days of this record"
     )
     assert red == "red: never raised by these series alone"
     assert missed == (
@@ -55,8 +63,8 @@ def test_a_line_through_daily_readings_is_explained_with_its_time_and_what_it_mi
         "after its start (before 3 readings show it); a change while no reading comes for more than 14 d"
     )
     assert jumps == (
-        "a single jump between two readings: up to 14 mm raises nothing; from about 14 mm on people are asked what "
-        "it was, and it raises yellow if nobody answers within 2 d 12 h"
+        "a single jump between two readings 1 d apart: up to 14 mm raises nothing; from about 14 mm on the recipients "
+        "are asked what it was (see below); yellow if nobody answers within 2 d 12 h"
     )
 
 
@@ -77,16 +85,16 @@ def test_one_survey_is_enough_and_a_wrong_one_is_named_as_a_risk():
     sentences = list_sentences(summarise_warnings(site))
     assert sentences[0] == "P1.displacement_downslope, P2.displacement_downslope (a reading every 31 d)"
     assert sentences[1].startswith(
-        "yellow: faster than 2 mm/day from one reading to the next; raised by reading 1 to 2"
+        "yellow: faster than 2 mm/day in any direction from one reading to the next; raised within 31 d"
     )
     assert "a collapse that is complete before the next reading (up to 31 d after its start)" in sentences[-2]
     assert sentences[-2].endswith("; a change while no reading comes for more than 1116 d")
     assert sentences[-1] == (
-        "a single jump between two readings: up to 62 mm raises nothing; more than 62 mm raises yellow at once, "
+        "a single jump between two readings 31 d apart: up to 62 mm raises nothing; above 62 mm yellow at once, "
         "even if it is one wrong reading"
     )
     alone = make_site(station("P1", SURVEYED), FOR_SURVEY, "[fusion]\ntop_needs = 1\n")
-    assert "more than 310 mm raises red at once" in list_sentences(summarise_warnings(alone))[-1]
+    assert "above 310 mm red at once" in list_sentences(summarise_warnings(alone))[-1]
 
 
 def test_the_same_speed_in_both_directions_is_one_sentence():
@@ -133,4 +141,46 @@ def test_failure_windows_need_two_stations(window):
     both = summarise_warnings(make_site(*two, failure)).notes
     assert not any("failure windows" in note for note in alone)
     shown = window.replace("d", " d")
-    assert any(f"if two independent stations agree: yellow for a failure within {shown}" in note for note in both)
+    assert any(
+        f"if two stations that share no instrument agree: yellow for a failure within {shown}" in note for note in both
+    )
+
+
+def test_reached_days_are_named_by_station():
+    both = station("P1", SURVEYED), station("P2", SURVEYED)
+    dates = {("s", "P1", "yellow"): {"2026-07-01", "2026-06-02"}, ("s", "P2", "red"): {"2026-07-01"}}
+    counts = {("s", "yellow"): 2, ("s", "red"): 1}
+    record = RecordDays(counts, 881, by_station=dates, end=RecordEnd("2026-07-31", 120 * 86400.0, 1, "2026-06-02"))
+    summary = summarise_warnings(make_site(*both, FOR_SURVEY), record)
+    (group,) = summary.groups
+    yellow, _, red = [level.text for level in group.levels]
+    assert yellow.endswith(
+        "of 881 days of this record reached at P1 on 2 days (the first 2026-06-02, the last 2026-07-01), at P2 on none"
+    )
+    assert red.endswith("of 881 days of this record reached at P2 on 1 day (2026-07-01), at P1 on none")
+    assert (
+        "the newest reading is of 2026-07-31 (120 d ago); the level after it is yellow, since 2026-06-02"
+        in summary.notes
+    )
+
+
+def test_days_of_a_whole_criterion_are_not_those_of_one_station():
+    site = make_site(station("P1", SURVEYED), station("P2", SURVEYED), FOR_SURVEY)
+    (group,) = summarise_warnings(site, RecordDays({("s", "yellow"): 8}, 400)).groups
+    assert group.levels[0].text.endswith("reached on 8 of 400 days of this record, by any station of its criterion")
+
+
+def test_a_bound_that_noise_raises_is_printed_with_the_motion_that_reaches_it():
+    noisy = station("E1", series("crack_opening", "mm", "1d", noise_floor=20.0))
+    (group,) = summarise_warnings(make_site(noisy, FOR_CRACK)).groups
+    assert "faster than 2 mm/day over 14 d, in effect from" in group.levels[0].text
+
+
+def test_a_jump_has_its_outcomes_in_rising_order_and_no_size_twice_with_different_ones():
+    survey = FOR_SURVEY.replace("yellow = {over = 2.0", "yellow = {over = 1.0")
+    site = make_site(station("P1", SURVEYED), station("P2", SURVEYED), survey, FOR_LINE)
+    (group,) = summarise_warnings(site).groups
+    assert str(group.jumps) == (
+        "a single jump between two readings 31 d apart: up to 31 mm raises nothing; above 31 mm yellow at once, even if "
+        "it is one wrong reading; from about 62 mm on the recipients are asked what it was (see below)"
+    )
