@@ -27,7 +27,9 @@ _LEVEL: Final = Template("warning.level", "{level}: {parts}")
 _FASTER: Final = Template("warning.faster", "faster than {rate} over {window}")
 _FASTER_BACK: Final = Template("warning.faster_back", "faster than {rate} in the other direction over {window}")
 _FASTER_EITHER: Final = Template("warning.faster_either", "faster than {rate} in either direction over {window}")
-_FASTER_ANY: Final = Template("warning.faster_any", "faster than {rate} in any direction over {window}")
+_FASTER_ANY: Final = Template(
+    "warning.faster_any", "faster than {rate} over {window} (positions in east and north: in any direction)"
+)
 _BETWEEN: Final = Template("warning.between", "faster than {rate} in any direction from one reading to the next")
 _IN_EFFECT: Final = Template("warning.in_effect", "in effect from {rate} on, because of noise or the dwell")
 _ABOVE: Final = Template("warning.above", "above {value}")
@@ -489,10 +491,10 @@ def _describe_bound(limit: DetectionLimit, *, is_either: bool) -> Message:
     window = Duration(limit.window_s, "about")
     if limit.is_between_readings:
         text = _BETWEEN(rate=rate)
-    elif limit.is_any_direction:
-        text = _FASTER_ANY(rate=rate, window=window)
     elif is_either:
         text = _FASTER_EITHER(rate=rate, window=window)
+    elif limit.is_any_direction:
+        text = _FASTER_ANY(rate=rate, window=window)
     else:
         text = (_FASTER if limit.is_over else _FASTER_BACK)(rate=rate, window=window)
     if abs(missed) <= _ABOUT * abs(bound):

@@ -106,6 +106,7 @@ class ReplayTotals:
         self.alerts: list[AlertTrace] = []
         self.criteria: dict[str, LevelTimeline] = {}
         self.judging: dict[str, LevelTimeline] = {}  # 1 while a criterion has recent evidence of one station at least
+        self.station_levels: dict[tuple[str, str], LevelTimeline] = {}  # by criterion and station
         self.strength = Strength()  # of velocity, where the site asks forecasts as well
         self.looks_with_data: Counter[str] = Counter()  # looks at which a criterion had anything to go by
         self.raises: Counter[str] = Counter()  # hazard raises that a station supported
@@ -141,7 +142,7 @@ class ReplayTotals:
         self.levels.close(to_s)
         self.measured.close(to_s)
         self.strength.close(to_s)
-        for ribbon in (*self.criteria.values(), *self.judging.values()):
+        for ribbon in (*self.criteria.values(), *self.judging.values(), *self.station_levels.values()):
             ribbon.close(to_s)
 
     def _pass_time(self, now_s: float) -> None:
@@ -155,6 +156,7 @@ class ReplayTotals:
 
     def _add_assessments(self, step: ReplayDecision, now_s: float) -> None:
         levels: dict[str, int] = {c.id: 0 for c in step.site.criteria}
+        station_levels = dict.fromkeys(self.station_levels, 0)
         with_data: set[str] = set()
         judging: set[str] = set()
         for assessment in step.decision.evidence["words"]:
@@ -163,12 +165,15 @@ class ReplayTotals:
                 if _is_recent(step.site, assessment, now_s):
                     judging.add(assessment["criterion"])
                 levels[assessment["criterion"]] = max(levels.get(assessment["criterion"], 0), assessment["raise_level"])
+                station_levels[assessment["criterion"], assessment["station"]] = assessment["raise_level"]
         if any(c.kind.facts == "forecasts" for c in step.site.criteria):
             self.strength.add(step.site, step.decision.evidence["words"], now_s)
         self.looks_with_data.update(with_data)
         for criterion, level in levels.items():
             self.criteria.setdefault(criterion, LevelTimeline()).note(now_s, level)
             self.judging.setdefault(criterion, LevelTimeline()).note(now_s, int(criterion in judging))
+        for place, level in station_levels.items():
+            self.station_levels.setdefault(place, LevelTimeline()).note(now_s, level)
         for key, vote in step.decision.evidence["votes"].items():
             if vote["pended"]:
                 self.pended[VoteKey.read(key).station].add(f"{instant(now_s):%Y-%m-%d}")
@@ -440,6 +445,7 @@ class Run:
     gains: tuple[ForecastGain, ...] = ()  # what forecasts add to velocity
     windows: WindowTable = field(default_factory=WindowTable)
     leads: tuple[LevelLead, ...] = ()  # of each level, of the decision and of what stands beside it
+    station_levels: Mapping[tuple[str, str], tuple[Span, ...]] = field(default_factory=dict)  # by criterion and station
 
     @property
     def days_by_kind(self) -> dict[str, int]:
@@ -634,6 +640,7 @@ def score(
             site.top_level,
             tally.to_s,
         ),
+        {place: tuple(timeline.spans) for place, timeline in tally.station_levels.items()},
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from monitor.config.site import parse_site
+from monitor.decision.warning_summary import RecordEnd
 from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.instants import epoch_s
 from monitor.replay.failure_windows import IssuedWindow
@@ -15,6 +16,7 @@ from monitor.replay.matrix import (
     BEFORE,
     NONE,
     EventLabel,
+    LevelTimeline,
     Span,
     build_matrix,
     find_false_days,
@@ -23,6 +25,8 @@ from monitor.replay.matrix import (
     read_labels,
     score_event,
 )
+from monitor.replay.record_state import find_record_end, find_station_days
+from monitor.replay.scorecard import ReplayTotals, score
 from monitor.replay.window_table import list_periods
 from monitor.store.alerting.history import AlertWithOutcome
 from tests.data.site_text import criterion, head, series, station
@@ -201,3 +205,21 @@ def test_labels_and_rules_of_knowledge_are_read_or_refused(tmp_path: Path) -> No
     assert (found.level, found.source, found.to_at) == (2, "outcome", START + timedelta(days=3))
     with pytest.raises(RefusedError, match="expected one of: auto, received, observed"):
         VisibilityRule("then")
+
+
+def test_days_and_the_last_level_are_those_of_each_station() -> None:
+    site = parse_site(SITE, "slope.toml")
+    totals = ReplayTotals(S, S + 10 * DAY)
+    totals.levels.note(S, 0)
+    totals.levels.note(S + 6 * DAY, 1)
+    timeline = totals.station_levels["velocity-1", "G1"] = LevelTimeline()
+    for day, level in ((0, 0), (2, 2), (3, 1), (5, 0)):
+        timeline.note(S + day * DAY, level)
+    totals.finish(S + 10 * DAY)
+    run = score("A", site, totals, [], [], DAY)
+    assert find_station_days(run, site) == {
+        ("velocity-1", "G1", "yellow"): {"2025-06-03", "2025-06-04", "2025-06-05"},
+        ("velocity-1", "G1", "orange"): {"2025-06-03"},
+    }
+    end = find_record_end(run, site, START + timedelta(days=9), START + timedelta(days=12))
+    assert end == RecordEnd("2025-06-10", 3 * DAY, 1, "2025-06-07")
