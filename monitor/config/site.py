@@ -350,11 +350,15 @@ def _find_unnotified_top(site: domain.Site) -> list[str]:
     channels = sorted(channel for channel in every if traits_of(channel).reaches_person)
     if len(channels) > 1:
         return []
-    text = (
-        f"level {top.name!r} reaches people by one channel at most ({', '.join(channels) or 'none'}): "
-        "a message that it refuses for good reaches nobody; add a second channel or recipient"
-    )
-    return [text]
+    if not channels:
+        return [
+            f"level {top.name!r} reaches nobody: no recipient has a channel to a person; set channels of a "
+            '[[recipient]], such as "email:you@example.org"'
+        ]
+    return [
+        f"level {top.name!r} reaches people by {channels[0]} alone: if this channel fails, nobody is notified; add a "
+        "second channel or recipient"
+    ]
 
 
 def _validate(model: type[_T], value: Any, name: str, prefix: str = "") -> _T:

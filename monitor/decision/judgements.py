@@ -10,7 +10,7 @@ larger errors, or fewer of them, show only faster motion.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, inf, sqrt
+from math import ceil, floor, inf, isinf, sqrt
 from typing import Final
 
 from forecasting.kinematics.direction import add_noise
@@ -58,12 +58,15 @@ _CANNOT: Final = Template("reachable.not", "{series} cannot reach {level} by {cr
 _LATE: Final = Template("reachable.late", "{level} of {criterion} is reached by {series} late: {text}")
 _ABOVE: Final = Template("judgement.above", "{level} above {missed} (within {duration})")
 _BELOW: Final = Template("judgement.below", "{level} below {missed} (within {duration})")
-_JUDGED: Final = Template("judgement.series", "{series}: {levels}; slower or smaller changes raise nothing")
+_JUDGED: Final = Template("judgement.series", "{series}: by its most sensitive rule in each direction {levels}; {ways}")
 _JUDGED_WITHOUT_NOISE: Final = Template(
     "judgement.series_without_noise",
-    "{series}: {levels}; slower or smaller changes raise nothing, nor do faster ones that noise hides: no "
-    "noise_floor is declared",
+    "{series}: by its most sensitive rule in each direction {levels}; noise may hide faster changes, because no "
+    "noise_floor is declared; {ways}",
 )
+_WAYS: Final = Template("judgement.ways", "criteria that can raise a level: {rules}")
+_JUMPS_ASKED: Final = Template("judgement.jumps", "and a jump that nobody explains")
+
 _LIMITED: Final = Template("judgement.limited", "motion at {series} raises at most {level}")
 _RAISES_NOTHING: Final = Template("judgement.nothing", "motion at {series} raises no level")
 
@@ -705,7 +708,7 @@ def describe_unreachable(site: Site, criterion: str, stations: Sequence[str], le
 
 def describe_limits(site: Site, judgements: Iterable[SeriesJudgement]) -> list[Message]:
     """Say which motion raises which level, how quickly, and what is missed; series that are judged alike together."""
-    alike: dict[tuple[tuple[Message, ...], bool], list[str]] = {}
+    alike: dict[tuple[tuple[Message, ...], bool, Message], list[str]] = {}
     for judgement in judgements:
         limits = [
             limit
@@ -717,11 +720,26 @@ def describe_limits(site: Site, judgements: Iterable[SeriesJudgement]) -> list[M
             parts = tuple(_describe_limit(site, limit) for limit in limits)
             # Values are compared as they are; only rates must stand out from the noise.
             has_noise = all(limit.error > 0.0 or limit.unit == judgement.unit for limit in limits)
-            alike.setdefault((parts, has_noise), []).append(judgement.name)
+            alike.setdefault((parts, has_noise, _describe_ways(judgement)), []).append(judgement.name)
     return [
-        (_JUDGED if has_noise else _JUDGED_WITHOUT_NOISE)(series=_list_names(names), levels=MessageList(parts, ", "))
-        for (parts, has_noise), names in alike.items()
+        (_JUDGED if has_noise else _JUDGED_WITHOUT_NOISE)(
+            series=_list_names(names), levels=MessageList(parts, ", "), ways=ways
+        )
+        for (parts, has_noise, ways), names in alike.items()
     ]
+
+
+def _describe_ways(judgement: SeriesJudgement) -> Message:
+    """Name all criteria that can raise a level by a series, and whether a jump can."""
+    voters = [
+        criterion
+        for criterion in judgement.criteria
+        if criterion.has_vote and not all(limit.is_shut for limit in criterion.limits)
+    ]
+    parts: list[Message] = [_WAYS(rules=_list_names([criterion.id for criterion in voters]))]
+    if any(not isinf(criterion.asks_from) for criterion in voters):
+        parts.append(_JUMPS_ASKED())
+    return join(parts, ", ")
 
 
 def _describe_limit(site: Site, limit: DetectionLimit) -> Message:

@@ -22,7 +22,7 @@ def print_scorecard(card: Scorecard, console: Console) -> None:
     """Print every table of a scorecard."""
     console.print(
         f"[bold]{card.site_name}[/bold] ({card.site}) {card.from_at:%Y-%m-%d} to {card.to_at:%Y-%m-%d}, "
-        f"rules {card.rule_version}"
+        f"rules {card.rule_version}; all times are UTC"
     )
     console.print(describe_known(card))
     for line in card.unproven:
@@ -47,9 +47,19 @@ def describe_known(card: Scorecard) -> str:
     exact_s = known["granularity_s"]
     exact = f"levels are exact to {exact_s:g} s" if exact_s else "looks are those of the service"
     return (
-        f"known {known['mode']}: {known['rows']:,} rows, {known['rows_by_reception']:,} by the instant of reception, "
-        f"{known['rows_by_epoch']:,} by their epoch and {known['latency_s']:g} s; {exact}"
+        f"{known['rows']:,} readings ({known['mode']}): {known['rows_by_reception']:,} count from their stored time of "
+        f"arrival; the arrival of {known['rows_by_epoch']:,} is unknown, and each is assumed to arrive "
+        f"{describe_latency(known['latency_s'])}; {exact}"
     )
+
+
+def describe_latency(latency_s: float) -> str:
+    """Describe when a reading of unknown arrival is assumed to arrive.
+
+    >>> describe_latency(0.0), describe_latency(90.0)
+    ('at its own time', '90 s after its own time')
+    """
+    return f"{latency_s:g} s after its own time" if latency_s else "at its own time"
 
 
 def _print_run(run: Run, console: Console) -> None:
@@ -137,13 +147,15 @@ def _describe_days(run: Run) -> str:
     return (
         f"days with an alarm: {days[EVENT]} before or during an event; {days[FALSE]} false"
         f"{f' ({causes})' if causes else ''}; {days[WAITING]} waiting for an answer that nobody gives in a replay; "
-        f"{days[UNJUDGED]} unjudged"
+        f"{days[UNJUDGED]} not classified{' (name the events with --labels)' if days[UNJUDGED] else ''}"
     )
 
 
 def _leads(run: Run) -> _Table:
     head = ("before", "by", *run.level_names[1:])
     rows = [(lead.before, lead.source, *(format_lead(lead_s) for _, lead_s in lead.leads)) for lead in run.leads]
+    if run.leads and not run.events:
+        return "time from the first reach of each level to the end of the record (no event was given)", head, rows
     return "lead time of each level", head, rows
 
 

@@ -75,6 +75,7 @@ _UNSURE_NEWEST: Final = Template("dwell.unsure_newest", "{side} {bound} in its n
 _UNSURE_LAST: Final = Template("dwell.unsure_last", "{side} {bound}, but surely in none of its last {looked} readings")
 _WITHIN: Final = Template("dwell.within", "not {side} {bound}")
 AGAINST: Final = Template("dwell.against_direction", "against the declared direction, so not {side} {bound}")
+_FORWARD: Final = Template("dwell.forward", "forward, and this rule watches backward motion alone ({side} {bound})")
 _OTHER_WAY: Final = Template("dwell.other_way", "the other way, so not {side} {bound}")
 MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
 LEAST_EPOCHS: Final = 4  # of a line
@@ -511,7 +512,10 @@ def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, A
     _, sign = bound_of(next(t for t in criterion.thresholds if t.level == fact["level"]))
     bound = Figure(fact["bound"], "g", criterion.kind.unit_of(spec.unit))
     is_motion = criterion.quantity.startswith(BACKWARDS_OF) and "way" not in fact
-    dwell = describe_dwell(fact, bound, "over" if sign > 0 else "under", AGAINST if is_motion else _OTHER_WAY)
+    back = _OTHER_WAY
+    if is_motion:
+        back = AGAINST if sign > 0 else _FORWARD
+    dwell = describe_dwell(fact, bound, "over" if sign > 0 else "under", back)
     reason = describe_way(_describe_rate(_MOVES, fact, criterion, spec, dwell=dwell), fact, criterion)
     return join([reason, _FAR(n=Figure(criterion.fast_track or 1.0))]) if fact.get("fast_track") else reason
 

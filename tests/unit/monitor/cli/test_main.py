@@ -268,13 +268,15 @@ def test_check_warns_when_the_top_level_may_reach_nobody(capsys, tmp_path):
     text = write_first_site("a")
     status, found = check_a(capsys, tmp_path, text)
     assert status == 0
-    assert any(state == "warn" and "one channel at most (none)" in line for state, line in found)
+    assert any(
+        state == "warn" and "reaches nobody: no recipient has a channel to a person" in line for state, line in found
+    )
     assert any(state == "warn" and "criterion rate-1: no author and no reason" in line for state, line in found)
     text = text.replace('author = ""', "").replace('reason = ""', "")
     text = text.replace("[[criterion]]", '[[criterion]]\nauthor = "A. Rossi"\nreason = "record of four years"')
     one = text.replace('channels = ["log"]', 'channels = ["log", "mqtt:lamps/red", "webhook:DUTY_URL"]')
     (line,) = [line for state, line in check_a(capsys, tmp_path, one)[1] if state == "warn"]
-    assert "one channel at most (webhook:DUTY_URL)" in line, "a log and a device are no second way to a person"
+    assert "reaches people by webhook:DUTY_URL alone" in line, "a log and a device are no second way to a person"
     two = text.replace('channels = ["log"]', 'channels = ["email:duty@example.org", "webhook:DUTY_URL"]')
     assert {state for state, _ in check_a(capsys, tmp_path, two)[1]} == {"ok"}
     status, found = check_a(capsys, tmp_path, two.replace("[fusion]", "[fusion]\nfast_track = true"))

@@ -158,8 +158,9 @@ def test_a_limit_is_stated_with_its_time():
     assert (red.missed, red.decides_within_s) == (100.0, 6 * HOUR)
     (sentence,) = describe_limits(site, list_judgements(site))
     assert sentence == (
-        "G1.displacement, G2.displacement: yellow above 2 mm/day (within 12 h), red above 100 mm/day (within 6 h); "
-        "slower or smaller changes raise nothing"
+        "G1.displacement, G2.displacement: by its most sensitive rule in each direction yellow above 2 mm/day "
+        "(within 12 h), red above 100 mm/day (within 6 h); criteria that can raise a level: v, and a jump that nobody "
+        "explains"
     )
 
 
