@@ -87,6 +87,8 @@ def guess_file(
     found = _merge(each, answers)
     if dry_run:
         print_note(f"{len(each)} {'file' if len(each) == 1 else 'files'} understood, nothing written (dry run)")
+        if site is None:
+            _print_place_question(found, answers)
         if options().as_json:
             print_json({"files": [{"file": str(p), "facts": dict(f.facts)} for p, f in each]})
         return
@@ -110,18 +112,25 @@ def guess_file(
     else:
         _print_warnings(warnings, draft)
     is_weak = _explain_unjudged(draft, set_bounds, path)
-    file = draft.written[-1] if draft.added else f"the site file of {draft.site.id}"
+    bounds_file = draft.written[-1] if draft.added else f"the site file of {draft.site.id}"
     if draft.site.criteria:
         print_note(
-            f"next: a geologist must confirm the bounds in {file}. Bounds without --bound were derived from this "
-            "record or are fixed examples; the comments say which. To compare other bounds, copy the file, change "
-            f"the copy and run: slopeward backtest --site {draft.site.id} --config COPY.toml"
+            f"a geologist must confirm the bounds in {bounds_file}: those that you did not give were derived from this "
+            "record or are fixed, as the comments say. To compare others, change a copy of the file and run: slopeward "
+            f"backtest --site {draft.site.id} --config COPY.toml"
         )
     else:
-        print_note(f"next: write the bounds into {file}")
-    print_note("then store the readings, and replay the past and forecast:")
+        print_note(f"write the bounds into {bounds_file}")
+    print_note("next: store the readings, replay the past and forecast:")
     for command in (*draft.commands, *_list_next(readings, draft.site.id, is_weak=is_weak)):
         print_note(f"  {command}")
+
+
+def _print_place_question(found: TableGuess, answers: Mapping[str, str]) -> None:
+    """Print the question about the place of a new site that a run without `--dry-run` also puts."""
+    asked = site_file.request_place(replace(found, questions=()), answers).questions
+    for question in asked:
+        print_note(f"without --dry-run a new site also needs: {_explain(question)}")
 
 
 def _describe_count(record: RecordDays | None) -> dict[str, object]:
@@ -198,6 +207,13 @@ def _draft(
             return _draft_site(target, found, answers, bounds, files, is_renewed=is_renewed)
         draft = _draft_site(here / f"{name}.toml", found, answers, bounds, files)
         move = f"mv {_quote(draft.written[0])} {_quote(folder)}/"
+        existing = folder / f"{name}.toml"
+        if existing.exists():
+            print_note(
+                f"{existing} exists already: compare it with {draft.written[0]} before you replace it, or give the new "
+                "site another name with --site"
+            )
+            move = f"mv -i {_quote(draft.written[0])} {_quote(folder)}/"
         return replace(draft, commands=(move,) if folder.is_dir() else (f"mkdir -p {_quote(folder)}", move))
     if absent := site_file.find_absent(site, found.sensors):
         more = site_file.format_additions(site, absent, bounds, found.known)

@@ -96,7 +96,9 @@ def test_in_an_empty_folder_the_printed_commands_lead_to_stored_readings_levels_
     assert "500 stored" in said.out
     assert "time in each level" in said.out
     assert run_verb([*command[:3], "--answer", "zone=UTC", "--answer", "place=1,2", "--out", "look"]) == 0
-    assert "mv look/hang.toml configs/sites/" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "configs/sites/hang.toml exists already: compare it with look/hang.toml" in said
+    assert "mv -i look/hang.toml configs/sites/" in said
 
 
 def test_out_is_followed_with_a_site_name_as_well(here, capsys):
@@ -240,6 +242,7 @@ def test_a_dry_run_says_what_is_understood_and_asked_and_writes_nothing(here, ca
         assert run_verb(["ingest", path, "--guess", "--dry-run", "--answer", "zone=UTC"]) == 0
         said = capsys.readouterr()
         assert "understood, nothing written (dry run)" in said.err
+        assert "without --dry-run a new site also needs: where is the slope?" in said.err
         assert ": rain in mm" in said.out
     assert [p for p in sorted(here.rglob("*")) if "gauges" not in str(p)] == before
 
