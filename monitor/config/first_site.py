@@ -39,6 +39,7 @@ def _explain(lines: list[str]) -> Iterator[str]:
             yield f"{line:<38} # {meaning}"
 
 
+EXAMPLES: Final = "# Change every number below: they are examples and prove nothing about this slope.\n"
 FIRST_SITE = """\
 # @ID@: one file = one slope. Check it with `slopeward check`.
 # Durations are written 15m, 6h, 7d. Thresholds are in canonical units: mm, mm/day, mrad, kPa, m.

@@ -351,14 +351,16 @@ def _find_unnotified_top(site: domain.Site) -> list[str]:
     if len(channels) > 1:
         return []
     if not channels:
-        return [
+        text = (
             f"level {top.name!r} reaches nobody: no recipient has a channel to a person; set channels of a "
             '[[recipient]], such as "email:you@example.org"'
-        ]
-    return [
+        )
+        return [text]
+    text = (
         f"level {top.name!r} reaches people by {channels[0]} alone: if this channel fails, nobody is notified; add a "
         "second channel or recipient"
-    ]
+    )
+    return [text]
 
 
 def _validate(model: type[_T], value: Any, name: str, prefix: str = "") -> _T:

@@ -36,6 +36,9 @@ _ABOVE: Final = Template("warning.above", "above {value}")
 _BELOW: Final = Template("warning.below", "below {value}")
 _AT_ONCE: Final = Template("warning.at_once", "raised by the next reading (within {to})")
 _DECIDED: Final = Template("warning.decided", "raised within {to} of the start of the motion (by reading {n})")
+_VALUE_DECIDED: Final = Template(
+    "warning.value_decided", "raised within {to} after its values pass the bound (by reading {n})"
+)
 _DECIDED_BETWEEN: Final = Template(
     "warning.decided_between",
     "raised within {since} of the start of very fast motion (by reading {n}), within {to} of the start of the slowest "
@@ -62,6 +65,7 @@ _NO_BOUND: Final = Template("warning.no_bound", "never raised by these series al
 _MISSED: Final = Template("warning.missed", "missed: {parts}")
 _SLOW: Final = Template("warning.slow", "steady motion of {rate} or less ({length} in a year)")
 _SLOW_BACK: Final = Template("warning.slow_back", "steady motion of {rate} or less in the other direction")
+_SLOW_UNTIL: Final = Template("warning.slow_until", "as long as its values do not reach the bounds on values above")
 _EVERYTHING: Final = Template("warning.everything", "all motion")
 _VALUES: Final = Template("warning.values", "values that stay within these bounds, however fast they change")
 _SUDDEN: Final = Template(
@@ -506,6 +510,8 @@ def _describe_time(limit: DetectionLimit, interval_s: float, most_readings: int)
     to = Duration(most_readings * interval_s, "about")
     if most_readings <= 1:
         return _AT_ONCE(to=to)
+    if limit.window_s is None:
+        return _VALUE_DECIDED(n=most_readings, to=to)
     if most_readings == limit.least_readings:
         return _DECIDED(n=most_readings, to=to)
     since = Duration(limit.least_readings * interval_s, "about")
@@ -524,6 +530,9 @@ def _describe_missed(judgement: SeriesJudgement) -> Message:
         parts.append(_SLOW(rate=Figure(over.missed, ".3g", over.unit), length=length))
     if under is not None and under.missed is not None and (over is None or not _is_mirrored(over, under)):
         parts.append(_SLOW_BACK(rate=Figure(abs(under.missed), ".3g", under.unit)))
+    has_values = any(limit.window_s is None for limit in tightest)
+    if parts and has_values:
+        parts = [join([part, _SLOW_UNTIL()], ", ") for part in parts]
     if not tightest:
         return _MISSED(parts=_EVERYTHING())
     if not rates:

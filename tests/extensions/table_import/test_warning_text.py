@@ -165,3 +165,40 @@ def test_a_record_of_which_no_reading_counts_does_not_look_fine(here, capsys):
     run_verb(["check"])
     printed = capsys.readouterr()
     assert "none of the newest 60 readings of G1.displacement_east, G1.displacement_north counts" in printed.err
+
+
+def test_speeds_that_a_person_gives_are_the_bounds_of_the_site_file(here, capsys):
+    write_daily_gnss()
+    assert run_verb(["ingest", "gnss.csv", "--guess", *PLACE, "--bound", "displacement=0.5 1 2 mm/day"]) == 0
+    site = tomllib.loads(Path("configs/sites/gnss.toml").read_text(encoding="utf-8"))
+    lines, between, *_ = site["criterion"]
+    assert [lines[level]["over"] for level in ("yellow", "orange", "red")] == [0.5, 1, 2]
+    assert lines["reason"].startswith("given with --bound on")
+    assert between["kind"] == "survey_rate"
+    assert between["red"]["over"] == 20, "two daily readings are less certain than a line"
+    assert "yellow: faster than 0.5 mm/day over 14 d" in read_summary(capsys.readouterr().out)
+
+
+def test_speeds_of_surveys_are_the_bounds_between_two_readings(here):
+    write_monthly_surveys()
+    bound = ["--bound", "displacement_downslope=2 4 6 mm/day"]
+    assert run_verb(["ingest", "surveys.csv", "--guess", *PLACE, *bound]) == 0
+    site = tomllib.loads(Path("configs/sites/surveys.toml").read_text(encoding="utf-8"))
+    found = {criterion["kind"]: criterion for criterion in site["criterion"]}
+    assert [found["survey_rate"][level]["over"] for level in ("orange", "red")] == [4, 6]
+    assert found["rate"]["yellow"]["under"] == -2
+
+
+def test_a_bound_on_positions_joins_the_speeds_of_a_vector(here, capsys):
+    write_daily_gnss()
+    assert run_verb(["ingest", "gnss.csv", "--guess", *PLACE, "--bound", "displacement=20 40 80 mm"]) == 0
+    printed = read_summary(capsys.readouterr().out)
+    assert "yellow: above 20 mm; raised within 2 d after its values pass the bound" in printed
+    assert "steady motion of 1 mm/day or less (365 mm in a year), as long as its values do not reach" in printed
+
+
+@pytest.mark.parametrize("bound", ["displacement=over 1 2 mm/day; under -1 mm/day", "displacement=-1 2 mm/day"])
+def test_speeds_have_no_side(here, capsys, bound):
+    write_daily_gnss()
+    assert run_verb(["ingest", "gnss.csv", "--guess", *PLACE, "--bound", bound]) == 1
+    assert "they count in both directions" in capsys.readouterr().err

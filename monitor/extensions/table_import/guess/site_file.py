@@ -10,7 +10,7 @@ from itertools import pairwise, repeat
 from types import MappingProxyType
 from typing import Final
 
-from monitor.config.first_site import write_first_site
+from monitor.config.first_site import EXAMPLES, write_first_site
 from monitor.config.site import parse_site
 from monitor.decision.judgements import is_judged
 from monitor.decision.warning_summary import DaysAtLevel, WarningSummary
@@ -52,12 +52,26 @@ LEVELS: Final = ("yellow", "orange", "red")  # of a first site file, above the o
 WITHIN: Final = ("30d", "10d", "3d")  # time left until a failure window, for the same levels
 DAILY_S: Final = 1.1 * 86400.0
 SIDES: Final = ("over", "under")
+_SPEED: Final = "velocity"  # whose units speeds are given in
 _NUMBERS_WANTED: Final = Template(
     "bound.numbers", "bound of {quantity}: expected numbers parted by blanks, such as '5 10 20 {unit}', got '{answer}'"
 )
 _OTHER_UNIT: Final = Template("bound.unit", "bound of {quantity}: '{unit}' is no unit of it; {units}")
 _NOT_FARTHER: Final = Template(
     "bound.order", "bound of {quantity}: each level lies farther out than the one before, got '{answer}'"
+)
+_HEADER: Final = """\
+# The bounds below were derived from a record, or are fixed bounds where their comments say so.
+# A geologist must confirm them: they prove nothing about this slope.
+# The comment above a bound gives, of the least quiet of its stations:
+#   steady speed: four fifths of the speeds of the record are higher, in windows of up to 30 days;
+#   usual largest speed: the median, over up to twelve parts of the record, of the largest speed in each part;
+#   noise between two readings: one standard deviation, from second differences of the readings.
+"""
+_SPEEDS_ALONE: Final = Template(
+    "bound.speeds",
+    "bound of {quantity}: speeds are positive numbers without 'over' and 'under', such as '1 5 10 mm/day': they count "
+    "in both directions; got '{answer}'",
 )
 _ONE_A_SIDE: Final = Template("bound.sides", "bound of {quantity}: one part for each side, got '{answer}'")
 _ANY_VALUE: Final = Template("bound.any", "bound of {quantity}: any value would reach '{level}', got '{answer}'")
@@ -93,6 +107,7 @@ class LevelBounds:
     values: tuple[float, ...]
     author: str = ""  # who set them
     reason: str = ""  # on what grounds
+    is_speed: bool = False  # the values are speeds in mm/day, for the criteria on rates
 
 
 def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") -> tuple[LevelBounds, ...]:
@@ -102,6 +117,8 @@ def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") ->
     [('over', (5.0, 10.0)), ('under', (-5.0, -10.0))]
     >>> read_bounds("crack_opening", "2.5cm")[0].values
     (25.0,)
+    >>> [(b.is_speed, b.values) for b in read_bounds("displacement", "0.5 1 2 cm/day")]
+    [(True, (5.0, 10.0, 20.0))]
 
     Raises ConfigError: it is no such text; nothing of it is guessed.
     """
@@ -115,6 +132,9 @@ def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") ->
         if (match := _NUMBERS.fullmatch(rest)) is None:
             raise ConfigError(_NUMBERS_WANTED(quantity=Term(quantity), unit=canonical, answer=text))
         unit = match[2] or canonical
+        if quantity.startswith(MOTION) and is_unit_of(unit, _SPEED):
+            found.append(_read_speeds(quantity, text, match[1], unit, LevelBounds(quantity, side, (), author, reason)))
+            continue
         if not is_unit_of(unit, quantity):
             units = NameList(tuple(list_units(quantity, unit)))
             raise ConfigError(_OTHER_UNIT(quantity=Term(quantity), unit=unit, units=units))
@@ -122,6 +142,8 @@ def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") ->
         if any((b < a) if side == SIDES[0] else (b > a) for a, b in pairwise(values)):
             raise ConfigError(_NOT_FARTHER(quantity=Term(quantity), answer=text))
         found.append(LevelBounds(quantity, side, values, author, reason))
+    if any(one.is_speed for one in found) and len(found) > 1:
+        raise ConfigError(_SPEEDS_ALONE(quantity=Term(quantity), answer=text))
     sides = [one.side for one in found]
     if len(set(sides)) < len(sides):
         raise ConfigError(_ONE_A_SIDE(quantity=Term(quantity), answer=text))
@@ -130,6 +152,15 @@ def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") ->
     ):
         raise ConfigError(_ANY_VALUE(quantity=Term(quantity), level=Term(LEVELS[0]), answer=text))
     return tuple(found)
+
+
+def _read_speeds(quantity: str, text: str, numbers: str, unit: str, bounds: LevelBounds) -> LevelBounds:
+    values = tuple(convert(float(number), unit, QUANTITIES[_SPEED].unit) for number in numbers.split())
+    if bounds.side != SIDES[0] or min(values) <= 0.0:
+        raise ConfigError(_SPEEDS_ALONE(quantity=Term(quantity), answer=text))
+    if any(b < a for a, b in pairwise(values)):
+        raise ConfigError(_NOT_FARTHER(quantity=Term(quantity), answer=text))
+    return replace(bounds, values=values, is_speed=True)
 
 
 def request_place(found: TableGuess, answers: Iterable[str]) -> TableGuess:
@@ -189,6 +220,7 @@ def write_site(
     first = write_first_site(name)
     head, _, rest = first.partition("[[station]]")
     tail = rest[rest.index("[fusion]") :]
+    head = head.replace(EXAMPLES, _HEADER, 1)
     head = head.replace("latitude = 46.2 ", f"latitude = {place[0]} ", 1)
     head = head.replace("longitude = 8.9 ", f"longitude = {place[1]} ", 1).replace('"UTC"', f'"{zone}"', 1)
     bases = find_bases(sensors)
@@ -198,7 +230,8 @@ def write_site(
     slowest_days = max((s.interval_s or 0.0 for s in sensors), default=0.0) / 86400.0
     hold = f'hold_when_missing = "{max(HOLD_DAYS, math.ceil(HOLD_DAYS * slowest_days))}d"'
     tail = tail.replace(f'hold_when_missing = "{HOLD_DAYS}d"', hold, 1)
-    proposed = (*_format_motion(moving, LEVELS, days), *_format_failure_windows(moving), *_format_rain(sensors))
+    speeds = [one for one in bounds if one.is_speed]
+    proposed = (*_format_motion(moving, LEVELS, days, speeds), *_format_failure_windows(moving), *_format_rain(sensors))
     criteria = "\n".join((*proposed, *_format_bounds(sensors, LEVELS, bounds)))
     return f"{head}{format_stations(sensors, known, bases)}\n{criteria}\n{tail}"
 
@@ -276,14 +309,19 @@ def _format_bounds(
     sensors: Iterable[SensorGuess], levels: Sequence[str], bounds: Iterable[LevelBounds]
 ) -> Iterator[str]:
     known = list(sensors)
+    vectors = [
+        replace(next(iter(parts.values())), quantity=DISPLACEMENT) for parts in list_in_space(known).values() if parts
+    ]
+    judged = [*known, *vectors]
     for one in bounds:
-        own = [s for s in known if s.quantity == one.quantity]
+        own = [s for s in judged if s.quantity == one.quantity]
         if not own:
-            had = NameList(tuple(dict.fromkeys(s.quantity for s in known)))
+            had = NameList(tuple(dict.fromkeys(s.quantity for s in judged)))
             raise ConfigError(_NOT_THERE(quantity=Term(one.quantity), names=had))
         if len(one.values) > len(levels):
             raise ConfigError(_TOO_MANY(quantity=Term(one.quantity), n=len(one.values), levels=len(levels)))
-        yield from (f"{format_criterion(sensor, levels, one)}\n" for sensor in own)
+        if not one.is_speed:
+            yield from (f"{format_criterion(sensor, levels, one)}\n" for sensor in own)
 
 
 def format_additions(
@@ -301,7 +339,8 @@ def format_additions(
     given = "\n".join((format_stations(sensors, known, bases), *_format_bounds(sensors, levels, bounds)))
     whole = parse_site(f"{site.source}\n{given}", site.id)
     motion = [s for s in _find_unjudged(whole, sensors) if s.quantity.startswith(MOTION)]
-    return "\n".join((given, *_format_motion(motion, levels, {}, is_first=False)))
+    speeds = [one for one in bounds if one.is_speed]
+    return "\n".join((given, *_format_motion(motion, levels, {}, speeds, is_first=False)))
 
 
 def add_stations(
@@ -337,9 +376,16 @@ def _list_ways(sensors: Sequence[SensorGuess]) -> Iterator[tuple[str, str, str, 
 
 
 def _format_motion(
-    sensors: Sequence[SensorGuess], levels: Sequence[str], days: DaysAtLevel, *, is_first: bool = True
+    sensors: Sequence[SensorGuess],
+    levels: Sequence[str],
+    days: DaysAtLevel,
+    speeds: Sequence[LevelBounds] = (),
+    *,
+    is_first: bool = True,
 ) -> Iterator[str]:
     """Return criteria for what moves, with the windows and bounds that fit the record of each station.
+
+    Speeds that a person gave take the place of those that fit the record.
 
     Stations with the same windows and bounds share a criterion. In a first site file, if all stations share them, the
     criterion takes stations that are added later as well.
@@ -352,6 +398,10 @@ def _format_motion(
             known = windows.get(sensor.station)
             mine = sensor.windows or propose_bounds((), sensor.interval_s or 3600.0)
             windows[sensor.station] = mine if known is None else merge_bounds(known, mine)
+        given = next((one for one in speeds if one.quantity == quantity), None)
+        if given is not None:
+            # Levels from the lowest one up; one that was not given is at least as high as those below.
+            windows = {station: _set_speeds(proposed, given.values) for station, proposed in windows.items()}
         # a glob takes every station that declares a displacement for a part of it
         glob = {quantity, DISPLACEMENT} if quantity in PARTS else {quantity}
         matched = {s.station for s in sensors if s.quantity in glob}
@@ -364,7 +414,23 @@ def _format_motion(
         for stations in groups.values():
             names = '"*"' if takes_all else ", ".join(map(quote, sorted(stations)))
             shared = [windows[station] for station in stations]
-            yield from _format_speeds(kind, side, quantity, names, shared, levels, days, counts)
+            yield from _format_speeds(kind, side, quantity, names, shared, levels, days, counts, given)
+
+
+def _set_speeds(windows: Sequence[LevelWindow], speeds: Sequence[float]) -> tuple[LevelWindow, ...]:
+    """Return windows whose bounds are given speeds in mm/day, one for each level from the lowest one.
+
+    Where a line through several readings judges a level at its speed, the rate between two readings, which is less
+    certain, keeps its own bound if that is higher.
+    """
+    lines = {window.level for window in windows if not window.is_survey}
+    bounded: list[LevelWindow] = []
+    for window in windows:
+        speed = speeds[min(window.level, len(speeds) - 1)]
+        is_own_kept = window.level >= len(speeds) or (window.is_survey and window.level in lines)
+        bound = max(window.over_mm_per_day, speed) if is_own_kept else speed
+        bounded.append(replace(window, over_mm_per_day=bound))
+    return tuple(bounded)
 
 
 def _format_speeds(
@@ -376,6 +442,7 @@ def _format_speeds(
     levels: Sequence[str],
     days: DaysAtLevel,
     counts: Counter[str],
+    given: LevelBounds | None = None,
 ) -> Iterator[str]:
     """Return the criteria of stations with the same bounds: on a line through many readings, and between surveys."""
     # The highest proposed level belongs to the highest level of the site.
@@ -396,7 +463,9 @@ def _format_speeds(
         for level, windows in bounds:
             bound = windows[0].over_mm_per_day if side == SIDES[0] else -windows[0].over_mm_per_day
             length = format_duration(round(windows[0].window_s))
-            lines.append(f"# {level}: {_describe_bound(windows, days.get((criterion_id, level)))}")
+            is_given = given is not None and windows[0].over_mm_per_day in given.values
+            basis = "given by a person; " if is_given else ""
+            lines.append(f"# {level}: {basis}{_describe_bound(windows, days.get((criterion_id, level)))}")
             lines.append(f'{level} = {{{side} = {bound:g}, window = "{length}"}}  # mm/day')
         interval_s = bounds[0][1][0].interval_s
         hits, of = choose_dwell(interval_s, is_survey=is_survey)
@@ -405,7 +474,9 @@ def _format_speeds(
         lines.append(f'valid_for = "{valid_days}d"')
         has_record = any(window.speeds is not None for _, windows in bounds for window in windows)
         grounds = "from the usual speeds of the record" if has_record else "fixed bounds of a first site file"
-        lines += ['author = "slopeward ingest --guess"', f"reason = {quote(grounds)}"]
+        author = "slopeward ingest --guess" if given is None else given.author or "slopeward ingest --guess"
+        grounds = grounds if given is None else given.reason or "given speeds"
+        lines += [f"author = {quote(author)}", f"reason = {quote(grounds)}"]
         yield "\n".join(lines) + "\n"
 
 
@@ -437,9 +508,9 @@ def _describe_bound(windows: Sequence[LevelWindow], days: int | None) -> str:
     steady = max(statistics.steady for statistics in speeds)
     noises = [statistics.noise for statistics in speeds if statistics.noise is not None]
     if noises:
-        grounds = f"noise {max(noises):.2g} mm/day"
+        grounds = f"noise between two readings {max(noises):.2g} mm/day"
     else:
-        grounds = f"usual largest speed {max(statistics.largest for statistics in speeds):.2g} mm/day"
+        grounds = f"usual largest speed in this window {max(statistics.largest for statistics in speeds):.2g} mm/day"
     reached = "" if days is None else f"; reached on {days} {'day' if days == 1 else 'days'} of this record"
     return f"steady speed {steady:.2g} mm/day, {grounds}{reached}"
 

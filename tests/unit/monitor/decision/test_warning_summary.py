@@ -51,11 +51,13 @@ def test_a_line_through_daily_readings_is_explained_with_its_time_and_what_it_mi
     assert heading == "E1.crack_opening (a reading every 1 d)"
     assert yellow == (
         "yellow: faster than 2 mm/day over 14 d; raised within 3 d of the start of very fast motion (by reading 3), "
-        "within 15 d of the start of the slowest motion that raises it (by reading 15); reached on 12 of 240 days of this record"
+        "within 15 d of the start of the slowest motion that raises it (by reading 15); reached on 12 "
+        "of 240 days of this record"
     )
     assert orange == (
         "orange: faster than 10 mm/day over 7 d; raised within 3 d of the start of very fast motion (by reading 3), "
-        "within 8 d of the start of the slowest motion that raises it (by reading 8); not reached on any of 240 days of this record"
+        "within 8 d of the start of the slowest motion that raises it (by reading 8); not reached on "
+        "any of 240 days of this record"
     )
     assert red == "red: never raised by these series alone"
     assert missed == (
@@ -181,6 +183,6 @@ def test_a_jump_has_its_outcomes_in_rising_order_and_no_size_twice_with_differen
     site = make_site(station("P1", SURVEYED), station("P2", SURVEYED), survey, FOR_LINE)
     (group,) = summarise_warnings(site).groups
     assert str(group.jumps) == (
-        "a single jump between two readings 31 d apart: up to 31 mm raises nothing; above 31 mm yellow at once, even if "
-        "it is one wrong reading; from about 62 mm on the recipients are asked what it was (see below)"
+        "a single jump between two readings 31 d apart: up to 31 mm raises nothing; above 31 mm yellow at once, even "
+        "if it is one wrong reading; from about 62 mm on the recipients are asked what it was (see below)"
     )
