@@ -74,7 +74,7 @@ def test_days_that_could_not_be_judged_are_no_days_without_alarm():
     site = make_site(station("E1", DAILY), FOR_CRACK)
     days = {("r", "yellow"): 12, ("r", "orange"): 0}
     some = list_sentences(summarise_warnings(site, RecordDays(days, 240, judged={"r": 200})))
-    assert some[1].endswith("reached on 12 of the 200 days that could be judged, of 240 days of this record")
+    assert some[1].endswith("reached on 12 of 240 days of this record; only 200 of these days could be judged")
     none = RecordDays({("r", "yellow"): 0, ("r", "orange"): 0}, 240, judged={"r": 0})
     assert list_sentences(summarise_warnings(site, none))[2].endswith(
         "could not be judged on any of the 240 days of this record"
