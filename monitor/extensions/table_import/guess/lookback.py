@@ -15,6 +15,7 @@ from monitor.ingest.files.reading import FileImport
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import BacktestOptions, find_record_span, open_empty, run_backtest
 from monitor.replay.history import VisibilityRule
+from monitor.replay.record_state import find_record_end, find_station_days
 from monitor.store.alerting.history import find_span
 from monitor.store.readings.uncounted import find_uncounted
 from monitor.text.message import Template
@@ -56,7 +57,8 @@ def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]]) -> RecordDa
     bounded = {(criterion.id, bound.level) for criterion in site.criteria for bound in criterion.thresholds}
     reached = {}
     judged = {}
-    for score in card.runs[0].criteria:
+    run = card.runs[0]
+    for score in run.criteria:
         # A criterion on computed facts, such as failure windows, has none of them while nothing moves.
         if not criteria[score.criterion].kind.facts:
             judged[score.criterion] = score.days_judged
@@ -67,7 +69,14 @@ def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]]) -> RecordDa
                 reached[score.criterion, level.name] = days
     zone = ZoneInfo(site.timezone)
     total = (span[1].astimezone(zone).date() - span[0].astimezone(zone).date()).days + 1
-    return RecordDays(reached, total, judged=judged, uncounted=uncounted)
+    return RecordDays(
+        reached,
+        total,
+        judged=judged,
+        uncounted=uncounted,
+        by_station=find_station_days(run, site),
+        end=find_record_end(run, site, span[1], _now()),
+    )
 
 
 def _now() -> datetime:
