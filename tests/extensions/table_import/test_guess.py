@@ -322,12 +322,8 @@ def test_a_first_site_file_has_criteria_that_each_mover_can_answer_whichever_way
         ("survey_rate", "over", "displacement_up"): {"E"},
         ("inverse_velocity", "under", "displacement"): {"G", "N"},
         ("rate", "under", "displacement"): {"G"},
-        ("velocity", "over", "displacement_los"): {"L"},
-        ("rate", "under", "displacement_los"): {"L"},
         ("velocity", "over", "displacement_distance"): {"D"},
         ("rate", "under", "displacement_distance"): {"D"},
-        ("rate", "over", "displacement_up"): {"E"},
-        ("rate", "under", "displacement_up"): {"E"},
     }
 
 
