@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from math import cos, radians, sin
 from types import MappingProxyType
@@ -232,7 +233,8 @@ def test_each_figure_of_the_file_is_repeated_by_a_replay_of_it(tmp_path):
     assert record.judged["velocity-1"] == 117, "a line takes four readings"
     assert not record.uncounted
     text = write_site("s", (46.0, 8.0), "UTC", sensors, days=days)
-    assert count_days(parse_site(text, "s.toml"), files) == record
+    again = count_days(parse_site(text, "s.toml"), files)
+    assert replace(again, end=None) == replace(record, end=None)  # the age of the newest reading grows with the clock
     written = [int(number) for number in re.findall(r"reached on (\d+) days? of this record", text)]
     assert sorted(written) == sorted(n for (c, _), n in days.items() if c.startswith(("velocity", "survey_rate")))
     assert max(written) > 0
