@@ -16,6 +16,7 @@ from detection.anomaly.records import MONTH_S, ScoringRequest
 from detection.anomaly.running.state import DetectorState
 from detection.anomaly.threshold import COUNTABLE, choose_threshold, count_runs
 from detection.anomaly.windows import Series, build_series, scaled_residuals
+from monitor.text.reasons import describe
 
 CHECKS = {"stuck": find_stuck, "replay": find_replay, "unit": find_unit_jumps}
 NEW = 90
@@ -87,11 +88,11 @@ def test_scored_as_it_comes_is_scored_at_once(seed, stations, step_s, burst):
                 assert abs(mine.score - one.score) < 1e-6
                 assert (mine.kind, mine.alerted, mine.threshold) == (one.kind, one.alerted, one.threshold)
                 assert mine.compared_with == one.compared_with
-        with_others = {one.compared_with for one in whole if "other series" in one.compared_with}
+        described = [(one, describe(one.compared_with)) for one in whole]
+        with_others = [(one, text) for one, text in described if "other series" in text]
         assert bool(with_others) == (detector == "rules" and stations > 3)
         # by name where it is beyond its threshold, an echo too, which alarms no more
-        named = [one for one in whole if one.compared_with in with_others]
-        assert all(("(" in one.compared_with) == (one.score > one.threshold) for one in named)
+        assert all(("(" in text) == (one.score > one.threshold) for one, text in with_others)
     for name, (times, values) in samples.items():
         series = build_series(times, values, step_s)
         findings = [f for check in CHECKS.values() for f in check(series)] + find_timing_faults(times)
