@@ -87,7 +87,7 @@ class Turn:
         """What ends the other gives `one` the turn in time, less what a thread of it stood in line for a processor."""
         before, since_s, name = one.list_queued_s(), time.monotonic(), one.folder.name
         end_other()
-        wait_for(lambda: self.is_active(name), description=f"{name} to decide: {what}", pause_s=0.1)
+        wait_for(lambda: self.is_active(name), 180.0, description=f"{name} to decide: {what}", pause_s=0.1)
         took_s = time.monotonic() - since_s
         queued_s = max((s - before.get(thread, 0.0) for thread, s in one.list_queued_s().items()), default=0.0)
         print(f"{what}: taken over after {took_s:.1f} s, of them {queued_s:.1f} s in line for a processor")
