@@ -31,7 +31,7 @@ PART_LIMIT_S: Final = 5.0
 CHECK_LIMIT_S: Final = 10.0
 
 # Hooks that serve an explicit request of a person or of the service file. Their errors are raised.
-_RAISING: Final = frozenset({"import_unknown_table", "compute_cluster", "open_ingest", "wait_for_turn"})
+_RAISING: Final = frozenset({"import_unknown_table", "compute_cluster", "wait_for_turn"})
 
 
 class PluginError(Exception):

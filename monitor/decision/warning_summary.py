@@ -45,10 +45,6 @@ _DECIDED_BETWEEN: Final = Template(
     "motion that raises it (by reading {most})",
 )
 _REACHED: Final = Template("warning.reached", "reached on {n} of {days} days of this record")
-_REACHED_OF_JUDGED: Final = Template(
-    "warning.reached_of_judged",
-    "reached on {n} of the {judged} days that could be judged, of {days} days of this record",
-)
 _OF_JUDGED: Final = Template("warning.of_judged", "{text}; only {judged} of these days could be judged")
 _JUDGED_NEVER: Final = Template("warning.judged_never", "could not be judged on any of the {days} days of this record")
 _REACHED_TOGETHER: Final = Template(
@@ -262,13 +258,15 @@ class RecordDays:
         return self.days.get((criterion, level))
 
     def describe(self, criterion: str, days: int) -> Message:
-        """Return on how many days a level was reached, of those on which the criterion could judge."""
-        judged = self.judged.get(criterion, self.total)
+        """Describe on how many days a level was reached, and on how many the criterion could judge."""
+        return self.limit_to_judged((criterion,), _REACHED(n=days, days=self.total))
+
+    def limit_to_judged(self, criteria: Sequence[str], reached: Message) -> Message:
+        """Add to a text about days of the record on how many of them one of the criteria could judge."""
+        judged = max(self.judged.get(criterion, self.total) for criterion in criteria)
         if judged == 0:
             return _JUDGED_NEVER(days=self.total)
-        if judged < self.total:
-            return _REACHED_OF_JUDGED(n=days, judged=judged, days=self.total)
-        return _REACHED(n=days, days=self.total)
+        return reached if judged >= self.total else _OF_JUDGED(text=reached, judged=judged)
 
 
 def summarise_warnings(
@@ -383,7 +381,10 @@ def _describe_levels(site: Site, members: Sequence[SeriesJudgement], record: Rec
             criteria = [one.id for one, other in limits if _is_same(limit, other)]
             counted = [n for one in criteria if (n := record.find(one, level.name)) is not None]
             most = max(counted, default=None)
-            reached = None if most is None else _describe_days(site, criteria, stations, level.name, most, record)
+            reached = None
+            if most is not None:
+                days = _describe_days(site, criteria, stations, level.name, most, record)
+                reached = record.limit_to_judged(criteria, days)
             yield _describe_level(site, judgement, criterion, limit, most, reached, is_either=is_either)
         if not limits:
             yield LevelWarning(
@@ -452,17 +453,7 @@ def _describe_level(
 def _describe_days(
     site: Site, criteria: Sequence[str], stations: Sequence[str], level: str, days: int, record: RecordDays
 ) -> Message:
-    """Describe on which days of the record the stations reached a level, and on how many it could be judged."""
-    judged = max(record.judged.get(one, record.total) for one in criteria)
-    if judged == 0:
-        return _JUDGED_NEVER(days=record.total)
-    reached = _list_days_reached(site, criteria, stations, level, days, record)
-    return reached if judged >= record.total else _OF_JUDGED(text=reached, judged=judged)
-
-
-def _list_days_reached(
-    site: Site, criteria: Sequence[str], stations: Sequence[str], level: str, days: int, record: RecordDays
-) -> Message:
+    """Describe on which days of the record the stations reached a level."""
     if days == 0:
         return _NOT_REACHED(days=record.total)
     if not record.by_station:
