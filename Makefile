@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 # more workers than cores: many tests wait for a process or a clock
 WORKERS ?= 6
 PYTEST := $(BIN)/python -m pytest
-# Each file runs in one worker, in the order of tests/conftest.py.
+# Each file runs in one worker, in the order of conftest.py.
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 DEMO_FLAGS ?=
 RUN_FLAGS ?=
