@@ -16,14 +16,15 @@ PYTEST_FLAGS ?=
 QUICK_FLAGS ?=
 LOCK_FLAGS ?=
 WEB_SOURCES := 'monitor/**/*.css' 'monitor/**/*.js'
-TEMPLATES := $(wildcard monitor/web/templates monitor/extensions/*/templates)
+PACKAGES := $(wildcard packages/*/pyproject.toml)
+TEMPLATES := $(wildcard monitor/web/templates monitor/extensions/*/templates packages/*/*/templates)
 
 .PHONY: help setup lock test-lowest servers run demo test test-quick soak lint format type audit docs site catalogues baseline-fixture recording recording-check bench bench-forecast bench-warning train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml $(wildcard locks/*.txt)
+$(STAMP): pyproject.toml $(PACKAGES) $(wildcard locks/*.txt)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	locks/install.sh $(BIN)/python dev
@@ -67,6 +68,7 @@ lint: setup ## Lint and check formatting (Python, scripts, styles, templates), i
 	$(BIN)/djangofmt --check $(TEMPLATES)
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+	set -e; for file in $(PACKAGES); do (cd $$(dirname $$file) && $(CURDIR)/$(BIN)/deptry .); done
 
 format: setup ## Format Python, scripts, styles and templates in place
 	$(BIN)/ruff format .
@@ -84,8 +86,8 @@ $(TOOLS)/.installed: locks/tools.txt
 
 audit: setup $(TOOLS)/.installed ## Check dependencies for conflicts and known vulnerabilities, and the code with security linters
 	$(BIN)/python -m pip --disable-pip-version-check check
-	$(BIN)/ruff check --select S monitor forecasting detection
-	$(TOOLS)/bin/bandit -q -r monitor forecasting detection -c pyproject.toml
+	$(BIN)/ruff check --select S monitor forecasting detection packages/*/slopeward_*
+	$(TOOLS)/bin/bandit -q -r monitor forecasting detection packages/*/slopeward_* -c pyproject.toml
 	locks/audit.sh $(TOOLS)/bin/python
 
 cut: ## Turn the unreleased changes into a release: make cut VERSION=1.0.0 sets the version and the date
@@ -99,7 +101,7 @@ release-check: setup ## Install dist/ with Python 3.11 to 3.13, run the tutorial
 
 catalogues: setup ## Extract all translatable texts into the .po files and report how many are translated; new texts appear in English
 	@mkdir -p build
-	PYTHONPATH=. $(BIN)/pybabel -q extract -F babel.cfg -k tr -k N_ -k Template:1c,2 --no-location --sort-output --project=Slopeward --version=0 --msgid-bugs-address=- -o build/messages.pot monitor forecasting detection
+	PYTHONPATH=. $(BIN)/pybabel -q extract -F babel.cfg -k tr -k N_ -k Template:1c,2 --no-location --sort-output --project=Slopeward --version=0 --msgid-bugs-address=- -o build/messages.pot monitor forecasting detection packages/*/slopeward_*
 	for code in it zh es; do PYTHONPATH=. $(BIN)/pybabel -q update -i build/messages.pot --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date -w 0 -l $$code -o monitor/domain/language/catalogues/$$code.po; done
 	$(BIN)/python -m tests.translation_coverage
 

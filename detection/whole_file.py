@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -51,7 +51,7 @@ def flush_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Replace a file by one line of JSON."""
+def write_json(path: Path, content: Any, default: Callable[[Any], Any] | None = None) -> None:
+    """Replace a file by one line of JSON; `default` converts values that JSON cannot represent."""
     with replacing(path) as partial:
-        partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(content, default=default) + "\n", encoding="utf-8")

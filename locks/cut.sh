@@ -12,7 +12,8 @@ if [ "$old" = "$new" ] || [ "${newest/\~/}" != "$new" ]; then fail "$new is not 
 grep -q '^## \[Unreleased\]$' CHANGELOG.md || fail "CHANGELOG.md has no line ## [Unreleased]"
 awk '/^## \[/ { mine = ($2 == "[Unreleased]") } mine && /^- / { found = 1 } END { exit !found }' CHANGELOG.md ||
     fail "CHANGELOG.md has no change since $old"
-sed -i "s/^version = \"$old\"$/version = \"$new\"/" pyproject.toml deploy/weights/pyproject.toml
+sed -i "s/^version = \"$old\"$/version = \"$new\"/" pyproject.toml deploy/weights/pyproject.toml packages/*/pyproject.toml
+sed -i "s/\"slopeward==$old\"/\"slopeward==$new\"/" packages/*/pyproject.toml
 sed -i "s/^version: \"$old\"$/version: \"$new\"/" CITATION.cff
 sed -i "s/^## \[Unreleased\]$/## [Unreleased]\n\n## [$new] - ${DAY:-$(date -u +%Y-%m-%d)}/" CHANGELOG.md
 echo "$old -> $new: look at it (git diff), commit, tag v$new, then make release"

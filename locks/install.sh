@@ -57,8 +57,9 @@ fi
 
 echo "3 of 3: Slopeward" >&2
 if [ "$what" = " dev " ]; then
-    "${pip[@]}" --no-deps --no-build-isolation -e .
+    "${pip[@]}" --no-deps --no-build-isolation -e . -e packages/earth
 else
     "${pip[@]}" --no-deps --no-build-isolation .
+    case "$what" in *" all "* | *" earth "*) "${pip[@]}" --no-deps --no-build-isolation ./packages/earth ;; esac
     case "$what" in *" all "* | *" weights "*) "${pip[@]}" --no-deps --no-build-isolation ./deploy/weights ;; esac
 fi

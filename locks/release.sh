@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes dist/ anew: the sources, the two packages built from them, the documents (build/site), two lists of parts (CycloneDX 1.6), and SHA256SUMS of them all;
+# Makes dist/ anew: the sources, the packages built from them, the documents (build/site), two lists of parts (CycloneDX 1.6), and SHA256SUMS of them all;
 # with RELEASE_KEY=FILE, an SSH private key, also SHA256SUMS.sig. locks/release.sh .venv/bin/python build/tools/bin/cyclonedx-py
 # How who receives it checks them stands in locks/sign.sh.
 set -euo pipefail
@@ -17,7 +17,7 @@ mkdir dist
 unpacked=$(mktemp -d)
 trap 'rm -rf "$unpacked"' EXIT
 tar -xzf dist/slopeward-*.tar.gz -C "$unpacked" --strip-components 1
-"$python" -m pip --disable-pip-version-check wheel -q --no-deps --no-build-isolation -w dist "$unpacked" ./deploy/weights
+"$python" -m pip --disable-pip-version-check wheel -q --no-deps --no-build-isolation -w dist "$unpacked/packages/earth" "$unpacked" ./deploy/weights
 for name in core models; do
     parts=$(mktemp)
     cat locks/core.txt > "$parts"

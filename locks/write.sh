@@ -5,21 +5,26 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v uv >/dev/null || { echo "uv is needed to write the locks: pip install uv" >&2; exit 1; }
 
-# of the same sources, on no index: locks/install.sh builds it
+# of the same sources, on no index: locks/install.sh builds them
 apart=$(mktemp --suffix .txt)
-echo "slopeward-weights ; python_version < '3'" > "$apart"
+printf "%s ; python_version < '3'\n" slopeward-earth slopeward-weights > "$apart"
+# what packages/earth needs beside Slopeward itself; files of uv have this name
+earth=$(mktemp -d)/pyproject.toml
+sed '/"slopeward==/d' packages/earth/pyproject.toml > "$earth"
 
 compile() {  # FILE EXTRA...: one file for Python 3.11 and newer, for every platform
     local file=$1; shift
+    local projects=(pyproject.toml)
+    case " $* " in *" --extra dev "* | *" --extra earth "*) projects+=("$earth") ;; esac
     # the build backend is locked too: nothing is fetched without a hash
     printf 'hatchling\neditables\n' | uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
-        --no-header --no-annotate --override "$apart" -o "$file" "$@" pyproject.toml - >/dev/null
+        --no-header --no-annotate --override "$apart" -o "$file" "$@" "${projects[@]}" - >/dev/null
 }
 
 # PyTorch and what it alone needs of CUDA: apart, because one of two builds is installed
 is_torch='/^(torch|triton|nvidia-|cuda-)/'
 whole=$(mktemp --suffix .txt)
-trap 'rm -f "$whole" "$apart"' EXIT
+trap 'rm -rf "$whole" "$apart" "$(dirname "$earth")"' EXIT
 cat locks/dev.txt locks/torch-pypi.txt > "$whole" 2>/dev/null || true
 compile "$whole" --extra dev "$@"
 awk "/^[a-z]/ { torch = $is_torch } !torch" "$whole" > locks/dev.txt

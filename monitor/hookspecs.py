@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from monitor.domain.site import Site, Team
     from monitor.ingest.files.reader import FileReader
     from monitor.ingest.message import StoredSites
+    from monitor.jobs.scenes.methods import SceneMethod
     from monitor.registration import (
         AccessRule,
         Channel,
@@ -123,6 +124,14 @@ def account_page_values(connection: Connection, account: str) -> Mapping[str, ob
 @hookspec
 def map_zones(paths: PathsSection, site_id: str) -> Sequence[Mapping[str, object]]:
     """Return GeoJSON features for the zones on the maps of a site. Called for each request of the zones."""
+
+
+@hookspec
+def map_layers(paths: PathsSection, site_id: str, site: Site | None) -> Mapping[str, object]:
+    """Return layers for the maps of a site, by name. A layer is a JSON value that the script of the map draws.
+
+    Called for each request of a map. `site` is the site file in force; None if the site has none.
+    """
 
 
 # ---- site file -------------------------------------------------------------------------------------------------------
@@ -259,6 +268,23 @@ def people_on_duty(
 
     If an implementation fails, also one of a built-in feature, the whole team is notified and the log names it.
     Errors of the database are raised, because they end the transaction.
+    """
+
+
+@hookspec
+def register_scene_methods() -> Iterable[SceneMethod]:
+    """Return methods that read scenes without a network, such as radar scenes.
+
+    Called in the worker that reads a scene. The first method that applies to the scene reads it.
+    """
+
+
+@hookspec
+def draw_scene_prior(prior: Path, picture: Path) -> None:
+    """Draw the susceptibility map `prior` of a site as a picture for the map of the page.
+
+    Called in the worker that reads a scene, before the scene is read with the map. If an implementation raises an
+    error, the scene is read without the map, and a warning of the scene contains the error.
     """
 
 

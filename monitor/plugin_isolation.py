@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 import pluggy
@@ -26,12 +26,15 @@ LONGEST: Final = 300  # characters of a reason
 
 # Calls that hold up a thread of the service. Hooks with a connection have no limit, because a call that goes on in a
 # thread of its own would go on using the connection.
-LIMITS_S: Final = {"health_subjects": 10.0, "map_zones": 10.0, "service_parts": 30.0}
+LIMITS_S: Final = {"health_subjects": 10.0, "map_layers": 10.0, "map_zones": 10.0, "service_parts": 30.0}
 PART_LIMIT_S: Final = 5.0
 CHECK_LIMIT_S: Final = 10.0
 
-# Hooks that serve an explicit request of a person or of the service file. Their errors are raised.
-_RAISING: Final = frozenset({"import_unknown_table", "compute_cluster", "wait_for_turn"})
+# Hooks that serve an explicit request of a person or of the service file, and hooks whose errors the caller describes.
+# Their errors are raised.
+_RAISING: Final = frozenset(
+    {"import_unknown_table", "compute_cluster", "draw_scene_prior", "wait_for_turn"}
+)
 
 
 class PluginError(Exception):
@@ -90,15 +93,15 @@ def describe(error: BaseException) -> str:
     return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
 
 
-def isolate(registry: pluggy.PluginManager, plugin: str, module: ModuleType) -> SimpleNamespace:
-    """Return the hook implementations of a plugin, each contained, as an object to register.
+def isolate(registry: pluggy.PluginManager, plugin: str, module: ModuleType) -> ModuleType:
+    """Return the hook implementations of a plugin, each contained, as a module to register.
 
     Options such as `tryfirst` are dropped: a third-party plugin runs after the features of Slopeward.
 
     Raises:
         PluginError: the plugin implements something that is no hook, or a hook wrapper.
     """
-    isolated = SimpleNamespace()
+    isolated = ModuleType(module.__name__)
     for name in dir(module):
         options = registry.parse_hookimpl_opts(module, name)
         if options is None:
@@ -447,6 +450,19 @@ def _check_parts(plugin: str, result: Any) -> list[ServicePart]:
     ]
 
 
+def _check_scene_methods(plugin: str, result: Any) -> list[Any]:
+    what = "register_scene_methods"
+    return [
+        replace(
+            method,
+            applies=_with_default(plugin, f"{what}: applies", method.applies, default=False),
+            list_compared=_without_exit(plugin, f"{what}: list_compared", method.list_compared),
+            read=_without_exit(plugin, f"{what}: read", method.read),
+        )
+        for method in _list_of(result, "SceneMethod")
+    ]
+
+
 def _check_values(_plugin: str, result: Any) -> dict[str, Any]:
     return _mapping_of(result, lambda _value: True, "a mapping of names to values")
 
@@ -483,7 +499,9 @@ _RESULTS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "service_parts": _check_parts,
     "account_page_values": _check_values,
     "instruments_page_values": _check_values,
+    "map_layers": _check_values,
     "map_zones": _check_features,
+    "register_scene_methods": _check_scene_methods,
     "people_on_duty": _check_on_duty,
 }
 

@@ -118,6 +118,10 @@ class HeightsError(ImageryError):
     """No elevation model can be had for a scene that needs none of its own; the scene itself can be used."""
 
 
+class VectorError(ImageryError):
+    """Outlines, points or lines that cannot be read, or whose position is not known."""
+
+
 class ForbiddenSourceError(SceneError):
     """A file that would make the reader open something else: the network, another folder, a driver not allowed."""
 

@@ -14,7 +14,7 @@ from detection.imagery.data.splits import ALL, Parts
 from detection.imagery.neural.calibration import TemperatureCalibration, choose_threshold, fit_temperature, gather
 from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings
 from detection.imagery.neural.training import held_odds, train_patches
-from forecasting.whole_file import replacing, write_json
+from detection.whole_file import replacing, write_json
 
 LEAST_PASSES: Final = 2
 ENOUGH: Final = 3.0

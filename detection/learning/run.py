@@ -36,7 +36,7 @@ from detection.learning.records import LearningError, LearningRequest, Report, S
 from detection.learning.scenes import ReadableScenes, read_scenes
 from detection.learning.tiles import cut_tiles
 from detection.learning.unsure import LOOKED_AT, UnsureTile, list_unsure, read_unsure, write_unsure
-from forecasting.whole_file import replacing, write_json
+from detection.whole_file import replacing, write_json
 
 LEAST_TILES: Final = 16
 FOLDS: Final = (3, 2)

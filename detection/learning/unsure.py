@@ -17,7 +17,7 @@ from detection.imagery.neural.inference import Segmenter
 from detection.imagery.scene.reader import open_scene
 from detection.imagery.scene.scene import Scene
 from detection.learning.records import SceneWindow
-from forecasting.whole_file import replacing
+from detection.whole_file import replacing
 
 LISTED: Final = 30
 LOOKED_AT: Final = 600

@@ -27,13 +27,14 @@ from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.changes import AlertCategory
 from monitor.domain.duty.channels import list_channel_kinds, split_channel, traits_of
 from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
+from monitor.domain.extras import is_installed
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import is_forecast
 from monitor.domain.language.vocabulary import LEVELS
 from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Level, Site, Station
 from monitor.domain.witnesses import find_voting_series
-from monitor.plugins import has_plugin, implementations
+from monitor.plugins import implementations
 from monitor.text.message import Duration, MessageList, NameList, Template, Term
 
 _NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
@@ -59,7 +60,7 @@ SET_IT: Final = Template("check.environment.set", "set it in the environment of 
 _NEITHER: Final = Template("check.unsigned.neither", "author and no reason")()
 _NO_PLACE: Final = Template("check.unmapped.no_place", "is read where? give the station a place or an outline")()
 _GIVES: Final = Template("check.unmapped.gives", "gives {names}")
-_NO_SURVEYS: Final = Template("check.unmapped.no_surveys", "is read by the extension surveys, which is not there")()
+_NO_PACKAGE: Final = Template("check.unmapped.no_package", "is read by slopeward-earth, which is not installed")()
 
 
 _TOO_SLOW: Final = Template(
@@ -197,7 +198,7 @@ def find_unread(site: Site) -> Iterator[str]:
 
 def _uninstalled(files: SiteFolder) -> Iterator[SubjectState]:
     """What the file asks for and this machine cannot do yet; everything else goes on."""
-    from monitor.domain.extras import describe_missing, is_installed
+    from monitor.domain.extras import describe_missing
     from monitor.store.models.registry import needs_torch
 
     for site in files.sites:
@@ -398,9 +399,9 @@ def _unmapped(files: SiteFolder) -> Iterator[SubjectState]:
                 if spec.quantity not in OF_VELOCITY_MAPS:
                     why = _GIVES(names=NameList(tuple(OF_VELOCITY_MAPS)))
                 elif station.has_ground:
-                    if has_plugin("surveys"):
+                    if is_installed("slopeward_earth"):
                         continue
-                    why = _NO_SURVEYS
+                    why = _NO_PACKAGE
                 yield found(site.id, series=f"{station.id}.{spec.quantity}", why=why)
 
 

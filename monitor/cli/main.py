@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TextIO
 
+from monitor.cli.packages import find_missing_package
 from monitor.cli.printable import guard
 from monitor.plugins import hooks
 from monitor.registration import Command
@@ -165,6 +166,9 @@ def _run(words: list[str]) -> int:
 
         print(f"slopeward {code_version()}")
         return 0
+    if (missing := find_missing_package(words)) is not None:
+        print(missing, file=sys.stderr)
+        return 1
     for depth in (2, 1):
         verb = " ".join(words[:depth])
         if verb in list_commands():

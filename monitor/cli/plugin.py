@@ -76,12 +76,6 @@ def _load_scenes() -> Any:
     return app
 
 
-def _load_scenes_susceptibility() -> Any:
-    from monitor.cli.scenes.susceptibility import app
-
-    return app
-
-
 def _load_forecast() -> Any:
     from monitor.cli.forecast.app import app
 
@@ -172,7 +166,6 @@ def register_commands() -> Mapping[str, Command]:
         "ingest": Command(_load_ingest, "Import readings from files and servers; retry rejected ones"),
         "report": Command(None, "Add an observer's report; write bulletins and the quick card"),
         "scenes": Command(_load_scenes, "Find landslides in images; compare surveys; map susceptibility"),
-        "scenes susceptibility": Command(_load_scenes_susceptibility, "Map where landslides are likely (not when)"),
         "forecast": Command(_load_forecast, "Run, train and list forecasts; estimate the time of failure"),
         "forecast failure-time": Command(
             _load_forecast_failure_time, "Estimate and score failure windows of a displacement curve"

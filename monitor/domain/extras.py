@@ -7,11 +7,13 @@ from monitor.domain.errors import SlopewardError
 from monitor.text.message import TEXT_OF, Message, Template
 
 _INSTALL: Final = Template("extra.install", "pip install 'slopeward[{extra}]' (/help/how-to/install on the page)")
+_PACKAGE: Final = Template("extra.package", "{what} needs {distribution}, which is not installed")
+# packages of ours that are distributions of their own: module -> (distribution, the extra that brings it)
+PACKAGES: Final[dict[str, tuple[str, str]]] = {"slopeward_earth": ("slopeward-earth", "earth")}
 # module -> (its name and what needs it, the extra of pyproject.toml that brings it)
 EXTRAS: Final[dict[str, tuple[str, str]]] = {
     "torch": ("PyTorch is not installed; networks, autoencoders and scenes need it", "models"),
     "statsmodels": ("statsmodels is not installed; seasons need it", "models"),
-    "sklearn": ("scikit-learn is not installed; susceptibility maps need it", "compare"),
     "statsforecast": (
         "statsforecast is not installed; comparisons with its forecasts need it, and pandas below 3",
         "compare",
@@ -19,11 +21,6 @@ EXTRAS: Final[dict[str, tuple[str, str]]] = {
     "h5py": ("h5py is not installed; HDF5 files need it", "grids"),
     "asyncssh": ("asyncssh is not installed; sources by SFTP need it", "sources"),
     "pystac": ("pystac is not installed; sources that are STAC catalogues need it", "sources"),
-    "laspy": ("laspy is not installed; point clouds (LAS, LAZ) need it", "clouds"),
-    "lazrs": ("lazrs is not installed; point clouds (LAS, LAZ) need it", "clouds"),
-    "CSF": ("cloth-simulation-filter is not installed; clouds without classes need it", "clouds"),
-    "py4dgeo": ("py4dgeo is not installed; distances between point clouds (M3C2) need it", "clouds"),
-    "skimage": ("scikit-image is not installed; displacement by image correlation needs it", "clouds"),
     "signxml": ("signxml is not installed; signed CAP messages need it", "cap"),
     "lxml": ("lxml is not installed; signed CAP messages need it", "cap"),
     "pillow_heif": ("pillow-heif is not installed; photos of iPhones (HEIC) need it", "photos"),
@@ -49,6 +46,12 @@ def find_install(module: str) -> Message:
 def describe_missing(module: str) -> Message:
     """One line: what is not installed, what needs it, and the command that installs it."""
     return TEXT_OF(name=EXTRAS[module][0], text=find_install(module))
+
+
+def describe_package(module: str, what: str) -> Message:
+    """Return one line: what needs a package of ours that is not installed, and the command that installs it."""
+    distribution, extra = PACKAGES[module]
+    return TEXT_OF(name=_PACKAGE(what=what, distribution=distribution), text=_INSTALL(extra=extra))
 
 
 def require(module: str, error: type[SlopewardError]) -> None:

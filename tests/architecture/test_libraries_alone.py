@@ -35,7 +35,9 @@ for module in pkgutil.walk_packages(package.__path__, f"{library}."):
 """
 
 
-@pytest.mark.parametrize(("library", "absent"), [("forecasting", ["monitor", "detection"])])
+@pytest.mark.parametrize(
+    ("library", "absent"), [("forecasting", ["monitor", "detection"]), ("detection", ["monitor", "forecasting"])]
+)
 def test_every_module_of_a_library_is_imported_without_the_service(library, absent):
     command = [sys.executable, "-c", IMPORT_ALL, library, *absent]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)

@@ -20,7 +20,8 @@ from tests.tables import tabulated
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-OURS = "slopeward-weights"  # of these sources: locks/install.sh builds it
+EARTH = tomllib.loads((ROOT / "packages/earth/pyproject.toml").read_text())["project"]
+OURS = {"slopeward", "slopeward-earth", "slopeward-weights"}  # of these sources: locks/install.sh builds them
 LOCKED = sorted(PROJECT["optional-dependencies"].keys() - {"all", "dev", "weights"})
 
 
@@ -40,8 +41,9 @@ def list_asked(*extras: str) -> list[Requirement]:
     asked = [Requirement(text) for text in PROJECT["dependencies"]]
     for extra in extras:
         for one in map(Requirement, PROJECT["optional-dependencies"][extra]):
-            asked += list_asked(*one.extras) if one.name == PROJECT["name"] else [one] if one.name != OURS else []
-    return asked
+            asked += list_asked(*one.extras) if one.name == PROJECT["name"] else [one]
+            asked += map(Requirement, EARTH["dependencies"] if one.name == EARTH["name"] else ())
+    return [one for one in asked if one.name not in OURS]
 
 
 @tabulated("name", ["core", "dev", *LOCKED])

@@ -53,9 +53,11 @@ def plan(target):
 def test_make_audit_always_runs_bandit_over_all_three_wings():
     lines = plan("audit")
     (bandit,) = [line for line in lines if "bin/bandit" in line]
-    assert bandit == "build/tools/bin/bandit -q -r monitor forecasting detection -c pyproject.toml"
+    assert (
+        bandit == "build/tools/bin/bandit -q -r monitor forecasting detection packages/*/slopeward_* -c pyproject.toml"
+    )
     assert any(line.startswith("locks/audit.sh ") for line in lines[lines.index(bandit) :]), "the network comes last"
-    assert ".venv/bin/ruff check --select S monitor forecasting detection" in lines
+    assert ".venv/bin/ruff check --select S monitor forecasting detection packages/*/slopeward_*" in lines
     assert "\naudit: " in (ROOT / "Makefile").read_text()
     assert "\t-$(TOOLS)" not in (ROOT / "Makefile").read_text(), "make would go on after a weakness"
 
@@ -130,7 +132,14 @@ def test_the_sources_hold_all_that_the_package_is_made_of_and_no_leftovers():
 
 
 def test_a_release_gets_its_version_and_date_once(tmp_path):
-    for name in ("pyproject.toml", "deploy/weights/pyproject.toml", "CITATION.cff", "CHANGELOG.md", "locks/cut.sh"):
+    for name in (
+        "pyproject.toml",
+        "deploy/weights/pyproject.toml",
+        "packages/earth/pyproject.toml",
+        "CITATION.cff",
+        "CHANGELOG.md",
+        "locks/cut.sh",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
 
@@ -150,8 +159,9 @@ def test_a_release_gets_its_version_and_date_once(tmp_path):
     assert "not newer" in cut("99.0.0rc1")[1]
     (tmp_path / "CHANGELOG.md").write_text(before)
     assert cut("99.0.0")[0] == 0
-    for name in ("pyproject.toml", "deploy/weights/pyproject.toml"):
+    for name in ("pyproject.toml", "deploy/weights/pyproject.toml", "packages/earth/pyproject.toml"):
         assert 'version = "99.0.0"' in (tmp_path / name).read_text()
+    assert '"slopeward==99.0.0"' in (tmp_path / "packages/earth/pyproject.toml").read_text()
     assert 'version: "99.0.0"' in (tmp_path / "CITATION.cff").read_text()
     after = (tmp_path / "CHANGELOG.md").read_text()
     assert after == before.replace("## [Unreleased]\n", "## [Unreleased]\n\n## [99.0.0] - 2026-12-01\n", 1)

@@ -20,7 +20,6 @@ from monitor.domain.observation import Observation, ObserverReport, SiteEvent
 from monitor.domain.site import Recipient, Site, Team
 from monitor.extensions.duty import store as duty
 from monitor.extensions.instruments.store import readings as instruments
-from monitor.extensions.points.store import looks as point_looks
 from monitor.extensions.reports.facts import digest_of, gather_facts
 from monitor.extensions.reports.period import Period
 from monitor.store import service_state
@@ -38,6 +37,7 @@ from monitor.store.schema.readings import observation_flag, series
 from monitor.store.schema.reports import issued_report
 from monitor.store.schema.scenes import scene
 from monitor.text.message import Figure, Template
+from slopeward_earth.points.store import looks as point_looks
 from tests.data.accounts import add_account
 from tests.data.rows import insert_rows
 

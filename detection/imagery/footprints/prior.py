@@ -21,7 +21,7 @@ MOST_TEXT: Final = 200
 
 
 def describe_prior(path: Path) -> dict[str, Any]:
-    """Return file, sha256 and the tags of a map of ours (`detection.susceptibility.mapping`).
+    """Return file, sha256 and the tags of a susceptibility map.
 
     Raises SceneError: no raster that can be read, or its values are no probabilities.
     """

@@ -16,6 +16,7 @@ AUTO: Final = "auto"
 INDEX: Final = "index"
 # Code of the doubt that `auto` read a scene on larger pixels than its own, since no network knows those.
 COARSER: Final = "pixels.coarser"
+RADAR: Final = "sar"  # name of the method that compares radar backscatter; it asks no network
 # Beside the results of a scene: what its files are made of that its rows do not need; why they could not be made.
 MAKING: Final = "making.json"
 NOT_MADE: Final = "not-made.json"

@@ -46,9 +46,7 @@ def register_panels() -> Iterable[Panel]:
 @hookimpl
 def register_commands() -> Mapping[str, Command]:
     """Return the commands that write exports."""
-    return {
-        "export": Command(_load_commands, "Export tables and maps of a site as files", after="scenes susceptibility")
-    }
+    return {"export": Command(_load_commands, "Export tables and maps of a site as files", after="scenes")}
 
 
 def _load_commands() -> Any:

@@ -1,1 +1,1 @@
-"""What maps of the page are drawn of besides stations and footprints: zones, relief, susceptibility, tiles of maps."""
+"""What maps of the page are drawn of besides stations and footprints: zones, relief, tiles of maps."""

@@ -1,4 +1,4 @@
-"""`slopeward sites map`: add shaded relief, susceptibility or map tiles to the maps of the page."""
+"""`slopeward sites map`: add shaded relief or map tiles to the maps of the page."""
 
 import re
 from dataclasses import asdict
@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from detection.imagery.tiles.records import ReliefRequest, Tiles, TilesRequest
-from detection.susceptibility.records import PictureRequest, PictureResult
 from monitor.cli.session import Commands, pick_site, read_service, show
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.text.reasons import describe
@@ -17,9 +16,6 @@ from monitor.worker.records import WorkerTask
 
 app = Commands(no_args_is_help=True, help=__doc__)
 TAKE: WorkerTask[TilesRequest, Tiles] = WorkerTask("detection.imagery.tiles.packing:take_tiles", TilesRequest, Tiles)
-PICTURE: WorkerTask[PictureRequest, PictureResult] = WorkerTask(
-    "detection.susceptibility.picture:show", PictureRequest, PictureResult
-)
 DRAW: WorkerTask[ReliefRequest, Tiles] = WorkerTask("detection.imagery.tiles.relief:make_relief", ReliefRequest, Tiles)
 
 
@@ -40,27 +36,6 @@ def relief(
     # a VRT reads files beside it
     found = run_in_worker(service.compute, DRAW, request, reads=[dem.absolute().parent], writes=[out.parent])
     _print_tiles(out, found)
-
-
-@app.command("susceptibility")
-def susceptibility(site: Annotated[str, typer.Argument(metavar="SITE", help="Site")]) -> None:
-    """Draw the picture of the susceptibility map that the site file names (`[scenes] prior`), for the map of the page.
-
-    Example: slopeward sites map susceptibility north-bench
-    """
-    service = read_service()
-    declared = pick_site(service, site)
-    if not declared.scenes.prior:
-        raise RefusedError(f'the site file of {site} names no map; write [scenes] prior = "susceptibility.tif"')
-    prior = Path(declared.scenes.prior).absolute()
-    _require(prior)
-    out = _make_room(service.paths.susceptibility_of(declared.id))
-    request = PictureRequest(prior, out, *declared.scenes.placed)
-    found = run_in_worker(service.compute, PICTURE, request, reads=[prior], writes=[out.parent])
-    if found.error:
-        raise RefusedError(found.error)
-    facts = {"file": str(out), "sha256": found.sha256, "bounds": list(found.bounds)}
-    show(facts, f"{out}: picture of {prior.name} (sha256 {found.sha256[:12]})")
 
 
 @app.command("tiles")

@@ -1,4 +1,4 @@
-"""Zones, relief, susceptibility and tiles below and on the maps of the page.
+"""Zones, relief and tiles below and on the maps of the page.
 
 Without this feature maps have a plain ground with coordinates and scale.
 """
@@ -26,7 +26,7 @@ def register_routes() -> Iterable[APIRouter]:
 @hookimpl
 def register_access_rules() -> Mapping[str, AccessRule]:
     """Return who may read maps."""
-    of_site = ("map", "zones.geojson", "relief.pmtiles", "susceptibility.png")
+    of_site = ("map", "zones.geojson", "relief.pmtiles")
     return {
         **{f"GET /api/v1/sites/{{site}}/{path}": AccessRule("read") for path in of_site},
         "GET /api/v1/map/tiles": AccessRule("read", names_no_site=True),
@@ -40,7 +40,7 @@ def register_commands() -> Mapping[str, Command]:
     return {
         "sites map": Command(
             _load_commands,
-            "Add relief, susceptibility or map tiles to the maps of the page",
+            "Add relief or map tiles to the maps of the page",
             after="sites thresholds",
         )
     }

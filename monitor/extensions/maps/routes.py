@@ -1,4 +1,4 @@
-"""What maps are drawn of besides stations and footprints: zones, radar points, relief, tiles, susceptibility."""
+"""Serve what a map shows beside stations and footprints: zones, relief, tiles and layers of plugins."""
 
 import re
 import stat
@@ -12,7 +12,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 
 from detection.geojson import Feature
-from detection.susceptibility.records import read_shown
 from monitor.domain.errors import NotFoundError
 from monitor.domain.ground import find_hull
 from monitor.domain.site import Site
@@ -25,9 +24,13 @@ from monitor.web.context import context_of
 from monitor.web.parts.collect import read_site
 from monitor.web.parts.features import make_feature
 from monitor.web.parts.geojson import GeoJsonResponse, make_collection
+from monitor.web.parts.ranges import send_range
 
 AROUND_M: Final = 15.0  # an area reaches so far beyond its outermost stations
 Place = tuple[float, float]  # longitude, latitude
+PMTILES: Final = "application/vnd.pmtiles"
+HOUR_S: Final = 3600
+NO_TILES: Final = Template("map.no_tiles", "there are no such tiles")
 
 
 def draw_zones(site: Site) -> list[Feature]:
@@ -66,9 +69,6 @@ def _draw(kind: str, name: str, radius_m: float | None, ring: Sequence[Place]) -
 
 
 router = APIRouter(prefix="/api/v1", tags=["maps"])
-_NO_SUSCEPTIBILITY: Final = Template("map.no_susceptibility", "this site has no susceptibility map")
-# what the key of a susceptibility map says
-SHOWN: Final = ("sha256", "bounds", "classes", "made_on", "inventory", "from", "to", "auc", "landslides")
 
 
 @router.get("/sites/{site}/zones.geojson", response_class=GeoJsonResponse)
@@ -86,33 +86,23 @@ def send_relief(request: Request, site: str) -> FileResponse:
     """Shaded relief of a site, range by range."""
     with read_site(request, site) as seen:
         path = seen.context.config.paths.relief_of(site)
-    return send_range(path)
+    return send_range(path, NO_TILES(), PMTILES, HOUR_S)
 
 
 @router.get("/sites/{site}/map")
 def describe_map(request: Request, site: str) -> dict[str, Any]:
-    """Which grounds a map of the site can have: its relief, and the tiles of this service."""
+    """Return the backgrounds and layers that a map of the site can show; a layer that the site lacks is null."""
     with read_site(request, site) as seen:
-        # not as it was evaluated last: the picture is made as soon as a file is in force
+        # the declared site file, not the one evaluated last: a layer appears as soon as a file is in force
         context, declared = seen.context, find_declaration(seen.c, find_version(seen.c, site) or "")
-    prior = declared.scenes.prior if declared is not None else ""
-    shown = read_shown(context.config.paths.susceptibility_of(site)) if prior else None
-    if shown is not None and shown["path"] != str(Path(prior).absolute()):
-        shown = None  # it is of a map that the site file named before
-    url = f"/api/v1/sites/{site}/susceptibility.png?of={'' if shown is None else str(shown['sha256'])[:12]}"
+    layers: dict[str, Any] = {"susceptibility": None}
+    for plugin_layers in hooks().map_layers(paths=context.config.paths, site_id=site, site=declared):
+        layers |= plugin_layers
     return {
         "relief": f"/api/v1/sites/{site}/relief.pmtiles" if context.config.paths.relief_of(site).is_file() else None,
         "tiles": list_files(context.config.map.tiles),
-        "susceptibility": None if shown is None else {"url": url, **{name: shown.get(name) for name in SHOWN}},
+        **layers,
     }
-
-
-@router.get("/sites/{site}/susceptibility.png", response_class=FileResponse)
-def send_susceptibility(request: Request, site: str) -> FileResponse:
-    """The picture of the site's susceptibility map, on a lon/lat grid."""
-    with read_site(request, site) as seen:
-        path = seen.context.config.paths.susceptibility_of(site)
-    return send_range(path, "image/png", _NO_SUSCEPTIBILITY, 86400)
 
 
 @router.get("/map/tiles")
@@ -127,7 +117,7 @@ def send_tiles(request: Request, name: str) -> FileResponse:
     folder = context_of(request).config.map.tiles
     if not folder or not NAME.fullmatch(name):
         raise NotFoundError(NO_TILES())
-    return send_range(Path(folder) / name)
+    return send_range(Path(folder) / name, NO_TILES(), PMTILES, HOUR_S)
 
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}\.pmtiles")
@@ -144,19 +134,3 @@ def list_files(folder: str | Path) -> list[dict[str, Any]]:
                     url = f"/api/v1/map/tiles/{entry.name}"
                     found.append({"name": entry.name, "size_bytes": known.st_size, "url": url})
     return found
-
-
-NO_TILES: Final = Template("map.no_tiles", "there are no such tiles")
-
-
-def send_range(
-    path: Path, kind: str = "application/vnd.pmtiles", missing: Template = NO_TILES, lasts_s: int = 3600
-) -> FileResponse:
-    """The ranges of a file that a request asks for; raises NotFoundError: there is no such file; a link is none."""
-    with suppress(OSError):
-        known = path.lstat()
-        if stat.S_ISREG(known.st_mode):
-            # packed, it were another range
-            headers = {"Content-Encoding": "identity", "Cache-Control": f"private, max-age={lasts_s}"}
-            return FileResponse(path, headers=headers, media_type=kind, stat_result=known)
-    raise NotFoundError(missing())

@@ -24,6 +24,7 @@ class KnownDate(StoredDate):
     """
 
     name: str  # in the inbox
+    model: str  # name of the network or method it was read by
     model_hash: str  # of the weights it was read by
     out_dir: str  # where its files are kept
     prints: tuple[str, ...]  # marks of its files as they came

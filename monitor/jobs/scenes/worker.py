@@ -11,7 +11,6 @@ from detection.imagery.change import records
 from detection.imagery.change.by_index import add_index_comparison, compare_by_index
 from detection.imagery.change.classification import keep_lines
 from detection.imagery.change.compare import as_date, choose_before, compare
-from detection.imagery.change.radar_dates import is_radar
 from detection.imagery.errors import CoverageError, HeightsError, ImageryError, IncompleteSceneError, ModelError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.doubt import find_doubtful
@@ -19,17 +18,18 @@ from detection.imagery.footprints.index_map import CARD
 from detection.imagery.footprints.options import DetectionOptions
 from detection.imagery.footprints.places import measure_places
 from detection.imagery.footprints.proximity import list_distances
-from detection.imagery.footprints.records import INDEX, Circle, MeasuredPlace, SceneDetection
+from detection.imagery.footprints.records import INDEX, RADAR, Circle, MeasuredPlace, SceneDetection
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import inspect
 from detection.imagery.scene.heights import gather_heights
+from detection.imagery.scene.radar_bands import is_radar
 from detection.imagery.scene.scene import Scene, find_missing, read_scene
 from detection.imagery.weights_file import read_weights, weights_path
-from monitor.domain.extras import explain_missing
+from monitor.domain.extras import describe_package, explain_missing
 from monitor.domain.quantities import LANDSLIDE
 from monitor.jobs.scenes import tasks
-from monitor.jobs.scenes.radar import MODEL_HASH as RADAR
-from monitor.jobs.scenes.radar import list_before, read_radar_scene
+from monitor.jobs.scenes.methods import find_method
+from monitor.plugins import hooks
 from monitor.text.message import spread
 from monitor.text.reasons import describe, describe_error, describe_within
 
@@ -108,12 +108,19 @@ def _read_one(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
 
 
 def _read_and_compare(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene | _NetworkReading:
-    """Read a scene as radar, by the index, or by a network; the last is judged beside the dates of the same network."""
+    """Read a scene by a method of a plugin, by the index, or by a network.
+
+    A scene read by a network is compared with the dates of the same network.
+    """
     if reason := find_missing(Path(request.scene_path)):
         raise _WaitingError(reason, comes=True)
-    if is_radar(scene := read_scene(Path(request.scene_path))):
-        _require_outlines(date for date, _ in list_before(scene, request.dates)[0])
-        return read_radar_scene(request, scene)
+    scene = read_scene(Path(request.scene_path))
+    method = find_method(scene)
+    if method is not None:
+        _require_outlines(method.list_compared(request, scene))
+        return method.read(request, scene)
+    if is_radar(scene):
+        raise _WaitingError(describe_package("slopeward_earth", "change between radar scenes"), comes=False)
     prior, unmapped = _show_prior(request)
     answer, dem, flat = _with_heights(request, scene, prior, work)
     notes = (*unmapped, *flat)
@@ -172,7 +179,7 @@ def _read_by_index(
 
 
 def _list_optical(request: tasks.SceneRequest, gone: Collection[str]) -> list[tasks.KnownDate]:
-    return [d for d in request.dates if d.scene_hash not in gone and d.model_hash != RADAR]
+    return [d for d in request.dates if d.scene_hash not in gone and d.model != RADAR]
 
 
 def _add_index(
@@ -310,14 +317,12 @@ def _draw_relief(own: records.StoredDate, out: Path) -> tuple[str, ...]:
 
 
 def _show_prior(request: tasks.SceneRequest) -> tuple[Path | None, tuple[str, ...]]:
-    from detection.susceptibility.picture import show_map
-
     if request.prior is None or request.prior_picture is None:
         return None, ()
     try:
         request.prior_picture.parent.mkdir(parents=True, exist_ok=True)
-        show_map(request.prior, request.prior_picture)
-    except (ImageryError, OSError) as error:
+        hooks().draw_scene_prior(prior=request.prior, picture=request.prior_picture)
+    except Exception as error:  # also of a third-party plugin; the scene is read without the map
         return None, (f"no susceptibility: {describe_error(error)}",)
     return request.prior, ()
 

@@ -8,8 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Text, select, type_coerce, update
 
 from detection.anomaly.registry import NETWORKS as AUTOENCODERS
-from detection.imagery.change.radar_records import METHOD as RADAR
-from detection.imagery.footprints.records import AUTO, INDEX
+from detection.imagery.footprints.records import AUTO, INDEX, RADAR
 from detection.imagery.weights_file import find_fault
 from forecasting.registry import is_network
 from monitor.domain.actor import SERVICE, Actor

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from detection.imagery.insar.outputs import wrap
+from slopeward_earth.insar.outputs import wrap
 
 # A pixel of a patch belongs to the moving zone where its phase exceeds this share of the bowl's greatest.
 ZONE_SHARE = 0.3

@@ -8,10 +8,10 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detection.imagery.errors import VectorError
 from detection.imagery.raster.grid import LONLAT
 from detection.learning.labels import read_labels
 from detection.learning.records import LearningError
-from detection.susceptibility.study import VectorError
 from monitor.domain.errors import RefusedError
 from monitor.extensions.outlines.acts import read_geometry
 from monitor.extensions.outlines.files import read_collection

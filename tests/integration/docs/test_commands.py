@@ -15,9 +15,7 @@ import rasterio
 from affine import Affine
 
 from detection.imagery.data.generate import draw_scene, write_scene
-from detection.imagery.insar.stack import read_stack
 from detection.imagery.scene.scene import read_scene
-from detection.susceptibility.study import read_study
 from monitor.cli import identity
 from monitor.cli.main import run_verb
 from monitor.extensions.cap import signature
@@ -26,10 +24,12 @@ from monitor.jobs.forecasts import checkpoints
 from monitor.replay import acts_on_site_files
 from monitor.store.database.engine import Database
 from monitor.store.schema.people import user_account
+from slopeward_earth.insar.stack import read_stack
+from slopeward_earth.susceptibility.study import read_study
 from tests.contract.test_verbs import list_documented_commands
 from tests.data.filled import PASSWORD
 from tests.data.site_text import series, station, table
-from tests.data.surveys import clouds, images, radar
+from tests.data.surveys import clouds, images, landscape, radar
 from tests.data.surveys.rasters import write_raster
 from tests.fixtures.waiting import REPOSITORY
 from tests.integration.ingest.test_grid_masks import write_hdf5, write_netcdf
@@ -38,7 +38,6 @@ from tests.integration.ingest.test_points import write_long as write_points
 from tests.integration.ingest.test_rtklib import HEAD, LLH
 from tests.integration.scenes.test_local_grid import CRS
 from tests.integration.scenes.test_local_grid import write as write_picture
-from tests.unit.detection.susceptibility import drawn_landscape
 
 PRINTED = {
     "README.md",
@@ -246,7 +245,7 @@ def make_points() -> None:
 
 
 def make_study() -> None:
-    grid = drawn_landscape.draw(Path(), seed=6, size=60).grid
+    grid = landscape.draw(Path(), seed=6, size=60).grid
     write_picture(Path("post.tif"), draw_bands(1), crs=grid.crs, transform=grid.transform @ Affine.scale(0.5))
 
 

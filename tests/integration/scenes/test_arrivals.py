@@ -3,18 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
 from sqlalchemy import select
-from sqlalchemy import text as text_of
 
 from detection.imagery.data.generate import write_scene
-from detection.imagery.errors import SceneError
-from detection.imagery.raster.grid import grid_around
-from detection.imagery.raster.raster import write_geotiff
-from detection.imagery.scene.scene import hash_file, read_scene, scene_hash
-from detection.susceptibility.picture import show, show_map
-from detection.susceptibility.records import PictureRequest, read_shown
 from monitor.config.site import parse_site
 from monitor.jobs.scenes import inbox
 from monitor.store.alerting import decisions
@@ -90,50 +82,6 @@ def test_the_elevation_model_of_a_scene_becomes_the_ground_of_the_map_once(datab
     arrive(config, drawn / "b", "b")
     inbox.run(database, config, site, now)
     assert relief.read_bytes() == b"of a person"
-
-
-def test_a_susceptibility_map_stays_with_footprints_and_is_drawn_for_the_page(database, config, drawn, tmp_path):
-    prior = tmp_path / "prior.tif"
-    values = np.linspace(0.1, 0.9, 300, dtype=np.float32)[None, None].repeat(300, axis=1)
-    write_geotiff(prior, values, grid_around(141.951, 42.7305, 300, 20.0), nodata=-1)
-    site = make_site(database, "bench", more=f'[scenes]\nprior = "{prior}"\n')
-    arrive(config, drawn / "b", "b")
-    inbox.run(database, config, site, MAY_12 + timedelta(hours=3))
-    with database.read() as c:
-        rows = c.execute(text_of("SELECT susceptibility, susceptibility_map FROM scene_polygons")).all()
-        run = c.execute(select(scene.c.run, scene.c.scene_hash)).one()
-    assert rows
-    sha256 = hash_file(prior)
-    assert {row.susceptibility_map for row in rows} == {sha256}
-    assert all(0.3 < row.susceptibility < 0.7 for row in rows)
-    assert run.run["prior"] == {"file": "prior.tif", "sha256": sha256}
-    picture = config.paths.susceptibility_of("bench")
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    shown = read_shown(picture)
-    assert shown["sha256"] == sha256
-    west, south, east, north = shown["bounds"]
-    assert west < 141.951 < east
-    assert south < 42.7305 < north
-    # another map under the same name is not taken until a person does
-    write_geotiff(prior, 1 - values, grid_around(141.951, 42.7305, 300, 20.0), nodata=-1)
-    with pytest.raises(SceneError, match=f"another map than the one in use .* it was {sha256[:12]}"):
-        show_map(prior, picture)
-    assert read_shown(picture) == shown
-    assert show(PictureRequest(prior, picture)).sha256 == hash_file(prior)
-    assert show_map(prior, picture)["sha256"] == hash_file(prior)
-    # the same image without a map is the same scene
-    assert scene_hash(read_scene(drawn / "b"), "bench") == run.scene_hash
-
-
-def test_a_susceptibility_map_that_is_gone_holds_no_scene_back(database, config, drawn):
-    site = make_site(database, "bench", more='[scenes]\nprior = "gone.tif"\n')
-    arrive(config, drawn / "b", "b")
-    assert "footprints" in inbox.run(database, config, site, MAY_12 + timedelta(hours=3))
-    with database.read() as c:
-        run = c.execute(select(scene.c.run)).scalar_one()
-        assert c.execute(text_of("SELECT count(susceptibility) FROM scene_polygons")).scalar_one() == 0
-    assert [one for one in run["warnings"] if "no susceptibility" in one and "gone.tif" in one]
-    assert run["prior"] is None
 
 
 def test_one_image_by_two_names_is_read_once(database, config, drawn):

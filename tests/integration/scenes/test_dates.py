@@ -1,9 +1,8 @@
-"""Scenes at several dates through the watched folder: what changed, since when, what is said; also of radar."""
+"""Scenes at several dates through the watched folder: what changed, since when, what is said."""
 
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,21 +12,19 @@ from affine import Affine
 from sqlalchemy import and_, func, select, text
 
 from detection.imagery.change.records import FootprintChange, PlacedOutline
-from detection.imagery.errors import RadiometryError
 from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.raster.grid import Grid, grid_around
-from detection.imagery.scene.scene import read_scene
+from detection.imagery.raster.raster import write_geotiff
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.site import parse_site
 from monitor.jobs.scenes import inbox, rows, worker
-from monitor.jobs.scenes.radar import ADVICE, MODEL_HASH, read_radar_scene
 from monitor.jobs.scenes.rows import list_footprints, load_dates, row_of, run_of, save_judgements
-from monitor.jobs.scenes.tasks import DateAssessment, KnownDate, ReadScene
+from monitor.jobs.scenes.tasks import DateAssessment, ReadScene
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import load_site_source, save_site
-from monitor.store.scenes.arrivals import load_scenes, save_scene
+from monitor.store.scenes.arrivals import save_scene
 from monitor.store.schema.alerts import alert
 from monitor.store.schema.evaluations import decision
 from monitor.store.schema.models import model as model_table
@@ -46,7 +43,6 @@ from tests.data.drawn_scenes import (
     request_scene,
 )
 from tests.data.store_rows import ask, footprint_row, scene_row, tell
-from tests.data.surveys.radar import Ground
 from tests.fixtures.databases import ON_BOTH
 
 MAY_7, MAY_12, MAY_17 = (may(day) for day in (7, 12, 17))
@@ -142,21 +138,6 @@ def test_where_no_network_reads_a_scene_the_index_finds_change_that_never_counts
     assert evaluate_site(database, site, MAY_12 + timedelta(hours=1), "tick").level == 0
 
 
-SLIDE = (80.0, 70.0, 14.0, 6.0)
-PLACED = SITE.replace("42.7285", "46.0").replace("141.9525", "11.0")
-
-
-def put(config, ground, day, discs, orbit="descending"):
-    """A folder of one radar image with its manifest."""
-    folder = Path(config.paths.inbox) / "bench" / f"sar-{day:02d}-{orbit}"
-    folder.mkdir(parents=True)
-    ground.write(folder / "VV.tif", 10 * np.log10(ground.draw(discs)))
-    (folder / "scene.toml").write_text(
-        f'acquired_at = {may(day).isoformat()}\ncomplete = true\n[bands]\nVV = "VV.tif"\n[sar]\norbit = "{orbit}"\n'
-    )
-    return folder
-
-
 def test_many_dates_of_radar_leave_the_optical_ones_to_be_compared(monkeypatch):
     kept = [("optical", may(1), "network"), *((f"sar{n:02}", may(n), "sar") for n in range(2, 31))]
     monkeypatch.setattr(
@@ -168,31 +149,18 @@ def test_many_dates_of_radar_leave_the_optical_ones_to_be_compared(monkeypatch):
     assert names == [*(f"sar{n:02}" for n in range(30, 6, -1)), "optical"]
 
 
-def test_earlier_dates_that_cannot_be_compared_are_left_out_and_said(tmp_path):
-    config = SimpleNamespace(paths=SimpleNamespace(inbox=tmp_path))
-    ground, elsewhere = Ground(120), Ground(120)
-    elsewhere.grid = grid_around(11.5, 46.0, 120, 10.0)
-    slide = (60.0, 60.0, 14.0, 6.0)
-    paths = {day: put(config, elsewhere if day == 7 else ground, day, ()) for day in (1, 4, 7, 10)}
-    paths[13] = put(config, ground, 13, (slide,))
-    ground.write(paths[4] / "VV.tif", 1e6 * ground.draw())
-    (paths[10] / "scene.toml").unlink()
-    facts = {"model_hash": MODEL_HASH, "out_dir": "", "prob": "", "threshold": 0.5, "minimum_area_m2": 5000.0}
-    facts |= dict.fromkeys(("doubtful", "doubts", "prints", "polygons"), ())
-    facts |= {"classes": ("disturbance",), "valid_share": 1.0}
-    dates = tuple(
-        KnownDate(scene_hash=str(day), name=path.name, acquired_at=may(day), scene_path=str(path), **facts)
-        for day, path in paths.items()
+def test_radar_scene_without_package_names_what_to_install(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "find_method", lambda _scene: None)
+    folder = tmp_path / "sar-01"
+    folder.mkdir()
+    grid = grid_around(11.0, 46.0, 8, 10.0)
+    write_geotiff(folder / "VV.tif", np.full((1, 8, 8), -9.0, np.float32), grid)
+    (folder / "scene.toml").write_text(
+        f'acquired_at = {may(1).isoformat()}\ncomplete = true\n[bands]\nVV = "VV.tif"\n[sar]\norbit = "ascending"\n'
     )
-    asked = replace(request_scene(paths[13], tmp_path / "out"), weights="auto", dates=dates[:4])
-    found = read_radar_scene(asked, read_scene(paths[13]))
-    assert len(found.polygons) == 1
-    assert [(said[:28], str(tmp_path) in said) for said in found.warnings[:3]] == [
-        (f"not compared with 2026-05-{day}", False) for day in ("10", "07", "04")
-    ]
-    assert "less than half" in found.warnings[1]
-    with pytest.raises(RadiometryError, match="neither calibrated power"):
-        read_radar_scene(asked, read_scene(paths[4]))
+    result = worker.read_one(request_scene(folder, tmp_path / "out"))
+    assert "change between radar scenes needs slopeward-earth, which is not installed: pip install" in result.waiting
+    assert not result.comes
 
 
 def test_dates_of_radar_are_not_compared_by_index(monkeypatch):
@@ -200,40 +168,11 @@ def test_dates_of_radar_are_not_compared_by_index(monkeypatch):
         raise LookupError(*(date.scene_hash for date in dates))
 
     monkeypatch.setattr(worker, "compare_by_index", compare)
-    dates = [SimpleNamespace(scene_hash=name, model_hash=name) for name in (MODEL_HASH, "optical")]
+    dates = [SimpleNamespace(scene_hash=name, model=name) for name in ("sar", "optical")]
     asked = SimpleNamespace(dates=dates, out_dir=None)
     with pytest.raises(LookupError) as told:
         worker._read_by_index({}, SimpleNamespace(scene_hash="own"), asked, [], ())
     assert told.value.args == ("optical",)
-
-
-def test_change_since_the_last_image_of_the_orbit_is_advice(database, config, tmp_path):
-    ground, site = Ground(180), add_site(database, PLACED)
-    run = {"model_hash": "m" * 64, "outputs": {"prob": "p"}, "threshold": 0.5, "minimum_area_m2": 900.0}
-    facts = {"valid_share": 0.2, "crs": "EPSG:32632", "pixel_area_m2": 100.0, "out_dir": str(tmp_path), "run": run}
-    tell(database, save_scene, scene_row("c" * 64, may(14), name="optical", path="optical", **facts), [], may(14))
-    said = inbox.detect_scene(database, config, site, put(config, ground, 1, ()), may(2))
-    assert said == "0 footprints, 0 new or grown, 0 values of places"
-    put(config, ground, 7, (), "ascending")
-    assert "0 footprints" in inbox.run(database, config, site, may(8))
-    second = put(config, ground, 13, (SLIDE,))
-    assert inbox.detect_scene(database, config, site, second, may(14)).startswith("1 footprints, 1 new")
-    (row,) = polygons(database)
-    assert (row["model"], row["method"], row["class"], row["change"]) == ("sar", "sar", "disturbance", "new")
-    assert row["since_at"] in {may(1), "2026-05-01T10:00:00.000000Z"}
-    assert row["caution"] == (
-        f"{ADVICE}; optical scene of 2026-05-14 is 80 % cloud or without data, so radar of the same week is used"
-    )
-    assert (row["area_m2"], row["nearest_station"]) == (pytest.approx(np.pi * 140**2, rel=0.3), "G1")
-    # on the next image it is the same one
-    put(config, ground, 25, (SLIDE,))
-    inbox.run(database, config, site, may(26))
-    later = [one for one in polygons(database) if one["scene"] == "sar-25-descending"]
-    assert {one["change"] for one in later} <= {"known"}
-    rows = {one.name: one for one in ask(database, load_scenes, "bench")}
-    assert "no earlier radar scene of this orbit" in rows["sar-07-ascending"].run["warnings"][0]
-    assert rows["sar-13-descending"].run["change"]["method"] == "sar"
-    assert rows["sar-13-descending"].run["outputs"]["bounds"]
 
 
 # ---- footprints keep the class of the model, in rows and views, go back to a worker ---------------------------------

@@ -148,7 +148,8 @@ def test_who_fetches_reaches_the_network_and_no_file_of_others(listener, tmp_pat
 def test_the_environment_holds_no_secret():
     answer = run("environment")
     assert SECRET not in answer["text"]
-    assert {n for n in answer["names"] if n.startswith("SLOPEWARD")} <= {"SLOPEWARD_DEVICE"}
+    allowed = {"SLOPEWARD_DEVICE", "SLOPEWARD_PLUGINS", "SLOPEWARD_PLUGIN_RESULTS"}
+    assert {n for n in answer["names"] if n.startswith("SLOPEWARD")} <= allowed
     assert "PATH" in answer["names"]
 
 

@@ -10,11 +10,11 @@ import torch
 
 from detection.imagery.data.metrics import count, score
 from detection.imagery.data.patches import hold_arrays
-from detection.imagery.insar.outputs import run_network
 from detection.imagery.neural.checkpoint import save_model
 from detection.imagery.neural.learner import ImageryTrainingSettings
 from detection.imagery.neural.training import train_patches
 from detection.imagery.weights_file import WEIGHTS_FOLDER
+from slopeward_earth.insar.outputs import run_network
 from tests.data.surveys.phases import draw_phase_patches
 
 BANDS = ("phase_cosine", "phase_sine", "coherence")

@@ -15,7 +15,7 @@ from detection.imagery.errors import AoiError
 from detection.imagery.raster.aoi import make_mask, read_outlines
 from detection.imagery.raster.grid import LONLAT, Grid
 from detection.imagery.raster.reading.shapes import join_rings, take_outlines
-from detection.susceptibility.vectors import read_vectors
+from detection.imagery.raster.vectors import read_vectors
 from tests.data.described_errors import raises_text
 from tests.data.surveys.rasters import write_raster
 

@@ -1,0 +1,28 @@
+"""Commands of packages that are installed separately: the hint that a call of a missing command prints."""
+
+from typing import Final
+
+COMMANDS: Final = {
+    "anomalies points": "slopeward_earth",
+    "forecast points": "slopeward_earth",
+    "scenes clouds": "slopeward_earth",
+    "scenes dod": "slopeward_earth",
+    "scenes rates": "slopeward_earth",
+    "scenes sar": "slopeward_earth",
+    "scenes susceptibility": "slopeward_earth",
+    "scenes track": "slopeward_earth",
+    "scenes velocity": "slopeward_earth",
+    "sites map susceptibility": "slopeward_earth",
+}
+
+
+def find_missing_package(words: list[str]) -> str | None:
+    """Return one line that says what to install, if the words name a command of a package that is not installed."""
+    for depth in (2, 3):
+        command = " ".join(words[:depth])
+        if command in COMMANDS:
+            from monitor.domain.extras import describe_package, is_installed
+
+            module = COMMANDS[command]
+            return None if is_installed(module) else str(describe_package(module, f"`slopeward {command}`"))
+    return None

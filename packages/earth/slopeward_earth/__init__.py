@@ -1,0 +1,1 @@
+"""Survey products for geodesists, as an extension of Slopeward."""

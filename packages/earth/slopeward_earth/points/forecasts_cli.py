@@ -1,0 +1,70 @@
+"""`slopeward forecast points`: forecast InSAR points, and score the forecasts on held-out dates."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from monitor.cli.identity import narrow_to_reader
+from monitor.cli.session import Commands, SiteOption, open_site, print_note, require_any, show
+from monitor.store.schema.view_tables.points import PointForecastRow, PointIssueRow
+from monitor.store.schema.views import load_view
+from slopeward_earth.points.store.looks import load_largest, load_newest_issues
+
+app = Commands(help=__doc__)
+
+
+@app.command(epilog="Example: slopeward forecast points --site north-bench --most 20")
+def points(
+    site: SiteOption,
+    pid: Annotated[str | None, typer.Option("--pid", metavar="PID", help="All horizons of this point.")] = None,
+    most: Annotated[int, typer.Option(min=0, max=10_000, help="So many points that are to move most.")] = 10,
+    now: Annotated[bool, typer.Option("--now", help="Forecast what came in and was not forecast yet.")] = False,
+) -> None:
+    """List the newest forecasts of each set of satellite points; exit 4 where there are none.
+
+    The service makes them after a file of points has come in. All of it is advice: no criterion reads it.
+    """
+    service, db, chosen = open_site(site)
+    with db:
+        if now:
+            from slopeward_earth.points.forecasts import run
+
+            print_note(run(db, service, chosen, datetime.now(UTC)))
+        with db.read() as c:
+            narrow_to_reader(c, site)
+            issues = load_newest_issues(c, site)
+            if pid is not None:
+                rows = load_view(
+                    c, "point_forecasts", PointForecastRow, order_by=("point_set", "horizon"), site=site, pid=pid
+                )
+            else:
+                rows = load_largest(c, site, most) if most else []
+    for one in issues:
+        show(one, _describe(one))
+    for row in rows:
+        show(row, f"  {_describe_point(row)}")
+    nothing = "no forecast of satellite points yet" if pid is None else f"no forecast of a point {pid!r}"
+    require_any(issues and (pid is None or rows), nothing)
+
+
+def _describe(one: PointIssueRow) -> str:
+    head = f"issue {one['issue_id']}, {one['point_set']}, known {one['known_at'][:16]}Z"
+    if one["horizon"] is None:
+        return f"{head}: not forecast: {one['reason']}"
+    ahead = f"{head}, for {one['target_at'][:10]}"
+    if one["reason"]:
+        return f"{ahead}: withheld: {one['reason']}"
+    inside = f"{100.0 * one['held_out_inside_80']:.0f} % inside the interval of 80 %"
+    errors = f"error {one['held_out_error_mm']:.1f} mm, {one['held_out_persistence_mm']:.1f} mm if all stays as it is"
+    counts = f"{one['points']} points, {one['withheld']} withheld"
+    tried = f"held out: {inside}, {errors}, {one['held_out_trend_mm']:.1f} mm by the trend"
+    return f"{ahead} by {one['model']}: {counts}; {tried}"
+
+
+def _describe_point(row: PointForecastRow) -> str:
+    place = f"{row['pid']} at {row['latitude']:.5f}°, {row['longitude']:.5f}°"
+    if row["q10"] is None or row["q50"] is None or row["q90"] is None:
+        return f"{place}, {row['target_at'][:10]}: withheld: {row['reason']}"
+    between = f"80 % between {row['q10']:.1f} mm and {row['q90']:.1f} mm"
+    return f"{place}: {row['value_mm']:.1f} mm now, {row['q50']:.1f} mm on {row['target_at'][:10]}, {between}"

@@ -1,0 +1,1 @@
+"""Change between radar images: backscatter and coherence."""

@@ -1,0 +1,61 @@
+"""`slopeward scenes dod`: the difference of two surfaces, offline."""
+
+from dataclasses import asdict
+from math import floor, inf, log10
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.cli.scenes.local import Area, SiteFile, placing_by_file
+from monitor.cli.session import ending_at, print_if_json, warn
+
+EXAMPLE = "Example: slopeward scenes dod 2025.tif 2026.tif --sigma-older-m 0.10 --sigma-newer-m 0.15 --json"
+
+
+def dod(
+    older: Annotated[Path, typer.Argument(help="Heights in metres, the older surface.")],
+    newer: Annotated[Path, typer.Argument(help="Heights in metres, the newer surface; gives the grid.")],
+    sigma_older_m: Annotated[float | None, typer.Option(min=0.0, max=1000.0, help="Its standard deviation.")] = None,
+    sigma_newer_m: Annotated[float | None, typer.Option(min=0.0, max=1000.0, help="Its standard deviation.")] = None,
+    stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None,
+    minimum_area_m2: Area = 100.0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the difference, outlines and record.")] = None,
+    site: SiteFile = None,
+) -> None:
+    """Area and volume of loss and gain beyond the limit of detection; exit 4 when nothing overlaps."""
+    from detection.imagery.errors import NoValidPixelsError
+    from slopeward_earth.surface.difference import subtract
+
+    with ending_at(NoValidPixelsError), placing_by_file(site):
+        found = subtract(
+            older,
+            newer,
+            sigma_older_m=sigma_older_m,
+            sigma_newer_m=sigma_newer_m,
+            stable=stable,
+            minimum_area_m2=minimum_area_m2,
+            out_dir=out,
+        )
+    warn(found.warnings)
+    if print_if_json(asdict(found)):
+        return
+    print(f"offset {found.offset_m:+.3f} m, limit of detection {found.limit_of_detection_m:.3f} m (95 %)")
+    for kind, part in (("loss", found.loss), ("gain", found.gain)):
+        print(
+            f"{kind}: {_format_volume(part.volume_m3, part.volume_error_m3)} on {part.area_m2:,.0f} m² in "
+            f"{part.bodies} {'body' if part.bodies == 1 else 'bodies'}"
+        )
+    print(f"net: {_format_volume(found.net_volume_m3, found.net_volume_error_m3, sign='+')}")
+    print("errors are those of heights; how exactly the outlines are drawn is not in them")
+
+
+def _format_volume(value: float, error: float, sign: str = "") -> str:
+    """A volume with its error to two figures.
+
+    >>> _format_volume(695.21, 0.179), _format_volume(-12345.6, 1234.5, "+"), _format_volume(0.0, 0.0)
+    ('695.21 ± 0.18 m³', '-12,300 ± 1,200 m³', '0 ± 0 m³')
+    """
+    digits = 0 if not 0 < error < inf else 1 - floor(log10(error))
+    shown = max(0, digits)
+    return f"{round(value, digits):{sign},.{shown}f} ± {round(error, digits):,.{shown}f} m³"

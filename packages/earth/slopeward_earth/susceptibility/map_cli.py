@@ -1,0 +1,40 @@
+"""`slopeward sites map susceptibility`: draw the susceptibility map of a site for the maps of the page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.cli.session import Commands, pick_site, read_service, show
+from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.worker.configured import run_in_worker
+from monitor.worker.records import WorkerTask
+from slopeward_earth.susceptibility.records import PictureRequest, PictureResult
+
+app = Commands()
+PICTURE: WorkerTask[PictureRequest, PictureResult] = WorkerTask(
+    "slopeward_earth.susceptibility.picture:show", PictureRequest, PictureResult
+)
+
+
+@app.command("susceptibility")
+def susceptibility(site: Annotated[str, typer.Argument(metavar="SITE", help="Site")]) -> None:
+    """Draw the picture of the susceptibility map that the site file names (`[scenes] prior`), for the map of the page.
+
+    Example: slopeward sites map susceptibility north-bench
+    """
+    service = read_service()
+    declared = pick_site(service, site)
+    if not declared.scenes.prior:
+        raise RefusedError(f'the site file of {site} names no map; write [scenes] prior = "susceptibility.tif"')
+    prior = Path(declared.scenes.prior).absolute()
+    if not prior.is_file():
+        raise NotFoundError(f"{prior}: no such file")
+    out = service.paths.susceptibility_of(declared.id).absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    request = PictureRequest(prior, out, *declared.scenes.placed)
+    found = run_in_worker(service.compute, PICTURE, request, reads=[prior], writes=[out.parent])
+    if found.error:
+        raise RefusedError(found.error)
+    facts = {"file": str(out), "sha256": found.sha256, "bounds": list(found.bounds)}
+    show(facts, f"{out}: picture of {prior.name} (sha256 {found.sha256[:12]})")

@@ -1,0 +1,1 @@
+"""Displacement between two images by image correlation."""

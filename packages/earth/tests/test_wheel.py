@@ -1,0 +1,96 @@
+"""The wheel of this package beside the wheel of Slopeward, in an environment with nothing else."""
+
+import os
+import subprocess
+import venv
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import Distribution
+
+import numpy as np
+import pytest
+
+from monitor.cli.packages import COMMANDS
+from tests.data.site_text import head, series, station
+from tests.data.surveys import images, landscape
+from tests.end_to_end.test_bare_machine import link_packages, run_pip
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+SITE = head("bench", "Bench", 46.0, 11.0) + station("G1", series("displacement", "mm"), latitude=46.0, longitude=11.0)
+FIRST_AT = datetime(2023, 1, 1, tzinfo=UTC)
+ACQUISITIONS = 60
+POINTS = 40
+
+
+def install(environment, project):
+    """Build the wheel of a folder of this repository, install it, and link the packages that it requires."""
+    wheels = environment / f"wheels-{project.replace('/', '-')}"
+    run_pip("wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(wheels), project)
+    (wheel,) = wheels.glob("*.whl")
+    run_pip(
+        "--python", str(environment / "bin/python"), "install", "--no-deps", "--no-index", "--no-compile", str(wheel)
+    )
+    site_packages = next(environment.glob("lib/python*/site-packages"))
+    name = wheel.name.partition("-")[0].replace("_", "-")
+    (installed,) = Distribution.discover(name=name, path=[str(site_packages)])
+    link_packages(site_packages, [text for text in installed.requires or () if not text.startswith("slopeward=")], "")
+
+
+def write_points(path):
+    """Write points of which one moves, in the neutral form."""
+    rng = np.random.default_rng(1)
+    lines = ["time,point,latitude,longitude,value"]
+    for number in range(POINTS):
+        for k in range(ACQUISITIONS):
+            at = FIRST_AT + timedelta(days=12 * k)
+            value = rng.normal(0.0, 1.0) - (0.8 * k if number == 0 else 0.0)
+            lines.append(f"{at.isoformat()},p{number},{46.0 + 1e-4 * number},11.0,{value:.2f}")
+    path.write_text("\n".join(lines))
+
+
+def test_commands_of_the_wheel_run_beside_the_core_and_are_named_without_it(tmp_path):
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=False)
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+
+    def run(*words):
+        command = [environment / "bin/slopeward", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=kept, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    install(environment, ".")
+    for command in COMMANDS:
+        status, _, error = run(*command.split())
+        assert status == 1
+        assert error == (
+            f"`slopeward {command}` needs slopeward-earth, which is not installed: pip install 'slopeward[earth]' "
+            "(/help/how-to/install on the page)\n"
+        )
+
+    install(environment, "packages/earth")
+    (tmp_path / "configs/sites").mkdir(parents=True)
+    (tmp_path / "configs/sites/bench.toml").write_text(SITE)
+    (tmp_path / "configs/slopeward.toml").write_text('[database]\nurl = "sqlite:///bench.db"\n')
+    status, _, error = run("db", "upgrade")
+    assert status == 0, error
+
+    write_points(tmp_path / "radar.csv")
+    meaning = ("--format", "insar-points", "--set", "desc", "--direction", "los-towards", "--unit", "mm")
+    status, _, error = run("ingest", "radar.csv", "--site", "bench", *meaning)
+    assert status == 0, error
+    status, output, error = run("forecast", "points", "--site", "bench", "--now")
+    assert status == 0, error
+    assert f"{POINTS} points" in output
+    assert "p0 at 46.00000°" in output
+
+    older, newer, _ = images.write_pair(tmp_path)
+    status, output, error = run("scenes", "track", older.name, newer.name, "--most", "1", "--window", "32")
+    assert status == 0, error
+    assert "moved significantly" in output
+
+    landscape.draw(tmp_path, seed=6, size=90)
+    study = ("scenes", "susceptibility")
+    status, output, error = run(*study, "train", "study.toml", "--learners", "logistic", "--out", "model.json")
+    assert status == 0, error
+    status, output, error = run(*study, "map", "study.toml", "--model", "model.json", "--out", "map")
+    assert status == 0, error
+    assert (tmp_path / "map/susceptibility.tif").is_file()
