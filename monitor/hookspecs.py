@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastapi import APIRouter
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
     from detection.imagery.footprints.records import DoubtfulTile
     from monitor.alerting.acts.table import Act
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         AccessRule,
         Channel,
         Command,
+        ExportTable,
         Job,
         Migrations,
         Panel,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from monitor.store.database.core_turn import CoreTurn
     from monitor.store.database.engine import Database
     from monitor.store.readings.observations import AddResult
+    from monitor.store.schema.public_view import PublicView
     from monitor.web.parts.collect import SiteSnapshot
     from monitor.worker.compute import Cluster
 
@@ -214,6 +216,33 @@ def migrations() -> Migrations:
 
     Called when the service starts and by `slopeward db upgrade`, which create and change the tables, and by
     `slopeward doctor`. If a migration of a plugin fails, the service starts without it and `doctor` names it.
+    """
+
+
+@hookspec
+def register_tables() -> Iterable[Table]:
+    """Return the tables that the migrations of the plugin create.
+
+    Storage uses `info` of their columns: `names`, `refers_to`, `sha256`, `own_clock` and `own_clock_keys`, which
+    `monitor.store.schema.metadata` describes. Renaming a station, repairs after the clock was wrong and `db verify`
+    include the tables. Rows of plugins are not sealed in the audit log. Called when one of these is needed.
+    """
+
+
+@hookspec
+def register_views() -> Iterable[PublicView]:
+    """Return public views. The reference of the views, published copies and read-only roles include them.
+
+    Called by every command that opens the database. The service and `slopeward db upgrade` create the views, after the
+    tables of `migrations`. A view whose name exists already is left out.
+    """
+
+
+@hookspec
+def register_export_tables() -> Mapping[str, ExportTable]:
+    """Return public views that can be exported as files, by the name of the file.
+
+    Called by `slopeward export` and for each request of an export. A name that exists already is left out.
     """
 
 

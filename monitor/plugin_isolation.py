@@ -18,7 +18,17 @@ from typing import Any, Final, NamedTuple
 import pluggy
 
 from monitor import hookspecs
-from monitor.registration import AccessRule, Channel, Command, Job, Migrations, Panel, ServicePart, SiteFileSections
+from monitor.registration import (
+    AccessRule,
+    Channel,
+    Command,
+    ExportTable,
+    Job,
+    Migrations,
+    Panel,
+    ServicePart,
+    SiteFileSections,
+)
 
 ROLES: Final = frozenset({"open", "read", "viewer", "operator", "admin"})
 DAY_S: Final = 86400.0
@@ -32,9 +42,7 @@ CHECK_LIMIT_S: Final = 10.0
 
 # Hooks that serve an explicit request of a person or of the service file, and hooks whose errors the caller describes.
 # Their errors are raised.
-_RAISING: Final = frozenset(
-    {"import_unknown_table", "compute_cluster", "draw_scene_prior", "wait_for_turn"}
-)
+_RAISING: Final = frozenset({"import_unknown_table", "compute_cluster", "draw_scene_prior", "wait_for_turn"})
 
 
 class PluginError(Exception):
@@ -429,6 +437,28 @@ def _check_migrations(plugin: str, result: Any) -> Migrations:
     return result
 
 
+def _check_tables(plugin: str, result: Any) -> list[Any]:
+    tables = _list_of(result, "Table")
+    for table in tables:
+        _require(table.name.startswith(f"{plugin}_"), f"a table whose name starts with {plugin}_", table.name)
+        _require("sealed" not in table.info, "a table without sealed rows", table.name)
+    return tables
+
+
+def _check_views(_plugin: str, result: Any) -> list[Any]:
+    views = _list_of(result, "PublicView")
+    for view in views:
+        _require(
+            _is_a(view.table, "Table") and isinstance(view.select, str), "a table and a text in a PublicView", view
+        )
+        _require(view.table.info.get("question"), "a question in the info of the table", view.table.name)
+    return views
+
+
+def _check_export_tables(_plugin: str, result: Any) -> dict[str, ExportTable]:
+    return _mapping_of(result, lambda one: isinstance(one, ExportTable), "a mapping of names to ExportTable")
+
+
 def _check_parts(plugin: str, result: Any) -> list[ServicePart]:
     return [
         replace(
@@ -494,6 +524,9 @@ _RESULTS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "register_checks": _check_checks,
     "register_channels": _check_channels,
     "register_file_readers": _check_file_readers,
+    "register_tables": _check_tables,
+    "register_views": _check_views,
+    "register_export_tables": _check_export_tables,
     "site_file_sections": _check_sections,
     "migrations": _check_migrations,
     "service_parts": _check_parts,

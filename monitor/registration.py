@@ -131,6 +131,15 @@ class SiteFileSections(NamedTuple):
     expand: Callable[[Any, str], Any] = lambda file, _name: file
 
 
+class ExportTable(NamedTuple):
+    """A public view that can be exported as a file."""
+
+    view: str
+    instant: str  # the column that a range of time refers to; empty if rows have no instant
+    order: tuple[str, ...]  # columns by which rows are sorted, so that the same rows give the same file
+    is_layer: bool = False  # rows have a latitude and a longitude, so that the view is also a layer of maps
+
+
 class Migrations(NamedTuple):
     """The alembic branch of a plugin that has tables of its own."""
 

@@ -4,4 +4,6 @@
 * `monitor.api.acts`: what a person may do, as a command, a form and a request at once
 * `monitor.api.checks`: checks of the configuration and of the running service
 * `monitor.api.files`: readers of file formats
+* `monitor.api.scenes`: methods that read scenes
+* `monitor.api.store`: tables and public views
 """

@@ -11,6 +11,7 @@ from monitor.registration import (
     AccessRule,  # who may request a route
     Channel,  # a kind of notification channel
     Command,  # a command or a group of commands
+    ExportTable,  # a public view that can be exported
     Job,  # periodic work
     Migrations,  # the alembic branch of a plugin's tables
     Panel,  # a template included at a place of a page
@@ -22,6 +23,7 @@ __all__ = [
     "AccessRule",
     "Channel",
     "Command",
+    "ExportTable",
     "Job",
     "Migrations",
     "Panel",

@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-from tests.architecture.syntax import walk
+from tests.architecture.syntax import STATEMENTS, walk
 
 ROOT = Path(__file__).parents[2]
 MENTIONS_SQL = re.compile("sqlalchemy|schema|execute|exec_driver_sql")
@@ -19,12 +19,26 @@ SCHEMA = re.compile(r"(^|\.)store\.schema\.(?!views\b|view_tables\.\w+\.[A-Z]\w+
 """Every name of the schema except those that load rows of public views, and the types of these rows."""
 
 
+def find_imports_for_annotations(tree):
+    """Return the imports below `if TYPE_CHECKING:`. At run time their names do not exist."""
+    return {
+        statement
+        for node in walk(tree, inside=STATEMENTS)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for statement in node.body
+    }
+
+
 def find_sql(source):
     """Return the imports and calls of a module that build or execute SQL."""
     uses = []
     if not MENTIONS_SQL.search(source):
         return uses
-    for node in walk(ast.parse(source)):
+    tree = ast.parse(source)
+    for_annotations = find_imports_for_annotations(tree)
+    for node in walk(tree):
+        if node in for_annotations:
+            continue
         imported = []
         if isinstance(node, ast.Import):
             imported = [alias.name for alias in node.names]
@@ -54,3 +68,5 @@ def test_sql_is_found():
     assert find_sql("from monitor.store.schema.view_tables.alerts import AlertRow") == []
     assert find_sql("from monitor.store.schema.view_tables.alerts import active_alerts") != []
     assert find_sql("from sqlalchemy import Connection\nfrom monitor.store.people import users") == []
+    assert find_sql("if TYPE_CHECKING:\n    from sqlalchemy import Table") == []
+    assert find_sql("if TYPE_CHECKING:\n    pass\nelse:\n    from sqlalchemy import Table") == ["sqlalchemy.Table"]

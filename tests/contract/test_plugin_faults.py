@@ -121,6 +121,13 @@ USE_FAULTS = {
         "map_zones",
         "TypeError: expected a list of GeoJSON features, got 'zones'",
     ),
+    "view": (
+        HOOKS + "from monitor.api.store import PublicView\nfrom sqlalchemy import Column, MetaData, Table, Text\n"
+        "VIEW = Table('troubles', MetaData(), Column('site', Text), info={'question': 'Which troubles?'})\n"
+        "@hookimpl\ndef register_views():\n    return [PublicView(VIEW, 'SELECT id FROM site')]\n",
+        "view troubles",
+        "StoreError: it has the columns id, declared are site",
+    ),
     "health": (
         HOOKS + "@hookimpl\ndef health_subjects(db):\n    raise KeyError('none')\n",
         "health_subjects",

@@ -180,8 +180,9 @@ def grant_readonly(role: Annotated[str, typer.Argument(help="An existing Postgre
             views.grant_readonly(c, role)
             refused = views.limit_reader(c, role)
             audit.add_audit(c, who, "db.grant_readonly", f"role:{role}", {}, datetime.now(UTC))
-    facts = {"role": role, "views": list(views.NAMES), "left_to_administrator": refused}
-    show(facts, f"{role} may read {len(views.NAMES)} views")
+    names = list(views.list_views())
+    facts = {"role": role, "views": names, "left_to_administrator": refused}
+    show(facts, f"{role} may read {len(names)} views")
     if refused:
         print_note("this account may not limit the role; let an administrator of the server run:")
         for statement in refused:

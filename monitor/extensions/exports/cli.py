@@ -11,14 +11,23 @@ from monitor.cli.identity import require_readable
 from monitor.cli.session import Commands, check_site, open_database, print_note, read_instant, require_any, show
 from monitor.domain.errors import RefusedError
 from monitor.extensions.exports import calendar, maps
-from monitor.extensions.exports.tables import EVIDENCE, FORMATS, TABLES, find_table, list_forms, read_rows, write_table
+from monitor.extensions.exports.tables import (
+    EVIDENCE,
+    FORMATS,
+    find_table,
+    list_forms,
+    list_tables,
+    read_rows,
+    write_table,
+)
 from monitor.store.alerting.maintenance import load_maintenance
 from monitor.store.alerting.sites import load_sites_summary
 
 app = Commands(no_args_is_help=True, help=__doc__)
 _CALENDAR = "ics"
-_NAMES = tuple(dict.fromkeys((*TABLES, *maps.LAYERS)))
-_HELP = f"csv, parquet; of {' and '.join(maps.LAYERS)} also geojson, gpkg; of maintenance also ics. Else as FILE ends"
+_LAYERS = maps.list_layers()
+_NAMES = tuple(dict.fromkeys((*list_tables(), *_LAYERS)))
+_HELP = f"csv, parquet; of {' and '.join(_LAYERS)} also geojson, gpkg; of maintenance also ics. Else as FILE ends"
 
 
 @app.command("export")
@@ -75,7 +84,7 @@ def export(
 
 def _check_format(what: str, kind: str, *, is_ranged: bool, is_of_station: bool) -> None:
     """Refuse a table that there is not, and a format that cannot hold it, or hold a part of it."""
-    if what not in maps.LAYERS:
+    if what not in _LAYERS:
         find_table(what)
     if kind not in _list_formats(what):
         raise RefusedError(f"{what} can be written as {', '.join(_list_formats(what))}, not as {kind or 'nothing'!r}")
@@ -86,5 +95,9 @@ def _check_format(what: str, kind: str, *, is_ranged: bool, is_of_station: bool)
 
 
 def _list_formats(what: str) -> tuple[str, ...]:
-    tables = list_forms(what) if what in TABLES else ()
-    return (*tables, *(maps.FORMATS if what in maps.LAYERS else ()), *((_CALENDAR,) if what == "maintenance" else ()))
+    tables = list_forms(what) if what in list_tables() else ()
+    return (
+        *tables,
+        *(maps.FORMATS if what in _LAYERS else ()),
+        *((_CALENDAR,) if what == "maintenance" else ()),
+    )

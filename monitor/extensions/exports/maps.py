@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from detection.geojson import Feature, Geometry
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
-from monitor.extensions.exports.tables import kind_of, read_rows
+from monitor.extensions.exports.tables import kind_of, list_tables, read_rows
 from monitor.store import pages
 from monitor.text.message import gather
 from monitor.web.parts.features import describe_outlines, list_stations, make_feature, make_point
@@ -20,9 +20,15 @@ from monitor.web.parts.features import describe_outlines, list_stations, make_fe
 _SQL: Final = {"real": "REAL", "integer": "INTEGER", "boolean": "BOOLEAN", "instant": "TEXT", "text": "TEXT"}
 STATIONS: Final = "stations"
 OUTLINES: Final = "outlines"
-POINTS: Final = ("insar-points", "point-forecasts")  # tables whose rows lie somewhere
-LAYERS: Final = (STATIONS, "footprints", OUTLINES, *POINTS)
+FOOTPRINTS: Final = "footprints"
+OWN_LAYERS: Final = (STATIONS, FOOTPRINTS, OUTLINES)
 FORMATS: Final = ("geojson", "gpkg")
+
+
+def list_layers() -> tuple[str, ...]:
+    """Return the names of all map layers: those of this feature, and tables whose rows have a place."""
+    placed = (name for name, table in list_tables().items() if table.is_layer)
+    return (*OWN_LAYERS, *placed)
 
 
 def list_footprints(
@@ -37,7 +43,7 @@ def list_footprints(
 def list_points(
     c: Connection, name: str, site: str, *, from_at: datetime | None = None, to_at: datetime | None = None
 ) -> Iterator[Feature]:
-    """Rows of a table of `POINTS`, each where its satellite point lies."""
+    """Rows of a table that is a layer, each at its latitude and longitude."""
     for row in read_rows(c, name, site, from_at=from_at, to_at=to_at):
         place = make_point(row.pop("longitude"), row.pop("latitude"), row.get("height_m"))
         yield make_feature(f"{row['point_set']}/{row['pid']}", place, row)
@@ -61,8 +67,9 @@ def write_map(
         NotFoundError: no such layer or format.
         RefusedError: a range is asked of stations, or there are more than `most`.
     """
-    if name not in LAYERS or kind not in FORMATS:
-        raise NotFoundError(f"{name}.{kind} is no file to export: {', '.join(LAYERS)} come as {', '.join(FORMATS)}")
+    layers = list_layers()
+    if name not in layers or kind not in FORMATS:
+        raise NotFoundError(f"{name}.{kind} is no file to export: {', '.join(layers)} come as {', '.join(FORMATS)}")
     if name == STATIONS and (from_at or to_at):
         raise RefusedError("stations are as of now: they take no --from and no --to")
     found: Iterable[Feature]
@@ -70,10 +77,10 @@ def write_map(
         found = list_stations(c, site, now)
     elif name == OUTLINES:
         found = describe_outlines(read_rows(c, OUTLINES, site, from_at=from_at, to_at=to_at))
-    elif name in POINTS:
-        found = list_points(c, name, site, from_at=from_at, to_at=to_at)
-    else:
+    elif name == FOOTPRINTS:
         found = list_footprints(c, site, from_at=from_at, to_at=to_at)
+    else:
+        found = list_points(c, name, site, from_at=from_at, to_at=to_at)
     written = 0
 
     def place() -> Iterator[Feature]:
@@ -108,8 +115,8 @@ def _write_layer(first: Feature, others: Iterable[Feature], path: Path, layer: s
     columns = {name: _SQL[kind_of(name)] for name in first["properties"]}
     rows = ({"geometry": one["geometry"], **one["properties"]} for one in chain((first,), others))
     table = layer.replace("-", "_")
-    if layer == STATIONS or layer in POINTS:
-        text = "Stations of a slope" if layer == STATIONS else "Satellite points of a slope"
+    if layer not in {FOOTPRINTS, OUTLINES}:
+        text = "Stations of a slope" if layer == STATIONS else "Points of a slope"
         write_geopackage(path, rows, columns, table=table, changed_at=now, kind="POINT", description=text)
     else:
         write_geopackage(path, rows, columns, table=table, changed_at=now)

@@ -13,7 +13,7 @@ from fastapi.responses import Response, StreamingResponse
 from monitor.domain.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.extensions.exports import maps, sensorthings
 from monitor.extensions.exports.calendar import write_maintenance
-from monitor.extensions.exports.tables import TABLES, list_forms, read_rows, write_table
+from monitor.extensions.exports.tables import list_forms, list_tables, read_rows, write_table
 from monitor.store.alerting.maintenance import load_maintenance
 from monitor.store.pages import load_read_scenes
 from monitor.text.message import Message, Template
@@ -109,7 +109,7 @@ def send_file(
             find_card(c, site)
             if form in list_forms(table):
                 return write_table(_bound(read_rows(c, table, site, station=station, **span)), path, form)
-            most = MOST_ROWS if table in maps.POINTS else MOST_FOOTPRINTS
+            most = MOST_FOOTPRINTS if table in maps.OWN_LAYERS else MOST_ROWS
             return maps.write_map(c, table, site, path, form, context.clock(), most=most, **span)
 
     with compute.own_folder() as folder:
@@ -131,8 +131,8 @@ def list_exports(request: Request, site: str) -> dict[str, dict[str, list[str]]]
     own = _root(request, site, "export")
     with read_site(request, site):
         return {
-            "tables": {name: [f"{own}/{name}.{kind}" for kind in list_forms(name)] for name in TABLES},
-            "maps": {name: [f"{own}/{name}.{kind}" for kind in maps.FORMATS] for name in maps.LAYERS},
+            "tables": {name: [f"{own}/{name}.{kind}" for kind in list_forms(name)] for name in list_tables()},
+            "maps": {name: [f"{own}/{name}.{kind}" for kind in maps.FORMATS] for name in maps.list_layers()},
         }
 
 

@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
@@ -13,6 +12,8 @@ from sqlalchemy import Connection
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.extras import require
 from monitor.domain.instants import format_iso
+from monitor.plugins import hooks
+from monitor.registration import ExportTable
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.views import ColumnSpan, stream_view
 
@@ -47,15 +48,6 @@ def guard(value: Any) -> Any:
 BLOCK: Final = 20_000  # rows held at a time
 
 
-@dataclass(frozen=True, slots=True)
-class ExportTable:
-    """A view that can be taken out."""
-
-    view: str  # its name in SQL
-    instant: str  # column that a range is about; empty where rows have none
-    order: tuple[str, ...]  # columns by which rows come, so that the same rows give the same file
-
-
 _SERIES: Final = ("station", "quantity")
 # what people call it -> where it stands; logs of acts and texts with addresses are no measurements and stay in SQL
 TABLES: Final[dict[str, ExportTable]] = {
@@ -78,8 +70,6 @@ TABLES: Final[dict[str, ExportTable]] = {
         "scene_polygons", "acquired_at", ("acquired_at", "scene_hash", "model_hash", "polygon_id")
     ),
     "outlines": ExportTable("scene_outlines", "acquired_at", ("acquired_at", "scene_hash", "outline_id")),
-    "insar-points": ExportTable("insar_points", "newest_at", ("point_set", "pid")),
-    "point-forecasts": ExportTable("point_forecasts", "target_at", ("point_set", "pid", "horizon")),
 }
 FORMATS: Final = ("csv", "parquet")
 # what alerts were decided on may be a megabyte each, which no cell of a spreadsheet holds: lines of JSON beside the CSV
@@ -105,11 +95,21 @@ _KINDS: Final = {
 }
 
 
+def list_tables() -> dict[str, ExportTable]:
+    """Return every table that can be exported by its name, also those of plugins."""
+    tables = dict(TABLES)
+    for plugin_tables in hooks().register_export_tables():
+        for name, table in plugin_tables.items():
+            tables.setdefault(name, table)
+    return tables
+
+
 def find_table(name: str) -> ExportTable:
     """A table by its name; NotFoundError names those there are."""
-    if name not in TABLES:
-        raise NotFoundError(f"there is no table {name!r} to export; there are: {', '.join(TABLES)}")
-    return TABLES[name]
+    known = list_tables()
+    if name not in known:
+        raise NotFoundError(f"there is no table {name!r} to export; there are: {', '.join(known)}")
+    return known[name]
 
 
 def read_rows(

@@ -250,8 +250,11 @@ def list_views(_db: Database) -> list[str]:
     views = describe_views()
     links_by_question: dict[str, list[str]] = {question: [] for question in QUESTIONS}
     for view in views:
-        links_by_question[view.question].append(f"[`{view.name}`](#{view.name})")
-    index: list[tuple[str, ...]] = [(question, ", ".join(links)) for question, links in links_by_question.items()]
+        # A plugin may have a question of its own.
+        links_by_question.setdefault(view.question, []).append(f"[`{view.name}`](#{view.name})")
+    index: list[tuple[str, ...]] = [
+        (question, ", ".join(links)) for question, links in links_by_question.items() if links
+    ]
     lines = ["# Every public view and column", "", f"{MADE} [SQL](sql.md).", ""]
     lines += ["## By question", "", *table(("question", "views"), index)]
     for view in sorted(views, key=lambda view: view.name):

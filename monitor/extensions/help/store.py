@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Boolean, Column
 
-from monitor.store.schema.view_tables.all import view_metadata
+from monitor.store.schema.views import list_views
 
 BEGIN, END = "\x01", "\x02"  # round what was looked for, in an excerpt
 _FIND: Final = """
@@ -56,7 +56,7 @@ def describe_views() -> list[ViewDescription]:
             view.info["question"],
             [(column.name, _find_unit(column), column.comment or "") for column in view.c],
         )
-        for view in view_metadata.tables.values()
+        for view in list_views().values()
     ]
 
 

@@ -29,11 +29,11 @@ from monitor.domain.site import Site, find_renamed
 from monitor.store.database.audit import add_audit
 from monitor.store.readings.observations import join_latest
 from monitor.store.schema.audit import audit_entry
+from monitor.store.schema.branches import list_tables
 from monitor.store.schema.readings import observation, series
 from monitor.store.schema.sealing import SealedColumns
 from monitor.store.schema.service import service_state
 from monitor.store.schema.sites import station as station_table
-from monitor.store.schema.tables import metadata
 from monitor.store.upkeep import subjects
 from monitor.text.message import Figure, Message, Template, Timestamp
 
@@ -135,7 +135,7 @@ def _rename(c: Connection, site: str, old: str, new: str, *, merge: bool) -> int
         if not list(_compare(c, pair)):
             _join(c, *pair.ids)
             count += 1
-    for column in _list_columns("names", "station"):
+    for column in _list_columns(c, "names", "station"):
         count += _rename_column(c, column, site, old, new)
     s, end = service_state, f":{site}/{old}"
     stamps = set(c.execute(select(s.c.name)).scalars())
@@ -155,9 +155,9 @@ def _rename(c: Connection, site: str, old: str, new: str, *, merge: bool) -> int
     return count
 
 
-def _list_columns(key: str, value: str) -> list[Column[Any]]:
-    """Return the columns of all tables whose `info` has this value."""
-    return [column for table in metadata.sorted_tables for column in table.c if column.info.get(key) == value]
+def _list_columns(c: Connection, key: str, value: str) -> list[Column[Any]]:
+    """Return the columns of all tables, also of plugins, whose `info` has this value."""
+    return [column for table in list_tables(c) for column in table.c if column.info.get(key) == value]
 
 
 def _rename_column(c: Connection, column: Column[Any], site: str, old: str, new: str) -> int:
@@ -216,15 +216,15 @@ def _compare(c: Connection, pair: _Pair) -> Iterator[Message]:
     ).one()
     if count:
         yield _CLASH(**names, n=Figure(count, "d"), at=Timestamp.of(first))
-    for column in _list_unchangeable():
+    for column in _list_unchangeable(c):
         owners = select(column).where(column.in_(pair.ids)).distinct()
         if len(c.execute(owners).all()) > 1:
             yield _SEALED(**names, table=column.table.name)
 
 
-def _list_unchangeable() -> list[Column[Any]]:
+def _list_unchangeable(c: Connection) -> list[Column[Any]]:
     """Return the columns with ids of series in tables whose rows never change."""
-    columns = _list_columns("refers_to", "series.id")
+    columns = _list_columns(c, "refers_to", "series.id")
     return [column for column in columns if _never_changes(column.table)]
 
 
@@ -246,7 +246,7 @@ def _join(c: Connection, kept_id: int, removed_id: int) -> None:
 
     The series that rows refer to that never change is kept.
     """
-    for column in _list_unchangeable():
+    for column in _list_unchangeable(c):
         if c.execute(select(func.count()).select_from(column.table).where(column == removed_id)).scalar_one():
             kept_id, removed_id = removed_id, kept_id
             break
@@ -254,7 +254,7 @@ def _join(c: Connection, kept_id: int, removed_id: int) -> None:
     o, other = observation.c, observation.alias()
     at_once, _ = _match(other.c, kept_id)
     c.execute(delete(observation).where(o.series_id == removed_id, exists().where(*at_once)))
-    for column in _list_columns("refers_to", "series.id"):
+    for column in _list_columns(c, "refers_to", "series.id"):
         if not _never_changes(column.table):
             _take_over(c, column, kept_id, removed_id)
     subjects.series_joined(c, kept_id, removed_id)
@@ -270,15 +270,17 @@ def _take_over(c: Connection, column: Column[Any], kept_id: int, removed_id: int
             continue
         same = [twin.c[n] == (kept_id if n == column.name else table.c[n]) for n in names]
         is_double = and_(column == removed_id, exists().where(*same))
-        for child in _list_children(table):
+        for child in _list_children(c, table):
             parent_key = table.c[child.info["refers_to"].partition(".")[2]]
             c.execute(delete(child.table).where(child.in_(select(parent_key).where(is_double))))
         c.execute(delete(table).where(is_double))
     c.execute(update(table).where(column == removed_id).values({column.name: kept_id}))
 
 
-def _list_children(table: Table) -> list[Column[Any]]:
+def _list_children(c: Connection, table: Table) -> list[Column[Any]]:
     """Return the columns that refer to rows of a table."""
     return [
-        column for key in table.primary_key.columns for column in _list_columns("refers_to", f"{table.name}.{key.name}")
+        column
+        for key in table.primary_key.columns
+        for column in _list_columns(c, "refers_to", f"{table.name}.{key.name}")
     ]

@@ -3,10 +3,11 @@
 This module alone registers nothing. Import `metadata` from `monitor.store.schema.tables` to get every table, and
 `view_metadata` from `monitor.store.schema.view_tables.all` to get every public view.
 
-Storage knows no table of a subject by name. A subject describes its tables and columns in their `info`.
+Storage knows no table of a subject by name. A subject describes its tables and columns in their `info`. Plugins do the
+same: the hook `register_tables` returns their tables, and `monitor.store.schema.branches.list_tables` all tables.
 
 Of a table:
-    sealed: the rows are sealed in the audit log, see `monitor.store.schema.sealing.SealedColumns`.
+    sealed: the rows are sealed in the audit log, see `monitor.store.schema.sealing.SealedColumns`. Not for plugins.
 
 Of a column:
     refers_to: every value is a value of this `table.column`. `db verify` checks it. If a station is renamed and one

@@ -8,6 +8,10 @@ from sqlalchemy import Column, Connection, Table, select, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from monitor.domain.errors import NotFoundError, StoreError
+from monitor.plugin_isolation import clear_fault, note_fault
+from monitor.plugins import implementations
+from monitor.store.schema.branches import list_outdated_branches
+from monitor.store.schema.public_view import PublicView
 from monitor.store.schema.view_tables.all import select_views, view_metadata
 from monitor.text.message import gather
 
@@ -30,17 +34,65 @@ _ADVISORY: Final = (
     " AND (p.proname ~ '^pg_(try_)?advisory_' AND p.proname !~ 'unlock' OR p.proname IN ('lo_creat', 'lo_create',"
     " 'lo_from_bytea')) AND has_function_privilege(:role, p.oid, 'EXECUTE') ORDER BY 1"
 )
+# The views of Slopeward, without those of plugins.
 NAMES: Final = tuple(select_views(sqlite=True))
 
 Grants = dict[str, frozenset[str]]  # role -> views it may read
 
 
+class _PluginView(NamedTuple):
+    plugin: str
+    view: PublicView
+
+
+def list_views() -> dict[str, Table]:
+    """Return the columns of every public view by name, also of the views of plugins."""
+    return {**view_metadata.tables, **{name: view.table for name, (_, view) in _load_plugin_views().items()}}
+
+
+def _load_plugin_views() -> dict[str, _PluginView]:
+    """Return the views of plugins by name. A view with a name that exists already is left out."""
+    plugin_views: dict[str, _PluginView] = {}
+    for implementation in implementations("register_views"):
+        for view in implementation.call() or ():
+            if view.table.name not in view_metadata.tables:
+                plugin_views.setdefault(view.table.name, _PluginView(implementation.plugin, view))
+    return plugin_views
+
+
+def list_installed(connection: Connection) -> list[str]:
+    """Return the names of the public views in the database."""
+    return sorted(_installed(connection))
+
+
 def create_views(connection: Connection) -> None:
-    """Create every view. None of them may exist."""
-    for name, statement in _statements(connection).items():
-        connection.exec_driver_sql(statement)
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"COMMENT ON VIEW {name} IS '{_mark(statement)}'")
+    """Create every view. None of them may exist. A view of a plugin that cannot be created is left out."""
+    for name, statement in _own_statements(connection).items():
+        _create_view(connection, name, statement)
+    plugin_views = _load_plugin_views()
+    for name, statement in _plugin_statements(connection).items():
+        plugin, view = plugin_views[name]
+        try:
+            with connection.begin_nested():
+                _create_view(connection, name, statement)
+                _require_columns(connection, view.table)
+        except (DBAPIError, StoreError) as error:
+            note_fault(plugin, f"view {name}", error)
+        else:
+            clear_fault(plugin, f"view {name}")
+
+
+def _create_view(connection: Connection, name: str, statement: str) -> None:
+    connection.exec_driver_sql(statement)
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"COMMENT ON VIEW {name} IS '{_mark(statement)}'")
+
+
+def _require_columns(connection: Connection, view: Table) -> None:
+    """Make sure that a view can be read and has the declared columns. SQLite creates a view that cannot be read."""
+    columns = list(connection.exec_driver_sql(f"SELECT * FROM {view.name} LIMIT 0").keys())  # noqa: S608 - a view's name
+    if columns != view.c.keys():
+        raise StoreError(f"it has the columns {', '.join(columns)}, declared are {', '.join(view.c.keys())}")
 
 
 def drop_views(connection: Connection) -> None:
@@ -60,8 +112,15 @@ def drop_views(connection: Connection) -> None:
 
 
 def views_are_current(connection: Connection) -> bool:
-    """Return whether the views in the database are exactly those of this version."""
-    return _installed(connection) == {name: _mark(sql) for name, sql in _statements(connection).items()}
+    """Return whether the views in the database are exactly those of this version and of the plugins."""
+    statements = _own_statements(connection) | _plugin_statements(connection)
+    return _installed(connection) == {name: _mark(sql) for name, sql in statements.items()}
+
+
+def are_usable(connection: Connection) -> bool:
+    """Return whether the views in the database include those of this version. Views of plugins may be missing."""
+    installed = _installed(connection)
+    return all(installed.get(name) == _mark(sql) for name, sql in _own_statements(connection).items())
 
 
 @overload
@@ -168,9 +227,12 @@ def stream_view(
 
 
 def _find_view(name: str) -> Table:
-    if name not in view_metadata.tables:
-        raise NotFoundError(f"there is no view {name!r}; one of {', '.join(NAMES)}")
-    return view_metadata.tables[name]
+    if name in view_metadata.tables:
+        return view_metadata.tables[name]
+    public_views = list_views()
+    if name not in public_views:
+        raise NotFoundError(f"there is no view {name!r}; one of {', '.join(public_views)}")
+    return public_views[name]
 
 
 def _find_column(view: Table, name: str) -> Column[Any]:
@@ -194,7 +256,8 @@ def load_grants(connection: Connection) -> Grants:
     for role, view in rows:
         if view in ours:
             grants.setdefault(role, set()).add(view)
-    return {role: frozenset(NAMES) if ours <= views else frozenset(views) for role, views in grants.items()}
+    every_view = frozenset(list_views())
+    return {role: every_view if ours <= views else frozenset(views) for role, views in grants.items()}
 
 
 def grant_views(connection: Connection, grants: Grants) -> None:
@@ -202,7 +265,7 @@ def grant_views(connection: Connection, grants: Grants) -> None:
     quote = connection.dialect.identifier_preparer.quote_identifier
     for role, views in grants.items():
         grantee = "PUBLIC" if role == "PUBLIC" else quote(role)
-        for view in sorted(views & set(NAMES)):
+        for view in sorted(views & set(_installed(connection))):
             connection.exec_driver_sql(f"GRANT SELECT ON {view} TO {grantee}")
 
 
@@ -220,7 +283,7 @@ def grant_readonly(connection: Connection, role: str) -> None:
     schema = connection.execute(text("SELECT current_schema()")).scalar_one()
     quote = connection.dialect.identifier_preparer.quote_identifier
     connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {quote(str(schema))} TO {quote(role)}")
-    grant_views(connection, {role: frozenset(NAMES)})
+    grant_views(connection, {role: frozenset(list_views())})
 
 
 def limit_reader(connection: Connection, role: str) -> list[str]:
@@ -282,9 +345,23 @@ def end_readers(connection: Connection) -> None:
     )
 
 
-def _statements(connection: Connection) -> dict[str, str]:
+def _own_statements(connection: Connection) -> dict[str, str]:
     selects = select_views(sqlite=connection.dialect.name == "sqlite")
-    return {name: f"CREATE VIEW {name} AS /* {_MARK} */ {select}" for name, select in selects.items()}
+    return {name: _write_statement(name, select) for name, select in selects.items()}
+
+
+def _plugin_statements(connection: Connection) -> dict[str, str]:
+    """Return the statements of plugins whose tables are at the revision that they need."""
+    outdated = {branch.name for branch in list_outdated_branches(connection)}
+    return {
+        name: _write_statement(name, view.select)
+        for name, (plugin, view) in _load_plugin_views().items()
+        if plugin not in outdated
+    }
+
+
+def _write_statement(name: str, select_statement: str) -> str:
+    return f"CREATE VIEW {name} AS /* {_MARK} */ {select_statement}"
 
 
 def _mark(statement: str) -> str:

@@ -17,7 +17,7 @@ from forecasting.whole_file import replacing
 from monitor.domain.errors import RefusedError, StoreError
 from monitor.store.database.engine import Database, keep_private, open_lock
 from monitor.store.database.locks import is_core_running
-from monitor.store.schema.tables import metadata
+from monitor.store.schema.branches import list_tables
 
 LIMIT_S: Final = 6 * 3600
 
@@ -85,10 +85,10 @@ def check_sum(copy: Path) -> None:
 
 
 def count_rows(connection: Connection) -> dict[str, int]:
-    """How many rows each table of ours holds."""
+    """Return the number of rows of each table of Slopeward and of plugins."""
     return {
         table.name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
-        for table in metadata.sorted_tables
+        for table in list_tables(connection)
     }
 
 

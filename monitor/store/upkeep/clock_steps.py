@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, and_, select, update
 from monitor.domain.actor import SERVICE
 from monitor.domain.instants import epoch_s
 from monitor.store.database.audit import add_audit
-from monitor.store.schema.metadata import metadata
+from monitor.store.schema.branches import list_tables
 from monitor.store.upkeep import subjects
 
 # Instants up to this much in the future are not moved.
@@ -33,7 +33,7 @@ def set_back(c: Connection, back_s: float, now: datetime) -> dict[str, int]:
     """
     back, limit = timedelta(seconds=back_s), now + SLACK
     moved = subjects.move_instants_back(c, back, limit)
-    for table in metadata.sorted_tables:
+    for table in list_tables(c):
         changed = 0
         for column in table.c:
             if column.info.get("own_clock"):

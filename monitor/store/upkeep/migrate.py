@@ -4,7 +4,6 @@ Alembic is loaded where something migrates: every verb and every process looks w
 with all it brings would be a seventh of what a verb takes to start.
 """
 
-import re
 import sqlite3
 import threading
 import time
@@ -14,8 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, column, inspect, select, text
-from sqlalchemy import table as sql_table
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from monitor.domain.errors import StoreBusyError, StoreError
@@ -25,13 +23,18 @@ from monitor.registration import Migrations
 from monitor.store.database.engine import Database
 from monitor.store.database.locks import find_blockers, make_turns, take_turn
 from monitor.store.schema import views
+from monitor.store.schema.branches import (
+    VERSIONS,
+    list_outdated_branches,
+    load_revision,
+    name_versions_table,
+    read_revisions,
+)
 from monitor.store.upkeep.backup import copy_sqlite, sqlite_file
 
 PATIENCE_S: Final = 120.0
-_VERSIONS: Final = "alembic_version"  # that of a plugin ends with its name
 _TURN: Final = "upgrade"  # of the one that migrates
 _ALEMBIC: Final = threading.Lock()  # alembic keeps its context in module globals
-_REVISION: Final = re.compile(r'^(down_)?revision = "(\w+)"$', re.MULTILINE)
 
 
 def upgrade(db: Database, now: datetime | None = None) -> Path | None:
@@ -48,13 +51,13 @@ def upgrade(db: Database, now: datetime | None = None) -> Path | None:
         StoreBusyError: somebody else held the database too long.
     """
     with _exclusive(db) as connection:
-        found, needed = _current(connection), head()
-        waiting = [branch for branch in hooks().migrations() if not _fits(connection, branch)]
-        if found == needed and not waiting and views.views_are_current(connection):
+        found, needed = load_revision(connection), head()
+        outdated = list_outdated_branches(connection)
+        if found == needed and not outdated and views.views_are_current(connection):
             return None
         _refuse_newer(found)
         copy = None
-        if found and (found != needed or waiting) and db.is_sqlite:
+        if found and (found != needed or outdated) and db.is_sqlite:
             source, at = sqlite_file(db), (now or datetime.now(UTC)).astimezone(UTC)
             copy = source.with_name(f"{source.name}.{found}.{at:%Y%m%dT%H%M%SZ}.bak")
             copy_sqlite(source, copy)
@@ -63,14 +66,14 @@ def upgrade(db: Database, now: datetime | None = None) -> Path | None:
         views.drop_views(connection)
         if found != needed:
             _run(connection)
-        views.create_views(connection)
-        views.grant_views(connection, grants)
-        for branch in waiting:
+        for branch in outdated:
             try:
                 with connection.begin_nested():
                     _run(connection, branch)
             except Exception as error:  # the service starts without the plugin's tables, and `doctor` names them
                 note_fault(branch.name, "migrations", error)
+        views.create_views(connection)
+        views.grant_views(connection, grants)
         return copy
 
 
@@ -79,12 +82,12 @@ def current(db: Database) -> str:
     if _is_missing(db):
         return ""
     with db.read() as connection:
-        return _current(connection)
+        return load_revision(connection)
 
 
 def head() -> str:
     """The revision this program needs."""
-    known, followed = _read_revisions(_folder() / "versions")
+    known, followed = read_revisions(_folder() / "versions")
     (revision,) = known - followed
     return revision
 
@@ -102,8 +105,8 @@ def require_current(db: Database) -> None:
         )
     needed = head()
     with db.read() as connection:
-        found = _current(connection)
-        fits = found == needed and views.views_are_current(connection)
+        found = load_revision(connection)
+        fits = found == needed and views.are_usable(connection)
     if fits:
         return
     if not found:
@@ -133,14 +136,14 @@ def make_config(connection: Connection | None = None, of: Migrations | None = No
     if of is not None:
         config.set_main_option("path_separator", "newline")
         config.set_main_option("version_locations", str(of.folder).replace("%", "%%"))
-    config.attributes.update(connection=connection, version_table=f"{_VERSIONS}_{of.name}" if of else _VERSIONS)
+    config.attributes.update(connection=connection, version_table=name_versions_table(of) if of else VERSIONS)
     return config
 
 
 def find_lacking(db: Database) -> list[str]:
     """Return the plugins whose tables are not at the revision that they need."""
     with db.read() as connection:
-        return [branch.name for branch in hooks().migrations() if not _fits(connection, branch)]
+        return [branch.name for branch in list_outdated_branches(connection)]
 
 
 def find_left_over(db: Database) -> dict[str, list[str]]:
@@ -148,7 +151,7 @@ def find_left_over(db: Database) -> dict[str, list[str]]:
     known = {plugin.name for plugin in list_plugins()} | {branch.name for branch in hooks().migrations()}
     with db.read() as connection:
         names = inspect(connection).get_table_names()
-    gone = {name.removeprefix(f"{_VERSIONS}_") for name in names if name.startswith(f"{_VERSIONS}_")} - known
+    gone = {name.removeprefix(f"{VERSIONS}_") for name in names if name.startswith(f"{VERSIONS}_")} - known
     return {one: sorted(name for name in names if name.startswith(f"{one}_")) for one in sorted(gone)}
 
 
@@ -159,34 +162,14 @@ def _run(connection: Connection, of: Migrations | None = None) -> None:
         command.upgrade(make_config(connection, of), "head")
 
 
-def _fits(connection: Connection, of: Migrations) -> bool:
-    try:
-        known, followed = _read_revisions(of.folder)
-    except Exception as error:
-        note_fault(of.name, "migrations", error)
-        return False
-    return {_current(connection, f"{_VERSIONS}_{of.name}")} == known - followed
-
-
-def _current(connection: Connection, table: str = _VERSIONS) -> str:
-    if not inspect(connection).has_table(table):
-        return ""
-    return connection.execute(select(column("version_num")).select_from(sql_table(table))).scalar() or ""
-
-
 def is_known(revision: str) -> bool:
     """Whether this program knows a revision; one that it does not was made by a newer program."""
-    return revision in _read_revisions(_folder() / "versions")[0]
+    return revision in read_revisions(_folder() / "versions")[0]
 
 
 def _refuse_newer(found: str) -> None:
     if found and not is_known(found):
         raise StoreError(f"the database is at revision {found}, made by a newer Slopeward; upgrade Slopeward")
-
-
-def _read_revisions(folder: Path) -> tuple[set[str], set[str]]:
-    found = [match for file in folder.glob("*.py") for match in _REVISION.findall(file.read_text(encoding="utf-8"))]
-    return {name for down, name in found if not down}, {name for down, name in found if down}
 
 
 def _folder() -> Path:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from monitor.store.database import audit
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.database.seals import find_unsealed
-from monitor.store.schema.tables import metadata
+from monitor.store.schema.branches import list_tables
 from monitor.store.schema.types import INSTANT_WIDTH, Instant
 from monitor.store.upkeep import backup, migrate, subjects
 
@@ -199,14 +199,15 @@ def verify(
     Returns:
         One line per finding; empty when all is well.
     """
+    tables = list_tables(connection)
     return [
         *verify_chain(connection, audit_head),
-        *(finding for table in metadata.sorted_tables for finding in _verify_hashes(connection, table)),
+        *(finding for table in tables for finding in _verify_hashes(connection, table)),
         *subjects.verify_database(connection, note),
         *find_unsealed(connection),
         *_verify_file(connection),
-        *(finding for table in metadata.sorted_tables for finding in _verify_references(connection, table)),
-        *(finding for table in metadata.sorted_tables for finding in _verify_values(connection, table)),
+        *(finding for table in tables for finding in _verify_references(connection, table, tables)),
+        *(finding for table in tables for finding in _verify_values(connection, table)),
     ]
 
 
@@ -233,13 +234,13 @@ def _verify_file(connection: Connection) -> Iterator[str]:
         yield f"{row[0]} row {row[1]}: refers to a row of {row[2]} that is not there"
 
 
-def _verify_references(connection: Connection, table: Table) -> Iterator[str]:
+def _verify_references(connection: Connection, table: Table, tables: Sequence[Table]) -> Iterator[str]:
     """Verify references that are no foreign keys, because tables with millions of rows would become slow."""
     for column in table.c:
         if "refers_to" not in column.info:
             continue
         parent_table, _, parent_column = column.info["refers_to"].partition(".")
-        parent = metadata.tables[parent_table].c[parent_column]
+        parent = next(one for one in tables if one.name == parent_table).c[parent_column]
         is_lost = column.is_not(None) & ~select(parent).where(parent == column).exists()
         lost = connection.execute(select(func.count()).select_from(table).where(is_lost)).scalar_one()
         if lost:

@@ -14,7 +14,7 @@ from monitor.domain.errors import RefusedError, StoreError
 from monitor.domain.instants import format_iso
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
-from monitor.store.schema.views import NAMES
+from monitor.store.schema.views import list_installed
 
 MARK: Final = "published"  # the table that says when, and that the file is one of ours
 AT_ONCE: Final = 2000  # rows
@@ -44,7 +44,7 @@ def publish(db: Database, target: Path, now: datetime) -> dict[str, int]:
     try:
         with replacing(target, flush=True) as partial, db.read() as c, closing(sqlite3.connect(partial)) as out:
             out.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")  # half-written it is thrown away
-            counts = {name: _copy(c, out, name) for name in NAMES}
+            counts = {name: _copy(c, out, name) for name in list_installed(c)}
             out.execute(f"CREATE TABLE {MARK} (published_at, audit_head)")
             out.execute(f"INSERT INTO {MARK} VALUES (?, ?)", (format_iso(now), find_head(c)[1]))  # noqa: S608 - our name
             out.commit()
@@ -54,7 +54,7 @@ def publish(db: Database, target: Path, now: datetime) -> dict[str, int]:
 
 
 def _copy(c: Connection, out: sqlite3.Connection, view: str) -> int:
-    rows = c.execution_options(yield_per=AT_ONCE).exec_driver_sql(f"SELECT * FROM {view}")  # noqa: S608 - of NAMES
+    rows = c.execution_options(yield_per=AT_ONCE).exec_driver_sql(f"SELECT * FROM {view}")  # noqa: S608 - name of a view
     columns = list(rows.keys())
     # without a declared type SQLite keeps each value as it comes; `by` and `class` are words of SQL
     names = ", ".join(f'"{column}"' for column in columns)
@@ -62,7 +62,7 @@ def _copy(c: Connection, out: sqlite3.Connection, view: str) -> int:
     count = 0
     for some in rows.partitions(AT_ONCE):
         out.executemany(
-            f"INSERT INTO {view} VALUES ({', '.join('?' * len(columns))})",  # noqa: S608 - of NAMES
+            f"INSERT INTO {view} VALUES ({', '.join('?' * len(columns))})",  # noqa: S608 - name of a view
             ([float(v) if isinstance(v, Decimal) else v for v in row] for row in some),
         )
         count += len(some)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from monitor.api.hooks import AccessRule, Command, Job, Panel, hookimpl
+from monitor.api.hooks import AccessRule, Command, ExportTable, Job, Migrations, Panel, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from fastapi import APIRouter
+    from sqlalchemy import Table
 
+    from monitor.api.scenes import SceneMethod
+    from monitor.api.store import PublicView
     from monitor.config.service import PathsSection
     from monitor.domain.site import Site
-    from monitor.jobs.scenes.methods import SceneMethod
     from monitor.web.parts.collect import SiteSnapshot
 
 _QUARTER_HOUR_S: Final = 900.0
@@ -137,6 +139,37 @@ def register_jobs() -> Iterable[Job]:
         Job("point-map", map_squares.run, lambda _site: _QUARTER_HOUR_S, 52.0, show=True),
         Job("point-forecasts", forecasts.run, lambda _site: _QUARTER_HOUR_S, 55.0),
     ]
+
+
+# ---- storage ---------------------------------------------------------------------------------------------------------
+@hookimpl
+def migrations() -> Migrations:
+    """Return the migrations of the tables of satellite points."""
+    return Migrations("earth", Path(__file__).parent / "migrations")
+
+
+@hookimpl
+def register_tables() -> Iterable[Table]:
+    """Return the tables of satellite points."""
+    from slopeward_earth.points.tables import METADATA
+
+    return METADATA.sorted_tables
+
+
+@hookimpl
+def register_views() -> Iterable[PublicView]:
+    """Return the public views on satellite points."""
+    from slopeward_earth.points.views import VIEWS
+
+    return VIEWS
+
+
+@hookimpl
+def register_export_tables() -> Mapping[str, ExportTable]:
+    """Return the public views on satellite points that can be exported."""
+    from slopeward_earth.points.exports import TABLES
+
+    return TABLES
 
 
 # ---- scenes ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The schema comes from migrations: equal to the tables, two at once, with a copy before."""
 
+import itertools
 import os
 import shutil
 import sqlite3
@@ -10,8 +11,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
+from sqlalchemy.schema import sort_tables
 
 from monitor.domain.errors import StoreBusyError, StoreError
+from monitor.plugins import hooks
 from monitor.store.database import locks
 from monitor.store.database.engine import Database
 from monitor.store.schema import views
@@ -36,10 +39,18 @@ def upgrade():
 """
 
 
+def list_tables_of_plugins(inspector):
+    """Return the tables of packages that are installed; a test in each package compares them with its migrations."""
+    plugins = [branch.name for branch in hooks().migrations()]
+    prefixes = [f"{name}_" for name in plugins]
+    versions = {f"alembic_version_{name}" for name in plugins}
+    return versions | {name for name in inspector.get_table_names() if name.startswith(tuple(prefixes))}
+
+
 def describe(connection):
     seen, dialect = inspect(connection), connection.dialect.name
     found = {}
-    for name in sorted(set(seen.get_table_names()) - {"alembic_version", *locks.NAMES}):
+    for name in sorted(set(seen.get_table_names()) - {"alembic_version", *locks.NAMES} - list_tables_of_plugins(seen)):
         columns, indexes = {}, []
         for k in seen.get_columns(name):
             columns[k["name"]] = (str(k["type"]), getattr(k["type"], "collation", None), k["nullable"], k["default"])
@@ -67,6 +78,9 @@ def test_migrated_schema_equals_the_tables(empty_database_url):
     collations = {migrated[k.table.name]["columns"][k.name][1] for k in instants}
     with db.write() as c:
         views.drop_views(c)
+        # Tables of plugins refer to tables of the service.
+        for table in reversed(sort_tables(list(itertools.chain.from_iterable(hooks().register_tables())))):
+            table.drop(c)
         metadata.drop_all(c)
         assert describe(c) == {}
         metadata.create_all(c)
@@ -82,9 +96,10 @@ def test_migrated_schema_equals_the_tables(empty_database_url):
 
 def find_differences(connection):
     """Return what alembic would write into a new migration of this database. Defaults are compared by `describe`."""
+    left_out = {*locks.NAMES, *list_tables_of_plugins(inspect(connection))}
     context = MigrationContext.configure(
         connection,
-        opts={"include_name": lambda name, kind, _parent: kind != "table" or name not in locks.NAMES},
+        opts={"include_name": lambda name, kind, _parent: kind != "table" or name not in left_out},
     )
     return compare_metadata(context, metadata)
 

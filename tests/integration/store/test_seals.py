@@ -28,8 +28,8 @@ READINGS = "series observation observation_flag series_latest point_set point po
 RECEIVED = "rejected_message quarantine_source sequence_state sequence_gap source_poll source_file outage"
 COMPUTED = (
     "forecast forecast_withheld forecast_score forecast_month model model_gate conformal_state failure_time movement"
-    " season anomaly reading_gap point_look point_happening point_anomaly point_issue point_issue_horizon"
-    " point_forecast point_rate point_map point_square scene scene_footprint scene_change scene_unsure"
+    " season anomaly reading_gap"
+    " scene scene_footprint scene_change scene_unsure"
 )
 MADE_ANEW = "site station station_state forecast_chance rate_now instrument_finding instrument instrument_month"
 MOMENTARY = "web_session known_device password_guess service_state job_run service_check"

@@ -7,9 +7,9 @@ import typer
 
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import Commands, SiteOption, open_site, print_note, require_any, show
-from monitor.store.schema.view_tables.points import PointForecastRow, PointIssueRow
 from monitor.store.schema.views import load_view
 from slopeward_earth.points.store.looks import load_largest, load_newest_issues
+from slopeward_earth.points.views import PointForecastRow, PointIssueRow
 
 app = Commands(help=__doc__)
 

@@ -39,7 +39,7 @@ from slopeward_earth.points.detection.records import (
     PointThresholds,
 )
 from slopeward_earth.points.store import looks as point_looks
-from slopeward_earth.points.store.tables import load_point_table
+from slopeward_earth.points.store.values import load_point_table
 
 _TOO_FEW: Final = Template("points.two", "fewer than two acquisitions")()
 _NOTHING_NEW: Final = Template("points.nothing_new", "no acquisition is newer than those looked at before")()

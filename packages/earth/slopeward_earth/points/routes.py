@@ -10,7 +10,6 @@ from detection.geojson import Feature
 from monitor.domain.errors import NotFoundError, RefusedError, take_turn
 from monitor.domain.instants import format_iso
 from monitor.domain.language.rendering import translate_all
-from monitor.store.schema.view_tables.points import PointForecastRow, PointIssueRow
 from monitor.store.schema.views import load_view as load_rows
 from monitor.text.message import Template
 from monitor.web.context import Early
@@ -20,6 +19,7 @@ from monitor.web.routes.api import Limit
 from slopeward_earth.points.store.looks import load_looks, load_newest_issues
 from slopeward_earth.points.store.maps import MapView, Square, find_sides, list_sets, load_point, load_view
 from slopeward_earth.points.store.rates import Box, PointRate, load_rates
+from slopeward_earth.points.views import PointForecastRow, PointIssueRow
 
 router = APIRouter(prefix="/api/v1")
 AT_ONCE: Final = 2  # rates of points take the database a while

@@ -19,7 +19,6 @@ from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import ImportOptions
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.schema.points import point_anomaly, point_forecast, point_issue, point_square
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import IDLE
 from slopeward_earth.points import forecasts as point_forecasts
@@ -27,6 +26,7 @@ from slopeward_earth.points import looks as points
 from slopeward_earth.points import map_squares as point_map
 from slopeward_earth.points.store import maps as point_maps
 from slopeward_earth.points.store.looks import load_looks
+from slopeward_earth.points.tables import earth_anomaly, earth_forecast, earth_issue, earth_square
 from tests.data.anomalies.drawn_points import HALF_WAVELENGTH_MM, draw_points
 from tests.data.site_text import head, series, station
 from tests.data.store_rows import ask, tell
@@ -142,7 +142,7 @@ def test_what_is_stored_is_bounded_and_the_rest_is_counted(bench, tmp_path, monk
     said = look(bench, DATES[125])
     with bench.read() as c:
         (kept,) = load_looks(c, "bench")
-        stored = c.execute(select(func.count()).select_from(point_anomaly)).scalar_one()
+        stored = c.execute(select(func.count()).select_from(earth_anomaly)).scalar_one()
     assert stored == 5
     assert kept.found.left_out == kept.found.alarms - 5 >= 9
     assert said.endswith(f"{kept.found.left_out} alarms are not stored")
@@ -204,7 +204,7 @@ def test_points_that_came_in_are_forecast_once(bench, tmp_path):
     take(bench, write(tmp_path / "b.csv", values, 126), AT + timedelta(days=60))
     issue(bench, AT + timedelta(days=60))
     with bench.read() as c:
-        kept = c.execute(select(func.count()).select_from(point_forecast)).scalar_one()
+        kept = c.execute(select(func.count()).select_from(earth_forecast)).scalar_one()
         assert len(load_view(c, "point_forecast_issues")) == 6
     assert kept == COUNT, "one row per point, the newest"
 
@@ -216,10 +216,10 @@ def test_pieces_give_what_the_whole_gives_to_the_last_bit(bench, tmp_path, monke
     monkeypatch.setattr(point_forecasts, "AT_ONCE", 70)
     monkeypatch.setattr(point_forecasts, "TABLES", 2)
     with bench.write() as c:
-        (whole,) = c.execute(select(point_issue.c.digest)).scalars()
-        c.execute(update(point_issue).values(ended_at=None))
+        (whole,) = c.execute(select(earth_issue.c.digest)).scalars()
+        c.execute(update(earth_issue).values(ended_at=None))
     issue(bench, AT)
-    assert list(ask(bench, lambda c: c.execute(select(point_issue.c.digest)).scalars())) == [whole]
+    assert list(ask(bench, lambda c: c.execute(select(earth_issue.c.digest)).scalars())) == [whole]
 
 
 @pytest.mark.usefixtures("jobs_in_process")
@@ -377,7 +377,7 @@ def test_squares_hold_each_point_once_and_tell_median_and_both_ends(bench, tmp_p
     assert (view.points, view.inside) == ((), COUNT)
     with bench.read() as c:
         rates = {r["pid"]: r for r in load_view(c, "insar_points", site="bench")}
-        levels = c.execute(select(point_square.c.level, func.sum(point_square.c.points)).group_by("level")).all()
+        levels = c.execute(select(earth_square.c.level, func.sum(earth_square.c.points)).group_by("level")).all()
     assert len(levels) > 1
     assert {total for _, total in levels} == {COUNT}, "at each level every point is in one square"
     for square in view.squares:
@@ -395,7 +395,7 @@ def test_squares_hold_each_point_once_and_tell_median_and_both_ends(bench, tmp_p
     assert {p.pid for p in near.points} == {f"p{k:03}" for k in range(40, 52)}, "near by each point is shown"
     take(bench, write(tmp_path / "b.csv", values, 126), AT + timedelta(days=60))
     make(bench, AT + timedelta(days=60))
-    left = ask(bench, lambda c: c.execute(select(point_square.c.delivery_id).distinct()).scalars().all())
+    left = ask(bench, lambda c: c.execute(select(earth_square.c.delivery_id).distinct()).scalars().all())
     assert left == [look_map(bench)[0].delivery_id], "squares of the delivery before are gone"
 
 

@@ -11,18 +11,18 @@ from monitor.store.database.engine import insert as upsert
 from monitor.store.database.rows import add_row, insert_rows, message_to_cells, read_record, record_to_dict
 from monitor.store.readings.points import PointSetRequest, list_newest_deliveries
 from monitor.store.schema.points import point as point_table
-from monitor.store.schema.points import (
-    point_anomaly,
-    point_forecast,
-    point_happening,
-    point_issue,
-    point_issue_horizon,
-    point_look,
-    point_set,
-)
-from monitor.store.schema.view_tables.points import PointForecastRow, PointIssueRow
+from monitor.store.schema.points import point_set
 from monitor.store.schema.views import load_view
 from monitor.text.message import message_columns
+from slopeward_earth.points.tables import (
+    earth_anomaly,
+    earth_forecast,
+    earth_happening,
+    earth_issue,
+    earth_issue_horizon,
+    earth_look,
+)
+from slopeward_earth.points.views import PointForecastRow, PointIssueRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class StoredScan(NamedTuple):
 
 def list_due(c: Connection, site: str) -> list[ScanRequest]:
     """The sets of a site of which something came in since they were looked at."""
-    k = point_look.c
+    k = earth_look.c
     looked = select(k.point_set_id, func.max(k.delivery_id).label("id")).where(k.site == site).group_by(k.point_set_id)
     due = []
     for one in list_newest_deliveries(c, site, looked):
@@ -112,24 +112,24 @@ def list_due(c: Connection, site: str) -> list[ScanRequest]:
 def add_scan(c: Connection, request: ScanRequest, found: ScanResult, now: datetime) -> bool:
     """Keep a look; False where another process has looked at the same delivery meanwhile."""
     row = record_to_dict(found) | record_to_dict(request) | {"looked_at": now, "happenings": len(found.happenings)}
-    row = {name: value for name, value in row.items() if name in point_look.c}
-    kept = c.execute(upsert(c, point_look).values(row).on_conflict_do_nothing().returning(point_look.c.id)).first()
+    row = {name: value for name, value in row.items() if name in earth_look.c}
+    kept = c.execute(upsert(c, earth_look).values(row).on_conflict_do_nothing().returning(earth_look.c.id)).first()
     if kept is None:
         return False
     anomalies = []
     for one in found.happenings:
         values = {n: v for n, v in record_to_dict(one).items() if n != "members"}
-        made = add_row(c, point_happening, **values, point_look_id=kept.id)
-        anomalies += [record_to_dict(member) | {"point_happening_id": made} for member in one.members]
+        made = add_row(c, earth_happening, **values, earth_look_id=kept.id)
+        anomalies += [record_to_dict(member) | {"earth_happening_id": made} for member in one.members]
     if anomalies:
-        c.execute(insert(point_anomaly), anomalies)
+        c.execute(insert(earth_anomaly), anomalies)
     return True
 
 
 def load_looks(c: Connection, site: str, most: int = 20) -> list[StoredScan]:
     """The newest looks at the sets of a site, newest first."""
-    k, s = point_look.c, point_set.c
-    query = select(point_look, s.name, s.unit).join(point_set, s.id == k.point_set_id).where(k.site == site)
+    k, s = earth_look.c, point_set.c
+    query = select(earth_look, s.name, s.unit).join(point_set, s.id == k.point_set_id).where(k.site == site)
     looks = c.execute(query.order_by(k.id.desc()).limit(most)).all()
     happenings = _load_happenings(c, [r.id for r in looks])
     return [
@@ -141,16 +141,16 @@ def load_looks(c: Connection, site: str, most: int = 20) -> list[StoredScan]:
 
 
 def _load_happenings(c: Connection, looks: list[int]) -> dict[int, list[PointEvent]]:
-    h, a = point_happening.c, point_anomaly.c
-    rows = c.execute(select(point_happening).where(h.point_look_id.in_(looks)).order_by(h.point_look_id, h.number))
+    h, a = earth_happening.c, earth_anomaly.c
+    rows = c.execute(select(earth_happening).where(h.earth_look_id.in_(looks)).order_by(h.earth_look_id, h.number))
     members: dict[int, list[PointAnomaly]] = {}
-    joined = select(point_anomaly).join(point_happening, h.id == a.point_happening_id)
-    for row in c.execute(joined.where(h.point_look_id.in_(looks)).order_by(a.at, a.point_id)):
-        members.setdefault(row.point_happening_id, []).append(read_record(PointAnomaly, row))
+    joined = select(earth_anomaly).join(earth_happening, h.id == a.earth_happening_id)
+    for row in c.execute(joined.where(h.earth_look_id.in_(looks)).order_by(a.at, a.point_id)):
+        members.setdefault(row.earth_happening_id, []).append(read_record(PointAnomaly, row))
     found: dict[int, list[PointEvent]] = {}
     for row in rows:
         one = read_record(PointEvent, row, members=tuple(members.get(row.id, ())))
-        found.setdefault(row.point_look_id, []).append(one)
+        found.setdefault(row.earth_look_id, []).append(one)
     return found
 
 
@@ -194,16 +194,16 @@ class IssueTotals:
 
 def list_unforecast(c: Connection, site: str) -> list[PointSetRequest]:
     """The sets of a site of which something came in since they were forecast to the end."""
-    i = point_issue.c
+    i = earth_issue.c
     ended = select(i.point_set_id, func.max(i.delivery_id).label("id")).where(i.site == site, i.ended_at.is_not(None))
     return list_newest_deliveries(c, site, ended.group_by(i.point_set_id))
 
 
 def open_issue(c: Connection, request: PointSetRequest, found: PointIssue, now: datetime) -> int:
     """Begin an issue, or go on with one of the same delivery that did not end; returns its id."""
-    i, h = point_issue.c, point_issue_horizon
+    i, h = earth_issue.c, earth_issue_horizon
     row = {
-        **{name: value for name, value in record_to_dict(request).items() if name in point_issue.c},
+        **{name: value for name, value in record_to_dict(request).items() if name in earth_issue.c},
         "issued_at": now,
         "newest_at": found.newest_at,
         "step_s": found.step_s,
@@ -214,13 +214,13 @@ def open_issue(c: Connection, request: PointSetRequest, found: PointIssue, now: 
     }
     kept = ("issued_at", "last_point_id", "newest_at", "step_s", "reason", "reason_id", "reason_values")
     changed = {name: row[name] for name in kept}
-    added = upsert(c, point_issue).values(row)
+    added = upsert(c, earth_issue).values(row)
     issue_id = c.execute(
         added.on_conflict_do_update(index_elements=[i.point_set_id, i.delivery_id], set_=changed).returning(i.id)
     ).scalar_one()
-    c.execute(delete(h).where(h.c.point_issue_id == issue_id))
+    c.execute(delete(h).where(h.c.earth_issue_id == issue_id))
     if found.horizons:
-        c.execute(insert(h), [asdict(one) | {"point_issue_id": issue_id} for one in found.horizons])
+        c.execute(insert(h), [asdict(one) | {"earth_issue_id": issue_id} for one in found.horizons])
     return int(issue_id)
 
 
@@ -235,24 +235,24 @@ def save_forecasts(
     """
     clear_forecasts(c, set_id, ids)
     cells = [(point, issue_id, *row[:-1], *message_to_cells(row[-1])) for point, row in zip(ids, rows, strict=True)]
-    insert_rows(c, point_forecast, cells)
+    insert_rows(c, earth_forecast, cells)
 
 
 def clear_forecasts(c: Connection, set_id: int, ids: Sequence[int]) -> None:
     """Take away what is known of all points of a set between the first and the last of these."""
     p = point_table.c
     mine = select(p.id).where(p.point_set_id == set_id, p.id.between(ids[0], ids[-1]))
-    c.execute(delete(point_forecast).where(point_forecast.c.point_id.in_(mine)))
+    c.execute(delete(earth_forecast).where(earth_forecast.c.point_id.in_(mine)))
 
 
 def end_issue(c: Connection, issue_id: int, found: IssueTotals, now: datetime) -> None:
     """Every point is through."""
-    c.execute(update(point_issue).where(point_issue.c.id == issue_id).values(**record_to_dict(found), ended_at=now))
+    c.execute(update(earth_issue).where(earth_issue.c.id == issue_id).values(**record_to_dict(found), ended_at=now))
 
 
 def load_newest_issues(c: Connection, site: str) -> list[PointIssueRow]:
     """Rows of `point_forecast_issues`: of each set of a site the newest issue that ended, by name and horizon."""
-    i = point_issue.c
+    i = earth_issue.c
     newest = select(func.max(i.id)).where(i.site == site, i.ended_at.is_not(None)).group_by(i.point_set_id)
     ids = frozenset(c.execute(newest).scalars())
     return (
@@ -264,18 +264,18 @@ def load_newest_issues(c: Connection, site: str) -> list[PointIssueRow]:
 
 def load_largest(c: Connection, site: str, most: int) -> list[PointForecastRow]:
     """Rows of `point_forecasts` at the farthest horizon that is served: the largest movements to come first."""
-    i, h, f, p = point_issue.c, point_issue_horizon.c, point_forecast.c, point_table.c
+    i, h, f, p = earth_issue.c, earth_issue_horizon.c, earth_forecast.c, point_table.c
     found: list[PointForecastRow] = []
     for one in load_newest_issues(c, site):
-        served = select(func.max(h.number)).where(h.point_issue_id == one["issue_id"], h.reason == "")
+        served = select(func.max(h.number)).where(h.earth_issue_id == one["issue_id"], h.reason == "")
         number = c.execute(served).scalar()
         if one["horizon"] is None or one["horizon"] != number:
             continue
         moves = func.abs(f[f"middle_{number}_mm"] - f.value_mm)
         names = (
             select(p.pid)
-            .join(point_forecast, f.point_id == p.id)
-            .join(point_issue, i.id == f.point_issue_id)
+            .join(earth_forecast, f.point_id == p.id)
+            .join(earth_issue, i.id == f.earth_issue_id)
             .where(i.id == one["issue_id"], moves.is_not(None))
             .order_by(moves.desc(), p.id)
             .limit(most)

@@ -14,15 +14,9 @@ from monitor.domain.quantities import convert
 from monitor.store.database.rows import insert_rows, load_records, record_to_dict, save_rows
 from monitor.store.readings.points import PointSetRequest, list_newest_deliveries
 from monitor.store.schema.points import point as point_table
-from monitor.store.schema.points import (
-    point_delivery,
-    point_map,
-    point_observation,
-    point_rate,
-    point_set,
-    point_square,
-)
+from monitor.store.schema.points import point_delivery, point_observation, point_set
 from slopeward_earth.points.store.rates import Box, PointRate, PointTrend, fit_points, points_in
+from slopeward_earth.points.tables import earth_map, earth_rate, earth_square
 
 POINTS_MOST: Final = 4000  # of a view; where it holds more, squares are drawn
 SQUARES_MOST: Final = 4000
@@ -94,28 +88,28 @@ def find_sides(level: int, squash: float) -> tuple[float, float]:
 
 def list_due(c: Connection, site: str) -> list[PointSetRequest]:
     """The sets of a site of which something came in since their map was made."""
-    m = point_map.c
+    m = earth_map.c
     return list_newest_deliveries(c, site, select(m.point_set_id, m.delivery_id.label("id")))
 
 
 def save_rates(c: Connection, lines: Mapping[int, PointTrend]) -> None:
     """Put the lines of some points in the place of the earlier ones."""
-    c.execute(delete(point_rate).where(point_rate.c.point_id.in_(list(lines))))
+    c.execute(delete(earth_rate).where(earth_rate.c.point_id.in_(list(lines))))
     rows = [
         (point, *(format_iso(value) if isinstance(value, datetime) else value for value in astuple(one)))
         for point, one in lines.items()
     ]
-    insert_rows(c, point_rate, rows)
+    insert_rows(c, earth_rate, rows)
 
 
 def stream_rates(c: Connection, request: PointSetRequest) -> Iterator[Sequence[tuple[float, float, float | None]]]:
     """Latitude, longitude and rate of all points that were asked for, block by block."""
-    p, r = point_table.c, point_rate.c
+    p, r = point_table.c, earth_rate.c
     last = 0
     while True:
         rows = c.execute(
             select(p.id, p.latitude, p.longitude, r.rate_mm_per_year)
-            .outerjoin(point_rate, r.point_id == p.id)
+            .outerjoin(earth_rate, r.point_id == p.id)
             .where(p.point_set_id == request.point_set_id, p.id > last, p.id <= request.last_point_id)
             .order_by(p.id)
             .limit(BLOCK)
@@ -130,32 +124,32 @@ def clear_squares(c: Connection, request: PointSetRequest, *, keep: int | None) 
     """Take away the squares of all deliveries of a set but one."""
     d = point_delivery.c
     ours = select(d.id).where(d.point_set_id == request.point_set_id, d.id != (keep or 0))
-    c.execute(delete(point_square).where(point_square.c.delivery_id.in_(ours)))
+    c.execute(delete(earth_square).where(earth_square.c.delivery_id.in_(ours)))
 
 
 def find_kept(c: Connection, set_id: int) -> int | None:
     """The delivery that the map of a set knows."""
-    m = point_map.c
+    m = earth_map.c
     return c.execute(select(m.delivery_id).where(m.point_set_id == set_id)).scalar()
 
 
 def save_squares(c: Connection, delivery_id: int, squares: Sequence[Square]) -> None:
     """Add some squares; nobody sees them before the map is saved."""
-    insert_rows(c, point_square, [(delivery_id, *astuple(one)) for one in squares])
+    insert_rows(c, earth_square, [(delivery_id, *astuple(one)) for one in squares])
 
 
 def save_map(c: Connection, request: PointSetRequest, drawn: PointMap, now: datetime) -> None:
     """From now on the map of a set is this one."""
     of = {name: getattr(request, name) for name in ("point_set_id", "delivery_id", "known_at")}
-    save_rows(c, point_map, [{**of, **record_to_dict(drawn), "made_at": now}])
+    save_rows(c, earth_map, [{**of, **record_to_dict(drawn), "made_at": now}])
 
 
 def list_sets(c: Connection, site: str) -> dict[str, PointSetMap]:
     """The sets of a site by name."""
-    s, m = point_set.c, point_map.c
+    s, m = point_set.c, earth_map.c
     query = (
         select(s.id, s.name, s.direction, s.unit, m.delivery_id, m.from_at, m.newest_at, m.squash, m.coarsest, m.finest)
-        .outerjoin(point_map, m.point_set_id == s.id)
+        .outerjoin(earth_map, m.point_set_id == s.id)
         .where(s.site == site)
         .order_by(s.name)
     )
@@ -164,7 +158,7 @@ def list_sets(c: Connection, site: str) -> dict[str, PointSetMap]:
 
 def load_view(c: Connection, one: PointSetMap, box: Box) -> MapView:
     """What a map shows of a set in a box: its points, or squares where there are too many."""
-    p, r = point_table.c, point_rate.c
+    p, r = point_table.c, earth_rate.c
     if one.finest is not None and (found := _load_squares(c, one, box)) is not None:
         inside = sum(square.points for square in found)
         if inside > POINTS_MOST:
@@ -173,7 +167,7 @@ def load_view(c: Connection, one: PointSetMap, box: Box) -> MapView:
     where = points_in(one.id, box)
     rows = c.execute(
         select(p.pid, p.latitude, p.longitude, *line)
-        .outerjoin(point_rate, r.point_id == p.id)
+        .outerjoin(earth_rate, r.point_id == p.id)
         .where(*where)
         .limit(POINTS_MOST)
     ).all()
@@ -191,7 +185,7 @@ def _load_squares(c: Connection, one: PointSetMap, box: Box) -> list[Square] | N
     west, south, east, north = box
     share = max((east - west) * (north - south), 1e-12) / (360.0 * 360.0 * one.squash)
     level = min(one.finest, max(one.coarsest, floor(log2(SQUARES_WANTED / share) / 2.0)))
-    q = point_square.c
+    q = earth_square.c
     columns = [q.level, q.y, q.x, q.points, q.rated, q.median_mm_per_year, q.least_mm_per_year, q.most_mm_per_year]
     while True:
         wide, high = find_sides(level, one.squash)

@@ -1,11 +1,12 @@
 """Public views on satellite (InSAR) points."""
 
-from typing import TypedDict
+from typing import Final, TypedDict
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, MetaData, Table, Text
 
-from monitor.store.schema.dialect import Dialect
-from monitor.store.schema.metadata import view_metadata
+from monitor.api.store import PublicView
+
+METADATA: Final = MetaData()
 
 
 class PointIssueRow(TypedDict):
@@ -43,7 +44,7 @@ class PointForecastRow(TypedDict):
 
 insar_points = Table(
     "insar_points",
-    view_metadata,
+    METADATA,
     Column("site", Text, comment="site id"),
     Column("point_set", Text, comment="name of the set: one processing along one direction"),
     Column("pid", Text, comment="the point's name in that processing"),
@@ -95,7 +96,7 @@ insar_points = Table(
 
 point_looks = Table(
     "point_looks",
-    view_metadata,
+    METADATA,
     Column("site", Text, comment="site id"),
     Column("point_set", Text, comment="name of the set"),
     Column("look_id", BigInteger, comment="number"),
@@ -137,7 +138,7 @@ point_looks = Table(
 
 point_happenings = Table(
     "point_happenings",
-    view_metadata,
+    METADATA,
     Column("site", Text, comment="site id"),
     Column("point_set", Text, comment="name of the set"),
     Column("look_id", BigInteger, comment="the look that found it"),
@@ -179,7 +180,7 @@ point_happenings = Table(
 
 point_anomalies = Table(
     "point_anomalies",
-    view_metadata,
+    METADATA,
     Column("site", Text, comment="site id"),
     Column("point_set", Text, comment="name of the set"),
     Column("pid", Text, comment="the point's name in its processing"),
@@ -212,7 +213,7 @@ point_anomalies = Table(
 
 point_forecasts = Table(
     "point_forecasts",
-    view_metadata,
+    METADATA,
     Column("site", Text, comment="site id"),
     Column("point_set", Text, comment="name of the set"),
     Column("pid", Text, comment="the point's name in its processing"),
@@ -242,7 +243,7 @@ point_forecasts = Table(
 
 point_forecast_issues = Table(
     "point_forecast_issues",
-    view_metadata,
+    METADATA,
     Column("site", Text, comment="site id"),
     Column("point_set", Text, comment="name of the set"),
     Column("issue_id", BigInteger, comment="number"),
@@ -288,11 +289,10 @@ point_forecast_issues = Table(
     info={"question": "What do satellite points do?", "row": PointIssueRow},
 )
 
-
-def select_views(_dialect: Dialect) -> dict[str, str]:
-    """Return the SELECT statements of these views by name."""
-    return {
-        "insar_points": """SELECT s.site, s.name AS point_set, p.pid, s.direction, p.latitude, p.longitude, p.height_m,
+VIEWS: Final = (
+    PublicView(
+        insar_points,
+        """SELECT s.site, s.name AS point_set, p.pid, s.direction, p.latitude, p.longitude, p.height_m,
   o.observed_at AS newest_at, o.received_at,
   o.value_raw * CASE s.unit WHEN 'cm' THEN 10.0 WHEN 'm' THEN 1000.0 ELSE 1.0 END AS value_mm, o.revision,
   (SELECT count(*) FROM point_observation k WHERE k.point_id = p.id AND k.revision = 0) AS n,
@@ -300,29 +300,44 @@ def select_views(_dialect: Dialect) -> dict[str, str]:
 FROM point_set s JOIN point p ON p.point_set_id = s.id JOIN point_observation o ON o.point_id = p.id
   AND o.observed_at = (SELECT max(l.observed_at) FROM point_observation l WHERE l.point_id = p.id)
   AND o.revision = (SELECT max(l.revision) FROM point_observation l WHERE l.point_id = p.id AND l.observed_at = o.observed_at)
-  LEFT JOIN point_rate r ON r.point_id = p.id
+  LEFT JOIN earth_rate r ON r.point_id = p.id
 WHERE s.unit IN ('mm', 'cm', 'm')""",
-        "point_looks": """SELECT l.site, s.name AS point_set, l.id AS look_id, l.looked_at, l.known_at, l.from_at, l.newest_at,
+    ),
+    PublicView(
+        point_looks,
+        """SELECT l.site, s.name AS point_set, l.id AS look_id, l.looked_at, l.known_at, l.from_at, l.newest_at,
   l.acquisitions, l.points, l.withheld, l.alarms, l.happenings, l.going_on, l.left_out, l.budget AS budget_per_point_month,
   l.thresholds, l.digest, l.reason, l.reason_id, l.reason_values
-FROM point_look l JOIN point_set s ON s.id = l.point_set_id""",
-        "point_happenings": """SELECT l.site, s.name AS point_set, l.id AS look_id, l.looked_at, h.number, h.kind, h.common, h.first_at, h.last_at,
+FROM earth_look l JOIN point_set s ON s.id = l.point_set_id""",
+    ),
+    PublicView(
+        point_happenings,
+        """SELECT l.site, s.name AS point_set, l.id AS look_id, l.looked_at, h.number, h.kind, h.common, h.first_at, h.last_at,
   h.points, h.judged, h.size_mm, h.score, h.latitude, h.longitude, h.radius_m, h.station, h.distance_m, h.compared_with,
   h.compared_with_id, h.compared_with_values
-FROM point_look l JOIN point_set s ON s.id = l.point_set_id JOIN point_happening h ON h.point_look_id = l.id""",
-        "point_anomalies": """SELECT l.site, s.name AS point_set, p.pid, a.at, a.kind, a.detector, a.part, a.score, a.threshold, a.size_mm,
+FROM earth_look l JOIN point_set s ON s.id = l.point_set_id JOIN earth_happening h ON h.earth_look_id = l.id""",
+    ),
+    PublicView(
+        point_anomalies,
+        """SELECT l.site, s.name AS point_set, p.pid, a.at, a.kind, a.detector, a.part, a.score, a.threshold, a.size_mm,
   a.compared_with, a.compared_with_id, a.compared_with_values, p.latitude, p.longitude, l.id AS look_id, l.looked_at, h.number, h.common
-FROM point_look l JOIN point_set s ON s.id = l.point_set_id JOIN point_happening h ON h.point_look_id = l.id
-  JOIN point_anomaly a ON a.point_happening_id = h.id JOIN point p ON p.id = a.point_id""",
-        "point_forecast_issues": """SELECT i.site, s.name AS point_set, i.id AS issue_id, i.issued_at, i.ended_at, i.known_at, i.newest_at,
+FROM earth_look l JOIN point_set s ON s.id = l.point_set_id JOIN earth_happening h ON h.earth_look_id = l.id
+  JOIN earth_anomaly a ON a.earth_happening_id = h.id JOIN point p ON p.id = a.point_id""",
+    ),
+    PublicView(
+        point_forecast_issues,
+        """SELECT i.site, s.name AS point_set, i.id AS issue_id, i.issued_at, i.ended_at, i.known_at, i.newest_at,
   i.points, i.withheld, h.number AS horizon, i.step_s * h.steps AS horizon_s, h.target_at, h.model, h.level_rows, h.slope_rows, h.damping,
   h.forecasts AS held_out, h.inside AS held_out_inside_80, h.error_mm AS held_out_error_mm,
   h.persistence_mm AS held_out_persistence_mm, h.trend_mm AS held_out_trend_mm,
   i.digest, CASE WHEN i.reason <> '' THEN i.reason ELSE coalesce(h.reason, '') END AS reason,
   CASE WHEN i.reason <> '' THEN i.reason_id ELSE h.reason_id END AS reason_id,
   CASE WHEN i.reason <> '' THEN i.reason_values ELSE h.reason_values END AS reason_values
-FROM point_issue i JOIN point_set s ON s.id = i.point_set_id LEFT JOIN point_issue_horizon h ON h.point_issue_id = i.id""",
-        "point_forecasts": """SELECT s.site, s.name AS point_set, p.pid, s.direction, p.latitude, p.longitude, i.id AS issue_id, i.issued_at,
+FROM earth_issue i JOIN point_set s ON s.id = i.point_set_id LEFT JOIN earth_issue_horizon h ON h.earth_issue_id = i.id""",
+    ),
+    PublicView(
+        point_forecasts,
+        """SELECT s.site, s.name AS point_set, p.pid, s.direction, p.latitude, p.longitude, i.id AS issue_id, i.issued_at,
   i.newest_at, h.number AS horizon, i.step_s * h.steps AS horizon_s, h.target_at,
   CASE WHEN (f.on_line & CASE h.number WHEN 1 THEN 1 WHEN 2 THEN 2 ELSE 4 END) <> 0 THEN 'trend' ELSE h.model END AS model, f.value_mm,
   CASE h.number WHEN 1 THEN f.middle_1_mm - f.half_1_mm WHEN 2 THEN f.middle_2_mm - f.half_2_mm ELSE f.middle_3_mm - f.half_3_mm END AS q10,
@@ -337,6 +352,7 @@ FROM point_issue i JOIN point_set s ON s.id = i.point_set_id LEFT JOIN point_iss
   CASE WHEN h.reason <> '' THEN h.reason_values
        WHEN CASE h.number WHEN 1 THEN f.middle_1_mm WHEN 2 THEN f.middle_2_mm ELSE f.middle_3_mm END IS NULL THEN f.reason_values
        ELSE NULL END AS reason_values
-FROM point_set s JOIN point p ON p.point_set_id = s.id JOIN point_forecast f ON f.point_id = p.id
-  JOIN point_issue i ON i.id = f.point_issue_id JOIN point_issue_horizon h ON h.point_issue_id = i.id""",
-    }
+FROM point_set s JOIN point p ON p.point_set_id = s.id JOIN earth_forecast f ON f.point_id = p.id
+  JOIN earth_issue i ON i.id = f.earth_issue_id JOIN earth_issue_horizon h ON h.earth_issue_id = i.id""",
+    ),
+)

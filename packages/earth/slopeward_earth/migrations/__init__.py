@@ -1,0 +1,1 @@
+"""Migrations of the tables of this package, a branch beside that of Slopeward."""
