@@ -30,5 +30,7 @@ def test_who_looks_for_security_is_led_there():
 def test_each_test_that_is_named_exists():
     for line in lines():
         for path, name in re.findall(r"`((?:packages/\w+/)?tests/[\w/]+\.py)(?:::(\w+))?`", line):
+            if path.startswith("packages/") and not (ROOT / Path(*Path(path).parts[:2])).exists():
+                continue
             assert (ROOT / path).is_file(), path
             assert not name or f"def {name}(" in (ROOT / path).read_text(), f"{path} has no {name}"

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from monitor.cli.packages import COMMANDS
+from packages.earth.tests.data import landscape
 from tests.contract.test_extensions import SITE
-from tests.data.surveys import images, landscape
+from tests.data.surveys import images
 from tests.end_to_end.test_bare_machine import link_packages, run_pip
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

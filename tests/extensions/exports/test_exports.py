@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pyogrio
 import pystac
 import pytest
-import shapely
 from sqlalchemy import text
 
 from monitor.cli.main import run_verb
@@ -99,7 +98,7 @@ def test_wrong_questions_are_one_line(client, monkeypatch):
         (
             "export/observations.xml",
             404,
-            "stations, footprints, outlines, insar-points, point-forecasts come as geojson, gpkg",
+            "come as geojson, gpkg",
         ),
         ("export/observations.csv?from=yesterday", 409, "range:"),
         ("export/observations.csv?from=0001-01-01T00:00:00%2B01:00", 409, "range:"),
@@ -122,8 +121,7 @@ def test_what_people_wrote_cannot_become_a_formula(client, filled_database):
 
 
 def test_maps_open_in_a_gis(client, tmp_path):
-    kinds = {"stations": "Point", "footprints": "MultiPolygon", "insar-points": "Point", "point-forecasts": "Point"}
-    for name, kind in kinds.items():
+    for name, kind in (("stations", "Point"), ("footprints", "MultiPolygon")):
         path = tmp_path / f"{name}.gpkg"
         path.write_bytes(client.get(f"{SITE}/export/{name}.gpkg").content)
         told = pyogrio.read_info(path)
@@ -131,11 +129,6 @@ def test_maps_open_in_a_gis(client, tmp_path):
         assert told["features"] == len(client.get(f"{SITE}/export/{name}.geojson").json()["features"]) > 0
         with closing(sqlite3.connect(path)) as db:
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    _, _, places, (names, newest_mm) = pyogrio.raw.read(
-        tmp_path / "insar-points.gpkg", columns=["pid", "value_mm"], where="n > 3"
-    )
-    assert dict(zip(names, newest_mm, strict=True)) == {"p0": -3.0, "p1": -3.0}
-    assert shapely.from_wkb(places[1]).coords[0] == pytest.approx((8.9, 46.2001), abs=1e-12)
     shown = client.get(f"{SITE}/stations.geojson")
     assert shown.headers["content-type"] == "application/geo+json"
     told = client.get("/api/v1/openapi.json").json()["paths"]["/api/v1/sites/{site}/stations.geojson"]["get"]

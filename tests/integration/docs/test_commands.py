@@ -24,12 +24,10 @@ from monitor.jobs.forecasts import checkpoints
 from monitor.replay import acts_on_site_files
 from monitor.store.database.engine import Database
 from monitor.store.schema.people import user_account
-from slopeward_earth.insar.stack import read_stack
-from slopeward_earth.susceptibility.study import read_study
 from tests.contract.test_verbs import list_documented_commands
 from tests.data.filled import PASSWORD
 from tests.data.site_text import series, station, table
-from tests.data.surveys import clouds, images, landscape, radar
+from tests.data.surveys import clouds, images, radar
 from tests.data.surveys.rasters import write_raster
 from tests.fixtures.waiting import REPOSITORY
 from tests.integration.ingest.test_grid_masks import write_hdf5, write_netcdf
@@ -245,6 +243,8 @@ def make_points() -> None:
 
 
 def make_study() -> None:
+    from packages.earth.tests.data import landscape
+
     grid = landscape.draw(Path(), seed=6, size=60).grid
     write_picture(Path("post.tif"), draw_bands(1), crs=grid.crs, transform=grid.transform @ Affine.scale(0.5))
 
@@ -270,7 +270,8 @@ MAKERS = {
     "scenes.md": make_scenes,
     "susceptibility.md": make_study,
 }
-EXTRAS = {"cap.md": "signxml", "point-clouds.md": "py4dgeo", "susceptibility.md": "sklearn"}
+EXTRAS = {"cap.md": "signxml"}
+EXTRAS |= dict.fromkeys(("point-clouds.md", "radar.md", "susceptibility.md"), "slopeward_earth")
 EXTRAS |= dict.fromkeys(("scenes.md", "forecast-models.md"), "torch")
 
 
@@ -337,12 +338,20 @@ def test_nobody_is_listed_in_vain():
     assert not MAKERS.keys() - list_pages().keys()
 
 
+def read_stack_of(path):
+    return pytest.importorskip("slopeward_earth.insar.stack").read_stack(path.parent)
+
+
+def read_study_of(path):
+    return pytest.importorskip("slopeward_earth.susceptibility.study").read_study(path)
+
+
 @pytest.mark.parametrize(
     ("page", "start", "name", "read"),
     [
         ("how-to/import-files.md", "[table]", "any.mapping.toml", load_mapping),
-        ("explanation/surveys.md", "wavelength_m", "stack.toml", lambda path: read_stack(path.parent)),
-        ("how-to/susceptibility.md", "grid =", "study.toml", read_study),
+        ("explanation/surveys.md", "wavelength_m", "stack.toml", read_stack_of),
+        ("how-to/susceptibility.md", "grid =", "study.toml", read_study_of),
         ("how-to/radar.md", "acquired_at", "scene.toml", lambda path: read_scene(path.parent)),
         ("explanation/scene-files.md", "acquired_at", "scene.toml", lambda path: read_scene(path.parent)),
     ],

@@ -18,14 +18,14 @@ from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
 from detection.imagery.weights_file import weights_path
+from packages.earth.tests.data.phases import draw_phase_patches
+from packages.earth.tests.data.stacks import write_stack
 from slopeward_earth.insar.interferogram import find_zones, invert, list_points
 from slopeward_earth.insar.outputs import find_coherence_loss, measure_coherence, measure_stack, run_network, wrap
 from slopeward_earth.insar.records import StackRequest
 from slopeward_earth.insar.stack import read_stack
 from slopeward_earth.insar.velocity import VelocityRequest, measure_velocity
 from slopeward_earth.insar.velocity_points import grid_points
-from tests.data.surveys.phases import draw_phase_patches
-from tests.data.surveys.stacks import write_stack
 
 WEIGHTS = "phase/generated-phase"
 DATES = [datetime(2025, 1, 3, tzinfo=UTC) + timedelta(days=24 * k) for k in range(9)]

@@ -24,6 +24,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import load_readings, load_series
 from monitor.store.readings.points import load_point_facts
 from monitor.store.schema.views import load_view
+from packages.earth.tests.data.stacks import write_stack
 from slopeward_earth.insar.outputs import measure_stack
 from slopeward_earth.insar.rates_cli import store_coherence
 from slopeward_earth.insar.records import StackRequest
@@ -31,7 +32,6 @@ from slopeward_earth.insar.stations import list_mapped_ground
 from slopeward_earth.insar.zones import read_zones
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
-from tests.data.surveys.stacks import write_stack
 from tests.data.watched_slope import SITE_TEXT, write_service
 from tests.fixtures.databases import ON_BOTH
 

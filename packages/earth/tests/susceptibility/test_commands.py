@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import pytest
 
 from monitor.cli.main import run_verb
-from tests.data.surveys.landscape import draw
+from packages.earth.tests.data.landscape import draw
 
 pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed (extra compare)")
 

@@ -13,12 +13,12 @@ from detection.imagery.errors import ImageryError, NoValidPixelsError
 from detection.imagery.raster.grid import LONLAT
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.raster.vectors import read_vectors
+from packages.earth.tests.data.landscape import draw, write_geojson
 from slopeward_earth.susceptibility.factors import Distances
 from slopeward_earth.susceptibility.mapping import MapRequest, make_map
 from slopeward_earth.susceptibility.study import read_study
 from slopeward_earth.susceptibility.training import SusceptibilityTrainingRequest, train
 from tests.data.described_errors import raises_text
-from tests.data.surveys.landscape import draw, write_geojson
 
 DAY = date(2026, 3, 1)
 

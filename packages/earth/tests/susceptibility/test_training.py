@@ -10,6 +10,7 @@ import pytest
 import rasterio
 
 from detection.imagery.errors import ModelError
+from packages.earth.tests.data.landscape import draw
 from slopeward_earth.susceptibility import training
 from slopeward_earth.susceptibility.encoding import fit_encoder
 from slopeward_earth.susceptibility.learners import table as learners
@@ -27,7 +28,6 @@ from slopeward_earth.susceptibility.validation import (
     measure_calibration,
     read_calibrator,
 )
-from tests.data.surveys.landscape import draw
 
 pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed (extra compare)")
 DAY = date(2026, 3, 1)

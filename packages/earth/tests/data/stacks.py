@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
-from tests.data.surveys.phases import draw_atmosphere, draw_bowl
+from packages.earth.tests.data.phases import draw_atmosphere, draw_bowl
 
 WAVELENGTH_M = 0.0555
 

@@ -14,15 +14,15 @@ from detection.imagery.neural.checkpoint import save_model
 from detection.imagery.neural.learner import ImageryTrainingSettings
 from detection.imagery.neural.training import train_patches
 from detection.imagery.weights_file import WEIGHTS_FOLDER
+from packages.earth.tests.data.phases import draw_phase_patches
 from slopeward_earth.insar.outputs import run_network
-from tests.data.surveys.phases import draw_phase_patches
 
 BANDS = ("phase_cosine", "phase_sine", "coherence")
 NAME = "generated-phase"
 # below the folder of weights that find landslides: these find none
 WEIGHTS = f"phase/{NAME}"
 PATCHES, TEST_PATCHES, SIZE_PX, EPOCHS, SEED = 400, 100, 64, 12, 7
-DATA = {"source": "interferograms drawn by tests.data.surveys.phases", "licence": "Apache-2.0, as the project"}
+DATA = {"source": "interferograms drawn by packages.earth.tests.data.phases", "licence": "Apache-2.0, as the project"}
 DATA["note"] = "bowls, turbulence and noise; nothing was measured"
 CHOSEN = {"chosen_on": "epoch and threshold: held part of train; test part: scored once"}
 LIMITS = [
@@ -65,7 +65,7 @@ def train_moving(out: Path, *, patches: int = PATCHES, epochs: int = EPOCHS, see
 
 def main(arguments: list[str] | None = None) -> int:
     """Train from the command line; the card goes to stdout."""
-    command = "python -m tests.bench.imagery.weights.train_moving"
+    command = "python -m packages.earth.benchmarks.train_moving"
     parser = argparse.ArgumentParser(prog=command, description=train_moving.__doc__)
     parser.add_argument("--out", type=Path, default=WEIGHTS_FOLDER / f"{WEIGHTS}.safetensors")
     options = parser.parse_args(arguments)
