@@ -65,7 +65,7 @@ class Scene:
     remarks: tuple[str, ...] = ()  # what whoever looks at the result must know of the product
     # area of interest, a raster (not 0) or GeoJSON polygons in longitude and latitude; the caller's, not the manifest's
     aoi: Path | None = None
-    # what the manifest says of a radar image (`change.radar_dates`); empty for all others
+    # table [sar] of the manifest; empty for a scene that is no radar image
     sar: Mapping[str, Any] = field(default_factory=dict)
     # name and digest of each tile that `dem` was brought together from; empty where it is a file as it is
     dem_tiles: tuple[tuple[str, str], ...] = ()
