@@ -65,18 +65,6 @@ TEXTS: Final = by_code(
         past=_past,
         names=names(conjunction=True),
     ),
-    reason_text(Template("compared.median", "the median of its last {n} acquisitions")),
-    reason_text(Template("compared.line", "the line of its last {n} acquisitions")),
-    reason_text(Template("compared.points", "{past}, and with {n} other points"), n=figure("d")),
-    reason_text(Template("points.few", "{n} acquisitions: at least {needed} are needed")),
-    reason_text(
-        Template(
-            "points.unusual",
-            "{n} acquisitions of {points} points are too few to say what is usual: nothing is scored before about "
-            "{needed} acquisitions without holes",
-        )
-    ),
-    reason_text(Template("points.no_threshold", "no threshold holds this budget on this record")),
     reason_text(
         Template(
             "vote.short",

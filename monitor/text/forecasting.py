@@ -429,25 +429,6 @@ _GATE: Final = (
     ),
 )
 
-_POINTS: Final = (
-    reason_text(Template("points.few", "{n} acquisitions: at least {needed} are needed")),
-    reason_text(Template("points.too_short", "the record is too short to try a forecast so far ahead")),
-    reason_text(
-        Template(
-            "points.noise",
-            "noise: 80 % of past errors one acquisition ahead reach {error} mm; from {bound} mm on a wrong cycle of "
-            "the phase looks like movement",
-        ),
-        error=figure(".0f"),
-        bound=figure(".1f"),
-    ),
-    reason_text(
-        Template("points.few_inside", "of {n} forecasts held out {share} lay inside the interval of 80 %"),
-        n=figure("d"),
-        share=figure(".0f", "%"),
-    ),
-)
-
 TEXTS: Final[dict[str, ReasonText]] = by_code(
     *_MOVEMENT,
     *_FAILURE,
@@ -458,5 +439,4 @@ TEXTS: Final[dict[str, ReasonText]] = by_code(
     *_LACKING,
     *_PROMOTION,
     *_GATE,
-    *_POINTS,
 )

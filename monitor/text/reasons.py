@@ -30,11 +30,15 @@ class SupportsReason(Protocol):
 
 
 @overload
-def describe(reason: SupportsReason) -> Message: ...
+def describe(reason: SupportsReason, texts: Mapping[str, ReasonText] = TEXTS) -> Message: ...
 @overload
-def describe(reason: str | SupportsReason) -> str: ...
-def describe(reason: str | SupportsReason) -> str:
+def describe(reason: str | SupportsReason, texts: Mapping[str, ReasonText] = TEXTS) -> str: ...
+def describe(reason: str | SupportsReason, texts: Mapping[str, ReasonText] = TEXTS) -> str:
     """Return the message for a reason; text is returned unchanged.
+
+    Args:
+        reason: a reason of a library or of a plugin.
+        texts: the texts by code. A plugin with codes of its own passes `TEXTS` and its texts.
 
     >>> from forecasting.reasons import Reason
     >>> text = describe(Reason("text.of", {"name": "survey.xlsx", "text": "the sheet is empty"}))
@@ -47,18 +51,18 @@ def describe(reason: str | SupportsReason) -> str:
     """
     if isinstance(reason, str):
         return reason
-    values = {name: _describe_value(value) for name, value in reason.values.items()}
+    values = {name: _describe_value(value, texts) for name, value in reason.values.items()}
     if reason.code == LISTED.id:
         return join(values["parts"])
-    return TEXTS[reason.code](values)
+    return texts[reason.code](values)
 
 
-def _describe_value(value: Any) -> Any:
+def _describe_value(value: Any, texts: Mapping[str, ReasonText]) -> Any:
     if isinstance(value, tuple):
-        return tuple(_describe_value(part) for part in value)
+        return tuple(_describe_value(part, texts) for part in value)
     if isinstance(value, str | int | float):
         return value
-    return describe(value)
+    return describe(value, texts)
 
 
 def describe_within(value: Any) -> Any:

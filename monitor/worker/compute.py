@@ -342,7 +342,7 @@ def _read_answer(task: WorkerTask[Request, Answered], folder: Path, status: int,
         text = _MANY_VALUES(n=Figure(values, "d"), most=Figure(MOST_VALUES, "d"))
         raise JobError(TEXT_OF(name=job, text=text))
     try:
-        return read_record(task.answers, json.loads(content))
+        return read_record(task.answers, json.loads(content), task.describe_reason)
     except Exception as error:  # bytes of somebody else can fail in any way
         raise JobError(TEXT_OF(name=job, text=_ODD_ANSWER(problem=_one_line(error)))) from None
 

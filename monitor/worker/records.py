@@ -23,6 +23,7 @@ Request = TypeVar("Request")
 Answered = TypeVar("Answered")
 Record = TypeVar("Record")
 Read = Callable[[Any], Any]
+Describe = Callable[[SupportsReason], str]
 SHOWN = 60  # characters of a key of somebody else
 REASONS: Final[Mapping[type, Callable[[Any], SupportsReason]]] = {
     DetectionReason: read_detection_reason,
@@ -42,6 +43,8 @@ class WorkerTask(Generic[Request, Answered]):
     asks: type[Request]  # what it takes, a frozen dataclass; arrays may be in it
     # what it gives back, a frozen dataclass of numbers, texts, tuples, dicts and other such records
     answers: type[Answered]
+    # Returns the message for a reason of the result. A result with a reason that it cannot describe is refused.
+    describe_reason: Describe = describe
 
 
 class RecordError(ValueError):
@@ -60,8 +63,10 @@ class RecordError(ValueError):
         return f"{self.place.lstrip('.') or 'the answer'}: {self.why}"
 
 
-def read_record(kind: type[Record], plain: Any) -> Record:
+def read_record(kind: type[Record], plain: Any, describe: Describe = describe) -> Record:
     """Read plain values as a record: every key known, none missing, every value of its type.
+
+    `describe` must return a message for every reason in the record.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def read_record(kind: type[Record], plain: Any) -> Record:
     Raises:
         RecordError: the first place that does not fit.
     """
-    found: Record = _reader(kind)(plain)  # type: ignore[arg-type]  # mypy takes a class for not hashable
+    found: Record = _reader(kind, describe)(plain)  # type: ignore[arg-type]  # mypy takes a class for not hashable
     return found
 
 
@@ -104,35 +109,36 @@ def _messages_to_plain(value: Any) -> Any:
 
 
 @functools.cache
-def _reader(kind: Any) -> Read:
+def _reader(kind: Any, describe: Describe) -> Read:
     origin, parts = get_origin(kind), get_args(kind)
     if kind is Any:
         return lambda value: value
     if origin in {Union, types.UnionType}:
-        return _union_reader([part for part in parts if part is not types.NoneType], optional=types.NoneType in parts)
+        kinds = [part for part in parts if part is not types.NoneType]
+        return _union_reader(kinds, describe, optional=types.NoneType in parts)
     if kind in REASONS:
-        return functools.partial(_read_reason, kind)
+        return functools.partial(_read_reason, kind, describe)
     if origin is tuple and parts[-1] is not Ellipsis:
-        return _pair_reader(tuple(map(_reader, parts)))
+        return _pair_reader(tuple(_reader(part, describe) for part in parts))
     if origin in {tuple, list, Sequence}:
-        return _list_reader(_reader(parts[0]), list if origin is list else tuple)
+        return _list_reader(_reader(parts[0], describe), list if origin is list else tuple)
     if origin in {dict, Mapping}:
-        return _dict_reader(_reader(parts[1]))
+        return _dict_reader(_reader(parts[1], describe))
     if is_dataclass(kind) or is_typeddict(kind):
-        return _record_reader(kind)
+        return _record_reader(kind, describe)
     if kind is datetime:
         return _read_instant
     return read_text if kind is str else _plain_reader(kind)
 
 
-def _union_reader(kinds: Sequence[Any], *, optional: bool) -> Read:
+def _union_reader(kinds: Sequence[Any], describe: Describe, *, optional: bool) -> Read:
     """Read a value of one kind, or a text or a reason; with `optional` also None."""
     reasons = [kind for kind in kinds if kind in REASONS]
     others = [kind for kind in kinds if kind not in REASONS]
     if len(reasons) + len(others) > 1 and (len(reasons), others) != (1, [str]):
         raise TypeError(f"a record cannot hold a value of several kinds: {kinds}")
-    read_other = _reader((others or reasons)[0])
-    read_reason = _reader(reasons[0]) if reasons else read_other
+    read_other = _reader((others or reasons)[0], describe)
+    read_reason = _reader(reasons[0], describe) if reasons else read_other
 
     def read(value: Any) -> Any:
         if optional and value is None:
@@ -143,7 +149,7 @@ def _union_reader(kinds: Sequence[Any], *, optional: bool) -> Read:
     return read
 
 
-def _read_reason(kind: type, value: Any) -> SupportsReason:
+def _read_reason(kind: type, describe: Describe, value: Any) -> SupportsReason:
     """Read a reason of a library that can be described; `RecordError` for anything else."""
     try:
         if value.keys() != {"code", "values"}:
@@ -248,12 +254,13 @@ def _dict_reader(read_one: Read) -> Read:
     return read
 
 
-def _record_reader(kind: Any) -> Read:
+def _record_reader(kind: Any, describe: Describe) -> Read:
     hints = get_type_hints(kind)
     if is_typeddict(kind):
-        readers, needed = {name: _reader(hint) for name, hint in hints.items()}, sorted(kind.__required_keys__)
+        readers = {name: _reader(hint, describe) for name, hint in hints.items()}
+        needed = sorted(kind.__required_keys__)
     else:
-        readers = {field.name: _reader(hints[field.name]) for field in fields(kind)}
+        readers = {field.name: _reader(hints[field.name], describe) for field in fields(kind)}
         needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
 
     def read(value: Any) -> Any:

@@ -112,4 +112,4 @@ def run_here(
         answer = compute.call(task.function, pickle.loads(pickle.dumps(asked)), on_progress or (lambda _: None))
     except Exception as error:
         raise JobError(f"{task.function}: {type(error).__name__}: {error}") from None
-    return read_record(task.answers, json.loads(json.dumps(answer, default=record_to_plain)))
+    return read_record(task.answers, json.loads(json.dumps(answer, default=record_to_plain)), task.describe_reason)

@@ -20,7 +20,6 @@ from monitor.domain.instants import epoch_s, parse
 from monitor.domain.site import Site
 from monitor.store.database.engine import Database
 from monitor.store.readings.points import PointSetRequest, list_point_ids
-from monitor.text.reasons import describe
 from monitor.worker.configured import run_all_in_workers, run_in_worker
 from monitor.worker.records import WorkerTask
 from slopeward_earth.points import prediction as points
@@ -35,10 +34,11 @@ from slopeward_earth.points.store.looks import (
     open_issue,
     save_forecasts,
 )
+from slopeward_earth.points.texts import describe
 
-CHOOSE: Final = WorkerTask("slopeward_earth.points.prediction:choose_rule", points.Choosing, points.Chosen)
+CHOOSE: Final = WorkerTask("slopeward_earth.points.prediction:choose_rule", points.Choosing, points.Chosen, describe)
 FORECAST: Final = WorkerTask(
-    "slopeward_earth.points.prediction:forecast_points", points.Forecasting, points.PointForecasts
+    "slopeward_earth.points.prediction:forecast_points", points.Forecasting, points.PointForecasts, describe
 )
 Piece = tuple[list[int], tuple[points.PointForecast, ...]]
 

@@ -23,7 +23,6 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.points import PointSetRequest, find_nearest, list_point_ids, load_places
 from monitor.store.service_state import IDLE
 from monitor.text.message import Template
-from monitor.text.reasons import describe
 from monitor.worker.compute import is_stopping
 from monitor.worker.configured import run_all_in_workers, run_in_worker
 from monitor.worker.records import WorkerTask
@@ -40,16 +39,17 @@ from slopeward_earth.points.detection.records import (
 )
 from slopeward_earth.points.store import looks as point_looks
 from slopeward_earth.points.store.values import load_point_table
+from slopeward_earth.points.texts import describe
 
 _TOO_FEW: Final = Template("points.two", "fewer than two acquisitions")()
 _NOTHING_NEW: Final = Template("points.nothing_new", "no acquisition is newer than those looked at before")()
 PointSet = TypeVar("PointSet", bound=PointSetRequest)
 Question = TypeVar("Question")
 COUNT: Final = WorkerTask(
-    "slopeward_earth.points.detection.alarms:count_thresholds", PointThresholdRequest, PointThresholds
+    "slopeward_earth.points.detection.alarms:count_thresholds", PointThresholdRequest, PointThresholds, describe
 )
 FIND_ALARMS: Final = WorkerTask(
-    "slopeward_earth.points.detection.alarms:find_point_alarms", PointAlarmRequest, PointAlarmResult
+    "slopeward_earth.points.detection.alarms:find_point_alarms", PointAlarmRequest, PointAlarmResult, describe
 )
 LEARN_FROM: Final = 1000  # points that thresholds are counted on, as in the bench
 AT_ONCE: Final = 4000  # points of one table

@@ -25,7 +25,7 @@ def find_codes(library: ModuleType) -> Iterator[str]:
     root = Path(library.__path__[0])
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(root.rglob("*.py"))}
     constants = {name: code for tree in trees.values() for name, code in find_constants(tree)}
-    del trees[root / "reasons.py"]
+    trees.pop(root / "reasons.py", None)
     for path, tree in trees.items():
         for call in ast.walk(tree):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Reason":

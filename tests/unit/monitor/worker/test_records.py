@@ -13,7 +13,9 @@ import pytest
 
 from detection.geojson import Geometry
 from forecasting.reasons import Reason, join_reasons
+from monitor.text.formats import reason_text
 from monitor.text.message import Figure, Template, Timestamp, is_same_text, join
+from monitor.text.reasons import describe
 from monitor.worker.memory import spare_what_stays, without_looks
 from monitor.worker.records import RecordError, read_record, record_to_plain
 from tests.tables import tabulated
@@ -181,6 +183,20 @@ def test_a_message_crosses_in_the_place_of_a_reason():
 def test_a_reason_without_a_text_is_refused(reason):
     with pytest.raises(RecordError, match="reason: expected a reason"):
         read_record(Answer, {"reason": reason})
+
+
+def test_reason_of_a_plugin_is_read_if_the_function_of_the_task_describes_it():
+    texts = {"plugin.dry": reason_text(Template("plugin.dry", "dry for {days} days"))}
+
+    def describe_reason(reason):
+        return describe(reason, texts)
+
+    dry = {"reason": {"code": "plugin.dry", "values": {"days": 3}}}
+    assert read_record(Answer, dry, describe_reason) == Answer(Reason("plugin.dry", {"days": 3}))
+    with pytest.raises(RecordError, match="reason: expected a reason"):
+        read_record(Answer, dry)
+    with pytest.raises(RecordError, match="reason: expected a reason"):
+        read_record(Answer, {"reason": {"code": "plugin.wet", "values": {}}}, describe_reason)
 
 
 def test_what_stays_is_left_out_of_later_looks():
