@@ -17,7 +17,7 @@ QUICK_FLAGS ?=
 LOCK_FLAGS ?=
 WEB_SOURCES := 'monitor/**/*.css' 'monitor/**/*.js'
 PACKAGES := $(wildcard packages/*/pyproject.toml)
-TEMPLATES := $(wildcard monitor/web/templates monitor/extensions/*/templates packages/*/*/templates)
+TEMPLATES := $(wildcard monitor/web/templates monitor/features/*/templates packages/*/*/templates)
 
 .PHONY: help setup lock test-lowest servers run demo test test-quick soak lint format type audit docs site catalogues baseline-fixture recording recording-check bench bench-forecast bench-warning train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
 
@@ -102,7 +102,7 @@ release-check: setup ## Install dist/ with Python 3.11 to 3.13, run the tutorial
 catalogues: setup ## Extract all translatable texts into the .po files and report how many are translated; new texts appear in English
 	@mkdir -p build
 	PYTHONPATH=. $(BIN)/pybabel -q extract -F babel.cfg -k tr -k N_ -k Template:1c,2 --no-location --sort-output --project=Slopeward --version=0 --msgid-bugs-address=- -o build/messages.pot monitor forecasting detection packages/*/slopeward_*
-	for code in it zh es; do PYTHONPATH=. $(BIN)/pybabel -q update -i build/messages.pot --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date -w 0 -l $$code -o monitor/domain/language/catalogues/$$code.po; done
+	for code in it zh es; do PYTHONPATH=. $(BIN)/pybabel -q update -i build/messages.pot --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date -w 0 -l $$code -o monitor/text/catalogues/$$code.po; done
 	$(BIN)/python -m tests.translation_coverage
 
 baseline-fixture: setup ## Regenerate the first migration and the database that upgrade tests start from; refused after v1.0.0
@@ -115,7 +115,7 @@ $(SITE)/.installed: locks/docs.txt
 	@touch $@
 
 site: setup $(SITE)/.installed ## Build the documentation site in build/site; checks every link and anchor
-	PYTHONPATH=. $(BIN)/python -m monitor.extensions.help.reference build/reference
+	PYTHONPATH=. $(BIN)/python -m monitor.features.help.reference build/reference
 	$(BIN)/python docs/evaluation.py
 	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet
 

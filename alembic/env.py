@@ -1,12 +1,12 @@
-"""How alembic reaches the database: always through the open connection that monitor.store.upkeep.migrate hands over."""
+"""How alembic reaches the database: always through the open connection that monitor.storage.migrate hands over."""
 
 from typing import Any
 
 from alembic import context
 from sqlalchemy.sql.elements import False_
 
-from monitor.store.schema.tables import metadata
-from monitor.store.schema.types import Instant, Json
+from monitor.storage.column_types import Instant, Json
+from monitor.storage.tables import metadata
 
 
 def _render(kind: str, item: Any, _autogen: Any) -> Any:

@@ -24,20 +24,20 @@ from playwright.sync_api import Page, sync_playwright
 
 from detection.imagery.tiles.records import ReliefRequest
 from detection.imagery.tiles.relief import make_relief
-from monitor.config.service import parse_service
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.domain.alerts.records import AlertState
-from monitor.extensions.demo.story import write_story_site
-from monitor.extensions.duty import store as duty
-from monitor.store.alerting.alerts import acknowledge, load_alerts
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.schema.drills import drill
-from monitor.store.schema.outbox import notification
-from monitor.store.schema.photos import photo
-from monitor.store.service_state import stamp
-from monitor.store.upkeep.migrate import upgrade
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries.alerts import acknowledge, load_alerts
+from monitor.alerts.records import AlertState
+from monitor.features.demo.story import write_story_site
+from monitor.features.drills.tables import drill
+from monitor.features.duty import queries as duty
+from monitor.features.photos.tables import photo
+from monitor.settings.service import parse_service
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
+from monitor.storage.migrate import upgrade
+from monitor.storage.service_state import stamp
 from monitor.web.app import build
 from monitor.web.parts.headline import list_sentences
 from tests.data import filled

@@ -9,7 +9,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[1]
-WRITTEN = ROOT / "build" / "reference"  # by monitor/extensions/help/reference.py
+WRITTEN = ROOT / "build" / "reference"  # by monitor/features/help/reference.py
 ABOVE = {  # files of the repository root that become pages of the site
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",

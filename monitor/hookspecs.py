@@ -37,14 +37,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     from detection.imagery.footprints.records import DoubtfulTile
-    from monitor.alerting.acts.table import Act
-    from monitor.checks.check import Check
-    from monitor.config.service import ComputeSection, PathsSection, ServiceConfig
-    from monitor.domain.observation import Observation
-    from monitor.domain.site import Site, Team
+    from monitor.alerts.acts.table import Act
+    from monitor.app.readiness import CommitMonitor
+    from monitor.features.scenes.methods import SceneMethod
     from monitor.ingest.files.reader import FileReader
     from monitor.ingest.message import StoredSites
-    from monitor.jobs.scenes.methods import SceneMethod
+    from monitor.readings.queries.observations import AddResult
+    from monitor.readings.records import Observation
     from monitor.registration import (
         AccessRule,
         Channel,
@@ -56,11 +55,12 @@ if TYPE_CHECKING:
         ServicePart,
         SiteFileSections,
     )
-    from monitor.service.readiness import CommitMonitor
-    from monitor.store.database.core_turn import CoreTurn
-    from monitor.store.database.engine import Database
-    from monitor.store.readings.observations import AddResult
-    from monitor.store.schema.public_view import PublicView
+    from monitor.settings.service import ComputeSection, PathsSection, ServiceConfig
+    from monitor.sites.records import Site, Team
+    from monitor.storage.check import Check
+    from monitor.storage.core_turn import CoreTurn
+    from monitor.storage.engine import Database
+    from monitor.storage.public_view import PublicView
     from monitor.web.parts.collect import SiteSnapshot
     from monitor.worker.compute import Cluster
 
@@ -224,7 +224,7 @@ def register_tables() -> Iterable[Table]:
     """Return the tables that the migrations of the plugin create.
 
     Storage uses `info` of their columns: `names`, `refers_to`, `sha256`, `own_clock` and `own_clock_keys`, which
-    `monitor.store.schema.metadata` describes. Renaming a station, repairs after the clock was wrong and `db verify`
+    `monitor.storage.metadata` describes. Renaming a station, repairs after the clock was wrong and `db verify`
     include the tables. Rows of plugins are not sealed in the audit log. Called when one of these is needed.
     """
 

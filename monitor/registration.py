@@ -1,7 +1,7 @@
 """Records that plugins return from the hooks of `monitor.hookspecs`.
 
-Records that belong to one subject are declared there: `Act` in `monitor.alerting.acts.table`, `Check` in
-`monitor.checks.check`, `FileReader` in `monitor.ingest.files.reader`. `monitor.api` exports all of them.
+Records that belong to one subject are declared there: `Act` in `monitor.alerts.acts.table`, `Check` in
+`monitor.storage.check`, `FileReader` in `monitor.ingest.files.reader`. `monitor.api` exports all of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ class AccessRule(NamedTuple):
 class Command(NamedTuple):
     """A command, or a group of commands, of the command line."""
 
-    # Imports and returns the `typer.Typer`. None: the group consists of acts alone (`monitor.alerting.acts.table`).
+    # Imports and returns the `typer.Typer`. None: the group consists of acts alone (`monitor.alerts.acts.table`).
     load: Callable[[], Any] | None
     help: str
     after: str = ""  # the command below which `slopeward --help` lists this one; empty: the last
@@ -44,7 +44,7 @@ class Channel:
     """One kind of notification channel, `kind:address` in a site file."""
 
     # Called as notifier(address, settings) and, with `needs_database`, as notifier(address, settings, database).
-    # Returns a `monitor.notify.notifier.Notifier`. Called when the first message of the channel is due.
+    # Returns a `monitor.delivery.notifier.Notifier`. Called when the first message of the channel is due.
     notifier: Callable[..., Any]
     orders: bool = False  # carries commands to a device, such as a siren, and no text for people; hazard alerts only
     reaches_person: bool = True  # a person sees the message without opening anything

@@ -8,7 +8,7 @@ folders=(tests/unit tests/contract tests/architecture)
 select_files() { xargs grep -LE '(import|from) monitor\.extensions\.'; }
 if [ "${1:-}" = --extensions ]; then
     shift
-    folders+=(tests/extensions)
+    folders+=(tests/features)
     select_files() { cat; }
 fi
 slow_files='test_(written_reference|deploy|release|follows|trials|fusion_decisions|common_motion|guess_verb|guess_slopes)|table_import/test_files'

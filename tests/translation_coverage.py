@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from babel.messages.catalog import Message
 from babel.messages.pofile import read_po
 
-CATALOGUES: Final = Path(__file__).parents[1] / "monitor" / "domain" / "language" / "catalogues"
+CATALOGUES: Final = Path(__file__).parents[1] / "monitor" / "text" / "catalogues"
 URGENT_PREFIXES: Final = ("alert.", "criterion.", "decision.", "headline.", "health.", "notice.", "step.")
 """Prefixes of the ids of texts that appear on a lock screen, in a telephone call or on a siren."""
 

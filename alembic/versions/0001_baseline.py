@@ -1,8 +1,8 @@
 """The tables of 1.0, the first release: the ground that every later migration stands on.
 
-Written by `make baseline-fixture` from monitor/store/schema. It spells the tables and imports none of them:
+Written by `make baseline-fixture` from the tables of all packages. It spells the tables and imports none of them:
 they go on changing, and what a database of 1.0 holds does not. Views are no part of a migration: `slopeward db upgrade`
-makes them anew from monitor/store/schema/view_tables. There is no way down: the way back is the copy made before.
+makes them anew from the `views.py` of all packages. There is no way down: the way back is the copy made before.
 
 Revision ID: 0001
 Revises:
@@ -1252,7 +1252,7 @@ def upgrade() -> None:
     op.create_table(
         "second_factor",
         sa.Column("user_name", sa.String(length=64), nullable=False),
-        sa.Column("secret", sa.Text(), nullable=False, comment="sealed by monitor.config.sealed_texts"),
+        sa.Column("secret", sa.Text(), nullable=False, comment="sealed by monitor.settings.sealed_texts"),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("last_step", sa.Integer(), nullable=False, comment="no code counts twice"),
         sa.Column(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-# length -> millimetres; a test holds it equal to `monitor.domain.quantities`, which this library may not import
+# length -> millimetres; a test holds it equal to `monitor.sites.quantities`, which this library may not import
 LENGTHS: Final = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 1e-3, "mil": 0.0254, "in": 25.4, "ft": 304.8}
 
 

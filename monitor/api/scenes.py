@@ -1,9 +1,9 @@
 """Methods that read scenes without a network."""
 
-from monitor.jobs.scenes.methods import (
+from monitor.features.scenes.methods import (
     SceneMethod,  # one method
 )
-from monitor.jobs.scenes.tasks import (
+from monitor.features.scenes.tasks import (
     DateAssessment,  # how a scene compares with earlier dates
     KnownDate,  # a scene that was read before
     PlaceValue,  # a value of a station or place, stored as a reading

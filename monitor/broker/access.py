@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from monitor.domain.errors import ConfigError
-from monitor.domain.observation import PayloadSize
+from monitor.errors import ConfigError
+from monitor.readings.records import PayloadSize
 from monitor.text.message import Template
 
 SERVICE_USER: Final = "slopeward"  # at the managed broker

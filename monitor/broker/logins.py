@@ -17,11 +17,11 @@ from typing import Any, Final
 
 from forecasting.whole_file import write_private
 from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
-from monitor.domain.duty.channels import split_channel, traits_of
-from monitor.domain.errors import BrokerError, NotFoundError, RefusedError
-from monitor.domain.instants import format_iso
-from monitor.domain.site import Site
-from monitor.domain.topics import ROOT
+from monitor.errors import BrokerError, NotFoundError, RefusedError
+from monitor.sites.channels import split_channel, traits_of
+from monitor.sites.records import Site
+from monitor.sites.topics import ROOT
+from monitor.text.instants import format_iso
 
 BOOK: Final = "logins.json"
 PASSWORDS, ACL = "passwords", "acl"

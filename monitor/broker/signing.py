@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from forecasting.whole_file import write_private
-from monitor.domain.errors import ConfigError, NotFoundError, RefusedError
+from monitor.errors import ConfigError, NotFoundError, RefusedError
 
 KEYS_FILE: Final = "signing.keys"  # in `paths.state`
 SEPARATOR: Final = ',"signatures":'

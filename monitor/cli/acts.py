@@ -17,8 +17,9 @@ from typing import Annotated, Any, Final
 import typer
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.call import OWNER_OF, SITE_OF, ActCall, read_value
-from monitor.alerting.acts.table import COMMAND, Act, ActParameter, ActResult, Secret, list_acts
+from monitor.alerts.acts.call import OWNER_OF, SITE_OF, ActCall, read_value
+from monitor.alerts.acts.table import COMMAND, Act, ActParameter, ActResult, Secret, list_acts
+from monitor.alerts.queries.alerts import find_alert
 from monitor.cli.identity import By, prove, read_second, waiting_for_second
 from monitor.cli.session import (
     NOTHING,
@@ -34,9 +35,8 @@ from monitor.cli.session import (
     take_site,
     translate_in_zone,
 )
-from monitor.domain.errors import RefusedError
-from monitor.store.alerting.alerts import find_alert
-from monitor.store.database.engine import Database
+from monitor.errors import RefusedError
+from monitor.storage.engine import Database
 
 PASSWORD_VARIABLE: Final = "SLOPEWARD_USER_PASSWORD"  # noqa: S105 - the name of a variable
 

@@ -20,16 +20,16 @@ from typing import Annotated, Final, TypeVar
 import typer
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.table import OPERATOR
+from monitor.alerts.acts.table import OPERATOR
 from monitor.cli.rules import ADMIN, needed_role, note, require_person
-from monitor.domain.actor import COMMAND, TOKEN, Actor
-from monitor.domain.errors import NeedsSecondError, RefusedError
-from monitor.domain.names import fold_name, is_same_person
-from monitor.store.database.audit import add_audit
-from monitor.store.database.engine import Database
-from monitor.store.people.api_tokens import find_bearer
-from monitor.store.people.sessions import LONGEST_S, forget_attempts, take_turn_to_prove
-from monitor.store.people.users import ROLES, User, check_password, find_account, is_open, load_users
+from monitor.errors import NeedsSecondError, RefusedError
+from monitor.people.queries.api_tokens import find_bearer
+from monitor.people.queries.sessions import LONGEST_S, forget_attempts, take_turn_to_prove
+from monitor.people.queries.users import ROLES, User, check_password, find_account, is_open, load_users
+from monitor.storage.actor import COMMAND, TOKEN, Actor
+from monitor.storage.audit import add_audit
+from monitor.storage.engine import Database
+from monitor.text.names import fold_name, is_same_person
 
 PASSWORD: Final = "SLOPEWARD_BY_PASSWORD"  # noqa: S105 - the name of a variable
 PASSWORD_FD: Final = "SLOPEWARD_BY_PASSWORD_FD"  # noqa: S105 - the name of a variable

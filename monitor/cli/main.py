@@ -162,7 +162,7 @@ def _run(words: list[str]) -> int:
         print_help()
         return 0 if words else 2
     if words[0] == "--version":
-        from monitor.domain.canonical import code_version
+        from monitor.canonical import code_version
 
         print(f"slopeward {code_version()}")
         return 0
@@ -184,7 +184,7 @@ def _run(words: list[str]) -> int:
 def _invoke(verb: str, words: list[str]) -> int:
     with without_looks():
         from monitor.cli.rules import running
-        from monitor.store.database.engine import PATIENCE_S, patient
+        from monitor.storage.engine import PATIENCE_S, patient
 
         command = _build(load_app(verb), verb)
     # the supervisor looks after its children meanwhile
@@ -284,8 +284,8 @@ def _call(command: Any, verb: str, words: list[str]) -> int:
 
 
 def _describe(error: Exception) -> str:
-    from monitor.domain.errors import SlopewardError
-    from monitor.domain.extras import explain_missing
+    from monitor.errors import SlopewardError
+    from monitor.extras import explain_missing
     from monitor.text.reasons import describe_error
 
     text = " ".join(describe_error(error).split())

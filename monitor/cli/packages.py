@@ -21,7 +21,7 @@ def find_missing_package(words: list[str]) -> str | None:
     for depth in (2, 3):
         command = " ".join(words[:depth])
         if command in COMMANDS:
-            from monitor.domain.extras import describe_package, is_installed
+            from monitor.extras import describe_package, is_installed
 
             module = COMMANDS[command]
             return None if is_installed(module) else str(describe_package(module, f"`slopeward {command}`"))

@@ -53,13 +53,13 @@ def _load_sites() -> Any:
 
 
 def _load_sites_thresholds() -> Any:
-    from monitor.cli.site.thresholds import app
+    from monitor.features.replay.cli.thresholds import app
 
     return app
 
 
 def _load_backtest() -> Any:
-    from monitor.cli.site.backtest import app
+    from monitor.features.replay.cli.backtest import app
 
     return app
 
@@ -71,25 +71,25 @@ def _load_ingest() -> Any:
 
 
 def _load_scenes() -> Any:
-    from monitor.cli.scenes.app import app
+    from monitor.features.scenes.cli.app import app
 
     return app
 
 
 def _load_forecast() -> Any:
-    from monitor.cli.forecast.app import app
+    from monitor.features.forecasts.cli.app import app
 
     return app
 
 
 def _load_forecast_failure_time() -> Any:
-    from monitor.cli.forecast.failure_time import app
+    from monitor.features.forecasts.cli.failure_time import app
 
     return app
 
 
 def _load_anomalies() -> Any:
-    from monitor.cli.anomaly.app import app
+    from monitor.features.anomalies.cli.app import app
 
     return app
 

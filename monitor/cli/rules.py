@@ -10,10 +10,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
-from monitor.alerting.acts.table import COMMAND, OPERATOR, list_acts
-from monitor.domain.errors import RefusedError
+from monitor.alerts.acts.table import COMMAND, OPERATOR, list_acts
+from monitor.errors import RefusedError
 from monitor.plugins import hooks
-from monitor.store.database.engine import Database
+from monitor.storage.engine import Database
 
 READS: Final = "reads"  # writes nothing into the database
 SERVES: Final = "serves"  # writes what the service itself would write from files, readings and declarations

@@ -17,19 +17,19 @@ from typing import Annotated, Any, Final, TypeVar, get_type_hints
 import typer
 from sqlalchemy import Connection
 
+from monitor.canonical import canonical_json
 from monitor.cli.rules import close_by_rule
-from monitor.config.service import ServiceConfig, load_service
-from monitor.config.site_files import scan_sites
-from monitor.domain.canonical import canonical_json
-from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.instants import format_about, format_iso, parse, parse_duration_s
-from monitor.domain.language.local_time import format_instant, use_zone
-from monitor.domain.language.rendering import translate
-from monitor.domain.site import Site
-from monitor.store.alerting.sites import load_sites_summary
-from monitor.store.database.engine import Database
-from monitor.store.upkeep.migrate import require_current
+from monitor.errors import NotFoundError, RefusedError
+from monitor.settings.service import ServiceConfig, load_service
+from monitor.sites.files import scan_sites
+from monitor.sites.queries.sites import load_sites_summary
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.storage.migrate import require_current
+from monitor.text.instants import format_about, format_iso, parse, parse_duration_s
+from monitor.text.local_time import format_instant, use_zone
 from monitor.text.reasons import describe_error
+from monitor.text.rendering import translate
 
 SiteOption = Annotated[str, typer.Option("--site", help="Site id.")]
 LARGEST_ID: Final = 2**63 - 1  # of a row of the database
@@ -194,7 +194,7 @@ def check_site(c: Connection, site_id: str | None, found: object = None) -> None
 
 def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
     """The declaration in force once a file was read: it, unless it could loosen a high level unapproved."""
-    from monitor.alerting.acts.change_control import explain_refusal, explain_unread, take_in
+    from monitor.alerts.acts.change_control import explain_refusal, explain_unread, take_in
 
     taken = db.do(take_in, site, "slopeward", reason, now)
     if taken.loosens:
@@ -206,8 +206,8 @@ def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
 
 def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
     """Say where an old record is looked at: nothing of it can count today, and no forecast begins from it."""
-    from monitor.domain.decision import instant
-    from monitor.store.alerting.decisions import load_newest
+    from monitor.alerts.queries.evaluations import load_newest
+    from monitor.decision.records import instant
 
     found = db.run_read(load_newest, site.id, now)
     newest = [n.observed_s for n in found.values()]

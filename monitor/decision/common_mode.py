@@ -6,12 +6,12 @@ from math import fsum, sqrt
 from typing import Final
 
 from monitor.decision.criteria.kinds.velocity import assess_rates
+from monitor.decision.keys import StepKey, VoteKey
 from monitor.decision.series.assessment import Assessments, DecisionContext
 from monitor.decision.series.steps import StepCandidate
 from monitor.decision.series.vectors import Vector, minus, norm
-from monitor.domain.keys import StepKey, VoteKey
-from monitor.domain.site import Site, Station
-from monitor.domain.witnesses import OBSERVERS, Groups, find_sources
+from monitor.sites.records import Site, Station
+from monitor.sites.witnesses import OBSERVERS, Groups, find_sources
 from monitor.text.message import Message, NameList, Template
 
 COMPANY: Final = 1.0 / 3.0  # of a leader's motion; measured on drifts and lone rovers at noise of 0.5 to 2.5 mm

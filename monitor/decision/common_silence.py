@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
+from monitor.decision.records import Condition, seconds
 from monitor.decision.series.assessment import DecisionContext, is_of
 from monitor.decision.series.station_health import SeriesHealthMap
-from monitor.domain.decision import Condition, seconds
-from monitor.domain.instruments.parents import GONE, Place
-from monitor.domain.witnesses import find_moving_series
+from monitor.sites.parents import GONE, Place
+from monitor.sites.witnesses import find_moving_series
 from monitor.text.message import NameList, Template, Term, Timestamp
 
 _ON_SLOPE: Final = Template(

@@ -6,14 +6,20 @@ from dataclasses import replace
 from math import inf
 from typing import Any, Final
 
+from monitor.canonical import canonical_json
+from monitor.decision.alert_texts import GROWN, OF_LEVEL
+from monitor.decision.changes import OVER, AlertCategory, AlertChange
 from monitor.decision.common_silence import SILENT_SLOPE
 from monitor.decision.criteria.kinds.earthquake import list_inspections
+from monitor.decision.headline import StationRate
 from monitor.decision.incomplete_series import AND_MORE
+from monitor.decision.keys import RuleKey, StepKey, StepVote, read_support
 from monitor.decision.ladder import BY_PERSON, LevelState
 from monitor.decision.late_crossings import find_late
 from monitor.decision.lost_levels import describe_lost
 from monitor.decision.orphaned_votes import GONE as ORPHANED
 from monitor.decision.proof import list_unproven
+from monitor.decision.records import Condition, Memory, Steps, instant, seconds
 from monitor.decision.series.assessment import RARE, Assessments, DecisionContext, rare_key
 from monitor.decision.series.coseismic_steps import VERIFY, list_reminders
 from monitor.decision.series.offset_answers import SUFFIX, find_offsets
@@ -22,16 +28,10 @@ from monitor.decision.series.step_clocks import clock_s
 from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, requested_level, says_no
 from monitor.decision.single_offsets import list_corrected, list_waiting
 from monitor.decision.situation import Observability, Situation
-from monitor.domain.alerts.headline import StationRate
-from monitor.domain.alerts.message import GROWN, OF_LEVEL
-from monitor.domain.canonical import canonical_json
-from monitor.domain.changes import OVER, AlertCategory, AlertChange
-from monitor.domain.decision import Condition, Memory, Steps, instant, seconds
-from monitor.domain.instants import parse
-from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_silence_causes, list_children, stale_key
-from monitor.domain.keys import RuleKey, StepKey, StepVote, read_support
-from monitor.domain.language.figures import find_form
-from monitor.domain.site import Criterion, Site
+from monitor.sites.parents import FALL_TOGETHER_S, GONE, find_silence_causes, list_children, stale_key
+from monitor.sites.records import Criterion, Site
+from monitor.text.figures import find_form
+from monitor.text.instants import parse
 from monitor.text.message import (
     TEXT_OF,
     Duration,

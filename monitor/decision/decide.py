@@ -11,6 +11,7 @@ from monitor.decision.conditions import explain_growth, follow_growth, list_chan
 from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.evidence import describe
 from monitor.decision.fusion_rules import RuleStatus, apply_rule
+from monitor.decision.headline import list_rates
 from monitor.decision.incomplete_series import (
     IncompleteSeries,
     doubt_assessments,
@@ -19,11 +20,24 @@ from monitor.decision.incomplete_series import (
     measure_coverage,
     summarize_reasons,
 )
+from monitor.decision.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.decision.ladder import LevelState, RequestedLevel, advance_level, fuse
 from monitor.decision.lost_levels import PresentReach, find_present_reach
 from monitor.decision.orphaned_votes import find_orphaned_supporters
 from monitor.decision.prepare import PreparedSite, prepare
 from monitor.decision.proof import next_proof_s
+from monitor.decision.records import (
+    Condition,
+    Decision,
+    DecisionInputs,
+    Memory,
+    Step,
+    Steps,
+    Vote,
+    Votes,
+    instant,
+    seconds,
+)
 from monitor.decision.reference_motion import find_reference_motion, list_incomplete_references
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext, EvaluationCache
 from monitor.decision.series.coseismic_steps import find_shaken, next_page_s
@@ -51,24 +65,10 @@ from monitor.decision.votes import (
     keep_signatures,
     update_votes,
 )
-from monitor.domain.alerts.headline import list_rates
-from monitor.domain.decision import (
-    Condition,
-    Decision,
-    DecisionInputs,
-    Memory,
-    Step,
-    Steps,
-    Vote,
-    Votes,
-    instant,
-    seconds,
-)
-from monitor.domain.instruments.no_value import AT_STOP
-from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, list_children
-from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
-from monitor.domain.site import Criterion, Site, once_per_record
-from monitor.domain.witnesses import Groups, compute_reachable_level, find_moving_series, find_voting_series
+from monitor.readings.no_value import AT_STOP
+from monitor.sites.parents import FALL_TOGETHER_S, GONE, list_children
+from monitor.sites.records import Criterion, Site, once_per_record
+from monitor.sites.witnesses import Groups, compute_reachable_level, find_moving_series, find_voting_series
 from monitor.text.message import Message, Template, Term
 
 _SICK: Final = Template("vote.instrument_sick", "{station} is {word}: {quantity}: {text}")

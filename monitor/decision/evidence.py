@@ -6,15 +6,15 @@ from typing import Any, Final
 
 from monitor.decision.conditions import explain_level
 from monitor.decision.criteria.kinds.earthquake import list_lowering
+from monitor.decision.keys import StepKey, Support, VoteKey
 from monitor.decision.proof import find_unproven
+from monitor.decision.records import Memory, Step, Vote, seconds
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.offset_answers import SUFFIX
 from monitor.decision.series.steps import EVENT, is_earthquake, list_events_at, requested_level
 from monitor.decision.single_offsets import WAITS
 from monitor.decision.situation import Situation
 from monitor.decision.vote_status import VoteStatus
-from monitor.domain.decision import Memory, Step, Vote, seconds
-from monitor.domain.keys import StepKey, Support, VoteKey
 from monitor.text.message import Message, Template
 
 _LOWERED: Final = Template(

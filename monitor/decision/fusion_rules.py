@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from monitor.decision.keys import RuleKey, Support, VoteKey
 from monitor.decision.vote_status import VoteStatus
-from monitor.domain.fusion import Clause, FusionRule, evaluate_clause, find_behind, format_clause
-from monitor.domain.keys import RuleKey, Support, VoteKey
-from monitor.domain.site import Site
-from monitor.domain.witnesses import Groups, is_met
+from monitor.sites.fusion import Clause, FusionRule, evaluate_clause, find_behind, format_clause
+from monitor.sites.records import Site
+from monitor.sites.witnesses import Groups, is_met
 from monitor.text.message import Template
 
 _SENTENCES: Final = {

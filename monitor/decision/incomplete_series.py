@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from monitor.decision.criteria.table import CRITERIA
+from monitor.decision.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.decision.lost_levels import PresentReach
+from monitor.decision.records import Steps
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
 from monitor.decision.series.coverage import WHOLE, Coverage, Removal, measure_track
 from monitor.decision.series.maintenance import MaintenanceMask
@@ -17,11 +19,9 @@ from monitor.decision.series.station_health import SeriesHealthMap
 from monitor.decision.series.step_detector import Jump
 from monitor.decision.series.steps import DOUBTFUL, EVENT, OFFSET
 from monitor.decision.vote_status import VoteStatus
-from monitor.domain.decision import Steps
-from monitor.domain.instruments.parents import Place
-from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
-from monitor.domain.site import Criterion, Site
-from monitor.domain.witnesses import find_voting_series, list_voting_witnesses
+from monitor.sites.parents import Place
+from monitor.sites.records import Criterion, Site
+from monitor.sites.witnesses import find_voting_series, list_voting_witnesses
 from monitor.text.message import TEXT_OF, Figure, Message, Template, Timestamp, join
 
 AND_MORE: Final = Template("text.and_more", "{text} and {n} more")

@@ -19,15 +19,15 @@ from monitor.decision.criteria.kinds.survey_rate import LEAST_SHARE, SURVEYS, fi
 from monitor.decision.criteria.kinds.tangential import to_velocities
 from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS as LINE_EPOCHS
 from monitor.decision.criteria.kinds.velocity import MIN_EXTENT
+from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import bound_of
 from monitor.decision.series.step_detector import STEP_SIGMAS
 from monitor.decision.series.tracks import verify_step
-from monitor.domain.fusion import Clause, list_affirmed
-from monitor.domain.instruments.parents import Place
-from monitor.domain.keys import VoteKey
-from monitor.domain.quantities import OF_GROUND, QUANTITIES, measures_motion
-from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
-from monitor.domain.witnesses import (
+from monitor.sites.fusion import Clause, list_affirmed
+from monitor.sites.parents import Place
+from monitor.sites.quantities import OF_GROUND, QUANTITIES, measures_motion
+from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
+from monitor.sites.witnesses import (
     Shut,
     compute_reachable_level,
     find_groups,

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.domain.decision import Memory
-from monitor.domain.keys import Support
-from monitor.domain.site import Site
+from monitor.decision.keys import Support
+from monitor.decision.records import Memory
+from monitor.sites.records import Site
 
 BY_PERSON: Final = "a person must lower it"
 

@@ -9,13 +9,13 @@ from operator import attrgetter
 from typing import Final
 
 from monitor.decision.criteria.table import CRITERIA
+from monitor.decision.keys import Support
 from monitor.decision.ladder import fuse
+from monitor.decision.records import Condition, instant, seconds
 from monitor.decision.series.assessment import Assessment, DecisionContext, EvaluationCache
-from monitor.domain.decision import Condition, instant, seconds
-from monitor.domain.instants import EPOCH
-from monitor.domain.keys import Support
-from monitor.domain.observation import Reading
-from monitor.domain.witnesses import find_groups
+from monitor.readings.records import Reading
+from monitor.sites.witnesses import find_groups
+from monitor.text.instants import EPOCH
 from monitor.text.message import TEXT_OF, Message, Template, Term, Timestamp, join
 
 _LATE: Final = Template(

@@ -15,12 +15,12 @@ from monitor.decision.judgements import (
     list_barriers,
     list_followed,
 )
+from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import DecisionContext, rare_key
 from monitor.decision.series.intervals import find_interval_s, list_learning
-from monitor.domain.instruments.parents import GONE, Place
-from monitor.domain.keys import VoteKey
-from monitor.domain.site import Site
-from monitor.domain.witnesses import Shut
+from monitor.sites.parents import GONE, Place
+from monitor.sites.records import Site
+from monitor.sites.witnesses import Shut
 from monitor.text.message import Duration, Message, Template
 
 _MORE: Final = Template("reachable.more", "{text}; and so {n} more")

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from monitor.domain.decision import Memory
-from monitor.domain.keys import RuleKey, StepVote, Support, VoteKey
-from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, Site
-from monitor.domain.witnesses import list_voting_witnesses
+from monitor.decision.keys import RuleKey, StepVote, Support, VoteKey
+from monitor.decision.records import Memory
+from monitor.sites.kinds import Kind
+from monitor.sites.records import Criterion, Site
+from monitor.sites.witnesses import list_voting_witnesses
 
 GONE: Final = "~"  # stands behind the name of a criterion or rule that is heard no more; no site file may use it
 _AUTOMATIC: Final = re.compile(r"[a-z_]+-\d+")

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 
 from monitor.decision.criteria.kinds.earthquake import lower_bounds, lowered_factor
 from monitor.decision.proof import as_advice, find_unproven
+from monitor.decision.records import Condition, DecisionInputs, Memory, StationHealth
 from monitor.decision.series.assessment import DecisionContext, EvaluationCache
 from monitor.decision.series.corrections import Correction, find_corrections, list_questions, without_corrections
 from monitor.decision.series.maintenance import MaintenanceMask, find_maintenance_masks
 from monitor.decision.series.offset_answers import measure
 from monitor.decision.series.station_health import SeriesHealthMap, examine
 from monitor.decision.series.tracks import Track
-from monitor.domain.decision import Condition, DecisionInputs, Memory, StationHealth
-from monitor.domain.site import Criterion, Site
-from monitor.domain.witnesses import Groups, find_groups
+from monitor.sites.records import Criterion, Site
+from monitor.sites.witnesses import Groups, find_groups
 from monitor.text.message import Message
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Final
 
 from monitor.decision.criteria.proofs import WARN_S, format_command
-from monitor.domain.decision import Condition, ProofFact
-from monitor.domain.site import Site, once_per_record
-from monitor.domain.witnesses import needs_proof
+from monitor.decision.records import Condition, ProofFact
+from monitor.sites.records import Site, once_per_record
+from monitor.sites.witnesses import needs_proof
 from monitor.text.message import Message, Template, Term, Timestamp
 
 _NO_SCORE: Final = Template("proof.no_score", "none of its detectors has a score that could be tested")

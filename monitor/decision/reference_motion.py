@@ -12,13 +12,13 @@ from typing import Final
 
 from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.incomplete_series import IncompleteSeries
+from monitor.decision.records import Condition, Steps
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
 from monitor.decision.series.step_detector import Jump
 from monitor.decision.series.tracks import Track
 from monitor.decision.series.vectors import norm
-from monitor.domain.decision import Condition, Steps
-from monitor.domain.site import Criterion, SeriesSpec, Site, once_per_record
-from monitor.domain.witnesses import find_sources
+from monitor.sites.records import Criterion, SeriesSpec, Site, once_per_record
+from monitor.sites.witnesses import find_sources
 from monitor.text.message import Duration, Figure, Message, NameList, Template, Timestamp, join
 
 # Criteria on references have ids of their own, so that their tracks are cached apart from those of the stations.

@@ -6,13 +6,13 @@ There a series is judged as declared and as measured, and what asks for more cou
 from dataclasses import replace
 from typing import Final
 
+from monitor.decision.alert_texts import name_series
+from monitor.decision.records import Condition
 from monitor.decision.series.assessment import ARRIVED, Assessment, Assessments, DecisionContext
 from monitor.decision.series.coseismic_steps import VERIFY
 from monitor.decision.series.steps import high_level
 from monitor.decision.situation import Situation
-from monitor.domain.alerts.message import name_series
-from monitor.domain.decision import Condition
-from monitor.domain.site import Site
+from monitor.sites.records import Site
 from monitor.text.message import Message, NameList, Template, Term, join
 
 _WITHOUT: Final = Template("offset.without", "{text}, {text2}")

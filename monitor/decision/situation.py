@@ -7,15 +7,15 @@ from monitor.decision.common_silence import CommonSilence
 from monitor.decision.fusion_rules import RuleStatus
 from monitor.decision.incomplete_series import IncompleteSeries
 from monitor.decision.judgements import Barriers
+from monitor.decision.keys import StepKey, Support, VoteKey
 from monitor.decision.ladder import LevelState, RequestedLevel
+from monitor.decision.records import Condition, Memory, StationHealth, Step, Votes
 from monitor.decision.series.assessment import Assessments, DecisionContext
 from monitor.decision.series.neighbours import NeighbourCheck
 from monitor.decision.series.paired_steps import CommonDisturbance
 from monitor.decision.series.station_health import SeriesHealthMap
 from monitor.decision.vote_status import VoteStatus
-from monitor.domain.decision import Condition, Memory, StationHealth, Step, Votes
-from monitor.domain.keys import StepKey, Support, VoteKey
-from monitor.domain.site import Site
+from monitor.sites.records import Site
 from monitor.text.message import Message
 
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
+from monitor.decision.keys import RuleKey, VoteKey
+from monitor.decision.records import Condition, Votes
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
 from monitor.decision.series.maintenance import MaintenanceMask
 from monitor.decision.series.neighbours import VoteCap
 from monitor.decision.series.station_health import SeriesHealthMap, scatter_key
 from monitor.decision.series.step_clocks import clock_s
-from monitor.domain.decision import Condition, Votes
-from monitor.domain.instruments.parents import Place
-from monitor.domain.keys import RuleKey, VoteKey
-from monitor.domain.witnesses import Groups
+from monitor.sites.parents import Place
+from monitor.sites.witnesses import Groups
 from monitor.text.message import TEXT_OF, Message
 
 

@@ -4,14 +4,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
+from monitor.decision.keys import StepKey, VoteKey
+from monitor.decision.records import Memory, Signature, Steps, Vote, Votes
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
 from monitor.decision.series.corrections import CORRECTED
 from monitor.decision.series.coseismic_steps import find_shaken
 from monitor.decision.series.neighbours import ALONE
 from monitor.decision.series.steps import MOVEMENT, OFFSET, QUIET, high_level, requested_level, says_no
-from monitor.domain.decision import Memory, Signature, Steps, Vote, Votes
-from monitor.domain.keys import StepKey, VoteKey
-from monitor.domain.site import Criterion, Site
+from monitor.sites.records import Criterion, Site
 
 ANSWER_KEPT_S: Final = 366 * 86400.0
 REFERENCE: Final = "reference:"

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from monitor.decision.judgements import DetectionLimit, JudgingCriterion, SeriesJudgement, list_judgements
 from monitor.decision.series.step_clocks import clock_s
-from monitor.domain.site import Criterion, Site, Threshold
-from monitor.domain.witnesses import find_groups, list_voting_witnesses
+from monitor.sites.records import Criterion, Site, Threshold
+from monitor.sites.witnesses import find_groups, list_voting_witnesses
 from monitor.text.message import Duration, Figure, Message, MessageList, NameList, Template, Term, join
 
 DaysAtLevel = Mapping[tuple[str, str], int]  # by criterion id and level: days of a record that reach the level

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from monitor.config.cost import StationReadingLimit, measure_room
-from monitor.config.service import LimitsSection
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
-from monitor.domain.topics import ROOT
+from monitor.decision.cost import StationReadingLimit, measure_room
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault
-from monitor.store.readings.messages import MOST_SOURCES, OTHERS, find_source
+from monitor.ingest.queries.messages import MOST_SOURCES, OTHERS, find_source
+from monitor.readings.records import Observation
+from monitor.settings.service import LimitsSection
+from monitor.sites.records import Site
+from monitor.sites.topics import ROOT
 from monitor.text.message import Figure, Template
 
 BY_BROKER: Final = ("live", "backfill")

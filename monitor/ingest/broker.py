@@ -19,12 +19,12 @@ from typing import Final
 from monitor.broker import logins
 from monitor.broker.access import SERVICE_USER, SOCKET, Access
 from monitor.broker.broker_log import BrokerLog
-from monitor.domain.errors import BrokerError
-from monitor.domain.extras import require
-from monitor.domain.site import Site
+from monitor.errors import BrokerError
+from monitor.extras import require
 from monitor.ingest.mqtt import BrokerSession
 from monitor.ingest.queue_saver import QueueSaver
 from monitor.ingest.session_setup import create_sessions
+from monitor.sites.records import Site
 from monitor.worker.kernel import end_with_parent
 from monitor.worker.sandbox import clean_environment
 

@@ -7,17 +7,17 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.domain.actor import Actor
-from monitor.domain.errors import RefusedError
-from monitor.domain.instants import FUTURE_TOLERANCE
-from monitor.domain.observation import Observation
-from monitor.domain.site import SeriesSpec, Site
+from monitor.errors import RefusedError
 from monitor.ingest.files.reading import record_file, store_given
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.typing_errors import TypingErrors
-from monitor.store.readings.flags import TypedReading as Before
-from monitor.store.readings.flags import load_typed
-from monitor.store.readings.observations import load_series
+from monitor.readings.queries.flags import TypedReading as Before
+from monitor.readings.queries.flags import load_typed
+from monitor.readings.queries.observations import load_series
+from monitor.readings.records import Observation
+from monitor.sites.records import SeriesSpec, Site
+from monitor.storage.actor import Actor
+from monitor.text.instants import FUTURE_TOLERANCE
 from monitor.text.message import Figure, Message, Template, Timestamp
 
 NAME: Final = "typed on the page"

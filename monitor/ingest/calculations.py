@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 
-from monitor.domain.errors import SlopewardError, StoreBusyError
+from monitor.errors import SlopewardError, StoreBusyError
 from monitor.ingest.message import StoredSites
 from monitor.registration import ServicePart
 

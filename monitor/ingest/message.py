@@ -9,10 +9,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from monitor.domain import topics
-from monitor.domain.names import is_station
-from monitor.domain.observation import Link, Observation, ObserverReport, PayloadSize, SiteEvent
-from monitor.store.readings.messages import SequenceMark
+from monitor.ingest.queries.messages import SequenceMark
+from monitor.readings.records import Link, Observation, ObserverReport, PayloadSize, SiteEvent
+from monitor.sites import topics
+from monitor.text.names import is_station
 
 BATCH_MESSAGES: Final = 500  # that many end the wait
 UNBOUNDED_MOST: Final = 20_000  # messages of QoS 0 that wait

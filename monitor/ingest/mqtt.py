@@ -17,7 +17,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from monitor.broker.access import Access, PayloadLimits, ServiceClient
 from monitor.ingest.message import BrokerMessage
-from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES
+from monitor.ingest.queries.messages import BEGINNING_BYTES, KEPT_BYTES
 from monitor.text.message import Template
 
 PIECE_BYTES: Final = 1 << 20  # one memory for all of them: a large message comes in few turns of the interpreter

@@ -11,32 +11,32 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from monitor.config.service import LimitsSection
+from monitor.alerts.queries.events import MQTT, add_event
+from monitor.alerts.queries.reports import add_report
 from monitor.decision.judgements import can_change_level
-from monitor.domain.actor import Actor
-from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError
-from monitor.domain.instants import EPOCH, format_iso, is_silent
-from monitor.domain.observation import Link, Observation
-from monitor.domain.site import Binding, Site, gather_recipients
+from monitor.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.ingest.admission import Admission
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
 from monitor.ingest.decoders.strict_json import too_large
 from monitor.ingest.decoders.table import find_decoder
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault, TopicTarget, locate, matches
 from monitor.ingest.quality import Vocabulary, flag_fills, is_suspect
+from monitor.ingest.queries.messages import ROW_BYTES, Quota, RejectedMessage, add_rejected, note_sequences
 from monitor.ingest.references import References, request_references
 from monitor.ingest.tips import join_tips
 from monitor.ingest.typing_errors import TypingErrors
 from monitor.plugins import hooks, implementations
-from monitor.store.alerting.events import MQTT, add_event
-from monitor.store.alerting.reports import add_report
-from monitor.store.database.audit import add_audit
-from monitor.store.database.engine import Database
-from monitor.store.database.slow_writes import write_part
-from monitor.store.readings.instruments import save_links
-from monitor.store.readings.messages import ROW_BYTES, Quota, RejectedMessage, add_rejected, note_sequences
-from monitor.store.readings.observations import AddResult, SeriesKey, add_observations, load_stations
-from monitor.store.service_state import find_stamp
+from monitor.readings.queries.instruments import save_links
+from monitor.readings.queries.observations import AddResult, SeriesKey, add_observations, load_stations
+from monitor.readings.records import Link, Observation
+from monitor.settings.service import LimitsSection
+from monitor.sites.records import Binding, Site, gather_recipients
+from monitor.storage.actor import Actor
+from monitor.storage.audit import add_audit
+from monitor.storage.engine import Database
+from monitor.storage.service_state import find_stamp
+from monitor.storage.slow_writes import write_part
+from monitor.text.instants import EPOCH, format_iso, is_silent
 from monitor.text.message import Template
 
 log: Final = logging.getLogger(__name__)

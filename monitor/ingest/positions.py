@@ -4,7 +4,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from monitor.domain.site import Origin
+from monitor.sites.records import Origin
 
 _AXIS_M: Final = 6_378_137.0  # WGS84
 _FLATTENING: Final = 1 / 298.257223563

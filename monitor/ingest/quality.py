@@ -12,11 +12,11 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.domain.alerts.message import name_series
-from monitor.domain.canonical import canonical_json
-from monitor.domain.errors import PayloadError
-from monitor.domain.instants import FUTURE_TOLERANCE
-from monitor.domain.instruments.no_value import (
+from monitor.canonical import canonical_json
+from monitor.decision.alert_texts import name_series
+from monitor.errors import PayloadError
+from monitor.ingest.births import Births
+from monitor.readings.no_value import (
     AT_STOP,
     FEW,
     FILL,
@@ -26,12 +26,12 @@ from monitor.domain.instruments.no_value import (
     is_fill_number,
     is_full_scale,
 )
-from monitor.domain.observation import DIGIT, HARMLESS, Observation
-from monitor.domain.quantities import OF_DEPTHS, QUANTITIES, convert, convert_difference, is_raw, split_suffix
-from monitor.domain.site import Site
-from monitor.ingest.births import Births
-from monitor.store.readings.flags import load_neighbours
-from monitor.store.readings.observations import find_series_id
+from monitor.readings.queries.flags import load_neighbours
+from monitor.readings.queries.observations import find_series_id
+from monitor.readings.records import DIGIT, HARMLESS, Observation
+from monitor.sites.quantities import OF_DEPTHS, QUANTITIES, convert, convert_difference, is_raw, split_suffix
+from monitor.sites.records import Site
+from monitor.text.instants import FUTURE_TOLERANCE
 from monitor.text.message import Message, NameList, Template
 
 _MEMORY_LIMIT: Final = 50_000

@@ -8,8 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.names import UNREADABLE
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.rtklib import SolutionHeader, find_columns, read_solution
 from monitor.ingest.files.egms import OWN, find_separator, is_wide_points
 from monitor.ingest.files.gnss import CARTESIAN, is_cartesian, is_positions
@@ -18,6 +17,7 @@ from monitor.ingest.files.readers import LONG, READERS, WIDE
 from monitor.ingest.files.tables import WORKBOOKS, open_rows
 from monitor.ingest.text.encodings import find_bare_utf_16, strip_zeros
 from monitor.text.message import TEXT_OF, Template
+from monitor.text.names import UNREADABLE
 
 HEAD_BYTES: Final = 1 << 16
 _LONG: Final = frozenset({"time", "station", "quantity", "value"})

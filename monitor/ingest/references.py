@@ -19,17 +19,17 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.domain.actor import SERVICE, Actor
-from monitor.domain.canonical import code_version
-from monitor.domain.changes import AlertChange, health_alarm
-from monitor.domain.errors import NeedsSecondError, NotFoundError, PayloadError, RefusedError
-from monitor.domain.instants import format_iso, parse
-from monitor.domain.site import Recipient
-from monitor.store.alerting.alerts import ChangeContext, apply_changes
-from monitor.store.database.audit import add_audit
-from monitor.store.people.countersign import TwoPersonAct
-from monitor.store.people.users import require_account, require_person, require_two
-from monitor.store.service_state import find_stamp, load_stamps, remove_stamp, stamp
+from monitor.alerts.queries.alerts import ChangeContext, apply_changes
+from monitor.alerts.queries.signatures import TwoPersonAct
+from monitor.canonical import code_version
+from monitor.decision.changes import AlertChange, health_alarm
+from monitor.errors import NeedsSecondError, NotFoundError, PayloadError, RefusedError
+from monitor.people.queries.users import require_account, require_person, require_two
+from monitor.sites.records import Recipient
+from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.audit import add_audit
+from monitor.storage.service_state import find_stamp, load_stamps, remove_stamp, stamp
+from monitor.text.instants import format_iso, parse
 from monitor.text.message import Message, NameList, Template, Timestamp
 
 PREFIX: Final = "epoch0:"

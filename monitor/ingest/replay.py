@@ -5,7 +5,7 @@ from typing import Final
 
 from monitor.ingest.message import POINTS_TOPIC, BrokerMessage
 from monitor.ingest.pipeline import Clock, Pipeline
-from monitor.store.readings.messages import RejectedMessage, load_rejected, mark_replayed
+from monitor.ingest.queries.messages import RejectedMessage, load_rejected, mark_replayed
 
 _PAGE: Final = 500
 

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from monitor.broker.access import find_access
-from monitor.domain.changes import AlertChange, health_alarm
-from monitor.domain.errors import StoreBusyError
-from monitor.domain.instants import format_iso
-from monitor.domain.site import Site
+from monitor.decision.changes import AlertChange, health_alarm
+from monitor.errors import StoreBusyError
 from monitor.ingest.decoders.table import is_known_value, is_undated
 from monitor.ingest.message import (
     BACKFILL_FILTERS,
@@ -31,10 +29,12 @@ from monitor.ingest.message import (
 )
 from monitor.ingest.mqtt import BrokerSession, Connected, MqttSession
 from monitor.ingest.pipeline import PORTION_BYTES, BatchResult, Clock, LastReading, Pipeline, Refusals
+from monitor.ingest.queries.messages import SequenceGap, load_open_gaps, load_sequence_ends, mark_requested
 from monitor.ingest.session_setup import load_identity
-from monitor.store.database.engine import Database
-from monitor.store.readings.messages import SequenceGap, load_open_gaps, load_sequence_ends, mark_requested
-from monitor.store.service_state import find_stamp, stamp
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.storage.service_state import find_stamp, stamp
+from monitor.text.instants import format_iso
 from monitor.text.message import Figure, Template, Timestamp
 
 log: Final = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from paho.mqtt.properties import Properties
 
 from forecasting.whole_file import write_private
 from monitor.broker.access import Access
-from monitor.domain.errors import BrokerError
+from monitor.errors import BrokerError
 from monitor.ingest.mqtt import NEVER_EXPIRES, BrokerSession, list_subscriptions
 
 log: Final = logging.getLogger(__name__)

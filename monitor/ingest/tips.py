@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
+from monitor.readings.records import Observation
+from monitor.sites.records import Site
 
 RAIN: Final = "rain"
 EVENT: Final = "event"

@@ -10,11 +10,11 @@ from typing import Final
 from sqlalchemy import Connection
 
 from detection.anomaly.certain.typing_errors import KNOWN, NEIGHBOUR, TypingMistake, find_slip
-from monitor.domain.canonical import canonical_json
-from monitor.domain.observation import Observation
-from monitor.domain.site import SeriesSpec, Site
-from monitor.store.readings.flags import MISTYPED, TypedReading, load_typed
-from monitor.store.readings.observations import load_series
+from monitor.canonical import canonical_json
+from monitor.readings.queries.flags import MISTYPED, TypedReading, load_typed
+from monitor.readings.queries.observations import load_series
+from monitor.readings.records import Observation
+from monitor.sites.records import SeriesSpec, Site
 from monitor.text.message import Figure, Message, Template, Term
 
 READ_BEFORE: Final = KNOWN + 10  # mistyped ones among them

@@ -1,1 +1,1 @@
-"""Text that people read: messages, and the sentences for the reason codes of the libraries."""
+"""Texts for people: messages, catalogues, formatting of numbers and times."""

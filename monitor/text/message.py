@@ -2,7 +2,7 @@
 
 A `Message` *is* its English text, so that SQL, logs and programs read it as they stand, and it carries the id of the
 template and the values that it was made from. Whoever shows it to a reader renders it anew in his language, zone and
-units (`monitor.domain.language.rendering`); what is compared, sealed and recomputed are id and values.
+units (`monitor.text.rendering`); what is compared, sealed and recomputed are id and values.
 
 Rows and JSON hold three neighbours, `reason`, `reason_id`, `reason_values`: `spread` makes them, `gather` reads them.
 """

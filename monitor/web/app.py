@@ -17,18 +17,20 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from monitor.alerting.acts.call import ODD_VALUE, TOO_LONG
-from monitor.config.service import ServiceConfig
-from monitor.domain import errors
-from monitor.domain.canonical import code_version
-from monitor.domain.language.rendering import translate
+from monitor import errors
+from monitor.alerts.acts.call import ODD_VALUE, TOO_LONG
+from monitor.alerts.queries.alerts import RISEN, find_alert
+from monitor.alerts.queries.overview import load_cards
+from monitor.canonical import code_version
+from monitor.features.anomalies.queries.labels import MEANWHILE
+from monitor.features.movement import routes as movement
+from monitor.features.scenes import routes as scenes
 from monitor.plugin_isolation import note_fault
 from monitor.plugins import implementations, is_built_in, list_folders
-from monitor.store.alerting.alerts import RISEN, find_alert
-from monitor.store.database.engine import Database
-from monitor.store.models.anomaly_labels import MEANWHILE
-from monitor.store.pages import load_cards
+from monitor.settings.service import ServiceConfig
+from monitor.storage.engine import Database
 from monitor.text.message import Message, Template, join
+from monitor.text.rendering import translate
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
 from monitor.web.access.reader import LanguageMiddleware
 from monitor.web.access.rules import PLAIN_NUMBER, admit, find_back, list_addresses, require_rules
@@ -37,7 +39,7 @@ from monitor.web.parts.act_forms import SentForm, list_choices
 from monitor.web.parts.templating import render
 from monitor.web.routes import acts, api, live, pages, probes
 from monitor.web.routes.people import accounts, login, second_factors, signatures
-from monitor.web.routes.site import charts, declared, movement, panes, proposals, readings, scenes
+from monitor.web.routes.site import charts, declared, panes, proposals, readings
 
 _LOG = logging.getLogger(__name__)
 _NOTHING_HERE: Final = Template("page.nothing_here", "there is nothing at this address")

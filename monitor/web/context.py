@@ -12,14 +12,14 @@ from fastapi import Depends, Form, Path, Query, Request
 from pydantic import AfterValidator, BeforeValidator
 from sqlalchemy import Connection
 
-from monitor.config.service import ServiceConfig
-from monitor.domain.errors import RefusedError, StoreBusyError
-from monitor.domain.instants import parse
-from monitor.domain.names import tidy_text
-from monitor.store.alerting.timeline import LONGEST, leave_out, load_levels, load_silences
-from monitor.store.database.engine import Database
-from monitor.store.people.sessions import SEEN_EVERY_S, Session, find_session, mark_seen
+from monitor.alerts.queries.timeline import LONGEST, leave_out, load_levels, load_silences
+from monitor.errors import RefusedError, StoreBusyError
+from monitor.people.queries.sessions import SEEN_EVERY_S, Session, find_session, mark_seen
+from monitor.settings.service import ServiceConfig
+from monitor.storage.engine import Database
+from monitor.text.instants import parse
 from monitor.text.message import Template
+from monitor.text.names import tidy_text
 
 _ODD_INSTANT: Final = Template("range.odd_instant", "range: {problem}; write 2026-03-01T06:00:00Z")
 COOKIE = "slopeward_session"

@@ -1,4 +1,4 @@
-"""The acts on models, networks and references, which are above `monitor.alerting` because they use jobs."""
+"""The acts on models, networks and references, which are above `monitor.alerts` because they use jobs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import ModuleType
 
-    from monitor.alerting.acts.table import Act
+    from monitor.alerts.acts.table import Act
 
 
 @hookimpl
 def register_acts() -> Iterable[Act]:
     """Return the acts."""
-    from monitor.alerting.acts.table import on
+    from monitor.alerts.acts.table import on
 
     site = "/sites/{site}"
     models = f"{site}/acts#models"
@@ -39,6 +39,6 @@ def register_acts() -> Iterable[Act]:
 
 
 def _acts_on_models() -> ModuleType:
-    from monitor.web import acts_on_models
+    from monitor.features.forecasts import acts as acts_on_models
 
     return acts_on_models

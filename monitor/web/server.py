@@ -9,12 +9,12 @@ import threading
 import uvicorn
 from fastapi import FastAPI
 
-from monitor.checks.health import TROUBLE_FD, read_line
-from monitor.config.service import WebSection, load_service
-from monitor.domain import logs
-from monitor.domain.errors import SlopewardError
-from monitor.store.database.engine import Database
-from monitor.store.upkeep.migrate import require_current
+from monitor import logs
+from monitor.app.checks.health import TROUBLE_FD, read_line
+from monitor.errors import SlopewardError
+from monitor.settings.service import WebSection, load_service
+from monitor.storage.engine import Database
+from monitor.storage.migrate import require_current
 from monitor.web.access.connection_limits import patient
 from monitor.web.context import Context
 from monitor.worker.kernel import hide_memory

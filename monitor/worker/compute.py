@@ -28,8 +28,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from monitor.domain.errors import AwayError, JobError, KilledError
-from monitor.domain.extras import explain_missing
+from monitor.errors import AwayError, JobError, KilledError
+from monitor.extras import explain_missing
 from monitor.text.message import TEXT_OF, Figure, Template
 from monitor.text.reasons import describe_error
 from monitor.worker import sandbox

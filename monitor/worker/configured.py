@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from monitor.domain.errors import JobError
+from monitor.errors import JobError
 from monitor.plugins import hooks
 from monitor.worker import compute
 from monitor.worker.compute import Cluster, Progress

@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from monitor.broker.access import Access
-from monitor.config.service import load_service
 from monitor.ingest.broker import find_mosquitto
+from monitor.settings.service import load_service
 from tests.data.servers.mqtt_client import calling
 from tests.end_to_end.test_never_lower import site_file
 from tests.fixtures.waiting import free_port, skip_missing, wait_for

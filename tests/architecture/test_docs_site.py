@@ -10,10 +10,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from forecasting.kinematics.stages import RANK
-from monitor.config.service import ServiceConfig
-from monitor.config.site_schema import make_site_file
-from monitor.domain.changes import AlertCategory
-from monitor.extensions.help.library import WRITTEN, load_tabs
+from monitor.decision.changes import AlertCategory
+from monitor.features.help.library import WRITTEN, load_tabs
+from monitor.settings.service import ServiceConfig
+from monitor.sites.schema import make_site_file
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

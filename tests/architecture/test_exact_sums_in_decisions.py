@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DECIDING = ("monitor/alerting", "monitor/decision", "forecasting/kinematics", "forecasting/hydrology")
+DECIDING = ("monitor/alerts", "monitor/decision", "forecasting/kinematics", "forecasting/hydrology")
 RETURNS_INTEGER = {"len", "int", "count"}
 
 

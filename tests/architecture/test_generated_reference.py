@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from monitor.cli.main import list_commands
-from monitor.config.service import ServiceConfig
-from monitor.config.site_schema import make_site_file
 from monitor.decision.criteria.table import CRITERIA
-from monitor.extensions.help import reference
-from monitor.store.schema.views import NAMES
+from monitor.features.help import reference
+from monitor.settings.service import ServiceConfig
+from monitor.sites.schema import make_site_file
+from monitor.storage.views import NAMES
 
 
 def test_the_generated_reference_is_complete(tmp_path: Path) -> None:

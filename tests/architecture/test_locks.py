@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from monitor.domain.extras import EXTRAS
+from monitor.extras import EXTRAS
 from tests.architecture.syntax import STATEMENTS, walk
 from tests.tables import tabulated
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.cli.scenes.models import PLACES
+from monitor.features.scenes.cli.models import PLACES
 
 ROOT = Path(__file__).parents[2]
 CARDS = [
@@ -202,7 +202,7 @@ def test_the_package_holds_no_file_whose_licence_is_unknown():
 
 
 def test_the_package_holds_the_figures_that_the_command_line_reads_and_no_others():
-    told = (ROOT / "monitor/cli/scenes/models.py").read_text()
+    told = (ROOT / "monitor/features/scenes/cli/models.py").read_text()
     read = set(re.findall(r'_benchmark\("([\w-]+)"\)', told))
     read |= set(re.findall(r'"([\w-]+)"', re.search(r"^RECORDS = \((.*)\)$", told, re.MULTILINE)[1]))
     included = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][

@@ -1,4 +1,4 @@
-"""SQL statements are written in `monitor.store` and in `store` modules of extensions, and nowhere else."""
+"""SQL statements are written in `monitor.storage` and in files for queries, tables and views, and nowhere else."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.architecture.syntax import STATEMENTS, walk
 
 ROOT = Path(__file__).parents[2]
-MENTIONS_SQL = re.compile("sqlalchemy|schema|execute|exec_driver_sql")
+MENTIONS_SQL = re.compile("sqlalchemy|tables|views|execute|exec_driver_sql")
 ALLOWED_IMPORTS = {
     "sqlalchemy.Connection",
     "sqlalchemy.engine.make_url",
@@ -15,8 +15,10 @@ ALLOWED_IMPORTS = {
     "sqlalchemy.exc.SQLAlchemyError",
 }
 """Names of SQLAlchemy with which no statement can be built."""
-SCHEMA = re.compile(r"(^|\.)store\.schema\.(?!views\b|view_tables\.\w+\.[A-Z]\w+Row$)")
-"""Every name of the schema except those that load rows of public views, and the types of these rows."""
+SCHEMA = re.compile(
+    r"^monitor\.(?!storage\.|features\.exports\.|ingest\.files\.)(\w+\.)*(\w+_)?(tables|views)\.(?!\w+Row$)"
+)
+"""Every name of tables and views, except the types of rows of public views."""
 
 
 def find_imports_for_annotations(tree):
@@ -51,22 +53,25 @@ def find_sql(source):
     return uses
 
 
-def test_only_the_store_builds_and_executes_sql():
+def may_hold_sql(path):
+    """Return whether a module is one of those for SQL: `queries.py`, `queries/*.py`, `tables.py`, `views.py`."""
+    is_storage = path.parts[:2] == ("monitor", "storage")
+    return is_storage or "queries" in path.with_suffix("").parts or path.stem.endswith(("tables", "views"))
+
+
+def test_only_modules_for_sql_build_and_execute_statements():
     paths = [path.relative_to(ROOT) for path in (ROOT / "monitor").rglob("*.py")]
-    outside = [path for path in paths if "store" not in path.parts and path.name != "store.py"]
+    outside = [path for path in paths if not may_hold_sql(path)]
     assert outside
     found = {str(path): uses for path in outside if (uses := find_sql((ROOT / path).read_text(encoding="utf-8")))}
     assert found == {}
 
 
 def test_sql_is_found():
-    source = "from sqlalchemy import select\nfrom monitor.store.schema import alerts\nconnection.execute(query)"
-    assert sorted(find_sql(source)) == ["execute", "monitor.store.schema.alerts", "sqlalchemy.select"]
-    assert find_sql("from monitor.store.schema.alerts import alert") == ["monitor.store.schema.alerts.alert"]
-    assert find_sql("from monitor.store.schema.views import load_view") == []
-    assert find_sql("from monitor.store.schema import views") == []
-    assert find_sql("from monitor.store.schema.view_tables.alerts import AlertRow") == []
-    assert find_sql("from monitor.store.schema.view_tables.alerts import active_alerts") != []
-    assert find_sql("from sqlalchemy import Connection\nfrom monitor.store.people import users") == []
-    assert find_sql("if TYPE_CHECKING:\n    from sqlalchemy import Table") == []
-    assert find_sql("if TYPE_CHECKING:\n    pass\nelse:\n    from sqlalchemy import Table") == ["sqlalchemy.Table"]
+    source = "from sqlalchemy import select\nfrom monitor.alerts.tables import alert\nconnection.execute(query)"
+    assert sorted(find_sql(source)) == ["execute", "monitor.alerts.tables.alert", "sqlalchemy.select"]
+    assert find_sql("from monitor.people.duty_tables import duty_turn") == ["monitor.people.duty_tables.duty_turn"]
+    assert find_sql("from monitor.storage.views import load_view") == []
+    assert find_sql("from monitor.alerts.views import AlertRow") == []
+    assert find_sql("from monitor.alerts.views import active_alerts") != []
+    assert find_sql("from sqlalchemy import Connection\nfrom monitor.people.queries import users") == []

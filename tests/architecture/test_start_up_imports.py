@@ -24,9 +24,9 @@ def list_loaded_modules(*steps):
 
 def test_processes_and_jobs_load_no_heavy_module_before_they_need_it():
     core, page, jobs = list_loaded_modules(
-        "import monitor.service.core, monitor.service.supervisor, monitor.cli.session",
+        "import monitor.app.core, monitor.app.supervisor, monitor.cli.session",
         "import monitor.web.server, monitor.web.app",
-        "from monitor.service.schedule import list_jobs\nassert len(list_jobs()) > 10",
+        "from monitor.app.schedule import list_jobs\nassert len(list_jobs()) > 10",
     )
     assert "sqlalchemy" in core
     assert not core & {*HEAVY, "alembic", "httpx", "numpy"}

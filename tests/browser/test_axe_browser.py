@@ -6,7 +6,7 @@ from itertools import chain
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from monitor.extensions.help import library
+from monitor.features.help import library
 from monitor.plugins import hooks
 from monitor.web.access.rules import list_addresses
 from monitor.web.app import PAGES
@@ -36,7 +36,7 @@ def list_pages():
 
 @pytest.mark.parametrize("view", sorted(VIEWS))
 def test_every_page_can_be_used_by_everybody(served, watch, tmp_path, view, monkeypatch):
-    monkeypatch.setattr(library, "begin_reference", lambda: None)  # four seconds of a process: tests/extensions/help
+    monkeypatch.setattr(library, "begin_reference", lambda: None)  # four seconds of a process: tests/features/help
     address, db, _ids, _ = served
     make_drawable(db, tmp_path)
     width = VIEWS[view]

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser.test_web_browser import Watch, chromium  # noqa: F401 - a fixture
-from tests.extensions.table_import.test_files import bench, german_table, page  # noqa: F401 - fixtures
+from tests.features.table_import.test_files import bench, german_table, page  # noqa: F401 - fixtures
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -8,16 +8,16 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 from sqlalchemy import text
 
-from monitor.config.site import parse_site
-from monitor.extensions.profiles.declare import list_profiles
+from monitor.features.profiles.declare import list_profiles
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.alerting.sites import save_site
-from monitor.store.service_state import stamp
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.service_state import stamp
 from tests.browser.test_axe_browser import run as run_axe
 from tests.browser.test_map_browser import browsers, pytestmark, watch  # noqa: F401
 from tests.data import site_text
-from tests.extensions.profiles.test_profiles import DAY, NOW, PROBE, survey
+from tests.features.profiles.test_profiles import DAY, NOW, PROBE, survey
 from tests.fixtures.databases import ON_SQLITE
 from tests.integration.web.served import serving
 

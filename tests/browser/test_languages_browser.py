@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitor.domain.language.catalogue import ENGLISH, LANGUAGES
+from monitor.text.catalogue import ENGLISH, LANGUAGES
 from tests.browser.test_web_browser import chromium, served, story, watch  # noqa: F401 - fixtures
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -10,16 +10,16 @@ from playwright.sync_api import expect
 
 from detection.imagery.tiles.records import ReliefRequest
 from detection.imagery.tiles.relief import make_relief
-from monitor.config.service import load_service
-from monitor.domain.decision import Memory, Vote
-from monitor.domain.instants import epoch_s
-from monitor.domain.keys import VoteKey
-from monitor.extensions.outlines.store import load_outlines
-from monitor.store.database.engine import Database
-from monitor.store.schema.evaluations import site_state
-from monitor.store.schema.scenes import scene
-from monitor.store.schema.sites import site
-from monitor.store.service_state import stamp
+from monitor.alerts.evaluation_tables import site_state
+from monitor.decision.keys import VoteKey
+from monitor.decision.records import Memory, Vote
+from monitor.features.outlines.queries import load_outlines
+from monitor.features.scenes.tables import scene
+from monitor.settings.service import load_service
+from monitor.sites.tables import site
+from monitor.storage.engine import Database
+from monitor.storage.service_state import stamp
+from monitor.text.instants import epoch_s
 from monitor.web.parts import templating
 from tests.browser.test_axe_browser import run as run_axe
 from tests.browser.test_web_browser import CHROMIUM, Watch, story

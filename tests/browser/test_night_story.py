@@ -11,12 +11,12 @@ import pytest
 from aiosmtpd.controller import Controller
 from PIL import Image
 
-from monitor.config.service import parse_service
-from monitor.notify.dispatcher import Dispatcher
-from monitor.store.alerting.alerts import find_alert
-from monitor.store.database.engine import Database
-from monitor.store.people import users
-from monitor.store.service_state import stamp
+from monitor.alerts.queries.alerts import find_alert
+from monitor.delivery.dispatcher import Dispatcher
+from monitor.people.queries import users
+from monitor.settings.service import parse_service
+from monitor.storage.engine import Database
+from monitor.storage.service_state import stamp
 from monitor.web.app import build
 from tests.browser.test_web_browser import Watch, chromium  # noqa: F401 - a fixture
 from tests.data.filled import PASSWORD

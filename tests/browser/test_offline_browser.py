@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from monitor import web
-from monitor.domain.instants import format_age
+from monitor.text.instants import format_age
 from tests.browser.test_web_browser import chromium, served, story, watch  # noqa: F401
 from tests.fixtures.waiting import wait_for
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from monitor.config.service import parse_service
-from monitor.store.database.engine import Database
-from monitor.store.schema.views import load_view
-from monitor.store.upkeep.migrate import upgrade
+from monitor.settings.service import parse_service
+from monitor.storage.engine import Database
+from monitor.storage.migrate import upgrade
+from monitor.storage.views import load_view
 from monitor.web.app import build
 from tests.browser.test_axe_browser import find_low, run
 from tests.browser.test_web_browser import Watch, chromium

@@ -11,17 +11,17 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from monitor.config.service import load_service
-from monitor.domain.instants import parse
-from monitor.store.alerting.alerts import find_alert
-from monitor.store.database.engine import Database
-from monitor.store.models.anomalies import AnomalyRow, add_anomalies
-from monitor.store.models.forecasts import ForecastRow, WithheldRow, add_forecasts, add_withheld
-from monitor.store.readings.observations import load_series
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.evaluations import site_state
-from monitor.store.schema.views import load_view
-from monitor.store.service_state import stamp
+from monitor.alerts.evaluation_tables import site_state
+from monitor.alerts.queries.alerts import find_alert
+from monitor.alerts.tables import alert
+from monitor.features.anomalies.queries.scores import AnomalyRow, add_anomalies
+from monitor.features.forecasts.queries.forecasts import ForecastRow, WithheldRow, add_forecasts, add_withheld
+from monitor.readings.queries.observations import load_series
+from monitor.settings.service import load_service
+from monitor.storage.engine import Database
+from monitor.storage.service_state import stamp
+from monitor.storage.views import load_view
+from monitor.text.instants import parse
 from monitor.web.app import build
 from tests.data import filled as story
 from tests.data.figures import bare_figures

@@ -4,18 +4,18 @@ import json
 import sys
 from datetime import timedelta
 
-from monitor.config.service import parse_service
-from monitor.domain.changes import AlertCategory
-from monitor.domain.language.catalogue import use
-from monitor.domain.language.local_time import use_zone
-from monitor.extensions.cap.chain import compose as compose_cap
-from monitor.extensions.telephony.telephone import format_sms
-from monitor.notify.message import translate
-from monitor.notify.notifiers.mail import compose as compose_mail
-from monitor.store.alerting.alerts import load_alerts
-from monitor.store.alerting.outbox import claim_due
-from monitor.store.database.engine import Database
-from monitor.store.service_state import stamp
+from monitor.alerts.queries.alerts import load_alerts
+from monitor.decision.changes import AlertCategory
+from monitor.delivery.message import translate
+from monitor.delivery.notifiers.mail import compose as compose_mail
+from monitor.delivery.queries.outbox import claim_due
+from monitor.features.cap.chain import compose as compose_cap
+from monitor.features.telephony.telephone import format_sms
+from monitor.settings.service import parse_service
+from monitor.storage.engine import Database
+from monitor.storage.service_state import stamp
+from monitor.text.catalogue import use
+from monitor.text.local_time import use_zone
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope
 from tests.integration.web.served import serving
 

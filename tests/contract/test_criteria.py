@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 
 import monitor.decision.criteria.kinds
-from monitor.alerting.acts.loosening import ADVISED, find_loosening
-from monitor.config.site import parse_site
+from monitor.alerts.acts.loosening import ADVISED, find_loosening
 from monitor.decision.criteria import scope
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.kinds.earthquake import lower_bounds
 from monitor.decision.criteria.scope import anchor_at, wanted_series
 from monitor.decision.criteria.table import CRITERIA, FILES
 from monitor.decision.decide import decide
+from monitor.decision.records import DecisionInputs, Memory
 from monitor.decision.series.assessment import DecisionContext
-from monitor.domain.decision import DecisionInputs, Memory
-from monitor.domain.errors import ConfigError
-from monitor.domain.observation import Reading
-from monitor.domain.quantities import QUANTITIES
-from monitor.domain.witnesses import find_groups, list_voting_witnesses
+from monitor.errors import ConfigError
+from monitor.readings.records import Reading
+from monitor.sites.parsing import parse_site
+from monitor.sites.quantities import QUANTITIES
+from monitor.sites.witnesses import find_groups, list_voting_witnesses
 from monitor.text.message import Message, gather, is_same_text, spread
 from monitor.web.parts.collect import describe_rules
 from tests.tables import tabulated

@@ -15,7 +15,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 import monitor.ingest
-from monitor.domain.canonical import canonical_json
+from monitor.canonical import canonical_json
 from monitor.ingest.decoders.table import DECODERS
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline

@@ -2,8 +2,8 @@
 
 from sqlalchemy import BigInteger
 
-from monitor.store.schema.tables import metadata
-from monitor.store.schema.types import Instant, Json
+from monitor.storage.column_types import Instant, Json
+from monitor.storage.tables import metadata
 
 COLUMNS = [column for table in metadata.sorted_tables for column in table.c]
 

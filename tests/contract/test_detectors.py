@@ -9,26 +9,26 @@ from sqlalchemy import func, select, update
 
 from detection.anomaly.registry import CHECKS, COMPARED, COMPOSITES, NETWORKS, RULES, list_served
 from monitor.cli.main import run_verb
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
 from monitor.decision.proof import describe_unproven
-from monitor.domain.actor import Actor
-from monitor.domain.instants import epoch_s
-from monitor.domain.language.vocabulary import WORDS
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
-from monitor.jobs import anomaly
-from monitor.jobs.anomaly_proof import is_untested, keep_test, prove_serving
-from monitor.jobs.forecasts import train
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.models.proofs import load_proof_facts
-from monitor.store.models.registry import load_models
-from monitor.store.readings.observations import add_observations
-from monitor.store.schema.anomalies import anomaly as anomaly_table
-from monitor.store.schema.models import model
-from monitor.store.upkeep.proof import verify
+from monitor.features.anomalies import jobs as anomaly
+from monitor.features.anomalies.proof import is_untested, keep_test, prove_serving
+from monitor.features.anomalies.tables import anomaly as anomaly_table
+from monitor.features.forecasts import train
+from monitor.models.queries.proofs import load_proof_facts
+from monitor.models.queries.registry import load_models
+from monitor.models.tables import model
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import Site
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
+from monitor.storage.proof import verify
 from monitor.text.detection import PASTS
+from monitor.text.instants import epoch_s
+from monitor.text.vocabulary import WORDS
 from tests.integration.forecasting.test_jobs_forecast import SITE, START, fill
 
 CHEAP = (*COMPOSITES, *RULES, *CHECKS)

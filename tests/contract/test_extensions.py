@@ -78,13 +78,13 @@ from datetime import UTC, datetime
 import httpx
 
 from monitor.cli.main import run_verb
-from monitor.config.service import load_service
-from monitor.config.site import parse_site
+from monitor.settings.service import load_service
+from monitor.sites.parsing import parse_site
 from monitor.plugins import hooks
-from monitor.service.core import Core
-from monitor.service.schedule import Schedule
-from monitor.store.alerting.sites import save_site
-from monitor.store.upkeep.migrate import upgrade
+from monitor.app.core import Core
+from monitor.app.schedule import Schedule
+from monitor.sites.queries.sites import save_site
+from monitor.storage.migrate import upgrade
 from monitor.web.app import build
 
 assert run_verb(["check", "--config", "slopeward.toml"]) == 0
@@ -119,11 +119,11 @@ def lay_out(folder, *without):
     """Lay out the packages in a folder without some features; the other files are links to the checkout."""
     for name in ("forecasting", "detection", "alembic", "configs"):
         (folder / name).symlink_to(ROOT / name)
-    extensions = folder / "monitor/extensions"
+    extensions = folder / "monitor/features"
     extensions.mkdir(parents=True)
-    for here, there in ((ROOT / "monitor", folder / "monitor"), (ROOT / "monitor/extensions", extensions)):
+    for here, there in ((ROOT / "monitor", folder / "monitor"), (ROOT / "monitor/features", extensions)):
         for one in here.iterdir():
-            if one.name not in {*without, "extensions", "plugins.py", "__pycache__"}:
+            if one.name not in {*without, "features", "plugins.py", "__pycache__"}:
                 (there / one.name).symlink_to(one)
     (folder / "monitor/plugins.py").write_text(leave_out_lines(without), encoding="utf-8")
     (folder / "sites").mkdir()
@@ -137,7 +137,7 @@ def leave_out_lines(names):
     """Return the text of the module that lists the features, without the lines of some."""
     text = (ROOT / "monitor/plugins.py").read_text(encoding="utf-8")
     for name in names:
-        line = f'    "monitor.extensions.{name}.plugin",\n'
+        line = f'    "monitor.features.{name}.plugin",\n'
         assert text.count(line) == 1
         text = text.replace(line, "")
     return text
@@ -176,10 +176,10 @@ def run_python(folder, code):
 
 
 def test_every_folder_of_a_feature_has_its_line_and_its_tests():
-    folders = {path.parent.name for path in (ROOT / "monitor/extensions").glob("*/plugin.py")}
+    folders = {path.parent.name for path in (ROOT / "monitor/features").glob("*/plugin.py")}
     assert folders == set(NAMES)
     assert folders <= {plugin.name for plugin in plugins.list_plugins()}
-    assert folders == {path.parent.name for path in (ROOT / "tests/extensions").glob("*/test_*.py")}
+    assert folders == {path.parent.name for path in (ROOT / "tests/features").glob("*/test_*.py")}
 
 
 @tabulated("name", HOOKS)
@@ -238,7 +238,7 @@ def test_without_folders_and_their_lines_the_service_starts(tmp_path, copy):
     """Each is missing from three copies, and of any two, either is missing where the other is there."""
     without = [name for name, missing in zip(NAMES, combinations(range(COPIES), 3), strict=False) if copy in missing]
     lay_out(tmp_path, *without)
-    gone = "import sys\nassert not {one.split('.')[2] for one in sys.modules if 'monitor.extensions.' in one} & "
+    gone = "import sys\nassert not {one.split('.')[2] for one in sys.modules if 'monitor.features.' in one} & "
     out = run_python(tmp_path, START + gone + f"{set(without)}\nimport monitor\nprint(monitor.__file__)").stdout
     assert out.splitlines()[-1].startswith(str(tmp_path)), "the copy was tried, not the checkout"
 
@@ -264,7 +264,7 @@ def test_a_site_that_names_a_channel_of_a_missing_feature_fails_the_check(tmp_pa
 @pytest.mark.parametrize("name", NAMES)
 def test_without_its_folder_and_its_line_the_quick_tests_of_the_kernel_are_green(tmp_path, name):
     for path in subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0"):
-        if path and f"extensions/{name}/" not in path:
+        if path and f"features/{name}/" not in path:
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / path, tmp_path / path, follow_symlinks=False)
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
@@ -277,7 +277,7 @@ def test_without_its_folder_and_its_line_the_quick_tests_of_the_kernel_are_green
 
 def test_a_missing_folder_whose_line_is_left_keeps_the_service_from_starting(tmp_path):
     lay_out(tmp_path)
-    (tmp_path / "monitor/extensions" / NAMES[0]).unlink()
+    (tmp_path / "monitor/features" / NAMES[0]).unlink()
     with pytest.raises(AssertionError, match="ModuleNotFoundError"):
         run_python(tmp_path, START)
 
@@ -332,9 +332,9 @@ def set_version(folder, version):
 KEPT = """
 from sqlalchemy import inspect
 
-from monitor.checks.database import CurrentDatabase
-from monitor.checks.table import run_checks
-from monitor.store.database.engine import Database
+from monitor.app.checks.database import CurrentDatabase
+from monitor.app.checks.table import run_checks
+from monitor.storage.engine import Database
 
 
 def find_of(area):

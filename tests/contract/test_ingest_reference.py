@@ -5,10 +5,10 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from monitor.domain.quantities import SUFFIXES
-from monitor.domain.site import Level, Site
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
+from monitor.sites.quantities import SUFFIXES
+from monitor.sites.records import Level, Site
 
 ROOT = Path(__file__).parents[2]
 TEXT = "".join(

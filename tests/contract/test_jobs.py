@@ -9,11 +9,11 @@ from typing import get_type_hints
 
 import pytest
 
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
-from monitor.service.schedule import DAY_S, list_jobs, trigger_of
-from monitor.store.alerting.sites import save_site
-from monitor.store.service_state import finish_run, start_run
+from monitor.app.schedule import DAY_S, list_jobs, trigger_of
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.service_state import finish_run, start_run
 from monitor.worker.records import RecordError, read_record
 from tests.tables import tabulated
 

@@ -8,19 +8,19 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
+from monitor.alerts.notification import Notification
 from monitor.cli.service.channels import app
-from monitor.config.service import parse_service
-from monitor.domain.actor import Actor
-from monitor.domain.alerts.notification import Notification
-from monitor.domain.duty.channels import list_channel_kinds
-from monitor.domain.errors import ConfigError, DeliveryError
-from monitor.extensions.telephony.gateway import Gateway
-from monitor.extensions.telephony.store.devices import add_device
-from monitor.extensions.telephony.web_push import make_key
-from monitor.notify.notifier import channel_settings, open_notifier, read_secret
-from monitor.store.database.engine import Database
-from monitor.store.people.users import add_user
-from tests.extensions.telephony.push_service import Browser
+from monitor.delivery.notifier import channel_settings, open_notifier, read_secret
+from monitor.errors import ConfigError, DeliveryError
+from monitor.features.telephony.gateway import Gateway
+from monitor.features.telephony.queries.devices import add_device
+from monitor.features.telephony.web_push import make_key
+from monitor.people.queries.users import add_user
+from monitor.settings.service import parse_service
+from monitor.sites.channels import list_channel_kinds
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
+from tests.features.telephony.push_service import Browser
 from tests.fixtures.waiting import free_port
 from tests.tables import tabulated
 
@@ -75,7 +75,7 @@ def prepare(db, kind, port):
 
 @pytest.mark.parametrize("kind", list_channel_kinds())
 def test_a_dead_other_side_is_a_passing_failure_without_secrets(kind, monkeypatch, caplog, sqlite_url):
-    monkeypatch.setattr("monitor.notify.notifiers.mqtt.TIMEOUT_S", 0.5)
+    monkeypatch.setattr("monitor.delivery.notifiers.mqtt.TIMEOUT_S", 0.5)
     port = free_port()
     address, environ = settings_of(kind, port)
     db = Database(sqlite_url)
@@ -132,7 +132,7 @@ def test_what_needs_the_database_is_checked_without_it_and_says_so_when_it_is_aw
 
 
 def test_no_header_can_be_smuggled_into_a_mail():
-    from monitor.notify.notifiers.mail import compose
+    from monitor.delivery.notifiers.mail import compose
 
     message = compose(NOTE, "s@x", "a@b.org")
     assert message["Bcc"] is None

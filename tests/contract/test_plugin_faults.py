@@ -19,7 +19,7 @@ import contextlib
 import io
 
 from monitor.plugin_isolation import list_faults
-from monitor.store.service_state import load_runs, stamp
+from monitor.storage.service_state import load_runs, stamp
 
 schedule = Schedule(core.db, config, [site], core.clock, lambda *_: None)
 for key in schedule._entries:

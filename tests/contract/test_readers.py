@@ -13,9 +13,9 @@ from sqlalchemy import func, select
 
 from monitor.cli.main import run_verb
 from monitor.ingest.files.readers import READERS, Content, open_points, open_readings
-from monitor.store.database.engine import Database
-from monitor.store.schema.points import point_observation
-from monitor.store.schema.readings import observation
+from monitor.readings.point_tables import point_observation
+from monitor.readings.tables import observation
+from monitor.storage.engine import Database
 from monitor.worker import compute
 from tests.data.servers.file_server import run_here
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from monitor.config.service import RetentionSection
-from monitor.store.upkeep.retention import list_keys
-from monitor.store.upkeep.subjects import retention_rules
+from monitor.settings.service import RetentionSection
+from monitor.storage.retention import list_keys
+from monitor.storage.subjects import retention_rules
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/database.md"
 

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.domain.instruments.no_value import FILL
+from monitor.features.replay.backtest import open_empty
 from monitor.ingest.decoders.table import DECODERS
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.replay.backtest import open_empty
+from monitor.readings.no_value import FILL
 from tests.data.payloads import traps as t
 from tests.tables import tabulated
 

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import pytest
 
-from monitor.domain.instruments.no_value import FILL
+from monitor.features.replay.backtest import open_empty
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS, open_readings
 from monitor.ingest.files.reading import FileImport
 from monitor.ingest.pipeline import Pipeline
-from monitor.replay.backtest import open_empty
+from monitor.readings.no_value import FILL
 from tests.data.payloads import traps as t
 
 NO_VALUES = ("NaN", "nan", "null", "", "inf", "-inf", "-Infinity", "#N/A", "--")
@@ -99,7 +99,7 @@ FILES = MappingProxyType(
 GRIDS = MappingProxyType(
     {
         "grid": "cells that are none are masked where rasters are read",
-        "profile": "its tables are read as `wide`; its surveys: tests/extensions/profiles/test_files.py",
+        "profile": "its tables are read as `wide`; its surveys: tests/features/profiles/test_files.py",
     }
 )
 assert t.SIGMA not in {name for one in FILES.values() for name in one.lacks}

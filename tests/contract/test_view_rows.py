@@ -5,11 +5,11 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from monitor.store.database.engine import Database
-from monitor.store.schema.view_tables.alerts import AlertRow
-from monitor.store.schema.view_tables.all import view_metadata
-from monitor.store.schema.view_tables.scenes import ScenePolygonRow
-from monitor.store.schema.views import NAMES, load_view
+from monitor.alerts.views import AlertRow
+from monitor.features.scenes.views import ScenePolygonRow
+from monitor.storage.engine import Database
+from monitor.storage.view_tables import view_metadata
+from monitor.storage.views import NAMES, load_view
 
 ROWS = [(name, view.info["row"]) for name, view in view_metadata.tables.items() if "row" in view.info]
 

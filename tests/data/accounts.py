@@ -8,7 +8,7 @@ from argon2 import PasswordHasher
 from argon2.profiles import CHEAPEST
 from sqlalchemy import Connection
 
-from monitor.store.people.users import add_user
+from monitor.people.queries.users import add_user
 
 CHEAP_HASHER: Final = PasswordHasher.from_parameters(CHEAPEST)
 

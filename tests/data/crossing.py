@@ -4,7 +4,7 @@ import importlib
 import json
 from dataclasses import replace
 
-from monitor.jobs.forecasts.tasks import NetworkTrainingRequest
+from monitor.features.forecasts.tasks import NetworkTrainingRequest
 from monitor.worker.records import read_record, record_to_plain
 
 

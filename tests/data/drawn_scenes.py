@@ -8,16 +8,16 @@ from typing import Any
 from sqlalchemy import text
 
 from detection.imagery.data.generate import write_scene
-from monitor.config.service import load_service
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.domain.site import Site
-from monitor.domain.witnesses import needs_proof
-from monitor.jobs.scenes import inbox
-from monitor.jobs.scenes.tasks import SceneRequest
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.models.proofs import OUTLINES, ModelTest, add_proof, weights_in_use
+from monitor.features.scenes import inbox
+from monitor.features.scenes.tasks import SceneRequest
+from monitor.models.queries.proofs import OUTLINES, ModelTest, add_proof, weights_in_use
+from monitor.settings.service import load_service
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import Site
+from monitor.sites.witnesses import needs_proof
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
 from tests.data.crossing import cross
 
 PLACE = (141.951, 42.7305)

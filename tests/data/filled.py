@@ -10,32 +10,38 @@ from PIL import Image
 from sqlalchemy import Connection, insert, update
 
 from forecasting.decomposition.season import Season
-from monitor.config.site import parse_site
-from monitor.domain.actor import SERVICE, Actor
-from monitor.domain.canonical import canonical_json
-from monitor.domain.changes import AlertCategory, AlertChange
-from monitor.domain.decision import Memory
-from monitor.domain.instants import format_iso
-from monitor.domain.observation import Observation, ObserverReport, SiteEvent
-from monitor.domain.site import Recipient, Site, Team
-from monitor.extensions.duty import store as duty
-from monitor.extensions.instruments.store import readings as instruments
-from monitor.extensions.reports.facts import digest_of, gather_facts
-from monitor.extensions.reports.period import Period
-from monitor.store import service_state
-from monitor.store.alerting import alerts, events, offsets, outbox, reports, sites
-from monitor.store.database.audit import add_audit
-from monitor.store.database.engine import Database
-from monitor.store.models import anomaly_budget, anomaly_labels, forecasts, proofs, seasons
-from monitor.store.people import api_tokens, sessions, users
-from monitor.store.readings import observations, photos, points
-from monitor.store.schema.alerts import alert_event
-from monitor.store.schema.anomalies import anomaly
-from monitor.store.schema.outbox import notification
-from monitor.store.schema.outlines import scene_unsure
-from monitor.store.schema.readings import observation_flag, series
-from monitor.store.schema.reports import issued_report
-from monitor.store.schema.scenes import scene
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries import alerts, events, offsets, reports
+from monitor.alerts.tables import alert_event
+from monitor.canonical import canonical_json
+from monitor.decision.changes import AlertCategory, AlertChange
+from monitor.decision.records import Memory
+from monitor.delivery.queries import outbox
+from monitor.features.anomalies.queries import budget as anomaly_budget
+from monitor.features.anomalies.queries import labels as anomaly_labels
+from monitor.features.anomalies.tables import anomaly
+from monitor.features.duty import queries as duty
+from monitor.features.forecasts.queries import forecasts, seasons
+from monitor.features.instruments.queries import readings as instruments
+from monitor.features.outlines.tables import scene_unsure
+from monitor.features.photos import queries as photos
+from monitor.features.reports.facts import digest_of, gather_facts
+from monitor.features.reports.period import Period
+from monitor.features.reports.tables import issued_report
+from monitor.features.scenes.tables import scene
+from monitor.models.queries import proofs
+from monitor.people.queries import api_tokens, sessions, users
+from monitor.readings.queries import observations, points
+from monitor.readings.records import Observation, ObserverReport, SiteEvent
+from monitor.readings.tables import observation_flag, series
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries import sites
+from monitor.sites.records import Recipient, Site, Team
+from monitor.storage import service_state
+from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.audit import add_audit
+from monitor.storage.engine import Database
+from monitor.text.instants import format_iso
 from monitor.text.message import Figure, Template
 from tests.data.accounts import add_account
 from tests.data.rows import insert_rows

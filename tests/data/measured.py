@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from forecasting.data.workbook import read_sheet
-from monitor.config.site_files import load_site
 from monitor.decision.criteria.scope import anchor_at, wanted_series
 from monitor.decision.decide import decide
+from monitor.decision.records import Decision, DecisionInputs, EventFact, Memory, NewestEpoch, seconds
 from monitor.decision.series.assessment import EvaluationCache
-from monitor.domain.decision import Decision, DecisionInputs, EventFact, Memory, NewestEpoch, seconds
-from monitor.domain.observation import Observation, Reading
-from monitor.domain.site import Site
+from monitor.readings.records import Observation, Reading
+from monitor.sites.files import load_site
+from monitor.sites.records import Site
 
 SITES = Path(__file__).parent / "sites"
 CASCADIA = ("ALBH", "BLYN", "KTBW", "NEAH", "P423", "P401", "P402", "P403", "P426", "P435", "SEAT", "SEDR")

@@ -11,11 +11,11 @@ from typing import Any, Self
 
 import paho.mqtt.client as mqtt
 
-from monitor.config.service import ServiceConfig
-from monitor.domain.changes import AlertChange
-from monitor.domain.site import Site
+from monitor.decision.changes import AlertChange
 from monitor.ingest.service import Ingest, IngestContext
-from monitor.store.database.engine import Database
+from monitor.settings.service import ServiceConfig
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
 
 
 @dataclass

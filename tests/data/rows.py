@@ -10,8 +10,8 @@ from typing import Any, Final
 from sqlalchemy import Boolean, Column, Connection, Double, LargeBinary, insert
 from sqlalchemy.types import Integer
 
-from monitor.store.schema.tables import metadata
-from monitor.store.schema.types import Instant, Json
+from monitor.storage.column_types import Instant, Json
+from monitor.storage.tables import metadata
 
 _STEP: Final = re.compile(r"([+-][\d.]+)([dhms])")
 _UNITS: Final = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}

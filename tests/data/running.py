@@ -20,9 +20,9 @@ import paho.mqtt.client as mqtt
 from sqlalchemy import text
 
 from monitor.cli.main import run_verb
-from monitor.domain.errors import SlopewardError
-from monitor.store.database.engine import Database
-from monitor.store.service_state import find_stamp
+from monitor.errors import SlopewardError
+from monitor.storage.engine import Database
+from monitor.storage.service_state import find_stamp
 from tests.fixtures.waiting import REPOSITORY, free_port
 
 # What a fresh machine lacks: the broker that the tests themselves install, wherever it lies.

@@ -4,8 +4,8 @@ import json
 from datetime import date, timedelta
 from typing import Any, Final
 
-from monitor.extensions.demo.slope import SlopeModel
-from monitor.extensions.demo.story import write_duration, write_stations
+from monitor.features.demo.slope import SlopeModel
+from monitor.features.demo.story import write_duration, write_stations
 
 THREE: Final = {"names": ["green", "yellow", "red"]}
 FOUR: Final = {"names": ["green", "yellow", "orange", "red"], "auto_lower": ["yellow"]}

@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import Connection, insert
 
 from detection.geojson import Geometry
-from monitor.domain.actor import Actor
-from monitor.store.alerting.offsets import add_offset
-from monitor.store.database.engine import Database
-from monitor.store.models.forecasts import ForecastRow
-from monitor.store.scenes.arrivals import FootprintRow, SceneRow
-from monitor.store.schema.readings import observation_flag
+from monitor.alerts.queries.offsets import add_offset
+from monitor.features.forecasts.queries.forecasts import ForecastRow
+from monitor.features.scenes.queries.arrivals import FootprintRow, SceneRow
+from monitor.readings.tables import observation_flag
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
 
 
 def forecast_row(

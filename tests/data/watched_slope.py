@@ -9,22 +9,22 @@ from typing import Final, Self
 
 from sqlalchemy import Connection, select
 
-from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.evaluate import EvaluationResult, evaluate_site
-from monitor.config.site import parse_site
-from monitor.domain.instants import parse
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
-from monitor.extensions.demo.story import plan_story, write_story_site
+from monitor.alerts.audit.recompute import recompute
+from monitor.alerts.evaluate import EvaluationResult, evaluate_site
+from monitor.alerts.evaluation_tables import decision
+from monitor.alerts.queries.evaluations import load_decision
+from monitor.features.demo.story import plan_story, write_story_site
+from monitor.features.movement.update import update_movement
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.jobs.movement.update import update_movement
-from monitor.store.alerting.decisions import load_decision
-from monitor.store.alerting.sites import load_site_source, save_site
-from monitor.store.database.engine import Database
-from monitor.store.readings.observations import add_observations
-from monitor.store.schema.evaluations import decision
-from monitor.store.service_state import stamp
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import load_site_source, save_site
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.storage.service_state import stamp
+from monitor.text.instants import parse
 
 START: Final = parse("2026-03-01T00:00:00Z")
 HOUR: Final = timedelta(hours=1)

@@ -11,9 +11,9 @@ import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
-from monitor.domain.site import Level, SeriesSpec, Site, Station
 from monitor.ingest.service import Ingest, IngestContext
-from monitor.store.database.engine import Database
+from monitor.sites.records import Level, SeriesSpec, Site, Station
+from monitor.storage.engine import Database
 
 STATIONS = tuple(f"G{i}" for i in range(1, 9))
 

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from detection.imagery.data.generate import write_scene
-from monitor.config.service import load_service
+from monitor.settings.service import load_service
 from tests.data.running import Service, hide_mosquitto, publish
 from tests.data.site_text import bounds, criterion, head, series, station, table
 from tests.fixtures.waiting import REPOSITORY, free_port, wait_for
@@ -42,7 +42,7 @@ WALK = """
 import contextlib, importlib, io, json, pkgutil, sys
 import monitor
 names = [one.name for one in pkgutil.walk_packages(monitor.__path__, "monitor.") if not one.name.endswith("__main__")]
-from monitor.domain.extras import explain_missing
+from monitor.extras import explain_missing
 for name in names:
     try:
         importlib.import_module(name)

@@ -14,8 +14,8 @@ import pytest
 
 from monitor.broker.access import Access, find_access
 from monitor.broker.signing import KEYS_FILE, Keyring, is_signed
-from monitor.config.service import load_service
 from monitor.ingest.broker import find_mosquitto
+from monitor.settings.service import load_service
 from tests.data.running import Service
 from tests.data.servers.mqtt_client import calling
 from tests.end_to_end.test_never_lower import site_file

@@ -11,7 +11,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from sqlalchemy import text
 
-from monitor.store.database.engine import Database
+from monitor.storage.engine import Database
 from tests.bench.record import record
 from tests.data.running import Service
 from tests.data.site_text import FOUR, criterion, head, series, station, table

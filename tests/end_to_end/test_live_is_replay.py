@@ -15,25 +15,25 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from monitor.alerting.acts.operator_acts import set_level, verify
-from monitor.alerting.evaluate import EvaluationResult, SiteReadingCache, evaluate_site
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.domain.alerts.message import GROWN
-from monitor.domain.errors import NotFoundError
-from monitor.domain.site import Site
-from monitor.extensions.demo.slope import SITE_ID, SlopeModel
+from monitor.alerts.acts.operator_acts import set_level, verify
+from monitor.alerts.evaluate import EvaluationResult, SiteReadingCache, evaluate_site
+from monitor.alerts.evaluation_tables import evaluation
+from monitor.alerts.queries.evaluations import find_state
+from monitor.alerts.tables import alert, alert_event
+from monitor.decision.alert_texts import GROWN
+from monitor.errors import NotFoundError
+from monitor.features.demo.slope import SITE_ID, SlopeModel
+from monitor.features.replay.backtest import BacktestOptions, run_backtest
+from monitor.features.replay.history import VisibilityRule
+from monitor.features.replay.scorecard import Run
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.replay.backtest import BacktestOptions, run_backtest
-from monitor.replay.history import VisibilityRule
-from monitor.replay.scorecard import Run
-from monitor.store.alerting.decisions import find_state
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.readings.observations import find_series_id
-from monitor.store.schema.alerts import alert, alert_event
-from monitor.store.schema.evaluations import evaluation
+from monitor.readings.queries.observations import find_series_id
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import Site
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
 from tests.data.site_text import write_site_toml
 from tests.data.store_rows import add_flag, ask, enter_offset, tell
 from tests.fixtures.databases import ON_SQLITE

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from monitor.store.database.engine import Database
+from monitor.storage.engine import Database
 from tests.data.running import Service, publish
 from tests.data.site_text import FOUR, bounds, criterion, head, series, station, table
 from tests.fixtures import waiting

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from monitor.alerting.evaluate import evaluate_site
-from monitor.config.site import parse_site
-from monitor.domain.site import Site
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.database.seals import ACTION as SEAL
-from monitor.store.schema.alerts import alert, alert_event
-from monitor.store.schema.views import NAMES
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.tables import alert, alert_event
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.storage.seals import ACTION as SEAL
+from monitor.storage.views import NAMES
 from tests.data.playing import Clock, Player
 from tests.data.site_text import FOUR, bounds, criterion, head, series, station, table
 from tests.data.store_rows import ask, tell

@@ -10,11 +10,11 @@ import rasterio
 from rasterio.features import rasterize
 from sqlalchemy import func, select, text
 
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
-from monitor.jobs.scenes import inbox
-from monitor.store.alerting.sites import save_site
-from monitor.store.schema.scenes import scene, scene_footprint
+from monitor.features.scenes import inbox
+from monitor.features.scenes.tables import scene, scene_footprint
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
 from monitor.text.message import gather
 from tests.data.measured import SITES
 

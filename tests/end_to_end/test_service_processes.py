@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from monitor.app.child_environment import CORE_ALONE, SHARED
 from monitor.broker.logins import CONFIG, PID_FILE, is_process
-from monitor.config.service import SECRETS
 from monitor.ingest.broker import find_mosquitto
-from monitor.service.child_environment import CORE_ALONE, SHARED
+from monitor.settings.service import SECRETS
 from tests.data.running import Service
 from tests.end_to_end.test_never_lower import site_file
 from tests.fixtures.waiting import free_port, skip_missing, wait_for
@@ -25,7 +25,7 @@ SETTINGS = {
     "SLOPEWARD_BY_PASSWORD": "",
     "PGPASSWORD": "core web",
 }
-NAMES = {"monitor.service.core": "core", "monitor.web.server": "web"}
+NAMES = {"monitor.app.core": "core", "monitor.web.server": "web"}
 
 
 def list_below(pid: int) -> Iterator[tuple[int, list[str]]]:
@@ -75,4 +75,4 @@ def test_each_process_knows_its_own_secrets_and_a_killed_service_leaves_no_broke
 
 def test_each_secret_of_the_configuration_is_of_the_page_or_of_core() -> None:
     of_the_page = {section for section, _ in SECRETS} - CORE_ALONE - SHARED
-    assert of_the_page <= {"oidc", "second_factor"}, "decide in monitor.service.child_environment who needs it"
+    assert of_the_page <= {"oidc", "second_factor"}, "decide in monitor.app.child_environment who needs it"

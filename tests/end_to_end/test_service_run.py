@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from detection.imagery.data.generate import write_scene
-from monitor.alerting.acts.change_control import approve, propose
-from monitor.alerting.acts.operator_acts import set_level
+from monitor.alerts.acts.change_control import approve, propose
+from monitor.alerts.acts.operator_acts import set_level
 from monitor.broker.logins import lend_login
 from monitor.cli.site.sites import write_first_site
-from monitor.config.service import load_service
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.extensions.demo.publish import Publisher
+from monitor.features.demo.publish import Publisher
 from monitor.ingest.broker import find_mosquitto
+from monitor.settings.service import load_service
+from monitor.sites.parsing import parse_site
+from monitor.storage.actor import Actor
 from tests.data.running import Service
 from tests.fixtures import waiting
 from tests.fixtures.soak import with_soak
@@ -89,7 +89,7 @@ def test_data_becomes_rows_a_killed_core_comes_back_and_nothing_is_lost(kind, re
     service.page = True
     service.start()
     second = subprocess.run(
-        [sys.executable, "-m", "monitor.service.core", str(service.folder / "slopeward.toml")],
+        [sys.executable, "-m", "monitor.app.core", str(service.folder / "slopeward.toml")],
         capture_output=True,
         text=True,
         cwd=service.folder,
@@ -99,11 +99,11 @@ def test_data_becomes_rows_a_killed_core_comes_back_and_nothing_is_lost(kind, re
     assert "Traceback" not in second.stderr
     service.publish(0, 300)
     wait_for(lambda: service.count() == 300, description="300 rows")
-    core = service.find_child("monitor.service.core")
+    core = service.find_child("monitor.app.core")
     os.kill(core, signal.SIGKILL)
     service.publish(300, 300)  # the broker holds them
     wait_for(lambda: service.count() == 600, description="600 rows")
-    assert service.find_child("monitor.service.core") not in (None, core)
+    assert service.find_child("monitor.app.core") not in (None, core)
     assert "core ended by signal 9" in service.log()
     assert service.query("SELECT count(DISTINCT observed_at) FROM observation") == [(600,)]
     lose_the_broker(service, first=600)
@@ -223,7 +223,7 @@ def test_a_scene_is_read_without_secrets_and_one_beyond_its_bound_fails_alone(se
     config = service.folder / "slopeward.toml"
     config.write_text(f"{config.read_text()}[compute]\njob_file_gib = 0.000001\n")
     service.start()
-    core = service.find_child("monitor.service.core")
+    core = service.find_child("monitor.app.core")
     write_scene(service.folder / "inbox" / "north" / "large", 5, acquired_at=datetime.now(UTC) - timedelta(hours=2))
     environment, status, limits = wait_for(lambda: find_worker(core), "a worker behind its walls")
     assert secret not in environment
@@ -238,4 +238,4 @@ def test_a_scene_is_read_without_secrets_and_one_beyond_its_bound_fails_alone(se
     assert "writes a file larger than its bound" in error
     service.publish(0, 5)
     wait_for(lambda: service.count() == 5, description="readings after that")
-    assert service.find_child("monitor.service.core") == core
+    assert service.find_child("monitor.app.core") == core

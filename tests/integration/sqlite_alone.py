@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from monitor.store.database.engine import Database
+from monitor.storage.engine import Database
 from tests.fixtures.databases import SQLITE_ONLY
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from monitor.domain.changes import AlertCategory
+from monitor.decision.changes import AlertCategory
 from tests.data.measured import measured_site, read_baijiabao, read_outang, replay
 
 pytestmark = pytest.mark.data

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from monitor.domain.errors import ConfigError
-from monitor.extensions.table_import.guess.guess import guess
-from monitor.extensions.table_import.guess.raw_table import read_raw_table
+from monitor.errors import ConfigError
+from monitor.features.table_import.guess.guess import guess
+from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions

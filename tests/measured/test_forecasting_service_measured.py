@@ -10,7 +10,7 @@ import pytest
 
 from forecasting.data.sources import read_recipe, read_record
 from monitor.cli.main import run_verb
-from monitor.jobs.forecasts import hindcast
+from monitor.features.forecasts import hindcast
 from monitor.worker import compute
 from tests.data.crossing import cross, hurry
 from tests.data.site_text import THREE, head, series, station

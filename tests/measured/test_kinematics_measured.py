@@ -11,14 +11,14 @@ from forecasting.data.workbook import read_sheet
 from forecasting.kinematics.failure import FailureSpec, watch_failure
 from forecasting.kinematics.velocity import DAY_S
 from monitor.cli.main import run_verb
-from monitor.config.site import parse_site
-from monitor.jobs.movement.update import update_movement
-from monitor.replay.backtest import BacktestOptions, run_backtest
-from monitor.replay.history import VisibilityRule
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.readings.observations import add_observations
-from monitor.store.schema.views import load_view
+from monitor.features.movement.update import update_movement
+from monitor.features.replay.backtest import BacktestOptions, run_backtest
+from monitor.features.replay.history import VisibilityRule
+from monitor.readings.queries.observations import add_observations
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.engine import Database
+from monitor.storage.views import load_view
 from tests.bench.forecasting import measured_curves
 from tests.data import site_text
 from tests.data.measured import measured_site, read_baijiabao, read_cascadia

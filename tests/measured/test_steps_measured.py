@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from monitor.decision.criteria.table import KINDS
-from monitor.domain.decision import Decision, EventFact, Memory, seconds
-from monitor.domain.fusion import Fusion
-from monitor.domain.observation import Observation
-from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from monitor.decision.records import Decision, EventFact, Memory, seconds
+from monitor.readings.records import Observation
+from monitor.sites.fusion import Fusion
+from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from tests.data.measured import measured_site, read_cascadia, replay
 from tests.data.readers.gnss import read_positions
 

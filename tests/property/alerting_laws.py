@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from forecasting.kinematics.velocity import fit_velocity
+from monitor.canonical import canonical_json
 from monitor.decision import decide
+from monitor.decision.changes import AlertCategory
 from monitor.decision.criteria.kinds.earthquake import lowered_factor
 from monitor.decision.criteria.table import KINDS
-from monitor.decision.series.assessment import EvaluationCache
-from monitor.domain.canonical import canonical_json
-from monitor.domain.changes import AlertCategory
-from monitor.domain.decision import (
+from monitor.decision.keys import read_support
+from monitor.decision.records import (
     AnomalyFact,
     DecisionInputs,
     EventFact,
@@ -23,10 +23,10 @@ from monitor.domain.decision import (
     instant,
     seconds,
 )
-from monitor.domain.fusion import Clause, FusionRule, Neighbours
-from monitor.domain.keys import read_support
-from monitor.domain.observation import Reading
-from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
+from monitor.decision.series.assessment import EvaluationCache
+from monitor.readings.records import Reading
+from monitor.sites.fusion import Clause, FusionRule, Neighbours
+from monitor.sites.records import Criterion, SeriesSpec, Station, Threshold
 from tests.property.alerting_histories import (
     AUXILIARY,
     DAY_S,

@@ -2,11 +2,10 @@
 
 import pytest
 
-from monitor.decision import conditions, decide, prepare
+from monitor.decision import conditions, decide, prepare, records
 from monitor.decision.criteria import rain_gauge
 from monitor.decision.criteria.kinds import velocity
 from monitor.decision.series import maintenance, steps, tracks
-from monitor.domain import decision as records
 from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import DAY_S
 from tests.property.alerting_laws import Statistics, check_story

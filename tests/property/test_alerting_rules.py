@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from monitor.decision import decide
+from monitor.decision import decide, records
 from monitor.decision.criteria.kinds import velocity
+from monitor.decision.records import DecisionInputs, instant, seconds
 from monitor.decision.series import paired_steps, station_health, steps, tracks
-from monitor.domain import decision as records
-from monitor.domain.decision import DecisionInputs, instant, seconds
-from monitor.domain.site import Dwell
+from monitor.sites.records import Dwell
 from tests.property.alerting_histories import (
     AUXILIARY,
     DAY_S,

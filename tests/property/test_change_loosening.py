@@ -5,9 +5,9 @@ from functools import cache
 
 import pytest
 
-from monitor.alerting.acts.loosening import find_loosening
+from monitor.alerts.acts.loosening import find_loosening
 from monitor.decision.criteria.table import KINDS
-from monitor.domain.site import Criterion, Dwell, Threshold
+from monitor.sites.records import Criterion, Dwell, Threshold
 from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import DAY_S, MOVERS, SITE, THRESHOLDS, VALID_S, levels, run, seeded
 

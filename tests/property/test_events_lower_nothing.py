@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from monitor.decision.criteria.table import KINDS
-from monitor.domain.decision import EventFact
-from monitor.domain.site import Criterion, Threshold
+from monitor.decision.records import EventFact
+from monitor.sites.records import Criterion, Threshold
 from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import DAY_S, SITE, START, STEP_S, levels, quiet, run, seeded
 

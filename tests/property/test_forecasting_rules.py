@@ -29,14 +29,14 @@ from forecasting.serving.path import APART, CHANCE, LEAST_WIDTH, MOVED, find_rea
 from forecasting.serving.promotion import Scored, check_shadow, check_shown
 from forecasting.serving.quantiles import NORMAL, quantile_loss
 from forecasting.serving.records import KINEMATIC, Limits
-from monitor.config.site import parse_site
-from monitor.domain.errors import ConfigError
-from monitor.domain.quantities import QUANTITIES
-from monitor.jobs.forecasts.drivers import Driving
-from monitor.jobs.forecasts.read_site import make_record
-from monitor.jobs.forecasts.tasks import ModelRequest, SiteForecastRequest
-from monitor.jobs.forecasts.worker import forecast_site
-from monitor.jobs.samples import SeriesSamples
+from monitor.errors import ConfigError
+from monitor.features.forecasts.drivers import Driving
+from monitor.features.forecasts.read_site import make_record
+from monitor.features.forecasts.tasks import ModelRequest, SiteForecastRequest
+from monitor.features.forecasts.worker import forecast_site
+from monitor.models.samples import SeriesSamples
+from monitor.sites.parsing import parse_site
+from monitor.sites.quantities import QUANTITIES
 from monitor.text.reasons import describe
 from tests.bench.forecasting.motion_scenes import control, crack, extensometer, sudden
 from tests.data.figures import bare_figures

@@ -12,11 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.domain.canonical import canonical_json
-from monitor.domain.language.catalogue import LANGUAGES
-from monitor.domain.language.local_time import UNCHANGED
-from monitor.domain.language.rendering import render, translate_term
-from monitor.domain.language.vocabulary import LEVELS, WORDS
+from monitor.canonical import canonical_json
+from monitor.text.catalogue import LANGUAGES
+from monitor.text.local_time import UNCHANGED
 from monitor.text.message import (
     ENGLISH,
     PLACE,
@@ -33,6 +31,8 @@ from monitor.text.message import (
     spread,
     values_to_json,
 )
+from monitor.text.rendering import render, translate_term
+from monitor.text.vocabulary import LEVELS, WORDS
 
 ROOT = Path(__file__).parents[2]
 ZONES = ["UTC", "Europe/Zurich", "Asia/Kathmandu", "America/Lima"]

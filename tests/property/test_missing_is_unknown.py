@@ -21,14 +21,14 @@ from monitor.decision.conditions import CANNOT_SEE
 from monitor.decision.criteria import rain_coverage, rain_gauge, rainfall
 from monitor.decision.criteria.table import KINDS
 from monitor.decision.decide import decide
+from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series import assessment as assessment_module
 from monitor.decision.series import coverage as coverage_module
 from monitor.decision.series import noise, tracks
 from monitor.decision.series.coverage import WHOLE, Coverage
-from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
-from monitor.domain.instruments.no_value import AT_STOP, FILL
-from monitor.domain.observation import Reading
-from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
+from monitor.readings.no_value import AT_STOP, FILL
+from monitor.readings.records import Reading
+from monitor.sites.records import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
 
 HOUR_S: Final = 3600.0
 START_S: Final = 1.8e9

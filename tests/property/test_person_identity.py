@@ -11,23 +11,23 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from monitor.alerting.acts.operator_acts import counts_with
-from monitor.domain.actor import Actor
-from monitor.domain.decision import Signature
-from monitor.domain.errors import PayloadError, RefusedError
-from monitor.domain.names import fold_name, is_same_person, tidy_name, unify_names
-from monitor.domain.observation import ObserverReport
-from monitor.domain.site import Level, Recipient, Site
+from monitor.alerts.acts.operator_acts import counts_with
+from monitor.alerts.queries import alerts, offsets
+from monitor.alerts.queries.evaluations import load_report_facts
+from monitor.alerts.queries.reports import add_report
+from monitor.decision.records import Signature
+from monitor.errors import PayloadError, RefusedError
 from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.observer import decode_event, decode_report
 from monitor.ingest.decoders.strict_json import read_person
 from monitor.ingest.message import BrokerMessage, TopicTarget
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
-from monitor.store.alerting import alerts, offsets
-from monitor.store.alerting.decisions import load_report_facts
-from monitor.store.alerting.reports import add_report
-from monitor.store.people import users
+from monitor.people.queries import users
+from monitor.readings.records import ObserverReport
+from monitor.sites.records import Level, Recipient, Site
+from monitor.storage.actor import Actor
+from monitor.text.names import fold_name, is_same_person, tidy_name, unify_names
 from tests.data.accounts import add_account
 from tests.data.filled import NOW
 

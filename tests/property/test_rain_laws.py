@@ -17,7 +17,7 @@ from forecasting.hydrology.rain_amounts import RainAmounts
 from forecasting.hydrology.rain_counters import CounterAmounts
 from monitor.decision.criteria import rain_gauge
 from monitor.decision.criteria.rain_gauge import make_gauge
-from monitor.domain.site import SeriesSpec
+from monitor.sites.records import SeriesSpec
 
 MINUTE_S = 60.0
 HOUR_S = 3600.0

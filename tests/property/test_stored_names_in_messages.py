@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from monitor.domain.alerts.message import name_series
-from monitor.domain.alerts.notification import DeliveryState
-from monitor.domain.alerts.records import AlertState
-from monitor.domain.changes import AlertCategory
-from monitor.domain.language.catalogue import LANGUAGES
-from monitor.domain.language.rendering import translate
-from monitor.domain.quantities import QUANTITIES
+from monitor.alerts.notification import DeliveryState
+from monitor.alerts.records import AlertState
+from monitor.decision.alert_texts import name_series
+from monitor.decision.changes import AlertCategory
+from monitor.sites.quantities import QUANTITIES
+from monitor.text.catalogue import LANGUAGES
 from monitor.text.message import PLACE, Message, MessageList
+from monitor.text.rendering import translate
 from tests.property.alerting_laws import draw_story, play
 from tests.property.test_messages import TEMPLATES
 from tests.tables import tabulated

@@ -6,13 +6,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from monitor.alerting.acts import operator_acts
-from monitor.domain.actor import Actor
-from monitor.domain.alerts.records import AlertState
-from monitor.domain.changes import AlertCategory, AlertChange
-from monitor.domain.errors import RefusedError
-from monitor.store.alerting import alerts
-from monitor.store.alerting.alerts import (
+from monitor.alerts.acts import operator_acts
+from monitor.alerts.queries import alerts
+from monitor.alerts.queries.alerts import (
     ChangeContext,
     acknowledge,
     apply_changes,
@@ -21,9 +17,13 @@ from monitor.store.alerting.alerts import (
     set_outcome,
     shelve,
 )
-from monitor.store.database.audit import verify_chain
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.audit import audit_entry
+from monitor.alerts.records import AlertState
+from monitor.alerts.tables import alert
+from monitor.decision.changes import AlertCategory, AlertChange
+from monitor.errors import RefusedError
+from monitor.storage.actor import Actor
+from monitor.storage.audit import verify_chain
+from monitor.storage.audit_tables import audit_entry
 from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import SITE, START
 

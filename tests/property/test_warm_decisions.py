@@ -10,20 +10,17 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert
 
-from monitor.alerting import evaluate as looking_module
-from monitor.alerting.evaluate import SiteReadingCache, load_view
+from monitor.alerts import evaluate as looking_module
+from monitor.alerts.evaluate import SiteReadingCache, load_view
+from monitor.alerts.queries.offsets import add_offset, revoke_offset
+from monitor.canonical import canonical_json
 from monitor.decision.decide import decide
+from monitor.decision.records import Memory, instant, seconds
 from monitor.decision.series import tracks
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.decision.series.step_detector import StepDetector
-from monitor.domain.actor import Actor
-from monitor.domain.canonical import canonical_json
-from monitor.domain.decision import Memory, instant, seconds
-from monitor.domain.instants import format_iso
-from monitor.domain.observation import Observation
-from monitor.store.alerting.offsets import add_offset, revoke_offset
-from monitor.store.readings import observations as module
-from monitor.store.readings.observations import (
+from monitor.readings.queries import observations as module
+from monitor.readings.queries.observations import (
     add_observations,
     find_series_id,
     iter_readings,
@@ -31,7 +28,10 @@ from monitor.store.readings.observations import (
     load_readings,
     load_series,
 )
-from monitor.store.schema.readings import observation, observation_flag
+from monitor.readings.records import Observation
+from monitor.readings.tables import observation, observation_flag
+from monitor.storage.actor import Actor
+from monitor.text.instants import format_iso
 from tests.data.store_rows import add_flag, enter_offset
 from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import SITE, START, STEP_S, run, seeded

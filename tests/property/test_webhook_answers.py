@@ -7,7 +7,7 @@ import string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.notify.notifiers.answers import find_refusal
+from monitor.delivery.notifiers.answers import find_refusal
 
 ERROR_WORDS = (
     "err",

@@ -18,22 +18,22 @@ from detection.anomaly.records import DetectorTraining, ScoringRequest
 from detection.anomaly.windows import build_series
 from detection.imagery.data.generate import write_scene
 from forecasting.data.series import DAY_S, Panel
-from monitor.config.site import parse_site
-from monitor.domain.decision import Decision, seconds
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
-from monitor.extensions.demo.story import plan_story, write_story_site
-from monitor.extensions.drills.hold import open_scenario
+from monitor.decision.records import Decision, seconds
+from monitor.features.demo.story import plan_story, write_story_site
+from monitor.features.drills.hold import open_scenario
+from monitor.features.movement.queries import latest_movement, load_failure_facts
+from monitor.features.movement.update import update_movement
+from monitor.features.replay.backtest import open_empty
+from monitor.features.replay.clock import ReplaySchedule, play
+from monitor.features.replay.history import History, VisibilityRule
+from monitor.features.replay.queries import find_span
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.jobs.movement.update import update_movement
-from monitor.replay.backtest import open_empty
-from monitor.replay.clock import ReplaySchedule, play
-from monitor.replay.history import History, VisibilityRule
-from monitor.store.alerting.history import find_span
-from monitor.store.database.engine import Database
-from monitor.store.models.movement import latest_movement, load_failure_facts
-from monitor.store.upkeep.migrate import upgrade
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.storage.migrate import upgrade
 from monitor.text.message import gather
 from tests.bench.forecasting.bench_last_tenth import Life, draw_lives, moments, read_lives, serve
 from tests.bench.forecasting.bench_replay_year import sites

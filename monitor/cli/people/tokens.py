@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from monitor.cli.acts import add_acts
 from monitor.cli.session import Commands, open_database, require_any, show
-from monitor.store.people import api_tokens
-from monitor.store.people.api_tokens import ApiToken
+from monitor.people.queries import api_tokens
+from monitor.people.queries.api_tokens import ApiToken
 
 app = Commands(no_args_is_help=True, help=__doc__)
 add_acts(app, "people tokens")

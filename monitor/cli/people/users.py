@@ -2,8 +2,8 @@
 
 from monitor.cli.acts import add_acts
 from monitor.cli.session import Commands, open_database, require_any, show
-from monitor.domain.instants import format_iso
-from monitor.store.people import users
+from monitor.people.queries import users
+from monitor.text.instants import format_iso
 
 app = Commands(no_args_is_help=True, help=__doc__)
 add_acts(app, "people users")

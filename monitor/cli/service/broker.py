@@ -12,13 +12,13 @@ from monitor.broker.logins import ACL, PASSWORDS, Login, LoginBook
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.cli import session
 from monitor.cli.identity import By, prove
-from monitor.config.service import BrokerSection, ServiceConfig
-from monitor.config.site_files import scan_sites
-from monitor.domain.actor import Actor
-from monitor.domain.errors import BrokerError, NotFoundError
-from monitor.domain.site import Site
-from monitor.store.database.audit import add_audit
-from monitor.store.database.engine import Database
+from monitor.errors import BrokerError, NotFoundError
+from monitor.settings.service import BrokerSection, ServiceConfig
+from monitor.sites.files import scan_sites
+from monitor.sites.records import Site
+from monitor.storage.actor import Actor
+from monitor.storage.audit import add_audit
+from monitor.storage.engine import Database
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
 

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from monitor.cli import session
-from monitor.domain.duty.channels import traits_of
-from monitor.notify.notifier import channel_settings
-from monitor.notify.trial import gather_channels, send_test
+from monitor.delivery.notifier import channel_settings
+from monitor.delivery.trial import gather_channels, send_test
+from monitor.sites.channels import traits_of
 
 app = session.Commands(help="List and test the notification channels.", no_args_is_help=True)
 

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from monitor.checks.check import BAD, NO_FIGURE, OK, WARN
-from monitor.checks.settings import Connections
-from monitor.checks.site_files import Environment, SiteFolder
-from monitor.checks.table import run_checks
+from monitor.app.checks.settings import Connections
+from monitor.app.checks.site_files import Environment, SiteFolder
+from monitor.app.checks.table import run_checks
 from monitor.cli.session import Commands, options, print_json, read_service
-from monitor.config.service import ServiceConfig
 from monitor.decision.judgements import describe_limits, list_judgements
-from monitor.domain.errors import ConfigError
+from monitor.errors import ConfigError
+from monitor.settings.service import ServiceConfig
+from monitor.storage.check import BAD, NO_FIGURE, OK, WARN
 
 app = Commands()
 WRONG = "wrong"

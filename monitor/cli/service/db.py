@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
+from monitor.app.jobs import housekeeping
 from monitor.cli.identity import By, name_helper, prove
 from monitor.cli.session import (
     Commands,
@@ -17,13 +18,10 @@ from monitor.cli.session import (
     require_any,
     show,
 )
-from monitor.domain.errors import RefusedError, SlopewardError
-from monitor.domain.instants import format_iso
-from monitor.jobs import housekeeping
-from monitor.store.database import audit
-from monitor.store.database.engine import Database
-from monitor.store.schema import views
-from monitor.store.upkeep import backup, migrate, proof, prune, publish, retention, subjects
+from monitor.errors import RefusedError, SlopewardError
+from monitor.storage import audit, backup, migrate, proof, prune, publish, retention, subjects, views
+from monitor.storage.engine import Database
+from monitor.text.instants import format_iso
 
 app = Commands(no_args_is_help=True, help=__doc__)
 

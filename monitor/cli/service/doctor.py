@@ -6,19 +6,19 @@ from typing import Final
 
 import typer
 
-from monitor.checks.broker import RunningBroker
-from monitor.checks.check import BAD, OK, WARN
-from monitor.checks.database import CurrentDatabase
-from monitor.checks.installation import Installation
-from monitor.checks.machine import Machine
-from monitor.checks.plugins import PluginStatus
-from monitor.checks.running import ProcessStamps
-from monitor.checks.site_files import Environment, SiteFolder
-from monitor.checks.table import run_checks
+from monitor.app.checks.broker import RunningBroker
+from monitor.app.checks.database import CurrentDatabase
+from monitor.app.checks.installation import Installation
+from monitor.app.checks.machine import Machine
+from monitor.app.checks.plugins import PluginStatus
+from monitor.app.checks.running import ProcessStamps
+from monitor.app.checks.site_files import Environment, SiteFolder
+from monitor.app.checks.table import run_checks
 from monitor.cli.session import Commands, read_service, show_in_order
-from monitor.config.service import ServiceConfig
-from monitor.domain.errors import SlopewardError
-from monitor.domain.instants import format_about
+from monitor.errors import SlopewardError
+from monitor.settings.service import ServiceConfig
+from monitor.storage.check import BAD, OK, WARN
+from monitor.text.instants import format_about
 
 app = Commands()
 # (subject, ok | warn | bad, what was found, what to do)
@@ -58,9 +58,9 @@ def _list_lines(*seen: object) -> Iterator[Line]:
 
 
 def _see_database(service: ServiceConfig) -> Iterator[Line]:
-    from monitor.store.database.engine import Database
-    from monitor.store.service_state import load_checks, load_stamps
-    from monitor.store.upkeep.migrate import require_current
+    from monitor.storage.engine import Database
+    from monitor.storage.migrate import require_current
+    from monitor.storage.service_state import load_checks, load_stamps
 
     now = datetime.now(UTC)
     with Database(service.database.url) as db:

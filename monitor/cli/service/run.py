@@ -18,7 +18,7 @@ def run(
     no_web: Annotated[bool, typer.Option("--no-web", help="Leave the page out.")] = False,
 ) -> None:
     """Run broker, core and page until SIGTERM; SIGHUP reads configuration and site files again."""
-    from monitor.service.supervisor import main
+    from monitor.app.supervisor import main
 
     if standby:  # as in the service file, for the children too
         os.environ["SLOPEWARD_STANDBY__ENABLED"] = "true"

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from monitor.checks import health
-from monitor.checks.running import ReachedDatabase, SiteStatus
-from monitor.checks.table import (
+from monitor.alerts.queries.evaluations import load_incomplete
+from monitor.app.checks import health
+from monitor.app.checks.running import ReachedDatabase, SiteStatus
+from monitor.app.checks.table import (
     BLIND,
     DEGRADED,
     EXIT_OF,
@@ -32,27 +33,26 @@ from monitor.cli.session import (
     read_service,
     translate_in_zone,
 )
-from monitor.config.service import ServiceConfig
-from monitor.config.site_files import scan_sites
 from monitor.decision.incomplete_series import list_reasons
 from monitor.decision.judgements import describe_limited
-from monitor.domain.errors import ConfigError, StoreError
-from monitor.domain.instants import format_age, parse
-from monitor.domain.site import Site
-from monitor.store.alerting.decisions import load_incomplete
-from monitor.store.alerting.sites import load_sites_summary
-from monitor.store.database.engine import Database
-from monitor.store.readings.sources import PollState, load_polls
-from monitor.store.scenes.arrivals import SceneRow, load_waiting
-from monitor.store.schema.view_tables.sites import SiteStatusRow
-from monitor.store.schema.views import load_view
-from monitor.store.service_state import load_stamps
+from monitor.errors import ConfigError, StoreError
+from monitor.features.scenes.queries.arrivals import SceneRow, load_waiting
+from monitor.features.sources.queries import PollState, load_polls
+from monitor.settings.service import ServiceConfig
+from monitor.sites.files import scan_sites
+from monitor.sites.queries.sites import load_sites_summary
+from monitor.sites.records import Site
+from monitor.sites.views import SiteStatusRow
+from monitor.storage.engine import Database
+from monitor.storage.service_state import load_stamps
+from monitor.storage.views import load_view
+from monitor.text.instants import format_age, parse
 from monitor.text.message import Message
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from monitor.jobs.forecasts.awaited import Awaited
+    from monitor.features.forecasts.awaited import Awaited
 
 app = Commands()
 
@@ -92,7 +92,7 @@ class StoredStatus:
 
 
 def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> ServiceVerdict:
-    from monitor.jobs.forecasts.awaited import list_awaited  # numpy comes with it
+    from monitor.features.forecasts.awaited import list_awaited  # numpy comes with it
 
     declared: list[Site] = []
     with suppress(ConfigError):  # a folder that is not there holds none

@@ -4,17 +4,17 @@ from typing import Annotated
 
 import typer
 
+from monitor.alerts.queries import alerts as store
 from monitor.cli import session
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import SERVICE_SITE, narrow_to_reader, require_readable
 from monitor.cli.site import explaining
 from monitor.cli.site.explaining import AlertId
-from monitor.domain.alerts.message import name_level
-from monitor.domain.changes import AlertCategory
-from monitor.domain.errors import RefusedError
-from monitor.domain.instants import record_to_json
-from monitor.store.alerting import alerts as store
-from monitor.store.alerting.sites import load_sites_summary
+from monitor.decision.alert_texts import name_level
+from monitor.decision.changes import AlertCategory
+from monitor.errors import RefusedError
+from monitor.sites.queries.sites import load_sites_summary
+from monitor.text.instants import record_to_json
 from monitor.text.message import Term
 
 app = session.Commands(no_args_is_help=True, help=__doc__)

@@ -5,20 +5,20 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.alerting.evaluate import evaluate_site, load_view
+from monitor.alerts.evaluate import evaluate_site, load_view
+from monitor.alerts.queries.evaluations import find_state
 from monitor.cli import session
 from monitor.decision.decide import decide
 from monitor.decision.incomplete_series import summarize_reasons
 from monitor.decision.judgements import describe_reach
-from monitor.domain.decision import Decision, Memory, seconds
-from monitor.domain.instants import format_iso
-from monitor.domain.site import Site
-from monitor.jobs.movement.movement_state import list_window_stations
-from monitor.jobs.movement.update import update_movement
-from monitor.replay.failure_windows import WindowReplay
-from monitor.replay.history import MODES, History, VisibilityRule
-from monitor.store.alerting.decisions import find_state
-from monitor.store.database.engine import Database
+from monitor.decision.records import Decision, Memory, seconds
+from monitor.features.movement.movement_state import list_window_stations
+from monitor.features.movement.update import update_movement
+from monitor.features.replay.failure_windows import WindowReplay
+from monitor.features.replay.history import MODES, History, VisibilityRule
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.text.instants import format_iso
 
 app = session.Commands()
 

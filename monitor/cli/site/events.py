@@ -7,7 +7,7 @@ import typer
 from monitor.cli import session
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import narrow_to_reader
-from monitor.store.schema.views import load_view
+from monitor.storage.views import load_view
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
 

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from monitor.alerts.audit.queries import list_alterations, load_material
+from monitor.alerts.queries.alerts import Alert, find_alert, require_alert
+from monitor.alerts.queries.decision_seals import find_seal
+from monitor.alerts.queries.evaluations import DecisionRow, load_decision
+from monitor.canonical import code_version
 from monitor.cli.identity import require_readable
 from monitor.cli.session import LARGEST_ID, Commands, UtcOption, find_zones, open_database, print_note, show
-from monitor.domain.canonical import code_version
-from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.instants import format_iso, parse, record_to_json
-from monitor.domain.language.local_time import format_instant, use_zone
-from monitor.domain.language.rendering import translate
-from monitor.store.alerting.alerts import Alert, find_alert, require_alert
-from monitor.store.alerting.audit_pack import list_alterations, load_material
-from monitor.store.alerting.decision_seals import find_seal
-from monitor.store.alerting.decisions import DecisionRow, load_decision
-from monitor.store.alerting.sites import load_site_source
-from monitor.store.database.engine import Database
+from monitor.errors import NotFoundError, RefusedError
+from monitor.sites.queries.sites import load_site_source
+from monitor.storage.engine import Database
+from monitor.text.instants import format_iso, parse, record_to_json
+from monitor.text.local_time import format_instant, use_zone
+from monitor.text.rendering import translate
 
 if TYPE_CHECKING:
-    from monitor.alerting.audit.as_of import AsOf
-    from monitor.alerting.audit.explain import SeriesInput
+    from monitor.alerts.audit.as_of import AsOf
+    from monitor.alerts.audit.explain import SeriesInput
 
 app = Commands()
 DIFFERS = 1
@@ -115,7 +115,7 @@ def _find(db: Database, alert_id: int) -> tuple[Alert, DecisionRow, str | None]:
 
 def _read(row: DecisionRow, source: str) -> "tuple[Any, tuple[SeriesInput, ...], list[str]]":
     """Frozen inputs, their summary and what they say; altered ones may say nothing any more."""
-    from monitor.alerting.audit.explain import explain, list_inputs, read_units
+    from monitor.alerts.audit.explain import explain, list_inputs, read_units
 
     try:
         frozen = json.loads(row.evidence)
@@ -126,15 +126,15 @@ def _read(row: DecisionRow, source: str) -> "tuple[Any, tuple[SeriesInput, ...],
 
 def recompute_all(db: Database, alert: Alert) -> list[str]:
     """Decide again for every change of an alert; what differs, a line each."""
-    from monitor.alerting.audit.recompute import gather_decisions
-    from monitor.alerting.audit.recompute import recompute_all as decide_all
+    from monitor.alerts.audit.recompute import gather_decisions
+    from monitor.alerts.audit.recompute import recompute_all as decide_all
 
     decisions = db.run_read(gather_decisions, alert)
     return list(decide_all(decisions).differences)
 
 
 def _compare(db: Database, row: DecisionRow, as_of: str) -> "tuple[AsOf, list[str]]":
-    from monitor.alerting.audit.as_of import decide_as_of, summarise
+    from monitor.alerts.audit.as_of import decide_as_of, summarise
 
     try:
         known_at = None if as_of == "then" else datetime.now(UTC) if as_of == "now" else parse(as_of)
@@ -166,7 +166,7 @@ def export(
 
     Example: slopeward alerts export 12 --to alert-12.zip
     """
-    from monitor.alerting.audit.audit_pack import build_pack, check_pack, read_pack, write_pack
+    from monitor.alerts.audit.audit_pack import build_pack, check_pack, read_pack, write_pack
 
     if (alert_id is None) == (check is None):
         raise typer.BadParameter("name the alert to pack, or a pack by --check")

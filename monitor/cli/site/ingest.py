@@ -15,12 +15,7 @@ import typer
 from monitor.cli import session
 from monitor.cli.identity import By, name_helper, prove
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
-from monitor.config.service import ComputeSection
-from monitor.domain.actor import Actor
-from monitor.domain.errors import ConfigError, NotFoundError, UnitDoubtError
-from monitor.domain.instants import epoch_s, format_iso, parse
-from monitor.domain.names import list_names
-from monitor.domain.site import Site
+from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions, add_places, is_companion
@@ -31,9 +26,14 @@ from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.references import forget_reference
 from monitor.ingest.replay import replay_rejected
+from monitor.people.queries.users import find_account, load_users
 from monitor.plugins import hooks
-from monitor.store.database.engine import Database
-from monitor.store.people.users import find_account, load_users
+from monitor.settings.service import ComputeSection
+from monitor.sites.records import Site
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
+from monitor.text.instants import epoch_s, format_iso, parse
+from monitor.text.names import list_names
 
 app = session.Commands(help=__doc__)
 _FORMS: Final = "; ".join(f"{name}: {reader.help}" for name, reader in READERS.items())

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
+from monitor.alerts.queries import maintenance as store
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import Commands, check_site, find_zones, format_in_zone, open_database, require_any, show
-from monitor.domain.instants import record_to_json
-from monitor.store.alerting import maintenance as store
+from monitor.text.instants import record_to_json
 
 app = Commands(no_args_is_help=True, help=__doc__)
 add_acts(app, "maintenance")

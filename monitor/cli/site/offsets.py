@@ -10,17 +10,17 @@ from sqlalchemy import Connection
 
 from forecasting.kinematics.replaced import ProposedOffset, propose_offset
 from forecasting.reasons import Reason
-from monitor.alerting.acts.change_control import find_in_force
+from monitor.alerts.acts.change_control import find_in_force
+from monitor.alerts.queries.maintenance import load_maintenance
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, read_instant, require_any, show
-from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.instants import epoch_s, format_duration, format_iso, from_epoch_s
-from monitor.domain.observation import HARMLESS
-from monitor.domain.quantities import HOUSEKEEPING, OF_VELOCITY_MAPS
-from monitor.store.alerting.maintenance import load_maintenance
-from monitor.store.readings.observations import SeriesRow, load_readings, load_series
-from monitor.store.schema.views import load_view
+from monitor.errors import NotFoundError, RefusedError
+from monitor.readings.queries.observations import SeriesRow, load_readings, load_series
+from monitor.readings.records import HARMLESS
+from monitor.sites.quantities import HOUSEKEEPING, OF_VELOCITY_MAPS
+from monitor.storage.views import load_view
+from monitor.text.instants import epoch_s, format_duration, format_iso, from_epoch_s
 from monitor.text.reasons import describe
 
 # these have no datum that a sensor could jump by

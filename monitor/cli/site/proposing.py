@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from monitor.alerting.acts.site_diff import format_proposal
+from monitor.alerts.acts.site_diff import format_proposal
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import narrow_to_reader, require_readable
 from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, require_any, show
-from monitor.domain.instants import format_iso, record_to_json
-from monitor.store.alerting.sites import Proposal
+from monitor.sites.queries.sites import Proposal
+from monitor.text.instants import format_iso, record_to_json
 
 app = Commands()
 add_acts(app, "sites")
@@ -24,7 +24,7 @@ def proposals(
     everything: Annotated[bool, typer.Option("--all", help="Decided ones as well.")] = False,
 ) -> None:
     """List the changes that wait for approval, or show one with its differences and its effect."""
-    from monitor.store.alerting.sites import load_proposal, load_proposals
+    from monitor.sites.queries.sites import load_proposal, load_proposals
 
     with open_database() as db, db.read() as c:
         if number is not None:

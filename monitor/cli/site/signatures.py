@@ -3,13 +3,13 @@
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from monitor.alerting.acts.answer_acts import list_first_answers
+from monitor.alerts.acts.answer_acts import list_first_answers
+from monitor.alerts.queries.offsets import load_waiting_offsets
+from monitor.alerts.queries.signatures import load_waiting
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import sites_of_reader
 from monitor.cli.session import Commands, open_database, require_any, show
-from monitor.domain.instants import format_iso
-from monitor.store.alerting.offsets import load_waiting_offsets
-from monitor.store.people.countersign import load_waiting
+from monitor.text.instants import format_iso
 
 app = Commands(no_args_is_help=True, help=__doc__)
 add_acts(app, "people signatures")

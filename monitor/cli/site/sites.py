@@ -10,15 +10,15 @@ from monitor.cli import session
 from monitor.cli.identity import By
 from monitor.cli.session import Commands, pick_site, print_if_json, read_service, show_in_order
 from monitor.cli.site import proposing
-from monitor.config.first_site import write_first_site
-from monitor.config.site import find_weaknesses, parse_site
-from monitor.config.site_files import scan_sites
 from monitor.decision.judgements import describe_barriers, describe_limits, list_barriers, list_judgements
 from monitor.decision.series.bounds import declared_units
-from monitor.domain.errors import ConfigError
-from monitor.domain.instants import format_duration
-from monitor.domain.site import Criterion, Site
+from monitor.errors import ConfigError
 from monitor.plugins import hooks
+from monitor.sites.files import scan_sites
+from monitor.sites.first_site import write_first_site
+from monitor.sites.parsing import find_weaknesses, parse_site
+from monitor.sites.records import Criterion, Site
+from monitor.text.instants import format_duration
 
 app = Commands(help="Create, list, show and change site files.", no_args_is_help=True)
 app.add_typer(proposing.app)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from monitor.domain.site import Criterion
+from monitor.sites.records import Criterion
 
 DAY_S: Final = 86_400.0
 

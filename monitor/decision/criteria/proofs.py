@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import fsum
 from typing import Final
 
-from monitor.domain.site import Criterion, Site
+from monitor.sites.records import Criterion, Site
 from monitor.text.message import Duration, Figure, Message, Template
 
 WARN_S: Final = 14.0 * 86400.0  # before the end it is said that the test is to be made again

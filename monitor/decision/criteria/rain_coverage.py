@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from forecasting.hydrology.rain_amounts import UnknownReason, most_mm
 from monitor.decision.criteria.rain_gauge import Gauge
+from monitor.decision.records import seconds
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.coverage import (
     NO_READING,
@@ -34,8 +35,7 @@ from monitor.decision.series.coverage import (
 )
 from monitor.decision.series.noise import FEWEST_KNOWN, RepeatDetector
 from monitor.decision.series.tracks import explain_rain_fault
-from monitor.domain.decision import seconds
-from monitor.domain.site import SeriesSpec
+from monitor.sites.records import SeriesSpec
 from monitor.text.message import Template, Timestamp
 
 _UNKNOWN: Final[Mapping[UnknownReason, Template]] = {

@@ -12,14 +12,14 @@ from typing import Final
 from forecasting.hydrology.rain_amounts import UnknownRain, UnknownReason, most_mm
 from forecasting.hydrology.rain_counters import count_up
 from forecasting.hydrology.rain_sums import resolve_sums
-from monitor.decision.criteria.rain_table import FORECAST
+from monitor.decision.records import DecisionInputs, seconds
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.tracks import list_rain, list_refused_rain
-from monitor.domain.decision import DecisionInputs, seconds
-from monitor.domain.kinds import Kind
-from monitor.domain.observation import HARMLESS
-from monitor.domain.quantities import LARGEST
-from monitor.domain.site import Criterion, SeriesSpec
+from monitor.readings.records import HARMLESS
+from monitor.sites.criteria.rain_sections import FORECAST
+from monitor.sites.kinds import Kind
+from monitor.sites.quantities import LARGEST
+from monitor.sites.records import Criterion, SeriesSpec
 
 # A gap of a counter is divided into at most so many amounts.
 MOST_PIECES: Final = 1000

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from monitor.decision.criteria.rain_coverage import RainLosses, could_hold, fill_gaps, find_rain_losses
 from monitor.decision.criteria.rain_gauge import Gauge, gauge_of, read_outlooks
+from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import Assessment, DecisionContext, Rule
 from monitor.decision.series.coverage import Coverage, format_share
-from monitor.domain.keys import VoteKey
-from monitor.domain.site import Criterion, Threshold
+from monitor.sites.records import Criterion, Threshold
 from monitor.text.message import Figure, Message, Template
 
 Fact = dict[str, Any]

@@ -6,12 +6,12 @@ from math import floor
 from typing import Final
 
 from monitor.decision.criteria.table import CRITERIA
+from monitor.decision.records import instant, seconds
 from monitor.decision.series.intervals import list_learning
 from monitor.decision.series.step_detector import OPENING
 from monitor.decision.series.tracks import verify_step
-from monitor.domain.decision import instant, seconds
-from monitor.domain.site import Criterion, SeriesSpec, Site, once_per_record
-from monitor.domain.witnesses import find_sources
+from monitor.sites.records import Criterion, SeriesSpec, Site, once_per_record
+from monitor.sites.witnesses import find_sources
 
 CONTEXT_EPOCHS = 10  # before the window, so that a jump at its start is seen against what was there
 SHOWING: Final = 2.0 * OPENING  # intervals that hold enough epochs for a series to show its scatter, also with gaps
@@ -24,7 +24,7 @@ def anchor_at(now: datetime, span_s: float) -> datetime:
 
     It lies on the grid of a quarter of the span since 1970, at least the span and at most `reach_s` before now.
 
-    >>> from monitor.domain.instants import parse, format_iso
+    >>> from monitor.text.instants import parse, format_iso
     >>> [format_iso(anchor_at(parse(f"2026-01-{day}T06:00:00Z"), 345600.0))[:16] for day in ("09", "10")]
     ['2026-01-05T00:00', '2026-01-06T00:00']
     """

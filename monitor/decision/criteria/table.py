@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Final
 
-from monitor.decision.criteria.entry import KindEntry
-from monitor.domain.kinds import Kind
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.kinds import Kind
 
 _ROOM: Final = "monitor.decision.criteria.kinds"
 FILES: Final = {

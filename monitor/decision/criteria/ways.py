@@ -10,7 +10,7 @@ from forecasting.kinematics.direction import NORMAL, free_of_noise
 from forecasting.kinematics.velocity import Velocity, estimate_slopes, fit_slopes, fit_velocity
 from monitor.decision.series.tracks import Track
 from monitor.decision.series.vectors import Vector
-from monitor.domain.site import Criterion
+from monitor.sites.records import Criterion
 from monitor.text.message import Message, Template, join
 
 CLEARLY: Final = 0.9  # of a rate: a fit of the same motion along another axis is rounded otherwise

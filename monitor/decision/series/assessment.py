@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from monitor.decision.keys import VoteKey
+from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, seconds
 from monitor.decision.series.coverage import WHOLE, Coverage
 from monitor.decision.series.intervals import (
     SETTLED,
@@ -15,10 +17,8 @@ from monitor.decision.series.intervals import (
 )
 from monitor.decision.series.tracks import Track, Tracker, list_rain
 from monitor.decision.series.vectors import Vector
-from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, seconds
-from monitor.domain.keys import VoteKey
-from monitor.domain.observation import Reading
-from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
+from monitor.readings.records import Reading
+from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
 from monitor.text.message import Message, Template
 
 _NO_DATA: Final = Template("criterion.no_data", "no usable data")()

@@ -1,6 +1,6 @@
 """The units in which bounds are stated."""
 
-from monitor.domain.site import Site
+from monitor.sites.records import Site
 
 
 def bound_units(site: Site) -> dict[str, str]:

@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
+from monitor.decision.alert_texts import name_series
+from monitor.decision.records import Memory, instant, seconds
 from monitor.decision.series.assessment import ARRIVED, DecisionContext, EvaluationCache
 from monitor.decision.series.noise import scatter_of
 from monitor.decision.series.steps import says_no
-from monitor.domain.alerts.message import name_series
-from monitor.domain.decision import Memory, instant, seconds
-from monitor.domain.instants import format_iso, parse
-from monitor.domain.observation import BROUGHT_BY, CHANGED, Reading
-from monitor.domain.site import SeriesSpec
+from monitor.readings.records import BROUGHT_BY, CHANGED, Reading
+from monitor.sites.records import SeriesSpec
+from monitor.text.instants import format_iso, parse
 from monitor.text.message import Figure, Message, NameList, Template, Timestamp, join
 
 _BETWEEN: Final = Template(

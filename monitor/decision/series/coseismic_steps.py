@@ -7,13 +7,13 @@ the end of the clock and after each further time that is twice as long, and the 
 
 from typing import Final
 
+from monitor.decision.keys import StepKey
+from monitor.decision.records import Condition, Step, Steps
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.step_clocks import clock_s
 from monitor.decision.series.steps import EVENT, SHAKING_S
-from monitor.domain.decision import Condition, Step, Steps
-from monitor.domain.keys import StepKey
-from monitor.domain.site import Site
-from monitor.domain.witnesses import find_groups
+from monitor.sites.records import Site
+from monitor.sites.witnesses import find_groups
 from monitor.text.message import NameList, Template, Term, Timestamp
 
 VERIFY: Final = Template("question.verify", "verify now: {text}")

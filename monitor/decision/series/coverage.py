@@ -25,7 +25,7 @@ from operator import sub
 from typing import Any, Final
 
 from monitor.decision.series.tracks import Track
-from monitor.domain.site import Criterion
+from monitor.sites.records import Criterion
 from monitor.text.message import Duration, Figure, Message, Template, Timestamp
 
 NO_READING: Final = Template("coverage.no_reading", "no reading from {at} to {at2}")

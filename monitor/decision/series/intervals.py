@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from itertools import islice, pairwise
 from typing import Final
 
-from monitor.domain.instruments.parents import GONE
-from monitor.domain.site import SeriesSpec, Site, once_per_record
+from monitor.sites.parents import GONE
+from monitor.sites.records import SeriesSpec, Site, once_per_record
 
 RECENT: Final = 8  # intervals by which it is told how often readings come
 SETTLED: Final = 24  # and by which it is told that they come as declared again,

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.domain.decision import DecisionInputs
-from monitor.domain.site import Site
+from monitor.decision.records import DecisionInputs
+from monitor.sites.records import Site
 from monitor.text.message import Message, NameList, Template, Timestamp
 
 MAINTENANCE: Final = Template("vote.maintenance", "maintenance of {station} until {at}, by {names}: {reason}")

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
+from monitor.decision.keys import VoteKey
+from monitor.decision.records import Votes
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
 from monitor.decision.series.vectors import norm
-from monitor.domain.decision import Votes
-from monitor.domain.fusion import Neighbours
-from monitor.domain.ground import measure_m
-from monitor.domain.keys import VoteKey
-from monitor.domain.site import Criterion, Station
-from monitor.domain.witnesses import Groups
+from monitor.sites.fusion import Neighbours
+from monitor.sites.ground import measure_m
+from monitor.sites.records import Criterion, Station
+from monitor.sites.witnesses import Groups
 from monitor.text.message import Figure, Message, Template, Term, Timestamp, join
 
 _MOVES: Final = Template("neighbour.moves", "a neighbour moves along")()

@@ -13,8 +13,8 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from monitor.decision.series.vectors import Vector, minus, norm
-from monitor.domain.instruments.watched import NOTHING, WATCHED
-from monitor.domain.site import SeriesSpec
+from monitor.sites.records import SeriesSpec
+from monitor.sites.watched import NOTHING, WATCHED
 
 EPOCHS: Final = 8  # fewer say nothing of a series' own scatter
 LATELY: Final = 16  # newest differences: one that begins to scatter is asked about for days, not until half of all do

@@ -4,9 +4,9 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import replace
 
+from monitor.decision.records import Memory, OffsetFact, seconds
 from monitor.decision.series.assessment import DecisionContext
-from monitor.domain.decision import Memory, OffsetFact, seconds
-from monitor.domain.observation import Reading
+from monitor.readings.records import Reading
 
 SUFFIX = ":offset"  # how the alert key of a notice ends: `health:STATION@INSTANT:offset`
 

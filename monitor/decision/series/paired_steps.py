@@ -9,15 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from monitor.decision.keys import StepKey
+from monitor.decision.records import Condition, Memory, Step, Steps
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.step_clocks import interval_s, together_s
 from monitor.decision.series.step_detector import RETURNED
 from monitor.decision.series.step_fates import BACK, GOES_ON, LASTS, find_fate, keeps_its_way
 from monitor.decision.series.tracks import Track, Tracks
-from monitor.domain.decision import Condition, Memory, Step, Steps
-from monitor.domain.keys import StepKey
-from monitor.domain.site import Site
-from monitor.domain.witnesses import Groups
+from monitor.sites.records import Site
+from monitor.sites.witnesses import Groups
 from monitor.text.message import NameList, Template, Timestamp
 
 _DISTURBANCE: Final = Template(

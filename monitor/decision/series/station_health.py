@@ -9,19 +9,19 @@ from typing import Final, NamedTuple, cast
 
 from forecasting.hydrology.rain_amounts import UnknownReason
 from forecasting.hydrology.rain_sums import resolve_sums
+from monitor.decision.alert_texts import name_series
+from monitor.decision.records import Condition, StationHealth, Steps, instant, seconds
 from monitor.decision.series.assessment import REPEATS, DecisionContext, bound_of, is_hidden, is_of
 from monitor.decision.series.noise import LEARNT
 from monitor.decision.series.step_detector import OPENING
 from monitor.decision.series.step_fates import carries
 from monitor.decision.series.steps import QUIET
 from monitor.decision.series.tracks import GIVES_NONE, IS_AT_STOP, Track, Tracks
-from monitor.domain.alerts.message import name_series
-from monitor.domain.decision import Condition, StationHealth, Steps, instant, seconds
-from monitor.domain.instants import FUTURE_TOLERANCE
-from monitor.domain.instruments.no_value import AT_STOP, FILL
-from monitor.domain.observation import HARMLESS, Reading
-from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
-from monitor.domain.witnesses import find_voting_series
+from monitor.readings.no_value import AT_STOP, FILL
+from monitor.readings.records import HARMLESS, Reading
+from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
+from monitor.sites.witnesses import find_voting_series
+from monitor.text.instants import FUTURE_TOLERANCE
 from monitor.text.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp
 
 _WELL: Final = Message("", "health.well", {})

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from monitor.domain.site import Site
+from monitor.sites.records import Site
 
 READINGS: Final = 2.5  # intervals: long enough for two more readings to come
 ONE_EVENT_S: Final = 3600.0  # the least that two steps of one event may lie apart

@@ -12,11 +12,11 @@ from operator import mul
 from statistics import median
 from typing import Final
 
+from monitor.decision.records import DecisionInputs, Step, seconds
 from monitor.decision.series.noise import PRESENT, measure_bent
 from monitor.decision.series.step_detector import ERRATIC, REST_OF_STEP, RETURNED, TAIL
 from monitor.decision.series.tracks import Epoch, Track
 from monitor.decision.series.vectors import Vector, minus, norm
-from monitor.domain.decision import DecisionInputs, Step, seconds
 
 WAITS: Final = "waits"  # no usable epoch has followed
 LASTS: Final = "lasts"  # a later epoch stands at the new place

@@ -8,6 +8,8 @@ from operator import attrgetter, mul
 from statistics import median
 from typing import Final, cast
 
+from monitor.decision.keys import StepKey, StepVote
+from monitor.decision.records import DecisionInputs, EventFact, Memory, Step, Steps, instant, seconds
 from monitor.decision.series.assessment import ARRIVED, DecisionContext, bound_of
 from monitor.decision.series.offset_answers import find_offsets, was_answered
 from monitor.decision.series.paired_steps import COMPANY, find_partners, is_confirmed, list_unresolved
@@ -16,10 +18,8 @@ from monitor.decision.series.step_detector import AGREEING, Jump
 from monitor.decision.series.step_fates import BACK, find_fate, stands_again
 from monitor.decision.series.tracks import Track, Tracks, direction, verify_step
 from monitor.decision.series.vectors import Vector, norm
-from monitor.domain.decision import DecisionInputs, EventFact, Memory, Step, Steps, instant, seconds
-from monitor.domain.keys import StepKey, StepVote
-from monitor.domain.site import Criterion, SeriesSpec, Site, Station
-from monitor.domain.witnesses import Groups, find_sources
+from monitor.sites.records import Criterion, SeriesSpec, Site, Station
+from monitor.sites.witnesses import Groups, find_sources
 from monitor.text.message import Figure, Message, NameList, Template, Term, Value, join
 
 _UPSLOPE: Final = Template("step.upslope", "it goes {distance} mm upslope")

@@ -10,14 +10,14 @@ from typing import Any, Final, TypeVar
 
 from forecasting.hydrology.rain_sums import drop_totals
 from forecasting.kinematics.direction import free_of_noise
+from monitor.decision.records import DecisionInputs, seconds
 from monitor.decision.series.noise import Burst, LateBends, RepeatedValues, find_burst
 from monitor.decision.series.step_detector import PATIENCE, Jump, StepDetector
 from monitor.decision.series.vectors import Vector, norm
-from monitor.domain.decision import DecisionInputs, seconds
-from monitor.domain.instruments.no_value import AT_STOP, FILL
-from monitor.domain.observation import DIGIT, HARMLESS, INCOMPLETE, Reading
-from monitor.domain.quantities import LARGEST, LEVELS, PRESSURES, QUANTITIES, convert_difference
-from monitor.domain.site import Criterion, SeriesSpec, Site, Station
+from monitor.readings.no_value import AT_STOP, FILL
+from monitor.readings.records import DIGIT, HARMLESS, INCOMPLETE, Reading
+from monitor.sites.quantities import LARGEST, LEVELS, PRESSURES, QUANTITIES, convert_difference
+from monitor.sites.records import Criterion, SeriesSpec, Site, Station
 from monitor.text.message import Figure, Message, Template, Term
 
 _FUTURE: Final = Template("reading.future", "stamped in the future")

@@ -11,11 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from monitor.domain.errors import PayloadError
-from monitor.domain.instruments.no_value import is_no_value
-from monitor.domain.names import is_station
-from monitor.domain.observation import Observation
-from monitor.domain.site import Binding
+from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import (
     Decoder,
     ReceivedMessage,
@@ -29,6 +25,10 @@ from monitor.ingest.decoders.decoder import (
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, check_text, read_object
 from monitor.ingest.message import DecodedMessage
 from monitor.ingest.quality import StationField
+from monitor.readings.no_value import is_no_value
+from monitor.readings.records import Observation
+from monitor.sites.records import Binding
+from monitor.text.names import is_station
 
 _NAMES_MOST: Final = 1000
 _STATES: Final = {"online": True, "offline": False}

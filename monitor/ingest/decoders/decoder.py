@@ -6,18 +6,18 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
-from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.names import is_station
-from monitor.domain.observation import Link, Observation
-from monitor.domain.quantities import UNITS, convert, split_suffix
-from monitor.domain.site import Binding, Site
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_cell, read_time
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault, TopicTarget
 from monitor.ingest.quality import NO_DETAILS, ReadingDetails, StationField, Vocabulary, observe, read_digit
 from monitor.ingest.references import References
 from monitor.ingest.text.clocks import find_unset
 from monitor.ingest.text.units import read_symbol
+from monitor.readings.records import Link, Observation
+from monitor.sites.quantities import UNITS, convert, split_suffix
+from monitor.sites.records import Binding, Site
 from monitor.text.message import Template, join
+from monitor.text.names import is_station
 
 RECEPTION: Final = "reception"
 ROLLOVER: Final = timedelta(weeks=1024)  # the count of weeks of GPS has ten bits

@@ -11,14 +11,14 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.instruments.no_value import is_fill_number, is_no_value
-from monitor.domain.names import is_station
-from monitor.domain.observation import Observation
-from monitor.domain.site import Binding
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, combine_errors, gather
 from monitor.ingest.decoders.strict_json import read_cell, read_object
 from monitor.ingest.message import DecodedMessage, MessageFault
+from monitor.readings.no_value import is_fill_number, is_no_value
+from monitor.readings.records import Observation
+from monitor.sites.records import Binding
+from monitor.text.names import is_station
 
 METRIC: Final = "ecowitt-metric"
 INCHES_MOST: Final = 40.0  # of mercury: no place on earth has more

@@ -4,17 +4,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from monitor.domain.canonical import canonical_json
-from monitor.domain.errors import PayloadError
-from monitor.domain.instants import format_iso
-from monitor.domain.names import is_station
-from monitor.domain.observation import DIGIT, Observation
-from monitor.domain.site import GEOID, Origin, Site
+from monitor.canonical import canonical_json
+from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.native import AXES, NO_FIX
 from monitor.ingest.positions import Vector, find_enu_mm
 from monitor.ingest.quality import ReadingDetails, error_of_step
 from monitor.ingest.references import PART
+from monitor.readings.records import DIGIT, Observation
+from monitor.sites.records import GEOID, Origin, Site
+from monitor.text.instants import format_iso
+from monitor.text.names import is_station
 
 # how good each kind of solution is: centimetres, or decimetres of a float; the others are good to metres
 GOOD: Final = frozenset({"fixed", "float", "ppp"})

@@ -15,10 +15,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 
-from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.instruments.no_value import is_no_value, says_bad
-from monitor.domain.observation import Observation
-from monitor.domain.site import Binding
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import (
     Decoder,
     ReceivedMessage,
@@ -37,6 +34,9 @@ from monitor.ingest.decoders.strict_json import check_depth, read_json
 from monitor.ingest.message import DecodedMessage
 from monitor.ingest.references import PART, UNNAMED, name_base
 from monitor.ingest.text.units import read_symbol
+from monitor.readings.no_value import is_no_value, says_bad
+from monitor.readings.records import Observation
+from monitor.sites.records import Binding
 
 _LONGEST: Final = 500  # an expression
 ITEMS_MOST: Final = 1000

@@ -13,18 +13,18 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from monitor.domain.canonical import canonical_json
-from monitor.domain.errors import PayloadError
-from monitor.domain.instants import from_epoch_s
-from monitor.domain.names import is_station
-from monitor.domain.observation import Observation
-from monitor.domain.quantities import BATTERY_LEVEL, SIGNAL
-from monitor.domain.site import Binding
+from monitor.canonical import canonical_json
+from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, combine_errors, gather, join_fault
 from monitor.ingest.decoders.strict_json import read_number, read_object, read_time
 from monitor.ingest.message import DecodedMessage
 from monitor.ingest.quality import ReadingDetails
 from monitor.ingest.references import DEVICE, PART, UNNAMED
+from monitor.readings.records import Observation
+from monitor.sites.quantities import BATTERY_LEVEL, SIGNAL
+from monitor.sites.records import Binding
+from monitor.text.instants import from_epoch_s
+from monitor.text.names import is_station
 
 Value = tuple[str, str, float, datetime | None]
 """Quantity, unit, number, and its own time where the payload has one."""

@@ -13,16 +13,16 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from monitor.domain.canonical import canonical_json
-from monitor.domain.errors import PayloadError
-from monitor.domain.instruments.no_value import is_no_value
-from monitor.domain.observation import Observation
+from monitor.canonical import canonical_json
+from monitor.errors import PayloadError
 from monitor.ingest.decoders import strict_json
 from monitor.ingest.decoders.decoder import ReceivedMessage, combine_errors, gather
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault
 from monitor.ingest.quality import ReadingDetails
+from monitor.ingest.queries.messages import SequenceMark
 from monitor.ingest.references import PART, UNNAMED, name_base
-from monitor.store.readings.messages import SequenceMark
+from monitor.readings.no_value import is_no_value
+from monitor.readings.records import Observation
 from monitor.text.message import Figure, NameList, Template
 
 SOLUTIONS: Final = frozenset({"rapid", "final", "corrected"})

@@ -12,9 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import pynmea2
 
-from monitor.domain.errors import PayloadError
-from monitor.domain.observation import Observation
-from monitor.domain.site import ELLIPSOID, Binding
+from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, counts_from_reception, join_fault
 from monitor.ingest.decoders.fixes import Covariance, Fix, observe_fix
 from monitor.ingest.decoders.rtklib import split_lines
@@ -22,6 +20,8 @@ from monitor.ingest.decoders.strict_json import read_cell, read_time
 from monitor.ingest.message import DecodedMessage
 from monitor.ingest.quality import read_digit
 from monitor.ingest.references import BASE, NETWORK, PART, name_base
+from monitor.readings.records import Observation
+from monitor.sites.records import ELLIPSOID, Binding
 
 _DATED: Final = ("RMC", "ZDA")
 _READ: Final = ("GGA", "GST", "DTM", *_DATED)

@@ -3,13 +3,13 @@
 from typing import Final
 from urllib.parse import urlsplit
 
-from monitor.domain.errors import PayloadError
-from monitor.domain.instruments.no_value import is_no_value
-from monitor.domain.names import is_station
-from monitor.domain.observation import ObserverReport, SiteEvent
+from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.strict_json import check_keys, read_line, read_number, read_object, read_person, read_text
 from monitor.ingest.message import DecodedMessage
+from monitor.readings.no_value import is_no_value
+from monitor.readings.records import ObserverReport, SiteEvent
+from monitor.text.names import is_station
 
 _REPORT: Final = frozenset({"time", "time_unit", "kind", "text", "by", "station", "photo_url"})
 _EVENT: Final = frozenset({"from", "to", "time_unit", "kind", "value", "text", "by"})

@@ -6,14 +6,14 @@ says whether the device is connected.
 
 from typing import Final
 
-from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.instruments.no_value import is_no_value
-from monitor.domain.names import is_station
-from monitor.domain.site import Binding
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, find_target, read_series
 from monitor.ingest.decoders.strict_json import read_cell, read_payload
 from monitor.ingest.message import DecodedMessage
 from monitor.ingest.quality import ReadingDetails, read_digit
+from monitor.readings.no_value import is_no_value
+from monitor.sites.records import Binding
+from monitor.text.names import is_station
 
 _STATE: Final = "$state"
 # of Homie: connected or not; one that sleeps has said that it will be silent

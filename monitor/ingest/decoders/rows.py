@@ -6,20 +6,20 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from monitor.domain.canonical import canonical_json
-from monitor.domain.errors import PayloadError
-from monitor.domain.instants import LATEST
-from monitor.domain.instruments.no_value import is_no_value
-from monitor.domain.names import is_station
-from monitor.domain.observation import DIGIT, Observation
-from monitor.domain.quantities import OF_VELOCITY_MAPS, read_trace
-from monitor.domain.site import Site
+from monitor.canonical import canonical_json
+from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import ReceivedMessage, gather
 from monitor.ingest.decoders.native import ODD_SOLUTION, SOLUTIONS
 from monitor.ingest.decoders.strict_json import LATE, check_keys, read_cell, read_object, read_sigma, read_time
 from monitor.ingest.message import DecodedMessage, MessageFault
 from monitor.ingest.quality import ReadingDetails, Vocabulary, observe, read_digit
+from monitor.readings.no_value import is_no_value
+from monitor.readings.records import DIGIT, Observation
+from monitor.sites.quantities import OF_VELOCITY_MAPS, read_trace
+from monitor.sites.records import Site
+from monitor.text.instants import LATEST
 from monitor.text.message import Figure, NameList, Template, Term
+from monitor.text.names import is_station
 
 FRAME, EPOCH0 = "frame", "epoch0"  # what a position counts from: the file as a whole is held to it
 COLUMNS: Final = frozenset(

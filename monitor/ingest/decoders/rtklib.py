@@ -12,9 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.observation import Observation
-from monitor.domain.site import ELLIPSOID, GEOID, Binding
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather, join_fault
 from monitor.ingest.decoders.fixes import LINES_MOST, Fix, observe_fix
 from monitor.ingest.decoders.strict_json import read_cell, read_payload, read_time
@@ -23,6 +21,8 @@ from monitor.ingest.positions import Vector, gps_to_utc
 from monitor.ingest.quality import read_digit
 from monitor.ingest.references import PART, set_network
 from monitor.ingest.text.clocks import GPS_BEGIN
+from monitor.readings.records import Observation
+from monitor.sites.records import ELLIPSOID, GEOID, Binding
 
 _SYSTEMS: Final = ("gpst", "utc")
 _LOCAL: Final = "local"

@@ -9,13 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from monitor.domain.errors import PayloadError
-from monitor.domain.instants import epoch_s
-from monitor.domain.instruments.no_value import is_no_value
-from monitor.domain.names import is_station
-from monitor.domain.observation import Observation
-from monitor.domain.quantities import QUANTITIES
-from monitor.domain.site import Binding
+from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import (
     RECEPTION,
     Decoder,
@@ -26,6 +20,12 @@ from monitor.ingest.decoders.decoder import (
 )
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_array, read_number
 from monitor.ingest.message import DecodedMessage
+from monitor.readings.no_value import is_no_value
+from monitor.readings.records import Observation
+from monitor.sites.quantities import QUANTITIES
+from monitor.sites.records import Binding
+from monitor.text.instants import epoch_s
+from monitor.text.names import is_station
 
 _ABSOLUTE_S: Final = 2.0**28  # smaller times count from now (RFC 8428, 4.5.3)
 _UNITS: Final = {"Cel": "degC", "/": "1", "m/s2": "m/s2", "%EL": "%", "%RH": "%"}  # where SenML spells otherwise

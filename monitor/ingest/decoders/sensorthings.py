@@ -11,10 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from monitor.domain.errors import PayloadError
-from monitor.domain.instruments.no_value import is_no_value, says_bad
-from monitor.domain.observation import Observation
-from monitor.domain.site import Binding
+from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import (
     Decoder,
     ReceivedMessage,
@@ -26,6 +23,9 @@ from monitor.ingest.decoders.decoder import (
 )
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_object, read_time
 from monitor.ingest.message import DecodedMessage
+from monitor.readings.no_value import is_no_value, says_bad
+from monitor.readings.records import Observation
+from monitor.sites.records import Binding
 
 _IN_TOPIC: Final = re.compile(r"Datastreams\('?([^()']{1,200})'?\)")
 

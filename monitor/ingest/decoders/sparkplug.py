@@ -11,12 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from monitor.domain.errors import PayloadError
-from monitor.domain.instants import epoch_s
-from monitor.domain.instruments.no_value import is_no_value
-from monitor.domain.names import is_station
-from monitor.domain.observation import Link, Observation
-from monitor.domain.site import Binding
+from monitor.errors import PayloadError
 from monitor.ingest.births import Births, Metric, Node
 from monitor.ingest.decoders.decoder import (
     Decoder,
@@ -30,6 +25,11 @@ from monitor.ingest.decoders.decoder import (
 from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT, check_text, read_number
 from monitor.ingest.message import DecodedMessage, MessageFault
 from monitor.ingest.quality import StationField
+from monitor.readings.no_value import is_no_value
+from monitor.readings.records import Link, Observation
+from monitor.sites.records import Binding
+from monitor.text.instants import epoch_s
+from monitor.text.names import is_station
 
 NAMESPACE: Final = "spBv1.0"
 _KINDS: Final = ("NBIRTH", "NDATA", "NDEATH", "DBIRTH", "DDATA", "DDEATH")

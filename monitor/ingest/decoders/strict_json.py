@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from monitor.domain.errors import PayloadError
-from monitor.domain.instants import LATEST, from_epoch_s, parse, read_iso
-from monitor.domain.instruments.no_value import LARGEST, is_no_value
-from monitor.domain.names import fold_name, tidy_name, tidy_text
+from monitor.errors import PayloadError
+from monitor.readings.no_value import LARGEST, is_no_value
+from monitor.text.instants import LATEST, from_epoch_s, parse, read_iso
 from monitor.text.message import Figure, NameList, Template
+from monitor.text.names import fold_name, tidy_name, tidy_text
 
 PAYLOAD_LIMIT: Final = 1 << 20
 SAMPLE_LIMIT: Final = 10_000

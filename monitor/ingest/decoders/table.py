@@ -3,8 +3,7 @@
 from functools import cache
 from typing import Final
 
-from monitor.domain.errors import ConfigError
-from monitor.domain.site import Binding, Site
+from monitor.errors import ConfigError
 from monitor.ingest.decoders import (
     campbell,
     ecowitt,
@@ -22,6 +21,7 @@ from monitor.ingest.decoders import (
 )
 from monitor.ingest.decoders.decoder import RECEPTION, Decoder, DecoderSpec
 from monitor.ingest.message import matches
+from monitor.sites.records import Binding, Site
 
 DECODERS: Final[dict[str, Decoder | DecoderSpec]] = {
     "native": native.decode,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 from xml.etree import ElementTree as ET
 
-from monitor.domain.errors import ConfigError
+from monitor.errors import ConfigError
 
 TIMESTAMP: Final = "TIMESTAMP"
 HEAD_BYTES: Final = 1 << 18

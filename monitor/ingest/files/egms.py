@@ -15,8 +15,7 @@ from typing import Final
 
 from forecasting.data.bounds import DAMAGED
 from forecasting.data.kinds import LENGTHS
-from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.ground import invert_laea_europe
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_cell
 from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.point_rows import peek_rows, read_place, refuse_exchanged
@@ -24,7 +23,8 @@ from monitor.ingest.files.reader import BadRow, ImportOptions, PointLine, ValueM
 from monitor.ingest.files.tables import limit_lines
 from monitor.ingest.text.clocks import translate_months
 from monitor.ingest.text.heads import refuse_part
-from monitor.store.readings.points import PointValue
+from monitor.readings.queries.points import PointValue
+from monitor.sites.ground import invert_laea_europe
 
 LEAST_DATES: Final = 3  # columns that are dates, before a table is one of points
 ZIP_LIMIT: Final = 8 << 30  # octets of the table in a zip

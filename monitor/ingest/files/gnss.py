@@ -16,8 +16,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
-from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.ground import wrap_longitude
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.native import SOLUTIONS
 from monitor.ingest.decoders.rows import FRAME
 from monitor.ingest.decoders.strict_json import read_sigma
@@ -27,6 +26,7 @@ from monitor.ingest.files.tables import limit_lines
 from monitor.ingest.references import PART, UNNAMED
 from monitor.ingest.text.clocks import J2000
 from monitor.ingest.text.heads import refuse_part
+from monitor.sites.ground import wrap_longitude
 from monitor.text.message import TEXT_OF, Template
 
 FORMS: Final = "Nevada tenv3, tenv or kenv, PBO .pos or .csv, SIO .neu"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from monitor.domain.errors import ConfigError, PayloadError
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import EXCEL, TableMapping, check_columns, is_missing, widen
 from monitor.ingest.files.reader import ImportOptions, ReadingLine
 from monitor.ingest.files.tables import Row, find_day_zero, find_fault, format_fault, open_rows, require_columns

@@ -12,11 +12,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, ValidationError
 
-from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.instants import EPOCH, read_iso
-from monitor.domain.instruments.no_value import is_no_value
-from monitor.domain.quantities import read_trace
-from monitor.domain.terms import Section, Zone, explain, read_text, read_toml
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_number, read_time
 from monitor.ingest.files.tables import WHITESPACE, Layout
 from monitor.ingest.positions import gps_to_utc
@@ -33,6 +29,10 @@ from monitor.ingest.text.clocks import (
     write_common,
     write_offset,
 )
+from monitor.readings.no_value import is_no_value
+from monitor.sections import Section, Zone, explain, read_text, read_toml
+from monitor.sites.quantities import read_trace
+from monitor.text.instants import EPOCH, read_iso
 from monitor.text.message import TEXT_OF, NameList, Template
 
 _NUMERIC: Final = frozenset({"s", "ms", "us", "ns"})

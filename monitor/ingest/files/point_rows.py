@@ -7,13 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.ground import measure_m, wrap_longitude
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_cell, read_sigma, read_time
 from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.reader import NAME_LIMIT, BadRow, ImportOptions, PointLine, StationPlace, ValueMeaning
 from monitor.ingest.files.tables import Row, find_fault, open_rows, require_columns
-from monitor.store.readings.points import Point, PointValue
+from monitor.readings.queries.points import Point, PointValue
+from monitor.sites.ground import measure_m, wrap_longitude
 
 _Row = TypeVar("_Row")
 LOOKED: Final = 200  # rows, before any is stored

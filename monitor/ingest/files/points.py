@@ -13,17 +13,15 @@ from typing import Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from monitor.domain.errors import PayloadError, RefusedError, StoreBusyError
-from monitor.domain.instruments.no_value import find_fills
-from monitor.domain.site import Site
+from monitor.errors import PayloadError, RefusedError, StoreBusyError
 from monitor.ingest.decoders.rows import describe_first
 from monitor.ingest.files.reader import BadRow, PointLine, ValueMeaning
 from monitor.ingest.files.reading import FileResult, insist
 from monitor.ingest.message import POINTS_TOPIC
 from monitor.ingest.pipeline import Clock
-from monitor.store.database.engine import Database
-from monitor.store.readings.messages import RejectedMessage, add_rejected
-from monitor.store.readings.points import (
+from monitor.ingest.queries.messages import RejectedMessage, add_rejected
+from monitor.readings.no_value import find_fills
+from monitor.readings.queries.points import (
     METRES_PER_DEGREE,
     PlacedPoint,
     Point,
@@ -36,6 +34,8 @@ from monitor.store.readings.points import (
     open_point_set,
     place_points,
 )
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
 from monitor.text.message import Figure, Template
 
 CHUNK: Final = 4000  # values of one transaction: others wait a fraction of a second

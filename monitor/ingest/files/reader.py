@@ -9,12 +9,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
-from monitor.domain.errors import PayloadError
-from monitor.domain.site import Origin, Site
+from monitor.errors import PayloadError
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.tables import SUFFIXES, Row
 from monitor.ingest.text.clocks import doubt_span
-from monitor.store.readings.points import Point, PointValue
+from monitor.readings.queries.points import Point, PointValue
+from monitor.sites.records import Origin, Site
 from monitor.text.message import TEXT_OF
 
 DIRECTIONS: Final = ("los-towards", "los-away", "east", "north", "up")

@@ -2,7 +2,7 @@
 
 from typing import Final, cast
 
-from monitor.domain.errors import ConfigError
+from monitor.errors import ConfigError
 from monitor.ingest.files import egms, gnss, lines, point_rows, rtklib
 from monitor.ingest.files.reader import Content, FileReader, OpenPoints, OpenReadings
 from monitor.ingest.files.tables import SUFFIXES, WIDE_SUFFIXES

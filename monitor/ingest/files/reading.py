@@ -13,12 +13,7 @@ from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from monitor.domain.actor import Actor
-from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError, UnitDoubtError
-from monitor.domain.instants import from_epoch_s, parse
-from monitor.domain.instruments.no_value import FILL, is_no_value
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
+from monitor.errors import ConfigError, PayloadError, StoreBusyError, UnitDoubtError
 from monitor.ingest.decoders.rows import EPOCH0, FRAME, join_bad_rows, read_row
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reader import ImportOptions, Judged, ReadingLine
@@ -27,6 +22,7 @@ from monitor.ingest.files.tables import Row
 from monitor.ingest.files.units import ScaleCheck, find_header_doubts
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import UNKNOWN_SITE, Clock, Pipeline
+from monitor.ingest.queries.messages import RejectedMessage
 from monitor.ingest.references import PREFIX, Reference
 from monitor.ingest.text.clocks import (
     CENTURY_MOST,
@@ -38,14 +34,18 @@ from monitor.ingest.text.clocks import (
     find_unset,
 )
 from monitor.ingest.tips import join_tips
-from monitor.store.alerting.sites import find_version
-from monitor.store.database.audit import add_audit
-from monitor.store.database.engine import Database
-from monitor.store.readings.flags import UNDECLARED, renew_flags
-from monitor.store.readings.messages import RejectedMessage
-from monitor.store.readings.observations import AddResult
-from monitor.store.readings.points import PointsAdded
-from monitor.store.service_state import find_stamp, stamp
+from monitor.readings.no_value import FILL, is_no_value
+from monitor.readings.queries.flags import UNDECLARED, renew_flags
+from monitor.readings.queries.observations import AddResult
+from monitor.readings.queries.points import PointsAdded
+from monitor.readings.records import Observation
+from monitor.sites.queries.sites import find_version
+from monitor.sites.records import Site
+from monitor.storage.actor import Actor
+from monitor.storage.audit import add_audit
+from monitor.storage.engine import Database
+from monitor.storage.service_state import find_stamp, stamp
+from monitor.text.instants import from_epoch_s, parse
 from monitor.text.message import Message, Template, join
 
 PEEKED: Final = 100  # rows: a file says with each of its positions what they count from, or with none

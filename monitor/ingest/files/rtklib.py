@@ -9,10 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.instants import format_iso
-from monitor.domain.observation import DIGIT
-from monitor.domain.site import ELLIPSOID, Origin
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.fixes import GOOD, add_parts, check_height, find_displacement, state_error
 from monitor.ingest.decoders.native import AXES, NO_FIX
 from monitor.ingest.decoders.rows import EPOCH0, FRAME
@@ -21,6 +18,9 @@ from monitor.ingest.files.reader import ImportOptions, ReadingLine, find_by_name
 from monitor.ingest.files.tables import limit_lines
 from monitor.ingest.references import PART, UNNAMED, join_frames
 from monitor.ingest.text.heads import refuse_part
+from monitor.readings.records import DIGIT
+from monitor.sites.records import ELLIPSOID, Origin
+from monitor.text.instants import format_iso
 
 HEAD_LINES: Final = 200
 

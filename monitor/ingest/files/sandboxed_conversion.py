@@ -11,9 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from monitor.config.service import ComputeSection
-from monitor.domain.errors import ConfigError, JobError, PayloadError
-from monitor.domain.names import UNREADABLE, rename_file
+from monitor.errors import ConfigError, JobError, PayloadError
 from monitor.ingest.decoders.rows import value_to_json
 from monitor.ingest.files.point_rows import read_place
 from monitor.ingest.files.reader import (
@@ -27,8 +25,10 @@ from monitor.ingest.files.reader import (
     list_companions,
 )
 from monitor.ingest.files.readers import READERS, open_points, open_readings
-from monitor.store.readings.points import PointValue
+from monitor.readings.queries.points import PointValue
+from monitor.settings.service import ComputeSection
 from monitor.text.message import TEXT_OF, Message, Template, spread
+from monitor.text.names import UNREADABLE, rename_file
 from monitor.worker import compute
 from monitor.worker.records import WorkerTask, read_text
 from monitor.worker.sandbox import GIB, SandboxLimits

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from monitor.domain.errors import ConfigError, PayloadError, RefusedError
-from monitor.domain.instants import epoch_s
-from monitor.domain.quantities import QUANTITIES, convert, read_trace, split_suffix
+from monitor.errors import ConfigError, PayloadError, RefusedError
 from monitor.ingest.decoders.strict_json import read_cell, read_time
 from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.tables import open_rows
+from monitor.sites.quantities import QUANTITIES, convert, read_trace, split_suffix
+from monitor.text.instants import epoch_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final, TextIO, cast
 
-from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.extras import require
+from monitor.errors import ConfigError, PayloadError
+from monitor.extras import require
 from monitor.ingest.files.campbell import is_campbell
 from monitor.ingest.files.campbell import read_rows as campbell_rows
 from monitor.ingest.text.heads import HEAD_MOST, Heads, Numbered, is_annotation, list_early

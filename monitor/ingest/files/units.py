@@ -16,14 +16,14 @@ from statistics import median
 from typing import Final
 
 from forecasting.hydrology.rain_amounts import adds_up, most_mm, share_instants
-from monitor.domain.instants import from_epoch_s
-from monitor.domain.observation import Observation
-from monitor.domain.quantities import UNITS
-from monitor.domain.site import Site
 from monitor.ingest.files.mapping import ColumnRule
 from monitor.ingest.text.units import unit_of_header
-from monitor.store.database.engine import Database
-from monitor.store.readings.observations import find_series_id, load_readings
+from monitor.readings.queries.observations import find_series_id, load_readings
+from monitor.readings.records import Observation
+from monitor.sites.quantities import UNITS
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.text.instants import from_epoch_s
 from monitor.text.message import TEXT_OF, Figure, Message, Template, Timestamp
 
 DAY_S: Final = 86400.0

@@ -10,7 +10,7 @@ from pyproj import CRS
 from rasterio.windows import Window
 
 from detection.imagery.raster.untrusted import open_raster
-from monitor.domain.errors import ConfigError
+from monitor.errors import ConfigError
 from monitor.ingest.grids.cf import find_date
 from monitor.ingest.grids.quality import Footing, QualityLayer, find_rule
 from monitor.ingest.grids.stack import Array

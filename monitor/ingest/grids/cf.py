@@ -7,10 +7,10 @@ from math import isfinite
 from typing import Final
 
 from forecasting.hydrology.rain_amounts import adds_up
-from monitor.domain.errors import ConfigError
-from monitor.domain.names import list_names
+from monitor.errors import ConfigError
 from monitor.ingest.files.reader import StationPlace
 from monitor.ingest.text.clocks import ZONES, read_since
+from monitor.text.names import list_names
 
 # what models that count from their beginning, or from midnight, call their rain: ERA5-Land, IFS, WRF, COSMO, ICON, GFS
 _RUNNING: Final = (

@@ -18,7 +18,7 @@ import numpy as np
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from monitor.domain.errors import ConfigError
+from monitor.errors import ConfigError
 from monitor.ingest.files.reader import list_companions
 from monitor.ingest.grids.netcdf import CHUNK_BYTES
 from monitor.ingest.grids.quality import NONE, QualityLayer, QualityRule, choose_mask

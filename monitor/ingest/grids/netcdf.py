@@ -13,7 +13,7 @@ import numpy as np
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from monitor.domain.errors import ConfigError
+from monitor.errors import ConfigError
 from monitor.ingest.grids.cf import find_no_rain, may_add_up, read_times
 from monitor.ingest.grids.quality import (
     NONE,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from monitor.domain.errors import ConfigError
+from monitor.errors import ConfigError
 from monitor.ingest.grids.stack import Array
 
 NONE: Final = "none"

@@ -14,8 +14,7 @@ from rasterio.windows import Window
 
 from detection.imagery.errors import ImageryError
 from detection.imagery.raster.untrusted import open_raster
-from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.quantities import QUANTITIES, UNITS, convert, is_unit_of
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.reader import (
     DIRECTIONS,
     BadRow,
@@ -30,7 +29,8 @@ from monitor.ingest.grids.beside import describe_band, list_layers_beside, read_
 from monitor.ingest.grids.cf import check_stamp, choose_unit, classify_sums, find_date, may_add_up, read_unit
 from monitor.ingest.grids.quality import NONE, Footing, QualityLayer, choose_mask, find_rule, is_quality_name
 from monitor.ingest.grids.stack import Array, GridStack, find_near, leave_fills, name_reference
-from monitor.store.readings.points import Point, PointValue
+from monitor.readings.queries.points import Point, PointValue
+from monitor.sites.quantities import QUANTITIES, UNITS, convert, is_unit_of
 from monitor.text.reasons import describe_error
 
 TAGGED: Final = 8  # bands whose tags are read

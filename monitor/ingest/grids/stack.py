@@ -11,9 +11,9 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
 from detection.imagery.raster.reading.fills import ValueStatistics, is_fill
-from monitor.domain.errors import ConfigError
-from monitor.domain.ground import wrap_longitude
+from monitor.errors import ConfigError
 from monitor.ingest.files.reader import StationPlace
+from monitor.sites.ground import wrap_longitude
 
 Array = NDArray[np.float64]
 METRES_PER_DEGREE: Final = 111_195.0

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from typing import Any, Final
 
-from monitor.domain.instruments.no_value import is_no_value
+from monitor.readings.no_value import is_no_value
 
 DIGITS: Final = r"'?[+\-\u2212\u2013]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)"
 _NUMBER: Final = re.compile(DIGITS + r"(?:[eEdD][+-]?\d+|(?<=\d)[-\u2212])?")

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from monitor.domain.instants import EPOCH, FUTURE_TOLERANCE
 from monitor.ingest.text.cells import write_digits
+from monitor.text.instants import EPOCH, FUTURE_TOLERANCE
 from monitor.text.message import Figure, Message, Template, Timestamp
 
 _ENGLISH: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from monitor.domain.errors import ConfigError
+from monitor.errors import ConfigError
 from monitor.ingest.text.cells import is_number, is_plain, is_time
 from monitor.text.message import TEXT_OF, Figure, NameList, Template
 

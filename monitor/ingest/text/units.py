@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from monitor.domain.quantities import UNITS
+from monitor.sites.quantities import UNITS
 
 _BRACKETED: Final = re.compile(r"[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")
 _INDEX: Final = re.compile(r"(?<=[\w\])])\((\d+)\)$")  # of an array of a logger, such as Press_kPa(1)

@@ -11,8 +11,8 @@ from urllib.parse import quote
 from fastapi import Depends, Form, Header, Request
 from fastapi.responses import RedirectResponse
 
-from monitor.domain.actor import Actor
-from monitor.store.database.engine import Database
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
 from monitor.text.message import Message, gather
 from monitor.web.access.callers import actor_of
 from monitor.web.context import Context, context_of, token_of

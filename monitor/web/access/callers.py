@@ -5,10 +5,10 @@ from typing import Final
 
 from fastapi import Request
 
-from monitor.domain.actor import PAGE, TOKEN, Actor
-from monitor.domain.errors import NotSignedInError
-from monitor.store.people.api_tokens import find_bearer
-from monitor.store.people.users import may
+from monitor.errors import NotSignedInError
+from monitor.people.queries.api_tokens import find_bearer
+from monitor.people.queries.users import may
+from monitor.storage.actor import PAGE, TOKEN, Actor
 from monitor.text.message import Template
 from monitor.web.access.guard import check_csrf, check_origin
 from monitor.web.context import context_of, session_of, token_of

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from monitor.domain.errors import NotAllowedError
+from monitor.errors import NotAllowedError
 from monitor.text.message import Template
 
 LARGEST_BODY: Final = 64 * 1024

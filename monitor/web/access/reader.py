@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from monitor.domain.language.catalogue import LANGUAGES, choose, find_wished
+from monitor.text.catalogue import LANGUAGES, choose, find_wished
 
 COOKIE: Final = "slopeward_language"
 LASTS_S: Final = 365 * 86400

@@ -15,8 +15,8 @@ from typing import Any, Final, TypeVar, cast
 from fastapi import Request
 from sqlalchemy import Connection
 
-from monitor.store.alerting.sites import load_place_names
-from monitor.store.schema.view_tables.delivery import DeliveryRow, MessageRow
+from monitor.delivery.views import DeliveryRow, MessageRow
+from monitor.sites.queries.sites import load_place_names
 from monitor.text.message import Message, Template, Value, gather
 from monitor.web.access.callers import SERVICE_ALERTS, caller_of
 from monitor.web.context import context_of

@@ -13,13 +13,13 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
-from monitor.alerting.acts.table import API, OPERATOR, Act, list_acts
-from monitor.domain.actor import TOKEN
-from monitor.domain.errors import NotAllowedError
+from monitor.alerts.acts.table import API, OPERATOR, Act, list_acts
+from monitor.alerts.queries.alerts import find_alert
+from monitor.errors import NotAllowedError
+from monitor.people.queries.users import may
 from monitor.plugins import hooks
 from monitor.registration import AccessRule
-from monitor.store.alerting.alerts import find_alert
-from monitor.store.people.users import may
+from monitor.storage.actor import TOKEN
 from monitor.text.message import Template, Term
 from monitor.web.access.callers import SERVICE_ALERTS, Caller, bearer_of, caller_of, require_caller, sites_shown
 from monitor.web.context import context_of

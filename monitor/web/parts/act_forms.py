@@ -8,8 +8,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.table import FORM, REASON, Act, ActParameter, Secret, find_act
-from monitor.store.pages import load_cards, load_stations
+from monitor.alerts.acts.table import FORM, REASON, Act, ActParameter, Secret, find_act
+from monitor.alerts.queries.overview import load_cards, load_stations
 from monitor.web.parts.columns import list_quantities
 
 HIDDEN: Final = frozenset({"seen"})  # what stood on the page when the form was shown

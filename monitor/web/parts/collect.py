@@ -9,42 +9,42 @@ from typing import Any, Final, NamedTuple
 from fastapi import Request
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.answer_acts import find_operator_answer, needs_two_people
-from monitor.alerting.acts.change_control import UNREADABLE_FILE
-from monitor.alerting.acts.operator_acts import asks_verification, step_of_alert
-from monitor.checks.health import CANNOT_DECIDE, STANDBY
-from monitor.checks.table import check_parts
+from monitor.alerts.acts.answer_acts import find_operator_answer, needs_two_people
+from monitor.alerts.acts.change_control import UNREADABLE_FILE
+from monitor.alerts.acts.operator_acts import asks_verification, step_of_alert
+from monitor.alerts.queries import overview as pages
+from monitor.alerts.queries import timeline
+from monitor.alerts.queries.answers import load_answers, load_put_aside, load_states
+from monitor.alerts.queries.evaluations import find_state, load_incomplete, load_rates
+from monitor.alerts.records import AlertState
+from monitor.alerts.states import list_hours
+from monitor.alerts.views import AlertEventRow, AlertRow
+from monitor.app.checks.health import CANNOT_DECIDE, STANDBY
+from monitor.app.checks.table import check_parts
+from monitor.decision.alert_texts import HEALTH_NAMES
+from monitor.decision.changes import AlertCategory
+from monitor.decision.headline import FrozenDecision
 from monitor.decision.incomplete_series import list_reasons
 from monitor.decision.judgements import describe_limited, find_unjudged
+from monitor.decision.records import Memory
 from monitor.decision.series.assessment import bound_of
 from monitor.decision.series.bounds import declared_units
-from monitor.domain.alerts.headline import FrozenDecision
-from monitor.domain.alerts.message import HEALTH_NAMES
-from monitor.domain.alerts.records import AlertState
-from monitor.domain.alerts.states import list_hours
-from monitor.domain.changes import AlertCategory
-from monitor.domain.decision import Memory
-from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.instants import format_iso, is_silent, parse
-from monitor.domain.language.catalogue import gettext
-from monitor.domain.quantities import LANDSLIDE
-from monitor.domain.site import Criterion, Site
+from monitor.delivery.declarations import find_declaration
+from monitor.delivery.views import DeliveryRow
+from monitor.errors import NotFoundError, RefusedError
+from monitor.features.photos.queries import NO_ALERT, load_photos
+from monitor.features.photos.views import PhotoRow
 from monitor.ingest.references import find_question
-from monitor.notify.declarations import find_declaration
-from monitor.store import pages
-from monitor.store.alerting import timeline
-from monitor.store.alerting.answers import load_answers, load_put_aside, load_states
-from monitor.store.alerting.decisions import find_state, load_incomplete, load_rates
-from monitor.store.alerting.sites import load_proposals
-from monitor.store.models.proofs import mark_unproven
-from monitor.store.readings.observations import load_series
-from monitor.store.readings.photos import NO_ALERT, load_photos
-from monitor.store.schema.view_tables.alerts import AlertEventRow, AlertRow
-from monitor.store.schema.view_tables.delivery import DeliveryRow
-from monitor.store.schema.view_tables.photos import PhotoRow
-from monitor.store.schema.view_tables.readings import ReadingRow
-from monitor.store.schema.views import load_view
-from monitor.store.service_state import load_stamps
+from monitor.models.queries.proofs import mark_unproven
+from monitor.readings.queries.observations import load_series
+from monitor.readings.views import ReadingRow
+from monitor.sites.quantities import LANDSLIDE
+from monitor.sites.queries.sites import load_proposals
+from monitor.sites.records import Criterion, Site
+from monitor.storage.service_state import load_stamps
+from monitor.storage.views import load_view
+from monitor.text.catalogue import gettext
+from monitor.text.instants import format_iso, is_silent, parse
 from monitor.text.message import Duration, Figure, Message, Template, Term, Value, gather, join
 from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.redaction import ResponseRedactor

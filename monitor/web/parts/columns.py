@@ -11,12 +11,12 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from monitor.domain.instants import parse
-from monitor.domain.observation import Reading
-from monitor.domain.quantities import BATTERY, OF_DEPTHS, OF_SCENES, SIGNAL
-from monitor.store.pages import StationCard
-from monitor.store.readings import extremes
-from monitor.store.readings.observations import SeriesRow, load_offsets, load_readings
+from monitor.alerts.queries.overview import StationCard
+from monitor.readings.queries import extremes
+from monitor.readings.queries.observations import SeriesRow, load_offsets, load_readings
+from monitor.readings.records import Reading
+from monitor.sites.quantities import BATTERY, OF_DEPTHS, OF_SCENES, SIGNAL
+from monitor.text.instants import parse
 
 EXACT: Final = 4_000  # readings that are read one by one; of more the database works out the extremes
 COMPARED: Final = 20_000  # readings of all stations together that are read; of more one stands for a stretch

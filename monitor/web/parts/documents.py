@@ -12,13 +12,13 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from monitor.domain.canonical import code_version
-from monitor.domain.instants import format_duration, parse
-from monitor.domain.language import catalogue
-from monitor.domain.language.figures import format_number, level_class
-from monitor.domain.language.local_time import describe_zone, format_local, use_zone
-from monitor.domain.language.rendering import translate
+from monitor.canonical import code_version
+from monitor.text import catalogue
+from monitor.text.figures import format_number, level_class
+from monitor.text.instants import format_duration, parse
+from monitor.text.local_time import describe_zone, format_local, use_zone
 from monitor.text.message import format_span
+from monitor.text.rendering import translate
 
 LONG_GAP: Final = 6.0  # usual steps without a value: the line breaks
 Points = Sequence[tuple[float, float | None]]

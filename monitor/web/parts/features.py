@@ -8,10 +8,10 @@ from typing import Any, Final, Literal, get_args
 from sqlalchemy import Connection
 
 from detection.geojson import Feature, Geometry
-from monitor.domain.instants import format_iso
-from monitor.store import pages
-from monitor.store.alerting.decisions import find_asks
-from monitor.store.alerting.timeline import NewestMovement, load_newest_movement
+from monitor.alerts.queries import overview as pages
+from monitor.alerts.queries.evaluations import find_asks
+from monitor.alerts.queries.timeline import NewestMovement, load_newest_movement
+from monitor.text.instants import format_iso
 
 _STATION: Final = (
     *("site", "station", "state", "reason", "newest_at", "stage", "trend", "velocity_mm_per_day"),

@@ -12,25 +12,25 @@ from typing import Any, Final, cast
 
 from sqlalchemy import Connection
 
+from monitor.alerts.queries import timeline
+from monitor.alerts.queries.answers import AlertDeliveries
+from monitor.alerts.queries.evaluations import find_evidence
+from monitor.alerts.queries.overview import count_states
+from monitor.alerts.queries.recipients import find_on_duty, list_chain
+from monitor.alerts.views import AlertRow
+from monitor.decision import headline
+from monitor.decision.changes import AlertCategory
+from monitor.decision.keys import VoteKey
 from monitor.decision.series.station_health import WELL
-from monitor.domain.alerts import headline
-from monitor.domain.changes import AlertCategory
-from monitor.domain.instants import format_iso, from_epoch_s
-from monitor.domain.keys import VoteKey
-from monitor.domain.language.figures import format_number
-from monitor.domain.quantities import QUANTITIES
-from monitor.domain.site import Criterion, Recipient, Site
-from monitor.notify.declarations import find_declaration
-from monitor.notify.value_now import find_now
-from monitor.store.alerting import timeline
-from monitor.store.alerting.answers import AlertDeliveries
-from monitor.store.alerting.decisions import find_evidence
-from monitor.store.alerting.duty import find_on_duty, list_chain
-from monitor.store.alerting.sites import list_slope_stations
-from monitor.store.pages import count_states
-from monitor.store.schema.view_tables.alerts import AlertRow
-from monitor.store.schema.view_tables.instruments import StationHealthRow
-from monitor.store.schema.views import load_view
+from monitor.delivery.declarations import find_declaration
+from monitor.delivery.value_now import find_now
+from monitor.readings.instrument_views import StationHealthRow
+from monitor.sites.quantities import QUANTITIES
+from monitor.sites.queries.sites import list_slope_stations
+from monitor.sites.records import Criterion, Recipient, Site
+from monitor.storage.views import load_view
+from monitor.text.figures import format_number
+from monitor.text.instants import format_iso, from_epoch_s
 from monitor.text.message import Message, Template, Term, gather, join
 
 

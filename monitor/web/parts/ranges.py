@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastapi.responses import FileResponse
 
-from monitor.domain.errors import NotFoundError
+from monitor.errors import NotFoundError
 from monitor.text.message import Message
 
 

@@ -14,22 +14,22 @@ from jinja2 import Template as JinjaTemplate
 from jinja2 import TemplateNotFound, pass_context
 from markupsafe import Markup
 
-from monitor.alerting.acts.table import find_act
-from monitor.domain.alerts.causes import describe_cause, gather
-from monitor.domain.alerts.headline import SIGHT_WORDS
-from monitor.domain.changes import OVER
-from monitor.domain.instants import STOPPED, format_about, format_age, format_iso, is_silent, parse
-from monitor.domain.language import catalogue, local_time
-from monitor.domain.language.figures import format_number, level_class
-from monitor.domain.language.rendering import render as render_message
-from monitor.domain.language.rendering import translate, translate_term
-from monitor.domain.language.scripts import translate_scripts
-from monitor.domain.language.subjects import translate_subject
+from monitor.alerts.acts.table import find_act
+from monitor.alerts.queries.overview import SiteCard
+from monitor.decision.causes import describe_cause, gather
+from monitor.decision.changes import OVER
+from monitor.decision.headline import SIGHT_WORDS
+from monitor.decision.subjects import translate_subject
 from monitor.plugin_isolation import clear_fault, note_fault
 from monitor.plugins import implementations, is_built_in, list_folders
-from monitor.store.pages import SiteCard
-from monitor.store.service_state import find_stamp
+from monitor.storage.service_state import find_stamp
+from monitor.text import catalogue, local_time
+from monitor.text.figures import format_number, level_class
+from monitor.text.instants import STOPPED, format_about, format_age, format_iso, is_silent, parse
 from monitor.text.message import Message, Template, Term, format_span, join
+from monitor.text.rendering import render as render_message
+from monitor.text.rendering import translate, translate_term
+from monitor.text.scripts import translate_scripts
 from monitor.web.access.acting import read_notice
 from monitor.web.access.callers import Caller, person_of
 from monitor.web.access.guard import csrf_token

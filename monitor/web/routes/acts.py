@@ -17,13 +17,13 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from starlette.datastructures import UploadFile
 
-from monitor.alerting.acts.call import OWNER_OF, SITE_OF, ActCall, read_value
-from monitor.alerting.acts.table import API, FORM, REQUEST, Act, ActParameter, ActResult, Secret, list_acts
-from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
-from monitor.domain.errors import JobError, NeedsSecondError, NotFoundError, RefusedError, take_turn
-from monitor.domain.site import Site
-from monitor.store.alerting.alerts import find_alert
-from monitor.store.readings.photos import NO_ALERT
+from monitor.alerts.acts.call import OWNER_OF, SITE_OF, ActCall, read_value
+from monitor.alerts.acts.table import API, FORM, REQUEST, Act, ActParameter, ActResult, Secret, list_acts
+from monitor.alerts.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
+from monitor.alerts.queries.alerts import find_alert
+from monitor.errors import JobError, NeedsSecondError, NotFoundError, RefusedError, take_turn
+from monitor.features.photos.queries import NO_ALERT
+from monitor.sites.records import Site
 from monitor.text.message import Message, Template, join
 from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
 from monitor.web.access.guard import is_safe_path
@@ -239,9 +239,7 @@ for _act in list_acts():
 
 
 # ---- on the page alone -------------------------------------------------------------------------------------------
-RECOMPUTE: Final = WorkerTask(
-    "monitor.alerting.audit.recompute:recompute_all", RecomputationRequest, RecomputationResult
-)
+RECOMPUTE: Final = WorkerTask("monitor.alerts.audit.recompute:recompute_all", RecomputationRequest, RecomputationResult)
 RECOMPUTE_LIMIT_S: Final = 60.0
 _recomputing: Final = threading.Semaphore(1)  # one worker at a time: alarms need the processor too
 _RECOMPUTING: Final = Template("recompute.busy", "another alert is being decided again; try again in a minute")

@@ -8,15 +8,15 @@ from fastapi.responses import FileResponse
 
 from detection.geojson import FeatureCollection
 from detection.imagery.footprints.records import is_making
-from monitor.domain.errors import NotFoundError
-from monitor.domain.instants import format_instants
-from monitor.store import pages
-from monitor.store.database.rows import record_to_dict
-from monitor.store.scenes.arrivals import NO_SCENE
-from monitor.store.schema.view_tables.alerts import AlertRow
-from monitor.store.schema.view_tables.delivery import MessageRow
-from monitor.store.schema.view_tables.forecasts import IssuedForecastRow, WhyNotShownRow
-from monitor.store.schema.views import load_view, stream_view
+from monitor.alerts.queries import overview as pages
+from monitor.alerts.views import AlertRow
+from monitor.delivery.views import MessageRow
+from monitor.errors import NotFoundError
+from monitor.features.forecasts.views import IssuedForecastRow, WhyNotShownRow
+from monitor.features.scenes.queries.arrivals import NO_SCENE
+from monitor.storage.rows import record_to_dict
+from monitor.storage.views import load_view, stream_view
+from monitor.text.instants import format_instants
 from monitor.text.message import Template
 from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow

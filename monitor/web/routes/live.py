@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from monitor.domain.instants import format_iso
+from monitor.text.instants import format_iso
 from monitor.web.access.callers import person_of
 from monitor.web.access.redaction import redactor_of, trouble_for
 from monitor.web.access.rules import narrow

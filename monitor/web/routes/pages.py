@@ -7,17 +7,17 @@ from typing import Annotated, Any, Final, NamedTuple
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from monitor.domain.alerts.records import AlertState
-from monitor.domain.language.catalogue import gettext
-from monitor.store import pages as queries
-from monitor.store.alerting.answers import load_states
-from monitor.store.alerting.sites import load_sites_summary
-from monitor.store.models.registry import load_explanations
-from monitor.store.readings.observations import load_series
-from monitor.store.schema.view_tables.delivery import DeliveryRow
-from monitor.store.schema.view_tables.forecasts import IssuedForecastRow, WhyNotShownRow
-from monitor.store.schema.view_tables.models import ModelGateRow
-from monitor.store.schema.views import load_view
+from monitor.alerts.queries import overview as queries
+from monitor.alerts.queries.answers import load_states
+from monitor.alerts.records import AlertState
+from monitor.delivery.views import DeliveryRow
+from monitor.features.forecasts.views import IssuedForecastRow, WhyNotShownRow
+from monitor.models.queries.registry import load_explanations
+from monitor.models.views import ModelGateRow
+from monitor.readings.queries.observations import load_series
+from monitor.sites.queries.sites import load_sites_summary
+from monitor.storage.views import load_view
+from monitor.text.catalogue import gettext
 from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow
@@ -129,7 +129,7 @@ def show_site(request: Request, site: str) -> HTMLResponse:
 @router.get("/sites/{site}/forecasts", response_class=HTMLResponse)
 def show_forecasts(request: Request, site: str) -> HTMLResponse:
     """What the forecasts of a site were worth."""
-    from monitor.jobs.forecasts.awaited import list_awaited  # numpy comes with it
+    from monitor.features.forecasts.awaited import list_awaited  # numpy comes with it
 
     with read_site(request, site) as seen:
         c, card = seen.c, seen.card

@@ -12,12 +12,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from monitor.checks.health import CANNOT_DECIDE
-from monitor.domain.errors import StoreBusyError
-from monitor.domain.instants import parse
-from monitor.store.alerting.outbox import count_states
-from monitor.store.pages import count_open, load_cards
-from monitor.store.service_state import load_stamps
+from monitor.alerts.queries.overview import count_open, load_cards
+from monitor.app.checks.health import CANNOT_DECIDE
+from monitor.delivery.queries.outbox import count_states
+from monitor.errors import StoreBusyError
+from monitor.storage.service_state import load_stamps
+from monitor.text.instants import parse
 from monitor.web.access.redaction import redactor_of, trouble_for
 from monitor.web.access.rules import narrow
 from monitor.web.context import context_of

@@ -13,7 +13,7 @@ window.Slopeward = (() => {
     return known[row?.name.toLowerCase()] ?? Math.round((3 * number) / top);
   };
   const level = (rows, number) => css(`--lv-${place(rows, number)}`);
-  // as spell_number in monitor/domain/language/figures.py: whole digits are never rounded to tens,
+  // as spell_number in monitor/text/figures.py: whole digits are never rounded to tens,
   // levels in m have two decimals
   const show = (value, unit) => {
     if (value === null || value === undefined) {

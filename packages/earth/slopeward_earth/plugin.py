@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from monitor.api.scenes import SceneMethod
     from monitor.api.store import PublicView
-    from monitor.config.service import PathsSection
-    from monitor.domain.site import Site
+    from monitor.settings.service import PathsSection
+    from monitor.sites.records import Site
     from monitor.web.parts.collect import SiteSnapshot
 
 _QUARTER_HOUR_S: Final = 900.0

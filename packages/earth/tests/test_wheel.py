@@ -22,10 +22,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ASK_PAGES = """
 import asyncio, httpx, sys
 from datetime import UTC, datetime
-from monitor.config.service import load_service
-from monitor.config.site import parse_site
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
+from monitor.settings.service import load_service
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.engine import Database
 from monitor.web.app import build
 
 config = load_service("configs/slopeward.toml", {})

@@ -22,18 +22,18 @@ from detection.anomaly.detector import start_without_history
 from detection.anomaly.parts import score_parts
 from detection.anomaly.running.state import DetectorState
 from detection.anomaly.windows import Series
-from monitor.config.service import ServiceConfig
-from monitor.domain.instants import epoch_s
-from monitor.domain.observation import Observation
-from monitor.domain.site import SeriesSpec, Site
-from monitor.extensions.instruments import job as instruments
-from monitor.jobs import anomaly
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.models.anomalies import AnomalyRow, add_anomalies
-from monitor.store.readings.observations import add_observations, load_series
-from monitor.store.schema.readings import series
-from monitor.store.upkeep.migrate import upgrade
+from monitor.features.anomalies import jobs as anomaly
+from monitor.features.anomalies.queries.scores import AnomalyRow, add_anomalies
+from monitor.features.instruments import jobs as instruments
+from monitor.readings.queries.observations import add_observations, load_series
+from monitor.readings.records import Observation
+from monitor.readings.tables import series
+from monitor.settings.service import ServiceConfig
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import SeriesSpec, Site
+from monitor.storage.engine import Database
+from monitor.storage.migrate import upgrade
+from monitor.text.instants import epoch_s
 from monitor.worker.memory import spare_what_stays
 from tests.bench.record import read_figures, record, spend
 from tests.bench.service.bench_views import Filler, open_address

@@ -15,15 +15,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from monitor.config.site import parse_site
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
-from monitor.extensions.demo.slope import SITE_ID, SlopeModel
-from monitor.replay.backtest import run_backtest
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.readings.observations import add_observations
-from monitor.store.upkeep.migrate import upgrade
+from monitor.features.demo.slope import SITE_ID, SlopeModel
+from monitor.features.replay.backtest import run_backtest
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.storage.migrate import upgrade
 from tests.bench.record import record
 from tests.data.site_text import write_site_toml
 

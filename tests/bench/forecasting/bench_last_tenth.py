@@ -35,7 +35,7 @@ from forecasting.metrics import winkler
 from forecasting.serving.gate import choose_shown
 from forecasting.serving.jobs import forecast
 from forecasting.serving.records import Forecast, Withheld
-from monitor.cli.forecast.curve_file import read_curve
+from monitor.features.forecasts.cli.curve_file import read_curve
 from monitor.text.reasons import describe
 from tests.bench.forecasting.measured_curves import INTERVALS, OUTANG, find
 from tests.bench.record import DATA, read_options, record

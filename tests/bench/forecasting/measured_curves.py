@@ -8,10 +8,10 @@ from typing import Any
 
 from forecasting.kinematics.failure import FailureIssue, FailureSpec
 from forecasting.kinematics.failure_scores import watch_curve
-from monitor.cli.forecast.curve_file import DisplacementCurve, read_curve
-from monitor.cli.forecast.failure_bench import DAY_S
-from monitor.domain.errors import NotFoundError
-from monitor.domain.instants import epoch_s
+from monitor.errors import NotFoundError
+from monitor.features.forecasts.cli.curve_file import DisplacementCurve, read_curve
+from monitor.features.forecasts.cli.failure_bench import DAY_S
+from monitor.text.instants import epoch_s
 
 MM_PER_DEGREE = 111.6e6  # of latitude at 78 degrees north
 INTERVALS = {"": DAY_S, "-6h": DAY_S / 4, "-1h": DAY_S / 24}

@@ -27,13 +27,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from monitor.config.site import parse_site
-from monitor.domain.observation import Observation
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.readings.observations import in_chunks
-from monitor.store.service_state import find_stamp
+from monitor.readings.queries.observations import in_chunks
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.engine import Database
+from monitor.storage.service_state import find_stamp
 from tests.bench.record import record
 from tests.bench.service.slopes import close_client, open_client
 from tests.data.running import Service

@@ -12,14 +12,14 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from monitor.alerting.evaluate import Evaluator, evaluate_site
+from monitor.alerts.evaluate import Evaluator, evaluate_site
 from monitor.decision.criteria.table import KINDS
-from monitor.domain.observation import Observation
-from monitor.domain.site import Criterion, Dwell, SeriesSpec, Site, Threshold
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.readings.observations import add_observations
-from monitor.store.upkeep.migrate import upgrade
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import Criterion, Dwell, SeriesSpec, Site, Threshold
+from monitor.storage.engine import Database
+from monitor.storage.migrate import upgrade
 from tests.bench.record import read_options, record, spend
 from tests.bench.service.slopes import make_site
 

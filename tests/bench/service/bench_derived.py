@@ -22,13 +22,13 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from monitor.config.site import parse_site
-from monitor.domain.observation import Observation
-from monitor.extensions.derived.worker import Calculator
+from monitor.features.derived.worker import Calculator
 from monitor.ingest.message import BATCH_MESSAGES, BATCH_MOST, BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.alerting.sites import save_site
-from monitor.store.readings.observations import add_observations, in_chunks
+from monitor.readings.queries.observations import add_observations, in_chunks
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
 from monitor.worker.memory import spare_what_stays
 from tests.bench.record import read_options, spend
 from tests.bench.service.bench_decisions import open_new

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import monitor
-from monitor.domain.decision import Memory
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
+from monitor.decision.records import Memory
+from monitor.readings.records import Observation
+from monitor.sites.records import Site
 from tests.bench import record
 from tests.data.measured import CASCADIA, OUTANG, measured_site, read_baijiabao, read_cascadia, read_outang, replay
 from tests.data.readers.gnss import read_positions

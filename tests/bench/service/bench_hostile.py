@@ -31,11 +31,11 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from monitor.config.site import parse_site
-from monitor.domain.instants import format_iso, parse
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.database.engine import Database
+from monitor.sites.parsing import parse_site
+from monitor.storage.engine import Database
+from monitor.text.instants import format_iso, parse
 from tests.bench.record import read_figures, record
 from tests.bench.service.slopes import close_client, open_client
 from tests.data.payloads.hostile import damage

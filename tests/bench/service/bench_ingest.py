@@ -239,8 +239,8 @@ def durable_postgresql(request, tmp_path):
     folder.mkdir(mode=0o755)
     server = server_class(folder, durable=True)
     request.addfinalizer(lambda: (server.stop(), shutil.rmtree(folder, ignore_errors=True)))
-    from monitor.store.database.engine import Database
-    from monitor.store.schema.tables import metadata
+    from monitor.storage.engine import Database
+    from monitor.storage.tables import metadata
 
     database = Database(server.url("postgres"))
     metadata.create_all(database.engine)

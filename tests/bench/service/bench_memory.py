@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from monitor.store.database.engine import Database
+from monitor.storage.engine import Database
 from tests.bench.record import read_figures, record
 from tests.bench.service.bench_service import resident_mib
 from tests.bench.service.slopes import close_client, open_client
@@ -105,7 +105,7 @@ def test_memory_is_flat(rate: int, sqlite_url: str, mosquitto: Any, tmp_path: Pa
     samples: list[tuple[float, float]] = []
     with Service(tmp_path, sqlite_url, mosquitto.url, sites, tick="60s") as service:
         service.start()
-        core = service.find_child("monitor.service.core")
+        core = service.find_child("monitor.app.core")
         wait_for(
             lambda: count(sqlite_url, "DISTINCT site) FROM evaluation") == len(sites),
             description="one per site",
@@ -122,7 +122,7 @@ def test_memory_is_flat(rate: int, sqlite_url: str, mosquitto: Any, tmp_path: Pa
         stream.join()
         stored = count(sqlite_url, "*) FROM observation")
         seen = json.loads(service.call("status", "--json").stdout)
-        assert service.find_child("monitor.service.core") == core, "the core was replaced"
+        assert service.find_child("monitor.app.core") == core, "the core was replaced"
     late = [s for s in samples if s[0] >= samples[-1][0] / 2.0]
     soon = [s for s in samples if 60.0 * SOON_MIN[0] <= s[0] <= 60.0 * SOON_MIN[1]]
     figures = {

@@ -24,9 +24,9 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from monitor.store.database.engine import Database
-from monitor.store.schema.readings import series
-from monitor.store.upkeep.migrate import upgrade
+from monitor.readings.tables import series
+from monitor.storage.engine import Database
+from monitor.storage.migrate import upgrade
 from tests.bench.record import record
 from tests.bench.service import bench_service
 from tests.data import site_text
@@ -238,7 +238,7 @@ def test_page_figures(kind: str, request: pytest.FixtureRequest, mosquitto: Any,
 
 def _settle(service: Service) -> int:
     """Wait until the core rests; seconds that it took."""
-    core, begun = psutil.Process(service.find_child("monitor.service.core")), time.monotonic()
+    core, begun = psutil.Process(service.find_child("monitor.app.core")), time.monotonic()
     while time.monotonic() - begun < MOST_SETTLING_S:
         before = sum(core.cpu_times()[:2])
         time.sleep(5)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from monitor.jobs.forecasts import tasks
+from monitor.features.forecasts import tasks
 from monitor.worker import compute
 from tests.bench.record import read_options, record
 

@@ -16,10 +16,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from monitor.domain.instants import format_iso
 from monitor.ingest.files.points import CHUNK
-from monitor.store.database.engine import Database
-from monitor.store.readings.points import Point, PointValue, add_point_values, open_point_set, place_points
+from monitor.readings.queries.points import Point, PointValue, add_point_values, open_point_set, place_points
+from monitor.storage.engine import Database
+from monitor.text.instants import format_iso
 from tests.bench.record import read_options, record
 from tests.fixtures.databases import create_schema
 from tests.fixtures.postgresql import PostgresServer

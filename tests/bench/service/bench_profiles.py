@@ -17,16 +17,16 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from monitor.config.site import parse_site
-from monitor.domain.observation import Observation
-from monitor.extensions.profiles import redefined
-from monitor.extensions.profiles.declare import list_names, list_profiles
-from monitor.extensions.profiles.worker import ProfileCalculator
+from monitor.features.profiles import redefined
+from monitor.features.profiles.declare import list_names, list_profiles
+from monitor.features.profiles.worker import ProfileCalculator
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.alerting.sites import save_site
-from monitor.store.database import slow_writes
-from monitor.store.readings.observations import add_observations
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage import slow_writes
 from tests.bench.record import read_options
 from tests.bench.service.bench_decisions import open_new
 from tests.data import site_text

@@ -21,7 +21,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from sqlalchemy import text
 
-from monitor.store.database.engine import Database
+from monitor.storage.engine import Database
 from tests.bench.record import record
 from tests.bench.service.slopes import close_client, open_client
 from tests.data.running import Service, publish
@@ -111,7 +111,7 @@ def test_service_figures(kind: str, request: pytest.FixtureRequest, mosquitto: A
         start_s = service.start()
         parent = service.group
         processes = {
-            "core": service.find_child("monitor.service.core"),
+            "core": service.find_child("monitor.app.core"),
             "web": service.find_child("monitor.web.server"),
         }
         processes["supervisor"] = parent

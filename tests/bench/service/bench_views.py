@@ -21,15 +21,13 @@ from pathlib import Path
 
 from sqlalchemy import Connection, insert, text, true
 
-from monitor.domain.actor import Actor
-from monitor.domain.decision import Memory
-from monitor.domain.instants import epoch_s, format_iso
-from monitor.store.database import audit
-from monitor.store.database.engine import Database
-from monitor.store.schema import views
-from monitor.store.schema.readings import series
-from monitor.store.score_sums import find_spans, sum_up
-from monitor.store.upkeep import migrate
+from monitor.decision.records import Memory
+from monitor.features.forecasts.queries.score_sums import find_spans, sum_up
+from monitor.readings.tables import series
+from monitor.storage import audit, migrate, views
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
+from monitor.text.instants import epoch_s, format_iso
 from monitor.web.parts.collect import collect_overview
 from tests.bench.record import read_options, record
 from tests.data.rows import insert_rows

@@ -6,7 +6,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 
-from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station
+from monitor.sites.records import Criterion, Level, SeriesSpec, Site, Station
 
 LEVELS = tuple(Level(k, name, k < 2) for k, name in enumerate(("green", "yellow", "orange", "red")))
 

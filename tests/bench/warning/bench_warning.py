@@ -29,7 +29,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
-from monitor.domain.errors import SlopewardError
+from monitor.errors import SlopewardError
 from tests.bench import record as figures
 from tests.bench.warning.curves import FailingCurve
 from tests.bench.warning.measure import (

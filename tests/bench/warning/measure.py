@@ -23,13 +23,13 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from monitor.cli.main import run_verb
-from monitor.config.site import parse_site
-from monitor.domain.instants import epoch_s
-from monitor.domain.site import Dwell, Site
-from monitor.replay.backtest import BacktestOptions, open_files, run_backtest
-from monitor.replay.history import VisibilityRule
-from monitor.replay.matrix import Span, find_days
-from monitor.store.database.engine import Database
+from monitor.features.replay.backtest import BacktestOptions, open_files, run_backtest
+from monitor.features.replay.history import VisibilityRule
+from monitor.features.replay.matrix import Span, find_days
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import Dwell, Site
+from monitor.storage.engine import Database
+from monitor.text.instants import epoch_s
 from tests.bench.warning.records import Record
 
 LEVELS: Final = ("yellow", "orange", "red")

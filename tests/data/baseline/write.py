@@ -15,15 +15,15 @@ from alembic import command
 from alembic.operations.ops import DowngradeOps, ModifyTableOps, UpgradeOps
 from sqlalchemy import Boolean, Connection, Table, text, true
 
-from monitor.alerting.acts.operator_acts import order_level_of
-from monitor.alerting.audit.audit_pack import build_pack, write_pack
-from monitor.domain.actor import Actor
-from monitor.store.alerting.alerts import acknowledge, load_alerts, set_outcome
-from monitor.store.alerting.audit_pack import load_material
-from monitor.store.database.engine import Database
-from monitor.store.schema.tables import metadata
-from monitor.store.score_sums import find_spans, sum_up
-from monitor.store.upkeep.migrate import make_config, upgrade
+from monitor.alerts.acts.operator_acts import order_level_of
+from monitor.alerts.audit.audit_pack import build_pack, write_pack
+from monitor.alerts.audit.queries import load_material
+from monitor.alerts.queries.alerts import acknowledge, load_alerts, set_outcome
+from monitor.features.forecasts.queries.score_sums import find_spans, sum_up
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
+from monitor.storage.migrate import make_config, upgrade
+from monitor.storage.tables import metadata
 from tests.data.filled import fill
 from tests.data.watched_slope import HOUR, WatchedSlope
 
@@ -37,9 +37,9 @@ RELEASE: Final = "v1.0.0"
 MIGRATION: Final = ROOT / f"alembic/versions/{REVISION}_baseline.py"
 TOLD: Final = '''"""The tables of 1.0, the first release: the ground that every later migration stands on.
 
-Written by `make baseline-fixture` from monitor/store/schema. It spells the tables and imports none of them:
+Written by `make baseline-fixture` from the tables of all packages. It spells the tables and imports none of them:
 they go on changing, and what a database of 1.0 holds does not. Views are no part of a migration: `slopeward db upgrade`
-makes them anew from monitor/store/schema/view_tables. There is no way down: the way back is the copy made before.
+makes them anew from the `views.py` of all packages. There is no way down: the way back is the copy made before.
 
 '''
 # of what comes by the thousand and no seal covers, some rows are enough
@@ -73,7 +73,7 @@ def main() -> None:
         Database("sqlite://") as db,
         patch("os.urandom", chance),
         patch("random._urandom", chance),
-        patch("monitor.store.database.engine.datetime", Clock),
+        patch("monitor.storage.engine.datetime", Clock),
     ):
         upgrade(db)
         number = live(db)

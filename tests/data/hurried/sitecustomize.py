@@ -20,7 +20,10 @@ def _shorten_training(module: ModuleType) -> None:
     module.TrainingRequest = partial(module.TrainingRequest, epochs=1, stride=4)
 
 
-HURRIED = {"monitor.jobs.forecasts.hindcast": _shorten_past, "monitor.jobs.forecasts.checkpoints": _shorten_training}
+HURRIED = {
+    "monitor.features.forecasts.hindcast": _shorten_past,
+    "monitor.features.forecasts.checkpoints": _shorten_training,
+}
 
 
 class Finder(MetaPathFinder):

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from monitor.domain.errors import PayloadError
-from monitor.extensions.table_import.guess.toml_writer import format_mapping
+from monitor.errors import PayloadError
+from monitor.features.table_import.guess.toml_writer import format_mapping
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TableMapping, load_mapping
 from monitor.ingest.files.reader import ImportOptions

@@ -5,9 +5,9 @@ import json
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from monitor.config.site import parse_site
 from monitor.ingest.decoders.table import DECODERS
 from monitor.ingest.message import BrokerMessage
+from monitor.sites.parsing import parse_site
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 

@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 
-from monitor.domain.decision import seconds
+from monitor.decision.records import seconds
+from monitor.features.replay.backtest import open_empty
+from monitor.features.replay.clock import ReplaySchedule, play
+from monitor.features.replay.history import History, VisibilityRule
 from monitor.ingest.pipeline import Pipeline
-from monitor.replay.backtest import open_empty
-from monitor.replay.clock import ReplaySchedule, play
-from monitor.replay.history import History, VisibilityRule
-from monitor.store.readings.observations import find_series_id, load_readings
+from monitor.readings.queries.observations import find_series_id, load_readings
 
 AT_ONCE = 40
 

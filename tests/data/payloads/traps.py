@@ -8,7 +8,7 @@ from functools import reduce
 from types import MappingProxyType
 from typing import NamedTuple
 
-from monitor.config.site import parse_site
+from monitor.sites.parsing import parse_site
 
 TIME = "2026-03-01T06:00:00Z"
 NO_VALUES = tuple(

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from monitor.domain.observation import Observation
-from monitor.domain.quantities import convert
 from monitor.ingest.files import gnss
+from monitor.readings.records import Observation
+from monitor.sites.quantities import convert
 
 PARTS = gnss.PARTS
 

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from monitor.domain.errors import JobError
+from monitor.errors import JobError
 from monitor.worker import compute
 from monitor.worker.records import Answered, Request, WorkerTask, read_record, record_to_plain
 

@@ -4,10 +4,10 @@ import random
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
-from monitor.config.site import parse_site
-from monitor.domain.instants import parse
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import Site
+from monitor.text.instants import parse
 
 ROVERS = tuple(f"G{number:02}" for number in range(1, 25))
 MOVERS = ("G01", "G09", "G17")  # one on each base

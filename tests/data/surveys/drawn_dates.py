@@ -14,7 +14,7 @@ from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.neural import checkpoint
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
-from monitor.jobs.scenes import worker
+from monitor.features.scenes import worker
 from tests.data.drawn_scenes import make_config, work_here
 
 SIZE, PLACE = 64, (141.951, 42.7305)

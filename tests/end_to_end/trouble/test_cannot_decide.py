@@ -21,7 +21,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from monitor.store.service_state import load_stamps
+from monitor.storage.service_state import load_stamps
 from tests.bench.record import read_figures, record
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file

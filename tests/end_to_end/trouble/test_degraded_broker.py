@@ -10,7 +10,7 @@ from urllib.request import urlopen
 import pytest
 from sqlalchemy import text
 
-from monitor.store.database.engine import Database
+from monitor.storage.engine import Database
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
 from tests.fixtures.waiting import free_port, wait_for

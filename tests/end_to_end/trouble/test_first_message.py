@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-from monitor.store.service_state import find_stamp, stamp
+from monitor.storage.service_state import find_stamp, stamp
 from tests.data.running import Service, publish
 from tests.data.site_text import series, station
 from tests.end_to_end.test_never_lower import site_file

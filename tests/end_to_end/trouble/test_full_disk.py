@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.store.database.engine import Database
+from monitor.storage.engine import Database
 from tests.data.running import publish
 from tests.end_to_end.trouble.test_cannot_decide import evaluated_at, move, receiver, running
 from tests.fixtures.waiting import wait_for

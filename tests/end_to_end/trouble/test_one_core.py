@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from monitor.store.database.engine import Database
-from monitor.store.service_state import load_stamps
+from monitor.storage.engine import Database
+from monitor.storage.service_state import load_stamps
 from tests.data.running import Service
 from tests.end_to_end.test_never_lower import site_file
 from tests.end_to_end.trouble.test_cannot_decide import health
@@ -39,7 +39,7 @@ def test_one_core_decides_when_the_server_was_restarted_and_a_second_core_comes(
         postgresql.start()
 
     second = None
-    words = [sys.executable, "-m", "monitor.service.core", str(tmp_path / "slopeward.toml")]
+    words = [sys.executable, "-m", "monitor.app.core", str(tmp_path / "slopeward.toml")]
     with Service(tmp_path, postgresql_url, mosquitto.url, {"s": site_file({"G1": "A", "G2": "B"}, "1h")}) as service:
         service.start(90)
         first = find_core()

@@ -13,16 +13,16 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
-from monitor.config.service import load_service
-from monitor.service import clock_watch
-from monitor.service.clock import ServiceClock, Uptime
-from monitor.service.core import Core
-from monitor.service.supervisor import Supervisor
-from monitor.store.database.engine import Database
-from monitor.store.schema.outbox import notification
-from monitor.store.schema.readings import observation
-from monitor.store.service_state import find_stamp, stamp
-from monitor.store.upkeep.clock_steps import set_back
+from monitor.alerts.outbox_tables import notification
+from monitor.app import clock_watch
+from monitor.app.clock import ServiceClock, Uptime
+from monitor.app.core import Core
+from monitor.app.supervisor import Supervisor
+from monitor.readings.tables import observation
+from monitor.settings.service import load_service
+from monitor.storage.clock_steps import set_back
+from monitor.storage.engine import Database
+from monitor.storage.service_state import find_stamp, stamp
 from monitor.worker import compute
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file

@@ -7,14 +7,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries import alerts as store
+from monitor.alerts.queries.alerts import ChangeContext, apply_changes, load_alert_events, load_alerts
 from monitor.cli.main import run_verb
-from monitor.domain.actor import SERVICE, Actor
-from monitor.domain.changes import AlertCategory, AlertChange
-from monitor.store.alerting import alerts as store
-from monitor.store.alerting.alerts import ChangeContext, apply_changes, load_alert_events, load_alerts
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.schema.outbox import notification
+from monitor.decision.changes import AlertCategory, AlertChange
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.engine import Database
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
 from tests.fixtures.databases import ON_BOTH

@@ -10,36 +10,36 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.alerting.audit.explain import explain
-from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.evaluate import evaluate_site
+from monitor.alerts.audit.explain import explain
+from monitor.alerts.audit.recompute import recompute
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.queries.alerts import ChangeContext, apply_changes, load_alerts
+from monitor.alerts.queries.evaluations import load_decision, load_forecast_facts, save_memory
+from monitor.app.core import Core
+from monitor.app.evaluation_loop import EvaluationLoop
+from monitor.app.schedule import Schedule, list_jobs
 from monitor.cli.main import run_verb
-from monitor.config.cadence import stage_cadence
-from monitor.config.service import parse_service
-from monitor.config.site import parse_site
-from monitor.domain.actor import SERVICE
-from monitor.domain.changes import AlertCategory, AlertChange
-from monitor.domain.decision import Memory
-from monitor.domain.language.catalogue import use
-from monitor.domain.observation import Observation
-from monitor.domain.site import ForecastPlan, Level, MovementPlan, Recipient, Site, StagePlan
-from monitor.jobs.movement.update import MovementReport
-from monitor.notify.message import translate
-from monitor.notify.path import run_stages
-from monitor.notify.verdict import DeliveryContext
+from monitor.decision.changes import AlertCategory, AlertChange
+from monitor.decision.records import Memory
+from monitor.delivery.message import translate
+from monitor.delivery.path import run_stages
+from monitor.delivery.queries.outbox import claim_due
+from monitor.delivery.verdict import DeliveryContext
+from monitor.features.forecasts.queries.forecasts import add_forecasts
+from monitor.features.movement.queries import save_stage
+from monitor.features.movement.update import MovementReport
+from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.records import Observation
 from monitor.registration import Job
-from monitor.service.core import Core
-from monitor.service.evaluation_loop import EvaluationLoop
-from monitor.service.schedule import Schedule, list_jobs
-from monitor.store.alerting.alerts import ChangeContext, apply_changes, load_alerts
-from monitor.store.alerting.decisions import load_decision, load_forecast_facts, save_memory
-from monitor.store.alerting.outbox import claim_due
-from monitor.store.alerting.sites import load_site_source, save_site
-from monitor.store.models.forecasts import add_forecasts
-from monitor.store.models.movement import save_stage
-from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema.views import load_view
-from monitor.store.service_state import load_runs
+from monitor.settings.service import parse_service
+from monitor.sites.cadence import stage_cadence
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import load_site_source, save_site
+from monitor.sites.records import ForecastPlan, Level, MovementPlan, Recipient, Site, StagePlan
+from monitor.storage.actor import SERVICE
+from monitor.storage.service_state import load_runs
+from monitor.storage.views import load_view
+from monitor.text.catalogue import use
 from tests.data.filled import NOW
 from tests.data.store_rows import ask, forecast_row
 from tests.data.watched_slope import write_service
@@ -259,7 +259,7 @@ def test_the_real_job_leaves_its_line_and_a_poisoned_series_is_told(database, mo
     schedule = Schedule(database, parse_service("", "x"), [PLACE], clock, lambda *a: told.append(a), jobs)
     assert schedule.run_now("movement:s") == "done"
     report = MovementReport("creep", "none", failed={"A.displacement": "ZeroDivisionError: x"})
-    monkeypatch.setattr("monitor.jobs.movement.update.update_movement", lambda *_: report)
+    monkeypatch.setattr("monitor.features.movement.update.update_movement", lambda *_: report)
     for _ in range(3):
         assert schedule.run_now("movement:s") == "failed"
     assert told == [("movement:s", "A.displacement: ZeroDivisionError: x", True)]

@@ -8,35 +8,35 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import select
 
-from monitor.alerting.acts.change_control import approve, explain_refusal, find_in_force, propose, reject, take_in
-from monitor.alerting.acts.loosening import find_loosening
-from monitor.alerting.acts.operator_acts import set_level
-from monitor.alerting.evaluate import evaluate_site
-from monitor.checks import health
-from monitor.cli.main import run_verb
-from monitor.config.service import load_service
-from monitor.config.site import parse_site
-from monitor.domain.actor import SERVICE, Actor
-from monitor.domain.errors import ConfigError, NotFoundError, RefusedError
-from monitor.domain.site import gather_recipients
-from monitor.jobs.housekeeping import _load_sites
-from monitor.service.children import ProcessRestarter
-from monitor.service.core import Core
-from monitor.service.supervisor import _load_recipients
-from monitor.store.alerting.decisions import find_state
-from monitor.store.alerting.events import ChangeDetector
-from monitor.store.alerting.maintenance import (
+from monitor.alerts.acts.change_control import approve, explain_refusal, find_in_force, propose, reject, take_in
+from monitor.alerts.acts.loosening import find_loosening
+from monitor.alerts.acts.operator_acts import set_level
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.queries.evaluations import find_state
+from monitor.alerts.queries.events import ChangeDetector
+from monitor.alerts.queries.maintenance import (
     add_maintenance,
     end_maintenance,
     load_maintenance,
     load_maintenance_facts,
 )
-from monitor.store.alerting.sites import load_proposal, load_proposals
-from monitor.store.database.audit import verify_chain
-from monitor.store.people.users import disable_user
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.sites import config_version, site_proposal
+from monitor.alerts.tables import alert
+from monitor.app.checks import health
+from monitor.app.children import ProcessRestarter
+from monitor.app.core import Core
+from monitor.app.jobs.housekeeping import _load_sites
+from monitor.app.supervisor import _load_recipients
+from monitor.cli.main import run_verb
+from monitor.errors import ConfigError, NotFoundError, RefusedError
+from monitor.people.queries.users import disable_user
+from monitor.settings.service import load_service
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import load_proposal, load_proposals
+from monitor.sites.records import gather_recipients
+from monitor.sites.tables import config_version, site_proposal
+from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.audit import verify_chain
+from monitor.storage.audit_tables import audit_entry
 from tests.data.accounts import add_account
 from tests.data.site_text import criterion, table
 from tests.data.store_rows import ask, tell

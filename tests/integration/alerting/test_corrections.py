@@ -6,20 +6,20 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from monitor.alerting.acts.operator_acts import verify
-from monitor.alerting.evaluate import evaluate_site
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.domain.instants import format_iso, parse
-from monitor.domain.observation import Observation
-from monitor.extensions.instruments.job import run
+from monitor.alerts.acts.operator_acts import verify
+from monitor.alerts.evaluate import evaluate_site
+from monitor.features.instruments.jobs import run
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.alerting.sites import save_site
-from monitor.store.readings.observations import add_observations
-from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.views import load_view
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import Actor
+from monitor.storage.audit_tables import audit_entry
+from monitor.storage.views import load_view
+from monitor.text.instants import format_iso, parse
 from tests.data.site_text import bounds, criterion, head, series, station
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, WatchedSlope, recompute_every

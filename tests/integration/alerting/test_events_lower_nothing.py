@@ -6,19 +6,19 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, text, update
 
-from monitor.alerting.acts.event_acts import take_event_back
+from monitor.alerts.acts.event_acts import take_event_back
+from monitor.alerts.queries.evaluations import find_state
+from monitor.alerts.queries.events import confirm_event, withdraw_confirmation
 from monitor.cli.main import run_verb
-from monitor.domain.actor import Actor
-from monitor.domain.decision import Memory
-from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.instants import format_iso
+from monitor.decision.records import Memory
+from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.alerting.decisions import find_state
-from monitor.store.alerting.events import confirm_event, withdraw_confirmation
-from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.people import user_account
-from monitor.store.upkeep.proof import verify
+from monitor.people.tables import user_account
+from monitor.storage.actor import Actor
+from monitor.storage.audit_tables import audit_entry
+from monitor.storage.proof import verify
+from monitor.text.instants import format_iso
 from tests.data.accounts import add_account
 from tests.data.store_rows import ask
 from tests.data.watched_slope import recompute_every, write_service
@@ -140,9 +140,9 @@ def test_a_decision_that_an_event_changed_says_which_and_by_whom(slope, tmp_path
 
 @ON_BOTH
 def test_a_flood_of_messages_pushes_out_nothing_that_makes_stricter_or_that_people_stand_behind(slope, monkeypatch):
-    from monitor.store.alerting.events import load_event_facts
+    from monitor.alerts.queries.events import load_event_facts
 
-    monkeypatch.setattr("monitor.store.alerting.events.READ_AT_MOST", 4)
+    monkeypatch.setattr("monitor.alerts.queries.events.READ_AT_MOST", 4)
     publish_event(slope, slope.now - 3 * HOUR, text="real, felt", value=0.05)
     stand_behind(slope, ADA)
     publish_event(slope, slope.now - 2 * HOUR, text="real", value=0.4)

@@ -15,37 +15,37 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text, update
 
-from monitor.alerting.acts.operator_acts import set_level
-from monitor.alerting.audit.as_of import decide_as_of
-from monitor.alerting.audit.audit_pack import build_pack, check_pack, read_pack, write_pack
-from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.evaluate import FORMAT
+from monitor.alerts.acts.operator_acts import set_level
+from monitor.alerts.audit.as_of import decide_as_of
+from monitor.alerts.audit.audit_pack import build_pack, check_pack, read_pack, write_pack
+from monitor.alerts.audit.queries import list_alterations, load_material
+from monitor.alerts.audit.recompute import recompute
+from monitor.alerts.evaluate import FORMAT
+from monitor.alerts.evaluation_tables import decision
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries.alerts import ChangeContext, acknowledge, apply_changes, load_alerts, set_outcome
+from monitor.alerts.queries.evaluations import load_decision
+from monitor.alerts.queries.offsets import KINDS
+from monitor.alerts.queries.reports import add_report
+from monitor.alerts.tables import alert as alert_table
+from monitor.alerts.tables import alert_event
+from monitor.app.alarms import ServiceAlarms, make_alarm
 from monitor.cli.main import run_verb
 from monitor.cli.site.explaining import recompute_all
-from monitor.config.site import parse_site
-from monitor.domain.actor import SERVICE, Actor
-from monitor.domain.changes import AlertCategory, AlertChange
-from monitor.domain.errors import RefusedError
-from monitor.domain.observation import ObserverReport
-from monitor.service.alarms import ServiceAlarms, make_alarm
-from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes, load_alerts, set_outcome
-from monitor.store.alerting.audit_pack import list_alterations, load_material
-from monitor.store.alerting.decisions import load_decision
-from monitor.store.alerting.offsets import KINDS
-from monitor.store.alerting.reports import add_report
-from monitor.store.alerting.sites import load_site_source
-from monitor.store.database.audit import verify_chain
-from monitor.store.readings.observations import find_series_id
-from monitor.store.schema.alerts import alert as alert_table
-from monitor.store.schema.alerts import alert_event
-from monitor.store.schema.evaluations import decision
-from monitor.store.schema.outbox import notification
-from monitor.store.schema.readings import observation
-from monitor.store.schema.sites import config_version
-from monitor.store.upkeep.backup import back_up, restore
-from monitor.store.upkeep.proof import verify
-from monitor.store.upkeep.prune import RetentionRun
-from monitor.store.upkeep.retention import RetentionLimits
+from monitor.decision.changes import AlertCategory, AlertChange
+from monitor.errors import RefusedError
+from monitor.readings.queries.observations import find_series_id
+from monitor.readings.records import ObserverReport
+from monitor.readings.tables import observation
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import load_site_source
+from monitor.sites.tables import config_version
+from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.audit import verify_chain
+from monitor.storage.backup import back_up, restore
+from monitor.storage.proof import verify
+from monitor.storage.prune import RetentionRun
+from monitor.storage.retention import RetentionLimits
 from tests.data.seized import without_keys
 from tests.data.site_text import criterion
 from tests.data.store_rows import add_flag, ask, enter_offset, tell

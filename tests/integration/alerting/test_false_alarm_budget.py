@@ -9,25 +9,25 @@ import pytest
 from sqlalchemy import select
 
 from detection.anomaly.budget.correction import HIGHEST, STEP
+from monitor.alerts.queries.alerts import ChangeContext, apply_changes
+from monitor.alerts.queries.maintenance import add_maintenance
 from monitor.cli.main import run_verb
-from monitor.config.site import parse_site
-from monitor.domain.actor import SERVICE, Actor
-from monitor.domain.changes import AlertCategory, AlertChange
-from monitor.domain.errors import RefusedError
-from monitor.domain.instants import parse
-from monitor.domain.observation import Observation
-from monitor.jobs.anomaly import correct
-from monitor.replay.scorecard import score_detectors
-from monitor.store.alerting.alerts import ChangeContext, apply_changes
-from monitor.store.alerting.maintenance import add_maintenance
-from monitor.store.alerting.sites import save_site
-from monitor.store.models.anomalies import AnomalyRow, add_anomalies
-from monitor.store.models.anomaly_budget import load_factors, measure_detectors, set_factor
-from monitor.store.models.anomaly_labels import add_label, load_runs
-from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema.anomalies import anomaly_budget
-from monitor.store.schema.views import load_view
-from monitor.store.upkeep.proof import verify
+from monitor.decision.changes import AlertCategory, AlertChange
+from monitor.errors import RefusedError
+from monitor.features.anomalies.jobs import correct
+from monitor.features.anomalies.queries.budget import load_factors, measure_detectors, set_factor
+from monitor.features.anomalies.queries.labels import add_label, load_runs
+from monitor.features.anomalies.queries.scores import AnomalyRow, add_anomalies
+from monitor.features.anomalies.tables import anomaly_budget
+from monitor.features.replay.scorecard import score_detectors
+from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.proof import verify
+from monitor.storage.views import load_view
+from monitor.text.instants import parse
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service

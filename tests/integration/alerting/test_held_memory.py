@@ -8,24 +8,24 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.alerting.evaluate import Evaluator
-from monitor.config.site import parse_site
+from monitor.alerts.evaluate import Evaluator
 from monitor.decision.criteria.scope import reach_s, wanted_series
-from monitor.domain.instants import epoch_s
-from monitor.domain.instruments.watched import find_motion
-from monitor.domain.observation import Observation
+from monitor.features.forecasts.drivers import load_drivers
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.jobs.forecasts.drivers import load_drivers
-from monitor.jobs.samples import read_all
-from monitor.store.alerting.sites import save_site
-from monitor.store.readings.observations import (
+from monitor.models.samples import read_all
+from monitor.readings.queries.observations import (
     add_observations,
     find_series_id,
     load_ids,
     load_readings,
     stream_readings,
 )
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.watched import find_motion
+from monitor.text.instants import epoch_s
 from tests.data.site_text import criterion, head, series, station
 from tests.data.store_rows import tell
 from tests.fixtures.databases import ON_BOTH

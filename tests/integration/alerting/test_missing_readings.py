@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.alerting.evaluate import evaluate_site
-from monitor.config.site import parse_site
-from monitor.domain.instants import parse
-from monitor.domain.observation import Observation
-from monitor.store.alerting.decisions import load_incomplete
-from monitor.store.alerting.sites import save_site
-from monitor.store.readings.observations import add_observations
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.queries.evaluations import load_incomplete
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.text.instants import parse
 from monitor.web.parts.collect import collect_site_parts
 from tests.data.site_text import criterion, head, series, station, table
 from tests.data.store_rows import ask, tell

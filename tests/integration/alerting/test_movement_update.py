@@ -11,26 +11,26 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from monitor.alerting.acts.operator_acts import verify
-from monitor.alerting.evaluate import evaluate_site
-from monitor.alerting.evaluate import load_view as look
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.domain.errors import JobError
-from monitor.domain.instants import parse
-from monitor.domain.observation import Observation
-from monitor.extensions.demo.slope import voight_displacement
-from monitor.jobs.movement import movement_state
-from monitor.jobs.movement.update import run, update_movement
-from monitor.notify.state import site_payload
-from monitor.store.alerting.offsets import add_offset, confirm_offset, load_waiting_offsets
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.models.forecasts import add_forecasts
-from monitor.store.models.movement import find_stage, load_failure_facts
-from monitor.store.readings.observations import add_observations, find_series_id, load_readings
-from monitor.store.schema.readings import series
-from monitor.store.schema.views import load_view
+from monitor.alerts.acts.operator_acts import verify
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.evaluate import load_view as look
+from monitor.alerts.queries.offsets import add_offset, confirm_offset, load_waiting_offsets
+from monitor.delivery.state import site_payload
+from monitor.errors import JobError
+from monitor.features.demo.slope import voight_displacement
+from monitor.features.forecasts.queries.forecasts import add_forecasts
+from monitor.features.movement import movement_state
+from monitor.features.movement.queries import find_stage, load_failure_facts
+from monitor.features.movement.update import run, update_movement
+from monitor.readings.queries.observations import add_observations, find_series_id, load_readings
+from monitor.readings.records import Observation
+from monitor.readings.tables import series
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
+from monitor.storage.views import load_view
+from monitor.text.instants import parse
 from tests.data import site_text
 from tests.data.store_rows import ask, forecast_row, tell
 from tests.fixtures.databases import ON_BOTH
@@ -197,7 +197,7 @@ def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(data
 
     store(database, reading(100, PATH[100]))
     # between the row and its windows
-    monkeypatch.setattr("monitor.store.models.movement.insert", Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr("monitor.features.movement.queries.insert", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         update_movement(database, PLACE, at(100) + DAY / 24)
     monkeypatch.undo()
@@ -223,8 +223,8 @@ def test_who_is_well_and_has_no_news_waits_for_nothing_though_the_budget_is_spen
     update_movement(database, PLACE, at(99) + DAY / 24)
     store(database, reading(99.5, PATH[99]))
     store_b(database, [99.5])
-    monkeypatch.setattr("monitor.jobs.movement.movement_state.is_due", lambda *_, **__: False)
-    monkeypatch.setattr("monitor.jobs.movement.movement_state.may_be_silent", lambda *_: True)
+    monkeypatch.setattr("monitor.features.movement.movement_state.is_due", lambda *_, **__: False)
+    monkeypatch.setattr("monitor.features.movement.movement_state.may_be_silent", lambda *_: True)
 
     def wait(now):
         ticks = iter([0.0, 9e9, 9e9])

@@ -4,18 +4,18 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from monitor.alerting.acts.operator_acts import verify
-from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.evaluate import evaluate_site
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.domain.instants import parse
-from monitor.domain.observation import Observation, SiteEvent
-from monitor.store.alerting.alerts import load_alerts
-from monitor.store.alerting.decisions import load_decision
-from monitor.store.alerting.events import add_event, confirm_event, load_event_facts
-from monitor.store.alerting.sites import load_site_source, save_site
-from monitor.store.readings.observations import add_observations
+from monitor.alerts.acts.operator_acts import verify
+from monitor.alerts.audit.recompute import recompute
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.queries.alerts import load_alerts
+from monitor.alerts.queries.evaluations import load_decision
+from monitor.alerts.queries.events import add_event, confirm_event, load_event_facts
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation, SiteEvent
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import load_site_source, save_site
+from monitor.storage.actor import Actor
+from monitor.text.instants import parse
 from tests.data.site_text import bounds, criterion, head, series, station, table
 from tests.data.store_rows import ask, tell
 from tests.fixtures.databases import ON_BOTH

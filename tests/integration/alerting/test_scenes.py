@@ -7,30 +7,30 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from monitor.alerting import evaluate as evaluate_module
-from monitor.alerting.acts.operator_acts import set_level, verify
-from monitor.alerting.audit.explain import explain
-from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.evaluate import evaluate_site
+from monitor.alerts import evaluate as evaluate_module
+from monitor.alerts.acts.operator_acts import set_level, verify
+from monitor.alerts.audit.explain import explain
+from monitor.alerts.audit.recompute import recompute
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.evaluation_tables import site_state
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries.alerts import load_alert_events, load_alerts
+from monitor.alerts.queries.evaluations import find_state, load_decision
+from monitor.alerts.queries.offsets import confirm_offset, load_offset_facts, revoke_offset
+from monitor.alerts.tables import alert
 from monitor.cli.main import run_verb
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.domain.changes import AlertCategory
-from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.instants import parse
-from monitor.domain.observation import Observation
-from monitor.notify.state import site_payload
-from monitor.store.alerting.alerts import load_alert_events, load_alerts
-from monitor.store.alerting.decisions import find_state, load_decision
-from monitor.store.alerting.offsets import confirm_offset, load_offset_facts, revoke_offset
-from monitor.store.alerting.sites import load_site_source, save_site
-from monitor.store.database.engine import Database
-from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.evaluations import site_state
-from monitor.store.schema.outbox import notification
-from monitor.store.schema.views import load_view
+from monitor.decision.changes import AlertCategory
+from monitor.delivery.state import site_payload
+from monitor.errors import NotFoundError, RefusedError
+from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import load_site_source, save_site
+from monitor.storage.actor import Actor
+from monitor.storage.audit_tables import audit_entry
+from monitor.storage.engine import Database
+from monitor.storage.views import load_view
+from monitor.text.instants import parse
 from tests.data.site_text import bounds, criterion, head, series, station, table
 from tests.data.store_rows import ask, enter_offset, tell
 from tests.data.watched_slope import recompute_every, write_service

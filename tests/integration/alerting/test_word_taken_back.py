@@ -6,23 +6,23 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from monitor.alerting.acts.answer_acts import find_operator_answer, list_first_answers, withdraw_answer
-from monitor.alerting.acts.operator_acts import load_memory, verify
-from monitor.alerting.audit.recompute import recompute
-from monitor.domain.actor import Actor
-from monitor.domain.decision import Memory, Signature
-from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError
-from monitor.domain.instants import epoch_s
-from monitor.replay.clock import redo
-from monitor.store.alerting.alerts import load_alert_events, load_alerts
-from monitor.store.alerting.decisions import load_decision, save_memory
-from monitor.store.alerting.history import load_past_acts
-from monitor.store.alerting.sites import load_site_source
-from monitor.store.database.audit import verify_chain
-from monitor.store.database.seals import find_unsealed
-from monitor.store.people.users import set_sites
-from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.evaluations import decision
+from monitor.alerts.acts.answer_acts import find_operator_answer, list_first_answers, withdraw_answer
+from monitor.alerts.acts.operator_acts import load_memory, verify
+from monitor.alerts.audit.recompute import recompute
+from monitor.alerts.evaluation_tables import decision
+from monitor.alerts.queries.alerts import load_alert_events, load_alerts
+from monitor.alerts.queries.evaluations import load_decision, save_memory
+from monitor.decision.records import Memory, Signature
+from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
+from monitor.features.replay.clock import redo
+from monitor.features.replay.queries import load_past_acts
+from monitor.people.queries.users import set_sites
+from monitor.sites.queries.sites import load_site_source
+from monitor.storage.actor import Actor
+from monitor.storage.audit import verify_chain
+from monitor.storage.audit_tables import audit_entry
+from monitor.storage.seals import find_unsealed
+from monitor.text.instants import epoch_s
 from tests.data.accounts import add_account
 from tests.data.store_rows import ask, tell
 from tests.fixtures.databases import ON_BOTH

@@ -6,22 +6,22 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.alerting.evaluate import evaluate_site, load_view
-from monitor.config.site import parse_site
+from monitor.alerts.evaluate import evaluate_site, load_view
+from monitor.alerts.queries.reports import add_report
+from monitor.canonical import canonical_json
 from monitor.decision.decide import decide
-from monitor.domain.actor import PAGE, Actor
-from monitor.domain.canonical import canonical_json
-from monitor.domain.decision import DecisionInputs, Memory
-from monitor.domain.instants import format_iso, parse
-from monitor.domain.observation import ObserverReport
+from monitor.decision.records import DecisionInputs, Memory
+from monitor.features.scenes.queries.arrivals import save_scene
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.alerting.reports import add_report
-from monitor.store.alerting.sites import save_site
-from monitor.store.readings import points as store
-from monitor.store.readings.points import Point, PointValue, load_point_facts
-from monitor.store.scenes.arrivals import save_scene
-from monitor.store.schema.views import load_view as load_rows
+from monitor.readings.queries import points as store
+from monitor.readings.queries.points import Point, PointValue, load_point_facts
+from monitor.readings.records import ObserverReport
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import PAGE, Actor
+from monitor.storage.views import load_view as load_rows
+from monitor.text.instants import format_iso, parse
 from tests.data.drawn_scenes import prove_outlines
 from tests.data.site_text import bounds, criterion, head, series, station
 from tests.data.store_rows import ask, footprint_row, scene_row, tell

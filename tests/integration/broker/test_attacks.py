@@ -12,12 +12,12 @@ import pytest
 
 from monitor.broker.access import Access, find_access
 from monitor.broker.logins import DOCTOR, lend_login
-from monitor.config.service import parse_service
-from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.site import Binding, Level, Recipient, Site, Station
+from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.broker import MESSAGE_BYTES, ManagedBroker, find_mosquitto
 from monitor.ingest.service import Ingest, IngestContext
-from monitor.store.database.engine import Database
+from monitor.settings.service import parse_service
+from monitor.sites.records import Binding, Level, Recipient, Site, Station
+from monitor.storage.engine import Database
 from tests.data.servers.mqtt_client import calling
 from tests.fixtures.waiting import free_port, skip_missing, wait_for
 

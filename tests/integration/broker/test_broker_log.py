@@ -15,13 +15,13 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from sqlalchemy import text
 
+from monitor.app.children import reject_denied
 from monitor.broker import broker_log
 from monitor.broker.access import Access, find_access
 from monitor.broker.access_probe import try_anonymous, try_foreign
 from monitor.broker.broker_log import MOST_CLIENTS, MOST_LOGINS, MOST_TOPICS, OTHERS, BrokerLog
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
-from monitor.service.children import reject_denied
-from monitor.store.readings.messages import add_rejected
+from monitor.ingest.queries.messages import add_rejected
 from tests.data.servers.mqtt_client import calling
 from tests.data.store_rows import tell
 from tests.fixtures.waiting import free_port, skip_missing, wait_for

@@ -6,18 +6,18 @@ import subprocess
 
 import pytest
 
-from monitor.alerting.acts.change_control import take_in
+from monitor.alerts.acts.change_control import take_in
+from monitor.app.checks.broker import RunningBroker
+from monitor.app.checks.database import CurrentDatabase
+from monitor.app.checks.table import run_checks
 from monitor.broker.access import Access, find_access
 from monitor.broker.logins import ACL, PASSWORDS
-from monitor.checks.broker import RunningBroker
-from monitor.checks.database import CurrentDatabase
-from monitor.checks.table import run_checks
 from monitor.cli.main import run_verb
-from monitor.config.first_site import write_first_site
-from monitor.config.service import ServiceConfig, load_service
-from monitor.config.site_files import load_site
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
-from monitor.store.service_state import stamp
+from monitor.settings.service import ServiceConfig, load_service
+from monitor.sites.files import load_site
+from monitor.sites.first_site import write_first_site
+from monitor.storage.service_state import stamp
 from tests.data.servers.mqtt_client import calling
 from tests.fixtures.waiting import free_port, skip_missing, wait_for
 from tests.integration.notify.outbox import T0

@@ -15,19 +15,23 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import select, update
 
-from monitor.alerting.acts.operator_acts import set_level
+from monitor.alerts.acts.operator_acts import set_level
+from monitor.alerts.evaluation_tables import site_state
+from monitor.alerts.queries.signatures import TwoPersonAct, keep_first
+from monitor.alerts.tables import alert as alert_table
 from monitor.cli import acts
 from monitor.cli.main import run_verb
-from monitor.domain.actor import Actor
-from monitor.domain.errors import RefusedError
-from monitor.store.database.audit import verify_chain
-from monitor.store.database.engine import Database
-from monitor.store.database.seals import find_unsealed
-from monitor.store.people import sessions
-from monitor.store.people.api_tokens import add_api_token, revoke_api_token
-from monitor.store.people.countersign import TwoPersonAct, keep_first
-from monitor.store.people.second_factor import RECOVERY_CODES, STEP_S, code_of, has_second_factor, remove_second_factor
-from monitor.store.people.users import (
+from monitor.errors import RefusedError
+from monitor.people.queries import sessions
+from monitor.people.queries.api_tokens import add_api_token, revoke_api_token
+from monitor.people.queries.second_factor import (
+    RECOVERY_CODES,
+    STEP_S,
+    code_of,
+    has_second_factor,
+    remove_second_factor,
+)
+from monitor.people.queries.users import (
     COOLING,
     DONE,
     disable_user,
@@ -35,10 +39,12 @@ from monitor.store.people.users import (
     require_independent,
     set_sites,
 )
-from monitor.store.schema.alerts import alert as alert_table
-from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.evaluations import site_state
-from monitor.store.schema.people import first_signature, password_guess
+from monitor.people.tables import first_signature, password_guess
+from monitor.storage.actor import Actor
+from monitor.storage.audit import verify_chain
+from monitor.storage.audit_tables import audit_entry
+from monitor.storage.engine import Database
+from monitor.storage.seals import find_unsealed
 from tests.data.accounts import add_account
 from tests.data.forked import fork, run_forked
 from tests.data.store_rows import ask, tell
@@ -165,8 +171,8 @@ def test_guesses_wait_for_each_other_and_keep_nobody_else_out(bench, tmp_path):
 def test_after_wrong_passwords_the_next_one_waits_and_the_right_one_ends_that(accounts, call, monkeypatch):
     waits = []
     monkeypatch.setattr("monitor.cli.identity.time", SimpleNamespace(sleep=waits.append))  # of this module alone
-    monkeypatch.setattr("monitor.store.people.sessions.FREE", 1)
-    monkeypatch.setattr("monitor.store.people.sessions.FIRST_S", 9.0)  # 9 and 18 s: the fourth still gets its turn
+    monkeypatch.setattr("monitor.people.queries.sessions.FREE", 1)
+    monkeypatch.setattr("monitor.people.queries.sessions.FIRST_S", 9.0)  # 9 and 18 s: the fourth still gets its turn
     for _ in range(2):
         assert call(*LOWER, "--by", "Ada", password="plum gravel sonnet 17")[0] == 1
     assert waits == []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.main import run_verb
-from monitor.config.first_site import write_first_site
+from monitor.sites.first_site import write_first_site
 from monitor.worker.lock import FILE, hold
 
 FAULT = "configs/sites/south.toml: site.timezone"

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from monitor.alerts.records import AlertState
+from monitor.alerts.tables import alert
 from monitor.cli.main import run_verb
 from monitor.decision.conditions import NOTHING_NEWER
-from monitor.domain.alerts.records import AlertState
-from monitor.domain.instants import parse
-from monitor.domain.language.local_time import format_instant, format_local, use_zone
-from monitor.store.database.engine import Database
-from monitor.store.schema.alerts import alert
+from monitor.storage.engine import Database
+from monitor.text.instants import parse
+from monitor.text.local_time import format_instant, format_local, use_zone
 from monitor.text.message import Timestamp
 from monitor.web.parts.templating import format_minute, render_text
 from tests.data.watched_slope import write_service

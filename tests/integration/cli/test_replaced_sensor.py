@@ -7,12 +7,12 @@ import shlex
 import pytest
 from sqlalchemy import func, select
 
+from monitor.alerts.queries.maintenance import add_maintenance
 from monitor.cli.main import run_verb
-from monitor.domain.actor import Actor
-from monitor.domain.instants import format_iso
-from monitor.store.alerting.maintenance import add_maintenance
-from monitor.store.readings.observations import find_series_id, load_readings
-from monitor.store.schema.readings import offset_entry
+from monitor.readings.queries.observations import find_series_id, load_readings
+from monitor.readings.tables import offset_entry
+from monitor.storage.actor import Actor
+from monitor.text.instants import format_iso
 from tests.data.watched_slope import HOUR, WatchedSlope, write_service
 
 

@@ -10,27 +10,27 @@ import pytest
 import typer
 from sqlalchemy import func, select
 
-from monitor.alerting.acts.change_control import propose
+from monitor.alerts.acts.change_control import propose
+from monitor.alerts.queries.events import add_event
+from monitor.alerts.queries.maintenance import add_maintenance
+from monitor.alerts.queries.signatures import TwoPersonAct, keep_first
+from monitor.canonical import canonical_json
 from monitor.cli import rules
 from monitor.cli.identity import name_os_user, prove
 from monitor.cli.main import list_commands, load_app, run_verb
 from monitor.cli.session import open_database
-from monitor.domain.actor import Actor
-from monitor.domain.canonical import canonical_json
-from monitor.domain.errors import StoreError
-from monitor.domain.observation import SiteEvent
-from monitor.extensions.drills.store import add_drill
-from monitor.extensions.reports.facts import digest_of, gather_facts
-from monitor.extensions.reports.period import find_before
-from monitor.extensions.reports.store import IssuedReport, add_issue
-from monitor.extensions.sources.polled import PollSummary, follow
-from monitor.store.alerting.events import add_event
-from monitor.store.alerting.maintenance import add_maintenance
-from monitor.store.people.countersign import TwoPersonAct, keep_first
-from monitor.store.readings.observations import find_series_id
-from monitor.store.readings.sources import save_poll
-from monitor.store.schema.people import user_account
-from monitor.store.schema.tables import metadata
+from monitor.errors import StoreError
+from monitor.features.drills.queries import add_drill
+from monitor.features.reports.facts import digest_of, gather_facts
+from monitor.features.reports.period import find_before
+from monitor.features.reports.queries import IssuedReport, add_issue
+from monitor.features.sources.polled import PollSummary, follow
+from monitor.features.sources.queries import save_poll
+from monitor.people.tables import user_account
+from monitor.readings.queries.observations import find_series_id
+from monitor.readings.records import SiteEvent
+from monitor.storage.actor import Actor
+from monitor.storage.tables import metadata
 from tests.data.accounts import add_account
 from tests.data.store_rows import enter_offset, tell
 from tests.data.watched_slope import SITE_TEXT
@@ -276,7 +276,7 @@ def test_a_wrong_password_is_refused_by_every_command_and_seen_in_the_log(bench,
     tell(bench.database, add_account, "Ada", WORDS["Ada"], "admin", NOW)
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", WORDS["Cy"])
-    monkeypatch.setattr("monitor.store.people.sessions.FREE", 10 * len(CALLS))  # how slow guesses are is another test
+    monkeypatch.setattr("monitor.people.queries.sessions.FREE", 10 * len(CALLS))  # how slow guesses are is another test
     before = count_rows(bench.database)
     for command, words in CALLS.items():
         assert run_verb([*command.split(), *(files.get(w, w) for w in words), "--by", "Ada"]) == 1, command

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import make_url, text
 
 from monitor.cli.main import run_verb
-from monitor.config.first_site import write_first_site
-from monitor.store.database import engine
-from monitor.store.database.engine import Database
-from monitor.store.service_state import stamp
+from monitor.sites.first_site import write_first_site
+from monitor.storage import engine
+from monitor.storage.engine import Database
+from monitor.storage.service_state import stamp
 from tests.data.store_rows import tell
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
 from tests.fixtures.databases import on_both_databases  # noqa: F401 - a fixture

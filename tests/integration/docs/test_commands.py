@@ -18,12 +18,12 @@ from detection.imagery.data.generate import draw_scene, write_scene
 from detection.imagery.scene.scene import read_scene
 from monitor.cli import identity
 from monitor.cli.main import run_verb
-from monitor.extensions.cap import signature
+from monitor.features.cap import signature
+from monitor.features.forecasts import checkpoints
+from monitor.features.replay import acts_on_site_files
 from monitor.ingest.files.mapping import load_mapping
-from monitor.jobs.forecasts import checkpoints
-from monitor.replay import acts_on_site_files
-from monitor.store.database.engine import Database
-from monitor.store.schema.people import user_account
+from monitor.people.tables import user_account
+from monitor.storage.engine import Database
 from tests.contract.test_verbs import list_documented_commands
 from tests.data.filled import PASSWORD
 from tests.data.site_text import series, station, table

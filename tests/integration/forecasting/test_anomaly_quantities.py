@@ -9,25 +9,25 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import delete, event, select
 
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.domain.instants import format_iso
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
-from monitor.extensions.instruments.job import run as look_at_instruments
-from monitor.extensions.instruments.store.board import load_board
-from monitor.jobs import anomaly
-from monitor.jobs.anomaly_state import forget
-from monitor.store.alerting.maintenance import add_maintenance
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.models.anomaly_budget import set_factor
-from monitor.store.models.anomaly_labels import add_label, load_runs
-from monitor.store.readings.observations import add_observations
-from monitor.store.schema.anomalies import anomaly as anomaly_table
-from monitor.store.schema.readings import series as series_table
-from monitor.store.schema.views import load_view
+from monitor.alerts.queries.maintenance import add_maintenance
+from monitor.features.anomalies import jobs as anomaly
+from monitor.features.anomalies.queries.budget import set_factor
+from monitor.features.anomalies.queries.labels import add_label, load_runs
+from monitor.features.anomalies.state import forget
+from monitor.features.anomalies.tables import anomaly as anomaly_table
+from monitor.features.instruments.jobs import run as look_at_instruments
+from monitor.features.instruments.queries.board import load_board
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.readings.tables import series as series_table
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import Site
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
+from monitor.storage.views import load_view
+from monitor.text.instants import format_iso
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
 from tests.fixtures.databases import ON_BOTH

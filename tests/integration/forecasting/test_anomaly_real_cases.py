@@ -19,8 +19,8 @@ from detection.anomaly.records import DetectorTraining, ReadingScore, Scores, Sc
 from detection.anomaly.windows import Series, build_series
 from forecasting.data.workbook import read_sheet
 from monitor.decision.series.step_detector import ERRATIC, RETURNED, StepDetector
-from monitor.domain.quantities import QUANTITIES
-from monitor.extensions.demo.slope import InstrumentFault, SlopeModel
+from monitor.features.demo.slope import InstrumentFault, SlopeModel
+from monitor.sites.quantities import QUANTITIES
 from tests.data.readers.gnss import read_positions
 from tests.data.readers.markers import name_slips, read_markers
 

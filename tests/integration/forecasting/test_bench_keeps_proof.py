@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.cli.main import run_verb
-from monitor.config.site import parse_site
-from monitor.store.alerting.sites import save_site
-from monitor.store.models.proofs import load_proof_facts
-from monitor.store.schema.views import load_view
+from monitor.models.queries.proofs import load_proof_facts
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.views import load_view
 from tests.data.site_text import criterion
 from tests.data.watched_slope import write_service
 from tests.integration.forecasting.test_jobs_forecast import SITE, START, fill

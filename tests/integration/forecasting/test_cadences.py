@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
-from monitor.jobs.forecasts import run, train
-from monitor.jobs.forecasts.read_site import read_site
-from monitor.jobs.forecasts.worker import lay_panel
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.models.registry import load_models
-from monitor.store.readings.observations import add_observations
-from monitor.store.schema.forecasts import forecast, forecast_withheld
-from monitor.store.schema.readings import series
+from monitor.features.forecasts import run, train
+from monitor.features.forecasts.read_site import read_site
+from monitor.features.forecasts.tables import forecast, forecast_withheld
+from monitor.features.forecasts.worker import lay_panel
+from monitor.models.queries.registry import load_models
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.readings.tables import series
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
 from monitor.worker import compute
 from tests.data import site_text
 from tests.data.crossing import cross, hurry

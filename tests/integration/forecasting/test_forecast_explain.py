@@ -14,11 +14,11 @@ from forecasting.data.splits import split
 from forecasting.explanation.record import NOT_A_CAUSE, explain
 from forecasting.neural.learner import Settings
 from forecasting.neural.training import train_network
-from monitor.cli.forecast.app import app
-from monitor.config.service import load_service
-from monitor.config.site import parse_site
-from monitor.store.alerting.sites import save_site
-from monitor.store.models.registry import add_model
+from monitor.features.forecasts.cli.app import app
+from monitor.models.queries.registry import add_model
+from monitor.settings.service import load_service
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
 from monitor.web.app import build
 from tests.data.site_text import head, series, station
 from tests.data.slopes import rain_driven

@@ -5,21 +5,21 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from monitor.config.service import ServiceConfig
-from monitor.domain.actor import Actor
-from monitor.domain.errors import RefusedError
-from monitor.domain.instants import format_iso
-from monitor.domain.observation import Observation
-from monitor.domain.site import SeriesSpec
-from monitor.extensions.instruments.job import SUSPECT_FOR, run
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.models.anomalies import AnomalyRow, add_anomalies
-from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_dismissed, load_runs
-from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema.views import load_view
+from monitor.errors import RefusedError
+from monitor.features.anomalies.queries.labels import AnomalyRun, add_label, find_run, load_dismissed, load_runs
+from monitor.features.anomalies.queries.scores import AnomalyRow, add_anomalies
+from monitor.features.instruments.jobs import SUSPECT_FOR, run
+from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.records import Observation
+from monitor.settings.service import ServiceConfig
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import SeriesSpec
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
+from monitor.storage.views import load_view
+from monitor.text.instants import format_iso
 from tests.data.store_rows import ask, tell
-from tests.extensions.instruments.test_instruments import NOW, SITE
+from tests.features.instruments.test_instruments import NOW, SITE
 from tests.fixtures.databases import ON_BOTH
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -17,29 +17,29 @@ from detection.anomaly.records import ReadingScore, Scores
 from forecasting.neural.checkpoint import model_hash, write
 from forecasting.neural.pretrained import PLACE
 from forecasting.serving.members import compute_network_weights
-from monitor.cli.forecast.app import list_why_not
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
-from monitor.domain.errors import JobError
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
-from monitor.jobs import anomaly
-from monitor.jobs.forecasts import hindcast, run, train
-from monitor.jobs.forecasts.hindcast import ISSUES, run_hindcast
-from monitor.jobs.forecasts.read_site import read_site
-from monitor.jobs.forecasts.tasks import SiteForecast
-from monitor.jobs.forecasts.worker import lay_panel
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.models.movement import MovementRow, add_update
-from monitor.store.models.registry import add_model, find_model, load_models, load_transitions
-from monitor.store.models.scores import load_errors
-from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema.anomalies import anomaly as anomaly_table
-from monitor.store.schema.forecasts import conformal_state, forecast, forecast_score, forecast_withheld
-from monitor.store.schema.models import model, model_gate
-from monitor.store.schema.readings import observation
-from monitor.store.schema.views import load_view
+from monitor.errors import JobError
+from monitor.features.anomalies import jobs as anomaly
+from monitor.features.anomalies.tables import anomaly as anomaly_table
+from monitor.features.forecasts import hindcast, run, train
+from monitor.features.forecasts.cli.app import list_why_not
+from monitor.features.forecasts.hindcast import ISSUES, run_hindcast
+from monitor.features.forecasts.read_site import read_site
+from monitor.features.forecasts.tables import conformal_state, forecast, forecast_score, forecast_withheld
+from monitor.features.forecasts.tasks import SiteForecast
+from monitor.features.forecasts.worker import lay_panel
+from monitor.features.movement.queries import MovementRow, add_update
+from monitor.models.queries.registry import add_model, find_model, load_models, load_transitions
+from monitor.models.queries.scores import load_errors
+from monitor.models.tables import model, model_gate
+from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.records import Observation
+from monitor.readings.tables import observation
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.storage.views import load_view
 from monitor.worker import compute
 from monitor.worker.records import WorkerTask
 from tests.data import site_text

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from forecasting.neural.checkpoint import read
-from monitor.checks.site_files import find_unread
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
-from monitor.domain.errors import ConfigError
-from monitor.domain.instants import epoch_s
-from monitor.domain.instruments.watched import find_motion
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
-from monitor.jobs.forecasts import issue, train
-from monitor.jobs.forecasts.drivers import load_drivers, load_expected
-from monitor.jobs.samples import plan_xy_m, read_all
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.readings.observations import add_observations, load_ids
+from monitor.app.checks.site_files import find_unread
+from monitor.errors import ConfigError
+from monitor.features.forecasts import issue, train
+from monitor.features.forecasts.drivers import load_drivers, load_expected
+from monitor.models.samples import plan_xy_m, read_all
+from monitor.readings.queries.observations import add_observations, load_ids
+from monitor.readings.records import Observation
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import Site
+from monitor.sites.watched import find_motion
+from monitor.storage.engine import Database
+from monitor.text.instants import epoch_s
 from monitor.worker.records import WorkerTask
 from tests.data import site_text
 from tests.data.crossing import cross, hurry
@@ -130,7 +130,7 @@ def test_places_drivers_and_facts_reach_the_networks(database, site, tmp_path, m
 
     asked: list = []
     monkeypatch.setattr("monitor.worker.compute.run", run)
-    monkeypatch.setattr("monitor.jobs.forecasts.hindcast.ISSUES", 3)
+    monkeypatch.setattr("monitor.features.forecasts.hindcast.ISSUES", 3)
     config = ServiceConfig.model_validate({"paths": {"models": str(tmp_path / "models")}})
     said = train.run(database, config, site, now)
     assert "gru: " in said

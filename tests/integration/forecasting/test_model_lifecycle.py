@@ -14,27 +14,27 @@ from forecasting.reasons import Reason, reason_to_json
 from forecasting.registry import find_network
 from forecasting.serving import jobs
 from forecasting.serving.conformal import margin
+from monitor.alerts.queries.evaluations import load_forecast_facts
+from monitor.alerts.tables import alert
 from monitor.cli.main import run_verb
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.instants import from_epoch_s
-from monitor.jobs.forecasts import promotion, run, tasks, train
-from monitor.jobs.forecasts import score as scoring
-from monitor.jobs.forecasts.issue import issue_forecasts
-from monitor.jobs.forecasts.model_acts import PromotionOrder, promote, retire_model
-from monitor.store.alerting.decisions import load_forecast_facts
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.audit import verify_chain
-from monitor.store.database.engine import Database
-from monitor.store.models.forecasts import ForecastScore, add_forecasts, add_scores, load_conformal
-from monitor.store.models.registry import add_model, find_model, load_gates, load_models, load_transitions
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.forecasts import forecast as forecast_table
-from monitor.store.schema.forecasts import forecast_score
-from monitor.store.schema.readings import series
-from monitor.store.schema.views import load_view
+from monitor.errors import NotFoundError, RefusedError
+from monitor.features.forecasts import promotion, run, tasks, train
+from monitor.features.forecasts import score as scoring
+from monitor.features.forecasts.issue import issue_forecasts
+from monitor.features.forecasts.model_acts import PromotionOrder, promote, retire_model
+from monitor.features.forecasts.queries.forecasts import ForecastScore, add_forecasts, add_scores, load_conformal
+from monitor.features.forecasts.tables import forecast as forecast_table
+from monitor.features.forecasts.tables import forecast_score
+from monitor.models.queries.registry import add_model, find_model, load_gates, load_models, load_transitions
+from monitor.readings.tables import series
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import Actor
+from monitor.storage.audit import verify_chain
+from monitor.storage.engine import Database
+from monitor.storage.views import load_view
+from monitor.text.instants import from_epoch_s
 from monitor.worker import compute
 from tests.data.crossing import cross
 from tests.data.forecast_rows import row
@@ -485,7 +485,7 @@ def test_a_candidate_that_failed_in_one_piece_of_a_large_site_leaves_no_rows(slo
         failed = {name: why["it"]} if why else {}
         return [tasks.SiteForecast((made,), (), {}, {}), tasks.SiteForecast((), (), {}, failed)]
 
-    monkeypatch.setattr("monitor.jobs.forecasts.issue.run_all_in_workers", answer)
+    monkeypatch.setattr("monitor.features.forecasts.issue.run_all_in_workers", answer)
 
     def count():
         with slope.database.read() as c:

@@ -11,9 +11,9 @@ import pytest
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import Block
 from forecasting.evaluation import peers
-from monitor.cli.forecast.models import tabulate
+from monitor import extras
 from monitor.cli.main import run_verb
-from monitor.domain import extras
+from monitor.features.forecasts.cli.models import tabulate
 
 DAYS, STATIONS = 160, 2
 
@@ -44,7 +44,7 @@ def library(monkeypatch):
     StandIn.seen = []
     monkeypatch.setitem(sys.modules, "statsforecast", ModuleType("statsforecast"))
     monkeypatch.setitem(sys.modules, "statsforecast.models", models)
-    monkeypatch.setattr("monitor.cli.forecast.models.is_installed", lambda _: True)
+    monkeypatch.setattr("monitor.features.forecasts.cli.models.is_installed", lambda _: True)
 
 
 def draw(seed=1):
@@ -130,7 +130,7 @@ def test_the_verb_prints_a_row_for_each_model_and_peer(library, tmp_path, capsys
 
 
 def test_what_is_not_installed_is_one_line_and_the_rest_is_printed(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("monitor.cli.forecast.models.is_installed", lambda _: False)
+    monkeypatch.setattr("monitor.features.forecasts.cli.models.is_installed", lambda _: False)
     assert extras.EXTRAS[peers.LIBRARY][1] == "compare"
     words = ("--peers", write_long(tmp_path / "slope.csv"), "--horizon", "1d", "--models", "auto")
     status, out, err = compare(capsys, *words)

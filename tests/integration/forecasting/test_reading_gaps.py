@@ -8,20 +8,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, func, select
 
+from monitor.alerts.tables import alert
 from monitor.cli.main import run_verb
-from monitor.config.service import ServiceConfig
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
-from monitor.extensions.instruments.job import run as look_at_instruments
-from monitor.jobs import anomaly
-from monitor.jobs.anomaly_state import forget
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.models.anomaly_labels import load_runs
-from monitor.store.readings.gaps import GapCandidate, load_gaps
-from monitor.store.readings.observations import add_observations
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.views import load_view
+from monitor.features.anomalies import jobs as anomaly
+from monitor.features.anomalies.queries.labels import load_runs
+from monitor.features.anomalies.state import forget
+from monitor.features.instruments.jobs import run as look_at_instruments
+from monitor.ingest.queries.gaps import GapCandidate, load_gaps
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.settings.service import ServiceConfig
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.storage.views import load_view
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service

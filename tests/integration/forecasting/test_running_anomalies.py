@@ -9,18 +9,19 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import delete, select
 
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
-from monitor.jobs import anomaly, anomaly_state
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.models.anomaly_labels import add_label, load_runs
-from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema.anomalies import anomaly as anomaly_table
-from monitor.store.schema.views import load_view
+from monitor.features.anomalies import jobs as anomaly
+from monitor.features.anomalies import state as anomaly_state
+from monitor.features.anomalies.queries.labels import add_label, load_runs
+from monitor.features.anomalies.tables import anomaly as anomaly_table
+from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.records import Observation
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import Site
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
+from monitor.storage.views import load_view
 from tests.data.store_rows import ask, enter_offset, tell
 from tests.fixtures.databases import ON_BOTH
 from tests.integration.forecasting.test_jobs_forecast import SITE, START

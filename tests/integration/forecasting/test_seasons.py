@@ -6,16 +6,16 @@ from datetime import timedelta
 import pytest
 
 from forecasting.decomposition.season import Season
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
-from monitor.domain.instants import parse
-from monitor.domain.observation import Observation
-from monitor.jobs.forecasts import season, worker
-from monitor.store.alerting.sites import save_site
-from monitor.store.models.seasons import load_season, save_seasons
-from monitor.store.readings.observations import add_observations, load_series
-from monitor.store.schema.views import load_view
-from tests.extensions.instruments.test_instruments import HEAD, STATION
+from monitor.features.forecasts import season, worker
+from monitor.features.forecasts.queries.seasons import load_season, save_seasons
+from monitor.readings.queries.observations import add_observations, load_series
+from monitor.readings.records import Observation
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.views import load_view
+from monitor.text.instants import parse
+from tests.features.instruments.test_instruments import HEAD, STATION
 from tests.fixtures.databases import ON_BOTH
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter

@@ -19,11 +19,11 @@ from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.heights import gather_heights
 from detection.imagery.scene.scene import hash_file, read_scene
 from monitor.cli.main import run_verb
-from monitor.config.site import parse_site
-from monitor.jobs.scenes import inbox, worker
-from monitor.store.alerting.sites import save_site
-from monitor.store.schema.scenes import scene as scene_table
-from monitor.store.schema.scenes import scene_change
+from monitor.features.scenes import inbox, worker
+from monitor.features.scenes.tables import scene as scene_table
+from monitor.features.scenes.tables import scene_change
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
 from monitor.text.message import gather
 from tests.data.drawn_scenes import PLACE, make_config, of_drawings, work_here
 from tests.data.store_rows import ask, tell

@@ -19,16 +19,16 @@ from detection.imagery.neural.learner import ImageryTrainingSettings
 from detection.imagery.raster.raster import write_png
 from detection.imagery.weights_file import weights_path
 from monitor.cli.main import run_verb
-from monitor.domain.actor import Actor
-from monitor.domain.errors import RefusedError
-from monitor.domain.witnesses import needs_proof
-from monitor.jobs.scenes import inbox
-from monitor.jobs.scenes.model_acts import retire
-from monitor.store.database.engine import Database
-from monitor.store.models.proofs import digest_settings
-from monitor.store.models.registry import add_model, find_model, load_own_weights, load_transitions
-from monitor.store.schema.models import model_proof
-from monitor.store.schema.views import load_view
+from monitor.errors import RefusedError
+from monitor.features.scenes import inbox
+from monitor.features.scenes.model_acts import retire
+from monitor.models.queries.proofs import digest_settings
+from monitor.models.queries.registry import add_model, find_model, load_own_weights, load_transitions
+from monitor.models.tables import model_proof
+from monitor.sites.witnesses import needs_proof
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
+from monitor.storage.views import load_view
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, work_here
 from tests.data.surveys.rasters import change_raster, write_raster
 from tests.data.watched_slope import write_service

@@ -19,8 +19,8 @@ from detection.imagery.scene.products.texts import read_pairs
 from detection.imagery.scene.products.unpack import strip_suffix, unpack
 from detection.imagery.scene.reader import open_scene
 from detection.imagery.scene.scene import Band, find_missing, read_scene
-from monitor.cli.scenes.app import _open, _put
-from monitor.domain.errors import RefusedError
+from monitor.errors import RefusedError
+from monitor.features.scenes.cli.app import _open, _put
 from tests.data.products import draw, write_image, write_landsat, write_planet, write_safe, write_stac
 
 TAKEN = datetime(2023, 5, 11, 10, 15, 59, tzinfo=UTC)

@@ -27,15 +27,12 @@ from detection.imagery.raster import aoi, geojson, raster
 from detection.imagery.raster.untrusted import RasterLimits, open_raster
 from forecasting.data import bounds, sources, workbook
 from forecasting.errors import ForecastingError
-from monitor.alerting.audit import audit_pack
+from monitor.alerts.audit import audit_pack
 from monitor.cli import acts
-from monitor.cli.forecast.curve_file import read_curve
-from monitor.config.service import ComputeSection
-from monitor.domain.errors import ConfigError, RefusedError, SlopewardError
-from monitor.domain.site import Origin
-from monitor.domain.terms import read_text
-from monitor.extensions.outlines.files import read_geometry
-from monitor.extensions.profiles.files import open_profile
+from monitor.errors import ConfigError, RefusedError, SlopewardError
+from monitor.features.forecasts.cli.curve_file import read_curve
+from monitor.features.outlines.files import read_geometry
+from monitor.features.profiles.files import open_profile
 from monitor.ingest.decoders.table import DECODERS
 from monitor.ingest.files import sandboxed_conversion, tables
 from monitor.ingest.files.egms import open_egms, open_wide_points
@@ -47,6 +44,9 @@ from monitor.ingest.files.rtklib import open_rtklib
 from monitor.ingest.grids.read import open_grid, open_mintpy_points, open_pixels
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
+from monitor.sections import read_text
+from monitor.settings.service import ComputeSection
+from monitor.sites.records import Origin
 from tests.data.described_errors import raises_text
 from tests.data.payloads import published
 

@@ -17,12 +17,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from monitor.broker.access import Access, find_access
-from monitor.config.service import parse_service
-from monitor.domain.errors import BrokerError
-from monitor.domain.site import Level, Site
+from monitor.errors import BrokerError
 from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto, hold_folder, open_broker
 from monitor.ingest.service import Ingest, IngestContext
-from monitor.store.database.engine import Database
+from monitor.settings.service import parse_service
+from monitor.sites.records import Level, Site
+from monitor.storage.engine import Database
 from tests.data.servers.file_server import sign
 from tests.fixtures.waiting import free_port, skip_missing, wait_for
 

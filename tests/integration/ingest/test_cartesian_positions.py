@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from monitor.domain.errors import ConfigError
+from monitor.errors import ConfigError
 from monitor.ingest.files.gnss import open_gnss
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.recognise import find_form

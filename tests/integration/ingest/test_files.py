@@ -19,9 +19,9 @@ from sqlalchemy import select, text
 from monitor.cli.identity import name_helper
 from monitor.cli.main import run_verb
 from monitor.ingest.files.tables import Layout, find_fault, open_rows
-from monitor.store.database.engine import Database
-from monitor.store.schema.people import user_account
-from monitor.store.schema.readings import observation
+from monitor.people.tables import user_account
+from monitor.readings.tables import observation
+from monitor.storage.engine import Database
 from tests.data.accounts import add_account
 from tests.data.site_text import criterion, head, series, station
 from tests.data.store_rows import add_flag

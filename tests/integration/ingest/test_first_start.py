@@ -14,11 +14,11 @@ import pytest
 from sqlalchemy import text
 
 from monitor.broker.access import Access
-from monitor.domain.site import Binding
 from monitor.ingest.broker import DATABASE, ManagedBroker, find_mosquitto
 from monitor.ingest.queue_saver import QueueSaver
 from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext, list_sessions
 from monitor.ingest.session_setup import SESSIONS_FILE
+from monitor.sites.records import Binding
 from tests.data.store_rows import ask
 from tests.fixtures.waiting import free_port, skip_missing, wait_for
 from tests.integration.ingest.test_mosquitto import OBS, T0, make_site

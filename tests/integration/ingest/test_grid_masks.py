@@ -14,14 +14,14 @@ from pyproj import CRS
 from rasterio import Affine
 
 from monitor.cli.site.ingest import describe_unmasked
-from monitor.config.service import ComputeSection
-from monitor.domain.errors import ConfigError
+from monitor.errors import ConfigError
 from monitor.ingest.files.reader import ImportOptions, StationPlace
 from monitor.ingest.files.reading import FileImport, FileResult
 from monitor.ingest.files.sandboxed_conversion import open_converted
 from monitor.ingest.grids.quality import QualityLayer, choose_mask
 from monitor.ingest.grids.read import open_grid, open_mintpy_points, open_pixels
 from monitor.ingest.pipeline import Pipeline
+from monitor.settings.service import ComputeSection
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SIDE, DATES = 4, 3

@@ -13,7 +13,7 @@ from pyproj import CRS, Transformer
 from rasterio import Affine
 from scipy.io import netcdf_file
 
-from monitor.domain.errors import ConfigError
+from monitor.errors import ConfigError
 from monitor.ingest.files.reader import ImportOptions, StationPlace
 from monitor.ingest.grids import stack as stacks
 from monitor.ingest.grids.cf import find_date, read_times

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from monitor.alerting.evaluate import evaluate_site
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.domain.errors import RefusedError
-from monitor.domain.instants import format_iso, parse
+from monitor.alerts.evaluate import evaluate_site
+from monitor.errors import RefusedError
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.references import HEAD_PREFIX, ReferenceAnswer, answer_reference
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.schema.views import load_view
-from monitor.store.service_state import load_stamps
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
+from monitor.storage.service_state import load_stamps
+from monitor.storage.views import load_view
+from monitor.text.instants import format_iso, parse
 from tests.data.site_text import FOUR, criterion, head, series, station, table
 
 NOW = parse("2026-03-10T06:00:00Z")

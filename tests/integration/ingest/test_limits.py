@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, func, select, text
 
-from monitor.config import cost
-from monitor.config.service import parse_service
-from monitor.config.site import parse_site
-from monitor.domain.errors import StoreBusyError
-from monitor.domain.site import Binding, Level, Site, Station
+from monitor.decision import cost
+from monitor.errors import StoreBusyError
 from monitor.ingest import admission
 from monitor.ingest import pipeline as module
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
+from monitor.ingest.queries import messages
+from monitor.ingest.queries.messages import MOST_BOOTS, MOST_SOURCES, OTHERS
 from monitor.ingest.replay import replay_rejected
-from monitor.store.readings import messages
-from monitor.store.readings.messages import MOST_BOOTS, MOST_SOURCES, OTHERS
-from monitor.store.readings.observations import add_observations
-from monitor.store.schema.ingest import rejected_message, sequence_state
-from monitor.store.schema.views import load_view
-from monitor.store.upkeep import prune
-from monitor.store.upkeep.retention import RetentionLimits
+from monitor.ingest.tables import rejected_message, sequence_state
+from monitor.readings.queries.observations import add_observations
+from monitor.settings.service import parse_service
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import Binding, Level, Site, Station
+from monitor.storage import prune
+from monitor.storage.retention import RetentionLimits
+from monitor.storage.views import load_view
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 LIMITS = """

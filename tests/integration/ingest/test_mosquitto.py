@@ -15,12 +15,12 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from sqlalchemy import text
 
-from monitor.domain.errors import StoreBusyError
-from monitor.domain.site import Binding, Level, SeriesSpec, Site, Station
+from monitor.errors import StoreBusyError
 from monitor.ingest import pipeline
 from monitor.ingest.mqtt import MqttSession
 from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext
-from monitor.store.database.engine import Database
+from monitor.sites.records import Binding, Level, SeriesSpec, Site, Station
+from monitor.storage.engine import Database
 from tests.data.payloads import published
 from tests.data.store_rows import ask
 from tests.fixtures.databases import ON_BOTH

@@ -4,16 +4,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, text
 
-from monitor.domain.errors import StoreError
-from monitor.domain.observation import Observation
-from monitor.store.readings.observations import (
+from monitor.errors import StoreError
+from monitor.readings.queries.observations import (
     add_observations,
     find_series_id,
     latest_reading,
     load_readings,
     load_series,
 )
-from monitor.store.schema.readings import series_latest
+from monitor.readings.records import Observation
+from monitor.readings.tables import series_latest
 from tests.data.store_rows import add_flag, ask, tell
 from tests.fixtures.databases import on_both_databases  # noqa: F401 - a fixture
 

@@ -8,13 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import event, text
 
-from monitor.domain.errors import StoreBusyError
-from monitor.domain.site import Level, Site
+from monitor.errors import StoreBusyError
 from monitor.ingest import pipeline as module
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.ingest.replay import replay_rejected
-from monitor.store.readings.messages import (
+from monitor.ingest.queries.messages import (
     BEGINNING_BYTES,
     KEPT_BYTES,
     Quota,
@@ -24,7 +22,9 @@ from monitor.store.readings.messages import (
     load_rejected,
     note_sequences,
 )
-from monitor.store.readings.observations import add_observations
+from monitor.ingest.replay import replay_rejected
+from monitor.readings.queries.observations import add_observations
+from monitor.sites.records import Level, Site
 from tests.data.payloads import published
 from tests.data.store_rows import tell
 from tests.fixtures.databases import ON_BOTH

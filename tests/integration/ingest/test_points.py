@@ -13,23 +13,23 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
-from monitor.alerting.evaluate import evaluate_site, load_view
+from monitor.alerts.evaluate import evaluate_site, load_view
+from monitor.alerts.queries.events import ChangeDetector
 from monitor.cli.main import run_verb
-from monitor.config.site import parse_site
-from monitor.domain.decision import DecisionInputs
-from monitor.domain.errors import ConfigError, RefusedError
+from monitor.decision.records import DecisionInputs
+from monitor.errors import ConfigError, RefusedError
+from monitor.features.replay.queries import load_news_instants
 from monitor.ingest.files.egms import open_egms, open_wide_points
 from monitor.ingest.files.point_rows import open_points
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import ImportOptions, PointLine, StationPlace, ValueMeaning
 from monitor.ingest.recognise import choose_reader
-from monitor.store.alerting.events import ChangeDetector
-from monitor.store.alerting.history import load_news_instants
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.readings.points import Point, PointValue, load_point_facts
-from monitor.store.schema import views
-from monitor.store.schema.points import point_observation
+from monitor.readings.point_tables import point_observation
+from monitor.readings.queries.points import Point, PointValue, load_point_facts
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage import views
+from monitor.storage.engine import Database
 from tests.data.site_text import criterion, head, series, station
 from tests.data.store_rows import ask, tell
 from tests.fixtures.databases import ON_BOTH

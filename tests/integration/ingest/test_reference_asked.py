@@ -6,20 +6,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from monitor.alerting.acts.operator_acts import set_level
+from monitor.alerts.acts.operator_acts import set_level
+from monitor.alerts.queries import signatures as countersign
 from monitor.cli.identity import name_os_user
 from monitor.cli.main import run_verb
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.domain.errors import StoreBusyError
+from monitor.errors import StoreBusyError
 from monitor.ingest import pipeline as module
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.alerting.sites import save_site
-from monitor.store.people import countersign
-from monitor.store.schema.people import user_account
-from monitor.store.schema.views import load_view
-from monitor.store.upkeep.proof import verify
+from monitor.people.tables import user_account
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import Actor
+from monitor.storage.proof import verify
+from monitor.storage.views import load_view
 from tests.data.accounts import add_account
 from tests.data.filled import PASSWORD
 from tests.data.site_text import head, series, station, table

@@ -5,16 +5,16 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from monitor.config.site import parse_site
-from monitor.domain.errors import ConfigError
-from monitor.domain.site import Origin
-from monitor.extensions.table_import.guess.known import understand_known
+from monitor.errors import ConfigError
+from monitor.features.table_import.guess.known import understand_known
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.rtklib import find_origin, open_rtklib
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.positions import find_enu_mm
 from monitor.ingest.recognise import find_form
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import Origin
 from tests.data.payloads.traps import _check
 
 SINCE = datetime(2015, 7, 7, tzinfo=UTC)

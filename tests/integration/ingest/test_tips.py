@@ -5,15 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.config.site import parse_site
-from monitor.domain.errors import UnitDoubtError
-from monitor.domain.instants import format_iso, parse
+from monitor.errors import UnitDoubtError
 from monitor.ingest.files import reading
 from monitor.ingest.files.reading import FileImport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.alerting.sites import save_site
-from monitor.store.schema.views import load_view
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.views import load_view
+from monitor.text.instants import format_iso, parse
 from tests.data.site_text import FOUR, head, series, station
 
 NOW = parse("2026-03-10T06:00:00Z")

@@ -12,16 +12,16 @@ from operator import xor
 
 import pytest
 
-from monitor.config.site import parse_site
-from monitor.domain.errors import ConfigError
+from monitor.alerts.queries.alerts import load_alerts
+from monitor.errors import ConfigError
 from monitor.ingest.files.reader import ImportOptions, add_places
 from monitor.ingest.files.readers import open_readings
 from monitor.ingest.files.reading import FileImport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.alerting.alerts import load_alerts
-from monitor.store.readings.observations import find_series_id, load_readings
-from monitor.store.service_state import find_stamp
+from monitor.readings.queries.observations import find_series_id, load_readings
+from monitor.sites.parsing import parse_site
+from monitor.storage.service_state import find_stamp
 from tests.data.store_rows import ask
 from tests.data.watched_slope import SITE_TEXT
 from tests.fixtures.databases import ON_BOTH

@@ -8,32 +8,32 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import and_, func, select
 
-from monitor.alerting.acts.change_control import approve, compare, find_in_force, propose, take_in
-from monitor.alerting.audit.as_of import decide_as_of
-from monitor.alerting.evaluate import evaluate_site
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.domain.decision import Memory
-from monitor.domain.errors import ConfigError, RefusedError
-from monitor.domain.instants import format_iso
-from monitor.domain.observation import Observation, ObserverReport
+from monitor.alerts.acts.change_control import approve, compare, find_in_force, propose, take_in
+from monitor.alerts.audit.as_of import decide_as_of
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.evaluation_tables import decision
+from monitor.alerts.queries.alerts import load_alerts
+from monitor.alerts.queries.evaluations import find_state, load_decision
+from monitor.alerts.queries.maintenance import add_maintenance
+from monitor.alerts.queries.reports import add_report
+from monitor.decision.records import Memory
+from monitor.errors import ConfigError, RefusedError
+from monitor.features.replay.backtest import run_backtest
 from monitor.ingest.files.reading import FileImport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.replay.backtest import run_backtest
-from monitor.store.alerting.alerts import load_alerts
-from monitor.store.alerting.decisions import find_state, load_decision
-from monitor.store.alerting.maintenance import add_maintenance
-from monitor.store.alerting.reports import add_report
-from monitor.store.alerting.sites import load_site_source
-from monitor.store.database.engine import Database
-from monitor.store.readings.observations import add_observations, find_series_id, load_readings
-from monitor.store.schema.evaluations import decision
-from monitor.store.schema.readings import observation, series, series_latest
-from monitor.store.schema.sites import station as station_table
-from monitor.store.schema.tables import metadata
-from monitor.store.service_state import load_stamps, stamp
-from monitor.store.upkeep.proof import verify
+from monitor.readings.queries.observations import add_observations, find_series_id, load_readings
+from monitor.readings.records import Observation, ObserverReport
+from monitor.readings.tables import observation, series, series_latest
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import load_site_source
+from monitor.sites.tables import station as station_table
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
+from monitor.storage.proof import verify
+from monitor.storage.service_state import load_stamps, stamp
+from monitor.storage.tables import metadata
+from monitor.text.instants import format_iso
 from tests.data.store_rows import ask, enter_offset, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, recompute_every
 from tests.fixtures.databases import ON_BOTH

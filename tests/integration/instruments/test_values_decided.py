@@ -7,9 +7,9 @@ from functools import reduce
 
 import pytest
 
-from monitor.config.site import parse_site
-from monitor.domain.instruments.no_value import AT_STOP, FILL
 from monitor.ingest.message import BrokerMessage
+from monitor.readings.no_value import AT_STOP, FILL
+from monitor.sites.parsing import parse_site
 from tests.data import site_text
 from tests.data.payloads.told import decide_messages
 from tests.data.site_text import bounds

@@ -11,16 +11,16 @@ import pytest
 from aiosmtpd.controller import Controller
 from sqlalchemy import insert, select
 
-from monitor.domain.site import Level, Site
-from monitor.notify.dispatcher import Dispatcher
-from monitor.notify.verdict import DeliveryLimits
-from monitor.store.schema.alerts import alert, alert_event
-from monitor.store.schema.outbox import notification
-from monitor.store.schema.sites import site
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.tables import alert, alert_event
+from monitor.delivery.dispatcher import Dispatcher
+from monitor.delivery.verdict import DeliveryLimits
+from monitor.sites.records import Level, Site
+from monitor.sites.tables import site
 from tests.fixtures.waiting import free_port
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
-# that nobody confirmed is in tests/extensions/duty/test_page.py, that nobody was reached in test_order.py
+# that nobody confirmed is in tests/features/duty/test_page.py, that nobody was reached in test_order.py
 PATIENT = DeliveryLimits(unconfirmed_after_s=1e9, unreached_after_s=1e9)
 LEVELS = [
     {"number": n, "name": name, "action": "", "auto_lower": False}

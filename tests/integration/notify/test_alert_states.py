@@ -5,22 +5,22 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from monitor.domain.actor import SERVICE, Actor
-from monitor.domain.alerts.records import AlertState
-from monitor.domain.alerts.states import OPEN, TRANSITIONS, AlertStep
-from monitor.domain.changes import AlertCategory, AlertChange, health_alarm
-from monitor.domain.errors import NeedsSecondError, RefusedError
-from monitor.domain.site import Recipient
-from monitor.notify.path import run_stages
-from monitor.notify.verdict import DeliveryContext
-from monitor.store.alerting import alerts as store
-from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes
-from monitor.store.alerting.answers import load_put_aside
-from monitor.store.alerting.maintenance import add_maintenance, end_maintenance
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.seals import find_unsealed
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.outbox import notification
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries import alerts as store
+from monitor.alerts.queries.alerts import ChangeContext, acknowledge, apply_changes
+from monitor.alerts.queries.answers import load_put_aside
+from monitor.alerts.queries.maintenance import add_maintenance, end_maintenance
+from monitor.alerts.records import AlertState
+from monitor.alerts.states import OPEN, TRANSITIONS, AlertStep
+from monitor.alerts.tables import alert
+from monitor.decision.changes import AlertCategory, AlertChange, health_alarm
+from monitor.delivery.path import run_stages
+from monitor.delivery.verdict import DeliveryContext
+from monitor.errors import NeedsSecondError, RefusedError
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import Recipient
+from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.seals import find_unsealed
 from tests.data.store_rows import ask, tell
 from tests.integration.notify.outbox import add_site
 from tests.integration.notify.test_duty import DAY, SITE, T0

@@ -11,9 +11,9 @@ from aiosmtpd.controller import Controller
 from typer.testing import CliRunner
 
 from monitor.cli.service.channels import app
-from monitor.domain.errors import ConfigError, DeliveryError
-from monitor.notify.notifier import open_notifier
-from monitor.notify.notifiers.mail import MailNotifier, compose
+from monitor.delivery.notifier import open_notifier
+from monitor.delivery.notifiers.mail import MailNotifier, compose
+from monitor.errors import ConfigError, DeliveryError
 from tests.contract.test_notify_channels import NOTE, SITE
 from tests.fixtures.waiting import free_port
 
@@ -95,7 +95,7 @@ def test_the_expected_text_decides_where_it_is_set(receiver):
 
 @pytest.mark.parametrize(("body", "is_refused"), [("", False), ("ok", False), (LOGIN, True)])
 def test_an_answer_that_never_ends_is_judged_by_its_beginning(receiver, monkeypatch, body, is_refused):
-    monkeypatch.setattr("monitor.notify.notifiers.webhook.BEGINNING_S", 0.3)
+    monkeypatch.setattr("monitor.delivery.notifiers.webhook.BEGINNING_S", 0.3)
     receiver.body, receiver.is_endless = body, True
     notifier = open_notifier("webhook:HOOK", {"HOOK": receiver.url})
     started = time.monotonic()

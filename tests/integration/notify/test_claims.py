@@ -10,11 +10,10 @@ from unittest.mock import Mock
 import pytest
 from sqlalchemy import update
 
-from monitor.domain.errors import ConfigError, DeliveryError
-from monitor.notify.dispatcher import MOST_ABANDONED, Dispatcher
-from monitor.notify.notifiers.webhook import ANSWER_S, CONNECT_S
-from monitor.notify.worker import LEASE_S, ChannelWorker, Delivery
-from monitor.store.alerting.outbox import (
+from monitor.alerts.outbox_tables import notification
+from monitor.delivery.dispatcher import MOST_ABANDONED, Dispatcher
+from monitor.delivery.notifiers.webhook import ANSWER_S, CONNECT_S
+from monitor.delivery.queries.outbox import (
     CLOCK_MARGIN,
     LONGEST_LEASE,
     LONGEST_WAIT,
@@ -26,9 +25,10 @@ from monitor.store.alerting.outbox import (
     mark_failed,
     release_expired,
 )
-from monitor.store.database.engine import Database
-from monitor.store.schema.outbox import notification
-from monitor.store.upkeep.clock_steps import set_back
+from monitor.delivery.worker import LEASE_S, ChannelWorker, Delivery
+from monitor.errors import ConfigError, DeliveryError
+from monitor.storage.clock_steps import set_back
+from monitor.storage.engine import Database
 from tests.data.store_rows import tell
 from tests.fixtures.databases import ON_BOTH
 from tests.fixtures.waiting import wait_for
@@ -141,7 +141,7 @@ def test_a_message_that_is_being_sent_while_the_clock_is_set_back_is_not_sent_a_
         assert not has_expired(c, now[0])
         assert mark_delivered(c, mine.id, "a", now[0])
         c.execute(update(notification).values(**NEVER["a lease for ten years"]))
-    monkeypatch.setattr("monitor.notify.dispatcher.SET_BACK_S", 0.0)
+    monkeypatch.setattr("monitor.delivery.dispatcher.SET_BACK_S", 0.0)
     now[0] -= timedelta(days=1)
     dispatcher.plan_once()
     assert [r.lease_owner for r in rows(database).values()] != ["nobody"], "what is endless later on, somebody altered"
@@ -157,7 +157,7 @@ def test_a_worker_that_hangs_beyond_two_leases_is_replaced(database, hooks, monk
             if len(calls) == 1:
                 release.wait(90)
 
-    monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda *_: Stuck())
+    monkeypatch.setattr("monitor.delivery.worker.open_notifier", lambda *_: Stuck())
     queue_message(database, "apprise:X")
     with running(database, lease_s=0.3):
         wait_for(lambda: set(states(database).values()) == {"delivered"})
@@ -174,10 +174,10 @@ def test_hanging_workers_that_came_back_count_no_more_and_at_the_bound_it_is_an_
             releases[-1].wait(30)
             raise DeliveryError("late")
 
-    monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda *_: Stuck())
+    monkeypatch.setattr("monitor.delivery.worker.open_notifier", lambda *_: Stuck())
     queue_message(database, "log:x")
     later = [0.0]
-    monkeypatch.setattr("monitor.notify.worker.time", SimpleNamespace(monotonic=lambda: time.monotonic() + later[0]))
+    monkeypatch.setattr("monitor.delivery.worker.time", SimpleNamespace(monotonic=lambda: time.monotonic() + later[0]))
     now = [clock()]
     dispatcher = Dispatcher(database, {}, lambda: now[0], environ={}, limits=PATIENT, lease_s=30.0)
 
@@ -204,7 +204,7 @@ def test_hanging_workers_that_came_back_count_no_more_and_at_the_bound_it_is_an_
 @pytest.mark.parametrize("error", [DeliveryError("busy", retry_after_s=3600.0), ConfigError("HOOK is not set")])
 def test_an_urgent_message_is_held_a_minute_at_most_and_the_settings_are_read_anew(database, monkeypatch, error):
     opened = Mock(return_value=SimpleNamespace(deliver=Mock(side_effect=error)))
-    monkeypatch.setattr("monitor.notify.worker.open_notifier", opened)
+    monkeypatch.setattr("monitor.delivery.worker.open_notifier", opened)
     now = [T0]
     queue_message(database, "webhook:HOOK")
     worker = ChannelWorker("webhook:HOOK", Delivery(database, {}, lambda: now[0], {}, PATIENT, lambda: 0.0))
@@ -251,7 +251,7 @@ def test_six_reds_reach_a_receiver_that_answers_late_each_once(database, hooks):
 def test_what_a_receiver_has_whole_waits_a_minute_also_when_another_message_proves_the_channel(
     database, hooks, monkeypatch
 ):
-    monkeypatch.setattr("monitor.notify.notifiers.webhook.ANSWER_S", 0.5)
+    monkeypatch.setattr("monitor.delivery.notifiers.webhook.ANSWER_S", 0.5)
     (number,) = put(database, 1)
     environ = {"HOOK": f"{hooks.base}/hang"}
     with running(database, environ) as dispatcher:

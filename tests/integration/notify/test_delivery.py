@@ -11,34 +11,34 @@ import paho.mqtt.client as paho
 import pytest
 from typer.testing import CliRunner
 
+from monitor.alerts.notification import DeliveryState, Notification
+from monitor.alerts.queries.alerts import ChangeContext, apply_changes
+from monitor.app.alarms import make_alarm
+from monitor.app.checks.machine import DatabaseFacts
+from monitor.app.checks.table import run_checks
 from monitor.broker.access import open_access
-from monitor.checks.machine import DatabaseFacts
-from monitor.checks.table import run_checks
 from monitor.cli.service.check import app
-from monitor.config.first_site import write_first_site
-from monitor.config.service import load_service, parse_service
-from monitor.config.site import parse_site
-from monitor.domain.actor import SERVICE
-from monitor.domain.alerts.message import OF_LEVEL
-from monitor.domain.alerts.notification import DeliveryState, Notification
-from monitor.domain.duty.channels import Channel, list_channel_kinds
-from monitor.domain.errors import ConfigError
-from monitor.domain.language.subjects import make_subject
-from monitor.domain.site import Recipient
-from monitor.notify import trial
-from monitor.notify.notifier import channel_settings, open_notifier
-from monitor.notify.trial import is_due, send_test
-from monitor.service.alarms import make_alarm
-from monitor.store.alerting.alerts import ChangeContext, apply_changes
-from monitor.store.alerting.outbox import claim_due, mark_failed
-from monitor.store.alerting.receipts import load_tested, note_test
-from monitor.store.alerting.sites import save_site
-from monitor.store.schema.views import load_view
+from monitor.decision.alert_texts import OF_LEVEL
+from monitor.decision.subjects import make_subject
+from monitor.delivery import trial
+from monitor.delivery.notifier import channel_settings, open_notifier
+from monitor.delivery.queries.outbox import claim_due, mark_failed
+from monitor.delivery.queries.receipts import load_tested, note_test
+from monitor.delivery.trial import is_due, send_test
+from monitor.errors import ConfigError
+from monitor.settings.service import load_service, parse_service
+from monitor.sites.channels import Channel, list_channel_kinds
+from monitor.sites.first_site import write_first_site
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import Recipient
+from monitor.storage.actor import SERVICE
+from monitor.storage.views import load_view
 from monitor.text.message import Template, Term
 from tests.contract.test_notify_channels import SITE
 from tests.data.servers.mqtt_client import calling
 from tests.data.store_rows import ask, tell
-from tests.extensions.telephony.test_telephone import NUMBER, TOKEN, provider
+from tests.features.telephony.test_telephone import NUMBER, TOKEN, provider
 from tests.fixtures.waiting import wait_for
 from tests.integration.notify.outbox import (
     T0,

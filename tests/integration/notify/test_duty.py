@@ -7,25 +7,25 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from monitor.checks.check import BAD
-from monitor.checks.live import EscalationStatus
-from monitor.checks.site_files import SiteFolder
-from monitor.checks.table import run_checks
-from monitor.config.service import parse_service
-from monitor.config.site import find_weaknesses, parse_site
-from monitor.domain.actor import SERVICE, Actor
-from monitor.domain.changes import AlertCategory, AlertChange, health_alarm
-from monitor.domain.errors import ConfigError, DeliveryError
-from monitor.domain.site import gather_recipients
-from monitor.extensions.duty.store import add_plan
-from monitor.notify.digest import run
-from monitor.notify.dispatcher import Dispatcher
-from monitor.notify.verdict import DeliveryLimits
-from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes, shelve, unshelve_due
-from monitor.store.alerting.duty import list_chain
-from monitor.store.alerting.sites import save_site
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.views import load_view
+from monitor.alerts.queries.alerts import ChangeContext, acknowledge, apply_changes, shelve, unshelve_due
+from monitor.alerts.queries.recipients import list_chain
+from monitor.alerts.tables import alert
+from monitor.app.checks.live import EscalationStatus
+from monitor.app.checks.site_files import SiteFolder
+from monitor.app.checks.table import run_checks
+from monitor.decision.changes import AlertCategory, AlertChange, health_alarm
+from monitor.delivery.digest import run
+from monitor.delivery.dispatcher import Dispatcher
+from monitor.delivery.verdict import DeliveryLimits
+from monitor.errors import ConfigError, DeliveryError
+from monitor.features.duty.queries import add_plan
+from monitor.settings.service import parse_service
+from monitor.sites.parsing import find_weaknesses, parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import gather_recipients
+from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.check import BAD
+from monitor.storage.views import load_view
 from tests.data.site_text import FOUR, head, series, station
 from tests.data.store_rows import ask, tell
 
@@ -139,7 +139,7 @@ def test_a_duty_plan_that_cannot_be_read_stops_no_alarm(watched, monkeypatch, ca
     def fail(c, teams, at):
         raise KeyError("rota")
 
-    monkeypatch.setattr("monitor.extensions.duty.store.find_on_duty", fail)
+    monkeypatch.setattr("monitor.features.duty.queries.find_on_duty", fail)
     tell(watched, raise_alert, 2, T0)
     assert [name for name, _ in told(watched)] == ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
     assert "people_on_duty of the plugin duty: left out" in caplog.text
@@ -190,7 +190,7 @@ def test_what_fails_at_one_site_keeps_no_other_from_being_escalated(watched, mon
             raise ValueError
         return list_chain(c, recipients, at)
 
-    monkeypatch.setattr("monitor.notify.dispatcher.list_chain", fail_at_apron)
+    monkeypatch.setattr("monitor.delivery.dispatcher.list_chain", fail_at_apron)
     assert watch.escalate_once(T0 + HOUR) == 1
     alarms = run_checks(EscalationStatus(["bench", "apron"], watch.failing))
     assert [k.key for k in alarms if k.is_wrong] == ["escalation:apron"]

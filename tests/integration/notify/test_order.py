@@ -6,21 +6,21 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from monitor.checks.live import EscalationStatus
-from monitor.checks.table import run_checks
-from monitor.domain.actor import Actor
-from monitor.domain.alerts.records import UNCONFIRMED
-from monitor.domain.errors import RefusedError
-from monitor.domain.site import Recipient
-from monitor.notify.dispatcher import Dispatcher
-from monitor.notify.path import run_stages
-from monitor.notify.trial import send_test
-from monitor.notify.verdict import DeliveryContext, DeliveryLimits
-from monitor.service.alarms import AlarmConditions, ServiceAlarms
-from monitor.store.alerting.alerts import UNDELIVERED, acknowledge, find_alert
-from monitor.store.alerting.outbox import claim_due
-from monitor.store.alerting.receipts import add_test
-from monitor.store.schema.alerts import alert
+from monitor.alerts.queries.alerts import UNDELIVERED, acknowledge, find_alert
+from monitor.alerts.records import UNCONFIRMED
+from monitor.alerts.tables import alert
+from monitor.app.alarms import AlarmConditions, ServiceAlarms
+from monitor.app.checks.live import EscalationStatus
+from monitor.app.checks.table import run_checks
+from monitor.delivery.dispatcher import Dispatcher
+from monitor.delivery.path import run_stages
+from monitor.delivery.queries.outbox import claim_due
+from monitor.delivery.queries.receipts import add_test
+from monitor.delivery.trial import send_test
+from monitor.delivery.verdict import DeliveryContext, DeliveryLimits
+from monitor.errors import RefusedError
+from monitor.sites.records import Recipient
+from monitor.storage.actor import Actor
 from tests.data.store_rows import ask, tell
 from tests.fixtures.waiting import wait_for
 from tests.integration.notify.outbox import (

@@ -8,16 +8,16 @@ from functools import partial
 
 from sqlalchemy import insert, update
 
+from monitor.alerts.evaluation_tables import decision, site_state
+from monitor.alerts.queries.overview import load_history, load_open_alerts
+from monitor.alerts.tables import alert
 from monitor.broker.access import open_access
 from monitor.broker.signing import is_signed, make_key
-from monitor.domain.actor import Actor
-from monitor.domain.decision import Memory
-from monitor.domain.instants import parse
-from monitor.notify.state import StatePublisher
-from monitor.store.database.audit import add_audit, find_head
-from monitor.store.pages import load_history, load_open_alerts
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.evaluations import decision, site_state
+from monitor.decision.records import Memory
+from monitor.delivery.state import StatePublisher
+from monitor.storage.actor import Actor
+from monitor.storage.audit import add_audit, find_head
+from monitor.text.instants import parse
 from tests.data.servers.mqtt_client import calling
 from tests.data.store_rows import ask, tell
 from tests.fixtures.waiting import wait_for

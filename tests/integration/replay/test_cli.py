@@ -8,9 +8,9 @@ import pytest
 
 from monitor.cli.main import run_verb
 from monitor.cli.session import point_to_the_past
-from monitor.config.site import parse_site
-from monitor.store.database.engine import Database
-from monitor.store.upkeep.migrate import upgrade
+from monitor.sites.parsing import parse_site
+from monitor.storage.engine import Database
+from monitor.storage.migrate import upgrade
 from tests.data.site_text import THREE, criterion, head, series, station
 from tests.unit.monitor.replay.test_scorecard import SITE
 

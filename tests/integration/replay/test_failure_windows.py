@@ -7,21 +7,21 @@ from random import Random
 
 import pytest
 
-from monitor.alerting.evaluate import evaluate_site
+from monitor.alerts.evaluate import evaluate_site
 from monitor.cli.main import run_verb
-from monitor.config.site import parse_site
-from monitor.domain.decision import Memory, seconds
-from monitor.domain.observation import Observation
-from monitor.extensions.drills.hold import DrillOptions, rehearse
-from monitor.jobs.movement.update import update_movement
-from monitor.replay.backtest import BacktestOptions, run_backtest
-from monitor.replay.clock import ReplaySchedule, play
-from monitor.replay.failure_windows import WindowReplay
-from monitor.replay.history import History, VisibilityRule
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.models.movement import load_issued_windows
-from monitor.store.readings.observations import add_observations
+from monitor.decision.records import Memory, seconds
+from monitor.features.drills.hold import DrillOptions, rehearse
+from monitor.features.movement.queries import load_issued_windows
+from monitor.features.movement.update import update_movement
+from monitor.features.replay.backtest import BacktestOptions, run_backtest
+from monitor.features.replay.clock import ReplaySchedule, play
+from monitor.features.replay.failure_windows import WindowReplay
+from monitor.features.replay.history import History, VisibilityRule
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.engine import Database
 from tests.data.site_text import FOUR, criterion, head, series, station
 
 START = datetime(2025, 1, 1, tzinfo=UTC)

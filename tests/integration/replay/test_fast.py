@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.alerting.evaluate import Evaluator
+from monitor.alerts.evaluate import Evaluator
 from monitor.cli.main import run_verb
-from monitor.config.site import parse_site
-from monitor.domain.instants import parse
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.engine import Database
+from monitor.text.instants import parse
 from tests.data.site_text import THREE, bounds, criterion, head, series, station
 from tests.data.store_rows import tell
 

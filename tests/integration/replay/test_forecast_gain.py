@@ -8,24 +8,24 @@ import pytest
 from sqlalchemy import insert, select
 
 from monitor.cli.main import run_verb
-from monitor.cli.site.backtest import keep_proof, pick_criterion
-from monitor.cli.site.scorecard import describe_gain
 from monitor.decision.proof import find_unproven
-from monitor.domain.actor import Actor
-from monitor.domain.errors import RefusedError
-from monitor.domain.instants import epoch_s
-from monitor.domain.observation import Observation
-from monitor.replay.backtest import BacktestOptions, run_backtest
-from monitor.replay.history import VisibilityRule
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.models.forecasts import add_forecasts
-from monitor.store.models.proofs import load_proof_facts
-from monitor.store.models.registry import GateRow, add_model, change_gate, find_model
-from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema.forecasts import forecast, forecast_score
-from monitor.store.schema.models import model_proof
-from monitor.store.schema.views import load_view
+from monitor.errors import RefusedError
+from monitor.features.forecasts.queries.forecasts import add_forecasts
+from monitor.features.forecasts.tables import forecast, forecast_score
+from monitor.features.replay.backtest import BacktestOptions, run_backtest
+from monitor.features.replay.cli.backtest import keep_proof, pick_criterion
+from monitor.features.replay.cli.scorecard import describe_gain
+from monitor.features.replay.history import VisibilityRule
+from monitor.models.queries.proofs import load_proof_facts
+from monitor.models.queries.registry import GateRow, add_model, change_gate, find_model
+from monitor.models.tables import model_proof
+from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.records import Observation
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
+from monitor.storage.views import load_view
+from monitor.text.instants import epoch_s
 from tests.data.store_rows import forecast_row
 from tests.data.watched_slope import write_service
 from tests.unit.monitor.replay.test_forecast_gain import DAY, EVENT, SITE, START

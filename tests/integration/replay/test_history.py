@@ -5,19 +5,19 @@ from random import Random
 
 import pytest
 
-from monitor.alerting.evaluate import load_view
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.domain.decision import seconds
-from monitor.domain.observation import Observation, ObserverReport, SiteEvent
-from monitor.replay.backtest import BacktestOptions, run_backtest
-from monitor.replay.history import History, VisibilityRule
-from monitor.store.alerting.events import add_event, confirm_event
-from monitor.store.alerting.offsets import confirm_offset, revoke_offset
-from monitor.store.alerting.reports import add_report
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.readings.observations import add_observations, find_series_id
+from monitor.alerts.evaluate import load_view
+from monitor.alerts.queries.events import add_event, confirm_event
+from monitor.alerts.queries.offsets import confirm_offset, revoke_offset
+from monitor.alerts.queries.reports import add_report
+from monitor.decision.records import seconds
+from monitor.features.replay.backtest import BacktestOptions, run_backtest
+from monitor.features.replay.history import History, VisibilityRule
+from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.records import Observation, ObserverReport, SiteEvent
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
 from tests.data.site_text import FOUR, bounds, criterion, head, series, station
 from tests.data.store_rows import add_flag, ask, enter_offset
 from tests.fixtures.databases import ON_BOTH

@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy import select
 
 from detection.imagery.data.generate import write_scene
-from monitor.config.site import parse_site
-from monitor.jobs.scenes import inbox
-from monitor.store.alerting import decisions
-from monitor.store.alerting.decisions import load_footprint_facts
-from monitor.store.alerting.sites import save_site
-from monitor.store.scenes.arrivals import ChangeAssessment, FootprintRow, SceneRow, save_changes, save_scene
-from monitor.store.schema.scenes import scene
-from monitor.store.service_state import IDLE
+from monitor.alerts.queries import evaluations as decisions
+from monitor.alerts.queries.evaluations import load_footprint_facts
+from monitor.features.scenes import inbox
+from monitor.features.scenes.queries.arrivals import ChangeAssessment, FootprintRow, SceneRow, save_changes, save_scene
+from monitor.features.scenes.tables import scene
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.service_state import IDLE
 from monitor.text.message import gather
 from tests.data import site_text
 from tests.data.drawn_scenes import arrive, of_drawings

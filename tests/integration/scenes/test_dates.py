@@ -15,21 +15,21 @@ from detection.imagery.change.records import FootprintChange, PlacedOutline
 from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.raster import write_geotiff
-from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.evaluate import evaluate_site
+from monitor.alerts.audit.recompute import recompute
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.evaluation_tables import decision
+from monitor.alerts.queries.evaluations import load_decision
+from monitor.alerts.tables import alert
 from monitor.cli.main import run_verb
-from monitor.config.site import parse_site
-from monitor.jobs.scenes import inbox, rows, worker
-from monitor.jobs.scenes.rows import list_footprints, load_dates, row_of, run_of, save_judgements
-from monitor.jobs.scenes.tasks import DateAssessment, ReadScene
-from monitor.store.alerting.decisions import load_decision
-from monitor.store.alerting.sites import load_site_source, save_site
-from monitor.store.scenes.arrivals import save_scene
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.evaluations import decision
-from monitor.store.schema.models import model as model_table
-from monitor.store.schema.readings import observation, series
-from monitor.store.schema.scenes import scene, scene_change, scene_footprint
+from monitor.features.scenes import inbox, rows, worker
+from monitor.features.scenes.queries.arrivals import save_scene
+from monitor.features.scenes.rows import list_footprints, load_dates, row_of, run_of, save_judgements
+from monitor.features.scenes.tables import scene, scene_change, scene_footprint
+from monitor.features.scenes.tasks import DateAssessment, ReadScene
+from monitor.models.tables import model as model_table
+from monitor.readings.tables import observation, series
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import load_site_source, save_site
 from monitor.text.message import gather
 from tests.data.drawn_scenes import (
     SITE,

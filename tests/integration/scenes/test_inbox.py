@@ -15,17 +15,17 @@ from detection.imagery.change import compare
 from detection.imagery.change.dates import DATES_MOST
 from detection.imagery.change.guards import list_distortion
 from detection.imagery.scene.registration import ImageShift
-from monitor.domain.errors import AwayError
-from monitor.jobs.housekeeping import sweep
-from monitor.jobs.scenes import inbox as scene_inbox
-from monitor.jobs.scenes import rows, worker
-from monitor.jobs.scenes.tasks import DateAssessment, PlaceValue
-from monitor.store.alerting.decisions import load_footprint_facts
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.outlines import scene_unsure
-from monitor.store.schema.readings import observation
-from monitor.store.schema.scenes import scene
-from monitor.store.service_state import IDLE
+from monitor.alerts.queries.evaluations import load_footprint_facts
+from monitor.alerts.tables import alert
+from monitor.app.jobs.housekeeping import sweep
+from monitor.errors import AwayError
+from monitor.features.outlines.tables import scene_unsure
+from monitor.features.scenes import inbox as scene_inbox
+from monitor.features.scenes import rows, worker
+from monitor.features.scenes.tables import scene
+from monitor.features.scenes.tasks import DateAssessment, PlaceValue
+from monitor.readings.tables import observation
+from monitor.storage.service_state import IDLE
 from monitor.text.reasons import describe
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, polygons, work_here

@@ -14,21 +14,21 @@ from sqlalchemy import select
 
 from detection.imagery.data.generate import write_scene
 from detection.imagery.footprints.records import MAKING, NOT_MADE, is_making
-from monitor.config.site import parse_site
-from monitor.domain.errors import JobError
-from monitor.jobs.scenes import files, tiles
-from monitor.jobs.scenes import inbox as scene_inbox
-from monitor.jobs.scenes.tasks import READ_ONE
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.scenes.arrivals import load_scenes
-from monitor.store.scenes.versions import SUPERSEDED
-from monitor.store.schema.models import model
-from monitor.store.schema.readings import observation
-from monitor.store.schema.readings import series as series_table
-from monitor.store.schema.scenes import scene as scene_table
-from monitor.store.schema.scenes import scene_change, scene_footprint
-from monitor.store.service_state import IDLE
+from monitor.errors import JobError
+from monitor.features.scenes import files, tiles
+from monitor.features.scenes import inbox as scene_inbox
+from monitor.features.scenes.queries.arrivals import load_scenes
+from monitor.features.scenes.queries.versions import SUPERSEDED
+from monitor.features.scenes.tables import scene as scene_table
+from monitor.features.scenes.tables import scene_change, scene_footprint
+from monitor.features.scenes.tasks import READ_ONE
+from monitor.models.tables import model
+from monitor.readings.tables import observation
+from monitor.readings.tables import series as series_table
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.engine import Database
+from monitor.storage.service_state import IDLE
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE as DRAWN_SITE
 from tests.data.drawn_scenes import add_site, draw, make_config, may, of_drawings

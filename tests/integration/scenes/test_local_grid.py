@@ -10,11 +10,11 @@ from sqlalchemy import select
 
 from detection.imagery.data.generate import draw_scene
 from monitor.cli.main import run_verb
-from monitor.config.site import parse_site
-from monitor.domain.errors import ConfigError
-from monitor.jobs.scenes import inbox
-from monitor.store.scenes.arrivals import load_scenes
-from monitor.store.schema.scenes import scene_footprint
+from monitor.errors import ConfigError
+from monitor.features.scenes import inbox
+from monitor.features.scenes.queries.arrivals import load_scenes
+from monitor.features.scenes.tables import scene_footprint
+from monitor.sites.parsing import parse_site
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, work_here
 from tests.data.surveys.rasters import AT_MINE, COLOURS, CRS, MINE, write_raster
 

@@ -7,18 +7,18 @@ import pytest
 from sqlalchemy import select
 
 from detection.imagery.errors import NotARasterError
-from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.evaluate import evaluate_site
-from monitor.jobs.scenes import inbox, worker
-from monitor.store.alerting.alerts import load_alerts
-from monitor.store.alerting.decisions import load_decision, load_footprint_facts
-from monitor.store.alerting.sites import load_site_source
-from monitor.store.readings.observations import find_series_id, load_readings
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.evaluations import decision
-from monitor.store.schema.outbox import notification
-from monitor.store.schema.scenes import scene, scene_footprint
-from monitor.store.schema.views import load_view
+from monitor.alerts.audit.recompute import recompute
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.evaluation_tables import decision
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries.alerts import load_alerts
+from monitor.alerts.queries.evaluations import load_decision, load_footprint_facts
+from monitor.alerts.tables import alert
+from monitor.features.scenes import inbox, worker
+from monitor.features.scenes.tables import scene, scene_footprint
+from monitor.readings.queries.observations import find_series_id, load_readings
+from monitor.sites.queries.sites import load_site_source
+from monitor.storage.views import load_view
 from tests.data.drawn_scenes import SITE, add_site, may, polygons, prove_outlines
 from tests.data.store_rows import ask
 from tests.data.surveys.drawn_dates import watch_by_hand, write_date

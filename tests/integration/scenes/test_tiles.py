@@ -9,14 +9,14 @@ from affine import Affine
 
 from detection.imagery.tiles.lookup import open_archive, read_metadata
 from detection.imagery.tiles.records import METADATA_FILE, SCENE_FILES
-from monitor.config.site import parse_site
-from monitor.domain.errors import JobError
-from monitor.jobs.scenes import files, rows, tiles
-from monitor.jobs.scenes.inbox import fingerprint
-from monitor.jobs.scenes.rows import name_of
-from monitor.store.scenes.arrivals import save_scene
-from monitor.store.schema.scenes import scene
-from monitor.store.service_state import IDLE
+from monitor.errors import JobError
+from monitor.features.scenes import files, rows, tiles
+from monitor.features.scenes.inbox import fingerprint
+from monitor.features.scenes.queries.arrivals import save_scene
+from monitor.features.scenes.rows import name_of
+from monitor.features.scenes.tables import scene
+from monitor.sites.parsing import parse_site
+from monitor.storage.service_state import IDLE
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE, add_site, make_config, may
 from tests.data.store_rows import scene_row

@@ -14,16 +14,16 @@ import rasterio
 from sqlalchemy import delete, select
 
 from detection.imagery.weights_file import find_fault, read_weights, weights_path
-from monitor.checks import installation
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries import overview as pages
+from monitor.alerts.tables import alert
+from monitor.app.checks import installation
 from monitor.cli.main import run_verb
-from monitor.domain.actor import Actor
-from monitor.jobs.scenes import inbox as scene_inbox
-from monitor.store import pages
-from monitor.store.models.registry import add_model, change_state, find_broken_weights, find_model
-from monitor.store.scenes.arrivals import SceneRow, load_scenes, load_waiting, save_scene
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.outbox import notification
-from monitor.store.schema.scenes import scene
+from monitor.features.scenes import inbox as scene_inbox
+from monitor.features.scenes.queries.arrivals import SceneRow, load_scenes, load_waiting, save_scene
+from monitor.features.scenes.tables import scene
+from monitor.models.queries.registry import add_model, change_state, find_broken_weights, find_model
+from monitor.storage.actor import Actor
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, may, of_drawings, polygons
 from tests.data.store_rows import ask, tell
 from tests.data.surveys.rasters import COLOURS, write_raster

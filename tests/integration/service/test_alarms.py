@@ -7,24 +7,24 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import select
 
-from monitor.checks.live import EvaluationTimes, IntakeStatus, PartTroubles
-from monitor.checks.table import check_parts, read_rows, run_checks
-from monitor.config.service import parse_service
-from monitor.domain.actor import Actor
-from monitor.domain.errors import StoreBusyError
-from monitor.domain.site import Level, Recipient, Site, gather_recipients
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries.alerts import load_alerts, shelve
+from monitor.app import alarms as service_alarms
+from monitor.app.alarms import STATUS_SITE, AlarmConditions, ServiceAlarms, make_alarm
+from monitor.app.checks.live import EvaluationTimes, IntakeStatus, PartTroubles
+from monitor.app.checks.table import check_parts, read_rows, run_checks
+from monitor.app.clock_watch import ClockWatch
+from monitor.app.core import Core
+from monitor.errors import StoreBusyError
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.mqtt import Connected
 from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext
-from monitor.service import alarms as service_alarms
-from monitor.service.alarms import STATUS_SITE, AlarmConditions, ServiceAlarms, make_alarm
-from monitor.service.clock_watch import ClockWatch
-from monitor.service.core import Core
-from monitor.store.alerting.alerts import load_alerts, shelve
-from monitor.store.database.engine import Database
-from monitor.store.schema.outbox import notification
-from monitor.store.schema.tables import metadata
-from monitor.store.service_state import BAD, OK, CheckRow, find_stamp, load_stamps, stamp
+from monitor.settings.service import parse_service
+from monitor.sites.records import Level, Recipient, Site, gather_recipients
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
+from monitor.storage.service_state import BAD, OK, CheckRow, find_stamp, load_stamps, stamp
+from monitor.storage.tables import metadata
 from tests.data.store_rows import ask, tell
 from tests.fixtures.waiting import wait_for
 
@@ -200,7 +200,7 @@ def test_alarms_wait_for_a_database_that_is_away_and_come_in_order(db, monkeypat
         raise StoreBusyError("locked")
 
     with monkeypatch.context() as patch:
-        patch.setattr("monitor.service.alarms.apply_changes", refuse)
+        patch.setattr("monitor.app.alarms.apply_changes", refuse)
         with pytest.raises(StoreBusyError):
             alarms.write_pending()
     alarms.write_pending()
@@ -235,7 +235,7 @@ def watch_clock(core):
 
 # ---- what was put on the shelf ----------------------------------------------------------------------------------
 def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
-    monkeypatch.setattr("monitor.service.core.UNSHELVE_EVERY_S", 0.3)
+    monkeypatch.setattr("monitor.app.core.UNSHELVE_EVERY_S", 0.3)
     core = Core(parse_service(f'[database]\nurl = "{db.url}"\n', "x"))
     core.dispatcher = SimpleNamespace(wake=lambda: None, status=dict, failing=frozenset(), find_hanging=dict, **SOUND)
     core.ingest = SimpleNamespace(status=lambda: HEALTHY)

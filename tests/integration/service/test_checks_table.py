@@ -6,20 +6,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.checks import table
-from monitor.checks.check import BAD, Check, found
-from monitor.checks.decisions import CoreProgress
-from monitor.checks.health import encode_line, read_line
-from monitor.checks.machine import DatabaseFacts
-from monitor.checks.site_files import SiteFolder
+from monitor.alerts.queries.alerts import load_alerts
+from monitor.app.checks import table
+from monitor.app.checks.decisions import CoreProgress
+from monitor.app.checks.health import encode_line, read_line
+from monitor.app.checks.machine import DatabaseFacts
+from monitor.app.checks.site_files import SiteFolder
+from monitor.app.core import Core
+from monitor.app.emergency_notice import NOTIFY_AFTER_S, EmergencyNotifier
+from monitor.app.notice_record import ChannelAddress, NoticeStateFile
 from monitor.cli.main import run_verb
-from monitor.config.first_site import write_first_site
-from monitor.config.service import load_service
-from monitor.service.core import Core
-from monitor.service.emergency_notice import NOTIFY_AFTER_S, EmergencyNotifier
-from monitor.service.notice_record import ChannelAddress, NoticeStateFile
-from monitor.store.alerting.alerts import load_alerts
-from monitor.store.schema.views import load_view
+from monitor.settings.service import load_service
+from monitor.sites.first_site import write_first_site
+from monitor.storage.check import BAD, Check, found
+from monitor.storage.views import load_view
 from tests.fixtures.waiting import wait_for
 from tests.integration.web.served import NOW, serving
 
@@ -51,7 +51,7 @@ def doctor(capsys, verb="doctor"):
 def test_what_the_service_stands_on_is_said_by_alarm_doctor_status_page_and_view(
     database, service, monkeypatch, capsys
 ):
-    monkeypatch.setattr("monitor.service.alarms.AlarmConditions.grew", lambda *_: False)
+    monkeypatch.setattr("monitor.app.alarms.AlarmConditions.grew", lambda *_: False)
     add(monkeypatch, DatabaseFacts, alarm=2, degrades=True)
     core = Core(service, lambda: NOW)
     core.ingest = SimpleNamespace(status=lambda: {"messages": 0, "queued": 0, "dropped_qos0": 0})
@@ -95,7 +95,7 @@ def test_what_keeps_the_service_from_deciding_is_told_past_the_outbox_and_by_the
 ):
     sent = []
     channel = SimpleNamespace(deliver=lambda one: sent.append(one.body))
-    monkeypatch.setattr("monitor.service.emergency_notice.open_notifier", lambda *_: channel)
+    monkeypatch.setattr("monitor.app.emergency_notice.open_notifier", lambda *_: channel)
     core = Core(service, lambda: NOW)
     assert core.commits.trouble() == ""
     add(monkeypatch, CoreProgress)

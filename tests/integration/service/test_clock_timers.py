@@ -8,21 +8,21 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.alerting.evaluate import evaluate_site
-from monitor.domain.actor import Actor
-from monitor.domain.decision import Memory, seconds
-from monitor.domain.instants import FUTURE_TOLERANCE
-from monitor.domain.site import Recipient
-from monitor.notify import escalated
-from monitor.notify.circuit import Circuit
-from monitor.notify.verdict import DeliveryLimits
-from monitor.service import clock_watch, evaluation_loop, readiness, supervisor
-from monitor.service.clock import ClockStep
-from monitor.store.alerting.alerts import load_alert_events, shelve, unshelve_due
-from monitor.store.alerting.decisions import find_state, save_memory
-from monitor.store.alerting.outbox import due_channels, has_expired, load_unacknowledged
-from monitor.store.schema.views import load_view
-from monitor.store.upkeep.clock_steps import set_back
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.queries.alerts import load_alert_events, shelve, unshelve_due
+from monitor.alerts.queries.evaluations import find_state, save_memory
+from monitor.app import clock_watch, evaluation_loop, readiness, supervisor
+from monitor.app.clock import ClockStep
+from monitor.decision.records import Memory, seconds
+from monitor.delivery import escalated
+from monitor.delivery.circuit import Circuit
+from monitor.delivery.queries.outbox import due_channels, has_expired, load_unacknowledged
+from monitor.delivery.verdict import DeliveryLimits
+from monitor.sites.records import Recipient
+from monitor.storage.actor import Actor
+from monitor.storage.clock_steps import set_back
+from monitor.storage.views import load_view
+from monitor.text.instants import FUTURE_TOLERANCE
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import WatchedSlope
 from tests.integration.notify.outbox import add_alert, add_message, add_site

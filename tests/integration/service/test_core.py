@@ -14,26 +14,26 @@ from types import SimpleNamespace
 
 import pytest
 
+from monitor.app.alarms import ServiceAlarms
+from monitor.app.checks import health
+from monitor.app.core import EXIT_OVERDUE, VITAL, Core
+from monitor.app.known_database import recognise
 from monitor.broker import probe
 from monitor.broker.access import open_access
 from monitor.broker.probe import probe_broker
-from monitor.checks import health
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_service
-from monitor.config.site import find_weaknesses
-from monitor.config.site_files import load_site
-from monitor.domain.actor import Actor
-from monitor.domain.errors import BrokerError
-from monitor.extensions.demo.publish import OutgoingMessage, PlayPace, Publisher, play
-from monitor.service.alarms import ServiceAlarms
-from monitor.service.core import EXIT_OVERDUE, VITAL, Core
-from monitor.service.known_database import recognise
-from monitor.store.database.audit import add_audit
-from monitor.store.database.core_turn import CoreTurn
-from monitor.store.database.engine import Database
-from monitor.store.schema.service import service_state
-from monitor.store.schema.views import load_view
-from monitor.store.upkeep.migrate import upgrade
+from monitor.errors import BrokerError
+from monitor.features.demo.publish import OutgoingMessage, PlayPace, Publisher, play
+from monitor.settings.service import parse_service
+from monitor.sites.files import load_site
+from monitor.sites.parsing import find_weaknesses
+from monitor.storage.actor import Actor
+from monitor.storage.audit import add_audit
+from monitor.storage.core_turn import CoreTurn
+from monitor.storage.engine import Database
+from monitor.storage.migrate import upgrade
+from monitor.storage.service_tables import service_state
+from monitor.storage.views import load_view
 from tests.data.store_rows import ask, tell
 from tests.end_to_end.test_never_lower import site_file
 from tests.fixtures.waiting import wait_for
@@ -55,7 +55,7 @@ def test_one_overdue_safety_thread_ends_the_process(tmp_path, part):
     setattr(core, part, SimpleNamespace(progress=lambda: late, is_busy=bool))
     jobs_stopped = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("monitor.service.core.compute.stop_all", lambda: jobs_stopped.append(1))
+        patch.setattr("monitor.app.core.compute.stop_all", lambda: jobs_stopped.append(1))
         assert core.watch() == EXIT_OVERDUE
     assert jobs_stopped
 
@@ -69,7 +69,7 @@ def is_at_rest(thread):
         files.append(frame.f_code.co_filename)
         frame = frame.f_back
     waits = bool(files) and Path(files[0]).name in {"threading.py", "client.py"}  # the latter of paho, in `select`
-    return waits and not any("/monitor/store/" in one for one in files)
+    return waits and not any(part in one for one in files for part in ("/monitor/storage/", "/queries"))
 
 
 def kill(core, thread):
@@ -99,7 +99,7 @@ def test_any_thread_that_ends_is_an_alarm_and_one_that_decides_or_tells_is_repla
     database_url, mosquitto, tmp_path, monkeypatch, no_thread_left
 ):
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
-    monkeypatch.setattr("monitor.service.core.STAMP_EVERY_S", 0.3)  # as often it looks for threads that ended
+    monkeypatch.setattr("monitor.app.core.STAMP_EVERY_S", 0.3)  # as often it looks for threads that ended
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.toml").write_text(site_file({"G1": "A", "G2": "B"}, "1h", site=name))
     config = parse_service(
@@ -154,7 +154,7 @@ def test_a_core_that_goes_round_beats(tmp_path, monkeypatch):
 
 
 def test_a_database_that_is_locked_at_start_is_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("monitor.store.database.engine.SQLITE_BUSY_S", 0.2)
+    monkeypatch.setattr("monitor.storage.engine.SQLITE_BUSY_S", 0.2)
     core = make_core(tmp_path)
     core._open_database()
     blocker = sqlite3.connect(tmp_path / "x.db", isolation_level=None, check_same_thread=False)

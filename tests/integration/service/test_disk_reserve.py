@@ -8,15 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.checks.live import PartTroubles
-from monitor.checks.table import run_checks
-from monitor.config.service import parse_service
-from monitor.domain.actor import SERVICE
-from monitor.domain.errors import StoreBusyError
+from monitor.app.checks.live import PartTroubles
+from monitor.app.checks.table import run_checks
+from monitor.errors import StoreBusyError
 from monitor.ingest.service import Ingest, IngestContext
-from monitor.store.database.audit import add_audit, verify_chain
-from monitor.store.database.engine import Database
-from monitor.store.upkeep.reserve import MEGABYTE, DiskReserve
+from monitor.settings.service import parse_service
+from monitor.storage.actor import SERVICE
+from monitor.storage.audit import add_audit, verify_chain
+from monitor.storage.engine import Database
+from monitor.storage.reserve import MEGABYTE, DiskReserve
 from tests.data.filled import NOW
 from tests.data.store_rows import ask, tell
 
@@ -149,7 +149,7 @@ class SmallDisk:
         self.reserve = DiskReserve(folder, self.file, 64 * MEGABYTE)
         self._room_mb = free_mb
         usage = lambda _: SimpleNamespace(free=self.free_mb * MEGABYTE)  # noqa: E731
-        monkeypatch.setattr("monitor.store.upkeep.reserve.shutil.disk_usage", usage)
+        monkeypatch.setattr("monitor.storage.reserve.shutil.disk_usage", usage)
 
     @property
     def laid_mb(self):

@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from monitor.cli.main import run_verb
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
-from monitor.domain.instants import format_iso
-from monitor.jobs.forecasts import first_runs, run
-from monitor.jobs.forecasts.awaited import find_lacking
-from monitor.jobs.forecasts.first_runs import FirstRuns
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.models.registry import add_model
+from monitor.features.forecasts import first_runs, run
+from monitor.features.forecasts.awaited import find_lacking
+from monitor.features.forecasts.first_runs import FirstRuns
+from monitor.models.queries.registry import add_model
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.engine import Database
+from monitor.text.instants import format_iso
 from monitor.worker import compute
 from tests.data.crossing import cross
 from tests.data.store_rows import tell

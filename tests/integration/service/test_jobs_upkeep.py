@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from monitor.config.service import ServiceConfig, load_service
-from monitor.config.site_files import load_site
-from monitor.domain.actor import Actor
-from monitor.domain.errors import JobError
-from monitor.jobs import housekeeping
-from monitor.jobs.scenes import inbox
-from monitor.service.schedule import Schedule
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.audit import add_audit
-from monitor.store.database.engine import Database
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.outbox import notification
-from monitor.store.schema.scenes import scene
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.tables import alert
+from monitor.app.jobs import housekeeping
+from monitor.app.schedule import Schedule
+from monitor.errors import JobError
+from monitor.features.scenes import inbox
+from monitor.features.scenes.tables import scene
+from monitor.settings.service import ServiceConfig, load_service
+from monitor.sites.files import load_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import Actor
+from monitor.storage.audit import add_audit
+from monitor.storage.audit_tables import audit_entry
+from monitor.storage.engine import Database
 from monitor.worker import compute
 from tests.data.store_rows import tell
 from tests.data.watched_slope import WatchedSlope
@@ -89,7 +89,7 @@ def test_a_job_that_says_what_it_said_is_no_news(database, caplog, monkeypatch):
     told = iter(["no team", "no team", "Ada, until 20:00"])
     monkeypatch.setattr(schedule, "_call", lambda _: ("done", next(told), True))
     key = next(key for key in schedule._entries if key.startswith("duty"))
-    caplog.set_level(logging.DEBUG, "monitor.service.schedule")
+    caplog.set_level(logging.DEBUG, "monitor.app.schedule")
     for _ in range(3):
         schedule._run(key)
     levels = [r.levelno for r in caplog.records if "job duty" in r.getMessage()]

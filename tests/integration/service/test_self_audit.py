@@ -5,24 +5,24 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert, select
 
+from monitor.alerts.tables import alert
+from monitor.app.alarms import AlarmConditions, ServiceAlarms
+from monitor.app.checks import broker_audit
+from monitor.app.checks.broker import DroppedMessages
+from monitor.app.checks.machine import DatabaseFacts, Machine
+from monitor.app.checks.table import read_rows, run_checks
+from monitor.app.monitoring_gap import OutageWatch
 from monitor.broker import audit
 from monitor.broker.access import open_access
 from monitor.broker.probe import BrokerFacts
-from monitor.checks import broker_audit
-from monitor.checks.broker import DroppedMessages
-from monitor.checks.machine import DatabaseFacts, Machine
-from monitor.checks.table import read_rows, run_checks
-from monitor.config.service import parse_service
-from monitor.domain.observation import Observation
-from monitor.jobs import outages
-from monitor.service.alarms import AlarmConditions, ServiceAlarms
-from monitor.service.monitoring_gap import OutageWatch
-from monitor.store.database.engine import Database
-from monitor.store.readings.observations import add_observations
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.storage import backup_run
-from monitor.store.schema.views import load_view
-from monitor.store.service_state import BAD, OK, WARN, CheckRow, load_checks, save_checks
+from monitor.ingest import jobs as outages
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.settings.service import parse_service
+from monitor.storage.backup_tables import backup_run
+from monitor.storage.engine import Database
+from monitor.storage.service_state import BAD, OK, WARN, CheckRow, load_checks, save_checks
+from monitor.storage.views import load_view
 from tests.data.rows import insert_rows
 from tests.data.store_rows import ask, tell
 from tests.fixtures.waiting import wait_for

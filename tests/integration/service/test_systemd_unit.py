@@ -30,7 +30,7 @@ os.execv(sys.executable, [sys.executable, "-c", sys.argv[2]])
 """
 WORK = """
 from monitor.worker import compute, kernel, sandbox; from monitor.worker.records import WorkerTask
-from monitor.checks.machine import is_synchronised
+from monitor.app.checks.machine import is_synchronised
 assert not kernel.leave_network(), "the unit forbids namespaces"
 print(is_synchronised() is not None)
 print(compute.run(sandbox.DESCRIBE, None, 240))

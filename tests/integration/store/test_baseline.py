@@ -11,20 +11,20 @@ import pytest
 from alembic import command
 from sqlalchemy import LargeBinary, MetaData, insert, select, text
 
-from monitor.alerting.audit.audit_pack import check_pack, read_pack
-from monitor.alerting.evaluate import evaluate_site
+from monitor.alerts.audit.audit_pack import check_pack, read_pack
+from monitor.alerts.audit.queries import load_material
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.evaluation_tables import site_state
+from monitor.alerts.queries.evaluations import find_state
 from monitor.cli.main import run_verb
-from monitor.config.site import parse_site
-from monitor.domain.decision import Memory
-from monitor.store.alerting.audit_pack import load_material
-from monitor.store.alerting.decisions import find_state
-from monitor.store.alerting.sites import load_site_source
-from monitor.store.database.engine import Database
-from monitor.store.people.users import check_password
-from monitor.store.schema.evaluations import site_state
-from monitor.store.schema.sites import config_version
-from monitor.store.upkeep import migrate
-from monitor.store.upkeep.proof import verify
+from monitor.decision.records import Memory
+from monitor.people.queries.users import check_password
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import load_site_source
+from monitor.sites.tables import config_version
+from monitor.storage import migrate
+from monitor.storage.engine import Database
+from monitor.storage.proof import verify
 from tests.data.baseline.write import PACK, REVISION, ROWS, SITE
 from tests.data.filled import PASSWORD
 from tests.data.store_rows import ask

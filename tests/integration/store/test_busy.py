@@ -13,22 +13,22 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
+from monitor.alerts.queries.evaluations import find_state, load_newest, save_memory
+from monitor.app.schedule import AGAIN_S, Schedule
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_service
-from monitor.domain.decision import Memory
-from monitor.domain.errors import StoreBusyError, StoreError
-from monitor.domain.instants import epoch_s
-from monitor.domain.observation import Observation
+from monitor.decision.records import Memory
+from monitor.errors import StoreBusyError, StoreError
+from monitor.people.queries.users import add_user
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
 from monitor.registration import Job
-from monitor.service.schedule import AGAIN_S, Schedule
-from monitor.store.alerting.decisions import find_state, load_newest, save_memory
-from monitor.store.database import engine
-from monitor.store.database.engine import Database, patient
-from monitor.store.people.users import add_user
-from monitor.store.readings.observations import add_observations
-from monitor.store.schema.service import job_run, service_state
-from monitor.store.service_state import find_stamp, stamp
-from monitor.store.upkeep.migrate import upgrade
+from monitor.settings.service import parse_service
+from monitor.storage import engine
+from monitor.storage.engine import Database, patient
+from monitor.storage.migrate import upgrade
+from monitor.storage.service_state import find_stamp, stamp
+from monitor.storage.service_tables import job_run, service_state
+from monitor.text.instants import epoch_s
 from monitor.web.app import build
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
@@ -165,7 +165,7 @@ def test_a_job_waits_for_the_database_and_comes_again_soon_where_it_waited_in_va
         assert states[0] == ("write_late", "done", "written")
         assert states[1] == ("fail_once", "failed", "the database does not answer or is locked: database is locked")
         with held(url, 0.5), monkeypatch.context() as patch:
-            patch.setattr("monitor.service.schedule.patient", lambda: patient(0.0))
+            patch.setattr("monitor.app.schedule.patient", lambda: patient(0.0))
             assert schedule.run_now("write_late") == "missed"
         assert is_soon("write_late")
 

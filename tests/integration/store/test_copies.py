@@ -18,16 +18,15 @@ from unittest.mock import Mock
 import pytest
 from sqlalchemy import delete, select, text
 
-from monitor.config.service import parse_service
-from monitor.domain.errors import StoreError
-from monitor.domain.observation import Observation
-from monitor.jobs import backup as job
-from monitor.store.database.engine import Database
-from monitor.store.readings.observations import add_observations
-from monitor.store.schema import views
-from monitor.store.schema.readings import observation, series
-from monitor.store.schema.storage import backup_run
-from monitor.store.upkeep import backup, copies, proof
+from monitor.app.jobs import backup as job
+from monitor.errors import StoreError
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.readings.tables import observation, series
+from monitor.settings.service import parse_service
+from monitor.storage import backup, copies, proof, views
+from monitor.storage.backup_tables import backup_run
+from monitor.storage.engine import Database
 from tests.data.filled import NOW, days
 from tests.data.store_rows import ask, tell
 from tests.fixtures.databases import STORY_ON_SQLITE
@@ -190,7 +189,7 @@ def test_pg_dump_ends_with_the_core_that_is_killed(tmp_path):
     program.write_text('#!/bin/sh\necho $$ > "$0.pid.part" && mv "$0.pid.part" "$0.pid"\nexec sleep 300\n')
     program.chmod(0o755)
     code = (
-        "from monitor.store.database.engine import Database; from monitor.store.upkeep import backup\n"
+        "from monitor.storage.engine import Database; from monitor.storage import backup\n"
         "from monitor.worker.kernel import end_with_parent\n"
         "backup._call(Database('sqlite://'), 'pg_dump', begin=end_with_parent)"
     )
@@ -214,8 +213,8 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(filled_database, tmp_p
     """Files of this child may not grow beyond 100 kB: what a full disk says."""
     url = filled_database.url.render_as_string(hide_password=False)
     program = (
-        "import sys; from pathlib import Path; from monitor.store.database.engine import Database\n"
-        "from monitor.store.upkeep.backup import back_up; from monitor.domain.errors import StoreError\n"
+        "import sys; from pathlib import Path; from monitor.storage.engine import Database\n"
+        "from monitor.storage.backup import back_up; from monitor.errors import StoreError\n"
         "try: back_up(Database(sys.argv[1]), Path(sys.argv[2]))\n"
         "except StoreError as error: print(error)"
     )

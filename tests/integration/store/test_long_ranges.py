@@ -6,18 +6,18 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import event, insert
 
-from monitor.domain.decision import Memory
-from monitor.domain.instants import parse
-from monitor.domain.observation import HARMLESS, Observation
-from monitor.domain.site import SeriesSpec
-from monitor.extensions.reports.facts import _describe_rain
-from monitor.extensions.reports.period import Period
-from monitor.store import pages
-from monitor.store.readings.extremes import load_firsts, load_sound, load_stretches
-from monitor.store.readings.observations import add_observations, find_series_id, load_readings, load_series
-from monitor.store.schema.evaluations import site_state
-from monitor.store.schema.movement import movement
-from monitor.store.schema.readings import series as series_table
+from monitor.alerts.evaluation_tables import site_state
+from monitor.alerts.queries import overview as pages
+from monitor.decision.records import Memory
+from monitor.features.movement.tables import movement
+from monitor.features.reports.facts import _describe_rain
+from monitor.features.reports.period import Period
+from monitor.readings.queries.extremes import load_firsts, load_sound, load_stretches
+from monitor.readings.queries.observations import add_observations, find_series_id, load_readings, load_series
+from monitor.readings.records import HARMLESS, Observation
+from monitor.readings.tables import series as series_table
+from monitor.sites.records import SeriesSpec
+from monitor.text.instants import parse
 from monitor.web.routes.site.panes import _count_rain
 from tests.data.store_rows import add_flag, ask, tell
 from tests.integration.notify.outbox import add_site

@@ -13,13 +13,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.schema import sort_tables
 
-from monitor.domain.errors import StoreBusyError, StoreError
+from monitor.errors import StoreBusyError, StoreError
 from monitor.plugins import hooks
-from monitor.store.database import locks
-from monitor.store.database.engine import Database
-from monitor.store.schema import views
-from monitor.store.schema.tables import metadata
-from monitor.store.upkeep import migrate
+from monitor.storage import locks, migrate, views
+from monitor.storage.engine import Database
+from monitor.storage.tables import metadata
 from tests.data.filled import NOW, fill
 from tests.data.forked import fork
 from tests.data.store_rows import ask, tell
@@ -86,7 +84,7 @@ def test_migrated_schema_equals_the_tables(empty_database_url):
         metadata.create_all(c)
     declared = ask(db, describe)
     assert set(migrated) == set(metadata.tables)
-    todo = "the migrations differ from monitor/store/schema; run `make baseline-fixture`, or add a migration"
+    todo = "the migrations differ from the tables; run `make baseline-fixture`, or add a migration"
     for name, table in declared.items():
         assert migrated[name] == table, f"{name}: {todo}"
     if not db.is_sqlite:

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert
 
-from monitor.store.alerting.timeline import load_ribbon
-from monitor.store.readings.observations import load_series
-from monitor.store.schema.evaluations import evaluation, outage
-from monitor.store.service_state import stamp
+from monitor.alerts.evaluation_tables import evaluation, outage
+from monitor.alerts.queries.timeline import load_ribbon
+from monitor.readings.queries.observations import load_series
+from monitor.storage.service_state import stamp
 from monitor.web.parts import columns
 from monitor.web.parts.columns import load_points, unfold
 from monitor.web.routes.site.charts import find_parts

@@ -6,15 +6,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, text
 
-from monitor.domain.actor import Actor
-from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.store import service_state
-from monitor.store.alerting import offsets
-from monitor.store.database import audit
-from monitor.store.people import sessions, users
-from monitor.store.readings.observations import find_series_id, load_offsets
-from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.people import user_account, web_session
+from monitor.alerts.queries import offsets
+from monitor.errors import NotFoundError, RefusedError
+from monitor.people.queries import sessions, users
+from monitor.people.tables import user_account, web_session
+from monitor.readings.queries.observations import find_series_id, load_offsets
+from monitor.storage import audit, service_state
+from monitor.storage.actor import Actor
+from monitor.storage.audit_tables import audit_entry
 from tests.data.filled import ADA, BO, NOW, PASSWORD, days
 from tests.data.store_rows import enter_offset, tell
 from tests.fixtures.databases import STORY_ON_SQLITE

@@ -8,21 +8,19 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from monitor.checks.live import ReaderStatus
-from monitor.checks.table import run_checks
-from monitor.config.service import parse_service
-from monitor.domain.actor import SERVICE
-from monitor.domain.errors import ConfigError, StoreBusyError
-from monitor.service import one_core
-from monitor.service.alarms import AlarmConditions
-from monitor.store.alerting import decisions
-from monitor.store.database import locks
-from monitor.store.database.audit import add_audit, verify_chain
-from monitor.store.database.core_turn import CoreTurn
-from monitor.store.database.engine import Database
-from monitor.store.schema import views
-from monitor.store.upkeep import migrate
-from monitor.store.upkeep.readers import ReaderWatch
+from monitor.alerts.queries import evaluations as decisions
+from monitor.app import one_core
+from monitor.app.alarms import AlarmConditions
+from monitor.app.checks.live import ReaderStatus
+from monitor.app.checks.table import run_checks
+from monitor.errors import ConfigError, StoreBusyError
+from monitor.settings.service import parse_service
+from monitor.storage import locks, migrate, views
+from monitor.storage.actor import SERVICE
+from monitor.storage.audit import add_audit, verify_chain
+from monitor.storage.core_turn import CoreTurn
+from monitor.storage.engine import Database
+from monitor.storage.readers import ReaderWatch
 from tests.data.filled import NOW
 from tests.data.store_rows import ask, tell
 from tests.fixtures.waiting import wait_for

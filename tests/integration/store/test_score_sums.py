@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import insert, select, text
 
-from monitor.domain.actor import Actor
-from monitor.domain.site import Site, Station
-from monitor.store.models.forecasts import ForecastScore, add_forecasts, add_scores
-from monitor.store.readings.renames import apply_renames
-from monitor.store.schema.dialect import Dialect
-from monitor.store.schema.forecasts import forecast, forecast_month
-from monitor.store.schema.readings import series as series_table
-from monitor.store.upkeep.prune import RetentionRun
-from monitor.store.upkeep.retention import RetentionLimits
+from monitor.features.forecasts.queries.forecasts import ForecastScore, add_forecasts, add_scores
+from monitor.features.forecasts.tables import forecast, forecast_month
+from monitor.readings.queries.renames import apply_renames
+from monitor.readings.tables import series as series_table
+from monitor.sites.records import Site, Station
+from monitor.storage.actor import Actor
+from monitor.storage.dialect import Dialect
+from monitor.storage.prune import RetentionRun
+from monitor.storage.retention import RetentionLimits
 from tests.data.store_rows import forecast_row, tell
 
 NOW = datetime(2026, 3, 9, tzinfo=UTC)

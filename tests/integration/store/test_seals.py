@@ -6,17 +6,17 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import String, select, text, type_coerce
 
-from monitor.store.alerting import alerts, outbox
-from monitor.store.database import audit
-from monitor.store.database.seals import digest_row, find_unsealed, load_sealed_tables, write_seals
-from monitor.store.people import users
-from monitor.store.schema.alerts import alert_event
-from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.outbox import notification
-from monitor.store.schema.tables import metadata
-from monitor.store.schema.types import Instant
-from monitor.store.upkeep import clock_steps
-from monitor.store.upkeep.proof import verify
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries import alerts
+from monitor.alerts.tables import alert_event
+from monitor.delivery.queries import outbox
+from monitor.people.queries import users
+from monitor.storage import audit, clock_steps
+from monitor.storage.audit_tables import audit_entry
+from monitor.storage.column_types import Instant
+from monitor.storage.proof import verify
+from monitor.storage.seals import digest_row, find_unsealed, load_sealed_tables, write_seals
+from monitor.storage.tables import metadata
 from tests.data.filled import ADA, BO, NOW
 from tests.data.seized import without_keys
 from tests.data.store_rows import ask, tell

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from monitor.checks import live
-from monitor.checks.table import run_checks
-from monitor.config.site import parse_site
-from monitor.domain.errors import StoreError
+from monitor.app.checks import live
+from monitor.app.checks.table import run_checks
+from monitor.errors import StoreError
 from monitor.hookspecs import hookimpl
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.database import slow_writes
-from monitor.store.database.engine import Database
-from monitor.store.service_state import stamp
+from monitor.sites.parsing import parse_site
+from monitor.storage import slow_writes
+from monitor.storage.engine import Database
+from monitor.storage.service_state import stamp
 from tests.data import site_text
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

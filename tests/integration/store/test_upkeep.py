@@ -17,26 +17,25 @@ import pytest
 from sqlalchemy import Boolean, func, insert, select, text, update
 from sqlalchemy.engine import make_url
 
+from monitor.alerts.evaluation_tables import decision, evaluation
+from monitor.alerts.queries.cited_spans import load_cited_spans
+from monitor.alerts.tables import alert_event
+from monitor.app.one_core import hold_alone
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_service
-from monitor.domain.errors import RefusedError, StoreError
-from monitor.domain.instants import format_iso, parse
-from monitor.domain.observation import Observation
-from monitor.service.one_core import hold_alone
-from monitor.store.alerting.cited_spans import load_cited_spans
-from monitor.store.database.engine import Database
-from monitor.store.readings import observations, retention
-from monitor.store.schema import views
-from monitor.store.schema.alerts import alert_event
-from monitor.store.schema.evaluations import decision, evaluation
-from monitor.store.schema.forecasts import forecast, forecast_score
-from monitor.store.schema.people import web_session
-from monitor.store.schema.readings import observation, series, series_latest
-from monitor.store.schema.view_tables.all import view_metadata
-from monitor.store.upkeep import backup, migrate, prune, publish
-from monitor.store.upkeep.migrate import upgrade
-from monitor.store.upkeep.proof import verify
-from monitor.store.upkeep.retention import RetentionLimits, Thinning
+from monitor.errors import RefusedError, StoreError
+from monitor.features.forecasts.tables import forecast, forecast_score
+from monitor.people.tables import web_session
+from monitor.readings.queries import observations, retention
+from monitor.readings.records import Observation
+from monitor.readings.tables import observation, series, series_latest
+from monitor.settings.service import parse_service
+from monitor.storage import backup, migrate, prune, publish, views
+from monitor.storage.engine import Database
+from monitor.storage.migrate import upgrade
+from monitor.storage.proof import verify
+from monitor.storage.retention import RetentionLimits, Thinning
+from monitor.storage.view_tables import view_metadata
+from monitor.text.instants import format_iso, parse
 from tests.data import site_text
 from tests.data.filled import NOW, PASSWORD, days
 from tests.data.store_rows import ask, tell

@@ -7,20 +7,20 @@ import pytest
 from sqlalchemy import String, and_, delete, select, text, type_coerce, update
 from sqlalchemy.exc import IntegrityError
 
-from monitor.domain.actor import Actor
-from monitor.domain.observation import Observation, ObserverReport, SiteEvent
-from monitor.store.alerting.events import ChangeDetector, add_event, confirm_event
-from monitor.store.alerting.offsets import confirm_offset, revoke_offset
-from monitor.store.alerting.reports import add_report
-from monitor.store.alerting.used_readings import AT_ONCE, MOST, find_altered
-from monitor.store.database.rows import MANY, insert_rows
-from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema.evaluations import decision
-from monitor.store.schema.points import point_observation, point_set
-from monitor.store.schema.readings import observation, observation_flag, series
-from monitor.store.upkeep import clock_steps, prune
-from monitor.store.upkeep.proof import verify
-from monitor.store.upkeep.retention import RetentionLimits
+from monitor.alerts.evaluation_tables import decision
+from monitor.alerts.queries.events import ChangeDetector, add_event, confirm_event
+from monitor.alerts.queries.offsets import confirm_offset, revoke_offset
+from monitor.alerts.queries.reports import add_report
+from monitor.alerts.queries.used_readings import AT_ONCE, MOST, find_altered
+from monitor.readings.point_tables import point_observation, point_set
+from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.records import Observation, ObserverReport, SiteEvent
+from monitor.readings.tables import observation, observation_flag, series
+from monitor.storage import clock_steps, prune
+from monitor.storage.actor import Actor
+from monitor.storage.proof import verify
+from monitor.storage.retention import RetentionLimits
+from monitor.storage.rows import MANY, insert_rows
 from tests.data.store_rows import add_flag, ask, enter_offset, tell
 from tests.data.watched_slope import HOUR, START, WatchedSlope
 from tests.fixtures.databases import ON_SQLITE
@@ -98,7 +98,7 @@ def test_what_comes_later_and_what_retention_lets_go_is_no_fault(slope, monkeypa
         clock_steps.set_back(c, 7200.0, slope.now - 2 * HOUR)
         assert list(find_altered(c)) == []
     noted = []
-    monkeypatch.setattr("monitor.store.alerting.used_readings.AT_ONCE", 50)
+    monkeypatch.setattr("monitor.alerts.queries.used_readings.AT_ONCE", 50)
     assert list(ask(slope.database, find_altered, lambda n, of: noted.append((n, of)))) == []
     assert noted[-1][0] == noted[-1][1]
     assert 1 < len(noted) <= noted[-1][1] < AT_ONCE

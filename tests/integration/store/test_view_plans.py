@@ -5,8 +5,8 @@ import re
 import pytest
 from sqlalchemy import text, true
 
-from monitor.store.database.engine import Database
-from monitor.store.score_sums import find_spans, sum_up
+from monitor.features.forecasts.queries.score_sums import find_spans, sum_up
+from monitor.storage.engine import Database
 from tests.fixtures.databases import fill_nothing
 
 pytestmark = pytest.mark.server

@@ -10,18 +10,18 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from sqlalchemy import Boolean, insert, text, true
 
-from monitor.domain.errors import NotFoundError
-from monitor.domain.instants import format_iso
-from monitor.extensions.help.reference import QUESTIONS
-from monitor.store.database.engine import Database
-from monitor.store.readings import observations
-from monitor.store.readings.messages import KEPT_BYTES, RejectedMessage, add_rejected
-from monitor.store.schema import views
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.forecasts import forecast_score
-from monitor.store.schema.sites import site, station
-from monitor.store.schema.view_tables.all import select_views, view_metadata
-from monitor.store.score_sums import find_spans, sum_up
+from monitor.alerts.tables import alert
+from monitor.errors import NotFoundError
+from monitor.features.forecasts.queries.score_sums import find_spans, sum_up
+from monitor.features.forecasts.tables import forecast_score
+from monitor.features.help.reference import QUESTIONS
+from monitor.ingest.queries.messages import KEPT_BYTES, RejectedMessage, add_rejected
+from monitor.readings.queries import observations
+from monitor.sites.tables import site, station
+from monitor.storage import views
+from monitor.storage.engine import Database
+from monitor.storage.view_tables import select_views, view_metadata
+from monitor.text.instants import format_iso
 from tests.data.filled import NOW, days
 from tests.data.store_rows import ask, tell
 from tests.integration.store.test_reader_attacks import reader, service  # noqa: F401 - fixtures

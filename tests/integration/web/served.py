@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from monitor.config.service import load_service
-from monitor.replay import apart
-from monitor.store.service_state import stamp
+from monitor.features.replay import apart
+from monitor.settings.service import load_service
+from monitor.storage.service_state import stamp
 from monitor.web.app import build
 from tests.data import filled as story
 from tests.data.servers.page_server import PageServer

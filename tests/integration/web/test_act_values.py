@@ -8,18 +8,18 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import insert, select
 
-from monitor.alerting.acts.call import ActCall
-from monitor.alerting.acts.on_sites import add_report
-from monitor.alerting.acts.operator_acts import LONE_TOP
+from monitor.alerts.acts.call import ActCall
+from monitor.alerts.acts.on_sites import add_report
+from monitor.alerts.acts.operator_acts import LONE_TOP
+from monitor.alerts.event_tables import report, site_event
+from monitor.alerts.queries import maintenance, offsets
+from monitor.alerts.tables import alert
 from monitor.cli.main import run_verb
-from monitor.config.service import ServiceConfig
-from monitor.domain.actor import Actor
-from monitor.domain.errors import RefusedError
-from monitor.store.alerting import maintenance, offsets
-from monitor.store.people import users
-from monitor.store.readings.observations import load_series
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.site_events import report, site_event
+from monitor.errors import RefusedError
+from monitor.people.queries import users
+from monitor.readings.queries.observations import load_series
+from monitor.settings.service import ServiceConfig
+from monitor.storage.actor import Actor
 from monitor.web.parts.collect import find_card
 from tests.data.filled import PASSWORD
 from tests.data.store_rows import tell

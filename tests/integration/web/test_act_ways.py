@@ -14,44 +14,44 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import insert, select, update
 
-from monitor.alerting.acts.change_control import propose, require_in_force
-from monitor.alerting.acts.operator_acts import LONE_TOP
-from monitor.alerting.acts.table import API, Secret, list_acts
+from monitor.alerts.acts.change_control import propose, require_in_force
+from monitor.alerts.acts.operator_acts import LONE_TOP
+from monitor.alerts.acts.table import API, Secret, list_acts
+from monitor.alerts.evaluation_tables import site_state
+from monitor.alerts.queries import alerts, events, maintenance, offsets
+from monitor.alerts.queries.signatures import TwoPersonAct, keep_first, load_waiting
 from monitor.cli.main import run_verb
-from monitor.config.service import load_service
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.domain.changes import AlertCategory, AlertChange
-from monitor.domain.decision import Memory
-from monitor.domain.errors import RefusedError
-from monitor.domain.instants import format_iso
-from monitor.domain.observation import SiteEvent
-from monitor.extensions.drills.store import add_drill
-from monitor.extensions.duty import store as duty
-from monitor.extensions.duty.acts import pick_team
-from monitor.extensions.telephony import by_telephone
-from monitor.extensions.telephony.store.replies import ACKNOWLEDGED, REFUSED, make_code
+from monitor.decision.changes import AlertCategory, AlertChange
+from monitor.decision.records import Memory
+from monitor.errors import RefusedError
+from monitor.features.anomalies.queries.labels import load_runs
+from monitor.features.anomalies.tables import anomaly_budget
+from monitor.features.drills.queries import add_drill
+from monitor.features.drills.tables import drill
+from monitor.features.duty import queries as duty
+from monitor.features.duty.acts import pick_team
+from monitor.features.forecasts import model_acts as forecast_acts
+from monitor.features.outlines.tables import scene_outline
+from monitor.features.replay import acts_on_site_files
+from monitor.features.scenes import model_acts as scene_acts
+from monitor.features.telephony import by_telephone
+from monitor.features.telephony.queries.replies import ACKNOWLEDGED, REFUSED, make_code
 from monitor.ingest.references import ReferenceAnswer, share_answer
-from monitor.jobs.forecasts import model_acts as forecast_acts
-from monitor.jobs.scenes import model_acts as scene_acts
-from monitor.replay import acts_on_site_files
-from monitor.store.alerting import alerts, events, maintenance, offsets
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.audit import verify_chain
-from monitor.store.models.anomaly_labels import load_runs
-from monitor.store.models.registry import add_model
-from monitor.store.people import users
-from monitor.store.people.api_tokens import add_api_token
-from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
-from monitor.store.people.second_factor import RECOVERY_CODES, STEP_S, add_second_factor, code_of, has_second_factor
-from monitor.store.readings.observations import load_series
-from monitor.store.schema.anomalies import anomaly_budget
-from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.drills import drill
-from monitor.store.schema.duty import duty_handover
-from monitor.store.schema.evaluations import site_state
-from monitor.store.schema.outlines import scene_outline
-from monitor.store.service_state import stamp
+from monitor.models.queries.registry import add_model
+from monitor.people.duty_tables import duty_handover
+from monitor.people.queries import users
+from monitor.people.queries.api_tokens import add_api_token
+from monitor.people.queries.second_factor import RECOVERY_CODES, STEP_S, add_second_factor, code_of, has_second_factor
+from monitor.readings.queries.observations import load_series
+from monitor.readings.records import SiteEvent
+from monitor.settings.service import load_service
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import Actor
+from monitor.storage.audit import verify_chain
+from monitor.storage.audit_tables import audit_entry
+from monitor.storage.service_state import stamp
+from monitor.text.instants import format_iso
 from monitor.web.access.rules import RULES
 from tests.data.accounts import add_account
 from tests.data.filled import HASHES, LAKE, PASSWORD, make_drawable
@@ -446,7 +446,7 @@ def test_a_reply_by_telephone_does_what_the_table_says_and_for_whom_it_says(desk
 
 
 def _message(row, number):
-    from monitor.domain.alerts.notification import Notification
+    from monitor.alerts.notification import Notification
 
     facts = {"site": SITE, "ledger": "advice", "level": 1, "level_name": "notice", "recipient": "x", "channel": "sms:x"}
     more = {"exercise": False, "subject": "", "body": "", "idempotency_key": "k", "attempts": 0, "queued_at": NOW}

@@ -5,13 +5,13 @@ from datetime import timedelta
 
 from sqlalchemy import insert, select, update
 
-from monitor.domain.decision import Memory, Step
-from monitor.domain.instants import epoch_s, format_iso
-from monitor.store.database.audit import verify_chain
-from monitor.store.schema.alerts import alert, alert_event
-from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.evaluations import site_state
-from monitor.store.schema.site_events import event_confirmation
+from monitor.alerts.evaluation_tables import site_state
+from monitor.alerts.event_tables import event_confirmation
+from monitor.alerts.tables import alert, alert_event
+from monitor.decision.records import Memory, Step
+from monitor.storage.audit import verify_chain
+from monitor.storage.audit_tables import audit_entry
+from monitor.text.instants import epoch_s, format_iso
 from monitor.text.message import join
 from tests.integration.web.served import NOW, client, database, filled, log_in, story, token
 

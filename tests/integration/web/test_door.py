@@ -15,12 +15,12 @@ import pytest
 import uvicorn
 from sqlalchemy import select
 
-from monitor.config.service import parse_service
-from monitor.domain.errors import ConfigError
-from monitor.store.database.audit import verify_chain
-from monitor.store.people.users import disable_user
-from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.people import known_device
+from monitor.errors import ConfigError
+from monitor.people.queries.users import disable_user
+from monitor.people.tables import known_device
+from monitor.settings.service import parse_service
+from monitor.storage.audit import verify_chain
+from monitor.storage.audit_tables import audit_entry
 from monitor.web import app
 from monitor.web.access import connection_limits, proof_of_work
 from monitor.web.app import build

@@ -8,13 +8,13 @@ from math import cos, radians, sin
 import pytest
 from sqlalchemy import select, update
 
-from monitor.alerting.acts.table import API, list_acts
-from monitor.domain.decision import Memory
-from monitor.domain.instants import format_iso, parse
-from monitor.domain.language.local_time import format_local
-from monitor.store.schema.evaluations import station_state
-from monitor.store.schema.movement import failure_time, movement
-from monitor.store.schema.views import load_view
+from monitor.alerts.acts.table import API, list_acts
+from monitor.alerts.evaluation_tables import station_state
+from monitor.decision.records import Memory
+from monitor.features.movement.tables import failure_time, movement
+from monitor.storage.views import load_view
+from monitor.text.instants import format_iso, parse
+from monitor.text.local_time import format_local
 from tests.data.figures import bare_figures_of_page
 from tests.data.rows import insert_rows
 from tests.integration.web.served import NOW, client, database, filled, log_in, story

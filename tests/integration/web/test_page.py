@@ -13,18 +13,18 @@ import pytest
 from sqlalchemy import update
 
 from detection.imagery.footprints.records import MAKING, NOT_MADE
-from monitor.config.service import load_service
-from monitor.config.site import parse_site
-from monitor.domain.decision import Condition, Memory
-from monitor.domain.instants import epoch_s
-from monitor.domain.observation import Observation
-from monitor.store.alerting.decisions import find_state, save_memory
-from monitor.store.database.engine import Database
-from monitor.store.readings.observations import add_observations
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.evaluations import site_state
-from monitor.store.schema.scenes import scene
-from monitor.store.service_state import stamp
+from monitor.alerts.evaluation_tables import site_state
+from monitor.alerts.queries.evaluations import find_state, save_memory
+from monitor.alerts.tables import alert
+from monitor.decision.records import Condition, Memory
+from monitor.features.scenes.tables import scene
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.settings.service import load_service
+from monitor.sites.parsing import parse_site
+from monitor.storage.engine import Database
+from monitor.storage.service_state import stamp
+from monitor.text.instants import epoch_s
 from monitor.web.app import build
 from monitor.web.parts import collect
 from monitor.web.server import PageServer, make_settings

@@ -16,24 +16,24 @@ from fastapi.routing import APIRoute
 from sqlalchemy import func, select
 from starlette.routing import Mount
 
-from monitor.alerting.acts.table import API, list_acts
-from monitor.config.service import parse_service
-from monitor.domain.actor import Actor
-from monitor.domain.changes import health_alarm
-from monitor.domain.site import Recipient
-from monitor.extensions.help import library
+from monitor.alerts.acts.table import API, list_acts
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries.alerts import ChangeContext, apply_changes
+from monitor.alerts.queries.signatures import TwoPersonAct, keep_first, load_waiting
+from monitor.alerts.tables import alert as alert_table
+from monitor.decision.changes import health_alarm
+from monitor.features.help import library
 from monitor.ingest.references import Reference, alarm_key
-from monitor.store.alerting.alerts import ChangeContext, apply_changes
-from monitor.store.database.audit import load_entries, verify_chain
-from monitor.store.people import users
-from monitor.store.people.api_tokens import SCOPES, add_api_token, revoke_api_token
-from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
-from monitor.store.schema.alerts import alert as alert_table
-from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.outbox import notification
-from monitor.store.schema.people import api_token, user_account
-from monitor.store.schema.tables import metadata
-from monitor.store.service_state import stamp
+from monitor.people.queries import users
+from monitor.people.queries.api_tokens import SCOPES, add_api_token, revoke_api_token
+from monitor.people.tables import api_token, user_account
+from monitor.settings.service import parse_service
+from monitor.sites.records import Recipient
+from monitor.storage.actor import Actor
+from monitor.storage.audit import load_entries, verify_chain
+from monitor.storage.audit_tables import audit_entry
+from monitor.storage.service_state import stamp
+from monitor.storage.tables import metadata
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.redaction import WITHHELD
 from monitor.web.access.rules import ADMIN, IN_PERSON, OF_NO_SITE, OPEN, READ, RULES, list_addresses, require_rules
@@ -63,7 +63,7 @@ READING = [one for one in ADDRESSES if one.startswith("GET") and "{scene" not in
 @pytest.fixture(autouse=True)
 def without_children(monkeypatch):
     start_no_child(monkeypatch)
-    monkeypatch.setattr(library, "begin_reference", lambda: None)  # four seconds of a process: tests/extensions/help
+    monkeypatch.setattr(library, "begin_reference", lambda: None)  # four seconds of a process: tests/features/help
     monkeypatch.setattr(acts, "run_in_worker", lambda *_: SimpleNamespace(differences=()))
 
 

@@ -8,12 +8,8 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from monitor.config.sealed_texts import KEY_FILE, FernetVault
-from monitor.config.service import parse_service
-from monitor.domain.errors import KeyLostError, RefusedError
-from monitor.store.database.audit import verify_chain
-from monitor.store.database.seals import find_unsealed
-from monitor.store.people.second_factor import (
+from monitor.errors import KeyLostError, RefusedError
+from monitor.people.queries.second_factor import (
     RECOVERY_CODES,
     STEP_S,
     add_second_factor,
@@ -21,9 +17,13 @@ from monitor.store.people.second_factor import (
     code_of,
     remove_second_factor,
 )
-from monitor.store.people.sessions import are_forgotten, code_wait_s, note_code
-from monitor.store.schema.audit import audit_entry
-from monitor.store.schema.people import password_guess, recovery_code, second_factor
+from monitor.people.queries.sessions import are_forgotten, code_wait_s, note_code
+from monitor.people.tables import password_guess, recovery_code, second_factor
+from monitor.settings.sealed_texts import KEY_FILE, FernetVault
+from monitor.settings.service import parse_service
+from monitor.storage.audit import verify_chain
+from monitor.storage.audit_tables import audit_entry
+from monitor.storage.seals import find_unsealed
 from monitor.web.routes.people.login import CODE_WAITS, WRONG_CODE
 from tests.data.filled import NOW, PASSWORD
 from tests.integration.web.test_door import BEHIND_PROXY, Clock, challenge_in, guess, post, serving, solve

@@ -14,21 +14,21 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from monitor.alerting.audit.explain import explain, read_units
-from monitor.alerting.evaluate import evaluate_site
+from monitor.alerts.audit.explain import explain, read_units
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.outbox_tables import notification
 from monitor.cli.main import run_verb
-from monitor.config.site_files import load_site
-from monitor.domain.instants import format_age, format_iso, parse
-from monitor.domain.language.rendering import translate
-from monitor.jobs.movement.update import update_movement
-from monitor.notify.notifiers import mail, webhook
-from monitor.notify.notifiers.log import LogNotifier
-from monitor.store.alerting.outbox import claim_due, due_channels
-from monitor.store.alerting.sites import load_site_source, save_site
-from monitor.store.database.engine import Database
-from monitor.store.schema.outbox import notification
-from monitor.store.schema.views import load_view
+from monitor.delivery.notifiers import mail, webhook
+from monitor.delivery.notifiers.log import LogNotifier
+from monitor.delivery.queries.outbox import claim_due, due_channels
+from monitor.features.movement.update import update_movement
+from monitor.sites.files import load_site
+from monitor.sites.queries.sites import load_site_source, save_site
+from monitor.storage.engine import Database
+from monitor.storage.views import load_view
+from monitor.text.instants import format_age, format_iso, parse
 from monitor.text.message import format_span, gather
+from monitor.text.rendering import translate
 from monitor.web.parts.templating import format_minute, format_number
 from tests.data.figures import bare_figures, bare_figures_of_page
 from tests.data.store_rows import tell

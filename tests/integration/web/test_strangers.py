@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import update
 
-from monitor.store.schema.alerts import alert
+from monitor.alerts.tables import alert
 from tests.integration.web.served import client, database, filled, log_in, story, token
 
 __all__ = ["client", "database", "filled"]  # fixtures

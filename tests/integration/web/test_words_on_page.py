@@ -6,14 +6,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from monitor.domain.actor import Actor
-from monitor.domain.decision import Step
-from monitor.domain.instants import epoch_s, format_iso
-from monitor.store.alerting.offsets import load_offset_facts
-from monitor.store.people import users
-from monitor.store.people.countersign import TwoPersonAct, find_first, find_site, keep_first, load_waiting
-from monitor.store.readings.observations import find_series_id
-from monitor.store.schema.audit import audit_entry
+from monitor.alerts.queries.offsets import load_offset_facts
+from monitor.alerts.queries.signatures import TwoPersonAct, find_first, find_site, keep_first, load_waiting
+from monitor.decision.records import Step
+from monitor.people.queries import users
+from monitor.readings.queries.observations import find_series_id
+from monitor.storage.actor import Actor
+from monitor.storage.audit_tables import audit_entry
+from monitor.text.instants import epoch_s, format_iso
 from monitor.text.message import join
 from tests.data.accounts import add_account
 from tests.data.filled import NOW, PASSWORD

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from monitor.domain.errors import JobError
+from monitor.errors import JobError
 from monitor.worker import compute, kernel, sandbox
 from monitor.worker.configured import list_models
 from monitor.worker.records import WorkerTask
@@ -207,7 +207,7 @@ def test_where_namespaces_are_forbidden_the_filter_of_calls_stands(listener, tmp
     address, came = listener
     code = (
         "from monitor.worker import compute, kernel, sandbox; from monitor.worker.records import WorkerTask\n"
-        "from monitor.domain.errors import JobError\n"
+        "from monitor.errors import JobError\n"
         "assert not kernel.leave_network()\n"
         "print(compute.run(sandbox.DESCRIBE, None, 30))\n"
         f"try: print(compute.run(WorkerTask('wall_jobs:connect', dict, dict), {{'address': {address!r}}}, 30))\n"

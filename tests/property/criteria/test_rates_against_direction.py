@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.decision.criteria.kinds.velocity import AGAINST, describe_dwell
-from monitor.domain.language.catalogue import LANGUAGES
-from monitor.domain.language.rendering import translate
+from monitor.text.catalogue import LANGUAGES
 from monitor.text.message import Figure
+from monitor.text.rendering import translate
 
 UNCERTAIN = {"dwell.unsure_newest", "dwell.unsure_last"}
 

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 
-from monitor.checks import installation
+from monitor.app.checks import installation
 from tests.fixtures.waiting import REPOSITORY
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from forecasting.kinematics.acceleration import Acceleration
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.kinds.velocity import (
     AGAINST,
@@ -22,8 +21,8 @@ from monitor.decision.criteria.kinds.velocity import (
     name_way,
     pick_way,
 )
-from monitor.decision.criteria.tables import Dwelling, DwellTable, MeasuredTable, SpeedBound, Sureness
 from monitor.decision.criteria.ways import describe_way, list_ways
+from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import (
     Assessment,
     DecisionContext,
@@ -33,9 +32,10 @@ from monitor.decision.series.assessment import (
     recovery_of,
 )
 from monitor.decision.series.tracks import Track
-from monitor.domain.keys import VoteKey
-from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, SeriesSpec
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.sections import Dwelling, DwellTable, MeasuredTable, SpeedBound, Sureness
+from monitor.sites.kinds import Kind
+from monitor.sites.records import Criterion, SeriesSpec
 from monitor.text.message import Duration, Figure, Message, Template
 
 _ACCELERATES: Final = Template(

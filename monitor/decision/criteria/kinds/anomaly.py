@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
-from monitor.decision.criteria.tables import AroundTable, LevelName
+from monitor.decision.records import AnomalyFact, DecisionInputs
 from monitor.decision.series.assessment import Assessment, DecisionContext
-from monitor.domain.decision import AnomalyFact, DecisionInputs
-from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.sections import AroundTable, LevelName
+from monitor.sites.kinds import Kind
+from monitor.sites.records import Criterion
 from monitor.text.message import Figure, Message, Template, Term, Value
 
 _NONE: Final = Template("criterion.anomaly.none", "no anomaly")()

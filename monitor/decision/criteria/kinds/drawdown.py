@@ -3,13 +3,13 @@
 from dataclasses import replace
 from typing import Final
 
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates
-from monitor.decision.criteria.tables import MeasuredTable, OverBound, Sureness
 from monitor.decision.series.assessment import Assessment, DecisionContext, measure_nothing, open_track, pick_bound
-from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.sections import MeasuredTable, OverBound, Sureness
+from monitor.sites.kinds import Kind
+from monitor.sites.records import Criterion
 from monitor.text.message import Duration, Figure, Template
 
 _FALLS: Final = Template(

@@ -11,21 +11,21 @@ from typing import Any, Final
 from pydantic import Field, model_validator
 
 from forecasting.hydrology.slope_stability import critical_acceleration_g, estimate_displacement
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.kinds.scene import AND_MORE
-from monitor.decision.criteria.places import Places
-from monitor.decision.criteria.tables import CriterionTable, Share, add_params, refuse_falling
+from monitor.decision.keys import VoteKey
+from monitor.decision.records import Condition, DecisionInputs, EventFact, Memory, instant
 from monitor.decision.series.assessment import Assessment, DecisionContext
 from monitor.decision.series.coseismic_steps import VERIFY
-from monitor.domain.decision import Condition, DecisionInputs, EventFact, Memory, instant
-from monitor.domain.errors import ConfigError
-from monitor.domain.instants import format_iso
-from monitor.domain.keys import VoteKey
-from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, Site, Threshold, once_per_record
-from monitor.domain.terms import Duration, Section
-from monitor.domain.witnesses import EARTHQUAKE
+from monitor.errors import ConfigError
+from monitor.sections import Duration, Section
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.places import Places
+from monitor.sites.criteria.sections import CriterionTable, Share, add_params, refuse_falling
+from monitor.sites.kinds import Kind
+from monitor.sites.records import Criterion, Site, Threshold, once_per_record
+from monitor.sites.witnesses import EARTHQUAKE
+from monitor.text.instants import format_iso
 from monitor.text.message import Figure, Message, Template, Timestamp, Value
 
 INSPECT: Final = "inspect:"

@@ -10,18 +10,18 @@ from pydantic import Field
 
 from forecasting.kinematics.chance import DISTRIBUTION, QUANTILES, Chance, chance_over
 from forecasting.kinematics.velocity import DAY_S
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
-from monitor.decision.criteria.places import Places
-from monitor.decision.criteria.tables import MeasuredTable
+from monitor.decision.records import ForecastFact
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, recovery_of
 from monitor.decision.series.tracks import direction
-from monitor.domain.decision import ForecastFact
-from monitor.domain.errors import ConfigError
-from monitor.domain.instants import format_duration
-from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, Station, Threshold
-from monitor.domain.terms import Horizon, Section
+from monitor.errors import ConfigError
+from monitor.sections import Horizon, Section
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.places import Places
+from monitor.sites.criteria.sections import MeasuredTable
+from monitor.sites.kinds import Kind
+from monitor.sites.records import Criterion, Station, Threshold
+from monitor.text.instants import format_duration
 from monitor.text.message import Duration, Figure, Message, Template, join
 
 MEDIAN: Final = 0.5

@@ -5,19 +5,19 @@ from typing import Final
 
 from pydantic import Field
 
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
-from monitor.decision.criteria.places import Places
-from monitor.decision.criteria.tables import AroundTable, DepthBound, Recovery, Sureness, add_params
+from monitor.decision.keys import VoteKey
+from monitor.decision.records import PointFact
 from monitor.decision.series.assessment import Assessment, DecisionContext, bound_of, recovery_of
 from monitor.decision.series.coverage import LEAST_KNOWN, WHOLE, Coverage, Removal
-from monitor.domain.decision import PointFact
-from monitor.domain.instants import format_delay
-from monitor.domain.keys import VoteKey
-from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion
-from monitor.domain.terms import Duration
-from monitor.domain.witnesses import INSAR, list_voting_witnesses
+from monitor.sections import Duration
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.places import Places
+from monitor.sites.criteria.sections import AroundTable, DepthBound, Recovery, Sureness, add_params
+from monitor.sites.kinds import Kind
+from monitor.sites.records import Criterion
+from monitor.sites.witnesses import INSAR, list_voting_witnesses
+from monitor.text.instants import format_delay
 from monitor.text.message import Figure, Template, Timestamp, join
 
 _TOO_FEW: Final = Template("criterion.insar.too_few", "too few acquisitions in the window")()

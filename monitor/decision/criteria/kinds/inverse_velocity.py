@@ -7,19 +7,19 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
-from monitor.decision.criteria.places import Places, match_stations
-from monitor.decision.criteria.tables import Recovery, StationsTable, Target
+from monitor.decision.records import FailureFact
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, stations_of
-from monitor.domain.decision import FailureFact
-from monitor.domain.errors import ConfigError
-from monitor.domain.kinds import Kind
-from monitor.domain.observation import HARMLESS
-from monitor.domain.quantities import MOTION
-from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
-from monitor.domain.terms import Horizon, Section
-from monitor.domain.witnesses import find_groups
+from monitor.errors import ConfigError
+from monitor.readings.records import HARMLESS
+from monitor.sections import Horizon, Section
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.places import Places, match_stations
+from monitor.sites.criteria.sections import Recovery, StationsTable, Target
+from monitor.sites.kinds import Kind
+from monitor.sites.quantities import MOTION
+from monitor.sites.records import Criterion, SeriesSpec, Station, Threshold
+from monitor.sites.witnesses import find_groups
 from monitor.text.message import Duration, Figure, Message, Template, Term, Timestamp, join
 
 METHOD: Final = "inverse_velocity"

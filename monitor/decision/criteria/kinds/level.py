@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.kinds.velocity import dwell_epochs
-from monitor.decision.criteria.tables import LevelBound, MeasuredTable
+from monitor.decision.keys import StepKey, VoteKey
+from monitor.decision.records import seconds
 from monitor.decision.series.assessment import (
     Assessment,
     DecisionContext,
@@ -17,10 +17,10 @@ from monitor.decision.series.assessment import (
 )
 from monitor.decision.series.step_clocks import clock_s
 from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, OFFSET, is_sudden
-from monitor.domain.decision import seconds
-from monitor.domain.keys import StepKey, VoteKey
-from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, Station
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.sections import LevelBound, MeasuredTable
+from monitor.sites.kinds import Kind
+from monitor.sites.records import Criterion, Station
 from monitor.text.message import Figure, MessageList, Template, Term
 
 _STANDS: Final = Template("criterion.level", "{quantity}: {value}, bounds {bounds}")

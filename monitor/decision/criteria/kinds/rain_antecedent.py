@@ -6,16 +6,16 @@ from typing import Final
 from pydantic import Field, model_validator
 
 from forecasting.hydrology.rain_events import antecedent_index
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import issue_age
-from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.rain_gauge import Gauge, rain_kind
-from monitor.decision.criteria.rain_table import RainTable
 from monitor.decision.criteria.rainfall import Fact, each_gauge, make_fact
-from monitor.decision.criteria.tables import DepthBound, add_params
 from monitor.decision.series.assessment import Assessment, DecisionContext
-from monitor.domain.site import Criterion
-from monitor.domain.terms import Duration
+from monitor.sections import Duration
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.places import Places
+from monitor.sites.criteria.rain_sections import RainTable
+from monitor.sites.criteria.sections import DepthBound, add_params
+from monitor.sites.records import Criterion
 from monitor.text.message import Template
 
 _INDEX: Final = Template("rain.index", "antecedent index {depth} mm in {hours} h")

@@ -7,16 +7,16 @@ from typing import Final
 from pydantic import Field
 
 from forecasting.hydrology.rain_events import event_span_s
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import issue_age
-from monitor.decision.criteria.places import Places, find_series, refuse_index
 from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge
-from monitor.decision.criteria.rain_table import Coverage, ExpectedRain, IssueAge, join_rain
 from monitor.decision.criteria.rainfall import Fact, each_gauge, make_fact, make_facts
-from monitor.decision.criteria.tables import CriterionTable, LevelName, Recovery, Target, add_params
-from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion
-from monitor.domain.terms import Duration
+from monitor.sections import Duration
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.places import Places, find_series, refuse_index
+from monitor.sites.criteria.rain_sections import Coverage, ExpectedRain, IssueAge, join_rain
+from monitor.sites.criteria.sections import CriterionTable, LevelName, Recovery, Target, add_params
+from monitor.sites.kinds import Kind
+from monitor.sites.records import Criterion
 
 
 class RainCurveTable(CriterionTable):

@@ -7,15 +7,15 @@ from typing import Final
 
 from pydantic import Field
 
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import issue_age, longest_window
-from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.rain_gauge import Gauge, rain_kind
-from monitor.decision.criteria.rain_table import RainTable
 from monitor.decision.criteria.rainfall import Fact, each_gauge, make_fact
-from monitor.decision.criteria.tables import LevelName, Window, add_params
-from monitor.domain.site import Criterion
-from monitor.domain.terms import Duration
+from monitor.sections import Duration
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.places import Places
+from monitor.sites.criteria.rain_sections import RainTable
+from monitor.sites.criteria.sections import LevelName, Window, add_params
+from monitor.sites.records import Criterion
 from monitor.text.message import Template
 
 _LARGEST: Final = Template("rain.largest", "largest rain within the lag, {depth} mm in {hours} h")

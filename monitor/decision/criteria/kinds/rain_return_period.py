@@ -15,16 +15,16 @@ from forecasting.hydrology.return_period import (
     require_record,
     years_of_depth,
 )
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import longest_rain_window
-from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.rain_gauge import Gauge, rain_kind
-from monitor.decision.criteria.rain_table import RainTable
 from monitor.decision.criteria.rainfall import Fact, each_gauge, measure_sums
-from monitor.decision.criteria.tables import OverBound, add_params
-from monitor.domain.errors import ConfigError
-from monitor.domain.instants import format_duration, parse_duration_s
-from monitor.domain.site import Criterion, Threshold
+from monitor.errors import ConfigError
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.places import Places
+from monitor.sites.criteria.rain_sections import RainTable
+from monitor.sites.criteria.sections import OverBound, add_params
+from monitor.sites.records import Criterion, Threshold
+from monitor.text.instants import format_duration, parse_duration_s
 
 
 class RainReturnTable(RainTable):

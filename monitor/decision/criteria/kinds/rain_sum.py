@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import longest_rain_window
 from monitor.decision.criteria.rain_gauge import rain_kind
-from monitor.decision.criteria.rain_table import RainTable
 from monitor.decision.criteria.rainfall import each_gauge, measure_sums
-from monitor.decision.criteria.tables import OverBound
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.rain_sections import RainTable
+from monitor.sites.criteria.sections import OverBound
 
 ENTRY: Final = KindEntry(
     rain_kind(id="rain_sum", per="", scaled=True),

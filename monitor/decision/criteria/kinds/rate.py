@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates
-from monitor.decision.criteria.tables import FastTrack, LevelBound, MeasuredTable, Sureness, Window
 from monitor.decision.series.assessment import each_track
-from monitor.domain.kinds import Kind
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.sections import FastTrack, LevelBound, MeasuredTable, Sureness, Window
+from monitor.sites.kinds import Kind
 
 
 class RateBound(LevelBound):

@@ -4,15 +4,15 @@ from typing import Final
 
 from pydantic import Field
 
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
-from monitor.decision.criteria.places import Places
-from monitor.decision.criteria.tables import CriterionTable, LevelName, add_params
+from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import Assessment, DecisionContext
-from monitor.domain.keys import VoteKey
-from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion
-from monitor.domain.witnesses import OBSERVERS
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.places import Places
+from monitor.sites.criteria.sections import CriterionTable, LevelName, add_params
+from monitor.sites.kinds import Kind
+from monitor.sites.records import Criterion
+from monitor.sites.witnesses import OBSERVERS
 from monitor.text.message import Figure, Template, Term
 
 LONGEST: Final = 200  # letters of a reason; what a person wrote is cut

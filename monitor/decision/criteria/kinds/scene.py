@@ -5,16 +5,16 @@ from typing import Final
 
 from pydantic import Field
 
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import no_window
-from monitor.decision.criteria.places import Places
-from monitor.decision.criteria.tables import AroundTable, LevelName, add_params
+from monitor.decision.records import FootprintFact, instant
 from monitor.decision.series.assessment import Assessment, DecisionContext
-from monitor.domain.decision import FootprintFact, instant
-from monitor.domain.instants import format_delay
-from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion
-from monitor.domain.witnesses import SCENE
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.places import Places
+from monitor.sites.criteria.sections import AroundTable, LevelName, add_params
+from monitor.sites.kinds import Kind
+from monitor.sites.records import Criterion
+from monitor.sites.witnesses import SCENE
+from monitor.text.instants import format_delay
 from monitor.text.message import Figure, Message, Template, Term, Value
 
 CHANGED: Final = frozenset({"new", "grown"})

@@ -18,23 +18,23 @@ from forecasting.hydrology.slope_stability import (
     pressure_below_table,
     pressure_head,
 )
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.kinds.level import read_values, value_epochs
-from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.rain_coverage import fill_gaps, find_rain_losses
 from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge, gauge_of
-from monitor.decision.criteria.rain_table import Coverage, find_spec
-from monitor.decision.criteria.tables import MeasuredTable, Recovery, add_params
+from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import REPEATS, Assessment, DecisionContext, levels_of, recovery_of
 from monitor.decision.series.coverage import format_share
-from monitor.domain.errors import ConfigError
-from monitor.domain.keys import VoteKey
-from monitor.domain.kinds import Kind
-from monitor.domain.names import split_table
-from monitor.domain.site import Criterion
-from monitor.domain.terms import Duration as Span
-from monitor.domain.terms import Section
+from monitor.errors import ConfigError
+from monitor.sections import Duration as Span
+from monitor.sections import Section
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.places import Places
+from monitor.sites.criteria.rain_sections import Coverage, find_spec
+from monitor.sites.criteria.sections import MeasuredTable, Recovery, add_params
+from monitor.sites.kinds import Kind
+from monitor.sites.records import Criterion
 from monitor.text.message import Duration, Figure, Message, MessageList, Template, Value
+from monitor.text.names import split_table
 
 STEPS_AHEAD: Final = 8
 _MEASURED: Final = Template(

@@ -16,10 +16,9 @@ from operator import mul
 from typing import Any, Final, NamedTuple
 
 from forecasting.kinematics.direction import NORMAL, free_of_noise
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import DAY_S, longest_window
 from monitor.decision.criteria.kinds.velocity import dwell_epochs
-from monitor.decision.criteria.tables import MeasuredTable, SpeedBound, Sureness
+from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import (
     Assessment,
     DecisionContext,
@@ -33,9 +32,10 @@ from monitor.decision.series.assessment import (
 )
 from monitor.decision.series.tracks import Track
 from monitor.decision.series.vectors import Vector, minus, norm
-from monitor.domain.keys import VoteKey
-from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, SeriesSpec
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.sections import MeasuredTable, SpeedBound, Sureness
+from monitor.sites.kinds import Kind
+from monitor.sites.records import Criterion, SeriesSpec
 from monitor.text.message import Figure, Message, Template, Term, Timestamp
 
 _TOO_FEW: Final = Template("criterion.survey_rate.too_few", "no earlier survey within {days} days")

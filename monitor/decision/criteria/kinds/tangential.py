@@ -7,17 +7,17 @@ from typing import Final
 from pydantic import Field
 
 from forecasting.kinematics.stages import tangential_angle_deg
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates, describe_dwell
-from monitor.decision.criteria.places import Places
-from monitor.decision.criteria.tables import Direction, Dwelling, DwellTable, MeasuredTable, Sureness, Target, Window
 from monitor.decision.criteria.ways import describe_way
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, open_track, pick_bound
-from monitor.domain.errors import ConfigError
-from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, Station, Threshold
-from monitor.domain.terms import Section
+from monitor.errors import ConfigError
+from monitor.sections import Section
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.places import Places
+from monitor.sites.criteria.sections import Direction, Dwelling, DwellTable, MeasuredTable, Sureness, Target, Window
+from monitor.sites.kinds import Kind
+from monitor.sites.records import Criterion, Station, Threshold
 from monitor.text.message import Figure, Template
 
 _NO_CREEP: Final = Template(

@@ -9,10 +9,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from forecasting.kinematics.acceleration import Acceleration
 from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocities, fit_velocity
-from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.history import longest_window
-from monitor.decision.criteria.tables import Direction, FastTrack, MeasuredTable, SpeedBound, Sureness
 from monitor.decision.criteria.ways import describe_way, list_free_ways, list_ways
+from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import (
     Assessment,
     BoundInForce,
@@ -29,9 +28,10 @@ from monitor.decision.series.assessment import (
 )
 from monitor.decision.series.tracks import Track
 from monitor.decision.series.vectors import norm
-from monitor.domain.keys import VoteKey
-from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, SeriesSpec, Threshold
+from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.sections import Direction, FastTrack, MeasuredTable, SpeedBound, Sureness
+from monitor.sites.kinds import Kind
+from monitor.sites.records import Criterion, SeriesSpec, Threshold
 from monitor.text.message import Duration, Figure, Message, Template, Term, Value, join
 
 TOO_FEW: Final = Template("criterion.too_few", "too few readings in the window")()

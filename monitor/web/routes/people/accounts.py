@@ -7,12 +7,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse
 
-from monitor.domain.errors import RefusedError
+from monitor.errors import RefusedError
+from monitor.people.queries import api_tokens, users
+from monitor.people.queries.second_factor import count_recovery_codes, has_second_factor
+from monitor.people.queries.sessions import load_sessions
 from monitor.plugins import hooks
-from monitor.store.database.audit import add_audit, load_entries
-from monitor.store.people import api_tokens, users
-from monitor.store.people.second_factor import count_recovery_codes, has_second_factor
-from monitor.store.people.sessions import load_sessions
+from monitor.storage.audit import add_audit, load_entries
 from monitor.text.message import Template
 from monitor.web.access.acting import PageAct
 from monitor.web.access.callers import require_caller

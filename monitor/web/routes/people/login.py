@@ -16,16 +16,16 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 
-from monitor.config.sealed_texts import open_vault
-from monitor.domain.actor import PAGE, Actor
-from monitor.domain.canonical import digest_text
-from monitor.domain.errors import take_turn
-from monitor.domain.names import fold_name
-from monitor.store.database.audit import add_audit
-from monitor.store.people import sessions
-from monitor.store.people.second_factor import check_second_factor
-from monitor.store.people.users import check_password
+from monitor.canonical import digest_text
+from monitor.errors import take_turn
+from monitor.people.queries import sessions
+from monitor.people.queries.second_factor import check_second_factor
+from monitor.people.queries.users import check_password
+from monitor.settings.sealed_texts import open_vault
+from monitor.storage.actor import PAGE, Actor
+from monitor.storage.audit import add_audit
 from monitor.text.message import Figure, Template
+from monitor.text.names import fold_name
 from monitor.web.access.connection_limits import network_of
 from monitor.web.access.guard import check_csrf, check_origin, is_safe_path
 from monitor.web.access.proof_of_work import ProofOfWork

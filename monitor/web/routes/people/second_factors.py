@@ -6,10 +6,10 @@ from urllib.parse import parse_qs, urlsplit
 from fastapi import APIRouter, Form
 from fastapi.responses import Response
 
-from monitor.config.sealed_texts import open_vault
-from monitor.domain.errors import RefusedError
-from monitor.store.database.audit import add_audit
-from monitor.store.people import second_factor as store
+from monitor.errors import RefusedError
+from monitor.people.queries import second_factor as store
+from monitor.settings.sealed_texts import open_vault
+from monitor.storage.audit import add_audit
 from monitor.text.message import Template
 from monitor.web.access.acting import Acting
 from monitor.web.parts.templating import render

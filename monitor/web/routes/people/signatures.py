@@ -8,15 +8,15 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.answer_acts import TAKEN_BACK, WaitingAnswer, list_first_answers
-from monitor.alerting.acts.table import list_acts
-from monitor.domain.changes import AlertCategory
-from monitor.domain.language.catalogue import gettext
+from monitor.alerts.acts.answer_acts import TAKEN_BACK, WaitingAnswer, list_first_answers
+from monitor.alerts.acts.table import list_acts
+from monitor.alerts.queries.alerts import load_alerts
+from monitor.alerts.queries.offsets import WaitingOffset, load_waiting_offsets
+from monitor.alerts.queries.signatures import PendingSignature, load_waiting
+from monitor.decision.changes import AlertCategory
 from monitor.ingest.references import alarm_key
-from monitor.store.alerting.alerts import load_alerts
-from monitor.store.alerting.offsets import WaitingOffset, load_waiting_offsets
-from monitor.store.alerting.sites import Proposal, load_proposals
-from monitor.store.people.countersign import PendingSignature, load_waiting
+from monitor.sites.queries.sites import Proposal, load_proposals
+from monitor.text.catalogue import gettext
 from monitor.text.message import Template, Term
 from monitor.web.access.callers import caller_of
 from monitor.web.context import context_of

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 
-from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.instants import format_iso, parse, parse_duration_s
-from monitor.domain.observation import Reading
-from monitor.domain.site import Site
-from monitor.store import pages
-from monitor.store.readings.observations import SeriesRow, load_series
-from monitor.store.schema.view_tables.forecasts import IssuedForecastRow
-from monitor.store.schema.views import load_view
+from monitor.alerts.queries import overview as pages
+from monitor.errors import NotFoundError, RefusedError
+from monitor.features.forecasts.views import IssuedForecastRow
+from monitor.readings.queries.observations import SeriesRow, load_series
+from monitor.readings.records import Reading
+from monitor.sites.records import Site
+from monitor.storage.views import load_view
+from monitor.text.instants import format_iso, parse, parse_duration_s
 from monitor.text.message import Template
 from monitor.web.context import Range, RequestedRange
 from monitor.web.parts.collect import NO_SERIES, read_site

@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from monitor.store.alerting.maintenance import load_maintenance
-from monitor.store.models.registry import load_models
-from monitor.store.people.countersign import load_waiting
-from monitor.store.schema.views import load_view
+from monitor.alerts.queries.maintenance import load_maintenance
+from monitor.alerts.queries.signatures import load_waiting
+from monitor.models.queries.registry import load_models
+from monitor.storage.views import load_view
 from monitor.web.parts.act_forms import list_choices
 from monitor.web.parts.collect import read_site
 from monitor.web.parts.templating import render

@@ -10,21 +10,22 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection
 
+from monitor.alerts.queries import overview as pages
+from monitor.alerts.queries import timeline
+from monitor.alerts.queries.maintenance import load_maintenance_between
 from monitor.decision.criteria.rain_gauge import make_gauge, read_gauge
-from monitor.domain.decision import DecisionInputs
-from monitor.domain.errors import NotFoundError
-from monitor.domain.instants import parse
-from monitor.domain.language.rendering import translate_all
-from monitor.domain.observation import Reading
-from monitor.domain.quantities import LANDSLIDE
-from monitor.domain.site import SeriesSpec, Site
-from monitor.notify.declarations import find_declaration
-from monitor.store import pages
-from monitor.store.alerting import timeline
-from monitor.store.alerting.maintenance import load_maintenance_between
-from monitor.store.readings.extremes import count_up_to, load_firsts, load_sound, load_stretches
-from monitor.store.readings.observations import SeriesRow, load_readings, load_series
+from monitor.decision.records import DecisionInputs
+from monitor.delivery.declarations import find_declaration
+from monitor.errors import NotFoundError
+from monitor.features.movement.routes import find_bounds, find_rates
+from monitor.readings.queries.extremes import count_up_to, load_firsts, load_sound, load_stretches
+from monitor.readings.queries.observations import SeriesRow, load_readings, load_series
+from monitor.readings.records import Reading
+from monitor.sites.quantities import LANDSLIDE
+from monitor.sites.records import SeriesSpec, Site
+from monitor.text.instants import parse
 from monitor.text.message import Template
+from monitor.text.rendering import translate_all
 from monitor.web.context import Context, Range, RequestedRange, context_of
 from monitor.web.parts.collect import NO_SITE
 from monitor.web.parts.columns import (
@@ -42,7 +43,6 @@ from monitor.web.parts.columns import (
     unfold,
 )
 from monitor.web.routes.site import charts
-from monitor.web.routes.site.movement import find_bounds, find_rates
 
 router = APIRouter(prefix="/api/v1", tags=["series"])
 _NOBODY_MEASURES: Final = Template("series.nobody_measures", "no station of '{site}' measures '{quantity}'")

@@ -9,23 +9,23 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import AfterValidator
 
-from monitor.alerting.acts import change_control
-from monitor.alerting.acts.bound_edits import change_fields, list_fields
-from monitor.alerting.acts.site_diff import StoredEffect, format_effect, list_hours
-from monitor.config.site import parse_site
+from monitor.alerts.acts import change_control
+from monitor.alerts.acts.bound_edits import change_fields, list_fields
+from monitor.alerts.acts.site_diff import StoredEffect, format_effect, list_hours
 from monitor.decision.series.bounds import declared_units
-from monitor.domain.errors import ConfigError, RefusedError
-from monitor.domain.names import is_same_person, tidy_text
-from monitor.replay.acts_on_site_files import preview_for_page
-from monitor.replay.matrix import UNJUDGED, WAITING
-from monitor.store.alerting.sites import PROPOSED, Proposal, load_proposals
+from monitor.errors import ConfigError, RefusedError
+from monitor.features.movement.routes import evaluate_now
+from monitor.features.replay.acts_on_site_files import preview_for_page
+from monitor.features.replay.matrix import UNJUDGED, WAITING
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import PROPOSED, Proposal, load_proposals
 from monitor.text.message import Figure, Message, Template, Term, join
+from monitor.text.names import is_same_person, tidy_text
 from monitor.web.access.acting import Acting
 from monitor.web.access.callers import person_of
 from monitor.web.context import NO_NUL
 from monitor.web.parts.collect import SiteSnapshot, find_present_values, read_site
 from monitor.web.parts.templating import render
-from monitor.web.routes.site.movement import evaluate_now
 
 router = APIRouter(include_in_schema=False)
 _OF: Final = Template("site_file.of", "{word} {name}")

@@ -9,13 +9,13 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
-from monitor.domain.duty.local_time import TWICE, read_local
-from monitor.domain.errors import RefusedError
-from monitor.domain.language.local_time import open_zone
-from monitor.domain.site import Site
+from monitor.errors import RefusedError
 from monitor.ingest.by_hand import ManualReading, find_doubt, find_unit, list_typed_series, store_typed
 from monitor.ingest.pipeline import Pipeline
+from monitor.sites.records import Site
+from monitor.text.local_time import open_zone
 from monitor.text.message import Template
+from monitor.text.zones import TWICE, read_local
 from monitor.web.access.acting import Acting
 from monitor.web.context import NO_NUL
 from monitor.web.parts.collect import SiteSnapshot, read_site

@@ -11,18 +11,18 @@ from sqlalchemy import Connection
 
 from detection.imagery.footprints.proximity import keep_near, list_distances
 from detection.imagery.footprints.records import Circle, MeasuredPlace
-from monitor.cli.scenes.local import Area, placing_by
+from monitor.alerts.queries.alerts import notify_site
+from monitor.canonical import canonical_json
 from monitor.cli.session import ending_at, open_site, print_if_json, warn
-from monitor.domain.canonical import canonical_json
-from monitor.domain.changes import AlertCategory, AlertChange
-from monitor.domain.errors import SlopewardError
-from monitor.domain.observation import Observation
-from monitor.domain.quantities import LANDSLIDE, QUANTITIES
-from monitor.domain.site import Site
-from monitor.store.alerting.alerts import notify_site
-from monitor.store.database.engine import Database
-from monitor.store.readings.observations import add_observations
-from monitor.store.scenes.arrivals import load_followed
+from monitor.decision.changes import AlertCategory, AlertChange
+from monitor.errors import SlopewardError
+from monitor.features.scenes.cli.local import Area, placing_by
+from monitor.features.scenes.queries.arrivals import load_followed
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.sites.quantities import LANDSLIDE, QUANTITIES
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
 from monitor.text.message import Figure, Template, Timestamp
 from slopeward_earth.insar.records import CoherenceLoss, MovingZone, Reference, StackRates, StackRequest
 
@@ -215,7 +215,7 @@ def _place(text: str | None) -> Reference | None:
 
 
 def _store(target: tuple[Database, Site], name: str, found: StackRates, stack: Path) -> int:
-    from monitor.store.readings import points
+    from monitor.readings.queries import points
 
     db, site = target[0], target[1].id
     began_at = datetime.now(UTC)

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from monitor.domain.errors import RefusedError
-from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
-from monitor.domain.quantities import OF_VELOCITY_MAPS
-from monitor.domain.site import VELOCITY_MAP, Site, Station
+from monitor.errors import RefusedError
 from monitor.ingest.files.reading import FileResult, store_given
 from monitor.ingest.pipeline import Pipeline
+from monitor.sites.quantities import OF_VELOCITY_MAPS
+from monitor.sites.records import VELOCITY_MAP, Site, Station
+from monitor.text.instants import FUTURE_TOLERANCE, format_iso
 
 if TYPE_CHECKING:
     from slopeward_earth.insar.velocity import PlaceVelocity

@@ -11,16 +11,16 @@ import typer
 
 from detection.whole_file import write_json
 from monitor.cli.identity import name_helper
-from monitor.cli.scenes.local import Area, placing_by
 from monitor.cli.session import ending_at, open_site, print_if_json, print_note, warn
-from monitor.config.service import ServiceConfig
-from monitor.domain.errors import SlopewardError
-from monitor.domain.instants import format_iso
-from monitor.domain.quantities import UNITS
-from monitor.domain.site import Site, Station
+from monitor.errors import SlopewardError
+from monitor.features.scenes.cli.local import Area, placing_by
 from monitor.ingest.files.reading import record_file
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.database.engine import Database
+from monitor.settings.service import ServiceConfig
+from monitor.sites.quantities import UNITS
+from monitor.sites.records import Site, Station
+from monitor.storage.engine import Database
+from monitor.text.instants import format_iso
 from slopeward_earth.insar.stations import DAYS_PER_YEAR, list_mapped_ground, store_velocities
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from typing import Final
 import numpy as np
 
 from forecasting.reasons import Reason
-from monitor.config.service import ComputeSection, ServiceConfig
-from monitor.domain.canonical import canonical_json
-from monitor.domain.errors import JobError
-from monitor.domain.instants import epoch_s, parse
-from monitor.domain.site import Site
-from monitor.store.database.engine import Database
-from monitor.store.readings.points import PointSetRequest, list_point_ids
+from monitor.canonical import canonical_json
+from monitor.errors import JobError
+from monitor.readings.queries.points import PointSetRequest, list_point_ids
+from monitor.settings.service import ComputeSection, ServiceConfig
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.text.instants import epoch_s, parse
 from monitor.worker.configured import run_all_in_workers, run_in_worker
 from monitor.worker.records import WorkerTask
 from slopeward_earth.points import prediction as points

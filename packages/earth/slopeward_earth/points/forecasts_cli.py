@@ -7,7 +7,7 @@ import typer
 
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import Commands, SiteOption, open_site, print_note, require_any, show
-from monitor.store.schema.views import load_view
+from monitor.storage.views import load_view
 from slopeward_earth.points.store.looks import load_largest, load_newest_issues
 from slopeward_earth.points.views import PointForecastRow, PointIssueRow
 

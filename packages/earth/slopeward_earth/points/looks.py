@@ -13,15 +13,15 @@ from typing import Final, TypeVar
 import numpy as np
 
 from detection.anomaly.stages import Array
-from monitor.config.service import ComputeSection, ServiceConfig
-from monitor.domain.canonical import canonical_json
-from monitor.domain.errors import JobError
-from monitor.domain.instants import epoch_s, format_iso, parse
-from monitor.domain.quantities import convert
-from monitor.domain.site import Site
-from monitor.store.database.engine import Database
-from monitor.store.readings.points import PointSetRequest, find_nearest, list_point_ids, load_places
-from monitor.store.service_state import IDLE
+from monitor.canonical import canonical_json
+from monitor.errors import JobError
+from monitor.readings.queries.points import PointSetRequest, find_nearest, list_point_ids, load_places
+from monitor.settings.service import ComputeSection, ServiceConfig
+from monitor.sites.quantities import convert
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.storage.service_state import IDLE
+from monitor.text.instants import epoch_s, format_iso, parse
 from monitor.text.message import Template
 from monitor.worker.compute import is_stopping
 from monitor.worker.configured import run_all_in_workers, run_in_worker

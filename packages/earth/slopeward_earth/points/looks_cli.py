@@ -6,9 +6,9 @@ import typer
 
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import Commands, SiteOption, open_site, require_any, show
-from monitor.domain.instants import format_instants, format_iso
-from monitor.domain.language.figures import format_number
-from monitor.store.schema.views import load_view
+from monitor.storage.views import load_view
+from monitor.text.figures import format_number
+from monitor.text.instants import format_instants, format_iso
 from slopeward_earth.points.store.looks import PointEvent, StoredScan, load_looks
 
 app = Commands(help=__doc__)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.stages import Array
-from monitor.config.service import ServiceConfig
-from monitor.domain.site import Site
-from monitor.store.database.engine import Database
-from monitor.store.readings.points import PointSetRequest, list_point_ids
+from monitor.readings.queries.points import PointSetRequest, list_point_ids
+from monitor.settings.service import ServiceConfig
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
 from slopeward_earth.points.looks import AT_ONCE, go_through
 from slopeward_earth.points.store import maps as point_maps
 from slopeward_earth.points.store.maps import BLOCK, POINTS_MOST, save_map

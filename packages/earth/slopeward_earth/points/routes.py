@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final, Literal, get_args
 from fastapi import APIRouter, Query, Request
 
 from detection.geojson import Feature
-from monitor.domain.errors import NotFoundError, RefusedError, take_turn
-from monitor.domain.instants import format_iso
-from monitor.domain.language.rendering import translate_all
-from monitor.store.schema.views import load_view as load_rows
+from monitor.errors import NotFoundError, RefusedError, take_turn
+from monitor.storage.views import load_view as load_rows
+from monitor.text.instants import format_iso
 from monitor.text.message import Template
+from monitor.text.rendering import translate_all
 from monitor.web.context import Early
 from monitor.web.parts.collect import SiteSnapshot, read_site
 from monitor.web.parts.geojson import GeoJsonResponse

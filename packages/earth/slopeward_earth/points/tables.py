@@ -1,6 +1,6 @@
 """Tables of satellite points: detected anomalies, forecasts, rates and squares of the map.
 
-The points and their values are in `monitor.store.schema.points`. `slopeward_earth.migrations` creates these tables.
+The points and their values are in `monitor.readings.point_tables`. `slopeward_earth.migrations` creates these tables.
 """
 
 from typing import Final
@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from monitor.api.store import BigId, Instant, Json, finite, translatable_text
-from monitor.store.schema.points import point, point_delivery, point_set
+from monitor.readings.point_tables import point, point_delivery, point_set
 
 METADATA: Final = MetaData()
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.session import Commands, pick_site, read_service, show
-from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.errors import NotFoundError, RefusedError
 from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask
 from slopeward_earth.susceptibility.records import PictureRequest, PictureResult

@@ -6,8 +6,8 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 
-from monitor.config.service import PathsSection
-from monitor.domain.site import Site
+from monitor.settings.service import PathsSection
+from monitor.sites.records import Site
 from monitor.text.message import Template
 from monitor.web.parts.collect import read_site
 from monitor.web.parts.ranges import send_range

@@ -9,13 +9,13 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.identity import name_helper
-from monitor.cli.scenes.local import placing_by
-from monitor.config.service import ServiceConfig
-from monitor.domain.errors import SlopewardError
-from monitor.domain.site import Site
+from monitor.errors import SlopewardError
+from monitor.features.scenes.cli.local import placing_by
 from monitor.ingest.files.reading import FileResult, record_file
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.database.engine import Database
+from monitor.settings.service import ServiceConfig
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
 from slopeward_earth.tracking.stations import StationDisplacement, list_image_places, store_vectors
 
 if TYPE_CHECKING:

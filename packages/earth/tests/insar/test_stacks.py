@@ -11,19 +11,19 @@ from sqlalchemy import text
 
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
-from monitor.alerting.evaluate import evaluate_site
-from monitor.checks import site_files
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.queries.alerts import load_alerts
+from monitor.app.checks import site_files
 from monitor.cli.main import run_verb
-from monitor.config.service import load_service
-from monitor.config.site import parse_site
-from monitor.config.site_files import load_site
-from monitor.domain.errors import ConfigError
-from monitor.domain.witnesses import find_groups
-from monitor.store.alerting.alerts import load_alerts
-from monitor.store.alerting.sites import save_site
-from monitor.store.readings.observations import load_readings, load_series
-from monitor.store.readings.points import load_point_facts
-from monitor.store.schema.views import load_view
+from monitor.errors import ConfigError
+from monitor.readings.queries.observations import load_readings, load_series
+from monitor.readings.queries.points import load_point_facts
+from monitor.settings.service import load_service
+from monitor.sites.files import load_site
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.witnesses import find_groups
+from monitor.storage.views import load_view
 from packages.earth.tests.data.stacks import write_stack
 from slopeward_earth.insar.outputs import measure_stack
 from slopeward_earth.insar.rates_cli import store_coherence

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, select
 
-from monitor.store.schema.points import point
+from monitor.readings.point_tables import point
 from slopeward_earth.points.store import looks as point_looks
 from tests.data.filled import NOW, days
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from monitor.store.readings import points
-from monitor.store.schema.points import point, point_observation
+from monitor.readings.point_tables import point, point_observation
+from monitor.readings.queries import points
 from slopeward_earth.points import routes
 from slopeward_earth.points.store import maps as point_maps
 from slopeward_earth.points.store.rates import load_rates

@@ -10,17 +10,17 @@ import pytest
 from sqlalchemy import func, select, update
 
 from monitor.cli.main import run_verb
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
-from monitor.domain.errors import JobError
-from monitor.domain.instants import epoch_s
+from monitor.errors import JobError
 from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import ImportOptions
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
-from monitor.store.schema.views import load_view
-from monitor.store.service_state import IDLE
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.engine import Database
+from monitor.storage.service_state import IDLE
+from monitor.storage.views import load_view
+from monitor.text.instants import epoch_s
 from slopeward_earth.points import forecasts as point_forecasts
 from slopeward_earth.points import looks as points
 from slopeward_earth.points import map_squares as point_map

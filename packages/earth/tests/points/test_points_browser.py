@@ -6,8 +6,8 @@ import numpy as np
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from monitor.config.service import load_service
-from monitor.store.service_state import stamp
+from monitor.settings.service import load_service
+from monitor.storage.service_state import stamp
 from packages.earth.tests.points.test_point_looks import (
     CONFIG,
     COUNT,

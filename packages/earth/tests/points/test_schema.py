@@ -9,10 +9,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import select, text
 
-from monitor.domain.actor import Actor
-from monitor.store.readings import renames
-from monitor.store.schema import views
-from monitor.store.upkeep.proof import verify
+from monitor.readings.queries import renames
+from monitor.storage import views
+from monitor.storage.actor import Actor
+from monitor.storage.proof import verify
 from slopeward_earth.points import tables
 from slopeward_earth.points.views import VIEWS
 from tests.data.filled import NOW

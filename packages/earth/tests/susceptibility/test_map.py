@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from monitor.cli.main import run_verb
-from monitor.config.service import load_service
-from monitor.config.site import parse_site
-from monitor.store.alerting.sites import save_site
+from monitor.settings.service import load_service
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
 from tests.data.filled import NOW, load_story_sites
 from tests.integration.web.served import serving
 

@@ -12,10 +12,10 @@ from detection.imagery.errors import SceneError
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.scene import hash_file, read_scene, scene_hash
-from monitor.config.site import parse_site
-from monitor.jobs.scenes import inbox
-from monitor.store.alerting.sites import save_site
-from monitor.store.schema.scenes import scene
+from monitor.features.scenes import inbox
+from monitor.features.scenes.tables import scene
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
 from slopeward_earth.susceptibility.picture import show, show_map
 from slopeward_earth.susceptibility.records import PictureRequest, read_shown
 from tests.data import site_text

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from monitor.cli.main import run_verb
-from monitor.config.site_files import scan_sites
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.readings.observations import load_readings, load_series
+from monitor.readings.queries.observations import load_readings, load_series
+from monitor.sites.files import scan_sites
 from slopeward_earth.tracking.stations import StationDisplacement, store_vectors
 from tests.data.site_text import series, station
 from tests.data.surveys.images import PLACE, SLID_M, write_pair, write_still

@@ -6,13 +6,13 @@ from html import unescape
 import pytest
 from sqlalchemy import update
 
-from monitor.domain.actor import Actor
-from monitor.store.alerting.alerts import add_note
-from monitor.store.alerting.outbox import claim_due, mark_confirmed, mark_delivered
-from monitor.store.database.engine import Database
-from monitor.store.people import users
-from monitor.store.schema.alerts import alert
-from monitor.store.schema.evaluations import decision
+from monitor.alerts.evaluation_tables import decision
+from monitor.alerts.queries.alerts import add_note
+from monitor.alerts.tables import alert
+from monitor.delivery.queries.outbox import claim_due, mark_confirmed, mark_delivered
+from monitor.people.queries import users
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
 from monitor.web.parts import headline
 from monitor.web.parts.collect import list_story
 from tests.data.filled import PASSWORD

@@ -7,24 +7,24 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import select
 
-from monitor.alerting import evaluate
-from monitor.alerting.audit.recompute import gather_decisions, recompute_all
-from monitor.alerting.evaluate import evaluate_site
-from monitor.domain.actor import Actor
-from monitor.domain.alerts.message import split_lines
-from monitor.domain.duty.channels import list_channel_kinds
-from monitor.domain.instants import parse
-from monitor.domain.language.catalogue import use
-from monitor.domain.language.rendering import translate
-from monitor.extensions.cap.message import list_steps
-from monitor.notify.dispatcher import Dispatcher
-from monitor.notify.value_now import find_now
-from monitor.store import pages
-from monitor.store.alerting.alerts import acknowledge, find_alert, load_alert_events
-from monitor.store.database.engine import Database
-from monitor.store.schema.outbox import notification
-from monitor.store.schema.views import load_view
+from monitor.alerts import evaluate
+from monitor.alerts.audit.recompute import gather_decisions, recompute_all
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries import overview as pages
+from monitor.alerts.queries.alerts import acknowledge, find_alert, load_alert_events
+from monitor.decision.alert_texts import split_lines
+from monitor.delivery.dispatcher import Dispatcher
+from monitor.delivery.value_now import find_now
+from monitor.features.cap.message import list_steps
+from monitor.sites.channels import list_channel_kinds
+from monitor.storage.actor import Actor
+from monitor.storage.engine import Database
+from monitor.storage.views import load_view
+from monitor.text.catalogue import use
+from monitor.text.instants import parse
 from monitor.text.message import read_columns
+from monitor.text.rendering import translate
 from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
 from tests.data.site_text import table
 from tests.data.store_rows import ask, tell

@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from monitor.alerting.acts.change_control import propose
-from monitor.config.site import parse_site
-from monitor.domain.actor import Actor
-from monitor.store.alerting.sites import find_version, load_proposal, load_proposals
-from monitor.store.database.audit import load_entries, verify_chain
-from monitor.store.people import users
+from monitor.alerts.acts.change_control import propose
+from monitor.people.queries import users
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import find_version, load_proposal, load_proposals
+from monitor.storage.actor import Actor
+from monitor.storage.audit import load_entries, verify_chain
 from tests.data.accounts import add_account
 from tests.data.filled import NOW, PASSWORD
 from tests.data.store_rows import ask

@@ -2,11 +2,11 @@
 
 import pytest
 
-from monitor.domain.instants import format_iso, parse
-from monitor.domain.observation import Observation
-from monitor.store.database.audit import load_entries
-from monitor.store.database.engine import Database
-from monitor.store.readings.observations import add_observations, load_readings, load_series
+from monitor.readings.queries.observations import add_observations, load_readings, load_series
+from monitor.readings.records import Observation
+from monitor.storage.audit import load_entries
+from monitor.storage.engine import Database
+from monitor.text.instants import format_iso, parse
 from tests.data.accounts import add_account
 from tests.data.filled import PASSWORD
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope

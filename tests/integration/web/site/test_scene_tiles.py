@@ -9,8 +9,8 @@ from pmtiles.tile import zxy_to_tileid
 
 from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from detection.imagery.tiles.records import SCENE_FILES
-from monitor.store.schema.scenes import scene, scene_footprint
-from monitor.web.routes.site import scenes
+from monitor.features.scenes import routes as scenes
+from monitor.features.scenes.tables import scene, scene_footprint
 from tests.data.filled import HASHES, NOW
 from tests.integration.web.served import serving
 from tests.markup import flatten_html

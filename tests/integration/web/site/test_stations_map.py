@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.domain.decision import Memory, Vote
-from monitor.domain.instants import epoch_s
-from monitor.domain.keys import VoteKey
-from monitor.domain.observation import Observation
-from monitor.store.models.movement import MovementRow, add_update
-from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema.evaluations import site_state
+from monitor.alerts.evaluation_tables import site_state
+from monitor.decision.keys import VoteKey
+from monitor.decision.records import Memory, Vote
+from monitor.features.movement.queries import MovementRow, add_update
+from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.records import Observation
+from monitor.text.instants import epoch_s
 from tests.data.filled import NOW
 from tests.integration.web.served import serving
 

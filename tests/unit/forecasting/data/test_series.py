@@ -7,8 +7,8 @@ from forecasting.data.kinds import LENGTHS
 from forecasting.data.series import DAY_S, HARMLESS, Panel, panel_from_samples, read_long_csv
 from forecasting.errors import HorizonError, PanelError
 from forecasting.evaluation.csv_audit import audit_rows
-from monitor.domain import observation
-from monitor.domain.quantities import UNITS
+from monitor.readings import records as observation
+from monitor.sites.quantities import UNITS
 
 
 def test_gaps_stay_gaps_and_stations_are_sorted():

@@ -25,8 +25,8 @@ from forecasting.evaluation.scoring import score_all, score_months, score_stages
 from forecasting.evaluation.screening import audit_panel, find_interpolated, jumps, spikes
 from forecasting.metrics import inside, mape
 from forecasting.serving.quantiles import NORMAL
-from monitor.cli.forecast.trials import summary
 from monitor.cli.main import run_verb
+from monitor.features.forecasts.cli.trials import summary
 
 
 def _rng(seed):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from monitor.alerting.acts.bound_edits import change_fields, list_fields
-from monitor.config.site import parse_site
-from monitor.domain.errors import RefusedError
+from monitor.alerts.acts.bound_edits import change_fields, list_fields
+from monitor.errors import RefusedError
+from monitor.sites.parsing import parse_site
 from tests.data.watched_slope import SITE_TEXT
 from tests.tables import tabulated
 

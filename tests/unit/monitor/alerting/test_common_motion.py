@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.alerting.acts.operator_acts import order_level
+from monitor.alerts.acts.operator_acts import order_level
 from monitor.decision import common_mode
 from monitor.decision.decide import decide
+from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, seconds
 from monitor.decision.series.assessment import EvaluationCache
-from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, seconds
-from monitor.domain.instants import parse
-from monitor.domain.observation import Reading
+from monitor.readings.records import Reading
+from monitor.text.instants import parse
 from tests.integration.alerting.test_scenes import make_site
 from tests.property import alerting_histories as histories
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.config.site import parse_site
-from monitor.domain.instants import parse
-from monitor.domain.observation import Observation
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
+from monitor.text.instants import parse
 from tests.data.measured import replay
 from tests.data.site_text import criterion, head, series, station
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from monitor.decision.records import DecisionInputs, Memory, seconds
 from monitor.decision.series.assessment import DecisionContext, EvaluationCache
 from monitor.decision.series.corrections import find_corrections
-from monitor.domain.decision import DecisionInputs, Memory, seconds
-from monitor.domain.observation import Reading
+from monitor.readings.records import Reading
 from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import DAY_S, SITE, START, STEP_S, quiet, reading, run, seeded
 from tests.unit.monitor.alerting.test_offsets_by_two import FALL, HIGH, find_lower, levels

@@ -1,7 +1,7 @@
 """Frozen inputs as people read them: who counted, who was set aside, by which rule."""
 
-from monitor.alerting.audit.explain import explain, list_inputs
-from monitor.domain.decision import DecisionInputs
+from monitor.alerts.audit.explain import explain, list_inputs
+from monitor.decision.records import DecisionInputs
 
 AT = "2026-03-01T06:00:00.000000Z"
 VOTE = {"level": 2, "newest_s": 1772344800.0, "valid_until_s": 1772388000.0, "counted": False, "pended": None}

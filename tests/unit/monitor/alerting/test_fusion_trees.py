@@ -5,11 +5,11 @@ from itertools import product
 
 import pytest
 
-from monitor.config.site import parse_site
-from monitor.domain.errors import ConfigError
-from monitor.domain.fusion import Clause, evaluate_clause, find_behind, format_clause, list_leaves, may_become
-from monitor.domain.site import KEPT_SITES, once_per_record
-from monitor.domain.witnesses import (
+from monitor.errors import ConfigError
+from monitor.sites.fusion import Clause, evaluate_clause, find_behind, format_clause, list_leaves, may_become
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import KEPT_SITES, once_per_record
+from monitor.sites.witnesses import (
     INSAR,
     compute_reachable_level,
     find_groups,

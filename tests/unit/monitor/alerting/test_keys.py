@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.config.site import parse_site
 from monitor.decision.decide import decide
-from monitor.domain.decision import DecisionInputs, Memory
-from monitor.domain.keys import RuleKey, StepKey, StepVote, VoteKey, read_support
-from monitor.domain.observation import Reading
+from monitor.decision.keys import RuleKey, StepKey, StepVote, VoteKey, read_support
+from monitor.decision.records import DecisionInputs, Memory
+from monitor.readings.records import Reading
+from monitor.sites.parsing import parse_site
 from tests.data.site_text import criterion, head, series, station
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -4,17 +4,17 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from monitor.config.site import parse_site
 from monitor.decision.criteria.kinds import forecast
 from monitor.decision.criteria.proofs import WARN_S, check_forecasts, check_outlines
 from monitor.decision.decide import decide
+from monitor.decision.keys import VoteKey
 from monitor.decision.proof import as_advice, describe_unproven, find_unproven
-from monitor.domain.decision import AnomalyFact, DecisionInputs, Memory, NewestEpoch, ProofFact, instant
-from monitor.domain.keys import VoteKey
-from monitor.domain.language.rendering import translate
-from monitor.domain.site import ForecastPlan
-from monitor.domain.witnesses import needs_proof
-from monitor.store.models.proofs import LASTS_S, digest_settings
+from monitor.decision.records import AnomalyFact, DecisionInputs, Memory, NewestEpoch, ProofFact, instant
+from monitor.models.queries.proofs import LASTS_S, digest_settings
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import ForecastPlan
+from monitor.sites.witnesses import needs_proof
+from monitor.text.rendering import translate
 from tests.data import site_text
 
 DAY = 86400.0
@@ -128,7 +128,7 @@ def test_a_new_setting_at_its_default_asks_no_test_of_forecasts_anew(monkeypatch
     class Later(ForecastPlan):
         blend: str = "none"
 
-    monkeypatch.setattr("monitor.store.models.proofs.ForecastPlan", Later)
+    monkeypatch.setattr("monitor.models.queries.proofs.ForecastPlan", Later)
     assert digest_settings(replace(SITE, forecast=Later()), criterion) == before
     assert digest_settings(replace(SITE, forecast=Later(blend="all")), criterion) != before
     assert digest_settings(replace(SITE, forecast=Later(models=("gru",))), criterion) != before

@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from monitor.config.site import parse_site
-from monitor.domain.instants import parse
-from monitor.domain.instruments.parents import FALL_TOGETHER_S, Parent, find_silence_causes
-from monitor.domain.observation import Observation
+from monitor.readings.records import Observation
+from monitor.sites.parents import FALL_TOGETHER_S, Parent, find_silence_causes
+from monitor.sites.parsing import parse_site
+from monitor.text.instants import parse
 from tests.data.measured import replay
 from tests.data.site_text import criterion, head, series, station
 

@@ -11,7 +11,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
 from monitor.broker.access import Access, PayloadLimits, open_access
-from monitor.domain.observation import PayloadSize
+from monitor.readings.records import PayloadSize
 from tests.data.payloads.packets import publish
 
 LARGE = 70_000

@@ -9,9 +9,9 @@ import pytest
 
 from monitor.broker.probe import TRIED
 from monitor.broker.signing import Keyring, SigningKey, is_signed, make_key, sign
-from monitor.domain.canonical import canonical_json
-from monitor.domain.errors import ConfigError, NotFoundError, RefusedError
-from monitor.notify.state import OwnTopics
+from monitor.canonical import canonical_json
+from monitor.delivery.state import OwnTopics
+from monitor.errors import ConfigError, NotFoundError, RefusedError
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 TOPIC = "slopeward/v1/north/state"

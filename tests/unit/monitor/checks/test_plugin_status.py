@@ -6,12 +6,12 @@ import time
 import pytest
 
 from monitor import plugin_isolation
-from monitor.checks.plugins import PluginStatus
-from monitor.checks.table import run_checks
+from monitor.app.alarms import AlarmConditions
+from monitor.app.checks.plugins import PluginStatus
+from monitor.app.checks.table import run_checks
 from monitor.hookspecs import hookimpl
 from monitor.plugin_isolation import PluginFault, contain, list_faults
 from monitor.registration import Job
-from monitor.service.alarms import AlarmConditions
 
 
 class Alarms:

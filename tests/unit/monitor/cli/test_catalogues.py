@@ -18,11 +18,11 @@ from forecasting.decomposition.components import METHODS
 from forecasting.neural.network import Shape
 from forecasting.neural.pretrained import PLACE
 from forecasting.registry import NETWORKS, READS_DRIVERS, SERVED, load, model_ids
-from monitor.cli.forecast import catalogue
 from monitor.cli.main import run_verb
-from monitor.cli.scenes import models
+from monitor.features.forecasts.cli import catalogue
+from monitor.features.scenes.cli import models
 
-REFERENCE = Path(catalogue.__file__).parents[3] / "docs" / "reference" / "forecasting-models.md"
+REFERENCE = Path(catalogue.__file__).parents[4] / "docs" / "reference" / "forecasting-models.md"
 WEIGHTS = re.compile(r"^\| `([a-z0-9-]+)` \|.*\| [^|]*?([\d,]+)[^|\d]*\|$", re.MULTILINE)
 STATIONS = 8
 

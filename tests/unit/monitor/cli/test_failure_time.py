@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from monitor.cli.forecast.curve_file import read_curve
 from monitor.cli.main import run_verb
-from monitor.domain.errors import PayloadError
+from monitor.errors import PayloadError
+from monitor.features.forecasts.cli.curve_file import read_curve
 
 DAYS = [f"2026-01-{d:02}" for d in range(1, 29)]
 

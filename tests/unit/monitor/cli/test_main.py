@@ -13,7 +13,7 @@ import pytest
 from monitor.cli import main as cli
 from monitor.cli.printable import make_printable
 from monitor.cli.site.sites import write_first_site
-from monitor.config.site import find_weaknesses, parse_site
+from monitor.sites.parsing import find_weaknesses, parse_site
 from tests.data.site_text import criterion, head, series, station, table
 from tests.tables import tabulated
 

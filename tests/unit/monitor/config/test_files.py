@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from monitor.config.first_site import write_first_site
-from monitor.config.service import load_service, parse_service
-from monitor.config.site import find_cautions, find_weaknesses, parse_site
-from monitor.config.site_files import scan_sites
-from monitor.domain.errors import ConfigError
-from monitor.domain.site import Threshold
-from monitor.domain.terms import read_text
-from monitor.extensions.demo.slope import SlopeModel
+from monitor.errors import ConfigError
+from monitor.features.demo.slope import SlopeModel
+from monitor.sections import read_text
+from monitor.settings.service import load_service, parse_service
+from monitor.sites.files import scan_sites
+from monitor.sites.first_site import write_first_site
+from monitor.sites.parsing import find_cautions, find_weaknesses, parse_site
+from monitor.sites.records import Threshold
 from tests.data.site_text import criterion, head, series, station, write_site_toml
 from tests.tables import tabulated
 

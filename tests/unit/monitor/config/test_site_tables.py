@@ -7,11 +7,11 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError
 
-from monitor.config.first_site import write_first_site
-from monitor.config.site import parse_site
-from monitor.config.site_schema import LevelsTable, LevelTable, make_site_file
-from monitor.domain.errors import ConfigError
-from monitor.domain.terms import Key, derive_table, find_tables, make_record
+from monitor.errors import ConfigError
+from monitor.sections import Key, derive_table, find_tables, make_record
+from monitor.sites.first_site import write_first_site
+from monitor.sites.parsing import parse_site
+from monitor.sites.schema import LevelsTable, LevelTable, make_site_file
 from tests.data.site_text import criterion, head, series, station
 from tests.tables import tabulated
 

@@ -2,11 +2,8 @@
 
 import pytest
 
-from monitor.checks.check import WARN
-from monitor.checks.site_files import SiteFolder
-from monitor.checks.table import run_checks
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
+from monitor.app.checks.site_files import SiteFolder
+from monitor.app.checks.table import run_checks
 from monitor.decision.decide import decide
 from monitor.decision.judgements import (
     can_change_level,
@@ -17,9 +14,12 @@ from monitor.decision.judgements import (
     is_judged,
     list_judgements,
 )
-from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
-from monitor.domain.observation import Reading
-from monitor.domain.site import Site
+from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant
+from monitor.readings.records import Reading
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import Site
+from monitor.storage.check import WARN
 from tests.data.site_text import FOUR, criterion, head, series, station, table
 
 T0, HOUR = 1.8e9, 3600.0

@@ -2,9 +2,9 @@
 
 import pytest
 
-from monitor.config.site import parse_site
 from monitor.decision.warning_summary import RecordDays, RecordEnd, WarningSummary, summarise_warnings
-from monitor.domain.site import Site
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import Site
 from tests.data.site_text import FOUR, criterion, head, series, station
 
 DAILY = series("crack_opening", "mm", "1d", noise_floor=0.1)

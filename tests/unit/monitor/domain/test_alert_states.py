@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from monitor.domain.alerts.records import AlertState
-from monitor.domain.alerts.states import OPEN, PUT_ASIDE, TRANSITIONS, AlertStep, step
-from monitor.domain.errors import RefusedError
-from monitor.domain.language.rendering import translate
+from monitor.alerts.records import AlertState
+from monitor.alerts.states import OPEN, PUT_ASIDE, TRANSITIONS, AlertStep, step
+from monitor.errors import RefusedError
+from monitor.text.rendering import translate
 from tests.tables import tabulated
 
 PAGE = Path(__file__).parents[4] / "docs" / "reference" / "alert-states.md"

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from monitor.domain import extras
-from monitor.domain.errors import BrokerError, ConfigError, RefusedError, SlopewardError, StoreError
-from monitor.extensions.cap.signature import sign_cap
-from monitor.extensions.exports.tables import write_table
+from monitor import extras
+from monitor.errors import BrokerError, ConfigError, RefusedError, SlopewardError, StoreError
+from monitor.features.cap.signature import sign_cap
+from monitor.features.exports.tables import write_table
 from monitor.ingest.broker import open_broker
 from monitor.ingest.files.tables import open_rows
-from monitor.store.database.engine import Database
+from monitor.storage.engine import Database
 
 
 def read(folder: Path) -> None:

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from monitor.domain.instruments import no_value
-from monitor.domain.instruments.no_value import AT_STOP, FILL, is_fill_number, is_full_scale, is_no_value
-from monitor.domain.observation import Observation
 from monitor.ingest.quality import flag_fills
+from monitor.readings import no_value
+from monitor.readings.no_value import AT_STOP, FILL, is_fill_number, is_full_scale, is_no_value
+from monitor.readings.records import Observation
 from tests.tables import tabulated
 
 FILLS = st.sampled_from(

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from monitor.config.service import parse_service
-from monitor.config.site import parse_site
-from monitor.domain.duty.channels import list_channel_kinds
-from monitor.domain.errors import ConfigError
-from monitor.domain.instruments.watched import MOTION, list_groups
-from monitor.domain.site import Site
-from monitor.domain.topics import ROOT, reaches_own_topics
+from monitor.errors import ConfigError
 from monitor.ingest.message import matches
+from monitor.settings.service import parse_service
+from monitor.sites.channels import list_channel_kinds
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import Site
+from monitor.sites.topics import ROOT, reaches_own_topics
+from monitor.sites.watched import MOTION, list_groups
 from tests.data.site_text import head, series, station
 from tests.tables import tabulated
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.cli.forecast.curve_file import read_curve
-from monitor.domain.errors import ConfigError, PayloadError
-from monitor.extensions.table_import.guess.guess import guess
-from monitor.extensions.table_import.guess.preview import PreviewRequest
-from monitor.extensions.table_import.guess.preview import understand as understand_in_worker
-from monitor.extensions.table_import.guess.raw_table import read_raw_table
+from monitor.errors import ConfigError, PayloadError
+from monitor.features.forecasts.cli.curve_file import read_curve
+from monitor.features.table_import.guess.guess import guess
+from monitor.features.table_import.guess.preview import PreviewRequest
+from monitor.features.table_import.guess.preview import understand as understand_in_worker
+from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.files.mapping import TimeRule, load_mapping
 from monitor.ingest.text import clocks
 from monitor.ingest.text.clocks import doubt_span, find_count, tidy_time

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.domain.errors import ConfigError, PayloadError
-from monitor.domain.site import Binding, Level, SeriesSpec, Site, Station
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.lorawan import read_uplink
 from monitor.ingest.decoders.native import AXES
@@ -18,6 +17,7 @@ from monitor.ingest.message import BrokerMessage, TopicTarget, locate, matches
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
+from monitor.sites.records import Binding, Level, SeriesSpec, Site, Station
 from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)

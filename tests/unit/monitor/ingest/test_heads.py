@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from monitor.cli.forecast.curve_file import read_curve
-from monitor.domain.errors import ConfigError
-from monitor.extensions.table_import.guess.guess import guess
-from monitor.extensions.table_import.guess.raw_table import read_raw_table
+from monitor.errors import ConfigError
+from monitor.features.forecasts.cli.curve_file import read_curve
+from monitor.features.table_import.guess.guess import guess
+from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.files.lines import open_long
 from monitor.ingest.files.reader import ImportOptions
 from tests.data.payloads.guessed import keep, read_all

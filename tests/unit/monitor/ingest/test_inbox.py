@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from paho.mqtt.client import MQTTMessage
 
 from monitor.broker.access import Access
-from monitor.domain.observation import PayloadSize
 from monitor.ingest.message import BATCH_MESSAGES, BATCH_MOST, BATCH_WAIT_S, PAUSE_S, BrokerMessage, Inbox
 from monitor.ingest.mqtt import BrokerSession, BufferedSocket, MqttSession
-from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES
+from monitor.ingest.queries.messages import BEGINNING_BYTES, KEPT_BYTES
+from monitor.readings.records import PayloadSize
 from tests.data.payloads.packets import packet, publish
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.config.site import parse_site
-from monitor.domain.errors import ConfigError
-from monitor.domain.site import Binding, Origin
+from monitor.errors import ConfigError
 from monitor.ingest import births
 from monitor.ingest.decoders.sensorthings import read_next_link
 from monitor.ingest.decoders.sparkplug import _encode_varint, encode_rebirth, read_payload
@@ -20,6 +18,8 @@ from monitor.ingest.files.gnss import find_place
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.positions import find_enu_mm, gps_to_utc
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import Binding, Origin
 from tests.data.payloads import published as p
 from tests.data.payloads.published import NOW, PUBLISHED, SITE, message
 from tests.tables import tabulated

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from monitor.config.site import parse_site
-from monitor.domain.observation import Observation
 from monitor.ingest.files.units import ScaleCheck
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
 from tests.data.site_text import head, series, station
 from tests.tables import tabulated
 

@@ -8,8 +8,7 @@ from itertools import pairwise
 import pytest
 
 from monitor.decision.series.tracks import Track
-from monitor.domain.site import Level, MovementPlan, SeriesSpec, Site, StagePlan, Station
-from monitor.jobs.movement.movement_state import (
+from monitor.features.movement.movement_state import (
     WARM_LOOKS,
     WARM_S,
     MovementSeries,
@@ -20,8 +19,9 @@ from monitor.jobs.movement.movement_state import (
     make_watch,
     may_be_silent,
 )
-from monitor.jobs.movement.update import find_worst
-from monitor.store.models.movement import MovementRow
+from monitor.features.movement.queries import MovementRow
+from monitor.features.movement.update import find_worst
+from monitor.sites.records import Level, MovementPlan, SeriesSpec, Site, StagePlan, Station
 
 MINUTE, H, D = 60.0, 3600.0, 86400.0
 SPEC = SeriesSpec("A", "displacement", "mm", MINUTE, H, 0.5)

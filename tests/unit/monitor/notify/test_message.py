@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.config.site import parse_site
-from monitor.domain.alerts.headline import find_headline
-from monitor.domain.alerts.message import (
+from monitor.alerts.notification import DeliveryState, Notification
+from monitor.alerts.records import is_urgent
+from monitor.decision.alert_texts import (
     EXERCISE,
     OF_LEVEL,
     ChangeNotice,
@@ -22,23 +22,23 @@ from monitor.domain.alerts.message import (
     name_level,
     write_message,
 )
-from monitor.domain.alerts.notification import DeliveryState, Notification
-from monitor.domain.alerts.records import is_urgent
-from monitor.domain.changes import AlertCategory, AlertChange
-from monitor.domain.duty.quiet import read_quiet
-from monitor.domain.errors import ConfigError
-from monitor.domain.language.catalogue import current, use
-from monitor.domain.language.local_time import use_zone
-from monitor.domain.language.subjects import LONGEST, make_subject, mark_open, translate_subject
-from monitor.domain.site import Recipient
-from monitor.notify import escalated, message
-from monitor.notify.circuit import Circuit, backoff_s
-from monitor.notify.message import deliver_in, find_language, translate
-from monitor.notify.notifiers.mail import compose
-from monitor.notify.notifiers.webhook import payload
-from monitor.notify.path import STAGES, grouped, quiet, superseded, throttled
-from monitor.notify.verdict import DeliveryContext, DeliveryLimits, Postponed, Superseded
-from monitor.store.alerting.outbox import TRANSITIONS, OpenAlert, QueuedMessage, SentNotification
+from monitor.decision.changes import AlertCategory, AlertChange
+from monitor.decision.headline import find_headline
+from monitor.decision.subjects import LONGEST, make_subject, mark_open, translate_subject
+from monitor.delivery import escalated, message
+from monitor.delivery.circuit import Circuit, backoff_s
+from monitor.delivery.message import deliver_in, find_language, translate
+from monitor.delivery.notifiers.mail import compose
+from monitor.delivery.notifiers.webhook import payload
+from monitor.delivery.path import STAGES, grouped, quiet, superseded, throttled
+from monitor.delivery.queries.outbox import TRANSITIONS, OpenAlert, QueuedMessage, SentNotification
+from monitor.delivery.verdict import DeliveryContext, DeliveryLimits, Postponed, Superseded
+from monitor.errors import ConfigError
+from monitor.sites.parsing import parse_site
+from monitor.sites.quiet_hours import read_quiet
+from monitor.sites.records import Recipient
+from monitor.text.catalogue import current, use
+from monitor.text.local_time import use_zone
 from monitor.text.message import TEXT_OF, Figure, Template, Term, join, spread
 from tests.data.watched_slope import SITE_TEXT
 from tests.tables import tabulated

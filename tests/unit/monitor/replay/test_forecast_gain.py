@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.cli.site.scorecard import describe_gain
-from monitor.config.site import parse_site
-from monitor.domain.instants import epoch_s
-from monitor.replay.matrix import EventLabel, Span
-from monitor.replay.scorecard import AS_DECLARED, FACTORS, Strength, find_gains
+from monitor.features.replay.cli.scorecard import describe_gain
+from monitor.features.replay.matrix import EventLabel, Span
+from monitor.features.replay.scorecard import AS_DECLARED, FACTORS, Strength, find_gains
+from monitor.sites.parsing import parse_site
+from monitor.text.instants import epoch_s
 from tests.data.site_text import criterion, head, series, station
 
 DAY = 86400.0

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from monitor.config.site import parse_site
 from monitor.decision.warning_summary import RecordEnd
-from monitor.domain.errors import ConfigError, RefusedError
-from monitor.domain.instants import epoch_s
-from monitor.replay.failure_windows import IssuedWindow
-from monitor.replay.history import VisibilityRule
-from monitor.replay.leads import list_level_leads, make_fixed_site
-from monitor.replay.matrix import (
+from monitor.errors import ConfigError, RefusedError
+from monitor.features.replay.failure_windows import IssuedWindow
+from monitor.features.replay.history import VisibilityRule
+from monitor.features.replay.leads import list_level_leads, make_fixed_site
+from monitor.features.replay.matrix import (
     BEFORE,
     NONE,
     EventLabel,
@@ -25,10 +23,12 @@ from monitor.replay.matrix import (
     read_labels,
     score_event,
 )
-from monitor.replay.record_state import find_record_end, find_station_days
-from monitor.replay.scorecard import ReplayTotals, score
-from monitor.replay.window_table import list_periods
-from monitor.store.alerting.history import AlertWithOutcome
+from monitor.features.replay.queries import AlertWithOutcome
+from monitor.features.replay.record_state import find_record_end, find_station_days
+from monitor.features.replay.scorecard import ReplayTotals, score
+from monitor.features.replay.window_table import list_periods
+from monitor.sites.parsing import parse_site
+from monitor.text.instants import epoch_s
 from tests.data.site_text import criterion, head, series, station
 
 DAY = 86400.0

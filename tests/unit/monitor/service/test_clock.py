@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.instants import format_iso
-from monitor.service.clock import PROBATION_S, ServiceClock, Uptime, estimate_offset
-from monitor.service.monitoring_gap import MonitoringGap, UnwatchedPeriod
+from monitor.app.clock import PROBATION_S, ServiceClock, Uptime, estimate_offset
+from monitor.app.monitoring_gap import MonitoringGap, UnwatchedPeriod
+from monitor.text.instants import format_iso
 from tests.tables import tabulated
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)

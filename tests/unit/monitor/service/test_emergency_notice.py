@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from monitor.checks.decisions import CoreProgress
-from monitor.checks.table import run_checks
-from monitor.domain.alerts.notification import Notification
-from monitor.domain.errors import DeliveryError
-from monitor.service import emergency_notice as room
-from monitor.service.emergency_notice import NOTIFY_AFTER_S, OVER_AFTER_S, EmergencyNotifier
-from monitor.service.notice_record import ChannelAddress, NoticeState, NoticeStateFile
-from monitor.service.supervisor import LAST_LEVEL
+from monitor.alerts.notification import Notification
+from monitor.app import emergency_notice as room
+from monitor.app.checks.decisions import CoreProgress
+from monitor.app.checks.table import run_checks
+from monitor.app.emergency_notice import NOTIFY_AFTER_S, OVER_AFTER_S, EmergencyNotifier
+from monitor.app.notice_record import ChannelAddress, NoticeState, NoticeStateFile
+from monitor.app.supervisor import LAST_LEVEL
+from monitor.errors import DeliveryError
 from monitor.text.message import Term, Timestamp
 from tests.fixtures.waiting import wait_for
 
@@ -166,7 +166,7 @@ FULL = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from monitor.service.notice_record import ChannelAddress, NoticeStateFile
+from monitor.app.notice_record import ChannelAddress, NoticeStateFile
 from tests.unit.monitor.service.test_emergency_notice import TOLD, BEN, fill
 
 path = Path(sys.argv[1]) / "var/told.json"

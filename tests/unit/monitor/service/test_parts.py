@@ -12,24 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor import plugins
-from monitor.checks import health
-from monitor.checks.decisions import SILENT_WRITE_S
-from monitor.checks.health import find_overdue
-from monitor.checks.running import SiteStatus
-from monitor.checks.table import BLIND, DEGRADED, SEEN, assess_service
-from monitor.config.service import parse_service
-from monitor.domain.errors import AwayError, KilledError, StoreBusyError
-from monitor.domain.logs import configure
+from monitor.app.checks import health
+from monitor.app.checks.decisions import SILENT_WRITE_S
+from monitor.app.checks.health import find_overdue
+from monitor.app.checks.running import SiteStatus
+from monitor.app.checks.table import BLIND, DEGRADED, SEEN, assess_service
+from monitor.app.children import HeartbeatWatch, ProcessRestarter, PythonChild
+from monitor.app.evaluation_loop import EvaluationLoop
+from monitor.app.readiness import LEASE, CommitMonitor
+from monitor.app.schedule import AWAY_AGAIN_S, Schedule, list_jobs
+from monitor.app.supervisor import WATCHER
+from monitor.errors import AwayError, KilledError, StoreBusyError
 from monitor.hookspecs import hookimpl
+from monitor.logs import configure
 from monitor.registration import Job
-from monitor.service.children import HeartbeatWatch, ProcessRestarter, PythonChild
-from monitor.service.evaluation_loop import EvaluationLoop
-from monitor.service.readiness import LEASE, CommitMonitor
-from monitor.service.schedule import AWAY_AGAIN_S, Schedule, list_jobs
-from monitor.service.supervisor import WATCHER
-from monitor.store.database.engine import Database
-from monitor.store.schema.tables import metadata
-from monitor.store.service_state import IDLE, load_runs, start_run
+from monitor.settings.service import parse_service
+from monitor.storage.engine import Database
+from monitor.storage.service_state import IDLE, load_runs, start_run
+from monitor.storage.tables import metadata
 from tests.data.store_rows import ask, tell
 from tests.fixtures.waiting import wait_for
 from tests.tables import tabulated
@@ -104,7 +104,7 @@ class HeldDecisions(Decisions):
 
 
 def test_a_site_with_news_on_which_a_vote_may_rest_goes_first_and_the_others_are_not_forgotten(make_loop, monkeypatch):
-    monkeypatch.setattr("monitor.service.evaluation_loop.UNVOTED_GAP_S", 0.5)
+    monkeypatch.setattr("monitor.app.evaluation_loop.UNVOTED_GAP_S", 0.5)
     decide, quiet = HeldDecisions(), frozenset("bcdef")
     loop, _ = make_loop(decide, sites=tuple("abcdefgh"))
     wait_for(lambda: decide.of("h", "start"))
@@ -121,7 +121,7 @@ def test_a_site_with_news_on_which_a_vote_may_rest_goes_first_and_the_others_are
 
 
 def test_what_may_vote_does_not_wait_for_an_evaluation_of_other_news(make_loop, monkeypatch):
-    monkeypatch.setattr("monitor.service.evaluation_loop.SHORTEST_GAP_S", 30.0)
+    monkeypatch.setattr("monitor.app.evaluation_loop.SHORTEST_GAP_S", 30.0)
     decide, a = Decisions(), frozenset("a")
     loop, _ = make_loop(decide, sites=("a",))
     wait_for(lambda: decide.of("a", "start"))
@@ -198,7 +198,7 @@ def test_while_a_backlog_is_read_evaluations_are_draining_until_its_end_or_limit
     started = time.monotonic()
     wait_for(lambda: decide.calls[-1][2] is False)
     assert time.monotonic() - started < 30.0  # the tick is at 60 s
-    monkeypatch.setattr("monitor.service.evaluation_loop.DRAIN_LIMIT_S", 0.5)
+    monkeypatch.setattr("monitor.app.evaluation_loop.DRAIN_LIMIT_S", 0.5)
     later = Decisions()
     make_loop(later, tick_s=0.2, drained=lambda: False, sites=("a",))
     wait_for(lambda: later.calls and later.calls[-1][2] is False)
@@ -206,7 +206,7 @@ def test_while_a_backlog_is_read_evaluations_are_draining_until_its_end_or_limit
 
 
 def test_what_people_add_is_evaluated_before_the_tick(make_loop, monkeypatch):
-    monkeypatch.setattr("monitor.service.evaluation_loop.NEWS_EVERY_S", 0.1)
+    monkeypatch.setattr("monitor.app.evaluation_loop.NEWS_EVERY_S", 0.1)
     decide, news = Decisions(), []
     answers = [StoreBusyError("locked"), KeyError("x")]
 
@@ -243,7 +243,7 @@ class Slow:
 
 
 def test_a_slow_site_is_named_while_it_computes_and_is_no_stuck_thread(make_loop, monkeypatch):
-    monkeypatch.setattr("monitor.service.evaluation_loop.SLOW_S", 0.2)
+    monkeypatch.setattr("monitor.app.evaluation_loop.SLOW_S", 0.2)
     decide = Slow(computes=True)
 
     def computed():  # a clock that stands still while a busy machine lets this process wait
@@ -267,8 +267,8 @@ def test_a_slow_site_is_named_while_it_computes_and_is_no_stuck_thread(make_loop
 def test_nothing_about_speed_is_told_of_one_that_waits_for_the_database_or_catches_up(
     make_loop, monkeypatch, computes, is_drained
 ):
-    monkeypatch.setattr("monitor.service.evaluation_loop.SLOW_S", 0.1)
-    monkeypatch.setattr("monitor.service.evaluation_loop.AGAIN_WHEN_DRAINED_S", 60.0)
+    monkeypatch.setattr("monitor.app.evaluation_loop.SLOW_S", 0.1)
+    monkeypatch.setattr("monitor.app.evaluation_loop.AGAIN_WHEN_DRAINED_S", 60.0)
     decide = Slow(computes=computes)
     loop, _ = make_loop(decide, drained=lambda: is_drained)
     wait_for(loop.is_busy)
@@ -283,7 +283,7 @@ def test_nothing_about_speed_is_told_of_one_that_waits_for_the_database_or_catch
 
 @pytest.mark.parametrize("computes", [False, True])
 def test_an_evaluation_that_is_stuck_or_computes_for_ever_is_overdue(make_loop, monkeypatch, computes):
-    monkeypatch.setattr("monitor.service.evaluation_loop.LONGEST_S", 0.5)
+    monkeypatch.setattr("monitor.app.evaluation_loop.LONGEST_S", 0.5)
     decide = Slow(computes=computes)
     loop, _ = make_loop(decide)
     wait_for(lambda: find_overdue(loop.progress(), clock(), 0.7))
@@ -385,7 +385,7 @@ def test_a_job_that_no_machine_takes_is_not_called_broken_and_tries_again_in_ten
 
 def watch(db, monkeypatch, job, sites="s", every_s=3600.0, limit_s=3600.0, **facts):
     """A schedule of one job of this module, hourly by the table and looked at all the time; how often it ran."""
-    monkeypatch.setattr("monitor.service.schedule.SCAN_S", 0.05)
+    monkeypatch.setattr("monitor.app.schedule.SCAN_S", 0.05)
     jobs = (Job("work", globals()[job], lambda _: every_s, limit_s, **facts),)
     config = parse_service("[compute]\njobs_at_once = 1", "x")
     made = Schedule(db, config, [SimpleNamespace(id=name) for name in sites], clock, lambda *_: None, jobs)
@@ -553,7 +553,7 @@ class Mortal:
 
 def test_a_dead_child_is_started_again_with_growing_pauses_and_told_once(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("monitor.service.children.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("monitor.app.children.time.monotonic", lambda: now[0])
     child, told = Mortal(), []
     restarter = ProcessRestarter(child, lambda *a: told.append(a))
     restarter.check()
@@ -579,7 +579,7 @@ def test_a_dead_child_is_started_again_with_growing_pauses_and_told_once(monkeyp
 def test_a_process_that_still_starts_has_longer_each_time_until_it_says_something(lives):
     now = [0.0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("monitor.service.children.time.monotonic", lambda: now[0])
+        patch.setattr("monitor.app.children.time.monotonic", lambda: now[0])
         watch, vain = HeartbeatWatch(45.0), 0
         for beats, silent_s in lives:
             watch.start()
@@ -595,8 +595,8 @@ def test_a_process_that_still_starts_has_longer_each_time_until_it_says_somethin
 
 def test_core_is_killed_when_its_first_heartbeat_is_overdue(monkeypatch):
     now, killed = [0.0], []
-    monkeypatch.setattr("monitor.service.children.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("monitor.service.children.subprocess.Popen", lambda *_, **__: None)
+    monkeypatch.setattr("monitor.app.children.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("monitor.app.children.subprocess.Popen", lambda *_, **__: None)
     monkeypatch.setattr(PythonChild, "pid", 7)
     monkeypatch.setattr(PythonChild, "kill", lambda self: killed.append(self.name))
     core = PythonChild("core", "m", (), stop_s=1.0, beats=True, environment={})

@@ -15,16 +15,17 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from monitor.alerts.queries.overview import SiteCard
 from monitor.decision.series.assessment import Assessment
-from monitor.domain.errors import NotAllowedError
-from monitor.domain.instants import parse
-from monitor.domain.language.catalogue import current, gettext
-from monitor.domain.language.local_time import use_zone
-from monitor.domain.language.rendering import translate
-from monitor.domain.observation import Reading
-from monitor.domain.site import Level, Site
-from monitor.store.pages import SiteCard
+from monitor.errors import NotAllowedError
+from monitor.features.movement import routes as movement
+from monitor.readings.records import Reading
+from monitor.sites.records import Level, Site
+from monitor.text.catalogue import current, gettext
+from monitor.text.instants import parse
+from monitor.text.local_time import use_zone
 from monitor.text.message import TEXT_OF, Term, Timestamp, join
+from monitor.text.rendering import translate
 from monitor.web.access.guard import Guard, check_csrf, csrf_token, is_safe_path
 from monitor.web.access.reader import COOKIE, LanguageMiddleware
 from monitor.web.access.redaction import WITHHELD, ResponseRedactor
@@ -34,7 +35,6 @@ from monitor.web.parts.columns import component_weights, project_downslope, samp
 from monitor.web.parts.headline import EvidenceTable, describe_motion, find_hazards, find_sentence, read_evidence
 from monitor.web.parts.templating import describe_sight, format_number, level_class, render_text
 from monitor.web.routes.pages import gather_lacks
-from monitor.web.routes.site import movement
 from monitor.web.routes.site.charts import read_range
 from tests.tables import tabulated
 

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from monitor.domain.errors import AwayError, JobError
+from monitor.errors import AwayError, JobError
 from monitor.worker import compute
 from monitor.worker.records import WorkerTask
 from tests.fixtures.waiting import REPOSITORY, wait_for

@@ -132,7 +132,7 @@ print("looks", len(looks))
 FORGETS = """
 import sys
 from sqlalchemy import text
-from monitor.store.database.engine import Database
+from monitor.storage.engine import Database
 from monitor.worker.memory import end_without_cleanup
 end_without_cleanup()
 database = Database(f"sqlite:///{sys.argv[1]}")

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from monitor.store.database.engine import insert as upsert
-from monitor.store.database.rows import add_row, insert_rows, message_to_cells, read_record, record_to_dict
-from monitor.store.readings.points import PointSetRequest, list_newest_deliveries
-from monitor.store.schema.points import point as point_table
-from monitor.store.schema.points import point_set
-from monitor.store.schema.views import load_view
+from monitor.readings.point_tables import point as point_table
+from monitor.readings.point_tables import point_set
+from monitor.readings.queries.points import PointSetRequest, list_newest_deliveries
+from monitor.storage.engine import insert as upsert
+from monitor.storage.rows import add_row, insert_rows, message_to_cells, read_record, record_to_dict
+from monitor.storage.views import load_view
 from monitor.text.message import message_columns
 from slopeward_earth.points.tables import (
     earth_anomaly,

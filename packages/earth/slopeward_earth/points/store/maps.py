@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, select
 
-from monitor.domain.errors import NotFoundError
-from monitor.domain.instants import format_iso
-from monitor.domain.quantities import convert
-from monitor.store.database.rows import insert_rows, load_records, record_to_dict, save_rows
-from monitor.store.readings.points import PointSetRequest, list_newest_deliveries
-from monitor.store.schema.points import point as point_table
-from monitor.store.schema.points import point_delivery, point_observation, point_set
+from monitor.errors import NotFoundError
+from monitor.readings.point_tables import point as point_table
+from monitor.readings.point_tables import point_delivery, point_observation, point_set
+from monitor.readings.queries.points import PointSetRequest, list_newest_deliveries
+from monitor.sites.quantities import convert
+from monitor.storage.rows import insert_rows, load_records, record_to_dict, save_rows
+from monitor.text.instants import format_iso
 from slopeward_earth.points.store.rates import Box, PointRate, PointTrend, fit_points, points_in
 from slopeward_earth.points.tables import earth_map, earth_rate, earth_square
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import TIMESTAMP, ColumnElement, Connection, Float, String, cast, func, select, type_coerce
 
-from monitor.domain.quantities import convert
-from monitor.store.schema.points import point, point_observation
+from monitor.readings.point_tables import point, point_observation
+from monitor.sites.quantities import convert
 
 MOST: Final = 5000  # of one answer; where there are more, an even share of them
 FULL_WINDOW: Final = timedelta(days=365)  # up to which an answer holds as many

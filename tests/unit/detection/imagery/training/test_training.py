@@ -123,7 +123,9 @@ def test_an_unfinished_run_of_something_else_is_neither_taken_up_nor_given_up_un
     recipe.write_text(short)
     train = ["scenes", "train", "--recipe", str(recipe), "--out", str(out)]
     with monkeypatch.context() as stopped:
-        stopped.setattr("monitor.cli.scenes.train.show_progress", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        stopped.setattr(
+            "monitor.features.scenes.cli.train.show_progress", lambda _: os.kill(os.getpid(), signal.SIGTERM)
+        )
         assert run_verb(train) == 0
     assert "the same command goes on" in capsys.readouterr().err
     place = out.with_suffix(".place")
@@ -159,7 +161,7 @@ def test_with_nothing_held_the_last_pass_is_kept_at_the_threshold_that_is_given(
 
 
 def test_a_wish_to_stop_is_taken_after_the_step_and_a_second_one_at_once():
-    from monitor.cli.scenes.train import catching_stop
+    from monitor.features.scenes.cli.train import catching_stop
 
     before = signal.getsignal(signal.SIGTERM)
     with catching_stop() as asked:

@@ -8,17 +8,13 @@ from dataclasses import replace
 import pytest
 
 from detection.anomaly.registry import compared_with
-from monitor.alerting.acts.operator_acts import order_level
-from monitor.config.site import parse_site
+from monitor.alerts.acts.operator_acts import order_level
+from monitor.canonical import canonical_json
 from monitor.decision.criteria.kinds import anomaly
 from monitor.decision.criteria.kinds.scene import assess_scenes
 from monitor.decision.criteria.table import CRITERIA, KINDS
 from monitor.decision.decide import decide
-from monitor.decision.series.assessment import DecisionContext
-from monitor.decision.series.step_detector import StepDetector
-from monitor.decision.series.tracks import direction
-from monitor.domain.canonical import canonical_json
-from monitor.domain.decision import (
+from monitor.decision.records import (
     AnomalyFact,
     DecisionInputs,
     EventFact,
@@ -31,12 +27,16 @@ from monitor.domain.decision import (
     instant,
     seconds,
 )
-from monitor.domain.instants import parse
-from monitor.domain.language.rendering import translate
-from monitor.domain.observation import Reading
-from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
-from monitor.domain.witnesses import find_groups
+from monitor.decision.series.assessment import DecisionContext
+from monitor.decision.series.step_detector import StepDetector
+from monitor.decision.series.tracks import direction
+from monitor.readings.records import Reading
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from monitor.sites.witnesses import find_groups
+from monitor.text.instants import parse
 from monitor.text.reasons import describe
+from monitor.text.rendering import translate
 from tests.data import site_text
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))

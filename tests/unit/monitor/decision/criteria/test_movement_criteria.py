@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.config.site import parse_site
 from monitor.decision.criteria.table import CRITERIA, KINDS
 from monitor.decision.decide import decide
+from monitor.decision.records import DecisionInputs, FailureFact, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series.assessment import DecisionContext
-from monitor.domain.decision import DecisionInputs, FailureFact, Memory, NewestEpoch, instant, seconds
-from monitor.domain.errors import ConfigError
-from monitor.domain.instants import parse
-from monitor.domain.observation import Reading
-from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from monitor.errors import ConfigError
+from monitor.readings.records import Reading
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from monitor.text.instants import parse
 from tests.data import site_text
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))

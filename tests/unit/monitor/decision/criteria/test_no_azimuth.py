@@ -5,13 +5,13 @@ from math import cos, radians, sin
 
 import pytest
 
-from monitor.checks.site_files import SiteFolder
-from monitor.checks.table import run_checks
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
+from monitor.app.checks.site_files import SiteFolder
+from monitor.app.checks.table import run_checks
 from monitor.decision.decide import decide
-from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
-from monitor.domain.observation import Reading
+from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant
+from monitor.readings.records import Reading
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
 from tests.data.site_text import FOUR, criterion, head, series, station
 
 T0, H = 1.8e9, 3600.0

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.checks.check import BAD, WARN, CheckFinding
-from monitor.checks.site_files import SiteFolder
-from monitor.checks.table import run_alarm_checks, run_checks
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
+from monitor.app.checks.site_files import SiteFolder
+from monitor.app.checks.table import run_alarm_checks, run_checks
 from monitor.decision.decide import decide
+from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.decision.series.intervals import SETTLED, find_interval_s
-from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
-from monitor.domain.errors import ConfigError
-from monitor.domain.observation import Reading
-from monitor.domain.site import Site
+from monitor.errors import ConfigError
+from monitor.readings.records import Reading
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import Site
+from monitor.storage.check import BAD, WARN, CheckFinding
 from tests.data.site_text import FOUR, head, series, station
 from tests.tables import tabulated
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.decision.criteria.table import CRITERIA, KINDS
+from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant
 from monitor.decision.series.assessment import DecisionContext
-from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, instant
-from monitor.domain.observation import Reading
-from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from monitor.readings.records import Reading
+from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 
 DAY_S = 86_400.0
 MONTH_S = 31 * DAY_S

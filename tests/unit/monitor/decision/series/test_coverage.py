@@ -10,7 +10,7 @@ from monitor.decision.criteria.table import KINDS
 from monitor.decision.incomplete_series import summarize_reasons
 from monitor.decision.series.coverage import Coverage, Removal, measure_track
 from monitor.decision.series.tracks import Track
-from monitor.domain.site import Criterion, Dwell, Threshold
+from monitor.sites.records import Criterion, Dwell, Threshold
 from monitor.text.message import Message
 
 HOUR_S = 3600.0

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from monitor.domain.observation import Observation
+from monitor.readings.records import Observation
 from tests.measured.test_steps_measured import day, make_site, play
 
 BEGIN, DAY = day("2024-01-01"), timedelta(days=1)

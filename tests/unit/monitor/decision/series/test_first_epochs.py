@@ -5,11 +5,11 @@ import random
 import numpy as np
 import pytest
 
-from monitor.checks.site_files import SiteFolder
-from monitor.checks.table import run_checks
-from monitor.config.service import ServiceConfig
-from monitor.config.site import parse_site
+from monitor.app.checks.site_files import SiteFolder
+from monitor.app.checks.table import run_checks
 from monitor.decision.series.step_detector import OPENING, QUIET, ROUGH, StepDetector, find_settling, is_steady
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
 from tests.data.measured import replay
 from tests.data.sites.new_site import BEGIN, MOVERS, PACES, draw, jump, make_site, stand, write_site
 from tests.tables import tabulated

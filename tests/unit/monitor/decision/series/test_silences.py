@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.config.site import parse_site
 from monitor.decision.criteria.scope import wanted_series
 from monitor.decision.decide import decide
+from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.decision.series.intervals import add_remembered, find_silence_s, list_receptions
-from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
-from monitor.domain.observation import Reading
-from monitor.domain.site import SeriesSpec
+from monitor.readings.records import Reading
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import SeriesSpec
 from tests.data.site_text import FOUR, criterion, head, series, station
 
 T0, HOUR = 1.8e9, 3600.0

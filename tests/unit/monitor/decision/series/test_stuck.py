@@ -4,11 +4,11 @@ import random
 
 from monitor.decision.criteria.table import KINDS
 from monitor.decision.decide import decide
+from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series.noise import RepeatedValues, is_stuck
-from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, instant, seconds
-from monitor.domain.instants import parse
-from monitor.domain.observation import Reading
-from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
+from monitor.readings.records import Reading
+from monitor.sites.records import Criterion, Level, SeriesSpec, Site, Station, Threshold
+from monitor.text.instants import parse
 from tests.tables import tabulated
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))

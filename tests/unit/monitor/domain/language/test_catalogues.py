@@ -13,11 +13,7 @@ from hypothesis import strategies as st
 from jinja2 import nodes
 
 from monitor.decision.criteria.table import CRITERIA
-from monitor.domain.language import catalogue as catalogues
-from monitor.domain.language.catalogue import ENGLISH, LANGUAGES, open_catalogue, use
-from monitor.domain.language.rendering import translate, translate_level
-from monitor.domain.language.scripts import FOLDER, find_script_texts
-from monitor.domain.language.subjects import (
+from monitor.decision.subjects import (
     CUT,
     LONGEST,
     SUBJECT_LENGTH,
@@ -29,14 +25,18 @@ from monitor.domain.language.subjects import (
     shorten,
     translate_subject,
 )
-from monitor.domain.language.vocabulary import LEVELS, MONTHS, QUANTITIES, WORDS
-from monitor.extensions.reports.render import LAST, TITLES
-from monitor.extensions.telephony.gateway import PRESS
-from monitor.extensions.telephony.store.replies import ANSWERS
-from monitor.extensions.telephony.telephone import HOW
-from monitor.extensions.telephony.telephone import OTHERS as OTHER_ALERTS
-from monitor.notify.message import LINK
+from monitor.delivery.message import LINK
+from monitor.features.reports.render import LAST, TITLES
+from monitor.features.telephony.gateway import PRESS
+from monitor.features.telephony.queries.replies import ANSWERS
+from monitor.features.telephony.telephone import HOW
+from monitor.features.telephony.telephone import OTHERS as OTHER_ALERTS
+from monitor.text import catalogue as catalogues
+from monitor.text.catalogue import ENGLISH, LANGUAGES, open_catalogue, use
 from monitor.text.message import TEXT_OF, Figure, MessageList, Template, Term, join
+from monitor.text.rendering import translate, translate_level
+from monitor.text.scripts import FOLDER, find_script_texts
+from monitor.text.vocabulary import LEVELS, MONTHS, QUANTITIES, WORDS
 from monitor.web.parts.templating import ENVIRONMENT
 from tests.tables import tabulated
 
@@ -179,7 +179,7 @@ def test_no_script_shows_a_text_beside_the_catalogue(path):
 
 
 def test_every_quantity_and_kind_of_criterion_is_a_word_of_the_vocabulary():
-    from monitor.domain.quantities import QUANTITIES as KNOWN
+    from monitor.sites.quantities import QUANTITIES as KNOWN
 
     assert {name.replace("_", " ") for name in KNOWN} == QUANTITIES
     assert {kind.replace("_", " ") for kind in CRITERIA} <= WORDS, "name the kind in KINDS of the vocabulary"

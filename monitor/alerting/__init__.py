@@ -1,1 +1,0 @@
-"""From observations to a level: criteria, witnesses, ladder, evidence. Pure but for evaluate."""

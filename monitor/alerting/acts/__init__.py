@@ -1,1 +1,0 @@
-"""What people decide: levels set by hand, site files proposed and approved, and what that loosens."""

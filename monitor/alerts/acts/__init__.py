@@ -1,0 +1,1 @@
+"""Acts of people: set a level, answer a question, approve a site file."""

@@ -1,0 +1,142 @@
+"""The acts on alerts, levels, sites, reports and accounts.
+
+The functions are imported when an act is done, not when the acts are listed.
+"""
+
+from types import ModuleType
+from typing import Final
+
+from monitor.alerts.acts.table import ADMIN, COMMAND, on
+
+
+def _on_accounts() -> ModuleType:
+    from monitor.alerts.acts import on_accounts
+
+    return on_accounts
+
+
+def _on_alerts() -> ModuleType:
+    from monitor.alerts.acts import on_alerts
+
+    return on_alerts
+
+
+def _on_anomalies() -> ModuleType:
+    from monitor.alerts.acts import on_anomalies
+
+    return on_anomalies
+
+
+def _on_site_files() -> ModuleType:
+    from monitor.alerts.acts import on_site_files
+
+    return on_site_files
+
+
+def _on_sites() -> ModuleType:
+    from monitor.alerts.acts import on_sites
+
+    return on_sites
+
+
+_SITE: Final = "/sites/{site}"
+_DECLARED: Final = f"{_SITE}/acts"
+_GRAVE: Final = "Second person, for grave alerts"
+_STANDS: Final = "Second person, while one of the two highest levels stands"
+_VOTES: Final = (
+    "Second person: the votes of the station for the second highest level wait as well; those for the top never do"
+)
+_alert = on("/alerts/{alert_id}", "alerts")
+_level = on(_SITE, "level")
+_work = on(f"{_SITE}/maintenance", "maintenance", f"{_DECLARED}#maintenance")
+_event = on(f"{_SITE}/events", "events", f"{_DECLARED}#events")
+_offset = on(f"{_SITE}/offsets", "offsets", f"{_DECLARED}#offsets")
+_report = on(f"{_SITE}/report", "report", f"{_SITE}#reports")
+_anomaly = on(f"{_SITE}/anomalies", "anomalies", f"{_SITE}/instruments#anomalies")
+_site = on(_SITE, "sites", "/")
+_proposal = on(f"{_SITE}/proposals/{{proposal_id}}", "sites", f"{_SITE}/proposals")
+_user = on("/admin/users/{name}", "people users", "/admin")
+_users = on("/admin/users", "people users", "/admin")
+_token = on("/admin/tokens", "people tokens", "/admin")
+_LEFT: Final = "/login?to=/account"
+_REVOKE: Final = "/{token_id}/revoke"
+_OWNED: Final = {"role": ADMIN, "by_owner": True}
+_PROVEN: Final = _OWNED | {"proves": True}
+_signature = on("/signatures/{signature_id}", "people signatures", "/signatures")
+ACTS: Final = (
+    _alert("alert.acknowledge", "ack", "/acknowledge", lambda: _on_alerts().acknowledge, by_token=True, by_reply=True),
+    _alert("alert.note", "note", "/note", lambda: _on_alerts().add_note, "#h-chain", by_token=True),
+    _alert("alert.close", "close", "/close", lambda: _on_alerts().close, second=_GRAVE),
+    _alert("alert.outcome", "outcome", "/outcome", lambda: _on_alerts().record_outcome),
+    _alert("alert.shelve", "shelve", "/shelve", lambda: _on_alerts().shelve, second=_GRAVE),
+    _alert("alert.unshelve", "unshelve", "/unshelve", lambda: _on_alerts().unshelve),
+    _alert("alert.take-out", "take-out", "/take-out", lambda: _on_alerts().take_out, second=_GRAVE),
+    _alert("alert.put-back", "put-back", "/put-back", lambda: _on_alerts().put_back),
+    _alert("step.verify", "verify", "/verify", lambda: _on_alerts().verify),
+    _alert("step.withdraw", "withdraw", "/verify/withdraw", lambda: _on_alerts().withdraw),
+    _level("level.set", "set", "/level", lambda: _on_sites().set_level),
+    _work("maintenance.add", "add", "", lambda: _on_sites().add_maintenance, second=_VOTES),
+    _work("maintenance.end", "end", "/{maintenance_id}/end", lambda: _on_sites().end_maintenance),
+    _event("event.add", "add", "", lambda: _on_sites().add_event),
+    _event("event.confirm", "confirm", "/{event_id}/confirm", lambda: _on_sites().confirm_event),
+    _event("event.withdraw", "withdraw", "/{event_id}/withdraw", lambda: _on_sites().withdraw_event),
+    _offset("offset.add", "add", "", lambda: _on_sites().add_offset),
+    _offset("offset.confirm", "confirm", "/{offset_id}/confirm", lambda: _on_sites().confirm_offset),
+    _offset("offset.revoke", "revoke", "/{offset_id}/revoke", lambda: _on_sites().revoke_offset),
+    _site("site.retire", "retire", "/retire", lambda: _on_site_files().retire, second=_STANDS),
+    _report("report.add", "add", "", lambda: _on_sites().add_report, by_token=True),
+    _anomaly("anomaly.label", "label", "/label", lambda: _on_anomalies().label),
+    _anomaly("anomaly.factor", "factor", "/factor", lambda: _on_anomalies().set_factor),
+    _proposal("site.approve", "approve", "/approve", lambda: _on_site_files().approve),
+    _proposal("site.reject", "reject", "/reject", lambda: _on_site_files().reject),
+    _user("user.disable", "disable", "/disable", lambda: _on_accounts().disable, role=ADMIN),
+    _user("user.enable", "enable", "/enable", lambda: _on_accounts().enable, role=ADMIN),
+    _user("user.role", "role", "/role", lambda: _on_accounts().give_role, role=ADMIN, proves=True),
+    _user("user.sites", "sites", "/sites", lambda: _on_accounts().give_sites, role=ADMIN, proves=True),
+    _user(
+        "user.sign-out",
+        "sign-out",
+        "/sign-out",
+        lambda: _on_accounts().sign_out,
+        **_OWNED,
+        own="/account/sign-out",
+        own_back=_LEFT,
+    ),
+    _users("user.add", "add", "", lambda: _on_accounts().add_account, role=ADMIN, proves=True),
+    _user(
+        "user.password",
+        "passwd",
+        "/password",
+        lambda: _on_accounts().give_password,
+        **_PROVEN,
+        own="/account/password",
+        own_back=_LEFT,
+    ),
+    _user(
+        "user.totp", "totp", "/second-factor", lambda: _on_accounts().set_second_factor, **_PROVEN, gives_secret=True
+    ),
+    _user(
+        "user.totp.off",
+        "totp-off",
+        "/second-factor/remove",
+        lambda: _on_accounts().take_second_factor,
+        role=ADMIN,
+        proves=True,
+    ),
+    _user("user.oidc", "oidc", "/oidc", lambda: _on_accounts().bind_login, role=ADMIN, proves=True),
+    # whose users they are is known to the machine of the command alone
+    _user("user.bind", "bind", "/bind", lambda: _on_accounts().bind_os_user, role=ADMIN, ways=frozenset({COMMAND})),
+    _user("user.unbind", "unbind", "/unbind", lambda: _on_accounts().unbind_os_user, role=ADMIN),
+    _token(
+        "token.add", "add", "", lambda: _on_accounts().add_token, **_PROVEN, own="/account/tokens", gives_secret=True
+    ),
+    _token(
+        "token.revoke",
+        "revoke",
+        _REVOKE,
+        lambda: _on_accounts().revoke_token,
+        **_OWNED,
+        own=f"/account/tokens{_REVOKE}",
+    ),
+    _signature("signature.withdraw", "withdraw", "/withdraw", lambda: _on_sites().withdraw_signature),
+)

@@ -1,0 +1,284 @@
+"""What a person may do with an alert."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.alerts.acts.answer_acts import share_taking_back, withdraw_answer
+from monitor.alerts.acts.call import ActCall
+from monitor.alerts.acts.operator_acts import (
+    ANSWERS,
+    asks_verification,
+    find_signature,
+    load_memory,
+    measure_stake,
+    order_level_of,
+    require_answer,
+    step_of_alert,
+)
+from monitor.alerts.acts.operator_acts import verify as verify_step
+from monitor.alerts.acts.table import ActResult, Argument
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.queries import alerts as store
+from monitor.alerts.queries.alerts import Alert
+from monitor.alerts.queries.signatures import TwoPersonAct
+from monitor.alerts.states import AlertStep
+from monitor.decision.series.steps import MOVEMENT, says_no
+from monitor.errors import NotFoundError
+from monitor.sites.queries.sites import load_sites_summary
+from monitor.sites.records import Site
+from monitor.storage.actor import Actor
+from monitor.text.catalogue import N_
+from monitor.text.instants import record_to_json
+from monitor.text.message import Message, Template, Term
+
+LARGEST_ID: Final = 2**63 - 1
+_STATE: Final = Template("act.alert_state", "alert {number} is {state}")
+_NOTED: Final = Template("act.alert_noted", "noted at alert {number}")
+_OUTCOME: Final = Template("act.alert_outcome", "alert {number} was: {outcome}")
+_ANSWERED: Final = Template("act.answered_level", "{answer}: {site} is at {level}")
+_ANSWERED_ALONE: Final = Template(
+    "act.answered_alone", "{text}; signed by {name} alone: it counts once a second person signs it as well"
+)
+_OTHERWISE: Final = Template("act.answered_otherwise", "{text}; {name} had answered otherwise: {answer}")
+_WITHDRAWN: Final = Template("act.answer_withdrawn", "{question}: the {answer} is withdrawn; {site} is at {level}")
+_ASKS_NOTHING: Final = Template("act.asks_nothing", "alert {alert} asks for no verification")
+AlertId = Annotated[
+    int, Argument("Number of the alert, see `slopeward alerts list`", metavar="ALERT_ID", least=1, most=LARGEST_ID)
+]
+Reason = Annotated[str, Argument(N_("Why, or what was seen"), "--reason")]
+
+
+def acknowledge(
+    call: ActCall,
+    alert_id: AlertId,
+    reason: Reason,
+    seen: Annotated[
+        int | None,
+        Argument(
+            "Number of the level you saw; refused if it stands higher by now. Without it: the level at the call",
+            "--seen",
+            least=0,
+            most=LARGEST_ID,
+        ),
+    ] = None,
+) -> ActResult:
+    """Acknowledge: somebody has seen it and acts; escalation ends by it, the level does not.
+
+    Example: slopeward alerts ack 12 --seen 2 --by "R. Mori" --reason "on the way to the toe"
+    """
+    shown = (
+        call.db.run_read(store.require_alert, alert_id).level if seen is None else seen
+    )  # before a raise that commits now
+    return _do(call, alert_id, lambda c: store.acknowledge(c, alert_id, call.actor, reason, call.now, seen=shown))
+
+
+def add_note(
+    call: ActCall,
+    alert_id: AlertId,
+    note: Annotated[str, Argument(N_("What was seen, or done"), "--note", longest=1000)],
+) -> ActResult:
+    """Write into the story of an alert what somebody saw; the alert stays as it is.
+
+    Example: slopeward alerts note 12 --by "R. Mori" --note "fresh rockfall below the crack"
+    """
+    return _do(
+        call, alert_id, lambda c: store.add_note(c, alert_id, call.actor, note, call.now), _NOTED(number=alert_id)
+    )
+
+
+def close(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
+    """Close an alert that is over; a hazard level that stands is ended by `slopeward level set`.
+
+    An urgent alarm whose condition stands needs a second person: named by --second before the first account; with
+    accounts one who does the same within four hours, the first command then ends with exit status 3.
+
+    Example: slopeward alerts close 12 --reason "gauge was replaced"
+    """
+
+    def do(c: Connection, second: Actor | None) -> None:
+        store.close_alert(c, alert_id, call.actor, reason, call.now, second=second)
+
+    return _do_by_two(call, alert_id, "alert.close", reason, {}, do)
+
+
+def record_outcome(
+    call: ActCall,
+    alert_id: AlertId,
+    outcome: Annotated[
+        str,
+        Argument(
+            f"One of {', '.join(store.OUTCOMES)}", label=N_("Outcome"), metavar="CLASS", choices=tuple(store.OUTCOMES)
+        ),
+    ],
+    note: Annotated[str, Argument(N_("What was found"), "--note")],
+) -> ActResult:
+    """Record what an alert turned out to be.
+
+    Example: slopeward alerts outcome 12 false_instrument --note "antenna was hit by a snow plough"
+    """
+    return _do(
+        call,
+        alert_id,
+        lambda c: store.set_outcome(c, alert_id, outcome, call.actor, note, call.now),
+        _OUTCOME(number=alert_id, outcome=Term(outcome)),
+    )
+
+
+def shelve(
+    call: ActCall,
+    alert_id: AlertId,
+    reason: Reason,
+    for_: Annotated[timedelta, Argument(N_("How long, such as 4h"), "--for")] = timedelta(hours=4),
+) -> ActResult:
+    """Quiet an alert for a time; the second highest level needs a second person, as with `close`, the highest is never.
+
+    Example: slopeward alerts shelve 12 --for 2h --reason "blasting until noon" --second "A. Rossi"
+    """
+
+    def do(c: Connection, second: Actor | None) -> None:
+        site = store.require_alert(c, alert_id).site
+        top = next((len(s.levels) - 1 for s in load_sites_summary(c, active_only=False) if s.id == site), 3)
+        store.shelve(c, alert_id, call.actor, reason, call.now + for_, call.now, second=second, top_level=top)
+
+    return _do_by_two(call, alert_id, "alert.shelve", reason, {"for_s": for_.total_seconds()}, do)
+
+
+def unshelve(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
+    """Bring an alert back from the shelf before its time.
+
+    Example: slopeward alerts unshelve 12 --reason "blasting is over"
+    """
+    return _do(
+        call, alert_id, lambda c: store.return_alert(c, alert_id, AlertStep.UNSHELVE, call.actor, reason, call.now)
+    )
+
+
+def take_out(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
+    """Take a health or advice alert out of service until it is put back; an urgent one by two people, as with `close`.
+
+    Example: slopeward alerts take-out 12 --reason "the gauge is dismantled until May"
+    """
+
+    def do(c: Connection, second: Actor | None) -> None:
+        store.take_out(c, alert_id, call.actor, reason, call.now, second=second)
+
+    return _do_by_two(call, alert_id, "alert.take-out", reason, {}, do)
+
+
+def put_back(call: ActCall, alert_id: AlertId, reason: Reason) -> ActResult:
+    """Put an alert back in service; it asks to be acknowledged again.
+
+    Example: slopeward alerts put-back 12 --reason "the gauge stands again"
+    """
+    return _do(
+        call, alert_id, lambda c: store.return_alert(c, alert_id, AlertStep.PUT_BACK, call.actor, reason, call.now)
+    )
+
+
+def verify(
+    call: ActCall,
+    alert_id: AlertId,
+    answer: Annotated[
+        str,
+        Argument(
+            N_("movement: it counts; instrument, weather, work, earthquake or other: what it was instead"),
+            choices=ANSWERS,
+        ),
+    ],
+    reason: Annotated[str, Argument(N_("How you know"), "--reason")],
+) -> ActResult:
+    """Answer a "verify now": was it the slope, or what else?
+
+    Where one of the two highest levels is asked for, a cause counts once a second person gives the same answer.
+    `slopeward alerts withdraw` takes an answer back.
+
+    Example: slopeward alerts verify 7 instrument --by "R. Mori" --reason "antenna was bumped, photo on file"
+    """
+    alert = call.db.run_read(store.require_alert, alert_id)
+    key, before = step_of_alert(alert.key), None
+    if not asks_verification(alert.key):
+        raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
+    site = call.find_site(alert.site)
+    if key is None:
+        level, first = _answer_lone_top(call, site, alert_id, answer, reason), None
+    else:
+        before = find_signature(call.db, site.id, key)
+        level = verify_step(call.db, site, key, answer, call.actor, reason, call.now).level
+        first = find_signature(call.db, site.id, key)
+    text = _ANSWERED(answer=Term(answer), site=site.id, level=Term(site.levels[level].name))
+    if first is not None:
+        text = _ANSWERED_ALONE(text=text, name=first.by)
+        if before is not None and before.answer != answer:
+            text = _OTHERWISE(text=text, name=before.by, answer=Term(before.answer))
+    return ActResult(text, {"alert_id": alert_id, "answer": answer, "level": level, "counts": first is None})
+
+
+def _answer_lone_top(call: ActCall, site: Site, alert_id: int, answer: str, reason: str) -> int:
+    """The one group was right, and the highest level is set; or it was not, and nobody need look any more."""
+    require_answer(answer)
+    with call.write() as c:
+        if store.require_alert(c, alert_id).closed_at is not None:  # a question of the past raises nothing today
+            raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
+        if answer == MOVEMENT:
+            order_level_of(c, site, site.top_level, call.actor, reason, call.now)
+        elif says_no(answer):
+            store.acknowledge(c, alert_id, call.actor, f"the {answer}: {reason}", call.now)
+        return load_memory(c, site).level
+
+
+def withdraw(
+    call: ActCall, alert_id: AlertId, reason: Annotated[str, Argument(N_("Why it does not hold"), "--reason")]
+) -> ActResult:
+    """Take back an answer to "verify now": a first one that waits, or else the answer that counts.
+
+    A first answer is withdrawn by who gave it, or by an admin of the site. Without its answer a question is open
+    again, and a step requires confirmation with a new clock. "movement" may be what a level rests on: where accounts
+    exist and one of the two highest levels stands or is asked for, to withdraw it takes two people, who do it each.
+
+    Example: slopeward alerts withdraw 7 --by "R. Mori" --reason "the photo was of another mast"
+    """
+    alert = call.db.run_read(store.require_alert, alert_id)
+    key = step_of_alert(alert.key)
+    if key is None:
+        raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
+    site = call.find_site(alert.site)
+    answer = call.by_two(
+        call.db.run_read(share_taking_back, site, key),
+        reason,
+        lambda c, second: withdraw_answer(c, site, key, call.actor, reason, call.now, second=second),
+        lambda c: measure_stake(c, site),
+    )
+    level = evaluate_site(call.db, site, call.now, "person").level
+    text = _WITHDRAWN(question=key, answer=answer, site=site.id, level=Term(site.levels[level].name))
+    return ActResult(text, {"alert_id": alert_id, "withdrawn": answer, "by": call.actor.name, "level": level})
+
+
+def _do(call: ActCall, alert_id: int, act: Callable[[Connection], object], text: Message | None = None) -> ActResult:
+    with call.write() as c:
+        act(c)
+        return _describe(store.require_alert(c, alert_id), text)
+
+
+def _do_by_two(
+    call: ActCall,
+    alert_id: int,
+    name: str,
+    reason: str,
+    terms: Mapping[str, Any],
+    act: Callable[[Connection, Actor | None], None],
+) -> ActResult:
+    """An act on an alert for which a grave one wants a second person; a signature holds for the level it saw."""
+
+    def do(c: Connection, second: Actor | None) -> Alert:
+        act(c, second)
+        return store.require_alert(c, alert_id)
+
+    shared = TwoPersonAct(name, f"alert:{alert_id}", terms)
+    return _describe(call.by_two(shared, reason, do, lambda c: store.require_alert(c, alert_id).level))
+
+
+def _describe(alert: Alert, text: Message | None = None) -> ActResult:
+    return ActResult(text or _STATE(number=alert.id, state=Term(alert.state)), record_to_json(alert))

@@ -1,0 +1,85 @@
+"""What a person may do with what detectors report: say what it was, put a threshold back."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+from monitor.alerts.acts.call import ActCall
+from monitor.alerts.acts.on_alerts import LARGEST_ID
+from monitor.alerts.acts.on_sites import SiteId
+from monitor.alerts.acts.table import ActResult, Argument
+from monitor.features.anomalies.queries import budget as anomaly_budget
+from monitor.features.anomalies.queries.labels import add_label, find_run, load_runs
+from monitor.sites.watched import CAUSES, VERDICTS
+from monitor.text.catalogue import N_
+from monitor.text.message import Figure, Template, Term, Timestamp
+
+_FACTOR: Final = Template(
+    "act.anomaly_factor", "{detector}: the threshold is {factor} times the counted one, it was {before} times"
+)
+_LABEL: Final = Template("act.anomaly_label", "{station} {quantity} {at}: {verdict}, {cause}")
+
+
+def label(
+    call: ActCall,
+    site: SiteId,
+    station: Annotated[str, Argument("Station", metavar="STATION", longest=64, label=N_("Station"))],
+    at: Annotated[
+        datetime,
+        Argument("An instant within it, see `slopeward anomalies list`", "--at", label=N_("An instant within it")),
+    ],
+    verdict: Annotated[
+        str, Argument(f"One of: {', '.join(VERDICTS)}", "--as", longest=16, label=N_("What it was"), choices=VERDICTS)
+    ],
+    cause: Annotated[
+        str, Argument(f"One of: {', '.join(CAUSES)}", "--cause", longest=32, label=N_("Cause"), choices=CAUSES)
+    ] = "unknown",
+    quantity: Annotated[
+        str | None, Argument("Where several have one at that time", "--quantity", longest=64, label=N_("Quantity"))
+    ] = None,
+    note: Annotated[str, Argument(N_("What was seen"), "--note")] = "",
+    seen: Annotated[
+        int | None, Argument("Number of the newest label that you saw, 0 = none", "--seen", least=0, most=LARGEST_ID)
+    ] = None,
+) -> ActResult:
+    """Say what an anomaly was: it is kept with who and when, and the newest word counts.
+
+    Example: slopeward anomalies label north-bench G1 --at 2026-03-01T06:00Z --as dismissed --cause snow_ice
+    """
+    declared = call.find_site(site)
+    with call.db.write() as c:
+        run = find_run(load_runs(c, declared, at - timedelta(seconds=1), call.now), station, at, quantity)
+        number = add_label(c, site, run, verdict, cause, call.actor, note, call.now, seen=seen)
+    words = {"quantity": Term(run.quantity), "verdict": Term(verdict), "cause": Term(cause)}
+    text = _LABEL(station=station, at=Timestamp.of(run.from_at, "minute"), **words)
+    facts = {"label": number, "station": station, "quantity": run.quantity, "verdict": verdict, "cause": cause}
+    return ActResult(text, facts)
+
+
+def set_factor(
+    call: ActCall,
+    site: SiteId,
+    detector: Annotated[
+        str,
+        Argument("Detector, see `slopeward anomalies budget`", metavar="DETECTOR", longest=64, label=N_("Detector")),
+    ],
+    reason: Annotated[str, Argument(N_("Why"), "--reason")],
+    factor: Annotated[
+        float,
+        Argument(
+            "1 = the threshold as it was counted; 1.5 at most",
+            metavar="FACTOR",
+            least=0.01,
+            most=100.0,
+            label=N_("Factor; else 1"),
+        ),
+    ] = 1.0,
+) -> ActResult:
+    """Put the threshold of a detector back, or elsewhere within its bounds; ten new labels are needed to move it again.
+
+    Example: slopeward anomalies factor north-bench rules 1 --reason "the labels of March were a mistake"
+    """
+    declared = call.find_site(site)
+    with call.db.write() as c:
+        before = anomaly_budget.set_factor(c, declared, detector, factor, call.actor, reason, call.now).factor
+    text = _FACTOR(detector=detector, factor=Figure(factor, ".3g"), before=Figure(before, ".3g"))
+    return ActResult(text, {"site": site, "detector": detector, "factor_before": before, "factor": factor})

@@ -1,0 +1,85 @@
+"""What a person may do with site files: put a changed one in force, turn it down, end the watch of one that is gone."""
+
+from typing import Annotated, Final
+
+from sqlalchemy import Connection
+
+from monitor.alerts.acts import change_control
+from monitor.alerts.acts.call import ActCall
+from monitor.alerts.acts.on_alerts import LARGEST_ID, Reason
+from monitor.alerts.acts.on_sites import SiteId
+from monitor.alerts.acts.table import ActResult, Argument
+from monitor.alerts.queries.evaluations import find_state
+from monitor.alerts.queries.signatures import TwoPersonAct
+from monitor.errors import NeedsSecondError, RefusedError
+from monitor.people.queries.users import require_two
+from monitor.sites.files import scan_sites
+from monitor.sites.queries.sites import load_sites_summary, mark_inactive
+from monitor.storage.actor import Actor
+from monitor.storage.audit import add_audit
+from monitor.text.catalogue import N_
+from monitor.text.message import Template, Term
+
+_IN_FORCE: Final = Template("proposal.in_force", "change No. {number} is in force; the service takes it within seconds")
+_FILE_THERE: Final = Template(
+    "act.site_file_there", "the file of {site} is still in the folder of site files; take it away first"
+)
+_NOT_WATCHED: Final = Template("act.site_not_watched", "{site} is not watched")
+_STANDS: Final = Template(
+    "act.site_stands", "{site} stands at {level}: one person may not end the watch; name a second one"
+)
+_RETIRED: Final = Template("act.site_retired", "{site} is no longer watched; restart the service (or send it SIGHUP)")
+_TURNED_DOWN: Final = Template("proposal.turned_down", "change No. {number} is turned down")
+ProposalId = Annotated[int, Argument("Number, see `slopeward sites proposals`", metavar="ID", least=1, most=LARGEST_ID)]
+
+
+def approve(
+    call: ActCall, proposal_id: ProposalId, reason: Annotated[str, Argument(N_("Why it may go into force"), "--reason")]
+) -> ActResult:
+    """Put a proposal in force: the site file is written, the running service takes it within seconds.
+
+    Example: slopeward sites approve 3 --by "A. Rossi" --reason "as discussed"
+    """
+    path = change_control.approve(call.db, call.config.paths.sites, proposal_id, call.actor, reason, call.now)
+    facts = {"id": proposal_id, "state": "approved", "file": path.name}
+    return ActResult(_IN_FORCE(number=proposal_id), facts)
+
+
+def reject(
+    call: ActCall, proposal_id: ProposalId, reason: Annotated[str, Argument(N_("Why not"), "--reason")]
+) -> ActResult:
+    """Turn a proposal down, or withdraw one's own; it stays on record.
+
+    Example: slopeward sites reject 3 --by "A. Rossi" --reason "no evidence yet"
+    """
+    change_control.reject(call.db, proposal_id, call.actor, reason, call.now)
+    return ActResult(_TURNED_DOWN(number=proposal_id), {"id": proposal_id, "state": "rejected"})
+
+
+def retire(call: ActCall, site: SiteId, reason: Reason) -> ActResult:
+    """End the watch over a site whose file was taken away; its history stays, core must be restarted.
+
+    Example: slopeward sites retire north-bench --reason 'mine closed' --by 'A. Rossi'
+    """
+    if site in {one.id for one in scan_sites(call.config.paths.sites)[0]}:
+        raise RefusedError(_FILE_THERE(site=site))
+
+    def do(c: Connection, second: Actor | None) -> None:
+        known = next((one for one in load_sites_summary(c) if one.id == site), None)
+        if known is None:
+            raise RefusedError(_NOT_WATCHED(site=site))
+        level = measure(c)
+        if level >= max(1, len(known.levels) - 2):
+            if second is None:
+                raise NeedsSecondError(_STANDS(site=site, level=Term(known.levels[level])))
+            require_two(c, call.actor, second, call.now)
+        mark_inactive(c, site)
+        detail = {"reason": reason, "second_by": None if second is None else second.name}
+        add_audit(c, call.actor, "site.retire", site, detail, call.now)
+
+    def measure(c: Connection) -> int:
+        state = find_state(c, site)
+        return 0 if state is None else state.level
+
+    call.by_two(TwoPersonAct("site.retire", site, {}), reason, do, measure)
+    return ActResult(_RETIRED(site=site), {"site": site, "watched": False, "reason": reason})

@@ -1,0 +1,1 @@
+"""Audit of decisions: explain, recompute and export them."""

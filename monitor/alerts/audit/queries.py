@@ -1,0 +1,177 @@
+"""Everything that is stored about one alert, in plain values: what an audit pack is made of."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, or_, select
+
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries.alerts import Alert, load_alert_events, require_alert
+from monitor.alerts.queries.decision_seals import find_seal
+from monitor.alerts.queries.evaluations import DecisionRow, load_decision
+from monitor.alerts.tables import alert as alert_table
+from monitor.alerts.tables import alert_event, alert_outcome
+from monitor.canonical import canonical_json
+from monitor.features.photos.queries import load_photos, load_pictures
+from monitor.features.photos.tables import photo
+from monitor.features.photos.views import PhotoRow
+from monitor.sites.tables import config_version
+from monitor.storage.audit_tables import audit_entry
+from monitor.storage.rows import load_records, match_given
+from monitor.storage.seals import GoneRow, find_unsealed, load_seals
+from monitor.text.instants import format_iso
+
+Rows = list[dict[str, Any]]
+_WORDS: Final = ("step.sign", "step.verify", "step.unsign", "step.withdraw")  # what people said to questions
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedChange:
+    """What an event of an alert says that a decision ordered."""
+
+    alert_id: int
+    ledger: str
+    key: str
+    level: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPackMaterial:
+    """All rows about one alert as they are sealed, JSON-ready but for the alert, the decisions and the sources."""
+
+    alert: Alert
+    row: dict[str, Any]  # of the alert
+    events: Rows
+    decisions: tuple[DecisionRow, ...]
+    seals: Mapping[int, str | None]  # hash of the frozen inputs as the audit log has it
+    cited: Mapping[int, tuple[OrderedChange, ...]]
+    sources: Mapping[str, str]  # site files by SHA-256
+    versions: Rows
+    messages: Rows
+    outcomes: Rows
+    audit: Rows  # entries about the alert, its decisions and its site files, and those that seal its rows
+    links: Rows  # id, previous hash and hash of every entry from the first to the last of them
+    photos: list[PhotoRow]
+    pictures: Mapping[int, bytes]  # of those, by number
+    findings: tuple[str, ...]  # what the database says of it and the audit log does not
+
+
+def list_alterations(c: Connection, alert_id: int, site: str) -> list[str]:
+    """Which sealed rows of an alert, who acted, what decided, and of its site's level are not as they were written.
+
+    A row that is gone cannot say of which alert it was: it is named here too.
+    """
+    of_an_alert, e = (alert_event, alert_outcome, notification, photo), alert_event.c
+    mine = [f"alert {alert_id}: ", f"site_state {site}: "]
+    for table in of_an_alert:
+        numbers = c.execute(select(table.c.id).where(table.c.alert_id == alert_id)).scalars()
+        mine += [f"{table.name} {number}: " for number in numbers]
+    for row in c.execute(select(e.actor, e.decision_id).where(e.alert_id == alert_id).distinct()):
+        mine += [f"user_account {row.actor}: ", f"decision {row.decision_id}: "]
+    parts = tuple(f"{table.name} " for table in of_an_alert)
+    return [
+        line
+        for line in find_unsealed(c)
+        if line.startswith(tuple(mine)) or (isinstance(line, GoneRow) and line.startswith(parts))
+    ]
+
+
+def load_citations(c: Connection, decision_id: int, alert_id: int | None = None) -> tuple[OrderedChange, ...]:
+    """Events of alerts that name a decision."""
+    e, a = alert_event.c, alert_table.c
+    wanted = (
+        select(e.alert_id, a.ledger, a.key, e.to_level.label("level"), e.reason, e.reason_id, e.reason_values)
+        .join(alert_table, a.id == e.alert_id)
+        .where(e.decision_id == decision_id, *match_given(e.alert_id, alert_id))
+        .order_by(e.id)
+    )
+    return tuple(load_records(c, OrderedChange, wanted))
+
+
+def load_material(c: Connection, alert_id: int) -> AuditPackMaterial:
+    """Everything about one alert; raises NotFoundError: there is none."""
+    alert = require_alert(c, alert_id)
+    events = load_alert_events(c, alert_id)
+    ids = sorted({e.decision_id for e in events if e.decision_id is not None})
+    decisions = tuple(load_decision(c, i) for i in ids)
+    shas = sorted({d.config_sha256 for d in decisions if d.config_sha256})
+    v, n, o = config_version.c, notification.c, alert_outcome.c
+    versions = _rows(c, select(config_version).where(v.site == alert.site, v.sha256.in_(shas)).order_by(v.id))
+    sources = {str(row["sha256"]): str(row.pop("source")) for row in versions}
+    messages = _rows(c, select(notification).where(n.alert_id == alert_id).order_by(n.id))
+    for message in messages:
+        del message["lease_owner"], message["lease_until"]
+    outcomes = _rows(c, select(alert_outcome).where(o.alert_id == alert_id).order_by(o.id))
+    photos = load_photos(c, 1000, alert_id=alert_id)
+    story = _rows(c, select(alert_table).where(alert_table.c.id == alert_id))[0]
+    written = _rows(c, select(alert_event).where(alert_event.c.alert_id == alert_id).order_by(alert_event.c.id))
+    rows = {
+        "alert": [story],
+        "alert_event": written,
+        "alert_outcome": outcomes,
+        "notification": messages,
+        "photo": [{"id": row["photo_id"]} for row in photos],
+    }
+    sealing = load_seals(c)
+    sealed_by = {sealing.get(f"{name} {row['id']}", (None, 0))[1] for name, some in rows.items() for row in some}
+    entries = _load_audit(c, alert, ids, shas, sealed_by)
+    return AuditPackMaterial(
+        alert,
+        story,
+        rows["alert_event"],
+        decisions,
+        {i: find_seal(c, i) for i in ids},
+        {i: load_citations(c, i, alert_id) for i in ids},
+        sources,
+        versions,
+        messages,
+        outcomes,
+        entries,
+        _load_links(c, entries),
+        photos,
+        load_pictures(c, alert_id),
+        tuple(list_alterations(c, alert_id, alert.site)),
+    )
+
+
+def _load_audit(
+    c: Connection, alert: Alert, decisions: Sequence[int], shas: Sequence[str], sealed_by: Collection[int]
+) -> Rows:
+    e = audit_entry.c
+    subjects = [f"alert:{alert.id}", *(f"decision:{i}" for i in decisions)]
+    wanted = select(audit_entry).where(
+        or_(
+            e.subject.in_(subjects),
+            and_(e.subject == f"site:{alert.site}", e.action.in_(["level.set", *_WORDS])),
+            e.action.in_(["site.propose", "site.approve"]),
+            e.id.in_(sealed_by),
+        )
+    )
+    found = []
+    for row in _rows(c, wanted.order_by(e.id)):
+        detail = json.loads(row["detail"])
+        mine = row["id"] in sealed_by or row["subject"] in subjects or detail.get("decision") in decisions
+        if mine or (detail.get("site") == alert.site and detail.get("sha256") in shas):
+            found.append(row)
+    return found
+
+
+def _load_links(c: Connection, entries: Rows) -> Rows:
+    if not entries:
+        return []
+    e = audit_entry.c
+    between = e.id.between(entries[0]["id"], entries[-1]["id"])
+    return _rows(c, select(e.id, e.previous_hash, e.hash).where(between).order_by(e.id))
+
+
+def _rows(c: Connection, wanted: Any) -> Rows:
+    """Rows as they are stored and sealed: instants and JSON as text."""
+    stored = {dict: canonical_json, list: canonical_json, datetime: format_iso}
+    return [
+        {str(k): stored[type(v)](v) if type(v) in stored else v for k, v in row.items()}
+        for row in c.execute(wanted).mappings()
+    ]

@@ -1,0 +1,642 @@
+"""What page and JSON API read: public views where they say enough, else seeks and samples."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import groupby
+from math import atan2, degrees, fsum
+from pathlib import Path
+from typing import Any, Final, NotRequired, TypedDict
+
+from sqlalchemy import ColumnElement, Connection, and_, column, func, null, or_, select, table, text
+
+from forecasting.serving.records import KINEMATIC
+from monitor.alerts.event_tables import report, site_event
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.tables import alert as alert_table
+from monitor.alerts.tables import alert_event
+from monitor.alerts.views import AlertEventRow, AlertRow
+from monitor.delivery.views import DeliveryRow, MessageRow
+from monitor.errors import RefusedError
+from monitor.features.anomalies.tables import anomaly
+from monitor.features.forecasts.tables import forecast, forecast_score, forecast_withheld
+from monitor.features.movement.tables import movement
+from monitor.features.scenes.queries.versions import Bounds
+from monitor.features.scenes.tables import scene, scene_footprint
+from monitor.features.scenes.views import ScenePolygonRow
+from monitor.readings.instrument_views import StationHealthRow
+from monitor.readings.queries.observations import load_readings, load_series
+from monitor.readings.records import Reading
+from monitor.readings.tables import observation, series_latest
+from monitor.readings.tables import series as series_table
+from monitor.readings.views import ReadingRow
+from monitor.sites.quantities import LANDSLIDE, OF_SCENES
+from monitor.sites.tables import site as site_table
+from monitor.sites.tables import station as station_table
+from monitor.sites.views import SiteStatusRow
+from monitor.storage.rows import columns_of, load_plain, load_records, match_given, read_record
+from monitor.storage.views import load_view
+from monitor.text.instants import format_iso
+from monitor.text.message import TEXT_OF, Message, Template, Term, join, read_columns
+
+LARGEST_RANGE: Final = 200_000  # readings that one request may walk through
+_STATIONS_OK: Final = Template("site.stations_ok", "{ok} of {count} stations ok")
+_OK: Final = Template("site.ok", "{ok} of {count} ok")
+_IN_STATE: Final = Template("site.in_state", "{n} {state}")
+_LONG_RANGE: Final = Template(
+    "range.too_long", "the range holds {count} readings, {most} are allowed; ask for a shorter one"
+)
+
+
+class StoredLevel(TypedDict):
+    """A level of a site as its row has it."""
+
+    number: int
+    name: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedSite:
+    """What the file of a site says of its name, its place and its ladder."""
+
+    id: str
+    name: str
+    latitude: float
+    longitude: float
+    levels: list[StoredLevel]
+
+    @property
+    def top_level(self) -> int:
+        """Number of the highest level."""
+        return int(self.levels[-1]["number"])
+
+
+@dataclass(frozen=True, slots=True)
+class SiteCard(PlacedSite):
+    """One site as the overview shows it: declaration and row of `site_status` together."""
+
+    status: SiteStatusRow
+    stations: dict[str, int]  # state -> how many
+    stage_seen_at: datetime | None = None  # of the datum that showed the stage last, where no station shows it now
+    timezone: str = "UTC"
+
+    @property
+    def stations_ok(self) -> Message:
+        """How many of its stations are ok, and in which state the others are, within a sentence."""
+        return self._count(_STATIONS_OK)
+
+    @property
+    def ok(self) -> Message:
+        """The same beside the word."""
+        return self._count(_OK)
+
+    def _count(self, template: Template) -> Message:
+        ok = template(ok=self.stations.get("ok", 0), count=Counter(self.stations).total())
+        return join([ok, *count_states({k: n for k, n in self.stations.items() if k != "ok"})], ", ")
+
+    @property
+    def level_action(self) -> str:
+        """What is to be done at the present level."""
+        return next((str(v["action"]) for v in self.levels if v["number"] == self.status["level"]), "")
+
+
+def count_states(states: Mapping[str, int]) -> list[Message]:
+    """How many stations are in which state, the most frequent first.
+
+    >>> count_states({"verify": 1, "silent": 4})
+    ['4 silent', '1 to be verified']
+    """
+    words = {"verify": "to be verified"}
+    in_order = sorted(states.items(), key=lambda item: (-item[1], item[0]))
+    return [_IN_STATE(n=n, state=Term(words.get(state, state))) for state, n in in_order]
+
+
+def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[SiteCard]:
+    """Active sites with their status, the most dangerous first: all, one, or some."""
+    status = {row["site"]: row for row in load_view(c, "site_status", SiteStatusRow, site=site)}
+    h, counts = (
+        table("station_health", *map(column, ("site", "station", "state"))).c,
+        defaultdict[str, dict[str, int]](dict),
+    )
+    known = or_(h.state.is_not(None), h.station.not_like(f"{LANDSLIDE}%"))
+    states = select(h.site, h.state, func.count()).where(known, *match_given(h.site, site)).group_by(h.site, h.state)
+    for of, state, count in c.execute(states):
+        counts[of][state or "unknown"] = count
+    seen = _load_stages_seen(c, {k: stage for k, row in status.items() if (stage := row["movement_stage"])})
+    query = select(site_table).where(site_table.c.active, *match_given(site_table.c.id, site))
+    cards = [
+        read_record(SiteCard, r, status=status[r.id], stations=counts[r.id], stage_seen_at=seen.get(r.id))
+        for r in c.execute(query)
+        if r.id in status
+    ]
+    sight = {"blind": 0, "degraded": 1}
+    return sorted(
+        cards,
+        key=lambda k: (
+            -(k.status["level"] or 0),
+            not k.status["unacknowledged"],
+            sight.get(k.status["observability"] or "", 2),
+            k.id,
+        ),
+    )
+
+
+def find_ladder(c: Connection, site: str) -> tuple[list[StoredLevel], str] | None:
+    """The levels of an active site and the hash of its file; None where there is no such site."""
+    s = site_table.c
+    row = c.execute(select(s.levels, s.config_sha256).where(s.id == site, s.active)).one_or_none()
+    return None if row is None else (row.levels, row.config_sha256)
+
+
+def _load_stages_seen(c: Connection, stages: Mapping[str, str]) -> dict[str, datetime]:
+    """When a stage was seen last that no series of its site shows now: a silent one counts with the stage it had.
+
+    `stages`: site -> its stage.
+    """
+    if not stages:
+        return {}
+    m, s, other = movement.c, series_table.c, movement.alias().c
+    newest = select(func.max(other.at)).where(other.series_id == s.id).scalar_subquery()
+    shown = select(s.site, m.stage).where(s.site.in_(list(stages)), m.series_id == s.id, m.at == newest).distinct()
+    silent = stages.items() - {(row.site, row.stage) for row in c.execute(shown)}
+    found = {}
+    for site, stage in silent:
+        seen = select(func.max(func.coalesce(m.data_until, m.at)))
+        at = c.execute(seen.where(s.site == site, m.series_id == s.id, m.stage == stage)).scalar()
+        if at is not None:
+            found[site] = at
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class StationCard:
+    """A station as it was declared, with its health, and rows of the newest reading of each quantity."""
+
+    id: str
+    latitude: float | None
+    longitude: float | None
+    height_m: float | None
+    azimuth_deg: float | None
+    plunge_deg: float | None
+    reference: str | None
+    logger: str | None
+    on_slope: bool
+    declared: bool
+    health: StationHealthRow | None = None
+    latest: list[ReadingRow] = field(default_factory=list)  # what scenes say of it last
+
+    @property
+    def state(self) -> str | None:
+        """State of its health; None where it was not judged yet."""
+        return self.health and self.health["state"]
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is in that state."""
+        return self.health and self.health["reason"]
+
+    @property
+    def place(self) -> tuple[float, float] | None:
+        """Longitude and latitude, where it has a place."""
+        return None if self.longitude is None or self.latitude is None else (self.longitude, self.latitude)
+
+
+def load_stations(c: Connection, site: str) -> list[StationCard]:
+    """The stations of a site by id, those on stable ground last."""
+    health = {row["station"]: row for row in load_view(c, "station_health", StationHealthRow, site=site)}
+    series: dict[str, list[ReadingRow]] = {}
+    for row in load_view(c, "latest_observation", ReadingRow, order_by=["station", "quantity"], site=site):
+        series.setdefault(row["station"], []).append(row)
+    for delivered in series.values():
+        delivered.sort(key=lambda row: row["quantity"] in OF_SCENES)
+    s = station_table.c
+    rows = c.execute(select(station_table).where(s.site == site).order_by(s.on_slope.desc(), s.id))
+    return [read_record(StationCard, r, health=health.get(r.id), latest=series.get(r.id, [])) for r in rows]
+
+
+def load_open_alerts(c: Connection, site: str | frozenset[str] | None = None) -> list[AlertRow]:
+    """Open alerts, drills last, the highest and newest first; without their evidence."""
+    order = ["exercise", "-level", "-raised_at", "-alert_id"]
+    return load_view(c, "active_alerts", AlertRow, order_by=order, without="evidence", site=site)
+
+
+@dataclass(frozen=True, slots=True)
+class SceneCard:
+    """A scene as pages show it, with the number and the area of its footprints."""
+
+    scene_hash: str
+    name: str
+    acquired_at: datetime | None
+    role: str
+    received_at: datetime
+    state: str
+    error: str | None
+    valid_share: float | None
+    out_dir: str | None
+    run: dict[str, Any] | None  # what the model noted of itself
+    footprints: int
+    area_m2: float
+
+    @property
+    def taken_at(self) -> datetime:
+        """When the image of a scene that was read was taken."""
+        assert self.acquired_at is not None
+        return self.acquired_at
+
+    @property
+    def folder(self) -> Path:
+        """Where its results lie."""
+        return Path(self.out_dir or "")
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """West, south, east, north of its preview, when it has one."""
+        found = (self.run or {}).get("outputs", {}).get("bounds")
+        if not isinstance(found, list) or len(found) != 4:
+            return None
+        west, south, east, north = map(float, found)
+        return west, south, east, north
+
+    @property
+    def picture_bounds(self) -> Bounds | None:
+        """The same of a picture that can be shown."""
+        return None if self.preview is None else self.bounds
+
+    @property
+    def preview(self) -> Path | None:
+        """Its picture; None until it is made, and where it could not be."""
+        return self.find_picture(((self.run or {}).get("outputs") or {}).get("preview"))
+
+    def find_picture(self, name: Any) -> Path | None:
+        """A PNG that lies in its own folder, and nothing else.
+
+        The record names files as the job saw them, with the folder or without: only the last part counts.
+        """
+        if not name or not self.out_dir:
+            return None
+        folder = self.folder.resolve()
+        path = (folder / Path(str(name)).name).resolve()
+        return path if path.parent == folder and path.suffix == ".png" and path.is_file() else None
+
+
+def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[SceneCard]:
+    """Scenes of a site, those that wait first, then the newest arrivals; with the number and area of footprints.
+
+    At most `limit` of each: many that wait do not bury what was read.
+    """
+    s = scene.c
+    newest = (s.received_at.desc(), s.scene_hash)
+    waiting = _load_scenes(c, (s.site == site, s.state == "waiting"), newest, limit)
+    return waiting + _load_scenes(c, (s.site == site, s.state != "waiting"), newest, limit)
+
+
+def load_read_scenes(c: Connection, site: str, limit: int, scene_hash: str | None = None) -> list[SceneCard]:
+    """Scenes of a site that were read, the newest arrivals first: at most `limit`, or the one of that hash."""
+    s = scene.c
+    which = [s.site == site, s.state == "done", s.acquired_at.is_not(None)]
+    which += [] if scene_hash is None else [s.scene_hash == scene_hash]
+    return _load_scenes(c, which, (s.received_at.desc(), s.scene_hash), limit)
+
+
+def find_scene_folder(c: Connection, site: str, scene_hash: str) -> str | None:
+    """Where the results of a scene of an active site lie; None where there is no such scene, or it was not read."""
+    s, of = scene.c, site_table.c
+    mine = (s.scene_hash == scene_hash, s.site == site, s.state == "done", of.id == s.site, of.active)
+    return c.execute(select(s.out_dir).where(*mine)).scalar()
+
+
+def find_shown_scene(c: Connection, site: str) -> SceneCard | None:
+    """The newest image that was read, whenever it arrived; None where none was."""
+    s = scene.c
+    found = _load_scenes(c, (s.site == site, s.state == "done"), (s.acquired_at.desc(), s.scene_hash.desc()), 1)
+    return found[0] if found else None
+
+
+def _load_scenes(
+    c: Connection, which: Sequence[ColumnElement[bool]], order: Sequence[Any], limit: int
+) -> list[SceneCard]:
+    s, g, own = scene.c, scene_footprint.c, columns_of(SceneCard, scene)
+    area = func.coalesce(func.sum(g.area_m2), 0.0).label("area_m2")
+    query = (
+        select(*own, func.count(g.polygon_id).label("footprints"), area)
+        .join(
+            scene_footprint,
+            and_(g.scene_hash == s.scene_hash, g.change.not_in(("vanished", "withdrawn"))),
+            isouter=True,
+        )
+        .where(*which)
+        .group_by(*own)
+        .order_by(*order)
+        .limit(limit)
+    )
+    return load_records(c, SceneCard, query)
+
+
+def load_footprints(c: Connection, site: str, scene_hash: str) -> list[ScenePolygonRow]:
+    """Polygons of one scene, the largest first."""
+    which = {"site": site, "scene_hash": scene_hash}
+    rows = load_view(c, "scene_polygons", ScenePolygonRow, order_by=["-area_m2", "polygon_id"], limit=500, **which)
+    for row in rows:
+        row["geometry"] = json.loads(str(row["geometry"]))
+    return rows
+
+
+def load_range(c: Connection, series_id: int, from_at: datetime, to_at: datetime, known_at: datetime) -> list[Reading]:
+    """Readings of a range as known at an instant.
+
+    Raises:
+        RefusedError: the range holds more than one request may read.
+    """
+    o = observation.c
+    within = (o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at)
+    found = c.execute(select(func.count()).where(*within)).scalar_one()
+    if found > LARGEST_RANGE:
+        raise RefusedError(_LONG_RANGE(count=str(found), most=str(LARGEST_RANGE)))
+    return load_readings(c, series_id, from_at, to_at, known_at)
+
+
+def find_direction(c: Connection, site: str, station: str) -> tuple[float, float] | None:
+    """Azimuth and plunge of the movement of a station in degrees; None where no azimuth was declared."""
+    s = station_table.c
+    row = c.execute(select(s.azimuth_deg, s.plunge_deg).where(s.site == site, s.id == station)).one_or_none()
+    return None if row is None or row.azimuth_deg is None else (row.azimuth_deg, row.plunge_deg or 0.0)
+
+
+def find_newest(c: Connection, series_ids: Sequence[int]) -> datetime | None:
+    """The newest not future-dated epoch of some series."""
+    k = series_latest.c
+    return c.execute(select(func.max(k.observed_at)).where(k.series_id.in_(series_ids))).scalar()
+
+
+def find_oldest(c: Connection, series_ids: Sequence[int]) -> datetime | None:
+    """The first epoch of some series."""
+    o, s = observation.c, series_table.c
+    first = select(func.min(o.observed_at)).where(o.series_id == s.id).correlate(series_table).scalar_subquery()
+    found = [at for at in c.execute(select(first).where(s.id.in_(series_ids))).scalars() if at is not None]
+    return min(found, default=None)
+
+
+def load_forecast_keys(c: Connection, site: str) -> set[tuple[str, str]]:
+    """Station and quantity of every series whose newest issue is shown."""
+    query = text("SELECT DISTINCT station, quantity FROM latest_forecast WHERE site = :site AND shown")
+    return {(row.station, row.quantity) for row in c.execute(query, {"site": site})}
+
+
+class PastForecast(TypedDict):
+    """A shown forecast, and what came; nothing of it where it has not come."""
+
+    issued_at: datetime
+    target_at: datetime
+    q10: float
+    q50: float
+    q90: float
+    model: str
+    observed: float | None
+    inside_80: bool | None
+
+
+def load_past_forecasts(
+    c: Connection, series_id: int, horizon_s: float, from_at: datetime, to_at: datetime
+) -> list[PastForecast]:
+    """What was shown for targets of a range at one horizon, beside what came: the newest 400, oldest first."""
+    f, k = forecast.c, forecast_score.c
+    rows = load_plain(
+        c,
+        PastForecast,
+        select(f.issued_at, f.target_at, f.q10, f.q50, f.q90, f.model, k.observed, k.inside_80)
+        .join(forecast_score, k.forecast_id == f.id, isouter=True)
+        .where(f.series_id == series_id, f.horizon_s == horizon_s, f.shown, f.target_at > from_at, f.target_at <= to_at)
+        .order_by(f.target_at.desc())
+        .limit(400),
+    )
+    return rows[::-1]
+
+
+class WithheldForecast(TypedDict):
+    """A forecast that was not shown."""
+
+    issued_at: datetime
+    model: str
+    reason: Message
+
+
+def load_withheld(c: Connection, series_id: int) -> WithheldForecast | None:
+    """Why a forecast of a series was withheld, when nothing was issued since: what the motion forbids comes first."""
+    w, f = forecast_withheld.c, forecast.c
+    query = select(w.issued_at, w.model, w.reason, w.reason_id, w.reason_values).where(w.series_id == series_id)
+    query = query.order_by(w.issued_at.desc(), w.model != KINEMATIC, w.id.desc()).limit(1)
+    rows = load_plain(c, WithheldForecast, query)
+    newest = c.execute(select(func.max(f.issued_at)).where(f.series_id == series_id)).scalar()
+    return next((row for row in rows if newest is None or newest <= row["issued_at"]), None)
+
+
+ROLLED_DAYS: Final = 90
+
+
+class RolledCoverage(TypedDict):
+    """Shares of a series at a horizon that lay inside of the interval, over so many forecasts."""
+
+    station: str
+    quantity: str
+    horizon_s: float
+    newest: float
+    lowest: float
+    n: int
+
+
+def load_rolled(c: Connection, site: str) -> list[RolledCoverage]:
+    """Coverage of the 80 % interval over 30 shown forecasts in a row: the newest 30 and the lowest of 90 days."""
+    # for this table alone: the page starts without numpy
+    import numpy as np
+
+    from forecasting.evaluation.distribution import ROLLING, roll
+
+    f, k, s = forecast.c, forecast_score.c, series_table.c
+    scored = (s.site == site, s.id == f.series_id, k.forecast_id == f.id, f.shown)
+    newest = c.execute(select(func.max(f.target_at)).where(*scored)).scalar()
+    if newest is None:
+        return []
+    rows = c.execute(
+        select(s.station, s.quantity, f.horizon_s, k.inside_80)
+        .where(*scored, f.target_at > newest - timedelta(days=ROLLED_DAYS))
+        .order_by(s.station, s.quantity, f.horizon_s, f.target_at, f.id)
+    )
+    found: list[RolledCoverage] = []
+    for (station, quantity, horizon_s), group in groupby(rows, lambda r: (r.station, r.quantity, r.horizon_s)):
+        held = roll(np.array([float(r.inside_80) for r in group]))
+        if held.size:
+            row: Any = {"station": station, "quantity": quantity, "horizon_s": horizon_s}
+            row |= {"newest": float(held[-1]), "lowest": float(held.min()), "n": int(held.size) + ROLLING - 1}
+            found.append(row)
+    return found
+
+
+class AnomalyScore(TypedDict):
+    """How far a reading lies from what its detector expected."""
+
+    at: datetime
+    detector: str
+    score: float
+    threshold: float
+    kind: str
+    alerted: bool
+    quantity: str
+
+
+def load_scores(c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime) -> list[AnomalyScore]:
+    """Anomaly scores of some series in a range, by time."""
+    a, s = anomaly.c, series_table.c
+    rows = load_plain(
+        c,
+        AnomalyScore,
+        select(a.at, a.detector, a.score, a.threshold, a.kind, a.alerted, s.quantity)
+        .join(series_table, s.id == a.series_id)
+        .where(a.series_id.in_(series_ids), a.at > from_at, a.at <= to_at)
+        .order_by(a.at.desc())
+        .limit(4000),
+    )
+    return rows[::-1]
+
+
+class AlertPage(TypedDict):
+    """One alert, and rows of what became of it."""
+
+    alert: AlertRow
+    events: list[AlertEventRow]
+    deliveries: list[DeliveryRow]
+    notifications: list[MessageRow]
+    outcomes: list[Any]
+
+
+def load_alert_page(c: Connection, alert_id: int) -> AlertPage | None:
+    """One alert with events, notifications and outcomes; None when it does not exist."""
+    rows = load_view(c, "alert_history", AlertRow, alert_id=alert_id)
+    if not rows:
+        return None
+    return {
+        "alert": rows[0],
+        "events": load_view(c, "alert_events", AlertEventRow, order_by=["sequence"], alert_id=alert_id),
+        "deliveries": load_view(
+            c, "deliveries", DeliveryRow, order_by=["-notification_id"], limit=200, alert_id=alert_id
+        ),
+        "notifications": load_view(
+            c, "notification_status", MessageRow, order_by=["-notification_id"], limit=200, alert_id=alert_id
+        ),
+        "outcomes": load_view(c, "alert_outcomes", order_by=["-at"], alert_id=alert_id),
+    }
+
+
+class CurveMark(TypedDict):
+    """Something that people look for beside a curve; `level` and `alert` where the level changed."""
+
+    at: str
+    kind: str  # report, event, level, verification
+    station: str | None
+    text: str
+    level: NotRequired[int]
+    alert: NotRequired[int]
+
+
+def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[CurveMark]:
+    """Reports, site events and hazard level changes of a range: what people look for beside a curve."""
+    r, e, n, a = report.c, site_event.c, alert_event.c, alert_table.c
+    reports = select(r.at, r.kind, r.text, r.station).where(r.site == site, r.at > from_at, r.at <= to_at)
+    events = select(e.from_at, e.kind, e.text, null()).where(e.site == site, e.from_at > from_at, e.from_at <= to_at)
+    marks: list[CurveMark] = [
+        {"at": format_iso(at), "kind": what, "station": station, "text": TEXT_OF(name=Term(kind), text=text)}
+        for what, query in (("report", reports), ("event", events))
+        for at, kind, text, station in c.execute(query.limit(200))
+    ]
+    changes = c.execute(
+        select(n.at, n.from_level, n.to_level, n.reason, n.reason_id, n.reason_values, n.alert_id, a.key, a.ledger)
+        .join(alert_table, a.id == n.alert_id)
+        .where(
+            a.site == site,
+            a.exercise.is_(False),
+            n.at > from_at,
+            n.at <= to_at,
+            n.from_level.is_distinct_from(n.to_level),
+            (a.ledger == "hazard") | and_(a.ledger == "health", a.key.like("%verif%")),
+        )
+        .order_by(n.at.desc())
+        .limit(200)
+    )
+    for row in changes:
+        kind = "level" if row.ledger == "hazard" else "verification"
+        at, text = format_iso(row.at), read_columns(row, "reason")
+        marks.append(
+            {"at": at, "kind": kind, "station": None, "level": row.to_level, "text": text, "alert": row.alert_id}
+        )
+    return sorted(marks, key=lambda mark: mark["at"])
+
+
+def count_undelivered(c: Connection) -> int:
+    """Messages of open alerts that failed for good or at least three times."""
+    n = notification.c
+    failed = (n.state == "failed_final") | ((n.state == "failed_retry") & (n.attempts >= 3))
+    query = (
+        select(func.count())
+        .join(alert_table, alert_table.c.id == n.alert_id)
+        .where(failed, alert_table.c.closed_at.is_(None))
+    )
+    return int(c.execute(query).scalar_one())
+
+
+def load_history(
+    c: Connection, site: str | frozenset[str] | None, ledger: str | None, limit: int, *, open_only: bool = False
+) -> list[AlertRow]:
+    """Alerts, newest first, without their evidence."""
+    name, order = "active_alerts" if open_only else "alert_history", ["-raised_at", "-alert_id"]
+    return load_view(c, name, AlertRow, order_by=order, limit=limit, without="evidence", site=site, ledger=ledger)
+
+
+def count_open(c: Connection) -> dict[tuple[str, str], int]:
+    """Open alerts, drills left out, by site and ledger."""
+    a = alert_table.c
+    query = select(a.site, a.ledger, func.count()).where(a.closed_at.is_(None), a.exercise.is_(False))
+    return {(row[0], row[1]): int(row[2]) for row in c.execute(query.group_by(a.site, a.ledger))}
+
+
+COMPONENTS = ("displacement_east", "displacement_north")
+EPOCHS = 5  # at either end of the window, against the noise of one
+
+
+def find_headings(c: Connection, site: str, windows: Mapping[str, float], at: datetime) -> dict[str, float]:
+    """Degrees clockwise from north, by station; those without both components, or without readings, are left out.
+
+    `windows`: seconds to look back from `at`, by station; `at`: as known at this instant.
+    """
+    ids: dict[str, dict[str, int]] = {}
+    for row in load_series(c, site):
+        if row.station in windows and row.quantity in COMPONENTS:
+            ids.setdefault(row.station, {})[row.quantity] = row.id
+    found = {}
+    for station, series in ids.items():
+        before = at - timedelta(seconds=windows[station])
+        ends = [(_mean(c, i, at, at), _mean(c, i, before, at)) for q in COMPONENTS if (i := series.get(q)) is not None]
+        if len(ends) == len(COMPONENTS) and all(None not in pair for pair in ends):
+            east, north = (float(late) - float(early) for late, early in ends)  # type: ignore[arg-type]
+            if east or north:
+                found[station] = round(degrees(atan2(east, north)) % 360.0, 1)
+    return found
+
+
+def _mean(c: Connection, series_id: int, until: datetime, known_at: datetime) -> float | None:
+    """Of the newest epochs up to an instant, offsets taken off; None where there is none."""
+    o = observation.c
+    epochs = (
+        select(o.observed_at)
+        .where(o.series_id == series_id, o.observed_at <= until)
+        .distinct()
+        .order_by(o.observed_at.desc())
+        .limit(EPOCHS)
+    )
+    instants = c.execute(epochs).scalars().all()
+    if not instants:
+        return None
+    readings = load_readings(c, series_id, instants[-1] - timedelta(microseconds=1), until, known_at)
+    values = [r.value for r in readings if not r.flags]
+    return fsum(values) / len(values) if values else None

@@ -1,0 +1,17 @@
+"""Find the site of an alert, an event, a maintenance window or a proposed site file."""
+
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from monitor.alerts.event_tables import site_event
+from monitor.alerts.tables import alert
+from monitor.sites.tables import maintenance, site_proposal
+
+_OF_SITE: Final = {"alert": alert, "event": site_event, "maintenance": maintenance, "proposal": site_proposal}
+
+
+def find_site_of(kind: str, c: Connection, number: int) -> str | None:
+    """The site of an alert, event, maintenance or proposal by its number; None where there is none."""
+    of = _OF_SITE[kind].c
+    return c.execute(select(of.site).where(of.id == number)).scalar()

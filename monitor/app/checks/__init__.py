@@ -1,0 +1,1 @@
+"""Checks of the service and of what it stands on."""

@@ -1,0 +1,290 @@
+"""What the broker would do in an outage, and what it lets strangers do: tried, not read."""
+
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from monitor.app.checks.live import AWAY_S, HOW_TO_CLOSE
+from monitor.broker.access import HOW_TO_INSTALL, find_access, open_access
+from monitor.broker.access_probe import BrokerProbeResult, try_anonymous, try_foreign
+from monitor.broker.audit import OutageLimit
+from monitor.broker.logins import LoginBook
+from monitor.broker.probe import KEEPS, BrokerFacts, probe_broker
+from monitor.ingest.broker import find_mosquitto
+from monitor.settings.service import ServiceConfig
+from monitor.sites.files import scan_sites
+from monitor.storage.check import BAD, OK, WARN, Check, SubjectState, found
+from monitor.text.message import Duration, Figure, Message, NameList, Template, error_text
+
+LEAST_S: Final = 7 * 86400.0  # that a session should last
+SHORT_S, LONG_S = 3600.0, 86400.0  # an outage shorter than an hour happens to everybody
+_LOSES: Final = Template(
+    "check.broker.loses", "the broker would lose readings in an outage, or has dropped some; see slopeward doctor"
+)()
+_SILENT: Final = Template("check.broker.silent", "{url} does not answer: {problem}")
+_START: Final = Template("check.broker.start", "start it, or mend broker.url")()
+_RUN: Final = Template("check.broker.run", "slopeward run starts it")()
+_NO_SESSION: Final = Template("check.queue.no_session", "not known: nothing is kept without a session")()
+_ALLOW: Final = Template("check.broker.allow", "allow persistent sessions")()
+_KEPT: Final = Template("check.queue.kept", "of {n} messages for an absent client the broker kept {kept}")
+_KEEP_ALL: Final = Template(
+    "check.queue.keep_all",
+    "max_queued_messages 0, max_queued_bytes 0, and no per_listener_settings (deploy/mosquitto.conf)",
+)()
+_UNCOUNTED: Final = Template("check.dropped.unknown", "the broker does not say how many messages it dropped")()
+_LET_READ: Final = Template(
+    "check.dropped.let_read", "let the service read $SYS/# (its access list: slopeward broker acl)"
+)()
+_DROPPED: Final = Template("check.dropped.grown", "the broker dropped {n} messages since the last look")
+_QUEUE_ALL: Final = Template(
+    "check.dropped.queue_all",
+    "set max_queued_messages 0 and max_queued_bytes 0; a client that is slow or away was too far behind",
+)()
+_BRIDGES: Final = "bridges an outage of {long} at {rate}; then {why}"
+_ASSUMED: Final = Template("check.bridge.assumed", "1 message a second, for none was counted yet")()
+_COUNTED: Final = Template("check.bridge.counted", "{n} messages a second")
+_AT_LEAST: Final = Template(
+    "check.bridge.at_least", "{why}; as far as {n} messages show: its max_queued_messages and max_queued_bytes say more"
+)
+_CLOSE: Final = Template("check.logins.close", "slopeward broker acl, and deploy/mosquitto.conf")()
+_OPEN: Final = Template("check.logins.open", "{url} lets in clients without a login")
+_CLOSED: Final = Template("check.logins.closed", "{url} lets nobody in without a login")
+_NO_PASSWORD: Final = Template(
+    "check.logins.no_password",
+    "what one login can do to another was not tried: there is none to try with that we may read",
+)()
+_MAKE_PASSWORD: Final = Template(
+    "check.logins.make_password", "slopeward broker acl makes it; run doctor as the account of the service"
+)()
+_UNTRIED: Final = Template("check.logins.untried", "not tried: {url} or {own} does not answer: {problem}")
+_SEE_ABOVE: Final = Template("check.logins.see_above", "see broker above")()
+_UNKNOWN_LOGIN: Final = Template(
+    "check.logins.unknown",
+    "what one login can do to another was not tried: the broker does not know the one for this test",
+)()
+_LET_KNOW: Final = Template("check.logins.let_know", "let it read the files of slopeward broker acl")()
+_ANONYMOUS: Final = Template("check.logins.anonymous", "a client without a login")()
+_FOREIGN: Final = Template("check.logins.foreign", "an instrument with a login for something else")()
+_CAN: Final = Template("check.logins.can", "{who} can {act}")
+_CAN_NOTHING: Final = Template(
+    "check.logins.can_nothing", "{who} can publish for no site, not as the service, and take no session of it"
+)
+_PUBLISH: Final = Template("check.logins.publish", "publish readings of {names}")
+_PUBLISH_OWN: Final = Template("check.logins.publish_own", "publish as the service ({names})")
+_TAKE_SESSION: Final = Template("check.logins.take_session", "take a session of the service (client id {name})")
+
+
+class RunningBroker:
+    """The broker of the service file, come to as a client."""
+
+    def __init__(self, service: ServiceConfig) -> None:
+        self.service, self.mode = service, service.broker.mode
+        self.access = find_access(service.broker)
+        self.is_missing = self.mode == "managed" and find_mosquitto() is None
+        folder = service.broker.data
+        self.is_closed = self.mode == "managed" and Path(folder).is_dir() and not os.access(folder, os.R_OK)
+
+    @cached_property
+    def facts(self) -> BrokerFacts | str:
+        """What it keeps, or why that is not known."""
+        if self.is_missing or self.is_closed or self.mode == "demo":
+            return ""
+        try:
+            return probe_broker(self.access)
+        except OSError as error:
+            return _SILENT(url=self.access.url, problem=error_text(error))
+
+
+class DroppedMessages(NamedTuple):
+    """How many messages the broker dropped; None: it does not say."""
+
+    dropped: float | None
+    before: float | None
+
+
+class OutageBuffer(NamedTuple):
+    """How long an outage may last."""
+
+    limit: OutageLimit
+    rate_hz: float | None
+    is_bound: bool  # its own settings may say more than messages showed
+
+
+def _answers(broker: RunningBroker) -> Iterator[SubjectState]:
+    if not broker.facts:
+        return
+    is_external = broker.mode == "external"
+    todo = _START if is_external else _RUN
+    why = broker.facts if isinstance(broker.facts, str) else ""
+    level = BAD if is_external else WARN
+    yield found(is_wrong=bool(why), level=level, why=why, todo=todo, url=broker.access.url)
+
+
+def _expiry(facts: BrokerFacts) -> Iterator[SubjectState]:
+    if facts.session_expiry_s is not None and facts.session_expiry_s < LEAST_S:
+        yield found(s=facts.session_expiry_s)
+
+
+def _queue(facts: BrokerFacts) -> Iterator[SubjectState]:
+    if not facts.session_present:
+        yield found(level=WARN, text=_NO_SESSION, todo=_ALLOW)
+        return
+    text = _KEPT(n=Figure(KEEPS, "d"), kept=Figure(facts.kept, "d"))
+    yield found(is_wrong=facts.kept < KEEPS, figure=(facts.kept, None), text=text, todo=_KEEP_ALL, n=Figure(KEEPS, "d"))
+
+
+def _dropped(seen: DroppedMessages) -> Iterator[SubjectState]:
+    dropped, before = seen
+    if dropped is None:
+        yield found(level=WARN, figure=(before, None), text=_UNCOUNTED, todo=_LET_READ)
+        return
+    # after a restart of the broker it counts anew
+    grown = dropped - (before if before is not None and before <= dropped else 0.0)
+    text, todo = _DROPPED(n=Figure(grown, ".0f")), _QUEUE_ALL
+    is_wrong = before is not None and grown > 0
+    yield found(is_wrong=is_wrong, figure=(dropped, None), text=text, todo=todo, dropped=Figure(dropped or 0.0, ".0f"))
+
+
+def _bridge(seen: OutageBuffer) -> Iterator[SubjectState]:
+    limit, rate_hz = seen.limit, seen.rate_hz
+    level = BAD if limit.seconds < SHORT_S else WARN if limit.seconds < LONG_S else OK
+    rate = _ASSUMED if rate_hz is None else _COUNTED(n=Figure(rate_hz, ".3g"))
+    why = _AT_LEAST(why=limit.why, n=Figure(KEEPS, "d")) if seen.is_bound else limit.why
+    yield found(
+        is_wrong=level != OK,
+        level=level,
+        figure=(round(limit.seconds / 3600, 1), "h"),
+        long=Duration(limit.seconds, "about"),
+        rate=rate,
+        why=why,
+        setting=limit.setting,
+    )
+
+
+def _logins(broker: RunningBroker) -> Iterator[SubjectState]:
+    """Whether a foreign client can publish for a site, act as the service, or take its sessions."""
+    section = broker.service.broker
+    if broker.mode == "demo" or (broker.mode == "managed" and not os.access(section.data, os.R_OK)):
+        return  # the look at the broker says why
+    own = broker.access
+    door = open_access(section.instruments_url or section.url, ca_file=section.ca_file)
+    todo = HOW_TO_CLOSE if broker.mode == "managed" else _CLOSE
+    sites = [site.id for site in scan_sites(broker.service.paths.sites)[0]]
+    try:
+        nobody = try_anonymous(own, door, sites, section.client_id)
+        if nobody.came_in:
+            yield found(text=_OPEN(url=door.url), todo=todo)
+            yield from _list_breaches(_ANONYMOUS, nobody, section.client_id, todo)
+        else:
+            yield found(is_wrong=False, text=_CLOSED(url=door.url))
+        password = LoginBook(Path(section.data)).doctor_password()
+        if not password:
+            yield found(level=WARN, text=_NO_PASSWORD, todo=_MAKE_PASSWORD)
+            return
+        foreign = try_foreign(own, door, password, sites, section.client_id)
+    except OSError as error:
+        text = _UNTRIED(url=door.url, own=own.url, problem=error_text(error))
+        yield found(level=WARN, text=text, todo=_SEE_ABOVE)
+        return
+    if foreign.came_in:
+        yield from _list_breaches(_FOREIGN, foreign, section.client_id, todo)
+    else:
+        yield found(level=WARN, text=_UNKNOWN_LOGIN, todo=_LET_KNOW)
+
+
+def _list_breaches(who: Message, one: BrokerProbeResult, client_id: str, todo: str) -> Iterator[SubjectState]:
+    what = [
+        *([_PUBLISH(names=NameList(tuple(one.spoke_for)))] if one.spoke_for else []),
+        *([_PUBLISH_OWN(names=NameList(tuple(one.spoke_as_service)))] if one.spoke_as_service else []),
+        *([_TAKE_SESSION(name=client_id)] if one.took_session else []),
+    ]
+    for act in what:
+        yield found(text=_CAN(who=who, act=act), todo=todo)
+    if not what:
+        yield found(is_wrong=False, text=_CAN_NOTHING(who=who))
+
+
+# an alarm that what the broker keeps in an outage is not enough
+_OUTAGE: Final[dict[str, Any]] = {"alarm": 1, "reason": _LOSES, "after_s": AWAY_S, "degrades": True}
+CHECKS: Final = (
+    Check(
+        "broker.installed",
+        RunningBroker,
+        BAD,
+        "Mosquitto is not installed: the broker forgets at restart",
+        lambda b: found(is_wrong=b.is_missing),
+        HOW_TO_INSTALL,
+    ),
+    Check(
+        "broker.demo",
+        RunningBroker,
+        WARN,
+        "broker.mode = demo: what it holds is lost at restart",
+        lambda b: found(is_wrong=b.mode == "demo"),
+        "broker.mode = managed or external",
+    ),
+    Check(
+        "broker.closed",
+        RunningBroker,
+        WARN,
+        "not tried: {folder} is open to the account of the service alone",
+        lambda b: found(is_wrong=b.is_closed and not b.is_missing, folder=b.service.broker.data),
+        "run doctor as that account",
+    ),
+    Check("broker.answers", RunningBroker, BAD, "{why}", _answers, "{todo}", fine="{url} answers"),
+    Check(
+        "broker.expiry",
+        BrokerFacts,
+        WARN,
+        "the broker forgets an absent client after {s} s",
+        _expiry,
+        "raise it (Mosquitto: persistent_client_expiration), else an outage longer than that loses data",
+    ),
+    Check(
+        "broker.session",
+        BrokerFacts,
+        BAD,
+        "the broker keeps no session for an absent client",
+        lambda f: found(is_wrong=not f.session_present),
+        _ALLOW,
+        fine="a client that came back found its session",
+        key="check:broker.session",
+        **_OUTAGE,
+    ),
+    Check(
+        "broker.queue",
+        BrokerFacts,
+        BAD,
+        "{text}",
+        _queue,
+        "{todo}",
+        fine="keeps at least {n} messages for an absent client",
+        key="check:broker.queue",
+        **_OUTAGE,
+    ),
+    Check(
+        "broker.dropped",
+        DroppedMessages,
+        BAD,
+        "{text}",
+        _dropped,
+        "{todo}",
+        fine="{dropped} messages dropped since it started",
+        key="check:broker.dropped",
+        **_OUTAGE,
+    ),
+    Check(
+        "broker.bridge",
+        OutageBuffer,
+        BAD,
+        _BRIDGES,
+        _bridge,
+        "change {setting}",
+        fine=_BRIDGES,
+        key="check:broker.bridge",
+        **_OUTAGE,
+    ),
+    Check("logins", RunningBroker, BAD, "{text}", _logins, "{todo}", fine="{text}"),
+)

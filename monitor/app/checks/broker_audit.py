@@ -1,0 +1,69 @@
+"""Find out what the broker would do in an outage: does it keep our session, how much, and for how long."""
+
+import shutil
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.app.checks.broker import DroppedMessages, OutageBuffer
+from monitor.app.checks.table import run_checks
+from monitor.broker.access import find_access
+from monitor.broker.audit import DROPPED, available_memory_bytes, find_limit, message_bytes, read_figures
+from monitor.broker.probe import EXPIRY_S, KEEPS, BrokerFacts, probe_broker
+from monitor.settings.service import ServiceConfig
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.storage.service_state import OK, StoredCheck, find_stamp, load_checks, save_checks
+from monitor.text.instants import parse
+
+PROBE_EVERY: Final = timedelta(hours=20)
+PROBED: Final = ("broker.session", "broker.queue", "broker.bridge")
+LEAST_S: Final = 60.0  # of counting before a rate is believed
+
+
+def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
+    """Read the broker's own figures every time, probe it once a day, or while something is wrong; returns one line."""
+    if config.broker.mode == "demo":
+        return "the broker of a demonstration forgets; nothing to look at"
+    try:
+        with db.read() as c:
+            known, core = load_checks(c), find_stamp(c, "core")
+        access = find_access(config.broker)
+        figures = read_figures(access)
+        before = known["broker.dropped"].check.value if "broker.dropped" in known else None
+        # a figure that never changed is not published
+        dropping = DroppedMessages(figures.get(DROPPED, 0.0) if figures else None, before)
+        seen: list[object] = [dropping]
+        if _is_due(known, now):
+            size_bytes = message_bytes(figures)
+            facts = probe_broker(access, size_bytes)
+            free: dict[str, float] = {}
+            if config.broker.mode == "managed":
+                free["disk"] = shutil.disk_usage(Path(config.broker.data)).free
+                free |= {} if (memory := available_memory_bytes()) is None else {"memory": memory / 2}
+            rate_hz = None if core is None else _find_rate(*core)
+            limit = find_limit(facts, rate_hz or 1.0, size_bytes, free, EXPIRY_S)
+            seen += [facts, OutageBuffer(limit, rate_hz, config.broker.mode == "external" and facts.kept >= KEEPS)]
+        checks = [finding.row for one in seen for finding in run_checks(one)]
+        if figures and (probed := next((one for one in seen if isinstance(one, BrokerFacts)), None)):
+            # what the broker dropped of the trial is no loss: the next look counts from there
+            lost = KEEPS - probed.kept if probed.session_present else 0
+            checks[0] = checks[0]._replace(value=(checks[0].value or 0.0) + lost)
+        db.do(save_checks, checks, now)
+        return "; ".join(f"{one.name} {one.state}: {one.found}" for one in checks)
+    except OSError as error:  # an alarm of ingest says so
+        return f"the broker does not answer: {error}"
+
+
+def _is_due(known: Mapping[str, StoredCheck], now: datetime) -> bool:
+    """Whether a probe is due: each costs 1,500 messages. What is wrong may have been mended since the last look."""
+    found = [known.get(name) for name in PROBED]
+    return any(one is None or one.check.state != OK or now - one.checked_at >= PROBE_EVERY for one in found)
+
+
+def _find_rate(at: datetime, core: dict[str, Any]) -> float | None:
+    """Messages a second since the core started; None where it has not counted for long."""
+    seconds = (at - parse(core["started_at"])).total_seconds()
+    messages = float(core["ingest"]["messages"])
+    return messages / seconds if seconds >= LEAST_S and messages else None

@@ -1,0 +1,173 @@
+"""What the database says of itself, of the deliveries, of weights and sources, and of site files in force."""
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from monitor.settings.service import ServiceConfig
+from monitor.settings.sources import FOLDER_KIND
+from monitor.sites.files import scan_sites
+from monitor.storage.check import BAD, WARN, Check, SubjectState, found
+from monitor.storage.engine import Database
+from monitor.text.message import Figure, Template, Term, Timestamp, join
+
+BRING_BACK: Final = Template(
+    "check.weights.bring_back", "bring the files back, or make the network again: slopeward scenes learn"
+)()
+_CHANGED: Final = Template("check.sites.changed", "its file has changed since the service started")()
+_UNWATCHED: Final = Template(
+    "check.sites.unwatched", "nobody watches it yet: its file came after the service started"
+)()
+_COUNTED: Final = Template("check.delivery.counted", "{n} {state}")
+_NOTHING_SENT: Final = Template("check.delivery.nothing", "nothing sent yet")()
+_NEVER_POLLED: Final = Template("check.sources.never", "never looked at")()
+_POLL: Final = Template("check.sources.poll", "slopeward run, or slopeward ingest sources poll {name}")
+_FAILS: Final = Template("check.sources.fails", "since {at}: {problem}")
+_MEND: Final = Template("check.sources.mend", "mend what the line says; it is tried again")()
+
+
+class CurrentDatabase(NamedTuple):
+    """The database of the service, its schema being current."""
+
+    service: ServiceConfig
+    db: Database
+    now: datetime
+
+
+def _journal(seen: CurrentDatabase) -> Iterator[SubjectState]:
+    mode = seen.db.find_journal_mode()
+    yield found(is_wrong=mode != "wal", mode=mode, backend=seen.db.url.get_backend_name())
+
+
+def _password(seen: CurrentDatabase) -> Iterator[SubjectState]:
+    is_written = bool(seen.db.url.password) and not os.environ.get("SLOPEWARD_DATABASE__URL")
+    yield found(is_wrong=is_written and not seen.db.is_sqlite)
+
+
+def _versions(seen: CurrentDatabase) -> Iterator[SubjectState]:
+    """Site files that the running service has not taken: they were written or put there after its start."""
+    from monitor.app.checks.running import ProcessStamps
+    from monitor.sites.queries.sites import load_sites_summary
+    from monitor.storage.service_state import load_stamps
+
+    with seen.db.read() as c:
+        in_force = {site.id: site.config_sha256 for site in load_sites_summary(c)}
+        runs = ProcessStamps(load_stamps(c), seen.now).is_core_alive
+    for site in scan_sites(seen.service.paths.sites)[0] if runs else ():
+        is_known = site.id in in_force
+        what = _CHANGED if is_known else _UNWATCHED
+        yield found(site.id, is_wrong=site.version != in_force.get(site.id), what=what)
+
+
+def _lacking(seen: CurrentDatabase) -> Iterator[SubjectState]:
+    from monitor.storage.migrate import find_lacking
+
+    yield from (found(name) for name in find_lacking(seen.db))
+
+
+def _left_over(seen: CurrentDatabase) -> Iterator[SubjectState]:
+    """Tables whose extension is gone: they stay as they are, and are no longer cut."""
+    from monitor.storage.migrate import find_left_over
+
+    for name, tables in find_left_over(seen.db).items():
+        yield found(name, tables=", ".join(tables))
+
+
+def _given_up(seen: CurrentDatabase) -> Iterator[SubjectState]:
+    from monitor.delivery.queries.outbox import count_states
+
+    states = seen.db.run_read(count_states)
+    failed = states.get("failed_final", 0)
+    counts = [_COUNTED(n=Figure(n, "d"), state=Term(state)) for state, n in sorted(states.items())]
+    yield found(is_wrong=bool(failed), n=Figure(failed, "d"), states=join(counts, ", ") if counts else _NOTHING_SENT)
+
+
+def _learnt(seen: CurrentDatabase) -> Iterator[SubjectState]:
+    from monitor.models.queries.registry import find_broken_weights
+
+    for site in scan_sites(seen.service.paths.sites)[0]:
+        with seen.db.read() as c:
+            for own, fault in find_broken_weights(c, site):
+                yield found(site.id, path=str(own.path), fault=fault)
+
+
+def _polled(seen: CurrentDatabase) -> Iterator[SubjectState]:
+    from monitor.features.sources.queries import load_polls
+
+    with seen.db.read() as c:
+        states = {state.source: state for state in load_polls(c)}
+    names = {one.name for one in seen.service.source if one.kind != FOLDER_KIND}
+    for name in sorted(names | {name for name, state in states.items() if state.kind == FOLDER_KIND}):
+        state = states.get(name)
+        if state is None:
+            yield found(name, text=_NEVER_POLLED, todo=_POLL(name=name))
+        elif state.error is not None:
+            since = Timestamp.of(state.error_since or state.since_at, "minute")
+            yield found(name, text=_FAILS(at=since, problem=state.error), todo=_MEND)
+        else:
+            at = state.success_at and Timestamp.of(state.success_at, "minute")
+            yield found(name, is_wrong=False, at=at)
+
+
+CHECKS: Final = (
+    Check(
+        "database.journal",
+        CurrentDatabase,
+        BAD,
+        "journal mode is {mode}",
+        _journal,
+        "use a local file system: WAL does not work on NFS or SMB",
+        fine="{backend}, schema is current",
+    ),
+    Check(
+        "database.password",
+        CurrentDatabase,
+        WARN,
+        "a password stands in the service file",
+        _password,
+        "use SLOPEWARD_DATABASE__URL or ~/.pgpass",
+    ),
+    Check(
+        "extensions.tables",
+        CurrentDatabase,
+        BAD,
+        "its tables are not what this extension needs",
+        _lacking,
+        "slopeward db upgrade; the log says what went wrong",
+    ),
+    Check(
+        "extensions.gone",
+        CurrentDatabase,
+        WARN,
+        "this extension is gone, its tables are left as they are: {tables}",
+        _left_over,
+        "install it again, or drop them by hand",
+    ),
+    Check(
+        "sites.versions",
+        CurrentDatabase,
+        WARN,
+        "{what}",
+        _versions,
+        "systemctl reload slopeward, or restart it; a looser file asks for `slopeward sites propose` first",
+    ),
+    Check(
+        "delivery",
+        CurrentDatabase,
+        BAD,
+        "{n} notifications were given up",
+        _given_up,
+        "slopeward notify channels test; see notification_status",
+        fine="{states}",
+    ),
+    Check(
+        "scenes.learnt",
+        CurrentDatabase,
+        BAD,
+        "your own weights {path} cannot be read: others are tried instead ({fault})",
+        _learnt,
+        BRING_BACK,
+    ),
+    Check("sources.polled", CurrentDatabase, WARN, "{text}", _polled, "{todo}", fine="last success {at}"),
+)

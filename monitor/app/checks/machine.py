@@ -1,0 +1,259 @@
+"""What the service stands on: clock, disks, database, its log, its copies, and the tests of its channels."""
+
+import ctypes
+import os
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from sqlalchemy.engine import make_url
+
+from monitor.alerts.queries.alerts import FAILING
+from monitor.app.checks.live import AWAY_S
+from monitor.delivery.queries.receipts import load_tested
+from monitor.delivery.trial import find_pause
+from monitor.settings.service import ServiceConfig
+from monitor.storage.backup import sqlite_file
+from monitor.storage.check import BAD, OK, WARN, Check, SubjectState, found
+from monitor.storage.copies import find_newest
+from monitor.storage.engine import Database
+from monitor.text.message import Duration, Figure, Template, Term, Timestamp
+
+MIB, GIB = 1024**2, 1024**3
+DISK_BAD: Final = 500 * MIB
+DISK_WARN: Final = 5 * GIB
+COMMIT_WARN_MS, COMMIT_BAD_MS = 250.0, 2000.0
+LOG_WARN, LOG_BAD = 256 * MIB, 2 * GIB
+SLOWEST: Final = 0.99
+TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
+_SLOW_DATABASE: Final = Template(
+    "check.database.slow", "the database is slow, or its log has grown too large; see slopeward doctor"
+)()
+_CLOCK_UNKNOWN: Final = Template("check.clock.unknown", "this system does not say whether its clock is synchronized")()
+_CLOCK_FREE: Final = Template("check.clock.free", "not synchronized")()
+_FREE: Final = Template("check.disk.free", "{n} GiB free at {place}")
+_MAKE_ROOM: Final = Template("check.disk.make_room", "make room, or `slopeward db prune`")()
+_LOCKED: Final = Template("check.disk.locked", "{place} cannot be written")
+_GIVE: Final = Template("check.disk.give", "give it to the user of the service")()
+_END_READER: Final = Template(
+    "check.log.end_reader", "a program that reads for so long keeps it from being emptied: end it"
+)()
+_INSPECT_SLOTS: Final = Template(
+    "check.log.slots", "look at archive_command and at replication slots that nobody reads (pg_replication_slots)"
+)()
+_NO_COPIES: Final = Template("check.backup.off", "the service makes no copies of the database")()
+_SET_EVERY: Final = Template("check.backup.set", 'set [backup] every = "24h", or copy it by other means')()
+_FAILED: Final = Template("check.backup.failed", "; the last try failed: {problem}")
+_INSPECT_COPIES: Final = Template("check.backup.look", "look at the view backups and the disk of backup.folder")()
+_NO_COPY: Final = Template("check.backup.none", "there is no copy of the database yet{failed}")
+_COPY: Final = Template("check.backup.newest", "the newest copy is of {at}, {state}{failed}")
+_GOOD: Final = Template("check.channel.good", "good {age} ago")
+
+
+class Machine(NamedTuple):
+    """This machine, as the service file has it."""
+
+    config: ServiceConfig
+
+
+class DatabaseFacts(NamedTuple):
+    """The database; `commits_s` are seconds that recent writes took."""
+
+    db: Database
+    config: ServiceConfig
+    commits_s: Sequence[float]
+    channels: Collection[str]  # that site files name
+    now: datetime
+
+
+def is_synchronised() -> bool | None:
+    """Whether the system says that its clock follows a reference (adjtimex(2)); None where it cannot say."""
+    try:
+        # struct timex is about 208 bytes on 64 bit Linux; mode 0 only reads
+        state = int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)))
+    except AttributeError:
+        return None
+    return None if state < 0 else state != TIME_ERROR  # below 0: asking is forbidden (ProtectClock= of systemd)
+
+
+def _clock(_: Machine) -> Iterator[SubjectState]:
+    synchronised = is_synchronised()
+    yield found(is_wrong=not synchronised, found=_CLOCK_UNKNOWN if synchronised is None else _CLOCK_FREE)
+
+
+def list_folders(config: ServiceConfig) -> dict[str, Path]:
+    """Folders that the service writes to."""
+    url = make_url(config.database.url)
+    folders = {name: Path(getattr(config.paths, name)) for name in ("inbox", "models", "state")}
+    if url.get_backend_name() == "sqlite" and url.database:
+        folders["database"] = Path(url.database).parent
+    if config.broker.mode == "managed":
+        folders["broker"] = Path(config.broker.data)
+    if config.backup.every_s is not None:
+        folders["backup"] = Path(config.backup.folder)
+    return folders
+
+
+def _disks(machine: Machine) -> Iterator[SubjectState]:
+    for name, folder in list_folders(machine.config).items():
+        there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+        free = shutil.disk_usage(there).free
+        level = BAD if free < DISK_BAD else WARN if free < DISK_WARN else OK
+        state, todo = _FREE(n=Figure(free / GIB, ".1f"), place=str(there)), _MAKE_ROOM
+        if not os.access(there, os.W_OK):
+            level, state, todo = BAD, _LOCKED(place=str(there)), _GIVE
+        yield found(
+            name, is_wrong=level != OK, level=level, figure=(round(free / GIB, 2), "GiB"), found=state, todo=todo
+        )
+
+
+_COMMIT: Final = "a small write takes {usual} ms, the slowest of a hundred {slowest} ms"
+
+
+def _commits(footing: DatabaseFacts) -> Iterator[SubjectState]:
+    if not footing.commits_s:
+        return
+    in_order = sorted(footing.commits_s)
+    slow_ms = in_order[min(len(in_order) - 1, int(SLOWEST * len(in_order)))] * 1000
+    level = BAD if slow_ms >= COMMIT_BAD_MS else WARN
+    usual_ms, figure = in_order[len(in_order) // 2] * 1000, (round(slow_ms, 1), "ms")
+    yield found(
+        is_wrong=slow_ms >= COMMIT_WARN_MS,
+        level=level,
+        figure=figure,
+        usual=Figure(usual_ms, ".0f"),
+        slowest=Figure(slow_ms, ".0f"),
+    )
+
+
+_LOG: Final = "the write-ahead log takes {mib} MiB"
+
+
+def _log(footing: DatabaseFacts) -> Iterator[SubjectState]:
+    db = footing.db
+    if db.is_sqlite:
+        try:
+            size = sqlite_file(db).with_name(f"{sqlite_file(db).name}-wal").stat().st_size
+        except OSError:
+            size = 0
+        todo = _END_READER
+    else:
+        if (measured := db.measure_log()) is None:
+            return  # for administrators and members of pg_monitor alone
+        size = measured
+        todo = _INSPECT_SLOTS
+    level, figure = BAD if size >= LOG_BAD else WARN, (round(size / MIB), "MiB")
+    yield found(is_wrong=size >= LOG_WARN, level=level, figure=figure, mib=Figure(size / MIB, ".0f"), todo=todo)
+
+
+def _copies(footing: DatabaseFacts) -> Iterator[SubjectState]:
+    with footing.db.read() as c:
+        newest, last = find_newest(c), find_newest(c, succeeded=False)
+    wanted = footing.config.backup
+    if wanted.every_s is None:
+        yield found(level=WARN, found=_NO_COPIES, todo=_SET_EVERY)
+        return
+    failed = _FAILED(problem=last.detail) if last is not None and last.state == "failed" else ""
+    todo = _INSPECT_COPIES
+    if newest is None:
+        level = BAD if failed else WARN
+        yield found(level=level, found=_NO_COPY(failed=failed), todo=todo)
+        return
+    age_s = (footing.now - newest.at).total_seconds()
+    level = BAD if age_s > 2 * wanted.every_s else WARN if failed else OK
+    newest_copy = _COPY(at=Timestamp.of(newest.at, "minute"), state=Term(newest.state), failed=failed)
+    yield found(is_wrong=level != OK, level=level, figure=(round(age_s / 3600, 1), "h"), found=newest_copy, todo=todo)
+
+
+def _tested(footing: DatabaseFacts) -> Iterator[SubjectState]:
+    pause = find_pause(footing.config.channels)
+    if pause is None:
+        return
+    tested = footing.db.run_read(load_tested, footing.channels)
+    for one in tested.values():
+        level = BAD if one.is_silent(footing.now, 2 * pause) else OK if one.good_at == one.last_at else WARN
+        age_h = None if one.good_at is None else round((footing.now - one.good_at).total_seconds() / 3600, 1)
+        is_good = level == OK and one.good_at is not None
+        result = (
+            _GOOD(age=Duration(max(1.0, (footing.now - one.good_at).total_seconds()), "about"))
+            if is_good and one.good_at
+            else one.found
+        )
+        yield found(one.channel, is_wrong=level != OK, level=level, figure=(age_h, "h"), found=result)
+
+
+CHECKS: Final = (
+    Check(
+        "clock", Machine, WARN, "{found}", _clock, "run an NTP client (systemd-timesyncd, chrony)", fine="synchronized"
+    ),
+    Check(
+        "disk.*",
+        Machine,
+        BAD,
+        "{found}",
+        _disks,
+        "{todo}",
+        fine="{found}",
+        alarm=1,
+        key="check:disk",
+        after_s=AWAY_S,
+        reason="a disk is nearly full, or a folder cannot be written; see slopeward doctor: {text}",
+        degrades=True,
+    ),
+    Check(
+        "database.commit",
+        DatabaseFacts,
+        BAD,
+        _COMMIT,
+        _commits,
+        "look at the disk of the database",
+        fine=_COMMIT,
+        alarm=1,
+        key="check:database.commit",
+        reason=_SLOW_DATABASE,
+        after_s=AWAY_S,
+        degrades=True,
+    ),
+    Check(
+        "database.log",
+        DatabaseFacts,
+        BAD,
+        _LOG,
+        _log,
+        "{todo}",
+        fine=_LOG,
+        alarm=1,
+        key="check:database.log",
+        reason=_SLOW_DATABASE,
+        after_s=AWAY_S,
+        degrades=True,
+    ),
+    Check(
+        "backup",
+        DatabaseFacts,
+        BAD,
+        "{found}",
+        _copies,
+        "{todo}",
+        fine="{found}",
+        alarm=1,
+        key="check:backup",
+        after_s=AWAY_S,
+        reason="the newest copy of the database is too old, or none succeeded; see slopeward doctor",
+        degrades=True,
+    ),
+    Check(
+        "channel.*",
+        DatabaseFacts,
+        BAD,
+        "{found}",
+        _tested,
+        "slopeward notify channels test",
+        fine="{found}",
+        alarm=2,
+        key=f"{FAILING.removeprefix('health:')}*",
+        reason="channel {subject} fails its tests: {text}",
+    ),
+)

@@ -1,0 +1,61 @@
+"""Faults of third-party plugins, for `slopeward doctor`, the health page and a notice."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from monitor.plugin_isolation import PluginFault, list_faults
+from monitor.storage.check import WARN, Check, SubjectState, found
+
+_DISABLED: Final = "plugin"  # `PluginFault.what` of a plugin that is disabled as a whole
+
+
+class PluginStatus(NamedTuple):
+    """The faults of plugins in this process."""
+
+    faults: Sequence[PluginFault]
+
+    @classmethod
+    def read(cls) -> "PluginStatus":
+        """Return the faults that are known now."""
+        return cls(list_faults())
+
+
+def _find_disabled(seen: PluginStatus) -> Iterator[SubjectState]:
+    yield found(is_wrong=False)  # so that a notice ends when no plugin is disabled any more
+    for fault in seen.faults:
+        if fault.what == _DISABLED:
+            yield found(fault.plugin, plugin=fault.plugin, reason=fault.reason)
+
+
+def _find_failing(seen: PluginStatus) -> Iterator[SubjectState]:
+    yield found(is_wrong=False)
+    by_plugin: dict[str, PluginFault] = {}
+    for fault in seen.faults:
+        if fault.what != _DISABLED:
+            by_plugin.setdefault(fault.plugin, fault)
+    for plugin, fault in by_plugin.items():
+        yield found(plugin, plugin=plugin, what=fault.what, reason=fault.reason)
+
+
+CHECKS: Final = (
+    Check(
+        "plugins.disabled.*",
+        PluginStatus,
+        WARN,
+        "the plugin {plugin} is disabled, everything else works: {reason}",
+        _find_disabled,
+        "install a version of the plugin that fits, or remove it; SLOPEWARD_PLUGINS=none starts without plugins",
+        alarm=1,
+        degrades=True,
+    ),
+    Check(
+        "plugins.failing.*",
+        PluginStatus,
+        WARN,
+        "{what} of the plugin {plugin} fails and is left out, everything else works: {reason}",
+        _find_failing,
+        "install a version of the plugin that works, or remove it; the log has the traceback",
+        alarm=1,
+        degrades=True,
+    ),
+)

@@ -1,0 +1,289 @@
+"""What the processes wrote last, as any other process reads it; what is known of each site."""
+
+import math
+import socket
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from monitor.broker.access import HOW_TO_INSTALL
+from monitor.storage.check import BAD, WARN, Check, SubjectState, found
+from monitor.text.instants import CORE_SILENT, parse
+from monitor.text.message import NameList, Template
+
+LONG_RISK_S: Final = 2.0  # a save of a short queue is always complete before
+DENIED_MOST: Final = 10  # topics of which `doctor` has a line each
+OWN_PROGRAMS: Final = frozenset({"slopeward", "mosquitto"})  # beside modules of `monitor`
+
+
+class ProcessStamps(NamedTuple):
+    """What the processes wrote last."""
+
+    stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]]
+    now: datetime
+
+    @property
+    def is_core_alive(self) -> bool:
+        """Whether core wrote of late."""
+        return "core" in self.stamps and self.now - self.stamps["core"][0] <= CORE_SILENT
+
+    @property
+    def core(self) -> Mapping[str, Any]:
+        """What core says of itself; empty where it is silent."""
+        return self.stamps["core"][1] if self.is_core_alive else {}
+
+    @property
+    def ingest(self) -> Mapping[str, Any]:
+        """What ingest says of itself."""
+        ingest: Mapping[str, Any] = self.core.get("ingest", {})
+        return ingest
+
+
+@dataclass(frozen=True, slots=True)
+class SiteStatus:
+    """What is known of one site, as the database says it."""
+
+    id: str
+    level: int
+    level_name: str
+    observability: str  # full, degraded, blind
+    reachable_level: int
+    top_level: int
+    evaluated_at: datetime | None  # None: declared, never evaluated yet
+    newest_at: datetime | None
+
+
+class ReachedDatabase(NamedTuple):
+    """The database as it was found just now."""
+
+    problem: str  # why it cannot be read, or takes no writes; empty: it can, and does
+
+
+class SiteStatuses(NamedTuple):
+    """What is known of the sites that are watched."""
+
+    sites: Sequence[SiteStatus]
+    now: datetime
+    tick_s: float  # longest time between two evaluations
+    declared: Collection[str] = ()  # sites that have a file; named where none is watched yet
+
+
+def find_program(pid: int) -> str | None:
+    """The command of a process of this service, None where the process is gone, dead or another program's."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        state = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return None
+    ours = any(Path(w).name in OWN_PROGRAMS for w in words[:2]) or any(w.startswith("monitor.") for w in words)
+    return " ".join(words).strip() if ours and state not in {"Z", "X"} else None
+
+
+def _is_gone(stamp: Mapping[str, Any]) -> bool:
+    """Whether the process of a stamp no longer runs here; its number may belong to another program by now.
+
+    False where this cannot be known: another machine wrote the stamp, or the system has no /proc.
+    """
+    if stamp.get("host") != socket.gethostname() or not Path("/proc/self/cmdline").exists():
+        return False
+    return find_program(int(stamp["pid"])) is None
+
+
+def _find_core(seen: ProcessStamps) -> Iterator[SubjectState]:
+    if core := seen.core:
+        at, n = seen.stamps["core"][0], seen.ingest.get("messages")
+        yield found(is_wrong=_is_gone(core), pid=core.get("pid"), at=at, n=n)
+
+
+def _find_supervisor(seen: ProcessStamps) -> Iterator[SubjectState]:
+    if seen.core and not _is_gone(seen.core) and "supervisor" in seen.stamps:
+        supervisor = seen.stamps["supervisor"][1]
+        yield found(is_wrong=_is_gone(supervisor), pid=supervisor.get("pid"))
+
+
+def _find_unsaved(seen: ProcessStamps) -> Iterator[SubjectState]:
+    """Report the time between two saves of the broker's queue where it has grown."""
+    facts = seen.stamps["broker"][1] if "broker" in seen.stamps else {}
+    risk_s = facts.get("risk_s")
+    if risk_s is not None:
+        yield found(is_wrong=risk_s > LONG_RISK_S, n=float(math.ceil(risk_s)))
+
+
+def _list_denied(seen: ProcessStamps) -> Iterator[SubjectState]:
+    """What our own broker refused since it began; of another broker nobody knows."""
+    facts = seen.stamps["broker"][1] if "broker" in seen.stamps else {}
+    for one in islice(facts.get("denied", ()), DENIED_MOST):
+        yield found(n=one["n"], login=one["login"], topic=one["topic"], at=parse(one["at"]))
+
+
+def _each(
+    is_wrong: Callable[[SiteStatus, SiteStatuses], bool], *, begun: bool = True
+) -> Callable[[SiteStatuses], Iterator[SubjectState]]:
+    """Ask it of each site, with or without those that were never evaluated."""
+    return lambda seen: (
+        found(
+            is_wrong=is_wrong(one, seen),
+            site=one.id,
+            at=one.evaluated_at,
+            reached=one.reachable_level,
+            top=one.top_level,
+        )
+        for one in seen.sites
+        if one.evaluated_at is not None or not begun
+    )
+
+
+def _is_late(site: SiteStatus, seen: SiteStatuses) -> bool:
+    longest = max(timedelta(seconds=10 * seen.tick_s), CORE_SILENT)
+    return site.evaluated_at is not None and seen.now - site.evaluated_at > longest
+
+
+_NO_SITE: Final = Template("check.sight.none", "no site is watched; write one with `slopeward sites init NAME`")()
+_WAITING: Final = Template("check.sight.waiting", "no site is watched yet; `slopeward run` takes: {names}")
+_RUN: Final = Template("check.service.run", "slopeward run (or systemctl start slopeward)")()
+CHECKS: Final = (
+    Check(
+        "service.never",
+        ProcessStamps,
+        WARN,
+        "the service has never run on this database; start it with `slopeward run`",
+        lambda s: found(is_wrong="core" not in s.stamps),
+        _RUN,
+        blinds=True,
+    ),
+    Check(
+        "service.silent",
+        ProcessStamps,
+        WARN,
+        "core has been silent since {at}; see the log of `slopeward run`",
+        lambda s: [found(is_wrong=not s.is_core_alive, at=s.stamps["core"][0])] if "core" in s.stamps else (),
+        _RUN,
+        blinds=True,
+    ),
+    Check(
+        "service.gone",
+        ProcessStamps,
+        BAD,
+        "core, pid {pid}, is gone; its last sign of life was {at}",
+        _find_core,
+        "the supervisor starts it again within a minute; else slopeward run",
+        fine="core runs, pid {pid}, {n} messages since start",
+    ),
+    Check(
+        "service.unsupervised",
+        ProcessStamps,
+        BAD,
+        "the supervisor, pid {pid}, is gone: nobody restarts the core",
+        _find_supervisor,
+        "stop the core and start the service again",
+    ),
+    Check(
+        "service.degraded",
+        ProcessStamps,
+        WARN,
+        "{line}",
+        lambda s: (found(level=s.core.get("levels", {}).get(x, WARN), line=x) for x in s.core.get("degraded", ())),
+        "what it names stands in /help/how-to/operate on the page",
+        degrades=True,
+    ),
+    Check(
+        "broker.durable",
+        ProcessStamps,
+        WARN,
+        "broker not durable: what it holds is lost when it restarts; {how}",
+        lambda s: found(
+            is_wrong="broker" in s.stamps and not s.stamps["broker"][1].get("durable", True), how=HOW_TO_INSTALL
+        ),
+        HOW_TO_INSTALL,
+        degrades=True,
+    ),
+    Check(
+        "broker.unsaved",
+        ProcessStamps,
+        WARN,
+        "a crash of the broker can lose the readings of the last {n} s: many readings wait for the service",
+        _find_unsaved,
+        "find out why the service does not store them (slopeward doctor); until then do not switch off this machine",
+        degrades=True,
+    ),
+    Check(  # MQTT 3.1.1 has no answer but "taken"
+        "broker.denied",
+        ProcessStamps,
+        WARN,
+        "the broker refused {n} messages of login {login} on topic {topic}, the last at {at}",
+        _list_denied,
+        "correct the topic, or give the sender a login for it (slopeward broker add): by MQTT 3.1.1 it does not learn "
+        "that they are refused",
+    ),
+    Check(
+        "queue.waiting",
+        ProcessStamps,
+        WARN,
+        "{n} messages wait to be stored",
+        lambda s: found(is_wrong=(n := s.ingest.get("queued", 0)) > 1000, n=n),
+        "the database is slow: look at its disk",
+    ),
+    Check(
+        "queue.dropped",
+        ProcessStamps,
+        WARN,
+        "{n} messages of QoS 0 were dropped",
+        lambda s: found(is_wrong=bool(n := s.ingest.get("dropped_qos0", 0)), n=n),
+        "publish with QoS 1",
+    ),
+    Check(
+        "database.now",
+        ReachedDatabase,
+        BAD,
+        "the database, tried now: {problem}",
+        lambda reached: found(is_wrong=bool(reached.problem), problem=reached.problem),
+        blinds=True,
+    ),
+    Check(
+        "sight.none",
+        SiteStatuses,
+        BAD,
+        "{text}",
+        lambda s: found(
+            is_wrong=not s.sites, text=_WAITING(names=NameList(tuple(sorted(s.declared)))) if s.declared else _NO_SITE
+        ),
+        blinds=True,
+    ),
+    Check(
+        "sight.begun",
+        SiteStatuses,
+        BAD,
+        "{site}: not evaluated yet",
+        _each(lambda one, _: one.evaluated_at is None, begun=False),
+        blinds=True,
+    ),
+    Check("sight.evaluated", SiteStatuses, BAD, "{site}: not evaluated since {at}", _each(_is_late), blinds=True),
+    Check(
+        "sight.blind",
+        SiteStatuses,
+        BAD,
+        "{site}: cannot see; no criterion has valid data",
+        _each(lambda one, _: one.observability == "blind"),
+        blinds=True,
+    ),
+    Check(
+        "sight.part",
+        SiteStatuses,
+        WARN,
+        "{site}: sees in part; see `slopeward status --json` and the page for its stations",
+        _each(lambda one, _: one.observability == "degraded"),
+        degrades=True,
+    ),
+    Check(
+        "sight.reach",
+        SiteStatuses,
+        WARN,
+        "{site}: level {reached} of {top} is the highest that is sure to be raised wherever the slope moves",
+        _each(lambda one, _: one.reachable_level < one.top_level),
+        degrades=True,
+    ),
+)

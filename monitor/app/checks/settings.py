@@ -1,0 +1,107 @@
+"""What can be wrong with the service file, and with what it names."""
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from monitor.app.checks.site_files import SiteFolder
+from monitor.errors import ConfigError, SlopewardError
+from monitor.plugins import has_plugin
+from monitor.storage.check import BAD, WARN, Check, SubjectState, found
+from monitor.text.message import Message, Template
+
+_CURRENT: Final = Template("check.database.current", "answers, schema is current")()
+_CONNECTS: Final = Template("check.connects", "{name} takes connections")
+_NO_MOSQUITTO: Final = Template(
+    "check.broker.missing", "Mosquitto is not installed, the broker would forget at restart; {todo}"
+)
+_MANAGED: Final = Template("check.broker.managed", "managed, {path}")
+_NO_SMTP: Final = Template("check.channels.no_smtp", "a recipient has an email: channel, but smtp.host is not set")()
+
+
+class Connections(NamedTuple):
+    """Broker, database and mail server, tried from here."""
+
+    files: SiteFolder
+
+
+def _try(act: Callable[[], Message]) -> SubjectState:
+    try:
+        return found(is_wrong=False, text=act())
+    except SlopewardError as error:
+        return found(text=error.message)
+    except OSError as error:
+        return found(text=" ".join(str(error).split()))
+
+
+def _database(tried: Connections) -> Iterator[SubjectState]:
+    from monitor.storage.engine import Database
+    from monitor.storage.migrate import require_current
+
+    def reach() -> Message:
+        with Database(tried.files.service.database.url) as db:
+            require_current(db)
+        return _CURRENT
+
+    yield _try(reach)
+
+
+def _broker(tried: Connections) -> Iterator[SubjectState]:
+    broker = tried.files.service.broker
+    yield _try(lambda: _reach(broker.host, broker.port) if broker.mode == "external" else _find_broker())
+
+
+def _reach(host: str, port: int) -> Message:
+    with socket.create_connection((host, port), timeout=5):
+        return _CONNECTS(name=f"{host}:{port}")
+
+
+def _find_broker() -> Message:
+    from monitor.broker.access import HOW_TO_INSTALL
+    from monitor.ingest.broker import find_mosquitto
+
+    path = find_mosquitto()
+    if path is None:
+        raise ConfigError(_NO_MOSQUITTO(todo=HOW_TO_INSTALL))
+    return _MANAGED(path=str(path))
+
+
+def _mail(tried: Connections) -> Iterator[SubjectState]:
+    smtp = tried.files.service.smtp
+    if any(c.startswith("email:") for s in tried.files.sites for r in s.recipients for c in r.channels):
+        if smtp.host:
+            yield _try(lambda: _reach(smtp.host, smtp.port))
+        else:
+            yield found(text=_NO_SMTP)
+
+
+CHECKS: Final = (
+    Check(
+        "map.folder",
+        SiteFolder,
+        WARN,
+        "[map] tiles: there is no folder {folder}",
+        lambda f: found(is_wrong=not Path(f.service.map.tiles or ".").is_dir(), folder=f.service.map.tiles),
+        "make it, or mend [map] tiles",
+    ),
+    Check(
+        "map.gone",
+        SiteFolder,
+        WARN,
+        "[map] tiles: maps are drawn by the extension maps, which is not there",
+        lambda f: found(is_wrong=bool(f.service.map.tiles) and not has_plugin("maps")),
+        "add it, or take the line out",
+    ),
+    Check("database.answers", Connections, BAD, "{text}", _database, "mend [database]", fine="{text}"),
+    Check("broker.connects", Connections, BAD, "{text}", _broker, "mend [broker]", fine="{text}"),
+    Check(
+        "channels.mail",
+        Connections,
+        BAD,
+        "{text}",
+        _mail,
+        "mend [smtp]",
+        fine="{text}; `slopeward notify channels test` sends",
+    ),
+)

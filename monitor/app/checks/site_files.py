@@ -1,0 +1,659 @@
+"""What can be wrong with site files that can be read: `slopeward check` and `doctor` say it."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from forecasting.data.cadence import list_cadences
+from forecasting.registry import READS_DRIVERS, SERVED
+from monitor.decision.alert_texts import CRITERION_NAMED, RULE_NAMED
+from monitor.decision.changes import AlertCategory
+from monitor.decision.judgements import (
+    SeriesJudgement,
+    describe_barriers,
+    find_unjudged,
+    find_unreached,
+    list_barriers,
+    list_judgements,
+)
+from monitor.decision.series.noise import FEW, LEARNT, PRESENT
+from monitor.errors import ConfigError, SlopewardError, UnsetError
+from monitor.extras import is_installed
+from monitor.plugins import implementations
+from monitor.settings.service import ServiceConfig
+from monitor.sites.channels import list_channel_kinds, split_channel, traits_of
+from monitor.sites.files import scan_sites
+from monitor.sites.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
+from monitor.sites.parsing import IMPLIED, find_cautions, find_weaknesses
+from monitor.sites.quantities import OF_VELOCITY_MAPS, UNITS
+from monitor.sites.records import VELOCITY_MAP, Level, Site, Station
+from monitor.sites.watched import is_forecast
+from monitor.sites.witnesses import find_voting_series
+from monitor.storage.check import BAD, WARN, Check, SubjectState, found
+from monitor.text.instants import epoch_s
+from monitor.text.message import Duration, MessageList, NameList, Template, Term
+from monitor.text.vocabulary import LEVELS
+
+_NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
+_UNREAD: Final = Template(
+    "check.covariates.unread",
+    "none of the chosen models reads {name}; add one that does (a network, such as gru) to "
+    "forecast.models, or take it out",
+)
+_TIPS: Final = Template(
+    "check.covariates.tips",
+    "{name} reports tips alone: its silence and a dry day look alike, so no model reads it; name a gauge with stamp "
+    "interval_end or counter",
+)
+_ODD_UNIT: Final = Template(
+    "check.covariates.unit",
+    "the unit '{unit}' of {name} is not known; give the series a known unit, or the unit index where it has none",
+)
+_TWICE: Final = Template("check.covariates.twice", "{name} is named twice; name it once")
+_QUARANTINED: Final = Template("check.decoders.quarantined", "{problem}; its messages would wait in the quarantine")
+_NO_ORIGIN: Final = Template("check.decoders.no_origin", "no station has an origin; its positions would wait")()
+_MEND: Final = Template("check.sites.mend", "mend the site file")()
+SET_IT: Final = Template("check.environment.set", "set it in the environment of the service")()
+_NEITHER: Final = Template("check.unsigned.neither", "author and no reason")()
+_NO_PLACE: Final = Template("check.unmapped.no_place", "is read where? give the station a place or an outline")()
+_GIVES: Final = Template("check.unmapped.gives", "gives {names}")
+_NO_PACKAGE: Final = Template("check.unmapped.no_package", "is read by slopeward-earth, which is not installed")()
+
+
+_TOO_SLOW: Final = Template(
+    "check.sites.slow",
+    "{series} raises no {level}: it is read every {every}, a line through its readings takes {n} intervals, and a "
+    "warning of this level may wait for {wait}. A criterion of kind survey_rate takes two readings",
+)
+_NO_HIGHER_BOUND: Final = Template(
+    "check.sites.no_higher_bound",
+    "motion at {names} raises at most {level}: no criterion with a vote has a bound for {top} there, so the site is "
+    "not sure to reach {top}",
+)
+FROM_ABOVE: Final = frozenset({"footprints", "points"})  # what criteria of images and radar read
+
+
+class SiteFolder(NamedTuple):
+    """The folder of site files, read."""
+
+    service: ServiceConfig
+    sites: Sequence[Site]
+    failures: Mapping[Path, ConfigError]
+
+    @classmethod
+    def read(cls, service: ServiceConfig) -> "SiteFolder":
+        """Read them; raises ConfigError where there is no folder."""
+        return cls(service, *scan_sites(service.paths.sites))
+
+
+class Environment(NamedTuple):
+    """What site files and service file leave to the environment: the service may have another one."""
+
+    files: SiteFolder
+
+
+def _lines(find: Callable[[Site], Iterable[str]]) -> Callable[[SiteFolder], Iterator[SubjectState]]:
+    return lambda files: (found(site.id, line=line) for site in files.sites for line in find(site))
+
+
+def _dear(files: SiteFolder) -> Iterator[SubjectState]:
+    from monitor.decision.cost import find_dear
+
+    for site in files.sites:
+        if dear := find_dear(site):
+            yield found(site.id, level=BAD if dear[1] else WARN, line=dear[0])
+
+
+def _unproven(files: SiteFolder) -> Iterator[SubjectState]:
+    """What models say counts only where this site's own record shows that it may; the record lies in the database."""
+    from monitor.decision.proof import describe_unproven
+    from monitor.models.queries.proofs import load_proof_facts
+    from monitor.sites.witnesses import needs_proof
+    from monitor.storage.engine import Database
+    from monitor.storage.migrate import require_current
+
+    sites = [site for site in files.sites if needs_proof(site)]
+    if not sites:
+        return
+    now = datetime.now(UTC)
+    try:
+        with Database(files.service.database.url) as db:
+            require_current(db)
+            with db.read() as c:
+                lines: list[tuple[str, str]] = [
+                    (site.id, line)
+                    for site in sites
+                    for line in describe_unproven(site, load_proof_facts(c, site, now), epoch_s(now))
+                ]
+    except SlopewardError as error:
+        names = tuple(f"{site.id}: {criterion.id}" for site in sites for criterion in needs_proof(site))
+        lines = [("database", _NO_PROOF(names=NameList(names), problem=error.message))]
+    yield from (found(site, line=line) for site, line in lines)
+
+
+def _uncounted(files: SiteFolder) -> Iterator[SubjectState]:
+    """Find judged series of which no stored reading counts; without a database nothing is stored."""
+    from monitor.readings.queries.uncounted import UncountedSeries, find_uncounted
+    from monitor.storage.engine import Database
+    from monitor.storage.migrate import require_current
+
+    now = datetime.now(UTC)
+    found_series: list[tuple[str, UncountedSeries]] = []
+    try:
+        with Database(files.service.database.url) as db:
+            require_current(db)
+            with db.read() as c:
+                found_series = [(site.id, series) for site in files.sites for series in find_uncounted(c, site, now)]
+    except SlopewardError:
+        return  # the checks of the database report it
+    alike: dict[tuple[str, int, str], list[str]] = {}
+    for site_id, series in found_series:
+        alike.setdefault((site_id, series.count, series.flag), []).append(series.name)
+    for (site_id, count, flag), names in alike.items():
+        listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
+        yield found(site_id, n=count, names=listed, flag=Term(flag))
+
+
+def _other_sites(files: SiteFolder) -> Iterator[SubjectState]:
+    known = {site.id for site in files.sites}
+    for site in files.sites:
+        for key, names in (("start_from", [site.forecast.start_from]), ("replay", site.forecast.replay)):
+            for name in {*names} - known - {""}:
+                yield found(site.id, key=key, name=name, every=NameList(tuple(sorted(known))))
+
+
+def _unknown_models(files: SiteFolder) -> Iterator[SubjectState]:
+    # registries name models by dotted path, so that looking loads none of them
+    from detection.anomaly.registry import list_served
+
+    for site in files.sites:
+        for key, names, known in (
+            ("forecast.models", site.forecast.models, SERVED),
+            ("anomaly.detectors", site.anomaly.detectors, list_served()),
+        ):
+            for name in names:
+                if name not in known:
+                    yield found(site.id, key=key, name=name, known=NameList(tuple(sorted(known))))
+
+
+def find_unread(site: Site) -> Iterator[str]:
+    """Covariates that would be dropped in silence."""
+    from forecasting.data.kinds import WORDS
+
+    given = (*site.forecast.covariates, *(name for name, _ in site.forecast.expected_rain))
+    if READS_DRIVERS.isdisjoint(site.forecast.models):
+        yield from (_UNREAD(name=name) for name in given)
+    for name in site.forecast.covariates:
+        spec = None if name in WORDS else site.series(*name.split(".", 1))
+        if spec is not None and spec.quantity == "rain" and spec.stamp == "event":
+            yield _TIPS(name=name)
+        if spec is not None and spec.unit != "index" and spec.unit not in UNITS:
+            yield _ODD_UNIT(unit=spec.unit, name=name)
+    for name in sorted({name for name in given if given.count(name) > 1}):
+        yield _TWICE(name=name)
+
+
+def _uninstalled(files: SiteFolder) -> Iterator[SubjectState]:
+    """What the file asks for and this machine cannot do yet; everything else goes on."""
+    from monitor.extras import describe_missing
+    from monitor.models.queries.registry import needs_torch
+
+    for site in files.sites:
+        named = [name for name in (*site.forecast.models, *site.anomaly.detectors) if needs_torch(name)]
+        if named and not is_installed("torch"):
+            yield found(site.id, names=NameList(tuple(named)), missing=describe_missing("torch"))
+
+
+def _unusable_decoders(files: SiteFolder) -> Iterator[SubjectState]:
+    from monitor.ingest.decoders.table import find_decoder
+
+    for site in files.sites:
+        for bound in site.decoders:
+            try:
+                find_decoder(bound.name, bound)
+            except ConfigError as error:
+                yield found(site.id, topic=bound.pattern, why=_QUARANTINED(problem=error.message))
+                continue
+            if bound.name in {"nmea", "rtklib"} and all(station.origin is None for station in site.stations):
+                yield found(site.id, topic=bound.pattern, why=_NO_ORIGIN)
+
+
+def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
+    from monitor.decision.series.step_detector import OPENING
+    from monitor.decision.series.tracks import verify_step
+
+    for site in files.sites:
+        asking = [c for c in site.criteria if c.kind.followed and c.role == "witness" and c.quantity != "rain"]
+        series = {
+            (spec.station, spec.quantity): spec.unit
+            for c in asking
+            for station in c.stations
+            if (spec := site.series(station, c.quantity)) is not None
+            and spec.noise_floor == 0.0
+            and verify_step(spec, c) is not None
+        }
+        for unit in dict.fromkeys(series.values()):
+            names = [f"{station}.{quantity}" for (station, quantity), one in series.items() if one == unit]
+            listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
+            yield found(site.id, names=listed, opening=OPENING, unit=unit)
+
+
+def _scattering(files: SiteFolder) -> Iterator[SubjectState]:
+    """After how many readings a new scatter is the usual one, and series of which too few are looked at for any."""
+    from monitor.decision.criteria.scope import wanted_series
+
+    for site in files.sites:
+        spans = wanted_series(site)
+        alike: dict[tuple[float, bool], list[str]] = {}
+        for station, quantity in sorted(find_voting_series(site) & spans.keys()):
+            spec = site.series(station, quantity)
+            if spec is not None and quantity != "rain":
+                is_short = spans[station, quantity] < (PRESENT + FEW) * spec.interval_s
+                alike.setdefault((spec.interval_s, is_short), []).append(f"{station}.{quantity}")
+        for (interval_s, is_short), names in alike.items():
+            listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
+            least = PRESENT + FEW if is_short else LEARNT
+            yield found(site.id, is_wrong=is_short, names=listed, n=least, duration=Duration(least * interval_s))
+
+
+def _limited(files: SiteFolder) -> Iterator[SubjectState]:
+    """Find moving series whose criteria have no bound for the highest levels, and whether they are read too rarely."""
+    for site in files.sites:
+        without_bound: dict[int, list[str]] = {}
+        for judgement in list_judgements(site):
+            if not judgement.is_moving or not judgement.has_voter:
+                continue
+            bounds = [
+                limit.level
+                for criterion in judgement.criteria
+                if criterion.has_vote and criterion.role == "witness"
+                for limit in criterion.limits
+            ]
+            highest = max([judgement.highest_level, *bounds])  # levels that cannot be reached are reported as such
+            late = [
+                (level, wait_s)
+                for level, wait_s in zip(reversed(site.levels), LONGEST_WAIT_S[:2], strict=False)
+                if highest < level.number and INTERVALS_LEAST * judgement.interval_s > wait_s
+            ]
+            for level, wait_s in late:
+                yield _describe_slow(site, judgement, level, wait_s)
+            if highest < site.top_level and not late:
+                without_bound.setdefault(highest, []).append(judgement.name)
+        for highest, names in without_bound.items():
+            text = _NO_HIGHER_BOUND(
+                names=NameList(tuple(names[:3]), more=max(0, len(names) - 3)),
+                level=Term(site.levels[highest].name),
+                top=Term(site.levels[-1].name),
+            )
+            yield found(site.id, text=text)
+
+
+def _describe_slow(site: Site, judgement: SeriesJudgement, level: Level, wait_s: float) -> SubjectState:
+    text = _TOO_SLOW(
+        series=judgement.name,
+        level=Term(level.name),
+        every=Duration(judgement.interval_s),
+        n=INTERVALS_LEAST,
+        wait=Duration(wait_s),
+    )
+    return found(site.id, text=text)
+
+
+def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
+    """Which series are forecast together, how far ahead; nothing of a site whose series all get all its horizons."""
+    for site in files.sites:
+        horizons_s = site.forecast.horizons_s
+        moving = {f"{spec.station}.{spec.quantity}": spec.interval_s for spec in site.moving if is_forecast(spec)}
+        panels = list_cadences(moving, horizons_s)
+        if len(panels) == 1 and panels[0].horizons_s == horizons_s:
+            continue
+        for panel in panels:
+            spans = [Duration(h, "about") for h in panel.horizons_s]
+            yield found(
+                site.id,
+                is_wrong=not {*panel.horizons_s} & {*horizons_s},
+                names=NameList(panel.names),
+                every=Duration(panel.interval_s, "about"),
+                horizons=MessageList(tuple(spans), ", "),
+            )
+
+
+def _unreachable(files: SiteFolder) -> Iterator[SubjectState]:
+    """Bounds that no motion of the slope can reach: by any witness (BAD), by one of several, or far beyond alone."""
+    for site in files.sites:
+        unreached = find_unreached(site)
+        yield found(site.id, is_wrong=False)
+        for level, barrier, text in describe_barriers(site, list_barriers(site)):
+            is_bad = barrier.is_shut and level in unreached
+            yield found(site.id, level=BAD if is_bad else WARN, text=text)
+
+
+def _unjudged(files: SiteFolder) -> Iterator[SubjectState]:
+    for site in files.sites:
+        names = tuple(find_unjudged(site))
+        yield found(site.id, is_wrong=bool(names), names=NameList(names))
+
+
+def _unheard(files: SiteFolder) -> Iterator[SubjectState]:
+    """Criteria of images and radar, of a site file, whose advice no recipient asked for: nothing else shows it."""
+    for site in files.sites:
+        is_wanted = any(AlertCategory.ADVICE in one.ledgers for one in site.recipients)
+        names = tuple(
+            c.id for c in site.criteria if c.role == "advice" and c.author != IMPLIED and c.kind.facts in FROM_ABOVE
+        )
+        yield found(site.id, is_wrong=bool(site.recipients and names) and not is_wanted, names=NameList(names))
+
+
+def _undirected(files: SiteFolder, is_missing: Callable[[Station], bool]) -> Iterator[SubjectState]:
+    """Stations whose displacement is asked for its way downslope, and nobody said where that is, or how steep."""
+    for site in files.sites:
+        needing = {
+            station
+            for c in site.criteria
+            for station in c.stations
+            if c.quantity == "displacement" and c.direction != "norm" and c.kind.id != "level"
+        }
+        names = tuple(
+            s.id
+            for s in site.stations
+            if s.id in needing and s.on_slope and s.find_series("displacement") is not None and is_missing(s)
+        )
+        if names:
+            yield found(site.id, names=NameList(names[:3], more=max(0, len(names) - 3)))
+
+
+def _unsigned(files: SiteFolder) -> Iterator[SubjectState]:
+    for site in files.sites:
+        signed = [(CRITERION_NAMED(criterion=c.id), c.author, c.reason) for c in site.criteria if c.role != "advice"]
+        rules = [(RULE_NAMED(rule=r.id), r.author, r.reason) for r in site.fusion.rules]
+        for name, author, reason in (*signed, *rules):
+            missing = [key for key, text in (("author", author), ("reason", reason)) if not text.strip()]
+            if missing:
+                yield found(site.id, name=name, missing=missing[0] if len(missing) == 1 else _NEITHER)
+
+
+def _overdue(files: SiteFolder) -> Iterator[SubjectState]:
+    today = datetime.now(UTC).date().isoformat()
+    for site in files.sites:
+        for one in site.criteria:
+            if one.valid_until is not None and one.valid_until < today:
+                yield found(site.id, criterion=one.id, day=one.valid_until)
+
+
+def _taken_names(files: SiteFolder) -> Iterator[SubjectState]:
+    for site in files.sites:
+        levels = {level.name for level in site.levels} | LEVELS
+        for station in site.stations:
+            if (name := station.id.lower()) in levels:
+                yield found(site.id, station=station.id, name=name)
+
+
+def _unmapped(files: SiteFolder) -> Iterator[SubjectState]:
+    for site in files.sites:
+        for station in site.stations:
+            for spec in (one for one in station.series if one.source == VELOCITY_MAP):
+                why = _NO_PLACE
+                if spec.quantity not in OF_VELOCITY_MAPS:
+                    why = _GIVES(names=NameList(tuple(OF_VELOCITY_MAPS)))
+                elif station.has_ground:
+                    if is_installed("slopeward_earth"):
+                        continue
+                    why = _NO_PACKAGE
+                yield found(site.id, series=f"{station.id}.{spec.quantity}", why=why)
+
+
+def _no_person(files: SiteFolder) -> Iterator[SubjectState]:
+    for site in files.sites:
+        channels = list_channels(site)
+        reaches = any(traits_of(c).reaches_person for c in channels)
+        yield found(site.id, is_wrong=bool(site.recipients) and not reaches, channels=NameList(tuple(channels)))
+
+
+def list_channels(site: Site) -> list[str]:
+    """The channels of all recipients of a site."""
+    return sorted({c for r in site.recipients for c in r.channels})
+
+
+def _open_channels(files: SiteFolder) -> Iterator[tuple[str, str, ConfigError | None]]:
+    """Each channel of a site, and why it can never send."""
+    from monitor.delivery.notifier import channel_settings, open_notifier
+
+    settings = channel_settings(files.service, os.environ)
+    for site in files.sites:
+        for channel in list_channels(site):
+            error = None
+            try:
+                open_notifier(channel, settings)
+            except ConfigError as refused:
+                error = refused
+            yield site.id, channel, error
+
+
+def _channel_settings(files: SiteFolder) -> Iterator[SubjectState]:
+    for site, channel, error in _open_channels(files):
+        if split_channel(channel)[0] in list_channel_kinds() and not isinstance(error, UnsetError):
+            yield found(site, is_wrong=error is not None, error=error and error.message)
+
+
+def _unset_channels(seen: Environment) -> Iterator[SubjectState]:
+    for site, channel, error in _open_channels(seen.files):
+        if error is None or isinstance(error, UnsetError):
+            yield found(site, is_wrong=error is not None, error=error and error.message, channel=channel)
+
+
+CHECKS: Final = (
+    Check(
+        "sites.unread",
+        SiteFolder,
+        BAD,
+        "{fault}",
+        lambda f: (found(p.name, fault=x, path=str(p)) for p, error in f.failures.items() for x in error.faults),
+        "mend {path}; until then the last good version is used",
+    ),
+    Check(
+        "sites.none",
+        SiteFolder,
+        BAD,
+        "no usable site file; write one with `slopeward sites init NAME`",
+        lambda f: found("" if f.sites else str(f.service.paths.sites), is_wrong=not f.sites, n=len(f.sites)),
+        "slopeward sites init NAME",
+        fine="{n} usable",
+    ),
+    Check(
+        "sites.weak",
+        SiteFolder,
+        BAD,
+        "{line}",
+        _lines(find_weaknesses),
+        "add an independent witness or lower fusion.top_needs",
+    ),
+    Check("sites.dear", SiteFolder, BAD, "{line}", _dear, "evaluations slower than data blind the site"),
+    Check(
+        "sites.uncounted",
+        SiteFolder,
+        WARN,
+        "none of the newest {n} readings of {names} counts: all are flagged {flag}, so they raise no level",
+        _uncounted,
+        "correct unit, range (low, high) and columns, then import the readings again",
+    ),
+    Check("sites.unproven", SiteFolder, BAD, "{line}", _unproven, "slopeward check says what would show it"),
+    Check(
+        "forecasts.other_site",
+        SiteFolder,
+        BAD,
+        "forecast.{key}: no site is called '{name}'; expected one of: {every}",
+        _other_sites,
+        _MEND,
+    ),
+    Check(
+        "forecasts.unknown",
+        SiteFolder,
+        BAD,
+        "{key}: unknown model '{name}'; expected one of: {known}",
+        _unknown_models,
+        _MEND,
+    ),
+    Check("forecasts.covariates", SiteFolder, BAD, "forecast.covariates: {line}", _lines(find_unread), _MEND),
+    Check(
+        "forecasts.horizons",
+        SiteFolder,
+        WARN,
+        "{names}: read at least every {every}, and no horizon of the site file reaches the next reading: forecast "
+        "{horizons} ahead, which no criterion can ask for",
+        _forecast_apart,
+        "add a longer horizon to forecast.horizons",
+        fine="{names}: read at least every {every}, forecast together, {horizons} ahead",
+    ),
+    Check(
+        "forecasts.installed",
+        SiteFolder,
+        WARN,
+        "{names}: {missing}",
+        _uninstalled,
+        "install it, or take these out of the site file",
+    ),
+    Check(
+        "decoders",
+        SiteFolder,
+        BAD,
+        "decoder of topic '{topic}': {why}",
+        _unusable_decoders,
+        "mend its [[decoder]] table",
+    ),
+    Check(
+        "sites.noise",
+        SiteFolder,
+        WARN,
+        "{names}: no noise_floor. Where no sigma comes with the values either, nobody is notified of small steps "
+        "in the first {opening} epochs: write noise_floor = the standard deviation, in {unit}, of readings at "
+        "rest",
+        _noiseless,
+        "write noise_floor in its series",
+    ),
+    Check(
+        "sites.scatter",
+        SiteFolder,
+        WARN,
+        "{names}: fewer than {n} readings ({duration}) are looked at, so nobody is notified when they scatter",
+        _scattering,
+        "lengthen a window",
+        fine="{names}: what scatters ten times as usual cannot be judged until its noise is learnt anew, after {n} "
+        "readings ({duration}) at most",
+    ),
+    Check(
+        "sites.limited",
+        SiteFolder,
+        WARN,
+        "{text}",
+        _limited,
+        "add a bound, read it more often, or add an instrument that is read so",
+    ),
+    Check(
+        "sites.unreachable",
+        SiteFolder,
+        BAD,
+        "{text}",
+        _unreachable,
+        "lengthen the window or within of the dwell, write noise_floor as the instrument has it, or read it more often",
+        alarm=2,
+        key="config:*:unreachable",
+    ),
+    Check(
+        "sites.unjudged",
+        SiteFolder,
+        WARN,
+        "no criterion with a vote reads {names}: motion there raises no level",
+        _unjudged,
+        "add their stations to a criterion, or say on_slope = false of what stands on stable ground",
+        alarm=1,
+        key="config:*:unjudged",
+    ),
+    Check(
+        "sites.unheard",
+        SiteFolder,
+        WARN,
+        "{names}: nobody receives what these criteria find in images: it is advice, and no recipient asks for that",
+        _unheard,
+        'write ledgers = ["hazard", "health", "advice"] in a [[recipient]]',
+    ),
+    Check(
+        "sites.azimuth",
+        SiteFolder,
+        WARN,
+        "{names}: no azimuth_deg. Where east and north come, the horizontal speed is judged whichever way it goes, and "
+        "the vertical rate apart: motion must be somewhat larger to be sure",
+        partial(_undirected, is_missing=lambda s: s.azimuth_deg is None),
+        'write azimuth_deg and plunge_deg of the movement, or direction = "norm" where it has none',
+    ),
+    Check(
+        "sites.plunge",
+        SiteFolder,
+        WARN,
+        "{names}: no plunge_deg. Where up comes, the vertical rate is judged apart, whichever way it goes",
+        partial(_undirected, is_missing=lambda s: s.lacks_plunge),
+        "write plunge_deg of the movement: its dip below the horizon",
+    ),
+    Check(
+        "sites.unsigned",
+        SiteFolder,
+        WARN,
+        "{name}: no {missing}: say who set its bounds, on what grounds",
+        _unsigned,
+        "write author and reason",
+    ),
+    Check(
+        "sites.overdue",
+        SiteFolder,
+        WARN,
+        "criterion {criterion}: to be reviewed by {day}, and it goes on counting",
+        _overdue,
+        "review its bounds, then move valid_until",
+    ),
+    Check(
+        "sites.names",
+        SiteFolder,
+        WARN,
+        "station {station}: {name} is the name of a level: who reads a message may take one for the other",
+        _taken_names,
+        "give the station another name",
+    ),
+    Check("sites.unmapped", SiteFolder, WARN, "{series} stays empty: a velocity map {why}", _unmapped, _MEND),
+    Check("channels.caution", SiteFolder, WARN, "{line}", _lines(find_cautions), "mend its file"),
+    Check(
+        "channels.nobody",
+        SiteFolder,
+        BAD,
+        "nobody is notified: add a [[recipient]]",
+        lambda f: (found(site.id, is_wrong=not site.recipients) for site in f.sites),
+        "add a [[recipient]] to its file",
+    ),
+    Check(
+        "channels.no_person",
+        SiteFolder,
+        WARN,
+        "only {channels}; no person is notified",
+        _no_person,
+        "add email: or apprise:",
+    ),
+    Check(
+        "channels.duty",
+        SiteFolder,
+        BAD,
+        "team {team}: no extension knows who of it is on duty, so that its messages would go to all of it",
+        lambda f: (found(s.id, team=x.name) for s in f.sites for x in s.teams if not implementations("people_on_duty")),
+        "bring back the extension duty, or name people in place of team:{team}",
+    ),
+    Check("channels.settings", SiteFolder, BAD, "{error}", _channel_settings, "mend the channels of its file"),
+    Check(
+        "channels.unset",
+        Environment,
+        BAD,
+        "{error}; set it where the service runs",
+        _unset_channels,
+        SET_IT,
+        fine="{channel} has what it needs (slopeward notify channels test sends)",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Jobs of the kernel: backups and housekeeping."""

@@ -1,0 +1,34 @@
+"""Make a copy of the database when one is due."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from monitor.errors import StoreError
+from monitor.settings.service import ServiceConfig
+from monitor.sites.records import Site
+from monitor.storage.copies import find_failures, find_newest, make_copy
+from monitor.storage.engine import Database
+from monitor.text.instants import format_iso
+from monitor.worker.kernel import end_with_parent
+
+HOUR_S: Final = 3600.0  # the job looks as often
+
+
+def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
+    """Copy and prove where the newest copy is old enough; returns one line."""
+    wanted = config.backup
+    if wanted.every_s is None:
+        return "no copies are made: backup.every says never"
+    with db.read() as c:
+        newest, failed = find_newest(c), find_failures(c)
+    if newest is not None and (now - newest.at).total_seconds() < wanted.every_s - wanted.slack_s:
+        return f"the newest copy is of {newest.at:%Y-%m-%d %H:%M} UTC; the next one is not due"
+    if failed is not None:  # whatever stands in the way, a try each hour would fill a disk with work
+        next_at = failed.at + timedelta(seconds=min(HOUR_S * 2.0 ** min(failed.tries - 1, 20), wanted.every_s))
+        if now < next_at - timedelta(seconds=wanted.slack_s):
+            raise StoreError(
+                f"{failed.tries} tries failed, the next one is at {format_iso(next_at)[:16]}Z: {failed.detail}"
+            )
+    made = make_copy(db, Path(wanted.folder), wanted.keep, now, is_proven=wanted.prove, begin=end_with_parent)
+    return f"{made.file}: {made.state}, {made.detail}"

@@ -1,0 +1,97 @@
+"""Keep the house in order: delete what retention allows, and check that the audit chain still holds."""
+
+import contextlib
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+from monitor.alerts.queries.alerts import ChangeContext, apply_changes
+from monitor.canonical import code_version
+from monitor.decision.changes import health_alarm
+from monitor.decision.criteria.scope import reach_s, wanted_series
+from monitor.errors import ConfigError, NotFoundError
+from monitor.features.scenes.queries.arrivals import load_scenes
+from monitor.settings.service import ServiceConfig
+from monitor.sites.files import scan_sites
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import load_site_source, load_sites_summary
+from monitor.sites.records import Site, gather_recipients
+from monitor.storage.actor import SERVICE
+from monitor.storage.audit import verify_chain
+from monitor.storage.engine import Database
+from monitor.storage.prune import RetentionRun
+from monitor.storage.retention import SUMMARY_SPANS_S, RetentionLimits, Thinning
+from monitor.text.message import Template
+
+_BROKEN: Final = Template("audit.broken", "the audit chain is broken: {problem}")
+_HOLDS: Final = Template("audit.holds", "the audit chain holds")()
+SERVICE_SITE = "status"  # alarms of the service itself
+KEPT: Final = timedelta(days=1)  # of a run that a person looks into, or one that was killed
+
+
+def sweep(db: Database, config: ServiceConfig, now: datetime) -> int:
+    """Remove folders of deliveries that no scene has, read or superseded; returns how many."""
+    root = Path(config.paths.inbox).parent / "scenes"
+    with db.read() as c:
+        named = {Path(row.out_dir).resolve() for row in load_scenes(c) if row.out_dir is not None}
+    removed = 0
+    # site / name / delivery
+    for folder in root.glob("*/*/*") if root.is_dir() else ():
+        is_other = not folder.is_dir() or folder.is_symlink() or folder.resolve() in named
+        if is_other or now.timestamp() - folder.stat().st_mtime < KEPT.total_seconds():
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        removed += 1
+    return removed
+
+
+def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
+    """Prune in small transactions, so that ingest is never kept waiting; returns one line.
+
+    A broken audit chain is an urgent alarm of the service, to the recipients of all sites.
+    """
+    broken = db.run_read(verify_chain)
+    pruning = RetentionRun(db, find_limits(db, config, now), now)
+    pruning.run()
+    total = pruning.removed()
+    if folders := sweep(db, config, now):
+        total["folders of scenes"] = folders
+    reason = _BROKEN(problem=broken[0]) if broken else _HOLDS
+    change = health_alarm("health:audit:chain", 2, reason, is_open=bool(broken), evidence={})
+    with db.write() as c:
+        everybody = gather_recipients(_load_sites(c, config))
+        apply_changes(c, [change], ChangeContext(SERVICE_SITE, None, everybody, SERVICE, now, code_version()))
+    gone = ", ".join(f"{count} {name}" for name, count in total.items() if count)
+    return f"{gone or 'nothing'} pruned; audit chain {'BROKEN' if broken else 'holds'}"
+
+
+def find_limits(db: Database, config: ServiceConfig, now: datetime) -> RetentionLimits:
+    """Return which rows may be deleted, by the configuration and by how far back the decisions of each site look."""
+    retention = config.retention
+    reaches_s: dict[str, float] = {}
+    for site in db.run_read(_load_sites, config):
+        reaches_s[site.id] = max(reaches_s.get(site.id, 0.0), *map(reach_s, wanted_series(site).values()), 0.0)
+    return RetentionLimits(
+        before_at={
+            key: now - timedelta(seconds=age_s) for key, age_s in retention.ages_s().items() if age_s is not None
+        },
+        quantities={
+            name: Thinning(now - timedelta(seconds=section.raw_s), SUMMARY_SPANS_S.get(section.then, 0))
+            for name, section in retention.quantities.items()
+        },
+        needed_from={site_id: now - timedelta(seconds=reach) for site_id, reach in reaches_s.items()},
+    )
+
+
+def _load_sites(c: Connection, config: ServiceConfig) -> list[Site]:
+    """As the files say and as the versions in force say: an edit that nobody approved takes nothing away."""
+    sites: list[Site] = []
+    with contextlib.suppress(ConfigError):
+        sites += scan_sites(config.paths.sites)[0]
+    for known in load_sites_summary(c):
+        with contextlib.suppress(ConfigError, NotFoundError):
+            sites.append(parse_site(load_site_source(c, known.config_sha256), known.id))
+    return sites

@@ -1,0 +1,61 @@
+"""The jobs of movement, forecasts, anomalies, scenes and upkeep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from monitor.hookspecs import hookimpl
+from monitor.registration import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from monitor.settings.service import ServiceConfig
+    from monitor.sites.records import Site
+
+_HOUR_S: Final = 3600.0
+_DAY_S: Final = 86400.0
+
+
+@hookimpl
+def register_jobs() -> Iterable[Job]:
+    """Return the jobs; their modules are imported here, before the threads of the schedule start."""
+    from monitor.app.jobs import backup, housekeeping
+    from monitor.features.anomalies import jobs as anomaly
+    from monitor.features.forecasts import run, season, train
+    from monitor.features.movement import update
+    from monitor.features.scenes import inbox, tiles
+    from monitor.ingest import jobs as outages
+    from monitor.sites.cadence import stage_cadence
+
+    return [
+        Job(
+            "movement",
+            update.run,
+            lambda _: _HOUR_S,
+            15.0,
+            at_stage=lambda site, stage: stage_cadence(site, stage)[0],
+            light=True,
+        ),
+        Job(
+            "forecast",
+            run.run,
+            lambda site: site.forecast.every_s if site else _DAY_S,
+            20.0,
+            at_stage=lambda site, stage: stage_cadence(site, stage)[1],
+        ),
+        Job("score", run.rescore, lambda _: _HOUR_S, 60.0),
+        Job("train", train.run, lambda _: _DAY_S, 300.0),
+        Job("anomaly", anomaly.run, lambda site: site.anomaly.every_s if site else _DAY_S, 30.0),
+        Job("scenes", inbox.run, lambda _: 10.0, 10.0, watched=_scene_folder, next_due=inbox.next_scan),
+        Job("tiles", tiles.run, lambda _: 30.0, 40.0, show=True),
+        Job("season", season.run, lambda _: _DAY_S, 900.0, hour=1),
+        Job("outages", outages.run, lambda _: _HOUR_S / 6, 90.0, per_site=False, light=True),
+        Job("backup", backup.run, lambda _: _HOUR_S, 300.0, per_site=False),
+        Job("housekeeping", housekeeping.run, lambda _: _DAY_S, 600.0, per_site=False),
+    ]
+
+
+def _scene_folder(config: ServiceConfig, site: Site) -> Path:
+    return Path(config.paths.inbox) / site.id

@@ -1,0 +1,127 @@
+"""The site files that the core runs on: those on disk where they may be taken, else the last good ones, with alarms."""
+
+import logging
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from monitor.alerts.acts.change_control import SiteFileInForce, explain_refusal, explain_unread, find_file, take_in
+from monitor.app.alarms import ServiceAlarms
+from monitor.errors import ConfigError
+from monitor.sections import read_text
+from monitor.settings.service import ServiceConfig
+from monitor.sites.files import scan_sites
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import load_site_source, load_sites_summary
+from monitor.sites.records import Site
+from monitor.storage.actor import SERVICE
+from monitor.storage.engine import Database
+from monitor.text.message import Template
+
+_UNUSABLE: Final = Template("service.site_file.unusable", "site file cannot be used: {problem}")
+_GONE: Final = Template(
+    "service.site_file.gone",
+    "the file of site {site} is gone; it runs on the last one loaded (end it by `slopeward sites retire {site2}`)",
+)
+_NOT_WATCHED: Final = Template(
+    "service.site_file.not_watched",
+    "site {site} is NOT watched: neither its file nor the last good one can be used: {problem}",
+)
+_USABLE: Final = Template("service.site_file.usable", "the site file can be used again")
+_WATCHED: Final = Template("service.site_file.watched", "the site is watched again")
+_BACK: Final = Template("service.site_file.back", "the site file is back")
+_READABLE: Final = Template("service.site_file.readable", "the version in force can be read")
+_IN_FORCE: Final = Template("service.site_file.in_force", "the site file is the one in force")
+
+log = logging.getLogger(__name__)
+
+
+class SiteFileWatcher:
+    """Takes the site files in at the start, and sees when others were put in force."""
+
+    def __init__(
+        self, db: Database, config: ServiceConfig, alarms: ServiceAlarms, clock: Callable[[], datetime]
+    ) -> None:
+        self.db, self.config, self.alarms, self.clock = db, config, alarms, clock
+        self._in_force: dict[str, str] = {}  # versions, as found at the start
+
+    def load(self) -> list[Site]:
+        """Site files as they are; one that cannot be used, or is gone, is replaced by the last good one and told."""
+        folder = self.config.paths.sites
+        try:
+            sites, failures = scan_sites(folder)
+        except ConfigError as error:
+            sites, failures = [], {folder: error}
+        found = {site.id for site in sites}
+        taken = {}
+        for site in sites:  # a transaction each: no writer waits until all sites are read
+            with self.db.write() as c:
+                taken[site.id] = take_in(c, site, SERVICE.name, "loaded at start", self.clock())
+        with self.db.read() as c:
+            known = self._in_force = {s.id: s.config_sha256 for s in load_sites_summary(c)}
+            sources = {s: load_site_source(c, sha) for s, sha in known.items() if s not in found}
+        for read in sites:
+            self._report_refused(taken[read.id], read.version)
+        sites = [taken[site.id].site for site in sites]
+        for path, failure in failures.items():
+            log.error("%s", failure)
+            self.alarms.open(f"config:{path.name}", _UNUSABLE(problem=failure.message), level=2)
+        sites += self._load_last_good(sources, failures)
+        self._clear_alarms(sites, found, failures)
+        log.info("watching %d site(s): %s", len(sites), ", ".join(s.id for s in sites) or "none")
+        return sites
+
+    def _load_last_good(self, sources: Mapping[str, str], failures: Collection[Path]) -> Iterator[Site]:
+        named = {name for path in failures if path.is_file() for name in _find_names(path)}
+        for site_id, source in sources.items():
+            if site_id not in named and self.config.paths.sites not in failures:
+                self.alarms.open(f"config:{site_id}", _GONE(site=site_id, site2=site_id), level=2)
+            try:
+                yield parse_site(source, f"last good file of {site_id}")
+            except ConfigError as error:
+                log.critical("site %s is not watched: %s", site_id, error)
+                not_watched = _NOT_WATCHED(site=site_id, problem=error.message)
+                self.alarms.open(f"config:{site_id}:unwatched", not_watched, level=2)
+
+    def _clear_alarms(self, sites: Iterable[Site], found: Collection[str], failures: Collection[Path]) -> None:
+        folder = self.config.paths.sites
+        names = {path.name for path in folder.glob("*.toml")} if folder.is_dir() else set[str]()
+        for name in names - {path.name for path in failures}:
+            self.alarms.clear(f"config:{name}", _USABLE())
+        for site in sites:
+            self.alarms.clear(f"config:{site.id}:unwatched", _WATCHED())
+            if site.id in found:
+                self.alarms.clear(f"config:{site.id}", _BACK())
+
+    def find_changed(self) -> list[str]:
+        """Sites of which another version was put in force than this core runs on, whoever did it."""
+        with self.db.read() as c:
+            known = {s.id: s.config_sha256 for s in load_sites_summary(c)}
+        return sorted(s for s, sha in known.items() if self._in_force.get(s) != sha)
+
+    def _report_refused(self, taken: SiteFileInForce, version: str) -> None:
+        """Say that a file was not taken, because it could loosen a high level and nobody approved it."""
+        unread = f"config:{taken.site.id}:unread"
+        if taken.unread:
+            log.error("%s", explain_unread(taken))
+            self.alarms.open(unread, explain_unread(taken), level=2)
+        else:
+            self.alarms.clear(unread, _READABLE())
+        key = f"config:{taken.site.id}:unapproved"
+        if not taken.loosens:
+            self.alarms.clear(key, _IN_FORCE())
+            return
+        folder = self.config.paths.sites
+        line = explain_refusal(taken, str(find_file(folder, version) or folder))
+        log.error("%s", line)
+        self.alarms.open(key, line, level=2)
+
+
+def _find_names(path: Path) -> list[str]:
+    try:
+        text = read_text(path)
+    except ConfigError:
+        return [path.stem]
+    return [path.stem, *re.findall(r'^\s*id\s*=\s*"([a-z0-9-]{1,64})"', text, re.MULTILINE)]

@@ -1,1 +1,0 @@
-"""`slopeward forecast` and `slopeward forecast failure-time`."""

@@ -1,1 +1,0 @@
-"""`slopeward scenes`."""

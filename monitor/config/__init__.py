@@ -1,1 +1,0 @@
-"""What people write in files: the service file and the site files, read once and frozen."""

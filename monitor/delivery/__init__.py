@@ -1,0 +1,1 @@
+"""Delivery: outbox, dispatch, escalation and channels."""

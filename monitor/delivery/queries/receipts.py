@@ -1,0 +1,126 @@
+"""What the other side says of a message after it took it, and how the tests of channels went."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, func, select, update
+
+from monitor.alerts.notification import DeliveryState
+from monitor.alerts.outbox_tables import notification
+from monitor.delivery.queries.outbox import ERROR_LIMIT, make_error_columns
+from monitor.delivery.tables import channel_test
+from monitor.logs import redact
+from monitor.storage.rows import add_row
+
+AGAIN: Final = timedelta(seconds=60)  # after the provider could not deliver
+MOST_TRIES: Final = 3
+_LONGEST: Final = 60  # characters of what a provider says
+
+
+def find_sent(c: Connection, provider_id: str) -> int | None:
+    """The message that a provider calls so."""
+    n = notification.c
+    return c.execute(select(n.id).where(n.provider_id == provider_id).order_by(n.id.desc()).limit(1)).scalar()
+
+
+def load_unsaid(c: Connection, prefix: str, since: datetime) -> list[tuple[int, str]]:
+    """Messages that were taken and of which nothing was said yet, whose other name begins so."""
+    n = notification.c
+    taken = (n.state == DeliveryState.DELIVERED, n.sent_at > since, n.provider_id.startswith(prefix))
+    return [*c.execute(select(n.id, n.provider_id).where(*taken, n.provider_said.is_(None)))]
+
+
+def note_received(c: Connection, notification_id: int, status: str, now: datetime) -> bool:
+    """The device has the message; the first such word counts. False where it was said already."""
+    n = notification
+    row = update(n).where(n.c.id == notification_id, n.c.received_at.is_(None))
+    return c.execute(row.values(received_at=now, provider_said=status[:_LONGEST])).rowcount == 1
+
+
+def note_progress(c: Connection, notification_id: int, status: str) -> None:
+    """A word on the way that decides nothing: `sent`, `ringing`."""
+    n = notification
+    row = update(n).where(n.c.id == notification_id, n.c.received_at.is_(None))
+    c.execute(row.values(provider_said=status[:_LONGEST]))
+
+
+def mark_undelivered(c: Connection, notification_id: int, status: str, why: str, now: datetime) -> bool:
+    """The other side could not deliver what it took: it goes out again in a minute, the third time it failed for good.
+
+    Attempts that the provider itself refused do not count: only what it took and could not deliver does.
+
+    When all messages of an event have failed, the next recipient is notified at once, as for any other failure. What
+    the device had already, or its recipient confirmed, stays.
+    """
+    n = notification
+    before = c.execute(select(n.c.undelivered).where(n.c.id == notification_id)).scalar() or 0
+    state = DeliveryState.FAILED_FINAL if before + 1 >= MOST_TRIES else DeliveryState.FAILED_RETRY
+    row = update(n).where(n.c.id == notification_id, n.c.state == DeliveryState.DELIVERED, n.c.received_at.is_(None))
+    values = {
+        "state": state,
+        "provider_said": status[:_LONGEST],
+        "undelivered": n.c.undelivered + 1,
+        "next_attempt_at": None if state is DeliveryState.FAILED_FINAL else now + AGAIN,
+        **make_error_columns("last_error", why),
+    }
+    return c.execute(row.values(**values)).rowcount == 1
+
+
+def note_test(c: Connection, provider_id: str, status: str, now: datetime, *, good: bool) -> bool:
+    """The same of a test of a channel. False where no test is called so."""
+    t = channel_test
+    values = {"received_at": now} if good else {"good": False}
+    row = update(t).where(t.c.provider_id == provider_id, t.c.received_at.is_(None))
+    return c.execute(row.values(found=status[:ERROR_LIMIT], **values)).rowcount == 1
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelTests:
+    """How the tests of a channel went."""
+
+    channel: str
+    first_at: datetime
+    last_at: datetime
+    good_at: datetime | None  # of the last that was good; None = none ever was
+    found: str  # by the last one
+
+    def is_silent(self, now: datetime, allowed: timedelta) -> bool:
+        """Whether the channel has not been good for longer than is allowed."""
+        return now - (self.good_at or self.first_at) > allowed
+
+
+def add_test(
+    c: Connection, channel: str, target: str, now: datetime, *, good: bool, found: str, provider_id: str | None
+) -> int:
+    """Keep the result of a test; returns its number. Secrets are taken out."""
+    row = {"channel": channel, "target": target, "at": now, "good": good, "provider_id": provider_id}
+    return add_row(c, channel_test, row, found=redact(found)[:ERROR_LIMIT])
+
+
+def mark_unanswered(c: Connection, number: int, found: str) -> bool:
+    """The device did not answer in time; False where it did."""
+    t = channel_test
+    row = update(t).where(t.c.id == number, t.c.received_at.is_(None))
+    return c.execute(row.values(good=False, found=found)).rowcount == 1
+
+
+def has_answered(c: Connection, number: int) -> bool:
+    """Whether the other side said that the device has the test."""
+    return c.execute(select(channel_test.c.received_at).where(channel_test.c.id == number)).scalar() is not None
+
+
+def load_tested(c: Connection, channels: Iterable[str]) -> dict[str, ChannelTests]:
+    """By channel how its tests went; a channel that was never tested is missing."""
+    t = channel_test.c
+    wanted = sorted(set(channels))
+    first, last = func.min(t.at), func.max(t.id)
+    spans = c.execute(select(t.channel, first, last).where(t.channel.in_(wanted)).group_by(t.channel)).all()
+    newest_good = select(t.channel, func.max(t.at)).where(t.channel.in_(wanted), t.good.is_(True)).group_by(t.channel)
+    good = {row[0]: row[1] for row in c.execute(newest_good)}
+    newest = {row.id: row for row in c.execute(select(channel_test).where(t.id.in_([row[2] for row in spans])))}
+    return {
+        channel: ChannelTests(channel, first_at, newest[last_id].at, good.get(channel), newest[last_id].found)
+        for channel, first_at, last_id in spans
+    }

@@ -1,1 +1,0 @@
-"""What all rooms share: frozen records of the field, errors, texts, logs, extensions. No database, no network."""

@@ -1,1 +1,0 @@
-"""The life of an alert, its causes, and what its messages say."""

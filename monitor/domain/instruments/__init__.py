@@ -1,1 +1,0 @@
-"""Instruments: how each is said to do, and what several hang on."""

@@ -1,1 +1,0 @@
-"""What the core can do without: a folder each."""

@@ -1,1 +1,0 @@
-"""What telephones, browsers and sirens were sent, and what they answered."""

@@ -1,0 +1,68 @@
+"""What is installed only on wish: which extra brings a module, and the line that says how to get it."""
+
+from importlib.util import find_spec
+from typing import Final
+
+from monitor.errors import SlopewardError
+from monitor.text.message import TEXT_OF, Message, Template
+
+_INSTALL: Final = Template("extra.install", "pip install 'slopeward[{extra}]' (/help/how-to/install on the page)")
+_PACKAGE: Final = Template("extra.package", "{what} needs {distribution}, which is not installed")
+# packages of ours that are distributions of their own: module -> (distribution, the extra that brings it)
+PACKAGES: Final[dict[str, tuple[str, str]]] = {"slopeward_earth": ("slopeward-earth", "earth")}
+# module -> (its name and what needs it, the extra of pyproject.toml that brings it)
+EXTRAS: Final[dict[str, tuple[str, str]]] = {
+    "torch": ("PyTorch is not installed; networks, autoencoders and scenes need it", "models"),
+    "statsmodels": ("statsmodels is not installed; seasons need it", "models"),
+    "statsforecast": (
+        "statsforecast is not installed; comparisons with its forecasts need it, and pandas below 3",
+        "compare",
+    ),
+    "h5py": ("h5py is not installed; HDF5 files need it", "grids"),
+    "asyncssh": ("asyncssh is not installed; sources by SFTP need it", "sources"),
+    "pystac": ("pystac is not installed; sources that are STAC catalogues need it", "sources"),
+    "signxml": ("signxml is not installed; signed CAP messages need it", "cap"),
+    "lxml": ("lxml is not installed; signed CAP messages need it", "cap"),
+    "pillow_heif": ("pillow-heif is not installed; photos of iPhones (HEIC) need it", "photos"),
+    "weasyprint": ("WeasyPrint is not installed; reports as PDF need it", "reports"),
+    "h5netcdf": ("h5netcdf is not installed; netCDF-4 files need it", "grids"),
+    "pyarrow": ("pyarrow is not installed; Parquet files need it", "parquet"),
+    "psycopg": ("psycopg is not installed; a database in PostgreSQL needs it", "postgresql"),
+    "amqtt": ("amqtt is not installed; a demonstration without Mosquitto needs it", "demo"),
+    "distributed": ("Dask is not installed; compute.dask needs it", "dask"),
+}
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported; nothing is loaded."""
+    return find_spec(module) is not None
+
+
+def find_install(module: str) -> Message:
+    """The command that installs it."""
+    return _INSTALL(extra=EXTRAS[module][1])
+
+
+def describe_missing(module: str) -> Message:
+    """One line: what is not installed, what needs it, and the command that installs it."""
+    return TEXT_OF(name=EXTRAS[module][0], text=find_install(module))
+
+
+def describe_package(module: str, what: str) -> Message:
+    """Return one line: what needs a package of ours that is not installed, and the command that installs it."""
+    distribution, extra = PACKAGES[module]
+    return TEXT_OF(name=_PACKAGE(what=what, distribution=distribution), text=_INSTALL(extra=extra))
+
+
+def require(module: str, error: type[SlopewardError]) -> None:
+    """Raise this error with that line where a module is not installed."""
+    if not is_installed(module):
+        raise error(describe_missing(module))
+
+
+def explain_missing(error: BaseException) -> Message | None:
+    """The same line for an import that failed; None where the error is another one."""
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return None
+    module = error.name.partition(".")[0]
+    return describe_missing(module) if module in EXTRAS else None

@@ -1,0 +1,1 @@
+"""Features: each owns everything about its subject."""

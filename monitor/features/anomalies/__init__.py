@@ -1,0 +1,1 @@
+"""Anomalies in the readings of a site."""

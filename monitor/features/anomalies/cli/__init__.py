@@ -1,0 +1,1 @@
+"""Commands `slopeward anomalies`."""

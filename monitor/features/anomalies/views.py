@@ -1,0 +1,145 @@
+"""Public views on anomalies, their labels and budgets."""
+
+from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text
+
+from monitor.storage.dialect import SERIES_COLUMNS, Dialect
+from monitor.storage.metadata import view_metadata
+
+anomalies = Table(
+    "anomalies",
+    view_metadata,
+    Column("site", Text, comment="site id"),
+    Column("station", Text, comment="station id"),
+    Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
+    Column("at", Text, comment="epoch that was scored", info={"unit": "time"}),
+    Column("detector", Text, comment="name"),
+    Column("score", Double, comment="the higher the stranger", info={"unit": "1"}),
+    Column("threshold", Double, comment="bound at the time: the counted one times `factor`", info={"unit": "1"}),
+    Column(
+        "budget",
+        Double,
+        comment="false alarms per sensor and month the threshold was set for",
+        info={"unit": "1/month"},
+    ),
+    Column(
+        "kind",
+        Text,
+        comment=(
+            "what it looks like so far: spike, step, movement, drift, noise, unknown; of a check stuck, "
+            "replay, unit, timing"
+        ),
+    ),
+    Column(
+        "alerted",
+        Boolean,
+        comment=(
+            "score beyond the threshold, and no echo of what was alerted of the series before. An echo is "
+            "held back: its `score` is above its `threshold`, and this is false"
+        ),
+    ),
+    Column("model_hash", Text, comment="checkpoint, or null for rules"),
+    Column("factor", Double, comment="by which labels had raised the counted threshold", info={"unit": "1"}),
+    Column(
+        "compared_with",
+        Text,
+        comment=(
+            "what the score was compared with, in words: its own past, and how many other series, by name "
+            "where it alarmed"
+        ),
+    ),
+    Column("compared_with_id", Text, comment="id of the message in `compared_with`"),
+    Column("compared_with_values", Text, comment="values of that message, JSON"),
+    comment="Scores of the detectors, quiet ones too.",
+    info={"question": "What looked odd, and how often was that right?"},
+)
+
+anomaly_labels = Table(
+    "anomaly_labels",
+    view_metadata,
+    Column("label_id", BigInteger, comment="number"),
+    Column("site", Text, comment="site id"),
+    Column("station", Text, comment="station id"),
+    Column("quantity", Text, comment="canonical quantity"),
+    Column("from_at", Text, comment="first epoch that is meant", info={"unit": "time"}),
+    Column("to_at", Text, comment="last epoch", info={"unit": "time"}),
+    Column("verdict", Text, comment="confirmed, dismissed, withdrawn"),
+    Column(
+        "cause",
+        Text,
+        comment=(
+            "unknown, movement, spike, step, drift, stuck, noise, gap, clock, unit, battery, snow_ice, "
+            "weather, work, maintenance, common_mode"
+        ),
+    ),
+    Column("by", Text, comment="who said it"),
+    Column("note", Text, comment="in words"),
+    Column("at", Text, comment="when it was said", info={"unit": "time"}),
+    comment="What people said of anomalies. Rows are only added; of several the newest counts.",
+    info={"question": "What looked odd, and how often was that right?"},
+)
+
+anomaly_budgets = Table(
+    "anomaly_budgets",
+    view_metadata,
+    Column("budget_id", BigInteger, comment="number"),
+    Column("site", Text, comment="site id"),
+    Column("detector", Text, comment="detector"),
+    Column("at", Text, comment="when it was measured", info={"unit": "time"}),
+    Column(
+        "from_at",
+        Text,
+        comment="begin of the time that was looked at: 180 days back, or the last act of a person",
+        info={"unit": "time"},
+    ),
+    Column(
+        "sensor_months",
+        Double,
+        comment="scored readings of instruments that were well, as time",
+        info={"unit": "sensor-months"},
+    ),
+    Column("reported", Integer, comment="alarms that were shown and that no state of the instrument explains"),
+    Column("labelled", Integer, comment="how many of them a person labelled"),
+    Column("dismissed", Integer, comment="how many of them a person dismissed"),
+    Column(
+        "known_cause",
+        Integer,
+        comment=(
+            "alarms beside those, while the instrument was under work, silent, stuck, or had another notice of health"
+        ),
+    ),
+    Column(
+        "rate_per_sensor_month",
+        Double,
+        comment="false alarms; null = not measured, fewer than ten labels",
+        info={"unit": "1/month"},
+    ),
+    Column("rate_low_per_sensor_month", Double, comment="lower end of its 80 % interval", info={"unit": "1/month"}),
+    Column("rate_high_per_sensor_month", Double, comment="upper end", info={"unit": "1/month"}),
+    Column("budget_per_sensor_month", Double, comment="what the detector may spend", info={"unit": "1/month"}),
+    Column("factor_before", Double, comment="factor on the counted threshold until then"),
+    Column("factor", Double, comment="factor from then on, 1 to 1.5"),
+    Column("reason", Text, comment="why, in words"),
+    Column("reason_id", Text, comment="id of the message in `reason`"),
+    Column("reason_values", Text, comment="values of that message, JSON"),
+    Column("by", Text, comment="the service, or who set it"),
+    comment=(
+        "False alarms of each detector as measured once a week, and the factor on its threshold from then "
+        "on. Rows are only added; the newest of a detector counts."
+    ),
+    info={"question": "What looked odd, and how often was that right?"},
+)
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "anomalies": f"""SELECT {SERIES_COLUMNS}, x.at, x.detector, x.score, x.threshold, x.budget, x.kind, x.alerted, x.model_hash,
+  coalesce(x.factor, 1.0) AS factor, x.compared_with, x.compared_with_id, x.compared_with_values
+FROM series s JOIN anomaly x ON x.series_id = s.id""",
+        "anomaly_budgets": """SELECT id AS budget_id, site, detector, at, from_at, sensor_months, reported, labelled, dismissed,
+  known_cause, rate AS rate_per_sensor_month, rate_low AS rate_low_per_sensor_month,
+  rate_high AS rate_high_per_sensor_month, budget AS budget_per_sensor_month, factor_before, factor, reason, reason_id, reason_values, "by"
+FROM anomaly_budget""",
+        "anomaly_labels": f"""SELECT l.id AS label_id, {SERIES_COLUMNS}, l.from_at, l.to_at, l.verdict, l.cause, l."by", l.note, l.at
+FROM series s JOIN anomaly_label l ON l.series_id = s.id""",
+    }

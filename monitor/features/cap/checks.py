@@ -1,0 +1,45 @@
+"""Whether CAP messages can be signed, where they are to be."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from monitor.app.checks.site_files import SiteFolder
+from monitor.errors import SlopewardError
+from monitor.sections import read_text
+from monitor.storage.check import BAD, Check, SubjectState, found
+from monitor.text.message import Template, Timestamp
+
+_SIGNED: Final = Template("check.cap.signed", "messages are signed by {name} until {day}")
+
+
+def _cap(files: SiteFolder) -> Iterator[SubjectState]:
+    from monitor.features.cap.message import write_notice
+    from monitor.features.cap.signature import sign_cap, verify_cap
+
+    cap, now = files.service.cap, datetime.now(UTC)
+    if not cap.key:
+        return
+    try:
+        certificate = read_text(Path(cap.certificate_file))
+        sample = write_notice("check", "slopeward", now, "a sample")
+        signed = verify_cap(sign_cap(sample, cap.key, certificate).encode(), certificate)
+    except SlopewardError as error:
+        yield found(text=error.message)
+        return
+    text = _SIGNED(name=signed.subject, day=Timestamp.of(signed.ends_at, "day"))
+    yield found(is_wrong=signed.ends_at <= now, text=text)
+
+
+CHECKS: Final = (
+    Check(
+        "cap.certificate",
+        SiteFolder,
+        BAD,
+        "{text}",
+        _cap,
+        "mend [cap], or make a new key: slopeward notify cap key",
+        fine="{text}",
+    ),
+)

@@ -1,0 +1,187 @@
+"""What forecasters and detectors were worth in a demonstration: counted in its database, and told in its last lines."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import Any, Final, Literal, NotRequired, TypedDict, get_args
+
+from sqlalchemy import Connection
+
+from monitor.features.forecasts.queries.seasons import load_hindcast_errors, load_newest_issues, summarize_anomalies
+from monitor.text.instants import format_duration, format_iso
+
+NETWORKS: Final = ("gru", "lstm", "graph-gru")
+LINE: Final = "drift"
+"""A straight line through the newest readings."""
+AUTO: Final = "auto"
+BASELINES: Final = (LINE, AUTO)
+STANDARDS: Final = ("persistence", LINE, "lld")  # to be better than, never shown while there is something else
+Skill = Literal["skill_straight_line", "skill_auto"]
+SKILLS: Final[tuple[Skill, ...]] = get_args(Skill)
+NAMES: Final = {LINE: "straight line"}
+Errors = dict[tuple[float, int, Any], float]  # by horizon, series and moment of issue
+
+
+class OwnForecasts(TypedDict):
+    """What a model says of the series that moves most, by horizon: mm, and low and high as the bounds of 80 %."""
+
+    series: str
+    horizons: dict[str, dict[str, float]]
+
+
+class HorizonErrors(TypedDict):
+    """Mean absolute errors of the past at one horizon, and skills against what stands beside a model."""
+
+    n: int
+    mae_mm: float
+    mae_straight_line_mm: float
+    mae_auto_mm: float
+    skill_straight_line: float | None
+    skill_auto: float | None
+
+
+class PastErrors(TypedDict):
+    """What a model erred where the past was forecast afterwards; a skill is the mean over horizons."""
+
+    n: int
+    skill_straight_line: float | None
+    skill_auto: float | None
+    horizons: dict[str, HorizonErrors]
+
+
+class ForecasterWorth(TypedDict):
+    """What a model was worth in a demonstration."""
+
+    forecasts: int
+    shown: int
+    not_shown_because: str | None
+    own: NotRequired[OwnForecasts]
+    past: NotRequired[PastErrors]
+
+
+class DetectorWorth(TypedDict):
+    """What a detector found in a demonstration, and what it may spend."""
+
+    scores: int
+    over_threshold: int
+    series: int
+    series_over: int
+    first_over_at: str | None
+    budget_per_sensor_month: float
+
+
+def assess_forecasters(c: Connection) -> dict[str, ForecasterWorth]:
+    """Of each model's newest issue: how many forecasts were given, how many are shown, and why the others are not."""
+    rows = load_newest_issues(c)
+    found: dict[str, ForecasterWorth] = {}
+    fastest = max(
+        (r for r in rows if r.model == AUTO and r.unit == "mm"), key=lambda r: abs(r.q50 - r.data_value), default=None
+    )
+    for r in rows:
+        one = found.setdefault(r.model, {"forecasts": 0, "shown": 0, "not_shown_because": None})
+        one["forecasts"] += 1
+        one["shown"] += int(r.shown)
+        if not r.shown and one["not_shown_because"] is None:
+            one["not_shown_because"] = r.reason
+        if fastest is not None and r.series_id == fastest.series_id:
+            mm, low, high = (round(q - r.data_value, 3) for q in (r.q50, r.q10, r.q90))
+            own = one.setdefault("own", {"series": f"{r.station}.{r.quantity}", "horizons": {}})
+            own["horizons"][format_duration(round(r.horizon_s))] = {"mm": mm, "low": low, "high": high}
+    for model, past in _score_past(c).items():
+        if model in found:
+            found[model]["past"] = past
+    return found
+
+
+def _score_past(c: Connection) -> dict[str, PastErrors]:
+    """Mean absolute errors of the past by model, mm, in all and by horizon; skills against what stands beside it."""
+    errors: dict[str, Errors] = defaultdict(dict)
+    for r in load_hindcast_errors(c):
+        errors[r.model][r.horizon_s, r.series_id, r.issued_at] = abs(r.error)
+    others = [errors[name] for name in BASELINES if name in errors]
+    return {model: _compare_past(mine, others) for model, mine in errors.items() if len(others) == len(BASELINES)}
+
+
+def _compare_past(mine: Errors, others: Sequence[Errors]) -> PastErrors:
+    """Errors on the targets that all have; a skill is the mean over horizons, so that the longest does not rule."""
+    same, by = set(mine).intersection(*others), dict[str, HorizonErrors]()
+    for horizon_s in sorted({key[0] for key in same}):
+        keys = [key for key in same if key[0] == horizon_s]
+        own, line, auto = (fmean(one[key] for key in keys) for one in (mine, *others))
+        by[format_duration(round(horizon_s))] = {
+            "n": len(keys),
+            "mae_mm": own,
+            "mae_straight_line_mm": line,
+            "mae_auto_mm": auto,
+            "skill_straight_line": 1 - own / line if line else None,
+            "skill_auto": 1 - own / auto if auto else None,
+        }
+    line_skill, auto_skill = (_average(one[name] for one in by.values()) for name in SKILLS)
+    return {"n": len(same), "skill_straight_line": line_skill, "skill_auto": auto_skill, "horizons": by}
+
+
+def _average(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def assess_detectors(c: Connection) -> dict[str, DetectorWorth]:
+    """Of each detector: its scores, what lay over its threshold, where and since when, and what it may spend."""
+    return {
+        str(name): {
+            "scores": int(scores),
+            "over_threshold": int(over or 0),
+            "series": int(series),
+            "series_over": int(where),
+            "first_over_at": None if first is None else format_iso(first),
+            "budget_per_sensor_month": float(budget),
+        }
+        for name, scores, over, series, where, first, budget in summarize_anomalies(c)
+    }
+
+
+def print_worth(
+    forecasters: Mapping[str, ForecasterWorth],
+    detectors: Mapping[str, DetectorWorth],
+    print_line: Callable[[str], None],
+) -> None:
+    """Say what the models forecast, what they erred, whether they are shown, and what the detectors found."""
+    models = {name: forecasters[name] for name in (*BASELINES, *NETWORKS) if name in forecasters}
+    for line in (
+        *_describe_own({name: one["own"] for name, one in models.items() if "own" in one}),
+        *_describe_past({name: one["past"] for name, one in models.items() if "past" in one and one["past"]["n"]}),
+    ):
+        print_line(line)
+    for name, given in forecasters.items():
+        if name not in STANDARDS:
+            reason = str(given["not_shown_because"]).removeprefix("not shown: ")
+            because = "" if given["shown"] else f": {reason}"
+            print_line(f"  {name}: {given['shown']} of {given['forecasts']} forecasts shown{because}")
+    for name, one in detectors.items():
+        since = f" from {one['first_over_at'][11:16]} UTC on" if one["first_over_at"] else ""
+        print_line(
+            f"  {name}: {one['scores']} anomaly scores, {one['over_threshold']} over the threshold at "
+            f"{one['series_over']} of {one['series']} series{since}; it may raise "
+            f"{one['budget_per_sensor_month']:g} false alarms a month and sensor"
+        )
+
+
+def _describe_own(forecasts: Mapping[str, OwnForecasts]) -> Iterator[str]:
+    for k, (name, own) in enumerate(forecasts.items()):
+        if not k:
+            yield f"forecasts of {own['series']}, mm from the newest reading on (80 % between):"
+        spans = own["horizons"]
+        parts = [f"{h} {span['mm']:.1f} ({span['low']:.1f} to {span['high']:.1f})" for h, span in spans.items()]
+        yield f"  {NAMES.get(name, name):13} {', '.join(parts)}"
+
+
+def _describe_past(scored: Mapping[str, PastErrors]) -> Iterator[str]:
+    if scored:
+        yield (
+            "errors on the past, mean absolute in mm, on the same targets; better (+) or worse (-) than the two above:"
+        )
+    for name, past in scored.items():
+        parts = [f"{h} {one['mae_mm']:.2f}" for h, one in past["horizons"].items()]
+        skills = zip(BASELINES, (past[key] for key in SKILLS), strict=True)
+        worth = [f"{NAMES.get(k, k)} {v:+.0%}" for k, v in skills if k != name and v is not None]
+        yield f"  {NAMES.get(name, name):13} {', '.join(parts)}; beside {', '.join(worth)}"

@@ -1,0 +1,142 @@
+"""What a person may do with a drill: hold one by the real channels, and end it."""
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final
+
+from monitor.alerts.acts.call import ActCall
+from monitor.alerts.acts.change_control import find_in_force
+from monitor.alerts.acts.on_alerts import LARGEST_ID
+from monitor.alerts.acts.on_sites import THERE_ALREADY, SiteId
+from monitor.alerts.acts.table import COMMAND, Act, ActResult, Argument
+from monitor.decision.changes import AlertChange
+from monitor.errors import NotFoundError, RefusedError, take_turn
+from monitor.features.drills.queries import RUNNING, end_drill, find_drill
+from monitor.sites.records import Site
+from monitor.text.catalogue import N_
+from monitor.text.message import Message, Template, gather
+
+_NONE: Final = Template("drill.none", "drill {number} does not exist")
+_ENDED: Final = Template("drill.ended", "drill {number} of {site} is ended: {count} alarms closed")
+_OVER: Final = Template("drill.over_already", "drill {number} is over already")
+
+_BUSY: Final = Template("drill.busy", "another drill is being prepared; try again in a minute")
+_NOT_PREPARED: Final = Template(
+    "drill.not_prepared", "the drill could not be prepared; the log of the service says why"
+)
+_BEGUN: Final = Template("drill.begun", "the drill has begun")
+_PREPARING: Final = Template("drill.preparing", "the drill is being prepared; look again in a minute")
+_NO_FILE: Final = Template("drill.no_file", "--scenario {name}: no such file; or collapse")
+_HELD: Final = Template(
+    "drill.held", "drill {number} of {site} is over ({reason}): {level}, {count} alarms, {acknowledged} acknowledged"
+)
+_SLOWEST: Final = Template("drill.slowest", "the slowest acknowledgement came after {seconds} s")
+_preparing: Final = threading.Semaphore(1)  # one process at a time
+PREPARED_S: Final = 20.0  # of waiting for the first word of a drill
+UNANSWERED: Final = 3  # exit status
+_HERE: Final = frozenset({COMMAND})  # a file of this machine, and who waits until the drill is over
+
+
+def hold(
+    call: ActCall,
+    site: SiteId,
+    minutes: Annotated[
+        str,
+        Argument(N_("From the first level to the last in minutes"), "--minutes", longest=4, choices=("1", "10", "60")),
+    ] = "10",
+    scenario: Annotated[
+        str, Argument("collapse (simulated), or a file of readings in the long form", "--scenario", ways=_HERE)
+    ] = "collapse",
+    speed: Annotated[
+        float | None,
+        Argument("Simulated seconds per second, in place of minutes", "--speed", least=0.001, most=1e9, ways=_HERE),
+    ] = None,
+    hold: Annotated[
+        timedelta, Argument("How long the alarms stand at the end while nobody has answered", "--hold", ways=_HERE)
+    ] = timedelta(minutes=10),
+    health: Annotated[bool, Argument(N_("Send health and advice alerts of the scenario too"), "--health")] = False,
+) -> ActResult:
+    """Hold a drill: report a failure by the real channels as an exercise, and measure how fast people acknowledge.
+
+    Every message says EXERCISE, real alarms go first. Nobody's data, level or alert is touched. The page begins one
+    that goes on by itself; the command ends with it.
+
+    Exit 0 done, 1 a known error, 3 nobody acknowledged.
+
+    Example: slopeward notify drill hold north-bench --by ada
+    """
+    from monitor.features.drills.hold import COLLAPSE, DrillOptions, hold_drill
+
+    if scenario != COLLAPSE and not Path(scenario).exists():
+        raise NotFoundError(_NO_FILE(name=scenario))
+    terms = DrillOptions(scenario, speed, hold.total_seconds(), quiet=not health, lasts_s=60.0 * int(minutes))
+    place = call.find_site(site)
+    if (report := call.report) is None:
+        return ActResult(_begin(call, place, terms), {"site": site})
+
+    def show(at: datetime, change: AlertChange) -> None:
+        report(f"{at:%Y-%m-%d %H:%M} of the scenario: {change.reason}")
+
+    number, outcome = hold_drill(
+        call.db, place, call.actor, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=show
+    )
+    text = _HELD(
+        number=number,
+        site=site,
+        reason=outcome["reason"],
+        level=place.levels[min(outcome["peak_level"], place.top_level)].name,
+        count=outcome["alerts"],
+        acknowledged=len(outcome["acknowledged"]),
+    )
+    slowest = outcome["slowest_acknowledgement_s"]
+    notes = () if slowest is None else (_SLOWEST(seconds=round(slowest)),)
+    facts = {"drill": number, "site": site, **outcome}
+    return ActResult(text, facts, notes, status=UNANSWERED if outcome["unanswered"] else 0)
+
+
+def _begin(call: ActCall, place: Site, terms: object) -> Message:
+    """Start the process, which goes on while this one is restarted, and wait for its first word; says what is known."""
+    from monitor.features.replay.apart import ChildProcess
+
+    url = call.db.url.render_as_string(hide_password=False)
+    with take_turn(_preparing, _BUSY()):
+        child = ChildProcess("monitor.features.drills.hold:hold_apart", url, place, call.actor, terms)
+        answer = next(child.lines(PREPARED_S), None)
+    threading.Thread(target=child.wait, name="drill", daemon=True).start()
+    if answer is not None and "refused" in answer:
+        raise RefusedError(gather(answer)["refused"])
+    if answer is None and child.is_over:
+        raise RefusedError(_NOT_PREPARED())
+    return _BEGUN() if answer else _PREPARING()
+
+
+def end(
+    call: ActCall,
+    site: SiteId,
+    number: Annotated[
+        int, Argument("Number of the drill, see `slopeward notify drill list`", metavar="ID", least=1, most=LARGEST_ID)
+    ],
+    reason: Annotated[str, Argument(N_("Why"), "--reason")] = "ended by hand",
+) -> ActResult:
+    """End a drill: recipients are notified that it is over, and its alarms are closed.
+
+    Example: slopeward notify drill end north-bench 3 --by ada --reason "telephone"
+    """
+    with call.write() as c:
+        found = find_drill(c, number)
+        if found.site != site:
+            raise NotFoundError(_NONE(number=number))
+        outcome = end_drill(c, number, call.actor, reason, call.now, site=find_in_force(c, site))
+    facts = {"drill": number, "site": site, **outcome}
+    if found.state != RUNNING:
+        return ActResult(_OVER(number=number), facts, status=THERE_ALREADY)
+    return ActResult(_ENDED(number=number, site=site, count=outcome["alerts"]), facts)
+
+
+_DRILLS: Final = "/sites/{site}/drills"
+ACTS: Final = (
+    Act("drill.hold", "notify drill hold", _DRILLS, lambda: hold, _DRILLS),
+    Act("drill.end", "notify drill end", f"{_DRILLS}/{{number}}/end", lambda: end, _DRILLS),
+)

@@ -1,0 +1,36 @@
+"""`slopeward notify drill`: hold, end and list drills. A drill never changes the real state of a site."""
+
+from typing import Annotated
+
+import typer
+
+from monitor.cli import session
+from monitor.cli.acts import add_acts
+from monitor.cli.identity import narrow_to_reader
+from monitor.features.drills.queries import load_drills
+from monitor.text.instants import record_to_json
+
+app = session.Commands(no_args_is_help=True, help=__doc__)
+
+
+add_acts(app, "notify drill")
+
+
+@app.command("list")
+def list_drills(site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None) -> None:
+    """List the drills that were held, and how quickly people answered; exit 4 when there is none.
+
+    Example: slopeward notify drill list --json
+    """
+    with session.open_database() as db, db.read() as c:
+        drills = load_drills(c, narrow_to_reader(c, site))
+    for d in drills:
+        if session.options().as_json:
+            session.print_json({"drill": d.id, **record_to_json(d, "id")})
+        else:
+            slowest = (d.outcome or {}).get("slowest_acknowledgement_s")
+            print(
+                f"{d.id} {d.site} {d.started_at:%Y-%m-%d %H:%M} {d.state} by {d.by}: {d.scenario}"
+                + (f"; slowest acknowledgement {slowest:.0f} s" if slowest is not None else "")
+            )
+    session.require_any(drills, "no drill was held")

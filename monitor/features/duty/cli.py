@@ -1,0 +1,168 @@
+"""`slopeward people duty`: show who is on duty; manage plans, swaps and hand-overs."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
+
+import typer
+from sqlalchemy import Connection
+
+from monitor.alerts.acts.change_control import find_in_force
+from monitor.cli.acts import add_acts
+from monitor.cli.identity import require_readable
+from monitor.cli.session import Commands, check_site, open_database, print_note, show
+from monitor.errors import NotFoundError
+from monitor.features.duty import queries as store
+from monitor.features.duty.acts import list_sentences, pick_team
+from monitor.features.duty.rota import DAYS, NOBODY, DutyShift, list_shifts, who_is_on_duty
+from monitor.sites.records import Site
+from monitor.text.instants import format_iso, parse
+from monitor.text.local_time import format_local
+from monitor.text.zones import local_day
+
+SiteName = Annotated[str, typer.Argument(metavar="SITE", help="Site")]
+TeamOption = Annotated[str | None, typer.Option("--team", help="Team; needed where the site has several")]
+
+SHOWN: Final = 5  # signed hand-overs, the newest
+_HANDOVER: Final = "handover_id:id team since:since_at at outgoing notes open:open_items signed_at incoming remark"
+app = Commands(no_args_is_help=True, help=__doc__)
+hand_over = Commands(
+    no_args_is_help=True,
+    help="`slopeward people duty hand-over`: who goes writes what is open and signs, who comes reads it and signs as "
+    "well.",
+)
+app.add_typer(hand_over, name="hand-over")
+add_acts(app, "people duty")
+add_acts(hand_over, "people duty hand-over")
+
+
+def find_site(c: Connection, site: str) -> Site:
+    """The site as it is in force; raises NotFoundError."""
+    found = find_in_force(c, site)
+    if found is None:
+        check_site(c, site)
+        raise NotFoundError(
+            f"site {site!r} is not in force yet: start the service, or run `slopeward evaluate --site {site}`"
+        )
+    return found
+
+
+def _pick(row: object, names: str) -> dict[str, object]:
+    """Fields of a row; of `from:from_at` the key is `from`. Times are texts."""
+    fields = [(key, getattr(row, field or key)) for key, _, field in (one.partition(":") for one in names.split())]
+    return {key: format_iso(value) if isinstance(value, datetime) else value for key, value in fields}
+
+
+@app.command("show")
+def show_(
+    site: SiteName,
+    team: TeamOption = None,
+    days: Annotated[int, typer.Option("--days", min=1, max=366, help="How many days ahead")] = 7,
+) -> None:
+    """Say who is on duty now, by which plan, what was changed of it, and the shifts to come, in the time of the site.
+
+    Example: slopeward people duty show north-bench --days 14
+    """
+    now = datetime.now(UTC)
+    with open_database() as db, db.read() as c:
+        require_readable(c, site)
+        declared = find_site(c, site)
+        teams = [pick_team(declared, team)] if team is not None else list(declared.teams)
+        rosters = store.load_rosters(c, teams, now)
+        plans = {one.name: store.load_plans(c, site, one.name) for one in teams}
+        changes = store.load_changes(c, site, now)
+    if not teams:
+        print_note(f"site {site} has no [[team]]: each recipient is notified by the levels it names")
+    for one in teams:
+        roster, mine = rosters[site, one.name], [k for k in changes if k.team == one.name]
+        shifts = list_shifts(roster, now, now + timedelta(days=days)) if roster.rotas else []
+        plan = next((p.plan for p in plans[one.name] if p.valid_from <= now), None)
+        facts = {
+            "site": site,
+            "team": one.name,
+            "at": format_iso(now),
+            "on_duty": list(who_is_on_duty(roster, now)),
+            "lead": one.lead,
+            "members": [m.name for m in one.members],
+            "plan": plan,
+            "shifts": [_pick(one, "from:from_at to:to_at people") for one in shifts],
+            "changes": [_pick(one, "id from:from_at to:to_at out:person_out in:person_in by reason") for one in mine],
+        }
+        lines = [f"{one.name} of {site}: {_describe_people(who_is_on_duty(roster, now))} now"]
+        lines += ["  no plan: messages go to all of the team"] if not roster.rotas else []
+        lines += [f"  {line}" for line in (plan or "").splitlines()]
+        lines += [f"  {_format_shift(s, one.zone)}" for s in shifts]
+        show(facts, "\n".join([*lines, *(_format_change(k, one.zone) for k in mine)]))
+
+
+def _format_change(change: store.DutyChange, zone: str) -> str:
+    return (
+        f"  change {change.id}: {format_local(change.from_at, zone)} to {format_local(change.to_at, zone)}: "
+        f"{change.person_in or NOBODY} for {change.person_out or 'whoever is on duty'} ({change.by}: {change.reason})"
+    )
+
+
+def _describe_people(people: tuple[str, ...]) -> str:
+    return ", second ".join(people[:2]) if people else f"{NOBODY} (messages go to all of the team)"
+
+
+def _format_shift(shift: DutyShift, zone: str) -> str:
+    day = local_day(shift.from_at, zone)
+    ends = format_local(shift.to_at, zone, today=day)
+    return f"{DAYS[day.weekday()]} {format_local(shift.from_at, zone)} to {ends}  {_describe_people(shift.people)}"
+
+
+@hand_over.command("show")
+def show_handovers(site: SiteName) -> None:
+    """Show what is open now, the hand-over that waits for who comes, and the last ones that both signed.
+
+    Example: slopeward people duty hand-over show north-bench
+    """
+    now = datetime.now(UTC)
+    with open_database() as db, db.read() as c:
+        require_readable(c, site)
+        zone = find_site(c, site).timezone
+        items, every = store.gather_open(c, site, now, list_sentences), store.load_handovers(c, site)
+    waiting = [one for one in every if one.signed_at is None]
+    signed = [one for one in every if one.signed_at is not None][:SHOWN]
+    facts = {
+        "site": site,
+        "at": format_iso(now),
+        "open": items,
+        "waiting": [_pick(one, _HANDOVER) for one in waiting],
+        "signed": [_pick(one, _HANDOVER) for one in signed],
+    }
+    lines = [f"open at {site} now:", *_list_items(items, zone)]
+    for one in waiting:
+        lines += [f"hand-over {one.id} of {one.team}: {one.outgoing} signed at {format_local(one.at, zone)}"]
+        lines += [f"  {line}" for line in one.notes.splitlines()]
+        lines += ["  open then:", *(f"  {line}" for line in _list_items(one.open_items, zone))]
+        lines += [f"  who comes signs: slopeward people duty hand-over sign {site} {one.id} --by NAME"]
+    lines += [] if waiting else ["no hand-over waits for who comes"]
+    lines += [
+        f"{format_local(one.signed_at, zone)} {one.outgoing} to {one.incoming} ({one.team})"
+        for one in signed
+        if one.signed_at is not None
+    ]
+    show(facts, "\n".join(lines))
+
+
+def _list_items(items: store.OpenItems, zone: str) -> list[str]:
+    def local(at: str) -> str:
+        return format_local(parse(at), zone)
+
+    more = items["alerts_count"] - len(items["alerts"])
+    return [
+        f"  level: {items['level_name'] or 'not evaluated'}",
+        *(
+            f"  alert {a['alert_id']} {a['level_name']}, {a['state'].replace('_', ' ')}: {a['reason']}"
+            for a in items["alerts"]
+        ),
+        *(["  no alert is open"] if not items["alerts"] else []),
+        *([f"  {more} more alerts"] if more > 0 else []),
+        *(f"  instrument {s['instrument']}: {s['state']}{s['reason'] and ', ' + s['reason']}" for s in items["sick"]),
+        *(
+            f"  work on {m['station']} until {local(m['to_at'])}: {m['reason']} ({m['by']})"
+            for m in items["maintenance"]
+        ),
+        *(f"  {local(r['at'])} {r['kind'].replace('_', ' ')}: {r['text']} ({r['by']})" for r in items["reports"]),
+    ]

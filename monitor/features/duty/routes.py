@@ -1,0 +1,137 @@
+"""The watch of a site: who is on duty, whom to call, the hand-over that both sign, plans and swaps."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+
+from monitor.alerts.queries.answers import AlertDeliveries, load_answers
+from monitor.alerts.queries.overview import load_open_alerts
+from monitor.alerts.queries.recipients import PlannedDuty, load_days
+from monitor.features.duty import queries as duty
+from monitor.features.duty.queries import Handover, join_days
+from monitor.features.duty.rota import DAYS, DutyShift, Roster, list_shifts, who_is_on_duty
+from monitor.sites.records import Team
+from monitor.text.names import is_same_person
+from monitor.text.zones import local_day
+from monitor.web.access.callers import person_of
+from monitor.web.parts.collect import read_site
+from monitor.web.parts.headline import find_hazards, find_headlines, list_calls, list_sentences
+from monitor.web.parts.templating import render
+
+router = APIRouter(include_in_schema=False)
+CALENDAR_DAYS = 60
+
+
+@router.get("/sites/{site}/duty", response_class=HTMLResponse)
+def show_duty(request: Request, site: str) -> HTMLResponse:
+    """Who is on duty and whom to call, what is open, and what was handed over."""
+    with read_site(request, site) as seen:
+        c, now, declared = seen.c, seen.now, seen.require_declared()
+        rosters = duty.load_rosters(c, declared.teams, now)
+        hazard = find_hazards(load_open_alerts(c, site)).get(site)
+        headlines = find_headlines(c, [hazard] if hazard else [])
+        answers = load_answers(c, [hazard["alert_id"]] if hazard else [])
+        past = load_days(c, site, now - duty.PAST, now)
+        signed = duty.load_handovers(c, site)
+        plans = {team.name: next(iter(duty.load_plans(c, site, team.name)), None) for team in declared.teams}
+        changes, items = duty.load_changes(c, site, now), duty.gather_open(c, site, now, list_sentences)
+        mine = answers.get(hazard["alert_id"], AlertDeliveries()) if hazard else AlertDeliveries()
+        calls = list_calls(c, declared, mine, now)
+    teams = [
+        describe_team(team, rosters[site, team.name], past, signed, now) | {"plan": plans[team.name]}
+        for team in declared.teams
+    ]
+    waiting = [h for h in signed if h.signed_at is None]
+    reader = getattr(person_of(request), "name", "")
+    return render(
+        request,
+        "duty.html",
+        card=seen.card,
+        teams=teams,
+        hazard=hazard,
+        headlines=headlines,
+        answers=mine,
+        calls=calls,
+        changes=changes,
+        items=items,
+        waiting=waiting,
+        own=[h.id for h in waiting if is_same_person(h.outgoing, reader)],
+        handovers=[h for h in signed if h.signed_at is not None],
+    )
+
+
+@router.get("/sites/{site}/duty.ics", response_class=Response)
+def send_shifts(request: Request, site: str) -> Response:
+    """The shifts to come as a calendar."""
+    with read_site(request, site) as seen:
+        now, declared = seen.now, seen.require_declared()
+        rosters = duty.load_rosters(seen.c, declared.teams, now)
+    planned = {
+        team: list_shifts(rosters[site, team.name], now, now + timedelta(days=CALENDAR_DAYS))
+        for team in declared.teams
+        if rosters[site, team.name].rotas
+    }
+    return Response(write_duty(planned, declared.name, now), media_type="text/calendar; charset=utf-8")
+
+
+def write_duty(planned: Mapping[Team, Sequence[DutyShift]], name: str, now: datetime) -> bytes:
+    """Who is on duty: an entry for each shift, whose name stays the same when the calendar is written again.
+
+    `planned`: the shifts of each team; `name`: the site in words; `now`: when the calendar is written.
+    """
+    from monitor.web.parts.calendars import write_calendar
+
+    entries = []
+    for team, shifts in planned.items():
+        for shift in shifts:
+            first, second = (*shift.people, "", "")[:2]
+            own = f"{shift.from_at:%Y%m%dT%H%M%S}-{team.name.replace(' ', '-')}"
+            entries.append(
+                {
+                    "uid": f"duty-{own}@{team.site}.slopeward",
+                    "dtstart": shift.from_at,
+                    "dtend": shift.to_at,
+                    "summary": f"{team.name}: {first or 'nobody on duty'}",
+                    "description": f"Second: {second}. Site {name}." if second else f"Site {name}.",
+                }
+            )
+    return write_calendar(entries, "duty", name, now)
+
+
+SOONER: Final = timedelta(hours=3)  # a hand-over signed so long before the shift begins counts for it
+SHOWN_DAYS: Final = 14
+
+
+def describe_team(
+    team: Team, roster: Roster, past: Sequence[PlannedDuty], handovers: Sequence[Handover], now: datetime
+) -> dict[str, Any]:
+    """One team: who is on duty until when, the shifts that were with their hand-overs, those to come."""
+    coming = list_shifts(roster, now, now + timedelta(days=SHOWN_DAYS)) if roster.rotas else []
+    was = join_days([turn for turn in past if turn.team == team.name], now)
+    mine = sorted((h for h in handovers if h.team == team.name and h.signed_at), key=lambda h: str(h.signed_at))
+    rows: list[dict[str, Any]] = [
+        {
+            # nobody is known who could have handed the first one over
+            "first": number == 0,
+            "shift": shift,
+            "day": DAYS[local_day(shift.from_at, team.zone).weekday()],
+            "signed": next(
+                (h for h in mine if h.signed_at and shift.from_at - SOONER <= h.signed_at < shift.to_at), None
+            ),
+        }
+        for number, shift in enumerate(was)
+    ]
+    on_duty = who_is_on_duty(roster, now)
+    return {
+        "name": team.name,
+        "members": [m.name for m in team.members],
+        "has_plan": bool(roster.rotas),
+        "on_duty": list(on_duty),
+        "until": coming[0].to_at if len(coming) > 1 else None,
+        "past": rows[::-1],
+        "coming": [{"shift": s, "day": DAYS[local_day(s.from_at, team.zone).weekday()]} for s in coming],
+        "unsigned": bool(len(rows) > 1 and was[-1].people and rows[-1]["signed"] is None),
+    }

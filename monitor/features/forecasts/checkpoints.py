@@ -1,0 +1,86 @@
+"""A training in a worker and its checkpoint in the registry: the same for the present and for the past."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from forecasting.serving.records import TrainingRequest
+from monitor.features.forecasts.tasks import TRAIN_FORECASTER, NetworkTrainingRequest, SiteRecord, TrainingResult
+from monitor.models.queries.registry import add_model
+from monitor.settings.service import ServiceConfig
+from monitor.sites.records import Site
+from monitor.storage.actor import SERVICE, Actor
+from monitor.text.instants import format_iso
+from monitor.worker.configured import list_checkpoint, run_in_worker
+
+SEED = 7
+
+
+def make_folder(config: ServiceConfig, site: Site) -> Path:
+    """Where the checkpoints of a site lie."""
+    folder = Path(config.paths.models) / site.id
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def train_network(
+    config: ServiceConfig,
+    site: Site,
+    kind: str,
+    horizons_s: tuple[float, ...],
+    record: SiteRecord,
+    now: datetime,
+    seed: int = SEED,
+    *,
+    start: Path | None = None,
+    replay: Sequence[SiteRecord] = (),
+    gives_way: bool = False,
+) -> TrainingResult:
+    """Train one network on a record in a worker, or say why not; it begins from `start` where there is one."""
+    folder = make_folder(config, site)
+    reads = list_checkpoint(None if start is None else str(start))
+    training = TrainingRequest(
+        kind,
+        horizons_s,
+        folder,
+        seed,
+        time_limit_s=config.compute.job_limit_s * 0.8,
+        created_at=format_iso(now),
+        start=start,
+        own_start=site.forecast.start_from == site.id,
+    )
+    return run_in_worker(
+        config.compute,
+        TRAIN_FORECASTER,
+        NetworkTrainingRequest(record, training, tuple(replay)),
+        reads=reads,
+        writes=(folder,),
+        gives_way=gives_way,
+    )
+
+
+def keep_checkpoint(
+    c: Connection,
+    site: Site,
+    task: str,
+    kind: str,
+    made: TrainingResult,
+    now: datetime,
+    reason: str,
+    actor: Actor = SERVICE,
+) -> bool:
+    """Register what was trained; False where the same checkpoint was there already."""
+    return add_model(
+        c,
+        made.model_hash,
+        kind=kind,
+        task=task,
+        site=site.id,
+        path=made.path,
+        card=made.card,
+        now=now,
+        reason=reason,
+        actor=actor,
+    )

@@ -1,0 +1,99 @@
+"""`slopeward forecast`: run and train; trials on files and the life of models stand beside it."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from monitor.cli import session
+from monitor.cli.acts import add_acts
+from monitor.cli.identity import name_helper
+from monitor.features.forecasts.cli import explain, models, trials
+
+if TYPE_CHECKING:
+    from monitor.storage.engine import Database
+
+MOST_NAMED = 8  # stations of a line
+app = session.Commands(help="Run, train, test and list forecasts.", no_args_is_help=True)
+
+
+@app.command(epilog="Example: slopeward forecast run --site north-bench")
+def run(site: session.SiteOption) -> None:
+    """Issue forecasts of a site from what is known now, and score those whose targets have come."""
+    from monitor.features.forecasts import run
+
+    (service, db, one), now = session.open_site(site), datetime.now(UTC)
+    for job, outcome in (("issue", run.run(db, service, one, now)), ("score", run.rescore(db, service, one, now))):
+        session.show({"site": one.id, "job": job, "said": outcome}, outcome)
+    for facts, line in list_why_not(db, one.id):
+        session.show(facts, line)
+    session.point_to_the_past(db, one, now)
+
+
+@app.command(epilog="Example: slopeward forecast hindcast --site north-bench")
+def hindcast(site: session.SiteOption) -> None:
+    """Score the past at once: issue from moments of the newest quarter of the record, by networks that end before it.
+
+    The service does it after each first training. Rows are marked `hindcast`: never shown, and no gate counts them.
+    """
+    from monitor.features.forecasts.hindcast import run_hindcast
+
+    service, db, one = session.open_site(site)
+    outcome = run_hindcast(db, service, one, datetime.now(UTC))
+    session.show({"site": one.id, "said": outcome}, outcome)
+
+
+def list_why_not(db: "Database", site: str) -> list[tuple[dict[str, Any], str]]:
+    """Why series and models have no forecast that is shown: those that lack the same in one line."""
+    from monitor.features.forecasts.views import WhyNotShownRow
+    from monitor.storage.views import load_view
+
+    with db.read() as c:
+        rows = load_view(c, "why_not_shown", WhyNotShownRow, order_by=("station", "quantity", "model"), site=site)
+    same: dict[tuple[str, str], list[WhyNotShownRow]] = {}
+    for row in rows:
+        same.setdefault((row["lacking"] or row["reason"], (row["earliest_at"] or "")[:10]), []).append(row)
+    out = []
+    for (text, day), mine in same.items():
+        stations, models = (list(dict.fromkeys(row[key] for row in mine)) for key in ("station", "model"))
+        lacking = f"{', '.join(stations[:MOST_NAMED])}{' ...' if len(stations) > MOST_NAMED else ''}: {text}"
+        facts = {"site": site, "stations": stations, "models": models, "reason": mine[0]["reason"], "lacking": text}
+        at = f", at the earliest {day}" if day else ""
+        out.append(
+            ({**facts, "earliest_at": mine[0]["earliest_at"]}, f"not shown: {lacking} ({', '.join(models)}{at})")
+        )
+    return out
+
+
+@app.command(epilog="Example: slopeward forecast train --site north-bench --model gru --seed 7")
+def train(
+    site: session.SiteOption,
+    model: Annotated[str, typer.Option(help="A network, such as gru or tcn; a wrong name lists them all.")] = "gru",
+    seed: Annotated[
+        int, typer.Option(min=0, max=session.LARGEST_SEED, help="Same seed and data give the same checkpoint.")
+    ] = 7,
+) -> None:
+    """Train one network of a site now: a new candidate beside the others; its record will say whether it is shown."""
+    from forecasting.registry import NETWORKS, is_network
+    from monitor.features.forecasts.train import TrainingOrder, train_one
+
+    if not is_network(model):
+        raise typer.BadParameter(f"no network is called {model!r}; there are {', '.join(sorted(NETWORKS))}")
+    service, db, one = session.open_site(site)
+    order = TrainingOrder(model, seed, actor=name_helper())
+    outcome = train_one(db, service, one, order, datetime.now(UTC))
+    session.show({"site": one.id, "model": model, "seed": seed, "said": outcome.line}, outcome.line)
+    if not outcome.trained:
+        raise typer.Exit(4)
+
+
+for verb, example in (
+    (explain.explain, "slopeward forecast explain --site north-bench --station G1 --json"),
+    (models.models, "slopeward forecast models --site north-bench --history"),
+    (models.compare, "slopeward forecast compare --site north-bench --horizon 7d (or --peers LONG.csv --horizon 7d)"),
+    (trials.backtest, "slopeward forecast backtest --data SK --horizons 1d,7d,30d --models auto,gru --json"),
+    (trials.audit, "slopeward forecast audit --data LONG.csv --horizons 1d,7d"),
+    (trials.leak_test, "slopeward forecast leak-test --data SK --models baselines --count 1000"),
+):
+    app.command(epilog=f"Example: {example}")(verb)
+add_acts(app, "forecast")

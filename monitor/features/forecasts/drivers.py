@@ -1,0 +1,127 @@
+"""What may drive a slope, read from the store as known at an instant, for the networks that read it."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from statistics import median
+
+import numpy as np
+from sqlalchemy import Connection
+
+from forecasting.data.kinds import SEASON, STATION, WORDS
+from forecasting.data.rain_forecasts import Outlook
+from forecasting.hydrology.wetness import PAST_S, SPAN_S, is_after_rain
+from forecasting.registry import READS_DRIVERS
+from monitor.models.samples import SeriesSamples, plan_xy_m, read_driver
+from monitor.readings.queries.observations import find_series_id, load_readings
+from monitor.readings.records import Timed, is_fit
+from monitor.sites.records import Site
+from monitor.sites.watched import COMPONENTS, SCALARS
+from monitor.text.instants import epoch_s
+
+WETTEST_OF = timedelta(seconds=PAST_S + SPAN_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Driving:
+    """What may drive a slope, as known at an instant."""
+
+    measured: Mapping[str, Timed] = field(default_factory=dict)  # `station.quantity` to times and values
+    expected: tuple[Outlook, ...] = ()  # issues of expected rain
+    season: bool = False  # whether the time of the year is read
+    stations: bool = False  # whether what of each station does not change is read
+
+
+def load_driving(c: Connection, site: Site, since: datetime, now: datetime, models: Collection[str]) -> Driving:
+    """What these models read of a site in (since, now], as known at `now`: what its file names."""
+    if READS_DRIVERS.isdisjoint(models):
+        return Driving()
+    named = site.forecast.covariates
+    return Driving(
+        load_drivers(c, site, since, now, named=named),
+        load_expected(c, site, since, now),
+        SEASON in named,
+        STATION in named,
+    )
+
+
+def describe_stations(site: Site, samples: Sequence[SeriesSamples]) -> dict[str, dict[str, float]]:
+    """By label what of a station does not change: height, plunge, distance from the middle, and what it measures."""
+    places = plan_xy_m(site, list(samples)) or {}
+    middle = np.mean(list(places.values()), axis=0) if places else np.zeros(2)
+    quantities = sorted({one.quantity for one in samples})
+    out: dict[str, dict[str, float]] = {}
+    for one in samples:
+        known = {"height_m": one.station.height_m, "plunge_deg": one.station.plunge_deg}
+        facts = {name: value for name, value in known.items() if value is not None}
+        if one.label in places:
+            facts["distance_m"] = float(np.hypot(*(np.array(places[one.label]) - middle)))
+        out[one.label] = facts | {f"measures.{q}": float(q == one.quantity) for q in quantities[1:]}
+    return out
+
+
+def find_wet(c: Connection, site: Site, instants: Iterable[datetime], now: datetime) -> dict[datetime, bool]:
+    """Whether much rain had fallen before each instant, at any gauge, as known at `now`; unknown counts as dry."""
+    ordered = sorted(set(instants))
+    if not ordered:
+        return {}
+    rain = load_drivers(c, site, ordered[0] - WETTEST_OF, now, quantities=("rain",))
+    return {at: any(is_after_rain(*timed, epoch_s(at)) for timed in rain.values()) for at in ordered}
+
+
+def load_drivers(
+    c: Connection,
+    site: Site,
+    since: datetime,
+    now: datetime,
+    *,
+    quantities: Sequence[str] = (),
+    named: Collection[str] = (),
+) -> dict[str, Timed]:
+    """Readings in (since, now] as known at `now` of some quantities and of the series named, by `station.quantity`.
+
+    A counter gives what it rose by. A gauge that reports tips alone is left out: its silence and a dry day look alike.
+    Displacement that is stored as components is read as these.
+    """
+    out: dict[str, Timed] = {}
+    expected = {name for name, _ in site.forecast.expected_rain}
+    wanted = {f"{s.id}.{p.quantity}": None for s in site.stations for p in s.series if p.quantity in quantities}
+    wanted |= dict.fromkeys(name for name in named if name not in WORDS)
+    for name in wanted:
+        station, _, quantity = name.partition(".")
+        spec = site.series(station, quantity)
+        if spec is None or name in expected or (quantity == "rain" and spec.stamp == "event"):
+            continue
+        for stored in dict.fromkeys((quantity, *SCALARS, *COMPONENTS)) if quantity == "displacement" else (quantity,):
+            if (series_id := find_series_id(c, site.id, station, stored)) is not None:
+                times_s, values = read_driver(c, series_id, spec, since, now)
+                if times_s:
+                    out[f"{station}.{stored}"] = times_s, values
+    return dict(sorted(out.items()))
+
+
+def load_expected(c: Connection, site: Site, since: datetime, now: datetime) -> tuple[Outlook, ...]:
+    """Issues of expected rain in (since, now] with when each could be read, in the order of `station.quantity`.
+
+    An issue that came while its reach was not over was read when it came. One that came later belongs to an archive:
+    it could have been read as long after its issue as the others took. A value that was changed after its reach was
+    over may have been changed by what fell: it is left out.
+    """
+    out = []
+    for name, reach_s in site.forecast.expected_rain:
+        station, _, quantity = name.partition(".")
+        series_id = find_series_id(c, site.id, station, quantity)
+        if series_id is None:
+            continue
+        reach = timedelta(seconds=reach_s)
+        issues = [
+            (epoch_s(r.observed_at), epoch_s(r.received_at), r.value, r.received_at - r.observed_at <= reach)
+            for r in load_readings(c, series_id, since, now, now)
+            if is_fit(r) and (r.revision == 0 or r.received_at - r.observed_at <= reach)
+        ]
+        delay_s = max(0.0, median([came - at for at, came, _, live in issues if live] or [0.0]))
+        if issues:
+            known_s = [came if live else at + delay_s for at, came, _, live in issues]
+            issued_s, values = [at for at, _, _, _ in issues], [value for _, _, value, _ in issues]
+            out.append(Outlook(name, reach_s, np.array(issued_s), np.array(known_s), np.array(values)))
+    return tuple(sorted(out, key=lambda one: one.name))

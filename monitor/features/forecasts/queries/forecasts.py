@@ -1,0 +1,250 @@
+"""Forecast rows, why some were withheld, what came true, and the state of adaptive intervals."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from sqlalchemy import Connection, func, or_, select
+
+from forecasting.evaluation.distribution import crps, pit
+from forecasting.kinematics.chance import QUANTILES
+from forecasting.kinematics.stages import RANK, name_situation
+from forecasting.serving.conformal import ConformalState
+from monitor.features.forecasts.queries.score_sums import find_spans, sum_up
+from monitor.features.forecasts.tables import conformal_state, forecast, forecast_score, forecast_withheld
+from monitor.features.movement.queries import latest_movement
+from monitor.features.movement.tables import failure_time
+from monitor.readings.tables import series
+from monitor.storage.engine import add_all_absent, insert
+from monitor.storage.rows import read_record, record_to_dict, save_rows
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastRow:
+    """One target of one issue; quantiles and baseline are absolute values at `target_at`, in the series' unit."""
+
+    series_id: int
+    issued_at: datetime
+    data_until: datetime
+    as_of_received_at: datetime
+    target_at: datetime
+    horizon_s: float
+    q025: float
+    q10: float
+    q50: float
+    q90: float
+    q975: float
+    model: str
+    model_hash: str
+    baseline: str
+    baseline_q50: float
+    data_value: float  # last value used, so that persistence can be scored
+    shown: bool
+    reason: str
+    latency_ms: float | None = None
+    margin_80: float | None = None  # what adaptive intervals added to both ends
+    margin_95: float | None = None
+    stretch: float | None = None  # times those of the usual pace
+    stage: str | None = None  # how the station moved as known at the issue; None before its first update
+    novelty: float | None = None  # above 1 the motion lies outside what calibration saw
+    replaces: str | None = None  # of a kinematic forecast: what would be shown
+    weight: float | None = None  # of networks in a blend or in `auto`; of a kinematic forecast its own
+    hindcast: bool = False  # made afterwards, from what was known when it says that it was issued
+
+
+@dataclass(frozen=True, slots=True)
+class UnscoredForecast:
+    """A forecast whose target has passed and that has no score yet."""
+
+    id: int
+    series_id: int
+    model: str
+    model_hash: str
+    horizon_s: float
+    target_at: datetime
+    quantiles: tuple[float, float, float, float, float]
+    baseline_q50: float
+    data_value: float
+    margin_80: float | None
+    margin_95: float | None
+    stretch: float | None
+    issued_at: datetime
+    stage: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastScore:
+    """What a forecast was worth once its target was observed; errors are observed minus forecast."""
+
+    forecast_id: int
+    observed_at: datetime
+    observed: float
+    error: float
+    baseline_error: float
+    persistence_error: float
+    inside_80: bool
+    inside_95: bool
+    pinball: float
+    winkler_80: float
+    crps: float | None = None
+    pit: float | None = None
+    situation: str | None = None
+
+
+def add_forecasts(c: Connection, rows: Sequence[ForecastRow]) -> int:
+    """Add forecast rows; a row that is there already is left as it is. Returns how many were new."""
+    return add_all_absent(c, forecast, [record_to_dict(row) for row in rows])
+
+
+def find_forecast(c: Connection, numbers: Sequence[int]) -> set[int]:
+    """Those of these series that have been forecast."""
+    f = forecast.c
+    any_of = select(f.id).where(f.series_id == series.c.id, f.hindcast.is_(False)).exists()
+    return set(c.execute(select(series.c.id).where(series.c.id.in_(numbers), any_of)).scalars())
+
+
+def load_stages(c: Connection, site: str, now: datetime) -> dict[str, str]:
+    """How each station of a site moved as known at `now`; of several series of a station the most urgent stage."""
+    found: dict[str, str] = {}
+    named = c.execute(select(series.c.id, series.c.station).where(series.c.site == site))
+    stations = {r.id: r.station for r in named}
+    for series_id, row in latest_movement(c, site, now).items():
+        before = found.get(stations[series_id])
+        if before is None or RANK.get(row.stage, -1) > RANK.get(before, -1):
+            found[stations[series_id]] = row.stage
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class WithheldRow:
+    """Why a model is not the forecast of a series, what is lacking, and when it can be shown at the earliest."""
+
+    series_id: int
+    model: str
+    reason: str
+    horizon_s: float | None = None  # None: at every one
+    lacking: str | None = None
+    earliest_at: datetime | None = None
+
+
+def add_withheld(c: Connection, entries: Sequence[WithheldRow], issued_at: datetime) -> None:
+    """Record why forecasts were not given, or not shown."""
+    if entries:
+        c.execute(insert(c, forecast_withheld), [record_to_dict(one) | {"issued_at": issued_at} for one in entries])
+
+
+def load_hindcasts(c: Connection, numbers: Sequence[int]) -> dict[str, datetime]:
+    """The models whose past has been scored of any of these series, each with the newest issue of it."""
+    f = forecast.c
+    query = (
+        select(f.model, func.max(f.issued_at).label("newest"))
+        .where(f.series_id.in_(numbers), f.hindcast)
+        .group_by(f.model)
+    )
+    return {row.model: row.newest for row in c.execute(query)}
+
+
+def load_unscored(
+    c: Connection, site: str, until: datetime, since: datetime, *, hindcast: bool = False
+) -> list[UnscoredForecast]:
+    """Forecasts of a site with targets in (since, until] and no score yet, oldest target first."""
+    f, k, s = forecast.c, forecast_score.c, series.c
+    query = (
+        select(forecast)
+        .join(series, s.id == f.series_id)
+        .outerjoin(forecast_score, k.forecast_id == f.id)
+        .where(s.site == site, f.target_at > since, f.target_at <= until)
+        .where(k.forecast_id.is_(None), f.hindcast.is_(hindcast))
+        .order_by(f.target_at, f.id)
+        .limit(20_000)
+    )
+    return [read_record(UnscoredForecast, r, quantiles=(r.q025, r.q10, r.q50, r.q90, r.q975)) for r in c.execute(query)]
+
+
+def load_situations(
+    c: Connection, waiting: Sequence[UnscoredForecast], wet: Mapping[datetime, bool]
+) -> dict[int, str | None]:
+    """What each forecast was up against when it was issued, by its id.
+
+    `wet`: issue time -> whether much rain had fallen; one that is not there was dry, or nobody knows.
+    """
+    w, s = failure_time.c, series.c
+    found: dict[int, str | None] = {}
+    known: dict[tuple[int, datetime], bool] = {}
+    for one in waiting:
+        key = one.series_id, one.issued_at
+        if key not in known:
+            # a window of any series of the station: the slope is what fails, not an axis
+            station = select(s.site, s.station).where(s.id == one.series_id).subquery()
+            mine = (s.id == w.series_id, station.c.site == s.site, station.c.station == s.station, w.trusted)
+            ahead = (w.issued_at <= one.issued_at, w.window_to > one.issued_at)
+            stood = or_(w.withdrawn_at.is_(None), w.withdrawn_at > one.issued_at)
+            known[key] = c.execute(select(w.id).where(*mine, *ahead, stood).limit(1)).first() is not None
+        found[one.id] = name_situation(one.stage, critical=known[key], wet=wet.get(one.issued_at, False))
+    return found
+
+
+def score_forecast(
+    unscored: UnscoredForecast, observed_at: datetime, observed: float, situation: str | None = None
+) -> ForecastScore:
+    """Score one forecast against what came: errors, coverage, mean pinball loss, Winkler score at 80 %, CRPS and PIT.
+
+    Pinball: Koenker & Bassett 1978. Winkler: interval width plus 2/alpha times the miss (Winkler 1972), alpha 0.2.
+    """
+    q025, q10, q50, q90, q975 = unscored.quantiles
+    losses = [
+        max(level * (observed - q), (level - 1.0) * (observed - q))
+        for (_, level), q in zip(QUANTILES, unscored.quantiles, strict=True)
+    ]
+    quantiles, came = np.array(unscored.quantiles), np.array(observed)
+    miss = max(q10 - observed, 0.0) + max(observed - q90, 0.0)
+    return ForecastScore(
+        unscored.id,
+        observed_at,
+        observed,
+        observed - q50,
+        observed - unscored.baseline_q50,
+        observed - unscored.data_value,
+        q10 <= observed <= q90,
+        q025 <= observed <= q975,
+        sum(losses) / len(losses),
+        (q90 - q10) + 10.0 * miss,
+        float(crps(quantiles, came)),
+        float(pit(quantiles, came)),
+        situation,
+    )
+
+
+def add_scores(c: Connection, scores: Sequence[ForecastScore], now: datetime) -> set[int]:
+    """Add score rows; a forecast is scored once. Returns the ids of the forecasts that had no score before."""
+    values = [record_to_dict(score) | {"scored_at": now} for score in scores]
+    new = insert(c, forecast_score).on_conflict_do_nothing().returning(forecast_score.c.forecast_id)
+    added = set(c.execute(new, values).scalars()) if values else set()
+    sum_up(c, find_spans(c, forecast_score.c.forecast_id.in_(added)))
+    return added
+
+
+def name_intervals(model: str, model_hash: str) -> str:
+    """Under which name the adaptive intervals of a model are kept: those of each checkpoint apart.
+
+    >>> name_intervals("lld", ""), name_intervals("gru", "3fa1b2c4d5e6f7")
+    ('lld', 'gru@3fa1b2c4d5e6')
+    """
+    return f"{model}@{model_hash[:12]}" if model_hash else model
+
+
+def load_conformal(c: Connection, series_ids: Sequence[int]) -> dict[tuple[int, str, float, float], ConformalState]:
+    """States of adaptive intervals by (series_id, name of `name_intervals`, horizon_s, nominal)."""
+    query = select(conformal_state).where(conformal_state.c.series_id.in_(series_ids))
+    return {(r.series_id, r.model, r.horizon_s, r.nominal): ConformalState.from_json(r.state) for r in c.execute(query)}
+
+
+def save_conformal(
+    c: Connection, states: Mapping[tuple[int, str, float, float], ConformalState], now: datetime
+) -> None:
+    """Replace states of adaptive intervals."""
+    for (series_id, model, horizon_s, nominal), state in states.items():
+        key = {"series_id": series_id, "model": model, "horizon_s": horizon_s, "nominal": nominal}
+        values = {"alpha_t": state.alpha, "n": state.n, "state": state.to_json(), "updated_at": now}
+        save_rows(c, conformal_state, [key | values])

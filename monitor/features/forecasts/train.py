@@ -1,0 +1,247 @@
+"""Train and test what a site asks for, when there is none yet or the last one is a week old."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from detection.anomaly.records import DetectorTraining
+from detection.anomaly.registry import list_detectors
+from forecasting.data.cadence import LIKE, Cadence
+from forecasting.data.kinds import describe_drivers, format_span
+from forecasting.reasons import reason_from_json
+from forecasting.registry import NETWORKS, PRETRAINED, TRAINING_ROWS, is_network
+from monitor.errors import ConfigError, JobError, NotFoundError
+from monitor.extras import describe_missing, is_installed
+from monitor.features.anomalies.jobs import budget_of_each, why_stale
+from monitor.features.anomalies.proof import is_untested, keep_test
+from monitor.features.forecasts.checkpoints import SEED, keep_checkpoint, make_folder, train_network
+from monitor.features.forecasts.drivers import Driving
+from monitor.features.forecasts.hindcast import run_hindcast
+from monitor.features.forecasts.promotion import MAXIMUM_AGE, load_standings, retire_older
+from monitor.features.forecasts.read_site import make_record, read_panel
+from monitor.features.forecasts.tasks import TRAIN_DETECTOR, SiteRecord, TrainingResult
+from monitor.models.queries.registry import ModelRow, find_active, load_models, needs_torch
+from monitor.models.samples import SitePanel, history_since, list_panels, load_watched, read_all
+from monitor.readings.queries.observations import load_ids
+from monitor.settings.service import ServiceConfig
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import find_version, load_site_source
+from monitor.sites.records import Site
+from monitor.sites.watched import find_motion
+from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.engine import Database
+from monitor.text.instants import go_on
+from monitor.text.reasons import describe
+from monitor.worker.configured import run_in_worker
+
+
+def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
+    """Train what is missing or old; returns one line with what was trained or why not."""
+    clock, trained, panels = go_on(now), False, db.run_read(_list_panels, site)
+    wanted, parts = _list_trainings(config, site, panels)
+    for task, kind, panel in wanted:
+        with db.read() as c:
+            reason = _why_count(c, site, kind, now) if panel is None else _why_train(c, site, kind, panel, panels, now)
+        if reason is not None:
+            result = train_one(db, config, site, TrainingOrder(kind, reason=reason), now, clock=clock, panel=panel)
+            parts.append(f"{kind}{_describe_panel(panel, panels)}: {result.line}")
+            trained = trained or task == "forecast"
+    if trained:
+        try:
+            parts.append(run_hindcast(db, config, site, clock(), gives_way=True))
+        except JobError as error:  # what was trained serves all the same
+            parts.append(f"the past was not scored: {error}")
+    return "; ".join(parts) or "nothing to train"
+
+
+def _list_trainings(
+    config: ServiceConfig, site: Site, panels: Sequence[SitePanel]
+) -> tuple[list[tuple[str, str, SitePanel | None]], list[str]]:
+    networks = [m for m in site.forecast.models if is_network(m)]
+    parts = [f"{', '.join(networks)}: no readings"] if networks and not panels else []
+    wanted: list[tuple[str, str, SitePanel | None]] = [("forecast", m, panel) for m in networks for panel in panels]
+    wanted += [("anomaly", d, None) for d in site.anomaly.detectors if d in list_detectors()]
+    if config.compute.dask or is_installed("torch"):
+        return wanted, parts
+    left = [*dict.fromkeys(kind for _, kind, _ in wanted if needs_torch(kind))]
+    parts += [f"{', '.join(left)}: {describe_missing('torch')}"] if left else []
+    return [one for one in wanted if not needs_torch(one[1])], parts
+
+
+def _list_panels(c: Connection, site: Site) -> list[SitePanel]:
+    return list_panels(site, find_motion(site, load_ids(c, site.id)))
+
+
+def _describe_panel(panel: SitePanel | None, panels: Sequence[SitePanel]) -> str:
+    return f" every {format_span(panel.cadence.interval_s)}" if panel is not None and len(panels) > 1 else ""
+
+
+def _why_train(
+    c: Connection, site: Site, kind: str, panel: SitePanel, panels: Sequence[SitePanel], now: datetime
+) -> str | None:
+    """Why a network is to be trained now; None where the newest is young or a challenger has still to be given time."""
+    mine = [s for s in load_standings(c, site, now) if s.row.kind == kind and panel.knows(s.row, panels)]
+    if not mine:
+        return "first training"
+    newest = max(s.row.created_at for s in mine)
+    if now - newest <= MAXIMUM_AGE or any(s.is_waiting(now) for s in mine if not s.is_shown()):
+        return None
+    return f"the newest before it is {(now - newest).days} days old"
+
+
+def _why_count(c: Connection, site: Site, detector: str, now: datetime) -> str | None:
+    """Why the thresholds of a detector are to be counted now; None where those that serve fit and are young."""
+    active = find_active(c, task="anomaly", kind=detector, site=site.id)
+    if active is None:
+        return "first training"
+    if now - active.created_at > MAXIMUM_AGE:
+        return f"the one before it is {(now - active.created_at).days} days old"
+    if is_untested(c, site, detector, now):
+        return "no test of what serves is stored, and anomalies count for the level here"
+    return why_stale(active, site.anomaly, site.watched_step_s or 0.0)
+
+
+class TrainingOutcome(NamedTuple):
+    """What a training came to."""
+
+    line: str  # the hash of what was trained, or the reason why nothing was
+    trained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOrder:
+    """A network or detector to be trained, and who wants it why."""
+
+    kind: str
+    seed: int = SEED
+    reason: str = "asked for"
+    actor: Actor = SERVICE
+
+
+def train_one(
+    db: Database,
+    config: ServiceConfig,
+    site: Site,
+    order: TrainingOrder,
+    now: datetime,
+    *,
+    clock: Callable[[], datetime] | None = None,
+    panel: SitePanel | None = None,
+) -> TrainingOutcome:
+    """Train one network or detector in a worker and register it.
+
+    A forecaster becomes a candidate beside those that are there; nothing is replaced in place. It reads what was known
+    at `now`, and is itself known from the instant at which it is written. Without a `panel` it is trained in each.
+    """
+    clock = clock or go_on(now)
+    if not site.moving:
+        return TrainingOutcome("no displacement series declared")
+    if order.kind in list_detectors():
+        step_s = site.watched_step_s or 0.0
+        samples = db.run_read(load_watched, site, history_since(now, step_s, TRAINING_ROWS), now)
+        if not samples:
+            return TrainingOutcome("no readings")
+        series, folder = {s.label: s.timed for s in samples}, make_folder(config, site)
+        wanted = DetectorTraining(order.kind, series, step_s, folder, budget_of_each(site.anomaly), order.seed)
+        answer = run_in_worker(config.compute, TRAIN_DETECTOR, wanted, writes=(folder,))
+        if answer.refused:
+            return TrainingOutcome(answer.refused)
+        with db.write() as c:
+            known_at = clock()
+            why, made_by = f"trained on {len(samples)} series", f"slopeward anomalies train --site {site.id}"
+            keep_checkpoint(c, site, "anomaly", order.kind, answer, known_at, why, order.actor)
+            keep_test(c, site, answer.card, answer.model_hash, made_by, order.actor, known_at)
+        return TrainingOutcome(_describe(answer), True)
+    panels = db.run_read(_list_panels, site)
+    lines, trained = [], False
+    for one in panels if panel is None else [panel]:
+        begin = f"{_describe_panel(one, panels).lstrip()}: " if panel is None and len(panels) > 1 else ""
+        outcome = _train_forecaster(db, config, site, order, one, now, clock)
+        lines.append(begin + outcome.line)
+        trained |= outcome.trained
+    return TrainingOutcome("; ".join(lines) or "no readings", trained)
+
+
+def _train_forecaster(
+    db: Database,
+    config: ServiceConfig,
+    site: Site,
+    order: TrainingOrder,
+    panel: SitePanel,
+    now: datetime,
+    clock: Callable[[], datetime],
+) -> TrainingOutcome:
+    kind = order.kind
+    start, missing = db.run_read(_find_start, site, kind, panel)
+    if missing:
+        return TrainingOutcome(missing)
+    with db.read() as c:
+        record = read_panel(c, site, panel, now, (kind,), TRAINING_ROWS).record
+        replay = list(_read_others(c, site, kind, panel.cadence, now))
+    if record is None:
+        return TrainingOutcome("no readings")
+    answer = train_network(
+        config, site, kind, panel.cadence.horizons_s, record, now, order.seed, start=start, replay=replay
+    )
+    if answer.refused:
+        return TrainingOutcome(answer.refused)
+    with db.write() as c:
+        known_at = clock()
+        keep_checkpoint(c, site, "forecast", kind, answer, known_at, order.reason, order.actor)
+        retire_older(c, site, answer.model_hash, known_at)
+    return TrainingOutcome(_describe(answer), True)
+
+
+def _describe(answer: TrainingResult) -> str:
+    read = answer.card.get("explanation", {}).get("drivers", ())
+    begun_from = answer.card.get("training", {}).get("begun_from", "")
+    begun = [f"begun {describe(reason_from_json(begun_from))}"] if isinstance(begun_from, Mapping) else []
+    parts = [answer.model_hash[:12], *begun]
+    return "; ".join([*parts, *([f"reads {describe_drivers(read)}"] if read else [])])
+
+
+def _find_start(c: Connection, site: Site, kind: str, panel: SitePanel) -> tuple[Path | None, str]:
+    """The checkpoint that `start_from` asks for, and why there is none; of the site itself the first begins anew.
+
+    The one of this step, of these the one that looks the most horizons ahead, then the one that is shown, else the
+    newest. Of the site itself one of other series is none.
+    """
+    start_from, cadence = site.forecast.start_from, panel.cadence
+    if not start_from or kind not in NETWORKS or kind in PRETRAINED:
+        return None, ""
+    alive = [
+        m
+        for m in load_models(c, task="forecast", site=start_from, kinds=[kind])
+        if m.state != "retired"
+        and {*m.card.get("config", {}).get("horizons_s", ())} <= {*cadence.horizons_s}
+        and (start_from != site.id or not m.series.isdisjoint(one.label for one in panel.series))
+    ]
+    if not alive:
+        return None, "" if start_from == site.id else f"{start_from} has no {kind} of these horizons to start from"
+
+    def rank(m: ModelRow) -> tuple[bool, int, bool]:
+        config = m.card["config"]
+        return config.get("step_s") == cadence.step_s, len(config["horizons_s"]), m.state == "active"
+
+    return Path(max(alive, key=rank).path), ""
+
+
+def _read_others(c: Connection, site: Site, kind: str, cadence: Cadence, now: datetime) -> Iterator[SiteRecord]:
+    if kind not in NETWORKS or not (site.forecast.start_from or kind in PRETRAINED):
+        return
+    for name in site.forecast.replay:
+        other, version = None, find_version(c, name)
+        with contextlib.suppress(ConfigError, NotFoundError):  # a file of an earlier version that is no more read
+            other = None if version is None else parse_site(load_site_source(c, version), name)
+        for panel in [] if other is None else list_panels(other, find_motion(other, load_ids(c, other.id))):
+            if panel.cadence.interval_s > LIKE * cadence.interval_s:
+                continue
+            step_s = max(cadence.step_s, panel.cadence.interval_s)
+            samples = read_all(c, panel.series, history_since(now, step_s, TRAINING_ROWS), now, step_s)
+            if samples and other is not None:
+                yield make_record(other, samples, step_s, now, Driving())

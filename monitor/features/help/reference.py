@@ -1,0 +1,292 @@
+"""Pages of the reference that are written from the program itself: commands, keys of both files, paths, views.
+
+python -m monitor.features.help.reference build/reference   # called by `make site`, which takes them into the site
+python -m monitor.features.help.reference                   # as JSON, for the page that shows them
+"""
+
+import inspect
+import json
+import os
+import sys
+import tempfile
+import tomllib
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from monitor.cli.main import list_commands, load_app
+from monitor.decision.criteria.table import CRITERIA
+from monitor.features.help.queries import describe_views
+from monitor.sections import Duration, Horizon, find_table, find_tables
+from monitor.settings import service
+from monitor.settings.service import ServiceConfig, parse_service
+from monitor.sites.criteria.sections import CriterionTable
+from monitor.sites.schema import LevelsTable, LevelTable, make_site_file
+from monitor.storage.engine import Database
+from monitor.storage.migrate import upgrade
+from monitor.text.instants import format_duration
+from monitor.web.app import build
+
+MADE: Final = "This page is written from the program; what its parts are for stands in"
+DURATION: Final = tuple(get_args(one)[1] for one in (Duration, Horizon))
+HIDDEN: Final = {"--install-completion", "--show-completion", "--help"}
+
+
+def write_page(name: str) -> str:
+    """The text of one page."""
+    with tempfile.TemporaryDirectory() as place:
+        db = Database(f"sqlite:///{place}/empty.db")
+        try:
+            return "\n".join(PAGES[name](db)) + "\n"
+        finally:
+            db.close()
+
+
+def main(folder: Path) -> None:
+    """Write every page into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in PAGES:
+        (folder / f"{name}.md").write_text(write_page(name), encoding="utf-8")
+
+
+def describe_commands(_: Database) -> list[str]:
+    """Every command with its help and its options."""
+    lines = ["# Every command and option", "", f"{MADE} [the command line](cli.md).", ""]
+    for verb in sorted(list_commands()):
+        command = typer.main.get_command(load_app(verb))
+        for name, one in walk(verb, command):
+            lines += [f"## {name}", "", *inspect.cleandoc(one.help or "").splitlines()]
+            lines += ["", *([one.epilog, ""] if one.epilog else [])]
+            rows = [describe_parameter(p) for p in one.params if p.opts[0] not in HIDDEN]
+            lines += table(("given as", "type", "default", "meaning"), rows)
+    return lines
+
+
+def walk(name: str, command: Any) -> list[tuple[str, Any]]:
+    """The commands below a name, that itself included where it is one."""
+    below = getattr(command, "commands", None)
+    if not below:
+        return [(name, command)]
+    return [found for part, one in below.items() for found in walk(f"{name} {part}", one)]
+
+
+def describe_parameter(parameter: Any) -> tuple[str, ...]:
+    """A row of the table of a command."""
+    is_option = parameter.param_type_name == "option"
+    given = ", ".join(f"`{o}`" for o in (*parameter.opts, *parameter.secondary_opts)) if is_option else parameter.name
+    default = parameter.default
+    without = default is None or default is False or callable(default) or str(default) in {"()", "[]", ""}
+    value_text = "required" if parameter.required else "" if without else f"`{default}`"
+    return (
+        given,
+        "" if getattr(parameter, "is_flag", False) else describe_type(parameter.type_descriptor.annotation),
+        value_text,
+        getattr(parameter, "help", None) or "",
+    )
+
+
+def list_keys(_: Database) -> list[str]:
+    """Every key of the service file and of a site file, with its type, bounds, default and meaning."""
+    lines = ["# Every key of both files", "", f"{MADE} [configuration](configuration.md).", ""]
+    meanings = read_meanings(service)
+    for title, tables in (("Service file", find_tables(ServiceConfig)), ("Site file", list_site_tables())):
+        lines += [f"## {title}", ""]
+        listed = set()
+        for head, model in tables:
+            if model in listed:
+                continue  # each stage of movement has the same keys
+            listed.add(model)
+            own = meanings.get(head.strip("[]"), {}) if title == "Service file" else {}
+            known = CriterionTable.model_fields if issubclass(model, CriterionTable) and head != "[[criterion]]" else ()
+            fields = {f.alias or key: f for key, f in model.model_fields.items() if key not in known}
+            rows = [describe_key(key, field, own.get(key, "")) for key, field in fields.items()]
+            lines += [f"### `{head}`", "", *table(("key", "type", "default", "meaning"), rows)]
+    return lines
+
+
+def describe_key(key: str, field: Any, meaning: str) -> tuple[str, ...]:
+    """A row of the table of a section."""
+    written = ", ".join((describe_type(annotate(field)), *describe_bounds(field)))
+    return f"`{key}`", written, describe_default(field), field.description or meaning
+
+
+def list_site_tables() -> Iterator[tuple[str, type[BaseModel]]]:
+    """The tables of a site file: levels and criteria have keys that depend on the names of levels, or on the kind."""
+    site, *others = find_tables(make_site_file())
+    yield from (
+        site,
+        ("[levels]", LevelsTable),
+        ("[levels.NAME]", LevelTable),
+        *others,
+        ("[[criterion]]", CriterionTable),
+    )
+    for kind, entry in CRITERIA.items():
+        yield f'[[criterion]] kind = "{kind}"', entry.table
+        if entry.bound is not None:
+            yield f"LEVEL of {kind}", entry.bound
+
+
+BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+
+
+def describe_bounds(field: Any) -> Iterator[str]:
+    """The bounds of a number in plain words."""
+    for rule in field.metadata:
+        yield from (f"{text} {getattr(rule, name):g}" for name, text in BOUNDS.items() if hasattr(rule, name))
+
+
+def describe_type(annotation: Any) -> str:
+    """A type in plain words.
+
+    >>> describe_type(tuple[str, ...]), describe_type(float | None), describe_type(Literal["a", "b"])
+    ('list of text', 'number', '`a`, `b`')
+    """
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(f"`{one}`" for one in parts if one)
+    if origin is types.UnionType or str(origin) == "typing.Union":
+        return " or ".join(describe_type(one) for one in parts if one is not type(None))
+    if origin in {tuple, list}:
+        return f"list of {describe_type(parts[0])}"
+    if origin is dict:
+        return "table"
+    if hasattr(annotation, "__metadata__"):
+        if is_duration(annotation.__metadata__):
+            return "duration"
+        return describe_type(parts[0])
+    plain = {str: "text", float: "number", int: "whole number", bool: "true or false", Path: "path"}
+    model = find_table(annotation)
+    return plain.get(annotation) or ("table" if model else str(annotation.__name__))
+
+
+def annotate(field: Any) -> Any:
+    """The type of a key as it is declared: a duration is known by the reader beside the number."""
+    return Duration if is_duration(field.metadata) else field.annotation
+
+
+def is_duration(metadata: Any) -> bool:
+    """Whether what stands beside a number reads it as a duration."""
+    return any(one in DURATION for one in metadata)
+
+
+def describe_default(field: Any) -> str:
+    """What holds where a key is not written, as one would write it."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined or value is None or isinstance(value, BaseModel) or value in ("", (), {}):
+        return ""
+    return f"`{write(value, is_duration='duration' in describe_type(annotate(field)))}`"
+
+
+def write(value: Any, *, is_duration: bool) -> str:
+    """A value as it stands in a file.
+
+    >>> write(86400.0, is_duration=True), write(("a", "b"), is_duration=False), write(True, is_duration=False)
+    ('"1d"', '["a", "b"]', 'true')
+    """
+    if isinstance(value, tuple):
+        return f"[{', '.join(write(one, is_duration=is_duration) for one in value)}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if is_duration and isinstance(value, float):
+        return f'"{format_duration(value)}"'
+    return str(value) if isinstance(value, int | float) else f'"{value}"'
+
+
+def list_paths(db: Database) -> list[str]:
+    """Every path of the HTTP interface that is meant for programs."""
+    upgrade(db)
+    found = build(parse_service("", "reference"), db).openapi()["paths"]
+    lines = ["# Every path of the HTTP interface", "", f"{MADE} [the HTTP interface](http-api.md).", ""]
+    for path, methods in sorted(found.items()):
+        for method, operation in methods.items():
+            lines += [
+                f"## {method.upper()} {path}",
+                "",
+                *inspect.cleandoc(operation.get("description", "")).splitlines(),
+                "",
+            ]
+            rows: list[tuple[str, ...]] = [
+                (f"`{p['name']}`", p["in"], "required" if p.get("required") else "", p.get("description", ""))
+                for p in operation.get("parameters", ())
+            ]
+            lines += table(("parameter", "in", "", "meaning"), rows)
+    return lines
+
+
+# The order in which the page of views lists its questions.
+QUESTIONS: Final = (
+    "How do all slopes stand?",
+    "Which stations move fastest now, and how near is the next level?",
+    "When may a slope fail?",
+    "What was measured, and what is missing?",
+    "How deep does it slip?",
+    "What will it do next, and how likely is a bound to be crossed?",
+    "Why is there no forecast, and from when on?",
+    "Was the forecast right?",
+    "What is usual for the season and the hour?",
+    "What is alarmed, what happened to it, and was it true?",
+    "Who was notified, did it arrive, and who answered?",
+    "Who is on duty, and what was handed over or exercised?",
+    "Which instruments need something?",
+    "What looked odd, and how often was that right?",
+    "Where did the ground change on an image?",
+    "What do satellite points do?",
+    "What did people see, declare or correct?",
+    "Which site file was in force, and what was proposed?",
+    "What could not be read, or came late?",
+    "Is the service well, and who did what?",
+)
+
+
+def list_views(_db: Database) -> list[str]:
+    """List every public view with its columns, their units and meanings."""
+    views = describe_views()
+    links_by_question: dict[str, list[str]] = {question: [] for question in QUESTIONS}
+    for view in views:
+        # A plugin may have a question of its own.
+        links_by_question.setdefault(view.question, []).append(f"[`{view.name}`](#{view.name})")
+    index: list[tuple[str, ...]] = [
+        (question, ", ".join(links)) for question, links in links_by_question.items() if links
+    ]
+    lines = ["# Every public view and column", "", f"{MADE} [SQL](sql.md).", ""]
+    lines += ["## By question", "", *table(("question", "views"), index)]
+    for view in sorted(views, key=lambda view: view.name):
+        rows: list[tuple[str, ...]] = [(f"`{name}`", unit, meaning) for name, unit, meaning in view.columns]
+        lines += [f"## {view.name}", "", view.about, "", *table(("column", "unit", "meaning"), rows)]
+    return lines
+
+
+def read_meanings(module: types.ModuleType) -> dict[str, Any]:
+    """What `meanings.toml` beside a module says."""
+    return tomllib.loads(Path(str(module.__file__)).with_name("meanings.toml").read_text(encoding="utf-8"))
+
+
+def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows as a table; nothing where there are none."""
+    if not rows:
+        return []
+    cells = [[" ".join(cell.split()).replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in rows]
+    return [f"| {' | '.join(row)} |" for row in (list(heads), ["---"] * len(heads), *cells)] + [""]
+
+
+PAGES: Final[dict[str, Callable[[Database], list[str]]]] = {
+    "all-commands": describe_commands,
+    "all-keys": list_keys,
+    "all-paths": list_paths,
+    "all-views": list_views,
+}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        main(Path(sys.argv[1]))
+    else:
+        os.nice(10)  # somebody may be at the page
+        json.dump({f"reference/{name}": write_page(name) for name in PAGES}, sys.stdout)

@@ -1,0 +1,169 @@
+"""What the page of instruments shows, gathered in one read transaction: the board, anomalies, what extensions add."""
+
+import json
+from collections.abc import Container, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, TypeVar, get_args
+
+from monitor.features.anomalies.queries.budget import describe_rate, load_newest, read_rate
+from monitor.features.anomalies.queries.labels import AnomalyRun, load_runs
+from monitor.features.anomalies.queries.scores import HeldAnomaly, load_held
+from monitor.features.instruments.queries.board import PARENTS, BoardRow, load_board
+from monitor.features.instruments.states import RANKS
+from monitor.ingest.queries.gaps import Gap, load_gaps
+from monitor.plugins import hooks
+from monitor.readings.instrument_views import FindingRow
+from monitor.sites.parents import Parent
+from monitor.sites.watched import CAUSES
+from monitor.storage.views import load_view
+from monitor.text.instants import parse
+from monitor.text.message import Message
+from monitor.web.parts.collect import SiteSnapshot, name_stations
+from monitor.web.parts.documents import draw_line
+
+LISTED: Final = timedelta(days=14)  # anomalies that a person is asked about
+LISTED_AT_MOST: Final = 60
+FEW: Final = 40  # instruments that are all shown unasked; of more, those that need something
+CARDS_AT_MOST: Final = 120
+FoundBy = Literal["instrument", "called", "logger", "base", "gateway", "power"]
+FOUND_BY: Final[tuple[FoundBy, ...]] = get_args(FoundBy)
+UNWELL, EVERY = "unwell", "all"  # what may be asked for beside a state
+WIDTH, HEIGHT = 120.0, 28.0  # of a small picture
+
+
+class CalledRow(BoardRow):
+    """An instrument, and what people call it."""
+
+    called: str | None
+    is_control: bool  # on stable ground: such ones come last
+
+
+class ShownInstrument(CalledRow):
+    """An instrument as its card shows it."""
+
+    path: str  # of its small picture
+    days_left: int | None  # that its battery lasts
+    others: list[FindingRow]  # findings beside the one that is its state
+
+
+OfStation = TypeVar("OfStation", AnomalyRun, Gap, HeldAnomaly)
+
+
+def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, Any]:
+    """All that the page shows of the instruments of a name or with a parent of that name, in a state."""
+    c, now, site, declared = seen.c, seen.now, seen.card.id, seen.declared
+    called = name_stations(declared)
+    controls = () if declared is None else {s.id for s in declared.stations if not s.on_slope}
+    rows: list[CalledRow] = [
+        {**row, "called": called.get(row["instrument"]), "is_control": row["instrument"] in controls}
+        for row in load_board(c, site)
+    ]
+    runs = [] if declared is None else load_runs(c, declared, now - LISTED, now)
+    gaps, held = load_gaps(c, site, now - LISTED, now), load_held(c, site, now - LISTED, now)
+    budgets = [(row, describe_rate(read_rate(row), row.labelled)) for _, row in sorted(load_newest(c, site).items())]
+    states = {str(r["state"]) for r in rows} | {str(f["state"]) for r in rows for f in r["findings"]}
+    unwell = sum(map(_is_unwell, rows))
+    state = _choose_state(find, state, len(rows), unwell)
+    picked = pick_rows(rows, find, state)
+    named = {str(r["instrument"]) for r in pick_rows(rows, find, EVERY)} if find.strip() else None
+    runs, gaps, held = (_of_stations(ones, named) for ones in (runs[::-1], gaps[::-1], held))
+    return {
+        # first, so that a plugin cannot replace a value of this page
+        **{name: value for values in hooks().instruments_page_values(page=seen) for name, value in values.items()},
+        "card": seen.card,
+        "groups": list_groups(picked[:CARDS_AT_MOST], rows, now),
+        "left_out": max(0, len(picked) - CARDS_AT_MOST),
+        "asked": len(picked),
+        "find": find,
+        "state": state,
+        "states": sorted(states - {"ok", "unknown"}, key=lambda s: RANKS.get(s, len(RANKS))),
+        "runs": runs[:LISTED_AT_MOST],
+        "held": held[:LISTED_AT_MOST],
+        "gaps": gaps[:LISTED_AT_MOST],
+        "left_runs": len(runs) - LISTED_AT_MOST,
+        "left_held": len(held) - LISTED_AT_MOST,
+        "left_gaps": len(gaps) - LISTED_AT_MOST,
+        "listed": LISTED_AT_MOST,
+        "labelled": bool(load_view(c, "anomaly_labels", limit=1, site=site)),
+        "causes": CAUSES,
+        "budgets": budgets,
+        "unwell": unwell,
+        "total": len(rows),
+        "judged_at": max((r["judged_at"] for r in rows if r["judged_at"]), default=None),
+    }
+
+
+def _choose_state(find: str, state: str, total: int, unwell: int) -> str:
+    """The state that is shown: the one asked for, else of many instruments those that need something."""
+    if find.strip() and state in {"", UNWELL}:
+        return EVERY  # who asks for a name wants it, well or not
+    return state or (UNWELL if total > FEW and unwell else EVERY)
+
+
+def _of_stations(ones: list[OfStation], named: Container[str] | None) -> list[OfStation]:
+    return ones if named is None else [one for one in ones if one.station in named]
+
+
+def pick_rows(rows: Sequence[CalledRow], find: str, state: str) -> list[CalledRow]:
+    """Instruments of a name or with a parent of that name, in a state; the gravest first, controls last."""
+    wanted = find.strip().casefold()
+    found = [
+        r
+        for r in rows
+        if any(wanted in str(r[key] or "").casefold() for key in FOUND_BY)
+        and (
+            state == EVERY
+            or (state == UNWELL and _is_unwell(r))
+            or state in {r["state"], *(f["state"] for f in r["findings"])}
+        )
+    ]
+    return sorted(
+        found, key=lambda r: (not _is_unwell(r), RANKS.get(str(r["state"]), len(RANKS)), r.get("is_control", False))
+    )
+
+
+def list_groups(shown: Sequence[CalledRow], rows: Sequence[CalledRow], now: datetime) -> list[Mapping[str, Any]]:
+    """What is shown by parent, that of the gravest first; how many of each parent are well, and the page for all."""
+    every: dict[str, list[CalledRow]] = {}
+    for row in rows:
+        every.setdefault(row["parent"], []).append(row)
+    mine: dict[str, list[CalledRow]] = {}
+    for row in shown:
+        mine.setdefault(row["parent"], []).append(row)
+    return [
+        {
+            "parent": parent,
+            "ok": sum(r["state"] == "ok" for r in every[parent]),
+            "total": len(every[parent]),
+            "rows": [describe_row(r, now) for r in those],
+            "above": _name_above(every[parent], parent),
+            "pages": sorted({r["parent_alert_id"] for r in every[parent] if r["parent_alert_id"] is not None}),
+        }
+        for parent, those in mine.items()
+    ]
+
+
+def _is_unwell(row: CalledRow) -> bool:
+    return row["state"] not in {"ok", "unknown"}
+
+
+def _name_above(rows: Sequence[CalledRow], parent: str) -> list[str]:
+    found = dict.fromkeys(Parent(k, name).text for k in PARENTS[1:] for r in rows if (name := r[k]))
+    return [name for name in found if name != parent]
+
+
+def describe_row(row: CalledRow, now: datetime) -> ShownInstrument:
+    """A row with its small picture and the days that its battery lasts."""
+    spark = json.loads(row["spark"]) if row["spark"] else []
+    empty = None if row["battery_empty_at"] is None else parse(row["battery_empty_at"])
+    left = None if empty is None else max(0, round((empty - now) / timedelta(days=1)))
+    others = [f for f in row["findings"] if f["state"] != row["state"]]
+    reasons = [f["reason"] for f in row["findings"]]
+    is_named = any(row["battery_method"] in one.values.values() for one in reasons if isinstance(one, Message))
+    return {
+        **row,
+        "path": draw_line(spark, WIDTH, HEIGHT),
+        "days_left": left,
+        "others": others,
+        "battery_method": "" if is_named else row["battery_method"],
+    }

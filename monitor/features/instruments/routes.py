@@ -1,0 +1,40 @@
+"""How the instruments of a site do, by what they hang on, and what people say of anomalies with one tap."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from monitor.features.instruments.page import collect_instruments
+from monitor.features.instruments.queries.board import BoardRow, load_board
+from monitor.text.rendering import translate_all
+from monitor.web.parts.collect import read_site
+from monitor.web.parts.templating import render
+from monitor.web.routes.live import answer_parts
+
+router = APIRouter()
+Find = Annotated[str, Query(max_length=64)]  # a part of the name of an instrument or of its parent
+InState = Annotated[str, Query(max_length=16)]
+
+
+@router.get("/sites/{site}/instruments", response_class=HTMLResponse, include_in_schema=False)
+def show_instruments(request: Request, site: str, find: Find = "", state: InState = "") -> HTMLResponse:
+    """The board: instruments with state, reason, battery, and what is to be done; the gravest first."""
+    with read_site(request, site) as seen:
+        values = collect_instruments(seen, find, state)
+    return render(request, "instruments.html", **values)
+
+
+@router.get("/live/sites/{site}/instruments", include_in_schema=False)
+def refresh_instruments(request: Request, site: str, find: Find = "", state: InState = "") -> JSONResponse:
+    """Parts of the board of instruments, as it was asked for."""
+    with read_site(request, site) as seen:
+        values = collect_instruments(seen, find, state)
+    return answer_parts(request, ("board", "reported", "added"), values)
+
+
+@router.get("/api/v1/sites/{site}/instruments", tags=["sites"], response_model=list[dict[str, Any]])
+def list_instruments(request: Request, site: str) -> list[BoardRow]:
+    """Every instrument with state, reason, parents, battery, calibration, findings and the share of each month."""
+    with read_site(request, site) as seen:
+        return translate_all(load_board(seen.c, site))

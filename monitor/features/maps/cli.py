@@ -1,0 +1,74 @@
+"""`slopeward sites map`: add shaded relief or map tiles to the maps of the page."""
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from detection.imagery.tiles.records import ReliefRequest, Tiles, TilesRequest
+from monitor.cli.session import Commands, pick_site, read_service, show
+from monitor.errors import NotFoundError, RefusedError
+from monitor.text.reasons import describe
+from monitor.worker.configured import run_in_worker
+from monitor.worker.records import WorkerTask
+
+app = Commands(no_args_is_help=True, help=__doc__)
+TAKE: WorkerTask[TilesRequest, Tiles] = WorkerTask("detection.imagery.tiles.packing:take_tiles", TilesRequest, Tiles)
+DRAW: WorkerTask[ReliefRequest, Tiles] = WorkerTask("detection.imagery.tiles.relief:make_relief", ReliefRequest, Tiles)
+
+
+@app.command("relief")
+def relief(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
+    dem: Annotated[Path, typer.Argument(metavar="DEM", help="Heights in metres: GeoTIFF, VRT or JPEG 2000, any grid")],
+) -> None:
+    """Draw the shaded relief of a site from an elevation model; a newer one takes its place.
+
+    Example: slopeward sites map relief north-bench dem.tif
+    """
+    service = read_service()
+    declared = pick_site(service, site)
+    _require(dem)
+    out = _make_room(service.paths.relief_of(declared.id))
+    request = ReliefRequest(dem.absolute(), out, *declared.scenes.placed)
+    # a VRT reads files beside it
+    found = run_in_worker(service.compute, DRAW, request, reads=[dem.absolute().parent], writes=[out.parent])
+    _print_tiles(out, found)
+
+
+@app.command("tiles")
+def tiles(file: Annotated[Path, typer.Argument(metavar="FILE", help="PMTiles 3")]) -> None:
+    """Put a file of map tiles into the folder that `[map] tiles` of the service file names.
+
+    Example: slopeward sites map tiles canton.pmtiles
+    """
+    service = read_service()
+    if not service.map.tiles:
+        raise RefusedError('[map] tiles names no folder; write [map] tiles = "tiles" into the service file')
+    _require(file)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._")[:70] or "tiles"
+    out = _make_room(Path(service.map.tiles) / f"{name}.pmtiles")
+    if out.exists() and out.samefile(file):
+        raise RefusedError(f"{file} lies in the folder already")
+    request = TilesRequest(file.absolute(), out)
+    _print_tiles(out, run_in_worker(service.compute, TAKE, request, reads=[request.source], writes=[out.parent]))
+
+
+def _require(file: Path) -> None:
+    if not file.is_file():
+        raise NotFoundError(f"{file}: no such file")
+
+
+def _make_room(file: Path) -> Path:
+    file.absolute().parent.mkdir(parents=True, exist_ok=True)
+    return file.absolute()
+
+
+def _print_tiles(out: Path, found: Tiles) -> None:
+    if found.error:
+        raise RefusedError(describe(found.error))
+    facts = {"file": str(out), **asdict(found), "bytes": out.stat().st_size}
+    del facts["error"]
+    show(facts, f"{out}: {found.tiles} tiles ({found.kind}), zooms {found.zooms[0]} to {found.zooms[1]}")

@@ -1,0 +1,1 @@
+"""Movement of stations: stages, trends, failure windows."""

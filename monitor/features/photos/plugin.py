@@ -1,0 +1,41 @@
+"""Photos of the field on an alert or a report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from monitor.api.hooks import AccessRule, Panel, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from fastapi import APIRouter
+
+
+@hookimpl
+def register_routes() -> Iterable[APIRouter]:
+    """Return the routes that take and show photos."""
+    from monitor.features.photos.routes import router
+
+    return [router]
+
+
+@hookimpl
+def register_access_rules() -> Mapping[str, AccessRule]:
+    """Return who may see and add photos."""
+    return {
+        "GET /sites/{site}/photos/{photo_id}/{size}": AccessRule("read"),
+        "POST /alerts/{alert_id}/photos": AccessRule("operator", in_person=True),
+        "POST /sites/{site}/reports/{report_id}/photos": AccessRule("operator", in_person=True),
+    }
+
+
+@hookimpl
+def register_panels() -> Iterable[Panel]:
+    """Return photos and the forms that add them."""
+    return [
+        Panel("alert.photo", "photo_of_alert.html"),
+        Panel("note.form", "photo_of_note.html"),
+        Panel("report.form", "photo_of_report.html"),
+        Panel("site.alerts", "photos_of_site.html"),
+    ]

@@ -1,0 +1,33 @@
+"""Photos attached to alerts and field reports."""
+
+from sqlalchemy import Column, Double, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
+
+from monitor.storage.column_types import BigId, Instant
+from monitor.storage.metadata import metadata
+from monitor.storage.sealing import SealedColumns
+
+photo = Table(
+    "photo",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("site", String(64), nullable=False),
+    Column("alert_id", BigId, ForeignKey("alert.id"), nullable=True),
+    Column("report_id", BigId, nullable=True),
+    Column("added_at", Instant, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("via", Text, nullable=True),
+    Column("note", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("taken", Text, nullable=False),
+    Column("latitude", Double, nullable=True),
+    Column("longitude", Double, nullable=True),
+    Column("camera", Text, nullable=False, comment="as the camera said"),
+    Column("picture", LargeBinary, nullable=False),
+    Column("small", LargeBinary, nullable=False),
+    Index("ix_photo_site", "site", "added_at"),
+    Index("ix_photo_alert", "alert_id"),
+    comment="of an alert or of a report; the pictures are written anew, without what the camera put beside them",
+    info={"sealed": SealedColumns(left_out=frozenset({"picture", "small"}), only_added=True)},
+)

@@ -1,0 +1,127 @@
+"""Health of depth profiles: missing depths, readings under undeclared names, and profiles that are computed late."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from monitor.features.profiles.declare import DEPTHS, Profile, list_profiles
+from monitor.features.profiles.queries import find_newest_count, list_refused_reasons
+from monitor.sites.records import Site
+from monitor.storage.check import WARN, Check, SubjectState, found
+from monitor.storage.engine import Database
+from monitor.text.message import Duration, Figure, NameList
+
+# Refused messages are looked for as far back as this many intervals, so that one wrong message is forgotten again.
+INTERVALS: Final = 3
+# Profiles that wait longer than this are late. A large import may need longer; the notice then says so.
+LATE_S: Final = 120.0
+
+
+class ProfileStatus(NamedTuple):
+    """What is missing of the newest survey of one profile.
+
+    Attributes:
+        site: Site id.
+        profile: The profile.
+        depth_count: Depths that the newest survey has; None before the first survey.
+        refused: Reasons of messages of the station in the quarantine that the profile may have missed.
+    """
+
+    site: str
+    profile: Profile
+    depth_count: int | None
+    refused: Sequence[str]
+
+
+class ProfileStatuses(NamedTuple):
+    """All profiles of all sites."""
+
+    profiles: Sequence[ProfileStatus]
+
+
+class WaitingProfiles(NamedTuple):
+    """By site for how many seconds its longest waiting profile waits, and the borehole."""
+
+    sites: Mapping[str, Site]
+    list_waits_s: Callable[[], Mapping[str, tuple[float, str]]]
+
+
+def read_profiles(db: Database, sites: Mapping[str, Site], now: datetime) -> ProfileStatuses:
+    """Read what is missing of the newest survey of each profile."""
+    statuses: list[ProfileStatus] = []
+    for site in sites.values():
+        for profile in list_profiles(site):
+            spec = site.series(profile.station, DEPTHS)
+            if spec is None:
+                continue
+            since = now - timedelta(seconds=INTERVALS * spec.interval_s)
+            with db.read() as c:
+                count = find_newest_count(c, site.id, profile.station, DEPTHS)
+                refused = list_refused_reasons(c, site.id, profile.station, since)
+            statuses.append(ProfileStatus(site.id, profile, count, refused))
+    return ProfileStatuses(statuses)
+
+
+def _find_missing(seen: ProfileStatuses) -> Iterator[SubjectState]:
+    for one in seen.profiles:
+        total = len(one.profile.depths_m)
+        count = one.depth_count or 0
+        yield found(
+            f"{one.site}:{one.profile.station}",
+            is_wrong=one.depth_count is not None and count < total,
+            figure=(float(total - count), None),
+            station=one.profile.station,
+            missing=Figure(total - count, "d"),
+            total=Figure(total, "d"),
+        )
+
+
+def _find_refused(seen: ProfileStatuses) -> Iterator[SubjectState]:
+    for one in seen.profiles:
+        yield found(
+            f"{one.site}:{one.profile.station}",
+            is_wrong=bool(one.refused),
+            station=one.profile.station,
+            reasons=NameList(tuple(one.refused)),
+        )
+
+
+def _find_late(seen: WaitingProfiles) -> Iterator[SubjectState]:
+    waits_s = seen.list_waits_s()
+    for site_id in seen.sites:
+        wait_s, station = waits_s.get(site_id, (0.0, ""))
+        yield found(site_id, is_wrong=wait_s > LATE_S, site=site_id, wait=Duration(wait_s, "about"), station=station)
+
+
+CHECKS: Final = (
+    Check(
+        "profile.*.missing",
+        ProfileStatuses,
+        WARN,
+        "the newest survey of {station} lacks {missing} of {total} depths: whether it slips there is unknown",
+        _find_missing,
+        todo="read them again, or remove depths that are lost from the [[profile]]",
+        alarm=1,
+    ),
+    Check(
+        "profile.*.refused",
+        ProfileStatuses,
+        WARN,
+        "readings of {station} are in the quarantine and missing from its profile: {reasons}",
+        _find_refused,
+        todo="send the names that the [[profile]] declares, then: slopeward ingest --rejected",
+        alarm=1,
+    ),
+    Check(
+        "profile.*.late",
+        WaitingProfiles,
+        WARN,
+        "depth profiles of site {site} wait for {wait}, those of {station} longest: a long import is being computed, "
+        "or the boreholes need more processor time than they get. The newest surveys come first",
+        _find_late,
+        todo="wait for an import to end; otherwise shorten `window` of the [[profile]] or read it less often",
+        alarm=1,
+        after_s=60.0,
+        hold_s=60.0,
+    ),
+)

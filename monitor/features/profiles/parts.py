@@ -1,0 +1,29 @@
+"""The part of the service that computes depth profiles."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+from monitor.features.profiles.checks import WaitingProfiles
+from monitor.features.profiles.worker import ProfileCalculator
+from monitor.ingest.calculations import CalculationThread
+from monitor.ingest.message import StoredSites
+from monitor.registration import ServicePart
+from monitor.settings.service import ServiceConfig
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+
+# The service computes profiles during at most this share of the time of one processor.
+SHARE: Final = 0.25
+
+
+def build_parts(
+    db: Database,
+    _config: ServiceConfig,
+    sites: Mapping[str, Site],
+    clock: Callable[[], datetime],
+    on_stored: Callable[[StoredSites], None],
+) -> list[ServicePart]:
+    """Return the thread that computes profiles, also for sites that have none yet."""
+    thread = CalculationThread("depth profiles", ProfileCalculator(db, sites, clock), on_stored, SHARE)
+    return [thread.make_part(WaitingProfiles(sites, thread.list_waits_s))]

@@ -1,0 +1,45 @@
+"""Note in ingest's transaction which surveys of boreholes have to be computed; nothing is computed there."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from monitor.features.profiles.declare import Profile, is_read, map_profiles
+from monitor.features.profiles.queries import PendingProfiles, add_pending
+from monitor.readings.queries.observations import AddResult
+from monitor.readings.records import Observation
+from monitor.sites.records import Site
+from monitor.text.instants import Span, join_spans
+
+
+def note_readings(
+    c: Connection,
+    sites: Mapping[str, Site],
+    rows: Sequence[Observation],
+    added: AddResult,
+) -> None:
+    """Note the surveys that change with readings, in the transaction that stores them.
+
+    The profiles are computed later.
+    """
+    if not added.stored:
+        return
+    spans: dict[tuple[str, str], list[Span]] = {}
+    for row in rows:
+        site = sites.get(row.site)
+        profile = None if site is None else map_profiles(site).get(row.station)
+        if profile is not None and is_read(profile, row.quantity):
+            spans.setdefault((row.site, row.station), []).append(_find_affected(profile, row.observed_at))
+    pending = [
+        PendingProfiles(site_id, station, span)
+        for (site_id, station), of_hole in spans.items()
+        for span in join_spans(set(of_hole))
+    ]
+    add_pending(c, pending)
+
+
+def _find_affected(profile: Profile, at: datetime) -> Span:
+    """Return the span of surveys that change with a reading: its own, and those whose window contains it."""
+    within = timedelta(seconds=profile.within_s)
+    return at - within, at + within + timedelta(seconds=profile.window_s)

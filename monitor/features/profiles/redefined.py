@@ -1,0 +1,48 @@
+"""Notice that a declaration, its zero reading or an offset has changed, and have all its profiles computed again."""
+
+from datetime import datetime
+from typing import Any
+
+from monitor.canonical import canonical_json, digest_text
+from monitor.features.profiles.borehole import AHEAD, FIRST, Borehole
+from monitor.features.profiles.declare import list_profiles
+from monitor.features.profiles.queries import PendingProfiles, add_pending
+from monitor.readings.queries.stamps import load_later_entries
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.storage.service_state import IDLE, find_stamp, stamp
+
+
+def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
+    """Note the whole past of every profile whose declaration, zero reading or offsets have changed."""
+    profiles, name = list_profiles(site), f"profiles:{site.id}"
+    if not profiles:
+        return IDLE
+    known = db.run_read(find_stamp, name)
+    before = {} if known is None else known[1]
+    digests: dict[str, str] = {}
+    pending: list[PendingProfiles] = []
+    with db.read() as c:
+        for profile in profiles:
+            hole = Borehole.open(c, site, profile)
+            digests[profile.station] = _digest(hole, now)
+            begin = hole.find_epoch(FIRST, now + AHEAD)
+            if begin is not None and digests[profile.station] != before.get(profile.station):
+                pending.append(PendingProfiles(site.id, profile.station, (begin, now + AHEAD)))
+    if digests == before:
+        return IDLE
+    with db.write() as c:
+        add_pending(c, pending)
+        stamp(c, name, digests, now)
+    return f"the past of {len(pending)} depth profiles is computed again" if pending else IDLE
+
+
+def _digest(hole: Borehole, now: datetime) -> str:
+    """Return a digest of what past profiles follow from beside their readings."""
+    zero = hole.load_zero(now)
+    around = {} if zero is None else hole.load_around(zero.at, now)
+    readings = {name: [(row.value, row.flags) for row in rows] for name, rows in around.items()}
+    entries = load_later_entries(hole.c, hole.site.id, now)
+    offsets = [entries[number].offsets for number in hole.list_ids() if number in entries]
+    zero_at = None if zero is None else zero.at
+    return digest_text(canonical_json([repr(hole.profile), str(zero_at), readings, offsets]))

@@ -1,0 +1,1 @@
+"""Replay of the past of a site: backtests and scorecards."""

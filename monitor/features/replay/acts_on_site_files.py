@@ -1,0 +1,137 @@
+"""Proposing a changed site file: stored for approval, with what it would have done in the last months.
+
+This act stands here because its effect is a replay, which alerting does not know.
+"""
+
+import threading
+import time
+from datetime import datetime, timedelta
+from typing import Annotated, Final, cast
+
+from monitor.alerts.acts import change_control
+from monitor.alerts.acts.call import ActCall
+from monitor.alerts.acts.on_sites import SiteId
+from monitor.alerts.acts.site_diff import StoredEffect, format_proposal
+from monitor.alerts.acts.table import ActResult, Argument
+from monitor.errors import RefusedError, SlopewardError, take_turn
+from monitor.features.replay.apart import ChildProcess, SendLine
+from monitor.features.replay.backtest import Progress, run_backtest
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.text.catalogue import N_
+from monitor.text.instants import format_iso, record_to_json
+from monitor.text.message import Figure, Template
+
+MONTH: Final = timedelta(days=30)
+_NOT_WANTED: Final = Template("effect.not_asked", "not asked for (--months 0)")
+FAILED: Final = Template("effect.failed", "the replay failed: {problem}")
+_LONG: Final = Template("effect.long", "the replay was ended after {minutes}; ask for fewer months")
+_SILENT: Final = Template("effect.silent", "the replay stopped without an answer; the log says why")
+_ALONE: Final = Template("effect.alone", "A, proposed")
+_IN_FORCE: Final = Template("effect.in_force", "A, in force")
+_PROPOSED: Final = Template("effect.proposed", "B, proposed")
+
+
+def preview_effect(
+    db: Database, old: Site | None, new: Site, now: datetime, months: int, *, on_progress: Progress | None = None
+) -> StoredEffect:
+    """The effect of a change on the last months, JSON-ready, as it is stored with a proposal.
+
+    Where it was not asked for or cannot be computed, `skipped` says so; a change that loosens a high level needs it.
+
+    Args:
+        months: of 30 days; 0 computes nothing.
+    """
+    if months == 0:
+        return {"skipped": _NOT_WANTED()}
+    from_at = now - months * MONTH
+    facts: StoredEffect = {"from": format_iso(from_at), "to": format_iso(now), "months": months}
+    other = None if old is None else new
+    try:
+        card = run_backtest(db, new if old is None else old, from_at, now, other=other, on_progress=on_progress)
+    except SlopewardError as error:
+        return {**facts, "skipped": FAILED(problem=error.message)}
+    names = [_ALONE()] if old is None else [_IN_FORCE(), _PROPOSED()]
+    return {**facts, "names": names, "scorecard": card.to_json()}
+
+
+def preview_apart(url: str, old: Site | None, new: Site, now: datetime, months: int, *, limit_s: float) -> StoredEffect:
+    """The same in a process of its own with a lower priority: whoever asked goes on answering others meanwhile.
+
+    Args:
+        limit_s: the replay is ended after so long.
+    """
+    began_s = time.monotonic()
+    child = ChildProcess("monitor.features.replay.acts_on_site_files:play", url, old, new, now, months)
+    try:
+        for line in child.lines(limit_s):
+            if isinstance(line, dict):
+                return cast("StoredEffect", line)
+    finally:
+        child.end()
+    if time.monotonic() - began_s >= limit_s:
+        return {"skipped": _LONG(minutes=Figure(limit_s / 60, ".0f", "min"))}
+    return {"skipped": _SILENT()}
+
+
+def play(send: SendLine, url: str, old: Site | None, new: Site, now: datetime, months: int) -> None:
+    """The child's part: the share that is done, again and again, then the effect."""
+    with Database(url) as db:
+        send(preview_effect(db, old, new, now, months, on_progress=send))
+
+
+_WAITS: Final = Template("threshold.waits", "change No. {number} waits for approval")
+_OTHER_SITE: Final = Template("proposal.other_site", "the file is that of {other}, not of {site}")
+_BUSY: Final = Template("proposal.busy", "another change is being replayed; try again in a minute")
+LARGEST: Final = 1 << 20  # characters of a site file
+_replaying: Final = threading.Semaphore(1)
+
+
+def preview_for_page(
+    db: Database, limit_s: float, now: datetime, months: int, old: Site | None, new: Site
+) -> StoredEffect:
+    """What both declarations would have done, replayed apart, one replay at a time; raises StoreBusyError."""
+    url = db.url.render_as_string(hide_password=False)
+    with take_turn(_replaying, _BUSY()):
+        return preview_apart(url, old, new, now, months, limit_s=limit_s)
+
+
+def propose(
+    call: ActCall,
+    site: SiteId,
+    file: Annotated[str, Argument(N_("Site file with the change"), metavar="FILE", longest=LARGEST, is_file=True)],
+    reason: Annotated[str, Argument(N_("On what grounds"), "--reason")],
+    months: Annotated[
+        int,
+        Argument(
+            N_("How far back its effect is computed, in months of 30 days; at zero, not at all"),
+            "--months",
+            least=0,
+            most=1200,
+        ),
+    ] = 3,
+) -> ActResult:
+    """Propose a changed site file: it is stored for approval, with what it would have done in the last months.
+
+    Example: slopeward sites propose north-bench north-bench.toml --by "R. Mori" --reason "noise is lower"
+    """
+    name, report, tenths = f"{site}.toml", call.report, {0}
+
+    def print_share(share: float) -> None:
+        if report is not None and int(share * 10) not in tenths:
+            tenths.add(int(share * 10))
+            report(f"replaying {int(share * 10) * 10} %")
+
+    def preview(old: Site | None, new: Site) -> StoredEffect:
+        if report is not None or months == 0:
+            return preview_effect(call.db, old, new, call.now, months, on_progress=print_share)
+        return preview_for_page(call.db, call.config.compute.job_limit_s, call.now, months, old, new)
+
+    if (other := parse_site(file, name).id) != site:
+        raise RefusedError(_OTHER_SITE(other=other, site=site))
+    found = change_control.propose(call.db, file, name, call.actor, reason, call.now, preview)
+    notes = tuple(format_proposal(found)) if report is not None else ()  # the page shows them where it goes on
+    is_barred = found.loosens_high and "skipped" in (found.effect or {})  # nobody can approve it
+    hint = "" if is_barred else f"slopeward sites approve {found.id} --by NAME --reason WHY"
+    return ActResult(_WAITS(number=found.id), record_to_json(found, "source"), notes, hint)

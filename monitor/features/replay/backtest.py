@@ -1,0 +1,384 @@
+"""A backtest: one site, one or two configurations, years of its past through the decision itself, and the scorecard."""
+
+import gc
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.alerts.evaluate import rule_version
+from monitor.decision.proof import find_unproven
+from monitor.decision.records import seconds
+from monitor.errors import ConfigError, RefusedError
+from monitor.features.anomalies.queries.budget import measure_detectors
+from monitor.features.anomalies.queries.labels import load_runs
+from monitor.features.movement.queries import StoredWindow, has_updates, load_issued_windows
+from monitor.features.replay.clock import ReplaySchedule, choose_coalesce_s, choose_tick_s, play
+from monitor.features.replay.failure_windows import IssuedWindow, WindowReplay
+from monitor.features.replay.history import History, VisibilityRule
+from monitor.features.replay.leads import make_fixed_site
+from monitor.features.replay.matrix import EventLabel, labels_of_outcomes
+from monitor.features.replay.queries import (
+    AlertWithOutcome,
+    find_span,
+    load_past_acts,
+    load_past_alerts,
+    load_past_configs,
+    load_past_evaluations,
+)
+from monitor.features.replay.scorecard import BesideDecision, ReplayTotals, Run, Scorecard, score, score_detectors
+from monitor.features.replay.window_table import WindowTable, list_periods
+from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.reading import FileImport, FileResult
+from monitor.ingest.files.tables import list_files
+from monitor.ingest.pipeline import Pipeline
+from monitor.models.queries.proofs import load_proof_facts
+from monitor.readings.queries.flags import UNDECLARED
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import Site, find_renamed, rename_stations
+from monitor.storage.engine import Database
+from monitor.storage.migrate import upgrade
+from monitor.text.message import Message, Template
+from monitor.text.names import list_names
+
+_COUNTS_HERE: Final = Template(
+    "criterion.counts_in_replay", "{criterion} counts in this replay; the service takes it as advice: {text}"
+)
+_NO_UPDATES: Final = Template(
+    "backtest.no_updates",
+    "--as-then takes the failure windows that the service stored, and it assessed none in that time",
+)
+_NO_MOTION: Final = Template(
+    "backtest.no_motion", "no displacement or crack opening in mm of its stations was known in that time"
+)
+DECISION_SHARE: Final = 0.7  # of the progress that is shown; the rest is the replay of the fixed bound
+LEAD_S: Final = 30.0 * 86400.0
+# What the last reading shows counts for this long: a level without any duration would not count at all.
+AFTER_LAST_READING: Final = timedelta(seconds=1)
+BY_RULE: Final = VisibilityRule()
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestOptions:
+    """How a backtest is run.
+
+    A site file is judged as it is written: what rests on a model counts where the file says so, proven or not. With
+    `as_then` it counts where it was proven by then, as in the service.
+    """
+
+    known: VisibilityRule = BY_RULE  # since when a row of the past was known
+    lead_s: float = LEAD_S  # an alarm up to this long before an event belongs to it
+    as_then: bool = False  # the site files that were in force at each time, instead of one for all of it
+    acts: bool = False  # what people did (levels set, steps answered) is done again
+    stored_instants: bool = False  # look at the stored instants of evaluation and at no others
+    coalesce_s: float | None = None  # arrivals within this time are one look; None takes what fits the site's series
+    tick_s: float | None = None  # longest time between two looks; None takes the shortest interval of the site's series
+    fixed_bound: bool = False  # a fixed velocity is replayed as well, so that lead times can be compared with it
+
+
+def find_record_span(db: Database, site: Site, known: VisibilityRule = BY_RULE) -> tuple[datetime, datetime] | None:
+    """Return the begin and the end of a replay of all stored readings of a site, the last one included.
+
+    None is returned where no reading is stored.
+    """
+    span = db.run_read(find_span, site.id)
+    if span is None:
+        return None
+    return span[0], span[1] + timedelta(seconds=known.latency_s) + AFTER_LAST_READING
+
+
+def run_backtest(
+    db: Database,
+    site: Site,
+    from_at: datetime,
+    to_at: datetime,
+    *,
+    other: Site | None = None,
+    on_progress: Progress | None = None,
+    labels: Sequence[EventLabel] = (),
+    terms: BacktestOptions = BacktestOptions(),
+) -> Scorecard:
+    """Replay a site's past through the decision and score it; nothing is written.
+
+    Args:
+        other: a second configuration, replayed over the same time and shown beside the first.
+        on_progress: called with the share that is done, 0 to 1.
+        labels: events of a file; those that people confirmed (outcome `true`) are added.
+
+    Raises:
+        RefusedError: the time is empty, or the other configuration is of another site.
+    """
+    if not from_at < to_at:
+        raise RefusedError("the backtest ends before it begins: --from must lie before --to")
+    if other is not None and other.id != site.id:
+        raise RefusedError(f"the other configuration is of site {other.id!r}, not {site.id!r}")
+    with db.read() as c:
+        alerts = load_past_alerts(c, site.id, from_at, to_at)
+        measured = measure_detectors(c, site, to_at, from_at)
+        detectors = score_detectors(load_runs(c, site, from_at, to_at), measured)
+    events = tuple(sorted((*labels, *labels_of_outcomes(alerts, to_at, site)), key=lambda x: (x.from_at, x.to_at)))
+    task = _Task(from_at, to_at, events, tuple(alerts), terms)
+    configs = [("A", site)] if other is None else [("A", site), ("B", other)]
+    results: list[_Result] = []
+    for number, (name, config) in enumerate(configs):
+
+        def report(share: float, done: int = number) -> None:
+            if on_progress is not None:
+                on_progress((done + share) / len(configs))
+
+        results.append(_run_here(db, name, config, task, report))
+    if on_progress is not None:
+        on_progress(1.0)
+    # a level stands in the replay at most so much later than in a service that looks at every arrival
+    exact_s = choose_coalesce_s(site) if terms.coalesce_s is None else terms.coalesce_s
+    known = {
+        "mode": terms.known.mode,
+        "latency_s": terms.known.latency_s,
+        "granularity_s": 0.0 if terms.stored_instants else exact_s,
+        **results[0][1],
+    }
+    return Scorecard(
+        site.id,
+        site.name,
+        from_at,
+        to_at,
+        known,
+        terms.lead_s,
+        rule_version(site),
+        events,
+        tuple(run for run, _ in results),
+        detectors,
+        () if terms.as_then else _name_unproven(db, [site] if other is None else [site, other], to_at),
+    )
+
+
+def _name_unproven(db: Database, sites: Sequence[Site], to_at: datetime) -> tuple[Message, ...]:
+    """Criteria that count in a replay as their site files say and that are advice in the service, and why."""
+    now = max(to_at, datetime.now(UTC))
+    with db.read() as c:
+        lines = [
+            _COUNTS_HERE(criterion=name, text=why)
+            for site in sites
+            for name, why in find_unproven(load_proof_facts(c, site, now), seconds(now)).items()
+        ]
+    return tuple(dict.fromkeys(lines))
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    from_at: datetime
+    to_at: datetime
+    labels: tuple[EventLabel, ...]
+    alerts: tuple[AlertWithOutcome, ...]
+    terms: BacktestOptions
+
+
+_Result = tuple[Run, dict[str, Any]]
+
+
+@contextmanager
+def _collect_seldom() -> Iterator[None]:
+    """Let the collector look once in 50,000 new objects: what a replay makes lets go of itself."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _run_here(db: Database, name: str, site: Site, task: _Task, report: Progress) -> _Result:
+    with _collect_seldom(), db.read() as c:  # one snapshot from the first to the last look
+        plan = find_plan(c, site, task)
+        fixed_site = make_fixed_site(site) if task.terms.fixed_bound else None
+        share = 1.0 if fixed_site is None else DECISION_SHARE
+        played = _play(c, plan, task, lambda done: report(share * done))
+        fixed = None
+        if fixed_site is not None:
+            beside = [(seconds(task.from_at), fixed_site)]
+            fixed = _play(c, beside, task, lambda done: report(share + (1.0 - share) * done)).totals.levels.spans
+        windows, not_computed = _list_windows(c, plan[-1][1], task, played.windows)
+    known = {
+        "rows": played.history.rows,
+        "rows_by_reception": played.history.by_reception,
+        "rows_by_epoch": played.history.rows - played.history.by_reception,
+    }
+    extra = BesideDecision(windows, fixed, not_computed)
+    return score(name, plan[-1][1], played.totals, task.labels, task.alerts, task.terms.lead_s, extra), known
+
+
+@dataclass(frozen=True, slots=True)
+class _Played:
+    history: History
+    windows: WindowReplay
+    totals: ReplayTotals
+
+
+def _play(c: Connection, plan: Sequence[tuple[float, Site]], task: _Task, report: Progress) -> _Played:
+    """Replay the whole time under a plan of site files."""
+    from_s, to_s = seconds(task.from_at), seconds(task.to_at)
+    history = History(
+        c,
+        [s for _, s in plan],
+        task.from_at,
+        task.to_at,
+        task.terms.known,
+        proofs=None if task.terms.as_then else (),
+        stored_windows=task.terms.as_then,
+    )
+    windows = WindowReplay(history)
+    tally = ReplayTotals(from_s, to_s)
+    site = plan[-1][1]
+    acts = load_past_acts(c, site.id, task.from_at, task.to_at) if task.terms.acts else []
+    shown = 0.0
+    for step in play(history, plan, from_s, to_s, find_pace(c, site, task), acts=acts, windows=windows):
+        tally.add(step)
+        share = (seconds(step.at) - from_s) / (to_s - from_s)
+        if share - shown >= 0.01:
+            shown = share
+            report(share)
+    tally.finish(to_s)
+    return _Played(history, windows, tally)
+
+
+def _list_windows(
+    c: Connection, site: Site, task: _Task, computed: WindowReplay
+) -> tuple[WindowTable, dict[str, Message]]:
+    """Return the failure windows of a replay, and by criterion why there are none."""
+    criteria = [one for one in site.criteria if one.kind.facts == "failures"]
+    if not criteria:
+        return WindowTable(), {}
+    to_s = seconds(task.to_at)
+    if task.terms.as_then:
+        rows = load_issued_windows(c, site.id, task.from_at, task.to_at)
+        periods = list_periods([_as_issued(row, task.to_at) for row in rows], task.labels, to_s)
+        missing = {} if has_updates(c, site.id, task.from_at, task.to_at) else {c.id: _NO_UPDATES() for c in criteria}
+        return WindowTable(periods), missing
+    looks = computed.looks
+    table = WindowTable(
+        list_periods(computed.list_issued(), task.labels, to_s),
+        tuple((f"{station}.{quantity}", n) for (station, quantity), n in sorted(looks.items())),
+    )
+    assessed = {station for station, _ in looks}
+    return table, {one.id: _NO_MOTION() for one in criteria if not assessed.intersection(one.stations)}
+
+
+def _as_issued(row: StoredWindow, to_at: datetime) -> IssuedWindow:
+    """Return a stored window as it was known at the end of the replay."""
+    is_withdrawn = row.withdrawn_at is not None and row.withdrawn_at <= to_at
+    return IssuedWindow(
+        row.station,
+        row.quantity,
+        seconds(row.issued_at),
+        seconds(row.data_until),
+        seconds(row.window_from),
+        seconds(row.window_mid),
+        seconds(row.window_to),
+        row.trusted,
+        row.reasons,
+        seconds(row.withdrawn_at) if is_withdrawn and row.withdrawn_at is not None else None,
+        row.withdrawn_reason if is_withdrawn else None,
+    )
+
+
+def find_plan(c: Connection, site: Site, task: _Task) -> list[tuple[float, Site]]:
+    """The configurations that are in force, by rising instant."""
+    if not task.terms.as_then:
+        return [(seconds(task.from_at), site)]
+    plan = []
+    for loaded_at, source in load_past_configs(c, site.id):
+        try:
+            plan.append((seconds(loaded_at), parse_site(source, f"the site file of {loaded_at:%Y-%m-%d}")))
+        except ConfigError as error:
+            raise RefusedError(f"this version cannot read it: {error}") from None
+    if not plan:
+        return [(seconds(task.from_at), site)]
+    return [(at_s, rename_stations(one, find_renamed(plan[-1][1]))) for at_s, one in plan]
+
+
+def find_pace(c: Connection, site: Site, task: _Task) -> ReplaySchedule:
+    """When to look."""
+    terms = task.terms
+    instants = None
+    if terms.stored_instants:
+        stored = load_past_evaluations(c, site.id, task.from_at, task.to_at)
+        if not stored:
+            raise RefusedError(f"no evaluation of {site.id} is stored in that time")
+        instants = tuple(sorted({seconds(at) for at, _ in stored}))
+    coalesce_s = choose_coalesce_s(site) if terms.coalesce_s is None else terms.coalesce_s
+    return ReplaySchedule(coalesce_s, terms.tick_s or choose_tick_s(site), instants)
+
+
+@dataclass(frozen=True, slots=True)
+class FilePast:
+    """Readings of files in a database of their own."""
+
+    db: Database
+    results: tuple[FileResult, ...]
+
+
+@contextmanager
+def open_files(
+    path: Path,
+    site: Site,
+    mapping: Path | None = None,
+    *,
+    accept_units: bool = False,
+    accept_times: bool = False,
+) -> Iterator[FilePast]:
+    """Read files through the gate of ingest into a temporary SQLite database.
+
+    Args:
+        path: a CSV or Parquet file in the neutral long form (or as `mapping` says), or a folder of them.
+        mapping: what the columns of a wide table mean.
+        accept_units: a person has said that the declared units are right.
+        accept_times: a person has said that the times are right, though they lie ahead of now or before 1950.
+
+    Raises:
+        UnitDoubtError: the units or the times of a file are doubtful.
+        RefusedError: nothing in the files could be read as observations of this site.
+    """
+    meaning = None if mapping is None else load_mapping(mapping)
+    with open_empty(site) as db:
+        pipeline = Pipeline(db, {site.id: site}, _now)
+        results = tuple(
+            FileImport(
+                f, pipeline, site, _now, mapping=meaning, accept_units=accept_units, accept_times=accept_times
+            ).run()
+            for f in list_files(path)
+        )
+        if not any(r.stored for r in results):
+            reason = next((r.first_reason for r in results if r.first_reason), "no rows")
+            raise RefusedError(f"{path}: nothing could be read as observations of {site.id}: {reason}")
+        if all(r.flags.get(UNDECLARED, 0) == r.valid for r in results):  # a level of it would be that of no reading
+            names = list_names(sorted({name for r in results for name in r.undeclared}))
+            raise RefusedError(f"{path}: the site file of {site.id} names none of its series: {names}")
+        yield FilePast(db, results)
+
+
+@contextmanager
+def open_empty(site: Site) -> Iterator[Database]:
+    """A temporary SQLite database that knows the site and nothing else."""
+    migrations = logging.getLogger("alembic")
+    level = migrations.level
+    with TemporaryDirectory(prefix="slopeward-past-") as folder, Database(f"sqlite:///{folder}/past.db") as db:
+        migrations.setLevel(logging.WARNING)
+        try:
+            upgrade(db)
+        finally:
+            migrations.setLevel(level)
+        with db.write() as c:
+            save_site(c, site, "replay", "a past of its own", _now())
+        yield db
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,1 @@
+"""Commands `slopeward backtest` and `slopeward sites thresholds`."""

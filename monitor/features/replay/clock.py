@@ -1,0 +1,170 @@
+"""The simulated clock: the instants at which the service would have looked, and what it would have decided at each."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from math import inf
+from typing import Final
+
+from monitor.alerts.acts.answer_acts import TAKEN_BACK, reopen_questions
+from monitor.alerts.acts.operator_acts import order_level
+from monitor.decision.changes import AlertCategory, AlertChange
+from monitor.decision.decide import decide
+from monitor.decision.records import Decision, DecisionInputs, Memory, instant, seconds
+from monitor.decision.series.assessment import EvaluationCache
+from monitor.features.replay.failure_windows import WindowReplay
+from monitor.features.replay.history import History
+from monitor.features.replay.queries import PastAct
+from monitor.sites.records import Site
+
+SHORTEST_S: Final = 0.25  # between two looks, as in the service
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySchedule:
+    """When the replay decides."""
+
+    coalesce_s: float = 60.0  # arrivals within this time after the first are one look, at the last of them
+    # longest time between two looks; silence is seen by it, besides the instants that decisions name
+    tick_s: float = 86400.0
+    # look at exactly these (epoch seconds) and at no others: the stored instants of a live run
+    instants: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayDecision:
+    """One decision of the replay; `acted` holds changes that a person made since the decision before."""
+
+    at: datetime
+    site: Site
+    before: Memory
+    decision: Decision
+    view: DecisionInputs
+    acted: tuple[tuple[datetime, AlertChange], ...] = ()
+
+
+def choose_tick_s(site: Site) -> float:
+    """The longest pause between two looks: the shortest interval of a series, from a quarter of an hour to a day."""
+    shortest = min((spec.interval_s for s in site.stations for spec in s.series), default=86400.0)
+    return min(max(shortest, 900.0), 86400.0)
+
+
+def choose_coalesce_s(site: Site) -> float:
+    """How long arrivals are one look: a minute, and never longer than a quarter of the shortest interval of a series.
+
+    The stations of one epoch come within seconds of each other; on instruments that speak every two seconds a minute
+    would show a level up to a minute late.
+    """
+    shortest = min((spec.interval_s for s in site.stations for spec in s.series), default=240.0)
+    return min(60.0, max(SHORTEST_S, shortest / 4.0))
+
+
+def play(
+    history: History,
+    plan: Sequence[tuple[float, Site]],
+    from_s: float,
+    to_s: float,
+    pace: ReplaySchedule,
+    *,
+    acts: Sequence[PastAct] = (),
+    windows: WindowReplay | None = None,
+) -> Iterator[ReplayDecision]:
+    """Decide at every instant at which the service would have looked.
+
+    Args:
+        plan: (since when in force, declaration), by rising instant; the first one also counts before.
+        windows: Computes the failure windows. Pass one to read afterwards what it issued.
+
+    Yields:
+        Every look, in order of time.
+    """
+    memory = Memory()
+    acting = _Acts(acts)
+    windows = WindowReplay(history) if windows is None else windows
+    warm: dict[str, EvaluationCache] = {}  # of each declaration
+    instants = iter(pace.instants or ())
+    now_s = next(instants, inf) if pace.instants is not None else from_s
+    while now_s <= to_s:
+        history.move(now_s)
+        site = plan[0][1]
+        for since_s, other in plan[1:]:
+            if since_s <= now_s:
+                site = other
+        memory, acted = acting.apply(memory, now_s, site)
+        view = windows.add_to(history.view(site), site, memory, now_s)
+        decision = decide(site, memory, view, instant(now_s), warm.setdefault(site.version, EvaluationCache()))
+        yield ReplayDecision(instant(now_s), site, memory, decision, view, acted)
+        memory = decision.memory.in_order()  # as it comes back from the database, so that not one order differs
+        if pace.instants is not None:
+            now_s = next(instants, inf)
+        else:
+            now_s = find_next_s(history, plan, acting, decision, now_s, pace)
+
+
+def find_next_s(
+    history: History,
+    plan: Sequence[tuple[float, Site]],
+    acting: "_Acts",
+    decision: Decision,
+    now_s: float,
+    pace: ReplaySchedule,
+) -> float:
+    """The next instant to look: news, a due instant, a person's act, another site file, or the tick."""
+    due_s = decision.next_due_s if decision.next_due_s is not None else inf
+    others = [now_s + pace.tick_s, max(due_s, now_s + SHORTEST_S), acting.next_s()]
+    others += [since_s for since_s, _ in plan if since_s > now_s]
+    limit_s = min(others)
+    first_s = min(history.next_arrival_s(), history.next_news_s())
+    if first_s > limit_s:
+        return limit_s
+    # a burst is one look, unless something else is due within it
+    return min(history.last_arrival_s(first_s, first_s + pace.coalesce_s), limit_s)
+
+
+class _Acts:
+    def __init__(self, acts: Sequence[PastAct]) -> None:
+        self._acts = list(acts)
+
+    def next_s(self) -> float:
+        return seconds(self._acts[0].at) if self._acts else inf
+
+    def apply(
+        self, memory: Memory, now_s: float, site: Site
+    ) -> tuple[Memory, tuple[tuple[datetime, AlertChange], ...]]:
+        """The memory after all acts up to now, and the changes of the level among them."""
+        changes = []
+        while self._acts and seconds(self._acts[0].at) <= now_s:
+            act = self._acts.pop(0)
+            before = memory.level
+            memory = redo(memory, act, site)
+            if memory.level != before:
+                changes.append(
+                    (
+                        act.at,
+                        AlertChange(
+                            AlertCategory.HAZARD, "hazard", memory.level, memory.level > 0, act.sentence, None, "{}"
+                        ),
+                    )
+                )
+        return memory, tuple(changes)
+
+
+def redo(memory: Memory, act: PastAct, site: Site) -> Memory:
+    """What a person's act does to this memory: to the one it was done to, exactly what it did then."""
+    if act.act == "level.set":
+        level = min(int(act.after["level"]), site.top_level)
+        return order_level(memory, level, seconds(act.at)).in_order()
+    if act.act == TAKEN_BACK:
+        gone = act.before["answers"].keys() - act.after["answers"].keys()
+        return reopen_questions(memory, gone, seconds(act.at)).in_order()
+    old: Mapping[str, str] = act.before.get("answers", {})
+    given = {k: v for k, v in act.after.get("answers", {}).items() if old.get(k) != v}
+    states = {k: s["state"] for k, s in act.after.get("steps", {}).items()}
+    old_states = {k: s["state"] for k, s in act.before.get("steps", {}).items()}
+    steps = {
+        k: replace(s, state=states[k]) if k in states and states[k] != old_states.get(k) else s
+        for k, s in memory.steps.items()
+    }
+    heights = {k: h for k, h in act.after.get("heights", {}).items() if k in given and "@" in k}
+    answers, heights = {**memory.answers, **given}, {**memory.heights, **heights}
+    return replace(memory, answers=answers, steps=steps, heights=heights).in_order()

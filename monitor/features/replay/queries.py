@@ -1,0 +1,228 @@
+"""The past as a replay reads it: readings page by page, what was declared when, what people did, what came of it."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, cast
+
+from sqlalchemy import Connection, Select, String, func, select, tuple_, type_coerce
+
+from monitor.alerts.evaluation_tables import decision, evaluation
+from monitor.alerts.event_tables import event_confirmation, report, site_event
+from monitor.alerts.tables import alert, alert_event, alert_outcome
+from monitor.features.anomalies.tables import anomaly
+from monitor.features.forecasts.tables import forecast
+from monitor.features.movement.tables import failure_time
+from monitor.features.scenes.tables import scene, scene_change, scene_footprint
+from monitor.readings.point_tables import point_delivery
+from monitor.readings.queries.flags import BY, OF_FILE
+from monitor.readings.queries.observations import STORED, SeriesRow
+from monitor.readings.tables import observation, observation_flag, offset_entry, series, series_latest
+from monitor.sites.quantities import convert_difference
+from monitor.sites.tables import config_version, maintenance
+from monitor.text.message import gather
+
+PAGE: Final = 2000
+LIVE: Final = timedelta(days=2)  # a newest reading that came within this time was live; later ones were read in
+# observed_at, received_at, revision, value, sigma, solution, flags, extra; instants as text
+PastRow = tuple[str, str, int, float, float | None, str | None, str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetSpan:
+    """An offset and the time in which it was known."""
+
+    at: datetime
+    size: float  # in the unit of the series
+    known_from: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FlagSpan:
+    """A later flag (`flag`, or `-flag` withdraws) of one revision."""
+
+    observed_at: datetime
+    revision: int
+    flag: str
+    known_from: datetime
+    of_file: bool = False  # the site file says it, as it would have said from the start
+
+
+@dataclass(frozen=True, slots=True)
+class PastAct:
+    """What a person did to the memory of a site: the memory before and after, as frozen then."""
+
+    at: datetime
+    act: str  # level.set, step.verify, step.withdraw
+    actor: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertWithOutcome:
+    """A real alert with what people said it was; None = nobody said."""
+
+    id: int
+    ledger: str
+    key: str
+    peak_level: int
+    raised_at: datetime
+    over_at: datetime | None
+    outcome: str | None
+
+
+def read_rows(
+    c: Connection, series_id: int, from_at: datetime | None, to_at: datetime, page: int = PAGE
+) -> Iterator[PastRow]:
+    """Every revision of a series observed in (from_at, to_at], in order of epoch and revision, page by page."""
+    o = observation.c
+    base = select(*STORED).where(o.series_id == series_id, o.observed_at <= to_at)
+    base = base.order_by(o.observed_at, o.revision).limit(page)
+    wanted = base if from_at is None else base.where(o.observed_at > from_at)
+    while True:
+        rows = cast("Sequence[PastRow]", c.execute(wanted).all())
+        yield from rows
+        if len(rows) < page:
+            return
+        last = (type_coerce(rows[-1][0], String), rows[-1][2])
+        wanted = base.where(tuple_(type_coerce(o.observed_at, String), o.revision) > tuple_(*last))
+
+
+def find_newest_before(c: Connection, series_id: int, at: datetime) -> PastRow | None:
+    """The last revision of the newest epoch at or before an instant that is not stamped in the future."""
+    o = observation.c
+    row = c.execute(
+        select(*STORED)
+        .where(o.series_id == series_id, o.observed_at <= at, o.flags.not_like("%future%"))
+        .order_by(o.observed_at.desc(), o.revision.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else tuple(row)
+
+
+def load_past_offsets(c: Connection, row: SeriesRow) -> list[OffsetSpan]:
+    """Every offset ever declared for a series, by epoch."""
+    e = offset_entry.c
+    found = c.execute(select(offset_entry).where(e.series_id == row.id).order_by(e.at, e.id))
+    return [OffsetSpan(r.at, convert_difference(r.size, r.unit, row.unit), r.known_from, r.revoked_at) for r in found]
+
+
+def load_past_flags(c: Connection, series_id: int) -> list[FlagSpan]:
+    """Every later flag of a series, in the order they became known."""
+    f = observation_flag.c
+    found = c.execute(select(observation_flag).where(f.series_id == series_id).order_by(f.known_from, f.id))
+    return [
+        FlagSpan(r.observed_at, r.revision, r.flag, r.known_from, r.by == BY and r.reason_id == OF_FILE.id)
+        for r in found
+    ]
+
+
+def load_past_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[PastAct]:
+    """What people did to the memory of a site in [from_at, to_at], oldest first."""
+    d = decision.c
+    query = (
+        select(d.at, d.evidence)
+        .where(d.site == site, d.at >= from_at, d.at <= to_at, d.evidence.like('%"act":"%'))
+        .order_by(d.at, d.id)
+    )
+    found = []
+    for r in c.execute(query):
+        frozen = gather(json.loads(r.evidence))
+        if frozen.get("act") in {"level.set", "step.verify", "step.withdraw"} and "after" in frozen:
+            found.append(
+                PastAct(r.at, frozen["act"], frozen["actor"], frozen["memory"], frozen["after"], frozen["sentence"])
+            )
+    return found
+
+
+def load_past_configs(c: Connection, site: str) -> list[tuple[datetime, str]]:
+    """Every version of the site's file that was loaded: (loaded_at, text), oldest first."""
+    v = config_version.c
+    return [*c.execute(select(v.loaded_at, v.source).where(v.site == site).order_by(v.loaded_at, v.id))]
+
+
+def load_past_evaluations(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[tuple[datetime, str]]:
+    """Stored instants of evaluation in [from_at, to_at] with what called for them."""
+    e = evaluation.c
+    query = select(e.at, e.trigger).where(e.site == site, e.at >= from_at, e.at <= to_at).order_by(e.at, e.id)
+    return [*c.execute(query)]
+
+
+def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[AlertWithOutcome]:
+    """Real alerts of a site that stood at some time in [from_at, to_at], with their newest outcome."""
+    a, e, u = alert.c, alert_event.c, alert_outcome.c
+    query = select(alert).where(
+        a.site == site, ~a.exercise, a.raised_at <= to_at, a.closed_at.is_(None) | (a.closed_at >= from_at)
+    )
+    found = []
+    for r in c.execute(query.order_by(a.raised_at, a.id)).all():
+        over = c.execute(select(e.at).where(e.alert_id == r.id, e.to_level == 0).order_by(e.sequence).limit(1)).scalar()
+        outcome = c.execute(select(u["class"]).where(u.alert_id == r.id).order_by(u.id.desc()).limit(1)).scalar()
+        found.append(AlertWithOutcome(r.id, r.ledger, r.key, r.peak_level, r.raised_at, over or r.closed_at, outcome))
+    return found
+
+
+def load_news_instants(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[datetime]:
+    """Instants in (from_at, to_at] at which something besides readings became known for a site, or begins or ends."""
+    of_site = [
+        (report, ("received_at", "at")),
+        (site_event, ("received_at", "known_from", "from_at", "to_at", "withdrawn_at")),
+        (event_confirmation, ("at", "withdrawn_at")),
+        (maintenance, ("added_at", "from_at", "to_at", "ended_at")),
+        (point_delivery, ("received_at",)),
+    ]
+    of_series = [
+        (offset_entry, ("known_from", "confirmed_at", "revoked_at")),
+        (observation_flag, ("known_from",)),
+        (forecast, ("issued_at",)),
+        (failure_time, ("issued_at", "withdrawn_at")),
+        (anomaly, ("scored_at", "at")),
+    ]
+    wanted: list[Select[Any]] = [select(x.c[n]).where(x.c.site == site) for x, names in of_site for n in names]
+    wanted += [
+        select(x.c[n]).join(series, series.c.id == x.c.series_id).where(series.c.site == site)
+        for x, names in of_series
+        for n in names
+    ]
+    wanted += [
+        select(x.c[name]).join(scene, scene.c.scene_hash == x.c.scene_hash).where(scene.c.site == site)
+        for x, name in ((scene_footprint, "detected_at"), (scene_change, "judged_at"))
+    ]
+    found: set[datetime] = set()
+    for query in wanted:
+        column = query.selected_columns[0]
+        found.update(c.execute(query.where(column > from_at, column <= to_at).distinct()).scalars())
+    return sorted(found)
+
+
+def count_rows(c: Connection, site: str, from_at: datetime, to_at: datetime) -> int:
+    """Rows of a site observed in (from_at, to_at]: what a replay will read."""
+    o, s = observation.c, series.c
+    mine = (s.id == o.series_id, s.site == site, o.observed_at > from_at, o.observed_at <= to_at)
+    return int(c.execute(select(func.count(o.revision)).where(*mine)).scalar_one())
+
+
+def find_span(c: Connection, site: str) -> tuple[datetime, datetime] | None:
+    """First epoch of a site, and the instant from which its newest one was known; None where nothing was ever stored.
+
+    Where the newest reading came much later than it was made (an old record read in), the end is its epoch: the silence
+    since then is nobody's.
+    """
+    o, s = observation.c, series.c
+    ids = c.execute(select(s.id).where(s.site == site)).scalars().all()
+    spans = [
+        c.execute(select(func.min(o.observed_at), func.max(o.observed_at)).where(o.series_id == i)).one() for i in ids
+    ]
+    known = [(a, b) for a, b in spans if a is not None]
+    if not known:
+        return None
+    k = series_latest.c
+    received_at = c.execute(select(func.max(k.received_at)).where(k.series_id.in_(ids))).scalar()
+    newest_at = max(b for _, b in known)
+    if received_at is not None and newest_at < received_at <= newest_at + LIVE:
+        newest_at = received_at
+    return min(a for a, _ in known), newest_at

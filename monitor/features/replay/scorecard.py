@@ -1,0 +1,686 @@
+"""What a replay is worth: lead before events, misses, false alarm days with causes, time in levels, per criterion."""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+from monitor.decision.changes import AlertCategory, AlertChange
+from monitor.decision.incomplete_series import COUNTED
+from monitor.decision.keys import VoteKey
+from monitor.decision.ladder import BY_PERSON
+from monitor.decision.records import instant, seconds
+from monitor.features.anomalies.queries.budget import BudgetMeasurement
+from monitor.features.anomalies.queries.labels import AnomalyRun
+from monitor.features.replay.clock import ReplayDecision
+from monitor.features.replay.leads import DECISION, FIXED_BOUND, LevelLead, list_level_leads
+from monitor.features.replay.matrix import (
+    DAY_KINDS,
+    FALSE,
+    AlarmDay,
+    EventLabel,
+    EventScore,
+    LevelTimeline,
+    Matrix,
+    Span,
+    build_matrix,
+    find_days,
+    find_false_days,
+    list_alarm_days,
+    score_event,
+)
+from monitor.features.replay.queries import AlertWithOutcome
+from monitor.features.replay.window_table import WindowTable
+from monitor.sites.records import Criterion, Site
+from monitor.sites.watched import CONFIRMED, DISMISSED
+from monitor.text.instants import format_iso
+from monitor.text.message import Figure, Message, Template, Term, Timestamp
+
+# fields of the inputs that jobs of the service compute and a replay does not
+STORED_ONLY: Final = ("forecasts", "anomalies", "footprints", "points")
+_NOT_STORED: Final = Template(
+    "backtest.not_stored", "a replay does not compute {what}, and the service stored none for that time"
+)
+_DAYS: Final = Template("effect.days", "{level}: {days} with {first}, {days2} with {second}")
+_SINCE: Final = Template("effect.since", "{level} first: {at} with {first}, {at2} with {second}")
+_NEVER: Final = Template("effect.never", "never")
+_COUNTS: Final = Template("effect.counts", "{what}: {n} with {first}, {n2} with {second}")
+_HAZARDS: Final = Template("effect.hazards", "hazard alerts")
+_MISSES: Final = Template("effect.misses", "misses")
+_ALARM_DAYS: Final = Template("effect.alarm_days", "days with an alarm")
+_HEALTH: Final = Template("effect.health", "health alerts")
+
+
+@dataclass(frozen=True, slots=True)
+class AlertLevelChange:
+    """One change of an alert: the level it stands at from then on, 0 = over."""
+
+    at: datetime
+    level: int
+    reason: str
+    by: str = "auto"
+
+
+@dataclass(slots=True)
+class AlertTrace:
+    """One alert of the replay, from when it was raised until its condition was gone."""
+
+    ledger: str
+    key: str
+    turns: list[AlertLevelChange] = field(default_factory=list)
+
+    @property
+    def peak_level(self) -> int:
+        """The highest level it reached."""
+        return max(t.level for t in self.turns)
+
+    @property
+    def over_at(self) -> datetime | None:
+        """When its condition was gone; None while it stands."""
+        return self.turns[-1].at if self.turns[-1].level == 0 else None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "ledger": self.ledger,
+            "key": self.key,
+            "raised_at": format_iso(self.turns[0].at),
+            "peak_level": self.peak_level,
+            "over_at": None if self.over_at is None else format_iso(self.over_at),
+            "reason": self.turns[0].reason,
+            "turns": [asdict(t) | {"at": format_iso(t.at)} for t in self.turns],
+        }
+
+
+class ReplayTotals:
+    """Totals over the decisions of a replay; `finish` closes what is open at the end."""
+
+    def __init__(self, from_s: float, to_s: float) -> None:
+        self.from_s, self.to_s = from_s, to_s
+        self.looks = 0
+        self.levels = LevelTimeline()
+        self.measured = LevelTimeline()  # the level, without the time in which only the answer of a person is missing
+        self.facts_seen: set[str] = set()  # those of STORED_ONLY that were known at one look at least
+        self.sight: dict[str, float] = defaultdict(float)
+        self.alerts: list[AlertTrace] = []
+        self.criteria: dict[str, LevelTimeline] = {}
+        self.judging: dict[str, LevelTimeline] = {}  # 1 while a criterion has recent evidence of one station at least
+        self.station_levels: dict[tuple[str, str], LevelTimeline] = {}  # by criterion and station
+        self.strength = Strength()  # of velocity, where the site asks forecasts as well
+        self.looks_with_data: Counter[str] = Counter()  # looks at which a criterion had anything to go by
+        self.raises: Counter[str] = Counter()  # hazard raises that a station supported
+        self.health: dict[str, Counter[str]] = defaultdict(Counter)  # station -> kind of health alert
+        self.voting_s: dict[str, float] = defaultdict(float)
+        self.pended: dict[str, set[str]] = defaultdict(set)
+        self._open: dict[tuple[str, str], AlertTrace] = {}
+        self._last: ReplayDecision | None = None
+
+    def add(self, step: ReplayDecision) -> None:
+        """Add one decision."""
+        self.looks += 1
+        now_s = seconds(step.at)
+        self._pass_time(now_s)
+        for at, change in step.acted:
+            self._turn(change, at, "person")
+            self.levels.note(seconds(at), change.level)
+        for change in step.decision.changes:
+            if not change.repeats:
+                self._turn(change, step.at, "auto")
+            if change.ledger == AlertCategory.HAZARD and change.level > step.before.level:
+                behind = {k.station for k, v in step.decision.memory.supporters.items() if v >= change.level}
+                self.raises.update(behind)
+        self.levels.note(now_s, step.decision.level)
+        self.measured.note(now_s, 0 if _only_waits(step.decision.evidence) else step.decision.level)
+        self.facts_seen.update(name for name in STORED_ONLY if getattr(step.view, name))
+        self._add_assessments(step, now_s)
+        self._last = step
+
+    def finish(self, to_s: float) -> None:
+        """Close what is open: everything stood until the end."""
+        self._pass_time(to_s)
+        self.levels.close(to_s)
+        self.measured.close(to_s)
+        self.strength.close(to_s)
+        for ribbon in (*self.criteria.values(), *self.judging.values(), *self.station_levels.values()):
+            ribbon.close(to_s)
+
+    def _pass_time(self, now_s: float) -> None:
+        if self._last is None:
+            return
+        passed_s = now_s - seconds(self._last.at)
+        self.sight[self._last.decision.observability] += passed_s
+        votes = self._last.decision.evidence["votes"]
+        for station in {VoteKey.read(k).station for k, v in votes.items() if v["counted"]}:
+            self.voting_s[station] += passed_s
+
+    def _add_assessments(self, step: ReplayDecision, now_s: float) -> None:
+        levels: dict[str, int] = {c.id: 0 for c in step.site.criteria}
+        station_levels = dict.fromkeys(self.station_levels, 0)
+        with_data: set[str] = set()
+        judging: set[str] = set()
+        for assessment in step.decision.evidence["words"]:
+            if assessment["heard"]:
+                with_data.add(assessment["criterion"])
+                if _is_recent(step.site, assessment, now_s):
+                    judging.add(assessment["criterion"])
+                levels[assessment["criterion"]] = max(levels.get(assessment["criterion"], 0), assessment["raise_level"])
+                station_levels[assessment["criterion"], assessment["station"]] = assessment["raise_level"]
+        if any(c.kind.facts == "forecasts" for c in step.site.criteria):
+            self.strength.add(step.site, step.decision.evidence["words"], now_s)
+        self.looks_with_data.update(with_data)
+        for criterion, level in levels.items():
+            self.criteria.setdefault(criterion, LevelTimeline()).note(now_s, level)
+            self.judging.setdefault(criterion, LevelTimeline()).note(now_s, int(criterion in judging))
+        for place, level in station_levels.items():
+            self.station_levels.setdefault(place, LevelTimeline()).note(now_s, level)
+        for key, vote in step.decision.evidence["votes"].items():
+            if vote["pended"]:
+                self.pended[VoteKey.read(key).station].add(f"{instant(now_s):%Y-%m-%d}")
+
+    def _turn(self, change: AlertChange, at: datetime, by: str) -> None:
+        key = (str(change.ledger), change.key)
+        trace = self._open.get(key)
+        level = change.level if change.open else 0
+        if trace is None:
+            if level == 0:
+                return
+            trace = self._open[key] = AlertTrace(*key)
+            self.alerts.append(trace)
+            if change.ledger == AlertCategory.HEALTH:
+                # health:G1.displacement:stale, health:site:reachable, health:reference:BASE:verify
+                _, *name, kind = change.key.split(":")
+                self.health[":".join(name).partition(".")[0]][kind] += 1
+        trace.turns.append(AlertLevelChange(at, level, change.reason, by))
+        if level == 0:
+            del self._open[key]
+
+
+def _is_recent(site: Site, assessment: Mapping[str, Any], now_s: float) -> bool:
+    """Return whether the newest reading of an assessment is not older than its series may be silent."""
+    criterion = next((one for one in site.criteria if one.id == assessment["criterion"]), None)
+    spec = None if criterion is None else site.series(assessment["station"], criterion.quantity)
+    newest_s = assessment["newest_s"]
+    return spec is None or newest_s is None or now_s - newest_s <= spec.max_silence_s
+
+
+def _only_waits(evidence: Mapping[str, Any]) -> bool:
+    """Return whether nothing but the missing answer of a person keeps the level where it is.
+
+    Either no vote asks for a level any more and only a person may lower it, or every vote is a sudden jump that nobody
+    has explained.
+    """
+    rules = evidence.get("rules", {}).values()
+    if any(vote["counted"] for vote in evidence["votes"].values()) or any(rule["holds"] for rule in rules):
+        return False
+    steps = [step for step in evidence["steps"].values() if step["level"] > 0]
+    if evidence["asked"] > 0:
+        return all(step["state"] == COUNTED for step in steps)
+    return BY_PERSON in evidence["held_by"]
+
+
+FACTORS: Final = tuple(2.0 ** (k / 4.0) for k in range(-16, 17))  # on the bounds of velocity; the middle one is 1
+AS_DECLARED: Final = FACTORS.index(1.0)
+
+
+class Strength:
+    """By level, the highest of `FACTORS` that its bounds could be multiplied by and still be crossed, over time.
+
+    Only what the evidence holds is used: the newest fit of each epoch, with the dwell of its criterion.
+    """
+
+    def __init__(self) -> None:
+        self.ribbons: dict[int, LevelTimeline] = {}
+        self._recent: dict[tuple[str, str, int], deque[tuple[float, float]]] = {}
+
+    def add(self, site: Site, words: Sequence[Mapping[str, Any]], now_s: float) -> None:
+        """Take in what the velocity criteria say at a look."""
+        criteria = {c.id: c for c in site.criteria if c.kind.velocity}
+        found: dict[int, int] = {t.level: 0 for c in criteria.values() for t in c.thresholds}
+        for assessment in words:
+            criterion = criteria.get(assessment["criterion"])
+            if criterion is None or not assessment["heard"]:
+                continue
+            for fact in assessment["facts"]["bounds"]:
+                level = fact["level"]
+                lasting = self._last(criterion, assessment["station"], assessment["newest_s"], fact)
+                # what the decision itself found holds at a factor of 1
+                over = sum(f < lasting for f in FACTORS)
+                over = max(over, AS_DECLARED + 1) if assessment["raise_level"] >= level else min(over, AS_DECLARED)
+                found[level] = max(found[level], over)
+        for level, over in found.items():
+            self.ribbons.setdefault(level, LevelTimeline()).note(now_s, over)
+
+    def _last(self, criterion: Criterion, station: str, newest_s: float, fact: Mapping[str, Any]) -> float:
+        """The factor that as many epochs as the dwell needs were over."""
+        dwell = criterion.dwell
+        recent = self._recent.setdefault(
+            (criterion.id, station, fact["level"]), deque(maxlen=max(dwell.of, dwell.hits))
+        )
+        if "rate" in fact and (not recent or recent[-1][0] < newest_s):
+            real = fact["rate"] > criterion.min_sigma * fact["error"]
+            recent.append((newest_s, fact["low"] / fact["bound"] if real and fact["bound"] > 0.0 else 0.0))
+        counted = [f for at_s, f in recent if dwell.within_s is None or newest_s - at_s <= dwell.within_s]
+        if len(counted) < dwell.hits:
+            return 0.0
+        return sorted(counted)[-dwell.hits]
+
+    def close(self, to_s: float) -> None:
+        """Everything stood until the end."""
+        for ribbon in self.ribbons.values():
+            ribbon.close(to_s)
+
+    def warn(self, factor: int) -> list[Span]:
+        """Warnings of the velocity criteria with their bounds multiplied by a factor, given by its place."""
+        return sorted(
+            (
+                Span(s.from_s, s.to_s, level)
+                for level, ribbon in self.ribbons.items()
+                for s in ribbon.spans
+                if s.level > factor
+            ),
+            key=lambda s: s.from_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastGain:
+    """Velocity and one forecast criterion together beside velocity alone."""
+
+    criterion: str  # the forecast criterion
+    data_share: float  # of looks at which a forecast was there
+    false_days: tuple[int, int]  # of velocity alone with its own bounds, and of both together
+    # on the bounds of velocity, so that it alone has no more false days than both; None where none is found
+    factor: float | None
+    alone: tuple[EventScore, ...]  # how the events were met by velocity with that factor
+    together: tuple[EventScore, ...]  # how they were met by both
+
+    @property
+    def gained_s(self) -> tuple[float | None, ...]:
+        """By event, lead of both less lead of velocity alone; a miss has none, and what nobody warned of is None."""
+        pairs = [(a.lead_s, b.lead_s) for a, b in zip(self.alone, self.together, strict=True)]
+        return tuple(None if a is b is None else (b or 0.0) - (a or 0.0) for a, b in pairs)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "criterion": self.criterion,
+            "heard_share": round(self.data_share, 4),
+            "false_days_velocity": self.false_days[0],
+            "false_days_with_forecast": self.false_days[1],
+            "velocity_bounds_times": self.factor,
+            "events": [
+                {"name": b.label.name, "lead_with_forecast_s": b.lead_s, "lead_velocity_s": a.lead_s, "gained_s": gain}
+                for a, b, gain in zip(self.alone, self.together, self.gained_s, strict=True)
+            ],
+        }
+
+
+def find_gains(
+    site: Site,
+    strength: Strength,
+    spans: Mapping[str, Sequence[Span]],
+    data_shares: Mapping[str, float],
+    labels: Sequence[EventLabel],
+    lead_s: float,
+) -> tuple[ForecastGain, ...]:
+    """What each forecast criterion adds; nothing where no event is known, or no velocity is judged."""
+
+    def count(spans: Sequence[Span]) -> int:
+        return len(find_false_days(spans, labels, (), lead_s, site.timezone, judged=True))
+
+    plain, found = strength.warn(AS_DECLARED), []
+    for criterion in site.criteria if labels and strength.ribbons else ():
+        if criterion.kind.facts != "forecasts":
+            continue
+        highest = max((t.level for t in criterion.thresholds), default=site.top_level)
+        reachable = [replace(x, level=min(x.level, highest)) for x in labels]
+        both = sorted((*plain, *(s for s in spans.get(criterion.id, ()) if s.level > 0)), key=lambda s: s.from_s)
+        allowed = count(both)
+        place = next((k for k in range(len(FACTORS)) if count(strength.warn(k)) <= allowed), None)
+        alone = plain if place is None else strength.warn(place)
+        found.append(
+            ForecastGain(
+                criterion.id,
+                data_shares.get(criterion.id, 0.0),
+                (count(plain), allowed),
+                None if place is None else FACTORS[place],
+                tuple(score_event(x, alone, lead_s) for x in reachable),
+                tuple(score_event(x, both, lead_s) for x in reachable),
+            )
+        )
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class CriterionScore:
+    """What one criterion would have been worth alone: from its own words, before witnesses and ladder."""
+
+    criterion: str
+    kind: str
+    role: str
+    data_share: float  # of looks at which it had anything to go by; 0 = no data, so neither hit nor miss means much
+    not_computed: Message | None  # why what it rests on was not computed in this replay; None where it was
+    crossings: int  # times it rose from nothing
+    days: int  # with at least the lowest level
+    days_by_level: Mapping[str, int]
+    days_judged: int  # with recent evidence of one station at least; on the others the criterion could raise nothing
+    false_days: int | None  # None: nothing is labelled
+    events: tuple[EventScore, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        misses = sum(e.missed for e in self.events)
+        own = asdict(self) | {"hits": len(self.events) - misses, "misses": misses}
+        own |= {"heard_share": round(own.pop("data_share"), 4), "events": [e.to_json() for e in self.events]}
+        return own
+
+
+@dataclass(frozen=True, slots=True)
+class SensorScore:
+    """What a station did to the alerts; also what is asked of the site or of a reference as a whole."""
+
+    station: str
+    raises: int  # of the hazard level that rested on it
+    voting_days: float  # time in which a vote of it counted
+    health: Mapping[str, int]  # kind of health alert -> times
+    pended_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorScore:
+    """What a detector reported in that time, as people said it was; a happening counts once for each that saw it."""
+
+    detector: str
+    reported: int
+    confirmed: int
+    dismissed: int
+    measured: BudgetMeasurement | None = None  # None for a check: it has no threshold and spends no budget
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        own, m = asdict(self), self.measured
+        del own["measured"]
+        return own | {
+            "nobody_said": self.reported - self.confirmed - self.dismissed,
+            "false_alarms": "-" if m is None else m.describe(),
+            "budget_per_sensor_month": m and m.budget,
+            "factor": m and m.factor,
+        }
+
+
+def score_detectors(
+    happenings: Iterable[AnomalyRun], measured: Iterable[BudgetMeasurement] = ()
+) -> tuple[DetectorScore, ...]:
+    """Happenings by detector, as the newest word of a person has it, beside what was measured against the budget."""
+    by_name = {m.detector: m for m in measured}
+    words: dict[str, list[str]] = {}
+    for one in happenings:
+        for detector in one.detectors:
+            words.setdefault(detector, []).append("" if one.label is None else str(one.label.verdict))
+    return tuple(
+        DetectorScore(name, len(verdicts), verdicts.count(CONFIRMED), verdicts.count(DISMISSED), by_name.get(name))
+        for name, verdicts in sorted(words.items())
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One configuration over the whole time."""
+
+    name: str
+    config_version: str
+    level_names: tuple[str, ...]
+    looks: int
+    levels: tuple[Span, ...]
+    alerts: tuple[AlertTrace, ...]
+    time_in_level_s: Mapping[str, float]
+    sight_s: Mapping[str, float]
+    events: tuple[EventScore, ...]
+    alarm_days: tuple[AlarmDay, ...]  # days with a hazard level
+    matrix: Matrix
+    criteria: tuple[CriterionScore, ...]
+    sensors: tuple[SensorScore, ...]
+    words: Mapping[str, tuple[Span, ...]]  # what each criterion asked for, over time
+    gains: tuple[ForecastGain, ...] = ()  # what forecasts add to velocity
+    windows: WindowTable = field(default_factory=WindowTable)
+    leads: tuple[LevelLead, ...] = ()  # of each level, of the decision and of what stands beside it
+    station_levels: Mapping[tuple[str, str], tuple[Span, ...]] = field(default_factory=dict)  # by criterion and station
+
+    @property
+    def days_by_kind(self) -> dict[str, int]:
+        """Days with a hazard level, by kind."""
+        counted = Counter(day.kind for day in self.alarm_days)
+        return {kind: counted[kind] for kind in DAY_KINDS}
+
+    @property
+    def false_days(self) -> dict[str, int]:
+        """Days with a false alarm, by cause."""
+        return dict(sorted(Counter(day.cause for day in self.alarm_days if day.kind == FALSE).items()))
+
+    @property
+    def misses(self) -> int:
+        """Events whose needed level never stood."""
+        return sum(e.missed for e in self.events)
+
+    @property
+    def hazards(self) -> tuple[AlertTrace, ...]:
+        """The hazard alerts."""
+        return tuple(a for a in self.alerts if a.ledger == "hazard")
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "name": self.name,
+            "config_version": self.config_version,
+            "looks": self.looks,
+            "level_history": [
+                {
+                    "from": format_iso(instant(s.from_s)),
+                    "to": format_iso(instant(s.to_s)),
+                    "level": s.level,
+                    "level_name": self.level_names[s.level],
+                }
+                for s in self.levels
+            ],
+            "alerts": [a.to_json() for a in self.alerts],
+            "time_in_level_h": {k: round(v / 3600.0, 4) for k, v in self.time_in_level_s.items()},
+            "observability_h": {k: round(v / 3600.0, 4) for k, v in sorted(self.sight_s.items())},
+            "events": [e.to_json() for e in self.events],
+            "misses": self.misses,
+            "alarm_days": len(self.alarm_days),
+            "alarm_days_by_kind": self.days_by_kind,
+            "alarm_day_list": [day.to_json() for day in self.alarm_days],
+            "false_alarm_days": self.false_days,
+            "duration_matrix": self.matrix.to_json(),
+            "criteria": [c.to_json() for c in self.criteria],
+            "sensors": [asdict(s) | {"voting_days": round(s.voting_days, 3)} for s in self.sensors],
+            "forecast_gain": [g.to_json() for g in self.gains],
+            "level_leads": [lead.to_json(self.level_names) for lead in self.leads],
+            "failure_windows": self.windows.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Scorecard:
+    """The outcome of a backtest: one run, or two configurations side by side."""
+
+    site: str
+    site_name: str
+    from_at: datetime
+    to_at: datetime
+    known: Mapping[str, Any]  # which instants of knowledge were used, and for how many rows
+    lead_s: float
+    rule_version: str
+    labels: tuple[EventLabel, ...]
+    runs: tuple[Run, ...]
+    detectors: tuple[DetectorScore, ...] = ()
+    unproven: tuple[Message, ...] = ()  # criteria that counted here and are advice in the service, one line each
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole scorecard as JSON-ready values (a dict)."""
+        return {
+            "site": self.site,
+            "site_name": self.site_name,
+            "from": format_iso(self.from_at),
+            "to": format_iso(self.to_at),
+            "known": dict(self.known),
+            "lead_window_h": self.lead_s / 3600.0,
+            "rule_version": self.rule_version,
+            "labels": [x.to_json() for x in self.labels],
+            "runs": [r.to_json() for r in self.runs],
+            "differences": list(self.differences()),
+            "detectors": [d.to_json() for d in self.detectors],
+            "unproven": list(self.unproven),
+        }
+
+    def differences(self) -> tuple[Message, ...]:
+        """What the second configuration does otherwise than the first, one line each; empty for one run."""
+        if len(self.runs) < 2:
+            return ()
+        a, b = self.runs[:2]
+        lines = []
+        for name in a.level_names[1:]:
+            one, two = a.time_in_level_s.get(name, 0.0), b.time_in_level_s.get(name, 0.0)
+            if one != two:
+                days, days2 = (Figure(spent_s / 86400.0, ".2f", "d") for spent_s in (one, two))
+                lines.append(_DAYS(level=Term(name), days=days, first=a.name, days2=days2, second=b.name))
+        firsts = [_first_times(r) for r in (a, b)]
+        for level in sorted({*firsts[0], *firsts[1]}):
+            one_at, two_at = firsts[0].get(level), firsts[1].get(level)
+            if one_at != two_at:
+                name = a.level_names[level] if level < len(a.level_names) else str(level)
+                at, at2 = (_NEVER() if first is None else Timestamp.of(first) for first in (one_at, two_at))
+                lines.append(_SINCE(level=Term(name), at=at, first=a.name, at2=at2, second=b.name))
+        counts = (
+            (len(r.hazards), r.misses, len(r.alarm_days), sum(x.ledger == "health" for x in r.alerts)) for r in (a, b)
+        )
+        for what, one_n, two_n in zip((_HAZARDS, _MISSES, _ALARM_DAYS, _HEALTH), *counts, strict=True):
+            if one_n != two_n:
+                lines.append(_COUNTS(what=what(), n=one_n, first=a.name, n2=two_n, second=b.name))
+        return tuple(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class BesideDecision:
+    """What a replay computed beside the decision.
+
+    Attributes:
+        windows: The failure windows.
+        fixed: The level over time by a fixed bound; None where it was not replayed.
+        not_computed: By criterion: why its failure windows were not computed.
+    """
+
+    windows: WindowTable = field(default_factory=WindowTable)
+    fixed: Sequence[Span] | None = None
+    not_computed: Mapping[str, Message] = field(default_factory=dict)
+
+
+def score(
+    name: str,
+    site: Site,
+    tally: ReplayTotals,
+    labels: Sequence[EventLabel],
+    alerts: Sequence[AlertWithOutcome],
+    lead_s: float,
+    beside: BesideDecision = BesideDecision(),
+) -> Run:
+    """Turn what a replay left behind into its run of the scorecard."""
+    names = tuple(k.name for k in site.levels)
+    spans = tuple(tally.levels.spans)
+    not_computed = dict(beside.not_computed)
+    for criterion in site.criteria:
+        if criterion.kind.facts in STORED_ONLY and criterion.kind.facts not in tally.facts_seen:
+            not_computed[criterion.id] = _NOT_STORED(what=Term(criterion.kind.facts))
+    time_in = dict.fromkeys(names, 0.0)
+    for span in spans:
+        time_in[names[min(span.level, len(names) - 1)]] += span.to_s - span.from_s
+    words = {k: tuple(v.spans) for k, v in tally.criteria.items()}
+    return Run(
+        name,
+        site.version,
+        names,
+        tally.looks,
+        spans,
+        tuple(tally.alerts),
+        time_in,
+        dict(tally.sight),
+        tuple(score_event(x, spans, lead_s) for x in labels),
+        tuple(list_alarm_days(spans, tally.measured.spans, labels, alerts, lead_s, site.timezone)),
+        build_matrix(spans, labels, lead_s, names),
+        tuple(_score_criterion(site, c, tally, labels, lead_s, not_computed.get(c.id)) for c in site.criteria),
+        tuple(
+            SensorScore(
+                name,
+                tally.raises[name],
+                tally.voting_s.get(name, 0.0) / 86400.0,
+                dict(sorted(tally.health.get(name, {}).items())),
+                len(tally.pended.get(name, ())),
+            )
+            for name in dict.fromkeys((*(s.id for s in site.stations), *tally.health))
+        ),
+        words,
+        find_gains(
+            site,
+            tally.strength,
+            words,
+            {k: n / max(tally.looks, 1) for k, n in tally.looks_with_data.items()},
+            labels,
+            lead_s,
+        ),
+        beside.windows,
+        list_level_leads(
+            {
+                DECISION: spans,
+                **({} if beside.fixed is None else {FIXED_BOUND: beside.fixed}),
+                **{c.id: words.get(c.id, ()) for c in site.criteria if c.id not in not_computed},
+            },
+            labels,
+            lead_s,
+            site.top_level,
+            tally.to_s,
+        ),
+        {place: tuple(timeline.spans) for place, timeline in tally.station_levels.items()},
+    )
+
+
+def _score_criterion(
+    site: Site,
+    criterion: Criterion,
+    tally: ReplayTotals,
+    labels: Sequence[EventLabel],
+    lead_s: float,
+    not_computed: Message | None,
+) -> CriterionScore:
+    ribbon = tally.criteria.get(criterion.id)
+    judging = tally.judging.get(criterion.id)
+    # a criterion is judged by what it can say: one with a bound for yellow only is not asked for orange
+    highest = max((t.level for t in criterion.thresholds), default=site.top_level)
+    spans = tuple(ribbon.spans) if ribbon else ()
+    days = find_days(spans, site.timezone)
+    by_level = {k.name: sum(level == k.number for level in days.values()) for k in site.levels if k.number > 0}
+    judged = len(find_false_days(spans, labels, (), lead_s, site.timezone, judged=True)) if labels else None
+    rises = sum(
+        s.level > 0 and (i == 0 or spans[i - 1].level == 0 or spans[i - 1].to_s < s.from_s) for i, s in enumerate(spans)
+    )
+    return CriterionScore(
+        criterion.id,
+        criterion.kind.id,
+        criterion.role,
+        tally.looks_with_data[criterion.id] / max(tally.looks, 1),
+        not_computed,
+        rises,
+        len(days),
+        by_level,
+        0 if judging is None else len(find_days(judging.spans, site.timezone)),
+        judged,
+        tuple(score_event(replace(x, level=min(x.level, highest)), spans, lead_s) for x in labels),
+    )
+
+
+def _first_times(run: Run) -> dict[int, datetime]:
+    found: dict[int, datetime] = {}
+    for span in run.levels:
+        for level in range(1, span.level + 1):
+            found.setdefault(level, instant(span.from_s))
+    return found

@@ -1,0 +1,80 @@
+"""Checks of the Dask cluster that runs jobs and of the standby service."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from monitor.app.checks.health import STANDBY
+from monitor.app.checks.installation import WORKER_LIMIT_S, Installation
+from monitor.app.checks.running import ProcessStamps
+from monitor.storage.check import BAD, WARN, Check, SubjectState, found
+from monitor.text.message import Figure, NameList
+
+STANDBY_SILENT_S: Final = 60.0
+STANDBY_FORGOTTEN_S: Final = 7 * 86400.0  # one that was silent for so long is not missed any more
+
+
+def _cluster(seen: Installation) -> Iterator[SubjectState]:
+    settings = seen.service.compute
+    if settings.dask:
+        from monitor.features.scale_out.cluster import find_cluster
+        from monitor.worker import compute
+        from monitor.worker.sandbox import DESCRIBE
+
+        cluster = find_cluster(settings)
+        threads = cluster.count_threads()
+        compute.run(DESCRIBE, None, WORKER_LIMIT_S, cluster=cluster)  # refused by one of another version
+        yield found(is_wrong=settings.jobs_at_once < threads, address=cluster.address, n=Figure(threads, "d"))
+
+
+def _list_standby(seen: ProcessStamps) -> Iterator[SubjectState]:
+    core = seen.core
+    for stamp, (at, _) in seen.stamps.items():
+        silent_s = (seen.now - at).total_seconds()
+        if stamp.startswith(STANDBY) and silent_s <= STANDBY_FORGOTTEN_S:
+            yield found(
+                is_wrong=silent_s > STANDBY_SILENT_S,
+                name=stamp.removeprefix(STANDBY),
+                at=at,
+                active=core.get("name"),
+                since=core.get("active_since"),
+            )
+
+
+def _list_different(seen: ProcessStamps) -> Iterator[SubjectState]:
+    for stamp, (at, facts) in seen.stamps.items():
+        is_alive = (seen.now - at).total_seconds() <= STANDBY_SILENT_S
+        if stamp.startswith(STANDBY) and is_alive and facts.get("differs"):
+            yield found(name=stamp.removeprefix(STANDBY), sites=NameList(tuple(facts["differs"])))
+
+
+_TAKES: Final = "{address} takes {n} jobs at once; run doctor on its machines too"
+CHECKS: Final = (
+    Check(
+        "workers.cluster",
+        Installation,
+        WARN,
+        _TAKES,
+        _cluster,
+        "compute.jobs_at_once = {n} uses all of it",
+        fine=_TAKES,
+    ),
+    Check(
+        "standby.silent",
+        ProcessStamps,
+        BAD,
+        "{name} stood by and is silent since {at}: nobody would take over",
+        _list_standby,
+        "start `slopeward run --standby` on {name}",
+        fine="{active} decides since {since}; {name} stands by",
+        degrades=True,
+    ),
+    Check(
+        "standby.differs",
+        ProcessStamps,
+        WARN,
+        "{name} stands by with other site files than those in force: {sites}",
+        _list_different,
+        "put the files in force there",
+        degrades=True,
+    ),
+)

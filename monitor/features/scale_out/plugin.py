@@ -1,0 +1,47 @@
+"""A service that stands by, and jobs on a Dask cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from monitor.api.hooks import hookimpl
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable
+
+    from monitor.app.readiness import CommitMonitor
+    from monitor.settings.service import ComputeSection, ServiceConfig
+    from monitor.storage.check import Check
+    from monitor.storage.core_turn import CoreTurn
+    from monitor.worker.compute import Cluster
+
+
+@hookimpl
+def register_checks() -> Iterable[Check]:
+    """Return the checks of this feature."""
+    from monitor.features.scale_out.checks import CHECKS
+
+    return CHECKS
+
+
+@hookimpl
+def compute_cluster(plan: ComputeSection) -> Cluster:
+    """Return the Dask cluster."""
+    from monitor.features.scale_out.cluster import find_cluster
+
+    return find_cluster(plan)
+
+
+@hookimpl
+def wait_for_turn(
+    config: ServiceConfig,
+    turn: CoreTurn,
+    commits: CommitMonitor,
+    stopping: threading.Event,
+    attempt: Callable[[Callable[[], object]], bool],
+) -> bool:
+    """Wait until the other service has stopped."""
+    from monitor.features.scale_out.standby import wait_for_turn as wait
+
+    return wait(config, turn, commits, stopping, attempt)

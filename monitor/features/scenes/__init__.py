@@ -1,0 +1,1 @@
+"""Scenes: images, footprints of landslides, changes between dates."""

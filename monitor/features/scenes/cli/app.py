@@ -1,0 +1,142 @@
+"""`slopeward scenes`: put a scene into the inbox, detect footprints offline, train, export."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from detection.geojson import Geometry
+from monitor.cli.acts import add_acts
+from monitor.cli.session import (
+    Commands,
+    SiteOption,
+    check_site,
+    open_database,
+    open_site,
+    options,
+    print_json,
+    print_note,
+    require_any,
+    show,
+)
+from monitor.errors import RefusedError, SlopewardError
+from monitor.features.scenes.cli import change, detect, models, train
+from monitor.features.scenes.cli.local import unpacked
+from monitor.settings.service import ServiceConfig
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.text.message import Message
+
+app = Commands(help="Add images and find landslides in them.", no_args_is_help=True)
+add_acts(app, "scenes")
+
+
+@app.command(epilog="Example: slopeward scenes export --site north-bench > footprints.geojson")
+def export(site: SiteOption) -> None:
+    """Print all footprints of a site as GeoJSON; exit 4 when there is none.
+
+    With --json each footprint is a GeoJSON Feature on a line of its own.
+    """
+    from monitor.storage.views import stream_view
+
+    with open_database() as db, db.read() as c:
+        rows = list(stream_view(c, "scene_polygons", site=site))
+        check_site(c, site, rows)
+    require_any(rows, f"no footprint of {site} is kept")
+    found = [({k: v for k, v in row.items() if k != "geometry"}, _read_outline(row)) for row in rows]
+    features = [{"type": "Feature", "properties": facts, "geometry": geometry} for facts, geometry in found]
+    for one in features if options().as_json else [{"type": "FeatureCollection", "features": features}]:
+        print_json(one)
+
+
+def _read_outline(row: Mapping[Any, Any]) -> Geometry:
+    if not isinstance(row["geometry"], str):
+        raise SlopewardError("scene_polygons.geometry is not text; run slopeward db verify")
+    geometry: Geometry = json.loads(row["geometry"])
+    return geometry
+
+
+@app.command(epilog="Example: slopeward scenes add ./scene-2026-05-12 --site north-bench")
+def add(
+    scene: Annotated[Path, typer.Argument(exists=True)],
+    site: SiteOption,
+    files: Annotated[
+        bool, typer.Option("--files", help="Make its picture, masks and vectors now; else the service makes them.")
+    ] = False,
+) -> None:
+    """Copy a raster, a scene folder or a product into the inbox of a site and process it now; an archive is unpacked.
+
+    What lay there by its name is replaced: of the same time, it is another version of the scene.
+    """
+    from monitor.features.scenes.inbox import detect_scene
+    from monitor.features.scenes.waiting import FAILED
+
+    service, db, one = open_site(site)
+    inbox = Path(service.paths.inbox) / one.id
+    with _open(scene, inbox) as content:
+        target = inbox / content.name
+        if not (target.exists() and content.samefile(target)):
+            _put(content, target, move=content != scene)
+    outcome = detect_scene(db, service, one, target, datetime.now(UTC), wait=True)
+    show({"site": one.id, "scene": scene.name, "said": outcome}, f"{scene.name}: {outcome}")
+    is_failed = isinstance(outcome, Message) and outcome.id == FAILED.id
+    if files and not _make_files(db, service, one, target):
+        print_note(f"{scene.name}: not all of its files could be made: see above")
+        raise typer.Exit(1)
+    if is_failed:
+        raise typer.Exit(1)
+
+
+def _make_files(db: Database, service: ServiceConfig, site: Site, target: Path) -> bool:
+    from monitor.features.scenes.files import has_left, make_left
+    from monitor.features.scenes.queries.arrivals import load_scenes
+    from monitor.features.scenes.rows import name_of
+
+    rows = [row for row in db.run_read(load_scenes, site.id) if row.name == name_of(target)]
+    make_left(service, site, rows, datetime.now(UTC), requested=True)
+    return not any(map(has_left, rows))
+
+
+@contextmanager
+def _open(scene: Path, inbox: Path) -> Iterator[Path]:
+    from monitor.features.scenes.inbox import CLOUD, CLOUDS
+
+    if scene.suffix.lower() in CLOUDS:
+        raise RefusedError(f"{scene.name}: {CLOUD}")
+    with unpacked(scene, inbox / f".{scene.name}.unpacked") as content:
+        yield content
+
+
+def _put(scene: Path, target: Path, *, move: bool = False) -> None:
+    """Copy under a hidden name and swap, so that the watched folder never sees half a scene."""
+    hidden, old = (target.with_name(f".{target.name}.{part}") for part in ("part", "old"))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in (hidden, old):
+        _remove(left)
+    if move:
+        scene.rename(hidden)
+    else:
+        (shutil.copytree if scene.is_dir() else shutil.copy2)(scene, hidden)
+    if target.exists():
+        target.rename(old)
+    hidden.rename(target)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+app.command(epilog=detect.EPILOG, takes_config=False)(detect.detect)
+app.command(epilog=change.EXAMPLE, takes_config=False)(change.compare)
+app.command(epilog=models.EXAMPLE, takes_config=False)(models.models)
+app.command(epilog=train.EXAMPLES["train"], takes_config=False)(train.train)
+app.command(epilog=train.EXAMPLES["score"])(train.score)

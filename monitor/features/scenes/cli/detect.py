@@ -1,0 +1,320 @@
+"""`slopeward scenes detect`: footprints of scenes offline, without database and site."""
+
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from detection.imagery.footprints.records import INDEX, DetectionPlan, SceneDetection
+from monitor.cli.session import NOTHING, make_progress_printer, print_note, show_in_order
+from monitor.errors import RefusedError
+from monitor.features.scenes.cli.cracks import add_cracks
+from monitor.features.scenes.cli.earlier import (
+    check_order,
+    check_past,
+    compare_with,
+    detect_before,
+    list_dates,
+    not_alone,
+)
+from monitor.features.scenes.cli.local import FootprintArea, SiteFile, Weights, placing_by_file, unpacked
+from monitor.features.scenes.remarks import explain_unread, find_coarser
+from monitor.text.reasons import describe, describe_error, describe_within
+
+if TYPE_CHECKING:
+    from detection.imagery.footprints.coco import CocoInstances
+    from detection.imagery.footprints.options import DetectionOptions
+    from detection.reasons import Explanation
+
+PARTLY = 3  # exit status: done, but a part of a scene could not be read
+EPILOG = "Example: slopeward scenes detect post.tif --model landslide4sense --dem dem.tif --out ./found --json"
+# options that go on as they are, where they are given
+SAME: Final = (
+    *("threshold", "minimum_area_m2", "slope_gate_deg", "tile", "halo", "scale", "force", "partial", "strict"),
+    *("prior", "aoi", "resample_to_m", "offset", "allow_ungeoreferenced", "max_pixels", "max_bands"),
+)
+INPUT, OUTPUT, CARE = "What goes in", "What comes out", "How strict to be"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectArguments:
+    """What `slopeward scenes detect` takes."""
+
+    scenes: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SCENE...", help="Rasters that name their bands, folders with scene.toml, products, or archives."
+        ),
+    ]
+    model: Weights = "auto"
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; a folder of its own in it for each of several scenes.")
+    ] = None
+    threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Probability from which a pixel counts; else the model's.")
+    ] = None
+    minimum_area_m2: FootprintArea = None
+    slope_gate_deg: Annotated[
+        float | None, typer.Option("--slope-gate", min=0.0, max=90.0, help="Leave out flatter ground; needs --dem.")
+    ] = None
+    tile: Annotated[int | None, typer.Option(min=1, max=100_000, help="Side of the tiles, pixels.")] = None
+    halo: Annotated[
+        int | None, typer.Option(min=0, max=100_000, help="Pixels read around a tile; else as far as needed.")
+    ] = None
+    pre: Annotated[
+        Path | None, typer.Option(help="The scene before: says what is new, grown, known, gone.", rich_help_panel=INPUT)
+    ] = None
+    dem: Annotated[
+        Path | None,
+        typer.Option(help="Elevation model, metres, any grid; or a folder of its tiles.", rich_help_panel=INPUT),
+    ] = None
+    prior: Annotated[Path | None, typer.Option(help="Susceptibility raster, 0 to 1.", rich_help_panel=INPUT)] = None
+    aoi: Annotated[
+        Path | None, typer.Option(help="Area of interest: raster or GeoJSON polygons.", rich_help_panel=INPUT)
+    ] = None
+    site: SiteFile = None
+    scale: Annotated[
+        float | None,
+        typer.Option(min=-1e9, max=1e9, help="Factor from counts to the model's values.", rich_help_panel=INPUT),
+    ] = None
+    offset: Annotated[
+        float | None,
+        typer.Option(min=-1e9, max=1e9, help="Added to the counts, -1000 for Sentinel-2.", rich_help_panel=INPUT),
+    ] = None
+    resample_to_m: Annotated[
+        float | None,
+        typer.Option(
+            "--resample-to", min=0.01, max=1e5, help="Bring the scene to pixels of so many m.", rich_help_panel=INPUT
+        ),
+    ] = None
+    formats: Annotated[
+        str, typer.Option("--format", help="Vector files to write: gpkg, geojson.", rich_help_panel=OUTPUT)
+    ] = "gpkg,geojson"
+    coco: Annotated[
+        Path | None,
+        typer.Option(help="File for the instances of all scenes, in pixels (COCO).", rich_help_panel=OUTPUT),
+    ] = None
+    cracks: Annotated[
+        bool,
+        typer.Option("--cracks", help="Also cracks as lines, with length, width, azimuth.", rich_help_panel=OUTPUT),
+    ] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say grid, tiles, seconds and memory; write nothing.")] = (
+        False
+    )
+    force: Annotated[bool, typer.Option("--force", help="Do it again although the same result is there.")] = False
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Go on where a block cannot be read; exit 3.", rich_help_panel=CARE)
+    ] = False
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse contradicting band descriptions.", rich_help_panel=CARE)
+    ] = False
+    allow_ungeoreferenced: Annotated[
+        bool, typer.Option("--allow-ungeoreferenced", help="Work in pixels, without areas.", rich_help_panel=CARE)
+    ] = False
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, max=10**12, help="Largest raster taken; 4e9.", rich_help_panel=CARE)
+    ] = None
+    max_bands: Annotated[int | None, typer.Option(min=1, max=65_535, help="Most bands; 256.", rich_help_panel=CARE)] = (
+        None
+    )
+
+
+def detect(given: DetectArguments) -> None:
+    """Find footprints on scenes; needs no database and no site. Archives are unpacked for that time.
+
+    Exit 0 done, 1 bad input, 2 wrong usage, 3 part of a scene could not be read (--partial), 4 no pixel is valid, or
+    no network fits and there is no scene before (with --pre also: no pixel of that one is valid).
+    """
+    if given.pre is not None and (len(given.scenes) > 1 or given.out is None):
+        raise typer.BadParameter("--pre goes with one scene and --out")
+    if given.cracks and given.out is None:
+        raise typer.BadParameter("--cracks needs --out")
+    instances = None
+    if given.coco is not None and not given.dry_run:
+        from detection.imagery.footprints.coco import CocoInstances
+
+        if not given.coco.parent.is_dir():
+            raise typer.BadParameter(f"--coco: no such folder: {given.coco.parent}")
+        instances = CocoInstances()
+    chosen: dict[str, Any] = {
+        **{name: value for name in SAME if (value := getattr(given, name)) is not None},
+        "weights": given.model,
+        "formats": [name.strip() for name in given.formats.split(",")],
+    }
+    codes = []
+    with placing_by_file(given.site), TemporaryDirectory(prefix="slopeward-detect-") as work:
+        for number, scene in enumerate(given.scenes):
+            folder = None if given.out is None else given.out / scene.name if len(given.scenes) > 1 else given.out
+            named = _NamedScene(scene, given.pre, given.dem, Path(work) / str(number), cracks=given.cracks)
+            run = partial(_run, chosen | {"out_dir": folder}, named, instances, dry_run=given.dry_run)
+            codes.append(_guard(named, run))
+    if instances is not None and given.coco is not None and instances.images:
+        instances.write(given.coco)
+        print_note(f"{given.coco}: {len(instances.annotations)} instances on {len(instances.images)} images")
+    code = 1 if 1 in codes else PARTLY if PARTLY in codes else NOTHING if set(codes) == {NOTHING} else 0
+    if code:
+        raise typer.Exit(code)
+
+
+@dataclass(frozen=True, slots=True)
+class _NamedScene:
+    """What a person named for one scene, and a folder for what is made of it meanwhile."""
+
+    scene: Path
+    pre: Path | None
+    dem: Path | None
+    work: Path
+    cracks: bool  # whether they are asked for
+
+    def format_text(self, text: str) -> str:
+        """A sentence without the folder in which an archive was unpacked, and with the name of the scene."""
+        text = text.replace(f"{self.work}/", "")
+        return text if str(self.scene) in text else f"{self.scene}: {text}"
+
+
+def _run(chosen: dict[str, Any], named: _NamedScene, instances: "CocoInstances | None", *, dry_run: bool) -> int:
+    """One scene; the exit status."""
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, named.work, ignore_errors=True)  # of many scenes one at a time takes room
+        scene = stack.enter_context(unpacked(named.scene, named.work / "scene"))
+        pre = stack.enter_context(unpacked(named.pre, named.work / "pre")) if named.pre else None
+        if instances is not None and chosen["out_dir"] is None:  # the grid of the pixels is that of a file
+            chosen |= {"out_dir": named.work / "found"}
+        return _detect_one(chosen, named, (scene, pre), instances, dry_run=dry_run)
+
+
+def _make_options(chosen: dict[str, Any], scene: Path, named: _NamedScene, part: str) -> "DetectionOptions":
+    from detection.imagery.footprints.options import DetectionOptions
+    from detection.imagery.scene.heights import gather_heights
+
+    options = DetectionOptions(scene, dem=named.dem, describe=describe, **chosen)
+    if named.dem is None or not named.dem.is_dir():
+        return options
+    heights = gather_heights(named.dem, scene, named.work / part)
+    for one in heights.notes:
+        print_note(f"warning: {named.format_text(one)}")
+    print_note(f"{scene.name}: heights from {len(heights.tiles)} tiles of {named.dem}")
+    return replace(options, dem=heights.path, dem_tiles=heights.tiles)
+
+
+def _detect_one(
+    chosen: dict[str, Any],
+    named: _NamedScene,
+    dates: tuple[Path, Path | None],
+    instances: "CocoInstances | None",
+    *,
+    dry_run: bool,
+) -> int:
+    """One scene as it lies on the disk, and the one before; the exit status."""
+    from detection.imagery.footprints.detect import detect as run_detect
+    from detection.imagery.footprints.detect import survey
+
+    scene, pre = dates
+    check_past([scene] if pre is None else [scene, pre], datetime.now(UTC))
+    since, compared = "", None
+    options = _make_options(chosen, scene, named, "heights")
+    if dry_run:
+        plan: DetectionPlan = describe_within({**survey(options), "scene": str(named.scene)})
+        _warn(plan["warnings"], named)
+        show_in_order(plan, _format_plan(plan))
+        return 0
+    if pre is None:
+        answer = run_detect(options, make_progress_printer())
+        codes = [NOTHING] if answer["model"] == INDEX else []
+        _warn(answer["warnings"], named)
+    else:
+        check_order(scene, pre)
+        before = _make_options(chosen, pre, named, "heights-before")
+        earlier = detect_before(before, make_progress_printer())
+        answer = run_detect(options, make_progress_printer())
+        _warn(not_alone(answer["warnings"]), named)
+        answer["change"] = None
+        if earlier is not None:
+            is_same = earlier["model_hash"] == answer["model_hash"]
+            compared = list_dates(answer, earlier, options, before) if is_same else None
+            answer, answer["change"], since = compare_with(answer, earlier, options, before)
+        codes = [NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
+    if instances is not None:
+        from detection.imagery.footprints.coco import read_own_grid
+
+        instances.add(str(named.scene), answer, read_own_grid(scene, answer))
+        if named.work in chosen["out_dir"].parents:
+            answer["outputs"] = {}
+    facts, described = dict[str, object](), describe_within(answer)
+    lines = _format_answer(described, since)
+    if named.cracks:
+        facts, line = add_cracks(answer, chosen["out_dir"], compared)
+        lines = f"{lines}\n{line}"
+    show_in_order({"scene": str(named.scene), **described, **facts}, lines)
+    return max([*codes, PARTLY if answer["unreadable_share"] else 0])
+
+
+def _guard(named: _NamedScene, work: Callable[[], int]) -> int:
+    """A known error is one line that names the scene and a status, so that the scenes after this one are still read."""
+    from detection.imagery.errors import ImageryError, NoValidPixelsError
+
+    try:
+        return work()
+    except NoValidPixelsError as error:
+        return _refuse(named, describe_error(error), NOTHING)
+    except (ImageryError, RefusedError) as error:
+        return _refuse(named, describe_error(error), 1)
+    except (OSError, ArithmeticError, LookupError, RuntimeError, MemoryError) as error:
+        # a fault of ours, or of the machine, with one file: the scenes after it are still read
+        why = f"{named.scene}: internal error: {type(error).__name__}: {' '.join(str(error).split())}"
+        return _refuse(named, why, 1)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _refuse(named: _NamedScene, why: str, code: int) -> int:
+    print_note(named.format_text(why))
+    return code
+
+
+def _warn(warnings: "Iterable[Explanation]", named: _NamedScene) -> None:
+    for warning in warnings:
+        print_note(f"warning: {named.format_text(describe(warning))}")
+
+
+def _format_answer(answer: SceneDetection, since: str) -> str:
+    lines = [
+        f"{answer['width']} x {answer['height']} px, {answer['crs']}, {answer['valid_share']:.1%} valid, "
+        + ("read by no network" if answer["model"] == INDEX else f"read by {answer['model']}")
+        + (f", {coarser}" if (coarser := find_coarser(map(describe, answer["doubts"]))) else "")
+    ]
+    found = answer["polygons"]
+    for kind in answer["classes"]:
+        own = [footprint for footprint in found if footprint["class"] == kind]
+        if not own and answer["model"] == INDEX:
+            lines.append(f"no footprints ({kind}): {explain_unread(map(describe, answer['warnings']))}")
+        elif answer["pixel_area_m2"] is None:
+            lines.append(f"{len(own)} footprints ({kind}); no area without a place on the ground")
+        else:
+            total = sum(footprint["area_m2"] or 0.0 for footprint in own)
+            lines.append(f"{len(own)} footprints ({kind}), {total:,.0f} m², pixel {answer['pixel_area_m2']} m²")
+    if since:
+        lines.append(f"since the scene before: {since}")
+    return "\n".join(lines)
+
+
+def _format_plan(plan: DetectionPlan) -> str:
+    tiles = f"{plan['tiles']} tiles of {plan['tile']} px"
+    read = {
+        "rows": f"in rows of at most {plan['tile']} px",
+        "crop": f"{tiles}, halo {plan['halo']} px",
+        "hann": f"{tiles}, blended half over each other",
+    }
+    area = "no area" if plan["pixel_area_m2"] is None else f"pixel {plan['pixel_area_m2']} m²"
+    return (
+        f"{plan['scene']}: {plan['width']} x {plan['height']} px, {plan['crs']}, {area}\n"
+        f"read by {plan['model']}; bands {', '.join(plan['bands'])}; {read[plan['blend']]}\n"
+        f"about {plan['estimated_cpu_s']:.0f} s of one processor and {plan['estimated_memory_mib']} MiB"
+    )

@@ -1,0 +1,289 @@
+"""`slopeward scenes train|score`: weights made from labelled patches, and what they are worth."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from detection.imagery.footprints.records import AUTO
+from detection.imagery.weights_file import is_same
+from monitor.cli.identity import By, prove
+from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, warn
+from monitor.decision.criteria.proofs import check_outlines
+from monitor.errors import SlopewardError
+from monitor.features.scenes.queries.reviews import load_reviewed
+from monitor.models.queries.proofs import OUTLINES, ModelTest, add_proof
+from monitor.models.queries.registry import find_weights
+from monitor.sites.witnesses import needs_proof
+
+if TYPE_CHECKING:
+    from detection.imagery.data.catalogue import DataTable
+    from monitor.sites.records import Criterion, Site
+    from monitor.storage.actor import Actor
+    from monitor.storage.engine import Database
+    from monitor.text.message import Message
+
+EXAMPLES: Final = {
+    "train": "Example: slopeward scenes train --recipe landslide4sense --data DIR --out my.safetensors",
+    "score": "Example: slopeward scenes score --weights my.safetensors --data DIR --with simple --json",
+}
+DataOption = Annotated[Path, typer.Option("--data", help="Folder below which the recipe's data lie.")]
+HERE = Path()
+SEEN: Final = ": seen in training, so the score says nothing of ground that is new to the weights"
+INSTALLED = Path(__file__).resolve().parents[3] / "_configs" / "detection"
+"""Where the shipped recipes lie when the service is installed."""
+
+
+def train(
+    recipe: Annotated[str, typer.Option(help="Path of a recipe, or the name of a shipped one.")],
+    data: DataOption = HERE,
+    out: Annotated[Path | None, typer.Option(help="The .safetensors file; its card and curve lie beside it.")] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Begin anew; a run into the same file that stopped is given up.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Replaces the recipe's.")] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="A .safetensors file of encoder weights to begin with; replaces the recipe's.")
+    ] = None,
+) -> None:
+    """Train segmentation weights by a recipe; a stopped or killed run of the same goes on to the same curve.
+
+    An unfinished run of another recipe, seed or other data is neither taken up nor given up unasked.
+    """
+    import torch
+
+    from detection.imagery.errors import OtherRunError, TrainingPausedError
+    from detection.imagery.neural.learner import Hooks
+    from detection.imagery.training.recipe import run_recipe
+    from detection.imagery.training.recipe_file import SHIPPED, find_recipe, read_recipe
+
+    torch.set_num_threads(1)
+    try:
+        loaded = read_recipe(find_recipe(recipe, (SHIPPED, INSTALLED)))
+        loaded = loaded if seed is None else replace(loaded, seed=seed)
+        if encoder is not None:
+            loaded = replace(loaded, training={**loaded.training, "encoder": str(encoder)})
+        target = out or Path(f"{loaded.name}.safetensors")
+        with catching_stop() as stopped:
+            hooks = Hooks(
+                show_progress,
+                lambda: bool(stopped),
+                resume=not anew,
+                on_warning=lambda doubt: warn([doubt]),
+                on_resume=lambda epoch: typer.echo(
+                    f"{target.with_suffix('.place')}: the unfinished run of this recipe goes on in epoch {epoch} "
+                    "(--anew would begin anew)",
+                    err=True,
+                ),
+            )
+            card = run_recipe(loaded, target, data, hooks=hooks)
+    except OtherRunError as other:
+        raise SlopewardError(
+            f"{other}. It goes on with the recipe, seed and data that it began with: to keep it, name another file by "
+            "--out, or give it up by --anew"
+        ) from None
+    except TrainingPausedError as pause:
+        typer.echo(f"\n{pause}", err=True)
+        return
+    typer.echo("", err=True)
+    answer = {"weights": str(target), **card}
+    if print_if_json(answer):
+        return
+    test = {name: value for name, value in card["metrics"]["test"].items() if isinstance(value, float)}
+    print(f"{target}: epoch {card['training']['best_epoch']}, threshold {card['threshold']}")
+    print(", ".join(f"{name} {value}" for name, value in test.items()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreArguments:
+    """What `slopeward scenes score` takes."""
+
+    weights: Annotated[str | None, typer.Option("--weights", help="Shipped weights, or a .safetensors file.")] = None
+    data: DataOption = HERE
+    layout: Annotated[str | None, typer.Option(help="Another set than the weights' own: its source name.")] = None
+    folder: Annotated[str | None, typer.Option(help="Folder of that set below --data.")] = None
+    part: Annotated[str, typer.Option(help="Part of that set.")] = "validation"
+    bands: Annotated[
+        str | None, typer.Option(help="Bands of --layout folder in the order of its files, as B4,B3,B2.")
+    ] = None
+    landslide: Annotated[
+        int | None, typer.Option(min=1, max=255, help="Value of landslide in the masks of --layout folder; else 1.")
+    ] = None
+    threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Replaces the card's.")] = None
+    compare: Annotated[str | None, typer.Option("--with", help="`simple`: compare an index and 25 features.")] = None
+    site: Annotated[
+        str | None,
+        typer.Option("--site", help="The patches show its ground: keep the score as proof for its criteria."),
+    ] = None
+    by: By = None
+
+
+def score(given: ScoreArguments) -> None:
+    """Score weights on labelled patches: pixels, images, things, edges, with intervals by image.
+
+    With `--site` the weights of its site file are scored beside logistic regression on patches of its own ground. With
+    what people said of its outlines that shows whether the criterion `scene` may count for the level.
+    """
+    compare = given.compare
+    weights = given.weights
+    import torch
+
+    from detection.imagery.training.evaluation import score_weights
+
+    if compare not in {None, "simple"}:
+        raise typer.BadParameter("only `simple` can stand beside the weights", param_hint="--with")
+    if weights is None and given.site is None:
+        raise typer.BadParameter("name --weights, or the --site that they serve")
+    if given.site is not None and given.layout is None:
+        raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
+    if given.site is not None and given.threshold is not None:
+        raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
+    keeper, stated = None if given.site is None else _find_keeper(given.site, given.by), weights
+    if keeper is not None:
+        weights, compare = _choose_weights(*keeper[:2], weights), "simple"
+    assert weights is not None
+    torch.set_num_threads(1)
+    named = _read_patch_options(given.layout, given.bands, given.landslide)
+    table: DataTable | None = None
+    if given.layout is not None:
+        table = {"source": given.layout, "folder": given.folder or "", "test_part": given.part, **named}
+    answer = score_weights(weights, given.data, data=table, threshold=given.threshold, simple=compare is not None)
+    proof = None if keeper is None else _keep_proof(*keeper, answer, stated)
+    if print_if_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}}):
+        return
+    if proof is not None:
+        print(f"{given.site}: outlines {'may be a witness' if not proof else 'are advice: ' + '; '.join(proof)} (kept)")
+    _print_score(answer)
+
+
+def _read_patch_options(layout: str | None, bands: str | None, landslide: int | None) -> "DataTable":
+    if bands is not None and layout != "folder":
+        raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")
+    if landslide is not None and layout != "folder":
+        raise typer.BadParameter(
+            "goes with --layout folder; other sets have masks of their own", param_hint="--landslide"
+        )
+    named: DataTable = {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
+    if landslide is not None:
+        named["landslide"] = landslide
+    return named
+
+
+def _print_score(answer: dict[str, Any]) -> None:
+    seen = answer["trained_on"]
+    if seen is None:
+        why = f"{answer['weights']} keeps no list of its pictures"
+        print(f"nobody knows how many of {answer['images']} pictures were trained on: {why}")
+    else:
+        print(f"{seen} of {answer['images']} pictures were trained on" + (SEEN if seen else ""))
+    low, high = answer["intervals"]["f1"] or (None, None)
+    print(
+        f"{answer['images']} images, threshold {answer['threshold']}: "
+        f"F1 {_format_value(answer['f1'])} ({low} to {high})"
+    )
+    for name in ("precision", "recall", "iou", "miou", "mf1", "oa", "kappa", "ap50"):
+        print(f"  {name} {_format_value(answer[name], answer['undefined'].get(name))}")
+    for size, value in answer["object_recall"]["covered_half"].items():
+        print(f"  landslides of {size} px covered by half: {_format_value(value)}")
+    if simple := answer.get("simple"):
+        print(f"  simple maps fitted on {answer['simple_learnt_from']}:")
+        for name, difference in simple["beside"].items():
+            print(f"  {name}: F1 {_format_value(simple[name]['f1'])}, weights less it {difference['interval']}")
+    print(f"  note: {answer['note']}")
+
+
+def _find_keeper(site: str, by: str | None) -> "tuple[Database, Site, Criterion, Actor]":
+    service, db = open_service()
+    keeper, chosen = prove(db, by, site), pick_site(service, site)
+    asking = next((x for x in needs_proof(chosen) if x.kind.facts == "footprints"), None)
+    if asking is None:
+        raise SlopewardError(f"no criterion of kind scene of {site} counts for the level: there is nothing to prove")
+    return db, chosen, asking, keeper
+
+
+def _choose_weights(db: "Database", chosen: "Site", named: str | None) -> str:
+    """The weights that a proof is of: those in use, or others that `auto` may choose."""
+    if named is None:
+        return db.run_read(find_weights, chosen, datetime.now(UTC))
+    own = chosen.scenes.weights
+    if own not in {AUTO, named} and not is_same(own, named):
+        raise SlopewardError(f"{chosen.id} names {own} in its site file: others prove nothing there")
+    return named
+
+
+def _keep_proof(
+    db: "Database", chosen: "Site", asking: "Criterion", keeper: "Actor", answer: dict[str, Any], stated: str | None
+) -> "list[Message]":
+    """Keep a score on patches of a site, and what people said of its outlines, as the proof of its scene criteria."""
+    if answer.get("fitted_on"):
+        raise SlopewardError(
+            f"{answer['fitted_on']} of {answer['images']} patches are among those that were trained on; nothing is kept"
+        )
+    logistic = answer.get("simple", {}).get("beside", {}).get("logistic", {})
+    data = answer["data"]
+    with db.write() as c:
+        now = datetime.now(UTC)  # a test is known from the instant at which it is written
+        looked = [r for r in load_reviewed(c, chosen.id, model_hash=answer["model_hash"]) if r.verdict is not None]
+        accepted = sum(r.verdict == "accept" for r in looked)
+        low = (logistic.get("interval") or [None])[0]
+        blocks = int(answer.get("blocks", answer["images"]))
+        reasons = check_outlines(blocks, low, len(looked), accepted)
+        result = {
+            "f1": answer.get("f1"),
+            "less_logistic": logistic,
+            "reviewed": len(looked),
+            "accepted": accepted,
+            "data": data,
+            "threshold": answer.get("threshold"),
+            "patches_sha256": answer.get("patches_sha256"),
+            "images": answer["images"],
+            "blocks": blocks,
+            "tries": answer.get("tries"),
+        }
+        of = "" if stated is None else f" --weights {stated}"
+        made_by = f"slopeward scenes score --site {chosen.id}{of} --layout {data['source']} --folder {data['folder']}"
+        proof = ModelTest("scene", OUTLINES, made_by, answer["model_hash"], tuple(reasons), result, blocks)
+        add_proof(c, chosen, asking, proof, keeper, now)
+    return reasons
+
+
+def _format_value(value: float | None, reason: str | None = None) -> str:
+    return f"{value:.4f}" if value is not None else f"undefined ({reason or 'no such thing in the truth'})"
+
+
+def show_progress(progress: Any) -> None:
+    """One line on stderr, written over itself on a terminal; after an epoch it stays."""
+    over = progress.held_score is not None
+    if not over and not sys.stderr.isatty():
+        return
+    words = (
+        f"epoch {progress.epoch}/{progress.epochs} step {progress.step}/{progress.steps} loss {progress.loss:.4f}"
+        + (f" held {progress.held_score:.4f}" if over else "")
+        + f" {progress.cpu_s:.0f} s, about {progress.left_s:.0f} s left"
+    )
+    typer.echo(f"\r{words:<100}" if sys.stderr.isatty() else words, err=True, nl=over)
+
+
+@contextlib.contextmanager
+def catching_stop() -> Iterator[list[int]]:
+    """Take the first SIGTERM or Ctrl-C as a wish to stop after the step in hand; the list is then not empty."""
+    requests: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        if requests:
+            raise KeyboardInterrupt
+        requests.append(number)
+
+    kept = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield requests
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

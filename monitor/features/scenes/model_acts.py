@@ -1,0 +1,104 @@
+"""What becomes of a network that was learnt for the scenes of a site: taken into use, let go."""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from detection.imagery.footprints.records import AUTO, INDEX
+from detection.imagery.weights_file import find_fault, is_same, may_be_used
+from monitor.errors import JobError, NotFoundError, RefusedError
+from monitor.features.scenes.tasks import TRY_WEIGHTS, WeightsTrial
+from monitor.models.queries.registry import ModelRow, change_state, find_model, load_models, load_transitions
+from monitor.people.queries.users import require_reason
+from monitor.settings.service import ServiceConfig
+from monitor.sites.records import Site
+from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.engine import Database
+from monitor.text.message import Template
+from monitor.worker.configured import list_checkpoint, run_in_worker
+
+NAMED: Final = Template("weights.named", "weights named by the site file")()
+UNNAMED: Final = Template("weights.unnamed", "named by the site file no more")()
+
+
+def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> str:
+    """Let a network be tried first on the scenes of its site, before the shipped ones; returns a sentence.
+
+    `try_weights` says before whether it can be run at all.
+
+    Raises:
+        NotFoundError: no such network.
+        RefusedError: it is in use already, its gate made it a candidate only, the site file names weights, or who
+            asks may not.
+    """
+    row = _find_own(c, site, start)
+    require_reason(c, actor, reason)
+    if row.state == "active" and row.reason != NAMED:
+        raise RefusedError(f"{row.name} is in use already")
+    if site.scenes.weights != AUTO:
+        mend = f'write weights = "{AUTO}" there, or {row.path}'
+        raise RefusedError(f"the site file of {site.id} names its weights: {mend}")
+    if not may_be_used(row.card):
+        raise RefusedError(
+            f"{row.name} is a candidate: its gate did not find it better than logistic regression; outline in more "
+            f"places and learn again, or try it: slopeward scenes detect SCENE --model {row.path}"
+        )
+    change_state(c, row, "active", reason, actor, now)
+    return f"{row.name} is in use from the next scene on, before older ones and the shipped ones"
+
+
+def try_weights(db: Database, config: ServiceConfig, site: Site, start: str) -> None:
+    """Load a network once, in a worker and as its scenes would; no page or command waits with its own memory."""
+    row = db.run_read(_find_own, site, start)
+    if (fault := find_fault(row.path)) is not None:
+        raise RefusedError(f"{row.name} cannot be read: {fault}")
+    try:
+        found = run_in_worker(config.compute, TRY_WEIGHTS, WeightsTrial(row.path), reads=list_checkpoint(row.path))
+    except JobError as error:
+        raise RefusedError(f"{row.name} cannot be tried: {error.message}") from None
+    if found.fault:
+        raise RefusedError(f"{row.name} {found.fault}")
+
+
+def retire(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> str:
+    """Let a network go; returns a sentence."""
+    row = _find_own(c, site, start)
+    require_reason(c, actor, reason)
+    if row.state == "retired":
+        raise RefusedError(f"{row.name} is retired already")
+    if _is_named(site, row):
+        raise RefusedError(f"{row.name} is named by the site file of {site.id}: take it out there first")
+    change_state(c, row, "retired", reason, actor, now)
+    return f"{row.name} is retired"
+
+
+def keep_named(c: Connection, site: Site, model_hash: str, now: datetime) -> None:
+    """Say of a network of a site that it is in use, once it has read a scene because the site file names it."""
+    row = find_model(c, model_hash)
+    if row.site == site.id and row.state != "active":
+        change_state(c, row, "active", NAMED, SERVICE, now)
+
+
+def release_named(db: Database, site: Site, now: datetime) -> None:
+    """Give networks that were in use only because the site file named them the state back that people gave them."""
+    with db.read() as c:
+        rows = [r for r in load_models(c, task="scene", site=site.id) if (r.state, r.reason) == ("active", NAMED)]
+    if not (gone := [row for row in rows if not _is_named(site, row)]):
+        return
+    with db.write() as c:
+        for row in gone:
+            before = load_transitions(c, row.model_hash)[-1].from_state or "candidate"
+            change_state(c, row, before, UNNAMED, SERVICE, now)
+
+
+def _is_named(site: Site, row: ModelRow) -> bool:
+    named = site.scenes.weights
+    return named not in {AUTO, INDEX} and is_same(named, row.path, row.model_hash)
+
+
+def _find_own(c: Connection, site: Site, start: str) -> ModelRow:
+    row = find_model(c, start)
+    if row.task != "scene" or row.site != site.id:
+        raise NotFoundError(f"{row.name} is no network learnt for the scenes of {site.id}")
+    return row

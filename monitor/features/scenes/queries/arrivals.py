@@ -1,0 +1,215 @@
+"""Scenes that arrived, what became of them, the footprints found on them and what was judged of their change."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Text, and_, bindparam, select, type_coerce, update
+
+from detection.geojson import Geometry
+from monitor.features.scenes.tables import scene, scene_change, scene_footprint
+from monitor.storage.engine import add_all_absent, insert
+from monitor.storage.rows import load_records, match_given, record_to_dict
+from monitor.text.message import Template, message_columns
+
+NO_SCENE: Final = Template("scene.unknown", "site '{site}' has no scene '{name}'")
+
+
+@dataclass(frozen=True, slots=True)
+class SceneRow:
+    """One scene; `state` is done, superseded, failed or waiting; `error` says in one line on what or for what."""
+
+    scene_hash: str
+    site: str
+    name: str
+    acquired_at: datetime | None
+    role: str
+    path: str
+    received_at: datetime
+    state: str
+    error: str | None = None
+    valid_share: float | None = None
+    crs: str | None = None
+    pixel_area_m2: float | None = None
+    out_dir: str | None = None
+    run: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FootprintRow:
+    """One polygon in lon/lat (GeoJSON) with its true area; `change = single` is advice only.
+
+    `kind` is the model's class, column `class`; `near_stations` are those within reach, nearest first, with metres.
+    `susceptibility` is the mean of the map whose sha256 is `susceptibility_map`; None where no map lay below it.
+    """
+
+    scene_hash: str
+    model_hash: str
+    polygon_id: str
+    model: str
+    change: str
+    area_m2: float
+    mean_probability: float
+    geometry: Geometry
+    min_lon: float
+    min_lat: float
+    max_lon: float
+    max_lat: float
+    nearest_station: str | None
+    distance_m: float | None
+    parent_id: str | None = None
+    grown_m2: float | None = None
+    kind: str = "landslide"
+    near_stations: tuple[tuple[str, float], ...] = ()
+    susceptibility: float | None = None
+    susceptibility_map: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeAssessment:
+    """What was judged of one footprint; `caution` says why its change is advice only."""
+
+    polygon_id: str  # the footprint
+    change: str  # new, grown, known, vanished, single, or withdrawn (not called vanished any more)
+    parent_id: str | None = None  # the footprint of an earlier scene that it continues
+    grown_m2: float | None = None  # growth since `since_at`
+    since_at: datetime | None = None  # when the scene was taken that it was compared with
+    first_seen_at: datetime | None = None  # when the scene was taken that showed it first
+    root_id: str | None = None  # its first footprint
+    anchor_scene: str | None = None  # the scene on which its outline was last declared new, grown or single
+    caution: str | None = None  # one line, or None
+
+
+# what an earlier date is compared by, its outline aside
+_BOX: Final = ("min_lon", "min_lat", "max_lon", "max_lat")
+_COMPARED: Final = (
+    *("polygon_id", "class", "area_m2", "mean_probability", "change"),
+    *("parent_id", "root_id", "anchor_scene", "first_seen_at", *_BOX),
+)
+# what a row of scene_change holds of a judgement
+_OF_CAUTION: Final = ("caution_id", "caution_values")
+_JUDGED: Final = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "caution")
+
+
+def load_scenes(c: Connection, site: str | None = None) -> list[SceneRow]:
+    """Scenes by time of arrival, newest first."""
+    s = scene.c
+    query = select(scene).where(*match_given(s.site, site)).order_by(s.received_at.desc(), s.scene_hash)
+    return load_records(c, SceneRow, query)
+
+
+def load_waiting(c: Connection) -> list[SceneRow]:
+    """Scenes of all sites that wait for files or weights, the longest first."""
+    query = select(scene).where(scene.c.state == "waiting").order_by(scene.c.received_at, scene.c.scene_hash)
+    return load_records(c, SceneRow, query)
+
+
+def load_followed(c: Connection, site: str, near_m: float, most: int) -> list[tuple[str, Geometry]]:
+    """Landslides near a station, the nearest first: the first footprint of each line and its newest outline."""
+    g = scene_footprint.c
+    rows = c.execute(
+        select(g.root_id, g.polygon_id, g.geometry, g.distance_m, scene.c.acquired_at)
+        .join(scene, scene.c.scene_hash == g.scene_hash)
+        .where(scene.c.site == site, g.distance_m <= near_m, g.change.not_in(("vanished", "withdrawn")))
+        .order_by(scene.c.acquired_at, g.polygon_id)
+    )
+    newest = {row.root_id or row.polygon_id: row for row in rows}
+    nearest = sorted(newest.items(), key=lambda item: (item[1].distance_m, item[0]))
+    return [(root, row.geometry) for root, row in nearest[:most]]
+
+
+def load_footprints(c: Connection, scene_hash: str, model_hash: str) -> list[dict[str, Any]]:
+    """Footprints of a scene by a model with what is known of their change today; `geometry` is GeoJSON text.
+
+    Two dozen dates have tens of thousands: who looks at one date reads its outlines only.
+    """
+    g = scene_footprint.c
+    rows = c.execute(
+        select(*(g[name] for name in _COMPARED), type_coerce(g.geometry, Text).label("geometry"))
+        .where(g.scene_hash == scene_hash, g.model_hash == model_hash)
+        .order_by(g.area_m2.desc(), g.polygon_id)
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+def save_scene(c: Connection, row: SceneRow, footprints: Sequence[FootprintRow], now: datetime) -> int:
+    """Write a scene with all its footprints in one transaction; the same scene and model again adds nothing.
+
+    Returns the number of new footprints.
+    """
+    values = record_to_dict(row)
+    values |= message_columns("error", row.error) | {"run": None if row.run is None else dict(row.run)}
+    statement = insert(c, scene).values(values)
+    changed = {k: v for k, v in values.items() if k not in {"scene_hash", "received_at"}}
+    c.execute(statement.on_conflict_do_update(index_elements=["scene_hash"], set_=changed))
+    return add_footprints(c, footprints, now)
+
+
+def add_footprints(c: Connection, footprints: Sequence[FootprintRow], now: datetime) -> int:
+    """Add footprints that are not there yet; returns how many were added."""
+    rows = []
+    for footprint in footprints:
+        one = record_to_dict(footprint) | {"detected_at": now}
+        near = [list(pair) for pair in footprint.near_stations]
+        rows.append(one | {"geometry": dict(footprint.geometry), "class": one.pop("kind"), "near_stations": near})
+    return add_all_absent(c, scene_footprint, rows)
+
+
+def save_changes(
+    c: Connection, scene_hash: str, model_hash: str, changes: Sequence[ChangeAssessment], now: datetime
+) -> int:
+    """Write what was judged of the footprints of a scene; the same again adds nothing.
+
+    What was called vanished before and is not among `changes` is withdrawn: a scene that came late showed why.
+
+    Returns the number of judgements that are news.
+    """
+    h = scene_change.c
+    of_scene = and_(h.scene_hash == scene_hash, h.model_hash == model_hash)
+    known: dict[str, Any] = {
+        r.polygon_id: r for r in c.execute(select(scene_change).where(of_scene).order_by(h.judged_at))
+    }
+    named = {one.polygon_id for one in changes}
+    gone = [ChangeAssessment(k, "withdrawn") for k, r in known.items() if r.change == "vanished" and k not in named]
+    judged = [*changes, *gone]
+    key = {"scene_hash": scene_hash, "model_hash": model_hash}
+    news = [
+        {
+            **key,
+            "polygon_id": one.polygon_id,
+            "judged_at": now,
+            **{name: getattr(one, name) for name in _JUDGED},
+            **message_columns("caution", one.caution),
+        }
+        for one in judged
+        if (before := known.get(one.polygon_id)) is None
+        or any(getattr(before, name) != getattr(one, name) for name in _JUDGED)
+    ]
+    if news:
+        statement = insert(c, scene_change)
+        # two judgements at one instant: the later one is what is known
+        renewed = {name: statement.excluded[name] for name in (*_JUDGED, *_OF_CAUTION)}
+        c.execute(statement.on_conflict_do_update(index_elements=[*key, "polygon_id", "judged_at"], set_=renewed), news)
+    if judged:
+        g, today = scene_footprint.c, (*_JUDGED, "root_id", "anchor_scene")
+        named_anew: dict[str, Any] = {name: bindparam(f"new_{name}") for name in (*today, *_OF_CAUTION)}
+        c.execute(
+            update(scene_footprint)
+            .where(g.scene_hash == scene_hash, g.model_hash == model_hash, g.polygon_id == bindparam("of_polygon"))
+            .values(named_anew),
+            [
+                {"of_polygon": one.polygon_id}
+                | {f"new_{name}": getattr(one, name) for name in today}
+                | {f"new_{name}": value for name, value in message_columns("caution", one.caution).items()}
+                for one in judged
+            ],
+        )
+    return len(news)
+
+
+def save_comparison(c: Connection, scene_hash: str, measured: Mapping[str, Any]) -> None:
+    """Write into a scene's run what was measured between it and the dates before it."""
+    mine = scene.c.scene_hash == scene_hash
+    run = c.execute(select(scene.c.run).where(mine)).scalar() or {}
+    c.execute(update(scene).where(mine).values(run={**run, "change": dict(measured)}))

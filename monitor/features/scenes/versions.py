@@ -1,0 +1,115 @@
+"""Versions of one scene: the same name and time with other files takes the place of what was delivered before."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+from monitor.alerts.queries.alerts import notify_site
+from monitor.decision.changes import health_alarm
+from monitor.features.scenes.queries.arrivals import SceneRow, load_footprints, load_scenes
+from monitor.features.scenes.queries.versions import (
+    SUPERSEDED,
+    WithdrawnFootprint,
+    flag_values,
+    supersede_scene,
+    withdraw_footprints,
+)
+from monitor.features.scenes.rows import known_outline, list_names, name_of
+from monitor.features.scenes.tasks import KnownVersion, ReadScene
+from monitor.sites.records import Site
+from monitor.text.message import Figure, Template
+
+# Scenes of one name whose outlines are given to a worker, the newest by acquisition.
+LINES_MOST: Final = 24
+REREAD: Final = Template("scene.reread", "the scene was read again by other weights")()
+_DELIVERED: Final = Template(
+    "scene.delivered_again",
+    "scene {scene} was delivered again: {n} outlines that were called new or grown are withdrawn; what they raised "
+    "stays until it ages out or a person lowers it",
+)
+_DELIVERED_NEAR: Final = Template(
+    "scene.delivered_again_near",
+    "scene {scene} was delivered again: {n} outlines that were called new or grown are withdrawn, the nearest "
+    "{distance} m from {station}; what they raised stays until it ages out or a person lowers it",
+)
+
+
+def list_versions(c: Connection, site: str, entry: Path) -> list[KnownVersion]:
+    """Scenes that came by the name of an entry and lie in the inbox by no other name, as a worker wants them.
+
+    Which of them the entry replaces is known when its time is read: those of the same time.
+    """
+    found = []
+    for row in load_scenes(c, site):
+        names = {name for name, _ in list_names(row)}
+        if row.state != "done" or name_of(entry) not in names or row.acquired_at is None:
+            continue
+        if any((entry.parent / other).exists() for other in names - {name_of(entry)}):
+            continue
+        found.append((row.acquired_at, row.scene_hash, (row.run or {}).get("model_hash", "")))
+    # one name may be used for every scene (latest.tif): lines are kept from the newest of them
+    found.sort(key=lambda one: one[0], reverse=True)
+    return [
+        KnownVersion(
+            scene_hash,
+            acquired_at,
+            tuple(map(known_outline, load_footprints(c, scene_hash, model_hash))) if number < LINES_MOST else (),
+        )
+        for number, (acquired_at, scene_hash, model_hash) in enumerate(found)
+    ]
+
+
+def number_version(c: Connection, site: str, name: str, answer: ReadScene) -> int:
+    """The how-manieth delivery of a scene this is, from 1; the same files by the same model are the same one."""
+    acquired_at, own, highest = answer.acquired_at, None, 0
+    for row in load_scenes(c, site):
+        if row.state not in {"done", SUPERSEDED} or row.acquired_at != acquired_at:
+            continue
+        if row.scene_hash == answer.scene_hash:
+            own = row
+        elif name not in {one for one, _ in list_names(row)}:
+            continue
+        highest = max(highest, version_of(row))
+    stands = own is not None and own.state == "done" and (own.run or {}).get("model_hash") == answer.model_hash
+    return version_of(own) if stands and own is not None else highest + 1
+
+
+def version_of(row: SceneRow) -> int:
+    """Which delivery a stored scene was."""
+    return int((row.run or {}).get("version", 1))
+
+
+def give_way(c: Connection, site: Site, name: str, answer: ReadScene, now: datetime) -> int:
+    """Withdraw what the versions before said, in the transaction that stores this one; returns outlines withdrawn."""
+    points = {(row.station, row.quantity, row.at) for row in answer.series}
+    found: list[WithdrawnFootprint] = []
+    for scene_hash in answer.replaced:
+        found += supersede_scene(c, scene_hash, answer.scene_hash, now)
+        flag_values(c, site.id, scene_hash, points, now)
+    found += withdraw_footprints(c, answer.scene_hash, now, REREAD, keep_model=answer.model_hash)
+    _notify_withdrawn(c, site, name, [one for one in found if one.claimed], now)
+    return len(found)
+
+
+def _notify_withdrawn(
+    c: Connection, site: Site, name: str, claimed: Sequence[WithdrawnFootprint], now: datetime
+) -> None:
+    """Say once that change is withdrawn that may have raised a level: it falls by a person, or when the vote ages."""
+    if not claimed:
+        return
+    near = min((one for one in claimed if one.distance_m is not None), key=_nearness, default=None)
+    reason = _DELIVERED(scene=name, n=len(claimed))
+    if near is not None:
+        distance = Figure(_nearness(near), ",.0f")
+        reason = _DELIVERED_NEAR(scene=name, n=len(claimed), distance=distance, station=near.station or "")
+    key = f"scene-version:{name}"
+    alarm = health_alarm(key, 1, reason, is_open=True, evidence={})
+    over = health_alarm(key, 1, reason, is_open=False, evidence={}, notify=False)
+    notify_site(c, site, [alarm, over], now, site.version)
+
+
+def _nearness(one: WithdrawnFootprint) -> float:
+    return float("inf") if one.distance_m is None else one.distance_m

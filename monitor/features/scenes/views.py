@@ -1,0 +1,148 @@
+"""Public views on footprints detected on image scenes."""
+
+from typing import NotRequired, TypedDict
+
+from sqlalchemy import Column, Double, Table, Text
+
+from detection.geojson import Geometry
+from monitor.storage.dialect import Dialect
+from monitor.storage.metadata import view_metadata
+
+
+class MarkedFootprint(TypedDict):
+    """A footprint with the model that detected it."""
+
+    model_hash: str
+    method: str
+    # Set by the caller: the model has no passed test for this site.
+    unproven: NotRequired[bool]
+
+
+class ScenePolygonRow(MarkedFootprint):
+    """A row of `scene_polygons`. The caller deserialises `geometry`."""
+
+    polygon_id: str
+    change: str
+    area_m2: float
+    mean_probability: float
+    geometry: Geometry
+    min_lon: float
+    min_lat: float
+    max_lon: float
+    max_lat: float
+    nearest_station: str | None
+    distance_m: float | None
+
+
+scene_polygons = Table(
+    "scene_polygons",
+    view_metadata,
+    Column("site", Text, comment="site id"),
+    Column("scene", Text, comment="name of the scene"),
+    Column("scene_hash", Text, comment="SHA-256 of the site's id and the scene's files"),
+    Column("acquired_at", Text, comment="when the scene was taken", info={"unit": "time"}),
+    Column("polygon_id", Text, comment="id within scene and model"),
+    Column("class", Text, comment="what the model calls it: landslide, or another class of its card (crack)"),
+    Column("parent_id", Text, comment="the polygon of an earlier scene that it continues, else null"),
+    Column(
+        "change",
+        Text,
+        comment=(
+            "new, grown, known, vanished (an earlier outline, gone on this scene), single (nothing to compare with)"
+        ),
+    ),
+    Column("area_m2", Double, comment="true area", info={"unit": "m²"}),
+    Column("grown_m2", Double, comment="of grown ones: growth since `since_at`", info={"unit": "m²"}),
+    Column("mean_probability", Double, comment="mean over its pixels", info={"unit": "1"}),
+    Column("geometry", Text, comment="polygon in lon/lat (WGS 84)", info={"unit": "GeoJSON"}),
+    Column("min_lon", Double, comment="bounding box", info={"unit": "deg"}),
+    Column("min_lat", Double, comment="bounding box", info={"unit": "deg"}),
+    Column("max_lon", Double, comment="bounding box", info={"unit": "deg"}),
+    Column("max_lat", Double, comment="bounding box", info={"unit": "deg"}),
+    Column("nearest_station", Text, comment="within the distance the site file names, else null"),
+    Column("distance_m", Double, comment="to it", info={"unit": "m"}),
+    Column("model", Text, comment="name of the model"),
+    Column("model_hash", Text, comment="SHA-256 of the checkpoint, or of the recipe of a baseline"),
+    Column("detected_at", Text, comment="when it was found", info={"unit": "time"}),
+    Column("since_at", Text, comment="when the scene was taken that it was compared with", info={"unit": "time"}),
+    Column(
+        "first_seen_at",
+        Text,
+        comment="when the scene was taken on which this landslide was first seen",
+        info={"unit": "time"},
+    ),
+    Column("caution", Text, comment="why its change is advice only (season, registration, flat ground), else null"),
+    Column("caution_id", Text, comment="id of the message in `caution`"),
+    Column("caution_values", Text, comment="values of that message, JSON"),
+    Column(
+        "near_stations",
+        Text,
+        comment='stations within reach and how far they are, m, nearest first: `[["G1",85.0],["G2",240.5]]`',
+        info={"unit": "JSON"},
+    ),
+    Column("susceptibility", Double, comment="mean of the susceptibility map below it, else null", info={"unit": "1"}),
+    Column("susceptibility_map", Text, comment="SHA-256 of that map; which one it is says `run.prior` of the scene"),
+    Column(
+        "method",
+        Text,
+        comment=(
+            "`network`; `index`: by a spectral index, its `mean_probability` is a score and no probability; "
+            "or `sar`: change of radar backscatter or coherence, advice only; its `class` is `disturbance` "
+            "and its `mean_probability` 0, for radar gives none"
+        ),
+    ),
+    comment="Footprints found on scenes.",
+    info={"question": "Where did the ground change on an image?", "row": ScenePolygonRow},
+)
+
+scene_changes = Table(
+    "scene_changes",
+    view_metadata,
+    Column("site", Text, comment="site id"),
+    Column("scene", Text, comment="name of the scene"),
+    Column("acquired_at", Text, comment="when the scene was taken", info={"unit": "time"}),
+    Column("polygon_id", Text, comment="id within scene and model"),
+    Column("class", Text, comment="that of the footprint"),
+    Column("judged_at", Text, comment="since when this was known", info={"unit": "time"}),
+    Column(
+        "change",
+        Text,
+        comment=(
+            "as in `scene_polygons`; withdrawn: the outline is not called vanished any more, or its image was "
+            "delivered again (said in `caution`)"
+        ),
+    ),
+    Column("parent_id", Text, comment="the polygon of an earlier scene that it continues, else null"),
+    Column("grown_m2", Double, comment="of grown ones: growth since `since_at`", info={"unit": "m²"}),
+    Column("since_at", Text, comment="when the scene was taken that it was compared with", info={"unit": "time"}),
+    Column(
+        "first_seen_at",
+        Text,
+        comment="when the scene was taken on which this landslide was first seen",
+        info={"unit": "time"},
+    ),
+    Column("caution", Text, comment="why its change is advice only, else null"),
+    Column("caution_id", Text, comment="id of the message in `caution`"),
+    Column("caution_values", Text, comment="values of that message, JSON"),
+    comment=(
+        "Every judgement on the change of a footprint, as it was known then; a scene that comes late is "
+        "judged in the order of acquisition and adds rows."
+    ),
+    info={"question": "Where did the ground change on an image?"},
+)
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "scene_polygons": """SELECT c.site, c.name AS scene, c.scene_hash, c.acquired_at, g.polygon_id, g."class", g.parent_id, g.change, g.area_m2,
+  g.grown_m2, g.mean_probability, g.geometry, g.min_lon, g.min_lat, g.max_lon, g.max_lat, g.nearest_station, g.distance_m, g.model,
+  g.model_hash, g.detected_at, g.since_at, g.first_seen_at, g.caution, g.caution_id, g.caution_values, g.near_stations,
+  g.susceptibility, g.susceptibility_map, CASE WHEN g.model IN ('sar', 'index') THEN g.model ELSE 'network' END AS method
+FROM scene_footprint g JOIN scene c ON c.scene_hash = g.scene_hash
+WHERE g.change <> 'withdrawn'""",
+        "scene_changes": """SELECT c.site, c.name AS scene, c.acquired_at, h.polygon_id, g."class", h.judged_at, h.change, h.parent_id, h.grown_m2,
+  h.since_at, h.first_seen_at, h.caution, h.caution_id, h.caution_values
+FROM scene_change h JOIN scene c ON c.scene_hash = h.scene_hash
+  JOIN scene_footprint g ON g.scene_hash = h.scene_hash AND g.model_hash = h.model_hash AND g.polygon_id = h.polygon_id""",
+    }

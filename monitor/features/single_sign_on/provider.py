@@ -1,0 +1,330 @@
+"""The protocol of a login elsewhere: OpenID Connect, authorization code with PKCE (RFC 7636), state and nonce.
+
+Discovery and keys are asked for at every login: logins are few, a key that the provider changed or took back counts at
+once, and a provider that does not answer is seen before the browser is sent there.
+"""
+
+import hmac
+import json
+import re
+import secrets
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlsplit
+
+from monitor.delivery.notifiers.webhook import AS_IT_IS, read_answer
+from monitor.errors import SlopewardError
+from monitor.people.queries.users import ForeignPerson
+from monitor.settings.service import OidcSection, is_private_enough
+from monitor.text.message import Template
+from monitor.text.names import tidy_name
+
+if TYPE_CHECKING:
+    import httpx  # in the functions that ask a provider: most services have none, and it loads slowly
+
+BACK: Final = "/login/oidc/back"
+TIMEOUT_S: Final = 5.0
+LEEWAY_S: Final = 60  # what the clocks of provider and service may differ
+# signatures by a key that only the provider has: never `none`, and never HMAC, whose key would be a public one
+ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+_KINDS: Final = ("RSA", "EC", "OKP")
+_LONGEST: Final = 255  # of a subject (OpenID Connect Core, section 2)
+_OTHER_NAME: Final = Template("provider.other_name", "it calls itself '{name}', not '{issuer}' (oidc.issuer)")
+_OPEN_ADDRESS: Final = Template("provider.open_address", "its {name} is no https:// address")
+_NO_ANSWER: Final = Template("provider.no_answer", "no answer ({problem})")
+_NO_ANSWER_FROM: Final = Template("provider.no_answer_from", "no answer from {address} ({problem})")
+_BAD_STATUS: Final = Template("provider.bad_status", "{address} answers with status {status}")
+_NO_JSON: Final = Template("provider.no_json", "{address} answers with status {status} and no JSON object")
+_NO_CODE: Final = Template("provider.no_code", "without a code")
+
+
+_TAUGHT: Final = {
+    **dict.fromkeys(("pwd", "pin", "kba"), "known"),
+    **dict.fromkeys(("otp", "hwk", "swk", "sc", "sms", "tel", "pop"), "held"),
+    **dict.fromkeys(("fpt", "face", "iris", "retina", "vbm"), "body"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OidcIdentity:
+    """The person that an OpenID Connect provider identified."""
+
+    person: ForeignPerson  # who came
+    by_two: bool  # whether the provider says, signed, that a second factor was given
+
+
+def find_claim(claims: Any, name: str) -> Any:
+    """A claim by its name, or by the way to it through others; None where it is not there.
+
+    >>> find_claim({"realm_access": {"roles": ["duty"]}}, "realm_access.roles")
+    ['duty']
+    >>> find_claim({"https://id.example.org/groups": "duty"}, "https://id.example.org/groups")
+    'duty'
+    """
+    if not isinstance(claims, Mapping):
+        return None
+    if name in claims:
+        return claims[name]
+    parts = name.split(".")  # a name on the way may hold dots itself
+    ways = ((".".join(parts[:k]), ".".join(parts[k:])) for k in range(1, len(parts)))
+    return next((found for head, rest in ways if (found := find_claim(claims.get(head), rest)) is not None), None)
+
+
+def read_person(
+    issuer: str, claims: Mapping[str, Any], userinfo: Mapping[str, Any], name_claim: str, groups_claim: str
+) -> ForeignPerson:
+    """Who came; what is no text, or no list of texts, says nothing.
+
+    Args:
+        userinfo: of the userinfo endpoint; each claim counts only where the token has none by that very way.
+
+    >>> nested = {"resource_access": {"page": {"roles": ["duty"]}}}
+    >>> token = {"sub": "6", "resource_access": {"account": {"roles": ["view-profile"]}}}
+    >>> read_person("i", token, nested, "name", "resource_access.page.roles").groups
+    ('duty',)
+    """
+
+    def find(name: str) -> Any:
+        found = find_claim(claims, name)
+        return find_claim(userinfo, name) if found is None else found
+
+    subject, name, groups = str(claims["sub"]), find(name_claim), find(groups_claim)
+    groups = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
+    named = tidy_name(name) if isinstance(name, str) and name.strip() else subject
+    return ForeignPerson(issuer, subject, named[:64], tuple(g for g in groups if isinstance(g, str)))
+
+
+def names_second_factor(claims: Mapping[str, Any], acr: Sequence[str] = ()) -> bool:
+    """Whether an ID token says that the login took a second factor.
+
+    `acr`: values of the claim `acr` that say so at this provider.
+
+    >>> names_second_factor({"amr": ["pwd", "otp"]}), names_second_factor({"amr": ["pwd"]}), names_second_factor({})
+    (True, False, False)
+    >>> [names_second_factor(c) for c in ({"amr": ["pwd", "pin"]}, {"amr": "mfa"}, {"amr": [["mfa"], 5], "acr": ["x"]})]
+    [False, False, False]
+    >>> names_second_factor({"amr": ["mfa"]}), names_second_factor({"acr": "gold"}, ["gold"])
+    (True, True)
+    """
+    if isinstance(claims.get("acr"), str) and claims["acr"] in acr:
+        return True
+    amr = claims.get("amr")
+    ways = {one for one in amr if isinstance(one, str)} if isinstance(amr, list) else set()
+    return "mfa" in ways or len({_TAUGHT[one] for one in ways if one in _TAUGHT}) > 1
+
+
+class ProviderDownError(SlopewardError):
+    """The provider does not answer, or not as a provider does; the text says so in one line."""
+
+
+class LoginRefusedError(Exception):
+    """The provider refused, or what it answered does not prove who somebody is; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFlow:
+    """What one browser keeps between leaving for the provider and coming back."""
+
+    state: str
+    nonce: str
+    verifier: str
+
+    def to_text(self) -> str:
+        """As the cookie holds it."""
+        return f"{self.state}.{self.nonce}.{self.verifier}"
+
+    @staticmethod
+    def read(text: str) -> "LoginFlow | None":
+        """Back from the cookie; None where it is none of ours."""
+        parts = text.split(".")
+        return LoginFlow(*parts) if len(parts) == 3 and all(re.fullmatch(r"[\w-]{20,100}", p) for p in parts) else None
+
+    def fits(self, state: str) -> bool:
+        """Whether an answer belongs to what this browser began."""
+        return hmac.compare_digest(self.state.encode(), state.encode())
+
+
+class Provider:
+    """A provider as the service file names it."""
+
+    def __init__(self, section: OidcSection, page: str) -> None:
+        self._section = section
+        self._back = f"{page}{BACK}"
+
+    def begin(self) -> tuple[str, LoginFlow]:
+        """Where the browser is sent, and what it keeps; raises ProviderDownError."""
+        from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+        from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+        flow = LoginFlow(*(secrets.token_urlsafe(size) for size in (24, 24, 48)))
+        with _client() as client:
+            place = self._discover(client)["authorization_endpoint"]
+        levels = self._section.second_factor_acr
+        address = prepare_grant_uri(
+            place,
+            client_id=self._section.client_id,
+            response_type="code",
+            redirect_uri=self._back,
+            scope=self._section.scope,
+            state=flow.state,
+            nonce=flow.nonce,
+            code_challenge=create_s256_code_challenge(flow.verifier),
+            code_challenge_method="S256",
+            **({"acr_values": " ".join(levels)} if levels else {}),
+        )
+        return str(address), flow
+
+    def redeem(self, code: str, flow: LoginFlow, now: datetime) -> OidcIdentity:
+        """Who came back, by the ID token, verified; groups that it leaves out are asked for at the userinfo endpoint.
+
+        Raises:
+            ProviderDownError: the provider does not answer.
+            LoginRefusedError: it refuses the code, or the token proves nothing.
+        """
+        section = self._section
+        with _client() as client:
+            found = self._discover(client)
+            answer = self._fetch_token(client, found, code, flow)
+            claims = self._verify(answer, _get(client, found["jwks_uri"]), flow, now)
+            asks = find_claim(claims, section.groups_claim) is None and "userinfo_endpoint" in found
+            userinfo: dict[str, Any] = {}
+            if asks:
+                userinfo = _get(client, found["userinfo_endpoint"], bearer=str(answer.get("access_token", "")))
+                if userinfo.get("sub") != claims["sub"]:  # OpenID Connect Core, section 5.3.2
+                    raise LoginRefusedError("its userinfo is of another person")
+        person = read_person(section.issuer, claims, userinfo, section.name_claim, section.groups_claim)
+        return OidcIdentity(person, names_second_factor(claims, section.second_factor_acr))
+
+    def _discover(self, client: "httpx.Client") -> dict[str, Any]:
+        issuer = self._section.issuer
+        found = _get(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+        if found.get("issuer") != issuer:
+            raise ProviderDownError(_OTHER_NAME(name=str(found.get("issuer"))[:200], issuer=issuer))
+        for name in (*_ENDPOINTS, *(("userinfo_endpoint",) if "userinfo_endpoint" in found else ())):
+            if not is_private_enough(str(found.get(name, ""))):
+                raise ProviderDownError(_OPEN_ADDRESS(name=name))
+        return found
+
+    def _fetch_token(
+        self, client: "httpx.Client", found: Mapping[str, Any], code: str, flow: LoginFlow
+    ) -> dict[str, Any]:
+        import httpx
+
+        section = self._section
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self._back,
+            "code_verifier": flow.verifier,
+        }
+        ways = found.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+        auth = httpx.Auth()
+        if section.client_secret and "client_secret_basic" in ways:  # spelled as RFC 6749, section 2.3.1 wants it
+            auth = httpx.BasicAuth(quote(section.client_id, safe=""), quote(section.client_secret, safe=""))
+        else:
+            form["client_id"] = section.client_id
+            form |= {"client_secret": section.client_secret} if section.client_secret else {}
+        try:
+            with client.stream("POST", found["token_endpoint"], data=form, auth=auth) as response:
+                content = read_answer(response)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ProviderDownError(_NO_ANSWER(problem=type(error).__name__)) from error
+        answer = _read_json(response, content)
+        if response.status_code != 200:
+            raise LoginRefusedError(f"the provider refuses it: {format_code(answer.get('error'))}")
+        return answer
+
+    def _verify(
+        self, answer: Mapping[str, Any], keys: Mapping[str, Any], flow: LoginFlow, now: datetime
+    ) -> dict[str, Any]:
+        from authlib.oidc.core import CodeIDToken
+        from joserfc import jwt
+        from joserfc.errors import JoseError
+        from joserfc.jwk import KeySet
+
+        section, listed = self._section, keys.get("keys")
+        usable = [
+            k
+            for k in (listed if isinstance(listed, list) else ())
+            if isinstance(k, dict) and k.get("kty") in _KINDS and k.get("use", "sig") == "sig"
+        ]
+        try:
+            token = jwt.decode(str(answer.get("id_token", "")), KeySet.import_key_set({"keys": usable}), ALGORITHMS)
+            options = {
+                "iss": {"essential": True, "value": section.issuer},
+                "aud": {"essential": True, "value": section.client_id},
+                "exp": {"essential": True},
+            }
+            params = {"nonce": flow.nonce, "client_id": section.client_id, "access_token": answer.get("access_token")}
+            claims = CodeIDToken(token.claims, token.header, options, params)
+            claims.validate(now=int(now.timestamp()), leeway=LEEWAY_S)
+        except (JoseError, ValueError, TypeError, KeyError) as error:
+            raise LoginRefusedError(f"its ID token does not hold: {_format_fault(error)}") from error
+        subject = claims.get("sub")
+        if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST or not subject.isprintable():
+            raise LoginRefusedError("its ID token does not hold: no usable subject")
+        return dict(claims)
+
+
+def format_code(code: object) -> str:
+    """An error code of the provider, as far as it is one (RFC 6749, section 5.2).
+
+    >>> format_code("access_denied"), format_code("<b>call 0900 ...</b>")
+    ('access_denied', 'without a code')
+    """
+    return code if isinstance(code, str) and re.fullmatch(r"[a-z_]{1,40}", code) else _NO_CODE()
+
+
+def _format_fault(error: Exception) -> str:
+    claim = getattr(error, "claim", None)
+    words = " ".join(str(error).split())[:120] or type(error).__name__
+    return f"{words} ({claim})" if claim and str(claim) not in words else words
+
+
+def _client() -> "httpx.Client":
+    import httpx
+
+    return httpx.Client(
+        timeout=TIMEOUT_S, follow_redirects=False, headers={"Accept": "application/json", **AS_IT_IS}, verify=_trusted()
+    )
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The trusted authorities, read once: the list is long, and each login asks the provider several times."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+def _get(client: "httpx.Client", address: str, *, bearer: str = "") -> dict[str, Any]:
+    import httpx
+
+    try:
+        with client.stream("GET", address, headers={"Authorization": f"Bearer {bearer}"} if bearer else {}) as response:
+            content = read_answer(response)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ProviderDownError(
+            _NO_ANSWER_FROM(address=urlsplit(address).netloc, problem=type(error).__name__)
+        ) from error
+    if response.status_code != 200:
+        raise ProviderDownError(_BAD_STATUS(address=urlsplit(address).netloc, status=response.status_code))
+    return _read_json(response, content)
+
+
+def _read_json(response: "httpx.Response", content: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict) or response.status_code >= 500:
+        raise ProviderDownError(_NO_JSON(address=response.url.host, status=response.status_code))
+    return answer
+
+
+# ways to prove who one is (RFC 8176) by what they rest on: something known, something held, the body

@@ -1,0 +1,293 @@
+"""Log in elsewhere: the browser goes to the provider and comes back with a code, which tells who sits before it.
+
+What the browser must bring back lies in a cookie of its own: the answer to a login that another browser began is worth
+nothing here. The provider says who somebody is, which account that is, and what it may do, says this service.
+"""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+from weakref import WeakKeyDictionary
+
+from fastapi import APIRouter, FastAPI, Form, Query, Request
+from fastapi.responses import RedirectResponse, Response
+
+from monitor.canonical import digest_text
+from monitor.errors import NotFoundError, RefusedError, take_turn
+from monitor.features.single_sign_on.provider import (
+    LoginFlow,
+    LoginRefusedError,
+    OidcIdentity,
+    Provider,
+    ProviderDownError,
+    format_code,
+)
+from monitor.people.queries.second_factor import check_second_factor, has_second_factor
+from monitor.people.queries.sessions import code_wait_s, end_sessions, is_known_device, note_code
+from monitor.people.queries.users import admit_person, find_bound, find_user
+from monitor.settings.sealed_texts import open_vault
+from monitor.storage.actor import PAGE, Actor
+from monitor.storage.audit import add_audit
+from monitor.text.message import Figure, Template
+from monitor.web.access.guard import check_origin, is_safe_path
+from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name
+from monitor.web.parts.templating import render
+from monitor.web.routes.people import login
+
+_LOG = logging.getLogger(__name__)
+router = APIRouter(include_in_schema=False)
+FLOW: Final = "slopeward_flow"
+GOAL: Final = "slopeward_goal"
+HALFWAY: Final = "slopeward_halfway"
+HALFWAY_S: Final = 300  # for the code of the second factor
+FLOW_S: Final = 600  # from leaving until coming back
+ASKING_AT_ONCE: Final = 4  # of the forty threads of the page: a provider that hangs must not take them all
+_NO_PROVIDER: Final = Template("login.no_provider", "no provider of logins is set up here")
+_OTHER_BROWSER: Final = Template(
+    "login.other_browser", "This login was begun in another browser, or too long ago. Begin it again."
+)
+_NOBODY: Final = Template("login.nobody", "{provider} let nobody in: {code}. Try again.")
+_NOT_PROVED: Final = Template("login.not_proved", "This login could not be proved. Begin it again; the log says why.")
+_ONE_FACTOR: Final = Template(
+    "login.one_factor", "{provider} does not say that you gave a second factor (a code, a key). Set one up there."
+)
+_NONE_HERE: Final = Template(
+    "login.no_second_factor",
+    "No second factor is set up for {name} here; an admin does that: slopeward people users totp {name}.",
+)
+_TOO_LATE: Final = Template("login.too_late", "This login took too long. Begin it again.")
+_MANY_CODES: Final = Template("login.many_codes", "Too many wrong codes. Try again in {wait}.")
+_WRONG_CODE: Final = Template("login.wrong_code", "The code is wrong, or was used already.")
+_DOWN: Final = Template(
+    "login.down",
+    "The login of {provider} does not work now: {problem}. Try again, or log in below with an account with a password.",
+)
+_DOWN_ALONE: Final = Template(
+    "login.down_alone",
+    "The login of {provider} does not work now: {problem}. Try again, or log in below with an emergency account.",
+)
+Parameter = Annotated[str, Query(max_length=2048, pattern=NO_NUL)]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLogin:
+    """A login that the provider vouched for, and that still wants the code of the second factor here."""
+
+    name: str
+    to: str
+    detail: Mapping[str, Any]
+
+
+class SignOns:
+    """What this process remembers of logins elsewhere.
+
+    How many ask the provider now, which answers were used, and which logins still want a code.
+    """
+
+    def __init__(self) -> None:
+        self._halfway: dict[str, tuple[PendingLogin, float]] = {}
+        self._lock = threading.Lock()
+        self._used: dict[str, float] = {}
+        self.asking = threading.Semaphore(ASKING_AT_ONCE)
+
+    def use(self, nonce: str) -> bool:
+        """Take an answer whose token held; False where it was taken before."""
+        now = time.monotonic()
+        with self._lock:
+            self._used = {k: at for k, at in self._used.items() if now - at < 2 * FLOW_S}
+            return self._used.setdefault(nonce, now) == now
+
+    def hold(self, halfway: PendingLogin) -> str:
+        """Keep a login for some minutes; returns the token by which its browser goes on."""
+        token, now = secrets.token_urlsafe(24), time.monotonic()
+        with self._lock:
+            self._halfway = {k: v for k, v in self._halfway.items() if now - v[1] < HALFWAY_S}
+            self._halfway[token] = (halfway, now)
+        return token
+
+    def find(self, token: str) -> PendingLogin | None:
+        """What a browser began and may still go on with."""
+        with self._lock:
+            found = self._halfway.get(token)
+        return found[0] if found is not None and time.monotonic() - found[1] < HALFWAY_S else None
+
+    def drop(self, token: str) -> None:
+        """It has ended."""
+        with self._lock:
+            self._halfway.pop(token, None)
+
+
+_SIGN_ONS: Final[WeakKeyDictionary[FastAPI, SignOns]] = WeakKeyDictionary()
+
+
+def _find_sign_ons(request: Request) -> SignOns:
+    return _SIGN_ONS.setdefault(request.app, SignOns())
+
+
+def _provider(request: Request) -> Provider:
+    config = context_of(request).config
+    if not config.oidc.issuer:
+        raise NotFoundError(_NO_PROVIDER())
+    return Provider(config.oidc, config.web.url)
+
+
+@router.get("/login/oidc")
+def leave(request: Request, to: Parameter = "/") -> Response:
+    """Send the browser to the provider."""
+    provider, to = _provider(request), to if is_safe_path(to) else "/"
+    try:
+        with take_turn(_find_sign_ons(request).asking, login.MANY()):
+            address, flow = provider.begin()
+    except ProviderDownError as error:
+        return _render_down(request, to, error)
+    answer = RedirectResponse(address, status_code=303)
+    for name, value in ((FLOW, flow.to_text()), (GOAL, to.encode().hex())):
+        # it must come along when another site, the provider, sends the browser back
+        login.give_cookie(request, answer, name, value, FLOW_S, samesite="lax")
+    return answer
+
+
+@router.get("/login/oidc/back")
+def come_back(
+    request: Request, state: Parameter = "", code: Parameter = "", error: Parameter = "", iss: Parameter = ""
+) -> Response:
+    """Let in whom the provider vouches for; every outcome ends what the browser had begun."""
+    answer = _come_back(request, _provider(request), state, code, error, iss)
+    for name in (FLOW, GOAL):
+        login.give_cookie(request, answer, name, "", 0.0)
+    return answer
+
+
+def _come_back(request: Request, provider: Provider, state: str, code: str, error: str, iss: str) -> Response:
+    context, door = context_of(request), login.turnstile_of(request)
+    try:
+        to = bytes.fromhex(request.cookies.get(cookie_name(request, GOAL), "")).decode()
+    except ValueError:
+        to = "/"
+    to = to if is_safe_path(to) else "/"
+    section, host = context.config.oidc, login.host_of(request)
+    flow = LoginFlow.read(request.cookies.get(cookie_name(request, FLOW), ""))
+    if flow is None or not flow.fits(state):
+        return login.refuse(request, to, _OTHER_BROWSER(), 401)
+    if error or not code:
+        return login.refuse(request, to, _NOBODY(provider=section.name, code=format_code(error)), 401)
+    count, wait_s = door.failures(f"oidc:{host}")
+    if count >= login.TRIES:
+        return login.refuse(request, to, login.TOO_MANY(wait=Figure(wait_s, ".0f", "s")), 429, wait_s=wait_s)
+    now = context.clock()
+    try:
+        if iss and iss != section.issuer:  # RFC 9207
+            raise LoginRefusedError("the answer comes from another provider")
+        with take_turn(_find_sign_ons(request).asking, login.MANY()):
+            vouched = provider.redeem(code, flow, now)
+        if not _find_sign_ons(request).use(flow.nonce):
+            raise LoginRefusedError("the answer was used already")
+    except ProviderDownError as down:
+        return _render_down(request, to, down)
+    except LoginRefusedError as refused:
+        door.note(f"oidc:{host}", failed=True)
+        _LOG.warning("a login by %s was refused: %s", section.issuer, refused)
+        with context.db.write() as c:
+            detail = {"from": host, "by": "oidc", "why": str(refused)}
+            add_audit(c, Actor("unknown", via=PAGE), "login.refused", f"oidc:{section.issuer}", detail, now)
+        return login.refuse(request, to, _NOT_PROVED(), 401)
+    return _let_in(request, to, vouched)
+
+
+def _let_in(request: Request, to: str, vouched: OidcIdentity) -> Response:
+    """Open a session, or ask for the second factor that the provider has not proved."""
+    person, context, host = vouched.person, context_of(request), login.host_of(request)
+    section, now = context.config.oidc, context.clock()
+    detail: dict[str, Any] = {"from": host, "by": "oidc", "issuer": person.issuer, "subject": person.subject}
+    detail |= {"second_factor": "provider"} if vouched.by_two else {}
+    if section.second_factor == "provider" and not vouched.by_two:  # open sessions stay: it may be a thief who came
+        text = _ONE_FACTOR(provider=section.name)
+        with context.db.write() as c:
+            bound = find_bound(c, person.issuer, person.subject)
+            name = person.name if bound is None else bound.name
+            add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", {**detail, "why": text}, now)
+        return login.refuse(request, to, text, 403)
+    try:
+        with context.db.write() as c:
+            name = admit_person(c, person, section.roles, section.sites, now)
+            wants_ours, has_ours = section.second_factor == "ours", has_second_factor(c, name)
+            asks = has_ours and (wants_ours or not vouched.by_two)
+            missing = _NONE_HERE(name=name)
+            if wants_ours and not has_ours:  # open sessions stay, as above
+                add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", {**detail, "why": missing}, now)
+            cookies = None if asks or wants_ours else login.enter(request, c, name, detail, now)
+    except RefusedError as refused:
+        with context.db.write() as c:
+            bound = find_bound(c, person.issuer, person.subject)
+            name = person.name if bound is None else bound.name
+            ended = 0 if bound is None else end_sessions(c, name)  # what the provider took back ends here too
+            detail |= {"why": refused.message, "sessions_ended": ended}
+            add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", detail, now)
+        return login.refuse(request, to, refused.message, 403)
+    if wants_ours and not has_ours:
+        return login.refuse(request, to, missing, 403)
+    if cookies is None:
+        token = _find_sign_ons(request).hold(PendingLogin(name, to, detail))
+        answer = render_code_form(request)
+        login.give_cookie(request, answer, HALFWAY, token, HALFWAY_S, samesite="strict")
+        return answer
+    # a page of our own in between: the browser sends a strict cookie along with no step that another site began
+    answer = render(request, "entered.html", to=to, who=name)
+    login.set_cookies(request, answer, *cookies)
+    return answer
+
+
+def render_code_form(request: Request, failed: str = "", status: int = 200) -> Response:
+    """The form for the code of the second factor."""
+    answer = render(request, "login_code.html", failed=failed)
+    answer.status_code = status
+    return answer
+
+
+@router.post("/login/oidc/code")
+def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Response:
+    """Go on with a login that the provider vouched for: the code of the second factor that the account has here."""
+    check_origin(request)
+    _provider(request)
+    context, door, waiting = context_of(request), login.turnstile_of(request), _find_sign_ons(request)
+    token, now = request.cookies.get(cookie_name(request, HALFWAY), ""), context.clock()
+    halfway = waiting.find(token)
+    if halfway is None:
+        return login.refuse(request, "/", _TOO_LATE(), 401)
+    name, device = halfway.name, request.cookies.get(cookie_name(request, DEVICE), "")
+    own = f"device:{digest_text(device)}"
+    with context.db.read() as c:
+        is_known = is_known_device(c, device, name, now) and door.failures(own)[0] < login.TRIES
+    with door.check(is_known=True):  # looked at inside: guesses at the same moment are counted as well
+        with context.db.write() as c:
+            if not is_known and (wait_s := code_wait_s(c, name, now)):
+                return render_code_form(request, _MANY_CODES(wait=Figure(wait_s, ".0f", "s")), 429)
+            account = find_user(c, name)
+            is_open = account is not None and account.disabled_at is None
+            is_right = is_open and check_second_factor(c, open_vault(context.config), name, code, now)
+            if is_right:
+                cookies = login.enter(request, c, name, {**halfway.detail, "second_factor": "ours"}, now)
+            else:
+                detail = {**halfway.detail, "why": login.WRONG_CODE}
+                add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", detail, now)
+            if not is_known:
+                note_code(c, name, now, failed=not is_right)
+        if is_known:
+            door.note(own, failed=not is_right)
+    if not is_right:
+        return render_code_form(request, _WRONG_CODE(), 401)
+    waiting.drop(token)
+    answer = RedirectResponse(halfway.to, status_code=303)
+    login.set_cookies(request, answer, *cookies)
+    return answer
+
+
+def _render_down(request: Request, to: str, error: ProviderDownError) -> Response:
+    section = context_of(request).config.oidc
+    _LOG.warning("the provider of logins %s is of no use: %s", section.issuer, error)
+    down = _DOWN_ALONE if section.only else _DOWN
+    return login.refuse(request, to, down(provider=section.name, problem=error.message), 503)

@@ -1,0 +1,34 @@
+"""The worker task that downloads new files from a server."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from monitor.features.sources.fetch import FetchedFile, PollRequest, PollResult
+from monitor.worker.records import WorkerTask
+
+
+def fetch(request: PollRequest) -> PollResult:
+    """Download new files. A file that fails does not stop the others."""
+    return PollResult(tuple(_find_fetcher(request.kind)(request)))
+
+
+def _find_fetcher(kind: str) -> Callable[[PollRequest], Iterator[FetchedFile]]:
+    """Return the function for a kind of server. It is imported here, in the worker, and not in the core process."""
+    if kind == "http":
+        from monitor.features.sources.http import fetch_files as fetch_by_http
+
+        return fetch_by_http
+    if kind == "sftp":
+        from monitor.features.sources.sftp import fetch_files as fetch_by_sftp
+
+        return fetch_by_sftp
+    if kind == "sensorthings":
+        from monitor.features.sources.sensorthings import fetch_observations
+
+        return fetch_observations
+    from monitor.features.sources.stac import fetch_items
+
+    return fetch_items
+
+
+FETCH: Final = WorkerTask("monitor.features.sources.download:fetch", PollRequest, PollResult)

@@ -1,0 +1,54 @@
+"""Files downloaded by HTTP, SFTP, STAC and SensorThings, or put into a watched folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monitor.api.hooks import Command, Job, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from monitor.settings.service import ServiceConfig
+    from monitor.sites.records import Site
+    from monitor.storage.check import Check
+
+
+@hookimpl
+def register_commands() -> Mapping[str, Command]:
+    """Return the commands of sources."""
+    return {
+        "ingest sources": Command(
+            _load_commands,
+            "List the servers that files are downloaded from; download now",
+            after="ingest",
+            rules={"ingest sources poll": "serves"},
+        )
+    }
+
+
+def _load_commands() -> Any:
+    from monitor.features.sources.cli import app
+
+    return app
+
+
+@hookimpl
+def register_jobs() -> Iterable[Job]:
+    """Return the job that downloads files and imports the folder of a site."""
+    from monitor.features.sources.poll import run
+
+    return [Job("sources", run, lambda _: 60.0, 20.0, polls=True, watched=_series_folder)]
+
+
+def _series_folder(config: ServiceConfig, site: Site) -> Path:
+    return Path(config.paths.inbox) / "series" / site.id
+
+
+@hookimpl
+def register_checks() -> Iterable[Check]:
+    """Return the checks of sources."""
+    from monitor.features.sources.checks import CHECKS
+
+    return CHECKS

@@ -1,0 +1,83 @@
+"""Replay a first site file on the record that it was written from, and count the days that reach each level."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from monitor.decision.warning_summary import RecordDays
+from monitor.features.replay.backtest import BacktestOptions, find_record_span, open_empty, run_backtest
+from monitor.features.replay.history import VisibilityRule
+from monitor.features.replay.queries import find_span
+from monitor.features.replay.record_state import find_record_end, find_station_days
+from monitor.features.table_import.guess.guess import TableGuess
+from monitor.ingest.files.readers import open_readings
+from monitor.ingest.files.reading import FileImport
+from monitor.ingest.pipeline import Pipeline
+from monitor.readings.queries.uncounted import find_uncounted
+from monitor.sites.records import Site
+from monitor.text.message import Template
+
+LONGEST_ROWS: Final = 200_000  # a longer record would take minutes
+_TOO_LONG: Final = Template(
+    "guess.days.too_long", "the record has {n} values, more than {most}; `slopeward backtest --site {site}` counts them"
+)
+_TOO_SHORT: Final = Template("guess.days.too_short", "the record has readings of one instant alone")
+
+
+def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]]) -> RecordDays:
+    """Count on how many days of the record each criterion reached each level.
+
+    The replay is that of `slopeward backtest`, which repeats these figures. Days are those of the site's time zone.
+    Days on which a criterion had no recent readings that count are no days without alarm: they are counted apart.
+    Records of more than `LONGEST_ROWS` values are not replayed.
+    """
+    criteria = {criterion.id: criterion for criterion in site.criteria}
+    with open_empty(site) as db:
+        pipeline = Pipeline(db, {site.id: site}, _now)
+        rows = 0
+        for path, found in files:
+            lines = partial(open_readings(found.form), path, found.options)
+            file = FileImport(path, pipeline, site, _now, accept_units=True, accept_times=True, open_lines=lines)
+            rows += file.run().stored
+        span = db.run_read(find_span, site.id)
+        uncounted: dict[str, tuple[str, ...]] = {}
+        for series in db.run_read(find_uncounted, site, _now()):
+            uncounted[series.flag] = (*uncounted.get(series.flag, ()), series.name)
+        if span is None or span[0] >= span[1]:
+            return RecordDays(reason=_TOO_SHORT(), uncounted=uncounted)
+        if rows > LONGEST_ROWS:
+            reason = _TOO_LONG(n=rows, most=LONGEST_ROWS, site=site.id)
+            return RecordDays(reason=reason, uncounted=uncounted)
+        terms = BacktestOptions(known=VisibilityRule("observed"))
+        replayed = find_record_span(db, site, terms.known) or span
+        card = run_backtest(db, site, *replayed, terms=terms)
+    bounded = {(criterion.id, bound.level) for criterion in site.criteria for bound in criterion.thresholds}
+    reached = {}
+    judged = {}
+    run = card.runs[0]
+    for score in run.criteria:
+        # A criterion on computed facts, such as failure windows, has none of them while nothing moves.
+        if not criteria[score.criterion].kind.facts:
+            judged[score.criterion] = score.days_judged
+        days = 0
+        for level in reversed(site.levels[1:]):
+            days += score.days_by_level.get(level.name, 0)
+            if (score.criterion, level.number) in bounded:
+                reached[score.criterion, level.name] = days
+    zone = ZoneInfo(site.timezone)
+    total = (span[1].astimezone(zone).date() - span[0].astimezone(zone).date()).days + 1
+    return RecordDays(
+        reached,
+        total,
+        judged=judged,
+        uncounted=uncounted,
+        by_station=find_station_days(run, site),
+        end=find_record_end(run, site, span[1], _now()),
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,212 @@
+"""Times that are readable and wrong: half days without AM or PM, exchanged days and months, clocks that never turn."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import groupby, pairwise
+from statistics import median
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from monitor.errors import ConfigError
+from monitor.features.table_import.guess.raw_table import RawTable
+from monitor.features.table_import.guess.times import Times, measure_disorder
+from monitor.text.message import TEXT_OF, Figure, Message, Template
+
+_HALF_DAYS: Final = Template(
+    "guess.times.half_days",
+    "the hours of '{column}' go from 1 to 12 twice a day without AM or PM: write the hours from 0 to 23, and import "
+    "the file again",
+)
+_GPS_WEEKS: Final = Template(
+    "guess.times.gps_weeks",
+    "'{column}' counts seconds of a GPS week, which are not read: write dates such as 2026-03-01 12:00:00 under the "
+    "name 'GPS time', and import the file again",
+)
+_DECIMAL_HOURS: Final = Template(
+    "guess.times.decimal_hours",
+    "the clock of '{column}' has numbers such as {value}, which may be hours with a fraction or hours and minutes: "
+    "write the minutes behind a colon, such as 8:30, and import the file again",
+)
+_PARTS_OF_DAY: Final = Template(
+    "guess.times.parts_of_day",
+    "'{column}' seems to count the {unit} of the day beside '{date}', which are not read: write a clock such as 13:30, "
+    "and import the file again",
+)
+MIXED_ORDERS: Final = Template(
+    "guess.ask.dates.mixed",
+    "'{column}' jumps to and fro unless dates such as '{value}' have day and month in the other order than the rest, "
+    "as spreadsheets exchange them: correct these dates, or do all dates have one order?",
+)
+NOT_TURNED_IN_SPRING: Final = Template(
+    "guess.ask.zone.spring",
+    "{n} times such as {at} do not exist in {zone}, where clocks are turned to summer time then: the clock of this "
+    "file seems to show winter time all year. Which zone counts?",
+)
+NOT_TURNED_IN_AUTUMN: Final = Template(
+    "guess.ask.zone.autumn",
+    "the hour from {at} comes twice in {zone}, where clocks are turned back then, and only once in this file: the "
+    "clock of this file seems to show winter time all year. Which zone counts?",
+)
+_WEEK_S: Final = 604_800
+_DAY_S, _DAY_MIN = 86_400, 1_440
+_GPS_WEEK: Final = re.compile(r"gps[ _.-]*w(?:ee)?k|w(?:ee)?k[ _.-]*(?:no|nr|num\w*)?", re.IGNORECASE)
+_OF_WEEK: Final = re.compile(r"tow|sow|.*of[ _.-]*w(?:ee)?k.*|gps[ _.-]*(?:s(?:ec\w*)?|time)|sec\w*", re.IGNORECASE)
+_OF_DAY: Final = re.compile(r"(?<![a-z])(sec|min)(?:ond|ute)?s?(?:[ _.-]*of[ _.-]*(?:the[ _.-]*)?day)?", re.IGNORECASE)
+_POINT_CLOCK: Final = "%H.%M"
+_TURNED_MOST: Final = timedelta(hours=2)  # by how much clocks are turned in any zone
+
+
+def refuse_odd_clocks(table: RawTable, times: Times) -> None:
+    """Refuse times whose clock lacks a part or may mean two things; raises ConfigError."""
+    for check in (_find_half_days, _find_decimal_hours, _find_part_of_day):
+        if (text := check(table, times)) is not None:
+            raise ConfigError(TEXT_OF(name=str(table.path), text=text))
+
+
+def refuse_gps_weeks(table: RawTable) -> None:
+    """Refuse a GPS week beside the seconds of it; raises ConfigError."""
+    weeks = [name for name in table.names if _GPS_WEEK.fullmatch(table.title(name))]
+    for name in table.names:
+        title = table.title(name)
+        if not _OF_WEEK.fullmatch(title) or name in weeks:
+            continue
+        numbers = _list_numbers(table, name)
+        is_sure = bool(weeks) or "week" in title.lower()
+        if is_sure and numbers and min(numbers) >= 0 and max(numbers) <= _WEEK_S:
+            raise ConfigError(TEXT_OF(name=str(table.path), text=_GPS_WEEKS(column=title)))
+
+
+def _list_numbers(table: RawTable, name: str) -> list[float]:
+    """The numbers of a column; none where a cell is anything else."""
+    try:
+        return [float(str(cell).replace(",", ".")) for cell in table.list_cells(name)]
+    except ValueError:
+        return []
+
+
+def _find_half_days(table: RawTable, times: Times) -> Message | None:
+    if "%H" not in times.rule.format or "%p" in times.rule.format or not times.parsed:
+        return None
+    hours = {at.hour for at in times.parsed}
+    if not hours <= {*range(1, 13)} or not {12, 1} <= hours:
+        return None
+    back = [(a, b) for a, b in pairwise(times.parsed) if b < a and b.date() == a.date()]
+    days = {at.date() for at in times.parsed}
+    if sum(a.hour == 12 and b.hour == 1 for a, b in back) < max(1, len(days) // 2):
+        return None
+    return _HALF_DAYS(column=table.title(times.rule.columns[-1]))
+
+
+def _find_decimal_hours(table: RawTable, times: Times) -> Message | None:
+    """A clock with a point whose parts of an hour may be hundredths.
+
+    Spreadsheets drop the zero of 8.30, so one digit leaves open what it means. Two digits are hours and minutes, unless
+    the steps are even only where they are hundredths.
+    """
+    if not times.rule.format.endswith(f" {_POINT_CLOCK}") or len(times.rule.columns) != 2:
+        return None
+    column = times.rule.columns[1]
+    texts = [str(cell).strip().replace(",", ".") for cell in table.list_cells(column)]
+    doubtful = [text for text in texts if re.fullmatch(r"\d{1,2}\.[1-9]", text)]
+    if not doubtful:
+        hundredths = [round(float(text) * 60) for text in texts if re.fullmatch(r"\d{1,2}\.\d\d", text)]
+        minutes = [int(h) * 60 + int(m) for h, _, m in (text.partition(".") for text in texts) if m]
+        if len(hundredths) < len(texts) or _count_steps(hundredths) >= _count_steps(minutes):
+            return None
+        doubtful = [text for text in texts if not text.endswith(".00")] or texts
+    return _DECIMAL_HOURS(column=table.title(column), value=doubtful[0])
+
+
+def _count_steps(minutes: Sequence[int]) -> int:
+    """How many different steps forward the minutes of days make; midnights are left out."""
+    return len({after - before for before, after in pairwise(minutes) if after > before})
+
+
+def _find_part_of_day(table: RawTable, times: Times) -> Message | None:
+    """Seconds or minutes of the day beside days, without which all readings of a day have one time."""
+    if not times.parsed or any(at.time() != datetime.min.time() for at in times.parsed):
+        return None
+    if 2 * len(set(times.parsed)) > len(times.parsed):
+        return None
+    for name in table.names:
+        match = _OF_DAY.fullmatch(table.title(name))
+        numbers = _list_numbers(table, name) if match else []
+        is_seconds = match is not None and match[1].lower() == "sec"
+        if numbers and min(numbers) >= 0 and max(numbers) <= (_DAY_S if is_seconds else _DAY_MIN):
+            unit = "seconds" if is_seconds else "minutes"
+            return _PARTS_OF_DAY(column=table.title(name), unit=unit, date=table.title(times.rule.columns[0]))
+    return None
+
+
+def find_exchanged(times: Times) -> str | None:
+    """A date whose day and month seem to be exchanged, while other dates of the record have one order; None if none.
+
+    A spreadsheet that expects the other order exchanges day and month where the day is 12 at most, and leaves the other
+    dates as they are. Then the record jumps, and runs evenly where these days are exchanged back.
+    """
+    form = times.rule.format
+    if "%d" not in form or "%m" not in form:
+        return None
+    days = [day for day, _ in groupby(datetime.combine(at, datetime.min.time()) for at in times.parsed)]
+    may_be = [day.day <= 12 for day in days]
+    if all(may_be) or not any(may_be):
+        return None
+    pairs = list(zip(days, may_be, strict=True))
+    exchanged = [day.replace(month=day.day, day=day.month) if may else day for day, may in pairs]
+    if measure_disorder(exchanged) >= measure_disorder(days):
+        return None
+    example = next(day for day, may in pairs if may and day.day != day.month)
+    return example.strftime(form)
+
+
+def doubt_turning(clocks: Sequence[datetime], zone: ZoneInfo) -> tuple[Message, str] | None:
+    """Why the clock of a record seems not to be turned in summer as a zone is, and the zone that it has all year.
+
+    Args:
+        clocks: The times of the record as they are written, without a zone, each as often as it is there.
+        zone: The zone that a person names.
+    """
+    counts = Counter(at for at in clocks if at.tzinfo is None)
+    changed = {at: _measure_change(at, zone) for at in counts}
+    skipped = sorted(at for at, change in changed.items() if change > timedelta(0))
+    if skipped and (name := _name_fixed(skipped[0], zone)):
+        n = Figure(len(skipped), "d")
+        return NOT_TURNED_IN_SPRING(n=n, at=f"{skipped[0]:%Y-%m-%d %H:%M}", zone=zone.key), name
+    twice = sorted(at for at, change in changed.items() if change < timedelta(0))
+    for first in [at for k, at in enumerate(twice) if not k or at - twice[k - 1] > _TURNED_MOST]:
+        name = _name_fixed(first, zone)
+        if name and _stands_once(first, [at for at in twice if at - first < _TURNED_MOST], counts, -changed[first]):
+            return NOT_TURNED_IN_AUTUMN(at=f"{first:%Y-%m-%d %H:%M}", zone=zone.key), name
+    return None
+
+
+def _measure_change(at: datetime, zone: ZoneInfo) -> timedelta:
+    """By how much clocks are turned at a time: above zero where they skip it, below where they show it twice."""
+    first, second = (at.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta(0) for fold in (0, 1))
+    return second - first
+
+
+def _name_fixed(at: datetime, zone: ZoneInfo) -> str:
+    """The zone that has the winter time of another one all year; "" where that is not a whole number of hours."""
+    offsets = (at.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta(0) for fold in (0, 1))
+    hours = min(offsets) / timedelta(hours=1)
+    if hours != int(hours):
+        return ""
+    return f"Etc/GMT{-int(hours):+d}" if hours else "UTC"
+
+
+def _stands_once(first: datetime, hour: Sequence[datetime], counts: Counter[datetime], turned: timedelta) -> bool:
+    """Whether the times of an hour that comes twice are there once, in an even record around it."""
+    near = sorted(at for at in counts if abs(at - first) <= 12 * _TURNED_MOST)
+    steps = [after - before for before, after in pairwise(near)]
+    if not steps:
+        return False
+    step = sorted(steps)[len(steps) // 2]
+    if step > turned:
+        return False
+    around = [after - before for before, after in pairwise(near) if first - step <= before <= hour[-1]]
+    is_even = all(one == step for one in around) and len(around) > len(hour)
+    usual = median(counts[at] for at in near if at not in hour) if len(near) > len(hour) else 0
+    return is_even and len(hour) * step >= turned and sum(counts[at] for at in hour) < 1.5 * usual * len(hour)

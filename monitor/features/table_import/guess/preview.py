@@ -1,0 +1,137 @@
+"""What the page asks of a worker about a file from outside: what it says, and its first rows.
+
+Nothing else reads such a file: the libraries that open workbooks and Parquet stay behind the walls of the worker. What
+comes back is text and numbers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import UTC
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from monitor.errors import ConfigError
+from monitor.features.table_import.guess.guess import SensorGuess, TableGuess, guess
+from monitor.features.table_import.guess.known import understand_known
+from monitor.features.table_import.guess.questions import FileQuestion
+from monitor.features.table_import.guess.raw_table import SHEET, read_raw_table
+from monitor.features.table_import.guess.record import MotionRecord
+from monitor.features.table_import.guess.site_file import request_place
+from monitor.features.table_import.guess.toml_writer import format_mapping
+from monitor.features.table_import.guess.values import CheckedValue, list_values
+from monitor.ingest.files.reader import Content, ImportOptions, StationPlace
+from monitor.ingest.files.readers import READERS, WIDE
+from monitor.ingest.recognise import find_form
+from monitor.sites.records import Origin
+from monitor.text.message import Template
+from monitor.text.names import rename_file
+
+HEAD: Final = ("time", "station", "quantity", "value", "unit")
+VALUES_MOST: Final = 5_000_000  # looked at
+ROWS_SHOWN: Final = 8
+COLUMNS_SHOWN: Final = 12
+CELL_MOST: Final = 60  # characters
+_POINTS: Final = Template("upload.points", "satellite points come in by `slopeward ingest FILE --site SITE`")
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewRequest:
+    """A file, the name its owner gave it, what was answered so far, and the stations of the site where it belongs."""
+
+    table: str
+    name: str
+    answers: Mapping[str, str]
+    is_new: bool  # the site is: its place must be asked
+    known: ImportOptions = ImportOptions()  # noqa: RUF009 - frozen
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """Facts of a file besides its columns: the part of `ImportOptions` that crosses from the worker."""
+
+    station: str | None = None
+    time: str | None = None
+    places: tuple[StationPlace, ...] = ()
+    origins: tuple[tuple[str, Origin], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewResult:
+    """What a table says; `trouble`: the one line why it says nothing."""
+
+    trouble: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    questions: tuple[FileQuestion, ...] = ()
+    sensors: tuple[SensorGuess, ...] = ()
+    mapping: str = ""  # as TOML; "" while a question is open, and where the form of the file is known
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()  # the first: as cells while a question is open, then as they are read
+    form: str = WIDE  # the reader of the file
+    told: FileFacts = FileFacts()
+    zone: str = "UTC"  # of the site that it would make
+
+    @property
+    def known(self) -> ImportOptions:
+        """What is said of it, but for the mapping."""
+        return ImportOptions(**{one.name: getattr(self.told, one.name) for one in fields(self.told)})
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it can be accepted."""
+        return bool(self.facts) and not self.questions and not self.trouble
+
+
+def understand(request: PreviewRequest) -> PreviewResult:
+    """The job: what a table says, and its first rows."""
+    path = Path(request.table)
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    try:
+        form = find_form(path)
+        if READERS[form].content is Content.POINTS:
+            raise ConfigError(_POINTS())
+        if form != WIDE:
+            options = replace(request.known, name=request.name)
+            found = _request_place(understand_known(path, form, request.answers, options), request)
+        else:
+            table = read_raw_table(path, request.answers.get(SHEET, ""))
+            found = _request_place(guess(replace(table, path=Path(request.name)), request.answers), request)
+            shown = [table.columns[name][:ROWS_SHOWN] for name in table.names[:COLUMNS_SHOWN]]
+            rows = tuple(tuple("" if c is None else _cut(str(c)) for c in row) for row in zip(*shown, strict=True))
+            head = tuple(map(_cut, table.names[:COLUMNS_SHOWN]))
+        known = PreviewResult(
+            facts=found.facts,
+            questions=found.questions,
+            sensors=found.sensors,
+            form=form,
+            told=FileFacts(**{one.name: getattr(found.known, one.name) for one in fields(FileFacts)}),
+            zone=found.zone,
+        )
+        if found.questions:
+            return replace(known, head=head, rows=rows)
+        record = MotionRecord()
+        first: list[tuple[str, ...]] = []
+        for one in islice(list_values(path, form, found.options), VALUES_MOST):
+            record.add(one)
+            if len(first) < ROWS_SHOWN:
+                first.append(_to_cells(one))
+    except ConfigError as error:
+        return PreviewResult(rename_file(error.message, str(path), request.name))
+    mapping = "" if found.mapping is None else format_mapping(found.mapping, request.name)
+    sensors = record.estimate_motion(found.sensors)
+    return replace(known, mapping=mapping, head=HEAD, rows=tuple(first), sensors=sensors)
+
+
+def _request_place(found: TableGuess, request: PreviewRequest) -> TableGuess:
+    return request_place(found, request.answers) if request.is_new else found
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= CELL_MOST else f"{text[:CELL_MOST]}…"
+
+
+def _to_cells(one: CheckedValue) -> tuple[str, ...]:
+    when = one.when if one.at is None else f"{one.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    value = f"{one.value}: {one.error}" if one.error else str(one.value)
+    return tuple(map(_cut, (when, one.station, one.quantity, value, one.unit)))

@@ -1,0 +1,89 @@
+"""What only a person can say of a table, and what was said."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from monitor.errors import ConfigError
+from monitor.sites.quantities import QUANTITIES, UNITS
+from monitor.text.message import Template
+
+LEAVE_OUT: Final = "leave out"
+EACH: Final = "each on its own"
+YES, NO = "yes", "no"
+KEYS: Final = (
+    *(
+        "axes",
+        "clock",
+        "column",
+        "coordinates",
+        "dates",
+        "day",
+        "decimal",
+        "direction",
+        "downward",
+        "error",
+        "factor",
+        "flag",
+        "hours",
+        "part",
+    ),
+    *("place", "quantity", "record", "rows", "same", "set", "sheet", "station", "tilt", "time", "times", "unit"),
+    *("which zone", "zone"),
+)
+"""What a question can be about: its key before the colon."""
+EXPECTED: Final = Template("guess.answer.expected", "{key}: expected {choices}, got '{answer}'")
+ONE_OF: Final = Template("guess.answer.one_of", "{key}: expected one of {names}, got '{answer}'")
+
+
+@dataclass(frozen=True, slots=True)
+class FileQuestion:
+    """What the file does not say; `key` is what an answer is given under, `text` a message."""
+
+    key: str
+    text: str
+    choices: tuple[str, ...] = ()
+    default: str | None = None
+
+    def __post_init__(self) -> None:
+        """Every question is about one of `KEYS`: what answers none of them is refused."""
+        assert self.key.partition(":")[0] in KEYS, self.key
+
+
+@dataclass(frozen=True, slots=True)
+class Interview:
+    """What a person said of a table, by the key of the question, and what is still open."""
+
+    answers: Mapping[str, str]
+    questions: list[FileQuestion] = field(default_factory=list)
+
+    def request(self, key: str, text: str, choices: tuple[str, ...] = (), default: str | None = None) -> str | None:
+        """What was said; None where it is open from now on, ConfigError where it is none of the choices."""
+        answer = self.answers.get(key)
+        if answer is None:
+            self.questions.append(FileQuestion(key, text, choices, default))
+        elif choices:
+            require(key, answer, choices)
+        return answer
+
+    def find(self, key: str, column: str, *groups: str) -> str | None:
+        """What was said of the column, of those alike, or of all; "each on its own" ends the search: it asks anew."""
+        for name in (name_own(key, column), *(f"{key}:{group}" for group in groups), key):
+            if (answer := self.answers.get(name)) is not None:
+                return None if answer == EACH else answer
+        return None
+
+
+def name_own(key: str, column: str) -> str:
+    """The key of one column, which is that of no group, though the column may be called like one.
+
+    >>> name_own("quantity", "Crack 1 (mm)"), name_own("quantity", "mm"), name_own("unit", "rain")
+    ('quantity:Crack 1 (mm)', 'quantity:column mm', 'unit:column rain')
+    """
+    return f"{key}:column {column}" if column in UNITS or column in QUANTITIES else f"{key}:{column}"
+
+
+def require(key: str, answer: str, choices: Sequence[str]) -> None:
+    """Refuse an answer that is none of the choices; raises ConfigError."""
+    if answer not in choices:
+        raise ConfigError(EXPECTED(key=key, choices=" or ".join(map(repr, choices)), answer=answer))

@@ -1,0 +1,172 @@
+"""Whether each station of a record surely moves, and where to: what a first site file can say before people have."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from math import atan2, degrees, dist, fsum, hypot
+from statistics import median
+from typing import Final
+
+from forecasting.kinematics.velocity import DAY_S, fit_velocity
+from monitor.features.table_import.guess.bounds import LevelWindow, measure_noise, merge_bounds, propose_bounds
+from monitor.features.table_import.guess.guess import MotionGuess, SensorGuess
+from monitor.features.table_import.guess.values import CheckedValue
+from monitor.sites.quantities import MOTION, convert
+
+PARTS: Final = ("displacement_east", "displacement_north", "displacement_up")
+STEEP_MOST: Final = 15.0  # degrees that a plunge may err by
+PIECES: Final = (32, 16, 12)  # medians of so many pieces of the time are looked at: a spike is none of them
+SURE: Final = 9.0  # steps times the squared share of their way that remains: by chance once in 8,000 plane walks
+KEPT_MOST: Final = 8192  # points of a series
+LARGEST_MM: Final = 1e9
+NOTHING_MM: Final = 1e-3  # over a record: no instrument tells it
+# how people name a station on stable ground
+BASE: Final = re.compile(
+    r"(?:^|[-_])(?:BASE|BASIS|BASES?STATION|REF|REFERENCE|REFERENZ|RIFERIMENTO|REFERENCIA|CTRL|CONTROL|KONTROLLE|"
+    r"STABLE|STABIL|FIX|FIXPUNKT|FIXED)[-_]?\d*(?=$|[-_])",
+    re.IGNORECASE,
+)
+
+
+class MotionRecord:
+    """The readings of motion of a file, few of each series where they are many."""
+
+    def __init__(self) -> None:
+        self._points: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        self._seen: dict[tuple[str, str], tuple[int, int]] = {}  # how many there were, and each how manieth is kept
+
+    def add(self, one: CheckedValue) -> None:
+        """Take a value of motion; any other is none of this."""
+        if one.error or one.at is None or not one.quantity.startswith(MOTION):
+            return
+        try:
+            value = convert(float(one.value), one.unit, "mm")
+        except (ValueError, TypeError):
+            return
+        key = one.station, one.quantity
+        count, every = self._seen.get(key, (0, 1))
+        points = self._points.setdefault(key, [])
+        if count % every == 0 and abs(value) < LARGEST_MM:
+            points.append((one.at.timestamp(), value))
+        if len(points) > KEPT_MOST:
+            del points[1::2]
+            every *= 2
+        self._seen[key] = count + 1, every
+
+    def estimate_motion(self, sensors: Iterable[SensorGuess]) -> tuple[SensorGuess, ...]:
+        """Return the sensors, each with how its record moves and with bounds that fit this motion.
+
+        East, north and up of a station are one motion.
+        """
+        sensors = tuple(sensors)
+        in_space = list_in_space(sensors)
+        motions: dict[tuple[str, ...], MotionGuess | None] = {}
+        windows: dict[tuple[str, ...], tuple[LevelWindow, ...]] = {}
+        noises: dict[tuple[str, ...], float] = {}
+        for sensor in sensors:
+            key = _name_motion(sensor, in_space)
+            if key not in motions:
+                components = [sorted(self._points.get((sensor.station, quantity), ())) for quantity in key[1:]]
+                motions[key] = _find_motion(components)
+                windows[key] = _find_windows(components, sensor.interval_s)
+                noises[key] = max((measure_noise(points) or 0.0 for points in components[:2]), default=0.0)
+        return tuple(
+            replace(sensor, motion=motions[key], windows=windows[key], noise_mm=noises[key])
+            for sensor in sensors
+            for key in [_name_motion(sensor, in_space)]
+        )
+
+
+def _find_windows(
+    components: Sequence[Sequence[tuple[float, float]]], interval_s: float | None
+) -> tuple[LevelWindow, ...]:
+    """Return the windows and bounds of a station; of its horizontal and its vertical motion the less sensitive ones."""
+    if interval_s is None or not all(components):
+        return ()
+    horizontal = propose_bounds(components[:2], interval_s)
+    if len(components) < 3:
+        return horizontal
+    return merge_bounds(horizontal, propose_bounds(components[2:], interval_s))
+
+
+def _name_motion(sensor: SensorGuess, in_space: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """The station and the quantities that are one motion with a series."""
+    return sensor.station, *((sensor.quantity in PARTS and in_space.get(sensor.station)) or (sensor.quantity,))
+
+
+def _find_motion(series: Sequence[Sequence[tuple[float, float]]]) -> MotionGuess | None:
+    """How a station moves, by its one line, or by east, north and maybe up; None where the record is short."""
+    paths = [path for n in PIECES if all(series) and len(path := _find_path(series, n)) >= PIECES[-1]]
+    if not paths:
+        return None
+    days = (max(one[-1][0] for one in series) - min(one[0][0] for one in series)) / DAY_S
+    plane = 2 if len(series) > 1 else 1
+    path = next((path for path in paths if _is_sure([p[:plane] for p in path])), paths[-1])
+    moved_mm = hypot(*(b - a for a, b in zip(path[0][:plane], path[-1][:plane], strict=True)))
+    rises = len(series) > 2 and any(_is_sure([p[2:] for p in path]) for path in paths)
+    motion = MotionGuess(moved_mm, days, _is_sure([p[:plane] for p in path]), is_sure_in_height=rises)
+    return motion if plane == 1 or not motion.is_sure else _point_motion(motion, path)
+
+
+def _point_motion(motion: MotionGuess, path: Sequence[tuple[float, ...]]) -> MotionGuess:
+    """A motion in the plane with its azimuth, and its plunge where the path has heights."""
+    east, north = ((b - a) / motion.moved_mm for a, b in zip(path[0][:2], path[-1][:2], strict=True))
+    along = [(p[0] * east + p[1] * north) * DAY_S for p in path]
+    # of what lies across and below, per length along: angles, whatever the motion does in time
+    errors = [0.0] * len(path)
+    turn = fit_velocity(along, [p[0] * north - p[1] * east for p in path], errors)
+    if turn is None:
+        return motion
+    azimuth = degrees(atan2(east, north) + turn.rate) % 360.0, degrees(turn.error)
+    sink = fit_velocity(along, [-p[2] for p in path], errors) if len(path[0]) > 2 else None
+    if sink is None:
+        return replace(motion, azimuth=azimuth)
+    plunge = degrees(atan2(sink.rate, 1)), degrees(sink.error / (1 + sink.rate**2))
+    return replace(motion, azimuth=azimuth, plunge=plunge)
+
+
+def _find_path(series: Sequence[Sequence[tuple[float, float]]], count: int) -> list[tuple[float, ...]]:
+    """Medians of all series in so many equal parts of the time, without parts that one of them leaves out."""
+    begin, end = min(one[0][0] for one in series), max(one[-1][0] for one in series)
+    parts: list[list[list[float]]] = [[[] for _ in series] for _ in range(count)]
+    for number, one in enumerate(series):
+        for at, value in one:
+            parts[min(count - 1, int(count * (at - begin) / ((end - begin) or 1.0)))][number].append(value)
+    return [tuple(map(median, part)) for part in parts if all(part)]
+
+
+def _is_sure(path: Sequence[tuple[float, ...]]) -> bool:
+    """Whether so much of the way remains in the end that no scatter, season or walk by chance is likely to do it.
+
+    The share that remains of a walk without direction is the mean resultant length (Mardia and Jupp 2000, Directional
+    Statistics, section 6.3), and needs no law of the motion in time: a slope may creep, accelerate or jump.
+    """
+    way, rest = fsum(dist(a, b) for a, b in pairwise(path)), dist(path[0], path[-1])
+    return rest > NOTHING_MM and (len(path) - 1) * (rest / way) ** 2 >= SURE
+
+
+def list_in_space(sensors: Iterable[SensorGuess]) -> dict[str, dict[str, SensorGuess]]:
+    """The stations that move in east and north, and up where they say it, by component in this order."""
+    known = {(s.station, s.quantity): s for s in sensors}
+    return {
+        station: {q: known[station, q] for q in PARTS if (station, q) in known}
+        for station in dict.fromkeys(station for station, _ in known)
+        if all((station, q) in known for q in PARTS[:2])
+    }
+
+
+def moves(own: Iterable[SensorGuess]) -> bool:
+    """Whether a station surely moves: to the side, up or down, or along a line."""
+    return any(s.motion.is_sure or s.motion.is_sure_in_height for s in own if s.motion is not None)
+
+
+def find_bases(sensors: Iterable[SensorGuess], *, others: bool = False) -> frozenset[str]:
+    """Stations on stable ground: the name says so, and no motion is sure while another station is there to be watched.
+
+    The record alone makes none: a station that rests today may be the first to move. `others`: the site has some.
+    """
+    motion = [s for s in sensors if s.quantity.startswith(MOTION)]
+    stations = {s.station for s in motion}
+    still = {name for name in stations if BASE.search(name) and not moves(s for s in motion if s.station == name)}
+    return frozenset(still) if others or stations - still else frozenset()

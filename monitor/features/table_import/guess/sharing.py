@@ -1,0 +1,121 @@
+"""Rows that share an instant and differ: other instruments or depths, which a column names, or corrections."""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from math import isclose
+from typing import Any, Final
+
+from monitor.errors import ConfigError
+from monitor.features.table_import.guess.names import is_station_column
+from monitor.features.table_import.guess.numerals import is_empty, list_names
+from monitor.features.table_import.guess.questions import Interview
+from monitor.features.table_import.guess.raw_table import RawTable
+from monitor.features.table_import.guess.times import Times
+from monitor.ingest.files.mapping import name_station
+from monitor.text.message import TEXT_OF, Figure, Template
+
+ROWS: Final = "rows"
+NONE: Final = "none of them"
+ROWS_LEAST: Final = 3  # that share an instant: an hour that comes twice in autumn is no other instrument
+SHARE_LEAST: Final = 0.2  # of all rows: two instruments make half of them; a logger that wrote no seconds, .06
+APART_LEAST: Final = 0.95  # share of the rows that a column tells apart
+KINDS_MOST: Final = 2000
+_OF_PART: Final = re.compile(r"depth|tiefe|profon|anchor|anker|channel|kanal|canal", re.IGNORECASE)
+_WHOSE_ROW: Final = Template(
+    "guess.ask.row", "{n} rows have the time of another row and other values: which column says whose row it is?"
+)
+_PARTED: Final = Template(
+    "guess.rows.parted",
+    "{n} rows have the time and the station of another row and other values, and column '{column}' separates them: "
+    "write a column of values for each",
+)
+
+_NAMELESS: Final = Template(
+    "guess.rows.nameless",
+    "some names of '{column}' have no letter and no digit, or mean that there is no value, or come too seldom: give "
+    "each station a name with a letter or digit, and import the file again",
+)
+RECORD: Final = "record"
+ONE_RECORD: Final = "one record"
+_TWO_FILES: Final = Template(
+    "guess.ask.files",
+    "{series} has other values in {name} than in {other} at {n} of {total} instants that both have: two instruments "
+    "need names of their own, in the heads of their columns or by folders of their own; does the later file correct "
+    "the earlier one?",
+)
+
+
+def find_owner(
+    table: RawTable, times: Times, numbers: Sequence[str], talk: Interview, station: str | None = None
+) -> str | None:
+    """The column that tells rows of one instant apart, as a person says; None where rows need none.
+
+    Raises ConfigError where `station` names whose rows they are, and another column parts those of one station.
+    """
+    if len(times.parsed) != table.rows:
+        return None
+    rows = set()
+    keys = [*zip(times.parsed, table.columns[station] if station else times.parsed, strict=True)]
+    for name in numbers:
+        first: dict[Any, Any] = {}
+        for k, (key, cell) in enumerate(zip(keys, table.columns[name], strict=True)):
+            if not is_empty(cell) and first.setdefault(key, cell) != cell:
+                rows.add(k)
+    count = len(rows)
+    if count < max(ROWS_LEAST, SHARE_LEAST * table.rows):
+        return None
+    others = [n for n in table.names if n != station and (n not in numbers or _OF_PART.search(table.title(n)))]
+    columns = {table.title(n): n for n in (others if station else table.names) if _separates_rows(table, keys, n)}
+    columns = {title: n for title, n in columns.items() if n not in times.rule.columns}
+    if station is not None:
+        for title in columns:
+            text = _PARTED(n=Figure(count, "d"), column=title)
+            raise ConfigError(TEXT_OF(name=str(table.path), text=text))
+        return None
+    if not columns and (nameless := _find_nameless(table, keys)) is not None:
+        raise ConfigError(TEXT_OF(name=str(table.path), text=_NAMELESS(column=table.title(nameless))))
+    return columns.get(talk.request(ROWS, _WHOSE_ROW(n=Figure(count, "d")), (*columns, NONE)) or NONE)
+
+
+def request_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetime, float]]]], talk: Interview) -> None:
+    """Ask where files of one series claim the same instants with other values, which may be two instruments.
+
+    `files`: the name of each, and the instants and values of the series STATION.QUANTITY in it.
+    """
+    before: dict[datetime, tuple[float, str]] = {}
+    for name, values in files:
+        own = dict(values)
+        both = [at for at in own if at in before]
+        other = [at for at in both if not isclose(before[at][0], own[at], rel_tol=1e-9)]
+        if len(other) >= ROWS_LEAST and len(other) >= SHARE_LEAST * len(both):
+            text = _TWO_FILES(
+                series=series,
+                name=name,
+                other=before[other[0]][1],
+                n=Figure(len(other), "d"),
+                total=Figure(len(both), "d"),
+            )
+            talk.request(f"{RECORD}:{series}", text, (ONE_RECORD,))
+            return
+        before |= {at: (value, name) for at, value in own.items()}
+
+
+def _find_nameless(table: RawTable, keys: Sequence[Any]) -> str | None:
+    """The column of stations that separates the rows, and in which some names cannot be the id of a station."""
+    for name in table.names:
+        if not is_station_column(table.title(name)):
+            continue
+        texts = [str(cell) for cell in table.columns[name]]
+        if len(set(zip(keys, texts, strict=True))) >= APART_LEAST * table.rows:
+            return name
+    return None
+
+
+def _separates_rows(table: RawTable, keys: Sequence[Any], column: str) -> bool:
+    cells = list_names(table.columns[column])
+    kinds = set(cells)
+    ids = {name_station(kind) for kind in kinds}
+    if not 2 <= len(kinds) <= min(KINDS_MOST, table.rows // 2) or "" in ids or len(ids) < len(kinds):
+        return False
+    return len(set(zip(keys, cells, strict=True))) >= APART_LEAST * table.rows

@@ -1,0 +1,354 @@
+"""What columns mean together: the components of one station, and values with their errors."""
+
+import re
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from itertools import islice, pairwise
+from statistics import median
+from typing import Final
+
+from forecasting.hydrology.rain_amounts import adds_up
+from monitor.features.table_import.guess.names import COMPONENTS, EXTREME, ColumnMeaning, read_name
+from monitor.features.table_import.guess.numerals import Numerals, read_number
+from monitor.features.table_import.guess.questions import EACH, LEAVE_OUT, NO, FileQuestion, Interview, require
+from monitor.features.table_import.guess.raw_table import RawTable
+from monitor.sites.quantities import QUANTITIES, convert, is_unit_of
+from monitor.text.message import NameList, Template
+
+AXES, ERROR, TILT = "axes", "error", "tilt"
+X_EAST, X_NORTH = "x east, y north", "x north, y east"
+TWO_AXES, TWO_INSTRUMENTS = "two axes of one tiltmeter", "two instruments"
+HOURS, MANY_INSTRUMENTS = "hours", "24 instruments"
+_LETTERS: Final = {"A": "tilt_x", "B": "tilt_y"}
+_ANGLES: Final = {"x": "tilt_x", "y": "tilt_y"}
+_DIRECTIONS: Final = {
+    X_EAST: {"x": "displacement_east", "y": "displacement_north"},
+    X_NORTH: {"x": "displacement_north", "y": "displacement_east"},
+}
+_OFFERED_MOST: Final = 12
+NAMED_MOST: Final = 6  # columns in one sentence
+SUM_LEAST: Final = 20  # rows
+SUM_MOST: Final = 2000  # that are looked at
+SUM_SHARE: Final = 0.95  # of them; a sum may begin anew
+SUM_ERROR: Final = 0.05  # in the unit of the rain: rounding
+
+SAME_MOST: Final = 0.02  # of the spread: two units round otherwise
+WINDOW_MOST: Final = 1.5  # steps between rows
+_LENGTHS: Final = (
+    ("min mins minutes minuti", timedelta(minutes=1)),
+    ("h hr hrs hour hours std ore", timedelta(hours=1)),
+    ("d day days tage giorni jours", timedelta(days=1)),
+)
+_WORDS: Final = "|".join(words.replace(" ", "|") for words, _ in _LENGTHS)
+_WINDOW: Final = re.compile(rf"(?<![\w.,])(\d{{1,4}}(?:[.,]\d+)?)[ _-]?({_WORDS})(?![^\W_])", re.IGNORECASE)
+
+_BY_TERM: Final = tuple(  # a window without its number
+    (re.compile(rf"(?<![^\W\d_])(?:{words})(?![^\W\d_])", re.IGNORECASE), length)
+    for words, length in (
+        (
+            r"hourly|(?:last|past) hour|stündlich\w*|letzte\w* stunde|ultima ora|orari[ao]|derni[eè]re heure",
+            timedelta(hours=1),
+        ),
+        (
+            r"daily|(?:last|past) day|täglich\w*|letzte\w* tag\w*|giornalier[ao]|journali\w*|diari[ao]",
+            timedelta(days=1),
+        ),
+    )
+)
+_OF_HOUR: Final = re.compile(r"(\d{1,2})(?:[:.h]00|\W?(?:h|hr|uhr))?\W*$", re.IGNORECASE)
+_HOURS_OF_DAY: Final = Template(
+    "guess.ask.hours",
+    "are {names} the 24 hours of a day? Then write a row for each hour, for the rows here are of days; or is each an "
+    "instrument?",
+)
+_WHICH_WAY: Final = Template("guess.ask.axes", "which way do these columns count: {names}?")
+_WHICH_TILT: Final = Template("guess.ask.tilt", "what are these columns: {names}?")
+_WHOSE_ERROR: Final = Template("guess.ask.error", "whose standard deviation is in '{column}'? no: it is a measurement")
+
+Numbers = Callable[[str], Sequence[float]]
+"""The numbers of a column."""
+
+
+# ---- components ------------------------------------------------------------------------------------------------
+
+
+def settle_components(
+    names: Mapping[str, ColumnMeaning], talk: Interview
+) -> tuple[dict[str, ColumnMeaning], list[str]]:
+    """Letters and sides of the compass as components, where a station has them all; else they are its name.
+
+    The columns in question come beside.
+    """
+    found = dict(names)
+    groups: dict[str, dict[str, list[str]]] = {}
+    for column, name in names.items():
+        if name.sign and name.quantity in {None, "displacement"} and not name.is_error:
+            groups.setdefault(name.base, {}).setdefault(name.sign, []).append(column)
+    open_columns: list[str] = []
+    for base, signs in groups.items():
+        columns = {sign: own[0] for sign, own in signs.items() if len(own) == 1}
+        components = _choose_components(columns, names, talk.answers.get(AXES))
+        if components is None:
+            open_columns += columns.values()
+        chosen = {sign: quantity for sign, quantity in (components or {}).items() if sign in columns}
+        for column in names if chosen else ():
+            found[column] = _place(found[column], base, chosen if column in columns.values() else {}, chosen)
+    if open_columns or AXES in talk.answers:
+        talk.request(AXES, _WHICH_WAY(names=name_some(open_columns)), (X_EAST, X_NORTH, EACH))
+    return found, [*open_columns, *_settle_letters(found, talk)]
+
+
+def _choose_components(
+    columns: Mapping[str, str], names: Mapping[str, ColumnMeaning], way: str | None
+) -> Mapping[str, str] | None:
+    """The quantity that each sign of one station is; none where they are names; None: a person has to say the way."""
+    signs = set(columns)
+    if signs >= {"x", "y"} and _are(columns.values(), names, "tilt"):
+        return _ANGLES
+    if not _are(columns.values(), names, "displacement"):
+        return {}
+    if signs >= {"e", "n"} and _is_set(columns, names):
+        return COMPONENTS
+    if not signs >= {"x", "y"}:
+        return {}
+    return None if way is None else {**_DIRECTIONS[way], "u": COMPONENTS["u"]} if way in _DIRECTIONS else {}
+
+
+def _settle_letters(found: dict[str, ColumnMeaning], talk: Interview) -> list[str]:
+    """A and B alone: the axes of one tiltmeter or two instruments; with C beside them they are instruments."""
+    lettered = {
+        name.station.upper(): c
+        for c, name in found.items()
+        if name.quantity == "tilt" and len(name.station) == 1 and name.station.isalpha()
+    }
+    if set(lettered) != set(_LETTERS):
+        return []
+    answer = talk.request(TILT, _WHICH_TILT(names=name_some([*lettered.values()])), (TWO_AXES, TWO_INSTRUMENTS))
+    if answer is None:
+        return [*lettered.values()]
+    if answer == TWO_AXES:
+        for letter, column in lettered.items():
+            found[column] = replace(found[column], quantity=_LETTERS[letter], station="")
+    return []
+
+
+def _are(columns: Iterable[str], names: Mapping[str, ColumnMeaning], quantity: str) -> bool:
+    """Whether columns have units of a quantity; a length may have none, an angle says it."""
+    units = [names[column].unit for column in columns]
+    return all((unit is None and quantity != "tilt") or (unit and is_unit_of(unit, quantity)) for unit in units)
+
+
+def _is_set(columns: Mapping[str, str], names: Mapping[str, ColumnMeaning]) -> bool:
+    """Two suffice where they are words, or letters behind the name of a station; E1 and N1 may be two instruments.
+
+    So may be those of displacement alone where the other sides of the compass stand beside them.
+    """
+    base = names[columns["e"]].base
+    words = names[columns["e"]].is_side and names[columns["n"]].is_side
+    sides = {name.station.casefold() for name in names.values()} & {"s", "w", "o", "south", "west"}
+    moves = all(names[columns[sign]].quantity == "displacement" for sign in "en") and not sides
+    return words or "u" in columns or (not base.isdigit() if base else moves)
+
+
+def _place(name: ColumnMeaning, base: str, own: Mapping[str, str], all_of: Mapping[str, str]) -> ColumnMeaning:
+    """A name with the component that it has, also as the error of one."""
+    errors = tuple(
+        replace(e, quantity=all_of[e.sign], station=_format_base(base))
+        if e.base == base and e.sign in all_of and e.quantity is None
+        else e
+        for e in name.error_of
+    )
+    if name.sign in own and name.base == base:
+        return replace(name, quantity=own[name.sign], station=_format_base(base), error_of=errors)
+    return replace(name, error_of=errors)
+
+
+def _format_base(base: str) -> str:
+    return f"S{base}" if base.isdigit() else base
+
+
+# ---- errors ----------------------------------------------------------------------------------------------------
+
+
+def pair_errors(names: Mapping[str, ColumnMeaning], numbers: Numbers, talk: Interview) -> dict[str, str | None]:
+    """The columns that hold the standard deviation of another: error -> value; None: it is left out.
+
+    A column is one where it says so and its partner is there, or where its name might say so beside that of its
+    partner and its values are small and positive. What is left in doubt is asked.
+    """
+    maybe = dict.fromkeys(c for c in names if _may_be_error(c, names))
+    values = [c for c in names if c not in maybe]
+    found: dict[str, str | None] = {}
+    for column in maybe:
+        name = names[column]
+        partners = _find_partner(column, names, maybe)
+        alone = values if len(values) == 1 and _is_bare(name) else []
+        tried = [*partners, *(alone if name.is_error else [])]
+        fitting = [c for c in tried if _fits(numbers(column), numbers(c), is_named=name.is_error)]
+        if fitting:
+            found[column] = fitting[0]
+        elif values and (name.is_error or partners or alone):
+            answer = _request_value(column, [c for c in values if _may_share_unit(names[c], name)], talk)
+            if answer != NO:
+                found[column] = None if answer == LEAVE_OUT else answer
+    return found
+
+
+def _may_be_error(column: str, names: Mapping[str, ColumnMeaning]) -> bool:
+    """Whether a name says or might say that a column is the standard deviation of another."""
+    name = names[column]
+    return bool(name.error_of) and (name.is_error or bool(_find_partner(column, names, ())) or _is_bare(name))
+
+
+def _may_share_unit(one: ColumnMeaning, other: ColumnMeaning) -> bool:
+    return other.unit is None or one.unit in {None, other.unit}
+
+
+def _request_value(column: str, offered: Sequence[str], talk: Interview) -> str | None:
+    """The column whose standard deviation another is, as a person says; None while nobody did."""
+    key, choices = f"{ERROR}:{column}", (*offered[:_OFFERED_MOST], NO, LEAVE_OUT)
+    if (answer := talk.find(ERROR, column)) is None:
+        talk.questions.append(FileQuestion(key, _WHOSE_ERROR(column=column), choices))
+    else:
+        require(key, answer, choices)
+    return answer
+
+
+def _is_bare(name: ColumnMeaning) -> bool:
+    """Whether nothing but the word for an error stands in a name."""
+    return any(not e.station and e.quantity is None and not e.sign for e in name.error_of)
+
+
+def _find_partner(column: str, names: Mapping[str, ColumnMeaning], errors: Container[str]) -> list[str]:
+    """The one column that is called as an error column is without its word; else the column before, if any."""
+    for error in names[column].error_of:
+        if not error.station and error.quantity is None:
+            continue
+        fitting = [
+            c
+            for c, name in names.items()
+            if c != column
+            and c not in errors
+            and name.station == error.station
+            and (error.quantity == name.quantity or (error.quantity is None and names[column].is_error))
+            and error.unit in {None, name.unit}
+        ]
+        if len(fitting) == 1:
+            return fitting
+    return _find_column_before(column, names, errors)
+
+
+def _find_column_before(column: str, names: Mapping[str, ColumnMeaning], errors: Container[str]) -> list[str]:
+    """The column before, where value and error alternate throughout and no error has a name of its own."""
+    columns = list(names)
+    bare = [c for c in columns if c in errors and names[c].is_error and _is_bare(names[c])]
+    at = [columns.index(c) for c in bare]
+    if len(bare) < 2 or column not in bare or any(k == 0 or columns[k - 1] in errors for k in at):
+        return []
+    return [columns[columns.index(column) - 1]]
+
+
+def _fits(errors: Sequence[float], values: Sequence[float], *, is_named: bool) -> bool:
+    """Whether numbers can be standard deviations; where nothing says so they must be small beside the values too."""
+    if not errors or min(errors) < 0 or 2 * errors.count(0.0) > len(errors):  # codes of errors are mostly 0
+        return False
+    return is_named or (bool(values) and median(errors) <= max(values) - min(values))
+
+
+# ---- sums ------------------------------------------------------------------------------------------------------
+
+
+def find_totals(table: RawTable, numbers: Sequence[str], numerals: Numerals) -> dict[str, str]:
+    """Columns that only add up another, of rain: total -> part. Both would be the same rain twice."""
+    names = {n: read_name(table.title(n), table.units.get(n)) for n in numbers}
+    found: dict[str, str] = {}
+    for part in [n for n, name in names.items() if name.quantity == "rain"]:
+        for total in [n for n, name in names.items() if name.quantity in {"rain", None} and n not in {part, *found}]:
+            if names[total].unit not in {None, names[part].unit}:
+                continue
+            pairs = islice(zip(table.columns[part], table.columns[total], strict=True), SUM_MOST)
+            rows = [(read_number(a, numerals), read_number(b, numerals)) for a, b in pairs]
+            known = [(a, b) for a, b in rows if a is not None and b is not None]
+            rises = [(after[0], after[1] - before[1]) for before, after in pairwise(known)]
+            fits = sum(abs(a - rise) <= SUM_ERROR for a, rise in rises)
+            if len(rises) >= SUM_LEAST and any(a for a, _ in rises) and fits >= SUM_SHARE * len(rises):
+                found[total] = part
+    return found
+
+
+def find_repeats(names: Mapping[str, ColumnMeaning], numbers: Numbers) -> dict[str, str]:
+    """Columns that say the same in another unit: repeat -> the first. One sensor is no two witnesses."""
+    found: dict[str, str] = {}
+    for column, name in names.items():
+        for first, other in names.items():
+            if first == column:
+                break
+            same = (name.quantity, name.station) == (other.quantity, other.station) and name.quantity is not None
+            if not same or first in found or name.unit is None or other.unit in {None, name.unit}:
+                continue
+            here, there = numbers(column), numbers(first)
+            unit = QUANTITIES[str(name.quantity)].unit
+            pairs = [
+                (convert(a, name.unit, unit), convert(b, str(other.unit), unit))
+                for a, b in zip(here, there, strict=False)
+            ]
+            spread = max((b for _, b in pairs), default=0.0) - min((b for _, b in pairs), default=0.0)
+            if len(here) == len(there) and spread and max(abs(a - b) for a, b in pairs) <= SAME_MOST * spread:
+                found[column] = first
+    return found
+
+
+def find_windows(
+    names: Mapping[str, ColumnMeaning],
+    title: Callable[[str], str],
+    steps: Mapping[str, timedelta | None],
+    numbers: Numbers,
+) -> list[str]:
+    """Columns of rain over the last so many hours that come more often: their sums lie over one another.
+
+    What a name calls that of the hour or the day may also count since it began: then it adds up.
+    """
+    found = []
+    for column, name in names.items():
+        step, text = steps[column], title(column).replace("_", " ")
+        if name.quantity != "rain" or step is None:
+            continue
+        length = next((length for words, length in _BY_TERM if words.search(text)), timedelta(0))
+        adds = bool(length) and adds_up([*enumerate(numbers(column))])
+        if (window := _WINDOW.search(title(column))) is not None:
+            unit = next(length for words, length in _LENGTHS if window[2].lower() in words.split())
+            length, adds = float(window[1].replace(",", ".")) * unit, False
+        if length > WINDOW_MOST * step and not adds:
+            found.append(column)
+    return found
+
+
+def request_hours(names: Mapping[str, ColumnMeaning], title: Callable[[str], str], talk: Interview) -> None:
+    """Ask of 24 columns of rain, or of nothing that they name: in rows of days they may be the hours."""
+    numbers = [
+        (int(found[1]), column)
+        for column, name in names.items()
+        if name.quantity in {"rain", None} and (found := _OF_HOUR.search(re.sub(r"[(\[].*", "", title(column)).strip()))
+    ]
+    if [number - numbers[0][0] for number, _ in numbers] == [*range(24)]:
+        talk.request(HOURS, _HOURS_OF_DAY(names=name_some([title(c) for _, c in numbers])), (MANY_INSTRUMENTS,))
+
+
+def find_extremes(names: Mapping[str, ColumnMeaning], title: Callable[[str], str]) -> dict[str, str]:
+    """Least and largest values of a span beside its mean: extreme -> mean. One sensor is no three witnesses."""
+    groups: dict[tuple[str, str | None], list[str]] = {}
+    for column, name in names.items():
+        if name.quantity is not None and not name.is_error:
+            groups.setdefault((name.quantity, EXTREME.sub("", name.station)), []).append(column)
+    found: dict[str, str] = {}
+    for columns in groups.values():
+        usual = [c for c in columns if EXTREME.search(title(c)) is None]
+        if len(usual) == 1:
+            found |= {c: usual[0] for c in columns if c not in usual}
+    return found
+
+
+def name_some(columns: Sequence[str]) -> NameList:
+    """A few names of many."""
+    return NameList(tuple(columns[:NAMED_MOST]), max(0, len(columns) - NAMED_MOST))

@@ -1,0 +1,45 @@
+"""The values of a file of any form one after the other, as people are shown them before anything is stored."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from monitor.errors import PayloadError
+from monitor.ingest.decoders.strict_json import read_time
+from monitor.ingest.files.reader import ImportOptions
+from monitor.ingest.files.readers import open_readings
+from monitor.sites.quantities import split_suffix
+
+
+class CheckedValue(NamedTuple):
+    """A value of a station or of a point; `error`: why it is refused. `at` is None where no instant can be read."""
+
+    at: datetime | None
+    when: str
+    station: str
+    quantity: str
+    value: Any
+    unit: str
+    error: str = ""  # a message
+
+
+def list_values(path: Path, form: str, options: ImportOptions) -> Iterator[CheckedValue]:
+    """The values of a file of a form in `READERS`; raises ConfigError where it is none of this form."""
+    with open_readings(form)(path, options) as lines:
+        for row, error in (judged for line in lines for judged in line.rows):
+            yield _read(row, error)
+
+
+def _read(row: Mapping[str, Any], error: PayloadError | None) -> CheckedValue:
+    quantity, unit = str(row.get("quantity") or ""), str(row.get("unit") or "")
+    if not unit and (own := split_suffix(quantity)) is not None:
+        quantity, unit = own
+    when = row.get("time")
+    try:
+        at = when if isinstance(when, datetime) and when.tzinfo else read_time(when or None, live=False)
+    except (PayloadError, TypeError) as failure:
+        at = None
+        error = error or (failure if isinstance(failure, PayloadError) else PayloadError("bad_time", str(failure)))
+    station, value = str(row.get("station") or ""), row.get("value", row.get("line", ""))
+    return CheckedValue(at, str(when or ""), station, quantity, value, unit, "" if error is None else error.message)

@@ -1,0 +1,206 @@
+"""Uploaded files as they lie in the inbox: a folder each, with names of our own, bounded in size, number and time."""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, Final, TypeVar
+
+from forecasting.whole_file import replacing
+from monitor.errors import NotFoundError, RefusedError
+from monitor.ingest.files.readers import READERS
+from monitor.text.message import Figure, Template
+from monitor.text.names import EMPTY
+from monitor.worker.records import RecordError, read_record, record_to_plain
+
+FOLDER: Final = ".uploads"  # beside the folders of sites; no site can be called so
+PLAIN_SUFFIX: Final = ".csv"
+SUFFIXES_KNOWN: Final = frozenset(suffix for reader in READERS.values() for suffix in reader.suffixes)
+MOST_OF_ONE: Final = 8  # folders of an account
+MOST_OF_ALL: Final = 60
+KEPT_S: Final = 86400.0
+NAME_MOST: Final = 80
+ROOM_TIMES: Final = 20  # a file as plain lines and its past in a database take up to so many times its size
+ID: Final = r"^[0-9a-f]{16}$"
+# what becomes of a file, in this order; DOUBT and FAILED wait for a person
+COMING, LOOKED, READING, DOUBT, DONE, FAILED = "coming", "looked", "reading", "doubt", "done", "failed"
+_LARGE: Final = Template("upload.large", "the file is larger than {n} MiB (limits.upload_mb)")
+_WAITING: Final = Template("upload.waiting", "{n} of your files wait here already: finish or discard one first")
+_NO_ROOM: Final = Template("upload.room", "the disk has no room for this file")
+_GAP: Final = Template("upload.part", "this part does not continue the file; send it again from its beginning")
+_LONGER: Final = Template("upload.longer", "the file is larger than was announced")
+_NOT_YOURS: Final = Template(
+    "upload.missing", "there is no such file of yours; files that wait are removed after a day"
+)
+Record = TypeVar("Record")
+_lock: Final = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that somebody brought."""
+
+    id: str  # of its folder
+    owner: str  # the account; nobody else sees it
+    name: str  # as its owner calls it
+    size: int  # bytes announced
+    suffix: str  # of the file here
+    site: str  # where its readings belong; "" while a new site has no name
+    is_new: bool  # that site is new
+    answers: dict[str, str] = field(default_factory=dict)  # to questions about it
+    stage: str = COMING  # how far it came
+    trouble: str = ""  # why it goes no further, or what a person must answer
+    counts: dict[str, int] = field(default_factory=dict)  # of what was read in
+    notes: tuple[str, ...] = ()  # what else there is to say of it, a sentence each
+
+
+class UploadStore:
+    """All uploads of an installation."""
+
+    def __init__(self, inbox: Path, most_bytes: int, reserve_bytes: int) -> None:
+        self.root = inbox / FOLDER
+        self.most_bytes, self.reserve_bytes = most_bytes, reserve_bytes
+
+    def begin(self, owner: str, name: str, size: int, site: str) -> Upload:
+        """A place for a file that is about to come.
+
+        Args:
+            name: as the browser gives it; it never becomes the name of a file here.
+
+        Raises RefusedError: it is empty or too large, or there is no room for it.
+        """
+        if not 0 < size <= self.most_bytes:
+            raise RefusedError(EMPTY() if size <= 0 else _LARGE(n=Figure(self.most_bytes >> 20, "d")))
+        with _lock:
+            self.sweep()
+            mine = [one.owner == owner for one in self.list_all()]
+            if len(mine) >= MOST_OF_ALL or sum(mine) >= MOST_OF_ONE:
+                raise RefusedError(_WAITING(n=sum(mine)))
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if shutil.disk_usage(self.root).free < ROOM_TIMES * size + self.reserve_bytes:
+                raise RefusedError(_NO_ROOM())
+            shown = format_name(name)
+            suffix = PurePosixPath(shown).suffix.lower()
+            known = suffix if suffix in SUFFIXES_KNOWN else PLAIN_SUFFIX
+            made = Upload(secrets.token_hex(8), owner, shown, size, known, site, is_new=not site)
+            self.folder(made.id).mkdir(mode=0o700)
+            self.table(made).touch(mode=0o600)
+            self.save(made)
+        return made
+
+    def add_part(self, upload: Upload, at: int, content: bytes) -> int:
+        """Bytes that continue a file; returns how many there are now.
+
+        Raises RefusedError: they do not continue it, or are more than was announced.
+        """
+        with _lock:
+            path = self.table(upload)
+            known = path.stat().st_size
+            if upload.stage != COMING or at != known:
+                raise RefusedError(_GAP())
+            if known + len(content) > upload.size:
+                raise RefusedError(_LONGER())
+            with path.open("ab") as file:
+                file.write(content)
+        return known + len(content)
+
+    def is_whole(self, upload: Upload) -> bool:
+        """Whether all bytes came."""
+        return self.table(upload).exists() and self.table(upload).stat().st_size == upload.size
+
+    def find(self, upload_id: str, owner: str) -> Upload:
+        """An upload of an account; raises NotFoundError, also where it is of another one."""
+        found = self._load(upload_id)
+        if found is None or found.owner != owner:
+            raise NotFoundError(_NOT_YOURS())
+        return found
+
+    def list_of(self, owner: str) -> list[Upload]:
+        """Those of an account, the newest first."""
+        mine = [one for one in self.list_all() if one.owner == owner]
+        return sorted(mine, key=lambda one: self._age_s(one.id))
+
+    def list_all(self) -> list[Upload]:
+        """Those of everybody."""
+        names = [path.name for path in self.root.glob("*")] if self.root.is_dir() else []
+        return [one for name in names if (one := self._load(name)) is not None]
+
+    def save(self, upload: Upload) -> None:
+        """Keep what is known of an upload; one that was discarded meanwhile stays gone."""
+        self.keep(upload, "upload.json", upload)
+
+    def keep(self, upload: Upload, name: str, record: Any) -> None:
+        """Keep a record beside a file."""
+        folder = self.folder(upload.id)
+        with contextlib.suppress(FileNotFoundError), replacing(folder / name, mode=0o600) as partial:
+            partial.write_text(json.dumps(record, default=record_to_plain), encoding="utf-8")
+
+    def load(self, upload: Upload, name: str, kind: type[Record]) -> Record | None:
+        """A record beside a file, or None."""
+        try:
+            return read_record(kind, json.loads((self.folder(upload.id) / name).read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecordError):
+            return None
+
+    def _load(self, upload_id: str) -> Upload | None:
+        if re.fullmatch(ID, upload_id) is None:
+            return None
+        here = Upload(upload_id, "", "", 0, "", "", is_new=False)
+        return self.load(here, "upload.json", Upload)
+
+    def discard(self, upload: Upload) -> None:
+        """Remove a file and what is known of it."""
+        shutil.rmtree(self.folder(upload.id), ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what nobody touched for a day."""
+        for path in self.root.glob("*") if self.root.is_dir() else ():
+            if self._age_s(path.name) > KEPT_S:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _age_s(self, upload_id: str) -> float:
+        folder = self.folder(upload_id)
+        with contextlib.suppress(OSError):
+            return time.time() - max([folder.stat().st_mtime, *(entry.stat().st_mtime for entry in os.scandir(folder))])
+        return 0.0
+
+    def folder(self, upload_id: str) -> Path:
+        """Where an upload lies."""
+        return self.root / upload_id
+
+    def table(self, upload: Upload) -> Path:
+        """The file itself."""
+        return self.folder(upload.id) / f"table{upload.suffix}"
+
+    def mapping(self, upload: Upload) -> Path:
+        """What its columns mean."""
+        return self.folder(upload.id) / "mapping.toml"
+
+    def out(self, upload: Upload) -> Path:
+        """The only folder here that a worker writes."""
+        return self.folder(upload.id) / "out"
+
+
+def format_name(name: str) -> str:
+    r"""The name of a file as it may stand on a page and in a sentence: its last part, of plain characters.
+
+    >>> format_name("../../etc/pass\nwd.csv"), format_name("C:\\data\\Hang Süd.xlsx"), format_name("..")
+    ('pass_wd.csv', 'Hang Süd.xlsx', 'table')
+    """
+    last = PureWindowsPath(PurePosixPath(name).name).name
+    plain = "".join(k if k.isalnum() or k in " ._-()+" else "_" for k in last).strip(" .")
+    stem, dot, suffix = plain.rpartition(".")
+    shown = f"{stem[: NAME_MOST - len(suffix) - 1]}.{suffix}" if dot and len(suffix) < 10 else plain[:NAME_MOST]
+    return shown or "table"
+
+
+def answered(upload: Upload, given: Mapping[str, str]) -> dict[str, str]:
+    """What was answered before and now; an empty answer is none."""
+    return {**upload.answers, **{key: text.strip() for key, text in given.items() if text.strip()}}

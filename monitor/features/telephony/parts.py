@@ -1,0 +1,74 @@
+"""What core runs for telephones, browsers and sirens, and what of it is wrong at the moment."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from monitor.app.checks.live import AWAY_S
+from monitor.broker.access import find_access
+from monitor.broker.signing import KEYS_FILE, Keyring
+from monitor.features.telephony.modem import ModemWatch
+from monitor.features.telephony.queries.devices import find_push_key, publish_push_key
+from monitor.features.telephony.sirens import Sirens, list_topics
+from monitor.features.telephony.web_push import find_key, find_public_key
+from monitor.registration import ServicePart
+from monitor.settings.service import ServiceConfig
+from monitor.sites.records import Site
+from monitor.storage.check import BAD, Check, found
+from monitor.storage.engine import Database
+
+
+def build_parts(
+    db: Database,
+    config: ServiceConfig,
+    sites: Mapping[str, Site],
+    clock: Callable[[], datetime],
+) -> list[ServicePart]:
+    """The key of push messages, and where they are used the modem and the listener to sirens."""
+    parts = [ServicePart(follow=partial(publish_key, db, config, clock))]
+    if config.sms.gateway == "modem":
+        modem = ModemWatch(db, Path(config.sms.modem), clock)
+        parts.append(ServicePart(follow=modem.follow, subjects=(modem,)))
+    if topics := list_topics(sites.values()):
+        sirens = Sirens(
+            db,
+            find_access(config.broker),
+            clock,
+            topics,
+            Keyring(Path(config.paths.state) / KEYS_FILE, config.signing.keys).keys,
+            config.siren.confirm_within_s,
+            config.siren.valid_for_s,
+            config.siren.sound_for_s,
+        )
+        parts.append(ServicePart(sirens.start, sirens.stop, subjects=(sirens,)))
+    return parts
+
+
+def publish_key(db: Database, config: ServiceConfig, clock: Callable[[], datetime]) -> None:
+    """Let the page know by which key browsers know this service, as soon as there is one."""
+    private = find_key(Path(config.paths.state), config.push.key)
+    if private and (public := find_public_key(private)) != db.run_read(find_push_key):
+        db.do(publish_push_key, public, clock())
+
+
+CHECKS: Final = (
+    Check(
+        "sms.modem",
+        ModemWatch,
+        BAD,
+        "text messages do not go out: {trouble}",
+        lambda m: found(is_wrong=bool(trouble := m.find_trouble()), trouble=trouble),
+        alarm=2,
+        after_s=AWAY_S,
+    ),
+    Check(
+        "siren.*",
+        Sirens,
+        BAD,
+        "{trouble}",
+        lambda h: (found(t, is_wrong=bool(why), trouble=why) for t, why in h.find_troubles().items()),
+        alarm=2,
+    ),
+)

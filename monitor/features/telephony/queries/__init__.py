@@ -1,0 +1,1 @@
+"""SQL of telephones, browsers and sirens."""

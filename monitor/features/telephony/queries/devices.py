@@ -1,0 +1,109 @@
+"""Browsers that take messages for people: each a row of its person, until the push service says that it is gone."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, select, update
+
+from monitor.canonical import digest_text
+from monitor.errors import NotFoundError, RefusedError
+from monitor.features.telephony.tables import push_subscription
+from monitor.people.queries.users import find_account, load_users
+from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.audit import add_audit
+from monitor.storage.engine import add_if_absent
+from monitor.storage.rows import load_records, match_given
+from monitor.storage.service_state import find_stamp, stamp
+from monitor.text.message import Template, message_columns
+
+MOST_OF_ONE: Final = 20  # devices of a person
+_STAMP: Final = "push"
+_REMOVED: Final = Template("device.removed", "removed by its person")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A browser that takes messages; `p256dh` and `auth` are what a message to it is sealed with (RFC 8291)."""
+
+    id: int
+    user: str
+    endpoint: str
+    p256dh: str
+    auth: str
+    name: str
+    added_at: datetime
+    sent_at: datetime | None
+    ended_at: datetime | None
+    ended_why: str | None
+
+
+def add_device(c: Connection, actor: Actor, endpoint: str, p256dh: str, auth: str, name: str, now: datetime) -> int:
+    """Remember a browser for who is signed in there; one that was another's is this person's now. Returns its number.
+
+    Raises RefusedError: the person has too many.
+    """
+    t = push_subscription
+    digest = digest_text(endpoint)
+    row: dict[str, Any] = {"user_name": actor.name, "device": name, "added_at": now, "ended_at": None}
+    row |= {"endpoint": endpoint, "p256dh": p256dh, "auth": auth} | message_columns("ended_why", None)
+    others = [one for one in load_devices(c, actor.name) if one.ended_at is None and one.endpoint != endpoint]
+    if len(others) >= MOST_OF_ONE:
+        raise RefusedError(f"{actor.name} has {MOST_OF_ONE} devices already; remove one first")
+    if not add_if_absent(c, t, {**row, "endpoint_sha256": digest}):
+        c.execute(update(t).where(t.c.endpoint_sha256 == digest).values(**row))
+    number = int(c.execute(select(t.c.id).where(t.c.endpoint_sha256 == digest)).scalar_one())
+    add_audit(c, actor, "push.add", f"device:{number}", {"device": name}, now)
+    return number
+
+
+def load_devices(c: Connection, user: str | None = None) -> list[Device]:
+    """All devices of a person, or of everybody by person, also those that ended, oldest first."""
+    t = push_subscription
+    query = select(t, t.c.user_name.label("user"), t.c.device.label("name")).where(*match_given(t.c.user_name, user))
+    return load_records(c, Device, query.order_by(t.c.user_name, t.c.id))
+
+
+def load_open_devices(c: Connection, user: str) -> list[Device]:
+    """The devices that take messages now; none of an account that is locked or gone."""
+    account = find_account(load_users(c), user)  # as a site file may spell it
+    if account is None or account.disabled_at is not None:
+        return []
+    return [one for one in load_devices(c, account.name) if one.ended_at is None]
+
+
+def remove_device(c: Connection, number: int, actor: Actor, now: datetime) -> None:
+    """Take away a device of one's own; raises NotFoundError."""
+    t = push_subscription
+    mine = update(t).where(t.c.id == number, t.c.user_name == actor.name, t.c.ended_at.is_(None))
+    if c.execute(mine.values(**_over(_REMOVED(), now))).rowcount != 1:
+        raise NotFoundError(f"you have no device {number} that takes messages")
+    add_audit(c, actor, "push.remove", f"device:{number}", {}, now)
+
+
+def end_device(c: Connection, number: int, why: str, now: datetime) -> None:
+    """The push service says that it is gone: nothing is sent there any more, and its person sees why."""
+    t = push_subscription
+    found = update(t).where(t.c.id == number, t.c.ended_at.is_(None))
+    if c.execute(found.values(**_over(why, now))).rowcount == 1:
+        add_audit(c, SERVICE, "push.gone", f"device:{number}", {"why": why}, now)
+
+
+def note_sent(c: Connection, number: int, now: datetime) -> None:
+    """The push service took a message for it."""
+    c.execute(update(push_subscription).where(push_subscription.c.id == number).values(sent_at=now))
+
+
+def publish_push_key(c: Connection, public: str, now: datetime) -> None:
+    """Let the page know by which key browsers know this service; it has no use for the private one."""
+    stamp(c, _STAMP, {"public_key": public}, now)
+
+
+def find_push_key(c: Connection) -> str:
+    """The public key of push messages; empty while there is none."""
+    found = find_stamp(c, _STAMP)
+    return "" if found is None else str(found[1].get("public_key", ""))
+
+
+def _over(why: str, now: datetime) -> dict[str, object]:
+    return {"ended_at": now, "endpoint": "", "p256dh": "", "auth": "", **message_columns("ended_why", why)}

@@ -1,0 +1,188 @@
+"""Replies from telephones: a code per message, good for its recipient's number alone, acknowledges the alert.
+
+A code is short, for people type it at night. So it holds for hours only, few wrong ones are looked at, and each of
+those is in the audit log. To acknowledge ends the escalation; it lowers nothing.
+"""
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from monitor.alerts.notification import Notification
+from monitor.alerts.queries.alerts import find_alert
+from monitor.alerts.records import AlertState
+from monitor.alerts.tables import alert_event
+from monitor.delivery.queries.outbox import mark_confirmed
+from monitor.errors import NotAllowedError, RefusedError, RisenError, SlopewardError
+from monitor.features.telephony.tables import reply, reply_code
+from monitor.storage.actor import Actor
+from monitor.storage.audit import add_audit
+from monitor.storage.engine import add_if_absent
+from monitor.storage.rows import fill_row
+from monitor.text.catalogue import N_
+
+GOOD_FOR_S: Final = 4 * 3600.0
+KEPT: Final = timedelta(days=30)  # codes, numbers and texts; what became of a reply stays
+MOST_WRONG: Final = 5  # of one number within
+WITHIN: Final = timedelta(hours=1)
+_CODE: Final = re.compile(r"\s*(?:[^\W\d_]{1,12}\W{0,3})?(\d{4})\b", re.UNICODE)
+_LONGEST: Final = 160
+ACKNOWLEDGED, REPEATED, WRONG, LATE = "acknowledged", "repeated", "wrong", "late"
+RISEN, REFUSED, LIMITED = "risen", "refused", "limited"
+ANSWERS: Final = {
+    ACKNOWLEDGED: N_("Acknowledged in the name of {person}."),
+    REPEATED: N_("This alert is acknowledged already."),
+    WRONG: N_("This code is unknown. Nothing was acknowledged."),
+    LATE: N_("This code is too old. Acknowledge on the page."),
+    RISEN: N_("The level has risen since. Wait for the newer message, or look at the page."),
+    REFUSED: N_("Nothing was acknowledged. Look at the page."),
+    LIMITED: N_("Too many wrong codes. Acknowledge on the page."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyResult:
+    """What became of a reply, and how to say it."""
+
+    outcome: str
+    person: str = ""
+    alert_id: int | None = None
+    language: str = ""  # of the answer; empty = none is sent: the number never had a message, or has been answered
+
+
+# what a reply does: by whom, at which alert and at what level it was seen; raises SlopewardError
+ReplyAct = Callable[[Connection, Actor, int, int, datetime], object]
+
+
+def make_code(
+    c: Connection,
+    message: Notification,
+    number: str,
+    person: str,
+    language: str,
+    now: datetime,
+    good_for: timedelta = timedelta(seconds=GOOD_FOR_S),
+) -> str:
+    """The code of a message, the same at each try; it differs from all that still hold for this number.
+
+    `message`: that is about to be sent; `number`: where it goes, as `tidy_number` spells it; `person`: in whose name a
+    reply acknowledges; `language`: of the answer; `good_for`: how long the code holds.
+    """
+    t = reply_code.c
+    c.execute(delete(reply_code).where(t.expires_at < now - KEPT))  # numbers of people are kept no longer than needed
+    known = c.execute(select(t.code).where(t.notification_id == message.id)).scalar()
+    if known is not None:
+        c.execute(update(reply_code).where(t.notification_id == message.id).values(expires_at=now + good_for))
+        return str(known)
+    held = select(t.code).where(t.address == number, t.made_at > now - 2 * good_for)
+    taken = {*c.execute(held).scalars()}
+    code = next(k for k in iter(lambda: f"{secrets.randbelow(10_000):04d}", None) if k not in taken)
+    facts = {"address": number, "person": person, "language": language, "made_at": now, "expires_at": now + good_for}
+    c.execute(insert(reply_code).values(fill_row(reply_code, message, **facts, notification_id=message.id, code=code)))
+    return code
+
+
+def tidy_number(text: str) -> str:
+    """A telephone number in one spelling.
+
+    >>> tidy_number(" +41 79 123-45 67"), tidy_number("0041791234567"), tidy_number("call me")
+    ('+41791234567', '+41791234567', '')
+    """
+    digits = re.sub(r"[\s().\-/]", "", text)
+    digits = f"+{digits[2:]}" if digits.startswith("00") else digits
+    return digits if re.fullmatch(r"\+[1-9]\d{5,14}", digits) else ""
+
+
+def take_reply(
+    c: Connection, way: str, sender: str, text: str, provider_id: str, now: datetime, act: ReplyAct
+) -> ReplyResult:
+    """A text message that came in; call once for each, the same one again changes nothing.
+
+    `way`: `sms`; `sender`: the number it came from; `text`: such as `ACK 1234`; `provider_id`: what the gateway calls
+    it.
+    """
+    sender, text = (one.replace("\0", "") for one in (sender, text))  # which PostgreSQL does not store
+    number, match = tidy_number(sender), _CODE.match(text)
+    return _take(c, way, number or sender, match[1] if match else "", text, provider_id, now, act)
+
+
+def take_digit(
+    c: Connection, notification_id: int, number: str, call_id: str, now: datetime, act: ReplyAct
+) -> ReplyResult:
+    """Somebody pressed the digit that acknowledges, during the call of a message, at the number it went to."""
+    t = reply_code.c
+    address = tidy_number(number)
+    code = c.execute(select(t.code).where(t.notification_id == notification_id, t.address == address)).scalar()
+    return _take(c, "voice", address or number, code or "", "1", f"{call_id} {notification_id}", now, act)
+
+
+def _take(
+    c: Connection, way: str, number: str, code: str, text: str, provider_id: str, now: datetime, act: ReplyAct
+) -> ReplyResult:
+    provider_id = provider_id[:100]
+    row = {"way": way, "sender": number[:40], "text": text[:_LONGEST], "outcome": REFUSED, "provider_id": provider_id}
+    c.execute(update(reply).where(reply.c.at < now - KEPT, reply.c.sender != "").values(sender="", text=""))
+    if not add_if_absent(c, reply, row | {"at": now}):
+        return ReplyResult(REPEATED)
+    answer, why = _check_reply(c, way, number, code, now, act)
+    became = {"outcome": answer.outcome, "alert_id": answer.alert_id, "person": answer.person or None}
+    c.execute(update(reply).where(reply.c.provider_id == provider_id).values(**became))
+    if answer.outcome not in {ACKNOWLEDGED, REPEATED, LIMITED}:  # what is limited fills no log either
+        subject = "service" if answer.alert_id is None else f"alert:{answer.alert_id}"
+        detail = {"number": hide_number(number), "outcome": answer.outcome, "why": why}
+        sender = Actor(f"telephone {hide_number(number)}", "program", via=way)
+        add_audit(c, sender, "reply.refused", subject, detail, now)
+    return answer
+
+
+def _check_reply(
+    c: Connection, way: str, number: str, code: str, now: datetime, act: ReplyAct
+) -> tuple[ReplyResult, str]:
+    t, r = reply_code.c, reply.c
+    recent = (r.sender == number) & (r.at > now - WITHIN) & r.outcome.in_((WRONG, LIMITED))
+    wrong = c.execute(select(func.count()).select_from(reply).where(recent)).scalar_one()
+    known = select(t.language).where(t.address == number).order_by(t.notification_id.desc()).limit(1)
+    language_of_number = str(c.execute(known).scalar() or "")
+    if wrong >= MOST_WRONG:  # said once: a telephone that answers by itself must not be answered for ever
+        language = language_of_number if wrong == MOST_WRONG else ""
+        return ReplyResult(LIMITED, language=language), "too many wrong codes within the hour"
+    mine = select(reply_code).where(t.address == number, t.code == code).order_by(t.notification_id.desc())
+    found = c.execute(mine.limit(1)).one_or_none()
+    if found is None or not code:
+        return ReplyResult(WRONG, language=language_of_number), "no message to this number has this code"
+    person, alert_id, language = str(found.person), int(found.alert_id), str(found.language)
+    if found.expires_at <= now:
+        return ReplyResult(LATE, person, alert_id, language), "the code has expired"
+    e = alert_event.c
+    again = (e.alert_id == alert_id, e.to_state == AlertState.UNACKNOWLEDGED)
+    if (
+        found.used_at is not None
+        and c.execute(select(e.id).where(*again, e.at > found.used_at).limit(1)).first() is not None
+    ):
+        return ReplyResult(LATE, person, alert_id, language), "the alert was raised again after this code was used"
+    try:
+        act(c, Actor(person, via=way), alert_id, found.level, now)
+    except RisenError as error:  # it, or the alert behind the alarm that nobody confirmed
+        return ReplyResult(RISEN, person, alert_id, language), str(error)
+    except SlopewardError as error:
+        alert = find_alert(c, alert_id)
+        done = found.used_at is not None or (alert is not None and alert.acknowledged_at is not None)
+        repeated = done and isinstance(error, RefusedError) and not isinstance(error, NotAllowedError)
+        return ReplyResult(REPEATED if repeated else REFUSED, person, alert_id, language), str(error)
+    c.execute(update(reply_code).where(t.notification_id == found.notification_id).values(used_at=now))
+    mark_confirmed(c, found.notification_id, now, person, way)
+    return ReplyResult(ACKNOWLEDGED, person, alert_id, language), ""
+
+
+def hide_number(number: str) -> str:
+    """A number as records show it.
+
+    >>> hide_number("+41791234567"), hide_number("77")
+    ('…4567', '…')
+    """
+    return f"…{number[-4:]}" if len(number) > 6 else "…"

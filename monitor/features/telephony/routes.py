@@ -1,0 +1,188 @@
+"""Devices that take messages, switched on by the person who is signed in on them, and what a provider brings.
+
+The provider of text messages and calls reports and brings replies; each report bears its signature.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Final
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import Response
+from sqlalchemy import Connection
+
+from monitor.delivery.queries.receipts import find_sent, mark_undelivered, note_progress, note_received, note_test
+from monitor.errors import NotAllowedError, NotFoundError, RefusedError
+from monitor.features.telephony.by_telephone import take_digit, take_reply
+from monitor.features.telephony.gateway import (
+    DIGIT,
+    FAILED,
+    RECEIVED,
+    REPLY,
+    SIGNATURE,
+    STATUS,
+    is_signed,
+    write_answer,
+)
+from monitor.features.telephony.push import is_served
+from monitor.features.telephony.queries.devices import add_device, find_push_key, load_devices, remove_device
+from monitor.features.telephony.queries.replies import ANSWERS, REFUSED, ReplyResult
+from monitor.features.telephony.web_push import check_keys, encode
+from monitor.text.catalogue import ENGLISH, gettext, use
+from monitor.text.message import Template
+from monitor.web.access.acting import Acting
+from monitor.web.context import AlertId, Context, context_of, run_apart
+
+router = APIRouter(include_in_schema=False)
+_MOST_FIELDS: Final = 100
+_UNDELIVERED: Final = Template("gateway.undelivered", "the provider could not deliver it: {status}")
+_UNDELIVERED_CODE: Final = Template(
+    "gateway.undelivered_code", "the provider could not deliver it: {status}, code {code}"
+)
+Message = Annotated[int | None, Query(ge=1, lt=1 << 63)]
+Fields = dict[str, str]
+_NOT_SERVED: Final = Template(
+    "device.not_served", "the push service of this browser is not among push.services of the service file"
+)
+_NO_KEYS: Final = Template("device.no_keys", "the keys of this browser are none")
+_ON: Final = Template("device.on", "this device takes messages")
+_OFF: Final = Template("device.off", "the device takes no messages any more")
+
+
+@router.post(STATUS)
+async def take_status(request: Request, message: Message = None) -> Response:
+    """What became of a message or a call: on the device, or it could not be delivered."""
+    form = await _read(request)
+    await run_apart(request, "gateway", lambda: _note(context_of(request), message, form))
+    return Response(status_code=204)
+
+
+@router.post(REPLY)
+async def take_text(request: Request) -> Response:
+    """A text message that came in; the answer is sent back to the telephone."""
+    form, context = await _read(request), context_of(request)
+    name = form.get("MessageSid") or form.get("SmsSid") or ""
+
+    def take() -> ReplyResult:
+        return take_reply(context.db, "sms", form.get("From", ""), form.get("Body", ""), name, context.clock())
+
+    answer = await run_apart(request, "gateway", take)
+    return _answer(answer, "Message") if answer.language else _send(write_answer("Message", ""))
+
+
+@router.post(DIGIT)
+async def take_key(request: Request, message: Message = None) -> Response:
+    """A key pressed during a call; 1 acknowledges."""
+    form = await _read(request)
+    if form.get("Digits") != "1" or message is None:
+        return _send(write_answer("Say", gettext(ANSWERS[REFUSED])))
+    context = context_of(request)
+
+    def press() -> ReplyResult:
+        return take_digit(context.db, message, form.get("To", ""), form.get("CallSid", ""), context.clock())
+
+    return _answer(await run_apart(request, "gateway", press), "Say")
+
+
+def _note(context: Context, message: int | None, form: Fields) -> None:
+    status = form.get("MessageStatus") or form.get("CallStatus") or ""
+    name, code = form.get("MessageSid") or form.get("CallSid") or "", form.get("ErrorCode", "")[:20]
+    now = context.clock()
+    with context.db.write() as c:
+        number = find_sent(c, name) if name else None
+        if number is None and message is None:
+            note_test(c, name, status, now, good=status in RECEIVED)
+        elif status in RECEIVED:
+            note_received(c, number or message or 0, status, now)
+        elif status in FAILED and number is not None:  # by its name: a report of an earlier try ends no later one
+            why = _UNDELIVERED_CODE(status=status, code=code) if code else _UNDELIVERED(status=status)
+            mark_undelivered(c, number, status, why, now)
+        elif status and number is not None:
+            note_progress(c, number, status)
+
+
+async def _read(request: Request) -> Fields:
+    """The fields of a report that the provider signed.
+
+    Raises:
+        NotFoundError: no provider is set up, or people and providers have no address of the page.
+        NotAllowedError: it is not signed by the provider.
+    """
+    config = context_of(request).config
+    base = config.web.public_url.rstrip("/")
+    if config.sms.gateway != "http" or not config.sms.token or not base:
+        raise NotFoundError("no provider of text messages is set up here")
+    body = (await request.body()).decode("utf-8", "replace")
+    try:
+        fields: Sequence[tuple[str, str]] = parse_qsl(body, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        fields = ()
+    # the address as the provider knows it, whatever the proxy in front made of it
+    address = f"{base}{request.url.path}{f'?{request.url.query}' if request.url.query else ''}"
+    if not is_signed(config.sms.token, address, fields, request.headers.get(SIGNATURE, "")):
+        raise NotAllowedError("this is not signed by the provider of text messages")
+    return {name: value.replace("\0", "") for name, value in fields}
+
+
+def _answer(answer: ReplyResult, tag: str) -> Response:
+    language = answer.language or ENGLISH
+    with use(language):
+        text = gettext(ANSWERS[answer.outcome]).format(person=answer.person)
+    return _send(write_answer(tag, text, language))
+
+
+def _send(twiml: str) -> Response:
+    return Response(f'<?xml version="1.0" encoding="UTF-8"?>{twiml}', media_type="text/xml")
+
+
+@router.post("/account/devices")
+def switch_on(
+    act: Acting,
+    endpoint: Annotated[str, Form(max_length=2000, pattern=r"^https?://[!-~]+$")],
+    p256dh: Annotated[str, Form(max_length=100)],
+    auth: Annotated[str, Form(max_length=30)],
+) -> Response:
+    """Send messages of who is signed in to this browser."""
+    if not is_served(endpoint, act.context.config.push.services):
+        raise RefusedError(_NOT_SERVED())
+    try:
+        check_keys(p256dh, auth)
+    except ValueError:
+        raise RefusedError(_NO_KEYS()) from None
+    name = describe_browser(act.request.headers.get("user-agent", ""))
+    with act.db.write() as c:
+        add_device(c, act.actor, endpoint, p256dh, auth, name, act.now)
+    return act.back("/account", _ON())
+
+
+@router.post("/account/devices/{number}/remove")
+def switch_off(act: Acting, number: AlertId) -> Response:
+    """Send nothing to a device any more."""
+    with act.db.write() as c:
+        remove_device(c, number, act.actor, act.now)
+    return act.back("/account", _OFF())
+
+
+def describe_browser(agent: str) -> str:
+    """Browser and system, as people tell their devices apart.
+
+    >>> describe_browser("Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/126.0 Mobile Safari/537.36")
+    'Chrome, Android'
+    >>> describe_browser("")
+    'browser'
+    """
+    browsers = (("Edg", "Edge"), ("Firefox", "Firefox"), ("Chrom", "Chrome"), ("Safari", "Safari"))
+    systems = ("Android", "iPhone", "iPad", "Windows", "Mac OS X", "Linux")
+    browser = next((name for sign, name in browsers if sign in agent), "browser")
+    return ", ".join([browser, *[one for one in systems if one in agent][:1]])
+
+
+def collect_devices(c: Connection, person: str) -> dict[str, object]:
+    """What the account page shows of the devices of a person; a digest lets a browser find itself."""
+    devices = [
+        {**asdict(one), "digest": encode(hashlib.sha256(one.endpoint.encode()).digest())}
+        for one in load_devices(c, person)
+    ]
+    return {"devices": devices, "push_key": find_push_key(c)}

@@ -1,0 +1,80 @@
+"""Replies by telephone, push subscriptions of browsers, and orders to sirens."""
+
+from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text, UniqueConstraint
+
+from monitor.storage.column_types import BigId, Instant, translatable_text
+from monitor.storage.metadata import metadata
+
+reply_code = Table(
+    "reply_code",
+    metadata,
+    Column("notification_id", BigId, primary_key=True, autoincrement=False),
+    Column("alert_id", BigId, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("made_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("used_at", Instant, nullable=True),
+    Index("ix_reply_code_address", "address", "code"),
+    comment="by which the recipient of one message acknowledges its alert in a reply; of that number alone",
+)
+
+reply = Table(
+    "reply",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("way", String(16), nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("provider_id", Text, nullable=False, unique=True),
+    Column("outcome", String(16), nullable=False),
+    Column("alert_id", BigId, nullable=True),
+    Column("person", Text, nullable=True),
+    Index("ix_reply_sender", "sender", "at"),
+    comment="what came back from a telephone, and what became of it",
+)
+
+push_subscription = Table(
+    "push_subscription",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("user_name", String(64), nullable=False),
+    Column("endpoint_sha256", String(64), nullable=False, unique=True),
+    Column("endpoint", Text, nullable=False),
+    Column("p256dh", Text, nullable=False),
+    Column("auth", Text, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("added_at", Instant, nullable=False),
+    Column("sent_at", Instant, nullable=True),
+    Column("ended_at", Instant, nullable=True),
+    *translatable_text("ended_why", nullable=True),
+    Index("ix_push_subscription_user", "user_name"),
+    comment="a browser that takes messages for a person; in no view and no published copy",
+)
+
+siren_order = Table(
+    "siren_order",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("topic", Text, nullable=False),
+    Column("sequence", BigId, nullable=False),
+    Column("notification_id", BigId, nullable=True),
+    Column("site", String(64), nullable=False),
+    Column("wanted", String(8), nullable=False, comment="on, off, test"),
+    Column("level", Integer, nullable=False),
+    Column("level_name", Text, nullable=False),
+    Column("exercise", Boolean, nullable=False),
+    Column("ordered_at", Instant, nullable=False),
+    Column("sent_at", Instant, nullable=False),
+    Column("valid_until", Instant, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("confirmed_at", Instant, nullable=True),
+    Column("confirmed_by", Text, nullable=True),
+    Column("said", Text, nullable=True),
+    UniqueConstraint("topic", "sequence", name="uq_siren_order"),
+    comment="orders to sirens and signs, and what they answered",
+)

@@ -1,1 +1,0 @@
-"""Heavy work of the service: forecasts, scores, training, anomalies, scenes, housekeeping."""

@@ -1,1 +1,0 @@
-"""Forecasting as jobs: train, issue, score, promote, and the alarms of models."""

@@ -1,1 +1,0 @@
-"""Scenes as jobs: the inbox, one scene after the other, versions, rows, and what waits."""

@@ -1,0 +1,1 @@
+"""Registry of trained models: versions, checkpoints, scores."""

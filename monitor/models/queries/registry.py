@@ -1,0 +1,322 @@
+"""The registry of trained models: what serves which task of which site, and every change of its state."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Text, select, type_coerce, update
+
+from detection.anomaly.registry import NETWORKS as AUTOENCODERS
+from detection.imagery.footprints.records import AUTO, INDEX, RADAR
+from detection.imagery.weights_file import find_fault
+from forecasting.registry import is_network
+from monitor.errors import NotFoundError, RefusedError
+from monitor.features.scenes.tables import scene, scene_footprint
+from monitor.models.tables import model, model_gate, model_transition
+from monitor.sites.records import Site
+from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.audit import add_audit
+from monitor.storage.engine import add_if_absent
+from monitor.storage.rows import add_row, find_record, load_records, match_given
+from monitor.text.message import Template, gather, message_columns
+
+SHORT = 12  # characters of a hash by which people name a checkpoint
+_REPLACED: Final = Template("model.replaced", "replaced by {model}")
+
+
+def needs_torch(kind: str) -> bool:
+    """Whether a forecaster or a detector is a network."""
+    return is_network(kind) or kind in AUTOENCODERS
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A checkpoint on disk (`path`) with its card; `state` is candidate, shadow, active or retired."""
+
+    model_hash: str
+    kind: str  # gru, lstm-ae, unet, ...
+    task: str  # forecast, anomaly, scene
+    site: str | None
+    state: str
+    path: str
+    card: Mapping[str, Any]
+    created_at: datetime
+    reason: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As people call it: `gru 3fa1b2c4d5e6`."""
+        return f"{self.kind} {self.model_hash[:SHORT]}"
+
+    @property
+    def series(self) -> frozenset[str]:
+        """`station.quantity` of what a forecaster was trained on; empty where its card does not say."""
+        return frozenset(self.card.get("config", {}).get("stations", ()))
+
+    def rivals(self, other: "ModelRow") -> bool:
+        """Whether both forecast a series with the same network: then at most one of them is shown there."""
+        apart = self.series and other.series and self.series.isdisjoint(other.series)
+        return self.kind == other.kind and self.model_hash != other.model_hash and not apart
+
+
+@dataclass(frozen=True, slots=True)
+class GateRow:
+    """How a checkpoint stands at one horizon, with the rolling record of its newest scored issue times."""
+
+    model_hash: str
+    horizon_s: float
+    state: str  # shadow or active
+    since: datetime
+    counts_from: datetime
+    reason: str
+    issues: int = 0
+    mae: float | None = None
+    baseline_mae: float | None = None
+    skill: float | None = None
+    coverage_80: float | None = None
+    worst_80: float | None = None
+    worst_station: str | None = None
+    coverage_95: float | None = None
+    judged_at: datetime | None = None
+    crps: float | None = None
+    baseline_crps: float | None = None
+    lacking: str | None = None
+    earliest_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One change of state; `horizon_s` None speaks of the checkpoint as a whole."""
+
+    model_hash: str
+    kind: str
+    task: str
+    site: str | None
+    horizon_s: float | None
+    at: datetime
+    from_state: str | None
+    to_state: str
+    reason: str
+    by: str
+    by_kind: str
+    second_by: str | None = None
+
+
+def add_model(
+    c: Connection,
+    model_hash: str,
+    *,
+    kind: str,
+    task: str,
+    site: str | None,
+    path: str,
+    card: Mapping[str, Any],
+    now: datetime,
+    reason: str,
+    actor: Actor = SERVICE,
+) -> bool:
+    """Register a checkpoint: a forecaster, and a network learnt for the scenes of a site, as candidate.
+
+    A candidate stands beside those that are there; a network of scenes serves when it is promoted, or the site file
+    names its path. Any other is active.
+    What becomes active at once retires its predecessor of the same kind, task and site. Returns False when the same
+    checkpoint was registered before (nothing is changed).
+    """
+    state = "candidate" if task == "forecast" or (task == "scene" and site is not None) else "active"
+    facts = {"model_hash": model_hash, "kind": kind, "task": task, "site": site, "state": state, "path": path}
+    instants = {"created_at": now, "promoted_at": now if state == "active" else None}
+    if not add_if_absent(c, model, facts | instants | {"card": dict(card), "reason": reason}):
+        return False
+    new = find_model(c, model_hash)
+    _record(c, new, None, (None, state), reason, actor, now)
+    for row in load_models(c, task=task, site=site, kinds=(kind,)) if state == "active" else ():
+        if row.state == "active" and row.site == site and row.model_hash != model_hash:
+            change_state(c, row, "retired", _REPLACED(model=model_hash[:SHORT]), actor, now)
+    return True
+
+
+def change_state(
+    c: Connection, row: ModelRow, state: str, reason: str, actor: Actor, now: datetime, *, second: Actor | None = None
+) -> bool:
+    """Move a checkpoint as a whole to another state; False when somebody else moved it first."""
+    moved: dict[str, Any] = {"state": state, **message_columns("reason", reason)}
+    moved |= {"active": {"promoted_at": now}, "retired": {"retired_at": now}}.get(state, {})
+    done = c.execute(
+        update(model).where(model.c.model_hash == row.model_hash, model.c.state == row.state).values(**moved)
+    )
+    if done.rowcount != 1:
+        return False
+    _record(c, row, None, (row.state, state), reason, actor, now, second)
+    return True
+
+
+def change_gate(
+    c: Connection,
+    row: ModelRow,
+    before: GateRow | None,
+    after: GateRow,
+    actor: Actor,
+    now: datetime,
+    *,
+    second: Actor | None = None,
+) -> bool:
+    """Move a checkpoint at one horizon to another state, or enter it there; False when somebody else was first."""
+    if before is None:
+        if not add_if_absent(c, model_gate, asdict(after)):
+            return False
+    elif not save_record(c, after, before.state):
+        return False
+    was = None if before is None else before.state
+    _record(c, row, after.horizon_s, (was, after.state), after.reason, actor, now, second)
+    return True
+
+
+def save_record(c: Connection, gate: GateRow, before: str) -> bool:
+    """Keep the newest figures and reason of a horizon; False when it was not in the state of before any more."""
+    g = model_gate.c
+    mine = (g.model_hash == gate.model_hash, g.horizon_s == gate.horizon_s, g.state == before)
+    values = asdict(gate) | message_columns("reason", gate.reason) | message_columns("lacking", gate.lacking)
+    return c.execute(update(model_gate).where(*mine).values(**values)).rowcount == 1
+
+
+def find_active(c: Connection, *, task: str, kind: str, site: str | None) -> ModelRow | None:
+    """The checkpoint that serves, or None; of several forecasters the newest."""
+    m = model.c
+    which = (m.task == task, m.kind == kind, m.site.is_not_distinct_from(site), m.state == "active")
+    return find_record(c, ModelRow, select(model).where(*which).order_by(m.created_at.desc()))
+
+
+def find_model(c: Connection, start: str) -> ModelRow:
+    """The checkpoint whose hash begins so.
+
+    Raises:
+        NotFoundError: there is none.
+        RefusedError: there are several.
+    """
+    begins = model.c.model_hash.like(f"{start.strip().lower()}%")
+    rows = load_records(c, ModelRow, select(model).where(begins).limit(2))
+    if not rows or not start.strip():
+        raise NotFoundError(f"no model {start!r}; see: slopeward forecast models")
+    if len(rows) > 1:
+        raise RefusedError(f"{start!r} is the beginning of several hashes; give more of it")
+    return rows[0]
+
+
+def load_models(
+    c: Connection, *, task: str | None = None, site: str | None = None, kinds: Iterable[str] | None = None
+) -> list[ModelRow]:
+    """All registered checkpoints, newest first."""
+    m = model.c
+    query = select(model).where(*match_given(m.task, task), *match_given(m.site, site), *match_given(m.kind, kinds))
+    return load_records(c, ModelRow, query.order_by(m.created_at.desc(), m.model_hash))
+
+
+def load_explanations(c: Connection, site: str) -> list[ModelRow]:
+    """Forecasters of a site that may still be shown and whose card says what they look at, newest first."""
+    query = select(model).where(model.c.task == "forecast", model.c.site == site, model.c.state != "retired")
+    rows = load_records(c, ModelRow, query.order_by(model.c.created_at.desc(), model.c.model_hash))
+    return [row for row in rows if isinstance(row.card.get("explanation"), Mapping)]
+
+
+def load_gates(c: Connection, hashes: Iterable[str]) -> dict[str, dict[float, GateRow]]:
+    """How checkpoints stand: hash to horizon to row, horizons rising."""
+    query = select(model_gate).where(model_gate.c.model_hash.in_(list(hashes)))
+    found: dict[str, dict[float, GateRow]] = {}
+    for row in load_records(c, GateRow, query.order_by(model_gate.c.model_hash, model_gate.c.horizon_s)):
+        found.setdefault(row.model_hash, {})[row.horizon_s] = row
+    return found
+
+
+def load_transitions(c: Connection, model_hash: str) -> list[Transition]:
+    """What became of a checkpoint, oldest first."""
+    t = model_transition
+    return load_records(c, Transition, select(t).where(t.c.model_hash == model_hash).order_by(t.c.id))
+
+
+def _record(
+    c: Connection,
+    row: ModelRow,
+    horizon_s: float | None,
+    states: tuple[str | None, str],
+    reason: str,
+    actor: Actor,
+    now: datetime,
+    second: Actor | None = None,
+) -> None:
+    before, after = states
+    second_by = second.name if second else None
+    facts = {"task": row.task, "site": row.site, "horizon_s": horizon_s, "reason": reason, "second_by": second_by}
+    change = {"model_hash": row.model_hash, "kind": row.kind, "at": now, "by": actor.name, "by_kind": actor.kind}
+    add_row(c, model_transition, facts, change, from_state=before, to_state=after)
+    detail = facts | {"model": row.kind, "from": before, "to": after}
+    add_audit(c, actor, f"model.{after}", f"model:{row.model_hash[:SHORT]}", detail, now)
+
+
+BROKEN: Final = "broken"  # of the run of a scene: of each own network that it asked, why it cannot be run, or null
+NO_NETWORKS: Final = (INDEX, RADAR)  # what they find says nothing for or against weights
+
+
+def load_own_weights(c: Connection, site: str) -> list[str]:
+    """Paths of weights that were made for a site and are in use there, the newest first."""
+    return [row.path for row in _load_own(c, site)]
+
+
+def find_broken_weights(c: Connection, site: Site) -> list[tuple[ModelRow, str]]:
+    """Weights made for a site that should serve it and cannot, each with the reason.
+
+    Their files are looked at. Whether a network fits its card is only known where one is run: at the newest scene
+    that asked it.
+    """
+    s = scene.c
+
+    def find_met(model_hash: str) -> str | None:
+        """Why the newest scene that asked weights could not use them, however many came since; None where it could."""
+        # radar asks no network, and of several the first that fits is the last asked: the newest scenes may say nothing
+        was_run = type_coerce(s.run, Text).like(f'%"{BROKEN}":{{%"{model_hash}":%')  # canonical JSON, so no blanks
+        newest = select(s.run).where(s.site == site.id, s.state == "done", was_run).order_by(s.received_at.desc())
+        run = c.execute(newest.limit(1)).scalar()
+        return None if run is None else gather(run.get(BROKEN) or {}).get(model_hash)
+
+    own = _load_own(c, site.id) if site.scenes.weights == AUTO else []
+    faults = [(row, find_fault(row.path, find_met)) for row in own]
+    return [(row, fault) for row, fault in faults if fault is not None]
+
+
+def _load_own(c: Connection, site: str) -> list[ModelRow]:
+    return [row for row in load_models(c, task="scene", site=site) if row.state == "active"]
+
+
+def find_newest(c: Connection, site: str, now: datetime) -> str | None:
+    """The network whose footprint is the newest of a site as known at `now`, by its hash; None before the first."""
+    g = scene_footprint.c
+    return c.execute(
+        select(g.model_hash)
+        .join(scene, scene.c.scene_hash == g.scene_hash)
+        .where(scene.c.site == site, g.detected_at <= now, g.model.not_in(NO_NETWORKS))
+        .order_by(g.detected_at.desc(), g.model_hash)
+        .limit(1)
+    ).scalar()
+
+
+def list_in_use(c: Connection, site: str, since: datetime, now: datetime) -> list[str]:
+    """Hashes of the networks whose footprints on images since then are known at `now`; else of the newest one."""
+    g, s = scene_footprint.c, scene.c
+    taken = (s.scene_hash == g.scene_hash, s.site == site, s.acquired_at > since, s.acquired_at <= now)
+    known = select(g.model_hash).where(*taken, g.detected_at <= now, g.model.not_in(NO_NETWORKS))
+    found = c.execute(known.distinct().order_by(g.model_hash)).scalars().all()
+    newest = None if found else find_newest(c, site, now)
+    return list(found) if newest is None else [newest]
+
+
+def find_weights(c: Connection, site: Site, now: datetime) -> str:
+    """Name or path of the weights that serve a site: as its file names them, else those of its newest footprint.
+
+    Raises:
+        NotFoundError: they are chosen scene by scene, and no network has found anything yet.
+    """
+    if site.scenes.weights not in {AUTO, INDEX}:
+        return site.scenes.weights
+    if (newest := find_newest(c, site.id, now)) is None:
+        raise NotFoundError(f"{site.id}: weights are chosen scene by scene, and none has found anything yet: name them")
+    return find_model(c, newest).path

@@ -1,0 +1,148 @@
+"""What stored forecasts were worth, as the life cycle of models counts it: one row per scored forecast.
+
+A hindcast tells how good a model would have been; no verdict counts it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, case, distinct, func, select
+
+from forecasting.serving.promotion import Scored
+from forecasting.serving.records import ScoredError
+from monitor.features.forecasts.tables import forecast, forecast_score
+from monitor.readings.tables import series
+from monitor.sites.records import Criterion
+from monitor.storage.rows import match_given
+from monitor.text.instants import epoch_s
+
+NEWEST = 250  # issue times per series: more than any verdict looks back, and a bound on what is read
+
+
+def load_scored(
+    c: Connection,
+    names: Mapping[int, str],
+    horizon_s: float,
+    now: datetime,
+    *,
+    model: str | None = None,
+    model_hash: str | None = None,
+    since: datetime | None = None,
+    newest: int | None = NEWEST,
+    hindcast: bool = False,
+) -> list[Scored]:
+    """Scored forecasts of some series at one horizon as known at `now`, newest `newest` of each series.
+
+    Args:
+        names: series id to the name that the rows bear as station.
+        now: scores written later are left out.
+        model: only of this model; None: what was shown, whichever model it was.
+        model_hash: only of this checkpoint.
+        newest: rows per series; None reads all.
+        hindcast: what was made afterwards, in place of what was issued.
+    """
+    f, k = forecast.c, forecast_score.c
+    auto, auto_score = forecast.alias(), forecast_score.alias()
+    a = auto.c
+    is_same_issue = (a.series_id == f.series_id, a.issued_at == f.issued_at, a.horizon_s == f.horizon_s)
+    is_auto = (a.model == "auto", a.model_hash == "")
+    query = (
+        select(f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, k.winkler_80, f.stage)
+        .add_columns(series.c.unit, k.pinball, k.crps, k.pit, k.situation, auto_score.c.crps)  # as `Scored` has them
+        .join(forecast_score, k.forecast_id == f.id)
+        .join(series, series.c.id == f.series_id)
+        .join(auto, and_(*is_same_issue, *is_auto), isouter=True)
+        .join(auto_score, auto_score.c.forecast_id == a.id, isouter=True)
+        .where(f.horizon_s == horizon_s, k.scored_at <= now, f.hindcast.is_(hindcast))
+        .order_by(f.issued_at.desc())
+        .limit(newest)
+    )
+    query = query.where(f.shown) if model is None else query.where(f.model == model)
+    query = query.where(*match_given(f.model_hash, model_hash))
+    if since is not None:
+        query = query.where(f.issued_at >= since)
+    return [
+        Scored(epoch_s(issued_at), name, *figures)
+        for series_id, name in names.items()
+        for issued_at, *figures in c.execute(query.where(f.series_id == series_id))
+    ]
+
+
+def load_errors(
+    c: Connection, names: Mapping[int, str], models: Iterable[str], now: datetime, since: datetime
+) -> list[ScoredError]:
+    """What the own forecasts of networks erred as known at `now`, beside the simple average of the same issue.
+
+    Also those of a hindcast, which networks made of a past that they had not seen.
+
+    `names`: series id to the name that the rows bear as station; `models`: ids of the networks; `now`: scores written
+    later are left out; `since`: only forecasts issued after it.
+    """
+    f, k = forecast.c, forecast_score.c
+    query = (
+        select(f.series_id, f.model, f.horizon_s, f.issued_at, k.error, k.baseline_error)
+        .join(forecast_score, k.forecast_id == f.id)
+        .where(f.series_id.in_(list(names)), f.model.in_(list(models)), f.issued_at > since, k.scored_at <= now)
+        .order_by(f.issued_at, f.id)
+    )
+    return [
+        ScoredError(names[r.series_id], r.model, r.horizon_s, epoch_s(r.issued_at), r.error, r.baseline_error)
+        for r in c.execute(query)
+    ]
+
+
+def load_forecasters(
+    c: Connection, names: Mapping[int, str], horizon_s: float, now: datetime, since: datetime, *, hindcast: bool = False
+) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
+    """Who forecast at a horizon in a span, as (model, hash), and who was shown last (the champion), or None.
+
+    Nothing of a `hindcast` was shown: there `auto` is the champion.
+    """
+    f = forecast.c
+    of = (f.series_id.in_(list(names)), f.horizon_s == horizon_s, f.hindcast.is_(hindcast))
+    at = (*of, f.issued_at >= since, f.issued_at <= now)
+    found = c.execute(select(f.model, f.model_hash).where(*at).distinct().order_by(f.model, f.model_hash)).all()
+    served = (f.model == "auto") if hindcast else f.shown
+    last = c.execute(
+        select(f.model, f.model_hash).where(*at, served).order_by(f.issued_at.desc(), f.model).limit(1)
+    ).first()
+    return [(r.model, r.model_hash) for r in found], None if last is None else (last.model, last.model_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRecord:
+    """What the shown forecasts of a site were worth at one horizon; None where none was scored."""
+
+    issues: int  # distinct issue times
+    mae_mm: float | None
+    mae_persistence_mm: float | None
+    coverage_80: float | None  # share of the observations inside the 80 % interval
+
+
+def load_shown_record(
+    c: Connection, site: str, criterion: Criterion, horizon_s: float, now: datetime, since: datetime | None = None
+) -> ShownRecord:
+    """Mean absolute error and coverage of the shown forecasts that a criterion reads, issued from `since` on."""
+    f, k, q = forecast.c, forecast_score.c, series.c.quantity
+    is_read = q.like("displacement%") if criterion.quantity == "displacement" else q == criterion.quantity
+    query = (
+        select(
+            func.count(distinct(f.issued_at)),
+            func.avg(func.abs(k.error)),
+            func.avg(func.abs(k.persistence_error)),
+            func.avg(case((k.inside_80, 1.0), else_=0.0)),
+        )
+        .join(forecast_score, k.forecast_id == f.id)
+        .join(series, series.c.id == f.series_id)
+        .where(
+            series.c.site == site,
+            series.c.station.in_(criterion.stations),
+            f.horizon_s == horizon_s,
+            f.shown,
+            k.scored_at <= now,
+            is_read,
+        )
+    )
+    row = c.execute(query if since is None else query.where(f.issued_at >= since)).one()
+    return ShownRecord(int(row[0]), *(None if value is None else float(value) for value in row[1:]))

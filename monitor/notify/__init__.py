@@ -1,1 +1,0 @@
-"""From the outbox to people: stages, channels, dispatcher."""

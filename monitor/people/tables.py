@@ -1,0 +1,125 @@
+"""User accounts, sign-in credentials, sessions and first signatures."""
+
+from sqlalchemy import Column, Index, Integer, String, Table, Text
+
+from monitor.storage.column_types import BigId, Instant, Json
+from monitor.storage.metadata import metadata
+from monitor.storage.sealing import SealedColumns
+
+user_account = Table(
+    "user_account",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("password_hash", Text, nullable=False),
+    Column("role", String(16), nullable=False, comment="viewer, operator, admin"),
+    Column("created_at", Instant, nullable=False),
+    Column("disabled_at", Instant, nullable=True),
+    Column(
+        "sites",
+        Json,
+        nullable=True,
+        comment="the only ones it may act on, and read where reading takes a login; empty = all",
+    ),
+    Column(
+        "os_user", String(64), nullable=True, comment="this user of the operating system is that person, at a command"
+    ),
+    Column("oidc_issuer", Text, nullable=True, comment="this person of that provider comes in as this account"),
+    Column("oidc_subject", Text, nullable=True, comment="this person of that provider comes in as this account"),
+    Index("ix_user_account_os_user", "os_user", unique=True),
+    Index("ix_user_account_oidc", "oidc_issuer", "oidc_subject", unique=True),
+    info={"sealed": SealedColumns()},
+)
+
+first_signature = Table(
+    "first_signature",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("act", String(64), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("terms", Text, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("signed_at", Instant, nullable=False),
+    Column("used_at", Instant, nullable=True),
+    Column("used_by", Text, nullable=True),
+    Column("withdrawn_at", Instant, nullable=True),
+    Column("withdrawn_by", Text, nullable=True),
+    Index("ix_first_signature_act", "act", "subject"),
+    comment="the word of one person for an act that takes two; the act is done with the second one",
+    info={"sealed": SealedColumns()},
+)
+
+second_factor = Table(
+    "second_factor",
+    metadata,
+    Column("user_name", String(64), primary_key=True),
+    Column("secret", Text, nullable=False, comment="sealed by monitor.settings.sealed_texts"),
+    Column("created_at", Instant, nullable=False),
+    Column("last_step", Integer, nullable=False, comment="no code counts twice"),
+    Column(
+        "pending_since",
+        Instant,
+        nullable=True,
+        comment="made on the page, and no code of it was seen yet: it asks for nothing",
+    ),
+    comment="in no view and no published copy",
+    info={"sealed": SealedColumns(left_out=frozenset({"last_step"}))},
+)
+
+recovery_code = Table(
+    "recovery_code",
+    metadata,
+    Column("code_sha256", String(64), primary_key=True),
+    Column("user_name", String(64), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("used_at", Instant, nullable=True),
+    Index("ix_recovery_code_user", "user_name"),
+    comment="each lets in once when the telephone is lost; hashes of 80 random bits",
+    info={"sealed": SealedColumns()},
+)
+
+api_token = Table(
+    "api_token",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("user_name", String(64), nullable=False),
+    Column("label", String(64), nullable=False),
+    Column("scope", String(16), nullable=False, comment="read, act, admin"),
+    Column("sites", Json, nullable=True, comment="empty = all sites of the account"),
+    Column("token_sha256", String(64), nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("revoked_at", Instant, nullable=True),
+    comment="by which a program reads and acts in the name of an account",
+    info={"sealed": SealedColumns()},
+)
+
+web_session = Table(
+    "web_session",
+    metadata,
+    Column("token_sha256", String(64), primary_key=True),
+    Column("user_name", String(64), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)
+
+password_guess = Table(
+    "password_guess",
+    metadata,
+    Column("user_name", String(64), primary_key=True),
+    Column("os_user", String(128), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("next_at", Instant, nullable=False),
+    comment="wrong passwords at the command line since the last right one: the next answer waits",
+)
+
+known_device = Table(
+    "known_device",
+    metadata,
+    Column("token_sha256", String(64), primary_key=True),
+    Column("user_name", String(64), primary_key=True),
+    Column("used_at", Instant, nullable=False),
+    comment="where an account logged in before: guesses from elsewhere do not slow it down there",
+)

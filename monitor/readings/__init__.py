@@ -1,0 +1,1 @@
+"""Readings: records of what instruments measured, and where they are stored."""

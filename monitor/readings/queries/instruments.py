@@ -1,0 +1,106 @@
+"""What decision and labels read of instruments: notices that are open, when each was unwell, what devices said."""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from itertools import groupby
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, or_, select
+
+from monitor.alerts.tables import alert, alert_event
+from monitor.readings.instrument_tables import instrument, instrument_finding
+from monitor.readings.records import Link
+from monitor.sites.parents import list_children
+from monitor.sites.records import Site
+from monitor.sites.tables import maintenance
+from monitor.sites.tables import station as station_table
+from monitor.sites.watched import NOT_WELL
+from monitor.storage.service_state import load_stamps, stamp
+from monitor.text.instants import join_spans
+from monitor.text.message import Message, gather
+
+Spans = tuple[tuple[datetime, datetime], ...]
+
+
+def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mapping[str, Message]:
+    """Notices of the board that are open, by key: what each said."""
+    a = alert.c
+    is_open = (a.closed_at.is_(None), a.exercise.is_(False), a.state != "returned_unacknowledged")
+    mine = (a.site == site, a.ledger == "health", a.key.like("health:instrument:%"))
+    rows = c.execute(select(a.key, a.reason, a.reason_id, a.reason_values).where(*mine, *is_open)).mappings()
+    return {r["key"]: gather(r)["reason"] for r in rows if r["key"].rpartition(":")[2] in states}
+
+
+def load_emptied(c: Connection, site: str, by: datetime) -> frozenset[str]:
+    """Stations whose battery is expected to be empty by an instant, and of which an open notice says so."""
+    i = instrument.c
+    return _load_notified(c, site, "battery", select(i.station).where(i.site == site, i.battery_empty_at <= by))
+
+
+def load_misdated(c: Connection, site: str) -> frozenset[str]:
+    """Stations that still send, with a clock that is wrong, and of which an open notice says so."""
+    f = instrument_finding.c
+    return _load_notified(c, site, "clock", select(f.station).where(f.site == site, f.state == "clock"))
+
+
+def _load_notified(c: Connection, site: str, state: str, stations: Select[Any]) -> frozenset[str]:
+    """Those of some stations of which an open notice of a state speaks, its own or that of what it hangs on."""
+    k, pages = station_table.c, load_open_pages(c, site, (state,))
+    query = select(k.id, k.logger, k.reference, k.gateway, k.power).where(k.site == site, k.id.in_(stations))
+    return frozenset(
+        r.id
+        for r in c.execute(query)
+        if any(
+            f"health:instrument:{name}:{state}" in pages
+            for name in (r.id, f"logger:{r.logger}", f"base:{r.reference}", f"gateway:{r.gateway}", f"power:{r.power}")
+        )
+    )
+
+
+def load_sick_spans(c: Connection, site: Site, since: datetime, now: datetime) -> dict[str, Spans]:
+    """By station when its instrument was known not to be well: declared work, and notices of health while they stood.
+
+    Spans of one station do not overlap.
+    """
+    m, a, e = maintenance.c, alert.c, alert_event.c
+    found: dict[str, list[tuple[datetime, datetime]]] = {}
+    for r in c.execute(select(maintenance).where(m.site == site.id, m.to_at > since, m.from_at <= now)):
+        found.setdefault(r.station, []).append((r.from_at, min(r.to_at, r.ended_at or r.to_at)))
+    children = {
+        f"{parent.kind}:{parent.name}": {station for station, _ in places}
+        for parent, places in list_children(site).items()
+    }
+    mine = (e.alert_id == a.id, a.site == site.id, a.ledger == "health", a.exercise.is_(False), e.at <= now)
+    lasts = or_(a.closed_at.is_(None), a.closed_at > since)
+    query = select(a.id, a.key, e.at, e.to_level).where(*mine, lasts).order_by(a.id, e.sequence)
+    events = c.execute(query).all()
+    for _, group in groupby(events, key=lambda r: r.id):
+        rows = list(group)
+        name, _, state = rows[0].key.removeprefix("health:").removeprefix("instrument:").rpartition(":")
+        if state not in NOT_WELL:
+            continue
+        stations = children.get(name, {name.partition(".")[0]})
+        ends = [*(row.at for row in rows[1:]), now]
+        for station in stations:
+            found.setdefault(station, []).extend((r.at, end) for r, end in zip(rows, ends, strict=True) if r.to_level)
+    return {station: tuple(join_spans(span for span in spans if span[1] > since)) for station, spans in found.items()}
+
+
+_PREFIX: Final = "link:"
+
+
+def save_links(connection: Connection, links: Iterable[Link]) -> None:
+    """Keep what devices said, in the transaction that stores their readings."""
+    for link in links:
+        facts = {"online": link.online, "text": link.text}
+        stamp(connection, f"{_PREFIX}{link.site}/{link.station}", facts, link.at)
+
+
+def load_links(connection: Connection, site: str) -> dict[str, Link]:
+    """What was said last, by station."""
+    start = f"{_PREFIX}{site}/"
+    return {
+        name[len(start) :]: Link(site, name[len(start) :], at, bool(detail["online"]), str(detail["text"]))
+        for name, (at, detail) in load_stamps(connection).items()
+        if name.startswith(start)
+    }

@@ -1,1 +1,0 @@
-"""Simulated clock through the same decision code."""

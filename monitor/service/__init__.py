@@ -1,1 +1,0 @@
-"""The processes of the service: supervisor, core, evaluation, schedule, and what they say of themselves."""

@@ -1,0 +1,1 @@
+"""Settings: the service file and the environment."""

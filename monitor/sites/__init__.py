@@ -1,0 +1,1 @@
+"""Sites: site files, their records, parsing and validation."""

@@ -1,0 +1,1 @@
+"""Sections of criteria in a site file."""

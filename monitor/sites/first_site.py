@@ -1,0 +1,178 @@
+"""The text of a first site file: what `slopeward sites init` and files of readings begin with."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from monitor.sections import find_tables
+from monitor.sites.schema import LevelsTable, LevelTable, make_site_file
+
+# from the top level downwards, what a warning may wait for: no example has a longer window
+LONGEST_WAIT_S: Final = (2 * 86400.0, 7 * 86400.0, 120 * 86400.0)
+INTERVALS_LEAST: Final = 4  # in a window: a line with its error takes so many
+
+
+def write_first_site(name: str) -> str:
+    """The text of a first site file: two independent movers, a control, rain; every table explained."""
+    text = FIRST_SITE.replace("@ID@", name).replace("@NAME@", name.replace("-", " ").capitalize())
+    return "\n".join(_explain(text.split("\n")))
+
+
+def _explain(lines: list[str]) -> Iterator[str]:
+    from monitor.decision.criteria.table import CRITERIA  # loads the rules of all kinds
+
+    tables = {head.strip("[]"): table for head, table in find_tables(make_site_file())} | {"levels": LevelsTable}
+    place, explained = "", set()
+    for line in lines:
+        if head := re.match(r"\[+([\w.]+)\]", line):
+            place = head[1]
+        if kind := re.match(r'kind = "(\w+)"', line):
+            tables[place] = CRITERIA[kind[1]].table
+        table = LevelTable if place.startswith("levels.") else tables.get(place)
+        key = line.partition(" = ")[0]
+        fields = () if table is None or "#" in line else table.model_fields.items()
+        meaning = next((f.description for name, f in fields if key == (f.alias or name)), None)
+        if meaning is None or (place, key) in explained:
+            yield line
+        else:
+            explained.add((place, key))
+            yield f"{line:<38} # {meaning}"
+
+
+EXAMPLES: Final = "# Change every number below: they are examples and prove nothing about this slope.\n"
+FIRST_SITE = """\
+# @ID@: one file = one slope. Check it with `slopeward check`.
+# Durations are written 15m, 6h, 7d. Thresholds are in canonical units: mm, mm/day, mrad, kPa, m.
+# Change every number below: they are examples and prove nothing about this slope.
+
+[site]
+id = "@ID@"
+name = "@NAME@"
+latitude = 46.2
+longitude = 8.9
+timezone = "UTC"
+
+[levels]                               # ordered; 0 is the first
+names = ["green", "yellow", "orange", "red"]
+auto_lower = ["yellow"]
+[levels.yellow]
+action = "Inform the duty geologist"
+review_every = "12h"
+[levels.orange]
+action = "Geologist on site"
+review_every = "2h"
+[levels.red]
+action = "Close the road below the slope"
+review_every = "30m"
+
+[[station]]                            # publishes on slopeward/v1/@ID@/G1/obs
+id = "G1"
+latitude = 46.2011
+longitude = 8.9022
+height_m = 1410.0
+azimuth_deg = 205.0
+plunge_deg = 28.0
+reference = "BASE-1"
+logger = "logger-1"
+[[station.series]]
+quantity = "displacement"              # east, north, up in mm
+unit = "mm"
+interval = "1h"
+max_silence = "6h"
+noise_floor_mm = 1.5
+verify_step_mm = 25.0
+
+[[station]]
+id = "E1"                              # an extensometer on a logger of its own: the second witness
+latitude = 46.2014
+longitude = 8.9026
+logger = "logger-2"
+[[station.series]]
+quantity = "crack_opening"
+unit = "mm"
+interval = "1h"
+max_silence = "6h"
+noise_floor_mm = 0.2
+
+[[station]]
+id = "C1"                              # stable ground: shows what the reference does
+latitude = 46.2040
+longitude = 8.9022
+reference = "BASE-1"
+logger = "logger-1"
+on_slope = false
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1h"
+max_silence = "6h"
+
+[[station]]
+id = "R1"
+logger = "logger-3"
+[[station.series]]
+quantity = "rain"
+unit = "mm"
+interval = "1h"
+max_silence = "6h"
+stamp = "interval_end"
+
+[[criterion]]
+kind = "velocity"
+stations = ["*"]
+yellow = {over = 2.0, window = "7d"}   # mm/day
+orange = {over = 20.0, window = "2d"}
+red = {over = 100.0, window = "6h"}
+min_sigma = 3.0
+dwell = {hits = 3, of = 4, within = "6h"}
+recover = 0.6
+valid_for = "12h"
+author = ""
+reason = ""
+
+[[criterion]]
+kind = "rate"
+series = "E1.crack_opening"
+yellow = {over = 2.0, window = "1d"}   # mm per day
+orange = {over = 20.0, window = "12h"}
+red = {over = 100.0, window = "6h"}
+
+[[criterion]]
+kind = "rain_sum"
+series = "R1.rain"
+yellow = {over = 60.0, window = "24h"} # mm
+min_coverage = 0.8
+
+[[criterion]]
+kind = "inverse_velocity"              # when would it fail if the acceleration went on: advice, whatever it says
+stations = ["*"]
+yellow = {within = "7d"}
+orange = {within = "2d"}
+
+[movement.progressive]                 # each stage of movement: how often to look, and what people do
+every = "5m"
+forecast_every = "1h"
+action = "Look at the page of movement, every shift"
+
+[fusion]
+top_needs = 2
+hold_when_missing = "3d"
+
+[forecast]                             # baselines at once, networks when they have 200 rows and their gate opens
+models = ["auto", "gru", "lstm", "graph-gru"]
+horizons = ["1d", "7d", "30d"]
+every = "6h"
+
+[anomaly]                              # what these find is advice until a test shows that it adds to the rules here:
+# `slopeward anomalies bench --site @ID@` keeps that test; "ae" is an autoencoder, trained when readings suffice
+detectors = ["rules", "ae", "flatline", "replay", "unit-jump", "timing"]
+budget_per_sensor_month = 0.1
+
+[[recipient]]
+name = "duty engineer"
+channels = ["log"]                     # "email:duty@example.org", "apprise:DUTY_URL" (name of an environment variable)
+levels = ["yellow", "orange", "red"]
+escalate_after = "10m"
+digest = "07:00"
+# ledgers = ["hazard", "health", "advice"]   # suggestions also at once: grouped, never an alarm, quiet hours hold
+"""

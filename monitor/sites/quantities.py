@@ -1,0 +1,288 @@
+"""The quantities of the field with their canonical unit, the range outside which a value is flagged, what is physical."""
+
+import difflib
+from dataclasses import dataclass
+from math import inf
+from typing import Final, NamedTuple
+
+from monitor.text.names import split_table
+
+LARGEST: Final = 1e12  # no instrument measures a value near it
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A measured quantity; values are stored in `unit`, outside [low, high] they are flagged, never refused."""
+
+    name: str  # as it is written
+    unit: str  # the canonical one
+    low: float  # lowest plausible value
+    high: float  # highest plausible value
+    physical: tuple[str, ...] = ()  # which of the two ends nature cannot pass either: a forecast does not
+    may_fall: float = inf  # how far below its newest reading a value can come, whatever the time
+
+
+MOTION: Final = ("displacement", "crack_opening")  # what stations do; other quantities begin otherwise
+
+
+class PhysicalLimits(NamedTuple):
+    """What the values of a series cannot pass, in its unit; the last two count from the newest reading."""
+
+    low: float = -inf
+    high: float = inf
+    may_fall: float = inf
+    may_rise: float = inf
+
+
+ENDS: Final = ("low", "high")
+LOW: Final = ("low",)
+BATTERY: Final = "battery_voltage"
+BATTERY_LEVEL: Final = "battery_level"  # as devices work it out themselves
+SIGNAL: Final = "signal_strength"  # of the radio by which readings come
+HOUSEKEEPING: Final = frozenset({BATTERY, BATTERY_LEVEL, SIGNAL})  # of an instrument, not of the slope
+OF_GROUND: Final = ("displacement", "crack", "tilt", "strain")  # so begin those of how the ground moves
+OF_DEPTHS: Final = "depth_"  # so begin those of one depth of a profile, of which a station has many
+PRESSURES: Final = ("pore_pressure", "earth_pressure")
+LEVELS: Final = ("water_level", "groundwater_level", "reservoir_level")
+MOVING: Final = ("displacement", "crack")  # so begin the names of what forecasts and detectors take for motion
+QUANTITIES: Final[dict[str, Quantity]] = {
+    q.name: q
+    for q in (
+        *(
+            Quantity(f"displacement{c}", "mm", -1e6, 1e6)
+            for c in ("", "_east", "_north", "_up", "_downslope", "_los", "_distance")
+        ),
+        Quantity("velocity", "mm/day", -1e6, 1e6),
+        Quantity("velocity_p95", "mm/day", 0.0, 1e6, LOW),
+        Quantity("moving_share", "%", 0.0, 100.0, ENDS),
+        Quantity("tilt", "mrad", -1600.0, 1600.0, ENDS),
+        Quantity("tilt_x", "mrad", -1600.0, 1600.0, ENDS),
+        Quantity("tilt_y", "mrad", -1600.0, 1600.0, ENDS),
+        Quantity("strain", "microstrain", -1e6, 1e6),
+        # a judgement: three cracks measured by hand closed by 19 to 40 mm within a month (docs/explanation/forecasting.md)
+        Quantity("crack_opening", "mm", -1e5, 1e5, may_fall=50.0),
+        Quantity("pore_pressure", "kPa", -110.0, 20000.0, LOW),
+        Quantity("earth_pressure", "kPa", -110.0, 50000.0),
+        Quantity("water_level", "m", -11000.0, 9000.0, ENDS),
+        Quantity("groundwater_level", "m", -11000.0, 9000.0, ENDS),
+        Quantity("reservoir_level", "m", -500.0, 9000.0, ENDS),
+        Quantity("soil_moisture", "%", 0.0, 100.0, ENDS),
+        Quantity("rain", "mm", 0.0, 500.0, LOW),
+        Quantity("snow_depth", "m", 0.0, 30.0, LOW),
+        Quantity("temperature", "degC", -90.0, 80.0),
+        Quantity("air_pressure", "hPa", 300.0, 1100.0),
+        Quantity("acceleration", "mm/s2", -1e6, 1e6),
+        Quantity("coherence", "1", 0.0, 1.0, ENDS),
+        Quantity("ndvi", "1", -1.0, 1.0, ENDS),
+        Quantity("scene_probability", "1", 0.0, 1.0, ENDS),
+        Quantity(BATTERY, "V", 0.0, 1000.0),
+        Quantity(BATTERY_LEVEL, "%", 0.0, 100.0, ENDS),
+        Quantity(SIGNAL, "dBm", -200.0, 50.0),
+    )
+}
+# what scenes say of the place of a station: not what the instrument there is for
+OF_SCENES: Final = frozenset({"coherence", "ndvi", "scene_probability"})
+# what a map of velocities says of the ground of a station: its mean; how fast 95 % of it are at most, either way; the
+# share of it that moves
+OF_VELOCITY_MAPS: Final = ("velocity", "velocity_p95", "moving_share")
+OF_ZONES: Final = frozenset({"velocity_p95", "moving_share"})
+
+
+def measures_motion(quantity: str) -> bool:
+    """Return whether a quantity shows how the ground moves: displacement, cracks, tilt, strain, maps of velocities.
+
+    >>> [measures_motion(name) for name in ("displacement_up", "tilt_x", "velocity_p95", "rain")]
+    [True, True, True, False]
+    """
+    return quantity.startswith(OF_GROUND) or quantity in OF_VELOCITY_MAPS
+
+
+# how stations begin under whose names landslides are followed on scenes; they are no instruments
+LANDSLIDE: Final = "F-"
+# unit -> (canonical unit, factor, offset): canonical = value * factor + offset
+UNITS: Final[dict[str, tuple[str, float, float]]] = {
+    "mm": ("mm", 1.0, 0.0),
+    "cm": ("mm", 10.0, 0.0),
+    "m": ("m", 1.0, 0.0),
+    "um": ("mm", 1e-3, 0.0),
+    "in": ("mm", 25.4, 0.0),
+    "ft": ("m", 0.3048, 0.0),
+    "mm/day": ("mm/day", 1.0, 0.0),
+    "mm/h": ("mm/day", 24.0, 0.0),
+    "cm/day": ("mm/day", 10.0, 0.0),
+    "m/day": ("mm/day", 1000.0, 0.0),
+    "mm/yr": ("mm/day", 1.0 / 365.25, 0.0),
+    "mrad": ("mrad", 1.0, 0.0),
+    "rad": ("mrad", 1000.0, 0.0),
+    "urad": ("mrad", 1e-3, 0.0),
+    "deg": ("mrad", 17.453292519943295, 0.0),
+    "microstrain": ("microstrain", 1.0, 0.0),
+    "kPa": ("kPa", 1.0, 0.0),
+    "Pa": ("kPa", 1e-3, 0.0),
+    "MPa": ("kPa", 1000.0, 0.0),
+    "bar": ("kPa", 100.0, 0.0),
+    "psi": ("kPa", 6.894757293168361, 0.0),
+    "hPa": ("hPa", 1.0, 0.0),
+    "mbar": ("hPa", 1.0, 0.0),
+    "%": ("%", 1.0, 0.0),
+    "percent": ("%", 1.0, 0.0),
+    "degC": ("degC", 1.0, 0.0),
+    "K": ("degC", 1.0, -273.15),
+    "degF": ("degC", 5.0 / 9.0, -160.0 / 9.0),
+    "mm/s2": ("mm/s2", 1.0, 0.0),
+    "m/s2": ("mm/s2", 1000.0, 0.0),
+    "g": ("mm/s2", 9806.65, 0.0),
+    "V": ("V", 1.0, 0.0),
+    "mV": ("V", 1e-3, 0.0),
+    "dBm": ("dBm", 1.0, 0.0),
+    "mil": ("mm", 0.0254, 0.0),
+    "mm/min": ("mm/day", 1440.0, 0.0),
+    "mm/s": ("mm/day", 86400.0, 0.0),
+    "m/s": ("mm/day", 8.64e7, 0.0),
+    "cm/h": ("mm/day", 240.0, 0.0),
+    "cm/yr": ("mm/day", 10.0 / 365.25, 0.0),
+    "m/yr": ("mm/day", 1000.0 / 365.25, 0.0),
+    "in/day": ("mm/day", 25.4, 0.0),
+    "in/h": ("mm/day", 609.6, 0.0),
+    "gon": ("mrad", 15.707963267948966, 0.0),
+    "arcmin": ("mrad", 0.2908882086657216, 0.0),
+    "arcsec": ("mrad", 0.00484813681109536, 0.0),
+    "mdeg": ("mrad", 0.017453292519943295, 0.0),
+    "mm/m": ("mrad", 1.0, 0.0),  # a tilt so small that its tangent is itself
+    "um/m": ("microstrain", 1.0, 0.0),
+    "nanostrain": ("microstrain", 1e-3, 0.0),
+    "atm": ("kPa", 101.325, 0.0),
+    "dbar": ("kPa", 10.0, 0.0),
+    "kgf/cm2": ("kPa", 98.0665, 0.0),
+    # columns of mercury at 0 degC and of water at 4 degC, as NIST SP 811 (2008) has them
+    "mmHg": ("kPa", 0.1333224, 0.0),
+    "inHg": ("kPa", 3.386389, 0.0),
+    "mmH2O": ("kPa", 0.00980665, 0.0),
+    "cmH2O": ("kPa", 0.0980665, 0.0),
+    "mH2O": ("kPa", 9.80665, 0.0),
+    "inH2O": ("kPa", 0.2490889, 0.0),
+    "ftH2O": ("kPa", 2.989067, 0.0),
+    "m3/m3": ("%", 100.0, 0.0),
+    "1": ("1", 1.0, 0.0),
+    "index": ("index", 1.0, 0.0),
+}
+# what instruments give before their calibration is applied: no unit, and never guessed to be one
+RAW: Final = frozenset(
+    split_table("""
+        hz; khz; hz2; khz2; digit; digits; dig; counts; count; cnt; adc; raw; b-units; lu; linear units; mv/v; ma;
+        ohm; ohms; kohm
+    """)
+)
+# units by which names end, as `_kpa` and `_mm_per_day`
+_ENDING: Final = split_table("""
+    mm/day; mm/h; m/day; mm/yr; mm/s2; m/s2; mm; cm; m; mrad; urad; rad; deg; kPa; Pa; MPa; bar; psi; hPa; mbar;
+    degC; K; degF; microstrain; V; mV; dBm; g; index; in; ft; um; mil; gon; arcsec; mmHg; inHg; cmH2O; mH2O
+""")
+_TRACES: Final = frozenset({"t", "tr", "tr.", "trace", "traces"})  # fallen, and too little to be measured
+# suffix spelled in names -> unit, longest first, because `_mm_per_day` ends in neither `_mm` nor `_day` alone
+SUFFIXES: Final[tuple[tuple[str, str], ...]] = tuple(
+    sorted(
+        {"pct": "%", "percent": "%", **{unit.lower().replace("/", "_per_"): unit for unit in _ENDING}}.items(),
+        key=lambda item: -len(item[0]),
+    )
+)
+_BRIDGES: Final = {("m", "mm"): 1000.0, ("mm", "m"): 1e-3, ("hPa", "kPa"): 0.1, ("kPa", "hPa"): 10.0}
+
+
+def convert(value: float, unit: str, canonical: str) -> float:
+    """Convert a value to the canonical unit of its quantity; raises ValueError when the units do not fit.
+
+    >>> convert(0.0124, "m", "mm"), convert(1.0, "bar", "kPa")
+    (12.4, 100.0)
+    """
+    if unit == canonical:
+        return value
+    if unit not in UNITS:
+        raise ValueError(explain_unit(unit, canonical))
+    base, factor, offset = UNITS[unit]
+    if base == canonical:
+        return value * factor + offset
+    # metres, millimetres and pressures meet across their bases
+    bridge = _BRIDGES.get((base, canonical))
+    if bridge is None:
+        raise ValueError(f"unit {unit!r} cannot be turned into {canonical!r}")
+    return (value * factor + offset) * bridge
+
+
+def explain_unit(unit: str, canonical: str) -> str:
+    """Why a unit is not known, and which ones can be given in its place, the nearest first.
+
+    >>> explain_unit("mmH20", "kPa")[:56], explain_unit("digits", "kPa")[:40]
+    ("unit 'mmH20' is unknown; of kPa there are: mmH2O, mmHg, ", "unit 'digits' is a reading as it comes f")
+    """
+    if is_raw(unit):
+        return (
+            f"unit {unit!r} is a reading as it comes from the sensor; turn it into {canonical} by the calibration sheet "
+            "of the instrument, in the logger or before it is read in"
+        )
+    return f"unit {unit!r} is unknown; of {canonical} there are: {', '.join(_sort_units(canonical, unit))}"
+
+
+def list_units(quantity: str, like: str = "") -> tuple[str, ...]:
+    """The units of a known quantity, those first that are spelled like a text."""
+    return _sort_units(QUANTITIES[quantity].unit, like)
+
+
+def is_raw(unit: str) -> bool:
+    """Whether a text names readings as sensors give them, before any calibration."""
+    return unit.strip().lower() in RAW
+
+
+def _sort_units(canonical: str, like: str) -> tuple[str, ...]:
+    fitting = [known for known in UNITS if _fits(known, canonical)]
+    return tuple(dict.fromkeys((*difflib.get_close_matches(like, fitting, n=3, cutoff=0.4), *fitting)))
+
+
+def _fits(unit: str, canonical: str) -> bool:
+    return UNITS[unit][0] == canonical or (UNITS[unit][0], canonical) in _BRIDGES
+
+
+def is_unit_of(unit: str, quantity: str) -> bool:
+    """Whether values of a known quantity can be given in a unit; False where either is unknown.
+
+    >>> is_unit_of("cm", "displacement"), is_unit_of("degC", "rain"), is_unit_of("mm", "colour")
+    (True, False, False)
+    """
+    if unit not in UNITS or quantity not in QUANTITIES:
+        return False
+    return _fits(unit, QUANTITIES[quantity].unit)
+
+
+def convert_difference(size: float, unit: str, canonical: str) -> float:
+    """Convert a step, a spread or an offset: the zero of a scale (degC, K) cancels out.
+
+    >>> convert_difference(5.0, "K", "degC")
+    5.0
+
+    Raises:
+        ValueError: the units do not fit.
+    """
+    return size if unit == canonical else convert(size, unit, canonical) - convert(0.0, unit, canonical)
+
+
+def read_trace(value: object, quantity: str) -> float | None:
+    """Nothing, where a cell says a trace of rain or snow: fallen, and too little to be measured; else None.
+
+    >>> read_trace("T", "rain"), read_trace("T", "temperature"), read_trace("0.2", "rain")
+    (0.0, None, None)
+    """
+    is_trace = isinstance(value, str) and quantity in {"rain", "snow_depth"} and value.strip().lower() in _TRACES
+    return 0.0 if is_trace else None
+
+
+def split_suffix(name: str) -> tuple[str, str] | None:
+    """Split `rain_mm` into quantity and unit by its suffix; None when no unit suffix is there.
+
+    >>> split_suffix("displacement_east_mm"), split_suffix("pore_pressure_kpa"), split_suffix("rain")
+    (('displacement_east', 'mm'), ('pore_pressure', 'kPa'), None)
+    """
+    lowered = name.lower()
+    for suffix, unit in SUFFIXES:
+        if lowered.endswith("_" + suffix) and len(lowered) > len(suffix) + 1:
+            return name[: -len(suffix) - 1], unit
+    return None

@@ -1,0 +1,1 @@
+"""Storage: database engine, schema, migrations, views, backup, retention."""

@@ -1,0 +1,47 @@
+"""Public views on backups and retention."""
+
+from sqlalchemy import BigInteger, Column, Double, Table, Text
+
+from monitor.storage.dialect import Dialect
+from monitor.storage.metadata import view_metadata
+
+backups = Table(
+    "backups",
+    view_metadata,
+    Column("backup_id", BigInteger, comment="number"),
+    Column("at", Text, comment="when the copy began: it holds what was committed before", info={"unit": "time"}),
+    Column("file", Text, comment="where it lies"),
+    Column("state", Text, comment="`proven` (restored and checked), `made`, `failed`"),
+    Column("seconds", Double, comment="for copy and proof", info={"unit": "s"}),
+    Column("bytes", BigInteger, comment="its size", info={"unit": "B"}),
+    Column("rows", BigInteger, comment="rows of all tables in the restored copy"),
+    Column("audit_head", Text, comment="newest hash of the audit log before the copy"),
+    Column("detail", Text, comment="what went wrong, or what was checked"),
+    comment="Copies of the database, newest last. A restored database knows those made before its copy.",
+    info={"question": "Is the service well, and who did what?"},
+)
+
+retention_runs = Table(
+    "retention_runs",
+    view_metadata,
+    Column("run_id", BigInteger, comment="number"),
+    Column("at", Text, comment="when the run began", info={"unit": "time"}),
+    Column("what", Text, comment="table, or `observation QUANTITY`"),
+    Column("before_at", Text, comment="rows before this instant could go", info={"unit": "time"}),
+    Column("removed", BigInteger, comment="rows that went"),
+    Column("summaries", BigInteger, comment="rows of `observation_summaries` made"),
+    Column("seconds", Double, comment="time of its transactions together", info={"unit": "s"}),
+    Column("longest_ms", Double, comment="its longest transaction", info={"unit": "ms"}),
+    comment="What each run of retention did, a line for each table or quantity.",
+    info={"question": "Is the service well, and who did what?"},
+)
+
+
+def select_views(_dialect: Dialect) -> dict[str, str]:
+    """Return the SELECT statements of these views by name."""
+    return {
+        "retention_runs": """SELECT id AS run_id, at, what, before_at, removed, summaries, seconds, longest_ms
+FROM retention_run""",
+        "backups": """SELECT id AS backup_id, at, file, state, seconds, bytes, "rows", audit_head, detail
+FROM backup_run""",
+    }

@@ -1,1 +1,0 @@
-"""Levels, alerts and their stories, and all that people declare of a site."""

@@ -1,1 +1,0 @@
-"""Models and what they gave: forecasts, scores, anomalies, movement."""

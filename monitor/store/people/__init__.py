@@ -1,1 +1,0 @@
-"""Accounts, how they prove themselves, and what two of them sign."""

@@ -1,1 +1,0 @@
-"""What instruments say: readings, points, flags, and what was refused."""

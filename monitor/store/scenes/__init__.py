@@ -1,1 +1,0 @@
-"""Scenes, their versions, footprints and what people say of them."""

@@ -1,1 +1,0 @@
-"""Upgrade, copies, proof, retention and room on the disk."""

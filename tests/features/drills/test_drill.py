@@ -1,0 +1,370 @@
+"""A drill from its first to its last word: real dispatcher, real webhook, and every real table before and after.
+A drill held on the page: by a process of its own, answered, ended, and measured; nobody else's.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, select, text
+
+from monitor.alerts.audit.queries import load_citations
+from monitor.alerts.audit.recompute import recompute
+from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.queries.alerts import ChangeContext, acknowledge, apply_changes, load_alert_events, load_alerts
+from monitor.alerts.queries.evaluations import load_decision
+from monitor.alerts.records import AlertState
+from monitor.cli.main import run_verb
+from monitor.decision.changes import AlertCategory, AlertChange
+from monitor.decision.records import ProofFact
+from monitor.delivery.dispatcher import Dispatcher
+from monitor.delivery.notifiers.webhook import payload
+from monitor.delivery.path import grouped, throttled
+from monitor.delivery.queries.outbox import QueuedMessage, claim_due
+from monitor.delivery.verdict import DeliveryContext, Superseded
+from monitor.errors import RefusedError
+from monitor.features.drills import acts
+from monitor.features.drills.hold import DrillOptions, hold_drill, rehearse
+from monitor.features.drills.queries import add_drill, as_exercise, end_dead_drills, end_drill, find_drill, load_drills
+from monitor.features.replay import apart
+from monitor.features.replay.apart import ChildProcess
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import load_site_source, save_site
+from monitor.sites.records import Site
+from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.engine import Database
+from monitor.storage.tables import metadata
+from tests.data.accounts import add_account
+from tests.data.filled import PASSWORD
+from tests.data.playing import Listener
+from tests.data.site_text import FOUR, bounds, criterion, head, series, station, table
+from tests.data.store_rows import ask, tell
+from tests.data.watched_slope import START, WatchedSlope
+from tests.fixtures.databases import ON_SQLITE
+from tests.fixtures.waiting import MINIMUM_TIMEOUT_S, wait_for
+from tests.integration.web.test_door import Clock, serving
+from tests.integration.web.test_rules import enter, send
+
+ADA = Actor("Ada Berg")
+NOW = datetime.now(UTC).replace(microsecond=0)
+MOVES = series("displacement", "mm", "1d", max_silence="3d", noise_floor_mm=1.0, verify_step_mm=60.0)
+WHO = {"author": "test", "reason": "test"}
+SITE = (
+    head("ridge", longitude=9.0, timezone="UTC", levels=FOUR)
+    + station("G1", MOVES, reference="A")
+    + station("G2", MOVES, reference="B")
+    + criterion("velocity", stations=["G*"], **bounds(yellow="2 7d", orange="4 7d", red="8 5d"), valid_for="3d", **WHO)
+    + table("[[recipient]]", name="hook", channels=["webhook:HOOK"], levels=["yellow", "orange", "red"])
+)
+WITNESS = criterion("anomaly", id="strange", role="witness", level="yellow", **WHO)
+# what a drill may add rows to; every other table must be as it was
+OWN = {"drill", "decision", "alert", "alert_event", "notification", "audit_entry", "service_state"}
+
+
+@pytest.fixture
+def site() -> Site:
+    return parse_site(SITE, "ridge.toml")
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    server = Listener()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def real(database: Database, site: Site) -> Database:
+    """A site with readings, an evaluation, a real yellow alarm and a real health alarm."""
+    rows = []
+    for name, d in product(("G1", "G2"), range(30, 0, -1)):
+        at, moved = NOW - timedelta(days=d), 0.1 * d % 3 + (30 - d) * 0.2
+        rows.append(Observation(site.id, name, "displacement", "mm", at, at, moved))
+    with database.write() as c:
+        save_site(c, site, "test", "test", NOW)
+        add_observations(c, rows, NOW)
+    evaluate_site(database, site, NOW, "start")
+    with database.write() as c:
+        tell_real(c, site, "hazard", AlertCategory.HAZARD, 1)
+        tell_real(c, site, "health:G2:stale", AlertCategory.HEALTH, 1)
+    return database
+
+
+def tell_real(c: Any, site: Site, key: str, ledger: AlertCategory, level: int) -> None:
+    change = AlertChange(ledger, key, level, open=True, reason=f"really {key}", data_time=NOW, evidence="{}")
+    apply_changes(c, [change], ChangeContext(site.id, site, site.recipients, SERVICE, NOW, "test"))
+
+
+def snapshot(db: Database) -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table, and what people read of the site."""
+    with db.read() as c:
+        found = {
+            t.name: [dict(r._mapping) for r in c.execute(select(t).order_by(*t.primary_key.columns))]
+            for t in metadata.sorted_tables
+        }
+        found["site_status"] = [dict(r._mapping) for r in c.execute(text("SELECT * FROM site_status"))]
+    return found
+
+
+def assert_untouched(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Nothing of the real state differs: other tables are the same, in the drill's own only its own rows are new."""
+    for name, rows in before.items():
+        if name not in OWN:
+            assert after[name] == rows, name
+            continue
+        keys = [next(iter(row.values())) for row in rows]
+        kept = [row for row in after[name] if next(iter(row.values())) in keys]
+        if name != "service_state":
+            # a message of before may have been delivered meanwhile
+            assert [strip(r) for r in kept] == [strip(r) for r in rows], name
+    old_alerts = {row["id"] for row in before["alert"]}
+    new = [row for row in after["alert"] if row["id"] not in old_alerts]
+    assert new
+    assert all(row["exercise"] and row["key"].startswith("drill:") for row in new)
+    ids = {row["id"] for row in new}
+    old = {row["id"] for row in before["notification"]}
+    told = [row for row in after["notification"] if row["id"] not in old]
+    assert all(row["exercise"] and row["alert_id"] in ids for row in told)
+    assert all("EXERCISE" in row["subject"] and "EXERCISE" in row["body"] for row in told)
+
+
+def strip(row: dict[str, Any]) -> dict[str, Any]:
+    moving = {"state", "attempts", "sent_at", "next_attempt_at", "lease_owner", "lease_until", "last_error"}
+    return row if "channel" not in row else {k: v for k, v in row.items() if k not in moving}
+
+
+def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(real, site, listener):
+    before = snapshot(real)
+    ways: dict[str, Any] = {"environ": {"HOOK": listener.url}, "jitter": lambda: 0.0, "poll_s": 0.02}
+    dispatcher = Dispatcher(real, {site.id: site}, lambda: datetime.now(UTC), **ways)
+    seen: list[tuple[datetime, AlertChange]] = []
+    signed: list[int] = []
+
+    def wait(_: float) -> None:
+        """People answer once the message has come: the drill waits, the receiver hears, somebody signs."""
+        time.sleep(0.02)
+        told = {b["alert_id"] for b in listener.bodies if b["exercise"] and b["level"] == 3}
+        with real.write() as c:
+            mine = [a for a in load_alerts(c, site.id, open_only=True) if a.id in told and a.exercise]
+            new = [a.id for a in mine if a.state == AlertState.UNACKNOWLEDGED]
+            signed.extend(acknowledge(c, i, ADA, "drill: road closed", datetime.now(UTC)) for i in new)
+
+    dispatcher.start()
+    began_s = time.monotonic()
+    try:
+        drill_id, outcome = hold_drill(
+            real,
+            site,
+            ADA,
+            DrillOptions(speed=1e9, hold_s=MINIMUM_TIMEOUT_S),
+            clock=lambda: datetime.now(UTC),
+            wait=wait,
+            on_turn=lambda at, change: seen.append((at, change)),
+        )
+        took_s = time.monotonic() - began_s
+        wait_for(
+            lambda: any(b["exercise"] and b["level"] == 0 for b in listener.bodies), description="the end of the drill"
+        )
+    finally:
+        dispatcher.stop(5)
+    assert ([x.level for _, x in seen], len(signed), outcome["peak_level"]) == ([1, 2, 3], 1, 3)
+    assert outcome["unanswered"] == 0
+    # who reads it may answer before its delivery is on record
+    assert all(0.0 <= outcome[key] <= took_s for key in ("first_message_s", "slowest_acknowledgement_s"))
+    exercises = [b for b in listener.bodies if b["exercise"]]
+    assert {b["level"] for b in exercises} >= {3, 0}
+    assert all("EXERCISE" in b["subject"] for b in exercises)
+    assert not any("EXERCISE" in b["subject"] for b in listener.bodies if not b["exercise"])
+    assert_untouched(before, snapshot(real))
+    with real.read() as c:
+        assert find_drill(c, drill_id).state == "ended"
+        mine = [a for a in load_alerts(c, site.id) if a.exercise]
+    assert {a.state for a in mine} == {AlertState.CLOSED}
+    # what was decided in the drill can be decided again from what was frozen
+    with real.read() as c:
+        raised = next(e for e in load_alert_events(c, mine[0].id) if e.to_level == 3)
+        assert raised.decision_id is not None
+        row = load_decision(c, raised.decision_id)
+        source = load_site_source(c, row.config_sha256)
+        cited = load_citations(c, row.id)
+    assert recompute(row, source, cited=cited).differences == ()
+
+
+def begin_red(c: Connection, site: Site) -> int:
+    """A drill that stands at red."""
+    drill_id = add_drill(c, site.id, ADA, "collapse", NOW)
+    red = AlertChange(AlertCategory.HAZARD, "hazard", 3, open=True, reason="red", data_time=None, evidence="{}")
+    apply_changes(
+        c, as_exercise(drill_id, [red]), ChangeContext(site.id, site, site.recipients, ADA, NOW, "test", exercise=True)
+    )
+    return drill_id
+
+
+def test_a_real_alarm_goes_first_and_no_drill_touches_it(real: Database, site: Site) -> None:
+    drill_id = tell(real, begin_red, site)
+    with real.write() as c:
+        sent = [claim_due(c, NOW, "worker", 60.0, 1, "webhook:HOOK")[0] for _ in range(3)]
+    assert [(s.exercise, s.ledger, s.level) for s in sent] == [
+        (False, "hazard", 1),
+        (False, "health", 1),
+        (True, "hazard", 3),
+    ]
+    assert json.loads(payload(sent[-1]))["subject"].startswith("EXERCISE")
+    with real.write() as c:
+        end_drill(c, drill_id, ADA, "enough", NOW + timedelta(minutes=1), site=site)
+        alerts = {a.key: a for a in load_alerts(c, site.id)}
+    assert alerts["hazard"].closed_at is None
+    assert (alerts["hazard"].level, alerts[f"drill:{drill_id}:hazard"].state) == (1, AlertState.CLOSED)
+
+
+def test_a_dead_drill_is_ended_and_a_second_one_waits_its_turn(real: Database, site: Site) -> None:
+    before = snapshot(real)
+    drill_id = tell(real, begin_red, site)
+    with pytest.raises(RefusedError, match="runs, held by Ada"), real.write() as c:
+        add_drill(c, site.id, ADA, "collapse", NOW)
+    with real.write() as c:
+        assert end_dead_drills(c, {site.id: site}, NOW + timedelta(seconds=30)) == [], "it may still live"
+        assert end_dead_drills(c, {site.id: site}, NOW + timedelta(seconds=90)) == [drill_id]
+        (drill,) = load_drills(c, site.id)
+    assert drill.state == "abandoned"
+    assert drill.outcome is not None
+    assert drill.outcome["unanswered"] == 1
+    assert_untouched(before, snapshot(real))
+
+
+def test_somebody_else_can_end_a_drill(real: Database, site: Site) -> None:
+    def wait(_: float) -> None:
+        with real.write() as c:
+            for drill in load_drills(c, site.id, running_only=True):
+                end_drill(c, drill.id, Actor("Bo"), "telephone", datetime.now(UTC), site=site)
+        clock.now += timedelta(seconds=2)
+
+    class Running:
+        now = datetime.now(UTC)
+
+        def __call__(self) -> datetime:
+            return self.now
+
+    clock = Running()
+    told: list[int] = []
+    _, outcome = hold_drill(
+        real, site, ADA, DrillOptions(speed=86400.0), clock=clock, wait=wait, on_turn=lambda _, x: told.append(x.level)
+    )
+    assert outcome["reason"] == "telephone"
+    assert told == [1], "what was not told yet is told no more"
+
+
+def test_a_drill_needs_a_name_and_a_scenario_that_raises_something(real: Database, site: Site) -> None:
+    with pytest.raises(RefusedError, match="--by"):
+        hold_drill(real, site, Actor(" "), DrillOptions(), clock=lambda: NOW, wait=lambda _: None)
+    calm = parse_site(SITE.replace('kind = "velocity"', 'kind = "velocity"\nrole = "advice"'), "ridge.toml")
+    with pytest.raises(RefusedError, match="no criterion of velocity, rate or failure window"):
+        hold_drill(real, calm, ADA, DrillOptions(), clock=lambda: NOW, wait=lambda _: None)
+    (one,) = ask(real, load_drills)
+    assert (one.state, one.outcome["alerts"], "no criterion" in one.outcome["reason"]) == ("refused", 0, True)
+
+
+def test_stages_never_let_a_drill_speak_for_a_real_alarm() -> None:
+    def waiting(number: int, level: int, *, exercise: bool, ledger: str = "health") -> QueuedMessage:
+        sent = ("hook", "webhook:HOOK", NOW - timedelta(minutes=1), NOW, 0, "unacknowledged")
+        return QueuedMessage(number, number, "ridge", ledger, level, *sent, urgent=False, exercise=exercise)
+
+    # the drill's is the higher and newer one of the group: it still does not stand for the real one
+    assert grouped([waiting(2, 1, exercise=True), waiting(1, 0, exercise=False)], DeliveryContext(NOW, 0)) == []
+    two = grouped([waiting(2, 1, exercise=False), waiting(1, 0, exercise=False)], DeliveryContext(NOW, 0))
+    assert [(v.id, v.by) for v in two if isinstance(v, Superseded)] == [(1, 2)]
+    # one place left in the hour: a real advice takes it before a hazard of a drill
+    full = DeliveryContext(NOW, 59)
+    held = throttled(
+        [waiting(2, 1, exercise=True, ledger="hazard"), waiting(1, 1, exercise=False, ledger="advice")], full
+    )
+    assert [v.id for v in held] == [2]
+
+
+def test_drills_by_command(real: Database, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ridge.toml").write_text(SITE)
+    config = tmp_path / "service.toml"
+    url = real.url.render_as_string(hide_password=False)
+    config.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{tmp_path}/sites"\n')
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "ridge.toml").rename(tmp_path / "sites" / "ridge.toml")
+
+    def call(*words: str) -> tuple[int, str, str]:
+        status = run_verb(["notify", "drill", *words, "--config", str(config)])
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    assert call("list")[0] == 4
+    assert call("end", "ridge", "1", "--by", "Ada")[0] == 1, "there is none"
+    assert call("hold", "nowhere", "--by", "Ada")[0] == 1
+    assert call("hold", "ridge", "--by", "Ada", "--scenario", str(tmp_path / "none.csv"))[0] == 1
+    status, out, err = call("hold", "ridge", "--by", "Ada", "--speed", "1e9", "--hold", "0s", "--json")
+    assert status == 3, "nobody acknowledged"
+    assert (json.loads(out)["peak_level"], err.count("EXERCISE"), "red" in err) == (3, 0, True)
+    status, out, _ = call("list", "--json")
+    assert (status, json.loads(out)["state"]) == (0, "ended")
+    drill_id = tell(real, add_drill, site.id, ADA, "collapse", datetime.now(UTC))
+    status, out, _ = call("end", "ridge", str(drill_id), "--by", "Bo", "--reason", "telephone")
+    assert (status, call("end", "ridge", str(drill_id), "--by", "Bo")[0]) == (0, 4)
+
+
+def test_a_model_counts_in_a_drill_as_it_does_in_the_service() -> None:
+    watched = parse_site(SITE.replace("[[criterion]]", WITNESS + "[[criterion]]", 1), "ridge.toml")
+    holds = ProofFact("strange", "rules", 0.0, 4e9, True, weights="w", settings="s", weights_now="w", settings_now="s")
+    for fact, unproven in ((holds, False), (replace(holds, passed=False, why="too many alarms"), True)):
+        turns = rehearse(watched, DrillOptions(quiet=False), lambda: True, [fact])
+        assert ("health:strange:unproven" in {change.key for turn in turns for change in turn.changes}) is unproven
+        (proof,) = json.loads(turns[-1].frozen)["view"]["proofs"]
+        assert "strange" in str(proof), "it is decided again from what was frozen"
+
+
+PLACE = "/sites/bench/drills"
+
+
+@pytest.fixture
+def bench(database):
+    slope = WatchedSlope(database)
+    slope.live(3, looks=1)
+    with database.write() as c:
+        for name, role in (("bo", "operator"), ("cy", "viewer")):
+            add_account(c, name, PASSWORD, role, START)
+    return slope
+
+
+@ON_SQLITE
+def test_a_drill_is_held_answered_and_ended_on_the_page(bench, monkeypatch):
+    clock = Clock(bench.now)
+    with serving(bench.database, clock) as address, enter(address, "bo") as bo, enter(address, "cy") as viewer:
+        assert "No drill was held" in viewer.get(PLACE).text
+        assert send(viewer, PLACE, minutes="1").status_code == 403
+        begun = send(bo, PLACE, minutes="60")  # its first word is there with the answer, its second minutes later
+        assert begun.status_code == 303, begun.text
+        assert "the drill has begun" in bo.get(begun.headers["location"]).text
+        assert "Drill 1 runs" in bo.get(PLACE).text
+        assert send(bo, PLACE, minutes="10").status_code == 409, "one at a time"
+        told = [a for a in ask(bench.database, load_alerts, site="bench") if a.exercise]
+        assert [a.reason.startswith("EXERCISE") for a in told] == [True]
+        assert send(bo, f"/alerts/{told[0].id}/acknowledge", reason="I am looking at it").status_code == 303
+        assert send(bo, f"{PLACE}/99/end", reason="just so").status_code == 404
+        assert send(bo, f"{PLACE}/1/end", reason="seen\r\nenough").status_code == 303
+        text = bo.get(PLACE).text
+        assert "bo after" in text
+        assert "0 alarms" in text
+        assert send(bo, f"{PLACE}/1/end", reason="once more").status_code == 303, "ending one that is over does nothing"
+        # a process that dies before its first word, and a press while another is being prepared
+        with monkeypatch.context() as m:
+            m.setattr(apart, "ChildProcess", lambda _work, *rest: ChildProcess("no.such:thing", *rest))
+            died = send(bo, PLACE, minutes="1")
+            assert (died.status_code, "could not be prepared" in died.text) == (409, True)
+            with acts._preparing:
+                assert send(bo, PLACE, minutes="1").status_code == 503
+    (one,) = ask(bench.database, load_drills)
+    assert (one.by, one.state, one.outcome["reason"], one.outcome["unanswered"]) == ("bo", "ended", "seen enough", 0)

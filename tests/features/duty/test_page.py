@@ -1,0 +1,347 @@
+"""The page of the watch: whom to call, the hand-over that two sign, plans, swaps; who confirmed, in the headline."""
+
+import re
+from contextlib import contextmanager
+from datetime import timedelta
+
+import httpx
+import pytest
+from icalendar import Calendar
+from sqlalchemy import update
+
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries.alerts import ChangeContext, acknowledge, apply_changes, find_alert, load_alerts, shelve
+from monitor.alerts.queries.answers import load_answers
+from monitor.decision.changes import AlertCategory, health_alarm
+from monitor.delivery.dispatcher import Dispatcher
+from monitor.delivery.verdict import DeliveryLimits
+from monitor.errors import RisenError
+from monitor.features.duty.queries import add_plan, gather_open, load_changes, load_handovers
+from monitor.people.duty_tables import duty_handover
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import Actor
+from monitor.storage.audit import load_entries
+from monitor.storage.seals import find_unsealed
+from monitor.storage.service_state import stamp
+from monitor.storage.views import load_view
+from monitor.text.instants import parse
+from monitor.web.parts.headline import list_sentences
+from tests.data.accounts import add_account
+from tests.data.store_rows import ask
+from tests.integration.notify.test_duty import ADA, CREW, DAY, PLAN, SITE, T0, raise_alert
+from tests.integration.web.test_door import Clock
+from tests.integration.web.test_door import serving as serving_at
+from tests.markup import flatten_html
+
+WORDS = {"ada": "tin lantern quarry 41", "bo": "wool cedar anchor 93", "cy": "slate piano ember 26"}
+MINUTE = timedelta(minutes=1)
+
+
+@contextmanager
+def serving(database, clock):
+    with serving_at(database, clock) as address:
+        with httpx.Client(base_url=address, timeout=30, trust_env=False, verify=False) as client:
+            yield client
+
+
+@pytest.fixture
+def watched(database):
+    with database.write() as c:
+        save_site(c, SITE, "ada", "test", T0 - DAY)
+        for name, role in (("ada", "admin"), ("bo", "operator"), ("cy", "viewer")):
+            add_account(c, name, WORDS[name], role, T0 - 9 * DAY)
+        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, T0)
+    return database
+
+
+class Browser:
+    def __init__(self, client, name):
+        self.client = client
+        client.cookies.clear()
+        assert client.post("/login", data={"name": name, "password": WORDS[name]}).status_code == 303
+
+    def read(self, path="/sites/bench/duty"):
+        answer = self.client.get(path)
+        assert answer.status_code == 200, answer.text[:500]
+        return answer.text
+
+    def send(self, path, **data):
+        csrf = re.search(r'name="csrf" value="([0-9a-f]{64})"', self.read())[1]
+        return self.client.post(path, data={"csrf": csrf, **data})
+
+
+def test_the_watch_is_handed_over_by_two_and_read_later(watched):
+    clock = Clock(T0)
+    with watched.write() as c:
+        add_plan(c, CREW, PLAN, ADA, "spring", T0)
+        raise_alert(c, 2, T0)
+    with serving(watched, clock) as client:
+        assert client.get("/sites/bench/duty").status_code == 401  # it holds telephone numbers
+        bo = Browser(client, "bo")
+        page = bo.read()
+        assert 'href="tel:+41790000001"' in page
+        assert page.index("R. Mori") < page.index("A. Rossi") < page.index("L. Frei") < page.index("K. Okafor")
+        assert "not sent yet" in page
+        answer = bo.send("/sites/bench/duty/handover", team="geologists", notes="crack above bench 3 <b>wet</b>")
+        assert answer.status_code == 303, answer.text
+        assert bo.send("/sites/bench/duty/handover", team="geologists", notes="again").status_code == 409
+        assert bo.send("/sites/bench/duty/handovers/1/sign").status_code == 409  # one is not two
+        assert "/handovers/1/sign" not in bo.read()
+        with watched.write() as c:  # the account's name was written otherwise then
+            c.execute(update(duty_handover).values(outgoing="Bo"))
+        page = bo.read()
+        assert "/handovers/1/sign" not in page
+        assert "A hand-over waits for your signature" not in page
+        assert "/handovers/1/withdraw" in page
+        with watched.write() as c:
+            c.execute(update(duty_handover).values(outgoing="bo"))
+        ada = Browser(client, "ada")
+        page = ada.read()
+        assert "bo signed at 2026-03-06 10:00" in page
+        assert "crack above bench 3 &lt;b&gt;wet&lt;/b&gt;" in page
+        assert "moves" in page
+        assert ada.send("/sites/bench/duty/handovers/1/sign", remark="read").status_code == 303
+        assert ada.send("/sites/bench/duty/handovers/1/sign").status_code == 409
+        assert ada.send("/sites/bench/duty/handovers/1/withdraw", reason="too late").status_code == 409
+        assert "bo to ada" in ada.read()
+        assert ada.send("/sites/bench/duty/handover", team="others", notes="nothing").status_code == 404
+        cy = Browser(client, "cy")
+        assert "the role operator for this site is needed" in cy.read()
+        form = {"csrf": "x", "team": "g", "notes": "n"}
+        assert cy.client.post("/sites/bench/duty/handover", data=form).status_code == 403
+    with watched.read() as c:
+        (signed,) = load_handovers(c, "bench")
+        assert list(find_unsealed(c)) == []
+        acts = [e.action for e in load_entries(c, 20) if e.action.startswith("duty.handover")]
+    assert (signed.outgoing, signed.incoming, signed.remark) == ("bo", "ada", "read")
+    assert (signed.open_items["alerts"][0]["reason"], acts) == ("moves", ["duty.handover.sign", "duty.handover"])
+
+
+def test_plans_and_swaps_are_entered_on_the_page_and_a_shift_without_hand_over_is_named(watched):
+    clock = Clock(T0)
+    with serving(watched, clock) as client:
+        bo = Browser(client, "bo")
+        assert "There is no plan" in bo.read()
+        plan = {"team": "geologists", "plan": "daily 11:00 A. Rossi\ndaily 08:00 R. Mori", "reason": "spring"}
+        assert bo.send("/sites/bench/duty/plan", **plan).status_code == 303
+        assert bo.send("/sites/bench/duty/plan", **{**plan, "plan": "Mon 8 Mori"}).status_code == 409
+        swap = {"team": "geologists", "out": "A. Rossi", "into": "L. Frei", "reason": "ill"}
+        swap |= {"until": "2026-03-07T07:00"}
+        assert bo.send("/sites/bench/duty/swap", **swap, **{"from": "2026-03-06T12:00"}).status_code == 303
+        assert bo.send("/sites/bench/duty/swap", **{**swap, "until": "never"}).status_code == 409
+        night = {**swap, "out": "R. Mori", "from": "2026-10-24T20:00", "until": "2026-10-25T02:30"}
+        asked = bo.send("/sites/bench/duty/swap", **night)
+        assert (asked.status_code, "02:30 comes twice that night" in asked.text) == (409, True)
+        assert bo.send("/sites/bench/duty/swap", **night, turn="second").status_code == 303
+        assert parse("2026-10-25T01:30:00Z") in [one.to_at for one in ask(watched, load_changes, "bench", T0)]
+        assert "L. Frei for A. Rossi" in bo.read()
+        shifts = Calendar.from_ical(client.get("/sites/bench/duty.ics").content).walk("VEVENT")
+        turns = [str(e["summary"]).partition(": ")[2] for e in shifts[:4]]
+        assert turns == ["R. Mori", "A. Rossi", "L. Frei", "A. Rossi"]
+        clock.now = T0 + 90 * MINUTE
+        bo = Browser(client, "bo")
+        assert "This shift began without a hand-over." in bo.read()
+        assert bo.send("/sites/bench/duty/changes/1/withdraw", team="geologists", reason="well").status_code == 303
+        clock.now = T0 + 5 * 60 * MINUTE
+        bo = Browser(client, "bo")
+        assert "L. Frei for A. Rossi" not in bo.read()
+
+
+def test_an_urgent_alert_that_nobody_confirms_is_an_alarm_to_all_until_somebody_does(watched):
+    now = [T0]
+    limits = DeliveryLimits(unconfirmed_after_s=720.0, unconfirmed_again_s=300.0)
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=limits)
+
+    def pass_by(minutes, by=1):
+        for _ in range(minutes // by):
+            now[0] += by * MINUTE
+            watch.escalate_once(now[0])
+
+    def alarms():
+        return [(a.key, a.level, a.state, a.reason) for a in ask(watched, load_alerts, "bench", ledger="health")]
+
+    with watched.write() as c:
+        add_plan(c, CREW, PLAN, ADA, "spring", T0)
+        raise_alert(c, 1, T0, "low")  # not urgent: no alarm of it
+        raise_alert(c, 2, T0)
+    pass_by(50, 10)  # the last one of the chain is notified after 40 minutes
+    assert alarms() == []
+    pass_by(2)
+    ((key, level, state, reason),) = alarms()
+    assert (key, level, state) == ("health:unconfirmed:2", 2, "unacknowledged")
+    opened = f"open since {T0:%Y-%m-%d %H:%M} UTC"
+    assert reason.startswith(f"nobody confirmed alert 2, orange at {SITE.name}, {opened}: 5 notified, ")
+    assert "call R. Mori, A. Rossi, L. Frei, K. Okafor, control room" in reason
+
+    def of_alarm():
+        rows = ask(watched, load_view, "notification_status", ledger="health", order_by=("notification_id",))
+        return [row["channel"] for row in rows]
+
+    everybody = ["log:frei", "log:mori", "log:okafor", "log:phone", "log:room", "log:rossi"]
+    assert sorted(of_alarm()) == everybody
+    pass_by(5)
+    assert sorted(of_alarm()[6:]) == everybody  # again, by all channels
+    clock = Clock(now[0])
+    with serving(watched, clock) as client:
+        assert "5 notified, nobody confirmed" in " ".join(client.get("/sites/bench").text.split())
+    with watched.write() as c:
+        acknowledge(c, 2, Actor("mori"), "I am there", now[0])
+    pass_by(1)
+    assert [(key, state) for key, _, state, _ in alarms()] == [("health:unconfirmed:2", "closed")]
+    count = len(of_alarm())
+    pass_by(60, 15)
+    assert len(of_alarm()) == count
+
+
+def test_the_alarm_that_nobody_confirmed_outlives_a_rise_a_fall_and_an_old_answer_and_says_how_it_ends(watched):
+    now = [T0]
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=60.0))
+
+    def alarm():
+        watch.escalate_once(now[0])
+        return next(((a.state, a.reason) for a in ask(watched, load_alerts, "bench", ledger="health")), ("none", ""))
+
+    with watched.write() as c:
+        raise_alert(c, 2, T0)
+    for _ in range(5):
+        now[0] += 11 * MINUTE
+        state, reason = alarm()
+    assert state == "unacknowledged"
+    with watched.write() as c:
+        mine = notification.c.alert_id == 1
+        c.execute(update(notification).where(mine).values(state="confirmed", confirmed_at=now[0]))  # of level 2
+        raise_alert(c, 3, now[0])
+    assert alarm() == (state, reason), "red: nobody has confirmed that"
+    with watched.write() as c:
+        raise_alert(c, 2, now[0])
+    assert alarm() == (state, reason)
+    with watched.write() as c:
+        shelve(c, 1, Actor("mori"), "seen", now[0] + 60 * MINUTE, now[0], second=Actor("frei"), top_level=3)
+    assert alarm() == ("closed", "alert 1 is put aside; nobody confirmed it")
+
+
+def test_who_acknowledges_the_alarm_that_nobody_confirmed_acknowledges_the_alert_unless_it_rose(watched):
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: T0, limits=DeliveryLimits(unconfirmed_after_s=60.0))
+
+    def wait():
+        for minutes in range(0, 66, 11):
+            watch.escalate_once(T0 + minutes * MINUTE)
+        return {a.key: (a.id, a.state) for a in ask(watched, load_alerts, "bench")}
+
+    with watched.write() as c:
+        raise_alert(c, 2, T0)
+    number, _ = wait()["health:unconfirmed:1"]
+    with watched.write() as c:
+        raise_alert(c, 3, T0 + 60 * MINUTE)
+    with pytest.raises(RisenError, match="alert 1 has risen to level 3"), watched.write() as c:
+        acknowledge(c, number, Actor("mori"), "I am there", T0 + 61 * MINUTE)
+    with watched.write() as c:
+        raise_alert(c, 2, T0 + 62 * MINUTE)
+        acknowledge(c, number, Actor("mori"), "I am there", T0 + 62 * MINUTE)
+    assert set(wait().values()) == {(1, "acknowledged"), (number, "closed")}
+
+
+def test_an_alarm_that_comes_and_goes_comes_to_nobody_has_confirmed_once_and_ends_when_it_stays_away(watched):
+    now, limits = [T0], DeliveryLimits(unconfirmed_after_s=600.0, unconfirmed_again_s=1e6)
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=limits)
+    seen = []
+
+    def turn(minutes, *, is_open):
+        with watched.write() as c:
+            change = health_alarm("health:x", 2, "it flaps", is_open=is_open)
+            apply_changes(c, [change], ChangeContext("bench", SITE, SITE.recipients, ADA, now[0], "1"))
+        for _ in range(minutes):
+            now[0] += MINUTE
+            watch.escalate_once(now[0])
+            alerts = ask(watched, load_alerts, "bench", ledger="health")
+            seen.append([(a.id, a.state) for a in alerts if "unconfirmed" in a.key])
+
+    for _ in range(12):
+        turn(3, is_open=True)
+        turn(4, is_open=False)
+    stood = [one for one in seen if one]
+    assert stood, "everybody was notified again and again, and nobody answered"
+    assert {len(one) for one in stood} == {1}, "it is raised once, not with every turn"
+    assert {state for one in stood for _, state in one} == {"unacknowledged"}
+    turn(3, is_open=True)
+    turn(9, is_open=False)
+    assert seen[-1][0][1] == "unacknowledged"
+    turn(2, is_open=False)
+    assert seen[-1][0][1] == "closed"
+    (over,) = [a.reason for a in ask(watched, load_alerts, "bench", ledger="health") if "unconfirmed" in a.key]
+    assert over == "the cause of alert 1 is gone; nobody confirmed it"
+
+
+def test_who_confirmed_the_level_before_confirmed_not_the_one_that_it_rose_to(watched):
+    def say():
+        answers = ask(watched, load_answers, [1])[1]
+        return [one.recipient for one in answers.deliveries], answers.confirmed, answers.since
+
+    with watched.write() as c:
+        add_plan(c, CREW, PLAN, ADA, "spring", T0)
+        raise_alert(c, 1, T0)
+        c.execute(update(notification).values(state="confirmed", confirmed_at=T0 + MINUTE))
+        acknowledge(c, 1, Actor("mori"), "seen", T0 + MINUTE)
+    assert say() == (["R. Mori"], ["R. Mori"], T0)
+    with watched.write() as c:
+        raise_alert(c, 3, T0 + 60 * MINUTE)
+    assert say() == (["R. Mori", "control room"], [], T0 + 60 * MINUTE)
+
+
+def test_no_alarm_of_a_drill_and_none_where_somebody_confirmed(watched):
+    now = [T0]
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=60.0))
+    with watched.write() as c:
+        raise_alert(c, 2, T0, exercise=True)
+    now[0] += 3 * DAY
+    for _ in range(5):
+        now[0] += 11 * MINUTE
+        watch.escalate_once(now[0])
+    assert ask(watched, load_alerts, "bench", ledger="health") == []
+
+
+def test_an_alert_is_shelved_on_the_page_with_limit_and_reason_listed_and_brought_back(watched):
+    with watched.write() as c:
+        raise_alert(c, 1, T0)
+        raise_alert(c, 2, T0, "health:site:cannot_see", AlertCategory.HEALTH)
+
+    def state(number):
+        return ask(watched, find_alert, number).state
+
+    with serving(watched, Clock(T0)) as client:
+        bo = Browser(client, "bo")
+        page = bo.read("/alerts/1")
+        assert 'action="/alerts/1/shelve"' in page
+        assert '<option value="24h">24 h</option></select>' in flatten_html(page)
+        assert "/alerts/1/take-out" not in page  # a hazard
+        assert bo.send("/alerts/1/shelve", **{"for": "72h"}, reason="blasting").status_code == 409
+        assert bo.send("/alerts/1/shelve", **{"for": "8h"}, reason="blasting").status_code == 303
+        for path in ("/", "/sites/bench"):
+            text = " ".join(bo.read(path).split())
+            assert "1 alert is put aside" in text
+            assert "until <time" in text
+        assert "Bring it back as bo" in bo.read("/alerts/1")
+        assert bo.send("/alerts/1/unshelve", reason="blasting is over").status_code == 303
+        assert state(1) == "unacknowledged"
+        answer = bo.send("/alerts/2/take-out", reason="the radio is dismantled")
+        assert "second%20person" in answer.headers["location"]
+        assert state(2) == "unacknowledged"
+        ada = Browser(client, "ada")
+        assert (ada.send("/alerts/2/take-out", reason="seen").status_code, state(2)) == (303, "out_of_service")
+        assert ada.send("/alerts/2/put-back", reason="it stands again").status_code == 303
+        assert ada.send("/alerts/2/put-back", reason="it stands again").status_code == 409
+        assert "/alerts/1/shelve" not in Browser(client, "cy").read("/alerts/1")
+
+
+def test_a_hand_over_keeps_the_plain_sentence_of_an_alert(filled_database):
+    def tell(_, alerts):
+        return {a["alert_id"]: "moving 3 mm/day" for a in alerts if a["ledger"] == "hazard"}
+
+    with filled_database.read() as c:
+        raw = {a["alert_id"]: a["reason"] for a in load_view(c, "active_alerts", site="north-bench")}
+        items = gather_open(c, "north-bench", parse("2026-03-05T12:00:00Z"), tell)
+        assert list_sentences(c, [{"ledger": "health"}]) == {}, "the evidence of a health alert is about a level"
+    for alert in items["alerts"]:
+        plain = "moving 3 mm/day" if alert["ledger"] == "hazard" else raw[alert["alert_id"]]
+        assert alert["reason"] == plain
+    assert "moving 3 mm/day" in {alert["reason"] for alert in items["alerts"]}

@@ -1,0 +1,133 @@
+"""Plans and changes are rows: they end by themselves, are laid out day by day, and what is wrong with one is said."""
+
+from datetime import date
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import update
+
+from monitor.app.checks.table import run_checks
+from monitor.app.core import Core
+from monitor.errors import NotFoundError, RefusedError
+from monitor.features.duty.checks import RotaStatus
+from monitor.features.duty.queries import add_change, add_plan, lay_out, load_changes, load_rosters, withdraw_change
+from monitor.features.duty.rota import Roster, Rota, read_plan
+from monitor.people.duty_tables import duty_rota
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import SERVICE
+from monitor.storage.audit import load_entries
+from monitor.storage.seals import find_unsealed
+from monitor.storage.views import load_view
+from tests.data.store_rows import ask, tell
+from tests.integration.notify.test_duty import ADA, BO, CREW, DAY, HOUR, PLAN, SITE, T0, raise_alert, told
+
+
+@pytest.fixture
+def watched(database):
+    tell(database, save_site, SITE, "ada", "test", T0 - DAY)
+    return database
+
+
+def test_a_change_is_a_row_ends_by_itself_and_can_be_withdrawn(watched):
+    with watched.write() as c:
+        add_plan(c, CREW, PLAN, ADA, "spring", T0)
+        first = add_change(c, CREW, T0 + HOUR, T0 + 3 * HOUR, "r. mori", "K. Okafor", BO, "dentist", T0)
+        add_change(c, CREW, T0 + 24 * HOUR, T0 + 26 * HOUR, "", "L. Frei", BO, "holiday", T0)
+
+    def friday(*columns):
+        rows = ask(watched, load_view, "duty", order_by=("from_at",), day="2026-03-06")
+        return [(row["from_at"][11:16], *(row[name] for name in columns)) for row in rows]
+
+    changes = ask(watched, load_changes, "bench", T0)
+    planned = [("09:00", "R. Mori"), ("10:00", "K. Okafor"), ("12:00", "R. Mori")]
+    assert friday("person", "second_person") == [*((*one, "A. Rossi") for one in planned), ("19:00", None, None)]
+    kept = [(k.id - first, k.person_out, k.person_in, k.by, k.reason) for k in changes]
+    assert kept == [(0, "R. Mori", "K. Okafor", "bo", "dentist"), (1, None, "L. Frei", "bo", "holiday")]
+    tell(watched, raise_alert, 2, T0 + 2 * HOUR)
+    assert told(watched) == [("K. Okafor", "log:okafor")]
+    with watched.write() as c:
+        withdraw_change(c, first, CREW, ADA, "is back", T0 + 2 * HOUR)
+        with pytest.raises(RefusedError, match="withdrawn or over already"):
+            withdraw_change(c, first, CREW, ADA, "is back", T0 + 2 * HOUR)
+        with pytest.raises(NotFoundError):
+            withdraw_change(c, 99, CREW, ADA, "is back", T0)
+    with watched.read() as c:
+        acts = [(e.actor, e.action) for e in load_entries(c, 50) if e.action.startswith("duty")]
+        assert list(find_unsealed(c)) == []
+    # what was so until the withdrawal stays
+    until_now = [("09:00", "R. Mori"), ("10:00", "K. Okafor"), ("11:00", "R. Mori"), ("19:00", None)]
+    assert friday("person") == until_now
+    assert acts == [("ada", "duty.swap.withdraw"), ("bo", "duty.swap"), ("bo", "duty.swap"), ("ada", "duty.plan")]
+
+
+def test_the_days_are_laid_out_without_gap_or_double_however_often(watched):
+    with watched.write() as c:
+        add_plan(c, CREW, PLAN, ADA, "spring", T0)
+        for hours in (0, 1, 5, 30, 31, 24 * 9, 24 * 60):  # the last time after the service was away for weeks
+            lay_out(c, CREW, T0 + hours * HOUR)
+    rows = ask(watched, load_view, "duty", order_by=("from_at",), site="bench")
+    for one, other in pairwise(rows):
+        assert one["to_at"] == other["from_at"]
+        assert (one["day"], one["person"]) != (other["day"], other["person"])
+    assert len({row["day"] for row in rows}) == 61 + 35
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (lambda c: add_plan(c, CREW, "Mon 08:00 Nobody Known", ADA, "why", T0), "does not belong to the team"),
+        (lambda c: add_plan(c, CREW, PLAN, ADA, " ", T0), "a person with a name and a reason"),
+        (lambda c: add_plan(c, CREW, PLAN, ADA, "why", T0, valid_from=T0 - HOUR), "cannot begin in the past"),
+        (lambda c: add_change(c, CREW, T0, T0, "R. Mori", "", ADA, "ill", T0), "ends after it begins"),
+        (lambda c: add_change(c, CREW, T0, T0 + 99 * DAY, "R. Mori", "", ADA, "ill", T0), "at most 92 days"),
+        (lambda c: add_change(c, CREW, T0 - HOUR, T0, "R. Mori", "", ADA, "ill", T0), "in the past"),
+        (lambda c: add_change(c, CREW, T0, T0 + DAY, " ", "", ADA, "ill", T0), "name who is replaced"),
+        (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "r.mori", ADA, "ill", T0), "one person"),
+        (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "stranger", ADA, "ill", T0), "does not belong"),
+        (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "", SERVICE, "ill", T0), "a person with a name"),
+    ],
+)
+def test_what_is_wrong_is_refused_in_one_line(watched, act, said):
+    with watched.write() as c, pytest.raises(RefusedError, match=said):
+        act(c)
+
+
+def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
+    turns = read_plan(PLAN, [m.name for m in CREW.members])
+    roster = Roster((Rota(CREW.zone, turns[0], date(2026, 3, 2), turns[1], T0 - DAY),))
+
+    def wrong(at):
+        found = run_checks(RotaStatus([CREW], {("bench", "geologists"): roster}, at))
+        return [(k.check.alarm, k.reason) for k in found if k.is_wrong]
+
+    assert wrong(T0 - 4 * DAY) == []
+    assert wrong(T0 - DAY) == [(1, "no one of team geologists of bench is on duty from 2026-03-06 19:00 UTC")]
+    assert wrong(T0 + 12 * HOUR) == [(1, "no one of team geologists of bench is on duty: messages go to all of it")]
+    assert wrong(T0 + 47 * HOUR) == []
+
+
+def test_core_follows_the_plans_of_its_sites(watched):
+    seen = []
+    core = SimpleNamespace(db=watched, sites={"bench": SITE}, clock=lambda: T0 + 11 * HOUR, _follow=seen.append)
+    core._do = lambda act: act()
+    core._check_subject = lambda read: Core._check_subject(core, read)
+    tell(watched, add_plan, CREW, PLAN, ADA, "spring", T0)
+    Core._check_health_subjects(core)
+    assert [k.key for one in seen for k in run_checks(one) if k.is_wrong] == ["duty:bench:geologists:now"]
+    core.sites = {}
+    Core._check_health_subjects(core)
+    assert [k for one in seen[1:] for k in run_checks(one)] == []
+
+
+@pytest.mark.parametrize("wrong", [{"plan": "every day"}, {"begins": "soon"}, {"zone": "Nowhere/Else"}])
+def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong, caplog):
+    with watched.write() as c:
+        add_plan(c, CREW, PLAN, ADA, "spring", T0)
+        c.execute(update(duty_rota).values(**wrong))
+        raise_alert(c, 2, T0)
+    assert [name for name, _ in told(watched)] == ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
+    rosters = ask(watched, load_rosters, [CREW], T0)
+    reasons = [k.reason for k in run_checks(RotaStatus([CREW], rosters, T0)) if k.is_wrong]
+    assert "the plan of team geologists of bench cannot be read: put a new one in force" in reasons
+    assert sum("cannot be read" in r.getMessage() for r in caplog.records) == 1, "it is read every few seconds"

@@ -1,0 +1,194 @@
+"""Scenes of a polled catalogue keep what the item says of their values: scale, offset, nodata and clouds.
+
+The items have the form of published catalogues: Earth Search v1 of Element 84 (sentinel-2-l2a, sentinel-2-c1-l2a),
+Planetary Computer of Microsoft, and the Copernicus Data Space Ecosystem (STAC 1.1). They are written by hand, their
+images are drawn.
+"""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from detection.imagery.errors import ManifestError
+from detection.imagery.scene.reader import open_scene
+from detection.imagery.scene.scene import find_missing, read_scene
+from monitor.errors import RefusedError
+from monitor.features.sources.download import fetch
+from monitor.features.sources.fetch import FAILED, NEW, PollRequest, WantedFile
+from monitor.features.sources.take import place_scene
+from tests.data.products import SIDE, draw, write_image
+from tests.data.servers.file_server import serve
+
+KEYS = {
+    "B2": ("blue", "B02", "B02_10m"),
+    "B3": ("green", "B03", "B03_10m"),
+    "B4": ("red", "B04", "B04_10m"),
+    "B8": ("nir", "B08", "B08_10m"),
+}
+COMMON = {"B2": "blue", "B3": "green", "B4": "red", "B8": "nir"}
+COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+STORED = {"nodata": 0, "data_type": "uint16", "bits_per_sample": 15, "spatial_resolution": 10}
+EARTH_SEARCH_BAND = STORED | {"scale": 0.0001, "offset": -0.1}
+
+
+def earth_search(key, band):
+    return {
+        "title": f"{key} (band) - 10m",
+        "type": COG,
+        "roles": ["data", "reflectance"],
+        "eo:bands": [{"name": key, "common_name": COMMON[band], "center_wavelength": 0.665}],
+        "gsd": 10,
+        "raster:bands": [EARTH_SEARCH_BAND],
+    }
+
+
+def planetary(key, band):
+    return {
+        "title": f"Band {key} - 10m",
+        "type": COG,
+        "roles": ["data"],
+        "gsd": 10,
+        "eo:bands": [{"name": key, "common_name": COMMON[band]}],
+    }
+
+
+def copernicus(key, band):
+    return {
+        "title": f"{key} - 10m",
+        "type": "image/jp2",
+        "roles": ["data", "reflectance"],
+        "nodata": 0,
+        "bands": [{"name": key[:3], "eo:common_name": COMMON[band]}],
+        "raster:scale": 0.0001,
+        "raster:offset": -0.1,
+        "alternate": {"https": {"href": "https://zipper.example.eu/odata?token=secret"}},
+    }
+
+
+APPLIED = {
+    "s2:processing_baseline": "05.09",
+    "earthsearch:boa_offset_applied": True,
+    "processing:software": {"sentinel2-to-stac": "0.1.1"},
+}
+NOT_APPLIED = {"s2:processing_baseline": "05.00", "earthsearch:boa_offset_applied": False}
+# catalogue -> which key, how an asset is described, key of the classification, properties, version, counts added
+CATALOGUES = {
+    "Earth Search, offset applied": (0, earth_search, "scl", APPLIED, "1.0.0", 0),
+    "Earth Search, collection 1": (0, earth_search, "scl", NOT_APPLIED, "1.0.0", 1000),
+    "Planetary Computer": (1, planetary, "SCL", {"s2:processing_baseline": "05.09"}, "1.0.0", 1000),
+    "Planetary Computer, before 2022": (1, planetary, "SCL", {"s2:processing_baseline": "02.12"}, "1.0.0", 0),
+    "Copernicus": (2, copernicus, "SCL_20m", {"processing:version": "05.11"}, "1.1.0", 1000),
+}
+
+
+def write_archive(folder, catalogue, change=lambda item: None):
+    """Images beside their item, in which 0 means nothing though no file says so, and clouds above."""
+    place, describe, clouds, more, version, added = CATALOGUES[catalogue]
+    assets = {}
+    for band, keys in KEYS.items():
+        values = draw(level=added)
+        values[:, :, :4] = 0
+        write_image(folder / f"{keys[place]}.tif", values)
+        assets[keys[place]] = {"href": f"./{keys[place]}.tif", **describe(keys[place], band)}
+    scl = np.full((1, SIDE // 2, SIDE // 2), 4, np.uint8)
+    scl[:, :8] = 9
+    write_image(folder / f"{clouds}.tif", scl, 20.0)
+    assets[clouds] = {"href": f"./{clouds}.tif", "type": COG, "roles": ["data"]}
+    assets["thumbnail"] = {"href": "./thumbnail.jpg", "roles": ["thumbnail"]}
+    taken = {"datetime": "2023-05-11T10:15:59.024000Z", "platform": "sentinel-2b", "constellation": "sentinel-2"}
+    properties = {**taken, "instruments": ["msi"], **more}
+    item = {"type": "Feature", "stac_version": version, "id": "S2B_32TMS_20230511_0_L2A", "geometry": None}
+    item |= {"properties": properties, "links": [], "assets": assets}
+    change(item)
+    (folder / "item.json").write_text(json.dumps(item), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def server():
+    with serve() as one:
+        yield one
+
+
+def poll(server, archive, folder, assets, **more):
+    """What the worker makes of a catalogue whose only item is the archive's."""
+    for path in archive.iterdir():
+        server.files[f"/s/{path.name}"] = path.read_bytes()
+    root = {
+        "type": "Catalog",
+        "stac_version": "1.0.0",
+        "id": "c",
+        "description": "d",
+        "links": [{"rel": "item", "href": "./s/item.json"}],
+    }
+    server.files["/catalog.json"] = json.dumps(root).encode()
+    folder.mkdir()
+    wanted = (WantedFile("catalog", f"{server.url}/catalog.json"),)
+    told = {"most_bytes": 1_000_000, "assets": tuple(assets.items()), **more}
+    (found,) = fetch(PollRequest("stac", wanted, str(folder), ("127.0.0.1",), True, **told)).files
+    return found
+
+
+def look(path):
+    scene = read_scene(path)
+    with open_scene(scene, ("B4", "B3", "B2", "B8")) as reader:
+        return scene, *reader.read(0, 0, reader.grid.width, reader.grid.height)
+
+
+@pytest.mark.parametrize("catalogue", CATALOGUES)
+def test_an_item_that_is_fetched_means_the_same_as_one_that_lies_here(tmp_path, server, catalogue):
+    place, *_ = CATALOGUES[catalogue]
+    archive = write_archive(tmp_path / "archive", catalogue)
+    found = poll(server, archive, tmp_path / "f", {band: keys[place] for band, keys in KEYS.items()})
+    assert found.state == NEW, found.reason
+    inbox = tmp_path / "inbox"
+    name = place_scene(tmp_path / "f" / found.etag, found.modified, found.acquired_at, found.files, inbox)
+    assert find_missing(inbox / name) is None
+    scene, values, valid = look(inbox / name)
+    beside, as_it_lies, valid_there = look(archive)
+    assert (scene.gain, scene.offset, scene.nodata) == (beside.gain, beside.offset, beside.nodata)
+    assert scene.acquired_at == beside.acquired_at
+    assert np.array_equal(values, as_it_lies)
+    assert np.array_equal(valid, valid_there)
+    assert np.median(values[:, valid]) == pytest.approx(1500, abs=20)  # with the offset missing: 2500
+    assert not valid[: SIDE // 4].any()  # clouds
+    if scene.nodata is not None:
+        assert not valid[:, :4].any()
+    assert {path.name for path in scene.files} >= {"scene.toml", "B4.tif"}
+    assert "token=secret" not in (inbox / name / "item.json").read_text()
+    assert "127.0.0.1" not in (inbox / name / "item.json").read_text()
+
+
+def test_a_band_of_another_scale_is_refused_and_not_taken_for_counts(tmp_path, server):
+    def warm(item):
+        item["assets"]["nir"]["raster:bands"] = [{"scale": 0.00341802, "offset": 149.0}]
+
+    archive = write_archive(tmp_path / "archive", "Earth Search, collection 1", warm)
+    found = poll(server, archive, tmp_path / "f", {"B4": "red", "B8": "nir"})
+    name = place_scene(tmp_path / "f" / found.etag, found.modified, found.acquired_at, found.files, tmp_path / "in")
+    with pytest.raises(ManifestError, match=r"differ in scale.*else name .bands. and `offset`"):
+        read_scene(tmp_path / "in" / name)
+
+
+def test_the_classification_keeps_the_limits_of_a_file(tmp_path, server):
+    archive = write_archive(tmp_path / "archive", "Planetary Computer")
+    bands = {"B4": "B04"}
+    size = (archive / "B04.tif").stat().st_size
+    with (archive / "SCL.tif").open("ab") as file:
+        file.write(bytes(size))
+    found = poll(server, archive, tmp_path / "f", bands, most_bytes=size)
+    assert (found.state, "most_mb" in found.reason) == (FAILED, True)
+
+
+def test_only_what_was_fetched_reaches_the_inbox(tmp_path, server):
+    found = poll(server, write_archive(tmp_path / "archive", "Planetary Computer"), tmp_path / "f", {"B4": "B04"})
+    folder = tmp_path / "f" / found.etag
+    for made in (lambda: (folder / "x").symlink_to("/etc/passwd"), lambda: (folder / "x").mkdir()):
+        made()
+        with pytest.raises(RefusedError, match="no name of a band"):
+            place_scene(folder, "a", found.acquired_at, found.files, tmp_path / "inbox")
+        (folder / "x").unlink() if (folder / "x").is_symlink() else shutil.rmtree(folder / "x")
+    with pytest.raises(RefusedError, match="no band that was fetched"):
+        place_scene(folder, "a", found.acquired_at, (("B4", "../../secret"),), tmp_path / "inbox")
