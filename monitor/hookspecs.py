@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from detection.imagery.footprints.records import DoubtfulTile
     from monitor.alerts.acts.table import Act
     from monitor.app.readiness import CommitMonitor
+    from monitor.decision.records import FactRequest
     from monitor.features.scenes.methods import SceneMethod
     from monitor.ingest.files.reader import FileReader
     from monitor.ingest.message import StoredSites
@@ -285,6 +286,17 @@ def compute_cluster(plan: ComputeSection) -> Cluster:
     """Return the cluster that `[compute] dask` names. Called for each job that is sent to a worker.
 
     The service file is refused if `compute.dask` is set and no plugin implements this hook.
+    """
+
+
+# ---- evaluation ------------------------------------------------------------------------------------------------------
+@hookspec
+def evaluation_facts(connection: Connection, site: Site, request: FactRequest) -> Mapping[str, Sequence[object]]:
+    """Return what the criteria of a site read besides readings, by field of `DecisionInputs`.
+
+    Called by each evaluation and by each step of a replay, in a read transaction, for the whole site. Only fields in
+    `request.kinds` are needed. The same request on the same database must give the same facts, because decisions are
+    recomputed from them.
     """
 
 

@@ -39,11 +39,12 @@ from monitor.decision.changes import AlertChange
 from monitor.decision.criteria.kinds.earthquake import event_span_s
 from monitor.decision.criteria.scope import anchor_at, find_span_s, reach_s, wanted_series
 from monitor.decision.decide import decide
-from monitor.decision.records import Decision, DecisionInputs, Memory, ProofFact, instant
+from monitor.decision.records import Decision, DecisionInputs, FactRequest, Memory, ProofFact, instant
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.errors import OutdatedSiteError, StoreBusyError
 from monitor.features.movement.queries import load_failure_facts
 from monitor.models.queries.proofs import load_proof_facts
+from monitor.plugins import hooks
 from monitor.readings.queries.instruments import load_emptied, load_misdated, load_open_pages
 from monitor.readings.queries.observations import load_readings, load_series
 from monitor.readings.queries.points import load_point_facts
@@ -254,7 +255,7 @@ def load_facts(
     """
     proofs = load_proof_facts(c, site, now) if proofs is None else tuple(proofs)
     since = now - timedelta(seconds=max((x.valid_for_s for x in site.criteria), default=86400.0))
-    reads = {x.kind.facts for x in site.criteria}
+    reads = {x.kind.facts for x in site.criteria if x.kind.facts is not None}
     asking = [x for x in site.criteria if x.kind.facts == "forecasts"]
     stations = {station for x in asking for station in x.stations}
     horizons_s = {t.window_s for x in asking for t in x.thresholds if t.window_s is not None}
@@ -263,7 +264,7 @@ def load_facts(
     walked_s = max((reach_s(span_s) for span_s in wanted_series(site).values()), default=0.0)
     strict_s = event_span_s(site)
     events_since = min(since, now - timedelta(seconds=max(strict_s, walked_s + BEFORE_READINGS_S)))
-    return {
+    facts: dict[str, Any] = {
         "forecasts": load_forecast_facts(c, site.id, now, stations, horizons_s) if stations else (),
         "anomalies": (load_anomaly_facts(c, site.id, since, scored_until, now) if "anomalies" in reads else ()),
         "footprints": load_footprint_facts(c, site.id, since, now) if "footprints" in reads else (),
@@ -275,6 +276,10 @@ def load_facts(
         "failures": load_failure_facts(c, site.id, now) if "failures" in reads else (),
         "proofs": proofs,
     }
+    request = FactRequest(now, since, scored_until, frozenset(reads))
+    for found in hooks().evaluation_facts(connection=c, site=site, request=request):
+        facts |= found
+    return facts
 
 
 def _store(

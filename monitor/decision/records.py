@@ -302,6 +302,15 @@ def _read_reading(v: list[Any]) -> Reading:
     )
 
 
+class FactRequest(NamedTuple):
+    """What an evaluation asks the features for, by the hook `evaluation_facts`."""
+
+    now: datetime  # only what was known at this instant counts
+    since: datetime  # the earliest instant that a criterion of the site looks back to
+    scored_until: datetime  # anomaly scores of readings up to this instant; later than `now` in a look back
+    kinds: frozenset[str]  # fields of `DecisionInputs` that the criteria of the site read
+
+
 # ---- what it leaves behind -------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Vote:
