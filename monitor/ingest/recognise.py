@@ -13,7 +13,7 @@ from monitor.ingest.decoders.rtklib import SolutionHeader, find_columns, read_so
 from monitor.ingest.files.egms import OWN, find_separator, is_wide_points
 from monitor.ingest.files.gnss import CARTESIAN, is_cartesian, is_positions
 from monitor.ingest.files.lines import is_long
-from monitor.ingest.files.readers import LONG, READERS, WIDE
+from monitor.ingest.files.readers import LONG, WIDE, list_readers
 from monitor.ingest.files.tables import WORKBOOKS, open_rows
 from monitor.ingest.text.encodings import find_bare_utf_16, strip_zeros
 from monitor.text.message import TEXT_OF, Template
@@ -76,7 +76,7 @@ def choose_reader(path: Path, given: Container[str] = ()) -> str:
     """
     forms, advice = _find_candidates(path)
     for form in forms:
-        if all(option in given for option in READERS[form].needs):
+        if all(option in given for option in list_readers()[form].needs):
             return form
     raise ConfigError(TEXT_OF(name=str(path), text=advice))
 
@@ -90,7 +90,7 @@ def find_form(path: Path) -> str:
     forms, advice = _find_candidates(path)
     if not forms or forms[0] == "grid":
         raise ConfigError(TEXT_OF(name=str(path), text=advice))
-    if READERS[forms[0]].recognises:
+    if list_readers()[forms[0]].recognises:
         raise ConfigError(TEXT_OF(name=str(path), text=_describe_form(path, forms[0])))
     if forms[0] != LONG:
         return forms[0]
@@ -111,7 +111,7 @@ def describe_known(path: Path) -> str:
 
 
 def _describe_form(path: Path, form: str) -> str:
-    return (_DECLARED if READERS[form].recognises else _KNOWN)(file=shlex.quote(path.name), form=form)
+    return (_DECLARED if list_readers()[form].recognises else _KNOWN)(file=shlex.quote(path.name), form=form)
 
 
 def _find_candidates(path: Path) -> ReaderCandidates:
@@ -135,7 +135,7 @@ def _inspect_bytes(path: Path, head: bytes) -> ReaderCandidates:
         return ReaderCandidates((), _ZIPPED())
     if head.startswith(b"PAR1"):
         return ReaderCandidates((LONG,)) if suffix in {".parquet", ".pq"} else ReaderCandidates((), _PARQUET())
-    if head.startswith(_HDF5) and suffix in READERS["mintpy"].suffixes:
+    if head.startswith(_HDF5) and suffix in list_readers()["mintpy"].suffixes:
         return ReaderCandidates(("mintpy",))
     if head.startswith((*_TIFF, *_NETCDF, _HDF5)):
         return ReaderCandidates(("grid", "insar-grid"), _GRID())
@@ -191,7 +191,7 @@ def _inspect_text(path: Path, text: str) -> ReaderCandidates:
 
 def _find_own(text: str) -> ReaderCandidates | None:
     """The reader of an extension that knows a text."""
-    own = (name for name, reader in READERS.items() if reader.recognises is not None and reader.recognises(text))
+    own = (name for name, reader in list_readers().items() if reader.recognises is not None and reader.recognises(text))
     return next((ReaderCandidates((name,)) for name in own), None)
 
 

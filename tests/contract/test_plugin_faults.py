@@ -259,7 +259,7 @@ def test_a_worker_does_not_try_plugins_again(install):
     code = (
         "import os\nfrom monitor import plugins\nfrom monitor.worker.sandbox import clean_environment\n"
         "import subprocess, sys\nassert plugins.has_plugin('works')\n"
-        "inner = 'from monitor.ingest.files.readers import READERS\\nprint(\"tiltbox\" in READERS)'\n"
+        "inner = 'from monitor.ingest.files.readers import list_readers\\nprint(\"tiltbox\" in list_readers())'\n"
         "clean = clean_environment(os.environ) | {'HOME': '/nowhere', 'TMPDIR': '/nowhere'}\n"
         "print(subprocess.run([sys.executable, '-c', inner], env=clean, capture_output=True, text=True).stdout)\n"
     )

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import pytest
 
 from monitor.cli.main import run_verb
-from monitor.ingest.files.readers import READERS, Content
+from monitor.ingest.files.readers import Content, list_readers
 from monitor.worker import compute
 from tests.contract.test_readers import here, spell_grid, spell_mintpy, stored
 from tests.data.servers.file_server import run_here
@@ -102,8 +102,8 @@ TRAPS = MappingProxyType(
         ),
     }
 )
-ALL = pytest.mark.parametrize("name", READERS)
-OF_LINES = pytest.mark.parametrize("name", [n for n in READERS if n not in TRAPS or TRAPS[n][2] is not None])
+ALL = pytest.mark.parametrize("name", list_readers())
+OF_LINES = pytest.mark.parametrize("name", [n for n in list_readers() if n not in TRAPS or TRAPS[n][2] is not None])
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +116,7 @@ def list_days(begin):
 
 
 def lay(name, content):
-    path = Path(f"EGMS_L2b_a{READERS[name].suffixes[0]}")
+    path = Path(f"EGMS_L2b_a{list_readers()[name].suffixes[0]}")
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
 
@@ -126,7 +126,7 @@ def read_in(name, path, *more):
 
 
 def test_every_reader_has_its_traps():
-    assert set(TRAPS) == set(READERS)
+    assert set(TRAPS) == set(list_readers())
 
 
 @ALL
@@ -144,7 +144,7 @@ def test_a_record_that_cannot_be_is_never_stored_unasked(name, begin, here, caps
     assert "Traceback" not in said
     assert any(word in said for word in ("ahead of now", "before 1950", "future", "before 1981")), said
     assert stored() == 0
-    if READERS[name].content is Content.READINGS and begin is AHEAD:
+    if list_readers()[name].content is Content.READINGS and begin is AHEAD:
         assert read_in(name, path, "--accept-times", "--accept-units") == 0, capsys.readouterr().err
         assert stored() >= COUNT
 

@@ -12,7 +12,7 @@ from scipy.io import netcdf_file
 from sqlalchemy import func, select
 
 from monitor.cli.main import run_verb
-from monitor.ingest.files.readers import READERS, Content, open_points, open_readings
+from monitor.ingest.files.readers import Content, list_readers, open_points, open_readings
 from monitor.readings.point_tables import point_observation
 from monitor.readings.tables import observation
 from monitor.storage.engine import Database
@@ -109,7 +109,7 @@ EXAMPLES = MappingProxyType(
 )
 SAID = "mapping=m.toml set=a direction=up unit=mm station=G1 quantity=rain variable=tp window=5 within=5 time=utc"
 OPTIONS = dict(f"--{one}".split("=") for one in f"{SAID} stamp=counter".split())
-ALL = pytest.mark.parametrize("name", READERS)
+ALL = pytest.mark.parametrize("name", list_readers())
 
 
 @pytest.fixture
@@ -141,8 +141,8 @@ def stored():
 
 
 def test_every_reader_has_its_example_and_a_kind_of_content():
-    assert set(EXAMPLES) == set(READERS)
-    for name, reader in READERS.items():
+    assert set(EXAMPLES) == set(list_readers())
+    for name, reader in list_readers().items():
         opens = open_readings if reader.content is Content.READINGS else open_points
         assert callable(opens(name))
 
@@ -154,7 +154,7 @@ def test_a_file_of_a_folder_is_recognised_and_stored_once(name, is_named, here, 
         monkeypatch.setattr(compute, "run", run_here)
     values = EXAMPLES[name][2]
     (here / "arrived").mkdir()
-    (here / "arrived" / f"a{READERS[name].suffixes[0]}").write_bytes(content_of(name))
+    (here / "arrived" / f"a{list_readers()[name].suffixes[0]}").write_bytes(content_of(name))
     (here / "arrived" / "notes.docx").write_text("no file of any reader")
     words = command(name, here / "arrived")
     if not is_named:  # its content says what it is
@@ -224,8 +224,10 @@ def test_damage_ends_in_one_line_and_never_in_a_trace(name, tmp_path, monkeypatc
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.csv", whole * 20)
     chance = random.Random(name)
-    for k, suffix in enumerate(READERS[name].suffixes * (4 if READERS[name].in_worker else 8)):
-        content = bytearray(whole if READERS[name].in_worker or suffix in {".csv", ".txt"} else packed.getvalue())
+    for k, suffix in enumerate(list_readers()[name].suffixes * (4 if list_readers()[name].in_worker else 8)):
+        content = bytearray(
+            whole if list_readers()[name].in_worker or suffix in {".csv", ".txt"} else packed.getvalue()
+        )
         for _ in range(chance.randint(0, 3)):
             content[chance.randrange(len(content))] = chance.randrange(256)
         path = tmp_path / f"{k}{suffix}"
@@ -248,7 +250,7 @@ def test_a_file_of_another_form_is_refused_by_what_it_lacks(name, tmp_path, monk
     said = capsys.readouterr().err
     lacks = (
         ("not a raster", "cannot be read as", "no origin")
-        if name == "rtklib" or READERS[name].in_worker
+        if name == "rtklib" or list_readers()[name].in_worker
         else ("column",)
     )
     assert any(line in said for line in lacks)
@@ -262,7 +264,7 @@ def test_each_option_is_required_taken_or_refused_as_the_table_says(name, option
     monkeypatch.setattr(compute, "run", run_here)
     (tmp_path / "EGMS_L3_E45N17_100km_U_2020_2024_1.csv").write_bytes(content_of(name))
     words = command(name, tmp_path / "EGMS_L3_E45N17_100km_U_2020_2024_1.csv", "--dry-run")
-    reader = READERS[name]
+    reader = list_readers()[name]
     if option in reader.needs:
         at = words.index(option)
         del words[at : at + 2]
@@ -280,7 +282,7 @@ def test_each_option_is_required_taken_or_refused_as_the_table_says(name, option
 def test_help_and_the_page_name_it(name, capsys):
     assert run_verb(["ingest", "--help"]) == 0
     words = "".join(c for c in capsys.readouterr().out if c.isalnum())
-    for part in (name, READERS[name].help):
+    for part in (name, list_readers()[name].help):
         assert "".join(c for c in part if c.isalnum()) in words
     page = (ROOT / "docs/how-to/import-files.md").read_text(encoding="utf-8")
-    assert f"| `{name}` | {READERS[name].help} |" in page
+    assert f"| `{name}` | {list_readers()[name].help} |" in page

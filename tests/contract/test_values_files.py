@@ -11,7 +11,7 @@ import pytest
 from monitor.features.replay.backtest import open_empty
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Content, ImportOptions
-from monitor.ingest.files.readers import READERS, open_readings
+from monitor.ingest.files.readers import list_readers, open_readings
 from monitor.ingest.files.reading import FileImport
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.no_value import FILL
@@ -105,7 +105,7 @@ GRIDS = MappingProxyType(
 assert t.SIGMA not in {name for one in FILES.values() for name in one.lacks}
 AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NOW = AT + timedelta(days=30)
-READ = [name for name, reader in READERS.items() if reader.content is Content.READINGS and name not in GRIDS]
+READ = [name for name, reader in list_readers().items() if reader.content is Content.READINGS and name not in GRIDS]
 
 
 def has(trap):
@@ -149,7 +149,7 @@ def sound(name):
     return "0.002" if name == "gnss" else "4.5"
 
 
-@pytest.mark.parametrize("name", [n for n, reader in READERS.items() if reader.content is Content.READINGS])
+@pytest.mark.parametrize("name", [n for n, reader in list_readers().items() if reader.content is Content.READINGS])
 def test_every_reader_of_readings_has_its_traps(name):
     assert name in FILES or name in GRIDS, f"{name}: no traps in this file"
 

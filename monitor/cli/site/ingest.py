@@ -19,7 +19,7 @@ from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions, add_places, is_companion
-from monitor.ingest.files.readers import READERS, open_points, open_readings
+from monitor.ingest.files.readers import list_readers, open_points, open_readings
 from monitor.ingest.files.reading import FileImport, FileResult, insist, record_file, record_units, renew_known_flags
 from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_converted
 from monitor.ingest.files.tables import list_files
@@ -36,7 +36,7 @@ from monitor.text.instants import epoch_s, format_iso, parse
 from monitor.text.names import list_names
 
 app = session.Commands(help=__doc__)
-_FORMS: Final = "; ".join(f"{name}: {reader.help}" for name, reader in READERS.items())
+_FORMS: Final = "; ".join(f"{name}: {reader.help}" for name, reader in list_readers().items())
 PARTLY: Final = 3
 
 
@@ -243,7 +243,7 @@ def _read(path: Path, given: IngestArguments) -> None:
         for file in files:
             try:
                 form = choose_for(file, named, by_option)
-                has_points |= READERS[form].content is Content.POINTS
+                has_points |= list_readers()[form].content is Content.POINTS
                 with nullcontext(grids[file]) if file in grids else _convert(file, form, target.stated) as converted:
                     result = _read_file(file, form, converted, target)
             except ConfigError as error:
@@ -347,7 +347,7 @@ def _read_grids(
 @contextmanager
 def _convert(file: Path, form: str, stated: ImportOptions) -> Iterator[ConvertedFile | None]:
     """What a worker read of a file whose form needs that; None: it is read here."""
-    if not READERS[form].in_worker:
+    if not list_readers()[form].in_worker:
         yield None
         return
     try:
@@ -361,7 +361,7 @@ def _convert(file: Path, form: str, stated: ImportOptions) -> Iterator[Converted
 
 
 def _read_file(file: Path, form: str, converted: ConvertedFile | None, target: _Target) -> FileResult:
-    if READERS[form].content is not Content.POINTS:
+    if list_readers()[form].content is not Content.POINTS:
         return _read_table(file, form, converted, target)
     if target.site is None:
         raise NotFoundError("points belong to a site: give --site")

@@ -7,7 +7,7 @@ import typer
 
 from monitor.cli.session import print_note
 from monitor.ingest.files.reader import DIRECTIONS, NAME_LIMIT, UNITS, Content
-from monitor.ingest.files.readers import LONG, READERS, WIDE
+from monitor.ingest.files.readers import LONG, WIDE, list_readers
 from monitor.ingest.recognise import choose_reader
 
 
@@ -21,15 +21,15 @@ def choose_for(file: Path, form: str | None, given: Mapping[str, object]) -> str
     if form is None and given["--mapping"] is None and str(file) != "-":
         form = choose_reader(file, {option for option, value in given.items() if value is not None})
         if form != LONG:
-            print_note(f"{file}: read as --format {form}: {READERS[form].help}")
+            print_note(f"{file}: read as --format {form}: {list_readers()[form].help}")
     return choose_form(form, given)
 
 
 def list_suffixes(form: str | None, given: Mapping[str, object]) -> tuple[str, ...]:
     """Which files of a folder are read: those of one reader, or of any where each file says for itself what it is."""
     if form is not None or given["--mapping"] is not None:
-        return READERS[choose_form(form, given)].suffixes
-    return tuple(dict.fromkeys(suffix for reader in READERS.values() for suffix in reader.suffixes))
+        return list_readers()[choose_form(form, given)].suffixes
+    return tuple(dict.fromkeys(suffix for reader in list_readers().values() for suffix in reader.suffixes))
 
 
 def choose_form(form: str | None, given: Mapping[str, object]) -> str:
@@ -40,8 +40,8 @@ def choose_form(form: str | None, given: Mapping[str, object]) -> str:
     Raises:
         typer.BadParameter: the form or an option is unknown, missing, or belongs to another form.
     """
-    if form is not None and form not in READERS:
-        raise typer.BadParameter(f"--format: expected one of {', '.join(READERS)}, got {form!r}")
+    if form is not None and form not in list_readers():
+        raise typer.BadParameter(f"--format: expected one of {', '.join(list_readers())}, got {form!r}")
     name = form or LONG
     if name == LONG and given["--mapping"] is not None:
         name = WIDE
@@ -56,19 +56,19 @@ def choose_form(form: str | None, given: Mapping[str, object]) -> str:
     label = given["--set"]
     if label is not None and not (isinstance(label, str) and 0 < len(label) <= NAME_LIMIT and label.isprintable()):
         raise typer.BadParameter(f"--set: expected a name of at most {NAME_LIMIT} characters")
-    if READERS[name].content is Content.POINTS:
+    if list_readers()[name].content is Content.POINTS:
         _check_choice("--unit", given, f"one of {', '.join(UNITS)}", UNITS)
     return name
 
 
 def _check_options(name: str, given: Mapping[str, object]) -> None:
-    reader = READERS[name]
+    reader = list_readers()[name]
     for option, value in given.items():
         if value is None and option in reader.needs:
             why = "" if option == "--mapping" else ": unit and sign are declared, never guessed"
             raise typer.BadParameter(f"--format {name} needs {option}{why}")
         if value is not None and option not in (*reader.needs, *reader.takes):
-            others = " or ".join(n for n, r in READERS.items() if option in (*r.needs, *r.takes))
+            others = " or ".join(n for n, r in list_readers().items() if option in (*r.needs, *r.takes))
             raise typer.BadParameter(f"{option} belongs to --format {others}, not to {name}: {reader.help}")
 
 

@@ -12,7 +12,7 @@ from monitor.features.sources.queries import FileState
 from monitor.ingest.decoders.decoder import read_series
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions, add_places
-from monitor.ingest.files.readers import LONG, READERS, WIDE
+from monitor.ingest.files.readers import LONG, WIDE, list_readers
 from monitor.settings.sealed_texts import find_secret
 from monitor.settings.sources import SourceSection
 from monitor.sites.records import Binding, Site
@@ -84,8 +84,8 @@ def make_binding(source: SourceSection) -> Binding:
 def find_form(source: SourceSection) -> str:
     """The reader of its files; raises ConfigError where there is none of that name, or an option is missing."""
     form = source.form or (WIDE if source.mapping else LONG)
-    if form not in READERS:
-        raise ConfigError(f"source {source.name}: format: expected one of {', '.join(READERS)}, got {form!r}")
+    if form not in list_readers():
+        raise ConfigError(f"source {source.name}: format: expected one of {', '.join(list_readers())}, got {form!r}")
     given = {
         "--mapping": source.mapping,
         "--set": source.set,
@@ -100,7 +100,7 @@ def find_form(source: SourceSection) -> str:
         "--time": source.time,
         "--stamp": source.stamp,
     }
-    for option in READERS[form].needs:
+    for option in list_readers()[form].needs:
         if not given[option]:
             raise ConfigError(f"source {source.name}: format {form!r} needs the key {KEYS.get(option, option[2:])}")
     return form

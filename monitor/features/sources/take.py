@@ -13,7 +13,7 @@ from monitor.errors import RefusedError, SlopewardError
 from monitor.features.sources.queries import FileState
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, ImportOptions
-from monitor.ingest.files.readers import READERS
+from monitor.ingest.files.readers import list_readers
 from monitor.ingest.files.reading import FileImport, FileResult, record_file
 from monitor.ingest.files.sandboxed_conversion import open_converted
 from monitor.ingest.files.tables import LINE_LIMIT
@@ -110,7 +110,7 @@ def take_file(path: Path, form: str, options: ImportOptions, place: SourceTarget
         StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
     """
     with open_converted(path, form, options, place.config.compute, place.clock()) as opened:
-        if READERS[form].content is Content.POINTS:
+        if list_readers()[form].content is Content.POINTS:
             found = opened.points(place.clock())
             result = read_points(PointsFile(path, place.site, place.clock, place.db), found)
         else:

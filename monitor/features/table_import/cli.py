@@ -29,7 +29,7 @@ from monitor.features.table_import.guess.sharing import request_files
 from monitor.features.table_import.guess.toml_writer import format_mapping
 from monitor.features.table_import.guess.values import list_values
 from monitor.ingest.files.reader import Content, ImportOptions, add_places
-from monitor.ingest.files.readers import READERS, WIDE
+from monitor.ingest.files.readers import WIDE, list_readers
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.recognise import find_form
 from monitor.sites.files import scan_sites
@@ -252,7 +252,7 @@ def _understand_all(
     path: Path, site: Site | None, answers: dict[str, str], *, is_new: bool
 ) -> list[tuple[Path, TableGuess]]:
     """What each file says; the questions of all files of a folder are listed before it ends where nobody answers."""
-    suffixes = {s for reader in READERS.values() if reader.content is Content.READINGS for s in reader.suffixes}
+    suffixes = {s for reader in list_readers().values() if reader.content is Content.READINGS for s in reader.suffixes}
     files = list_files(path, tuple(sorted(suffixes)))
     each: list[tuple[Path, TableGuess]] = []
     is_open = False
@@ -438,7 +438,7 @@ def _open(path: Path, site: Site | None, answers: Mapping[str, str], *, is_new: 
     inspected = cache(partial(read_raw_table, path))
 
     def understand() -> TableGuess:
-        if form != WIDE and READERS[form].content is Content.READINGS:
+        if form != WIDE and list_readers()[form].content is Content.READINGS:
             found = understand_known(path, form, answers, add_places(ImportOptions(), site))
         else:
             found = guess(inspected(answers.get(SHEET, "")), answers)

@@ -15,14 +15,14 @@ from typing import Any, Final, TypeVar
 
 from forecasting.whole_file import replacing
 from monitor.errors import NotFoundError, RefusedError
-from monitor.ingest.files.readers import READERS
+from monitor.ingest.files.readers import list_readers
 from monitor.text.message import Figure, Template
 from monitor.text.names import EMPTY
 from monitor.worker.records import RecordError, read_record, record_to_plain
 
 FOLDER: Final = ".uploads"  # beside the folders of sites; no site can be called so
 PLAIN_SUFFIX: Final = ".csv"
-SUFFIXES_KNOWN: Final = frozenset(suffix for reader in READERS.values() for suffix in reader.suffixes)
+
 MOST_OF_ONE: Final = 8  # folders of an account
 MOST_OF_ALL: Final = 60
 KEPT_S: Final = 86400.0
@@ -88,7 +88,8 @@ class UploadStore:
                 raise RefusedError(_NO_ROOM())
             shown = format_name(name)
             suffix = PurePosixPath(shown).suffix.lower()
-            known = suffix if suffix in SUFFIXES_KNOWN else PLAIN_SUFFIX
+            is_known = any(suffix in reader.suffixes for reader in list_readers().values())
+            known = suffix if is_known else PLAIN_SUFFIX
             made = Upload(secrets.token_hex(8), owner, shown, size, known, site, is_new=not site)
             self.folder(made.id).mkdir(mode=0o700)
             self.table(made).touch(mode=0o600)

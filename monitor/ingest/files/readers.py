@@ -1,5 +1,7 @@
-"""The readers of files that exist: name for `slopeward ingest --format`, to the reader."""
+"""The readers of files, by the name for `slopeward ingest --format`."""
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Final, cast
 
 from monitor.errors import ConfigError
@@ -11,7 +13,7 @@ from monitor.plugins import hooks
 LONG: Final = "long"
 WIDE: Final = "wide"
 
-READERS: Final[dict[str, FileReader]] = {
+_TABLES_AND_POINTS: Final[Mapping[str, FileReader]] = {
     LONG: FileReader(lines.open_long, "time, station, quantity, value"),
     WIDE: FileReader(
         lines.open_wide, "any table, explained by a mapping", suffixes=WIDE_SUFFIXES, needs=("--mapping",)
@@ -49,9 +51,16 @@ READERS: Final[dict[str, FileReader]] = {
         needs=("--set", "--direction", "--unit"),
     ),
 }
-for _registered in hooks().register_file_readers():
-    for _name, _reader in _registered.items():
-        READERS.setdefault(_name, _reader)
+
+
+@cache
+def list_readers() -> Mapping[str, FileReader]:
+    """Return all readers by name: those of this package, then those of plugins whose names are not taken."""
+    readers = dict(_TABLES_AND_POINTS)
+    for registered in hooks().register_file_readers():
+        for name, reader in registered.items():
+            readers.setdefault(name, reader)
+    return readers
 
 
 def open_readings(form: str) -> OpenReadings:
@@ -65,8 +74,8 @@ def open_points(form: str) -> OpenPoints:
 
 
 def _find(form: str, content: Content) -> FileReader:
-    reader = READERS.get(form)
+    reader = list_readers().get(form)
     if reader is None or reader.content is not content:
-        known = ", ".join(name for name, r in READERS.items() if r.content is content)
+        known = ", ".join(name for name, r in list_readers().items() if r.content is content)
         raise ConfigError(f"form {form!r} holds no {content.value}; expected one of {known}")
     return reader

@@ -179,7 +179,7 @@ class FileImport:
     pipeline: Pipeline  # that of a dry run may have no database
     site: Site | None  # where rows without a `site` column belong
     clock: Clock  # when the rows come in: a file read now was not known before
-    form: str | None = None  # a name in `READERS`; None: the neutral long form, or wide where there is a mapping
+    form: str | None = None  # a name in `list_readers()`; None: the neutral long form, or wide where there is a mapping
     mapping: TableMapping | None = None  # what the columns of a wide table mean
     dry_run: bool = False
     accept_units: bool = False  # a person has said that they are right, however doubtful they look

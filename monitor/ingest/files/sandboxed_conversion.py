@@ -24,7 +24,7 @@ from monitor.ingest.files.reader import (
     ValueMeaning,
     list_companions,
 )
-from monitor.ingest.files.readers import READERS, open_points, open_readings
+from monitor.ingest.files.readers import list_readers, open_points, open_readings
 from monitor.readings.queries.points import PointValue
 from monitor.settings.service import ComputeSection
 from monitor.text.message import TEXT_OF, Message, Template, spread
@@ -159,7 +159,7 @@ def open_converted(
         out = folder / "lines"
         source = path.absolute()
         # the worker cannot list the folder
-        companions = list_companions(source) if "--mask" in READERS[form].takes else ()
+        companions = list_companions(source) if "--mask" in list_readers()[form].takes else ()
         room_gib = shutil.disk_usage(folder).free / 2 / GIB  # readings, and the database, need the rest meanwhile
         terms = SandboxLimits.bound(
             plan.job_memory_gib, min(plan.job_file_gib, room_gib), (source, *companions), (folder,)
@@ -176,7 +176,7 @@ def open_converted(
             raise ConfigError(TEXT_OF(name=str(path), text=UNREADABLE(problem=text))) from None
         if answer.refused:
             raise ConfigError(rename_file(answer.refused, str(source), str(path)))
-        if (answer.declared is not None) != (READERS[form].content is Content.POINTS) or out.is_symlink():
+        if (answer.declared is not None) != (list_readers()[form].content is Content.POINTS) or out.is_symlink():
             raise ConfigError(TEXT_OF(name=str(path), text=UNREADABLE(problem=_OTHER())))
         yield ConvertedFile(out, answer)
 
@@ -195,7 +195,7 @@ CONVERT: Final = WorkerTask("monitor.ingest.files.sandboxed_conversion:convert",
 
 
 def _convert(request: ConversionRequest, write: Callable[[str], object]) -> ConversionResult:
-    if READERS[request.form].content is Content.READINGS:
+    if list_readers()[request.form].content is Content.READINGS:
         with open_readings(request.form)(request.path, request.options) as found:
             return ConversionResult(write_lines(found, write))
     lines = 0

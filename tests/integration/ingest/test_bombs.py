@@ -39,7 +39,7 @@ from monitor.ingest.files.egms import open_egms, open_wide_points
 from monitor.ingest.files.gnss import open_gnss
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions
-from monitor.ingest.files.readers import READERS
+from monitor.ingest.files.readers import list_readers
 from monitor.ingest.files.rtklib import open_rtklib
 from monitor.ingest.grids.read import open_grid, open_mintpy_points, open_pixels
 from monitor.ingest.message import BrokerMessage
@@ -261,7 +261,7 @@ READ = {
 
 
 def test_every_form_that_ingest_reads_has_its_bomb():
-    assert set(READ) == set(READERS)
+    assert set(READ) == set(list_readers())
 
 
 @pytest.mark.parametrize(("form", "number"), [(form, n) for form, (_, lay) in READ.items() for n in range(len(lay))])

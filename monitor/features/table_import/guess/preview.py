@@ -21,7 +21,7 @@ from monitor.features.table_import.guess.site_file import request_place
 from monitor.features.table_import.guess.toml_writer import format_mapping
 from monitor.features.table_import.guess.values import CheckedValue, list_values
 from monitor.ingest.files.reader import Content, ImportOptions, StationPlace
-from monitor.ingest.files.readers import READERS, WIDE
+from monitor.ingest.files.readers import WIDE, list_readers
 from monitor.ingest.recognise import find_form
 from monitor.sites.records import Origin
 from monitor.text.message import Template
@@ -89,7 +89,7 @@ def understand(request: PreviewRequest) -> PreviewResult:
     rows: tuple[tuple[str, ...], ...] = ()
     try:
         form = find_form(path)
-        if READERS[form].content is Content.POINTS:
+        if list_readers()[form].content is Content.POINTS:
             raise ConfigError(_POINTS())
         if form != WIDE:
             options = replace(request.known, name=request.name)

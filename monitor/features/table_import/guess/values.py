@@ -25,7 +25,7 @@ class CheckedValue(NamedTuple):
 
 
 def list_values(path: Path, form: str, options: ImportOptions) -> Iterator[CheckedValue]:
-    """The values of a file of a form in `READERS`; raises ConfigError where it is none of this form."""
+    """The values of a file of a form in `list_readers()`; raises ConfigError where it is none of this form."""
     with open_readings(form)(path, options) as lines:
         for row, error in (judged for line in lines for judged in line.rows):
             yield _read(row, error)
