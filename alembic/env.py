@@ -6,7 +6,7 @@ from alembic import context
 from sqlalchemy.sql.elements import False_
 
 from monitor.storage.column_types import Instant, Json
-from monitor.storage.tables import metadata
+from monitor.storage.tables import load_metadata
 
 
 def _render(kind: str, item: Any, _autogen: Any) -> Any:
@@ -25,7 +25,7 @@ def _render(kind: str, item: Any, _autogen: Any) -> Any:
 connection = context.config.attributes["connection"]
 context.configure(
     connection=connection,
-    target_metadata=metadata,
+    target_metadata=load_metadata(),
     render_as_batch=connection.dialect.name == "sqlite",
     render_item=_render,
     compare_server_default=False,

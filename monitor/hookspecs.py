@@ -30,7 +30,7 @@ from pluggy import HookimplMarker, HookspecMarker
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from pathlib import Path
 
     from fastapi import APIRouter
@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from monitor.storage.core_turn import CoreTurn
     from monitor.storage.engine import Database
     from monitor.storage.public_view import PublicView
+    from monitor.storage.retention import RetentionRule
+    from monitor.text.instants import Span
     from monitor.web.parts.collect import SiteSnapshot
     from monitor.worker.compute import Cluster
 
@@ -222,20 +224,70 @@ def migrations() -> Migrations:
 
 @hookspec
 def register_tables() -> Iterable[Table]:
-    """Return the tables that the migrations of the plugin create.
+    """Return the tables of the plugin: those that its `migrations` create.
 
     Storage uses `info` of their columns: `names`, `refers_to`, `sha256`, `own_clock` and `own_clock_keys`, which
     `monitor.storage.metadata` describes. Renaming a station, repairs after the clock was wrong and `db verify`
-    include the tables. Rows of plugins are not sealed in the audit log. Called when one of these is needed.
+    include the tables. Rows of third-party plugins are not sealed in the audit log. Called when one of these is needed.
+
+    The tables of built-in features are in `monitor.storage.metadata`, and the migrations of Slopeward create them.
     """
 
 
 @hookspec
-def register_views() -> Iterable[PublicView]:
+def register_views(sqlite: bool) -> Iterable[PublicView]:
     """Return public views. The reference of the views, published copies and read-only roles include them.
 
     Called by every command that opens the database. The service and `slopeward db upgrade` create the views, after the
     tables of `migrations`. A view whose name exists already is left out.
+
+    `sqlite` is whether the statements are for SQLite; otherwise they are for PostgreSQL. `monitor.storage.dialect`
+    returns expressions that the two write differently. The columns are the same.
+    """
+
+
+@hookspec
+def retention_rules() -> Iterable[RetentionRule]:
+    """Return which rows may be deleted, and when.
+
+    Called when retention runs, and by the command and page that describe it. The rules of third-party plugins and
+    features are applied before those of the kernel, so that rows are deleted before the rows to which they refer. The
+    condition of a rule must exclude every row that is still needed: safety must not depend on the order. If the sweep
+    of a third-party plugin fails, the log names it and the other rules are applied.
+    """
+
+
+@hookspec
+def cited_spans(connection: Connection) -> Iterable[Span]:
+    """Return the spans of time that evidence names. Retention keeps all rows within them.
+
+    Called when retention starts. If an implementation fails, also one of a third-party plugin, the error is raised and
+    nothing is deleted.
+    """
+
+
+@hookspec
+def verify_database(connection: Connection, report_progress: Callable[[int, int], None]) -> Iterable[str]:
+    """Return one line for each row that is not as it was written, for what the columns' `info` cannot describe.
+
+    Called by `slopeward db verify`. `report_progress` takes how many rows were compared, and of how many.
+    """
+
+
+@hookspec
+def move_instants_back(connection: Connection, back: timedelta, limit: datetime) -> Mapping[str, int]:
+    """Move instants later than `limit` back and return how many rows were changed, by table.
+
+    Called after the clock of the service was set back, in the transaction that changes all columns with `own_clock` in
+    their `info`, and before it changes them. Implement it for a table that is too large to search.
+    """
+
+
+@hookspec
+def series_joined(connection: Connection, kept_id: int, removed_id: int) -> None:
+    """Compute again what follows from the rows of two series, after one took over the rows of the other.
+
+    Called when a station is renamed, in its transaction, before the removed series is deleted.
     """
 
 

@@ -42,7 +42,9 @@ CHECK_LIMIT_S: Final = 10.0
 
 # Hooks that serve an explicit request of a person or of the service file, and hooks whose errors the caller describes.
 # Their errors are raised.
-_RAISING: Final = frozenset({"import_unknown_table", "compute_cluster", "draw_scene_prior", "wait_for_turn"})
+_RAISING: Final = frozenset(
+    {"import_unknown_table", "compute_cluster", "draw_scene_prior", "wait_for_turn", "cited_spans"}
+)
 
 
 class PluginError(Exception):
@@ -455,6 +457,19 @@ def _check_views(_plugin: str, result: Any) -> list[Any]:
     return views
 
 
+def _check_retention_rules(plugin: str, result: Any) -> list[Any]:
+    rules = _list_of(result, "RetentionRule")
+    for rule in rules:
+        is_valid = isinstance(rule.rows, str) and (rule.key is None or isinstance(rule.key, str))
+        _require(is_valid and callable(rule.sweep), "texts and a function in a RetentionRule", rule)
+    what = "retention_rules: sweep"
+    return [replace(rule, sweep=_with_default(plugin, what, rule.sweep, None)) for rule in rules]
+
+
+def _check_counts(_plugin: str, result: Any) -> dict[str, int]:
+    return _mapping_of(result, lambda one: isinstance(one, int), "a mapping of tables to numbers of rows")
+
+
 def _check_export_tables(_plugin: str, result: Any) -> dict[str, ExportTable]:
     return _mapping_of(result, lambda one: isinstance(one, ExportTable), "a mapping of names to ExportTable")
 
@@ -527,6 +542,9 @@ _RESULTS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "register_tables": _check_tables,
     "register_views": _check_views,
     "register_export_tables": _check_export_tables,
+    "retention_rules": _check_retention_rules,
+    "verify_database": lambda _plugin, result: _list_of(result, "str"),
+    "move_instants_back": _check_counts,
     "site_file_sections": _check_sections,
     "migrations": _check_migrations,
     "service_parts": _check_parts,
@@ -538,8 +556,14 @@ _RESULTS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "people_on_duty": _check_on_duty,
 }
 
-# Hooks without arguments. They are called when a plugin is tried.
-DECLARING: Final = (*(name for name in _RESULTS if name.startswith("register_")), "site_file_sections", "migrations")
+# Hooks that declare something, with their arguments. They are called when a plugin is tried.
+DECLARING: Final[Mapping[str, Mapping[str, Any]]] = {
+    **{name: {} for name in _RESULTS if name.startswith("register_")},
+    "register_views": {"sqlite": True},
+    "retention_rules": {},
+    "site_file_sections": {},
+    "migrations": {},
+}
 
 
 def _check_result(plugin: str, hook_name: str, result: Any) -> Any:

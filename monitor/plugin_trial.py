@@ -120,8 +120,8 @@ def _declare_all(name: str, module: str) -> None:
     registry = pluggy.PluginManager(hookspecs.PROJECT)
     registry.add_hookspecs(hookspecs)
     registry.register(plugin_isolation.isolate(registry, name, importlib.import_module(module)), name)
-    for hook_name in plugin_isolation.DECLARING:
-        for result in getattr(registry.hook, hook_name)():
+    for hook_name, arguments in plugin_isolation.DECLARING.items():
+        for result in getattr(registry.hook, hook_name)(**arguments):
             commands = result.values() if hook_name == "register_commands" else ()
             for command in commands:
                 if command.load is not None:

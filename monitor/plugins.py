@@ -30,6 +30,11 @@ GROUP: Final = "slopeward"
 
 # Plugins of packages that Slopeward does not run without.
 KERNEL: Final = (
+    "monitor.storage.plugin",
+    "monitor.sites.plugin",
+    "monitor.readings.plugin",
+    "monitor.people.plugin",
+    "monitor.models.plugin",
     "monitor.cli.plugin",
     "monitor.alerts.plugin",
     "monitor.web.plugin",
@@ -41,6 +46,10 @@ KERNEL: Final = (
 )
 # Features. Without the folder of a feature and its line here, everything else works.
 FEATURES: Final = (
+    "monitor.features.movement.plugin",
+    "monitor.features.forecasts.plugin",
+    "monitor.features.anomalies.plugin",
+    "monitor.features.scenes.plugin",
     "monitor.features.reports.plugin",
     "monitor.features.cap.plugin",
     "monitor.features.telephony.plugin",

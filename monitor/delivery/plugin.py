@@ -10,6 +10,10 @@ from monitor.registration import Channel, Job
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from sqlalchemy import Table
+
+    from monitor.storage.public_view import PublicView
+
 
 @hookimpl
 def register_channels() -> Mapping[str, Channel]:
@@ -62,3 +66,20 @@ def register_jobs() -> Iterable[Job]:
         Job("digest", digest.run, lambda _: 60.0, 35.0, polls=True),
         Job("channels", trial.run, lambda _: 60.0, 75.0, per_site=False, polls=True),
     ]
+
+
+@hookimpl
+def register_tables() -> Iterable[Table]:
+    """Return the tables of notifications."""
+    from monitor.delivery import tables
+
+    return [tables.channel_test, tables.digest]
+
+
+@hookimpl
+def register_views(sqlite: bool) -> Iterable[PublicView]:
+    """Return the views of notifications."""
+    from monitor.delivery import views
+    from monitor.storage.public_view import pair_views
+
+    return pair_views(sqlite, views.select_views)

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 from monitor.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
 
+    from sqlalchemy import Table
+
     from monitor.ingest.files.reader import FileReader, ImportOptions
+    from monitor.storage.public_view import PublicView
+    from monitor.storage.retention import RetentionRule
 
 _SUFFIXES: Final = (".nc", ".nc4", ".cdf", ".tif", ".tiff", ".vrt")
 
@@ -72,3 +76,36 @@ def _open_mintpy_points(path: Path, options: ImportOptions, now: datetime) -> Ab
     from monitor.ingest.grids.read import open_mintpy_points
 
     return open_mintpy_points(path, options, now)
+
+
+@hookimpl
+def register_tables() -> Iterable[Table]:
+    """Return the tables of messages and outages."""
+    from monitor.ingest import tables
+
+    return [
+        tables.rejected_message,
+        tables.quarantine_source,
+        tables.sequence_state,
+        tables.sequence_gap,
+        tables.outage_station,
+        tables.calculation_pending,
+        tables.profile_pending,
+    ]
+
+
+@hookimpl
+def register_views(sqlite: bool) -> Iterable[PublicView]:
+    """Return the views of messages and outages."""
+    from monitor.ingest import views
+    from monitor.storage.public_view import pair_views
+
+    return pair_views(sqlite, views.select_views)
+
+
+@hookimpl
+def retention_rules() -> Iterable[RetentionRule]:
+    """Return the rule for messages that could not be read."""
+    from monitor.ingest.queries.messages import RETENTION_RULES
+
+    return RETENTION_RULES

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, Table, column, inspect, select
 from sqlalchemy import table as sql_table
 
 from monitor.plugin_isolation import note_fault
-from monitor.plugins import hooks, implementations
+from monitor.plugins import hooks, implementations, is_built_in
 from monitor.registration import Migrations
-from monitor.storage.tables import metadata
+from monitor.storage.tables import load_metadata
 
 VERSIONS: Final = "alembic_version"  # the table with the revision of a plugin has this name and that of the plugin
 _REVISION: Final = re.compile(r'^(down_)?revision = "(\w+)"$', re.MULTILINE)
@@ -51,11 +51,11 @@ def _is_current(connection: Connection, branch: Migrations) -> bool:
 
 def list_tables(connection: Connection) -> list[Table]:
     """Return the tables of Slopeward, and those of plugins whose tables are at the revision that they need."""
-    return [*metadata.sorted_tables, *_list_plugin_tables(connection)]
+    return [*load_metadata().sorted_tables, *_list_plugin_tables(connection)]
 
 
 def _list_plugin_tables(connection: Connection) -> Iterator[Table]:
     outdated = {branch.name for branch in list_outdated_branches(connection)}
     for implementation in implementations("register_tables"):
-        if implementation.plugin not in outdated:
+        if not is_built_in(implementation.plugin) and implementation.plugin not in outdated:
             yield from implementation.call() or ()

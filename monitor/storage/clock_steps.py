@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Connection, and_, select, update
 
-from monitor.storage import subjects
+from monitor.plugins import hooks
 from monitor.storage.actor import SERVICE
 from monitor.storage.audit import add_audit
 from monitor.storage.branches import list_tables
@@ -32,7 +32,9 @@ def set_back(c: Connection, back_s: float, now: datetime) -> dict[str, int]:
         How many rows were changed in each table.
     """
     back, limit = timedelta(seconds=back_s), now + SLACK
-    moved = subjects.move_instants_back(c, back, limit)
+    moved: dict[str, int] = {}
+    for rows in hooks().move_instants_back(connection=c, back=back, limit=limit):
+        moved.update(rows)
     for table in list_tables(c):
         changed = 0
         for column in table.c:

@@ -24,7 +24,7 @@ from monitor.errors import StoreBusyError, StoreError
 from monitor.extras import require
 from monitor.storage.seals import Sealing
 from monitor.storage.slow_writes import SlowWrites
-from monitor.storage.tables import metadata
+from monitor.storage.tables import load_metadata
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -263,7 +263,7 @@ class Database:
         Raises:
             StoreError: it is gone, read-only or locked, or we may not write.
         """
-        names = ", ".join(f'"{name}"' for name in metadata.tables)
+        names = ", ".join(f'"{name}"' for name in load_metadata().tables)
         try:
             with translated(), self.engine.connect() as connection:
                 connection = connection.execution_options(slopeward_write=True)  # noqa: PLW2901

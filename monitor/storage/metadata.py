@@ -1,13 +1,14 @@
 """The `MetaData` with which tables and public views are registered.
 
-This module alone registers nothing. Import `metadata` from `monitor.storage.tables` to get every table, and
-`view_metadata` from `monitor.storage.view_tables` to get every public view.
+This module registers nothing itself. `monitor.storage.tables.load_metadata` returns `metadata` with every table, and
+`monitor.storage.view_tables.load_views` every public view.
 
-Storage knows no table of a subject by name. A subject describes its tables and columns in their `info`. Plugins do the
-same: the hook `register_tables` returns their tables, and `monitor.storage.branches.list_tables` all tables.
+Storage contains no table of a subject. The hook `register_tables` returns the tables of a package or plugin, and
+`monitor.storage.branches.list_tables` those of all. The owner describes tables and columns in their `info`.
 
 Of a table:
-    sealed: the rows are sealed in the audit log, see `monitor.storage.sealing.SealedColumns`. Not for plugins.
+    sealed: the rows are sealed in the audit log, see `monitor.storage.sealing.SealedColumns`. Not for third
+        parties.
 
 Of a column:
     refers_to: every value is a value of this `table.column`. `db verify` checks it. If a station is renamed and one

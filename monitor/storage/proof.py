@@ -19,7 +19,8 @@ from sqlalchemy import ColumnElement, Connection, Double, String, Table, case, f
 from sqlalchemy.exc import DBAPIError
 
 from monitor.errors import SlopewardError, StoreError
-from monitor.storage import audit, backup, migrate, subjects
+from monitor.plugins import hooks
+from monitor.storage import audit, backup, migrate
 from monitor.storage.audit import verify_chain
 from monitor.storage.branches import list_tables
 from monitor.storage.column_types import INSTANT_WIDTH, Instant
@@ -202,7 +203,11 @@ def verify(
     return [
         *verify_chain(connection, audit_head),
         *(finding for table in tables for finding in _verify_hashes(connection, table)),
-        *subjects.verify_database(connection, note),
+        *(
+            finding
+            for findings in hooks().verify_database(connection=connection, report_progress=note)
+            for finding in findings
+        ),
         *find_unsealed(connection),
         *_verify_file(connection),
         *(finding for table in tables for finding in _verify_references(connection, table, tables)),

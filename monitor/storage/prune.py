@@ -6,10 +6,10 @@ from datetime import datetime
 
 from sqlalchemy import insert
 
-from monitor.storage import subjects
+from monitor.plugins import hooks
 from monitor.storage.backup_tables import retention_run
 from monitor.storage.engine import Database
-from monitor.storage.retention import RetentionLimits, RetentionResult, Sweep
+from monitor.storage.retention import RetentionLimits, RetentionResult, Sweep, list_retention_rules
 
 
 class RetentionRun:
@@ -34,10 +34,10 @@ class RetentionRun:
     def run(self) -> dict[str, RetentionResult]:
         """Delete until no row is left that may be deleted, and store the results in `retention_run`."""
         with self._db.read() as connection:
-            cited = subjects.load_cited_spans(connection)
+            cited = tuple(span for spans in hooks().cited_spans(connection=connection) for span in spans)
         sweep = Sweep(self._db, self._limits, cited, self._now, self._pause)
         self.results = sweep.results
-        for rule in subjects.retention_rules():
+        for rule in list_retention_rules():
             before_at = self._now if rule.key is None else self._limits.before_at.get(rule.key)
             if before_at is not None:
                 rule.sweep(sweep, before_at)

@@ -4,7 +4,7 @@
         RetentionRule("forecasts", "finished job runs", sweep_table(job_run, _finished_before)),
     )
 
-`monitor.storage.prune` applies all rules.
+The hook `retention_rules` returns the rules of a package or plugin. `monitor.storage.prune` applies all rules.
 """
 
 import time
@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, not_, select
 
+from monitor.plugins import implementations
 from monitor.storage.engine import Database
 from monitor.text.instants import Span
 
@@ -196,6 +197,21 @@ def sweep_table(
                 return
 
     return run
+
+
+def list_retention_rules() -> list[RetentionRule]:
+    """Return the rules of all plugins, in the order in which they are applied.
+
+    The plugins come in the reverse order of `monitor.plugins`: third-party plugins, features, then the packages of the
+    kernel; the rules of one plugin keep their order. A plugin may refer to rows of a plugin before it, so rows are
+    deleted before the rows to which they refer, in the same run.
+
+    Safety does not depend on this order, because the condition of every rule excludes rows that are still needed.
+    Another order would only leave rows for the next run.
+    """
+    return [
+        rule for implementation in reversed(implementations("retention_rules")) for rule in implementation.call() or ()
+    ]
 
 
 def list_keys(rules: Iterable[RetentionRule]) -> dict[str, list[str]]:

@@ -35,8 +35,8 @@ from monitor.storage.actor import SERVICE
 from monitor.storage.audit import append_entry, lock_log
 from monitor.storage.audit_tables import audit_entry
 from monitor.storage.column_types import Instant, Json
-from monitor.storage.metadata import metadata
 from monitor.storage.sealing import SealedColumns
+from monitor.storage.tables import load_metadata
 from monitor.text.instants import format_iso
 
 ACTION: Final = "rows.seal"
@@ -78,14 +78,14 @@ class SealedTable:
 
 
 def load_sealed_tables() -> dict[str, SealedTable]:
-    """Return all sealed tables by name. The modules of all tables must have been imported."""
-    tables = (find_sealed_table(table.name) for table in metadata.sorted_tables)
+    """Return all sealed tables by name."""
+    tables = (find_sealed_table(table.name) for table in load_metadata().sorted_tables)
     return {sealed.table.name: sealed for sealed in tables if sealed is not None}
 
 
 def find_sealed_table(name: str) -> SealedTable | None:
     """Return a sealed table by name, or None if the rows of this table are not sealed."""
-    table = metadata.tables.get(name)
+    table = load_metadata().tables.get(name)
     if table is None or "sealed" not in table.info:
         return None
     return _read_rule(table)
@@ -102,7 +102,7 @@ def _read_rule(table: Table) -> SealedTable:
 
 
 def _sealed(name: str) -> SealedTable:
-    return _read_rule(metadata.tables[name])
+    return _read_rule(load_metadata().tables[name])
 
 
 def digest_row(table: str, row: Mapping[str, Any]) -> str:

@@ -9,10 +9,10 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from monitor.errors import NotFoundError, StoreError
 from monitor.plugin_isolation import clear_fault, note_fault
-from monitor.plugins import implementations
+from monitor.plugins import implementations, is_built_in
 from monitor.storage.branches import list_outdated_branches
 from monitor.storage.public_view import PublicView
-from monitor.storage.view_tables import select_views, view_metadata
+from monitor.storage.view_tables import load_view_tables, select_views
 from monitor.text.message import gather
 
 Row = TypeVar("Row")
@@ -34,8 +34,6 @@ _ADVISORY: Final = (
     " AND (p.proname ~ '^pg_(try_)?advisory_' AND p.proname !~ 'unlock' OR p.proname IN ('lo_creat', 'lo_create',"
     " 'lo_from_bytea')) AND has_function_privilege(:role, p.oid, 'EXECUTE') ORDER BY 1"
 )
-# The views of Slopeward, without those of plugins.
-NAMES: Final = tuple(select_views(sqlite=True))
 
 Grants = dict[str, frozenset[str]]  # role -> views it may read
 
@@ -46,17 +44,20 @@ class _PluginView(NamedTuple):
 
 
 def list_views() -> dict[str, Table]:
-    """Return the columns of every public view by name, also of the views of plugins."""
-    return {**view_metadata.tables, **{name: view.table for name, (_, view) in _load_plugin_views().items()}}
+    """Return the columns of every public view by name, also of the views of third-party plugins."""
+    plugin_views = _load_plugin_views(sqlite=True)
+    return {**load_view_tables(), **{name: view.table for name, (_, view) in plugin_views.items()}}
 
 
-def _load_plugin_views() -> dict[str, _PluginView]:
-    """Return the views of plugins by name. A view with a name that exists already is left out."""
+def _load_plugin_views(*, sqlite: bool) -> dict[str, _PluginView]:
+    """Return the views of third-party plugins by name. A view with a name that exists already is left out."""
+    taken = load_view_tables()
     plugin_views: dict[str, _PluginView] = {}
     for implementation in implementations("register_views"):
-        for view in implementation.call() or ():
-            if view.table.name not in view_metadata.tables:
-                plugin_views.setdefault(view.table.name, _PluginView(implementation.plugin, view))
+        if not is_built_in(implementation.plugin):
+            for view in implementation.call(sqlite=sqlite) or ():
+                if view.table.name not in taken:
+                    plugin_views.setdefault(view.table.name, _PluginView(implementation.plugin, view))
     return plugin_views
 
 
@@ -69,7 +70,7 @@ def create_views(connection: Connection) -> None:
     """Create every view. None of them may exist. A view of a plugin that cannot be created is left out."""
     for name, statement in _own_statements(connection).items():
         _create_view(connection, name, statement)
-    plugin_views = _load_plugin_views()
+    plugin_views = _load_plugin_views(sqlite=_is_sqlite(connection))
     for name, statement in _plugin_statements(connection).items():
         plugin, view = plugin_views[name]
         try:
@@ -227,8 +228,9 @@ def stream_view(
 
 
 def _find_view(name: str) -> Table:
-    if name in view_metadata.tables:
-        return view_metadata.tables[name]
+    views = load_view_tables()
+    if name in views:
+        return views[name]
     public_views = list_views()
     if name not in public_views:
         raise NotFoundError(f"there is no view {name!r}; one of {', '.join(public_views)}")
@@ -345,8 +347,12 @@ def end_readers(connection: Connection) -> None:
     )
 
 
+def _is_sqlite(connection: Connection) -> bool:
+    return connection.dialect.name == "sqlite"
+
+
 def _own_statements(connection: Connection) -> dict[str, str]:
-    selects = select_views(sqlite=connection.dialect.name == "sqlite")
+    selects = select_views(sqlite=_is_sqlite(connection))
     return {name: _write_statement(name, select) for name, select in selects.items()}
 
 
@@ -355,7 +361,7 @@ def _plugin_statements(connection: Connection) -> dict[str, str]:
     outdated = {branch.name for branch in list_outdated_branches(connection)}
     return {
         name: _write_statement(name, view.select)
-        for name, (plugin, view) in _load_plugin_views().items()
+        for name, (plugin, view) in _load_plugin_views(sqlite=_is_sqlite(connection)).items()
         if plugin not in outdated
     }
 

@@ -3,16 +3,16 @@
 from sqlalchemy import BigInteger
 
 from monitor.storage.column_types import Instant, Json
-from monitor.storage.tables import metadata
+from monitor.storage.tables import load_metadata
 
-COLUMNS = [column for table in metadata.sorted_tables for column in table.c]
+COLUMNS = [column for table in load_metadata().sorted_tables for column in table.c]
 
 
 def test_every_reference_by_name_exists() -> None:
     for column in COLUMNS:
         if "refers_to" in column.info:
             table, _, name = column.info["refers_to"].partition(".")
-            assert name in metadata.tables[table].c, column
+            assert name in load_metadata().tables[table].c, column
         if "sha256" in column.info:
             assert column.info["sha256"] in column.table.c, column
 

@@ -8,10 +8,11 @@ import pytest
 from monitor.alerts.views import AlertRow
 from monitor.features.scenes.views import ScenePolygonRow
 from monitor.storage.engine import Database
-from monitor.storage.view_tables import view_metadata
-from monitor.storage.views import NAMES, load_view
+from monitor.storage.metadata import view_metadata
+from monitor.storage.view_tables import load_view_tables
+from monitor.storage.views import load_view
 
-ROWS = [(name, view.info["row"]) for name, view in view_metadata.tables.items() if "row" in view.info]
+ROWS = [(name, view.info["row"]) for name, view in load_view_tables().items() if "row" in view.info]
 
 
 def python_types(annotation: Any) -> set[type]:
@@ -20,12 +21,12 @@ def python_types(annotation: Any) -> set[type]:
 
 
 def test_the_declared_views_are_those_of_the_database() -> None:
-    assert set(view_metadata.tables) == set(NAMES)
+    assert set(load_view_tables()) == set(view_metadata.tables)
 
 
 @pytest.mark.parametrize(("view", "row"), ROWS)
 def test_a_row_type_has_the_names_and_types_of_the_columns(view: str, row: Any) -> None:
-    columns = {column.name: {column.type.python_type} for column in view_metadata.tables[view].c}
+    columns = {column.name: {column.type.python_type} for column in load_view_tables()[view].c}
     hints = get_type_hints(row)
     declared = {name: python_types(hints[name]) for name in row.__required_keys__}
     if row is ScenePolygonRow:

@@ -11,7 +11,7 @@ from sqlalchemy import Boolean, Column, Connection, Double, LargeBinary, insert
 from sqlalchemy.types import Integer
 
 from monitor.storage.column_types import Instant, Json
-from monitor.storage.tables import metadata
+from monitor.storage.tables import load_metadata
 
 _STEP: Final = re.compile(r"([+-][\d.]+)([dhms])")
 _UNITS: Final = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
@@ -22,12 +22,12 @@ def insert_rows(c: Connection, origin: datetime, text: str, names: Mapping[str, 
     for line in re.sub(r"\n +", " ", text.strip()).splitlines():
         *count, name = line.split()[: 1 + line[0].isdigit()]
         cells = [cell.split("=", 1) for cell in shlex.split(line)[len(count) + 1 :]]
-        columns = metadata.tables[name].c
+        columns = load_metadata().tables[name].c
         rows = [
             {key: _read(columns[key], value, origin, names or {}, k if count else None) for key, value in cells}
             for k in range(int(*count or "1"))
         ]
-        c.execute(insert(metadata.tables[name]), rows)
+        c.execute(insert(load_metadata().tables[name]), rows)
 
 
 def _read(column: Column[Any], text: str, origin: datetime, names: Mapping[str, Any], k: int | None) -> Any:

@@ -19,7 +19,7 @@ from monitor.cli.session import (
     show,
 )
 from monitor.errors import RefusedError, SlopewardError
-from monitor.storage import audit, backup, migrate, proof, prune, publish, retention, subjects, views
+from monitor.storage import audit, backup, migrate, proof, prune, publish, retention, views
 from monitor.storage.engine import Database
 from monitor.text.instants import format_iso
 
@@ -143,7 +143,7 @@ def prune_old(
     with open_database() as db:
         limits = housekeeping.find_limits(db, service, now)
         if dry_run:
-            for key, rows in retention.list_keys(subjects.retention_rules()).items():
+            for key, rows in retention.list_keys(retention.list_retention_rules()).items():
                 _show_limit(key, limits.before_at.get(key), ", ".join(rows))
             for name, thinning in limits.quantities.items():
                 _show_limit(f"observations of {name}", thinning.before_at, f"readings of {name}")

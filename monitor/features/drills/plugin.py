@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fastapi import APIRouter
+    from sqlalchemy import Table
 
     from monitor.alerts.acts.table import Act
     from monitor.sites.records import Site
     from monitor.storage.engine import Database
+    from monitor.storage.public_view import PublicView
 
 
 @hookimpl
@@ -68,3 +70,20 @@ def _end_dead_drills(db: Database, sites: Mapping[str, Site], clock: Callable[[]
     from monitor.features.drills.queries import end_dead
 
     end_dead(db, sites, clock())
+
+
+@hookimpl
+def register_tables() -> Iterable[Table]:
+    """Return the tables of drills."""
+    from monitor.features.drills import tables
+
+    return [tables.drill]
+
+
+@hookimpl
+def register_views(sqlite: bool) -> Iterable[PublicView]:
+    """Return the views of drills."""
+    from monitor.features.drills import views
+    from monitor.storage.public_view import pair_views
+
+    return pair_views(sqlite, views.select_views)

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fastapi import APIRouter
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
     from detection.imagery.footprints.records import DoubtfulTile
     from monitor.alerts.acts.table import Act
+    from monitor.storage.public_view import PublicView
 
 
 @hookimpl
@@ -69,3 +70,20 @@ def uncertain_tiles_found(
     from monitor.features.outlines.queries import save_unsure
 
     save_unsure(connection, site_id, scene_hash, model_hash, tiles, now)
+
+
+@hookimpl
+def register_tables() -> Iterable[Table]:
+    """Return the tables of outlines."""
+    from monitor.features.outlines import tables
+
+    return [tables.footprint_review, tables.scene_outline, tables.scene_unsure]
+
+
+@hookimpl
+def register_views(sqlite: bool) -> Iterable[PublicView]:
+    """Return the views of outlines."""
+    from monitor.features.outlines import views
+    from monitor.storage.public_view import pair_views
+
+    return pair_views(sqlite, views.select_views)

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from fastapi import APIRouter
+    from sqlalchemy import Table
+
+    from monitor.storage.public_view import PublicView
+    from monitor.storage.retention import RetentionRule
 
 
 @hookimpl
@@ -39,3 +43,28 @@ def register_panels() -> Iterable[Panel]:
         Panel("report.form", "photo_of_report.html"),
         Panel("site.alerts", "photos_of_site.html"),
     ]
+
+
+@hookimpl
+def register_tables() -> Iterable[Table]:
+    """Return the tables of photos."""
+    from monitor.features.photos import tables
+
+    return [tables.photo]
+
+
+@hookimpl
+def register_views(sqlite: bool) -> Iterable[PublicView]:
+    """Return the views of photos."""
+    from monitor.features.photos import views
+    from monitor.storage.public_view import pair_views
+
+    return pair_views(sqlite, views.select_views)
+
+
+@hookimpl
+def retention_rules() -> Iterable[RetentionRule]:
+    """Return the rule for photos."""
+    from monitor.features.photos.queries import RETENTION_RULES
+
+    return RETENTION_RULES

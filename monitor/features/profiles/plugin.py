@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from monitor.sites.records import Site
     from monitor.storage.check import Check
     from monitor.storage.engine import Database
+    from monitor.storage.public_view import PublicView
 
 
 @hookimpl
@@ -123,3 +124,12 @@ def register_jobs() -> Iterable[Job]:
     from monitor.features.profiles.redefined import run
 
     return [Job("profiles", run, lambda _: 60.0, 20.0, light=True)]
+
+
+@hookimpl
+def register_views(sqlite: bool) -> Iterable[PublicView]:
+    """Return the views of profiles."""
+    from monitor.features.profiles import views
+    from monitor.storage.public_view import pair_views
+
+    return pair_views(sqlite, views.select_views)

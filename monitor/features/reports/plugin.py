@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from fastapi import APIRouter
+    from sqlalchemy import Table
+
+    from monitor.storage.public_view import PublicView
 
 
 @hookimpl
@@ -54,3 +57,20 @@ def register_jobs() -> Iterable[Job]:
     from monitor.features.reports.issue import run
 
     return [Job("reports", run, lambda _: 300.0, 60.0, per_site=False, polls=True)]
+
+
+@hookimpl
+def register_tables() -> Iterable[Table]:
+    """Return the tables of reports."""
+    from monitor.features.reports import tables
+
+    return [tables.issued_report, tables.report_mail]
+
+
+@hookimpl
+def register_views(sqlite: bool) -> Iterable[PublicView]:
+    """Return the views of reports."""
+    from monitor.features.reports import views
+    from monitor.storage.public_view import pair_views
+
+    return pair_views(sqlite, views.select_views)

@@ -10,9 +10,12 @@ from monitor.api.hooks import Command, Job, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from sqlalchemy import Table
+
     from monitor.settings.service import ServiceConfig
     from monitor.sites.records import Site
     from monitor.storage.check import Check
+    from monitor.storage.public_view import PublicView
 
 
 @hookimpl
@@ -52,3 +55,20 @@ def register_checks() -> Iterable[Check]:
     from monitor.features.sources.checks import CHECKS
 
     return CHECKS
+
+
+@hookimpl
+def register_tables() -> Iterable[Table]:
+    """Return the tables of sources."""
+    from monitor.features.sources import tables
+
+    return [tables.source_poll, tables.source_file]
+
+
+@hookimpl
+def register_views(sqlite: bool) -> Iterable[PublicView]:
+    """Return the views of sources."""
+    from monitor.features.sources import views
+    from monitor.storage.public_view import pair_views
+
+    return pair_views(sqlite, views.select_views)

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fastapi import APIRouter
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
     from monitor.alerts.notification import Notification
     from monitor.settings.service import ServiceConfig
     from monitor.sites.records import Site
     from monitor.storage.check import Check
     from monitor.storage.engine import Database
+    from monitor.storage.public_view import PublicView
 
 
 @hookimpl
@@ -136,3 +137,20 @@ def service_parts(
     from monitor.features.telephony.parts import build_parts
 
     return build_parts(db, config, sites, clock)
+
+
+@hookimpl
+def register_tables() -> Iterable[Table]:
+    """Return the tables of replies, devices and sirens."""
+    from monitor.features.telephony import tables
+
+    return [tables.reply_code, tables.reply, tables.push_subscription, tables.siren_order]
+
+
+@hookimpl
+def register_views(sqlite: bool) -> Iterable[PublicView]:
+    """Return the views of replies, devices and sirens."""
+    from monitor.features.telephony import views
+    from monitor.storage.public_view import pair_views
+
+    return pair_views(sqlite, views.select_views)

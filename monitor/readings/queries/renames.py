@@ -24,11 +24,11 @@ from sqlalchemy import (
     update,
 )
 
+from monitor.plugins import hooks
 from monitor.readings.queries.observations import join_latest
 from monitor.readings.tables import observation, series
 from monitor.sites.records import Site, find_renamed
 from monitor.sites.tables import station as station_table
-from monitor.storage import subjects
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.audit_tables import audit_entry
@@ -257,7 +257,7 @@ def _join(c: Connection, kept_id: int, removed_id: int) -> None:
     for column in _list_columns(c, "refers_to", "series.id"):
         if not _never_changes(column.table):
             _take_over(c, column, kept_id, removed_id)
-    subjects.series_joined(c, kept_id, removed_id)
+    hooks().series_joined(connection=c, kept_id=kept_id, removed_id=removed_id)
     c.execute(delete(series).where(_SERIES.id == removed_id))
 
 

@@ -240,9 +240,9 @@ def durable_postgresql(request, tmp_path):
     server = server_class(folder, durable=True)
     request.addfinalizer(lambda: (server.stop(), shutil.rmtree(folder, ignore_errors=True)))
     from monitor.storage.engine import Database
-    from monitor.storage.tables import metadata
+    from monitor.storage.tables import load_metadata
 
     database = Database(server.url("postgres"))
-    metadata.create_all(database.engine)
+    load_metadata().create_all(database.engine)
     database.close()
     return server.url("postgres")

@@ -24,9 +24,10 @@ from sqlalchemy import Connection, insert, text, true
 from monitor.decision.records import Memory
 from monitor.features.forecasts.queries.score_sums import find_spans, sum_up
 from monitor.readings.tables import series
-from monitor.storage import audit, migrate, views
+from monitor.storage import audit, migrate
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
+from monitor.storage.view_tables import load_view_tables
 from monitor.text.instants import epoch_s, format_iso
 from monitor.web.parts.collect import collect_overview
 from tests.bench.record import read_options, record
@@ -325,7 +326,7 @@ def main() -> None:
             # a database of years has been vacuumed: rows that never were are looked up one by one beside the index
             c.exec_driver_sql("ANALYZE" if db.is_sqlite else "VACUUM ANALYZE")
         slow, times, processor, more = [], {}, {}, ""
-        for name in views.NAMES:
+        for name in load_view_tables():
             took, processor_ms, rows = measure(db, name)
             slow += [name] if processor_ms > LIMIT_MS else []
             times[name], processor[name] = round(took, 1), round(processor_ms, 1)
@@ -333,7 +334,7 @@ def main() -> None:
         times["processor"] = processor
         if options.network:
             more, maps = f" --network {options.network}", measure_map(db)
-            worst_ms, worst = max((measure(db, name, "net5", "N5")[1], name) for name in views.NAMES)
+            worst_ms, worst = max((measure(db, name, "net5", "N5")[1], name) for name in load_view_tables())
             slow += [name for name, ms in maps.items() if ms > MAP_LIMIT_MS]
             slow += [worst] if worst_ms > LIMIT_MS else []
             times |= maps | {"slowest_of_a_station_of_the_network": round(worst_ms, 1)}

@@ -23,7 +23,7 @@ from monitor.features.forecasts.queries.score_sums import find_spans, sum_up
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.migrate import make_config, upgrade
-from monitor.storage.tables import metadata
+from monitor.storage.tables import load_metadata
 from tests.data.filled import fill
 from tests.data.watched_slope import HOUR, WatchedSlope
 
@@ -80,7 +80,7 @@ def main() -> None:
         with db.read() as c:
             PACK.unlink(missing_ok=True)
             write_pack(build_pack(load_material(c, number)), PACK)
-            rows = [row for table in metadata.sorted_tables for row in list_rows(c, table)]
+            rows = [row for table in load_metadata().sorted_tables for row in list_rows(c, table)]
     ROWS.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     print(f"{MIGRATION.name}, {len(rows)} rows, {sum(one.stat().st_size for one in (ROWS, PACK, SITE)) // 1024} KiB")
 

@@ -41,7 +41,7 @@ from monitor.sites.queries.sites import load_site_source, save_site
 from monitor.sites.records import Site
 from monitor.storage.actor import SERVICE, Actor
 from monitor.storage.engine import Database
-from monitor.storage.tables import metadata
+from monitor.storage.tables import load_metadata
 from tests.data.accounts import add_account
 from tests.data.filled import PASSWORD
 from tests.data.playing import Listener
@@ -108,7 +108,7 @@ def snapshot(db: Database) -> dict[str, list[dict[str, Any]]]:
     with db.read() as c:
         found = {
             t.name: [dict(r._mapping) for r in c.execute(select(t).order_by(*t.primary_key.columns))]
-            for t in metadata.sorted_tables
+            for t in load_metadata().sorted_tables
         }
         found["site_status"] = [dict(r._mapping) for r in c.execute(text("SELECT * FROM site_status"))]
     return found

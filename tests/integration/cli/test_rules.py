@@ -30,7 +30,7 @@ from monitor.people.tables import user_account
 from monitor.readings.queries.observations import find_series_id
 from monitor.readings.records import SiteEvent
 from monitor.storage.actor import Actor
-from monitor.storage.tables import metadata
+from monitor.storage.tables import load_metadata
 from tests.data.accounts import add_account
 from tests.data.store_rows import enter_offset, tell
 from tests.data.watched_slope import SITE_TEXT
@@ -152,7 +152,7 @@ def test_what_only_reads_cannot_write_and_what_has_no_rule_neither(bench):
 
 
 def count_rows(database):
-    every = metadata.tables.items()
+    every = load_metadata().tables.items()
     with database.read() as c:
         return {name: c.execute(select(func.count()).select_from(table)).scalar_one() for name, table in every}
 

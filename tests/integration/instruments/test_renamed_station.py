@@ -32,7 +32,7 @@ from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.proof import verify
 from monitor.storage.service_state import load_stamps, stamp
-from monitor.storage.tables import metadata
+from monitor.storage.tables import load_metadata
 from monitor.text.instants import format_iso
 from tests.data.store_rows import ask, enter_offset, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, recompute_every
@@ -57,7 +57,7 @@ def rename(slope, text=RENAMED):
 
 def list_rows(c, name):
     found = {}
-    for table in metadata.sorted_tables:
+    for table in load_metadata().sorted_tables:
         keys = {k.name for k in table.c}
         if {"site", "station"} <= keys:
             count = c.execute(select(func.count()).where(table.c.station == name)).scalar_one()

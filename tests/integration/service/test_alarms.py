@@ -24,7 +24,7 @@ from monitor.sites.records import Level, Recipient, Site, gather_recipients
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.service_state import BAD, OK, CheckRow, find_stamp, load_stamps, stamp
-from monitor.storage.tables import metadata
+from monitor.storage.tables import load_metadata
 from tests.data.store_rows import ask, tell
 from tests.fixtures.waiting import wait_for
 
@@ -55,7 +55,7 @@ SITES = {"north": make_site("north", Recipient("duty", ("log",), (1, 2, 3)))}
 @pytest.fixture
 def db(tmp_path):
     database = Database(f"sqlite:///{tmp_path}/x.db")
-    metadata.create_all(database.engine)
+    load_metadata().create_all(database.engine)
     yield database
     database.close()
 

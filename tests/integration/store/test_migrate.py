@@ -17,7 +17,8 @@ from monitor.errors import StoreBusyError, StoreError
 from monitor.plugins import hooks
 from monitor.storage import locks, migrate, views
 from monitor.storage.engine import Database
-from monitor.storage.tables import metadata
+from monitor.storage.tables import load_metadata
+from monitor.storage.view_tables import load_view_tables
 from tests.data.filled import NOW, fill
 from tests.data.forked import fork
 from tests.data.store_rows import ask, tell
@@ -72,18 +73,21 @@ def test_migrated_schema_equals_the_tables(empty_database_url):
     db = Database(empty_database_url)
     migrate.upgrade(db)
     migrated = ask(db, describe)
-    instants = [k for table in metadata.tables.values() for k in table.columns if type(k.type).__name__ == "Instant"]
+    instants = [
+        k for table in load_metadata().tables.values() for k in table.columns if type(k.type).__name__ == "Instant"
+    ]
     collations = {migrated[k.table.name]["columns"][k.name][1] for k in instants}
     with db.write() as c:
         views.drop_views(c)
         # Tables of plugins refer to tables of the service.
-        for table in reversed(sort_tables(list(itertools.chain.from_iterable(hooks().register_tables())))):
+        registered = itertools.chain.from_iterable(hooks().register_tables())
+        for table in reversed(sort_tables([table for table in registered if table.metadata is not load_metadata()])):
             table.drop(c)
-        metadata.drop_all(c)
+        load_metadata().drop_all(c)
         assert describe(c) == {}
-        metadata.create_all(c)
+        load_metadata().create_all(c)
     declared = ask(db, describe)
-    assert set(migrated) == set(metadata.tables)
+    assert set(migrated) == set(load_metadata().tables)
     todo = "the migrations differ from the tables; run `make baseline-fixture`, or add a migration"
     for name, table in declared.items():
         assert migrated[name] == table, f"{name}: {todo}"
@@ -99,7 +103,7 @@ def find_differences(connection):
         connection,
         opts={"include_name": lambda name, kind, _parent: kind != "table" or name not in left_out},
     )
-    return compare_metadata(context, metadata)
+    return compare_metadata(context, load_metadata())
 
 
 def test_alembic_finds_no_difference_between_the_migrated_schema_and_the_tables(empty_database_url):
@@ -156,14 +160,14 @@ def before_next():
 
 def test_upgrading_a_filled_database_keeps_its_rows_and_copies_the_sqlite_file(filled_database, newer_program):
     with filled_database.read() as c:
-        before = {name: views.load_view(c, name) for name in views.NAMES}
+        before = {name: views.load_view(c, name) for name in load_view_tables()}
     stored = before_next()
     with pytest.raises(StoreError, match=rf"revision {stored}, next is needed; run `slopeward db upgrade`"):
         migrate.require_current(filled_database)
     copy = migrate.upgrade(filled_database, NOW)
     migrate.require_current(filled_database)
     with filled_database.read() as c:
-        assert {name: views.load_view(c, name) for name in views.NAMES} == before
+        assert {name: views.load_view(c, name) for name in load_view_tables()} == before
     if not filled_database.is_sqlite:
         assert copy is None
         return
@@ -216,7 +220,7 @@ def test_grants_of_readers_outlive_an_upgrade_and_reach_nothing_else(postgresql_
         migrate.upgrade(db)
         fill(db)
         with reader.read() as c:
-            assert all(len(views.load_view(c, name)) for name in views.NAMES)
+            assert all(len(views.load_view(c, name)) for name in load_view_tables())
         with pytest.raises(Exception, match="permission denied"), reader.read() as c:
             c.execute(text("SELECT * FROM user_account"))
     finally:

@@ -34,7 +34,7 @@ from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
 from monitor.storage.proof import verify
 from monitor.storage.retention import RetentionLimits, Thinning
-from monitor.storage.view_tables import view_metadata
+from monitor.storage.view_tables import load_view_tables
 from monitor.text.instants import format_iso, parse
 from tests.data import site_text
 from tests.data.filled import NOW, PASSWORD, days
@@ -45,7 +45,7 @@ SITE = site_text.head("s") + site_text.station("G1", site_text.series("tilt", "m
 
 def told(database):
     with database.read() as c:
-        return {name: sorted(views.load_view(c, name), key=str) for name in views.NAMES}
+        return {name: sorted(views.load_view(c, name), key=str) for name in load_view_tables()}
 
 
 # ---- copies ----------------------------------------------------------------------------------------------------
@@ -453,12 +453,12 @@ def test_the_copy_holds_what_the_views_say_and_nothing_else(filled_database, tmp
     target = tmp_path / "views.db"
     counts = publish.publish(filled_database, target, NOW)
     with filled_database.read() as c:
-        told = {name: sorted(views.stream_view(c, name), key=str) for name in views.NAMES}
+        told = {name: sorted(views.stream_view(c, name), key=str) for name in load_view_tables()}
     out = sqlite3.connect(target)
     out.row_factory = sqlite3.Row
-    for name in views.NAMES:
+    for name in load_view_tables():
         rows = [dict(row) for row in out.execute(f"SELECT * FROM {name}")]
-        booleans = {k.name for k in view_metadata.tables[name].c if isinstance(k.type, Boolean)}
+        booleans = {k.name for k in load_view_tables()[name].c if isinstance(k.type, Boolean)}
         found = [{k: bool(v) if k in booleans and v is not None else v for k, v in row.items()} for row in rows]
         assert sorted(found, key=str) == told[name], name
         assert counts[name] == len(found)

@@ -33,7 +33,7 @@ from monitor.storage.actor import Actor
 from monitor.storage.audit import load_entries, verify_chain
 from monitor.storage.audit_tables import audit_entry
 from monitor.storage.service_state import stamp
-from monitor.storage.tables import metadata
+from monitor.storage.tables import load_metadata
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.redaction import WITHHELD
 from monitor.web.access.rules import ADMIN, IN_PERSON, OF_NO_SITE, OPEN, READ, RULES, list_addresses, require_rules
@@ -109,7 +109,9 @@ def make_token(database, user, scope, sites=None, valid_s=3600.0, at=NOW):
 
 def count_rows(database):
     with database.read() as c:
-        return {k: c.execute(select(func.count()).select_from(v)).scalar_one() for k, v in metadata.tables.items()}
+        return {
+            k: c.execute(select(func.count()).select_from(v)).scalar_one() for k, v in load_metadata().tables.items()
+        }
 
 
 def ask(browser, address, places):

@@ -29,7 +29,7 @@ from monitor.registration import Job
 from monitor.settings.service import parse_service
 from monitor.storage.engine import Database
 from monitor.storage.service_state import IDLE, load_runs, start_run
-from monitor.storage.tables import metadata
+from monitor.storage.tables import load_metadata
 from tests.data.store_rows import ask, tell
 from tests.fixtures.waiting import wait_for
 from tests.tables import tabulated
@@ -294,7 +294,7 @@ def test_an_evaluation_that_is_stuck_or_computes_for_ever_is_overdue(make_loop, 
 @pytest.fixture
 def db(tmp_path):
     database = Database(f"sqlite:///{tmp_path}/x.db")
-    metadata.create_all(database.engine)
+    load_metadata().create_all(database.engine)
     yield database
     database.close()
 
