@@ -166,6 +166,15 @@ def load_view(
     return [gather(row) for row in rows]
 
 
+@overload
+def load_optional_view(connection: Connection, name: str, /, **query: Any) -> list[dict[str, Any]]: ...
+@overload
+def load_optional_view(connection: Connection, name: str, row_type: type[Row], /, **query: Any) -> list[Row]: ...
+def load_optional_view(connection: Connection, name: str, row_type: Any = None, /, **query: Any) -> list[Any]:
+    """Load rows of a view of a feature as `load_view` does, or no rows if the feature is not installed."""
+    return load_view(connection, name, row_type, **query) if name in list_views() else []
+
+
 class ColumnSpan(NamedTuple):
     """A range of instants, passed as text: `after` is exclusive, `until` inclusive, None means unbounded."""
 
