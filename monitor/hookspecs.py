@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         Panel,
         ServicePart,
         SiteFileSections,
+        StatusSection,
     )
     from monitor.settings.service import ComputeSection, PathsSection, ServiceConfig
     from monitor.sites.records import Site, Team
@@ -87,6 +88,18 @@ def register_acts() -> Iterable[Act]:
     """Return what a person may do. Each act becomes a command, a form of a page and a request of the HTTP API.
 
     Called once by processes that serve the page, and by every command but `--help`.
+    """
+
+
+@hookspec
+def status_sections(
+    connection: Connection, sites: Sequence[Site], now: datetime, zones: Callable[[str], str]
+) -> Iterable[StatusSection]:
+    """Return what `slopeward status` shows besides the level and the observability of each site.
+
+    Called once by the command, in a read transaction, also while no service is running. `sites` are the sites whose
+    files are valid. `zones` returns the time zone in which times of a site are printed. A section
+    whose name is a key of the JSON document already is left out of it.
     """
 
 

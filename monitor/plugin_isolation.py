@@ -28,6 +28,7 @@ from monitor.registration import (
     Panel,
     ServicePart,
     SiteFileSections,
+    StatusSection,
 )
 
 ROLES: Final = frozenset({"open", "read", "viewer", "operator", "admin"})
@@ -474,6 +475,15 @@ def _check_export_tables(_plugin: str, result: Any) -> dict[str, ExportTable]:
     return _mapping_of(result, lambda one: isinstance(one, ExportTable), "a mapping of names to ExportTable")
 
 
+def _check_status(_plugin: str, result: Any) -> list[StatusSection]:
+    sections = _list_of(result, "StatusSection")
+    for section in sections:
+        _require(isinstance(section.name, str), "a name of a StatusSection", section.name)
+        _require(all(isinstance(entry, Mapping) for entry in section.entries), "mappings", section.entries)
+        _require(all(isinstance(line, str) for line in section.lines), "lines of text", section.lines)
+    return sections
+
+
 def _check_parts(plugin: str, result: Any) -> list[ServicePart]:
     return [
         replace(
@@ -548,6 +558,7 @@ _RESULTS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "site_file_sections": _check_sections,
     "migrations": _check_migrations,
     "service_parts": _check_parts,
+    "status_sections": _check_status,
     "account_page_values": _check_values,
     "instruments_page_values": _check_values,
     "map_layers": _check_values,

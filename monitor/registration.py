@@ -4,7 +4,7 @@ Records that belong to one subject are declared there: `Act` in `monitor.alerts.
 `monitor.storage.check`, `FileReader` in `monitor.ingest.files.reader`. `monitor.api` exports all of them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -138,6 +138,14 @@ class ExportTable(NamedTuple):
     instant: str  # the column that a range of time refers to; empty if rows have no instant
     order: tuple[str, ...]  # columns by which rows are sorted, so that the same rows give the same file
     is_layer: bool = False  # rows have a latitude and a longitude, so that the view is also a layer of maps
+
+
+class StatusSection(NamedTuple):
+    """What `slopeward status` shows about a subject, such as the sources of files."""
+
+    name: str  # the key of `entries` in the JSON document
+    entries: Sequence[Mapping[str, Any]]
+    lines: Sequence[str]  # the same for people, in the time zones that the hook is given
 
 
 class Migrations(NamedTuple):

@@ -17,6 +17,7 @@ from monitor.registration import (
     Panel,  # a template included at a place of a page
     ServicePart,  # a part of the core process
     SiteFileSections,  # sections added to site files
+    StatusSection,  # what `slopeward status` shows about a subject
 )
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "Panel",
     "ServicePart",
     "SiteFileSections",
+    "StatusSection",
     "hookimpl",
 ]

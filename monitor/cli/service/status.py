@@ -37,7 +37,8 @@ from monitor.decision.incomplete_series import list_reasons
 from monitor.decision.judgements import describe_limited
 from monitor.errors import ConfigError, StoreError
 from monitor.features.scenes.queries.arrivals import SceneRow, load_waiting
-from monitor.features.sources.queries import PollState, load_polls
+from monitor.plugins import hooks
+from monitor.registration import StatusSection
 from monitor.settings.service import ServiceConfig
 from monitor.sites.files import scan_sites
 from monitor.sites.queries.sites import load_sites_summary
@@ -85,10 +86,10 @@ class StoredStatus:
     rows: Sequence[Mapping[str, Any]]  # of the view `site_status`
     waiting: Sequence[SceneRow]
     newest_outage: Mapping[str, Any] | None  # of the view `outages`
-    polls: Sequence[PollState]
     awaited: "Sequence[tuple[str, Awaited]]"  # models that wait for readings, by site
     incomplete: Mapping[str, Mapping[str, Message]]  # by site and series: why a site does not see "full"
     limited: Mapping[str, Sequence[Message]]  # by site: which moving series keep it from reaching its top level
+    sections: Sequence[StatusSection]  # of features and plugins
 
 
 def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> ServiceVerdict:
@@ -98,6 +99,7 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
     with suppress(ConfigError):  # a folder that is not there holds none
         declared = scan_sites(service.paths.sites)[0]
     with db.read() as c:
+        zones = find_zones(c, utc=utc)
         rows = load_view(c, "site_status", SiteStatusRow, order_by=["site"])
         found = StoredStatus(
             stamps=load_stamps(c),
@@ -105,12 +107,15 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
             rows=rows,
             waiting=load_waiting(c),
             newest_outage=next(iter(load_view(c, "outages", order_by=["-from_at"], limit=1)), None),
-            polls=load_polls(c),
             awaited=list_awaited(c, declared, now),
             incomplete={row["site"]: load_incomplete(c, row["site"]) for row in rows},
             limited={site.id: describe_limited(site) for site in declared},
+            sections=[
+                section
+                for registered in hooks().status_sections(connection=c, sites=declared, now=now, zones=zones)
+                for section in registered
+            ],
         )
-        zones = find_zones(c, utc=utc)
     sites = [_see(row, found.tops) for row in found.rows]
     unseen = [] if sites else [site.id for site in declared]
     verdict = assess_service(found.stamps, sites, now, service.schedule.evaluate_tick_s, unseen, _try_to_write(db))
@@ -124,7 +129,7 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
 
 
 def _to_json(found: StoredStatus, verdict: ServiceVerdict, now: datetime) -> dict[str, Any]:
-    return {
+    document = {
         "state": verdict.state,
         "reasons": verdict.reasons,
         "at": now,
@@ -145,20 +150,11 @@ def _to_json(found: StoredStatus, verdict: ServiceVerdict, now: datetime) -> dic
         "waiting_scenes": [
             {"site": s.site, "scene": s.name, "since": s.received_at, "for": s.error} for s in found.waiting
         ],
-        "sources": [
-            {
-                "source": p.source,
-                "site": p.site,
-                "polled": p.polled_at,
-                "success": p.success_at,
-                "error": p.error,
-                "error_since": p.error_since,
-                "stored": p.rows_all,
-            }
-            for p in found.polls
-        ],
         "awaited": [one.to_json(site) for site, one in found.awaited],
     }
+    for section in found.sections:
+        document.setdefault(section.name, section.entries)
+    return document
 
 
 def _list_lines(found: StoredStatus, now: datetime, zones: Callable[[str], str]) -> Iterator[str]:
@@ -176,11 +172,9 @@ def _list_lines(found: StoredStatus, now: datetime, zones: Callable[[str], str])
         zone = zones(scene.site)
         since = f"waits since {format_in_zone(scene.received_at, zone)}"
         yield f"  {scene.site}: scene {scene.name} {since}: {translate_in_zone(scene.error, zone)}"
-    for poll in found.polls:
-        if poll.error is not None:
-            zone = zones(poll.site)
-            since = f"since {format_in_zone(poll.error_since, zone)}"
-            yield f"  {poll.site}: source {poll.source} {since}: {translate_in_zone(poll.error, zone)}"
+    for section in found.sections:
+        for line in section.lines:
+            yield f"  {line}"
     for site, what in found.awaited:
         yield f"  {site}: {what.what} is awaited: {translate_in_zone(what.describe(), zones(site))}"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monitor.api.hooks import Command, Job, hookimpl
+from monitor.api.hooks import Command, Job, StatusSection, hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from sqlalchemy import Table
+    from sqlalchemy import Connection, Table
 
     from monitor.settings.service import ServiceConfig
     from monitor.sites.records import Site
@@ -72,3 +72,11 @@ def register_views(sqlite: bool) -> Iterable[PublicView]:
     from monitor.storage.public_view import pair_views
 
     return pair_views(sqlite, views.select_views)
+
+
+@hookimpl
+def status_sections(connection: Connection, zones: Callable[[str], str]) -> Iterable[StatusSection]:
+    """Return the sources of files with their last error."""
+    from monitor.features.sources.status import describe_sources
+
+    return [describe_sources(connection, zones)]
