@@ -43,12 +43,13 @@ if TYPE_CHECKING:
     from monitor.features.scenes.methods import SceneMethod
     from monitor.ingest.files.reader import FileReader
     from monitor.ingest.message import StoredSites
-    from monitor.readings.queries.observations import AddResult
+    from monitor.readings.queries.observations import AddResult, SeriesRow
     from monitor.readings.records import Observation
     from monitor.registration import (
         AccessRule,
         Channel,
         Command,
+        CurveAddition,
         ExportTable,
         Job,
         Migrations,
@@ -124,8 +125,19 @@ def register_access_rules() -> Mapping[str, AccessRule]:
 def register_panels() -> Iterable[Panel]:
     """Return templates that are included at places of pages. Called once when the page starts.
 
-    Places: `site.links`, `site.alerts`, `site.out`, `site.instruments`, `alert.photo`, `note.form`, `report.form`,
-    `login.ways`, `start.ways`, `account.devices`.
+    Places: `site.links`, `site.curves`, `site.alerts`, `site.out`, `site.instruments`, `alert.photo`, `note.form`,
+    `report.form`, `login.ways`, `start.ways`, `account.devices`.
+    """
+
+
+@hookspec
+def curve_values(
+    connection: Connection, series: Sequence[SeriesRow], from_at: datetime, to_at: datetime
+) -> CurveAddition:
+    """Return values for the JSON document of a curve, `GET /api/v1/sites/{site}/panes/{station}/{quantity}`.
+
+    Called for each request of a curve, in a read transaction. `series` are the stored series that the curve is computed
+    from: one, or the components of a movement along the slope. The range is (from_at, to_at].
     """
 
 

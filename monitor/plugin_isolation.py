@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple
@@ -22,6 +23,7 @@ from monitor.registration import (
     AccessRule,
     Channel,
     Command,
+    CurveAddition,
     ExportTable,
     Job,
     Migrations,
@@ -530,6 +532,14 @@ def _check_features(_plugin: str, result: Any) -> list[Any]:
     return list(result)
 
 
+def _check_curve_values(_plugin: str, result: Any) -> CurveAddition:
+    if not isinstance(result, CurveAddition):
+        raise TypeError(f"expected CurveAddition, got {result!r:.80}")
+    _mapping_of(result.values, lambda _value: True, "a mapping of keys to values")
+    _require(result.until is None or isinstance(result.until, datetime), "an instant or None", result.until)
+    return result
+
+
 def _check_on_duty(_plugin: str, result: Any) -> dict[Any, tuple[str, ...]]:
     expected = "a mapping of (site, team) to a tuple of names"
     _require(isinstance(result, Mapping), expected, result)
@@ -560,6 +570,7 @@ _RESULTS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "service_parts": _check_parts,
     "status_sections": _check_status,
     "account_page_values": _check_values,
+    "curve_values": _check_curve_values,
     "instruments_page_values": _check_values,
     "map_layers": _check_values,
     "map_zones": _check_features,

@@ -6,6 +6,7 @@ Records that belong to one subject are declared there: `Act` in `monitor.alerts.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -138,6 +139,13 @@ class ExportTable(NamedTuple):
     instant: str  # the column that a range of time refers to; empty if rows have no instant
     order: tuple[str, ...]  # columns by which rows are sorted, so that the same rows give the same file
     is_layer: bool = False  # rows have a latitude and a longitude, so that the view is also a layer of maps
+
+
+class CurveAddition(NamedTuple):
+    """What a plugin adds to the JSON document of a curve."""
+
+    values: Mapping[str, object]  # by key; keys of other plugins must not be used again
+    until: datetime | None = None  # the end of the values, if they go on after the readings
 
 
 class StatusSection(NamedTuple):

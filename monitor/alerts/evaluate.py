@@ -23,7 +23,6 @@ from monitor.alerts.queries.evaluations import (
     find_state,
     load_anomaly_facts,
     load_footprint_facts,
-    load_forecast_facts,
     load_newest,
     load_report_facts,
     save_chances,
@@ -256,16 +255,12 @@ def load_facts(
     proofs = load_proof_facts(c, site, now) if proofs is None else tuple(proofs)
     since = now - timedelta(seconds=max((x.valid_for_s for x in site.criteria), default=86400.0))
     reads = {x.kind.facts for x in site.criteria if x.kind.facts is not None}
-    asking = [x for x in site.criteria if x.kind.facts == "forecasts"]
-    stations = {station for x in asking for station in x.stations}
-    horizons_s = {t.window_s for x in asking for t in x.thresholds if t.window_s is not None}
     scored_until = scored_until or now
     # a step that an earthquake explained is found again at every walk: without it it would be movement
     walked_s = max((reach_s(span_s) for span_s in wanted_series(site).values()), default=0.0)
     strict_s = event_span_s(site)
     events_since = min(since, now - timedelta(seconds=max(strict_s, walked_s + BEFORE_READINGS_S)))
     facts: dict[str, Any] = {
-        "forecasts": load_forecast_facts(c, site.id, now, stations, horizons_s) if stations else (),
         "anomalies": (load_anomaly_facts(c, site.id, since, scored_until, now) if "anomalies" in reads else ()),
         "footprints": load_footprint_facts(c, site.id, since, now) if "footprints" in reads else (),
         "reports": load_report_facts(c, site.id, since, now) if "reports" in reads else (),

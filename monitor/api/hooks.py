@@ -11,6 +11,7 @@ from monitor.registration import (
     AccessRule,  # who may request a route
     Channel,  # a kind of notification channel
     Command,  # a command or a group of commands
+    CurveAddition,  # what a plugin adds to a curve
     ExportTable,  # a public view that can be exported
     Job,  # periodic work
     Migrations,  # the alembic branch of a plugin's tables
@@ -24,6 +25,7 @@ __all__ = [
     "AccessRule",
     "Channel",
     "Command",
+    "CurveAddition",
     "ExportTable",
     "Job",
     "Migrations",

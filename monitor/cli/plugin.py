@@ -76,18 +76,6 @@ def _load_scenes() -> Any:
     return app
 
 
-def _load_forecast() -> Any:
-    from monitor.features.forecasts.cli.app import app
-
-    return app
-
-
-def _load_forecast_failure_time() -> Any:
-    from monitor.features.forecasts.cli.failure_time import app
-
-    return app
-
-
 def _load_anomalies() -> Any:
     from monitor.features.anomalies.cli.app import app
 
@@ -166,10 +154,6 @@ def register_commands() -> Mapping[str, Command]:
         "ingest": Command(_load_ingest, "Import readings from files and servers; retry rejected ones"),
         "report": Command(None, "Add an observer's report; write bulletins and the quick card"),
         "scenes": Command(_load_scenes, "Find landslides in images; compare surveys; map susceptibility"),
-        "forecast": Command(_load_forecast, "Run, train and list forecasts; estimate the time of failure"),
-        "forecast failure-time": Command(
-            _load_forecast_failure_time, "Estimate and score failure windows of a displacement curve"
-        ),
         "anomalies": Command(_load_anomalies, "Train and run anomaly detectors; label anomalies"),
         "people users": Command(_load_people_users, "Manage the accounts of the web page"),
         "people tokens": Command(_load_people_tokens, "Manage the access tokens of other programs"),

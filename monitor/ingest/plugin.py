@@ -1,6 +1,6 @@
-"""The readers of grids.
+"""The readers of grids, and the act on the GNSS reference of a station.
 
-They are registered by a hook and not named in the table of readers, because `monitor.ingest.grids` uses
+The readers are registered by a hook and not named in the table of readers, because `monitor.ingest.grids` uses
 `monitor.ingest.files`.
 """
 
@@ -11,18 +11,34 @@ from typing import TYPE_CHECKING, Any, Final
 from monitor.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
 
     from sqlalchemy import Table
 
+    from monitor.alerts.acts.table import Act, ActResult
     from monitor.ingest.files.reader import FileReader, ImportOptions
     from monitor.storage.public_view import PublicView
     from monitor.storage.retention import RetentionRule
 
 _SUFFIXES: Final = (".nc", ".nc4", ".cdf", ".tif", ".tiff", ".vrt")
+
+
+@hookimpl
+def register_acts() -> Iterable[Act]:
+    """Return the act that chooses the GNSS reference of a station."""
+    from monitor.alerts.acts.table import on
+
+    station = on("/sites/{site}/stations/{station}", "instruments", "/sites/{site}/instruments")
+    return [station("reference.choose", "reference", "/reference", _load_choose)]
+
+
+def _load_choose() -> Callable[..., ActResult]:
+    from monitor.ingest.acts import choose
+
+    return choose
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""The acts on models, networks and references, which are above `monitor.alerts` because they use jobs."""
+"""Acts of features that have no plugin of their own yet."""
 
 from __future__ import annotations
 
@@ -15,30 +15,17 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_acts() -> Iterable[Act]:
-    """Return the acts."""
+    """Return the acts on networks for scenes."""
     from monitor.alerts.acts.table import on
 
-    site = "/sites/{site}"
-    models = f"{site}/acts#models"
-    model = on(f"{site}/models/{{model_hash}}", "forecast", models)
-    network = on(f"{site}/networks/{{model_hash}}", "scenes", models)
-    station = on(f"{site}/stations/{{station}}", "instruments", f"{site}/instruments")
+    network = on("/sites/{site}/networks/{model_hash}", "scenes", "/sites/{site}/acts#models")
     return [
-        model(
-            "model.promote",
-            "promote",
-            "/promote",
-            lambda: _acts_on_models().promote,
-            second="Second person, of --force",
-        ),
-        model("model.retire", "retire", "/retire", lambda: _acts_on_models().retire),
-        network("network.promote", "promote", "/promote", lambda: _acts_on_models().take_into_use),
-        network("network.retire", "retire", "/retire", lambda: _acts_on_models().let_go),
-        station("reference.choose", "reference", "/reference", lambda: _acts_on_models().choose),
+        network("network.promote", "promote", "/promote", lambda: _acts_on_networks().take_into_use),
+        network("network.retire", "retire", "/retire", lambda: _acts_on_networks().let_go),
     ]
 
 
-def _acts_on_models() -> ModuleType:
-    from monitor.features.forecasts import acts as acts_on_models
+def _acts_on_networks() -> ModuleType:
+    from monitor.features.scenes import acts
 
-    return acts_on_models
+    return acts

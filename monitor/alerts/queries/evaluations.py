@@ -1,7 +1,7 @@
 """What decisions need from the database and leave in it: ladder memory, evaluations, frozen inputs, advice rows."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -20,7 +20,6 @@ from monitor.decision.records import (
     AnomalyFact,
     Decision,
     FootprintFact,
-    ForecastFact,
     Memory,
     NewestEpoch,
     ReportFact,
@@ -29,7 +28,6 @@ from monitor.decision.records import (
 )
 from monitor.errors import NotFoundError
 from monitor.features.anomalies.tables import anomaly
-from monitor.features.forecasts.tables import forecast
 from monitor.features.scenes.tables import scene, scene_change, scene_footprint
 from monitor.readings.tables import observation, series, series_latest
 from monitor.storage.engine import insert as upsert
@@ -271,33 +269,6 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
         flag_list = tuple(f for f in flags.split(",") if f) if flags else ()
         found[f"{station}.{quantity}"] = NewestEpoch.of(observed_at, received_at, flag_list)
     return found
-
-
-def load_forecast_facts(
-    c: Connection, site: str, now: datetime, stations: Collection[str], horizons_s: Collection[float]
-) -> tuple[ForecastFact, ...]:
-    """The newest shown issue of each series of these stations, at these horizons: all that criteria ask for."""
-    f, s = forecast.c, series.c
-    newest = (
-        select(f.series_id, func.max(f.issued_at).label("at"))
-        .join(series, s.id == f.series_id)
-        .where(s.site == site, s.station.in_(sorted(stations)), f.issued_at <= now, f.shown)
-        .group_by(f.series_id)
-        .subquery()
-    )
-    rows = c.execute(
-        select(s.station, s.quantity, f.data_until, f.target_at, f.horizon_s, f.q10, f.q50, f.q90)
-        .add_columns(f.data_value, f.model, f.shown, f.q025, f.q975)  # as `ForecastFact` has them
-        .select_from(forecast)
-        .join(series, s.id == f.series_id)
-        .join(newest, and_(newest.c.series_id == f.series_id, newest.c.at == f.issued_at))
-        .where(f.shown, f.horizon_s.in_(sorted(horizons_s)))
-        .order_by(s.station, s.quantity, f.target_at, f.model)
-    )
-    return tuple(
-        ForecastFact(station, quantity, seconds(data_until), seconds(target_at), *figures)
-        for station, quantity, data_until, target_at, *figures in rows
-    )
 
 
 def load_anomaly_facts(

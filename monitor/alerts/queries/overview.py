@@ -5,14 +5,12 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import groupby
 from math import atan2, degrees, fsum
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict
 
 from sqlalchemy import ColumnElement, Connection, and_, column, func, null, or_, select, table, text
 
-from forecasting.serving.records import KINEMATIC
 from monitor.alerts.event_tables import report, site_event
 from monitor.alerts.outbox_tables import notification
 from monitor.alerts.tables import alert as alert_table
@@ -21,7 +19,6 @@ from monitor.alerts.views import AlertEventRow, AlertRow
 from monitor.delivery.views import DeliveryRow, MessageRow
 from monitor.errors import RefusedError
 from monitor.features.anomalies.tables import anomaly
-from monitor.features.forecasts.tables import forecast, forecast_score, forecast_withheld
 from monitor.features.movement.tables import movement
 from monitor.features.scenes.queries.versions import Bounds
 from monitor.features.scenes.tables import scene, scene_footprint
@@ -383,95 +380,6 @@ def load_forecast_keys(c: Connection, site: str) -> set[tuple[str, str]]:
     """Station and quantity of every series whose newest issue is shown."""
     query = text("SELECT DISTINCT station, quantity FROM latest_forecast WHERE site = :site AND shown")
     return {(row.station, row.quantity) for row in c.execute(query, {"site": site})}
-
-
-class PastForecast(TypedDict):
-    """A shown forecast, and what came; nothing of it where it has not come."""
-
-    issued_at: datetime
-    target_at: datetime
-    q10: float
-    q50: float
-    q90: float
-    model: str
-    observed: float | None
-    inside_80: bool | None
-
-
-def load_past_forecasts(
-    c: Connection, series_id: int, horizon_s: float, from_at: datetime, to_at: datetime
-) -> list[PastForecast]:
-    """What was shown for targets of a range at one horizon, beside what came: the newest 400, oldest first."""
-    f, k = forecast.c, forecast_score.c
-    rows = load_plain(
-        c,
-        PastForecast,
-        select(f.issued_at, f.target_at, f.q10, f.q50, f.q90, f.model, k.observed, k.inside_80)
-        .join(forecast_score, k.forecast_id == f.id, isouter=True)
-        .where(f.series_id == series_id, f.horizon_s == horizon_s, f.shown, f.target_at > from_at, f.target_at <= to_at)
-        .order_by(f.target_at.desc())
-        .limit(400),
-    )
-    return rows[::-1]
-
-
-class WithheldForecast(TypedDict):
-    """A forecast that was not shown."""
-
-    issued_at: datetime
-    model: str
-    reason: Message
-
-
-def load_withheld(c: Connection, series_id: int) -> WithheldForecast | None:
-    """Why a forecast of a series was withheld, when nothing was issued since: what the motion forbids comes first."""
-    w, f = forecast_withheld.c, forecast.c
-    query = select(w.issued_at, w.model, w.reason, w.reason_id, w.reason_values).where(w.series_id == series_id)
-    query = query.order_by(w.issued_at.desc(), w.model != KINEMATIC, w.id.desc()).limit(1)
-    rows = load_plain(c, WithheldForecast, query)
-    newest = c.execute(select(func.max(f.issued_at)).where(f.series_id == series_id)).scalar()
-    return next((row for row in rows if newest is None or newest <= row["issued_at"]), None)
-
-
-ROLLED_DAYS: Final = 90
-
-
-class RolledCoverage(TypedDict):
-    """Shares of a series at a horizon that lay inside of the interval, over so many forecasts."""
-
-    station: str
-    quantity: str
-    horizon_s: float
-    newest: float
-    lowest: float
-    n: int
-
-
-def load_rolled(c: Connection, site: str) -> list[RolledCoverage]:
-    """Coverage of the 80 % interval over 30 shown forecasts in a row: the newest 30 and the lowest of 90 days."""
-    # for this table alone: the page starts without numpy
-    import numpy as np
-
-    from forecasting.evaluation.distribution import ROLLING, roll
-
-    f, k, s = forecast.c, forecast_score.c, series_table.c
-    scored = (s.site == site, s.id == f.series_id, k.forecast_id == f.id, f.shown)
-    newest = c.execute(select(func.max(f.target_at)).where(*scored)).scalar()
-    if newest is None:
-        return []
-    rows = c.execute(
-        select(s.station, s.quantity, f.horizon_s, k.inside_80)
-        .where(*scored, f.target_at > newest - timedelta(days=ROLLED_DAYS))
-        .order_by(s.station, s.quantity, f.horizon_s, f.target_at, f.id)
-    )
-    found: list[RolledCoverage] = []
-    for (station, quantity, horizon_s), group in groupby(rows, lambda r: (r.station, r.quantity, r.horizon_s)):
-        held = roll(np.array([float(r.inside_80) for r in group]))
-        if held.size:
-            row: Any = {"station": station, "quantity": quantity, "horizon_s": horizon_s}
-            row |= {"newest": float(held[-1]), "lowest": float(held.min()), "n": int(held.size) + ROLLING - 1}
-            found.append(row)
-    return found
 
 
 class AnomalyScore(TypedDict):

@@ -1,4 +1,4 @@
-"""The jobs of movement, forecasts, anomalies, scenes and upkeep."""
+"""The jobs of movement, anomalies, scenes and upkeep."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ def register_jobs() -> Iterable[Job]:
     """Return the jobs; their modules are imported here, before the threads of the schedule start."""
     from monitor.app.jobs import backup, housekeeping
     from monitor.features.anomalies import jobs as anomaly
-    from monitor.features.forecasts import run, season, train
     from monitor.features.movement import update
     from monitor.features.scenes import inbox, tiles
     from monitor.ingest import jobs as outages
@@ -38,19 +37,9 @@ def register_jobs() -> Iterable[Job]:
             at_stage=lambda site, stage: stage_cadence(site, stage)[0],
             light=True,
         ),
-        Job(
-            "forecast",
-            run.run,
-            lambda site: site.forecast.every_s if site else _DAY_S,
-            20.0,
-            at_stage=lambda site, stage: stage_cadence(site, stage)[1],
-        ),
-        Job("score", run.rescore, lambda _: _HOUR_S, 60.0),
-        Job("train", train.run, lambda _: _DAY_S, 300.0),
         Job("anomaly", anomaly.run, lambda site: site.anomaly.every_s if site else _DAY_S, 30.0),
         Job("scenes", inbox.run, lambda _: 10.0, 10.0, watched=_scene_folder, next_due=inbox.next_scan),
         Job("tiles", tiles.run, lambda _: 30.0, 40.0, show=True),
-        Job("season", season.run, lambda _: _DAY_S, 900.0, hour=1),
         Job("outages", outages.run, lambda _: _HOUR_S / 6, 90.0, per_site=False, light=True),
         Job("backup", backup.run, lambda _: _HOUR_S, 300.0, per_site=False),
         Job("housekeeping", housekeeping.run, lambda _: _DAY_S, 600.0, per_site=False),

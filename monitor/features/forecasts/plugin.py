@@ -1,18 +1,148 @@
-"""Forecasts, their scores, and seasons."""
+"""Forecasts of displacement: models, their training, their record, and the split of series into trend and season."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from monitor.api.hooks import hookimpl
+from monitor.api.hooks import AccessRule, Command, Job, Panel, hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+    from types import ModuleType
 
+    from fastapi import APIRouter
     from sqlalchemy import Connection, Table
 
+    from monitor.alerts.acts.table import Act
+    from monitor.api.hooks import CurveAddition
+    from monitor.decision.records import FactRequest
+    from monitor.readings.queries.observations import SeriesRow
+    from monitor.sites.records import Site
     from monitor.storage.public_view import PublicView
     from monitor.storage.retention import RetentionRule
+
+_HOUR_S: Final = 3600.0
+_DAY_S: Final = 86400.0
+
+
+@hookimpl
+def register_commands() -> Mapping[str, Command]:
+    """Return the commands of forecasts."""
+    return {
+        "forecast": Command(
+            _load_commands,
+            "Run, train and list forecasts; estimate the time of failure",
+            after="scenes",
+            rules=dict.fromkeys(("forecast run", "forecast train", "forecast hindcast"), "serves"),
+        ),
+        "forecast failure-time": Command(
+            _load_failure_time, "Estimate and score failure windows of a displacement curve", after="forecast"
+        ),
+    }
+
+
+def _load_commands() -> Any:
+    from monitor.features.forecasts.cli.app import app
+
+    return app
+
+
+def _load_failure_time() -> Any:
+    from monitor.features.forecasts.cli.failure_time import app
+
+    return app
+
+
+@hookimpl
+def register_acts() -> Iterable[Act]:
+    """Return the acts on forecasting models."""
+    from monitor.alerts.acts.table import on
+
+    model = on("/sites/{site}/models/{model_hash}", "forecast", "/sites/{site}/acts#models")
+    return [
+        model("model.promote", "promote", "/promote", lambda: _acts().promote, second="Second person, of --force"),
+        model("model.retire", "retire", "/retire", lambda: _acts().retire),
+    ]
+
+
+def _acts() -> ModuleType:
+    from monitor.features.forecasts import acts
+
+    return acts
+
+
+@hookimpl
+def register_routes() -> Iterable[APIRouter]:
+    """Return the pages of forecasts and their HTTP API."""
+    from monitor.features.forecasts.routes import api, pages
+
+    return [pages, api]
+
+
+@hookimpl
+def register_access_rules() -> Mapping[str, AccessRule]:
+    """Return who may read forecasts."""
+    site = "/sites/{site}"
+    addresses = (
+        f"{site}/forecasts",
+        f"{site}/forecasts/scores",
+        f"/api/v1{site}/forecasts",
+        f"/api/v1{site}/forecasts/why-not-shown",
+        f"/api/v1{site}/forecasts/{{station}}/{{quantity}}/history",
+        f"/api/v1{site}/season/{{station}}",
+    )
+    return {f"GET {address}": AccessRule("read") for address in addresses}
+
+
+@hookimpl
+def register_panels() -> Iterable[Panel]:
+    """Return the link from the curves of a site to its forecasts."""
+    return [Panel("site.curves", "forecasts_link.html")]
+
+
+@hookimpl
+def register_jobs() -> Iterable[Job]:
+    """Return the jobs that issue, score, train and decompose."""
+    from monitor.features.forecasts import run, season, train
+    from monitor.sites.cadence import stage_cadence
+
+    return [
+        Job(
+            "forecast",
+            run.run,
+            lambda site: site.forecast.every_s if site else _DAY_S,
+            20.0,
+            at_stage=lambda site, stage: stage_cadence(site, stage)[1],
+        ),
+        Job("score", run.rescore, lambda _: _HOUR_S, 60.0),
+        Job("train", train.run, lambda _: _DAY_S, 300.0),
+        Job("season", season.run, lambda _: _DAY_S, 900.0, hour=1),
+    ]
+
+
+@hookimpl
+def evaluation_facts(connection: Connection, site: Site, request: FactRequest) -> Mapping[str, Sequence[object]]:
+    """Return the newest shown forecasts of the stations and horizons that criteria name."""
+    criteria = [criterion for criterion in site.criteria if criterion.kind.facts == "forecasts"]
+    stations = {station for criterion in criteria for station in criterion.stations}
+    if not stations:
+        return {}
+    from monitor.features.forecasts.queries.facts import load_forecast_facts
+
+    thresholds = [threshold for criterion in criteria for threshold in criterion.thresholds]
+    horizons_s = {threshold.window_s for threshold in thresholds if threshold.window_s is not None}
+    return {"forecasts": load_forecast_facts(connection, site.id, request.now, stations, horizons_s)}
+
+
+@hookimpl
+def curve_values(
+    connection: Connection, series: Sequence[SeriesRow], from_at: datetime, to_at: datetime
+) -> CurveAddition:
+    """Return the forecasts of a series."""
+    from monitor.features.forecasts.curve import describe_forecasts
+
+    return describe_forecasts(connection, series, from_at, to_at)
 
 
 @hookimpl

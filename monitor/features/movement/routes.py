@@ -21,9 +21,7 @@ from monitor.decision.criteria.rain_gauge import Gauge, read_gauge
 from monitor.decision.headline import DecisionEvidence
 from monitor.decision.records import DecisionInputs, instant, seconds
 from monitor.errors import NotFoundError, RefusedError
-from monitor.features.forecasts.queries.seasons import list_with_day, load_season
 from monitor.features.movement.movement_state import inverse_of
-from monitor.readings.queries.observations import load_stations
 from monitor.readings.records import HARMLESS, Reading
 from monitor.sites.quantities import OF_GROUND
 from monitor.sites.records import Criterion, Site
@@ -32,7 +30,7 @@ from monitor.text.instants import format_instants, format_iso
 from monitor.text.message import TEXT_OF, Message, Template
 from monitor.text.rendering import translate_all
 from monitor.web.context import Context, Range, RequestedRange, Season
-from monitor.web.parts.collect import find_series, read_site
+from monitor.web.parts.collect import find_series, read_site, require_station
 from monitor.web.parts.columns import COMPUTED
 from monitor.web.parts.headline import EvidenceTable, list_outcome_tables
 from monitor.web.parts.templating import render
@@ -44,7 +42,6 @@ _UNREADABLE: Final = Template("movement.unreadable", "The site file of this vers
 _TOO_MUCH: Final = Template(
     "movement.too_much", "Too much to compute for a page: run slopeward evaluate --site {site} --dry-run"
 )
-_NO_STATION: Final = Template("station.none", "there is no station {site}/{station}")
 MOVING: Final = (*OF_GROUND, "velocity")
 
 
@@ -55,7 +52,7 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
         c, declared = seen.c, seen.declared
         on_slope = [s for s in pages.load_stations(c, site) if s.on_slope]
         moving = [s.id for s in on_slope if any(str(row["quantity"]).startswith(MOVING) for row in s.latest)]
-        judged, with_day = timeline.list_judged(c, site), list_with_day(c, site)
+        judged, with_day = timeline.list_judged(c, site), _list_daily(c, site)
         rates = sorted(
             load_view(c, "movement_now", site=site), key=lambda r: (-(r["level"] or 0), -(r["bound_ratio"] or 0))
         )
@@ -78,6 +75,12 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
         rain_words=says.rain,
         with_day=with_day,
     )
+
+
+def _list_daily(c: Connection, site: str) -> frozenset[str]:
+    """Return the stations with a series that has a season of the day."""
+    rows = load_view(c, "series_seasons", site=site)
+    return frozenset(row["station"] for row in rows if row["day_range"] is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +142,7 @@ def get_movement(request: Request, site: str, station: str, requested: Season) -
     """Velocity, acceleration, tangential angle, stage and failure windows of a station, update by update."""
     with read_site(request, site) as seen:
         c, declared = seen.c, seen.declared
-        if station not in load_stations(c).get(site, ()):
-            raise NotFoundError(_NO_STATION(site=site, station=station))
+        require_station(c, site, station)
         low, high = read_range(seen.now, requested)
         return translate_all(
             {
@@ -156,15 +158,6 @@ def get_movement(request: Request, site: str, station: str, requested: Season) -
                 "rates": find_rates(c, declared, station, low, high, seen.now),
             }
         )
-
-
-@router.get("/api/v1/sites/{site}/season/{station}", tags=["sites"])
-def get_season(request: Request, site: str, station: str) -> dict[str, Any]:
-    """Trend, season and remainder of each series of a station, as the newest night found them, or why there is none."""
-    with read_site(request, site) as seen:
-        if station not in load_stations(seen.c).get(site, ()):
-            raise NotFoundError(_NO_STATION(site=site, station=station))
-        return translate_all({"site": site, "station": station, "series": load_season(seen.c, site, station)})
 
 
 def find_bounds(site: Site | None, station: str) -> list[Mapping[str, Any]]:

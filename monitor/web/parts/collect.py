@@ -36,7 +36,7 @@ from monitor.features.photos.queries import NO_ALERT, load_photos
 from monitor.features.photos.views import PhotoRow
 from monitor.ingest.references import find_question
 from monitor.models.queries.proofs import mark_unproven
-from monitor.readings.queries.observations import load_series
+from monitor.readings.queries.observations import load_series, load_stations
 from monitor.readings.views import ReadingRow
 from monitor.sites.quantities import LANDSLIDE
 from monitor.sites.queries.sites import load_proposals
@@ -60,6 +60,7 @@ LEDGERS: Final = (
 )
 NO_SITE: Final = Template("site.none", "there is no site '{site}'")
 STORED: Final = Template("page.stored", "stored")
+_NO_STATION: Final = Template("station.none", "there is no station {site}/{station}")
 NO_SERIES: Final = Template("series.none", "there is no series {series}")
 NO_READ_SCENE: Final = Template("scene.none_read", "site '{site}' has no scene '{name}' that was read")
 _BOUNDS: Final = {  # side of the bound, whether it has a window, whether it has a chance
@@ -427,6 +428,12 @@ def collect_health(
         "sites": {k.id: {n: k.status[n] for n in ("level", "observability", "evaluated_at")} for k in cards},
         "version": context.version,
     }
+
+
+def require_station(c: Connection, site: str, station: str) -> None:
+    """Raise NotFoundError if a site has no such station."""
+    if station not in load_stations(c).get(site, ()):
+        raise NotFoundError(_NO_STATION(site=site, station=station))
 
 
 def find_series(c: Connection, site: str, station: str, quantity: str) -> Any:

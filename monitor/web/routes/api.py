@@ -12,7 +12,6 @@ from monitor.alerts.queries import overview as pages
 from monitor.alerts.views import AlertRow
 from monitor.delivery.views import MessageRow
 from monitor.errors import NotFoundError
-from monitor.features.forecasts.views import IssuedForecastRow, WhyNotShownRow
 from monitor.features.scenes.queries.arrivals import NO_SCENE
 from monitor.storage.rows import record_to_dict
 from monitor.storage.views import load_view, stream_view
@@ -22,7 +21,7 @@ from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow
 from monitor.web.context import AlertId, context_of
 from monitor.web.parts import features
-from monitor.web.parts.collect import collect_alert, find_series, read_site
+from monitor.web.parts.collect import collect_alert, read_site
 from monitor.web.parts.columns import list_quantities
 from monitor.web.parts.geojson import GeoJsonResponse, make_collection
 from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
@@ -79,45 +78,6 @@ def list_stations(request: Request, site: str) -> list[dict[str, Any]]:
     """Stations with their place, health, newest readings and the quantities that can be asked for."""
     with read_site(request, site) as seen:
         return [record_to_dict(s) | {"quantities": list_quantities(s)} for s in pages.load_stations(seen.c, site)]
-
-
-@router.get("/sites/{site}/forecasts", tags=["forecasts"], response_model=list[dict[str, Any]])
-def list_forecasts(
-    request: Request, site: str, station: str | None = None, shown: bool | None = None, limit: Limit = 200
-) -> list[IssuedForecastRow]:
-    """Newest issue of every model; `shown` = what the service stands for, `reason` says why or why not."""
-    which: dict[str, Any] = {"site": site} | ({"station": station} if station else {})
-    order = ["station", "quantity", "model", "horizon_s"]
-    with read_site(request, site) as seen:
-        rows = load_view(seen.c, "latest_forecast", IssuedForecastRow, order_by=order, **which)
-    return [row for row in rows if shown is None or row["shown"] == shown][:limit]
-
-
-@router.get("/sites/{site}/forecasts/why-not-shown", tags=["forecasts"], response_model=list[dict[str, Any]])
-def list_why_not_shown(request: Request, site: str) -> list[WhyNotShownRow]:
-    """Each series and model without a shown forecast: why, what is lacking, when it can be shown at the earliest."""
-    with read_site(request, site) as seen:
-        return load_view(
-            seen.c, "why_not_shown", WhyNotShownRow, order_by=("station", "quantity", "model"), limit=1000, site=site
-        )
-
-
-@router.get("/sites/{site}/forecasts/{station}/{quantity}/history", tags=["forecasts"])
-def list_forecast_history(
-    request: Request, site: str, station: str, quantity: str, limit: Limit = 200
-) -> list[dict[str, Any]]:
-    """What was believed when: every issue, newest first, and what came where it has come."""
-    with context_of(request).db.read() as c:
-        find_series(c, site, station, quantity)
-        which = {"site": site, "station": station, "quantity": quantity}
-        order = ["-issued_at", "model", "horizon_s"]
-        rows = load_view(c, "forecast_history", order_by=order, limit=limit, **which)
-        scored = load_view(c, "forecast_vs_observed", order_by=order, limit=limit, **which)
-    seen = {(r["issued_at"], r["model"], r["horizon_s"]): r for r in scored}
-    names = ("observed", "error", "baseline_error", "inside_80")
-    return [
-        {**r, **{n: seen.get((r["issued_at"], r["model"], r["horizon_s"]), {}).get(n) for n in names}} for r in rows
-    ]
 
 
 @router.get("/sites/{site}/anomalies", tags=["anomalies"])

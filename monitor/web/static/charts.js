@@ -112,7 +112,7 @@
           : { bound: b.line, ...look },
       );
     }
-    if (f.past.at.length > 1) {
+    if (f.past?.at.length > 1) {
       layers.push({
         line: [f.past.at, f.past.q50],
         colour: css("--forecast"),

@@ -14,7 +14,7 @@ from monitor.alerts.audit.explain import explain
 from monitor.alerts.audit.recompute import recompute
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.queries.alerts import ChangeContext, apply_changes, load_alerts
-from monitor.alerts.queries.evaluations import load_decision, load_forecast_facts, save_memory
+from monitor.alerts.queries.evaluations import load_decision, save_memory
 from monitor.app.core import Core
 from monitor.app.evaluation_loop import EvaluationLoop
 from monitor.app.schedule import Schedule, list_jobs
@@ -25,6 +25,7 @@ from monitor.delivery.message import translate
 from monitor.delivery.path import run_stages
 from monitor.delivery.queries.outbox import claim_due
 from monitor.delivery.verdict import DeliveryContext
+from monitor.features.forecasts.queries.facts import load_forecast_facts
 from monitor.features.forecasts.queries.forecasts import add_forecasts
 from monitor.features.movement.queries import save_stage
 from monitor.features.movement.update import MovementReport

@@ -14,7 +14,6 @@ from forecasting.reasons import Reason, reason_to_json
 from forecasting.registry import find_network
 from forecasting.serving import jobs
 from forecasting.serving.conformal import margin
-from monitor.alerts.queries.evaluations import load_forecast_facts
 from monitor.alerts.tables import alert
 from monitor.cli.main import run_verb
 from monitor.errors import NotFoundError, RefusedError
@@ -22,6 +21,7 @@ from monitor.features.forecasts import promotion, run, tasks, train
 from monitor.features.forecasts import score as scoring
 from monitor.features.forecasts.issue import issue_forecasts
 from monitor.features.forecasts.model_acts import PromotionOrder, promote, retire_model
+from monitor.features.forecasts.queries.facts import load_forecast_facts
 from monitor.features.forecasts.queries.forecasts import ForecastScore, add_forecasts, add_scores, load_conformal
 from monitor.features.forecasts.tables import forecast as forecast_table
 from monitor.features.forecasts.tables import forecast_score

@@ -2,19 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 
 from monitor.alerts.queries import overview as pages
 from monitor.errors import NotFoundError, RefusedError
-from monitor.features.forecasts.views import IssuedForecastRow
 from monitor.readings.queries.observations import SeriesRow, load_series
 from monitor.readings.records import Reading
 from monitor.sites.records import Site
-from monitor.storage.views import load_view
-from monitor.text.instants import format_iso, parse, parse_duration_s
+from monitor.text.instants import format_iso, parse_duration_s
 from monitor.text.message import Template
 from monitor.web.context import Range, RequestedRange
 from monitor.web.parts.collect import NO_SERIES, read_site
@@ -95,41 +93,6 @@ def get_series(
     }
 
 
-_Column = Literal["target_at", "horizon_s", "q025", "q10", "q50", "q90", "q975", "baseline_q50"]
-_COLUMNS: Final[tuple[_Column, ...]] = get_args(_Column)
-
-
-class SeriesForecasts(NamedTuple):
-    """What was forecast of a series: the shown issue and where it ends, other models, and past forecasts."""
-
-    issue: Mapping[str, Any] | None
-    ends: datetime
-    others: list[Mapping[str, Any]]
-    withheld: Any
-    horizon_s: float | None
-    past: list[pages.PastForecast]
-
-
-def load_ahead(c: Connection, single: SeriesRow | None, low: datetime, high: datetime) -> SeriesForecasts:
-    """The forecasts of a stored series; a computed one has none."""
-    if single is None:
-        return SeriesForecasts(None, high, [], None, None, [])
-    which: dict[str, Any] = {"site": single.site, "station": single.station, "quantity": single.quantity}
-    issues = load_view(c, "latest_forecast", IssuedForecastRow, order_by=["model", "horizon_s"], **which)
-    newest = max((row["issued_at"] for row in issues), default=None)
-    # nothing of an earlier issue stands where the newest one shows nothing
-    shown = [row for row in issues if row["shown"] and row["issued_at"] == newest]
-    horizon_s = min((row["horizon_s"] for row in shown), default=None)
-    return SeriesForecasts(
-        describe_issue(shown),
-        max([high, *(parse(row["target_at"]) for row in shown)]),
-        summarise_others(issues),
-        pages.load_withheld(c, single.id),
-        horizon_s,
-        [] if horizon_s is None else pages.load_past_forecasts(c, single.id, horizon_s, low, high),
-    )
-
-
 def name_levels(levels: Iterable[pages.StoredLevel]) -> dict[int, str]:
     """Names of levels by their number."""
     return {v["number"]: v["name"] for v in levels}
@@ -139,35 +102,6 @@ def noise_floor_of(site: Site | None, station: str, quantity: str) -> float:
     """What the instrument cannot tell from nothing; a picture must not blow it up."""
     spec = None if site is None else site.series(station, quantity)
     return 0.0 if spec is None else spec.noise_floor
-
-
-def describe_issue(shown: Sequence[IssuedForecastRow]) -> Mapping[str, Any] | None:
-    """The shown forecast: model, reason, and its quantiles by target; None when nothing is shown."""
-    if not shown:
-        return None
-    first, rows = shown[0], sorted(shown, key=lambda row: row["target_at"])
-    return {
-        "model": ", ".join(sorted({row["model"] for row in rows})),
-        "issued_at": first["issued_at"],
-        "data_until": first["data_until"],
-        "data_value": first["data_value"],
-        "reason": first["reason"],
-        "baseline": first["baseline"],
-        "model_hash": first["model_hash"],
-        "replaces": first["replaces"],
-        "targets": {n: [row[n] for row in rows] for n in _COLUMNS},
-    }
-
-
-def summarise_others(issues: Sequence[IssuedForecastRow]) -> list[Mapping[str, Any]]:
-    """Models whose newest issue is not shown, each with the reason."""
-    found: dict[str, Mapping[str, Any]] = {
-        row["model"]: {"model": row["model"], "reason": row["reason"], "issued_at": row["issued_at"]}
-        for row in issues
-        if not row["shown"]
-    }
-    shown = {row["model"] for row in issues if row["shown"]}
-    return [row for model, row in sorted(found.items()) if model not in shown]
 
 
 def find_thresholds(

@@ -18,6 +18,7 @@ from monitor.decision.records import DecisionInputs
 from monitor.delivery.declarations import find_declaration
 from monitor.errors import NotFoundError
 from monitor.features.movement.routes import find_bounds, find_rates
+from monitor.plugins import hooks
 from monitor.readings.queries.extremes import count_up_to, load_firsts, load_sound, load_stretches
 from monitor.readings.queries.observations import SeriesRow, load_readings, load_series
 from monitor.readings.records import Reading
@@ -76,10 +77,12 @@ def get_panes(
         if single is not None and gauge is not None and gauge.stamp == "counter":
             sums = _load_pane(c, declared, single, low, high, now)
             points = {"at": sums["at"], "value": sums["value"], "flags": {}}
-        ahead = charts.load_ahead(c, single, low, high)
+        additions = hooks().curve_values(connection=c, series=[s for s, _ in parts], from_at=low, to_at=high)
+        ends = max([high, *(addition.until for addition in additions if addition.until is not None)])
         scores = pages.load_scores(c, [s.id for s, _ in parts], low, high)
         kept = pick([row["score"] / row["threshold"] for row in scores], PANE_POINTS)
         return {
+            **{key: value for addition in additions for key, value in addition.values.items()},
             "site": site,
             "station": station,
             "quantity": quantity,
@@ -87,24 +90,12 @@ def get_panes(
             "computed": single is None,
             "from": low.timestamp(),
             "to": high.timestamp(),
-            "until": ahead.ends.timestamp(),
+            "until": ends.timestamp(),
             "total": total,
             "points": points,
             "step_s": sums and sums["step_s"],
             "noise_floor": charts.noise_floor_of(declared, station, quantity),
-            **translate_all(
-                {
-                    "thresholds": charts.find_thresholds(declared, station, quantity, names, readings),
-                    "forecast": _shorten_issue(ahead.issue),
-                    "others": ahead.others,
-                    "withheld": ahead.withheld,
-                }
-            ),
-            "past": {
-                "horizon_s": ahead.horizon_s,
-                "at": fold(row["target_at"] for row in ahead.past),
-                "q50": [shorten(row["q50"]) for row in ahead.past],
-            },
+            "thresholds": translate_all(charts.find_thresholds(declared, station, quantity, names, readings)),
             "scores": {
                 "at": fold(scores[k]["at"] for k in kept),
                 "detector": [scores[k]["detector"] for k in kept],
@@ -112,7 +103,7 @@ def get_panes(
             },
             "velocity": _find_velocity(c, declared, series, station, (low, high), names, now, is_long=total > RATED),
             "more": [_load_pane(c, declared, s, low, high, now) for s in plan_panes(series, station, quantity)],
-            **_load_foot(context, c, site, station, low, high, ahead.ends, levels),
+            **_load_foot(context, c, site, station, low, high, ends, levels),
         }
 
 
@@ -325,16 +316,4 @@ def _load_foot(
         },
         "marks": translate_all(marks),
         "maintenance": works,
-    }
-
-
-def _shorten_issue(issue: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if issue is None:
-        return None
-    targets = issue["targets"]
-    columns = {n: targets[n] for n in ("q025", "q10", "q50", "q90", "q975")}
-    return {
-        **issue,
-        **{n: parse(issue[n]).timestamp() for n in ("issued_at", "data_until")},
-        "targets": {"at": [parse(at).timestamp() for at in targets["target_at"]], **columns},
     }

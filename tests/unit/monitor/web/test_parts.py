@@ -18,6 +18,7 @@ from starlette.routing import Route
 from monitor.alerts.queries.overview import SiteCard
 from monitor.decision.series.assessment import Assessment
 from monitor.errors import NotAllowedError
+from monitor.features.forecasts.routes import gather_lacks
 from monitor.features.movement import routes as movement
 from monitor.readings.records import Reading
 from monitor.sites.records import Level, Site
@@ -34,7 +35,6 @@ from monitor.web.parts.collect import format_param
 from monitor.web.parts.columns import component_weights, project_downslope, sample
 from monitor.web.parts.headline import EvidenceTable, describe_motion, find_hazards, find_sentence, read_evidence
 from monitor.web.parts.templating import describe_sight, format_number, level_class, render_text
-from monitor.web.routes.pages import gather_lacks
 from monitor.web.routes.site.charts import read_range
 from tests.tables import tabulated
 

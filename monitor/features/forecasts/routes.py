@@ -1,0 +1,193 @@
+"""The pages of forecasts, and forecasts and seasons in the HTTP API."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Annotated, Any, Final, NamedTuple
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+
+from monitor.features.forecasts.queries.seasons import load_season
+from monitor.features.forecasts.queries.shown import load_rolled
+from monitor.features.forecasts.views import IssuedForecastRow, WhyNotShownRow
+from monitor.models.queries.registry import load_explanations
+from monitor.models.views import ModelGateRow
+from monitor.readings.queries.observations import load_series
+from monitor.storage.views import load_view
+from monitor.text.rendering import translate_all
+from monitor.web.context import context_of
+from monitor.web.parts.collect import find_series, read_site, require_station
+from monitor.web.parts.templating import render
+from monitor.web.routes.api import Limit
+
+pages = APIRouter(include_in_schema=False)
+api = APIRouter(prefix="/api/v1")
+LINE: Final = "drift"  # a straight line through the newest readings
+
+
+class ForecastWorth(NamedTuple):
+    """Mean absolute errors of the targets that came, beside those of a straight line."""
+
+    n: int
+    since: str  # month
+    error: float
+    line_error: float
+
+
+def list_shown(
+    rows: Iterable[IssuedForecastRow], skill: Iterable[Any], controls: Collection[str]
+) -> list[Mapping[str, Any]]:
+    """The forecasts that are shown, by series and horizon, control stations last.
+
+    `rows`: of the view `latest_forecast` that are shown; `skill`: of the view `forecast_skill`; `controls`: stations on
+    stable ground.
+    """
+    scored: dict[tuple[str, ...], list[Any]] = {}
+    for row in skill:
+        scored.setdefault((row["station"], row["quantity"], str(row["horizon_s"]), row["model"]), []).append(row)
+    shown = [row for row in rows if row["q10"] is not None and row["q90"] is not None]
+    found: list[Mapping[str, Any]] = [
+        {
+            "station": row["station"],
+            "quantity": row["quantity"],
+            "unit": row["unit"],
+            "horizon_s": row["horizon_s"],
+            "target_at": row["target_at"],
+            "model": row["model"],
+            "moved": (row["q50"] or 0.0) - row["data_value"],
+            "low": (row["q10"] or 0.0) - row["data_value"],
+            "high": (row["q90"] or 0.0) - row["data_value"],
+            "worth": _compare(
+                *(scored.get((row["station"], row["quantity"], str(row["horizon_s"]), k)) for k in (row["model"], LINE))
+            ),
+        }
+        for row in shown
+    ]
+    return sorted(found, key=lambda r: (r["station"] in controls, r["station"], r["quantity"], r["horizon_s"]))
+
+
+def _compare(mine: Sequence[Any] | None, line: Sequence[Any] | None) -> ForecastWorth | None:
+    if not mine or not line:
+        return None
+    return ForecastWorth(sum(r["n"] for r in mine), min(r["month"] for r in mine), _average(mine), _average(line))
+
+
+def _average(rows: Sequence[Any]) -> float:
+    return float(sum(r["n"] * r["mae"] for r in rows) / sum(r["n"] for r in rows))
+
+
+def gather_lacks(rows: Iterable[WhyNotShownRow]) -> list[Mapping[str, Any]]:
+    """Rows of the view `why_not_shown`, those together that lack the same until the same day."""
+
+    def key(row: WhyNotShownRow) -> tuple[str, str, float]:
+        return ((row["earliest_at"] or "")[:10], row["lacking"] or row["reason"], row["horizon_s"] or 0.0)
+
+    return [
+        {
+            "models": list(dict.fromkeys(row["model"] for row in group)),
+            "series": list(dict.fromkeys(row["station"] for row in group)),
+            "horizon_s": group[0]["horizon_s"],
+            "lacking": group[0]["lacking"],
+            "reason": group[0]["reason"],
+            "earliest_at": group[0]["earliest_at"],
+        }
+        for group in (list(members) for _, members in groupby(sorted(rows, key=key), key))
+    ]
+
+
+# tables of what forecasts were worth, by their view and what orders its rows last
+SCORES: Final = {
+    "skill": ("forecast_skill",),
+    "fans": ("forecast_scores", "situation"),
+    "coverage": ("forecast_coverage", "nominal"),
+}
+
+
+@pages.get("/sites/{site}/forecasts", response_class=HTMLResponse)
+def show_forecasts(request: Request, site: str) -> HTMLResponse:
+    """What the forecasts of a site were worth."""
+    from monitor.features.forecasts.awaited import list_awaited  # numpy comes with it
+
+    with read_site(request, site) as seen:
+        c, card = seen.c, seen.card
+        declared = seen.declared
+        awaited = list_awaited(c, filter(None, [declared]), seen.now)
+        units = {(s.station, s.quantity): s.unit for s in load_series(c, site)}
+        newest = [row for row in load_view(c, "latest_forecast", IssuedForecastRow, site=site) if row["shown"]]
+        compared = frozenset({LINE, *(row["model"] for row in newest)})
+        worth = load_view(c, "forecast_skill", site=site, model=compared)
+        lacks = load_view(
+            c, "why_not_shown", WhyNotShownRow, order_by=("station", "quantity", "model"), limit=1000, site=site
+        )
+        gates = load_view(c, "model_gates", ModelGateRow, order_by=("horizon_s", "model", "model_hash"), site=site)
+        gates = [row for row in gates if row["model_state"] != "retired"]
+        rolled, explained = load_rolled(c, site), load_explanations(c, site)
+    values = {"units": units, "gates": gates, "explained": explained}
+    named = {row["model"] for row in lacks}  # a network that was looked for at an issue stands there
+    values |= {"rolled": rolled, "lacks": gather_lacks(lacks)}
+    controls = () if declared is None else {s.id for s in declared.stations if not s.on_slope}
+    values["shown"] = list_shown(newest, worth, controls)
+    values["awaited"] = [(one.what, one.describe()) for _, one in awaited if one.what not in named]
+    return render(request, "forecasts.html", card=card, **values)
+
+
+@pages.get("/sites/{site}/forecasts/scores", response_class=HTMLResponse)
+def show_scores(request: Request, site: str, of: Annotated[str, Query()] = "") -> HTMLResponse:
+    """Tables of scores by month: years of them are large, so the page of forecasts loads each when it is opened."""
+    with read_site(request, site) as seen:
+        units = {(s.station, s.quantity): s.unit for s in load_series(seen.c, site)}
+        names = [of] if of in SCORES else [*SCORES]
+        views = {name: SCORES[name] for name in names}
+        order = ("-month", "station", "quantity", "horizon_s", "model")
+        tables = {
+            name: load_view(seen.c, view, order_by=(*order, *last), limit=300, site=site)
+            for name, (view, *last) in views.items()
+        }
+    return render(request, "forecast_scores.html", card=seen.card, units=units, **tables)
+
+
+@api.get("/sites/{site}/forecasts", tags=["forecasts"], response_model=list[dict[str, Any]])
+def list_forecasts(
+    request: Request, site: str, station: str | None = None, shown: bool | None = None, limit: Limit = 200
+) -> list[IssuedForecastRow]:
+    """Newest issue of every model; `shown` = what the service stands for, `reason` says why or why not."""
+    which: dict[str, Any] = {"site": site} | ({"station": station} if station else {})
+    order = ["station", "quantity", "model", "horizon_s"]
+    with read_site(request, site) as seen:
+        rows = load_view(seen.c, "latest_forecast", IssuedForecastRow, order_by=order, **which)
+    return [row for row in rows if shown is None or row["shown"] == shown][:limit]
+
+
+@api.get("/sites/{site}/forecasts/why-not-shown", tags=["forecasts"], response_model=list[dict[str, Any]])
+def list_why_not_shown(request: Request, site: str) -> list[WhyNotShownRow]:
+    """Each series and model without a shown forecast: why, what is lacking, when it can be shown at the earliest."""
+    with read_site(request, site) as seen:
+        return load_view(
+            seen.c, "why_not_shown", WhyNotShownRow, order_by=("station", "quantity", "model"), limit=1000, site=site
+        )
+
+
+@api.get("/sites/{site}/forecasts/{station}/{quantity}/history", tags=["forecasts"])
+def list_forecast_history(
+    request: Request, site: str, station: str, quantity: str, limit: Limit = 200
+) -> list[dict[str, Any]]:
+    """What was believed when: every issue, newest first, and what came where it has come."""
+    with context_of(request).db.read() as c:
+        find_series(c, site, station, quantity)
+        which = {"site": site, "station": station, "quantity": quantity}
+        order = ["-issued_at", "model", "horizon_s"]
+        rows = load_view(c, "forecast_history", order_by=order, limit=limit, **which)
+        scored = load_view(c, "forecast_vs_observed", order_by=order, limit=limit, **which)
+    seen = {(r["issued_at"], r["model"], r["horizon_s"]): r for r in scored}
+    names = ("observed", "error", "baseline_error", "inside_80")
+    return [
+        {**r, **{n: seen.get((r["issued_at"], r["model"], r["horizon_s"]), {}).get(n) for n in names}} for r in rows
+    ]
+
+
+@api.get("/sites/{site}/season/{station}", tags=["sites"])
+def get_season(request: Request, site: str, station: str) -> dict[str, Any]:
+    """Trend, season and remainder of each series of a station, as the newest night found them, or why there is none."""
+    with read_site(request, site) as seen:
+        require_station(seen.c, site, station)
+        return translate_all({"site": site, "station": station, "series": load_season(seen.c, site, station)})

@@ -1,0 +1,35 @@
+"""What a person may do with a network that was trained for the scenes of a site.
+
+The functions that need numpy are imported when an act is done, so that no page waits for them.
+"""
+
+from monitor.alerts.acts.call import ActCall
+from monitor.alerts.acts.models import ModelHash
+from monitor.alerts.acts.on_alerts import Reason
+from monitor.alerts.acts.on_sites import SiteOption
+from monitor.alerts.acts.table import ActResult
+from monitor.text.message import join
+
+
+def take_into_use(call: ActCall, model_hash: ModelHash, site: SiteOption, reason: Reason) -> ActResult:
+    """Let a network that was learnt for a site read its scenes first, where weights are chosen scene by scene.
+
+    Example: slopeward scenes promote 3fa1b2 --site north-bench --reason "better on our own ground"
+    """
+    from monitor.features.scenes import model_acts
+
+    declared = call.find_site(site)
+    model_acts.try_weights(call.db, call.config, declared, model_hash)  # takes seconds, in which others write
+    line = call.db.do(model_acts.promote, declared, model_hash, call.actor, reason, call.now)
+    return ActResult(join([line], "; "), {"site": site, "line": line})
+
+
+def let_go(call: ActCall, model_hash: ModelHash, site: SiteOption, reason: Reason) -> ActResult:
+    """Let a network that was learnt for a site go: it reads no more scenes; what it found stays.
+
+    Example: slopeward scenes retire 3fa1b2 --site north-bench --reason "learnt from outlines of last year"
+    """
+    from monitor.features.scenes import model_acts
+
+    line = call.db.do(model_acts.retire, call.find_site(site), model_hash, call.actor, reason, call.now)
+    return ActResult(join([line], "; "), {"site": site, "line": line})

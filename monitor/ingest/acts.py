@@ -1,0 +1,59 @@
+"""What a person may do with the GNSS reference of a station."""
+
+from typing import Annotated, Final
+
+from sqlalchemy import Connection
+
+from monitor.alerts.acts.answer_acts import needs_two_people
+from monitor.alerts.acts.call import ActCall
+from monitor.alerts.acts.on_sites import SiteId
+from monitor.alerts.acts.table import ActResult, Argument
+from monitor.ingest.references import Reference, ReferenceAnswer, answer_reference, share_answer
+from monitor.storage.actor import Actor
+from monitor.text.catalogue import N_
+from monitor.text.message import Template
+
+_NEW: Final = Template("epoch0.counts_new", "{place} counts {holds}, no more {other}")
+_KEPT: Final = Template("epoch0.counts_kept", "{place} goes on {holds}")
+HOLDS: Final = tuple(map(str, ReferenceAnswer))
+
+
+def choose(
+    call: ActCall,
+    site: SiteId,
+    station: Annotated[str, Argument("Station", metavar="STATION", longest=64)],
+    holds: Annotated[
+        str,
+        Argument(
+            "new: the receiver or its processing was changed; kept: what counts otherwise is wrong; network: all base "
+            "stations of this stream are one network (VRS, i-MAX, MAC)",
+            metavar="new|kept|network",
+            longest=8,
+            label=N_("Answer"),
+            choices=HOLDS,
+        ),
+    ],
+    reason: Annotated[str, Argument(N_("How you know"), "--reason")],
+) -> ActResult:
+    """Say which GNSS reference of a station holds: the one that messages tell now, or the kept one.
+
+    Where accounts exist and one of the two highest levels stands or is asked for, it takes two people. With the new
+    one values jump where the zero changed: declare an offset then. `network` covers later ids of base stations too.
+
+    Example: slopeward instruments reference north-bench G1 new --by ada --reason "log book of the receiver"
+    """
+    place = f"{site}/{station}"
+    answer = ReferenceAnswer(holds)
+    accept = answer is not ReferenceAnswer.KEPT
+
+    def do(c: Connection, second: Actor | None) -> tuple[Reference, Reference]:
+        takes_two = needs_two_people(c, site)[1]
+        return answer_reference(
+            c, place, call.actor, reason, call.now, answer=answer, takes_two=takes_two, second=second
+        )
+
+    shared = call.db.run_read(share_answer, place, answer=answer)
+    found, other = call.by_two(shared, reason, do, lambda c: needs_two_people(c, site)[0])
+    text = (_NEW if accept else _KEPT)(place=place, holds=found.describe(), other=other.describe())
+    facts = {"station": place, "holds": found.to_json(), "other": other.to_json()}
+    return ActResult(text, facts, hint="slopeward ingest --rejected" if accept else "")
