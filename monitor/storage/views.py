@@ -49,6 +49,11 @@ def list_views() -> dict[str, Table]:
     return {**load_view_tables(), **{name: view.table for name, (_, view) in plugin_views.items()}}
 
 
+def has_view(name: str) -> bool:
+    """Return whether a public view exists. The views of a feature that is not installed do not exist."""
+    return name in load_view_tables() or name in _load_plugin_views(sqlite=True)
+
+
 def _load_plugin_views(*, sqlite: bool) -> dict[str, _PluginView]:
     """Return the views of third-party plugins by name. A view with a name that exists already is left out."""
     taken = load_view_tables()
@@ -172,7 +177,7 @@ def load_optional_view(connection: Connection, name: str, /, **query: Any) -> li
 def load_optional_view(connection: Connection, name: str, row_type: type[Row], /, **query: Any) -> list[Row]: ...
 def load_optional_view(connection: Connection, name: str, row_type: Any = None, /, **query: Any) -> list[Any]:
     """Load rows of a view of a feature as `load_view` does, or no rows if the feature is not installed."""
-    return load_view(connection, name, row_type, **query) if name in list_views() else []
+    return load_view(connection, name, row_type, **query) if has_view(name) else []
 
 
 class ColumnSpan(NamedTuple):

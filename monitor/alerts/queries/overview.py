@@ -34,7 +34,7 @@ from monitor.sites.tables import site as site_table
 from monitor.sites.tables import station as station_table
 from monitor.sites.views import SiteStatusRow
 from monitor.storage.rows import columns_of, load_plain, load_records, match_given, read_record
-from monitor.storage.views import load_view
+from monitor.storage.views import has_view, load_view
 from monitor.text.instants import format_iso
 from monitor.text.message import TEXT_OF, Message, Template, Term, join, read_columns
 
@@ -378,6 +378,8 @@ def find_oldest(c: Connection, series_ids: Sequence[int]) -> datetime | None:
 
 def load_forecast_keys(c: Connection, site: str) -> set[tuple[str, str]]:
     """Station and quantity of every series whose newest issue is shown."""
+    if not has_view("latest_forecast"):
+        return set()
     query = text("SELECT DISTINCT station, quantity FROM latest_forecast WHERE site = :site AND shown")
     return {(row.station, row.quantity) for row in c.execute(query, {"site": site})}
 

@@ -24,6 +24,7 @@ from monitor.delivery.queries.outbox import count_states
 from monitor.errors import JobError, SlopewardError, StoreBusyError
 from monitor.extras import describe_missing, is_installed
 from monitor.features.demo.publish import PlayPace, Publisher, play, sample_to_message
+from monitor.features.demo.queries import count_issues, find_peak_level
 from monitor.features.demo.scene import DRAW, DrawSceneRequest
 from monitor.features.demo.slope import SITE_ID, SlopeModel
 from monitor.features.demo.story import LIVE, plan_story, write_story_site
@@ -35,7 +36,6 @@ from monitor.features.demo.worth import (
     assess_forecasters,
     print_worth,
 )
-from monitor.features.forecasts.queries.seasons import count_issues, find_peak_level
 from monitor.models.queries.registry import load_models
 from monitor.people.queries.users import add_user
 from monitor.settings.service import PREFIX, load_service

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, NotRequired, TypedDict, get_args
 
 from sqlalchemy import Connection
 
-from monitor.features.forecasts.queries.seasons import load_hindcast_errors, load_newest_issues, summarize_anomalies
+from monitor.features.demo.queries import load_hindcast_errors, load_newest_issues, summarize_anomalies
 from monitor.text.instants import format_duration, format_iso
 
 NETWORKS: Final = ("gru", "lstm", "graph-gru")
@@ -83,7 +83,7 @@ def assess_forecasters(c: Connection) -> dict[str, ForecasterWorth]:
         one["shown"] += int(r.shown)
         if not r.shown and one["not_shown_because"] is None:
             one["not_shown_because"] = r.reason
-        if fastest is not None and r.series_id == fastest.series_id:
+        if fastest is not None and _name_series(r) == _name_series(fastest):
             mm, low, high = (round(q - r.data_value, 3) for q in (r.q50, r.q10, r.q90))
             own = one.setdefault("own", {"series": f"{r.station}.{r.quantity}", "horizons": {}})
             own["horizons"][format_duration(round(r.horizon_s))] = {"mm": mm, "low": low, "high": high}
@@ -93,11 +93,15 @@ def assess_forecasters(c: Connection) -> dict[str, ForecasterWorth]:
     return found
 
 
+def _name_series(row: Any) -> tuple[str, str, str]:
+    return row.site, row.station, row.quantity
+
+
 def _score_past(c: Connection) -> dict[str, PastErrors]:
     """Mean absolute errors of the past by model, mm, in all and by horizon; skills against what stands beside it."""
     errors: dict[str, Errors] = defaultdict(dict)
     for r in load_hindcast_errors(c):
-        errors[r.model][r.horizon_s, r.series_id, r.issued_at] = abs(r.error)
+        errors[r.model][r.horizon_s, _name_series(r), r.issued_at] = abs(r.error)
     others = [errors[name] for name in BASELINES if name in errors]
     return {model: _compare_past(mine, others) for model, mine in errors.items() if len(others) == len(BASELINES)}
 

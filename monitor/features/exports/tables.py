@@ -14,7 +14,7 @@ from monitor.extras import require
 from monitor.plugins import hooks
 from monitor.readings.queries.observations import load_series
 from monitor.registration import ExportTable
-from monitor.storage.views import ColumnSpan, stream_view
+from monitor.storage.views import ColumnSpan, has_view, stream_view
 from monitor.text.instants import format_iso
 
 FORMULA: Final = ("=", "+", "-", "@")
@@ -96,8 +96,11 @@ _KINDS: Final = {
 
 
 def list_tables() -> dict[str, ExportTable]:
-    """Return every table that can be exported by its name, also those of plugins."""
-    tables = dict(TABLES)
+    """Return every table that can be exported by its name, also those of plugins.
+
+    Tables of features that are not installed are left out.
+    """
+    tables = {name: table for name, table in TABLES.items() if has_view(table.view)}
     for plugin_tables in hooks().register_export_tables():
         for name, table in plugin_tables.items():
             tables.setdefault(name, table)

@@ -22,6 +22,7 @@ from monitor.features.forecasts.promotion import (
     retire,
 )
 from monitor.features.forecasts.queries import forecasts
+from monitor.features.forecasts.queries.scores import load_errors
 from monitor.features.forecasts.read_site import HISTORY_STEPS, PROBE_STEPS, PanelRead, read_site
 from monitor.features.forecasts.tasks import (
     FORECAST_SITE,
@@ -33,7 +34,6 @@ from monitor.features.forecasts.tasks import (
     join_points,
     split_points,
 )
-from monitor.models.queries.scores import load_errors
 from monitor.models.samples import SeriesSamples, SitePanel, history_since
 from monitor.settings.service import ServiceConfig
 from monitor.sites.records import Site

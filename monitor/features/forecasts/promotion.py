@@ -14,8 +14,8 @@ from forecasting.serving import promotion
 from forecasting.serving.gate import weight_of
 from forecasting.serving.promotion import SHADOW_S
 from monitor.features.forecasts.model_alarms import alarm_coverage, alarm_degraded
+from monitor.features.forecasts.queries.scores import load_scored
 from monitor.models.queries import registry
-from monitor.models.queries.scores import load_scored
 from monitor.models.samples import list_horizons
 from monitor.readings.queries.observations import load_series
 from monitor.settings.service import ServiceConfig

@@ -27,7 +27,8 @@ from monitor.decision.series.corrections import find_corrections, without_correc
 from monitor.decision.series.offset_answers import measure
 from monitor.decision.series.tracks import COMPONENTS, SCALARS, Track, Tracker
 from monitor.decision.series.vectors import Vector
-from monitor.features.movement.queries import FORECAST, INVERSE_VELOCITY, MovementMemory, ShownForecast
+from monitor.features.movement.queries import FORECAST, INVERSE_VELOCITY, MovementMemory
+from monitor.models.queries.shown_forecasts import ShownForecast
 from monitor.readings.queries.observations import find_epoch, load_readings, load_series
 from monitor.sites.cadence import UNKNOWN, slowest_cadence_s, stage_cadence
 from monitor.sites.kinds import Kind

@@ -10,7 +10,6 @@ from sqlalchemy import Connection, Select, bindparam, func, or_, select, update
 
 from monitor.alerts.evaluation_tables import site_state
 from monitor.decision.records import FailureFact, seconds
-from monitor.features.forecasts.tables import forecast
 from monitor.features.movement.tables import failure_time, movement
 from monitor.readings.tables import observation_flag, offset_entry, series
 from monitor.storage.engine import add_if_absent, insert
@@ -74,20 +73,6 @@ class FailureRow:
     onset_at: datetime | None
     withdrawn_at: datetime | None = None
     withdrawn_reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ShownForecast:
-    """The newest shown issue of a series up to an instant: quantiles by rising target."""
-
-    issued_at: datetime
-    data_until: datetime
-    data_value: float
-    horizons_s: tuple[float, ...]
-    q10: tuple[float, ...]
-    q50: tuple[float, ...]
-    q90: tuple[float, ...]
-    model: str
 
 
 def add_update(
@@ -223,36 +208,6 @@ def has_updates(c: Connection, site: str, from_at: datetime, to_at: datetime) ->
     m, s = movement.c, series.c
     query = select(m.id).join(series, s.id == m.series_id).where(s.site == site, m.at >= from_at, m.at <= to_at)
     return c.execute(query.limit(1)).first() is not None
-
-
-def find_shown_forecast(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[int, ShownForecast]:
-    """The newest shown issue of each series up to an instant, by series id."""
-    found = {}
-    f = forecast.c
-    for series_id in series_ids:
-        newest = c.execute(
-            select(func.max(f.issued_at)).where(f.series_id == series_id, f.issued_at <= now, f.shown)
-        ).scalar()
-        if newest is None:
-            continue
-        rows = c.execute(
-            select(forecast)
-            .where(f.series_id == series_id, f.issued_at == newest, f.shown)
-            .order_by(f.target_at, f.model)
-        ).all()
-        # one row per target: the gate shows one model of each horizon
-        rows = [r for i, r in enumerate(rows) if i == 0 or r.target_at > rows[i - 1].target_at]
-        found[series_id] = ShownForecast(
-            rows[0].issued_at,
-            rows[0].data_until,
-            rows[0].data_value,
-            tuple((r.target_at - r.data_until).total_seconds() for r in rows),
-            tuple(r.q10 for r in rows),
-            tuple(r.q50 for r in rows),
-            tuple(r.q90 for r in rows),
-            "+".join(sorted({r.model for r in rows})),
-        )
-    return found
 
 
 def load_marks(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[int, str]:

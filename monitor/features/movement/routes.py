@@ -25,7 +25,7 @@ from monitor.features.movement.movement_state import inverse_of
 from monitor.readings.records import HARMLESS, Reading
 from monitor.sites.quantities import OF_GROUND
 from monitor.sites.records import Criterion, Site
-from monitor.storage.views import load_view
+from monitor.storage.views import load_optional_view, load_view
 from monitor.text.instants import format_instants, format_iso
 from monitor.text.message import TEXT_OF, Message, Template
 from monitor.text.rendering import translate_all
@@ -79,7 +79,7 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
 
 def _list_daily(c: Connection, site: str) -> frozenset[str]:
     """Return the stations with a series that has a season of the day."""
-    rows = load_view(c, "series_seasons", site=site)
+    rows = load_optional_view(c, "series_seasons", site=site)
     return frozenset(row["station"] for row in rows if row["day_range"] is not None)
 
 

@@ -13,6 +13,7 @@ from monitor.decision.series.corrections import answered_s
 from monitor.errors import JobError, StoreBusyError
 from monitor.features.movement import movement_state
 from monitor.features.movement import queries as movement
+from monitor.models.queries.shown_forecasts import load_shown_forecasts
 from monitor.settings.service import ServiceConfig
 from monitor.sites.cadence import UNKNOWN, stage_cadence
 from monitor.sites.records import Site
@@ -184,7 +185,7 @@ def _assess(
 ) -> movement_state.MovementAssessment | None:
     with db.read() as c:
         paths = movement_state.load_paths(c, site, moving, now, memory)
-        shown = movement.find_shown_forecast(c, [moving.series_id], now).get(moving.series_id)
+        shown = load_shown_forecasts(c, [moving.series_id], now).get(moving.series_id)
     state = None if before is None else before.state
     return movement_state.assess_paths(site, moving, paths, state, shown, seconds(now), mark, rose=rose)
 

@@ -20,9 +20,9 @@ from monitor.decision.changes import AlertCategory
 from monitor.decision.criteria.rain_gauge import read_gauge
 from monitor.decision.records import DecisionInputs, seconds
 from monitor.errors import RefusedError
-from monitor.features.movement.queries import find_shown_forecast
 from monitor.features.reports import queries as rows
 from monitor.features.reports.period import Period, split_days
+from monitor.models.queries.shown_forecasts import load_shown_forecasts
 from monitor.readings.queries.observations import SeriesRow, load_series
 from monitor.readings.records import HARMLESS, Reading
 from monitor.sites.parsing import parse_site
@@ -305,7 +305,7 @@ def _describe_water(c: Connection, series: Sequence[SeriesRow], period: Period) 
 
 def _describe_forecasts(c: Connection, series: Sequence[SeriesRow], period: Period) -> list[rows.ReportRow]:
     """What was shown of each series at the end, by horizon: the expected change since its newest datum."""
-    shown = find_shown_forecast(c, [one.id for one in series], period.to_at)
+    shown = load_shown_forecasts(c, [one.id for one in series], period.to_at)
     found: list[rows.ReportRow] = []
     for one in series:
         issue = shown.get(one.id)

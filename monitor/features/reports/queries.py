@@ -5,7 +5,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, case, func, literal, null, or_, select, update
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Double,
+    Text,
+    and_,
+    case,
+    column,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    table,
+    update,
+)
 
 from monitor.alerts.evaluation_tables import evaluation
 from monitor.alerts.event_tables import report, site_event
@@ -15,15 +30,22 @@ from monitor.alerts.queries.alerts import AlertEvent
 from monitor.alerts.records import AlertState
 from monitor.alerts.tables import alert, alert_event, alert_outcome
 from monitor.decision.changes import AlertCategory
-from monitor.features.forecasts.tables import forecast, forecast_score
 from monitor.features.reports.tables import issued_report, report_mail
 from monitor.logs import redact
-from monitor.readings.tables import series
 from monitor.sites.tables import config_version, maintenance
+from monitor.storage.column_types import Instant
 from monitor.storage.engine import add_if_absent
 from monitor.storage.rows import add_row, find_record, load_plain, load_records, record_to_dict
+from monitor.storage.views import has_view
 
 MOST: Final = 500  # rows of one kind, the newest
+_SCORED_FORECAST: Final = table(
+    "forecast_vs_observed",
+    *(column(name, Text) for name in ("site", "station", "quantity", "unit", "model")),
+    *(column(name, Instant) for name in ("issued_at", "target_at", "scored_at")),
+    *(column(name, Double) for name in ("horizon_s", "error", "baseline_error")),
+    *(column(name, Boolean) for name in ("shown", "inside_80")),
+)
 ReportRow = Mapping[str, object]
 """A row of a report by the names of its columns."""
 
@@ -209,13 +231,13 @@ def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
 
 def load_forecast_scores(c: Connection, site: str, from_at: datetime, to_at: datetime) -> Sequence[ReportRow]:
     """How good shown forecasts of targets in a period were: errors by series and horizon, as scored by its end."""
-    f, k, s = forecast.c, forecast_score.c, series.c
+    if not has_view(_SCORED_FORECAST.name):
+        return []
+    f = _SCORED_FORECAST.c
     query = (
-        select(s.station, s.quantity, s.unit, f.horizon_s, k.error, k.baseline_error, k.inside_80)
-        .join(forecast, f.id == k.forecast_id)
-        .join(series, s.id == f.series_id)
-        .where(s.site == site, f.shown, f.target_at > from_at, f.target_at <= to_at, k.scored_at <= to_at)
-        .order_by(s.station, s.quantity, f.horizon_s, f.target_at, f.id)
+        select(f.station, f.quantity, f.unit, f.horizon_s, f.error, f.baseline_error, f.inside_80)
+        .where(f.site == site, f.shown, f.target_at > from_at, f.target_at <= to_at, f.scored_at <= to_at)
+        .order_by(f.station, f.quantity, f.horizon_s, f.target_at, f.issued_at, f.model)
         .limit(200 * MOST)
     )
     groups: dict[tuple[str, str, str, float], list[Any]] = {}

@@ -23,13 +23,13 @@ from monitor.features.anomalies.tables import anomaly as anomaly_table
 from monitor.features.forecasts import hindcast, run, train
 from monitor.features.forecasts.cli.app import list_why_not
 from monitor.features.forecasts.hindcast import ISSUES, run_hindcast
+from monitor.features.forecasts.queries.scores import load_errors
 from monitor.features.forecasts.read_site import read_site
 from monitor.features.forecasts.tables import conformal_state, forecast, forecast_score, forecast_withheld
 from monitor.features.forecasts.tasks import SiteForecast
 from monitor.features.forecasts.worker import lay_panel
 from monitor.features.movement.queries import MovementRow, add_update
 from monitor.models.queries.registry import add_model, find_model, load_models, load_transitions
-from monitor.models.queries.scores import load_errors
 from monitor.models.tables import model, model_gate
 from monitor.readings.queries.observations import add_observations, find_series_id
 from monitor.readings.records import Observation

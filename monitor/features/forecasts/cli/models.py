@@ -189,8 +189,8 @@ def compare(given: CompareArguments) -> None:
 
 def _compare_site(site: str, given: CompareArguments) -> None:
     from forecasting.evaluation.challenge import challenge
+    from monitor.features.forecasts.queries.scores import load_forecasters, load_scored
     from monitor.models.queries.registry import load_models
-    from monitor.models.queries.scores import load_forecasters, load_scored
     from monitor.readings.queries.observations import load_series
 
     (_, db, one), now = session.open_site(site), datetime.now(UTC)

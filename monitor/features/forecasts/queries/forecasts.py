@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import numpy as np
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Boolean, Connection, Text, and_, column, func, or_, select, table
 
 from forecasting.evaluation.distribution import crps, pit
 from forecasting.kinematics.chance import QUANTILES
@@ -13,11 +14,24 @@ from forecasting.kinematics.stages import RANK, name_situation
 from forecasting.serving.conformal import ConformalState
 from monitor.features.forecasts.queries.score_sums import find_spans, sum_up
 from monitor.features.forecasts.tables import conformal_state, forecast, forecast_score, forecast_withheld
-from monitor.features.movement.queries import latest_movement
-from monitor.features.movement.tables import failure_time
 from monitor.readings.tables import series
+from monitor.storage.column_types import Instant
 from monitor.storage.engine import add_all_absent, insert
 from monitor.storage.rows import read_record, record_to_dict, save_rows
+from monitor.storage.views import has_view
+
+# Public views of movement, with the columns that are read here.
+_MOVEMENT: Final = table(
+    "movement_history",
+    *(column(name, Text) for name in ("site", "station", "quantity", "stage")),
+    column("at", Instant),
+)
+_FAILURE_WINDOW: Final = table(
+    "failure_windows",
+    *(column(name, Text) for name in ("site", "station")),
+    *(column(name, Instant) for name in ("issued_at", "window_to", "withdrawn_at")),
+    column("trusted", Boolean),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +119,24 @@ def find_forecast(c: Connection, numbers: Sequence[int]) -> set[int]:
 
 
 def load_stages(c: Connection, site: str, now: datetime) -> dict[str, str]:
-    """How each station of a site moved as known at `now`; of several series of a station the most urgent stage."""
-    found: dict[str, str] = {}
-    named = c.execute(select(series.c.id, series.c.station).where(series.c.site == site))
-    stations = {r.id: r.station for r in named}
-    for series_id, row in latest_movement(c, site, now).items():
-        before = found.get(stations[series_id])
-        if before is None or RANK.get(row.stage, -1) > RANK.get(before, -1):
-            found[stations[series_id]] = row.stage
-    return found
+    """Return how each station of a site moved as of `now`. Of several series of a station, the most urgent counts."""
+    if not has_view(_MOVEMENT.name):
+        return {}
+    m = _MOVEMENT.c
+    is_known = and_(m.site == site, m.at <= now)
+    newest = (
+        select(m.station, m.quantity, func.max(m.at).label("at"))
+        .where(is_known)
+        .group_by(m.station, m.quantity)
+        .subquery()
+    )
+    n = newest.c
+    is_newest = and_(n.station == m.station, n.quantity == m.quantity, n.at == m.at)
+    stages: dict[str, str] = {}
+    for station, stage in c.execute(select(m.station, m.stage).join(newest, is_newest).where(is_known)):
+        if station not in stages or RANK.get(stage, -1) > RANK.get(stages[station], -1):
+            stages[station] = stage
+    return stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,20 +192,34 @@ def load_situations(
 
     `wet`: issue time -> whether much rain had fallen; one that is not there was dry, or nobody knows.
     """
-    w, s = failure_time.c, series.c
     found: dict[int, str | None] = {}
     known: dict[tuple[int, datetime], bool] = {}
     for one in waiting:
         key = one.series_id, one.issued_at
         if key not in known:
-            # a window of any series of the station: the slope is what fails, not an axis
-            station = select(s.site, s.station).where(s.id == one.series_id).subquery()
-            mine = (s.id == w.series_id, station.c.site == s.site, station.c.station == s.station, w.trusted)
-            ahead = (w.issued_at <= one.issued_at, w.window_to > one.issued_at)
-            stood = or_(w.withdrawn_at.is_(None), w.withdrawn_at > one.issued_at)
-            known[key] = c.execute(select(w.id).where(*mine, *ahead, stood).limit(1)).first() is not None
+            known[key] = _is_failing(c, *key)
         found[one.id] = name_situation(one.stage, critical=known[key], wet=wet.get(one.issued_at, False))
     return found
+
+
+def _is_failing(connection: Connection, series_id: int, at: datetime) -> bool:
+    """Return whether a trusted failure window of the station of a series was ahead at an instant.
+
+    A window of any series of the station counts, because the slope fails as a whole.
+    """
+    if not has_view(_FAILURE_WINDOW.name):
+        return False
+    w, s = _FAILURE_WINDOW.c, series.c
+    query = select(w.issued_at).where(
+        s.id == series_id,
+        w.site == s.site,
+        w.station == s.station,
+        w.trusted,
+        w.issued_at <= at,
+        w.window_to > at,
+        or_(w.withdrawn_at.is_(None), w.withdrawn_at > at),
+    )
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def score_forecast(

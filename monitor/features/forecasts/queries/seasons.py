@@ -1,66 +1,19 @@
 """Trend, season and remainder of each series, as the newest night found them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, case, distinct, func, select
+from sqlalchemy import Connection, select
 
-from monitor.alerts.tables import alert
 from monitor.canonical import code_version
-from monitor.decision.changes import AlertCategory
 from monitor.decision.records import instant
-from monitor.features.anomalies.tables import anomaly
-from monitor.features.forecasts.tables import forecast, forecast_score, season
+from monitor.features.forecasts.tables import season
 from monitor.readings.tables import series as series_table
 from monitor.storage.rows import fill_row, save_rows
 from monitor.storage.views import load_view
 from monitor.text.instants import format_iso
 from monitor.text.reasons import describe
-
-
-def count_issues(c: Connection) -> dict[str, int]:
-    """Issues of each forecasting model, hindcasts left out."""
-    f = forecast.c
-    query = select(f.model, func.count(f.issued_at.distinct())).where(~f.hindcast).group_by(f.model)
-    return {str(model): int(count) for model, count in c.execute(query)}
-
-
-def find_peak_level(c: Connection) -> int:
-    """The highest level that a hazard alert ever reached; 0 before the first."""
-    a = alert.c
-    return int(c.execute(select(func.max(a.peak_level)).where(a.ledger == AlertCategory.HAZARD)).scalar() or 0)
-
-
-def load_newest_issues(c: Connection) -> Sequence[Row[Any]]:
-    """Forecasts of the newest issue of each model with station, quantity and unit, by model, series and horizon."""
-    f, s = forecast.c, series_table.c
-    newest = select(f.model, func.max(f.issued_at).label("at")).where(~f.hindcast).group_by(f.model).subquery()
-    query = (
-        select(forecast, s.station, s.quantity, s.unit)
-        .join(newest, (newest.c.model == f.model) & (newest.c.at == f.issued_at))
-        .join(series_table, s.id == f.series_id)
-        .where(~f.hindcast)
-        .order_by(f.model, f.series_id, f.horizon_s)
-    )
-    return c.execute(query).all()
-
-
-def load_hindcast_errors(c: Connection) -> Sequence[Any]:
-    """Model, series, issue, horizon and error of each scored hindcast of a series in mm."""
-    f, k, s = forecast.c, forecast_score.c, series_table.c
-    query = select(f.model, f.series_id, f.issued_at, f.horizon_s, k.error).where(f.hindcast, s.unit == "mm")
-    return c.execute(query.join(forecast_score, k.forecast_id == f.id).join(series_table, s.id == f.series_id)).all()
-
-
-def summarize_anomalies(c: Connection) -> Sequence[Any]:
-    """Of each detector: scores, alarms, series, series with an alarm, its first alarm, and its budget."""
-    a = anomaly.c
-    alarms, places = func.sum(case((a.alerted, 1), else_=0)), func.count(distinct(case((a.alerted, a.series_id))))
-    series, first_at = func.count(distinct(a.series_id)), func.min(case((a.alerted, a.at)))
-    query = select(a.detector, func.count(), alarms, series, places, first_at, func.max(a.budget))
-    return c.execute(query.group_by(a.detector).order_by(a.detector)).all()
-
 
 if TYPE_CHECKING:  # a season is found in a worker: who reads them needs no numpy
     from forecasting.decomposition.season import Season
@@ -104,12 +57,3 @@ def load_season(c: Connection, site: str, station: str) -> list[dict[str, Any]]:
             name: [row[name] for row in mine] for name in ("at", "value", "trend", "season", "remainder")
         }
     return heads
-
-
-def list_with_day(c: Connection, site: str) -> frozenset[str]:
-    """Stations of which a series has a season of the day."""
-    n, s = season.c, series_table.c
-    rows = c.execute(
-        select(s.station).join(season, n.series_id == s.id).where(s.site == site, n.day_range.is_not(None))
-    )
-    return frozenset(rows.scalars())

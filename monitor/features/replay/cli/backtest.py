@@ -32,7 +32,7 @@ from monitor.features.replay.history import MODES, VisibilityRule
 from monitor.features.replay.matrix import read_labels
 from monitor.features.replay.scorecard import Scorecard
 from monitor.models.queries.proofs import ModelTest, add_proof, find_shown_since, weights_in_use
-from monitor.models.queries.scores import load_shown_record
+from monitor.models.queries.shown_forecasts import load_shown_record
 from monitor.sections import read_text, read_toml
 from monitor.sites.files import load_site
 from monitor.sites.parsing import parse_site

@@ -4,16 +4,14 @@ A hindcast tells how good a model would have been; no verdict counts it.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, case, distinct, func, select
+from sqlalchemy import Connection, and_, select
 
 from forecasting.serving.promotion import Scored
 from forecasting.serving.records import ScoredError
 from monitor.features.forecasts.tables import forecast, forecast_score
 from monitor.readings.tables import series
-from monitor.sites.records import Criterion
 from monitor.storage.rows import match_given
 from monitor.text.instants import epoch_s
 
@@ -108,41 +106,3 @@ def load_forecasters(
         select(f.model, f.model_hash).where(*at, served).order_by(f.issued_at.desc(), f.model).limit(1)
     ).first()
     return [(r.model, r.model_hash) for r in found], None if last is None else (last.model, last.model_hash)
-
-
-@dataclass(frozen=True, slots=True)
-class ShownRecord:
-    """What the shown forecasts of a site were worth at one horizon; None where none was scored."""
-
-    issues: int  # distinct issue times
-    mae_mm: float | None
-    mae_persistence_mm: float | None
-    coverage_80: float | None  # share of the observations inside the 80 % interval
-
-
-def load_shown_record(
-    c: Connection, site: str, criterion: Criterion, horizon_s: float, now: datetime, since: datetime | None = None
-) -> ShownRecord:
-    """Mean absolute error and coverage of the shown forecasts that a criterion reads, issued from `since` on."""
-    f, k, q = forecast.c, forecast_score.c, series.c.quantity
-    is_read = q.like("displacement%") if criterion.quantity == "displacement" else q == criterion.quantity
-    query = (
-        select(
-            func.count(distinct(f.issued_at)),
-            func.avg(func.abs(k.error)),
-            func.avg(func.abs(k.persistence_error)),
-            func.avg(case((k.inside_80, 1.0), else_=0.0)),
-        )
-        .join(forecast_score, k.forecast_id == f.id)
-        .join(series, series.c.id == f.series_id)
-        .where(
-            series.c.site == site,
-            series.c.station.in_(criterion.stations),
-            f.horizon_s == horizon_s,
-            f.shown,
-            k.scored_at <= now,
-            is_read,
-        )
-    )
-    row = c.execute(query if since is None else query.where(f.issued_at >= since)).one()
-    return ShownRecord(int(row[0]), *(None if value is None else float(value) for value in row[1:]))
