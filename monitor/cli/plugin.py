@@ -76,12 +76,6 @@ def _load_scenes() -> Any:
     return app
 
 
-def _load_anomalies() -> Any:
-    from monitor.features.anomalies.cli.app import app
-
-    return app
-
-
 def _load_people_users() -> Any:
     from monitor.cli.people.users import app
 
@@ -154,7 +148,6 @@ def register_commands() -> Mapping[str, Command]:
         "ingest": Command(_load_ingest, "Import readings from files and servers; retry rejected ones"),
         "report": Command(None, "Add an observer's report; write bulletins and the quick card"),
         "scenes": Command(_load_scenes, "Find landslides in images; compare surveys; map susceptibility"),
-        "anomalies": Command(_load_anomalies, "Train and run anomaly detectors; label anomalies"),
         "people users": Command(_load_people_users, "Manage the accounts of the web page"),
         "people tokens": Command(_load_people_tokens, "Manage the access tokens of other programs"),
         "people signatures": Command(

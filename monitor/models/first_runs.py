@@ -24,6 +24,7 @@ LATER_S: Final = 300.0  # where forecasts are there, and something else is not
 AT_ONCE_S: Final = 0.5  # of looks one after the other: whoever calls has other duties
 GROWTH: Final = 1.25  # of a record from one training that was refused to the next
 SETTLED: Final = 1.02  # of a record from one look to the next: one that grows by more is being imported
+TRAINING_JOBS: Final = {"forecast": "train", "anomaly": "train-detectors"}  # by task of a model
 WORTH_A_TRY: Final = 30  # rows, of what says only by a try whether it has enough
 
 
@@ -43,7 +44,7 @@ class _Followed:
 
 
 class FirstRuns:
-    """Follows the sites to which something is lacking, and hastens `forecast`, `anomaly` and `train` for them.
+    """Follows the sites to which something is lacking, and hastens their forecasts, anomaly scores and trainings.
 
     A site that has all it asks for is not looked at any more: another site file comes with another core. Between two
     looks passes a pause, and one that finds no new reading of what is lacking asks a single question: what they cost is
@@ -117,8 +118,9 @@ class FirstRuns:
         one.tried |= {(x.what, x.every_s): x.rows for x in ready}
         before, one.left = one.left, frozenset((x.what, x.every_s) for x in awaited if x.what != FORECAST)
         jobs = set[str]()
-        if any(x.what != FORECAST for x in ready):
-            jobs, one.trains_until_s = {"train"}, one.full_s + TRAINED_S
+        jobs |= {TRAINING_JOBS[x.task] for x in ready if x.what != FORECAST}
+        if jobs:
+            one.trains_until_s = one.full_s + TRAINED_S
         if any(x.what == FORECAST for x in ready) or (before is not None and before - one.left):
             jobs |= {"forecast", "anomaly"}
         return sorted(jobs)

@@ -1,4 +1,4 @@
-"""The jobs of movement, anomalies, scenes and upkeep."""
+"""The jobs of movement, scenes and upkeep."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ _DAY_S: Final = 86400.0
 def register_jobs() -> Iterable[Job]:
     """Return the jobs; their modules are imported here, before the threads of the schedule start."""
     from monitor.app.jobs import backup, housekeeping
-    from monitor.features.anomalies import jobs as anomaly
     from monitor.features.movement import update
     from monitor.features.scenes import inbox, tiles
     from monitor.ingest import jobs as outages
@@ -37,7 +36,6 @@ def register_jobs() -> Iterable[Job]:
             at_stage=lambda site, stage: stage_cadence(site, stage)[0],
             light=True,
         ),
-        Job("anomaly", anomaly.run, lambda site: site.anomaly.every_s if site else _DAY_S, 30.0),
         Job("scenes", inbox.run, lambda _: 10.0, 10.0, watched=_scene_folder, next_due=inbox.next_scan),
         Job("tiles", tiles.run, lambda _: 30.0, 40.0, show=True),
         Job("outages", outages.run, lambda _: _HOUR_S / 6, 90.0, per_site=False, light=True),

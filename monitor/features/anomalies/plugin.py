@@ -1,17 +1,46 @@
-"""Anomalies and their labels."""
+"""Detectors of faults of instruments and of unusual movement."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from monitor.api.hooks import hookimpl
+from monitor.api.hooks import Command, Job, hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Table
 
     from monitor.storage.public_view import PublicView
+
+_DAY_S: Final = 86400.0
+
+
+@hookimpl
+def register_commands() -> Mapping[str, Command]:
+    """Return the commands of anomalies."""
+    return {
+        "anomalies": Command(
+            _load_commands, "Train and run anomaly detectors; label anomalies", after="forecast failure-time"
+        )
+    }
+
+
+def _load_commands() -> Any:
+    from monitor.features.anomalies.cli.app import app
+
+    return app
+
+
+@hookimpl
+def register_jobs() -> Iterable[Job]:
+    """Return the jobs that score new readings and train detectors."""
+    from monitor.features.anomalies import jobs, training
+
+    return [
+        Job("anomaly", jobs.run, lambda site: site.anomaly.every_s if site else _DAY_S, 30.0),
+        Job("train-detectors", training.run, lambda _: _DAY_S, 300.0),
+    ]
 
 
 @hookimpl

@@ -1,28 +1,17 @@
-"""A training in a worker and its checkpoint in the registry: the same for the present and for the past."""
+"""Training of networks in a worker, for the present and for tests on the past."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection
-
 from forecasting.serving.records import TrainingRequest
-from monitor.features.forecasts.tasks import TRAIN_FORECASTER, NetworkTrainingRequest, SiteRecord, TrainingResult
-from monitor.models.queries.registry import add_model
+from monitor.features.forecasts.tasks import TRAIN_FORECASTER, NetworkTrainingRequest, SiteRecord
+from monitor.models.records import TrainingResult
+from monitor.models.training import SEED, make_folder
 from monitor.settings.service import ServiceConfig
 from monitor.sites.records import Site
-from monitor.storage.actor import SERVICE, Actor
 from monitor.text.instants import format_iso
 from monitor.worker.configured import list_checkpoint, run_in_worker
-
-SEED = 7
-
-
-def make_folder(config: ServiceConfig, site: Site) -> Path:
-    """Where the checkpoints of a site lie."""
-    folder = Path(config.paths.models) / site.id
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def train_network(
@@ -58,29 +47,4 @@ def train_network(
         reads=reads,
         writes=(folder,),
         gives_way=gives_way,
-    )
-
-
-def keep_checkpoint(
-    c: Connection,
-    site: Site,
-    task: str,
-    kind: str,
-    made: TrainingResult,
-    now: datetime,
-    reason: str,
-    actor: Actor = SERVICE,
-) -> bool:
-    """Register what was trained; False where the same checkpoint was there already."""
-    return add_model(
-        c,
-        made.model_hash,
-        kind=kind,
-        task=task,
-        site=site.id,
-        path=made.path,
-        card=made.card,
-        now=now,
-        reason=reason,
-        actor=actor,
     )

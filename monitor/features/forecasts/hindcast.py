@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from forecasting.registry import is_network, name_blend
-from monitor.features.forecasts.checkpoints import keep_checkpoint, train_network
+from monitor.features.forecasts.checkpoints import train_network
 from monitor.features.forecasts.issue import name_models, to_row
 from monitor.features.forecasts.promotion import load_standings
 from monitor.features.forecasts.queries import forecasts
@@ -25,6 +25,7 @@ from monitor.features.forecasts.tasks import (
     cut_record,
 )
 from monitor.models.queries.registry import change_state, find_model
+from monitor.models.training import keep_checkpoint
 from monitor.settings.service import ServiceConfig
 from monitor.sites.records import Site
 from monitor.storage.actor import SERVICE

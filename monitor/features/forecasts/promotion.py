@@ -17,6 +17,7 @@ from monitor.features.forecasts.model_alarms import alarm_coverage, alarm_degrad
 from monitor.features.forecasts.queries.scores import load_scored
 from monitor.models.queries import registry
 from monitor.models.samples import list_horizons
+from monitor.models.training import MAXIMUM_AGE
 from monitor.readings.queries.observations import load_series
 from monitor.settings.service import ServiceConfig
 from monitor.sites.records import Site
@@ -42,7 +43,6 @@ _NO_HORIZON: Final = Template("shadow.no_horizon", "it has no horizon")()
 _UNTIL: Final = Template("shadow.until", "{text}; shown on {at} at the earliest")
 _NO_SCORE: Final = Template("shadow.no_score", "no forecast of it has been scored yet")()
 _LACK_BETTER: Final = Template("lack.better", "an error below that of the one that is shown")
-MAXIMUM_AGE: Final = timedelta(days=7)  # of a checkpoint; then the next is trained
 ALIVE: Final = ("candidate", "shadow", "active")
 CANDIDATE: Final = timedelta(days=2)
 MOST_CHALLENGERS: Final = 3  # of one kind beside those that are shown; a person who trains more lets the oldest go

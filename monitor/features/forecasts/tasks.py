@@ -1,15 +1,15 @@
-"""What the jobs of forecasts and detectors ask of their workers, and what these answer."""
+"""What the jobs of forecasts ask of their workers, and what these answer."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from detection.anomaly.records import DetectorTraining
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.decomposition.season import Season
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import Forecast, Limits, ScoredError, TrainingRequest, Withheld
+from monitor.models.records import TrainingResult
 from monitor.readings.records import Timed
 from monitor.text.forecasting import NOT_SHOWN
 from monitor.text.message import Template
@@ -114,16 +114,6 @@ class NetworkTrainingRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingResult:
-    """A checkpoint with its card (JSON), or why nothing was trained."""
-
-    model_hash: str = ""
-    path: str = ""
-    card: dict[str, Any] = field(default_factory=dict)
-    refused: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class SeasonsRequest:
     """Series by label that shall be split into trend, season and remainder."""
 
@@ -207,4 +197,3 @@ FORECAST_SITE: Final = WorkerTask(f"{_ROOM}:forecast_site", SiteForecastRequest,
 HINDCAST_SITE: Final = WorkerTask(f"{_ROOM}:hindcast_site", HindcastRequest, SiteForecast)
 SPLIT_SEASONS: Final = WorkerTask(f"{_ROOM}:split_seasons", SeasonsRequest, Seasons)
 TRAIN_FORECASTER: Final = WorkerTask(f"{_ROOM}:train_forecaster", NetworkTrainingRequest, TrainingResult)
-TRAIN_DETECTOR: Final = WorkerTask(f"{_ROOM}:train_detector", DetectorTraining, TrainingResult)

@@ -1,56 +1,50 @@
-"""Train and test what a site asks for, when there is none yet or the last one is a week old."""
+"""Train and test the networks of a site, if there is none yet or the newest is a week old."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from detection.anomaly.records import DetectorTraining
-from detection.anomaly.registry import list_detectors
 from forecasting.data.cadence import LIKE, Cadence
 from forecasting.data.kinds import describe_drivers, format_span
 from forecasting.reasons import reason_from_json
 from forecasting.registry import NETWORKS, PRETRAINED, TRAINING_ROWS, is_network
 from monitor.errors import ConfigError, JobError, NotFoundError
 from monitor.extras import describe_missing, is_installed
-from monitor.features.anomalies.jobs import budget_of_each, why_stale
-from monitor.features.anomalies.proof import is_untested, keep_test
-from monitor.features.forecasts.checkpoints import SEED, keep_checkpoint, make_folder, train_network
+from monitor.features.forecasts.checkpoints import train_network
 from monitor.features.forecasts.drivers import Driving
 from monitor.features.forecasts.hindcast import run_hindcast
-from monitor.features.forecasts.promotion import MAXIMUM_AGE, load_standings, retire_older
+from monitor.features.forecasts.promotion import load_standings, retire_older
 from monitor.features.forecasts.read_site import make_record, read_panel
-from monitor.features.forecasts.tasks import TRAIN_DETECTOR, SiteRecord, TrainingResult
-from monitor.models.queries.registry import ModelRow, find_active, load_models, needs_torch
-from monitor.models.samples import SitePanel, history_since, list_panels, load_watched, read_all
+from monitor.features.forecasts.tasks import SiteRecord
+from monitor.models.queries.registry import ModelRow, load_models, needs_torch
+from monitor.models.records import TrainingResult
+from monitor.models.samples import SitePanel, history_since, list_panels, read_all
+from monitor.models.training import MAXIMUM_AGE, TrainingOrder, TrainingOutcome, keep_checkpoint
 from monitor.readings.queries.observations import load_ids
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import find_version, load_site_source
 from monitor.sites.records import Site
 from monitor.sites.watched import find_motion
-from monitor.storage.actor import SERVICE, Actor
 from monitor.storage.engine import Database
 from monitor.text.instants import go_on
 from monitor.text.reasons import describe
-from monitor.worker.configured import run_in_worker
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
-    """Train what is missing or old; returns one line with what was trained or why not."""
+    """Train networks that are missing or old. Return one line that names what was trained, or why it was not."""
     clock, trained, panels = go_on(now), False, db.run_read(_list_panels, site)
     wanted, parts = _list_trainings(config, site, panels)
-    for task, kind, panel in wanted:
+    for kind, panel in wanted:
         with db.read() as c:
-            reason = _why_count(c, site, kind, now) if panel is None else _why_train(c, site, kind, panel, panels, now)
+            reason = _why_train(c, site, kind, panel, panels, now)
         if reason is not None:
             result = train_one(db, config, site, TrainingOrder(kind, reason=reason), now, clock=clock, panel=panel)
             parts.append(f"{kind}{_describe_panel(panel, panels)}: {result.line}")
-            trained = trained or task == "forecast"
+            trained = True
     if trained:
         try:
             parts.append(run_hindcast(db, config, site, clock(), gives_way=True))
@@ -61,24 +55,23 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
 
 def _list_trainings(
     config: ServiceConfig, site: Site, panels: Sequence[SitePanel]
-) -> tuple[list[tuple[str, str, SitePanel | None]], list[str]]:
+) -> tuple[list[tuple[str, SitePanel]], list[str]]:
     networks = [m for m in site.forecast.models if is_network(m)]
     parts = [f"{', '.join(networks)}: no readings"] if networks and not panels else []
-    wanted: list[tuple[str, str, SitePanel | None]] = [("forecast", m, panel) for m in networks for panel in panels]
-    wanted += [("anomaly", d, None) for d in site.anomaly.detectors if d in list_detectors()]
+    wanted = [(model, panel) for model in networks for panel in panels]
     if config.compute.dask or is_installed("torch"):
         return wanted, parts
-    left = [*dict.fromkeys(kind for _, kind, _ in wanted if needs_torch(kind))]
+    left = [*dict.fromkeys(kind for kind, _ in wanted if needs_torch(kind))]
     parts += [f"{', '.join(left)}: {describe_missing('torch')}"] if left else []
-    return [one for one in wanted if not needs_torch(one[1])], parts
+    return [one for one in wanted if not needs_torch(one[0])], parts
 
 
 def _list_panels(c: Connection, site: Site) -> list[SitePanel]:
     return list_panels(site, find_motion(site, load_ids(c, site.id)))
 
 
-def _describe_panel(panel: SitePanel | None, panels: Sequence[SitePanel]) -> str:
-    return f" every {format_span(panel.cadence.interval_s)}" if panel is not None and len(panels) > 1 else ""
+def _describe_panel(panel: SitePanel, panels: Sequence[SitePanel]) -> str:
+    return f" every {format_span(panel.cadence.interval_s)}" if len(panels) > 1 else ""
 
 
 def _why_train(
@@ -94,35 +87,6 @@ def _why_train(
     return f"the newest before it is {(now - newest).days} days old"
 
 
-def _why_count(c: Connection, site: Site, detector: str, now: datetime) -> str | None:
-    """Why the thresholds of a detector are to be counted now; None where those that serve fit and are young."""
-    active = find_active(c, task="anomaly", kind=detector, site=site.id)
-    if active is None:
-        return "first training"
-    if now - active.created_at > MAXIMUM_AGE:
-        return f"the one before it is {(now - active.created_at).days} days old"
-    if is_untested(c, site, detector, now):
-        return "no test of what serves is stored, and anomalies count for the level here"
-    return why_stale(active, site.anomaly, site.watched_step_s or 0.0)
-
-
-class TrainingOutcome(NamedTuple):
-    """What a training came to."""
-
-    line: str  # the hash of what was trained, or the reason why nothing was
-    trained: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingOrder:
-    """A network or detector to be trained, and who wants it why."""
-
-    kind: str
-    seed: int = SEED
-    reason: str = "asked for"
-    actor: Actor = SERVICE
-
-
 def train_one(
     db: Database,
     config: ServiceConfig,
@@ -133,30 +97,14 @@ def train_one(
     clock: Callable[[], datetime] | None = None,
     panel: SitePanel | None = None,
 ) -> TrainingOutcome:
-    """Train one network or detector in a worker and register it.
+    """Train one network in a worker and register it.
 
-    A forecaster becomes a candidate beside those that are there; nothing is replaced in place. It reads what was known
+    It becomes a candidate beside those that are there; nothing is replaced in place. It reads what was known
     at `now`, and is itself known from the instant at which it is written. Without a `panel` it is trained in each.
     """
     clock = clock or go_on(now)
     if not site.moving:
         return TrainingOutcome("no displacement series declared")
-    if order.kind in list_detectors():
-        step_s = site.watched_step_s or 0.0
-        samples = db.run_read(load_watched, site, history_since(now, step_s, TRAINING_ROWS), now)
-        if not samples:
-            return TrainingOutcome("no readings")
-        series, folder = {s.label: s.timed for s in samples}, make_folder(config, site)
-        wanted = DetectorTraining(order.kind, series, step_s, folder, budget_of_each(site.anomaly), order.seed)
-        answer = run_in_worker(config.compute, TRAIN_DETECTOR, wanted, writes=(folder,))
-        if answer.refused:
-            return TrainingOutcome(answer.refused)
-        with db.write() as c:
-            known_at = clock()
-            why, made_by = f"trained on {len(samples)} series", f"slopeward anomalies train --site {site.id}"
-            keep_checkpoint(c, site, "anomaly", order.kind, answer, known_at, why, order.actor)
-            keep_test(c, site, answer.card, answer.model_hash, made_by, order.actor, known_at)
-        return TrainingOutcome(_describe(answer), True)
     panels = db.run_read(_list_panels, site)
     lines, trained = [], False
     for one in panels if panel is None else [panel]:

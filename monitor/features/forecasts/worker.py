@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from detection.anomaly.records import DetectorTraining
 from forecasting.data.covariates import covariates_from_samples, join_facts, make_season, rows_from_covariates
 from forecasting.data.rain_forecasts import lay_outlooks
 from forecasting.data.series import Panel, panel_from_samples
@@ -13,6 +12,7 @@ from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import JUDGED, KINEMATIC, Forecast, Withheld
 from monitor.extras import explain_missing
 from monitor.features.forecasts import tasks
+from monitor.models.records import TrainingResult
 from monitor.text.reasons import describe_error
 
 
@@ -82,27 +82,15 @@ def split_seasons(request: tasks.SeasonsRequest) -> tasks.Seasons:
     return tasks.Seasons({label: split_season(*timed) for label, timed in request.series.items()})
 
 
-def train_forecaster(request: tasks.NetworkTrainingRequest) -> tasks.TrainingResult:
+def train_forecaster(request: tasks.NetworkTrainingRequest) -> TrainingResult:
     """Train one network on the panel of a site, or say why not."""
     from forecasting.serving.jobs import train
 
     try:
         made = train(lay_panel(request.record), request.training, replay=[lay_panel(other) for other in request.replay])
     except ForecastingError as error:
-        return tasks.TrainingResult(refused=describe_error(error))
-    return tasks.TrainingResult(made.model_hash, made.path, made.card)
-
-
-def train_detector(request: DetectorTraining) -> tasks.TrainingResult:
-    """Train one anomaly detector, or say why not."""
-    from detection.anomaly.jobs import train
-    from detection.anomaly.records import AnomalyError
-
-    try:
-        made = train(request)
-    except AnomalyError as error:
-        return tasks.TrainingResult(refused=str(error))
-    return tasks.TrainingResult(made.model_hash, made.checkpoint, made.card)
+        return TrainingResult(refused=describe_error(error))
+    return TrainingResult(made.model_hash, made.path, made.card)
 
 
 def _apply_permit(row: Forecast, permits: Mapping[float, tasks.Permit]) -> Forecast:

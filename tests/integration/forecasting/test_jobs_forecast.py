@@ -19,6 +19,7 @@ from forecasting.neural.pretrained import PLACE
 from forecasting.serving.members import compute_network_weights
 from monitor.errors import JobError
 from monitor.features.anomalies import jobs as anomaly
+from monitor.features.anomalies import training
 from monitor.features.anomalies.tables import anomaly as anomaly_table
 from monitor.features.forecasts import hindcast, run, train
 from monitor.features.forecasts.cli.app import list_why_not
@@ -299,14 +300,15 @@ def test_networks_are_trained_registered_and_used(database, config, site, monkey
     monkeypatch.setattr(hindcast, "ISSUES", 12)
     site = replace(site, anomaly=replace(site.anomaly, budget_per_sensor_month=2.0))  # a short record counts
     now = fill(database, site, 336)
-    said = train.run(database, config, site, now)
+    said = train.run(database, config, site, now) + training.run(database, config, site, now)
     with database.read() as c:
         kinds = {r.kind: r for r in c.execute(select(model).where(model.c.state != "retired")).all()}
     assert set(kinds) == {"gru", "ae", "persistence-z"}, said
     check_past(database, now, said)
     assert all(Path(r.path).is_file() for r in kinds.values())
     assert {k: r.state for k, r in kinds.items()} == {"gru": "candidate", "ae": "active", "persistence-z": "active"}
-    assert train.run(database, config, site, now + timedelta(hours=1)) == "nothing to train"
+    for job in (train, training):
+        assert job.run(database, config, site, now + timedelta(hours=1)) == "nothing to train"
     run.run(database, config, site, now)
     with database.read() as c:
         f = forecast.c

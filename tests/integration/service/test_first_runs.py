@@ -67,7 +67,7 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     fill(database, site, {HOUR: 24 * 2})
     assert one.after(1.0, marked=True) == set(), "two looks are ten seconds apart"
     assert one.after(10.0) == set(), "it may be the beginning of an import"
-    assert one.after(10.0) == {"train"}, "rules are tried from 30 rows on; a forecast needs 25 of 6 h"
+    assert one.after(10.0) == {"train-detectors"}, "rules are tried from 30 rows on; a forecast needs 25 of 6 h"
     with database.read() as c:
         awaited = {x.what: x for x in find_lacking(c, site, NOW).awaited}
     counted = {what: (x.rows, x.needed) for what, x in awaited.items()}
@@ -76,14 +76,14 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     assert awaited["gru"].describe() == "8 of 200 rows of 6 h, of series every 1 h; all on 2026-04-18 06:05 UTC"
     fill(database, site, {HOUR: 24 * 30})
     assert one.after(60.0, marked=True) == {"anomaly", "forecast"}, "120 rows"
-    assert one.after(10.0) >= {"train"}, "rules are tried again when the record stands"
+    assert one.after(10.0) >= {"train-detectors"}, "rules are tried again when the record stands"
     config = ServiceConfig.model_validate({"paths": {"models": str(tmp_path), "inbox": str(tmp_path)}})
     run.run(database, config, site, NOW)
     fill(database, site, {HOUR: 24 * 60})
     one.after(1000.0)
     fill(database, site, {HOUR: 24 * 70})
     assert one.after(10.0) == set(), "the import goes on"
-    assert one.after(10.0) == {"train"}, "240 rows"
+    assert one.after(10.0) == {"train", "train-detectors"}, "240 rows"
     assert one.after(400.0) == set(), "tried already"
     with database.write() as c:
         for kind, task in (("gru", "forecast"), ("rules", "anomaly")):
@@ -125,7 +125,7 @@ def test_a_look_that_finds_nothing_new_asks_once(database: Database, monkeypatch
     one = Clocked(database, site)
     fill(database, site, {HOUR: 30, 6 * DAY: 3, 7 * DAY: 3})
     one.after(0.0)
-    assert (one.asked, one.after(10.0)) == (["load_newest", "find_lacking"], {"train"})
+    assert (one.asked, one.after(10.0)) == (["load_newest", "find_lacking"], {"train-detectors"})
     one.after(first_runs.TRAINED_S + 300.0)  # rules were tried
     for _ in range(5):
         one.after(30.0, marked=True)

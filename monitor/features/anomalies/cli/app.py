@@ -39,7 +39,8 @@ def train(
     seed: Annotated[int, typer.Option(min=0, max=session.LARGEST_SEED, help="Of the networks.")] = 7,
 ) -> None:
     """Count the thresholds of detectors on the site's own record against its false-alarm budget; train networks."""
-    from monitor.features.forecasts.train import TrainingOrder, train_one
+    from monitor.features.anomalies.training import train_detector
+    from monitor.models.training import TrainingOrder
 
     _check_detectors(detector)
     known = list_detectors()
@@ -48,7 +49,7 @@ def train(
     now, trained = datetime.now(UTC), 0
     session.point_to_the_past(db, chosen, now)
     for name in wanted:
-        outcome = train_one(db, service, chosen, TrainingOrder(name, seed), now)
+        outcome = train_detector(db, service, chosen, TrainingOrder(name, seed), now)
         active = db.run_read(find_active, task="anomaly", kind=name, site=chosen.id)
         if active is None or not outcome.trained:
             print(f"{name}: not trained: {outcome.line}", file=sys.stderr)
@@ -131,8 +132,9 @@ def _keep_proofs(site: str) -> None:
     from monitor.cli.identity import name_helper
     from monitor.features.anomalies.jobs import why_stale
     from monitor.features.anomalies.proof import find_asking, prove_serving
-    from monitor.features.forecasts.train import TrainingOrder, train_one
+    from monitor.features.anomalies.training import train_detector
     from monitor.models.samples import history_since
+    from monitor.models.training import TrainingOrder
 
     service, db, chosen = session.open_site(site)
     step_s = chosen.watched_step_s or 0.0
@@ -144,7 +146,7 @@ def _keep_proofs(site: str) -> None:
         with db.read() as c:
             serving = find_active(c, task="anomaly", kind=detector, site=chosen.id)
         if serving is None or why_stale(serving, chosen.anomaly, step_s) is not None:
-            outcome = train_one(db, service, chosen, TrainingOrder(detector, actor=name_helper()), now)
+            outcome = train_detector(db, service, chosen, TrainingOrder(detector, actor=name_helper()), now)
             serving = db.run_read(find_active, task="anomaly", kind=detector, site=chosen.id)
             if serving is None or not outcome.trained:
                 print(f"{detector}: no proof: {outcome.line}", file=sys.stderr)

@@ -75,7 +75,8 @@ def train(
 ) -> None:
     """Train one network of a site now: a new candidate beside the others; its record will say whether it is shown."""
     from forecasting.registry import NETWORKS, is_network
-    from monitor.features.forecasts.train import TrainingOrder, train_one
+    from monitor.features.forecasts.train import train_one
+    from monitor.models.training import TrainingOrder
 
     if not is_network(model):
         raise typer.BadParameter(f"no network is called {model!r}; there are {', '.join(sorted(NETWORKS))}")

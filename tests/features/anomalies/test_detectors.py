@@ -11,12 +11,13 @@ from detection.anomaly.registry import CHECKS, COMPARED, COMPOSITES, NETWORKS, R
 from monitor.cli.main import run_verb
 from monitor.decision.proof import describe_unproven
 from monitor.features.anomalies import jobs as anomaly
+from monitor.features.anomalies import training
 from monitor.features.anomalies.proof import is_untested, keep_test, prove_serving
 from monitor.features.anomalies.tables import anomaly as anomaly_table
-from monitor.features.forecasts import train
 from monitor.models.queries.proofs import load_proof_facts
 from monitor.models.queries.registry import load_models
 from monitor.models.tables import model
+from monitor.models.training import TrainingOrder
 from monitor.readings.queries.observations import add_observations
 from monitor.readings.records import Observation
 from monitor.settings.service import ServiceConfig
@@ -77,13 +78,13 @@ def test_every_detector_without_a_network_is_counted_and_served(database: Databa
     site = replace(site, forecast=replace(site.forecast, models=("auto",)))
     now = fill(database, site, 600)
     assert "robust-z: not trained yet" in anomaly.run(database, service, site, now)
-    said = train.run(database, service, site, now)
+    said = training.run(database, service, site, now)
     with database.read() as c:
         cards = {r.kind: r.card for r in c.execute(select(model).where(model.c.state == "active"))}
     assert set(cards) == set(CHEAP) - set(CHECKS), said
     # the checks spend nothing of the budget
     assert {card["budget_per_sensor_month"] for card in cards.values()} == {1.0}
-    assert train.run(database, service, site, now + timedelta(hours=1)) == "nothing to train"
+    assert training.run(database, service, site, now + timedelta(hours=1)) == "nothing to train"
     at, later = now + timedelta(days=1), now + timedelta(days=2)
     value = 0.3 * ((at - START).total_seconds() / 86400.0) + 60.0
     with database.write() as c:
@@ -97,7 +98,7 @@ def test_every_detector_without_a_network_is_counted_and_served(database: Databa
     assert {r[0] for r in rows if r[2]} >= {"rules", "persistence-z", "robust-z"}
     assert all(hashes.values())
     # another budget asks for other thresholds
-    assert "rules" in train.run(database, service, with_plan(site, "rules", budget=2.0), later)
+    assert "rules" in training.run(database, service, with_plan(site, "rules", budget=2.0), later)
 
 
 def test_detectors_are_witnesses_only_where_the_record_shows_it(database: Database, service: ServiceConfig) -> None:
@@ -117,7 +118,7 @@ def test_detectors_are_witnesses_only_where_the_record_shows_it(database: Databa
     assert "`slopeward anomalies bench --site jobs`" in first["strange"]
     assert "no test of forecasts is stored" in first["soon-fast"]
     assert "no test of outlines is stored" in first["image"]
-    train.train_one(database, service, site, train.TrainingOrder("rules"), now)
+    training.train_detector(database, service, site, TrainingOrder("rules"), now)
     assert set(said(now)) == set(first)
     assert set(said()) == {"soon-fast", "image"}, "a training keeps what it found on held-out time"
     assert set(said(now - timedelta(days=1))) == set(first), "what came later proves nothing of before"
