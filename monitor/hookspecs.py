@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from monitor.features.scenes.methods import SceneMethod
     from monitor.ingest.files.reader import FileReader
     from monitor.ingest.message import StoredSites
+    from monitor.models.lacking import LackingModels
     from monitor.readings.queries.observations import AddResult, SeriesRow
     from monitor.readings.records import Observation
     from monitor.registration import (
@@ -363,6 +364,15 @@ def compute_cluster(plan: ComputeSection) -> Cluster:
     """Return the cluster that `[compute] dask` names. Called for each job that is sent to a worker.
 
     The service file is refused if `compute.dask` is set and no plugin implements this hook.
+    """
+
+
+@hookspec
+def lacking_models(connection: Connection, site: Site, now: datetime) -> LackingModels:
+    """Return the models that a site file asks for and that do not exist yet, and the jobs that run them.
+
+    Called by `slopeward status` and the page of forecasts. While a site lacks something, the core process calls it at
+    intervals of ten seconds to five minutes and runs the jobs as soon as there are enough readings.
     """
 
 

@@ -532,6 +532,11 @@ def _check_features(_plugin: str, result: Any) -> list[Any]:
     return list(result)
 
 
+def _check_lacking(_plugin: str, result: Any) -> Any:
+    _require(_is_a(result, "LackingModels"), "LackingModels", result)
+    return result
+
+
 def _check_curve_values(_plugin: str, result: Any) -> CurveAddition:
     if not isinstance(result, CurveAddition):
         raise TypeError(f"expected CurveAddition, got {result!r:.80}")
@@ -571,6 +576,7 @@ _RESULTS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "status_sections": _check_status,
     "account_page_values": _check_values,
     "curve_values": _check_curve_values,
+    "lacking_models": _check_lacking,
     "instruments_page_values": _check_values,
     "map_layers": _check_values,
     "map_zones": _check_features,

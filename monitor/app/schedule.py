@@ -22,6 +22,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from monitor.errors import AwayError, KilledError, SlopewardError, StoreBusyError
 from monitor.features.movement.queries import find_stage
+from monitor.models.first_runs import FirstRuns
 from monitor.plugins import hooks
 from monitor.registration import Job
 from monitor.settings.service import ServiceConfig
@@ -107,9 +108,6 @@ class Schedule:
         self._anew: set[str] = set()  # runs, and was hastened since it began
         self._gave_back_s = -GIVE_BACK_S
         self._stopped = threading.Event()
-        # It imports numpy, which the modules that only import this one must not.
-        from monitor.features.forecasts.first_runs import FirstRuns
-
         self.first_runs = FirstRuns(db, {site.id: site for site in sites}, self.hasten, clock)
         for job in jobs:
             for site in sites if job.per_site else (None,):

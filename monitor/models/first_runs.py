@@ -1,139 +1,148 @@
-"""What a site asks for and does not have yet begins when its readings allow it: their arrival hastens jobs."""
+"""Run the jobs of a site as soon as its first readings suffice, without waiting for their next turn."""
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from monitor.models.lacking import AwaitedModel, LackingModels, find_lacking
 from monitor.readings.queries.observations import load_newest
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
 
-if TYPE_CHECKING:  # numpy comes with it
-    from monitor.features.forecasts.awaited import Awaited
-
 log = logging.getLogger(__name__)
-SOON_S: Final = 10.0  # between two looks at a site whose readings arrive before all of it was forecast
-FIRST_S: Final = 30.0  # the same where nothing is heard of arrivals: another process may have stored some
-TRAINING_S: Final = 20.0  # while something is being trained
-TRAINED_S: Final = 900.0  # as long is that waited for
-LATER_S: Final = 300.0  # where forecasts are there, and something else is not
-AT_ONCE_S: Final = 0.5  # of looks one after the other: whoever calls has other duties
-GROWTH: Final = 1.25  # of a record from one training that was refused to the next
-SETTLED: Final = 1.02  # of a record from one look to the next: one that grows by more is being imported
-TRAINING_JOBS: Final = {"forecast": "train", "anomaly": "train-detectors"}  # by task of a model
-WORTH_A_TRY: Final = 30  # rows, of what says only by a try whether it has enough
+SOON_S: Final = 10.0  # between two checks of a site whose readings arrive and that lacks a forecast
+FIRST_S: Final = 30.0  # between two checks without news of readings: another process may have stored some
+TRAINING_S: Final = 20.0  # between two checks during a training
+TRAINED_S: Final = 900.0  # a training is expected to end within this time
+LATER_S: Final = 300.0  # between two checks of a site that has forecasts and lacks something else
+AT_ONCE_S: Final = 0.5  # longest time for one round of checks, because the calling thread has other duties
+GROWTH: Final = 1.25  # how much a record must grow after a refused training before the next one
+SETTLED: Final = 1.02  # a record that grows by more between two checks is still being imported
+WORTH_A_TRY: Final = 30  # rows before the first training of a model that does not say how many it needs
 
 
 @dataclass(slots=True)
-class _Followed:
+class _FollowedSite:
     due_s: float = 0.0
-    looked_s: float = -SOON_S
-    full_s: float = -LATER_S
+    checked_s: float = -SOON_S
+    fully_checked_s: float = -LATER_S
     trains_until_s: float = 0.0
     is_first: bool = True  # a series has no forecast yet, or no reading
     known: frozenset[int] = frozenset()
     newest: Mapping[int, datetime] = field(default_factory=dict)  # of series without a forecast
-    left: frozenset[tuple[str, float]] | None = None  # networks and detectors that are not there
-    tried: dict[tuple[str, float], int] = field(default_factory=dict)  # rows
-    rows: dict[tuple[str, float], int] = field(default_factory=dict)  # at the look before
-    grows: bool = False  # what has rows enough for a training is still being imported
+    missing: frozenset[tuple[str, float]] | None = None  # networks and detectors that do not exist
+    tried: dict[tuple[str, float], int] = field(default_factory=dict)  # rows at the last attempt
+    rows: dict[tuple[str, float], int] = field(default_factory=dict)  # rows at the check before
+    grows: bool = False  # readings for a training are still being imported
 
 
 class FirstRuns:
-    """Follows the sites to which something is lacking, and hastens their forecasts, anomaly scores and trainings.
+    """Follow the sites that lack forecasts, networks or detectors, and run their jobs early.
 
-    A site that has all it asks for is not looked at any more: another site file comes with another core. Between two
-    looks passes a pause, and one that finds no new reading of what is lacking asks a single question: what they cost is
-    bounded at any number of sites. `hasten`: has a job of a site run now.
+    A site that lacks nothing is not checked again: another site file comes with another core process. There is a pause
+    between two checks of a site. A check that finds no new reading of what is lacking makes a single query, so that the
+    cost is bounded for any number of sites.
+
+    Args:
+        run_job: runs the job of this name for a site now. Jobs that do not exist are ignored.
     """
 
     def __init__(
         self,
         db: Database,
         sites: Mapping[str, Site],
-        hasten: Callable[[str, str], None],
+        run_job: Callable[[str, str], None],
         clock: Callable[[], datetime],
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._db, self._sites, self._hasten, self._clock, self._monotonic_s = db, sites, hasten, clock, monotonic_s
-        self._followed = {site_id: _Followed() for site_id in sites}
+        self._db = db
+        self._sites = sites
+        self._run_job = run_job
+        self._clock = clock
+        self._monotonic_s = monotonic_s
+        self._followed = {site_id: _FollowedSite() for site_id in sites}
         self._arrived: set[str] = set()
         self._lock = threading.Lock()
 
-    def mark(self, sites: frozenset[str]) -> None:
-        """Note that readings of these sites were stored; returns at once."""
+    def mark(self, site_ids: frozenset[str]) -> None:
+        """Note that readings of these sites were stored. Return at once."""
         if self._followed:
             with self._lock:
-                self._arrived |= sites
+                self._arrived |= site_ids
 
     def check(self) -> None:
-        """Look at the sites that are due, and hasten what can begin."""
+        """Check the sites that are due, and run the jobs for which their readings suffice."""
         with self._lock:
             arrived, self._arrived = self._arrived, set()
-        began_s = self._monotonic_s()
+        started_s = self._monotonic_s()
         for site_id in arrived & self._followed.keys():
-            one = self._followed[site_id]
-            one.due_s = min(one.due_s, one.looked_s + SOON_S) if one.is_first else one.due_s
-        for site_id in [one for one, followed in self._followed.items() if followed.due_s <= began_s]:
+            site = self._followed[site_id]
+            if site.is_first:
+                site.due_s = min(site.due_s, site.checked_s + SOON_S)
+        for site_id in [name for name, site in self._followed.items() if site.due_s <= started_s]:
             self._check_site(site_id, self._followed[site_id])
-            if self._monotonic_s() > began_s + AT_ONCE_S:
+            if self._monotonic_s() > started_s + AT_ONCE_S:
                 return
 
-    def _check_site(self, site_id: str, one: _Followed) -> None:
-        from monitor.features.forecasts.awaited import find_lacking
-
-        now_s = one.looked_s = self._monotonic_s()
-        one.due_s = now_s + FIRST_S  # also where this look fails
+    def _check_site(self, site_id: str, site: _FollowedSite) -> None:
+        now_s = site.checked_s = self._monotonic_s()
+        site.due_s = now_s + FIRST_S  # also if this check fails
         newest = self._db.run_read(load_newest, site_id)
-        is_old = newest.keys() <= one.known and all(newest.get(i) == at for i, at in one.newest.items())
-        if is_old and one.is_first and not one.grows and now_s < one.full_s + LATER_S and now_s >= one.trains_until_s:
+        has_news = not newest.keys() <= site.known or any(newest.get(i) != at for i, at in site.newest.items())
+        is_due = not site.is_first or site.grows or now_s >= site.fully_checked_s + LATER_S
+        if not has_news and not is_due and now_s >= site.trains_until_s:
             return
-        one.full_s = now_s
-        awaited, without, one.known, is_whole = self._db.run_read(find_lacking, self._sites[site_id], self._clock())
-        one.newest = {i: at for i, at in newest.items() if i in without}
-        one.is_first = bool(without) or not is_whole
-        jobs = self._choose_jobs(one, awaited)
+        site.fully_checked_s = now_s
+        lacking = self._db.run_read(find_lacking, self._sites[site_id], self._clock())
+        site.known = lacking.known
+        site.newest = {i: at for i, at in newest.items() if i in lacking.without}
+        site.is_first = bool(lacking.without) or not lacking.is_whole
+        jobs = _choose_jobs(site, lacking)
         for name in jobs:
-            self._hasten(name, site_id)
+            self._run_job(name, site_id)
         if jobs:
             log.info("%s: %s now: readings allow it", site_id, ", ".join(jobs))
-        if not awaited and not one.is_first:
+        if not lacking.awaited and not site.is_first:
             del self._followed[site_id]
-        elif one.grows:
-            one.due_s = now_s + SOON_S
-        elif now_s < one.trains_until_s:
-            one.due_s = now_s + TRAINING_S
-        elif not one.is_first:
-            one.due_s = now_s + LATER_S
+        elif site.grows:
+            site.due_s = now_s + SOON_S
+        elif now_s < site.trains_until_s:
+            site.due_s = now_s + TRAINING_S
+        elif not site.is_first:
+            site.due_s = now_s + LATER_S
 
-    def _choose_jobs(self, one: _Followed, awaited: "Sequence[Awaited]") -> list[str]:
-        from monitor.features.forecasts.awaited import FORECAST
 
-        one.grows = False
-        ready = [x for x in awaited if self._is_ready(one, x)]
-        one.tried |= {(x.what, x.every_s): x.rows for x in ready}
-        before, one.left = one.left, frozenset((x.what, x.every_s) for x in awaited if x.what != FORECAST)
-        jobs = set[str]()
-        jobs |= {TRAINING_JOBS[x.task] for x in ready if x.what != FORECAST}
-        if jobs:
-            one.trains_until_s = one.full_s + TRAINED_S
-        if any(x.what == FORECAST for x in ready) or (before is not None and before - one.left):
-            jobs |= {"forecast", "anomaly"}
-        return sorted(jobs)
+def _choose_jobs(site: _FollowedSite, lacking: LackingModels) -> list[str]:
+    site.grows = False
+    ready = [model for model in lacking.awaited if _is_ready(site, model)]
+    site.tried |= {(model.what, model.every_s): model.rows for model in ready}
+    before = site.missing
+    site.missing = frozenset((model.what, model.every_s) for model in lacking.awaited if model.is_trained)
+    jobs = {model.job for model in ready if model.is_trained}
+    if jobs:
+        site.trains_until_s = site.fully_checked_s + TRAINED_S
+    was_trained = before is not None and bool(before - site.missing)
+    if was_trained or any(not model.is_trained for model in ready):
+        jobs |= lacking.jobs
+    return sorted(jobs)
 
-    def _is_ready(self, one: _Followed, what: "Awaited") -> bool:
-        """Whether a try is worth it: it has the rows it needs, and more than at the try before.
 
-        A training waits until an import has ended: what learnt from a part of the record would serve for a week.
-        """
-        key = (what.what, what.every_s)
-        tried, before, one.rows[key] = one.tried.get(key, 0), one.rows.get(key, 0), what.rows
-        if what.rows < (what.needed or WORTH_A_TRY) or what.rows <= tried * (GROWTH if what.is_trained else 1.0):
-            return False
-        grows = what.is_trained and what.rows > SETTLED * before
-        one.grows = one.grows or grows
-        return not grows
+def _is_ready(site: _FollowedSite, model: AwaitedModel) -> bool:
+    """Return whether an attempt makes sense: there are enough rows, and more than at the last attempt.
+
+    A training waits until an import has ended, because a model trained on a part of the record would be used for a
+    week.
+    """
+    key = (model.what, model.every_s)
+    tried, before = site.tried.get(key, 0), site.rows.get(key, 0)
+    site.rows[key] = model.rows
+    growth = GROWTH if model.is_trained else 1.0
+    if model.rows < (model.needed or WORTH_A_TRY) or model.rows <= tried * growth:
+        return False
+    grows = model.is_trained and model.rows > SETTLED * before
+    site.grows = site.grows or grows
+    return not grows

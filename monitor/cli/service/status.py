@@ -37,6 +37,7 @@ from monitor.decision.incomplete_series import list_reasons
 from monitor.decision.judgements import describe_limited
 from monitor.errors import ConfigError, StoreError
 from monitor.features.scenes.queries.arrivals import SceneRow, load_waiting
+from monitor.models.lacking import AwaitedModel, list_awaited
 from monitor.plugins import hooks
 from monitor.registration import StatusSection
 from monitor.settings.service import ServiceConfig
@@ -52,8 +53,6 @@ from monitor.text.message import Message
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from monitor.features.forecasts.awaited import Awaited
 
 app = Commands()
 
@@ -86,15 +85,13 @@ class StoredStatus:
     rows: Sequence[Mapping[str, Any]]  # of the view `site_status`
     waiting: Sequence[SceneRow]
     newest_outage: Mapping[str, Any] | None  # of the view `outages`
-    awaited: "Sequence[tuple[str, Awaited]]"  # models that wait for readings, by site
+    awaited: Sequence[tuple[str, AwaitedModel]]  # models that wait for readings, by site
     incomplete: Mapping[str, Mapping[str, Message]]  # by site and series: why a site does not see "full"
     limited: Mapping[str, Sequence[Message]]  # by site: which moving series keep it from reaching its top level
     sections: Sequence[StatusSection]  # of features and plugins
 
 
 def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> ServiceVerdict:
-    from monitor.features.forecasts.awaited import list_awaited  # numpy comes with it
-
     declared: list[Site] = []
     with suppress(ConfigError):  # a folder that is not there holds none
         declared = scan_sites(service.paths.sites)[0]

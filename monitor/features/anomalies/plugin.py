@@ -8,9 +8,12 @@ from monitor.api.hooks import Command, Job, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
-    from sqlalchemy import Table
+    from sqlalchemy import Connection, Table
 
+    from monitor.models.lacking import LackingModels
+    from monitor.sites.records import Site
     from monitor.storage.public_view import PublicView
 
 _DAY_S: Final = 86400.0
@@ -41,6 +44,14 @@ def register_jobs() -> Iterable[Job]:
         Job("anomaly", jobs.run, lambda site: site.anomaly.every_s if site else _DAY_S, 30.0),
         Job("train-detectors", training.run, lambda _: _DAY_S, 300.0),
     ]
+
+
+@hookimpl
+def lacking_models(connection: Connection, site: Site, now: datetime) -> LackingModels:
+    """Return the detectors of a site that are not trained yet."""
+    from monitor.features.anomalies.lacking import find_lacking_detectors
+
+    return find_lacking_detectors(connection, site, now)
 
 
 @hookimpl

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from monitor.alerts.acts.table import Act
     from monitor.api.hooks import CurveAddition
     from monitor.decision.records import FactRequest
+    from monitor.models.lacking import LackingModels
     from monitor.readings.queries.observations import SeriesRow
     from monitor.sites.records import Site
     from monitor.storage.public_view import PublicView
@@ -133,6 +134,14 @@ def evaluation_facts(connection: Connection, site: Site, request: FactRequest) -
     thresholds = [threshold for criterion in criteria for threshold in criterion.thresholds]
     horizons_s = {threshold.window_s for threshold in thresholds if threshold.window_s is not None}
     return {"forecasts": load_forecast_facts(connection, site.id, request.now, stations, horizons_s)}
+
+
+@hookimpl
+def lacking_models(connection: Connection, site: Site, now: datetime) -> LackingModels:
+    """Return the forecasts and networks of a site that do not exist yet."""
+    from monitor.features.forecasts.lacking import find_lacking_forecasts
+
+    return find_lacking_forecasts(connection, site, now)
 
 
 @hookimpl

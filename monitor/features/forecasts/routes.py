@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from monitor.features.forecasts.queries.seasons import load_season
 from monitor.features.forecasts.queries.shown import load_rolled
 from monitor.features.forecasts.views import IssuedForecastRow, WhyNotShownRow
+from monitor.models.lacking import list_awaited
 from monitor.models.queries.registry import load_explanations
 from monitor.models.views import ModelGateRow
 from monitor.readings.queries.observations import load_series
@@ -106,8 +107,6 @@ SCORES: Final = {
 @pages.get("/sites/{site}/forecasts", response_class=HTMLResponse)
 def show_forecasts(request: Request, site: str) -> HTMLResponse:
     """What the forecasts of a site were worth."""
-    from monitor.features.forecasts.awaited import list_awaited  # numpy comes with it
-
     with read_site(request, site) as seen:
         c, card = seen.c, seen.card
         declared = seen.declared

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from monitor.cli.main import run_verb
-from monitor.features.forecasts import first_runs, run
-from monitor.features.forecasts.awaited import find_lacking
-from monitor.features.forecasts.first_runs import FirstRuns
+from monitor.features.forecasts import run
+from monitor.models import first_runs
+from monitor.models.first_runs import FirstRuns
+from monitor.models.lacking import LackingModels, find_lacking
 from monitor.models.queries.registry import add_model
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
@@ -139,7 +140,7 @@ def test_a_thousand_sites_that_lack_nothing_cost_nothing(database: Database) -> 
 
     def ask(what, *_):
         asked.append(what)
-        return {} if what.__name__ == "load_newest" else ([], frozenset(), frozenset(), True)
+        return {} if what.__name__ == "load_newest" else LackingModels((), frozenset())
 
     database.run_read = ask  # type: ignore[method-assign]
     sites = frozenset(f"s{k}" for k in range(1000))

@@ -117,7 +117,7 @@ def models(
 
 
 def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
-    from monitor.features.forecasts.awaited import list_awaited
+    from monitor.models.lacking import list_awaited
     from monitor.models.queries.registry import load_gates, load_models, load_transitions
     from monitor.sites.files import scan_sites
 

@@ -1,0 +1,43 @@
+"""Detectors that a site file asks for and that are not trained yet."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from detection.anomaly.registry import list_detectors
+from forecasting.registry import TRAINING_ROWS
+from monitor.extras import is_installed
+from monitor.models.lacking import LackingModels, await_rows
+from monitor.models.queries.registry import load_models, needs_torch
+from monitor.models.samples import history_since
+from monitor.readings.queries.observations import load_extents, load_ids
+from monitor.sites.records import Site
+from monitor.sites.watched import find_watched_motion
+
+_JOBS = frozenset({"anomaly"})
+
+
+def find_lacking_detectors(connection: Connection, site: Site, now: datetime) -> LackingModels:
+    """Return the detectors of a site that are not trained yet and whose series have readings."""
+    models = load_models(connection, site=site.id, kinds={*site.anomaly.detectors})
+    active = {model.kind for model in models if model.state == "active"}
+    has_torch = is_installed("torch")
+    missing = [
+        detector
+        for detector in site.anomaly.detectors
+        if detector in list_detectors() and detector not in active and (has_torch or not needs_torch(detector))
+    ]
+    watched = find_watched_motion(site, load_ids(connection, site.id))
+    if not missing or not watched:
+        return LackingModels((), _JOBS)
+    step_s = site.watched_step_s or 0.0
+    since = history_since(now, step_s, TRAINING_ROWS)
+    extents = load_extents(connection, [series.series_id for series in watched], since, now)
+    awaited = [
+        model
+        for detector in missing
+        for model in await_rows(
+            detector, "anomaly", "train-detectors", extents, now, is_trained=True, every_s=step_s, step_s=step_s
+        )
+    ]
+    return LackingModels(tuple(awaited), _JOBS)
