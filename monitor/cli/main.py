@@ -20,11 +20,12 @@ GROUPS: Final = {  # groups without a module of their own: name -> (one line of 
     "people": ("Manage duty plans, accounts, access tokens and signatures", "people users list"),
     "notify": ("Test channels, hold drills, manage keys of push and CAP", "notify channels test"),
 }
-HEADINGS: Final = {  # name of the command below the heading -> heading
+HEADINGS: Final = {  # heading above a command, unless the command before it has the same heading
     "status": "Current situation",
     "level": "Levels and site files",
     "ingest": "Data",
     "forecast": "Models",
+    "anomalies": "Models",
     "people": "People",
     "run": "Operation",
 }
@@ -315,6 +316,17 @@ def _refuse_verb(program: str, verb: str) -> int:
     return 2
 
 
+def _list_top_commands() -> list[str]:
+    """Return commands and groups. A command whose group is not installed is listed by its full name."""
+    commands = list_commands()
+    groups = {**commands, **GROUPS}
+    listed: dict[str, None] = {}
+    for path in commands:
+        verb = path.split()[0]
+        listed[verb if verb in groups else path] = None
+    return list(listed)
+
+
 def print_help(group: str = "") -> None:
     """Print the commands under their headings, or those of one group, without importing them."""
     from rich.console import Console
@@ -324,9 +336,12 @@ def print_help(group: str = "") -> None:
     name = f"slopeward {group}".rstrip()
     line, example = GROUPS.get(group, ("Monitor unstable slopes and warn the people responsible for them", "demo"))
     console.print(f"[bold]{name}[/bold] COMMAND [OPTIONS]\n\n{line}." + "\n" * bool(group), highlight=False)
-    for verb in _list_below(group) if group else dict.fromkeys(path.split()[0] for path in list_commands()):
-        if heading := HEADINGS.get(verb):
+    last_heading = ""
+    for verb in _list_below(group) if group else _list_top_commands():
+        heading = HEADINGS.get(verb, last_heading)
+        if heading != last_heading:
             console.print(f"\n[bold]{heading}[/bold]")
+            last_heading = heading
         row = Table.grid(padding=(0, 4))
         row.add_column(min_width=11)
         help_line = GROUPS[verb][0] if verb in GROUPS else list_commands()[f"{group} {verb}".strip()].help
