@@ -4,7 +4,6 @@ import importlib
 import json
 from dataclasses import replace
 
-from monitor.features.forecasts.tasks import NetworkTrainingRequest
 from monitor.worker.records import read_record, record_to_plain
 
 
@@ -17,6 +16,8 @@ def cross(task, asked, *_args, **_kwargs):
 
 def hurry(asked, stride=4):
     """A training that takes one pass; all else as it is."""
+    from monitor.features.forecasts.tasks import NetworkTrainingRequest
+
     return (
         replace(asked, training=replace(asked.training, epochs=1, stride=stride))
         if isinstance(asked, NetworkTrainingRequest)

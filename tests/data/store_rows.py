@@ -2,23 +2,27 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, insert
 
 from detection.geojson import Geometry
 from monitor.alerts.queries.offsets import add_offset
-from monitor.features.forecasts.queries.forecasts import ForecastRow
 from monitor.features.scenes.queries.arrivals import FootprintRow, SceneRow
 from monitor.readings.tables import observation_flag
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 
+if TYPE_CHECKING:
+    from monitor.features.forecasts.queries.forecasts import ForecastRow
+
 
 def forecast_row(
     series_id: int, issued_at: datetime, fan: Sequence[float], horizon_s: float = 86400.0, **facts: Any
-) -> ForecastRow:
+) -> "ForecastRow":
     """A forecast that is shown, from what was known when it was issued; `fan`: its five quantiles."""
+    from monitor.features.forecasts.queries.forecasts import ForecastRow
+
     usual = {
         "data_until": issued_at,
         "as_of_received_at": issued_at,

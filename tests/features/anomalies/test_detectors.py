@@ -30,7 +30,7 @@ from monitor.storage.proof import verify
 from monitor.text.detection import PASTS
 from monitor.text.instants import epoch_s
 from monitor.text.vocabulary import WORDS
-from tests.integration.forecasting.test_jobs_forecast import SITE, START, fill
+from tests.data.daily_slope import SITE, START, fill
 
 CHEAP = (*COMPOSITES, *RULES, *CHECKS)
 WITNESS = """

@@ -9,9 +9,9 @@ from monitor.models.queries.proofs import load_proof_facts
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.views import load_view
+from tests.data.daily_slope import SITE, START, fill
 from tests.data.site_text import criterion
 from tests.data.watched_slope import write_service
-from tests.integration.forecasting.test_jobs_forecast import SITE, START, fill
 
 PLAN = 'detectors = ["persistence-z", "flatline"]\nbudget_per_sensor_month = 2.0'
 VOTES = criterion("anomaly", id="strange", stations=["G*"], role="witness", level="yellow")

@@ -22,9 +22,9 @@ from monitor.sites.records import Site
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
+from tests.data.daily_slope import SITE, START
 from tests.data.store_rows import ask, enter_offset, tell
 from tests.fixtures.databases import ON_BOTH
-from tests.integration.forecasting.test_jobs_forecast import SITE, START
 
 DAY = timedelta(days=1)
 STATIONS = 3

@@ -18,7 +18,6 @@ from starlette.routing import Route
 from monitor.alerts.queries.overview import SiteCard
 from monitor.decision.series.assessment import Assessment
 from monitor.errors import NotAllowedError
-from monitor.features.forecasts.routes import gather_lacks
 from monitor.features.movement import routes as movement
 from monitor.readings.records import Reading
 from monitor.sites.records import Level, Site
@@ -301,25 +300,6 @@ def test_a_window_that_is_over_gives_way_to_another_only_where_the_slope_spoke_a
     rows[0]["data_until"] = until["window_to"]
     assert describe_motion(rows, after, SLOPE, {}).window == late
     assert describe_motion(rows[2:], NOW_HEADLINE, SLOPE, {}).window is None
-
-
-@given(
-    st.lists(
-        st.tuples(*(st.sampled_from(k) for k in ("AB", ("gru", "lstm"), ("", "rows"), (None, "2026-12-10T03:00:00Z")))),
-        max_size=12,
-    )
-)
-def test_what_lacks_the_same_is_one_line_and_nothing_is_left_out(drawn):
-    rows = [
-        {"station": s, "model": m, "horizon_s": None, "lacking": k, "reason": "r", "earliest_at": day}
-        for s, m, k, day in drawn
-    ]
-    lines = gather_lacks(rows)
-    assert len(lines) == len({(k, day) for _, _, k, day in drawn})
-    for s, m, k, day in drawn:
-        [line] = [one for one in lines if (one["lacking"], one["earliest_at"]) == (k, day)]
-        assert s in line["series"]
-        assert m in line["models"]
 
 
 NO_DATA = Assessment("v", "Red").reason

@@ -1,11 +1,9 @@
 """Forecast, train and anomaly jobs: a first answer and a first training of a real worker process, the others here."""
 
 import json
-import math
-import random
 import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -32,8 +30,7 @@ from monitor.features.forecasts.worker import lay_panel
 from monitor.features.movement.queries import MovementRow, add_update
 from monitor.models.queries.registry import add_model, find_model, load_models, load_transitions
 from monitor.models.tables import model, model_gate
-from monitor.readings.queries.observations import add_observations, find_series_id
-from monitor.readings.records import Observation
+from monitor.readings.queries.observations import find_series_id
 from monitor.readings.tables import observation
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
@@ -43,37 +40,14 @@ from monitor.storage.engine import Database
 from monitor.storage.views import load_view
 from monitor.worker import compute
 from monitor.worker.records import WorkerTask
-from tests.data import site_text
 from tests.data.crossing import cross, hurry
+from tests.data.daily_slope import SITE, START, fill
 from tests.data.forecast_rows import row
 from tests.data.store_rows import ask, tell
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 
 IN_A_PROCESS = compute.run
-START = datetime(2025, 1, 1, tzinfo=UTC)
-PLACE_OF = {"latitude": 46.2, "longitude": 8.9, "timezone": "Europe/Zurich"}
-PLAN = {"forecast": {"models": ["auto", "gru"], "horizons": ["1d", "7d"]}, "scenes": {"weights": "generated"}}
-PLAN |= {"levels": {"names": ["green", "yellow", "orange", "red"]}, "anomaly": {"detectors": ["persistence-z", "ae"]}}
-MOVES = site_text.series("displacement", "mm", "1d", max_silence="3d")
-ALONG = {"longitude": 8.9, "azimuth_deg": 200.0, "plunge_deg": 20.0}
-SITE = site_text.head("jobs", **PLACE_OF, **PLAN) + "".join(
-    site_text.station(f"G{i}", MOVES, latitude=46.2 + i * 0.0005, **ALONG) for i in range(3)
-)
-
-
-def fill(database: Database, site: Site, days: int, first_day: int = 0) -> datetime:
-    """Daily readings with steady creep, a season and white noise; returns the instant after the last."""
-    noise = random.Random(1)
-    values = {(i, d): 0.3 * d + 2 * math.sin(d / 58.0 + i) + noise.gauss(0, 0.8) for i in range(3) for d in range(900)}
-    rows = [
-        Observation(site.id, f"G{i}", "displacement", "mm", at, at + timedelta(minutes=1), values[i, d])
-        for d in range(first_day, first_day + days)
-        for i, at in enumerate([START + timedelta(days=d)] * 3)
-    ]
-    end = START + timedelta(days=first_day + days - 1, hours=1)
-    tell(database, add_observations, rows, end)
-    return end
 
 
 def move(database: Database, station: str, at: datetime, stage: str) -> None:

@@ -20,8 +20,8 @@ from monitor.worker import compute
 from tests.data.crossing import cross
 from tests.data.store_rows import tell
 from tests.data.watched_slope import write_service
-from tests.integration.forecasting import test_cadences
-from tests.integration.forecasting.test_cadences import DAY, END, GNSS, HOUR, SLOW, declare, fill, spell_site
+from tests.features.forecasts import test_cadences
+from tests.features.forecasts.test_cadences import DAY, END, GNSS, HOUR, SLOW, declare, fill, spell_site
 
 NOW = END + timedelta(minutes=5)
 

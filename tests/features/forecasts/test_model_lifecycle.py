@@ -37,12 +37,12 @@ from monitor.storage.views import load_view
 from monitor.text.instants import from_epoch_s
 from monitor.worker import compute
 from tests.data.crossing import cross
+from tests.data.daily_slope import SITE, fill
 from tests.data.forecast_rows import row
 from tests.data.forked import run_forked
 from tests.data.store_rows import ask, forecast_row, tell
 from tests.data.watched_slope import write_service
 from tests.fixtures.databases import ON_BOTH
-from tests.integration.forecasting.test_jobs_forecast import SITE, fill
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
