@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Boolean, Connection, Double, Row, Text, case, column, distinct, func, select, table
+from sqlalchemy import Boolean, Connection, Double, Text, case, column, distinct, func, select, table
 
 from monitor.alerts.tables import alert
 from monitor.decision.changes import AlertCategory
@@ -50,7 +50,7 @@ def find_peak_level(connection: Connection) -> int:
     return int(connection.execute(query).scalar() or 0)
 
 
-def load_newest_issues(connection: Connection) -> Sequence[Row[Any]]:
+def load_newest_issues(connection: Connection) -> Sequence[Any]:
     """Return the forecasts of the newest issue of each model, by model, series and horizon."""
     if not has_view(_FORECAST.name):
         return []
@@ -65,7 +65,7 @@ def load_newest_issues(connection: Connection) -> Sequence[Row[Any]]:
     return connection.execute(query).all()
 
 
-def load_hindcast_errors(connection: Connection) -> Sequence[Row[Any]]:
+def load_hindcast_errors(connection: Connection) -> Sequence[Any]:
     """Return model, series, issue, horizon and error of each scored hindcast of a series in mm."""
     if not has_view(_SCORED_FORECAST.name):
         return []
@@ -74,7 +74,7 @@ def load_hindcast_errors(connection: Connection) -> Sequence[Row[Any]]:
     return connection.execute(query.where(f.hindcast, f.unit == "mm")).all()
 
 
-def summarize_anomalies(connection: Connection) -> Sequence[Row[Any]]:
+def summarize_anomalies(connection: Connection) -> Sequence[Any]:
     """Return for each detector: scores, alarms, series, series with an alarm, first alarm, and budget."""
     if not has_view(_ANOMALY.name):
         return []

@@ -19,7 +19,7 @@ STANDARDS: Final = ("persistence", LINE, "lld")  # to be better than, never show
 Skill = Literal["skill_straight_line", "skill_auto"]
 SKILLS: Final[tuple[Skill, ...]] = get_args(Skill)
 NAMES: Final = {LINE: "straight line"}
-Errors = dict[tuple[float, int, Any], float]  # by horizon, series and moment of issue
+Errors = dict[tuple[float, tuple[str, str, str], Any], float]  # by horizon, series and moment of issue
 
 
 class OwnForecasts(TypedDict):

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from monitor.alerts.acts.table import list_acts
 from monitor.alerts.queries.maintenance import load_maintenance
 from monitor.alerts.queries.signatures import load_waiting
 from monitor.models.queries.registry import load_models
@@ -19,6 +20,8 @@ SHOWN = 30  # newest of each
 @router.get("/sites/{site}/acts", response_class=HTMLResponse)
 def show_declared(request: Request, site: str) -> HTMLResponse:
     """What stands declared on a site, and the forms that declare, confirm and end."""
+    # Models of features that are not installed are left out, because there are no acts on them.
+    subjects = {act.name.partition(".")[0] for act in list_acts()}
     with read_site(request, site) as seen:
         choices = list_choices(seen.c, site)
         waiting = [one for one in load_waiting(seen.c, seen.now) if one.site == site]
@@ -26,7 +29,11 @@ def show_declared(request: Request, site: str) -> HTMLResponse:
         work = load_maintenance(seen.c, site, now)
         events = load_view(seen.c, "site_events", order_by=("-from_at", "-event_id"), limit=SHOWN, site=site)
         offsets = load_view(seen.c, "offsets", order_by=("-offset_id",), limit=SHOWN, site=site)
-        models = [one for one in load_models(seen.c, site=site) if one.task in ACTS_ON and one.state != "retired"]
+        models = [
+            model
+            for model in load_models(seen.c, site=site)
+            if ACTS_ON.get(model.task) in subjects and model.state != "retired"
+        ]
     return render(
         request,
         "declared.html",
@@ -36,5 +43,5 @@ def show_declared(request: Request, site: str) -> HTMLResponse:
         maintenance=work,
         events=events,
         offsets=offsets,
-        models=[(one, ACTS_ON[one.task]) for one in models],
+        models=[(model, ACTS_ON[model.task]) for model in models],
     )
