@@ -23,25 +23,27 @@ from monitor.web.routes.api import Limit
 
 pages = APIRouter(include_in_schema=False)
 api = APIRouter(prefix="/api/v1")
-LINE: Final = "drift"  # a straight line through the newest readings
+LINE: Final = "drift"  # the model that extrapolates a straight line through the newest readings
 
 
 class ForecastWorth(NamedTuple):
-    """Mean absolute errors of the targets that came, beside those of a straight line."""
+    """How good the forecasts of a model were, compared with a straight line: mean absolute errors."""
 
-    n: int
-    since: str  # month
-    error: float
-    line_error: float
+    n: int  # scored forecasts
+    since: str  # month of the first one, `YYYY-MM`
+    error: float  # in the unit of the series
+    line_error: float  # of the straight line
 
 
 def list_shown(
     rows: Iterable[IssuedForecastRow], skill: Iterable[Any], controls: Collection[str]
 ) -> list[Mapping[str, Any]]:
-    """The forecasts that are shown, by series and horizon, control stations last.
+    """Return the shown forecasts by series and horizon, control stations last.
 
-    `rows`: of the view `latest_forecast` that are shown; `skill`: of the view `forecast_skill`; `controls`: stations on
-    stable ground.
+    Args:
+        rows: rows of the view `latest_forecast` that are shown.
+        skill: rows of the view `forecast_skill`.
+        controls: stations on stable ground.
     """
     scored: dict[tuple[str, ...], list[Any]] = {}
     for row in skill:
@@ -59,7 +61,8 @@ def list_shown(
             "low": (row["q10"] or 0.0) - row["data_value"],
             "high": (row["q90"] or 0.0) - row["data_value"],
             "worth": _compare(
-                *(scored.get((row["station"], row["quantity"], str(row["horizon_s"]), k)) for k in (row["model"], LINE))
+                scored.get((row["station"], row["quantity"], str(row["horizon_s"]), row["model"])),
+                scored.get((row["station"], row["quantity"], str(row["horizon_s"]), LINE)),
             ),
         }
         for row in shown
@@ -67,18 +70,20 @@ def list_shown(
     return sorted(found, key=lambda r: (r["station"] in controls, r["station"], r["quantity"], r["horizon_s"]))
 
 
-def _compare(mine: Sequence[Any] | None, line: Sequence[Any] | None) -> ForecastWorth | None:
-    if not mine or not line:
+def _compare(model_rows: Sequence[Any] | None, line_rows: Sequence[Any] | None) -> ForecastWorth | None:
+    if not model_rows or not line_rows:
         return None
-    return ForecastWorth(sum(r["n"] for r in mine), min(r["month"] for r in mine), _average(mine), _average(line))
+    count = sum(row["n"] for row in model_rows)
+    since = min(row["month"] for row in model_rows)
+    return ForecastWorth(count, since, _average(model_rows), _average(line_rows))
 
 
 def _average(rows: Sequence[Any]) -> float:
-    return float(sum(r["n"] * r["mae"] for r in rows) / sum(r["n"] for r in rows))
+    return float(sum(row["n"] * row["mae"] for row in rows) / sum(row["n"] for row in rows))
 
 
 def gather_lacks(rows: Iterable[WhyNotShownRow]) -> list[Mapping[str, Any]]:
-    """Rows of the view `why_not_shown`, those together that lack the same until the same day."""
+    """Group the rows of the view `why_not_shown` that lack the same thing until the same day."""
 
     def key(row: WhyNotShownRow) -> tuple[str, str, float]:
         return ((row["earliest_at"] or "")[:10], row["lacking"] or row["reason"], row["horizon_s"] or 0.0)
@@ -96,7 +101,7 @@ def gather_lacks(rows: Iterable[WhyNotShownRow]) -> list[Mapping[str, Any]]:
     ]
 
 
-# tables of what forecasts were worth, by their view and what orders its rows last
+# Tables of scores: the view of each, and the columns by which its rows are sorted last.
 SCORES: Final = {
     "skill": ("forecast_skill",),
     "fans": ("forecast_scores", "situation"),
@@ -106,7 +111,7 @@ SCORES: Final = {
 
 @pages.get("/sites/{site}/forecasts", response_class=HTMLResponse)
 def show_forecasts(request: Request, site: str) -> HTMLResponse:
-    """What the forecasts of a site were worth."""
+    """Show the forecasts of a site, and how good they were."""
     with read_site(request, site) as seen:
         c, card = seen.c, seen.card
         declared = seen.declared
@@ -122,7 +127,7 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
         gates = [row for row in gates if row["model_state"] != "retired"]
         rolled, explained = load_rolled(c, site), load_explanations(c, site)
     values = {"units": units, "gates": gates, "explained": explained}
-    named = {row["model"] for row in lacks}  # a network that was looked for at an issue stands there
+    named = {row["model"] for row in lacks}  # networks that an issue looked for are listed there
     values |= {"rolled": rolled, "lacks": gather_lacks(lacks)}
     controls = () if declared is None else {s.id for s in declared.stations if not s.on_slope}
     values["shown"] = list_shown(newest, worth, controls)
@@ -132,7 +137,10 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
 
 @pages.get("/sites/{site}/forecasts/scores", response_class=HTMLResponse)
 def show_scores(request: Request, site: str, of: Annotated[str, Query()] = "") -> HTMLResponse:
-    """Tables of scores by month: years of them are large, so the page of forecasts loads each when it is opened."""
+    """Show tables of scores by month.
+
+    They are large after some years, so that the page of forecasts loads each table when it is opened.
+    """
     with read_site(request, site) as seen:
         units = {(s.station, s.quantity): s.unit for s in load_series(seen.c, site)}
         names = [of] if of in SCORES else [*SCORES]

@@ -1,4 +1,4 @@
-"""Shown forecasts and what they were worth, for curves and pages."""
+"""Shown forecasts and how good they were, for curves and pages."""
 
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -14,7 +14,7 @@ from monitor.text.message import Message
 
 
 class PastForecast(TypedDict):
-    """A shown forecast, and what came; nothing of it where it has not come."""
+    """A shown forecast and the observed value, which is None before the target."""
 
     issued_at: datetime
     target_at: datetime
@@ -29,7 +29,7 @@ class PastForecast(TypedDict):
 def load_past_forecasts(
     c: Connection, series_id: int, horizon_s: float, from_at: datetime, to_at: datetime
 ) -> list[PastForecast]:
-    """What was shown for targets of a range at one horizon, beside what came: the newest 400, oldest first."""
+    """Return the newest 400 shown forecasts for targets in (from_at, to_at] at one horizon, oldest first."""
     f, k = forecast.c, forecast_score.c
     rows = load_plain(
         c,
@@ -52,7 +52,10 @@ class WithheldForecast(TypedDict):
 
 
 def load_withheld(c: Connection, series_id: int) -> WithheldForecast | None:
-    """Why a forecast of a series was withheld, when nothing was issued since: what the motion forbids comes first."""
+    """Return why the newest forecast of a series was withheld; None if one was issued since.
+
+    Of several reasons, one that follows from the motion of the slope comes first.
+    """
     w, f = forecast_withheld.c, forecast.c
     query = select(w.issued_at, w.model, w.reason, w.reason_id, w.reason_values).where(w.series_id == series_id)
     query = query.order_by(w.issued_at.desc(), w.model != KINEMATIC, w.id.desc()).limit(1)
@@ -65,19 +68,22 @@ ROLLED_DAYS: Final = 90
 
 
 class RolledCoverage(TypedDict):
-    """Shares of a series at a horizon that lay inside of the interval, over so many forecasts."""
+    """Share of the observations of a series inside the 80 % interval at one horizon, over 30 forecasts in a row."""
 
     station: str
     quantity: str
     horizon_s: float
     newest: float
     lowest: float
-    n: int
+    n: int  # scored forecasts of the newest 90 days
 
 
 def load_rolled(c: Connection, site: str) -> list[RolledCoverage]:
-    """Coverage of the 80 % interval over 30 shown forecasts in a row: the newest 30 and the lowest of 90 days."""
-    # for this table alone: the page starts without numpy
+    """Return the coverage of the 80 % interval over 30 shown forecasts in a row: the newest, and the lowest in 90 days.
+
+    A series and horizon without 30 scored forecasts is left out.
+    """
+    # The page starts without numpy, which only this table needs.
     import numpy as np
 
     from forecasting.evaluation.distribution import ROLLING, roll
