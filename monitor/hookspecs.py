@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
     from detection.imagery.footprints.records import DoubtfulTile
     from monitor.alerts.acts.table import Act
+    from monitor.alerts.queries.movement import NewestMovement
+    from monitor.alerts.replay.failure_windows import WindowReplayFunctions
+    from monitor.alerts.replay.scorecard import DetectorScore
     from monitor.app.readiness import CommitMonitor
     from monitor.decision.records import FactRequest
     from monitor.features.scenes.methods import SceneMethod
@@ -384,6 +387,50 @@ def evaluation_facts(connection: Connection, site: Site, request: FactRequest) -
     Called by each evaluation and by each step of a replay, in a read transaction, for the whole site. Only fields in
     `request.kinds` are needed. The same request on the same database must give the same facts, because decisions are
     recomputed from them.
+    """
+
+
+@hookspec
+def evaluation_fact_instants(
+    connection: Connection, site_id: str, from_at: datetime, to_at: datetime
+) -> Iterable[datetime]:
+    """Return the instants in (from_at, to_at] at which facts of `evaluation_facts` became known or ceased to hold.
+
+    Called once at the start of each replay, in a read transaction. A replay decides at these instants, and between
+    them it assumes that a site without any facts still has none.
+    """
+
+
+@hookspec
+def update_facts(database: Database, site: Site, now: datetime) -> None:
+    """Compute and store the facts that the criteria of a site need, as a job of the service would.
+
+    Called by `slopeward evaluate`, which also works while the service is not running. Implementations write in
+    transactions of their own, and return at once if the site needs none of their facts.
+    """
+
+
+@hookspec(firstresult=True)
+def failure_window_replay() -> WindowReplayFunctions:
+    """Return the functions that compute failure windows on the simulated clock of a replay.
+
+    Called at the start of each replay. Without a plugin, a replay has only the failure windows that were stored.
+    """
+
+
+@hookspec
+def detector_scores(connection: Connection, site: Site, from_at: datetime, to_at: datetime) -> Sequence[DetectorScore]:
+    """Return what each anomaly detector reported in a range of time, for the scorecard of a backtest.
+
+    Called once by each backtest, in a read transaction.
+    """
+
+
+@hookspec(firstresult=True)
+def newest_movements(connection: Connection, sites: Sequence[str], now: datetime) -> Mapping[str, list[NewestMovement]]:
+    """Return by site how each series moves as of an instant: stage, velocity and failure window.
+
+    Called for pages, maps and reports, in a read transaction. Without a plugin, they show no stage and no velocity.
     """
 
 

@@ -545,6 +545,15 @@ def _check_curve_values(_plugin: str, result: Any) -> CurveAddition:
     return result
 
 
+def _check_window_replay(_plugin: str, result: Any) -> Any:
+    _require(_is_a(result, "WindowReplayFunctions"), "WindowReplayFunctions", result)
+    return result
+
+
+def _check_movements(_plugin: str, result: Any) -> dict[str, Any]:
+    return _mapping_of(result, lambda rows: isinstance(rows, list), "a mapping of sites to lists")
+
+
 def _check_on_duty(_plugin: str, result: Any) -> dict[Any, tuple[str, ...]]:
     expected = "a mapping of (site, team) to a tuple of names"
     _require(isinstance(result, Mapping), expected, result)
@@ -582,6 +591,10 @@ _RESULTS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "map_zones": _check_features,
     "register_scene_methods": _check_scene_methods,
     "people_on_duty": _check_on_duty,
+    "evaluation_fact_instants": lambda _plugin, result: _list_of(result, "datetime"),
+    "detector_scores": lambda _plugin, result: _list_of(result, "DetectorScore"),
+    "failure_window_replay": _check_window_replay,
+    "newest_movements": _check_movements,
 }
 
 # Hooks that declare something, with their arguments. They are called when a plugin is tried.

@@ -38,7 +38,6 @@ KERNEL: Final = (
     "monitor.cli.plugin",
     "monitor.alerts.plugin",
     "monitor.web.plugin",
-    "monitor.features.replay.plugin",
     "monitor.ingest.plugin",
     "monitor.app.jobs.plugin",
     "monitor.delivery.plugin",
@@ -47,6 +46,7 @@ KERNEL: Final = (
 # Features. Without the folder of a feature and its line here, everything else works.
 FEATURES: Final = (
     "monitor.features.movement.plugin",
+    "monitor.features.replay.plugin",
     "monitor.features.forecasts.plugin",
     "monitor.features.anomalies.plugin",
     "monitor.features.scenes.plugin",

@@ -8,6 +8,7 @@ from operator import mul
 from typing import Any, Final, NamedTuple
 
 DAY_S = 86_400.0
+DISTINCT: Final = 2.0  # standard errors by which a velocity differs from zero
 ROUNDING: Final = 1e-11  # of a sum of products: far more than a thousand terms err
 LEAST_ROOM: Final = 1e-9  # of the spread: less is left of it without an epoch that the slope hangs on alone
 
@@ -23,6 +24,13 @@ class Velocity(NamedTuple):
     mid_s: float  # middle of the window, epoch seconds
     newest_s: float  # newest epoch used, epoch seconds
     stated: float = 0.0  # the error that the stated sigmas alone imply; 0 = they state none
+
+
+def find_inverse(velocity: Velocity | None) -> float | None:
+    """Return the inverse of a velocity, in days per unit; None if the velocity cannot be distinguished from zero."""
+    if velocity is None or velocity.rate <= DISTINCT * velocity.error or velocity.rate <= 0.0:
+        return None
+    return 1.0 / velocity.rate
 
 
 def fit_velocity(times_s: Sequence[float], values: Sequence[float], sigmas: Sequence[float]) -> Velocity | None:

@@ -41,7 +41,6 @@ from monitor.decision.decide import decide
 from monitor.decision.records import Decision, DecisionInputs, FactRequest, Memory, ProofFact, instant
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.errors import OutdatedSiteError, StoreBusyError
-from monitor.features.movement.queries import load_failure_facts
 from monitor.models.queries.proofs import load_proof_facts
 from monitor.plugins import hooks
 from monitor.readings.queries.instruments import load_emptied, load_misdated, load_open_pages
@@ -268,7 +267,6 @@ def load_facts(
         "offsets": load_offset_facts(c, site.id, now),
         "maintenance": load_maintenance_facts(c, site.id, now),
         "points": load_point_facts(c, site, now) if "points" in reads else (),
-        "failures": load_failure_facts(c, site.id, now) if "failures" in reads else (),
         "proofs": proofs,
     }
     request = FactRequest(now, since, scored_until, frozenset(reads))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Table
 
-    from monitor.alerts.acts.table import Act
+    from monitor.alerts.acts.table import Act, ActResult
     from monitor.storage.public_view import PublicView
     from monitor.storage.retention import RetentionRule
     from monitor.text.instants import Span
@@ -21,8 +21,17 @@ if TYPE_CHECKING:
 def register_acts() -> Iterable[Act]:
     """Return the acts."""
     from monitor.alerts.acts.kernel_acts import ACTS
+    from monitor.alerts.acts.table import on
 
-    return ACTS
+    proposals = on("/sites/{site}/proposals", "sites")
+    return [*ACTS, proposals("site.propose", "propose", "", _load_propose)]
+
+
+def _load_propose() -> Callable[..., ActResult]:
+    # This act replays the past of the site. `monitor.alerts.replay` imports the other acts.
+    from monitor.alerts.replay.proposals import propose
+
+    return propose
 
 
 @hookimpl

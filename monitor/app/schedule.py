@@ -20,8 +20,8 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from monitor.alerts.queries.evaluations import find_movement_stage
 from monitor.errors import AwayError, KilledError, SlopewardError, StoreBusyError
-from monitor.features.movement.queries import find_stage
 from monitor.models.first_runs import FirstRuns
 from monitor.plugins import hooks
 from monitor.registration import Job
@@ -250,7 +250,7 @@ class Schedule:
     def _follow_stage(self, site: Site) -> None:
         """Give the entries of a site the pauses of its stage; one that is due sooner than that stays so."""
         try:
-            stage = self._db.run_read(find_stage, site.id)
+            stage = self._db.run_read(find_movement_stage, site.id)
         except SlopewardError as error:
             log.warning("the stage of %s is not known for now: %s", site.id, error)
             return

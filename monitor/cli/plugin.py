@@ -52,18 +52,6 @@ def _load_sites() -> Any:
     return app
 
 
-def _load_sites_thresholds() -> Any:
-    from monitor.features.replay.cli.thresholds import app
-
-    return app
-
-
-def _load_backtest() -> Any:
-    from monitor.features.replay.cli.backtest import app
-
-    return app
-
-
 def _load_ingest() -> Any:
     from monitor.cli.site.ingest import app
 
@@ -143,8 +131,6 @@ def register_commands() -> Mapping[str, Command]:
         "maintenance": Command(_load_maintenance, "Declare maintenance at a station; suspends its votes"),
         "offsets": Command(_load_offsets, "Declare, confirm and revoke jumps of an instrument"),
         "sites": Command(_load_sites, "Create, list and change site files; rain thresholds; maps"),
-        "sites thresholds": Command(_load_sites_thresholds, "Derive rain thresholds from the records of a slope"),
-        "backtest": Command(_load_backtest, "Replay the past of a site and score the decisions"),
         "ingest": Command(_load_ingest, "Import readings from files and servers; retry rejected ones"),
         "report": Command(None, "Add an observer's report; write bulletins and the quick card"),
         "scenes": Command(_load_scenes, "Find landslides in images; compare surveys; map susceptibility"),

@@ -142,6 +142,7 @@ def load_view(
     order_by: Sequence[str] = (),
     limit: int | None = None,
     without: str = "",
+    within: "ColumnSpan | None" = None,
     **equals: Any,
 ) -> list[Any]:
     """Load rows of a view as dictionaries.
@@ -157,6 +158,7 @@ def load_view(
         order_by: names of columns, with a leading `-` for descending order.
         limit: the largest number of rows.
         without: the name of a column to leave out, because its text is long.
+        within: the range in which an instant of the rows must be.
         equals: for each column the value that rows must have, a frozenset of allowed values, or None for any value.
             Instants are passed as text.
 
@@ -167,7 +169,7 @@ def load_view(
     declared = _find_view(name).info.get("row")
     if row_type not in (None, declared):
         raise TypeError(f"rows of the view {name!r} are of type {declared}, not {row_type}")
-    rows = stream_view(connection, name, order_by=order_by, limit=limit, without=without, **equals)
+    rows = stream_view(connection, name, order_by=order_by, limit=limit, without=without, within=within, **equals)
     return [gather(row) for row in rows]
 
 
@@ -207,7 +209,7 @@ def stream_view(
         order_by: as for `load_view`.
         limit: as for `load_view`.
         without: as for `load_view`.
-        within: the range in which an instant of the rows must be.
+        within: as for `load_view`.
         block: how many rows to hold in memory at a time. 0 means all.
         equals: as for `load_view`.
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.features.replay.backtest import open_empty
 from monitor.ingest.decoders.table import DECODERS
+from monitor.ingest.files.temporary import open_empty_database
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.no_value import FILL
@@ -176,7 +176,7 @@ def test_an_hour_that_a_zone_has_twice_is_told_by_the_reception(minutes, at):
 @has(t.FILLED)
 def test_a_fill_is_flagged_by_every_road_and_what_comes_beside_it_counts(name):
     site, told, now = t.make_site(), t.WALKED[name], [AT]
-    with open_empty(site) as db:
+    with open_empty_database(site) as db:
         pipeline = Pipeline(db, {site.id: site}, lambda: now[0])
         for k, token in enumerate([*[sound(name)] * 6, "7999", sound(name)]):
             now[0] = AT + timedelta(hours=k)

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import pytest
 
-from monitor.features.replay.backtest import open_empty
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import list_readers, open_readings
 from monitor.ingest.files.reading import FileImport
+from monitor.ingest.files.temporary import open_empty_database
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.no_value import FILL
 from tests.data.payloads import traps as t
@@ -124,7 +124,7 @@ def gate(tmp_path):
         mapping = load_mapping(tmp_path / "m.toml") if "--mapping" in told.options else None
         origins = tuple((s.id, s.origin) for s in site.stations if s.origin is not None)
         said = ImportOptions(mapping, station="G1" if "--station" in told.options else None, origins=origins)
-        with open_empty(site) as db:
+        with open_empty_database(site) as db:
             pipeline = Pipeline(db, {site.id: site}, lambda: NOW)
             result = FileImport(
                 path,

@@ -19,13 +19,13 @@ from monitor.alerts.acts.operator_acts import set_level, verify
 from monitor.alerts.evaluate import EvaluationResult, SiteReadingCache, evaluate_site
 from monitor.alerts.evaluation_tables import evaluation
 from monitor.alerts.queries.evaluations import find_state
+from monitor.alerts.replay.backtest import BacktestOptions, run_backtest
+from monitor.alerts.replay.history import VisibilityRule
+from monitor.alerts.replay.scorecard import Run
 from monitor.alerts.tables import alert, alert_event
 from monitor.decision.alert_texts import GROWN
 from monitor.errors import NotFoundError
 from monitor.features.demo.slope import SITE_ID, SlopeModel
-from monitor.features.replay.backtest import BacktestOptions, run_backtest
-from monitor.features.replay.history import VisibilityRule
-from monitor.features.replay.scorecard import Run
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.queries.observations import find_series_id

@@ -10,10 +10,10 @@ import pytest
 from forecasting.data.workbook import read_sheet
 from forecasting.kinematics.failure import FailureSpec, watch_failure
 from forecasting.kinematics.velocity import DAY_S
+from monitor.alerts.replay.backtest import BacktestOptions, run_backtest
+from monitor.alerts.replay.history import VisibilityRule
 from monitor.cli.main import run_verb
 from monitor.features.movement.update import update_movement
-from monitor.features.replay.backtest import BacktestOptions, run_backtest
-from monitor.features.replay.history import VisibilityRule
 from monitor.readings.queries.observations import add_observations
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site

@@ -18,15 +18,15 @@ from detection.anomaly.records import DetectorTraining, ScoringRequest
 from detection.anomaly.windows import build_series
 from detection.imagery.data.generate import write_scene
 from forecasting.data.series import DAY_S, Panel
+from monitor.alerts.replay.clock import ReplaySchedule, play
+from monitor.alerts.replay.history import History, VisibilityRule
+from monitor.alerts.replay.queries import find_span
 from monitor.decision.records import Decision, seconds
 from monitor.features.demo.story import plan_story, write_story_site
 from monitor.features.drills.hold import open_scenario
 from monitor.features.movement.queries import latest_movement, load_failure_facts
 from monitor.features.movement.update import update_movement
-from monitor.features.replay.backtest import open_empty
-from monitor.features.replay.clock import ReplaySchedule, play
-from monitor.features.replay.history import History, VisibilityRule
-from monitor.features.replay.queries import find_span
+from monitor.ingest.files.temporary import open_empty_database
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.records import Observation
@@ -311,7 +311,7 @@ def demo() -> Iterator[Row]:
     """The slope of the demonstration: its messages through ingest, its last days through the replay."""
     model = plan_story(START, 0, 24.0, timedelta(minutes=30), 4)
     site = parse_site(write_story_site(model), "demo.toml")
-    with open_empty(site) as db:
+    with open_empty_database(site) as db:
         pipeline = Pipeline(db, {site.id: site}, lambda: START)
         pipeline.store(
             [

@@ -52,7 +52,7 @@ def differ(old: Site | None, new: Site) -> tuple[SiteFileDifference, ...]:
     return find_differences("" if old is None else old.source, new.source)
 
 
-StoredRun = Mapping[str, Any]  # `monitor.features.replay.scorecard.Run.to_json`
+StoredRun = Mapping[str, Any]  # `monitor.alerts.replay.scorecard.Run.to_json`
 StoredEffect = TypedDict(
     "StoredEffect",
     {
@@ -60,7 +60,7 @@ StoredEffect = TypedDict(
         "to": str,
         "months": int,
         "names": Sequence[str],
-        "scorecard": Mapping[str, Any],  # `monitor.features.replay.scorecard.Scorecard.to_json`
+        "scorecard": Mapping[str, Any],  # `monitor.alerts.replay.scorecard.Scorecard.to_json`
         "skipped": str,
         "loosens": list[str],
     },

@@ -94,6 +94,11 @@ def find_state(c: Connection, site: str) -> StateRow | None:
     return None if row is None else StateRow(*row)
 
 
+def find_movement_stage(c: Connection, site: str) -> str | None:
+    """Return the stage of movement that a site shows; None before its movement was assessed."""
+    return c.execute(select(site_state.c.movement_stage).where(site_state.c.site == site)).scalar()
+
+
 def load_incomplete(c: Connection, site: str) -> Mapping[str, Message]:
     """Return by `STATION.quantity` why the site did not see "full" at its last evaluation."""
     row = find_state(c, site)

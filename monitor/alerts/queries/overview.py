@@ -13,13 +13,13 @@ from sqlalchemy import ColumnElement, Connection, and_, column, func, null, or_,
 
 from monitor.alerts.event_tables import report, site_event
 from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries.movement import load_stages_seen
 from monitor.alerts.tables import alert as alert_table
 from monitor.alerts.tables import alert_event
 from monitor.alerts.views import AlertEventRow, AlertRow
 from monitor.delivery.views import DeliveryRow, MessageRow
 from monitor.errors import RefusedError
 from monitor.features.anomalies.tables import anomaly
-from monitor.features.movement.tables import movement
 from monitor.features.scenes.queries.versions import Bounds
 from monitor.features.scenes.tables import scene, scene_footprint
 from monitor.features.scenes.views import ScenePolygonRow
@@ -122,7 +122,7 @@ def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[
     states = select(h.site, h.state, func.count()).where(known, *match_given(h.site, site)).group_by(h.site, h.state)
     for of, state, count in c.execute(states):
         counts[of][state or "unknown"] = count
-    seen = _load_stages_seen(c, {k: stage for k, row in status.items() if (stage := row["movement_stage"])})
+    seen = load_stages_seen(c, {k: stage for k, row in status.items() if (stage := row["movement_stage"])})
     query = select(site_table).where(site_table.c.active, *match_given(site_table.c.id, site))
     cards = [
         read_record(SiteCard, r, status=status[r.id], stations=counts[r.id], stage_seen_at=seen.get(r.id))
@@ -146,26 +146,6 @@ def find_ladder(c: Connection, site: str) -> tuple[list[StoredLevel], str] | Non
     s = site_table.c
     row = c.execute(select(s.levels, s.config_sha256).where(s.id == site, s.active)).one_or_none()
     return None if row is None else (row.levels, row.config_sha256)
-
-
-def _load_stages_seen(c: Connection, stages: Mapping[str, str]) -> dict[str, datetime]:
-    """When a stage was seen last that no series of its site shows now: a silent one counts with the stage it had.
-
-    `stages`: site -> its stage.
-    """
-    if not stages:
-        return {}
-    m, s, other = movement.c, series_table.c, movement.alias().c
-    newest = select(func.max(other.at)).where(other.series_id == s.id).scalar_subquery()
-    shown = select(s.site, m.stage).where(s.site.in_(list(stages)), m.series_id == s.id, m.at == newest).distinct()
-    silent = stages.items() - {(row.site, row.stage) for row in c.execute(shown)}
-    found = {}
-    for site, stage in silent:
-        seen = select(func.max(func.coalesce(m.data_until, m.at)))
-        at = c.execute(seen.where(s.site == site, m.series_id == s.id, m.stage == stage)).scalar()
-        if at is not None:
-            found[site] = at
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The jobs of movement, scenes and upkeep."""
+"""The jobs of scenes and upkeep."""
 
 from __future__ import annotations
 
@@ -22,20 +22,10 @@ _DAY_S: Final = 86400.0
 def register_jobs() -> Iterable[Job]:
     """Return the jobs; their modules are imported here, before the threads of the schedule start."""
     from monitor.app.jobs import backup, housekeeping
-    from monitor.features.movement import update
     from monitor.features.scenes import inbox, tiles
     from monitor.ingest import jobs as outages
-    from monitor.sites.cadence import stage_cadence
 
     return [
-        Job(
-            "movement",
-            update.run,
-            lambda _: _HOUR_S,
-            15.0,
-            at_stage=lambda site, stage: stage_cadence(site, stage)[0],
-            light=True,
-        ),
         Job("scenes", inbox.run, lambda _: 10.0, 10.0, watched=_scene_folder, next_due=inbox.next_scan),
         Job("tiles", tiles.run, lambda _: 30.0, 40.0, show=True),
         Job("outages", outages.run, lambda _: _HOUR_S / 6, 90.0, per_site=False, light=True),

@@ -7,15 +7,14 @@ import typer
 
 from monitor.alerts.evaluate import evaluate_site, load_view
 from monitor.alerts.queries.evaluations import find_state
+from monitor.alerts.replay.failure_windows import start_window_replay
+from monitor.alerts.replay.history import MODES, History, VisibilityRule
 from monitor.cli import session
 from monitor.decision.decide import decide
 from monitor.decision.incomplete_series import summarize_reasons
 from monitor.decision.judgements import describe_reach
 from monitor.decision.records import Decision, Memory, seconds
-from monitor.features.movement.movement_state import list_window_stations
-from monitor.features.movement.update import update_movement
-from monitor.features.replay.failure_windows import WindowReplay
-from monitor.features.replay.history import MODES, History, VisibilityRule
+from monitor.plugins import hooks
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.text.instants import format_iso
@@ -45,8 +44,8 @@ def evaluate(
         else:
             if not dry_run:
                 site = session.take_site(db, site, "evaluate", now)
-                if list_window_stations(site):
-                    update_movement(db, site, now)  # without a running service no job has computed failure windows
+                # The jobs that compute facts run only in the service.
+                hooks().update_facts(database=db, site=site, now=now)
             decision = evaluate_site(db, site, now, "person", dry_run=dry_run).decision
             session.point_to_the_past(db, site, now)
         with db.read() as c:
@@ -83,7 +82,7 @@ def _evaluate_from(db: Database, site: Site, at: datetime, known: VisibilityRule
         if known.mode != "received":
             history = History(c, [site], at, at, known)
             history.move(seconds(at))
-            inputs = WindowReplay(history).add_to(history.view(site), site, Memory(), seconds(at))
+            inputs = start_window_replay(history).add_to(history.view(site), site, Memory(), seconds(at))
             return decide(site, Memory(), inputs, at)
         row = find_state(c, site.id)
         view, _ = load_view(c, site, at, draining=False)

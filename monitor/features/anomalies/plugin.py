@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from monitor.api.hooks import Command, Job, hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Table
 
+    from monitor.alerts.replay.scorecard import DetectorScore
     from monitor.models.lacking import LackingModels
     from monitor.sites.records import Site
     from monitor.storage.public_view import PublicView
@@ -69,3 +70,24 @@ def register_views(sqlite: bool) -> Iterable[PublicView]:
     from monitor.storage.public_view import pair_views
 
     return pair_views(sqlite, views.select_views)
+
+
+@hookimpl
+def evaluation_fact_instants(
+    connection: Connection, site_id: str, from_at: datetime, to_at: datetime
+) -> Iterable[datetime]:
+    """Return when scores of readings became known, and the times of these readings."""
+    from monitor.features.anomalies.queries.fact_instants import load_fact_instants
+
+    return load_fact_instants(connection, site_id, from_at, to_at)
+
+
+@hookimpl
+def detector_scores(connection: Connection, site: Site, from_at: datetime, to_at: datetime) -> Sequence[DetectorScore]:
+    """Return what the detectors reported and how people labelled it."""
+    from monitor.features.anomalies.detector_scores import score_detectors
+    from monitor.features.anomalies.queries.budget import measure_detectors
+    from monitor.features.anomalies.queries.labels import load_runs
+
+    measurements = measure_detectors(connection, site, to_at, from_at)
+    return score_detectors(load_runs(connection, site, from_at, to_at), measurements)

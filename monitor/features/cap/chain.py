@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
@@ -14,7 +15,6 @@ from monitor.alerts.queries.alerts import find_alert_of_event, find_outcome, loa
 from monitor.alerts.queries.evaluations import load_decision
 from monitor.alerts.queries.overview import PlacedSite, StoredLevel, load_cards
 from monitor.decision.keys import VoteKey
-from monitor.decision.records import instant
 from monitor.delivery.declarations import find_declaration
 from monitor.errors import NotFoundError, RefusedError
 from monitor.features.cap.message import (
@@ -27,12 +27,13 @@ from monitor.features.cap.message import (
     write_cap,
 )
 from monitor.features.cap.signature import sign_cap
-from monitor.features.movement.queries import load_failure_facts
 from monitor.sections import read_text
 from monitor.settings.service import ServiceConfig
 from monitor.sites.ground import Place
 from monitor.sites.queries.sites import find_version_at
 from monitor.sites.records import Site
+from monitor.storage.views import ColumnSpan, load_optional_view
+from monitor.text.instants import format_iso, parse
 from monitor.text.message import gather
 
 
@@ -153,9 +154,16 @@ def _find_exposed(site: Site | None, level: int) -> tuple[tuple[str, tuple[Place
 
 
 def _find_window(c: Connection, site: str, at: datetime) -> FailureWindow | None:
-    """The next failure window that was trusted at an instant and not over."""
-    ahead = [f for f in load_failure_facts(c, site, at) if f.trusted and instant(f.to_s) > at]
+    """Return the next failure window that was trusted at an instant and not over; None if there was none."""
+    standing: dict[tuple[str, str, str], dict[str, Any]] = {}
+    until_then = ColumnSpan("issued_at", until=format_iso(at))
+    order = ("station", "quantity", "method", "issued_at", "data_until")
+    for row in load_optional_view(c, "failure_windows", order_by=order, within=until_then, site=site):
+        if row["withdrawn_at"] is None or row["withdrawn_at"] > format_iso(at):
+            # A window replaces the one before it.
+            standing[row["station"], row["quantity"], row["method"]] = row
+    ahead = [row for row in standing.values() if row["trusted"] and row["window_to"] > format_iso(at)]
     if not ahead:
         return None
-    first = min(ahead, key=lambda f: f.from_s)
-    return FailureWindow(first.station, instant(first.from_s), instant(first.to_s))
+    first = min(ahead, key=lambda row: str(row["window_from"]))
+    return FailureWindow(first["station"], parse(first["window_from"]), parse(first["window_to"]))

@@ -98,7 +98,7 @@ def hold(
 
 def _begin(call: ActCall, place: Site, terms: object) -> Message:
     """Start the process, which goes on while this one is restarted, and wait for its first word; says what is known."""
-    from monitor.features.replay.apart import ChildProcess
+    from monitor.worker.child_process import ChildProcess
 
     url = call.db.url.render_as_string(hide_password=False)
     with take_turn(_preparing, _BUSY()):

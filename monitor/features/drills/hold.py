@@ -13,17 +13,16 @@ from typing import Any, Final
 from monitor.alerts.evaluate import freeze, rule_version
 from monitor.alerts.queries.alerts import ChangeContext, apply_changes
 from monitor.alerts.queries.evaluations import add_decision
+from monitor.alerts.replay.clock import ReplaySchedule, play
+from monitor.alerts.replay.history import History, VisibilityRule
+from monitor.alerts.replay.queries import find_span
 from monitor.canonical import canonical_json
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.criteria.kinds.inverse_velocity import find_motion
 from monitor.decision.records import ProofFact, seconds
 from monitor.errors import RefusedError, SlopewardError
 from monitor.features.drills import queries as drills
-from monitor.features.replay.apart import SendLine
-from monitor.features.replay.backtest import open_empty, open_files
-from monitor.features.replay.clock import ReplaySchedule, play
-from monitor.features.replay.history import History, VisibilityRule
-from monitor.features.replay.queries import find_span
+from monitor.ingest.files.temporary import open_empty_database, open_imported_files
 from monitor.models.queries.proofs import load_proof_facts
 from monitor.readings.queries.observations import add_observations
 from monitor.readings.records import Observation
@@ -32,6 +31,7 @@ from monitor.sites.records import Criterion, SeriesSpec, Site, Station
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.text.message import Template
+from monitor.worker.child_process import SendLine
 
 COLLAPSE: Final = "collapse"
 LASTS_S: Final = 600.0  # without a given speed the scenario is told in ten minutes
@@ -164,10 +164,10 @@ def rehearse(
 def open_scenario(site: Site, scenario: str) -> Iterator[Database]:
     """A database of the drill's own that holds the readings of the scenario."""
     if scenario != COLLAPSE:
-        with open_files(Path(scenario), site, accept_units=True, accept_times=True) as past:
+        with open_imported_files(Path(scenario), site, accept_units=True, accept_times=True) as past:
             yield past.db
         return
-    with open_empty(site) as db:
+    with open_empty_database(site) as db:
         rows = []
         start_at = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
         for observation in make_collapse(site, start_at):

@@ -192,3 +192,13 @@ def series_joined(connection: Connection, kept_id: int, removed_id: int) -> None
     from monitor.features.forecasts.queries.score_sums import sum_up_joined
 
     sum_up_joined(connection, kept_id, removed_id)
+
+
+@hookimpl
+def evaluation_fact_instants(
+    connection: Connection, site_id: str, from_at: datetime, to_at: datetime
+) -> Iterable[datetime]:
+    """Return when forecasts of a site were issued."""
+    from monitor.features.forecasts.queries.fact_instants import load_fact_instants
+
+    return load_fact_instants(connection, site_id, from_at, to_at)

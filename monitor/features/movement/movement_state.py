@@ -57,7 +57,6 @@ _NEWER: Final = Template("failure.newer", "a newer forecast was issued")()
 _NOT_REACHED: Final = Template("failure.not_reached", "the shown forecast no longer reaches {velocity} mm/day")
 _REACHES: Final = Template("failure.reaches", "forecast by {model} reaches {velocity} mm/day")
 _OPEN_END: Final = Template("failure.open_end", "in its slow quantile it does not within the horizon")()
-REAL: Final = 2.0  # standard errors from which the inverse of a velocity says anything
 KINDS: Final = ("displacement", "crack_opening")  # what moves in mm
 MOST_READ: Final = 20_000  # of history: an update must cost the same whatever the rate of an instrument
 MOVEMENT: Final = Kind("movement", noise_steps=True)  # no criterion: how a path is cleaned that no bound judges
@@ -483,13 +482,6 @@ def bounds_of(site: Site, moving: MovementSeries) -> tuple[Bound, ...]:
         for threshold in criterion.thresholds
         if threshold.over is not None and threshold.over > 0.0
     )
-
-
-def inverse_of(velocity: Velocity | None) -> float | None:
-    """Days per mm; None where the velocity cannot be distinguished from zero."""
-    if velocity is None or velocity.rate <= REAL * velocity.error or velocity.rate <= 0.0:
-        return None
-    return 1.0 / velocity.rate
 
 
 # ---- looks ------------------------------------------------------------------------------------------------------

@@ -4,17 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
-from sqlalchemy import Connection, Select, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Select, bindparam, func, or_, select, tuple_, update
 
 from monitor.alerts.evaluation_tables import site_state
+from monitor.alerts.queries.movement import UNKNOWN, MovementUpdate, NewestMovement, StandingWindow
+from monitor.alerts.queries.timeline import LONGEST
+from monitor.alerts.replay.queries import load_series_instants
 from monitor.decision.records import FailureFact, seconds
 from monitor.features.movement.tables import failure_time, movement
 from monitor.readings.tables import observation_flag, offset_entry, series
 from monitor.storage.engine import add_if_absent, insert
 from monitor.storage.rows import read_record
-from monitor.text.message import message_columns, read_columns
+from monitor.text.instants import format_iso
+from monitor.text.message import gather, message_columns, read_columns
 
 INVERSE_VELOCITY = "inverse_velocity"
 FORECAST = "forecast"
@@ -159,55 +163,9 @@ def _plan_failure_facts() -> Select[Any]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredWindow:
-    """One failure window by inverse velocity as it was issued, with the series it belongs to."""
-
-    station: str
-    quantity: str
-    issued_at: datetime
-    data_until: datetime
-    window_from: datetime
-    window_mid: datetime
-    window_to: datetime
-    trusted: bool
-    reasons: str
-    withdrawn_at: datetime | None
-    withdrawn_reason: str | None
-
-
-def load_issued_windows(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[StoredWindow]:
-    """Return the windows by inverse velocity issued in [from_at, to_at], by station, quantity and instant."""
-    f, s = failure_time.c, series.c
-    query = (
-        select(failure_time, s.station, s.quantity)
-        .join(series, s.id == f.series_id)
-        .where(s.site == site, f.method == INVERSE_VELOCITY, f.issued_at >= from_at, f.issued_at <= to_at)
-        .order_by(s.station, s.quantity, f.issued_at, f.data_until, f.id)
-    )
-    return [
-        StoredWindow(
-            row.station,
-            row.quantity,
-            row.issued_at,
-            row.data_until,
-            row.window_from,
-            row.window_mid,
-            row.window_to,
-            bool(row.trusted),
-            read_columns(row, "reasons"),
-            row.withdrawn_at,
-            read_columns(row, "withdrawn_reason") if row.withdrawn_at is not None else None,
-        )
-        for row in c.execute(query)
-    ]
-
-
-def has_updates(c: Connection, site: str, from_at: datetime, to_at: datetime) -> bool:
-    """Return whether the movement of a site was assessed in [from_at, to_at]."""
-    m, s = movement.c, series.c
-    query = select(m.id).join(series, s.id == m.series_id).where(s.site == site, m.at >= from_at, m.at <= to_at)
-    return c.execute(query.limit(1)).first() is not None
+def load_fact_instants(c: Connection, site: str, from_at: datetime, to_at: datetime) -> set[datetime]:
+    """Return the instants in (from_at, to_at] at which failure windows of a site were issued or withdrawn."""
+    return load_series_instants(c, site, [failure_time.c.issued_at, failure_time.c.withdrawn_at], from_at, to_at)
 
 
 def load_marks(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[int, str]:
@@ -232,6 +190,125 @@ def find_rise(c: Connection, site: str) -> datetime | None:
     return c.execute(select(s.since).where(s.site == site, s.level > 0)).scalar()
 
 
-def find_stage(c: Connection, site: str) -> str | None:
-    """The site's stage as it is shown, or None before the first update."""
-    return c.execute(select(site_state.c.movement_stage).where(site_state.c.site == site)).scalar()
+# ---- what pages show -------------------------------------------------------------------------------------------------
+ROWS_MOST: Final = 5000  # of one table in one answer, the newest
+_MOVEMENT: Final = [k for k in movement.c if k.name not in {"id", "series_id", "state"}]
+
+
+class StageSegment(TypedDict):
+    """A time of equal stage and trend of a station."""
+
+    from_at: str
+    to_at: str
+    stage: str
+    trend: str
+
+
+class IssuedWindow(StandingWindow):
+    """A row of `failure_windows`, instants as text."""
+
+    quantity: str
+    issued_at: str
+    n_filters: int | None
+    n_agree: int | None
+    r2: float | None
+    velocity_mm_per_day: float | None
+    onset_at: str | None
+    withdrawn_at: str | None
+    withdrawn_reason: str | None
+
+
+def load_stage_ribbon(c: Connection, site: str, from_at: datetime, to_at: datetime) -> dict[str, list[StageSegment]]:
+    """Segments of equal stage by station, oldest first."""
+    m, s = movement.c, series.c
+    rows = c.execute(
+        select(s.station, m.at, m.stage, m.trend)
+        .join(series, s.id == m.series_id)
+        .where(s.site == site, m.at > max(from_at, to_at - LONGEST), m.at <= to_at)
+        .order_by(m.at.desc())
+        .limit(10 * ROWS_MOST)
+    ).all()
+    found: dict[str, list[StageSegment]] = {}
+    for row in reversed(rows):
+        segments = found.setdefault(row.station, [])
+        if segments:
+            segments[-1]["to_at"] = format_iso(row.at)
+        if not segments or (segments[-1]["stage"], segments[-1]["trend"]) != (row.stage, row.trend):
+            segments.append({"from_at": format_iso(row.at), "to_at": "", "stage": row.stage, "trend": row.trend})
+    for segments in found.values():
+        segments[-1]["to_at"] = format_iso(to_at)
+    return dict(sorted(found.items()))
+
+
+def list_judged(c: Connection, site: str) -> set[str]:
+    """Stations whose movement was ever judged."""
+    s = series.c
+    query = select(s.station).where(s.site == site, select(movement.c.id).where(movement.c.series_id == s.id).exists())
+    return set(c.execute(query).scalars())
+
+
+def load_movement(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[MovementUpdate]:
+    """How a station moved, update by update, oldest first."""
+    m, s = movement.c, series.c
+    rows = c.execute(
+        select(s.quantity, *_MOVEMENT)
+        .join(series, s.id == m.series_id)
+        .where(s.site == site, s.station == station, m.at > from_at, m.at <= to_at)
+        .order_by(m.at.desc())
+        .limit(ROWS_MOST)
+    ).all()
+    return [_format_row(row) for row in reversed(rows)]
+
+
+def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, list[NewestMovement]]:
+    """By site the newest update of each series up to an instant with the failure window that stands."""
+    m, s, w = movement.c, series.c, failure_time.c
+    # a seek for each series: over all their rows it took most of the time of a page
+    last = movement.alias().c
+    newest = select(func.max(last.at)).where(last.series_id == s.id, last.at <= now).correlate(series).scalar_subquery()
+    rows = c.execute(
+        select(s.site, s.id.label("series_id"), s.station, s.quantity, *_MOVEMENT)
+        .select_from(series)
+        .join(movement, (m.series_id == s.id) & (m.at == newest))
+        .where(s.site.in_(sites))
+        .order_by(s.station, s.quantity.not_like("displacement%"), s.quantity)
+    ).all()
+    stood = or_(w.withdrawn_at.is_(None), w.withdrawn_at > now)
+    standing = (
+        select(func.max(w.id))
+        .where(w.series_id.in_([r.series_id for r in rows]), w.issued_at <= now, stood)
+        .group_by(w.series_id, w.method)
+    )
+    names = {f"{name}{end}" for name in StandingWindow.__annotations__ for end in ("", "_id", "_values")}
+    columns = (k for k in w if k.name in names)
+    windows: dict[int, StandingWindow] = {}
+    # the one by inverse velocity first: it is the one that may vote
+    for row in c.execute(select(w.series_id, *columns).where(w.id.in_(standing)).order_by(w.method.desc())):
+        windows.setdefault(row.series_id, _format_row(row, "series_id"))
+    unknown = [(r.series_id, r.at) for r in rows if r.stage == UNKNOWN]
+    states = c.execute(select(m.series_id, m.state).where(tuple_(m.series_id, m.at).in_(unknown))) if unknown else ()
+    last_stages = {row.series_id: (row.state.get("stage") or {}).get("stage") for row in states}
+    found: dict[str, list[NewestMovement]] = {}
+    for r in rows:
+        stage = last_stages.get(r.series_id) if r.stage == UNKNOWN else r.stage
+        more = {"window": windows.get(r.series_id), "last_stage": stage}
+        found.setdefault(r.site, []).append(_format_row(r, "site") | more)
+    return found
+
+
+def load_windows(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[IssuedWindow]:
+    """Failure windows of a station, issue by issue, oldest first, withdrawn ones included."""
+    w, s = failure_time.c, series.c
+    rows = c.execute(
+        select(s.quantity, *(k for k in w if k.name not in {"id", "series_id"}))
+        .join(series, s.id == w.series_id)
+        .where(s.site == site, s.station == station, w.data_until > from_at, w.data_until <= to_at)
+        .order_by(w.data_until.desc(), w.id.desc())
+        .limit(ROWS_MOST)
+    ).all()
+    return [_format_row(row) for row in reversed(rows)]
+
+
+def _format_row(row: Any, without: str = "") -> Any:
+    kept = ((k, v) for k, v in gather(row._mapping).items() if k != without)  # noqa: SLF001
+    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in kept}

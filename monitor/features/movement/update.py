@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from forecasting.kinematics.velocity import find_inverse
 from monitor.alerts.queries.evaluations import find_state, load_newest
 from monitor.decision.records import Memory, instant, seconds
 from monitor.decision.series.corrections import answered_s
@@ -207,7 +208,7 @@ def _row(
         acceleration_error_mm_per_day2=None if bend is None else bend.error,
         tangential_angle_deg=found.angle_deg,
         v_eq_mm_per_day=movement_state.v_eq_of(moving),
-        inverse_velocity_day_per_mm=movement_state.inverse_of(velocity),
+        inverse_velocity_day_per_mm=find_inverse(velocity),
         probability=found.movement.probability,
         reasons=join(found.reasons),
         state=found.state,

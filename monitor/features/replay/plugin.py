@@ -1,28 +1,35 @@
-"""The act that proposes a site file, which is above `monitor.alerts` because it replays the past of the site."""
+"""Commands that replay the past of a site and derive thresholds from it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from monitor.hookspecs import hookimpl
+from monitor.api.hooks import Command, hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from types import ModuleType
-
-    from monitor.alerts.acts.table import Act
+    from collections.abc import Mapping
 
 
 @hookimpl
-def register_acts() -> Iterable[Act]:
-    """Return the act."""
-    from monitor.alerts.acts.table import on
+def register_commands() -> Mapping[str, Command]:
+    """Return the commands."""
+    return {
+        "sites thresholds": Command(
+            _load_thresholds, "Derive rain thresholds from the records of a slope", after="sites"
+        ),
+        "backtest": Command(
+            _load_backtest, "Replay the past of a site and score the decisions", after="sites thresholds"
+        ),
+    }
 
-    proposals = on("/sites/{site}/proposals", "sites")
-    return [proposals("site.propose", "propose", "", lambda: _acts_on_site_files().propose)]
+
+def _load_thresholds() -> Any:
+    from monitor.features.replay.cli.thresholds import app
+
+    return app
 
 
-def _acts_on_site_files() -> ModuleType:
-    from monitor.features.replay import acts_on_site_files
+def _load_backtest() -> Any:
+    from monitor.features.replay.cli.backtest import app
 
-    return acts_on_site_files
+    return app

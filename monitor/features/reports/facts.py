@@ -11,9 +11,10 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
+from monitor.alerts.queries.movement import NewestMovement, load_newest_movement
 from monitor.alerts.queries.overview import StoredLevel, load_range
 from monitor.alerts.queries.recipients import PlannedDuty, load_days
-from monitor.alerts.queries.timeline import LevelSegment, NewestMovement, load_newest_movement, load_ribbon
+from monitor.alerts.queries.timeline import LevelSegment, load_ribbon
 from monitor.canonical import canonical_json
 from monitor.decision.causes import describe_cause
 from monitor.decision.changes import AlertCategory

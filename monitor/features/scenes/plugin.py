@@ -8,8 +8,9 @@ from monitor.api.hooks import hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
-    from sqlalchemy import Table
+    from sqlalchemy import Connection, Table
 
     from monitor.storage.public_view import PublicView
 
@@ -29,3 +30,13 @@ def register_views(sqlite: bool) -> Iterable[PublicView]:
     from monitor.storage.public_view import pair_views
 
     return pair_views(sqlite, views.select_views)
+
+
+@hookimpl
+def evaluation_fact_instants(
+    connection: Connection, site_id: str, from_at: datetime, to_at: datetime
+) -> Iterable[datetime]:
+    """Return when footprints were found or compared with older ones."""
+    from monitor.features.scenes.queries.fact_instants import load_fact_instants
+
+    return load_fact_instants(connection, site_id, from_at, to_at)

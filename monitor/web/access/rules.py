@@ -83,11 +83,11 @@ RULES: Final[dict[str, str]] = {
     ),
     **_each("GET /alerts/{alert_id}", " /evidence", rule=READ),
     **_each("GET /live/", "alerts/{alert_id} sites/{site}", rule=READ),
-    **_each("GET /sites/{site}/", "movement scenes/{scene_hash}", rule=READ),
+    **_each("GET /sites/{site}/", "scenes/{scene_hash}", rule=READ),
     **_each(
         "GET /api/v1/sites/{site}/",
-        "stations stations.geojson anomalies scenes ribbon rain",
-        "movement/{station} series/{station}/{quantity} panes/{station}/{quantity} compare/{quantity}",
+        "stations stations.geojson anomalies scenes",
+        "series/{station}/{quantity} panes/{station}/{quantity} compare/{quantity}",
         rule=READ,
     ),
     **_each(

@@ -13,9 +13,9 @@ from monitor.alerts.acts.answer_acts import find_operator_answer, needs_two_peop
 from monitor.alerts.acts.change_control import UNREADABLE_FILE
 from monitor.alerts.acts.operator_acts import asks_verification, step_of_alert
 from monitor.alerts.queries import overview as pages
-from monitor.alerts.queries import timeline
 from monitor.alerts.queries.answers import load_answers, load_put_aside, load_states
 from monitor.alerts.queries.evaluations import find_state, load_incomplete, load_rates
+from monitor.alerts.queries.movement import load_newest_movement
 from monitor.alerts.records import AlertState
 from monitor.alerts.states import list_hours
 from monitor.alerts.views import AlertEventRow, AlertRow
@@ -239,7 +239,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> Mapping[st
     footprints = [] if shown is None else pages.load_footprints(c, site_id, shown.scene_hash)
     mark_unproven(c, site_id, footprints, now)
     own = pages.load_open_alerts(c, site_id) + pages.load_open_alerts(c, SERVICE_ALERTS)
-    movement = timeline.load_newest_movement(c, site_id, now)
+    movement = load_newest_movement(c, site_id, now)
     watched = {s.id for s in stations if s.declared and s.on_slope}
     declared = find_declared(c, card)
     unjudged = () if declared is None else find_unjudged(declared)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from detection.geojson import Feature, Geometry
 from monitor.alerts.queries import overview as pages
 from monitor.alerts.queries.evaluations import find_asks
-from monitor.alerts.queries.timeline import NewestMovement, load_newest_movement
+from monitor.alerts.queries.movement import NewestMovement, load_newest_movement
 from monitor.text.instants import format_iso
 
 _STATION: Final = (

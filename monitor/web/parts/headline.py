@@ -12,9 +12,9 @@ from typing import Any, Final, cast
 
 from sqlalchemy import Connection
 
-from monitor.alerts.queries import timeline
 from monitor.alerts.queries.answers import AlertDeliveries
 from monitor.alerts.queries.evaluations import find_evidence
+from monitor.alerts.queries.movement import UNKNOWN, NewestMovement, StandingWindow, load_newest_movements
 from monitor.alerts.queries.overview import count_states
 from monitor.alerts.queries.recipients import find_on_duty, list_chain
 from monitor.alerts.views import AlertRow
@@ -133,19 +133,19 @@ def find_hazards(alerts: Iterable[AlertRow]) -> dict[str, AlertRow]:
 
 @dataclass(frozen=True, slots=True)
 class SiteMotion:
-    """How the stations on a slope move; of rows of `timeline.load_newest_movement`."""
+    """How the stations on a slope move; of rows of `load_newest_movement`."""
 
-    fastest: timeline.NewestMovement | None  # the row of the fastest series; None where no velocity is known
+    fastest: NewestMovement | None  # the row of the fastest series; None where no velocity is known
     beyond: int  # stations beyond creep
     stations: int  # that can be judged now
     lost: int  # that cannot
     last_stages: Sequence[str]  # that those were last seen in
     lost_text: Message
-    window: timeline.StandingWindow | None  # the next trusted one of failure
+    window: StandingWindow | None  # the next trusted one of failure
 
 
 def describe_motion(
-    movement: list[timeline.NewestMovement], now: datetime, watched: AbstractSet[str], states: Mapping[str, str | None]
+    movement: list[NewestMovement], now: datetime, watched: AbstractSet[str], states: Mapping[str, str | None]
 ) -> SiteMotion | None:
     """The fastest series, how many stations are beyond creep, the next trusted window; None where none is judged.
 
@@ -153,13 +153,13 @@ def describe_motion(
     is among those that cannot be judged, with the reason, and with the stage it was last seen in.
 
     Args:
-        movement: rows of `timeline.load_newest_movement`.
+        movement: rows of `load_newest_movement`.
         watched: stations on the slope that the site file declares; others moved once and are judged no more.
     """
     movement = [row for row in movement if row["station"] in watched]
     judged = [row for row in movement if row["velocity_mm_per_day"] is not None]
     sick = {name: state for name in watched if (state := states.get(name)) is not None and state not in WELL}
-    seen = {row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN}} - sick.keys()
+    seen = {row["station"] for row in movement if row["stage"] not in {None, UNKNOWN}} - sick.keys()
     lost = [row for row in movement if row["station"] not in seen]
     last = sorted({row["last_stage"] for row in lost if row["last_stage"]}, key=lambda stage: (stage == CALM, stage))
     if not judged and not last:
@@ -167,7 +167,7 @@ def describe_motion(
     unjudged = {row["station"]: NO_STAGE for row in lost} | sick
     return SiteMotion(
         fastest=max(judged, key=lambda row: abs(row["velocity_mm_per_day"] or 0.0), default=None),
-        beyond=len({row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN, CALM}} & seen),
+        beyond=len({row["station"] for row in movement if row["stage"] not in {None, UNKNOWN, CALM}} & seen),
         stations=len(seen),
         lost=len(unjudged),
         last_stages=last,
@@ -176,7 +176,7 @@ def describe_motion(
     )
 
 
-def _find_failure_window(movement: Iterable[timeline.NewestMovement], now: datetime) -> timeline.StandingWindow | None:
+def _find_failure_window(movement: Iterable[NewestMovement], now: datetime) -> StandingWindow | None:
     trusted = [row["window"] for row in movement if row["window"] and row["window"]["trusted"]]
     data_until = max((row["data_until"] for row in movement if row["data_until"]), default=format_iso(now))
     return headline.find_window(trusted, "window_from", "window_to", data_until)
@@ -184,7 +184,7 @@ def _find_failure_window(movement: Iterable[timeline.NewestMovement], now: datet
 
 def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, SiteMotion]:
     """How each of some sites moves."""
-    movements = timeline.load_newest_movements(c, sites, now)
+    movements = load_newest_movements(c, sites, now)
     watched = list_slope_stations(c, sites)
     states: dict[str, dict[str, str | None]] = {}
     for health in load_view(c, "station_health", StationHealthRow, site=frozenset(movements)) if movements else ():

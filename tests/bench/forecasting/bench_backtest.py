@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from monitor.alerts.replay.backtest import run_backtest
 from monitor.features.demo.slope import SITE_ID, SlopeModel
-from monitor.features.replay.backtest import run_backtest
 from monitor.readings.queries.observations import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site

@@ -22,10 +22,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from monitor.alerts.replay.backtest import BacktestOptions, run_backtest
+from monitor.alerts.replay.history import VisibilityRule
+from monitor.alerts.replay.matrix import Span, find_days
 from monitor.cli.main import run_verb
-from monitor.features.replay.backtest import BacktestOptions, open_files, run_backtest
-from monitor.features.replay.history import VisibilityRule
-from monitor.features.replay.matrix import Span, find_days
+from monitor.ingest.files.temporary import open_imported_files
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Dwell, Site
 from monitor.storage.engine import Database
@@ -224,7 +225,9 @@ def measure_record(
         variants = make_variants(generated)
         for factor in factors:
             variants.setdefault(name_scaled(factor), scale_bounds(variants[DEFAULT], factor))
-        with open_files(whole, variants[DEFAULT], generated.mapping, accept_units=True, accept_times=True) as past:
+        with open_imported_files(
+            whole, variants[DEFAULT], generated.mapping, accept_units=True, accept_times=True
+        ) as past:
             outcomes = {name: measure_variant(past.db, site, record) for name, site in variants.items()}
     return RecordResult(record.name, record.kind, record.interval, record.station_years, outcomes)
 

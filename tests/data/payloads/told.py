@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
+from monitor.alerts.replay.clock import ReplaySchedule, play
+from monitor.alerts.replay.history import History, VisibilityRule
 from monitor.decision.records import seconds
-from monitor.features.replay.backtest import open_empty
-from monitor.features.replay.clock import ReplaySchedule, play
-from monitor.features.replay.history import History, VisibilityRule
+from monitor.ingest.files.temporary import open_empty_database
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.queries.observations import find_series_id, load_readings
 
@@ -19,7 +19,7 @@ def batched(items, count):
 def decide_messages(site, messages, *, every_s=600.0, series=()):
     """The decisions over messages, and the readings of `series` (station, quantity) as they were stored."""
     now = [messages[0].received_at]
-    with open_empty(site) as db:
+    with open_empty_database(site) as db:
         pipeline = Pipeline(db, {site.id: site}, lambda: now[0])
         for some in batched(messages, AT_ONCE):
             now[0] = some[-1].received_at

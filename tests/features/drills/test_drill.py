@@ -32,8 +32,6 @@ from monitor.errors import RefusedError
 from monitor.features.drills import acts
 from monitor.features.drills.hold import DrillOptions, hold_drill, rehearse
 from monitor.features.drills.queries import add_drill, as_exercise, end_dead_drills, end_drill, find_drill, load_drills
-from monitor.features.replay import apart
-from monitor.features.replay.apart import ChildProcess
 from monitor.readings.queries.observations import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
@@ -42,6 +40,8 @@ from monitor.sites.records import Site
 from monitor.storage.actor import SERVICE, Actor
 from monitor.storage.engine import Database
 from monitor.storage.tables import load_metadata
+from monitor.worker import child_process
+from monitor.worker.child_process import ChildProcess
 from tests.data.accounts import add_account
 from tests.data.filled import PASSWORD
 from tests.data.playing import Listener
@@ -361,7 +361,7 @@ def test_a_drill_is_held_answered_and_ended_on_the_page(bench, monkeypatch):
         assert send(bo, f"{PLACE}/1/end", reason="once more").status_code == 303, "ending one that is over does nothing"
         # a process that dies before its first word, and a press while another is being prepared
         with monkeypatch.context() as m:
-            m.setattr(apart, "ChildProcess", lambda _work, *rest: ChildProcess("no.such:thing", *rest))
+            m.setattr(child_process, "ChildProcess", lambda _work, *rest: ChildProcess("no.such:thing", *rest))
             died = send(bo, PLACE, minutes="1")
             assert (died.status_code, "could not be prepared" in died.text) == (409, True)
             with acts._preparing:

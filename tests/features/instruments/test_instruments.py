@@ -15,11 +15,11 @@ from monitor.alerts.outbox_tables import notification
 from monitor.alerts.queries.maintenance import add_maintenance
 from monitor.cli.main import run_verb
 from monitor.errors import RefusedError
+from monitor.features.anomalies.detector_scores import score_detectors
 from monitor.features.anomalies.queries.labels import add_label, find_run, load_runs
 from monitor.features.anomalies.queries.scores import AnomalyRow, add_anomalies, load_held
 from monitor.features.anomalies.tables import anomaly_label
 from monitor.features.instruments.jobs import run
-from monitor.features.replay.scorecard import score_detectors
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.queries.observations import add_observations, find_series_id

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from monitor.errors import ConfigError
 from monitor.features.profiles.declare import list_profiles
-from monitor.features.replay.backtest import open_empty
 from monitor.ingest.files.reader import ImportOptions, add_places
 from monitor.ingest.files.readers import open_readings
 from monitor.ingest.files.reading import FileImport
+from monitor.ingest.files.temporary import open_empty_database
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.recognise import choose_reader
@@ -168,7 +168,7 @@ def test_a_file_stores_what_json_stores_and_the_same_again_nothing(name):
     }
     found = []
     for by_file in (True, False):
-        with open_empty(site) as db:
+        with open_empty_database(site) as db:
             pipeline = Pipeline(db, {site.id: site}, lambda: NOW)
             opened = partial(open_readings("profile"), Path(name), add_places(ImportOptions(), site))
             if by_file:

@@ -10,8 +10,8 @@ from types import MappingProxyType
 
 import pytest
 
-from monitor.features.replay.backtest import BacktestOptions, find_record_span, open_files, run_backtest
-from monitor.features.replay.history import VisibilityRule
+from monitor.alerts.replay.backtest import BacktestOptions, find_record_span, run_backtest
+from monitor.alerts.replay.history import VisibilityRule
 from monitor.features.table_import.guess.guess import SensorGuess, guess
 from monitor.features.table_import.guess.lookback import count_days
 from monitor.features.table_import.guess.preview import PreviewRequest, PreviewResult
@@ -21,6 +21,7 @@ from monitor.features.table_import.guess.record import BASE, MotionRecord
 from monitor.features.table_import.guess.site_file import add_stations, write_site
 from monitor.features.table_import.guess.toml_writer import format_mapping
 from monitor.features.table_import.guess.values import list_values
+from monitor.ingest.files.temporary import open_imported_files
 from monitor.sites.parsing import find_weaknesses, parse_site
 from monitor.worker.records import read_record, record_to_plain
 from tests.tables import tabulated
@@ -79,7 +80,7 @@ def begin_site(path, name="s"):
 def replay(path, site, found):
     mapping = path.with_suffix(".toml")
     mapping.write_text(format_mapping(found.options.mapping, path.name))
-    with open_files(path, site, mapping, accept_units=True, accept_times=True) as past:
+    with open_imported_files(path, site, mapping, accept_units=True, accept_times=True) as past:
         span = find_record_span(past.db, site)
         (run,) = run_backtest(past.db, site, *span, terms=BacktestOptions(known=VisibilityRule("observed"))).runs
     return run.level_names[max(span.level for span in run.levels)]

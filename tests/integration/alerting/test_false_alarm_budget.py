@@ -14,12 +14,12 @@ from monitor.alerts.queries.maintenance import add_maintenance
 from monitor.cli.main import run_verb
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.errors import RefusedError
+from monitor.features.anomalies.detector_scores import score_detectors
 from monitor.features.anomalies.jobs import correct
 from monitor.features.anomalies.queries.budget import load_factors, measure_detectors, set_factor
 from monitor.features.anomalies.queries.labels import add_label, load_runs
 from monitor.features.anomalies.queries.scores import AnomalyRow, add_anomalies
 from monitor.features.anomalies.tables import anomaly_budget
-from monitor.features.replay.scorecard import score_detectors
 from monitor.readings.queries.observations import add_observations, find_series_id
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site

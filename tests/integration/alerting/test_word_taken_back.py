@@ -12,10 +12,10 @@ from monitor.alerts.audit.recompute import recompute
 from monitor.alerts.evaluation_tables import decision
 from monitor.alerts.queries.alerts import load_alert_events, load_alerts
 from monitor.alerts.queries.evaluations import load_decision, save_memory
+from monitor.alerts.replay.clock import redo
+from monitor.alerts.replay.queries import load_past_acts
 from monitor.decision.records import Memory, Signature
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
-from monitor.features.replay.clock import redo
-from monitor.features.replay.queries import load_past_acts
 from monitor.people.queries.users import set_sites
 from monitor.sites.queries.sites import load_site_source
 from monitor.storage.actor import Actor

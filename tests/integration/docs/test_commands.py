@@ -16,11 +16,11 @@ from affine import Affine
 
 from detection.imagery.data.generate import draw_scene, write_scene
 from detection.imagery.scene.scene import read_scene
+from monitor.alerts.replay import proposals
 from monitor.cli import identity
 from monitor.cli.main import run_verb
 from monitor.features.cap import signature
 from monitor.features.forecasts import checkpoints
-from monitor.features.replay import acts_on_site_files
 from monitor.ingest.files.mapping import load_mapping
 from monitor.people.tables import user_account
 from monitor.storage.engine import Database
@@ -303,7 +303,7 @@ def enter(patch: pytest.MonkeyPatch) -> None:
     for name in ("SLOPEWARD_BY_PASSWORD", "SLOPEWARD_USER_PASSWORD"):
         patch.setenv(name, PASSWORD)
     patch.setattr(identity, "name_os_user", lambda: "desk")
-    patch.setattr(acts_on_site_files, "MONTH", timedelta(hours=6))
+    patch.setattr(proposals, "MONTH", timedelta(hours=6))
     patch.setattr(signature, "RSA_BITS", 2048)
     patch.setattr(checkpoints, "TrainingRequest", partial(checkpoints.TrainingRequest, epochs=1, stride=4))
 

@@ -15,10 +15,10 @@ from sqlalchemy import func, select, text
 
 from monitor.alerts.evaluate import evaluate_site, load_view
 from monitor.alerts.queries.events import ChangeDetector
+from monitor.alerts.replay.queries import load_news_instants
 from monitor.cli.main import run_verb
 from monitor.decision.records import DecisionInputs
 from monitor.errors import ConfigError, RefusedError
-from monitor.features.replay.queries import load_news_instants
 from monitor.ingest.files.egms import open_egms, open_wide_points
 from monitor.ingest.files.point_rows import open_points
 from monitor.ingest.files.points import PointsFile, read_points

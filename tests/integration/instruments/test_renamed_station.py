@@ -16,9 +16,9 @@ from monitor.alerts.queries.alerts import load_alerts
 from monitor.alerts.queries.evaluations import find_state, load_decision
 from monitor.alerts.queries.maintenance import add_maintenance
 from monitor.alerts.queries.reports import add_report
+from monitor.alerts.replay.backtest import run_backtest
 from monitor.decision.records import Memory
 from monitor.errors import ConfigError, RefusedError
-from monitor.features.replay.backtest import run_backtest
 from monitor.ingest.files.reading import FileImport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline

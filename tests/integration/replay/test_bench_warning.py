@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitor.features.replay.matrix import Span
+from monitor.alerts.replay.matrix import Span
 from tests.bench.warning import records
 from tests.bench.warning.curves import FAILING_CURVES
 from tests.bench.warning.measure import (

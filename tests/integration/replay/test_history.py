@@ -9,9 +9,9 @@ from monitor.alerts.evaluate import load_view
 from monitor.alerts.queries.events import add_event, confirm_event
 from monitor.alerts.queries.offsets import confirm_offset, revoke_offset
 from monitor.alerts.queries.reports import add_report
+from monitor.alerts.replay.backtest import BacktestOptions, run_backtest
+from monitor.alerts.replay.history import History, VisibilityRule
 from monitor.decision.records import seconds
-from monitor.features.replay.backtest import BacktestOptions, run_backtest
-from monitor.features.replay.history import History, VisibilityRule
 from monitor.readings.queries.observations import add_observations, find_series_id
 from monitor.readings.records import Observation, ObserverReport, SiteEvent
 from monitor.sites.parsing import parse_site

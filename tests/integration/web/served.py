@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from monitor.features.replay import apart
 from monitor.settings.service import load_service
 from monitor.storage.service_state import stamp
 from monitor.web.app import build
+from monitor.worker import child_process
 from tests.data import filled as story
 from tests.data.servers.page_server import PageServer
 
@@ -33,7 +33,7 @@ def filled(database, filled_ids):
 def start_no_child(monkeypatch):
     """What the page begins in a process of its own has begun at once: a drill would go on when the test is over."""
     began = SimpleNamespace(lines=lambda _: iter([{"began": True}]), wait=int, is_over=False)
-    monkeypatch.setattr(apart, "ChildProcess", lambda *_: began)
+    monkeypatch.setattr(child_process, "ChildProcess", lambda *_: began)
 
 
 @contextmanager

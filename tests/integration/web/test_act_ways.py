@@ -20,6 +20,7 @@ from monitor.alerts.acts.table import API, Secret, list_acts
 from monitor.alerts.evaluation_tables import site_state
 from monitor.alerts.queries import alerts, events, maintenance, offsets
 from monitor.alerts.queries.signatures import TwoPersonAct, keep_first, load_waiting
+from monitor.alerts.replay import proposals
 from monitor.cli.main import run_verb
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.records import Memory
@@ -32,7 +33,6 @@ from monitor.features.duty import queries as duty
 from monitor.features.duty.acts import pick_team
 from monitor.features.forecasts import model_acts as forecast_acts
 from monitor.features.outlines.tables import scene_outline
-from monitor.features.replay import acts_on_site_files
 from monitor.features.scenes import model_acts as scene_acts
 from monitor.features.telephony import by_telephone
 from monitor.features.telephony.queries.replies import ACKNOWLEDGED, REFUSED, make_code
@@ -401,7 +401,7 @@ def test_a_change_that_is_replayed_holds_back_nobody_else(desk, monkeypatch):
         assert end.wait(30.0)
         return {"skipped": "for the test"}
 
-    monkeypatch.setattr(acts_on_site_files, "preview_apart", preview)
+    monkeypatch.setattr(proposals, "preview_apart", preview)
     with serving(desk, NOW) as browser, ThreadPoolExecutor(1) as pool:
         log_in(browser, "bo")
         with desk.read() as c:

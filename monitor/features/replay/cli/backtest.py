@@ -11,6 +11,10 @@ from typing import Annotated, Final
 
 import typer
 
+from monitor.alerts.replay.backtest import BacktestOptions, find_record_span, run_backtest
+from monitor.alerts.replay.history import MODES, VisibilityRule
+from monitor.alerts.replay.matrix import read_labels
+from monitor.alerts.replay.scorecard import Scorecard
 from monitor.canonical import canonical_json
 from monitor.cli.identity import By
 from monitor.cli.identity import prove as prove_identity
@@ -27,10 +31,7 @@ from monitor.cli.session import (
 )
 from monitor.decision.criteria.proofs import check_forecasts
 from monitor.errors import ConfigError, RefusedError
-from monitor.features.replay.backtest import BacktestOptions, find_record_span, open_files, run_backtest
-from monitor.features.replay.history import MODES, VisibilityRule
-from monitor.features.replay.matrix import read_labels
-from monitor.features.replay.scorecard import Scorecard
+from monitor.ingest.files.temporary import open_imported_files
 from monitor.models.queries.proofs import ModelTest, add_proof, find_shown_since, weights_in_use
 from monitor.models.queries.shown_forecasts import load_shown_record
 from monitor.sections import read_text, read_toml
@@ -248,7 +249,7 @@ def open_past(given: BacktestArguments, service_file: Path | None) -> Iterator[t
         return
     site = parse_site(read_text(given.site_file), str(given.site_file))
     units, times = given.accept_units, given.accept_times
-    with open_files(given.data, site, given.mapping, accept_units=units, accept_times=times) as past:
+    with open_imported_files(given.data, site, given.mapping, accept_units=units, accept_times=times) as past:
         for result in past.results:
             if result.undeclared:
                 names = list_names(sorted(result.undeclared))

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from monitor.alerts.replay.backtest import BacktestOptions, find_record_span, run_backtest
+from monitor.alerts.replay.history import VisibilityRule
+from monitor.alerts.replay.queries import find_span
+from monitor.alerts.replay.record_state import find_record_end, find_station_days
 from monitor.decision.warning_summary import RecordDays
-from monitor.features.replay.backtest import BacktestOptions, find_record_span, open_empty, run_backtest
-from monitor.features.replay.history import VisibilityRule
-from monitor.features.replay.queries import find_span
-from monitor.features.replay.record_state import find_record_end, find_station_days
 from monitor.features.table_import.guess.guess import TableGuess
 from monitor.ingest.files.readers import open_readings
 from monitor.ingest.files.reading import FileImport
+from monitor.ingest.files.temporary import open_empty_database
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.queries.uncounted import find_uncounted
 from monitor.sites.records import Site
@@ -35,7 +36,7 @@ def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]]) -> RecordDa
     Records of more than `LONGEST_ROWS` values are not replayed.
     """
     criteria = {criterion.id: criterion for criterion in site.criteria}
-    with open_empty(site) as db:
+    with open_empty_database(site) as db:
         pipeline = Pipeline(db, {site.id: site}, _now)
         rows = 0
         for path, found in files:

@@ -11,13 +11,12 @@ from fastapi import APIRouter, Request
 from sqlalchemy import Connection
 
 from monitor.alerts.queries import overview as pages
-from monitor.alerts.queries import timeline
 from monitor.alerts.queries.maintenance import load_maintenance_between
+from monitor.alerts.queries.movement import load_velocities
 from monitor.decision.criteria.rain_gauge import make_gauge, read_gauge
 from monitor.decision.records import DecisionInputs
 from monitor.delivery.declarations import find_declaration
 from monitor.errors import NotFoundError
-from monitor.features.movement.routes import find_bounds, find_rates
 from monitor.plugins import hooks
 from monitor.readings.queries.extremes import count_up_to, load_firsts, load_sound, load_stretches
 from monitor.readings.queries.observations import SeriesRow, load_readings, load_series
@@ -44,6 +43,7 @@ from monitor.web.parts.columns import (
     unfold,
 )
 from monitor.web.routes.site import charts
+from monitor.web.routes.site.rates import find_bounds, find_rates
 
 router = APIRouter(prefix="/api/v1", tags=["series"])
 _NOBODY_MEASURES: Final = Template("series.nobody_measures", "no station of '{site}' measures '{quantity}'")
@@ -101,7 +101,7 @@ def get_panes(
                 "detector": [scores[k]["detector"] for k in kept],
                 "ratio": [shorten(scores[k]["score"] / scores[k]["threshold"]) for k in kept],
             },
-            "velocity": _find_velocity(c, declared, series, station, (low, high), names, now, is_long=total > RATED),
+            "velocity": _find_velocity(c, declared, site, station, (low, high), names, now, is_long=total > RATED),
             "more": [_load_pane(c, declared, s, low, high, now) for s in plan_panes(series, station, quantity)],
             **_load_foot(context, c, site, station, low, high, ends, levels),
         }
@@ -190,7 +190,7 @@ def _find_starts(
 def _find_velocity(
     c: Connection,
     site: Site | None,
-    series: Sequence[SeriesRow],
+    site_id: str,
     station: str,
     span: tuple[datetime, datetime],
     names: Mapping[int, str],
@@ -216,8 +216,7 @@ def _find_velocity(
         if r["at"]
     ]
     if not rates:
-        judged = timeline.load_velocities(c, [s.id for s in series if s.station == station], *span)
-        rows = max(judged.values(), key=len, default=[])
+        rows = load_velocities(c, site_id, station, *span)
         kept = pick([value for _, value in rows], PANE_POINTS)
         if rows:
             rates = [

@@ -12,11 +12,10 @@ from pydantic import AfterValidator
 from monitor.alerts.acts import change_control
 from monitor.alerts.acts.bound_edits import change_fields, list_fields
 from monitor.alerts.acts.site_diff import StoredEffect, format_effect, list_hours
+from monitor.alerts.replay.matrix import UNJUDGED, WAITING
+from monitor.alerts.replay.proposals import preview_for_page
 from monitor.decision.series.bounds import declared_units
 from monitor.errors import ConfigError, RefusedError
-from monitor.features.movement.routes import evaluate_now
-from monitor.features.replay.acts_on_site_files import preview_for_page
-from monitor.features.replay.matrix import UNJUDGED, WAITING
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import PROPOSED, Proposal, load_proposals
 from monitor.text.message import Figure, Message, Template, Term, join
@@ -25,6 +24,7 @@ from monitor.web.access.acting import Acting
 from monitor.web.access.callers import person_of
 from monitor.web.context import NO_NUL
 from monitor.web.parts.collect import SiteSnapshot, find_present_values, read_site
+from monitor.web.parts.present_decision import evaluate_now
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)

@@ -4,9 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.features.replay.cli.scorecard import describe_gain
-from monitor.features.replay.matrix import EventLabel, Span
-from monitor.features.replay.scorecard import AS_DECLARED, FACTORS, Strength, find_gains
+from monitor.alerts.replay.matrix import EventLabel, Span
+from monitor.alerts.replay.scorecard import AS_DECLARED, FACTORS, Strength, find_gains
 from monitor.sites.parsing import parse_site
 from monitor.text.instants import epoch_s
 from tests.data.site_text import criterion, head, series, station
@@ -69,5 +68,3 @@ def test_lead_is_compared_at_equal_days_of_false_alarm() -> None:
         assert gain.factor == pytest.approx(1 / 16 if false else 0.5**0.5)
         assert gain.to_json()["events"][0]["gained_s"] == pytest.approx(gained * DAY)
     assert find_gains(SITE, strength, {}, {}, [], DAY) == (), "no event, nothing to gain"
-    (absent,) = find_gains(SITE, strength, {}, {}, [EVENT], DAY)
-    assert describe_gain(absent) == "f: not measured, no forecast was stored for that time"

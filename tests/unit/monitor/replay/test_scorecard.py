@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from monitor.decision.warning_summary import RecordEnd
-from monitor.errors import ConfigError, RefusedError
-from monitor.features.replay.failure_windows import IssuedWindow
-from monitor.features.replay.history import VisibilityRule
-from monitor.features.replay.leads import list_level_leads, make_fixed_site
-from monitor.features.replay.matrix import (
+from monitor.alerts.replay.failure_windows import IssuedWindow
+from monitor.alerts.replay.history import VisibilityRule
+from monitor.alerts.replay.leads import list_level_leads, make_fixed_site
+from monitor.alerts.replay.matrix import (
     BEFORE,
     NONE,
     EventLabel,
@@ -23,10 +21,12 @@ from monitor.features.replay.matrix import (
     read_labels,
     score_event,
 )
-from monitor.features.replay.queries import AlertWithOutcome
-from monitor.features.replay.record_state import find_record_end, find_station_days
-from monitor.features.replay.scorecard import ReplayTotals, score
-from monitor.features.replay.window_table import list_periods
+from monitor.alerts.replay.queries import AlertWithOutcome
+from monitor.alerts.replay.record_state import find_record_end, find_station_days
+from monitor.alerts.replay.scorecard import ReplayTotals, score
+from monitor.alerts.replay.window_table import list_periods
+from monitor.decision.warning_summary import RecordEnd
+from monitor.errors import ConfigError, RefusedError
 from monitor.sites.parsing import parse_site
 from monitor.text.instants import epoch_s
 from tests.data.site_text import criterion, head, series, station

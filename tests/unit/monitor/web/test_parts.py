@@ -18,7 +18,6 @@ from starlette.routing import Route
 from monitor.alerts.queries.overview import SiteCard
 from monitor.decision.series.assessment import Assessment
 from monitor.errors import NotAllowedError
-from monitor.features.movement import routes as movement
 from monitor.readings.records import Reading
 from monitor.sites.records import Level, Site
 from monitor.text.catalogue import current, gettext
@@ -30,6 +29,7 @@ from monitor.web.access.guard import Guard, check_csrf, csrf_token, is_safe_path
 from monitor.web.access.reader import COOKIE, LanguageMiddleware
 from monitor.web.access.redaction import WITHHELD, ResponseRedactor
 from monitor.web.context import Context, RequestedRange
+from monitor.web.parts import present_decision
 from monitor.web.parts.collect import format_param
 from monitor.web.parts.columns import component_weights, project_downslope, sample
 from monitor.web.parts.headline import EvidenceTable, describe_motion, find_hazards, find_sentence, read_evidence
@@ -229,15 +229,15 @@ def test_a_dry_run_serves_whoever_looks_meanwhile(monkeypatch):
         asked.append((site.version, now))
         return SimpleNamespace(decision=SimpleNamespace(evidence={"sentence": "green", "words": []}))
 
-    monkeypatch.setattr(movement, "evaluate_site", evaluate)
+    monkeypatch.setattr(present_decision, "evaluate_site", evaluate)
     levels = (Level(0, "green", auto_lower=True), Level(1, "red", auto_lower=False))
     sites = [Site("s", "S", 46.0, 8.0, "UTC", levels, (), (), version=v) for v in ("one", "two")]
     context = Context(None, None, lambda: clock[0], "1")
     for seconds, count in ((0, 1), (4, 1), (5, 2)):
         clock[0] = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=seconds)
-        assert movement.evaluate_now(context, sites[0]).sentence == "green"
+        assert present_decision.evaluate_now(context, sites[0]).sentence == "green"
         assert len(asked) == count
-    movement.evaluate_now(context, sites[1])
+    present_decision.evaluate_now(context, sites[1])
     assert [version for version, _ in asked] == ["one", "one", "two"], "each version of the file is asked for itself"
 
 

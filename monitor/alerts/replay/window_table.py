@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
+from monitor.alerts.replay.failure_windows import IssuedWindow
+from monitor.alerts.replay.matrix import EventLabel
 from monitor.decision.records import instant
-from monitor.features.replay.failure_windows import IssuedWindow
-from monitor.features.replay.matrix import EventLabel
 from monitor.text.instants import epoch_s, format_iso
 from monitor.text.message import Message, Template
 

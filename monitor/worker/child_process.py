@@ -34,7 +34,7 @@ class ChildProcess:
 
     def __init__(self, work: str, *arguments: Any) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "monitor.features.replay.apart", work],
+            [sys.executable, "-P", "-m", "monitor.worker.child_process", work],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from monitor.alerts.replay.matrix import EventLabel, Span, score_event
+from monitor.alerts.replay.window_table import END_OF_RECORD
 from monitor.decision.criteria.table import KINDS
-from monitor.features.replay.matrix import EventLabel, Span, score_event
-from monitor.features.replay.window_table import END_OF_RECORD
 from monitor.sites.quantities import MOTION
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold
 from monitor.text.message import Message

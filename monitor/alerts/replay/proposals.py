@@ -13,15 +13,15 @@ from monitor.alerts.acts.call import ActCall
 from monitor.alerts.acts.on_sites import SiteId
 from monitor.alerts.acts.site_diff import StoredEffect, format_proposal
 from monitor.alerts.acts.table import ActResult, Argument
+from monitor.alerts.replay.backtest import Progress, run_backtest
 from monitor.errors import RefusedError, SlopewardError, take_turn
-from monitor.features.replay.apart import ChildProcess, SendLine
-from monitor.features.replay.backtest import Progress, run_backtest
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.text.catalogue import N_
 from monitor.text.instants import format_iso, record_to_json
 from monitor.text.message import Figure, Template
+from monitor.worker.child_process import ChildProcess, SendLine
 
 MONTH: Final = timedelta(days=30)
 _NOT_WANTED: Final = Template("effect.not_asked", "not asked for (--months 0)")
@@ -63,7 +63,7 @@ def preview_apart(url: str, old: Site | None, new: Site, now: datetime, months: 
         limit_s: the replay is ended after so long.
     """
     began_s = time.monotonic()
-    child = ChildProcess("monitor.features.replay.acts_on_site_files:play", url, old, new, now, months)
+    child = ChildProcess("monitor.alerts.replay.proposals:play", url, old, new, now, months)
     try:
         for line in child.lines(limit_s):
             if isinstance(line, dict):

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from monitor.alerts.replay.matrix import find_days
+from monitor.alerts.replay.scorecard import Run
 from monitor.decision.records import instant
 from monitor.decision.warning_summary import RecordEnd
-from monitor.features.replay.matrix import find_days
-from monitor.features.replay.scorecard import Run
 from monitor.sites.records import Site
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from monitor.alerts.replay.queries import AlertWithOutcome
 from monitor.decision.records import instant
 from monitor.errors import ConfigError
-from monitor.features.replay.queries import AlertWithOutcome
 from monitor.sections import read_text
 from monitor.sites.records import Site
 from monitor.text.instants import epoch_s, format_iso, parse

@@ -14,13 +14,14 @@ from sqlalchemy import select
 from monitor.alerts.acts.operator_acts import verify
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.evaluate import load_view as look
+from monitor.alerts.queries.evaluations import find_movement_stage
 from monitor.alerts.queries.offsets import add_offset, confirm_offset, load_waiting_offsets
 from monitor.delivery.state import site_payload
 from monitor.errors import JobError
 from monitor.features.demo.slope import voight_displacement
 from monitor.features.forecasts.queries.forecasts import add_forecasts
 from monitor.features.movement import movement_state
-from monitor.features.movement.queries import find_stage, load_failure_facts
+from monitor.features.movement.queries import load_failure_facts
 from monitor.features.movement.update import run, update_movement
 from monitor.readings.queries.observations import add_observations, find_series_id, load_readings
 from monitor.readings.records import Observation
@@ -138,7 +139,7 @@ def test_an_accelerating_slope_is_told_with_its_window_and_taken_back_when_it_st
 
 
 def find_shown_stage(db):
-    return ask(db, find_stage, "s")
+    return ask(db, find_movement_stage, "s")
 
 
 def spell_day(day):
@@ -331,7 +332,7 @@ def test_a_window_that_contains_the_present_stands_until_its_late_edge(database,
     moved, dice = voight_displacement(days, 0.4, 60.0, float(FAILS)), random.Random(3)
     moved = np.where(days > 117, moved[117] + (moved[117] - moved[116]) * (days - 117), moved)
     monkeypatch.setattr(
-        "tests.integration.alerting.test_movement_update.PATH", [float(y) + dice.gauss(0, SIGMA) for y in moved]
+        "tests.features.movement.test_movement_update.PATH", [float(y) + dice.gauss(0, SIGMA) for y in moved]
     )
     begin(database, 95)
     told = {}

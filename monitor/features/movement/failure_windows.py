@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from monitor.alerts.replay.failure_windows import IssuedWindow
+from monitor.alerts.replay.history import History
 from monitor.decision.records import DecisionInputs, FailureFact, Memory, OffsetFact
 from monitor.decision.series.corrections import answered_s
 from monitor.features.movement import movement_state
@@ -19,28 +21,9 @@ from monitor.features.movement.movement_state import (
     PathWatch,
 )
 from monitor.features.movement.queries import INVERSE_VELOCITY, MovementMemory
-from monitor.features.replay.history import History
 from monitor.sites.records import Site
-from monitor.text.message import Message
 
 PATHS_MOST = 2  # of a series: as declared, and as its values arrived
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedWindow:
-    """One failure window as it was issued, and what became of it; instants in epoch seconds."""
-
-    station: str
-    quantity: str
-    issued_s: float
-    data_until_s: float
-    from_s: float
-    mid_s: float
-    to_s: float
-    trusted: bool
-    reasons: Message | str
-    withdrawn_s: float | None = None
-    withdrawn_reason: Message | str | None = None
 
 
 @dataclass(slots=True)
@@ -55,7 +38,7 @@ class _SeriesState:
     issued: list[IssuedWindow] = field(default_factory=list)
 
 
-class WindowReplay:
+class FailureWindowReplay:
     """Computes the failure windows of a site as the simulated clock moves on.
 
     Attributes:

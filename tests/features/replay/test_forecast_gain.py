@@ -7,15 +7,16 @@ from random import Random
 import pytest
 from sqlalchemy import insert, select
 
+from monitor.alerts.replay.backtest import BacktestOptions, run_backtest
+from monitor.alerts.replay.history import VisibilityRule
+from monitor.alerts.replay.scorecard import ForecastGain
 from monitor.cli.main import run_verb
 from monitor.decision.proof import find_unproven
 from monitor.errors import RefusedError
 from monitor.features.forecasts.queries.forecasts import add_forecasts
 from monitor.features.forecasts.tables import forecast, forecast_score
-from monitor.features.replay.backtest import BacktestOptions, run_backtest
 from monitor.features.replay.cli.backtest import keep_proof, pick_criterion
 from monitor.features.replay.cli.scorecard import describe_gain
-from monitor.features.replay.history import VisibilityRule
 from monitor.models.queries.proofs import load_proof_facts
 from monitor.models.queries.registry import GateRow, add_model, change_gate, find_model
 from monitor.models.tables import model_proof
@@ -120,3 +121,8 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url, tmp_path, m
         assert load_view(c, "model_proofs", site="slope") == kept
     database.close()
     assert "Lead gained on velocity with its bounds times" in describe_gain(gain)
+
+
+def test_a_gain_without_stored_forecasts_is_not_measured():
+    absent = ForecastGain("f", 0.0, (0, 0), None, (), ())
+    assert describe_gain(absent) == "f: not measured, no forecast was stored for that time"

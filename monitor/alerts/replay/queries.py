@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Select, String, func, select, tuple_, type_coerce
+from sqlalchemy import Column, Connection, Select, String, func, select, tuple_, type_coerce
 
 from monitor.alerts.evaluation_tables import decision, evaluation
 from monitor.alerts.event_tables import event_confirmation, report, site_event
+from monitor.alerts.replay.failure_windows import IssuedWindow
 from monitor.alerts.tables import alert, alert_event, alert_outcome
-from monitor.features.anomalies.tables import anomaly
-from monitor.features.forecasts.tables import forecast
-from monitor.features.movement.tables import failure_time
-from monitor.features.scenes.tables import scene, scene_change, scene_footprint
+from monitor.plugins import hooks
 from monitor.readings.point_tables import point_delivery
 from monitor.readings.queries.flags import BY, OF_FILE
 from monitor.readings.queries.observations import STORED, SeriesRow
 from monitor.readings.tables import observation, observation_flag, offset_entry, series, series_latest
 from monitor.sites.quantities import convert_difference
 from monitor.sites.tables import config_version, maintenance
+from monitor.storage.views import ColumnSpan, load_optional_view
+from monitor.text.instants import epoch_s, format_iso, parse
 from monitor.text.message import gather
 
 PAGE: Final = 2000
@@ -167,7 +167,10 @@ def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetim
 
 
 def load_news_instants(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[datetime]:
-    """Instants in (from_at, to_at] at which something besides readings became known for a site, or begins or ends."""
+    """Return the instants in (from_at, to_at] at which something besides readings became known, began or ended.
+
+    Instants at which facts of features changed come from the hook `evaluation_fact_instants`.
+    """
     of_site = [
         (report, ("received_at", "at")),
         (site_event, ("received_at", "known_from", "from_at", "to_at", "withdrawn_at")),
@@ -175,28 +178,81 @@ def load_news_instants(c: Connection, site: str, from_at: datetime, to_at: datet
         (maintenance, ("added_at", "from_at", "to_at", "ended_at")),
         (point_delivery, ("received_at",)),
     ]
-    of_series = [
-        (offset_entry, ("known_from", "confirmed_at", "revoked_at")),
-        (observation_flag, ("known_from",)),
-        (forecast, ("issued_at",)),
-        (failure_time, ("issued_at", "withdrawn_at")),
-        (anomaly, ("scored_at", "at")),
+    offsets, flags = offset_entry.c, observation_flag.c
+    of_series = [offsets.known_from, offsets.confirmed_at, offsets.revoked_at, flags.known_from]
+    instants = load_series_instants(c, site, of_series, from_at, to_at)
+    queries = [select(table.c[name]).where(table.c.site == site) for table, names in of_site for name in names]
+    instants |= load_instants(c, queries, from_at, to_at)
+    for of_feature in hooks().evaluation_fact_instants(connection=c, site_id=site, from_at=from_at, to_at=to_at):
+        instants.update(of_feature)
+    return sorted(instants)
+
+
+def load_series_instants(
+    c: Connection, site: str, columns: Sequence[Column[datetime]], from_at: datetime, to_at: datetime
+) -> set[datetime]:
+    """Return the distinct instants in (from_at, to_at] in some columns of tables with a `series_id`, of one site."""
+    queries = [
+        select(column).join(series, series.c.id == column.table.c.series_id).where(series.c.site == site)
+        for column in columns
     ]
-    wanted: list[Select[Any]] = [select(x.c[n]).where(x.c.site == site) for x, names in of_site for n in names]
-    wanted += [
-        select(x.c[n]).join(series, series.c.id == x.c.series_id).where(series.c.site == site)
-        for x, names in of_series
-        for n in names
-    ]
-    wanted += [
-        select(x.c[name]).join(scene, scene.c.scene_hash == x.c.scene_hash).where(scene.c.site == site)
-        for x, name in ((scene_footprint, "detected_at"), (scene_change, "judged_at"))
-    ]
-    found: set[datetime] = set()
-    for query in wanted:
+    return load_instants(c, queries, from_at, to_at)
+
+
+def load_instants(c: Connection, queries: Sequence[Select[Any]], from_at: datetime, to_at: datetime) -> set[datetime]:
+    """Return the distinct instants in (from_at, to_at] that queries of one column each return."""
+    instants: set[datetime] = set()
+    for query in queries:
         column = query.selected_columns[0]
-        found.update(c.execute(query.where(column > from_at, column <= to_at).distinct()).scalars())
-    return sorted(found)
+        instants.update(c.execute(query.where(column > from_at, column <= to_at).distinct()).scalars())
+    return instants
+
+
+def load_stored_windows(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[IssuedWindow]:
+    """Return the windows by inverse velocity that the service issued in [from_at, to_at], as known at `to_at`.
+
+    They are sorted by station, quantity and instant.
+    """
+    rows = load_optional_view(
+        c,
+        "failure_windows",
+        order_by=("station", "quantity", "issued_at", "data_until"),
+        within=ColumnSpan("issued_at", until=format_iso(to_at)),
+        site=site,
+        method="inverse_velocity",
+    )
+    return [_read_window(row, to_at) for row in rows if row["issued_at"] >= format_iso(from_at)]
+
+
+def _read_window(row: Mapping[str, Any], to_at: datetime) -> IssuedWindow:
+    """Read a row of `failure_windows` as it was known at an instant."""
+    instants_s = {
+        name: epoch_s(parse(row[name]))
+        for name in ("issued_at", "data_until", "window_from", "window_mid", "window_to")
+    }
+    withdrawn_at = None if row["withdrawn_at"] is None else parse(row["withdrawn_at"])
+    is_withdrawn = withdrawn_at is not None and withdrawn_at <= to_at
+    return IssuedWindow(
+        row["station"],
+        row["quantity"],
+        instants_s["issued_at"],
+        instants_s["data_until"],
+        instants_s["window_from"],
+        instants_s["window_mid"],
+        instants_s["window_to"],
+        row["trusted"],
+        row["reasons"],
+        epoch_s(withdrawn_at) if is_withdrawn and withdrawn_at is not None else None,
+        row["withdrawn_reason"] if is_withdrawn else None,
+    )
+
+
+def was_movement_assessed(c: Connection, site: str, from_at: datetime, to_at: datetime) -> bool:
+    """Return whether the service assessed the movement of a site in [from_at, to_at]."""
+    rows = load_optional_view(
+        c, "movement_history", order_by=("-at",), limit=1, within=ColumnSpan("at", until=format_iso(to_at)), site=site
+    )
+    return any(row["at"] >= format_iso(from_at) for row in rows)
 
 
 def count_rows(c: Connection, site: str, from_at: datetime, to_at: datetime) -> int:

@@ -13,11 +13,11 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.alerts.evaluate import load_facts
+from monitor.alerts.replay import queries as history
+from monitor.alerts.replay.failure_windows import list_window_spans
 from monitor.decision.criteria.scope import anchor_at, find_span_s, reach_s, wanted_series
 from monitor.decision.records import DecisionInputs, NewestEpoch, ProofFact, instant, seconds
 from monitor.errors import RefusedError
-from monitor.features.movement.movement_state import list_window_spans
-from monitor.features.replay import queries as history
 from monitor.readings.queries.observations import SeriesRow, change_flags, load_series, rank
 from monitor.readings.records import Reading
 from monitor.sites.records import SeriesSpec, Site
@@ -211,7 +211,7 @@ class History:
         proofs: those that hold; empty, the site files are judged as they are: no criterion has to prove that it may
             count. None takes what was stored at each instant.
         stored_windows: True takes the failure windows that the service stored; False leaves them out of the view,
-            because `monitor.features.replay.failure_windows` computes them.
+            because `monitor.alerts.replay.failure_windows` has them computed.
     """
 
     def __init__(

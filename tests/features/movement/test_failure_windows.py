@@ -8,15 +8,15 @@ from random import Random
 import pytest
 
 from monitor.alerts.evaluate import evaluate_site
+from monitor.alerts.replay.backtest import BacktestOptions, run_backtest
+from monitor.alerts.replay.clock import ReplaySchedule, play
+from monitor.alerts.replay.history import History, VisibilityRule
+from monitor.alerts.replay.queries import load_stored_windows
 from monitor.cli.main import run_verb
 from monitor.decision.records import Memory, seconds
 from monitor.features.drills.hold import DrillOptions, rehearse
-from monitor.features.movement.queries import load_issued_windows
+from monitor.features.movement.failure_windows import FailureWindowReplay
 from monitor.features.movement.update import update_movement
-from monitor.features.replay.backtest import BacktestOptions, run_backtest
-from monitor.features.replay.clock import ReplaySchedule, play
-from monitor.features.replay.failure_windows import WindowReplay
-from monitor.features.replay.history import History, VisibilityRule
 from monitor.readings.queries.observations import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
@@ -127,8 +127,8 @@ def find_score(run):
 def list_stored(db, days=FAILS):
     with db.read() as c:
         return [
-            (w.station, seconds(w.data_until), round(seconds(w.window_mid)), w.trusted, w.withdrawn_at is not None)
-            for w in load_issued_windows(c, "slope", START, START + days * DAY)
+            (w.station, w.data_until_s, round(w.mid_s), w.trusted, w.withdrawn_s is not None)
+            for w in load_stored_windows(c, "slope", START, START + days * DAY)
         ]
 
 
@@ -148,7 +148,7 @@ def test_a_replay_computes_the_windows_of_the_service(light, until):
     live(light, site, FAILS)
     with light.read() as c:
         history = History(c, [site], START, START + FAILS * DAY, VisibilityRule("received"))
-        windows = WindowReplay(history)
+        windows = FailureWindowReplay(history)
         looks = play(
             history,
             [(seconds(START), site)],
@@ -197,7 +197,7 @@ def test_a_site_without_such_a_criterion_computes_nothing(light):
     store(light, site, readings("A"), readings("B"))
     with light.read() as c:
         history = History(c, [site], START, START + FAILS * DAY, OBSERVED)
-        windows = WindowReplay(history)
+        windows = FailureWindowReplay(history)
         history.move(seconds(START + 120 * DAY))
         view = history.view(site)
         assert windows.add_to(view, site, Memory(), seconds(START + 120 * DAY)) is view

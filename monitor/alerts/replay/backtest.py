@@ -1,52 +1,41 @@
 """A backtest: one site, one or two configurations, years of its past through the decision itself, and the scorecard."""
 
 import gc
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from monitor.alerts.evaluate import rule_version
-from monitor.decision.proof import find_unproven
-from monitor.decision.records import seconds
-from monitor.errors import ConfigError, RefusedError
-from monitor.features.anomalies.queries.budget import measure_detectors
-from monitor.features.anomalies.queries.labels import load_runs
-from monitor.features.movement.queries import StoredWindow, has_updates, load_issued_windows
-from monitor.features.replay.clock import ReplaySchedule, choose_coalesce_s, choose_tick_s, play
-from monitor.features.replay.failure_windows import IssuedWindow, WindowReplay
-from monitor.features.replay.history import History, VisibilityRule
-from monitor.features.replay.leads import make_fixed_site
-from monitor.features.replay.matrix import EventLabel, labels_of_outcomes
-from monitor.features.replay.queries import (
+from monitor.alerts.replay.clock import ReplaySchedule, choose_coalesce_s, choose_tick_s, play
+from monitor.alerts.replay.failure_windows import WindowReplay, start_window_replay
+from monitor.alerts.replay.history import History, VisibilityRule
+from monitor.alerts.replay.leads import make_fixed_site
+from monitor.alerts.replay.matrix import EventLabel, labels_of_outcomes
+from monitor.alerts.replay.queries import (
     AlertWithOutcome,
     find_span,
     load_past_acts,
     load_past_alerts,
     load_past_configs,
     load_past_evaluations,
+    load_stored_windows,
+    was_movement_assessed,
 )
-from monitor.features.replay.scorecard import BesideDecision, ReplayTotals, Run, Scorecard, score, score_detectors
-from monitor.features.replay.window_table import WindowTable, list_periods
-from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.reading import FileImport, FileResult
-from monitor.ingest.files.tables import list_files
-from monitor.ingest.pipeline import Pipeline
+from monitor.alerts.replay.scorecard import BesideDecision, ReplayTotals, Run, Scorecard, score
+from monitor.alerts.replay.window_table import WindowTable, list_periods
+from monitor.decision.proof import find_unproven
+from monitor.decision.records import seconds
+from monitor.errors import ConfigError, RefusedError
 from monitor.models.queries.proofs import load_proof_facts
-from monitor.readings.queries.flags import UNDECLARED
+from monitor.plugins import hooks
 from monitor.sites.parsing import parse_site
-from monitor.sites.queries.sites import save_site
 from monitor.sites.records import Site, find_renamed, rename_stations
 from monitor.storage.engine import Database
-from monitor.storage.migrate import upgrade
 from monitor.text.message import Message, Template
-from monitor.text.names import list_names
 
 _COUNTS_HERE: Final = Template(
     "criterion.counts_in_replay", "{criterion} counts in this replay; the service takes it as advice: {text}"
@@ -122,8 +111,8 @@ def run_backtest(
         raise RefusedError(f"the other configuration is of site {other.id!r}, not {site.id!r}")
     with db.read() as c:
         alerts = load_past_alerts(c, site.id, from_at, to_at)
-        measured = measure_detectors(c, site, to_at, from_at)
-        detectors = score_detectors(load_runs(c, site, from_at, to_at), measured)
+        scored = hooks().detector_scores(connection=c, site=site, from_at=from_at, to_at=to_at)
+        detectors = tuple(detector for of_feature in scored for detector in of_feature)
     events = tuple(sorted((*labels, *labels_of_outcomes(alerts, to_at, site)), key=lambda x: (x.from_at, x.to_at)))
     task = _Task(from_at, to_at, events, tuple(alerts), terms)
     configs = [("A", site)] if other is None else [("A", site), ("B", other)]
@@ -234,7 +223,7 @@ def _play(c: Connection, plan: Sequence[tuple[float, Site]], task: _Task, report
         proofs=None if task.terms.as_then else (),
         stored_windows=task.terms.as_then,
     )
-    windows = WindowReplay(history)
+    windows = start_window_replay(history)
     tally = ReplayTotals(from_s, to_s)
     site = plan[-1][1]
     acts = load_past_acts(c, site.id, task.from_at, task.to_at) if task.terms.acts else []
@@ -258,10 +247,10 @@ def _list_windows(
         return WindowTable(), {}
     to_s = seconds(task.to_at)
     if task.terms.as_then:
-        rows = load_issued_windows(c, site.id, task.from_at, task.to_at)
-        periods = list_periods([_as_issued(row, task.to_at) for row in rows], task.labels, to_s)
-        missing = {} if has_updates(c, site.id, task.from_at, task.to_at) else {c.id: _NO_UPDATES() for c in criteria}
-        return WindowTable(periods), missing
+        windows = load_stored_windows(c, site.id, task.from_at, task.to_at)
+        was_assessed = was_movement_assessed(c, site.id, task.from_at, task.to_at)
+        missing = {} if was_assessed else {criterion.id: _NO_UPDATES() for criterion in criteria}
+        return WindowTable(list_periods(windows, task.labels, to_s)), missing
     looks = computed.looks
     table = WindowTable(
         list_periods(computed.list_issued(), task.labels, to_s),
@@ -269,24 +258,6 @@ def _list_windows(
     )
     assessed = {station for station, _ in looks}
     return table, {one.id: _NO_MOTION() for one in criteria if not assessed.intersection(one.stations)}
-
-
-def _as_issued(row: StoredWindow, to_at: datetime) -> IssuedWindow:
-    """Return a stored window as it was known at the end of the replay."""
-    is_withdrawn = row.withdrawn_at is not None and row.withdrawn_at <= to_at
-    return IssuedWindow(
-        row.station,
-        row.quantity,
-        seconds(row.issued_at),
-        seconds(row.data_until),
-        seconds(row.window_from),
-        seconds(row.window_mid),
-        seconds(row.window_to),
-        row.trusted,
-        row.reasons,
-        seconds(row.withdrawn_at) if is_withdrawn and row.withdrawn_at is not None else None,
-        row.withdrawn_reason if is_withdrawn else None,
-    )
 
 
 def find_plan(c: Connection, site: Site, task: _Task) -> list[tuple[float, Site]]:
@@ -315,70 +286,3 @@ def find_pace(c: Connection, site: Site, task: _Task) -> ReplaySchedule:
         instants = tuple(sorted({seconds(at) for at, _ in stored}))
     coalesce_s = choose_coalesce_s(site) if terms.coalesce_s is None else terms.coalesce_s
     return ReplaySchedule(coalesce_s, terms.tick_s or choose_tick_s(site), instants)
-
-
-@dataclass(frozen=True, slots=True)
-class FilePast:
-    """Readings of files in a database of their own."""
-
-    db: Database
-    results: tuple[FileResult, ...]
-
-
-@contextmanager
-def open_files(
-    path: Path,
-    site: Site,
-    mapping: Path | None = None,
-    *,
-    accept_units: bool = False,
-    accept_times: bool = False,
-) -> Iterator[FilePast]:
-    """Read files through the gate of ingest into a temporary SQLite database.
-
-    Args:
-        path: a CSV or Parquet file in the neutral long form (or as `mapping` says), or a folder of them.
-        mapping: what the columns of a wide table mean.
-        accept_units: a person has said that the declared units are right.
-        accept_times: a person has said that the times are right, though they lie ahead of now or before 1950.
-
-    Raises:
-        UnitDoubtError: the units or the times of a file are doubtful.
-        RefusedError: nothing in the files could be read as observations of this site.
-    """
-    meaning = None if mapping is None else load_mapping(mapping)
-    with open_empty(site) as db:
-        pipeline = Pipeline(db, {site.id: site}, _now)
-        results = tuple(
-            FileImport(
-                f, pipeline, site, _now, mapping=meaning, accept_units=accept_units, accept_times=accept_times
-            ).run()
-            for f in list_files(path)
-        )
-        if not any(r.stored for r in results):
-            reason = next((r.first_reason for r in results if r.first_reason), "no rows")
-            raise RefusedError(f"{path}: nothing could be read as observations of {site.id}: {reason}")
-        if all(r.flags.get(UNDECLARED, 0) == r.valid for r in results):  # a level of it would be that of no reading
-            names = list_names(sorted({name for r in results for name in r.undeclared}))
-            raise RefusedError(f"{path}: the site file of {site.id} names none of its series: {names}")
-        yield FilePast(db, results)
-
-
-@contextmanager
-def open_empty(site: Site) -> Iterator[Database]:
-    """A temporary SQLite database that knows the site and nothing else."""
-    migrations = logging.getLogger("alembic")
-    level = migrations.level
-    with TemporaryDirectory(prefix="slopeward-past-") as folder, Database(f"sqlite:///{folder}/past.db") as db:
-        migrations.setLevel(logging.WARNING)
-        try:
-            upgrade(db)
-        finally:
-            migrations.setLevel(level)
-        with db.write() as c:
-            save_site(c, site, "replay", "a past of its own", _now())
-        yield db
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -8,13 +8,13 @@ from typing import Final
 
 from monitor.alerts.acts.answer_acts import TAKEN_BACK, reopen_questions
 from monitor.alerts.acts.operator_acts import order_level
+from monitor.alerts.replay.failure_windows import WindowReplay, start_window_replay
+from monitor.alerts.replay.history import History
+from monitor.alerts.replay.queries import PastAct
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.decide import decide
 from monitor.decision.records import Decision, DecisionInputs, Memory, instant, seconds
 from monitor.decision.series.assessment import EvaluationCache
-from monitor.features.replay.failure_windows import WindowReplay
-from monitor.features.replay.history import History
-from monitor.features.replay.queries import PastAct
 from monitor.sites.records import Site
 
 SHORTEST_S: Final = 0.25  # between two looks, as in the service
@@ -80,7 +80,7 @@ def play(
     """
     memory = Memory()
     acting = _Acts(acts)
-    windows = WindowReplay(history) if windows is None else windows
+    windows = start_window_replay(history) if windows is None else windows
     warm: dict[str, EvaluationCache] = {}  # of each declaration
     instants = iter(pace.instants or ())
     now_s = next(instants, inf) if pace.instants is not None else from_s

@@ -1,21 +1,14 @@
 """What a replay is worth: lead before events, misses, false alarm days with causes, time in levels, per criterion."""
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from monitor.decision.changes import AlertCategory, AlertChange
-from monitor.decision.incomplete_series import COUNTED
-from monitor.decision.keys import VoteKey
-from monitor.decision.ladder import BY_PERSON
-from monitor.decision.records import instant, seconds
-from monitor.features.anomalies.queries.budget import BudgetMeasurement
-from monitor.features.anomalies.queries.labels import AnomalyRun
-from monitor.features.replay.clock import ReplayDecision
-from monitor.features.replay.leads import DECISION, FIXED_BOUND, LevelLead, list_level_leads
-from monitor.features.replay.matrix import (
+from monitor.alerts.replay.clock import ReplayDecision
+from monitor.alerts.replay.leads import DECISION, FIXED_BOUND, LevelLead, list_level_leads
+from monitor.alerts.replay.matrix import (
     DAY_KINDS,
     FALSE,
     AlarmDay,
@@ -30,10 +23,14 @@ from monitor.features.replay.matrix import (
     list_alarm_days,
     score_event,
 )
-from monitor.features.replay.queries import AlertWithOutcome
-from monitor.features.replay.window_table import WindowTable
+from monitor.alerts.replay.queries import AlertWithOutcome
+from monitor.alerts.replay.window_table import WindowTable
+from monitor.decision.changes import AlertCategory, AlertChange
+from monitor.decision.incomplete_series import COUNTED
+from monitor.decision.keys import VoteKey
+from monitor.decision.ladder import BY_PERSON
+from monitor.decision.records import instant, seconds
 from monitor.sites.records import Criterion, Site
-from monitor.sites.watched import CONFIRMED, DISMISSED
 from monitor.text.instants import format_iso
 from monitor.text.message import Figure, Message, Template, Term, Timestamp
 
@@ -389,39 +386,32 @@ class SensorScore:
 
 @dataclass(frozen=True, slots=True)
 class DetectorScore:
-    """What a detector reported in that time, as people said it was; a happening counts once for each that saw it."""
+    """The anomalies that a detector reported during the time of a replay, and how people labelled them.
+
+    An anomaly that several detectors reported counts once for each of them. Checks have no threshold and no budget;
+    their last three fields are empty.
+    """
 
     detector: str
     reported: int
     confirmed: int
     dismissed: int
-    measured: BudgetMeasurement | None = None  # None for a check: it has no threshold and spends no budget
+    false_alarms: Message | str = "-"  # the measured rate of false alarms in words
+    budget_per_sensor_month: float | None = None
+    factor: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
-        own, m = asdict(self), self.measured
-        del own["measured"]
-        return own | {
+        return {
+            "detector": self.detector,
+            "reported": self.reported,
+            "confirmed": self.confirmed,
+            "dismissed": self.dismissed,
             "nobody_said": self.reported - self.confirmed - self.dismissed,
-            "false_alarms": "-" if m is None else m.describe(),
-            "budget_per_sensor_month": m and m.budget,
-            "factor": m and m.factor,
+            "false_alarms": self.false_alarms,
+            "budget_per_sensor_month": self.budget_per_sensor_month,
+            "factor": self.factor,
         }
-
-
-def score_detectors(
-    happenings: Iterable[AnomalyRun], measured: Iterable[BudgetMeasurement] = ()
-) -> tuple[DetectorScore, ...]:
-    """Happenings by detector, as the newest word of a person has it, beside what was measured against the budget."""
-    by_name = {m.detector: m for m in measured}
-    words: dict[str, list[str]] = {}
-    for one in happenings:
-        for detector in one.detectors:
-            words.setdefault(detector, []).append("" if one.label is None else str(one.label.verdict))
-    return tuple(
-        DetectorScore(name, len(verdicts), verdicts.count(CONFIRMED), verdicts.count(DISMISSED), by_name.get(name))
-        for name, verdicts in sorted(words.items())
-    )
 
 
 @dataclass(frozen=True, slots=True)

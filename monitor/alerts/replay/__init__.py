@@ -1,0 +1,1 @@
+"""Replay the past of a site through the decision, on a simulated clock."""
