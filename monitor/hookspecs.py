@@ -36,14 +36,13 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from sqlalchemy import Connection, Table
 
-    from detection.imagery.footprints.records import DoubtfulTile
     from monitor.alerts.acts.table import Act
     from monitor.alerts.queries.movement import NewestMovement
     from monitor.alerts.replay.failure_windows import WindowReplayFunctions
     from monitor.alerts.replay.scorecard import DetectorScore
+    from monitor.api.scenes import SceneMethod
     from monitor.app.readiness import CommitMonitor
     from monitor.decision.records import FactRequest
-    from monitor.features.scenes.methods import SceneMethod
     from monitor.ingest.files.reader import FileReader
     from monitor.ingest.message import StoredSites
     from monitor.models.lacking import LackingModels
@@ -63,7 +62,7 @@ if TYPE_CHECKING:
         StatusSection,
     )
     from monitor.settings.service import ComputeSection, PathsSection, ServiceConfig
-    from monitor.sites.records import Site, Team
+    from monitor.sites.records import Criterion, Site, Team
     from monitor.storage.check import Check
     from monitor.storage.core_turn import CoreTurn
     from monitor.storage.engine import Database
@@ -129,8 +128,8 @@ def register_access_rules() -> Mapping[str, AccessRule]:
 def register_panels() -> Iterable[Panel]:
     """Return templates that are included at places of pages. Called once when the page starts.
 
-    Places: `site.links`, `site.curves`, `site.alerts`, `site.out`, `site.instruments`, `alert.photo`, `note.form`,
-    `report.form`, `login.ways`, `start.ways`, `account.devices`.
+    Places: `site.links`, `site.curves`, `site.map`, `site.map_title`, `site.alerts`, `site.out`, `site.instruments`,
+    `alert.photo`, `note.form`, `report.form`, `login.ways`, `start.ways`, `account.devices`.
     """
 
 
@@ -142,6 +141,14 @@ def curve_values(
 
     Called for each request of a curve, in a read transaction. `series` are the stored series that the curve is computed
     from: one, or the components of a movement along the slope. The range is (from_at, to_at].
+    """
+
+
+@hookspec
+def site_page_values(page: SiteSnapshot) -> Mapping[str, object]:
+    """Return values for panels on the page of a site, whose places start with `site.`, except `site.instruments`.
+
+    Called for each view of that page, in a read transaction, but not when parts of the page are refreshed.
     """
 
 
@@ -434,6 +441,15 @@ def newest_movements(connection: Connection, sites: Sequence[str], now: datetime
     """
 
 
+@hookspec(firstresult=True)
+def models_in_use(connection: Connection, site: Site, criterion: Criterion, now: datetime) -> Sequence[str] | None:
+    """Return the hashes of the models whose results a criterion on footprints may read, as known at `now`.
+
+    Called by each evaluation for each criterion on footprints that needs a proof, in a read transaction. None if the
+    plugin provides no footprints. Each model without a passed proof makes its footprints advice.
+    """
+
+
 # ---- alerts and scenes -----------------------------------------------------------------------------------------------
 @hookspec
 def people_on_duty(
@@ -461,15 +477,3 @@ def draw_scene_prior(prior: Path, picture: Path) -> None:
     Called in the worker that reads a scene, before the scene is read with the map. If an implementation raises an
     error, the scene is read without the map, and a warning of the scene contains the error.
     """
-
-
-@hookspec
-def uncertain_tiles_found(
-    connection: Connection,
-    site_id: str,
-    scene_hash: str,
-    model_hash: str,
-    tiles: Sequence[DoubtfulTile],
-    now: datetime,
-) -> None:
-    """Store the tiles of a scene that the network was least certain of. Called in the transaction of the scene."""

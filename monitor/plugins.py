@@ -37,7 +37,6 @@ KERNEL: Final = (
     "monitor.models.plugin",
     "monitor.cli.plugin",
     "monitor.alerts.plugin",
-    "monitor.web.plugin",
     "monitor.ingest.plugin",
     "monitor.app.jobs.plugin",
     "monitor.delivery.plugin",
@@ -63,7 +62,6 @@ FEATURES: Final = (
     "monitor.features.table_import.plugin",
     "monitor.features.maps.plugin",
     "monitor.features.help.plugin",
-    "monitor.features.outlines.plugin",
     "monitor.features.instruments.plugin",
     "monitor.features.profiles.plugin",
     # after profiles, because a calculated series may name a series of a profile

@@ -22,7 +22,6 @@ from monitor.alerts.queries.evaluations import (
     digest_of,
     find_state,
     load_anomaly_facts,
-    load_footprint_facts,
     load_newest,
     load_report_facts,
     save_chances,
@@ -261,7 +260,6 @@ def load_facts(
     events_since = min(since, now - timedelta(seconds=max(strict_s, walked_s + BEFORE_READINGS_S)))
     facts: dict[str, Any] = {
         "anomalies": (load_anomaly_facts(c, site.id, since, scored_until, now) if "anomalies" in reads else ()),
-        "footprints": load_footprint_facts(c, site.id, since, now) if "footprints" in reads else (),
         "reports": load_report_facts(c, site.id, since, now) if "reports" in reads else (),
         "events": load_event_facts(c, site.id, events_since, now, as_reported=as_claimed, strict_s=strict_s),
         "offsets": load_offset_facts(c, site.id, now),

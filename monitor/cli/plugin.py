@@ -58,12 +58,6 @@ def _load_ingest() -> Any:
     return app
 
 
-def _load_scenes() -> Any:
-    from monitor.features.scenes.cli.app import app
-
-    return app
-
-
 def _load_people_users() -> Any:
     from monitor.cli.people.users import app
 
@@ -133,7 +127,6 @@ def register_commands() -> Mapping[str, Command]:
         "sites": Command(_load_sites, "Create, list and change site files; rain thresholds; maps"),
         "ingest": Command(_load_ingest, "Import readings from files and servers; retry rejected ones"),
         "report": Command(None, "Add an observer's report; write bulletins and the quick card"),
-        "scenes": Command(_load_scenes, "Find landslides in images; compare surveys; map susceptibility"),
         "people users": Command(_load_people_users, "Manage the accounts of the web page"),
         "people tokens": Command(_load_people_tokens, "Manage the access tokens of other programs"),
         "people signatures": Command(

@@ -32,7 +32,6 @@ RULES: Final[dict[str, str]] = {
             *_each("db", "upgrade prune"),
             "broker files",
             *_each("anomalies", "score train bench"),
-            "scenes add",
         ),
         SERVES,
     ),

@@ -5,6 +5,7 @@ code. Code that stores or shows what a library returned calls `describe` once, a
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, Protocol, overload, runtime_checkable
 
 from monitor.text.detection import TEXTS as DETECTION_TEXTS
@@ -91,3 +92,17 @@ def describe_error(error: BaseException) -> str:
     """
     reason = getattr(error, "reason", None)
     return describe(reason) if isinstance(reason, SupportsReason) else error_text(error)
+
+
+def hide_folder(text: str, folder: Path) -> str:
+    """Remove a folder of the server from the paths in a text that people read.
+
+    >>> hide_folder("/in/s1/B4.tif: is torn", Path("/in")), hide_folder(TEXT_OF(name="/in/a", text="b"), Path("/in"))
+    ('s1/B4.tif: is torn', 'a: b')
+    """
+    prefix = f"{folder}/"
+    if not isinstance(text, Message):
+        return text.replace(prefix, "")
+    if text.id == TEXT_OF.id:
+        return TEXT_OF(name=str(text.values["name"]).replace(prefix, ""), text=text.values["text"])
+    return text

@@ -23,7 +23,6 @@ from monitor.alerts.queries.alerts import RISEN, find_alert
 from monitor.alerts.queries.overview import load_cards
 from monitor.canonical import code_version
 from monitor.features.anomalies.queries.labels import MEANWHILE
-from monitor.features.scenes import routes as scenes
 from monitor.plugin_isolation import note_fault
 from monitor.plugins import implementations, is_built_in, list_folders
 from monitor.settings.service import ServiceConfig
@@ -73,7 +72,6 @@ PAGES: Final = (
     proposals,
     declared,
     readings,
-    scenes,
     acts,
     live,
 )

@@ -149,6 +149,7 @@ Season = Annotated[RequestedSeason, Depends()]
 # what a person gives as a reason: it may stand in a message, and begins no line of it
 Why = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL), AfterValidator(tidy_text)]
 Name = Annotated[str, Form(max_length=64, pattern=NO_NUL)]  # of a site, a station, a quantity, a team
+Limit = Annotated[int, Query(ge=1, le=1000)]  # rows of an answer
 AlertId = Annotated[int, Path(ge=1, lt=1 << 63)]  # what a key of the database can be
 Station = Annotated[str, Path(max_length=64, pattern=NO_NUL)]
 ModelHash = Annotated[str, Path(max_length=64, pattern=NO_NUL)]

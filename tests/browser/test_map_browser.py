@@ -13,7 +13,7 @@ from detection.imagery.tiles.relief import make_relief
 from monitor.alerts.evaluation_tables import site_state
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import Memory, Vote
-from monitor.features.outlines.queries import load_outlines
+from monitor.features.scenes.queries.outlines import load_outlines
 from monitor.features.scenes.tables import scene
 from monitor.settings.service import load_service
 from monitor.sites.tables import site

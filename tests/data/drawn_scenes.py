@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy import text
 
 from detection.imagery.data.generate import write_scene
+from monitor.api.scenes import SceneRequest
 from monitor.features.scenes import inbox
-from monitor.features.scenes.tasks import SceneRequest
-from monitor.models.queries.proofs import OUTLINES, ModelTest, add_proof, weights_in_use
+from monitor.features.scenes.queries.weights import find_newest
+from monitor.models.queries.proofs import OUTLINES, ModelTest, add_proof
 from monitor.settings.service import load_service
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
@@ -124,7 +125,7 @@ def prove_outlines(database: Database, site: Site, at: datetime) -> None:
     """Let the weights whose outlines are stored have passed their test at an instant."""
     (criterion,) = [one for one in needs_proof(site) if one.kind.facts == "footprints"]
     with database.write() as c:
-        weights = weights_in_use(c, site, criterion, OUTLINES, datetime(2100, 1, 1, tzinfo=UTC)) or ""
+        weights = find_newest(c, site.id, datetime(2100, 1, 1, tzinfo=UTC)) or ""
         passed = ModelTest("scene", OUTLINES, "slopeward scenes score", weights, (), {"f1": 0.9}, 40)
         add_proof(c, site, criterion, passed, Actor("ada"), at)
 

@@ -23,12 +23,11 @@ from monitor.features.anomalies.tables import anomaly
 from monitor.features.duty import queries as duty
 from monitor.features.forecasts.queries import forecasts, seasons
 from monitor.features.instruments.queries import readings as instruments
-from monitor.features.outlines.tables import scene_unsure
 from monitor.features.photos import queries as photos
 from monitor.features.reports.facts import digest_of, gather_facts
 from monitor.features.reports.period import Period
 from monitor.features.reports.tables import issued_report
-from monitor.features.scenes.tables import scene
+from monitor.features.scenes.tables import scene, scene_unsure
 from monitor.models.queries import proofs
 from monitor.people.queries import api_tokens, sessions, users
 from monitor.readings.queries import observations, points

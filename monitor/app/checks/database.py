@@ -1,4 +1,4 @@
-"""What the database says of itself, of the deliveries, of weights and sources, and of site files in force."""
+"""What the database says of itself, of the deliveries, of sources, and of site files in force."""
 
 import os
 from collections.abc import Iterator
@@ -12,9 +12,6 @@ from monitor.storage.check import BAD, WARN, Check, SubjectState, found
 from monitor.storage.engine import Database
 from monitor.text.message import Figure, Template, Term, Timestamp, join
 
-BRING_BACK: Final = Template(
-    "check.weights.bring_back", "bring the files back, or make the network again: slopeward scenes learn"
-)()
 _CHANGED: Final = Template("check.sites.changed", "its file has changed since the service started")()
 _UNWATCHED: Final = Template(
     "check.sites.unwatched", "nobody watches it yet: its file came after the service started"
@@ -81,15 +78,6 @@ def _given_up(seen: CurrentDatabase) -> Iterator[SubjectState]:
     failed = states.get("failed_final", 0)
     counts = [_COUNTED(n=Figure(n, "d"), state=Term(state)) for state, n in sorted(states.items())]
     yield found(is_wrong=bool(failed), n=Figure(failed, "d"), states=join(counts, ", ") if counts else _NOTHING_SENT)
-
-
-def _learnt(seen: CurrentDatabase) -> Iterator[SubjectState]:
-    from monitor.models.queries.registry import find_broken_weights
-
-    for site in scan_sites(seen.service.paths.sites)[0]:
-        with seen.db.read() as c:
-            for own, fault in find_broken_weights(c, site):
-                yield found(site.id, path=str(own.path), fault=fault)
 
 
 def _polled(seen: CurrentDatabase) -> Iterator[SubjectState]:
@@ -160,14 +148,6 @@ CHECKS: Final = (
         _given_up,
         "slopeward notify channels test; see notification_status",
         fine="{states}",
-    ),
-    Check(
-        "scenes.learnt",
-        CurrentDatabase,
-        BAD,
-        "your own weights {path} cannot be read: others are tried instead ({fault})",
-        _learnt,
-        BRING_BACK,
     ),
     Check("sources.polled", CurrentDatabase, WARN, "{text}", _polled, "{todo}", fine="last success {at}"),
 )

@@ -1,9 +1,7 @@
 """Keep the house in order: delete what retention allows, and check that the audit chain still holds."""
 
 import contextlib
-import shutil
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection
@@ -13,7 +11,6 @@ from monitor.canonical import code_version
 from monitor.decision.changes import health_alarm
 from monitor.decision.criteria.scope import reach_s, wanted_series
 from monitor.errors import ConfigError, NotFoundError
-from monitor.features.scenes.queries.arrivals import load_scenes
 from monitor.settings.service import ServiceConfig
 from monitor.sites.files import scan_sites
 from monitor.sites.parsing import parse_site
@@ -29,23 +26,6 @@ from monitor.text.message import Template
 _BROKEN: Final = Template("audit.broken", "the audit chain is broken: {problem}")
 _HOLDS: Final = Template("audit.holds", "the audit chain holds")()
 SERVICE_SITE = "status"  # alarms of the service itself
-KEPT: Final = timedelta(days=1)  # of a run that a person looks into, or one that was killed
-
-
-def sweep(db: Database, config: ServiceConfig, now: datetime) -> int:
-    """Remove folders of deliveries that no scene has, read or superseded; returns how many."""
-    root = Path(config.paths.inbox).parent / "scenes"
-    with db.read() as c:
-        named = {Path(row.out_dir).resolve() for row in load_scenes(c) if row.out_dir is not None}
-    removed = 0
-    # site / name / delivery
-    for folder in root.glob("*/*/*") if root.is_dir() else ():
-        is_other = not folder.is_dir() or folder.is_symlink() or folder.resolve() in named
-        if is_other or now.timestamp() - folder.stat().st_mtime < KEPT.total_seconds():
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
-        removed += 1
-    return removed
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
@@ -57,8 +37,6 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     pruning = RetentionRun(db, find_limits(db, config, now), now)
     pruning.run()
     total = pruning.removed()
-    if folders := sweep(db, config, now):
-        total["folders of scenes"] = folders
     reason = _BROKEN(problem=broken[0]) if broken else _HOLDS
     change = health_alarm("health:audit:chain", 2, reason, is_open=bool(broken), evidence={})
     with db.write() as c:

@@ -1,8 +1,7 @@
-"""The jobs of scenes and upkeep."""
+"""The jobs of upkeep."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from monitor.hookspecs import hookimpl
@@ -10,9 +9,6 @@ from monitor.registration import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from monitor.settings.service import ServiceConfig
-    from monitor.sites.records import Site
 
 _HOUR_S: Final = 3600.0
 _DAY_S: Final = 86400.0
@@ -22,17 +18,10 @@ _DAY_S: Final = 86400.0
 def register_jobs() -> Iterable[Job]:
     """Return the jobs; their modules are imported here, before the threads of the schedule start."""
     from monitor.app.jobs import backup, housekeeping
-    from monitor.features.scenes import inbox, tiles
     from monitor.ingest import jobs as outages
 
     return [
-        Job("scenes", inbox.run, lambda _: 10.0, 10.0, watched=_scene_folder, next_due=inbox.next_scan),
-        Job("tiles", tiles.run, lambda _: 30.0, 40.0, show=True),
         Job("outages", outages.run, lambda _: _HOUR_S / 6, 90.0, per_site=False, light=True),
         Job("backup", backup.run, lambda _: _HOUR_S, 300.0, per_site=False),
         Job("housekeeping", housekeeping.run, lambda _: _DAY_S, 600.0, per_site=False),
     ]
-
-
-def _scene_folder(config: ServiceConfig, site: Site) -> Path:
-    return Path(config.paths.inbox) / site.id

@@ -36,7 +36,6 @@ from monitor.cli.session import (
 from monitor.decision.incomplete_series import list_reasons
 from monitor.decision.judgements import describe_limited
 from monitor.errors import ConfigError, StoreError
-from monitor.features.scenes.queries.arrivals import SceneRow, load_waiting
 from monitor.models.lacking import AwaitedModel, list_awaited
 from monitor.plugins import hooks
 from monitor.registration import StatusSection
@@ -83,7 +82,6 @@ class StoredStatus:
     stamps: Stamped
     tops: Mapping[str, int]  # the highest level of each site
     rows: Sequence[Mapping[str, Any]]  # of the view `site_status`
-    waiting: Sequence[SceneRow]
     newest_outage: Mapping[str, Any] | None  # of the view `outages`
     awaited: Sequence[tuple[str, AwaitedModel]]  # models that wait for readings, by site
     incomplete: Mapping[str, Mapping[str, Message]]  # by site and series: why a site does not see "full"
@@ -102,7 +100,6 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
             stamps=load_stamps(c),
             tops={s.id: len(s.levels) - 1 for s in load_sites_summary(c)},
             rows=rows,
-            waiting=load_waiting(c),
             newest_outage=next(iter(load_view(c, "outages", order_by=["-from_at"], limit=1)), None),
             awaited=list_awaited(c, declared, now),
             incomplete={row["site"]: load_incomplete(c, row["site"]) for row in rows},
@@ -144,9 +141,6 @@ def _to_json(found: StoredStatus, verdict: ServiceVerdict, now: datetime) -> dic
             if name in SHOWN or name.startswith(health.STANDBY)
         },
         "newest_outage": found.newest_outage,
-        "waiting_scenes": [
-            {"site": s.site, "scene": s.name, "since": s.received_at, "for": s.error} for s in found.waiting
-        ],
         "awaited": [one.to_json(site) for site, one in found.awaited],
     }
     for section in found.sections:
@@ -165,10 +159,6 @@ def _list_lines(found: StoredStatus, now: datetime, zones: Callable[[str], str])
             yield f"  {row['site']} sees {row['observability']}: {translate_in_zone(reason, zones(row['site']))}"
         for sentence in found.limited.get(row["site"], ()):
             yield f"  {row['site']}: {translate_in_zone(sentence, zones(row['site']))}"
-    for scene in found.waiting:
-        zone = zones(scene.site)
-        since = f"waits since {format_in_zone(scene.received_at, zone)}"
-        yield f"  {scene.site}: scene {scene.name} {since}: {translate_in_zone(scene.error, zone)}"
     for section in found.sections:
         for line in section.lines:
             yield f"  {line}"

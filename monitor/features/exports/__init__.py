@@ -1,1 +1,1 @@
-"""What leaves for other programs: tables, maps, SensorThings, STAC, a calendar."""
+"""What leaves for other programs: tables, maps, SensorThings, a calendar."""

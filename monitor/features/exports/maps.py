@@ -1,20 +1,17 @@
-"""Stations, footprints, outlines and points as GeoJSON (RFC 7946) or a GeoPackage; scenes as a STAC catalogue."""
+"""Stations, footprints, outlines and points as GeoJSON (RFC 7946) or a GeoPackage."""
 
 import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Final
 
 from sqlalchemy import Connection
 
-from detection.geojson import Feature, Geometry
-from monitor.alerts.queries import overview as pages
+from detection.geojson import Feature
 from monitor.errors import NotFoundError, RefusedError
 from monitor.features.exports.tables import kind_of, list_tables, read_rows
-from monitor.text.instants import format_iso
-from monitor.text.message import gather
 from monitor.web.parts.features import describe_outlines, list_stations, make_feature, make_point
 
 _SQL: Final = {"real": "REAL", "integer": "INTEGER", "boolean": "BOOLEAN", "instant": "TEXT", "text": "TEXT"}
@@ -26,9 +23,11 @@ FORMATS: Final = ("geojson", "gpkg")
 
 
 def list_layers() -> tuple[str, ...]:
-    """Return the names of all map layers: those of this feature, and tables whose rows have a place."""
-    placed = (name for name, table in list_tables().items() if table.is_layer)
-    return (*OWN_LAYERS, *placed)
+    """Return the names of all map layers: stations, outlines of the feature `scenes`, and tables of places."""
+    tables = list_tables()
+    outlined = (name for name in (FOOTPRINTS, OUTLINES) if name in tables)
+    placed = (name for name, table in tables.items() if table.is_layer)
+    return (STATIONS, *outlined, *placed)
 
 
 def list_footprints(
@@ -120,120 +119,3 @@ def _write_layer(first: Feature, others: Iterable[Feature], path: Path, layer: s
         write_geopackage(path, rows, columns, table=table, changed_at=now, kind="POINT", description=text)
     else:
         write_geopackage(path, rows, columns, table=table, changed_at=now)
-
-
-VERSION: Final = "1.0.0"
-MOST: Final = 1000  # scenes of a list; older ones are found by their hash
-_GEOJSON: Final = "application/geo+json"
-
-
-class StacItem(Feature):
-    """A scene of the catalogue."""
-
-    stac_version: str
-    collection: str
-    links: list[dict[str, str]]
-    assets: dict[str, dict[str, Any]]
-
-
-class StacItems(TypedDict):
-    """Scenes as one object."""
-
-    type: str
-    features: list[StacItem]
-
-
-class StacCollection(TypedDict):
-    """All scenes of a site."""
-
-    type: str
-    stac_version: str
-    id: str
-    title: str
-    description: str
-    license: str
-    extent: dict[str, dict[str, Any]]
-    links: list[dict[str, str]]
-
-
-def describe_collection(c: Connection, card: pages.SiteCard, root: str) -> StacCollection:
-    """The collection of a site.
-
-    `card`: the site; `root`: address of the collection.
-    """
-    scenes = pages.load_read_scenes(c, card.id, MOST)
-    instants = [scene.taken_at for scene in scenes]
-    boxes = [scene.bounds for scene in scenes if scene.bounds is not None]
-    around = [card.longitude, card.latitude, card.longitude, card.latitude]
-    if boxes:
-        west, south, east, north = zip(*boxes, strict=True)
-        around = [min(west), min(south), max(east), max(north)]
-    span = [format_iso(min(instants)), format_iso(max(instants))] if instants else [None, None]
-    return {
-        "type": "Collection",
-        "stac_version": VERSION,
-        "id": card.id,
-        "title": card.name,
-        "description": f"Scenes of {card.name} in which landslides were looked for",
-        "license": "proprietary",
-        "extent": {"spatial": {"bbox": [around]}, "temporal": {"interval": [span]}},
-        "links": [
-            {"rel": "self", "href": root, "type": "application/json"},
-            {"rel": "root", "href": root, "type": "application/json"},
-            *({"rel": "item", "href": f"{root}/items/{s.scene_hash}", "type": _GEOJSON} for s in scenes),
-        ],
-    }
-
-
-def list_items(c: Connection, card: pages.SiteCard, root: str) -> StacItems:
-    """Items as one FeatureCollection, the newest arrivals first: at most `MOST`."""
-    scenes = pages.load_read_scenes(c, card.id, MOST)
-    return {"type": "FeatureCollection", "features": [describe_item(scene, card, root) for scene in scenes]}
-
-
-def describe_item(scene: pages.SceneCard, card: pages.SiteCard, root: str) -> StacItem:
-    """One scene as an item; without a picture there is no place to state, and `geometry` is null."""
-    box, run = scene.bounds, scene.run or {}
-    files = f"{root.removesuffix('/stac')}/scenes/{scene.scene_hash}"
-    assets = {
-        "footprints": {"href": files, "type": _GEOJSON, "title": "Footprints of probable landslides", "roles": ["data"]}
-    }
-    if scene.preview is not None:
-        assets["preview"] = {
-            "href": f"{files}/preview.png",
-            "type": "image/png",
-            "title": "Picture",
-            "roles": ["overview"],
-        }
-    found: StacItem = {
-        "type": "Feature",
-        "stac_version": VERSION,
-        "id": scene.scene_hash,
-        "collection": card.id,
-        "geometry": None if box is None else _outline(box),
-        "properties": {
-            "datetime": format_iso(scene.taken_at),
-            "title": scene.name,
-            "created": format_iso(scene.received_at),
-            "slopeward:footprints": scene.footprints,
-            "slopeward:area_m2": scene.area_m2,
-            "slopeward:valid_share": scene.valid_share,
-            "slopeward:model_hash": run.get("model_hash"),
-            "slopeward:doubts": gather(run.get("doubts", [])),
-        },
-        "links": [
-            {"rel": "self", "href": f"{root}/items/{scene.scene_hash}", "type": _GEOJSON},
-            {"rel": "collection", "href": root, "type": "application/json"},
-            {"rel": "root", "href": root, "type": "application/json"},
-        ],
-        "assets": assets,
-    }
-    if box is not None:
-        found["bbox"] = list(box)
-    return found
-
-
-def _outline(box: tuple[float, float, float, float]) -> Geometry:
-    west, south, east, north = box
-    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    return {"type": "Polygon", "coordinates": [ring]}

@@ -1,4 +1,4 @@
-"""Tables, maps, SensorThings, STAC and a calendar for other programs."""
+"""Tables, maps, SensorThings and a calendar for other programs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ _PATHS: Final = (
     "export",
     "export/{table}.{form}",
     "maintenance.ics",
-    "stac",
-    "stac/items",
-    "stac/items/{scene_hash}",
     "sensorthings/v1.1",
     "sensorthings/v1.1/{path:path}",
 )

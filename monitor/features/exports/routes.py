@@ -1,4 +1,4 @@
-"""Everything out again: tables, maps, SensorThings, STAC and a calendar, each below the address of its site."""
+"""Everything out again: tables, maps, SensorThings and a calendar, each below the address of its site."""
 
 import os
 import threading
@@ -11,15 +11,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from monitor.alerts.queries.maintenance import load_maintenance
-from monitor.alerts.queries.overview import load_read_scenes
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.features.exports import maps, sensorthings
 from monitor.features.exports.calendar import write_maintenance
 from monitor.features.exports.tables import list_forms, list_tables, read_rows, write_table
 from monitor.text.message import Message, Template
 from monitor.web.context import From, To, context_of
-from monitor.web.parts.collect import NO_READ_SCENE, find_card, read_site
-from monitor.web.parts.geojson import GEOJSON, GeoJsonResponse
+from monitor.web.parts.collect import find_card, read_site
+from monitor.web.parts.geojson import GEOJSON
 from monitor.worker import compute
 
 router = APIRouter(prefix="/api/v1", tags=["export"])
@@ -144,29 +143,6 @@ def send_calendar(request: Request, site: str) -> Response:
     return Response(
         write_maintenance(windows, site, seen.card.name, seen.now), media_type="text/calendar; charset=utf-8"
     )
-
-
-@router.get("/sites/{site}/stac", response_model=dict[str, Any])
-def get_collection(request: Request, site: str) -> maps.StacCollection:
-    """Scenes of a site as a STAC collection."""
-    with read_site(request, site) as seen:
-        return maps.describe_collection(seen.c, seen.card, _root(request, site, "stac"))
-
-
-@router.get("/sites/{site}/stac/items", response_class=GeoJsonResponse)
-def list_items(request: Request, site: str) -> GeoJsonResponse:
-    """All scenes that were read, as STAC items."""
-    with read_site(request, site) as seen:
-        return GeoJsonResponse(maps.list_items(seen.c, seen.card, _root(request, site, "stac")))
-
-
-@router.get("/sites/{site}/stac/items/{scene_hash}", response_class=GeoJsonResponse)
-def get_item(request: Request, site: str, scene_hash: str) -> GeoJsonResponse:
-    """One scene as a STAC item."""
-    with read_site(request, site) as seen:
-        for scene in load_read_scenes(seen.c, seen.card.id, 1, scene_hash):
-            return GeoJsonResponse(maps.describe_item(scene, seen.card, _root(request, site, "stac")))
-    raise NotFoundError(NO_READ_SCENE(site=site, name=scene_hash[:12]))
 
 
 @router.get("/sites/{site}/sensorthings/v1.1", response_model=dict[str, Any])

@@ -66,10 +66,6 @@ TABLES: Final[dict[str, ExportTable]] = {
     "maintenance": ExportTable("maintenance_windows", "from_at", ("from_at", "maintenance_id")),
     "instruments": ExportTable("instrument_health", "", ("instrument",)),
     "availability": ExportTable("instrument_availability", "", ("instrument", "month")),
-    "footprints": ExportTable(
-        "scene_polygons", "acquired_at", ("acquired_at", "scene_hash", "model_hash", "polygon_id")
-    ),
-    "outlines": ExportTable("scene_outlines", "acquired_at", ("acquired_at", "scene_hash", "outline_id")),
 }
 FORMATS: Final = ("csv", "parquet")
 # what alerts were decided on may be a megabyte each, which no cell of a spreadsheet holds: lines of JSON beside the CSV

@@ -16,10 +16,9 @@ from monitor.models.views import ModelGateRow
 from monitor.readings.queries.observations import load_series
 from monitor.storage.views import load_view
 from monitor.text.rendering import translate_all
-from monitor.web.context import context_of
+from monitor.web.context import Limit, context_of
 from monitor.web.parts.collect import find_series, read_site, require_station
 from monitor.web.parts.templating import render
-from monitor.web.routes.api import Limit
 
 pages = APIRouter(include_in_schema=False)
 api = APIRouter(prefix="/api/v1")

@@ -1,1 +1,1 @@
-"""Scenes: images, footprints of landslides, changes between dates."""
+"""Scenes: images, footprints of landslides, changes between dates, and outlines that people draw."""

@@ -3,11 +3,13 @@
 The functions that need numpy are imported when an act is done, so that no page waits for them.
 """
 
+from typing import Final
+
 from monitor.alerts.acts.call import ActCall
 from monitor.alerts.acts.models import ModelHash
 from monitor.alerts.acts.on_alerts import Reason
 from monitor.alerts.acts.on_sites import SiteOption
-from monitor.alerts.acts.table import ActResult
+from monitor.alerts.acts.table import ActResult, on
 from monitor.text.message import join
 
 
@@ -33,3 +35,10 @@ def let_go(call: ActCall, model_hash: ModelHash, site: SiteOption, reason: Reaso
 
     line = call.db.do(model_acts.retire, call.find_site(site), model_hash, call.actor, reason, call.now)
     return ActResult(join([line], "; "), {"site": site, "line": line})
+
+
+_network: Final = on("/sites/{site}/networks/{model_hash}", "scenes", "/sites/{site}/acts#models")
+ACTS: Final = (
+    _network("network.promote", "promote", "/promote", lambda: take_into_use),
+    _network("network.retire", "retire", "/retire", lambda: let_go),
+)

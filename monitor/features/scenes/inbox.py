@@ -15,26 +15,20 @@ from sqlalchemy import Connection
 
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.scene.products.unpack import strip_suffix
+from monitor.api.scenes import KnownDate, KnownVersion, ReadScene, SceneRequest
 from monitor.errors import AwayError, JobError
 from monitor.features.scenes import rows as scene_rows
 from monitor.features.scenes import waiting as lacks
 from monitor.features.scenes.model_acts import NAMED, keep_named, release_named
 from monitor.features.scenes.queries.arrivals import SceneRow, load_scenes, save_scene
+from monitor.features.scenes.queries.outlines import save_unsure
 from monitor.features.scenes.queries.versions import SUPERSEDED, WAITING
+from monitor.features.scenes.queries.weights import load_own_weights
 from monitor.features.scenes.remarks import explain_unread, find_coarser
 from monitor.features.scenes.rows import save_series
-from monitor.features.scenes.tasks import (
-    READ_ONE,
-    KnownDate,
-    KnownVersion,
-    ReadScene,
-    SceneRequest,
-    SceneResult,
-    find_stranger,
-)
+from monitor.features.scenes.tasks import READ_ONE, SceneResult, find_stranger
 from monitor.features.scenes.versions import give_way, list_versions, number_version
-from monitor.models.queries.registry import add_model, load_own_weights
-from monitor.plugins import hooks
+from monitor.models.queries.registry import add_model
 from monitor.settings.service import ServiceConfig
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
@@ -244,14 +238,7 @@ def _store(c: Connection, site: Site, entry: Path, print_: str, answer: ReadScen
     added = save_scene(c, row, scene_rows.list_footprints(answer, site), now)
     _, changed = scene_rows.save_judgements(c, answer, site, now)
     values = save_series(c, site, answer, now, version)
-    hooks().uncertain_tiles_found(
-        connection=c,
-        site_id=site.id,
-        scene_hash=answer.scene_hash,
-        model_hash=answer.model_hash,
-        tiles=answer.doubtful_tiles,
-        now=now,
-    )
+    save_unsure(c, site.id, answer.scene_hash, answer.model_hash, answer.doubtful_tiles, now)
     lacks.clear(c, site, name, now)
     read = next((old for old in same if old.state == "done"), None)
     if read is not None and not (added or changed or values or withdrawn):

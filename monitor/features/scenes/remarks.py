@@ -1,11 +1,10 @@
 """Questions about the doubts and warnings of a scene that was read, as the messages that are stored and shown."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 from detection.imagery.footprints.records import COARSER
-from monitor.text.message import TEXT_OF, Message, list_parts
+from monitor.text.message import Message, list_parts
 
 # Codes of warnings that say that no network read a scene.
 UNREAD: Final = frozenset({"weights.unused", "weights.none_fits", "weights.none_serves"})
@@ -24,17 +23,3 @@ def explain_unread(warnings: Iterable[str]) -> str:
 
 def _is_unread(warning: str) -> bool:
     return any(isinstance(part, Message) and part.id in UNREAD for part in list_parts(warning))
-
-
-def hide_folder(text: str, folder: Path) -> str:
-    """Remove a folder of the server from the paths in a text that people read.
-
-    >>> hide_folder("/in/s1/B4.tif: is torn", Path("/in")), hide_folder(TEXT_OF(name="/in/a", text="b"), Path("/in"))
-    ('s1/B4.tif: is torn', 'a: b')
-    """
-    prefix = f"{folder}/"
-    if not isinstance(text, Message):
-        return text.replace(prefix, "")
-    if text.id == TEXT_OF.id:
-        return TEXT_OF(name=str(text.values["name"]).replace(prefix, ""), text=text.values["text"])
-    return text

@@ -14,15 +14,16 @@ from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.records import is_making
 from detection.imagery.tiles.lookup import Archive, find_tile, open_archive, read_metadata
 from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM
-from monitor.alerts.queries import overview as pages
+from monitor.alerts.queries.overview import find_ladder
 from monitor.errors import NotFoundError, take_turn
 from monitor.features.scenes.queries.arrivals import NO_SCENE
+from monitor.features.scenes.queries.cards import NO_READ_SCENE, SceneCard, find_scene_folder, load_read_scenes
 from monitor.features.scenes.queries.versions import LandslideLine, load_lines
-from monitor.models.queries.proofs import mark_unproven
+from monitor.features.scenes.queries.weights import mark_unproven
 from monitor.text.instants import format_instants
 from monitor.text.message import Template, gather
 from monitor.web.context import context_of
-from monitor.web.parts.collect import NO_READ_SCENE, read_site
+from monitor.web.parts.collect import read_site
 from monitor.web.parts.geojson import GeoJsonResponse
 from monitor.web.parts.templating import render
 
@@ -40,7 +41,7 @@ def show_scene(request: Request, site: str, scene_hash: str, before: Before = No
     with read_site(request, site) as seen:
         c = seen.c
         scene = find_scene(c, site, scene_hash)
-        others = [s for s in pages.load_read_scenes(c, site, OFFERED) if s.scene_hash != scene_hash]
+        others = [s for s in load_read_scenes(c, site, OFFERED) if s.scene_hash != scene_hash]
         lines, total = _load_lines(c, site, scene)
         mark_unproven(c, site, lines, seen.now)
     others.sort(key=lambda s: (s.taken_at, s.scene_hash), reverse=True)
@@ -83,14 +84,14 @@ def map_landslides(request: Request, site: str, scene_hash: str) -> GeoJsonRespo
     return GeoJsonResponse({"type": "FeatureCollection", "of": total, "features": features})
 
 
-def find_scene(c: Connection, site: str, scene_hash: str) -> pages.SceneCard:
+def find_scene(c: Connection, site: str, scene_hash: str) -> SceneCard:
     """A scene of an active site that was read; raises NotFoundError: there is none."""
-    if pages.find_ladder(c, site) is not None and (found := pages.load_read_scenes(c, site, 1, scene_hash)):
+    if find_ladder(c, site) is not None and (found := load_read_scenes(c, site, 1, scene_hash)):
         return found[0]
     raise NotFoundError(NO_READ_SCENE(site=site, name=scene_hash[:12]))
 
 
-def choose_before(scene: pages.SceneCard, others: Sequence[pages.SceneCard]) -> pages.SceneCard | None:
+def choose_before(scene: SceneCard, others: Sequence[SceneCard]) -> SceneCard | None:
     """The last image before a scene that covers some of its ground, else the first one after it; None without one."""
     near = [s for s in others if _overlap(scene.bounds, s.bounds)]
     earlier = [s for s in near if s.taken_at < scene.taken_at]
@@ -104,7 +105,7 @@ def _overlap(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> 
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def describe_line(line: LandslideLine, scene: pages.SceneCard) -> Mapping[str, Any]:
+def describe_line(line: LandslideLine, scene: SceneCard) -> Mapping[str, Any]:
     """A landslide as a scene sees it: its age then, and whether the scene shows it."""
     taken, first = scene.taken_at, line["first_seen_at"]
     confirmed = line["scene_hash"] == scene.scene_hash
@@ -118,7 +119,7 @@ def describe_line(line: LandslideLine, scene: pages.SceneCard) -> Mapping[str, A
     return found
 
 
-def _load_lines(c: Connection, site: str, scene: pages.SceneCard) -> tuple[list[LandslideLine], int]:
+def _load_lines(c: Connection, site: str, scene: SceneCard) -> tuple[list[LandslideLine], int]:
     model_hash = (scene.run or {}).get("model_hash")
     return load_lines(c, site, scene.scene_hash, scene.taken_at, model_hash, scene.bounds)
 
@@ -187,7 +188,7 @@ def _send(request: Request, site: str, scene_hash: str, layer: str, place: tuple
 
 def _find_folder(request: Request, site: str, scene_hash: str) -> Path:
     with context_of(request).db.read() as c:
-        folder = pages.find_scene_folder(c, site, scene_hash)
+        folder = find_scene_folder(c, site, scene_hash)
     if folder is None:
         raise NotFoundError(NO_SCENE(site=site, name=scene_hash[:12]))
     return Path(folder)

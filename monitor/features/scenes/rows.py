@@ -13,11 +13,11 @@ from sqlalchemy import Connection
 from detection.imagery.change import records
 from detection.imagery.change.records import KnownOutline, PlacedOutline
 from detection.imagery.footprints.proximity import keep_near, list_distances
+from monitor.api.scenes import KnownDate, ReadScene
 from monitor.features.scenes.queries import arrivals
 from monitor.features.scenes.queries.arrivals import load_scenes
 from monitor.features.scenes.queries.versions import name_origin
-from monitor.features.scenes.tasks import KnownDate, ReadScene
-from monitor.models.queries.registry import BROKEN
+from monitor.features.scenes.queries.weights import BROKEN
 from monitor.readings.queries.observations import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.quantities import QUANTITIES

@@ -12,7 +12,6 @@ from forecasting.whole_file import write_json
 from monitor.features.scenes.files import find_image, is_left, make_left, run_behind
 from monitor.features.scenes.inbox import has_unread
 from monitor.features.scenes.queries.arrivals import SceneRow, load_scenes
-from monitor.features.scenes.remarks import hide_folder
 from monitor.features.scenes.rows import pick_newest
 from monitor.settings.service import ServiceConfig
 from monitor.sites.queries.sites import load_sites_summary
@@ -20,7 +19,7 @@ from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.storage.service_state import IDLE
 from monitor.text.message import Template, gather, spread
-from monitor.text.reasons import describe
+from monitor.text.reasons import describe, hide_folder
 from monitor.worker.records import WorkerTask
 
 CUT: Final[WorkerTask[SceneTilesRequest, Tiles]] = WorkerTask(

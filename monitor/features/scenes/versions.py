@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.alerts.queries.alerts import notify_site
+from monitor.api.scenes import KnownVersion, ReadScene
 from monitor.decision.changes import health_alarm
 from monitor.features.scenes.queries.arrivals import SceneRow, load_footprints, load_scenes
 from monitor.features.scenes.queries.versions import (
@@ -18,7 +19,6 @@ from monitor.features.scenes.queries.versions import (
     withdraw_footprints,
 )
 from monitor.features.scenes.rows import known_outline, list_names, name_of
-from monitor.features.scenes.tasks import KnownVersion, ReadScene
 from monitor.sites.records import Site
 from monitor.text.message import Figure, Template
 

@@ -13,13 +13,14 @@ from monitor.alerts.queries.alerts import load_alerts, notify_site
 from monitor.decision.changes import health_alarm
 from monitor.features.scenes.queries.arrivals import SceneRow, save_scene
 from monitor.features.scenes.queries.versions import WAITING, drop_waiting, forget_failure
-from monitor.features.scenes.remarks import hide_folder
+from monitor.features.scenes.queries.weights import find_broken_weights
 from monitor.features.scenes.rows import name_of
-from monitor.models.queries.registry import SHORT, find_broken_weights
+from monitor.models.queries.registry import SHORT
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.text.instants import format_iso, parse
 from monitor.text.message import Message, Template, Timestamp
+from monitor.text.reasons import hide_folder
 
 # A scene that waits is told after this long; one without weights at once, for nothing will come by itself.
 NOTIFIED_AFTER: Final = timedelta(hours=1)

@@ -25,9 +25,10 @@ from detection.imagery.scene.heights import gather_heights
 from detection.imagery.scene.radar_bands import is_radar
 from detection.imagery.scene.scene import Scene, find_missing, read_scene
 from detection.imagery.weights_file import read_weights, weights_path
+from monitor.api.scenes import DateAssessment, KnownDate, KnownVersion, PlaceValue, ReadScene, SceneRequest
 from monitor.extras import describe_package, explain_missing
-from monitor.features.scenes import tasks
 from monitor.features.scenes.methods import find_method
+from monitor.features.scenes.tasks import SceneResult, WeightsTrial, WeightsTrialResult
 from monitor.plugins import hooks
 from monitor.sites.quantities import LANDSLIDE
 from monitor.text.message import spread
@@ -42,33 +43,33 @@ PROBABILITY: Final = "scene_probability"  # of a place; only a network has one
 AGAIN_MOST: Final = 5
 
 
-def try_weights(request: tasks.WeightsTrial) -> tasks.WeightsTrialResult:
+def try_weights(request: WeightsTrial) -> WeightsTrialResult:
     """Load weights once: what only their tensors say is found before they are in use."""
     try:
         from detection.imagery.neural.checkpoint import load_model
 
         load_model(request.path)
     except ModelError as error:
-        return tasks.WeightsTrialResult(f"cannot be read: {describe_error(error)}")
+        return WeightsTrialResult(f"cannot be read: {describe_error(error)}")
     except ModuleNotFoundError as error:
         if (missing := explain_missing(error)) is None:
             raise
-        return tasks.WeightsTrialResult(f"cannot be tried: {missing}")
-    return tasks.WeightsTrialResult()
+        return WeightsTrialResult(f"cannot be tried: {missing}")
+    return WeightsTrialResult()
 
 
-def read_one(request: tasks.SceneRequest) -> tasks.SceneResult:
+def read_one(request: SceneRequest) -> SceneResult:
     """Segment one scene and judge change in the order of acquisition, whatever the order of arrival."""
     try:
         local = None if request.local is None else asdict(request.local)
         with placing(local), tempfile.TemporaryDirectory(prefix="scene-") as work:
-            return tasks.SceneResult(read=_read_one(request, Path(work)))
+            return SceneResult(read=_read_one(request, Path(work)))
     except _LacksError:
-        return tasks.SceneResult(lacks=True)
+        return SceneResult(lacks=True)
     except _WaitingError as waiting:
-        return tasks.SceneResult(waiting=describe_error(waiting), comes=waiting.comes)
+        return SceneResult(waiting=describe_error(waiting), comes=waiting.comes)
     except ImageryError as error:
-        return tasks.SceneResult(error=describe_error(error))
+        return SceneResult(error=describe_error(error))
 
 
 class _WaitingError(Exception):
@@ -88,12 +89,12 @@ class _NetworkReading:
     answer: SceneDetection  # as `detect` answers
     own: records.StoredDate
     same: Sequence[records.StoredDate]  # the other dates that the same network read
-    replaced: Sequence[tasks.KnownVersion]
+    replaced: Sequence[KnownVersion]
     notes: tuple[str, ...]
     judgements: list[tuple[records.StoredDate, records.Comparison]]  # its own first
 
 
-def _read_one(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
+def _read_one(request: SceneRequest, work: Path) -> ReadScene:
     try:
         read = _read_and_compare(request, work)
     except IncompleteSceneError as error:
@@ -104,10 +105,10 @@ def _read_one(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
         if (missing := explain_missing(error)) is None:
             raise
         raise _WaitingError(missing, comes=False) from error
-    return read if isinstance(read, tasks.ReadScene) else _describe_reading(request, read)
+    return read if isinstance(read, ReadScene) else _describe_reading(request, read)
 
 
-def _read_and_compare(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene | _NetworkReading:
+def _read_and_compare(request: SceneRequest, work: Path) -> ReadScene | _NetworkReading:
     """Read a scene by a method of a plugin, by the index, or by a network.
 
     A scene read by a network is compared with the dates of the same network.
@@ -144,11 +145,11 @@ def _require_outlines(dates: Iterable[records.StoredDate]) -> None:
         raise _LacksError
 
 
-def _list_gone(own: records.StoredDate, replaced: Iterable[tasks.KnownVersion]) -> set[str]:
+def _list_gone(own: records.StoredDate, replaced: Iterable[KnownVersion]) -> set[str]:
     return {own.scene_hash, *(v.scene_hash for v in replaced)}
 
 
-def _describe_reading(request: tasks.SceneRequest, read: _NetworkReading) -> tasks.ReadScene:
+def _describe_reading(request: SceneRequest, read: _NetworkReading) -> ReadScene:
     from detection.imagery.neural.checkpoint import load_model
 
     answer, own = read.answer, read.own
@@ -167,10 +168,10 @@ def _describe_reading(request: tasks.SceneRequest, read: _NetworkReading) -> tas
 def _read_by_index(
     answer: SceneDetection,
     own: records.StoredDate,
-    request: tasks.SceneRequest,
-    replaced: Sequence[tasks.KnownVersion],
+    request: SceneRequest,
+    replaced: Sequence[KnownVersion],
     notes: tuple[str, ...],
-) -> tasks.ReadScene:
+) -> ReadScene:
     date, found = compare_by_index(
         own, _list_optical(request, _list_gone(own, replaced)), request.out_dir, describe=describe
     )
@@ -178,12 +179,12 @@ def _read_by_index(
     return _make_result(answer, date, request, [_judgement(date, found)], series, replaced, notes)
 
 
-def _list_optical(request: tasks.SceneRequest, gone: Collection[str]) -> list[tasks.KnownDate]:
+def _list_optical(request: SceneRequest, gone: Collection[str]) -> list[KnownDate]:
     return [d for d in request.dates if d.scene_hash not in gone and d.model != RADAR]
 
 
 def _add_index(
-    own: records.StoredDate, found: records.Comparison, request: tasks.SceneRequest, gone: Collection[str]
+    own: records.StoredDate, found: records.Comparison, request: SceneRequest, gone: Collection[str]
 ) -> records.Comparison:
     """What the network says, with a line on what the index of colours says beside it, and its file."""
     compared = add_index_comparison(own, found, _list_optical(request, gone), request.out_dir, describe=describe)
@@ -196,14 +197,14 @@ def _add_index(
 def _make_result(
     answer: SceneDetection,
     own: records.StoredDate,
-    request: tasks.SceneRequest,
-    judged: Sequence[tasks.DateAssessment],
-    series: Sequence[tasks.PlaceValue],
-    replaced: Sequence[tasks.KnownVersion],
+    request: SceneRequest,
+    judged: Sequence[DateAssessment],
+    series: Sequence[PlaceValue],
+    replaced: Sequence[KnownVersion],
     notes: tuple[str, ...],
-) -> tasks.ReadScene:
+) -> ReadScene:
     undrawn = () if request.relief is None else _draw_relief(own, request.relief)
-    return tasks.ReadScene(
+    return ReadScene(
         scene_hash=answer["scene_hash"],
         model=answer["model"],
         model_hash=answer["model_hash"],
@@ -247,7 +248,7 @@ def _check_own(answer: SceneDetection, own: Sequence[str]) -> dict[str, str | No
 
 
 def _with_heights(
-    request: tasks.SceneRequest, scene: Scene, prior: Path | None, work: Path
+    request: SceneRequest, scene: Scene, prior: Path | None, work: Path
 ) -> tuple[SceneDetection, str | None, tuple[str, ...]]:
     """The detection of a scene, the heights of the site that were used, and warnings where they cannot be.
 
@@ -273,9 +274,7 @@ def _with_heights(
         return detect(options), None, (f"no terrain: {describe_error(error)}",)
 
 
-def _give_heights(
-    own: records.StoredDate, dates: Sequence[tasks.KnownDate], dem: Path | None, work: Path
-) -> list[tasks.KnownDate]:
+def _give_heights(own: records.StoredDate, dates: Sequence[KnownDate], dem: Path | None, work: Path) -> list[KnownDate]:
     """Dates with the heights of the site that they were read with, where these count once more.
 
     They count where a date is judged again, and where they place an image that is compared.
@@ -287,7 +286,7 @@ def _give_heights(
     ]
 
 
-def _give_own(date: tasks.KnownDate, dem: Path | None, work: Path, *, always: bool) -> tasks.KnownDate:
+def _give_own(date: KnownDate, dem: Path | None, work: Path, *, always: bool) -> KnownDate:
     try:
         scene = read_scene(Path(date.scene_path), date.acquired_at)
         placed = next((inspect(band.path).placing for band in scene.bands.values()), ())
@@ -298,7 +297,7 @@ def _give_own(date: tasks.KnownDate, dem: Path | None, work: Path, *, always: bo
         return date  # its files are gone, or no tile lies below it
 
 
-def _list_later(own: records.StoredDate, dates: Sequence[tasks.KnownDate]) -> list[tasks.KnownDate]:
+def _list_later(own: records.StoredDate, dates: Sequence[KnownDate]) -> list[KnownDate]:
     later = (date for date in dates if date.acquired_at > own.acquired_at)
     return sorted(later, key=lambda date: (date.acquired_at, date.scene_hash))[:AGAIN_MOST]
 
@@ -316,7 +315,7 @@ def _draw_relief(own: records.StoredDate, out: Path) -> tuple[str, ...]:
     return ()
 
 
-def _show_prior(request: tasks.SceneRequest) -> tuple[Path | None, tuple[str, ...]]:
+def _show_prior(request: SceneRequest) -> tuple[Path | None, tuple[str, ...]]:
     if request.prior is None or request.prior_picture is None:
         return None, ()
     try:
@@ -331,16 +330,16 @@ def _outline(one: records.PlacedOutline) -> records.PlacedOutline:
     return records.PlacedOutline(one.polygon_id, one.kind, one.geometry, one.bbox, one.area_m2, one.mean_probability)
 
 
-def _judgement(date: records.StoredDate, found: records.Comparison) -> tasks.DateAssessment:
+def _judgement(date: records.StoredDate, found: records.Comparison) -> DateAssessment:
     changes = {**found.changes, **{one.outline.polygon_id: one.change for one in found.vanished}}
     vanished = tuple(one.outline for one in found.vanished)
-    return tasks.DateAssessment(date.scene_hash, changes, vanished, spread(describe_within(found.to_json())))
+    return DateAssessment(date.scene_hash, changes, vanished, spread(describe_within(found.to_json())))
 
 
 def _assess_dates(
     own: records.StoredDate,
-    others: Sequence[tasks.KnownDate],
-    request: tasks.SceneRequest,
+    others: Sequence[KnownDate],
+    request: SceneRequest,
     replaced: Sequence[records.KnownOutline],
 ) -> list[tuple[records.StoredDate, records.Comparison]]:
     first = compare(own, others, request.out_dir, describe=describe)
@@ -364,8 +363,8 @@ def _list_series(
     own: records.StoredDate,
     judged: records.Comparison,
     others: Sequence[records.StoredDate],
-    request: tasks.SceneRequest,
-) -> list[tasks.PlaceValue]:
+    request: SceneRequest,
+) -> list[PlaceValue]:
     circles = [MeasuredPlace(name, Circle(lon, lat, request.near_m)) for name, (lon, lat) in request.stations.items()]
     outlines: list[tuple[records.PlacedOutline, records.FootprintChange]] = [
         (one, judged.changes[one.polygon_id]) for one in own.outlines
@@ -387,7 +386,7 @@ def _list_series(
     return rows
 
 
-def _measure(date: records.StoredDate, places: Sequence[MeasuredPlace]) -> list[tasks.PlaceValue]:
+def _measure(date: records.StoredDate, places: Sequence[MeasuredPlace]) -> list[PlaceValue]:
     try:
         scene: Scene | None = read_scene(Path(date.scene_path), date.acquired_at)
     except ImageryError:
@@ -397,7 +396,7 @@ def _measure(date: records.StoredDate, places: Sequence[MeasuredPlace]) -> list[
     except ImageryError:
         return []
     return [
-        tasks.PlaceValue(name, quantity, date.acquired_at, value)
+        PlaceValue(name, quantity, date.acquired_at, value)
         for name, found in means.items()
         for quantity, value in found.items()
     ]

@@ -1,7 +1,7 @@
 """Tests that show whether a criterion that rests on a model may count for the level of a site; rows are only added."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -11,9 +11,8 @@ from sqlalchemy import Connection, func, select
 from detection.anomaly.registry import CHECKS
 from monitor.canonical import canonical_json, digest_text
 from monitor.decision.records import ProofFact
-from monitor.features.scenes.views import MarkedFootprint
-from monitor.models.queries.registry import find_newest, list_in_use
 from monitor.models.tables import model, model_proof, model_transition
+from monitor.plugins import hooks
 from monitor.sites.records import Criterion, ForecastPlan, Site
 from monitor.sites.witnesses import needs_proof
 from monitor.storage.actor import Actor
@@ -123,7 +122,7 @@ def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFac
                 continue
             served: Sequence[str | None]
             if criterion.kind.facts == "footprints":  # all weights whose outlines may still count
-                served = list_in_use(c, site.id, now - timedelta(seconds=criterion.valid_for_s), now) or [None]
+                served = hooks().models_in_use(connection=c, site=site, criterion=criterion, now=now) or [None]
             else:
                 served = [weights_in_use(c, site, criterion, subject, now)]
             for in_use in served:
@@ -147,17 +146,6 @@ def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFac
     return tuple(found)
 
 
-def mark_unproven(c: Connection, site: str, footprints: Iterable[MarkedFootprint], now: datetime) -> None:
-    """Mark what a network found that no test speaks for, where another one may count for the level: it is advice."""
-    p = model_proof.c
-    tested = select(p.weights, p.passed, p.valid_until).where(p.site == site, p.kind == "scene", p.tested_at <= now)
-    rows = c.execute(tested.order_by(p.tested_at, p.id))
-    newest = {row.weights: bool(row.passed) and row.valid_until > now for row in rows}
-    proven = {weights for weights, holds in newest.items() if holds}
-    for one in footprints:
-        one["unproven"] = bool(proven) and one["method"] == "network" and one["model_hash"] not in proven
-
-
 def digest_forecasters(c: Connection, site: str, now: datetime) -> str:
     """A digest of the checkpoints whose forecasts are shown as known at `now`, by horizon; simple models have none."""
     x = model_transition.c
@@ -179,20 +167,18 @@ def digest_forecasters(c: Connection, site: str, now: datetime) -> str:
     return digest_text("\n".join(sorted(shown))) if shown else ""
 
 
-def weights_in_use(c: Connection, site: Site, criterion: Criterion, subject: str, now: datetime) -> str | None:
-    """What serves a subject as known at `now`, as a hash; None where nothing has served yet.
+def weights_in_use(c: Connection, site: Site, criterion: Criterion, subject: str, now: datetime) -> str:
+    """What a criterion on forecasts or anomalies rests on as known at `now`, as a hash; empty without a checkpoint.
 
     Of forecasts it is a digest of the checkpoints that are shown.
     """
     if criterion.kind.facts == "forecasts":
         return digest_forecasters(c, site.id, now)
-    if criterion.kind.facts == "anomalies":
-        m = model.c
-        mine = (m.task == "anomaly", m.kind == subject, m.site == site.id, m.state.in_(("active", "retired")))
-        stood = (m.created_at <= now, (m.retired_at.is_(None)) | (m.retired_at > now))
-        served = select(m.model_hash).where(*mine, *stood).order_by(m.created_at.desc())
-        return c.execute(served.limit(1)).scalar() or ""
-    return find_newest(c, site.id, now)
+    m = model.c
+    mine = (m.task == "anomaly", m.kind == subject, m.site == site.id, m.state.in_(("active", "retired")))
+    stood = (m.created_at <= now, (m.retired_at.is_(None)) | (m.retired_at > now))
+    served = select(m.model_hash).where(*mine, *stood).order_by(m.created_at.desc())
+    return c.execute(served.limit(1)).scalar() or ""
 
 
 def find_shown_since(c: Connection, site: str, horizon_s: float, now: datetime) -> datetime | None:

@@ -5,21 +5,17 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Text, select, type_coerce, update
+from sqlalchemy import Connection, select, update
 
 from detection.anomaly.registry import NETWORKS as AUTOENCODERS
-from detection.imagery.footprints.records import AUTO, INDEX, RADAR
-from detection.imagery.weights_file import find_fault
 from forecasting.registry import is_network
 from monitor.errors import NotFoundError, RefusedError
-from monitor.features.scenes.tables import scene, scene_footprint
 from monitor.models.tables import model, model_gate, model_transition
-from monitor.sites.records import Site
 from monitor.storage.actor import SERVICE, Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.engine import add_if_absent
 from monitor.storage.rows import add_row, find_record, load_records, match_given
-from monitor.text.message import Template, gather, message_columns
+from monitor.text.message import Template, message_columns
 
 SHORT = 12  # characters of a hash by which people name a checkpoint
 _REPLACED: Final = Template("model.replaced", "replaced by {model}")
@@ -251,72 +247,3 @@ def _record(
     add_row(c, model_transition, facts, change, from_state=before, to_state=after)
     detail = facts | {"model": row.kind, "from": before, "to": after}
     add_audit(c, actor, f"model.{after}", f"model:{row.model_hash[:SHORT]}", detail, now)
-
-
-BROKEN: Final = "broken"  # of the run of a scene: of each own network that it asked, why it cannot be run, or null
-NO_NETWORKS: Final = (INDEX, RADAR)  # what they find says nothing for or against weights
-
-
-def load_own_weights(c: Connection, site: str) -> list[str]:
-    """Paths of weights that were made for a site and are in use there, the newest first."""
-    return [row.path for row in _load_own(c, site)]
-
-
-def find_broken_weights(c: Connection, site: Site) -> list[tuple[ModelRow, str]]:
-    """Weights made for a site that should serve it and cannot, each with the reason.
-
-    Their files are looked at. Whether a network fits its card is only known where one is run: at the newest scene
-    that asked it.
-    """
-    s = scene.c
-
-    def find_met(model_hash: str) -> str | None:
-        """Why the newest scene that asked weights could not use them, however many came since; None where it could."""
-        # radar asks no network, and of several the first that fits is the last asked: the newest scenes may say nothing
-        was_run = type_coerce(s.run, Text).like(f'%"{BROKEN}":{{%"{model_hash}":%')  # canonical JSON, so no blanks
-        newest = select(s.run).where(s.site == site.id, s.state == "done", was_run).order_by(s.received_at.desc())
-        run = c.execute(newest.limit(1)).scalar()
-        return None if run is None else gather(run.get(BROKEN) or {}).get(model_hash)
-
-    own = _load_own(c, site.id) if site.scenes.weights == AUTO else []
-    faults = [(row, find_fault(row.path, find_met)) for row in own]
-    return [(row, fault) for row, fault in faults if fault is not None]
-
-
-def _load_own(c: Connection, site: str) -> list[ModelRow]:
-    return [row for row in load_models(c, task="scene", site=site) if row.state == "active"]
-
-
-def find_newest(c: Connection, site: str, now: datetime) -> str | None:
-    """The network whose footprint is the newest of a site as known at `now`, by its hash; None before the first."""
-    g = scene_footprint.c
-    return c.execute(
-        select(g.model_hash)
-        .join(scene, scene.c.scene_hash == g.scene_hash)
-        .where(scene.c.site == site, g.detected_at <= now, g.model.not_in(NO_NETWORKS))
-        .order_by(g.detected_at.desc(), g.model_hash)
-        .limit(1)
-    ).scalar()
-
-
-def list_in_use(c: Connection, site: str, since: datetime, now: datetime) -> list[str]:
-    """Hashes of the networks whose footprints on images since then are known at `now`; else of the newest one."""
-    g, s = scene_footprint.c, scene.c
-    taken = (s.scene_hash == g.scene_hash, s.site == site, s.acquired_at > since, s.acquired_at <= now)
-    known = select(g.model_hash).where(*taken, g.detected_at <= now, g.model.not_in(NO_NETWORKS))
-    found = c.execute(known.distinct().order_by(g.model_hash)).scalars().all()
-    newest = None if found else find_newest(c, site, now)
-    return list(found) if newest is None else [newest]
-
-
-def find_weights(c: Connection, site: Site, now: datetime) -> str:
-    """Name or path of the weights that serve a site: as its file names them, else those of its newest footprint.
-
-    Raises:
-        NotFoundError: they are chosen scene by scene, and no network has found anything yet.
-    """
-    if site.scenes.weights not in {AUTO, INDEX}:
-        return site.scenes.weights
-    if (newest := find_newest(c, site.id, now)) is None:
-        raise NotFoundError(f"{site.id}: weights are chosen scene by scene, and none has found anything yet: name them")
-    return find_model(c, newest).path

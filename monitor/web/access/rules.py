@@ -83,17 +83,10 @@ RULES: Final[dict[str, str]] = {
     ),
     **_each("GET /alerts/{alert_id}", " /evidence", rule=READ),
     **_each("GET /live/", "alerts/{alert_id} sites/{site}", rule=READ),
-    **_each("GET /sites/{site}/", "scenes/{scene_hash}", rule=READ),
     **_each(
         "GET /api/v1/sites/{site}/",
-        "stations stations.geojson anomalies scenes",
+        "stations stations.geojson anomalies",
         "series/{station}/{quantity} panes/{station}/{quantity} compare/{quantity}",
-        rule=READ,
-    ),
-    **_each(
-        "GET /api/v1/sites/{site}/scenes/{scene_hash}",
-        " /preview.png /change.png /outlines.geojson /landslides.geojson /map",
-        "/tiles/{z}/{x}/{y} /probability/{z}/{x}/{y}",
         rule=READ,
     ),
     **dict.fromkeys(_BY_AN_OPERATOR, OPERATOR),

@@ -35,7 +35,7 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.features.photos.queries import NO_ALERT, load_photos
 from monitor.features.photos.views import PhotoRow
 from monitor.ingest.references import find_question
-from monitor.models.queries.proofs import mark_unproven
+from monitor.plugins import hooks
 from monitor.readings.queries.observations import load_series, load_stations
 from monitor.readings.views import ReadingRow
 from monitor.sites.quantities import LANDSLIDE
@@ -62,7 +62,6 @@ NO_SITE: Final = Template("site.none", "there is no site '{site}'")
 STORED: Final = Template("page.stored", "stored")
 _NO_STATION: Final = Template("station.none", "there is no station {site}/{station}")
 NO_SERIES: Final = Template("series.none", "there is no series {series}")
-NO_READ_SCENE: Final = Template("scene.none_read", "site '{site}' has no scene '{name}' that was read")
 _BOUNDS: Final = {  # side of the bound, whether it has a window, whether it has a chance
     ("over", False, False): Template("rule.over", "{level} over {bound}"),
     ("over", True, False): Template("rule.over_in", "{level} over {bound} in {window}"),
@@ -203,7 +202,8 @@ def collect_site(context: Context, c: Connection, site_id: str) -> Mapping[str, 
     """All of a site page but the curves, which the browser asks for."""
     live = collect_site_parts(c, site_id, context.clock())
     card = live["card"]
-    declared = SiteSnapshot(c, card, context, context.clock()).declared
+    page = SiteSnapshot(c, card, context, context.clock())
+    declared = page.declared
     # the newest decision says it, not an alert that people may close
     row = find_state(c, site_id)
     open_now = {} if row is None else Memory.read(row.state).conditions
@@ -211,6 +211,8 @@ def collect_site(context: Context, c: Connection, site_id: str) -> Mapping[str, 
     hazard = live["hazards"].get(site_id)
     asking = live["nows"].get(site_id) or (live["headlines"].get(hazard["alert_id"]) if hazard else None)
     return {
+        # first, so that a plugin cannot replace a value of this page
+        **{name: value for values in hooks().site_page_values(page=page) for name, value in values.items()},
         **live,
         "rules": describe_rules(declared, unproven),
         "rates": find_present_values(c, declared, site_id),
@@ -234,10 +236,6 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> Mapping[st
     # one scene may follow dozens of landslides: they do not bury the instruments
     landslides = [s for s in every if s.id.startswith(LANDSLIDE)]
     stations = [s for s in every if not s.id.startswith(LANDSLIDE)]
-    scenes = pages.load_scenes_of(c, site_id)
-    shown = pages.find_shown_scene(c, site_id)
-    footprints = [] if shown is None else pages.load_footprints(c, site_id, shown.scene_hash)
-    mark_unproven(c, site_id, footprints, now)
     own = pages.load_open_alerts(c, site_id) + pages.load_open_alerts(c, SERVICE_ALERTS)
     movement = load_newest_movement(c, site_id, now)
     watched = {s.id for s in stations if s.declared and s.on_slope}
@@ -256,9 +254,6 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> Mapping[st
         "card": card,
         "stations": stations,
         "landslides": landslides,
-        "scenes": scenes,
-        "shown_scene": shown,
-        "footprints": footprints,
         "ledgers": split_ledgers(own),
         "movement": movement,
         "called": name_stations(declared),

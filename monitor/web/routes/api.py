@@ -1,25 +1,17 @@
-"""The JSON API for programs: sites, stations, forecasts, alerts, scenes, notifications. Read only, bounded."""
+"""The JSON API for programs: sites, stations, forecasts, alerts, notifications. Read only, bounded."""
 
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Request
 
-from detection.geojson import FeatureCollection
-from detection.imagery.footprints.records import is_making
 from monitor.alerts.queries import overview as pages
 from monitor.alerts.views import AlertRow
 from monitor.delivery.views import MessageRow
-from monitor.errors import NotFoundError
-from monitor.features.scenes.queries.arrivals import NO_SCENE
 from monitor.storage.rows import record_to_dict
-from monitor.storage.views import load_view, stream_view
-from monitor.text.instants import format_instants
-from monitor.text.message import Template
+from monitor.storage.views import load_view
 from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow
-from monitor.web.context import AlertId, context_of
+from monitor.web.context import AlertId, Limit, context_of
 from monitor.web.parts import features
 from monitor.web.parts.collect import collect_alert, read_site
 from monitor.web.parts.columns import list_quantities
@@ -27,9 +19,6 @@ from monitor.web.parts.geojson import GeoJsonResponse, make_collection
 from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
 
 router = APIRouter(prefix="/api/v1")
-_MAKING: Final = Template("scene.making", "the picture of this scene is being made")
-_NO_PICTURE: Final = Template("scene.no_picture", "this scene has no picture")
-Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 def _card_to_json(card: pages.SiteCard) -> dict[str, Any]:
@@ -124,33 +113,6 @@ def list_notifications(
         return redactor_of(request, c).cover_messages(rows)
 
 
-@router.get("/sites/{site}/scenes", tags=["scenes"])
-def list_scenes(request: Request, site: str, limit: Limit = 20) -> list[dict[str, Any]]:
-    """Newest scenes with number and area of their footprints."""
-    with read_site(request, site) as seen:
-        rows = pages.load_scenes_of(seen.c, site, limit)
-    hidden = {"out_dir", "run"}  # paths of the server are nobody's business
-    shown = (record_to_dict(row) | {"bounds": row.picture_bounds} for row in rows)
-    return [format_instants({k: v for k, v in row.items() if k not in hidden}) for row in shown]
-
-
-@router.get("/sites/{site}/scenes/{scene_hash}", tags=["scenes"], response_model=dict[str, Any])
-def get_footprints(request: Request, site: str, scene_hash: str) -> FeatureCollection:
-    """Footprints of one scene as a GeoJSON FeatureCollection."""
-    with context_of(request).db.read() as c:
-        _find_scene(c, site, scene_hash)
-        rows = pages.load_footprints(c, site, scene_hash)
-    return make_collection(
-        {
-            "type": "Feature",
-            "id": row["polygon_id"],
-            "geometry": row["geometry"],
-            "properties": {k: v for k, v in row.items() if k != "geometry"},
-        }
-        for row in rows
-    )
-
-
 @router.get("/sites.geojson", tags=["export"], response_class=GeoJsonResponse)
 def map_sites(request: Request) -> GeoJsonResponse:
     """Sites as points with their level; the most dangerous first."""
@@ -163,44 +125,3 @@ def map_stations(request: Request, site: str) -> GeoJsonResponse:
     """Stations as points with health, velocity, the level each asks for and that of the site."""
     with read_site(request, site) as seen:
         return GeoJsonResponse(make_collection(features.list_stations(seen.c, site, seen.now)))
-
-
-@router.get("/sites/{site}/scenes/{scene_hash}/outlines.geojson", tags=["scenes"], response_class=GeoJsonResponse)
-def get_outlines(request: Request, site: str, scene_hash: str) -> GeoJsonResponse:
-    """Outlines that people drew on one scene and that stand."""
-    with context_of(request).db.read() as c:
-        _find_scene(c, site, scene_hash)
-        rows = stream_view(c, "scene_outlines", order_by=("outline_id",), site=site, scene_hash=scene_hash)
-        return GeoJsonResponse(make_collection(list(features.describe_outlines(rows))))
-
-
-@router.get("/sites/{site}/scenes/{scene_hash}/preview.png", tags=["scenes"], response_class=FileResponse)
-def get_preview(request: Request, site: str, scene_hash: str) -> FileResponse:
-    """The picture of a scene, on a lon/lat grid."""
-    with context_of(request).db.read() as c:
-        scene = _find_scene(c, site, scene_hash)
-    if scene.preview is None and is_making(scene.folder):
-        raise NotFoundError(_MAKING())
-    return _send_picture(scene.preview)
-
-
-@router.get("/sites/{site}/scenes/{scene_hash}/change.png", tags=["scenes"], response_class=FileResponse)
-def get_change_picture(request: Request, site: str, scene_hash: str) -> FileResponse:
-    """What changed against the dates before: outlines by their change, grey where nothing can be said."""
-    with context_of(request).db.read() as c:
-        scene = _find_scene(c, site, scene_hash)
-    name = (((scene.run or {}).get("change") or {}).get("outputs") or {}).get("picture")
-    return _send_picture(scene.find_picture(name))
-
-
-def _send_picture(path: Path | None) -> FileResponse:
-    if path is None:
-        raise NotFoundError(_NO_PICTURE())
-    return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
-
-
-def _find_scene(c: Any, site: str, scene_hash: str) -> pages.SceneCard:
-    found = next((s for s in pages.load_scenes_of(c, site, 1000) if s.scene_hash == scene_hash), None)
-    if found is None:
-        raise NotFoundError(NO_SCENE(site=site, name=scene_hash[:12]))
-    return found

@@ -246,6 +246,9 @@
     return true;
   }
   async function loadScenes() {
+    if (!("scenes" in main.dataset)) {
+      return false;
+    } // a service without the feature
     const found = await M.load(`${api}/scenes?limit=200`);
     state.scenes = found
       .filter((scene) => scene.state === "done" && scene.acquired_at !== null)

@@ -29,13 +29,13 @@ from tests.data.filled import PASSWORD
 from tests.data.site_text import series, station, table
 from tests.data.surveys import clouds, images, radar
 from tests.data.surveys.rasters import write_raster
+from tests.features.scenes.test_local_grid import CRS
+from tests.features.scenes.test_local_grid import write as write_picture
 from tests.fixtures.waiting import REPOSITORY
 from tests.integration.ingest.test_grid_masks import write_hdf5, write_netcdf
 from tests.integration.ingest.test_grids import write_mintpy, write_rain, write_tif
 from tests.integration.ingest.test_points import write_long as write_points
 from tests.integration.ingest.test_rtklib import HEAD, LLH
-from tests.integration.scenes.test_local_grid import CRS
-from tests.integration.scenes.test_local_grid import write as write_picture
 
 PRINTED = {
     "README.md",

@@ -31,8 +31,8 @@ from monitor.alerts.audit import audit_pack
 from monitor.cli import acts
 from monitor.errors import ConfigError, RefusedError, SlopewardError
 from monitor.features.forecasts.cli.curve_file import read_curve
-from monitor.features.outlines.files import read_geometry
 from monitor.features.profiles.files import open_profile
+from monitor.features.scenes.outline_files import read_geometry
 from monitor.ingest.decoders.table import DECODERS
 from monitor.ingest.files import sandboxed_conversion, tables
 from monitor.ingest.files.egms import open_egms, open_wide_points

@@ -32,8 +32,8 @@ from monitor.features.drills.tables import drill
 from monitor.features.duty import queries as duty
 from monitor.features.duty.acts import pick_team
 from monitor.features.forecasts import model_acts as forecast_acts
-from monitor.features.outlines.tables import scene_outline
 from monitor.features.scenes import model_acts as scene_acts
+from monitor.features.scenes.tables import scene_outline
 from monitor.features.telephony import by_telephone
 from monitor.features.telephony.queries.replies import ACKNOWLEDGED, REFUSED, make_code
 from monitor.ingest.references import ReferenceAnswer, share_answer

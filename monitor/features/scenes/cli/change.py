@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detection.imagery.footprints.records import INDEX, SceneDetection
+from monitor.cli.local_grid import SiteFile, placing_by_file
 from monitor.cli.session import ending_at, show_in_order, warn
 from monitor.errors import SlopewardError
+from monitor.features.scenes.cli.arguments import FootprintArea, Weights
 from monitor.features.scenes.cli.earlier import check_past, describe_change, describe_index_comparison, not_alone
-from monitor.features.scenes.cli.local import FootprintArea, SiteFile, Weights, placing_by_file
 from monitor.text.reasons import describe, describe_within
 
 if TYPE_CHECKING:

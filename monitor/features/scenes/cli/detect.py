@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from detection.imagery.footprints.records import INDEX, DetectionPlan, SceneDetection
+from monitor.cli.local_grid import SiteFile, placing_by_file
 from monitor.cli.session import NOTHING, make_progress_printer, print_note, show_in_order
 from monitor.errors import RefusedError
+from monitor.features.scenes.cli.arguments import FootprintArea, Weights, unpacked
 from monitor.features.scenes.cli.cracks import add_cracks
 from monitor.features.scenes.cli.earlier import (
     check_order,
@@ -24,7 +26,6 @@ from monitor.features.scenes.cli.earlier import (
     list_dates,
     not_alone,
 )
-from monitor.features.scenes.cli.local import FootprintArea, SiteFile, Weights, placing_by_file, unpacked
 from monitor.features.scenes.remarks import explain_unread, find_coarser
 from monitor.text.reasons import describe, describe_error, describe_within
 

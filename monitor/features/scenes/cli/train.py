@@ -19,8 +19,8 @@ from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_
 from monitor.decision.criteria.proofs import check_outlines
 from monitor.errors import SlopewardError
 from monitor.features.scenes.queries.reviews import load_reviewed
+from monitor.features.scenes.queries.weights import find_weights
 from monitor.models.queries.proofs import OUTLINES, ModelTest, add_proof
-from monitor.models.queries.registry import find_weights
 from monitor.sites.witnesses import needs_proof
 
 if TYPE_CHECKING:

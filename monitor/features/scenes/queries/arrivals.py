@@ -105,20 +105,6 @@ def load_waiting(c: Connection) -> list[SceneRow]:
     return load_records(c, SceneRow, query)
 
 
-def load_followed(c: Connection, site: str, near_m: float, most: int) -> list[tuple[str, Geometry]]:
-    """Landslides near a station, the nearest first: the first footprint of each line and its newest outline."""
-    g = scene_footprint.c
-    rows = c.execute(
-        select(g.root_id, g.polygon_id, g.geometry, g.distance_m, scene.c.acquired_at)
-        .join(scene, scene.c.scene_hash == g.scene_hash)
-        .where(scene.c.site == site, g.distance_m <= near_m, g.change.not_in(("vanished", "withdrawn")))
-        .order_by(scene.c.acquired_at, g.polygon_id)
-    )
-    newest = {row.root_id or row.polygon_id: row for row in rows}
-    nearest = sorted(newest.items(), key=lambda item: (item[1].distance_m, item[0]))
-    return [(root, row.geometry) for root, row in nearest[:most]]
-
-
 def load_footprints(c: Connection, scene_hash: str, model_hash: str) -> list[dict[str, Any]]:
     """Footprints of a scene by a model with what is known of their change today; `geometry` is GeoJSON text.
 

@@ -8,8 +8,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from detection.geojson import Geometry
-from monitor.features.outlines.tables import footprint_review, scene_outline
-from monitor.features.scenes.tables import scene, scene_footprint
+from monitor.features.scenes.tables import footprint_review, scene, scene_footprint, scene_outline
 from monitor.storage.rows import match_given, read_record
 
 UNSURE: Final = 0.5

@@ -13,17 +13,17 @@ from detection.imagery.footprints.proximity import keep_near, list_distances
 from detection.imagery.footprints.records import Circle, MeasuredPlace
 from monitor.alerts.queries.alerts import notify_site
 from monitor.canonical import canonical_json
+from monitor.cli.local_grid import Area, placing_by
 from monitor.cli.session import ending_at, open_site, print_if_json, warn
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.errors import SlopewardError
-from monitor.features.scenes.cli.local import Area, placing_by
-from monitor.features.scenes.queries.arrivals import load_followed
 from monitor.readings.queries.observations import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.quantities import LANDSLIDE, QUANTITIES
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.text.message import Figure, Template, Timestamp
+from slopeward_earth.insar.queries import load_followed
 from slopeward_earth.insar.records import CoherenceLoss, MovingZone, Reference, StackRates, StackRequest
 
 QUANTITY: Final = "coherence"

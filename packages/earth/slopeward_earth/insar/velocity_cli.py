@@ -11,9 +11,9 @@ import typer
 
 from detection.whole_file import write_json
 from monitor.cli.identity import name_helper
+from monitor.cli.local_grid import Area, placing_by
 from monitor.cli.session import ending_at, open_site, print_if_json, print_note, warn
 from monitor.errors import SlopewardError
-from monitor.features.scenes.cli.local import Area, placing_by
 from monitor.ingest.files.reading import record_file
 from monitor.ingest.pipeline import Pipeline
 from monitor.settings.service import ServiceConfig

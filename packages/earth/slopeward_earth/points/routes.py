@@ -12,10 +12,9 @@ from monitor.storage.views import load_view as load_rows
 from monitor.text.instants import format_iso
 from monitor.text.message import Template
 from monitor.text.rendering import translate_all
-from monitor.web.context import Early
+from monitor.web.context import Early, Limit
 from monitor.web.parts.collect import SiteSnapshot, read_site
 from monitor.web.parts.geojson import GeoJsonResponse
-from monitor.web.routes.api import Limit
 from slopeward_earth.points.store.looks import load_looks, load_newest_issues
 from slopeward_earth.points.store.maps import MapView, Square, find_sides, list_sets, load_point, load_view
 from slopeward_earth.points.store.rates import Box, PointRate, load_rates

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from monitor.cli.local_grid import Area, SiteFile, placing_by_file
 from monitor.cli.session import ending_at, print_if_json, warn
-from monitor.features.scenes.cli.local import Area, SiteFile, placing_by_file
 
 EXAMPLE = "Example: slopeward scenes dod 2025.tif 2026.tif --sigma-older-m 0.10 --sigma-newer-m 0.15 --json"
 

@@ -9,8 +9,8 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.identity import name_helper
+from monitor.cli.local_grid import placing_by
 from monitor.errors import SlopewardError
-from monitor.features.scenes.cli.local import placing_by
 from monitor.ingest.files.reading import FileResult, record_file
 from monitor.ingest.pipeline import Pipeline
 from monitor.settings.service import ServiceConfig

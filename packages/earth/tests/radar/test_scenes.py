@@ -10,9 +10,9 @@ import pytest
 from detection.imagery.errors import RadiometryError
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.scene.scene import read_scene
+from monitor.api.scenes import KnownDate
 from monitor.features.scenes import inbox
 from monitor.features.scenes.queries.arrivals import load_scenes, save_scene
-from monitor.features.scenes.tasks import KnownDate
 from slopeward_earth.radar.scenes import ADVICE, MODEL_HASH, read_radar_scene
 from tests.data.drawn_scenes import SITE, add_site, may, polygons, request_scene
 from tests.data.store_rows import ask, scene_row, tell

@@ -1,0 +1,60 @@
+"""Options and settings of commands that take rasters: `[crs] local` of a site file, and the smallest area."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.errors import ConfigError, SlopewardError
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import LocalGrid, Site
+
+SiteFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Site file whose [crs] local places files in a system of its own.", rich_help_panel="What goes in"
+    ),
+]
+Area = Annotated[float, typer.Option("--mmu", min=0.0, max=1e12, help="Smallest area that is drawn, true m².")]
+
+
+@contextmanager
+def placing_by_file(site: Path | None) -> Iterator[None]:
+    """Place files in a local system as `[crs] local` of a site file says.
+
+    Raises:
+        typer.BadParameter: the file cannot be read, or has no such entry.
+    """
+    local = None
+    if site is not None:
+        try:
+            local = parse_site(site.read_text(encoding="utf-8"), str(site)).scenes.local
+        except (ConfigError, OSError, UnicodeDecodeError) as error:
+            raise typer.BadParameter(str(error)) from None
+        if local is None:
+            raise typer.BadParameter(f"{site}: has no [crs] local, so it places nothing")
+    with _placing(local, lambda why: typer.BadParameter(f"{site}: {why}")):
+        yield
+
+
+@contextmanager
+def placing_by(site: Site | None) -> Iterator[None]:
+    """Place files in a local system as a site of the service says, if it has `[crs] local`."""
+    with _placing(None if site is None else site.scenes.local, SlopewardError):
+        yield
+
+
+@contextmanager
+def _placing(local: LocalGrid | None, refuse: Callable[[str], Exception]) -> Iterator[None]:
+    from detection.imagery.errors import ImpossibleCrsError
+    from detection.imagery.raster.local_grid import placing
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(placing(None if local is None else asdict(local)))
+        except ImpossibleCrsError as error:
+            raise refuse(str(error)) from None
+        yield

@@ -1,1 +1,0 @@
-"""Outlines of people on scenes, their words on footprints, and networks that learn from both."""

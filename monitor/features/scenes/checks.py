@@ -1,0 +1,98 @@
+"""Checks of the weights that read scenes: those that site files name, and those trained for a site."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from monitor.app.checks.database import CurrentDatabase
+from monitor.app.checks.installation import Installation
+from monitor.app.checks.running import find_program
+from monitor.errors import SlopewardError
+from monitor.settings.service import ServiceConfig
+from monitor.sites.files import scan_sites
+from monitor.storage.check import BAD, WARN, Check, SubjectState, found
+from monitor.text.message import Template
+
+_BRING_BACK: Final = Template(
+    "check.weights.bring_back", "bring the files back, or make the network again: slopeward scenes learn"
+)()
+_COUNTS_FROM: Final = Template(
+    "check.weights.from_start", " ({name} counts from the folder where the service was started)"
+)
+_COUNTS_FROM_HERE: Final = Template(
+    "check.weights.from_here", " ({name} counts from the folder where the service was started); from here"
+)
+_WHOLE_PATH: Final = Template("check.weights.whole_path", "write the whole path in the site file")()
+
+
+def _find_unreadable(seen: Installation) -> Iterator[SubjectState]:
+    """Check the weights that site files name. Relative paths count from the folder of the core process."""
+    from detection.imagery.footprints.records import AUTO, INDEX
+    from detection.imagery.weights_file import find_fault
+
+    sites = scan_sites(seen.service.paths.sites)[0]
+    named = [(site.id, site.scenes.weights) for site in sites if site.scenes.weights not in {AUTO, INDEX}]
+    relative = {name for _, name in named if name.endswith(".safetensors") and not Path(name).is_absolute()}
+    start = find_start(seen.service) if relative else None
+    for site_id, name in named:
+        is_relative = name in relative
+        fault = find_fault(str((start or Path.cwd()) / name) if is_relative else name)
+        is_known = not is_relative or start is not None
+        where = _COUNTS_FROM if is_known else _COUNTS_FROM_HERE
+        yield found(
+            site_id,
+            is_wrong=fault is not None,
+            level=BAD if is_known else WARN,
+            where=where(name=name) if is_relative else "",
+            fault=fault,
+            todo=_WHOLE_PATH if is_relative else _BRING_BACK,
+        )
+
+
+def find_start(service: ServiceConfig) -> Path | None:
+    """Return the working folder of the core process, or None if it runs elsewhere or may not be read."""
+    from monitor.storage.engine import Database
+    from monitor.storage.migrate import require_current
+    from monitor.storage.service_state import load_stamps
+
+    try:
+        with Database(service.database.url) as db:
+            require_current(db)
+            with db.read() as c:
+                _, core = load_stamps(c)["core"]
+        if core.get("host") == socket.gethostname() and find_program(int(core["pid"])) is not None:
+            return Path(f"/proc/{core['pid']}/cwd").resolve(strict=True)
+    except (SlopewardError, OSError, KeyError):
+        pass  # the database has checks of its own; the core process never ran, or belongs to another account
+    return None
+
+
+def _find_broken(seen: CurrentDatabase) -> Iterator[SubjectState]:
+    """Check the weights that were trained for a site and are in use there."""
+    from monitor.features.scenes.queries.weights import find_broken_weights
+
+    for site in scan_sites(seen.service.paths.sites)[0]:
+        with seen.db.read() as c:
+            for row, fault in find_broken_weights(c, site):
+                yield found(site.id, path=str(row.path), fault=fault)
+
+
+CHECKS: Final = (
+    Check(
+        "scenes.weights",
+        Installation,
+        BAD,
+        "the weights of its site file cannot be read{where}: {fault}",
+        _find_unreadable,
+        "{todo}",
+    ),
+    Check(
+        "scenes.learnt",
+        CurrentDatabase,
+        BAD,
+        "your own weights {path} cannot be read: others are tried instead ({fault})",
+        _find_broken,
+        _BRING_BACK,
+    ),
+)

@@ -1,0 +1,58 @@
+"""What commands that read scenes take: options, and archives, which are unpacked."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.cli.session import print_note
+from monitor.errors import RefusedError
+
+FootprintArea = Annotated[
+    float | None,
+    typer.Option("--mmu", min=0.0, max=1e12, help="Smallest footprint, true m²; else the model's, else 900."),
+]
+Weights = Annotated[str, typer.Option(help="Shipped weights, a .safetensors file; auto: those that fit; index: none.")]
+
+
+@contextmanager
+def unpacked(scene: Path, work: Path) -> Iterator[Path]:
+    """Yield the scene itself, or the content of an archive, unpacked into `work` for the duration of the context.
+
+    Raises:
+        RefusedError: the archive does not hold one scene.
+        ImageryError: it cannot be unpacked, or is too large.
+    """
+    from detection.imagery.scene.products.unpack import strip_suffix, unpack
+
+    stem = strip_suffix(scene.name)
+    if stem is None or not scene.is_file():
+        yield scene
+        return
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        (work / stem).mkdir(parents=True)
+        archive = unpack(scene, work / stem)
+        left = f", {archive.left_out} links and devices left out" if archive.left_out else ""
+        print_note(f"{scene.name}: {archive.files} files unpacked{left}")
+        yield _find_content(work / stem, scene.name)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _find_content(folder: Path, name: str) -> Path:
+    """Return the scene in what was unpacked: the folder itself, the only folder in it, or the only raster."""
+    from detection.imagery.scene.products.product import is_product
+    from monitor.features.scenes.inbox import RASTERS
+
+    inner = [one for one in folder.iterdir() if one.is_dir()]
+    for one in [folder, *inner] if len(inner) == 1 else [folder]:
+        if (one / "scene.toml").is_file() or is_product(one):
+            return one
+    rasters = [file for file in folder.rglob("*") if file.is_file() and file.suffix.lower() in RASTERS]
+    if len(rasters) == 1:
+        return rasters[0]
+    raise RefusedError(f"{name}: holds no product, no scene.toml and {len(rasters)} rasters; expected one of them")

@@ -1,0 +1,291 @@
+"""`slopeward scenes learn`: from scenes and outlines to a network of one's own, tried before it is offered."""
+
+import json
+import re
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from detection.imagery.footprints.records import DoubtfulTile
+from monitor.cli.local_grid import placing_by
+from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, print_note
+from monitor.errors import SlopewardError
+from monitor.features.scenes.cli.train import catching_stop, show_progress
+from monitor.features.scenes.queries.arrivals import SceneRow, load_scenes
+from monitor.features.scenes.queries.outlines import LEARNING, LabelledGround, forget_unsure, load_labels, save_unsure
+from monitor.models.queries.registry import SHORT, add_model
+from monitor.worker.lock import hold
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from detection.learning.records import GroundLabel
+    from detection.learning.run import LearningResult
+    from monitor.sites.records import Site
+    from monitor.storage.engine import Database
+
+EXAMPLE: Final = "Example: slopeward scenes learn ./scenes --outlines landslides.geojson --site north-bench"
+NOT_OFFERED: Final = 3  # exit status
+
+
+@dataclass(frozen=True, slots=True)
+class _LearningSite:
+    """The site that learns: where its models lie, its scenes that were read, what people said of them."""
+
+    site: "Site"
+    db: "Database"
+    models: Path
+    scenes: list[SceneRow]
+    labels: list[LabelledGround]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnArguments:
+    """What `slopeward scenes learn` takes."""
+
+    folder: Annotated[
+        Path | None, typer.Argument(help="Scenes: GeoTIFFs, folders with scene.toml, products; else those of --site.")
+    ] = None
+    outlines: Annotated[Path | None, typer.Option(help="Polygons of landslides: GeoJSON, GeoPackage or shapefile.")] = (
+        None
+    )
+    looked: Annotated[
+        Path | None, typer.Option(help="Polygons of all that was looked at; else the box around the outlines.")
+    ] = None
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Outlines do not count on scenes of before this day.")
+    ] = None
+    from_page: Annotated[
+        bool, typer.Option("--from-page", help="Learn from what people drew and judged on the page of --site.")
+    ] = False
+    site: Annotated[str | None, typer.Option("--site", help="Site that the network is for.")] = None
+    out: Annotated[Path | None, typer.Option(help="Folder of the answer; a run that was cut off goes on in it.")] = None
+    minutes: Annotated[
+        float,
+        typer.Option(
+            min=0.01, max=1440.0, help="Processor time; what is left of it goes to longer tries and other seeds."
+        ),
+    ] = 4.0
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the split and the training.")] = 0
+
+
+def learn(given: LearnArguments) -> None:
+    """Learn a network from scenes and outlines, and try it on images that were left out; exit 3: it is not offered.
+
+    It is offered when it marks landslides better than logistic regression on the same tiles, or is not much worse and
+    better than no knowledge. Weights that are not offered are kept, and refused by every detector.
+    """
+    from detection.imagery.errors import TrainingPausedError
+    from detection.imagery.neural.learner import Hooks
+    from detection.learning.records import LearningRequest
+    from detection.learning.run import learn as run_learning
+
+    _check_words(given)
+    with ExitStack() as stack:
+        owner = None if given.site is None else _open_owner(given.site, stack)
+        if owner is not None:
+            _register_left(owner)
+        target = given.out or _name_folder(given.folder, owner)
+        if target.exists() and not target.is_dir():
+            raise typer.BadParameter(f"{target} is no folder", param_hint="--out")
+        if not stack.enter_context(hold(target, wait=False)):
+            raise SlopewardError(f"{target}: another process learns in it; wait, or name another folder with --out")
+        name = given.site or re.sub(r"[^A-Za-z0-9_-]+", "-", target.resolve().name)[:40]
+        try:
+            labels, notes = _read_labels(given.outlines, given.looked, owner, given.since)
+            scenes = _list_scenes(given.folder, owner)
+            earlier = [] if owner is None else _list_answers(owner)
+            request = LearningRequest(
+                scenes,
+                tuple(labels),
+                target,
+                name,
+                around=not given.from_page,
+                minutes=given.minutes,
+                seed=given.seed,
+                notes=tuple(notes),
+                tried=tuple(read.get("seed", 0) for folder, read in earlier if folder != target),
+            )
+            stopped = stack.enter_context(catching_stop())
+            learnt = run_learning(request, print_note, Hooks(show_progress, lambda: bool(stopped)))
+        except TrainingPausedError:
+            print_note(f"stopped; the same command goes on in {target}")
+            return
+        answer = learnt.answer | ({} if owner is None else _keep(owner, learnt))
+    if not print_if_json(answer):
+        _show(answer, target, given.site)
+    if not answer["offered"]:
+        raise typer.Exit(NOT_OFFERED)
+
+
+def _check_words(given: LearnArguments) -> None:
+    if given.from_page == (given.outlines is not None):
+        raise typer.BadParameter("give the outlines as a file, or take those of the page", param_hint="--outlines")
+    if given.from_page and given.since:
+        raise typer.BadParameter("outlines of the page are of one scene each", param_hint="--since")
+    if given.from_page and given.site is None:
+        raise typer.BadParameter("takes the page of a site", param_hint="--site")
+    if given.folder is None and given.site is None:
+        raise typer.BadParameter("name the folder of the scenes, or the --site whose scenes they are")
+
+
+def _open_owner(name: str, stack: ExitStack) -> _LearningSite:
+    service, db = open_service()
+    stack.enter_context(db)
+    site = pick_site(service, name)
+    stack.enter_context(placing_by(site))
+    with db.read() as c:
+        scenes = [row for row in load_scenes(c, name) if row.state == "done"]
+        return _LearningSite(site, db, Path(service.paths.models) / "scenes" / name, scenes, load_labels(c, name))
+
+
+def _name_folder(folder: Path | None, owner: _LearningSite | None) -> Path:
+    """Of a site a new folder each time, for weights in use never change below their name; a run cut off goes on."""
+    from detection.learning.run import ANSWER
+
+    if owner is None:
+        assert folder is not None
+        return Path(f"{folder.resolve().name}-learnt")
+    known = sorted(one for one in owner.models.glob("[0-9]*") if one.is_dir())
+    if known and not (known[-1] / ANSWER).is_file():
+        return known[-1]
+    return owner.models / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+
+
+def _list_scenes(folder: Path | None, owner: _LearningSite | None) -> tuple[Path, ...]:
+    """The scenes of a folder; without one, those of the site that were read and are still there."""
+    from detection.learning.scenes import find_scenes
+
+    if folder is not None:
+        return find_scenes(folder)
+    assert owner is not None
+    found = tuple(path for path in dict.fromkeys(Path(row.path) for row in owner.scenes) if path.exists())
+    if not found:
+        raise SlopewardError(f"no scene of {owner.site.id} that was read is still there; name a folder")
+    return found
+
+
+def _read_labels(
+    outlines: Path | None, looked: Path | None, owner: _LearningSite | None, since: datetime | None
+) -> "tuple[list[GroundLabel], list[str]]":
+    from shapely.geometry import shape
+
+    from detection.learning.labels import read_labels
+    from detection.learning.records import NOTHING, GroundLabel
+
+    if outlines is not None:
+        labels, notes = read_labels(outlines, looked)
+        # what was looked at was looked at on every day; before this one there is no landslide in it
+        return [
+            one if one.kind == NOTHING or since is None else replace(one, since=since.replace(tzinfo=UTC))
+            for one in labels
+        ], notes
+    assert owner is not None
+    labels = [GroundLabel(one.kind, shape(dict(one.geometry)), one.path) for one in owner.labels]
+    if not any(one.kind == "landslide" for one in labels):
+        raise SlopewardError(f"nobody outlined a landslide on a scene of {owner.site.id}: nothing can be learnt")
+    return labels, [_describe_origins(owner.labels)]
+
+
+def _describe_origins(labels: list[LabelledGround]) -> str:
+    """Where the labels of a page come from: drawn, or found by a reader and then judged by a person.
+
+    >>> _describe_origins([LabelledGround("s.tif", "landslide", {}, method) for method in ("sar", "")])
+    'labels of the page: 1 drawn, 1 found by sar and judged by a person'
+    """
+    counts = Counter(one.method for one in labels)
+    drawn = counts.pop("", 0)
+    judged = [f"{count} found by {method} and judged by a person" for method, count in sorted(counts.items())]
+    return f"labels of the page: {', '.join([f'{drawn} drawn', *judged])}"
+
+
+def _keep(owner: _LearningSite, learnt: "LearningResult") -> dict[str, Any]:
+    """Register weights that are offered, and the tiles of scenes of the site that a look would help most."""
+    answer, now = learnt.answer, datetime.now(UTC)
+    hashes = {Path(row.path).resolve(): row.scene_hash for row in owner.scenes}
+    waiting: dict[str, list[DoubtfulTile]] = {}
+    for tile in learnt.unsure:
+        if (scene_hash := hashes.get(tile.window.scene.resolve())) is not None:
+            waiting.setdefault(scene_hash, []).append(DoubtfulTile(tile.window.bounds, tile.doubt))
+    with owner.db.write() as c:
+        forget_unsure(c, owner.site.id, LEARNING)
+        for scene_hash, tiles in waiting.items():
+            save_unsure(c, owner.site.id, scene_hash, answer["model_hash"], tiles, now, cause=LEARNING)
+        new = answer["offered"] and _register(c, owner, answer, now)
+    return {"on_page": sum(map(len, waiting.values())), "registered": new}
+
+
+def _register(c: "Connection", owner: _LearningSite, answer: dict[str, Any], now: datetime) -> bool:
+    weights = Path(answer["weights"]).resolve()
+    card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    return add_model(
+        c,
+        answer["model_hash"],
+        kind=card["name"],
+        task="scene",
+        site=owner.site.id,
+        path=str(weights),
+        card=card,
+        now=now,
+        reason=f"learnt from outlines: {answer['gate']['reasons'][0]}",
+    )
+
+
+def _list_answers(owner: _LearningSite) -> list[tuple[Path, dict[str, Any]]]:
+    from detection.learning.run import ANSWER
+
+    found = sorted(owner.models.glob(f"[0-9]*/{ANSWER}"))
+    return [(one.parent, json.loads(one.read_text(encoding="utf-8"))) for one in found]
+
+
+def _register_left(owner: _LearningSite) -> None:
+    """Register the weights of the last run, where it ended between its answer and the registry."""
+    for _, answer in _list_answers(owner)[-1:]:
+        if answer["offered"] and Path(answer["weights"]).with_suffix(".json").is_file():
+            with owner.db.write() as c:
+                if _register(c, owner, answer, datetime.now(UTC)):
+                    print_note(f"weights of the run before are registered now: {answer['weights']}")
+
+
+def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
+    from detection.imagery.weights_file import may_be_used
+    from detection.learning.run import UNSURE
+
+    gate, tiles = answer["gate"], answer["tiles"]
+    for line in answer["told"]:
+        print(f"note: {line}")
+    f1, less = gate["f1"], gate["less_logistic"]
+    if validated := answer.get("cross_validation"):
+        print(
+            f"{answer['epochs']} passes over {tiles['train']} tiles; F1 {validated['f1']:.3f} on tiles not learnt from "
+            f"(cross-validation in {validated['folds']} folds); {answer['cpu_s']:.0f} s in all"
+        )
+    print(
+        f"{tiles['left_out']} tiles left out, {gate['blocks']} images or blocks: F1 of the network {f1['network']:.3f} "
+        f"({_span(gate['interval'])}), of logistic regression {f1['logistic']:.3f}, "
+        f"difference {_signed(less['difference'])} ({_span(less['interval'])})"
+    )
+    put_to_use = may_be_used(answer)
+    chosen = "offered" if put_to_use else "offered as a candidate" if answer["offered"] else "not offered"
+    print(f"{chosen}: {gate['reasons'][0]}")
+    more = f", {answer['on_page']} of them on the page of {site}" if site else ""
+    print(f"where a look would help most: {target / UNSURE} ({answer['least_sure']} tiles{more})")
+    weights = Path(answer["weights"]).resolve()
+    print(f"weights: {weights}")
+    if answer["offered"] and site and not answer["registered"]:
+        print("these weights were registered before; the registry stays as it is")
+    if put_to_use and site:
+        print(f"to use them: slopeward scenes promote {answer['model_hash'][:SHORT]} --site {site} --reason WHY")
+
+
+def _span(interval: list[float] | None) -> str:
+    return "no interval" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def _signed(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:+.3f}"

@@ -1,0 +1,99 @@
+"""Outlines that people draw on scenes: the page to draw them on, what was drawn, and where to look next."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from detection.imagery.footprints.records import is_making
+from monitor.errors import NotFoundError
+from monitor.features.scenes.queries import outlines as store
+from monitor.features.scenes.queries.cards import NO_READ_SCENE, load_read_scenes
+from monitor.features.scenes.queries.reviews import load_reviewed
+from monitor.features.scenes.queries.versions import Bounds
+from monitor.text.message import Template
+from monitor.web.access.acting import go_back
+from monitor.web.parts.collect import read_site
+from monitor.web.parts.templating import render
+
+router = APIRouter(include_in_schema=False)
+LISTED: Final = 100  # rows of a table
+SCENES: Final = 24
+WAITING: Final = 20
+_NEWER: Final = Template("outline.shown_newer", "the scene was delivered again: this is its newer version")
+
+
+@router.get("/sites/{site}/outlines", response_class=HTMLResponse)
+def show_outlines(request: Request, site: str) -> HTMLResponse:
+    """What was outlined on the scenes of a site, where to look next, and which scenes there are."""
+    with read_site(request, site) as seen:
+        c, card = seen.c, seen.card
+        found, total = store.load_outlines(c, site, limit=LISTED), store.count_outlines(c, site)
+        waiting = [one for one in store.load_unsure(c, site) if not one.is_seen]
+        scenes = [one for one in load_read_scenes(c, site, SCENES) if one.bounds is not None]
+    return render(
+        request,
+        "outlines.html",
+        card=card,
+        outlines=found,
+        total=total,
+        scenes=scenes,
+        waiting=waiting[:WAITING],
+        waiting_total=len(waiting),
+    )
+
+
+@router.get("/sites/{site}/outlines/next")
+def go_to_next(request: Request, site: str, after: str = "") -> Response:
+    """The least sure tile that nobody looked at; with `after` (scene.tile) the one behind that tile."""
+    with read_site(request, site) as seen:
+        tiles = store.load_unsure(seen.c, site)
+    keys = [f"{one.scene_hash}.{one.tile}" for one in tiles]
+    behind = tiles[keys.index(after) + 1 :] if after in keys else tiles
+    found = next((one for one in behind if not one.is_seen), None)
+    if found is None:
+        return RedirectResponse(f"/sites/{site}/outlines", status_code=303)
+    return RedirectResponse(f"/sites/{site}/scenes/{found.scene_hash}/outlines?tile={found.tile}", status_code=303)
+
+
+@router.get("/sites/{site}/scenes/{scene_hash}/outlines", response_class=HTMLResponse)
+def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = None) -> Response:
+    """One scene to draw on, with what was drawn and found on it; `tile` is one that the model is unsure of."""
+    with read_site(request, site) as seen:
+        c, card = seen.c, seen.card
+        scene = next(iter(load_read_scenes(c, site, 1, scene_hash)), None)
+        if scene is None and (version := store.list_versions(c, site).get(scene_hash)) is not None:
+            return go_back(request, f"/sites/{site}/scenes/{version.scene_hash}/outlines", _NEWER())
+        if scene is None:
+            raise NotFoundError(NO_READ_SCENE(site=site, name=scene_hash[:12]))
+        found = store.load_outlines(c, site, scene_hash=scene_hash, limit=LISTED)
+        total = store.count_outlines(c, site, scene_hash)
+        footprints = load_reviewed(c, site, scene_hash=scene_hash)
+        tiles = store.load_unsure(c, site)
+    bounds, making = scene.picture_bounds, is_making(scene.folder)
+    shown = next((one for one in tiles if (one.scene_hash, one.tile) == (scene_hash, tile)), None)
+    return render(
+        request,
+        "outline.html",
+        card=card,
+        scene=scene,
+        bounds=bounds,
+        making=making,
+        outlines=found,
+        total=total,
+        footprints=footprints[:LISTED],
+        footprints_total=len(footprints),
+        tile=shown,
+        left=sum(not one.is_seen for one in tiles),
+        kinds=store.KINDS,
+        tile_polygon="" if shown is None or bounds is None else json.dumps(_clip(shown.box, bounds)),
+    )
+
+
+def _clip(box: Bounds, bounds: Bounds) -> Mapping[str, Any]:
+    west, south = max(box[0], bounds[0]), max(box[1], bounds[1])
+    east, north = min(box[2], bounds[2]), min(box[3], bounds[3])
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"type": "Polygon", "coordinates": [ring]}

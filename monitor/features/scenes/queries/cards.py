@@ -1,0 +1,141 @@
+"""Scenes and footprints as pages and the HTTP API show them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, and_, func, select
+
+from monitor.features.scenes.queries.versions import Bounds
+from monitor.features.scenes.tables import scene, scene_footprint
+from monitor.features.scenes.views import ScenePolygonRow
+from monitor.sites.tables import site as site_table
+from monitor.storage.rows import columns_of, load_records
+from monitor.storage.views import load_view
+from monitor.text.message import Template
+
+NO_READ_SCENE: Final = Template("scene.none_read", "site '{site}' has no scene '{name}' that was read")
+
+
+@dataclass(frozen=True, slots=True)
+class SceneCard:
+    """A scene as pages show it, with the number and the area of its footprints."""
+
+    scene_hash: str
+    name: str
+    acquired_at: datetime | None
+    role: str
+    received_at: datetime
+    state: str
+    error: str | None
+    valid_share: float | None
+    out_dir: str | None
+    run: dict[str, Any] | None  # what the model noted of itself
+    footprints: int
+    area_m2: float
+
+    @property
+    def taken_at(self) -> datetime:
+        """When the image of a scene that was read was taken."""
+        assert self.acquired_at is not None
+        return self.acquired_at
+
+    @property
+    def folder(self) -> Path:
+        """Where its results lie."""
+        return Path(self.out_dir or "")
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """West, south, east, north of its preview, when it has one."""
+        found = (self.run or {}).get("outputs", {}).get("bounds")
+        if not isinstance(found, list) or len(found) != 4:
+            return None
+        west, south, east, north = map(float, found)
+        return west, south, east, north
+
+    @property
+    def picture_bounds(self) -> Bounds | None:
+        """The same of a picture that can be shown."""
+        return None if self.preview is None else self.bounds
+
+    @property
+    def preview(self) -> Path | None:
+        """Its picture; None until it is made, and where it could not be."""
+        return self.find_picture(((self.run or {}).get("outputs") or {}).get("preview"))
+
+    def find_picture(self, name: Any) -> Path | None:
+        """A PNG that lies in its own folder, and nothing else.
+
+        The record names files as the job saw them, with the folder or without: only the last part counts.
+        """
+        if not name or not self.out_dir:
+            return None
+        folder = self.folder.resolve()
+        path = (folder / Path(str(name)).name).resolve()
+        return path if path.parent == folder and path.suffix == ".png" and path.is_file() else None
+
+
+def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[SceneCard]:
+    """Scenes of a site, those that wait first, then the newest arrivals; with the number and area of footprints.
+
+    At most `limit` of each: many that wait do not bury what was read.
+    """
+    s = scene.c
+    newest = (s.received_at.desc(), s.scene_hash)
+    waiting = _load_scenes(c, (s.site == site, s.state == "waiting"), newest, limit)
+    return waiting + _load_scenes(c, (s.site == site, s.state != "waiting"), newest, limit)
+
+
+def load_read_scenes(c: Connection, site: str, limit: int, scene_hash: str | None = None) -> list[SceneCard]:
+    """Scenes of a site that were read, the newest arrivals first: at most `limit`, or the one of that hash."""
+    s = scene.c
+    which = [s.site == site, s.state == "done", s.acquired_at.is_not(None)]
+    which += [] if scene_hash is None else [s.scene_hash == scene_hash]
+    return _load_scenes(c, which, (s.received_at.desc(), s.scene_hash), limit)
+
+
+def find_scene_folder(c: Connection, site: str, scene_hash: str) -> str | None:
+    """Where the results of a scene of an active site lie; None where there is no such scene, or it was not read."""
+    s, of = scene.c, site_table.c
+    mine = (s.scene_hash == scene_hash, s.site == site, s.state == "done", of.id == s.site, of.active)
+    return c.execute(select(s.out_dir).where(*mine)).scalar()
+
+
+def find_shown_scene(c: Connection, site: str) -> SceneCard | None:
+    """The newest image that was read, whenever it arrived; None where none was."""
+    s = scene.c
+    found = _load_scenes(c, (s.site == site, s.state == "done"), (s.acquired_at.desc(), s.scene_hash.desc()), 1)
+    return found[0] if found else None
+
+
+def _load_scenes(
+    c: Connection, which: Sequence[ColumnElement[bool]], order: Sequence[Any], limit: int
+) -> list[SceneCard]:
+    s, g, own = scene.c, scene_footprint.c, columns_of(SceneCard, scene)
+    area = func.coalesce(func.sum(g.area_m2), 0.0).label("area_m2")
+    query = (
+        select(*own, func.count(g.polygon_id).label("footprints"), area)
+        .join(
+            scene_footprint,
+            and_(g.scene_hash == s.scene_hash, g.change.not_in(("vanished", "withdrawn"))),
+            isouter=True,
+        )
+        .where(*which)
+        .group_by(*own)
+        .order_by(*order)
+        .limit(limit)
+    )
+    return load_records(c, SceneCard, query)
+
+
+def load_footprints(c: Connection, site: str, scene_hash: str) -> list[ScenePolygonRow]:
+    """Polygons of one scene, the largest first."""
+    which = {"site": site, "scene_hash": scene_hash}
+    rows = load_view(c, "scene_polygons", ScenePolygonRow, order_by=["-area_m2", "polygon_id"], limit=500, **which)
+    for row in rows:
+        row["geometry"] = json.loads(str(row["geometry"]))
+    return rows
