@@ -101,6 +101,13 @@ class RisenError(RefusedError):
     """What a person has seen of an alert stands higher by now."""
 
 
+class SupersededError(RefusedError):
+    """Another person stored a newer answer after the page with the form was loaded.
+
+    The page shows the form again with the newer answer. Sending it a second time replaces that answer.
+    """
+
+
 class NotSignedInError(RefusedError):
     """Who acts or reads must say first who that is."""
 

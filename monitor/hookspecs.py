@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         ServicePart,
         SiteFileSections,
         StatusSection,
+        SuspectedFault,
     )
     from monitor.settings.service import ComputeSection, PathsSection, ServiceConfig
     from monitor.sites.records import Criterion, Site, Team
@@ -153,8 +154,11 @@ def site_page_values(page: SiteSnapshot) -> Mapping[str, object]:
 
 
 @hookspec
-def instruments_page_values(page: SiteSnapshot) -> Mapping[str, object]:
-    """Return values for panels at `site.instruments`. Called for each view of that page, in a read transaction."""
+def instruments_page_values(page: SiteSnapshot, instruments: frozenset[str] | None) -> Mapping[str, object]:
+    """Return values for panels at `site.instruments`. Called for each view of that page, in a read transaction.
+
+    `instruments` are the stations that the reader searched for; None if the reader did not search.
+    """
 
 
 @hookspec
@@ -459,6 +463,18 @@ def people_on_duty(
 
     If an implementation fails, also one of a built-in feature, the whole team is notified and the log names it.
     Errors of the database are raised, because they end the transaction.
+    """
+
+
+@hookspec
+def suspected_faults(
+    connection: Connection, site: Site, unwell: frozenset[str], since: datetime, now: datetime
+) -> Iterable[SuspectedFault]:
+    """Return what is suspected of instruments of a site since an instant, the oldest first.
+
+    Called by the job that judges instruments, in a read transaction. `unwell` are the stations that the last run of
+    the job found stuck or unusable; a fault of theirs that lasts longer is returned as well. The page of instruments
+    shows the suspicions, and no decision reads them.
     """
 
 

@@ -583,6 +583,7 @@ _RESULTS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "migrations": _check_migrations,
     "service_parts": _check_parts,
     "status_sections": _check_status,
+    "suspected_faults": lambda _plugin, result: _list_of(result, "SuspectedFault"),
     "account_page_values": _check_values,
     "curve_values": _check_curve_values,
     "lacking_models": _check_lacking,

@@ -148,6 +148,16 @@ class CurveAddition(NamedTuple):
     until: datetime | None = None  # the end of the values, if they go on after the readings
 
 
+class SuspectedFault(NamedTuple):
+    """A fault of an instrument that is suspected, such as a drift, and that nobody dismissed."""
+
+    station: str
+    quantity: str
+    kind: str  # of the fault, such as `drift`, or `movement`
+    since: datetime
+    cause: str | None  # the cause that a person gave; None if nobody labelled it
+
+
 class StatusSection(NamedTuple):
     """What `slopeward status` shows about a subject, such as the sources of files."""
 

@@ -21,7 +21,6 @@ from monitor.alerts.queries.evaluations import (
     add_evaluation,
     digest_of,
     find_state,
-    load_anomaly_facts,
     load_newest,
     load_report_facts,
     save_chances,
@@ -259,7 +258,6 @@ def load_facts(
     strict_s = event_span_s(site)
     events_since = min(since, now - timedelta(seconds=max(strict_s, walked_s + BEFORE_READINGS_S)))
     facts: dict[str, Any] = {
-        "anomalies": (load_anomaly_facts(c, site.id, since, scored_until, now) if "anomalies" in reads else ()),
         "reports": load_report_facts(c, site.id, since, now) if "reports" in reads else (),
         "events": load_event_facts(c, site.id, events_since, now, as_reported=as_claimed, strict_s=strict_s),
         "offsets": load_offset_facts(c, site.id, now),

@@ -19,6 +19,7 @@ from monitor.registration import (
     ServicePart,  # a part of the core process
     SiteFileSections,  # sections added to site files
     StatusSection,  # what `slopeward status` shows about a subject
+    SuspectedFault,  # a suspected fault of an instrument
 )
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     "ServicePart",
     "SiteFileSections",
     "StatusSection",
+    "SuspectedFault",
     "hookimpl",
 ]

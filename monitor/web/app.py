@@ -3,6 +3,7 @@
 import logging
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,6 @@ from monitor.alerts.acts.call import ODD_VALUE, TOO_LONG
 from monitor.alerts.queries.alerts import RISEN, find_alert
 from monitor.alerts.queries.overview import load_cards
 from monitor.canonical import code_version
-from monitor.features.anomalies.queries.labels import MEANWHILE
 from monitor.plugin_isolation import note_fault
 from monitor.plugins import implementations, is_built_in, list_folders
 from monitor.settings.service import ServiceConfig
@@ -190,8 +190,6 @@ def _show_form_again(request: Request, status: int, text: str, sent: SentForm) -
     places, values = dict(request.path_params), dict(sent.values)
     if isinstance(text, Message) and text.id == RISEN.id:  # who reads this page has seen the new level
         places["alert_id"], values["seen"] = (str(text.values[name]) for name in ("number", "level"))
-    if isinstance(text, Message) and text.id == MEANWHILE.id:  # and what somebody else said
-        values["seen"] = ""
     with context_of(request).db.read() as c:
         number = places.get("alert_id")
         alert = find_alert(c, int(number)) if number is not None and PLAIN_NUMBER.fullmatch(str(number)) else None
@@ -228,6 +226,10 @@ def _answer(request: Request, status: int, text: str) -> Response:
 def _answer_known(request: Request, error: Exception) -> Response:
     status = next((code for kind, code in STATUS_OF if isinstance(error, kind)), 500)
     assert isinstance(error, errors.SlopewardError)
+    sent = getattr(request.state, "sent", None)
+    if isinstance(error, errors.SupersededError) and sent is not None:
+        # The message shows the newer answer, so that the form is valid without a number of an answer seen before.
+        request.state.sent = replace(sent, values={**sent.values, "seen": ""})
     return _answer(request, status, error.message)
 
 

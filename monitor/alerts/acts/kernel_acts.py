@@ -21,12 +21,6 @@ def _on_alerts() -> ModuleType:
     return on_alerts
 
 
-def _on_anomalies() -> ModuleType:
-    from monitor.alerts.acts import on_anomalies
-
-    return on_anomalies
-
-
 def _on_site_files() -> ModuleType:
     from monitor.alerts.acts import on_site_files
 
@@ -52,7 +46,6 @@ _work = on(f"{_SITE}/maintenance", "maintenance", f"{_DECLARED}#maintenance")
 _event = on(f"{_SITE}/events", "events", f"{_DECLARED}#events")
 _offset = on(f"{_SITE}/offsets", "offsets", f"{_DECLARED}#offsets")
 _report = on(f"{_SITE}/report", "report", f"{_SITE}#reports")
-_anomaly = on(f"{_SITE}/anomalies", "anomalies", f"{_SITE}/instruments#anomalies")
 _site = on(_SITE, "sites", "/")
 _proposal = on(f"{_SITE}/proposals/{{proposal_id}}", "sites", f"{_SITE}/proposals")
 _user = on("/admin/users/{name}", "people users", "/admin")
@@ -85,8 +78,6 @@ ACTS: Final = (
     _offset("offset.revoke", "revoke", "/{offset_id}/revoke", lambda: _on_sites().revoke_offset),
     _site("site.retire", "retire", "/retire", lambda: _on_site_files().retire, second=_STANDS),
     _report("report.add", "add", "", lambda: _on_sites().add_report, by_token=True),
-    _anomaly("anomaly.label", "label", "/label", lambda: _on_anomalies().label),
-    _anomaly("anomaly.factor", "factor", "/factor", lambda: _on_anomalies().set_factor),
     _proposal("site.approve", "approve", "/approve", lambda: _on_site_files().approve),
     _proposal("site.reject", "reject", "/reject", lambda: _on_site_files().reject),
     _user("user.disable", "disable", "/disable", lambda: _on_accounts().disable, role=ADMIN),

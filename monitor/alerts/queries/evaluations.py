@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, Text, and_, bindparam, case, delete, func, insert, select, type_coerce
+from sqlalchemy import Connection, Select, Text, bindparam, case, delete, insert, select, type_coerce
 
 from monitor.alerts.evaluation_tables import decision as decision_table
 from monitor.alerts.evaluation_tables import evaluation, forecast_chance, rate_now, site_state, station_state
@@ -17,7 +17,6 @@ from monitor.canonical import CanonicalText, canonical_json, code_version, diges
 from monitor.decision.headline import StationRate
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import (
-    AnomalyFact,
     Decision,
     Memory,
     NewestEpoch,
@@ -26,13 +25,12 @@ from monitor.decision.records import (
     seconds,
 )
 from monitor.errors import NotFoundError
-from monitor.features.anomalies.tables import anomaly
 from monitor.readings.tables import observation, series, series_latest
 from monitor.storage.engine import insert as upsert
 from monitor.storage.locks import take_turn
 from monitor.storage.rows import add_row, fill_row, find_record, read_record, record_to_dict, save_rows
 from monitor.text.instants import FUTURE_TOLERANCE, epoch_s, from_epoch_s
-from monitor.text.message import Message, gather, read_message
+from monitor.text.message import Message, gather
 from monitor.text.names import unify_names
 
 _BOUND_FACTS: Final = "level window_s over_mm_per_day chance_from chance_to probability crossed model"
@@ -271,53 +269,6 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
         flag_list = tuple(f for f in flags.split(",") if f) if flags else ()
         found[f"{station}.{quantity}"] = NewestEpoch.of(observed_at, received_at, flag_list)
     return found
-
-
-def load_anomaly_facts(
-    c: Connection, site: str, since: datetime, until: datetime, known_at: datetime
-) -> tuple[AnomalyFact, ...]:
-    """The newest score beyond its threshold of each series by each detector and its weights in a time.
-
-    What was scored before it decides nothing. The limit is of each detector, so that one crowds no other out. What was
-    scored after `known_at` is not read: a score may come late.
-    """
-    values = {"site_id": site, "since": since, "until": until, "known_at": known_at, "most": ADVICE_LIMIT}
-    rows = c.execute(_plan_anomaly_facts(), values)
-    return tuple(
-        read_record(
-            AnomalyFact,
-            r,
-            at_s=seconds(r.at),
-            compared_with=read_message(r.compared_with or "", r.compared_with_id, r.compared_with_values),
-            model_hash=r.model_hash or "",
-        )
-        for r in rows
-    )
-
-
-@cache  # put together once: it is asked at every look
-def _plan_anomaly_facts() -> Select[Any]:
-    a, s = anomaly.c, series.c
-    newest = (
-        select(a.series_id, a.detector, func.max(a.at).label("at"))
-        .join(series, s.id == a.series_id)
-        .where(s.site == bindparam("site_id"), a.alerted, a.scored_at <= bindparam("known_at"))
-        .where(a.at > bindparam("since"), a.at <= bindparam("until"))
-        .group_by(a.series_id, a.detector, a.model_hash)
-        .subquery()
-    )
-    n = newest.c
-    place = func.row_number().over(
-        partition_by=(a.detector, a.model_hash), order_by=(a.at.desc(), s.station, s.quantity)
-    )
-    found = (
-        select(anomaly, s.station, s.quantity, place.label("place"))
-        .join(newest, and_(n.series_id == a.series_id, n.detector == a.detector, n.at == a.at))
-        .join(series, s.id == a.series_id)
-        .subquery()
-    )
-    f = found.c
-    return select(found).where(f.place <= bindparam("most")).order_by(f.at.desc(), f.station, f.quantity, f.detector)
 
 
 def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[ReportFact, ...]:

@@ -17,7 +17,6 @@ from monitor.alerts.tables import alert_event
 from monitor.alerts.views import AlertEventRow, AlertRow
 from monitor.delivery.views import DeliveryRow, MessageRow
 from monitor.errors import RefusedError
-from monitor.features.anomalies.tables import anomaly
 from monitor.readings.instrument_views import StationHealthRow
 from monitor.readings.queries.observations import load_readings, load_series
 from monitor.readings.records import Reading
@@ -28,7 +27,7 @@ from monitor.sites.quantities import LANDSLIDE, OF_SCENES
 from monitor.sites.tables import site as site_table
 from monitor.sites.tables import station as station_table
 from monitor.sites.views import SiteStatusRow
-from monitor.storage.rows import load_plain, match_given, read_record
+from monitor.storage.rows import match_given, read_record
 from monitor.storage.views import has_view, load_view
 from monitor.text.instants import format_iso
 from monitor.text.message import TEXT_OF, Message, Template, Term, join, read_columns
@@ -236,33 +235,6 @@ def load_forecast_keys(c: Connection, site: str) -> set[tuple[str, str]]:
         return set()
     query = text("SELECT DISTINCT station, quantity FROM latest_forecast WHERE site = :site AND shown")
     return {(row.station, row.quantity) for row in c.execute(query, {"site": site})}
-
-
-class AnomalyScore(TypedDict):
-    """How far a reading lies from what its detector expected."""
-
-    at: datetime
-    detector: str
-    score: float
-    threshold: float
-    kind: str
-    alerted: bool
-    quantity: str
-
-
-def load_scores(c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime) -> list[AnomalyScore]:
-    """Anomaly scores of some series in a range, by time."""
-    a, s = anomaly.c, series_table.c
-    rows = load_plain(
-        c,
-        AnomalyScore,
-        select(a.at, a.detector, a.score, a.threshold, a.kind, a.alerted, s.quantity)
-        .join(series_table, s.id == a.series_id)
-        .where(a.series_id.in_(series_ids), a.at > from_at, a.at <= to_at)
-        .order_by(a.at.desc())
-        .limit(4000),
-    )
-    return rows[::-1]
 
 
 class AlertPage(TypedDict):

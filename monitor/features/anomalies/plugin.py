@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from monitor.api.hooks import Command, Job, hookimpl
+from monitor.api.hooks import AccessRule, Command, CurveAddition, Job, Panel, SuspectedFault, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
+    from types import ModuleType
 
+    from fastapi import APIRouter
     from sqlalchemy import Connection, Table
 
+    from monitor.alerts.acts.table import Act
     from monitor.alerts.replay.scorecard import DetectorScore
+    from monitor.decision.records import FactRequest
     from monitor.models.lacking import LackingModels
+    from monitor.readings.queries.observations import SeriesRow
     from monitor.sites.records import Site
     from monitor.storage.public_view import PublicView
+    from monitor.web.parts.collect import SiteSnapshot
 
 _DAY_S: Final = 86400.0
 
@@ -53,6 +59,83 @@ def lacking_models(connection: Connection, site: Site, now: datetime) -> Lacking
     from monitor.features.anomalies.lacking import find_lacking_detectors
 
     return find_lacking_detectors(connection, site, now)
+
+
+@hookimpl
+def register_acts() -> Iterable[Act]:
+    """Return the acts that label an anomaly and set the factor of a threshold."""
+    from monitor.alerts.acts.table import on
+
+    anomalies = on("/sites/{site}/anomalies", "anomalies", "/sites/{site}/instruments#anomalies")
+    return [
+        anomalies("anomaly.label", "label", "/label", lambda: _load_acts().label),
+        anomalies("anomaly.factor", "factor", "/factor", lambda: _load_acts().set_factor),
+    ]
+
+
+def _load_acts() -> ModuleType:
+    from monitor.features.anomalies import acts
+
+    return acts
+
+
+@hookimpl
+def evaluation_facts(connection: Connection, site: Site, request: FactRequest) -> Mapping[str, Sequence[object]]:
+    """Return the newest anomaly scores if a criterion reads them."""
+    if "anomalies" not in request.kinds:
+        return {}
+    from monitor.features.anomalies.queries.facts import load_anomaly_facts
+
+    facts = load_anomaly_facts(connection, site.id, request.since, request.scored_until, request.now)
+    return {"anomalies": facts}
+
+
+@hookimpl
+def register_routes() -> Iterable[APIRouter]:
+    """Return the route of anomaly scores."""
+    from monitor.features.anomalies.routes import router
+
+    return [router]
+
+
+@hookimpl
+def register_access_rules() -> Mapping[str, AccessRule]:
+    """Return who may read anomaly scores."""
+    return {"GET /api/v1/sites/{site}/anomalies": AccessRule("read")}
+
+
+@hookimpl
+def register_panels() -> Iterable[Panel]:
+    """Return the list of anomalies on the page of instruments."""
+    return [Panel("site.instruments", "anomalies_of_site.html")]
+
+
+@hookimpl
+def instruments_page_values(page: SiteSnapshot, instruments: frozenset[str] | None) -> Mapping[str, object]:
+    """Return anomalies, gaps and false-alarm budgets."""
+    from monitor.features.anomalies.page import collect_anomalies
+
+    return collect_anomalies(page, instruments)
+
+
+@hookimpl
+def curve_values(
+    connection: Connection, series: Sequence[SeriesRow], from_at: datetime, to_at: datetime
+) -> CurveAddition:
+    """Return the anomaly scores of a series."""
+    from monitor.features.anomalies.curve import describe_scores
+
+    return describe_scores(connection, series, from_at, to_at)
+
+
+@hookimpl
+def suspected_faults(
+    connection: Connection, site: Site, unwell: frozenset[str], since: datetime, now: datetime
+) -> Iterable[SuspectedFault]:
+    """Return anomalies that nobody dismissed."""
+    from monitor.features.anomalies.suspicions import list_suspicions
+
+    return list_suspicions(connection, site, unwell, since, now)
 
 
 @hookimpl

@@ -21,7 +21,6 @@ from monitor.canonical import code_version
 from monitor.decision.changes import OVER, AlertChange, health_alarm
 from monitor.decision.records import MaintenanceFact, instant
 from monitor.decision.series.maintenance import MAINTENANCE
-from monitor.features.anomalies.queries.labels import AnomalyRun, list_standing, load_runs
 from monitor.features.instruments import findings
 from monitor.features.instruments.battery import (
     DAYS,
@@ -34,15 +33,16 @@ from monitor.features.instruments.battery import (
 from monitor.features.instruments.queries import readings as store
 from monitor.features.instruments.states import ACTIONS, CAUSED_BY, PAGED, RANKS
 from monitor.ingest.queries.gaps import Gap, load_gaps
+from monitor.plugins import hooks
 from monitor.readings.queries.flags import find_mistyped
 from monitor.readings.queries.instruments import load_links, load_open_pages
 from monitor.readings.queries.observations import load_series
 from monitor.readings.records import Link
+from monitor.registration import SuspectedFault
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parents import KINDS, Parent, list_children
 from monitor.sites.quantities import BATTERY, BATTERY_LEVEL, HOUSEKEEPING, SIGNAL
 from monitor.sites.records import Site, Station
-from monitor.sites.watched import DISMISSED
 from monitor.storage.engine import Database
 from monitor.text.instants import epoch_s, parse
 from monitor.text.message import TEXT_OF, Message, NameList, Template, Timestamp, join
@@ -53,7 +53,7 @@ _COMMON: Final = Template("instrument.common", "{parent}: {names}: {text}")
 DAY: Final = timedelta(days=1)
 SUSPECT_FOR: Final = timedelta(days=3)  # so long an anomaly stands on the board when nobody says what it was
 COMMON: Final = "movement"  # the kind of anomaly that stations may have in common
-COMMON_CAUSES: Final = frozenset({"unknown", "movement", "common_mode"})
+COMMON_CAUSES: Final = frozenset({None, "unknown", "movement", "common_mode"})
 FEWEST_TOGETHER: Final = 3  # stations
 SPARK_DAYS: Final = 7
 SHORTEST_SPAN: Final = timedelta(hours=4)
@@ -66,14 +66,11 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         series = {(s.station, s.quantity): s.id for s in load_series(c, site.id)}
         # of windows that overlap the one that lasts longest
         work = {m.station: m for m in sorted(load_maintenance_facts(c, site.id, now), key=lambda m: m.to_s)}
-        unwell = store.load_found(c, site.id, "stuck", "unusable")
-        standing = list_standing(c, site, {k: i for k, i in series.items() if k[0] in unwell}, now - SUSPECT_FOR, now)
-        found = (*standing, *load_runs(c, site, now - SUSPECT_FOR, now))
-        runs = leave_common([r for r in found if r.label is None or r.label.verdict != DISMISSED])
+        faults = leave_common(_load_faults(c, site, now))
         weather, links = _read_weather(c, series, now), load_links(c, site.id)
-        runs_of: dict[str, list[AnomalyRun]] = defaultdict(list)
-        for one in runs:
-            runs_of[one.station].append(one)
+        faults_of: dict[str, list[SuspectedFault]] = defaultdict(list)
+        for fault in faults:
+            faults_of[fault.station].append(fault)
         gaps_of: dict[str, list[Gap]] = defaultdict(list)
         for gap in load_gaps(c, site.id, now - SUSPECT_FOR, now):
             gaps_of[gap.station].append(gap)
@@ -81,7 +78,9 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         for (name, quantity), series_id in series.items():
             series_of[name][quantity] = series_id
         facts = {
-            s.id: _StationFacts(series_of[s.id], weather, work.get(s.id), runs_of[s.id], gaps_of[s.id], links.get(s.id))
+            s.id: _StationFacts(
+                series_of[s.id], weather, work.get(s.id), faults_of[s.id], gaps_of[s.id], links.get(s.id)
+            )
             for s in site.stations
         }
         judged = [_assess(c, station, facts[station.id], now) for station in site.stations]
@@ -100,10 +99,20 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
     return f"{wrong} of {len(judged)} instruments with a finding"
 
 
-def leave_common(runs: Sequence[AnomalyRun]) -> list[AnomalyRun]:
-    """The happenings that may be faults of instruments: what three stations do together is movement, or their base."""
-    moving = {r.station for r in runs if r.kind == COMMON and (r.label is None or r.label.cause in COMMON_CAUSES)}
-    return [r for r in runs if not (len(moving) >= FEWEST_TOGETHER and r.kind == COMMON and r.station in moving)]
+def _load_faults(c: Connection, site: Site, now: datetime) -> list[SuspectedFault]:
+    unwell = frozenset(store.load_found(c, site.id, "stuck", "unusable"))
+    since = now - SUSPECT_FOR
+    results = hooks().suspected_faults(connection=c, site=site, unwell=unwell, since=since, now=now)
+    return [fault for faults in results for fault in faults]
+
+
+def leave_common(faults: Sequence[SuspectedFault]) -> list[SuspectedFault]:
+    """Return the faults without a movement that three or more stations have in common.
+
+    Such a movement comes from the slope or from the common base, and not from the instruments.
+    """
+    moving = {f.station for f in faults if f.kind == COMMON and f.cause in COMMON_CAUSES}
+    return [f for f in faults if not (len(moving) >= FEWEST_TOGETHER and f.kind == COMMON and f.station in moving)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +120,7 @@ class _StationFacts:
     series: Series
     weather: findings.Weather
     work: MaintenanceFact | None
-    runs: Sequence[AnomalyRun]
+    faults: Sequence[SuspectedFault]
     gaps: Sequence[Gap]
     link: Link | None
 
@@ -134,13 +143,11 @@ def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime
         *_check_epochs(c, _main_series(station, facts.series), now),
         *_read_signal(c, station, facts.series, now),
         *due,
-        *findings.check_anomalies(
-            (r.quantity, r.kind, r.from_at, None if r.label is None else r.label.cause) for r in facts.runs
-        ),
+        *findings.check_anomalies((f.quantity, f.kind, f.since, f.cause) for f in facts.faults),
         *findings.check_gaps(facts.gaps),
     ]
     # what is strange is looked at first, unless the battery is what it comes from
-    named = [one.quantity for one in reversed(facts.runs)] + [one.quantity for one in facts.gaps]
+    named = [one.quantity for one in reversed(facts.faults)] + [one.quantity for one in facts.gaps]
     named = [] if any(one.state == "battery" for one in found) else named
     strange = next((quantity for quantity in named if quantity in facts.series), None)
     spark_of, spark = _choose_spark(c, station, facts.series, strange, battery, levels, now)

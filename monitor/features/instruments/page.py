@@ -1,28 +1,20 @@
-"""What the page of instruments shows, gathered in one read transaction: the board, anomalies, what extensions add."""
+"""Values of the page of instruments, loaded in one read transaction: the board, and values of panels."""
 
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, get_args
 
-from monitor.features.anomalies.queries.budget import describe_rate, load_newest, read_rate
-from monitor.features.anomalies.queries.labels import AnomalyRun, load_runs
-from monitor.features.anomalies.queries.scores import HeldAnomaly, load_held
 from monitor.features.instruments.queries.board import PARENTS, BoardRow, load_board
 from monitor.features.instruments.states import RANKS
-from monitor.ingest.queries.gaps import Gap, load_gaps
 from monitor.plugins import hooks
 from monitor.readings.instrument_views import FindingRow
 from monitor.sites.parents import Parent
-from monitor.sites.watched import CAUSES
-from monitor.storage.views import load_view
 from monitor.text.instants import parse
 from monitor.text.message import Message
 from monitor.web.parts.collect import SiteSnapshot, name_stations
 from monitor.web.parts.documents import draw_line
 
-LISTED: Final = timedelta(days=14)  # anomalies that a person is asked about
-LISTED_AT_MOST: Final = 60
 FEW: Final = 40  # instruments that are all shown unasked; of more, those that need something
 CARDS_AT_MOST: Final = 120
 FoundBy = Literal["instrument", "called", "logger", "base", "gateway", "power"]
@@ -46,9 +38,6 @@ class ShownInstrument(CalledRow):
     others: list[FindingRow]  # findings beside the one that is its state
 
 
-OfStation = TypeVar("OfStation", AnomalyRun, Gap, HeldAnomaly)
-
-
 def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, Any]:
     """All that the page shows of the instruments of a name or with a parent of that name, in a state."""
     c, now, site, declared = seen.c, seen.now, seen.card.id, seen.declared
@@ -58,18 +47,15 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
         {**row, "called": called.get(row["instrument"]), "is_control": row["instrument"] in controls}
         for row in load_board(c, site)
     ]
-    runs = [] if declared is None else load_runs(c, declared, now - LISTED, now)
-    gaps, held = load_gaps(c, site, now - LISTED, now), load_held(c, site, now - LISTED, now)
-    budgets = [(row, describe_rate(read_rate(row), row.labelled)) for _, row in sorted(load_newest(c, site).items())]
     states = {str(r["state"]) for r in rows} | {str(f["state"]) for r in rows for f in r["findings"]}
     unwell = sum(map(_is_unwell, rows))
     state = _choose_state(find, state, len(rows), unwell)
     picked = pick_rows(rows, find, state)
-    named = {str(r["instrument"]) for r in pick_rows(rows, find, EVERY)} if find.strip() else None
-    runs, gaps, held = (_of_stations(ones, named) for ones in (runs[::-1], gaps[::-1], held))
+    named = frozenset(str(r["instrument"]) for r in pick_rows(rows, find, EVERY)) if find.strip() else None
+    added = hooks().instruments_page_values(page=seen, instruments=named)
     return {
-        # first, so that a plugin cannot replace a value of this page
-        **{name: value for values in hooks().instruments_page_values(page=seen) for name, value in values.items()},
+        # Values of this page replace those of plugins, and values of built-in features those of third-party plugins.
+        **{name: value for values in reversed(added) for name, value in values.items()},
         "card": seen.card,
         "groups": list_groups(picked[:CARDS_AT_MOST], rows, now),
         "left_out": max(0, len(picked) - CARDS_AT_MOST),
@@ -77,16 +63,6 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
         "find": find,
         "state": state,
         "states": sorted(states - {"ok", "unknown"}, key=lambda s: RANKS.get(s, len(RANKS))),
-        "runs": runs[:LISTED_AT_MOST],
-        "held": held[:LISTED_AT_MOST],
-        "gaps": gaps[:LISTED_AT_MOST],
-        "left_runs": len(runs) - LISTED_AT_MOST,
-        "left_held": len(held) - LISTED_AT_MOST,
-        "left_gaps": len(gaps) - LISTED_AT_MOST,
-        "listed": LISTED_AT_MOST,
-        "labelled": bool(load_view(c, "anomaly_labels", limit=1, site=site)),
-        "causes": CAUSES,
-        "budgets": budgets,
         "unwell": unwell,
         "total": len(rows),
         "judged_at": max((r["judged_at"] for r in rows if r["judged_at"]), default=None),
@@ -98,10 +74,6 @@ def _choose_state(find: str, state: str, total: int, unwell: int) -> str:
     if find.strip() and state in {"", UNWELL}:
         return EVERY  # who asks for a name wants it, well or not
     return state or (UNWELL if total > FEW and unwell else EVERY)
-
-
-def _of_stations(ones: list[OfStation], named: Container[str] | None) -> list[OfStation]:
-    return ones if named is None else [one for one in ones if one.station in named]
 
 
 def pick_rows(rows: Sequence[CalledRow], find: str, state: str) -> list[CalledRow]:

@@ -1,4 +1,4 @@
-"""How the instruments of a site do, by what they hang on, and what people say of anomalies with one tap."""
+"""The page of instruments: the state of each one, grouped by logger, base, gateway and power supply."""
 
 from typing import Annotated, Any
 
@@ -30,7 +30,7 @@ def refresh_instruments(request: Request, site: str, find: Find = "", state: InS
     """Parts of the board of instruments, as it was asked for."""
     with read_site(request, site) as seen:
         values = collect_instruments(seen, find, state)
-    return answer_parts(request, ("board", "reported", "added"), values)
+    return answer_parts(request, ("board", "added"), values)
 
 
 @router.get("/api/v1/sites/{site}/instruments", tags=["sites"], response_model=list[dict[str, Any]])

@@ -85,7 +85,7 @@ RULES: Final[dict[str, str]] = {
     **_each("GET /live/", "alerts/{alert_id} sites/{site}", rule=READ),
     **_each(
         "GET /api/v1/sites/{site}/",
-        "stations stations.geojson anomalies",
+        "stations stations.geojson",
         "series/{station}/{quantity} panes/{station}/{quantity} compare/{quantity}",
         rule=READ,
     ),

@@ -69,16 +69,6 @@ def list_stations(request: Request, site: str) -> list[dict[str, Any]]:
         return [record_to_dict(s) | {"quantities": list_quantities(s)} for s in pages.load_stations(seen.c, site)]
 
 
-@router.get("/sites/{site}/anomalies", tags=["anomalies"])
-def list_anomalies(
-    request: Request, site: str, alerted: bool | None = None, limit: Limit = 200
-) -> list[dict[str, Any]]:
-    """Newest anomaly scores with their thresholds."""
-    order = ["-at", "station", "quantity", "detector"]
-    with read_site(request, site) as seen:
-        return load_view(seen.c, "anomalies", order_by=order, limit=limit, site=site, alerted=alerted)
-
-
 @router.get("/alerts", tags=["alerts"], response_model=list[dict[str, Any]])
 def list_alerts(
     request: Request,

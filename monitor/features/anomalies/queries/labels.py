@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, String, or_, select, type_coer
 
 from detection.anomaly.records import STRONGER
 from detection.anomaly.registry import CHECKS, compared_with
-from monitor.errors import NotFoundError, RefusedError
+from monitor.errors import NotFoundError, RefusedError, SupersededError
 from monitor.features.anomalies.queries.scores import CHECK, WrongUnit, find_newest_alert, list_wrong_units
 from monitor.features.anomalies.tables import anomaly, anomaly_label
 from monitor.people.queries.users import require_person
@@ -27,7 +27,7 @@ from monitor.text.message import Template, Term, read_columns
 from monitor.text.reasons import describe
 
 _NOBODY: Final = Template("label.nobody", "nobody says anything of it now; look again")()
-MEANWHILE: Final = Template("label.meanwhile", "{name} said meanwhile: {verdict}; look again")
+_MEANWHILE: Final = Template("label.meanwhile", "{name} said meanwhile: {verdict}; look again")
 SHORTEST_PAUSE: Final = timedelta(hours=6)
 STUCK: Final = "flatline"  # the check whose finding lasts as long as the readings stay equal
 
@@ -382,7 +382,8 @@ def add_label(
         seen: number of the newest word that the person was shown, 0 = none; None = they were shown nothing.
 
     Raises:
-        RefusedError: no person, an unknown verdict or cause, nothing to withdraw, or somebody else spoke since.
+        RefusedError: no person, an unknown verdict or cause, nothing to withdraw.
+        SupersededError: another person stored a label meanwhile.
     """
     require_person(actor, verdict)
     if verdict not in VERDICTS:
@@ -402,7 +403,7 @@ def add_label(
     elif (last.verdict, last.cause, last.by, last.note) == given and last.to_at >= run.to_at:
         return int(last.id)
     elif seen not in {None, last.id}:
-        raise RefusedError(MEANWHILE(name=last.by, verdict=Term(last.verdict)))
+        raise SupersededError(_MEANWHILE(name=last.by, verdict=Term(last.verdict)))
     elif verdict == WITHDRAWN:  # all that was said of it
         words = load_labels(c, {run.series_id}, run.from_at)[run.series_id]
         from_at = min([run.from_at, *(k.from_at for k in words if _speaks_of(k, run))])

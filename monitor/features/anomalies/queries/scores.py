@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
@@ -227,3 +227,24 @@ def _is_back(c: Connection, series_id: int, step: timedelta, change: "UnitChange
     begin = max(at - JUDGED * step, from_epoch_s(change.begin_s) - step / 2)
     values = [r.value for r in load_readings(c, series_id, begin, at, now) if is_fit(r)]
     return is_as_before(values, change)
+
+
+class CurveScore(NamedTuple):
+    """Score of a reading, beside the threshold of its detector."""
+
+    at: datetime
+    detector: str
+    score: float
+    threshold: float
+
+
+def load_scores(c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime) -> list[CurveScore]:
+    """Return the newest 4000 scores of some series in a range, oldest first."""
+    a = anomaly.c
+    query = (
+        select(a.at, a.detector, a.score, a.threshold)
+        .where(a.series_id.in_(series_ids), a.at > from_at, a.at <= to_at)
+        .order_by(a.at.desc())
+        .limit(4000)
+    )
+    return [CurveScore(*row) for row in c.execute(query)][::-1]

@@ -79,8 +79,6 @@ def get_panes(
             points = {"at": sums["at"], "value": sums["value"], "flags": {}}
         additions = hooks().curve_values(connection=c, series=[s for s, _ in parts], from_at=low, to_at=high)
         ends = max([high, *(addition.until for addition in additions if addition.until is not None)])
-        scores = pages.load_scores(c, [s.id for s, _ in parts], low, high)
-        kept = pick([row["score"] / row["threshold"] for row in scores], PANE_POINTS)
         return {
             **{key: value for addition in additions for key, value in addition.values.items()},
             "site": site,
@@ -96,11 +94,6 @@ def get_panes(
             "step_s": sums and sums["step_s"],
             "noise_floor": charts.noise_floor_of(declared, station, quantity),
             "thresholds": translate_all(charts.find_thresholds(declared, station, quantity, names, readings)),
-            "scores": {
-                "at": fold(scores[k]["at"] for k in kept),
-                "detector": [scores[k]["detector"] for k in kept],
-                "ratio": [shorten(scores[k]["score"] / scores[k]["threshold"]) for k in kept],
-            },
             "velocity": _find_velocity(c, declared, site, station, (low, high), names, now, is_long=total > RATED),
             "more": [_load_pane(c, declared, s, low, high, now) for s in plan_panes(series, station, quantity)],
             **_load_foot(context, c, site, station, low, high, ends, levels),

@@ -1,4 +1,4 @@
-"""What a person may do with what detectors report: say what it was, put a threshold back."""
+"""Acts on anomalies: label an anomaly, set the factor of a threshold."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Final

@@ -1,0 +1,27 @@
+"""Anomaly scores beside a curve."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from monitor.features.anomalies.queries.scores import load_scores
+from monitor.readings.queries.observations import SeriesRow
+from monitor.registration import CurveAddition
+from monitor.web.parts.columns import fold, pick, shorten
+
+MAXIMUM_POINTS: Final = 400
+
+
+def describe_scores(c: Connection, series: Sequence[SeriesRow], from_at: datetime, to_at: datetime) -> CurveAddition:
+    """Return the scores of a range as multiples of their thresholds, thinned out to `MAXIMUM_POINTS`."""
+    scores = load_scores(c, [one.id for one in series], from_at, to_at)
+    ratios = [score.score / score.threshold for score in scores]
+    kept = pick(ratios, MAXIMUM_POINTS)
+    values = {
+        "at": fold(scores[k].at for k in kept),
+        "detector": [scores[k].detector for k in kept],
+        "ratio": [shorten(ratios[k]) for k in kept],
+    }
+    return CurveAddition({"scores": values})

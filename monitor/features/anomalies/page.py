@@ -1,0 +1,43 @@
+"""Anomalies on the page of instruments."""
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+from monitor.features.anomalies.queries.budget import describe_rate, load_newest, read_rate
+from monitor.features.anomalies.queries.labels import AnomalyRun, load_runs
+from monitor.features.anomalies.queries.scores import HeldAnomaly, load_held
+from monitor.ingest.queries.gaps import Gap, load_gaps
+from monitor.sites.watched import CAUSES
+from monitor.storage.views import load_view
+from monitor.web.parts.collect import SiteSnapshot
+
+SHOWN_FOR: Final = timedelta(days=14)
+MAXIMUM_ROWS: Final = 60  # of each list
+Row = TypeVar("Row", AnomalyRun, Gap, HeldAnomaly)
+
+
+def collect_anomalies(page: SiteSnapshot, instruments: Collection[str] | None) -> dict[str, Any]:
+    """Return anomalies, gaps and false-alarm budgets of a site, newest first, for some of its instruments or all."""
+    c, site, now = page.c, page.card.id, page.now
+    since = now - SHOWN_FOR
+    runs = [] if page.declared is None else load_runs(c, page.declared, since, now)
+    runs = _filter(runs[::-1], instruments)
+    gaps = _filter(load_gaps(c, site, since, now)[::-1], instruments)
+    held = _filter(load_held(c, site, since, now), instruments)
+    budgets = [(row, describe_rate(read_rate(row), row.labelled)) for _, row in sorted(load_newest(c, site).items())]
+    return {
+        "runs": runs[:MAXIMUM_ROWS],
+        "held": held[:MAXIMUM_ROWS],
+        "gaps": gaps[:MAXIMUM_ROWS],
+        "left_runs": len(runs) - MAXIMUM_ROWS,
+        "left_held": len(held) - MAXIMUM_ROWS,
+        "left_gaps": len(gaps) - MAXIMUM_ROWS,
+        "labelled": bool(load_view(c, "anomaly_labels", limit=1, site=site)),
+        "causes": CAUSES,
+        "budgets": budgets,
+    }
+
+
+def _filter(rows: list[Row], instruments: Collection[str] | None) -> list[Row]:
+    return rows if instruments is None else [row for row in rows if row.station in instruments]

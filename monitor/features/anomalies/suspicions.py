@@ -1,0 +1,26 @@
+"""What detectors suspect of instruments, for the page of instruments."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from monitor.features.anomalies.queries.labels import AnomalyRun, list_standing, load_runs
+from monitor.readings.queries.observations import load_series
+from monitor.registration import SuspectedFault
+from monitor.sites.records import Site
+from monitor.sites.watched import DISMISSED
+
+
+def list_suspicions(
+    c: Connection, site: Site, unwell: Collection[str], since: datetime, now: datetime
+) -> list[SuspectedFault]:
+    """Return anomalies that nobody dismissed: those of unwell stations that still last, then those since an instant."""
+    series = {(one.station, one.quantity): one.id for one in load_series(c, site.id) if one.station in unwell}
+    runs = [*list_standing(c, site, series, since, now), *load_runs(c, site, since, now)]
+    return [_to_fault(run) for run in runs if run.label is None or run.label.verdict != DISMISSED]
+
+
+def _to_fault(run: AnomalyRun) -> SuspectedFault:
+    cause = None if run.label is None else run.label.cause
+    return SuspectedFault(run.station, run.quantity, run.kind, run.from_at, cause)
