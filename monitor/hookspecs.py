@@ -130,7 +130,7 @@ def register_panels() -> Iterable[Panel]:
     """Return templates that are included at places of pages. Called once when the page starts.
 
     Places: `site.links`, `site.curves`, `site.map`, `site.map_title`, `site.alerts`, `site.out`, `site.instruments`,
-    `alert.photo`, `note.form`, `report.form`, `login.ways`, `start.ways`, `account.devices`.
+    `alert.entry`, `note.form`, `report.form`, `login.ways`, `start.ways`, `account.devices`.
     """
 
 
@@ -463,6 +463,24 @@ def people_on_duty(
 
     If an implementation fails, also one of a built-in feature, the whole team is notified and the log names it.
     Errors of the database are raised, because they end the transaction.
+    """
+
+
+@hookspec
+def alert_entries(connection: Connection, alert_id: int) -> Iterable[Mapping[str, object]]:
+    """Return entries for the history on the page of an alert.
+
+    Each has a `kind`, and the instant `at` as text. Panels at `alert.entry` show it as the variable `one`. Called for
+    each view of that page, in a read transaction.
+    """
+
+
+@hookspec
+def audit_pack_files(connection: Connection, alert_id: int) -> Mapping[str, bytes]:
+    """Return files for the audit pack of an alert, by path, such as `photos/12.jpg`.
+
+    Called for each pack, in a read transaction. The same rows must give the same bytes. If a third-party plugin fails,
+    the pack is written without its files.
     """
 
 

@@ -486,6 +486,15 @@ def _check_status(_plugin: str, result: Any) -> list[StatusSection]:
     return sections
 
 
+def _check_alert_entries(_plugin: str, result: Any) -> list[Any]:
+    _require(isinstance(result, Iterable), "an iterable of mappings", result)
+    entries = list(result)
+    for entry in entries:
+        is_entry = isinstance(entry, Mapping) and isinstance(entry.get("kind"), str)
+        _require(is_entry and isinstance(entry.get("at"), str), "a mapping with the texts `kind` and `at`", entry)
+    return entries
+
+
 def _check_parts(plugin: str, result: Any) -> list[ServicePart]:
     return [
         replace(
@@ -583,6 +592,11 @@ _RESULTS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "migrations": _check_migrations,
     "service_parts": _check_parts,
     "status_sections": _check_status,
+    "site_page_values": _check_values,
+    "alert_entries": _check_alert_entries,
+    "audit_pack_files": lambda _plugin, result: _mapping_of(
+        result, lambda content: isinstance(content, bytes), "a mapping of paths to bytes"
+    ),
     "suspected_faults": lambda _plugin, result: _list_of(result, "SuspectedFault"),
     "account_page_values": _check_values,
     "curve_values": _check_curve_values,

@@ -39,20 +39,19 @@ _BROKEN: Final = (ValueError, KeyError, TypeError, AttributeError)
 def build_pack(material: AuditPackMaterial) -> dict[str, bytes]:
     """The files of a pack by name, the manifest last."""
     files = {
-        "alert.json": _json(material.row),
-        "timeline.json": _json(material.events),
-        "decisions.json": _json([_describe(d, material) for d in material.decisions]),
-        "site_versions.json": _json(material.versions),
-        "messages.json": _json(material.messages),
-        "acknowledgements.json": _json([e for e in material.events if e["actor_kind"] == "person"]),
-        "outcomes.json": _json(material.outcomes),
-        "audit.json": _json({"entries": material.audit, "links": material.links}),
+        # The files of plugins come first, so that they replace none of these.
+        **material.attachments,
+        "alert.json": format_json(material.row),
+        "timeline.json": format_json(material.events),
+        "decisions.json": format_json([_describe(d, material) for d in material.decisions]),
+        "site_versions.json": format_json(material.versions),
+        "messages.json": format_json(material.messages),
+        "acknowledgements.json": format_json([e for e in material.events if e["actor_kind"] == "person"]),
+        "outcomes.json": format_json(material.outcomes),
+        "audit.json": format_json({"entries": material.audit, "links": material.links}),
         "summary.md": summarise(material).encode(),
     }
     files |= {f"decisions/{d.id}.json": d.evidence.encode() for d in material.decisions}
-    if material.photos:
-        files["photos.json"] = _json(material.photos)
-        files |= {f"photos/{number}.jpg": content for number, content in material.pictures.items()}
     files |= {f"sites/{sha}.toml": source.encode() for sha, source in material.sources.items()}
     parts = {name: {"sha256": _digest(data), "bytes": len(data)} for name, data in sorted(files.items())}
     head = {
@@ -62,7 +61,7 @@ def build_pack(material: AuditPackMaterial) -> dict[str, bytes]:
         "files": parts,
         "findings": list(material.findings),
     }
-    return {**dict(sorted(files.items())), MANIFEST: _json(head)}
+    return {**dict(sorted(files.items())), MANIFEST: format_json(head)}
 
 
 def write_pack(files: Mapping[str, bytes], path: Path) -> str:
@@ -298,7 +297,8 @@ def _minute(spelled: str | None) -> str:
     return "" if spelled is None else format_instant(parse(spelled))
 
 
-def _json(value: Any) -> bytes:
+def format_json(value: Any) -> bytes:
+    """Return a JSON document with sorted keys, so that the same value gives the same bytes."""
     return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 

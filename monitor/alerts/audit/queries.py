@@ -15,13 +15,11 @@ from monitor.alerts.queries.evaluations import DecisionRow, load_decision
 from monitor.alerts.tables import alert as alert_table
 from monitor.alerts.tables import alert_event, alert_outcome
 from monitor.canonical import canonical_json
-from monitor.features.photos.queries import load_photos, load_pictures
-from monitor.features.photos.tables import photo
-from monitor.features.photos.views import PhotoRow
+from monitor.plugins import hooks
 from monitor.sites.tables import config_version
 from monitor.storage.audit_tables import audit_entry
 from monitor.storage.rows import load_records, match_given
-from monitor.storage.seals import GoneRow, find_unsealed, load_seals
+from monitor.storage.seals import GoneRow, find_unsealed, load_sealed_tables, load_seals
 from monitor.text.instants import format_iso
 
 Rows = list[dict[str, Any]]
@@ -55,8 +53,7 @@ class AuditPackMaterial:
     outcomes: Rows
     audit: Rows  # entries about the alert, its decisions and its site files, and those that seal its rows
     links: Rows  # id, previous hash and hash of every entry from the first to the last of them
-    photos: list[PhotoRow]
-    pictures: Mapping[int, bytes]  # of those, by number
+    attachments: Mapping[str, bytes]  # files of features, by path
     findings: tuple[str, ...]  # what the database says of it and the audit log does not
 
 
@@ -65,19 +62,28 @@ def list_alterations(c: Connection, alert_id: int, site: str) -> list[str]:
 
     A row that is gone cannot say of which alert it was: it is named here too.
     """
-    of_an_alert, e = (alert_event, alert_outcome, notification, photo), alert_event.c
+    e = alert_event.c
     mine = [f"alert {alert_id}: ", f"site_state {site}: "]
-    for table in of_an_alert:
-        numbers = c.execute(select(table.c.id).where(table.c.alert_id == alert_id)).scalars()
-        mine += [f"{table.name} {number}: " for number in numbers]
+    ids_by_table = _load_sealed_ids(c, alert_id)
+    for name, ids in ids_by_table.items():
+        mine += [f"{name} {number}: " for number in ids]
     for row in c.execute(select(e.actor, e.decision_id).where(e.alert_id == alert_id).distinct()):
         mine += [f"user_account {row.actor}: ", f"decision {row.decision_id}: "]
-    parts = tuple(f"{table.name} " for table in of_an_alert)
+    parts = tuple(f"{name} " for name in ids_by_table)
     return [
         line
         for line in find_unsealed(c)
         if line.startswith(tuple(mine)) or (isinstance(line, GoneRow) and line.startswith(parts))
     ]
+
+
+def _load_sealed_ids(c: Connection, alert_id: int) -> dict[str, list[int]]:
+    """Return the ids of the sealed rows that belong to an alert, by table. The tables of features are included."""
+    tables = [sealed.table for sealed in load_sealed_tables().values() if "alert_id" in sealed.table.c]
+    return {
+        table.name: list(c.execute(select(table.c.id).where(table.c.alert_id == alert_id)).scalars())
+        for table in tables
+    }
 
 
 def load_citations(c: Connection, decision_id: int, alert_id: int | None = None) -> tuple[OrderedChange, ...]:
@@ -106,23 +112,16 @@ def load_material(c: Connection, alert_id: int) -> AuditPackMaterial:
     for message in messages:
         del message["lease_owner"], message["lease_until"]
     outcomes = _rows(c, select(alert_outcome).where(o.alert_id == alert_id).order_by(o.id))
-    photos = load_photos(c, 1000, alert_id=alert_id)
     story = _rows(c, select(alert_table).where(alert_table.c.id == alert_id))[0]
     written = _rows(c, select(alert_event).where(alert_event.c.alert_id == alert_id).order_by(alert_event.c.id))
-    rows = {
-        "alert": [story],
-        "alert_event": written,
-        "alert_outcome": outcomes,
-        "notification": messages,
-        "photo": [{"id": row["photo_id"]} for row in photos],
-    }
+    ids_by_table = {"alert": [alert_id], **_load_sealed_ids(c, alert_id)}
     sealing = load_seals(c)
-    sealed_by = {sealing.get(f"{name} {row['id']}", (None, 0))[1] for name, some in rows.items() for row in some}
+    sealed_by = {sealing.get(f"{name} {number}", (None, 0))[1] for name, ids in ids_by_table.items() for number in ids}
     entries = _load_audit(c, alert, ids, shas, sealed_by)
     return AuditPackMaterial(
         alert,
         story,
-        rows["alert_event"],
+        written,
         decisions,
         {i: find_seal(c, i) for i in ids},
         {i: load_citations(c, i, alert_id) for i in ids},
@@ -132,8 +131,11 @@ def load_material(c: Connection, alert_id: int) -> AuditPackMaterial:
         outcomes,
         entries,
         _load_links(c, entries),
-        photos,
-        load_pictures(c, alert_id),
+        {
+            path: content
+            for files in hooks().audit_pack_files(connection=c, alert_id=alert_id)
+            for path, content in files.items()
+        },
         tuple(list_alterations(c, alert_id, alert.site)),
     )
 

@@ -53,6 +53,7 @@ _WITH: Final = Template("alert.with", "{reason} (with {name})")
 _SHELF_OVER: Final = Template("alert.shelf_over", "the time on the shelf is over")
 _WORK: Final = Template("alert.work", "work on {station} until {at}, by {name}: {reason}")
 _WORK_OVER: Final = Template("alert.work_over", "the work on its station is over")
+UNKNOWN_ALERT: Final = Template("alert.unknown", "there is no alert {n}")
 NO_ALERT: Final = Template("alert.none_listed", "alert {number} does not exist; see `slopeward alerts list`")
 OUTCOMES: Final = ("true", "false_instrument", "false_weather", "false_work", "drill", "unknown")
 

@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from fastapi import APIRouter
-    from sqlalchemy import Table
+    from sqlalchemy import Connection, Table
 
     from monitor.storage.public_view import PublicView
     from monitor.storage.retention import RetentionRule
+    from monitor.web.parts.collect import SiteSnapshot
 
 
 @hookimpl
@@ -38,7 +39,7 @@ def register_access_rules() -> Mapping[str, AccessRule]:
 def register_panels() -> Iterable[Panel]:
     """Return photos and the forms that add them."""
     return [
-        Panel("alert.photo", "photo_of_alert.html"),
+        Panel("alert.entry", "photo_of_alert.html"),
         Panel("note.form", "photo_of_note.html"),
         Panel("report.form", "photo_of_report.html"),
         Panel("site.alerts", "photos_of_site.html"),
@@ -68,3 +69,28 @@ def retention_rules() -> Iterable[RetentionRule]:
     from monitor.features.photos.queries import RETENTION_RULES
 
     return RETENTION_RULES
+
+
+@hookimpl
+def site_page_values(page: SiteSnapshot) -> Mapping[str, object]:
+    """Return the newest photos of a site."""
+    from monitor.features.photos.queries import load_photos
+
+    return {"photos": load_photos(page.c, 6, site=page.card.id)}
+
+
+@hookimpl
+def alert_entries(connection: Connection, alert_id: int) -> Iterable[Mapping[str, object]]:
+    """Return the photos of an alert."""
+    from monitor.features.photos.queries import load_photos
+
+    photos = load_photos(connection, alert_id=alert_id)
+    return [{"kind": "photo", "at": photo["added_at"], "photo": photo} for photo in photos]
+
+
+@hookimpl
+def audit_pack_files(connection: Connection, alert_id: int) -> Mapping[str, bytes]:
+    """Return the photos of an alert with a description of each."""
+    from monitor.features.photos.queries import load_pack_files
+
+    return load_pack_files(connection, alert_id)

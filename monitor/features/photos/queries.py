@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from monitor.alerts.event_tables import report
+from monitor.alerts.queries.alerts import UNKNOWN_ALERT
 from monitor.alerts.tables import alert
 from monitor.errors import NotFoundError, RefusedError
 from monitor.features.photos.tables import photo
@@ -24,7 +25,6 @@ MOST_A_DAY: Final = 200  # of one account
 DAY: Final = timedelta(days=1)
 _FULL: Final = Template("photo.full", "{n} photos are here already; more say nothing more")
 _MANY: Final = Template("photo.many", "you sent {n} photos within a day; send more tomorrow")
-NO_ALERT: Final = Template("photo.alert", "there is no alert {n}")
 _NO_REPORT: Final = Template("photo.report", "there is no report {n}")
 _NONE: Final = Template("photo.none", "there is no photo {n}")
 _ALTERED: Final = Template("photo.altered", "photo {n} was altered in the database; it is not shown")
@@ -88,7 +88,7 @@ def find_subject(c: Connection, site: str, alert_id: int | None, report_id: int 
     owner, number = (alert, alert_id) if report_id is None else (report, report_id)
     found: str | None = c.execute(select(owner.c.site).where(owner.c.id == number)).scalar()
     if found is None or found != (site or found):
-        missing = NO_ALERT if report_id is None else _NO_REPORT
+        missing = UNKNOWN_ALERT if report_id is None else _NO_REPORT
         raise NotFoundError(missing(n=Figure(number or 0, "d")))
     return found
 
@@ -109,10 +109,19 @@ def find_picture(c: Connection, site: str, photo_id: int, *, small: bool) -> byt
     return bytes(row.small if small else row.picture)
 
 
-def load_pictures(c: Connection, alert_id: int) -> dict[int, bytes]:
-    """The pictures of an alert by number, for its audit pack."""
+def load_pack_files(c: Connection, alert_id: int) -> dict[str, bytes]:
+    """Return the photos of an alert as files of its audit pack, by path."""
+    from monitor.alerts.audit.audit_pack import format_json  # imports the library of forecasts
+
+    rows = load_photos(c, 1000, alert_id=alert_id)
+    if not rows:
+        return {}
     p = photo.c
-    return {row.id: bytes(row.picture) for row in c.execute(select(p.id, p.picture).where(p.alert_id == alert_id))}
+    pictures = c.execute(select(p.id, p.picture).where(p.alert_id == alert_id))
+    return {
+        "photos.json": format_json(rows),
+        **{f"photos/{row.id}.jpg": bytes(row.picture) for row in pictures},
+    }
 
 
 def _photos_without_open_alert(_sweep: Sweep, before_at: datetime) -> ColumnElement[bool]:

@@ -13,6 +13,7 @@ from monitor.alerts.acts.answer_acts import find_operator_answer, needs_two_peop
 from monitor.alerts.acts.change_control import UNREADABLE_FILE
 from monitor.alerts.acts.operator_acts import asks_verification, step_of_alert
 from monitor.alerts.queries import overview as pages
+from monitor.alerts.queries.alerts import UNKNOWN_ALERT
 from monitor.alerts.queries.answers import load_answers, load_put_aside, load_states
 from monitor.alerts.queries.evaluations import find_state, load_incomplete, load_rates
 from monitor.alerts.queries.movement import load_newest_movement
@@ -32,8 +33,6 @@ from monitor.decision.series.bounds import declared_units
 from monitor.delivery.declarations import find_declaration
 from monitor.delivery.views import DeliveryRow
 from monitor.errors import NotFoundError, RefusedError
-from monitor.features.photos.queries import NO_ALERT, load_photos
-from monitor.features.photos.views import PhotoRow
 from monitor.ingest.references import find_question
 from monitor.plugins import hooks
 from monitor.readings.queries.observations import load_series, load_stations
@@ -225,7 +224,6 @@ def collect_site(context: Context, c: Connection, site_id: str) -> Mapping[str, 
             asking.stations if asking else (),
         ),
         "recent": pages.load_history(c, site_id, None, 15),
-        "photos": load_photos(c, 6, site=site_id),
     }
 
 
@@ -350,7 +348,7 @@ def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor, now:
     """One alert with its evidence read, as who asks may read it; raises NotFoundError."""
     found = pages.load_alert_page(c, alert_id)
     if found is None:
-        raise NotFoundError(NO_ALERT(n=alert_id))
+        raise NotFoundError(UNKNOWN_ALERT(n=alert_id))
     evidence = headline.read_json(found["alert"]["evidence"])
     gathered = gather(evidence)
     cards = pages.load_cards(c, found["alert"]["site"])
@@ -374,7 +372,9 @@ def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor, now:
         "headline": headline.read_headline(c, gathered, found["alert"]),
         "findings": _find_findings(c, gathered, found["alert"]),
         "story": list_story(
-            found["events"], redactor.cover_messages(found["deliveries"]), load_photos(c, alert_id=alert_id)
+            found["events"],
+            redactor.cover_messages(found["deliveries"]),
+            (entry for entries in hooks().alert_entries(connection=c, alert_id=alert_id) for entry in entries),
         ),
         "step": step,
         "asks": asks_verification(found["alert"]["key"]),
@@ -440,11 +440,19 @@ def find_series(c: Connection, site: str, station: str, quantity: str) -> Any:
 
 
 def list_story(
-    events: Iterable[AlertEventRow], messages: Iterable[DeliveryRow], photos: Iterable[PhotoRow] = ()
+    events: Iterable[AlertEventRow],
+    messages: Iterable[DeliveryRow],
+    added: Iterable[Mapping[str, Any]] = (),
 ) -> list[Mapping[str, Any]]:
-    """Entries by time of rows of `alert_events`, `deliveries` and `photos`; messages of one minute are one entry."""
+    """Return the history of an alert, sorted by time. Messages of the same minute are one entry.
+
+    Args:
+        events: rows of the view `alert_events`.
+        messages: rows of the view `deliveries`.
+        added: entries of plugins.
+    """
     entries: list[Mapping[str, Any]] = [{"kind": "event", "at": e["at"], "event": e} for e in events]
-    entries += [{"kind": "photo", "at": p["added_at"], "photo": p} for p in photos]
+    entries += added
     together: dict[tuple[str, str], dict[str, Any]] = {}
     for m in messages:
         for kind, at, name in (

@@ -20,9 +20,8 @@ from starlette.datastructures import UploadFile
 from monitor.alerts.acts.call import OWNER_OF, SITE_OF, ActCall, read_value
 from monitor.alerts.acts.table import API, FORM, REQUEST, Act, ActParameter, ActResult, Secret, list_acts
 from monitor.alerts.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
-from monitor.alerts.queries.alerts import find_alert
+from monitor.alerts.queries.alerts import UNKNOWN_ALERT, find_alert
 from monitor.errors import JobError, NeedsSecondError, NotFoundError, RefusedError, take_turn
-from monitor.features.photos.queries import NO_ALERT
 from monitor.sites.records import Site
 from monitor.text.message import Message, Template, join
 from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
@@ -256,7 +255,7 @@ def recompute_alert(act: Acting, alert_id: AlertId) -> Response:
         with act.db.read() as c:
             alert = find_alert(c, alert_id)
             if alert is None:
-                raise NotFoundError(NO_ALERT(n=alert_id))
+                raise NotFoundError(UNKNOWN_ALERT(n=alert_id))
             decisions = gather_decisions(c, alert)
         try:
             found = run_in_worker(plan, RECOMPUTE, decisions).differences
