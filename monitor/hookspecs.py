@@ -354,7 +354,7 @@ def service_parts(
 
 
 @hookspec
-def health_subjects(db: Database, sites: Mapping[str, Site], now: datetime) -> object:
+def health_subjects(db: Database, config: ServiceConfig, sites: Mapping[str, Site], now: datetime) -> object:
     """Return an object that the checks of its class examine. Called every 30 s; failures are logged."""
 
 

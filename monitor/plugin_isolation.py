@@ -602,7 +602,6 @@ _RESULTS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "curve_values": _check_curve_values,
     "lacking_models": _check_lacking,
     "instruments_page_values": _check_values,
-    "site_page_values": _check_values,
     "models_in_use": lambda _plugin, result: _list_of(result, "str"),
     "map_layers": _check_values,
     "map_zones": _check_features,

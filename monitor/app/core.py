@@ -44,7 +44,6 @@ from monitor.delivery.state import StatePublisher
 from monitor.delivery.trial import gather_channels
 from monitor.delivery.verdict import DeliveryLimits
 from monitor.errors import SlopewardError, StoreBusyError
-from monitor.features.sources.queries import load_polls
 from monitor.ingest.message import StoredSites
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.plugins import hooks, implementations
@@ -87,7 +86,6 @@ UNSHELVE_EVERY_S: Final = 15.0
 AGAIN_S: Final = 1.0  # after a duty that failed
 READERS_EVERY_S: Final = 2.0
 CLOCK_EVERY_S: Final = 5.0
-SOURCES_EVERY_S: Final = 10.0
 FIRST_RUNS_EVERY_S: Final = 2.0
 STOP_S: Final = 3.0
 LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
@@ -455,7 +453,6 @@ class Core:
             (lambda: self._write_stamp("running"), STAMP_EVERY_S),
             (lambda: self._outages.follow(self.ingest.status()), STAMP_EVERY_S),
             (self._check_footing, AUDIT_EVERY_S),
-            (self._follow_sources, SOURCES_EVERY_S),
             (self._check_health_subjects, AUDIT_EVERY_S),
             (self.alarms.unshelve, UNSHELVE_EVERY_S),
             (self._check_versions, STAMP_EVERY_S),
@@ -514,16 +511,12 @@ class Core:
     def _follow(self, *seen: object) -> None:
         self.conditions.follow((one for what in seen for one in run_checks(what)), time.monotonic())
 
-    def _follow_sources(self) -> None:
-        polls = self.db.run_read(load_polls)
-        self._follow(live.SourceStatus(self.config.source, self.sites, polls, self.clock()))
-
     def _check_health_subjects(self) -> None:
         for implementation in implementations("health_subjects"):
             self._do(partial(self._check_subject, implementation.call))
 
     def _check_subject(self, read: Callable[..., object]) -> None:
-        self._follow(read(db=self.db, sites=self.sites, now=self.clock()))
+        self._follow(read(db=self.db, config=self.config, sites=self.sites, now=self.clock()))
 
     def _follow_part(self, part: ServicePart) -> None:
         try:

@@ -38,7 +38,7 @@ OF_PACKAGES = {
     "register_scene_methods",
 }
 # Features that the kernel or other features still import.
-NOT_REMOVABLE = {"anomalies", "forecasts", "movement", "replay", "sources"}
+NOT_REMOVABLE: set[str] = set()
 REMOVABLE = [name for name in NAMES if name not in NOT_REMOVABLE]
 # Every feature is missing from another set of three copies, so there are enough copies for all features.
 COPIES = next(copies for copies in count(3) if comb(copies, 3) >= len(REMOVABLE))

@@ -1,4 +1,4 @@
-"""What the database says of itself, of the deliveries, of sources, and of site files in force."""
+"""Checks of the database, of deliveries, and of the site files in force."""
 
 import os
 from collections.abc import Iterator
@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from monitor.settings.service import ServiceConfig
-from monitor.settings.sources import FOLDER_KIND
 from monitor.sites.files import scan_sites
 from monitor.storage.check import BAD, WARN, Check, SubjectState, found
 from monitor.storage.engine import Database
-from monitor.text.message import Figure, Template, Term, Timestamp, join
+from monitor.text.message import Figure, Template, Term, join
 
 _CHANGED: Final = Template("check.sites.changed", "its file has changed since the service started")()
 _UNWATCHED: Final = Template(
@@ -18,10 +17,6 @@ _UNWATCHED: Final = Template(
 )()
 _COUNTED: Final = Template("check.delivery.counted", "{n} {state}")
 _NOTHING_SENT: Final = Template("check.delivery.nothing", "nothing sent yet")()
-_NEVER_POLLED: Final = Template("check.sources.never", "never looked at")()
-_POLL: Final = Template("check.sources.poll", "slopeward run, or slopeward ingest sources poll {name}")
-_FAILS: Final = Template("check.sources.fails", "since {at}: {problem}")
-_MEND: Final = Template("check.sources.mend", "mend what the line says; it is tried again")()
 
 
 class CurrentDatabase(NamedTuple):
@@ -80,22 +75,6 @@ def _given_up(seen: CurrentDatabase) -> Iterator[SubjectState]:
     yield found(is_wrong=bool(failed), n=Figure(failed, "d"), states=join(counts, ", ") if counts else _NOTHING_SENT)
 
 
-def _polled(seen: CurrentDatabase) -> Iterator[SubjectState]:
-    from monitor.features.sources.queries import load_polls
-
-    with seen.db.read() as c:
-        states = {state.source: state for state in load_polls(c)}
-    names = {one.name for one in seen.service.source if one.kind != FOLDER_KIND}
-    for name in sorted(names | {name for name, state in states.items() if state.kind == FOLDER_KIND}):
-        state = states.get(name)
-        if state is None:
-            yield found(name, text=_NEVER_POLLED, todo=_POLL(name=name))
-        elif state.error is not None:
-            since = Timestamp.of(state.error_since or state.since_at, "minute")
-            yield found(name, text=_FAILS(at=since, problem=state.error), todo=_MEND)
-        else:
-            at = state.success_at and Timestamp.of(state.success_at, "minute")
-            yield found(name, is_wrong=False, at=at)
 
 
 CHECKS: Final = (
@@ -149,5 +128,4 @@ CHECKS: Final = (
         "slopeward notify channels test; see notification_status",
         fine="{states}",
     ),
-    Check("sources.polled", CurrentDatabase, WARN, "{text}", _polled, "{todo}", fine="last success {at}"),
 )

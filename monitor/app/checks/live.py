@@ -1,19 +1,16 @@
 """What of the running service is wrong at the moment, as its parts see it: alarms of health."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from monitor.alerts.queries.alerts import UNDELIVERED
 from monitor.delivery.dispatcher import ALL_SITES
-from monitor.features.sources.queries import PollState
 from monitor.settings.service import BrokerSection
-from monitor.settings.sources import FOLDER_KIND, SourceSection
 from monitor.storage.check import BAD, WARN, Check, SubjectState, found
 from monitor.storage.readers import ReaderWatch
 from monitor.storage.slow_writes import LONGEST_WRITE_S, SlowWrite
-from monitor.text.message import Figure, Message, Template, Timestamp
+from monitor.text.message import Figure, Template
 
 AWAY_S: Final = 60.0  # a broker or database that is away for less is weather
 GROWN_S: Final = 600.0  # a count that grew is told of until it stood still for that long
@@ -21,17 +18,11 @@ FOREIGN_S: Final = 3600.0
 STUMBLES: Final = 3  # in a row
 UNSYNCHRONISED_S: Final = 1800.0  # a machine that has just started is given the time to find its reference
 ESCALATION_FAILS_S: Final = 15.0
-FOLDER_SILENT_S: Final = 600.0  # a file of a watched folder that cannot be read
 STATUS_SITE: Final = "status"
 HOW_TO_CLOSE: Final = Template(
     "broker.how_to_close",
     "give each instrument a login (slopeward broker add SITE/STATION), then set anonymous = false in [broker]",
 )()
-_SINCE: Final = Template("check.source.since", "{what} since {at}: {problem}")
-_FOLDER: Final = Template("check.source.folder", "a file in the watched folder of {site} cannot be read")
-_NO_FILES: Final = Template("check.source.silent", "source {name} brings no files")
-_NO_FILES_OF: Final = Template("check.source.silent_of", "source {name} of {site} brings no files")
-_FOREIGN: Final = Template("check.source.foreign", "source {name} is for site {site}, which is not configured")
 Grew = Callable[[str, int], bool]  # whether a count grew since the last look
 
 
@@ -95,15 +86,6 @@ class ThreadStatus(NamedTuple):
     ended: Mapping[str, str]
 
 
-class SourceStatus(NamedTuple):
-    """What sources brought."""
-
-    tables: Sequence[SourceSection]
-    sites: Collection[str]
-    polls: Iterable[PollState]
-    now: datetime
-
-
 def _refused(seen: IntakeStatus) -> Iterator[SubjectState]:
     for name in seen.status["connected"]:
         refused = seen.status["refused"].get(name, "")
@@ -118,41 +100,6 @@ def _away(seen: IntakeStatus) -> Iterator[SubjectState]:
 
 def _count(name: str) -> Callable[[IntakeStatus], SubjectState]:
     return lambda seen: found(is_wrong=seen.grew(name, seen.status[name]), n=seen.status[name])
-
-
-def _silent_sources(seen: SourceStatus) -> Iterator[SubjectState]:
-    """Sources of files that bring nothing for too long; watched folders with a file that cannot be read."""
-    states = {one.source: one for one in seen.polls}
-    own = {one.name: one for one in seen.tables if one.kind != FOLDER_KIND}
-    for name in sorted(own.keys() | states.keys()):
-        table, state = own.get(name), states.get(name)
-        if table is not None and table.site not in seen.sites:
-            yield found(name, text=_FOREIGN(name=name, site=table.site))
-            continue
-        since, silent_s = _find_silence(table, state)
-        late = since is not None and (seen.now - since).total_seconds() > silent_s
-        yield found(name, is_wrong=late, text=_describe_silence(name, state, since))
-
-
-def _find_silence(table: SourceSection | None, state: PollState | None) -> tuple[datetime | None, float]:
-    """Since when a source brings nothing, None where it does or was never looked at; and how long that may last."""
-    if state is None or state.error is None:
-        return None, 0.0
-    if state.kind == FOLDER_KIND:
-        return state.error_since, FOLDER_SILENT_S
-    return (None, 0.0) if table is None else (state.success_at or state.since_at, table.silent_s)
-
-
-def _describe_silence(name: str, state: PollState | None, since: datetime | None) -> Message:
-    if state is not None and state.kind == FOLDER_KIND:
-        what = _FOLDER(site=state.site)
-    else:
-        what = _NO_FILES(name=name) if state is None else _NO_FILES_OF(name=name, site=state.site)
-    return (
-        what
-        if since is None or state is None
-        else _SINCE(what=what, at=Timestamp.of(since, "minute"), problem=state.error or "")
-    )
 
 
 def _slow_writes(seen: WriteTimes) -> SubjectState:
@@ -336,7 +283,6 @@ CHECKS: Final = (
         hold_s=GROWN_S,
         degrades=True,
     ),
-    Check("source.*", SourceStatus, WARN, "{text}", _silent_sources, alarm=1, degrades=True),
     Check(
         "undelivered.*",
         EscalationStatus,

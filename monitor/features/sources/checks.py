@@ -1,14 +1,38 @@
-"""What can be wrong with the sources of the service file."""
+"""Checks of the sources in the service file, and of the files that they bring."""
 
 import os
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
 
+from monitor.app.checks.database import CurrentDatabase
 from monitor.app.checks.site_files import SET_IT, Environment, SiteFolder
 from monitor.errors import ConfigError, UnsetError
 from monitor.features.sources.plan import find_faults
-from monitor.storage.check import BAD, Check, SubjectState, found
-from monitor.text.message import Figure
+from monitor.features.sources.queries import PollState, load_polls
+from monitor.settings.sources import FOLDER_KIND, SourceSection
+from monitor.storage.check import BAD, WARN, Check, SubjectState, found
+from monitor.text.message import Figure, Message, Template, Timestamp
+
+FOLDER_SILENT_S: Final = 600.0  # until a file in a watched folder that cannot be read raises an alarm
+_NEVER_POLLED: Final = Template("check.sources.never", "never looked at")()
+_POLL: Final = Template("check.sources.poll", "slopeward run, or slopeward ingest sources poll {name}")
+_FAILS: Final = Template("check.sources.fails", "since {at}: {problem}")
+_MEND: Final = Template("check.sources.mend", "mend what the line says; it is tried again")()
+_SINCE: Final = Template("check.source.since", "{what} since {at}: {problem}")
+_FOLDER: Final = Template("check.source.folder", "a file in the watched folder of {site} cannot be read")
+_NO_FILES: Final = Template("check.source.silent", "source {name} brings no files")
+_NO_FILES_OF: Final = Template("check.source.silent_of", "source {name} of {site} brings no files")
+_FOREIGN: Final = Template("check.source.foreign", "source {name} is for site {site}, which is not configured")
+
+
+class SourceStatus(NamedTuple):
+    """The sources of the service file and the results of their polls."""
+
+    sections: Sequence[SourceSection]
+    sites: Collection[str]
+    polls: Iterable[PollState]
+    now: datetime
 
 
 def _list_faults(files: SiteFolder) -> list[ConfigError]:
@@ -20,6 +44,60 @@ def _sources(files: SiteFolder) -> Iterator[SubjectState]:
     yield from (found(fault=one.message) for one in faults if not isinstance(one, UnsetError))
     if files.service.source and not faults:
         yield found(is_wrong=False, n=Figure(len(files.service.source), "d"))
+
+
+def _check_polls(seen: CurrentDatabase) -> Iterator[SubjectState]:
+    states = {state.source: state for state in seen.db.run_read(load_polls)}
+    servers = {section.name for section in seen.service.source if section.kind != FOLDER_KIND}
+    folders = {name for name, state in states.items() if state.kind == FOLDER_KIND}
+    for name in sorted(servers | folders):
+        state = states.get(name)
+        if state is None:
+            yield found(name, text=_NEVER_POLLED, todo=_POLL(name=name))
+        elif state.error is not None:
+            since = Timestamp.of(state.error_since or state.since_at, "minute")
+            yield found(name, text=_FAILS(at=since, problem=state.error), todo=_MEND)
+        else:
+            at = state.success_at and Timestamp.of(state.success_at, "minute")
+            yield found(name, is_wrong=False, at=at)
+
+
+def _find_silent(seen: SourceStatus) -> Iterator[SubjectState]:
+    """Yield every source: wrong are those that have brought no files for too long, and those of an unknown site."""
+    states = {state.source: state for state in seen.polls}
+    sections = {section.name: section for section in seen.sections if section.kind != FOLDER_KIND}
+    for name in sorted(sections.keys() | states.keys()):
+        section, state = sections.get(name), states.get(name)
+        if section is not None and section.site not in seen.sites:
+            yield found(name, text=_FOREIGN(name=name, site=section.site))
+            continue
+        since, limit_s = _find_silence(section, state)
+        is_late = since is not None and (seen.now - since).total_seconds() > limit_s
+        yield found(name, is_wrong=is_late, text=_describe_silence(name, state, since))
+
+
+def _find_silence(section: SourceSection | None, state: PollState | None) -> tuple[datetime | None, float]:
+    """Return since when a source has brought no files, and for how many seconds it may.
+
+    The instant is None if the last poll succeeded or if there was none.
+    """
+    if state is None or state.error is None:
+        return None, 0.0
+    if state.kind == FOLDER_KIND:
+        return state.error_since, FOLDER_SILENT_S
+    return (None, 0.0) if section is None else (state.success_at or state.since_at, section.silent_s)
+
+
+def _describe_silence(name: str, state: PollState | None, since: datetime | None) -> Message:
+    if state is None:
+        what = _NO_FILES(name=name)
+    elif state.kind == FOLDER_KIND:
+        what = _FOLDER(site=state.site)
+    else:
+        what = _NO_FILES_OF(name=name, site=state.site)
+    if state is None or since is None:
+        return what
+    return _SINCE(what=what, at=Timestamp.of(since, "minute"), problem=state.error or "")
 
 
 CHECKS: Final = (
@@ -40,4 +118,6 @@ CHECKS: Final = (
         lambda s: (found(fault=x.message) for x in _list_faults(s.files) if isinstance(x, UnsetError)),
         SET_IT,
     ),
+    Check("sources.polled", CurrentDatabase, WARN, "{text}", _check_polls, "{todo}", fine="last success {at}"),
+    Check("source.*", SourceStatus, WARN, "{text}", _find_silent, alarm=1, degrades=True),
 )

@@ -9,12 +9,14 @@ from monitor.api.hooks import Command, Job, StatusSection, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from sqlalchemy import Connection, Table
 
     from monitor.settings.service import ServiceConfig
     from monitor.sites.records import Site
     from monitor.storage.check import Check
+    from monitor.storage.engine import Database
     from monitor.storage.public_view import PublicView
 
 
@@ -80,3 +82,12 @@ def status_sections(connection: Connection, zones: Callable[[str], str]) -> Iter
     from monitor.features.sources.status import describe_sources
 
     return [describe_sources(connection, zones)]
+
+
+@hookimpl
+def health_subjects(db: Database, config: ServiceConfig, sites: Mapping[str, Site], now: datetime) -> object:
+    """Return the sources with the results of their polls."""
+    from monitor.features.sources.checks import SourceStatus
+    from monitor.features.sources.queries import load_polls
+
+    return SourceStatus(config.source, sites, db.run_read(load_polls), now)

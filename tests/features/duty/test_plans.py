@@ -14,6 +14,7 @@ from monitor.features.duty.checks import RotaStatus
 from monitor.features.duty.queries import add_change, add_plan, lay_out, load_changes, load_rosters, withdraw_change
 from monitor.features.duty.rota import Roster, Rota, read_plan
 from monitor.people.duty_tables import duty_rota
+from monitor.settings.service import ServiceConfig
 from monitor.sites.queries.sites import save_site
 from monitor.storage.actor import SERVICE
 from monitor.storage.audit import load_entries
@@ -109,7 +110,9 @@ def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
 
 def test_core_follows_the_plans_of_its_sites(watched):
     seen = []
-    core = SimpleNamespace(db=watched, sites={"bench": SITE}, clock=lambda: T0 + 11 * HOUR, _follow=seen.append)
+    core = SimpleNamespace(
+        db=watched, config=ServiceConfig(), sites={"bench": SITE}, clock=lambda: T0 + 11 * HOUR, _follow=seen.append
+    )
     core._do = lambda act: act()
     core._check_subject = lambda read: Core._check_subject(core, read)
     tell(watched, add_plan, CREW, PLAN, ADA, "spring", T0)

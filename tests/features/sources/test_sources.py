@@ -20,13 +20,13 @@ import pytest
 from sqlalchemy import select
 
 from monitor.app.alarms import AlarmConditions
-from monitor.app.checks.live import SourceStatus
 from monitor.app.checks.table import run_checks
 from monitor.cli.main import run_verb
 from monitor.errors import ConfigError, JobError, RefusedError, UnsetError
 from monitor.features.sources import fetch as fetch_module
 from monitor.features.sources import http, poll, sensorthings
 from monitor.features.sources.addresses import find_addresses
+from monitor.features.sources.checks import SourceStatus
 from monitor.features.sources.download import FETCH, fetch
 from monitor.features.sources.fetch import (
     FAILED,
