@@ -25,8 +25,8 @@ from monitor.storage.views import load_view
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
+from tests.features.anomalies.test_anomaly_quantities import HEAD, declare, draw
 from tests.fixtures.databases import ON_BOTH
-from tests.integration.forecasting.test_anomaly_quantities import HEAD, declare, draw
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
