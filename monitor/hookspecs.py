@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         SuspectedFault,
     )
     from monitor.settings.service import ComputeSection, PathsSection, ServiceConfig
+    from monitor.sites.criteria.entry import KindEntry
     from monitor.sites.records import Criterion, Site, Team
     from monitor.storage.check import Check
     from monitor.storage.core_turn import CoreTurn
@@ -392,12 +393,26 @@ def lacking_models(connection: Connection, site: Site, now: datetime) -> Lacking
 
 # ---- evaluation ------------------------------------------------------------------------------------------------------
 @hookspec
+def register_criteria() -> Iterable[KindEntry]:
+    """Return kinds of criteria: their [[criterion]] in a site file, the history that they need, and their rule.
+
+    Called once by processes that read site files. A kind that is declared wrongly, or whose id exists already, is left
+    out, and a site file that names it is refused. The rule runs in every evaluation of a site with such a criterion,
+    and in replays: it must return within milliseconds, and the same inputs must give the same assessments. If the rule
+    of a third-party plugin fails, its witnesses have no data: they raise no level, and their earlier votes age.
+    """
+
+
+@hookspec
 def evaluation_facts(connection: Connection, site: Site, request: FactRequest) -> Mapping[str, Sequence[object]]:
     """Return what the criteria of a site read besides readings, by field of `DecisionInputs`.
 
     Called by each evaluation and by each step of a replay, in a read transaction, for the whole site. Only fields in
     `request.kinds` are needed. The same request on the same database must give the same facts, because decisions are
     recomputed from them.
+
+    The facts of a third-party plugin are records of the `fact_type` of its kind of criterion. Its rule gets them in
+    `DecisionInputs.plugin_facts`, by the name in `Kind.facts`. If the plugin fails, there are no such facts.
     """
 
 

@@ -10,7 +10,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
@@ -529,6 +529,34 @@ def _check_scene_methods(plugin: str, result: Any) -> list[Any]:
     ]
 
 
+def _check_criteria(plugin: str, result: Any) -> list[Any]:
+    return [_check_criterion(plugin, entry) for entry in _list_of(result, "KindEntry")]
+
+
+def _check_criterion(plugin: str, entry: Any) -> Any:
+    _require(_is_a(entry.kind, "Kind") and callable(entry.rule), "a Kind and a rule in a KindEntry", entry.kind)
+    what, rule = f"criterion {entry.kind.id}", entry.rule
+
+    @functools.wraps(rule)
+    def assess(criterion: Any, context: Any) -> Any:
+        assessments = tuple(rule(criterion, context))
+        for assessment in assessments:
+            is_own = _is_a(assessment, "Assessment") and assessment.criterion == criterion.id
+            _require(is_own, "an Assessment of the criterion itself", assessment)
+        return assessments
+
+    return replace(entry, rule=_with_default(plugin, f"{what}: rule", assess, None), plugin=plugin)
+
+
+def _check_facts(_plugin: str, result: Any) -> dict[str, tuple[Any, ...]]:
+    expected = "a mapping of names to lists of dataclasses"
+    facts = _mapping_of(result, lambda rows: isinstance(rows, list | tuple), expected)
+    for rows in facts.values():
+        for row in rows:
+            _require(is_dataclass(row), expected, row)
+    return {name: tuple(rows) for name, rows in facts.items()}
+
+
 def _check_values(_plugin: str, result: Any) -> dict[str, Any]:
     return _mapping_of(result, lambda _value: True, "a mapping of names to values")
 
@@ -582,6 +610,8 @@ _RESULTS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "register_checks": _check_checks,
     "register_channels": _check_channels,
     "register_file_readers": _check_file_readers,
+    "register_criteria": _check_criteria,
+    "evaluation_facts": _check_facts,
     "register_tables": _check_tables,
     "register_views": _check_views,
     "register_export_tables": _check_export_tables,

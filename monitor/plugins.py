@@ -33,6 +33,7 @@ KERNEL: Final = (
     "monitor.storage.plugin",
     "monitor.sites.plugin",
     "monitor.readings.plugin",
+    "monitor.decision.plugin",
     "monitor.people.plugin",
     "monitor.models.plugin",
     "monitor.cli.plugin",

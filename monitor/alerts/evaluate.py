@@ -40,7 +40,7 @@ from monitor.decision.records import Decision, DecisionInputs, FactRequest, Memo
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.errors import OutdatedSiteError, StoreBusyError
 from monitor.models.queries.proofs import load_proof_facts
-from monitor.plugins import hooks
+from monitor.plugins import implementations, is_built_in
 from monitor.readings.queries.instruments import load_emptied, load_misdated, load_open_pages
 from monitor.readings.queries.observations import load_readings, load_series
 from monitor.readings.queries.points import load_point_facts
@@ -266,9 +266,14 @@ def load_facts(
         "proofs": proofs,
     }
     request = FactRequest(now, since, scored_until, frozenset(reads))
-    for found in hooks().evaluation_facts(connection=c, site=site, request=request):
-        facts |= found
-    return facts
+    plugin_facts: dict[str, tuple[object, ...]] = {}
+    for implementation in implementations("evaluation_facts"):
+        found = implementation.call(connection=c, site=site, request=request) or {}
+        if is_built_in(implementation.plugin):
+            facts |= found
+        else:
+            plugin_facts |= {name: tuple(rows) for name, rows in found.items()}
+    return {**facts, "plugin_facts": plugin_facts}
 
 
 def _store(

@@ -8,7 +8,7 @@ from typing import Final
 from monitor.decision.common_mode import find_common
 from monitor.decision.common_silence import find_common_silence
 from monitor.decision.conditions import explain_growth, follow_growth, list_changes, list_conditions, review_due_s
-from monitor.decision.criteria.table import CRITERIA
+from monitor.decision.criteria.assess import assess_criterion
 from monitor.decision.evidence import describe
 from monitor.decision.fusion_rules import RuleStatus, apply_rule
 from monitor.decision.headline import list_rates
@@ -204,7 +204,7 @@ def silence_blind(site: Site, assessments: Assessments, senses: SeriesHealthMap)
 
 def assess(windows: DecisionContext) -> list[Assessment]:
     """What every criterion says."""
-    found = [a for c in windows.site.criteria for a in CRITERIA[c.kind.id].rule(c, windows)]
+    found = [a for c in windows.site.criteria for a in assess_criterion(c, windows)]
     return measure_coverage(windows, found)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.decision.lost_levels import PresentReach
 from monitor.decision.records import Steps
@@ -19,6 +18,7 @@ from monitor.decision.series.station_health import SeriesHealthMap
 from monitor.decision.series.step_detector import Jump
 from monitor.decision.series.steps import DOUBTFUL, EVENT, OFFSET
 from monitor.decision.vote_status import VoteStatus
+from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.parents import Place
 from monitor.sites.records import Criterion, Site
 from monitor.sites.witnesses import find_voting_series, list_voting_witnesses
@@ -81,7 +81,7 @@ def _measure(context: DecisionContext, criterion: Criterion, station: str) -> Co
     spec = context.site.series(station, criterion.quantity)
     if criterion.kind.source != "instruments" or spec is None or spec.quantity == "rain":
         return WHOLE
-    window_s = CRITERIA[criterion.kind.id].find_window_s(criterion)
+    window_s = load_criteria()[criterion.kind.id].find_window_s(criterion)
     track = context.track(criterion, station)
     now_s = float("-inf") if context.view.draining else context.now_s
     return measure_track(track, criterion, window_s, context.find_silence_s(spec), spec.interval_s, now_s)
@@ -165,7 +165,7 @@ def _list_unasked_jumps(context: DecisionContext, steps: Steps) -> Iterator[tupl
     site = context.site
     voting = find_voting_series(site)
     for criterion in site.criteria:
-        window_s = CRITERIA[criterion.kind.id].find_window_s(criterion)
+        window_s = load_criteria()[criterion.kind.id].find_window_s(criterion)
         if not (criterion.kind.followed and window_s > 0.0):
             continue
         for station in criterion.stations:
@@ -224,7 +224,7 @@ def find_held(
 def _doubt(assessment: Assessment, criterion: Criterion, series: IncompleteSeries, now_s: float) -> Assessment:
     """Return an assessment whose coverage lacks the doubted stretch of its window."""
     coverage = assessment.coverage
-    own_s = CRITERIA[criterion.kind.id].find_window_s(criterion)
+    own_s = load_criteria()[criterion.kind.id].find_window_s(criterion)
     end_s = now_s if assessment.newest_s is None else assessment.newest_s
     window_s = max(coverage.window_s, own_s)
     to_s = min(end_s, series.doubted_until_s) if own_s > 0.0 else end_s

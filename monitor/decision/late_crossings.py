@@ -8,7 +8,7 @@ from itertools import takewhile
 from operator import attrgetter
 from typing import Final
 
-from monitor.decision.criteria.table import CRITERIA
+from monitor.decision.criteria.assess import assess_criterion
 from monitor.decision.keys import Support
 from monitor.decision.ladder import fuse
 from monitor.decision.records import Condition, instant, seconds
@@ -98,7 +98,7 @@ def _find_requested(windows: DecisionContext, at_s: float) -> tuple[int, Message
         a
         for c in site.criteria
         if c.role == "witness" and c.kind.source == "instruments"
-        for a in CRITERIA[c.kind.id].rule(c, then)
+        for a in assess_criterion(c, then)
         if a.raise_level > 0
     ]
     counted: Mapping[Support, int] = {a.key: a.raise_level for a in raising}

@@ -1,6 +1,6 @@
 """What a decision sees and what it leaves behind: frozen records that can be spelled as JSON and read back exactly."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import cache
@@ -11,6 +11,7 @@ from monitor.decision.changes import AlertChange
 from monitor.decision.headline import StationRate
 from monitor.decision.keys import StepKey, Support, VoteKey, read_support, rename_key
 from monitor.readings.records import Reading
+from monitor.sites.criteria.registry import load_criteria
 from monitor.text.instants import EPOCH, epoch_s, format_iso, from_epoch_s, parse
 from monitor.text.message import Message, gather, spread
 
@@ -229,6 +230,8 @@ class DecisionInputs:
     points: tuple[PointFact, ...] = ()
     offsets: tuple[OffsetFact, ...] = ()
     proofs: tuple[ProofFact, ...] = ()  # empty: no criterion has to prove that it may count
+    # facts for criteria of third-party plugins, by the name in `Kind.facts`
+    plugin_facts: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values: keys, revisions, raw values, offsets, flags."""
@@ -236,16 +239,26 @@ class DecisionInputs:
             "readings": {k: [_reading_to_json(r) for r in v] for k, v in sorted(self.readings.items())},
             "newest": {k: [v.observed_s, v.received_s, list(v.flags)] for k, v in sorted(self.newest.items())},
             "draining": self.draining,
-            **{name: [_record_to_json(f) for f in getattr(self, name)] for name in _FACTS},
+            **{name: [_record_to_json(f) for f in getattr(self, name)] for name in FACTS},
+            **self._plugin_facts_to_json(),
         }
+
+    def _plugin_facts_to_json(self) -> dict[str, Any]:
+        """Return nothing if there are none, so that frozen inputs of other sites do not change."""
+        facts = {name: [_record_to_json(f) for f in rows] for name, rows in sorted(self.plugin_facts.items()) if rows}
+        return {"plugin_facts": facts} if facts else {}
 
     @staticmethod
     def read(value: Mapping[str, Any]) -> "DecisionInputs":
         """The inputs back from their JSON."""
-        facts: dict[str, Any] = {
-            name: tuple(kind(**{k: _freeze(v) for k, v in gather(f).items()}) for f in value[name])
-            for name, kind in _FACTS.items()
-        }
+        facts: dict[str, Any] = {name: _read_facts(value[name], fact_type) for name, fact_type in FACTS.items()}
+        if plugin_facts := value.get("plugin_facts"):
+            types = {entry.kind.facts: entry.fact_type for entry in load_criteria().values() if entry.plugin}
+            facts["plugin_facts"] = {
+                name: _read_facts(rows, fact_type)
+                for name, rows in plugin_facts.items()
+                if (fact_type := types.get(name)) is not None
+            }
         return DecisionInputs(
             {k: tuple(_read_reading(r) for r in v) for k, v in value["readings"].items()},
             {k: NewestEpoch(v[0], v[1], tuple(v[2])) for k, v in value["newest"].items()},
@@ -254,7 +267,7 @@ class DecisionInputs:
         )
 
 
-_FACTS: Final[Mapping[str, Callable[..., Any]]] = {
+FACTS: Final[Mapping[str, type]] = {
     "forecasts": ForecastFact,
     "anomalies": AnomalyFact,
     "footprints": FootprintFact,
@@ -266,6 +279,10 @@ _FACTS: Final[Mapping[str, Callable[..., Any]]] = {
     "offsets": OffsetFact,
     "proofs": ProofFact,
 }
+
+
+def _read_facts(rows: Sequence[Mapping[str, Any]], fact_type: type) -> tuple[Any, ...]:
+    return tuple(fact_type(**{name: _freeze(value) for name, value in gather(row).items()}) for row in rows)
 
 
 def _freeze(value: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from monitor.decision.criteria.table import CRITERIA
+from monitor.decision.criteria.assess import assess_criterion
 from monitor.decision.incomplete_series import IncompleteSeries
 from monitor.decision.records import Condition, Steps
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
@@ -105,7 +105,7 @@ def find_reference_motion(context: DecisionContext, assessments: Assessments, st
     judged = replace(context, site=site, _tracks={})
     found: dict[str, Condition] = {}
     for criterion in site.criteria:
-        for assessment in CRITERIA[criterion.kind.id].rule(criterion, judged):
+        for assessment in assess_criterion(criterion, judged):
             reference = assessment.station
             key = f"{_KEY_PREFIX}{reference}{MOVES}"
             spec = site.series(reference, criterion.quantity)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from monitor.sections import find_tables
+from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.schema import LevelsTable, LevelTable, make_site_file
 
 # from the top level downwards, what a warning may wait for: no example has a longer window
@@ -19,15 +20,14 @@ def write_first_site(name: str) -> str:
 
 
 def _explain(lines: list[str]) -> Iterator[str]:
-    from monitor.decision.criteria.table import CRITERIA  # loads the rules of all kinds
-
+    criteria = load_criteria()
     tables = {head.strip("[]"): table for head, table in find_tables(make_site_file())} | {"levels": LevelsTable}
     place, explained = "", set()
     for line in lines:
         if head := re.match(r"\[+([\w.]+)\]", line):
             place = head[1]
         if kind := re.match(r'kind = "(\w+)"', line):
-            tables[place] = CRITERIA[kind[1]].table
+            tables[place] = criteria[kind[1]].table
         table = LevelTable if place.startswith("levels.") else tables.get(place)
         key = line.partition(" = ")[0]
         fields = () if table is None or "#" in line else table.model_fields.items()

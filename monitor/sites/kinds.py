@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of criterion; `monitor.decision.criteria.kinds` holds one file for each, with its table and its rule."""
+    """One kind of criterion; plugins register kinds by the hook `register_criteria`."""
 
     id: str  # how a site file names it
     role: Literal["witness", "advice"] = "witness"  # what it is when the site file does not say: `witness` or `advice`
@@ -37,9 +37,11 @@ class Kind:
     scaled_params: tuple[str, ...] = ()  # parameters that are bounds, lowered along
     witness: str | None = None  # the one witness of all that it says, where stations are not asked one by one
     zone: str | None = None  # its votes are named `<zone>:<station>`, and all of them are one witness
-    # the field of the view that it reads beside readings; it is loaded only where a criterion reads it
+    # the facts that it reads besides readings: a field of `DecisionInputs`, or of a third-party kind a key of its
+    # `plugin_facts`. They are loaded only if a criterion of the site reads them.
     facts: str | None = None
-    plan: str | None = None  # the part of the site file that its answer rests on
+    # the section of the site file that its assessments depend on
+    plan: Literal["forecast", "anomaly", "scenes"] | None = None
     # what a change of it may do to the two highest levels. `bounds`: it decides by its own bounds alone.
     # `reaching`: it changes the bounds of others. `unknown` counts as loosening whatever differs.
     loosening: Literal["unknown", "bounds", "reaching"] = "unknown"
@@ -47,7 +49,7 @@ class Kind:
     safe_params: tuple[tuple[str, Literal["lower", "higher"]], ...] = ()
     # what the page draws of it: `line` (a bound beside the series), `ray` (a rate beside the series), `movement`
     # (a bound on the page of movement), `rain` (its word beside the rain), `curve`
-    drawn: tuple[str, ...] = ()
+    drawn: tuple[Literal["line", "ray", "movement", "rain", "curve"], ...] = ()
 
     def unit_of(self, unit: str) -> str:
         """The unit of its bounds where the series is in `unit`; an empty text for bounds without one.

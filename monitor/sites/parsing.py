@@ -19,9 +19,10 @@ from monitor.plugins import hooks
 from monitor.sections import Faults, Section, describe_unknown, explain, make_record, read_toml
 from monitor.sites import records as domain
 from monitor.sites.channels import find_topic_fault, list_channel_kinds, split_channel, traits_of
-from monitor.sites.criteria.entry import KindEntry
+from monitor.sites.criteria.entry import KindEntry, check_history
 from monitor.sites.criteria.places import Places, find_level, find_series
 from monitor.sites.criteria.rain_sections import read_expected_rain, refuse_expected
+from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.criteria.sections import CriterionTable, DwellTable
 from monitor.sites.fusion_sections import find_unfit, read_fusion
 from monitor.sites.ground import crosses_itself, measure_m
@@ -103,7 +104,8 @@ def parse_site(text: str, name: str) -> domain.Site:
                 stations=stations,
                 horizons_s=file.forecast.horizons_s,
             )
-            criteria += (_read_criterion(shape, places, counts),) if whole else ()
+            if whole:
+                criteria += (_read_criterion(shape, places, counts),)
     for names, what in (
         ((s.id for s in file.station), "station: id"),
         ((c.id for c in criteria), "criterion: id"),
@@ -386,7 +388,7 @@ def _read_levels(table: Mapping[str, Any], name: str) -> tuple[domain.Level, ...
         if key not in head.names:
             raise ConfigError(f"{name}: levels: {describe_unknown(key, [*LevelsTable.model_fields, *head.names])}")
     for index, level in enumerate(head.names):
-        if any(level in keys for keys in (entry.table.written_keys() for entry in _list_kinds().values())):
+        if any(level in keys for keys in (entry.table.written_keys() for entry in load_criteria().values())):
             raise ConfigError(f"{name}: levels.names[{index}]: {level!r} is a key of criteria; expected another name")
     # the two highest levels fall by a person unless the site says otherwise
     auto = head.auto_lower if head.auto_lower is not None else head.names[: max(1, len(head.names) - 2)]
@@ -633,13 +635,6 @@ def _read_time(text: str, read: Callable[[str], _R], where: str) -> _R | None:
         raise ConfigError(f"{where}: {error}") from None
 
 
-def _list_kinds() -> Mapping[str, KindEntry]:
-    """The kinds of criteria; their rules are loaded with the first site file, which many verbs never read."""
-    from monitor.decision.criteria.table import CRITERIA
-
-    return CRITERIA
-
-
 @dataclass(frozen=True, slots=True)
 class _Shape:
     name: str  # of the file
@@ -651,7 +646,7 @@ class _Shape:
 def _read_shape(raw: Mapping[str, Any], index: int, levels: Sequence[domain.Level], name: str) -> _Shape:
     where, faults = f"criterion[{index}]", Faults()
     kind = raw.get("kind")
-    known = _list_kinds()
+    known = load_criteria()
     if not isinstance(kind, str) or kind not in known:
         raise ConfigError(f"{name}: {where}.kind: {describe_unknown(str(kind), known).replace('key', 'kind', 1)}")
     entry = known[kind]
@@ -676,6 +671,23 @@ def _find_validity_s(table: CriterionTable, places: Places, chosen: Sequence[str
 
 
 def _read_criterion(shape: _Shape, places: Places, counts: dict[str, int]) -> domain.Criterion:
+    """Read one criterion.
+
+    Raises:
+        ConfigError: it is wrong, or the code of a third-party plugin that reads it failed.
+    """
+    try:
+        return _complete_criterion(shape, places, counts)
+    except ConfigError:
+        raise
+    except Exception as error:
+        if not shape.entry.plugin:
+            raise
+        text = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{places.where}: the plugin {shape.entry.plugin} cannot read it: {text}") from error
+
+
+def _complete_criterion(shape: _Shape, places: Places, counts: dict[str, int]) -> domain.Criterion:
     table, kind = shape.table, shape.entry.kind
     counts[kind.id] = counts.get(kind.id, 0) + 1
     chosen, quantity = table.find_target(places)
@@ -695,7 +707,9 @@ def _read_criterion(shape: _Shape, places: Places, counts: dict[str, int]) -> do
         role=table.role or kind.role,
         valid_until=None if table.valid_until is None else table.valid_until.isoformat(),
     )
-    return table.complete(criterion, places)
+    criterion = table.complete(criterion, places)
+    check_history(shape.entry, criterion)
+    return criterion
 
 
 def _imply_advice(
@@ -708,7 +722,7 @@ def _imply_advice(
     if not moving:
         return
     slowest_s = max(p.interval_s for _, p in moving)
-    for entry in _list_kinds().values():
+    for entry in load_criteria().values():
         if entry.implied_s is not None and entry.kind not in declared:
             yield domain.Criterion(
                 id=f"{entry.kind.id}-advice",

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from monitor.cli.main import list_commands
-from monitor.decision.criteria.table import CRITERIA
 from monitor.features.help import reference
 from monitor.settings.service import ServiceConfig
 from monitor.sites.schema import make_site_file
 from monitor.storage.view_tables import load_view_tables
+from tests.data.criteria import CRITERIA
 
 
 def test_the_generated_reference_is_complete(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """Every kind of criterion keeps the contract of the seam; a new one is tried as soon as the table lists it."""
 
+import importlib
 import json
 import math
 import pickle
-from dataclasses import fields, replace
+import pkgutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -15,21 +16,21 @@ from monitor.decision.criteria import scope
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.kinds.earthquake import lower_bounds
 from monitor.decision.criteria.scope import anchor_at, wanted_series
-from monitor.decision.criteria.table import CRITERIA, FILES
 from monitor.decision.decide import decide
-from monitor.decision.records import DecisionInputs, Memory
+from monitor.decision.records import FACTS, DecisionInputs, Memory
 from monitor.decision.series.assessment import DecisionContext
 from monitor.errors import ConfigError
 from monitor.readings.records import Reading
+from monitor.sites.criteria.entry import check_entry
 from monitor.sites.parsing import parse_site
 from monitor.sites.quantities import QUANTITIES
 from monitor.sites.witnesses import find_groups, list_voting_witnesses
 from monitor.text.message import Message, gather, is_same_text, spread
 from monitor.web.parts.collect import describe_rules
+from tests.data.criteria import CRITERIA
 from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 10, 6, tzinfo=UTC)
-DRAWN = {"line", "ray", "movement", "rain", "curve"}  # what the page knows to draw
 SERIES = "".join(
     f'[[station.series]]\nquantity = "{name}"\nunit = "{q.unit}"\ninterval = "1h"\n'
     for name, q in QUANTITIES.items()
@@ -72,23 +73,22 @@ def rest(site):
     return DecisionInputs({f"{s.id}.{p.quantity}": readings(p.quantity) for s in site.stations for p in s.series})
 
 
-def test_every_file_of_the_room_stands_in_the_table_under_its_own_id():
-    files = {p.stem for p in Path(monitor.decision.criteria.kinds.__file__).parent.glob("*.py")} - {"__init__"}
-    assert set(FILES.values()) == files
-    assert {name: entry.kind.id for name, entry in CRITERIA.items()} == {name: name for name in CRITERIA}
+def test_every_module_of_a_kind_is_registered():
+    package = monitor.decision.criteria.kinds
+    names = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    entries = [importlib.import_module(f"{package.__name__}.{name}").ENTRY for name in names]
+    assert {id(entry) for entry in entries} == {id(entry) for entry in CRITERIA.values() if not entry.plugin}
+    assert [entry.kind.id for entry in CRITERIA.values()] == list(CRITERIA)
 
 
 @tabulated("kind", CRITERIA)
 def test_its_traits_name_what_exists(kind):
-    traits, site = CRITERIA[kind].kind, read(kind)
-    assert traits.loosening != "unknown", "say what a change of it may do to the two highest levels"
-    assert set(traits.drawn) <= DRAWN
-    assert traits.facts in {None, *(f.name for f in fields(DecisionInputs))}
+    entry, site = CRITERIA[kind], read(kind)
+    traits = entry.kind
+    check_entry(entry)
+    assert entry.plugin or FACTS.get(traits.facts) is entry.fact_type
     assert traits.plan in {None, *ADVISED}
-    assert traits.witness is None or traits.zone is None
-    assert not (traits.source == "suggestion" and traits.role == "witness"), "a suggestion is advice until promoted"
     assert {name for name, _ in traits.safe_params} | set(traits.scaled_params) <= _all_params(kind, site)
-    assert "ray" not in traits.drawn or traits.rate, "a ray climbs as fast as a bound on a rate"
 
 
 def _all_params(kind, site):
@@ -184,7 +184,7 @@ def test_a_window_that_is_not_declared_is_noticed(kind, monkeypatch):
     """A kind whose own window is longer than that of its bounds reads more than the loader would give it."""
     whole = long_view(read(kind))
     silent = replace(CRITERIA[kind], history_s=no_window)
-    monkeypatch.setattr(scope, "CRITERIA", {**CRITERIA, kind: silent})
+    monkeypatch.setattr(scope, "load_criteria", lambda: {**CRITERIA, kind: silent})
     site = read(kind)
     assert judge(site, whole) != judge(site, cut(site, whole))
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
+from tests.data.criteria import CRITERIA
 from tests.data.measured import measured_site, read_baijiabao
 from tests.data.site_text import head, series, station
 

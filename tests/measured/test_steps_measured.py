@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from monitor.decision.criteria.table import KINDS
 from monitor.decision.records import Decision, EventFact, Memory, seconds
 from monitor.readings.records import Observation
 from monitor.sites.fusion import Fusion
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from tests.data.criteria import KINDS
 from tests.data.measured import measured_site, read_cascadia, replay
 from tests.data.readers.gnss import read_positions
 

@@ -9,12 +9,12 @@ from typing import Protocol
 
 from monitor.decision import decide as decide_module
 from monitor.decision.criteria.scope import anchor_at
-from monitor.decision.criteria.table import KINDS
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.text.instants import parse
+from tests.data.criteria import KINDS
 
 START = parse("2026-01-01T00:00:00Z")
 STEP_S = 6 * 3600.0

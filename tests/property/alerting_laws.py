@@ -11,7 +11,6 @@ from monitor.canonical import canonical_json
 from monitor.decision import decide
 from monitor.decision.changes import AlertCategory
 from monitor.decision.criteria.kinds.earthquake import lowered_factor
-from monitor.decision.criteria.table import KINDS
 from monitor.decision.keys import read_support
 from monitor.decision.records import (
     AnomalyFact,
@@ -27,6 +26,7 @@ from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
 from monitor.sites.fusion import Clause, FusionRule, Neighbours
 from monitor.sites.records import Criterion, SeriesSpec, Station, Threshold
+from tests.data.criteria import KINDS
 from tests.property.alerting_histories import (
     AUXILIARY,
     DAY_S,

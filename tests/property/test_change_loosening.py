@@ -6,8 +6,8 @@ from functools import cache
 import pytest
 
 from monitor.alerts.acts.loosening import find_loosening
-from monitor.decision.criteria.table import KINDS
 from monitor.sites.records import Criterion, Dwell, Threshold
+from tests.data.criteria import KINDS
 from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import DAY_S, MOVERS, SITE, THRESHOLDS, VALID_S, levels, run, seeded
 

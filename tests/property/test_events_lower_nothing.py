@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.decision.criteria.table import KINDS
 from monitor.decision.records import EventFact
 from monitor.sites.records import Criterion, Threshold
+from tests.data.criteria import KINDS
 from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import DAY_S, SITE, START, STEP_S, levels, quiet, run, seeded
 

@@ -19,7 +19,6 @@ from monitor.decision import decide as decide_module
 from monitor.decision import incomplete_series
 from monitor.decision.conditions import CANNOT_SEE
 from monitor.decision.criteria import rain_coverage, rain_gauge, rainfall
-from monitor.decision.criteria.table import KINDS
 from monitor.decision.decide import decide
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series import assessment as assessment_module
@@ -29,6 +28,7 @@ from monitor.decision.series.coverage import WHOLE, Coverage
 from monitor.readings.no_value import AT_STOP, FILL
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
+from tests.data.criteria import KINDS
 
 HOUR_S: Final = 3600.0
 START_S: Final = 1.8e9

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from monitor.alerts.replay.matrix import EventLabel, Span, score_event
 from monitor.alerts.replay.window_table import END_OF_RECORD
-from monitor.decision.criteria.table import KINDS
+from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.quantities import MOTION
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold
 from monitor.text.message import Message
@@ -88,7 +88,7 @@ def _make_fixed_criterion(site: Site, station: Station, spec: SeriesSpec) -> Cri
     levels = range(1, site.top_level + 1)
     return Criterion(
         id=f"{FIXED_BOUND} {station.id}.{spec.quantity}",
-        kind=KINDS["velocity" if spec.quantity.startswith(MOTION[0]) else "rate"],
+        kind=load_criteria()["velocity" if spec.quantity.startswith(MOTION[0]) else "rate"].kind,
         stations=(station.id,),
         quantity=spec.quantity,
         thresholds=tuple(

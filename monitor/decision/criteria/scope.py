@@ -5,11 +5,11 @@ from datetime import datetime
 from math import floor
 from typing import Final
 
-from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.records import instant, seconds
 from monitor.decision.series.intervals import list_learning
 from monitor.decision.series.step_detector import OPENING
 from monitor.decision.series.tracks import verify_step
+from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.records import Criterion, SeriesSpec, Site, once_per_record
 from monitor.sites.witnesses import find_sources
 
@@ -81,6 +81,6 @@ def history_s(site: Site, criterion: Criterion, spec: SeriesSpec) -> float:
     steps = verify_step(spec, criterion) is not None
     shows_noise = not spec.noise_floor and (steps or criterion.kind.followed)
     least_s = SHOWING * spec.interval_s if shows_noise else 0.0
-    window_s = CRITERIA[criterion.kind.id].history_s(criterion)
+    window_s = load_criteria()[criterion.kind.id].history_s(criterion)
     seen_s = window_s + max(dwell_s, clock_s) + spec.max_silence_s + CONTEXT_EPOCHS * spec.interval_s
     return max(seen_s, least_s)

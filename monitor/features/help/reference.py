@@ -20,11 +20,11 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from monitor.cli.main import list_commands, load_app
-from monitor.decision.criteria.table import CRITERIA
 from monitor.features.help.queries import describe_views
 from monitor.sections import Duration, Horizon, find_table, find_tables
 from monitor.settings import service
 from monitor.settings.service import ServiceConfig, parse_service
+from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.criteria.sections import CriterionTable
 from monitor.sites.schema import LevelsTable, LevelTable, make_site_file
 from monitor.storage.engine import Database
@@ -125,7 +125,7 @@ def list_site_tables() -> Iterator[tuple[str, type[BaseModel]]]:
         *others,
         ("[[criterion]]", CriterionTable),
     )
-    for kind, entry in CRITERIA.items():
+    for kind, entry in load_criteria().items():
         yield f'[[criterion]] kind = "{kind}"', entry.table
         if entry.bound is not None:
             yield f"LEVEL of {kind}", entry.bound

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from monitor.alerts.evaluate import Evaluator, evaluate_site
-from monitor.decision.criteria.table import KINDS
 from monitor.readings.queries.observations import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.queries.sites import save_site
@@ -22,6 +21,7 @@ from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
 from tests.bench.record import read_options, record, spend
 from tests.bench.service.slopes import make_site
+from tests.data.criteria import KINDS
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR, DAY_S = timedelta(hours=1), 86400.0

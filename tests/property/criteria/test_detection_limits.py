@@ -11,13 +11,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from monitor.decision import judgements
-from monitor.decision.criteria.table import KINDS
 from monitor.decision.decide import decide
 from monitor.decision.judgements import DetectionLimit, SeriesJudgement, judge_series
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from tests.data.criteria import KINDS
 
 T0, DAY_S = 1.8e9, 86400.0
 FASTEST = 1e5  # mm/day

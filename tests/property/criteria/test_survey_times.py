@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from monitor.decision.criteria.kinds import survey_rate
 from monitor.decision.criteria.scope import history_s
-from monitor.decision.criteria.table import CRITERIA, KINDS
 from monitor.decision.judgements import judge_series
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Level, SeriesSpec, Site, Station, Threshold
+from tests.data.criteria import CRITERIA, KINDS
 
 DAY_S = 86_400.0
 INTERVAL_DAYS = 30.0

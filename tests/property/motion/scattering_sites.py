@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from monitor.decision.criteria.scope import anchor_at, wanted_series
-from monitor.decision.criteria.table import KINDS
 from monitor.decision.decide import decide
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.text.instants import parse
+from tests.data.criteria import KINDS
 
 START_S = seconds(parse("2026-01-01T00:00:00Z"))
 QUIET, MOVING, AFTER = 30, 16, 20  # epochs

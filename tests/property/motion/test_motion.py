@@ -17,7 +17,6 @@ from monitor.decision import decide as decide_module
 from monitor.decision.criteria import ways
 from monitor.decision.criteria.kinds import acceleration, forecast, tangential, velocity
 from monitor.decision.criteria.kinds.velocity import assess_rates
-from monitor.decision.criteria.table import KINDS
 from monitor.decision.records import DecisionInputs, ForecastFact, Memory, Step, instant
 from monitor.decision.series import paired_steps, step_fates, tracks
 from monitor.decision.series.assessment import Assessment, DecisionContext, recovery_of
@@ -26,6 +25,7 @@ from monitor.decision.series.step_fates import keeps_its_way
 from monitor.decision.series.tracks import Track
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from tests.data.criteria import KINDS
 from tests.property.alerting_histories import Motion, levels, quiet, run
 from tests.property.motion.scattering_sites import draw_scattering, levels_after, play_scattering
 from tests.tables import tabulated

@@ -1,1 +1,1 @@
-"""One file per kind of criterion; `monitor.decision.criteria.table` lists them."""
+"""One module per kind of criterion. `monitor.decision.plugin` registers them."""

@@ -93,6 +93,7 @@ ENTRY: Final = KindEntry(
     assess_anomalies,
     implied_s=lambda slowest_s: max(86400.0, 2.0 * slowest_s),
     history_s=no_window,
+    fact_type=AnomalyFact,
     example="""
 level = "yellow"
 """,

@@ -239,6 +239,7 @@ ENTRY: Final = KindEntry(
     ForecastBound,
     each_station(assess_forecast),
     history_s=no_window,
+    fact_type=ForecastFact,
     example="""
 stations = ["S1"]
 yellow = {over = 5.0, window = "1d", probability = 0.3}

@@ -145,6 +145,7 @@ ENTRY: Final = KindEntry(
     DepthBound,
     assess_zones,
     history_s=no_window,
+    fact_type=PointFact,
     example="""
 window = "60d"
 yellow = {over = 1.0}

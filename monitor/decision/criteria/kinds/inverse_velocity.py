@@ -260,6 +260,7 @@ ENTRY: Final = KindEntry(
     WithinBound,
     each_station(assess_nearness),
     history_s=no_window,
+    fact_type=FailureFact,
     example="""
 stations = ["*"]
 yellow = {within = "7d"}

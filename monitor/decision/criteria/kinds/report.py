@@ -6,6 +6,7 @@ from pydantic import Field
 
 from monitor.decision.criteria.history import no_window
 from monitor.decision.keys import VoteKey
+from monitor.decision.records import ReportFact
 from monitor.decision.series.assessment import Assessment, DecisionContext
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.places import Places
@@ -81,6 +82,7 @@ ENTRY: Final = KindEntry(
     None,
     assess_reports,
     history_s=no_window,
+    fact_type=ReportFact,
     example="""
 kinds = ["rockfall"]
 level = "yellow"

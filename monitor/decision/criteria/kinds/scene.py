@@ -169,6 +169,7 @@ ENTRY: Final = KindEntry(
     assess_scenes,
     implied_s=lambda _: 30.0 * 86400.0,
     history_s=no_window,
+    fact_type=FootprintFact,
     example="""
 level = "yellow"
 """,

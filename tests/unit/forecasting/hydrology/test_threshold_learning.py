@@ -17,11 +17,11 @@ from forecasting.hydrology.threshold_learning import (
     predict_rain,
 )
 from monitor.cli.main import run_verb
-from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.records import DecisionInputs, Memory, instant
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
+from tests.data.criteria import CRITERIA
 from tests.data.site_text import head, series, station
 
 DAY = 86400.0

@@ -9,7 +9,6 @@ from monitor.alerts.acts.operator_acts import order_level
 from monitor.canonical import canonical_json
 from monitor.decision import decide as decide_module
 from monitor.decision.criteria.kinds.earthquake import lower_bounds
-from monitor.decision.criteria.table import KINDS
 from monitor.decision.keys import StepKey, read_support
 from monitor.decision.records import EventFact, MaintenanceFact, Memory, Signature, Step, instant, seconds
 from monitor.decision.series import steps as steps_module
@@ -18,6 +17,7 @@ from monitor.sites.fusion import Clause, FusionRule, Neighbours
 from monitor.sites.records import Criterion, Dwell, Threshold
 from monitor.text.instants import format_iso
 from monitor.text.message import join
+from tests.data.criteria import KINDS
 from tests.data.figures import bare_figures
 from tests.property.alerting_histories import (
     DAY_S,

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.decision.criteria.table import KINDS
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import ForecastFact, OffsetFact, seconds
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.sites.records import Criterion, Threshold
+from tests.data.criteria import KINDS
 from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import (
     DAY_S,

@@ -12,7 +12,6 @@ from monitor.alerts.acts.operator_acts import order_level
 from monitor.canonical import canonical_json
 from monitor.decision.criteria.kinds import anomaly
 from monitor.decision.criteria.kinds.scene import assess_scenes
-from monitor.decision.criteria.table import CRITERIA, KINDS
 from monitor.decision.decide import decide
 from monitor.decision.records import (
     AnomalyFact,
@@ -38,6 +37,7 @@ from monitor.text.instants import parse
 from monitor.text.reasons import describe
 from monitor.text.rendering import translate
 from tests.data import site_text
+from tests.data.criteria import CRITERIA, KINDS
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H = 3600.0

@@ -8,7 +8,6 @@ import pytest
 from monitor.alerts.acts.loosening import find_loosening
 from monitor.canonical import canonical_json
 from monitor.decision.criteria.kinds.forecast import ENTRY
-from monitor.decision.criteria.table import KINDS
 from monitor.decision.records import DecisionInputs, ForecastFact, Memory
 from monitor.decision.series.assessment import DecisionContext
 from monitor.errors import ConfigError
@@ -16,6 +15,7 @@ from monitor.sites.parsing import find_cautions, parse_site
 from monitor.sites.records import Criterion, Threshold
 from monitor.text.rendering import translate
 from monitor.web.parts.collect import describe_rules
+from tests.data.criteria import KINDS
 from tests.data.site_text import criterion, head, series, station
 from tests.property.alerting_histories import DAY_S, SITE, STEP_S, levels, run, seeded
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.decision.criteria.table import CRITERIA, KINDS
 from monitor.decision.decide import decide
 from monitor.decision.records import DecisionInputs, FailureFact, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series.assessment import DecisionContext
@@ -16,6 +15,7 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from monitor.text.instants import parse
 from tests.data import site_text
+from tests.data.criteria import CRITERIA, KINDS
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H, D = 3600.0, 86400.0

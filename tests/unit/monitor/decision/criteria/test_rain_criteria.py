@@ -9,7 +9,6 @@ import pytest
 from forecasting.hydrology.rain_counters import count_up
 from monitor.decision.criteria.kinds.earthquake import inspection_key, list_inspections, lowered_factor
 from monitor.decision.criteria.scope import wanted_series
-from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.decide import decide
 from monitor.decision.records import DecisionInputs, EventFact, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series.assessment import DecisionContext
@@ -17,6 +16,7 @@ from monitor.errors import ConfigError
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
 from monitor.text.instants import parse
+from tests.data.criteria import CRITERIA
 from tests.data.figures import bare_figures
 from tests.data.site_text import head, series, station
 from tests.tables import tabulated

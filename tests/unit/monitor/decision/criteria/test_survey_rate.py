@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.decision.criteria.table import CRITERIA, KINDS
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from tests.data.criteria import CRITERIA, KINDS
 
 DAY_S = 86_400.0
 MONTH_S = 31 * DAY_S

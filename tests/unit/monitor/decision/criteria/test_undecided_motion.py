@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.decision.criteria.table import KINDS
 from monitor.decision.decide import decide
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from monitor.text.instants import parse
+from tests.data.criteria import KINDS
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H, DAY = 3600.0, 86400.0

@@ -2,13 +2,13 @@
 
 import random
 
-from monitor.decision.criteria.table import KINDS
 from monitor.decision.decide import decide
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series.noise import RepeatedValues, is_stuck
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.text.instants import parse
+from tests.data.criteria import KINDS
 from tests.tables import tabulated
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))

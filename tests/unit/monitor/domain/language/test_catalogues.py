@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import nodes
 
-from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.subjects import (
     CUT,
     LONGEST,
@@ -38,6 +37,7 @@ from monitor.text.rendering import translate, translate_level
 from monitor.text.scripts import FOLDER, find_script_texts
 from monitor.text.vocabulary import LEVELS, MONTHS, QUANTITIES, WORDS
 from monitor.web.parts.templating import ENVIRONMENT
+from tests.data.criteria import CRITERIA
 from tests.tables import tabulated
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]

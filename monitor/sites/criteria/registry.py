@@ -1,0 +1,35 @@
+"""The kinds of criteria that plugins register."""
+
+from collections.abc import Mapping
+from functools import cache
+
+from monitor.plugin_isolation import note_fault
+from monitor.plugins import implementations, is_built_in
+from monitor.sites.criteria.entry import KindEntry, check_entry
+
+
+@cache
+def load_criteria() -> Mapping[str, KindEntry]:
+    """Return the kinds of criteria by their name in site files, those of Slopeward first.
+
+    Called with the first site file and not when this module is imported, because it imports the rules of all kinds.
+
+    Raises:
+        ValueError: a kind of Slopeward is declared wrongly. A kind of a third-party plugin is left out, and the log
+            names it.
+    """
+    kinds: dict[str, KindEntry] = {}
+    for implementation in implementations("register_criteria"):
+        for entry in implementation.call() or ():
+            name = entry.kind.id
+            try:
+                check_entry(entry)
+                if name in kinds:
+                    raise ValueError(f"a criterion of the kind {name!r} exists already; expected another id")
+            except (TypeError, ValueError) as error:
+                if is_built_in(implementation.plugin):
+                    raise
+                note_fault(implementation.plugin, f"criterion {name}", error)
+            else:
+                kinds[name] = entry
+    return kinds
