@@ -19,7 +19,7 @@ def load_criteria() -> Mapping[str, KindEntry]:
             names it.
     """
     kinds: dict[str, KindEntry] = {}
-    for implementation in implementations("register_criteria"):
+    for implementation in sorted(implementations("register_criteria"), key=lambda one: not is_built_in(one.plugin)):
         for entry in implementation.call() or ():
             name = entry.kind.id
             try:
