@@ -16,8 +16,9 @@ from forecasting.registry import SERVED
 from monitor.canonical import digest_text
 from monitor.errors import ConfigError
 from monitor.plugins import hooks
-from monitor.sections import Faults, Section, describe_unknown, explain, make_record, read_toml
+from monitor.sections import Faults, Section, describe_unknown, explain, join_faults, make_record, read_toml
 from monitor.sites import records as domain
+from monitor.sites.absent_sections import describe_absent_section, list_absent_sections
 from monitor.sites.channels import find_topic_fault, list_channel_kinds, split_channel, traits_of
 from monitor.sites.criteria.entry import KindEntry, check_history
 from monitor.sites.criteria.places import Places, find_level, find_series
@@ -76,6 +77,17 @@ def parse_site(text: str, name: str) -> domain.Site:
         ConfigError: one line with the file, the key and what was expected; `faults` has all that is wrong.
     """
     document = read_toml(text, name)
+    absent = list_absent_sections(document, make_site_file().written_keys())
+    try:
+        return _read_site({key: table for key, table in document.items() if key not in absent}, text, name)
+    except ConfigError as error:
+        if not absent:
+            raise
+        # What refers to stations or series of the ignored sections is refused.
+        raise join_faults([*error.faults, *(f"{name}: {describe_absent_section(one)}" for one in absent)]) from error
+
+
+def _read_site(document: Mapping[str, Any], text: str, name: str) -> domain.Site:
     file, levels = _read_outline(document, name)
     for sections in hooks().site_file_sections():
         file = sections.expand(file, name)
@@ -296,7 +308,8 @@ def _find_unserved_recipients(site: domain.Site) -> Iterator[str]:
 
 def find_cautions(site: domain.Site) -> list[str]:
     """What works and yet may leave a hazard untold, or tell one that is none."""
-    found = _find_unnotified_top(site)
+    absent = list_absent_sections(read_toml(site.source, site.id), make_site_file().written_keys())
+    found = [*_find_unnotified_top(site), *map(describe_absent_section, absent)]
     if site.fusion.fast_track:
         found.append(
             f"fusion.fast_track = true: two independent stations that jump at one epoch raise {site.levels[-1].name!r} "

@@ -7,7 +7,8 @@ from typing import Any, Final, Literal
 from pydantic import Field, create_model, model_validator
 
 from monitor.plugins import hooks
-from monitor.sections import Section, Zone, derive_table
+from monitor.sections import Section, Zone, derive_table, describe_unknown
+from monitor.sites import absent_sections
 from monitor.sites import records as domain
 from monitor.sites.fusion import Fusion, FusionRule, Neighbours
 from monitor.sites.records import Name
@@ -146,6 +147,15 @@ TABLES: Final[dict[str, Any]] = {
 }
 
 
+class _SiteFile(Section):
+    """The sections of a site file."""
+
+    @classmethod
+    def describe_unknown_key(cls, key: str) -> str:
+        """Name the nearest section, also if its feature is not installed."""
+        return describe_unknown(key, dict.fromkeys([*cls.written_keys(), *absent_sections.FEATURES]))
+
+
 @cache
 def make_site_file() -> type[Section]:
     """Return the model of a site file, with the sections that plugins add."""
@@ -154,5 +164,5 @@ def make_site_file() -> type[Section]:
         for name, table in sections.tables.items():
             if name not in TABLES:
                 more.setdefault(name, (_many(table), ()))
-    made: type[Section] = create_model("SiteFile", __base__=Section, **TABLES, **more)
+    made: type[Section] = create_model("SiteFile", __base__=_SiteFile, **TABLES, **more)
     return made

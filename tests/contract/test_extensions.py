@@ -20,6 +20,7 @@ import pytest
 
 from monitor import hookspecs, plugins
 from monitor.api.hooks import hookimpl
+from monitor.sites import absent_sections
 from tests.data.forked import run_forked
 from tests.fixtures.databases import SQLITE_ONLY
 from tests.tables import tabulated
@@ -259,6 +260,33 @@ def test_a_site_that_names_a_channel_of_a_missing_feature_fails_the_check(tmp_pa
     refused = run_python(tmp_path, check).stderr
     assert not [kind for kind in kinds if f"got '{kind}:X'" not in refused]
     assert len(kinds) > 3
+
+
+def test_the_sections_of_features_are_known_by_name():
+    owners = {
+        section: implementation.plugin
+        for implementation in plugins.implementations("site_file_sections")
+        if plugins.is_built_in(implementation.plugin)
+        for section in implementation.call().tables
+    }
+    assert owners == absent_sections.FEATURES
+
+
+@pytest.mark.slow
+def test_a_section_of_a_missing_feature_is_a_warning_and_a_misspelt_one_an_error(tmp_path):
+    lay_out(tmp_path, *set(absent_sections.FEATURES.values()))
+    profile = '\n[[profile]]\nstation = "S1"\nkind = "temperature"\n'
+    (tmp_path / "sites/bench.toml").write_text(SITE + profile, encoding="utf-8")
+    warnings_of_check = run_python(tmp_path, START).stderr
+    assert "[[profile]] is ignored, because the feature 'profiles' is not installed" in warnings_of_check
+    run_check = 'from monitor.cli.main import run_verb\nassert run_verb(["check", "--config", "slopeward.toml"]) == 1'
+    (tmp_path / "sites/bench.toml").write_text(SITE + profile.replace("profile", "profle"), encoding="utf-8")
+    assert "unknown key 'profle'; did you mean 'profile'?" in run_python(tmp_path, run_check).stderr
+    rate = '\n[[criterion]]\nkind = "rate"\nseries = "S9.pore_pressure"\nyellow = {over = 5.0, window = "1d"}\n'
+    (tmp_path / "sites/bench.toml").write_text(SITE + profile + rate, encoding="utf-8")
+    refused = run_python(tmp_path, run_check).stderr
+    assert "S9" in refused
+    assert "[[profile]] is ignored" in refused
 
 
 @pytest.mark.soak
