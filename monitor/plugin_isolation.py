@@ -465,8 +465,10 @@ def _check_retention_rules(plugin: str, result: Any) -> list[Any]:
     for rule in rules:
         is_valid = isinstance(rule.rows, str) and (rule.key is None or isinstance(rule.key, str))
         _require(is_valid and callable(rule.sweep), "texts and a function in a RetentionRule", rule)
-    what = "retention_rules: sweep"
-    return [replace(rule, sweep=_with_default(plugin, what, rule.sweep, None)) for rule in rules]
+    return [
+        replace(rule, sweep=_with_default(plugin, f"retention rule for {rule.rows}", rule.sweep, None))
+        for rule in rules
+    ]
 
 
 def _check_counts(_plugin: str, result: Any) -> dict[str, int]:
