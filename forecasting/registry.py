@@ -1,9 +1,31 @@
-"""The list of models that exist: id to dotted path, loaded only when asked for."""
+"""Registry of forecasting models: names and where their code is. A model is imported when it is used.
 
+Installed packages add networks by the entry point group `slopeward.forecasters`. Such a package is imported when a
+model is named that is not built in, or when all models are listed.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
+from forecasting.entry_points import load_entries
 from forecasting.errors import UnknownModelError
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkEntry:
+    """One network of the registry."""
+
+    target: str  # `module:Class`, a subclass of `forecasting.neural.network.Network`
+    # Whether the network reads all stations of a site together. Its weights then serve no other site.
+    reads_stations_together: bool = False
+    reads_drivers: bool = True  # whether it reads rain, water, temperature, image series and the season
+
+
+ENTRY_POINTS: Final = "slopeward.forecasters"
+"""Entry point group of further networks: each entry point names a mapping from model name to `NetworkEntry`."""
 
 BASELINES = {
     "persistence": "forecasting.simple.baselines:fit_persistence",
@@ -21,32 +43,13 @@ BASELINES = {
     "local-trend": "forecasting.simple.trend:fit_local_trend",
     "auto": "forecasting.simple.auto:fit_auto",
 }
-NETWORKS = {
-    "gru": "forecasting.neural.networks.recurrent.parts:Gru",
-    "lstm": "forecasting.neural.networks.recurrent.parts:Lstm",
-    "graph-gru": "forecasting.neural.networks.graph.gru:GraphGru",
-    "mlp": "forecasting.neural.networks.mlp:Mlp",
-    "rnn": "forecasting.neural.networks.recurrent.parts:Rnn",
-    "lstm2": "forecasting.neural.networks.recurrent.parts:Lstm2",
-    "bilstm": "forecasting.neural.networks.recurrent.parts:BiLstm",
-    "bigru-attention": "forecasting.neural.networks.recurrent.parts:BiGruAttention",
-    "cnn": "forecasting.neural.networks.convolution.cnn:Cnn",
-    "tcn": "forecasting.neural.networks.convolution.tcn:Tcn",
-    "cnn-lstm": "forecasting.neural.networks.recurrent.parts:CnnLstm",
-    "cnn-bilstm": "forecasting.neural.networks.recurrent.parts:CnnBiLstm",
-    "conv-lstm": "forecasting.neural.networks.convolution.conv_lstm:ConvLstm",
-    "cnn-lstm-attention": "forecasting.neural.networks.recurrent.parts:CnnLstmAttention",
-    "transformer": "forecasting.neural.networks.attention.transformer:Transformer",
-    "vae-gru": "forecasting.neural.networks.recurrent.vae_gru:VaeGru",
-    "graph-lstm": "forecasting.neural.networks.graph.lstm:GraphLstm",
-    "graph-attention-gru": "forecasting.neural.networks.graph.attention_gru:GraphAttentionGru",
-    "graph-transformer": "forecasting.neural.networks.graph.transformer:GraphTransformer",
-    "diffusion-gru": "forecasting.neural.networks.graph.diffusion_gru:DiffusionGru",
-    "pretrained-lstm": "forecasting.neural.networks.recurrent.pretrained_lstm:PretrainedLstm",
+NETWORKS: Final[Mapping[str, NetworkEntry]] = {
+    "gru": NetworkEntry("forecasting.neural.networks.recurrent:Gru"),
+    "lstm": NetworkEntry("forecasting.neural.networks.recurrent:Lstm"),
+    "graph-gru": NetworkEntry("forecasting.neural.networks.graph_gru:GraphGru", reads_stations_together=True),
+    "pretrained-lstm": NetworkEntry("forecasting.neural.networks.pretrained_lstm:PretrainedLstm", reads_drivers=False),
 }
-
-READS_TOGETHER = frozenset(name for name, path in NETWORKS.items() if ".graph." in path) | {"conv-lstm"}
-"""Networks that read the stations of one site together: they serve no others."""
+"""The built-in networks. `list_networks` also returns those of installed packages."""
 
 PRETRAINED = ("pretrained-lstm",)
 """Networks that begin with shipped weights (`forecasting/weights`) and serve records too short for the others."""
@@ -56,23 +59,51 @@ SHORT_RECORD, SHORTEST_RECORD = 200, 40
 
 TRAINING_ROWS = 2000  # A network learns from so many rows at most, the newest
 
-READS_DRIVERS = frozenset(NETWORKS) - {*PRETRAINED}
-"""Networks that take rain, water, temperature, image series and the season besides the movement."""
-
-SERVED = (*BASELINES, *NETWORKS)  # what a site may ask for
-
-
 _BLEND = "auto+"  # begins the id of a blend: the part of a network that its gate takes, laid beside `auto`
+
+
+@cache
+def _load_installed() -> Mapping[str, NetworkEntry]:
+    installed = load_entries(ENTRY_POINTS, NetworkEntry)
+    return {name: entry for name, entry in installed.items() if name not in BASELINES and name not in NETWORKS}
+
+
+def list_networks() -> Mapping[str, NetworkEntry]:
+    """Return the built-in networks and those of installed packages."""
+    return {**NETWORKS, **_load_installed()}
+
+
+def find_entry(name: str) -> NetworkEntry | None:
+    """Return the registry entry of a network; None for a simple forecast and for an unknown name."""
+    if name in NETWORKS:
+        return NETWORKS[name]
+    return None if name in BASELINES else _load_installed().get(name)
 
 
 def is_network(model: str) -> bool:
     """Whether a model passes a gate and is shown only after its time in the shadow."""
-    return model in NETWORKS
+    return find_entry(model) is not None
+
+
+def is_model(name: str) -> bool:
+    """Whether a site may use a model: a simple forecast, or a network that is built in or installed."""
+    return name in BASELINES or is_network(name)
 
 
 def is_short(model: str) -> bool:
     """Whether a model brings weights, so that a short record is enough."""
     return model in PRETRAINED
+
+
+def reads_drivers(models: Collection[str]) -> bool:
+    """Whether at least one of the models reads rain, water, temperature, image series or the season."""
+    return any(entry.reads_drivers for model in models if (entry := find_entry(model)) is not None)
+
+
+def reads_stations_together(model: str) -> bool:
+    """Whether a network reads all stations of a site together, so that its weights serve no other site."""
+    entry = find_entry(model)
+    return entry is not None and entry.reads_stations_together
 
 
 def count_needed(network: str) -> int:
@@ -106,13 +137,25 @@ def find_network(model: str) -> str | None:
 
 def model_ids() -> tuple[str, ...]:
     """Every id that can be compared; `gated` stands for what the service would have shown."""
-    return (*BASELINES, *NETWORKS, "gated")
+    return (*BASELINES, *list_networks(), "gated")
+
+
+def describe_unknown_model(name: str, kind: str = "model") -> str:
+    """Return one line: the name is unknown, which models can be used, and how to install more.
+
+    Args:
+        kind: `model`, or `network` where simple forecasts are not accepted.
+    """
+    usable = [*(BASELINES if kind == "model" else ()), *list_networks()]
+    line = f"no {kind} is called {name}; there are {', '.join(usable)}"
+    return line if _load_installed() else f"{line}; more networks: pip install 'slopeward[all]'"
 
 
 def load(name: str) -> Any:
     """The object behind a model id: a fitting function of a simple forecast or the class of a network."""
-    path = (BASELINES | NETWORKS).get(name)
+    entry = find_entry(name)
+    path = BASELINES.get(name) if entry is None else entry.target
     if path is None:
-        raise UnknownModelError(f"no model is called {name}; there are {', '.join(model_ids())}")
+        raise UnknownModelError(describe_unknown_model(name))
     module, _, attribute = path.partition(":")
     return getattr(import_module(module), attribute)

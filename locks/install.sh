@@ -35,7 +35,7 @@ echo "1 of 3: packages: ${files[*]}" >&2
 find_torch() {
     "$python" -c 'import importlib.metadata as m; print(m.version("torch").split("+")[0])' 2>/dev/null || true
 }
-if grep -qE "dev|models|cluster" <<< "${files[*]}"; then
+if grep -qE "dev|models|cluster|lab" <<< "${files[*]}"; then
     version=$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' locks/torch-pypi.txt)
     if [ "$(find_torch)" = "$version" ]; then
         echo "2 of 3: PyTorch $version is there already" >&2
@@ -57,9 +57,10 @@ fi
 
 echo "3 of 3: Slopeward" >&2
 if [ "$what" = " dev " ]; then
-    "${pip[@]}" --no-deps --no-build-isolation -e . -e packages/earth
+    "${pip[@]}" --no-deps --no-build-isolation -e . -e packages/earth -e packages/lab
 else
     "${pip[@]}" --no-deps --no-build-isolation .
     case "$what" in *" all "* | *" earth "*) "${pip[@]}" --no-deps --no-build-isolation ./packages/earth ;; esac
+    case "$what" in *" all "* | *" lab "*) "${pip[@]}" --no-deps --no-build-isolation ./packages/lab ;; esac
     case "$what" in *" all "* | *" weights "*) "${pip[@]}" --no-deps --no-build-isolation ./deploy/weights ;; esac
 fi

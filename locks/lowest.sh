@@ -7,14 +7,16 @@ cd "$(dirname "$0")/.."
 command -v uv >/dev/null || { echo "uv is needed to install the lowest versions: pip install uv" >&2; exit 1; }
 place=build/lowest
 mkdir -p "$place"
-printf "%s ; sys_platform == 'none'\n" torch slopeward-earth slopeward-weights > "$place/overrides.txt"
-mkdir -p "$place/earth"
-sed '/"slopeward==/d' packages/earth/pyproject.toml > "$place/earth/pyproject.toml"
+printf "%s ; sys_platform == 'none'\n" torch slopeward-earth slopeward-lab slopeward-weights > "$place/overrides.txt"
+for package in earth lab; do
+    mkdir -p "$place/$package"
+    sed '/"slopeward==/d' "packages/$package/pyproject.toml" > "$place/$package/pyproject.toml"
+done
 uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --no-header --no-annotate \
-    --override "$place/overrides.txt" --extra dev -o "$place/lowest.txt" pyproject.toml "$place/earth/pyproject.toml" >/dev/null
+    --override "$place/overrides.txt" --extra dev -o "$place/lowest.txt" pyproject.toml "$place/earth/pyproject.toml" "$place/lab/pyproject.toml" >/dev/null
 [ -x "$place/venv/bin/python" ] || uv venv --quiet --python 3.11 "$place/venv"
 uv pip sync --quiet --python "$place/venv/bin/python" "$place/lowest.txt"
-uv pip install --quiet --python "$place/venv/bin/python" --no-deps --no-build-isolation -e . -e packages/earth
+uv pip install --quiet --python "$place/venv/bin/python" --no-deps --no-build-isolation -e . -e packages/earth -e packages/lab
 mapfile -t tests < <(tests/without_torch.sh tests/unit tests/contract)
 exec "$place/venv/bin/python" -m pytest -q -p no:cacheprovider \
     -m 'not soak and not slow and not server and not browser and not data' "$@" "${tests[@]}"

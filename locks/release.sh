@@ -17,7 +17,7 @@ mkdir dist
 unpacked=$(mktemp -d)
 trap 'rm -rf "$unpacked"' EXIT
 tar -xzf dist/slopeward-*.tar.gz -C "$unpacked" --strip-components 1
-"$python" -m pip --disable-pip-version-check wheel -q --no-deps --no-build-isolation -w dist "$unpacked/packages/earth" "$unpacked" ./deploy/weights
+"$python" -m pip --disable-pip-version-check wheel -q --no-deps --no-build-isolation -w dist "$unpacked/packages/earth" "$unpacked/packages/lab" "$unpacked" ./deploy/weights
 for name in core models; do
     parts=$(mktemp)
     cat locks/core.txt > "$parts"

@@ -7,15 +7,21 @@ command -v uv >/dev/null || { echo "uv is needed to write the locks: pip install
 
 # of the same sources, on no index: locks/install.sh builds them
 apart=$(mktemp --suffix .txt)
-printf "%s ; python_version < '3'\n" slopeward-earth slopeward-weights > "$apart"
-# what packages/earth needs beside Slopeward itself; files of uv have this name
-earth=$(mktemp -d)/pyproject.toml
-sed '/"slopeward==/d' packages/earth/pyproject.toml > "$earth"
+printf "%s ; python_version < '3'\n" slopeward-earth slopeward-lab slopeward-weights > "$apart"
+# what each package needs beside Slopeward itself; files of uv have this name
+packages=$(mktemp -d)
+for package in earth lab; do
+    mkdir "$packages/$package"
+    sed '/"slopeward==/d' "packages/$package/pyproject.toml" > "$packages/$package/pyproject.toml"
+done
 
 compile() {  # FILE EXTRA...: one file for Python 3.11 and newer, for every platform
     local file=$1; shift
     local projects=(pyproject.toml)
-    case " $* " in *" --extra dev "* | *" --extra earth "*) projects+=("$earth") ;; esac
+    local package
+    for package in earth lab; do
+        case " $* " in *" --extra dev "* | *" --extra $package "*) projects+=("$packages/$package/pyproject.toml") ;; esac
+    done
     # the build backend is locked too: nothing is fetched without a hash
     printf 'hatchling\neditables\n' | uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
         --no-header --no-annotate --override "$apart" -o "$file" "$@" "${projects[@]}" - >/dev/null
@@ -24,7 +30,7 @@ compile() {  # FILE EXTRA...: one file for Python 3.11 and newer, for every plat
 # PyTorch and what it alone needs of CUDA: apart, because one of two builds is installed
 is_torch='/^(torch|triton|nvidia-|cuda-)/'
 whole=$(mktemp --suffix .txt)
-trap 'rm -rf "$whole" "$apart" "$(dirname "$earth")"' EXIT
+trap 'rm -rf "$whole" "$apart" "$packages"' EXIT
 cat locks/dev.txt locks/torch-pypi.txt > "$whole" 2>/dev/null || true
 compile "$whole" --extra dev "$@"
 awk "/^[a-z]/ { torch = $is_torch } !torch" "$whole" > locks/dev.txt

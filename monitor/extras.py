@@ -9,7 +9,10 @@ from monitor.text.message import TEXT_OF, Message, Template
 _INSTALL: Final = Template("extra.install", "pip install 'slopeward[{extra}]' (/help/how-to/install on the page)")
 _PACKAGE: Final = Template("extra.package", "{what} needs {distribution}, which is not installed")
 # packages of ours that are distributions of their own: module -> (distribution, the extra that brings it)
-PACKAGES: Final[dict[str, tuple[str, str]]] = {"slopeward_earth": ("slopeward-earth", "earth")}
+PACKAGES: Final[dict[str, tuple[str, str]]] = {
+    "slopeward_earth": ("slopeward-earth", "earth"),
+    "slopeward_lab": ("slopeward-lab", "all"),
+}
 # module -> (its name and what needs it, the extra of pyproject.toml that brings it)
 EXTRAS: Final[dict[str, tuple[str, str]]] = {
     "torch": ("PyTorch is not installed; networks, autoencoders and scenes need it", "models"),

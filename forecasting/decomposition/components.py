@@ -5,23 +5,38 @@ brilliant (reservoir slope, one month ahead: 13 mm where the same model refitted
 method takes the row `until` which its data end, and cuts the series there before it does anything else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from typing import Final
 
 import numpy as np
 
 from forecasting.data.series import Floats, Ints
+from forecasting.entry_points import load_entries
 from forecasting.errors import NotEnoughDataError, UnknownModelError
 
-METHODS = {
-    "trailing": "forecasting.decomposition.stl:split_trailing",
-    "stl": "forecasting.decomposition.stl:split_stl",
-    "polynomial": "forecasting.decomposition.stl:split_cubic",
-    "quintic": "forecasting.decomposition.stl:split_quintic",
-    "emd": "forecasting.decomposition.emd:split_known",
-    "ceemdan": "forecasting.decomposition.ceemdan:split_known",
+
+@dataclass(frozen=True, slots=True)
+class MethodEntry:
+    """One decomposition of the registry."""
+
+    # `module:function`, called with the values and the rows of a period; returns names and parts of shape (K, n)
+    target: str
+
+
+ENTRY_POINTS: Final = "slopeward.decompositions"
+"""Entry point group of further decompositions: each entry point names a mapping from name to `MethodEntry`."""
+
+METHODS: Final[Mapping[str, MethodEntry]] = {
+    "trailing": MethodEntry("forecasting.decomposition.stl:split_trailing"),
+    "stl": MethodEntry("forecasting.decomposition.stl:split_stl"),
+    "polynomial": MethodEntry("forecasting.decomposition.stl:split_cubic"),
+    "quintic": MethodEntry("forecasting.decomposition.stl:split_quintic"),
 }
+"""The built-in decompositions. `list_methods` also returns those of installed packages."""
+
 FOR_FORECASTS = ("trailing", "stl")  # helped when refitted causally; the others are for comparison and display
 MINIMUM_ROWS = 12
 
@@ -40,15 +55,32 @@ class Components:
         return "from data known at the time" if self.causal else "whole series: for display only, it knows the future"
 
 
+@cache
+def _load_installed() -> Mapping[str, MethodEntry]:
+    installed = load_entries(ENTRY_POINTS, MethodEntry)
+    return {name: entry for name, entry in installed.items() if name not in METHODS}
+
+
+def list_methods() -> Mapping[str, MethodEntry]:
+    """Return the built-in decompositions and those of installed packages."""
+    return {**METHODS, **_load_installed()}
+
+
+def _find_entry(method: str) -> MethodEntry:
+    entry = METHODS.get(method) or _load_installed().get(method)
+    if entry is None:
+        hint = "" if _load_installed() else "; more: pip install 'slopeward[all]'"
+        raise UnknownModelError(f"no decomposition is called {method}; there are {', '.join(list_methods())}{hint}")
+    return entry
+
+
 def decompose(series: Floats, until: int, *, method: str, period: int) -> Components:
     """Split the rows before `until`; a row from `until` on cannot change one bit of the answer."""
     known = fill_forward(series[:until])
     first = int(np.isfinite(known).argmax()) if np.isfinite(known).any() else known.size
     if np.isfinite(series[:until]).sum() < MINIMUM_ROWS:
         raise NotEnoughDataError(f"{method} needs {MINIMUM_ROWS} observations before its last row")
-    if method not in METHODS:
-        raise UnknownModelError(f"no decomposition is called {method}; there are {', '.join(METHODS)}")
-    module, _, attribute = METHODS[method].partition(":")
+    module, _, attribute = _find_entry(method).target.partition(":")
     found: Callable[[Floats, int], tuple[tuple[str, ...], Floats]] = getattr(import_module(module), attribute)
     names, parts = found(known[first:], period)
     out = np.full((len(names), known.size), np.nan)

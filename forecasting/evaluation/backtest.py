@@ -14,7 +14,7 @@ from forecasting.errors import NotEnoughDataError
 from forecasting.evaluation.distribution import find_stages
 from forecasting.evaluation.scoring import Answer, GateVerdict, Trial, format_horizon, rows_of, scale_of
 from forecasting.reasons import Reason
-from forecasting.registry import NETWORKS, PRETRAINED, load
+from forecasting.registry import PRETRAINED, is_network, load
 from forecasting.serving.calibration import calibrate
 from forecasting.serving.jobs import drop_horizons
 from forecasting.serving.quantiles import conform, simple_fans, widen
@@ -73,7 +73,7 @@ def _run_fold(
     simple = _fans(known, parts, auto, horizons_s)
     for name in models:
         on_progress(f"fold {fold + 1}: {name}")
-        if name in NETWORKS:
+        if is_network(name):
             dropped = drop_horizons(known, parts, horizons_s, least=1, short=name in PRETRAINED)
             for horizon_s, reason in dropped.items():
                 on_progress(f"fold {fold + 1}: {name}: {format_horizon(horizon_s)} dropped: {reason}")

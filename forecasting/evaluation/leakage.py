@@ -11,16 +11,16 @@ from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import split
 from forecasting.data.windows import targets
 from forecasting.decomposition.components import (
-    METHODS,
     Components,
     decompose,
     display_whole,
     fill_forward,
     forecast_parts,
+    list_methods,
     sum_of_parts,
 )
 from forecasting.errors import NotEnoughDataError, UnknownModelError
-from forecasting.registry import BASELINES, NETWORKS, model_ids
+from forecasting.registry import BASELINES, describe_unknown_model, is_network
 from forecasting.simple.baselines import fit_baseline
 
 SIZES = {"cheap": 1000, "network": 20, "decomposition": 5}
@@ -63,11 +63,11 @@ def run_leak_test(
         if name in BASELINES:
             wanted = SIZES["cheap"] if count is None else count
             yield _test_simple(name, panel, first, steps, count=wanted, seed=seed)
-        elif name in NETWORKS:
+        elif is_network(name):
             wanted = SIZES["network"] if count is None else count
             yield _test_network(name, panel, first, tuple(horizons_s), count=wanted, seed=seed)
         else:
-            raise UnknownModelError(f"no model is called {name}; there are {', '.join(model_ids())}")
+            raise UnknownModelError(describe_unknown_model(name))
 
 
 def run_decomposition_test(
@@ -77,9 +77,12 @@ def run_decomposition_test(
     period: int,
     count: int | None = None,
     seed: int = 7,
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] | None = None,
 ) -> Iterator[tuple[LeakResult, dict[str, Any]]]:
     """Test decompositions: bit-equal when causal, and what the leak would have been worth.
+
+    Args:
+        methods: Names of decompositions; all that are installed where None.
 
     Yields:
         The result, and the root mean square errors in mm of the causal and of the whole-series forecast one horizon
@@ -92,7 +95,7 @@ def run_decomposition_test(
     first, last = rows - int(rows * TEST_SHARE), rows - 1 - min(steps)
     if last <= first:
         raise NotEnoughDataError(f"{rows} rows are too few for a leak test of decompositions")
-    for method in methods:
+    for method in list_methods() if methods is None else methods:
         rng = np.random.default_rng(seed)
         origins = np.sort(rng.choice(np.arange(first, last + 1), min(wanted, last + 1 - first), replace=False))
         causal = forecast_parts(series, origins, steps, method=method, period=period)

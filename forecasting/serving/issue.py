@@ -13,7 +13,7 @@ from forecasting.data.series import DAY_S, Floats, Ints, Panel, horizon_key
 from forecasting.data.splits import Block, count_rows
 from forecasting.errors import CheckpointError, UnknownModelError
 from forecasting.reasons import Reason, Value, join_reasons, reason_from_json
-from forecasting.registry import BASELINES, NETWORKS, TRAINING_ROWS, find_network, is_blend, is_short
+from forecasting.registry import BASELINES, TRAINING_ROWS, describe_unknown_model, find_network, is_blend, is_short
 from forecasting.serving.conformal import (
     MINIMUM_SCORES,
     ConformalState,
@@ -94,7 +94,7 @@ def load_network(model: str, checkpoint: str | None) -> "tuple[NeuralForecaster,
     """The network behind a model, from its checkpoint, and its card."""
     network = find_network(model)
     if network is None:
-        raise UnknownModelError(f"no model is called {model}; there are {', '.join([*BASELINES, *NETWORKS])}")
+        raise UnknownModelError(describe_unknown_model(model))
     if not checkpoint:
         raise CheckpointError(f"{model} needs a checkpoint")
     from forecasting.neural.checkpoint import read

@@ -17,7 +17,15 @@ from forecasting.data.windows import last_value
 from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
 from forecasting.metrics import or_none
 from forecasting.reasons import Reason, reason_to_json
-from forecasting.registry import NETWORKS, PRETRAINED, SHORTEST_RECORD, count_needed, is_blend, is_network, is_short
+from forecasting.registry import (
+    PRETRAINED,
+    SHORTEST_RECORD,
+    count_needed,
+    describe_unknown_model,
+    is_blend,
+    is_network,
+    is_short,
+)
 from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.issue import STALE_STEPS, WINDOW, forecast_horizon, make_row, open_issue
@@ -53,7 +61,7 @@ def train(
 
     model = request.model
     if not is_network(model):
-        raise UnknownModelError(f"no network is called {model}; there are {', '.join(NETWORKS)}")
+        raise UnknownModelError(describe_unknown_model(model, "network"))
     parts = split(panel.values.shape[0])
     horizons_s, dropped = _trainable(model, panel, parts, _horizons(request.horizons_s))
     settings = Settings(

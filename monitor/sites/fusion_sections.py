@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from forecasting.registry import NETWORKS, PRETRAINED, READS_TOGETHER
+from forecasting.registry import PRETRAINED, is_network, reads_stations_together
 from monitor.errors import ConfigError
 from monitor.sections import describe_unknown, make_record
 from monitor.sites.fusion import Clause, Fusion, FusionRule, Neighbours, list_leaves
@@ -15,7 +15,7 @@ from monitor.sites.witnesses import name_zone
 
 def find_unfit(table: Table, site: str) -> Iterator[str]:
     """Keys that nothing would use, or that contradict each other: one line each, without the name of the file."""
-    networks = [m for m in table.models if m in NETWORKS]
+    networks = [m for m in table.models if is_network(m)]
     keys = {"start_from": table.start_from, "replay": table.replay}
     for key, value in keys.items():
         if value and not networks:
@@ -26,7 +26,7 @@ def find_unfit(table: Table, site: str) -> Iterator[str]:
         anew = [m for m in networks if m not in PRETRAINED]
         if not anew:
             yield f"forecast.start_from: {networks[0]} begins with shipped weights; take it out"
-        if together := [m for m in anew if m in READS_TOGETHER]:
+        if together := [m for m in anew if reads_stations_together(m)]:
             yield (
                 f"forecast.start_from: {', '.join(together)} reads the stations of one site together and cannot begin "
                 "with the weights of another network; expected networks such as lstm, gru"

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from forecasting.data.kinds import WORDS
-from forecasting.registry import SERVED
+from forecasting.registry import describe_unknown_model, is_model
 from monitor.canonical import digest_text
 from monitor.errors import ConfigError
 from monitor.plugins import hooks
@@ -173,8 +173,8 @@ def _check_forecast(table: Table, stations: Sequence[domain.Station] | None, nam
     where = f"{name}: forecast.covariates"
     for model in table.models:
         with faults.gathered():
-            if model not in SERVED:
-                raise ConfigError(f"{name}: forecast.models: {model!r}: expected some of {', '.join(SERVED)}")
+            if not is_model(model):
+                raise ConfigError(f"{name}: forecast.models: {describe_unknown_model(model)}")
     for covariate in [] if stations is None else [one for one in table.covariates if one not in WORDS]:
         with faults.gathered():
             if "." not in covariate:

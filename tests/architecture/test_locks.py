@@ -20,8 +20,12 @@ from tests.tables import tabulated
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-EARTH = tomllib.loads((ROOT / "packages/earth/pyproject.toml").read_text())["project"]
-OURS = {"slopeward", "slopeward-earth", "slopeward-weights"}  # of these sources: locks/install.sh builds them
+PACKAGES = {
+    project["name"]: project
+    for name in ("earth", "lab")
+    for project in [tomllib.loads((ROOT / f"packages/{name}/pyproject.toml").read_text())["project"]]
+}
+OURS = {"slopeward", "slopeward-weights", *PACKAGES}  # of these sources: locks/install.sh builds them
 LOCKED = sorted(PROJECT["optional-dependencies"].keys() - {"all", "dev", "weights"})
 
 
@@ -42,7 +46,7 @@ def list_asked(*extras: str) -> list[Requirement]:
     for extra in extras:
         for one in map(Requirement, PROJECT["optional-dependencies"][extra]):
             asked += list_asked(*one.extras) if one.name == PROJECT["name"] else [one]
-            asked += map(Requirement, EARTH["dependencies"] if one.name == EARTH["name"] else ())
+            asked += map(Requirement, PACKAGES[one.name]["dependencies"] if one.name in PACKAGES else ())
     return [one for one in asked if one.name not in OURS]
 
 

@@ -136,6 +136,7 @@ def test_a_release_gets_its_version_and_date_once(tmp_path):
         "pyproject.toml",
         "deploy/weights/pyproject.toml",
         "packages/earth/pyproject.toml",
+        "packages/lab/pyproject.toml",
         "CITATION.cff",
         "CHANGELOG.md",
         "locks/cut.sh",
@@ -159,9 +160,15 @@ def test_a_release_gets_its_version_and_date_once(tmp_path):
     assert "not newer" in cut("99.0.0rc1")[1]
     (tmp_path / "CHANGELOG.md").write_text(before)
     assert cut("99.0.0")[0] == 0
-    for name in ("pyproject.toml", "deploy/weights/pyproject.toml", "packages/earth/pyproject.toml"):
+    for name in (
+        "pyproject.toml",
+        "deploy/weights/pyproject.toml",
+        "packages/earth/pyproject.toml",
+        "packages/lab/pyproject.toml",
+    ):
         assert 'version = "99.0.0"' in (tmp_path / name).read_text()
-    assert '"slopeward==99.0.0"' in (tmp_path / "packages/earth/pyproject.toml").read_text()
+    for name in ("earth", "lab"):
+        assert '"slopeward==99.0.0"' in (tmp_path / f"packages/{name}/pyproject.toml").read_text()
     assert 'version: "99.0.0"' in (tmp_path / "CITATION.cff").read_text()
     after = (tmp_path / "CHANGELOG.md").read_text()
     assert after == before.replace("## [Unreleased]\n", "## [Unreleased]\n\n## [99.0.0] - 2026-12-01\n", 1)

@@ -1,4 +1,7 @@
-"""Drivers in every network: heard, missed, never known too early."""
+"""Contract of drivers in forecasting networks: they are read, may be missing, and are never known too early.
+
+The tests that take a model run over `MODELS` of the module that collects them, as in `test_forecasters.py`.
+"""
 
 from dataclasses import replace
 from functools import cache
@@ -26,10 +29,11 @@ from forecasting.neural.forecaster import NeuralForecaster, build_network
 from forecasting.neural.learner import Settings
 from forecasting.neural.source_scale import fit_scale
 from forecasting.neural.training import deterministic, prepare, train_network
-from forecasting.registry import NETWORKS, load
+from forecasting.registry import NETWORKS
 from tests.data.slopes import rain_to_come
-from tests.tables import tabulated
+from tests.fixtures.networks import pytest_generate_tests  # noqa: F401 - a hook of pytest
 
+MODELS = sorted(NETWORKS)
 HORIZONS = (DAY_S, 2 * DAY_S)
 SMALL = Settings(window=10, hidden=8, dropout=0.0)
 ORIGIN = np.array([250])
@@ -70,7 +74,6 @@ def answer(forecaster, drivers, panel=None):
     return forecaster.quantiles((panel or wet()).values, ORIGIN, drivers=drivers)
 
 
-@pytest.mark.parametrize("model", sorted(NETWORKS))
 def test_every_network_hears_each_driver_up_to_the_origin_and_none_after_it(model):
     panel, forecaster = wet(), lively(model)
     assert set(panel.drivers.kinds) == set(KINDS)
@@ -89,7 +92,6 @@ def test_every_network_hears_each_driver_up_to_the_origin_and_none_after_it(mode
     assert np.abs(before - answer(forecaster, replace(panel.drivers, static=facts))).max() > 1e-6
 
 
-@pytest.mark.parametrize("model", sorted(NETWORKS))
 def test_a_driver_that_says_nothing_is_one_that_is_not_there(model):
     panel, forecaster = wet(), lively(model)
     drivers = panel.drivers
@@ -106,9 +108,8 @@ def test_a_driver_that_says_nothing_is_one_that_is_not_there(model):
     np.testing.assert_array_equal(answer(forecaster, turned), answer(forecaster, drivers))
 
 
-@pytest.mark.parametrize("model", sorted(m for m in NETWORKS if not load(m).needs_graph))
-def test_stations_in_another_order_are_forecast_the_same(model):
-    panel, forecaster = wet(), lively(model)
+def test_stations_in_another_order_are_forecast_the_same(station_model):
+    panel, forecaster = wet(), lively(station_model)
     turned = Panel(0.0, DAY_S, ("B", "A"), panel.values[:, ::-1], drivers=panel.drivers.of_stations([1, 0]))
     seen, floors = forecaster.on_panel(turned)
     made = forecaster.quantiles(seen.values, ORIGIN, floors, seen.drivers)
@@ -119,9 +120,8 @@ def test_stations_in_another_order_are_forecast_the_same(model):
     np.testing.assert_allclose(made[:, 0], answer(forecaster, panel.drivers)[:, 1], rtol=1e-5, atol=1e-5)
 
 
-@tabulated("model", sorted(m for m in NETWORKS if load(m).needs_graph))
-def test_drivers_say_nothing_to_neighbours_through_a_station_that_is_silent(model):
-    panel, forecaster = wet(), lively(model)
+def test_drivers_say_nothing_to_neighbours_through_a_station_that_is_silent(graph_model):
+    panel, forecaster = wet(), lively(graph_model)
     values = panel.values.copy()
     values[200:, 1] = np.nan
     made = forecaster.quantiles(values, ORIGIN, drivers=panel.drivers)

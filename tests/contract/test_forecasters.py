@@ -1,4 +1,8 @@
-"""Networks: they start as lld, look at nothing after the origin, repeat bit for bit, and the graph matters."""
+"""Contract of forecasting networks: no look-ahead, repeatable training, checkpoints, graphs, gaps.
+
+The tests that take `model`, `graph_model` or `trained` run over `MODELS` of the module that collects them. A package
+with networks of its own imports them together with `pytest_generate_tests` and sets `MODELS` and `PULSE_TRAINING`.
+"""
 
 import time
 from dataclasses import replace
@@ -18,8 +22,12 @@ from forecasting.neural.forecaster import NeuralForecaster, build_network
 from forecasting.neural.learner import MOST_WINDOWS, Learner, Member, Settings, make_examples
 from forecasting.neural.network import QuantileHead
 from forecasting.neural.training import deterministic, directed_supports, prepare, supports, train_network
-from forecasting.registry import NETWORKS, load
+from forecasting.registry import NETWORKS
+from tests.fixtures.networks import pytest_generate_tests  # noqa: F401 - a hook of pytest
 
+MODELS = sorted(NETWORKS)
+PULSE_TRAINING = dict.fromkeys(("gru", "pretrained-lstm", "lstm", "graph-gru"), (9, 200))
+"""Passes and rows of the record from which a network learns pulses, where 7 passes over 200 rows are too few."""
 HORIZONS = (DAY_S, 7 * DAY_S)
 QUICK = Settings(epochs=2, stride=4)
 
@@ -45,7 +53,7 @@ def training_of(model):
     return train_network(model, PANEL, PARTS, HORIZONS, QUICK)
 
 
-@pytest.fixture(scope="module", params=sorted(NETWORKS))
+@pytest.fixture(scope="module")
 def trained(request):
     return training_of(request.param).forecaster
 
@@ -56,7 +64,6 @@ def untrained(model):
         return NeuralForecaster(recipe, build_network(recipe))
 
 
-@pytest.mark.parametrize("model", sorted(NETWORKS))
 def test_an_untrained_network_is_its_simple_forecast(model):
     forecaster = untrained(model)
     quantiles = forecaster.quantiles(PANEL.values, ORIGINS)
@@ -93,23 +100,30 @@ def test_no_value_after_the_origin_changes_a_forecast(trained):
         assert np.isfinite(before).any()
 
 
-def test_nothing_that_is_fitted_depends_on_anything_after_calibration():
-    parts = split(PANEL.values.shape[0], 330)
-    changed = PANEL.values.copy()
-    changed[330:] = 1e5
-    other = Panel(0.0, DAY_S, PANEL.stations, changed, PANEL.xy_m)
-    for model in NETWORKS:
-        assert prepare(model, PANEL, parts, HORIZONS, Settings()) == prepare(model, other, parts, HORIZONS, Settings())
+@pytest.fixture(scope="module")
+def changed_after_calibration():
+    """Return the blocks of a record, and the record with other values after its calibration block."""
+    values = PANEL.values.copy()
+    values[330:] = 1e5
+    return split(PANEL.values.shape[0], 330), Panel(0.0, DAY_S, PANEL.stations, values, PANEL.xy_m)
+
+
+def test_nothing_that_is_fitted_depends_on_anything_after_calibration(model, changed_after_calibration):
+    parts, changed = changed_after_calibration
+    assert prepare(model, PANEL, parts, HORIZONS, Settings()) == prepare(model, changed, parts, HORIZONS, Settings())
+
+
+def test_weights_do_not_depend_on_anything_after_calibration(changed_after_calibration):
+    parts, changed = changed_after_calibration
     quick = replace(QUICK, epochs=1, stride=8)
-    one, two = (train_network("gru", panel, parts, HORIZONS, quick).forecaster for panel in (PANEL, other))
+    one, two = (train_network("gru", panel, parts, HORIZONS, quick).forecaster for panel in (PANEL, changed))
     assert to_bytes(one, "d") == to_bytes(two, "d")
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
-def test_two_runs_give_the_same_bytes_on_any_number_of_threads(name):
+def test_two_runs_give_the_same_bytes_on_any_number_of_threads(model):
     def train(seed=QUICK.seed):
         settings = replace(QUICK, seed=seed, stride=16, batch=4)  # two epochs of four steps: enough to part
-        return model_hash(to_bytes(train_network(name, PANEL, PARTS, HORIZONS, settings).forecaster, "d"))
+        return model_hash(to_bytes(train_network(model, PANEL, PARTS, HORIZONS, settings).forecaster, "d"))
 
     once = train()
     before = torch.get_num_threads()
@@ -252,20 +266,11 @@ def pulsing(rows=500, stations=3, seed=5):
     return Panel(0.0, DAY_S, names, np.cumsum(rate, axis=0) + rng.normal(0, 0.2, (rows, stations)), places)
 
 
-SLOW = dict.fromkeys("gru pretrained-lstm rnn bilstm lstm graph-attention-gru graph-gru graph-lstm".split(), 9)
-SLOW["conv-lstm"] = 12
-"""Passes that a network needs where seven are not enough, or just enough."""
-LONG = {"lstm2": 9}
-"""Passes of those that want a longer past."""
-
-
-@pytest.mark.parametrize("model", sorted(NETWORKS))
-def test_every_network_learns_what_no_baseline_can_see(model):
-    panel = pulsing(300 if model in LONG else 200)
+def test_every_network_learns_what_no_baseline_can_see(model, passes, rows):
+    panel = pulsing(rows)
     parts = split(panel.values.shape[0])
     steps = (7,)
-    epochs = (SLOW | LONG).get(model, 7)
-    settings = Settings(epochs=epochs, learning_rate=8e-3, batch=8, dropout=0.0, patience=14, window=26)
+    settings = Settings(epochs=passes, learning_rate=8e-3, batch=8, dropout=0.0, patience=14, window=26)
     forecaster = train_network(model, panel, parts, (7 * DAY_S,), settings).forecaster
     origins = parts.calibration.origins
     came = parts.calibration.targets(panel.values, origins, steps[0])
@@ -277,13 +282,16 @@ def test_every_network_learns_what_no_baseline_can_see(model):
     assert error < 0.8 * np.abs(base - came)[known].mean()
 
 
+def list_weight_shapes(models):
+    """Return the names and shapes of the weights of each network, without duplicates."""
+    states = [untrained(model).network.state_dict() for model in models]
+    return {tuple(sorted((name, tuple(value.shape)) for name, value in state.items())) for state in states}
+
+
 def test_no_two_networks_have_the_same_weights_by_shape():
-    states = [untrained(model).network.state_dict() for model in NETWORKS]
-    shapes = {tuple(sorted((k, tuple(v.shape)) for k, v in state.items())) for state in states}
-    assert len(shapes) == len(NETWORKS) >= 21
+    assert len(list_weight_shapes(MODELS)) == len(MODELS)
 
 
-@pytest.mark.parametrize("model", sorted(NETWORKS))
 def test_odd_series_are_an_error_or_a_forecast_never_nonsense(model):
     with pytest.raises(NotEnoughDataError):
         train_network(model, PANEL.head(30), split(30), HORIZONS, QUICK)
@@ -300,9 +308,8 @@ def test_odd_series_are_an_error_or_a_forecast_never_nonsense(model):
     assert np.isfinite(found[:, [0, 2, 3]]).all()
 
 
-@pytest.mark.parametrize("model", sorted(m for m in NETWORKS if load(m).needs_graph))
-def test_a_station_that_fell_silent_says_nothing_to_its_neighbours(model):
-    forecaster = training_of(model).forecaster
+def test_a_station_that_fell_silent_says_nothing_to_its_neighbours(graph_model):
+    forecaster = training_of(graph_model).forecaster
     values = PANEL.values.copy()
     values[250:, 1] = np.nan
     before = forecaster.quantiles(values, np.array([399]))
@@ -323,7 +330,6 @@ def test_an_edge_leads_from_who_moves_first():
     np.testing.assert_array_equal(backwards, [[0.0, 0.0], [1.0, 0.0]])
 
 
-@pytest.mark.parametrize("model", sorted(NETWORKS))
 def test_no_network_runs_back_where_a_motion_runs_faster_than_any_it_learnt(model):
     """Quiet months, then a slide: what is learnt of noise is not laid on the motion in the scale of the motion."""
     row, rng = np.arange(500.0), np.random.default_rng(4)

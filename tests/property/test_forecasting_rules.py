@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 import forecasting
 from forecasting.data.series import DAY_S, Panel, panel_from_samples, read_long_csv
-from forecasting.decomposition.components import METHODS
+from forecasting.decomposition.components import list_methods
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
 from forecasting.evaluation.scoring import score_all
 from forecasting.reasons import Reason, reason_to_json, split_reason
-from forecasting.registry import BASELINES, NETWORKS
+from forecasting.registry import BASELINES, list_networks
 from forecasting.serving import promotion
 from forecasting.serving.gate import blend_weight, choose_shown, decide
 from forecasting.serving.jobs import forecast
@@ -56,17 +56,17 @@ def slopes(rows=250, stations=20, seed=3):
 
 
 @pytest.mark.parametrize(
-    "name", [*sorted(BASELINES), *(pytest.param(name, marks=pytest.mark.soak) for name in sorted(NETWORKS))]
+    "name", [*sorted(BASELINES), *(pytest.param(name, marks=pytest.mark.soak) for name in sorted(list_networks()))]
 )
 def test_a_thousand_forecasts_do_not_move_with_their_future(name):
     count = 250 if name in DEAR else 1000
-    panel = slopes(rows=900 if name in YEARLY else 250, stations=6 if name in NETWORKS else 20)
-    (result,) = run_leak_test(panel, [name], HORIZONS[:2] if name in NETWORKS else HORIZONS, count=count)
+    panel = slopes(rows=900 if name in YEARLY else 250, stations=20 if name in BASELINES else 6)
+    (result,) = run_leak_test(panel, [name], HORIZONS if name in BASELINES else HORIZONS[:2], count=count)
     assert (result.forecasts >= count, result.changed, result.refits_changed) == (True, 0, 0)
 
 
 @pytest.mark.parametrize("count", with_soak(5, 1000))
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", sorted(list_methods()))
 def test_forecasts_from_components_do_not_move(method, count):
     if count == 5:
         rows, steps = 60, (1,)

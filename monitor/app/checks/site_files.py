@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from forecasting.data.cadence import list_cadences
-from forecasting.registry import READS_DRIVERS, SERVED
+from forecasting.registry import BASELINES, list_networks, reads_drivers
 from monitor.decision.alert_texts import CRITERION_NAMED, RULE_NAMED
 from monitor.decision.changes import AlertCategory
 from monitor.decision.judgements import (
@@ -166,12 +166,12 @@ def _other_sites(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def _unknown_models(files: SiteFolder) -> Iterator[SubjectState]:
-    # registries name models by dotted path, so that looking loads none of them
     from detection.anomaly.registry import list_served
 
     for site in files.sites:
+        usable = [*BASELINES, *list_networks()]
         for key, names, known in (
-            ("forecast.models", site.forecast.models, SERVED),
+            ("forecast.models", site.forecast.models, usable),
             ("anomaly.detectors", site.anomaly.detectors, list_served()),
         ):
             for name in names:
@@ -184,7 +184,7 @@ def find_unread(site: Site) -> Iterator[str]:
     from forecasting.data.kinds import WORDS
 
     given = (*site.forecast.covariates, *(name for name, _ in site.forecast.expected_rain))
-    if READS_DRIVERS.isdisjoint(site.forecast.models):
+    if not reads_drivers(site.forecast.models):
         yield from (_UNREAD(name=name) for name in given)
     for name in site.forecast.covariates:
         spec = None if name in WORDS else site.series(*name.split(".", 1))

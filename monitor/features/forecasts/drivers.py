@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from forecasting.data.kinds import SEASON, STATION, WORDS
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.hydrology.wetness import PAST_S, SPAN_S, is_after_rain
-from forecasting.registry import READS_DRIVERS
+from forecasting.registry import reads_drivers
 from monitor.models.samples import SeriesSamples, plan_xy_m, read_driver
 from monitor.readings.queries.observations import find_series_id, load_readings
 from monitor.readings.records import Timed, is_fit
@@ -34,7 +34,7 @@ class Driving:
 
 def load_driving(c: Connection, site: Site, since: datetime, now: datetime, models: Collection[str]) -> Driving:
     """What these models read of a site in (since, now], as known at `now`: what its file names."""
-    if READS_DRIVERS.isdisjoint(models):
+    if not reads_drivers(models):
         return Driving()
     named = site.forecast.covariates
     return Driving(

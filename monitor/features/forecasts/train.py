@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from forecasting.data.cadence import LIKE, Cadence
 from forecasting.data.kinds import describe_drivers, format_span
 from forecasting.reasons import reason_from_json
-from forecasting.registry import NETWORKS, PRETRAINED, TRAINING_ROWS, is_network
+from forecasting.registry import PRETRAINED, TRAINING_ROWS, is_network
 from monitor.errors import ConfigError, JobError, NotFoundError
 from monitor.extras import describe_missing, is_installed
 from monitor.features.forecasts.checkpoints import train_network
@@ -160,7 +160,7 @@ def _find_start(c: Connection, site: Site, kind: str, panel: SitePanel) -> tuple
     newest. Of the site itself one of other series is none.
     """
     start_from, cadence = site.forecast.start_from, panel.cadence
-    if not start_from or kind not in NETWORKS or kind in PRETRAINED:
+    if not start_from or not is_network(kind) or kind in PRETRAINED:
         return None, ""
     alive = [
         m
@@ -180,7 +180,7 @@ def _find_start(c: Connection, site: Site, kind: str, panel: SitePanel) -> tuple
 
 
 def _read_others(c: Connection, site: Site, kind: str, cadence: Cadence, now: datetime) -> Iterator[SiteRecord]:
-    if kind not in NETWORKS or not (site.forecast.start_from or kind in PRETRAINED):
+    if not is_network(kind) or not (site.forecast.start_from or kind in PRETRAINED):
         return
     for name in site.forecast.replay:
         other, version = None, find_version(c, name)

@@ -24,7 +24,7 @@ import torch
 from forecasting.data.series import DAY_S, read_long_csv
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.scoring import format_horizon, score_all
-from forecasting.registry import NETWORKS
+from forecasting.registry import list_networks
 from tests.bench.record import DATA, FOLDER, keep, read_options, record
 
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_forecast"
@@ -44,7 +44,7 @@ def plan(core: list[str], seeds: list[int], rest: list[str]) -> list[Job]:
     for name in core:
         jobs += [(name, "simple", 0), *((name, model, seed) for seed in seeds for model in CORE)]
     jobs += [(name, "more", 0) for name in rest]
-    others = [model for model in NETWORKS if model not in CORE]
+    others = [model for model in list_networks() if model not in CORE]
     return jobs + [(name, model, seeds[0]) for name in rest for model in others]
 
 
@@ -112,7 +112,7 @@ def add_days(recorded: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
 
 def count_newest(rows: dict[str, Any]) -> int:
     """How many trainings were made on the newest day of all; what is simple on a record counts as one."""
-    counted = {f"{model} 1d" for model in NETWORKS} | {"persistence 1d"}
+    counted = {f"{model} 1d" for model in list_networks()} | {"persistence 1d"}
     newest = max(row["measured_at"] for of in rows.values() for row in of.values())
     return sum(
         row["seeds"]
@@ -127,7 +127,7 @@ def main() -> None:
     torch.set_num_threads(1)
     seeds = [int(s) for s in given.seeds.split(",")]
     core, rest = ([s for s in names.split(",") if s] for names in (given.core, given.rest))
-    wanted = set(given.only.split(",")) if given.only else {"simple", "more", *NETWORKS}
+    wanted = set(given.only.split(",")) if given.only else {"simple", "more", *list_networks()}
     jobs = [job for job in plan(core, seeds, rest) if job[1] in wanted]
     for job in jobs:
         if not path_of(job).exists():

@@ -68,18 +68,18 @@ def list_why_not(db: "Database", site: str) -> list[tuple[dict[str, Any], str]]:
 @app.command(epilog="Example: slopeward forecast train --site north-bench --model gru --seed 7")
 def train(
     site: session.SiteOption,
-    model: Annotated[str, typer.Option(help="A network, such as gru or tcn; a wrong name lists them all.")] = "gru",
+    model: Annotated[str, typer.Option(help="A network, such as gru or lstm; a wrong name lists them all.")] = "gru",
     seed: Annotated[
         int, typer.Option(min=0, max=session.LARGEST_SEED, help="Same seed and data give the same checkpoint.")
     ] = 7,
 ) -> None:
     """Train one network of a site now: a new candidate beside the others; its record will say whether it is shown."""
-    from forecasting.registry import NETWORKS, is_network
+    from forecasting.registry import describe_unknown_model, is_network
     from monitor.features.forecasts.train import train_one
     from monitor.models.training import TrainingOrder
 
     if not is_network(model):
-        raise typer.BadParameter(f"no network is called {model!r}; there are {', '.join(sorted(NETWORKS))}")
+        raise typer.BadParameter(describe_unknown_model(model, "network"))
     service, db, one = session.open_site(site)
     order = TrainingOrder(model, seed, actor=name_helper())
     outcome = train_one(db, service, one, order, datetime.now(UTC))

@@ -31,18 +31,25 @@ def list_models() -> Iterator[CatalogueEntry]:
     """One entry a model, in the order forecasts, parts of a curve, curves, anomalies."""
     from detection.anomaly.registry import CHECKS, COMPOSITES, RULES
     from detection.anomaly.registry import NETWORKS as AUTOENCODERS
-    from forecasting.decomposition.components import FOR_FORECASTS, METHODS
-    from forecasting.registry import BASELINES, NETWORKS, READS_DRIVERS, SERVED
+    from forecasting.decomposition.components import FOR_FORECASTS, list_methods
+    from forecasting.registry import BASELINES, list_networks
 
-    shared = Counter(path.partition(":")[0] for table in (BASELINES, NETWORKS) for path in table.values())
-    for kind, table in (("simple forecast", BASELINES), ("network", NETWORKS)):
-        for name, path in table.items():
-            whole = shared[path.partition(":")[0]] == 1
-            what = _read_sentence(path.partition(":")[0] if whole else path)
-            drivers, served = name in READS_DRIVERS, name in SERVED
-            yield CatalogueEntry(id=name, kind=kind, what=what, reads_drivers=drivers, served=served)
-    for name, path in METHODS.items():
-        what = _read_sentence(path.partition(":")[0])
+    networks = list_networks()
+    targets = [*BASELINES.values(), *(entry.target for entry in networks.values())]
+    models_per_module = Counter(target.partition(":")[0] for target in targets)
+
+    def describe(path: str) -> str:
+        # the module's sentence where the module holds one model, else the sentence of the class or function
+        module = path.partition(":")[0]
+        return _read_sentence(module if models_per_module[module] == 1 else path)
+
+    for name, path in BASELINES.items():
+        yield CatalogueEntry(id=name, kind="simple forecast", what=describe(path))
+    for name, entry in networks.items():
+        what = describe(entry.target)
+        yield CatalogueEntry(id=name, kind="network", what=what, reads_drivers=entry.reads_drivers)
+    for name, method in list_methods().items():
+        what = _read_sentence(method.target.partition(":")[0])
         yield CatalogueEntry(id=name, kind="decomposition", what=what, served=name in FOR_FORECASTS)
     for kind, paths in (("curve", KINEMATIC), ("anomaly detector", {**RULES, **AUTOENCODERS})):
         for name, path in paths.items():

@@ -307,9 +307,10 @@ def horizons_of(text: str | None, recipe: "RecordRecipe") -> list[float]:
 
 def model_list(words: str | Sequence[str]) -> list[str]:
     """Model ids; the words auto, baselines, networks and all stand for several."""
-    from forecasting.registry import BASELINES, NETWORKS
+    from forecasting.registry import BASELINES, list_networks
 
-    groups = {"baselines": [*BASELINES], "networks": [*NETWORKS], "all": [*BASELINES, *NETWORKS]}
+    networks = list_networks()
+    groups = {"baselines": [*BASELINES], "networks": [*networks], "all": [*BASELINES, *networks]}
     given = words.split(",") if isinstance(words, str) else list(words)
     return [name for one in given for name in groups.get(one.strip(), [one.strip()])]
 

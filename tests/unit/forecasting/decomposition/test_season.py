@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from forecasting.data.series import DAY_S
-from forecasting.decomposition.emd import first_mode, first_modes
 from forecasting.decomposition.season import PARTS, split_season
 from forecasting.reasons import Reason
 
@@ -102,18 +101,3 @@ def test_one_season_or_none_where_two_cannot_be_told(days, step_s, gap, method, 
     at = at[(at < 300 * DAY_S) | (at >= (300 + gap) * DAY_S)]
     made = split_season(at.tolist(), wave(at).tolist())
     assert (made.method, made.reason, made.day_parts) == (method, reason, ())
-
-
-def test_series_sifted_together_are_as_sifted_alone():
-    rng = np.random.default_rng(1)
-    series = rng.normal(size=(9, 60)).cumsum(axis=1)
-    series[2] = np.arange(60)  # no wave
-    series[4] = np.where(np.arange(60) == 7, 1.0, 0.0)  # one maximum
-    series[6] = np.round(series[6])  # flat tops
-    modes, found = first_modes(series)
-    assert found.tolist() == [i not in {2, 4} for i in range(9)]
-    for one, mode, there in zip(series, modes, found, strict=True):
-        alone = first_mode(one)
-        assert (alone is not None) == there
-        np.testing.assert_array_equal(mode, np.zeros(60) if alone is None else alone)
-    assert first_modes(series[[2, 4]])[0].tolist() == np.zeros((2, 60)).tolist()

@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from forecasting.decomposition.emd import first_mode
 from forecasting.evaluation.challenge import diebold_mariano
 from forecasting.hydrology.return_period import Extremes, fit_extremes
-from forecasting.metrics import rmse
 from forecasting.simple import lad
 from forecasting.simple.lad import solve
 
@@ -57,24 +55,3 @@ def test_extremes_are_those_of_scipy(shape):
     found = fit_extremes(drawn.tolist(), "gumbel" if shape == 0.0 else "gev")
     assert found.shape == pytest.approx(shape, abs=0.005)
     assert found.depth(100.0) == pytest.approx(float(theirs.ppf(0.99)), rel=0.01)
-
-
-@pytest.mark.parametrize("name", ["two waves", "creep with seasons", "beats", "noise"])
-def test_the_fastest_mode_is_that_of_emd_signal(name):
-    decomposition = pytest.importorskip("PyEMD")
-    rng, rows = np.random.default_rng(0), np.arange(1000.0)
-
-    def wave(period):
-        return np.sin(2 * np.pi * rows / period)
-
-    values = {
-        "two waves": wave(17) + 3 * wave(120) + 0.01 * rows,
-        "creep with seasons": 0.02 * rows + np.cumsum(rng.normal(0, 0.2, 1000)) + 4 * wave(365),
-        "beats": (1 + 0.5 * wave(300)) * wave(11) + 2 * wave(150),
-        "noise": rng.normal(size=1000),
-    }[name]
-    theirs = decomposition.EMD(spline_kind="cubic", nbsym=2, FIXE=10).emd(values, rows, max_imf=1)[0]
-    ours = first_mode(values)
-    assert ours is not None
-    inside = slice(50, -50)  # at the ends both mirror, by other rules
-    assert rmse((ours - theirs)[inside]) < 0.001 * rmse(theirs[inside])

@@ -1,6 +1,5 @@
 """Test shipped networks and networks that start from the weights of another record."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,18 +7,16 @@ import pytest
 import torch
 
 from forecasting.data.driver_rows import DriverRows
-from forecasting.data.features import FEATURES
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import split
 from forecasting.errors import ForecastingError, NotEnoughDataError
 from forecasting.neural.checkpoint import to_bytes
 from forecasting.neural.learner import Settings
-from forecasting.neural.network import Shape
 from forecasting.neural.pretrained import PLACE, STEPS, adapt, read_shipped, settle
 from forecasting.neural.training import train_network
 from forecasting.neural.tuning import fine_tune
 from forecasting.reasons import reason_from_json
-from forecasting.registry import NETWORKS, PRETRAINED, READS_TOGETHER, load
+from forecasting.registry import PRETRAINED, list_networks, load, reads_stations_together
 from forecasting.serving import jobs
 from forecasting.serving.records import TrainingRequest
 from monitor.text.reasons import describe
@@ -164,7 +161,8 @@ def test_a_network_that_goes_on_from_itself_begins_anew_where_it_no_more_fits(tm
 
 
 def test_networks_that_read_stations_together_are_listed():
-    assert READS_TOGETHER == {name for name in NETWORKS if load(name).needs_graph}
+    for name in list_networks():
+        assert reads_stations_together(name) == load(name).needs_graph, name
 
 
 HORIZON = (7 * DAY_S,)
@@ -191,7 +189,7 @@ def errors(forecaster, panel, parts):
 @pytest.fixture(scope="module")
 def trained():
     panel = pulsing(20, seed=1)
-    return train_network("mlp", panel, split(panel.values.shape[0]), HORIZON, QUICK).forecaster
+    return train_network("gru", panel, split(panel.values.shape[0]), HORIZON, QUICK).forecaster
 
 
 def test_tuning_makes_a_new_candidate_and_leaves_the_old_one(trained):
@@ -224,23 +222,3 @@ def test_a_record_too_short_to_tune_to_is_refused(trained):
     short = pulsing(20).head(40)
     with pytest.raises(NotEnoughDataError):
         fine_tune(trained, short, split(40), QUICK)
-
-
-def test_the_fan_of_vae_gru_comes_from_the_draws_of_its_code():
-    chain = torch.diag(torch.ones(3), 1) + torch.diag(torch.ones(3), -1)  # four stations in a row
-    torch.manual_seed(3)
-    network = load("vae-gru")(Shape(len(FEATURES), 20, 2, 8, 0.1, chain.expand(2, 4, 4))).eval()
-    inputs = torch.randn(6, 4, 20, len(FEATURES))
-    inputs[..., 2] = 1.0
-    with torch.no_grad():
-        before = network(inputs)
-        torch.manual_seed(99)
-        torch.testing.assert_close(network(inputs), before, rtol=0, atol=0)
-        torch.testing.assert_close(network(inputs[2:3]), before[2:3])
-        network.head.to_code.bias[2:] += math.log(20.0)  # the log variances of a code of 2
-        wider = network(inputs)
-    ratio = (wider[..., 4] - wider[..., 0]) / (before[..., 4] - before[..., 0])
-    torch.testing.assert_close(ratio, torch.full_like(ratio, math.sqrt(20.0)), rtol=1e-3, atol=0)
-    network.train()
-    assert not torch.equal(network(inputs), network(inputs)), "in training every step draws anew"
-    assert network.penalty().item() > 0

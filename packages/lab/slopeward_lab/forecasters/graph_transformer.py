@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from forecasting.neural.convolution import RowConvolution
 from forecasting.neural.network import Shape, SiteNetwork, find_alive
+from slopeward_lab.forecasters.row_convolution import RowConvolution
 
 HEADS = 4
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from forecasting.data.series import Floats
-from forecasting.decomposition.emd import first_modes, has_mode, peel
+from slopeward_lab.decompositions.emd import first_modes, has_mode, peel
 
 COPIES = 20
 NOISE = 0.2

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from forecasting.neural.convolution import KERNEL, RowConvolution
 from forecasting.neural.network import Shape, StationNetwork
+from slopeward_lab.forecasters.row_convolution import KERNEL, RowConvolution
 
 
 class Cnn(StationNetwork):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from forecasting.neural.network import Shape, require_supports
-from forecasting.neural.networks.graph.gru import GraphGru
+from forecasting.neural.networks.graph_gru import GraphGru
 
 
 class DiffusionGru(GraphGru):

@@ -1,12 +1,12 @@
-"""Recurrent networks over one station's window that differ by their parts alone: layer, ways, what lies around it."""
+"""Recurrent networks over the window of one station: stacked, both ways, after a convolution, with attention."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from forecasting.neural.convolution import RowConvolution
 from forecasting.neural.network import Shape, StationNetwork
+from slopeward_lab.forecasters.row_convolution import RowConvolution
 
 
 class RowAttention(nn.Module):
@@ -20,20 +20,24 @@ class RowAttention(nn.Module):
         self.score = nn.Linear(width, 1, bias=False)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """The mean of the rows, weighted by what the score says of each."""
+        """Return the mean of the rows, weighted by the attention scores."""
         weights = torch.softmax(self.score(torch.tanh(self.project(rows))).squeeze(-1), dim=-1)
         self.weights = weights.detach()
         return (weights.unsqueeze(-1) * rows).sum(dim=1)
 
 
-class Recurrent(StationNetwork):
-    """(N, W, F) -> state of the last row, or of both ends, or the weighted mean of all, (N, hidden)."""
+class ComposedRecurrent(StationNetwork):
+    """(N, W, F) -> one vector for each window (N, hidden).
+
+    The vector is the state after the last row, the states at both ends, or the mean of all states weighted by
+    attention. Subclasses set the class attributes.
+    """
 
     layer: Callable[..., nn.Module] = nn.LSTM
-    layers = 1  # stacked
-    both_ways = False  # read in both directions, each with half of the width
-    convolves = False  # read patterns of rows, (N, W // 2, hidden // 2), in place of the rows
-    attends = False  # answer by attention over all states
+    layers = 1  # number of stacked layers
+    both_ways = False  # whether the window is read in both directions, each with half of the width
+    convolves = False  # whether a convolution (N, W // 2, hidden // 2) comes before the recurrent layer
+    attends = False  # whether the result is a mean of all states, weighted by attention
 
     def __init__(self, shape: Shape) -> None:
         ways = 2 if self.both_ways else 1
@@ -48,7 +52,7 @@ class Recurrent(StationNetwork):
             self.attention = RowAttention(ways * width)
 
     def encode(self, rows: Tensor) -> Tensor:
-        """What the states say of the window."""
+        """Return the vector of each window."""
         states, last = self.encoder(self.front(rows) if self.convolves else rows)
         if self.attends:
             return torch.as_tensor(self.attention(states))
@@ -56,54 +60,44 @@ class Recurrent(StationNetwork):
         return torch.cat([state[0], state[1]], dim=-1) if self.both_ways else torch.as_tensor(state[-1])
 
 
-class Gru(Recurrent):
-    """GRU over one station's window, one set of weights for all stations (Cho et al. 2014, arXiv:1406.1078)."""
-
-    layer = nn.GRU
-
-
-class Rnn(Recurrent):
+class Rnn(ComposedRecurrent):
     """Plain recurrent network with tanh (Elman 1990, Cognitive Science 14): what gates are compared with."""
 
     layer = nn.RNN
 
 
-class Lstm(Recurrent):
-    """LSTM over one station's window (Hochreiter and Schmidhuber 1997, Neural Computation 9)."""
-
-
-class Lstm2(Recurrent):
+class Lstm2(ComposedRecurrent):
     """Two stacked LSTM layers (Graves et al. 2013, arXiv:1303.5778; one of the seven of Nava et al. 2023)."""
 
     layers = 2
 
 
-class BiLstm(Recurrent):
+class BiLstm(ComposedRecurrent):
     """LSTM that reads the window in both directions (Schuster and Paliwal 1997): the past only, never the future."""
 
     both_ways = True
 
 
-class BiGruAttention(Recurrent):
+class BiGruAttention(ComposedRecurrent):
     """Bidirectional GRU with attention over its rows (Bahdanau et al. 2015; for step-like landslides since 2021)."""
 
     layer = nn.GRU
     both_ways = attends = True
 
 
-class CnnLstm(Recurrent):
+class CnnLstm(ComposedRecurrent):
     """Convolution in front of an LSTM (Sainath et al. 2015, ICASSP; one of the seven of Nava et al. 2023)."""
 
     convolves = True
 
 
-class CnnBiLstm(Recurrent):
+class CnnBiLstm(ComposedRecurrent):
     """Convolution in front of an LSTM that reads both ways (the CNN-BiLSTM of the Baishuihe studies)."""
 
     convolves = both_ways = True
 
 
-class CnnLstmAttention(Recurrent):
+class CnnLstmAttention(ComposedRecurrent):
     """Convolution, LSTM and attention over its rows (the attention CNN-LSTM of the Outang studies)."""
 
     convolves = attends = True

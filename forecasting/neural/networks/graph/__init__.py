@@ -1,1 +1,0 @@
-"""Networks that read all stations of a slope together, one per file."""

@@ -1,1 +1,0 @@
-"""Networks that read a window row by row and keep a state, one per file."""

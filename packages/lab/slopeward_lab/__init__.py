@@ -1,0 +1,1 @@
+"""Research models for Slopeward: networks, decompositions, detectors, and learning from outlines."""

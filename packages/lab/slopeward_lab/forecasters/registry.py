@@ -1,0 +1,30 @@
+"""The forecasting networks of this package, registered by the entry point group `slopeward.forecasters`."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from forecasting.registry import NetworkEntry
+
+NETWORKS: Final[Mapping[str, NetworkEntry]] = {
+    "mlp": NetworkEntry("slopeward_lab.forecasters.mlp:Mlp"),
+    "rnn": NetworkEntry("slopeward_lab.forecasters.recurrent:Rnn"),
+    "lstm2": NetworkEntry("slopeward_lab.forecasters.recurrent:Lstm2"),
+    "bilstm": NetworkEntry("slopeward_lab.forecasters.recurrent:BiLstm"),
+    "bigru-attention": NetworkEntry("slopeward_lab.forecasters.recurrent:BiGruAttention"),
+    "cnn": NetworkEntry("slopeward_lab.forecasters.cnn:Cnn"),
+    "tcn": NetworkEntry("slopeward_lab.forecasters.tcn:Tcn"),
+    "cnn-lstm": NetworkEntry("slopeward_lab.forecasters.recurrent:CnnLstm"),
+    "cnn-bilstm": NetworkEntry("slopeward_lab.forecasters.recurrent:CnnBiLstm"),
+    "conv-lstm": NetworkEntry("slopeward_lab.forecasters.conv_lstm:ConvLstm", reads_stations_together=True),
+    "cnn-lstm-attention": NetworkEntry("slopeward_lab.forecasters.recurrent:CnnLstmAttention"),
+    "transformer": NetworkEntry("slopeward_lab.forecasters.transformer:Transformer"),
+    "vae-gru": NetworkEntry("slopeward_lab.forecasters.vae_gru:VaeGru"),
+    "graph-lstm": NetworkEntry("slopeward_lab.forecasters.graph_lstm:GraphLstm", reads_stations_together=True),
+    "graph-attention-gru": NetworkEntry(
+        "slopeward_lab.forecasters.graph_attention_gru:GraphAttentionGru", reads_stations_together=True
+    ),
+    "graph-transformer": NetworkEntry(
+        "slopeward_lab.forecasters.graph_transformer:GraphTransformer", reads_stations_together=True
+    ),
+    "diffusion-gru": NetworkEntry("slopeward_lab.forecasters.diffusion_gru:DiffusionGru", reads_stations_together=True),
+}
