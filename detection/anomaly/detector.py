@@ -13,7 +13,8 @@ from detection.anomaly.registry import (
     CARRIED_BUDGET,
     COMPOSITES,
     DRAWN_TO,
-    NETWORKS,
+    describe_unknown_detector,
+    is_network,
     list_detectors,
     load_rule,
 )
@@ -64,7 +65,7 @@ class Detector:
                 )
             lengths = [len(samples[name].values) for name in names]
             return {n: row[p : p + length] for n, row, p, length in zip(names, scores, places, lengths, strict=True)}
-        if self.name in NETWORKS:
+        if is_network(self.name):
             from detection.anomaly.neural.training import WIDTH, score_network
 
             found = {name: np.full(len(series.values), np.nan) for name, series in samples.items()}
@@ -95,7 +96,7 @@ def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed
         ThresholdError: no threshold can be stated for this budget on this record.
     """
     if name not in list_detectors():
-        raise InputError(f"unknown detector {name!r}; known: {', '.join(list_detectors())}")
+        raise InputError(describe_unknown_detector(name))
     if not samples:
         raise InputError("no station to train on")
     if name in COMPOSITES:
@@ -108,7 +109,7 @@ def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed
     ordered = [samples[key] for key in sorted(samples)]
     weights: Mapping[str, NDArray[Any]] = {}
     notes: Mapping[str, Any] = {}
-    if name in NETWORKS:
+    if is_network(name):
         weights, notes = _train(name, ordered, seed)
     scored = Detector(name, {}, weights, notes).score(samples)
     parts = [slice(int(len(s.values) * TRAIN_UNTIL), int(len(s.values) * VALIDATE_UNTIL)) for s in ordered]

@@ -37,8 +37,8 @@ from detection.anomaly.records import (
 from detection.anomaly.registry import (
     CARRIED_OVER,
     COMPOSITES,
-    NETWORKS,
     compared_with,
+    is_network,
 )
 from detection.anomaly.running.state import RUNNING, DetectorState
 from detection.anomaly.threshold import COUNTABLE, DetectorThreshold, count_runs
@@ -163,7 +163,7 @@ def _load_detector(request: ScoringRequest) -> tuple[Detector, str | None]:
     thresholds = {part: DetectorThreshold(**one) for part, one in card["thresholds"].items()}
     if name in COMPOSITES and not set(thresholds) <= set(PARTS):
         raise InputError(f"the checkpoint of {name} is of an earlier version: train it again")
-    weights = stored.weights if name in NETWORKS else {}
+    weights = stored.weights if is_network(name) else {}
     return Detector(name, thresholds, weights, card["training"]), stored.model_hash
 
 
@@ -202,7 +202,7 @@ def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float
         "role": "advice",
     }
     gain: float | None = None
-    if detector.name in NETWORKS:
+    if is_network(detector.name):
         ready = {detector.name: detector}
         for name in SIMPLE:
             with suppress(ThresholdError):  # a record that is too short for one of them may do for the other
@@ -215,7 +215,7 @@ def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float
         reasons.append(Reason("vote.short", {"months": heldout.months, "needed": needed, "budget": budget}))
     elif heldout_rate > budget:
         reasons.append(Reason("vote.loud", {"rate": heldout_rate, "budget": budget}))
-    if detector.name in NETWORKS and (gain is None or gain < VOTE_GAIN):
+    if is_network(detector.name) and (gain is None or gain < VOTE_GAIN):
         if gain is None:
             reasons.append(Reason("vote.no_gain", {"names": SIMPLE, "needed": VOTE_GAIN}))
         else:

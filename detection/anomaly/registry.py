@@ -1,28 +1,40 @@
-"""The table of detectors: what exists, and where; heavy ones are imported when first asked for."""
+"""Registry of anomaly detectors: names and where their code is. A detector is imported when it is used.
+
+Installed packages add detectors by the entry point group `slopeward.detectors`. Such a package is imported when a
+detector is named that is not built in, or when all detectors are listed.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from detection.entry_points import load_entries
 from detection.reasons import Explanation, Reason, Value
 
 if TYPE_CHECKING:  # the core and the page read the names alone, and start without numpy
     from detection.anomaly.stages import Array
     from detection.anomaly.windows import Series
 
-RULES: Final[Mapping[str, str]] = {
-    "persistence-z": "detection.anomaly.robust:persistence_z",
-    "robust-z": "detection.anomaly.robust:robust_z",
-    "ewma": "detection.anomaly.robust:ewma",
-    "slope-change": "detection.anomaly.robust:slope_change",
-    "variance": "detection.anomaly.robust:variance",
+
+@dataclass(frozen=True, slots=True)
+class DetectorEntry:
+    """One detector of the registry."""
+
+    # `module:function` of a rule, from a series to one score per cell; `module:Class` of an autoencoder
+    target: str
+    is_network: bool = False
+
+
+ENTRY_POINTS: Final = "slopeward.detectors"
+"""Entry point group of further detectors: each entry point names a mapping from name to `DetectorEntry`."""
+
+RULES: Final[Mapping[str, DetectorEntry]] = {
+    "persistence-z": DetectorEntry("detection.anomaly.robust:persistence_z"),
 }
-NETWORKS: Final[Mapping[str, str]] = {
-    "ae": "detection.anomaly.neural.autoencoders:DenseAutoencoder",
-    "conv-ae": "detection.anomaly.neural.autoencoders:ConvAutoencoder",
-    "lstm-ae": "detection.anomaly.neural.autoencoders:LstmAutoencoder",
-    "gru-ae": "detection.anomaly.neural.autoencoders:GruAutoencoder",
-    "vae": "detection.anomaly.neural.autoencoders:VariationalAutoencoder",
+NETWORKS: Final[Mapping[str, DetectorEntry]] = {
+    "ae": DetectorEntry("detection.anomaly.neural.autoencoders:DenseAutoencoder", is_network=True),
 }
 # Certain faults have no score and no threshold; each check names the kind of finding it keeps.
 CHECKS: Final[Mapping[str, str]] = {"flatline": "stuck", "replay": "replay", "unit-jump": "unit", "timing": "timing"}
@@ -72,9 +84,41 @@ COMPARED: Final[Mapping[str, str]] = {
 }
 
 
+@cache
+def _load_installed() -> Mapping[str, DetectorEntry]:
+    built_in = {*RULES, *NETWORKS, *COMPOSITES, *CHECKS}
+    installed = load_entries(ENTRY_POINTS, DetectorEntry)
+    return {name: entry for name, entry in installed.items() if name not in built_in}
+
+
+def list_rules() -> Mapping[str, DetectorEntry]:
+    """Return the single rules: those that are built in and those of installed packages."""
+    return {**RULES, **{name: entry for name, entry in _load_installed().items() if not entry.is_network}}
+
+
+def list_networks() -> Mapping[str, DetectorEntry]:
+    """Return the autoencoders: those that are built in and those of installed packages."""
+    return {**NETWORKS, **{name: entry for name, entry in _load_installed().items() if entry.is_network}}
+
+
+def is_network(name: str) -> bool:
+    """Whether a detector is an autoencoder, which needs PyTorch and a training."""
+    if name in NETWORKS:
+        return True
+    if name in RULES or name in COMPOSITES or name in CHECKS:
+        return False
+    return name in list_networks()
+
+
 def list_detectors() -> list[str]:
     """Ids of all that give scores of readings alone, against a threshold that is counted."""
-    return [*RULES, *COMPOSITES, *NETWORKS]
+    return [*list_rules(), *COMPOSITES, *list_networks()]
+
+
+def describe_unknown_detector(name: str) -> str:
+    """Return one line: the name is unknown, which detectors can be used, and how to install more."""
+    line = f"unknown detector {name!r}; known: {', '.join(list_detectors())}"
+    return line if _load_installed() else f"{line}; more detectors: pip install 'slopeward[all]'"
 
 
 def list_served() -> list[str]:
@@ -107,13 +151,13 @@ def compared_with(detector: str, kind: str, others: int = 0, named: Sequence[str
 
 def load_rule(name: str) -> "Callable[[Series], Array]":
     """The scoring function of a rule."""
-    found: Callable[[Series], Array] = _load(RULES[name])
+    found: Callable[[Series], Array] = _load((RULES.get(name) or list_rules()[name]).target)
     return found
 
 
 def load_network(name: str) -> Callable[..., Any]:
     """The class of a network (imports torch)."""
-    found: Callable[..., Any] = _load(NETWORKS[name])
+    found: Callable[..., Any] = _load((NETWORKS.get(name) or list_networks()[name]).target)
     return found
 
 

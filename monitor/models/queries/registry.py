@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select, update
 
-from detection.anomaly.registry import NETWORKS as AUTOENCODERS
+from detection.anomaly.registry import is_network as is_autoencoder
 from forecasting.registry import is_network
 from monitor.errors import NotFoundError, RefusedError
 from monitor.models.tables import model, model_gate, model_transition
@@ -23,7 +23,7 @@ _REPLACED: Final = Template("model.replaced", "replaced by {model}")
 
 def needs_torch(kind: str) -> bool:
     """Whether a forecaster or a detector is a network."""
-    return is_network(kind) or kind in AUTOENCODERS
+    return is_network(kind) or is_autoencoder(kind)
 
 
 @dataclass(frozen=True, slots=True)

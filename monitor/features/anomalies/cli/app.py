@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from detection.anomaly.registry import NETWORKS, list_detectors
+from detection.anomaly.registry import describe_unknown_detector, is_network, list_detectors, list_served
 from detection.reasons import reasons_from_json
 from monitor.cli import session
 from monitor.features.anomalies.cli import labels
@@ -64,6 +64,8 @@ def train(
 def _check_detectors(names: list[str] | None) -> list[str]:
     known = list_detectors()
     if unknown := [d for d in names or () if d not in known]:
+        if unknown[0] not in list_served():
+            raise typer.BadParameter(describe_unknown_detector(unknown[0]))
         raise typer.BadParameter(f"{unknown[0]!r} has no threshold to count; expected one of: {', '.join(known)}")
     return names or []
 
@@ -111,7 +113,7 @@ def bench(
     ready = {d: start_without_history(d, step_s) for d in ("persistence-z", "rules")} if fresh else {}
     rows = trials.run_bench(samples, names, budget, range(seeds), ready)
     for row in rows:
-        if row["detector"] in NETWORKS:
+        if is_network(row["detector"]):
             gain = row["recall_gain_over_rules"] = trials.find_gain(rows, row["detector"])
             row["adds"] = gain is not None and gain >= trials.VOTE_GAIN
     certain = trials.run_certain_bench(samples, range(seeds))

@@ -29,8 +29,8 @@ class CatalogueEntry:
 
 def list_models() -> Iterator[CatalogueEntry]:
     """One entry a model, in the order forecasts, parts of a curve, curves, anomalies."""
-    from detection.anomaly.registry import CHECKS, COMPOSITES, RULES
-    from detection.anomaly.registry import NETWORKS as AUTOENCODERS
+    from detection.anomaly.registry import CHECKS, COMPOSITES, list_rules
+    from detection.anomaly.registry import list_networks as list_autoencoders
     from forecasting.decomposition.components import FOR_FORECASTS, list_methods
     from forecasting.registry import BASELINES, list_networks
 
@@ -51,9 +51,10 @@ def list_models() -> Iterator[CatalogueEntry]:
     for name, method in list_methods().items():
         what = _read_sentence(method.target.partition(":")[0])
         yield CatalogueEntry(id=name, kind="decomposition", what=what, served=name in FOR_FORECASTS)
-    for kind, paths in (("curve", KINEMATIC), ("anomaly detector", {**RULES, **AUTOENCODERS})):
-        for name, path in paths.items():
-            yield CatalogueEntry(id=name, kind=kind, what=_read_sentence(path))
+    for name, path in KINEMATIC.items():
+        yield CatalogueEntry(id=name, kind="curve", what=_read_sentence(path))
+    for name, detector in {**list_rules(), **list_autoencoders()}.items():
+        yield CatalogueEntry(id=name, kind="anomaly detector", what=_read_sentence(detector.target))
     for name, parts in COMPOSITES.items():
         what = f"Several rules that share one budget: {', '.join(parts)}."
         yield CatalogueEntry(id=name, kind="anomaly detector", what=what)

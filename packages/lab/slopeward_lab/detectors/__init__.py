@@ -1,0 +1,1 @@
+"""Anomaly detectors that the service does not serve by default."""
