@@ -1,4 +1,8 @@
-"""One contract for all imagery networks: any size and bands, every weight trained, tiles as exact as promised."""
+"""Contract of imagery networks: any size and bands, every weight trained, tiles as exact as promised.
+
+The tests that take `model`, `exact_model` or `blended_model` run over `MODELS` of the module that collects them. A
+package with networks of its own imports them together with `pytest_generate_tests` and sets `MODELS` and `RATES`.
+"""
 
 import pytest
 import torch
@@ -8,17 +12,28 @@ from torch.nn import functional
 from detection.imagery.errors import ModelError
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.losses import make_loss
-from detection.imagery.neural.networks import segnet
-from detection.imagery.neural.networks.backbones.efficient import make_efficientnet, make_mobilenetv3
 from detection.imagery.neural.networks.blocks import Bru, SBConv, Sru, ThinnedConv
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build, find_entry
 from tests.tables import tabulated
 
-EVERY = [*SEGMENTERS, *CLASSIFIERS]
-EXACT = [name for name, entry in SEGMENTERS.items() if entry.tile_exact]
-# networks without normalisation want small steps, those of four channels at this width and attention large ones
-RATES = {"fcn8s": 1e-3, "deeplabv2": 1e-3, "linknet": 3e-2, "sssn": 3e-2, "transformer-unet": 3e-2}
-RATES |= dict.fromkeys(("unet-efficientnet-b0", "unet-mobilenetv3", "unet-vit"), 3e-2)
+MODELS = [*SEGMENTERS, *CLASSIFIERS]
+RATES = {}
+"""Learning rates of networks that need another rate than 0.01 to halve the loss in twenty steps."""
+
+
+def pytest_generate_tests(metafunc):
+    """Parametrize a test with `MODELS` of the module that collects it."""
+    models = metafunc.module.MODELS
+    segmenters = [name for name in models if name not in CLASSIFIERS]
+    names = metafunc.fixturenames
+    if "exact_model" in names:
+        metafunc.parametrize("exact_model", [name for name in segmenters if find_entry(name).tile_exact])
+    elif "blended_model" in names:
+        metafunc.parametrize("blended_model", [name for name in segmenters if not find_entry(name).tile_exact])
+    elif "rate" in names:
+        metafunc.parametrize(("model", "rate"), [(name, metafunc.module.RATES.get(name, 1e-2)) for name in models])
+    elif "model" in names:
+        metafunc.parametrize("model", models)
 
 
 @pytest.fixture(autouse=True)
@@ -48,23 +63,10 @@ def blobs(count, size, seed=1):
     return images, (images.mean(dim=1) > 0.3).long()
 
 
-@pytest.mark.parametrize(("name", "entry"), (SEGMENTERS | CLASSIFIERS).items())
-def test_the_number_of_parameters_is_frozen(name, entry):
+def test_the_number_of_parameters_is_frozen(model):
+    entry = CLASSIFIERS.get(model) or find_entry(model)
     assert entry.paper
-    assert (parameters(sketch(name, 3)), parameters(sketch(name, 14))) == entry.parameters
-
-
-@pytest.mark.parametrize(
-    ("make", "last", "top", "published"),
-    [(make_efficientnet, 320, 1280, 5_288_548), (make_mobilenetv3, 160, 960, 5_483_032)],
-)
-def test_an_encoder_has_the_published_size_with_its_classifier(make, last, top, published):
-    """5.3 and 5.4 million in the papers, counted to the last weight in public code: 1000 classes behind 1280 values."""
-    with torch.device("meta"):
-        stages, widths = make(3, 1.0)
-    between = 0 if top == 1280 else top * 1280 + 1280
-    assert widths[-1] == last
-    assert parameters(stages) + last * top + 2 * top + between + 1280 * 1000 + 1000 == published
+    assert (parameters(sketch(model, 3)), parameters(sketch(model, 14))) == entry.parameters
 
 
 DEEP = {"peak": 1024, "up": "transpose"}
@@ -75,17 +77,6 @@ DEEP = {"peak": 1024, "up": "transpose"}
     [
         ("unet", 1, DEEP, 31_037_633),
         ("unet", 2, {"width": 0.125}, 270_906),
-        ("sru-unet", 2, DEEP, 31_049_474),
-        ("sru-unet", 2, {"gate": "soft"}, SEGMENTERS["sru-unet"].parameters[0]),
-        ("bru-resunet", 2, DEEP, 38_767_554),
-        ("sbconv-resunet", 2, DEEP, 38_779_330),
-        ("sbconv-unet", 2, {"width": 0.25}, 1_272_178),
-        ("scdnn", 2, {"blocks": (2, 2, 2, 2)}, 20_596_388),
-        ("deeplabv3plus-resnet50", 2, {"depth": 101}, 59_339_426),
-        ("deeplabv3plus-resnet50", 2, {"pooling": False}, 39_756_962),
-        # the paper counts 17.7 and 24.8 million, with the 19 classes of street scenes
-        ("frrn-a", 19, {}, 17_712_227),
-        ("frrn-b", 19, {}, 24_721_123),
     ],
 )
 def test_classes_width_and_options_change_the_count_as_they_should(name, classes, options, expected):
@@ -99,12 +90,11 @@ def test_shipped_weights_of_the_plain_network_keep_their_names():
     assert load_model("generated").network.state_dict().keys() == set(names)
 
 
-@pytest.mark.parametrize("name", sorted(EVERY))
 @pytest.mark.parametrize(("channels", "height", "width"), [(14, 96, 112), (3, 97, 131)])
-def test_any_size_in_logits_of_that_size_out_and_a_gradient_for_every_weight(name, channels, height, width):
-    network = seeded(name, channels)
+def test_any_size_in_logits_of_that_size_out_and_a_gradient_for_every_weight(model, channels, height, width):
+    network = seeded(model, channels)
     logits = network(torch.randn(1, channels, height, width))
-    if name in CLASSIFIERS:
+    if model in CLASSIFIERS:
         assert logits.shape == (1, 2)
         functional.cross_entropy(logits, torch.tensor([1])).backward()
     else:
@@ -115,48 +105,26 @@ def test_any_size_in_logits_of_that_size_out_and_a_gradient_for_every_weight(nam
     gates = {f"{key}.norm.{part}" for key in units for part in ("weight", "bias")}
     # a hard gate is a sign: nothing flows through it to its normalisation
     assert silent == gates
-    assert bool(gates) == (name.startswith(("sru-", "sbconv-")))
+    assert bool(gates) == (model.startswith(("sru-", "sbconv-")))
 
 
-@pytest.mark.parametrize("name", ["sru-unet", "sbconv-resunet"])
-def test_a_soft_gate_trains_its_normalisation(name):
-    network = seeded(name, gate="soft")
-    images, truth = blobs(1, 32)
-    make_loss("ce+dice")(network(images), truth).backward()
-    assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in network.parameters())
-
-
-@pytest.mark.parametrize("name", sorted(EVERY))
 @pytest.mark.parametrize("width", [0.03, 0.2])
-def test_one_small_image_of_any_bands_and_classes_can_be_trained_on_at_any_width(name, width):
-    network = build(name, 5, 3, width)
+def test_one_small_image_of_any_bands_and_classes_can_be_trained_on_at_any_width(model, width):
+    network = build(model, 5, 3, width)
     logits = network(torch.randn(1, 5, 32, 33))
     assert logits.shape[:2] == (1, 3)
     assert torch.isfinite(logits).all()
 
 
-@pytest.mark.parametrize(("name", "joined"), [("siam-diff-unet", 1), ("siam-conc-unet", 2)])
-def test_a_siamese_network_sees_each_date_by_one_encoder(name, joined, monkeypatch):
-    network, fed = seeded(name, 5).eval(), []
-    monkeypatch.setattr(network, "decode", lambda maps: fed.append(maps) or maps[0])
-    before, both, after = (torch.randn(1, bands, 32, 32) for bands in (2, 1, 2))
-    network(torch.cat([before, both, after], dim=1))
-    alone = [network.encoder[0](torch.cat(part, dim=1)) for part in ((before, both), (both, after))]
-    found = (alone[1] - alone[0]).abs() if joined == 1 else torch.cat(alone, dim=1)
-    torch.testing.assert_close(fed[0][0], found)
-    assert [level.shape[1] for level in fed[0]] == [joined * 8, joined * 16, joined * 32, joined * 64, 64]
-
-
-@pytest.mark.parametrize("name", sorted(EVERY))
-def test_at_most_twenty_steps_halve_the_loss(name):
-    network = seeded(name, seed=1)
+def test_at_most_twenty_steps_halve_the_loss(model, rate):
+    network = seeded(model, seed=1)
     images, truth = blobs(4, 48)
-    optimiser = torch.optim.Adam(network.parameters(), RATES.get(name, 1e-2))
+    optimiser = torch.optim.Adam(network.parameters(), rate)
     losses = []
     while len(losses) < 21 and not (losses and losses[-1] < losses[0] / 2):
         optimiser.zero_grad()
         logits = network(images)
-        if name in CLASSIFIERS:
+        if model in CLASSIFIERS:
             loss = functional.cross_entropy(logits, torch.tensor([0, 1, 1, 0]))
         else:
             loss = make_loss("ce+dice")(logits, truth)
@@ -166,12 +134,11 @@ def test_at_most_twenty_steps_halve_the_loss(name):
     assert losses[-1] < losses[0] / 2
 
 
-@pytest.mark.parametrize("name", sorted(EVERY))
-def test_a_network_comes_back_from_disk_as_it_was_and_order_in_the_batch_does_not_matter(name, tmp_path):
-    network, twin, other = (seeded(name, seed=seed).eval() for seed in (3, 3, 4))
+def test_a_network_comes_back_from_disk_as_it_was_and_order_in_the_batch_does_not_matter(model, tmp_path):
+    network, twin, other = (seeded(model, seed=seed).eval() for seed in (3, 3, 4))
     card = {
         "name": "made",
-        "network": {"name": name, "classes": 2, "width": 0.125, "options": {}},
+        "network": {"name": model, "classes": 2, "width": 0.125, "options": {}},
         "bands": ["B4", "B3", "B2"],
         "radiometry": {"stretch": "local-max"},
         "threshold": 0.5,
@@ -203,17 +170,20 @@ def make_averages(network):
             value.fill_(1 / value[0].numel() if value.dim() == 4 else float(key.endswith("weight")))
 
 
-@pytest.mark.parametrize("name", EXACT)
-def test_the_halo_is_the_receptive_field(name, monkeypatch):
+@pytest.fixture
+def average_pooling(monkeypatch):
+    """Replace the largest value by the mean where maps are pooled, so that every pixel of a window counts."""
     monkeypatch.setattr(
         functional,
         "max_pool2d",
         lambda x, k, stride=None, padding=0, *_, **__: functional.avg_pool2d(x, k, stride or k, padding),
     )
-    monkeypatch.setattr(segnet, "pool_with_places", lambda features: (functional.avg_pool2d(features, 2), None))
-    monkeypatch.setattr(segnet, "unpool", lambda values, _: functional.interpolate(values, scale_factor=2))
-    entry = SEGMENTERS[name]
-    network = build(name, 1, 1, 1 / 64).double().eval()
+
+
+@pytest.mark.usefixtures("average_pooling")
+def test_the_halo_is_the_receptive_field(exact_model):
+    entry = find_entry(exact_model)
+    network = build(exact_model, 1, 1, 1 / 64).double().eval()
     make_averages(network)
     start = -(-(entry.halo_px + entry.stride) // entry.stride) * entry.stride
     rows = 2 * start + entry.stride
@@ -224,10 +194,9 @@ def test_the_halo_is_the_receptive_field(name, monkeypatch):
     assert entry.halo_px - entry.stride < reach <= entry.halo_px
 
 
-@pytest.mark.parametrize("name", EXACT)
-def test_a_tile_with_its_halo_gives_the_answer_of_the_whole_scene(name):
-    entry = SEGMENTERS[name]
-    network = build(name, 2, 2, 1 / 32).double().eval()
+def test_a_tile_with_its_halo_gives_the_answer_of_the_whole_scene(exact_model):
+    entry = find_entry(exact_model)
+    network = build(exact_model, 2, 2, 1 / 32).double().eval()
     halo, stride = entry.halo_px, entry.stride
     scene = torch.randn(1, 2, 2 * halo + 6 * stride, 64, dtype=torch.float64)
     first = 2 * stride
@@ -237,9 +206,8 @@ def test_a_tile_with_its_halo_gives_the_answer_of_the_whole_scene(name):
     torch.testing.assert_close(tile, whole, rtol=1e-7, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", sorted(set(SEGMENTERS) - set(EXACT)))
-def test_a_network_that_is_not_exact_sees_the_far_end(name):
-    network = seeded(name, 2, 1 / 16).double().eval()
+def test_a_network_that_is_not_exact_sees_the_far_end(blended_model):
+    network = seeded(blended_model, 2, 1 / 16).double().eval()
     scene = torch.randn(1, 2, 1280, 32, dtype=torch.float64)
     changed = scene.clone()
     changed[..., -64:, :] += 9
@@ -247,13 +215,8 @@ def test_a_network_that_is_not_exact_sees_the_far_end(name):
         assert not torch.equal(network(scene)[..., :64, :], network(changed)[..., :64, :])
 
 
-def test_the_registry_warns_of_images_too_small_for_wide_rates():
-    large = {name for name, entry in SEGMENTERS.items() if entry.least_px >= 304}
-    assert large == {"scdnn", "deeplabv3plus-resnet50", "deeplabv3plus-mobilenetv2"}
-
-
-@tabulated("entry", [*SEGMENTERS.values(), *CLASSIFIERS.values()])
-def test_halo_and_stride_fit_the_tiles(entry):
+def test_halo_and_stride_fit_the_tiles(model):
+    entry = CLASSIFIERS.get(model) or find_entry(model)
     assert entry.halo_px % entry.stride == 0
 
 
@@ -314,9 +277,8 @@ def test_a_block_refuses_channels_it_cannot_part(make, message):
         make()
 
 
-@tabulated("name", EVERY)
-def test_no_1x1_convolution_has_the_stride_whose_gradient_corrupts_memory(name):
-    found = [m for m in build(name, 3, 2, 0.0625).modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]
+def test_no_1x1_convolution_has_the_stride_whose_gradient_corrupts_memory(model):
+    found = [m for m in build(model, 3, 2, 0.0625).modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]
     assert all(m.stride == (1, 1) or isinstance(m, ThinnedConv) for m in found)
 
 
@@ -326,25 +288,14 @@ def test_a_thinned_convolution_is_the_strided_one_at_odd_sizes_too():
     assert torch.allclose(thinned(image), functional.conv2d(image, thinned.weight, stride=2), atol=1e-6)
 
 
-def test_unpooling_is_that_of_torch():
-    features = torch.randn(2, 3, 8, 6)
-    values, places = segnet.pool_with_places(features)
-    expected, indices = functional.max_pool2d(features, 2, return_indices=True)
-    torch.testing.assert_close(values, expected)
-    torch.use_deterministic_algorithms(mode=False)
-    torch.testing.assert_close(segnet.unpool(values, places), functional.max_unpool2d(expected, indices, 2))
-
-
 # ---- what is refused -------------------------------------------------------------------------------------------
 @tabulated(
     ("name", "options", "message"),
     [
-        ("unett", {}, "known: .*deeplabv2, .*unet"),
+        ("unett", {}, "known: .*drs-unet, .*unet"),
         ("unet", {"gate": "soft"}, "no option gate; known: peak, up"),
-        ("sssn", {"depth": 5}, "no option depth; known: none"),
+        ("drs-unet", {"depth": 5}, "no option depth; known: none"),
         ("unet", {"up": "nearest"}, "'bilinear' or 'transpose', not 'nearest'"),
-        ("sru-unet", {"gate": "firm"}, "'hard' or 'soft'"),
-        ("deeplabv3plus-resnet50", {"depth": 18}, r"one of \[50, 101\]"),
         ("unet", {"classes": 0}, "above 0"),
     ],
 )

@@ -24,7 +24,7 @@ import numpy as np
 from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import Parts, split_held
-from detection.imagery.registry import SEGMENTERS
+from detection.imagery.registry import find_entry, list_segmenters
 from detection.imagery.training.scoring import ScoringResult, compare, score_maps
 from tests.bench.record import DATA, keep, read_options, record
 
@@ -60,7 +60,7 @@ Job = tuple[str, str, int]
 
 def plan(sets: list[str], seeds: list[int]) -> list[Job]:
     """Set by set: the simple maps, the core with every seed (seed by seed), all others with the first, the trials."""
-    others = [name for name in SEGMENTERS if name not in CORE and name != "drs-unet"]
+    others = [name for name in list_segmenters() if name not in CORE and name != "drs-unet"]
     jobs: list[Job] = []
     for one in sets:
         jobs += [(one, name, SPLIT_SEED) for name in SIMPLE]
@@ -123,7 +123,7 @@ def _train(job: Job, opened: tuple[Patches, Patches, Parts]) -> dict[str, Any]:
 
 def _sees_padding(network: str, train: Patches, resize_px: int | None) -> bool:
     """Whether the patches are too small for the widest convolutions of a network."""
-    return SEGMENTERS[network].least_px > (resize_px or train.read(0).mask.shape[0])
+    return find_entry(network).least_px > (resize_px or train.read(0).mask.shape[0])
 
 
 def _facts(scored: ScoringResult, cpu_s: float, facts: dict[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from detection.imagery.neural.networks.backbones.resnet import BasicBlock, ResNet
 from detection.imagery.neural.networks.blocks import LEAST_CELLS, initialise, pad_to_stride
+from detection.imagery.neural.networks.resnet import BasicBlock, ResNet
 
 STRIDE = 32
 

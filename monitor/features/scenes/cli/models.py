@@ -54,13 +54,13 @@ def models(
     ] = False,
 ) -> None:
     """List every scene network with its paper, its weights and its stored scores; needs no database."""
-    from detection.imagery.registry import CLASSIFIERS, SEGMENTERS
+    from detection.imagery.registry import CLASSIFIERS, list_segmenters
 
     kept = {name: found for name in RECORDS if (found := read_benchmark(name))}
     shipped = _find_shipped()
     rows = [
         _make_row(name, kind, entry.paper, entry.parameters, shipped.get(name, []), kept)
-        for kind, table in ((SEGMENTER, SEGMENTERS), (CLASSIFIER, CLASSIFIERS))
+        for kind, table in ((SEGMENTER, list_segmenters()), (CLASSIFIER, CLASSIFIERS))
         for name, entry in table.items()
     ]
     rows += _list_crack_rows()

@@ -398,8 +398,8 @@ def save_untrained(path: Path, network: str, classes: list[str]) -> str:
 
 
 def test_tiles_of_a_network_without_end_are_blended_and_the_flips_are_said(tmp_path):
-    """Means over the window enter the SBConv U-Net: its tiles are blended, and what that costs stands in the record."""
-    weights = save_untrained(tmp_path / "sb.safetensors", "sbconv-unet", ["landslide"])
+    """Means over the window enter the DRs-UNet: its tiles are blended, and what that costs stands in the record."""
+    weights = save_untrained(tmp_path / "drs.safetensors", "drs-unet", ["landslide"])
     write_scene(tmp_path / "scene", 5, size_px=150)
     payload = {"scene_path": str(tmp_path / "scene"), "weights": weights}
     first, second = (detect({**payload, "out_dir": str(tmp_path / name)}) for name in ("a", "b"))

@@ -209,8 +209,7 @@ def test_values_are_probabilities(tmp_path, values, nodata, line):
         ("unet", {}, "rows", 2048, 112),
         ("unet", {"tile": 256}, "crop", 256, 112),
         ("unet", {"halo": 96}, "crop", 512, 96),
-        ("linknet", {}, "crop", 512, 256),
-        ("sbconv-unet", {}, "hann", 128, 0),
+        ("drs-unet", {}, "hann", 128, 0),
     ],
 )
 def test_rows_where_the_network_takes_them_and_nobody_asks_for_tiles(network, asked, blend, tile, halo):

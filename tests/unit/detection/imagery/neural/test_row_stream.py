@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.neural.networks.blocks import fold_norms
-from detection.imagery.registry import SEGMENTERS, build
+from detection.imagery.registry import build, list_segmenters
 from tests.tables import tabulated
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
-STREAMED = [name for name, entry in SEGMENTERS.items() if entry.streams]
+STREAMED = [name for name, entry in list_segmenters().items() if entry.streams]
 OPTIONS = [{}, {"up": "transpose", "peak": 1024}]
 NETWORKS = {
     (name, number): build(name, 2, 3, 0.0625, **options).double().eval()
@@ -72,12 +72,13 @@ def test_each_part_is_answered_in_its_turn_as_in_one_pass(weights, most, height,
     assert np.abs(np.concatenate(found, axis=1) - whole).max() <= most
 
 
-@tabulated("name", SEGMENTERS)
+@tabulated("name", list_segmenters())
 def test_the_registry_says_which_networks_take_rows_and_others_take_tiles(name):
     network = build(name, 2, width=0.125)
-    assert (network.open_stream() is not None) == SEGMENTERS[name].streams
-    assert SEGMENTERS[name].tile_exact or not SEGMENTERS[name].streams
-    if not SEGMENTERS[name].streams and name in {"sssn", "sbconv-unet"}:
+    entry = list_segmenters()[name]
+    assert (network.open_stream() is not None) == entry.streams
+    assert entry.tile_exact or not entry.streams
+    if not entry.streams and name in {"drs-unet", "sssn"}:
         card = {"normalisation": {"mean": [0, 0], "std": [1, 1]}}
         segmenter = Segmenter(SimpleNamespace(network=network, card=card))
         parts = [(np.ones((2, high, 40), np.float32), np.ones((high, 40), bool)) for high in (40, 70)]
@@ -86,7 +87,10 @@ def test_the_registry_says_which_networks_take_rows_and_others_take_tiles(name):
             assert np.array_equal(one, segmenter.class_probabilities(*part))
 
 
-@pytest.mark.parametrize("name", ["unet", "sbconv-resunet", "scdnn", "deeplabv3plus-resnet50"])
+FOLDED = {"unet", "drs-unet", "sbconv-resunet", "scdnn", "deeplabv3plus-resnet50"}
+
+
+@pytest.mark.parametrize("name", sorted(FOLDED & list_segmenters().keys()))
 def test_norms_folded_into_convolutions_change_no_answer(name):
     torch.manual_seed(4)
     network = build(name, 3, width=0.125).train()

@@ -3,7 +3,6 @@
 import torch
 from torch import nn
 
-from detection.imagery.neural.networks.backbones.resnet import Bottleneck, ResNet
 from detection.imagery.neural.networks.blocks import (
     ConvUnit,
     ImagePooling,
@@ -12,6 +11,7 @@ from detection.imagery.neural.networks.blocks import (
     initialise,
     scale_width,
 )
+from detection.imagery.neural.networks.resnet import Bottleneck, ResNet
 
 CELLS = (6, 3, 2, 1)
 

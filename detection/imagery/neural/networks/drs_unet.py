@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from detection.imagery.neural.networks.blocks import ConvUnit
-from detection.imagery.neural.networks.unets.unet import Unet
+from detection.imagery.neural.networks.unet import Unet
 
 
 class ShrinkageUnit(nn.Module):

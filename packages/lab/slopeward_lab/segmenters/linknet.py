@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from detection.imagery.neural.networks.backbones.resnet import BasicBlock, ResNet
 from detection.imagery.neural.networks.blocks import ConvUnit, SegmentationNetwork, initialise, scale_width
+from detection.imagery.neural.networks.resnet import BasicBlock, ResNet
 
 
 class LiftUnit(nn.Sequential):

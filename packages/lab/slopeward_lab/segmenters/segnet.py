@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from detection.imagery.neural.networks.backbones.vgg import CONVOLUTIONS, make_stages
 from detection.imagery.neural.networks.blocks import ConvUnit, SegmentationNetwork, initialise
+from slopeward_lab.segmenters.vgg import CONVOLUTIONS, make_stages
 
 
 def pool_with_places(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from detection.imagery.neural.networks.backbones.inverted_residual import BlockRow, InvertedResidual
 from detection.imagery.neural.networks.blocks import ConvUnit, scale_width
+from slopeward_lab.segmenters.inverted_residual import BlockRow, InvertedResidual
 
 # middle, channels, kernel, stride, squeezed: table 1 of the MobileNetV3 paper, ReLU in the first six rows
 _V3_TABLE = (

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from detection.imagery.neural.networks.blocks import ConvUnit, enlarge, initialise
-from detection.imagery.neural.networks.unets.unet import Unet, encode
+from detection.imagery.neural.networks.unet import Unet, encode
 
 
 class AttentionGate(nn.Module):

@@ -3,8 +3,6 @@
 import torch
 from torch import nn
 
-from detection.imagery.neural.networks.backbones.inverted_residual import BlockRow, InvertedResidual
-from detection.imagery.neural.networks.backbones.resnet import Bottleneck, ResNet
 from detection.imagery.neural.networks.blocks import (
     AtrousPyramid,
     ConvUnit,
@@ -13,6 +11,8 @@ from detection.imagery.neural.networks.blocks import (
     initialise,
     scale_width,
 )
+from detection.imagery.neural.networks.resnet import Bottleneck, ResNet
+from slopeward_lab.segmenters.inverted_residual import BlockRow, InvertedResidual
 
 RATES = (6, 12, 18)
 RESNET_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}

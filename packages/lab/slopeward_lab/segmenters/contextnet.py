@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from detection.imagery.neural.networks.backbones.inverted_residual import BlockRow, InvertedResidual
 from detection.imagery.neural.networks.blocks import ConvUnit, SegmentationNetwork, enlarge, initialise, scale_width
+from slopeward_lab.segmenters.inverted_residual import BlockRow, InvertedResidual
 
 # expansion, channels, repeats, stride
 CONTEXT_TABLE = ((1, 32, 1, 1), (6, 32, 1, 1), (6, 48, 3, 2), (6, 64, 3, 2), (6, 96, 2, 1), (6, 128, 2, 1))

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from detection.imagery.neural.networks.backbones.vgg import make_stages
 from detection.imagery.neural.networks.blocks import SegmentationNetwork, initialise, initialise_bilinear, scale_width
+from slopeward_lab.segmenters.vgg import make_stages
 
 
 class Fcn8s(SegmentationNetwork):

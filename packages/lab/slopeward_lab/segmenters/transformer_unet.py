@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from detection.imagery.neural.networks.blocks import scale_width
-from detection.imagery.neural.networks.unets.staged_unet import StagedUnet
+from slopeward_lab.segmenters.staged_unet import StagedUnet
 
 WIDTHS = (32, 64, 128, 256)
 HEADS = (1, 2, 4, 8)

@@ -3,7 +3,7 @@
 import torch
 
 from detection.imagery.neural.networks.row_stream import RowStream
-from detection.imagery.neural.networks.unets.unet import Unet, encode
+from detection.imagery.neural.networks.unet import Unet, encode
 
 
 class SiameseUnet(Unet):

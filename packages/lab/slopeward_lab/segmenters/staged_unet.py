@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from detection.imagery.neural.networks.backbones.efficient import make_efficientnet, make_mobilenetv3
 from detection.imagery.neural.networks.blocks import ConvUnit, SegmentationNetwork, enlarge, initialise, scale_width
+from slopeward_lab.segmenters.efficient import make_efficientnet, make_mobilenetv3
 
 
 class StagedUnet(SegmentationNetwork):
