@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from sqlalchemy import Connection, Table
 
+    from detection.imagery.change.records import StoredDate
+    from detection.imagery.footprints.records import SceneDetection
     from monitor.alerts.acts.table import Act
     from monitor.alerts.queries.movement import NewestMovement
     from monitor.alerts.replay.failure_windows import WindowReplayFunctions
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
         Job,
         Migrations,
         Panel,
+        SceneCracks,
         ServicePart,
         SiteFileSections,
         StatusSection,
@@ -516,6 +519,19 @@ def register_scene_methods() -> Iterable[SceneMethod]:
     """Return methods that read scenes without a network, such as radar scenes.
 
     Called in the worker that reads a scene. The first method that applies to the scene reads it.
+    """
+
+
+@hookspec(firstresult=True)
+def write_scene_cracks(
+    detection: SceneDetection, folder: Path, dates: tuple[StoredDate, StoredDate] | None
+) -> SceneCracks:
+    """Find the cracks of a scene, write them to files in `folder`, and return what the command prints about them.
+
+    Called by `slopeward scenes detect --cracks` after the scene was read. `dates` are the scene and an earlier one,
+    both read by the same network; None if there is no earlier scene. The first plugin that returns a result wins.
+    Without one, the command says which package to install. If an implementation raises `ImageryError`, the command
+    prints the error for this scene and continues with the next one.
     """
 
 

@@ -46,7 +46,14 @@ CHECK_LIMIT_S: Final = 10.0
 # Hooks that serve an explicit request of a person or of the service file, and hooks whose errors the caller describes.
 # Their errors are raised.
 _RAISING: Final = frozenset(
-    {"import_unknown_table", "compute_cluster", "draw_scene_prior", "wait_for_turn", "cited_spans"}
+    {
+        "cited_spans",
+        "compute_cluster",
+        "draw_scene_prior",
+        "import_unknown_table",
+        "wait_for_turn",
+        "write_scene_cracks",
+    }
 )
 
 

@@ -132,6 +132,13 @@ class SiteFileSections(NamedTuple):
     expand: Callable[[Any, str], Any] = lambda file, _name: file
 
 
+class SceneCracks(NamedTuple):
+    """Cracks that were found on a scene and written to files."""
+
+    facts: Mapping[str, object]  # added to the JSON output of `slopeward scenes detect`
+    line: str  # added to its text output
+
+
 class ExportTable(NamedTuple):
     """A public view that can be exported as a file."""
 

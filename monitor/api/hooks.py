@@ -16,6 +16,7 @@ from monitor.registration import (
     Job,  # periodic work
     Migrations,  # the alembic branch of a plugin's tables
     Panel,  # a template included at a place of a page
+    SceneCracks,  # cracks that were found on a scene
     ServicePart,  # a part of the core process
     SiteFileSections,  # sections added to site files
     StatusSection,  # what `slopeward status` shows about a subject
@@ -31,6 +32,7 @@ __all__ = [
     "Job",
     "Migrations",
     "Panel",
+    "SceneCracks",
     "ServicePart",
     "SiteFileSections",
     "StatusSection",

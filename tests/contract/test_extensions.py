@@ -30,13 +30,14 @@ PAGE = ROOT / "docs/contribute/write-an-extension.md"
 BLOCK = re.compile(r"^```\w+ (file|try)(?:=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMES = [module.split(".")[-2] for module in plugins.FEATURES]
 HOOKS = [name for name, function in vars(hookspecs).items() if hasattr(function, "slopeward_spec")]
-# Hooks that no built-in feature implements, but slopeward-earth does.
+# Hooks that no built-in feature implements, but slopeward-earth or slopeward-lab does.
 OF_PACKAGES = {
     "draw_scene_prior",
     "map_layers",
     "migrations",
     "register_export_tables",
     "register_scene_methods",
+    "write_scene_cracks",
 }
 # Features that the kernel or other features still import.
 NOT_REMOVABLE: set[str] = set()

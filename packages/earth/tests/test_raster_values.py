@@ -424,7 +424,6 @@ PLAIN = MappingProxyType(
         "detection/imagery/footprints/doubt.py": "kept probabilities of our own",
         "detection/imagery/footprints/places.py": "kept probabilities of our own, and ratios of a picture",
         "detection/imagery/change/compare.py": "kept probabilities of our own",
-        "detection/imagery/change/cracks.py": "kept probabilities of our own",
         "detection/imagery/change/by_index.py": "kept probabilities of our own",
         "detection/imagery/change/guards.py": "numbers of a picture",
         "detection/imagery/change/picture.py": "a map of our own",

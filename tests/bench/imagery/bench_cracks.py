@@ -29,17 +29,17 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from detection.imagery.change.cracks import compare_cracks
 from detection.imagery.change.records import StoredDate
 from detection.imagery.data.files import open_files
 from detection.imagery.data.patches import hold_arrays
 from detection.imagery.errors import ImageryError
-from detection.imagery.footprints.cracks import find_cracks
 from detection.imagery.neural.learner import Hooks
 from detection.imagery.neural.training import TrainedNetwork, map_by, train_patches
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
+from slopeward_lab.cracks.change import compare_cracks
+from slopeward_lab.cracks.lines import find_cracks
 from tests.bench.imagery.drawn_cracks import BANDS, DrawnCracks, draw_cracks, draw_flights, draw_patches, list_textures
 from tests.bench.record import DATA, read_options, record
 from tests.data.surveys.rasters import write_folder

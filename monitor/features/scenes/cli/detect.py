@@ -16,8 +16,8 @@ from detection.imagery.footprints.records import INDEX, DetectionPlan, SceneDete
 from monitor.cli.local_grid import SiteFile, placing_by_file
 from monitor.cli.session import NOTHING, make_progress_printer, print_note, show_in_order
 from monitor.errors import RefusedError
+from monitor.extras import describe_package
 from monitor.features.scenes.cli.arguments import FootprintArea, Weights, unpacked
-from monitor.features.scenes.cli.cracks import add_cracks
 from monitor.features.scenes.cli.earlier import (
     check_order,
     check_past,
@@ -27,6 +27,7 @@ from monitor.features.scenes.cli.earlier import (
     not_alone,
 )
 from monitor.features.scenes.remarks import explain_unread, find_coarser
+from monitor.plugins import hooks, implementations
 from monitor.text.reasons import describe, describe_error, describe_within
 
 if TYPE_CHECKING:
@@ -137,6 +138,8 @@ def detect(given: DetectArguments) -> None:
         raise typer.BadParameter("--pre goes with one scene and --out")
     if given.cracks and given.out is None:
         raise typer.BadParameter("--cracks needs --out")
+    if given.cracks and not implementations("write_scene_cracks"):
+        raise RefusedError(describe_package("slopeward_lab", "`slopeward scenes detect --cracks`"))
     instances = None
     if given.coco is not None and not given.dry_run:
         from detection.imagery.footprints.coco import CocoInstances
@@ -251,8 +254,9 @@ def _detect_one(
     facts, described = dict[str, object](), describe_within(answer)
     lines = _format_answer(described, since)
     if named.cracks:
-        facts, line = add_cracks(answer, chosen["out_dir"], compared)
-        lines = f"{lines}\n{line}"
+        cracks = hooks().write_scene_cracks(detection=answer, folder=chosen["out_dir"], dates=compared)
+        facts = dict(cracks.facts)
+        lines = f"{lines}\n{cracks.line}"
     show_in_order({"scene": str(named.scene), **described, **facts}, lines)
     return max([*codes, PARTLY if answer["unreadable_share"] else 0])
 

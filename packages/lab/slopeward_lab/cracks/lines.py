@@ -24,8 +24,8 @@ from detection.imagery.raster.areas import into_metres, map_outline, pixel_sides
 from detection.imagery.raster.components import Read
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import ByteRaster, read_grid
-from detection.imagery.raster.skeleton import Skeleton, find_skeleton, link
 from detection.whole_file import replacing, write_json
+from slopeward_lab.cracks.skeleton import Skeleton, find_skeleton, link
 
 DECIMALS: Final = 8  # of a degree: a millimetre
 SHORTEST_PX: Final = 4  # of a skeleton: less has no direction

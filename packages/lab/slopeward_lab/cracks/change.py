@@ -17,7 +17,6 @@ from scipy.spatial import cKDTree
 from detection.imagery.change.guards import Image, list_before
 from detection.imagery.change.records import StoredDate
 from detection.imagery.errors import ImageryError
-from detection.imagery.footprints.cracks import CRACK, Crack, find_cracks
 from detection.imagery.footprints.polygons import threshold_steps
 from detection.imagery.raster.areas import pixel_sides_m
 from detection.imagery.raster.components import NODATA
@@ -25,6 +24,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, window_around
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.scene.registration import list_agreeing, list_shifts
+from slopeward_lab.cracks.lines import CRACK, Crack, find_cracks
 
 DOUBT_PX: Final = 0.5  # of the shift, however well the blocks agree
 TIP_PX: Final = 2.0  # where a line ends, on each date

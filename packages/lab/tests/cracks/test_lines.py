@@ -8,11 +8,11 @@ import pytest
 import shapely
 from affine import Affine
 
-from detection.imagery.footprints.cracks import find_cracks
 from detection.imagery.raster.areas import pixel_sides_m
 from detection.imagery.raster.grid import Grid, local_utm
 from detection.imagery.raster.overlay import burn
-from detection.imagery.raster.skeleton import find_skeleton, thin
+from slopeward_lab.cracks.lines import find_cracks
+from slopeward_lab.cracks.skeleton import find_skeleton, thin
 
 SIDE = 400
 UTM = pyproj.CRS.from_epsg(32632).to_wkt()

@@ -9,13 +9,13 @@ import shapely
 from affine import Affine
 from scipy import ndimage
 
-from detection.imagery.change.cracks import compare_cracks
 from detection.imagery.change.records import StoredDate
 from detection.imagery.errors import ImageryError
-from detection.imagery.footprints.cracks import find_cracks
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import burn
 from detection.imagery.raster.raster import write_geotiff
+from slopeward_lab.cracks.change import compare_cracks
+from slopeward_lab.cracks.lines import find_cracks
 
 SIDE, PIXEL_M = 320, 0.05
 GRID = Grid(Affine(PIXEL_M, 0, 5e5, 0, -PIXEL_M, 5.1e6), pyproj.CRS.from_epsg(32632).to_wkt(), SIDE, SIDE)
