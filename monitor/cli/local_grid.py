@@ -1,4 +1,4 @@
-"""Options and settings of commands that take rasters: `[crs] local` of a site file, and the smallest area."""
+"""Options of commands that read and write rasters, and the coordinate system of a site, `[crs] local` of its file."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,10 +23,10 @@ Area = Annotated[float, typer.Option("--mmu", min=0.0, max=1e12, help="Smallest 
 
 @contextmanager
 def placing_by_file(site: Path | None) -> Iterator[None]:
-    """Place files in a local system as `[crs] local` of a site file says.
+    """Place files that are in a local coordinate system as the site file describes.
 
     Raises:
-        typer.BadParameter: the file cannot be read, or has no such entry.
+        typer.BadParameter: The site file cannot be read or describes no local system.
     """
     local = None
     if site is not None:
@@ -42,7 +42,7 @@ def placing_by_file(site: Path | None) -> Iterator[None]:
 
 @contextmanager
 def placing_by(site: Site | None) -> Iterator[None]:
-    """Place files in a local system as a site of the service says, if it has `[crs] local`."""
+    """Place files that are in the local coordinate system of a site, if the site has one."""
     with _placing(None if site is None else site.scenes.local, SlopewardError):
         yield
 

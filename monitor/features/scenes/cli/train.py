@@ -1,13 +1,8 @@
 """`slopeward scenes train|score`: weights made from labelled patches, and what they are worth."""
 
-import contextlib
-import signal
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -16,6 +11,7 @@ from detection.imagery.footprints.records import AUTO
 from detection.imagery.weights_file import is_same
 from monitor.cli.identity import By, prove
 from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, warn
+from monitor.cli.training import catching_stop, show_progress
 from monitor.decision.criteria.proofs import check_outlines
 from monitor.errors import SlopewardError
 from monitor.features.scenes.queries.reviews import load_reviewed
@@ -256,34 +252,3 @@ def _keep_proof(
 
 def _format_value(value: float | None, reason: str | None = None) -> str:
     return f"{value:.4f}" if value is not None else f"undefined ({reason or 'no such thing in the truth'})"
-
-
-def show_progress(progress: Any) -> None:
-    """One line on stderr, written over itself on a terminal; after an epoch it stays."""
-    over = progress.held_score is not None
-    if not over and not sys.stderr.isatty():
-        return
-    words = (
-        f"epoch {progress.epoch}/{progress.epochs} step {progress.step}/{progress.steps} loss {progress.loss:.4f}"
-        + (f" held {progress.held_score:.4f}" if over else "")
-        + f" {progress.cpu_s:.0f} s, about {progress.left_s:.0f} s left"
-    )
-    typer.echo(f"\r{words:<100}" if sys.stderr.isatty() else words, err=True, nl=over)
-
-
-@contextlib.contextmanager
-def catching_stop() -> Iterator[list[int]]:
-    """Take the first SIGTERM or Ctrl-C as a wish to stop after the step in hand; the list is then not empty."""
-    requests: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        if requests:
-            raise KeyboardInterrupt
-        requests.append(number)
-
-    kept = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield requests
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
