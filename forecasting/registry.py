@@ -147,7 +147,7 @@ def describe_unknown_model(name: str, kind: str = "model") -> str:
         kind: `model`, or `network` where simple forecasts are not accepted.
     """
     usable = [*(BASELINES if kind == "model" else ()), *list_networks()]
-    line = f"no {kind} is called {name}; there are {', '.join(usable)}"
+    line = f"no {kind} is called {name!r}; there are {', '.join(usable)}"
     return line if _load_installed() else f"{line}; more networks: pip install 'slopeward[all]'"
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     from detection.imagery.change.records import StoredDate
-    from detection.imagery.footprints.records import SceneDetection
+    from detection.imagery.footprints.records import DoubtfulTile, SceneDetection
     from monitor.alerts.acts.table import Act
     from monitor.alerts.queries.movement import NewestMovement
     from monitor.alerts.replay.failure_windows import WindowReplayFunctions
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         Migrations,
         Panel,
         SceneCracks,
+        SceneTrainingData,
         ServicePart,
         SiteFileSections,
         StatusSection,
@@ -532,6 +533,25 @@ def write_scene_cracks(
     both read by the same network; None if there is no earlier scene. The first plugin that returns a result wins.
     Without one, the command says which package to install. If an implementation raises `ImageryError`, the command
     prints the error for this scene and continues with the next one.
+    """
+
+
+@hookspec(firstresult=True)
+def scene_training_data(connection: Connection, site_id: str) -> SceneTrainingData:
+    """Return the scenes of a site that were read, and what people outlined and judged on them.
+
+    Called by `slopeward scenes learn --site`, in a read transaction. The first plugin that returns a result wins.
+    """
+
+
+@hookspec
+def scene_training_finished(
+    connection: Connection, site_id: str, model_hash: str, tiles: Mapping[str, Sequence[DoubtfulTile]], now: datetime
+) -> None:
+    """Store where a newly trained network is least certain, so that people are asked to outline these tiles first.
+
+    Called by `slopeward scenes learn --site`, in the transaction that registers the network. `tiles` are given by hash
+    of the scene and replace those of the network that was trained before.
     """
 
 

@@ -132,6 +132,22 @@ class SiteFileSections(NamedTuple):
     expand: Callable[[Any, str], Any] = lambda file, _name: file
 
 
+class LabelledGround(NamedTuple):
+    """Ground on a scene that a person described."""
+
+    path: str  # of the files of the scene
+    kind: str  # `landslide`, `not_landslide` or `nothing`, which means that all of it was searched without a finding
+    geometry: Mapping[str, Any]  # GeoJSON Polygon or MultiPolygon in longitude and latitude
+    method: str  # how the footprint was found that the person judged; empty for an outline that the person drew
+
+
+class SceneTrainingData(NamedTuple):
+    """Scenes of a site from which a network can be trained."""
+
+    scenes: Mapping[str, str]  # path of the files by hash of the scene, the newest scene first
+    labels: Sequence[LabelledGround]
+
+
 class SceneCracks(NamedTuple):
     """Cracks that were found on a scene and written to files."""
 

@@ -14,9 +14,11 @@ from monitor.registration import (
     CurveAddition,  # what a plugin adds to a curve
     ExportTable,  # a public view that can be exported
     Job,  # periodic work
+    LabelledGround,  # ground on a scene that a person described
     Migrations,  # the alembic branch of a plugin's tables
     Panel,  # a template included at a place of a page
     SceneCracks,  # cracks that were found on a scene
+    SceneTrainingData,  # scenes of a site from which a network can be trained
     ServicePart,  # a part of the core process
     SiteFileSections,  # sections added to site files
     StatusSection,  # what `slopeward status` shows about a subject
@@ -30,9 +32,11 @@ __all__ = [
     "CurveAddition",
     "ExportTable",
     "Job",
+    "LabelledGround",
     "Migrations",
     "Panel",
     "SceneCracks",
+    "SceneTrainingData",
     "ServicePart",
     "SiteFileSections",
     "StatusSection",

@@ -7,6 +7,7 @@ COMMANDS: Final = {
     "forecast points": "slopeward_earth",
     "scenes clouds": "slopeward_earth",
     "scenes dod": "slopeward_earth",
+    "scenes learn": "slopeward_lab",
     "scenes rates": "slopeward_earth",
     "scenes sar": "slopeward_earth",
     "scenes susceptibility": "slopeward_earth",

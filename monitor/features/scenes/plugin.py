@@ -1,4 +1,4 @@
-"""Scenes: images of a slope, landslides found on them, and outlines of people, from which networks learn."""
+"""Scenes: images of a slope, landslides found on them, and outlines that people draw."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from sqlalchemy import Connection, Table
 
+    from detection.imagery.footprints.records import DoubtfulTile
     from monitor.alerts.acts.table import Act
+    from monitor.api.hooks import SceneTrainingData
     from monitor.decision.records import FactRequest
     from monitor.settings.service import ServiceConfig
     from monitor.sites.records import Criterion, Site
@@ -50,7 +52,7 @@ def register_commands() -> Mapping[str, Command]:
             _load_commands,
             "Find landslides in images; compare surveys; map susceptibility",
             after="report",
-            rules={"scenes add": "serves", "scenes learn": "serves"},
+            rules={"scenes add": "serves"},
         )
     }
 
@@ -197,3 +199,21 @@ def models_in_use(connection: Connection, site: Site, criterion: Criterion, now:
     from monitor.features.scenes.queries.weights import list_in_use
 
     return list_in_use(connection, site.id, now - timedelta(seconds=criterion.valid_for_s), now)
+
+
+@hookimpl
+def scene_training_data(connection: Connection, site_id: str) -> SceneTrainingData:
+    """Return the scenes of a site that were read, and their outlines and reviews."""
+    from monitor.features.scenes.queries.outlines import load_training_data
+
+    return load_training_data(connection, site_id)
+
+
+@hookimpl
+def scene_training_finished(
+    connection: Connection, site_id: str, model_hash: str, tiles: Mapping[str, Sequence[DoubtfulTile]], now: datetime
+) -> None:
+    """Store the tiles in place of those of the network that was trained before."""
+    from monitor.features.scenes.queries.outlines import replace_uncertain_of_training
+
+    replace_uncertain_of_training(connection, site_id, model_hash, tiles, now)

@@ -1,19 +1,32 @@
-"""Research models, and cracks in pictures.
+"""Research models, learning from outlines, and cracks in pictures.
 
 Models are registered with the libraries by entry points of their own; see `pyproject.toml` of this package.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from monitor.api.hooks import SceneCracks, hookimpl
+from monitor.api.hooks import Command, SceneCracks, hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from detection.imagery.change.records import StoredDate
     from detection.imagery.footprints.records import SceneDetection
+
+
+@hookimpl
+def register_commands() -> Mapping[str, Command]:
+    """Return the command that trains a network on outlines."""
+    return {"scenes": Command(_load_commands, "", rules={"scenes learn": "serves"})}
+
+
+def _load_commands() -> Any:
+    from slopeward_lab.cli import app
+
+    return app
 
 
 @hookimpl

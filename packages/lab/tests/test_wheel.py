@@ -84,6 +84,7 @@ def test_models_of_the_wheel_appear_beside_the_core_and_are_named_without_it(tmp
         ("forecast", "backtest", "--data", "record.csv", "--horizons", "1d", "--models", "tcn"),
         ("anomalies", "bench", "--data", "record.csv", "--detector", "vae"),
         ("scenes", "detect", "record.csv", "--out", "found", "--cracks"),
+        ("scenes", "learn"),
     ):
         status, _, error = slopeward(*words)
         assert status != 0

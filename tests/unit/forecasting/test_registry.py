@@ -59,7 +59,7 @@ def test_a_package_that_registers_nothing_useful_is_logged_and_skipped(install, 
 def test_without_packages_an_unknown_model_is_answered_with_what_to_install(install):
     install()
     assert registry.list_networks() == registry.NETWORKS
-    with pytest.raises(UnknownModelError, match=r"no model is called tcn; .*pip install 'slopeward\[all\]'$"):
+    with pytest.raises(UnknownModelError, match=r"no model is called 'tcn'; .*pip install 'slopeward\[all\]'$"):
         registry.load("tcn")
 
 

@@ -25,7 +25,7 @@ from monitor.cli.session import (
     show,
 )
 from monitor.errors import RefusedError, SlopewardError
-from monitor.features.scenes.cli import change, detect, learn, models, review, train
+from monitor.features.scenes.cli import change, detect, models, review, train
 from monitor.features.scenes.cli.arguments import unpacked
 from monitor.settings.service import ServiceConfig
 from monitor.sites.records import Site
@@ -140,5 +140,4 @@ app.command(epilog=change.EXAMPLE, takes_config=False)(change.compare)
 app.command(epilog=models.EXAMPLE, takes_config=False)(models.models)
 app.command(epilog=train.EXAMPLES["train"], takes_config=False)(train.train)
 app.command(epilog=train.EXAMPLES["score"])(train.score)
-app.command(epilog=learn.EXAMPLE)(learn.learn)
 app.add_typer(review.app, name="review")

@@ -5,18 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Text, delete, exists, func, insert, select, type_coerce, update
 
 from detection.geojson import Geometry
 from detection.imagery.footprints.records import DoubtfulTile
 from monitor.errors import NotFoundError, RefusedError
-from monitor.features.scenes.queries.arrivals import NO_SCENE
+from monitor.features.scenes.queries.arrivals import NO_SCENE, load_scenes
 from monitor.features.scenes.queries.reviews import ReviewedFootprint, load_reviewed
 from monitor.features.scenes.queries.versions import Bounds
 from monitor.features.scenes.tables import footprint_review, scene, scene_footprint, scene_outline, scene_unsure
 from monitor.people.queries.users import require_person
+from monitor.registration import LabelledGround, SceneTrainingData
 from monitor.sites.ground import crosses_itself, measure_area_m2
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
@@ -87,18 +88,6 @@ class Outline:
     by: str
     withdrawn_at: datetime | None
     withdrawn_by: str | None
-
-
-class LabelledGround(NamedTuple):
-    """Ground that a person said something of; `path` is the scene's files.
-
-    `method` is what found the footprint that was judged (`reviews.name_method`); empty of outlines.
-    """
-
-    path: str
-    kind: str
-    geometry: Geometry
-    method: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +340,12 @@ def add_review(
 
 
 # ---- labels ----------------------------------------------------------------------------------------------------
+def load_training_data(c: Connection, site: str) -> SceneTrainingData:
+    """Return the scenes of a site that were read, the newest first, and all labels of its ground."""
+    scenes = {row.scene_hash: row.path for row in load_scenes(c, site) if row.state == "done"}
+    return SceneTrainingData(scenes, load_labels(c, site))
+
+
 def load_labels(c: Connection, site: str) -> list[LabelledGround]:
     """All that people said of the ground of a site: outlines that stand, and footprints that were judged.
 
@@ -417,6 +412,15 @@ def save_unsure(
 def forget_unsure(c: Connection, site: str, cause: str) -> None:
     """Take away all tiles of a site that wait for one cause: a newer network names others."""
     c.execute(delete(scene_unsure).where(scene_unsure.c.site == site, scene_unsure.c.cause == cause))
+
+
+def replace_uncertain_of_training(
+    c: Connection, site: str, model_hash: str, tiles: Mapping[str, Sequence[DoubtfulTile]], now: datetime
+) -> None:
+    """Store the tiles, by scene, of which a new network is least certain, in place of those of the network before."""
+    forget_unsure(c, site, LEARNING)
+    for scene_hash, tiles_of_scene in tiles.items():
+        save_unsure(c, site, scene_hash, model_hash, tiles_of_scene, now, cause=LEARNING)
 
 
 def load_unsure(c: Connection, site: str) -> list[TileToReview]:

@@ -366,7 +366,7 @@ def test_the_command_prints_rows_and_known_errors(tmp_path, capsys):
     dateless.write_text("time,station,quantity,value\n2020-13-45T00:00:00Z,A,displacement_mm,1\n")
     for words, text in (
         (["backtest", "--data", "nowhere.csv"], "no such file"),
-        (["backtest", "--data", str(path), "--models", "oracle"], "no model is called oracle"),
+        (["backtest", "--data", str(path), "--models", "oracle"], "no model is called 'oracle'"),
         (["backtest", "--data", str(path), "--horizons", "1m"], "shorter than the sampling interval"),
         (["backtest", "--data", str(path), "--config", str(named)], "no driver is called 'R9.rain_mm'; there are R1"),
         (["backtest"], "name a record"),

@@ -16,8 +16,8 @@ from detection.imagery.neural.checkpoint import SegmentationModel
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.scene.reader import open_scene
 from detection.imagery.scene.scene import Scene
-from detection.learning.records import SceneWindow
 from detection.whole_file import replacing
+from slopeward_lab.learning.records import SceneWindow
 
 LISTED: Final = 30
 LOOKED_AT: Final = 600

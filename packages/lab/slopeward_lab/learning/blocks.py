@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from detection.imagery.data.splits import Parts
-from detection.learning.records import LearningError, SceneWindow
+from slopeward_lab.learning.records import LearningError, SceneWindow
 
 LEAST_BLOCKS: Final = 8
 """So many blocks that hold landslides are left out, or nothing is said of the network."""

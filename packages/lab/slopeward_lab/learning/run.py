@@ -28,15 +28,15 @@ from detection.imagery.training.scoring import score_maps
 from detection.imagery.training.seen import SUFFIX
 from detection.imagery.training.simple_maps import describe_pixels, fit_over, score_simple
 from detection.imagery.weights_file import WeightsGate
-from detection.learning.blocks import deal_folds, find_blocks, find_touched, leave_out, list_touching
-from detection.learning.cross_validation import Budget, CrossValidation, ValidatedLength, measure_budget
-from detection.learning.gate import HeldOutCounts, compare_maps
-from detection.learning.labels import find_least_m2
-from detection.learning.records import LearningError, LearningRequest, Report, SceneWindow
-from detection.learning.scenes import ReadableScenes, read_scenes
-from detection.learning.tiles import cut_tiles
-from detection.learning.unsure import LOOKED_AT, UnsureTile, list_unsure, read_unsure, write_unsure
 from detection.whole_file import replacing, write_json
+from slopeward_lab.learning.blocks import deal_folds, find_blocks, find_touched, leave_out, list_touching
+from slopeward_lab.learning.cross_validation import Budget, CrossValidation, ValidatedLength, measure_budget
+from slopeward_lab.learning.gate import HeldOutCounts, compare_maps
+from slopeward_lab.learning.labels import find_least_m2
+from slopeward_lab.learning.records import LearningError, LearningRequest, Report, SceneWindow
+from slopeward_lab.learning.scenes import ReadableScenes, read_scenes
+from slopeward_lab.learning.tiles import cut_tiles
+from slopeward_lab.learning.unsure import LOOKED_AT, UnsureTile, list_unsure, read_unsure, write_unsure
 
 LEAST_TILES: Final = 16
 FOLDS: Final = (3, 2)

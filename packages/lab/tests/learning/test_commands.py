@@ -16,22 +16,21 @@ from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.components import outline_pixels
 from detection.imagery.raster.raster import read_grid
-from detection.learning import gate, records
 from monitor.cli.main import run_verb
 from monitor.errors import SlopewardError
-from monitor.features.scenes.cli import learn
 from monitor.features.scenes.queries.arrivals import SceneRow, save_scene
 from monitor.features.scenes.queries.outlines import load_unsure
-from monitor.features.scenes.queries.weights import load_own_weights
-from monitor.models.queries.registry import load_models
+from monitor.models.queries.registry import load_models, load_own_weights
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
 from monitor.worker.lock import hold
+from slopeward_lab.learning import cli as learn
+from slopeward_lab.learning import gate, records
+from tests.data.drawn_ground import draw_picture, write_pictures
 from tests.data.drawn_scenes import SITE, add_site
 from tests.data.watched_slope import write_service
 from tests.features.scenes.test_outlines import add_outline
-from tests.unit.detection.learning.drawn_ground import draw_picture, write_pictures
 
 NOW = datetime(2026, 5, 6, tzinfo=UTC)
 ADA = Actor("ada")

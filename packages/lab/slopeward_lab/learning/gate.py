@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.training.scoring import bootstrap, compare, pool_blocks
 from detection.imagery.weights_file import WeightsGate
-from detection.learning.blocks import LEAST_BLOCKS
+from slopeward_lab.learning.blocks import LEAST_BLOCKS
 
 NOT_WORSE: Final = 0.05
 """F1 may lie this much below that of logistic regression, at the lower end of the interval."""

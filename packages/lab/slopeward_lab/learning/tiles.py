@@ -20,7 +20,7 @@ from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.reader import BandReader, open_scene
 from detection.imagery.scene.scene import Scene
-from detection.learning.records import (
+from slopeward_lab.learning.records import (
     LANDSLIDE,
     NOT_LANDSLIDE,
     NOTHING,
@@ -29,7 +29,7 @@ from detection.learning.records import (
     Report,
     SceneWindow,
 )
-from detection.learning.scenes import BYTES_MOST, UNKNOWN, ReadableScenes
+from slopeward_lab.learning.scenes import BYTES_MOST, UNKNOWN, ReadableScenes
 
 RING_PX: Final = 4  # around an outline, where people said of a few places what they are
 LEAST_KNOWN_PX: Final = 64

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from detection.imagery.errors import VectorError
 from detection.imagery.raster.grid import LONLAT
-from detection.learning.labels import read_labels
-from detection.learning.records import LearningError
 from monitor.errors import RefusedError
 from monitor.features.scenes.outline_acts import read_geometry
 from monitor.features.scenes.outline_files import read_collection
 from monitor.text.reasons import describe_error
+from slopeward_lab.learning.labels import read_labels
+from slopeward_lab.learning.records import LearningError
 from tests.data.described_errors import raises_text
 
 URN = "urn:ogc:def:crs:"

@@ -31,16 +31,16 @@ from detection.imagery.scene.reader import open_scene
 from detection.imagery.training import evaluation, simple_maps
 from detection.imagery.training.domain import describe, find_doubts
 from detection.imagery.training.simple_maps import SimpleMap, fit_over
-from detection.learning import cross_validation, run
-from detection.learning.blocks import deal_folds, find_blocks, find_touched, leave_out, list_touching
-from detection.learning.cross_validation import CrossValidation
-from detection.learning.gate import HeldOutCounts, compare_maps
-from detection.learning.labels import find_least_m2, read_labels
-from detection.learning.records import NOTHING, GroundLabel, LearningRequest, SceneWindow
-from detection.learning.scenes import find_scenes, read_scenes
-from detection.learning.tiles import cut_tiles
 from monitor.cli.main import run_verb
-from tests.unit.detection.learning.drawn_ground import (
+from slopeward_lab.learning import cross_validation, run
+from slopeward_lab.learning.blocks import deal_folds, find_blocks, find_touched, leave_out, list_touching
+from slopeward_lab.learning.cross_validation import CrossValidation
+from slopeward_lab.learning.gate import HeldOutCounts, compare_maps
+from slopeward_lab.learning.labels import find_least_m2, read_labels
+from slopeward_lab.learning.records import NOTHING, GroundLabel, LearningRequest, SceneWindow
+from slopeward_lab.learning.scenes import find_scenes, read_scenes
+from slopeward_lab.learning.tiles import cut_tiles
+from tests.data.drawn_ground import (
     BANDS,
     UTM,
     ask,

@@ -14,7 +14,7 @@ from detection.imagery.scene.products.product import is_product
 from detection.imagery.scene.radiometry import sample_pixels
 from detection.imagery.scene.reader import open_scene
 from detection.imagery.scene.scene import MANIFEST, Scene, read_scene
-from detection.learning.records import LearningError
+from slopeward_lab.learning.records import LearningError
 
 RASTERS: Final = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
 MOST_SCENES: Final = 5_000

@@ -13,9 +13,9 @@ from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.components import outline_pixels
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import write_geotiff
-from detection.learning.labels import read_labels
-from detection.learning.records import LearningRequest, SceneWindow
-from detection.learning.scenes import find_scenes
+from slopeward_lab.learning.labels import read_labels
+from slopeward_lab.learning.records import LearningRequest, SceneWindow
+from slopeward_lab.learning.scenes import find_scenes
 
 BANDS = ("B4", "B3", "B2")
 UTM = "EPSG:32632"

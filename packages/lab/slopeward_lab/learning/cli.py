@@ -1,8 +1,9 @@
-"""`slopeward scenes learn`: from scenes and outlines to a network of one's own, tried before it is offered."""
+"""`slopeward scenes learn`: train a network on scenes and outlines of a site, and test it before it is offered."""
 
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,22 +13,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from detection.imagery.footprints.records import DoubtfulTile
+from monitor.api.hooks import LabelledGround, SceneTrainingData
 from monitor.cli.local_grid import placing_by
 from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, print_note
+from monitor.cli.training import catching_stop, show_progress
 from monitor.errors import SlopewardError
-from monitor.features.scenes.cli.train import catching_stop, show_progress
-from monitor.features.scenes.queries.arrivals import SceneRow, load_scenes
-from monitor.features.scenes.queries.outlines import LEARNING, LabelledGround, forget_unsure, load_labels, save_unsure
 from monitor.models.queries.registry import SHORT, add_model
+from monitor.plugins import hooks
 from monitor.worker.lock import hold
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from detection.learning.records import GroundLabel
-    from detection.learning.run import LearningResult
     from monitor.sites.records import Site
     from monitor.storage.engine import Database
+    from slopeward_lab.learning.records import GroundLabel
+    from slopeward_lab.learning.run import LearningResult
 
 EXAMPLE: Final = "Example: slopeward scenes learn ./scenes --outlines landslides.geojson --site north-bench"
 NOT_OFFERED: Final = 3  # exit status
@@ -35,18 +36,17 @@ NOT_OFFERED: Final = 3  # exit status
 
 @dataclass(frozen=True, slots=True)
 class _LearningSite:
-    """The site that learns: where its models lie, its scenes that were read, what people said of them."""
+    """The site that the network is for."""
 
     site: "Site"
     db: "Database"
-    models: Path
-    scenes: list[SceneRow]
-    labels: list[LabelledGround]
+    models: Path  # folder of its trained networks
+    data: SceneTrainingData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnArguments:
-    """What `slopeward scenes learn` takes."""
+    """Arguments and options of `slopeward scenes learn`."""
 
     folder: Annotated[
         Path | None, typer.Argument(help="Scenes: GeoTIFFs, folders with scene.toml, products; else those of --site.")
@@ -82,8 +82,8 @@ def learn(given: LearnArguments) -> None:
     """
     from detection.imagery.errors import TrainingPausedError
     from detection.imagery.neural.learner import Hooks
-    from detection.learning.records import LearningRequest
-    from detection.learning.run import learn as run_learning
+    from slopeward_lab.learning.records import LearningRequest
+    from slopeward_lab.learning.run import learn as run_learning
 
     _check_words(given)
     with ExitStack() as stack:
@@ -140,34 +140,40 @@ def _open_owner(name: str, stack: ExitStack) -> _LearningSite:
     site = pick_site(service, name)
     stack.enter_context(placing_by(site))
     with db.read() as c:
-        scenes = [row for row in load_scenes(c, name) if row.state == "done"]
-        return _LearningSite(site, db, Path(service.paths.models) / "scenes" / name, scenes, load_labels(c, name))
+        data = hooks().scene_training_data(connection=c, site_id=name)
+    if data is None:
+        raise SlopewardError("this installation does not read scenes of sites; leave out --site")
+    return _LearningSite(site, db, Path(service.paths.models) / "scenes" / name, data)
 
 
 def _name_folder(folder: Path | None, owner: _LearningSite | None) -> Path:
-    """Of a site a new folder each time, for weights in use never change below their name; a run cut off goes on."""
-    from detection.learning.run import ANSWER
+    """Return the folder for the results.
+
+    A site gets a new folder for each run, because weights in use must not change. A run that was interrupted continues
+    in its folder.
+    """
+    from slopeward_lab.learning.run import ANSWER
 
     if owner is None:
         assert folder is not None
         return Path(f"{folder.resolve().name}-learnt")
-    known = sorted(one for one in owner.models.glob("[0-9]*") if one.is_dir())
-    if known and not (known[-1] / ANSWER).is_file():
-        return known[-1]
+    folders = sorted(path for path in owner.models.glob("[0-9]*") if path.is_dir())
+    if folders and not (folders[-1] / ANSWER).is_file():
+        return folders[-1]
     return owner.models / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
 
 
 def _list_scenes(folder: Path | None, owner: _LearningSite | None) -> tuple[Path, ...]:
-    """The scenes of a folder; without one, those of the site that were read and are still there."""
-    from detection.learning.scenes import find_scenes
+    """Return the scenes of a folder; without a folder, those scenes of the site that were read and still exist."""
+    from slopeward_lab.learning.scenes import find_scenes
 
     if folder is not None:
         return find_scenes(folder)
     assert owner is not None
-    found = tuple(path for path in dict.fromkeys(Path(row.path) for row in owner.scenes) if path.exists())
-    if not found:
+    paths = tuple(path for path in dict.fromkeys(map(Path, owner.data.scenes.values())) if path.exists())
+    if not paths:
         raise SlopewardError(f"no scene of {owner.site.id} that was read is still there; name a folder")
-    return found
+    return paths
 
 
 def _read_labels(
@@ -175,49 +181,52 @@ def _read_labels(
 ) -> "tuple[list[GroundLabel], list[str]]":
     from shapely.geometry import shape
 
-    from detection.learning.labels import read_labels
-    from detection.learning.records import NOTHING, GroundLabel
+    from slopeward_lab.learning.labels import read_labels
+    from slopeward_lab.learning.records import LANDSLIDE, NOTHING, GroundLabel
 
     if outlines is not None:
         labels, notes = read_labels(outlines, looked)
-        # what was looked at was looked at on every day; before this one there is no landslide in it
+        if since is None:
+            return labels, notes
+        # Ground that was searched without a finding shows no landslide on any day, also before `since`.
         return [
-            one if one.kind == NOTHING or since is None else replace(one, since=since.replace(tzinfo=UTC))
-            for one in labels
+            label if label.kind == NOTHING else replace(label, since=since.replace(tzinfo=UTC)) for label in labels
         ], notes
     assert owner is not None
-    labels = [GroundLabel(one.kind, shape(dict(one.geometry)), one.path) for one in owner.labels]
-    if not any(one.kind == "landslide" for one in labels):
+    labels = [GroundLabel(label.kind, shape(dict(label.geometry)), label.path) for label in owner.data.labels]
+    if not any(label.kind == LANDSLIDE for label in labels):
         raise SlopewardError(f"nobody outlined a landslide on a scene of {owner.site.id}: nothing can be learnt")
-    return labels, [_describe_origins(owner.labels)]
+    return labels, [_describe_origins(owner.data.labels)]
 
 
-def _describe_origins(labels: list[LabelledGround]) -> str:
-    """Where the labels of a page come from: drawn, or found by a reader and then judged by a person.
+def _describe_origins(labels: Sequence[LabelledGround]) -> str:
+    """Return how many labels of a page were drawn, and how many were found by a method and judged by a person.
 
     >>> _describe_origins([LabelledGround("s.tif", "landslide", {}, method) for method in ("sar", "")])
     'labels of the page: 1 drawn, 1 found by sar and judged by a person'
     """
-    counts = Counter(one.method for one in labels)
+    counts = Counter(label.method for label in labels)
     drawn = counts.pop("", 0)
     judged = [f"{count} found by {method} and judged by a person" for method, count in sorted(counts.items())]
     return f"labels of the page: {', '.join([f'{drawn} drawn', *judged])}"
 
 
 def _keep(owner: _LearningSite, learnt: "LearningResult") -> dict[str, Any]:
-    """Register weights that are offered, and the tiles of scenes of the site that a look would help most."""
-    answer, now = learnt.answer, datetime.now(UTC)
-    hashes = {Path(row.path).resolve(): row.scene_hash for row in owner.scenes}
-    waiting: dict[str, list[DoubtfulTile]] = {}
+    """Register weights that are offered, and store the tiles of the site of which the network is least certain."""
+    answer = learnt.answer
+    now = datetime.now(UTC)
+    hashes = {Path(path).resolve(): scene_hash for scene_hash, path in owner.data.scenes.items()}
+    tiles: dict[str, list[DoubtfulTile]] = {}
     for tile in learnt.unsure:
-        if (scene_hash := hashes.get(tile.window.scene.resolve())) is not None:
-            waiting.setdefault(scene_hash, []).append(DoubtfulTile(tile.window.bounds, tile.doubt))
+        scene_hash = hashes.get(tile.window.scene.resolve())
+        if scene_hash is not None:
+            tiles.setdefault(scene_hash, []).append(DoubtfulTile(tile.window.bounds, tile.doubt))
     with owner.db.write() as c:
-        forget_unsure(c, owner.site.id, LEARNING)
-        for scene_hash, tiles in waiting.items():
-            save_unsure(c, owner.site.id, scene_hash, answer["model_hash"], tiles, now, cause=LEARNING)
-        new = answer["offered"] and _register(c, owner, answer, now)
-    return {"on_page": sum(map(len, waiting.values())), "registered": new}
+        hooks().scene_training_finished(
+            connection=c, site_id=owner.site.id, model_hash=answer["model_hash"], tiles=tiles, now=now
+        )
+        is_registered = answer["offered"] and _register(c, owner, answer, now)
+    return {"on_page": sum(map(len, tiles.values())), "registered": is_registered}
 
 
 def _register(c: "Connection", owner: _LearningSite, answer: dict[str, Any], now: datetime) -> bool:
@@ -237,14 +246,14 @@ def _register(c: "Connection", owner: _LearningSite, answer: dict[str, Any], now
 
 
 def _list_answers(owner: _LearningSite) -> list[tuple[Path, dict[str, Any]]]:
-    from detection.learning.run import ANSWER
+    from slopeward_lab.learning.run import ANSWER
 
-    found = sorted(owner.models.glob(f"[0-9]*/{ANSWER}"))
-    return [(one.parent, json.loads(one.read_text(encoding="utf-8"))) for one in found]
+    paths = sorted(owner.models.glob(f"[0-9]*/{ANSWER}"))
+    return [(path.parent, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
 
 
 def _register_left(owner: _LearningSite) -> None:
-    """Register the weights of the last run, where it ended between its answer and the registry."""
+    """Register the weights of the last run if it ended before it registered them."""
     for _, answer in _list_answers(owner)[-1:]:
         if answer["offered"] and Path(answer["weights"]).with_suffix(".json").is_file():
             with owner.db.write() as c:
@@ -254,7 +263,7 @@ def _register_left(owner: _LearningSite) -> None:
 
 def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
     from detection.imagery.weights_file import may_be_used
-    from detection.learning.run import UNSURE
+    from slopeward_lab.learning.run import UNSURE
 
     gate, tiles = answer["gate"], answer["tiles"]
     for line in answer["told"]:

@@ -12,8 +12,8 @@ from detection.imagery.raster.areas import GEOD
 from detection.imagery.raster.geojson import move_to_lonlat
 from detection.imagery.raster.reading.shapes import take_outlines
 from detection.imagery.raster.vectors import read_vectors
-from detection.learning.records import KINDS, LANDSLIDE, NOTHING, GroundLabel, LearningError, SceneWindow
 from detection.reasons import explain_file
+from slopeward_lab.learning.records import KINDS, LANDSLIDE, NOTHING, GroundLabel, LearningError, SceneWindow
 
 FIELD: Final = "kind"
 MOST_VERTICES: Final = 5_000_000

@@ -1,0 +1,7 @@
+"""The commands of `slopeward scenes` that this package adds."""
+
+from monitor.cli.session import Commands
+from slopeward_lab.learning import cli as learning_cli
+
+app = Commands()
+app.command(epilog=learning_cli.EXAMPLE)(learning_cli.learn)
