@@ -160,7 +160,9 @@ def run_python(folder, code):
             del os.environ[name]
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         sys.path[:] = [str(folder), str(folder / "others"), *(one for one in sys.path if Path(one) != ROOT)]
-        for name in [one for one in sys.modules if one.partition(".")[0] in {"monitor", "slopeward_earth"}]:
+        for name in [
+            one for one in sys.modules if one.partition(".")[0] in {"monitor", "slopeward_earth", "slopeward_lab"}
+        ]:
             del sys.modules[name]
         importlib.invalidate_caches()
         warnings.resetwarnings()
