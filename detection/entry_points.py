@@ -1,8 +1,12 @@
 """Models that installed packages add to a registry."""
 
 import logging
+import os
 from importlib.metadata import entry_points
-from typing import TypeVar
+from typing import Final, TypeVar
+
+# Set to `none`, the service starts without code of third parties. Models of packages are left out too.
+_VARIABLE: Final = "SLOPEWARD_PLUGINS"
 
 _logger = logging.getLogger(__name__)
 Entry = TypeVar("Entry")
@@ -19,6 +23,8 @@ def load_entries(group: str, entry_type: type[Entry]) -> dict[str, Entry]:
         entry_type: Class of the registry entries.
     """
     entries: dict[str, Entry] = {}
+    if os.environ.get(_VARIABLE) == "none":
+        return entries
     for entry_point in sorted(entry_points(group=group)):
         try:
             registered = dict(entry_point.load())

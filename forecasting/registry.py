@@ -148,7 +148,7 @@ def describe_unknown_model(name: str, kind: str = "model") -> str:
     """
     usable = [*(BASELINES if kind == "model" else ()), *list_networks()]
     line = f"no {kind} is called {name!r}; there are {', '.join(usable)}"
-    return line if _load_installed() else f"{line}; more networks: pip install 'slopeward[all]'"
+    return line if _load_installed() else f"{line}; more networks: pip install 'slopeward[lab]'"
 
 
 def load(name: str) -> Any:

@@ -11,7 +11,7 @@ _PACKAGE: Final = Template("extra.package", "{what} needs {distribution}, which 
 # packages of ours that are distributions of their own: module -> (distribution, the extra that brings it)
 PACKAGES: Final[dict[str, tuple[str, str]]] = {
     "slopeward_earth": ("slopeward-earth", "earth"),
-    "slopeward_lab": ("slopeward-lab", "all"),
+    "slopeward_lab": ("slopeward-lab", "lab"),
 }
 # module -> (its name and what needs it, the extra of pyproject.toml that brings it)
 EXTRAS: Final[dict[str, tuple[str, str]]] = {

@@ -118,7 +118,7 @@ def list_detectors() -> list[str]:
 def describe_unknown_detector(name: str) -> str:
     """Return one line: the name is unknown, which detectors can be used, and how to install more."""
     line = f"unknown detector {name!r}; known: {', '.join(list_detectors())}"
-    return line if _load_installed() else f"{line}; more detectors: pip install 'slopeward[all]'"
+    return line if _load_installed() else f"{line}; more detectors: pip install 'slopeward[lab]'"
 
 
 def list_served() -> list[str]:

@@ -104,7 +104,7 @@ def find_entry(name: str) -> NetworkEntry:
         )
     entry = SEGMENTERS.get(name) or _load_installed().get(name)
     if entry is None:
-        hint = "" if _load_installed() else "; more networks: pip install 'slopeward[all]'"
+        hint = "" if _load_installed() else "; more networks: pip install 'slopeward[lab]'"
         raise ModelError(f"unknown network {name!r}; known: {_names(list_segmenters())}{hint}")
     return entry
 

@@ -69,7 +69,7 @@ def list_methods() -> Mapping[str, MethodEntry]:
 def _find_entry(method: str) -> MethodEntry:
     entry = METHODS.get(method) or _load_installed().get(method)
     if entry is None:
-        hint = "" if _load_installed() else "; more: pip install 'slopeward[all]'"
+        hint = "" if _load_installed() else "; more: pip install 'slopeward[lab]'"
         raise UnknownModelError(f"no decomposition is called {method}; there are {', '.join(list_methods())}{hint}")
     return entry
 

@@ -88,7 +88,7 @@ def test_models_of_the_wheel_appear_beside_the_core_and_are_named_without_it(tmp
     ):
         status, _, error = slopeward(*words)
         assert status != 0
-        (line,) = [line for line in error.splitlines() if "pip install 'slopeward[all]'" in line]
+        (line,) = [line for line in error.splitlines() if "pip install 'slopeward[lab]'" in line]
         assert words[-1] in line
 
     install(environment, "packages/lab")

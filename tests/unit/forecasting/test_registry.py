@@ -59,8 +59,14 @@ def test_a_package_that_registers_nothing_useful_is_logged_and_skipped(install, 
 def test_without_packages_an_unknown_model_is_answered_with_what_to_install(install):
     install()
     assert registry.list_networks() == registry.NETWORKS
-    with pytest.raises(UnknownModelError, match=r"no model is called 'tcn'; .*pip install 'slopeward\[all\]'$"):
+    with pytest.raises(UnknownModelError, match=r"no model is called 'tcn'; .*pip install 'slopeward\[lab\]'$"):
         registry.load("tcn")
+
+
+def test_without_third_party_code_the_networks_of_packages_are_left_out(install, monkeypatch):
+    monkeypatch.setenv("SLOPEWARD_PLUGINS", "none")
+    install(good="some_networks:NETWORKS")
+    assert registry.list_networks() == registry.NETWORKS
 
 
 def test_built_in_models_are_found_without_looking_for_packages(install, monkeypatch):

@@ -45,8 +45,14 @@ def test_detectors_of_an_installed_package_are_found(install):
     assert registry.list_networks()["ae"] == registry.NETWORKS["ae"], "a package cannot replace a built-in detector"
 
 
+def test_without_third_party_code_the_detectors_of_packages_are_left_out(install, monkeypatch):
+    monkeypatch.setenv("SLOPEWARD_PLUGINS", "none")
+    install(good="some_detectors:DETECTORS")
+    assert registry.list_detectors() == ["persistence-z", "rules", "ae"]
+
+
 def test_without_packages_an_unknown_detector_is_answered_with_what_to_install(install):
     install()
     assert registry.list_detectors() == ["persistence-z", "rules", "ae"]
-    with pytest.raises(InputError, match=r"unknown detector 'vae'; .*pip install 'slopeward\[all\]'$"):
+    with pytest.raises(InputError, match=r"unknown detector 'vae'; .*pip install 'slopeward\[lab\]'$"):
         train_detector("vae", {}, 0.1, 7)

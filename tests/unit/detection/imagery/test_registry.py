@@ -43,5 +43,5 @@ def test_segmenters_of_an_installed_package_are_found(install):
 
 def test_without_packages_an_unknown_network_is_answered_with_what_to_install(install):
     install()
-    with pytest.raises(ModelError, match=r"unknown network 'segnet'; known: .*pip install 'slopeward\[all\]'$"):
+    with pytest.raises(ModelError, match=r"unknown network 'segnet'; known: .*pip install 'slopeward\[lab\]'$"):
         registry.build("segnet", 3)
