@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from monitor.api.scenes import SceneMethod
     from monitor.app.readiness import CommitMonitor
     from monitor.decision.records import FactRequest
+    from monitor.ingest.decoders.decoder import DecoderSpec
     from monitor.ingest.files.reader import FileReader
     from monitor.ingest.message import StoredSites
     from monitor.models.lacking import LackingModels
@@ -195,6 +196,16 @@ def site_file_sections() -> SiteFileSections:
 
 
 # ---- readings --------------------------------------------------------------------------------------------------------
+@hookspec
+def register_decoders() -> Mapping[str, DecoderSpec]:
+    """Return decoders of MQTT messages, by the name that `[[decoder]]` of a site file gives.
+
+    Called by processes that read messages, and by `slopeward check`. A name that exists already is left out. If a
+    decoder of a third-party plugin fails, the message is rejected with the code `decoder_failed`, and the log names the
+    plugin.
+    """
+
+
 @hookspec
 def register_file_readers() -> Mapping[str, FileReader]:
     """Return formats of files for `slopeward ingest --format`, by name. Called once by processes that read files."""

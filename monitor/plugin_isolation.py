@@ -121,7 +121,7 @@ def isolate(registry: pluggy.PluginManager, plugin: str, module: ModuleType) -> 
     Raises:
         PluginError: the plugin implements something that is no hook, or a hook wrapper.
     """
-    isolated = ModuleType(module.__name__)
+    isolated = ModuleType(module.__name__)  # hashable, as the plugin manager expects
     for name in dir(module):
         options = registry.parse_hookimpl_opts(module, name)
         if options is None:
@@ -149,7 +149,7 @@ def contain(plugin: str, hook_name: str, function: Callable[..., Any]) -> Callab
             return _without_exit(plugin, hook_name, function)(*arguments)
         try:
             with _savepoint(arguments):
-                result = _call_limited(plugin, hook_name, function, arguments, LIMITS_S.get(hook_name))
+                result = call_limited(plugin, hook_name, function, arguments, LIMITS_S.get(hook_name))
                 checked = None if result is None else _check_result(plugin, hook_name, result)
         except KeyboardInterrupt:
             raise
@@ -173,7 +173,7 @@ def _savepoint(arguments: tuple[Any, ...]) -> Iterator[None]:
         yield
 
 
-def _call_limited(
+def call_limited(
     plugin: str, what: str, function: Callable[..., Any], arguments: tuple[Any, ...], limit_s: float | None
 ) -> Any:
     """Call a function in a thread of its own and wait at most `limit_s`.
@@ -220,7 +220,7 @@ def _with_default(
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
         try:
-            result = _call_limited(plugin, what, function, arguments, limit_s)
+            result = call_limited(plugin, what, function, arguments, limit_s)
             if not is_valid(result):
                 raise TypeError(f"{result!r} is no valid result")
         except KeyboardInterrupt:
@@ -406,6 +406,11 @@ class _Notifier:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._notifier, name)
+
+
+def _check_decoders(_plugin: str, result: Any) -> dict[str, Any]:
+    """Check the types of the decoders. `monitor.ingest.decoders.isolation` isolates their calls."""
+    return _mapping_of(result, lambda one: _is_a(one, "DecoderSpec"), "a mapping of names to DecoderSpec")
 
 
 def _check_file_readers(plugin: str, result: Any) -> dict[str, Any]:
@@ -618,6 +623,7 @@ _RESULTS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "register_jobs": _check_jobs,
     "register_checks": _check_checks,
     "register_channels": _check_channels,
+    "register_decoders": _check_decoders,
     "register_file_readers": _check_file_readers,
     "register_criteria": _check_criteria,
     "evaluation_facts": _check_facts,

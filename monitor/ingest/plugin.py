@@ -1,6 +1,6 @@
-"""The readers of grids, and the act on the GNSS reference of a station.
+"""Decoders of MQTT messages, readers of grids, and the act on the GNSS reference of a station.
 
-The readers are registered by a hook and not named in the table of readers, because `monitor.ingest.grids` uses
+Readers of grids are registered by a hook and not named in the table of readers, because `monitor.ingest.grids` uses
 `monitor.ingest.files`.
 """
 
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
 
     from monitor.alerts.acts.table import Act, ActResult
+    from monitor.ingest.decoders.decoder import Decoder, DecoderSpec
     from monitor.ingest.files.reader import FileReader, ImportOptions
     from monitor.storage.public_view import PublicView
     from monitor.storage.retention import RetentionRule
 
+_JSON_KEYS: Final = frozenset(
+    {"series", "station", "each", "time", "time_unit", "device", "quantity", "unit", "value", "base"}
+)
 _SUFFIXES: Final = (".nc", ".nc4", ".cdf", ".tif", ".tiff", ".vrt")
 
 
@@ -39,6 +43,55 @@ def _load_choose() -> Callable[..., ActResult]:
     from monitor.ingest.acts import choose
 
     return choose
+
+
+@hookimpl
+def register_decoders() -> Mapping[str, DecoderSpec]:
+    """Return the decoders of topics of Slopeward and of instruments."""
+    from monitor.ingest.decoders import (
+        campbell,
+        ecowitt,
+        json_paths,
+        lorawan,
+        native,
+        nmea,
+        observer,
+        plain,
+        rows,
+        rtklib,
+        senml,
+        sensorthings,
+        sparkplug,
+    )
+    from monitor.ingest.decoders.decoder import DecoderSpec
+
+    def without_settings(decode: Decoder) -> DecoderSpec:
+        return DecoderSpec(lambda _binding: decode, takes_zone=True)
+
+    lorawan_instrument = DecoderSpec(lorawan.open_lorawan, takes_zone=True)
+    weather_station = DecoderSpec(ecowitt.open_ecowitt, frozenset({"rain"}), takes_zone=True)
+    return {
+        "native": without_settings(native.decode),
+        "report": without_settings(observer.decode_report),
+        "event": without_settings(observer.decode_event),
+        "rows": without_settings(rows.decode),
+        "milesight": lorawan_instrument,
+        "decentlab-ctd10": lorawan_instrument,
+        "decentlab-lid": lorawan_instrument,
+        "decentlab-zn1": lorawan_instrument,
+        "campbell": DecoderSpec(campbell.open_campbell, frozenset({"series", "station"}), takes_zone=True),
+        "json": DecoderSpec(json_paths.open_json, _JSON_KEYS, takes_zone=True),
+        "ecowitt": weather_station,
+        "ecowitt-metric": weather_station,
+        "nmea": DecoderSpec(nmea.open_nmea, frozenset({"station", "date", "network"}), takes_zone=True),
+        "plain": DecoderSpec(plain.open_plain, frozenset({"series", "station"}), is_undated=plain.is_undated),
+        "rtklib": DecoderSpec(
+            rtklib.open_rtklib, frozenset({"station", "time", "positions", "network"}), takes_zone=True
+        ),
+        "sensorthings": DecoderSpec(sensorthings.open_sensorthings, frozenset({"series"}), takes_zone=True),
+        "senml": DecoderSpec(senml.open_senml, frozenset({"date"})),
+        "sparkplug": DecoderSpec(sparkplug.open_sparkplug, frozenset({"series", "station"})),
+    }
 
 
 @hookimpl

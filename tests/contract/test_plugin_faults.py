@@ -70,6 +70,10 @@ IMPORT_FAULTS = {
         HOOKS + "@hookimpl\ndef register_commands():\n    return 5\n",
         "register_commands: TypeError: expected a mapping of names to Command, got 5",
     ),
+    "wrong_decoders": (
+        HOOKS + "@hookimpl\ndef register_decoders():\n    return {'box': 5}\n",
+        "register_decoders: TypeError: expected a mapping of names to DecoderSpec, got {'box': 5}",
+    ),
     "exit_in_hook": (
         HOOKS + "import sys\n@hookimpl\ndef register_checks():\n    sys.exit(2)\n",
         "register_checks: it called sys.exit (2)",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.ingest.decoders.table import DECODERS
+from monitor.ingest.decoders.table import list_decoders
 from monitor.ingest.files.temporary import open_empty_database
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
@@ -17,11 +17,11 @@ from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 1, 6, 5, tzinfo=UTC)
 AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
-ALL = tabulated("name", [*DECODERS])
+ALL = tabulated("name", [*list_decoders()])
 
 
 def has(trap):
-    return tabulated("name", [n for n in DECODERS if trap not in t.WALKED[n].lacks])
+    return tabulated("name", [n for n in list_decoders() if trap not in t.WALKED[n].lacks])
 
 
 @pytest.fixture

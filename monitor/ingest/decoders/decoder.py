@@ -78,12 +78,23 @@ class ReceivedMessage:
 Decoder = Callable[[ReceivedMessage], DecodedMessage]
 
 
+def is_dated_by_reception(binding: Binding) -> bool:
+    """Return whether the site file gives readings the time of their reception (`date = "reception"`)."""
+    return dict(binding.told).get("date") == RECEPTION
+
+
 @dataclass(frozen=True, slots=True)
 class DecoderSpec:
-    """A decoder with settings in the site file."""
+    """A decoder that a site file can name."""
 
+    # Called once for each `[[decoder]]` of a site file that names the decoder. Raises ConfigError if the decoder cannot
+    # work with its settings.
     open: Callable[[Binding], Decoder]
-    keys: frozenset[str]  # of `[[decoder]]` that it reads
+    keys: frozenset[str] = frozenset()  # keys of `[[decoder]]` that the decoder reads, besides `topic` and `name`
+    takes_zone: bool = False  # `[[decoder]]` may have the key `zone`, for times without an offset from UTC
+    # Whether readings get the time of their reception. The service then subscribes with QoS 0 and ignores retained
+    # messages, because a message that waited at the broker would get a wrong time.
+    is_undated: Callable[[Binding], bool] = is_dated_by_reception
 
 
 def gather(

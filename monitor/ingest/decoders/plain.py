@@ -28,7 +28,7 @@ def open_plain(binding: Binding) -> Decoder:
         ConfigError: the pattern tells no quantity, or a name of `series` has no unit.
     """
     series = read_series(binding)
-    is_state = binding.pattern.split("/")[-1] == _STATE
+    is_state = _is_state(binding)
     if not is_state and "{quantity}" not in binding.pattern and len(series) != 1:
         raise ConfigError(f"topic {binding.pattern!r}: expected a level {{quantity}}, or a single name in series")
 
@@ -52,6 +52,15 @@ def open_plain(binding: Binding) -> Decoder:
         )
 
     return decode
+
+
+def is_undated(binding: Binding) -> bool:
+    """Return whether readings get the time of their reception. `$state` of Homie brings no reading."""
+    return not _is_state(binding)
+
+
+def _is_state(binding: Binding) -> bool:
+    return binding.pattern.split("/")[-1] == _STATE
 
 
 def _read_text(payload: bytes) -> str:

@@ -5,7 +5,7 @@ import json
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from monitor.ingest.decoders.table import DECODERS
+from monitor.ingest.decoders.table import list_decoders
 from monitor.ingest.message import BrokerMessage
 from monitor.sites.parsing import parse_site
 
@@ -326,5 +326,5 @@ def message(one: Published, payload: bytes | None = None, **more) -> BrokerMessa
     return BrokerMessage(one.topic, one.payload if payload is None else payload, NOW, "live", epoch=1, **more)
 
 
-_STRAY = {one.decoder for one in PUBLISHED} ^ set(DECODERS)
+_STRAY = {one.decoder for one in PUBLISHED} ^ set(list_decoders())
 assert not _STRAY, f"{_STRAY}: a decoder stands in its table, with a published payload above"

@@ -33,7 +33,7 @@ from monitor.errors import ConfigError, RefusedError, SlopewardError
 from monitor.features.forecasts.cli.curve_file import read_curve
 from monitor.features.profiles.files import open_profile
 from monitor.features.scenes.outline_files import read_geometry
-from monitor.ingest.decoders.table import DECODERS
+from monitor.ingest.decoders.table import list_decoders
 from monitor.ingest.files import sandboxed_conversion, tables
 from monitor.ingest.files.egms import open_egms, open_wide_points
 from monitor.ingest.files.gnss import open_gnss
@@ -416,7 +416,7 @@ MESSAGES = {
 
 
 @pytest.mark.parametrize("bomb", list(MESSAGES))
-@pytest.mark.parametrize("name", list(DECODERS))
+@pytest.mark.parametrize("name", list(list_decoders()))
 def test_a_message_that_grows_is_refused_by_every_decoder(name, bomb):
     topic = next(one.topic for one in published.PUBLISHED if one.decoder == name)
     sites = {"north": published.SITE}
