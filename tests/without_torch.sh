@@ -3,4 +3,4 @@
 # networks and scenes.
 set -euo pipefail
 grep -rLE '^ *(import|from) (torch|forecasting\.(neural|explanation)|detection)' "$@" --include='test_*.py' |
-    grep -vE '/(neural|imagery|training|serving|explanation|worker)/|test_extend' | sort
+    grep -vE '/(neural|imagery|training|serving|explanation|worker)/|test_contribute_pages' | sort

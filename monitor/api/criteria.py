@@ -27,6 +27,7 @@ from monitor.sites.criteria.sections import (
     MeasuredTable,  # a table for series, with a dwell
     OverBound,  # a bound with a value and a window
     StationsTable,  # a table for series
+    add_params,  # stores numbers of a table in the criterion
 )
 from monitor.sites.kinds import (
     Kind,  # the traits of a kind
@@ -59,6 +60,7 @@ __all__ = [
     "StationsTable",
     "Template",
     "Track",
+    "add_params",
     "each_station",
     "each_track",
     "longest_window",

@@ -1,9 +1,5 @@
 """Decoders of MQTT messages."""
 
-from monitor.errors import (
-    ConfigError,  # the settings of the site file cannot be used
-    PayloadError,  # a message cannot be read; has a code and a reason
-)
 from monitor.ingest.decoders.decoder import (
     RECEPTION,  # value of the key `date`: readings get the time of their reception
     Decoder,  # a function from ReceivedMessage to DecodedMessage
@@ -18,20 +14,14 @@ from monitor.ingest.message import (
 from monitor.ingest.pipeline import (
     Pipeline,  # decodes messages, as the service does; for tests
 )
-from monitor.sites.records import (
-    Binding,  # one `[[decoder]]` of a site file
-)
 
 __all__ = [
     "RECEPTION",
-    "Binding",
     "BrokerMessage",
-    "ConfigError",
     "DecodedMessage",
     "Decoder",
     "DecoderSpec",
     "MessageFault",
-    "PayloadError",
     "Pipeline",
     "ReceivedMessage",
 ]

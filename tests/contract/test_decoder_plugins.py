@@ -8,22 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.api.decoders import (
-    Binding,
-    BrokerMessage,
-    ConfigError,
-    DecodedMessage,
-    DecoderSpec,
-    MessageFault,
-    PayloadError,
-    Pipeline,
-)
+from monitor.api.decoders import BrokerMessage, DecodedMessage, DecoderSpec, MessageFault, Pipeline
+from monitor.api.errors import ConfigError, PayloadError
 from monitor.api.hooks import hookimpl
 from monitor.ingest.decoders import isolation
 from monitor.ingest.decoders.table import find_decoder, is_undated, list_decoders
 from monitor.plugin_isolation import clear_fault, list_faults
 from monitor.readings.records import ObserverReport
-from monitor.sites.records import Level, SeriesSpec, Site, Station
+from monitor.sites.records import Binding, Level, SeriesSpec, Site, Station
 from monitor.storage.views import load_view
 from tests.fixtures.databases import SQLITE_ONLY
 from tests.tables import tabulated

@@ -1,4 +1,4 @@
-"""The service runs without each of its features, and loads plugins of third parties by their entry points."""
+"""The service runs without each of its features."""
 
 import gc
 import importlib
@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 import traceback
 import warnings
 from itertools import combinations, count
@@ -21,13 +20,11 @@ import pytest
 from monitor import hookspecs, plugins
 from monitor.api.hooks import hookimpl
 from monitor.sites import absent_sections
+from tests.contract.contribute_pages import FEATURE_PAGE
 from tests.data.forked import run_forked
-from tests.fixtures.databases import SQLITE_ONLY
 from tests.tables import tabulated
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs/contribute/write-an-extension.md"
-BLOCK = re.compile(r"^```\w+ (file|try)(?:=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMES = [module.split(".")[-2] for module in plugins.FEATURES]
 HOOKS = [name for name, function in vars(hookspecs).items() if hasattr(function, "slopeward_spec")]
 # Hooks that no built-in feature implements, but slopeward-earth or slopeward-lab does.
@@ -233,7 +230,7 @@ def test_every_place_of_a_panel_is_on_a_page_and_documented():
     used = {panel.place for registered in plugins.hooks().register_panels() for panel in registered}
     assert used <= shown
     documented = re.compile(r"`((?:site|alert|note|report|login|start|account)\.\w+)`")
-    assert shown == set(documented.findall(PAGE.read_text(encoding="utf-8")))
+    assert shown == set(documented.findall(FEATURE_PAGE.read_text(encoding="utf-8")))
     assert shown == set(documented.findall(hookspecs.register_panels.__doc__))
 
 
@@ -314,114 +311,6 @@ def test_a_missing_folder_whose_line_is_left_keeps_the_service_from_starting(tmp
     (tmp_path / "monitor/features" / REMOVABLE[0]).unlink()
     with pytest.raises(AssertionError, match="ModuleNotFoundError"):
         run_python(tmp_path, START)
-
-
-def install(folder):
-    """What the page says, as an installer would leave it; returns what the page tries."""
-    tries = []
-    for what, place, body in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
-        if what == "try":
-            tries.append(body)
-        else:
-            (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            (folder / place).write_text(body, encoding="utf-8")
-    (folder / "slope_greeting/__init__.py").touch()
-    (folder / "slope_greeting/migrations/__init__.py").touch()
-    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    facts = folder / f"slope_greeting-{project['version']}.dist-info"
-    facts.mkdir()
-    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    groups = {
-        group: "\n".join(f"{name} = {value}" for name, value in entries.items())
-        for group, entries in project["entry-points"].items()
-    }
-    (facts / "entry_points.txt").write_text("".join(f"[{group}]\n{lines}\n" for group, lines in groups.items()))
-    return tries
-
-
-@pytest.mark.slow
-def test_a_plugin_of_third_parties_is_loaded_by_its_entry_point_as_the_page_says(tmp_path):
-    lay_out(tmp_path)
-    (attempt,) = install(tmp_path / "others")
-    shown = "assert asyncio.run(ask('/sites/bench/greeting', '/sites/none/greeting')) == [200, 404]\n"
-    out = run_python(tmp_path, START + attempt + shown).stdout
-    assert out.splitlines()[-1] == "good morning, north-bench"
-    assert re.search(r"^greet +Greet a site", out, re.MULTILINE)
-    # a new version that cannot be used is disabled as a whole; the log says why
-    (tmp_path / "others/slope_greeting/routes.py").write_text("import no_such_module\n")
-    set_version(tmp_path / "others", "1.1")
-    ended = run_python(tmp_path, START + "assert run_verb(['greet']) == 2")
-    reason = "register_routes: ModuleNotFoundError: No module named 'no_such_module'"
-    assert f"plugin of the plugin greeting: left out: {reason}" in ended.stderr
-
-
-def set_version(folder, version):
-    """Rename the metadata of the plugin, as an installer does for a new version."""
-    (facts,) = folder.glob("*.dist-info")
-    metadata = (facts / "METADATA").read_text()
-    (facts / "METADATA").write_text(re.sub(r"(?m)^Version: .*$", f"Version: {version}", metadata))
-    facts.rename(folder / f"slope_greeting-{version}.dist-info")
-
-
-KEPT = """
-from sqlalchemy import inspect
-
-from monitor.app.checks.database import CurrentDatabase
-from monitor.app.checks.table import run_checks
-from monitor.storage.engine import Database
-
-
-def find_of(area):
-    with Database(config.database.url) as db:
-        seen = CurrentDatabase(config, db, datetime.now(UTC))
-        return [(one.check.id, one.subject, one.text) for one in run_checks(seen) if one.check.area == area]
-
-
-def list_tables():
-    return [name for name in inspect(core.db.engine).get_table_names() if "greeting" in name]
-"""
-GREET = """
-assert find_of("extensions") == [] and [one[1:] for one in find_of("greeting")] == [("bench", "nobody greeted it")]
-schedule = Schedule(core.db, config, [site], core.clock, lambda *_: None)
-assert schedule.run_now("greeting:bench") == "done"
-assert find_of("greeting") == [("greeting.lonely", "bench", "")]
-assert list_tables() == ["alembic_version_greeting", "greeting_sent"]
-"""
-STAYED = """
-from sqlalchemy import text
-
-((check, name, said),) = find_of("extensions")
-assert (check, name) == ("extensions.gone", "greeting") and "greeting_sent" in said
-with core.db.read() as c:
-    assert c.execute(text("SELECT number FROM greeting_sent")).scalar() == 1
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("empty_database_url", SQLITE_ONLY, indirect=True)
-def test_tables_jobs_checks_and_channels_of_a_plugin_work_and_its_tables_stay(tmp_path, empty_database_url):
-    lay_out(tmp_path)
-    install(tmp_path / "others")
-    (tmp_path / "slopeward.toml").write_text(
-        f'[database]\nurl = "{empty_database_url}"\n[paths]\nsites = "sites"\n', encoding="utf-8"
-    )
-    (tmp_path / "sites/bench.toml").write_text(SITE.replace("log:duty", "bell:door"), encoding="utf-8")
-    run_python(tmp_path, START + KEPT + GREET)
-    # its line is gone: what it stored stays, and doctor names it; the next start leaves it alone, too
-    facts = next((tmp_path / "others").glob("*.dist-info"))
-    (facts / "entry_points.txt").rename(tmp_path / "entry_points.txt")
-    (tmp_path / "sites/bench.toml").write_text(SITE, encoding="utf-8")
-    again = START.replace('save_site(c, site, "Ada", "new", datetime.now(UTC))', "pass")
-    run_python(tmp_path, again + KEPT + STAYED)
-    # it is back, with a migration that breaks: the service starts without it
-    (tmp_path / "entry_points.txt").rename(facts / "entry_points.txt")
-    folder = tmp_path / "others/slope_greeting"
-    broken = (folder / "migrations/0001.py").read_text().replace('"0001"', '"0002"').replace("None\n", '"0001"\n', 1)
-    (folder / "migrations/0002.py").write_text(broken)
-    ended = run_python(
-        tmp_path, again + KEPT + 'assert find_of("extensions")[0][:2] == ("extensions.tables", "greeting")'
-    )
-    assert "migrations of the plugin greeting: left out" in ended.stderr
 
 
 def test_a_failing_hook_of_a_feature_is_raised(add_plugin):

@@ -1,0 +1,39 @@
+"""Packages that the pages `docs/contribute/write-a-*.md` build."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "docs/contribute"
+FEATURE_PAGE = FOLDER / "write-a-feature.md"
+PAGES = sorted(FOLDER.glob("write-a-*.md"))
+BLOCK = re.compile(r"^```(\w+) (file|try)(?:=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def list_files(page: Path) -> dict[str, str]:
+    """Return the text of each file of the package, by its path."""
+    return {name: text for _, what, name, text in BLOCK.findall(page.read_text(encoding="utf-8")) if what == "file"}
+
+
+def list_tries(page: Path) -> list[str]:
+    """Return the code with which the page tries the package."""
+    return [text for _, what, _, text in BLOCK.findall(page.read_text(encoding="utf-8")) if what == "try"]
+
+
+def write_package(page: Path, folder: Path) -> None:
+    """Write the package of a page into a folder. The pages do not show the empty files `__init__.py`."""
+    for name, text in list_files(page).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        if len(Path(name).parts) == 2:
+            (path.parent / "__init__.py").touch()
+
+
+def install(target: Path, *sources: Path) -> None:
+    """Install packages into a folder by pip, as a reader does; nothing is downloaded."""
+    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--upgrade", "--target", str(target)]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", *options]
+    subprocess.run([*pip, *map(str, sources)], check=True)
