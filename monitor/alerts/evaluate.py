@@ -29,8 +29,10 @@ from monitor.alerts.queries.evaluations import (
     save_station_states,
 )
 from monitor.alerts.queries.events import load_event_facts
+from monitor.alerts.queries.instruments import load_emptied, load_misdated, load_open_pages
 from monitor.alerts.queries.maintenance import load_maintenance_facts
 from monitor.alerts.queries.offsets import load_offset_facts
+from monitor.alerts.queries.point_facts import load_point_facts
 from monitor.canonical import CanonicalText, canonical_json, code_version
 from monitor.decision.changes import AlertChange
 from monitor.decision.criteria.kinds.earthquake import event_span_s
@@ -41,9 +43,7 @@ from monitor.decision.series.assessment import EvaluationCache
 from monitor.errors import OutdatedSiteError, StoreBusyError
 from monitor.models.queries.proofs import load_proof_facts
 from monitor.plugins import implementations, is_built_in
-from monitor.readings.queries.instruments import load_emptied, load_misdated, load_open_pages
 from monitor.readings.queries.observations import load_readings, load_series
-from monitor.readings.queries.points import load_point_facts
 from monitor.readings.queries.stamps import Stamp, load_newer, load_stamps
 from monitor.readings.records import Reading
 from monitor.sites.parents import list_children, stale_key

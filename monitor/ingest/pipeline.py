@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from monitor.alerts.queries.events import MQTT, add_event
+from monitor.alerts.queries.instruments import save_links
 from monitor.alerts.queries.reports import add_report
 from monitor.decision.judgements import can_change_level
 from monitor.errors import ConfigError, PayloadError, StoreBusyError
@@ -26,7 +27,6 @@ from monitor.ingest.references import References, request_references
 from monitor.ingest.tips import join_tips
 from monitor.ingest.typing_errors import TypingErrors
 from monitor.plugins import hooks, implementations
-from monitor.readings.queries.instruments import save_links
 from monitor.readings.queries.observations import AddResult, SeriesKey, add_observations, load_stations
 from monitor.readings.records import Link, Observation
 from monitor.settings.service import LimitsSection

@@ -36,11 +36,8 @@ OF_PACKAGES = {
     "register_scene_methods",
     "write_scene_cracks",
 }
-# Features that the kernel or other features still import.
-NOT_REMOVABLE: set[str] = set()
-REMOVABLE = [name for name in NAMES if name not in NOT_REMOVABLE]
 # Every feature is missing from another set of three copies, so there are enough copies for all features.
-COPIES = next(copies for copies in count(3) if comb(copies, 3) >= len(REMOVABLE))
+COPIES = next(copies for copies in count(3) if comb(copies, 3) >= len(NAMES))
 SITE = """
 [site]
 id = "bench"
@@ -181,7 +178,7 @@ def test_every_folder_of_a_feature_has_its_line_and_its_tests():
     folders = {path.parent.name for path in (ROOT / "monitor/features").glob("*/plugin.py")}
     assert folders == {*NAMES, "replay"}
     assert folders <= {plugin.name for plugin in plugins.list_plugins()}
-    assert folders - NOT_REMOVABLE <= {path.parent.name for path in (ROOT / "tests/features").glob("*/test_*.py")}
+    assert folders == {path.parent.name for path in (ROOT / "tests/features").glob("*/test_*.py")}
 
 
 @tabulated("name", HOOKS)
@@ -239,7 +236,7 @@ def test_every_place_of_a_panel_is_on_a_page_and_documented():
 def test_without_folders_and_their_lines_the_service_starts(tmp_path, copy):
     """Each is missing from three copies, and of any two, either is missing where the other is there."""
     without = [
-        name for name, missing in zip(REMOVABLE, combinations(range(COPIES), 3), strict=False) if copy in missing
+        name for name, missing in zip(NAMES, combinations(range(COPIES), 3), strict=False) if copy in missing
     ]
     lay_out(tmp_path, *without)
     gone = "import sys\nassert not {one.split('.')[2] for one in sys.modules if 'monitor.features.' in one} & "
@@ -252,7 +249,7 @@ def test_a_site_that_names_a_channel_of_a_missing_feature_fails_the_check(tmp_pa
     kinds = {
         kind: name
         for name, register in plugins.implementations("register_channels")
-        for kind in (register() if name in REMOVABLE else ())
+        for kind in (register() if name in NAMES else ())
     }
     lay_out(tmp_path, *set(kinds.values()))
     for kind in kinds:
@@ -292,7 +289,7 @@ def test_a_section_of_a_missing_feature_is_a_warning_and_a_misspelt_one_an_error
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("name", REMOVABLE)
+@pytest.mark.parametrize("name", NAMES)
 def test_without_its_folder_and_its_line_the_quick_tests_of_the_kernel_are_green(tmp_path, name):
     for path in subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0"):
         if path and f"features/{name}/" not in path:
@@ -308,7 +305,7 @@ def test_without_its_folder_and_its_line_the_quick_tests_of_the_kernel_are_green
 
 def test_a_missing_folder_whose_line_is_left_keeps_the_service_from_starting(tmp_path):
     lay_out(tmp_path)
-    (tmp_path / "monitor/features" / REMOVABLE[0]).unlink()
+    (tmp_path / "monitor/features" / NAMES[0]).unlink()
     with pytest.raises(AssertionError, match="ModuleNotFoundError"):
         run_python(tmp_path, START)
 

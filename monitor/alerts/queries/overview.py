@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import atan2, degrees, fsum
-from typing import Any, Final, NotRequired, TypedDict
+from typing import Final, NotRequired, TypedDict
 
 from sqlalchemy import Connection, and_, column, func, null, or_, select, table, text
 
@@ -14,8 +14,7 @@ from monitor.alerts.outbox_tables import notification
 from monitor.alerts.queries.movement import load_stages_seen
 from monitor.alerts.tables import alert as alert_table
 from monitor.alerts.tables import alert_event
-from monitor.alerts.views import AlertEventRow, AlertRow
-from monitor.delivery.views import DeliveryRow, MessageRow
+from monitor.alerts.views import AlertRow
 from monitor.errors import RefusedError
 from monitor.readings.instrument_views import StationHealthRow
 from monitor.readings.queries.observations import load_readings, load_series
@@ -235,34 +234,6 @@ def load_forecast_keys(c: Connection, site: str) -> set[tuple[str, str]]:
         return set()
     query = text("SELECT DISTINCT station, quantity FROM latest_forecast WHERE site = :site AND shown")
     return {(row.station, row.quantity) for row in c.execute(query, {"site": site})}
-
-
-class AlertPage(TypedDict):
-    """One alert, and rows of what became of it."""
-
-    alert: AlertRow
-    events: list[AlertEventRow]
-    deliveries: list[DeliveryRow]
-    notifications: list[MessageRow]
-    outcomes: list[Any]
-
-
-def load_alert_page(c: Connection, alert_id: int) -> AlertPage | None:
-    """One alert with events, notifications and outcomes; None when it does not exist."""
-    rows = load_view(c, "alert_history", AlertRow, alert_id=alert_id)
-    if not rows:
-        return None
-    return {
-        "alert": rows[0],
-        "events": load_view(c, "alert_events", AlertEventRow, order_by=["sequence"], alert_id=alert_id),
-        "deliveries": load_view(
-            c, "deliveries", DeliveryRow, order_by=["-notification_id"], limit=200, alert_id=alert_id
-        ),
-        "notifications": load_view(
-            c, "notification_status", MessageRow, order_by=["-notification_id"], limit=200, alert_id=alert_id
-        ),
-        "outcomes": load_view(c, "alert_outcomes", order_by=["-at"], alert_id=alert_id),
-    }
 
 
 class CurveMark(TypedDict):

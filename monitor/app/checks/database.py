@@ -75,8 +75,6 @@ def _given_up(seen: CurrentDatabase) -> Iterator[SubjectState]:
     yield found(is_wrong=bool(failed), n=Figure(failed, "d"), states=join(counts, ", ") if counts else _NOTHING_SENT)
 
 
-
-
 CHECKS: Final = (
     Check(
         "database.journal",

@@ -5,8 +5,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from monitor.storage.views import load_view
+from monitor.web.context import Limit
 from monitor.web.parts.collect import read_site
-from monitor.web.routes.api import Limit
 
 router = APIRouter(prefix="/api/v1")
 

@@ -16,6 +16,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.alerts.queries.alerts import notify_site
+from monitor.alerts.queries.instruments import load_links, load_open_pages
 from monitor.alerts.queries.maintenance import load_maintenance_facts
 from monitor.canonical import code_version
 from monitor.decision.changes import OVER, AlertChange, health_alarm
@@ -35,7 +36,6 @@ from monitor.features.instruments.states import ACTIONS, CAUSED_BY, PAGED, RANKS
 from monitor.ingest.queries.gaps import Gap, load_gaps
 from monitor.plugins import hooks
 from monitor.readings.queries.flags import find_mistyped
-from monitor.readings.queries.instruments import load_links, load_open_pages
 from monitor.readings.queries.observations import load_series
 from monitor.readings.records import Link
 from monitor.registration import SuspectedFault

@@ -31,6 +31,7 @@ from monitor.decision.records import Memory
 from monitor.decision.series.assessment import bound_of
 from monitor.decision.series.bounds import declared_units
 from monitor.delivery.declarations import find_declaration
+from monitor.delivery.queries.alert_page import load_alert_page
 from monitor.delivery.views import DeliveryRow
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.references import find_question
@@ -346,7 +347,7 @@ def _format_bound(criterion: Criterion, names: dict[int, str], position: int, un
 
 def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor, now: datetime) -> dict[str, Any]:
     """One alert with its evidence read, as who asks may read it; raises NotFoundError."""
-    found = pages.load_alert_page(c, alert_id)
+    found = load_alert_page(c, alert_id)
     if found is None:
         raise NotFoundError(UNKNOWN_ALERT(n=alert_id))
     evidence = headline.read_json(found["alert"]["evidence"])

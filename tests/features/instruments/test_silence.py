@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from monitor.alerts.evaluate import Evaluator, evaluate_site
 from monitor.alerts.outbox_tables import notification
+from monitor.alerts.queries.instruments import load_open_pages
 from monitor.alerts.queries.maintenance import add_maintenance
 from monitor.alerts.tables import alert
 from monitor.features.instruments.battery import BatteryDay, expect_empty, find_new_battery, split_days
@@ -24,7 +25,6 @@ from monitor.features.instruments.states import RANKS
 from monitor.features.movement.movement_state import Path
 from monitor.ingest.quality import FUTURE_TOLERANCE
 from monitor.ingest.queries.messages import RejectedMessage, add_rejected
-from monitor.readings.queries.instruments import load_open_pages
 from monitor.readings.queries.observations import add_observations
 from monitor.readings.records import Observation
 from monitor.settings.service import ServiceConfig

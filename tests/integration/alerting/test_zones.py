@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from monitor.alerts.evaluate import evaluate_site, load_view
+from monitor.alerts.queries.point_facts import load_point_facts
 from monitor.alerts.queries.reports import add_report
 from monitor.canonical import canonical_json
 from monitor.decision.decide import decide
@@ -15,7 +16,7 @@ from monitor.features.scenes.queries.arrivals import save_scene
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.queries import points as store
-from monitor.readings.queries.points import Point, PointValue, load_point_facts
+from monitor.readings.queries.points import Point, PointValue
 from monitor.readings.records import ObserverReport
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site

@@ -15,6 +15,7 @@ from sqlalchemy import func, select, text
 
 from monitor.alerts.evaluate import evaluate_site, load_view
 from monitor.alerts.queries.events import ChangeDetector
+from monitor.alerts.queries.point_facts import load_point_facts
 from monitor.alerts.replay.queries import load_news_instants
 from monitor.cli.main import run_verb
 from monitor.decision.records import DecisionInputs
@@ -25,7 +26,7 @@ from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import ImportOptions, PointLine, StationPlace, ValueMeaning
 from monitor.ingest.recognise import choose_reader
 from monitor.readings.point_tables import point_observation
-from monitor.readings.queries.points import Point, PointValue, load_point_facts
+from monitor.readings.queries.points import Point, PointValue
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage import views

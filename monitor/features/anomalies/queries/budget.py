@@ -11,11 +11,11 @@ from sqlalchemy import Connection, Row, func, or_, select
 from detection.anomaly.budget import correction
 from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.registry import CHECKS
+from monitor.alerts.queries.instruments import Spans, load_sick_spans
 from monitor.errors import RefusedError
 from monitor.features.anomalies.queries.labels import load_labels
 from monitor.features.anomalies.tables import anomaly, anomaly_budget
 from monitor.people.queries.users import require_person
-from monitor.readings.queries.instruments import Spans, load_sick_spans
 from monitor.readings.queries.observations import load_ids
 from monitor.readings.tables import series
 from monitor.sites.records import Site

@@ -13,11 +13,11 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.queries.alerts import load_alerts
+from monitor.alerts.queries.point_facts import load_point_facts
 from monitor.app.checks import site_files
 from monitor.cli.main import run_verb
 from monitor.errors import ConfigError
 from monitor.readings.queries.observations import load_readings, load_series
-from monitor.readings.queries.points import load_point_facts
 from monitor.settings.service import load_service
 from monitor.sites.files import load_site
 from monitor.sites.parsing import parse_site
