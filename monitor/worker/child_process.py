@@ -1,6 +1,6 @@
-"""Work that the page starts in a process of its own: it answers in lines of JSON and never holds the page back.
+"""Run a function in a child process of low priority that returns lines of JSON, so that the page stays responsive.
 
-A child of `multiprocessing` would be waited for when the page ends; this one goes on, or ends when nobody reads it.
+`multiprocessing` would wait for the child when the page ends. This child continues without the page.
 """
 
 import importlib
@@ -19,17 +19,20 @@ from typing import Any, Final
 from monitor.text.message import gather, spread
 
 POLL_S: Final = 0.5
-NICE: Final = 10  # alarms come first
+NICE: Final = 10  # a low priority, because alarms come first
 SendLine = Callable[[Any], None]
 
 
 class ChildProcess:
-    """One such process.
+    """A child process.
+
+    Attributes:
+        is_over: Whether the child has closed its output, so that no more lines follow.
 
     Args:
-        work: `module:function`, a name because only the other process imports it. The function is called with a
-            function that prints lines, and with the arguments.
-        arguments: what can be pickled; they come from this program alone.
+        work: `module:function`, as a name because only the child imports it. The function is called with a function
+            that sends a line, and with the arguments.
+        arguments: Values that can be pickled.
     """
 
     def __init__(self, work: str, *arguments: Any) -> None:
@@ -40,12 +43,13 @@ class ChildProcess:
             start_new_session=True,
         )
         assert self._child.stdin is not None
-        self.is_over = False  # it told all that it ever will
-        with suppress(BrokenPipeError), self._child.stdin as pipe:  # a child that died is seen by its silence
+        self.is_over = False
+        # If the child has died, `lines` returns none.
+        with suppress(BrokenPipeError), self._child.stdin as pipe:
             pickle.dump(arguments, pipe)
 
     def lines(self, limit_s: float) -> Iterator[Any]:
-        """What it tells, until it ends or the time is over."""
+        """Yield the values that the child sends, until it ends or `limit_s` seconds have passed."""
         until_s = time.monotonic() + limit_s
         stream = self._child.stdout
         assert stream is not None
@@ -59,13 +63,13 @@ class ChildProcess:
             yield gather(json.loads(line))
 
     def end(self) -> None:
-        """End it and all that it started."""
+        """Kill the child and the processes that it started."""
         with suppress(ProcessLookupError):
             os.killpg(self._child.pid, signal.SIGKILL)
         self.wait()
 
     def wait(self) -> None:
-        """Read on until it ends by itself."""
+        """Wait until the child ends, and discard its output."""
         if self._child.stdout is not None:
             while self._child.stdout.read(65536):
                 pass
@@ -74,10 +78,10 @@ class ChildProcess:
 
 
 def main(work: str) -> None:
-    """The child: read the arguments, work, tell."""
-    arguments = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - of the process that started this one
+    """Run the function of a child: read its arguments from the standard input and send its values to the parent."""
+    arguments = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - sent by the parent
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what else is printed belongs to the log
+    os.dup2(2, 1)  # other output goes to the log
     os.nice(NICE)
 
     def send(value: Any) -> None:

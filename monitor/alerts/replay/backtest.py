@@ -1,4 +1,4 @@
-"""A backtest: one site, one or two configurations, years of its past through the decision itself, and the scorecard."""
+"""Replay the past of a site under one or two site files, and score the decisions."""
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
@@ -57,10 +57,10 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class BacktestOptions:
-    """How a backtest is run.
+    """Options of a backtest.
 
-    A site file is judged as it is written: what rests on a model counts where the file says so, proven or not. With
-    `as_then` it counts where it was proven by then, as in the service.
+    Criteria on models count as the site file says, proven or not. With `as_then` they count where they were proven by
+    then, as in the service.
     """
 
     known: VisibilityRule = BY_RULE  # since when a row of the past was known
@@ -150,7 +150,7 @@ def run_backtest(
 
 
 def _name_unproven(db: Database, sites: Sequence[Site], to_at: datetime) -> tuple[Message, ...]:
-    """Criteria that count in a replay as their site files say and that are advice in the service, and why."""
+    """Return which criteria count in a replay, although the service treats them as advice, and why."""
     now = max(to_at, datetime.now(UTC))
     with db.read() as c:
         lines = [
@@ -175,7 +175,7 @@ _Result = tuple[Run, dict[str, Any]]
 
 @contextmanager
 def _collect_seldom() -> Iterator[None]:
-    """Let the collector look once in 50,000 new objects: what a replay makes lets go of itself."""
+    """Run the garbage collector once in 50,000 new objects, because a replay creates few reference cycles."""
     before = gc.get_threshold()
     gc.set_threshold(50_000, *before[1:])
     try:
@@ -185,7 +185,7 @@ def _collect_seldom() -> Iterator[None]:
 
 
 def _run_here(db: Database, name: str, site: Site, task: _Task, report: Progress) -> _Result:
-    with _collect_seldom(), db.read() as c:  # one snapshot from the first to the last look
+    with _collect_seldom(), db.read() as c:  # one snapshot for the whole replay
         plan = find_plan(c, site, task)
         fixed_site = make_fixed_site(site) if task.terms.fixed_bound else None
         share = 1.0 if fixed_site is None else DECISION_SHARE
@@ -261,7 +261,7 @@ def _list_windows(
 
 
 def find_plan(c: Connection, site: Site, task: _Task) -> list[tuple[float, Site]]:
-    """The configurations that are in force, by rising instant."""
+    """Return the site files with the instants from which they are in force, by rising instant."""
     if not task.terms.as_then:
         return [(seconds(task.from_at), site)]
     plan = []
@@ -276,7 +276,7 @@ def find_plan(c: Connection, site: Site, task: _Task) -> list[tuple[float, Site]
 
 
 def find_pace(c: Connection, site: Site, task: _Task) -> ReplaySchedule:
-    """When to look."""
+    """Return when to evaluate."""
     terms = task.terms
     instants = None
     if terms.stored_instants:

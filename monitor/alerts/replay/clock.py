@@ -1,4 +1,4 @@
-"""The simulated clock: the instants at which the service would have looked, and what it would have decided at each."""
+"""The simulated clock: decide at every instant at which the service would have evaluated the site."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,17 +17,17 @@ from monitor.decision.records import Decision, DecisionInputs, Memory, instant, 
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.sites.records import Site
 
-SHORTEST_S: Final = 0.25  # between two looks, as in the service
+SHORTEST_S: Final = 0.25  # between two evaluations, as in the service
 
 
 @dataclass(frozen=True, slots=True)
 class ReplaySchedule:
     """When the replay decides."""
 
-    coalesce_s: float = 60.0  # arrivals within this time after the first are one look, at the last of them
-    # longest time between two looks; silence is seen by it, besides the instants that decisions name
+    coalesce_s: float = 60.0  # arrivals within this time after the first are evaluated once, at the last of them
+    # Longest time between two evaluations, so that silence is noticed. Decisions name further instants.
     tick_s: float = 86400.0
-    # look at exactly these (epoch seconds) and at no others: the stored instants of a live run
+    # Evaluate at exactly these instants, in epoch seconds: the stored instants of the service.
     instants: tuple[float, ...] | None = None
 
 
@@ -44,16 +44,16 @@ class ReplayDecision:
 
 
 def choose_tick_s(site: Site) -> float:
-    """The longest pause between two looks: the shortest interval of a series, from a quarter of an hour to a day."""
+    """Return the longest time between two evaluations: the shortest interval of a series, from 15 minutes to a day."""
     shortest = min((spec.interval_s for s in site.stations for spec in s.series), default=86400.0)
     return min(max(shortest, 900.0), 86400.0)
 
 
 def choose_coalesce_s(site: Site) -> float:
-    """How long arrivals are one look: a minute, and never longer than a quarter of the shortest interval of a series.
+    """Return how long arrivals are evaluated together: a minute, at most a quarter of the shortest interval.
 
-    The stations of one epoch come within seconds of each other; on instruments that speak every two seconds a minute
-    would show a level up to a minute late.
+    The readings of one epoch arrive within seconds of each other. For instruments that report every two seconds, a
+    minute would show a level up to a minute late.
     """
     shortest = min((spec.interval_s for s in site.stations for spec in s.series), default=240.0)
     return min(60.0, max(SHORTEST_S, shortest / 4.0))
@@ -69,14 +69,15 @@ def play(
     acts: Sequence[PastAct] = (),
     windows: WindowReplay | None = None,
 ) -> Iterator[ReplayDecision]:
-    """Decide at every instant at which the service would have looked.
+    """Decide at every instant at which the service would have evaluated the site.
 
     Args:
-        plan: (since when in force, declaration), by rising instant; the first one also counts before.
-        windows: Computes the failure windows. Pass one to read afterwards what it issued.
+        plan: Site files with the instants from which they are in force, by rising instant. The first one is also in
+            force before its instant.
+        windows: Computes the failure windows. Pass one to read afterwards which windows it issued.
 
     Yields:
-        Every look, in order of time.
+        Every decision, in order of time.
     """
     memory = Memory()
     acting = _Acts(acts)
@@ -94,7 +95,7 @@ def play(
         view = windows.add_to(history.view(site), site, memory, now_s)
         decision = decide(site, memory, view, instant(now_s), warm.setdefault(site.version, EvaluationCache()))
         yield ReplayDecision(instant(now_s), site, memory, decision, view, acted)
-        memory = decision.memory.in_order()  # as it comes back from the database, so that not one order differs
+        memory = decision.memory.in_order()  # in the order in which the database returns it
         if pace.instants is not None:
             now_s = next(instants, inf)
         else:
@@ -109,7 +110,11 @@ def find_next_s(
     now_s: float,
     pace: ReplaySchedule,
 ) -> float:
-    """The next instant to look: news, a due instant, a person's act, another site file, or the tick."""
+    """Return the next instant to evaluate, in epoch seconds.
+
+    That is when readings or other facts become known, a decision is due, a person acts, another site file comes into
+    force, or the longest time has passed.
+    """
     due_s = decision.next_due_s if decision.next_due_s is not None else inf
     others = [now_s + pace.tick_s, max(due_s, now_s + SHORTEST_S), acting.next_s()]
     others += [since_s for since_s, _ in plan if since_s > now_s]
@@ -117,7 +122,7 @@ def find_next_s(
     first_s = min(history.next_arrival_s(), history.next_news_s())
     if first_s > limit_s:
         return limit_s
-    # a burst is one look, unless something else is due within it
+    # Arrivals in quick succession are evaluated once, unless something else is due before the last of them.
     return min(history.last_arrival_s(first_s, first_s + pace.coalesce_s), limit_s)
 
 
@@ -131,7 +136,7 @@ class _Acts:
     def apply(
         self, memory: Memory, now_s: float, site: Site
     ) -> tuple[Memory, tuple[tuple[datetime, AlertChange], ...]]:
-        """The memory after all acts up to now, and the changes of the level among them."""
+        """Return the memory after all acts up to now, and the changes of the level among them."""
         changes = []
         while self._acts and seconds(self._acts[0].at) <= now_s:
             act = self._acts.pop(0)
@@ -150,7 +155,7 @@ class _Acts:
 
 
 def redo(memory: Memory, act: PastAct, site: Site) -> Memory:
-    """What a person's act does to this memory: to the one it was done to, exactly what it did then."""
+    """Apply an act of a person to a memory. The memory that it was applied to then becomes the same as then."""
     if act.act == "level.set":
         level = min(int(act.after["level"]), site.top_level)
         return order_level(memory, level, seconds(act.at)).in_order()

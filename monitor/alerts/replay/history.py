@@ -1,4 +1,4 @@
-"""A site's past on a simulated clock: what a decision could have seen at each instant, in bounded memory."""
+"""The past of a site on a simulated clock: the inputs of a decision at each instant, in bounded memory."""
 
 import heapq
 from bisect import bisect_left, bisect_right, insort
@@ -24,8 +24,8 @@ from monitor.sites.records import SeriesSpec, Site
 from monitor.text.instants import FUTURE_TOLERANCE, format_iso
 
 _EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
-SHOWN_MOST: Final = 3  # spans of a series that are held ready: the view's, and that of its failure windows
-KEEP_S: Final = 3600.0  # windows are cut at most this late, so that not every look cuts every window
+SHOWN_MOST: Final = 3  # spans of a series that are kept: those of the view and of the failure windows
+KEEP_S: Final = 3600.0  # windows are cut at most once in this time
 MODES: Final = ("auto", "received", "observed")
 SHORTEST_BOUND_S: Final = 86400.0
 # Readings that were received so shortly after an imported one came with the same import: the end of a record that was
@@ -48,7 +48,7 @@ class VisibilityRule:
             raise RefusedError(f"--known {self.mode!r}: expected one of: {', '.join(MODES)}")
 
     def instant_s(self, observed_s: float, received_s: float, bound_s: float) -> tuple[float, bool]:
-        """(since when known, whether the stored reception was used); never before the epoch itself.
+        """Return since when a row was known, never before its epoch, and whether the stored reception was used.
 
         >>> VisibilityRule("auto").instant_s(0.0, 600.0, 1e4), VisibilityRule("auto", 60.0).instant_s(0.0, 1e8, 1e4)
         ((600.0, True), (60.0, False))
@@ -58,7 +58,7 @@ class VisibilityRule:
         return observed_s + self.latency_s, False
 
     def bound_of(self, spec: SeriesSpec | None) -> float:
-        """So long after its epoch a reading of a series counts since its reception, seconds; infinite: any does."""
+        """Return how long after its epoch a reading of a series counts as received live, in seconds."""
         if self.mode != "auto":
             return inf if self.mode == "received" else -inf
         if self.bound_s is not None:
@@ -85,7 +85,7 @@ class StoredRevision:
 
 @dataclass(slots=True)
 class _Window:
-    """The epochs of one series that a decision may still look at, oldest first, with what speaks of each now."""
+    """The epochs of one series that decisions still read, oldest first, with their offsets and flags."""
 
     row: SeriesRow
     offsets: Sequence[history.OffsetSpan]
@@ -108,7 +108,7 @@ class _Window:
         self.turns = sorted(turns)
 
     def turn(self, now_s: float) -> bool:
-        """Apply what is known of offsets and flags now; True when that changed."""
+        """Apply the offsets and flags that are known now; return whether they changed."""
         if not self.turns or self.turns[0] > now_s:
             return False
         while self.turns and self.turns[0] <= now_s:
@@ -126,7 +126,7 @@ class _Window:
         return True
 
     def add(self, stored: StoredRevision) -> None:
-        """A revision that has just become known."""
+        """Add a revision that has just become known."""
         if not self.times or stored.observed_s > self.times[-1]:
             self.times.append(stored.observed_s)
             self.revisions.append([stored])
@@ -148,7 +148,7 @@ class _Window:
             self.shown.clear()
 
     def show(self, edge_s: float) -> tuple[Reading, ...]:
-        """Readings after an instant; the same tuple while nothing of it changes."""
+        """Return the readings after an instant; the same tuple as long as none of them changes."""
         place = bisect_right(self.times, edge_s)
         if place not in self.shown:
             if len(self.shown) >= SHOWN_MOST:
@@ -201,15 +201,15 @@ class _Window:
 
 
 class History:
-    """What was known of a site at each instant, as the clock moves on.
+    """Everything that was known of a site at the instant of the clock.
 
-    Rows stream from the store in order of epoch and wait in a heap until the instant from which they were known; a row
-    that was known only after it had left every window counts for the newest epoch of its series and nothing else.
+    Rows are read from the database in order of epoch and kept in a heap until the instant from which they were known. A
+    row that was known only after it had left every window counts for the newest epoch of its series alone.
 
     Args:
-        sites: every declaration that the replay will use: the windows are wide enough for all of them.
-        proofs: those that hold; empty, the site files are judged as they are: no criterion has to prove that it may
-            count. None takes what was stored at each instant.
+        sites: Every site file that the replay will use. The windows are wide enough for all of them.
+        proofs: The proofs that hold. If empty, no criterion needs a proof. None takes those that were stored at each
+            instant.
         stored_windows: True takes the failure windows that the service stored; False leaves them out of the view,
             because `monitor.alerts.replay.failure_windows` has them computed.
     """
@@ -244,7 +244,7 @@ class History:
             span_s = find_span_s(spans, row.station, row.quantity)
             self._windows.append(_Window(row, history.load_past_offsets(c, row), history.load_past_flags(c, row.id)))
             self._reaches_s.append(reach_s(span_s))
-            # before the first look: what the windows reach back, and the newest epoch however old
+            # Before the first decision: the span of the windows, and the newest epoch, however old.
             since = from_at - timedelta(seconds=self._reaches_s[-1])
             old = history.find_newest_before(c, row.id, since)
             rows = history.read_rows(c, row.id, since, to_at)
@@ -260,13 +260,13 @@ class History:
         self._newest_view: dict[str, NewestEpoch] = {}
         self._cut_s = -inf
         self.news = [seconds(at) for at in history.load_news_instants(c, self._site.id, from_at, to_at)]
-        self._bare: dict[str, bool] = {}  # site file -> nothing besides readings was known at the last look
+        self._bare: dict[str, bool] = {}  # site file -> the last decision had no inputs besides readings
         self.now_s = -inf
 
     def _stream(
         self, index: int, row: SeriesRow, rows: Iterator[history.PastRow]
     ) -> Iterator[tuple[float, int, int, StoredRevision]]:
-        """(epoch, series, revision, row) with the instant from which each was known."""
+        """Yield epoch, series, revision and row, with the instant from which each row was known."""
         bound_s = self._known.bound_of(self._site.series(row.station, row.quantity))
         of_file: dict[tuple[str, int], list[str]] = {}
         for span in self._windows[index].flags:
@@ -284,18 +284,18 @@ class History:
                     import_s = received_s
                 first = (observed_s, received_s, known_s)
             elif self._known.mode == "observed" or not stored:
-                # a correction keeps its distance from the first word on its epoch
+                # A correction keeps its distance from the first revision of its epoch.
                 known_s, stored = first[2] + max(0.0, received_s - first[1]), False
             else:
                 known_s = max(received_s, observed_s)
             if known_s > self._to_s:
                 continue
-            if known_s >= self._from_s:  # what was known before is background, not what is replayed
+            if known_s >= self._from_s:  # earlier rows are not replayed
                 self.rows += 1
                 self.by_reception += stored
             known_at = received_at if stored else instant(known_s)
             flagged = tuple(f for f in flags.split(",") if f) if flags else ()
-            if not stored:  # read in as history: the file judges it as if it had been there from the start
+            if not stored:  # imported: the flags of the site file count from the start
                 flagged = change_flags(flagged, of_file.get((observed, revision), ()))
             yield (
                 observed_s,
@@ -318,14 +318,14 @@ class History:
 
     # ---- the clock -----------------------------------------------------------------------------------------------
     def next_arrival_s(self) -> float:
-        """The next instant at which a row becomes known; infinity when there is none."""
-        # no row comes long before its epoch: once the stream has passed the first that waits, that one is next
+        """Return the next instant at which a row becomes known; infinity if there is none."""
+        # No row is received long before its epoch: once the stream has passed the first waiting row, that row is next.
         while self._head is not None and (not self._waiting or self._head[0] - _EARLY_S <= self._waiting[0][0]):
             self._take()
         return self._waiting[0][0] if self._waiting else inf
 
     def last_arrival_s(self, first_s: float, limit_s: float) -> float:
-        """The last of the arrivals from `first_s` up to a limit; `first_s` when nothing follows it."""
+        """Return the last arrival from `first_s` up to a limit; `first_s` if none follows it."""
         if limit_s <= first_s:
             return first_s
         while self._head is not None and self._head[0] - _EARLY_S <= limit_s:
@@ -334,15 +334,15 @@ class History:
 
     @property
     def waiting(self) -> int:
-        """Rows that have been read and are not known yet."""
+        """How many rows have been read and are not known yet."""
         return len(self._waiting)
 
     def next_news_s(self) -> float:
-        """The next instant at which something else became known."""
+        """Return the next instant at which something besides readings became known; infinity if there is none."""
         return self.news[0] if self.news else inf
 
     def move(self, now_s: float) -> None:
-        """Let the clock stand at an instant."""
+        """Set the clock to an instant."""
         while self._head is not None and self._head[0] - _EARLY_S <= now_s:
             self._take()
         while self._waiting and self._waiting[0][0] <= now_s:
@@ -419,7 +419,7 @@ class History:
 
     # ---- the view ------------------------------------------------------------------------------------------------
     def view(self, site: Site) -> DecisionInputs:
-        """Everything a decision of this site file may look at now."""
+        """Return the inputs of a decision under a site file now."""
         wanted = self._wanted.get(site.version)
         if wanted is None:
             spans = wanted_series(site)
@@ -434,7 +434,7 @@ class History:
         return DecisionInputs(readings, dict(self._newest_view), **self._facts(site, now))
 
     def _facts(self, site: Site, now: datetime) -> dict[str, Any]:
-        """What a view holds besides readings: where there was nothing and nothing became known, there is nothing."""
+        """Return the inputs besides readings; they are not loaded again if there were none and nothing became known."""
         if self._bare.get(site.version, False):
             return {}
         found = load_facts(self._c, site, now, as_claimed=self._known.mode != "received", proofs=self._proofs)

@@ -1,7 +1,4 @@
-"""Proposing a changed site file: stored for approval, with what it would have done in the last months.
-
-This act stands here because its effect is a replay, which alerting does not know.
-"""
+"""Propose a changed site file: store it for approval, with a replay of its effect on the last months."""
 
 import threading
 import time
@@ -36,12 +33,13 @@ _PROPOSED: Final = Template("effect.proposed", "B, proposed")
 def preview_effect(
     db: Database, old: Site | None, new: Site, now: datetime, months: int, *, on_progress: Progress | None = None
 ) -> StoredEffect:
-    """The effect of a change on the last months, JSON-ready, as it is stored with a proposal.
+    """Return the effect of a change on the last months, JSON-ready, as it is stored with a proposal.
 
-    Where it was not asked for or cannot be computed, `skipped` says so; a change that loosens a high level needs it.
+    If the effect was not requested or cannot be computed, `skipped` contains the reason. A change that loosens a high
+    level cannot be approved without its effect.
 
     Args:
-        months: of 30 days; 0 computes nothing.
+        months: Months of 30 days. 0 computes nothing.
     """
     if months == 0:
         return {"skipped": _NOT_WANTED()}
@@ -57,10 +55,10 @@ def preview_effect(
 
 
 def preview_apart(url: str, old: Site | None, new: Site, now: datetime, months: int, *, limit_s: float) -> StoredEffect:
-    """The same in a process of its own with a lower priority: whoever asked goes on answering others meanwhile.
+    """Compute the effect as `preview_effect` does, in a child process of low priority.
 
     Args:
-        limit_s: the replay is ended after so long.
+        limit_s: The replay is ended after this time, in seconds.
     """
     began_s = time.monotonic()
     child = ChildProcess("monitor.alerts.replay.proposals:play", url, old, new, now, months)
@@ -76,7 +74,7 @@ def preview_apart(url: str, old: Site | None, new: Site, now: datetime, months: 
 
 
 def play(send: SendLine, url: str, old: Site | None, new: Site, now: datetime, months: int) -> None:
-    """The child's part: the share that is done, again and again, then the effect."""
+    """Send the share that is done from time to time, then the effect. Runs in the child process."""
     with Database(url) as db:
         send(preview_effect(db, old, new, now, months, on_progress=send))
 
@@ -91,7 +89,11 @@ _replaying: Final = threading.Semaphore(1)
 def preview_for_page(
     db: Database, limit_s: float, now: datetime, months: int, old: Site | None, new: Site
 ) -> StoredEffect:
-    """What both declarations would have done, replayed apart, one replay at a time; raises StoreBusyError."""
+    """Compute the effect of a change in a child process, one replay at a time.
+
+    Raises:
+        StoreBusyError: Another replay is running.
+    """
     url = db.url.render_as_string(hide_password=False)
     with take_turn(_replaying, _BUSY()):
         return preview_apart(url, old, new, now, months, limit_s=limit_s)
@@ -131,7 +133,9 @@ def propose(
     if (other := parse_site(file, name).id) != site:
         raise RefusedError(_OTHER_SITE(other=other, site=site))
     found = change_control.propose(call.db, file, name, call.actor, reason, call.now, preview)
-    notes = tuple(format_proposal(found)) if report is not None else ()  # the page shows them where it goes on
-    is_barred = found.loosens_high and "skipped" in (found.effect or {})  # nobody can approve it
+    # The page shows the proposal on the next page.
+    notes = tuple(format_proposal(found)) if report is not None else ()
+    # Nobody can approve a change that loosens a high level without its effect.
+    is_barred = found.loosens_high and "skipped" in (found.effect or {})
     hint = "" if is_barred else f"slopeward sites approve {found.id} --by NAME --reason WHY"
     return ActResult(_WAITS(number=found.id), record_to_json(found, "source"), notes, hint)

@@ -1,4 +1,4 @@
-"""The past as a replay reads it: readings page by page, what was declared when, what people did, what came of it."""
+"""Load the past of a site for a replay: readings page by page, site files, acts of people, alerts and outcomes."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from monitor.text.instants import epoch_s, format_iso, parse
 from monitor.text.message import gather
 
 PAGE: Final = 2000
-LIVE: Final = timedelta(days=2)  # a newest reading that came within this time was live; later ones were read in
+LIVE: Final = timedelta(days=2)  # a newest reading that arrived within this time was not imported
 # observed_at, received_at, revision, value, sigma, solution, flags, extra; instants as text
 PastRow = tuple[str, str, int, float, float | None, str | None, str, str | None]
 
@@ -47,12 +47,12 @@ class FlagSpan:
     revision: int
     flag: str
     known_from: datetime
-    of_file: bool = False  # the site file says it, as it would have said from the start
+    of_file: bool = False  # declared in the site file, which would have declared it from the start
 
 
 @dataclass(frozen=True, slots=True)
 class PastAct:
-    """What a person did to the memory of a site: the memory before and after, as frozen then."""
+    """An act of a person on the memory of a site, with the memory before and after it."""
 
     at: datetime
     act: str  # level.set, step.verify, step.withdraw
@@ -64,7 +64,7 @@ class PastAct:
 
 @dataclass(frozen=True, slots=True)
 class AlertWithOutcome:
-    """A real alert with what people said it was; None = nobody said."""
+    """An alert that was no exercise, with its outcome; None if nobody recorded one."""
 
     id: int
     ledger: str
@@ -78,7 +78,7 @@ class AlertWithOutcome:
 def read_rows(
     c: Connection, series_id: int, from_at: datetime | None, to_at: datetime, page: int = PAGE
 ) -> Iterator[PastRow]:
-    """Every revision of a series observed in (from_at, to_at], in order of epoch and revision, page by page."""
+    """Yield every revision of a series observed in (from_at, to_at], in order of epoch and revision, page by page."""
     o = observation.c
     base = select(*STORED).where(o.series_id == series_id, o.observed_at <= to_at)
     base = base.order_by(o.observed_at, o.revision).limit(page)
@@ -93,7 +93,7 @@ def read_rows(
 
 
 def find_newest_before(c: Connection, series_id: int, at: datetime) -> PastRow | None:
-    """The last revision of the newest epoch at or before an instant that is not stamped in the future."""
+    """Return the last revision of the newest epoch up to an instant that is not stamped in the future."""
     o = observation.c
     row = c.execute(
         select(*STORED)
@@ -105,14 +105,14 @@ def find_newest_before(c: Connection, series_id: int, at: datetime) -> PastRow |
 
 
 def load_past_offsets(c: Connection, row: SeriesRow) -> list[OffsetSpan]:
-    """Every offset ever declared for a series, by epoch."""
+    """Return every offset ever declared for a series, by epoch."""
     e = offset_entry.c
     found = c.execute(select(offset_entry).where(e.series_id == row.id).order_by(e.at, e.id))
     return [OffsetSpan(r.at, convert_difference(r.size, r.unit, row.unit), r.known_from, r.revoked_at) for r in found]
 
 
 def load_past_flags(c: Connection, series_id: int) -> list[FlagSpan]:
-    """Every later flag of a series, in the order they became known."""
+    """Return every later flag of a series, in the order in which they became known."""
     f = observation_flag.c
     found = c.execute(select(observation_flag).where(f.series_id == series_id).order_by(f.known_from, f.id))
     return [
@@ -122,7 +122,7 @@ def load_past_flags(c: Connection, series_id: int) -> list[FlagSpan]:
 
 
 def load_past_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[PastAct]:
-    """What people did to the memory of a site in [from_at, to_at], oldest first."""
+    """Return the acts of people on the memory of a site in [from_at, to_at], oldest first."""
     d = decision.c
     query = (
         select(d.at, d.evidence)
@@ -140,20 +140,20 @@ def load_past_acts(c: Connection, site: str, from_at: datetime, to_at: datetime)
 
 
 def load_past_configs(c: Connection, site: str) -> list[tuple[datetime, str]]:
-    """Every version of the site's file that was loaded: (loaded_at, text), oldest first."""
+    """Return every version of the site file that was loaded: (loaded_at, text), oldest first."""
     v = config_version.c
     return [*c.execute(select(v.loaded_at, v.source).where(v.site == site).order_by(v.loaded_at, v.id))]
 
 
 def load_past_evaluations(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[tuple[datetime, str]]:
-    """Stored instants of evaluation in [from_at, to_at] with what called for them."""
+    """Return the stored instants of evaluation in [from_at, to_at] with their triggers."""
     e = evaluation.c
     query = select(e.at, e.trigger).where(e.site == site, e.at >= from_at, e.at <= to_at).order_by(e.at, e.id)
     return [*c.execute(query)]
 
 
 def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[AlertWithOutcome]:
-    """Real alerts of a site that stood at some time in [from_at, to_at], with their newest outcome."""
+    """Return the alerts of a site that stood at some time in [from_at, to_at], without exercises."""
     a, e, u = alert.c, alert_event.c, alert_outcome.c
     query = select(alert).where(
         a.site == site, ~a.exercise, a.raised_at <= to_at, a.closed_at.is_(None) | (a.closed_at >= from_at)
@@ -256,17 +256,17 @@ def was_movement_assessed(c: Connection, site: str, from_at: datetime, to_at: da
 
 
 def count_rows(c: Connection, site: str, from_at: datetime, to_at: datetime) -> int:
-    """Rows of a site observed in (from_at, to_at]: what a replay will read."""
+    """Return how many rows a replay of (from_at, to_at] will read."""
     o, s = observation.c, series.c
     mine = (s.id == o.series_id, s.site == site, o.observed_at > from_at, o.observed_at <= to_at)
     return int(c.execute(select(func.count(o.revision)).where(*mine)).scalar_one())
 
 
 def find_span(c: Connection, site: str) -> tuple[datetime, datetime] | None:
-    """First epoch of a site, and the instant from which its newest one was known; None where nothing was ever stored.
+    """Return the first epoch of a site and the instant from which its newest one was known; None without readings.
 
-    Where the newest reading came much later than it was made (an old record read in), the end is its epoch: the silence
-    since then is nobody's.
+    If the newest reading was imported much later than it was made, its epoch is returned instead, because the silence
+    after it is no silence of an instrument.
     """
     o, s = observation.c, series.c
     ids = c.execute(select(s.id).where(s.site == site)).scalars().all()
