@@ -32,7 +32,6 @@ OF_PACKAGES = {
     "draw_scene_prior",
     "map_layers",
     "migrations",
-    "register_export_tables",
     "register_scene_methods",
     "write_scene_cracks",
 }
