@@ -234,13 +234,17 @@ def test_every_place_of_a_panel_is_on_a_page_and_documented():
 @pytest.mark.parametrize("copy", range(COPIES))
 def test_without_folders_and_their_lines_the_service_starts(tmp_path, copy):
     """Each is missing from three copies, and of any two, either is missing where the other is there."""
-    without = [
-        name for name, missing in zip(NAMES, combinations(range(COPIES), 3), strict=False) if copy in missing
-    ]
+    without = [name for name, missing in zip(NAMES, combinations(range(COPIES), 3), strict=False) if copy in missing]
     lay_out(tmp_path, *without)
     gone = "import sys\nassert not {one.split('.')[2] for one in sys.modules if 'monitor.features.' in one} & "
     out = run_python(tmp_path, START + gone + f"{set(without)}\nimport monitor\nprint(monitor.__file__)").stdout
     assert out.splitlines()[-1].startswith(str(tmp_path)), "the copy was tried, not the checkout"
+
+
+@pytest.mark.slow
+def test_without_any_feature_the_service_starts(tmp_path):
+    lay_out(tmp_path, *NAMES)
+    run_python(tmp_path, START)
 
 
 @pytest.mark.slow
