@@ -18,5 +18,6 @@
 * `monitor.api.settings`: the service file
 * `monitor.api.sites`: site files
 * `monitor.api.store`: tables and public views
+* `monitor.api.text`: texts for people
 * `monitor.api.web`: the page
 """

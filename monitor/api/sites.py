@@ -8,12 +8,18 @@ from monitor.sites.parsing import (
 )
 from monitor.sites.records import (
     Binding,  # one `[[decoder]]` of a site file
+    Criterion,  # one `[[criterion]]` of a site file
+    SeriesSpec,  # one series of a site file
     Site,  # one slope, as its site file describes it
+    Station,  # one station of a site file
 )
 
 __all__ = [
     "Binding",
+    "Criterion",
+    "SeriesSpec",
     "Site",
+    "Station",
     "parse_site",
     "scan_sites",
 ]

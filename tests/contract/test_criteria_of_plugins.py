@@ -11,18 +11,10 @@ from pydantic import Field
 
 from monitor import plugin_isolation, plugins
 from monitor.alerts.evaluate import load_facts
-from monitor.api.criteria import (
-    AroundTable,
-    Assessment,
-    DecisionContext,
-    DecisionInputs,
-    Figure,
-    Kind,
-    KindEntry,
-    Template,
-    no_window,
-)
+from monitor.api.criteria import AroundTable, Assessment, Kind, KindEntry, no_window
+from monitor.api.decision import DecisionContext, DecisionInputs
 from monitor.api.hooks import hookimpl
+from monitor.api.text import Figure, Template
 from monitor.decision.decide import decide
 from monitor.decision.records import Memory
 from monitor.errors import ConfigError
