@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 from monitor.app.checks import (
     broker,
@@ -76,29 +77,42 @@ def _gather(*seen: object) -> tuple[list[str], list[str]]:
 
 
 AREAS: Final = (site_files, settings, installation, database, machine, broker, running, live, plugins, decisions)
-CHECKS: list[Check] = [one for area in AREAS for one in area.CHECKS]
-_TAKEN: Final[set[str]] = {one.id for one in CHECKS}
-_THIRD_PARTY: Final[dict[str, str]] = {}  # plugin by the id of its check
-for _plugin, _register in implementations("register_checks"):
-    for _check in _register() or ():
-        if _check.id in _TAKEN:
-            continue
-        CHECKS.append(_check)
-        _TAKEN.add(_check.id)
-        if not is_built_in(_plugin):
-            _THIRD_PARTY[_check.id] = _plugin
+
+
+class _Checks(NamedTuple):
+    in_order: tuple[Check, ...]  # those of the areas, then those of plugins
+    third_party: Mapping[str, str]  # plugin by the id of its check
+
+
+@cache
+def _load_checks() -> _Checks:
+    checks = {check.id: check for area in AREAS for check in area.CHECKS}
+    third_party: dict[str, str] = {}
+    for plugin, register in implementations("register_checks"):
+        for check in register() or ():
+            if check.id in checks:
+                continue
+            checks[check.id] = check
+            if not is_built_in(plugin):
+                third_party[check.id] = plugin
+    return _Checks(tuple(checks.values()), third_party)
+
+
+def list_checks() -> tuple[Check, ...]:
+    """Return all checks: those of the service, then those of plugins whose ids are not taken."""
+    return _load_checks().in_order
 
 
 def run_checks(what: object) -> Iterator[CheckFinding]:
     """What every check finds that looks at this; what is in order comes as well."""
-    for one in CHECKS:
+    for one in list_checks():
         if isinstance(what, one.looks_at):
             yield from _run(one, what)
 
 
 def run_alarm_checks(what: object) -> Iterator[CheckFinding]:
     """What those checks find that are an alarm by themselves."""
-    for one in CHECKS:
+    for one in list_checks():
         if one.alarm and isinstance(what, one.looks_at):
             yield from _run(one, what)
 
@@ -108,9 +122,10 @@ def _run(one: Check, what: object) -> list[CheckFinding]:
     try:
         return list(one.run(what))
     except Exception as error:
-        if one.id not in _THIRD_PARTY:
+        plugin = _load_checks().third_party.get(one.id)
+        if plugin is None:
             raise
-        note_fault(_THIRD_PARTY[one.id], f"check {one.id}", error)
+        note_fault(plugin, f"check {one.id}", error)
         return []
 
 
@@ -118,7 +133,7 @@ def read_rows(rows: Iterable[CheckRow]) -> Iterator[CheckFinding]:
     """What was stored, as it was found."""
     for row in rows:
         area = row.name.partition(".")[0]
-        for one in CHECKS:
+        for one in list_checks():
             if one.id in {row.name, f"{area}.*"}:
                 subject = "" if one.id == row.name else row.name.removeprefix(f"{area}.")
                 yield CheckFinding(one, subject, row.state, row.found, row.remedy, (row.value, row.unit))
@@ -127,4 +142,6 @@ def read_rows(rows: Iterable[CheckRow]) -> Iterator[CheckFinding]:
 def extract(fileobj: object, keywords: object, comment_tags: object, options: object) -> Iterator[tuple[Any, ...]]:
     """The texts of all checks for babel, by the ids of their templates."""
     del fileobj, keywords, comment_tags, options
-    yield from ((1, "pgettext", (one.id, one.english), []) for check in CHECKS for one in check.templates.values())
+    yield from (
+        (1, "pgettext", (one.id, one.english), []) for check in list_checks() for one in check.templates.values()
+    )
