@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -95,11 +96,24 @@ def _list_plugin_routers(kernel: Iterable[APIRouter]) -> Iterator[APIRouter]:
 
 
 _KERNEL_ROUTERS: Final = (*(m.router for m in (*PAGES, api, charts, panes, probes)), acts.requests)
-ROUTERS: Final = (*_KERNEL_ROUTERS, *_list_plugin_routers(_KERNEL_ROUTERS))
-_PAGES_AND_API: Final = APIRouter(dependencies=[Depends(admit)])
-"""All routes behind the access rules. FastAPI resolves their dependencies once, for every application of a process."""
-for _router in ROUTERS:
-    _PAGES_AND_API.include_router(_router)
+
+
+@cache
+def list_routers() -> tuple[APIRouter, ...]:
+    """Return all routers: those of the kernel, then those of plugins."""
+    return (*_KERNEL_ROUTERS, *_list_plugin_routers(_KERNEL_ROUTERS))
+
+
+@cache
+def _join_routers() -> APIRouter:
+    """Return all routes, behind the access rules.
+
+    FastAPI resolves their dependencies once, for every application of a process.
+    """
+    joined = APIRouter(dependencies=[Depends(admit)])
+    for router in list_routers():
+        joined.include_router(router)
+    return joined
 
 
 class ExitGuard:
@@ -148,7 +162,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     static = LastingFiles("max-age=86400", directory=HERE / "static")
     static.all_directories += map(str, list_folders("static"))
     libraries = LastingFiles("max-age=31536000, immutable", directory=HERE / "vendor")
-    require_rules(ROUTERS)
+    require_rules(list_routers())
     app = FastAPI(
         title="Slopeward",
         version=code_version(),
@@ -159,7 +173,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
         routes=[
             Mount("/static", static, name="static"),
             Mount("/vendor", libraries, name="vendor"),
-            *_PAGES_AND_API.routes,
+            *_join_routers().routes,
         ],
     )
     app.state.context = Context(config, db, clock, code_version())

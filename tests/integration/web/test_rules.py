@@ -37,7 +37,7 @@ from monitor.storage.tables import load_metadata
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.redaction import WITHHELD
 from monitor.web.access.rules import ADMIN, IN_PERSON, OF_NO_SITE, OPEN, READ, RULES, list_addresses, require_rules
-from monitor.web.app import ROUTERS, build
+from monitor.web.app import build, list_routers
 from monitor.web.routes import acts
 from tests.data.accounts import add_account
 from tests.data.filled import HASHES, NOW, PASSWORD
@@ -53,7 +53,7 @@ ROLES = ("viewer", "operator", "admin")
 EXPLAINED = {API + act.address for act in list_acts() if "reason" in {one.name for one in act.list_parameters()}}
 DRAWN = {"geometry": "/outlines", "outline": "/redraw"}
 LAST = ("POST /account/sign-out", "POST /logout")  # they end the session
-ADDRESSES = sorted(list_addresses(ROUTERS), key=lambda one: (one in LAST, one == LAST[-1]))
+ADDRESSES = sorted(list_addresses(list_routers()), key=lambda one: (one in LAST, one == LAST[-1]))
 # what a login to read changes nothing of is walked once
 WALKED = {False: ADDRESSES, True: [one for one in ADDRESSES if RULES[one] in {OPEN, READ}]}
 HELP = "GET /help"  # documents: what they name are examples
