@@ -1,21 +1,102 @@
 """The command line: options, sessions and output that commands share."""
 
+from monitor.cli import (
+    session,  # module: what commands share: configuration, database, site lookup, output
+)
+from monitor.cli.acts import (
+    add_acts,  # register the acts of a command group, such as `alerts`, as commands
+)
 from monitor.cli.identity import (
     By,  # type of the option `--by`
+    name_helper,  # return the operating system user as actor of a maintenance command
+    narrow_to_reader,  # return the site asked for, or all sites this OS user may read (None = all)
     prove,  # returns who acts, and opens the database for writing
+    require_readable,  # raise RefusedError unless this OS user may read a site
+)
+from monitor.cli.local_grid import (
+    Area,  # option --mmu: smallest area that is drawn, m²
+    SiteFile,  # option: site file that describes the local coordinate system
+    placing_by,  # Place files that are in the local coordinate system of a site, if the site has one
+    placing_by_file,  # Place files that are in a local coordinate system as the site file describes
+)
+from monitor.cli.main import (
+    list_commands,  # return all commands and command groups by name, in help order
+    load_app,  # return the `typer.Typer` of a command or group, with additions of plugins
 )
 from monitor.cli.session import (
+    LARGEST_SEED,  # largest seed of a random number generator, 2**32 - 1
+    NOTHING,  # exit status when there is nothing to do or nothing valid, 4
     Commands,  # commands with the options `--config` and `--json`
     SiteOption,  # type of the option `--site`
+    check_site,  # raise NotFoundError for a site id without file and without history
+    ending_at,  # context manager: print errors of given types and exit with status NOTHING
+    format_in_zone,  # An instant of a table or of a view in a zone, or a dash
+    make_progress_printer,  # return a function that prints progress on a terminal, rate limited
+    open_database,  # open the configured database; requires the current schema by default
+    open_service,  # load the configuration and open the database at the current schema
     open_site,  # returns the service file, the open database and a site
+    options,  # return the shared options (`--config`, `--json`) of the running command
+    pick_site,  # return the site with an id from the site folder; raises NotFoundError
+    print_if_json,  # print a value as JSON if `--json` was given; returns whether it was
+    print_json,  # print a value as JSON on one line of stdout
+    print_note,  # print a line for people on stderr
+    read_duration_s,  # parse a duration option such as `4h` into seconds; raises RefusedError
+    read_instant,  # parse a time option with time zone; raises RefusedError
+    read_service,  # load the service configuration named by the running command
+    require_any,  # print a line and exit with status NOTHING unless something was found
     show,  # prints one result, as text or as JSON
+    show_in_order,  # print a result on stdout: JSON in key order with `--json`, else a line
+    translate_in_zone,  # A message with its times in a zone; what a person wrote as it is
+    warn,  # print warnings on stderr
+)
+from monitor.cli.site.explaining import (
+    AlertId,  # type of a command line argument: number of an alert
+)
+from monitor.cli.training import (
+    # Note the first SIGTERM or Ctrl-C in the returned list, so that training stops after the current step
+    catching_stop,
+    show_progress,  # Print one line to stderr
 )
 
 __all__ = [
+    "LARGEST_SEED",
+    "NOTHING",
+    "AlertId",
+    "Area",
     "By",
     "Commands",
+    "SiteFile",
     "SiteOption",
+    "add_acts",
+    "catching_stop",
+    "check_site",
+    "ending_at",
+    "format_in_zone",
+    "list_commands",
+    "load_app",
+    "make_progress_printer",
+    "name_helper",
+    "narrow_to_reader",
+    "open_database",
+    "open_service",
     "open_site",
+    "options",
+    "pick_site",
+    "placing_by",
+    "placing_by_file",
+    "print_if_json",
+    "print_json",
+    "print_note",
     "prove",
+    "read_duration_s",
+    "read_instant",
+    "read_service",
+    "require_any",
+    "require_readable",
+    "session",
     "show",
+    "show_in_order",
+    "show_progress",
+    "translate_in_zone",
+    "warn",
 ]

@@ -2,12 +2,60 @@
 
 from monitor.sections import (
     Duration,  # type of a key such as `window = "1d"`; its value is in seconds
+    Faults,  # collects all errors of a configuration file to raise them together
+    Horizon,  # type of a configuration value: duration, bare numbers are days, in seconds
+    Section,  # base class of a configuration table: frozen, rejects unknown keys
+    describe_unknown,  # return an error text for an unknown key, with the nearest known one
+    find_table,  # return the model of a nested configuration table in a type annotation, or None
+    find_tables,  # yield headings and models of all tables of a configuration file
+    make_record,  # build a dataclass record from a configuration table and further values
+    read_text,  # read a configuration file as text; raises ConfigError
+    read_toml,  # parse TOML text; raises ConfigError with file, line and column
+)
+from monitor.settings import (
+    service,  # module: the service file with its defaults and overrides
+)
+from monitor.settings.sealed_texts import (
+    find_secret,  # return the secret in a variable or in its `_FILE`, or None
+    open_vault,  # return the vault that encrypts secrets in the database
 )
 from monitor.settings.service import (
+    PREFIX,  # prefix of environment variables of the program, `SLOPEWARD_`
+    ComputeSection,  # section [compute] of the service file: limits of jobs and workers
+    OidcSection,  # section [oidc] of the service file: identity provider for logins
+    PathsSection,  # section [paths] of the service file: folders
     ServiceConfig,  # the service file with all defaults
+    is_private_enough,  # return whether an address is safe for logins: https or this machine
+    load_service,  # load the service file, environment overrides and secrets; raises ConfigError
+    parse_service,  # parse the text of a service file with environment overrides
+)
+from monitor.settings.sources import (
+    FOLDER_KIND,  # kind of a source that is a folder, `folder`
+    SourceSection,  # table [[source]] of the service file: files fetched from one server
 )
 
 __all__ = [
+    "FOLDER_KIND",
+    "PREFIX",
+    "ComputeSection",
     "Duration",
+    "Faults",
+    "Horizon",
+    "OidcSection",
+    "PathsSection",
+    "Section",
     "ServiceConfig",
+    "SourceSection",
+    "describe_unknown",
+    "find_secret",
+    "find_table",
+    "find_tables",
+    "is_private_enough",
+    "load_service",
+    "make_record",
+    "open_vault",
+    "parse_service",
+    "read_text",
+    "read_toml",
+    "service",
 ]

@@ -1,25 +1,203 @@
 """Sites: the records of a site file, its parsing, places and quantities."""
 
+from monitor.sites.cadence import (
+    UNKNOWN,  # stage of movement while none is determined, `unknown`
+    slowest_cadence_s,  # return the longest evaluation interval of any stage, seconds
+    stage_cadence,  # return evaluation and forecast intervals at a stage of movement, seconds
+)
+from monitor.sites.channels import (
+    find_topic_fault,  # return why a channel may not publish on its topic; "" if it may
+    split_channel,  # split a channel `kind:address` into its two parts
+    traits_of,  # return the properties of a channel's kind
+)
+from monitor.sites.criteria.registry import (
+    load_criteria,  # Return the kinds of criteria by their name in site files, those of Slopeward first
+)
 from monitor.sites.files import (
+    load_site,  # load one site file and log its weaknesses; raises ConfigError
     scan_sites,  # reads all site files of a folder; returns the sites and the errors by file
 )
+from monitor.sites.first_site import (
+    EXAMPLES,  # comment in a new site file: the numbers below are only examples
+    INTERVALS_LEAST,  # smallest number of sampling intervals in a window
+    LONGEST_WAIT_S,  # longest window of an example criterion per level, highest first, seconds
+    write_first_site,  # return the text of a first, commented site file
+)
+from monitor.sites.ground import (
+    EARTH_M,  # mean radius of the Earth, metres
+    Place,  # type: (latitude, longitude) in degrees
+    crosses_itself,  # return whether edges of a closed ring cross or touch
+    find_hull,  # return the convex hull of points, counter-clockwise
+    measure_area_m2,  # return the area of a longitude-latitude ring on the ellipsoid, m²
+    measure_m,  # return the ground distance between two places, metres
+)
+from monitor.sites.parents import (
+    KINDS,  # kinds of equipment that several series may depend on, nearest first
+    Parent,  # equipment that several series depend on, such as a logger
+    list_children,  # return the series that depend on each shared piece of equipment
+)
 from monitor.sites.parsing import (
+    find_weaknesses,  # return warnings about a valid site file that `slopeward check` rejects
     parse_site,  # reads the text of a site file
 )
+from monitor.sites.quantities import (
+    BATTERY,  # quantity of the battery voltage, `battery_voltage`
+    BATTERY_LEVEL,  # quantity of the battery level that a device reports, `battery_level`
+    HOUSEKEEPING,  # quantities about the instrument instead of the slope
+    LANDSLIDE,  # prefix of station ids for landslides followed on scenes, `F-`
+    MOTION,  # prefixes of quantities that measure motion of a station
+    MOVING,  # prefixes of quantities that forecasts and detectors treat as motion
+    OF_DEPTHS,  # prefix of quantities at one depth of a profile, `depth_`
+    OF_GROUND,  # prefixes of quantities that measure ground movement
+    OF_VELOCITY_MAPS,  # quantities derived from velocity maps
+    QUANTITIES,  # known quantities by name, with canonical unit and range
+    SIGNAL,  # quantity of the radio signal strength, `signal_strength`
+    UNITS,  # known units: unit to (canonical unit, factor, offset)
+    convert,  # convert a value between units; raises ValueError if they do not fit
+    convert_difference,  # convert a difference between units, without the zero offset
+    explain_unit,  # return an error text for an unknown unit, with similar known ones
+    is_raw,  # return whether a unit means raw sensor readings before calibration
+    is_unit_of,  # return whether a unit fits a known quantity
+    list_units,  # return the units of a known quantity, most similar first
+    read_trace,  # return 0.0 for a cell that means a trace of rain or snow, else None
+    split_suffix,  # split a name such as `rain_mm` into quantity and unit, or None
+)
 from monitor.sites.records import (
+    ELLIPSOID,  # height reference: above the ellipsoid, `ellipsoid`
+    IMAGE_CORRELATION,  # source of a series: image correlation
+    SITE_ID,  # regular expression for site ids
+    VELOCITY_MAP,  # source of a series: velocity map
+    AnomalyPlan,  # which anomaly detectors run at a site, how often, and the false alarm budget
     Binding,  # one `[[decoder]]` of a site file
+    Calculation,  # how a series is computed from other series
     Criterion,  # one `[[criterion]]` of a site file
+    Origin,  # reference position from which displacement of a station is measured
+    Recipient,  # a person or team to be notified: channels, levels, escalation
     SeriesSpec,  # one series of a site file
     Site,  # one slope, as its site file describes it
     Station,  # one station of a site file
+    StationId,  # type of a station id in configuration tables
+    Team,  # people on duty in turn; the plan is stored in the database
+    once_per_record,  # decorator that caches a function's result per frozen record
+)
+from monitor.sites.schema import (
+    LevelsTable,  # model of the table [levels] of a site file
+    LevelTable,  # model of a table of one level in a site file
+    QuantityTable,  # model of the table [[quantity]] of a site file
+    SeriesTable,  # model of a table of one series in a site file
+    Table,  # type of any table of a site file (Any)
+    make_site_file,  # return the model of a site file, with sections of plugins
+)
+from monitor.sites.topics import (
+    ROOT,  # root of the MQTT topics of the service, `slopeward/v1`
+)
+from monitor.sites.watched import (
+    CAUSES,  # causes of an anomaly that a person can record
+    COMPONENTS,  # quantities of horizontal displacement, east and north
+    CONFIRMED,  # verdict of a person: the anomaly is confirmed
+    DISMISSED,  # verdict of a person: the anomaly is dismissed
+    SCALARS,  # quantities of motion as a single value, in order of preference
+    TIMES,  # factor on detector thresholds for quantities that are not site motion
+    VERDICTS,  # verdicts of people on an anomaly
+    WITHDRAWN,  # verdict of a person: an earlier verdict is withdrawn
+    Group,  # series that detectors compare with each other, on one interval
+    Watched,  # a stored series that detectors process, with its station and declaration
+    find_motion,  # return the motion series of all stations: one scalar each, or east and north
+    find_watched_motion,  # return the motion series that detectors process together
+    is_forecast,  # return whether a declared series may be forecast as motion
+    list_groups,  # return the series groups that detectors process, motion first
+)
+from monitor.sites.watched import (
+    MOTION as WATCHED_MOTION,  # name of the group of all motion series of a site, `motion`
+)
+from monitor.sites.witnesses import (
+    find_voting_series,  # return (station, quantity) of all series that a vote can be based on
+    needs_proof,  # return the criteria of a site that need a passed model test to count
 )
 
 __all__ = [
+    "BATTERY",
+    "BATTERY_LEVEL",
+    "CAUSES",
+    "COMPONENTS",
+    "CONFIRMED",
+    "DISMISSED",
+    "EARTH_M",
+    "ELLIPSOID",
+    "EXAMPLES",
+    "HOUSEKEEPING",
+    "IMAGE_CORRELATION",
+    "INTERVALS_LEAST",
+    "KINDS",
+    "LANDSLIDE",
+    "LONGEST_WAIT_S",
+    "MOTION",
+    "MOVING",
+    "OF_DEPTHS",
+    "OF_GROUND",
+    "OF_VELOCITY_MAPS",
+    "QUANTITIES",
+    "ROOT",
+    "SCALARS",
+    "SIGNAL",
+    "SITE_ID",
+    "TIMES",
+    "UNITS",
+    "UNKNOWN",
+    "VELOCITY_MAP",
+    "VERDICTS",
+    "WATCHED_MOTION",
+    "WITHDRAWN",
+    "AnomalyPlan",
     "Binding",
+    "Calculation",
     "Criterion",
+    "Group",
+    "LevelTable",
+    "LevelsTable",
+    "Origin",
+    "Parent",
+    "Place",
+    "QuantityTable",
+    "Recipient",
     "SeriesSpec",
+    "SeriesTable",
     "Site",
     "Station",
+    "StationId",
+    "Table",
+    "Team",
+    "Watched",
+    "convert",
+    "convert_difference",
+    "crosses_itself",
+    "explain_unit",
+    "find_hull",
+    "find_motion",
+    "find_topic_fault",
+    "find_voting_series",
+    "find_watched_motion",
+    "find_weaknesses",
+    "is_forecast",
+    "is_raw",
+    "is_unit_of",
+    "list_children",
+    "list_groups",
+    "list_units",
+    "load_criteria",
+    "load_site",
+    "make_site_file",
+    "measure_area_m2",
+    "measure_m",
+    "needs_proof",
+    "once_per_record",
     "parse_site",
+    "read_trace",
     "scan_sites",
+    "slowest_cadence_s",
+    "split_channel",
+    "split_suffix",
+    "stage_cadence",
+    "traits_of",
+    "write_first_site",
 ]

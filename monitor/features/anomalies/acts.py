@@ -3,15 +3,12 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
-from monitor.alerts.acts.call import ActCall
-from monitor.alerts.acts.on_alerts import LARGEST_ID
-from monitor.alerts.acts.on_sites import SiteId
-from monitor.alerts.acts.table import ActResult, Argument
+from monitor.api.acts import ActResult, Argument
+from monitor.api.queries.alerts import LARGEST_ID, ActCall, SiteId
+from monitor.api.sites import CAUSES, VERDICTS
+from monitor.api.text import N_, Figure, Template, Term, Timestamp
 from monitor.features.anomalies.queries import budget as anomaly_budget
 from monitor.features.anomalies.queries.labels import add_label, find_run, load_runs
-from monitor.sites.watched import CAUSES, VERDICTS
-from monitor.text.catalogue import N_
-from monitor.text.message import Figure, Template, Term, Timestamp
 
 _FACTOR: Final = Template(
     "act.anomaly_factor", "{detector}: the threshold is {factor} times the counted one, it was {before} times"

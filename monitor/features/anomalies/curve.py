@@ -6,10 +6,10 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from monitor.api.hooks import CurveAddition
+from monitor.api.queries.readings import SeriesRow
+from monitor.api.web import fold, pick, shorten
 from monitor.features.anomalies.queries.scores import load_scores
-from monitor.readings.queries.observations import SeriesRow
-from monitor.registration import CurveAddition
-from monitor.web.parts.columns import fold, pick, shorten
 
 MAXIMUM_POINTS: Final = 400
 

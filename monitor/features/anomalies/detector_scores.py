@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from monitor.alerts.replay.scorecard import DetectorScore
+from monitor.api.queries.alerts import DetectorScore
+from monitor.api.sites import CONFIRMED, DISMISSED
 from monitor.features.anomalies.queries.budget import BudgetMeasurement
 from monitor.features.anomalies.queries.labels import AnomalyRun
-from monitor.sites.watched import CONFIRMED, DISMISSED
 
 
 def score_detectors(

@@ -16,7 +16,16 @@ from detection.anomaly.records import FaultFinding, ReadingScore, Scores, Scorin
 from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, compared_with
 from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
-from monitor.errors import JobError
+from monitor.api.database import SERVICE, Database
+from monitor.api.errors import JobError
+from monitor.api.queries.ingest import HOLES_AT_ONCE, GapCandidate, add_gaps, fill_gaps, find_filled
+from monitor.api.queries.models import ModelRow, SeriesSamples, find_active, load_watched
+from monitor.api.queries.readings import in_chunks, load_ids, load_later_entries
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import TIMES, AnomalyPlan, Group, Site
+from monitor.api.sites import WATCHED_MOTION as MOTION
+from monitor.api.text import Figure, Message, Template, describe, epoch_s, format_about, from_epoch_s
+from monitor.api.worker import WorkerTask, list_models, refuse_strange, run_in_worker
 from monitor.features.anomalies.queries import budget as anomaly_budget
 from monitor.features.anomalies.queries.budget import load_factors
 from monitor.features.anomalies.queries.labels import load_dismissed
@@ -30,21 +39,6 @@ from monitor.features.anomalies.state import (
     forget_others,
     score_new,
 )
-from monitor.ingest.queries.gaps import HOLES_AT_ONCE, GapCandidate, add_gaps, fill_gaps, find_filled
-from monitor.models.queries.registry import ModelRow, find_active
-from monitor.models.samples import SeriesSamples, load_watched
-from monitor.readings.queries.observations import in_chunks, load_ids
-from monitor.readings.queries.stamps import load_later_entries
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import AnomalyPlan, Site
-from monitor.sites.watched import MOTION, TIMES, Group
-from monitor.storage.actor import SERVICE
-from monitor.storage.engine import Database
-from monitor.text.instants import epoch_s, format_about, from_epoch_s
-from monitor.text.message import Figure, Message, Template
-from monitor.text.reasons import describe
-from monitor.worker.configured import list_models, refuse_strange, run_in_worker
-from monitor.worker.records import WorkerTask
 
 SCORE: Final = WorkerTask("detection.anomaly.jobs:score", ScoringRequest, Scores)
 # faults that are certain, not scored: they are kept under the name of their check

@@ -6,13 +6,10 @@ from sqlalchemy import Connection
 
 from detection.anomaly.registry import list_detectors
 from forecasting.registry import TRAINING_ROWS
-from monitor.extras import is_installed
-from monitor.models.lacking import LackingModels, await_rows
-from monitor.models.queries.registry import load_models, needs_torch
-from monitor.models.samples import history_since
-from monitor.readings.queries.observations import load_extents, load_ids
-from monitor.sites.records import Site
-from monitor.sites.watched import find_watched_motion
+from monitor.api.extras import is_installed
+from monitor.api.queries.models import LackingModels, await_rows, history_since, load_models, needs_torch
+from monitor.api.queries.readings import load_extents, load_ids
+from monitor.api.sites import Site, find_watched_motion
 
 _JOBS = frozenset({"anomaly"})
 

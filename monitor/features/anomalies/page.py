@@ -4,13 +4,13 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
+from monitor.api.database import load_view
+from monitor.api.queries.ingest import Gap, load_gaps
+from monitor.api.sites import CAUSES
+from monitor.api.web import SiteSnapshot
 from monitor.features.anomalies.queries.budget import describe_rate, load_newest, read_rate
 from monitor.features.anomalies.queries.labels import AnomalyRun, load_runs
 from monitor.features.anomalies.queries.scores import HeldAnomaly, load_held
-from monitor.ingest.queries.gaps import Gap, load_gaps
-from monitor.sites.watched import CAUSES
-from monitor.storage.views import load_view
-from monitor.web.parts.collect import SiteSnapshot
 
 SHOWN_FOR: Final = timedelta(days=14)
 MAXIMUM_ROWS: Final = 60  # of each list

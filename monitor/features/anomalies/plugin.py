@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from sqlalchemy import Connection, Table
 
-    from monitor.alerts.acts.table import Act
-    from monitor.alerts.replay.scorecard import DetectorScore
-    from monitor.decision.records import FactRequest
-    from monitor.models.lacking import LackingModels
-    from monitor.readings.queries.observations import SeriesRow
-    from monitor.sites.records import Site
-    from monitor.storage.public_view import PublicView
-    from monitor.web.parts.collect import SiteSnapshot
+    from monitor.api.acts import Act
+    from monitor.api.decision import FactRequest
+    from monitor.api.queries.alerts import DetectorScore
+    from monitor.api.queries.models import LackingModels
+    from monitor.api.queries.readings import SeriesRow
+    from monitor.api.sites import Site
+    from monitor.api.store import PublicView
+    from monitor.api.web import SiteSnapshot
 
 _DAY_S: Final = 86400.0
 
@@ -64,7 +64,7 @@ def lacking_models(connection: Connection, site: Site, now: datetime) -> Lacking
 @hookimpl
 def register_acts() -> Iterable[Act]:
     """Return the acts that label an anomaly and set the factor of a threshold."""
-    from monitor.alerts.acts.table import on
+    from monitor.api.alerts import on
 
     anomalies = on("/sites/{site}/anomalies", "anomalies", "/sites/{site}/instruments#anomalies")
     return [
@@ -149,8 +149,8 @@ def register_tables() -> Iterable[Table]:
 @hookimpl
 def register_views(sqlite: bool) -> Iterable[PublicView]:
     """Return the views of anomalies."""
+    from monitor.api.store import pair_views
     from monitor.features.anomalies import views
-    from monitor.storage.public_view import pair_views
 
     return pair_views(sqlite, views.select_views)
 

@@ -8,18 +8,12 @@ from sqlalchemy import Connection
 
 from detection.anomaly.records import ScoringRequest
 from detection.reasons import Explanation
+from monitor.api.database import Actor, Database
+from monitor.api.queries.models import ModelRow, ModelTest, add_proof, list_subjects, load_proof_facts, load_watched
+from monitor.api.sites import Criterion, Site, needs_proof
+from monitor.api.text import Template, describe, from_epoch_s, go_on
+from monitor.api.worker import read_record
 from monitor.features.anomalies.jobs import budget_of_each
-from monitor.models.queries.proofs import ModelTest, add_proof, list_subjects, load_proof_facts
-from monitor.models.queries.registry import ModelRow
-from monitor.models.samples import load_watched
-from monitor.sites.records import Criterion, Site
-from monitor.sites.witnesses import needs_proof
-from monitor.storage.actor import Actor
-from monitor.storage.engine import Database
-from monitor.text.instants import from_epoch_s, go_on
-from monitor.text.message import Template
-from monitor.text.reasons import describe
-from monitor.worker.records import read_record
 
 _SHOWN = ("heldout_alarms_per_sensor_month", "heldout_months", "budget_per_sensor_month", "recall_gain_over_rules")
 _SILENT: Final = Template("proof.silent", "its card says no more")()

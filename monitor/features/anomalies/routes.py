@@ -4,9 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from monitor.storage.views import load_view
-from monitor.web.context import Limit
-from monitor.web.parts.collect import read_site
+from monitor.api.database import load_view
+from monitor.api.web import Limit, read_site
 
 router = APIRouter(prefix="/api/v1")
 

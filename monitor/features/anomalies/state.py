@@ -20,14 +20,13 @@ from detection.anomaly.records import FACTORS, HOLE, FaultFinding, InputError, R
 from detection.anomaly.registry import CHECKS
 from detection.anomaly.running.state import DetectorState, Dismissed, Thresholds
 from detection.anomaly.windows import Series, build_series
+from monitor.api.database import Database
+from monitor.api.queries.models import SeriesSamples, read_all, read_samples
+from monitor.api.queries.readings import Stamp, Stretch, load_newer_values
+from monitor.api.sites import Group, Site, Watched, list_groups
+from monitor.api.text import epoch_s, from_epoch_s
 from monitor.features.anomalies.queries import labels
 from monitor.features.anomalies.queries.scores import ECHO, JUDGED, latest_by_series
-from monitor.models.samples import SeriesSamples, read_all, read_samples
-from monitor.readings.queries.stamps import Stamp, Stretch, load_newer_values
-from monitor.sites.records import Site
-from monitor.sites.watched import Group, Watched, list_groups
-from monitor.storage.engine import Database
-from monitor.text.instants import epoch_s, from_epoch_s
 
 HISTORY_STEPS: Final = 2500  # a week for the median and ninety days for its scale, hourly
 KEPT_STEPS: Final = 720  # a month, hourly: so long a state is kept

@@ -5,11 +5,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from monitor.api.hooks import SuspectedFault
+from monitor.api.queries.readings import load_series
+from monitor.api.sites import DISMISSED, Site
 from monitor.features.anomalies.queries.labels import AnomalyRun, list_standing, load_runs
-from monitor.readings.queries.observations import load_series
-from monitor.registration import SuspectedFault
-from monitor.sites.records import Site
-from monitor.sites.watched import DISMISSED
 
 
 def list_suspicions(

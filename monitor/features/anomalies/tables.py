@@ -2,9 +2,7 @@
 
 from sqlalchemy import Boolean, Column, Double, Index, Integer, String, Table, Text
 
-from monitor.storage.column_types import BigId, Instant, Json, finite, translatable_text
-from monitor.storage.metadata import metadata
-from monitor.storage.sealing import SealedColumns
+from monitor.api.store import BigId, Instant, Json, SealedColumns, finite, metadata, translatable_text
 
 anomaly = Table(
     "anomaly",

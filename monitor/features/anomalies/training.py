@@ -9,19 +9,26 @@ from sqlalchemy import Connection
 from detection.anomaly.records import DetectorTraining
 from detection.anomaly.registry import list_detectors
 from forecasting.registry import TRAINING_ROWS
-from monitor.extras import describe_missing, is_installed
+from monitor.api.database import Database
+from monitor.api.extras import describe_missing, is_installed
+from monitor.api.models import TrainingResult
+from monitor.api.queries.models import (
+    MAXIMUM_AGE,
+    TrainingOrder,
+    TrainingOutcome,
+    find_active,
+    history_since,
+    keep_checkpoint,
+    load_watched,
+    make_folder,
+    needs_torch,
+)
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
+from monitor.api.text import go_on
+from monitor.api.worker import WorkerTask, run_in_worker
 from monitor.features.anomalies.jobs import budget_of_each, why_stale
 from monitor.features.anomalies.proof import is_untested, keep_test
-from monitor.models.queries.registry import find_active, needs_torch
-from monitor.models.records import TrainingResult
-from monitor.models.samples import history_since, load_watched
-from monitor.models.training import MAXIMUM_AGE, TrainingOrder, TrainingOutcome, keep_checkpoint, make_folder
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.text.instants import go_on
-from monitor.worker.configured import run_in_worker
-from monitor.worker.records import WorkerTask
 
 TRAIN_DETECTOR: Final = WorkerTask("monitor.features.anomalies.worker:train_detector", DetectorTraining, TrainingResult)
 

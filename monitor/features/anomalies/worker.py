@@ -1,7 +1,7 @@
 """Training of detectors in a worker process. This module imports no database."""
 
 from detection.anomaly.records import DetectorTraining
-from monitor.models.records import TrainingResult
+from monitor.api.models import TrainingResult
 
 
 def train_detector(request: DetectorTraining) -> TrainingResult:

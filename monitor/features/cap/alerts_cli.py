@@ -5,13 +5,11 @@ from typing import Annotated
 
 import typer
 
-from monitor.alerts.queries.subjects import find_site_of
-from monitor.cli import session
-from monitor.cli.identity import require_readable
-from monitor.cli.site.explaining import AlertId
-from monitor.errors import RefusedError
+from monitor.api.cli import AlertId, require_readable, session
+from monitor.api.errors import RefusedError
+from monitor.api.queries.alerts import find_site_of
+from monitor.api.text import read_language
 from monitor.features.cap.chain import compose
-from monitor.text.catalogue import read_language
 
 app = session.Commands()
 

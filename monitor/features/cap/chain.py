@@ -11,12 +11,24 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
-from monitor.alerts.queries.alerts import find_alert_of_event, find_outcome, load_alert_events, require_alert
-from monitor.alerts.queries.evaluations import load_decision
-from monitor.alerts.queries.overview import PlacedSite, StoredLevel, load_cards
-from monitor.decision.keys import VoteKey
-from monitor.delivery.declarations import find_declaration
-from monitor.errors import NotFoundError, RefusedError
+from monitor.api.database import ColumnSpan, load_optional_view
+from monitor.api.decision import VoteKey
+from monitor.api.delivery import find_declaration
+from monitor.api.errors import NotFoundError, RefusedError
+from monitor.api.queries.alerts import (
+    PlacedSite,
+    StoredLevel,
+    find_alert_of_event,
+    find_outcome,
+    load_alert_events,
+    load_cards,
+    load_decision,
+    require_alert,
+)
+from monitor.api.queries.sites import find_version_at
+from monitor.api.settings import ServiceConfig, read_text
+from monitor.api.sites import Place, Site
+from monitor.api.text import format_iso, gather, parse
 from monitor.features.cap.message import (
     BARE,
     CapSender,
@@ -27,14 +39,6 @@ from monitor.features.cap.message import (
     write_cap,
 )
 from monitor.features.cap.signature import sign_cap
-from monitor.sections import read_text
-from monitor.settings.service import ServiceConfig
-from monitor.sites.ground import Place
-from monitor.sites.queries.sites import find_version_at
-from monitor.sites.records import Site
-from monitor.storage.views import ColumnSpan, load_optional_view
-from monitor.text.instants import format_iso, parse
-from monitor.text.message import gather
 
 
 def find_source(config: ServiceConfig) -> CapSender:

@@ -5,11 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from monitor.app.checks.site_files import SiteFolder
-from monitor.errors import SlopewardError
-from monitor.sections import read_text
-from monitor.storage.check import BAD, Check, SubjectState, found
-from monitor.text.message import Template, Timestamp
+from monitor.api.checks import BAD, Check, SiteFolder, SubjectState, found
+from monitor.api.errors import SlopewardError
+from monitor.api.settings import read_text
+from monitor.api.text import Template, Timestamp
 
 _SIGNED: Final = Template("check.cap.signed", "messages are signed by {name} until {day}")
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import Commands, show
-from monitor.errors import RefusedError
-from monitor.sections import read_text
+from monitor.api.cli import Commands, show
+from monitor.api.errors import RefusedError
+from monitor.api.settings import read_text
 
 app = Commands(no_args_is_help=True, help=__doc__)
 

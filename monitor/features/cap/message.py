@@ -8,16 +8,12 @@ from math import cos, pi, radians, sin
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from monitor.alerts.queries.alerts import Alert, AlertEvent, Outcome
-from monitor.alerts.queries.overview import PlacedSite
-from monitor.decision.alert_texts import is_reminder
-from monitor.decision.subjects import cut_message, cut_words
-from monitor.errors import RefusedError
+from monitor.api.decision import cut_message, cut_words, is_reminder
+from monitor.api.errors import RefusedError
+from monitor.api.queries.alerts import Alert, AlertEvent, Outcome, PlacedSite
+from monitor.api.sites import EARTH_M, Place, find_hull, measure_m
+from monitor.api.text import Message, Template, gettext, translate, translate_level, use
 from monitor.features.cap.rules import NAMESPACE
-from monitor.sites.ground import EARTH_M, Place, find_hull, measure_m
-from monitor.text.catalogue import gettext, use
-from monitor.text.message import Message, Template
-from monitor.text.rendering import translate, translate_level
 
 HEADLINE: Final = 160  # characters, which is what a telephone shows
 VOTES: Final = 8  # that a message lists; the evidence holds all

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-from monitor.alerts.notification import Notification
-from monitor.delivery.notifiers.webhook import WebhookNotifier
-from monitor.errors import DeliveryError
+from monitor.api.alerts import Notification
+from monitor.api.delivery import WebhookNotifier
+from monitor.api.errors import DeliveryError
 from monitor.features.cap.message import write_notice
 
 

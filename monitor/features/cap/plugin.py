@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from sqlalchemy import Connection
 
-    from monitor.settings.service import ServiceConfig
-    from monitor.storage.check import Check
+    from monitor.api.checks import Check
+    from monitor.api.settings import ServiceConfig
 
 
 @hookimpl

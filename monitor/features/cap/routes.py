@@ -12,17 +12,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
-from monitor.alerts.queries.alerts import load_level_changes, load_outcomes
-from monitor.alerts.queries.overview import load_cards
-from monitor.errors import NotFoundError, RefusedError
+from monitor.api.errors import NotFoundError, RefusedError
+from monitor.api.queries.alerts import load_cards, load_level_changes, load_outcomes
+from monitor.api.text import EPOCH, current, format_iso, translate, translate_level, use
+from monitor.api.web import AlertId, context_of, find_card, narrow
 from monitor.features.cap.chain import compose, find_source
 from monitor.features.cap.message import FALSE, add_text, add_texts
-from monitor.text.catalogue import current, use
-from monitor.text.instants import EPOCH, format_iso
-from monitor.text.rendering import translate, translate_level
-from monitor.web.access.rules import narrow
-from monitor.web.context import AlertId, context_of
-from monitor.web.parts.collect import find_card
 
 router = APIRouter(include_in_schema=False)
 MOST: Final = 200  # messages of a feed, the newest

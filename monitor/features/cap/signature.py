@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
-from monitor.errors import ConfigError, RefusedError
-from monitor.extras import require
+from monitor.api.errors import ConfigError, RefusedError
+from monitor.api.extras import require
 from monitor.features.cap.rules import NAMESPACE, SIGNATURE, read_cap
 
 RSA_BITS: Final = 3072  # NIST SP 800-57: good beyond 2030

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import LARGEST_SEED, Commands, options, print_if_json
+from monitor.api.cli import LARGEST_SEED, Commands, options, print_if_json
 
 app = Commands()
 

@@ -18,11 +18,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict
 
-from monitor.broker.access import HOW_TO_INSTALL
-from monitor.broker.logins import lend_login
-from monitor.delivery.queries.outbox import count_states
-from monitor.errors import JobError, SlopewardError, StoreBusyError
-from monitor.extras import describe_missing, is_installed
+from monitor.api.broker import HOW_TO_INSTALL, lend_login
+from monitor.api.database import Database, count_rows, find_stamp
+from monitor.api.delivery import count_states
+from monitor.api.errors import JobError, SlopewardError, StoreBusyError
+from monitor.api.extras import describe_missing, is_installed
+from monitor.api.queries.models import load_models
+from monitor.api.queries.people import add_user
+from monitor.api.settings import PREFIX, load_service
+from monitor.api.sites import ROOT
+from monitor.api.worker import compute
 from monitor.features.demo.publish import PlayPace, Publisher, play, sample_to_message
 from monitor.features.demo.queries import count_issues, find_peak_level
 from monitor.features.demo.scene import DRAW, DrawSceneRequest
@@ -36,14 +41,6 @@ from monitor.features.demo.worth import (
     assess_forecasters,
     print_worth,
 )
-from monitor.models.queries.registry import load_models
-from monitor.people.queries.users import add_user
-from monitor.settings.service import PREFIX, load_service
-from monitor.sites.topics import ROOT
-from monitor.storage.backup import count_rows
-from monitor.storage.engine import Database
-from monitor.storage.service_state import find_stamp
-from monitor.worker import compute
 
 DAYS: Final = 45.0
 STEP: Final = timedelta(minutes=30)

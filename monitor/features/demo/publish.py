@@ -11,10 +11,10 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, Final, Self
 
-from monitor.broker.access import open_access
-from monitor.errors import BrokerError, ConfigError
+from monitor.api.broker import open_access
+from monitor.api.errors import BrokerError, ConfigError
+from monitor.api.sites import ROOT
 from monitor.features.demo.slope import SITE_ID, SimulatedMessage
-from monitor.sites.topics import ROOT
 
 IN_FLIGHT: Final = 500
 PATIENCE_S: Final = 10.0

@@ -5,10 +5,10 @@ from typing import Any, Final
 
 from sqlalchemy import Boolean, Connection, Double, Text, case, column, distinct, func, select, table
 
-from monitor.alerts.tables import alert
-from monitor.decision.changes import AlertCategory
-from monitor.storage.column_types import Instant
-from monitor.storage.views import has_view
+from monitor.api.database import has_view
+from monitor.api.decision import AlertCategory
+from monitor.api.store import Instant
+from monitor.api.tables import alert
 
 # Public views of features, with the columns that are read here.
 _FORECAST: Final = table(

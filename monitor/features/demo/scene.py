@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from monitor.worker.records import WorkerTask
+from monitor.api.worker import WorkerTask
 
 
 @dataclass(frozen=True, slots=True)

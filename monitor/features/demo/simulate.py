@@ -13,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import LARGEST_SEED, Commands, read_service, show
-from monitor.errors import ConfigError
-from monitor.text.instants import parse_duration_s
+from monitor.api.cli import LARGEST_SEED, Commands, read_service, show
+from monitor.api.errors import ConfigError
+from monitor.api.text import parse_duration_s
 
 app = Commands()
 
@@ -108,8 +108,7 @@ def simulate(given: SimulateArguments) -> None:
 @contextlib.contextmanager
 def _take_login(broker: str, username: str) -> Iterator[tuple[str, str]]:
     """The login that was named; else one at the managed broker, if that is the one at this address."""
-    from monitor.broker.access import open_access
-    from monitor.broker.logins import lend_login
+    from monitor.api.broker import lend_login, open_access
     from monitor.features.demo.slope import SITE_ID
 
     section = read_service().broker

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from monitor.api.text import format_duration
 from monitor.features.demo.slope import SITE_ID, SlopeModel, StationPlan
-from monitor.text.instants import format_duration
 
 CREEP_MM_PER_DAY: Final = 1.0
 ACCELERATES: Final = timedelta(days=20)

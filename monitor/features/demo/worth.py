@@ -7,8 +7,8 @@ from typing import Any, Final, Literal, NotRequired, TypedDict, get_args
 
 from sqlalchemy import Connection
 
+from monitor.api.text import format_duration, format_iso
 from monitor.features.demo.queries import load_hindcast_errors, load_newest_issues, summarize_anomalies
-from monitor.text.instants import format_duration, format_iso
 
 NETWORKS: Final = ("gru", "lstm", "graph-gru")
 LINE: Final = "drift"

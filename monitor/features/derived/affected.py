@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from monitor.api.queries.readings import find_epoch
+from monitor.api.text import Span, epoch_s, from_epoch_s
 from monitor.features.derived.inputs import SiteInputs
 from monitor.features.derived.pending import limit_spans
 from monitor.features.derived.plans import Plan, SitePlans
 from monitor.features.derived.samples import Series
 from monitor.features.derived.values import AHEAD, BIT
-from monitor.readings.queries.observations import find_epoch
-from monitor.text.instants import Span, epoch_s, from_epoch_s
 
 
 class NewestInstants:

@@ -4,16 +4,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from monitor.app.checks.site_files import SiteFolder
+from monitor.api.checks import WARN, Check, SiteFolder, SubjectState, found
+from monitor.api.database import Database, load_view
+from monitor.api.sites import Site
+from monitor.api.text import Duration, Figure, NameList, parse
+from monitor.api.views import ReadingRow
 from monitor.features.derived.cost import estimate_cost
 from monitor.features.derived.plans import Plan, plan_site
-from monitor.readings.views import ReadingRow
-from monitor.sites.records import Site
-from monitor.storage.check import WARN, Check, SubjectState, found
-from monitor.storage.engine import Database
-from monitor.storage.views import load_view
-from monitor.text.instants import parse
-from monitor.text.message import Duration, Figure, NameList
 
 LASTS_S: Final = 600.0
 # Calculated values that wait longer than this are late. A large import may need longer; the notice then says so.

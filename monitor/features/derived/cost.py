@@ -2,8 +2,8 @@
 
 from typing import Final, NamedTuple
 
+from monitor.api.sites import Site
 from monitor.features.derived.plans import Plan, plan_site
-from monitor.sites.records import Site
 
 # The service computes calculated series during at most this share of the time of one processor. The sites divide it
 # evenly; what one site does not need is left to the others.

@@ -7,16 +7,14 @@ from typing import Any, Final
 
 from pydantic import Field, create_model
 
-from monitor.errors import ConfigError
+from monitor.api.errors import ConfigError
+from monitor.api.settings import Duration, Faults
+from monitor.api.sites import QUANTITIES, Calculation, SeriesTable, StationId, Table, convert_difference
+from monitor.api.text import format_duration
 from monitor.features.derived.expression import LONGEST, Expression, read_expression
 from monitor.features.derived.relative import EACH, WHOLE, add_relative
 from monitor.features.derived.samples import Series
 from monitor.features.derived.units import read_unit
-from monitor.sections import Duration, Faults
-from monitor.sites.quantities import QUANTITIES, convert_difference
-from monitor.sites.records import Calculation, StationId
-from monitor.sites.schema import SeriesTable, Table
-from monitor.text.instants import format_duration
 
 ALIKE: Final = 1.5  # longest over shortest interval: beyond it a file says which reading stands for an instant
 MOST_READ: Final = 2000  # readings for one value

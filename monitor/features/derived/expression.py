@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from monitor.api.sites import convert
+from monitor.api.text import parse_duration_s
 from monitor.features.derived.samples import InputSamples, Sample, Series, Used, Value
 from monitor.features.derived.units import PLAIN, Unit, read_unit
-from monitor.sites.quantities import convert
-from monitor.text.instants import parse_duration_s
 
 LONGEST: Final = 500  # characters
 PARTS: Final = 200

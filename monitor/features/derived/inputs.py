@@ -7,13 +7,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from monitor.api.queries.readings import Stamp, load_known, load_newer, load_series, load_stamps
+from monitor.api.readings import CHANGED, Observation, Reading
+from monitor.api.sites import Site
+from monitor.api.text import epoch_s
 from monitor.features.derived.plans import plan_site
 from monitor.features.derived.samples import InputSamples, Sample, Series
-from monitor.readings.queries.observations import load_series
-from monitor.readings.queries.stamps import Stamp, load_known, load_newer, load_stamps
-from monitor.readings.records import CHANGED, Observation, Reading
-from monitor.sites.records import Site
-from monitor.text.instants import epoch_s
 
 # A window that has grown to this many times what is needed is read again, so that memory stays bounded.
 GROWN: Final = 3

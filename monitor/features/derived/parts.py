@@ -3,15 +3,14 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from monitor.api.database import Database
+from monitor.api.hooks import ServicePart
+from monitor.api.queries.ingest import CalculationThread, StoredSites
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
 from monitor.features.derived.checks import CalculationStatus
 from monitor.features.derived.cost import SHARE
 from monitor.features.derived.worker import Calculator
-from monitor.ingest.calculations import CalculationThread
-from monitor.ingest.message import StoredSites
-from monitor.registration import ServicePart
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
 
 
 def build_parts(

@@ -7,12 +7,12 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from monitor.api.queries.readings import AddResult
+from monitor.api.readings import Observation
+from monitor.api.sites import Site
+from monitor.api.text import Span, join_spans
 from monitor.features.derived.plans import plan_site
 from monitor.features.derived.queries import Cause, PendingRow, add_pending
-from monitor.readings.queries.observations import AddResult
-from monitor.readings.records import Observation
-from monitor.sites.records import Site
-from monitor.text.instants import Span, join_spans
 
 # Readings of one series that arrive together are noted as at most this many spans of time.
 MOST_SPANS: Final = 16

@@ -6,11 +6,11 @@ from graphlib import TopologicalSorter
 from math import ceil, floor
 from typing import Final, NamedTuple
 
+from monitor.api.sites import Calculation, SeriesSpec, Site, once_per_record
 from monitor.features.derived.expression import Expression, read_expression
 from monitor.features.derived.relative import list_components
 from monitor.features.derived.samples import Series
 from monitor.features.derived.units import read_unit
-from monitor.sites.records import Calculation, SeriesSpec, Site, once_per_record
 
 # Instants are stored to the microsecond. Multiples of `every` are compared with this tolerance.
 INSTANT_TOLERANCE_S: Final = 1e-6

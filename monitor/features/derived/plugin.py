@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from monitor.ingest.message import StoredSites
-    from monitor.readings.queries.observations import AddResult
-    from monitor.readings.records import Observation
-    from monitor.settings.service import ServiceConfig
-    from monitor.sites.records import Site
-    from monitor.storage.check import Check
-    from monitor.storage.engine import Database
+    from monitor.api.checks import Check
+    from monitor.api.database import Database
+    from monitor.api.queries.ingest import StoredSites
+    from monitor.api.queries.readings import AddResult
+    from monitor.api.readings import Observation
+    from monitor.api.settings import ServiceConfig
+    from monitor.api.sites import Site
 
 
 @hookimpl

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, delete, insert, select
 
-from monitor.ingest.tables import calculation_pending
-from monitor.readings.queries.observations import in_chunks
+from monitor.api.queries.readings import in_chunks
+from monitor.api.tables import calculation_pending
 
 _AT_ONCE: Final = 500
 

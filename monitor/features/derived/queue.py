@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from monitor.api.text import Span
 from monitor.features.derived.cost import estimate_value_s
 from monitor.features.derived.pending import limit_spans
 from monitor.features.derived.plans import Plan
 from monitor.features.derived.queries import Cause
 from monitor.features.derived.values import Task, count_instants
-from monitor.text.instants import Span
 
 # Series whose newest waiting value is at most this much older than that of the site are computed together.
 TOGETHER: Final = timedelta(seconds=60)

@@ -6,15 +6,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from monitor.canonical import canonical_json, digest_text
+from monitor.api.database import IDLE, Database, find_stamp, stamp
+from monitor.api.queries.readings import find_series_id, load_extents, load_offsets
+from monitor.api.sites import Site
+from monitor.api.text import Span, canonical_json, digest_text
 from monitor.features.derived.pending import group_spans, limit_spans
 from monitor.features.derived.plans import Plan, plan_site
 from monitor.features.derived.queries import Cause, PendingRow, add_pending
-from monitor.readings.queries.observations import find_series_id, load_extents, load_offsets
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.storage.service_state import IDLE, find_stamp, stamp
-from monitor.text.instants import Span
 
 # Prefix of the name of a series: the digest of what the site file alone determines.
 OF_FILE = "= "

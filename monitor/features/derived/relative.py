@@ -7,12 +7,10 @@ from typing import Final
 
 from pydantic import Field
 
-from monitor.errors import ConfigError
+from monitor.api.errors import ConfigError
+from monitor.api.settings import Duration, Faults, Section, describe_unknown
+from monitor.api.sites import OF_GROUND, SeriesSpec, StationId, Table
 from monitor.features.derived.samples import Series
-from monitor.sections import Duration, Faults, Section, describe_unknown
-from monitor.sites.quantities import OF_GROUND
-from monitor.sites.records import SeriesSpec, StationId
-from monitor.sites.schema import Table
 
 ENDING: Final = "-rel"  # of the id of what stands for a station
 WHOLE, EACH = ".displacement'", ".displacement*'"  # of an expression: by component

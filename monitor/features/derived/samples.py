@@ -7,7 +7,7 @@ from math import inf
 from operator import attrgetter
 from typing import Any, Final, Protocol
 
-from monitor.readings.records import INCOMPLETE
+from monitor.api.readings import INCOMPLETE
 
 Series = tuple[str, str]  # station and quantity
 

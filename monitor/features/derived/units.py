@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from monitor.sites.quantities import UNITS, explain_unit
+from monitor.api.sites import UNITS, explain_unit
 
 _PART: Final = re.compile(r"\s*([*/]?)\s*([A-Za-z%]+|1)(?:\^?(-?\d))?")
 # what the canonical units and those of time come to: the scale, and the base units with their powers

@@ -10,16 +10,15 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.canonical import canonical_json
+from monitor.api.queries.readings import SeriesIds, add_observations, find_epoch, find_series_id, load_readings
+from monitor.api.readings import CHANGED, HARMLESS, Observation, Reading
+from monitor.api.sites import Site
+from monitor.api.text import Span, canonical_json, epoch_s, format_iso, from_epoch_s
 from monitor.features.derived.expression import compute_sigma
 from monitor.features.derived.inputs import SiteInputs
 from monitor.features.derived.plans import Plan
 from monitor.features.derived.queries import Cause
 from monitor.features.derived.samples import InputSamples, Sample, Series, Used
-from monitor.readings.queries.observations import SeriesIds, add_observations, find_epoch, find_series_id, load_readings
-from monitor.readings.records import CHANGED, HARMLESS, Observation, Reading
-from monitor.sites.records import Site
-from monitor.text.instants import Span, epoch_s, format_iso, from_epoch_s
 
 log: Final = logging.getLogger(__name__)
 LARGEST: Final = 1e12

@@ -14,8 +14,14 @@ from typing import Any, Final
 
 from sqlalchemy.exc import IntegrityError
 
-from monitor.decision.judgements import can_change_level
-from monitor.errors import StoreBusyError, StoreError
+from monitor.api.database import Database
+from monitor.api.decision import can_change_level
+from monitor.api.errors import StoreBusyError, StoreError
+from monitor.api.queries.ingest import StoredSites, WaitingValues
+from monitor.api.queries.readings import in_chunks
+from monitor.api.readings import Observation
+from monitor.api.sites import Site
+from monitor.api.text import Span
 from monitor.features.derived.affected import NewestInstants, find_affected
 from monitor.features.derived.inputs import SiteInputs
 from monitor.features.derived.pending import group_spans, limit_spans
@@ -31,13 +37,6 @@ from monitor.features.derived.queries import (
 from monitor.features.derived.queue import SiteQueue, choose_site
 from monitor.features.derived.samples import Series
 from monitor.features.derived.values import Task, TaskResult, compute_tasks, group_by_time, store_values
-from monitor.ingest.calculations import WaitingValues
-from monitor.ingest.message import StoredSites
-from monitor.readings.queries.observations import in_chunks
-from monitor.readings.records import Observation
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.text.instants import Span
 
 log: Final = logging.getLogger(__name__)
 # Processor time of one piece. It bounds how long the newest readings wait behind the past.

@@ -6,17 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
-from monitor.alerts.acts.call import ActCall
-from monitor.alerts.acts.change_control import find_in_force
-from monitor.alerts.acts.on_alerts import LARGEST_ID
-from monitor.alerts.acts.on_sites import THERE_ALREADY, SiteId
-from monitor.alerts.acts.table import COMMAND, Act, ActResult, Argument
-from monitor.decision.changes import AlertChange
-from monitor.errors import NotFoundError, RefusedError, take_turn
+from monitor.api.acts import Act, ActResult, Argument
+from monitor.api.alerts import COMMAND
+from monitor.api.decision import AlertChange
+from monitor.api.errors import NotFoundError, RefusedError, take_turn
+from monitor.api.queries.alerts import LARGEST_ID, THERE_ALREADY, ActCall, SiteId, find_in_force
+from monitor.api.sites import Site
+from monitor.api.text import N_, Message, Template, gather
 from monitor.features.drills.queries import RUNNING, end_drill, find_drill
-from monitor.sites.records import Site
-from monitor.text.catalogue import N_
-from monitor.text.message import Message, Template, gather
 
 _NONE: Final = Template("drill.none", "drill {number} does not exist")
 _ENDED: Final = Template("drill.ended", "drill {number} of {site} is ended: {count} alarms closed")
@@ -98,7 +95,7 @@ def hold(
 
 def _begin(call: ActCall, place: Site, terms: object) -> Message:
     """Start the process, which goes on while this one is restarted, and wait for its first word; says what is known."""
-    from monitor.worker.child_process import ChildProcess
+    from monitor.api.worker import ChildProcess
 
     url = call.db.url.render_as_string(hide_password=False)
     with take_turn(_preparing, _BUSY()):

@@ -4,11 +4,9 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli import session
-from monitor.cli.acts import add_acts
-from monitor.cli.identity import narrow_to_reader
+from monitor.api.cli import add_acts, narrow_to_reader, session
+from monitor.api.text import record_to_json
 from monitor.features.drills.queries import load_drills
-from monitor.text.instants import record_to_json
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
 

@@ -10,28 +10,29 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from monitor.alerts.evaluate import freeze, rule_version
-from monitor.alerts.queries.alerts import ChangeContext, apply_changes
-from monitor.alerts.queries.evaluations import add_decision
-from monitor.alerts.replay.clock import ReplaySchedule, play
-from monitor.alerts.replay.history import History, VisibilityRule
-from monitor.alerts.replay.queries import find_span
-from monitor.canonical import canonical_json
-from monitor.decision.changes import AlertCategory, AlertChange
-from monitor.decision.criteria.kinds.inverse_velocity import find_motion
-from monitor.decision.records import ProofFact, seconds
-from monitor.errors import RefusedError, SlopewardError
+from monitor.api.database import Actor, Database
+from monitor.api.decision import AlertCategory, AlertChange, ProofFact, find_motion, seconds
+from monitor.api.errors import RefusedError, SlopewardError
+from monitor.api.queries.alerts import (
+    ChangeContext,
+    History,
+    ReplaySchedule,
+    VisibilityRule,
+    add_decision,
+    apply_changes,
+    find_span,
+    freeze,
+    play,
+    rule_version,
+)
+from monitor.api.queries.ingest import open_empty_database, open_imported_files
+from monitor.api.queries.models import load_proof_facts
+from monitor.api.queries.readings import add_observations
+from monitor.api.readings import Observation
+from monitor.api.sites import QUANTITIES, Criterion, SeriesSpec, Site, Station
+from monitor.api.text import Template, canonical_json
+from monitor.api.worker import SendLine
 from monitor.features.drills import queries as drills
-from monitor.ingest.files.temporary import open_empty_database, open_imported_files
-from monitor.models.queries.proofs import load_proof_facts
-from monitor.readings.queries.observations import add_observations
-from monitor.readings.records import Observation
-from monitor.sites.quantities import QUANTITIES
-from monitor.sites.records import Criterion, SeriesSpec, Site, Station
-from monitor.storage.actor import Actor
-from monitor.storage.engine import Database
-from monitor.text.message import Template
-from monitor.worker.child_process import SendLine
 
 COLLAPSE: Final = "collapse"
 LASTS_S: Final = 600.0  # without a given speed the scenario is told in ten minutes

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from sqlalchemy import Table
 
-    from monitor.alerts.acts.table import Act
-    from monitor.sites.records import Site
-    from monitor.storage.engine import Database
-    from monitor.storage.public_view import PublicView
+    from monitor.api.acts import Act
+    from monitor.api.database import Database
+    from monitor.api.sites import Site
+    from monitor.api.store import PublicView
 
 
 @hookimpl
@@ -83,7 +83,7 @@ def register_tables() -> Iterable[Table]:
 @hookimpl
 def register_views(sqlite: bool) -> Iterable[PublicView]:
     """Return the views of drills."""
+    from monitor.api.store import pair_views
     from monitor.features.drills import views
-    from monitor.storage.public_view import pair_views
 
     return pair_views(sqlite, views.select_views)

@@ -8,23 +8,27 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, select, update
 
-from monitor.alerts.notification import DeliveryState
-from monitor.alerts.outbox_tables import notification
-from monitor.alerts.queries.alerts import ChangeContext, apply_changes, close_alert
-from monitor.alerts.records import AlertState
-from monitor.alerts.tables import alert, alert_event
-from monitor.canonical import code_version
-from monitor.decision.alert_texts import EXERCISE
-from monitor.decision.changes import AlertCategory, AlertChange
-from monitor.errors import NotFoundError, RefusedError
+from monitor.api.alerts import AlertState, DeliveryState
+from monitor.api.database import (
+    SERVICE,
+    Actor,
+    Database,
+    add_audit,
+    add_row,
+    find_record,
+    find_stamp,
+    load_records,
+    match_given,
+    remove_stamp,
+    stamp,
+)
+from monitor.api.decision import EXERCISE, AlertCategory, AlertChange
+from monitor.api.errors import NotFoundError, RefusedError
+from monitor.api.queries.alerts import ChangeContext, apply_changes, close_alert
+from monitor.api.sites import Site
+from monitor.api.tables import alert, alert_event, notification
+from monitor.api.text import Template, code_version
 from monitor.features.drills.tables import drill as drill_table
-from monitor.sites.records import Site
-from monitor.storage.actor import SERVICE, Actor
-from monitor.storage.audit import add_audit
-from monitor.storage.engine import Database
-from monitor.storage.rows import add_row, find_record, load_records, match_given
-from monitor.storage.service_state import find_stamp, remove_stamp, stamp
-from monitor.text.message import Template
 
 _LOG: Final = logging.getLogger(__name__)
 DEAD_AFTER_S: Final = 60.0  # a drill that has not stamped itself for so long has no process any more

@@ -5,9 +5,9 @@ from typing import Final
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from monitor.api.web import read_site
+from monitor.api.web import render_page as render
 from monitor.features.drills.queries import RUNNING, load_drills
-from monitor.web.parts.collect import read_site
-from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
 SHOWN: Final = 20

@@ -2,9 +2,7 @@
 
 from sqlalchemy import Column, String, Table, Text
 
-from monitor.storage.column_types import BigId, Instant, Json
-from monitor.storage.metadata import metadata
-from monitor.storage.sealing import SealedColumns
+from monitor.api.store import BigId, Instant, Json, SealedColumns, metadata
 
 drill = Table(
     "drill",

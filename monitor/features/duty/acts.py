@@ -6,18 +6,15 @@ from typing import Annotated, Final
 
 from sqlalchemy import Connection
 
-from monitor.alerts.acts.call import ODD_VALUE, ActCall
-from monitor.alerts.acts.change_control import require_in_force
-from monitor.alerts.acts.on_alerts import LARGEST_ID, Reason
-from monitor.alerts.acts.on_sites import SiteId
-from monitor.alerts.acts.table import ActResult, Argument, on
-from monitor.alerts.views import AlertRow
-from monitor.errors import NotFoundError, RefusedError
+from monitor.api.acts import ActResult, Argument
+from monitor.api.alerts import on
+from monitor.api.errors import NotFoundError, RefusedError
+from monitor.api.queries.alerts import LARGEST_ID, ODD_VALUE, ActCall, Reason, SiteId, require_in_force
+from monitor.api.sites import Site, Team
+from monitor.api.text import N_, NameList, Template, Term, Timestamp
+from monitor.api.views import AlertRow
 from monitor.features.duty import queries as duty
 from monitor.features.duty.rota import NOBODY
-from monitor.sites.records import Site, Team
-from monitor.text.catalogue import N_
-from monitor.text.message import NameList, Template, Term, Timestamp
 
 _NO_TEAMS: Final = Template("duty.no_teams", "site {site} has no [[team]]; declare one in its site file first")
 _WHICH_TEAM: Final = Template("duty.which_team", "team: one of {names}")
@@ -38,7 +35,7 @@ Handover = Annotated[
 
 def list_sentences(c: Connection, alerts: Sequence[AlertRow]) -> Mapping[int, str]:
     """What the page says of each alert; loaded late."""
-    from monitor.web.parts import headline
+    from monitor.api.web import headline
 
     return headline.list_sentences(c, alerts, at_once=duty.MOST)
 

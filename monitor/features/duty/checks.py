@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, NamedTuple
 
+from monitor.api.checks import WARN, Check, SubjectState, found
+from monitor.api.database import Database
+from monitor.api.sites import Site, Team
+from monitor.api.text import Timestamp
 from monitor.features.duty.queries import load_rosters
 from monitor.features.duty.rota import Roster, find_gap, find_unread
-from monitor.sites.records import Site, Team
-from monitor.storage.check import WARN, Check, SubjectState, found
-from monitor.storage.engine import Database
-from monitor.text.message import Timestamp
 
 GAP_AHEAD: Final = timedelta(days=3)  # so long before nobody is on duty it is an alarm
 

@@ -6,18 +6,14 @@ from typing import Annotated, Final
 import typer
 from sqlalchemy import Connection
 
-from monitor.alerts.acts.change_control import find_in_force
-from monitor.cli.acts import add_acts
-from monitor.cli.identity import require_readable
-from monitor.cli.session import Commands, check_site, open_database, print_note, show
-from monitor.errors import NotFoundError
+from monitor.api.cli import Commands, add_acts, check_site, open_database, print_note, require_readable, show
+from monitor.api.errors import NotFoundError
+from monitor.api.queries.alerts import find_in_force
+from monitor.api.sites import Site
+from monitor.api.text import format_iso, format_local, local_day, parse
 from monitor.features.duty import queries as store
 from monitor.features.duty.acts import list_sentences, pick_team
 from monitor.features.duty.rota import DAYS, NOBODY, DutyShift, list_shifts, who_is_on_duty
-from monitor.sites.records import Site
-from monitor.text.instants import format_iso, parse
-from monitor.text.local_time import format_local
-from monitor.text.zones import local_day
 
 SiteName = Annotated[str, typer.Argument(metavar="SITE", help="Site")]
 TeamOption = Annotated[str | None, typer.Option("--team", help="Team; needed where the site has several")]

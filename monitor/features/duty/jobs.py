@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
+from monitor.api.database import Database
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
 from monitor.features.duty.queries import lay_out
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:

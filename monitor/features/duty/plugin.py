@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from sqlalchemy import Connection
 
-    from monitor.alerts.acts.table import Act
-    from monitor.sites.records import Site, Team
-    from monitor.storage.check import Check
-    from monitor.storage.engine import Database
+    from monitor.api.acts import Act
+    from monitor.api.checks import Check
+    from monitor.api.database import Database
+    from monitor.api.sites import Site, Team
 
 
 @hookimpl

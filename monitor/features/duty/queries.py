@@ -10,27 +10,18 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
 
-from monitor.alerts.event_tables import report
-from monitor.alerts.queries.recipients import Key, PlannedDuty, load_days
-from monitor.alerts.records import AlertState
-from monitor.alerts.views import AlertRow
-from monitor.errors import NotFoundError, RefusedError
+from monitor.api.alerts import AlertState
+from monitor.api.database import Actor, add_audit, add_row, find_record, load_records, load_view
+from monitor.api.errors import NotFoundError, RefusedError
+from monitor.api.queries.alerts import Key, PlannedDuty, load_days
+from monitor.api.queries.people import is_admin_of, require_account, require_person, require_two
+from monitor.api.sites import Team
+from monitor.api.tables import duty_handover, duty_override, duty_rota, duty_turn, report
+from monitor.api.tables import maintenance as maintenance_table
+from monitor.api.tables import site as site_table
+from monitor.api.text import Template, format_iso, is_same_person, local_day
+from monitor.api.views import AlertRow, InstrumentRow, SiteStatusRow
 from monitor.features.duty import rota
-from monitor.people.duty_tables import duty_handover, duty_override, duty_rota, duty_turn
-from monitor.people.queries.users import is_admin_of, require_account, require_person, require_two
-from monitor.readings.instrument_views import InstrumentRow
-from monitor.sites.records import Team
-from monitor.sites.tables import maintenance as maintenance_table
-from monitor.sites.tables import site as site_table
-from monitor.sites.views import SiteStatusRow
-from monitor.storage.actor import Actor
-from monitor.storage.audit import add_audit
-from monitor.storage.rows import add_row, find_record, load_records
-from monitor.storage.views import load_view
-from monitor.text.instants import format_iso
-from monitor.text.message import Template
-from monitor.text.names import is_same_person
-from monitor.text.zones import local_day
 
 _NO_CHANGE: Final = Template("duty.no_change", "site {site} has no change {number} of a plan")
 _NOT_OF_TEAM: Final = Template(

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from monitor.text.names import is_same_person, tidy_name
-from monitor.text.zones import DAY_MIN, format_minute, local_day, read_minute, to_instant
+from monitor.api.text import DAY_MIN, format_minute, is_same_person, local_day, read_minute, tidy_name, to_instant
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MOST_WEEKS: Final = 26

@@ -7,19 +7,14 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from monitor.alerts.queries.answers import AlertDeliveries, load_answers
-from monitor.alerts.queries.overview import load_open_alerts
-from monitor.alerts.queries.recipients import PlannedDuty, load_days
+from monitor.api.queries.alerts import AlertDeliveries, PlannedDuty, load_answers, load_days, load_open_alerts
+from monitor.api.sites import Team
+from monitor.api.text import is_same_person, local_day
+from monitor.api.web import find_hazards, find_headlines, list_calls, list_sentences, person_of, read_site
+from monitor.api.web import render_page as render
 from monitor.features.duty import queries as duty
 from monitor.features.duty.queries import Handover, join_days
 from monitor.features.duty.rota import DAYS, DutyShift, Roster, list_shifts, who_is_on_duty
-from monitor.sites.records import Team
-from monitor.text.names import is_same_person
-from monitor.text.zones import local_day
-from monitor.web.access.callers import person_of
-from monitor.web.parts.collect import read_site
-from monitor.web.parts.headline import find_hazards, find_headlines, list_calls, list_sentences
-from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
 CALENDAR_DAYS = 60
@@ -82,7 +77,7 @@ def write_duty(planned: Mapping[Team, Sequence[DutyShift]], name: str, now: date
 
     `planned`: the shifts of each team; `name`: the site in words; `now`: when the calendar is written.
     """
-    from monitor.web.parts.calendars import write_calendar
+    from monitor.api.web import write_calendar
 
     entries = []
     for team, shifts in planned.items():

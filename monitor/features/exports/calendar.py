@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from monitor.alerts.queries.maintenance import Maintenance
-from monitor.web.parts.calendars import write_calendar
+from monitor.api.queries.alerts import Maintenance
+from monitor.api.web import write_calendar
 
 
 def write_maintenance(windows: Iterable[Maintenance], site: str, name: str, now: datetime) -> bytes:

@@ -7,10 +7,19 @@ from typing import Annotated
 
 import typer
 
-from monitor.alerts.queries.maintenance import load_maintenance
-from monitor.cli.identity import require_readable
-from monitor.cli.session import Commands, check_site, open_database, print_note, read_instant, require_any, show
-from monitor.errors import RefusedError
+from monitor.api.cli import (
+    Commands,
+    check_site,
+    open_database,
+    print_note,
+    read_instant,
+    require_any,
+    require_readable,
+    show,
+)
+from monitor.api.errors import RefusedError
+from monitor.api.queries.alerts import load_maintenance
+from monitor.api.queries.sites import load_sites_summary
 from monitor.features.exports import calendar, maps
 from monitor.features.exports.tables import (
     EVIDENCE,
@@ -21,7 +30,6 @@ from monitor.features.exports.tables import (
     read_rows,
     write_table,
 )
-from monitor.sites.queries.sites import load_sites_summary
 
 app = Commands(no_args_is_help=True, help=__doc__)
 _CALENDAR = "ics"

@@ -10,9 +10,9 @@ from typing import Final
 from sqlalchemy import Connection
 
 from detection.geojson import Feature
-from monitor.errors import NotFoundError, RefusedError
+from monitor.api.errors import NotFoundError, RefusedError
+from monitor.api.web import describe_outlines, list_stations, make_feature, make_point
 from monitor.features.exports.tables import kind_of, list_tables, read_rows
-from monitor.web.parts.features import describe_outlines, list_stations, make_feature, make_point
 
 _SQL: Final = {"real": "REAL", "integer": "INTEGER", "boolean": "BOOLEAN", "instant": "TEXT", "text": "TEXT"}
 STATIONS: Final = "stations"

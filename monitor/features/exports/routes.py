@@ -10,16 +10,14 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from monitor.alerts.queries.maintenance import load_maintenance
-from monitor.errors import NotFoundError, RefusedError, StoreBusyError
+from monitor.api.errors import NotFoundError, RefusedError, StoreBusyError
+from monitor.api.queries.alerts import load_maintenance
+from monitor.api.text import Message, Template
+from monitor.api.web import GEOJSON, From, To, context_of, find_card, read_site
+from monitor.api.worker import compute
 from monitor.features.exports import maps, sensorthings
 from monitor.features.exports.calendar import write_maintenance
 from monitor.features.exports.tables import list_forms, list_tables, read_rows, write_table
-from monitor.text.message import Message, Template
-from monitor.web.context import From, To, context_of
-from monitor.web.parts.collect import find_card, read_site
-from monitor.web.parts.geojson import GEOJSON
-from monitor.worker import compute
 
 router = APIRouter(prefix="/api/v1", tags=["export"])
 MOST_ROWS: Final = 500_000  # of one file; the verb knows no bound

@@ -14,12 +14,12 @@ from urllib.parse import quote, urlencode
 
 from sqlalchemy import Connection
 
-from monitor.alerts.queries.overview import StationCard, load_stations
-from monitor.errors import NotFoundError, RefusedError
-from monitor.readings.queries.observations import count_epochs, load_epochs
-from monitor.readings.views import ReadingRow
-from monitor.sites.quantities import QUANTITIES
-from monitor.text.instants import parse
+from monitor.api.errors import NotFoundError, RefusedError
+from monitor.api.queries.alerts import StationCard, load_stations
+from monitor.api.queries.readings import count_epochs, load_epochs
+from monitor.api.sites import QUANTITIES
+from monitor.api.text import parse
+from monitor.api.views import ReadingRow
 
 CONFORMANCE: Final = (
     "http://www.opengis.net/spec/iot_sensing/1.1/req/datamodel",

@@ -9,13 +9,13 @@ from typing import Any, Final, TextIO
 
 from sqlalchemy import Connection
 
-from monitor.errors import NotFoundError, RefusedError
-from monitor.extras import require
-from monitor.plugins import hooks
-from monitor.readings.queries.observations import load_series
-from monitor.registration import ExportTable
-from monitor.storage.views import ColumnSpan, has_view, stream_view
-from monitor.text.instants import format_iso
+from monitor.api.database import ColumnSpan, has_view, stream_view
+from monitor.api.errors import NotFoundError, RefusedError
+from monitor.api.extras import require
+from monitor.api.hooks import ExportTable
+from monitor.api.plugins import hooks
+from monitor.api.queries.readings import load_series
+from monitor.api.text import format_iso
 
 FORMULA: Final = ("=", "+", "-", "@")
 FULL_WIDTH: Final = str.maketrans("＝＋－＠", "=+-@")

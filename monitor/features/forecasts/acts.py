@@ -9,16 +9,12 @@ from typing import Annotated, Final
 from sqlalchemy import Connection
 
 from forecasting.data.kinds import format_span
-from monitor.alerts.acts.call import ActCall
-from monitor.alerts.acts.models import ModelHash
-from monitor.alerts.acts.on_alerts import Reason
-from monitor.alerts.acts.on_sites import SiteOption
-from monitor.alerts.acts.table import ActResult, Argument
-from monitor.alerts.queries.signatures import TwoPersonAct
-from monitor.errors import RefusedError
-from monitor.storage.actor import Actor
-from monitor.text.catalogue import N_
-from monitor.text.message import NameList, Template, join
+from monitor.api.acts import ActResult, Argument
+from monitor.api.alerts import ModelHash
+from monitor.api.database import Actor
+from monitor.api.errors import RefusedError
+from monitor.api.queries.alerts import ActCall, Reason, SiteOption, TwoPersonAct
+from monitor.api.text import N_, NameList, Template, join
 
 _ODD_HORIZON: Final = Template("model.odd_horizon", "horizon {horizon}: the site forecasts at {names}")
 

@@ -5,13 +5,13 @@ from datetime import datetime
 from pathlib import Path
 
 from forecasting.serving.records import TrainingRequest
+from monitor.api.models import TrainingResult
+from monitor.api.queries.models import SEED, make_folder
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
+from monitor.api.text import format_iso
+from monitor.api.worker import list_checkpoint, run_in_worker
 from monitor.features.forecasts.tasks import TRAIN_FORECASTER, NetworkTrainingRequest, SiteRecord
-from monitor.models.records import TrainingResult
-from monitor.models.training import SEED, make_folder
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.text.instants import format_iso
-from monitor.worker.configured import list_checkpoint, run_in_worker
 
 
 def train_network(

@@ -6,14 +6,13 @@ from typing import Any, Final, Literal, get_args
 
 from sqlalchemy import Connection
 
+from monitor.api.database import load_view
+from monitor.api.hooks import CurveAddition
+from monitor.api.queries.readings import SeriesRow
+from monitor.api.text import parse, translate_all
+from monitor.api.web import fold, shorten
 from monitor.features.forecasts.queries.shown import load_past_forecasts, load_withheld
 from monitor.features.forecasts.views import IssuedForecastRow
-from monitor.readings.queries.observations import SeriesRow
-from monitor.registration import CurveAddition
-from monitor.storage.views import load_view
-from monitor.text.instants import parse
-from monitor.text.rendering import translate_all
-from monitor.web.parts.columns import fold, shorten
 
 _Quantile = Literal["q025", "q10", "q50", "q90", "q975"]
 _QUANTILES: Final[tuple[_Quantile, ...]] = get_args(_Quantile)

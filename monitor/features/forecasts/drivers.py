@@ -12,12 +12,11 @@ from forecasting.data.kinds import SEASON, STATION, WORDS
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.hydrology.wetness import PAST_S, SPAN_S, is_after_rain
 from forecasting.registry import reads_drivers
-from monitor.models.samples import SeriesSamples, plan_xy_m, read_driver
-from monitor.readings.queries.observations import find_series_id, load_readings
-from monitor.readings.records import Timed, is_fit
-from monitor.sites.records import Site
-from monitor.sites.watched import COMPONENTS, SCALARS
-from monitor.text.instants import epoch_s
+from monitor.api.queries.models import SeriesSamples, plan_xy_m, read_driver
+from monitor.api.queries.readings import find_series_id, load_readings
+from monitor.api.readings import Timed, is_fit
+from monitor.api.sites import COMPONENTS, SCALARS, Site
+from monitor.api.text import epoch_s
 
 WETTEST_OF = timedelta(seconds=PAST_S + SPAN_S)
 

@@ -10,6 +10,12 @@ from datetime import datetime
 from typing import Final
 
 from forecasting.registry import is_network, name_blend
+from monitor.api.database import SERVICE, Database
+from monitor.api.queries.models import change_state, find_model, keep_checkpoint
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
+from monitor.api.text import Template, Timestamp, describe, epoch_s, format_iso, from_epoch_s
+from monitor.api.worker import list_models, refuse_strange, run_in_worker
 from monitor.features.forecasts.checkpoints import train_network
 from monitor.features.forecasts.issue import name_models, to_row
 from monitor.features.forecasts.promotion import load_standings
@@ -24,16 +30,6 @@ from monitor.features.forecasts.tasks import (
     SiteRecord,
     cut_record,
 )
-from monitor.models.queries.registry import change_state, find_model
-from monitor.models.training import keep_checkpoint
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.actor import SERVICE
-from monitor.storage.engine import Database
-from monitor.text.instants import epoch_s, format_iso, from_epoch_s
-from monitor.text.message import Template, Timestamp
-from monitor.text.reasons import describe
-from monitor.worker.configured import list_models, refuse_strange, run_in_worker
 
 _NO_PAST: Final = "no past to score: no series has readings enough up to now"
 SHARE: Final = 0.25  # of a record: the newest part, which is forecast from what came before it

@@ -12,7 +12,13 @@ from forecasting.serving.conformal import ConformalState, conformal_key
 from forecasting.serving.promotion import explain_own, find_earliest_s
 from forecasting.serving.records import JUDGED, Forecast, Lack, ScoredError, Withheld
 from forecasting.simple.auto import MANY_STATIONS
-from monitor.extras import describe_missing, is_installed
+from monitor.api.database import SERVICE, Database
+from monitor.api.extras import describe_missing, is_installed
+from monitor.api.queries.models import SeriesSamples, SitePanel, history_since
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
+from monitor.api.text import IN_SHADOW, Figure, Template, describe, epoch_s, from_epoch_s
+from monitor.api.worker import list_models, refuse_strange, run_all_in_workers
 from monitor.features.forecasts.promotion import (
     ModelStatus,
     PromotionRefusal,
@@ -34,16 +40,6 @@ from monitor.features.forecasts.tasks import (
     join_points,
     split_points,
 )
-from monitor.models.samples import SeriesSamples, SitePanel, history_since
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.actor import SERVICE
-from monitor.storage.engine import Database
-from monitor.text.forecasting import IN_SHADOW
-from monitor.text.instants import epoch_s, from_epoch_s
-from monitor.text.message import Figure, Template
-from monitor.text.reasons import describe
-from monitor.worker.configured import list_models, refuse_strange, run_all_in_workers
 
 _NOT_TRAINED: Final = Template("forecast.not_trained", "not trained yet")()
 _NO_TORCH: Final = Template("forecast.no_torch", "not trained: {problem}")

@@ -9,15 +9,21 @@ from sqlalchemy import Connection
 
 from forecasting.registry import TRAINING_ROWS, count_needed, is_network
 from forecasting.serving.conformal import MINIMUM_SCORES
-from monitor.extras import is_installed
+from monitor.api.extras import is_installed
+from monitor.api.queries.models import (
+    FRESH_STEPS,
+    AwaitedModel,
+    LackingModels,
+    SitePanel,
+    await_rows,
+    history_since,
+    list_panels,
+    load_models,
+)
+from monitor.api.queries.readings import load_extents, load_ids
+from monitor.api.sites import Site, find_motion, is_forecast
+from monitor.api.text import epoch_s
 from monitor.features.forecasts.queries.forecasts import find_forecast
-from monitor.models.lacking import FRESH_STEPS, AwaitedModel, LackingModels, await_rows
-from monitor.models.queries.registry import load_models
-from monitor.models.samples import SitePanel, history_since, list_panels
-from monitor.readings.queries.observations import load_extents, load_ids
-from monitor.sites.records import Site
-from monitor.sites.watched import find_motion, is_forecast
-from monitor.text.instants import epoch_s
 
 FORECAST: Final = "forecast"  # the forecasts that need no training
 

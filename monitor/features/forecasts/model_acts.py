@@ -9,17 +9,15 @@ from sqlalchemy import Connection
 
 from forecasting.data.kinds import format_span
 from forecasting.serving.promotion import check_shadow, check_shown
-from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
+from monitor.api.database import Actor
+from monitor.api.errors import NeedsSecondError, NotFoundError, RefusedError
+from monitor.api.queries.models import GateRow, ModelRow, change_gate, change_state, find_model, load_gates
+from monitor.api.queries.people import require_reason, require_two
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
+from monitor.api.text import IN_SHADOW, Template, describe
 from monitor.features.forecasts.model_alarms import alarm_degraded
 from monitor.features.forecasts.promotion import ModelStatus, age_s, displace, enter_shadow, load_standings, retire
-from monitor.models.queries.registry import GateRow, ModelRow, change_gate, change_state, find_model, load_gates
-from monitor.people.queries.users import require_reason, require_two
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.actor import Actor
-from monitor.text.forecasting import IN_SHADOW
-from monitor.text.message import Template
-from monitor.text.reasons import describe
 
 _SHOWN: Final = Template("model.shown", "shown by {names}: {reason}")
 _SHOWN_AGAINST: Final = Template("model.shown_against", "shown against its gate by {names}: {reason}")

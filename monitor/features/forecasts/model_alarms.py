@@ -11,12 +11,11 @@ from forecasting.data.cadence import Cadence, choose_horizons
 from forecasting.data.kinds import format_span
 from forecasting.data.series import horizon_key
 from forecasting.serving.promotion import DEMOTION_COVERAGE_80, ROLLING_ISSUES, Scored, summarise
-from monitor.alerts.queries.alerts import notify_site
-from monitor.canonical import code_version
-from monitor.decision.changes import health_alarm
-from monitor.models.queries.registry import GateRow, ModelRow
-from monitor.sites.records import Site
-from monitor.text.message import TEXT_OF, Figure, Message, Template, Value
+from monitor.api.decision import health_alarm
+from monitor.api.queries.alerts import notify_site
+from monitor.api.queries.models import GateRow, ModelRow
+from monitor.api.sites import Site
+from monitor.api.text import TEXT_OF, Figure, Message, Template, Value, code_version
 
 _DEGRADED: Final = Template("model.degraded", "{model} is degraded, the simple forecast is shown")
 _RECOVERED: Final = Template("model.recovered", "{model} is not degraded any more")

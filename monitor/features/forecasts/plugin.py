@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from sqlalchemy import Connection, Table
 
-    from monitor.alerts.acts.table import Act
+    from monitor.api.acts import Act
+    from monitor.api.database import RetentionRule
+    from monitor.api.decision import FactRequest
     from monitor.api.hooks import CurveAddition
-    from monitor.decision.records import FactRequest
-    from monitor.models.lacking import LackingModels
-    from monitor.readings.queries.observations import SeriesRow
-    from monitor.sites.records import Site
-    from monitor.storage.public_view import PublicView
-    from monitor.storage.retention import RetentionRule
+    from monitor.api.queries.models import LackingModels
+    from monitor.api.queries.readings import SeriesRow
+    from monitor.api.sites import Site
+    from monitor.api.store import PublicView
 
 _HOUR_S: Final = 3600.0
 _DAY_S: Final = 86400.0
@@ -58,7 +58,7 @@ def _load_failure_time() -> Any:
 @hookimpl
 def register_acts() -> Iterable[Act]:
     """Return the acts on forecasting models."""
-    from monitor.alerts.acts.table import on
+    from monitor.api.alerts import on
 
     model = on("/sites/{site}/models/{model_hash}", "forecast", "/sites/{site}/acts#models")
     return [
@@ -105,8 +105,8 @@ def register_panels() -> Iterable[Panel]:
 @hookimpl
 def register_jobs() -> Iterable[Job]:
     """Return the jobs that issue, score, train and decompose."""
+    from monitor.api.sites import stage_cadence
     from monitor.features.forecasts import run, season, train
-    from monitor.sites.cadence import stage_cadence
 
     return [
         Job(
@@ -172,8 +172,8 @@ def register_tables() -> Iterable[Table]:
 @hookimpl
 def register_views(sqlite: bool) -> Iterable[PublicView]:
     """Return the views of forecasts."""
+    from monitor.api.store import pair_views
     from monitor.features.forecasts import season_views, views
-    from monitor.storage.public_view import pair_views
 
     return pair_views(sqlite, views.select_views, season_views.select_views)
 

@@ -13,20 +13,14 @@ from forecasting.registry import is_network, name_blend
 from forecasting.serving import promotion
 from forecasting.serving.gate import weight_of
 from forecasting.serving.promotion import SHADOW_S
+from monitor.api.database import SERVICE, Actor, Database
+from monitor.api.queries.models import MAXIMUM_AGE, list_horizons, registry
+from monitor.api.queries.readings import load_series
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
+from monitor.api.text import IN_SHADOW, Figure, Message, Template, Timestamp, describe, epoch_s, from_epoch_s, join
 from monitor.features.forecasts.model_alarms import alarm_coverage, alarm_degraded
 from monitor.features.forecasts.queries.scores import load_scored
-from monitor.models.queries import registry
-from monitor.models.samples import list_horizons
-from monitor.models.training import MAXIMUM_AGE
-from monitor.readings.queries.observations import load_series
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.actor import SERVICE, Actor
-from monitor.storage.engine import Database
-from monitor.text.forecasting import IN_SHADOW
-from monitor.text.instants import epoch_s, from_epoch_s
-from monitor.text.message import Figure, Message, Template, Timestamp, join
-from monitor.text.reasons import describe
 
 _RETIRED: Final = Template("model.retired", "retired: {text}")
 _NEVER_ISSUED: Final = Template("model.never_issued", "it never issued a forecast")()

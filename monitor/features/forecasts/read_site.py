@@ -8,13 +8,12 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.serving.records import Limits
+from monitor.api.queries.models import SeriesSamples, SitePanel, history_since, list_panels, plan_xy_m, read_all
+from monitor.api.queries.readings import load_ids
+from monitor.api.sites import Site, find_motion
+from monitor.api.text import epoch_s
 from monitor.features.forecasts.drivers import Driving, describe_stations, load_driving
 from monitor.features.forecasts.tasks import SiteRecord
-from monitor.models.samples import SeriesSamples, SitePanel, history_since, list_panels, plan_xy_m, read_all
-from monitor.readings.queries.observations import load_ids
-from monitor.sites.records import Site
-from monitor.sites.watched import find_motion
-from monitor.text.instants import epoch_s
 
 HISTORY_STEPS: Final = 1200
 PROBE_STEPS: Final = 4  # of the grid: one more than after which the lane calls a series stale

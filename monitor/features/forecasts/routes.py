@@ -7,18 +7,16 @@ from typing import Annotated, Any, Final, NamedTuple
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
+from monitor.api.database import load_view
+from monitor.api.queries.models import list_awaited, load_explanations
+from monitor.api.queries.readings import load_series
+from monitor.api.text import translate_all
+from monitor.api.views import ModelGateRow
+from monitor.api.web import Limit, context_of, find_series, read_site, require_station
+from monitor.api.web import render_page as render
 from monitor.features.forecasts.queries.seasons import load_season
 from monitor.features.forecasts.queries.shown import load_rolled
 from monitor.features.forecasts.views import IssuedForecastRow, WhyNotShownRow
-from monitor.models.lacking import list_awaited
-from monitor.models.queries.registry import load_explanations
-from monitor.models.views import ModelGateRow
-from monitor.readings.queries.observations import load_series
-from monitor.storage.views import load_view
-from monitor.text.rendering import translate_all
-from monitor.web.context import Limit, context_of
-from monitor.web.parts.collect import find_series, read_site, require_station
-from monitor.web.parts.templating import render
 
 pages = APIRouter(include_in_schema=False)
 api = APIRouter(prefix="/api/v1")

@@ -5,12 +5,12 @@ Between issues scores are taken as well: what they were worth decides what is sh
 
 from datetime import datetime
 
+from monitor.api.database import Database
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
 from monitor.features.forecasts.issue import issue_forecasts
 from monitor.features.forecasts.promotion import assess_models
 from monitor.features.forecasts.score import score_targets
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection
 
 from forecasting.serving.conformal import ConformalState, feedback
+from monitor.api.database import Database
+from monitor.api.queries.readings import load_series, stream_readings
+from monitor.api.readings import Reading, is_fit
+from monitor.api.sites import Site
+from monitor.api.text import epoch_s
 from monitor.features.forecasts.drivers import find_wet
 from monitor.features.forecasts.queries import forecasts
-from monitor.readings.queries.observations import load_series, stream_readings
-from monitor.readings.records import Reading, is_fit
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.text.instants import epoch_s
 
 Key = tuple[int, str, float, float]
 SCORED_WITHIN_S = 90 * 86400.0  # a target observed later than this stays unscored

@@ -6,17 +6,17 @@ from typing import Final
 
 from forecasting.data.series import DAY_S
 from forecasting.decomposition.season import PARTS
-from monitor.errors import JobError
-from monitor.extras import describe_missing, is_installed
+from monitor.api.database import Database
+from monitor.api.errors import JobError
+from monitor.api.extras import describe_missing, is_installed
+from monitor.api.queries.models import thin
+from monitor.api.queries.readings import load_series, stream_readings
+from monitor.api.readings import Timed
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
+from monitor.api.worker import run_in_worker
 from monitor.features.forecasts.queries.seasons import load_computed, save_seasons
 from monitor.features.forecasts.tasks import SPLIT_SEASONS, SeasonsRequest
-from monitor.models.samples import thin
-from monitor.readings.queries.observations import load_series, stream_readings
-from monitor.readings.records import Timed
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.worker.configured import run_in_worker
 
 RECORD_SPAN: Final = timedelta(days=10 * 366)  # older readings say little of the season of today, and cost
 FRESH: Final = timedelta(hours=20)  # A start by day does not repeat the work of the night

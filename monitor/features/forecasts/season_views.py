@@ -2,8 +2,7 @@
 
 from sqlalchemy import Column, Double, Integer, Table, Text
 
-from monitor.storage.dialect import SERIES_COLUMNS, Dialect
-from monitor.storage.metadata import view_metadata
+from monitor.api.store import SERIES_COLUMNS, Dialect, view_metadata
 
 series_seasons = Table(
     "series_seasons",

@@ -2,8 +2,7 @@
 
 from sqlalchemy import Boolean, Column, Double, Index, Integer, String, Table, Text, UniqueConstraint, false
 
-from monitor.storage.column_types import BigId, Instant, Json, finite, translatable_text
-from monitor.storage.metadata import metadata
+from monitor.api.store import BigId, Instant, Json, finite, metadata, translatable_text
 
 forecast = Table(
     "forecast",

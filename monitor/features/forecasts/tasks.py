@@ -9,11 +9,10 @@ from forecasting.data.rain_forecasts import Outlook
 from forecasting.decomposition.season import Season
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import Forecast, Limits, ScoredError, TrainingRequest, Withheld
-from monitor.models.records import TrainingResult
-from monitor.readings.records import Timed
-from monitor.text.forecasting import NOT_SHOWN
-from monitor.text.message import Template
-from monitor.worker.records import WorkerTask
+from monitor.api.models import TrainingResult
+from monitor.api.readings import Timed
+from monitor.api.text import NOT_SHOWN, Template
+from monitor.api.worker import WorkerTask
 
 _T = TypeVar("_T")
 

@@ -11,27 +11,34 @@ from forecasting.data.cadence import LIKE, Cadence
 from forecasting.data.kinds import describe_drivers, format_span
 from forecasting.reasons import reason_from_json
 from forecasting.registry import PRETRAINED, TRAINING_ROWS, is_network
-from monitor.errors import ConfigError, JobError, NotFoundError
-from monitor.extras import describe_missing, is_installed
+from monitor.api.database import Database
+from monitor.api.errors import ConfigError, JobError, NotFoundError
+from monitor.api.extras import describe_missing, is_installed
+from monitor.api.models import TrainingResult
+from monitor.api.queries.models import (
+    MAXIMUM_AGE,
+    ModelRow,
+    SitePanel,
+    TrainingOrder,
+    TrainingOutcome,
+    history_since,
+    keep_checkpoint,
+    list_panels,
+    load_models,
+    needs_torch,
+    read_all,
+)
+from monitor.api.queries.readings import load_ids
+from monitor.api.queries.sites import find_version, load_site_source
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site, find_motion, parse_site
+from monitor.api.text import describe, go_on
 from monitor.features.forecasts.checkpoints import train_network
 from monitor.features.forecasts.drivers import Driving
 from monitor.features.forecasts.hindcast import run_hindcast
 from monitor.features.forecasts.promotion import load_standings, retire_older
 from monitor.features.forecasts.read_site import make_record, read_panel
 from monitor.features.forecasts.tasks import SiteRecord
-from monitor.models.queries.registry import ModelRow, load_models, needs_torch
-from monitor.models.records import TrainingResult
-from monitor.models.samples import SitePanel, history_since, list_panels, read_all
-from monitor.models.training import MAXIMUM_AGE, TrainingOrder, TrainingOutcome, keep_checkpoint
-from monitor.readings.queries.observations import load_ids
-from monitor.settings.service import ServiceConfig
-from monitor.sites.parsing import parse_site
-from monitor.sites.queries.sites import find_version, load_site_source
-from monitor.sites.records import Site
-from monitor.sites.watched import find_motion
-from monitor.storage.engine import Database
-from monitor.text.instants import go_on
-from monitor.text.reasons import describe
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:

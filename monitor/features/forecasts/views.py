@@ -4,8 +4,7 @@ from typing import Final, TypedDict
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text
 
-from monitor.storage.dialect import SERIES_COLUMNS, Dialect
-from monitor.storage.metadata import view_metadata
+from monitor.api.store import SERIES_COLUMNS, Dialect, view_metadata
 
 
 class IssuedForecastRow(TypedDict):

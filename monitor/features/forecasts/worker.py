@@ -10,10 +10,10 @@ from forecasting.decomposition.season import split_season
 from forecasting.errors import ForecastingError, OutdatedCheckpointError
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import JUDGED, KINEMATIC, Forecast, Withheld
-from monitor.extras import explain_missing
+from monitor.api.extras import explain_missing
+from monitor.api.models import TrainingResult
+from monitor.api.text import describe_error
 from monitor.features.forecasts import tasks
-from monitor.models.records import TrainingResult
-from monitor.text.reasons import describe_error
 
 
 def forecast_site(request: tasks.SiteForecastRequest) -> tasks.SiteForecast:

@@ -21,8 +21,8 @@ from posixpath import normpath
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from monitor.api.worker import clean_environment
 from monitor.features.help.queries import HelpIndex
-from monitor.worker.sandbox import clean_environment
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Boolean, Column
 
-from monitor.storage.views import list_views
+from monitor.api.database import list_views
 
 BEGIN, END = "\x01", "\x02"  # round what was looked for, in an excerpt
 _FIND: Final = """

@@ -19,18 +19,14 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from monitor.cli.main import list_commands, load_app
+from monitor.api.cli import list_commands, load_app
+from monitor.api.criteria import CriterionTable
+from monitor.api.database import Database, upgrade
+from monitor.api.settings import Duration, Horizon, ServiceConfig, find_table, find_tables, parse_service, service
+from monitor.api.sites import LevelsTable, LevelTable, load_criteria, make_site_file
+from monitor.api.text import format_duration
+from monitor.api.web import build
 from monitor.features.help.queries import describe_views
-from monitor.sections import Duration, Horizon, find_table, find_tables
-from monitor.settings import service
-from monitor.settings.service import ServiceConfig, parse_service
-from monitor.sites.criteria.registry import load_criteria
-from monitor.sites.criteria.sections import CriterionTable
-from monitor.sites.schema import LevelsTable, LevelTable, make_site_file
-from monitor.storage.engine import Database
-from monitor.storage.migrate import upgrade
-from monitor.text.instants import format_duration
-from monitor.web.app import build
 
 MADE: Final = "This page is written from the program; what its parts are for stands in"
 DURATION: Final = tuple(get_args(one)[1] for one in (Duration, Horizon))

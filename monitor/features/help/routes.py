@@ -7,11 +7,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from markupsafe import Markup, escape
 
-from monitor.errors import NotFoundError
+from monitor.api.errors import NotFoundError
+from monitor.api.text import Template
+from monitor.api.web import render_page as render
 from monitor.features.help import library
 from monitor.features.help.queries import BEGIN, END
-from monitor.text.message import Template
-from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
 _NO_PAGE: Final = Template("help.no_page", "there is no help page '{page}'; search at /help")

@@ -6,7 +6,7 @@ from math import inf
 from statistics import median
 from typing import Final
 
-from monitor.text.message import Figure, Message, Template
+from monitor.api.text import Figure, Message, Template
 
 _NO_LIMIT: Final = Template("instrument.battery.no_limit", "no voltage is declared at which it is empty")
 _NONE_CAME: Final = Template("instrument.battery.none_came", "no voltage came")

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli import session
-from monitor.cli.identity import narrow_to_reader
-from monitor.errors import NotFoundError
+from monitor.api.cli import narrow_to_reader, session
+from monitor.api.errors import NotFoundError
 from monitor.features.instruments.queries.board import BoardRow, load_board
 
 app = session.Commands()

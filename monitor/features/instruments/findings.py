@@ -6,14 +6,14 @@ from datetime import date, datetime, timedelta
 from statistics import median
 from typing import Final
 
+from monitor.api.queries.ingest import Gap
+from monitor.api.queries.readings import TypedReading
+from monitor.api.readings import Link
+from monitor.api.sites import MOVING
+from monitor.api.text import Duration, Figure, Message, Template, Term, Timestamp, join
 from monitor.features.instruments.battery import BatteryDay, BatteryExpectation, find_lost_charge
 from monitor.features.instruments.queries.readings import EpochHousekeeping
 from monitor.features.instruments.states import ACTIONS, PAGED, SUSPECTED, UNIT_ACTION
-from monitor.ingest.queries.gaps import Gap
-from monitor.readings.queries.flags import TypedReading
-from monitor.readings.records import Link
-from monitor.sites.quantities import MOVING
-from monitor.text.message import Duration, Figure, Message, Template, Term, Timestamp, join
 
 _OFFLINE: Final = Template("instrument.offline", "not connected since {at}: {text}")
 _MISTYPED: Final = Template("instrument.mistyped", "{quantity}: looks like a typing error: {text}")

@@ -15,13 +15,17 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.alerts.queries.alerts import notify_site
-from monitor.alerts.queries.instruments import load_links, load_open_pages
-from monitor.alerts.queries.maintenance import load_maintenance_facts
-from monitor.canonical import code_version
-from monitor.decision.changes import OVER, AlertChange, health_alarm
-from monitor.decision.records import MaintenanceFact, instant
-from monitor.decision.series.maintenance import MAINTENANCE
+from monitor.api.database import Database
+from monitor.api.decision import MAINTENANCE, OVER, AlertChange, MaintenanceFact, health_alarm, instant
+from monitor.api.hooks import SuspectedFault
+from monitor.api.plugins import hooks
+from monitor.api.queries.alerts import load_links, load_maintenance_facts, load_open_pages, notify_site
+from monitor.api.queries.ingest import Gap, load_gaps
+from monitor.api.queries.readings import find_mistyped, load_series
+from monitor.api.readings import Link
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import BATTERY, BATTERY_LEVEL, HOUSEKEEPING, KINDS, SIGNAL, Parent, Site, Station, list_children
+from monitor.api.text import TEXT_OF, Message, NameList, Template, Timestamp, code_version, epoch_s, join, parse
 from monitor.features.instruments import findings
 from monitor.features.instruments.battery import (
     DAYS,
@@ -33,19 +37,6 @@ from monitor.features.instruments.battery import (
 )
 from monitor.features.instruments.queries import readings as store
 from monitor.features.instruments.states import ACTIONS, CAUSED_BY, PAGED, RANKS
-from monitor.ingest.queries.gaps import Gap, load_gaps
-from monitor.plugins import hooks
-from monitor.readings.queries.flags import find_mistyped
-from monitor.readings.queries.observations import load_series
-from monitor.readings.records import Link
-from monitor.registration import SuspectedFault
-from monitor.settings.service import ServiceConfig
-from monitor.sites.parents import KINDS, Parent, list_children
-from monitor.sites.quantities import BATTERY, BATTERY_LEVEL, HOUSEKEEPING, SIGNAL
-from monitor.sites.records import Site, Station
-from monitor.storage.engine import Database
-from monitor.text.instants import epoch_s, parse
-from monitor.text.message import TEXT_OF, Message, NameList, Template, Timestamp, join
 
 _NO_VOLTAGE: Final = Template("instrument.battery.no_voltage", "no battery voltage is declared")
 _COMMON: Final = Template("instrument.common", "{parent}: {names}: {text}")

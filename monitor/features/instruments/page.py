@@ -5,15 +5,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, get_args
 
+from monitor.api.plugins import hooks
+from monitor.api.sites import Parent
+from monitor.api.text import Message, parse
+from monitor.api.views import FindingRow
+from monitor.api.web import SiteSnapshot, draw_line, name_stations
 from monitor.features.instruments.queries.board import PARENTS, BoardRow, load_board
 from monitor.features.instruments.states import RANKS
-from monitor.plugins import hooks
-from monitor.readings.instrument_views import FindingRow
-from monitor.sites.parents import Parent
-from monitor.text.instants import parse
-from monitor.text.message import Message
-from monitor.web.parts.collect import SiteSnapshot, name_stations
-from monitor.web.parts.documents import draw_line
 
 FEW: Final = 40  # instruments that are all shown unasked; of more, those that need something
 CARDS_AT_MOST: Final = 120

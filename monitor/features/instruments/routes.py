@@ -5,12 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from monitor.api.text import translate_all
+from monitor.api.web import answer_parts, read_site
+from monitor.api.web import render_page as render
 from monitor.features.instruments.page import collect_instruments
 from monitor.features.instruments.queries.board import BoardRow, load_board
-from monitor.text.rendering import translate_all
-from monitor.web.parts.collect import read_site
-from monitor.web.parts.templating import render
-from monitor.web.routes.live import answer_parts
 
 router = APIRouter()
 Find = Annotated[str, Query(max_length=64)]  # a part of the name of an instrument or of its parent

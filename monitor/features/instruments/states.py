@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from monitor.text.message import Message, Template
+from monitor.api.text import Message, Template
 
 # a state -> what is done about it; the order is that of importance where several hold
 ACTIONS: Final[dict[str, Message]] = {

@@ -8,11 +8,10 @@ from typing import Annotated
 import typer
 
 from detection.imagery.tiles.records import ReliefRequest, Tiles, TilesRequest
-from monitor.cli.session import Commands, pick_site, read_service, show
-from monitor.errors import NotFoundError, RefusedError
-from monitor.text.reasons import describe
-from monitor.worker.configured import run_in_worker
-from monitor.worker.records import WorkerTask
+from monitor.api.cli import Commands, pick_site, read_service, show
+from monitor.api.errors import NotFoundError, RefusedError
+from monitor.api.text import describe
+from monitor.api.worker import WorkerTask, run_in_worker
 
 app = Commands(no_args_is_help=True, help=__doc__)
 TAKE: WorkerTask[TilesRequest, Tiles] = WorkerTask("detection.imagery.tiles.packing:take_tiles", TilesRequest, Tiles)

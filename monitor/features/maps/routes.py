@@ -12,19 +12,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 
 from detection.geojson import Feature
-from monitor.delivery.declarations import find_declaration
-from monitor.errors import NotFoundError
-from monitor.plugins import hooks
-from monitor.readings.queries.points import METRES_PER_DEGREE, window_of
-from monitor.sites.ground import find_hull
-from monitor.sites.queries.sites import find_version
-from monitor.sites.records import Site
-from monitor.text.message import Template
-from monitor.web.context import context_of
-from monitor.web.parts.collect import read_site
-from monitor.web.parts.features import make_feature
-from monitor.web.parts.geojson import GeoJsonResponse, make_collection
-from monitor.web.parts.ranges import send_range
+from monitor.api.delivery import find_declaration
+from monitor.api.errors import NotFoundError
+from monitor.api.plugins import hooks
+from monitor.api.queries.readings import METRES_PER_DEGREE, window_of
+from monitor.api.queries.sites import find_version
+from monitor.api.sites import Site, find_hull
+from monitor.api.text import Template
+from monitor.api.web import GeoJsonResponse, context_of, make_collection, make_feature, read_site, send_range
 
 AROUND_M: Final = 15.0  # an area reaches so far beyond its outermost stations
 Place = tuple[float, float]  # longitude, latitude

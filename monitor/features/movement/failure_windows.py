@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from monitor.alerts.replay.failure_windows import IssuedWindow
-from monitor.alerts.replay.history import History
-from monitor.decision.records import DecisionInputs, FailureFact, Memory, OffsetFact
-from monitor.decision.series.corrections import answered_s
+from monitor.api.alerts import IssuedWindow
+from monitor.api.decision import DecisionInputs, FailureFact, Memory, OffsetFact, answered_s
+from monitor.api.queries.alerts import History
+from monitor.api.sites import Site
 from monitor.features.movement import movement_state
 from monitor.features.movement.movement_state import (
     BelievedWindow,
@@ -21,7 +21,6 @@ from monitor.features.movement.movement_state import (
     PathWatch,
 )
 from monitor.features.movement.queries import INVERSE_VELOCITY, MovementMemory
-from monitor.sites.records import Site
 
 PATHS_MOST = 2  # of a series: as declared, and as its values arrived
 

@@ -21,20 +21,37 @@ from forecasting.kinematics.direction import norm
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, Watch, watch_failure
 from forecasting.kinematics.stages import Movement, MovementFacts, classify_stage, tangential_angle_deg
 from forecasting.kinematics.velocity import DAY_S, Velocity
-from monitor.decision.records import DecisionInputs, Memory, seconds
-from monitor.decision.series.assessment import REPEATS, DecisionContext, EvaluationCache
-from monitor.decision.series.corrections import find_corrections, without_corrections
-from monitor.decision.series.offset_answers import measure
-from monitor.decision.series.tracks import COMPONENTS, SCALARS, Track, Tracker
-from monitor.decision.series.vectors import Vector
+from monitor.api.criteria import Kind
+from monitor.api.decision import (
+    COMPONENTS,
+    REPEATS,
+    SCALARS,
+    DecisionContext,
+    DecisionInputs,
+    EvaluationCache,
+    Memory,
+    Track,
+    Tracker,
+    Vector,
+    find_corrections,
+    measure,
+    seconds,
+    without_corrections,
+)
+from monitor.api.queries.models import ShownForecast
+from monitor.api.queries.readings import find_epoch, load_readings, load_series
+from monitor.api.sites import (
+    UNKNOWN,
+    Criterion,
+    SeriesSpec,
+    Site,
+    Station,
+    once_per_record,
+    slowest_cadence_s,
+    stage_cadence,
+)
+from monitor.api.text import Duration, Message, Template, Timestamp, describe, gather, join, list_parts
 from monitor.features.movement.queries import FORECAST, INVERSE_VELOCITY, MovementMemory
-from monitor.models.queries.shown_forecasts import ShownForecast
-from monitor.readings.queries.observations import find_epoch, load_readings, load_series
-from monitor.sites.cadence import UNKNOWN, slowest_cadence_s, stage_cadence
-from monitor.sites.kinds import Kind
-from monitor.sites.records import Criterion, SeriesSpec, Site, Station, once_per_record
-from monitor.text.message import Duration, Message, Template, Timestamp, gather, join, list_parts
-from monitor.text.reasons import describe
 
 LOOKS_MOST: Final = 120  # in one update of one series: what is left is looked at next time, and others come in between
 WARM_S: Final = 30.0 * 86400.0  # a series that is judged for the first time is looked at over its last month

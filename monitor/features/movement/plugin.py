@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from sqlalchemy import Connection, Table
 
-    from monitor.alerts.queries.movement import NewestMovement
-    from monitor.alerts.replay.failure_windows import WindowReplayFunctions
-    from monitor.decision.records import FactRequest
-    from monitor.sites.records import Site
-    from monitor.storage.engine import Database
-    from monitor.storage.public_view import PublicView
+    from monitor.api.alerts import WindowReplayFunctions
+    from monitor.api.database import Database
+    from monitor.api.decision import FactRequest
+    from monitor.api.queries.alerts import NewestMovement
+    from monitor.api.sites import Site
+    from monitor.api.store import PublicView
 
 
 @hookimpl
@@ -32,8 +32,8 @@ def register_tables() -> Iterable[Table]:
 @hookimpl
 def register_views(sqlite: bool) -> Iterable[PublicView]:
     """Return the views of movement."""
+    from monitor.api.store import pair_views
     from monitor.features.movement import views
-    from monitor.storage.public_view import pair_views
 
     return pair_views(sqlite, views.select_views)
 
@@ -68,8 +68,8 @@ def register_panels() -> Iterable[Panel]:
 @hookimpl
 def register_jobs() -> Iterable[Job]:
     """Return the job that assesses the movement of a site."""
+    from monitor.api.sites import stage_cadence
     from monitor.features.movement.update import run
-    from monitor.sites.cadence import stage_cadence
 
     return [
         Job(
@@ -117,7 +117,7 @@ def update_facts(database: Database, site: Site, now: datetime) -> None:
 @hookimpl
 def failure_window_replay() -> WindowReplayFunctions:
     """Return the functions of the movement job that need no database."""
-    from monitor.alerts.replay.failure_windows import WindowReplayFunctions
+    from monitor.api.alerts import WindowReplayFunctions
     from monitor.features.movement.failure_windows import FailureWindowReplay
     from monitor.features.movement.movement_state import list_window_spans
 

@@ -8,17 +8,19 @@ from typing import Any, Final, TypedDict
 
 from sqlalchemy import Connection, Select, bindparam, func, or_, select, tuple_, update
 
-from monitor.alerts.evaluation_tables import site_state
-from monitor.alerts.queries.movement import UNKNOWN, MovementUpdate, NewestMovement, StandingWindow
-from monitor.alerts.queries.timeline import LONGEST
-from monitor.alerts.replay.queries import load_series_instants
-from monitor.decision.records import FailureFact, seconds
+from monitor.api.database import add_if_absent, insert, read_record
+from monitor.api.decision import FailureFact, seconds
+from monitor.api.queries.alerts import (
+    LONGEST,
+    UNKNOWN,
+    MovementUpdate,
+    NewestMovement,
+    StandingWindow,
+    load_series_instants,
+)
+from monitor.api.tables import observation_flag, offset_entry, series, site_state
+from monitor.api.text import format_iso, gather, message_columns, read_columns
 from monitor.features.movement.tables import failure_time, movement
-from monitor.readings.tables import observation_flag, offset_entry, series
-from monitor.storage.engine import add_if_absent, insert
-from monitor.storage.rows import read_record
-from monitor.text.instants import format_iso
-from monitor.text.message import gather, message_columns, read_columns
 
 INVERSE_VELOCITY = "inverse_velocity"
 FORECAST = "forecast"

@@ -10,25 +10,26 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
-from monitor.alerts.queries import overview as pages
-from monitor.alerts.queries import timeline
-from monitor.alerts.queries.movement import load_newest_movement
-from monitor.decision.criteria.kinds.rain_intensity_duration import measure_curve
-from monitor.decision.criteria.rain_gauge import Gauge, read_gauge
-from monitor.decision.records import DecisionInputs, instant, seconds
-from monitor.errors import NotFoundError
+from monitor.api.database import load_optional_view, load_view
+from monitor.api.decision import DecisionInputs, Gauge, instant, measure_curve, read_gauge, seconds
+from monitor.api.errors import NotFoundError
+from monitor.api.queries.alerts import load_newest_movement, timeline
+from monitor.api.queries.alerts import overview as pages
+from monitor.api.sites import OF_GROUND, Criterion, Site
+from monitor.api.text import format_instants, format_iso, translate_all
+from monitor.api.web import (
+    Range,
+    Season,
+    evaluate_now,
+    find_bounds,
+    find_rates,
+    find_series,
+    read_range,
+    read_site,
+    require_station,
+)
+from monitor.api.web import render_page as render
 from monitor.features.movement import queries as movement
-from monitor.sites.quantities import OF_GROUND
-from monitor.sites.records import Criterion, Site
-from monitor.storage.views import load_optional_view, load_view
-from monitor.text.instants import format_instants, format_iso
-from monitor.text.rendering import translate_all
-from monitor.web.context import Range, Season
-from monitor.web.parts.collect import find_series, read_site, require_station
-from monitor.web.parts.present_decision import evaluate_now
-from monitor.web.parts.templating import render
-from monitor.web.routes.site.charts import read_range
-from monitor.web.routes.site.rates import find_bounds, find_rates
 
 router = APIRouter()
 MOVING: Final = (*OF_GROUND, "velocity")

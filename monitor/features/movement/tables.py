@@ -2,8 +2,7 @@
 
 from sqlalchemy import Boolean, Column, Double, Index, Integer, String, Table, UniqueConstraint
 
-from monitor.storage.column_types import BigId, Instant, Json, translatable_text
-from monitor.storage.metadata import metadata
+from monitor.api.store import BigId, Instant, Json, metadata, translatable_text
 
 movement = Table(
     "movement",

@@ -8,18 +8,16 @@ from datetime import datetime
 from typing import Final
 
 from forecasting.kinematics.velocity import find_inverse
-from monitor.alerts.queries.evaluations import find_state, load_newest
-from monitor.decision.records import Memory, instant, seconds
-from monitor.decision.series.corrections import answered_s
-from monitor.errors import JobError, StoreBusyError
+from monitor.api.database import Database
+from monitor.api.decision import Memory, answered_s, instant, seconds
+from monitor.api.errors import JobError, StoreBusyError
+from monitor.api.queries.alerts import find_state, load_newest
+from monitor.api.queries.models import load_shown_forecasts
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import UNKNOWN, Site, stage_cadence
+from monitor.api.text import join
 from monitor.features.movement import movement_state
 from monitor.features.movement import queries as movement
-from monitor.models.queries.shown_forecasts import load_shown_forecasts
-from monitor.settings.service import ServiceConfig
-from monitor.sites.cadence import UNKNOWN, stage_cadence
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.text.message import join
 
 log = logging.getLogger(__name__)
 BUDGET_S: Final = 20.0  # of one update; series that were not reached come first in the next

@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from monitor.extras import describe_missing, is_installed
-from monitor.text.message import Figure, Template
+from monitor.api.extras import describe_missing, is_installed
+from monitor.api.text import Figure, Template
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from sqlalchemy import Connection, Table
 
-    from monitor.storage.public_view import PublicView
-    from monitor.storage.retention import RetentionRule
-    from monitor.web.parts.collect import SiteSnapshot
+    from monitor.api.database import RetentionRule
+    from monitor.api.store import PublicView
+    from monitor.api.web import SiteSnapshot
 
 
 @hookimpl
@@ -57,8 +57,8 @@ def register_tables() -> Iterable[Table]:
 @hookimpl
 def register_views(sqlite: bool) -> Iterable[PublicView]:
     """Return the views of photos."""
+    from monitor.api.store import pair_views
     from monitor.features.photos import views
-    from monitor.storage.public_view import pair_views
 
     return pair_views(sqlite, views.select_views)
 

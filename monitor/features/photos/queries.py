@@ -7,18 +7,13 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
-from monitor.alerts.event_tables import report
-from monitor.alerts.queries.alerts import UNKNOWN_ALERT
-from monitor.alerts.tables import alert
-from monitor.errors import NotFoundError, RefusedError
+from monitor.api.database import Actor, RetentionRule, Sweep, add_audit, add_row, load_view, record_to_dict, sweep_table
+from monitor.api.errors import NotFoundError, RefusedError
+from monitor.api.queries.alerts import UNKNOWN_ALERT
+from monitor.api.tables import alert, report
+from monitor.api.text import Figure, Template
 from monitor.features.photos.tables import photo
 from monitor.features.photos.views import PhotoRow
-from monitor.storage.actor import Actor
-from monitor.storage.audit import add_audit
-from monitor.storage.retention import RetentionRule, Sweep, sweep_table
-from monitor.storage.rows import add_row, record_to_dict
-from monitor.storage.views import load_view
-from monitor.text.message import Figure, Template
 
 MOST_OF_ONE: Final = 100  # of one alert or report
 MOST_A_DAY: Final = 200  # of one account
@@ -111,7 +106,7 @@ def find_picture(c: Connection, site: str, photo_id: int, *, small: bool) -> byt
 
 def load_pack_files(c: Connection, alert_id: int) -> dict[str, bytes]:
     """Return the photos of an alert as files of its audit pack, by path."""
-    from monitor.alerts.audit.audit_pack import format_json  # imports the library of forecasts
+    from monitor.api.queries.alerts import format_json
 
     rows = load_photos(c, 1000, alert_id=alert_id)
     if not rows:

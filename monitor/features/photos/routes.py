@@ -13,18 +13,14 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from monitor.errors import JobError, RefusedError, take_turn
+from monitor.api.database import MEGABYTE, Database, find_folder
+from monitor.api.errors import JobError, RefusedError, take_turn
+from monitor.api.settings import ServiceConfig
+from monitor.api.text import EMPTY, Template, tidy_text
+from monitor.api.web import NO_NUL, AlertId, actor_of, context_of, run_apart
+from monitor.api.worker import WorkerTask, run_in_worker
 from monitor.features.photos.develop import NO_PICTURE, DevelopedPhoto, ReceivedPhoto, name_format
 from monitor.features.photos.queries import PhotoMetadata, add_photo, find_picture, find_subject, require_few
-from monitor.settings.service import ServiceConfig
-from monitor.storage.engine import Database
-from monitor.storage.reserve import MEGABYTE, find_folder
-from monitor.text.message import Template
-from monitor.text.names import EMPTY, tidy_text
-from monitor.web.access.callers import actor_of
-from monitor.web.context import NO_NUL, AlertId, context_of, run_apart
-from monitor.worker.configured import run_in_worker
-from monitor.worker.records import WorkerTask
 
 router = APIRouter(include_in_schema=False)
 MOST_COMING: Final = 8  # bodies at once

@@ -2,9 +2,7 @@
 
 from sqlalchemy import Column, Double, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
 
-from monitor.storage.column_types import BigId, Instant
-from monitor.storage.metadata import metadata
-from monitor.storage.sealing import SealedColumns
+from monitor.api.store import BigId, Instant, SealedColumns, metadata
 
 photo = Table(
     "photo",

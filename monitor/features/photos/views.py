@@ -4,8 +4,7 @@ from typing import TypedDict
 
 from sqlalchemy import BigInteger, Column, Double, Integer, Table, Text
 
-from monitor.storage.dialect import Dialect
-from monitor.storage.metadata import view_metadata
+from monitor.api.store import Dialect, view_metadata
 
 
 class PhotoRow(TypedDict):

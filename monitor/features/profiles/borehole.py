@@ -9,13 +9,12 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
+from monitor.api.queries.readings import SeriesIds, Stamp, find_series_id, load_known, load_series, load_stamps
+from monitor.api.readings import HARMLESS, Reading
+from monitor.api.sites import Site
+from monitor.api.text import Span
 from monitor.features.profiles.declare import Profile, list_names
 from monitor.features.profiles.queries import find_epoch
-from monitor.readings.queries.observations import SeriesIds, find_series_id, load_series
-from monitor.readings.queries.stamps import Stamp, load_known, load_stamps
-from monitor.readings.records import HARMLESS, Reading
-from monitor.sites.records import Site
-from monitor.text.instants import Span
 
 BIT: Final = timedelta(microseconds=1)
 # A computer whose clock was ahead has stamped receptions in the future; those readings count as well.

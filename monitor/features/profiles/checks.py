@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+from monitor.api.checks import WARN, Check, SubjectState, found
+from monitor.api.database import Database
+from monitor.api.sites import Site
+from monitor.api.text import Duration, Figure, NameList
 from monitor.features.profiles.declare import DEPTHS, Profile, list_profiles
 from monitor.features.profiles.queries import find_newest_count, list_refused_reasons
-from monitor.sites.records import Site
-from monitor.storage.check import WARN, Check, SubjectState, found
-from monitor.storage.engine import Database
-from monitor.text.message import Duration, Figure, NameList
 
 # Refused messages are looked for as far back as this many intervals, so that one wrong message is forgotten again.
 INTERVALS: Final = 3

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from math import ulp
 from typing import Final
 
+from monitor.api.readings import INCOMPLETE, Observation, Reading
+from monitor.api.text import Span
 from monitor.features.profiles.borehole import AHEAD, BIT, WAIT_FOR_DEPTHS, Borehole
 from monitor.features.profiles.declare import MADE, DerivedValue
 from monitor.features.profiles.reduction import list_parts
 from monitor.features.profiles.window import SurveyWindow, cut_window
-from monitor.readings.records import INCOMPLETE, Observation, Reading
-from monitor.text.instants import Span
 
 SAME: Final = 5e-5  # stored values have four decimals
 WITHDRAWN: Final = "bad"  # flag of a stored value that can no longer be computed

@@ -9,12 +9,20 @@ from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, create_model
 
-from monitor.errors import ConfigError
-from monitor.sections import Duration, Faults, Section, make_record, read_toml
-from monitor.sites.quantities import OF_DEPTHS, QUANTITIES, UNITS
-from monitor.sites.records import Site, StationId, once_per_record
-from monitor.sites.schema import QuantityTable, SeriesTable, Table
-from monitor.text.instants import format_duration
+from monitor.api.errors import ConfigError
+from monitor.api.settings import Duration, Faults, Section, make_record, read_toml
+from monitor.api.sites import (
+    OF_DEPTHS,
+    QUANTITIES,
+    UNITS,
+    QuantityTable,
+    SeriesTable,
+    Site,
+    StationId,
+    Table,
+    once_per_record,
+)
+from monitor.api.text import format_duration
 
 FACES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {  # by axis
     "probe": (("a0", "a180"), ("b0", "b180")),

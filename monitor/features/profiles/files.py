@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from monitor.errors import ConfigError, PayloadError
+from monitor.api.errors import ConfigError, PayloadError
+from monitor.api.files import ImportOptions, ReadingLine
+from monitor.api.ingest import TableMapping, TimeRule, is_missing, limit_lines, name_station
+from monitor.api.queries.ingest import Judged, find_by_name
+from monitor.api.settings import read_toml
+from monitor.api.sites import UNITS, convert
 from monitor.features.profiles import surveys
 from monitor.features.profiles.declare import NEAR_M, Profile, read_profiles
-from monitor.ingest.files.mapping import TableMapping, TimeRule, is_missing, name_station
-from monitor.ingest.files.reader import ImportOptions, Judged, ReadingLine, find_by_name
-from monitor.ingest.files.tables import limit_lines
-from monitor.sections import read_toml
-from monitor.sites.quantities import UNITS, convert
 
 MOST_BYTES: Final = 16 << 20
 MOST_SEEN: Final = 100_000  # cells that say what the decimal mark is

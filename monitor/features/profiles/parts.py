@@ -4,14 +4,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
+from monitor.api.database import Database
+from monitor.api.hooks import ServicePart
+from monitor.api.queries.ingest import CalculationThread, StoredSites
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
 from monitor.features.profiles.checks import WaitingProfiles
 from monitor.features.profiles.worker import ProfileCalculator
-from monitor.ingest.calculations import CalculationThread
-from monitor.ingest.message import StoredSites
-from monitor.registration import ServicePart
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
 
 # The service computes profiles during at most this share of the time of one processor.
 SHARE: Final = 0.25

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from monitor.api.queries.readings import AddResult
+from monitor.api.readings import Observation
+from monitor.api.sites import Site
+from monitor.api.text import Span, join_spans
 from monitor.features.profiles.declare import Profile, is_read, map_profiles
 from monitor.features.profiles.queries import PendingProfiles, add_pending
-from monitor.readings.queries.observations import AddResult
-from monitor.readings.records import Observation
-from monitor.sites.records import Site
-from monitor.text.instants import Span, join_spans
 
 
 def note_readings(

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from sqlalchemy import Connection
 
-    from monitor.ingest.files.reader import FileReader
-    from monitor.ingest.message import StoredSites
-    from monitor.readings.queries.observations import AddResult
-    from monitor.readings.records import Observation
-    from monitor.settings.service import ServiceConfig
-    from monitor.sites.records import Site
-    from monitor.storage.check import Check
-    from monitor.storage.engine import Database
-    from monitor.storage.public_view import PublicView
+    from monitor.api.checks import Check
+    from monitor.api.database import Database
+    from monitor.api.files import FileReader
+    from monitor.api.queries.ingest import StoredSites
+    from monitor.api.queries.readings import AddResult
+    from monitor.api.readings import Observation
+    from monitor.api.settings import ServiceConfig
+    from monitor.api.sites import Site
+    from monitor.api.store import PublicView
 
 
 @hookimpl
@@ -55,9 +55,9 @@ def site_file_sections() -> SiteFileSections:
 @hookimpl
 def register_file_readers() -> Mapping[str, FileReader]:
     """Return the reader of surveys."""
+    from monitor.api.files import FileReader
     from monitor.features.profiles.files import open_profile
     from monitor.features.profiles.surveys import is_survey
-    from monitor.ingest.files.reader import FileReader
 
     return {
         "profile": FileReader(
@@ -129,7 +129,7 @@ def register_jobs() -> Iterable[Job]:
 @hookimpl
 def register_views(sqlite: bool) -> Iterable[PublicView]:
     """Return the views of profiles."""
+    from monitor.api.store import pair_views
     from monitor.features.profiles import views
-    from monitor.storage.public_view import pair_views
 
     return pair_views(sqlite, views.select_views)

@@ -12,12 +12,11 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select
 
-from monitor.ingest.message import FILE_TOPIC
-from monitor.ingest.tables import profile_pending, rejected_message
-from monitor.readings.queries.observations import find_series_id, in_chunks
-from monitor.readings.tables import observation
-from monitor.sites.topics import ROOT
-from monitor.text.instants import Span
+from monitor.api.queries.ingest import FILE_TOPIC
+from monitor.api.queries.readings import find_series_id, in_chunks
+from monitor.api.sites import ROOT
+from monitor.api.tables import observation, profile_pending, rejected_message
+from monitor.api.text import Span
 
 # Codes of values whose name or unit the site file does not know.
 UNKNOWN_NAMES: Final = ("unknown_quantity", "unknown_key", "unit_mismatch", "no_unit")

@@ -3,14 +3,13 @@
 from datetime import datetime
 from typing import Any
 
-from monitor.canonical import canonical_json, digest_text
+from monitor.api.database import IDLE, Database, find_stamp, stamp
+from monitor.api.queries.readings import load_later_entries
+from monitor.api.sites import Site
+from monitor.api.text import canonical_json, digest_text
 from monitor.features.profiles.borehole import AHEAD, FIRST, Borehole
 from monitor.features.profiles.declare import list_profiles
 from monitor.features.profiles.queries import PendingProfiles, add_pending
-from monitor.readings.queries.stamps import load_later_entries
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.storage.service_state import IDLE, find_stamp, stamp
 
 
 def run(db: Database, _config: Any, site: Site, now: datetime) -> str:

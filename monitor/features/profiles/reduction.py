@@ -14,7 +14,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.canonical import canonical_json
+from monitor.api.readings import INCOMPLETE
+from monitor.api.sites import UNITS, convert
+from monitor.api.text import Duration, Figure, Message, NameList, Template, canonical_json, message_columns
 from monitor.features.profiles.declare import (
     DEPTHS,
     DISPLACEMENT,
@@ -25,9 +27,6 @@ from monitor.features.profiles.declare import (
     Profile,
     list_names,
 )
-from monitor.readings.records import INCOMPLETE
-from monitor.sites.quantities import UNITS, convert
-from monitor.text.message import Duration, Figure, Message, NameList, Template, message_columns
 
 DAY_S: Final = 86400.0
 LEAST: Final = 8  # steps: of fewer the noise is not known

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
+from monitor.api.database import load_view
+from monitor.api.text import N_, gettext
+from monitor.api.web import read_site
+from monitor.api.web import render_page as render
 from monitor.features.profiles.declare import OF_STATE, Profile, list_profiles
-from monitor.storage.views import load_view
-from monitor.text.catalogue import N_, gettext
-from monitor.web.parts.collect import read_site
-from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
 CURVES: Final = 12  # that are drawn, spread over what is listed

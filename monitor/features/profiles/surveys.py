@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.text.clocks import NAMED, translate_months
-from monitor.sites.quantities import UNITS, is_raw
+from monitor.api.errors import ConfigError, PayloadError
+from monitor.api.ingest import NAMED, translate_months
+from monitor.api.sites import UNITS, is_raw
 
 HEAD_LINES: Final = 200
 DIGIT: Final = "digit"

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from math import isnan
 from typing import Final, NamedTuple
 
+from monitor.api.queries.readings import Stamp
+from monitor.api.text import EPOCH, Span, epoch_s
 from monitor.features.profiles.borehole import Borehole, SurveyValues, group_surveys
 from monitor.features.profiles.declare import Profile, list_names
 from monitor.features.profiles.reduction import Survey, read_survey, subtract_zero
-from monitor.readings.queries.stamps import Stamp
-from monitor.text.instants import EPOCH, Span, epoch_s
 
 # Readings in one block: about a tenth of a second to read.
 BLOCK_READINGS: Final = 5000

@@ -16,8 +16,15 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from monitor.decision.judgements import can_change_level
-from monitor.errors import SlopewardError, StoreBusyError, StoreError
+from monitor.api.database import Database
+from monitor.api.decision import can_change_level
+from monitor.api.errors import SlopewardError, StoreBusyError, StoreError
+from monitor.api.plugins import implementations
+from monitor.api.queries.ingest import StoredSites, WaitingValues
+from monitor.api.queries.readings import SeriesIds, add_observations
+from monitor.api.readings import Observation
+from monitor.api.sites import Site
+from monitor.api.text import Span, join_spans
 from monitor.features.profiles.borehole import FIRST, WAIT_FOR_DEPTHS, Borehole
 from monitor.features.profiles.declare import Profile, map_profiles
 from monitor.features.profiles.queries import (
@@ -26,14 +33,6 @@ from monitor.features.profiles.queries import (
     load_pending,
     load_pending_ids,
 )
-from monitor.ingest.calculations import WaitingValues
-from monitor.ingest.message import StoredSites
-from monitor.plugins import implementations
-from monitor.readings.queries.observations import SeriesIds, add_observations
-from monitor.readings.records import Observation
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.text.instants import Span, join_spans
 
 if TYPE_CHECKING:
     from monitor.features.profiles.compute import Piece

@@ -9,10 +9,9 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from monitor.cli import session
-from monitor.cli.identity import require_readable
-from monitor.errors import NotFoundError, RefusedError
-from monitor.text.instants import format_iso
+from monitor.api.cli import require_readable, session
+from monitor.api.errors import NotFoundError, RefusedError
+from monitor.api.text import format_iso
 
 if TYPE_CHECKING:
     from monitor.features.reports.issue import ReissueCheck
@@ -122,7 +121,7 @@ def _save(out: Path, html: str) -> None:
 
 
 def _read_language(named: str | None, default: str) -> str:
-    from monitor.text.catalogue import read_language
+    from monitor.api.text import read_language
 
     return session.read_option("--language", read_language, named or default)
 

@@ -11,27 +11,26 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from monitor.alerts.queries.movement import NewestMovement, load_newest_movement
-from monitor.alerts.queries.overview import StoredLevel, load_range
-from monitor.alerts.queries.recipients import PlannedDuty, load_days
-from monitor.alerts.queries.timeline import LevelSegment, load_ribbon
-from monitor.canonical import canonical_json
-from monitor.decision.causes import describe_cause
-from monitor.decision.changes import AlertCategory
-from monitor.decision.criteria.rain_gauge import read_gauge
-from monitor.decision.records import DecisionInputs, seconds
-from monitor.errors import RefusedError
+from monitor.api.decision import AlertCategory, DecisionInputs, describe_cause, read_gauge, seconds
+from monitor.api.errors import RefusedError
+from monitor.api.queries.alerts import (
+    LevelSegment,
+    NewestMovement,
+    PlannedDuty,
+    StoredLevel,
+    load_days,
+    load_newest_movement,
+    load_range,
+    load_ribbon,
+)
+from monitor.api.queries.models import load_shown_forecasts
+from monitor.api.queries.readings import SeriesRow, load_series
+from monitor.api.queries.sites import find_version_at, load_site_source
+from monitor.api.readings import HARMLESS, Reading
+from monitor.api.sites import OF_GROUND, Site, parse_site
+from monitor.api.text import canonical_json, format_instants, gather
 from monitor.features.reports import queries as rows
 from monitor.features.reports.period import Period, split_days
-from monitor.models.queries.shown_forecasts import load_shown_forecasts
-from monitor.readings.queries.observations import SeriesRow, load_series
-from monitor.readings.records import HARMLESS, Reading
-from monitor.sites.parsing import parse_site
-from monitor.sites.quantities import OF_GROUND
-from monitor.sites.queries.sites import find_version_at, load_site_source
-from monitor.sites.records import Site
-from monitor.text.instants import format_instants
-from monitor.text.message import gather
 
 CELLS: Final = 60  # points of a small picture, at most
 ENDS: Final = 50  # of a series with too many readings: one part in so many is read at each end

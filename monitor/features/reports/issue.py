@@ -14,25 +14,19 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from monitor.canonical import canonical_json, code_version
-from monitor.delivery.circuit import backoff_s
-from monitor.delivery.notifier import channel_settings
-from monitor.delivery.notifiers.mail import MailNotifier
-from monitor.errors import ConfigError, DeliveryError, JobError, NotFoundError, SlopewardError, StoreBusyError
+from monitor.api.database import Database
+from monitor.api.delivery import MailNotifier, backoff_s, channel_settings
+from monitor.api.errors import ConfigError, DeliveryError, JobError, NotFoundError, SlopewardError, StoreBusyError
+from monitor.api.queries.sites import SiteSummary, load_sites_summary
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site, split_channel
+from monitor.api.text import canonical_json, code_version, format_local, gather, gettext, use
 from monitor.features.reports import queries as store
 from monitor.features.reports.facts import ReportFacts, digest_of, find_changed, gather_facts
 from monitor.features.reports.pdf import make_pdf
 from monitor.features.reports.period import WEEKDAYS, Period, find_newest, read_times
 from monitor.features.reports.queries import IssuedReport, ReportMail
 from monitor.features.reports.render import TITLES, find_state, render_report
-from monitor.settings.service import ServiceConfig
-from monitor.sites.channels import split_channel
-from monitor.sites.queries.sites import SiteSummary, load_sites_summary
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.text.catalogue import gettext, use
-from monitor.text.local_time import format_local
-from monitor.text.message import gather
 
 log = logging.getLogger(__name__)
 LATE: Final = timedelta(days=2)  # what ended longer ago is not made any more

@@ -4,11 +4,10 @@ import base64
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.errors import JobError
-from monitor.extras import require
-from monitor.settings.service import ComputeSection
-from monitor.worker.configured import run_in_worker
-from monitor.worker.records import WorkerTask
+from monitor.api.errors import JobError
+from monitor.api.extras import require
+from monitor.api.settings import ComputeSection
+from monitor.api.worker import WorkerTask, run_in_worker
 
 FONTS: Final = ("/etc/fonts", "/var/cache/fontconfig")
 

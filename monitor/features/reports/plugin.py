@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from sqlalchemy import Table
 
-    from monitor.storage.public_view import PublicView
+    from monitor.api.store import PublicView
 
 
 @hookimpl
@@ -70,7 +70,7 @@ def register_tables() -> Iterable[Table]:
 @hookimpl
 def register_views(sqlite: bool) -> Iterable[PublicView]:
     """Return the views of reports."""
+    from monitor.api.store import pair_views
     from monitor.features.reports import views
-    from monitor.storage.public_view import pair_views
 
     return pair_views(sqlite, views.select_views)

@@ -22,21 +22,24 @@ from sqlalchemy import (
     update,
 )
 
-from monitor.alerts.evaluation_tables import evaluation
-from monitor.alerts.event_tables import report, site_event
-from monitor.alerts.notification import DeliveryState
-from monitor.alerts.outbox_tables import notification
-from monitor.alerts.queries.alerts import AlertEvent
-from monitor.alerts.records import AlertState
-from monitor.alerts.tables import alert, alert_event, alert_outcome
-from monitor.decision.changes import AlertCategory
+from monitor.api.alerts import AlertState, DeliveryState
+from monitor.api.database import add_if_absent, add_row, find_record, has_view, load_plain, load_records, record_to_dict
+from monitor.api.decision import AlertCategory
+from monitor.api.queries.alerts import AlertEvent
+from monitor.api.store import Instant
+from monitor.api.tables import (
+    alert,
+    alert_event,
+    alert_outcome,
+    config_version,
+    evaluation,
+    maintenance,
+    notification,
+    report,
+    site_event,
+)
+from monitor.api.text import redact
 from monitor.features.reports.tables import issued_report, report_mail
-from monitor.logs import redact
-from monitor.sites.tables import config_version, maintenance
-from monitor.storage.column_types import Instant
-from monitor.storage.engine import add_if_absent
-from monitor.storage.rows import add_row, find_record, load_plain, load_records, record_to_dict
-from monitor.storage.views import has_view
 
 MOST: Final = 500  # rows of one kind, the newest
 _SCORED_FORECAST: Final = table(

@@ -7,15 +7,20 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
+from monitor.api.sites import Recipient, Site
+from monitor.api.text import (
+    N_,
+    catalogue,
+    format_local,
+    gettext,
+    level_class,
+    parse,
+    translate,
+    translate_level,
+    use_zone,
+)
+from monitor.api.web import render
 from monitor.features.reports.facts import ReportFacts, load_site_then
-from monitor.sites.records import Recipient, Site
-from monitor.text import catalogue
-from monitor.text.catalogue import N_, gettext
-from monitor.text.figures import level_class
-from monitor.text.instants import parse
-from monitor.text.local_time import format_local, use_zone
-from monitor.text.rendering import translate, translate_level
-from monitor.web.parts.documents import render
 
 HERE: Final = Path(__file__).parent / "templates"
 TITLES: Final = {"daily": N_("Daily bulletin"), "weekly": N_("Weekly bulletin"), "shift": N_("Shift report")}

@@ -8,20 +8,16 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from monitor.errors import JobError, NotFoundError, RefusedError, take_turn
+from monitor.api.errors import JobError, NotFoundError, RefusedError, take_turn
+from monitor.api.text import NameList, Template, current
+from monitor.api.web import Context, context_of, find_policy, read_site, redactor_of
+from monitor.api.web import render_page as render
 from monitor.features.reports.facts import digest_of, gather_facts
 from monitor.features.reports.issue import make_document
 from monitor.features.reports.pdf import make_pdf
 from monitor.features.reports.period import KINDS, find_before
 from monitor.features.reports.queries import load_issue, load_issues, load_mails
 from monitor.features.reports.render import render_card, render_report
-from monitor.text.catalogue import current
-from monitor.text.message import NameList, Template
-from monitor.web.access.redaction import redactor_of
-from monitor.web.context import Context, context_of
-from monitor.web.parts.collect import read_site
-from monitor.web.parts.documents import find_policy
-from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
 LISTED: Final = 60

@@ -2,9 +2,7 @@
 
 from sqlalchemy import Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
 
-from monitor.storage.column_types import BigId, Instant
-from monitor.storage.metadata import metadata
-from monitor.storage.sealing import SealedColumns
+from monitor.api.store import BigId, Instant, SealedColumns, metadata
 
 issued_report = Table(
     "issued_report",

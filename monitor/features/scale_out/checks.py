@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
-from monitor.app.checks.health import STANDBY
-from monitor.app.checks.installation import WORKER_LIMIT_S, Installation
-from monitor.app.checks.running import ProcessStamps
-from monitor.storage.check import BAD, WARN, Check, SubjectState, found
-from monitor.text.message import Figure, NameList
+from monitor.api.app import STANDBY, WORKER_LIMIT_S, Installation, ProcessStamps
+from monitor.api.checks import BAD, WARN, Check, SubjectState, found
+from monitor.api.text import Figure, NameList
 
 STANDBY_SILENT_S: Final = 60.0
 STANDBY_FORGOTTEN_S: Final = 7 * 86400.0  # one that was silent for so long is not missed any more
@@ -16,9 +14,8 @@ STANDBY_FORGOTTEN_S: Final = 7 * 86400.0  # one that was silent for so long is n
 def _cluster(seen: Installation) -> Iterator[SubjectState]:
     settings = seen.service.compute
     if settings.dask:
+        from monitor.api.worker import DESCRIBE, compute
         from monitor.features.scale_out.cluster import find_cluster
-        from monitor.worker import compute
-        from monitor.worker.sandbox import DESCRIBE
 
         cluster = find_cluster(settings)
         threads = cluster.count_threads()

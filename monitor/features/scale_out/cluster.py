@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
-from monitor.canonical import code_version
-from monitor.errors import AwayError, JobError, KilledError
-from monitor.extras import explain_missing
-from monitor.text.message import TEXT_OF, Figure, Template, join
-from monitor.worker import compute
-from monitor.worker.records import Answered, Request, WorkerTask
-from monitor.worker.sandbox import SandboxLimits
+from monitor.api.errors import AwayError, JobError, KilledError
+from monitor.api.extras import explain_missing
+from monitor.api.text import TEXT_OF, Figure, Template, code_version, join
+from monitor.api.worker import Answered, Request, SandboxLimits, WorkerTask, compute
 
 if TYPE_CHECKING:  # a machine of the cluster reads no service file
-    from monitor.settings.service import ComputeSection
+    from monitor.api.settings import ComputeSection
 
 CONNECT_S: Final = 10.0  # to reach the scheduler
 NO_WORKER_S: Final = 60.0  # a cluster without a worker for so long takes no job

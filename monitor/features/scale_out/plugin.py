@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable
 
-    from monitor.app.readiness import CommitMonitor
-    from monitor.settings.service import ComputeSection, ServiceConfig
-    from monitor.storage.check import Check
-    from monitor.storage.core_turn import CoreTurn
-    from monitor.worker.compute import Cluster
+    from monitor.api.app import CommitMonitor
+    from monitor.api.checks import Check
+    from monitor.api.database import CoreTurn
+    from monitor.api.settings import ComputeSection, ServiceConfig
+    from monitor.api.worker import Cluster
 
 
 @hookimpl

@@ -4,8 +4,7 @@ from typing import Any, Final
 
 from sqlalchemy import Engine, Row, text
 
-from monitor.storage.engine import translated
-from monitor.storage.locks import CORE, LEASE, make_turns
+from monitor.api.database import CORE, LEASE, make_turns, translated
 
 _READ_LEASE: Final = text(
     "SELECT fence, holder, session,"  # noqa: S608  while the server was away nobody could renew it

@@ -9,17 +9,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from monitor.alerts.acts.change_control import load_in_force
-from monitor.app.checks import health
-from monitor.app.children import read_sites
-from monitor.app.readiness import CommitMonitor
-from monitor.errors import StoreBusyError, StoreError
+from monitor.api.app import CommitMonitor, health, read_sites
+from monitor.api.database import CoreTurn, Database, remove_stamp, require_current, stamp
+from monitor.api.errors import StoreBusyError, StoreError
+from monitor.api.queries.alerts import load_in_force
+from monitor.api.settings import ServiceConfig
 from monitor.features.scale_out.queries import end_core_sessions, find_lease
-from monitor.settings.service import ServiceConfig
-from monitor.storage.core_turn import CoreTurn
-from monitor.storage.engine import Database
-from monitor.storage.migrate import require_current
-from monitor.storage.service_state import remove_stamp, stamp
 
 log: Final = logging.getLogger(__name__)
 EXPIRED_S: Final = 8.0  # then a core that stands by ends the sessions of the one that hangs

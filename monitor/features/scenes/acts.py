@@ -5,12 +5,10 @@ The functions that need numpy are imported when an act is done, so that no page 
 
 from typing import Final
 
-from monitor.alerts.acts.call import ActCall
-from monitor.alerts.acts.models import ModelHash
-from monitor.alerts.acts.on_alerts import Reason
-from monitor.alerts.acts.on_sites import SiteOption
-from monitor.alerts.acts.table import ActResult, on
-from monitor.text.message import join
+from monitor.api.acts import ActResult
+from monitor.api.alerts import ModelHash, on
+from monitor.api.queries.alerts import ActCall, Reason, SiteOption
+from monitor.api.text import join
 
 
 def take_into_use(call: ActCall, model_hash: ModelHash, site: SiteOption, reason: Reason) -> ActResult:

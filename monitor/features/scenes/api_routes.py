@@ -9,17 +9,12 @@ from sqlalchemy import Connection
 
 from detection.geojson import FeatureCollection
 from detection.imagery.footprints.records import is_making
-from monitor.errors import NotFoundError
+from monitor.api.database import record_to_dict, stream_view
+from monitor.api.errors import NotFoundError
+from monitor.api.text import Template, format_instants
+from monitor.api.web import GeoJsonResponse, Limit, context_of, describe_outlines, make_collection, read_site
 from monitor.features.scenes.queries.arrivals import NO_SCENE
 from monitor.features.scenes.queries.cards import SceneCard, load_footprints, load_scenes_of
-from monitor.storage.rows import record_to_dict
-from monitor.storage.views import stream_view
-from monitor.text.instants import format_instants
-from monitor.text.message import Template
-from monitor.web.context import Limit, context_of
-from monitor.web.parts.collect import read_site
-from monitor.web.parts.features import describe_outlines
-from monitor.web.parts.geojson import GeoJsonResponse, make_collection
 
 router = APIRouter(prefix="/api/v1")
 _MAKING: Final = Template("scene.making", "the picture of this scene is being made")

@@ -5,14 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from monitor.app.checks.database import CurrentDatabase
-from monitor.app.checks.installation import Installation
-from monitor.app.checks.running import find_program
-from monitor.errors import SlopewardError
-from monitor.settings.service import ServiceConfig
-from monitor.sites.files import scan_sites
-from monitor.storage.check import BAD, WARN, Check, SubjectState, found
-from monitor.text.message import Template
+from monitor.api.app import Installation, find_program
+from monitor.api.checks import BAD, WARN, Check, CurrentDatabase, SubjectState, found
+from monitor.api.errors import SlopewardError
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import scan_sites
+from monitor.api.text import Template
 
 _BRING_BACK: Final = Template(
     "check.weights.bring_back", "bring the files back, or make the network again: slopeward scenes learn"
@@ -52,9 +50,7 @@ def _find_unreadable(seen: Installation) -> Iterator[SubjectState]:
 
 def find_start(service: ServiceConfig) -> Path | None:
     """Return the working folder of the core process, or None if it runs elsewhere or may not be read."""
-    from monitor.storage.engine import Database
-    from monitor.storage.migrate import require_current
-    from monitor.storage.service_state import load_stamps
+    from monitor.api.database import Database, load_stamps, require_current
 
     try:
         with Database(service.database.url) as db:

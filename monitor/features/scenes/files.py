@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from detection.imagery.footprints.records import MAKING, NOT_MADE, SceneFilesRequest, SceneFilesResult, note_failure
-from monitor.errors import JobError
+from monitor.api.errors import JobError
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
+from monitor.api.text import describe
+from monitor.api.worker import Answered, Request, WorkerTask, compute, run_in_worker
 from monitor.features.scenes.inbox import fingerprint
 from monitor.features.scenes.queries.arrivals import SceneRow
 from monitor.features.scenes.queries.versions import SUPERSEDED
 from monitor.features.scenes.rows import list_names
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.text.reasons import describe
-from monitor.worker import compute
-from monitor.worker.configured import run_in_worker
-from monitor.worker.records import Answered, Request, WorkerTask
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,14 @@ from sqlalchemy import Connection
 
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.scene.products.unpack import strip_suffix
+from monitor.api.database import IDLE, Database
+from monitor.api.errors import AwayError, JobError
+from monitor.api.queries.models import add_model
 from monitor.api.scenes import KnownDate, KnownVersion, ReadScene, SceneRequest
-from monitor.errors import AwayError, JobError
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
+from monitor.api.text import FUTURE_TOLERANCE, Template, Timestamp, describe_error, gather, is_line
+from monitor.api.worker import compute, hold, list_checkpoint, run_in_worker
 from monitor.features.scenes import rows as scene_rows
 from monitor.features.scenes import waiting as lacks
 from monitor.features.scenes.model_acts import NAMED, keep_named, release_named
@@ -28,18 +34,6 @@ from monitor.features.scenes.remarks import explain_unread, find_coarser
 from monitor.features.scenes.rows import save_series
 from monitor.features.scenes.tasks import READ_ONE, SceneResult, find_stranger
 from monitor.features.scenes.versions import give_way, list_versions, number_version
-from monitor.models.queries.registry import add_model
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.storage.service_state import IDLE
-from monitor.text.instants import FUTURE_TOLERANCE
-from monitor.text.message import Template, Timestamp, gather
-from monitor.text.names import is_line
-from monitor.text.reasons import describe_error
-from monitor.worker import compute
-from monitor.worker.configured import list_checkpoint, run_in_worker
-from monitor.worker.lock import hold
 
 log = logging.getLogger(__name__)
 

@@ -5,11 +5,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from monitor.api.database import IDLE, Database
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
 from monitor.features.scenes.queries.arrivals import load_scenes
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.storage.service_state import IDLE
 
 # A newer folder may belong to a run that is being looked into, or that was killed.
 KEPT: Final = timedelta(days=1)

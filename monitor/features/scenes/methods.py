@@ -1,8 +1,8 @@
 """Choose the method of a plugin that reads a scene without a network."""
 
 from detection.imagery.scene.scene import Scene
+from monitor.api.plugins import hooks
 from monitor.api.scenes import SceneMethod
-from monitor.plugins import hooks
 
 
 def find_method(scene: Scene) -> SceneMethod | None:

@@ -7,16 +7,15 @@ from sqlalchemy import Connection
 
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.weights_file import find_fault, is_same, may_be_used
-from monitor.errors import JobError, NotFoundError, RefusedError
+from monitor.api.database import SERVICE, Actor, Database
+from monitor.api.errors import JobError, NotFoundError, RefusedError
+from monitor.api.queries.models import ModelRow, change_state, find_model, load_models, load_transitions
+from monitor.api.queries.people import require_reason
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
+from monitor.api.text import Template
+from monitor.api.worker import list_checkpoint, run_in_worker
 from monitor.features.scenes.tasks import TRY_WEIGHTS, WeightsTrial
-from monitor.models.queries.registry import ModelRow, change_state, find_model, load_models, load_transitions
-from monitor.people.queries.users import require_reason
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.actor import SERVICE, Actor
-from monitor.storage.engine import Database
-from monitor.text.message import Template
-from monitor.worker.configured import list_checkpoint, run_in_worker
 
 NAMED: Final = Template("weights.named", "weights named by the site file")()
 UNNAMED: Final = Template("weights.unnamed", "named by the site file no more")()

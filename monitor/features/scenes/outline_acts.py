@@ -2,16 +2,13 @@
 
 from typing import Annotated, Final
 
-from monitor.alerts.acts.call import ActCall
-from monitor.alerts.acts.on_alerts import LARGEST_ID
-from monitor.alerts.acts.on_sites import SiteId, SiteOption
-from monitor.alerts.acts.table import ActResult, Argument, on
-from monitor.errors import RefusedError
+from monitor.api.acts import ActResult, Argument
+from monitor.api.alerts import on
+from monitor.api.errors import RefusedError
+from monitor.api.queries.alerts import LARGEST_ID, ActCall, SiteId, SiteOption
+from monitor.api.text import N_, Template, Term, record_to_json
 from monitor.features.scenes.outline_files import read_collection, read_geometry
 from monitor.features.scenes.queries import outlines as store
-from monitor.text.catalogue import N_
-from monitor.text.instants import record_to_json
-from monitor.text.message import Template, Term
 
 _JUDGED: Final = Template("act.footprint", "footprint {name} on {scene}: {verdict}")
 _WITHDRAWN: Final = Template("outline.taken_back", "outline {number} is withdrawn")

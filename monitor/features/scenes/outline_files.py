@@ -3,10 +3,9 @@
 from typing import Any, Final
 
 from detection.geojson import GeoJsonError, Geometry, is_lonlat, parse_features
-from monitor.errors import RefusedError
+from monitor.api.errors import RefusedError
+from monitor.api.text import Figure, Template, describe_error
 from monitor.features.scenes.queries.outlines import LANDSLIDE, read_ring
-from monitor.text.message import Figure, Template
-from monitor.text.reasons import describe_error
 
 MOST_FEATURES: Final = 500
 MOST_CORNERS: Final = 20_000  # of one file: each ring is tried for crossings

@@ -8,15 +8,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from detection.imagery.footprints.records import is_making
-from monitor.errors import NotFoundError
+from monitor.api.errors import NotFoundError
+from monitor.api.text import Template
+from monitor.api.web import go_back, read_site
+from monitor.api.web import render_page as render
 from monitor.features.scenes.queries import outlines as store
 from monitor.features.scenes.queries.cards import NO_READ_SCENE, load_read_scenes
 from monitor.features.scenes.queries.reviews import load_reviewed
 from monitor.features.scenes.queries.versions import Bounds
-from monitor.text.message import Template
-from monitor.web.access.acting import go_back
-from monitor.web.parts.collect import read_site
-from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
 LISTED: Final = 100  # rows of a table

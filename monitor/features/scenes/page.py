@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from monitor.api.web import SiteSnapshot
 from monitor.features.scenes.queries.cards import find_shown_scene, load_footprints, load_scenes_of
 from monitor.features.scenes.queries.weights import mark_unproven
-from monitor.web.parts.collect import SiteSnapshot
 
 
 def collect_scenes(page: SiteSnapshot) -> dict[str, Any]:

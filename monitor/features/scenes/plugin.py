@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     from detection.imagery.footprints.records import DoubtfulTile
-    from monitor.alerts.acts.table import Act
+    from monitor.api.acts import Act
+    from monitor.api.checks import Check
+    from monitor.api.decision import FactRequest
     from monitor.api.hooks import SceneTrainingData
-    from monitor.decision.records import FactRequest
-    from monitor.settings.service import ServiceConfig
-    from monitor.sites.records import Criterion, Site
-    from monitor.storage.check import Check
-    from monitor.storage.public_view import PublicView
-    from monitor.web.parts.collect import SiteSnapshot
+    from monitor.api.settings import ServiceConfig
+    from monitor.api.sites import Criterion, Site
+    from monitor.api.store import PublicView
+    from monitor.api.web import SiteSnapshot
 
 _DAY_S: Final = 86400.0
 _PAGES: Final = ("outlines", "outlines/next", "scenes/{scene_hash}", "scenes/{scene_hash}/outlines")
@@ -154,8 +154,8 @@ def register_tables() -> Iterable[Table]:
 @hookimpl
 def register_views(sqlite: bool) -> Iterable[PublicView]:
     """Return the views of scenes, outlines and reviews."""
+    from monitor.api.store import pair_views
     from monitor.features.scenes import views
-    from monitor.storage.public_view import pair_views
 
     return pair_views(sqlite, views.select_views)
 

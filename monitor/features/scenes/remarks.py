@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from detection.imagery.footprints.records import COARSER
-from monitor.text.message import Message, list_parts
+from monitor.api.text import Message, list_parts
 
 # Codes of warnings that say that no network read a scene.
 UNREAD: Final = frozenset({"weights.unused", "weights.none_fits", "weights.none_serves"})

@@ -14,18 +14,15 @@ from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.records import is_making
 from detection.imagery.tiles.lookup import Archive, find_tile, open_archive, read_metadata
 from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM
-from monitor.alerts.queries.overview import find_ladder
-from monitor.errors import NotFoundError, take_turn
+from monitor.api.errors import NotFoundError, take_turn
+from monitor.api.queries.alerts import find_ladder
+from monitor.api.text import Template, format_instants, gather
+from monitor.api.web import GeoJsonResponse, context_of, read_site
+from monitor.api.web import render_page as render
 from monitor.features.scenes.queries.arrivals import NO_SCENE
 from monitor.features.scenes.queries.cards import NO_READ_SCENE, SceneCard, find_scene_folder, load_read_scenes
 from monitor.features.scenes.queries.versions import LandslideLine, load_lines
 from monitor.features.scenes.queries.weights import mark_unproven
-from monitor.text.instants import format_instants
-from monitor.text.message import Template, gather
-from monitor.web.context import context_of
-from monitor.web.parts.collect import read_site
-from monitor.web.parts.geojson import GeoJsonResponse
-from monitor.web.parts.templating import render
 
 router = APIRouter()
 OFFERED: Final = 100  # other dates to compare with

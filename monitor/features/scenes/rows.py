@@ -13,18 +13,15 @@ from sqlalchemy import Connection
 from detection.imagery.change import records
 from detection.imagery.change.records import KnownOutline, PlacedOutline
 from detection.imagery.footprints.proximity import keep_near, list_distances
+from monitor.api.queries.readings import add_observations
+from monitor.api.readings import Observation
 from monitor.api.scenes import KnownDate, ReadScene
+from monitor.api.sites import QUANTITIES, Site
+from monitor.api.text import describe, is_line, read_reason
 from monitor.features.scenes.queries import arrivals
 from monitor.features.scenes.queries.arrivals import load_scenes
 from monitor.features.scenes.queries.versions import name_origin
 from monitor.features.scenes.queries.weights import BROKEN
-from monitor.readings.queries.observations import add_observations
-from monitor.readings.records import Observation
-from monitor.sites.quantities import QUANTITIES
-from monitor.sites.records import Site
-from monitor.text.detection import read_reason
-from monitor.text.names import is_line
-from monitor.text.reasons import describe
 
 # Scenes of a site by one model that a worker is given, the newest by acquisition: radar must not crowd out others.
 DATES_MOST: Final = 24

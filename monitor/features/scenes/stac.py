@@ -5,10 +5,9 @@ from typing import Any, Final, TypedDict
 from sqlalchemy import Connection
 
 from detection.geojson import Feature, Geometry
-from monitor.alerts.queries.overview import SiteCard
+from monitor.api.queries.alerts import SiteCard
+from monitor.api.text import format_iso, gather
 from monitor.features.scenes.queries.cards import SceneCard, load_read_scenes
-from monitor.text.instants import format_iso
-from monitor.text.message import gather
 
 VERSION: Final = "1.0.0"
 MOST: Final = 1000  # scenes of a list; older ones are found by their hash

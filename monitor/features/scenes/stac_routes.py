@@ -4,12 +4,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from monitor.errors import NotFoundError
+from monitor.api.errors import NotFoundError
+from monitor.api.web import GeoJsonResponse, context_of, read_site
 from monitor.features.scenes.queries.cards import NO_READ_SCENE, load_read_scenes
 from monitor.features.scenes.stac import StacCollection, describe_collection, describe_item, describe_items
-from monitor.web.context import context_of
-from monitor.web.parts.collect import read_site
-from monitor.web.parts.geojson import GeoJsonResponse
 
 router = APIRouter(prefix="/api/v1", tags=["export"])
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from monitor.cli.session import format_in_zone, translate_in_zone
+from monitor.api.cli import format_in_zone, translate_in_zone
+from monitor.api.hooks import StatusSection
 from monitor.features.scenes.queries.arrivals import SceneRow, load_waiting
-from monitor.registration import StatusSection
 
 
 def describe_waiting(connection: Connection, zones: Callable[[str], str]) -> StatusSection:

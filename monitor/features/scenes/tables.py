@@ -2,9 +2,7 @@
 
 from sqlalchemy import Column, Double, Index, Integer, String, Table, Text
 
-from monitor.storage.column_types import BigId, Instant, Json, translatable_text
-from monitor.storage.metadata import metadata
-from monitor.storage.sealing import SealedColumns
+from monitor.api.store import BigId, Instant, Json, SealedColumns, metadata, translatable_text
 
 scene = Table(
     "scene",

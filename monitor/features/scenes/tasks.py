@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from monitor.api.scenes import ReadScene, SceneRequest
-from monitor.sites.quantities import LANDSLIDE
-from monitor.worker.records import WorkerTask
+from monitor.api.sites import LANDSLIDE
+from monitor.api.worker import WorkerTask
 
 MEASURED: Final = frozenset({"scene_probability", "ndvi", "coherence"})
 

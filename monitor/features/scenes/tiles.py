@@ -9,18 +9,16 @@ from typing import Final
 from detection.imagery.tiles.lookup import read_metadata
 from detection.imagery.tiles.records import METADATA_FILE, SCENE_FILES, SceneTilesRequest, Tiles
 from forecasting.whole_file import write_json
+from monitor.api.database import IDLE, Database
+from monitor.api.queries.sites import load_sites_summary
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
+from monitor.api.text import Template, describe, gather, hide_folder, spread
+from monitor.api.worker import WorkerTask
 from monitor.features.scenes.files import find_image, is_left, make_left, run_behind
 from monitor.features.scenes.inbox import has_unread
 from monitor.features.scenes.queries.arrivals import SceneRow, load_scenes
 from monitor.features.scenes.rows import pick_newest
-from monitor.settings.service import ServiceConfig
-from monitor.sites.queries.sites import load_sites_summary
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.storage.service_state import IDLE
-from monitor.text.message import Template, gather, spread
-from monitor.text.reasons import describe, hide_folder
-from monitor.worker.records import WorkerTask
 
 CUT: Final[WorkerTask[SceneTilesRequest, Tiles]] = WorkerTask(
     "detection.imagery.footprints.scene_tiles:make_tiles", SceneTilesRequest, Tiles

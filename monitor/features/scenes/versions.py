@@ -7,9 +7,11 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.alerts.queries.alerts import notify_site
+from monitor.api.decision import health_alarm
+from monitor.api.queries.alerts import notify_site
 from monitor.api.scenes import KnownVersion, ReadScene
-from monitor.decision.changes import health_alarm
+from monitor.api.sites import Site
+from monitor.api.text import Figure, Template
 from monitor.features.scenes.queries.arrivals import SceneRow, load_footprints, load_scenes
 from monitor.features.scenes.queries.versions import (
     SUPERSEDED,
@@ -19,8 +21,6 @@ from monitor.features.scenes.queries.versions import (
     withdraw_footprints,
 )
 from monitor.features.scenes.rows import known_outline, list_names, name_of
-from monitor.sites.records import Site
-from monitor.text.message import Figure, Template
 
 # Scenes of one name whose outlines are given to a worker, the newest by acquisition.
 LINES_MOST: Final = 24

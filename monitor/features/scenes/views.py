@@ -5,8 +5,7 @@ from typing import NotRequired, TypedDict
 from sqlalchemy import BigInteger, Column, Double, Table, Text
 
 from detection.geojson import Geometry
-from monitor.storage.dialect import Dialect
-from monitor.storage.metadata import view_metadata
+from monitor.api.store import Dialect, view_metadata
 
 
 class MarkedFootprint(TypedDict):

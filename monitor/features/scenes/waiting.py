@@ -9,18 +9,16 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from detection.imagery.weights_file import describe_own
-from monitor.alerts.queries.alerts import load_alerts, notify_site
-from monitor.decision.changes import health_alarm
+from monitor.api.database import Database
+from monitor.api.decision import health_alarm
+from monitor.api.queries.alerts import load_alerts, notify_site
+from monitor.api.queries.models import SHORT
+from monitor.api.sites import Site
+from monitor.api.text import Message, Template, Timestamp, format_iso, hide_folder, parse
 from monitor.features.scenes.queries.arrivals import SceneRow, save_scene
 from monitor.features.scenes.queries.versions import WAITING, drop_waiting, forget_failure
 from monitor.features.scenes.queries.weights import find_broken_weights
 from monitor.features.scenes.rows import name_of
-from monitor.models.queries.registry import SHORT
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.text.instants import format_iso, parse
-from monitor.text.message import Message, Template, Timestamp
-from monitor.text.reasons import hide_folder
 
 # A scene that waits is told after this long; one without weights at once, for nothing will come by itself.
 NOTIFIED_AFTER: Final = timedelta(hours=1)

@@ -25,14 +25,13 @@ from detection.imagery.scene.heights import gather_heights
 from detection.imagery.scene.radar_bands import is_radar
 from detection.imagery.scene.scene import Scene, find_missing, read_scene
 from detection.imagery.weights_file import read_weights, weights_path
+from monitor.api.extras import describe_package, explain_missing
+from monitor.api.plugins import hooks
 from monitor.api.scenes import DateAssessment, KnownDate, KnownVersion, PlaceValue, ReadScene, SceneRequest
-from monitor.extras import describe_package, explain_missing
+from monitor.api.sites import LANDSLIDE
+from monitor.api.text import describe, describe_error, describe_within, spread
 from monitor.features.scenes.methods import find_method
 from monitor.features.scenes.tasks import SceneResult, WeightsTrial, WeightsTrialResult
-from monitor.plugins import hooks
-from monitor.sites.quantities import LANDSLIDE
-from monitor.text.message import spread
-from monitor.text.reasons import describe, describe_error, describe_within
 
 # Footprints near a station that get series of their own, the nearest first; more would drown the page.
 FOLLOWED_MOST: Final = 30

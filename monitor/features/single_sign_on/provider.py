@@ -16,12 +16,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
-from monitor.delivery.notifiers.webhook import AS_IT_IS, read_answer
-from monitor.errors import SlopewardError
-from monitor.people.queries.users import ForeignPerson
-from monitor.settings.service import OidcSection, is_private_enough
-from monitor.text.message import Template
-from monitor.text.names import tidy_name
+from monitor.api.delivery import AS_IT_IS, read_answer
+from monitor.api.errors import SlopewardError
+from monitor.api.queries.people import ForeignPerson
+from monitor.api.settings import OidcSection, is_private_enough
+from monitor.api.text import Template, tidy_name
 
 if TYPE_CHECKING:
     import httpx  # in the functions that ask a provider: most services have none, and it loads slowly

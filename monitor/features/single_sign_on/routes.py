@@ -16,8 +16,23 @@ from weakref import WeakKeyDictionary
 from fastapi import APIRouter, FastAPI, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from monitor.canonical import digest_text
-from monitor.errors import NotFoundError, RefusedError, take_turn
+from monitor.api.database import PAGE, Actor, add_audit
+from monitor.api.errors import NotFoundError, RefusedError, take_turn
+from monitor.api.queries.people import (
+    admit_person,
+    check_second_factor,
+    code_wait_s,
+    end_sessions,
+    find_bound,
+    find_user,
+    has_second_factor,
+    is_known_device,
+    note_code,
+)
+from monitor.api.settings import open_vault
+from monitor.api.text import Figure, Template, digest_text
+from monitor.api.web import DEVICE, NO_NUL, check_origin, context_of, cookie_name, is_safe_path, login
+from monitor.api.web import render_page as render
 from monitor.features.single_sign_on.provider import (
     LoginFlow,
     LoginRefusedError,
@@ -26,17 +41,6 @@ from monitor.features.single_sign_on.provider import (
     ProviderDownError,
     format_code,
 )
-from monitor.people.queries.second_factor import check_second_factor, has_second_factor
-from monitor.people.queries.sessions import code_wait_s, end_sessions, is_known_device, note_code
-from monitor.people.queries.users import admit_person, find_bound, find_user
-from monitor.settings.sealed_texts import open_vault
-from monitor.storage.actor import PAGE, Actor
-from monitor.storage.audit import add_audit
-from monitor.text.message import Figure, Template
-from monitor.web.access.guard import check_origin, is_safe_path
-from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name
-from monitor.web.parts.templating import render
-from monitor.web.routes.people import login
 
 _LOG = logging.getLogger(__name__)
 router = APIRouter(include_in_schema=False)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Final
 from urllib.parse import urlsplit
 
-from monitor.errors import RefusedError
+from monitor.api.errors import RefusedError
 
 PORTS: Final = {"http": 80, "https": 443, "sftp": 22}
 MOST_SHOWN: Final = 120

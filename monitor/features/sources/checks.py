@@ -5,14 +5,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from monitor.app.checks.database import CurrentDatabase
-from monitor.app.checks.site_files import SET_IT, Environment, SiteFolder
-from monitor.errors import ConfigError, UnsetError
+from monitor.api.app import SET_IT, Environment
+from monitor.api.checks import BAD, WARN, Check, CurrentDatabase, SiteFolder, SubjectState, found
+from monitor.api.errors import ConfigError, UnsetError
+from monitor.api.settings import FOLDER_KIND, SourceSection
+from monitor.api.text import Figure, Message, Template, Timestamp
 from monitor.features.sources.plan import find_faults
 from monitor.features.sources.queries import PollState, load_polls
-from monitor.settings.sources import FOLDER_KIND, SourceSection
-from monitor.storage.check import BAD, WARN, Check, SubjectState, found
-from monitor.text.message import Figure, Message, Template, Timestamp
 
 FOLDER_SILENT_S: Final = 600.0  # until a file in a watched folder that cannot be read raises an alarm
 _NEVER_POLLED: Final = Template("check.sources.never", "never looked at")()

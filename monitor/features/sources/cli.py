@@ -6,15 +6,14 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.identity import narrow_to_reader
-from monitor.cli.session import NOTHING, Commands, open_service, options, pick_site, require_any, show
-from monitor.errors import NotFoundError, RefusedError
+from monitor.api.cli import NOTHING, Commands, narrow_to_reader, open_service, options, pick_site, require_any, show
+from monitor.api.errors import NotFoundError, RefusedError
+from monitor.api.settings import FOLDER_KIND, SourceSection
+from monitor.api.text import format_instants
 from monitor.features.sources.addresses import hide_query
 from monitor.features.sources.poll import poll_source
 from monitor.features.sources.queries import PollState, load_files, load_polls
 from monitor.features.sources.take import SourceTarget
-from monitor.settings.sources import FOLDER_KIND, SourceSection
-from monitor.text.instants import format_instants
 
 app = Commands(no_args_is_help=True, help=__doc__)
 PARTLY = 3

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from monitor.api.worker import WorkerTask
 from monitor.features.sources.fetch import FetchedFile, PollRequest, PollResult
-from monitor.worker.records import WorkerTask
 
 
 def fetch(request: PollRequest) -> PollResult:

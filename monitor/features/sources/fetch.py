@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from monitor.errors import RefusedError, SlopewardError
-from monitor.extras import explain_missing
+from monitor.api.errors import RefusedError, SlopewardError
+from monitor.api.extras import explain_missing
 
 NEW, SAME, FAILED, OLD = "new", "same", "failed", "old"
 

@@ -11,21 +11,18 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from monitor.errors import ConfigError, RefusedError, SlopewardError, StoreBusyError
+from monitor.api.errors import ConfigError, RefusedError, SlopewardError, StoreBusyError
+from monitor.api.files import ImportOptions
+from monitor.api.ingest import load_mapping
+from monitor.api.queries.ingest import WIDE, add_places, choose_reader, find_by_name
+from monitor.api.settings import FOLDER_KIND, SourceSection
+from monitor.api.sites import Site
+from monitor.api.text import UNREADABLE, Figure, Template, is_line
+from monitor.api.worker import GIB, compute
 from monitor.features.sources.plan import find_form, make_options
 from monitor.features.sources.polled import PollSummary
 from monitor.features.sources.queries import FileState, cut, forget_files, load_files, save_file
 from monitor.features.sources.take import SourceTarget, check_content, explain, find_end, measure, take_file
-from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.reader import ImportOptions, add_places, find_by_name
-from monitor.ingest.files.readers import WIDE
-from monitor.ingest.recognise import choose_reader
-from monitor.settings.sources import FOLDER_KIND, SourceSection
-from monitor.sites.records import Site
-from monitor.text.message import Figure, Template
-from monitor.text.names import UNREADABLE, is_line
-from monitor.worker import compute
-from monitor.worker.sandbox import GIB
 
 SERIES: Final = "series"
 MAPPING: Final = ".mapping.toml"

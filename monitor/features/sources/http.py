@@ -11,7 +11,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import httpx
 
-from monitor.errors import RefusedError
+from monitor.api.errors import RefusedError
 from monitor.features.sources.addresses import PORTS, find_addresses, hide_query, split_address
 from monitor.features.sources.fetch import NEW, SAME, FetchedFile, PollRequest, explain, part_of, require_room
 

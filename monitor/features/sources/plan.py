@@ -5,17 +5,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from monitor.errors import ConfigError, UnsetError
-from monitor.extras import describe_missing, is_installed
+from monitor.api.errors import ConfigError, UnsetError
+from monitor.api.extras import describe_missing, is_installed
+from monitor.api.files import ImportOptions
+from monitor.api.ingest import load_mapping
+from monitor.api.queries.ingest import LONG, WIDE, add_places, list_readers, read_series
+from monitor.api.settings import SourceSection, find_secret
+from monitor.api.sites import Binding, Site
 from monitor.features.sources.fetch import PollRequest, ServerCredentials, WantedFile
 from monitor.features.sources.queries import FileState
-from monitor.ingest.decoders.decoder import read_series
-from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.reader import ImportOptions, add_places
-from monitor.ingest.files.readers import LONG, WIDE, list_readers
-from monitor.settings.sealed_texts import find_secret
-from monitor.settings.sources import SourceSection
-from monitor.sites.records import Binding, Site
 
 FETCHERS = {"nevada": "http", "egms": "http"}  # patterns are files by HTTP
 TOKEN = {"egms": "id"}  # parameter of the address that holds the token

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Table
 
-    from monitor.settings.service import ServiceConfig
-    from monitor.sites.records import Site
-    from monitor.storage.check import Check
-    from monitor.storage.engine import Database
-    from monitor.storage.public_view import PublicView
+    from monitor.api.checks import Check
+    from monitor.api.database import Database
+    from monitor.api.settings import ServiceConfig
+    from monitor.api.sites import Site
+    from monitor.api.store import PublicView
 
 
 @hookimpl
@@ -70,8 +70,8 @@ def register_tables() -> Iterable[Table]:
 @hookimpl
 def register_views(sqlite: bool) -> Iterable[PublicView]:
     """Return the views of sources."""
+    from monitor.api.store import pair_views
     from monitor.features.sources import views
-    from monitor.storage.public_view import pair_views
 
     return pair_views(sqlite, views.select_views)
 

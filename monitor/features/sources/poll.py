@@ -11,7 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from monitor.errors import JobError, RefusedError, SlopewardError, StoreBusyError, StoreError
+from monitor.api.database import IDLE, Database
+from monitor.api.decoders import BrokerMessage, Pipeline
+from monitor.api.errors import JobError, RefusedError, SlopewardError, StoreBusyError, StoreError
+from monitor.api.files import ImportOptions
+from monitor.api.ingest import PAYLOAD_LIMIT
+from monitor.api.queries.ingest import Clock, RejectedMessage, find_newest
+from monitor.api.settings import FOLDER_KIND, ServiceConfig, SourceSection
+from monitor.api.sites import Site
+from monitor.api.text import FUTURE_TOLERANCE, TEXT_OF, Message, Template, format_iso
+from monitor.api.worker import SandboxLimits, compute
 from monitor.features.sources import take
 from monitor.features.sources.addresses import hide_query
 from monitor.features.sources.download import FETCH
@@ -30,21 +39,6 @@ from monitor.features.sources.queries import (
     save_poll,
 )
 from monitor.features.sources.take import SourceTarget
-from monitor.ingest.decoders.sensorthings import find_newest
-from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT
-from monitor.ingest.files.reader import ImportOptions
-from monitor.ingest.message import BrokerMessage
-from monitor.ingest.pipeline import Clock, Pipeline
-from monitor.ingest.queries.messages import RejectedMessage
-from monitor.settings.service import ServiceConfig
-from monitor.settings.sources import FOLDER_KIND, SourceSection
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.storage.service_state import IDLE
-from monitor.text.instants import FUTURE_TOLERANCE, format_iso
-from monitor.text.message import TEXT_OF, Message, Template
-from monitor.worker import compute
-from monitor.worker.sandbox import SandboxLimits
 
 FOLDER: Final = "sources"  # in paths.state: what is being fetched
 INBOX: Final = "inbox/"  # before a site: the name of a watched folder

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from monitor.api.queries.ingest import FileResult
+from monitor.api.text import join
 from monitor.features.sources.queries import PollState, cut
-from monitor.ingest.files.reading import FileResult
-from monitor.text.message import join
 
 AGAIN_S: Final = 300.0  # after the first failure, where the pause of the source is longer
 LONGEST: Final = 4.0  # pauses of the source: no longer wait, however often it failed

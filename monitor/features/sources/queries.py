@@ -7,8 +7,8 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, select
 
+from monitor.api.database import find_record, load_records, record_to_dict, save_rows
 from monitor.features.sources.tables import source_file, source_poll
-from monitor.storage.rows import find_record, load_records, record_to_dict, save_rows
 
 TEXT_LIMIT: Final = 500
 

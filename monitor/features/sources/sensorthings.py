@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from monitor.errors import RefusedError
+from monitor.api.errors import RefusedError
+from monitor.api.queries.ingest import read_next_link
 from monitor.features.sources.addresses import hide_query
 from monitor.features.sources.fetch import NEW, SAME, FetchedFile, PollRequest, WantedFile, explain
 from monitor.features.sources.http import GuardedClient, follow_link
-from monitor.ingest.decoders.sensorthings import read_next_link
 
 PAGE: Final = 1000  # observations in one file
 MOST_PAGES: Final = 200  # of one Datastream and one look; the next look goes on from there

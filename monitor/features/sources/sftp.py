@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import asyncssh
 
-from monitor.errors import RefusedError
+from monitor.api.errors import RefusedError
 from monitor.features.sources.addresses import find_addresses, hide_query, split_address
 from monitor.features.sources.fetch import (
     FAILED,

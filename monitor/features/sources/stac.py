@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pystac
 
 from detection.imagery.scene.products.stac import find_mask, write_item
-from monitor.errors import RefusedError
+from monitor.api.errors import RefusedError
 from monitor.features.sources.addresses import hide_query
 from monitor.features.sources.fetch import NEW, OLD, PART, SAME, FetchedFile, PollRequest, explain
 from monitor.features.sources.http import GuardedClient

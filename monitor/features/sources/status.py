@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from monitor.cli.session import format_in_zone, translate_in_zone
+from monitor.api.cli import format_in_zone, translate_in_zone
+from monitor.api.hooks import StatusSection
 from monitor.features.sources.queries import PollState, load_polls
-from monitor.registration import StatusSection
 
 
 def describe_sources(connection: Connection, zones: Callable[[str], str]) -> StatusSection:

@@ -2,8 +2,7 @@
 
 from sqlalchemy import Column, Integer, String, Table, Text
 
-from monitor.storage.column_types import BigId, Instant, translatable_text
-from monitor.storage.metadata import metadata
+from monitor.api.store import BigId, Instant, metadata, translatable_text
 
 # One row per file source, including watched folders.
 source_poll = Table(

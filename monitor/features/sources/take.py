@@ -9,23 +9,27 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from monitor.errors import RefusedError, SlopewardError
+from monitor.api.database import Actor, Database
+from monitor.api.decoders import Pipeline
+from monitor.api.errors import RefusedError, SlopewardError
+from monitor.api.files import Content, ImportOptions
+from monitor.api.ingest import LINE_LIMIT
+from monitor.api.queries.ingest import (
+    FILE_TOPIC,
+    Clock,
+    FileImport,
+    FileResult,
+    PointsFile,
+    drop_waiting,
+    list_readers,
+    open_converted,
+    read_points,
+    record_file,
+)
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
+from monitor.api.text import EMPTY, TEXT_OF, Figure, Template, rename_file, tidy_text
 from monitor.features.sources.queries import FileState
-from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import Content, ImportOptions
-from monitor.ingest.files.readers import list_readers
-from monitor.ingest.files.reading import FileImport, FileResult, record_file
-from monitor.ingest.files.sandboxed_conversion import open_converted
-from monitor.ingest.files.tables import LINE_LIMIT
-from monitor.ingest.message import FILE_TOPIC
-from monitor.ingest.pipeline import Clock, Pipeline
-from monitor.ingest.queries.messages import drop_waiting
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.actor import Actor
-from monitor.storage.engine import Database
-from monitor.text.message import TEXT_OF, Figure, Template
-from monitor.text.names import EMPTY, rename_file, tidy_text
 
 HEAD_BYTES: Final = 2048
 _PAGE: Final = re.compile(

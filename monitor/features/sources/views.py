@@ -2,8 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, Integer, Table, Text
 
-from monitor.storage.dialect import Dialect
-from monitor.storage.metadata import view_metadata
+from monitor.api.store import Dialect, view_metadata
 
 sources = Table(
     "sources",

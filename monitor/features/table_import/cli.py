@@ -13,11 +13,13 @@ from pathlib import Path
 
 import typer
 
-from monitor.cli.identity import name_helper
-from monitor.cli.session import options, print_json, print_note, read_service
-from monitor.decision.judgements import find_unreached
-from monitor.decision.warning_summary import RecordDays, WarningSummary, summarise_warnings
-from monitor.errors import ConfigError
+from monitor.api.cli import name_helper, options, print_json, print_note, read_service
+from monitor.api.decision import RecordDays, WarningSummary, find_unreached, summarise_warnings
+from monitor.api.errors import ConfigError
+from monitor.api.files import Content, ImportOptions
+from monitor.api.ingest import list_files
+from monitor.api.queries.ingest import WIDE, add_places, find_form, list_readers
+from monitor.api.sites import QUANTITIES, Site, convert, find_weaknesses, parse_site, scan_sites
 from monitor.features.table_import.guess import site_file
 from monitor.features.table_import.guess.guess import ZONE, SensorGuess, TableGuess, guess
 from monitor.features.table_import.guess.known import understand_known
@@ -28,14 +30,6 @@ from monitor.features.table_import.guess.record import MotionRecord
 from monitor.features.table_import.guess.sharing import request_files
 from monitor.features.table_import.guess.toml_writer import format_mapping
 from monitor.features.table_import.guess.values import list_values
-from monitor.ingest.files.reader import Content, ImportOptions, add_places
-from monitor.ingest.files.readers import WIDE, list_readers
-from monitor.ingest.files.tables import list_files
-from monitor.ingest.recognise import find_form
-from monitor.sites.files import scan_sites
-from monitor.sites.parsing import find_weaknesses, parse_site
-from monitor.sites.quantities import QUANTITIES, convert
-from monitor.sites.records import Site
 
 
 @dataclass(frozen=True, slots=True)

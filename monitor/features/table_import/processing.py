@@ -9,11 +9,11 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from monitor.alerts.acts import change_control
-from monitor.alerts.acts.site_diff import StoredEffect
-from monitor.decision.warning_summary import SeriesWarnings, summarise_warnings
-from monitor.delivery.declarations import find_declaration
-from monitor.errors import (
+from monitor.api.database import Actor
+from monitor.api.decision import SeriesWarnings, summarise_warnings
+from monitor.api.decoders import Pipeline
+from monitor.api.delivery import find_declaration
+from monitor.api.errors import (
     ConfigError,
     JobError,
     NotFoundError,
@@ -22,33 +22,30 @@ from monitor.errors import (
     UnitDoubtError,
     take_turn,
 )
+from monitor.api.files import ImportOptions
+from monitor.api.ingest import TableMapping, load_mapping
+from monitor.api.queries.alerts import StoredEffect, change_control
+from monitor.api.queries.ingest import (
+    ConvertedFile,
+    FileImport,
+    FileResult,
+    add_places,
+    find_doubted,
+    open_converted,
+    record_file,
+    record_units,
+    renew_known_flags,
+)
+from monitor.api.queries.sites import find_version, load_proposals
+from monitor.api.sites import Site, parse_site
+from monitor.api.text import TEXT_OF, Figure, Message, NameList, Template, join, rename_file
+from monitor.api.web import NO_SITE, Context
+from monitor.api.worker import WorkerTask, run_in_worker
 from monitor.features.table_import import upload_store
 from monitor.features.table_import.guess import site_file
 from monitor.features.table_import.guess.guess import SensorGuess
 from monitor.features.table_import.guess.preview import PreviewRequest, PreviewResult
 from monitor.features.table_import.upload_store import Upload, UploadStore
-from monitor.ingest.files.mapping import TableMapping, load_mapping
-from monitor.ingest.files.reader import ImportOptions, add_places
-from monitor.ingest.files.reading import (
-    FileImport,
-    FileResult,
-    find_doubted,
-    record_file,
-    record_units,
-    renew_known_flags,
-)
-from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_converted
-from monitor.ingest.pipeline import Pipeline
-from monitor.sites.parsing import parse_site
-from monitor.sites.queries.sites import find_version, load_proposals
-from monitor.sites.records import Site
-from monitor.storage.actor import Actor
-from monitor.text.message import TEXT_OF, Figure, Message, NameList, Template, join
-from monitor.text.names import rename_file
-from monitor.web.context import Context
-from monitor.web.parts.collect import NO_SITE
-from monitor.worker.configured import run_in_worker
-from monitor.worker.records import WorkerTask
 
 _LOG = logging.getLogger(__name__)
 _HERE: Final = "monitor.features.table_import"

@@ -7,20 +7,17 @@ from fastapi import APIRouter, Form, Path, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from monitor.errors import ConfigError, NotAllowedError, RefusedError
+from monitor.api.errors import ConfigError, NotAllowedError, RefusedError
+from monitor.api.queries.sites import load_sites_summary
+from monitor.api.sites import QUANTITIES
+from monitor.api.text import Template
+from monitor.api.web import LARGEST_PART, NO_NUL, Acting, Caller, Name, actor_of, context_of, require_caller
+from monitor.api.web import render_page as render
 from monitor.features.table_import import upload_store
 from monitor.features.table_import.guess.preview import PreviewResult
 from monitor.features.table_import.guess.site_file import read_bounds
 from monitor.features.table_import.processing import NOT_READY, UploadProcessor, list_absent
 from monitor.features.table_import.upload_store import Upload, answered
-from monitor.sites.quantities import QUANTITIES
-from monitor.sites.queries.sites import load_sites_summary
-from monitor.text.message import Template
-from monitor.web.access.acting import Acting
-from monitor.web.access.callers import Caller, actor_of, require_caller
-from monitor.web.access.guard import LARGEST_PART
-from monitor.web.context import NO_NUL, Name, context_of
-from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
 _MAKING: Final = threading.Lock()

@@ -14,11 +14,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, TypeVar
 
 from forecasting.whole_file import replacing
-from monitor.errors import NotFoundError, RefusedError
-from monitor.ingest.files.readers import list_readers
-from monitor.text.message import Figure, Template
-from monitor.text.names import EMPTY
-from monitor.worker.records import RecordError, read_record, record_to_plain
+from monitor.api.errors import NotFoundError, RefusedError
+from monitor.api.queries.ingest import list_readers
+from monitor.api.text import EMPTY, Figure, Template
+from monitor.api.worker import RecordError, read_record, record_to_plain
 
 FOLDER: Final = ".uploads"  # beside the folders of sites; no site can be called so
 PLAIN_SUFFIX: Final = ".csv"

@@ -5,17 +5,15 @@ from functools import cache, partial
 
 from sqlalchemy import Connection
 
-from monitor.alerts.acts.call import ActCall
-from monitor.alerts.acts.change_control import require_in_force
-from monitor.alerts.acts.table import Act, list_acts
-from monitor.alerts.queries.subjects import find_site_of
-from monitor.errors import NotAllowedError, RefusedError
+from monitor.api.acts import Act
+from monitor.api.alerts import list_acts
+from monitor.api.database import Actor, Database
+from monitor.api.errors import NotAllowedError, RefusedError
+from monitor.api.queries.alerts import ActCall, find_site_of, require_in_force
+from monitor.api.queries.people import find_account, load_users, require_account
+from monitor.api.settings import ServiceConfig
 from monitor.features.telephony.queries import replies
 from monitor.features.telephony.queries.replies import ReplyResult
-from monitor.people.queries.users import find_account, load_users, require_account
-from monitor.settings.service import ServiceConfig
-from monitor.storage.actor import Actor
-from monitor.storage.engine import Database
 
 
 def take_reply(db: Database, way: str, sender: str, text: str, provider_id: str, now: datetime) -> ReplyResult:

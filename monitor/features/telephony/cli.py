@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from monitor.cli.session import Commands, open_database, read_service, require_any, show
+from monitor.api.cli import Commands, open_database, read_service, require_any, show
+from monitor.api.text import format_iso
 from monitor.features.telephony.queries.devices import load_devices
 from monitor.features.telephony.web_push import KEY_FILE, find_key, find_public_key, save_key
-from monitor.text.instants import format_iso
 
 app = Commands(no_args_is_help=True, help=__doc__)
 

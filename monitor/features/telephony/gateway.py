@@ -10,17 +10,9 @@ from typing import Final
 from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
-from monitor.delivery.notifiers.webhook import (
-    ANSWERED,
-    AS_IT_IS,
-    CONNECT_S,
-    TIMEOUT_S,
-    miss_answer,
-    read_answer,
-    refuse,
-)
-from monitor.errors import ConfigError, DeliveryError, UnsetError
-from monitor.text.catalogue import N_, gettext
+from monitor.api.delivery import ANSWERED, AS_IT_IS, CONNECT_S, TIMEOUT_S, miss_answer, read_answer, refuse
+from monitor.api.errors import ConfigError, DeliveryError, UnsetError
+from monitor.api.text import N_, gettext
 
 # addresses of the page at which the provider reports, below `web.public_url`
 STATUS: Final = "/gateway/status"

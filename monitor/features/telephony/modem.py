@@ -16,13 +16,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from monitor.delivery.queries.receipts import load_unsaid, mark_undelivered, note_progress
-from monitor.errors import DeliveryError, StoreBusyError
+from monitor.api.database import Database
+from monitor.api.delivery import load_unsaid, mark_undelivered, note_progress
+from monitor.api.errors import DeliveryError, StoreBusyError
+from monitor.api.text import Template, gettext, use
 from monitor.features.telephony.by_telephone import take_reply
 from monitor.features.telephony.queries.replies import ANSWERS, ReplyResult
-from monitor.storage.engine import Database
-from monitor.text.catalogue import gettext, use
-from monitor.text.message import Template
 
 _LOG = logging.getLogger(__name__)
 FOLDERS: Final = ("outbox", "sent", "error", "inbox")

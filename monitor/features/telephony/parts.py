@@ -6,18 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from monitor.app.checks.live import AWAY_S
-from monitor.broker.access import find_access
-from monitor.broker.signing import KEYS_FILE, Keyring
+from monitor.api.app import AWAY_S
+from monitor.api.broker import KEYS_FILE, Keyring, find_access
+from monitor.api.checks import BAD, Check, found
+from monitor.api.database import Database
+from monitor.api.hooks import ServicePart
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
 from monitor.features.telephony.modem import ModemWatch
 from monitor.features.telephony.queries.devices import find_push_key, publish_push_key
 from monitor.features.telephony.sirens import Sirens, list_topics
 from monitor.features.telephony.web_push import find_key, find_public_key
-from monitor.registration import ServicePart
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.check import BAD, Check, found
-from monitor.storage.engine import Database
 
 
 def build_parts(

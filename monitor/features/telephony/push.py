@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from monitor.alerts.notification import Notification
-from monitor.decision.subjects import shorten
-from monitor.delivery.notifiers.webhook import ANSWERED, CONNECT_S, TIMEOUT_S, miss_answer, refuse
-from monitor.errors import ConfigError, DeliveryError, UnsetError
+from monitor.api.alerts import Notification
+from monitor.api.database import Database
+from monitor.api.decision import shorten
+from monitor.api.delivery import ANSWERED, CONNECT_S, TIMEOUT_S, miss_answer, refuse
+from monitor.api.errors import ConfigError, DeliveryError, UnsetError
+from monitor.api.text import Template, current, join
 from monitor.features.telephony.queries.devices import Device, end_device, load_open_devices, note_sent
 from monitor.features.telephony.web_push import LARGEST, find_key, find_public_key, prove, seal
-from monitor.storage.engine import Database
-from monitor.text.catalogue import current
-from monitor.text.message import Template, join
 
 _GONE: Final = frozenset({404, 410})  # RFC 8030, 7.3
 MOST_TRIES: Final = 4  # for a second device, when the first one has the message

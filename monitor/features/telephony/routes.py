@@ -13,8 +13,10 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
-from monitor.delivery.queries.receipts import find_sent, mark_undelivered, note_progress, note_received, note_test
-from monitor.errors import NotAllowedError, NotFoundError, RefusedError
+from monitor.api.delivery import find_sent, mark_undelivered, note_progress, note_received, note_test
+from monitor.api.errors import NotAllowedError, NotFoundError, RefusedError
+from monitor.api.text import ENGLISH, Template, gettext, use
+from monitor.api.web import Acting, AlertId, Context, context_of, run_apart
 from monitor.features.telephony.by_telephone import take_digit, take_reply
 from monitor.features.telephony.gateway import (
     DIGIT,
@@ -30,10 +32,6 @@ from monitor.features.telephony.push import is_served
 from monitor.features.telephony.queries.devices import add_device, find_push_key, load_devices, remove_device
 from monitor.features.telephony.queries.replies import ANSWERS, REFUSED, ReplyResult
 from monitor.features.telephony.web_push import check_keys, encode
-from monitor.text.catalogue import ENGLISH, gettext, use
-from monitor.text.message import Template
-from monitor.web.access.acting import Acting
-from monitor.web.context import AlertId, Context, context_of, run_apart
 
 router = APIRouter(include_in_schema=False)
 _MOST_FIELDS: Final = 100

@@ -12,12 +12,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from monitor.alerts.notification import Notification
-from monitor.broker.access import Access, read_access
-from monitor.broker.signing import KEYS_FILE, Keyring, SigningKey, is_signed, sign
-from monitor.canonical import canonical_json
-from monitor.delivery.notifiers.mqtt import MqttPublisher
-from monitor.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
+from monitor.api.alerts import Notification
+from monitor.api.broker import KEYS_FILE, Access, Keyring, SigningKey, is_signed, read_access, sign
+from monitor.api.database import Database
+from monitor.api.delivery import MqttPublisher
+from monitor.api.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
+from monitor.api.sites import Site, find_topic_fault, split_channel, traits_of
+from monitor.api.text import Template, Timestamp, canonical_json, format_iso
 from monitor.features.telephony.queries.siren_orders import (
     SirenOrder,
     confirm_order,
@@ -25,11 +26,6 @@ from monitor.features.telephony.queries.siren_orders import (
     make_order,
     repeat_order,
 )
-from monitor.sites.channels import find_topic_fault, split_channel, traits_of
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.text.instants import format_iso
-from monitor.text.message import Template, Timestamp
 
 _LOG = logging.getLogger(__name__)
 EVERY_S: Final = 0.5

@@ -2,8 +2,7 @@
 
 from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text, UniqueConstraint
 
-from monitor.storage.column_types import BigId, Instant, translatable_text
-from monitor.storage.metadata import metadata
+from monitor.api.store import BigId, Instant, metadata, translatable_text
 
 reply_code = Table(
     "reply_code",

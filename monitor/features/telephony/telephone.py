@@ -7,15 +7,15 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.alerts.notification import Notification
-from monitor.decision.subjects import shorten
-from monitor.delivery.notifier import read_secret
-from monitor.errors import ConfigError
+from monitor.api.alerts import Notification
+from monitor.api.decision import shorten
+from monitor.api.delivery import read_secret
+from monitor.api.errors import ConfigError
+from monitor.api.sites import split_channel
+from monitor.api.text import N_, current, gettext
 from monitor.features.telephony.gateway import DIGIT, Gateway, write_call
 from monitor.features.telephony.modem import put_message
 from monitor.features.telephony.queries.replies import GOOD_FOR_S, make_code, tidy_number
-from monitor.sites.channels import split_channel
-from monitor.text.catalogue import N_, current, gettext
 
 LONGEST: Final = 160  # characters of the subject; code and address of the page come behind
 HOW: Final = N_("Reply ACK {code} to acknowledge.")

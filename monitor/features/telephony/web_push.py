@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from forecasting.whole_file import write_private
-from monitor.errors import ConfigError
+from monitor.api.errors import ConfigError
 
 KEY_FILE: Final = "push.key"  # in `paths.state`
 LARGEST: Final = 3993  # bytes of a message: one record of 4,096 (RFC 8291, 4)

@@ -1,6 +1,6 @@
 """The commands of `slopeward scenes` that this package adds."""
 
-from monitor.cli.session import Commands
+from monitor.api.cli import Commands
 from slopeward_earth.insar import rates_cli, velocity_cli
 from slopeward_earth.radar import cli as radar_cli
 from slopeward_earth.surface import cli as surface_cli

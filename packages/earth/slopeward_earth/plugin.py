@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
 
     from monitor.api.scenes import SceneMethod
+    from monitor.api.settings import PathsSection
+    from monitor.api.sites import Site
     from monitor.api.store import PublicView
-    from monitor.settings.service import PathsSection
-    from monitor.sites.records import Site
-    from monitor.web.parts.collect import SiteSnapshot
+    from monitor.api.web import SiteSnapshot
 
 _QUARTER_HOUR_S: Final = 900.0
 

@@ -1,6 +1,6 @@
 """The commands of `slopeward scenes` that this package adds."""
 
-from monitor.cli.session import Commands
+from monitor.api.cli import Commands
 from slopeward_lab.learning import cli as learning_cli
 
 app = Commands()

@@ -9,10 +9,10 @@ import typer
 
 from detection.anomaly.registry import describe_unknown_detector, is_network, list_detectors, list_served
 from detection.reasons import reasons_from_json
-from monitor.cli import session
+from monitor.api.cli import session
+from monitor.api.queries.models import find_active
+from monitor.api.text import describe
 from monitor.features.anomalies.cli import labels
-from monitor.models.queries.registry import find_active
-from monitor.text.reasons import describe
 
 if TYPE_CHECKING:
     from detection.anomaly.windows import Series
@@ -39,8 +39,8 @@ def train(
     seed: Annotated[int, typer.Option(min=0, max=session.LARGEST_SEED, help="Of the networks.")] = 7,
 ) -> None:
     """Count the thresholds of detectors on the site's own record against its false-alarm budget; train networks."""
+    from monitor.api.queries.models import TrainingOrder
     from monitor.features.anomalies.training import train_detector
-    from monitor.models.training import TrainingOrder
 
     _check_detectors(detector)
     known = list_detectors()
@@ -131,12 +131,11 @@ def bench(
 
 def _keep_proofs(site: str) -> None:
     from forecasting.registry import TRAINING_ROWS
-    from monitor.cli.identity import name_helper
+    from monitor.api.cli import name_helper
+    from monitor.api.queries.models import TrainingOrder, history_since
     from monitor.features.anomalies.jobs import why_stale
     from monitor.features.anomalies.proof import find_asking, prove_serving
     from monitor.features.anomalies.training import train_detector
-    from monitor.models.samples import history_since
-    from monitor.models.training import TrainingOrder
 
     service, db, chosen = session.open_site(site)
     step_s = chosen.watched_step_s or 0.0
@@ -186,7 +185,7 @@ def _read_bench(data: str | None, site: str | None) -> tuple["dict[str, Series]"
         return series, panel.step_s, usual, 0.1
     from detection.anomaly.records import InputError
     from forecasting.registry import TRAINING_ROWS
-    from monitor.models.samples import history_since, load_watched
+    from monitor.api.queries.models import history_since, load_watched
 
     assert site is not None
     (_, db, chosen), now = session.open_site(site), datetime.now(UTC)

@@ -5,13 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli import session
-from monitor.cli.acts import add_acts
-from monitor.cli.identity import narrow_to_reader
+from monitor.api.cli import add_acts, narrow_to_reader, session
+from monitor.api.queries.ingest import load_gaps
+from monitor.api.text import format_iso
 from monitor.features.anomalies.queries.budget import BudgetMeasurement, counts_again, load_budgets, measure_detectors
 from monitor.features.anomalies.queries.labels import AnomalyRun, load_runs
-from monitor.ingest.queries.gaps import load_gaps
-from monitor.text.instants import format_iso
 
 app = session.Commands()
 add_acts(app, "anomalies")

@@ -11,20 +11,17 @@ from sqlalchemy import Connection, Row, func, or_, select
 from detection.anomaly.budget import correction
 from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.registry import CHECKS
-from monitor.alerts.queries.instruments import Spans, load_sick_spans
-from monitor.errors import RefusedError
+from monitor.api.database import Actor, add_audit, add_row, fill_row
+from monitor.api.errors import RefusedError
+from monitor.api.queries.alerts import Spans, load_sick_spans
+from monitor.api.queries.people import require_person
+from monitor.api.queries.readings import load_ids
+from monitor.api.sites import DISMISSED, Site, list_groups
+from monitor.api.sites import WATCHED_MOTION as MOTION
+from monitor.api.tables import series
+from monitor.api.text import Figure, Message, Template, format_iso
 from monitor.features.anomalies.queries.labels import load_labels
 from monitor.features.anomalies.tables import anomaly, anomaly_budget
-from monitor.people.queries.users import require_person
-from monitor.readings.queries.observations import load_ids
-from monitor.readings.tables import series
-from monitor.sites.records import Site
-from monitor.sites.watched import DISMISSED, MOTION, list_groups
-from monitor.storage.actor import Actor
-from monitor.storage.audit import add_audit
-from monitor.storage.rows import add_row, fill_row
-from monitor.text.instants import format_iso
-from monitor.text.message import Figure, Message, Template
 
 _NOT_MEASURED: Final = Template("budget.not_measured", "not measured: {n} of {needed} labels")
 _RATE: Final = Template("budget.rate", "{value} ({low} to {high}) false alarms per sensor-month")

@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
-from monitor.alerts.queries.evaluations import ADVICE_LIMIT
-from monitor.decision.records import AnomalyFact, seconds
+from monitor.api.database import read_record
+from monitor.api.decision import AnomalyFact, seconds
+from monitor.api.queries.alerts import ADVICE_LIMIT
+from monitor.api.tables import series
+from monitor.api.text import read_message
 from monitor.features.anomalies.tables import anomaly
-from monitor.readings.tables import series
-from monitor.storage.rows import read_record
-from monitor.text.message import read_message
 
 
 def load_anomaly_facts(

@@ -11,20 +11,15 @@ from sqlalchemy import ColumnElement, Connection, String, or_, select, type_coer
 
 from detection.anomaly.records import STRONGER
 from detection.anomaly.registry import CHECKS, compared_with
-from monitor.errors import NotFoundError, RefusedError, SupersededError
+from monitor.api.database import Actor, add_audit, add_row
+from monitor.api.errors import NotFoundError, RefusedError, SupersededError
+from monitor.api.queries.people import require_person
+from monitor.api.queries.readings import load_readings
+from monitor.api.sites import CAUSES, DISMISSED, VERDICTS, WITHDRAWN, Site
+from monitor.api.tables import series as series_table
+from monitor.api.text import Template, Term, describe, format_iso, read_columns
 from monitor.features.anomalies.queries.scores import CHECK, WrongUnit, find_newest_alert, list_wrong_units
 from monitor.features.anomalies.tables import anomaly, anomaly_label
-from monitor.people.queries.users import require_person
-from monitor.readings.queries.observations import load_readings
-from monitor.readings.tables import series as series_table
-from monitor.sites.records import Site
-from monitor.sites.watched import CAUSES, DISMISSED, VERDICTS, WITHDRAWN
-from monitor.storage.actor import Actor
-from monitor.storage.audit import add_audit
-from monitor.storage.rows import add_row
-from monitor.text.instants import format_iso
-from monitor.text.message import Template, Term, read_columns
-from monitor.text.reasons import describe
 
 _NOBODY: Final = Template("label.nobody", "nobody says anything of it now; look again")()
 _MEANWHILE: Final = Template("label.meanwhile", "{name} said meanwhile: {verdict}; look again")

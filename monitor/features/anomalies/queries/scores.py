@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sqlalchemy import Connection, func, select
 
 from detection.anomaly.records import FACTORS, InputError
-from monitor.alerts.queries.maintenance import load_maintenance_between
+from monitor.api.database import insert_rows, message_to_cells
+from monitor.api.queries.alerts import load_maintenance_between
+from monitor.api.queries.readings import SeriesRow, load_readings, load_series
+from monitor.api.readings import is_fit
+from monitor.api.sites import Group, Site, list_groups
+from monitor.api.tables import series
+from monitor.api.text import epoch_s, format_iso, from_epoch_s
 from monitor.features.anomalies.tables import anomaly
-from monitor.readings.queries.observations import SeriesRow, load_readings, load_series
-from monitor.readings.records import is_fit
-from monitor.readings.tables import series
-from monitor.sites.records import Site
-from monitor.sites.watched import Group, list_groups
-from monitor.storage.rows import insert_rows, message_to_cells
-from monitor.text.instants import epoch_s, format_iso, from_epoch_s
 
 if TYPE_CHECKING:
     from detection.anomaly.certain.unit_jump import UnitChange

@@ -5,13 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli import session
-from monitor.cli.acts import add_acts
-from monitor.cli.identity import name_helper
+from monitor.api.cli import add_acts, name_helper, session
 from monitor.features.forecasts.cli import explain, models, trials
 
 if TYPE_CHECKING:
-    from monitor.storage.engine import Database
+    from monitor.api.database import Database
 
 MOST_NAMED = 8  # stations of a line
 app = session.Commands(help="Run, train, test and list forecasts.", no_args_is_help=True)
@@ -45,8 +43,8 @@ def hindcast(site: session.SiteOption) -> None:
 
 def list_why_not(db: "Database", site: str) -> list[tuple[dict[str, Any], str]]:
     """Why series and models have no forecast that is shown: those that lack the same in one line."""
+    from monitor.api.database import load_view
     from monitor.features.forecasts.views import WhyNotShownRow
-    from monitor.storage.views import load_view
 
     with db.read() as c:
         rows = load_view(c, "why_not_shown", WhyNotShownRow, order_by=("station", "quantity", "model"), site=site)
@@ -75,8 +73,8 @@ def train(
 ) -> None:
     """Train one network of a site now: a new candidate beside the others; its record will say whether it is shown."""
     from forecasting.registry import describe_unknown_model, is_network
+    from monitor.api.queries.models import TrainingOrder
     from monitor.features.forecasts.train import train_one
-    from monitor.models.training import TrainingOrder
 
     if not is_network(model):
         raise typer.BadParameter(describe_unknown_model(model, "network"))

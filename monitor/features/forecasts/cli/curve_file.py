@@ -12,13 +12,10 @@ from pathlib import Path
 
 from forecasting.data.bounds import check_size
 from forecasting.data.kinds import LENGTHS
-from monitor.errors import PayloadError
-from monitor.ingest.text.cells import normalise_number
-from monitor.ingest.text.clocks import doubt_span, tidy_time
-from monitor.ingest.text.heads import Heads
-from monitor.readings.no_value import find_fills
-from monitor.text.instants import epoch_s, from_epoch_s, read_iso
-from monitor.text.names import list_names
+from monitor.api.errors import PayloadError
+from monitor.api.ingest import Heads, doubt_span, normalise_number, tidy_time
+from monitor.api.readings import find_fills
+from monitor.api.text import epoch_s, from_epoch_s, list_names, read_iso
 
 TIMES = ("time", "date", "datetime", "timestamp", "observed_at", "day", "at")
 COLUMNS = {

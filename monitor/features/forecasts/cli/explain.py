@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from forecasting.data.kinds import describe_drivers, format_span
-from monitor.cli.session import SiteOption, check_site, open_database, require_any, show_in_order
-from monitor.errors import NotFoundError
+from monitor.api.cli import SiteOption, check_site, open_database, require_any, show_in_order
+from monitor.api.errors import NotFoundError
 
 
 def explain(
@@ -17,7 +17,7 @@ def explain(
     model: Annotated[str | None, typer.Option(help="Only this network.")] = None,
 ) -> None:
     """Say what the networks of a site look at; figures for people, none of them a cause. Exit 4: nothing is stored."""
-    from monitor.models.queries.registry import load_explanations
+    from monitor.api.queries.models import load_explanations
 
     with open_database() as db, db.read() as c:
         rows = [row for row in load_explanations(c, site) if model is None or row.kind == model]

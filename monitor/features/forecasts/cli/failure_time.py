@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from monitor.cli.session import Commands, options, print_if_json, print_json
-from monitor.text.instants import format_iso, from_epoch_s, parse_duration_s
-from monitor.text.reasons import describe
+from monitor.api.cli import Commands, options, print_if_json, print_json
+from monitor.api.text import describe, format_iso, from_epoch_s, parse_duration_s
 
 
 class FileOrVerb(TyperGroup):

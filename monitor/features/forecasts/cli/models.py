@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli import session
-from monitor.errors import RefusedError, SlopewardError
-from monitor.extras import describe_missing, is_installed
+from monitor.api.cli import session
+from monitor.api.errors import RefusedError, SlopewardError
+from monitor.api.extras import describe_missing, is_installed
+from monitor.api.text import describe_error, format_duration, format_iso, list_names, record_to_json
 from monitor.features.forecasts.cli.trials import fit_horizons, model_list, open_records, refuse_interpolated
-from monitor.text.instants import format_duration, format_iso, record_to_json
-from monitor.text.names import list_names
-from monitor.text.reasons import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from forecasting.evaluation.peers import PeerScore
     from forecasting.serving.promotion import Scored
-    from monitor.models.queries.registry import GateRow, ModelRow, Transition
+    from monitor.api.queries.models import GateRow, ModelRow, Transition
 
 NAMES = {"drift": "straight line"}
 
@@ -117,9 +115,8 @@ def models(
 
 
 def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
-    from monitor.models.lacking import list_awaited
-    from monitor.models.queries.registry import load_gates, load_models, load_transitions
-    from monitor.sites.files import scan_sites
+    from monitor.api.queries.models import list_awaited, load_gates, load_models, load_transitions
+    from monitor.api.sites import scan_sites
 
     sites = [one for one in scan_sites(session.read_service().paths.sites)[0] if site in {None, one.id}]
     now = datetime.now(UTC)
@@ -189,9 +186,9 @@ def compare(given: CompareArguments) -> None:
 
 def _compare_site(site: str, given: CompareArguments) -> None:
     from forecasting.evaluation.challenge import challenge
+    from monitor.api.queries.models import load_models
+    from monitor.api.queries.readings import load_series
     from monitor.features.forecasts.queries.scores import load_forecasters, load_scored
-    from monitor.models.queries.registry import load_models
-    from monitor.readings.queries.observations import load_series
 
     (_, db, one), now = session.open_site(site), datetime.now(UTC)
     since = now - timedelta(days=given.days)

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli.session import LARGEST_SEED, options, print_if_json, print_json, print_note, require_any, show_in_order
-from monitor.text.instants import format_duration, format_iso, from_epoch_s, parse_duration_s
-from monitor.text.names import list_names
-from monitor.text.reasons import describe, describe_error
+from monitor.api.cli import LARGEST_SEED, options, print_if_json, print_json, print_note, require_any, show_in_order
+from monitor.api.text import (
+    describe,
+    describe_error,
+    format_duration,
+    format_iso,
+    from_epoch_s,
+    list_names,
+    parse_duration_s,
+)
 
 if TYPE_CHECKING:
     from forecasting.data.series import Panel

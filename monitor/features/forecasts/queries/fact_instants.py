@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from monitor.alerts.replay.queries import load_series_instants
+from monitor.api.queries.alerts import load_series_instants
 from monitor.features.forecasts.tables import forecast
 
 

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, select
 
-from monitor.decision.records import ForecastFact, seconds
+from monitor.api.decision import ForecastFact, seconds
+from monitor.api.tables import series
 from monitor.features.forecasts.tables import forecast
-from monitor.readings.tables import series
 
 
 def load_forecast_facts(

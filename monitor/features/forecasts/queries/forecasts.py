@@ -12,13 +12,11 @@ from forecasting.evaluation.distribution import crps, pit
 from forecasting.kinematics.chance import QUANTILES
 from forecasting.kinematics.stages import RANK, name_situation
 from forecasting.serving.conformal import ConformalState
+from monitor.api.database import add_all_absent, has_view, insert, read_record, record_to_dict, save_rows
+from monitor.api.store import Instant
+from monitor.api.tables import series
 from monitor.features.forecasts.queries.score_sums import find_spans, sum_up
 from monitor.features.forecasts.tables import conformal_state, forecast, forecast_score, forecast_withheld
-from monitor.readings.tables import series
-from monitor.storage.column_types import Instant
-from monitor.storage.engine import add_all_absent, insert
-from monitor.storage.rows import read_record, record_to_dict, save_rows
-from monitor.storage.views import has_view
 
 # Public views of movement, with the columns that are read here.
 _MOVEMENT: Final = table(

@@ -5,9 +5,9 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, and_, select
 
+from monitor.api.database import RetentionRule, Sweep, sweep_table
 from monitor.features.forecasts.queries.score_sums import delete_scores, order_scores
 from monitor.features.forecasts.tables import forecast, forecast_score, forecast_withheld
-from monitor.storage.retention import RetentionRule, Sweep, sweep_table
 
 
 def _scores(sweep: Sweep, before_at: datetime) -> ColumnElement[bool]:

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, delete, func, insert, select, update
 
+from monitor.api.tables import series
 from monitor.features.forecasts.tables import forecast, forecast_month, forecast_score
-from monitor.readings.tables import series
 
 ROLLED: Final = 30  # forecasts in a row
 _F, _K, _M, _S = forecast.c, forecast_score.c, forecast_month.c, series.c

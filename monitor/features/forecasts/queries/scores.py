@@ -10,10 +10,10 @@ from sqlalchemy import Connection, and_, select
 
 from forecasting.serving.promotion import Scored
 from forecasting.serving.records import ScoredError
+from monitor.api.database import match_given
+from monitor.api.tables import series
+from monitor.api.text import epoch_s
 from monitor.features.forecasts.tables import forecast, forecast_score
-from monitor.readings.tables import series
-from monitor.storage.rows import match_given
-from monitor.text.instants import epoch_s
 
 NEWEST = 250  # issue times per series: more than any verdict looks back, and a bound on what is read
 

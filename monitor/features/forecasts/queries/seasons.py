@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
-from monitor.canonical import code_version
-from monitor.decision.records import instant
+from monitor.api.database import fill_row, load_view, save_rows
+from monitor.api.decision import instant
+from monitor.api.tables import series as series_table
+from monitor.api.text import code_version, describe, format_iso
 from monitor.features.forecasts.tables import season
-from monitor.readings.tables import series as series_table
-from monitor.storage.rows import fill_row, save_rows
-from monitor.storage.views import load_view
-from monitor.text.instants import format_iso
-from monitor.text.reasons import describe
 
 if TYPE_CHECKING:  # a season is found in a worker: who reads them needs no numpy
     from forecasting.decomposition.season import Season

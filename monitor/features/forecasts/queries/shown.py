@@ -7,10 +7,10 @@ from typing import Any, Final, TypedDict
 from sqlalchemy import Connection, func, select
 
 from forecasting.serving.records import KINEMATIC
+from monitor.api.database import load_plain
+from monitor.api.tables import series
+from monitor.api.text import Message
 from monitor.features.forecasts.tables import forecast, forecast_score, forecast_withheld
-from monitor.readings.tables import series
-from monitor.storage.rows import load_plain
-from monitor.text.message import Message
 
 
 class PastForecast(TypedDict):

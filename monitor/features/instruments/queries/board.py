@@ -6,18 +6,14 @@ from typing import Any, Final, Literal, TypeVar, get_args
 
 from sqlalchemy import Connection, func, select
 
-from monitor.alerts.tables import alert
+from monitor.api.database import DeniedMessages, find_stamp, load_view
+from monitor.api.queries.ingest import DENIED
+from monitor.api.sites import ROOT, Parent
+from monitor.api.tables import alert, rejected_message
+from monitor.api.text import EPOCH, Duration, Message, Template, Timestamp, join, parse
+from monitor.api.views import AvailabilityRow, FindingRow, InstrumentRow
 from monitor.features.instruments.queries.readings import load_newest_stamps
 from monitor.features.instruments.states import ACTIONS
-from monitor.ingest.queries.messages import DENIED
-from monitor.ingest.tables import rejected_message
-from monitor.readings.instrument_views import AvailabilityRow, FindingRow, InstrumentRow
-from monitor.sites.parents import Parent
-from monitor.sites.topics import ROOT
-from monitor.storage.service_state import DeniedMessages, find_stamp
-from monitor.storage.views import load_view
-from monitor.text.instants import EPOCH, parse
-from monitor.text.message import Duration, Message, Template, Timestamp, join
 
 OfInstrument = TypeVar("OfInstrument", FindingRow, AvailabilityRow)
 # what a row is listed under: the first of these that it has

@@ -8,12 +8,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, select
 
-from monitor.alerts.evaluation_tables import station_state
-from monitor.readings.instrument_tables import instrument, instrument_finding, instrument_month
-from monitor.readings.tables import observation, series
-from monitor.sites.tables import station as station_table
-from monitor.storage.rows import fill_row, save_rows
-from monitor.text.instants import EPOCH, epoch_s
+from monitor.api.database import fill_row, save_rows
+from monitor.api.tables import instrument, instrument_finding, instrument_month, observation, series, station_state
+from monitor.api.tables import station as station_table
+from monitor.api.text import EPOCH, epoch_s
 
 EPOCHS_READ: Final = 400  # newest ones of a time, in which clock and fixes are looked at
 WAYS_READ: Final = 20_000  # newest readings whose ways are looked at: of a week, two in a minute

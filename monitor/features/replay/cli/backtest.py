@@ -11,15 +11,9 @@ from typing import Annotated, Final
 
 import typer
 
-from monitor.alerts.replay.backtest import BacktestOptions, find_record_span, run_backtest
-from monitor.alerts.replay.history import MODES, VisibilityRule
-from monitor.alerts.replay.matrix import read_labels
-from monitor.alerts.replay.scorecard import Scorecard
-from monitor.canonical import canonical_json
-from monitor.cli.identity import By
-from monitor.cli.identity import prove as prove_identity
-from monitor.cli.session import (
+from monitor.api.cli import (
     NOTHING,
+    By,
     Commands,
     make_progress_printer,
     open_service,
@@ -29,19 +23,24 @@ from monitor.cli.session import (
     print_note,
     read_duration_s,
 )
-from monitor.decision.criteria.proofs import check_forecasts
-from monitor.errors import ConfigError, RefusedError
-from monitor.ingest.files.temporary import open_imported_files
-from monitor.models.queries.proofs import ModelTest, add_proof, find_shown_since, weights_in_use
-from monitor.models.queries.shown_forecasts import load_shown_record
-from monitor.sections import read_text, read_toml
-from monitor.sites.files import load_site
-from monitor.sites.parsing import parse_site
-from monitor.sites.records import Criterion, Site
-from monitor.storage.actor import Actor
-from monitor.storage.engine import Database
-from monitor.text.instants import format_duration, parse
-from monitor.text.names import list_names
+from monitor.api.cli import prove as prove_identity
+from monitor.api.database import Actor, Database
+from monitor.api.decision import check_forecasts
+from monitor.api.errors import ConfigError, RefusedError
+from monitor.api.queries.alerts import (
+    MODES,
+    BacktestOptions,
+    Scorecard,
+    VisibilityRule,
+    find_record_span,
+    read_labels,
+    run_backtest,
+)
+from monitor.api.queries.ingest import open_imported_files
+from monitor.api.queries.models import ModelTest, add_proof, find_shown_since, load_shown_record, weights_in_use
+from monitor.api.settings import read_text, read_toml
+from monitor.api.sites import Criterion, Site, load_site, parse_site
+from monitor.api.text import canonical_json, format_duration, list_names, parse
 
 app = Commands()
 LEAD: Final = "30d"

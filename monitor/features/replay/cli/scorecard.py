@@ -6,10 +6,9 @@ from typing import Final
 from rich.console import Console
 from rich.table import Column, Table
 
-from monitor.alerts.replay.matrix import EVENT, FALSE, UNJUDGED, WAITING, name_class
-from monitor.alerts.replay.scorecard import ForecastGain, Run, Scorecard
-from monitor.decision.records import instant
-from monitor.text.instants import format_iso
+from monitor.api.decision import instant
+from monitor.api.queries.alerts import EVENT, FALSE, UNJUDGED, WAITING, ForecastGain, Run, Scorecard, name_class
+from monitor.api.text import format_iso
 
 _Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]  # a table: title, head, rows
 

@@ -12,13 +12,13 @@ import typer
 
 from forecasting.hydrology import threshold_learning
 from forecasting.hydrology.rain_amounts import adds_up, find_interval, most_mm
-from monitor.cli.session import Commands, print_note, read_duration_s, show
-from monitor.decision.criteria.rain_gauge import make_gauge
-from monitor.errors import RefusedError
-from monitor.ingest.files.selecting import SelectedSeries, read_selected
-from monitor.readings.no_value import find_fills
-from monitor.sites.records import SeriesSpec
-from monitor.text.instants import format_duration, format_iso, from_epoch_s
+from monitor.api.cli import Commands, print_note, read_duration_s, show
+from monitor.api.decision import make_gauge
+from monitor.api.errors import RefusedError
+from monitor.api.ingest import SelectedSeries, read_selected
+from monitor.api.readings import find_fills
+from monitor.api.sites import SeriesSpec
+from monitor.api.text import format_duration, format_iso, from_epoch_s
 
 app = Commands(no_args_is_help=True, help=__doc__)
 DataOption = Annotated[Path, typer.Option("--data", help="Neutral long CSV or Parquet: time, station, quantity, value")]

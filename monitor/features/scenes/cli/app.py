@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from detection.geojson import Geometry
-from monitor.cli.acts import add_acts
-from monitor.cli.session import (
+from monitor.api.cli import (
     Commands,
     SiteOption,
+    add_acts,
     check_site,
     open_database,
     open_site,
@@ -24,13 +24,13 @@ from monitor.cli.session import (
     require_any,
     show,
 )
-from monitor.errors import RefusedError, SlopewardError
+from monitor.api.database import Database
+from monitor.api.errors import RefusedError, SlopewardError
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
+from monitor.api.text import Message
 from monitor.features.scenes.cli import change, detect, models, review, train
 from monitor.features.scenes.cli.arguments import unpacked
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.text.message import Message
 
 app = Commands(help="Add images and find landslides in them.", no_args_is_help=True)
 add_acts(app, "scenes")
@@ -42,7 +42,7 @@ def export(site: SiteOption) -> None:
 
     With --json each footprint is a GeoJSON Feature on a line of its own.
     """
-    from monitor.storage.views import stream_view
+    from monitor.api.database import stream_view
 
     with open_database() as db, db.read() as c:
         rows = list(stream_view(c, "scene_polygons", site=site))

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import print_note
-from monitor.errors import RefusedError
+from monitor.api.cli import print_note
+from monitor.api.errors import RefusedError
 
 FootprintArea = Annotated[
     float | None,

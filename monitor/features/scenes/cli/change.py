@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detection.imagery.footprints.records import INDEX, SceneDetection
-from monitor.cli.local_grid import SiteFile, placing_by_file
-from monitor.cli.session import ending_at, show_in_order, warn
-from monitor.errors import SlopewardError
+from monitor.api.cli import SiteFile, ending_at, placing_by_file, show_in_order, warn
+from monitor.api.errors import SlopewardError
+from monitor.api.text import describe, describe_within
 from monitor.features.scenes.cli.arguments import FootprintArea, Weights
 from monitor.features.scenes.cli.earlier import check_past, describe_change, describe_index_comparison, not_alone
-from monitor.text.reasons import describe, describe_within
 
 if TYPE_CHECKING:
     from detection.imagery.change.by_index import IndexComparison

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from detection.imagery.footprints.records import INDEX, DetectionPlan, SceneDetection
-from monitor.cli.local_grid import SiteFile, placing_by_file
-from monitor.cli.session import NOTHING, make_progress_printer, print_note, show_in_order
-from monitor.errors import RefusedError
-from monitor.extras import describe_package
+from monitor.api.cli import NOTHING, SiteFile, make_progress_printer, placing_by_file, print_note, show_in_order
+from monitor.api.errors import RefusedError
+from monitor.api.extras import describe_package
+from monitor.api.plugins import hooks, implementations
+from monitor.api.text import describe, describe_error, describe_within
 from monitor.features.scenes.cli.arguments import FootprintArea, Weights, unpacked
 from monitor.features.scenes.cli.earlier import (
     check_order,
@@ -27,8 +28,6 @@ from monitor.features.scenes.cli.earlier import (
     not_alone,
 )
 from monitor.features.scenes.remarks import explain_unread, find_coarser
-from monitor.plugins import hooks, implementations
-from monitor.text.reasons import describe, describe_error, describe_within
 
 if TYPE_CHECKING:
     from detection.imagery.footprints.coco import CocoInstances

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.footprints.records import INDEX, SceneDetection
-from monitor.cli.session import print_note, warn
-from monitor.text.instants import FUTURE_TOLERANCE
-from monitor.text.reasons import describe, describe_error
+from monitor.api.cli import print_note, warn
+from monitor.api.text import FUTURE_TOLERANCE, describe, describe_error
 
 if TYPE_CHECKING:
     from detection.imagery.change.by_index import IndexComparison

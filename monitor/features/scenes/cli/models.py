@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli.session import options, show
+from monitor.api.cli import options, show
 
 if TYPE_CHECKING:
     from detection.imagery.weights_file import ModelCard

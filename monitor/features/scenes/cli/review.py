@@ -5,8 +5,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from monitor.cli import session
-from monitor.cli.acts import add_acts
+from monitor.api.cli import add_acts, session
 from monitor.features.scenes.queries import reviews as store
 
 _REVIEW: Final = (

@@ -9,22 +9,29 @@ import typer
 
 from detection.imagery.footprints.records import AUTO
 from detection.imagery.weights_file import is_same
-from monitor.cli.identity import By, prove
-from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, warn
-from monitor.cli.training import catching_stop, show_progress
-from monitor.decision.criteria.proofs import check_outlines
-from monitor.errors import SlopewardError
+from monitor.api.cli import (
+    LARGEST_SEED,
+    By,
+    catching_stop,
+    open_service,
+    pick_site,
+    print_if_json,
+    prove,
+    show_progress,
+    warn,
+)
+from monitor.api.decision import check_outlines
+from monitor.api.errors import SlopewardError
+from monitor.api.queries.models import OUTLINES, ModelTest, add_proof
+from monitor.api.sites import needs_proof
 from monitor.features.scenes.queries.reviews import load_reviewed
 from monitor.features.scenes.queries.weights import find_weights
-from monitor.models.queries.proofs import OUTLINES, ModelTest, add_proof
-from monitor.sites.witnesses import needs_proof
 
 if TYPE_CHECKING:
     from detection.imagery.data.catalogue import DataTable
-    from monitor.sites.records import Criterion, Site
-    from monitor.storage.actor import Actor
-    from monitor.storage.engine import Database
-    from monitor.text.message import Message
+    from monitor.api.database import Actor, Database
+    from monitor.api.sites import Criterion, Site
+    from monitor.api.text import Message
 
 EXAMPLES: Final = {
     "train": "Example: slopeward scenes train --recipe landslide4sense --data DIR --out my.safetensors",

@@ -8,10 +8,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, Text, and_, bindparam, select, type_coerce, update
 
 from detection.geojson import Geometry
+from monitor.api.database import add_all_absent, insert, load_records, match_given, record_to_dict
+from monitor.api.text import Template, message_columns
 from monitor.features.scenes.tables import scene, scene_change, scene_footprint
-from monitor.storage.engine import add_all_absent, insert
-from monitor.storage.rows import load_records, match_given, record_to_dict
-from monitor.text.message import Template, message_columns
 
 NO_SCENE: Final = Template("scene.unknown", "site '{site}' has no scene '{name}'")
 

@@ -9,13 +9,12 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
+from monitor.api.database import columns_of, load_records, load_view
+from monitor.api.tables import site as site_table
+from monitor.api.text import Template
 from monitor.features.scenes.queries.versions import Bounds
 from monitor.features.scenes.tables import scene, scene_footprint
 from monitor.features.scenes.views import ScenePolygonRow
-from monitor.sites.tables import site as site_table
-from monitor.storage.rows import columns_of, load_records
-from monitor.storage.views import load_view
-from monitor.text.message import Template
 
 NO_READ_SCENE: Final = Template("scene.none_read", "site '{site}' has no scene '{name}' that was read")
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from monitor.alerts.replay.queries import load_instants
+from monitor.api.queries.alerts import load_instants
 from monitor.features.scenes.tables import scene, scene_change, scene_footprint
 
 

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, bindparam, select
 
-from monitor.alerts.queries.evaluations import ADVICE_LIMIT
-from monitor.decision.records import FootprintFact, seconds
+from monitor.api.decision import FootprintFact, seconds
+from monitor.api.queries.alerts import ADVICE_LIMIT
+from monitor.api.text import read_columns
 from monitor.features.scenes.tables import scene, scene_change, scene_footprint
-from monitor.text.message import read_columns
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # changes that the criterion `scene` may count
 

@@ -11,18 +11,16 @@ from sqlalchemy import ColumnElement, Connection, Text, delete, exists, func, in
 
 from detection.geojson import Geometry
 from detection.imagery.footprints.records import DoubtfulTile
-from monitor.errors import NotFoundError, RefusedError
+from monitor.api.database import Actor, add_audit, add_row, fill_row, load_records, read_record
+from monitor.api.errors import NotFoundError, RefusedError
+from monitor.api.hooks import LabelledGround, SceneTrainingData
+from monitor.api.queries.people import require_person
+from monitor.api.sites import crosses_itself, measure_area_m2
+from monitor.api.text import Figure, NameList, Template
 from monitor.features.scenes.queries.arrivals import NO_SCENE, load_scenes
 from monitor.features.scenes.queries.reviews import ReviewedFootprint, load_reviewed
 from monitor.features.scenes.queries.versions import Bounds
 from monitor.features.scenes.tables import footprint_review, scene, scene_footprint, scene_outline, scene_unsure
-from monitor.people.queries.users import require_person
-from monitor.registration import LabelledGround, SceneTrainingData
-from monitor.sites.ground import crosses_itself, measure_area_m2
-from monitor.storage.actor import Actor
-from monitor.storage.audit import add_audit
-from monitor.storage.rows import add_row, fill_row, load_records, read_record
-from monitor.text.message import Figure, NameList, Template
 
 _NO_POLYGON: Final = Template("outline.no_polygon", "an outline is a GeoJSON Polygon in longitude and latitude")()
 _HOLES: Final = Template("outline.holes", "an outline has no holes: outline the inside apart, as not_landslide")()

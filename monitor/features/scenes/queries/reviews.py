@@ -8,8 +8,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from detection.geojson import Geometry
+from monitor.api.database import match_given, read_record
 from monitor.features.scenes.tables import footprint_review, scene, scene_footprint, scene_outline
-from monitor.storage.rows import match_given, read_record
 
 UNSURE: Final = 0.5
 """A footprint waits for a look when its mean probability is below threshold + this share of what is left to 1."""

@@ -8,15 +8,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, RowMapping, and_, delete, select, update
 
 from detection.geojson import Geometry
-from monitor.canonical import canonical_json
+from monitor.api.database import add_row, fill_row, insert
+from monitor.api.tables import observation, observation_flag, series
+from monitor.api.text import Message, Template, canonical_json, format_iso, message_columns, read_message
 from monitor.features.scenes.queries.reviews import name_method
 from monitor.features.scenes.tables import scene, scene_change, scene_footprint
 from monitor.features.scenes.views import MarkedFootprint
-from monitor.readings.tables import observation, observation_flag, series
-from monitor.storage.engine import insert
-from monitor.storage.rows import add_row, fill_row
-from monitor.text.instants import format_iso
-from monitor.text.message import Message, Template, message_columns, read_message
 
 _ANOTHER_VERSION: Final = Template("scene.another_version", "another version of the scene was delivered")()
 _IMAGE_WITHDRAWN: Final = Template("scene.image_withdrawn", "its image is withdrawn: another version was delivered")()

@@ -8,13 +8,13 @@ from sqlalchemy import Connection, Text, select, type_coerce
 
 from detection.imagery.footprints.records import AUTO, INDEX, RADAR
 from detection.imagery.weights_file import find_fault
-from monitor.errors import NotFoundError
+from monitor.api.errors import NotFoundError
+from monitor.api.queries.models import ModelRow, find_model, load_models
+from monitor.api.sites import Site
+from monitor.api.tables import model_proof
+from monitor.api.text import gather
 from monitor.features.scenes.tables import scene, scene_footprint
 from monitor.features.scenes.views import MarkedFootprint
-from monitor.models.queries.registry import ModelRow, find_model, load_models
-from monitor.models.tables import model_proof
-from monitor.sites.records import Site
-from monitor.text.message import gather
 
 BROKEN: Final = "broken"  # of the run of a scene: of each own network that it asked, why it cannot be run, or null
 NO_NETWORKS: Final = (INDEX, RADAR)  # what they find says nothing for or against weights

@@ -24,7 +24,7 @@ from math import ceil, floor, hypot, log10, sqrt
 from statistics import median
 from typing import Final
 
-from monitor.sites.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
+from monitor.api.sites import INTERVALS_LEAST, LONGEST_WAIT_S
 
 DAY_S: Final = 86_400.0
 # For yellow, orange and red.

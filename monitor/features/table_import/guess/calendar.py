@@ -5,25 +5,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from monitor.errors import PayloadError
-from monitor.features.table_import.guess.questions import Interview
-from monitor.features.table_import.guess.raw_table import RawTable
-from monitor.features.table_import.guess.times import YEAR_DAY, Times, reread
-from monitor.ingest.files.mapping import EXCEL, MJD, YEAR, TimeRule
-from monitor.ingest.text.clocks import (
+from monitor.api.errors import PayloadError
+from monitor.api.ingest import (
     BUDDHIST,
     COUNTS,
+    EXCEL,
     FIRST_AT,
     GPS,
     GPS_BEGIN,
     J2000,
+    MJD,
+    YEAR,
+    TimeRule,
     doubt_century,
     doubt_span,
     doubt_unset,
     find_era,
 )
-from monitor.text.instants import EPOCH
-from monitor.text.message import Message, Template, Term, Timestamp
+from monitor.api.text import EPOCH, Message, Template, Term, Timestamp
+from monitor.features.table_import.guess.questions import Interview
+from monitor.features.table_import.guess.raw_table import RawTable
+from monitor.features.table_import.guess.times import YEAR_DAY, Times, reread
 
 INSTANTS: Final = "times"
 AS_THEY_ARE: Final = "as they are"

@@ -13,7 +13,24 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from forecasting.hydrology.rain_amounts import adds_up
-from monitor.errors import ConfigError, PayloadError
+from monitor.api.errors import ConfigError, PayloadError
+from monitor.api.files import ImportOptions
+from monitor.api.ingest import (
+    BUDDHIST,
+    COUNTS,
+    GPS,
+    MISSING,
+    ColumnRule,
+    Layout,
+    TableMapping,
+    format_time_of_day,
+    name_station,
+    read_time_of_day,
+    read_unit,
+)
+from monitor.api.queries.ingest import WIDE
+from monitor.api.sites import QUANTITIES, convert, is_raw, is_unit_of, list_units
+from monitor.api.text import TEXT_OF, Figure, Message, NameList, Template, Term, Value, join
 from monitor.features.table_import.guess import together
 from monitor.features.table_import.guess.bounds import LevelWindow
 from monitor.features.table_import.guess.calendar import INSTANTS, settle_instants
@@ -78,21 +95,6 @@ from monitor.features.table_import.guess.times import (
     names_months,
 )
 from monitor.features.table_import.guess.unfold import fold, unfold
-from monitor.ingest.files.mapping import (
-    MISSING,
-    ColumnRule,
-    TableMapping,
-    format_time_of_day,
-    name_station,
-    read_time_of_day,
-)
-from monitor.ingest.files.reader import ImportOptions
-from monitor.ingest.files.readers import WIDE
-from monitor.ingest.files.tables import Layout
-from monitor.ingest.text.clocks import BUDDHIST, COUNTS, GPS
-from monitor.ingest.text.units import read_unit
-from monitor.sites.quantities import QUANTITIES, convert, is_raw, is_unit_of, list_units
-from monitor.text.message import TEXT_OF, Figure, Message, NameList, Template, Term, Value, join
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
 CLOCK: Final = "clock"

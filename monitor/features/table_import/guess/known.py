@@ -8,7 +8,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from monitor.errors import ConfigError, PayloadError
+from monitor.api.errors import ConfigError, PayloadError
+from monitor.api.files import ImportOptions
+from monitor.api.ingest import name_station
+from monitor.api.queries.ingest import StationPlace, find_by_name, find_origin, find_place
+from monitor.api.sites import QUANTITIES
+from monitor.api.text import TEXT_OF, Duration, Figure, Template, Term, join
 from monitor.features.table_import.guess.calendar import request_instants
 from monitor.features.table_import.guess.guess import EVERY, GAPS, IN_COLUMN, Facts, SensorGuess, TableGuess
 from monitor.features.table_import.guess.questions import FileQuestion, Interview
@@ -16,12 +21,6 @@ from monitor.features.table_import.guess.rain_stamp import RAIN, find_rain_stamp
 from monitor.features.table_import.guess.times import describe_gaps
 from monitor.features.table_import.guess.together import name_some
 from monitor.features.table_import.guess.values import CheckedValue, list_values
-from monitor.ingest.files.gnss import find_place
-from monitor.ingest.files.mapping import name_station
-from monitor.ingest.files.reader import ImportOptions, StationPlace, find_by_name
-from monitor.ingest.files.rtklib import find_origin
-from monitor.sites.quantities import QUANTITIES
-from monitor.text.message import TEXT_OF, Duration, Figure, Template, Term, join
 
 SAMPLE_VALUES: Final = 300_000
 SERIES_SHOWN: Final = 12

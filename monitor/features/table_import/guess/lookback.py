@@ -7,19 +7,22 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from monitor.alerts.replay.backtest import BacktestOptions, find_record_span, run_backtest
-from monitor.alerts.replay.history import VisibilityRule
-from monitor.alerts.replay.queries import find_span
-from monitor.alerts.replay.record_state import find_record_end, find_station_days
-from monitor.decision.warning_summary import RecordDays
+from monitor.api.decision import RecordDays
+from monitor.api.decoders import Pipeline
+from monitor.api.queries.alerts import (
+    BacktestOptions,
+    VisibilityRule,
+    find_record_end,
+    find_record_span,
+    find_span,
+    find_station_days,
+    run_backtest,
+)
+from monitor.api.queries.ingest import FileImport, open_empty_database, open_readings
+from monitor.api.queries.readings import find_uncounted
+from monitor.api.sites import Site
+from monitor.api.text import Template
 from monitor.features.table_import.guess.guess import TableGuess
-from monitor.ingest.files.readers import open_readings
-from monitor.ingest.files.reading import FileImport
-from monitor.ingest.files.temporary import open_empty_database
-from monitor.ingest.pipeline import Pipeline
-from monitor.readings.queries.uncounted import find_uncounted
-from monitor.sites.records import Site
-from monitor.text.message import Template
 
 LONGEST_ROWS: Final = 200_000  # a longer record would take minutes
 _TOO_LONG: Final = Template(

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from monitor.ingest.files.mapping import name_station
-from monitor.ingest.text.units import is_sure_unit, join_depths, read_unit, unit_of_header
-from monitor.sites.quantities import QUANTITIES, is_raw, is_unit_of, split_suffix
+from monitor.api.ingest import is_sure_unit, join_depths, name_station, read_unit, unit_of_header
+from monitor.api.sites import QUANTITIES, is_raw, is_unit_of, split_suffix
 
 # the first that is found counts: the special before the general
 _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Final
 
+from monitor.api.ingest import is_nameless, is_number, normalise_number
+from monitor.api.readings import find_fills, is_no_value
+from monitor.api.sites import read_trace
+from monitor.api.text import Template
 from monitor.features.table_import.guess.names import read_name
 from monitor.features.table_import.guess.questions import Interview
 from monitor.features.table_import.guess.raw_table import RawTable
-from monitor.ingest.text.cells import is_nameless, is_number, normalise_number
-from monitor.readings.no_value import find_fills, is_no_value
-from monitor.sites.quantities import read_trace
-from monitor.text.message import Template
 
 DECIMAL: Final = "decimal"
 COMMA, POINT = "comma", "point"

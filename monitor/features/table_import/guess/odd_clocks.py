@@ -9,10 +9,10 @@ from statistics import median
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from monitor.errors import ConfigError
+from monitor.api.errors import ConfigError
+from monitor.api.text import TEXT_OF, Figure, Message, Template
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.times import Times, measure_disorder
-from monitor.text.message import TEXT_OF, Figure, Message, Template
 
 _HALF_DAYS: Final = Template(
     "guess.times.half_days",

@@ -8,15 +8,15 @@ from datetime import datetime, time
 from itertools import groupby, pairwise
 from typing import Final
 
-from monitor.errors import ConfigError, PayloadError
+from monitor.api.errors import ConfigError, PayloadError
+from monitor.api.readings import says_bad
+from monitor.api.text import TEXT_OF, Figure, NameList, Template
 from monitor.features.table_import.guess.calendar import AS_THEY_ARE
 from monitor.features.table_import.guess.names import NOT_MEASURED, is_serial, is_station_column
 from monitor.features.table_import.guess.numerals import is_empty
 from monitor.features.table_import.guess.questions import Interview, name_own
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.times import Times
-from monitor.readings.no_value import says_bad
-from monitor.text.message import TEXT_OF, Figure, NameList, Template
 
 FLAG, PART, FACTOR = "flag", "part", "factor"
 EVERY_ROW, NO_LABEL, ONE_INSTRUMENT = "every row", "no label", "one instrument"

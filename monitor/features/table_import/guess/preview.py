@@ -11,7 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from monitor.errors import ConfigError
+from monitor.api.errors import ConfigError
+from monitor.api.files import Content, ImportOptions
+from monitor.api.queries.ingest import WIDE, StationPlace, find_form, list_readers
+from monitor.api.sites import Origin
+from monitor.api.text import Template, rename_file
 from monitor.features.table_import.guess.guess import SensorGuess, TableGuess, guess
 from monitor.features.table_import.guess.known import understand_known
 from monitor.features.table_import.guess.questions import FileQuestion
@@ -20,12 +24,6 @@ from monitor.features.table_import.guess.record import MotionRecord
 from monitor.features.table_import.guess.site_file import request_place
 from monitor.features.table_import.guess.toml_writer import format_mapping
 from monitor.features.table_import.guess.values import CheckedValue, list_values
-from monitor.ingest.files.reader import Content, ImportOptions, StationPlace
-from monitor.ingest.files.readers import WIDE, list_readers
-from monitor.ingest.recognise import find_form
-from monitor.sites.records import Origin
-from monitor.text.message import Template
-from monitor.text.names import rename_file
 
 HEAD: Final = ("time", "station", "quantity", "value", "unit")
 VALUES_MOST: Final = 5_000_000  # looked at

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from monitor.errors import ConfigError
-from monitor.sites.quantities import QUANTITIES, UNITS
-from monitor.text.message import Template
+from monitor.api.errors import ConfigError
+from monitor.api.sites import QUANTITIES, UNITS
+from monitor.api.text import Template
 
 LEAVE_OUT: Final = "leave out"
 EACH: Final = "each on its own"

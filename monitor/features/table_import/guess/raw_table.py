@@ -10,30 +10,36 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from monitor.errors import ConfigError
-from monitor.features.table_import.guess.names import is_station_column, read_name
-from monitor.ingest.files.campbell import is_campbell, read_units
-from monitor.ingest.files.tables import (
+from monitor.api.errors import ConfigError
+from monitor.api.ingest import (
     BEFORE,
+    DIGITS,
     LINE_LIMIT,
+    NAMED,
     WHITESPACE,
     WORKBOOKS,
     Layout,
+    find_bare_utf_16,
     find_day_zero,
+    is_annotation,
+    is_campbell,
+    is_number,
+    is_plain,
+    is_time,
     name_columns,
+    names_rise,
     open_rows,
+    read_unit,
+    read_units,
     read_workbook,
+    strip_zeros,
+    unit_of_header,
 )
-from monitor.ingest.recognise import describe_known
-from monitor.ingest.text.cells import DIGITS, is_number, is_plain, is_time
-from monitor.ingest.text.clocks import NAMED
-from monitor.ingest.text.encodings import find_bare_utf_16, strip_zeros
-from monitor.ingest.text.heads import is_annotation, names_rise
-from monitor.ingest.text.units import read_unit, unit_of_header
-from monitor.readings.no_value import is_no_value
-from monitor.sites.quantities import is_raw
-from monitor.text.message import TEXT_OF, Figure, NameList, Template
-from monitor.text.names import EMPTY, UNREADABLE
+from monitor.api.queries.ingest import describe_known
+from monitor.api.readings import is_no_value
+from monitor.api.sites import is_raw
+from monitor.api.text import EMPTY, TEXT_OF, UNREADABLE, Figure, NameList, Template
+from monitor.features.table_import.guess.names import is_station_column, read_name
 
 HEAD_BYTES: Final = 1 << 20
 SCAN_LINES: Final = 300  # to find header and delimiter

@@ -9,10 +9,10 @@ from statistics import median
 from typing import Final
 
 from forecasting.kinematics.velocity import DAY_S, fit_velocity
+from monitor.api.sites import MOTION, convert
 from monitor.features.table_import.guess.bounds import LevelWindow, measure_noise, merge_bounds, propose_bounds
 from monitor.features.table_import.guess.guess import MotionGuess, SensorGuess
 from monitor.features.table_import.guess.values import CheckedValue
-from monitor.sites.quantities import MOTION, convert
 
 PARTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 STEEP_MOST: Final = 15.0  # degrees that a plunge may err by

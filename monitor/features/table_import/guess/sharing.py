@@ -6,14 +6,14 @@ from datetime import datetime
 from math import isclose
 from typing import Any, Final
 
-from monitor.errors import ConfigError
+from monitor.api.errors import ConfigError
+from monitor.api.ingest import name_station
+from monitor.api.text import TEXT_OF, Figure, Template
 from monitor.features.table_import.guess.names import is_station_column
 from monitor.features.table_import.guess.numerals import is_empty, list_names
 from monitor.features.table_import.guess.questions import Interview
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.times import Times
-from monitor.ingest.files.mapping import name_station
-from monitor.text.message import TEXT_OF, Figure, Template
 
 ROWS: Final = "rows"
 NONE: Final = "none of them"

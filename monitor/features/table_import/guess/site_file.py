@@ -10,33 +10,33 @@ from itertools import pairwise, repeat
 from types import MappingProxyType
 from typing import Final
 
-from monitor.decision.judgements import is_judged
-from monitor.decision.warning_summary import DaysAtLevel, WarningSummary
-from monitor.errors import ConfigError
+from monitor.api.decision import DaysAtLevel, WarningSummary, is_judged
+from monitor.api.errors import ConfigError
+from monitor.api.files import ImportOptions
+from monitor.api.ingest import name_station
+from monitor.api.queries.ingest import WIDE
+from monitor.api.sites import (
+    BATTERY,
+    BATTERY_LEVEL,
+    EXAMPLES,
+    MOTION,
+    QUANTITIES,
+    SIGNAL,
+    SITE_ID,
+    Site,
+    convert,
+    find_voting_series,
+    is_unit_of,
+    list_units,
+    parse_site,
+    write_first_site,
+)
+from monitor.api.text import Message, NameList, Template, Term, format_duration
 from monitor.features.table_import.guess.bounds import LevelWindow, choose_dwell, merge_bounds, propose_bounds
 from monitor.features.table_import.guess.guess import SensorGuess, TableGuess
 from monitor.features.table_import.guess.questions import ONE_OF, FileQuestion
 from monitor.features.table_import.guess.record import PARTS, find_bases, list_in_space
 from monitor.features.table_import.guess.toml_writer import format_stations, quote
-from monitor.ingest.files.mapping import name_station
-from monitor.ingest.files.reader import ImportOptions
-from monitor.ingest.files.readers import WIDE
-from monitor.sites.first_site import EXAMPLES, write_first_site
-from monitor.sites.parsing import parse_site
-from monitor.sites.quantities import (
-    BATTERY,
-    BATTERY_LEVEL,
-    MOTION,
-    QUANTITIES,
-    SIGNAL,
-    convert,
-    is_unit_of,
-    list_units,
-)
-from monitor.sites.records import SITE_ID, Site
-from monitor.sites.witnesses import find_voting_series
-from monitor.text.instants import format_duration
-from monitor.text.message import Message, NameList, Template, Term
 
 PLACE: Final = "place"
 DISPLACEMENT: Final = "displacement"

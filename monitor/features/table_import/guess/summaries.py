@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from monitor.errors import ConfigError, PayloadError
+from monitor.api.errors import ConfigError, PayloadError
+from monitor.api.ingest import is_time, translate_months
+from monitor.api.text import TEXT_OF, NameList, Template
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.times import Times
-from monitor.ingest.text.cells import is_time
-from monitor.ingest.text.clocks import translate_months
-from monitor.text.message import TEXT_OF, NameList, Template
 
 _WORD: Final = re.compile(
     r"(?:(?:monthly|annual|yearly|daily|grand|sub)[ _-]?)?"

@@ -11,25 +11,32 @@ from math import isfinite
 from statistics import median
 from typing import Any, Final
 
-from monitor.errors import ConfigError, PayloadError
-from monitor.features.table_import.guess.raw_table import RawTable
-from monitor.ingest.files.mapping import DATENUM, EXCEL, MJD, WEEKDAY, YEAR, YEAR_DAY_HHMM, TimeRule, join_parts
-from monitor.ingest.text.cells import is_time
-from monitor.ingest.text.clocks import (
+from monitor.api.errors import ConfigError, PayloadError
+from monitor.api.ingest import (
     BUDDHIST,
     COUNTS,
+    DATENUM,
+    EXCEL,
     FIRST_AT,
     GPS,
+    MJD,
     NAMED,
+    WEEKDAY,
+    YEAR,
+    YEAR_DAY_HHMM,
+    TimeRule,
     drop_weekday,
     find_count,
     find_era,
     is_gps,
+    is_time,
+    join_parts,
     name_zone,
     tidy_time,
     translate_months,
 )
-from monitor.text.message import TEXT_OF, Message, NameList, Template
+from monitor.api.text import TEXT_OF, Message, NameList, Template
+from monitor.features.table_import.guess.raw_table import RawTable
 
 _UNKNOWN_FORM: Final = Template(
     "guess.times.form",

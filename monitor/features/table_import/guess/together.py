@@ -9,12 +9,12 @@ from statistics import median
 from typing import Final
 
 from forecasting.hydrology.rain_amounts import adds_up
+from monitor.api.sites import QUANTITIES, convert, is_unit_of
+from monitor.api.text import NameList, Template
 from monitor.features.table_import.guess.names import COMPONENTS, EXTREME, ColumnMeaning, read_name
 from monitor.features.table_import.guess.numerals import Numerals, read_number
 from monitor.features.table_import.guess.questions import EACH, LEAVE_OUT, NO, FileQuestion, Interview, require
 from monitor.features.table_import.guess.raw_table import RawTable
-from monitor.sites.quantities import QUANTITIES, convert, is_unit_of
-from monitor.text.message import NameList, Template
 
 AXES, ERROR, TILT = "axes", "error", "tilt"
 X_EAST, X_NORTH = "x east, y north", "x north, y east"

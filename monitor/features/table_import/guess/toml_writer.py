@@ -5,13 +5,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
+from monitor.api.files import ImportOptions
+from monitor.api.ingest import TableMapping, format_time_of_day
+from monitor.api.sites import ELLIPSOID, QUANTITIES, Origin
+from monitor.api.text import format_duration, format_iso
 from monitor.features.table_import.guess.guess import SensorGuess
 from monitor.features.table_import.guess.record import BASE, PARTS, STEEP_MOST, list_in_space, moves
-from monitor.ingest.files.mapping import TableMapping, format_time_of_day
-from monitor.ingest.files.reader import ImportOptions
-from monitor.sites.quantities import QUANTITIES
-from monitor.sites.records import ELLIPSOID, Origin
-from monitor.text.instants import format_duration, format_iso
 
 DRIFT_MM_PER_DAY: Final = 0.4  # of the fastest plates, 150 mm a year
 SILENCE: Final = 6.0  # times the usual step; then a health alarm

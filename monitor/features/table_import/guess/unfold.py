@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from monitor.errors import ConfigError
+from monitor.api.errors import ConfigError
+from monitor.api.ingest import ColumnRule, read_unit
+from monitor.api.text import TEXT_OF, NameList, Template
 from monitor.features.table_import.guess.names import is_no_measurement, read_name
 from monitor.features.table_import.guess.numerals import is_empty
 from monitor.features.table_import.guess.raw_table import RawTable
-from monitor.ingest.files.mapping import ColumnRule
-from monitor.ingest.text.units import read_unit
-from monitor.text.message import TEXT_OF, NameList, Template
 
 KINDS_MOST: Final = 60
 _MANY_UNITS: Final = Template(

@@ -5,11 +5,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from monitor.errors import PayloadError
-from monitor.ingest.decoders.strict_json import read_time
-from monitor.ingest.files.reader import ImportOptions
-from monitor.ingest.files.readers import open_readings
-from monitor.sites.quantities import split_suffix
+from monitor.api.errors import PayloadError
+from monitor.api.files import ImportOptions
+from monitor.api.ingest import read_time
+from monitor.api.queries.ingest import open_readings
+from monitor.api.sites import split_suffix
 
 
 class CheckedValue(NamedTuple):

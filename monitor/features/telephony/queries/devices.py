@@ -6,16 +6,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select, update
 
-from monitor.canonical import digest_text
-from monitor.errors import NotFoundError, RefusedError
+from monitor.api.database import SERVICE, Actor, add_audit, add_if_absent, find_stamp, load_records, match_given, stamp
+from monitor.api.errors import NotFoundError, RefusedError
+from monitor.api.queries.people import find_account, load_users
+from monitor.api.text import Template, digest_text, message_columns
 from monitor.features.telephony.tables import push_subscription
-from monitor.people.queries.users import find_account, load_users
-from monitor.storage.actor import SERVICE, Actor
-from monitor.storage.audit import add_audit
-from monitor.storage.engine import add_if_absent
-from monitor.storage.rows import load_records, match_given
-from monitor.storage.service_state import find_stamp, stamp
-from monitor.text.message import Template, message_columns
 
 MOST_OF_ONE: Final = 20  # devices of a person
 _STAMP: Final = "push"

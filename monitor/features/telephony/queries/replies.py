@@ -13,18 +13,14 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from monitor.alerts.notification import Notification
-from monitor.alerts.queries.alerts import find_alert
-from monitor.alerts.records import AlertState
-from monitor.alerts.tables import alert_event
-from monitor.delivery.queries.outbox import mark_confirmed
-from monitor.errors import NotAllowedError, RefusedError, RisenError, SlopewardError
+from monitor.api.alerts import AlertState, Notification
+from monitor.api.database import Actor, add_audit, add_if_absent, fill_row
+from monitor.api.delivery import mark_confirmed
+from monitor.api.errors import NotAllowedError, RefusedError, RisenError, SlopewardError
+from monitor.api.queries.alerts import find_alert
+from monitor.api.tables import alert_event
+from monitor.api.text import N_
 from monitor.features.telephony.tables import reply, reply_code
-from monitor.storage.actor import Actor
-from monitor.storage.audit import add_audit
-from monitor.storage.engine import add_if_absent
-from monitor.storage.rows import fill_row
-from monitor.text.catalogue import N_
 
 GOOD_FOR_S: Final = 4 * 3600.0
 KEPT: Final = timedelta(days=30)  # codes, numbers and texts; what became of a reply stays

@@ -6,10 +6,10 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select, update
 
-from monitor.alerts.notification import Notification
-from monitor.delivery.queries.receipts import note_received, note_test
+from monitor.api.alerts import Notification
+from monitor.api.database import add_row, fill_row, load_records, read_record
+from monitor.api.delivery import note_received, note_test
 from monitor.features.telephony.tables import siren_order
-from monitor.storage.rows import add_row, fill_row, load_records, read_record
 
 ON, OFF, TEST = "on", "off", "test"
 _LONGEST: Final = 100  # characters of what a device says

@@ -6,8 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from monitor.cli.session import Commands, ending_at, make_progress_printer, print_if_json, warn
-from monitor.errors import SlopewardError
+from monitor.api.cli import Commands, ending_at, make_progress_printer, print_if_json, warn
+from monitor.api.errors import SlopewardError
 from slopeward_earth.clouds.header import NoPointsError
 
 app = Commands(help="Grid and compare point clouds (LAS, LAZ).", no_args_is_help=True)

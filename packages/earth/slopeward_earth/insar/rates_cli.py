@@ -11,18 +11,15 @@ from sqlalchemy import Connection
 
 from detection.imagery.footprints.proximity import keep_near, list_distances
 from detection.imagery.footprints.records import Circle, MeasuredPlace
-from monitor.alerts.queries.alerts import notify_site
-from monitor.canonical import canonical_json
-from monitor.cli.local_grid import Area, placing_by
-from monitor.cli.session import ending_at, open_site, print_if_json, warn
-from monitor.decision.changes import AlertCategory, AlertChange
-from monitor.errors import SlopewardError
-from monitor.readings.queries.observations import add_observations
-from monitor.readings.records import Observation
-from monitor.sites.quantities import LANDSLIDE, QUANTITIES
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.text.message import Figure, Template, Timestamp
+from monitor.api.cli import Area, ending_at, open_site, placing_by, print_if_json, warn
+from monitor.api.database import Database
+from monitor.api.decision import AlertCategory, AlertChange
+from monitor.api.errors import SlopewardError
+from monitor.api.queries.alerts import notify_site
+from monitor.api.queries.readings import add_observations
+from monitor.api.readings import Observation
+from monitor.api.sites import LANDSLIDE, QUANTITIES, Site
+from monitor.api.text import Figure, Template, Timestamp, canonical_json
 from slopeward_earth.insar.queries import load_followed
 from slopeward_earth.insar.records import CoherenceLoss, MovingZone, Reference, StackRates, StackRequest
 
@@ -215,7 +212,7 @@ def _place(text: str | None) -> Reference | None:
 
 
 def _store(target: tuple[Database, Site], name: str, found: StackRates, stack: Path) -> int:
-    from monitor.readings.queries import points
+    from monitor.api.queries.readings import points
 
     db, site = target[0], target[1].id
     began_at = datetime.now(UTC)

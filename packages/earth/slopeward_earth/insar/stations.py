@@ -4,12 +4,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from monitor.errors import RefusedError
-from monitor.ingest.files.reading import FileResult, store_given
-from monitor.ingest.pipeline import Pipeline
-from monitor.sites.quantities import OF_VELOCITY_MAPS
-from monitor.sites.records import VELOCITY_MAP, Site, Station
-from monitor.text.instants import FUTURE_TOLERANCE, format_iso
+from monitor.api.decoders import Pipeline
+from monitor.api.errors import RefusedError
+from monitor.api.queries.ingest import FileResult, store_given
+from monitor.api.sites import OF_VELOCITY_MAPS, VELOCITY_MAP, Site, Station
+from monitor.api.text import FUTURE_TOLERANCE, format_iso
 
 if TYPE_CHECKING:
     from slopeward_earth.insar.velocity import PlaceVelocity

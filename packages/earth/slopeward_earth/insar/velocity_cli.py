@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from detection.whole_file import write_json
-from monitor.cli.identity import name_helper
-from monitor.cli.local_grid import Area, placing_by
-from monitor.cli.session import ending_at, open_site, print_if_json, print_note, warn
-from monitor.errors import SlopewardError
-from monitor.ingest.files.reading import record_file
-from monitor.ingest.pipeline import Pipeline
-from monitor.settings.service import ServiceConfig
-from monitor.sites.quantities import UNITS
-from monitor.sites.records import Site, Station
-from monitor.storage.engine import Database
-from monitor.text.instants import format_iso
+from monitor.api.cli import Area, ending_at, name_helper, open_site, placing_by, print_if_json, print_note, warn
+from monitor.api.database import Database
+from monitor.api.decoders import Pipeline
+from monitor.api.errors import SlopewardError
+from monitor.api.queries.ingest import record_file
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import UNITS, Site, Station
+from monitor.api.text import format_iso
 from slopeward_earth.insar.stations import DAYS_PER_YEAR, list_mapped_ground, store_velocities
 
 if TYPE_CHECKING:
@@ -141,7 +138,7 @@ def _find_factor(name: str, raster: Path, stated: str | None, silent: float | No
     A file that goes with another and says no unit has that one's factor, `silent`.
     """
     from detection.imagery.raster.raster import inspect
-    from monitor.ingest.grids.cf import choose_unit, read_unit
+    from monitor.api.queries.ingest import choose_unit, read_unit
 
     facts = inspect(raster)
     tags = {key.upper(): value for key, value in facts.tags.items()}

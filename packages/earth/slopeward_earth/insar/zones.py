@@ -3,7 +3,7 @@
 import json
 
 from detection.geojson import Feature
-from monitor.settings.service import PathsSection
+from monitor.api.settings import PathsSection
 
 
 def read_zones(paths: PathsSection, site: str) -> list[Feature]:

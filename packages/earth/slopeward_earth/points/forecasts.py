@@ -13,15 +13,13 @@ from typing import Final
 import numpy as np
 
 from forecasting.reasons import Reason
-from monitor.canonical import canonical_json
-from monitor.errors import JobError
-from monitor.readings.queries.points import PointSetRequest, list_point_ids
-from monitor.settings.service import ComputeSection, ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.text.instants import epoch_s, parse
-from monitor.worker.configured import run_all_in_workers, run_in_worker
-from monitor.worker.records import WorkerTask
+from monitor.api.database import Database
+from monitor.api.errors import JobError
+from monitor.api.queries.readings import PointSetRequest, list_point_ids
+from monitor.api.settings import ComputeSection, ServiceConfig
+from monitor.api.sites import Site
+from monitor.api.text import canonical_json, epoch_s, parse
+from monitor.api.worker import WorkerTask, run_all_in_workers, run_in_worker
 from slopeward_earth.points import prediction as points
 from slopeward_earth.points.looks import AT_ONCE, LEARN_FROM, TABLES, Tables, go_through, read_table
 from slopeward_earth.points.store.looks import (

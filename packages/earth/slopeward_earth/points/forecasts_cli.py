@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.identity import narrow_to_reader
-from monitor.cli.session import Commands, SiteOption, open_site, print_note, require_any, show
-from monitor.storage.views import load_view
+from monitor.api.cli import Commands, SiteOption, narrow_to_reader, open_site, print_note, require_any, show
+from monitor.api.database import load_view
 from slopeward_earth.points.store.looks import load_largest, load_newest_issues
 from slopeward_earth.points.views import PointForecastRow, PointIssueRow
 

@@ -13,19 +13,13 @@ from typing import Final, TypeVar
 import numpy as np
 
 from detection.anomaly.stages import Array
-from monitor.canonical import canonical_json
-from monitor.errors import JobError
-from monitor.readings.queries.points import PointSetRequest, find_nearest, list_point_ids, load_places
-from monitor.settings.service import ComputeSection, ServiceConfig
-from monitor.sites.quantities import convert
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
-from monitor.storage.service_state import IDLE
-from monitor.text.instants import epoch_s, format_iso, parse
-from monitor.text.message import Template
-from monitor.worker.compute import is_stopping
-from monitor.worker.configured import run_all_in_workers, run_in_worker
-from monitor.worker.records import WorkerTask
+from monitor.api.database import IDLE, Database
+from monitor.api.errors import JobError
+from monitor.api.queries.readings import PointSetRequest, find_nearest, list_point_ids, load_places
+from monitor.api.settings import ComputeSection, ServiceConfig
+from monitor.api.sites import Site, convert
+from monitor.api.text import Template, canonical_json, epoch_s, format_iso, parse
+from monitor.api.worker import WorkerTask, is_stopping, run_all_in_workers, run_in_worker
 from slopeward_earth.points.detection.alarms import BUDGET, compared_with
 from slopeward_earth.points.detection.gather import CommonShift, LocatedAlarm, belongs, find_common, gather, join_shared
 from slopeward_earth.points.detection.records import (

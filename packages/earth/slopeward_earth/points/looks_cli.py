@@ -4,11 +4,9 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.identity import narrow_to_reader
-from monitor.cli.session import Commands, SiteOption, open_site, require_any, show
-from monitor.storage.views import load_view
-from monitor.text.figures import format_number
-from monitor.text.instants import format_instants, format_iso
+from monitor.api.cli import Commands, SiteOption, narrow_to_reader, open_site, require_any, show
+from monitor.api.database import load_view
+from monitor.api.text import format_instants, format_iso, format_number
 from slopeward_earth.points.store.looks import PointEvent, StoredScan, load_looks
 
 app = Commands(help=__doc__)

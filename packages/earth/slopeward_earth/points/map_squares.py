@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.stages import Array
-from monitor.readings.queries.points import PointSetRequest, list_point_ids
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
+from monitor.api.database import Database
+from monitor.api.queries.readings import PointSetRequest, list_point_ids
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
 from slopeward_earth.points.looks import AT_ONCE, go_through
 from slopeward_earth.points.store import maps as point_maps
 from slopeward_earth.points.store.maps import BLOCK, POINTS_MOST, save_map

@@ -7,14 +7,10 @@ from typing import Annotated, Any, Final, Literal, get_args
 from fastapi import APIRouter, Query, Request
 
 from detection.geojson import Feature
-from monitor.errors import NotFoundError, RefusedError, take_turn
-from monitor.storage.views import load_view as load_rows
-from monitor.text.instants import format_iso
-from monitor.text.message import Template
-from monitor.text.rendering import translate_all
-from monitor.web.context import Early, Limit
-from monitor.web.parts.collect import SiteSnapshot, read_site
-from monitor.web.parts.geojson import GeoJsonResponse
+from monitor.api.database import load_view as load_rows
+from monitor.api.errors import NotFoundError, RefusedError, take_turn
+from monitor.api.text import Template, format_iso, translate_all
+from monitor.api.web import Early, GeoJsonResponse, Limit, SiteSnapshot, read_site
 from slopeward_earth.points.store.looks import load_looks, load_newest_issues
 from slopeward_earth.points.store.maps import MapView, Square, find_sides, list_sets, load_point, load_view
 from slopeward_earth.points.store.rates import Box, PointRate, load_rates

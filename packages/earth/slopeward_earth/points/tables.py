@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from monitor.api.store import BigId, Instant, Json, finite, translatable_text
-from monitor.readings.point_tables import point, point_delivery, point_set
+from monitor.api.tables import point, point_delivery, point_set
 
 METADATA: Final = MetaData()
 

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from monitor.text import reasons
-from monitor.text.formats import ReasonText, by_code, figure, reason_text
-from monitor.text.message import Template
+from monitor.api.text import ReasonText, Template, by_code, figure, reason_text, reasons
 
 OWN_TEXTS: Final = by_code(
     # ---- anomalies ---------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.overlay import Layer, burn, to_pixels, window_around
 from detection.imagery.raster.raster import ByteRaster, read_grid, writing_geotiff
 from detection.imagery.raster.reading.values import ANGLE, BACKSCATTER, COHERENCES, BandQuantity
-from monitor.text.message import TEXT_OF, Figure, Template
+from monitor.api.text import TEXT_OF, Figure, Template
 from slopeward_earth.radar.dates import RadarDate, check_dates, find_units, read_radar, to_power
 from slopeward_earth.radar.outputs import FILES, write_radar
 from slopeward_earth.radar.records import RadarChange, RadarOutline, RadarRequest

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from monitor.cli.local_grid import Area, SiteFile, placing_by_file
-from monitor.cli.session import ending_at, make_progress_printer, print_if_json, warn
+from monitor.api.cli import Area, SiteFile, ending_at, make_progress_printer, placing_by_file, print_if_json, warn
 from slopeward_earth.radar.records import RadarChange, RadarRequest
 
 EXAMPLE = "Example: slopeward scenes sar --before 20260501_VV.tif --after 20260513_VV.tif --out ./change --json"

@@ -16,7 +16,7 @@ from detection.imagery.raster.raster import inspect
 from detection.imagery.raster.reading.bands import choose_band, find_content
 from detection.imagery.scene.radar_bands import POLARISATIONS
 from detection.imagery.scene.scene import Scene, find_date, read_scene
-from monitor.text.message import Template
+from monitor.api.text import Template
 
 _NO_ORBIT: Final = Template(
     "radar.no_orbit", "nothing says that all images are of one orbit: where they are not, slopes seem to change"

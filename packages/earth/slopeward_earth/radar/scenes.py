@@ -24,8 +24,7 @@ from detection.imagery.scene.radar_bands import is_radar
 from detection.imagery.scene.scene import Scene, read_scene, scene_hash
 from detection.reasons import Reason
 from monitor.api.scenes import DateAssessment, KnownDate, PlaceValue, ReadScene, SceneMethod, SceneRequest
-from monitor.text.message import Figure, Message, Template, spread
-from monitor.text.reasons import describe, describe_error, hide_folder
+from monitor.api.text import Figure, Message, Template, describe, describe_error, hide_folder, spread
 from slopeward_earth.radar.change import check_image, find_radar_change
 from slopeward_earth.radar.dates import find_difference, of_scene
 from slopeward_earth.radar.outputs import FILES

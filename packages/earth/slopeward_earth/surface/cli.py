@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.local_grid import Area, SiteFile, placing_by_file
-from monitor.cli.session import ending_at, print_if_json, warn
+from monitor.api.cli import Area, SiteFile, ending_at, placing_by_file, print_if_json, warn
 
 EXAMPLE = "Example: slopeward scenes dod 2025.tif 2026.tif --sigma-older-m 0.10 --sigma-newer-m 0.15 --json"
 

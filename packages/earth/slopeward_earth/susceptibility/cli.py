@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import LARGEST_SEED, Commands, ending_at, make_progress_printer, print_if_json, warn
+from monitor.api.cli import LARGEST_SEED, Commands, ending_at, make_progress_printer, print_if_json, warn
 
 app = Commands(help="Map where landslides like those of an inventory are likely (not when).", no_args_is_help=True)
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="TOML file that names factors and inventory.")]

@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import Commands, pick_site, read_service, show
-from monitor.errors import NotFoundError, RefusedError
-from monitor.worker.configured import run_in_worker
-from monitor.worker.records import WorkerTask
+from monitor.api.cli import Commands, pick_site, read_service, show
+from monitor.api.errors import NotFoundError, RefusedError
+from monitor.api.worker import WorkerTask, run_in_worker
 from slopeward_earth.susceptibility.records import PictureRequest, PictureResult
 
 app = Commands()

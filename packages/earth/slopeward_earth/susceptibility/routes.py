@@ -6,11 +6,10 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 
-from monitor.settings.service import PathsSection
-from monitor.sites.records import Site
-from monitor.text.message import Template
-from monitor.web.parts.collect import read_site
-from monitor.web.parts.ranges import send_range
+from monitor.api.settings import PathsSection
+from monitor.api.sites import Site
+from monitor.api.text import Template
+from monitor.api.web import read_site, send_range
 from slopeward_earth.susceptibility.records import read_shown
 
 router = APIRouter(prefix="/api/v1", tags=["maps"])

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from monitor.cli import session
-from monitor.cli.identity import name_helper
-from monitor.cli.local_grid import placing_by
-from monitor.errors import SlopewardError
-from monitor.ingest.files.reading import FileResult, record_file
-from monitor.ingest.pipeline import Pipeline
-from monitor.settings.service import ServiceConfig
-from monitor.sites.records import Site
-from monitor.storage.engine import Database
+from monitor.api.cli import name_helper, placing_by, session
+from monitor.api.database import Database
+from monitor.api.decoders import Pipeline
+from monitor.api.errors import SlopewardError
+from monitor.api.queries.ingest import FileResult, record_file
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import Site
 from slopeward_earth.tracking.stations import StationDisplacement, list_image_places, store_vectors
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from monitor.errors import RefusedError
-from monitor.ingest.files.reading import FileResult, store_given
-from monitor.ingest.pipeline import Pipeline
-from monitor.readings.queries.observations import find_series_id, latest_reading, load_readings
-from monitor.sites.records import IMAGE_CORRELATION, Site
-from monitor.text.instants import FUTURE_TOLERANCE, format_iso
+from monitor.api.decoders import Pipeline
+from monitor.api.errors import RefusedError
+from monitor.api.queries.ingest import FileResult, store_given
+from monitor.api.queries.readings import find_series_id, latest_reading, load_readings
+from monitor.api.sites import IMAGE_CORRELATION, Site
+from monitor.api.text import FUTURE_TOLERANCE, format_iso
 
 QUANTITIES: Final = ("displacement_east", "displacement_north")
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from detection.imagery.errors import ImageryError, ModelError
 from detection.imagery.footprints.records import INDEX, SceneDetection
+from monitor.api.cli import print_note
 from monitor.api.hooks import SceneCracks
-from monitor.cli.session import print_note
-from monitor.text.reasons import describe_error
+from monitor.api.text import describe_error
 
 if TYPE_CHECKING:
     from detection.imagery.change.records import StoredDate

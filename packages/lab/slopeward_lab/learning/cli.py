@@ -13,20 +13,27 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from detection.imagery.footprints.records import DoubtfulTile
+from monitor.api.cli import (
+    LARGEST_SEED,
+    catching_stop,
+    open_service,
+    pick_site,
+    placing_by,
+    print_if_json,
+    print_note,
+    show_progress,
+)
+from monitor.api.errors import SlopewardError
 from monitor.api.hooks import LabelledGround, SceneTrainingData
-from monitor.cli.local_grid import placing_by
-from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, print_note
-from monitor.cli.training import catching_stop, show_progress
-from monitor.errors import SlopewardError
-from monitor.models.queries.registry import SHORT, add_model
-from monitor.plugins import hooks
-from monitor.worker.lock import hold
+from monitor.api.plugins import hooks
+from monitor.api.queries.models import SHORT, add_model
+from monitor.api.worker import hold
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from monitor.sites.records import Site
-    from monitor.storage.engine import Database
+    from monitor.api.database import Database
+    from monitor.api.sites import Site
     from slopeward_lab.learning.records import GroundLabel
     from slopeward_lab.learning.run import LearningResult
 

@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from monitor.readings.point_tables import point as point_table
-from monitor.readings.point_tables import point_set
-from monitor.readings.queries.points import PointSetRequest, list_newest_deliveries
-from monitor.storage.engine import insert as upsert
-from monitor.storage.rows import add_row, insert_rows, message_to_cells, read_record, record_to_dict
-from monitor.storage.views import load_view
-from monitor.text.message import message_columns
+from monitor.api.database import add_row, insert_rows, load_view, message_to_cells, read_record, record_to_dict
+from monitor.api.database import insert as upsert
+from monitor.api.queries.readings import PointSetRequest, list_newest_deliveries
+from monitor.api.tables import point as point_table
+from monitor.api.tables import point_set
+from monitor.api.text import message_columns
 from slopeward_earth.points.tables import (
     earth_anomaly,
     earth_forecast,

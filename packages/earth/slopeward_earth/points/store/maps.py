@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, select
 
-from monitor.errors import NotFoundError
-from monitor.readings.point_tables import point as point_table
-from monitor.readings.point_tables import point_delivery, point_observation, point_set
-from monitor.readings.queries.points import PointSetRequest, list_newest_deliveries
-from monitor.sites.quantities import convert
-from monitor.storage.rows import insert_rows, load_records, record_to_dict, save_rows
-from monitor.text.instants import format_iso
+from monitor.api.database import insert_rows, load_records, record_to_dict, save_rows
+from monitor.api.errors import NotFoundError
+from monitor.api.queries.readings import PointSetRequest, list_newest_deliveries
+from monitor.api.sites import convert
+from monitor.api.tables import point as point_table
+from monitor.api.tables import point_delivery, point_observation, point_set
+from monitor.api.text import format_iso
 from slopeward_earth.points.store.rates import Box, PointRate, PointTrend, fit_points, points_in
 from slopeward_earth.points.tables import earth_map, earth_rate, earth_square
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import TIMESTAMP, ColumnElement, Connection, Float, String, cast, func, select, type_coerce
 
-from monitor.readings.point_tables import point, point_observation
-from monitor.sites.quantities import convert
+from monitor.api.sites import convert
+from monitor.api.tables import point, point_observation
 
 MOST: Final = 5000  # of one answer; where there are more, an even share of them
 FULL_WINDOW: Final = timedelta(days=365)  # up to which an answer holds as many

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from monitor.text.instants import format_iso
+from monitor.api.text import format_iso
 
 AT_ONCE: Final = 500  # points of one statement: what the driver gives stays small
 KEPT: Final = 400  # acquisitions of a table, the newest

@@ -1,0 +1,44 @@
+"""The running service: readiness, children, the state of its processes."""
+
+from monitor.app.checks import (
+    health,  # module: service health: overdue heartbeats and notifications to systemd
+)
+from monitor.app.checks.health import (
+    STANDBY,  # prefix of the heartbeat name of a standby service, `standby:`
+)
+from monitor.app.checks.installation import (
+    WORKER_LIMIT_S,  # time limit of a check that starts a worker, seconds
+    Installation,  # subject of checks of this machine: holds the service configuration
+)
+from monitor.app.checks.live import (
+    AWAY_S,  # shortest outage of a broker or database that raises an alarm, seconds
+)
+from monitor.app.checks.running import (
+    ProcessStamps,  # latest heartbeats of all service processes, with their contents
+    # The command of a process of this service, None where the process is gone, dead or another program's
+    find_program,
+)
+from monitor.app.checks.site_files import (
+    SET_IT,  # text for people: set the variable in the environment of the service
+    Environment,  # subject of checks of settings from environment variables: holds the site folder
+)
+from monitor.app.children import (
+    read_sites,  # read the sites of all valid site files; empty if there is no folder
+)
+from monitor.app.readiness import (
+    CommitMonitor,  # thread-safe record of the latest commits and of what blocks the next one
+)
+
+__all__ = [
+    "AWAY_S",
+    "SET_IT",
+    "STANDBY",
+    "WORKER_LIMIT_S",
+    "CommitMonitor",
+    "Environment",
+    "Installation",
+    "ProcessStamps",
+    "find_program",
+    "health",
+    "read_sites",
+]

@@ -1,0 +1,113 @@
+"""What the database holds: the registry of trained models: versions, checkpoints, scores, samples."""
+
+from monitor.models.lacking import (
+    FRESH_STEPS,  # a series without readings for more grid steps gets no forecast
+    AwaitedModel,  # A model that does not exist yet
+    LackingModels,  # What a site lacks
+    await_rows,  # Yield a model that does not exist yet; nothing if its series have no readings
+    list_awaited,  # Return the models that do not exist yet of several sites, each with the id of its site
+)
+from monitor.models.queries import (
+    registry,  # module: the registry of trained models and their state changes
+)
+from monitor.models.queries.proofs import (
+    OUTLINES,  # name of the tested subject for scene outlines, `outlines`
+    ModelTest,  # a test of a model that a criterion uses: result, reasons, time span
+    add_proof,  # store a test of a model for a criterion, with an audit entry
+    find_shown_since,  # return since when the shown forecast models of a horizon are unchanged, or None
+    list_subjects,  # return what must be tested for a criterion: stored subject to display name
+    load_proof_facts,  # load the newest model test of each criterion that needs one, as known at `now`
+    weights_in_use,  # return the hash of the model in use for a tested subject, or None
+)
+from monitor.models.queries.registry import (
+    SHORT,  # length of an abbreviated model hash, characters
+    GateRow,  # state of a model at one horizon with its rolling forecast scores
+    ModelRow,  # a registered model: hash, kind, task, site, state, path and card
+    Transition,  # one state change of a model, as a whole or at one horizon
+    add_model,  # register a model; returns whether it was new
+    change_gate,  # change the state of a model at one horizon; False if it changed meanwhile
+    change_state,  # change the state of a model; False if it changed meanwhile
+    find_active,  # return the active model of a task, kind and site, or None
+    find_model,  # return the model whose hash starts with a text; raises NotFoundError, RefusedError
+    load_explanations,  # load forecast models of a site whose card has an explanation, newest first
+    load_gates,  # load the states of models by hash and horizon
+    load_models,  # load registered models, newest first, filtered by task, site and kind
+    load_transitions,  # load the state changes of a model, oldest first
+    needs_torch,  # return whether a forecaster or detector requires PyTorch
+)
+from monitor.models.queries.shown_forecasts import (
+    ShownForecast,  # The newest shown issue of a series: quantiles by rising target
+    load_shown_forecasts,  # Return the newest shown issue of each series as of `now`, by series id
+    load_shown_record,  # load error and coverage of the shown forecasts that a criterion reads
+)
+from monitor.models.samples import (
+    SeriesSamples,  # samples of one series: times and values in its unit, offsets subtracted
+    SitePanel,  # series of a site that are forecast together, on a common grid
+    history_since,  # return the instant a number of grid steps before now
+    list_horizons,  # return all forecast horizons of a site, ascending, seconds
+    list_panels,  # return the forecast panels of a site, the fastest first
+    load_watched,  # load samples of the displacement series that detectors process together
+    plan_xy_m,  # return east and north of stations from the site's centre in metres, or None
+    read_all,  # read the usable samples of several series, skipping empty ones
+    read_driver,  # read times and values of a driver series; rain as amounts
+    read_samples,  # read the usable samples of one series, or None
+    thin,  # yield usable readings, or their mean in each time cell
+)
+from monitor.models.training import (
+    MAXIMUM_AGE,  # a checkpoint that is older is trained again
+    SEED,  # seed of the training of all models
+    TrainingOrder,  # A network or detector to train, with who ordered it and why
+    TrainingOutcome,  # Result of a training
+    keep_checkpoint,  # Register a checkpoint
+    make_folder,  # Return the folder of the checkpoints of a site
+)
+
+__all__ = [
+    "FRESH_STEPS",
+    "MAXIMUM_AGE",
+    "OUTLINES",
+    "SEED",
+    "SHORT",
+    "AwaitedModel",
+    "GateRow",
+    "LackingModels",
+    "ModelRow",
+    "ModelTest",
+    "SeriesSamples",
+    "ShownForecast",
+    "SitePanel",
+    "TrainingOrder",
+    "TrainingOutcome",
+    "Transition",
+    "add_model",
+    "add_proof",
+    "await_rows",
+    "change_gate",
+    "change_state",
+    "find_active",
+    "find_model",
+    "find_shown_since",
+    "history_since",
+    "keep_checkpoint",
+    "list_awaited",
+    "list_horizons",
+    "list_panels",
+    "list_subjects",
+    "load_explanations",
+    "load_gates",
+    "load_models",
+    "load_proof_facts",
+    "load_shown_forecasts",
+    "load_shown_record",
+    "load_transitions",
+    "load_watched",
+    "make_folder",
+    "needs_torch",
+    "plan_xy_m",
+    "read_all",
+    "read_driver",
+    "read_samples",
+    "registry",
+    "thin",
+    "weights_in_use",
+]

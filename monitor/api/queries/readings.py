@@ -1,0 +1,85 @@
+"""What the database holds: readings: records, quality flags."""
+
+from monitor.readings.queries import (
+    points,  # module: queries for InSAR points
+)
+from monitor.readings.queries.flags import (
+    TypedReading,  # a manually typed reading, and whether it looks mistyped
+    find_mistyped,  # return the newest reading of a series if it looks mistyped, or None
+)
+from monitor.readings.queries.observations import (
+    AddResult,  # result of storing readings: counts of stored, duplicate and revised, sites
+    SeriesIds,  # type of a cache of series ids and units by (site, station, quantity)
+    SeriesRow,  # a stored series: id, site, station, quantity and unit
+    add_observations,  # store readings: skip duplicates, add other values as revisions
+    count_epochs,  # count the epochs of a series in [after, until)
+    find_epoch,  # return the epoch with a number of later epochs up to an instant, or None
+    find_series_id,  # return the id of a series, or None if nothing of it was stored
+    in_chunks,  # split a list into chunks that fit one SQL statement
+    latest_reading,  # return the newest reading known at an instant, without future ones, or None
+    load_epochs,  # load rows of `observation_history`, one per epoch in [after, until)
+    load_extents,  # load epoch count, first and last epoch of series in (since, until]
+    load_ids,  # load the ids of a site's stored series by (station, quantity)
+    load_offsets,  # load the offsets of a series as known at an instant, by start time
+    load_readings,  # load readings of a series in (from, to] as known at an instant
+    load_series,  # load the stored series of a site, by station and quantity
+    stream_readings,  # iterate over the readings that `load_readings` would return
+)
+from monitor.readings.queries.points import (
+    METRES_PER_DEGREE,  # metres per degree of latitude
+    PointSetRequest,  # an InSAR point set as known after its newest delivery, to be processed
+    find_nearest,  # return the nearest station and its distance in metres, or None
+    list_newest_deliveries,  # return point sets of a site with a delivery that is not yet processed
+    list_point_ids,  # return the ids of the points of a set up to a last id
+    load_places,  # load latitude and longitude of points by id
+    window_of,  # return time window (s) and zone radius (m) of a criterion on InSAR points
+)
+from monitor.readings.queries.stamps import (
+    Stamp,  # fingerprint of what is known of a stretch of readings; changes with new data
+    Stretch,  # type: (series id, from, to), without the first and with the last instant
+    load_known,  # load readings of several series of a site after an instant of each
+    load_later_entries,  # load fingerprints of later flags and offsets of a site's series
+    load_newer,  # load readings of several series after their cached epoch, with fingerprints
+    load_newer_values,  # load values after cached stretches, and the series with late readings
+    load_stamps,  # load the fingerprints of stretches of readings
+)
+from monitor.readings.queries.uncounted import (
+    find_uncounted,  # find judged series whose newest readings are all unusable because of flags
+)
+
+__all__ = [
+    "METRES_PER_DEGREE",
+    "AddResult",
+    "PointSetRequest",
+    "SeriesIds",
+    "SeriesRow",
+    "Stamp",
+    "Stretch",
+    "TypedReading",
+    "add_observations",
+    "count_epochs",
+    "find_epoch",
+    "find_mistyped",
+    "find_nearest",
+    "find_series_id",
+    "find_uncounted",
+    "in_chunks",
+    "latest_reading",
+    "list_newest_deliveries",
+    "list_point_ids",
+    "load_epochs",
+    "load_extents",
+    "load_ids",
+    "load_known",
+    "load_later_entries",
+    "load_newer",
+    "load_newer_values",
+    "load_offsets",
+    "load_places",
+    "load_readings",
+    "load_series",
+    "load_stamps",
+    "points",
+    "stream_readings",
+    "window_of",
+]

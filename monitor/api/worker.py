@@ -1,0 +1,61 @@
+"""Work in child processes and on other machines."""
+
+from monitor.worker import (
+    compute,  # module: runs jobs in worker processes, with time and memory limits
+)
+from monitor.worker.child_process import (
+    ChildProcess,  # A child process
+    SendLine,  # type of a function that sends a value to the parent process
+)
+from monitor.worker.compute import (
+    Cluster,  # interface of machines that run jobs instead of this one
+    is_stopping,  # return whether the service is about to stop
+)
+from monitor.worker.configured import (
+    list_checkpoint,  # return the files of a model checkpoint; empty for None
+    list_models,  # return the files and folders of models that a worker may read
+    refuse_strange,  # raise JobError if a worker's result names something not requested
+    run_all_in_workers,  # run a task in workers for many records; results in their order
+    run_in_worker,  # run a task in a sandboxed worker process; raises JobError
+)
+from monitor.worker.lock import (
+    hold,  # context manager: lock a site's scene results; yields False if locked elsewhere
+)
+from monitor.worker.records import (
+    Answered,  # type variable: result record of a task
+    RecordError,  # a plain value does not fit its record; names the place
+    Request,  # type variable: input record of a task
+    WorkerTask,  # a function that runs in a worker, with its input and result records
+    read_record,  # build a record from plain values, strictly checked; raises RecordError
+    record_to_plain,  # convert a record or datetime into plain values for JSON
+)
+from monitor.worker.sandbox import (
+    DESCRIBE,  # task that returns which sandbox limits the system does not support
+    GIB,  # bytes in a gibibyte
+    SandboxLimits,  # limits of a worker: memory, files, processor time, readable paths
+    clean_environment,  # return the environment variables that a worker may have, without secrets
+)
+
+__all__ = [
+    "DESCRIBE",
+    "GIB",
+    "Answered",
+    "ChildProcess",
+    "Cluster",
+    "RecordError",
+    "Request",
+    "SandboxLimits",
+    "SendLine",
+    "WorkerTask",
+    "clean_environment",
+    "compute",
+    "hold",
+    "is_stopping",
+    "list_checkpoint",
+    "list_models",
+    "read_record",
+    "record_to_plain",
+    "refuse_strange",
+    "run_all_in_workers",
+    "run_in_worker",
+]
