@@ -120,7 +120,7 @@ site: setup $(SITE)/.installed ## Build the documentation site in build/site; ch
 	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet
 
 docs: setup site ## Build the documentation and test it: links, examples, docstrings, completeness of the reference
-	$(BIN)/python -m pytest -q tests/unit/test_doctests.py tests/architecture
+	$(BIN)/python -m pytest -q tests/contract/test_doctests.py tests/architecture
 
 pictures: setup servers ## Regenerate the screenshots in docs/images (PICTURES="duty map" selects some); look at each before you commit it
 	PYTHONPATH=. $(BIN)/python docs/pictures.py $(PICTURES)

@@ -17,6 +17,6 @@ uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --no-hea
 [ -x "$place/venv/bin/python" ] || uv venv --quiet --python 3.11 "$place/venv"
 uv pip sync --quiet --python "$place/venv/bin/python" "$place/lowest.txt"
 uv pip install --quiet --python "$place/venv/bin/python" --no-deps --no-build-isolation -e . -e packages/earth -e packages/lab
-mapfile -t tests < <(tests/without_torch.sh tests/unit tests/contract)
+mapfile -t tests < <(tests/without_torch.sh tests/{alerts,app,cli,contract,decision,forecasting,ingest,readings,settings,text,web,worker})
 exec "$place/venv/bin/python" -m pytest -q -p no:cacheprovider \
     -m 'not soak and not slow and not server and not browser and not data' "$@" "${tests[@]}"

@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # quick.sh [--extensions] [pytest's options]
 # Run the tests that need no server, browser, measured data or PyTorch, and that do not take long. Without --extensions,
-# leave out the tests of the extensions and every test that imports one.
+# leave out the tests of the features and every test that imports one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-folders=(tests/unit tests/contract tests/architecture)
-select_files() { xargs grep -LE '(import|from) monitor\.extensions\.'; }
+mapfile -t folders < <(find tests -mindepth 1 -maxdepth 1 -type d |
+    grep -vE '/(bench|browser|data|end_to_end|features|fixtures|measured|property|recording|storage|__pycache__)$' | sort)
+select_files() { xargs grep -LE '(import|from) (monitor|tests)\.features\.'; }
 if [ "${1:-}" = --extensions ]; then
     shift
     folders+=(tests/features)
     select_files() { cat; }
 fi
+without_database() { xargs grep -LE '\b(filled_)?database(_url)?\b|\bserving\b'; }
 slow_files='test_(written_reference|deploy|release|follows|trials|fusion_decisions|common_motion|guess_verb|guess_slopes)|table_import/test_files'
-mapfile -t files < <(tests/without_torch.sh "${folders[@]}" | grep -vE "$slow_files" | select_files)
+mapfile -t files < <(tests/without_torch.sh "${folders[@]}" | grep -vE "$slow_files" | select_files | without_database)
 exec .venv/bin/python -m pytest -q -n auto --dist loadfile \
     -m 'not soak and not slow and not server and not browser and not data' "$@" "${files[@]}"

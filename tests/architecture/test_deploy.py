@@ -314,7 +314,7 @@ def test_nothing_but_the_program_goes_into_the_image():
 
 
 def test_the_unit_holds_each_wall():
-    """Where no systemd is there to weigh the unit (`tests/integration/service/test_systemd_unit.py`)."""
+    """Where no systemd is there to weigh the unit (`tests/app/test_systemd_unit.py`)."""
     walls = {
         "MemoryMax=80%",
         "TasksMax=512",

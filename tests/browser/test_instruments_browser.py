@@ -19,7 +19,7 @@ from tests.browser.test_map_browser import browsers, pytestmark, watch  # noqa: 
 from tests.data import site_text
 from tests.features.profiles.test_profiles import DAY, NOW, PROBE, survey
 from tests.fixtures.databases import ON_SQLITE
-from tests.integration.web.served import serving
+from tests.web.served import serving
 
 
 def write():

@@ -27,7 +27,7 @@ from tests.data.filled import DRAWN as ADDRESS
 from tests.data.filled import make_drawable
 from tests.data.store_rows import ask, tell
 from tests.fixtures.waiting import skip_missing, wait_for
-from tests.integration.web.served import serving
+from tests.web.served import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DRAWN = 60_000

@@ -5,7 +5,7 @@ import pytest
 from tests.browser.test_web_browser import chromium  # noqa: F401 - a fixture
 from tests.data.servers.oidc_provider import providing
 from tests.features.single_sign_on.test_single_sign_on import page_with
-from tests.integration.web.test_door import Clock
+from tests.web.test_door import Clock
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -17,7 +17,7 @@ from monitor.storage.service_state import stamp
 from monitor.text.catalogue import use
 from monitor.text.local_time import use_zone
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope
-from tests.integration.web.served import serving
+from tests.web.served import serving
 
 MAIL = "email:duty@example.org"
 RATE = SITE_TEXT[SITE_TEXT.index("[[criterion]]") : SITE_TEXT.index("author =")]

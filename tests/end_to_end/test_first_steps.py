@@ -1,4 +1,4 @@
-"""What a newcomer types first works as it is printed; the tutorial: tests/integration/web/test_simulated.py."""
+"""What a newcomer types first works as it is printed; the tutorial: tests/web/test_simulated.py."""
 
 import re
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Never lower, never one witness: the whole service, scripted from outside.
 
 The climb to the top with its silence and the bad epoch run on both databases; each of the others takes one of the two,
-and what it says about decisions is said on both in tests/integration/alerting.
+and what it says about decisions is said on both in tests/alerts.
 """
 
 import random

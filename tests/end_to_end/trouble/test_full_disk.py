@@ -1,7 +1,7 @@
 """A sender floods and another program fills the disk under the running service: it decides and tells still.
 
 The disk on SQLite: a PostgreSQL has no reserve of ours, what it does on a full disk is its own; the service holds
-readings back by the folder that `[limits] disk` names (`tests/integration/service/test_disk_reserve.py`).
+readings back by the folder that `[limits] disk` names (`tests/app/test_disk_reserve.py`).
 """
 
 import os
@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from monitor.storage.engine import Database
+from tests.app.test_disk_reserve import fill
 from tests.data.running import publish
 from tests.end_to_end.trouble.test_cannot_decide import evaluated_at, move, receiver, running
 from tests.fixtures.waiting import wait_for
-from tests.integration.service.test_disk_reserve import fill
 
 __all__ = ["receiver"]
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(250)]

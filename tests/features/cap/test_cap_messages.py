@@ -26,10 +26,10 @@ from monitor.sites.tables import site as site_table
 from monitor.storage.actor import Actor
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, write_service
+from tests.delivery.outbox import running
 from tests.fixtures.waiting import wait_for
-from tests.integration.notify.outbox import running
-from tests.integration.web.served import serving
 from tests.tables import tabulated
+from tests.web.served import serving
 
 NS = {"c": NAMESPACE, "a": "http://www.w3.org/2005/Atom"}
 ADA = Actor("ada")

@@ -19,8 +19,8 @@ from monitor.storage.views import load_view
 from tests.data.site_text import FOUR, criterion, head, series, station, table
 from tests.data.store_rows import tell
 from tests.features.derived.test_relative import HOW, ONE, START, Motion, replay, rise, write
-from tests.integration.web.served import serving
 from tests.tables import tabulated
+from tests.web.served import serving
 
 T0: Final = 1.8e9
 HOUR: Final = 3600.0

@@ -50,8 +50,8 @@ from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import START, WatchedSlope
 from tests.fixtures.databases import ON_SQLITE
 from tests.fixtures.waiting import MINIMUM_TIMEOUT_S, wait_for
-from tests.integration.web.test_door import Clock, serving
-from tests.integration.web.test_rules import enter, send
+from tests.web.test_door import Clock, serving
+from tests.web.test_rules import enter, send
 
 ADA = Actor("Ada Berg")
 NOW = datetime.now(UTC).replace(microsecond=0)

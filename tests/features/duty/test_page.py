@@ -28,10 +28,10 @@ from monitor.text.instants import parse
 from monitor.web.parts.headline import list_sentences
 from tests.data.accounts import add_account
 from tests.data.store_rows import ask
-from tests.integration.notify.test_duty import ADA, CREW, DAY, PLAN, SITE, T0, raise_alert
-from tests.integration.web.test_door import Clock
-from tests.integration.web.test_door import serving as serving_at
+from tests.features.duty.test_duty import ADA, CREW, DAY, PLAN, SITE, T0, raise_alert
 from tests.markup import flatten_html
+from tests.web.test_door import Clock
+from tests.web.test_door import serving as serving_at
 
 WORDS = {"ada": "tin lantern quarry 41", "bo": "wool cedar anchor 93", "cy": "slate piano ember 26"}
 MINUTE = timedelta(minutes=1)

@@ -21,7 +21,7 @@ from monitor.storage.audit import load_entries
 from monitor.storage.seals import find_unsealed
 from monitor.storage.views import load_view
 from tests.data.store_rows import ask, tell
-from tests.integration.notify.test_duty import ADA, BO, CREW, DAY, HOUR, PLAN, SITE, T0, raise_alert, told
+from tests.features.duty.test_duty import ADA, BO, CREW, DAY, HOUR, PLAN, SITE, T0, raise_alert, told
 
 
 @pytest.fixture

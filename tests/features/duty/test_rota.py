@@ -30,7 +30,7 @@ from monitor.text.zones import to_instant
 from tests.data.accounts import add_account
 from tests.data.store_rows import tell
 from tests.data.watched_slope import write_service
-from tests.integration.notify.test_duty import SITE
+from tests.features.duty.test_duty import SITE
 from tests.tables import tabulated
 
 # both hemispheres, half an hour of daylight saving, no daylight saving, and one whose clock changes at midnight

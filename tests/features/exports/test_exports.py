@@ -31,7 +31,7 @@ from monitor.text.instants import format_iso
 from monitor.worker import compute
 from tests.data.filled import NOW
 from tests.fixtures.databases import STORY_ON_BOTH
-from tests.integration.web.served import serving
+from tests.web.served import serving
 
 SITE = "/api/v1/sites/north-bench"
 THINGS = f"{SITE}/sensorthings/v1.1"

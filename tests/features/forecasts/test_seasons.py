@@ -17,8 +17,8 @@ from monitor.storage.views import load_view
 from monitor.text.instants import parse
 from tests.features.instruments.test_instruments import HEAD, STATION
 from tests.fixtures.databases import ON_BOTH
-from tests.integration.web.test_door import Clock, serving
-from tests.integration.web.test_rules import enter
+from tests.web.test_door import Clock, serving
+from tests.web.test_rules import enter
 
 pytest.importorskip("statsmodels")
 NOW = parse("2026-03-15T12:00:00Z")

@@ -10,8 +10,8 @@ from monitor.plugins import list_folders
 from monitor.text.message import Template
 from monitor.web.parts.templating import HELP_ON, find_help
 from tests.data.product_texts import PACKAGES, TemplateTexts, read_strings
-from tests.integration.web.test_door import Clock, serving
-from tests.integration.web.test_rules import enter
+from tests.web.test_door import Clock, serving
+from tests.web.test_rules import enter
 
 ROOT = Path(__file__).parents[3]
 TEMPLATES = [ROOT / "monitor/web/templates", *list_folders("templates")]

@@ -22,8 +22,8 @@ from monitor.storage.views import load_view
 from monitor.text.instants import format_iso, parse
 from tests.data.accounts import add_account
 from tests.data.site_text import criterion, head, series, station, table
-from tests.integration.web.test_door import serving
-from tests.integration.web.test_rules import PASSWORD, enter
+from tests.web.test_door import serving
+from tests.web.test_rules import PASSWORD, enter
 
 NOW = parse("2026-03-15T12:00:00Z")
 STEP, DAY, DAYS = timedelta(hours=3), timedelta(days=1), 40

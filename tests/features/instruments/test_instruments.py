@@ -36,9 +36,9 @@ from tests.data.filled import NOW as STORY_NOW
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
 from tests.fixtures.databases import ON_BOTH
-from tests.integration.web.test_door import Clock, serving
-from tests.integration.web.test_rules import enter, send
 from tests.markup import flatten_html
+from tests.web.test_door import Clock, serving
+from tests.web.test_rules import enter, send
 
 NOW = parse("2026-03-15T12:00:00Z")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -15,8 +15,8 @@ from monitor.text.instants import parse
 from monitor.web.access.rules import RULES
 from tests.data.accounts import add_account
 from tests.features.instruments.test_instruments import HEAD, SITE, STATION, say
-from tests.integration.web.test_door import serving
-from tests.integration.web.test_rules import PASSWORD, enter, send
+from tests.web.test_door import serving
+from tests.web.test_rules import PASSWORD, enter, send
 
 NOW = parse("2026-03-15T12:00:00Z")
 MANY = 300

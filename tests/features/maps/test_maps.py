@@ -12,7 +12,7 @@ from monitor.features.maps.routes import draw_zones, list_files
 from monitor.settings.service import load_service
 from monitor.sites.parsing import parse_site
 from tests.data.filled import NOW, load_story_sites
-from tests.integration.web.served import serving
+from tests.web.served import serving
 
 SITE = "/api/v1/sites/north-bench"
 

@@ -32,8 +32,8 @@ from monitor.storage.views import load_view
 from monitor.web.routes import acts
 from tests.data.filled import NOW
 from tests.data.store_rows import ask, tell
-from tests.integration.web.test_door import Clock, serving, token
-from tests.integration.web.test_rules import enter, send
+from tests.web.test_door import Clock, serving, token
+from tests.web.test_rules import enter, send
 
 GPS, EXIF = 0x8825, 0x8769
 

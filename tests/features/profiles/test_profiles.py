@@ -27,8 +27,8 @@ from monitor.storage.views import load_view
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
 from tests.fixtures.databases import ON_BOTH
-from tests.integration.web.served import serving
 from tests.tables import tabulated
+from tests.web.served import serving
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -11,8 +11,8 @@ from monitor.cli.session import point_to_the_past
 from monitor.sites.parsing import parse_site
 from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
+from tests.alerts.test_scorecard import SITE
 from tests.data.site_text import THREE, criterion, head, series, station
-from tests.unit.monitor.replay.test_scorecard import SITE
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 

@@ -27,9 +27,9 @@ from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
 from monitor.text.instants import epoch_s
+from tests.alerts.test_forecast_gain import DAY, EVENT, SITE, START
 from tests.data.store_rows import forecast_row
 from tests.data.watched_slope import write_service
-from tests.unit.monitor.replay.test_forecast_gain import DAY, EVENT, SITE, START
 
 SCORE = {"observed": 0.0, "error": 1.0, "baseline_error": 3.0, "persistence_error": 3.0, "inside_80": True}
 SCORE |= {"inside_95": True, "pinball": 0.1, "winkler_80": 1.0, "scored_at": START}

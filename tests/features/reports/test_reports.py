@@ -56,8 +56,8 @@ from tests.data.filled import ADA, NOW
 from tests.data.rows import insert_rows
 from tests.fixtures.databases import STORY_ON_SQLITE
 from tests.fixtures.waiting import free_port
-from tests.integration.web.served import log_in, serving
 from tests.markup import flatten_html
+from tests.web.served import log_in, serving
 
 DAY, LATE = timedelta(days=1), timedelta(minutes=10)
 SITE, ZURICH = "north-bench", ZoneInfo("Europe/Zurich")

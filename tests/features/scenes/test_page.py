@@ -13,8 +13,8 @@ from monitor.features.scenes.tables import scene
 from tests.data.filled import DRAWN as ADDRESS
 from tests.data.filled import HASHES, NOW, make_drawable
 from tests.data.store_rows import ask, square
-from tests.integration.web.served import client, database, filled, log_in, token  # noqa: F401 - fixtures
 from tests.markup import flatten_html
+from tests.web.served import client, database, filled, log_in, token  # noqa: F401 - fixtures
 
 SITE = "/sites/north-bench"
 

@@ -12,8 +12,8 @@ from detection.imagery.tiles.records import SCENE_FILES
 from monitor.features.scenes import routes as scenes
 from monitor.features.scenes.tables import scene, scene_footprint
 from tests.data.filled import HASHES, NOW
-from tests.integration.web.served import serving
 from tests.markup import flatten_html
+from tests.web.served import serving
 
 SCENE = f"/api/v1/sites/north-bench/scenes/{HASHES['scene']}"
 BOUNDS = (8.9, 46.19, 8.92, 46.21)

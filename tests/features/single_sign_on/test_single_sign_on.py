@@ -24,8 +24,8 @@ from monitor.storage.seals import find_unsealed
 from tests.data.filled import NOW, PASSWORD
 from tests.data.servers.oidc_provider import CLIENT, KEYS, SECRET, providing
 from tests.data.store_rows import tell
-from tests.integration.web.test_door import Clock, serving
 from tests.tables import tabulated
+from tests.web.test_door import Clock, serving
 
 SETTINGS = """
 [web]

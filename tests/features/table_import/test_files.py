@@ -21,8 +21,8 @@ from tests.data.filled import PASSWORD
 from tests.data.store_rows import ask
 from tests.data.watched_slope import SITE_TEXT, START, WatchedSlope
 from tests.features.table_import.test_guess_verb import lay_nevada
-from tests.integration.web.test_door import Clock, serving
-from tests.integration.web.test_rules import enter
+from tests.web.test_door import Clock, serving
+from tests.web.test_rules import enter
 
 BEGIN = datetime(2025, 2, 3)
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from monitor.features.telephony.web_push import decode, encode
-from tests.integration.notify.outbox import serving_posts
+from tests.delivery.outbox import serving_posts
 
 
 class Browser:

@@ -17,7 +17,7 @@ from tests.contract.test_notify_channels import NOTE
 from tests.data.filled import ADA, BO, NOW
 from tests.data.store_rows import ask, tell
 from tests.features.telephony.push_service import Browser, check_proof, push_service
-from tests.integration.web.test_door import Clock, log_in, serving, token
+from tests.web.test_door import Clock, log_in, serving, token
 
 KEY = make_key()
 

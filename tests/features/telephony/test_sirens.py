@@ -30,9 +30,9 @@ from monitor.sites.records import Recipient
 from monitor.storage.views import load_view
 from tests.contract.test_notify_channels import NOTE, SITE
 from tests.data.store_rows import ask, tell
+from tests.delivery.outbox import add_alert, add_message, add_site, clock, site_with
+from tests.delivery.siren_device import Siren
 from tests.fixtures.waiting import wait_for
-from tests.integration.notify.outbox import add_alert, add_message, add_site, clock, site_with
-from tests.integration.notify.siren_device import Siren
 
 TOPIC = "valley/horn"
 KEY = SigningKey("k1", b"0123456789abcdef")

@@ -58,9 +58,9 @@ from monitor.storage.views import load_view
 from monitor.text.catalogue import use
 from monitor.web.access import rules
 from tests.data.store_rows import ask, tell
+from tests.delivery.outbox import add_alert, add_message, add_site, clock, running, serving_posts, site_with
 from tests.fixtures.waiting import skip_missing, wait_for
-from tests.integration.notify.outbox import add_alert, add_message, add_site, clock, running, serving_posts, site_with
-from tests.integration.web.test_door import serving
+from tests.web.test_door import serving
 
 NOW = datetime(2026, 11, 1, 6, tzinfo=UTC)
 HORN = {"north": site_with(Recipient("horn", ("siren:valley/horn",), (3,), ("hazard",)))}

@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from tests.data.filled import NOW
-from tests.integration.web.served import serving
+from tests.web.served import serving
 
 SITE = "/api/v1/sites/north-bench"
 

@@ -15,9 +15,9 @@ from slopeward_earth.points.store import maps as point_maps
 from slopeward_earth.points.store.rates import load_rates
 from tests.data.filled import NOW
 from tests.fixtures.databases import STORY_ON_BOTH
-from tests.integration.web.served import serving
-from tests.integration.web.test_door import serving as serving_at
-from tests.integration.web.test_rules import enter
+from tests.web.served import serving
+from tests.web.test_door import serving as serving_at
+from tests.web.test_rules import enter
 
 SITE = "/api/v1/sites/north-bench"
 

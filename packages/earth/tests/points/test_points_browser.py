@@ -24,7 +24,7 @@ from slopeward_earth.points.store import maps as point_maps
 from tests.browser.test_axe_browser import run as run_axe
 from tests.browser.test_map_browser import browsers, open_map, pytestmark, watch  # noqa: F401
 from tests.fixtures.databases import ON_SQLITE
-from tests.integration.web.served import serving
+from tests.web.served import serving
 
 AT = DATES[119] + timedelta(days=3)
 

@@ -3,7 +3,7 @@
 import slopeward_earth
 from monitor.text.reasons import TEXTS
 from slopeward_earth.points.texts import OWN_TEXTS
-from tests.unit.monitor.text.test_reasons import find_codes
+from tests.text.test_reasons import find_codes
 
 
 def test_every_code_has_a_text_and_every_text_a_code():

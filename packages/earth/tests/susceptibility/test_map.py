@@ -11,7 +11,7 @@ from monitor.settings.service import load_service
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from tests.data.filled import NOW, load_story_sites
-from tests.integration.web.served import serving
+from tests.web.served import serving
 
 SITE = "/api/v1/sites/north-bench"
 

@@ -6,7 +6,7 @@ import torch
 from detection.anomaly.registry import load_network
 from slopeward_lab.detectors.autoencoders import WEIGHT
 from slopeward_lab.detectors.registry import DETECTORS
-from tests.unit.detection.anomaly.test_networks import check_training, waves
+from tests.detection.anomaly.test_networks import check_training, waves
 
 
 @pytest.mark.parametrize("name", sorted(name for name, entry in DETECTORS.items() if entry.is_network))

@@ -3,7 +3,7 @@
 import pytest
 
 from slopeward_lab.detectors.registry import DETECTORS
-from tests.unit.detection.anomaly.test_anomalies import check_rule_rises, check_rule_sees_no_future
+from tests.detection.anomaly.test_anomalies import check_rule_rises, check_rule_sees_no_future
 
 
 @pytest.mark.parametrize("name", sorted(name for name, entry in DETECTORS.items() if not entry.is_network))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.forecasting.explanation.test_explanation import list_maps
+from tests.forecasting.explanation.test_explanation import list_maps
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from forecasting.registry import list_networks
 from monitor.cli.main import run_verb
 from slopeward_lab.decompositions.registry import METHODS
 from slopeward_lab.forecasters.registry import NETWORKS
-from tests.unit.monitor.cli.test_catalogues import count_weights, read_reference_page
+from tests.cli.test_catalogues import count_weights, read_reference_page
 
 
 def test_networks_and_decompositions_are_registered():

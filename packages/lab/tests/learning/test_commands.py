@@ -20,7 +20,8 @@ from monitor.cli.main import run_verb
 from monitor.errors import SlopewardError
 from monitor.features.scenes.queries.arrivals import SceneRow, save_scene
 from monitor.features.scenes.queries.outlines import load_unsure
-from monitor.models.queries.registry import load_models, load_own_weights
+from monitor.features.scenes.queries.weights import load_own_weights
+from monitor.models.queries.registry import load_models
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view

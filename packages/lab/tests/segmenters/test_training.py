@@ -3,7 +3,7 @@
 import pytest
 
 from monitor.cli.main import run_verb
-from tests.unit.detection.imagery.training.test_training import RECIPE, check_resumed_training, patches  # noqa: F401
+from tests.detection.imagery.training.test_training import RECIPE, check_resumed_training, patches  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

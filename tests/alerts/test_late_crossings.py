@@ -1,0 +1,56 @@
+"""A failure that comes as a backlog: nobody could be warned, and people are told of it with its instant and size."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.alerts.test_common_silence import BEGIN, CRACKS, STEP, declare, readings
+from tests.data.measured import replay
+
+RED = "health:site:late_red"
+
+
+def asleep(rows, begins, hours):
+    away, back = BEGIN + begins * STEP, BEGIN + begins * STEP + timedelta(hours=hours)
+    for o in rows:
+        yield replace(o, received_at=back) if away <= o.received_at < back else o
+
+
+def opened(rows):
+    """Changes by key, with the last decision."""
+    found, last = {}, None
+    for _, last in replay(declare("90m", valid_for="3h"), list(rows)):
+        found |= {c.key: c for c in last.changes if c.open and c.notify}
+    return found, last
+
+
+@settings(max_examples=8, deadline=None)
+@given(hours=st.integers(15, 20), ends=st.integers(20, 22))
+def test_what_is_too_old_to_vote_is_told_with_its_instant_and_size(hours, ends):
+    found, last = opened(asleep(readings(ends=ends), 12, hours))
+    assert last.level < 3, "nothing that is so old votes"
+    assert (found[RED].level, last.observability) == (2, "blind")
+    assert "asked for red at 2026-03-01 07:30" in found[RED].reason
+    assert "moves" in found[RED].reason or "mm/day" in found[RED].reason
+
+
+def test_what_was_over_before_the_backlog_came_is_told_as_well():
+
+    def stop(o):
+        over = o.station in CRACKS and o.observed_at >= BEGIN + 20 * STEP
+        return replace(o, value=80.0 + 0.01 * o.observed_at.minute) if over else o
+
+    rows = map(stop, readings(ends=99))
+    found, last = opened(asleep(rows, 12, 10))
+    assert last.level < 3
+    assert RED in found
+
+
+def test_live_readings_and_a_backlog_of_calm_say_nothing_and_a_level_that_is_reached_ends_it():
+    assert RED not in opened(readings(ends=99))[0]
+    assert RED not in opened(asleep(readings(0.0), 12, 14))[0]
+    _, last = opened(asleep(readings(ends=99), 12, 6))
+    assert last.level == 3
+    assert RED not in last.memory.conditions

@@ -1,0 +1,112 @@
+"""A finding is one entry of the table of checks: with it alone, all who say what is wrong say it."""
+
+import json
+from datetime import datetime
+from types import SimpleNamespace
+
+import pytest
+
+from monitor.alerts.queries.alerts import load_alerts
+from monitor.app.checks import table
+from monitor.app.checks.decisions import CoreProgress
+from monitor.app.checks.health import encode_line, read_line
+from monitor.app.checks.machine import DatabaseFacts
+from monitor.app.checks.site_files import SiteFolder
+from monitor.app.core import Core
+from monitor.app.emergency_notice import NOTIFY_AFTER_S, EmergencyNotifier
+from monitor.app.notice_record import ChannelAddress, NoticeStateFile
+from monitor.cli.main import run_verb
+from monitor.settings.service import load_service
+from monitor.sites.first_site import write_first_site
+from monitor.storage.check import BAD, Check, found
+from monitor.storage.views import load_view
+from tests.fixtures.waiting import wait_for
+from tests.web.served import NOW, serving
+
+FLOOD = "the cellar of the service stands {cm} cm under water"
+SAID = FLOOD.format(cm=7)
+
+
+def add(monkeypatch, looks_at, **more):
+    one = Check("cellar", looks_at, BAD, FLOOD, lambda _: found(cm=7.0), "pump it out", **more)
+    checks = (*table.list_checks(), one)
+    monkeypatch.setattr(table, "list_checks", lambda: checks)
+
+
+@pytest.fixture
+def service(database, tmp_path, monkeypatch):
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites/a.toml").write_text(write_first_site("a"))
+    url = database.url.render_as_string(hide_password=False)
+    text = f'[database]\nurl = "{url}"\n[paths]\nsites = "{tmp_path}/sites"\n[broker]\nmode = "demo"\n'
+    (tmp_path / "slopeward.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return load_service(tmp_path / "slopeward.toml")
+
+
+def doctor(capsys, verb="doctor"):
+    status = run_verb([verb, "--json", "--config", "slopeward.toml"])
+    return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_what_the_service_stands_on_is_said_by_alarm_doctor_status_page_and_view(
+    database, service, monkeypatch, capsys
+):
+    monkeypatch.setattr("monitor.app.alarms.AlarmConditions.grew", lambda *_: False)
+    add(monkeypatch, DatabaseFacts, alarm=2, degrades=True)
+    core = Core(service, lambda: NOW)
+    core.ingest = SimpleNamespace(status=lambda: {"messages": 0, "queued": 0, "dropped_qos0": 0})
+    core.dispatcher = SimpleNamespace(status=dict, wake=lambda: None)
+    core._check_footing()
+    core.alarms.write_pending()
+    core._write_stamp("running")
+    core.db.close()
+    with database.read() as c:
+        (alarm,) = [one for one in load_alerts(c, "status", open_only=True) if one.key == "health:cellar"]
+        rows = {row["name"]: row for row in load_view(c, "service_checks")}
+    assert (alarm.level, alarm.reason) == (2, SAID)
+    assert (rows["cellar"]["state"], rows["cellar"]["found"], rows["cellar"]["remedy"]) == (BAD, SAID, "pump it out")
+    with serving(database, NOW, service) as client:
+        assert SAID in client.get("/health").json()["reasons"]
+    for verb in ("status", "doctor"):
+        monkeypatch.setattr(f"monitor.cli.service.{verb}.datetime", Clock)
+        _, said = doctor(capsys, verb)
+        assert SAID in str(said), verb
+
+
+class Clock(datetime):
+    """The present of the command line is that of the test."""
+
+    @classmethod
+    def now(cls, _=None):
+        return NOW
+
+
+def test_what_is_wrong_with_site_files_is_said_by_check_and_doctor(service, monkeypatch, capsys):
+    assert doctor(capsys, "check")[0] == 0
+    add(monkeypatch, SiteFolder)
+    status, said = doctor(capsys, "check")
+    assert (status, [one["state"] for one in said if one["text"] == SAID]) == (1, ["wrong"])
+    status, said = doctor(capsys)
+    assert (status, [one["remedy"] for one in said if one["found"] == SAID]) == (1, ["pump it out"])
+
+
+def test_what_keeps_the_service_from_deciding_is_told_past_the_outbox_and_by_the_banner(
+    database, service, monkeypatch, tmp_path
+):
+    sent = []
+    channel = SimpleNamespace(deliver=lambda one: sent.append(one.body))
+    monkeypatch.setattr("monitor.app.emergency_notice.open_notifier", lambda *_: channel)
+    core = Core(service, lambda: NOW)
+    assert core.commits.trouble() == ""
+    add(monkeypatch, CoreProgress)
+    trouble = core.commits.trouble()
+    core.db.close()
+    assert trouble == SAID
+    assert read_line(encode_line(trouble).decode()).values == trouble.values, "whole to the page"
+    addresses, kept = lambda: [ChannelAddress("ada", "log:a")], NoticeStateFile(tmp_path / "told.json")
+    emergency = EmergencyNotifier(addresses, list, {}, lambda: NOW, lambda *_: None, kept)
+    emergency.update(trouble, 0.0)
+    emergency.update(trouble, NOTIFY_AFTER_S)
+    wait_for(lambda: sent)
+    assert sent[0].startswith(f"Slopeward cannot decide: {SAID}.")

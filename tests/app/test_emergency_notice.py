@@ -1,0 +1,237 @@
+"""What is told past the outbox, over restarts of the service that tells it: each outage once, and its end once."""
+
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from monitor.alerts.notification import Notification
+from monitor.app import emergency_notice as room
+from monitor.app.checks.decisions import CoreProgress
+from monitor.app.checks.table import run_checks
+from monitor.app.emergency_notice import NOTIFY_AFTER_S, OVER_AFTER_S, EmergencyNotifier
+from monitor.app.notice_record import ChannelAddress, NoticeState, NoticeStateFile
+from monitor.app.supervisor import LAST_LEVEL
+from monitor.errors import DeliveryError
+from monitor.text.message import Term, Timestamp
+from tests.fixtures.waiting import wait_for
+
+NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
+ADA, BEN = ChannelAddress("ada", "log:a"), ChannelAddress("ben", "log:b")
+TOLD = NoticeState("database takes no writes", NOW, "what was said", (ADA, BEN), frozenset({ADA}))
+
+
+class World:
+    """Channels that take what comes, but for those that are away; and the herald of a service that can be killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.sent, self.away = folder / "var/told.json", [], set()  # type: ignore[var-annotated]
+        self.now_s, self.ledger = 1000.0, []  # type: ignore[var-annotated]
+        self.foreign = set(threading.enumerate())
+        self.begin()
+
+    def begin(self) -> None:
+        found = (lambda: [ADA, BEN]), (lambda: ["s: green"]), {}, (lambda: NOW + timedelta(seconds=self.now_s - 1000.0))
+        note = lambda *told: self.ledger.append(told)  # noqa: E731
+        self.emergency = EmergencyNotifier(*found, note, NoticeStateFile(self.path))
+
+    def pass_time(self, seconds: float, trouble: str, *, sure: bool = True) -> None:
+        for _ in range(round(seconds)):
+            self.now_s += 1.0
+            self.emergency.update(trouble, self.now_s, sure=sure)
+        self.settle(len(self.away))
+
+    def open(self, channel: str, _: object) -> "World":
+        self.opened = channel
+        return self
+
+    def deliver(self, notification: Notification) -> None:
+        if notification.channel in self.away:
+            raise DeliveryError("away")
+        self.sent.append((notification.recipient, notification.subject, notification.body))
+
+    def subjects(self, recipient: str) -> list[str]:
+        return [subject for who, subject, *_ in self.sent if who == recipient]
+
+    def settle(self, trying: int = 0) -> None:
+        """Wait for the deliveries, but for so many that try again and again."""
+
+        def count() -> int:
+            mine = set(threading.enumerate()) - self.foreign
+            return sum(thread.name in {"herald", "told"} for thread in mine)
+
+        wait_for(lambda: count() <= trying, description="the deliveries")
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    one = World(tmp_path)
+    monkeypatch.setattr(room, "open_notifier", one.open)
+    monkeypatch.setattr(room, "AGAIN_S", 0.02)
+    return one
+
+
+FIRST, LAST = "cannot decide: disk full", "over: decides again"
+
+
+def test_an_outage_over_two_restarts_is_told_once_and_its_end_once(world: World) -> None:
+    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
+    for _ in range(2):
+        world.begin()
+        world.pass_time(15, "", sure=False)  # a fresh core has found nothing yet
+        world.pass_time(NOTIFY_AFTER_S + 20, "disk full, as the fresh core says")
+    assert [world.subjects(who) for who in ("ada", "ben")] == [[FIRST], [FIRST]]
+    world.pass_time(OVER_AFTER_S + 2, "")
+    assert [world.subjects(who) for who in ("ada", "ben")] == [[FIRST, LAST], [FIRST, LAST]]
+    assert "It was: disk full." in world.sent[-1][2]
+    assert world.ledger == [("disk full", 2, 2)]
+    assert not world.path.exists()
+    world.begin()
+    world.pass_time(100, "")
+    assert len(world.sent) == 4
+
+
+def test_an_outage_that_ended_while_no_service_ran_is_over_at_the_first_decision(world: World) -> None:
+    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
+    world.begin()
+    world.pass_time(100, "", sure=False)
+    assert world.subjects("ada") == [FIRST]
+    world.pass_time(OVER_AFTER_S + 2, "")
+    assert world.subjects("ada") == [FIRST, LAST]
+
+
+def test_a_core_that_is_replaced_in_an_outage_does_not_end_it(world: World) -> None:
+    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
+    world.pass_time(15, "", sure=False)
+    world.pass_time(NOTIFY_AFTER_S + 20, "disk full")
+    assert world.subjects("ada") == [FIRST]
+
+
+def test_trouble_that_only_a_restart_of_core_interrupts_is_told(world: World) -> None:
+    for _ in range(3):
+        world.pass_time(8, "the core process stands still")
+        world.pass_time(8, "", sure=False)
+    assert world.subjects("ada") == ["cannot decide: the core process stands still"]
+
+
+def test_who_was_not_reached_before_the_kill_is_reached_by_the_next_service(world: World) -> None:
+    world.away = {BEN.channel}
+    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
+    wait_for(lambda: "ada" in world.path.read_text(), 5, "the file")
+    world.emergency._over.set()  # the old service's tries end with it
+    world.settle()
+    assert (world.subjects("ada"), world.subjects("ben")) == ([FIRST], [])
+    world.away = set()
+    world.begin()
+    world.pass_time(1, "disk full")
+    assert (world.subjects("ada"), world.subjects("ben")) == ([FIRST], [FIRST])
+    assert world.sent[-1][2].splitlines()[2] == "s: green"
+
+
+def test_a_service_killed_while_it_tells_the_end_goes_on_with_it(world: World) -> None:
+    NoticeStateFile(world.path).keep(replace(TOLD, taken=frozenset({ADA, BEN}), over_at=NOW, settled=frozenset({ADA})))
+    world.begin()
+    world.pass_time(1, "", sure=False)
+    assert (world.subjects("ada"), world.subjects("ben")) == ([], [LAST])
+    wait_for(lambda: not world.path.exists(), 5, "nothing is left to tell")
+
+
+@pytest.mark.parametrize("told", [TOLD, replace(TOLD, over_at=NOW, settled=frozenset({ADA}))])
+def test_the_file_holds_what_was_told_for_its_owner_alone(tmp_path: Path, told: NoticeState) -> None:
+    path = tmp_path / "var/told.json"
+    (tmp_path / "var").mkdir()
+    path.with_name("told.json.next").touch(0o644)  # left behind by whomever
+    NoticeStateFile(path).keep(TOLD)
+    NoticeStateFile(path).keep(told)
+    assert NoticeStateFile(path).read() == told
+    assert path.stat().st_mode & 0o777 == 0o600
+    NoticeStateFile(path).keep(None)
+    assert NoticeStateFile(path).read() is None
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"trouble": 1}', "\x00" * 9, '{"over_at": null, "at": "2026"}'])
+def test_a_file_that_says_nothing_is_as_none(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str) -> None:
+    path = tmp_path / "told.json"
+    path.write_text(content)
+    assert NoticeStateFile(path).read() is None
+    assert "is not known" in caplog.text
+
+
+FULL = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from monitor.app.notice_record import ChannelAddress, NoticeStateFile
+from tests.app.test_emergency_notice import TOLD, BEN, fill
+
+path = Path(sys.argv[1]) / "var/told.json"
+ready = NoticeStateFile(path)
+fill(path.parent)
+ready.keep(TOLD)
+assert NoticeStateFile(path).read() == TOLD, "the first"
+for _ in range(3):
+    fill(path.parent)
+    ready.keep(replace(TOLD, taken=frozenset({BEN})))
+found = NoticeStateFile(path).read()
+assert found is not None and found.at == TOLD.at, "an older one at the worst"
+late = NoticeStateFile(path.parent.parent / "other/told.json")
+late.keep(TOLD)  # no room was kept: it is logged, nobody is held up
+assert late.read() is None
+print("held")
+"""
+
+
+def fill(folder: Path) -> None:
+    try:
+        with (folder / "ballast").open("ab", buffering=0) as file:
+            while file.write(b"x" * 4096) == 4096:
+                pass
+    except OSError:
+        pass
+
+
+def test_a_full_disk_holds_it_as_well(tmp_path: Path) -> None:
+    script = tmp_path / "full.py"
+    script.write_text(FULL)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = f'mount -t tmpfs -o size=512k none "{disk}" || exit 99; exec "$@"'
+    for unshare in (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]):
+        done = run([*unshare, "sh", "-c", mount, "sh", sys.executable, str(script), str(disk)])
+        if done is not None and done.returncode != 99 and "unshare failed" not in done.stderr:
+            assert done.stdout == "held\n", done.stderr
+            assert "repeats what was reported" in done.stderr
+            return
+    pytest.skip("this machine allows no small disk of our own")
+
+
+def run(words: list[str]) -> subprocess.CompletedProcess[str] | None:
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=250)
+    except FileNotFoundError:
+        return None
+
+
+def test_each_is_told_in_the_own_language(world: World) -> None:
+    ids = {"ada": "it", "ben": "zh"}
+    last = LAST_LEVEL(site="pit", level=Term("orange"), at=Timestamp.of(NOW - timedelta(minutes=1), "second"))
+    mails = [ChannelAddress("ada", "email:a@example.org"), ChannelAddress("ben", "email:b@example.org")]
+    found = (lambda: mails), (lambda: [last]), {}, (lambda: NOW), (lambda *_: None)
+    other = NoticeStateFile(world.path.with_name("other.json"))
+    world.emergency = EmergencyNotifier(*found, other, ids.__getitem__)
+    pulse = CoreProgress(unwritten_s=1e9, written_at=NOW, late_s=0.0, evaluated_at=NOW, expects=False, error="")
+    trouble = next(one.text for one in run_checks(pulse) if one.is_wrong)
+    world.pass_time(NOTIFY_AFTER_S + 2, trouble)
+    world.pass_time(OVER_AFTER_S + 2, "")
+    world.settle()
+    said = {(who, subject): body for who, subject, body in world.sent}
+    [told] = [body for (who, subject), body in said.items() if who == "ada" and subject.startswith("decisione")]
+    assert "il database non accetta scritture dal 2026-03-01 06:00 UTC" in told
+    assert "pit: livello arancione salvato l'ultima volta il 2026-03-01 05:59 UTC" in told.splitlines()
+    assert ("ada", "finita: decide di nuovo") in said
+    assert any("2026-03-01 06:00 UTC" in subject and "\u65e0\u6cd5\u5224\u5b9a" in subject for _, subject in said)

@@ -1,0 +1,96 @@
+"""What jobs do when things go wrong around them: a stop in the middle, a broken audit chain."""
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from monitor.alerts.outbox_tables import notification
+from monitor.alerts.tables import alert
+from monitor.app.jobs import housekeeping
+from monitor.app.schedule import Schedule
+from monitor.errors import JobError
+from monitor.features.scenes import inbox
+from monitor.features.scenes.tables import scene
+from monitor.settings.service import ServiceConfig, load_service
+from monitor.sites.files import load_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import Actor
+from monitor.storage.audit import add_audit
+from monitor.storage.audit_tables import audit_entry
+from monitor.storage.engine import Database
+from monitor.worker import compute
+from tests.data.store_rows import tell
+from tests.data.watched_slope import WatchedSlope
+
+NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
+SITE_FILE = Path(__file__).parents[2] / "configs" / "sites" / "north-bench.toml"
+
+
+@pytest.fixture
+def config(tmp_path: Path, database_url: str) -> ServiceConfig:
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / SITE_FILE.name).write_text(SITE_FILE.read_text(encoding="utf-8"), encoding="utf-8")
+    file = tmp_path / "slopeward.toml"
+    file.write_text(
+        f'[database]\nurl = "{database_url}"\n[paths]\nsites = "{tmp_path}/sites"\ninbox = "{tmp_path}/inbox"\n',
+        encoding="utf-8",
+    )
+    return load_service(str(file))
+
+
+@pytest.mark.parametrize("stopping", [True, False])
+def test_a_scene_cut_off_by_a_stop_is_read_again_and_no_alarm(database, config, monkeypatch, stopping):
+    site = load_site(SITE_FILE)
+    folder = Path(config.paths.inbox) / site.id / "scene-1"
+    folder.mkdir(parents=True)
+    (folder / "scene.toml").write_text("", encoding="utf-8")
+
+    def run(*_: object, **__: object) -> None:
+        raise JobError("killed, the service is stopping" if stopping else "killed at its limit of 900 s")
+
+    monkeypatch.setattr(compute, "run", run)
+    monkeypatch.setattr(compute, "is_stopping", lambda: stopping)
+    tell(database, save_site, site, "test", "loaded", NOW)
+    if stopping:
+        with pytest.raises(JobError):
+            inbox.run(database, config, site, NOW)
+    else:
+        assert "failed" in inbox.run(database, config, site, NOW)
+    with database.read() as c:
+        kept = [r.state for r in c.execute(select(scene))]
+        told = [r.key for r in c.execute(select(alert))]
+    assert (kept, told) == (([], []) if stopping else (["failed"], ["scene:scene-1"]))
+
+
+def test_a_broken_audit_chain_is_told_to_everybody_and_only_while_it_is_broken(database: Database, config):
+    with database.write() as c:
+        for n in range(3):
+            add_audit(c, Actor("ada"), "level.set", "site:north-bench", {"n": n}, NOW)
+    assert "holds" in housekeeping.run(database, config, None, NOW)
+    tell(database, lambda c: c.execute(update(audit_entry).where(audit_entry.c.id == 2).values(detail='{"n":9}')))
+    assert "BROKEN" in housekeeping.run(database, config, None, NOW)
+    with database.read() as c:
+        found = c.execute(select(alert.c.site, alert.c.ledger, alert.c.key, alert.c.level)).one()
+        told = {r.recipient for r in c.execute(select(notification.c.recipient))}
+    assert tuple(found) == ("status", "health", "health:audit:chain", 2)
+    assert told == {r.name for r in load_site(SITE_FILE).recipients if "health" in r.ledgers}
+    assert told
+
+
+# ---- the log says once an hour what was done, and a job that says what it said before is no news ----
+
+
+def test_a_job_that_says_what_it_said_is_no_news(database, caplog, monkeypatch):
+    slope = WatchedSlope(database)
+    schedule = Schedule(database, ServiceConfig(), [slope.site], lambda: datetime.now(UTC), lambda *_: None)
+    told = iter(["no team", "no team", "Ada, until 20:00"])
+    monkeypatch.setattr(schedule, "_call", lambda _: ("done", next(told), True))
+    key = next(key for key in schedule._entries if key.startswith("duty"))
+    caplog.set_level(logging.DEBUG, "monitor.app.schedule")
+    for _ in range(3):
+        schedule._run(key)
+    levels = [r.levelno for r in caplog.records if "job duty" in r.getMessage()]
+    assert levels == [logging.INFO, logging.DEBUG, logging.INFO]

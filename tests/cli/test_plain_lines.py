@@ -1,0 +1,93 @@
+"""The command line shows states in words and times in the zone of the site; `--json` keeps stored names and UTC."""
+
+import json
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from monitor.alerts.records import AlertState
+from monitor.alerts.tables import alert
+from monitor.cli.main import run_verb
+from monitor.decision.conditions import NOTHING_NEWER
+from monitor.storage.engine import Database
+from monitor.text.instants import parse
+from monitor.text.local_time import format_instant, format_local, use_zone
+from monitor.text.message import Timestamp
+from monitor.web.parts.templating import format_minute, render_text
+from tests.data.watched_slope import write_service
+from tests.property.test_stored_names_in_messages import find_stored_names
+
+INTERNAL = [state for state in AlertState if "_" in state]
+
+
+@pytest.fixture
+def service(filled_sqlite_url, tmp_path):
+    with Database(filled_sqlite_url) as db:
+        yield str(write_service(tmp_path, db, SITE.read_text(encoding="utf-8")))
+
+
+def read(capsys, service, *words):
+    run_verb([*words, "--config", service])
+    return capsys.readouterr().out
+
+
+def test_alerts_are_listed_and_shown_in_words(service, filled_sqlite_url, capsys):
+    with Database(filled_sqlite_url) as db, db.write() as c:
+        numbers = c.execute(select(alert.c.id).where(alert.c.closed_at.is_(None))).scalars()
+        for number, state in zip(numbers.all(), INTERNAL, strict=False):
+            c.execute(update(alert).where(alert.c.id == number).values(state=state))
+    rows = [json.loads(line) for line in read(capsys, service, "alerts", "list", "--all", "--json").splitlines()]
+    assert {*INTERNAL} <= {row["state"] for row in rows}
+    listed = read(capsys, service, "alerts", "list", "--all")
+    shown = [read(capsys, service, "alerts", "show", str(row["id"])) for row in rows]
+    for text in (listed, *shown, read(capsys, service, "status")):
+        assert [line for line in text.splitlines() if find_stored_names(line)] == []
+    for state in INTERNAL:
+        assert state.replace("_", " ") in listed
+        assert any(f", {state.replace('_', ' ')}" in text.splitlines()[0] for text in shown)
+
+
+# ---- people read the zone of the site at the command line too; programs, and who asks for it, read UTC ----
+SITE = Path(__file__).resolve().parents[2] / "configs" / "sites" / "north-bench.toml"
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["status"],
+        ["alerts", "list", "--all"],
+        ["alerts", "show", "2"],
+        ["instruments", "list"],
+        ["instruments", "show", "north-bench", "G1"],
+        ["evaluate", "--site", "north-bench", "--dry-run"],
+    ],
+    ids=" ".join,
+)
+def test_times_are_those_of_the_site_unless_utc_is_wanted(service, capsys, verb):
+    local, utc = read(capsys, service, *verb), read(capsys, service, *verb, "--utc")
+    assert " CET" in local
+    assert " CET" not in utc
+    assert " UTC" in utc
+
+
+def test_json_is_utc_in_any_case(service, capsys):
+    found = [read(capsys, service, "alerts", "list", "--all", "--json", *more) for more in ([], ["--utc"])]
+    assert found[0] == found[1]
+    assert all(json.loads(line)["raised_at"].endswith("Z") for line in found[0].splitlines())
+
+
+def test_the_hour_that_comes_twice_is_told_apart_everywhere():
+    first, second = "2026-10-25T00:30:00.000000Z", "2026-10-25T01:30:00.000000Z"
+    with use_zone("Europe/Zurich"):
+        assert (format_minute(first), format_minute(second)) == ("2026-10-25 02:30 +02:00", "2026-10-25 02:30 +01:00")
+        assert format_instant(parse(second)) == "2026-10-25 02:30 +01:00"
+        assert ">2026-10-25 02:30 +01:00</time>" in render_text(NOTHING_NEWER(at=Timestamp.of(parse(second))))
+        assert format_minute(second, "Asia/Tokyo") == "2026-10-25 10:30 JST", "a row of another zone than the page"
+    assert format_instant(parse(first)) == "2026-10-25T00:30Z", "without a zone, as for programs"
+    with use_zone("America/St_Johns"):
+        assert format_minute("2026-07-01T00:00:00Z") == "2026-06-30 21:30"
+
+
+def test_no_zone_of_a_site_file_breaks_a_page():
+    assert format_local(parse("2026-03-01T06:00:00Z"), "Mars/Base") == ("2026-03-01 06:00")

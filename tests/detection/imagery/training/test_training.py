@@ -1,0 +1,380 @@
+"""Training: the same again to the last bit, also after a kill; every choice is made on the held part."""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from detection.imagery.data.generate import draw_patches
+from detection.imagery.data.patches import IGNORED, hold_arrays
+from detection.imagery.errors import ModelError, OtherRunError, TrainingPausedError, TrainingRecipeError
+from detection.imagery.neural.calibration import THRESHOLDS, choose_threshold, fit_temperature
+from detection.imagery.neural.checkpoint import load_model
+from detection.imagery.neural.inference import Segmenter
+from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings, vary
+from detection.imagery.neural.losses import TERMS, make_loss
+from detection.imagery.neural.training import evaluate, train_patches
+from detection.imagery.neural.triage_training import MOST, train_triage
+from detection.imagery.registry import CLASSIFIERS, SEGMENTERS
+from detection.imagery.training.recipe import run_recipe
+from detection.imagery.training.recipe_file import find_recipe, read_recipe
+from detection.imagery.weights_file import WEIGHTS_FOLDER, list_shipped, weights_path
+from monitor.cli.main import run_verb
+from tests.data.forked import run_forked
+from tests.data.tiny_recipe import tiny
+from tests.tables import tabulated
+
+REPOSITORY = Path(__file__).resolve().parents[4]
+SHIPPED = [path.stem for path in list_shipped()]
+SETTINGS = {"seed": 5, "width": 0.0625, "epochs": 3, "batch": 4, "warmup_steps": 2, "blank_share": 0.2}
+QUICK = ImageryTrainingSettings(**SETTINGS, held_share=0.25)
+RECIPE = tiny(24, 6, 3)
+OF_SLOPEWARD_LAB = {"landslide4sense-sbconv"}  # recipes whose network comes with that package
+
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+
+@pytest.fixture(scope="module")
+def patches():
+    return hold_arrays(*draw_patches(3, 21, 32, ("B4", "B3", "B2")))
+
+
+def same(one, other):
+    pairs = zip(one.network.state_dict().values(), other.network.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def check_resumed_training(patches, tmp_path, network):
+    """Check that a training that is stopped and resumed ends with the weights of one without a stop.
+
+    The last batch has one patch and is dropped.
+    """
+    settings = replace(QUICK, network=network, epochs=2, held_share=4 / 21)
+    whole = train_patches(patches, settings)
+    steps = []
+    for stop in (1, 4, 3):  # within the first epoch, at its end, within the second
+        left = itertools.count(stop, -1)
+        hooks = Hooks(steps.append, lambda left=left: next(left) == 1, tmp_path / "run.place", resume=True)
+        with suppress(TrainingPausedError):
+            train_patches(patches, settings, hooks)
+        assert (tmp_path / "run.place").exists()
+    resumed = train_patches(patches, settings, Hooks(place=tmp_path / "run.place", resume=True))
+    assert resumed.history == whole.history
+    assert same(resumed, whole)
+    assert (resumed.threshold, resumed.calibration) == (whole.threshold, whole.calibration)
+    assert max(progress.step for progress in steps) == 4  # 17 patches by 4
+
+
+def test_a_run_stopped_anywhere_goes_on_to_the_same_curve(patches, tmp_path):
+    check_resumed_training(patches, tmp_path, "unet")
+
+
+def test_a_place_of_another_run_is_refused(patches, tmp_path):
+    place = tmp_path / "run.place"
+    train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place))
+    with pytest.raises(OtherRunError, match=r"an unfinished run of other data or settings \(1 passes are done\)"):
+        train_patches(patches, replace(QUICK, epochs=1, seed=6), Hooks(place=place, resume=True))
+    # names and images are the same: outlines were corrected
+    mended = replace(patches, load=lambda i: (patches.load(i)[0], np.roll(patches.load(i)[1], 3, axis=0)))
+    with pytest.raises(OtherRunError):
+        train_patches(mended, replace(QUICK, epochs=1), Hooks(place=place, resume=True))
+    taken = []
+    train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place, resume=True, on_resume=taken.append))
+    assert taken == [2], "it had ended"
+    place.write_bytes(place.read_bytes()[:100])
+    with pytest.raises(TrainingRecipeError, match="not the place of a training run"):
+        train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place, resume=True))
+    train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place))  # without resume it begins anew
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="autograd beside an accelerator cannot be forked")
+def test_a_killed_recipe_goes_on_to_the_same_bytes(tmp_path, capsys):
+    recipe, out = tmp_path / "tiny.toml", tmp_path / "cut.safetensors"
+    recipe.write_text(RECIPE)
+    train = ["scenes", "train", "--recipe", str(recipe), "--out"]
+    assert run_verb([*train, str(tmp_path / "whole.safetensors")]) == 0
+    steps = itertools.count(1)
+
+    def die(_):
+        if next(steps) == 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert run_forked(lambda: run_recipe(read_recipe(recipe), out, hooks=Hooks(die, resume=True))) == signal.SIGKILL
+    assert out.with_suffix(".place").exists()
+    assert not out.exists()
+    capsys.readouterr()
+    assert run_verb([*train, str(out), "--json"]) == 0
+    answer = capsys.readouterr()
+    assert "cut.place: the unfinished run of this recipe goes on in epoch" in answer.err
+    assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    histories = [json.loads((tmp_path / name).read_text())["history"] for name in ("cut.json", "whole.json")]
+    assert histories[0] == histories[1]
+    assert [row["epoch"] for row in histories[0]] == [1, 2, 3]
+    assert not out.with_suffix(".place").exists()
+    assert json.loads(answer.out)["history"][2]["held_f1"] == histories[0][2]["held_f1"]
+    assert "epoch 3/3" in answer.err
+
+
+def test_an_unfinished_run_of_something_else_is_neither_taken_up_nor_given_up_unasked(tmp_path, monkeypatch, capsys):
+    recipe, out = tmp_path / "tiny.toml", tmp_path / "mine one.safetensors"
+    short = RECIPE.replace("epochs = 3", "epochs = 1")
+    recipe.write_text(short)
+    train = ["scenes", "train", "--recipe", str(recipe), "--out", str(out)]
+    with monkeypatch.context() as stopped:
+        stopped.setattr(
+            "monitor.features.scenes.cli.train.show_progress", lambda _: os.kill(os.getpid(), signal.SIGTERM)
+        )
+        assert run_verb(train) == 0
+    assert "the same command goes on" in capsys.readouterr().err
+    place = out.with_suffix(".place")
+    before = place.read_bytes()
+
+    def refuse(*more):
+        assert run_verb([*train, *more]) == 1
+        said = capsys.readouterr().err
+        assert f"{place}: an unfinished run of other data or settings (0 passes are done)" in said
+        assert "or give it up by --anew" in said
+        assert (place.read_bytes(), out.exists()) == (before, False)
+
+    refuse("--seed", "9")
+    recipe.write_text(short.replace("width = 0.0625", "width = 0.0625\nlearning_rate = 1e-3"))
+    refuse()
+    assert run_verb([*train, "--anew"]) == 0
+    assert (place.exists(), out.exists()) == (False, True)
+
+
+def test_with_nothing_held_the_last_pass_is_kept_at_the_threshold_that_is_given(patches, tmp_path):
+    how = replace(QUICK, epochs=2, split="all", threshold=0.35, temperature=1.4)
+    trained = train_patches(patches, how)
+    assert (trained.threshold, trained.calibration.temperature, trained.best_epoch) == (0.35, 1.4, 2)
+    assert (trained.held, trained.held_f1) == ((), None)
+    assert [sorted(row) for row in trained.history] == [["epoch", "learning_rate", "loss"]] * 2
+    fit = np.arange(0, 21, 2)
+    assert not same(trained, train_patches(patches, how, parts=(fit, fit[:0])))
+    recipe = tmp_path / "all.toml"
+    recipe.write_text(RECIPE.replace("epochs = 3", 'epochs = 1\nsplit = "all"\nthreshold = 0.35\ntemperature = 1.4'))
+    card = run_recipe(read_recipe(recipe), tmp_path / "all.safetensors")
+    assert (card["threshold"], card["temperature"], card["metrics"]["held_f1"]) == (0.35, 1.4, None)
+    assert card["metrics"]["chosen_on"].startswith("threshold and temperature: as the recipe says")
+
+
+def test_a_wish_to_stop_is_taken_after_the_step_and_a_second_one_at_once():
+    from monitor.features.scenes.cli.train import catching_stop
+
+    before = signal.getsignal(signal.SIGTERM)
+    with catching_stop() as asked:
+        assert asked == []
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked == [signal.SIGTERM]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("seed = 3", "", "'seed' is missing"),
+        ("seed = 3", "seed = 3\ncolour = 1", "unknown key 'colour'"),
+        ('source = "generated"', 'source = "nowhere"', "'nowhere' is unknown"),
+        ('source = "generated"', 'source = "bijie"', "unknown key data."),
+        ("seed = 3", "seed =", "not TOML"),
+        ("epochs = 3", "epoks = 3", "unknown training key 'epoks'"),
+        ("epochs = 3", 'loss = "hinge"', "unknown loss 'hinge'"),
+        ("epochs = 3", 'optimiser = "sgd"', "unknown optimiser 'sgd'"),
+        ("epochs = 3", 'network = "unnet"', "unknown network 'unnet'"),
+        ("epochs = 3", "epochs = 0", "epochs must be at least 1"),
+    ],
+)
+def test_a_wrong_recipe_is_one_clear_line(tmp_path, capsys, old, new, words):
+    (tmp_path / "tiny.toml").write_text(RECIPE.replace(old, new))
+    asked = ["scenes", "train", "--recipe", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "a.safetensors")]
+    assert run_verb(asked) == 1
+    message = capsys.readouterr().err.strip()
+    assert words in message
+    assert "\n" not in message
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+@tabulated("name", sorted(path.stem for path in (REPOSITORY / "configs/detection").glob("*.toml")))
+def test_every_shipped_recipe_is_one(name):
+    with pytest.raises(TrainingRecipeError, match="nix: no such recipe; shipped: bijie, cracks, generated"):
+        find_recipe("nix")
+    recipe = read_recipe(find_recipe(name))
+    settings = recipe.settings()
+    assert recipe.name == name
+    assert settings.network in SEGMENTERS | CLASSIFIERS or name in OF_SLOPEWARD_LAB
+
+
+@tabulated("spelling", [*TERMS, "ce+dice", "focal+tversky"])
+def test_a_loss_falls_when_the_map_gets_better_and_leaves_out_what_is_not_known(spelling):
+    loss = make_loss(spelling, landslide_share=0.1)
+    truth = torch.zeros(2, 8, 8, dtype=torch.long)
+    truth[:, :3, :3] = 1
+    right = torch.stack([(truth == 0) * 4.0, (truth == 1) * 4.0], dim=1)
+    assert loss(right, truth) < loss(right * 0, truth) < loss(-right, truth)
+    hidden = truth.clone()
+    hidden[:, 0] = IGNORED
+    changed = right.clone()
+    changed[:, :, 0] = -7.0
+    assert loss(changed, hidden) == pytest.approx(float(loss(right, hidden)), abs=1e-6)
+    changed.requires_grad_()
+    loss(changed, hidden).backward()
+    assert (changed.grad[:, :, 0] == 0).all()
+
+
+def test_a_miss_costs_more_than_a_false_alarm_where_that_is_asked_for():
+    truth = torch.zeros(1, 10, 10, dtype=torch.long)
+    truth[:, :5] = 1
+
+    def logits(rows):
+        found = torch.zeros(1, 10, 10)
+        found[:, :rows] = 1
+        return torch.stack([(1 - found) * 9, found * 9], dim=1)
+
+    tversky = make_loss("tversky")
+    assert tversky(logits(3), truth) > tversky(logits(7), truth)
+
+
+def test_variation_moves_truth_with_the_image():
+    rng = np.random.default_rng(1)
+    mask = (rng.random((12, 12)) > 0.7).astype(np.uint8)
+    image = np.stack([mask, mask]).astype(np.float32)
+    normalisation = np.zeros(2, np.float32), np.ones(2, np.float32)
+    still = ImageryTrainingSettings(brightness=(1.0, 1.0), shift=0.0)
+    seen = set()
+    for _ in range(40):
+        values, truth = vary(image, mask, normalisation, still, rng)
+        assert np.array_equal(values[0], truth)
+        seen.add(truth.tobytes())
+    assert len(seen) == 8
+    factors = [
+        float(vary(image, mask, normalisation, ImageryTrainingSettings((0.5, 2.0), 0.0), rng)[0].max())
+        for _ in range(200)
+    ]
+    assert min(factors) >= 0.5
+    assert max(factors) <= 2.0
+    assert np.median(factors) == pytest.approx(1.0, abs=0.15)
+    oblong, truth = vary(image[:, :6], mask[:6], normalisation, still, rng)
+    assert oblong.shape[1:] == truth.shape == (6, 12)
+
+
+def test_temperature_mends_overconfidence_and_nothing_else():
+    rng = np.random.default_rng(2)
+    chance = rng.uniform(0.02, 0.98, 40_000)
+    truth = rng.random(40_000) < chance
+    odds = np.log(chance / (1 - chance))
+    found = fit_temperature(odds * 2.5, truth)
+    assert found.temperature == pytest.approx(2.5, rel=0.05)
+    assert found.ece_after < 0.01 < found.ece_before
+    assert found.nll_after < found.nll_before
+    assert fit_temperature(odds, truth).temperature == pytest.approx(1.0, abs=0.05)
+    halves = [(odds[:9000], truth[:9000]), (odds[9000:], truth[9000:])]
+    assert choose_threshold(halves) == choose_threshold([(odds, truth)])
+    best, f1 = choose_threshold([(odds, truth)])
+    probabilities = (1 / (1 + np.exp(-odds))).astype(np.float32)
+    scores = [2 * (p & truth).sum() / (p.sum() + truth.sum()) for p in (probabilities >= t for t in THRESHOLDS)]
+    assert f1 == pytest.approx(max(scores), abs=1e-4)
+    assert best == pytest.approx(THRESHOLDS[int(np.argmax(scores))])
+
+
+def test_values_out_of_range_are_held_within_it_in_training_and_use(patches, tmp_path):
+    """One pixel of 1e6 in a fitted patch neither moves the normalisation nor what is found elsewhere."""
+
+    def load(number):
+        image, mask = patches.load(number)
+        return np.where(image > 0.3, 1e6, image), mask
+
+    trained = train_patches(replace(patches, load=load), replace(QUICK, epochs=1, clip=True))
+    assert max(trained.mean) < 1e6
+    assert trained.clipped
+    ranges = [[0.0, 0.2], [0.1, 0.3], [0.0, 1.0]]
+    held = patches.clip(ranges).read(0).image
+    assert held.max(axis=(1, 2)) == pytest.approx([0.2, 0.3, held[2].max()])
+    model = load_model("generated")
+    normalisation = {**model.card["normalisation"], "clip": True}
+    images, _ = draw_patches(77, 1, 32, model.bands)
+    valid = np.ones((32, 32), bool)
+    low, high = (np.array(normalisation["value_range"])[:, side, None, None] for side in (0, 1))
+    clipping = Segmenter(replace(model, card={**model.card, "normalisation": normalisation}))
+    plain = Segmenter(model)
+    expected = plain.probabilities(np.clip(images[0] * 9, low, high).astype(np.float32), valid)
+    assert clipping.probabilities(images[0] * 9, valid) == pytest.approx(expected, abs=1e-6)
+
+
+def test_patches_of_several_sizes_need_a_size_and_pixels_not_known_count_nowhere(patches):
+    mixed = replace(patches, load=lambda i: (patches.load(i)[0][:, : 32 - i % 2], patches.load(i)[1][: 32 - i % 2]))
+    with pytest.raises(TrainingRecipeError, match=r"different sizes; give data\.size_px"):
+        train_patches(mixed, QUICK)
+    hidden = replace(patches, load=lambda i: (patches.load(i)[0], np.full((32, 32), IGNORED, np.uint8)))
+    trained = train_patches(patches, replace(QUICK, epochs=1))
+    scores = evaluate(trained, hidden)
+    assert scores["nodata"] == 21 * 32 * 32
+    assert scores["f1"] is None
+
+
+@pytest.mark.parametrize("weights", SHIPPED)
+def test_shipped_weights_are_small_and_say_what_they_are(weights):
+    path = weights_path(weights)
+    assert path.stat().st_size < 10e6
+    card = load_model(weights).card
+    assert card["data"]["licence"]
+    assert card["data"]["source"] != card["data"]["recipe"]["source"]
+    assert card["limits"]
+    assert 0 < card["threshold"] < 1
+    bars = {"generated": ("f1", 0.90), "bijie": ("f1", 0.65), "triage": ("recall", 0.95)}
+    name, bar = bars.get(weights, ("f1", 0.57))
+    assert card["metrics"]["test"][name] >= bar
+    text = path.with_suffix(".md").read_text()
+    assert f"{name.replace('f1', 'F1')} {card['metrics']['test'][name]}" in text
+    assert card["data"]["licence"] in text
+    recipe = read_recipe(find_recipe(weights))
+    assert list(recipe.bands) == card["bands"]
+    assert recipe.data == card["data"]["recipe"]
+    assert all(card["training"][key] == recipe.training[key] for key in ("epochs", "width"))
+
+
+def test_triage_is_the_last_epoch_with_a_threshold_that_is_never_bold():
+    images, masks = draw_patches(8, 12, 32, ("B4", "B3", "B2"))
+    masks[::2] = 0
+    settings = replace(QUICK, network="triage-resnet", width=0.125, epochs=2, held_share=0.5)
+    last = {}
+    hooks = Hooks(on_progress=lambda told: last.update(epoch=told.epoch, held=told.held_score))
+    trained = train_triage(hold_arrays(images, masks), settings, hooks)
+    assert trained.best_epoch == last["epoch"] == 2
+    assert trained.held_f1 == last["held"]
+    assert 0 <= trained.threshold <= MOST
+    assert len(trained.held) == 6
+
+
+def test_weights_that_are_not_their_cards_are_refused(tmp_path):
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(WEIGHTS_FOLDER / f"generated{suffix}", tmp_path / f"own{suffix}")
+    load_model(str(tmp_path / "own.safetensors"))
+    content = bytearray((tmp_path / "own.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "own.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match="not those of the card"):
+        load_model(str(tmp_path / "own.safetensors"))
+    (tmp_path / "own.json").unlink()
+    with pytest.raises(ModelError, match=r"own\.json is missing"):
+        load_model(str(tmp_path / "own.safetensors"))
+
+
+def test_the_device_is_a_known_one_that_is_there(patches, monkeypatch):
+    monkeypatch.setenv("SLOPEWARD_DEVICE", "tpu")
+    with pytest.raises(TrainingRecipeError, match="expected one of cpu, cuda, auto"):
+        train_patches(patches, QUICK)
+    monkeypatch.setenv("SLOPEWARD_DEVICE", "cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(TrainingRecipeError, match="finds no accelerator"):
+        train_patches(patches, QUICK)

@@ -1,0 +1,488 @@
+"""What devices send, as their makers and the standards publish it; where each payload stands is said beside it."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from monitor.errors import ConfigError
+from monitor.ingest import births
+from monitor.ingest.decoders.sensorthings import read_next_link
+from monitor.ingest.decoders.sparkplug import _encode_varint, encode_rebirth, read_payload
+from monitor.ingest.decoders.table import find_decoder
+from monitor.ingest.files.gnss import find_place
+from monitor.ingest.message import BrokerMessage
+from monitor.ingest.pipeline import Pipeline
+from monitor.ingest.positions import find_enu_mm, gps_to_utc
+from monitor.sites.parsing import parse_site
+from monitor.sites.records import Binding, Origin
+from tests.data.payloads import published as p
+from tests.data.payloads.published import NOW, PUBLISHED, SITE, message
+from tests.ingest.test_decoders import refusal
+from tests.tables import tabulated
+
+POS, NMEA, STATE = "gnss/OMRE/pos", "gnss/NOV/nmea", "homie/super-car/$state"
+NODE = "spBv1.0/tedge/{}/sim-cnc01"
+
+
+@pytest.fixture
+def pipeline():
+    return Pipeline(None, {"north": SITE}, lambda: NOW)
+
+
+def read(pipeline, topic, payload, **more):
+    text = payload if isinstance(payload, bytes | str) else json.dumps(payload)
+    raw = text.encode() if isinstance(text, str) else text
+    return pipeline.decode(BrokerMessage(topic, raw, NOW, "live", epoch=more.pop("epoch", 1), **more))
+
+
+def values(decoded):
+    assert decoded.faults == ()
+    return {f"{o.station}.{o.quantity}": pytest.approx(o.value, abs=5e-4) for o in decoded.observations}
+
+
+def with_decoder(**more):
+    return Pipeline(None, {"north": replace(SITE, decoders=(Binding(**more),))}, lambda: NOW)
+
+
+def utc(*parts):
+    return datetime(*parts, tzinfo=UTC)
+
+
+def test_every_published_payload_is_read(pipeline):
+    assert pipeline.unusable == {}
+    for one in PUBLISHED:
+        decoded = pipeline.decode(message(one))
+        if one.decoder == "sparkplug" and "DATA" in one.topic:
+            continue  # after a birth, below
+        assert decoded.observations or decoded.links or decoded.report or decoded.event, one.topic
+        assert decoded.faults == (), one.topic
+
+
+def test_tables_of_campbell_loggers(pipeline):
+    decoded = read(pipeline, "cs/v2/data/x", p.CAMPBELL_HELP)
+    assert values(decoded) == {"CR1000X_400.battery_voltage": 13.67, "CR1000X_400.temperature": 24.31}
+    assert {o.observed_at for o in decoded.observations} == {utc(2019, 2, 28, 19)}
+    cr6 = json.loads(p.CAMPBELL_CR6)
+    rows = {"2022-05-24T08:53:00Z": [11.9, "NAN"], "2022-05-24T08:54:00": [11.9, 26.9], "2022-05-24T08:55:00Z": [1]}
+    cr6["properties"]["observations"] = rows
+    decoded = read(pipeline, "cs/v2/data/x", cr6)  # one value is none, one row has no zone, one is short
+    assert [(o.quantity, o.value) for o in decoded.observations] == [("battery_voltage", 11.9)]
+    (fault,) = decoded.faults
+    assert (fault.code, "2 of 3 rows" in fault.reason) == ("no_zone", True)
+    assert len(json.loads(fault.payload)["properties"]["observations"]) == 2
+    cr6["properties"]["observations"] = {"2022-05-24T08:53:00Z": [11.9, "warm"]}
+    decoded = read(pipeline, "cs/v2/data/x", cr6)  # one bad cell does not take the other along
+    assert ([o.value for o in decoded.observations], decoded.faults[0].code) == ([11.9], "not_number")
+    cr6["properties"]["observationNames"] = ["Depth", "displacement_mm"]
+    cr6["properties"]["observations"] = {"2022-05-24T08:53:00Z": [1, 2]}
+    assert values(read(pipeline, "cs/v2/data/x", cr6)) == {"CR6_18341.displacement": 2.0}
+    cr6["properties"]["observationNames"] = ["Depth"]
+    assert refusal(read(pipeline, "cs/v2/data/x", cr6)) == "unknown_quantity"
+
+
+def test_the_state_of_a_campbell_logger_is_that_of_its_stations(pipeline):
+    topic = "cs/v2/state/QU8Q-9JTY-HVP8/"
+    gone = read(pipeline, topic, p.CAMPBELL_STATE)
+    assert [(k.station, k.online, k.text) for k in gone.links] == [
+        (name, False, "state offline: OS update") for name in ("CR1000X_70681", "CR6_18341")
+    ]
+    back = {"clientId": "CR1000X_70681", "state": "online", "fileTransfer": "OS file download"}
+    assert [(k.online, k.text) for k in read(pipeline, topic, back).links] == [(True, "state online")] * 2
+    assert refusal(read(pipeline, "cs/v2/data/x", p.CAMPBELL_STATE)) == "no_station"
+    other = {"clientId": "T1", "state": "offline"}
+    assert "T1" not in [k.station for k in read(pipeline, topic, other).links]
+    named = read(pipeline, "cs/v2/named/x", other).links
+    assert [k.station for k in named] == ["CR6_18341"], "not whom it names itself"
+    assert refusal(read(pipeline, topic, {"state": ["offline"]})) == "bad_payload"
+
+
+def test_what_lorawan_devices_say_of_their_battery(pipeline):
+    at = {"time": p.CHIRPSTACK["time"], "deviceInfo": p.CHIRPSTACK["deviceInfo"]}
+    status = {**at, "margin": 10, "batteryLevelUnavailable": False, "batteryLevel": 73.2}
+    assert values(read(pipeline, "mile/up", status)) == {"T1.battery_level": 73.2}
+    assert refusal(read(pipeline, "mile/up", {**status, "batteryLevelUnavailable": True})) == "empty"
+    outside = {**status, "externalPowerSource": True, "batteryLevel": 0}
+    assert refusal(read(pipeline, "mile/up", outside)) == "empty", "it runs from the mains, and is not flat"
+    told = {"last_battery_percentage": {"f_cnt": 8, "value": 53.5}}
+    uplink = {"received_at": at["time"], "frm_payload": "A3sKAA==", **told}
+    stack = {"end_device_ids": {"device_id": "T1"}, "uplink_message": uplink}
+    assert values(read(pipeline, "mile/up", stack)) == {"T1.pore_pressure": 10.0, "T1.battery_level": 53.5}
+    uplink["frm_payload"] = "AXVkA3sKAA=="  # the payload says it itself
+    assert values(read(pipeline, "mile/up", stack))["T1.battery_level"] == 100.0
+
+
+def test_observations_of_sensorthings(pipeline):
+    decoded = read(pipeline, "v1.1/Datastreams(1)/Observations", p.OBSERVATION)
+    assert decoded.observations[0].observed_at == utc(2014, 12, 31, 3, 59, 59)
+    span = "2017-02-07T18:00:00Z/2017-02-07T18:02:00Z"
+    created = {"phenomenonTime": span, "result": 21.6, "Datastream": {"@iot.id": 423}}
+    decoded = read(pipeline, "v1.1/Observations", created)
+    assert refusal(decoded) == "unknown_topic"
+    decoded = read(pipeline, "v1.1/any/Observations", created)
+    assert values(decoded) == {"WUM.temperature": 21.6}
+    assert decoded.observations[0].observed_at == utc(2017, 2, 7, 18, 2)  # the end
+    nobody = read(pipeline, "v1.1/any/Observations", {k: v for k, v in created.items() if k != "Datastream"})
+    assert "bind topics such as v1.1/+/Observations" in nobody.faults[0].reason
+    for quality, count in (("bad", 0), ({"DQ_Status": {"code": "suspect"}}, 0), ("good", 1), ([{"error": "0.1"}], 1)):
+        assert len(read(pipeline, "v1.1/any/Observations", {**created, "resultQuality": quality}).observations) == count
+    for unit in ({"symbol": "°F", "name": "degree Fahrenheit"}, {"symbol": "", "name": "Fahrenheit"}):
+        told = {**created, "Datastream": {"@iot.id": 423, "unitOfMeasurement": unit}}
+        assert refusal(read(pipeline, "v1.1/any/Observations", told)) == "unit_mismatch"
+    assert refusal(read(pipeline, "v1.1/Datastreams(7)/Observations", p.OBSERVATION)) == "unknown_quantity"
+    bad = {"result": "x"}, {"phenomenonTime": "2018", "result": 1}
+    page = {**p.OBSERVATIONS, "value": [*p.OBSERVATIONS["value"], *bad]}
+    decoded = read(pipeline, "v1.1/Datastreams(423)/Observations", page)
+    assert [o.value for o in decoded.observations] == [-3.4]
+    assert "2 of 3" in decoded.faults[0].reason
+    assert read_next_link(page).endswith("$skip=1")
+    assert read_next_link({}) is None
+
+
+def test_a_record_of_groundwater_that_a_sensorthings_server_was_filled_with(measured):
+    lines = (measured("sensorthings-groundwater") / "observations1.json").read_text().splitlines()
+    page = {"value": [json.loads(line) for line in lines if line.strip()]}
+    site = with_decoder(pattern="v1.1/+/Observations", name="sensorthings", series=(("1", "GMW.groundwater_level_m"),))
+    decoded = read(site, "v1.1/Datastreams(1)/Observations", page)
+    assert len(decoded.observations) == len(page["value"]) > 3000
+    assert (decoded.observations[0].value, decoded.observations[0].observed_at) == (10.906, utc(2018, 8, 6, 12))
+
+
+def test_a_birth_names_what_data_bring_by_alias(pipeline):
+    born = read(pipeline, NODE.format("NBIRTH"), p.NBIRTH)
+    told = {"sim-cnc01.displacement": 0.0, "sim-cnc01.temperature": 20.9692, "sim-cnc01.pore_pressure": 14031.5393}
+    assert values(born) == told
+    assert [(link.station, link.online) for link in born.links] == [("sim-cnc01", True)]
+    lost = read(pipeline, NODE.format("NDATA"), p.NDATA)  # its count is 14: messages between were lost
+    assert refusal(lost) == "no_birth"
+    assert "Node Control/Rebirth" in lost.faults[0].reason
+    assert lost.request == ("spBv1.0/tedge/NCMD/sim-cnc01", encode_rebirth(NOW))
+    pipeline.vocabulary.births.revert()
+    read(pipeline, NODE.format("NBIRTH"), p.NBIRTH[:-1] + b"\x0d")  # the same birth at a count of 13
+    found = read(pipeline, NODE.format("NDATA"), p.NDATA)
+    assert [o.value for o in found.observations] == pytest.approx([424.703, 22.26272, 15109.2937])
+    assert {o.observed_at for o in found.observations} == {utc(2026, 3, 5, 15, 44, 10, 873000)}
+    assert refusal(read(pipeline, NODE.format("NDATA"), p.NDATA)) == "no_birth"  # the same count again
+    assert read_payload(p.NDATA).seq == 14
+
+
+def test_what_is_known_of_a_birth_ends_with_the_connection_and_with_a_batch_that_is_not_stored(pipeline):
+    birth = p.NBIRTH[:-1] + b"\x0d"
+    memory = pipeline.vocabulary.births
+    read(pipeline, NODE.format("NBIRTH"), birth)
+    memory.revert()
+    assert refusal(read(pipeline, NODE.format("NDATA"), p.NDATA)) == "no_birth"
+    read(pipeline, NODE.format("NBIRTH"), birth)
+    memory.settle()
+    assert read(pipeline, NODE.format("NDATA"), p.NDATA).observations
+    memory.revert()  # the batch comes again: the count stands where it stood
+    assert read(pipeline, NODE.format("NDATA"), p.NDATA).observations
+    memory.revert()
+    assert refusal(read(pipeline, NODE.format("NDATA"), p.NDATA, epoch=2)) == "no_birth"
+
+
+def test_births_without_end_fill_no_memory(monkeypatch):
+    monkeypatch.setattr(births, "ALIASES_MOST", 10)
+    known = births.Births()
+    for number in range(20):
+        known.bear(f"n{number}", births.Node(1, None, 0))
+        known.add_device(f"n{number}", "", {k: births.Metric("x", 10) for k in range(4)}, frozenset())
+    held = [number for number in range(20) if known.find(f"n{number}", 1) is not None]
+    assert held == [18, 19]
+
+
+def test_deaths_are_told_and_old_ones_are_not_believed(pipeline):
+    died = read(pipeline, NODE.format("NDEATH"), p.NDEATH)
+    assert [(link.station, link.online) for link in died.links] == [("sim-cnc01", False)]
+    read(pipeline, NODE.format("NBIRTH"), p.NBIRTH)  # bdSeq 1
+    assert refusal(read(pipeline, NODE.format("NDEATH"), p.NDEATH)) == "stale_death"  # bdSeq 3
+    assert refusal(read(pipeline, NODE.format("NCMD"), p.REBIRTH)) == "not_reading"
+    assert refusal(read(pipeline, NODE.format("DDATA") + "/lock", p.DDATA)) == "no_birth"
+
+
+@pytest.mark.parametrize(("code", "counts"), [(192, True), (0, False), (500, False), (0x80000200, False)])
+def test_a_value_of_bad_or_stale_quality_is_none(code, counts):
+    """Sparkplug 3.0, 6.4.9.1: the property Quality is 192 where a value is good, 0 where bad, 500 where stale."""
+    told = b"\x08\x03\x18" + _encode_varint(code)
+    quality = b"\x0a\x07Quality\x12" + bytes([len(told)]) + told
+    metric = b"\x0a\x08tilt_deg\x4a" + bytes([len(quality)]) + quality + b"\x65\x00\x00\x80\x3f"
+    payload = b"\x08\x80\xe6\xed\xbf\xca3\x12" + bytes([len(metric)]) + metric
+    (one,) = read_payload(payload).metrics
+    assert (one.name, one.number) == ("tilt_deg", 1.0 if counts else None)
+    site = with_decoder(pattern="spBv1.0/#", name="sparkplug", series=(("tilt_deg", "G1.tilt_x_deg"),))
+    decoded = read(site, NODE.format("NDATA"), payload)
+    assert [o.quantity for o in decoded.observations] == ["tilt_x"] * counts
+    assert counts or refusal(decoded) == "empty"
+
+
+def test_the_command_for_a_rebirth_is_the_published_one():
+    assert encode_rebirth(utc(2026, 9, 17, 9, 46, 40)) != p.REBIRTH
+    at = read_payload(p.REBIRTH).at_ms / 1000
+    assert encode_rebirth(datetime.fromtimestamp(at, UTC)) == p.REBIRTH
+
+
+def test_homie_says_values_and_whether_it_is_there(pipeline):
+    decoded = read(pipeline, "homie/super-car/engine/temperature", b"21.5", first_at=NOW - timedelta(days=3))
+    assert values(decoded) == {"super-car.temperature": 21.5}
+    assert decoded.observations[0].observed_at == NOW - timedelta(days=3)  # when it came, not when it was read again
+    assert refusal(read(pipeline, "homie/super-car/engine/temperature", b"21.5", retained=True)) == "retained"
+    assert refusal(read(pipeline, "homie/super-car/engine/speed", b"21.5")) == "unknown_quantity"
+    refused = dict.fromkeys((b"true", b"\xff", b"1" * 99, b"1_0"), "not_number") | {b"nan": "empty", b"inf": "empty"}
+    for payload, code in refused.items():
+        assert refusal(read(pipeline, "homie/super-car/engine/temperature", payload)) == code
+    words = ("ready", "sleeping", "lost", "disconnected")
+    states = {word: read(pipeline, STATE, word.encode()).links[0].online for word in words}
+    assert states == {"ready": True, "sleeping": True, "lost": False, "disconnected": False}
+    assert refusal(read(pipeline, STATE, b"happy")) == "bad_payload"
+    one = with_decoder(pattern="shed/scale", name="plain", station="S1", series=(("x", "reservoir_level_m"),))
+    assert values(read(one, "shed/scale", b"3.5")) == {"S1.reservoir_level": 3.5}
+
+
+def test_any_json_by_expressions(pipeline):
+    decoded = read(pipeline, "gateway/json", p.WATER)
+    assert values(decoded) == {"357518080166580.temperature": 13.86, "357518080166580.battery_voltage": 4.15}
+    assert decoded.observations[0].observed_at == utc(2019, 10, 29, 15, 46, 42)
+    polled = {"pattern": "poll/{station}", "name": "json"}
+    told = (("each", "value"), ("time", "phenomenonTime"), ("quantity", "'air'"), ("value", "result"))
+    listed = with_decoder(**polled, series=(("air", "temperature_degc"),), told=told)
+    assert values(read(listed, "poll/WUM", p.OBSERVATIONS)) == {"WUM.temperature": -3.4}
+    both = (("a", "temperature_degc"), ("b", "battery_voltage_v"))
+    named = with_decoder(**polled, series=both, told=(("time", "t"),))
+    decoded = read(named, "poll/WUM", {"t": "2026-01-01T00:00:00Z", "a": "warm", "b": 12.5})
+    assert ([o.value for o in decoded.observations], decoded.faults[0].code) == ([12.5], "not_number")
+    assert refusal(read(named, "poll/WUM", {"t": "2026-01-01T00:00:00Z", "a": "warm"})) == "not_number"
+    bad = {"value": [*p.OBSERVATIONS["value"], {"result": 1}]}
+    decoded = read(listed, "poll/WUM", bad)
+    assert (len(decoded.observations), decoded.faults[0].code) == (1, "no_time")
+    assert refusal(read(listed, "poll/WUM", {"value": 3})) == "no_samples"
+    assert refusal(read(listed, "poll/WUM", b"[" * 20 + b"]" * 20)) == "too_deep"
+    assert refusal(read(listed, "poll/WUM", b'"' + b"x" * 300_000 + b'"')) == "too_large"
+
+
+def test_an_item_that_says_another_unit_than_the_site_file_is_refused():
+    told = (("each", "r"), ("time", "t"), ("time_unit", "ms"), ("quantity", "n"), ("value", "v"), ("unit", "u"))
+    site = with_decoder(pattern="poll/{station}", name="json", series=(("tx", "tilt_x_deg"),), told=told)
+    item = {"t": 1772344800000, "n": "tx", "v": 1.0}
+    units = {"mrad": "unit_mismatch", "rad": "unit_mismatch", "°": "", "deg": "", "degrees": "", "odd": ""}
+    units |= dict.fromkeys(("meters", "Millimetres", "FEET", "Neugrad"), "unit_mismatch")  # once they said nothing
+    for unit, code in units.items():
+        decoded = read(site, "poll/WUM", {"r": [{**item, "u": unit}]})
+        assert [f.code for f in decoded.faults] == [code] * bool(code), unit
+    named = {"r": [{**item, "n": "temperature", "u": "°F", "v": 50}]}
+    assert values(read(site, "poll/WUM", named)) == {"WUM.temperature": 10.0}
+
+
+def test_json_that_calls_its_value_bad_is_refused_and_the_items_beside_it_are_read():
+    """The last value of a sensor that is gone, as gateways of OPC mark it, once was stored as a reading."""
+    told = (("each", "r"), ("time", "t"), ("time_unit", "ms"), ("quantity", "n"), ("value", "v"))
+    site = with_decoder(pattern="poll/{station}", name="json", series=(("tx", "crack_opening_mm"),), told=told)
+    item = {"t": 1772344800000, "n": "tx", "v": 1.0}
+    opc = {"value": 2158886912, "description": "BadSensorFailure"}
+    bad = ({"q": False}, {"quality": "bad"}, {"Status": "Sensor fault"}, {"valid": False}, {"statusCode": opc})
+    for mark in (*bad, {"statusCode": 2147483648}):
+        decoded = read(site, "poll/WUM", {"r": [item | mark, item | {"v": 2.0}]})
+        assert ([o.value for o in decoded.observations], decoded.faults[0].code) == ([2.0], "bad_quality"), mark
+        named = with_decoder(
+            pattern="poll/{station}", name="json", series=(("v", "crack_opening_mm"),), told=(("time", "t"),)
+        )
+        assert refusal(read(named, "poll/WUM", {"t": "2026-01-01T00:00:00Z", "v": 1.0} | mark)) == "bad_quality"
+    good = (
+        {"q": True},
+        {"quality": 192},
+        {"status": "no error"},
+        {"statusCode": 0},
+        {"error": False},
+        {"status": False},
+    )
+    for mark in good:
+        assert not read(site, "poll/WUM", {"r": [item | mark]}).faults, mark
+    assert refusal(read(site, "poll/WUM", {"simulated": True, "r": [item]})) == "simulated"
+
+
+def test_solutions_of_rtklib_are_in_gps_time_and_count_from_the_origin(pipeline):
+    decoded = read(pipeline, POS, p.RTKLIB_HEAD + p.RTKLIB_LINES)
+    assert decoded.faults == ()
+    first = decoded.observations[:3]
+    assert {o.observed_at for o in first} == {utc(2009, 7, 15, 7, 9, 45)}  # 15 leap seconds in 2009
+    assert [o.value for o in first] == pytest.approx([-4.32, 7.98, -1.7], abs=0.02)
+    assert [o.sigma for o in first] == pytest.approx([20.2, 18.6, 89.9])
+    extra = json.loads(first[0].extra)
+    assert (extra["fix"], extra["satellites"]) == ("fixed", 10)
+    assert extra["cov_mm2"][3] == pytest.approx(-(7.2**2))
+    assert refusal(read(pipeline, POS, p.RTKLIB_LINES)) == "no_zone"  # without its header
+    bare = with_decoder(pattern="gnss/{station}/pos", name="rtklib", told=(("time", "gpst"), ("positions", "llh")))
+    assert len(read(bare, POS, p.RTKLIB_LINES).observations) == 6
+    week = "1540 285000.000 32.560273272 -116.953525346 118.6783 5 10"
+    found = read(bare, POS, week).observations[0]
+    assert (found.observed_at, found.flags) == (utc(2009, 7, 15, 7, 9, 45), ("no_fix",))
+    head = "%  JST latitude(deg) longitude(deg)  height(m)   Q  ns\n"  # the time of Japan, which the header alone says
+    found = read(bare, POS, head + "2009/07/15 16:09:45.000 32.560273272 -116.953525346 118.6783 1 10").observations[0]
+    assert found.observed_at == utc(2009, 7, 15, 7, 9, 45)
+    assert refusal(read(bare, "gnss/G1/pos", p.RTKLIB_LINES)) == "no_origin"
+    assert refusal(read(bare, POS, "% GPST x-ecef(m)\n1 2 3 4 5 6 7")) == "bad_payload"
+    base = "% (e/n/u-baseline=WGS84)\n% UTC e-baseline(m) n-baseline(m) u-baseline(m) Q ns\n"
+    assert refusal(read(bare, POS, base + "2009/07/15 07:10:00 1 2 3 1 9")) == "no_origin"
+    mixed = read(pipeline, POS, p.RTKLIB_HEAD + p.RTKLIB_LINES + "2009/07/15 07:10:20.000 nonsense\n")
+    assert len(mixed.observations) == 6
+    assert mixed.faults[0].payload.decode().splitlines()[-1].endswith("nonsense")
+    assert refusal(read(pipeline, POS, mixed.faults[0].payload)) == "cell_count"
+
+
+def test_a_baseline_counts_from_a_baseline():
+    place = "{latitude = 32.5602732, longitude = -116.9535253, height_m = 118.68,"
+    text = p.SITE_FILE.replace(place, "{east_m = 1.0, north_m = 2.0, up_m = 3.0,")
+    pipeline = Pipeline(None, {"north": parse_site(text, "north.toml")}, lambda: NOW)
+    head = "% UTC e-baseline(m) n-baseline(m) u-baseline(m) Q ns sde(m) sdn(m) sdu(m) sden(m) sdnu(m) sdue(m)\n"
+    line = "2009/07/15 07:10:00.000 1.0010 2.0020 2.9970 2 9 0.001 0.002 0.003 0.0005 -0.0004 0.0003\n"
+    decoded = read(pipeline, POS, head + line)
+    assert [o.value for o in decoded.observations] == pytest.approx([1.0, 2.0, -3.0])
+    assert decoded.observations[0].observed_at == utc(2009, 7, 15, 7, 10)
+    extra = json.loads(decoded.observations[0].extra)
+    assert extra["cov_mm2"] == pytest.approx([1.0, 4.0, 9.0, 0.25, 0.09, -0.16])
+    assert (extra["fix"], extra["frame"]) == ("float", "baseline 1.0000 2.0000 3.0000")
+
+
+def test_nmea_has_a_position_a_quality_and_a_date_from_another_sentence(pipeline):
+    decoded = read(pipeline, NMEA, f"{p.NOVATEL_GGA}\r\n{p.NOVATEL_RMC}\r\n")
+    assert {o.observed_at for o in decoded.observations} == {utc(2022, 5, 13, 20, 25, 30)}
+    assert json.loads(decoded.observations[0].extra)["fix"] == "float"
+    assert json.loads(decoded.observations[0].extra)["satellites"] == 40
+    assert max(abs(o.value) for o in decoded.observations) < 1.0
+    assert read(pipeline, NMEA, f"{p.NOVATEL_ZDA}\n{p.NOVATEL_GGA}").faults == ()
+    assert refusal(read(pipeline, NMEA, p.NOVATEL_GGA)) == "no_time"
+    assert refusal(read(pipeline, NMEA, p.NOVATEL_RMC)) == "empty"
+    assert refusal(read(pipeline, NMEA, f"{p.NOVATEL_RMC}\n{p.NOVATEL_GGA.replace('5109', '5108')}")) == "bad_payload"
+    assert refusal(read(pipeline, "gnss/G1/nmea", f"{p.NOVATEL_RMC}\n{p.NOVATEL_GGA}")) == "no_origin"
+    ship = read(pipeline, "gnss/SHIP/nmea", p.SHIP)
+    assert {o.flags for o in ship.observations} == {("no_fix",)}  # differential code: good to decimetres at best
+    assert [o.sigma for o in ship.observations] == pytest.approx([360.0, 260.0, 680.0])  # GST
+    near = with_decoder(pattern="gnss/{station}/nmea", name="nmea", told=(("date", "reception"),))
+    late = read(near, NMEA, p.NOVATEL_GGA, first_at=utc(2026, 2, 1, 0, 5))
+    assert late.observations[0].observed_at == utc(2026, 1, 31, 20, 25, 30)
+
+
+def test_a_second_origin_is_asked_of_a_person_and_the_radio_stands_beside_readings(pipeline):
+    read(pipeline, POS, p.RTKLIB_HEAD + p.RTKLIB_LINES)
+    station = SITE.station("OMRE")
+    other = replace(station, origin=replace(station.origin, place=(32.56, -116.95, 118.0)))
+    pipeline.sites["north"] = replace(SITE, stations=(other,))
+    assert refusal(read(pipeline, POS, p.RTKLIB_HEAD + p.RTKLIB_LINES)) == "other_frame"
+    decoded = read(pipeline, "lora/up", p.CHIRPSTACK)
+    signal = decoded.observations[-1]
+    assert (signal.quantity, signal.value, signal.unit) == ("signal_strength", -36.0, "dBm")
+    assert json.loads(signal.extra) == {"snr_db": 10.5}
+    many = {**p.CHIRPSTACK, "rxInfo": [{"rssi": -120}, {"rssi": -90, "loRaSNR": 2}, {"rssi": "x"}, 7]}
+    assert read(pipeline, "lora/up", many).observations[-1].value == -90.0
+
+
+@tabulated(
+    ("lines", "said"),
+    [
+        ('name = "milesight"\nseries = {a = "tilt_deg"}', "does not read the key 'series'; it reads zone"),
+        ('name = "senml"\nseries = {a = "tilt_deg"}', "does not read the key 'series'; it reads date"),
+        ('name = "plain"\ntime = "x"', "does not read the key 'time'; it reads series, station"),
+        ('name = "plain"', "expected a level {quantity}"),
+        ('name = "campbell"\nseries = {a = "tilt"}', "expected QUANTITY_UNIT"),
+        ('name = "json"\nseries = {a = "tilt_deg"}', "time is missing"),
+        ('name = "json"\ntime = "a["', "no JMESPath expression"),
+        ('name = "json"\ntime = "a"\nquantity = "q"', "stand together"),
+        ('name = "rtklib"\ntime = "local"', "expected gpst or utc"),
+        ('name = "nmea"\ndate = "today"', "expected reception"),
+    ],
+)
+def test_keys_that_a_decoder_does_not_read_are_named(lines, said):
+    site = parse_site(p.SITE_FILE.partition("[[decoder]]")[0] + f'[[decoder]]\ntopic = "x"\n{lines}', "n.toml")
+    with pytest.raises(ConfigError) as found:
+        find_decoder(site.decoders[0].name, site.decoders[0])
+    assert said in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('topic = "gateway/json"', 'topic = "gateway/json"\ntimes = 1', "times"),
+        ("homie/{station}/engine", "homie/x{station}/engine", "as a whole level"),
+        (", since = 2009-07-01T00:00:00Z", "", "since"),
+        ("height_m = 118.68,", "", "latitude, longitude and height_m"),
+        ("2009-07-01T00:00:00Z", "2009-07-01T00:00:00", "zone"),
+    ],
+)
+def test_a_site_file_says_what_is_wrong_with_a_decoder_or_an_origin(old, new, said):
+    with pytest.raises(ConfigError, match=said):
+        parse_site(p.SITE_FILE.replace(old, new), "north.toml")
+
+
+def test_displacement_from_an_origin_is_that_of_the_ellipsoid():
+    """A second of arc towards north and east is as long as the radii of curvature say (Torge, Geodesy, 4.1)."""
+    a, e2, latitude, second = 6_378_137e3, 0.00669437999014, math.radians(46.0), math.radians(1 / 3600)
+    across = a / math.sqrt(1 - e2 * math.sin(latitude) ** 2)
+    along = across**3 * (1 - e2) / a**2
+    here = Origin(NOW, (46.0, 9.0, 0.0))
+    north, east = find_enu_mm(here, 46.0 + 1 / 3600, 9.0, 0.0), find_enu_mm(here, 46.0, 9.0 + 1 / 3600, 0.0)
+    assert north == pytest.approx((0.0, along * second, 0.0), abs=0.1)
+    assert east == pytest.approx((across * math.cos(latitude) * second, 0.0, 0.0), abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("gps", "ahead_s"),
+    [
+        (utc(2017, 1, 1, 0, 0, 18), 18),
+        (utc(2016, 12, 31, 23, 59), 17),
+        (utc(2009, 7, 15), 15),
+        (utc(1981, 6, 30), 0),
+    ],
+)
+def test_gps_time_is_ahead_of_utc_by_the_leap_seconds(gps, ahead_s):
+    assert (gps - gps_to_utc(gps)).total_seconds() == ahead_s
+
+
+def test_the_lines_of_the_guide_are_those_of_a_site_file():
+    text = "".join(path.read_text() for path in (Path(__file__).parents[2] / "docs/how-to").glob("connect-*.md"))
+    head = p.SITE_FILE.partition("[[decoder]]")[0].replace('id = "G1"', 'id = "G0"')
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 9
+    for block in blocks:
+        site = parse_site(head + block, "guide.toml")
+        assert site.decoders
+        for binding in site.decoders:
+            assert callable(find_decoder(binding.name, binding))
+
+
+TENV3 = (
+    "site YYMMMDD yyyy.yyyy __MJD week d reflon _e0(m) __east(m) ____n0(m) _north(m) u0(m) ____up(m) _ant(m) sig_e(m) "
+    "sig_n(m) sig_u(m) __corr_en __corr_eu __corr_nu _latitude(deg) _longitude(deg) __height(m)\n"
+    "IRKJ 01AUG02 2001.5852 52123 1125 4 104.3 1105 0.850890 5787713 0.876094 502 0.037682 0.1280 0.001251 0.001765 "
+    "0.005737 -0.044317 0.177658 -0.150916 52.2190208542 -255.6838189495 502.03768\n"
+)
+POS_PLACES = (
+    "PBO Station Position Time Series. Reference Frame : ITRF08\n4-character ID: P156\n"
+    "XYZ Reference position :  -2728552.76567 -4059578.57836  4080378.74254 (ITRF08)\n"
+    "NEU Reference position :    40.0244429509  236.0938828649  488.99986 (ITRF08/WGS84)\n"
+)
+CSV = (
+    "PBO Station Position Time Series.\n4-character ID, P816\n"
+    "Reference position, 47.9371111486 North Latitude, -124.5570865568 East Longitude, 35.75720 meters elevation\n"
+)
+TENV = "LHAS 95MAY19 1995.3785 49856  801 5  -0.000000   0.000000   0.000000  0.0000 0.002231 0.001932 0.008643\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (TENV3, (52.2190208542, 104.3161810505, 502.03768)),
+        (POS_PLACES, (40.0244429509, -123.9061171351, 488.99986)),
+        ("#" + POS_PLACES.replace("\n", "\n#"), (40.0244429509, -123.9061171351, 488.99986)),
+        (CSV, (47.9371111486, -124.5570865568, 35.7572)),
+        (TENV, None),
+        (TENV3.replace("52.2190208542", "152.2190208542"), None),
+        (TENV3.replace("502.03768", "n/a") + TENV3.splitlines()[1], (52.2190208542, 104.3161810505, 502.03768)),
+    ],
+)
+def test_the_place_of_a_station_is_that_of_its_file(text, place, tmp_path):
+    (tmp_path / "a.txt").write_text(text)
+    found = find_place(tmp_path / "a.txt")
+    assert found == (None if place is None else pytest.approx(place, abs=1e-9))

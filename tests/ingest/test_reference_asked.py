@@ -1,0 +1,199 @@
+"""Whoever speaks first does not say for ever since when a station counts: a change is asked, the old kept meanwhile."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from monitor.alerts.acts.operator_acts import set_level
+from monitor.alerts.queries import signatures as countersign
+from monitor.cli.identity import name_os_user
+from monitor.cli.main import run_verb
+from monitor.errors import StoreBusyError
+from monitor.ingest import pipeline as module
+from monitor.ingest.message import BrokerMessage
+from monitor.ingest.pipeline import Pipeline
+from monitor.people.tables import user_account
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.actor import Actor
+from monitor.storage.proof import verify
+from monitor.storage.views import load_view
+from tests.data.accounts import add_account
+from tests.data.filled import PASSWORD
+from tests.data.site_text import head, series, station, table
+from tests.data.store_rows import ask, tell
+from tests.data.watched_slope import write_service
+from tests.web.test_door import serving
+from tests.web.test_rules import enter, send
+
+NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
+FORGED, REAL, LATER = "2020-01-01T00:00:00Z", "2025-11-03T00:00:00Z", "2026-02-01T00:00:00Z"
+SITE = parse_site(
+    head("north")
+    + station("G1", series("displacement", "mm"))
+    + table("[[recipient]]", name="duty", channels=["log"], levels=["orange", "red"]),
+    "north.toml",
+)
+
+
+@pytest.fixture
+def pipeline(database):
+    tell(database, save_site, SITE, "test", "test", NOW)
+    return Pipeline(database, {"north": SITE}, lambda: NOW)
+
+
+@pytest.fixture
+def console(database, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, None)))
+    return lambda *words: run_verb([str(w) for w in words])
+
+
+def say(pipeline, epoch0, *minutes, frame="local"):
+    """Store one message a minute; returns (readings stored, parts put aside)."""
+    messages = []
+    for n in minutes:
+        at = (NOW - timedelta(days=1) + timedelta(minutes=n)).isoformat()
+        body = {"time": at, "gnss": {"enu_mm": [float(n), 2.0, 3.0], "frame": frame, "epoch0": epoch0}}
+        messages.append(BrokerMessage("slopeward/v1/north/G1/obs", json.dumps(body).encode(), NOW, "live"))
+    outcome = pipeline.store(messages)
+    return outcome.added.stored, outcome.rejected
+
+
+def alarms(database):
+    return [
+        (a["key"], a["state"], a["reason"])
+        for a in ask(database, load_view, "alert_history", order_by=("alert_id",))
+        if a["key"].startswith("health:epoch0:")
+    ]
+
+
+def test_the_real_reference_is_asked_about_and_taken_on_the_word_of_a_person(pipeline, database, console, capsys):
+    assert (say(pipeline, FORGED, 1), say(pipeline, REAL, 2, 3)) == ((3, 0), (0, 2))
+    ((key, state, reason),) = alarms(database)
+    assert (key, state) == ("health:epoch0:north/G1", "unacknowledged")
+    assert "count since 2025-11-03 00:00:00 UTC" in reason
+    assert "kept is since 2020-01-01 00:00:00 UTC" in reason
+    assert [n["recipient"] for n in ask(database, load_view, "notification_status")] == ["duty"]
+    assert say(pipeline, FORGED, 4) == (3, 0), "the old one is kept until somebody answers"
+    assert (say(pipeline, REAL, 5), say(pipeline, LATER, 6)) == ((0, 1), (0, 1))
+    assert len(alarms(database)) == 1, "one question, told once"
+    assert console("instruments", "reference", "north", "G1", "new", "--by", "Ada") == 2, "a reason is needed"
+    words = ("instruments", "reference", "north", "G1", "new", "--by", "Ada", "--reason", "log book of the receiver")
+    assert (console(*words), "no more since 2020-01-01 00:00 UTC" in capsys.readouterr().out) == (0, True)
+    assert alarms(database)[0][1] == "returned_unacknowledged"
+    assert say(pipeline, REAL, 7) == (3, 0), "the running service takes it without a restart"
+    assert say(pipeline, FORGED, 8) == (0, 1)
+    assert say(Pipeline(database, {"north": SITE}, lambda: NOW), REAL, 9) == (3, 0)
+    with database.read() as c:
+        (told,) = load_view(c, "audit_log", action="epoch0.accept")
+        assert verify(c) == []
+    assert (told["actor"], told["subject"], json.loads(told["detail"])["via"]) == ("Ada", "north/G1", "command")
+    assert console(*words[:3], "G9", *words[4:]) == 1
+
+
+def test_what_a_person_refused_is_asked_about_no_more_and_another_one_is(pipeline, database, console):
+    say(pipeline, REAL, 1)
+    say(pipeline, FORGED, 2)
+    with database.write() as c:
+        add_account(c, "ada", PASSWORD, "operator", NOW)
+        c.execute(update(user_account).values(os_user=name_os_user()))  # who sits at the keyboard is proved by that
+    refuse = ("instruments", "reference", "north", "G1", "kept", "--reason", "nobody touched it", "--by")
+    assert (console(*refuse, "Nobody"), console(*refuse, "ada")) == (1, 0)
+    say(pipeline, FORGED, 3)
+    assert ([a[1] for a in alarms(database)], say(pipeline, REAL, 4)) == (["returned_unacknowledged"], (3, 0))
+    say(pipeline, REAL, 5, frame="ITRF2020")
+    assert "in frame 'ITRF2020'" in alarms(database)[-1][2]
+
+
+def test_a_reference_that_is_made_forgotten_ends_its_question(pipeline, database, console):
+    say(pipeline, FORGED, 1)
+    say(pipeline, REAL, 2)
+    assert console("ingest", "--forget-epoch0", "north/G1", "--by", "Ada") == 0
+    assert alarms(database)[0][1] == "returned_unacknowledged"
+    assert say(pipeline, REAL, 3) == (3, 0), "without a restart"
+
+
+def test_a_question_that_was_rolled_back_is_asked_with_the_next_message(pipeline, database, monkeypatch):
+    say(pipeline, FORGED, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "note_sequences", None)
+        patch.setattr(module, "add_rejected", lambda *_: (_ for _ in ()).throw(StoreBusyError("locked")))
+        with pytest.raises(StoreBusyError):
+            say(pipeline, REAL, 2)
+    assert alarms(database) == []
+    say(pipeline, REAL, 2)
+    assert len(alarms(database)) == 1
+
+
+# ---- on the page ------------------------------------------------------------------------------------------------
+@pytest.fixture
+def two_people(pipeline, database):
+    """Ada and Bo are operators; the real station is asked about."""
+    say(pipeline, FORGED, 1)
+    say(pipeline, REAL, 2)
+    with database.write() as c:
+        for name in ("ada", "bo"):
+            add_account(c, name, PASSWORD, "operator", NOW)
+    raised = ask(database, load_view, "alert_history")
+    return next(a["alert_id"] for a in raised if a["key"].startswith("health:epoch0:"))
+
+
+def test_the_question_is_answered_on_the_page(pipeline, database, two_people):
+    answer = {"holds": "new", "reason": "log book of the receiver"}
+    with serving(database, lambda: NOW) as address, enter(address, "bo") as browser:
+        page = browser.get(f"/alerts/{two_people}").text
+        assert "Which reference of G1 holds?" in page
+        assert "since 2025-11-03 00:00:00 UTC" in page
+        assert send(browser, "/sites/north/stations/G9/reference", **answer).status_code == 404
+        done = send(browser, "/sites/north/stations/G1/reference", **answer)
+        assert done.headers["location"].startswith("/sites/north/instruments?told=")
+        assert "north%2FG1%20counts" in done.headers["location"] or "north/G1%20counts" in done.headers["location"]
+        assert "Which reference" not in browser.get(f"/alerts/{two_people}").text
+    assert say(pipeline, REAL, 7) == (3, 0)
+    (told,) = ask(database, load_view, "audit_log", action="epoch0.accept")
+    assert (told["actor"], json.loads(told["detail"])["via"]) == ("bo", "page")
+
+
+def test_at_the_two_highest_levels_two_people_answer_and_a_signature_can_be_withdrawn(
+    pipeline, database, two_people, console, monkeypatch, capsys
+):
+    set_level(database, SITE, 2, Actor("ada"), "rock falls", NOW)
+    answer = {"holds": "new", "reason": "log book of the receiver"}
+    where = "/sites/north/stations/G1/reference"
+    with serving(database, lambda: NOW) as address, enter(address, "ada") as ada, enter(address, "bo") as bo:
+        assert "a second person must give the same answer" in ada.get(f"/alerts/{two_people}").text
+        assert "signed%2C%20not%20done%20yet" in send(ada, where, **answer).headers["location"]
+        assert say(pipeline, REAL, 3) == (0, 1), "nothing is done by one"
+        assert send(ada, where, **answer).status_code == 409, "one person is not two"
+        text = bo.get("/signatures").text
+        assert "take the new GNSS reference" in text
+        assert "Look and sign" in text
+        assert "Withdraw" not in text
+        assert send(bo, "/signatures/1/withdraw", reason="why not").status_code == 409, "another person's"
+        assert "Withdraw" in ada.get("/signatures").text
+        assert send(ada, "/signatures/1/withdraw", reason="wrong log book").status_code == 303
+        assert "No signature waits." in ada.get("/signatures").text
+        assert "not%20done%20yet" in send(bo, where, **answer).headers["location"], "what was withdrawn counts no more"
+        assert "not%20done%20yet" in send(ada, where, **answer | {"holds": "kept"}).headers["location"], "no agreement"
+        assert say(pipeline, REAL, 4) == (0, 1)
+    # the second one at the command line: the same act, whichever way the first one came
+    monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", PASSWORD)
+    words = ("instruments", "reference", "north", "G1", "new", "--reason", "saw the new antenna", "--by")
+    monkeypatch.setattr(countersign, "VALID", timedelta(days=9999))  # the page above ran in March, the command runs now
+    assert console(*words, "bo") == 1, capsys.readouterr()
+    assert console(*words, "ada") == 0, capsys.readouterr()
+    assert say(pipeline, REAL, 5) == (3, 0)
+    with database.read() as c:
+        (told,) = load_view(c, "audit_log", action="epoch0.accept")
+        assert json.loads(told["detail"])["second_by"] == "bo"
+        assert (len(load_view(c, "audit_log", action="epoch0.accept.unsign")), verify(c)) == (1, [])
+
+
+def test_at_the_command_line_one_person_leaves_a_signature(pipeline, database, two_people, console, monkeypatch):
+    set_level(database, SITE, 2, Actor("ada"), "rock falls", NOW)
+    monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", PASSWORD)
+    words = ("instruments", "reference", "north", "G1", "kept", "--reason", "nobody touched it", "--by")
+    assert (console(*words, "ada"), say(pipeline, REAL, 3), console(*words, "bo")) == (3, (0, 1), 0)
+    assert alarms(database)[0][1] == "returned_unacknowledged"

@@ -1,4 +1,0 @@
-"""Fixtures of this folder."""
-
-from tests.integration.cli.test_identity import accounts, bench, call  # noqa: F401 - fixtures
-from tests.integration.sqlite_alone import database_url, filled_database  # noqa: F401 - fixtures

@@ -1,3 +1,0 @@
-"""Fixtures of this folder."""
-
-from tests.integration.sqlite_alone import database_url, filled_database  # noqa: F401 - fixtures

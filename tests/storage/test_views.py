@@ -1,0 +1,329 @@
+"""The public views: promised and documented columns, equal on both databases; the dashboards that ask them."""
+
+import json
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
+from sqlalchemy import Boolean, insert, text, true
+
+from monitor.alerts.tables import alert
+from monitor.errors import NotFoundError
+from monitor.features.forecasts.queries.score_sums import find_spans, sum_up
+from monitor.features.forecasts.tables import forecast_score
+from monitor.features.help.reference import QUESTIONS
+from monitor.ingest.queries.messages import KEPT_BYTES, RejectedMessage, add_rejected
+from monitor.readings.queries import observations
+from monitor.sites.tables import site, station
+from monitor.storage import views
+from monitor.storage.engine import Database
+from monitor.storage.view_tables import load_view_tables, select_views
+from monitor.text.instants import format_iso
+from tests.data.filled import NOW, days
+from tests.data.store_rows import ask, tell
+from tests.storage.test_reader_attacks import reader, service  # noqa: F401 - fixtures
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+ALERTS = (
+    "alert_id site ledger level level_name state exercise raised_at data_time reason evidence evidence_sha256 rule_version "  # noqa: E501
+    "acknowledged_at acknowledged_by closed_at"
+)
+FORECAST = (
+    "site station quantity unit issued_at data_until as_of_received_at target_at horizon_s q025 q10 q50 q90 q975 model "
+    "model_hash baseline baseline_q50 shown reason stage"
+)
+PROMISED = {
+    "latest_observation": "site station quantity unit observed_at received_at value value_raw offset_applied sigma flags revision solution",  # noqa: E501
+    "latest_forecast": FORECAST,
+    "forecast_history": FORECAST,
+    "forecast_vs_observed": f"{FORECAST} observed error baseline_error inside_80 inside_95 pinball winkler_80",
+    "forecast_skill": "site station quantity model horizon_s month n mae mae_persistence mae_best_baseline skill",
+    "forecast_skill_by_stage": "site station quantity model horizon_s month stage n mae mae_best_baseline skill",
+    "forecast_scores": "site station quantity model horizon_s month situation n mae pinball crps interval_score_80 covered_80 pit_below_10",  # noqa: E501
+    "forecast_coverage_rolling": "site station quantity model horizon_s target_at shown covered_80 covered_95 n",
+    "forecast_coverage": "site station quantity model horizon_s month nominal covered width n",
+    "forecast_chances": "site criterion station level level_name over_mm_per_day horizon_s chance_from chance_to "
+    "probability crossed model data_until evaluated_at",
+    "failure_windows": "site station issued_at data_until window_from window_mid window_to trusted reasons velocity_mm_per_day withdrawn_at",  # noqa: E501
+    "site_status": "site level level_name level_source since evaluated_at observability reachable_level witnesses_available health "  # noqa: E501
+    "movement_stage trend newest_at active_alerts unacknowledged config_version",
+    "movement_now": "site station quantity stage velocity_mm_per_day velocity_error_mm_per_day rate rate_error unit window_s newest_at "  # noqa: E501
+    "age_s criterion level bound bound_ratio next_level next_bound next_ratio",
+    "station_health": "site station state since reason newest_at expected_interval_s missing_share_24h votes",
+    "active_alerts": ALERTS,
+    "alert_history": ALERTS,
+    "alert_events": "alert_id at data_time from_state to_state actor actor_kind reason",
+    "alert_outcomes": "alert_id class by note",
+    "notification_status": "notification_id alert_id level recipient channel exercise state attempts queued_at sent_at confirmed_at confirmed_by confirmed_via "  # noqa: E501
+    "next_attempt_at superseded_by last_error",
+    "deliveries": "notification_id alert_id recipient channel state sent_at received_at confirmed_at why",
+    "siren_orders": "site topic sequence wanted state valid_until confirmed_at",
+    "channel_tests": "channel target at good",
+    "anomalies": "site station quantity at detector score threshold kind alerted",
+    "scene_polygons": "site scene acquired_at polygon_id parent_id change area_m2 grown_m2 mean_probability geometry min_lon min_lat "  # noqa: E501
+    "max_lon max_lat nearest_station distance_m model model_hash",
+    "rejected_messages": "received_at topic code reason retained cut",
+    "quarantine_sources": "source kept_bytes kept_rows unkept unkept_at",
+    "sequence_gaps": "site source boot_id from_seq to_seq",
+    "offsets": "site station quantity at known_from author reason",
+    "reports": "site at kind text by",
+    "site_events": "site from_at to_at kind text by",
+    "config_versions": "site config_version loaded_at author reason",
+    "audit_log": "at actor actor_kind action subject",
+}
+
+
+def columns_of(database):
+    with database.read() as c:
+        return {name: list(c.exec_driver_sql(f"SELECT * FROM {name}").keys()) for name in load_view_tables()}
+
+
+def canonical(rows):
+    def plain(value):
+        if isinstance(value, Decimal):
+            return int(value) if value == int(value) else float(value)
+        return int(value) if isinstance(value, bool) else value
+
+    return [json.dumps({k: plain(v) for k, v in row.items()}, sort_keys=True, allow_nan=False) for row in rows]
+
+
+def test_every_promised_column_exists(database):
+    found = columns_of(database)
+    missing = {name: set(columns.split()) - set(found.get(name, ())) for name, columns in PROMISED.items()}
+    assert not any(missing.values()), missing
+
+
+def test_every_view_has_the_declared_columns(database):
+    declared = {name: [column.name for column in view.c] for name, view in load_view_tables().items()}
+    assert columns_of(database) == declared
+
+
+def test_every_view_and_column_is_described():
+    for view in load_view_tables().values():
+        assert view.comment
+        assert view.info["question"] in QUESTIONS
+        assert [column.name for column in view.c if not column.comment] == []
+
+
+def acts_of(view, rows):
+    """Rows of a view; of the audit log what people did: seals bear the time of writing and salted passwords."""
+    if view != "audit_log":
+        return rows
+    kept = [row for row in rows if row["action"] != "rows.seal"]
+    return [{k: v for k, v in row.items() if k not in {"audit_id", "previous_hash", "hash"}} for row in kept]
+
+
+def test_every_view_is_equal_on_both_databases(filled_sqlite_url, filled_postgresql_url):
+    told = []
+    for url in (filled_sqlite_url, filled_postgresql_url):
+        with Database(url) as db, db.read() as c:
+            told.append(
+                {name: sorted(canonical(acts_of(name, views.load_view(c, name)))) for name in load_view_tables()}
+            )
+    for name in load_view_tables():
+        assert told[0][name], f"{name}: the story has no row for it, so the test would prove nothing"
+        assert told[0][name] == told[1][name], name
+
+
+def test_every_query_of_the_cookbook_answers_alike_on_both_databases(filled_sqlite_url, filled_postgresql_url):
+    book = "".join(
+        (DOCS / f"how-to/{name}.md").read_text(encoding="utf-8") for name in ("sql-cookbook", "sql-forecasts")
+    )
+    questions = re.findall(r"```sql\n(.+?)```", book, flags=re.DOTALL)
+    assert questions
+    assert len(questions) == book.count("\n## ")
+    told = []
+    for url in (filled_sqlite_url, filled_postgresql_url):
+        with Database(url) as db, db.read() as c:
+            told.append([canonical(c.execute(text(q.replace(":", "\\:"))).mappings().all()) for q in questions])
+    for question, left, right in zip(questions, *told, strict=True):
+        assert left, f"no row: {question}"
+        assert left == right, question
+
+
+def test_every_query_of_a_document_is_one_of_this_database(filled_database):
+    asked = 0
+    for path in (
+        *sorted((DOCS / "how-to").glob("*.md")),
+        *(DOCS / "tutorial").glob("*.md"),
+        DOCS / "explanation/evidence.md",
+    ):
+        page = path.read_text(encoding="utf-8")
+        found = [*re.findall(r"```sql\n(.+?)```", page, re.DOTALL), *re.findall(r"`(SELECT [^`]+)`", page)]
+        with filled_database.read() as c:
+            of_sqlite = re.findall(r'sqlite3 slopeward\.db "(.+?)"', page) if c.dialect.name == "sqlite" else []
+            for query in [*found, *of_sqlite]:
+                if "FROM published" not in query:  # of a copy alone
+                    c.execute(text(query.replace(":", "\\:"))).fetchmany(1)
+                    asked += 1
+    assert asked > 50
+
+
+def test_booleans_filter_and_come_back_as_booleans(filled_database):
+    with filled_database.read() as c:
+        for name in load_view_tables():
+            every = views.load_view(c, name)
+            booleans = [k.name for k in load_view_tables()[name].c if isinstance(k.type, Boolean)]
+            for column in booleans:
+                assert {type(row[column]) for row in every} == {bool}, (name, column)
+                count = c.exec_driver_sql(f"SELECT count(*) FROM {name} WHERE {column}").scalar()
+                assert count == sum(row[column] for row in every), (name, column)
+
+
+def test_offsets_flags_and_revisions_show_in_the_newest_reading(filled_database):
+    with filled_database.read() as c:
+        newest = {
+            (r["station"], r["quantity"]): r for r in views.load_view(c, "latest_observation", site="north-bench")
+        }
+        moved = newest["G2", "displacement_east"]
+        assert (moved["offset_applied"], moved["value"]) == (12.5, moved["value_raw"] - 12.5)
+        assert newest["P1", "pore_pressure"]["flags"] == "checked"  # `suspect` was set and withdrawn
+        place = {"site": "north-bench", "station": "G1", "quantity": "displacement_east"}
+        at = format_iso(NOW - days(3))
+        past = views.load_view(c, "observation_history", **place, observed_at=at, order_by=("revision",))
+        assert [(r["revision"], r["solution"], r["flags"]) for r in past] == [(0, "rapid", ""), (1, "final", "spike")]
+        unmoved = newest["G1", "displacement_east"]
+        assert (unmoved["offset_applied"], unmoved["observed_at"]) == (0.0, format_iso(NOW))
+
+
+def test_the_views_see_what_decisions_see(filled_database):
+    with filled_database.read() as c:
+        for place in {(r["site"], r["station"], r["quantity"]) for r in views.load_view(c, "latest_observation")}:
+            series_id = observations.find_series_id(c, *place)
+            named = dict(zip(("site", "station", "quantity"), place, strict=True))
+            for reading in observations.load_readings(c, series_id, NOW - days(6), NOW, NOW):
+                named |= {"observed_at": format_iso(reading.observed_at), "revision": reading.revision}
+                (row,) = views.load_view(c, "observation_history", **named)
+                assert row["value"] == pytest.approx(reading.value, abs=1e-9)
+                assert set(filter(None, row["flags"].split(","))) == set(reading.flags)
+
+
+def test_a_baseline_that_made_no_error_gives_no_skill_and_never_an_invented_one(filled_database):
+    with filled_database.write() as c:
+        c.execute(forecast_score.update().values(baseline_error=0.0))
+        sum_up(c, find_spans(c, true()))
+    assert {r["skill"] for r in ask(filled_database, views.load_view, "forecast_skill")} == {None}
+
+
+def add_site(c):
+    levels = [{"number": 0, "name": "green", "action": "", "auto_lower": False}]
+    place = {"latitude": 1.0, "longitude": 2.0, "timezone": "UTC"}
+    c.execute(insert(site).values(id="new", name="New", config_sha256="a" * 64, active=True, levels=levels, **place))
+
+
+def test_a_site_that_was_never_evaluated_shows_nothing_invented(database):
+    with database.write() as c:
+        add_site(c)
+        c.execute(insert(station).values(site="new", id="S1", on_slope=True, declared=True))
+    with database.read() as c:
+        (status,) = views.load_view(c, "site_status")
+        (health,) = views.load_view(c, "station_health")
+    assert [status[k] for k in ("level", "level_name", "observability", "active_alerts")] == [None, None, None, 0]
+    assert (health["station"], health["state"], health["votes"]) == ("S1", None, None)
+
+
+def test_advice_waits_for_nobody(database):
+    """It is open and asks for nothing; hazard and health wait until a person has seen them."""
+    row = {"site": "new", "level": 1, "peak_level": 1, "state": "unacknowledged", "exercise": False}
+    row |= {"raised_at": NOW, "reason": "x", "rule_version": "1"}
+    with database.write() as c:
+        add_site(c)
+        c.execute(insert(alert), [{**row, "ledger": kind, "key": kind} for kind in ("hazard", "health", "advice")])
+    (status,) = ask(database, views.load_view, "site_status")
+    assert (status["active_alerts"], status["unacknowledged"]) == (3, 2)
+
+
+def test_the_quarantine_says_what_the_broker_had_kept_and_what_is_cut(database):
+    sent = {"whole": b"{", "kept": b"{{", "cut": b"{" * (KEPT_BYTES + 1)}
+    rows = [RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept") for name, body in sent.items()]
+    tell(database, add_rejected, rows)
+    with database.read() as c:
+        rows = views.load_view(c, "rejected_messages")
+        assert [row["topic"] for row in views.load_view(c, "rejected_messages", cut=True)] == ["cut"]
+    marks = {row["topic"]: (row["retained"], row["cut"]) for row in rows}
+    assert marks == {"whole": (False, False), "kept": (True, False), "cut": (False, True)}
+
+
+def test_no_view_reads_the_clock_or_walks_the_history_with_a_window():
+    for sqlite in (True, False):
+        for name, select in select_views(sqlite=sqlite).items():
+            lowered = select.lower()
+            assert not re.search(
+                r"\b(now\(|current_|datetime\(|strftime|clock_timestamp|localtime|over \()", lowered
+            ), name
+
+
+def test_an_unknown_view_is_named(database):
+    with database.read() as c, pytest.raises(NotFoundError, match="latest_observation"):
+        views.load_view(c, "everything")
+
+
+def test_an_unknown_column_is_an_error_and_never_an_empty_answer(filled_database):
+    for odd in ("nowhere", "site = site --"):
+        with pytest.raises(Exception, match="column"), filled_database.read() as c:
+            views.load_view(c, "site_status", **{odd: "x"})
+    first = ask(filled_database, views.load_view, "alert_outcomes", by="ada", order_by=("-class",))[0]
+    assert first["class"] == "false_weather"
+
+
+BOARDS = sorted((Path(__file__).parents[2] / "deploy/grafana/dashboards").glob("*.json"))
+
+
+def questions_of(board):
+    """(where, SQL) of panels, variables and annotations."""
+    told = json.loads(board.read_text(encoding="utf-8"))
+    for panel in told["panels"]:
+        for target in panel["targets"]:
+            yield f"{board.stem}: {panel['title']} {target['refId']}", target["rawSql"], target["format"]
+    for one in told["templating"]["list"]:
+        if one["type"] == "query":
+            yield f"{board.stem}: ${one['name']}", one["query"], "table"
+    for one in told["annotations"]["list"]:
+        yield f"{board.stem}: {one['name']}", one["target"]["rawSql"], "table"
+
+
+def spell_out(sql):
+    """What Grafana makes of it: its macros and the variables of the board."""
+    values = {
+        "$__timeFrom()": "'2025-12-01T00:00:00Z'",
+        "$__timeTo()": "'2026-03-02T00:00:00Z'",
+        "($model)": "('lld', 'gru')",
+        "$site": "north-bench",
+        "$station": "G1",
+        "$quantity": "displacement_north",
+    }
+    for name, value in values.items():
+        sql = sql.replace(name, value)
+    assert not re.search(r"\$\w", sql), sql
+    return sql
+
+
+@pytest.mark.server
+def test_every_question_is_answered_for_a_role_that_may_only_read(reader):  # noqa: F811
+    empty = []
+    session = reader()
+    for board in BOARDS:
+        for where, sql, form in questions_of(board):
+            answer = session.execute(spell_out(sql))
+            names = [column.name for column in answer.description]
+            if form == "time_series":
+                assert names[0] == "time", where
+                assert answer.description[0].type_code == 1184, where  # timestamptz
+            if answer.fetchone() is None:
+                empty.append(where)
+    assert len(BOARDS) == 4
+
+    assert empty == ["instruments: Battery, V A"]  # nobody in the story measures one
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.stem)
+def test_a_dashboard_is_one_that_the_classes_of_grafana_read(board):
+    told = json.loads(board.read_text(encoding="utf-8"))
+    kept = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(told)))
+    assert [p["title"] for p in kept["panels"]] == [p["title"] for p in told["panels"]]
+    assert [p["gridPos"] for p in kept["panels"]] == [{**p["gridPos"]} for p in told["panels"]]
+    assert all((p["gridPos"]["x"] + p["gridPos"]["w"]) <= 24 for p in told["panels"])
+    assert len({p["id"] for p in told["panels"]}) == len(told["panels"])
