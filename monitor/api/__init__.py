@@ -34,6 +34,4 @@ Each name has a line of documentation where a module lists it. All other modules
 * `monitor.api.queries`: functions that read and write the database, one module per subject
 """
 
-from typing import Final
-
-VERSION: Final = 1
+VERSION = 1
