@@ -55,7 +55,7 @@ class EvaluationLoop:
         evaluate: the decision; None takes an `Evaluator`, which keeps in memory what saves work.
         find_news: sites to which something was added since the last call, by whichever process.
         on_outdated: called when another version of a site's file is in force than the one it has here.
-        is_behind: whether readings of a site are stored that an extension still has to process, such as inputs of
+        is_behind: whether readings of a site are stored that a feature still has to process, such as inputs of
             calculated series. The evaluation of that site is `draining` meanwhile.
         find_pace: longest time in seconds between two evaluations of a site that its stage of movement asks for.
     """

@@ -1,6 +1,6 @@
 """Run the computation of values that follow from stored readings in a thread of the service.
 
-Ingest notes in its own transaction what has to be computed. A `Calculation` of an extension reads these notes and
+Ingest notes in its own transaction what has to be computed. A `Calculation` of a feature reads these notes and
 computes the values in short pieces. `CalculationThread` calls it, limits its share of the processor, and reports which
 sites are behind.
 """
@@ -84,7 +84,7 @@ class CalculationThread:
         """Return the thread as a part of the service.
 
         Args:
-            status: What the health checks of the extension read.
+            status: what the health checks of the feature read.
         """
         return ServicePart(
             start=self.start, stop=self.stop, on_readings=self.wake, is_behind=self.is_behind, subjects=(status,)

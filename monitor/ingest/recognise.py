@@ -190,7 +190,7 @@ def _inspect_text(path: Path, text: str) -> ReaderCandidates:
 
 
 def _find_own(text: str) -> ReaderCandidates | None:
-    """The reader of an extension that knows a text."""
+    """Return the reader of a plugin that recognises a text."""
     own = (name for name, reader in list_readers().items() if reader.recognises is not None and reader.recognises(text))
     return next((ReaderCandidates((name,)) for name in own), None)
 

@@ -500,14 +500,14 @@ class ServiceConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _has_extensions(self) -> Self:
+    def _has_features(self) -> Self:
         wanted = {
             "compute.dask": (self.compute.dask, "compute_cluster"),
             "standby.enabled": (self.standby.enabled, "wait_for_turn"),
         }
         for key, (is_wanted, hook_name) in wanted.items():
             if is_wanted and not implementations(hook_name):
-                raise ValueError(f"{key}: expected the extension scale_out, which this installation does not have")
+                raise ValueError(f"{key}: it needs the feature scale_out, which this installation does not have")
         return self
 
     @property

@@ -28,7 +28,7 @@ class SlowWrite(NamedTuple):
 
 @contextmanager
 def write_part(name: str) -> Iterator[None]:
-    """Attribute what follows in the write transaction of this thread to a part of it, such as an extension."""
+    """Attribute what follows in the write transaction of this thread to a part of it, such as a feature."""
     parts = _parts.get()
     started_s = time.monotonic()
     try:

@@ -50,7 +50,7 @@ assert (config.paths.state / "visits/bench.csv").read_text().splitlines()[1].end
 assert list_tables() == ["alembic_version_visits", "visits_visit"]
 """
 STAYED = """
-assert "warn extensions: visits: this extension is gone, its tables are left as they are: " in doctor()
+assert "warn extensions: visits: this plugin is not installed; its tables are left as they are: " in doctor()
 with core.db.read() as connection:
     assert connection.execute(text("SELECT note FROM visits_visit")).scalar() == "walked to the crest"
 """

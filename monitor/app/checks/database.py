@@ -59,7 +59,7 @@ def _lacking(seen: CurrentDatabase) -> Iterator[SubjectState]:
 
 
 def _left_over(seen: CurrentDatabase) -> Iterator[SubjectState]:
-    """Tables whose extension is gone: they stay as they are, and are no longer cut."""
+    """Yield the tables of plugins that are absent. They stay as they are, and nothing is deleted from them."""
     from monitor.storage.migrate import find_left_over
 
     for name, tables in find_left_over(seen.db).items():
@@ -97,7 +97,7 @@ CHECKS: Final = (
         "extensions.tables",
         CurrentDatabase,
         BAD,
-        "its tables are not what this extension needs",
+        "its tables are not at the revision that the plugin needs",
         _lacking,
         "slopeward db upgrade; the log says what went wrong",
     ),
@@ -105,7 +105,7 @@ CHECKS: Final = (
         "extensions.gone",
         CurrentDatabase,
         WARN,
-        "this extension is gone, its tables are left as they are: {tables}",
+        "this plugin is not installed; its tables are left as they are: {tables}",
         _left_over,
         "install it again, or drop them by hand",
     ),

@@ -89,7 +89,7 @@ CHECKS: Final = (
         "map.gone",
         SiteFolder,
         WARN,
-        "[map] tiles: maps are drawn by the extension maps, which is not there",
+        "[map] tiles: the feature maps draws the maps, and it is absent",
         lambda f: found(is_wrong=bool(f.service.map.tiles) and not has_plugin("maps")),
         "add it, or take the line out",
     ),

@@ -642,9 +642,9 @@ CHECKS: Final = (
         "channels.duty",
         SiteFolder,
         BAD,
-        "team {team}: no extension knows who of it is on duty, so that its messages would go to all of it",
+        "team {team}: no feature names the people on duty, so that its messages would go to the whole team",
         lambda f: (found(s.id, team=x.name) for s in f.sites for x in s.teams if not implementations("people_on_duty")),
-        "bring back the extension duty, or name people in place of team:{team}",
+        "restore the feature duty, or name people in place of team:{team}",
     ),
     Check("channels.settings", SiteFolder, BAD, "{error}", _channel_settings, "mend the channels of its file"),
     Check(

@@ -180,7 +180,7 @@ def ingest(given: IngestArguments) -> None:
         )
         if not was_imported:
             raise ConfigError(
-                "--guess: the extension table_import is not there; say by --mapping what the columns mean"
+                "--guess: the feature table_import is absent; describe the columns by --mapping"
             )
         return
     if given.answers or given.bounds or given.out is not None:

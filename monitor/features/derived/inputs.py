@@ -55,7 +55,7 @@ class SiteInputs:
         return None if row is None else row[0]
 
     def is_calculated(self, place: Series) -> bool:
-        """Return whether the values of a series are stored by this extension."""
+        """Return whether the values of a series are stored by this feature."""
         spec = self._site.series(*place)
         return spec is not None and spec.calculation is not None
 

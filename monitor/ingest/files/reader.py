@@ -62,7 +62,7 @@ class ImportOptions:
     places: tuple[StationPlace, ...] = ()  # stations of the site that have a place
     origins: tuple[tuple[str, Origin], ...] = ()  # stations of the site whose positions count from somewhere
     name: str = ""  # what its owner calls the file, where it lies under another name
-    site_file: str = ""  # the text of that of the site, for readers of extensions
+    site_file: str = ""  # the text of that of the site, for readers of plugins
     stamp: str | None = None  # interval_end or counter: what the rain of a grid is, where its values leave it open
     companions: tuple[Path, ...] | None = None  # files of `list_companions`; None: list the folder
 

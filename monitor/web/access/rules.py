@@ -120,7 +120,7 @@ OF_NO_SITE: Final = frozenset(
 
 
 def find_back(act: Act) -> str:
-    """Where the page goes on after an act; that of its site, where the page is of an extension that is not there."""
+    """Return the page to show after an act; the page of the site if that page belongs to an absent feature."""
     is_there = f"GET {act.back.partition('#')[0]}" in RULES
     return act.back if is_there or "{site}" not in act.back else "/sites/{site}"
 

@@ -157,7 +157,7 @@ def translate_name(text: str) -> Any:
 
 
 def link_help(page: str) -> Markup:
-    """A question mark that leads to a page of the help; nothing where that extension is not there."""
+    """A question mark that leads to a page of the help; nothing if the feature help is absent."""
     if "GET /help" not in RULES:
         return Markup()
     mark = Markup('<a class="help" href="/help/{}" aria-label="{}" title="{}">?</a>')

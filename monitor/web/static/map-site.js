@@ -277,7 +277,7 @@
   async function keepPoints(tries = 30) {
     if (!("points" in main.dataset)) {
       return;
-    } // a service without the extension
+    } // the feature is absent
     try {
       await loadPoints();
     } catch {

@@ -45,7 +45,7 @@ window.SlopewardMap = (() => {
   }
 
   const PLAIN = { tiles: [], relief: null, susceptibility: null }; // ground with coordinates and scale alone
-  // of a service without the extension `maps`, what there is without it
+  // without the feature `maps`, show what there is
   const loadMap = (url, without = PLAIN) =>
     "maps" in document.documentElement.dataset ? load(url) : Promise.resolve(without);
 

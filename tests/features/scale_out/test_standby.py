@@ -1,4 +1,4 @@
-"""Test the standby service: its checks, the takeover of the lease, and keys that need the extension."""
+"""Test the standby service: its checks, the takeover of the lease, and keys that need the feature."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -151,10 +151,10 @@ def test_what_needs_it_is_one_line_and_the_exit_code_of_a_configuration_that_is_
     (tmp_path / "slopeward.toml").write_text(ASKS[key])
     assert run_verb([verb, "--config", "slopeward.toml"]) == status > 0
     lines = capsys.readouterr().err.splitlines()
-    assert lines == [f"slopeward.toml: {key}: expected the extension scale_out, which this installation does not have"]
+    assert lines == [f"slopeward.toml: {key}: it needs the feature scale_out, which this installation does not have"]
 
 
 def test_what_does_not_need_it_is_taken(without):
     assert parse_service("[compute]\njobs_at_once = 2\n", "x").compute.jobs_at_once == 2
-    with pytest.raises(ConfigError, match=r"compute\.dask: expected the extension scale_out"):
+    with pytest.raises(ConfigError, match=r"compute\.dask: it needs the feature scale_out"):
         parse_service("", "x", {"SLOPEWARD_COMPUTE__DASK": "tcp://h:1"})
