@@ -22,7 +22,7 @@ from monitor.cli.main import run_verb
 from monitor.features.forecasts.cli import catalogue
 from monitor.features.scenes.cli import models
 
-REFERENCE = Path(catalogue.__file__).parents[2] / "docs" / "reference" / "forecasting-models.md"
+REFERENCE = Path(catalogue.__file__).parents[4] / "docs" / "reference" / "forecasting-models.md"
 WEIGHTS = re.compile(r"^\| `([a-z0-9-]+)` \|.*\| [^|]*?([\d,]+)[^|\d]*\|$", re.MULTILINE)
 STATIONS = 8
 

@@ -41,7 +41,7 @@ from tests.data.criteria import CRITERIA
 from tests.tables import tabulated
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
-MONITOR = Path(catalogues.__file__).parents[-2]
+MONITOR = Path(catalogues.__file__).parents[1]
 # of the page and of documents, those of extensions too
 TEMPLATES = {str(path.relative_to(MONITOR)): path for path in sorted(MONITOR.rglob("templates/**/*.html"))}
 PLACES = re.compile(r"%\((\w+)\)s|\{(\w+)\}|%%|<[^>]*>")
