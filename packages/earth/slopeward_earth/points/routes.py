@@ -33,12 +33,13 @@ At = Annotated[Early, Query(description="end of the window, RFC 3339 with offset
 _Ahead = Literal["horizon", "target_at", "q10", "q50", "q90", "reason"]
 _AHEAD: Final[tuple[_Ahead, ...]] = get_args(_Ahead)
 LOOKS: Final = 4  # that the page of instruments shows
+LISTED_MOST: Final = 60  # findings of a point set that the page lists
 
 
 def collect_points(seen: SiteSnapshot) -> dict[str, Any]:
     """What the page of instruments shows of satellite points."""
     site = seen.card.id
-    return {"looks": load_looks(seen.c, site, LOOKS), "ahead": load_newest_issues(seen.c, site)}
+    return {"looks": load_looks(seen.c, site, LOOKS), "ahead": load_newest_issues(seen.c, site), "listed": LISTED_MOST}
 
 
 @router.get("/sites/{site}/points.geojson", response_class=GeoJsonResponse, tags=["maps"])
