@@ -124,10 +124,10 @@ FIRST = {  # what a line takes for done
 
 
 def list_pages() -> dict[str, list[str]]:
-    """The commands by page, but for those of the tutorials."""
+    """Return the commands by page. `test_contribute_pages` runs those of the pages for contributors."""
     pages: dict[str, list[str]] = {}
     for page, _, words in list_documented_commands():
-        if page not in PRINTED:
+        if page not in PRINTED and not page.startswith("write-a-"):
             pages.setdefault(page, []).append(shlex.join(["slopeward", *words]))
     return pages
 

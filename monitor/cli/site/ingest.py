@@ -179,9 +179,7 @@ def ingest(given: IngestArguments) -> None:
             dry_run=given.dry_run,
         )
         if not was_imported:
-            raise ConfigError(
-                "--guess: the feature table_import is absent; describe the columns by --mapping"
-            )
+            raise ConfigError("--guess: the feature table_import is absent; describe the columns by --mapping")
         return
     if given.answers or given.bounds or given.out is not None:
         raise typer.BadParameter("--answer, --bound and --out belong to --guess")

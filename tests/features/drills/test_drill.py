@@ -20,6 +20,7 @@ from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.queries.alerts import ChangeContext, acknowledge, apply_changes, load_alert_events, load_alerts
 from monitor.alerts.queries.evaluations import load_decision
 from monitor.alerts.records import AlertState
+from monitor.api import worker
 from monitor.cli.main import run_verb
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.records import ProofFact
@@ -40,7 +41,6 @@ from monitor.sites.records import Site
 from monitor.storage.actor import SERVICE, Actor
 from monitor.storage.engine import Database
 from monitor.storage.tables import load_metadata
-from monitor.worker import child_process
 from monitor.worker.child_process import ChildProcess
 from tests.data.accounts import add_account
 from tests.data.filled import PASSWORD
@@ -361,7 +361,7 @@ def test_a_drill_is_held_answered_and_ended_on_the_page(bench, monkeypatch):
         assert send(bo, f"{PLACE}/1/end", reason="once more").status_code == 303, "ending one that is over does nothing"
         # a process that dies before its first word, and a press while another is being prepared
         with monkeypatch.context() as m:
-            m.setattr(child_process, "ChildProcess", lambda _work, *rest: ChildProcess("no.such:thing", *rest))
+            m.setattr(worker, "ChildProcess", lambda _work, *rest: ChildProcess("no.such:thing", *rest))
             died = send(bo, PLACE, minutes="1")
             assert (died.status_code, "could not be prepared" in died.text) == (409, True)
             with acts._preparing:
