@@ -35,7 +35,7 @@ setup: $(STAMP) ## Create .venv with everything for running and developing (othe
 lock: ## Update the lock files from pyproject.toml (needs uv; LOCK_FLAGS=--upgrade selects newer versions)
 	locks/write.sh $(LOCK_FLAGS)
 
-test-quick: setup ## Run the quick tests of the core: no server, browser, measured data or PyTorch (QUICK_FLAGS=--extensions adds the extensions)
+test-quick: setup ## Run the quick tests of the core: no server, browser, measured data or PyTorch (QUICK_FLAGS=--features adds the features)
 	@tests/quick.sh $(QUICK_FLAGS) $(PYTEST_FLAGS)
 
 test-lowest: ## Run the tests with the lowest versions that pyproject.toml allows, in build/lowest (needs uv; no servers, no PyTorch)

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# quick.sh [--extensions] [pytest's options]
-# Run the tests that need no server, browser, measured data or PyTorch, and that do not take long. Without --extensions,
-# leave out the tests of the features and every test that imports one.
+# quick.sh [--features] [pytest's options]
+# Run the tests that need no server, database, browser, measured data or PyTorch, and that do not take long. Without
+# --features, leave out the tests of the features and every test that imports one, also by a module of tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mapfile -t folders < <(find tests -mindepth 1 -maxdepth 1 -type d |
     grep -vE '/(bench|browser|data|end_to_end|features|fixtures|measured|property|recording|storage|__pycache__)$' | sort)
-select_files() { xargs grep -LE '(import|from) (monitor|tests)\.features\.'; }
+select_files() { xargs .venv/bin/python tests/kernel_files.py; }
 if [ "${1:-}" = --extensions ]; then
     shift
     folders+=(tests/features)
