@@ -8,9 +8,9 @@ from monitor.api.hooks import ServicePart
 from monitor.api.queries.ingest import CalculationThread, StoredSites
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
+from monitor.features.derived.calculator import Calculator
 from monitor.features.derived.checks import CalculationStatus
 from monitor.features.derived.cost import SHARE
-from monitor.features.derived.worker import Calculator
 
 
 def build_parts(

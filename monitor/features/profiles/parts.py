@@ -9,8 +9,8 @@ from monitor.api.hooks import ServicePart
 from monitor.api.queries.ingest import CalculationThread, StoredSites
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
+from monitor.features.profiles.calculator import ProfileCalculator
 from monitor.features.profiles.checks import WaitingProfiles
-from monitor.features.profiles.worker import ProfileCalculator
 
 # The service computes profiles during at most this share of the time of one processor.
 SHARE: Final = 0.25

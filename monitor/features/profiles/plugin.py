@@ -83,7 +83,7 @@ def readings_stored(
 @hookimpl
 def import_finished(database: Database, sites: Mapping[str, Site], clock: Callable[[], datetime]) -> None:
     """Compute what was noted during the import."""
-    from monitor.features.profiles.worker import compute_pending
+    from monitor.features.profiles.calculator import compute_pending
 
     compute_pending(database, sites, clock)
 

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from monitor.features.derived.worker import Calculator
+from monitor.features.derived.calculator import Calculator
 from monitor.ingest.message import BATCH_MESSAGES, BATCH_MOST, BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.queries.observations import add_observations, in_chunks

@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from monitor.features.profiles import redefined
+from monitor.features.profiles.calculator import ProfileCalculator
 from monitor.features.profiles.declare import list_names, list_profiles
-from monitor.features.profiles.worker import ProfileCalculator
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.queries.observations import add_observations

@@ -18,10 +18,10 @@ from monitor.decision.series.corrections import is_correction
 from monitor.errors import ConfigError
 from monitor.features.derived import pending
 from monitor.features.derived import values as computed_values
+from monitor.features.derived.calculator import compute_pending
 from monitor.features.derived.checks import CHECKS, AgreementStatus, read_agreement
 from monitor.features.derived.redefined import run
 from monitor.features.derived.values import MADE_FROM
-from monitor.features.derived.worker import compute_pending
 from monitor.ingest.files.reading import FileImport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline

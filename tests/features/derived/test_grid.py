@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from monitor.features.derived import values
+from monitor.features.derived.calculator import Calculator
 from monitor.features.derived.inputs import SiteInputs
-from monitor.features.derived.worker import Calculator
 from monitor.storage.engine import Database
 from tests.features.derived.test_derived import DISTANCE, NOW, Bench
 

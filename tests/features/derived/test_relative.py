@@ -14,8 +14,8 @@ from monitor.alerts.queries.evaluations import find_state
 from monitor.decision.common_mode import StationMotion, move_as_one
 from monitor.decision.judgements import find_unjudged
 from monitor.errors import ConfigError
+from monitor.features.derived.calculator import compute_pending
 from monitor.features.derived.plans import plan_site
-from monitor.features.derived.worker import compute_pending
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.queries.observations import find_series_id, load_readings

@@ -8,14 +8,15 @@ import pytest
 
 from monitor.alerts.queries.offsets import add_offset
 from monitor.app.checks.site_files import SiteFolder
-from monitor.features.derived import queue, worker
+from monitor.features.derived import calculator as calculator_module
+from monitor.features.derived import queue
+from monitor.features.derived.calculator import Calculator
 from monitor.features.derived.checks import CHECKS, CalculationStatus
 from monitor.features.derived.cost import SHARE, estimate_cost
 from monitor.features.derived.plans import plan_site
 from monitor.features.derived.queries import Cause, load_pending
 from monitor.features.derived.queue import SiteQueue, choose_site
 from monitor.features.derived.values import compute_tasks
-from monitor.features.derived.worker import Calculator
 from monitor.ingest import calculations
 from monitor.ingest.calculations import CalculationThread, WaitingValues
 from monitor.ingest.message import BrokerMessage, StoredSites
@@ -93,10 +94,10 @@ def test_a_piece_that_cannot_be_stored_waits_again(database: Database, monkeypat
     calculator.load()
 
     def refuse(*_: object) -> None:
-        raise worker.StoreBusyError("locked")
+        raise calculator_module.StoreBusyError("locked")
 
-    with monkeypatch.context() as patch, pytest.raises(worker.StoreBusyError):
-        patch.setattr(worker, "store_values", refuse)
+    with monkeypatch.context() as patch, pytest.raises(calculator_module.StoreBusyError):
+        patch.setattr(calculator_module, "store_values", refuse)
         calculator.compute_piece()
     assert (bench.read(), count_notes(bench)) == ({}, 6)
     drain(calculator)
@@ -106,8 +107,12 @@ def test_a_piece_that_cannot_be_stored_waits_again(database: Database, monkeypat
 def test_late_readings_are_computed_together(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(database, DISTANCE)
     calculator, spans = make_calculator(bench), []
-    monkeypatch.setattr(worker, "compute_tasks", lambda c, site, tasks, *given: spans.append([t.span for t in tasks]) or
-                        compute_tasks(c, site, tasks, *given))  # fmt: skip
+
+    def note_spans(c, site, tasks, *given):
+        spans.append([task.span for task in tasks])
+        return compute_tasks(c, site, tasks, *given)
+
+    monkeypatch.setattr(calculator_module, "compute_tasks", note_spans)
     send_pairs(bench, range(48, 50))
     drain(calculator)
     spans.clear()
@@ -120,7 +125,7 @@ def test_late_readings_are_computed_together(database: Database, monkeypatch: py
 
 def test_the_newest_values_come_before_the_past(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(database, DISTANCE)
-    monkeypatch.setattr(worker, "PIECE_S", 0.0005)
+    monkeypatch.setattr(calculator_module, "PIECE_S", 0.0005)
     send_pairs(bench, range(40))
     calculator = make_calculator(bench)
     calculator.load()
@@ -144,7 +149,7 @@ def write_other() -> str:
 def test_a_site_with_much_to_compute_does_not_delay_another(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "PIECE_S", 0.0005)
+    monkeypatch.setattr(calculator_module, "PIECE_S", 0.0005)
     bench, other = Bench(database, DISTANCE), parse_site(write_other(), "other.toml")
     with database.write() as c:
         save_site(c, other, "Ada", "new", NOW)
@@ -195,8 +200,8 @@ def test_another_process_stores_nothing_that_is_out_of_date(database: Database) 
 
 def test_notes_of_a_site_that_cannot_keep_up_stay_few(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(database, DISTANCE, TWICE)
-    monkeypatch.setattr(worker, "PIECE_S", 0.0005)
-    monkeypatch.setattr(worker, "COMPACT_EVERY_S", -1.0)
+    monkeypatch.setattr(calculator_module, "PIECE_S", 0.0005)
+    monkeypatch.setattr(calculator_module, "COMPACT_EVERY_S", -1.0)
     send_pairs(bench, range(60))
     calculator = make_calculator(bench)
     calculator.load()

@@ -11,13 +11,14 @@ from monitor.alerts.queries.offsets import add_offset
 from monitor.app.checks.table import run_alarm_checks
 from monitor.errors import StoreBusyError
 from monitor.features.derived.queries import load_pending as load_calculations
-from monitor.features.profiles import compute, window, worker
+from monitor.features.profiles import calculator as calculator_module
+from monitor.features.profiles import compute, window
+from monitor.features.profiles.calculator import ProfileCalculator
 from monitor.features.profiles.checks import WaitingProfiles
 from monitor.features.profiles.declare import list_profiles
 from monitor.features.profiles.parts import build_parts
 from monitor.features.profiles.queries import load_pending
 from monitor.features.profiles.redefined import run
-from monitor.features.profiles.worker import ProfileCalculator
 from monitor.ingest.message import StoredSites
 from monitor.readings.queries.observations import find_series_id
 from monitor.storage.actor import Actor
@@ -82,7 +83,7 @@ def test_a_crash_between_readings_and_profiles_loses_nothing(database: Database)
 def test_the_newest_profile_comes_first_and_a_crash_in_the_past_computes_the_rest_once(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "PIECE_S", 0.0)
+    monkeypatch.setattr(calculator_module, "PIECE_S", 0.0)
     bench = Bench(database, PROBE)
     send_weeks(bench, range(6))
     crashed = make_calculator(bench)
@@ -98,7 +99,7 @@ def test_the_newest_profile_comes_first_and_a_crash_in_the_past_computes_the_res
 
 
 def test_a_note_is_deleted_while_older_surveys_wait(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "PIECE_S", 0.0)
+    monkeypatch.setattr(calculator_module, "PIECE_S", 0.0)
     bench = Bench(database, PROBE | {"window": "8d"})
     send_weeks(bench, range(6))
     calculator = make_calculator(bench)
@@ -148,7 +149,7 @@ def test_a_piece_that_cannot_be_stored_waits_again(database: Database, monkeypat
         raise StoreBusyError("locked")
 
     with monkeypatch.context() as patch, pytest.raises(StoreBusyError):
-        patch.setattr(worker, "add_observations", refuse)
+        patch.setattr(calculator_module, "add_observations", refuse)
         calculator.compute_piece()
     assert (read_counts_or_none(bench), count_notes(bench)) == (None, 2)
     drain(calculator)
@@ -201,7 +202,7 @@ def test_another_process_stores_nothing_that_is_out_of_date(database: Database) 
 def test_a_site_is_behind_while_its_newest_profile_waits_and_not_for_the_past(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "PIECE_S", 0.0)
+    monkeypatch.setattr(calculator_module, "PIECE_S", 0.0)
     bench = Bench(database, PROBE)
     send_weeks(bench, range(4))
     calculator = make_calculator(bench)
@@ -273,7 +274,7 @@ def test_surveys_that_are_held_in_memory_give_what_surveys_that_are_read_give(
     found = []
     for is_new in (False, True):
         rng = random.Random(seed)
-        monkeypatch.setattr(worker, "PIECE_S", 60.0 if is_new else 0.0)
+        monkeypatch.setattr(calculator_module, "PIECE_S", 60.0 if is_new else 0.0)
         monkeypatch.setattr(window, "BLOCK_READINGS", 5000 if is_new else 36)
         with database.write() as c:
             for table in ("observation", "series_latest", "offset_entry", "series", "profile_pending", "service_state"):
