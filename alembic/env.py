@@ -3,6 +3,7 @@
 from typing import Any
 
 from alembic import context
+from alembic.operations.ops import CreateTableOp
 from sqlalchemy.sql.elements import False_
 
 from monitor.storage.column_types import Instant, Json
@@ -22,12 +23,21 @@ def _render(kind: str, item: Any, _autogen: Any) -> Any:
     return "BigId" if repr(item) == "BigInteger()" else False
 
 
+def _leave_out_info(_context: Any, _revision: Any, directives: list[Any]) -> None:
+    """Drop `Table.info` of new tables: it is for storage and cannot be written into a migration."""
+    for script in directives:
+        for operation in script.upgrade_ops.ops:
+            if isinstance(operation, CreateTableOp):
+                operation.info = {}
+
+
 connection = context.config.attributes["connection"]
 context.configure(
     connection=connection,
     target_metadata=load_metadata(),
     render_as_batch=connection.dialect.name == "sqlite",
     render_item=_render,
+    process_revision_directives=_leave_out_info,
     compare_server_default=False,
     version_table=context.config.attributes["version_table"],
 )

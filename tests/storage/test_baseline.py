@@ -25,7 +25,7 @@ from monitor.sites.tables import config_version
 from monitor.storage import migrate
 from monitor.storage.engine import Database
 from monitor.storage.proof import verify
-from tests.data.baseline.write import PACK, REVISION, ROWS, SITE
+from tests.data.baseline.write import MIGRATION, PACK, REVISION, ROWS, SITE, make_migration
 from tests.data.filled import PASSWORD
 from tests.data.store_rows import ask
 from tests.data.watched_slope import HOUR, write_service
@@ -35,6 +35,10 @@ NOW = datetime(2026, 3, 3, 6, tzinfo=UTC)
 STORED = [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
 TOLD = read_pack(PACK)
 ALERT = json.loads(TOLD["alert.json"])["id"]
+
+
+def test_the_first_migration_is_what_the_tables_ask_for():
+    assert make_migration() == MIGRATION.read_text(encoding="utf-8"), "run `make baseline-fixture`"
 
 
 def restore(db):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import datetime, tzinfo
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -66,7 +67,7 @@ def main() -> None:
     tagged = ["git", "tag", "--list", RELEASE]
     if subprocess.run(tagged, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip():
         sys.exit(f"{RELEASE} is tagged: databases of it exist; add a migration, and raise the format of what changes")
-    write_migration()
+    MIGRATION.write_text(make_migration(), encoding="utf-8")
     shutil.copy(ROOT / "configs/sites/north-bench.toml", SITE)
     chance = random.Random(1).randbytes  # salts and tokens: the same rows each time
     with (
@@ -124,19 +125,22 @@ def list_rows(c: Connection, table: Table) -> list[str]:
     ]
 
 
-def write_migration() -> None:
-    """Let alembic compare the tables with an empty database, and keep what it says as the one migration."""
-    MIGRATION.unlink(missing_ok=True)
-    with Database("sqlite://") as db, db.engine.connect() as c:
+def make_migration() -> str:
+    """Return the text of the one migration: what alembic finds when it compares the tables with an empty database."""
+    with TemporaryDirectory() as name, Database("sqlite://") as db, db.engine.connect() as c:
+        folder = Path(name) / "alembic"
+        shutil.copytree(MIGRATION.parents[1], folder, ignore=shutil.ignore_patterns("*.pyc", MIGRATION.name))
+        config = make_config(c)
+        config.set_main_option("script_location", str(folder))
         command.revision(
-            make_config(c), message="baseline", autogenerate=True, rev_id=REVISION, process_revision_directives=_flatten
+            config, message="baseline", autogenerate=True, rev_id=REVISION, process_revision_directives=_flatten
         )
-    found = MIGRATION.read_text(encoding="utf-8")
+        (written,) = (folder / "versions").glob(f"{REVISION}*.py")
+        found = written.read_text(encoding="utf-8")
     found = found.replace('"""baseline\n\n', TOLD).replace("Revises: \n", "Revises:\n")
     found = re.sub(r"^    # ###.*\n", "", found, flags=re.MULTILINE)
     ruff = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length=120", "-"]
-    done = subprocess.run(ruff, input=found, capture_output=True, text=True, check=True)
-    MIGRATION.write_text(done.stdout, encoding="utf-8")
+    return subprocess.run(ruff, input=found, capture_output=True, text=True, check=True).stdout
 
 
 def _flatten(_context: Any, _revision: Any, directives: list[Any]) -> None:
