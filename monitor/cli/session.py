@@ -26,7 +26,7 @@ from monitor.sites.queries.sites import load_sites_summary
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.storage.migrate import require_current
-from monitor.text.instants import format_about, format_iso, parse, parse_duration_s
+from monitor.text.instants import format_about, format_instants, format_iso, parse, parse_duration_s
 from monitor.text.local_time import format_instant, use_zone
 from monitor.text.reasons import describe_error
 from monitor.text.rendering import translate
@@ -254,8 +254,8 @@ def print_if_json(value: Any) -> bool:
 
 
 def show(facts: Mapping[str, Any], line: str) -> None:
-    """One result on stdout."""
-    print(canonical_json(facts) if options().as_json else line)
+    """Print one result: `line`, or with `--json` the facts as one JSON object, with their instants as text."""
+    print(canonical_json(format_instants(facts)) if options().as_json else line)
 
 
 def show_in_order(facts: Mapping[str, Any], line: str) -> None:
