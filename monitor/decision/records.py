@@ -230,7 +230,7 @@ class DecisionInputs:
     points: tuple[PointFact, ...] = ()
     offsets: tuple[OffsetFact, ...] = ()
     proofs: tuple[ProofFact, ...] = ()  # empty: no criterion has to prove that it may count
-    # facts for criteria of third-party plugins, by the name in `Kind.facts`
+    # facts for criteria of third-party plugins, by the name in `Kind.facts`; a name is missing if its plugin failed
     plugin_facts: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -244,8 +244,11 @@ class DecisionInputs:
         }
 
     def _plugin_facts_to_json(self) -> dict[str, Any]:
-        """Return nothing if there are none, so that frozen inputs of other sites do not change."""
-        facts = {name: [_record_to_json(f) for f in rows] for name, rows in sorted(self.plugin_facts.items()) if rows}
+        """Return nothing if no plugin loaded facts, so that stored inputs of other sites do not change.
+
+        A name without facts is stored as well. A missing name means that the plugin failed.
+        """
+        facts = {name: [_record_to_json(f) for f in rows] for name, rows in sorted(self.plugin_facts.items())}
         return {"plugin_facts": facts} if facts else {}
 
     @staticmethod

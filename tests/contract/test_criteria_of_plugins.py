@@ -143,6 +143,14 @@ def test_its_facts_are_frozen_and_read_back(database: Database, add_criterion: A
     assert "plugin_facts" not in DecisionInputs().to_json()
 
 
+def test_a_name_without_facts_is_frozen_because_a_missing_name_means_a_failure(add_criterion: Any) -> None:
+    add_criterion(ENTRY)
+    inputs = DecisionInputs(plugin_facts={"noise": ()})
+    frozen = json.loads(json.dumps(inputs.to_json()))
+    assert DecisionInputs.read(frozen) == inputs
+    assert DecisionInputs.read(frozen) != DecisionInputs()
+
+
 def test_a_rule_that_fails_has_no_data_and_is_named(database: Database, add_criterion: Any) -> None:
     def fail(_criterion: Any, _context: Any) -> list[Assessment]:
         raise ZeroDivisionError("no events")
