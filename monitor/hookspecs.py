@@ -1,6 +1,6 @@
-"""Every extension point of Slopeward, one function each.
+"""The hooks of Slopeward, one function each.
 
-A plugin implements some of these functions and marks them with `hookimpl`:
+A plugin is a module that implements some of these functions and marks them with `hookimpl`:
 
     from monitor.api.hooks import Job, hookimpl
 
@@ -9,14 +9,25 @@ A plugin implements some of these functions and marks them with `hookimpl`:
         from slope_greeting.job import run
         return [Job("greeting", run, every_s=lambda _site: 3600.0, first_s=60.0)]
 
-Hooks whose name starts with `register_` declare something. They run when it is first needed, in any process, so that
-an implementation imports heavy modules inside the function. The other hooks run while the service works.
+Forecasting networks, segmenters, anomaly detectors and decompositions are not hooks. A package adds them by other entry
+points; see `docs/contribute/write-a-forecaster.md` and `docs/contribute/write-a-segmenter.md`.
+
+Hooks whose names start with `register_` return declarations. Slopeward calls them in any process, when the declarations
+are first needed. Import heavy modules inside the function. The other hooks run at the moment that their docstring
+names.
 
 An implementation may leave out arguments that it does not need. Implementations run in the order of the plugins:
-built-in features in the order of `monitor.plugins`, then third-party plugins by name.
+built-in plugins in the order of `monitor.plugins`, then third-party plugins by name. The result of a hook is the list
+of the results of all plugins. A hook with `firstresult=True` returns a single result: that of the first plugin that
+does not return None. If there is none, the result is None.
 
-If a built-in feature fails, the error is raised, unless the hook says otherwise. If a third-party plugin fails, its
-result is left out and the log names it.
+Errors: unless the docstring of a hook differs, an error of a built-in plugin is raised. An error of a third-party
+plugin is logged, and its result is left out.
+
+Names: if two plugins declare the same name, the first declaration is used. The other one is ignored without a message,
+unless the docstring of the hook differs. Start your names with the name of the plugin.
+
+`docs/contribute/write-a-feature.md` lists for each hook the module of `monitor.api` from which its types are imported.
 """
 
 # mypy: disable-error-code="empty-body"
@@ -89,16 +100,19 @@ hookimpl = HookimplMarker(PROJECT)
 def register_commands() -> Mapping[str, Command]:
     """Return commands by name, such as `greet` or `notify drill`.
 
-    Called by every start of `slopeward`, also for `--help`, so that it must import nothing heavy: `Command.load` does.
-    A name that exists already adds the commands of the group to the existing group.
+    Called by every start of `slopeward`, also for `--help`. The implementation must not import heavy modules.
+    `Command.load` imports them when the command runs.
+
+    If a group of this name exists, the commands are added to it. A command that exists already is left out.
     """
 
 
 @hookspec
 def register_acts() -> Iterable[Act]:
-    """Return what a person may do. Each act becomes a command, a form of a page and a request of the HTTP API.
+    """Return actions of people, such as acknowledging an alert.
 
-    Called once by processes that serve the page, and by every command but `--help`.
+    Each act becomes a command, a form of a web page and a request of the HTTP API. Called once by web processes, and by
+    every command except `--help`. An act whose name, command or address exists already is left out.
     """
 
 
@@ -109,17 +123,20 @@ def status_sections(
     """Return what `slopeward status` shows besides the level and the observability of each site.
 
     Called once by the command, in a read transaction, also while no service is running. `sites` are the sites whose
-    files are valid. `zones` returns the time zone in which times of a site are printed. A section
-    whose name is a key of the JSON document already is left out of it.
+    files are valid. `zones` takes the id of a site and returns the time zone in which its times are printed.
+
+    If the name of a section is already a key of the JSON document, the section is omitted from the JSON document.
     """
 
 
-# ---- page ------------------------------------------------------------------------------------------------------------
+# ---- web pages -------------------------------------------------------------------------------------------------------
 @hookspec
 def register_routes() -> Iterable[APIRouter]:
-    """Return routers for the page and the HTTP API. Called once when the page starts.
+    """Return routers for web pages and the HTTP API. Called once when a web process starts.
 
-    Every route needs an entry in `register_access_rules`. Without it the page does not start.
+    Every route needs an entry in `register_access_rules`. If a route of a third-party plugin has no entry, or its path
+    exists already, its router is left out and the log names it. If a route of a built-in feature has no entry, the web
+    process does not start.
     """
 
 
@@ -127,13 +144,14 @@ def register_routes() -> Iterable[APIRouter]:
 def register_access_rules() -> Mapping[str, AccessRule]:
     """Return who may request each route, by method and path, such as `GET /sites/{site}/greeting`.
 
-    Called once when the page starts, before `register_routes`.
+    Called once when a web process starts, before `register_routes`. The rule of a route of the kernel cannot be
+    changed.
     """
 
 
 @hookspec
 def register_panels() -> Iterable[Panel]:
-    """Return templates that are included at places of pages. Called once when the page starts.
+    """Return templates that are included at places of web pages. Called when a page with the place is first shown.
 
     Places: `site.links`, `site.curves`, `site.map`, `site.map_title`, `site.alerts`, `site.out`, `site.instruments`,
     `alert.entry`, `note.form`, `report.form`, `login.ways`, `start.ways`, `account.devices`.
@@ -146,30 +164,39 @@ def curve_values(
 ) -> CurveAddition:
     """Return values for the JSON document of a curve, `GET /api/v1/sites/{site}/panes/{station}/{quantity}`.
 
-    Called for each request of a curve, in a read transaction. `series` are the stored series that the curve is computed
-    from: one, or the components of a movement along the slope. The range is (from_at, to_at].
+    Called for each request of a curve, in a read transaction. `series` are the stored series from which the curve is
+    computed: one series, or the components of a movement along the slope. The range is (from_at, to_at]. If a key
+    exists already, the value of the page is used.
     """
 
 
 @hookspec
 def site_page_values(page: SiteSnapshot) -> Mapping[str, object]:
-    """Return values for panels on the page of a site, whose places start with `site.`, except `site.instruments`.
+    """Return values for panels on the page of a site, by name. Templates use them as variables.
 
-    Called for each view of that page, in a read transaction, but not when parts of the page are refreshed.
+    Called each time that the page is loaded, in a read transaction. The places of these panels start with `site.`,
+    except `site.instruments`. The automatic refresh of the page does not include the panels: they show the values of
+    the moment at which the page was loaded. Values of the page itself take precedence. If two plugins return a value of
+    the same name, the last one is used.
     """
 
 
 @hookspec
 def instruments_page_values(page: SiteSnapshot, instruments: frozenset[str] | None) -> Mapping[str, object]:
-    """Return values for panels at `site.instruments`. Called for each view of that page, in a read transaction.
+    """Return values for panels at `site.instruments`, by name.
 
-    `instruments` are the stations that the reader searched for; None if the reader did not search.
+    Called each time that the page of instruments is loaded, in a read transaction. `instruments` contains the ids of
+    the stations that match the search of the page; None if the reader did not search. Values of the page itself take
+    precedence, then those of the first plugin.
     """
 
 
 @hookspec
 def account_page_values(connection: Connection, account: str) -> Mapping[str, object]:
-    """Return values for panels at `account.devices`. Called for each view of that page, in a read transaction."""
+    """Return values for panels at `account.devices`, by name.
+
+    Called each time that the page of an account is loaded, in a read transaction.
+    """
 
 
 @hookspec
@@ -181,7 +208,8 @@ def map_zones(paths: PathsSection, site_id: str) -> Sequence[Mapping[str, object
 def map_layers(paths: PathsSection, site_id: str, site: Site | None) -> Mapping[str, object]:
     """Return layers for the maps of a site, by name. A layer is a JSON value that the script of the map draws.
 
-    Called for each request of a map. `site` is the site file in force; None if the site has none.
+    Called for each request of a map. `site` is the site as its file in force declares it; None if no file is in force.
+    If two plugins return a layer of the same name, the last one is used.
     """
 
 
@@ -190,8 +218,8 @@ def map_layers(paths: PathsSection, site_id: str, site: Site | None) -> Mapping[
 def site_file_sections() -> SiteFileSections:
     """Return sections of the site file, and the function that turns them into stations, series and quantities.
 
-    Called once by processes that read site files. The functions run in the order of the plugins, each on the result of
-    the one before.
+    Called by processes that read site files. The functions run in the order of the plugins. Each function gets the
+    result of the function before it.
     """
 
 
@@ -200,9 +228,8 @@ def site_file_sections() -> SiteFileSections:
 def register_decoders() -> Mapping[str, DecoderSpec]:
     """Return decoders of MQTT messages, by the name that `[[decoder]]` of a site file gives.
 
-    Called by processes that read messages, and by `slopeward check`. A name that exists already is left out. If a
-    decoder of a third-party plugin fails, the message is rejected with the code `decoder_failed`, and the log names the
-    plugin.
+    Called by processes that read messages, and by `slopeward check`. If a decoder of a third-party plugin fails, the
+    message is rejected with the code `decoder_failed`, and the log names the plugin.
     """
 
 
@@ -223,7 +250,16 @@ def import_unknown_table(
 ) -> bool:
     """Import a table whose layout is unknown (`slopeward ingest --guess`) and return True.
 
-    The first plugin that returns a result wins. Without one, the command refuses the option.
+    Without a plugin, the command refuses the option. An error is raised, also one of a third-party plugin.
+
+    Args:
+        path: the file or folder.
+        site_id: the site that gets the stations of the table; None if the table describes a new site.
+        answers: answers to questions about the table, each as in `zone=Europe/Rome`.
+        out: folder to which the mapping is written; None for the current folder.
+        bounds: bounds of levels for the new site file, as the option `--bound` gives them.
+        by: name of the person, from the option `--by`.
+        dry_run: write nothing.
     """
 
 
@@ -231,25 +267,29 @@ def import_unknown_table(
 def readings_stored(
     connection: Connection, sites: Mapping[str, Site], readings: Sequence[Observation], added: AddResult
 ) -> None:
-    """Note which readings were stored, in the transaction that stores them.
+    """Store what has to be computed from new readings, in the transaction that stores the readings.
 
-    Called for each commit of readings, so that it must return within milliseconds: it notes what has to be computed,
-    and a part of `service_parts` computes it. If an implementation fails, also one of a built-in feature, the readings
-    are stored without it and the log names it. Errors of the database are raised, because they end the transaction.
+    Called before each commit of readings, so it must return within milliseconds. A part of `service_parts` does the
+    computation. If an implementation fails, also one of a built-in feature, the readings are stored nevertheless and
+    the log names the plugin. Errors of the database are raised, because they end the transaction.
     """
 
 
 @hookspec
 def import_finished(database: Database, sites: Mapping[str, Site], clock: Callable[[], datetime]) -> None:
-    """Compute what follows from imported readings. Called at the end of an import when no service is running."""
+    """Compute what depends on imported readings.
+
+    Called at the end of an import if no service is running. While a service is running, a part of `service_parts` does
+    the computation.
+    """
 
 
 # ---- service ---------------------------------------------------------------------------------------------------------
 @hookspec
 def register_jobs() -> Iterable[Job]:
-    """Return periodic work. Called once when the core process starts; it imports what the jobs need.
+    """Return periodic work. Called once when the core process starts. Import the modules of the jobs in this function.
 
-    A job whose name exists already is left out.
+    All jobs of a third-party plugin share one thread.
     """
 
 
@@ -257,7 +297,7 @@ def register_jobs() -> Iterable[Job]:
 def register_checks() -> Iterable[Check]:
     """Return checks for `slopeward check`, `slopeward doctor`, the health page and alarms of the service.
 
-    Called once by processes that run checks. A check whose id exists already is left out.
+    Called once by processes that run checks.
     """
 
 
@@ -265,93 +305,7 @@ def register_checks() -> Iterable[Check]:
 def register_channels() -> Mapping[str, Channel]:
     """Return kinds of notification channels, by the word before the colon in a site file.
 
-    Called once by processes that read site files. A kind that exists already is left out.
-    """
-
-
-@hookspec
-def migrations() -> Migrations:
-    """Return the alembic branch of the plugin's tables.
-
-    Called when the service starts and by `slopeward db upgrade`, which create and change the tables, and by
-    `slopeward doctor`. If a migration of a plugin fails, the service starts without it and `doctor` names it.
-    """
-
-
-@hookspec
-def register_tables() -> Iterable[Table]:
-    """Return the tables of the plugin: those that its `migrations` create.
-
-    Storage uses `info` of their columns: `names`, `refers_to`, `sha256`, `own_clock` and `own_clock_keys`, which
-    `monitor.storage.metadata` describes. Renaming a station, repairs after the clock was wrong and `db verify`
-    include the tables. Rows of third-party plugins are not sealed in the audit log. Called when one of these is needed.
-
-    The tables of built-in features are in `monitor.storage.metadata`, and the migrations of Slopeward create them.
-    """
-
-
-@hookspec
-def register_views(sqlite: bool) -> Iterable[PublicView]:
-    """Return public views. The reference of the views, published copies and read-only roles include them.
-
-    Called by every command that opens the database. The service and `slopeward db upgrade` create the views, after the
-    tables of `migrations`. A view whose name exists already is left out.
-
-    `sqlite` is whether the statements are for SQLite; otherwise they are for PostgreSQL. `monitor.storage.dialect`
-    returns expressions that the two write differently. The columns are the same.
-    """
-
-
-@hookspec
-def retention_rules() -> Iterable[RetentionRule]:
-    """Return which rows may be deleted, and when.
-
-    Called when retention runs, and by the command and page that describe it. The rules of third-party plugins and
-    features are applied before those of the kernel, so that rows are deleted before the rows to which they refer. The
-    condition of a rule must exclude every row that is still needed: safety must not depend on the order. If the sweep
-    of a third-party plugin fails, the log names it and the other rules are applied.
-    """
-
-
-@hookspec
-def cited_spans(connection: Connection) -> Iterable[Span]:
-    """Return the spans of time that evidence names. Retention keeps all rows within them.
-
-    Called when retention starts. If an implementation fails, also one of a third-party plugin, the error is raised and
-    nothing is deleted.
-    """
-
-
-@hookspec
-def verify_database(connection: Connection, report_progress: Callable[[int, int], None]) -> Iterable[str]:
-    """Return one line for each row that is not as it was written, for what the columns' `info` cannot describe.
-
-    Called by `slopeward db verify`. `report_progress` takes how many rows were compared, and of how many.
-    """
-
-
-@hookspec
-def move_instants_back(connection: Connection, back: timedelta, limit: datetime) -> Mapping[str, int]:
-    """Move instants later than `limit` back and return how many rows were changed, by table.
-
-    Called after the clock of the service was set back, in the transaction that changes all columns with `own_clock` in
-    their `info`, and before it changes them. Implement it for a table that is too large to search.
-    """
-
-
-@hookspec
-def series_joined(connection: Connection, kept_id: int, removed_id: int) -> None:
-    """Compute again what follows from the rows of two series, after one took over the rows of the other.
-
-    Called when a station is renamed, in its transaction, before the removed series is deleted.
-    """
-
-
-@hookspec
-def register_export_tables() -> Mapping[str, ExportTable]:
-    """Return public views that can be exported as files, by the name of the file.
-
-    Called by `slopeward export` and for each request of an export. A name that exists already is left out.
+    Called once by processes that read site files.
     """
 
 
@@ -363,15 +317,19 @@ def service_parts(
     clock: Callable[[], datetime],
     on_stored: Callable[[StoredSites], None],
 ) -> Iterable[ServicePart]:
-    """Return parts that the core process starts and stops. Called once when the core process starts.
+    """Return parts that the core process starts and stops, such as threads. Called once when the core process starts.
 
-    A part that stores readings calls `on_stored` after its commit.
+    A part that stores readings must call `on_stored` after its commit, so that the sites are evaluated.
     """
 
 
 @hookspec
 def health_subjects(db: Database, config: ServiceConfig, sites: Mapping[str, Site], now: datetime) -> object:
-    """Return an object that the checks of its class examine. Called every 30 s; failures are logged."""
+    """Return an object. It is passed to every check whose `looks_at` is its class.
+
+    Called every 30 s by the core process. If an implementation fails, also one of a built-in feature, the error is
+    logged.
+    """
 
 
 @hookspec(firstresult=True)
@@ -382,27 +340,134 @@ def wait_for_turn(
     stopping: threading.Event,
     attempt: Callable[[Callable[[], object]], bool],
 ) -> bool:
-    """Wait until this service may decide (`standby.enabled`). Return False if it was stopped before.
+    """Wait until this service is the active one of two (`standby.enabled`). Return False if it was stopped before.
 
     Called once when the core process starts. The service file is refused if `standby.enabled` is set and no plugin
-    implements this hook.
+    implements this hook. An error is raised, also one of a third-party plugin.
+
+    Args:
+        config: the service file.
+        turn: the lock and lease in the database that only one service can hold. `turn.is_ours` tells whether this
+            service holds them.
+        commits: records failures of the database, so that they are reported while this service is waiting.
+        stopping: set when this service has to stop.
+        attempt: calls a function, and logs and records an error in `commits` instead of raising it. Returns whether the
+            function succeeded.
     """
 
 
 @hookspec(firstresult=True)
 def compute_cluster(plan: ComputeSection) -> Cluster:
-    """Return the cluster that `[compute] dask` names. Called for each job that is sent to a worker.
+    """Return the cluster that `[compute] dask` names. Called for each task that is sent to a worker process.
 
-    The service file is refused if `compute.dask` is set and no plugin implements this hook.
+    The service file is refused if `compute.dask` is set and no plugin implements this hook. An error is raised, also
+    one of a third-party plugin.
     """
 
 
 @hookspec
 def lacking_models(connection: Connection, site: Site, now: datetime) -> LackingModels:
-    """Return the models that a site file asks for and that do not exist yet, and the jobs that run them.
+    """Return the models that a site file names and that do not exist yet, with the jobs that compute or train them.
 
-    Called by `slopeward status` and the page of forecasts. While a site lacks something, the core process calls it at
-    intervals of ten seconds to five minutes and runs the jobs as soon as there are enough readings.
+    Called by `slopeward status` and the page of forecasts. While a site lacks a model, the core process calls the hook
+    at intervals of ten seconds to five minutes, and runs the jobs as soon as there are enough readings. The jobs are
+    names of jobs of `register_jobs`.
+    """
+
+
+# ---- database --------------------------------------------------------------------------------------------------------
+@hookspec
+def migrations() -> Migrations:
+    """Return the alembic migrations that create and change the tables of a third-party plugin.
+
+    Called when the service starts and by `slopeward db upgrade`, which run the new migrations, and by
+    `slopeward doctor`. The revision of each plugin is stored in a table of its own, `alembic_version_NAME`. If a
+    migration fails, it is rolled back, the service starts, and `doctor` names the plugin.
+
+    The migrations of built-in features are in `alembic/`.
+    """
+
+
+@hookspec
+def register_tables() -> Iterable[Table]:
+    """Return the tables of the plugin: those that its `migrations` create.
+
+    Called when a station is renamed, after the clock of the service was set back, and by `slopeward db verify`. These
+    operations include the tables. Keys in the `info` of a column describe its content: `names`, `refers_to`, `sha256`,
+    `own_clock` and `own_clock_keys`. `monitor.storage.metadata` describes them. Rows of third-party plugins are not
+    sealed in the audit log.
+
+    Tables of built-in features use the `MetaData` of `monitor.storage.metadata`.
+    """
+
+
+@hookspec
+def register_views(sqlite: bool) -> Iterable[PublicView]:
+    """Return public views. The reference of the views, published copies and read-only roles include them.
+
+    Called by every command that opens the database. The service and `slopeward db upgrade` create the views after they
+    have run the `migrations`. A view that cannot be created is left out and the log names it.
+
+    If `sqlite` is true, return statements for SQLite, otherwise for PostgreSQL. The columns must be the same.
+    `Dialect` of `monitor.api.store` returns expressions that differ between the two.
+    """
+
+
+@hookspec
+def retention_rules() -> Iterable[RetentionRule]:
+    """Return which rows may be deleted, and when.
+
+    Called when retention runs, and by the command and the page that describe it. The condition of a rule must exclude
+    every row that is still needed. Rules are applied in reverse order of the plugins: third-party plugins, features,
+    kernel. The order only avoids foreign-key errors. If a rule of a third-party plugin fails, the log names it and the
+    other rules are applied.
+    """
+
+
+@hookspec
+def cited_spans(connection: Connection) -> Iterable[Span]:
+    """Return the spans of time to which stored evidence refers. Retention keeps all readings within them.
+
+    Called when retention starts. An error is raised, also one of a third-party plugin, and nothing is deleted.
+    """
+
+
+@hookspec
+def verify_database(connection: Connection, report_progress: Callable[[int, int], None]) -> Iterable[str]:
+    """Verify rows that cannot be verified from `Column.info`. Return one line for each row that was changed.
+
+    Called by `slopeward db verify`. Call `report_progress(done, total)` with numbers of rows to show the progress.
+    """
+
+
+@hookspec
+def move_instants_back(connection: Connection, back: timedelta, limit: datetime) -> Mapping[str, int]:
+    """Subtract `back` from instants later than `limit`, and return how many rows were changed, by table.
+
+    The kernel does this for all columns with `own_clock` in their `info`, and reads the whole table for it. For a table
+    that is too large, leave out `own_clock` and implement this hook: it must find and change the rows itself, for
+    example by an index. Called in the same transaction, before the kernel changes its columns.
+
+    Args:
+        connection: a write transaction.
+        back: by how much the clock of the service was set back.
+        limit: 2 s after the present of the corrected clock. Later instants were stored by the wrong clock.
+    """
+
+
+@hookspec
+def series_joined(connection: Connection, kept_id: int, removed_id: int) -> None:
+    """Recompute what depends on the rows of a series that has received the rows of another series.
+
+    Called when a station is renamed, in its write transaction, before the removed series is deleted.
+    """
+
+
+@hookspec
+def register_export_tables() -> Mapping[str, ExportTable]:
+    """Return public views that can be exported as files, by the name of the file.
+
+    Called by `slopeward export` and for each request of an export.
     """
 
 
@@ -411,23 +476,29 @@ def lacking_models(connection: Connection, site: Site, now: datetime) -> Lacking
 def register_criteria() -> Iterable[KindEntry]:
     """Return kinds of criteria: their [[criterion]] in a site file, the history that they need, and their rule.
 
-    Called once by processes that read site files. A kind that is declared wrongly, or whose id exists already, is left
-    out, and a site file that names it is refused. The rule runs in every evaluation of a site with such a criterion,
-    and in replays: it must return within milliseconds, and the same inputs must give the same assessments. If the rule
-    of a third-party plugin fails, its witnesses have no data: they raise no level, and their earlier votes age.
+    Called once by processes that read site files. A kind of a third-party plugin that is declared wrongly, or whose id
+    exists already, is left out, and the log names it. A site file that names a missing kind is refused.
+
+    The rule runs in every evaluation of a site with such a criterion, and in replays. It must return within
+    milliseconds, and the same inputs must give the same assessments. If the rule of a third-party plugin fails, its
+    stations count as stations without data: they raise no level, and their earlier votes expire.
     """
 
 
 @hookspec
 def evaluation_facts(connection: Connection, site: Site, request: FactRequest) -> Mapping[str, Sequence[object]]:
-    """Return what the criteria of a site read besides readings, by field of `DecisionInputs`.
+    """Return the facts that the criteria of a site read besides readings, by name.
 
-    Called by each evaluation and by each step of a replay, in a read transaction, for the whole site. Only fields in
-    `request.kinds` are needed. The same request on the same database must give the same facts, because decisions are
-    recomputed from them.
+    Load only the names in `request.kinds`. For a built-in kind of criterion, a name is a field of `DecisionInputs`. For
+    a kind of a third-party plugin, it is the name in `Kind.facts`, and the facts are records of the `fact_type` of the
+    kind. The rule reads them in `DecisionInputs.plugin_facts`.
 
-    The facts of a third-party plugin are records of the `fact_type` of its kind of criterion. Its rule gets them in
-    `DecisionInputs.plugin_facts`, by the name in `Kind.facts`. If the plugin fails, there are no such facts.
+    Return an empty list for a name without facts. If a third-party plugin fails, its names are missing in
+    `plugin_facts`, so a rule can distinguish a failure from the absence of facts. A rule must treat a missing name as
+    unknown: `has_data=False`.
+
+    Called by each evaluation and by each step of a replay, in a read transaction, for the whole site. The same request
+    on the same database must give the same facts, because decisions are recomputed from them.
     """
 
 
@@ -437,17 +508,18 @@ def evaluation_fact_instants(
 ) -> Iterable[datetime]:
     """Return the instants in (from_at, to_at] at which facts of `evaluation_facts` became known or ceased to hold.
 
-    Called once at the start of each replay, in a read transaction. A replay decides at these instants, and between
-    them it assumes that a site without any facts still has none.
+    Called once at the start of each replay, in a read transaction. A replay evaluates the site at these instants. If a
+    site has no facts of any kind at a step, the replay does not load facts again before the next instant. If a site has
+    facts, the replay loads them at each step.
     """
 
 
 @hookspec
 def update_facts(database: Database, site: Site, now: datetime) -> None:
-    """Compute and store the facts that the criteria of a site need, as a job of the service would.
+    """Compute and store the facts that the criteria of a site need, as a job of the service does.
 
-    Called by `slopeward evaluate`, which also works while the service is not running. Implementations write in
-    transactions of their own, and return at once if the site needs none of their facts.
+    Called by `slopeward evaluate`, which also works while the service is not running. Open a write transaction in the
+    implementation. Return at once if the site needs none of your facts.
     """
 
 
@@ -455,13 +527,13 @@ def update_facts(database: Database, site: Site, now: datetime) -> None:
 def failure_window_replay() -> WindowReplayFunctions:
     """Return the functions that compute failure windows on the simulated clock of a replay.
 
-    Called at the start of each replay. Without a plugin, a replay has only the failure windows that were stored.
+    Called at the start of each replay. Without a plugin, a replay uses only stored failure windows.
     """
 
 
 @hookspec
 def detector_scores(connection: Connection, site: Site, from_at: datetime, to_at: datetime) -> Sequence[DetectorScore]:
-    """Return what each anomaly detector reported in a range of time, for the scorecard of a backtest.
+    """Return the reports of each anomaly detector in a range of time, for the scorecard of a backtest.
 
     Called once by each backtest, in a read transaction.
     """
@@ -469,18 +541,18 @@ def detector_scores(connection: Connection, site: Site, from_at: datetime, to_at
 
 @hookspec(firstresult=True)
 def newest_movements(connection: Connection, sites: Sequence[str], now: datetime) -> Mapping[str, list[NewestMovement]]:
-    """Return by site how each series moves as of an instant: stage, velocity and failure window.
+    """Return the movement of each series as of an instant, by site: stage, velocity and failure window.
 
-    Called for pages, maps and reports, in a read transaction. Without a plugin, they show no stage and no velocity.
+    Called for web pages, maps and reports, in a read transaction. Without a plugin, they show no stage and no velocity.
     """
 
 
 @hookspec(firstresult=True)
 def models_in_use(connection: Connection, site: Site, criterion: Criterion, now: datetime) -> Sequence[str] | None:
-    """Return the hashes of the models whose results a criterion on footprints may read, as known at `now`.
+    """Return the hashes of all models in use whose footprints a criterion may read, as known at `now`.
 
-    Called by each evaluation for each criterion on footprints that needs a proof, in a read transaction. None if the
-    plugin provides no footprints. Each model without a passed proof makes its footprints advice.
+    Called by each evaluation for each criterion on footprints that needs a proof, in a read transaction. Footprints of
+    a model without a passed proof count as advice. Return None if the plugin provides no footprints.
     """
 
 
@@ -489,10 +561,10 @@ def models_in_use(connection: Connection, site: Site, criterion: Criterion, now:
 def people_on_duty(
     connection: Connection, teams: Iterable[Team], at: datetime
 ) -> Mapping[tuple[str, str], tuple[str, ...]]:
-    """Return the people on duty by site and team, the one to call first in front. Called for each message to a team.
+    """Return the people on duty by site and team, in the order in which they are called.
 
-    If an implementation fails, also one of a built-in feature, the whole team is notified and the log names it.
-    Errors of the database are raised, because they end the transaction.
+    Called for each message to a team. If an implementation fails, also one of a built-in feature, the whole team is
+    notified and the log names the plugin. Errors of the database are raised, because they end the transaction.
     """
 
 
@@ -500,8 +572,9 @@ def people_on_duty(
 def alert_entries(connection: Connection, alert_id: int) -> Iterable[Mapping[str, object]]:
     """Return entries for the history on the page of an alert.
 
-    Each has a `kind`, and the instant `at` as text. Panels at `alert.entry` show it as the variable `one`. Called for
-    each view of that page, in a read transaction.
+    Each entry is a mapping with at least a `kind` and the instant `at` as text. Panels at `alert.entry` are included
+    for each entry. They read it from the variable `entry`, and must show only entries of their own `kind`. Called each
+    time that the page is loaded or refreshed, in a read transaction.
     """
 
 
@@ -509,28 +582,27 @@ def alert_entries(connection: Connection, alert_id: int) -> Iterable[Mapping[str
 def audit_pack_files(connection: Connection, alert_id: int) -> Mapping[str, bytes]:
     """Return files for the audit pack of an alert, by path, such as `photos/12.jpg`.
 
-    Called for each pack, in a read transaction. The same rows must give the same bytes. If a third-party plugin fails,
-    the pack is written without its files.
+    Called for each pack, in a read transaction. The same rows must give the same bytes.
     """
 
 
 @hookspec
 def suspected_faults(
-    connection: Connection, site: Site, unwell: frozenset[str], since: datetime, now: datetime
+    connection: Connection, site: Site, faulty_stations: frozenset[str], since: datetime, now: datetime
 ) -> Iterable[SuspectedFault]:
-    """Return what is suspected of instruments of a site since an instant, the oldest first.
+    """Return suspected faults of the instruments of a site, the oldest first.
 
-    Called by the job that judges instruments, in a read transaction. `unwell` are the stations that the last run of
-    the job found stuck or unusable; a fault of theirs that lasts longer is returned as well. The page of instruments
-    shows the suspicions, and no decision reads them.
+    Called by the job that judges instruments, in a read transaction. Return the faults that were found at `since` or
+    later. For stations in `faulty_stations`, which the last run of the job found stuck or unusable, also return faults
+    that began before `since` and continue. The page of instruments shows the faults. No decision reads them.
     """
 
 
 @hookspec
 def register_scene_methods() -> Iterable[SceneMethod]:
-    """Return methods that read scenes without a network, such as radar scenes.
+    """Return methods that read scenes without a neural network, such as radar scenes.
 
-    Called in the worker that reads a scene. The first method that applies to the scene reads it.
+    Called in the worker process that reads a scene. The first method that applies to the scene reads it.
     """
 
 
@@ -541,17 +613,17 @@ def write_scene_cracks(
     """Find the cracks of a scene, write them to files in `folder`, and return what the command prints about them.
 
     Called by `slopeward scenes detect --cracks` after the scene was read. `dates` are the scene and an earlier one,
-    both read by the same network; None if there is no earlier scene. The first plugin that returns a result wins.
-    Without one, the command says which package to install. If an implementation raises `ImageryError`, the command
-    prints the error for this scene and continues with the next one.
+    both read by the same neural network; None if there is no earlier scene. Without a plugin, the command names the
+    package to install. An error is raised, also one of a third-party plugin. If it is an `ImageryError` of
+    `detection.imagery.errors`, the command prints it for this scene and continues with the next one.
     """
 
 
 @hookspec(firstresult=True)
 def scene_training_data(connection: Connection, site_id: str) -> SceneTrainingData:
-    """Return the scenes of a site that were read, and what people outlined and judged on them.
+    """Return the scenes of a site that were read, and the outlines and judgements of people on them.
 
-    Called by `slopeward scenes learn --site`, in a read transaction. The first plugin that returns a result wins.
+    Called by `slopeward scenes learn --site`, in a read transaction. Without a plugin, the command refuses the option.
     """
 
 
@@ -559,17 +631,18 @@ def scene_training_data(connection: Connection, site_id: str) -> SceneTrainingDa
 def scene_training_finished(
     connection: Connection, site_id: str, model_hash: str, tiles: Mapping[str, Sequence[DoubtfulTile]], now: datetime
 ) -> None:
-    """Store where a newly trained network is least certain, so that people are asked to outline these tiles first.
+    """Store the tiles of which a newly trained neural network is least certain, so that people outline them first.
 
-    Called by `slopeward scenes learn --site`, in the transaction that registers the network. `tiles` are given by hash
-    of the scene and replace those of the network that was trained before.
+    Called by `slopeward scenes learn --site`, in the transaction that registers the network. `tiles` contains the tiles
+    by the hash of their scene. They replace the tiles of the network that was trained before.
     """
 
 
 @hookspec
 def draw_scene_prior(prior: Path, picture: Path) -> None:
-    """Draw the susceptibility map `prior` of a site as a picture for the map of the page.
+    """Draw the susceptibility map `prior` of a site as a picture for the map on web pages.
 
-    Called in the worker that reads a scene, before the scene is read with the map. If an implementation raises an
-    error, the scene is read without the map, and a warning of the scene contains the error.
+    Called in the worker process that reads a scene, before the scene is read with the map. All plugins that implement
+    the hook write to the same file `picture`, so implement it in one plugin only. If an implementation raises an error,
+    also one of a third-party plugin, the scene is read without the map, and a warning of the scene contains the error.
     """

@@ -130,12 +130,12 @@ def curve_values(
 
 @hookimpl
 def suspected_faults(
-    connection: Connection, site: Site, unwell: frozenset[str], since: datetime, now: datetime
+    connection: Connection, site: Site, faulty_stations: frozenset[str], since: datetime, now: datetime
 ) -> Iterable[SuspectedFault]:
     """Return anomalies that nobody dismissed."""
     from monitor.features.anomalies.suspicions import list_suspicions
 
-    return list_suspicions(connection, site, unwell, since, now)
+    return list_suspicions(connection, site, faulty_stations, since, now)
 
 
 @hookimpl

@@ -12,10 +12,15 @@ from monitor.features.anomalies.queries.labels import AnomalyRun, list_standing,
 
 
 def list_suspicions(
-    c: Connection, site: Site, unwell: Collection[str], since: datetime, now: datetime
+    c: Connection, site: Site, faulty_stations: Collection[str], since: datetime, now: datetime
 ) -> list[SuspectedFault]:
-    """Return anomalies that nobody dismissed: those of unwell stations that still last, then those since an instant."""
-    series = {(one.station, one.quantity): one.id for one in load_series(c, site.id) if one.station in unwell}
+    """Return anomalies that nobody dismissed.
+
+    First those of faulty stations that began before `since` and continue, then those found at `since` or later.
+    """
+    series = {
+        (row.station, row.quantity): row.id for row in load_series(c, site.id) if row.station in faulty_stations
+    }
     runs = [*list_standing(c, site, series, since, now), *load_runs(c, site, since, now)]
     return [_to_fault(run) for run in runs if run.label is None or run.label.verdict != DISMISSED]
 
