@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.contribute_pages import BLOCK, PAGES, ROOT, install, list_files, list_tries, write_package
+from monitor import hookspecs
+from tests.contract.contribute_pages import (
+    BLOCK,
+    FEATURE_PAGE,
+    PAGES,
+    ROOT,
+    install,
+    list_files,
+    list_tries,
+    write_package,
+)
 
 RULES = "E,F,W,I,B,N,UP,RET,SIM,RUF"  # of ruff
 NAMES = [page.stem for page in PAGES]
@@ -63,6 +73,12 @@ assert run_verb(["check", "--config", "wrong.toml"]) == 1
 def test_there_is_a_page_for_each_kind_of_extension():
     kinds = ("channel", "criterion", "decoder", "feature", "forecaster", "segmenter")
     assert NAMES == [f"write-a-{kind}" for kind in kinds]
+
+
+def test_the_page_of_features_lists_every_hook():
+    table = FEATURE_PAGE.read_text(encoding="utf-8").partition("## All hooks")[2]
+    hooks = {name for name, function in vars(hookspecs).items() if hasattr(function, "slopeward_spec")}
+    assert hooks - set(re.findall(r"`(\w+)`", table)) == set()
 
 
 def list_imports(code):
@@ -166,3 +182,89 @@ sys.exit(pytest.main([*options, f"{root}/tests/contract/test_criteria.py"]))
 @pytest.mark.slow
 def test_the_kind_of_criterion_of_the_page_keeps_the_contract(installed, tmp_path):
     run(installed, tmp_path, f"root = {str(ROOT)!r}\n{CRITERIA_TESTS}")
+
+
+SWING_TEST = """
+from datetime import UTC, datetime, timedelta
+
+from monitor.decision.records import DecisionInputs, Memory
+from monitor.decision.series.assessment import DecisionContext
+from monitor.readings.records import Reading
+from monitor.sites.criteria.registry import load_criteria
+from monitor.sites.parsing import parse_site
+
+NOW = datetime(2026, 3, 10, 6, tzinfo=UTC)
+site = parse_site(text, "bench.toml")
+(criterion,) = site.criteria
+
+
+def assess(hours):
+    readings = []
+    for hour in sorted(hours):
+        at, value = NOW + timedelta(hours=hour), 8.0 * (hour < -24) * (hour % 2) + 0.01 * (hour % 7)
+        readings.append(Reading(at, at, 0, value, 0.0, value, None, ()))
+    inputs = DecisionInputs({"S1.pore_pressure": tuple(readings)})
+    context = DecisionContext(site, inputs, Memory(), NOW.timestamp())
+    (assessment,) = load_criteria()["swing"].rule(criterion, context)
+    return assessment
+
+
+hours = range(-7 * 24, 1)
+whole = assess(hours)
+assert (whole.raise_level, whole.hold_level, whole.has_data, whole.fresh) == (2, 2, True, True)
+assert str(whole.reason) == "swings by 8.06 kPa within 7d", str(whole.reason)
+# The week is known well enough, the last day is not.
+gap = assess(hour for hour in hours if not -20 < hour < 0)
+assert (gap.raise_level, gap.has_data, gap.fresh) == (2, True, False)
+alone = assess([0])
+assert (alone.raise_level, alone.hold_level, alone.fresh) == (0, 0, False)
+"""
+SWING_SITE = (
+    SITE.partition("[[decoder]]")[0]
+    + """
+[[criterion]]
+kind = "swing"
+series = "S1.pore_pressure"
+yellow = {over = 5.0, window = "1d"}
+orange = {over = 6.0, window = "7d"}
+red = {over = 90.0, window = "7d"}
+"""
+)
+
+
+@pytest.mark.slow
+def test_the_criterion_of_the_page_lowers_no_vote_because_of_a_gap(installed, tmp_path):
+    run(installed, tmp_path, f"text = {SWING_SITE!r}\n{SWING_TEST}")
+
+
+TILTBOX_TEST = """
+from datetime import UTC, datetime
+
+from monitor.ingest.message import BrokerMessage
+from monitor.ingest.pipeline import Pipeline
+from monitor.plugin_isolation import list_faults
+from monitor.sites.parsing import parse_site
+
+NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
+
+
+def decode(text):
+    pipeline = Pipeline(None, {"bench": parse_site(text, "bench.toml")}, lambda: NOW)
+    assert pipeline.unusable == {}
+    return pipeline.decode(BrokerMessage("boxes/7", b"2026-03-01T06:30:00Z;0.4", NOW, "live"))
+
+
+unnamed = text.replace("{station}", "+")
+(fault,) = decode(unnamed).faults
+assert fault.code == "no_station", fault
+named = unnamed.replace('name = "tiltbox"', 'name = "tiltbox"\\nstation = "S1"')
+(reading,) = decode(named).observations
+assert reading.station == "S1"
+assert list_faults() == []
+"""
+
+
+@pytest.mark.slow
+def test_the_decoder_of_the_page_rejects_a_message_without_a_station(installed, tmp_path):
+    text = SITE.partition("[[criterion]]")[0]
+    run(installed, tmp_path, f"text = {text!r}\n{TILTBOX_TEST}")

@@ -18,9 +18,7 @@ def list_suspicions(
 
     First those of faulty stations that began before `since` and continue, then those found at `since` or later.
     """
-    series = {
-        (row.station, row.quantity): row.id for row in load_series(c, site.id) if row.station in faulty_stations
-    }
+    series = {(row.station, row.quantity): row.id for row in load_series(c, site.id) if row.station in faulty_stations}
     runs = [*list_standing(c, site, series, since, now), *load_runs(c, site, since, now)]
     return [_to_fault(run) for run in runs if run.label is None or run.label.verdict != DISMISSED]
 

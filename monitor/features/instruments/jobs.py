@@ -93,9 +93,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
 def _load_faults(c: Connection, site: Site, now: datetime) -> list[SuspectedFault]:
     faulty_stations = frozenset(store.load_found(c, site.id, "stuck", "unusable"))
     since = now - SUSPECT_FOR
-    results = hooks().suspected_faults(
-        connection=c, site=site, faulty_stations=faulty_stations, since=since, now=now
-    )
+    results = hooks().suspected_faults(connection=c, site=site, faulty_stations=faulty_stations, since=since, now=now)
     return [fault for faults in results for fault in faults]
 
 
