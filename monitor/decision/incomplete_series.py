@@ -139,6 +139,8 @@ def find_incomplete(
             barrier = reach.find_barrier(site, place)
             reason = _UNJUDGED if barrier is None else _UNREACHED(text=barrier.reason)
             found.setdefault(place, IncompleteSeries(reason))
+    for place, reason in _list_without_result(assessments, series_of):
+        found.setdefault(place, IncompleteSeries(reason))
     named = {".".join(place): incomplete for place, incomplete in sorted(found.items())}
     return named | _list_incomplete_zones(site, assessments)
 
@@ -155,6 +157,21 @@ def _list_incomplete_zones(site: Site, assessments: Assessments) -> dict[str, In
         if name not in found or coverage.share < found[name].coverage.share:
             found[name] = IncompleteSeries(coverage.describe(), coverage)
     return found
+
+
+def _list_without_result(
+    assessments: Assessments, series_of: Mapping[VoteKey, Sequence[Place]]
+) -> Iterator[tuple[Place, Message]]:
+    """Yield the series for which no criterion with a vote has a result, and the reason of the first criterion."""
+    reasons: dict[Place, Message] = {}
+    with_result: set[Place] = set()
+    for assessment in assessments:
+        for place in series_of.get(assessment.key, ()):
+            if assessment.has_data:
+                with_result.add(place)
+            else:
+                reasons.setdefault(place, assessment.reason)
+    yield from ((place, reason) for place, reason in reasons.items() if place not in with_result)
 
 
 def _list_unasked_jumps(context: DecisionContext, steps: Steps) -> Iterator[tuple[Place, Jump]]:

@@ -5,6 +5,7 @@ import pytest
 from monitor.app.checks.site_files import SiteFolder
 from monitor.app.checks.table import run_checks
 from monitor.decision.decide import decide
+from monitor.decision.incomplete_series import _list_without_result
 from monitor.decision.judgements import (
     can_change_level,
     describe_limited,
@@ -14,7 +15,9 @@ from monitor.decision.judgements import (
     is_judged,
     list_judgements,
 )
+from monitor.decision.keys import VoteKey
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant
+from monitor.decision.series.assessment import Assessment
 from monitor.readings.records import Reading
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
@@ -169,3 +172,18 @@ def test_readings_that_can_change_a_level():
     asked = [("G1", "displacement_east"), ("K9", "tilt"), ("C1", "temperature"), ("R1", "rain"), ("X", "rain")]
     assert [can_change_level(site, *place) for place in asked] == [True, True, True, False, False]
     assert [is_judged(site, *place) for place in asked] == [True, False, True, False, False]
+
+
+def test_a_series_without_the_result_of_any_criterion_is_incomplete():
+    """A site does not see "full" while its only criterion on a series has no data, whatever the coverage is."""
+    place, other = ("K1", "tilt_x"), ("K2", "tilt_x")
+    first, second = VoteKey("rate-1", "K1"), VoteKey("velocity-1", "K1")
+    series_of = {first: [place], second: [place], VoteKey("rate-1", "K2"): [other]}
+    without = [
+        Assessment("rate-1", "K1", reason="too few readings"),
+        Assessment("velocity-1", "K1", reason="no rate"),
+        Assessment("rate-1", "K2", 0, 0, has_data=True),
+    ]
+    assert list(_list_without_result(without, series_of)) == [(place, "too few readings")]
+    with_one = [without[0], Assessment("velocity-1", "K1", 0, 0, has_data=True), without[2]]
+    assert list(_list_without_result(with_one, series_of)) == []
