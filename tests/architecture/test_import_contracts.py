@@ -1,4 +1,4 @@
-"""The import contracts of pyproject.toml hold: layers, independent extensions, libraries without the service."""
+"""The import contracts of pyproject.toml hold."""
 
 import subprocess
 import sys

@@ -188,7 +188,7 @@ def test_on_a_phone_the_map_comes_when_it_is_near_and_without_webgl_not_at_all(s
     assert w.complaints == []
 
 
-def test_without_the_extension_stations_stand_on_a_plain_ground(served, watch, monkeypatch):
+def test_without_the_feature_stations_stand_on_a_plain_ground(served, watch, monkeypatch):
     monkeypatch.setitem(templating.ENVIRONMENT.globals, "serves", lambda address: address != "GET /api/v1/map/tiles")
     base, _ = served
     w = watch(height=1200)

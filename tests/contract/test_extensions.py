@@ -115,9 +115,9 @@ def lay_out(folder, *without):
     """Lay out the packages in a folder without some features; the other files are links to the checkout."""
     for name in ("forecasting", "detection", "alembic", "configs"):
         (folder / name).symlink_to(ROOT / name)
-    extensions = folder / "monitor/features"
-    extensions.mkdir(parents=True)
-    for here, there in ((ROOT / "monitor", folder / "monitor"), (ROOT / "monitor/features", extensions)):
+    features = folder / "monitor/features"
+    features.mkdir(parents=True)
+    for here, there in ((ROOT / "monitor", folder / "monitor"), (ROOT / "monitor/features", features)):
         for one in here.iterdir():
             if one.name not in {*without, "features", "plugins.py", "__pycache__"}:
                 (there / one.name).symlink_to(one)

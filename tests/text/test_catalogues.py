@@ -42,7 +42,7 @@ from tests.tables import tabulated
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
 MONITOR = Path(catalogues.__file__).parents[1]
-# of the page and of documents, those of extensions too
+# of the page and of documents, those of features too
 TEMPLATES = {str(path.relative_to(MONITOR)): path for path in sorted(MONITOR.rglob("templates/**/*.html"))}
 PLACES = re.compile(r"%\((\w+)\)s|\{(\w+)\}|%%|<[^>]*>")
 LETTERS = re.compile(r"[A-Za-z]{2}")

@@ -115,8 +115,8 @@ def test_nobody_on_duty_is_all_of_the_team_and_so_is_a_team_without_a_plan(watch
     assert [name for name, _ in told(watched)][5:] == crew
 
 
-def test_without_the_extension_all_of_a_team_is_notified_and_check_refuses_it(watched, leave_out_features):
-    """An alarm is never lost: what no extension resolves goes to everybody, at once and at each escalation."""
+def test_without_the_feature_the_whole_team_is_notified_and_check_refuses_it(watched, leave_out_features):
+    """If no feature names the people on duty, everybody is notified, at once and at each escalation."""
     tell(watched, add_plan, CREW, PLAN, ADA, "spring", T0)
     folder = SiteFolder(CONFIG, [SITE], {})
 
@@ -131,7 +131,7 @@ def test_without_the_extension_all_of_a_team_is_notified_and_check_refuses_it(wa
     watch = Dispatcher(watched, {"bench": SITE}, lambda: T0, limits=DeliveryLimits(unconfirmed_after_s=1e9))
     assert watch.escalate_once(T0 + 11 * timedelta(minutes=1)) == 1
     assert [name for name, _ in told(watched)] == [*crew, "control room"]
-    text = "team geologists: no extension knows who of it is on duty, so that its messages would go to all of it"
+    text = "team geologists: no feature names the people on duty, so that its messages would go to the whole team"
     assert find_refused() == [("bench", text, BAD)]
 
 
