@@ -17,7 +17,7 @@ from monitor.alerts.records import (
 )
 from monitor.alerts.replay.failure_windows import (
     IssuedWindow,  # One failure window as it was issued, and what became of it; instants in epoch seconds
-    WindowReplayFunctions,  # The functions of a feature that computes failure windows in a replay
+    WindowReplayFunctions,  # functions that compute failure windows in a replay
 )
 
 __all__ = [

@@ -15,7 +15,7 @@ from monitor.app.checks.live import (
 )
 from monitor.app.checks.running import (
     ProcessStamps,  # latest heartbeats of all service processes, with their contents
-    # The command of a process of this service, None where the process is gone, dead or another program's
+    # return the command line of a process of this service; None if it is no longer running
     find_program,
 )
 from monitor.app.checks.site_files import (

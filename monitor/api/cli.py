@@ -30,7 +30,7 @@ from monitor.cli.session import (
     SiteOption,  # type of the option `--site`
     check_site,  # raise NotFoundError for a site id without file and without history
     ending_at,  # context manager: print errors of given types and exit with status NOTHING
-    format_in_zone,  # An instant of a table or of a view in a zone, or a dash
+    format_in_zone,  # format an instant in a time zone; a dash for None
     make_progress_printer,  # return a function that prints progress on a terminal, rate limited
     open_database,  # open the configured database; requires the current schema by default
     open_service,  # load the configuration and open the database at the current schema
@@ -46,7 +46,7 @@ from monitor.cli.session import (
     require_any,  # print a line and exit with status NOTHING unless something was found
     show,  # prints one result, as text or as JSON
     show_in_order,  # print a result on stdout: JSON in key order with `--json`, else a line
-    translate_in_zone,  # A message with its times in a zone; what a person wrote as it is
+    translate_in_zone,  # translate a message with its times in a time zone; text of people is kept
     warn,  # print warnings on stderr
 )
 from monitor.cli.site.explaining import (

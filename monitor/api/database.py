@@ -41,7 +41,7 @@ from monitor.storage.retention import (
 )
 from monitor.storage.rows import (
     add_row,  # insert a row into a table; returns its id
-    columns_of,  # The columns of a table that a record has fields for; a message with its id and values
+    columns_of,  # return the columns of a table that a record has fields for
     fill_row,  # build a row of a table from an object's attributes and given values
     find_record,  # return the first row of a query as a record, or None
     insert_rows,  # insert many rows in stored form; returns how many
@@ -63,7 +63,7 @@ from monitor.storage.service_state import (
 )
 from monitor.storage.views import (
     ColumnSpan,  # range of instants of a column, after (exclusive) to until (inclusive)
-    has_view,  # Return whether a public view exists
+    has_view,  # return whether a public view exists
     list_views,  # return all public SQL views with their columns, by name
     load_optional_view,  # return the rows of a public view; no rows if its feature is absent
     load_view,  # load rows of a public SQL view

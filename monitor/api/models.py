@@ -1,7 +1,7 @@
 """The registry of trained models: versions, checkpoints, scores, samples."""
 
 from monitor.models.records import (
-    TrainingResult,  # A trained checkpoint with its card, or the reason why a worker trained nothing
+    TrainingResult,  # a trained checkpoint with its card, or the reason why nothing was trained
 )
 
 __all__ = [

@@ -11,7 +11,7 @@ from monitor.sites.channels import (
     traits_of,  # return the properties of a channel's kind
 )
 from monitor.sites.criteria.registry import (
-    load_criteria,  # Return the kinds of criteria by their name in site files, those of Slopeward first
+    load_criteria,  # return the kinds of criteria by their name in site files, those of Slopeward first
 )
 from monitor.sites.files import (
     load_site,  # load one site file and log its weaknesses; raises ConfigError

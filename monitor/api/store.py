@@ -17,7 +17,7 @@ from monitor.storage.metadata import (
 )
 from monitor.storage.public_view import (
     PublicView,  # a public view
-    pair_views,  # Return views whose columns are declared in `view_metadata`, each with its statement
+    pair_views,  # pair the columns of views with their SELECT statements
 )
 from monitor.storage.sealing import (
     SealedColumns,  # which columns of a table are sealed in the audit log

@@ -4,7 +4,7 @@ from monitor.alerts.views import (
     AlertRow,  # row of the SQL views `active_alerts` and `alert_history`
 )
 from monitor.models.views import (
-    ModelGateRow,  # A row of `model_gates`: the release state of a model at one horizon
+    ModelGateRow,  # a row of `model_gates`: the release state of a model at one horizon
 )
 from monitor.readings.instrument_views import (
     AvailabilityRow,  # row of the SQL view `instrument_availability`

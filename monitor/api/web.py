@@ -57,7 +57,7 @@ from monitor.web.parts.collect import (
 )
 from monitor.web.parts.columns import (
     fold,  # Instants as epoch seconds: the first, then the step to each next one; equal steps pack to nearly nothing
-    pick,  # Which of some values a picture of about `most` points needs, by rising position
+    pick,  # choose which values a plot of about `most` points needs
     shorten,  # shorten a text to a length, at whole parts or clauses if possible
 )
 from monitor.web.parts.documents import (
@@ -83,7 +83,7 @@ from monitor.web.parts.headline import (
     list_sentences,  # load the sentence that explains each hazard alert, by alert id
 )
 from monitor.web.parts.present_decision import (
-    evaluate_now,  # What a decision at this moment would rest on; nothing is written
+    evaluate_now,  # return what a decision at this moment would be; cached for some seconds, not stored
 )
 from monitor.web.parts.ranges import (
     send_range,  # return a file response that supports byte ranges; raises NotFoundError

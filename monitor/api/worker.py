@@ -4,7 +4,7 @@ from monitor.worker import (
     compute,  # module: runs jobs in worker processes, with time and memory limits
 )
 from monitor.worker.child_process import (
-    ChildProcess,  # A child process
+    ChildProcess,  # a process that computes for this one and sends lines back
     SendLine,  # type of a function that sends a value to the parent process
 )
 from monitor.worker.compute import (

@@ -25,7 +25,7 @@ from monitor.alerts.acts.site_diff import (
     StoredEffect,  # replayed effect of a proposed site file, as stored with the proposal
 )
 from monitor.alerts.audit.audit_pack import (
-    format_json,  # Return a JSON document with sorted keys, so that the same value gives the same bytes
+    format_json,  # return a JSON document with sorted keys, so that the same value gives the same bytes
 )
 from monitor.alerts.evaluate import (
     freeze,  # return the evidence of a decision as JSON values, enough to compute it again
@@ -78,9 +78,9 @@ from monitor.alerts.queries.maintenance import (
 )
 from monitor.alerts.queries.movement import (
     UNKNOWN,  # stage of movement while none is determined, `unknown`
-    MovementUpdate,  # A row of `movement`, instants as text
+    MovementUpdate,  # a row of `movement`, with instants as text
     NewestMovement,  # newest movement update of a series, with failure window and last known stage
-    StandingWindow,  # The failure window of a series that stands, instants as text
+    StandingWindow,  # the failure window of a series that is in force, with instants as text
     load_newest_movement,  # load the newest movement of each series of one site
 )
 from monitor.alerts.queries.overview import (
@@ -88,7 +88,7 @@ from monitor.alerts.queries.overview import (
     SiteCard,  # One site as the overview shows it: declaration and row of `site_status` together
     StationCard,  # a station as declared, with its health and the newest reading of each quantity
     StoredLevel,  # a warning level as stored: number, name, action
-    find_ladder,  # The levels of an active site and the hash of its file; None where there is no such site
+    find_ladder,  # return the levels of an active site and the hash of its file; None if there is none
     load_cards,  # load active sites with their status, the most dangerous first
     load_open_alerts,  # load open alerts without evidence: drills last, then by level and time
     load_range,  # load readings of a series in a range as known at an instant; raises RefusedError
@@ -112,7 +112,7 @@ from monitor.alerts.queries.timeline import (
 )
 from monitor.alerts.replay.backtest import (
     BacktestOptions,  # Options of a backtest
-    # Return the begin and the end of a replay of all stored readings of a site, the last one included
+    # return the begin and the end of a replay of all stored readings of a site, the last one included
     find_record_span,
     run_backtest,  # Replay a site's past through the decision and score it; nothing is written
 )
@@ -123,34 +123,34 @@ from monitor.alerts.replay.clock import (
 from monitor.alerts.replay.history import (
     MODES,  # how a replay decides when a reading became known: auto, received, observed
     History,  # Everything that was known of a site at the instant of the clock
-    VisibilityRule,  # The rule by which a stored row gets the instant from which the replay may see it
+    VisibilityRule,  # the rule from which instant a replay may use a stored row
 )
 from monitor.alerts.replay.matrix import (
     EVENT,  # it belongs to a labelled event, or people said that the alarm was right
     FALSE,  # no event followed, or people said that the alarm was wrong
     UNJUDGED,  # nobody labelled anything: nothing can be called false
     WAITING,  # nothing measured asks for the level: it stands until a person answers
-    name_class,  # How a class is shown
+    name_class,  # return the label of a class in the matrix of a replay
     read_labels,  # Read a CSV `from,to,class[,level][,name]`, oldest first
 )
 from monitor.alerts.replay.queries import (
-    # Return the first epoch of a site and the instant from which its newest one was known; None without readings
+    # return the first epoch of a site and the instant from which its newest one was known; None without readings
     find_span,
-    load_instants,  # Return the distinct instants in (from_at, to_at] that queries of one column each return
-    # Return the distinct instants in (from_at, to_at] in some columns of tables with a `series_id`, of one site
+    load_instants,  # return the distinct instants in (from_at, to_at] that queries of one column each return
+    # return the distinct instants in (from_at, to_at] in some columns of tables with a `series_id`, of one site
     load_series_instants,
 )
 from monitor.alerts.replay.record_state import (
-    # Return the level at the end of a replay and the age of the newest reading; None without any decision
+    # return the level at the end of a replay and the age of the newest reading; None without any decision
     find_record_end,
-    # Return the local dates with a level or a higher one, by criterion id, station and name of the level
+    # return the local dates with a level or a higher one, by criterion id, station and name of the level
     find_station_days,
 )
 from monitor.alerts.replay.scorecard import (
-    DetectorScore,  # The anomalies that a detector reported during the time of a replay, and how people labelled them
+    DetectorScore,  # the anomalies that a detector reported in a replay, and their labels
     ForecastGain,  # Velocity and one forecast criterion together beside velocity alone
     Run,  # One configuration over the whole time
-    Scorecard,  # The outcome of a backtest: one run, or two configurations side by side
+    Scorecard,  # the result of a backtest, of one or of two configurations
 )
 
 __all__ = [

@@ -27,7 +27,7 @@ from monitor.ingest.files.reader import (
 from monitor.ingest.files.readers import (
     LONG,  # name of the neutral long format, `long`
     WIDE,  # name of the wide table format, `wide`
-    # Return all readers by name: those of this package, then those of plugins whose names are not taken
+    # return all readers by name: those of this package, then those of plugins whose names are not taken
     list_readers,
     open_readings,  # return the open function of a readings format; raises ConfigError
 )

@@ -2,10 +2,10 @@
 
 from monitor.models.lacking import (
     FRESH_STEPS,  # a series without readings for more grid steps gets no forecast
-    AwaitedModel,  # A model that does not exist yet
-    LackingModels,  # What a site lacks
+    AwaitedModel,  # a model that does not exist yet
+    LackingModels,  # the models that a site lacks, and the jobs that train them
     await_rows,  # Yield a model that does not exist yet; nothing if its series have no readings
-    list_awaited,  # Return the models that do not exist yet of several sites, each with the id of its site
+    list_awaited,  # return the models that do not exist yet of several sites, each with the id of its site
 )
 from monitor.models.queries import (
     registry,  # module: the registry of trained models and their state changes
@@ -36,8 +36,8 @@ from monitor.models.queries.registry import (
     needs_torch,  # return whether a forecaster or detector requires PyTorch
 )
 from monitor.models.queries.shown_forecasts import (
-    ShownForecast,  # The newest shown issue of a series: quantiles by rising target
-    load_shown_forecasts,  # Return the newest shown issue of each series as of `now`, by series id
+    ShownForecast,  # the newest forecast of a series that is shown: quantiles by target
+    load_shown_forecasts,  # load the newest forecast of each series that was shown at an instant
     load_shown_record,  # load error and coverage of the shown forecasts that a criterion reads
 )
 from monitor.models.samples import (
@@ -56,10 +56,10 @@ from monitor.models.samples import (
 from monitor.models.training import (
     MAXIMUM_AGE,  # a checkpoint that is older is trained again
     SEED,  # seed of the training of all models
-    TrainingOrder,  # A network or detector to train, with who ordered it and why
+    TrainingOrder,  # a network or detector to train, with the person and the reason
     TrainingOutcome,  # Result of a training
     keep_checkpoint,  # Register a checkpoint
-    make_folder,  # Return the folder of the checkpoints of a site
+    make_folder,  # return the folder of the checkpoints of a site
 )
 
 __all__ = [
