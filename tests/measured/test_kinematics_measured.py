@@ -19,8 +19,7 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
-from tests.bench.forecasting import measured_curves
-from tests.data import site_text
+from tests.data import measured_curves, site_text
 from tests.data.measured import measured_site, read_baijiabao, read_cascadia
 
 pytestmark = pytest.mark.data

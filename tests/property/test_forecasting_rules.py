@@ -38,10 +38,10 @@ from monitor.models.samples import SeriesSamples
 from monitor.sites.parsing import parse_site
 from monitor.sites.quantities import QUANTITIES
 from monitor.text.reasons import describe
-from tests.bench.forecasting.motion_scenes import control, crack, extensometer, sudden
 from tests.data.figures import bare_figures
 from tests.data.forecast_rows import row
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
+from tests.data.forecasts.motion_scenes import control, crack, extensometer, sudden
 from tests.fixtures.soak import with_soak
 
 HORIZONS = (DAY_S, 7 * DAY_S, 30 * DAY_S)

@@ -37,9 +37,9 @@ from forecasting.serving.jobs import forecast
 from forecasting.serving.records import Forecast, Withheld
 from monitor.features.forecasts.cli.curve_file import read_curve
 from monitor.text.reasons import describe
-from tests.bench.forecasting.measured_curves import INTERVALS, OUTANG, find
 from tests.bench.record import DATA, read_options, record
 from tests.data.forecasts.absurdity import RULES, Fan, Present, find_absurd, see_present
+from tests.data.measured_curves import INTERVALS, OUTANG, find
 
 DAILY: Final = (DAY_S, 7 * DAY_S)
 OFTEN: Final = (DAY_S / 4, *DAILY)

@@ -22,9 +22,9 @@ from forecasting.data.series import DAY_S, Floats, read_long_csv
 from forecasting.data.workbook import read_sheet
 from monitor.text.reasons import describe
 from tests.bench.forecasting.bench_last_tenth import DATA, plain, serve
-from tests.bench.forecasting.measured_curves import find
 from tests.bench.record import read_options, record
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
+from tests.data.measured_curves import find
 
 YEAR_S: Final = 365.0 * DAY_S
 STEADY: Final = (("K", ("ALBH", "P401", "P435", "SEAT")), ("G", ("G001", "G039", "I001")))

@@ -25,8 +25,8 @@ from forecasting.serving.path import MOVED, lay_paths
 from forecasting.serving.quantiles import conform, repeat_point
 from forecasting.simple.auto import fit_auto
 from monitor.text.reasons import describe
-from tests.bench.forecasting import motion_scenes
 from tests.data.forecast_rows import row as make_row
+from tests.data.forecasts import motion_scenes
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
 from tests.fixtures.soak import with_soak
 

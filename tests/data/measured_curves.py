@@ -1,4 +1,4 @@
-"""Measured curves of slopes that did not fail, on which every failure window is false."""
+"""Failure windows on measured curves of slopes that did not fail. Every such window is false."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ FROM_AT, TO_AT = datetime(2012, 1, 1, tzinfo=UTC), datetime(2015, 1, 1, tzinfo=U
 
 
 def score_non_failing(data: Path) -> Iterator[dict[str, Any]]:
-    """Slopes that accelerated and did not fail, and ground that only shakes: every window is false."""
+    """Count the windows of landslides that accelerated without failing, of stable ground and of a glacier."""
     outang = {}
     for name in OUTANG:
         curve = read_curve(find(data, "outang", "monitoring_data.csv"), "displacement", value=f"{name}/mm")
@@ -39,7 +39,7 @@ def score_non_failing(data: Path) -> Iterator[dict[str, Any]]:
 
 
 def gnss(data: Path) -> Iterator[tuple[str, DisplacementCurve, float]]:
-    """Both horizontal components of stable stations over three years, with their stated noise in mm."""
+    """Yield name, curve and noise (mm) of both horizontal components of stable stations over three years."""
     for station in JAPAN:
         for column in ("lon", "lat"):
             path = find(data, "gnss-japan-18", f"{station}neu9818.csv")
@@ -51,10 +51,10 @@ def gnss(data: Path) -> Iterator[tuple[str, DisplacementCurve, float]]:
 
 
 def find(data: Path, *parts: str) -> Path:
-    """A file of the measured series; NotFoundError says where it was looked for."""
+    """Return the path of a file of the measured series. Raise NotFoundError if it does not exist."""
     path = data.joinpath("timeseries", *parts)
     if not path.is_file():
-        raise NotFoundError(f"no measured series {path}; say where they are by SLOPEWARD_DATA")
+        raise NotFoundError(f"{path} does not exist; set SLOPEWARD_DATA to the folder of the measured records")
     return path
 
 
@@ -69,7 +69,7 @@ def _read_pbo(path: Path, place: int) -> DisplacementCurve:
 
 
 def _read_rtklib(path: Path) -> DisplacementCurve:
-    """Southward motion of an RTKLIB solution in mm; a repeated epoch is left out."""
+    """Read the southward motion of an RTKLIB solution, in mm. Repeated epochs are left out."""
     times_s, values = [0.0], [0.0]
     for line in path.read_text(encoding="utf-8").splitlines():
         words = line.split()
@@ -87,7 +87,7 @@ def _cut(curve: DisplacementCurve) -> DisplacementCurve:
 
 
 def count_false(issues: Sequence[FailureIssue]) -> dict[str, Any]:
-    """Windows over a curve that never failed: issues with one, trusted ones, runs of trusted ones, withdrawals."""
+    """Count the windows of a curve: issues with a window, trusted windows, runs of trusted windows, withdrawals."""
     trusted = [x.trusted for x in issues]
     return {
         "issues": len(issues),
@@ -100,5 +100,6 @@ def count_false(issues: Sequence[FailureIssue]) -> dict[str, Any]:
 
 
 def pool_false(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Add the counts of several curves."""
     total = {k: sum(int(c[k]) for c in counts.values()) for k in ("issues", "windows", "trusted", "runs", "withdrawn")}
     return {"series": len(counts)} | total | {"trusted_share": round(total["trusted"] / max(1, total["issues"]), 4)}
