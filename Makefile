@@ -116,11 +116,11 @@ $(SITE)/.installed: locks/docs.txt
 
 site: setup $(SITE)/.installed ## Build the documentation site in build/site; checks every link and anchor
 	PYTHONPATH=. $(BIN)/python -m monitor.features.help.reference build/reference
-	$(BIN)/python docs/evaluation.py
+	$(BIN)/python -m packages.lab.evaluation.write_pages
 	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet
 
 docs: setup site ## Build the documentation and test it: links, examples, docstrings, completeness of the reference
-	$(BIN)/python -m pytest -q tests/contract/test_doctests.py tests/architecture
+	$(BIN)/python -m pytest -q tests/contract/test_doctests.py tests/architecture packages/lab/tests/evaluation
 
 pictures: setup servers ## Regenerate the screenshots in docs/images (PICTURES="duty map" selects some); look at each before you commit it
 	PYTHONPATH=. $(BIN)/python docs/pictures.py $(PICTURES)
@@ -136,33 +136,33 @@ bench: setup servers ## Measure the performance of the service, as ratios
 	$(BIN)/python -m tests.bench.service.bench_views --rows 5000000
 	$(BIN)/python -m tests.bench.service.bench_points
 	$(BIN)/python -m tests.bench.service.bench_points_import
-	$(BIN)/python -m tests.bench.forecasting.bench_backtest
+	$(BIN)/python -m packages.lab.benchmarks.forecasting.bench_backtest
 	$(BIN)/python -m tests.bench.service.bench_decisions
 	$(BIN)/python -m tests.bench.service.bench_derived
 	$(BIN)/python -m tests.bench.service.bench_questions
-	$(BIN)/python -m tests.bench.anomaly.bench_anomaly_scale
-	$(BIN)/python -m tests.bench.imagery.bench_scenes
+	$(BIN)/python -m packages.lab.benchmarks.anomaly.bench_anomaly_scale
+	$(BIN)/python -m packages.lab.benchmarks.imagery.bench_scenes
 	$(BIN)/python -m tests.bench.service.bench_views --rows 100000 --network 10000
 	$(BIN)/python -m tests.bench.service.bench_views --postgresql --rows 100000 --network 10000
 
 bench-forecast: setup ## Compare forecast models with the best simple forecast on measured series (needs SLOPEWARD_DATA)
-	$(BIN)/python -m tests.bench.forecasting.bench_forecast $(BENCH_FLAGS)
-	$(BIN)/python -m tests.bench.forecasting.bench_forecast_regret
-	$(BIN)/python -m tests.bench.forecasting.bench_fast_motion
-	$(BIN)/python -m tests.bench.forecasting.bench_last_tenth
-	$(BIN)/python -m tests.bench.forecasting.bench_replay_year
+	$(BIN)/python -m packages.lab.benchmarks.forecasting.bench_forecast $(BENCH_FLAGS)
+	$(BIN)/python -m packages.lab.benchmarks.forecasting.bench_forecast_regret
+	$(BIN)/python -m packages.lab.benchmarks.forecasting.bench_fast_motion
+	$(BIN)/python -m packages.lab.benchmarks.forecasting.bench_last_tenth
+	$(BIN)/python -m packages.lab.benchmarks.forecasting.bench_replay_year
 
 bench-warning: setup ## Measure lead times and false days of a new site file beside a fixed bound (needs SLOPEWARD_DATA; 10 minutes; BENCH_FLAGS=--quick)
-	$(BIN)/python -m tests.bench.warning.bench_warning $(BENCH_FLAGS)
+	$(BIN)/python -m packages.lab.benchmarks.warning.bench_warning $(BENCH_FLAGS)
 
 train-pretrained: setup ## Train the shipped forecast weights for short records again (needs SLOPEWARD_DATA; minutes)
-	$(BIN)/python -m tests.bench.forecasting.pretrained.train_pretrained
+	$(BIN)/python -m packages.lab.benchmarks.forecasting.pretrained.train_pretrained
 
 bench-imagery: setup ## Compare image networks with each other and with simple methods (needs SLOPEWARD_DATA; hours, can be resumed)
-	$(BIN)/python -m tests.bench.imagery.bench_imagery $(BENCH_FLAGS)
+	$(BIN)/python -m packages.lab.benchmarks.imagery.bench_imagery $(BENCH_FLAGS)
 
 bench-recipes: setup ## Compare the shipped training recipes with their required scores (needs SLOPEWARD_DATA; trains what is not in build/)
-	$(BIN)/python -m tests.bench.imagery.bench_recipes $(BENCH_FLAGS)
+	$(BIN)/python -m packages.lab.benchmarks.imagery.bench_recipes $(BENCH_FLAGS)
 
 train-demo: setup ## Train one U-Net on Landslide4Sense images and compare it with simple methods; uses synthetic images without SLOPEWARD_DATA
 	@mkdir -p build/train-demo

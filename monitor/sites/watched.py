@@ -49,7 +49,7 @@ _SLOW: Final = ("flatline", "unit-jump", "timing")
 MOVES: Final = QuantityCheck(_ALL, "length", PARTS, moves=True)
 NOTHING: Final = QuantityCheck()
 # A check or a part is off where it said 0.1 or more per sensor-month of measured records at `TIMES`
-# (docs/benchmarks/anomalies-quantities.json). No record of tilt, strain or earth pressure is at hand.
+# (packages/lab/benchmarks/results/anomalies-quantities.json). No record of tilt, strain or earth pressure is at hand.
 WATCHED: Final[Mapping[str, QuantityCheck]] = {
     **dict.fromkeys((name for name in QUANTITIES if name.startswith(MOVING)), MOVES),
     **dict.fromkeys(("tilt", "tilt_x", "tilt_y"), QuantityCheck(_ALL, "angle", PARTS, moves=True)),

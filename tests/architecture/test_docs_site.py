@@ -18,7 +18,12 @@ from monitor.sites.schema import make_site_file
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)]*)?\)")
-ABOVE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
+OUTSIDE = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
+    *sorted((ROOT / "packages").glob("*/*.md")),
+    *sorted((ROOT / "packages" / "lab" / "benchmarks").glob("*.md")),
+    *sorted((ROOT / "packages" / "lab" / "evaluation").glob("*.md")),
+]
 
 
 def test_every_document_is_listed_once_in_the_contents():
@@ -64,7 +69,7 @@ def test_every_page_of_an_instrument_answers_the_same_questions():
 
 def test_every_file_that_a_document_links_to_exists():
     dead = []
-    for path in [*ABOVE, *sorted(DOCS.rglob("*.md"))]:
+    for path in [*OUTSIDE, *sorted(DOCS.rglob("*.md"))]:
         text = re.sub(r"^ *```.*?^ *```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
         targets = [target for target in LINK.findall(re.sub(r"`[^`]*`", "", text)) if ":" not in target]
         dead += [

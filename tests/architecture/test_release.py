@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.features.scenes.cli.models import PLACES
+from monitor.features.scenes.cli.models import RESULT_FOLDERS
 
 ROOT = Path(__file__).parents[2]
 CARDS = [
@@ -208,12 +208,15 @@ def test_the_package_holds_no_file_whose_licence_is_unknown():
     assert apart["project"]["version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
-def test_the_package_holds_the_figures_that_the_command_line_reads_and_no_others():
-    told = (ROOT / "monitor/features/scenes/cli/models.py").read_text()
-    read = set(re.findall(r'_benchmark\("([\w-]+)"\)', told))
-    read |= set(re.findall(r'"([\w-]+)"', re.search(r"^RECORDS = \((.*)\)$", told, re.MULTILINE)[1]))
+def test_the_wheel_contains_exactly_the_benchmark_results_that_the_command_line_reads():
+    source = (ROOT / "monitor/features/scenes/cli/models.py").read_text()
+    names = set(re.findall(r'_benchmark\("([\w-]+)"\)', source))
+    names |= set(re.findall(r'"([\w-]+)"', re.search(r"^RECORDS = \((.*)\)$", source, re.MULTILINE)[1]))
     included = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
         "force-include"
     ]
-    assert {f"docs/benchmarks/{one}.json" for one in read} == {one for one in included if "benchmarks" in one}
-    assert {Path(included[f"docs/benchmarks/{one}.json"]).parts[:2] for one in read} == {PLACES[1].parts[-2:]}
+    in_checkout, installed = RESULT_FOLDERS
+    assert {path: target for path, target in included.items() if "benchmarks" in path} == {
+        f"{in_checkout.relative_to(ROOT)}/{name}.json": f"monitor/{installed.name}/{name}.json" for name in names
+    }
+    assert installed == ROOT / "monitor" / installed.name

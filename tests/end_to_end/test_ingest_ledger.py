@@ -12,7 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from sqlalchemy import text
 
 from monitor.storage.engine import Database
-from tests.bench.record import record
+from tests.bench.record import SERVICE_RESULTS
 from tests.data.running import Service
 from tests.data.site_text import FOUR, criterion, head, series, station, table
 from tests.data.store_rows import ask
@@ -153,7 +153,7 @@ def test_acknowledged_is_stored_once_and_told(kind, kills, lock_s, rate, mosquit
         figures |= {"open_gaps": gaps, "rejected": rejected}
         print("\nledger", json.dumps(figures))
         if kills == 50:
-            record(f"ledger-{kind}", "make soak", figures)
+            SERVICE_RESULTS.store(f"ledger-{kind}", "make soak", figures)
         assert {int(v) for v in stored} == publisher.acknowledged
         assert len(stored) == keys == publisher.sent
         assert (gaps, rejected) == (0, 0)

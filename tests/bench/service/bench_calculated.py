@@ -34,7 +34,7 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.engine import Database
 from monitor.storage.service_state import find_stamp
-from tests.bench.record import record
+from tests.bench.record import SERVICE_RESULTS
 from tests.bench.service.slopes import close_client, open_client
 from tests.data.running import Service
 from tests.data.site_text import criterion, head, series, station, table
@@ -221,7 +221,7 @@ def test_red_of_another_site(
     name = "with" if with_channels else "without"
     print(f"red, {kind}, {name} channels: {json.dumps(figures)}")
     FIGURES.setdefault(kind, {}).setdefault("red", {})[name] = figures
-    record("calculated", "make bench", FIGURES)
+    SERVICE_RESULTS.store("calculated", "make bench", FIGURES)
     reds = FIGURES[kind]["red"]
     if len(reds) == 2:
         assert reds["with"]["red_s"]["max"] <= reds["without"]["red_s"]["max"] + MOST_RED_S
@@ -312,7 +312,7 @@ def test_reading_of_another_site(kind: str, request: pytest.FixtureRequest, mosq
     figures = {"without": without, "with": with_rate, "values": values, "slow_writes": slow}
     print(f"reading, {kind}: {json.dumps(figures)}")
     FIGURES.setdefault(kind, {})["reading"] = figures
-    record("calculated", "make bench", FIGURES)
+    SERVICE_RESULTS.store("calculated", "make bench", FIGURES)
     assert values >= READINGS - 2000
     assert with_rate["max_s"] <= without["max_s"] + MOST_READING_S
     assert not any("derived" in name or "ingest" in name for name in slow)

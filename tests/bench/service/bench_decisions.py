@@ -19,7 +19,7 @@ from monitor.sites.queries.sites import save_site
 from monitor.sites.records import Criterion, Dwell, SeriesSpec, Site, Threshold
 from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
-from tests.bench.record import read_options, record, spend
+from tests.bench.record import SERVICE_RESULTS, measure_cpu_s, parse_options
 from tests.bench.service.slopes import make_site
 from tests.data.criteria import KINDS
 
@@ -85,10 +85,10 @@ def measure_history(folder: Path, long_days: int, samples: int) -> dict[str, flo
                 with databases[name].write() as c:
                     add_observations(c, rows, at, known[name])
 
-            stored = spend(store)
+            stored = measure_cpu_s(store)
             now = at + timedelta(seconds=61)
-            warm = spend(lambda name=name, db=db, now=now: evaluators[name](db, site, now, "data"))
-            cold = spend(lambda db=db, now=now: evaluate_site(db, site, now, "data", dry_run=True))
+            warm = measure_cpu_s(lambda name=name, db=db, now=now: evaluators[name](db, site, now, "data"))
+            cold = measure_cpu_s(lambda db=db, now=now: evaluate_site(db, site, now, "data", dry_run=True))
             if k > 3:
                 found[f"{name} warm"].append(stored + warm)
                 found[f"{name} cold"].append(stored + cold)
@@ -120,7 +120,7 @@ def measure_many(folder: Path, sites: int, minutes: int) -> dict[str, float]:
             with db.write() as c:
                 add_observations(c, sample(site, at, random.Random(k)), at)
         now = at + timedelta(seconds=61)
-        used.append(spend(lambda now=now: [evaluator(db, site, now, "data") for site in slopes]))
+        used.append(measure_cpu_s(lambda now=now: [evaluator(db, site, now, "data") for site in slopes]))
     db.close()
     series = sites * 10 * len(COMPONENTS)
     seconds = statistics.median(used) * 1000.0 / series
@@ -136,7 +136,7 @@ def open_new(folder: Path, name: str) -> Database:
 
 def main() -> None:
     """Measure and record."""
-    quick = read_options(__doc__, quick=False).quick
+    quick = parse_options(__doc__, quick=False).quick
     with tempfile.TemporaryDirectory() as name:
         figures = {
             "new_sample": measure_history(Path(name), *((60, 12) if quick else (3 * 365, 60))),
@@ -149,7 +149,7 @@ def main() -> None:
     }
     print(bars)
     if not quick:
-        print(record("decisions", "make bench", figures | {"bars": bars}))
+        print(SERVICE_RESULTS.store("decisions", "make bench", figures | {"bars": bars}))
 
 
 if __name__ == "__main__":

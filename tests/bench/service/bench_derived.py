@@ -30,7 +30,7 @@ from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.worker.memory import spare_what_stays
-from tests.bench.record import read_options, spend
+from tests.bench.record import measure_cpu_s, parse_options
 from tests.bench.service.bench_decisions import open_new
 from tests.data import site_text
 
@@ -125,7 +125,7 @@ def measure_storing(way: Way, count: int) -> float:
         at = NOW + timedelta(days=1, seconds=second)
         rows = [Observation("slope", f"S{k}", "head", "m", at, at, 0.1 * k, 0.1) for k in range(count)]
         with way.db.write() as c:
-            spent.append(spend(partial(add_observations, c, rows, at, ids)) / count * 1e6)
+            spent.append(measure_cpu_s(partial(add_observations, c, rows, at, ids)) / count * 1e6)
     return statistics.median(spent[1:])
 
 
@@ -145,8 +145,8 @@ def measure(
             ways[k].second = second
             if profile and k and second >= WARM_S:
                 profiler.enable()
-            stored_s = spend(lambda way=ways[k], batches=batches: way.store(batches))
-            computed_s = spend(ways[k].compute)
+            stored_s = measure_cpu_s(lambda way=ways[k], batches=batches: way.store(batches))
+            computed_s = measure_cpu_s(ways[k].compute)
             pair[k] = (stored_s + computed_s) / stations / len(VALUES) * 1e6
             if k:
                 ingest_us.append(stored_s / stations / len(VALUES) * 1e6)
@@ -171,7 +171,7 @@ def measure(
 
 def main() -> None:
     """Measure and print."""
-    options = read_options(__doc__, quick=False, profile=False)
+    options = parse_options(__doc__, quick=False, profile=False)
     stations, seconds = (40, 10) if options.quick else (1000, 15)
     with tempfile.TemporaryDirectory() as name:
         for values_each, every in ((5, ""), (1, ""), (5, "1m"), (1, "1m")):

@@ -27,7 +27,7 @@ import monitor
 from monitor.decision.records import Memory
 from monitor.readings.records import Observation
 from monitor.sites.records import Site
-from tests.bench import record
+from tests.bench.record import ResultFolder
 from tests.data.measured import CASCADIA, OUTANG, measured_site, read_baijiabao, read_cascadia, read_outang, replay
 from tests.data.readers.gnss import read_positions
 from tests.measured.test_steps_measured import day, make_site
@@ -219,13 +219,14 @@ def main() -> None:
     options.add_argument("names", nargs="*", metavar="RECORD", help="these alone; the others stay as they are kept")
     given = options.parse_args()
     print("as decided by", Path(monitor.__file__).parents[1])
-    record.FOLDER = HERE.parents[3] / "docs" / "benchmarks"  # of this file, whose tree the rest of it may not be
+    # PYTHONPATH may name the tree of another commit. The results belong to the tree of this file.
+    results = ResultFolder(HERE.parents[3] / "docs" / "benchmarks")
     began, names = time.monotonic(), given.names or [name for name, _ in records()]
     with ProcessPoolExecutor(given.processes, mp_context=get_context("spawn")) as pool:
         for name, value in zip(names, pool.map(count, names), strict=True):
-            figures = record.read_figures(NAME) or {}
+            figures = results.load_figures(NAME) or {}
             figures[given.label] = figures.get(given.label, {}) | {name: value}
-            record.record(NAME, "python -m tests.bench.service.bench_false_alarms", figures)
+            results.store(NAME, "python -m tests.bench.service.bench_false_alarms", figures)
             print(f"{time.monotonic() - began:4.0f} s  {name} | {value['days']} | {write(value)}", flush=True)
     print(*tabulate(figures), sep="\n")
 

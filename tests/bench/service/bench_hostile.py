@@ -36,7 +36,7 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.sites.parsing import parse_site
 from monitor.storage.engine import Database
 from monitor.text.instants import format_iso, parse
-from tests.bench.record import read_figures, record
+from tests.bench.record import SERVICE_RESULTS
 from tests.bench.service.slopes import close_client, open_client
 from tests.data.payloads.hostile import damage
 from tests.data.payloads.published import NOW, PUBLISHED, SITE, SITE_FILE
@@ -52,7 +52,7 @@ SHARE = 0.2  # of the sound payloads in an arm, to the damaged ones
 DRAWS = 1000
 SOUND, AGAIN = "sound", "sound again"
 KINDS = sorted({one.decoder for one in PUBLISHED})
-FIGURES = read_figures("hostile") or {}
+FIGURES = SERVICE_RESULTS.load_figures("hostile") or {}
 TOPIC = "slopeward/v1/north/L1/obs"
 LIVE = """
 [[station]]
@@ -242,7 +242,7 @@ def test_every_decoder_reads_or_refuses_its_share():
         }
         print(f"\n{kind}: {found[kind]}")
     FIGURES["alone"] = found
-    record("hostile", "make bench", FIGURES)
+    SERVICE_RESULTS.store("hostile", "make bench", FIGURES)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -290,7 +290,7 @@ def test_live_messages_come_in_as_before(kind, request, mosquitto, tmp_path):
         "service": {name: seen[name] for name in ("messages", "stored", "duplicates", "rejected", "unkept", "lost")},
     }
     print(f"\n{kind}, {RATE} a second: {json.dumps(figures, indent=1)}")
-    record("hostile", "make bench", FIGURES)
+    SERVICE_RESULTS.store("hostile", "make bench", FIGURES)
     assert seen["lost"] == 0
     assert seen["dropped_qos0"] == 0
     assert seen["messages"] >= sent

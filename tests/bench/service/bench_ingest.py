@@ -30,7 +30,7 @@ import pytest
 
 from monitor.broker.access import Access, find_access
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
-from tests.bench.record import record
+from tests.bench.record import SERVICE_RESULTS
 from tests.data.servers.mqtt_client import calling
 from tests.fixtures.waiting import free_port, skip_missing
 
@@ -216,7 +216,7 @@ def test_ratio(kind, mode, broker, request, tmp_path):
         "session_messages_per_s": round(bound),
         "session_cpu_us_per_message": round(statistics.median(c[3] for c in costs), 1),
     }
-    record("ingest", "make bench", FIGURES)
+    SERVICE_RESULTS.store("ingest", "make bench", FIGURES)
     each = ", ".join(f"{c[1]:.0f} us, bare {c[2]:.0f} us, session {c[3]:.0f} us" for c in costs)
     print(
         f"\n{kind} {mode}: {statistics.median_low(ratios):.2f} of a bare subscriber "

@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import text
 
 from monitor.storage.engine import Database
-from tests.bench.record import read_figures, record
+from tests.bench.record import SERVICE_RESULTS
 from tests.bench.service.bench_service import resident_mib
 from tests.bench.service.slopes import close_client, open_client
 from tests.data.running import Service
@@ -137,9 +137,9 @@ def test_memory_is_flat(rate: int, sqlite_url: str, mosquitto: Any, tmp_path: Pa
         "standard_error_mib_per_min": round(slope_error_per_min(late), 3),
     }
     print(rate, json.dumps(figures), json.dumps(seen)[:300])
-    known = dict(read_figures("memory") or {})
+    known = dict(SERVICE_RESULTS.load_figures("memory") or {})
     if MINUTES >= 30:  # shorter runs see windows fill
-        record("memory", "make soak", known | {f"{rate} messages a second": figures})
+        SERVICE_RESULTS.store("memory", "make soak", known | {f"{rate} messages a second": figures})
     assert stored > KEPT_UP * stream.sent, "the core did not keep up on this machine: what it holds says nothing"
     assert figures["slope_second_half_mib_per_min"] < BAR_MIB_PER_MIN
     if rate == SOON_RATE and MINUTES >= SOON_MIN[1]:

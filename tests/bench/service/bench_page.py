@@ -27,7 +27,7 @@ from sqlalchemy import text
 from monitor.readings.tables import series
 from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
-from tests.bench.record import record
+from tests.bench.record import SERVICE_RESULTS
 from tests.bench.service import bench_service
 from tests.data import site_text
 from tests.data.running import Service
@@ -229,7 +229,7 @@ def test_page_figures(kind: str, request: pytest.FixtureRequest, mosquitto: Any,
         "transferred_kb": weights,
     }
     print(json.dumps(figures, indent=1))
-    record(f"page-{kind}", "make bench", figures)
+    SERVICE_RESULTS.store(f"page-{kind}", "make bench", figures)
     assert failed == []
     assert taken > 0  # else nobody published
     assert weights["together"] <= MOST_KB

@@ -14,7 +14,7 @@ import numpy as np
 
 from monitor.features.forecasts import tasks
 from monitor.worker import compute
-from tests.bench.record import read_options, record
+from tests.bench.record import SERVICE_RESULTS, parse_options
 
 ROWS, STEP_S = 90, 6 * 86400.0
 
@@ -30,8 +30,8 @@ def draw(points: int) -> tasks.SiteForecastRequest:
 
 def main() -> None:
     """Run the pieces and record what they took."""
-    found = run_here(read_options(__doc__, pieces=4).pieces)
-    record("points", "python -m tests.bench.service.bench_points", found)
+    found = run_here(parse_options(__doc__, pieces=4).pieces)
+    SERVICE_RESULTS.store("points", "python -m tests.bench.service.bench_points", found)
     print(found)
 
 

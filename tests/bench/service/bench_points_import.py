@@ -20,7 +20,7 @@ from monitor.ingest.files.points import CHUNK
 from monitor.readings.queries.points import Point, PointValue, add_point_values, open_point_set, place_points
 from monitor.storage.engine import Database
 from monitor.text.instants import format_iso
-from tests.bench.record import read_options, record
+from tests.bench.record import SERVICE_RESULTS, parse_options
 from tests.fixtures.databases import create_schema
 from tests.fixtures.postgresql import PostgresServer
 
@@ -107,7 +107,7 @@ def clock(work: Callable[[Database, Pieces], None], db: Database, pieces: Pieces
 
 def main() -> None:
     """Measure both databases and keep the figures."""
-    asked = read_options(__doc__, points=5000, rounds=3)
+    asked = parse_options(__doc__, points=5000, rounds=3)
     found: dict[str, Any] = {"points": asked.points, "values": asked.points * len(DATES), "rounds": asked.rounds}
     for kind in ("sqlite", "postgresql"):
         seconds: dict[str, list[float]] = {"ours": [], "bare": []}
@@ -124,7 +124,7 @@ def main() -> None:
             "rounds": [round(b / o, 2) for b, o in zip(seconds["bare"], seconds["ours"], strict=True)],
         }
         print(kind, found[kind])
-    record("points-import", "make bench (python -m tests.bench.service.bench_points_import)", found)
+    SERVICE_RESULTS.store("points-import", "make bench (python -m tests.bench.service.bench_points_import)", found)
 
 
 if __name__ == "__main__":

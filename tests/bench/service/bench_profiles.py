@@ -27,7 +27,7 @@ from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage import slow_writes
-from tests.bench.record import read_options
+from tests.bench.record import parse_options
 from tests.bench.service.bench_decisions import open_new
 from tests.data import site_text
 
@@ -130,7 +130,7 @@ def measure(folder: Path, window: str) -> None:
 
 def main() -> None:
     """Measure and print."""
-    read_options(__doc__)
+    parse_options(__doc__)
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as name:
         for window in ("", "7d"):

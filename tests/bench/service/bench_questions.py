@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.bench.record import DATA, record
+from tests.bench.record import DATA, SERVICE_RESULTS
 from tests.data.readers.gnss import read_positions
 from tests.measured.test_steps_measured import asked, day, make_site, play
 
@@ -50,7 +50,7 @@ def main() -> None:
         "highest_level": max(f["top_level"] for f in found.values()),
         "by_station": {name: f for name, f in found.items() if f["steps"] or f["undecided"]},
     }
-    print(record("questions", "python -m tests.bench.service.bench_questions", figures))
+    print(SERVICE_RESULTS.store("questions", "python -m tests.bench.service.bench_questions", figures))
 
 
 if __name__ == "__main__":

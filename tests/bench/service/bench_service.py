@@ -22,7 +22,7 @@ import pytest
 from sqlalchemy import text
 
 from monitor.storage.engine import Database
-from tests.bench.record import record
+from tests.bench.record import SERVICE_RESULTS
 from tests.bench.service.slopes import close_client, open_client
 from tests.data.running import Service, publish
 from tests.data.site_text import criterion, head, series, station
@@ -171,5 +171,5 @@ def test_service_figures(kind: str, request: pytest.FixtureRequest, mosquitto: A
         "idle_python_resident_mib": reference_mib,
     }
     print(json.dumps(figures, indent=2))
-    record(f"service-{kind}", "make bench", figures)
+    SERVICE_RESULTS.store(f"service-{kind}", "make bench", figures)
     assert len(latency) == SITES

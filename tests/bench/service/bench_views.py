@@ -30,7 +30,7 @@ from monitor.storage.engine import Database
 from monitor.storage.view_tables import load_view_tables
 from monitor.text.instants import epoch_s, format_iso
 from monitor.web.parts.collect import collect_overview
-from tests.bench.record import read_options, record
+from tests.bench.record import SERVICE_RESULTS, parse_options
 from tests.data.rows import insert_rows
 from tests.fixtures.postgresql import PostgresServer
 
@@ -314,7 +314,7 @@ def open_address(*, postgresql: bool) -> Iterator[str]:
 
 def main() -> None:
     """Fill, measure, print; exit 1 when a view takes too much of the processor, whatever runs beside it."""
-    options = read_options(__doc__, rows=5_000_000, postgresql=False, network=0)
+    options = parse_options(__doc__, rows=5_000_000, postgresql=False, network=0)
     with open_address(postgresql=options.postgresql) as url, Database(url) as db:
         migrate.upgrade(db)
         parts = [lambda c: fill_history(c, options.rows), fill_forecasts, fill_rest]
@@ -340,7 +340,7 @@ def main() -> None:
             times |= maps | {"slowest_of_a_station_of_the_network": round(worst_ms, 1)}
             print(f"{maps}; slowest of a station of the network: {worst} {worst_ms:.1f} ms")
         name = f"views-{'postgresql' if options.postgresql else 'sqlite'}{'-network' if options.network else ''}"
-        record(name, f"make bench (bench_views --rows {options.rows}{more})", {"unit": "ms"} | times)
+        SERVICE_RESULTS.store(name, f"make bench (bench_views --rows {options.rows}{more})", {"unit": "ms"} | times)
         sys.exit(1 if slow else 0)
 
 

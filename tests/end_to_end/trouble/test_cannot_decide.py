@@ -22,7 +22,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from monitor.storage.service_state import load_stamps
-from tests.bench.record import read_figures, record
+from tests.bench.record import SERVICE_RESULTS
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
 from tests.fixtures.mosquitto import MosquittoServer
@@ -95,9 +95,9 @@ def report(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -
         with capsys.disabled():
             print(f"\nstory {story}, {kind}: {took_s:.0f} s to the first message")
         if request.node.get_closest_marker("soak") is not None:
-            figures = read_figures("first-message") or {}
+            figures = SERVICE_RESULTS.load_figures("first-message") or {}
             figures[story] = figures.get(story, {}) | {kind: round(took_s, 1)}
-            record("first-message", "make soak", figures)
+            SERVICE_RESULTS.store("first-message", "make soak", figures)
 
     return write
 

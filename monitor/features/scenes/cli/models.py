@@ -13,18 +13,20 @@ from monitor.api.cli import options, show
 if TYPE_CHECKING:
     from detection.imagery.weights_file import ModelCard
 
-PLACES = (
-    Path(__file__).resolve().parents[4] / "docs" / "benchmarks",
+# In a checkout, and in the installed distribution.
+RESULT_FOLDERS = (
+    Path(__file__).resolve().parents[4] / "packages" / "lab" / "benchmarks" / "results",
     Path(__file__).resolve().parents[3] / "_benchmarks",
 )
 
 
 def read_benchmark(name: str) -> dict[str, Any] | None:
-    """What a command of the benchmarks kept; None where nothing is kept."""
-    for folder in PLACES:
-        if (path := folder / f"{name}.json").is_file():
-            kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return kept
+    """Return the stored result of a benchmark, or None if there is none."""
+    for folder in RESULT_FOLDERS:
+        path = folder / f"{name}.json"
+        if path.is_file():
+            result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return result
     return None
 
 

@@ -1,0 +1,116 @@
+"""A year of ten hourly stations through the decision: seconds, looks and memory, for one and for two configurations.
+
+Run: python -m packages.lab.benchmarks.forecasting.bench_backtest
+The bar is 60 s for one configuration on two cores. It uses one of them, so
+that on an idle machine `seconds` is about `processor_seconds`; `within` goes by the processor, which other programs on
+the machine disturb less.
+"""
+
+import json
+import os
+import resource
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.alerts.replay.backtest import run_backtest
+from monitor.features.demo.slope import SITE_ID, SlopeModel
+from monitor.readings.queries.observations import add_observations
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.records import Site
+from monitor.storage.engine import Database
+from monitor.storage.migrate import upgrade
+from tests.bench.record import LAB_RESULTS
+from tests.data.site_text import write_site_toml
+
+START: Final = datetime(2025, 1, 1, tzinfo=UTC)
+YEAR: Final = timedelta(days=365)
+BAR_S: Final = 60.0
+CHUNK: Final = 5000
+
+
+def fill(db: Database, model: SlopeModel, site: Site, names: set[str]) -> int:
+    """Store what the stations of these names said, each half a minute after its epoch; returns the rows."""
+    rows: list[Observation] = []
+    total = 0
+    for sample in model.samples():
+        if sample.station not in names:
+            continue
+        at = sample.at
+        for quantity, unit, value in spell(sample.payload):
+            rows.append(Observation(site.id, sample.station, quantity, unit, at, at + timedelta(seconds=30), value))
+        if len(rows) > CHUNK:
+            total += store(db, rows)
+    return total + store(db, rows)
+
+
+def spell(payload: dict[str, Any]) -> list[tuple[str, str, float]]:
+    """Quantity, unit and value of what one payload of the simulator holds."""
+    if "gnss" in payload:
+        parts = ("displacement_east", "displacement_north", "displacement_up")
+        return [(q, "mm", v) for q, v in zip(parts, payload["gnss"]["enu_mm"], strict=True)]
+    units = {"rain_mm": "mm", "pore_pressure_kpa": "kPa", "crack_opening_mm": "mm", "reservoir_level_m": "m"}
+    units |= {"tilt_x_mrad": "mrad", "tilt_y_mrad": "mrad"}
+    return [(k.rpartition("_")[0], unit, payload[k]) for k, unit in units.items() if k in payload]
+
+
+def store(db: Database, rows: list[Observation]) -> int:
+    with db.write() as c:
+        add_observations(c, rows, START)
+    count = len(rows)
+    rows.clear()
+    return count
+
+
+def measure(name: str, movers: int, names: set[str]) -> dict[str, Any]:
+    end = START + YEAR
+    model = SlopeModel(7, movers, START, duration=YEAR, onset_at=START + 0.8 * YEAR)
+    text = write_site_toml(model)
+    site, other = parse_site(text, "bench.toml"), parse_site(text.replace("over = 3.0", "over = 2.5"), "bench.toml")
+    assert site.id == SITE_ID
+    with tempfile.TemporaryDirectory() as folder, Database(f"sqlite:///{Path(folder)}/bench.db") as db:
+        upgrade(db)
+        with db.write() as c:
+            save_site(c, site, "bench", "bench", START)
+        rows = fill(db, model, site, names)
+        begun, cpu = time.monotonic(), time.process_time()
+        run = run_backtest(db, site, START, end).runs[0]
+        alone, busy = time.monotonic() - begun, time.process_time() - cpu
+        begun = time.monotonic()
+        run_backtest(db, site, START, end, other=other)
+        both = round(time.monotonic() - begun, 1)
+    return {
+        "case": name,
+        "stations": len(names),
+        "rows": rows,
+        "days": YEAR.days,
+        "looks": run.looks,
+        "seconds": round(alone, 1),
+        "processor_seconds": round(busy, 1),
+        "ms_per_look": round(1e3 * busy / run.looks, 2),
+        "seconds_two_configurations": both,
+        "bar_s": BAR_S,
+        "bar_by": "processor_seconds",
+        "within": busy < BAR_S,
+        "load_at_end": round(os.getloadavg()[0], 1),
+        "levels": len(run.levels),
+        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0),
+    }
+
+
+def main() -> None:
+    mixed = {"G1", "G2", "G3", "C1", "R1", "P1", "E1", "T1", "W1", "C2"}
+    figures = [
+        measure("ten stations: 5 GNSS, rain, pressure, crack, tilt, level", 3, mixed),
+        measure("ten GNSS stations (east, north, up)", 8, {*(f"G{i}" for i in range(1, 9)), "C1", "C2"}),
+    ]
+    print(json.dumps(figures, indent=1))
+    print(LAB_RESULTS.store("backtest", "python -m packages.lab.benchmarks.forecasting.bench_backtest", figures))
+
+
+if __name__ == "__main__":
+    main()

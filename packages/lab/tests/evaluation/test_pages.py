@@ -1,0 +1,95 @@
+"""The evaluation pages agree with the stored results, and so do the figures that pages of docs/explanation quote."""
+
+import json
+import re
+from pathlib import Path
+
+from packages.lab.evaluation import write_pages
+from tests.bench.record import LAB_RESULTS, SERVICE_RESULTS
+from tests.tables import tabulated
+
+EXPLANATION = Path(__file__).resolve().parents[4] / "docs" / "explanation"
+
+
+def load_figure(place):
+    """Return the figure at `RESULT > KEY > ...`; a key of a list is its index."""
+    name, *keys = place.split(" > ")
+    value = json.loads(write_pages.find_result(name).read_text())["figures"]
+    for key in keys:
+        value = value[int(key) if isinstance(value, list) else key]
+    return value
+
+
+STORED, TRUST, ANOMALIES = "seeds > stored > egms > ", "stretches > landslide4sense > rows >", "anomalies-bench > G >"
+MANY = "many_series > cpu_s_per_1000_series"
+AUC = "susceptibility > landslides in swarms > auc_"
+FAILURES = "failure_time > daily, exponent 2, noise 0.5 and 2 mm > all > 14d >"
+# Page of docs/explanation, a sentence with the formats of its figures, and the place of each figure in the results.
+QUOTES = [
+    (
+        "published-figures",
+        "persistence {:.3f} mm, a line through two points {:.3f} mm",
+        [f"seeds > outang > trivial > {name} > mae_mm" for name in ("persistence", "two-point line")],
+    ),
+    (
+        "published-figures",
+        "CEEMDAN RMSE {:.1f} mm with the whole series, {:.1f} mm with the past",
+        [f"seeds > decomposition on bazimen > ceemdan > rmse_{one}_mm" for one in ("whole_series", "causal")],
+    ),
+    (
+        "published-figures",
+        "recall {:.1%} %; simple rules {:.1%} %",
+        [STORED + "lstm-ae > recall", STORED + "rules > recall"],
+    ),
+    (
+        "scenes",
+        "| `landslide4sense` | the same | {:.3f} | {:.3f} |",
+        [f"recipes > landslide4sense > {name}" for name in ("f1", "simple > logistic")],
+    ),
+    (
+        "scene-trust",
+        "while `landslide4sense` falls from 0.61 to {:.2f} and {:.2f}",
+        [f"{TRUST} {name} > landslide4sense" for name in ("offset of 1000 counts", "brightness x 0.5")],
+    ),
+    (
+        "susceptibility",
+        "it claims {:.3f} where left-out blocks have {:.3f}",
+        [AUC + "random_cells", AUC + "left_out_blocks"],
+    ),
+    (
+        "kinematics",
+        "| daily, alpha 2 | 14 d | {:.2f} | {:.2f} | {:.1f} d |",
+        [f"{FAILURES} {key}" for key in ("issued", "inside", "median_width_days")],
+    ),
+    (
+        "anomalies",
+        "| G, 18 GNSS stations | {:.2f} | {:.2f} | {:.3f} |",
+        [f"{ANOMALIES} three seeds > 7 > {key}" for key in ("recall", "precision", "false_alarms_per_sensor_month")],
+    ),
+    ("scale", "| decisions | {:.2f} s for 1,000 series, each round |", ["decisions > " + MANY]),
+]
+
+
+@tabulated("name", sorted(write_pages.PAGES))
+def test_page_is_what_the_results_give(name):
+    page = write_pages.FOLDER / f"{name}.md"
+    assert page.read_text() == write_pages.make_page(name), "run python -m packages.lab.evaluation.write_pages"
+
+
+def test_every_result_is_on_a_page():
+    sections = [section for _, _, sections in write_pages.PAGES.values() for section in sections]
+    stored = [path.stem for folder in (LAB_RESULTS, SERVICE_RESULTS) for path in folder.path.glob("*.json")]
+    assert sorted(stored) == sorted({name for section in sections for name in section.results})
+    assert {path.stem for path in write_pages.FOLDER.glob("*.md")} == set(write_pages.PAGES)
+
+
+@tabulated(("page", "sentence", "places"), QUOTES)
+def test_quoted_figure_is_the_stored_figure(page, sentence, places):
+    text = re.sub(r"\s+", " ", (EXPLANATION / f"{page}.md").read_text())
+    figures = []
+    for form, place in zip(re.findall("{:(.*?)}", sentence), places, strict=True):
+        figure = format(load_figure(place), form).removesuffix("%")
+        # Pages write 0.61 also as .61.
+        figures.append(f"(?:{re.escape(figure)}|{re.escape(figure.removeprefix('0'))})")
+    pattern = re.escape(re.sub("{.*?}", "{}", sentence)).replace(r"\{\}", "{}").format(*figures)
+    assert re.search(pattern, text), figures
