@@ -41,7 +41,7 @@ from monitor.storage.service_state import stamp
 from monitor.web.app import build
 from monitor.web.parts.headline import list_sentences
 from tests.data import filled
-from tests.data.watched_slope import WalkedSlope
+from tests.data.simulated_slope import SimulatedSlope
 
 IMAGES = Path(__file__).parent / "images"
 LARGEST = 150_000  # bytes of one picture
@@ -200,7 +200,7 @@ def fill(db: Database, folder: Path) -> int:
         (folder / "sim-slope.toml").write_text(text, encoding="utf-8")
         return text
 
-    slope = WalkedSlope(db, END, 9.0, write)
+    slope = SimulatedSlope(db, END, 9.0, write)
     (crew,) = slope.site.teams
     with db.write() as c:
         c.execute(photo.delete())  # of the story: no picture is in it
@@ -211,7 +211,7 @@ def fill(db: Database, folder: Path) -> int:
         save_site(c, parse_site(lake, "lake-slope.toml"), "ada", "after the flood", filled.START)
     hours = 9 * 24
     while hours > 0:
-        slope.hear_until(END - timedelta(hours=hours))
+        slope.store_until(END - timedelta(hours=hours))
         hours -= 6 if hours > 48 else 1
         with db.write() as c:
             for one in load_alerts(c, "sim-slope", ledger="hazard"):
@@ -219,7 +219,7 @@ def fill(db: Database, folder: Path) -> int:
                     acknowledge(
                         c, one.id, Actor("bo"), "on site, the road is watched", slope.now + timedelta(minutes=4)
                     )
-    slope.hear_until(END)
+    slope.store_until(END)
     with db.write() as c:
         # those of the level before were answered
         c.execute(notification.delete().where(notification.c.queued_at < END, notification.c.site == "sim-slope"))

@@ -42,8 +42,9 @@ from monitor.storage.service_state import load_runs
 from monitor.storage.views import load_view
 from monitor.text.catalogue import use
 from tests.alerts.test_forecast_gain import DAY, SITE, START
+from tests.data.feature_rows import forecast_row
 from tests.data.filled import NOW
-from tests.data.store_rows import ask, forecast_row
+from tests.data.store_rows import ask
 from tests.data.watched_slope import write_service
 from tests.fixtures.databases import ON_BOTH
 from tests.fixtures.waiting import wait_for

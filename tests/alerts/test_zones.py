@@ -24,8 +24,9 @@ from monitor.storage.actor import PAGE, Actor
 from monitor.storage.views import load_view as load_rows
 from monitor.text.instants import format_iso, parse
 from tests.data.drawn_scenes import prove_outlines
+from tests.data.feature_rows import footprint_row, scene_row
 from tests.data.site_text import bounds, criterion, head, series, station
-from tests.data.store_rows import ask, footprint_row, scene_row, tell
+from tests.data.store_rows import ask, tell
 from tests.fixtures.databases import ON_BOTH
 
 T0 = parse("2026-01-01T06:00:00Z")

@@ -16,7 +16,7 @@ from tests.browser.test_web_browser import Watch, chromium
 from tests.data.accounts import add_account
 from tests.data.filled import PASSWORD
 from tests.data.servers.page_server import PageServer
-from tests.data.watched_slope import WalkedSlope
+from tests.data.simulated_slope import SimulatedSlope
 
 __all__ = ("chromium",)  # a fixture
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -41,9 +41,9 @@ def red(tmp_path_factory):
     """The page of a slope at red with six stations, and the way to its alert."""
     db = Database(f"sqlite:///{tmp_path_factory.mktemp('red')}/red.db")
     upgrade(db)
-    slope = WalkedSlope(db, END, days=1.75, stations=6)
+    slope = SimulatedSlope(db, END, days=1.75, stations=6)
     for hours in (36, 3, 1, 0):
-        slope.hear_until(END - timedelta(hours=hours))
+        slope.store_until(END - timedelta(hours=hours))
     with db.write() as c:
         add_account(c, "bo", PASSWORD, "operator", END)
     with db.read() as c:

@@ -291,6 +291,23 @@ def test_a_section_of_a_missing_feature_is_a_warning_and_a_misspelt_one_an_error
     assert "[[profile]] is ignored" in refused
 
 
+def test_fixtures_of_kernel_tests_import_no_feature():
+    """Pytest imports them also where a copy of the repository lacks the feature."""
+    paths = [path.relative_to(ROOT) for path in ROOT.glob("tests/**/conftest.py") if "features" not in path.parts]
+    modules = [".".join(path.with_suffix("").parts) for path in paths]
+    code = f"""
+import importlib, sys
+from monitor import plugins
+plugins.FEATURES = ()
+for module in {modules}:
+    importlib.import_module(module)
+print([name for name in sys.modules if name.startswith("monitor.features.")])
+"""
+    imported = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert imported.stdout == "[]\n"
+    assert len(modules) > 5
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("name", NAMES)
 def test_without_its_folder_and_its_line_the_quick_tests_of_the_kernel_are_green(tmp_path, name):

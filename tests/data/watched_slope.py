@@ -1,7 +1,6 @@
-"""A small slope in a database: two rovers that can be made to run away, evaluated by the hour; and a simulated one."""
+"""A small slope in a database: two rovers that can be made to run away, evaluated every hour."""
 
 import copy
-import json
 import random
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,22 +12,16 @@ from monitor.alerts.audit.recompute import recompute
 from monitor.alerts.evaluate import EvaluationResult, evaluate_site
 from monitor.alerts.evaluation_tables import decision
 from monitor.alerts.queries.evaluations import load_decision
-from monitor.features.demo.story import plan_story, write_story_site
-from monitor.features.movement.update import update_movement
-from monitor.ingest.message import BrokerMessage
-from monitor.ingest.pipeline import Pipeline
 from monitor.readings.queries.observations import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source, save_site
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
-from monitor.storage.service_state import stamp
 from monitor.text.instants import parse
 
 START: Final = parse("2026-03-01T00:00:00Z")
 HOUR: Final = timedelta(hours=1)
-WALK: Final = timedelta(minutes=10)  # between readings of the simulated slope
 SITE_TEXT: Final = """\
 [site]
 id = "bench"
@@ -150,29 +143,3 @@ def write_service(folder: Path, database: Database, text: str | None = SITE_TEXT
     service = folder / "slopeward.toml"
     service.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{sites}"\n', encoding="utf-8")
     return service
-
-
-class WalkedSlope:
-    """A database that hears the simulated slope up to an instant, as its instruments send it, and decides."""
-
-    def __init__(self, database, end, days=3.0, write=write_story_site, stations=2):
-        self.database, self.model = database, plan_story(end, 4, 40.0, WALK, stations)
-        self.site = parse_site(write(self.model), "sim-slope.toml")
-        self.now = end - timedelta(days=days)
-        with database.write() as c:
-            save_site(c, self.site, "test", "test", self.now)
-        self.pipeline = Pipeline(database, {self.site.id: self.site}, lambda: self.now)
-
-    def hear_until(self, at):
-        messages = [
-            BrokerMessage(f"slopeward/v1/{self.site.id}/{s.station}/obs", json.dumps(s.payload).encode(), s.at, "live")
-            for s in self.model.samples(self.now, at)
-        ]
-        self.now = at
-        outcome = self.pipeline.store(messages)
-        assert not outcome.lost
-        result = evaluate_site(self.database, self.site, at, "data")
-        update_movement(self.database, self.site, at)
-        with self.database.write() as c:
-            stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, at)
-        return result

@@ -34,7 +34,7 @@ from monitor.sites.queries.sites import save_site
 from monitor.sites.records import Site
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
-from tests.data.site_text import write_site_toml
+from tests.data.simulated_slope import write_site_toml
 from tests.data.store_rows import add_flag, ask, enter_offset, tell
 from tests.fixtures.databases import ON_SQLITE
 

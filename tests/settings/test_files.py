@@ -14,7 +14,8 @@ from monitor.sites.files import scan_sites
 from monitor.sites.first_site import write_first_site
 from monitor.sites.parsing import find_cautions, find_weaknesses, parse_site
 from monitor.sites.records import Threshold
-from tests.data.site_text import criterion, head, series, station, write_site_toml
+from tests.data.simulated_slope import write_site_toml
+from tests.data.site_text import criterion, head, series, station
 from tests.tables import tabulated
 
 SERIES, TABLES = "station[0].series[0]", "station: expected a list of tables, each below [[station]]"

@@ -31,8 +31,8 @@ from monitor.text.message import format_span, gather
 from monitor.text.rendering import translate
 from monitor.web.parts.templating import format_minute, format_number
 from tests.data.figures import bare_figures, bare_figures_of_page
+from tests.data.simulated_slope import SimulatedSlope
 from tests.data.store_rows import tell
-from tests.data.watched_slope import WalkedSlope
 from tests.web.served import serving
 
 END = datetime(2026, 3, 20, 12, tzinfo=UTC)
@@ -278,10 +278,10 @@ def check_status_command(status, database, tmp_path, capsys):
 
 
 def test_a_simulated_slope_is_told_the_same_everywhere_from_creep_to_red(database, tmp_path, capsys, caplog):
-    slope = WalkedSlope(database, END)
+    slope = SimulatedSlope(database, END)
     seen = []
     for before_h in LOOKS_H:
-        result = slope.hear_until(END - timedelta(hours=before_h))
+        result = slope.store_until(END - timedelta(hours=before_h))
         with serving(database, slope.now) as client, database.read() as c:
             overview = Page(client.get("/").text)
             page = Page(client.get(f"/sites/{slope.site.id}").text)

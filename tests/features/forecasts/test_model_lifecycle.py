@@ -38,9 +38,10 @@ from monitor.text.instants import from_epoch_s
 from monitor.worker import compute
 from tests.data.crossing import cross
 from tests.data.daily_slope import SITE, fill
+from tests.data.feature_rows import forecast_row
 from tests.data.forecast_rows import row
 from tests.data.forked import run_forked
-from tests.data.store_rows import ask, forecast_row, tell
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
 from tests.fixtures.databases import ON_BOTH
 

@@ -15,7 +15,8 @@ from monitor.storage.actor import Actor
 from monitor.storage.dialect import Dialect
 from monitor.storage.prune import RetentionRun
 from monitor.storage.retention import RetentionLimits
-from tests.data.store_rows import forecast_row, tell
+from tests.data.feature_rows import forecast_row
+from tests.data.store_rows import tell
 
 NOW = datetime(2026, 3, 9, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

@@ -33,7 +33,8 @@ from monitor.storage.engine import Database
 from monitor.storage.views import load_view
 from monitor.text.instants import parse
 from tests.data import site_text
-from tests.data.store_rows import ask, forecast_row, tell
+from tests.data.feature_rows import forecast_row
+from tests.data.store_rows import ask, tell
 from tests.fixtures.databases import ON_BOTH
 
 T0 = parse("2026-01-01T00:00:00Z")

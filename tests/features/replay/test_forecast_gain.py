@@ -28,7 +28,7 @@ from monitor.storage.engine import Database
 from monitor.storage.views import load_view
 from monitor.text.instants import epoch_s
 from tests.alerts.test_forecast_gain import DAY, EVENT, SITE, START
-from tests.data.store_rows import forecast_row
+from tests.data.feature_rows import forecast_row
 from tests.data.watched_slope import write_service
 
 SCORE = {"observed": 0.0, "error": 1.0, "baseline_error": 3.0, "persistence_error": 3.0, "inside_80": True}

@@ -42,7 +42,8 @@ from tests.data.drawn_scenes import (
     prove_outlines,
     request_scene,
 )
-from tests.data.store_rows import ask, footprint_row, scene_row, tell
+from tests.data.feature_rows import footprint_row, scene_row
+from tests.data.store_rows import ask, tell
 from tests.fixtures.databases import ON_BOTH
 
 MAY_7, MAY_12, MAY_17 = (may(day) for day in (7, 12, 17))

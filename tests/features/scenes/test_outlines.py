@@ -31,7 +31,8 @@ from monitor.models.tables import model_proof
 from monitor.storage.actor import Actor
 from monitor.storage.audit import load_entries
 from monitor.storage.seals import find_unsealed
-from tests.data.store_rows import footprint_row, scene_row, square, tell
+from tests.data.feature_rows import footprint_row, scene_row
+from tests.data.store_rows import square, tell
 from tests.fixtures.databases import ON_BOTH
 from tests.tables import tabulated
 

@@ -23,7 +23,8 @@ from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
 from tests.data.asked_detection import detect
-from tests.data.store_rows import footprint_row, scene_row, tell
+from tests.data.feature_rows import footprint_row, scene_row
+from tests.data.store_rows import tell
 from tests.data.tiny_recipe import tiny
 from tests.fixtures.databases import ON_SQLITE
 

@@ -19,7 +19,7 @@ from monitor.sites.parsing import parse_site
 from monitor.storage.service_state import IDLE
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE, add_site, make_config, may
-from tests.data.store_rows import scene_row
+from tests.data.feature_rows import scene_row
 from tests.data.surveys.rasters import write_raster
 
 NOW = may(20)

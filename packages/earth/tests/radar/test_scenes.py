@@ -15,7 +15,8 @@ from monitor.features.scenes import inbox
 from monitor.features.scenes.queries.arrivals import load_scenes, save_scene
 from slopeward_earth.radar.scenes import ADVICE, MODEL_HASH, read_radar_scene
 from tests.data.drawn_scenes import SITE, add_site, may, polygons, request_scene
-from tests.data.store_rows import ask, scene_row, tell
+from tests.data.feature_rows import scene_row
+from tests.data.store_rows import ask, tell
 from tests.data.surveys.radar import Ground
 
 SLIDE = (80.0, 70.0, 14.0, 6.0)

@@ -25,7 +25,7 @@ from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
 from tests.bench.record import LAB_RESULTS
-from tests.data.site_text import write_site_toml
+from tests.data.simulated_slope import write_site_toml
 
 START: Final = datetime(2025, 1, 1, tzinfo=UTC)
 YEAR: Final = timedelta(days=365)
