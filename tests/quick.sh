@@ -12,7 +12,7 @@ if [ "${1:-}" = --extensions ]; then
     folders+=(tests/features)
     select_files() { cat; }
 fi
-without_database() { xargs grep -LE '\b(filled_)?database(_url)?\b|\bserving\b'; }
+without_database() { xargs grep -LE '\b((filled_)?database(_url)?|filled_sqlite_url)\b|\bserving\b'; }
 slow_files='test_(written_reference|deploy|release|follows|trials|fusion_decisions|common_motion|guess_verb|guess_slopes)|table_import/test_files'
 mapfile -t files < <(tests/without_torch.sh "${folders[@]}" | grep -vE "$slow_files" | select_files | without_database)
 exec .venv/bin/python -m pytest -q -n auto --dist loadfile \
