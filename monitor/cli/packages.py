@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "scenes sar": "slopeward_earth",
     "scenes susceptibility": "slopeward_earth",
     "scenes track": "slopeward_earth",
+    "scenes train": "slopeward_lab",
     "scenes velocity": "slopeward_earth",
     "sites map susceptibility": "slopeward_earth",
 }

@@ -154,11 +154,11 @@ def without_models(service: Service, bare: Path, folder: Path) -> None:
             ("forecast", "train", "--model", "gru", *mine),
             ("forecast", "backtest", "--data", str(record), "--models", "gru", "--horizons", "6h"),
             ("anomalies", "train", "--detector", "ae", *mine),
-            ("scenes", "train", "--recipe", "generated"),
             ("scenes", "score", "--weights", "generated", *data),
+            ("scenes", "train", "--recipe", "generated"),
         ],
     )
-    read, issued, added, listed, detected, checked, looked, *refused = said
+    read, issued, added, listed, detected, checked, looked, *refused, train = said
     assert "generated: learnt from scenes drawn" in listed[1]
     assert "bijie: learnt" not in listed[1], "those weights come apart"
     hints = [one for one in "".join(detected[1:]).splitlines() if "slopeward[weights]" in one]
@@ -180,6 +180,10 @@ def without_models(service: Service, bare: Path, folder: Path) -> None:
         assert err.count("\n") == 1, (out, err)
         assert "PyTorch is not installed" in err, (out, err)
         assert "pip install 'slopeward[models]'" in err
+    assert train[0] != 0
+    assert train[2].count("\n") == 1, train
+    assert "`slopeward scenes train` needs slopeward-lab, which is not installed" in train[2]
+    assert "pip install 'slopeward[lab]'" in train[2]
 
 
 def walk(bare: Path, folder: Path, verbs: list[tuple[str, ...]]) -> list[tuple[int, str, str]]:

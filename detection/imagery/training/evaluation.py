@@ -12,8 +12,7 @@ from detection.imagery.data.catalogue import DataTable, open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import ALL, Parts, split
 from detection.imagery.errors import TrainingRecipeError
-from detection.imagery.training.model_card import read_normalisation
-from detection.imagery.training.recipe_file import show_by
+from detection.imagery.training.network_input import choose_stretch, read_normalisation
 from detection.imagery.training.scoring import ScoringResult, compare, pool_blocks, score_maps
 from detection.imagery.training.seen import count_seen, digest_pictures
 from detection.imagery.training.simple_maps import SimpleMap, fit_index, fit_logistic, fit_over, score_simple
@@ -95,10 +94,11 @@ def map_patches(model: Any, patches: Patches, resize_px: int | None = None) -> M
     from detection.imagery.neural.training import predict_maps
 
     temperature, normalisation = float(model.card.get("temperature", 1.0)), model.card["normalisation"]
-    show = show_by(model.card["radiometry"])
+    stretch = choose_stretch(model.card["radiometry"])
 
     def prepare(patches: Patches) -> Patches:
-        return show(patches).clip(normalisation["value_range"]) if normalisation.get("clip") else show(patches)
+        stretched = stretch(patches)
+        return stretched.clip(normalisation["value_range"]) if normalisation.get("clip") else stretched
 
     return predict_maps(model.network, patches, read_normalisation(model.card), temperature, resize_px, prepare)
 

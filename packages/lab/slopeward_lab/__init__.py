@@ -1,1 +1,1 @@
-"""Research models for Slopeward: networks, decompositions, detectors, and learning from outlines."""
+"""Research models for Slopeward: networks, decompositions and detectors, and the training of scene networks."""

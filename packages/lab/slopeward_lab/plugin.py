@@ -1,4 +1,4 @@
-"""Research models, learning from outlines, and cracks in pictures.
+"""Research models, training by recipes, learning from outlines, and cracks in pictures.
 
 Models are registered with the libraries by entry points of their own; see `pyproject.toml` of this package.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_commands() -> Mapping[str, Command]:
-    """Return the command that trains a network on outlines."""
+    """Return the commands that train a network: by a recipe, and on outlines."""
     return {"scenes": Command(_load_commands, "", rules={"scenes learn": "serves"})}
 
 

@@ -85,6 +85,7 @@ def test_models_of_the_wheel_appear_beside_the_core_and_are_named_without_it(tmp
         ("anomalies", "bench", "--data", "record.csv", "--detector", "vae"),
         ("scenes", "detect", "record.csv", "--out", "found", "--cracks"),
         ("scenes", "learn"),
+        ("scenes", "train"),
     ):
         status, _, error = slopeward(*words)
         assert status != 0
@@ -94,6 +95,9 @@ def test_models_of_the_wheel_appear_beside_the_core_and_are_named_without_it(tmp
     install(environment, "packages/lab")
     assert {"tcn", "emd", "vae"} <= list_models()
     assert {"segnet", "siam-diff-unet"} <= list_segmenters()
+    status, _, error = slopeward("scenes", "train", "--recipe", "nothing")
+    assert status == 1
+    assert "nothing: no such recipe; shipped: bijie, cracks, generated" in error
     status, output, error = run(environment / "bin/python", "-c", TRAIN_AND_FORECAST, "record.csv")
     assert status == 0, error
     assert np.isfinite(json.loads(output)).all()

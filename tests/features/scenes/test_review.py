@@ -11,8 +11,6 @@ from shapely.geometry import box, mapping, shape
 from detection.imagery.data.generate import write_scene
 from detection.imagery.errors import ModelError
 from detection.imagery.neural.checkpoint import load_model, save_model
-from detection.imagery.training.recipe import run_recipe
-from detection.imagery.training.recipe_file import read_recipe
 from monitor.cli.main import run_verb
 from monitor.cli.site.sites import write_first_site
 from monitor.errors import NotFoundError, RefusedError
@@ -25,12 +23,10 @@ from monitor.storage.migrate import upgrade
 from tests.data.asked_detection import detect
 from tests.data.feature_rows import footprint_row, scene_row
 from tests.data.store_rows import tell
-from tests.data.tiny_recipe import tiny
 from tests.fixtures.databases import ON_SQLITE
 
 NOW = datetime(2026, 5, 2, 9, tzinfo=UTC)
 WHO = Actor("R. Mori", "person")
-RECIPE = tiny(40, 4, 4)
 
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -38,17 +34,18 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("weights")
-    (folder / "tiny.toml").write_text(RECIPE)
-    run_recipe(read_recipe(folder / "tiny.toml"), folder / "tiny.safetensors")
-    return folder / "tiny.safetensors"
+    """Return a copy of the weights `generated` with a high temperature, so that no outline is certain."""
+    path = tmp_path_factory.mktemp("weights") / "hesitant.safetensors"
+    model = load_model("generated")
+    save_model(path, model.network, {**model.card, "temperature": 6.0, "threshold": 0.4})
+    return path
 
 
 @pytest.fixture(scope="module")
 def found(weights, tmp_path_factory):
-    """A drawn scene, and what the tiny weights find on it."""
+    """Return a drawn scene and what the weights find on it."""
     folder = tmp_path_factory.mktemp("scenes") / "s41"
-    write_scene(folder, seed=41, size_px=160, acquired_at=datetime(2026, 5, 1, tzinfo=UTC))
+    write_scene(folder, seed=41, size_px=256, acquired_at=datetime(2026, 5, 1, tzinfo=UTC))
     return folder, detect({"scene_path": str(folder), "weights": str(weights), "minimum_area_m2": 300.0})
 
 

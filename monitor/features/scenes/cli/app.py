@@ -1,4 +1,4 @@
-"""`slopeward scenes`: put a scene into the inbox, detect footprints offline, train, export."""
+"""`slopeward scenes`: add a scene to the inbox, detect footprints offline, score weights, export."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ from monitor.api.errors import RefusedError, SlopewardError
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
 from monitor.api.text import Message
-from monitor.features.scenes.cli import change, detect, models, review, train
+from monitor.features.scenes.cli import change, detect, models, review, score
 from monitor.features.scenes.cli.arguments import unpacked
 
 app = Commands(help="Add images and find landslides in them.", no_args_is_help=True)
@@ -138,6 +138,5 @@ def _remove(path: Path) -> None:
 app.command(epilog=detect.EPILOG, takes_config=False)(detect.detect)
 app.command(epilog=change.EXAMPLE, takes_config=False)(change.compare)
 app.command(epilog=models.EXAMPLE, takes_config=False)(models.models)
-app.command(epilog=train.EXAMPLES["train"], takes_config=False)(train.train)
-app.command(epilog=train.EXAMPLES["score"])(train.score)
+app.command(epilog=score.EXAMPLE)(score.score)
 app.add_typer(review.app, name="review")

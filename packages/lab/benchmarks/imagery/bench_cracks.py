@@ -37,7 +37,6 @@ from detection.imagery.neural.learner import Hooks
 from detection.imagery.neural.training import TrainedNetwork, map_by, train_patches
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.raster import write_geotiff
-from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from packages.lab.benchmarks.imagery.drawn_cracks import (
     BANDS,
     DrawnCracks,
@@ -48,6 +47,7 @@ from packages.lab.benchmarks.imagery.drawn_cracks import (
 )
 from slopeward_lab.cracks.change import compare_cracks
 from slopeward_lab.cracks.lines import find_cracks
+from slopeward_lab.recipes.recipe_file import find_recipe, read_recipe
 from tests.bench.record import DATA, LAB_RESULTS, ROOT, parse_options
 from tests.data.surveys.rasters import write_folder
 

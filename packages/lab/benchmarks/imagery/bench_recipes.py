@@ -14,9 +14,9 @@ from detection.imagery.data.catalogue import open_data
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import Hooks
 from detection.imagery.training.evaluation import map_patches, score_weights
-from detection.imagery.training.recipe import run_recipe
-from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.training.scoring import ScoringResult, compare, score_maps
+from slopeward_lab.recipes.recipe_file import find_recipe, read_recipe
+from slopeward_lab.recipes.run import run_recipe
 from tests.bench.record import DATA, LAB_RESULTS, ROOT, parse_options
 
 KEPT = ROOT / "build" / "bench_recipes"

@@ -21,9 +21,6 @@ from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings, Progress
 from detection.imagery.neural.training import train_patches
 from detection.imagery.training.evaluation import map_patches
-from detection.imagery.training.model_card import render_card
-from detection.imagery.training.recipe import run_recipe
-from detection.imagery.training.recipe_file import TrainingRecipe, read_recipe
 from detection.imagery.training.scoring import score_maps
 from detection.imagery.training.seen import SUFFIX
 from detection.imagery.training.simple_maps import describe_pixels, fit_over, score_simple
@@ -37,6 +34,9 @@ from slopeward_lab.learning.records import LearningError, LearningRequest, Repor
 from slopeward_lab.learning.scenes import ReadableScenes, read_scenes
 from slopeward_lab.learning.tiles import cut_tiles
 from slopeward_lab.learning.unsure import LOOKED_AT, UnsureTile, list_unsure, read_unsure, write_unsure
+from slopeward_lab.recipes.model_card import render_card
+from slopeward_lab.recipes.recipe_file import read_recipe
+from slopeward_lab.recipes.run import run_recipe
 
 LEAST_TILES: Final = 16
 FOLDS: Final = (3, 2)
@@ -346,8 +346,7 @@ def _train(
         partial.write_text(_format_recipe(request, prepared.plan, chosen), encoding="utf-8")
     if (work / "network.json").is_file():
         return
-    recipe: TrainingRecipe = read_recipe(recipe_file)
-    run_recipe(recipe, work / "network.safetensors", request.out, hooks=replace(hooks, resume=True))
+    run_recipe(read_recipe(recipe_file), work / "network.safetensors", request.out, hooks=replace(hooks, resume=True))
 
 
 def _format_recipe(request: LearningRequest, plan: LearningPlan, chosen: ValidatedLength) -> str:

@@ -8,9 +8,9 @@ from scipy import ndimage
 
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_png
-from detection.imagery.training.recipe_file import find_recipe
 from monitor.cli.main import run_verb
 from packages.lab.benchmarks.imagery.drawn_cracks import draw_cracks
+from slopeward_lab.recipes.recipe_file import find_recipe
 from tests.data.surveys.rasters import write_folder
 
 SIDE, PIXEL_M = 160, 0.05

@@ -14,10 +14,10 @@ from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.encoder_file import open_encoder
 from detection.imagery.neural.learner import ImageryTrainingSettings
 from detection.imagery.registry import build
-from detection.imagery.training.recipe import run_recipe
-from detection.imagery.training.recipe_file import read_recipe
 from monitor.cli.main import run_verb
-from tests.data.tiny_recipe import tiny
+from packages.lab.tests.data.tiny_recipe import tiny
+from slopeward_lab.recipes.recipe_file import read_recipe
+from slopeward_lab.recipes.run import run_recipe
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 DIM, DEPTH, HIDDEN = 128, 3, 160

@@ -3,7 +3,8 @@
 import pytest
 
 from monitor.cli.main import run_verb
-from tests.detection.imagery.training.test_training import RECIPE, check_resumed_training, patches  # noqa: F401
+from packages.lab.tests.data.tiny_recipe import tiny
+from tests.detection.imagery.training.test_training import check_resumed_training, patches  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -13,7 +14,7 @@ def test_a_training_with_drop_out_is_resumed(patches, tmp_path):  # noqa: F811 -
 
 
 def test_patches_too_small_for_the_network_are_warned_of(tmp_path, capsys):
-    small = RECIPE.replace("epochs = 3", 'epochs = 1\nnetwork = "scdnn"').replace("train = 24", "train = 5")
+    small = tiny(5, 6, 1).replace("epochs = 1", 'epochs = 1\nnetwork = "scdnn"')
     (tmp_path / "small.toml").write_text(small.replace("width = 0.0625", "width = 0.03125"))
     out = tmp_path / "small.safetensors"
     assert run_verb(["scenes", "train", "--recipe", str(tmp_path / "small.toml"), "--out", str(out)]) == 0

@@ -4,6 +4,7 @@ A scene as its counts mean: offsets, pixels of another size, and bands less thei
 
 import hashlib
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -570,3 +571,24 @@ def test_white_clouds_are_looked_for_at_the_pixel_sizes_they_were_measured_at(gr
     else:
         assert clouds is None
         assert (found.cloud_share, found.cloudy) == (0, ())
+
+
+def test_channels_come_by_name_and_in_the_order_of_the_model(tmp_path):
+    counts = np.random.default_rng(5).integers(1200, 4000, (2, 20, 24)).astype(np.int16)
+    counts[1] //= 400  # heights of ground that can be
+    grid = replace(grid_around(141.95, 42.73, 24, 10.0), height=20)
+    write_folder(tmp_path, {"B4": counts[0]}, grid, "offset = -1000\n")
+    write_geotiff(tmp_path / "heights.tif", counts[1:], grid)
+    with (tmp_path / "scene.toml").open("a") as manifest:
+        manifest.write('dem = "heights.tif"\n')
+    names = ("dem", "B4")
+    with open_scene(read_scene(tmp_path), names) as reader:
+        values, valid = reader.read(0, 0, 24, 20)
+    assert reader.names == names
+    assert valid.all()
+    expected = np.stack([counts[1], counts[0] - 1000.0])
+    assert np.array_equal(values, expected)
+    patches = hold_arrays(expected[None, ::-1], np.zeros((1, 20, 24), np.uint8), ("B4", "dem"))
+    assert np.array_equal(patches.choose(names).read(0).image, expected)
+    with pytest.raises(errors.DataError, match="bands B8 are not in the data, which have B4"):
+        patches.choose(("B4",)).choose(("B8",))

@@ -1,13 +1,11 @@
 """Training: the same again to the last bit, also after a kill; every choice is made on the held part."""
 
 import itertools
-import json
 import os
 import shutil
 import signal
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,21 +21,13 @@ from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings, var
 from detection.imagery.neural.losses import TERMS, make_loss
 from detection.imagery.neural.training import evaluate, train_patches
 from detection.imagery.neural.triage_training import MOST, train_triage
-from detection.imagery.registry import CLASSIFIERS, SEGMENTERS
-from detection.imagery.training.recipe import run_recipe
-from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.weights_file import WEIGHTS_FOLDER, list_shipped, weights_path
-from monitor.cli.main import run_verb
-from tests.data.forked import run_forked
-from tests.data.tiny_recipe import tiny
+from monitor.cli.training import catching_stop
 from tests.tables import tabulated
 
-REPOSITORY = Path(__file__).resolve().parents[4]
 SHIPPED = [path.stem for path in list_shipped()]
 SETTINGS = {"seed": 5, "width": 0.0625, "epochs": 3, "batch": 4, "warmup_steps": 2, "blank_share": 0.2}
 QUICK = ImageryTrainingSettings(**SETTINGS, held_share=0.25)
-RECIPE = tiny(24, 6, 3)
-OF_SLOPEWARD_LAB = {"landslide4sense-sbconv"}  # recipes whose network comes with that package
 
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -96,63 +86,7 @@ def test_a_place_of_another_run_is_refused(patches, tmp_path):
     train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place))  # without resume it begins anew
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="autograd beside an accelerator cannot be forked")
-def test_a_killed_recipe_goes_on_to_the_same_bytes(tmp_path, capsys):
-    recipe, out = tmp_path / "tiny.toml", tmp_path / "cut.safetensors"
-    recipe.write_text(RECIPE)
-    train = ["scenes", "train", "--recipe", str(recipe), "--out"]
-    assert run_verb([*train, str(tmp_path / "whole.safetensors")]) == 0
-    steps = itertools.count(1)
-
-    def die(_):
-        if next(steps) == 9:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    assert run_forked(lambda: run_recipe(read_recipe(recipe), out, hooks=Hooks(die, resume=True))) == signal.SIGKILL
-    assert out.with_suffix(".place").exists()
-    assert not out.exists()
-    capsys.readouterr()
-    assert run_verb([*train, str(out), "--json"]) == 0
-    answer = capsys.readouterr()
-    assert "cut.place: the unfinished run of this recipe goes on in epoch" in answer.err
-    assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
-    histories = [json.loads((tmp_path / name).read_text())["history"] for name in ("cut.json", "whole.json")]
-    assert histories[0] == histories[1]
-    assert [row["epoch"] for row in histories[0]] == [1, 2, 3]
-    assert not out.with_suffix(".place").exists()
-    assert json.loads(answer.out)["history"][2]["held_f1"] == histories[0][2]["held_f1"]
-    assert "epoch 3/3" in answer.err
-
-
-def test_an_unfinished_run_of_something_else_is_neither_taken_up_nor_given_up_unasked(tmp_path, monkeypatch, capsys):
-    recipe, out = tmp_path / "tiny.toml", tmp_path / "mine one.safetensors"
-    short = RECIPE.replace("epochs = 3", "epochs = 1")
-    recipe.write_text(short)
-    train = ["scenes", "train", "--recipe", str(recipe), "--out", str(out)]
-    with monkeypatch.context() as stopped:
-        stopped.setattr(
-            "monitor.features.scenes.cli.train.show_progress", lambda _: os.kill(os.getpid(), signal.SIGTERM)
-        )
-        assert run_verb(train) == 0
-    assert "the same command goes on" in capsys.readouterr().err
-    place = out.with_suffix(".place")
-    before = place.read_bytes()
-
-    def refuse(*more):
-        assert run_verb([*train, *more]) == 1
-        said = capsys.readouterr().err
-        assert f"{place}: an unfinished run of other data or settings (0 passes are done)" in said
-        assert "or give it up by --anew" in said
-        assert (place.read_bytes(), out.exists()) == (before, False)
-
-    refuse("--seed", "9")
-    recipe.write_text(short.replace("width = 0.0625", "width = 0.0625\nlearning_rate = 1e-3"))
-    refuse()
-    assert run_verb([*train, "--anew"]) == 0
-    assert (place.exists(), out.exists()) == (False, True)
-
-
-def test_with_nothing_held_the_last_pass_is_kept_at_the_threshold_that_is_given(patches, tmp_path):
+def test_with_nothing_held_the_last_pass_is_kept_at_the_threshold_that_is_given(patches):
     how = replace(QUICK, epochs=2, split="all", threshold=0.35, temperature=1.4)
     trained = train_patches(patches, how)
     assert (trained.threshold, trained.calibration.temperature, trained.best_epoch) == (0.35, 1.4, 2)
@@ -160,16 +94,9 @@ def test_with_nothing_held_the_last_pass_is_kept_at_the_threshold_that_is_given(
     assert [sorted(row) for row in trained.history] == [["epoch", "learning_rate", "loss"]] * 2
     fit = np.arange(0, 21, 2)
     assert not same(trained, train_patches(patches, how, parts=(fit, fit[:0])))
-    recipe = tmp_path / "all.toml"
-    recipe.write_text(RECIPE.replace("epochs = 3", 'epochs = 1\nsplit = "all"\nthreshold = 0.35\ntemperature = 1.4'))
-    card = run_recipe(read_recipe(recipe), tmp_path / "all.safetensors")
-    assert (card["threshold"], card["temperature"], card["metrics"]["held_f1"]) == (0.35, 1.4, None)
-    assert card["metrics"]["chosen_on"].startswith("threshold and temperature: as the recipe says")
 
 
 def test_a_wish_to_stop_is_taken_after_the_step_and_a_second_one_at_once():
-    from monitor.features.scenes.cli.train import catching_stop
-
     before = signal.getsignal(signal.SIGTERM)
     with catching_stop() as asked:
         assert asked == []
@@ -178,41 +105,6 @@ def test_a_wish_to_stop_is_taken_after_the_step_and_a_second_one_at_once():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ("seed = 3", "", "'seed' is missing"),
-        ("seed = 3", "seed = 3\ncolour = 1", "unknown key 'colour'"),
-        ('source = "generated"', 'source = "nowhere"', "'nowhere' is unknown"),
-        ('source = "generated"', 'source = "bijie"', "unknown key data."),
-        ("seed = 3", "seed =", "not TOML"),
-        ("epochs = 3", "epoks = 3", "unknown training key 'epoks'"),
-        ("epochs = 3", 'loss = "hinge"', "unknown loss 'hinge'"),
-        ("epochs = 3", 'optimiser = "sgd"', "unknown optimiser 'sgd'"),
-        ("epochs = 3", 'network = "unnet"', "unknown network 'unnet'"),
-        ("epochs = 3", "epochs = 0", "epochs must be at least 1"),
-    ],
-)
-def test_a_wrong_recipe_is_one_clear_line(tmp_path, capsys, old, new, words):
-    (tmp_path / "tiny.toml").write_text(RECIPE.replace(old, new))
-    asked = ["scenes", "train", "--recipe", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "a.safetensors")]
-    assert run_verb(asked) == 1
-    message = capsys.readouterr().err.strip()
-    assert words in message
-    assert "\n" not in message
-    assert not (tmp_path / "a.safetensors").exists()
-
-
-@tabulated("name", sorted(path.stem for path in (REPOSITORY / "configs/detection").glob("*.toml")))
-def test_every_shipped_recipe_is_one(name):
-    with pytest.raises(TrainingRecipeError, match="nix: no such recipe; shipped: bijie, cracks, generated"):
-        find_recipe("nix")
-    recipe = read_recipe(find_recipe(name))
-    settings = recipe.settings()
-    assert recipe.name == name
-    assert settings.network in SEGMENTERS | CLASSIFIERS or name in OF_SLOPEWARD_LAB
 
 
 @tabulated("spelling", [*TERMS, "ce+dice", "focal+tversky"])
@@ -337,10 +229,6 @@ def test_shipped_weights_are_small_and_say_what_they_are(weights):
     text = path.with_suffix(".md").read_text()
     assert f"{name.replace('f1', 'F1')} {card['metrics']['test'][name]}" in text
     assert card["data"]["licence"] in text
-    recipe = read_recipe(find_recipe(weights))
-    assert list(recipe.bands) == card["bands"]
-    assert recipe.data == card["data"]["recipe"]
-    assert all(card["training"][key] == recipe.training[key] for key in ("epochs", "width"))
 
 
 def test_triage_is_the_last_epoch_with_a_threshold_that_is_never_bold():

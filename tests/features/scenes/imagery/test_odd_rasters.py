@@ -27,13 +27,13 @@ from detection.imagery.data.patches import resize_bands
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints import detect as detecting
 from detection.imagery.footprints.cautions import CLOUD
+from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.raster.grid import apply_affine
 from detection.imagery.raster.overlay import shapes_of, to_pixels
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.scene.border import list_doubtful
 from detection.imagery.training.domain import ALIKE, as_values, measure_window
-from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.weights_file import list_shipped, weights_path
 from monitor.cli.main import run_verb
 from monitor.text.reasons import describe
@@ -552,9 +552,10 @@ def test_no_picture_of_radar_gets_an_outline_without_a_doubt(tmp_path, weights, 
 
 def test_bands_of_no_training_crop_are_as_alike_as_channels_of_radar_that_share_their_speckle(measured):
     """What decision 49 and `ALIKE` say, at half, once and twice the size that was learnt; with the most alike."""
-    recipe = read_recipe(find_recipe("bijie"))
-    crops, _ = open_data(recipe.data, recipe.bands, recipe.seed, measured("bijie").parents[1])
-    side = int(recipe.data["size_px"])
+    card = load_model("bijie").card
+    data = card["data"]["recipe"]
+    crops, _ = open_data(data, tuple(card["bands"]), card["training"]["seed"], measured("bijie").parents[1])
+    side = int(data["size_px"])
     sizes = [(s, s) for s in (side // 2, side, 2 * side)]
     seen = [correlate(resize_bands(crops.read(k).image, size)) for k in range(0, 230, 6) for size in sizes]
     kinds = [Radar(3, 1.0, unit, 16, "mean", 0.8, fields=False, by_band=False) for unit in ("intensity", "decibels")]

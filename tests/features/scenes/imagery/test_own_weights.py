@@ -1,4 +1,4 @@
-"""Weights of a user's own tiles: their card, outlines that do not vanish, and whether they read a site's scenes."""
+"""Tiles and weights of a user: what `scenes detect` and `scenes score` print, and which weights a site uses."""
 
 import json
 import shutil
@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from affine import Affine
 from sqlalchemy import select
 
 from detection.imagery.data import folder
 from detection.imagery.data.generate import draw_patches, draw_scene
 from detection.imagery.errors import TrainingRecipeError
-from detection.imagery.neural.checkpoint import load_model
+from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.learner import ImageryTrainingSettings
 from detection.imagery.raster.raster import write_png
 from detection.imagery.weights_file import weights_path
@@ -31,84 +30,41 @@ from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, work_here
-from tests.data.surveys.rasters import change_raster, write_raster
+from tests.data.own_tiles import BANDS, SIZE, write_tile, write_tiles
+from tests.data.surveys.rasters import change_raster
 from tests.data.watched_slope import write_service
 
-BANDS = ("B4", "B3", "B2")
-SIZE = 48
-RECIPE = """
-name = "mine"
-bands = ["B4", "B3", "B2"]
-seed = 3
-[data]
-source = "folder"
-folder = "own"
-bands = ["B4", "B3", "B2"]
-[radiometry]
-stretch = "reflectance"
-scale = 1.0
-[training]
-width = 0.0625
-batch = 4
-epochs = 12
-"""
 
-
-def write_tiles(root: Path, count: int, pixel_m: float | None) -> None:
-    """Tiles and masks in the layout for one's own data, of reflectances, on UTM ground."""
-    for part, seed in (("train", 5), ("validation", 6)):
-        images, masks = draw_patches(seed, count, SIZE, BANDS)
-        for number in range(count):
-            for kind, values in (("images", images[number]), ("masks", masks[number][None])):
-                write(root / part / kind / f"tile-{number:02}.tif", values, pixel_m, number)
-
-
-def write(path: Path, values: np.ndarray, pixel_m: float | None, number: int = 0) -> None:
-    place = {}
-    if pixel_m is not None:
-        left = 600_000 + number * SIZE * pixel_m
-        place = {"crs": "EPSG:32632", "transform": Affine(pixel_m, 0, left, 0, -pixel_m, 5_100_000)}
-    write_raster(path, values, BANDS, "2024-05-06T00:00:00Z", **place)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Weights trained through the command line on tiles with pixels of half a metre."""
-    below = tmp_path_factory.mktemp("own-weights")
-    write_tiles(below / "own", 20, 0.5)
-    (below / "mine.toml").write_text(RECIPE)
-    weights = below / "w.safetensors"
-    arguments = ["scenes", "train", "--recipe", str(below / "mine.toml"), "--data", str(below), "--out", str(weights)]
-    assert run_verb(arguments) == 0
-    return weights
-
-
-@pytest.mark.usefixtures("one_torch_thread")
-def test_the_card_says_the_pixel_size_of_the_tiles_and_names_a_recipe_that_exists(trained):
-    card = json.loads(trained.with_suffix(".json").read_text())
-    assert card["pixel_size_m"] == pytest.approx(0.5, rel=0.01)
-    assert card["domain"]["pixel_size_m"] == card["pixel_size_m"]
-    assert card["minimum_area_m2"] == pytest.approx(9 * 0.25, rel=0.02)
-    assert (trained.parent / card["recipe_file"]).read_text() == RECIPE
-    assert f"--recipe {card['recipe_file']} --seed 3 " in trained.with_suffix(".md").read_text()
-
-
-@pytest.mark.usefixtures("one_torch_thread")
-def test_outlines_below_the_smallest_area_are_counted_and_never_all_dropped_in_silence(trained, tmp_path, capsys):
+def write_drawn_scene(path: Path) -> None:
     drawn = draw_scene(5, 2 * SIZE, scars=1)
+    write_tile(path, np.stack([drawn.bands[name] for name in BANDS]).astype(np.float32), 10.0)
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+def test_outlines_below_the_smallest_area_are_counted(tmp_path, capsys):
+    write_drawn_scene(tmp_path / "scene.tif")
+    detect = ["scenes", "detect", str(tmp_path / "scene.tif"), "--model", "generated", "--json"]
+    assert run_verb(detect) == 0
+    assert json.loads(capsys.readouterr().out)["polygons"]
+    assert run_verb([*detect, "--mmu", "1e6"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["polygons"] == []
+    assert "smaller than 1e+06 m², which is all that was found; lower it with --mmu" in err
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+def test_a_scene_of_another_season_than_the_tiles_is_doubted(tmp_path, capsys):
+    model = load_model("generated")
+    weights = tmp_path / "may.safetensors"
+    save_model(weights, model.network, {**model.card, "domain": {**model.card["domain"], "season": [5]}})
     scene = tmp_path / "scene.tif"
-    write(scene, np.stack([drawn.bands[name] for name in BANDS]).astype(np.float32) * 1e-4, 0.5)
-
-    def detect(*more: str) -> tuple[list[dict], str]:
-        assert run_verb(["scenes", "detect", str(scene), "--model", str(trained), "--json", *more]) == 0
-        out, err = capsys.readouterr()
-        return json.loads(out)["polygons"], err
-
-    found, _ = detect()  # the card's own limit: a scar of some hundred m² is found
-    assert found
-    assert max(polygon["area_m2"] for polygon in found) < 900
-    none, said = detect("--mmu", "900")
-    assert (none, "smaller than 900 m², which is all that was found; lower it with --mmu" in said) == ([], True)
+    write_drawn_scene(scene)
+    doubts = {}
+    for month in (6, 12):
+        change_raster(scene, ACQUIRED_AT=f"2024-{month:02}-06T00:00:00Z")
+        assert run_verb(["scenes", "detect", str(scene), "--model", str(weights)]) == 0
+        doubts[month] = "taken in December, trained on images of May" in capsys.readouterr().err
+    assert doubts == {6: False, 12: True}
 
 
 def test_tiles_of_several_pixel_sizes_and_contradicted_sizes_are_refused(tmp_path):
@@ -117,18 +73,9 @@ def test_tiles_of_several_pixel_sizes_and_contradicted_sizes_are_refused(tmp_pat
     assert folder.read(tmp_path, "train", pixel_size_m=0.55).pixel_size_m == 0.55
     with pytest.raises(TrainingRecipeError, match=r"data\.pixel_size_m is 10 m, the tiles in .* have pixels of 0\.5 m"):
         folder.read(tmp_path, "train", pixel_size_m=10.0)
-    write(tmp_path / "train" / "images" / "tile-01.tif", np.ones((3, SIZE, SIZE), np.float32), 10.0)
+    write_tile(tmp_path / "train" / "images" / "tile-01.tif", np.ones((3, SIZE, SIZE), np.float32), 10.0)
     with pytest.raises(TrainingRecipeError, match=r"tiles with pixels of 0\.5 to 10 m"):
         folder.read(tmp_path, "train")
-
-
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_tiles_without_a_place_need_their_pixel_size_in_the_recipe(tmp_path, capsys):
-    write_tiles(tmp_path / "own", 6, None)
-    (tmp_path / "mine.toml").write_text(RECIPE)
-    train = ["scenes", "train", "--recipe", str(tmp_path / "mine.toml"), "--data", str(tmp_path), "--out"]
-    assert run_verb([*train, str(tmp_path / "w.safetensors")]) == 1
-    assert "give data.pixel_size_m" in capsys.readouterr().err
 
 
 def test_few_patches_get_more_passes_and_a_warm_up_that_fits_the_run():
@@ -190,54 +137,12 @@ def test_a_score_on_patches_of_a_site_is_kept_as_its_proof(tmp_path, monkeypatch
     assert row["weights"] == load_model("landslide4sense").model_hash
 
 
-@pytest.mark.usefixtures("one_torch_thread")
-def test_a_training_goes_on_from_weights_of_the_same_bands_and_stretch(trained, tmp_path, capsys):
-    def train(name: str, start: str, *more: str, bands: str = '"B4", "B3", "B2"') -> int:
-        text = RECIPE.replace('bands = ["B4", "B3", "B2"]\nseed', f"bands = [{bands}]\nseed")
-        (tmp_path / f"{name}.toml").write_text(text.replace("epochs = 12", f'epochs = 1\nstart = "{start}"'))
-        out = str(tmp_path / f"{name}.safetensors")
-        recipe, data = str(tmp_path / f"{name}.toml"), str(trained.parent)
-        return run_verb(["scenes", "train", "--recipe", recipe, "--data", data, "--out", out, *more])
-
-    assert train("on", str(trained)) == 0
-    old, new = (json.loads(one.with_suffix(".json").read_text()) for one in (trained, tmp_path / "on.safetensors"))
-    assert new["begun_from"] == {"weights": str(trained), "model_hash": load_model(str(trained)).model_hash}
-    assert new["normalisation"]["mean"] == pytest.approx(old["normalisation"]["mean"], rel=1e-6)
-    assert (new["network"], new["training"]["learning_rate"]) == (old["network"], 5e-4)
-    assert new["history"][0]["loss"] < 0.8 * old["history"][0]["loss"], "it does not begin anew"
-    assert "Went on from the weights" in (tmp_path / "on.md").read_text()
-    capsys.readouterr()
-    for name, start, more, bands, why in (
-        ("others", str(trained), (), '"B4", "B3"', "reads bands B4, B3, B2 by"),
-        ("stretch", "landslide4sense", (), '"B4", "B3", "B2"', "training cannot go on from there"),
-        ("none", "nothing", (), '"B4", "B3", "B2"', "no weights at nothing"),
-    ):
-        assert train(name, start, *more, bands=bands) == 1
-        assert why in capsys.readouterr().err
-
-
-@pytest.mark.usefixtures("one_torch_thread")
-def test_a_scene_of_another_season_than_the_tiles_is_said(trained, tmp_path, capsys):
-    domain = json.loads(trained.with_suffix(".json").read_text())["domain"]
-    assert (domain["season"], domain["season_note"]) == ([5], None), "by the tag of every tile"
-    scene = draw_scene(9, SIZE, scars=1)
-    values = np.stack([scene.bands[name] for name in BANDS]).astype(np.float32) / 1e4
-    said = {}
-    for month in (6, 12):
-        path = tmp_path / f"{month}.tif"
-        write(path, values, 0.5)
-        change_raster(path, ACQUIRED_AT=f"2024-{month:02}-06T00:00:00Z")
-        assert run_verb(["scenes", "detect", str(path), "--model", str(trained)]) == 0
-        said[month] = "taken in December, trained on images of May" in capsys.readouterr().err
-    assert said == {6: False, 12: True}
-
-
 def test_the_season_of_tiles_is_known_where_all_of_them_say_it(tmp_path):
     """By the tag, or by a date in the name; one that says nothing leaves the season unknown."""
     root = tmp_path / "own" / "train"
     for number, name in enumerate(("20230401-a", "20230815-b")):
-        write(root / "images" / f"{name}.tif", np.ones((3, 8, 8), np.float32), 0.5, number)
-        write(root / "masks" / f"{name}.tif", np.ones((1, 8, 8), np.uint8), 0.5, number)
+        write_tile(root / "images" / f"{name}.tif", np.ones((3, 8, 8), np.float32), 0.5, number)
+        write_tile(root / "masks" / f"{name}.tif", np.ones((1, 8, 8), np.uint8), 0.5, number)
         change_raster(root / "images" / f"{name}.tif", ACQUIRED_AT="")
     assert folder.read(tmp_path / "own", "train").months == (4, 8)
     for kind in ("images", "masks"):

@@ -9,16 +9,13 @@ import rasterio
 from scipy import ndimage
 
 from detection.imagery.data.landslide4sense import BANDS
-from detection.imagery.data.patches import hold_arrays
-from detection.imagery.errors import BandMissingError, DataError
+from detection.imagery.errors import BandMissingError
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
-from detection.imagery.scene.reader import open_scene
-from detection.imagery.scene.scene import read_scene
-from detection.imagery.training.recipe import run_recipe
-from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from monitor.cli.main import run_verb
+from slopeward_lab.recipes.recipe_file import find_recipe, read_recipe
+from slopeward_lab.recipes.run import run_recipe
 from tests.data.asked_detection import detect
 from tests.data.surveys.rasters import write_folder
 
@@ -107,24 +104,3 @@ def test_its_weights_map_a_scene_of_other_counts_with_terrain_by_name(weights, s
     assert any(p["mean_slope_deg"] > 25 for p in answer["polygons"])
     with pytest.raises(BandMissingError, match="slope, dem"):
         detect(payload)
-
-
-def test_channels_come_by_name_and_in_the_order_of_the_model(tmp_path):
-    counts = np.random.default_rng(5).integers(1200, 4000, (2, 20, 24)).astype(np.int16)
-    counts[1] //= 400  # heights of ground that can be
-    grid = replace(grid_around(141.95, 42.73, 24, 10.0), height=20)
-    write_folder(tmp_path, {"B4": counts[0]}, grid, "offset = -1000\n")
-    write_geotiff(tmp_path / "heights.tif", counts[1:], grid)
-    with (tmp_path / "scene.toml").open("a") as manifest:
-        manifest.write('dem = "heights.tif"\n')
-    names = ("dem", "B4")
-    with open_scene(read_scene(tmp_path), names) as reader:
-        values, valid = reader.read(0, 0, 24, 20)
-    assert reader.names == names
-    assert valid.all()
-    expected = np.stack([counts[1], counts[0] - 1000.0])
-    assert np.array_equal(values, expected)
-    patches = hold_arrays(expected[None, ::-1], np.zeros((1, 20, 24), np.uint8), ("B4", "dem"))
-    assert np.array_equal(patches.choose(names).read(0).image, expected)
-    with pytest.raises(DataError, match="bands B8 are not in the data, which have B4"):
-        patches.choose(("B4",)).choose(("B8",))

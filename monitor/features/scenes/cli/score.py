@@ -1,6 +1,6 @@
-"""`slopeward scenes train|score`: weights made from labelled patches, and what they are worth."""
+"""`slopeward scenes score`: score weights on labelled patches, and store the score as a proof for a site."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -9,17 +9,7 @@ import typer
 
 from detection.imagery.footprints.records import AUTO
 from detection.imagery.weights_file import is_same
-from monitor.api.cli import (
-    LARGEST_SEED,
-    By,
-    catching_stop,
-    open_service,
-    pick_site,
-    print_if_json,
-    prove,
-    show_progress,
-    warn,
-)
+from monitor.api.cli import By, open_service, pick_site, print_if_json, prove
 from monitor.api.decision import check_outlines
 from monitor.api.errors import SlopewardError
 from monitor.api.queries.models import OUTLINES, ModelTest, add_proof
@@ -33,75 +23,8 @@ if TYPE_CHECKING:
     from monitor.api.sites import Criterion, Site
     from monitor.api.text import Message
 
-EXAMPLES: Final = {
-    "train": "Example: slopeward scenes train --recipe landslide4sense --data DIR --out my.safetensors",
-    "score": "Example: slopeward scenes score --weights my.safetensors --data DIR --with simple --json",
-}
-DataOption = Annotated[Path, typer.Option("--data", help="Folder below which the recipe's data lie.")]
-HERE = Path()
+EXAMPLE: Final = "Example: slopeward scenes score --weights my.safetensors --data DIR --with simple --json"
 SEEN: Final = ": seen in training, so the score says nothing of ground that is new to the weights"
-INSTALLED = Path(__file__).resolve().parents[3] / "_configs" / "detection"
-"""Where the shipped recipes lie when the service is installed."""
-
-
-def train(
-    recipe: Annotated[str, typer.Option(help="Path of a recipe, or the name of a shipped one.")],
-    data: DataOption = HERE,
-    out: Annotated[Path | None, typer.Option(help="The .safetensors file; its card and curve lie beside it.")] = None,
-    anew: Annotated[
-        bool, typer.Option("--anew", help="Begin anew; a run into the same file that stopped is given up.")
-    ] = False,
-    seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Replaces the recipe's.")] = None,
-    encoder: Annotated[
-        Path | None, typer.Option(help="A .safetensors file of encoder weights to begin with; replaces the recipe's.")
-    ] = None,
-) -> None:
-    """Train segmentation weights by a recipe; a stopped or killed run of the same goes on to the same curve.
-
-    An unfinished run of another recipe, seed or other data is neither taken up nor given up unasked.
-    """
-    import torch
-
-    from detection.imagery.errors import OtherRunError, TrainingPausedError
-    from detection.imagery.neural.learner import Hooks
-    from detection.imagery.training.recipe import run_recipe
-    from detection.imagery.training.recipe_file import SHIPPED, find_recipe, read_recipe
-
-    torch.set_num_threads(1)
-    try:
-        loaded = read_recipe(find_recipe(recipe, (SHIPPED, INSTALLED)))
-        loaded = loaded if seed is None else replace(loaded, seed=seed)
-        if encoder is not None:
-            loaded = replace(loaded, training={**loaded.training, "encoder": str(encoder)})
-        target = out or Path(f"{loaded.name}.safetensors")
-        with catching_stop() as stopped:
-            hooks = Hooks(
-                show_progress,
-                lambda: bool(stopped),
-                resume=not anew,
-                on_warning=lambda doubt: warn([doubt]),
-                on_resume=lambda epoch: typer.echo(
-                    f"{target.with_suffix('.place')}: the unfinished run of this recipe goes on in epoch {epoch} "
-                    "(--anew would begin anew)",
-                    err=True,
-                ),
-            )
-            card = run_recipe(loaded, target, data, hooks=hooks)
-    except OtherRunError as other:
-        raise SlopewardError(
-            f"{other}. It goes on with the recipe, seed and data that it began with: to keep it, name another file by "
-            "--out, or give it up by --anew"
-        ) from None
-    except TrainingPausedError as pause:
-        typer.echo(f"\n{pause}", err=True)
-        return
-    typer.echo("", err=True)
-    answer = {"weights": str(target), **card}
-    if print_if_json(answer):
-        return
-    test = {name: value for name, value in card["metrics"]["test"].items() if isinstance(value, float)}
-    print(f"{target}: epoch {card['training']['best_epoch']}, threshold {card['threshold']}")
-    print(", ".join(f"{name} {value}" for name, value in test.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +32,7 @@ class ScoreArguments:
     """What `slopeward scenes score` takes."""
 
     weights: Annotated[str | None, typer.Option("--weights", help="Shipped weights, or a .safetensors file.")] = None
-    data: DataOption = HERE
+    data: Annotated[Path, typer.Option("--data", help="Folder below which the recipe's data lie.")] = Path()
     layout: Annotated[str | None, typer.Option(help="Another set than the weights' own: its source name.")] = None
     folder: Annotated[str | None, typer.Option(help="Folder of that set below --data.")] = None
     part: Annotated[str, typer.Option(help="Part of that set.")] = "validation"

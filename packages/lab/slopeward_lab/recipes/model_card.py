@@ -1,51 +1,74 @@
-"""The card of trained weights: a JSON file that a detector needs, and a page that a person reads."""
+"""The card of trained weights: a JSON file that detectors read, and a markdown page for people."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Final
 
 from detection.imagery.data.catalogue import SOURCES
+from detection.imagery.neural.learner import ImageryTrainingSettings
+from detection.imagery.neural.training import TrainedNetwork
 from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.weights_file import ModelCard
+from slopeward_lab.recipes.recipe_file import TrainingRecipe
 
-if TYPE_CHECKING:
-    from detection.imagery.neural.learner import ImageryTrainingSettings
-    from detection.imagery.neural.training import TrainedNetwork
-    from detection.imagery.training.recipe_file import TrainingRecipe
-
-LIMITS = (
+LIMITS: Final = (
     "A footprint is advice, not evidence of a new landslide.",
     "Transfer to another region, season or sensor was not shown.",
 )
-OTHER_TILES = (
+OTHER_TILES: Final = (
     "Tiles of another sensor, pixel size or region were not tried: there it may pass over what it must not; "
     "never let it decide about ground that held a footprint before."
 )
-# The smallest footprint of weights: so many of their own pixels, and never more than nine pixels of 10 m.
-LEAST_PIXELS = 9
-LARGEST_MINIMUM_M2 = 900.0
-ONE_DATE = "One date, true colour only: bare soil, fields, roads, river beds and clouds can look like a landslide."
+ONE_DATE: Final = (
+    "One date, true colour only: bare soil, fields, roads, river beds and clouds can look like a landslide."
+)
+# The smallest footprint is this number of pixels of the training, and at most nine pixels of 10 m.
+LEAST_PIXELS: Final = 9
+LARGEST_MINIMUM_M2: Final = 900.0
+# How epoch, temperature and threshold were chosen.
+_CHOSEN: Final = {
+    "held_f1": "epoch, temperature and threshold: held part of train; test part: scored once",
+    "degraded": "epoch, temperature and threshold: held part of train, as it is and with quality lost; test part: "
+    "scored once",
+    "held_specificity": "epoch: the last; threshold: hardly a held landslide tile passed over, and never above 0.015; "
+    "test part: scored once",
+}
+_NOT_CHOSEN: Final = "threshold and temperature: as the recipe says; the last epoch is kept; test part: scored once"
+_CAUTION: Final = " (accuracy is high even for a map that finds nothing)"
+_SHOWN: Final = (
+    ("ap50", "AP50"),
+    ("f1", "F1"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("iou", "IoU"),
+    ("miou", "mean IoU"),
+    ("specificity", "specificity"),
+    ("accuracy", "accuracy"),
+)
 
 
 def make_card(
-    recipe: "TrainingRecipe", settings: "ImageryTrainingSettings", trained: "TrainedNetwork", facts: dict[str, Any]
+    recipe: TrainingRecipe, settings: ImageryTrainingSettings, trained: TrainedNetwork, facts: dict[str, Any]
 ) -> ModelCard:
-    """Put together what the weights are, come from and are worth.
+    """Return the JSON card: the network, its input, its data, its scores and its limits.
 
-    `facts`: domain, pixel_size_m, recipe_file, train_patches, train_sha256, test_patches, test (scores), tile_px,
-    resize_px, and doubts about the run.
+    Args:
+        facts: entries of the card that follow from the data and the run: `domain`, `pixel_size_m`, `recipe_file`,
+            `begun_from`, `train_patches`, `train_sha256`, `test_patches`, `test` (scores), `tile_px`, `resize_px`,
+            `doubts` about the run, and `steadiness` unless the network is a classifier.
     """
     source = SOURCES[recipe.data["source"]]
-    judged = "held_specificity" if settings.network in CLASSIFIERS else "held_f1"
+    held_score = "held_specificity" if settings.network in CLASSIFIERS else "held_f1"
+    if not len(trained.held):
+        chosen_on = _NOT_CHOSEN
+    elif settings.degraded_share and held_score == "held_f1":
+        chosen_on = _CHOSEN["degraded"]
+    else:
+        chosen_on = _CHOSEN[held_score]
     metrics = {
         "test_patches": facts["test_patches"],
         "test": _round(facts["test"]),
-        judged: None if trained.held_f1 is None else round(trained.held_f1, 4),
-        "chosen_on": _CHOSEN["degraded" if settings.degraded_share and judged == "held_f1" else judged]
-        if len(trained.held)
-        else _NOT_CHOSEN,
+        held_score: None if trained.held_f1 is None else round(trained.held_f1, 4),
+        "chosen_on": chosen_on,
     }
     return {
         "name": recipe.name,
@@ -91,39 +114,33 @@ def make_card(
     }
 
 
-def read_normalisation(card: ModelCard) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return mean and standard deviation by band, as a card keeps them."""
-    mean, std = (np.array(card["normalisation"][key], np.float32) for key in ("mean", "std"))
-    return mean, std
-
-
 def render_card(card: ModelCard) -> str:
     """Render the JSON card as a short markdown page."""
     test, data, training = card["metrics"]["test"], card["data"], card["training"]
     network, calibration = card["network"], card.get("calibration")
-    what = (
+    description = (
         f"Network `{network['name']}`, width {network['width']}, {card['parameters']:,} parameters, "
         f"bands {', '.join(card['bands'])}, pixels of about {card['pixel_size_m']:g} m, "
         f"stretch `{card['radiometry']['stretch']}`, threshold {card['threshold']}."
     )
-    how = (
+    training_line = (
         f"- Trained on {data['train_patches']} patches, {len(card['history'])} epochs "
         f"(best: {training['best_epoch']}), {training['cpu_s']:.0f} CPU seconds on one thread, "
         f"seed {training['seed']}. {card['metrics']['chosen_on']}."
     )
     if begun := card.get("begun_from"):
-        how += f" Went on from the weights `{begun['weights']}` (model {begun['model_hash'][:12]})."
+        training_line += f" Went on from the weights `{begun['weights']}` (model {begun['model_hash'][:12]})."
     shown = [f"{label} {test[key]}" for key, label in _SHOWN if test.get(key) is not None]
     caution = _CAUTION if "accuracy" in test else ""
     lines = [
         f"# Weights `{card['name']}`",
         "",
-        what,
+        description,
         "",
         f"- Data: {data['source']}.",
         f"- Licence: {data['licence']}.",
         f"- Note: {data['note']}.",
-        how,
+        training_line,
         f"- {card['metrics']['test_patches']} test patches: {', '.join(shown)}{caution}.",
     ]
     if calibration and calibration["ece_before"]:
@@ -150,27 +167,6 @@ def render_card(card: ModelCard) -> str:
         made = f"slopeward scenes train --recipe {recipe} --seed {training['seed']} --data DIR --out {weights}"
         lines += ["", f"Made again by `{made}`."]
     return "\n".join([*lines, ""])
-
-
-_CHOSEN = {
-    "held_f1": "epoch, temperature and threshold: held part of train; test part: scored once",
-    "degraded": "epoch, temperature and threshold: held part of train, as it is and with quality lost; test part: "
-    "scored once",
-    "held_specificity": "epoch: the last; threshold: hardly a held landslide tile passed over, and never above 0.015; "
-    "test part: scored once",
-}
-_NOT_CHOSEN = "threshold and temperature: as the recipe says; the last epoch is kept; test part: scored once"
-_CAUTION = " (accuracy is high even for a map that finds nothing)"
-_SHOWN = (
-    ("ap50", "AP50"),
-    ("f1", "F1"),
-    ("precision", "precision"),
-    ("recall", "recall"),
-    ("iou", "IoU"),
-    ("miou", "mean IoU"),
-    ("specificity", "specificity"),
-    ("accuracy", "accuracy"),
-)
 
 
 def _round(scores: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,90 @@
+"""`slopeward scenes train`: train a scene network on labelled patches by a recipe."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from monitor.api.cli import LARGEST_SEED, catching_stop, print_if_json, show_progress, warn
+from monitor.api.errors import SlopewardError
+
+if TYPE_CHECKING:
+    from detection.imagery.neural.learner import Hooks
+    from slopeward_lab.recipes.recipe_file import TrainingRecipe
+
+EXAMPLE: Final = "Example: slopeward scenes train --recipe landslide4sense --data DIR --out my.safetensors"
+
+
+def train(
+    recipe: Annotated[str, typer.Option(help="Path of a recipe, or the name of a shipped one.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder below which the recipe's data lie.")] = Path(),
+    out: Annotated[Path | None, typer.Option(help="The .safetensors file; its card and curve lie beside it.")] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Begin anew; a run into the same file that stopped is given up.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Replaces the recipe's.")] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="A .safetensors file of encoder weights to begin with; replaces the recipe's.")
+    ] = None,
+) -> None:
+    """Train segmentation weights by a recipe; a stopped or killed run of the same goes on to the same curve.
+
+    An unfinished run of another recipe, seed or other data is neither taken up nor given up unasked.
+    """
+    import torch
+
+    from detection.imagery.errors import OtherRunError, TrainingPausedError
+    from slopeward_lab.recipes.run import run_recipe
+
+    torch.set_num_threads(1)
+    chosen = _read_recipe(recipe, seed, encoder)
+    target = out or Path(f"{chosen.name}.safetensors")
+    try:
+        with catching_stop() as signals:
+            card = run_recipe(chosen, target, data, hooks=_make_hooks(target, signals, resume=not anew))
+    except OtherRunError as other:
+        raise SlopewardError(
+            f"{other}. It goes on with the recipe, seed and data that it began with: to keep it, name another file by "
+            "--out, or give it up by --anew"
+        ) from None
+    except TrainingPausedError as pause:
+        typer.echo(f"\n{pause}", err=True)
+        return
+    typer.echo("", err=True)
+    answer: dict[str, Any] = {"weights": str(target), **card}
+    if print_if_json(answer):
+        return
+    scores = {name: value for name, value in card["metrics"]["test"].items() if isinstance(value, float)}
+    print(f"{target}: epoch {card['training']['best_epoch']}, threshold {card['threshold']}")
+    print(", ".join(f"{name} {value}" for name, value in scores.items()))
+
+
+def _read_recipe(name: str, seed: int | None, encoder: Path | None) -> "TrainingRecipe":
+    """Read a recipe and apply the options that replace its keys."""
+    from slopeward_lab.recipes.recipe_file import find_recipe, read_recipe
+
+    recipe = read_recipe(find_recipe(name))
+    if seed is not None:
+        recipe = replace(recipe, seed=seed)
+    if encoder is not None:
+        recipe = replace(recipe, training={**recipe.training, "encoder": str(encoder)})
+    return recipe
+
+
+def _make_hooks(target: Path, signals: Sequence[int], *, resume: bool) -> "Hooks":
+    """Return callbacks that print progress and warnings, and stop the training after a signal."""
+    from detection.imagery.neural.learner import Hooks
+
+    return Hooks(
+        show_progress,
+        lambda: bool(signals),
+        resume=resume,
+        on_warning=lambda doubt: warn([doubt]),
+        on_resume=lambda epoch: typer.echo(
+            f"{target.with_suffix('.place')}: the unfinished run of this recipe goes on in epoch {epoch} "
+            "(--anew would begin anew)",
+            err=True,
+        ),
+    )

@@ -1,0 +1,159 @@
+"""Train a scene network by a recipe, and write its weights with their card."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data
+from detection.imagery.data.splits import ALL
+from detection.imagery.errors import DataError, TrainingRecipeError
+from detection.imagery.neural.checkpoint import SegmentationModel, load_model, save_model
+from detection.imagery.neural.encoder_file import open_encoder
+from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings, Normalisation
+from detection.imagery.neural.training import evaluate, map_by, train_patches
+from detection.imagery.neural.triage_training import evaluate_triage, train_triage
+from detection.imagery.registry import CLASSIFIERS, find_doubts
+from detection.imagery.training.domain import describe
+from detection.imagery.training.network_input import choose_stretch, read_normalisation
+from detection.imagery.training.seen import write_seen
+from detection.imagery.training.steadiness import measure_steadiness
+from detection.imagery.weights_file import ModelCard, weights_path
+from slopeward_lab.recipes.model_card import make_card, render_card
+from slopeward_lab.recipes.recipe_file import TrainingRecipe
+
+# Defaults of a training that starts from weights. It has less to learn, and a high rate would undo what was learnt.
+START_EPOCHS: Final = 12
+START_RATE: Final = 5e-4
+
+
+@dataclass(frozen=True, slots=True)
+class _StartingPoint:
+    """The state in which a training starts."""
+
+    settings: ImageryTrainingSettings
+    network: torch.nn.Module | None = None  # None: with random weights
+    normalisation: Normalisation | None = None  # None: measured on the patches
+    origin: dict[str, str] | None = None  # for the card: which weights the training starts from
+    warnings: tuple[str, ...] = ()
+
+
+def run_recipe(
+    recipe: TrainingRecipe, out: Path, data_folder: Path | None = None, *, hooks: Hooks | None = None
+) -> ModelCard:
+    """Train a network by a recipe, write all files beside each other, and return the JSON card.
+
+    The files are `out` (.safetensors), the JSON card, the markdown card, the recipe, and the digests of the pictures
+    that the network was trained on. While the training runs, `.place` contains its state.
+
+    Args:
+        data_folder: folder below which the data of the recipe are.
+        hooks: callbacks for progress, stop and resume.
+    """
+    start = _open_start(recipe)
+    settings = start.settings
+    native, test = open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
+    resize_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
+    raw = (native.resize(int(resize_px)) if resize_px else native).remember()
+    if not any((patch.mask == 1).any() for patch in raw):
+        raise DataError(
+            f"{recipe.data.get('folder') or recipe.name}: no pixel of the masks is landslide: nothing to learn"
+        )
+    held_share = 0.0 if settings.split == ALL else settings.held_share
+    settings = settings.fitted(round(len(raw) * (1 - held_share)))
+    place = out.with_suffix(".place")
+    hooks = replace(hooks or Hooks(), place=place)
+    stretch = choose_stretch(recipe.radiometry)
+    train = stretch(raw).remember()
+    recipe_copy = out.with_suffix(".recipe.toml")
+    pixel_size_m = find_pixel_size(recipe.data, native)
+    facts: dict[str, Any] = {
+        "train_patches": len(train),
+        "train_sha256": native.fingerprint(),
+        "test_patches": len(test),
+        "tile_px": raw.read(0).mask.shape[0],
+        "resize_px": resize_px,
+        "pixel_size_m": pixel_size_m,
+        "domain": describe(
+            raw,
+            pixel_size_m,
+            SOURCES[recipe.data["source"]].undated,
+            reflectance=recipe.radiometry.get("stretch") == "reflectance",
+        ),
+        "begun_from": start.origin,
+        "recipe_file": recipe_copy.name if recipe.text else None,
+        "doubts": find_doubts(settings.network, min(train.read(0).mask.shape)),
+    }
+    for line in (*facts["doubts"], *start.warnings):
+        hooks.on_warning(line)
+    if settings.network in CLASSIFIERS:
+        trained = train_triage(train, settings, hooks)
+        facts["test"] = evaluate_triage(trained, stretch(test), facts["tile_px"])
+    else:
+        trained = train_patches(
+            train,
+            settings,
+            hooks,
+            network=start.network,
+            normalisation=start.normalisation,
+            native=(raw, stretch),
+        )
+        facts["test"] = evaluate(trained, test, resize_px, stretch)
+        facts["steadiness"] = measure_steadiness(
+            lambda patches: map_by(trained, patches, resize_px, stretch),
+            native.take([native.names.index(name) for name in trained.held]),
+            trained.threshold,
+        )
+    card = make_card(recipe, settings, trained, facts)
+    save_model(out, trained.network, card)
+    write_seen(out, native, None if start.origin is None else weights_path(start.origin["weights"]))
+    if recipe.text:
+        recipe_copy.write_text(recipe.text, encoding="utf-8")
+    out.with_suffix(".md").write_text(render_card(card), encoding="utf-8")
+    place.unlink(missing_ok=True)
+    return card
+
+
+def _open_start(recipe: TrainingRecipe) -> _StartingPoint:
+    """Return where the training starts: from the weights `start`, with the encoder `encoder`, or from scratch."""
+    settings = recipe.settings()
+    if settings.start and settings.encoder:
+        raise TrainingRecipeError(f"recipe {recipe.name}: start brings an encoder of its own; leave out encoder")
+    if settings.start:
+        model = load_model(settings.start)
+        origin = {"weights": settings.start, "model_hash": model.model_hash}
+        settings = _adopt_network(recipe, settings, model)
+        return _StartingPoint(settings, model.network, read_normalisation(model.card), origin)
+    if settings.encoder:
+        settings, network, encoder_origin, line = open_encoder(settings, len(recipe.bands))
+        return _StartingPoint(settings, network, origin=encoder_origin, warnings=(line,))
+    return _StartingPoint(settings)
+
+
+def _adopt_network(
+    recipe: TrainingRecipe, settings: ImageryTrainingSettings, model: SegmentationModel
+) -> ImageryTrainingSettings:
+    """Return the settings with the network of a model, from whose weights the training starts.
+
+    Raises:
+        TrainingRecipeError: the model has other bands or another radiometry than the recipe, or is a classifier.
+    """
+    card = model.card
+    if (recipe.radiometry, list(recipe.bands)) != (card["radiometry"], card["bands"]):
+        raise TrainingRecipeError(
+            f"recipe {recipe.name}: {settings.start} reads bands {', '.join(card['bands'])} by {card['radiometry']}, "
+            f"the recipe {', '.join(recipe.bands)} by {recipe.radiometry}: training cannot go on from there"
+        )
+    network = card["network"]
+    if network["name"] in CLASSIFIERS or settings.network in CLASSIFIERS:
+        raise TrainingRecipeError(f"recipe {recipe.name}: triage is trained from nothing; leave out start")
+    return replace(
+        settings,
+        network=network["name"],
+        width=network["width"],
+        options=dict(network["options"]),
+        epochs=settings.epochs or START_EPOCHS,
+        learning_rate=settings.learning_rate if "learning_rate" in recipe.training else START_RATE,
+        clip=bool(card["normalisation"].get("clip")),
+    )

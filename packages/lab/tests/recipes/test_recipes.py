@@ -1,0 +1,134 @@
+"""Recipes: the files that are shipped, mistakes in a recipe, runs that are stopped and resumed, and the card."""
+
+import itertools
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from detection.imagery.errors import TrainingRecipeError
+from detection.imagery.neural.checkpoint import load_model
+from detection.imagery.neural.learner import Hooks
+from detection.imagery.registry import CLASSIFIERS, list_segmenters
+from detection.imagery.weights_file import list_shipped
+from monitor.cli.main import run_verb
+from packages.lab.tests.data.tiny_recipe import tiny
+from slopeward_lab.recipes.recipe_file import SHIPPED, find_recipe, read_recipe
+from slopeward_lab.recipes.run import run_recipe
+from tests.data.forked import run_forked
+from tests.tables import tabulated
+
+RECIPE = tiny(24, 6, 3)
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="autograd beside an accelerator cannot be forked")
+def test_a_killed_recipe_goes_on_to_the_same_bytes(tmp_path, capsys):
+    recipe, out = tmp_path / "tiny.toml", tmp_path / "cut.safetensors"
+    recipe.write_text(RECIPE)
+    train = ["scenes", "train", "--recipe", str(recipe), "--out"]
+    assert run_verb([*train, str(tmp_path / "whole.safetensors")]) == 0
+    steps = itertools.count(1)
+
+    def die(_):
+        if next(steps) == 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert run_forked(lambda: run_recipe(read_recipe(recipe), out, hooks=Hooks(die, resume=True))) == signal.SIGKILL
+    assert out.with_suffix(".place").exists()
+    assert not out.exists()
+    capsys.readouterr()
+    assert run_verb([*train, str(out), "--json"]) == 0
+    answer = capsys.readouterr()
+    assert "cut.place: the unfinished run of this recipe goes on in epoch" in answer.err
+    assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    histories = [json.loads((tmp_path / name).read_text())["history"] for name in ("cut.json", "whole.json")]
+    assert histories[0] == histories[1]
+    assert [row["epoch"] for row in histories[0]] == [1, 2, 3]
+    assert not out.with_suffix(".place").exists()
+    assert json.loads(answer.out)["history"][2]["held_f1"] == histories[0][2]["held_f1"]
+    assert "epoch 3/3" in answer.err
+
+
+def test_an_unfinished_run_of_something_else_is_neither_taken_up_nor_given_up_unasked(tmp_path, monkeypatch, capsys):
+    recipe, out = tmp_path / "tiny.toml", tmp_path / "mine one.safetensors"
+    short = RECIPE.replace("epochs = 3", "epochs = 1")
+    recipe.write_text(short)
+    train = ["scenes", "train", "--recipe", str(recipe), "--out", str(out)]
+    with monkeypatch.context() as stopped:
+        stopped.setattr("slopeward_lab.recipes.cli.show_progress", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        assert run_verb(train) == 0
+    assert "the same command goes on" in capsys.readouterr().err
+    place = out.with_suffix(".place")
+    before = place.read_bytes()
+
+    def refuse(*more):
+        assert run_verb([*train, *more]) == 1
+        said = capsys.readouterr().err
+        assert f"{place}: an unfinished run of other data or settings (0 passes are done)" in said
+        assert "or give it up by --anew" in said
+        assert (place.read_bytes(), out.exists()) == (before, False)
+
+    refuse("--seed", "9")
+    recipe.write_text(short.replace("width = 0.0625", "width = 0.0625\nlearning_rate = 1e-3"))
+    refuse()
+    assert run_verb([*train, "--anew"]) == 0
+    assert (place.exists(), out.exists()) == (False, True)
+
+
+def test_the_card_of_a_run_without_a_held_part_has_the_threshold_of_the_recipe(tmp_path):
+    recipe = tmp_path / "all.toml"
+    recipe.write_text(RECIPE.replace("epochs = 3", 'epochs = 1\nsplit = "all"\nthreshold = 0.35\ntemperature = 1.4'))
+    card = run_recipe(read_recipe(recipe), tmp_path / "all.safetensors")
+    assert (card["threshold"], card["temperature"], card["metrics"]["held_f1"]) == (0.35, 1.4, None)
+    assert card["metrics"]["chosen_on"].startswith("threshold and temperature: as the recipe says")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("seed = 3", "", "'seed' is missing"),
+        ("seed = 3", "seed = 3\ncolour = 1", "unknown key 'colour'"),
+        ('source = "generated"', 'source = "nowhere"', "'nowhere' is unknown"),
+        ('source = "generated"', 'source = "bijie"', "unknown key data."),
+        ("seed = 3", "seed =", "not TOML"),
+        ("epochs = 3", "epoks = 3", "unknown training key 'epoks'"),
+        ("epochs = 3", 'loss = "hinge"', "unknown loss 'hinge'"),
+        ("epochs = 3", 'optimiser = "sgd"', "unknown optimiser 'sgd'"),
+        ("epochs = 3", 'network = "unnet"', "unknown network 'unnet'"),
+        ("epochs = 3", "epochs = 0", "epochs must be at least 1"),
+    ],
+)
+def test_a_wrong_recipe_is_one_clear_line(tmp_path, capsys, old, new, words):
+    (tmp_path / "tiny.toml").write_text(RECIPE.replace(old, new))
+    asked = ["scenes", "train", "--recipe", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "a.safetensors")]
+    assert run_verb(asked) == 1
+    message = capsys.readouterr().err.strip()
+    assert words in message
+    assert "\n" not in message
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+@tabulated("name", sorted(path.stem for path in SHIPPED.glob("*.toml")))
+def test_every_shipped_recipe_is_one(name):
+    recipe = read_recipe(find_recipe(name))
+    settings = recipe.settings()
+    assert recipe.name == name
+    assert settings.network in {*list_segmenters(), *CLASSIFIERS}
+
+
+def test_an_unknown_recipe_is_refused_with_the_names_of_the_shipped_ones():
+    with pytest.raises(TrainingRecipeError, match="nix: no such recipe; shipped: bijie, cracks, generated"):
+        find_recipe("nix")
+
+
+@pytest.mark.parametrize("weights", [path.stem for path in list_shipped()])
+def test_shipped_weights_were_trained_by_the_shipped_recipe_of_their_name(weights):
+    card = load_model(weights).card
+    recipe = read_recipe(find_recipe(weights))
+    assert list(recipe.bands) == card["bands"]
+    assert recipe.data == card["data"]["recipe"]
+    assert all(card["training"][key] == recipe.training[key] for key in ("epochs", "width"))
