@@ -25,16 +25,23 @@ class DetectorEntry:
     # `module:function` of a rule, from a series to one score per cell; `module:Class` of an autoencoder
     target: str
     is_network: bool = False
+    # The part of a series' own past with which a score is compared: an English phrase, such as "its last reading", or
+    # the code of a phrase that the service translates, such as `USUAL_INCREMENTS`. Empty: not stated.
+    compared_with: str = ""
 
 
+USUAL_INCREMENTS: Final = "usual-increments"
+NETWORK_EXPECTATION: Final = "network-on-30-readings"
 ENTRY_POINTS: Final = "slopeward.detectors"
 """Entry point group of further detectors: each entry point names a mapping from name to `DetectorEntry`."""
 
 RULES: Final[Mapping[str, DetectorEntry]] = {
-    "persistence-z": DetectorEntry("detection.anomaly.robust:persistence_z"),
+    "persistence-z": DetectorEntry("detection.anomaly.robust:persistence_z", compared_with="median-of-7-days"),
 }
 NETWORKS: Final[Mapping[str, DetectorEntry]] = {
-    "ae": DetectorEntry("detection.anomaly.neural.autoencoders:DenseAutoencoder", is_network=True),
+    "ae": DetectorEntry(
+        "detection.anomaly.neural.autoencoders:DenseAutoencoder", is_network=True, compared_with=NETWORK_EXPECTATION
+    ),
 }
 # Certain faults have no score and no threshold; each check names the kind of finding it keeps.
 CHECKS: Final[Mapping[str, str]] = {"flatline": "stuck", "replay": "replay", "unit-jump": "unit", "timing": "timing"}
@@ -60,23 +67,12 @@ COMPOSITES: Final[Mapping[str, tuple[str, ...]]] = {"rules": ("level", "trend", 
 
 SUMS: Final = frozenset({"creep"})  # of these parts a threshold is a sum of readings, and of the others a size
 
-USUAL_INCREMENTS: Final = "usual-increments"
-# The part of a series' own past that the score of each detector was compared with; of `rules` also by the kind of the
-# score, after a space.
+# The part of a series' own past with which the scores of composites and the findings of checks are compared. For
+# one kind of score, the key has the kind after a space.
 COMPARED: Final[Mapping[str, str]] = {
-    "persistence-z": "median-of-7-days",
-    "robust-z": "last-reading",
-    "ewma": "line-of-60-days",
-    "slope-change": "slope-of-60-days",
-    "variance": USUAL_INCREMENTS,
     "rules": "last-7-to-10-days",
     "rules drift": "lines-of-30-and-60-days",
     "rules noise": USUAL_INCREMENTS,
-    "ae": "network-on-30-readings",
-    "conv-ae": "network-on-30-readings",
-    "lstm-ae": "network-on-30-readings",
-    "gru-ae": "network-on-30-readings",
-    "vae": "network-on-30-readings",
     "flatline": "usual-resolution",
     "replay": "earlier-readings",
     "unit-jump": "level-and-noise",
@@ -127,7 +123,7 @@ def list_served() -> list[str]:
 
 
 def compared_with(detector: str, kind: str, others: int = 0, named: Sequence[str] = ()) -> Explanation:
-    """Return what a score of this kind was compared with; empty for a detector of another version.
+    """Return what a score of this kind was compared with; empty for a detector that is not installed.
 
     Args:
         others: how many other series were compared.
@@ -138,7 +134,7 @@ def compared_with(detector: str, kind: str, others: int = 0, named: Sequence[str
     >>> print(compared_with("rules", "noise", 17, ("G2", "G3")))
     compared.among: past=usual-increments, n=17, names=[G2, G3]
     """
-    past = COMPARED.get(f"{detector} {kind}") or COMPARED.get(detector, "")
+    past = COMPARED.get(f"{detector} {kind}") or COMPARED.get(detector) or _find_past(detector)
     if not others:
         return Reason("compared.past", {"past": past}) if past else ""
     if not named:
@@ -147,6 +143,11 @@ def compared_with(detector: str, kind: str, others: int = 0, named: Sequence[str
     if len(named) == others:
         return Reason("compared.named", values)
     return Reason("compared.among", values)
+
+
+def _find_past(name: str) -> str:
+    entry = RULES.get(name) or NETWORKS.get(name) or _load_installed().get(name)
+    return "" if entry is None else entry.compared_with
 
 
 def load_rule(name: str) -> "Callable[[Series], Array]":

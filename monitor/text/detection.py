@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from detection.anomaly.registry import USUAL_INCREMENTS
+from detection.anomaly.registry import NETWORK_EXPECTATION, USUAL_INCREMENTS
 from detection.reasons import Explanation, Reason
 from monitor.text.formats import by_code, figure, names, reason_text
 from monitor.text.message import (
@@ -21,17 +21,15 @@ from monitor.text.message import (
     join,
 )
 
-# What the score of an anomaly was compared with: the part of a series' own past.
+# What the score of an anomaly was compared with: the part of a series' own past. Detectors of packages give phrases of
+# their own.
 PASTS: Final[Mapping[str, str]] = {
     "earlier-readings": "its earlier readings",
     "last-7-to-10-days": "its last 7 to 10 days",
-    "last-reading": "its last reading",
     "level-and-noise": "its level and noise before",
-    "line-of-60-days": "the line of its last 60 days",
     "lines-of-30-and-60-days": "the lines of its last 30 and 60 days",
     "median-of-7-days": "the median of its last 7 days",
-    "network-on-30-readings": "what a network expects of its last 30 readings",
-    "slope-of-60-days": "its slope of the 60 days before",
+    NETWORK_EXPECTATION: "what a network expects of its last 30 readings",
     "usual-interval": "its usual interval",
     "usual-resolution": "its usual resolution",
     USUAL_INCREMENTS: "its usual increments",
@@ -39,8 +37,8 @@ PASTS: Final[Mapping[str, str]] = {
 
 
 def _past(value: str | Message) -> Value:
-    """Show a part of the past by its name, or a reason as it is."""
-    return value if isinstance(value, Message) else Term(PASTS[value])
+    """Show a part of the past by the phrase of its code; a phrase and a reason are shown as they are."""
+    return value if isinstance(value, Message) else Term(PASTS.get(value, value))
 
 
 def _terms(values: tuple[str, ...]) -> Value:

@@ -60,7 +60,7 @@ WORDS: Final = QUANTITIES.union(
         logger; base; gateway; power supply; confirmed; dismissed; withdrawn; spike; noise; gap; unit;
         common mode; replay; shape; timing; phase jump; acceleration
     """),
-    # what detectors compared a reading with
+    # what detectors compared a reading with, those of slopeward-lab included
     split_table("""
         the median of its last 7 days; its last reading; the line of its last 60 days;
         its slope of the 60 days before; its usual increments; all its earlier shapes;

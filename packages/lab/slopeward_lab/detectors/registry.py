@@ -3,15 +3,27 @@
 from collections.abc import Mapping
 from typing import Final
 
-from detection.anomaly.registry import DetectorEntry
+from detection.anomaly.registry import NETWORK_EXPECTATION, USUAL_INCREMENTS, DetectorEntry
 
+
+def _rule(function: str, compared_with: str) -> DetectorEntry:
+    return DetectorEntry(f"slopeward_lab.detectors.rules:{function}", compared_with=compared_with)
+
+
+def _network(class_name: str) -> DetectorEntry:
+    target = f"slopeward_lab.detectors.autoencoders:{class_name}"
+    return DetectorEntry(target, is_network=True, compared_with=NETWORK_EXPECTATION)
+
+
+# The phrases of the rules are translated by the catalogues of the service, which list them in
+# `monitor.text.vocabulary`.
 DETECTORS: Final[Mapping[str, DetectorEntry]] = {
-    "robust-z": DetectorEntry("slopeward_lab.detectors.rules:robust_z"),
-    "ewma": DetectorEntry("slopeward_lab.detectors.rules:ewma"),
-    "slope-change": DetectorEntry("slopeward_lab.detectors.rules:slope_change"),
-    "variance": DetectorEntry("slopeward_lab.detectors.rules:variance"),
-    "conv-ae": DetectorEntry("slopeward_lab.detectors.autoencoders:ConvAutoencoder", is_network=True),
-    "lstm-ae": DetectorEntry("slopeward_lab.detectors.autoencoders:LstmAutoencoder", is_network=True),
-    "gru-ae": DetectorEntry("slopeward_lab.detectors.autoencoders:GruAutoencoder", is_network=True),
-    "vae": DetectorEntry("slopeward_lab.detectors.autoencoders:VariationalAutoencoder", is_network=True),
+    "robust-z": _rule("robust_z", "its last reading"),
+    "ewma": _rule("ewma", "the line of its last 60 days"),
+    "slope-change": _rule("slope_change", "its slope of the 60 days before"),
+    "variance": _rule("variance", USUAL_INCREMENTS),
+    "conv-ae": _network("ConvAutoencoder"),
+    "lstm-ae": _network("LstmAutoencoder"),
+    "gru-ae": _network("GruAutoencoder"),
+    "vae": _network("VariationalAutoencoder"),
 }
