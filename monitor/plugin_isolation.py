@@ -58,7 +58,7 @@ _RAISING: Final = frozenset(
 
 
 class PluginError(Exception):
-    """A third-party plugin failed; the text names the plugin."""
+    """A plugin failed or is missing. The text is for people and names the plugin."""
 
 
 class PluginFault(NamedTuple):

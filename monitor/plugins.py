@@ -149,8 +149,11 @@ def load_plugins() -> _Registry:
 
     pluggy calls the plugin that was registered last first. Registering in reverse order makes the order of calls that
     of the lists above.
+
+    Raises:
+        PluginError: `FEATURES` names a feature whose folder is missing.
     """
-    built_in = [Plugin(name.split(".")[-2], importlib.import_module(name), is_built_in=True) for name in _built_in()]
+    built_in = [Plugin(name.split(".")[-2], _import_built_in(name), is_built_in=True) for name in _built_in()]
     third_party = _load_third_party({plugin.name for plugin in built_in})
     registry = pluggy.PluginManager(hookspecs.PROJECT)
     registry.add_hookspecs(hookspecs)
@@ -174,6 +177,22 @@ def _register_third_party(registry: pluggy.PluginManager, plugin: Plugin) -> Non
 
 def _built_in() -> tuple[str, ...]:
     return (*KERNEL, *FEATURES)
+
+
+def _import_built_in(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # A feature that is there but imports a missing module raises its own error.
+        if name not in FEATURES or error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        from monitor.plugin_isolation import PluginError
+
+        folder = name.removesuffix(".plugin").replace(".", "/")
+        raise PluginError(
+            f'the feature {name.split(".")[-2]} is missing: there is no {folder}/plugin.py; delete the line "{name}" '
+            "in FEATURES of monitor/plugins.py, or put the folder back"
+        ) from error
 
 
 def _load_third_party(taken: set[str]) -> list[Plugin]:
