@@ -53,7 +53,7 @@ from monitor.sites.cadence import stage_cadence
 from monitor.sites.records import Site
 from monitor.storage.core_turn import CoreTurn
 from monitor.storage.engine import Database
-from monitor.storage.migrate import upgrade
+from monitor.storage.migrate import RESTORE, find_missing, head, upgrade
 from monitor.storage.readers import ReaderWatch
 from monitor.storage.reserve import DiskReserve
 from monitor.storage.service_state import BAD, OK, CheckRow, load_checks, save_checks, stamp
@@ -376,6 +376,8 @@ class Core:
         copy = upgrade(self.db, self.clock())
         if copy is not None:
             log.info("upgraded the database; the copy from before is %s", copy)
+        if missing := find_missing(self.db):
+            log.error("the database is at revision %s, but it lacks %s; %s", head(), ", ".join(missing), RESTORE)
 
     def _open_ingest(self) -> Ingest:
         context = IngestContext(

@@ -15,12 +15,18 @@ from monitor.storage.tables import load_metadata
 
 VERSIONS: Final = "alembic_version"  # the table with the revision of a plugin has this name and that of the plugin
 _REVISION: Final = re.compile(r'^(down_)?revision = "(\w+)"$', re.MULTILINE)
+_CREATED_TABLE: Final = re.compile(r'\bop\.create_table\(\s*"(\w+)"')
 
 
 def read_revisions(folder: Path) -> tuple[set[str], set[str]]:
     """Return the revisions in a folder of migrations, and those that another revision follows."""
     matches = [match for file in folder.glob("*.py") for match in _REVISION.findall(file.read_text(encoding="utf-8"))]
     return {name for down, name in matches if not down}, {name for down, name in matches if down}
+
+
+def read_created_tables(folder: Path) -> set[str]:
+    """Return the tables that the migrations in a folder create."""
+    return {name for file in folder.glob("*.py") for name in _CREATED_TABLE.findall(file.read_text(encoding="utf-8"))}
 
 
 def load_revision(connection: Connection, versions_table: str = VERSIONS) -> str:

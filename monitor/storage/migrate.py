@@ -25,14 +25,22 @@ from monitor.storage.backup import copy_sqlite, sqlite_file
 from monitor.storage.branches import (
     VERSIONS,
     list_outdated_branches,
+    list_tables,
     load_revision,
     name_versions_table,
+    read_created_tables,
     read_revisions,
 )
 from monitor.storage.engine import Database
 from monitor.storage.locks import find_blockers, make_turns, take_turn
+from monitor.storage.tables import load_metadata
 
 PATIENCE_S: Final = 120.0
+# What to do when the database lacks a table or a column of its revision.
+RESTORE: Final = (
+    "restore a copy (slopeward db restore FILE --yes); during development, delete the database and run slopeward db "
+    "upgrade"
+)
 _TURN: Final = "upgrade"  # of the one that migrates
 _ALEMBIC: Final = threading.Lock()  # alembic keeps its context in module globals
 
@@ -144,6 +152,42 @@ def find_lacking(db: Database) -> list[str]:
     """Return the plugins whose tables are not at the revision that they need."""
     with db.read() as connection:
         return [branch.name for branch in list_outdated_branches(connection)]
+
+
+def find_missing(db: Database) -> list[str]:
+    """Return the tables and columns that the revision promises and the database lacks, as `table` or `table.column`.
+
+    A revision does not prove its tables: somebody may have dropped a table, or changed a migration after it was run.
+    """
+    with db.read() as connection:
+        tables = list_tables(connection)
+        stored = inspect(connection).get_multi_columns(filter_names=[table.name for table in tables])
+    names = {table: {column["name"] for column in columns} for (_, table), columns in stored.items()}
+    missing: list[str] = []
+    for table in tables:
+        if table.name in names:
+            lacking = set(table.columns.keys()) - names[table.name]
+            missing += [f"{table.name}.{column}" for column in lacking]
+        else:
+            missing.append(table.name)
+    return sorted(missing)
+
+
+def require_complete(db: Database) -> None:
+    """Check that the database has every table and column of its revision.
+
+    Raises:
+        StoreError: one is missing. The text names it and the remedy.
+    """
+    if missing := find_missing(db):
+        raise StoreError(f"the database is at revision {head()}, but it lacks {', '.join(missing)}; {RESTORE}")
+
+
+def find_unused_tables(db: Database) -> list[str]:
+    """Return the tables of built-in features that are absent: a migration created them, and no feature has them."""
+    created = read_created_tables(_folder() / "versions") - load_metadata().tables.keys()
+    with db.read() as connection:
+        return sorted(created.intersection(inspect(connection).get_table_names()))
 
 
 def find_left_over(db: Database) -> dict[str, list[str]]:

@@ -19,6 +19,7 @@ from monitor.cli.main import run_verb
 from monitor.settings.service import load_service
 from monitor.sites.first_site import write_first_site
 from monitor.storage.check import BAD, Check, found
+from monitor.storage.migrate import RESTORE, head
 from monitor.storage.views import load_view
 from tests.fixtures.waiting import wait_for
 from tests.web.served import NOW, serving
@@ -110,3 +111,31 @@ def test_what_keeps_the_service_from_deciding_is_told_past_the_outbox_and_by_the
     emergency.update(trouble, NOTIFY_AFTER_S)
     wait_for(lambda: sent)
     assert sent[0].startswith(f"Slopeward cannot decide: {SAID}.")
+
+
+def test_a_missing_table_is_named_by_doctor_check_upgrade_and_the_log(database, service, capsys, caplog):
+    status, lines = doctor(capsys)
+    backend = database.url.get_backend_name()
+    assert f"{backend}, schema is current" in [line["found"] for line in lines]
+    with database.write() as c:
+        c.exec_driver_sql("DROP TABLE known_device")
+        c.exec_driver_sql("ALTER TABLE recovery_code DROP COLUMN used_at")
+    status, lines = doctor(capsys)
+    lacks = f"it is at revision {head()}, but it lacks known_device, recovery_code.used_at"
+    (line,) = [line for line in lines if line["found"] == lacks]
+    assert (status, line["subject"], line["state"], line["remedy"]) == (1, "database", "bad", RESTORE)
+    assert not [line for line in lines if "schema is current" in line["found"]]
+    for words in (["db", "upgrade"], ["db", "current"], ["check", "--connect"]):
+        assert run_verb([*words, "--config", "slopeward.toml"]) == 1
+        assert "lacks known_device, recovery_code.used_at; restore a copy" in capsys.readouterr().err
+    core = Core(service, lambda: NOW)
+    core._open_database()
+    assert f"the database is at revision {head()}, but it lacks known_device" in caplog.text
+
+
+def test_doctor_names_the_tables_of_an_absent_feature(database, service, capsys, monkeypatch):
+    monkeypatch.setattr("monitor.storage.migrate.find_unused_tables", lambda _db: ["drill", "photo"])
+    _, lines = doctor(capsys)
+    (line,) = [line for line in lines if "drill, photo" in line["found"]]
+    assert (line["subject"], line["state"]) == ("database", "warn")
+    assert line["found"] == "no installed feature uses these tables; they are left as they are: drill, photo"

@@ -248,3 +248,34 @@ def test_a_database_without_an_encoding_is_read_and_written_as_utf8(postgresql):
     finally:
         db.close()
         postgresql.execute("DROP DATABASE no_encoding WITH (FORCE)")
+
+
+@pytest.fixture
+def incomplete_database(database):
+    """A database at the current revision in which one table and one column are missing."""
+    with database.write() as c:
+        c.exec_driver_sql("DROP TABLE known_device")
+        c.exec_driver_sql("ALTER TABLE recovery_code DROP COLUMN used_at")
+    return database
+
+
+def test_missing_tables_and_columns_are_found_although_the_revision_is_current(incomplete_database):
+    migrate.require_current(incomplete_database)
+    assert migrate.find_missing(incomplete_database) == ["known_device", "recovery_code.used_at"]
+    with pytest.raises(StoreError, match=r"lacks known_device, recovery_code\.used_at; restore a copy"):
+        migrate.require_complete(incomplete_database)
+
+
+def test_a_migrated_database_lacks_nothing(database):
+    migrate.require_complete(database)
+    assert migrate.find_unused_tables(database) == []
+
+
+def test_tables_that_a_migration_created_for_an_absent_feature_are_found(database, tmp_path, monkeypatch):
+    more = '    op.create_table("patrol", sa.Column("id", sa.Integer(), nullable=False))\n'
+    folder = spell_migration(tmp_path / "alembic", more)
+    monkeypatch.setattr(migrate, "_folder", lambda: folder)
+    assert migrate.find_unused_tables(database) == []
+    migrate.upgrade(database, NOW)
+    tell(database, lambda c: c.exec_driver_sql("CREATE TABLE of_another_program (id INTEGER)"))
+    assert migrate.find_unused_tables(database) == ["patrol"]

@@ -27,9 +27,22 @@ class CurrentDatabase(NamedTuple):
     now: datetime
 
 
+def _missing(seen: CurrentDatabase) -> Iterator[SubjectState]:
+    from monitor.storage.migrate import RESTORE, find_missing, head
+
+    missing = find_missing(seen.db)
+    yield found(
+        is_wrong=bool(missing),
+        revision=head(),
+        names=", ".join(missing),
+        restore=RESTORE,
+        backend=seen.db.url.get_backend_name(),
+    )
+
+
 def _journal(seen: CurrentDatabase) -> Iterator[SubjectState]:
     mode = seen.db.find_journal_mode()
-    yield found(is_wrong=mode != "wal", mode=mode, backend=seen.db.url.get_backend_name())
+    yield found(is_wrong=mode != "wal", mode=mode)
 
 
 def _password(seen: CurrentDatabase) -> Iterator[SubjectState]:
@@ -58,6 +71,14 @@ def _lacking(seen: CurrentDatabase) -> Iterator[SubjectState]:
     yield from (found(name) for name in find_lacking(seen.db))
 
 
+def _unused(seen: CurrentDatabase) -> Iterator[SubjectState]:
+    """Return the tables of built-in features that are absent. Nothing reads, changes or deletes their rows."""
+    from monitor.storage.migrate import find_unused_tables
+
+    tables = find_unused_tables(seen.db)
+    yield found(is_wrong=bool(tables), tables=", ".join(tables))
+
+
 def _left_over(seen: CurrentDatabase) -> Iterator[SubjectState]:
     """Yield the tables of plugins that are absent. They stay as they are, and nothing is deleted from them."""
     from monitor.storage.migrate import find_left_over
@@ -76,6 +97,24 @@ def _given_up(seen: CurrentDatabase) -> Iterator[SubjectState]:
 
 
 CHECKS: Final = (
+    # Checks after this one read tables, and can fail if a table is missing.
+    Check(
+        "database.schema",
+        CurrentDatabase,
+        BAD,
+        "it is at revision {revision}, but it lacks {names}",
+        _missing,
+        "{restore}",
+        fine="{backend}, schema is current",
+    ),
+    Check(
+        "database.unused",
+        CurrentDatabase,
+        WARN,
+        "no installed feature uses these tables; they are left as they are: {tables}",
+        _unused,
+        "install the feature again, or drop them by hand",
+    ),
     Check(
         "database.journal",
         CurrentDatabase,
@@ -83,7 +122,6 @@ CHECKS: Final = (
         "journal mode is {mode}",
         _journal,
         "use a local file system: WAL does not work on NFS or SMB",
-        fine="{backend}, schema is current",
     ),
     Check(
         "database.password",

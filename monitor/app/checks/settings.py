@@ -37,11 +37,12 @@ def _try(act: Callable[[], Message]) -> SubjectState:
 
 def _database(tried: Connections) -> Iterator[SubjectState]:
     from monitor.storage.engine import Database
-    from monitor.storage.migrate import require_current
+    from monitor.storage.migrate import require_complete, require_current
 
     def reach() -> Message:
         with Database(tried.files.service.database.url) as db:
             require_current(db)
+            require_complete(db)
         return _CURRENT
 
     yield _try(reach)

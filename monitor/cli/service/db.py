@@ -28,7 +28,7 @@ app = Commands(no_args_is_help=True, help=__doc__)
 
 @app.command("upgrade")
 def upgrade() -> None:
-    """Bring schema and views to this version; a SQLite file is copied first.
+    """Bring schema and views to this version; a SQLite file is copied first. Exit 1 if a table or column is missing.
 
     Example: slopeward db upgrade
     """
@@ -36,14 +36,15 @@ def upgrade() -> None:
         before = migrate.current(db)
         copy = migrate.upgrade(db)
         after = migrate.current(db)
-    if copy is not None:
-        print_note(f"the file as it was before: {copy}")
-    show({"before": before, "now": after, "copy": None if copy is None else str(copy)}, f"at revision {after}")
+        if copy is not None:
+            print_note(f"the file as it was before: {copy}")
+        show({"before": before, "now": after, "copy": None if copy is None else str(copy)}, f"at revision {after}")
+        migrate.require_complete(db)
 
 
 @app.command("current")
 def current() -> None:
-    """Say at which revision the database is; exit 1 where this version needs another.
+    """Print the revision of the database. Exit 1 if this version needs another one, or a table or column is missing.
 
     Example: slopeward db current --json
     """
@@ -51,6 +52,7 @@ def current() -> None:
         found, needed = migrate.current(db), migrate.head()
         show({"now": found, "needed": needed}, f"at {found or 'no revision'}, this version needs {needed}")
         migrate.require_current(db)
+        migrate.require_complete(db)
 
 
 @app.command("backup")
