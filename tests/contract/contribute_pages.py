@@ -1,6 +1,7 @@
 """Packages that the pages `docs/contribute/write-a-*.md` build."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs/contribute"
 FEATURE_PAGE = FOLDER / "write-a-feature.md"
 PAGES = sorted(FOLDER.glob("write-a-*.md"))
-BLOCK = re.compile(r"^```(\w+) (file|try)(?:=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w+) (file|try|inside)(?:=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def list_files(page: Path) -> dict[str, str]:
@@ -17,9 +18,33 @@ def list_files(page: Path) -> dict[str, str]:
     return {name: text for _, what, name, text in BLOCK.findall(page.read_text(encoding="utf-8")) if what == "file"}
 
 
+def list_inside(page: Path) -> dict[str, str]:
+    """Return the text of each file that differs if the package is a feature inside Slopeward, by its path."""
+    return {name: text for _, what, name, text in BLOCK.findall(page.read_text(encoding="utf-8")) if what == "inside"}
+
+
 def list_tries(page: Path) -> list[str]:
-    """Return the code with which the page tries the package."""
-    return [text for _, what, _, text in BLOCK.findall(page.read_text(encoding="utf-8")) if what == "try"]
+    """Return the Python code with which the page tries the package."""
+    return [code for language, code in _find_tries(page) if language == "python"]
+
+
+def list_steps(page: Path) -> list[str]:
+    """Return what the page does to try the package, in order, as Python code. Commands must end with status 0."""
+    return [_run_commands(text) if language == "sh" else text for language, text in _find_tries(page)]
+
+
+def _find_tries(page: Path) -> list[tuple[str, str]]:
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [(language, text) for language, what, _, text in found if what == "try"]
+
+
+def _run_commands(text: str) -> str:
+    lines = ["from monitor.cli.main import run_verb"]
+    for command in text.splitlines():
+        program, *words = shlex.split(command)
+        assert program == "slopeward"
+        lines.append(f"assert run_verb({words!r}) == 0")
+    return "\n".join(lines)
 
 
 def write_package(page: Path, folder: Path) -> None:
