@@ -14,6 +14,7 @@ from tests.fixtures.databases import SQLITE_ONLY
 LOOK = """
 import contextlib
 import io
+import json
 
 from sqlalchemy import inspect, text
 
@@ -52,7 +53,8 @@ assert "ada: walked to the crest" in asyncio.run(read("/sites/bench/visits"))
 assert {OVERDUE!r} not in doctor()
 schedule = Schedule(core.db, config, [site], core.clock, lambda *_: None)
 assert schedule.run_now("visits:bench") == "done"
-assert (config.paths.state / "visits/bench.csv").read_text().splitlines()[1].endswith(",0,ada,walked to the crest")
+(written,) = json.loads((config.paths.state / "visits/bench.json").read_text())
+assert (written["days_ago"], written["person"], written["note"]) == (0, "ada", "walked to the crest")
 with core.db.read() as connection:
     (entry,) = load_entries(connection, 5, actor="ada")
 assert (entry.action, entry.subject) == ("visits.add", "visit:1")
