@@ -493,9 +493,9 @@ def evaluation_facts(connection: Connection, site: Site, request: FactRequest) -
     a kind of a third-party plugin, it is the name in `Kind.facts`, and the facts are records of the `fact_type` of the
     kind. The rule reads them in `DecisionInputs.plugin_facts`.
 
-    Return an empty list for a name without facts. If a third-party plugin fails, its names are missing in
-    `plugin_facts`, so a rule can distinguish a failure from the absence of facts. A rule must treat a missing name as
-    unknown: `has_data=False`.
+    Return an empty list for a name without facts. A name that no plugin returns is missing: its feature is not
+    installed, or its third-party plugin failed. The rules that read it are not called. Their criteria have no result,
+    and the site does not see "full".
 
     Called by each evaluation and by each step of a replay, in a read transaction, for the whole site. The same request
     on the same database must give the same facts, because decisions are recomputed from them.

@@ -273,7 +273,8 @@ def load_facts(
             facts |= found
         else:
             plugin_facts |= {name: tuple(rows) for name, rows in found.items()}
-    return {**facts, "plugin_facts": plugin_facts}
+    missing = reads - facts.keys() - plugin_facts.keys()
+    return {**facts, "plugin_facts": plugin_facts, "missing_facts": tuple(sorted(missing))}
 
 
 def _store(

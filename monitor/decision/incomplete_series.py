@@ -142,7 +142,20 @@ def find_incomplete(
     for place, reason in _list_without_result(assessments, series_of):
         found.setdefault(place, IncompleteSeries(reason))
     named = {".".join(place): incomplete for place, incomplete in sorted(found.items())}
-    return named | _list_incomplete_zones(site, assessments)
+    return named | _list_incomplete_zones(site, assessments) | _list_failed_criteria(site, assessments)
+
+
+def _list_failed_criteria(site: Site, assessments: Assessments) -> dict[str, IncompleteSeries]:
+    """List the criteria whose rule could not be applied, by id.
+
+    Advice that the site file does not contain is left out: nobody expects it.
+    """
+    declared = {criterion.id for criterion in site.criteria if not criterion.is_implied}
+    return {
+        assessment.criterion: IncompleteSeries(assessment.reason)
+        for assessment in assessments
+        if assessment.has_failed and assessment.criterion in declared
+    }
 
 
 def _list_incomplete_zones(site: Site, assessments: Assessments) -> dict[str, IncompleteSeries]:

@@ -232,6 +232,9 @@ class DecisionInputs:
     proofs: tuple[ProofFact, ...] = ()  # empty: no criterion has to prove that it may count
     # facts for criteria of third-party plugins, by the name in `Kind.facts`; a name is missing if its plugin failed
     plugin_facts: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    # names of facts that a criterion reads and that could not be loaded: their feature is not installed, or its
+    # third-party plugin failed
+    missing_facts: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values: keys, revisions, raw values, offsets, flags."""
@@ -241,6 +244,7 @@ class DecisionInputs:
             "draining": self.draining,
             **{name: [_record_to_json(f) for f in getattr(self, name)] for name in FACTS},
             **self._plugin_facts_to_json(),
+            **({"missing_facts": list(self.missing_facts)} if self.missing_facts else {}),
         }
 
     def _plugin_facts_to_json(self) -> dict[str, Any]:
@@ -266,6 +270,7 @@ class DecisionInputs:
             {k: tuple(_read_reading(r) for r in v) for k, v in value["readings"].items()},
             {k: NewestEpoch(v[0], v[1], tuple(v[2])) for k, v in value["newest"].items()},
             draining=bool(value["draining"]),
+            missing_facts=tuple(value.get("missing_facts", ())),
             **facts,
         )
 

@@ -40,6 +40,8 @@ class Kind:
     # the facts that it reads besides readings: a field of `DecisionInputs`, or of a third-party kind a key of its
     # `plugin_facts`. They are loaded only if a criterion of the site reads them.
     facts: str | None = None
+    # the feature that loads these facts; None if the kernel or the third-party plugin of the kind loads them
+    feature: str | None = None
     # the section of the site file that its assessments depend on
     plan: Literal["forecast", "anomaly", "scenes"] | None = None
     # what a change of it may do to the two highest levels. `bounds`: it decides by its own bounds alone.

@@ -15,7 +15,7 @@ from forecasting.data.kinds import WORDS
 from forecasting.registry import describe_unknown_model, is_model
 from monitor.canonical import digest_text
 from monitor.errors import ConfigError
-from monitor.plugins import hooks
+from monitor.plugins import has_plugin, hooks
 from monitor.sections import Faults, Section, describe_unknown, explain, join_faults, make_record, read_toml
 from monitor.sites import records as domain
 from monitor.sites.absent_sections import describe_absent_section, list_absent_sections
@@ -57,7 +57,6 @@ from monitor.text.zones import read_minute
 _T = TypeVar("_T", bound=Section)
 _Corners = tuple[tuple[float, float], ...]
 _R = TypeVar("_R")
-IMPLIED: Final = "slopeward"  # author of criteria that no site file has
 OF_PEOPLE: Final = ("channels", "people", "language", "phone", "quiet", "digest")  # which no team has
 _FARTHEST_ZONE_H: Final = 4.0  # no country's clock is farther from the sun
 _COLOURS: Final = {"green": 0, "yellow": 1, "amber": 2, "orange": 2, "red": 3}  # as levels are called
@@ -309,7 +308,7 @@ def _find_unserved_recipients(site: domain.Site) -> Iterator[str]:
 def find_cautions(site: domain.Site) -> list[str]:
     """What works and yet may leave a hazard untold, or tell one that is none."""
     absent = list_absent_sections(read_toml(site.source, site.id), make_site_file().written_keys())
-    found = [*_find_unnotified_top(site), *map(describe_absent_section, absent)]
+    found = [*_find_unnotified_top(site), *map(describe_absent_section, absent), *_find_absent_features(site)]
     if site.fusion.fast_track:
         found.append(
             f"fusion.fast_track = true: two independent stations that jump at one epoch raise {site.levels[-1].name!r} "
@@ -334,6 +333,20 @@ def find_cautions(site: domain.Site) -> list[str]:
                 f"{spec.station}.{spec.quantity} is written in {spec.written_unit}: are they converted?"
             )
     return found
+
+
+def _find_absent_features(site: domain.Site) -> Iterator[str]:
+    """Yield a line for each feature that is not installed and whose facts criteria of the site file read."""
+    criteria: dict[str, list[str]] = {}
+    for criterion in site.criteria:
+        feature = criterion.kind.feature
+        if feature is not None and not criterion.is_implied and not has_plugin(feature):
+            criteria.setdefault(feature, []).append(criterion.id)
+    for feature, names in criteria.items():
+        yield (
+            f"the feature {feature!r} is not installed, so these criteria have no result and the site does not see "
+            f'"full": {", ".join(names)}; install all of Slopeward, or delete them'
+        )
 
 
 def _find_doubtful_zone(site: domain.Site) -> list[str]:
@@ -745,7 +758,7 @@ def _imply_advice(
                 thresholds=(domain.Threshold(1),),
                 valid_for_s=entry.implied_s(slowest_s),
                 role="advice",
-                author=IMPLIED,
+                author=domain.IMPLIED_BY,
                 reason="advice is always raised",
             )
 

@@ -22,6 +22,7 @@ from monitor.text.names import fold_name, is_same_person
 
 SITE_ID: Final = r"^[a-z0-9-]{1,64}$"
 STATION_ID: Final = r"^[A-Za-z0-9_-]{1,64}$"
+IMPLIED_BY: Final = "slopeward"  # author of criteria that no site file contains
 RESERVED: Final = frozenset({"status", "series"})  # a folder of the inbox is called series
 StationId = Annotated[str, Field(pattern=STATION_ID)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
@@ -231,6 +232,11 @@ class Criterion:
     valid_until: str | None = None  # the bounds are to be reviewed by then; they go on counting, and an alarm reminds
     fast_track: float | None = None  # beyond so many times the bound, the dwell is waived
     declared: tuple[Threshold, ...] = ()  # while bounds are lowered: those of the site file, which say what a jump is
+
+    @property
+    def is_implied(self) -> bool:
+        """Whether the site file does not contain it: advice that is always raised."""
+        return self.author == IMPLIED_BY and self.role == "advice"
 
 
 @dataclass(frozen=True, slots=True)

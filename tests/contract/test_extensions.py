@@ -3,6 +3,7 @@
 import gc
 import importlib
 import inspect
+import json
 import logging
 import os
 import re
@@ -314,6 +315,71 @@ print([name for name in sys.modules if name.startswith("monitor.features.")])
     imported = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert imported.stdout == "[]\n"
     assert len(modules) > 5
+
+
+OF_FACTS = """
+[forecast]
+horizons = ["1d"]
+[[station]]
+id = "G1"
+azimuth_deg = 90.0
+series = [{quantity = "displacement", unit = "mm", interval = "1h"}]
+[[criterion]]
+kind = "inverse_velocity"
+stations = ["G1"]
+yellow = {within = "7d"}
+[[criterion]]
+kind = "forecast"
+stations = ["G1"]
+yellow = {over = 5.0, window = "1d"}
+[[criterion]]
+kind = "anomaly"
+level = "yellow"
+[[criterion]]
+kind = "scene"
+level = "yellow"
+"""
+EVALUATE = """
+import json
+from datetime import UTC, datetime
+
+from monitor.alerts.evaluate import evaluate_site
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.storage.engine import Database
+from monitor.storage.migrate import upgrade
+
+with Database("sqlite:///bench.db") as db:
+    upgrade(db)
+    site = parse_site(open("sites/bench.toml").read(), "bench.toml")
+    with db.write() as c:
+        save_site(c, site, "Ada", "new", datetime.now(UTC))
+    decision = evaluate_site(db, site, datetime.now(UTC), "person").decision
+print(json.dumps({name: str(reason) for name, reason in decision.memory.incomplete.items()}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_criteria_on_facts_of_missing_features_are_unknown(tmp_path, is_complete):
+    missing = {
+        "movement": "inverse_velocity-1",
+        "forecasts": "forecast-1",
+        "anomalies": "anomaly-1",
+        "scenes": "scene-1",
+    }
+    lay_out(tmp_path, *(() if is_complete else missing))
+    (tmp_path / "sites/bench.toml").write_text(SITE + OF_FACTS, encoding="utf-8")
+    lines = [line for line in run_python(tmp_path, START).stderr.splitlines() if "is not installed" in line]
+    incomplete = json.loads(run_python(tmp_path, EVALUATE).stdout)
+    if is_complete:
+        assert lines == []
+        assert not incomplete.keys() & set(missing.values())
+        return
+    assert len(lines) == len(missing)
+    for feature, criterion in missing.items():
+        assert incomplete[criterion] == f"the feature {feature} is not installed"
+        assert any(f"'{feature}' is not installed" in line and criterion in line for line in lines)
 
 
 @pytest.mark.soak

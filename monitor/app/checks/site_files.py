@@ -27,7 +27,7 @@ from monitor.settings.service import ServiceConfig
 from monitor.sites.channels import list_channel_kinds, split_channel, traits_of
 from monitor.sites.files import scan_sites
 from monitor.sites.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
-from monitor.sites.parsing import IMPLIED, find_cautions, find_weaknesses
+from monitor.sites.parsing import find_cautions, find_weaknesses
 from monitor.sites.quantities import OF_VELOCITY_MAPS, UNITS
 from monitor.sites.records import VELOCITY_MAP, Level, Site, Station
 from monitor.sites.watched import is_forecast
@@ -342,7 +342,7 @@ def _unheard(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         is_wanted = any(AlertCategory.ADVICE in one.ledgers for one in site.recipients)
         names = tuple(
-            c.id for c in site.criteria if c.role == "advice" and c.author != IMPLIED and c.kind.facts in FROM_ABOVE
+            c.id for c in site.criteria if c.role == "advice" and not c.is_implied and c.kind.facts in FROM_ABOVE
         )
         yield found(site.id, is_wrong=bool(site.recipients and names) and not is_wanted, names=NameList(names))
 

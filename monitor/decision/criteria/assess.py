@@ -6,21 +6,30 @@ from monitor.decision.series.assessment import Assessment, Assessments, Decision
 from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.records import Criterion
 from monitor.sites.witnesses import list_voting_witnesses
-from monitor.text.message import Template
+from monitor.text.message import Message, Template
 
 _FAILED: Final = Template("criterion.failed", "the rule of the plugin {name} failed")
+_NO_FEATURE: Final = Template("criterion.no_feature", "the feature {name} is not installed")
+_NO_FACTS: Final = Template("criterion.no_facts", "the plugin {name} could not load what it is computed from")
 
 
 def assess_criterion(criterion: Criterion, context: DecisionContext) -> Assessments:
     """Return the assessments of a criterion.
 
-    If the rule of a third-party plugin fails, every witness is assessed as one without data: it raises no level, and
-    its earlier vote ages.
+    If its facts could not be loaded, or the rule of a third-party plugin fails, every witness is assessed as one
+    without data: it raises no level, its earlier vote ages, and the site does not see "full".
     """
     entry = load_criteria()[criterion.kind.id]
+    if criterion.kind.facts in context.view.missing_facts:
+        feature = criterion.kind.feature
+        reason = _NO_FACTS(name=entry.plugin) if feature is None else _NO_FEATURE(name=feature)
+        return _assess_as_failed(criterion, context, reason)
     assessments = entry.rule(criterion, context)
-    if assessments is not None:
-        return assessments
-    reason = _FAILED(name=entry.plugin)
+    if assessments is None:
+        return _assess_as_failed(criterion, context, _FAILED(name=entry.plugin))
+    return assessments
+
+
+def _assess_as_failed(criterion: Criterion, context: DecisionContext, reason: Message) -> Assessments:
     witnesses = list_voting_witnesses(context.site, criterion)
-    return [Assessment(criterion.id, voting.witness, reason=reason) for voting in witnesses]
+    return [Assessment(criterion.id, voting.witness, reason=reason, has_failed=True) for voting in witnesses]

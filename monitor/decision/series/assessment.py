@@ -48,6 +48,8 @@ class Assessment:
         measure: The motion and its error, where the criterion measures motion; found when somebody asks for it.
         undecided: By level, what lies over its bound and is held back by its own error alone: for people to decide.
         coverage: How much of its window is known. With less than all of it the result may be lower than the truth.
+        has_failed: Whether the rule could not be applied: it failed, or its facts could not be loaded. A site with such
+            a criterion does not see "full".
     """
 
     criterion: str
@@ -62,6 +64,7 @@ class Assessment:
     measure: Callable[[], Measured] = field(default=measure_nothing, compare=False, repr=False)
     undecided: Mapping[int, Message] = field(default_factory=dict)
     coverage: Coverage = WHOLE
+    has_failed: bool = False
 
     @property
     def motion(self) -> Vector | None:

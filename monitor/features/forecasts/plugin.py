@@ -125,12 +125,12 @@ def register_jobs() -> Iterable[Job]:
 @hookimpl
 def evaluation_facts(connection: Connection, site: Site, request: FactRequest) -> Mapping[str, Sequence[object]]:
     """Return the newest shown forecasts of the stations and horizons that criteria name."""
-    criteria = [criterion for criterion in site.criteria if criterion.kind.facts == "forecasts"]
-    stations = {station for criterion in criteria for station in criterion.stations}
-    if not stations:
+    if "forecasts" not in request.kinds:
         return {}
     from monitor.features.forecasts.queries.facts import load_forecast_facts
 
+    criteria = [criterion for criterion in site.criteria if criterion.kind.facts == "forecasts"]
+    stations = {station for criterion in criteria for station in criterion.stations}
     thresholds = [threshold for criterion in criteria for threshold in criterion.thresholds]
     horizons_s = {threshold.window_s for threshold in thresholds if threshold.window_s is not None}
     return {"forecasts": load_forecast_facts(connection, site.id, request.now, stations, horizons_s)}

@@ -87,7 +87,15 @@ def _explain(worst: AnomalyFact) -> Message:
 
 
 ENTRY: Final = KindEntry(
-    Kind(id="anomaly", role="advice", source="suggestion", facts="anomalies", plan="anomaly", loosening="bounds"),
+    Kind(
+        id="anomaly",
+        role="advice",
+        source="suggestion",
+        facts="anomalies",
+        feature="anomalies",
+        plan="anomaly",
+        loosening="bounds",
+    ),
     AnomalyTable,
     None,
     assess_anomalies,

@@ -232,6 +232,7 @@ ENTRY: Final = KindEntry(
         quantity="displacement",
         unit="mm/day",
         facts="forecasts",
+        feature="forecasts",
         plan="forecast",
         loosening="bounds",
     ),

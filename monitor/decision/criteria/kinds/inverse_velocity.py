@@ -253,6 +253,7 @@ ENTRY: Final = KindEntry(
         source="suggestion",
         quantity="displacement",
         facts="failures",
+        feature="movement",
         plan="forecast",
         loosening="bounds",
     ),

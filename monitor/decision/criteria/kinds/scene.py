@@ -160,6 +160,7 @@ ENTRY: Final = KindEntry(
         source="suggestion",
         witness=SCENE,
         facts="footprints",
+        feature="scenes",
         plan="scenes",
         loosening="bounds",
         safe_params=(("near_m", "higher"),),
