@@ -16,8 +16,9 @@ from monitor.sites.criteria.entry import (
 from monitor.sites.criteria.sections import (
     AroundTable,  # a table for what is near stations
     CriterionTable,  # a table without stations
-    MeasuredTable,  # a table for series, with a dwell
+    MeasuredTable,  # a table for series, with the keys `dwell` and `recover`
     OverBound,  # a bound with a value and a window
+    RecoveringTable,  # a table for series, with the key `recover`
     StationsTable,  # a table for series
     add_params,  # stores numbers of a table in the criterion
 )
@@ -33,6 +34,7 @@ __all__ = [
     "KindEntry",
     "MeasuredTable",
     "OverBound",
+    "RecoveringTable",
     "StationsTable",
     "add_params",
     "each_station",

@@ -322,9 +322,6 @@ def find_cautions(site: domain.Site) -> list[str]:
     for (rank, name), (next_rank, next_name) in pairwise(ranks):
         if next_rank < rank:
             found.append(f"levels.names run from the least to the worst: {name!r} stands before {next_name!r}")
-    for criterion in (c for c in site.criteria if c.kind.facts == "forecasts"):
-        if criterion.dwell != domain.Dwell():
-            found.append(f"criterion {criterion.id}: dwell changes nothing, a forecast has one newest issue")
     for criterion in (c for c in site.criteria if c.kind.per is not None and not c.kind.velocity):
         specs = (site.series(name, criterion.quantity) for name in criterion.stations)
         if spec := next((one for one in specs if one is not None and one.written_unit), None):
@@ -680,7 +677,7 @@ def _read_shape(raw: Mapping[str, Any], index: int, levels: Sequence[domain.Leve
     own = {k: v for k, v in raw.items() if k in entry.table.written_keys()}
     for key in raw:
         if key not in own and key not in names:
-            text = describe_unknown(key, [*entry.table.written_keys(), *names[1:]])
+            text = _describe_wrong_key(key, entry, [*entry.table.written_keys(), *names[1:]])
             faults.lines.append(f"{name}: {where}: {text}")
     table: CriterionTable | None = None
     with faults.gathered():
@@ -688,6 +685,12 @@ def _read_shape(raw: Mapping[str, Any], index: int, levels: Sequence[domain.Leve
     faults.raise_any()
     assert table is not None
     return _Shape(name, where, table, entry)
+
+
+def _describe_wrong_key(key: str, entry: KindEntry, keys: Sequence[str]) -> str:
+    if any(key in other.table.written_keys() for other in load_criteria().values()):
+        return f"the kind {entry.kind.id!r} has no key {key!r}; expected one of: {', '.join(keys)}"
+    return describe_unknown(key, keys)
 
 
 def _find_validity_s(table: CriterionTable, places: Places, chosen: Sequence[str], quantity: str) -> float:

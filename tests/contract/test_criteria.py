@@ -18,7 +18,7 @@ from monitor.decision.criteria.kinds.earthquake import lower_bounds
 from monitor.decision.criteria.scope import anchor_at, wanted_series
 from monitor.decision.decide import decide
 from monitor.decision.records import FACTS, DecisionInputs, Memory
-from monitor.decision.series.assessment import DecisionContext
+from monitor.decision.series.assessment import Assessment, DecisionContext, each_track
 from monitor.errors import ConfigError
 from monitor.readings.records import Reading
 from monitor.sites.criteria.entry import check_entry
@@ -31,6 +31,7 @@ from tests.data.criteria import CRITERIA
 from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 10, 6, tzinfo=UTC)
+RECORD_S = 400.0 * 86400.0  # of the record on which the declared history of a kind is tested
 SERIES = "".join(
     f'[[station.series]]\nquantity = "{name}"\nunit = "{q.unit}"\ninterval = "1h"\n'
     for name, q in QUANTITIES.items()
@@ -138,14 +139,19 @@ def _store_and_read(reason):
     return read_back
 
 
-def long_view(site):
-    """Three times the history that is loaded for a site: rain now and then, everything else in slow waves."""
+def make_record(site):
+    """Return readings of every series that a site reads: rain now and then, everything else in slow waves.
+
+    They are hourly for three times the history that is loaded. Before, there are readings every 6 hours: the record is
+    at least as long as `RECORD_S`, whatever a kind declares.
+    """
     wanted = wanted_series(site)
-    hours = round(3.0 * max(wanted.values(), default=0.0) / 3600.0) + 48
+    hourly = round(3.0 * max(wanted.values(), default=0.0) / 3600.0) + 48
+    hours = max(hourly, round(RECORD_S / 3600.0))
     readings = {}
     for station, quantity in wanted:
         rows = []
-        for k in range(hours + 1):
+        for k in (*range(0, hours - hourly, 6), *range(hours - hourly, hours + 1)):
             at = NOW - timedelta(hours=hours - k)
             wave = 1.0 + 0.5 * math.sin(k / 40.0) + 0.001 * (7 * k % 5)
             value = 0.2 * (k * k % 11) if quantity == "rain" else wave
@@ -155,7 +161,7 @@ def long_view(site):
 
 
 def cut(site, readings):
-    """The readings that the loader of decisions reads, and no others."""
+    """Return the readings that the loader of decisions reads, and no others."""
     spans = wanted_series(site)
     return {
         name: tuple(r for r in rows if r.observed_at > anchor_at(NOW, spans[tuple(name.split("."))]))
@@ -163,30 +169,107 @@ def cut(site, readings):
     }
 
 
-def judge(site, readings):
-    criterion = criterion_of(site)
+def judge(entry, site, readings):
     context = DecisionContext(site, DecisionInputs(readings), Memory(), NOW.timestamp())
-    return [
-        (a.station, a.raise_level, a.hold_level, a.has_data, str(a.reason), {**a.facts, "epochs": None})
-        for a in CRITERIA[criterion.kind.id].rule(criterion, context)
-    ]
+    return entry.rule(criterion_of(site), context)
+
+
+def compare(assessment):
+    facts = {**assessment.facts, "epochs": None}
+    levels = assessment.raise_level, assessment.hold_level
+    return assessment.station, *levels, assessment.has_data, str(assessment.reason), facts
+
+
+def find_history_fault(entry, site):
+    """Return what is wrong with the history that a kind declares, in one line; an empty text if nothing is."""
+    record = make_record(site)
+    on_record = judge(entry, site, record)
+    on_history = judge(entry, site, cut(site, record))
+    reads_facts = entry.kind.facts is not None or entry.kind.source != "instruments"
+    if not reads_facts and not any(assessment.has_data for assessment in on_record):
+        days = RECORD_S / 86400.0
+        return f"no assessment has data on a record of {days:g} days: does history_s declare all that the rule reads?"
+    if list(map(compare, on_record)) != list(map(compare, on_history)):
+        return "the rule reads more than history_s declares: a longer record gives other assessments"
+    return ""
 
 
 @tabulated("kind", CRITERIA)
 def test_the_declared_history_is_all_that_it_reads(kind):
-    site = read(kind)
-    readings = long_view(site)
-    assert judge(site, readings) == judge(site, cut(site, readings))
+    assert not find_history_fault(CRITERIA[kind], read(kind))
 
 
 @tabulated("kind", ["rain_antecedent", "rain_intensity_duration", "rain_learned"])
 def test_a_window_that_is_not_declared_is_noticed(kind, monkeypatch):
     """A kind whose own window is longer than that of its bounds reads more than the loader would give it."""
-    whole = long_view(read(kind))
     silent = replace(CRITERIA[kind], history_s=no_window)
     monkeypatch.setattr(scope, "load_criteria", lambda: {**CRITERIA, kind: silent})
-    site = read(kind)
-    assert judge(site, whole) != judge(site, cut(site, whole))
+    assert find_history_fault(silent, read(kind))
+
+
+@pytest.mark.parametrize(
+    ("read_days", "declared_days", "fault"),
+    [
+        (150, 151, ""),
+        (150, 1, "the rule reads more"),
+        (1200, 1, "no assessment has data"),
+    ],
+)
+def test_a_long_history_that_is_not_declared_is_noticed(read_days, declared_days, fault, monkeypatch):
+    """A kind that compares the newest reading with an old one has no data on a history that is far too short."""
+
+    def assess(criterion, track, spec, context):
+        newest_s = track.times_s[-1]
+        if newest_s - track.times_s[0] < read_days * 86400.0:
+            return Assessment(criterion.id, track.station)
+        return Assessment(criterion.id, track.station, has_data=True, newest_s=newest_s)
+
+    entry = replace(CRITERIA["level"], rule=each_track(assess), history_s=lambda _: declared_days * 86400.0)
+    monkeypatch.setattr(scope, "load_criteria", lambda: {**CRITERIA, "level": entry})
+    found = find_history_fault(entry, read("level"))
+    assert found.startswith(fault)
+    assert bool(found) == bool(fault)
+
+
+def make_move(site, hours, sign):
+    """Return readings that rest, and move faster and faster in the last hours."""
+    readings = {}
+    for station, quantity in wanted_series(site):
+        rows = []
+        for k in range(160):
+            at = NOW - timedelta(hours=159 - k)
+            value = 0.001 * (7 * k % 5) + sign * 0.05 * max(0, k - (159 - hours)) ** 2
+            rows.append(Reading(at, at, 0, value, 0.0, value, 0.001, ()))
+        readings[f"{station}.{quantity}"] = tuple(rows)
+    return readings
+
+
+def count_raised(kind, dwell):
+    """Return after how many of several motions, rising and falling, a criterion raises a level."""
+    site = read(kind, dwell)
+    criterion = criterion_of(site)
+    raised = 0
+    for sign in (1.0, -1.0):
+        for hours in (12, 20, 30, 40):
+            inputs = DecisionInputs(make_move(site, hours, sign))
+            context = DecisionContext(site, inputs, Memory(), NOW.timestamp())
+            assessments = CRITERIA[kind].rule(criterion, context)
+            raised += any(assessment.raise_level > 0 for assessment in assessments)
+    return raised
+
+
+@tabulated("kind", [kind for kind, entry in CRITERIA.items() if "dwell" in entry.table.written_keys()])
+def test_a_kind_with_the_key_dwell_applies_it(kind):
+    at_once = count_raised(kind, "dwell = {hits = 1, of = 1}\n")
+    later = count_raised(kind, "dwell = {hits = 12, of = 12}\n")
+    # None of these motions may raise the example of a plugin.
+    assert later < at_once or (CRITERIA[kind].plugin and at_once == 0)
+
+
+@tabulated("kind", [kind for kind, entry in CRITERIA.items() if "dwell" not in entry.table.written_keys()])
+def test_a_kind_without_the_key_dwell_refuses_it(kind):
+    with pytest.raises(ConfigError, match=rf"criterion\[0\]: the kind '{kind}' has no key 'dwell'; expected one of: "):
+        read(kind, "dwell = {hits = 2, of = 3}\n")
 
 
 @tabulated("kind", CRITERIA)

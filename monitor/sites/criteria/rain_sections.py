@@ -10,7 +10,7 @@ from pydantic import Field
 from monitor.errors import ConfigError
 from monitor.sections import Duration
 from monitor.sites.criteria.places import Places
-from monitor.sites.criteria.sections import MeasuredTable, Share, add_params, refuse_falling
+from monitor.sites.criteria.sections import RecoveringTable, Share, add_params, refuse_falling
 from monitor.sites.records import Criterion, SeriesSpec, Station, Threshold
 from monitor.text.instants import format_duration, parse_duration_s
 
@@ -21,7 +21,7 @@ ExpectedRain = Annotated[dict[str, str], Field(description='rain that is expecte
 IssueAge = Annotated[Duration, Field(description="how old an issue of them may be")]
 
 
-class RainTable(MeasuredTable):
+class RainTable(RecoveringTable):
     """What criteria on a rain gauge share; `forecast` names the series of expected rain by how far it reaches."""
 
     min_coverage: Coverage = 0.8

@@ -149,11 +149,16 @@ class AroundTable(CriterionTable):
         return match_stations(self.stations, places.stations, None, f"{places.where}.stations"), ""
 
 
-class MeasuredTable(StationsTable):
-    """A criterion over series of stations, with a dwell."""
+class RecoveringTable(StationsTable):
+    """A criterion over series of stations whose rule applies `recover`."""
+
+    recover: Recovery = 0.8
+
+
+class MeasuredTable(RecoveringTable):
+    """A criterion over series of stations whose rule applies `recover` and `dwell`."""
 
     dwell: Dwelling = DwellTable()
-    recover: Recovery = 0.8
 
 
 # ---- what tables do with them ----------------------------------------------------------------------------------

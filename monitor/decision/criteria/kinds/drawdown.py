@@ -7,7 +7,7 @@ from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates
 from monitor.decision.series.assessment import Assessment, DecisionContext, measure_nothing, open_track, pick_bound
 from monitor.sites.criteria.entry import KindEntry
-from monitor.sites.criteria.sections import MeasuredTable, OverBound, Sureness
+from monitor.sites.criteria.sections import OverBound, RecoveringTable, Sureness
 from monitor.sites.kinds import Kind
 from monitor.sites.records import Criterion
 from monitor.text.message import Duration, Figure, Template
@@ -17,7 +17,7 @@ _FALLS: Final = Template(
 )
 
 
-class DrawdownTable(MeasuredTable):
+class DrawdownTable(RecoveringTable):
     """kind = "drawdown": how fast water falls, m/day."""
 
     min_sigma: Sureness = 3.0

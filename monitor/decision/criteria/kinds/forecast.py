@@ -18,7 +18,7 @@ from monitor.errors import ConfigError
 from monitor.sections import Horizon, Section
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.places import Places
-from monitor.sites.criteria.sections import MeasuredTable
+from monitor.sites.criteria.sections import RecoveringTable
 from monitor.sites.kinds import Kind
 from monitor.sites.records import Criterion, Station, Threshold
 from monitor.text.instants import format_duration
@@ -52,7 +52,7 @@ class ForecastBound(Section):
     probability: float = Field(MEDIAN, ge=0.05, le=0.95, description="crossed by a greater chance than this")
 
 
-class VelocityForecastTable(MeasuredTable):
+class VelocityForecastTable(RecoveringTable):
     """kind = "forecast"."""
 
     def refuse_bound(self, bound: Threshold, places: Places, key: str) -> None:
