@@ -64,6 +64,10 @@ _JUDGED_WITHOUT_NOISE: Final = Template(
     "{series}: by its most sensitive rule in each direction {levels}; noise may hide faster changes, because no "
     "noise_floor is declared; {ways}",
 )
+_RELATIVE: Final = Template(
+    "judgement.relative",
+    "{rules} can raise a level by {series}; the bounds are relative, so it is not known which motion is missed",
+)
 _WAYS: Final = Template("judgement.ways", "criteria that can raise a level: {rules}")
 _JUMPS_ASKED: Final = Template("judgement.jumps", "and a jump that nobody explains")
 
@@ -95,7 +99,7 @@ class DetectionLimit:
             on values. A station without a declared direction of movement is judged horizontally and vertically, and the
             figure holds for each of the two (of a `survey_rate`, for the horizontal speed; vertical motion raises a
             level from the bound on). None where no motion raises the level, and where the bound is not on the
-            motion of the series (rain, factor of safety).
+            motion of the series itself (rain, factor of safety, a rate that is compared with earlier years).
         bound: The bound as it is compared, in `unit`. None where `missed` is None.
         unit: Unit of `missed` and `bound`.
         error: One standard error of what is compared with the bound, as `noise_floor` implies it, in `unit`. Errors of
@@ -274,7 +278,7 @@ def find_limits(
     """
     thresholds = criterion.declared or criterion.thresholds
     kind = criterion.kind
-    if kind.per is None or not kind.followed or kind.source != "instruments":
+    if kind.per is None or kind.relative or not kind.followed or kind.source != "instruments":
         return tuple(DetectionLimit(threshold.level) for threshold in thresholds)
     if kind.unit == "degrees":
         thresholds = to_velocities(thresholds, station.v_eq_mm_per_day or 0.0)
@@ -706,7 +710,7 @@ def describe_unreachable(site: Site, criterion: str, stations: Sequence[str], le
     )
 
 
-def describe_limits(site: Site, judgements: Iterable[SeriesJudgement]) -> list[Message]:
+def describe_limits(site: Site, judgements: Sequence[SeriesJudgement]) -> list[Message]:
     """Say which motion raises which level, how quickly, and what is missed; series that are judged alike together."""
     alike: dict[tuple[tuple[Message, ...], bool, Message], list[str]] = {}
     for judgement in judgements:
@@ -721,12 +725,25 @@ def describe_limits(site: Site, judgements: Iterable[SeriesJudgement]) -> list[M
             # Values are compared as they are; only rates must stand out from the noise.
             has_noise = all(limit.error > 0.0 or limit.unit == judgement.unit for limit in limits)
             alike.setdefault((parts, has_noise, _describe_ways(judgement)), []).append(judgement.name)
-    return [
+    sentences = [
         (_JUDGED if has_noise else _JUDGED_WITHOUT_NOISE)(
             series=_list_names(names), levels=MessageList(parts, ", "), ways=ways
         )
         for (parts, has_noise, ways), names in alike.items()
     ]
+    return [*sentences, *_describe_relative(site, judgements)]
+
+
+def _describe_relative(site: Site, judgements: Iterable[SeriesJudgement]) -> Iterator[Message]:
+    """Name the criteria whose bounds do not tell which motion they miss; series with the same criteria together."""
+    relative = {criterion.id for criterion in site.criteria if criterion.kind.relative}
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for judgement in judgements:
+        names = tuple(one.id for one in judgement.criteria if one.has_vote and one.id in relative)
+        if names:
+            alike.setdefault(names, []).append(judgement.name)
+    for names, series in alike.items():
+        yield _RELATIVE(rules=_list_names(names), series=_list_names(series))
 
 
 def _describe_ways(judgement: SeriesJudgement) -> Message:

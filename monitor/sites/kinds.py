@@ -16,6 +16,9 @@ class Kind:
     quantity: str | None = None  # what is meant where a site file names stations alone
     # what its bounds are of the unit of the series (`""`, `"/day"`); None = bounds of another unit, or none
     per: str | None = None
+    # its bounds are not values or rates of the series itself but, for example, of its difference from earlier years or
+    # of its spread, so nobody can say from the bound alone which motion it misses
+    relative: bool = False
     unit: str | None = None  # the unit in which a site file states its bounds, where they are not compared in that one
     epochs: int = 0  # fewest readings in the window of a bound that its fit takes; 0 = nothing is fitted
     motion: bool = False  # it measures how a station moves: tested for a common motion of a reference

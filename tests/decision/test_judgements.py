@@ -1,5 +1,7 @@
 """Which series of a site are judged, up to which level, and what a site can reach because of them."""
 
+from dataclasses import replace
+
 import pytest
 
 from monitor.app.checks.site_files import SiteFolder
@@ -13,6 +15,7 @@ from monitor.decision.judgements import (
     describe_reach,
     find_unjudged,
     is_judged,
+    list_barriers,
     list_judgements,
 )
 from monitor.decision.keys import VoteKey
@@ -164,6 +167,24 @@ def test_a_limit_is_stated_with_its_time():
         "G1.displacement, G2.displacement: by its most sensitive rule in each direction yellow above 2 mm/day "
         "(within 12 h), red above 100 mm/day (within 6 h); criteria that can raise a level: v, and a jump that nobody "
         "explains"
+    )
+
+
+def test_a_relative_bound_promises_no_limit():
+    """A rate that is compared with earlier years has no smallest rate above which it raises a level."""
+    site = make_site()
+    criteria = tuple(
+        replace(one, kind=replace(one.kind, relative=True)) if one.id == "v" else one for one in site.criteria
+    )
+    site = replace(site, criteria=criteria)
+    (judgement, *_) = list_judgements(site)
+    assert judgement.is_judged
+    assert [limit.missed for limit in judgement.criteria[0].limits] == [None, None]
+    assert list_barriers(site) == {}
+    (sentence,) = describe_limits(site, list_judgements(site))
+    assert sentence == (
+        "v can raise a level by G1.displacement, G2.displacement; the bounds are relative, so it is not known which "
+        "motion is missed"
     )
 
 
