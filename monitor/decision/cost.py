@@ -7,7 +7,7 @@ from typing import Final
 
 from monitor.decision.criteria.scope import history_s, reach_s, wanted_series
 from monitor.sites.records import SeriesSpec, Site
-from monitor.text.instants import format_duration
+from monitor.text.message import format_duration, format_span
 
 ROWS_WARN: Final = 50_000  # about a second of one processor at each evaluation
 ROWS_MOST: Final = 200_000
@@ -58,8 +58,9 @@ def find_dear(site: Site) -> tuple[str, bool] | None:
     bound = f"at most {ROWS_MOST:,} are allowed" if total > ROWS_MOST else f"more than {ROWS_WARN:,} is slow"
     text = (
         f"one evaluation reads up to {total:,} rows ({bound}); criterion {criterion.id!r} at station {spec.station!r} "
-        f"reads most, {rows:,.0f}: {format_duration(round(history_s(site, criterion, spec)))} of "
-        f"{criterion.quantity} every {format_duration(spec.interval_s)}; shorten its windows or thin the series"
+        f"reads most, {rows:,.0f}: {format_span(history_s(site, criterion, spec))} of "
+        f"{criterion.quantity} every {format_duration(spec.interval_s)}; shorten its windows or its history, or thin "
+        "the series"
     )
     return text, total > ROWS_MOST
 
