@@ -58,7 +58,8 @@ def _find(service: ServiceConfig, *, connect: bool) -> Iterator[tuple[str, str, 
                 yield one.subject or one.check.area, state, one.text
     for site in files.sites:
         if site.id not in wrong:
-            counts = f"criteria: {len(site.criteria)}, recipients: {len(site.recipients)}"
+            criteria = sum(not criterion.is_implied for criterion in site.criteria)
+            counts = f"criteria: {criteria}, recipients: {len(site.recipients)}"
             yield site.id, OK, f"stations: {len(site.stations)}, {counts}"
         for sentence in describe_limits(site, list_judgements(site)):
             yield site.id, OK, sentence

@@ -31,8 +31,9 @@ def list_sites() -> None:
     service = read_service()
     sites, failures = scan_sites(service.paths.sites)
     for site in sites:
-        line = {"site": site.id, "name": site.name, "stations": len(site.stations), "criteria": len(site.criteria)}
-        show_in_order(line, f"{site.id}: {site.name}, {len(site.stations)} stations, {len(site.criteria)} criteria")
+        criteria = sum(not criterion.is_implied for criterion in site.criteria)
+        line = {"site": site.id, "name": site.name, "stations": len(site.stations), "criteria": criteria}
+        show_in_order(line, f"{site.id}: {site.name}, {len(site.stations)} stations, {criteria} criteria")
     for error in failures.values():
         typer.echo(str(error), err=True)
     if failures:
@@ -56,8 +57,9 @@ def show(name: Name) -> None:
         series = ", ".join(f"{s.quantity} [{s.unit}] every {format_duration(s.interval_s)}" for s in station.series)
         print(f"  station {station.id}{'' if station.on_slope else ' (control)'}: {series or 'no series'}")
     for criterion in site.criteria:
-        bounds = _format_bounds(site, criterion)
-        print(f"  criterion {criterion.id} ({criterion.role}): {', '.join(criterion.stations)} {bounds}")
+        role = f"{criterion.role}, always added" if criterion.is_implied else criterion.role
+        parts = [f"{', '.join(criterion.stations)} {_format_bounds(site, criterion)}", *_list_own_keys(criterion)]
+        print(f"  criterion {criterion.id} ({role}): {'; '.join(parts)}")
     for sentence in describe_limits(site, list_judgements(site)):
         print(f"  judged {sentence}")
     for plan in site.movement.stages:
@@ -67,6 +69,16 @@ def show(name: Name) -> None:
     lost = [text for _, _, text in describe_barriers(site, list_barriers(site))]
     for weakness in (*find_weaknesses(site), *lost):
         print(f"  ! {weakness}")
+
+
+def _list_own_keys(criterion: Criterion) -> list[str]:
+    """Return what only the kind of the criterion reads, as `name = value`. A name with `_s` is a duration."""
+    params = [
+        f"{name.removesuffix('_s')} = {format_duration(value)}" if name.endswith("_s") else f"{name} = {value:.15g}"
+        for name, value in criterion.params
+    ]
+    texts = [f'{name} = "{text}"' for name, text in criterion.texts]
+    return [*params, *texts]
 
 
 def _format_bounds(site: Site, criterion: Criterion) -> str:
