@@ -356,7 +356,7 @@ class CriterionScore:
     criterion: str
     kind: str
     role: str
-    data_share: float  # of looks at which it had anything to go by; 0 = no data, so neither hit nor miss means much
+    judged_share: float  # of the time, in which it had recent evidence of one station at least
     not_computed: Message | None  # why what it rests on was not computed in this replay; None where it was
     crossings: int  # times it rose from nothing
     days: int  # with at least the lowest level
@@ -369,7 +369,7 @@ class CriterionScore:
         """JSON-ready."""
         misses = sum(e.missed for e in self.events)
         own = asdict(self) | {"hits": len(self.events) - misses, "misses": misses}
-        own |= {"heard_share": round(own.pop("data_share"), 4), "events": [e.to_json() for e in self.events]}
+        own |= {"judged_share": round(self.judged_share, 4), "events": [e.to_json() for e in self.events]}
         return own
 
 
@@ -657,7 +657,7 @@ def _score_criterion(
         criterion.id,
         criterion.kind.id,
         criterion.role,
-        tally.looks_with_data[criterion.id] / max(tally.looks, 1),
+        _find_judged_share(tally, criterion.id),
         not_computed,
         rises,
         len(days),
@@ -666,6 +666,15 @@ def _score_criterion(
         judged,
         tuple(score_event(replace(x, level=min(x.level, highest)), spans, lead_s) for x in labels),
     )
+
+
+def _find_judged_share(tally: ReplayTotals, criterion: str) -> float:
+    """Return in which share of the time a criterion had recent evidence of one station at least."""
+    timeline = tally.judging.get(criterion)
+    total_s = sum(tally.sight.values())
+    if timeline is None or total_s <= 0.0:
+        return 0.0
+    return sum(span.to_s - span.from_s for span in timeline.spans if span.level > 0) / total_s
 
 
 def _first_times(run: Run) -> dict[int, datetime]:

@@ -37,6 +37,17 @@ def call(capsys, *words):
     return status, told.out, told.err
 
 
+def test_time_without_recent_readings_is_not_judged(files, capsys):
+    """Old readings still lie in the window of a criterion while its series is silent; they judge nothing."""
+    data, site = files
+    rows = data.read_text().splitlines()
+    data.write_text("\n".join([*rows[:51], *rows[201:251]]) + "\n")  # 150 of 250 days are missing
+    status, out, err = call(capsys, "--data", data, "--site-file", site, "--json")
+    assert status == 0, err
+    (velocity,) = [one for one in json.loads(out)["runs"][0]["criteria"] if one["criterion"] == "velocity-1"]
+    assert 0.3 < velocity["judged_share"] < 0.5
+
+
 def test_a_file_and_a_site_file_are_enough(files, tmp_path, capsys):
     data, site = files
     events, other = tmp_path / "events.csv", tmp_path / "b.toml"
