@@ -81,6 +81,7 @@ class Plugin(NamedTuple):
     name: str  # the name of its folder or entry point
     module: ModuleType
     is_built_in: bool
+    version: str = ""  # of the distribution of a third-party plugin
 
     @property
     def folder(self) -> Path:
@@ -118,6 +119,11 @@ def list_plugins() -> tuple[Plugin, ...]:
 def has_plugin(name: str) -> bool:
     """Return whether a plugin of this name was loaded."""
     return any(plugin.name == name for plugin in list_plugins())
+
+
+def find_plugin_version(name: str) -> str:
+    """Return the version of a third-party plugin; an empty text if it is unknown."""
+    return next((plugin.version for plugin in list_plugins() if plugin.name == name), "")
 
 
 def implementations(hook_name: str) -> list[Implementation]:
@@ -213,7 +219,9 @@ def _load_third_party(taken: set[str]) -> list[Plugin]:
                 raise PluginError("expected `name = module` as its entry point, with a name that no other plugin has")
             if fault := find_fault(entry):
                 raise PluginError(fault)
-            loaded.append(Plugin(entry.name, importlib.import_module(entry.module), is_built_in=False))
+            module = importlib.import_module(entry.module)
+            version = entry.dist.version if entry.dist is not None else ""
+            loaded.append(Plugin(entry.name, module, is_built_in=False, version=version))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # also SystemExit

@@ -46,6 +46,7 @@ from monitor.plugins import implementations, is_built_in
 from monitor.readings.queries.observations import load_readings, load_series
 from monitor.readings.queries.stamps import Stamp, load_newer, load_stamps
 from monitor.readings.records import Reading
+from monitor.sites.criteria.registry import list_plugin_versions
 from monitor.sites.parents import list_children, stale_key
 from monitor.sites.queries.sites import find_version
 from monitor.sites.records import Site
@@ -351,6 +352,7 @@ def freeze(site: Site, memory: Memory, view: DecisionInputs, decision: Decision,
         "site": site.id,
         "config_sha256": site.version,
         "code_version": code_version(),
+        **({"plugins": plugins} if (plugins := list_plugin_versions(site)) else {}),
         "now": format_iso(now),
         "memory": memory.to_json(),
         "view": view.to_json(),

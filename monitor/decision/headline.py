@@ -158,6 +158,7 @@ class FrozenDecision(TypedDict, total=False):
     after: Mapping[str, Any]
     view: Mapping[str, Any]
     outcome: StoredOutcome
+    plugins: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field
 
 from monitor import plugin_isolation, plugins
-from monitor.alerts.evaluate import load_facts
+from monitor.alerts.evaluate import freeze, load_facts
 from monitor.api.criteria import AroundTable, Assessment, Kind, KindEntry, no_window
 from monitor.api.decision import DecisionContext, DecisionInputs
 from monitor.api.hooks import hookimpl
@@ -19,6 +19,7 @@ from monitor.decision.decide import decide
 from monitor.decision.records import Memory
 from monitor.errors import ConfigError
 from monitor.sections import Section
+from monitor.sites.criteria import registry
 from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.parsing import parse_site
 from monitor.storage.engine import Database
@@ -151,6 +152,16 @@ def test_a_name_without_facts_is_frozen_because_a_missing_name_means_a_failure(a
     assert DecisionInputs.read(frozen) != DecisionInputs()
 
 
+def test_evidence_names_the_version_of_the_plugin(database: Database, add_criterion: Any, monkeypatch: Any) -> None:
+    add_criterion(ENTRY)
+    monkeypatch.setattr(registry, "find_plugin_version", lambda name: {"noise": "1.2"}[name])
+    site, inputs = assess(database)
+    frozen = freeze(site, Memory(), inputs, decide(site, Memory(), inputs, NOW), NOW)
+    assert frozen["plugins"] == {"noise": "1.2"}
+    site = replace(site, criteria=())
+    assert "plugins" not in freeze(site, Memory(), inputs, decide(site, Memory(), inputs, NOW), NOW)
+
+
 def test_a_rule_that_fails_has_no_data_and_is_named(database: Database, add_criterion: Any) -> None:
     def fail(_criterion: Any, _context: Any) -> list[Assessment]:
         raise ZeroDivisionError("no events")
@@ -159,6 +170,8 @@ def test_a_rule_that_fails_has_no_data_and_is_named(database: Database, add_crit
     site, inputs = assess(database)
     decision = decide(site, Memory(), inputs, NOW)
     assert decision.level == 0
+    assert decision.observability != "full"
+    assert str(decision.memory.incomplete["rockfall_noise-1"]) == "the rule of the plugin noise failed"
     assert list_reasons() == ["ZeroDivisionError: no events"]
 
 
@@ -183,7 +196,11 @@ def test_facts_that_cannot_be_loaded_are_missing(database: Database, add_criteri
     add_criterion(ENTRY, load=lambda: 1 / 0)
     site, inputs = assess(database)
     assert inputs.plugin_facts == {}
-    assert decide(site, Memory(), inputs, NOW).level == 0
+    assert inputs.missing_facts == ("noise",)
+    decision = decide(site, Memory(), inputs, NOW)
+    assert decision.level == 0
+    reason = "the plugin noise could not load what it is computed from"
+    assert str(decision.memory.incomplete["rockfall_noise-1"]) == reason
     assert list_reasons() == ["ZeroDivisionError: division by zero"]
 
 

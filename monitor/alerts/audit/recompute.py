@@ -24,6 +24,7 @@ from monitor.decision.decide import decide
 from monitor.decision.headline import FrozenDecision
 from monitor.decision.records import DecisionInputs, Memory, seconds
 from monitor.errors import ConfigError
+from monitor.sites.criteria.registry import list_plugin_versions
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source
 from monitor.sites.records import Site
@@ -119,6 +120,10 @@ def _recompute_view(row: DecisionRow, frozen: FrozenDecision, source: str) -> li
     found = _differences("outcome", frozen["outcome"], gather(json.loads(canonical_json(decision.to_json()))))
     if found and frozen["format"] != FORMAT:
         found.insert(0, f"decided by earlier rules (format {frozen['format']})")
+    installed = list_plugin_versions(site)
+    for name, version in frozen.get("plugins", {}).items():
+        if found and version != installed.get(name):
+            found.insert(0, f"decided with version {version} of the plugin {name}; installed is {installed.get(name)}")
     return found
 
 

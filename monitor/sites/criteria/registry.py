@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from functools import cache
 
 from monitor.plugin_isolation import note_fault
-from monitor.plugins import implementations, is_built_in
+from monitor.plugins import find_plugin_version, implementations, is_built_in
 from monitor.sites.criteria.entry import KindEntry, check_entry
+from monitor.sites.records import Site
 
 
 @cache
@@ -33,3 +34,10 @@ def load_criteria() -> Mapping[str, KindEntry]:
             else:
                 kinds[name] = entry
     return kinds
+
+
+def list_plugin_versions(site: Site) -> dict[str, str]:
+    """Return the versions of the third-party plugins whose kinds of criteria a site uses, by the name of the plugin."""
+    kinds = load_criteria()
+    names = {kinds[criterion.kind.id].plugin for criterion in site.criteria}
+    return {name: find_plugin_version(name) for name in sorted(names - {""})}
