@@ -481,7 +481,8 @@ def register_criteria() -> Iterable[KindEntry]:
 
     The rule runs in every evaluation of a site with such a criterion, and in replays. It must return within
     milliseconds, and the same inputs must give the same assessments. If the rule of a third-party plugin fails, its
-    stations count as stations without data: they raise no level, and their earlier votes expire.
+    stations count as stations without data: they raise no level, their earlier votes stay until they expire, and the
+    site does not see "full". The level of the site stays.
     """
 
 
