@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 mapfile -t folders < <(find tests -mindepth 1 -maxdepth 1 -type d |
     grep -vE '/(bench|browser|data|end_to_end|features|fixtures|measured|property|recording|storage|__pycache__)$' | sort)
 select_files() { xargs .venv/bin/python tests/kernel_files.py; }
-if [ "${1:-}" = --extensions ]; then
+if [ "${1:-}" = --features ]; then
     shift
     folders+=(tests/features)
     select_files() { cat; }
