@@ -72,7 +72,7 @@ assert run_verb(["check", "--config", "wrong.toml"]) == 1
 """
 
 
-def test_there_is_a_page_for_each_kind_of_extension():
+def test_each_kind_of_addition_has_a_page():
     kinds = ("channel", "criterion", "decoder", "feature", "forecaster", "segmenter")
     assert NAMES == [f"write-a-{kind}" for kind in kinds]
 

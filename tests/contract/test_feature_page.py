@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.contract.contribute_pages import FEATURE_PAGE, install, list_files, list_inside, write_package
-from tests.contract.test_extensions import START, lay_out, run_python
+from tests.contract.test_features import START, lay_out, run_python
 from tests.fixtures.databases import SQLITE_ONLY
 
 # After START: functions that run checks of `doctor` and list tables of the plugin.
@@ -87,7 +87,7 @@ assert line.startswith("visit 1: the row was altered"), line
 assert list_tables() == ["visit"]
 """
 STAYED = """
-assert "warn extensions: visits: this plugin is not installed; its tables are left as they are: " in doctor()
+assert "warn plugins: visits: this plugin is not installed; its tables are left as they are: " in doctor()
 with core.db.read() as connection:
     assert connection.execute(text("SELECT note FROM visits_visit")).scalar() == "walked to the crest"
 """
@@ -123,7 +123,7 @@ def test_the_feature_runs_in_the_service_and_its_tables_stay_when_it_is_gone(tmp
     (source / "slope_visits/migrations/0002.py").write_text(failing, encoding="utf-8")
     set_version(source, "1.1")
     install(tmp_path / "others", source)
-    ended = run_python(tmp_path, again + LOOK + 'assert "extensions: visits: " in doctor()')
+    ended = run_python(tmp_path, again + LOOK + 'assert "plugins: visits: " in doctor()')
     assert "migrations of the plugin visits: left out" in ended.stderr
 
 

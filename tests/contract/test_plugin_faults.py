@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.test_extensions import ROOT, SITE, START
+from tests.contract.test_features import ROOT, SITE, START
 
 # After START: jobs of the kernel run, and the fault is named by the log, `slopeward doctor` and the health page.
 REST = """

@@ -132,7 +132,7 @@ CHECKS: Final = (
         "use SLOPEWARD_DATABASE__URL or ~/.pgpass",
     ),
     Check(
-        "extensions.tables",
+        "plugins.tables",
         CurrentDatabase,
         BAD,
         "its tables are not at the revision that the plugin needs",
@@ -140,7 +140,7 @@ CHECKS: Final = (
         "slopeward db upgrade; the log says what went wrong",
     ),
     Check(
-        "extensions.gone",
+        "plugins.missing",
         CurrentDatabase,
         WARN,
         "this plugin is not installed; its tables are left as they are: {tables}",

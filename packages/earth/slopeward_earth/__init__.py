@@ -1,1 +1,1 @@
-"""Survey products for geodesists, as an extension of Slopeward."""
+"""Survey products for geodesists, as a plugin of Slopeward."""

@@ -14,7 +14,7 @@ import pytest
 
 from monitor.cli.packages import COMMANDS
 from packages.earth.tests.data import landscape
-from tests.contract.test_extensions import SITE
+from tests.contract.test_features import SITE
 from tests.data.surveys import images
 from tests.end_to_end.test_bare_machine import link_packages, run_pip
 
