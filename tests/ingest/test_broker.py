@@ -89,7 +89,8 @@ def test_the_managed_broker_keeps_3000_messages_over_a_restart(managed, port):
     assert len(got) == 3000
 
 
-def test_the_managed_broker_keeps_what_it_saved_when_it_is_killed(managed, port):
+def test_the_managed_broker_keeps_what_it_saved_when_it_is_killed(managed, port, monkeypatch):
+    monkeypatch.setattr("monitor.ingest.broker.AUTOSAVE_S", 1)  # shorter than the timeout of `wait_for`
     managed.start()
     subscribe(service_access(managed), 0)
     publish(service_access(managed), 100)
