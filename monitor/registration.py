@@ -31,6 +31,9 @@ class Command(NamedTuple):
     # Rules of the commands that write to the database, such as {"notify drill hold": "operator"}; see
     # `monitor.cli.rules`. Commands without a rule only read.
     rules: Mapping[str, str] = MappingProxyType({})
+    # Heading above the command in `slopeward --help`, unless the command before it has the same heading. Empty: the
+    # command has the heading of the command before it.
+    heading: str = ""
 
 
 class Panel(NamedTuple):
@@ -80,6 +83,10 @@ class Job:
     first_s: float  # seconds from the start of the service to the first run
     per_site: bool = True
     at_stage: Callable[[Any, str | None], float] | None = None  # pause at a stage of movement, in place of `every_s`
+    # A run updates the stage of movement of the site, on which `at_stage` of the jobs of the site depends.
+    updates_stage: bool = False
+    # The job also runs as soon as an evaluation has changed an alert of the site.
+    on_alert_change: bool = False
     light: bool = False
     polls: bool = False
     show: bool = False

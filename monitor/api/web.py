@@ -38,7 +38,7 @@ from monitor.web.context import (
     To,  # type of the query parameter `to`: end of a range, included
     context_of,  # return the context of the application of a request
     cookie_name,  # return the name of a cookie, with the `__Host-` prefix on https
-    run_apart,  # run a function in a thread from a named, limited pool
+    run_in_pool,  # call a function in a thread of a limited pool of its own
 )
 from monitor.web.parts import (
     headline,  # module: the alert behind a site's level, its evidence and who to call
@@ -164,7 +164,7 @@ __all__ = [
     "render_page",
     "require_caller",
     "require_station",
-    "run_apart",
+    "run_in_pool",
     "send_range",
     "shorten",
     "write_calendar",

@@ -409,9 +409,12 @@ class Core:
         self.dispatcher.wake()
 
     def _on_changed(self, site_id: str) -> None:
-        """People hear of it, and movement is looked at now: no stage of an hour ago beside a level that just rose."""
+        """Notify people, and run the jobs that follow changes of alerts.
+
+        For example, the page shows no stage of movement from an hour ago beside a level that has just risen.
+        """
         self.dispatcher.wake()
-        self.schedule.hasten("movement", site_id)
+        self.schedule.hasten_after_alert_change(site_id)
 
     def _find_news(self) -> frozenset[str]:
         with self.db.read() as c:

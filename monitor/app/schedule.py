@@ -194,6 +194,12 @@ class Schedule:
         with contextlib.suppress(JobLookupError):
             self._scheduler.modify_job(key, next_run_time=datetime.now(UTC))
 
+    def hasten_after_alert_change(self, site_id: str) -> None:
+        """Run the jobs of a site now that follow changes of its alerts."""
+        for job, site in self._entries.values():
+            if job.on_alert_change and site is not None and site.id == site_id:
+                self.hasten(job.name, site_id)
+
     def run_now(self, key: str) -> str:
         """Run one entry in this thread; whatever happens ends as one row of the diary. Returns its end state."""
         self._running.add(key)
@@ -243,7 +249,7 @@ class Schedule:
             log.warning("the end of job %s was not noted: %s", key, error)
         if is_own_fault:  # what all jobs wait for is one alarm, `compute.away` of the table of checks
             self._count(key, state, detail)
-        if site is not None and job.name == "movement":
+        if site is not None and job.updates_stage:
             self._follow_stage(site)
         return state
 

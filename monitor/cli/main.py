@@ -16,18 +16,18 @@ from monitor.plugins import hooks
 from monitor.registration import Command
 from monitor.worker.memory import end_without_cleanup, without_looks
 
-GROUPS: Final = {  # groups without a module of their own: name -> (one line of help, example)
-    "people": ("Manage duty plans, accounts, access tokens and signatures", "people users list"),
-    "notify": ("Test channels, hold drills, manage keys of push and CAP", "notify channels test"),
-}
-HEADINGS: Final = {  # heading above a command, unless the command before it has the same heading
-    "status": "Current situation",
-    "level": "Levels and site files",
-    "ingest": "Data",
-    "forecast": "Models",
-    "anomalies": "Models",
-    "people": "People",
-    "run": "Operation",
+
+class Group(NamedTuple):
+    """A group of commands without a module of its own: its commands are registered one by one."""
+
+    help: str
+    example: str
+    heading: str = ""  # as in `Command`
+
+
+GROUPS: Final = {
+    "people": Group("Manage duty plans, accounts, access tokens and signatures", "people users list", "People"),
+    "notify": Group("Test channels, hold drills, manage keys of push and CAP", "notify channels test"),
 }
 HELP: Final = frozenset({"--help", "-h", "help"})
 READER_LEFT: Final = 141  # as the shell says of what a closed pipe ends
@@ -334,23 +334,23 @@ def print_help(group: str = "") -> None:
 
     console = Console()
     name = f"slopeward {group}".rstrip()
-    line, example = GROUPS.get(group, ("Monitor unstable slopes and warn the people responsible for them", "demo"))
-    console.print(f"[bold]{name}[/bold] COMMAND [OPTIONS]\n\n{line}." + "\n" * bool(group), highlight=False)
+    title = GROUPS.get(group, Group("Monitor unstable slopes and warn the people responsible for them", "demo"))
+    console.print(f"[bold]{name}[/bold] COMMAND [OPTIONS]\n\n{title.help}." + "\n" * bool(group), highlight=False)
     last_heading = ""
     for verb in _list_below(group) if group else _list_top_commands():
-        heading = HEADINGS.get(verb, last_heading)
+        listed = GROUPS[verb] if verb in GROUPS else list_commands()[f"{group} {verb}".strip()]
+        heading = listed.heading or last_heading
         if heading != last_heading:
             console.print(f"\n[bold]{heading}[/bold]")
             last_heading = heading
         row = Table.grid(padding=(0, 4))
         row.add_column(min_width=11)
-        help_line = GROUPS[verb][0] if verb in GROUPS else list_commands()[f"{group} {verb}".strip()].help
-        row.add_row(f"[cyan]{verb}[/cyan]", help_line)
+        row.add_row(f"[cyan]{verb}[/cyan]", listed.help)
         console.print(row)
     console.print(
         f"\nOptions and an example of a command: {name} COMMAND --help\n"
         "Exit status: 0 success, 1 error, 2 wrong usage, 3 partly done, 4 nothing to do\n"
-        f"Example: slopeward {example}",
+        f"Example: slopeward {title.example}",
         highlight=False,
     )
 

@@ -31,7 +31,6 @@ RULES: Final[dict[str, str]] = {
             *("run", "evaluate", "ingest", "notify channels test"),
             *_each("db", "upgrade prune"),
             "broker files",
-            *_each("anomalies", "score train bench"),
         ),
         SERVES,
     ),

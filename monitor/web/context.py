@@ -92,15 +92,23 @@ def _join(first: list[LevelChange], then: list[LevelChange]) -> list[LevelChange
 
 
 T = TypeVar("T")
-THREADS: Final = {"gateway": 4, "photos": 1}  # replies by telephone come first; pictures are looked at one by one
 
 
-async def run_apart(request: Request, name: str, do: Callable[[], T]) -> T:
-    """Call in a thread of the named few; who finds none free waits without holding one of the pool."""
+async def run_in_pool(request: Request, pool: str, threads: int, function: Callable[[], T]) -> T:
+    """Call a function in a thread of a pool of its own, and return its result.
+
+    A call that waits for a thread of the pool takes none of the threads that serve other requests.
+
+    Args:
+        request: The request that is being answered.
+        pool: Name of the pool, such as the name of the feature.
+        threads: Number of threads of the pool. The first call determines it.
+        function: The function to call.
+    """
     limiters: dict[str, CapacityLimiter] = request.app.state.limiters
-    if name not in limiters:  # they belong to the loop that serves
-        limiters[name] = CapacityLimiter(THREADS[name])
-    return await to_thread.run_sync(do, limiter=limiters[name])
+    if pool not in limiters:  # a limiter belongs to the event loop in which it is created
+        limiters[pool] = CapacityLimiter(threads)
+    return await to_thread.run_sync(function, limiter=limiters[pool])
 
 
 def read_instant(text: str | None) -> datetime | None:

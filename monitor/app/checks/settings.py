@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from monitor.app.checks.site_files import SiteFolder
 from monitor.errors import ConfigError, SlopewardError
-from monitor.plugins import has_plugin
+from monitor.plugins import hooks
 from monitor.storage.check import BAD, WARN, Check, SubjectState, found
 from monitor.text.message import Message, Template
 
@@ -77,6 +77,10 @@ def _mail(tried: Connections) -> Iterator[SubjectState]:
             yield found(text=_NO_SMTP)
 
 
+def _are_tiles_served() -> bool:
+    return any("GET /api/v1/map/tiles" in rules for rules in hooks().register_access_rules())
+
+
 CHECKS: Final = (
     Check(
         "map.folder",
@@ -90,9 +94,9 @@ CHECKS: Final = (
         "map.gone",
         SiteFolder,
         WARN,
-        "[map] tiles: the feature maps draws the maps, and it is absent",
-        lambda f: found(is_wrong=bool(f.service.map.tiles) and not has_plugin("maps")),
-        "add it, or take the line out",
+        "[map] tiles: map tiles are not shown, because no installed feature serves them",
+        lambda f: found(is_wrong=bool(f.service.map.tiles) and not _are_tiles_served()),
+        "install a feature that serves map tiles, or remove the line",
     ),
     Check("database.answers", Connections, BAD, "{text}", _database, "mend [database]", fine="{text}"),
     Check("broker.connects", Connections, BAD, "{text}", _broker, "mend [broker]", fine="{text}"),

@@ -31,7 +31,11 @@ def register_commands() -> Mapping[str, Command]:
     """Return the commands of anomalies."""
     return {
         "anomalies": Command(
-            _load_commands, "Train and run anomaly detectors; label anomalies", after="forecast failure-time"
+            _load_commands,
+            "Train and run anomaly detectors; label anomalies",
+            after="forecast failure-time",
+            rules=dict.fromkeys(("anomalies score", "anomalies train", "anomalies bench"), "serves"),
+            heading="Models",
         )
     }
 

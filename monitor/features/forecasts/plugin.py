@@ -36,6 +36,7 @@ def register_commands() -> Mapping[str, Command]:
             "Run, train and list forecasts; estimate the time of failure",
             after="scenes",
             rules=dict.fromkeys(("forecast run", "forecast train", "forecast hindcast"), "serves"),
+            heading="Models",
         ),
         "forecast failure-time": Command(
             _load_failure_time, "Estimate and score failure windows of a displacement curve", after="forecast"

@@ -78,6 +78,8 @@ def register_jobs() -> Iterable[Job]:
             lambda _: 3600.0,
             15.0,
             at_stage=lambda site, stage: stage_cadence(site, stage)[0],
+            updates_stage=True,
+            on_alert_change=True,
             light=True,
         )
     ]

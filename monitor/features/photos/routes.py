@@ -17,7 +17,7 @@ from monitor.api.database import MEGABYTE, Database, find_folder
 from monitor.api.errors import JobError, RefusedError, take_turn
 from monitor.api.settings import ServiceConfig
 from monitor.api.text import EMPTY, Template, tidy_text
-from monitor.api.web import NO_NUL, AlertId, actor_of, context_of, run_apart
+from monitor.api.web import NO_NUL, AlertId, actor_of, context_of, run_in_pool
 from monitor.api.worker import WorkerTask, run_in_worker
 from monitor.features.photos.develop import NO_PICTURE, DevelopedPhoto, ReceivedPhoto, name_format
 from monitor.features.photos.queries import PhotoMetadata, add_photo, find_picture, find_subject, require_few
@@ -25,6 +25,7 @@ from monitor.features.photos.queries import PhotoMetadata, add_photo, find_pictu
 router = APIRouter(include_in_schema=False)
 MOST_COMING: Final = 8  # bodies at once
 BODY_S: Final = 180.0
+_THREADS: Final = 1  # photos are processed one after the other
 _MANY_COME: Final = Template("photo.many_come", "other pictures are coming in; try again in a minute")
 _TOO_SLOW: Final = Template("photo.too_slow", "the picture took too long to come")
 _coming: Final = threading.Semaphore(MOST_COMING)
@@ -52,7 +53,7 @@ async def _receive(request: Request, take: Callable[[bytes], Response]) -> Respo
                 content = await request.body()
         except TimeoutError:
             raise RefusedError(_TOO_SLOW()) from None
-        return await run_apart(request, "photos", lambda: take(content))
+        return await run_in_pool(request, "photos", _THREADS, lambda: take(content))
 
 
 def _take(

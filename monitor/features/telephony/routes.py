@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from monitor.api.delivery import find_sent, mark_undelivered, note_progress, note_received, note_test
 from monitor.api.errors import NotAllowedError, NotFoundError, RefusedError
 from monitor.api.text import ENGLISH, Template, gettext, use
-from monitor.api.web import Acting, AlertId, Context, context_of, run_apart
+from monitor.api.web import Acting, AlertId, Context, context_of, run_in_pool
 from monitor.features.telephony.by_telephone import take_digit, take_reply
 from monitor.features.telephony.gateway import (
     DIGIT,
@@ -35,6 +35,7 @@ from monitor.features.telephony.web_push import check_keys, encode
 
 router = APIRouter(include_in_schema=False)
 _MOST_FIELDS: Final = 100
+_THREADS: Final = 4  # at once; replies of people do not wait for other requests
 _UNDELIVERED: Final = Template("gateway.undelivered", "the provider could not deliver it: {status}")
 _UNDELIVERED_CODE: Final = Template(
     "gateway.undelivered_code", "the provider could not deliver it: {status}, code {code}"
@@ -53,7 +54,7 @@ _OFF: Final = Template("device.off", "the device takes no messages any more")
 async def take_status(request: Request, message: Message = None) -> Response:
     """What became of a message or a call: on the device, or it could not be delivered."""
     form = await _read(request)
-    await run_apart(request, "gateway", lambda: _note(context_of(request), message, form))
+    await run_in_pool(request, "gateway", _THREADS, lambda: _note(context_of(request), message, form))
     return Response(status_code=204)
 
 
@@ -66,7 +67,7 @@ async def take_text(request: Request) -> Response:
     def take() -> ReplyResult:
         return take_reply(context.db, "sms", form.get("From", ""), form.get("Body", ""), name, context.clock())
 
-    answer = await run_apart(request, "gateway", take)
+    answer = await run_in_pool(request, "gateway", _THREADS, take)
     return _answer(answer, "Message") if answer.language else _send(write_answer("Message", ""))
 
 
@@ -81,7 +82,7 @@ async def take_key(request: Request, message: Message = None) -> Response:
     def press() -> ReplyResult:
         return take_digit(context.db, message, form.get("To", ""), form.get("CallSid", ""), context.clock())
 
-    return _answer(await run_apart(request, "gateway", press), "Say")
+    return _answer(await run_in_pool(request, "gateway", _THREADS, press), "Say")
 
 
 def _note(context: Context, message: int | None, form: Fields) -> None:
