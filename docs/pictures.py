@@ -37,8 +37,8 @@ from monitor.sites.queries.sites import save_site
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
-from monitor.storage.service_state import stamp
-from monitor.web.app import build
+from monitor.storage.service_state import write_heartbeat
+from monitor.web.app import build_app
 from monitor.web.parts.headline import list_sentences
 from tests.data import filled
 from tests.data.simulated_slope import SimulatedSlope
@@ -174,7 +174,7 @@ def main(wanted: list[str]) -> None:
         draw_relief(config.paths.relief_of("sim-slope"), folder / "ground.tif")
         door = socket.socket(proto=socket.IPPROTO_TCP)
         door.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(build(config, db, lambda: NOW), log_config=None))
+        server = uvicorn.Server(uvicorn.Config(build_app(config, db, lambda: NOW), log_config=None))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
         thread.start()
         while not server.started:
@@ -226,7 +226,7 @@ def fill(db: Database, folder: Path) -> int:
         c.execute(notification.update().values(state="delivered", sent_at=notification.c.queued_at))
         c.execute(drill.update().values(state="ended", outcome=DRILLED))
         duty.sign_out(c, crew, Actor("bo"), NOTES, NOW - timedelta(minutes=1), list_sentences)
-        stamp(c, "core", {"state": "running", "version": "", "degraded": []}, NOW)
+        write_heartbeat(c, "core", {"state": "running", "version": "", "degraded": []}, NOW)
     with db.read() as c:
         return max(a.id for a in load_alerts(c, "sim-slope", ledger="hazard"))
 

@@ -6,7 +6,7 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from monitor.text.message import spread
+from monitor.text.message import messages_to_plain
 
 
 class CanonicalText(str):
@@ -21,7 +21,9 @@ def canonical_json(value: Any) -> str:
     >>> canonical_json({"b": 1.5, "a": [True, None]})
     '{"a":[true,null],"b":1.5}'
     """
-    return json.dumps(spread(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(
+        messages_to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
 
 
 def digest_text(text: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self, cast
 
-from monitor.text.message import TEXT_OF, Message, error_text
+from monitor.text.message import LABELLED_TEXT, Message, error_text
 
 
 class SlopewardError(Exception):
@@ -29,7 +29,7 @@ class ConfigError(SlopewardError):
         self.faults = faults or (message,)
 
 
-class UnsetError(ConfigError):
+class MissingSettingError(ConfigError):
     """A setting that only the environment of the service can give is missing here."""
 
 
@@ -76,7 +76,7 @@ class JobError(SlopewardError):
     def problem(self) -> str:
         """What is wrong, without the name of the job."""
         text = self.message
-        if not isinstance(text, Message) or text.id != TEXT_OF.id:
+        if not isinstance(text, Message) or text.id != LABELLED_TEXT.id:
             return text
         return cast("str", text.values["text"])
 
@@ -85,7 +85,7 @@ class KilledError(JobError):
     """A spawned job was killed: at its limit, at its bound of processor time, or because the service stops."""
 
 
-class AwayError(JobError):
+class NoWorkerError(JobError):
     """The machines that run jobs take none now: nothing is known of what the job was given."""
 
 
@@ -97,7 +97,7 @@ class RefusedError(SlopewardError):
     """The act is not allowed in this state or for this person."""
 
 
-class RisenError(RefusedError):
+class LevelRisenError(RefusedError):
     """What a person has seen of an alert stands higher by now."""
 
 
@@ -139,7 +139,7 @@ class DeliveryError(SlopewardError):
 
 
 @contextmanager
-def take_turn(turns: threading.Semaphore, busy: Message, wait_s: float = 0.0) -> Iterator[None]:
+def acquire_or_refuse(turns: threading.Semaphore, busy: Message, wait_s: float = 0.0) -> Iterator[None]:
     """One of the few turns for the time of this block; raises StoreBusyError, with what it says, where none is free."""
     if not turns.acquire(timeout=wait_s):
         raise StoreBusyError(busy)

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from monitor.errors import SlopewardError
-from monitor.text.message import TEXT_OF, Message, Template
+from monitor.text.message import LABELLED_TEXT, Message, Template
 
 _INSTALL: Final = Template("extra.install", "pip install 'slopeward[{extra}]' (/help/how-to/install on the page)")
 _PACKAGE: Final = Template("extra.package", "{what} needs {distribution}, which is not installed")
@@ -48,13 +48,13 @@ def find_install(module: str) -> Message:
 
 def describe_missing(module: str) -> Message:
     """One line: what is not installed, what needs it, and the command that installs it."""
-    return TEXT_OF(name=EXTRAS[module][0], text=find_install(module))
+    return LABELLED_TEXT(name=EXTRAS[module][0], text=find_install(module))
 
 
 def describe_package(module: str, what: str) -> Message:
     """Return one line: what needs a package of ours that is not installed, and the command that installs it."""
     distribution, extra = PACKAGES[module]
-    return TEXT_OF(name=_PACKAGE(what=what, distribution=distribution), text=_INSTALL(extra=extra))
+    return LABELLED_TEXT(name=_PACKAGE(what=what, distribution=distribution), text=_INSTALL(extra=extra))
 
 
 def require(module: str, error: type[SlopewardError]) -> None:

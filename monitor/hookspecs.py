@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     from monitor.sites.criteria.entry import KindEntry
     from monitor.sites.records import Criterion, Site, Team
     from monitor.storage.check import Check
-    from monitor.storage.core_turn import CoreTurn
+    from monitor.storage.core_turn import CoreLease
     from monitor.storage.engine import Database
     from monitor.storage.public_view import PublicView
     from monitor.storage.retention import RetentionRule
@@ -335,7 +335,7 @@ def health_subjects(db: Database, config: ServiceConfig, sites: Mapping[str, Sit
 @hookspec(firstresult=True)
 def wait_for_turn(
     config: ServiceConfig,
-    turn: CoreTurn,
+    turn: CoreLease,
     commits: CommitMonitor,
     stopping: threading.Event,
     attempt: Callable[[Callable[[], object]], bool],

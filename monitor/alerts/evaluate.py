@@ -44,13 +44,13 @@ from monitor.errors import OutdatedSiteError, StoreBusyError
 from monitor.models.queries.proofs import load_proof_facts
 from monitor.plugins import implementations, is_built_in
 from monitor.readings.queries.observations import load_readings, load_series
-from monitor.readings.queries.stamps import Stamp, load_newer, load_stamps
+from monitor.readings.queries.stamps import StretchFingerprint, load_fingerprints, load_newer
 from monitor.readings.records import Reading
 from monitor.sites.criteria.registry import list_plugin_versions
 from monitor.sites.parents import list_children, stale_key
 from monitor.sites.queries.sites import find_version
 from monitor.sites.records import Site
-from monitor.storage.actor import SERVICE
+from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.engine import Database
 from monitor.text.instants import format_iso
 
@@ -61,7 +61,7 @@ class _Held:
 
     from_at: datetime
     readings: tuple[Reading, ...]
-    stamp: Stamp
+    stamp: StretchFingerprint
 
     @property
     def last_at(self) -> datetime:
@@ -123,7 +123,7 @@ class SiteReadingCache:
             if (held := self._held.get(i)) is not None and held.from_at == from_at
         ]
         self.is_warm = bool(known)
-        stamps = load_stamps(c, known, now)
+        stamps = load_fingerprints(c, known, now)
         sound = [(i, last_at, s) for (i, _, last_at), s in zip(known, stamps, strict=True) if s == self._held[i].stamp]
         for series_id, (newer, stamp) in load_newer(c, sound, now, now).items():
             held = self._held[series_id]
@@ -132,7 +132,7 @@ class SiteReadingCache:
         anew = [(i, from_at) for i, from_at in wanted if i not in kept]
         fresh = {i: self._read_anew(c, i, from_at, now) for i, from_at in anew}
         ends = [(i, at, found[-1].observed_at if (found := fresh[i]) else at) for i, at in anew]
-        for (series_id, from_at, _), stamp in zip(ends, load_stamps(c, ends, now), strict=True):
+        for (series_id, from_at, _), stamp in zip(ends, load_fingerprints(c, ends, now), strict=True):
             self._held[series_id] = _Held(from_at, fresh[series_id], stamp)
 
     def _read_anew(self, c: Connection, series_id: int, from_at: datetime, now: datetime) -> tuple[Reading, ...]:
@@ -290,7 +290,7 @@ def _store(
         or digest_of({**row.state, "seen_s": None}) != digest_of({**after.to_json(), "seen_s": None})
     )
     # Frozen inputs can hold many thousand readings, so they are serialised before the write lock is taken.
-    frozen = canonical_json(freeze(site, seen.memory, seen.view, decision, now)) if decision.changes else ""
+    frozen = canonical_json(freeze_evidence(site, seen.memory, seen.view, decision, now)) if decision.changes else ""
     with db.write() as c:
         current = find_state(c, site.id)
         if (current.digest if current else None) != (row.digest if row else None):
@@ -313,12 +313,12 @@ def _store(
             apply_changes(
                 c,
                 _mute_explained(c, site, decision.changes, now),
-                ChangeContext(site.id, site, site.recipients, SERVICE, now, rule_version(site), basis),
+                ChangeContext(site.id, site, site.recipients, SERVICE_ACTOR, now, rule_version(site), basis),
             )
-        unshelve_due(c, site.id, SERVICE, now)
-        follow_maintenance(c, site.id, SERVICE, now)
+        unshelve_due(c, site.id, SERVICE_ACTOR, now)
+        follow_maintenance(c, site.id, SERVICE_ACTOR, now)
         if decision.changes:
-            seal_decision(c, basis, SERVICE, now)  # last: it serialises all who write the audit log
+            seal_decision(c, basis, SERVICE_ACTOR, now)  # last: it serialises all who write the audit log
     return True
 
 
@@ -344,7 +344,9 @@ def _mute_explained(c: Connection, site: Site, changes: Sequence[AlertChange], n
     return [replace(x, notify=x.notify and not (x.open and is_explained(x.key))) for x in changes]
 
 
-def freeze(site: Site, memory: Memory, view: DecisionInputs, decision: Decision, now: datetime) -> dict[str, Any]:
+def freeze_evidence(
+    site: Site, memory: Memory, view: DecisionInputs, decision: Decision, now: datetime
+) -> dict[str, Any]:
     """Everything needed to decide again: configuration hash, instant, memory, view, and what came out."""
     outcome = decision.to_json()
     return {

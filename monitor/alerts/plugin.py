@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def register_acts() -> Iterable[Act]:
     """Return the acts."""
     from monitor.alerts.acts.kernel_acts import ACTS
-    from monitor.alerts.acts.table import on
+    from monitor.alerts.acts.table import make_act_factory
 
-    proposals = on("/sites/{site}/proposals", "sites")
+    proposals = make_act_factory("/sites/{site}/proposals", "sites")
     return [*ACTS, proposals("site.propose", "propose", "", _load_propose)]
 
 

@@ -6,7 +6,7 @@ from monitor.alerts.acts.models import (
 from monitor.alerts.acts.table import (
     COMMAND,  # way to run an act: the command line
     list_acts,  # return the acts of all plugins; on a duplicate name, command or address the first
-    on,  # return a factory of acts that share an address prefix and a command group
+    make_act_factory,  # return a factory of acts that share an address prefix and a command group
 )
 from monitor.alerts.notification import (
     DeliveryState,  # delivery state of a notification in the outbox
@@ -29,5 +29,5 @@ __all__ = [
     "Notification",
     "WindowReplayFunctions",
     "list_acts",
-    "on",
+    "make_act_factory",
 ]

@@ -4,23 +4,23 @@ from monitor.app.checks import (
     health,  # module: service health: overdue heartbeats and notifications to systemd
 )
 from monitor.app.checks.health import (
-    STANDBY,  # prefix of the heartbeat name of a standby service, `standby:`
+    STANDBY_PREFIX,  # prefix of the heartbeat name of a standby service, `standby:`
 )
 from monitor.app.checks.installation import (
     WORKER_LIMIT_S,  # time limit of a check that starts a worker, seconds
     Installation,  # subject of checks of this machine: holds the service configuration
 )
 from monitor.app.checks.live import (
-    AWAY_S,  # shortest outage of a broker or database that raises an alarm, seconds
+    SHORTEST_OUTAGE_S,  # shortest outage of a broker or database that raises an alarm, seconds
 )
 from monitor.app.checks.running import (
-    ProcessStamps,  # latest heartbeats of all service processes, with their contents
+    ProcessHeartbeats,  # latest heartbeats of all service processes, with their contents
     # return the command line of a process of this service; None if it is no longer running
     find_program,
 )
 from monitor.app.checks.site_files import (
-    SET_IT,  # text for people: set the variable in the environment of the service
-    Environment,  # subject of checks of settings from environment variables: holds the site folder
+    SET_VARIABLE_REMEDY,  # text for people: set the variable in the environment of the service
+    EnvironmentSettings,  # subject of checks of settings from environment variables: holds the site folder
 )
 from monitor.app.children import (
     read_sites,  # read the sites of all valid site files; empty if there is no folder
@@ -30,14 +30,14 @@ from monitor.app.readiness import (
 )
 
 __all__ = [
-    "AWAY_S",
-    "SET_IT",
-    "STANDBY",
+    "SET_VARIABLE_REMEDY",
+    "SHORTEST_OUTAGE_S",
+    "STANDBY_PREFIX",
     "WORKER_LIMIT_S",
     "CommitMonitor",
-    "Environment",
+    "EnvironmentSettings",
     "Installation",
-    "ProcessStamps",
+    "ProcessHeartbeats",
     "find_program",
     "health",
     "read_sites",

@@ -4,11 +4,11 @@ from monitor.broker.access import (
     HOW_TO_INSTALL,  # text for people: how to install Mosquitto
     Access,  # address and login of an MQTT broker
     find_access,  # return the broker access of the service's own clients for a [broker] section
-    open_access,  # parse a broker URL into an access record; raises ConfigError
+    parse_access,  # parse a broker URL into an access record; raises ConfigError
     read_access,  # return the broker access given by environment variables
 )
 from monitor.broker.logins import (
-    lend_login,  # context manager that issues a temporary login at the managed broker
+    issue_temporary_login,  # context manager that issues a temporary login at the managed broker
 )
 from monitor.broker.signing import (
     KEYS_FILE,  # name of the file of signing keys in `paths.state`
@@ -26,8 +26,8 @@ __all__ = [
     "SigningKey",
     "find_access",
     "is_signed",
-    "lend_login",
-    "open_access",
+    "issue_temporary_login",
+    "parse_access",
     "read_access",
     "sign",
 ]

@@ -10,8 +10,8 @@ from monitor.storage.check import (
     BAD,  # level of a finding that makes `check` and `doctor` fail
     WARN,  # level of a finding that is only listed
     Check,  # one check: what it examines and what it says
-    SubjectState,  # the state of one subject, made by `found`
-    found,  # makes a SubjectState
+    SubjectState,  # the state of one subject, made by `make_state`
+    make_state,  # makes a SubjectState
 )
 
 __all__ = [
@@ -21,5 +21,5 @@ __all__ = [
     "CurrentDatabase",
     "SiteFolder",
     "SubjectState",
-    "found",
+    "make_state",
 ]

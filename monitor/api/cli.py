@@ -8,28 +8,28 @@ from monitor.cli.acts import (
 )
 from monitor.cli.identity import (
     By,  # type of the option `--by`
-    name_helper,  # return the operating system user as actor of a maintenance command
-    narrow_to_reader,  # return the site asked for, or all sites this OS user may read (None = all)
-    prove,  # returns who acts, and opens the database for writing
+    authenticate_actor,  # returns who acts, and opens the database for writing
+    find_readable_sites,  # return the site asked for, or all sites this OS user may read (None = all)
+    name_os_actor,  # return the operating system user as actor of a maintenance command
     require_readable,  # raise RefusedError unless this OS user may read a site
 )
 from monitor.cli.local_grid import (
-    Area,  # option --mmu: smallest area that is drawn, m²
-    SiteFile,  # option: site file that describes the local coordinate system
-    placing_by,  # Place files that are in the local coordinate system of a site, if the site has one
-    placing_by_file,  # Place files that are in a local coordinate system as the site file describes
+    LocalGridOption,  # option: site file that describes the local coordinate system
+    SmallestAreaOption,  # option --mmu: smallest area that is drawn, m²
+    use_local_grid,  # Place files that are in the local coordinate system of a site, if the site has one
+    use_local_grid_file,  # Place files that are in a local coordinate system as the site file describes
 )
 from monitor.cli.main import (
     list_commands,  # return all commands and command groups by name, in help order
     load_app,  # return the `typer.Typer` of a command or group, with additions of plugins
 )
 from monitor.cli.session import (
+    EXIT_NOTHING,  # exit status when there is nothing to do or nothing valid, 4
     LARGEST_SEED,  # largest seed of a random number generator, 2**32 - 1
-    NOTHING,  # exit status when there is nothing to do or nothing valid, 4
     Commands,  # commands with the options `--config` and `--json`
     SiteOption,  # type of the option `--site`
     check_site,  # raise NotFoundError for a site id without file and without history
-    ending_at,  # context manager: print errors of given types and exit with status NOTHING
+    exit_on,  # context manager: print errors of given types and exit with status NOTHING
     format_in_zone,  # format an instant in a time zone; a dash for None
     make_progress_printer,  # return a function that prints progress on a terminal, rate limited
     open_database,  # open the configured database; requires the current schema by default
@@ -54,40 +54,38 @@ from monitor.cli.site.explaining import (
 )
 from monitor.cli.training import (
     # Note the first SIGTERM or Ctrl-C in the returned list, so that training stops after the current step
-    catching_stop,
+    catch_stop_signals,
     show_progress,  # Print one line to stderr
 )
 
 __all__ = [
+    "EXIT_NOTHING",
     "LARGEST_SEED",
-    "NOTHING",
     "AlertId",
-    "Area",
     "By",
     "Commands",
-    "SiteFile",
+    "LocalGridOption",
     "SiteOption",
+    "SmallestAreaOption",
     "add_acts",
-    "catching_stop",
+    "authenticate_actor",
+    "catch_stop_signals",
     "check_site",
-    "ending_at",
+    "exit_on",
+    "find_readable_sites",
     "format_in_zone",
     "list_commands",
     "load_app",
     "make_progress_printer",
-    "name_helper",
-    "narrow_to_reader",
+    "name_os_actor",
     "open_database",
     "open_service",
     "open_site",
     "options",
     "pick_site",
-    "placing_by",
-    "placing_by_file",
     "print_if_json",
     "print_json",
     "print_note",
-    "prove",
     "read_duration_s",
     "read_instant",
     "read_service",
@@ -98,5 +96,7 @@ __all__ = [
     "show_in_order",
     "show_progress",
     "translate_in_zone",
+    "use_local_grid",
+    "use_local_grid_file",
     "warn",
 ]

@@ -2,7 +2,7 @@
 
 from monitor.storage.actor import (
     PAGE,  # way of acting: the web page, `page`
-    SERVICE,  # actor: the service itself
+    SERVICE_ACTOR,  # actor: the service itself
     Actor,  # who acts: name, kind (person, service or program) and way
 )
 from monitor.storage.audit import (
@@ -12,19 +12,19 @@ from monitor.storage.backup import (
     count_rows,  # return the number of rows of each table
 )
 from monitor.storage.core_turn import (
-    CoreTurn,  # lock and lease that let only one core process write to PostgreSQL
+    CoreLease,  # lock and lease that let only one core process write to PostgreSQL
 )
 from monitor.storage.engine import (
     Database,  # a database by URL
     add_all_absent,  # insert rows whose keys do not exist yet; returns how many
     add_if_absent,  # insert a row unless its key exists; returns whether it was inserted
     insert,  # return an INSERT that supports ON CONFLICT on both databases
-    translated,  # context manager: turn database errors into StoreBusyError or StoreError
+    translate_database_errors,  # context manager: turn database errors into StoreBusyError or StoreError
 )
 from monitor.storage.locks import (
-    CORE,  # name of the PostgreSQL view that the running core locks
-    LEASE,  # name of the PostgreSQL table with the lease of the running core
-    make_turns,  # create the private lock table and view in PostgreSQL if missing
+    CORE_VIEW,  # name of the PostgreSQL view that the running core locks
+    LEASE_TABLE,  # name of the PostgreSQL table with the lease of the running core
+    create_core_locks,  # create the private lock table and view in PostgreSQL if missing
 )
 from monitor.storage.migrate import (
     require_current,  # raise StoreError unless the database schema is current
@@ -32,7 +32,7 @@ from monitor.storage.migrate import (
 )
 from monitor.storage.reserve import (
     MEGABYTE,  # bytes in a megabyte, 1,000,000
-    find_folder,  # return a folder on the disk of the database, or None
+    find_database_folder,  # return a folder on the disk of the database, or None
 )
 from monitor.storage.retention import (
     RetentionRule,  # which rows of a table may be deleted after what time
@@ -56,10 +56,10 @@ from monitor.storage.rows import (
 from monitor.storage.service_state import (
     IDLE,  # result of a job run that had nothing to do; it is not stored
     DeniedMessages,  # messages on a topic that the broker refused, with the login
-    find_stamp,  # return time and content of a heartbeat, or None
-    load_stamps,  # load the fingerprints of stretches of readings
-    remove_stamp,  # delete a heartbeat
-    stamp,  # write or replace a heartbeat
+    find_heartbeat,  # return time and content of a heartbeat, or None
+    load_heartbeats,  # load the all heartbeats: time and content by name
+    remove_heartbeat,  # delete a heartbeat
+    write_heartbeat,  # write or replace a heartbeat
 )
 from monitor.storage.views import (
     ColumnSpan,  # range of instants of a column, after (exclusive) to until (inclusive)
@@ -71,15 +71,15 @@ from monitor.storage.views import (
 )
 
 __all__ = [
-    "CORE",
+    "CORE_VIEW",
     "IDLE",
-    "LEASE",
+    "LEASE_TABLE",
     "MEGABYTE",
     "PAGE",
-    "SERVICE",
+    "SERVICE_ACTOR",
     "Actor",
     "ColumnSpan",
-    "CoreTurn",
+    "CoreLease",
     "Database",
     "DeniedMessages",
     "RetentionRule",
@@ -90,30 +90,30 @@ __all__ = [
     "add_row",
     "columns_of",
     "count_rows",
+    "create_core_locks",
     "fill_row",
-    "find_folder",
+    "find_database_folder",
+    "find_heartbeat",
     "find_record",
-    "find_stamp",
     "has_view",
     "insert",
     "insert_rows",
     "list_views",
+    "load_heartbeats",
     "load_optional_view",
     "load_plain",
     "load_records",
-    "load_stamps",
     "load_view",
-    "make_turns",
     "match_given",
     "message_to_cells",
     "read_record",
     "record_to_dict",
-    "remove_stamp",
+    "remove_heartbeat",
     "require_current",
     "save_rows",
-    "stamp",
     "stream_view",
     "sweep_table",
-    "translated",
+    "translate_database_errors",
     "upgrade",
+    "write_heartbeat",
 ]

@@ -50,8 +50,6 @@ from monitor.decision.records import (
     Memory,  # what one decision leaves for the next one
     OffsetFact,  # declared offset of a station, with its author and who confirmed it
     ProofFact,  # newest test of the model behind a criterion, compared with the model in use
-    instant,  # return the UTC datetime of epoch seconds
-    seconds,  # return the epoch seconds of a datetime
 )
 from monitor.decision.series.assessment import (
     REPEATS,  # text for people: the instrument repeats one value
@@ -133,14 +131,12 @@ __all__ = [
     "find_motion",
     "find_unreached",
     "health_alarm",
-    "instant",
     "is_judged",
     "is_reminder",
     "make_gauge",
     "measure",
     "measure_curve",
     "read_gauge",
-    "seconds",
     "shorten",
     "summarise_warnings",
     "without_corrections",

@@ -18,14 +18,14 @@ from monitor.delivery.notifiers.mqtt import (
     MqttPublisher,  # MQTT client that publishes, waits for the acknowledgement and reconnects
 )
 from monitor.delivery.notifiers.webhook import (
-    ANSWERED,  # text for people: an HTTP channel responded with a status
-    AS_IT_IS,  # request headers for an uncompressed response, needed by `read_answer`
-    CONNECT_S,  # connection timeout of HTTP channels, seconds
+    ANSWERED_WITH_STATUS,  # text for people: an HTTP channel responded with a status
+    CONNECT_TIMEOUT_S,  # connection timeout of HTTP channels, seconds
     TIMEOUT_S,  # timeout of HTTP requests and of reading a response, seconds
+    UNCOMPRESSED_HEADERS,  # request headers for an uncompressed response, needed by `read_answer`
     WebhookNotifier,  # notifier that posts signed JSON to a URL
-    miss_answer,  # return the DeliveryError for a request that timed out
+    make_rejection_error,  # return the DeliveryError for a response that rejects a message
+    make_timeout_error,  # return the DeliveryError for a request that timed out
     read_answer,  # read a streamed HTTP response body, limited in size and time
-    refuse,  # return the DeliveryError for a response that rejects a message
 )
 from monitor.delivery.queries.outbox import (
     count_states,  # count the notifications in each delivery state
@@ -33,7 +33,7 @@ from monitor.delivery.queries.outbox import (
 )
 from monitor.delivery.queries.receipts import (
     find_sent,  # return the notification id for a provider's message id, or None
-    load_unsaid,  # load delivered notifications without a status report, by provider id prefix
+    load_without_receipt,  # load delivered notifications without a status report, by provider id prefix
     mark_undelivered,  # record that the provider could not deliver; retry or fail for good
     note_progress,  # record an intermediate provider status such as `ringing`
     note_received,  # record that the device received the message; False if recorded before
@@ -41,10 +41,10 @@ from monitor.delivery.queries.receipts import (
 )
 
 __all__ = [
-    "ANSWERED",
-    "AS_IT_IS",
-    "CONNECT_S",
+    "ANSWERED_WITH_STATUS",
+    "CONNECT_TIMEOUT_S",
     "TIMEOUT_S",
+    "UNCOMPRESSED_HEADERS",
     "MailNotifier",
     "MqttPublisher",
     "WebhookNotifier",
@@ -53,15 +53,15 @@ __all__ = [
     "count_states",
     "find_declaration",
     "find_sent",
-    "load_unsaid",
+    "load_without_receipt",
+    "make_rejection_error",
+    "make_timeout_error",
     "mark_confirmed",
     "mark_undelivered",
-    "miss_answer",
     "note_progress",
     "note_received",
     "note_test",
     "open_notifier",
     "read_answer",
     "read_secret",
-    "refuse",
 ]

@@ -31,7 +31,7 @@ from monitor.ingest.files.selecting import (
     read_selected,  # read named series from a neutral long table
 )
 from monitor.ingest.files.tables import (
-    BEFORE,  # extra key of a row above the column names: its line number and that of the names
+    BEFORE_HEADER,  # extra key of a row above the column names: its line number and that of the names
     LINE_LIMIT,  # longest line of a text file, characters
     WHITESPACE,  # delimiter setting for any run of blanks
     WORKBOOKS,  # file suffixes of spreadsheet workbooks
@@ -53,21 +53,21 @@ from monitor.ingest.text.cells import (
 )
 from monitor.ingest.text.clocks import (
     BUDDHIST,  # name of the Buddhist era of dates, `buddhist`
-    COUNTS,  # seconds per unit of numeric time formats, by unit
-    FIRST_AT,  # earliest plausible time of a reading, 1950
+    EARLIEST_TIME,  # earliest plausible time of a reading, 1950
     GPS,  # name of the GPS time scale, `gps`
     GPS_BEGIN,  # origin of GPS time, 1980-01-06
     J2000,  # origin of J2000 times, 2000-01-01 12:00 UTC
-    NAMED,  # regular expression for names of time columns
+    SECONDS_PER_UNIT,  # seconds per unit of numeric time formats, by unit
+    TIME_COLUMN_NAME,  # regular expression for names of time columns
     doubt_century,  # return a text that two-digit years are ambiguous, or None
     doubt_span,  # return why the time span of a record is implausible, or None
     doubt_unset,  # return a text that the first times come from an unset clock, or None
     drop_weekday,  # remove a leading weekday from a date
-    find_count,  # return unit and origin of numeric times from a column name, or None
     find_era,  # return the calendar era named beside a time; "" if none
+    find_time_count,  # return unit and origin of numeric times from a column name, or None
     is_gps,  # return whether a column name states GPS time
     name_zone,  # return the time zone abbreviation at the end of a time; "" if none is known
-    tidy_time,  # normalise blanks, digits, AM/PM and fraction of a time text
+    normalise_time,  # normalise blanks, digits, AM/PM and fraction of a time text
     translate_months,  # translate month names in a date to English abbreviations
 )
 from monitor.ingest.text.encodings import (
@@ -87,21 +87,21 @@ from monitor.ingest.text.units import (
 )
 
 __all__ = [
-    "BEFORE",
+    "BEFORE_HEADER",
     "BUDDHIST",
-    "COUNTS",
     "DATENUM",
     "DIGITS",
+    "EARLIEST_TIME",
     "EXCEL",
-    "FIRST_AT",
     "GPS",
     "GPS_BEGIN",
     "J2000",
     "LINE_LIMIT",
     "MISSING",
     "MJD",
-    "NAMED",
     "PAYLOAD_LIMIT",
+    "SECONDS_PER_UNIT",
+    "TIME_COLUMN_NAME",
     "WEEKDAY",
     "WHITESPACE",
     "WORKBOOKS",
@@ -118,9 +118,9 @@ __all__ = [
     "doubt_unset",
     "drop_weekday",
     "find_bare_utf_16",
-    "find_count",
     "find_day_zero",
     "find_era",
+    "find_time_count",
     "format_time_of_day",
     "is_annotation",
     "is_campbell",
@@ -141,6 +141,7 @@ __all__ = [
     "name_zone",
     "names_rise",
     "normalise_number",
+    "normalise_time",
     "open_rows",
     "read_selected",
     "read_time",
@@ -149,7 +150,6 @@ __all__ = [
     "read_units",
     "read_workbook",
     "strip_zeros",
-    "tidy_time",
     "translate_months",
     "unit_of_header",
 ]

@@ -20,7 +20,7 @@ from monitor.settings.sealed_texts import (
     open_vault,  # return the vault that encrypts secrets in the database
 )
 from monitor.settings.service import (
-    PREFIX,  # prefix of environment variables of the program, `SLOPEWARD_`
+    VARIABLE_PREFIX,  # prefix of environment variables of the program, `SLOPEWARD_`
     ComputeSection,  # section [compute] of the service file: limits of jobs and workers
     OidcSection,  # section [oidc] of the service file: identity provider for logins
     PathsSection,  # section [paths] of the service file: folders
@@ -36,7 +36,7 @@ from monitor.settings.sources import (
 
 __all__ = [
     "FOLDER_KIND",
-    "PREFIX",
+    "VARIABLE_PREFIX",
     "ComputeSection",
     "Duration",
     "Faults",

@@ -1,7 +1,7 @@
 """Sites: the records of a site file, its parsing, places and quantities."""
 
 from monitor.sites.cadence import (
-    UNKNOWN,  # stage of movement while none is determined, `unknown`
+    UNKNOWN_STAGE,  # stage of movement while none is determined, `unknown`
     slowest_cadence_s,  # return the longest evaluation interval of any stage, seconds
     stage_cadence,  # return evaluation and forecast intervals at a stage of movement, seconds
 )
@@ -18,21 +18,21 @@ from monitor.sites.files import (
     scan_sites,  # reads all site files of a folder; returns the sites and the errors by file
 )
 from monitor.sites.first_site import (
-    EXAMPLES,  # comment in a new site file: the numbers below are only examples
-    INTERVALS_LEAST,  # smallest number of sampling intervals in a window
+    EXAMPLES_COMMENT,  # comment in a new site file: the numbers below are only examples
+    FEWEST_INTERVALS,  # smallest number of sampling intervals in a window
     LONGEST_WAIT_S,  # longest window of an example criterion per level, highest first, seconds
     write_first_site,  # return the text of a first, commented site file
 )
 from monitor.sites.ground import (
-    EARTH_M,  # mean radius of the Earth, metres
+    EARTH_RADIUS_M,  # mean radius of the Earth, metres
     Place,  # type: (latitude, longitude) in degrees
     crosses_itself,  # return whether edges of a closed ring cross or touch
     find_hull,  # return the convex hull of points, counter-clockwise
     measure_area_m2,  # return the area of a longitude-latitude ring on the ellipsoid, m²
-    measure_m,  # return the ground distance between two places, metres
+    measure_ground_distance_m,  # return the ground distance between two places, metres
 )
 from monitor.sites.parents import (
-    KINDS,  # kinds of equipment that several series may depend on, nearest first
+    PARENT_KINDS,  # kinds of equipment that several series may depend on, nearest first
     Parent,  # equipment that several series depend on, such as a logger
     list_children,  # return the series that depend on each shared piece of equipment
 )
@@ -41,18 +41,18 @@ from monitor.sites.parsing import (
     parse_site,  # reads the text of a site file
 )
 from monitor.sites.quantities import (
-    BATTERY,  # quantity of the battery voltage, `battery_voltage`
     BATTERY_LEVEL,  # quantity of the battery level that a device reports, `battery_level`
+    BATTERY_VOLTAGE,  # quantity of the battery voltage, `battery_voltage`
+    DEPTH_PREFIX,  # prefix of quantities at one depth of a profile, `depth_`
+    GROUND_MOTION_PREFIXES,  # prefixes of quantities that measure ground movement
     HOUSEKEEPING,  # quantities about the instrument instead of the slope
-    LANDSLIDE,  # prefix of station ids for landslides followed on scenes, `F-`
-    MOTION,  # prefixes of quantities that measure motion of a station
-    MOVING,  # prefixes of quantities that forecasts and detectors treat as motion
-    OF_DEPTHS,  # prefix of quantities at one depth of a profile, `depth_`
-    OF_GROUND,  # prefixes of quantities that measure ground movement
-    OF_VELOCITY_MAPS,  # quantities derived from velocity maps
+    LANDSLIDE_PREFIX,  # prefix of station ids for landslides followed on scenes, `F-`
+    MODELLED_MOTION_PREFIXES,  # prefixes of quantities that forecasts and detectors treat as motion
+    MOTION_PREFIXES,  # prefixes of quantities that measure motion of a station
     QUANTITIES,  # known quantities by name, with canonical unit and range
-    SIGNAL,  # quantity of the radio signal strength, `signal_strength`
+    SIGNAL_STRENGTH,  # quantity of the radio signal strength, `signal_strength`
     UNITS,  # known units: unit to (canonical unit, factor, offset)
+    VELOCITY_MAP_QUANTITIES,  # quantities derived from velocity maps
     convert,  # convert a value between units; raises ValueError if they do not fit
     convert_difference,  # convert a difference between units, without the zero offset
     explain_unit,  # return an error text for an unknown unit, with similar known ones
@@ -86,29 +86,27 @@ from monitor.sites.schema import (
     QuantityTable,  # model of the table [[quantity]] of a site file
     SeriesTable,  # model of a table of one series in a site file
     Table,  # type of any table of a site file (Any)
-    make_site_file,  # return the model of a site file, with sections of plugins
+    make_site_file_model,  # return the model of a site file, with sections of plugins
 )
 from monitor.sites.topics import (
-    ROOT,  # root of the MQTT topics of the service, `slopeward/v1`
+    TOPIC_ROOT,  # root of the MQTT topics of the service, `slopeward/v1`
 )
 from monitor.sites.watched import (
-    CAUSES,  # causes of an anomaly that a person can record
+    ANOMALY_CAUSES,  # causes of an anomaly that a person can record
     COMPONENTS,  # quantities of horizontal displacement, east and north
     CONFIRMED,  # verdict of a person: the anomaly is confirmed
     DISMISSED,  # verdict of a person: the anomaly is dismissed
+    MOTION_GROUP,  # name of the group of all motion series of a site, `motion`
+    OTHER_QUANTITIES_FACTOR,  # factor on detector thresholds for quantities that are not site motion
     SCALARS,  # quantities of motion as a single value, in order of preference
-    TIMES,  # factor on detector thresholds for quantities that are not site motion
     VERDICTS,  # verdicts of people on an anomaly
     WITHDRAWN,  # verdict of a person: an earlier verdict is withdrawn
-    Group,  # series that detectors compare with each other, on one interval
-    Watched,  # a stored series that detectors process, with its station and declaration
+    SeriesGroup,  # series that detectors compare with each other, on one interval
+    WatchedSeries,  # a stored series that detectors process, with its station and declaration
     find_motion,  # return the motion series of all stations: one scalar each, or east and north
     find_watched_motion,  # return the motion series that detectors process together
     is_forecast,  # return whether a declared series may be forecast as motion
     list_groups,  # return the series groups that detectors process, motion first
-)
-from monitor.sites.watched import (
-    MOTION as WATCHED_MOTION,  # name of the group of all motion series of a site, `motion`
 )
 from monitor.sites.witnesses import (
     find_voting_series,  # return (station, quantity) of all series that a vote can be based on
@@ -116,43 +114,42 @@ from monitor.sites.witnesses import (
 )
 
 __all__ = [
-    "BATTERY",
+    "ANOMALY_CAUSES",
     "BATTERY_LEVEL",
-    "CAUSES",
+    "BATTERY_VOLTAGE",
     "COMPONENTS",
     "CONFIRMED",
+    "DEPTH_PREFIX",
     "DISMISSED",
-    "EARTH_M",
+    "EARTH_RADIUS_M",
     "ELLIPSOID",
-    "EXAMPLES",
+    "EXAMPLES_COMMENT",
+    "FEWEST_INTERVALS",
+    "GROUND_MOTION_PREFIXES",
     "HOUSEKEEPING",
     "IMAGE_CORRELATION",
-    "INTERVALS_LEAST",
-    "KINDS",
-    "LANDSLIDE",
+    "LANDSLIDE_PREFIX",
     "LONGEST_WAIT_S",
-    "MOTION",
-    "MOVING",
-    "OF_DEPTHS",
-    "OF_GROUND",
-    "OF_VELOCITY_MAPS",
+    "MODELLED_MOTION_PREFIXES",
+    "MOTION_GROUP",
+    "MOTION_PREFIXES",
+    "OTHER_QUANTITIES_FACTOR",
+    "PARENT_KINDS",
     "QUANTITIES",
-    "ROOT",
     "SCALARS",
-    "SIGNAL",
+    "SIGNAL_STRENGTH",
     "SITE_ID",
-    "TIMES",
+    "TOPIC_ROOT",
     "UNITS",
-    "UNKNOWN",
+    "UNKNOWN_STAGE",
     "VELOCITY_MAP",
+    "VELOCITY_MAP_QUANTITIES",
     "VERDICTS",
-    "WATCHED_MOTION",
     "WITHDRAWN",
     "AnomalyPlan",
     "Binding",
     "Calculation",
     "Criterion",
-    "Group",
     "LevelTable",
     "LevelsTable",
     "Origin",
@@ -160,6 +157,7 @@ __all__ = [
     "Place",
     "QuantityTable",
     "Recipient",
+    "SeriesGroup",
     "SeriesSpec",
     "SeriesTable",
     "Site",
@@ -167,7 +165,7 @@ __all__ = [
     "StationId",
     "Table",
     "Team",
-    "Watched",
+    "WatchedSeries",
     "convert",
     "convert_difference",
     "crosses_itself",
@@ -186,9 +184,9 @@ __all__ = [
     "list_units",
     "load_criteria",
     "load_site",
-    "make_site_file",
+    "make_site_file_model",
     "measure_area_m2",
-    "measure_m",
+    "measure_ground_distance_m",
     "needs_proof",
     "once_per_record",
     "parse_site",

@@ -15,10 +15,10 @@ from monitor.text import (
 from monitor.text.catalogue import (
     ENGLISH,  # language code of English, `en`
     N_,  # mark a text for translation without translating it
-    current,  # return the language in use
+    current_language,  # return the language in use
     gettext,  # translate a text into the language in use
     read_language,  # validate a language code; raises ValueError
-    use,  # context manager: set the language in use
+    use_language,  # context manager: set the language in use
 )
 from monitor.text.detection import (
     read_reason,  # convert a stored message back into a reason of the `detection` library
@@ -33,8 +33,8 @@ from monitor.text.forecasting import (
 )
 from monitor.text.formats import (
     ReasonText,  # text of one reason code with the format of each value
-    by_code,  # return reason texts by their code
     figure,  # return a format for a number with digits and unit
+    index_by_code,  # return reason texts by their code
     reason_text,  # return the text of a reason code from a template and formats
 )
 from monitor.text.instants import (
@@ -47,19 +47,19 @@ from monitor.text.instants import (
     format_instants,  # return plain data with all datetimes formatted
     format_iso,  # format an aware datetime in the fixed-width UTC form that sorts as text
     from_epoch_s,  # return the UTC datetime of seconds since 1970
-    go_on,  # return a clock that starts at a given time and advances
     join_spans,  # merge time spans that overlap, touch or have a small gap
-    parse,  # parse an RFC 3339 time with offset; raises ValueError
     parse_duration_s,  # parse a duration such as `15m` into seconds; a bare number means days
+    parse_time,  # parse an RFC 3339 time with offset; raises ValueError
     read_iso,  # parse an ISO 8601 time, with unusual spellings; raises ValueError
     record_to_json,  # return a record as JSON values, without some fields
+    start_clock,  # return a clock that starts at a given time and advances
 )
 from monitor.text.local_time import (
     format_local,  # format an instant in local time, to the minute
     use_zone,  # context manager: set the time zone in use
 )
 from monitor.text.message import (
-    TEXT_OF,  # text for people: a name and a text about it, separated by a colon
+    LABELLED_TEXT,  # text for people: a name and a text about it, separated by a colon
     Duration,  # message value: a duration
     Figure,  # a number with its unit
     Message,  # translatable text: English text with template id and values
@@ -68,17 +68,17 @@ from monitor.text.message import (
     Term,  # message value: a word of the vocabulary, which is translated
     Timestamp,  # message value: an instant or a day
     Value,  # type of a message value
-    gather,  # return plain data with messages restored; the inverse of `spread`
     join,  # join several texts into one message
     list_parts,  # return the texts that `join` combined
     message_columns,  # return the values of the three columns of a translatable text
+    messages_to_plain,  # return plain data with each message as text, id and values
+    plain_to_messages,  # return plain data with messages restored; the inverse of `messages_to_plain`
     read_columns,  # read a translatable text from its three columns of a row
     read_message,  # build a message from its stored text, id and values
-    spread,  # return plain data with each message as text, id and values
 )
 from monitor.text.names import (
-    EMPTY,  # text for people: the file is empty
-    UNREADABLE,  # text for people: a file cannot be read, with the reason
+    EMPTY_FILE,  # text for people: the file is empty
+    UNREADABLE_FILE,  # text for people: a file cannot be read, with the reason
     is_line,  # return whether a text is one line without control characters
     is_same_person,  # return whether two names mean the same person
     list_names,  # join names with commas, at most twelve
@@ -87,9 +87,9 @@ from monitor.text.names import (
     tidy_text,  # normalise a text written by a person to one line
 )
 from monitor.text.reasons import (
-    describe,  # return the message for a reason of a library
+    convert_reason,  # return the message for a reason of a library
+    convert_reasons_within,  # return plain data with all reasons replaced by messages
     describe_error,  # return the text of an error, as a message if it has a reason code
-    describe_within,  # return plain data with all reasons replaced by messages
     hide_folder,  # Remove a folder of the server from the paths in a text that people read
 )
 from monitor.text.rendering import (
@@ -98,7 +98,7 @@ from monitor.text.rendering import (
     translate_level,  # translate the name of a level, if it is a common one
 )
 from monitor.text.zones import (
-    DAY_MIN,  # minutes of a day
+    MINUTES_PER_DAY,  # minutes of a day
     format_minute,  # format minutes after midnight as `HH:MM`
     local_day,  # return the date of an instant in a time zone
     read_minute,  # parse `HH:MM` into minutes after midnight; raises ValueError
@@ -106,16 +106,16 @@ from monitor.text.zones import (
 )
 
 __all__ = [
-    "DAY_MIN",
-    "EMPTY",
+    "EMPTY_FILE",
     "ENGLISH",
     "EPOCH",
     "FUTURE_TOLERANCE",
     "IN_SHADOW",
+    "LABELLED_TEXT",
+    "MINUTES_PER_DAY",
     "NOT_SHOWN",
     "N_",
-    "TEXT_OF",
-    "UNREADABLE",
+    "UNREADABLE_FILE",
     "Duration",
     "Figure",
     "Message",
@@ -126,14 +126,13 @@ __all__ = [
     "Term",
     "Timestamp",
     "Value",
-    "by_code",
     "canonical_json",
     "catalogue",
     "code_version",
-    "current",
-    "describe",
+    "convert_reason",
+    "convert_reasons_within",
+    "current_language",
     "describe_error",
-    "describe_within",
     "digest_text",
     "epoch_s",
     "figure",
@@ -145,10 +144,9 @@ __all__ = [
     "format_minute",
     "format_number",
     "from_epoch_s",
-    "gather",
     "gettext",
-    "go_on",
     "hide_folder",
+    "index_by_code",
     "is_line",
     "is_same_person",
     "join",
@@ -158,8 +156,10 @@ __all__ = [
     "list_parts",
     "local_day",
     "message_columns",
-    "parse",
+    "messages_to_plain",
     "parse_duration_s",
+    "parse_time",
+    "plain_to_messages",
     "read_columns",
     "read_iso",
     "read_language",
@@ -171,13 +171,13 @@ __all__ = [
     "record_to_json",
     "redact",
     "rename_file",
-    "spread",
+    "start_clock",
     "tidy_name",
     "tidy_text",
     "to_instant",
     "translate",
     "translate_all",
     "translate_level",
-    "use",
+    "use_language",
     "use_zone",
 ]

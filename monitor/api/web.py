@@ -1,8 +1,8 @@
 """The page: requests, callers, parts that pages share."""
 
 from monitor.web.access.acting import (
-    Acting,  # FastAPI dependency: actor, context and time of an act by a form of the page
-    go_back,  # redirect the browser after an act, with a notice of what was done
+    FormAct,  # FastAPI dependency: actor, context and time of an act by a form of the page
+    redirect_back,  # redirect the browser after an act, with a notice of what was done
 )
 from monitor.web.access.callers import (
     Caller,  # the account behind a request: name, role and sites
@@ -11,7 +11,7 @@ from monitor.web.access.callers import (
     require_caller,  # return the caller of a request; raises NotSignedInError
 )
 from monitor.web.access.guard import (
-    LARGEST_PART,  # largest body of a request with a part of a file or outlines, bytes
+    LARGEST_PART_BYTES,  # largest body of a request with a part of a file or outlines, bytes
     check_origin,  # raise NotAllowedError unless a write request comes from the page itself
     is_safe_path,  # return whether a path is safe as redirect target after login
 )
@@ -19,22 +19,22 @@ from monitor.web.access.redaction import (
     redactor_of,  # return the redactor for the responses to a request's caller
 )
 from monitor.web.access.rules import (
-    narrow,  # return the site asked for, or all sites that the caller may read (None = all)
+    find_readable_sites,  # return the site asked for, or all sites that the caller may read (None = all)
 )
 from monitor.web.app import (
-    build,  # create the FastAPI application on an open database
+    build_app,  # create the FastAPI application on an open database
 )
 from monitor.web.context import (
-    DEVICE,  # name of the cookie that identifies a known device
-    NO_NUL,  # regular expression for a text without NUL characters
+    DEVICE_COOKIE,  # name of the cookie that identifies a known device
+    WITHOUT_NUL,  # regular expression for a text without NUL characters
     AlertId,  # type of a path parameter: id of an alert
     Context,  # shared state of all requests: configuration, database, clock, caches
-    Early,  # type of a query parameter: an instant from 1900 on, or None
+    EarlyInstant,  # type of a query parameter: an instant from 1900 on, or None
     From,  # type of the query parameter `from`: start of a range, excluded
     Limit,  # type of the query parameter `limit`, 1 to 1000
+    MonthRange,  # FastAPI dependency: requested time range, 30 days by default
     Name,  # type of a form field: name of a site, station, quantity or team
-    Range,  # FastAPI dependency: requested time range, 30 days by default
-    Season,  # FastAPI dependency: requested time range, 90 days by default
+    SeasonRange,  # FastAPI dependency: requested time range, 90 days by default
     To,  # type of the query parameter `to`: end of a range, included
     context_of,  # return the context of the application of a request
     cookie_name,  # return the name of a cookie, with the `__Host-` prefix on https
@@ -47,7 +47,7 @@ from monitor.web.parts.calendars import (
     write_calendar,  # return an iCalendar file of entries
 )
 from monitor.web.parts.collect import (
-    NO_SITE,  # text for people: the site does not exist
+    UNKNOWN_SITE,  # text for people: the site does not exist
     SiteSnapshot,  # a site within a read transaction, with the time of the request
     find_card,  # return the card of a site; raises NotFoundError
     find_series,  # return a stored series; raises NotFoundError
@@ -56,8 +56,8 @@ from monitor.web.parts.collect import (
     require_station,  # Raise NotFoundError if a site has no such station
 )
 from monitor.web.parts.columns import (
-    fold,  # Instants as epoch seconds: the first, then the step to each next one; equal steps pack to nearly nothing
-    pick,  # choose which values a plot of about `most` points needs
+    choose_plot_points,  # choose which values a plot of about `most` points needs
+    encode_instants,  # return instants as epoch seconds: the first, then the step to each next one
     shorten,  # shorten a text to a length, at whole parts or clauses if possible
 )
 from monitor.web.parts.documents import (
@@ -92,7 +92,7 @@ from monitor.web.parts.templating import (
     render as render_page,  # renders a template as a page with banner and menu
 )
 from monitor.web.routes.live import (
-    answer_parts,  # return rendered parts of a page as JSON, for live refresh
+    render_parts_as_json,  # return rendered parts of a page as JSON, for live refresh
 )
 from monitor.web.routes.people import (
     login,  # module: routes to log in and log out
@@ -108,32 +108,33 @@ from monitor.web.routes.site.rates import (
 )
 
 __all__ = [
-    "DEVICE",
+    "DEVICE_COOKIE",
     "GEOJSON",
-    "LARGEST_PART",
-    "NO_NUL",
-    "NO_SITE",
-    "Acting",
+    "LARGEST_PART_BYTES",
+    "UNKNOWN_SITE",
+    "WITHOUT_NUL",
     "AlertId",
     "Caller",
     "Context",
-    "Early",
+    "EarlyInstant",
+    "FormAct",
     "From",
     "GeoJsonResponse",
     "Limit",
+    "MonthRange",
     "Name",
-    "Range",
-    "Season",
+    "SeasonRange",
     "SiteSnapshot",
     "To",
     "actor_of",
-    "answer_parts",
-    "build",
+    "build_app",
     "check_origin",
+    "choose_plot_points",
     "context_of",
     "cookie_name",
     "describe_outlines",
     "draw_line",
+    "encode_instants",
     "evaluate_now",
     "find_bounds",
     "find_card",
@@ -141,9 +142,8 @@ __all__ = [
     "find_headlines",
     "find_policy",
     "find_rates",
+    "find_readable_sites",
     "find_series",
-    "fold",
-    "go_back",
     "headline",
     "is_safe_path",
     "list_calls",
@@ -154,14 +154,14 @@ __all__ = [
     "make_feature",
     "make_point",
     "name_stations",
-    "narrow",
     "person_of",
-    "pick",
     "read_range",
     "read_site",
     "redactor_of",
+    "redirect_back",
     "render",
     "render_page",
+    "render_parts_as_json",
     "require_caller",
     "require_station",
     "run_in_pool",

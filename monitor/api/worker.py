@@ -14,12 +14,12 @@ from monitor.worker.compute import (
 from monitor.worker.configured import (
     list_checkpoint,  # return the files of a model checkpoint; empty for None
     list_models,  # return the files and folders of models that a worker may read
-    refuse_strange,  # raise JobError if a worker's result names something not requested
+    refuse_unrequested,  # raise JobError if a worker's result names something not requested
     run_all_in_workers,  # run a task in workers for many records; results in their order
     run_in_worker,  # run a task in a sandboxed worker process; raises JobError
 )
 from monitor.worker.lock import (
-    hold,  # context manager: lock a site's scene results; yields False if locked elsewhere
+    lock_scene_results,  # context manager: lock a site's scene results; yields False if locked elsewhere
 )
 from monitor.worker.records import (
     Answered,  # type variable: result record of a task
@@ -30,14 +30,14 @@ from monitor.worker.records import (
     record_to_plain,  # convert a record or datetime into plain values for JSON
 )
 from monitor.worker.sandbox import (
-    DESCRIBE,  # task that returns which sandbox limits the system does not support
+    DESCRIBE_SANDBOX,  # task that returns which sandbox limits the system does not support
     GIB,  # bytes in a gibibyte
     SandboxLimits,  # limits of a worker: memory, files, processor time, readable paths
     clean_environment,  # return the environment variables that a worker may have, without secrets
 )
 
 __all__ = [
-    "DESCRIBE",
+    "DESCRIBE_SANDBOX",
     "GIB",
     "Answered",
     "ChildProcess",
@@ -49,13 +49,13 @@ __all__ = [
     "WorkerTask",
     "clean_environment",
     "compute",
-    "hold",
     "is_stopping",
     "list_checkpoint",
     "list_models",
+    "lock_scene_results",
     "read_record",
     "record_to_plain",
-    "refuse_strange",
+    "refuse_unrequested",
     "run_all_in_workers",
     "run_in_worker",
 ]

@@ -12,7 +12,7 @@ from monitor.canonical import code_version
 from monitor.decision.changes import OVER, AlertChange, health_alarm
 from monitor.errors import StoreBusyError
 from monitor.sites.records import Site, gather_recipients
-from monitor.storage.actor import SERVICE
+from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.check import Check, CheckFinding
 from monitor.storage.engine import Database
 from monitor.text.message import Template, join
@@ -112,7 +112,12 @@ class ServiceAlarms:
                 c,
                 changes,
                 ChangeContext(
-                    STATUS_SITE, None, gather_recipients(self._sites.values()), SERVICE, self._clock(), code_version()
+                    STATUS_SITE,
+                    None,
+                    gather_recipients(self._sites.values()),
+                    SERVICE_ACTOR,
+                    self._clock(),
+                    code_version(),
                 ),
             )
         self._on_written()
@@ -125,7 +130,7 @@ class ServiceAlarms:
     def unshelve(self) -> None:
         """Bring back alarms of the service whose time on the shelf is over; no evaluation does it for them."""
         with self._db.write() as c:
-            events = unshelve_due(c, STATUS_SITE, SERVICE, self._clock())
+            events = unshelve_due(c, STATUS_SITE, SERVICE_ACTOR, self._clock())
         if events:
             self._on_written()
 

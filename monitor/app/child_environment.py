@@ -7,7 +7,7 @@ variables the channels name. Workers and Mosquitto get no secret at all (`monito
 from collections.abc import Mapping
 from typing import Final
 
-from monitor.settings.service import PREFIX, SECRETS
+from monitor.settings.service import SECRETS, VARIABLE_PREFIX
 from monitor.worker.sandbox import clean_environment
 
 CORE_ALONE: Final = frozenset({"broker", "smtp", "signing", "push"})  # sections whose secrets the page has no use for
@@ -24,15 +24,17 @@ _PAGE: Final = frozenset(
         "SSL_CERT_FILE",
         "SSL_CERT_DIR",
         "TMPDIR",
-        f"{PREFIX}CONFIG",
-        f"{PREFIX}TRACEBACK",
+        f"{VARIABLE_PREFIX}CONFIG",
+        f"{VARIABLE_PREFIX}TRACEBACK",
     }
 )
-_OF_PEOPLE: Final = frozenset({f"{PREFIX}BY_PASSWORD", f"{PREFIX}USER_PASSWORD"})  # at the command line
+_OF_PEOPLE: Final = frozenset(
+    {f"{VARIABLE_PREFIX}BY_PASSWORD", f"{VARIABLE_PREFIX}USER_PASSWORD"}
+)  # at the command line
 _DATABASE: Final = "PG"
 # glibc: few arenas, and what a job takes at once comes from the system and goes back to it; what the user sets holds
 _MALLOC: Final = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}
-_ADDRESS_IS_SECRET: Final = f"{PREFIX}WATCHDOG__PING_URL"  # who knows it can say that all is well
+_ADDRESS_IS_SECRET: Final = f"{VARIABLE_PREFIX}WATCHDOG__PING_URL"  # who knows it can say that all is well
 
 
 def core_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -55,7 +57,7 @@ def page_environment(environ: Mapping[str, str]) -> dict[str, str]:
     known = {
         name: value
         for name, value in environ.items()
-        if name in _PAGE or name.startswith(_DATABASE) or (name.startswith(PREFIX) and "__" in name)
+        if name in _PAGE or name.startswith(_DATABASE) or (name.startswith(VARIABLE_PREFIX) and "__" in name)
     }
     known.pop(_ADDRESS_IS_SECRET, None)
     return clean_environment(environ) | _without(known, page=False)
@@ -64,7 +66,7 @@ def page_environment(environ: Mapping[str, str]) -> dict[str, str]:
 def _without(environ: Mapping[str, str], *, page: bool) -> dict[str, str]:
     """What is left without the secrets of the page, or without those of core; files with them are not read either."""
     others = {
-        f"{PREFIX}{section}__{key}".upper()
+        f"{VARIABLE_PREFIX}{section}__{key}".upper()
         for section, key in SECRETS
         if section not in SHARED and (section in CORE_ALONE) is not page
     }

@@ -19,7 +19,7 @@ from monitor.broker.logins import Login, LoginBook
 from monitor.canonical import digest_text
 from monitor.errors import SlopewardError
 from monitor.ingest.broker import ManagedBroker, find_mosquitto, open_broker
-from monitor.ingest.queries.messages import DENIED, LOGIN, RejectedMessage
+from monitor.ingest.queries.messages import DENIED_BY_BROKER, LOGIN, RejectedMessage
 from monitor.ingest.service import list_sessions
 from monitor.readings.records import PayloadSize
 from monitor.settings.service import ServiceConfig
@@ -319,11 +319,11 @@ def reject_denied(denied: Iterable[DeniedTopic]) -> list[RejectedMessage]:
             one.at,
             one.topic,
             b"",
-            DENIED,
+            DENIED_BY_BROKER,
             _DENIED(login=one.login),
             f"{LOGIN}{one.login}",
             times=one.times - one.stored,
-            whole=PayloadSize(one.payload_bytes, digest_text(f"{DENIED}\0{one.login}\0{one.topic}")),
+            whole=PayloadSize(one.payload_bytes, digest_text(f"{DENIED_BY_BROKER}\0{one.login}\0{one.topic}")),
         )
         for one in denied
         if one.times > one.stored

@@ -51,12 +51,12 @@ from monitor.registration import ServicePart
 from monitor.settings.service import ServiceConfig, load_service
 from monitor.sites.cadence import stage_cadence
 from monitor.sites.records import Site
-from monitor.storage.core_turn import CoreTurn
+from monitor.storage.core_turn import CoreLease
 from monitor.storage.engine import Database
 from monitor.storage.migrate import RESTORE, find_missing, head, upgrade
 from monitor.storage.readers import ReaderWatch
 from monitor.storage.reserve import DiskReserve
-from monitor.storage.service_state import BAD, OK, CheckRow, load_checks, save_checks, stamp
+from monitor.storage.service_state import BAD, OK, CheckRow, load_checks, save_checks, write_heartbeat
 from monitor.text.instants import STOPPED, format_iso
 from monitor.text.message import Template
 from monitor.worker import compute
@@ -119,7 +119,7 @@ class Core:
         self.stopping = threading.Event()
         self.renewing = threading.Event()  # another site file is in force: a fresh core reads it, memory stays
         self.db = Database(config.database.url, session)
-        self.turn: CoreTurn | None = None  # on PostgreSQL
+        self.turn: CoreLease | None = None  # on PostgreSQL
         self._stands_by = False
         self._parts_end = threading.Event()
         self._ended: dict[str, str] = {}  # threads that nobody told to end, with the reason
@@ -137,7 +137,7 @@ class Core:
         self._lost_file = ""
         self._find_signing_keys = Keyring(Path(config.paths.state) / KEYS_FILE, config.signing.keys).keys
 
-    def hold(self, turn: CoreTurn | None) -> None:
+    def hold(self, turn: CoreLease | None) -> None:
         """Write nothing but while this turn is ours."""
         self.turn = turn
         if turn is not None:
@@ -309,7 +309,7 @@ class Core:
             log.warning("the supervisor is gone; stopping")
         return 0
 
-    def _go_to_standby(self, turn: CoreTurn) -> int:
+    def _go_to_standby(self, turn: CoreLease) -> int:
         """Another core decides on this database: end every part and say so, until the turn is free again."""
         self._stands_by = True
         if self.config.standby.enabled:
@@ -485,7 +485,7 @@ class Core:
             return True
         return False
 
-    def _run_turn(self, turn: CoreTurn) -> None:
+    def _run_turn(self, turn: CoreLease) -> None:
         """Renew the lease, apart from all that may wait for a lock: who does not is taken for one that hangs."""
         while not self._parts_end.wait(RENEW_EVERY_S):
             if self._do(turn.keep, LEASE):
@@ -563,7 +563,7 @@ class Core:
         }
         with self.db.write() as c:
             began_s = time.monotonic()
-            stamp(c, "core", detail, self.clock())
+            write_heartbeat(c, "core", detail, self.clock())
         self._commits_s.append(time.monotonic() - began_s)
         self.commits.note_write()
 

@@ -8,8 +8,8 @@ from monitor.app.clock import PAUSE_S, ServiceClock, describe_step
 from monitor.ingest.queries.gaps import Outage, add_outage
 from monitor.sites.views import SiteStatusRow
 from monitor.storage.engine import Database
-from monitor.storage.service_state import find_stamp, stamp
-from monitor.text.instants import parse
+from monitor.storage.service_state import find_heartbeat, write_heartbeat
+from monitor.text.instants import parse_time
 from monitor.text.message import Message, Template, Term, Timestamp, join
 
 GOOD: Final = "ingest.good"  # stamp: the last instant at which all was read
@@ -38,7 +38,7 @@ class OutageWatch:
         """
         now = self._clock()
         if not self._has_begun:
-            known = self._db.run_read(find_stamp, GOOD)
+            known = self._db.run_read(find_heartbeat, GOOD)
             self._good_at, self._has_begun = None if known is None else known[0], True
         is_long = self._good_at is not None and (now - self._good_at).total_seconds() >= SHORTEST_S
         if is_long and not self._has_looked:
@@ -59,7 +59,7 @@ class OutageWatch:
             with self._db.write() as c:
                 if ended:
                     add_outage(c, ended)
-                stamp(c, GOOD, {}, now)
+                write_heartbeat(c, GOOD, {}, now)
             self._stamped_at = now
         self._good_at, self._cause, self._has_looked = now, SERVICE, False
 
@@ -150,7 +150,7 @@ class MonitoringGap:
         seen = [row for row in sites if row["evaluated_at"] is not None]
         if self._gap is None or not seen or any(row["catching_up"] for row in seen):
             return None
-        if parse(min(str(row["evaluated_at"]) for row in seen)) < self._gap.end:
+        if parse_time(min(str(row["evaluated_at"]) for row in seen)) < self._gap.end:
             return None
         taken, self._gap = self._gap, None
         return taken

@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
-from monitor.text.instants import format_iso, parse
-from monitor.text.message import gather, spread
+from monitor.text.instants import format_iso, parse_time
+from monitor.text.message import messages_to_plain, plain_to_messages
 
 log: Final = logging.getLogger(__name__)
 ROOM: Final = 65536  # bytes that are kept for it, so that a full disk does not keep it from being written
@@ -113,7 +113,7 @@ class NoticeStateFile:
 
 
 def _to_json(notice: NoticeState) -> bytes:
-    document = spread(
+    document = messages_to_plain(
         {
             "trouble": notice.trouble,
             "at": format_iso(notice.at),
@@ -128,15 +128,15 @@ def _to_json(notice: NoticeState) -> bytes:
 
 
 def _parse(text: str) -> NoticeState:
-    content = gather(json.loads(text))
+    content = plain_to_messages(json.loads(text))
     over_at = content["over_at"]
     return NoticeState(
         content["trouble"],
-        parse(content["at"]),
+        parse_time(content["at"]),
         content["body"],
         tuple(_read_addresses(content["asked"])),
         frozenset(_read_addresses(content["taken"])),
-        None if over_at is None else parse(over_at),
+        None if over_at is None else parse_time(over_at),
         frozenset(_read_addresses(content["settled"])),
     )
 

@@ -10,7 +10,7 @@ from typing import IO, Final, NoReturn
 
 from monitor.errors import ConfigError, StoreBusyError
 from monitor.settings.service import ServiceConfig
-from monitor.storage.core_turn import CoreTurn
+from monitor.storage.core_turn import CoreLease
 from monitor.storage.engine import Database, open_lock
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ PREDECESSOR_S: Final = 10.0  # longer than that: one that waits for a database h
 
 
 @contextlib.contextmanager
-def hold_alone(config: ServiceConfig, session: str = "slopeward") -> Iterator[CoreTurn | None]:
+def hold_alone(config: ServiceConfig, session: str = "slopeward") -> Iterator[CoreLease | None]:
     """Make sure that one core runs on a database; two would fight for the broker's session.
 
     Args:
@@ -75,9 +75,9 @@ def _wait_for(condition: Callable[[], bool]) -> bool:
 
 
 @contextlib.contextmanager
-def _hold_core_turn(db: Database, config: ServiceConfig) -> Iterator[CoreTurn]:
+def _hold_core_turn(db: Database, config: ServiceConfig) -> Iterator[CoreLease]:
     """The same on PostgreSQL: a lock of the session, which ends with this process however it ends."""
-    turn = CoreTurn(db, config.service_name)
+    turn = CoreLease(db, config.service_name)
     try:
         try:
             is_refused = not config.standby.enabled and not _wait_for(turn.take)

@@ -21,7 +21,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from monitor.alerts.queries.evaluations import find_movement_stage
-from monitor.errors import AwayError, KilledError, SlopewardError, StoreBusyError
+from monitor.errors import KilledError, NoWorkerError, SlopewardError, StoreBusyError
 from monitor.models.first_runs import FirstRuns
 from monitor.plugins import hooks
 from monitor.registration import Job
@@ -282,9 +282,13 @@ class Schedule:
             text = " ".join(str(error).split())
             if isinstance(error, StoreBusyError):
                 self._run_again(key)
-            if isinstance(error, AwayError):
+            if isinstance(error, NoWorkerError):
                 self._run_again(key, AWAY_AGAIN_S)
-            return ("killed" if isinstance(error, KilledError) else "failed"), text, not isinstance(error, AwayError)
+            return (
+                ("killed" if isinstance(error, KilledError) else "failed"),
+                text,
+                not isinstance(error, NoWorkerError),
+            )
         except Exception as error:  # loop edge: one broken job must not end the others
             log.exception("job %s", job.name)
             return "failed", f"{type(error).__name__}: {' '.join(str(error).split())}", True

@@ -16,7 +16,7 @@ from monitor.sites.files import scan_sites
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source, load_sites_summary
 from monitor.sites.records import Site
-from monitor.storage.actor import SERVICE
+from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.engine import Database
 from monitor.text.message import Template
 
@@ -58,7 +58,7 @@ class SiteFileWatcher:
         taken = {}
         for site in sites:  # a transaction each: no writer waits until all sites are read
             with self.db.write() as c:
-                taken[site.id] = take_in(c, site, SERVICE.name, "loaded at start", self.clock())
+                taken[site.id] = take_in(c, site, SERVICE_ACTOR.name, "loaded at start", self.clock())
         with self.db.read() as c:
             known = self._in_force = {s.id: s.config_sha256 for s in load_sites_summary(c)}
             sources = {s: load_site_source(c, sha) for s, sha in known.items() if s not in found}

@@ -43,13 +43,13 @@ from monitor.ingest.queries.messages import Quota, add_rejected
 from monitor.settings.service import ServiceConfig, load_service
 from monitor.sites.records import Site, gather_recipients
 from monitor.sites.views import SiteStatusRow
-from monitor.storage.actor import SERVICE
+from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.audit import find_head
 from monitor.storage.check import LONGEST
 from monitor.storage.engine import Database
-from monitor.storage.service_state import DeniedMessages, find_stamp, remove_stamp, stamp
+from monitor.storage.service_state import DeniedMessages, find_heartbeat, remove_heartbeat, write_heartbeat
 from monitor.storage.views import load_view
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from monitor.text.message import Template, Term, Timestamp
 from monitor.worker.kernel import hide_memory
 
@@ -250,7 +250,7 @@ class Supervisor:
             LAST_LEVEL(
                 site=row["site"],
                 level=Term(str(row["level_name"])),
-                at=Timestamp.of(parse(str(row["evaluated_at"])), "second"),
+                at=Timestamp.of(parse_time(str(row["evaluated_at"])), "second"),
             )
             for row in rows
             if row["evaluated_at"] is not None
@@ -300,7 +300,7 @@ class Supervisor:
 
     def _is_elsewhere(self, c: Connection, within_s: float = math.inf) -> bool:
         """Whether another service decided last, so long ago at most: it watched while this one slept."""
-        core = find_stamp(c, "core")
+        core = find_heartbeat(c, "core")
         if not self.config.standby.enabled or core is None or core[1].get("name") == self.config.service_name:
             return False
         return (_now_utc() - core[0]).total_seconds() < within_s
@@ -344,16 +344,16 @@ class Supervisor:
                             c,
                             lines,
                             ChangeContext(
-                                "status", None, _load_recipients(self.config, c), SERVICE, now, code_version()
+                                "status", None, _load_recipients(self.config, c), SERVICE_ACTOR, now, code_version()
                             ),
                         )
-                    before = find_stamp(c, "supervisor")
+                    before = find_heartbeat(c, "supervisor")
                     deaths = {k.child.name: k.deaths for k in self.restarters}
                     own = {"pid": os.getpid(), "host": socket.gethostname(), "deaths": deaths}
                     if not stands_by:
-                        remove_stamp(c, f"{health.STANDBY}{self.config.service_name}")
-                        stamp(c, "supervisor", own, now)
-                        stamp(c, "broker", self._describe_broker(denied), now)
+                        remove_heartbeat(c, f"{health.STANDBY_PREFIX}{self.config.service_name}")
+                        write_heartbeat(c, "supervisor", own, now)
+                        write_heartbeat(c, "broker", self._describe_broker(denied), now)
                         add_rejected(c, reject_denied(denied), self._quota)
                 if self.broker is not None and not stands_by:
                     self.broker.note_stored(denied)

@@ -212,10 +212,10 @@ class Access:
         return client
 
 
-def open_access(url: str, username: str = "", password: str = "", ca_file: str = "") -> Access:
+def parse_access(url: str, username: str = "", password: str = "", ca_file: str = "") -> Access:
     """The access that a URL names.
 
-    >>> open_access("mqtts://h").port, open_access("unix:///run/x.sock").socket
+    >>> parse_access("mqtts://h").port, parse_access("unix:///run/x.sock").socket
     (8883, '/run/x.sock')
 
     Raises:
@@ -271,7 +271,7 @@ def list_settings(access: Access) -> dict[str, str]:
 
 def read_access(environ: Mapping[str, str]) -> Access:
     """The access that settings of the environment name; the inverse of `list_settings`."""
-    return open_access(
+    return parse_access(
         environ.get(f"{_PREFIX}URL", "mqtt://127.0.0.1:1883"),
         environ.get(f"{_PREFIX}USERNAME", ""),
         environ.get(f"{_PREFIX}PASSWORD", ""),

@@ -20,7 +20,7 @@ from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
 from monitor.errors import BrokerError, NotFoundError, RefusedError
 from monitor.sites.channels import split_channel, traits_of
 from monitor.sites.records import Site
-from monitor.sites.topics import ROOT
+from monitor.sites.topics import TOPIC_ROOT
 from monitor.text.instants import format_iso
 
 BOOK: Final = "logins.json"
@@ -200,7 +200,7 @@ class LoginBook:
 
 
 @contextlib.contextmanager
-def lend_login(broker: Any, site: str, user: str) -> Iterator[tuple[str, str]]:
+def issue_temporary_login(broker: Any, site: str, user: str) -> Iterator[tuple[str, str]]:
     """A login at the managed broker of this machine for as long as the block lasts, as (name, password).
 
     Both are empty where the broker is none of ours or its folder is not open to this account.
@@ -233,9 +233,9 @@ def format_acl(
     """
     lines = ["# written by slopeward: slopeward broker add|revoke|acl"]
     if anonymous:
-        inward = [f"{ROOT}/+/{kind}" for kind in ("+/obs/#", "+/backfill/obs/#", "report/#", "event/#", "obs")]
+        inward = [f"{TOPIC_ROOT}/+/{kind}" for kind in ("+/obs/#", "+/backfill/obs/#", "report/#", "event/#", "obs")]
         own = [topic for site in topics.values() for topic in site["write"]]
-        lines += [f"topic write {topic}" for topic in (*inward, f"/{ROOT}/#", *own)] + ["topic read #"]
+        lines += [f"topic write {topic}" for topic in (*inward, f"/{TOPIC_ROOT}/#", *own)] + ["topic read #"]
     for login in logins:
         lines += ["", f"user {login.name}", *(f"topic {rule}" for rule in _list_rules(login, topics))]
     lines += ["", f"user {DOCTOR}", "topic write slopeward/doctor/#"]
@@ -245,9 +245,9 @@ def format_acl(
 
 
 def _list_rules(login: Login, topics: Mapping[str, Mapping[str, Sequence[str]]]) -> list[str]:
-    site = f"{ROOT}/{login.site}"
+    site = f"{TOPIC_ROOT}/{login.site}"
     own = topics.get(login.site, {"write": (), "read": ()})
-    readable = [f"read {site}/state", f"read {site}/alert", f"read {ROOT}/status"]
+    readable = [f"read {site}/state", f"read {site}/alert", f"read {TOPIC_ROOT}/status"]
     if login.listens:
         confirms = [f"write {topic}" for topic in own.get("confirm", ())]
         return [*readable, *(f"read {topic}" for topic in own["read"]), *confirms]

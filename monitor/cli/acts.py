@@ -20,9 +20,9 @@ from sqlalchemy import Connection
 from monitor.alerts.acts.call import OWNER_OF, SITE_OF, ActCall, read_value
 from monitor.alerts.acts.table import COMMAND, Act, ActParameter, ActResult, Secret, list_acts
 from monitor.alerts.queries.alerts import find_alert
-from monitor.cli.identity import By, prove, read_second, waiting_for_second
+from monitor.cli.identity import By, authenticate_actor, read_second, waiting_for_second
 from monitor.cli.session import (
-    NOTHING,
+    EXIT_NOTHING,
     Commands,
     check_site,
     find_zones,
@@ -131,7 +131,7 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
     ):
         values["seen"] = found.level  # what stands at the call: it may rise while a password is typed
     parameters = {one.name: one for one in act.list_parameters()}
-    actor, now = prove(db, by, where, own=_find_owner(db, act, values)), datetime.now(UTC)
+    actor, now = authenticate_actor(db, by, where, own=_find_owner(db, act, values)), datetime.now(UTC)
     secrets = {name: read_value(one, read_secret()) for name, one in parameters.items() if one.kind is Secret}
     call = ActCall(
         db=db,
@@ -164,9 +164,9 @@ def _show(done: ActResult, zone: str) -> None:
         print_note(note)
     if done.hint:
         print_note(f"next: {done.hint}")
-    if done.status == NOTHING:
+    if done.status == EXIT_NOTHING:
         print_note(str(done.text))
-        raise typer.Exit(NOTHING)
+        raise typer.Exit(EXIT_NOTHING)
     show(done.facts, "\n".join(done.secret) or text)
     if done.status:
         raise typer.Exit(done.status)

@@ -60,7 +60,7 @@ def name_os_user() -> str:
     return name
 
 
-def prove(db: Database, by: str | None, where: Where = None, *, own: str | None = None) -> Actor:
+def authenticate_actor(db: Database, by: str | None, where: Where = None, *, own: str | None = None) -> Actor:
     """Who acts; the database is open to writing from here on.
 
     The role that the command needs is that of `monitor.cli.rules`.
@@ -125,7 +125,7 @@ def sites_of_reader(c: Connection) -> frozenset[str] | None:
     return next((u.sites for u in load_users(c) if u.os_user == here), None)
 
 
-def narrow_to_reader(c: Connection, site: str | None) -> str | frozenset[str] | None:
+def find_readable_sites(c: Connection, site: str | None) -> str | frozenset[str] | None:
     """The sites of a list: the one asked for, or all that this user of the operating system may read (None = all).
 
     Raises RefusedError: the one asked for is not among them.
@@ -147,7 +147,7 @@ def require_readable(c: Connection, site: str) -> None:
         raise RefusedError(f"this OS user is bound to an account for {', '.join(sorted(sites))} only")
 
 
-def name_helper() -> Actor:
+def name_os_actor() -> Actor:
     """Who runs a command that does the service's own work: the user of the operating system, without a password."""
     here = name_os_user()
     return Actor(_plain(here), "person", COMMAND, here)

@@ -12,17 +12,19 @@ from monitor.errors import ConfigError, SlopewardError
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import LocalGrid, Site
 
-SiteFile = Annotated[
+LocalGridOption = Annotated[
     Path | None,
     typer.Option(
         help="Site file whose [crs] local places files in a system of its own.", rich_help_panel="What goes in"
     ),
 ]
-Area = Annotated[float, typer.Option("--mmu", min=0.0, max=1e12, help="Smallest area that is drawn, true m².")]
+SmallestAreaOption = Annotated[
+    float, typer.Option("--mmu", min=0.0, max=1e12, help="Smallest area that is drawn, true m².")
+]
 
 
 @contextmanager
-def placing_by_file(site: Path | None) -> Iterator[None]:
+def use_local_grid_file(site: Path | None) -> Iterator[None]:
     """Place files that are in a local coordinate system as the site file describes.
 
     Raises:
@@ -41,7 +43,7 @@ def placing_by_file(site: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def placing_by(site: Site | None) -> Iterator[None]:
+def use_local_grid(site: Site | None) -> Iterator[None]:
     """Place files that are in the local coordinate system of a site, if the site has one."""
     with _placing(None if site is None else site.scenes.local, SlopewardError):
         yield

@@ -26,7 +26,7 @@ from monitor.sites.queries.sites import load_sites_summary
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.storage.migrate import require_current
-from monitor.text.instants import format_about, format_instants, format_iso, parse, parse_duration_s
+from monitor.text.instants import format_about, format_instants, format_iso, parse_duration_s, parse_time
 from monitor.text.local_time import format_instant, use_zone
 from monitor.text.reasons import describe_error
 from monitor.text.rendering import translate
@@ -38,7 +38,7 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At
 UtcOption = Annotated[bool, typer.Option("--utc", help="Times in UTC; else each in the zone of its site.")]
 PROGRESS_EVERY_S = 2.0  # a person who waits wants a word at least so often
 OLD_RECORD_S = 30 * 86400.0  # without a reading for so long, a site is a record and not a watch
-NOTHING = 4  # exit status: nothing to do, or nothing valid
+EXIT_NOTHING = 4  # exit status: nothing to do, or nothing valid
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +238,7 @@ def translate_in_zone(text: str | None, zone: str) -> str:
 
 def format_in_zone(at: datetime | str | None, zone: str) -> str:
     """An instant of a table or of a view in a zone, or a dash."""
-    return "-" if at is None else format_instant(parse(at) if isinstance(at, str) else at, zone)
+    return "-" if at is None else format_instant(parse_time(at) if isinstance(at, str) else at, zone)
 
 
 def print_json(value: Any) -> None:
@@ -273,17 +273,17 @@ def require_any(found: object, line: str) -> None:
     """Say that nothing was found, and end with the status for it; nothing where something was."""
     if not found:
         print_note(line)
-        raise typer.Exit(NOTHING)
+        raise typer.Exit(EXIT_NOTHING)
 
 
 @contextmanager
-def ending_at(*nothing: type[Exception]) -> Iterator[None]:
+def exit_on(*nothing: type[Exception]) -> Iterator[None]:
     """Where an error says that there is nothing to work on: say it, and end with the status for that."""
     try:
         yield
     except nothing as error:
         print_note(describe_error(error))
-        raise typer.Exit(NOTHING) from None
+        raise typer.Exit(EXIT_NOTHING) from None
 
 
 def warn(warnings: Iterable[object]) -> None:
@@ -307,7 +307,7 @@ def read_duration_s(option: str, text: str) -> float:
 
 def read_instant(option: str, text: str) -> datetime:
     """The instant that an option says, with its zone; raises RefusedError."""
-    return read_option(option, parse, text, "; for example 2026-03-01T06:00:00Z")
+    return read_option(option, parse_time, text, "; for example 2026-03-01T06:00:00Z")
 
 
 def shows_progress() -> bool:

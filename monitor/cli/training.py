@@ -31,7 +31,7 @@ def show_progress(progress: Any) -> None:
 
 
 @contextlib.contextmanager
-def catching_stop() -> Iterator[list[int]]:
+def catch_stop_signals() -> Iterator[list[int]]:
     """Note the first SIGTERM or Ctrl-C in the returned list, so that training stops after the current step.
 
     The second one raises KeyboardInterrupt.

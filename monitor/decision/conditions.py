@@ -31,9 +31,9 @@ from monitor.decision.situation import Observability, Situation
 from monitor.sites.parents import FALL_TOGETHER_S, GONE, find_silence_causes, list_children, stale_key
 from monitor.sites.records import Criterion, Site
 from monitor.text.figures import find_form
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from monitor.text.message import (
-    TEXT_OF,
+    LABELLED_TEXT,
     Duration,
     Figure,
     Message,
@@ -328,7 +328,7 @@ def review_due_s(criterion: Criterion) -> float | None:
     """When the bounds of a criterion ought to have been reviewed: the end of the day, UTC; None = never."""
     if criterion.valid_until is None:
         return None
-    return seconds(parse(f"{criterion.valid_until}T00:00:00Z")) + 86400.0
+    return seconds(parse_time(f"{criterion.valid_until}T00:00:00Z")) + 86400.0
 
 
 def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:
@@ -528,7 +528,9 @@ def explain_level(situation: Situation) -> Message:
 
 def of_witness(witness: Value, reason: Value) -> Message:
     """What a witness says, behind its name; `scene`, `observers` and `earthquake` are no stations, but words."""
-    return TEXT_OF(name=Term(witness) if isinstance(witness, str) and witness in _WITNESSES else witness, text=reason)
+    return LABELLED_TEXT(
+        name=Term(witness) if isinstance(witness, str) and witness in _WITNESSES else witness, text=reason
+    )
 
 
 def _name_support(key: str) -> Message:
@@ -547,7 +549,7 @@ def _name_asking(situation: Situation) -> Message:
         if isinstance(key, StepVote):
             step = situation.steps.get(key.step)
             name: Value = _STEP_AT(station=key.station, at=Timestamp(key.step.at_s, "minute"))
-            who.append(TEXT_OF(name=name, text=step.reason if step else ""))
+            who.append(LABELLED_TEXT(name=name, text=step.reason if step else ""))
         else:
             vote = situation.votes.get(key.vote if isinstance(key, RuleKey) else key)
             name = _OF_RULE(rule=key.rule, station=key.station) if isinstance(key, RuleKey) else key.station

@@ -12,7 +12,7 @@ from monitor.sites.records import Site
 from monitor.text.figures import find_form
 from monitor.text.instants import epoch_s, from_epoch_s
 from monitor.text.message import (
-    TEXT_OF,
+    LABELLED_TEXT,
     Duration,
     Figure,
     Message,
@@ -242,19 +242,19 @@ def find_headline(frozen: FrozenDecision, site: Site | None, level: int) -> Head
         if VoteKey(assessment["criterion"], assessment["station"]) in asking and assessment["reason"]:
             station, reason = assessment["station"], _read_reason(assessment)
             return Headline(
-                TEXT_OF(name=station, text=reason),
-                TEXT_OF(name=station, text=find_first(reason)),
+                LABELLED_TEXT(name=station, text=reason),
+                LABELLED_TEXT(name=station, text=find_first(reason)),
                 tuple(dict.fromkeys(key.station for key in asking)),
             )
     for key, step in outcome.get("steps", _NOTHING).items():
         if step["level"] >= level and "pended" not in step:
             station, reason = StepKey.read(key).station, _read_reason(step)
             return Headline(
-                TEXT_OF(name=station, text=reason),
-                TEXT_OF(
+                LABELLED_TEXT(name=station, text=reason),
+                LABELLED_TEXT(
                     name=station,
                     text=cast("str", reason.values["name"])
-                    if isinstance(reason, Message) and reason.id == TEXT_OF.id
+                    if isinstance(reason, Message) and reason.id == LABELLED_TEXT.id
                     else reason,
                 ),
                 (station,),

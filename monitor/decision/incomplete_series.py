@@ -22,7 +22,7 @@ from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.parents import Place
 from monitor.sites.records import Criterion, Site
 from monitor.sites.witnesses import find_voting_series, list_voting_witnesses
-from monitor.text.message import TEXT_OF, Figure, Message, Template, Timestamp, join
+from monitor.text.message import LABELLED_TEXT, Figure, Message, Template, Timestamp, join
 
 AND_MORE: Final = Template("text.and_more", "{text} and {n} more")
 NAMED: Final = 3  # series that one sentence names
@@ -272,7 +272,7 @@ def list_reasons(incomplete: Mapping[str, Message]) -> list[Message]:
     Args:
         incomplete: By `STATION.quantity`, as `Memory.incomplete` holds it.
     """
-    return [TEXT_OF(name=name, text=reason) for name, reason in sorted(incomplete.items())]
+    return [LABELLED_TEXT(name=name, text=reason) for name, reason in sorted(incomplete.items())]
 
 
 def summarize_reasons(incomplete: Mapping[str, Message]) -> Message | None:

@@ -25,7 +25,7 @@ from monitor.decision.series.step_detector import STEP_SIGMAS
 from monitor.decision.series.tracks import verify_step
 from monitor.sites.fusion import Clause, list_affirmed
 from monitor.sites.parents import Place
-from monitor.sites.quantities import OF_GROUND, QUANTITIES, measures_motion
+from monitor.sites.quantities import GROUND_MOTION_PREFIXES, QUANTITIES, measures_motion
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
 from monitor.sites.witnesses import (
     Shut,
@@ -513,7 +513,7 @@ def is_judged(site: Site, station_id: str, quantity: str) -> bool:
 
 def can_change_level(site: Site, station_id: str, quantity: str) -> bool:
     """Return whether a reading can change the level: by a vote, as motion of the ground, or as one of a control."""
-    if quantity.startswith(OF_GROUND):
+    if quantity.startswith(GROUND_MOTION_PREFIXES):
         return True
     station = site.station(station_id)
     if station is None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Self
 
-from monitor.text.instants import epoch_s, format_iso, from_epoch_s, parse
+from monitor.text.instants import epoch_s, format_iso, from_epoch_s, parse_time
 
 _RULE, _STEP = "rule|", "step|"
 
@@ -83,7 +83,7 @@ class RuleKey(_Key):
 @lru_cache(maxsize=4096)
 def _read_s(text: str) -> float:
     """Epoch seconds of an instant; those of open steps are asked for at every look."""
-    return epoch_s(parse(text))
+    return epoch_s(parse_time(text))
 
 
 class StepKey(_Key):

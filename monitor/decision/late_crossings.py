@@ -16,7 +16,7 @@ from monitor.decision.series.assessment import Assessment, DecisionContext, Eval
 from monitor.readings.records import Reading
 from monitor.sites.witnesses import find_groups
 from monitor.text.instants import EPOCH
-from monitor.text.message import TEXT_OF, Message, Template, Term, Timestamp, join
+from monitor.text.message import LABELLED_TEXT, Message, Template, Term, Timestamp, join
 
 _LATE: Final = Template(
     "health.late_crossing",
@@ -104,4 +104,4 @@ def _find_requested(windows: DecisionContext, at_s: float) -> tuple[int, Message
     counted: Mapping[Support, int] = {a.key: a.raise_level for a in raising}
     requested = fuse(site, counted, lambda key: groups.get(key.station, key.station)).level
     loudest = sorted((a for a in raising if a.raise_level >= requested), key=lambda a: a.station)[:3]
-    return requested, join([TEXT_OF(name=a.station, text=a.reason) for a in loudest])
+    return requested, join([LABELLED_TEXT(name=a.station, text=a.reason) for a in loudest])

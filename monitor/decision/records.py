@@ -12,8 +12,8 @@ from monitor.decision.headline import StationRate
 from monitor.decision.keys import StepKey, Support, VoteKey, read_support, rename_key
 from monitor.readings.records import Reading
 from monitor.sites.criteria.registry import load_criteria
-from monitor.text.instants import EPOCH, epoch_s, format_iso, from_epoch_s, parse
-from monitor.text.message import Message, gather, spread
+from monitor.text.instants import EPOCH, epoch_s, format_iso, from_epoch_s, parse_time
+from monitor.text.message import Message, messages_to_plain, plain_to_messages
 
 __all__ = ["EPOCH", "Decision", "DecisionInputs", "Memory"]
 
@@ -290,7 +290,7 @@ FACTS: Final[Mapping[str, type]] = {
 
 
 def _read_facts(rows: Sequence[Mapping[str, Any]], fact_type: type) -> tuple[Any, ...]:
-    return tuple(fact_type(**{name: _freeze(value) for name, value in gather(row).items()}) for row in rows)
+    return tuple(fact_type(**{name: _freeze(value) for name, value in plain_to_messages(row).items()}) for row in rows)
 
 
 def _freeze(value: Any) -> Any:
@@ -314,8 +314,8 @@ def _reading_to_json(r: Reading) -> list[Any]:
 
 def _read_reading(v: list[Any]) -> Reading:
     return Reading(
-        observed_at=parse(v[0]),
-        received_at=parse(v[1]),
+        observed_at=parse_time(v[0]),
+        received_at=parse_time(v[1]),
         revision=v[2],
         value_raw=v[3],
         offset_applied=v[4],
@@ -435,7 +435,7 @@ class Memory:
                 found[name] = dict(value)
         for name in ("votes", "steps", "conditions", "signed"):
             found[name] = {k: _record_to_json(v) for k, v in found[name].items()}
-        found["incomplete"] = spread(found["incomplete"])
+        found["incomplete"] = messages_to_plain(found["incomplete"])
         found["receptions"] = {name: list(times_s) for name, times_s in found["receptions"].items()}
         return found
 
@@ -460,8 +460,8 @@ class Memory:
         known = dict(value)
         for name, kind in (("votes", Vote), ("steps", Step), ("conditions", Condition), ("signed", Signature)):
             name_of = _KEYS.get(name, str)
-            known[name] = {name_of(k): kind(**gather(v)) for k, v in known[name].items()}
-        known["incomplete"] = gather(known.get("incomplete", {}))
+            known[name] = {name_of(k): kind(**plain_to_messages(v)) for k, v in known[name].items()}
+        known["incomplete"] = plain_to_messages(known.get("incomplete", {}))
         known["receptions"] = {name: tuple(times_s) for name, times_s in known.get("receptions", {}).items()}
         for name in ("supporters", "answered", "unheard", "held"):
             known[name] = {read_support(k): v for k, v in known.get(name, {}).items()}
@@ -517,16 +517,16 @@ class Decision:
                     "data_time": None if x.data_time is None else format_iso(x.data_time),
                     "evidence": x.evidence,
                     "notify": x.notify,
-                    **spread({"reason": x.reason}),
+                    **messages_to_plain({"reason": x.reason}),
                 }
                 for x in self.changes
             ],
-            "evidence": spread(self.evidence),
+            "evidence": messages_to_plain(self.evidence),
         }
 
 
 def _record_to_json(record: Any) -> dict[str, Any]:
-    found: dict[str, Any] = spread(_read_fields(record))
+    found: dict[str, Any] = messages_to_plain(_read_fields(record))
     return found
 
 

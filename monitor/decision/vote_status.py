@@ -14,7 +14,7 @@ from monitor.decision.series.station_health import SeriesHealthMap, scatter_key
 from monitor.decision.series.step_clocks import clock_s
 from monitor.sites.parents import Place
 from monitor.sites.witnesses import Groups
-from monitor.text.message import TEXT_OF, Message
+from monitor.text.message import LABELLED_TEXT, Message
 
 
 class VoteStatus(NamedTuple):
@@ -119,7 +119,7 @@ def hold_scattering(
         hold = max([level, *(levels or [one.hold_level])])
         held.append(replace(one, raise_level=level, hold_level=hold, fresh=one.fresh and bool(levels)))
         urgency = 2 if max(before, one.raise_level) > 0 or (key in found and found[key].level == 2) else 1
-        text = TEXT_OF(name=".".join(place), text=senses[place].burst or "")
+        text = LABELLED_TEXT(name=".".join(place), text=senses[place].burst or "")
         found[key] = Condition("health", urgency, since_s, text)
     return held, found
 

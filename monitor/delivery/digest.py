@@ -25,7 +25,7 @@ from monitor.sites.channels import split_channel, traits_of
 from monitor.sites.records import Recipient, Site
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from monitor.text.message import Message, NameList, Template, Term, Timestamp, Value
 from monitor.text.zones import format_minute, local_day, to_instant
 
@@ -165,4 +165,4 @@ def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tu
 
 
 def _minute(text: str | None) -> Value:
-    return Timestamp.of(parse(text), "minute") if text else "never"
+    return Timestamp.of(parse_time(text), "minute") if text else "never"

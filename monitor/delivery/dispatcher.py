@@ -26,7 +26,7 @@ from monitor.delivery.value_now import add_values, renew
 from monitor.delivery.worker import ChannelWorker, Delivery
 from monitor.errors import ConfigError, StoreBusyError
 from monitor.sites.records import Recipient
-from monitor.storage.actor import SERVICE
+from monitor.storage.actor import SERVICE_ACTOR
 
 _LOG = logging.getLogger(__name__)
 POLL_S: Final = 0.5
@@ -227,7 +227,7 @@ class Dispatcher(Delivery):
         """Write alerts of the escalation itself; that nobody was reached goes to the recipients of all sites."""
         for change in changes:
             people = self.list_recipients("" if (site, change.key) in unreached else site)
-            context = ChangeContext(site, self.sites.get(site), people, SERVICE, now, code_version())
+            context = ChangeContext(site, self.sites.get(site), people, SERVICE_ACTOR, now, code_version())
             apply_changes(c, [change], context)
 
     def _is_recipient(self, answered: outbox.AnsweredMessage) -> bool:

@@ -11,7 +11,7 @@ from monitor.decision.subjects import LONGEST, translate_subject
 from monitor.delivery.notifier import Notifier
 from monitor.sites.channels import traits_of
 from monitor.sites.records import Recipient
-from monitor.text.catalogue import ENGLISH, N_, gettext, use
+from monitor.text.catalogue import ENGLISH, N_, gettext, use_language
 from monitor.text.local_time import UNCHANGED, use_zone
 from monitor.text.message import Message, join
 from monitor.text.rendering import translate as translate_text
@@ -36,7 +36,7 @@ def deliver_in(
         zone: of the site.
     """
     is_log = traits_of(notification.channel).is_english
-    with use(ENGLISH if is_log else language), use_zone(UNCHANGED if is_log else zone):
+    with use_language(ENGLISH if is_log else language), use_zone(UNCHANGED if is_log else zone):
         translated = translate(notification)
         if page_url:
             address = f"{page_url}/alerts/{notification.alert_id}"

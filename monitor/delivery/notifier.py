@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from monitor.alerts.notification import Notification
 from monitor.broker.access import find_access, list_settings
-from monitor.errors import ConfigError, UnsetError
+from monitor.errors import ConfigError, MissingSettingError
 from monitor.settings.sealed_texts import find_secret
 from monitor.settings.service import ServiceConfig
 from monitor.sites.channels import list_channel_kinds, split_channel
@@ -68,5 +68,5 @@ def read_secret(environ: Mapping[str, str], name: str, channel_kind: str) -> str
             f"channel {channel_kind}:...: write the NAME of an environment variable in capitals, not the address itself"
         )
     if (found := find_secret(environ, name)) is None:
-        raise UnsetError(f"channel {channel_kind}:{name}: the environment variable {name} is not set")
+        raise MissingSettingError(f"channel {channel_kind}:{name}: the environment variable {name} is not set")
     return found

@@ -17,13 +17,13 @@ from monitor.canonical import canonical_json
 from monitor.delivery.notifiers.mqtt import TIMEOUT_S, MqttPublisher
 from monitor.delivery.queries.outbox import last_event_id, load_alert_events
 from monitor.errors import DeliveryError, SlopewardError, StoreBusyError
-from monitor.sites.topics import ROOT
+from monitor.sites.topics import TOPIC_ROOT
 from monitor.sites.views import SiteStatusRow
 from monitor.storage.audit import find_head
 from monitor.storage.engine import Database
-from monitor.storage.service_state import find_stamp, stamp
+from monitor.storage.service_state import find_heartbeat, write_heartbeat
 from monitor.storage.views import load_view
-from monitor.text.instants import format_iso, parse
+from monitor.text.instants import format_iso, parse_time
 from monitor.text.rendering import translate_all
 
 _AWAITED: Final = 2000  # of ours that were not heard yet
@@ -125,12 +125,12 @@ class StatePublisher:
     ) -> None:
         offline = canonical_json({"status": "offline", "version": version})
         self._find_keys, self._keys, self._key_trouble = find_keys, tuple[SigningKey, ...](), ""
-        self.own = OwnTopics(f"{ROOT}/status", self._load_keys)
+        self.own = OwnTopics(f"{TOPIC_ROOT}/status", self._load_keys)
         self._publisher = MqttPublisher(
             access,
-            will=(f"{ROOT}/status", sign(f"{ROOT}/status", offline, self._load_keys(), clock())),
+            will=(f"{TOPIC_ROOT}/status", sign(f"{TOPIC_ROOT}/status", offline, self._load_keys(), clock())),
             name="state",
-            filters=[f"{ROOT}/+/state", f"{ROOT}/+/alert", f"{ROOT}/status"],
+            filters=[f"{TOPIC_ROOT}/+/state", f"{TOPIC_ROOT}/+/alert", f"{TOPIC_ROOT}/status"],
             on_message=self.own.compare,
         )
         self._db, self._clock, self._version, self._page_url = db, clock, version, page_url.rstrip("/")
@@ -157,7 +157,7 @@ class StatePublisher:
             self._thread.join(timeout_s)
         try:
             if self._publisher.connections:
-                self._publish(f"{ROOT}/status", self._offline, retain=True, timeout_s=min(timeout_s, 2.0))
+                self._publish(f"{TOPIC_ROOT}/status", self._offline, retain=True, timeout_s=min(timeout_s, 2.0))
         except DeliveryError as error:
             _LOG.info("%s", error)
         self._publisher.close()
@@ -185,7 +185,7 @@ class StatePublisher:
                 with self._lock:
                     if trouble := self._find_trouble():
                         blind = {"status": "offline", "version": self._version, "reason": f"cannot decide: {trouble}"}
-                        self._publish_changed(f"{ROOT}/status", canonical_json(blind), self._clock())
+                        self._publish_changed(f"{TOPIC_ROOT}/status", canonical_json(blind), self._clock())
             except DeliveryError as error:
                 _LOG.warning("status is not published: %s", error)
             except Exception:  # loop edge
@@ -210,10 +210,11 @@ class StatePublisher:
         for row in sites:
             mine = [a for a in alerts if a["site"] == row["site"]]
             action = self._find_action(row["site"], row["movement_stage"]) if row["movement_stage"] else ""
-            self._publish_changed(f"{ROOT}/{row['site']}/state", site_payload(row, mine, action), now)
+            self._publish_changed(f"{TOPIC_ROOT}/{row['site']}/state", site_payload(row, mine, action), now)
         newest = {row["site"]: row["newest_at"] for row in sites}
         ages = {
-            site: None if at is None else round((now - parse(at)).total_seconds(), -1) for site, at in newest.items()
+            site: None if at is None else round((now - parse_time(at)).total_seconds(), -1)
+            for site, at in newest.items()
         }
         status = {
             "status": "online",
@@ -223,7 +224,7 @@ class StatePublisher:
         }
         with self._lock:
             if not self._find_trouble():
-                self._publish_changed(f"{ROOT}/status", canonical_json(status), now)
+                self._publish_changed(f"{TOPIC_ROOT}/status", canonical_json(status), now)
 
     def status(self) -> dict[str, Any]:
         """What it sees of others on its topics, and why it cannot sign; as plain values."""
@@ -254,7 +255,7 @@ class StatePublisher:
 
     def _publish_events(self, now: datetime) -> None:
         with self._db.read() as c:
-            cursor = find_stamp(c, CURSOR)
+            cursor = find_heartbeat(c, CURSOR)
             # at the very first start history is not told again, but nothing since the start is left out
             floor = last_event_id(c, self._started_at) if cursor is None else int(cursor[1]["floor"])
             done = set() if cursor is None else set(cursor[1]["done"])
@@ -262,17 +263,17 @@ class StatePublisher:
         if cursor is not None and not events:
             return
         for event in events:
-            self._publish(f"{ROOT}/{event.site}/alert", event_payload(event, self._page_url))
+            self._publish(f"{TOPIC_ROOT}/{event.site}/alert", event_payload(event, self._page_url))
             done.add(event.id)
         floor = max(floor, max(done, default=floor) - BEHIND)
         with self._db.write() as c:
-            stamp(c, CURSOR, {"floor": floor, "done": sorted(i for i in done if i > floor)}, now)
+            write_heartbeat(c, CURSOR, {"floor": floor, "done": sorted(i for i in done if i > floor)}, now)
 
 
 def site_payload(row: SiteStatusRow, alerts: Iterable[AlertRow], action: str = "") -> str:
     """The retained state of a site as JSON, out of `site_status` and `active_alerts`; never evaluated = null."""
     at = row["evaluated_at"]
-    valid_until = None if at is None else format_iso(parse(at) + timedelta(seconds=VALID_S))
+    valid_until = None if at is None else format_iso(parse_time(at) + timedelta(seconds=VALID_S))
     shown = ("alert_id", "ledger", "level", "level_name", "state", "exercise", "raised_at", "reason")
     keys = SiteStatusRow.__annotations__.keys() - {"active_alerts", "unacknowledged", "config_version"}
     payload = {

@@ -18,7 +18,7 @@ from monitor.decision.subjects import compare_essence, find_first, renew_subject
 from monitor.delivery.declarations import find_declaration
 from monitor.delivery.queries.outbox import OpenAlert
 from monitor.sites.queries.sites import find_version
-from monitor.text.message import TEXT_OF, Message, Template, Term
+from monitor.text.message import LABELLED_TEXT, Message, Template, Term
 
 _LOG: Final = logging.getLogger(__name__)
 _ASKING: Final = Template("headline.now", "{text}; {n} stations ask for {level}")
@@ -41,7 +41,7 @@ def find_now(c: Connection, site_id: str, level: int) -> Headline | None:
     if not asking:
         return Headline(_NOBODY(level=name), _NOBODY(level=name))
     key = max(asking, key=lambda k: (asking[k].level, k))
-    first = TEXT_OF(name=key.station, text=find_first(asking[key].reason))
+    first = LABELLED_TEXT(name=key.station, text=find_first(asking[key].reason))
     stations = {k.station for k in asking}
     count = len(stations)
     sentence = _ONE_ASKS(text=first, level=name) if count == 1 else _ASKING(text=first, n=count, level=name)

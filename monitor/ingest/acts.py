@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from sqlalchemy import Connection
 
-from monitor.alerts.acts.answer_acts import needs_two_people
+from monitor.alerts.acts.answer_acts import find_stake
 from monitor.alerts.acts.call import ActCall
 from monitor.alerts.acts.on_sites import SiteId
 from monitor.alerts.acts.table import ActResult, Argument
@@ -47,13 +47,13 @@ def choose(
     accept = answer is not ReferenceAnswer.KEPT
 
     def do(c: Connection, second: Actor | None) -> tuple[Reference, Reference]:
-        takes_two = needs_two_people(c, site)[1]
+        takes_two = find_stake(c, site)[1]
         return answer_reference(
             c, place, call.actor, reason, call.now, answer=answer, takes_two=takes_two, second=second
         )
 
     shared = call.db.run_read(share_answer, place, answer=answer)
-    found, other = call.by_two(shared, reason, do, lambda c: needs_two_people(c, site)[0])
+    found, other = call.by_two(shared, reason, do, lambda c: find_stake(c, site)[0])
     text = (_NEW if accept else _KEPT)(place=place, holds=found.describe(), other=other.describe())
     facts = {"station": place, "holds": found.to_json(), "other": other.to_json()}
     return ActResult(text, facts, hint="slopeward ingest --rejected" if accept else "")

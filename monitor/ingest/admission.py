@@ -14,7 +14,7 @@ from monitor.ingest.queries.messages import MOST_SOURCES, OTHERS, find_source
 from monitor.readings.records import Observation
 from monitor.settings.service import LimitsSection
 from monitor.sites.records import Site
-from monitor.sites.topics import ROOT
+from monitor.sites.topics import TOPIC_ROOT
 from monitor.text.message import Figure, Template
 
 BY_BROKER: Final = ("live", "backfill")
@@ -154,7 +154,7 @@ class Admission:
     def _is_declared(self, source: str) -> bool:
         """Whether a sender is a station of a site file: however many names others invent, it keeps its own bound."""
         *_, site, station = ("", *source.split("/"))
-        return source == f"{ROOT}/{site}/{station}" and station in self._declared.get(site, ())
+        return source == f"{TOPIC_ROOT}/{site}/{station}" and station in self._declared.get(site, ())
 
     def _without_strangers(self, message: BrokerMessage, decoded: DecodedMessage) -> DecodedMessage:
         refused: set[str] = set()

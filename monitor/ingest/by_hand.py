@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.errors import RefusedError
-from monitor.ingest.files.reading import record_file, store_given
+from monitor.ingest.files.reading import record_file, store_rows
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.typing_errors import TypingErrors
 from monitor.readings.queries.flags import TypedReading as Before
@@ -93,7 +93,7 @@ def store_typed(pipeline: Pipeline, site: Site, typed: ManualReading, who: Actor
         "value": typed.value,
         "unit": _find_spec(site, typed).unit,
     }
-    result = store_given([row], pipeline, site, now, who.name, NAME)
+    result = store_rows([row], pipeline, site, now, who.name, NAME)
     if not result.valid:
         raise RefusedError(result.first_reason)
     record_file(pipeline.database, who, result, now)

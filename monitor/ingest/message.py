@@ -26,7 +26,7 @@ _BACKFILL_BYTES: Final = 5 << 18  # a batch without live data ends beyond it: tw
 _BACKFILL_SHARE_BYTES: Final = 1 << 18  # of a batch with live data, one message of backfill at least
 
 
-ROOT: Final = f"{topics.ROOT}/"
+ROOT: Final = f"{topics.TOPIC_ROOT}/"
 FILE_TOPIC: Final = "file/"  # no topic of the broker: rows of files, in the quarantine
 POINTS_TOPIC: Final = "points/"  # the same for files of InSAR points; those are mended and imported again
 LIVE_FILTER: Final = ROOT + "+/+/obs/#"  # with what is written below it by mistake: the quarantine names the topic

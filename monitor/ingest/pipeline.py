@@ -34,7 +34,7 @@ from monitor.sites.records import Binding, Site, gather_recipients
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.engine import Database
-from monitor.storage.service_state import find_stamp
+from monitor.storage.service_state import find_heartbeat
 from monitor.storage.slow_writes import write_part
 from monitor.text.instants import EPOCH, format_iso, is_silent
 from monitor.text.message import Template
@@ -323,7 +323,7 @@ class Pipeline:
         """Compute what follows from imported readings, unless a service runs on this database and does so itself."""
         if self._database is None:
             return
-        core = self._database.run_read(find_stamp, "core")
+        core = self._database.run_read(find_heartbeat, "core")
         if core is not None and not is_silent(core, self._clock()):
             return
         hooks().import_finished(database=self._database, sites=self.sites, clock=self._clock)

@@ -33,9 +33,9 @@ _SUFFIXES: Final = (".nc", ".nc4", ".cdf", ".tif", ".tiff", ".vrt")
 @hookimpl
 def register_acts() -> Iterable[Act]:
     """Return the act that chooses the GNSS reference of a station."""
-    from monitor.alerts.acts.table import on
+    from monitor.alerts.acts.table import make_act_factory
 
-    station = on("/sites/{site}/stations/{station}", "instruments", "/sites/{site}/instruments")
+    station = make_act_factory("/sites/{site}/stations/{station}", "instruments", "/sites/{site}/instruments")
     return [station("reference.choose", "reference", "/reference", _load_choose)]
 
 

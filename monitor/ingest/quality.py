@@ -29,7 +29,7 @@ from monitor.readings.no_value import (
 from monitor.readings.queries.flags import load_neighbours
 from monitor.readings.queries.observations import find_series_id
 from monitor.readings.records import DIGIT, HARMLESS, Observation
-from monitor.sites.quantities import OF_DEPTHS, QUANTITIES, convert, convert_difference, is_raw, split_suffix
+from monitor.sites.quantities import DEPTH_PREFIX, QUANTITIES, convert, convert_difference, is_raw, split_suffix
 from monitor.sites.records import Site
 from monitor.text.instants import FUTURE_TOLERANCE
 from monitor.text.message import Message, NameList, Template
@@ -65,7 +65,7 @@ _CALCULATED: Final = Template(
     "admission.calculated",
     "{series} is calculated by the site file; give what an instrument measures a quantity or a station of its own",
 )
-_DEPTH_NAME: Final = re.compile(rf"{OF_DEPTHS}([a-z0-9]+)_(\d+)(?:[m._](\d*))?m?")
+_DEPTH_NAME: Final = re.compile(rf"{DEPTH_PREFIX}([a-z0-9]+)_(\d+)(?:[m._](\d*))?m?")
 DEPTHS_NAMED: Final = 6  # depths of a profile that a message lists in full
 _TOO_LARGE: Final = Template("value.large", "{quantity}: {value} {unit} is too large")
 
@@ -151,7 +151,7 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> StationF
 def _describe_unknown_depth(site: Site, station: str, quantity: str) -> Message:
     """Return which depths the profile of a station declares, and which of them a name most likely means."""
     declared = site.station(station)
-    names = [one.quantity for one in declared.series if one.quantity.startswith(OF_DEPTHS)] if declared else []
+    names = [one.quantity for one in declared.series if one.quantity.startswith(DEPTH_PREFIX)] if declared else []
     names = [name for name in names if _DEPTH_NAME.fullmatch(name)]
     if not names:
         return _NO_PROFILE(quantity=quantity, station=station)

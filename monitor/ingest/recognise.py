@@ -16,8 +16,8 @@ from monitor.ingest.files.lines import is_long
 from monitor.ingest.files.readers import LONG, WIDE, list_readers
 from monitor.ingest.files.tables import WORKBOOKS, open_rows
 from monitor.ingest.text.encodings import find_bare_utf_16, strip_zeros
-from monitor.text.message import TEXT_OF, Template
-from monitor.text.names import UNREADABLE
+from monitor.text.message import LABELLED_TEXT, Template
+from monitor.text.names import UNREADABLE_FILE
 
 HEAD_BYTES: Final = 1 << 16
 _LONG: Final = frozenset({"time", "station", "quantity", "value"})
@@ -78,7 +78,7 @@ def choose_reader(path: Path, given: Container[str] = ()) -> str:
     for form in forms:
         if all(option in given for option in list_readers()[form].needs):
             return form
-    raise ConfigError(TEXT_OF(name=str(path), text=advice))
+    raise ConfigError(LABELLED_TEXT(name=str(path), text=advice))
 
 
 def find_form(path: Path) -> str:
@@ -89,9 +89,9 @@ def find_form(path: Path) -> str:
     """
     forms, advice = _find_candidates(path)
     if not forms or forms[0] == "grid":
-        raise ConfigError(TEXT_OF(name=str(path), text=advice))
+        raise ConfigError(LABELLED_TEXT(name=str(path), text=advice))
     if list_readers()[forms[0]].recognises:
-        raise ConfigError(TEXT_OF(name=str(path), text=_describe_form(path, forms[0])))
+        raise ConfigError(LABELLED_TEXT(name=str(path), text=_describe_form(path, forms[0])))
     if forms[0] != LONG:
         return forms[0]
     with open_rows(path) as (names, _):
@@ -119,7 +119,7 @@ def _find_candidates(path: Path) -> ReaderCandidates:
         with path.open("rb") as file:
             return _inspect_bytes(path, file.read(HEAD_BYTES))
     except OSError as error:
-        raise ConfigError(TEXT_OF(name=str(path), text=UNREADABLE(problem=error.strerror or ""))) from None
+        raise ConfigError(LABELLED_TEXT(name=str(path), text=UNREADABLE_FILE(problem=error.strerror or ""))) from None
 
 
 def _inspect_bytes(path: Path, head: bytes) -> ReaderCandidates:

@@ -26,10 +26,10 @@ from monitor.decision.changes import AlertChange, health_alarm
 from monitor.errors import NeedsSecondError, NotFoundError, PayloadError, RefusedError
 from monitor.people.queries.users import require_account, require_person, require_two
 from monitor.sites.records import Recipient
-from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.actor import SERVICE_ACTOR, Actor
 from monitor.storage.audit import add_audit
-from monitor.storage.service_state import find_stamp, load_stamps, remove_stamp, stamp
-from monitor.text.instants import format_iso, parse
+from monitor.storage.service_state import find_heartbeat, load_heartbeats, remove_heartbeat, write_heartbeat
+from monitor.text.instants import format_iso, parse_time
 from monitor.text.message import Message, NameList, Template, Timestamp
 
 PREFIX: Final = "epoch0:"
@@ -212,7 +212,7 @@ class Reference:
     @staticmethod
     def read(detail: Mapping[str, Any]) -> "Reference":
         """Back from how it is stored."""
-        return Reference(detail["frame"], None if detail["epoch0"] is None else parse(detail["epoch0"]))
+        return Reference(detail["frame"], None if detail["epoch0"] is None else parse_time(detail["epoch0"]))
 
     def describe(self) -> Message:
         """As people read it."""
@@ -299,7 +299,7 @@ class References:
     def load(self, connection: Connection) -> bool:
         """Read what the database knows; True when a person changed something of it meanwhile: then that holds."""
         stored = {}
-        for name, (_, detail) in load_stamps(connection).items():
+        for name, (_, detail) in load_heartbeats(connection).items():
             if name.startswith(PREFIX):
                 site, _, station = name[len(PREFIX) :].partition("/")
                 stored[site, station] = Reference.read(detail)
@@ -315,21 +315,21 @@ class References:
     def save(self, connection: Connection, now: datetime) -> tuple[ReferenceQuestion, ...]:
         """Write what is new, in the transaction that stores the readings; returns the questions that opened."""
         for key in sorted(k for k, known in self._known.items() if self._stored.get(k) != known):
-            row = find_stamp(connection, _name(*key))  # another process may have heard of it meanwhile: that holds
+            row = find_heartbeat(connection, _name(*key))  # another process may have heard of it meanwhile: that holds
             reference = self._known[key] if row is None else Reference.read(row[1]).join(self._known[key])
             if reference is None:
                 self._known[key] = Reference.read(row[1]) if row else self._known[key]
             else:
-                stamp(connection, _name(*key), {**(row[1] if row else {}), **reference.to_json()}, now)
+                write_heartbeat(connection, _name(*key), {**(row[1] if row else {}), **reference.to_json()}, now)
                 self._known[key] = reference
         for site, station in sorted(self._new_heads):
-            stamp(connection, f"{HEAD_PREFIX}{site}/{station}", {"frame": self._heads[site, station]}, now)
+            write_heartbeat(connection, f"{HEAD_PREFIX}{site}/{station}", {"frame": self._heads[site, station]}, now)
         opened = []
         for (site, station), reference in sorted(self._changed.items()):
-            row = find_stamp(connection, _name(site, station))
+            row = find_heartbeat(connection, _name(site, station))
             if row is None or "asked" in row[1] or reference.to_json() in row[1].get("refused", ()):
                 continue  # one question at a time, and none that was answered
-            stamp(connection, _name(site, station), {**row[1], "asked": reference.to_json()}, now)
+            write_heartbeat(connection, _name(site, station), {**row[1], "asked": reference.to_json()}, now)
             opened.append(ReferenceQuestion(site, station, Reference.read(row[1]), reference))
         return tuple(opened)
 
@@ -353,7 +353,7 @@ def request_references(
         apply_changes(
             connection,
             [_make_question(q) for q in questions],
-            ChangeContext(_STATUS_SITE, None, recipients, SERVICE, now, code_version()),
+            ChangeContext(_STATUS_SITE, None, recipients, SERVICE_ACTOR, now, code_version()),
         )
 
 
@@ -415,7 +415,9 @@ def answer_reference(
         holds = given.cover_network()
     refused = [r for r in row.get("refused", []) if r != holds.to_json()]
     refused = refused if accept else [*refused, given.to_json()][-REFUSED_KEPT:]
-    stamp(connection, f"{PREFIX}{place}", {**holds.to_json(), **({"refused": refused} if refused else {})}, now)
+    write_heartbeat(
+        connection, f"{PREFIX}{place}", {**holds.to_json(), **({"refused": refused} if refused else {})}, now
+    )
     detail = {"holds": holds.to_json(), "other": other.to_json(), "via": actor.via, "reason": reason}
     detail |= {} if second is None else {"second_by": second.name}
     add_audit(connection, actor, _ACTS[answer], place, detail, now)
@@ -440,7 +442,7 @@ def share_answer(connection: Connection, place: str, *, answer: ReferenceAnswer)
 def find_question(connection: Connection, alert_key: str) -> ReferenceQuestion | None:
     """What an alarm asks about a reference and still waits; None where it asks about something else."""
     place = alert_key.removeprefix(alarm_key(""))
-    row = find_stamp(connection, f"{PREFIX}{place}") if alert_key.startswith(alarm_key("")) else None
+    row = find_heartbeat(connection, f"{PREFIX}{place}") if alert_key.startswith(alarm_key("")) else None
     if row is None or "asked" not in row[1]:
         return None
     site, _, station = place.partition("/")
@@ -448,10 +450,12 @@ def find_question(connection: Connection, alert_key: str) -> ReferenceQuestion |
 
 
 def _find_question(connection: Connection, place: str) -> dict[str, Any]:
-    row = find_stamp(connection, f"{PREFIX}{place}")
+    row = find_heartbeat(connection, f"{PREFIX}{place}")
     if row is None or "asked" not in row[1]:
         waiting = [
-            n[len(PREFIX) :] for n, (_, d) in load_stamps(connection).items() if n.startswith(PREFIX) and "asked" in d
+            n[len(PREFIX) :]
+            for n, (_, d) in load_heartbeats(connection).items()
+            if n.startswith(PREFIX) and "asked" in d
         ]
         raise NotFoundError(_NO_QUESTION(place=place, names=NameList(tuple(waiting or ("none",)))))
     return row[1]
@@ -468,11 +472,11 @@ def forget_reference(connection: Connection, site: str, station: str, actor: Act
     Raises:
         NotFoundError: Nothing is kept of such a station; those that have a reference are named.
     """
-    kept = {name.removeprefix(PREFIX) for name in load_stamps(connection) if name.startswith(PREFIX)}
+    kept = {name.removeprefix(PREFIX) for name in load_heartbeats(connection) if name.startswith(PREFIX)}
     if f"{site}/{station}" not in kept:
         there = NameList(tuple(sorted(kept) or ("none",)))
         raise NotFoundError(_NOT_KEPT(place=f"{site}/{station}", names=there))
-    remove_stamp(connection, _name(site, station))
+    remove_heartbeat(connection, _name(site, station))
     add_audit(connection, actor, "epoch0.forget", f"{site}/{station}", {"via": actor.via}, now)
     line = _FORGOTTEN(place=f"{site}/{station}", name=actor.name)
     _end_question(connection, f"{site}/{station}", line, actor, now)

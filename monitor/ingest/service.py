@@ -33,7 +33,7 @@ from monitor.ingest.queries.messages import SequenceGap, load_open_gaps, load_se
 from monitor.ingest.session_setup import load_identity
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
-from monitor.storage.service_state import find_stamp, stamp
+from monitor.storage.service_state import find_heartbeat, write_heartbeat
 from monitor.text.instants import format_iso
 from monitor.text.message import Figure, Template, Timestamp
 
@@ -375,7 +375,7 @@ class Ingest:
         name = f"{SESSION_STAMP}{event.client_id}"
         alarm_key = SESSION_LOST if event.name == LIVE else f"{SESSION_LOST}:{event.name}"
         with self._db.read() as connection:
-            known = find_stamp(connection, name)
+            known = find_heartbeat(connection, name)
             ends = load_sequence_ends(connection)
         identity = self._find_identity(event.client_id)
         is_present = event.session_present and (known is None or known[1].get("identity", "") == identity)
@@ -394,7 +394,7 @@ class Ingest:
             # the next loss is told anew, even where nobody closed the alarm of the last one
             self._on_alarm(_end_session_lost(alarm_key))
         with self._db.write() as connection:
-            stamp(connection, name, {"session_present": is_present, "identity": identity}, event.at)
+            write_heartbeat(connection, name, {"session_present": is_present, "identity": identity}, event.at)
 
     def _find_identity(self, client_id: str) -> str:
         """Return the identity of a session at the managed broker, else an empty text."""

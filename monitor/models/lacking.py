@@ -12,7 +12,7 @@ from monitor.plugins import hooks
 from monitor.readings.queries.observations import Extent
 from monitor.sites.records import Site
 from monitor.text.instants import epoch_s, format_iso
-from monitor.text.message import Message, Template, Timestamp, spread
+from monitor.text.message import Message, Template, Timestamp, messages_to_plain
 
 FRESH_STEPS: Final = 4  # a series without readings for more grid steps gets no forecast
 _ROWS: Final = Template("awaited.rows", "{n} of {needed} rows of {step}, of series every {every}")
@@ -53,7 +53,7 @@ class AwaitedModel:
 
     def to_json(self, site_id: str) -> dict[str, Any]:
         """Return a line of `slopeward forecast models` and an entry of `slopeward status`."""
-        document: dict[str, Any] = spread(
+        document: dict[str, Any] = messages_to_plain(
             {
                 "model_hash": None,
                 "kind": self.what,
@@ -94,7 +94,7 @@ def list_awaited(connection: Connection, sites: Iterable[Site], now: datetime) -
     return [(site.id, model) for site in sites for model in find_lacking(connection, site, now).awaited]
 
 
-def await_rows(
+def await_model(
     what: str,
     task: str,
     job: str,

@@ -17,7 +17,7 @@ from monitor.models.queries.registry import ModelRow
 from monitor.readings.queries.observations import load_ids, stream_readings
 from monitor.readings.records import Reading, Timed, is_fit
 from monitor.sites.records import SeriesSpec, Site, Station
-from monitor.sites.watched import Watched, find_watched_motion, is_forecast
+from monitor.sites.watched import WatchedSeries, find_watched_motion, is_forecast
 from monitor.text.instants import epoch_s
 
 EARTH_M_PER_DEG = 111_320.0
@@ -29,7 +29,7 @@ PARTS_OF_STEP: Final = 36
 class SitePanel:
     """Series of a site that are forecast together."""
 
-    series: tuple[Watched, ...]
+    series: tuple[WatchedSeries, ...]
     cadence: Cadence
 
     def knows(self, model: ModelRow, panels: Iterable["SitePanel"]) -> bool:
@@ -63,7 +63,7 @@ def load_watched(c: Connection, site: Site, since: datetime, now: datetime) -> l
 
 
 def read_all(
-    c: Connection, series: Iterable[Watched], since: datetime, now: datetime, grid_s: float = 0.0
+    c: Connection, series: Iterable[WatchedSeries], since: datetime, now: datetime, grid_s: float = 0.0
 ) -> list[SeriesSamples]:
     """The fit readings of those series that have any, in (since, now] as known at `now`.
 
@@ -74,7 +74,7 @@ def read_all(
 
 
 def read_samples(
-    c: Connection, series: Watched, since: datetime, now: datetime, grid_s: float = 0.0
+    c: Connection, series: WatchedSeries, since: datetime, now: datetime, grid_s: float = 0.0
 ) -> SeriesSamples | None:
     """The fit readings of one series in (since, now] as known at `now`; None where there is none."""
     times, values = array("d"), array("d")
@@ -126,7 +126,7 @@ def thin(readings: Iterable[Reading], cell_s: float) -> Iterator[tuple[float, fl
         yield time_s, value, newest
 
 
-def list_panels(site: Site, motion: Sequence[Watched]) -> list[SitePanel]:
+def list_panels(site: Site, motion: Sequence[WatchedSeries]) -> list[SitePanel]:
     """The panels of a site, the fastest first: which series are forecast together, how far ahead, on which grid."""
     cadences = list_cadences({one.label: one.spec.interval_s for one in motion}, site.forecast.horizons_s)
     return [SitePanel(tuple(one for one in motion if one.label in cadence.names), cadence) for cadence in cadences]

@@ -11,7 +11,7 @@ from monitor.models.queries.registry import add_model
 from monitor.models.records import TrainingResult
 from monitor.settings.service import ServiceConfig
 from monitor.sites.records import Site
-from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.actor import SERVICE_ACTOR, Actor
 
 SEED: Final = 7
 MAXIMUM_AGE: Final = timedelta(days=7)  # a checkpoint that is older is trained again
@@ -31,7 +31,7 @@ class TrainingOrder:
     kind: str
     seed: int = SEED
     reason: str = "asked for"
-    actor: Actor = SERVICE
+    actor: Actor = SERVICE_ACTOR
 
 
 def make_folder(config: ServiceConfig, site: Site) -> Path:
@@ -49,7 +49,7 @@ def keep_checkpoint(
     result: TrainingResult,
     now: datetime,
     reason: str,
-    actor: Actor = SERVICE,
+    actor: Actor = SERVICE_ACTOR,
 ) -> bool:
     """Register a checkpoint. Return False if the same checkpoint is registered already."""
     return add_model(

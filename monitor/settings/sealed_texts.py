@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecasting.whole_file import write_private
-from monitor.errors import ConfigError, KeyLostError, UnsetError
+from monitor.errors import ConfigError, KeyLostError, MissingSettingError
 from monitor.settings.service import ServiceConfig
 from monitor.text.message import Template
 
@@ -16,11 +16,11 @@ def find_secret(environ: Mapping[str, str], name: str) -> str | None:
     """The value without space around it, None where neither is set.
 
     Raises:
-        UnsetError: the file cannot be read, or the value holds a line break or another control character.
+        MissingSettingError: the file cannot be read, or the value holds a line break or another control character.
     """
     found = environ.get(name, "").strip() or _read_secret(environ, name)
     if found is not None and any(unicodedata.category(c) == "Cc" for c in found):
-        raise UnsetError(f"{name}: a secret is one line without control characters")
+        raise MissingSettingError(f"{name}: a secret is one line without control characters")
     return found
 
 
@@ -31,7 +31,7 @@ def _read_secret(environ: Mapping[str, str], name: str) -> str | None:
                 return file.read().strip()
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or "no text"
-            raise UnsetError(f"{name}_FILE: cannot read {path}: {why}") from error
+            raise MissingSettingError(f"{name}_FILE: cannot read {path}: {why}") from error
     return None
 
 

@@ -35,7 +35,7 @@ from monitor.text.catalogue import ENGLISH
 from monitor.text.names import fold_name
 
 DEFAULT_PATH: Final = "configs/slopeward.toml"
-PREFIX: Final = "SLOPEWARD_"
+VARIABLE_PREFIX: Final = "SLOPEWARD_"
 # secrets never stand in a file that is committed: environment, or a file named by <key>_file
 SECRETS: Final = {
     ("broker", "password"),
@@ -539,7 +539,7 @@ def parse_service(text: str, name: str, environment: Mapping[str, str] | None = 
     for section, key in SECRETS:
         table = document.get(section)
         if isinstance(table, dict) and key in table:
-            variable = f"{PREFIX}{section}__{key}".upper()
+            variable = f"{VARIABLE_PREFIX}{section}__{key}".upper()
             raise ConfigError(f"{name}: {section}.{key}: a secret stands in no file; set {variable} or {key}_file")
     origins = _lay_environment(document, environment or {}, name)
     for section, key in SECRETS:
@@ -556,9 +556,9 @@ def _lay_environment(document: dict[str, Any], environment: Mapping[str, str], n
     """Put SLOPEWARD_SECTION__KEY into the document; returns where each overridden key came from."""
     origins = {}
     for variable in sorted(environment):
-        if not variable.startswith(PREFIX) or "__" not in variable:
+        if not variable.startswith(VARIABLE_PREFIX) or "__" not in variable:
             continue
-        section, _, key = variable.removeprefix(PREFIX).lower().partition("__")
+        section, _, key = variable.removeprefix(VARIABLE_PREFIX).lower().partition("__")
         field = ServiceConfig.model_fields.get(section)
         table = field.annotation if field else None
         known = table.written_keys() if isinstance(table, type) and issubclass(table, Section) else []

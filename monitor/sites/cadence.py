@@ -4,7 +4,7 @@ from typing import Final
 
 from monitor.sites.records import Site
 
-UNKNOWN: Final = "unknown"
+UNKNOWN_STAGE: Final = "unknown"
 PLAIN_EVERY_S: Final = 300.0  # a declaration without stages is looked at as a progressive slope would be
 
 
@@ -14,7 +14,7 @@ def stage_cadence(site: Site, stage: str | None) -> tuple[float, float]:
     >>> stage_cadence(Site("s", "S", 46.0, 8.0, "UTC", (), (), ()), None)
     (300.0, 21600.0)
     """
-    plan = site.movement.stage(stage or UNKNOWN)
+    plan = site.movement.stage(stage or UNKNOWN_STAGE)
     if plan is None:
         return PLAIN_EVERY_S, site.forecast.every_s
     return plan.evaluate_every_s, plan.forecast_every_s

@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 from monitor.errors import ConfigError
 from monitor.plugins import hooks
 from monitor.registration import Channel
-from monitor.sites.topics import HOUSE, ROOT, is_wild, reaches_own_topics
+from monitor.sites.topics import HOUSE, TOPIC_ROOT, is_wild, reaches_own_topics
 
 
 @cache
@@ -54,7 +54,7 @@ def find_topic_fault(channel: str) -> str:
         return ""
     if not topic or is_wild(topic):
         return f"{channel}: expected one topic, without + and #"
-    own = HOUSE if traits.orders else f"{ROOT}/"
+    own = HOUSE if traits.orders else f"{TOPIC_ROOT}/"
     is_ours = topic.startswith(own) or reaches_own_topics(topic)
     return f"{channel}: expected a topic that does not lie below {own}" if is_ours else ""
 

@@ -6,11 +6,11 @@ from typing import Final
 
 from monitor.sections import find_tables
 from monitor.sites.criteria.registry import load_criteria
-from monitor.sites.schema import LevelsTable, LevelTable, make_site_file
+from monitor.sites.schema import LevelsTable, LevelTable, make_site_file_model
 
 # from the top level downwards, what a warning may wait for: no example has a longer window
 LONGEST_WAIT_S: Final = (2 * 86400.0, 7 * 86400.0, 120 * 86400.0)
-INTERVALS_LEAST: Final = 4  # in a window: a line with its error takes so many
+FEWEST_INTERVALS: Final = 4  # in a window: a line with its error takes so many
 
 
 def write_first_site(name: str) -> str:
@@ -21,7 +21,7 @@ def write_first_site(name: str) -> str:
 
 def _explain(lines: list[str]) -> Iterator[str]:
     criteria = load_criteria()
-    tables = {head.strip("[]"): table for head, table in find_tables(make_site_file())} | {"levels": LevelsTable}
+    tables = {head.strip("[]"): table for head, table in find_tables(make_site_file_model())} | {"levels": LevelsTable}
     place, explained = "", set()
     for line in lines:
         if head := re.match(r"\[+([\w.]+)\]", line):
@@ -39,7 +39,7 @@ def _explain(lines: list[str]) -> Iterator[str]:
             yield f"{line:<38} # {meaning}"
 
 
-EXAMPLES: Final = "# Change every number below: they are examples and prove nothing about this slope.\n"
+EXAMPLES_COMMENT: Final = "# Change every number below: they are examples and prove nothing about this slope.\n"
 FIRST_SITE = """\
 # @ID@: one file = one slope. Check it with `slopeward check`.
 # Durations are written 15m, 6h, 7d. Thresholds are in canonical units: mm, mm/day, mrad, kPa, m.

@@ -5,7 +5,7 @@ from functools import cache
 from math import asin, cos, isfinite, log, radians, sin, sqrt
 from typing import Any, Final
 
-EARTH_M: Final = 6_371_008.8  # mean radius
+EARTH_RADIUS_M: Final = 6_371_008.8  # mean radius
 Place = tuple[float, float]
 """Latitude and longitude, deg."""
 
@@ -44,15 +44,15 @@ def invert_laea_europe(easting_m: float, northing_m: float) -> tuple[float, floa
     return latitude, longitude
 
 
-def measure_m(one: Place, other: Place) -> float:
+def measure_ground_distance_m(one: Place, other: Place) -> float:
     """Distance over the ground, m (haversine).
 
-    >>> round(measure_m((46.0, 8.0), (47.0, 8.0)))
+    >>> round(measure_ground_distance_m((46.0, 8.0), (47.0, 8.0)))
     111195
     """
     north, east = radians(other[0] - one[0]), radians(other[1] - one[1])
     a = sin(north / 2) ** 2 + cos(radians(one[0])) * cos(radians(other[0])) * sin(east / 2) ** 2
-    return 2.0 * EARTH_M * asin(min(1.0, sqrt(a)))
+    return 2.0 * EARTH_RADIUS_M * asin(min(1.0, sqrt(a)))
 
 
 def find_hull(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -10,7 +10,7 @@ from monitor.text.message import Message, Template, Term
 
 _PARENT: Final = Template("instrument.parent", "{kind} {name}")
 Place = tuple[str, str]  # station and declared quantity
-KINDS: Final = ("station", "logger", "base", "gateway", "power")  # the nearest first: of equals, it is named
+PARENT_KINDS: Final = ("station", "logger", "base", "gateway", "power")  # the nearest first: of equals, it is named
 FALL_TOGETHER_S: Final = 900.0  # so long a silence waits for those that are late as well
 GONE: Final = 3.0  # intervals, as many as `max_silence` allows where nobody declares it: silent beside silent ones
 
@@ -59,7 +59,7 @@ def list_children(site: Site) -> Mapping[Parent, frozenset[Place]]:
         every = [(station.id, s.quantity) for s in station.series]
         moving = [p for p in every if p[1].startswith("displacement")]
         above = (station.id, station.logger, station.reference, station.gateway, station.power)
-        for kind, name in zip(KINDS, above, strict=True):
+        for kind, name in zip(PARENT_KINDS, above, strict=True):
             if name is not None:
                 found.setdefault(Parent(kind, name), set()).update(moving if kind == "base" else every)
         for spec in station.series:
@@ -144,7 +144,7 @@ def _rank_parents(
     found = [(parent, {*left}.intersection(places)) for parent, places in children.items() if parent not in pages]
     return sorted(
         ((parent, mine) for parent, mine in found if mine),
-        key=lambda one: (-len(one[1]), KINDS.index(one[0].kind), one[0].name),
+        key=lambda one: (-len(one[1]), PARENT_KINDS.index(one[0].kind), one[0].name),
     )
 
 

@@ -26,15 +26,15 @@ from monitor.sites.criteria.rain_sections import read_expected_rain, refuse_expe
 from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.criteria.sections import CriterionTable, DwellTable
 from monitor.sites.fusion_sections import find_unfit, read_fusion
-from monitor.sites.ground import crosses_itself, measure_m
+from monitor.sites.ground import crosses_itself, measure_ground_distance_m
 from monitor.sites.parents import GONE
 from monitor.sites.quantities import (
-    BATTERY,
     BATTERY_LEVEL,
-    OF_VELOCITY_MAPS,
+    BATTERY_VOLTAGE,
     OF_ZONES,
     QUANTITIES,
     UNITS,
+    VELOCITY_MAP_QUANTITIES,
     Quantity,
     convert,
     convert_difference,
@@ -47,7 +47,7 @@ from monitor.sites.schema import (
     OriginTable,
     QuantityTable,
     Table,
-    make_site_file,
+    make_site_file_model,
 )
 from monitor.sites.witnesses import list_top_witnesses
 from monitor.text.instants import format_duration
@@ -76,7 +76,7 @@ def parse_site(text: str, name: str) -> domain.Site:
         ConfigError: one line with the file, the key and what was expected; `faults` has all that is wrong.
     """
     document = read_toml(text, name)
-    absent = list_absent_sections(document, make_site_file().written_keys())
+    absent = list_absent_sections(document, make_site_file_model().written_keys())
     try:
         return _read_site({key: table for key, table in document.items() if key not in absent}, text, name)
     except ConfigError as error:
@@ -189,7 +189,7 @@ def _read_outline(document: Mapping[str, Any], name: str) -> tuple[Table, tuple[
     file: Table = None
     levels: tuple[domain.Level, ...] = ()
     with faults.gathered():
-        file = _validate(make_site_file(), document, name)
+        file = _validate(make_site_file_model(), document, name)
     table, tables = document.get("levels", {}), document.get("criterion", ())
     if isinstance(table, Mapping):
         with faults.gathered():
@@ -210,7 +210,7 @@ def _read_corners(corners: _Corners, site: Table, where: str) -> _Corners:
     if len(set(corners)) < 3:
         raise ConfigError(f"{where}: expected three different corners at least, got {len(set(corners))}")
     for corner in corners:
-        if (far_m := measure_m((site.latitude, site.longitude), corner)) > FARTHEST_M:
+        if (far_m := measure_ground_distance_m((site.latitude, site.longitude), corner)) > FARTHEST_M:
             raise ConfigError(
                 f"{where}: {list(corner)} lies {far_m / 1000.0:.0f} km from the site; expected at most "
                 f"{FARTHEST_M / 1000.0:.0f} km (latitude comes first)"
@@ -307,7 +307,7 @@ def _find_unserved_recipients(site: domain.Site) -> Iterator[str]:
 
 def find_cautions(site: domain.Site) -> list[str]:
     """What works and yet may leave a hazard untold, or tell one that is none."""
-    absent = list_absent_sections(read_toml(site.source, site.id), make_site_file().written_keys())
+    absent = list_absent_sections(read_toml(site.source, site.id), make_site_file_model().written_keys())
     found = [*_find_unnotified_top(site), *map(describe_absent_section, absent), *_find_absent_features(site)]
     if site.fusion.fast_track:
         found.append(
@@ -315,7 +315,7 @@ def find_cautions(site: domain.Site) -> list[str]:
             "at once; one bad epoch of both (lightning, supply, radio) does so as well"
         )
     for name, (longitude, latitude) in site.places.items():
-        if (far_m := measure_m((site.latitude, site.longitude), (latitude, longitude))) > FARTHEST_M:
+        if (far_m := measure_ground_distance_m((site.latitude, site.longitude), (latitude, longitude))) > FARTHEST_M:
             found.append(f"station {name} lies {far_m / 1000.0:,.0f} km from the site: is its place right?")
     found += _find_doubtful_zone(site)
     ranks = [(_COLOURS[level.name], level.name) for level in site.levels if level.name in _COLOURS]
@@ -467,8 +467,10 @@ def _refuse_unmapped(table: Table, where: str) -> None:
     is_zone = table.outline is not None or any(one.quantity in OF_ZONES for one in table.series)
     for index, one in enumerate(table.series):
         key = f"{where}.series[{index}]"
-        if is_zone and one.source == domain.VELOCITY_MAP and one.quantity not in OF_VELOCITY_MAPS:
-            raise ConfigError(f"{key}.source: a velocity map gives {', '.join(OF_VELOCITY_MAPS)}, not {one.quantity}")
+        if is_zone and one.source == domain.VELOCITY_MAP and one.quantity not in VELOCITY_MAP_QUANTITIES:
+            raise ConfigError(
+                f"{key}.source: a velocity map gives {', '.join(VELOCITY_MAP_QUANTITIES)}, not {one.quantity}"
+            )
         if one.over_mm_per_day and one.quantity != "moving_share":
             raise ConfigError(f"{key}.over_mm_per_day: only moving_share counts what is faster")
     if is_zone and mapped and table.outline is None and (table.latitude is None or table.longitude is None):
@@ -551,8 +553,8 @@ def _convert_key(
 
 
 def _check_series(table: Table, ends: Mapping[str, float | None], where: str) -> None:
-    if table.empty is not None and table.quantity not in {BATTERY, BATTERY_LEVEL}:
-        raise ConfigError(f"{where}.empty: only {BATTERY} and {BATTERY_LEVEL} say when a battery is empty")
+    if table.empty is not None and table.quantity not in {BATTERY_VOLTAGE, BATTERY_LEVEL}:
+        raise ConfigError(f"{where}.empty: only {BATTERY_VOLTAGE} and {BATTERY_LEVEL} say when a battery is empty")
     low, high = ends["low"], ends["high"]
     if low is not None and high is not None and low >= high:
         raise ConfigError(f"{where}.low: expected less than high = {high:g}, got {low:g}")

@@ -22,7 +22,7 @@ class Quantity:
     may_fall: float = inf  # how far below its newest reading a value can come, whatever the time
 
 
-MOTION: Final = ("displacement", "crack_opening")  # what stations do; other quantities begin otherwise
+MOTION_PREFIXES: Final = ("displacement", "crack_opening")  # what stations do; other quantities begin otherwise
 
 
 class PhysicalLimits(NamedTuple):
@@ -36,15 +36,18 @@ class PhysicalLimits(NamedTuple):
 
 ENDS: Final = ("low", "high")
 LOW: Final = ("low",)
-BATTERY: Final = "battery_voltage"
+BATTERY_VOLTAGE: Final = "battery_voltage"
 BATTERY_LEVEL: Final = "battery_level"  # as devices work it out themselves
-SIGNAL: Final = "signal_strength"  # of the radio by which readings come
-HOUSEKEEPING: Final = frozenset({BATTERY, BATTERY_LEVEL, SIGNAL})  # of an instrument, not of the slope
-OF_GROUND: Final = ("displacement", "crack", "tilt", "strain")  # so begin those of how the ground moves
-OF_DEPTHS: Final = "depth_"  # so begin those of one depth of a profile, of which a station has many
+SIGNAL_STRENGTH: Final = "signal_strength"  # of the radio by which readings come
+HOUSEKEEPING: Final = frozenset({BATTERY_VOLTAGE, BATTERY_LEVEL, SIGNAL_STRENGTH})  # of an instrument, not of the slope
+GROUND_MOTION_PREFIXES: Final = ("displacement", "crack", "tilt", "strain")  # so begin those of how the ground moves
+DEPTH_PREFIX: Final = "depth_"  # so begin those of one depth of a profile, of which a station has many
 PRESSURES: Final = ("pore_pressure", "earth_pressure")
 LEVELS: Final = ("water_level", "groundwater_level", "reservoir_level")
-MOVING: Final = ("displacement", "crack")  # so begin the names of what forecasts and detectors take for motion
+MODELLED_MOTION_PREFIXES: Final = (
+    "displacement",
+    "crack",
+)  # so begin the names of what forecasts and detectors take for motion
 QUANTITIES: Final[dict[str, Quantity]] = {
     q.name: q
     for q in (
@@ -75,16 +78,16 @@ QUANTITIES: Final[dict[str, Quantity]] = {
         Quantity("coherence", "1", 0.0, 1.0, ENDS),
         Quantity("ndvi", "1", -1.0, 1.0, ENDS),
         Quantity("scene_probability", "1", 0.0, 1.0, ENDS),
-        Quantity(BATTERY, "V", 0.0, 1000.0),
+        Quantity(BATTERY_VOLTAGE, "V", 0.0, 1000.0),
         Quantity(BATTERY_LEVEL, "%", 0.0, 100.0, ENDS),
-        Quantity(SIGNAL, "dBm", -200.0, 50.0),
+        Quantity(SIGNAL_STRENGTH, "dBm", -200.0, 50.0),
     )
 }
 # what scenes say of the place of a station: not what the instrument there is for
 OF_SCENES: Final = frozenset({"coherence", "ndvi", "scene_probability"})
 # what a map of velocities says of the ground of a station: its mean; how fast 95 % of it are at most, either way; the
 # share of it that moves
-OF_VELOCITY_MAPS: Final = ("velocity", "velocity_p95", "moving_share")
+VELOCITY_MAP_QUANTITIES: Final = ("velocity", "velocity_p95", "moving_share")
 OF_ZONES: Final = frozenset({"velocity_p95", "moving_share"})
 
 
@@ -94,11 +97,11 @@ def measures_motion(quantity: str) -> bool:
     >>> [measures_motion(name) for name in ("displacement_up", "tilt_x", "velocity_p95", "rain")]
     [True, True, True, False]
     """
-    return quantity.startswith(OF_GROUND) or quantity in OF_VELOCITY_MAPS
+    return quantity.startswith(GROUND_MOTION_PREFIXES) or quantity in VELOCITY_MAP_QUANTITIES
 
 
 # how stations begin under whose names landslides are followed on scenes; they are no instruments
-LANDSLIDE: Final = "F-"
+LANDSLIDE_PREFIX: Final = "F-"
 # unit -> (canonical unit, factor, offset): canonical = value * factor + offset
 UNITS: Final[dict[str, tuple[str, float, float]]] = {
     "mm": ("mm", 1.0, 0.0),

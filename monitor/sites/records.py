@@ -15,9 +15,9 @@ from monitor.sections import Duration, Horizon, Key, Language, Zone
 from monitor.sites.channels import traits_of
 from monitor.sites.fusion import Fusion
 from monitor.sites.kinds import Kind
-from monitor.sites.quantities import MOVING, QUANTITIES, PhysicalLimits
+from monitor.sites.quantities import MODELLED_MOTION_PREFIXES, QUANTITIES, PhysicalLimits
 from monitor.sites.quiet_hours import QuietHours
-from monitor.sites.topics import ROOT, reaches_own_topics
+from monitor.sites.topics import TOPIC_ROOT, reaches_own_topics
 from monitor.text.names import fold_name, is_same_person
 
 SITE_ID: Final = r"^[a-z0-9-]{1,64}$"
@@ -462,7 +462,7 @@ def _check_filter(pattern: str) -> str:
         if levels.count(one) > 1:
             raise ValueError(f"{one} stands twice")
     if reaches_own_topics(_open_filter(pattern)):
-        raise ValueError(f"expected a filter that reaches nothing below {ROOT}/, which the service reads itself")
+        raise ValueError(f"expected a filter that reaches nothing below {TOPIC_ROOT}/, which the service reads itself")
     return pattern
 
 
@@ -585,7 +585,7 @@ class Site:
     def moving(self) -> list[SeriesSpec]:
         """All series of what moves, but for those that stand elsewhere less the motion of a reference."""
         series = (spec for station in self.stations for spec in station.series)
-        return [spec for spec in series if spec.quantity.startswith(MOVING) and not spec.corrected_as]
+        return [spec for spec in series if spec.quantity.startswith(MODELLED_MOTION_PREFIXES) and not spec.corrected_as]
 
     @property
     def anomalies_vote(self) -> bool:

@@ -157,7 +157,7 @@ class _SiteFile(Section):
 
 
 @cache
-def make_site_file() -> type[Section]:
+def make_site_file_model() -> type[Section]:
     """Return the model of a site file, with the sections that plugins add."""
     more: dict[str, Any] = {}
     for sections in hooks().site_file_sections():

@@ -3,7 +3,7 @@
 from typing import Final
 
 HOUSE: Final = "slopeward/"
-ROOT: Final = f"{HOUSE}v1"
+TOPIC_ROOT: Final = f"{HOUSE}v1"
 _WILD: Final = ("+", "#")
 
 
@@ -25,7 +25,7 @@ def reaches_own_topics(topic_filter: str) -> bool:
     parts = topic_filter.split("/")
     if parts[0] == "$share":
         parts = parts[2:]
-    own = ROOT.split("/")
+    own = TOPIC_ROOT.split("/")
     for part, ours in zip(parts, own, strict=False):
         if part == "#":
             return True

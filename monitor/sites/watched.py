@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.sites.quantities import BATTERY, BATTERY_LEVEL, MOVING, OF_SCENES, OF_VELOCITY_MAPS, QUANTITIES, SIGNAL
+from monitor.sites.quantities import (
+    BATTERY_LEVEL,
+    BATTERY_VOLTAGE,
+    MODELLED_MOTION_PREFIXES,
+    OF_SCENES,
+    QUANTITIES,
+    SIGNAL_STRENGTH,
+    VELOCITY_MAP_QUANTITIES,
+)
 from monitor.sites.records import SeriesSpec, Site, Station
 from monitor.text.names import split_table
 
@@ -12,7 +20,7 @@ from monitor.text.names import split_table
 NOT_WELL: Final = frozenset({"stale", "flagged", "stuck", "clock", "battery", "snow_ice", "fix", "satellites"})
 CONFIRMED, DISMISSED, WITHDRAWN = "confirmed", "dismissed", "withdrawn"
 VERDICTS: Final = (CONFIRMED, DISMISSED, WITHDRAWN)  # who withdraws a word says nothing any more
-CAUSES: Final = split_table("""
+ANOMALY_CAUSES: Final = split_table("""
     unknown; movement; spike; step; drift; stuck; noise; gap; clock; unit; battery; snow_ice; weather; work;
     maintenance; common_mode
 """)
@@ -26,7 +34,9 @@ SCALARS: Final = (
     "crack_opening",
 )
 COMPONENTS: Final = ("displacement_east", "displacement_north")
-MOTION: Final = "motion"  # the group of what stations are there for: thresholds are counted on the site's own record
+MOTION_GROUP: Final = (
+    "motion"  # the group of what stations are there for: thresholds are counted on the site's own record
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +45,14 @@ class QuantityCheck:
 
     checks: tuple[str, ...] = ()  # ids of certain checks
     units: str = ""  # what its units are of, for `unit-jump`; empty: they are not judged
-    parts: tuple[str, ...] = ()  # of `rules`, at `TIMES` its thresholds; with `level`, `persistence-z` too
+    parts: tuple[
+        str, ...
+    ] = ()  # of `rules`, at `OTHER_QUANTITIES_FACTOR` its thresholds; with `level`, `persistence-z` too
     moves: bool = False  # it is motion of the ground: what its series do together is called movement
 
 
 # thresholds of displacement are so many times as high for what is no motion of the site: nobody counts there
-TIMES: Final = 3.0
+OTHER_QUANTITIES_FACTOR: Final = 3.0
 # of `rules`; sums (`creep`, `drift`) take for a drift what water and sun do by themselves
 PARTS: Final = ("level", "trend", "bend", "noise")
 _ALL: Final = ("flatline", "replay", "unit-jump", "timing")
@@ -48,10 +60,10 @@ _ALL: Final = ("flatline", "replay", "unit-jump", "timing")
 _SLOW: Final = ("flatline", "unit-jump", "timing")
 MOVES: Final = QuantityCheck(_ALL, "length", PARTS, moves=True)
 NOTHING: Final = QuantityCheck()
-# A check or a part is off where it said 0.1 or more per sensor-month of measured records at `TIMES`
+# A check or a part is off where it said 0.1 or more per sensor-month of measured records at `OTHER_QUANTITIES_FACTOR`
 # (packages/lab/benchmarks/results/anomalies-quantities.json). No record of tilt, strain or earth pressure is at hand.
 WATCHED: Final[Mapping[str, QuantityCheck]] = {
-    **dict.fromkeys((name for name in QUANTITIES if name.startswith(MOVING)), MOVES),
+    **dict.fromkeys((name for name in QUANTITIES if name.startswith(MODELLED_MOTION_PREFIXES)), MOVES),
     **dict.fromkeys(("tilt", "tilt_x", "tilt_y"), QuantityCheck(_ALL, "angle", PARTS, moves=True)),
     "strain": QuantityCheck(_ALL, "share", PARTS, moves=True),
     "pore_pressure": QuantityCheck(_SLOW, "pressure", PARTS),
@@ -64,14 +76,14 @@ WATCHED: Final[Mapping[str, QuantityCheck]] = {
     # its scales have another zero, and it stands still within the resolution of its sensor
     "temperature": QuantityCheck(("timing",), parts=PARTS),
     # now and then, or judged by what reads them
-    **dict.fromkeys(("rain", "snow_depth", "acceleration", BATTERY, BATTERY_LEVEL, SIGNAL), NOTHING),
-    **dict.fromkeys((*OF_SCENES, *OF_VELOCITY_MAPS), NOTHING),
+    **dict.fromkeys(("rain", "snow_depth", "acceleration", BATTERY_VOLTAGE, BATTERY_LEVEL, SIGNAL_STRENGTH), NOTHING),
+    **dict.fromkeys((*OF_SCENES, *VELOCITY_MAP_QUANTITIES), NOTHING),
 }
 OWN: Final = QuantityCheck(("timing",))  # quantities that a site file names itself
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class WatchedSeries:
     """A series that is looked at."""
 
     series_id: int
@@ -92,13 +104,13 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class SeriesGroup:
     """Series that are neighbours of each other: on one interval, and of one quantity or the motion of all stations."""
 
-    name: str  # `MOTION`, or the quantity and its interval
+    name: str  # `MOTION_GROUP`, or the quantity and its interval
     step_s: float  # the interval
     watch: QuantityCheck  # what looks at them
-    series: tuple[Watched, ...]  # at least one
+    series: tuple[WatchedSeries, ...]  # at least one
 
 
 def is_forecast(spec: SeriesSpec) -> bool:
@@ -106,7 +118,7 @@ def is_forecast(spec: SeriesSpec) -> bool:
     return spec.quantity in (*SCALARS, *COMPONENTS)
 
 
-def find_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Watched]:
+def find_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[WatchedSeries]:
     """The series in which the stations move: of each one scalar, or east and north.
 
     `site`: the declaration; `ids`: of the series that have readings, by station and quantity.
@@ -117,11 +129,11 @@ def find_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Watched]
         for quantity in scalar or (q for q in COMPONENTS if (station.id, q) in ids):
             spec = station.find_series(quantity)
             if spec is not None and not spec.corrected_as:
-                found.append(Watched(ids[station.id, quantity], station, spec, quantity))
+                found.append(WatchedSeries(ids[station.id, quantity], station, spec, quantity))
     return found
 
 
-def find_watched_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Watched]:
+def find_watched_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[WatchedSeries]:
     """The motion that detectors look at together, each `watched_step_s`; arguments as those of `find_motion`."""
     step_s = site.watched_step_s or 0.0
     all_typed = all(spec.by_hand for spec in site.moving)
@@ -134,7 +146,7 @@ def find_watched_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[
     return find_motion(site, {key: series_id for key, series_id in ids.items() if belongs(*key)})
 
 
-def list_groups(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Group]:
+def list_groups(site: Site, ids: Mapping[tuple[str, str], int]) -> list[SeriesGroup]:
     """What is looked at of a site, its motion first; arguments as those of `find_motion`.
 
     What people type by hand has a check of its own, and what comes from scenes is not regular. Motion that a person
@@ -143,7 +155,7 @@ def list_groups(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Group]:
     motion = find_watched_motion(site, ids)
     step_s, done = site.watched_step_s, {one.series_id for one in motion}
     moving = {one.series_id for one in find_motion(site, ids)}
-    others: dict[tuple[str, float], list[Watched]] = {}
+    others: dict[tuple[str, float], list[WatchedSeries]] = {}
     stations = {station.id: station for station in site.stations}
     for (name, quantity), series_id in sorted(ids.items()):
         if series_id in done or (station := stations.get(name)) is None:
@@ -153,9 +165,9 @@ def list_groups(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Group]:
             continue
         if WATCHED.get(quantity, OWN).checks:
             key = quantity, spec.interval_s
-            others.setdefault(key, []).append(Watched(series_id, station, spec, quantity))
-    groups = [] if step_s is None or not motion else [Group(MOTION, step_s, MOVES, tuple(motion))]
+            others.setdefault(key, []).append(WatchedSeries(series_id, station, spec, quantity))
+    groups = [] if step_s is None or not motion else [SeriesGroup(MOTION_GROUP, step_s, MOVES, tuple(motion))]
     return groups + [
-        Group(f"{quantity} every {interval_s:g} s", interval_s, WATCHED.get(quantity, OWN), tuple(series))
+        SeriesGroup(f"{quantity} every {interval_s:g} s", interval_s, WATCHED.get(quantity, OWN), tuple(series))
         for (quantity, interval_s), series in others.items()
     ]

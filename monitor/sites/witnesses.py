@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from monitor.sites.fusion import Clause, list_affirmed, list_leaves, may_become
-from monitor.sites.quantities import OF_GROUND, OF_ZONES
+from monitor.sites.quantities import GROUND_MOTION_PREFIXES, OF_ZONES
 from monitor.sites.records import VELOCITY_MAP, BoundedMemo, Criterion, Site, once_per_record
 
 KEPT_REACHED: Final = 256
@@ -129,7 +129,7 @@ def find_voting_series(site: Site) -> frozenset[tuple[str, str]]:
 def find_moving_series(site: Site) -> frozenset[tuple[str, str]]:
     """(station, declared quantity) of every series that measures how the slope itself moves."""
     found = ((s.id, one.quantity) for s in site.stations if s.on_slope for one in s.series)
-    return frozenset(place for place in found if place[1].startswith(OF_GROUND))
+    return frozenset(place for place in found if place[1].startswith(GROUND_MOTION_PREFIXES))
 
 
 @once_per_record

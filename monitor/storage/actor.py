@@ -26,4 +26,4 @@ class Actor:
         object.__setattr__(self, "name", tidy_name(self.name))
 
 
-SERVICE = Actor("slopeward", "service")
+SERVICE_ACTOR = Actor("slopeward", "service")

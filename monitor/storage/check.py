@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from monitor.storage.service_state import BAD, OK, WARN, CheckRow
-from monitor.text.message import PLACE, TEXT_OF, Message, Template, Timestamp, Value
+from monitor.text.message import LABELLED_TEXT, PLACE, Message, Template, Timestamp, Value
 
-__all__ = ["BAD", "OK", "WARN", "Check", "CheckFinding", "SubjectState", "found"]
+__all__ = ["BAD", "OK", "WARN", "Check", "CheckFinding", "SubjectState", "make_state"]
 
 LONGEST: Final = 56  # of a subject in the key of an alarm and in the name of a row
 
@@ -27,7 +27,7 @@ class SubjectState(NamedTuple):
     figure: NumberAndUnit = NO_FIGURE  # and its unit, for the view `service_checks`
 
 
-def found(
+def make_state(
     subject: str = "", *, is_wrong: bool = True, level: str = "", figure: NumberAndUnit = NO_FIGURE, **values: Any
 ) -> SubjectState:
     """What was found, with the values of the braces."""
@@ -147,7 +147,7 @@ class CheckFinding(NamedTuple):
     @property
     def line(self) -> str:
         """The text with its subject."""
-        return TEXT_OF(name=self.subject, text=self.text) if self.subject else self.text
+        return LABELLED_TEXT(name=self.subject, text=self.text) if self.subject else self.text
 
     @property
     def row(self) -> CheckRow:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Column, Connection, and_, select, update
 
 from monitor.plugins import hooks
-from monitor.storage.actor import SERVICE
+from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.audit import add_audit
 from monitor.storage.branches import list_tables
 from monitor.text.instants import epoch_s
@@ -44,7 +44,7 @@ def set_back(c: Connection, back_s: float, now: datetime) -> dict[str, int]:
                 changed += _move_json(c, column, keys, epoch_s(limit), back_s)
         if changed:
             moved[table.name] = moved.get(table.name, 0) + changed
-    add_audit(c, SERVICE, "clock.set_back", "service:clock", {"seconds": back_s, "rows": moved}, now)
+    add_audit(c, SERVICE_ACTOR, "clock.set_back", "service:clock", {"seconds": back_s, "rows": moved}, now)
     return moved
 
 

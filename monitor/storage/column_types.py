@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, Dialect, Integer, St
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from monitor.canonical import CanonicalText, canonical_json
-from monitor.text.instants import format_iso, parse
+from monitor.text.instants import format_iso, parse_time
 from monitor.text.message import Message, values_to_json
 
 INSTANT_WIDTH: Final = 27
@@ -39,7 +39,7 @@ class Instant(TypeDecorator[datetime]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Parse the stored text into a datetime in UTC."""
-        return None if value is None else parse(value)
+        return None if value is None else parse_time(value)
 
 
 class Json(TypeDecorator[Any]):

@@ -10,21 +10,21 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from monitor.errors import StoreBusyError
-from monitor.storage.engine import Database, translated
-from monitor.storage.locks import LEASE, lock_core, make_turns
+from monitor.storage.engine import Database, translate_database_errors
+from monitor.storage.locks import LEASE_TABLE, create_core_locks, lock_core
 
 log = logging.getLogger(__name__)
 TRUST_S: Final = 6.0  # a core that could not renew its lease for so long tells nobody anything
 _TAKE: Final = text(
-    f"UPDATE {LEASE} SET fence = fence + 1, holder = :holder, session = :session, taken_at = clock_timestamp(),"  # noqa: S608
+    f"UPDATE {LEASE_TABLE} SET fence = fence + 1, holder = :holder, session = :session, taken_at = clock_timestamp(),"  # noqa: S608
     " renewed_at = clock_timestamp() RETURNING fence, taken_at"
 )
 _FIRST: Final = text(
-    f"INSERT INTO {LEASE} VALUES (1, :holder, :session, clock_timestamp(), clock_timestamp())"  # noqa: S608
+    f"INSERT INTO {LEASE_TABLE} VALUES (1, :holder, :session, clock_timestamp(), clock_timestamp())"  # noqa: S608
     " RETURNING fence, taken_at"
 )
-_RENEW: Final = text(f"UPDATE {LEASE} SET renewed_at = clock_timestamp() WHERE fence = :fence")  # noqa: S608
-_HOLD: Final = text(f"SELECT 1 FROM {LEASE} WHERE fence = :fence FOR KEY SHARE")  # noqa: S608
+_RENEW: Final = text(f"UPDATE {LEASE_TABLE} SET renewed_at = clock_timestamp() WHERE fence = :fence")  # noqa: S608
+_HOLD: Final = text(f"SELECT 1 FROM {LEASE_TABLE} WHERE fence = :fence FOR KEY SHARE")  # noqa: S608
 
 
 def _boot_s() -> float:
@@ -32,7 +32,7 @@ def _boot_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class CoreTurn:
+class CoreLease:
     """The turn of the one core of a PostgreSQL database.
 
     It is a lock, which ends with the session that holds it: with this process, and with a restart of the server. So the
@@ -71,8 +71,8 @@ class CoreTurn:
         """
         if self._held is not None:
             return True
-        with translated():
-            make_turns(self.engine)
+        with translate_database_errors():
+            create_core_locks(self.engine)
             held = lock_core(self.engine)
             if held is None:
                 return False
@@ -98,7 +98,7 @@ class CoreTurn:
             return
         began_s = _boot_s()
         is_anew = not self._is_held()
-        with translated():
+        with translate_database_errors():
             if is_anew:
                 self._held = lock_core(self.engine)
             # one that came and went meanwhile has written what we do not know in memory

@@ -174,7 +174,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads; one consistent snapshot on SQLite and PostgreSQL."""
-        with translated(), self.engine.connect() as connection:
+        with translate_database_errors(), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection = connection.execution_options(slopeward_read=True)  # noqa: PLW2901
             else:
@@ -201,7 +201,7 @@ class Database:
         if self.closed_because is not None:
             raise StoreError(self.closed_because)
         sealing = Sealing()
-        with translated(), self._begin_write(sealing, urgent=urgent) as connection:
+        with translate_database_errors(), self._begin_write(sealing, urgent=urgent) as connection:
             if self.guard is not None:
                 self.guard(connection)
             yield connection
@@ -265,7 +265,7 @@ class Database:
         """
         names = ", ".join(f'"{name}"' for name in load_metadata().tables)
         try:
-            with translated(), self.engine.connect() as connection:
+            with translate_database_errors(), self.engine.connect() as connection:
                 connection = connection.execution_options(slopeward_write=True)  # noqa: PLW2901
                 with connection.begin() as transaction:
                     if not self.is_sqlite:  # as each writer holds it
@@ -293,7 +293,7 @@ def _watch(connection: Connection, statement: Any, many: Any, one: Any, _options
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_database_errors() -> Iterator[None]:
     """A database that is away or locked is a StoreBusyError; one that was never set up is a StoreError."""
     try:
         yield

@@ -12,20 +12,20 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, Program
 ROWS: Final = "service_turn"  # a row for each thing that one transaction at a time may do
 # Held for months by the core that runs. A view: it has no storage that the lock would keep vacuum from, and a lock on
 # a whole relation needs no transaction number that would hold up vacuum elsewhere, as one on a row would.
-CORE: Final = "core_turn"
+CORE_VIEW: Final = "core_turn"
 # One row: the number of the turn that runs, who has it, and when it was renewed last, all by the clock of the server.
-LEASE: Final = "core_lease"
-NAMES: Final = (ROWS, CORE, LEASE)
+LEASE_TABLE: Final = "core_lease"
+NAMES: Final = (ROWS, CORE_VIEW, LEASE_TABLE)
 _MAKE: Final = {
     ROWS: f"CREATE TABLE {ROWS} (name text PRIMARY KEY)",
-    CORE: f"CREATE VIEW {CORE} AS SELECT 'the core that runs holds a lock on this view' AS why",
-    LEASE: f"CREATE TABLE {LEASE} (fence bigint PRIMARY KEY, holder text NOT NULL, session text NOT NULL,"
+    CORE_VIEW: f"CREATE VIEW {CORE_VIEW} AS SELECT 'the core that runs holds a lock on this view' AS why",
+    LEASE_TABLE: f"CREATE TABLE {LEASE_TABLE} (fence bigint PRIMARY KEY, holder text NOT NULL, session text NOT NULL,"
     " taken_at timestamptz NOT NULL, renewed_at timestamptz NOT NULL)",
 }
 _BUSY: Final = "55P03"  # lock_not_available
 
 
-def make_turns(engine: Engine) -> None:
+def create_core_locks(engine: Engine) -> None:
     """Make the private table and view where they are missing; migrations, which take turns too, do not."""
     if engine.dialect.name != "postgresql":
         return
@@ -58,7 +58,7 @@ def lock_core(engine: Engine) -> Connection | None:
         # a guard of the server against forgotten transactions would take the turn away
         guards = "'idle_in_transaction_session_timeout', 'transaction_timeout'"
         c.exec_driver_sql(f"SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ({guards})")  # noqa: S608
-        c.exec_driver_sql(f"LOCK TABLE {CORE} IN EXCLUSIVE MODE NOWAIT")
+        c.exec_driver_sql(f"LOCK TABLE {CORE_VIEW} IN EXCLUSIVE MODE NOWAIT")
     except BaseException as error:
         c.close()
         if isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", "") == _BUSY:
@@ -70,7 +70,7 @@ def lock_core(engine: Engine) -> Connection | None:
 def is_core_running(engine: Engine) -> bool:
     """Whether a core holds the lock now; False on a database where none ever ran."""
     with engine.connect() as c:
-        if c.execute(text("SELECT to_regclass(:name)"), {"name": CORE}).scalar() is None:
+        if c.execute(text("SELECT to_regclass(:name)"), {"name": CORE_VIEW}).scalar() is None:
             return False
     mine = lock_core(engine)
     if mine is None:

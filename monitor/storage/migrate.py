@@ -32,7 +32,7 @@ from monitor.storage.branches import (
     read_revisions,
 )
 from monitor.storage.engine import Database
-from monitor.storage.locks import find_blockers, make_turns, take_turn
+from monitor.storage.locks import create_core_locks, find_blockers, take_turn
 from monitor.storage.tables import load_metadata
 
 PATIENCE_S: Final = 120.0
@@ -229,7 +229,7 @@ def _folder() -> Path:
 def _exclusive(db: Database) -> Iterator[Connection]:
     """A write transaction that nobody else upgrades beside; on SQLite with foreign keys off, for tables are rebuilt."""
     try:
-        make_turns(db.engine)
+        create_core_locks(db.engine)
     except OperationalError as error:
         raise StoreBusyError(f"the database is locked or does not answer: {error.orig}") from error
     with db.engine.connect() as opened:

@@ -22,7 +22,7 @@ _GROWS: Final = 1.25  # times as much must fit before it is laid anew
 log = logging.getLogger(__name__)
 
 
-def find_folder(db: Database, disk: str) -> Path | None:
+def find_database_folder(db: Database, disk: str) -> Path | None:
     """A folder on the disk of the database: beside a SQLite file, else the named one; None where it is not known."""
     file = _find_file(db)
     if file is not None:
@@ -57,7 +57,7 @@ class DiskReserve:
         """The reserve beside a SQLite file, or the watch over the disk on which the named folder lies."""
         file = _find_file(db)
         reserve = None if file is None else Path(f"{file}.reserve")
-        return cls(find_folder(db, disk), reserve, reserve_mb * MEGABYTE)
+        return cls(find_database_folder(db, disk), reserve, reserve_mb * MEGABYTE)
 
     def hold(self) -> str:
         """Why readings must wait; empty where they need not. Looks at the disk at most once a second."""

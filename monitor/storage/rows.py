@@ -12,14 +12,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from monitor.canonical import canonical_json
-from monitor.text.message import Message, gather, values_to_json
+from monitor.text.message import Message, plain_to_messages, values_to_json
 
 T = TypeVar("T")
 
 
 def read_record(kind: type[T], row: Any, **more: Any) -> T:
     """A record from a row: each field that has a column, its message with id and values; `more` says other fields."""
-    found = gather(dict(zip(row._fields, row, strict=True)) if isinstance(row, Row) else row)
+    found = plain_to_messages(dict(zip(row._fields, row, strict=True)) if isinstance(row, Row) else row)
     return kind(**{name: found[name] for name in _names_of(cast("Any", kind)) if name in found} | more)
 
 
@@ -35,7 +35,7 @@ def load_records(c: Connection, kind: type[T], query: Executable) -> list[T]:
 
 def load_plain(c: Connection, kind: type[T], query: Executable) -> list[T]:
     """All that a query finds, as plain rows of a kind, messages with id and values."""
-    return [kind(**gather(row)) for row in c.execute(query).mappings()]
+    return [kind(**plain_to_messages(row)) for row in c.execute(query).mappings()]
 
 
 def find_record(c: Connection, kind: type[T], query: Executable) -> T | None:

@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 
 from monitor.canonical import canonical_json
-from monitor.storage.actor import SERVICE
+from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.audit import append_entry, lock_log
 from monitor.storage.audit_tables import audit_entry
 from monitor.storage.column_types import Instant, Json
@@ -209,7 +209,7 @@ def write_seals(c: Connection, seals: Mapping[str, str | None], now: datetime, *
     names = list(seals)
     for start in range(0, len(names), AT_ONCE):
         detail = {"rows": {name: seals[name] for name in names[start : start + AT_ONCE]}, **more}
-        append_entry(c, SERVICE, ACTION, SUBJECT, detail, now)
+        append_entry(c, SERVICE_ACTOR, ACTION, SUBJECT, detail, now)
 
 
 class GoneRow(str):

@@ -11,27 +11,27 @@ from monitor.errors import StoreError
 from monitor.storage.retention import RetentionRule, Sweep, sweep_table
 from monitor.storage.rows import add_row, load_records, match_given, save_rows
 from monitor.storage.service_tables import job_run, service_check, service_state
-from monitor.text.message import gather
+from monitor.text.message import plain_to_messages
 
 
-def stamp(connection: Connection, name: str, detail: Mapping[str, Any], now: datetime) -> None:
+def write_heartbeat(connection: Connection, name: str, detail: Mapping[str, Any], now: datetime) -> None:
     """Write or replace the stamp of this name."""
     save_rows(connection, service_state, [{"name": name, "at": now, "detail": dict(detail)}])
 
 
-def load_stamps(connection: Connection) -> dict[str, tuple[datetime, dict[str, Any]]]:
+def load_heartbeats(connection: Connection) -> dict[str, tuple[datetime, dict[str, Any]]]:
     """All stamps by name, each with its instant and detail."""
     rows = connection.execute(select(service_state).order_by(service_state.c.name))
-    return {row.name: (row.at, gather(row.detail)) for row in rows}
+    return {row.name: (row.at, plain_to_messages(row.detail)) for row in rows}
 
 
-def find_stamp(connection: Connection, name: str) -> tuple[datetime, dict[str, Any]] | None:
+def find_heartbeat(connection: Connection, name: str) -> tuple[datetime, dict[str, Any]] | None:
     """One stamp, or None where it was never written."""
     row = connection.execute(select(service_state).where(service_state.c.name == name)).first()
-    return None if row is None else (row.at, gather(row.detail))
+    return None if row is None else (row.at, plain_to_messages(row.detail))
 
 
-def remove_stamp(connection: Connection, name: str) -> None:
+def remove_heartbeat(connection: Connection, name: str) -> None:
     """Forget a stamp whose writer no longer exists."""
     connection.execute(delete(service_state).where(service_state.c.name == name))
 

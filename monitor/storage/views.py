@@ -13,7 +13,7 @@ from monitor.plugins import implementations, is_built_in
 from monitor.storage.branches import list_outdated_branches
 from monitor.storage.public_view import PublicView
 from monitor.storage.view_tables import load_view_tables, select_views
-from monitor.text.message import gather
+from monitor.text.message import plain_to_messages
 
 Row = TypeVar("Row")
 
@@ -170,7 +170,7 @@ def load_view(
     if row_type not in (None, declared):
         raise TypeError(f"rows of the view {name!r} are of type {declared}, not {row_type}")
     rows = stream_view(connection, name, order_by=order_by, limit=limit, without=without, within=within, **equals)
-    return [gather(row) for row in rows]
+    return [plain_to_messages(row) for row in rows]
 
 
 @overload

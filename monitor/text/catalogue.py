@@ -107,7 +107,7 @@ def open_catalogue(language: str) -> NullTranslations:
 
 
 @contextmanager
-def use(language: str) -> Iterator[None]:
+def use_language(language: str) -> Iterator[None]:
     """Read in a language within this block."""
     token = _CURRENT.set(language)
     try:
@@ -121,7 +121,7 @@ def choose(language: str) -> None:
     _CURRENT.set(language)
 
 
-def current() -> str:
+def current_language() -> str:
     """The language in use: English where nobody chose one."""
     return _CURRENT.get()
 

@@ -5,10 +5,10 @@ from typing import Any, Final
 
 from detection.anomaly.registry import NETWORK_EXPECTATION, USUAL_INCREMENTS
 from detection.reasons import Explanation, Reason
-from monitor.text.formats import by_code, figure, names, reason_text
+from monitor.text.formats import figure, index_by_code, names, reason_text
 from monitor.text.message import (
+    LABELLED_TEXT,
     LISTED,
-    TEXT_OF,
     Duration,
     Figure,
     Message,
@@ -49,7 +49,7 @@ def _name_or_names(value: str | tuple[str, ...]) -> Value:
     return NameList(value) if isinstance(value, tuple) else value
 
 
-TEXTS: Final = by_code(
+TEXTS: Final = index_by_code(
     # ---- anomalies ---------------------------------------------------------------------------------------------
     reason_text(Template("compared.past", "{past}"), past=_past),
     reason_text(Template("compared.others", "{past}, and with {n} other series"), past=_past),
@@ -312,14 +312,14 @@ TEXTS: Final = by_code(
 def read_reason(text: str) -> Explanation:
     """Return the reason that a stored message describes, for a library that continues with it; text stays text.
 
-    >>> from monitor.text.reasons import describe
+    >>> from monitor.text.reasons import convert_reason
     >>> doubt = Reason("pixels.coarser", {"at": 1.2, "pixel": 0.31})
-    >>> read_reason(describe(doubt)) == doubt, read_reason("seen from the road")
+    >>> read_reason(convert_reason(doubt)) == doubt, read_reason("seen from the road")
     (True, 'seen from the road')
     """
     if not isinstance(text, Message):
         return text
-    if text.id in TEXTS or text.id in {LISTED.id, TEXT_OF.id}:
+    if text.id in TEXTS or text.id in {LISTED.id, LABELLED_TEXT.id}:
         return Reason(text.id, {name: _read_value(value) for name, value in text.values.items()})
     return text
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from forecasting.data.kinds import format_span
-from monitor.text.formats import ReasonText, by_code, duration, figure, figure_or_term, joined, reason_text
+from monitor.text.formats import ReasonText, duration, figure, figure_or_term, index_by_code, joined, reason_text
 from monitor.text.message import Figure, Message, NameList, Template, Term, Value
 
 
@@ -429,7 +429,7 @@ _GATE: Final = (
     ),
 )
 
-TEXTS: Final[dict[str, ReasonText]] = by_code(
+TEXTS: Final[dict[str, ReasonText]] = index_by_code(
     *_MOVEMENT,
     *_FAILURE,
     *_REPLACED_SENSOR,

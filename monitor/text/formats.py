@@ -45,7 +45,7 @@ def reason_text(template: Template, **formats: Format) -> ReasonText:
     return ReasonText(template, formats)
 
 
-def by_code(*texts: ReasonText) -> dict[str, ReasonText]:
+def index_by_code(*texts: ReasonText) -> dict[str, ReasonText]:
     """Return texts by their reason codes."""
     return {text.template.id: text for text in texts}
 

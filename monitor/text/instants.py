@@ -93,12 +93,12 @@ def _read_unusual(text: str) -> datetime:
         raise ValueError(_BEYOND(text=text[:40])) from None
 
 
-def parse(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """Read an RFC 3339 instant with offset; a time without zone is refused, never guessed.
 
-    >>> parse("2026-03-01T07:00:00+01:00") == datetime(2026, 3, 1, 6, tzinfo=UTC)
+    >>> parse_time("2026-03-01T07:00:00+01:00") == datetime(2026, 3, 1, 6, tzinfo=UTC)
     True
-    >>> parse("9999-12-31T23:59:59-14:00")
+    >>> parse_time("9999-12-31T23:59:59-14:00")
     Traceback (most recent call last):
     ValueError: time '9999-12-31T23:59:59-14:00' lies beyond the calendar
     """
@@ -128,10 +128,10 @@ def epoch_s(at: datetime) -> float:
     return (at - EPOCH).total_seconds()  # unlike timestamp() it refuses an instant without zone
 
 
-def go_on(now: datetime) -> Callable[[], datetime]:
+def start_clock(now: datetime) -> Callable[[], datetime]:
     """A clock that shows `now` and goes on from there: what takes long is known when it is written, not when it began.
 
-    >>> go_on(parse("2026-01-01T00:00:00Z"))() >= parse("2026-01-01T00:00:00Z")
+    >>> start_clock(parse_time("2026-01-01T00:00:00Z"))() >= parse_time("2026-01-01T00:00:00Z")
     True
     """
     began_s = monotonic()

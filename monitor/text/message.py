@@ -4,7 +4,8 @@ A `Message` *is* its English text, so that SQL, logs and programs read it as the
 template and the values that it was made from. Whoever shows it to a reader renders it anew in his language, zone and
 units (`monitor.text.rendering`); what is compared, sealed and recomputed are id and values.
 
-Rows and JSON hold three neighbours, `reason`, `reason_id`, `reason_values`: `spread` makes them, `gather` reads them.
+Rows and JSON contain a message as three values, `reason`, `reason_id` and `reason_values`. `messages_to_plain` writes
+them, `plain_to_messages` reads them.
 """
 
 import json
@@ -251,7 +252,7 @@ class Template:
         return Message(self._english % tuple(shown), self.id, values)
 
 
-TEXT_OF: Final = Template("text.of", "{name}: {text}")
+LABELLED_TEXT: Final = Template("text.of", "{name}: {text}")
 LISTED: Final = Template("text.list", "{parts}")
 
 
@@ -317,10 +318,10 @@ def read_message(text: str, template_id: str | None, values: Mapping[str, Any] |
     return Message(text, template_id, {name: _read_value(value) for name, value in (values or {}).items()})
 
 
-def spread(value: Any) -> Any:
+def messages_to_plain(value: Any) -> Any:
     """Plain data with each message `k` as three neighbours: its text, `k_id` and `k_values`.
 
-    >>> spread({"reason": Template("example.plain", "{n} left")(n=3), "level": 1, "by": "Eva"})
+    >>> messages_to_plain({"reason": Template("example.plain", "{n} left")(n=3), "level": 1, "by": "Eva"})
     {'reason': '3 left', 'reason_id': 'example.plain', 'reason_values': {'n': 3}, 'level': 1, 'by': 'Eva'}
     """
     if isinstance(value, Mapping):
@@ -329,10 +330,10 @@ def spread(value: Any) -> Any:
             if isinstance(one, Message):
                 found |= message_columns(key, one)
             else:
-                found[key] = one if type(one) in _FLAT else spread(one)
+                found[key] = one if type(one) in _FLAT else messages_to_plain(one)
         return found
     if isinstance(value, list | tuple):
-        return value if _FLAT.issuperset(map(type, value)) else [spread(one) for one in value]
+        return value if _FLAT.issuperset(map(type, value)) else [messages_to_plain(one) for one in value]
     return value.to_json() if isinstance(value, Message) else value
 
 
@@ -376,10 +377,11 @@ def _find_messages(names: tuple[Any, ...]) -> tuple[frozenset[str], frozenset[st
     return messages, frozenset(f"{name}{end}" for name in messages for end in (_ID, _VALUES))
 
 
-def gather(value: Any) -> Any:
-    """What `spread` wrote, with its messages.
+def plain_to_messages(value: Any) -> Any:
+    """What `messages_to_plain` wrote, with its messages.
 
-    >>> gather({"reason": "3 left", "reason_id": "example.plain", "reason_values": {"n": 3}})["reason"].values
+    >>> row = {"reason": "3 left", "reason_id": "example.plain", "reason_values": {"n": 3}}
+    >>> plain_to_messages(row)["reason"].values
     {'n': 3}
     """
     if type(value) is dict or isinstance(value, Mapping):
@@ -393,10 +395,10 @@ def gather(value: Any) -> Any:
                 values = json.loads(stored) if isinstance(stored, str) else stored
                 found[key] = None if one is None else read_message(one, value[f"{key}{_ID}"], values)
             elif key not in neighbours:
-                found[key] = one if type(one) in _FLAT else gather(one)
+                found[key] = one if type(one) in _FLAT else plain_to_messages(one)
         return found
     if isinstance(value, list) and not _FLAT.issuperset(map(type, value)):
-        return [gather(one) for one in value]
+        return [plain_to_messages(one) for one in value]
     return value
 
 

@@ -103,15 +103,15 @@ def list_names(names: Sequence[str]) -> str:
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
-UNREADABLE: Final = Template("file.unreadable", "cannot be read: {problem}")
-EMPTY: Final = Template("file.empty", "the file is empty")
+UNREADABLE_FILE: Final = Template("file.unreadable", "cannot be read: {problem}")
+EMPTY_FILE: Final = Template("file.empty", "the file is empty")
 
 
 def rename_file(text: str, path: str, name: str) -> str:
     """A text with the name of a file in place of its path, in the values of a message as well.
 
-    >>> from monitor.text.message import TEXT_OF
-    >>> said = rename_file(TEXT_OF(name="/tmp/x7", text="it is empty"), "/tmp/x7", "a.csv")
+    >>> from monitor.text.message import LABELLED_TEXT
+    >>> said = rename_file(LABELLED_TEXT(name="/tmp/x7", text="it is empty"), "/tmp/x7", "a.csv")
     >>> said, said.values["name"]
     ('a.csv: it is empty', 'a.csv')
     """

@@ -1,7 +1,7 @@
 """Turns the reason codes of the libraries into messages.
 
 `forecasting` and `detection` return a code with values. The module named after the library contains a sentence for each
-code. Code that stores or shows what a library returned calls `describe` once, at the boundary.
+code. Code that stores or shows what a library returned calls `convert_reason` once, at the boundary.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from typing import Any, Final, Protocol, overload, runtime_checkable
 
 from monitor.text.detection import TEXTS as DETECTION_TEXTS
 from monitor.text.forecasting import TEXTS as FORECASTING_TEXTS
-from monitor.text.formats import ReasonText, by_code, reason_text
-from monitor.text.message import LISTED, TEXT_OF, Message, error_text, join
+from monitor.text.formats import ReasonText, index_by_code, reason_text
+from monitor.text.message import LABELLED_TEXT, LISTED, Message, error_text, join
 
-COMMON_TEXTS: Final = by_code(reason_text(TEXT_OF))  # of codes that both libraries use
+COMMON_TEXTS: Final = index_by_code(reason_text(LABELLED_TEXT))  # of codes that both libraries use
 TEXTS: Final[Mapping[str, ReasonText]] = {**COMMON_TEXTS, **DETECTION_TEXTS, **FORECASTING_TEXTS}
 
 
@@ -31,10 +31,10 @@ class SupportsReason(Protocol):
 
 
 @overload
-def describe(reason: SupportsReason, texts: Mapping[str, ReasonText] = TEXTS) -> Message: ...
+def convert_reason(reason: SupportsReason, texts: Mapping[str, ReasonText] = TEXTS) -> Message: ...
 @overload
-def describe(reason: str | SupportsReason, texts: Mapping[str, ReasonText] = TEXTS) -> str: ...
-def describe(reason: str | SupportsReason, texts: Mapping[str, ReasonText] = TEXTS) -> str:
+def convert_reason(reason: str | SupportsReason, texts: Mapping[str, ReasonText] = TEXTS) -> str: ...
+def convert_reason(reason: str | SupportsReason, texts: Mapping[str, ReasonText] = TEXTS) -> str:
     """Return the message for a reason; text is returned unchanged.
 
     Args:
@@ -42,7 +42,7 @@ def describe(reason: str | SupportsReason, texts: Mapping[str, ReasonText] = TEX
         texts: the texts by code. A plugin with codes of its own passes `TEXTS` and its texts.
 
     >>> from forecasting.reasons import Reason
-    >>> text = describe(Reason("text.of", {"name": "survey.xlsx", "text": "the sheet is empty"}))
+    >>> text = convert_reason(Reason("text.of", {"name": "survey.xlsx", "text": "the sheet is empty"}))
     >>> text, text.id
     ('survey.xlsx: the sheet is empty', 'text.of')
 
@@ -63,25 +63,25 @@ def _describe_value(value: Any, texts: Mapping[str, ReasonText]) -> Any:
         return tuple(_describe_value(part, texts) for part in value)
     if isinstance(value, str | int | float):
         return value
-    return describe(value, texts)
+    return convert_reason(value, texts)
 
 
-def describe_within(value: Any) -> Any:
+def convert_reasons_within(value: Any) -> Any:
     """Return plain data with a message in place of every reason.
 
     >>> from detection.reasons import Reason
-    >>> describe_within({"warnings": [Reason("tiles.empty")], "pixels": 4})
+    >>> convert_reasons_within({"warnings": [Reason("tiles.empty")], "pixels": 4})
     {'warnings': ['no pixel shows anything'], 'pixels': 4}
     """
     if isinstance(value, Mapping):
-        return {key: describe_within(item) for key, item in value.items()}
+        return {key: convert_reasons_within(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [describe_within(item) for item in value]
+        return [convert_reasons_within(item) for item in value]
     if isinstance(value, tuple):
-        return tuple(describe_within(item) for item in value)
+        return tuple(convert_reasons_within(item) for item in value)
     if value is None or isinstance(value, str | int | float):
         return value
-    return describe(value) if isinstance(value, SupportsReason) else value
+    return convert_reason(value) if isinstance(value, SupportsReason) else value
 
 
 def describe_error(error: BaseException) -> str:
@@ -91,18 +91,20 @@ def describe_error(error: BaseException) -> str:
     '[Errno 2] gone'
     """
     reason = getattr(error, "reason", None)
-    return describe(reason) if isinstance(reason, SupportsReason) else error_text(error)
+    return convert_reason(reason) if isinstance(reason, SupportsReason) else error_text(error)
 
 
 def hide_folder(text: str, folder: Path) -> str:
     """Remove a folder of the server from the paths in a text that people read.
 
-    >>> hide_folder("/in/s1/B4.tif: is torn", Path("/in")), hide_folder(TEXT_OF(name="/in/a", text="b"), Path("/in"))
-    ('s1/B4.tif: is torn', 'a: b')
+    >>> hide_folder("/in/s1/B4.tif: is torn", Path("/in"))
+    's1/B4.tif: is torn'
+    >>> hide_folder(LABELLED_TEXT(name="/in/a", text="b"), Path("/in"))
+    'a: b'
     """
     prefix = f"{folder}/"
     if not isinstance(text, Message):
         return text.replace(prefix, "")
-    if text.id == TEXT_OF.id:
-        return TEXT_OF(name=str(text.values["name"]).replace(prefix, ""), text=text.values["text"])
+    if text.id == LABELLED_TEXT.id:
+        return LABELLED_TEXT(name=str(text.values["name"]).replace(prefix, ""), text=text.values["text"])
     return text

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
-from monitor.text.catalogue import ENGLISH, current, find_template, open_catalogue
+from monitor.text.catalogue import ENGLISH, current_language, find_template, open_catalogue
 from monitor.text.local_time import UNCHANGED, format_local, is_twice, name_zone, open_zone, zone_in_use
 from monitor.text.message import PLACE, Message, MessageList, NameList, Term, Timestamp, to_english
 from monitor.text.vocabulary import LEVELS, MONTHS, WORDS
@@ -37,7 +37,7 @@ def render(
         zone: another one than that in use; empty = times stay in UTC, as they are stored.
         today: of this day the clock alone.
     """
-    chosen = current() if language is None else language
+    chosen = current_language() if language is None else language
     where = zone_in_use() if zone is None else zone
     pieces = [*_list_pieces(message, chosen)]
     times = [k for k, piece in enumerate(pieces) if isinstance(piece, Timestamp)]
@@ -89,7 +89,7 @@ def translate_term(text: str, language: str | None = None) -> str:
     >>> translate_term("displacement_east", "it"), translate_term("Nordhang", "it")
     ('spostamento est', 'Nordhang')
     """
-    chosen = current() if language is None else language
+    chosen = current_language() if language is None else language
     if chosen == ENGLISH or not text:
         return text
     if text.lower() in LEVELS:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from monitor.plugins import list_folders
-from monitor.text.catalogue import current, open_catalogue
+from monitor.text.catalogue import current_language, open_catalogue
 from monitor.text.vocabulary import KINDS, LEVELS, MOTION, QUANTITIES, SIGHT
 
 Found = tuple[int, str, str, list[str]]
@@ -44,4 +44,4 @@ def _translate(language: str) -> dict[str, str]:
 
 def translate_scripts() -> dict[str, str]:
     """English text to translation, for the language in use."""
-    return _translate(current())
+    return _translate(current_language())

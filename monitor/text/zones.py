@@ -5,10 +5,10 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from monitor.text.instants import EARLIEST, LATEST, parse
+from monitor.text.instants import EARLIEST, LATEST, parse_time
 from monitor.text.message import Template
 
-DAY_MIN: Final = 1440
+MINUTES_PER_DAY: Final = 1440
 _UNREADABLE: Final = Template("local_time.unreadable", "'{text}': expected a local time such as '2026-03-06 20:00'")
 _LEFT_OUT: Final = Template(
     "local_time.left_out", "{clock} is left out that night: clocks go forward; write the time an hour later"
@@ -98,10 +98,10 @@ def read_local(text: str, zone: str, later: bool | None = None) -> datetime:
     there = ZoneInfo(zone)
     try:
         if len(minute) > 8:
-            return parse(text.strip())
+            return parse_time(text.strip())
         plain = datetime.fromisoformat(f"{day} {minute.rjust(5, '0')}")
         if plain.tzinfo is not None:
-            return parse(text.strip())
+            return parse_time(text.strip())
         first, second = (plain.replace(tzinfo=there, fold=fold).astimezone(UTC) for fold in (0, 1))
         is_shown = first.astimezone(there).replace(tzinfo=None) == plain
     except (ValueError, OverflowError):
@@ -128,7 +128,7 @@ def read_typed_time(text: str, zone: str | None = None, later: bool | None = Non
     Raises:
         ValueError: it is none, or none that counts; its argument is the message.
     """
-    at = parse(text) if zone is None else read_local(text, zone, later)
+    at = parse_time(text) if zone is None else read_local(text, zone, later)
     if not EARLIEST <= at < LATEST:
         raise ValueError(_OUT_OF_RANGE(text=text[:40]))
     return at

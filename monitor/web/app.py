@@ -20,7 +20,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from monitor import errors
-from monitor.alerts.acts.call import ODD_VALUE, TOO_LONG
+from monitor.alerts.acts.call import INVALID_VALUE, TOO_LONG
 from monitor.alerts.queries.alerts import RISEN, find_alert
 from monitor.alerts.queries.overview import load_cards
 from monitor.canonical import code_version
@@ -152,7 +152,7 @@ def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
-def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = now_utc) -> FastAPI:
+def build_app(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = now_utc) -> FastAPI:
     """The application over an open database whose schema fits.
 
     Args:
@@ -255,7 +255,7 @@ def _answer_invalid(request: Request, error: Exception) -> Response:
         known = next((text for kind, text in _INVALID.items() if one["type"].startswith(kind)), None)
         context = one.get("ctx", {})
         limits = {"n": context["max_length"]} if "max_length" in context else {}
-        found.append(ODD_VALUE(name=name, problem=one["msg"] if known is None else known(**limits)))
+        found.append(INVALID_VALUE(name=name, problem=one["msg"] if known is None else known(**limits)))
     return _answer(request, 422, join(found, "; "))
 
 

@@ -12,19 +12,19 @@ from fastapi import Depends, Form, Path, Query, Request
 from pydantic import AfterValidator, BeforeValidator
 from sqlalchemy import Connection
 
-from monitor.alerts.queries.timeline import LONGEST, leave_out, load_levels, load_silences
+from monitor.alerts.queries.timeline import LONGEST_TIMELINE, leave_out, load_levels, load_silences
 from monitor.errors import RefusedError, StoreBusyError
 from monitor.people.queries.sessions import SEEN_EVERY_S, Session, find_session, mark_seen
 from monitor.settings.service import ServiceConfig
 from monitor.storage.engine import Database
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from monitor.text.message import Template
 from monitor.text.names import tidy_text
 
 _ODD_INSTANT: Final = Template("range.odd_instant", "range: {problem}; write 2026-03-01T06:00:00Z")
 COOKIE = "slopeward_session"
-DEVICE = "slopeward_device"  # outlives the session: who logged in here before
-NO_NUL = r"^[^\x00]*$"  # PostgreSQL stores none
+DEVICE_COOKIE = "slopeward_device"  # outlives the session: who logged in here before
+WITHOUT_NUL = r"^[^\x00]*$"  # PostgreSQL stores none
 
 
 LATE: Final = timedelta(minutes=5)  # an evaluation is stored within it
@@ -55,7 +55,7 @@ class LevelTimelineCache:
 
     def load(self, c: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime) -> list[LevelChange]:
         """Changes of a range, the first as it stood at its begin; at most the last 400 days."""
-        from_at = max(from_at, to_at - LONGEST)
+        from_at = max(from_at, to_at - LONGEST_TIMELINE)
         end = min(to_at, now)
         with self._lock:
             known = self._known.get(site)
@@ -114,7 +114,7 @@ async def run_in_pool(request: Request, pool: str, threads: int, function: Calla
 def read_instant(text: str | None) -> datetime | None:
     """An instant of a request, None where none is named; RefusedError says what is wrong."""
     try:
-        return parse(text) if text else None
+        return parse_time(text) if text else None
     except (ValueError, OverflowError) as error:
         raise RefusedError(_ODD_INSTANT(problem=str(error))) from error
 
@@ -130,7 +130,7 @@ def _refuse_early(at: datetime | None) -> datetime | None:
     return at
 
 
-Early = Annotated[Instant, AfterValidator(_refuse_early)]
+EarlyInstant = Annotated[Instant, AfterValidator(_refuse_early)]
 From = Annotated[Instant, Query(alias="from", description="RFC 3339 with offset; excluded")]
 To = Annotated[Instant, Query(description="RFC 3339 with offset; included; default: up to the newest")]
 Span = Annotated[str, Query(description="back from `to` when `from` is left out: 6h, 30d")]
@@ -152,15 +152,15 @@ class RequestedSeason(RequestedRange):
     span: Span = "90d"
 
 
-Range = Annotated[RequestedRange, Depends()]
-Season = Annotated[RequestedSeason, Depends()]
+MonthRange = Annotated[RequestedRange, Depends()]
+SeasonRange = Annotated[RequestedSeason, Depends()]
 # what a person gives as a reason: it may stand in a message, and begins no line of it
-Why = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL), AfterValidator(tidy_text)]
-Name = Annotated[str, Form(max_length=64, pattern=NO_NUL)]  # of a site, a station, a quantity, a team
+Why = Annotated[str, Form(max_length=500, min_length=3, pattern=WITHOUT_NUL), AfterValidator(tidy_text)]
+Name = Annotated[str, Form(max_length=64, pattern=WITHOUT_NUL)]  # of a site, a station, a quantity, a team
 Limit = Annotated[int, Query(ge=1, le=1000)]  # rows of an answer
 AlertId = Annotated[int, Path(ge=1, lt=1 << 63)]  # what a key of the database can be
-Station = Annotated[str, Path(max_length=64, pattern=NO_NUL)]
-ModelHash = Annotated[str, Path(max_length=64, pattern=NO_NUL)]
+Station = Annotated[str, Path(max_length=64, pattern=WITHOUT_NUL)]
+ModelHash = Annotated[str, Path(max_length=64, pattern=WITHOUT_NUL)]
 
 
 @dataclass(slots=True)

@@ -36,9 +36,9 @@ def main(config_path: str | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     with without_looks():
-        from monitor.web.app import build
+        from monitor.web.app import build_app
 
-        app = build(config, db)
+        app = build_app(config, db)
     spare_what_stays()
     listen(app.state.context)
     server = PageServer(make_settings(app, config.web), config.web.url)

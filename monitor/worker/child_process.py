@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
-from monitor.text.message import gather, spread
+from monitor.text.message import messages_to_plain, plain_to_messages
 
 POLL_S: Final = 0.5
 NICE: Final = 10  # a low priority, because alarms come first
@@ -60,7 +60,7 @@ class ChildProcess:
             if not line:
                 self.is_over = True
                 return
-            yield gather(json.loads(line))
+            yield plain_to_messages(json.loads(line))
 
     def end(self) -> None:
         """Kill the child and the processes that it started."""
@@ -85,7 +85,7 @@ def main(work: str) -> None:
     os.nice(NICE)
 
     def send(value: Any) -> None:
-        answers.write(json.dumps(spread(value)) + "\n")
+        answers.write(json.dumps(messages_to_plain(value)) + "\n")
         answers.flush()
 
     module, _, name = work.partition(":")

@@ -28,9 +28,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from monitor.errors import AwayError, JobError, KilledError
+from monitor.errors import JobError, KilledError, NoWorkerError
 from monitor.extras import explain_missing
-from monitor.text.message import TEXT_OF, Figure, Template
+from monitor.text.message import LABELLED_TEXT, Figure, Template
 from monitor.text.reasons import describe_error
 from monitor.worker import sandbox
 from monitor.worker.memory import end_without_cleanup, without_looks
@@ -108,7 +108,7 @@ def run(
 
     Raises:
         JobError: it failed, was killed at its limit, or answered what is not the record agreed; one line.
-        AwayError: it could not begin, for want of a cluster or of room on this machine.
+        NoWorkerError: it could not begin, for want of a cluster or of room on this machine.
     """
     with noted(cluster):
         if cluster is not None:
@@ -123,7 +123,7 @@ def noted(cluster: Cluster | None) -> Iterator[None]:
     trouble = ""
     try:
         yield
-    except AwayError as error:
+    except NoWorkerError as error:
         # which job it was says nothing to people: all of them wait
         trouble = error.problem
         raise
@@ -165,10 +165,10 @@ def _run_here(
         child.end()
 
 
-def _explain_no_room(job: str, error: OSError) -> AwayError:
+def _explain_no_room(job: str, error: OSError) -> NoWorkerError:
     """The folder or the process of a job could not be made: the disk of temporary files, memory, processes."""
     problem = error.strerror or str(error)
-    return AwayError(TEXT_OF(name=job, text=_NO_ROOM(problem=problem, folder=tempfile.gettempdir())))
+    return NoWorkerError(LABELLED_TEXT(name=job, text=_NO_ROOM(problem=problem, folder=tempfile.gettempdir())))
 
 
 def is_stopping() -> bool:
@@ -213,7 +213,7 @@ def _start(job: str) -> _WorkerProcess:
     try:
         with (folder / "stderr").open("wb") as stderr, _lock:
             if _stopped.is_set():
-                raise JobError(TEXT_OF(name=job, text=_NOT_STARTED()))
+                raise JobError(LABELLED_TEXT(name=job, text=_NOT_STARTED()))
             environment = sandbox.clean_environment(os.environ) | ONE_THREAD | KEEP_FREED | {"TMPDIR": str(folder)}
             process = subprocess.Popen(
                 # -P: not from the working folder
@@ -279,14 +279,14 @@ def _wait(job: str, child: _WorkerProcess, deadline: float, limit_s: float, on_p
             status = process.wait(timeout=max(0.0, min(0.5, deadline - time.monotonic())))
             _report(folder, seen, on_progress)
             if _stopped.is_set():
-                raise KilledError(TEXT_OF(name=job, text=STOPPING()))
+                raise KilledError(LABELLED_TEXT(name=job, text=STOPPING()))
             return status
         seen = _report(folder, seen, on_progress)
         if time.monotonic() >= deadline:
             _kill(process, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=GRACE_S)
-            raise KilledError(TEXT_OF(name=job, text=_KILLED(seconds=limit_s)))
+            raise KilledError(LABELLED_TEXT(name=job, text=_KILLED(seconds=limit_s)))
 
 
 def _report(folder: Path, seen: int, on_progress: Progress | None) -> int:
@@ -330,21 +330,23 @@ def _read_answer(task: WorkerTask[Request, Answered], folder: Path, status: int,
             _reported.add(line)
             log.warning("%s", line)
     if error_text := _read_own(folder / "error", TEXT_LIMIT_BYTES):
-        raise JobError(TEXT_OF(name=job, text=" ".join(error_text.decode(errors="replace").split())))
+        raise JobError(LABELLED_TEXT(name=job, text=" ".join(error_text.decode(errors="replace").split())))
     answer = folder / "answer"
     if status != 0 or not answer.exists():
-        raise (KilledError if status < 0 else JobError)(TEXT_OF(name=job, text=_explain_end(folder, status, terms)))
+        raise (KilledError if status < 0 else JobError)(
+            LABELLED_TEXT(name=job, text=_explain_end(folder, status, terms))
+        )
     if answer.lstat().st_size > RESULT_LIMIT_BYTES:
         size, most = Figure(answer.lstat().st_size, "d"), Figure(RESULT_LIMIT_BYTES, "d")
-        raise JobError(TEXT_OF(name=job, text=_MANY_BYTES(n=size, most=most)))
+        raise JobError(LABELLED_TEXT(name=job, text=_MANY_BYTES(n=size, most=most)))
     content = _read_own(answer, RESULT_LIMIT_BYTES)
     if (values := sum(map(content.count, (b"[", b"{", b",")))) > MOST_VALUES:
         text = _MANY_VALUES(n=Figure(values, "d"), most=Figure(MOST_VALUES, "d"))
-        raise JobError(TEXT_OF(name=job, text=text))
+        raise JobError(LABELLED_TEXT(name=job, text=text))
     try:
         return read_record(task.answers, json.loads(content), task.describe_reason)
     except Exception as error:  # bytes of somebody else can fail in any way
-        raise JobError(TEXT_OF(name=job, text=_ODD_ANSWER(problem=_one_line(error)))) from None
+        raise JobError(LABELLED_TEXT(name=job, text=_ODD_ANSWER(problem=_one_line(error)))) from None
 
 
 def _explain_end(folder: Path, status: int, terms: SandboxLimits) -> str:
@@ -354,7 +356,7 @@ def _explain_end(folder: Path, status: int, terms: SandboxLimits) -> str:
     if found := next(filter(None, (sandbox.explain(line, terms) for line in reversed(lines))), None):
         return found
     why = _BY_SIGNAL(n=-status) if status < 0 else _ENDED(n=status)
-    return TEXT_OF(name=why, text=lines[-1][:300]) if lines else why
+    return LABELLED_TEXT(name=why, text=lines[-1][:300]) if lines else why
 
 
 def call(job: str, request: Any, progress: Progress) -> Any:

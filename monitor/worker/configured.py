@@ -71,7 +71,7 @@ def make_terms(plan: ComputePlan, reads: Iterable[str | Path] = (), writes: Iter
     return SandboxLimits.bound(plan.job_memory_gib, plan.job_file_gib, reads, writes)
 
 
-def refuse_strange(named: Iterable[str], requested: Collection[str], who: str = "the answer of the worker") -> None:
+def refuse_unrequested(named: Iterable[str], requested: Collection[str], who: str = "the answer of the worker") -> None:
     """Refuse an answer that names what was no part of the question.
 
     Raises:

@@ -9,7 +9,7 @@ FILE = ".lock"
 
 
 @contextmanager
-def hold(folder: Path, *, wait: bool) -> Iterator[bool]:
+def lock_scene_results(folder: Path, *, wait: bool) -> Iterator[bool]:
     """Hold the results of a site; gives False at once where another process does, unless asked to wait for it.
 
     The lock is the kernel's: it ends with the process that holds it, however that ends.

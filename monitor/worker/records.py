@@ -17,7 +17,7 @@ from detection.reasons import reasons_from_json as read_detection_reason
 from forecasting.reasons import Reason as ForecastingReason
 from forecasting.reasons import reason_from_json as read_forecasting_reason
 from monitor.text.message import Figure, Message, MessageList, Value, read_message, to_english
-from monitor.text.reasons import SupportsReason, describe
+from monitor.text.reasons import SupportsReason, convert_reason
 
 Request = TypeVar("Request")
 Answered = TypeVar("Answered")
@@ -44,7 +44,7 @@ class WorkerTask(Generic[Request, Answered]):
     # what it gives back, a frozen dataclass of numbers, texts, tuples, dicts and other such records
     answers: type[Answered]
     # Returns the message for a reason of the result. A result with a reason that it cannot describe is refused.
-    describe_reason: Describe = describe
+    describe_reason: Describe = convert_reason
 
 
 class RecordError(ValueError):
@@ -63,7 +63,7 @@ class RecordError(ValueError):
         return f"{self.place.lstrip('.') or 'the answer'}: {self.why}"
 
 
-def read_record(kind: type[Record], plain: Any, describe: Describe = describe) -> Record:
+def read_record(kind: type[Record], plain: Any, describe: Describe = convert_reason) -> Record:
     """Read plain values as a record: every key known, none missing, every value of its type.
 
     `describe` must return a message for every reason in the record.

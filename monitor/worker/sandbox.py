@@ -179,7 +179,7 @@ def describe(_: None = None) -> MissingBounds:
     return MissingBounds(tuple(_missing))
 
 
-DESCRIBE: Final = WorkerTask("monitor.worker.sandbox:describe", type(None), MissingBounds)
+DESCRIBE_SANDBOX: Final = WorkerTask("monitor.worker.sandbox:describe", type(None), MissingBounds)
 
 
 def explain(text: str, terms: SandboxLimits) -> str | None:

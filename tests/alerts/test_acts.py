@@ -13,7 +13,7 @@ from monitor.alerts.queries.alerts import ChangeContext, apply_changes, load_ale
 from monitor.cli.main import run_verb
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.sites.queries.sites import save_site
-from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.actor import SERVICE_ACTOR, Actor
 from monitor.storage.engine import Database
 from tests.alerts.test_scenes import T0, make_site
 from tests.data.store_rows import ask, tell
@@ -35,7 +35,7 @@ def change(c, level, *, key="hazard", site=SITE):
     """Bring an alert to a level; returns its id."""
     ledger = AlertCategory.HAZARD if key == "hazard" else AlertCategory.HEALTH
     order = AlertChange(ledger, key, level, level > 0, f"level {level}", T0, "{}")
-    apply_changes(c, [order], ChangeContext("bench", site, site.recipients, SERVICE, T0, "t"))
+    apply_changes(c, [order], ChangeContext("bench", site, site.recipients, SERVICE_ACTOR, T0, "t"))
     return load_alerts(c, "bench", ledger=str(ledger))[0].id
 
 
@@ -57,8 +57,8 @@ def test_a_shelving_has_an_end_of_its_own_and_keeps_the_datum(desk):
         number = change(c, 1)
         store.shelve(c, number, ADA, "blasting", end, T0 + timedelta(minutes=5))
         store.add_note(c, number, BO, "seen", T0 + timedelta(minutes=6))  # a note ends no shelving
-        assert store.unshelve_due(c, "bench", SERVICE, end - timedelta(seconds=1)) == []
-        assert len(store.unshelve_due(c, "bench", SERVICE, end)) == 1
+        assert store.unshelve_due(c, "bench", SERVICE_ACTOR, end - timedelta(seconds=1)) == []
+        assert len(store.unshelve_due(c, "bench", SERVICE_ACTOR, end)) == 1
         events = load_alert_events(c, number)
     assert ([e.data_time for e in events], [e.until_at for e in events]) == ([T0] * 4, [None, end, None, None])
     assert [e.to_state for e in events] == ["unacknowledged", "shelved", "shelved", "unacknowledged"]

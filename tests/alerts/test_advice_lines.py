@@ -37,10 +37,10 @@ from monitor.sites.cadence import stage_cadence
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source, save_site
 from monitor.sites.records import ForecastPlan, Level, MovementPlan, Recipient, Site, StagePlan
-from monitor.storage.actor import SERVICE
+from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.service_state import load_runs
 from monitor.storage.views import load_view
-from monitor.text.catalogue import use
+from monitor.text.catalogue import use_language
 from tests.alerts.test_forecast_gain import DAY, SITE, START
 from tests.data.feature_rows import forecast_row
 from tests.data.filled import NOW
@@ -66,7 +66,7 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
     channels = ("log:advice", "voice:GEOLOGIST", "siren:site/1")
     duty = Recipient("duty", channels, ("yellow", "orange", "red"), ledgers=("hazard", "health", "advice"))
     with filled_database.write() as c:
-        apply_changes(c, changes, ChangeContext(site.id, site, [replace(duty, levels=())], SERVICE, NOW, "test"))
+        apply_changes(c, changes, ChangeContext(site.id, site, [replace(duty, levels=())], SERVICE_ACTOR, NOW, "test"))
         later = NOW + timedelta(seconds=10)
         advised = {x["channel"] for x in load_view(c, "deliveries") if x["ledger"] == "advice"}
         assert advised == {"log:advice"}, "advice rings no telephone and sounds no siren"
@@ -78,7 +78,7 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
     covered = [line for line in sent[0].body.splitlines() if line.startswith("- ")]
     told = "12 suggestions of anomaly: G1, G2, G3, G4, G5, G6, G7, G8 and 4 more"
     assert [line.partition(": ")[2] for line in covered] == [f"Advice notice {site.name}: {told}. 2026-03-01 06:00 UTC"]
-    with use("it"):
+    with use_language("it"):
         assert "12 segnalazioni di anomalia: G1, G2, G3, G4, G5, G6, G7, G8 e altri 4" in translate(sent[0]).body
     # the list: hazard first
     service = str(write_service(tmp_path, filled_database, text))

@@ -34,7 +34,7 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_proposal, load_proposals
 from monitor.sites.records import gather_recipients
 from monitor.sites.tables import config_version, site_proposal
-from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.actor import SERVICE_ACTOR, Actor
 from monitor.storage.audit import verify_chain
 from monitor.storage.audit_tables import audit_entry
 from tests.data.accounts import add_account
@@ -512,7 +512,7 @@ def test_what_may_not_be_is_refused(bench):
         ({"to_h": 7 * 24 + 0.1}, "at most 7d"),
         ({"to_h": 0.0}, "at most 7d"),
         ({"from_h": -1.0}, "past"),
-        ({"actor": SERVICE}, "person"),
+        ({"actor": SERVICE_ACTOR}, "person"),
         ({"reason": " "}, "reason"),
         ({"second": Actor(" ADA ")}, "second person"),
         ({"second": Actor("robot", "program")}, "two people"),

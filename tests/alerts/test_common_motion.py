@@ -12,11 +12,11 @@ from monitor.decision.decide import decide
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, seconds
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.alerts.test_scenes import make_site
 from tests.property import alerting_histories as histories
 
-T0 = parse("2026-03-01T00:00:00Z")
+T0 = parse_time("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
 QUIET, HOURS = 30, 54
 ALL = ("G1", "G2", "G3")

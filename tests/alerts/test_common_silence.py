@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.data.measured import replay
 from tests.data.site_text import criterion, head, series, station
 
-BEGIN = parse("2026-03-01T00:00:00Z")
+BEGIN = parse_time("2026-03-01T00:00:00Z")
 KEY = "health:site:silent_slope"
 STEP = timedelta(minutes=30)
 CRACKS = ("E1", "E2", "E3")

@@ -19,7 +19,7 @@ from monitor.sites.queries.sites import save_site
 from monitor.storage.actor import Actor
 from monitor.storage.audit_tables import audit_entry
 from monitor.storage.views import load_view
-from monitor.text.instants import format_iso, parse
+from monitor.text.instants import format_iso, parse_time
 from tests.data.site_text import bounds, criterion, head, series, station
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, WatchedSlope, recompute_every
@@ -161,7 +161,7 @@ def test_a_gap_that_is_filled_from_the_memory_of_the_instrument_says_nothing(qui
 
 
 # ---- readings that people type, on both databases -------------------------------------------------------------------
-START, DAY = parse("2026-03-01T08:00:00Z"), timedelta(days=1)
+START, DAY = parse_time("2026-03-01T08:00:00Z"), timedelta(days=1)
 OPENING = bounds(yellow="10 3d", orange="50 2d", red="200 2d")
 HEAD = head(
     "msl", "Markers", latitude=16.0, longitude=121.0, levels={"names": ["green", "yellow", "orange", "red"]}

@@ -40,7 +40,7 @@ from monitor.readings.tables import observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source
 from monitor.sites.tables import config_version
-from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.actor import SERVICE_ACTOR, Actor
 from monitor.storage.audit import verify_chain
 from monitor.storage.backup import back_up, restore
 from monitor.storage.proof import verify
@@ -448,7 +448,7 @@ def test_what_came_late_besides_readings_is_listed_and_decided_on(database):
 
 def test_a_notice_that_froze_nothing_claims_no_proof(database, tmp_path, capsys):
     change = AlertChange(AlertCategory.HEALTH, "scene:x", 1, open=True, reason="scene x", data_time=None, evidence="{}")
-    tell(database, apply_changes, [change], ChangeContext("bench", None, (), SERVICE, START, "x"))
+    tell(database, apply_changes, [change], ChangeContext("bench", None, (), SERVICE_ACTOR, START, "x"))
     config = str(write_service(tmp_path, database))
     assert run_verb(["alerts", "explain", "1", "--recompute", "--config", config]) == 0
     out = capsys.readouterr().out

@@ -10,12 +10,12 @@ from monitor.readings.queries.observations import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from monitor.web.parts.collect import collect_site_parts
 from tests.data.site_text import criterion, head, series, station, table
 from tests.data.store_rows import ask, tell
 
-T0 = parse("2026-03-01T00:00:00Z")
+T0 = parse_time("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
 SITE = parse_site(
     head("slope")

@@ -15,12 +15,12 @@ from monitor.readings.records import Observation, SiteEvent
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source, save_site
 from monitor.storage.actor import Actor
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.data.site_text import bounds, criterion, head, series, station, table
 from tests.data.store_rows import ask, tell
 from tests.fixtures.databases import ON_BOTH
 
-T0 = parse("2026-03-01T00:00:00Z")
+T0 = parse_time("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
 WET = {"over": 30.0, "window": "24h"}
 SITE = parse_site(

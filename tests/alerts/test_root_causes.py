@@ -5,7 +5,7 @@ from datetime import timedelta
 from monitor.readings.records import Observation
 from monitor.sites.parents import FALL_TOGETHER_S, Parent, find_silence_causes
 from monitor.sites.parsing import parse_site
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.data.measured import replay
 from tests.data.site_text import criterion, head, series, station
 
@@ -49,7 +49,7 @@ SITE += "".join(station(name, *SERIES, logger=logger) for name, logger in (("G1"
 
 def send(said_at):
     """Begin, and 40 epochs of which the first half is of three instruments; `said_at(epoch)`: what each says then."""
-    begin, rows = parse("2026-03-01T00:00:00Z"), []
+    begin, rows = parse_time("2026-03-01T00:00:00Z"), []
     for epoch in range(40):
         at = begin + timedelta(seconds=5 * epoch)
         for name in ("G1", "G2", "G3") if epoch < 20 else ("G3",):

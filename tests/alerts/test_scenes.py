@@ -30,13 +30,13 @@ from monitor.storage.actor import Actor
 from monitor.storage.audit_tables import audit_entry
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.data.site_text import bounds, criterion, head, series, station, table
 from tests.data.store_rows import ask, enter_offset, tell
 from tests.data.watched_slope import recompute_every, write_service
 from tests.fixtures.databases import ON_BOTH
 
-T0 = parse("2026-03-01T00:00:00Z")
+T0 = parse_time("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
 ADA, BO = Actor("Ada"), Actor("Bo")
 

@@ -22,14 +22,14 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.actor import PAGE, Actor
 from monitor.storage.views import load_view as load_rows
-from monitor.text.instants import format_iso, parse
+from monitor.text.instants import format_iso, parse_time
 from tests.data.drawn_scenes import prove_outlines
 from tests.data.feature_rows import footprint_row, scene_row
 from tests.data.site_text import bounds, criterion, head, series, station
 from tests.data.store_rows import ask, tell
 from tests.fixtures.databases import ON_BOTH
 
-T0 = parse("2026-01-01T06:00:00Z")
+T0 = parse_time("2026-01-01T06:00:00Z")
 DAY = timedelta(days=1)
 TEXT = (
     head("bench")

@@ -23,7 +23,7 @@ from monitor.settings.service import parse_service
 from monitor.sites.records import Level, Recipient, Site, gather_recipients
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
-from monitor.storage.service_state import BAD, OK, CheckRow, find_stamp, load_stamps, stamp
+from monitor.storage.service_state import BAD, OK, CheckRow, find_heartbeat, load_heartbeats, write_heartbeat
 from monitor.storage.tables import load_metadata
 from tests.data.store_rows import ask, tell
 from tests.fixtures.waiting import wait_for
@@ -75,7 +75,7 @@ def open_keys(db):
 
 # ---- the lost session -------------------------------------------------------------------------------------------
 def test_a_process_killed_between_alarm_and_stamp_has_told_of_the_lost_session(db, monkeypatch):
-    tell(db, stamp, SESSION, {"session_present": True}, NOW - timedelta(hours=1))
+    tell(db, write_heartbeat, SESSION, {"session_present": True}, NOW - timedelta(hours=1))
     alarms = make_alarms(db)
     lost = (Connected("live", "slopeward", False, NOW), None)
     with monkeypatch.context() as patch:
@@ -83,29 +83,29 @@ def test_a_process_killed_between_alarm_and_stamp_has_told_of_the_lost_session(d
         def die(*_):
             raise DeathError
 
-        patch.setattr("monitor.ingest.service.stamp", die)
+        patch.setattr("monitor.ingest.service.write_heartbeat", die)
         with pytest.raises(DeathError):
             make_ingest(db, alarms.write)._note_connection(lost)
     assert open_keys(db) == [SESSION_LOST]
     with db.read() as c:
-        assert find_stamp(c, SESSION)[1] == {"session_present": True}
+        assert find_heartbeat(c, SESSION)[1] == {"session_present": True}
         assert len(c.execute(select(notification)).all()) == 1
     # after the restart the broker says it again: one alarm, told once
     make_ingest(db, alarms.write)._note_connection(lost)
     assert open_keys(db) == [SESSION_LOST]
     with db.read() as c:
-        assert find_stamp(c, SESSION)[1] == {"session_present": False, "identity": ""}
+        assert find_heartbeat(c, SESSION)[1] == {"session_present": False, "identity": ""}
         assert len(c.execute(select(notification)).all()) == 1
 
 
 def test_no_stamp_is_written_before_its_alarm_is_in_the_database(db):
-    tell(db, stamp, SESSION, {"session_present": True}, NOW - timedelta(hours=1))
+    tell(db, write_heartbeat, SESSION, {"session_present": True}, NOW - timedelta(hours=1))
     busy = [True, True, False]
 
     def write(change):
         if busy.pop(0):
             raise StoreBusyError("locked")
-        assert ask(db, find_stamp, SESSION)[1] == {"session_present": True}
+        assert ask(db, find_heartbeat, SESSION)[1] == {"session_present": True}
         make_alarms(db).write(change)
 
     ingest = make_ingest(db, write)
@@ -177,16 +177,16 @@ def test_a_fault_while_a_connection_is_noted_holds_up_no_message_and_is_tried_ag
         if faults:
             faults.pop()
             raise ZeroDivisionError
-        return find_stamp(*words)
+        return find_heartbeat(*words)
 
-    monkeypatch.setattr("monitor.ingest.service.find_stamp", find)
+    monkeypatch.setattr("monitor.ingest.service.find_heartbeat", find)
     writer._connected(Connected("live", "slopeward", False, NOW))
     writer._inbox.put(message(1))
     writer._thread.start()
     wait_for(lambda: writer.acknowledged == [1])
     assert faults
     wait_for(lambda: writer._connections == [])
-    assert ask(db, find_stamp, SESSION) is not None
+    assert ask(db, find_heartbeat, SESSION) is not None
 
 
 # ---- what waits to be written -----------------------------------------------------------------------------------
@@ -386,7 +386,7 @@ def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
     core._follow_conditions()
     core._write_stamp("running")
     core.db.close()
-    _, degraded = check_parts(ask(db, load_stamps), NOW)
+    _, degraded = check_parts(ask(db, load_heartbeats), NOW)
     assert (len(degraded), "2 messages" in degraded[0]) == (2, True)
     assert "evaluation of north takes 40 s" in degraded[1]
 

@@ -18,7 +18,7 @@ from monitor.app.notice_record import ChannelAddress, NoticeStateFile
 from monitor.cli.main import run_verb
 from monitor.settings.service import load_service
 from monitor.sites.first_site import write_first_site
-from monitor.storage.check import BAD, Check, found
+from monitor.storage.check import BAD, Check, make_state
 from monitor.storage.migrate import RESTORE, head
 from monitor.storage.views import load_view
 from tests.fixtures.waiting import wait_for
@@ -29,7 +29,7 @@ SAID = FLOOD.format(cm=7)
 
 
 def add(monkeypatch, looks_at, **more):
-    one = Check("cellar", looks_at, BAD, FLOOD, lambda _: found(cm=7.0), "pump it out", **more)
+    one = Check("cellar", looks_at, BAD, FLOOD, lambda _: make_state(cm=7.0), "pump it out", **more)
     checks = (*table.list_checks(), one)
     monkeypatch.setattr(table, "list_checks", lambda: checks)
 

@@ -19,7 +19,7 @@ from monitor.app.checks import health
 from monitor.app.core import EXIT_OVERDUE, VITAL, Core
 from monitor.app.known_database import recognise
 from monitor.broker import probe
-from monitor.broker.access import open_access
+from monitor.broker.access import parse_access
 from monitor.broker.probe import probe_broker
 from monitor.cli.main import run_verb
 from monitor.errors import BrokerError
@@ -29,7 +29,7 @@ from monitor.sites.files import load_site
 from monitor.sites.parsing import find_weaknesses
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
-from monitor.storage.core_turn import CoreTurn
+from monitor.storage.core_turn import CoreLease
 from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
 from monitor.storage.service_tables import service_state
@@ -110,7 +110,7 @@ def test_any_thread_that_ends_is_an_alarm_and_one_that_decides_or_tells_is_repla
     before = {one.ident for one in threading.enumerate()}
     core = Core(config, lambda: datetime.now(UTC), f"test {os.getpid()}")
     if not core.db.is_sqlite:
-        core.hold(CoreTurn(core.db, "x"))
+        core.hold(CoreLease(core.db, "x"))
     core.start()
     try:
         core.dispatcher._worker("log")  # as the first message makes one
@@ -239,13 +239,13 @@ def test_simulate_publishes_and_writes_the_truth_and_a_site_file_that_fits(mosqu
 
 @pytest.mark.server
 def test_the_broker_probe_finds_out_what_a_broker_keeps(mosquitto, tmp_path):
-    facts = probe_broker(open_access(mosquitto.url))
+    facts = probe_broker(parse_access(mosquitto.url))
     assert facts.session_present
     assert facts.kept == probe.KEEPS
     # a limit in bytes is met by messages of the usual size alone
     mosquitto.configure("max_queued_bytes", 100_000)
     mosquitto.restart()
-    assert 100 < probe_broker(open_access(mosquitto.url)).kept < 500
+    assert 100 < probe_broker(parse_access(mosquitto.url)).kept < 500
 
 
 def test_a_slow_link_is_no_broker_that_loses_messages(monkeypatch):

@@ -13,7 +13,7 @@ from monitor.app.checks.table import run_checks
 from monitor.errors import StoreBusyError
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.settings.service import parse_service
-from monitor.storage.actor import SERVICE
+from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.audit import add_audit, verify_chain
 from monitor.storage.engine import Database
 from monitor.storage.reserve import MEGABYTE, DiskReserve
@@ -62,7 +62,7 @@ def fill(disk, leave_bytes=0):
 
 def decide(db, count=20):
     for n in range(count):
-        tell(db, add_audit, SERVICE, "test", f"decision:{n}", {"text": "x" * 2000}, NOW)
+        tell(db, add_audit, SERVICE_ACTOR, "test", f"decision:{n}", {"text": "x" * 2000}, NOW)
 
 
 def test_when_another_program_fills_the_disk_decisions_are_written_still(disk, db):

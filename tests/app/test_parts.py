@@ -22,7 +22,7 @@ from monitor.app.evaluation_loop import EvaluationLoop
 from monitor.app.readiness import LEASE, CommitMonitor
 from monitor.app.schedule import AWAY_AGAIN_S, Schedule, list_jobs
 from monitor.app.supervisor import WATCHER
-from monitor.errors import AwayError, KilledError, StoreBusyError
+from monitor.errors import KilledError, NoWorkerError, StoreBusyError
 from monitor.hookspecs import hookimpl
 from monitor.logs import configure
 from monitor.registration import Job
@@ -368,7 +368,7 @@ def test_a_job_that_fails_ends_as_a_row_and_three_times_as_an_alarm(db, make_sch
 
 
 def away_job(db, config, site, now):
-    raise AwayError("no worker")
+    raise NoWorkerError("no worker")
 
 
 def test_a_job_that_no_machine_takes_is_not_called_broken_and_tries_again_in_ten_minutes(db, make_schedule):

@@ -13,7 +13,7 @@ from monitor.app.checks.machine import DatabaseFacts, Machine
 from monitor.app.checks.table import read_rows, run_checks
 from monitor.app.monitoring_gap import OutageWatch
 from monitor.broker import audit
-from monitor.broker.access import open_access
+from monitor.broker.access import parse_access
 from monitor.broker.probe import BrokerFacts
 from monitor.ingest import jobs as outages
 from monitor.readings.queries.observations import add_observations
@@ -178,7 +178,7 @@ def test_the_age_of_the_newest_copy_is_judged_by_what_was_wanted(database):
 
 @pytest.mark.server
 def test_the_broker_is_asked_what_it_would_do_in_an_outage(mosquitto, sqlite_url, tmp_path):
-    assert "$SYS/broker/uptime" in audit.read_figures(open_access(mosquitto.url))
+    assert "$SYS/broker/uptime" in audit.read_figures(parse_access(mosquitto.url))
     config = parse_service(f'[broker]\nmode = "external"\nurl = "{mosquitto.url}"\ndata = "{tmp_path}"\n', "t")
     with Database(sqlite_url) as database:
         assert "broker.session ok" in broker_audit.run(database, config, None, NOW)
@@ -211,7 +211,7 @@ def test_a_line_about_the_broker_goes_soon_after_its_setting_was_changed(mosquit
         assert found["broker.queue"].state == found["broker.bridge"].state == BAD
         assert "max_queued_messages 0" in found["broker.queue"].remedy
         assert "max_queued_messages 0" in found["broker.bridge"].remedy
-        dropped = lambda: audit.read_figures(open_access(mosquitto.url)).get(audit.DROPPED, 0.0)  # noqa: E731
+        dropped = lambda: audit.read_figures(parse_access(mosquitto.url)).get(audit.DROPPED, 0.0)  # noqa: E731
         wait_for(lambda: dropped() == 1300.0)  # of the trial
         found = look(1)
         assert found["broker.dropped"].state == OK, "what the trial filled was nobody's message"

@@ -33,7 +33,7 @@ from monitor.worker import compute, kernel, sandbox; from monitor.worker.records
 from monitor.app.checks.machine import is_synchronised
 assert not kernel.leave_network(), "the unit forbids namespaces"
 print(is_synchronised() is not None)
-print(compute.run(sandbox.DESCRIBE, None, 240))
+print(compute.run(sandbox.DESCRIBE_SANDBOX, None, 240))
 print(compute.run(WorkerTask("nice_jobs:find", dict, dict), {}, 240))
 """
 

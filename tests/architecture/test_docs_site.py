@@ -13,7 +13,7 @@ from forecasting.kinematics.stages import RANK
 from monitor.decision.changes import AlertCategory
 from monitor.features.help.library import WRITTEN, load_tabs
 from monitor.settings.service import ServiceConfig
-from monitor.sites.schema import make_site_file
+from monitor.sites.schema import make_site_file_model
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -44,7 +44,9 @@ def test_every_toml_example_is_valid():
             lines = tomllib.loads(
                 block if "[[station]]" in block else f"[[station]]\n{block}" if "[[station.series]]" in block else block
             )
-            for model in (one for one in (make_site_file(), ServiceConfig) if lines.keys() <= one.model_fields.keys()):
+            for model in (
+                one for one in (make_site_file_model(), ServiceConfig) if lines.keys() <= one.model_fields.keys()
+            ):
                 seen += 1
                 try:
                     model.model_validate(lines)

@@ -5,7 +5,7 @@ from pathlib import Path
 from monitor.cli.main import list_commands
 from monitor.features.help import reference
 from monitor.settings.service import ServiceConfig
-from monitor.sites.schema import make_site_file
+from monitor.sites.schema import make_site_file_model
 from monitor.storage.view_tables import load_view_tables
 from tests.data.criteria import CRITERIA
 
@@ -19,7 +19,7 @@ def test_the_generated_reference_is_complete(tmp_path: Path) -> None:
     assert "| `--speed` | number | `900.0` |" in commands
 
     keys = pages["all-keys"]
-    assert all(f"[{key}]" in keys for key in (*ServiceConfig.model_fields, *make_site_file().model_fields))
+    assert all(f"[{key}]" in keys for key in (*ServiceConfig.model_fields, *make_site_file_model().model_fields))
     assert "| `interval` | duration | required | expected sampling interval |" in keys
     assert '| `horizons` | list of duration | `["1d", "7d", "30d"]` |' in keys
     assert "| `name` | text | required |" in keys

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from monitor.broker.access import Access, PayloadLimits, open_access
+from monitor.broker.access import Access, PayloadLimits, parse_access
 from monitor.readings.records import PayloadSize
 from tests.data.payloads.packets import publish
 
@@ -157,7 +157,7 @@ def test_an_attempt_at_a_socket_where_nobody_listens_leaves_none_open(tmp_path, 
             made.append(self)
 
     monkeypatch.setattr(socket, "socket", Noted)
-    access = open_access(f"unix://{tmp_path}/service.sock")
+    access = parse_access(f"unix://{tmp_path}/service.sock")
     with pytest.raises(FileNotFoundError):
         access.open_client("x", mqtt5=True).connect(*access.target)
     assert [one.fileno() for one in made] == [-1]

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from monitor.broker.access import Access, find_access
-from monitor.broker.logins import DOCTOR, lend_login
+from monitor.broker.logins import DOCTOR, issue_temporary_login
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.broker import MESSAGE_BYTES, ManagedBroker, find_mosquitto
 from monitor.ingest.service import Ingest, IngestContext
@@ -184,7 +184,7 @@ def test_secrets_are_read_by_nobody_else_and_stand_in_no_log_and_no_command(hous
 
 
 def test_a_simulator_of_this_machine_takes_a_login_for_as_long_as_it_runs(house):
-    with lend_login(house.config.broker, "north", "simulator") as (name, password):
+    with issue_temporary_login(house.config.broker, "north", "simulator") as (name, password):
         access = replace(house.door, username=name, password=password)
         with calling(access) as one:
             assert one.publish("slopeward/v1/north/G1/obs", READING) == "Success"

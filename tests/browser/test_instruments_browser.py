@@ -13,7 +13,7 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
-from monitor.storage.service_state import stamp
+from monitor.storage.service_state import write_heartbeat
 from tests.browser.test_axe_browser import run as run_axe
 from tests.browser.test_map_browser import browsers, pytestmark, watch  # noqa: F401
 from tests.data import site_text
@@ -53,7 +53,7 @@ def test_what_is_computed_is_drawn_and_read_by_sql(database, watch):  # noqa: F8
             send("I1", {f"{name}_mm": value for name, value in survey(probe, rng, 3.0 * day / 7).items()})
     pipeline.complete()
     with database.write() as c:
-        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, at)
+        write_heartbeat(c, "core", {"state": "running", "version": "x", "degraded": []}, at)
     with database.read() as c:
         apart = c.execute(text("SELECT value, unit FROM latest_observation WHERE station = 'D1'")).one()
         slip = c.execute(text("SELECT slip_depth_m FROM slip_depth ORDER BY observed_at DESC LIMIT 1")).scalar_one()

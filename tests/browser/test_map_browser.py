@@ -18,7 +18,7 @@ from monitor.features.scenes.tables import scene
 from monitor.settings.service import load_service
 from monitor.sites.tables import site
 from monitor.storage.engine import Database
-from monitor.storage.service_state import stamp
+from monitor.storage.service_state import write_heartbeat
 from monitor.text.instants import epoch_s
 from monitor.web.parts import templating
 from tests.browser.test_axe_browser import run as run_axe
@@ -70,7 +70,7 @@ def served(filled_sqlite_url, tmp_path):
     )
     with db.write() as c:
         c.execute(site_state.update().where(site_state.c.site == "north-bench").values(state=memory.to_json()))
-        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, story.NOW + timedelta(hours=1))
+        write_heartbeat(c, "core", {"state": "running", "version": "x", "degraded": []}, story.NOW + timedelta(hours=1))
     environment = {"SLOPEWARD_PATHS__INBOX": str(tmp_path / "inbox"), "SLOPEWARD_MAP__TILES": str(tmp_path / "tiles")}
     with serving(db, story.NOW + timedelta(minutes=5), load_service(None, environment)) as client:
         yield str(client.base_url).rstrip("/"), db
@@ -227,7 +227,13 @@ def test_all_sites_stand_on_the_overview_and_a_group_hides_no_level(served, watc
 def test_an_outline_is_drawn_by_clicks_and_keys_corrected_and_stored(filled_sqlite_url, tmp_path, watch):
     db = Database(filled_sqlite_url)
     make_drawable(db, tmp_path)
-    tell(db, stamp, "core", {"state": "running", "version": "x", "degraded": []}, story.NOW + timedelta(hours=1))
+    tell(
+        db,
+        write_heartbeat,
+        "core",
+        {"state": "running", "version": "x", "degraded": []},
+        story.NOW + timedelta(hours=1),
+    )
     with serving(db, story.NOW + timedelta(minutes=5)) as client:
         w = watch(width=390, height=1500)
         page = w.log_in(str(client.base_url).rstrip("/"), "bo", ADDRESS)

@@ -16,8 +16,8 @@ from monitor.delivery.dispatcher import Dispatcher
 from monitor.people.queries import users
 from monitor.settings.service import parse_service
 from monitor.storage.engine import Database
-from monitor.storage.service_state import stamp
-from monitor.web.app import build
+from monitor.storage.service_state import write_heartbeat
+from monitor.web.app import build_app
 from tests.browser.test_web_browser import Watch, chromium  # noqa: F401 - a fixture
 from tests.data.filled import PASSWORD
 from tests.data.servers.page_server import PageServer
@@ -65,7 +65,7 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
     slope.live(26, looks=1)
     present = [slope.now]
     page_server = PageServer(
-        lambda url: build(parse_service(f'[web]\npublic_url = "{url}"\n', "test"), db, lambda: present[0])
+        lambda url: build_app(parse_service(f'[web]\npublic_url = "{url}"\n', "test"), db, lambda: present[0])
     )
     base = page_server.url
     dispatcher = Dispatcher(
@@ -80,7 +80,13 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
         # the slope fails in the night, and a mail goes out
         slope.live(10, {"G1": 150.0, "G2": 140.0})
         present[0] = slope.now
-        tell(db, stamp, "core", {"state": "running", "version": "x", "degraded": []}, slope.now + timedelta(minutes=10))
+        tell(
+            db,
+            write_heartbeat,
+            "core",
+            {"state": "running", "version": "x", "degraded": []},
+            slope.now + timedelta(minutes=10),
+        )
         dispatcher.start()
         wait_for(lambda: any("RED" in mail["subject"] for mail in inbox.mails))
         mail = next(mail for mail in inbox.mails if "RED" in mail["subject"])

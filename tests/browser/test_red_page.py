@@ -10,7 +10,7 @@ from monitor.settings.service import parse_service
 from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
 from monitor.storage.views import load_view
-from monitor.web.app import build
+from monitor.web.app import build_app
 from tests.browser.test_axe_browser import find_low, run
 from tests.browser.test_web_browser import Watch, chromium
 from tests.data.accounts import add_account
@@ -49,7 +49,7 @@ def red(tmp_path_factory):
     with db.read() as c:
         assert load_view(c, "site_status")[0]["level_name"] == "red"
         [hazard] = load_view(c, "active_alerts", ledger="hazard")
-    with PageServer(lambda _: build(parse_service("", "test"), db, lambda: END)) as server:
+    with PageServer(lambda _: build_app(parse_service("", "test"), db, lambda: END)) as server:
         yield server.url, f"/alerts/{hazard['alert_id']}"
     db.close()
 

@@ -19,10 +19,10 @@ from monitor.features.forecasts.queries.forecasts import ForecastRow, WithheldRo
 from monitor.readings.queries.observations import load_series
 from monitor.settings.service import load_service
 from monitor.storage.engine import Database
-from monitor.storage.service_state import stamp
+from monitor.storage.service_state import write_heartbeat
 from monitor.storage.views import load_view
-from monitor.text.instants import parse
-from monitor.web.app import build
+from monitor.text.instants import parse_time
+from monitor.web.app import build_app
 from tests.data import filled as story
 from tests.data.figures import bare_figures
 from tests.data.servers.page_server import PageServer
@@ -51,8 +51,10 @@ def served(filled_sqlite_url, filled_template):
     ids = filled_template("sqlite")[1]
     began = time.monotonic()
     now = lambda: story.NOW + timedelta(minutes=5, seconds=time.monotonic() - began)  # noqa: E731
-    tell(db, stamp, "core", {"state": "running", "version": "x", "degraded": []}, now() + timedelta(minutes=10))
-    with PageServer(lambda _: build(load_service(None, {}), db, now)) as server:
+    tell(
+        db, write_heartbeat, "core", {"state": "running", "version": "x", "degraded": []}, now() + timedelta(minutes=10)
+    )
+    with PageServer(lambda _: build_app(load_service(None, {}), db, now)) as server:
         yield server.url, db, ids, server
     db.close()
 
@@ -215,7 +217,7 @@ def test_the_chart_zooms_by_drag_key_wheel_and_link_and_asks_for_finer_points(se
 
     def width_asked():
         found = re.search(r"from=([^&]+)&to=([^&]+)", asked[-1])
-        return parse(found[2]) - parse(found[1])
+        return parse_time(found[2]) - parse_time(found[1])
 
     wait_drawn(chart, drag)
     narrow = width_asked()

@@ -17,7 +17,7 @@ from monitor.ingest.broker import ManagedBroker, find_mosquitto
 from monitor.settings.service import ServiceConfig, load_service
 from monitor.sites.files import load_site
 from monitor.sites.first_site import write_first_site
-from monitor.storage.service_state import stamp
+from monitor.storage.service_state import write_heartbeat
 from tests.data.servers.mqtt_client import calling
 from tests.delivery.outbox import T0
 from tests.fixtures.waiting import free_port, skip_missing, wait_for
@@ -131,7 +131,7 @@ def test_a_site_file_that_the_service_has_not_taken_is_named(database, tmp_path)
         (tmp_path / f"{name}.toml").write_text(write_first_site(name))
     with database.write() as c:
         for name in ("north", "south"):
-            stamp(c, "core", {}, T0)
+            write_heartbeat(c, "core", {}, T0)
             take_in(c, load_site(tmp_path / f"{name}.toml"), "ada", "start", T0)
     with (tmp_path / "south.toml").open("a") as file:
         file.write("# looked at in spring\n")

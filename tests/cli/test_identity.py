@@ -116,7 +116,7 @@ LOWER = ("level", "set", "bench", "green", "--reason", "nothing moves", "--yes")
 def test_an_alert_that_rises_while_its_password_is_typed_is_not_acknowledged(bench, call, monkeypatch):
     with bench.database.read() as c:
         number = c.execute(select(alert_table.c.id).where(alert_table.c.ledger == "hazard")).scalar_one()
-    proved = acts.prove
+    proved = acts.authenticate_actor
 
     def rise_meanwhile(db, *given, **own):
         who = proved(db, *given, **own)
@@ -128,7 +128,7 @@ def test_an_alert_that_rises_while_its_password_is_typed_is_not_acknowledged(ben
         )
         return who
 
-    monkeypatch.setattr(acts, "prove", rise_meanwhile)
+    monkeypatch.setattr(acts, "authenticate_actor", rise_meanwhile)
     status, _, said = call("alerts", "ack", number, "--reason", "on the way")
     assert (status, "has risen" in said) == (1, True)
 

@@ -6,7 +6,7 @@ import pytest
 
 from monitor.cli.main import run_verb
 from monitor.sites.first_site import write_first_site
-from monitor.worker.lock import FILE, hold
+from monitor.worker.lock import FILE, lock_scene_results
 
 FAULT = "configs/sites/south.toml: site.timezone"
 
@@ -50,6 +50,6 @@ def test_it_fails_by_its_own(place, capsys):
 
 
 def test_the_lock_of_a_site_s_scenes_is_for_its_owner_alone(tmp_path):
-    with hold(tmp_path / "scenes", wait=True) as held:
+    with lock_scene_results(tmp_path / "scenes", wait=True) as held:
         assert held
         assert (tmp_path / "scenes" / FILE).stat().st_mode & 0o777 == 0o600

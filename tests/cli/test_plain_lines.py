@@ -11,7 +11,7 @@ from monitor.alerts.tables import alert
 from monitor.cli.main import run_verb
 from monitor.decision.conditions import NOTHING_NEWER
 from monitor.storage.engine import Database
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from monitor.text.local_time import format_instant, format_local, use_zone
 from monitor.text.message import Timestamp
 from monitor.web.parts.templating import format_minute, render_text
@@ -81,13 +81,13 @@ def test_the_hour_that_comes_twice_is_told_apart_everywhere():
     first, second = "2026-10-25T00:30:00.000000Z", "2026-10-25T01:30:00.000000Z"
     with use_zone("Europe/Zurich"):
         assert (format_minute(first), format_minute(second)) == ("2026-10-25 02:30 +02:00", "2026-10-25 02:30 +01:00")
-        assert format_instant(parse(second)) == "2026-10-25 02:30 +01:00"
-        assert ">2026-10-25 02:30 +01:00</time>" in render_text(NOTHING_NEWER(at=Timestamp.of(parse(second))))
+        assert format_instant(parse_time(second)) == "2026-10-25 02:30 +01:00"
+        assert ">2026-10-25 02:30 +01:00</time>" in render_text(NOTHING_NEWER(at=Timestamp.of(parse_time(second))))
         assert format_minute(second, "Asia/Tokyo") == "2026-10-25 10:30 JST", "a row of another zone than the page"
-    assert format_instant(parse(first)) == "2026-10-25T00:30Z", "without a zone, as for programs"
+    assert format_instant(parse_time(first)) == "2026-10-25T00:30Z", "without a zone, as for programs"
     with use_zone("America/St_Johns"):
         assert format_minute("2026-07-01T00:00:00Z") == "2026-06-30 21:30"
 
 
 def test_no_zone_of_a_site_file_breaks_a_page():
-    assert format_local(parse("2026-03-01T06:00:00Z"), "Mars/Base") == ("2026-03-01 06:00")
+    assert format_local(parse_time("2026-03-01T06:00:00Z"), "Mars/Base") == ("2026-03-01 06:00")

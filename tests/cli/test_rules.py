@@ -16,7 +16,7 @@ from monitor.alerts.queries.maintenance import add_maintenance
 from monitor.alerts.queries.signatures import TwoPersonAct, keep_first
 from monitor.canonical import canonical_json
 from monitor.cli import rules
-from monitor.cli.identity import name_os_user, prove
+from monitor.cli.identity import authenticate_actor, name_os_user
 from monitor.cli.main import list_commands, load_app, run_verb
 from monitor.cli.session import open_database
 from monitor.errors import StoreError
@@ -146,7 +146,7 @@ def test_what_only_reads_cannot_write_and_what_has_no_rule_neither(bench):
     with rules.running("level set"), open_database(None) as db:
         with pytest.raises(StoreError, match="did not ask who"), db.write():
             pass
-        prove(db, "Ada")
+        authenticate_actor(db, "Ada")
         with db.write():
             pass
     with rules.running("ingest"), open_database(None) as db, db.write():

@@ -13,7 +13,7 @@ from monitor.cli.main import run_verb
 from monitor.sites.first_site import write_first_site
 from monitor.storage import engine
 from monitor.storage.engine import Database
-from monitor.storage.service_state import stamp
+from monitor.storage.service_state import write_heartbeat
 from tests.data.store_rows import tell
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
 from tests.fixtures.databases import on_both_databases  # noqa: F401 - a fixture
@@ -26,7 +26,7 @@ def service(database, database_url, tmp_path, monkeypatch, capsys):
     slope = WatchedSlope(database, SITE_TEXT)
     slope.now = now - timedelta(hours=30)
     slope.live(30, looks=1)
-    tell(database, stamp, "core", {"state": "running", "version": "x", "degraded": []}, now)
+    tell(database, write_heartbeat, "core", {"state": "running", "version": "x", "degraded": []}, now)
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database)))
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
     monkeypatch.setattr(engine, "SQLITE_BUSY_S", 0.2)

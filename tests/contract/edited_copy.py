@@ -13,8 +13,8 @@ from monitor.features.cap.chain import compose as compose_cap
 from monitor.features.telephony.telephone import format_sms
 from monitor.settings.service import parse_service
 from monitor.storage.engine import Database
-from monitor.storage.service_state import stamp
-from monitor.text.catalogue import use
+from monitor.storage.service_state import write_heartbeat
+from monitor.text.catalogue import use_language
 from monitor.text.local_time import use_zone
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope
 from tests.web.served import serving
@@ -40,7 +40,7 @@ def read_all(url):
     slope.live(4, looks=1)
     assert slope.live(6, {"G1": 200.0}).level == 3
     with database.write() as c:
-        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, slope.now)
+        write_heartbeat(c, "core", {"state": "running", "version": "x", "degraded": []}, slope.now)
         (alert,) = [one for one in load_alerts(c, "bench", open_only=True) if one.ledger == AlertCategory.HAZARD]
         (sent,) = claim_due(c, slope.now, "test", 60.0, 9, MAIL)
         caps = {f"cap {x}": compose_cap(c, parse_service("", "x"), alert.id, languages=(x,)) for x in ("en", "it")}
@@ -48,7 +48,7 @@ def read_all(url):
     with serving(database, slope.now + timedelta(minutes=1)) as client:
         found["api"] = client.get("/api/v1/alerts").text
         for language in ("en", "it"):
-            with use(language), use_zone("UTC"):
+            with use_language(language), use_zone("UTC"):
                 said = translate(sent)
                 found[f"mail {language}"] = compose_mail(said, "a@example.org", "b@example.org").get_content()
                 found[f"sms {language}"] = format_sms(said)

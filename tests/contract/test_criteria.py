@@ -25,7 +25,7 @@ from monitor.sites.criteria.entry import check_entry
 from monitor.sites.parsing import parse_site
 from monitor.sites.quantities import QUANTITIES
 from monitor.sites.witnesses import find_groups, list_voting_witnesses
-from monitor.text.message import Message, gather, is_same_text, spread
+from monitor.text.message import Message, is_same_text, messages_to_plain, plain_to_messages
 from monitor.web.parts.collect import describe_rules
 from tests.data.criteria import CRITERIA
 from tests.tables import tabulated
@@ -134,7 +134,7 @@ def test_it_answers_for_its_witnesses_only_and_says_nothing_without_data(kind):
 
 def _store_and_read(reason):
     assert isinstance(reason, Message), f"{reason!r}: a criterion gives messages, no plain text"
-    read_back = gather(json.loads(json.dumps(spread({"reason": reason}))))["reason"]
+    read_back = plain_to_messages(json.loads(json.dumps(messages_to_plain({"reason": reason}))))["reason"]
     assert read_back.id == reason.id
     return read_back
 

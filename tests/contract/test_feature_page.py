@@ -33,7 +33,7 @@ def list_tables():
 
 
 async def read(address):
-    transport = httpx.ASGITransport(build(config, core.db))
+    transport = httpx.ASGITransport(build_app(config, core.db))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as page:
         return (await page.get(address)).text
 """

@@ -82,7 +82,7 @@ from monitor.app.core import Core
 from monitor.app.schedule import Schedule
 from monitor.sites.queries.sites import save_site
 from monitor.storage.migrate import upgrade
-from monitor.web.app import build
+from monitor.web.app import build_app
 
 assert run_verb(["check", "--config", "slopeward.toml"]) == 0
 assert run_verb(["--help"]) == 0
@@ -103,7 +103,7 @@ core._check_health_subjects()
 
 
 async def ask(*addresses):
-    app = build(config, core.db)
+    app = build_app(config, core.db)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as page:
         return [(await page.get(address)).status_code for address in addresses]
 

@@ -19,7 +19,7 @@ import contextlib
 import io
 
 from monitor.plugin_isolation import list_faults
-from monitor.storage.service_state import load_runs, stamp
+from monitor.storage.service_state import load_runs, write_heartbeat
 
 schedule = Schedule(core.db, config, [site], core.clock, lambda *_: None)
 for key in schedule._entries:
@@ -34,7 +34,7 @@ printed = io.StringIO()
 with contextlib.redirect_stdout(printed):
     run_verb(["doctor", "--config", "slopeward.toml"])
 with core.db.write() as c:
-    stamp(c, "core", {"state": "running", "degraded": [], "levels": {}}, core.clock())
+    write_heartbeat(c, "core", {"state": "running", "degraded": [], "levels": {}}, core.clock())
 answers = {name: asyncio.run(read(path)) for name, path in (("health", "/health"), ("route", "/sites/bench/exit"))}
 faults = [list(fault) for fault in list_faults()]
 print(json.dumps({"doctor": printed.getvalue().splitlines(), "runs": runs, "faults": faults, **answers}))
@@ -45,7 +45,7 @@ import json
 
 
 async def read(address):
-    app = build(config, core.db)
+    app = build_app(config, core.db)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as page:
         return html.unescape((await page.get(address)).text).replace('\\"', '"')

@@ -37,7 +37,7 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.queries import sites
 from monitor.sites.records import Recipient, Site, Team
 from monitor.storage import service_state
-from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.actor import SERVICE_ACTOR, Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.engine import Database
 from monitor.text.instants import format_iso
@@ -210,7 +210,7 @@ def _fill_alerts(c: Connection, north: Site, lake: Site) -> dict[str, Any]:
 
     def apply(site: Site, what: AlertChange, now: datetime, **more: Any) -> int:
         event = alerts.apply_changes(
-            c, [what], alerts.ChangeContext(site.id, site, [duty, chief], SERVICE, now, "0.1.0", **more)
+            c, [what], alerts.ChangeContext(site.id, site, [duty, chief], SERVICE_ACTOR, now, "0.1.0", **more)
         )[0]
         row = c.execute(alert_event.select().where(alert_event.c.id == event)).one()
         return int(row.alert_id)
@@ -614,7 +614,7 @@ sequence_gap site=north-bench station=G1 source=logger-3 boot_id=12 from_seq=240
     number = events.add_event(c, quake, NOW - days(6), "seismic feed", via="mqtt")
     assert number is not None
     events.confirm_event(c, number, BO, "felt in the office", NOW - days(6))
-    service_state.stamp(c, "core.evaluate", {"sites": 2}, NOW)
+    service_state.write_heartbeat(c, "core.evaluate", {"sites": 2}, NOW)
     rows = """
 observation_summary series_id=$first starts_at=-89.25d span_s=3600 made_at=+0s median=1.5 minimum=1 maximum=2.5 mean=1.6
     count=6 flagged=1

@@ -22,7 +22,7 @@ from sqlalchemy import text
 from monitor.cli.main import run_verb
 from monitor.errors import SlopewardError
 from monitor.storage.engine import Database
-from monitor.storage.service_state import find_stamp
+from monitor.storage.service_state import find_heartbeat
 from tests.fixtures.waiting import REPOSITORY, free_port
 
 # What a fresh machine lacks: the broker that the tests themselves install, wherever it lies.
@@ -177,7 +177,7 @@ class Service:
         """Whether a core that began with this start has stored that it is connected to the broker."""
         try:
             with self.database.read() as c:
-                found = find_stamp(c, "core")
+                found = find_heartbeat(c, "core")
         except SlopewardError:  # it is being made
             return False
         return found is not None and found[0] > self._launched_at and all(found[1]["ingest"]["connected"].values())

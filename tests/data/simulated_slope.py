@@ -12,7 +12,7 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
-from monitor.storage.service_state import stamp
+from monitor.storage.service_state import write_heartbeat
 
 READING_INTERVAL: Final = timedelta(minutes=10)
 SIMULATED_CRITERIA = """
@@ -129,7 +129,7 @@ class SimulatedSlope:
         result = evaluate_site(self.database, self.site, at, "data")
         update_movement(self.database, self.site, at)
         with self.database.write() as c:
-            stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, at)
+            write_heartbeat(c, "core", {"state": "running", "version": "x", "degraded": []}, at)
         return result
 
 

@@ -18,9 +18,9 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source, save_site
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 
-START: Final = parse("2026-03-01T00:00:00Z")
+START: Final = parse_time("2026-03-01T00:00:00Z")
 HOUR: Final = timedelta(hours=1)
 SITE_TEXT: Final = """\
 [site]

@@ -19,7 +19,7 @@ from monitor.delivery.verdict import DeliveryContext
 from monitor.errors import NeedsSecondError, RefusedError
 from monitor.sites.queries.sites import save_site
 from monitor.sites.records import Recipient
-from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.actor import SERVICE_ACTOR, Actor
 from monitor.storage.seals import find_unsealed
 from tests.data.store_rows import ask, tell
 from tests.delivery.outbox import add_site
@@ -41,7 +41,7 @@ def change(c, level, key=KEY, now=T0):
     ledger = {"hazard": AlertCategory.HAZARD, "advice": AlertCategory.ADVICE}.get(key.partition(":")[0])
     ledger = ledger or AlertCategory.HEALTH
     order = AlertChange(ledger, key, level, level > 0, f"level {level}", T0, "{}")
-    store.apply_changes(c, [order], store.ChangeContext("bench", SITE, SITE.recipients, SERVICE, now, "t"))
+    store.apply_changes(c, [order], store.ChangeContext("bench", SITE, SITE.recipients, SERVICE_ACTOR, now, "t"))
     return store.load_alerts(c, "bench", ledger=str(ledger))[0].id
 
 
@@ -54,9 +54,9 @@ STEPS = {
     AlertStep.RAISE: lambda c, i: change(c, 1),
     AlertStep.WORSEN: lambda c, i: change(c, 2),
     AlertStep.CLEAR: lambda c, i: change(c, 0),
-    AlertStep.SHELF_ENDS: lambda c, i: store.unshelve_due(c, "bench", SERVICE, T0 + DAY),
-    AlertStep.SUPPRESS: lambda c, i: (work(c), store.follow_maintenance(c, "bench", SERVICE, T0)),
-    AlertStep.RESUME: lambda c, i: store.follow_maintenance(c, "bench", SERVICE, T0 + DAY),
+    AlertStep.SHELF_ENDS: lambda c, i: store.unshelve_due(c, "bench", SERVICE_ACTOR, T0 + DAY),
+    AlertStep.SUPPRESS: lambda c, i: (work(c), store.follow_maintenance(c, "bench", SERVICE_ACTOR, T0)),
+    AlertStep.RESUME: lambda c, i: store.follow_maintenance(c, "bench", SERVICE_ACTOR, T0 + DAY),
     AlertStep.ACKNOWLEDGE: lambda c, i: store.acknowledge(c, i, ADA, "seen", T0),
     AlertStep.NOTE: lambda c, i: store.add_note(c, i, BO, "seen too", T0),
     AlertStep.SHELVE: lambda c, i: store.shelve(c, i, ADA, "known", T0 + 2 * HOUR, T0, second=BO),
@@ -127,7 +127,7 @@ def test_what_is_put_aside_is_listed_proven_and_its_messages_wait(desk):
     with desk.write() as c:
         number = change(c, 1)
         work(c)
-        store.follow_maintenance(c, "bench", SERVICE, T0)
+        store.follow_maintenance(c, "bench", SERVICE_ACTOR, T0)
         other = change(c, 1, "health:G9.tilt:stale")
         store.shelve(c, other, ADA, "known", T0 + 2 * HOUR, T0)
         store.add_note(c, other, BO, "seen", T0)
@@ -145,7 +145,7 @@ def test_what_is_put_aside_is_listed_proven_and_its_messages_wait(desk):
         why = c.execute(select(n.last_error).where(n.alert_id == number, n.channel == "log:mori")).scalar_one()
         assert "until the work is over" in why
         end_maintenance(c, 1, ADA, "done", T0 + HOUR)
-        store.follow_maintenance(c, "bench", SERVICE, T0 + HOUR)
+        store.follow_maintenance(c, "bench", SERVICE_ACTOR, T0 + HOUR)
         assert store.find_alert(c, number).state == "unacknowledged"
         assert {w.alert_id for w in run_stages(c, "log:mori", DeliveryContext(T0 + 2 * HOUR, 0))} == {number}
     assert list(ask(desk, find_unsealed)) == []
@@ -155,14 +155,14 @@ def test_what_came_and_went_while_work_explained_it_notifies_nobody(desk):
     with desk.write() as c:
         work(c)
         number = change(c, 1)
-        store.follow_maintenance(c, "bench", SERVICE, T0)
+        store.follow_maintenance(c, "bench", SERVICE_ACTOR, T0)
         change(c, 0, now=T0 + HOUR)
         assert store.find_alert(c, number).state == "closed"
         assert set(c.execute(select(notification.c.state)).scalars()) == {"superseded"}
         worse = change(c, 1, now=T0 + HOUR)
-        store.follow_maintenance(c, "bench", SERVICE, T0 + HOUR)
+        store.follow_maintenance(c, "bench", SERVICE_ACTOR, T0 + HOUR)
         change(c, 2, now=T0 + HOUR)  # what is urgent is never hidden by work
-        store.follow_maintenance(c, "bench", SERVICE, T0 + HOUR)
+        store.follow_maintenance(c, "bench", SERVICE_ACTOR, T0 + HOUR)
         assert store.find_alert(c, worse).state == "unacknowledged"
 
 
@@ -220,7 +220,7 @@ class Loose:
 
     def turn(self, *, silent):
         change = health_alarm(KEY_CHATTERING, self.level if silent else 0, "G3", is_open=silent)
-        tell(self.database, apply_changes, [change], ChangeContext("north", None, DUTY, SERVICE, self.now, "v"))
+        tell(self.database, apply_changes, [change], ChangeContext("north", None, DUTY, SERVICE_ACTOR, self.now, "v"))
 
     def flap(self, times, *, seen=False, half=10):
         for _ in range(times):

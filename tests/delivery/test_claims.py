@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from monitor.alerts.outbox_tables import notification
 from monitor.delivery.dispatcher import MOST_ABANDONED, Dispatcher
-from monitor.delivery.notifiers.webhook import ANSWER_S, CONNECT_S
+from monitor.delivery.notifiers.webhook import ANSWER_S, CONNECT_TIMEOUT_S
 from monitor.delivery.queries.outbox import (
     CLOCK_MARGIN,
     LONGEST_LEASE,
@@ -237,7 +237,7 @@ def put(database, count, channel="webhook:HOOK"):
 
 
 def test_six_reds_reach_a_receiver_that_answers_late_each_once(database, hooks):
-    assert 25.0 < ANSWER_S + CONNECT_S < LEASE_S, "25 s are waited for, by one that still holds the message"
+    assert 25.0 < ANSWER_S + CONNECT_TIMEOUT_S < LEASE_S, "25 s are waited for, by one that still holds the message"
     put(database, 6)
     began = clock()
     with running(database, {"HOOK": f"{hooks.base}/slow"}, lease_s=LEASE_S):

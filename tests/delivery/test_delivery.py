@@ -16,7 +16,7 @@ from monitor.alerts.queries.alerts import ChangeContext, apply_changes
 from monitor.app.alarms import make_alarm
 from monitor.app.checks.machine import DatabaseFacts
 from monitor.app.checks.table import run_checks
-from monitor.broker.access import open_access
+from monitor.broker.access import parse_access
 from monitor.cli.service.check import app
 from monitor.decision.alert_texts import OF_LEVEL
 from monitor.decision.subjects import make_subject
@@ -32,7 +32,7 @@ from monitor.sites.first_site import write_first_site
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.sites.records import Recipient
-from monitor.storage.actor import SERVICE
+from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.views import load_view
 from monitor.text.message import Template, Term
 from tests.contract.test_notify_channels import SITE
@@ -144,7 +144,7 @@ def test_secrets_never_reach_the_row(database):
 def test_mqtt_channel_publishes_to_a_real_broker(database, mosquitto):
     queue_message(database, "mqtt:control/room")
     got = []
-    with calling(open_access(mosquitto.url)) as room:
+    with calling(parse_access(mosquitto.url)) as room:
         room.client.on_message = lambda _c, _u, m: got.append((m.qos, json.loads(m.payload)["level_name"]))
         room.listen("control/room")
         with running(database, {"SLOPEWARD_BROKER__URL": mosquitto.url}):
@@ -258,7 +258,7 @@ def test_the_alarm_of_a_channel_goes_by_the_others(database):
     one = Recipient("chief", ("sms:DUTY",), (3,))
     with database.write() as c:
         change = make_alarm("channel:sms:DUTY", 2, "channel sms:DUTY fails its tests: no answer in time", is_open=True)
-        apply_changes(c, [change], ChangeContext("status", None, [two, one], SERVICE, NOW, "1"))
+        apply_changes(c, [change], ChangeContext("status", None, [two, one], SERVICE_ACTOR, NOW, "1"))
         told = [(n["recipient"], n["channel"]) for n in load_view(c, "deliveries", order_by=["notification_id"])]
     assert told == [("duty", "email:a@b.org"), ("chief", "sms:DUTY")]
 

@@ -37,9 +37,9 @@ from monitor.errors import ConfigError
 from monitor.sites.parsing import parse_site
 from monitor.sites.quiet_hours import read_quiet
 from monitor.sites.records import Recipient
-from monitor.text.catalogue import current, use
+from monitor.text.catalogue import current_language, use_language
 from monitor.text.local_time import use_zone
-from monitor.text.message import TEXT_OF, Figure, Template, Term, join, spread
+from monitor.text.message import LABELLED_TEXT, Figure, Template, Term, join, messages_to_plain
 from tests.data.watched_slope import SITE_TEXT
 from tests.tables import tabulated
 
@@ -48,7 +48,7 @@ RAIN = join(["rain 61.5 mm in 24 h is 121 % of the bound of 50.8 mm", "known for
 STEP = Template("test.step", "jump of {size}")
 FAST = "velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 of its last 3 readings"
 JUMP = "step of 12.0 mm at G2: nobody said within the clock that it was an instrument"
-PARTS = [TEXT_OF(name=name, text=text) for name, text in (("G1", FAST), ("G2", JUMP), ("rule wet, G1", RAIN))]
+PARTS = [LABELLED_TEXT(name=name, text=text) for name, text in (("G1", FAST), ("G2", JUMP), ("rule wet, G1", RAIN))]
 REASON = OF_LEVEL(level=Term("orange"), text=join(PARTS))
 
 
@@ -91,7 +91,7 @@ def make(
 
 
 def read(notification, language="en", zone="Europe/Zurich"):
-    with use(language), use_zone(zone):
+    with use_language(language), use_zone(zone):
         return translate(notification)
 
 
@@ -162,7 +162,7 @@ def test_a_long_subject_keeps_level_site_action_and_figure(language, title, acti
     at = datetime(2026, 3, 1, 19, 34, tzinfo=UTC)
     essence = join([Figure(302, "g", "mm/day"), "5 stations"], ", ")
     subject = make_subject(Term("RED"), title, action, essence, at)
-    with use(language):
+    with use_language(language):
         said = translate_subject(mark_open(subject, 900.0) if repeated else subject)
     assert len(said) <= LONGEST
     assert "Nordhang" in said
@@ -193,15 +193,15 @@ def test_the_criterion_and_the_station_farthest_beyond_the_bound_make_the_headli
 
 def test_a_step_and_a_rule_without_a_rate_have_their_reason_as_headline():
     frozen = freeze({"G1": 1.0})
-    reason = TEXT_OF(name=STEP(size=Figure(310, "g", "mm")), text="silence followed it")
-    step = spread({"level": 2, "state": "counted", "reason": reason})
+    reason = LABELLED_TEXT(name=STEP(size=Figure(310, "g", "mm")), text="silence followed it")
+    step = messages_to_plain({"level": 2, "state": "counted", "reason": reason})
     frozen["outcome"]["evidence"]["steps"] = {"G1@2026-03-01T06:00:00.000000Z": step}
     assert find_headline(frozen, SITE, 2).short == "G1: jump of 310 mm"
     said = read(make("orange: x", frozen=frozen))
     assert said.subject == "ORANGE North bench: Close the road. G1: jump of 310 mm. 07:00"
     assert said.body.startswith("G1: jump of 310 mm: silence followed it\n")
     frozen["outcome"]["evidence"]["votes"] = {"wet|R1": {"level": 2, "counted": True}}
-    rain = spread({"reason": RAIN, "facts": {}, "newest_s": 1e9})
+    rain = messages_to_plain({"reason": RAIN, "facts": {}, "newest_s": 1e9})
     frozen["outcome"]["evidence"]["words"].append({"criterion": "wet", "station": "R1", "heard": True, **rain})
     assert find_headline(frozen, SITE, 2).short == "R1: rain 61.5 mm in 24 h is 121 % of the bound of 50.8 mm"
 
@@ -304,7 +304,7 @@ def test_a_fault_of_the_translation_sends_english(monkeypatch, caplog):
 
 class Taker:
     def deliver(self, notification):
-        self.took, self.language = notification, current()
+        self.took, self.language = notification, current_language()
 
 
 def test_the_log_is_english_and_mail_and_webhook_are_not():

@@ -11,13 +11,13 @@ from sqlalchemy import insert, update
 from monitor.alerts.evaluation_tables import decision, site_state
 from monitor.alerts.queries.overview import load_history, load_open_alerts
 from monitor.alerts.tables import alert
-from monitor.broker.access import open_access
+from monitor.broker.access import parse_access
 from monitor.broker.signing import is_signed, make_key
 from monitor.decision.records import Memory
 from monitor.delivery.state import StatePublisher
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit, find_head
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.data.servers.mqtt_client import calling
 from tests.data.store_rows import ask, tell
 from tests.delivery.outbox import T0, add_alert, add_event, add_site
@@ -56,7 +56,7 @@ def wait_said(ear, topic, count=1, last=None):
 
 def test_state_is_retained_and_each_change_is_told_once_over_restarts(database, mosquitto):
     fill(database)
-    access = open_access(mosquitto.url)
+    access = parse_access(mosquitto.url)
     make = partial(StatePublisher, database, access, lambda: T0, version="1.2.3")
     with calling(access) as ear:
         ear.listen("slopeward/v1/#")
@@ -69,7 +69,7 @@ def test_state_is_retained_and_each_change_is_told_once_over_restarts(database, 
         assert told["evidence_url"].endswith(f"/alerts/{alert_id}")
         state = wait_said(ear, "north/state", 2)[-1]
         assert (state["observability"], state["catching_up"]) == ("degraded", True)
-        assert parse(state["valid_until"]) == T0 + timedelta(seconds=180)
+        assert parse_time(state["valid_until"]) == T0 + timedelta(seconds=180)
         assert [a["alert_id"] for a in state["active_alerts"]] == [alert_id]
         first.stop(5)
         wait_said(ear, "status", last={"status": "offline", "version": "1.2.3"})
@@ -97,7 +97,7 @@ def test_the_frozen_inputs_of_open_alerts_are_not_read_by_those_who_do_not_show_
             frozen = c.execute(row.returning(decision.c.id)).scalar_one()
             number = add_alert(c, f"k{number}", "advice", 1)
             c.execute(update(alert).where(alert.c.id == number).values(decision_id=frozen))
-    publisher = StatePublisher(database, open_access(mosquitto.url), lambda: T0, version="1")
+    publisher = StatePublisher(database, parse_access(mosquitto.url), lambda: T0, version="1")
     publisher.publish_once()  # what is loaded once
     tracemalloc.start()
     try:
@@ -114,11 +114,11 @@ def test_the_frozen_inputs_of_open_alerts_are_not_read_by_those_who_do_not_show_
 
 def test_a_broken_connection_leaves_the_last_will(database, mosquitto):
     fill(database)
-    publisher = StatePublisher(database, open_access(mosquitto.url), lambda: T0, version="1")
+    publisher = StatePublisher(database, parse_access(mosquitto.url), lambda: T0, version="1")
     publisher.publish_once()
     publisher._publisher._client._sock.shutdown(2)  # as if the process had died
     publisher._publisher._client.loop_stop()
-    with calling(open_access(mosquitto.url)) as ear:
+    with calling(parse_access(mosquitto.url)) as ear:
         ear.listen("slopeward/v1/status")
         wait_said(ear, "status", last={"status": "offline"})
     publisher._publisher._client._sock_close()
@@ -129,8 +129,8 @@ def test_a_forged_green_is_told_once_refused_by_its_signature_and_overwritten_at
     key, topic = make_key(), "slopeward/v1/north/state"
     ticks = itertools.count()
     now = lambda: T0 + timedelta(microseconds=next(ticks))  # noqa: E731
-    publisher = StatePublisher(database, open_access(mosquitto.url), now, version="1", find_keys=lambda: [key])
-    with calling(open_access(mosquitto.url)) as siren, calling(open_access(mosquitto.url)) as attacker:
+    publisher = StatePublisher(database, parse_access(mosquitto.url), now, version="1", find_keys=lambda: [key])
+    with calling(parse_access(mosquitto.url)) as siren, calling(parse_access(mosquitto.url)) as attacker:
         siren.listen("slopeward/v1/+/state", "slopeward/v1/status")
         publisher.publish_once()
         siren.wait(lambda: len(siren.heard) == 2, "state and status")
@@ -145,7 +145,7 @@ def test_a_forged_green_is_told_once_refused_by_its_signature_and_overwritten_at
         states = lambda: [is_signed(*m, [key]) for m in siren.heard if m[0] == topic]  # noqa: E731
         siren.wait(lambda: len(states()) == 22, "the true state again")
         assert states() == [True, *[False] * 20, True]
-    with calling(open_access(mosquitto.url)) as late:
+    with calling(parse_access(mosquitto.url)) as late:
         late.listen(topic)
         late.wait(lambda: late.heard, "what the broker keeps")
         assert is_signed(*late.heard[0], [key])
@@ -161,8 +161,8 @@ def test_keys_that_cannot_be_read_stop_no_message(database, mosquitto):
     def find_keys():
         raise OSError("gone")
 
-    publisher = StatePublisher(database, open_access(mosquitto.url), lambda: T0, version="1", find_keys=find_keys)
-    with calling(open_access(mosquitto.url)) as siren:
+    publisher = StatePublisher(database, parse_access(mosquitto.url), lambda: T0, version="1", find_keys=find_keys)
+    with calling(parse_access(mosquitto.url)) as siren:
         siren.listen("slopeward/v1/+/state")
         publisher.publish_once()
         siren.wait(lambda: siren.heard, "the state")

@@ -15,7 +15,7 @@ from monitor.features.scenes.tables import scene, scene_footprint
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
-from monitor.text.message import gather
+from monitor.text.message import plain_to_messages
 from tests.data.measured import SITES
 
 pytestmark = [pytest.mark.data, pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -62,7 +62,7 @@ def test_both_dates_of_the_hokkaido_scene_become_footprints(database, measured, 
     told = rows["post"].run["change"]
     assert told["pixels"]["joint_share"] == pytest.approx(1 - 0.404, abs=0.005)
     assert told["compared"][0]["shift_px"]["columns"] == pytest.approx(-0.7, abs=0.3)
-    assert any("season or radiometry differs" in w for w in gather(told["warnings"]))
+    assert any("season or radiometry differs" in w for w in plain_to_messages(told["warnings"]))
     # nothing is said where the date before has nothing
     with rasterio.open(told["outputs"]["change"]) as change, rasterio.open(folder / "pre_event_B4.tif") as before:
         unseen = before.read(1) == 0

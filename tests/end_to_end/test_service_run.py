@@ -15,7 +15,7 @@ import pytest
 from detection.imagery.data.generate import write_scene
 from monitor.alerts.acts.change_control import approve, propose
 from monitor.alerts.acts.operator_acts import set_level
-from monitor.broker.logins import lend_login
+from monitor.broker.logins import issue_temporary_login
 from monitor.cli.site.sites import write_first_site
 from monitor.features.demo.publish import Publisher
 from monitor.ingest.broker import find_mosquitto
@@ -46,7 +46,7 @@ class ManagedService(Service):
     def publish(self, first, count, site="north"):
         begin = datetime.now(UTC) - timedelta(days=10)
         broker = load_service(self.folder / "slopeward.toml").broker
-        with lend_login(broker, site, "test") as login, Publisher(broker.url, *login) as publisher:
+        with issue_temporary_login(broker, site, "test") as login, Publisher(broker.url, *login) as publisher:
             for i in range(first, first + count):
                 at = (begin + timedelta(minutes=i)).strftime("%Y-%m-%dT%H:%M:%SZ")
                 publisher.publish(

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-from monitor.cli.identity import name_helper
+from monitor.cli.identity import name_os_actor
 from monitor.cli.main import run_verb
 from monitor.ingest.files.tables import Layout, find_fault, open_rows
 from monitor.people.tables import user_account
@@ -91,7 +91,7 @@ def test_who_reads_in_other_values_of_stored_epochs_stands_with_them(place, run)
     assert [run("ingest", name)[0] for name in ("a.csv", "b.csv")] == [0, 0]
     found = ask(place, "select revision, extra from observation order by revision desc")
     assert found[0][0] == 1
-    assert json.loads(found[0][1]) == {"brought_by": f"{name_helper().name} (b.csv)"}
+    assert json.loads(found[0][1]) == {"brought_by": f"{name_os_actor().name} (b.csv)"}
     assert set(found[1:]) == {(0, None)}
 
 

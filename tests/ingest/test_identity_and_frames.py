@@ -16,14 +16,14 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
-from monitor.storage.service_state import load_stamps
+from monitor.storage.service_state import load_heartbeats
 from monitor.storage.views import load_view
-from monitor.text.instants import format_iso, parse
+from monitor.text.instants import format_iso, parse_time
 from tests.data.site_text import FOUR, criterion, head, series, station, table
 
-NOW = parse("2026-03-10T06:00:00Z")
+NOW = parse_time("2026-03-10T06:00:00Z")
 MINUTE = timedelta(minutes=1)
-ORIGIN = {"latitude": 46.2, "longitude": 8.9, "height_m": 1000.0, "since": parse("2026-01-01T00:00:00Z")}
+ORIGIN = {"latitude": 46.2, "longitude": 8.9, "height_m": 1000.0, "since": parse_time("2026-01-01T00:00:00Z")}
 JSON_DECODER = """
 [[decoder]]
 topic = "json/+/up"
@@ -329,7 +329,7 @@ def test_the_newest_head_of_a_stream_holds_after_a_restart(bench, restarts):
 def test_heads_of_stations_that_nobody_declared_are_not_stored(bench):
     bench.send("gnss/N9/rtklib", b"% ref pos   : 46.2   8.9   900.0\n" + COLUMNS)
     with bench.database.read() as c:
-        assert [name for name in load_stamps(c) if name.startswith(HEAD_PREFIX)] == []
+        assert [name for name in load_heartbeats(c) if name.startswith(HEAD_PREFIX)] == []
 
 
 def answer(bench: Bench, station: str, said: ReferenceAnswer) -> None:

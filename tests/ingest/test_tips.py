@@ -13,10 +13,10 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.views import load_view
-from monitor.text.instants import format_iso, parse
+from monitor.text.instants import format_iso, parse_time
 from tests.data.site_text import FOUR, head, series, station
 
-NOW = parse("2026-03-10T06:00:00Z")
+NOW = parse_time("2026-03-10T06:00:00Z")
 BEGIN = NOW - timedelta(hours=5)
 
 

@@ -13,10 +13,10 @@ from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpo
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.data.criteria import KINDS
 
-START = parse("2026-01-01T00:00:00Z")
+START = parse_time("2026-01-01T00:00:00Z")
 STEP_S = 6 * 3600.0
 DAY_S = 86400.0
 EPOCHS = 48

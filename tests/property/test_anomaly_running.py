@@ -16,7 +16,7 @@ from detection.anomaly.records import MONTH_S, ScoringRequest
 from detection.anomaly.running.state import DetectorState
 from detection.anomaly.threshold import COUNTABLE, choose_threshold, count_runs
 from detection.anomaly.windows import Series, build_series, scaled_residuals
-from monitor.text.reasons import describe
+from monitor.text.reasons import convert_reason
 
 CHECKS = {"stuck": find_stuck, "replay": find_replay, "unit": find_unit_jumps}
 NEW = 90
@@ -88,7 +88,7 @@ def test_scored_as_it_comes_is_scored_at_once(seed, stations, step_s, burst):
                 assert abs(mine.score - one.score) < 1e-6
                 assert (mine.kind, mine.alerted, mine.threshold) == (one.kind, one.alerted, one.threshold)
                 assert mine.compared_with == one.compared_with
-        described = [(one, describe(one.compared_with)) for one in whole]
+        described = [(one, convert_reason(one.compared_with)) for one in whole]
         with_others = [(one, text) for one, text in described if "other series" in text]
         assert bool(with_others) == (detector == "rules" and stations > 3)
         # by name where it is beyond its threshold, an echo too, which alarms no more

@@ -37,7 +37,7 @@ from monitor.features.forecasts.worker import forecast_site
 from monitor.models.samples import SeriesSamples
 from monitor.sites.parsing import parse_site
 from monitor.sites.quantities import QUANTITIES
-from monitor.text.reasons import describe
+from monitor.text.reasons import convert_reason
 from tests.data.figures import bare_figures
 from tests.data.forecast_rows import row
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
@@ -310,7 +310,7 @@ def test_the_reason_of_a_closed_gate_says_the_unit_of_its_errors():
     rows = [Scored(k * DAY_S, "A", 3.0, 1.0, True, True, unit="kPa") for k in range(30)]
     shadow = check_shadow(DAY_S, OPEN, rows, shadow_s=30 * DAY_S, latency_limit_ms=1e4)
     for verdict in (check_shown(DAY_S, rows), shadow):
-        text = describe(verdict.reason)
+        text = convert_reason(verdict.reason)
         assert "error 3 kPa" in text
         assert bare_figures(text) == []
 
@@ -511,7 +511,7 @@ def test_a_crack_that_opens_does_not_close_beyond_what_cracks_do():
     fallen = [replace(one, q025=60.0, q10=70.0, q50=76.8, q90=80.0, q975=81.2) for one in rows]
     for one in hold_rows(panel, fallen, limits):
         assert one.q025 > one.data_value - 52.0
-        assert describe(one.reason).endswith(f"; held above {one.q025:.6g} mm, a physical bound")
+        assert convert_reason(one.reason).endswith(f"; held above {one.q025:.6g} mm, a physical bound")
     assert [one.q50 for one in hold_rows(panel, rows, limits)] == [one.q50 for one in rows]
 
 
@@ -561,4 +561,4 @@ def test_what_a_site_declares_reaches_its_forecasts():
     for one, before in zip(held, free, strict=True):
         assert before.q025 < one.q025
         assert one.q025 > one.data_value - 1.5
-        assert "held above" in describe(one.reason)
+        assert "held above" in convert_reason(one.reason)

@@ -26,9 +26,9 @@ from monitor.text.message import (
     Template,
     Term,
     Timestamp,
-    gather,
+    messages_to_plain,
+    plain_to_messages,
     read_message,
-    spread,
     values_to_json,
 )
 from monitor.text.rendering import render, translate_term
@@ -116,11 +116,13 @@ def test_a_message_comes_back_from_a_row_from_json_and_from_another_process(mess
     for back in (
         pickle.loads(pickle.dumps(message)),
         read_message(str(message), message.id, values_to_json(message.values)),
-        gather(spread({"reason": message}))["reason"],
-        gather(spread([message]))[0],
+        plain_to_messages(messages_to_plain({"reason": message}))["reason"],
+        plain_to_messages(messages_to_plain([message]))[0],
     ):
         assert (back, back.id, dict(back.values)) == (message, message.id, dict(message.values))
-    assert canonical_json({"reason": message}) == canonical_json(gather(spread({"reason": message})))
+    assert canonical_json({"reason": message}) == canonical_json(
+        plain_to_messages(messages_to_plain({"reason": message}))
+    )
 
 
 def test_ids_are_dotted_names():

@@ -220,7 +220,7 @@ def test_readings_that_are_held_are_those_that_are_known(database, histories):
 
 
 def test_readings_that_are_held_too_long_are_caught(database, monkeypatch):
-    known = looking_module.load_stamps
+    known = looking_module.load_fingerprints
     plain = {}
 
     def trust(c, stretches, known_at):
@@ -228,7 +228,7 @@ def test_readings_that_are_held_too_long_are_caught(database, monkeypatch):
             plain.setdefault(s[:2], stamp) for s, stamp in zip(stretches, known(c, stretches, known_at), strict=True)
         ]
 
-    monkeypatch.setattr(looking_module, "load_stamps", trust)
+    monkeypatch.setattr(looking_module, "load_fingerprints", trust)
     monkeypatch.setattr(
         looking_module,
         "load_newer",

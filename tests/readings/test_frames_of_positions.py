@@ -21,7 +21,7 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.queries.observations import find_series_id, load_readings
 from monitor.sites.parsing import parse_site
-from monitor.storage.service_state import find_stamp
+from monitor.storage.service_state import find_heartbeat
 from tests.data.store_rows import ask
 from tests.data.watched_slope import SITE_TEXT
 from tests.fixtures.databases import ON_BOTH
@@ -218,7 +218,7 @@ def test_messages_and_files_of_a_station_have_one_reference(desk):
     assert (found.added.stored, found.rejected) == (3, 0)
     found = send(desk.database, "rtk/R1", spell_rtklib([31], 48.0, (GEODETIC, BASE)).encode(), at + DAY)
     assert (found.added.stored, found.rejected) == (0, 1)
-    assert "asked" in ask(desk.database, find_stamp, "epoch0:bench/R1")[1]
+    assert "asked" in ask(desk.database, find_heartbeat, "epoch0:bench/R1")[1]
     assert desk.reach("R1", "displacement_up") < 1.0
 
 

@@ -31,7 +31,7 @@ from monitor.sites.tables import station as station_table
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.proof import verify
-from monitor.storage.service_state import load_stamps, stamp
+from monitor.storage.service_state import load_heartbeats, write_heartbeat
 from monitor.storage.tables import load_metadata
 from monitor.text.instants import format_iso
 from tests.data.store_rows import ask, enter_offset, tell
@@ -81,7 +81,7 @@ def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
         enter_offset(c, series_id, slope.now, 0.5, slope.now, kind="rezero", reason="re-zeroed")
         report = ObserverReport("bench", slope.now, "crack", "a new crack", "Ada", "G1")
         add_report(c, report, slope.now, actor=ADA, credential="Ada")
-        stamp(c, "epoch0:bench/G1", {"frame": "IGS20", "epoch0": format_iso(slope.now)}, slope.now)
+        write_heartbeat(c, "epoch0:bench/G1", {"frame": "IGS20", "epoch0": format_iso(slope.now)}, slope.now)
         level, memory = find_state(c, "bench").level, Memory.read(find_state(c, "bench").state)
         before = list_rows(c, "G1")
         assert {"series", "station", "station_state", "maintenance", "report", "rate_now"} <= before.keys()
@@ -95,8 +95,8 @@ def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
         assert (after.level, len(after.votes)) == (memory.level, len(memory.votes))
         assert {k.station for k in after.votes} == {"H1", "G2"}
         assert {k.station for k in after.supporters} == {"H1", "G2"}
-        assert "epoch0:bench/H1" in load_stamps(c)
-        assert "epoch0:bench/G1" not in load_stamps(c)
+        assert "epoch0:bench/H1" in load_heartbeats(c)
+        assert "epoch0:bench/G1" not in load_heartbeats(c)
         assert c.execute(select(decision.c.evidence).order_by(decision.c.id)).scalars().all() == frozen
         assert (recompute_every(c), list(verify(c))) == ([], [])
     assert evaluate_site(slope.database, slope.site, slope.now, "data").level == level
@@ -211,7 +211,7 @@ def test_a_question_about_the_reference_of_the_old_id_is_asked_under_the_new_one
 
 
 def is_asked(c):
-    return any("asked" in detail for name, (_, detail) in load_stamps(c).items() if name.startswith("epoch0:"))
+    return any("asked" in detail for name, (_, detail) in load_heartbeats(c).items() if name.startswith("epoch0:"))
 
 
 def find_id(slope, station):

@@ -34,7 +34,7 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
-from monitor.text.message import gather
+from monitor.text.message import plain_to_messages
 from packages.lab.benchmarks.forecasting.bench_last_tenth import Life, draw_lives, moments, read_lives, serve
 from packages.lab.benchmarks.forecasting.bench_replay_year import sites
 from tests.data.asked_detection import detect
@@ -57,7 +57,7 @@ DAY: Final = timedelta(days=1)
 
 def figures_of(decision: Decision) -> Figures:
     """All that must stay equal of one decision."""
-    spelled = gather(decision.to_json())
+    spelled = plain_to_messages(decision.to_json())
     evidence = spelled["evidence"]
     health = {h["station"]: _without(h, "station", "reason") for h in spelled["health"]}
     changes = {

@@ -11,11 +11,11 @@ from monitor.errors import ConfigError
 from monitor.sections import Key, derive_table, find_tables, make_record
 from monitor.sites.first_site import write_first_site
 from monitor.sites.parsing import parse_site
-from monitor.sites.schema import LevelsTable, LevelTable, make_site_file
+from monitor.sites.schema import LevelsTable, LevelTable, make_site_file_model
 from tests.data.site_text import criterion, head, series, station
 from tests.tables import tabulated
 
-TABLES = [*find_tables(make_site_file()), ("[levels]", LevelsTable), ("[levels.NAME]", LevelTable)]
+TABLES = [*find_tables(make_site_file_model()), ("[levels]", LevelsTable), ("[levels.NAME]", LevelTable)]
 BEYOND = {"ge": -1.0, "gt": 0.0, "le": 1.0, "lt": 0.0}  # added to a bound: what it refuses
 BOUNDED = [
     (head, table, field.alias or name, getattr(rule, bound) + step)

@@ -10,8 +10,8 @@ from monitor.settings.service import parse_service
 from monitor.sites.channels import list_channel_kinds
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Site
-from monitor.sites.topics import ROOT, reaches_own_topics
-from monitor.sites.watched import MOTION, list_groups
+from monitor.sites.topics import TOPIC_ROOT, reaches_own_topics
+from monitor.sites.watched import MOTION_GROUP, list_groups
 from tests.data.site_text import head, series, station
 from tests.tables import tabulated
 
@@ -20,7 +20,7 @@ FILTERS = st.builds(
     lambda levels, rest: "/".join([*levels, *(["#"] if rest else [])]), st.lists(LEVELS, max_size=5), st.booleans()
 ).filter(bool)
 OWN = [
-    f"{ROOT}/{levels}"
+    f"{TOPIC_ROOT}/{levels}"
     for levels in (
         *"status north/state v1/obs /app app v2 Slopeward obs north/G1/obs north/state/obs slopeward/v1/north".split(),
         "north/north/state/obs",
@@ -40,13 +40,13 @@ def test_a_filter_reaches_our_topics_just_where_a_broker_would_deliver_one(topic
     assert reaches_own_topics(topic_filter) or not any(matches(topic_filter, topic) for topic in OWN)
     if reaches_own_topics(topic_filter):
         levels = topic_filter.split("/")
-        own = [*ROOT.split("/"), "north"]
+        own = [*TOPIC_ROOT.split("/"), "north"]
         if "#" in levels:
             levels = [*levels[: levels.index("#")], *own[levels.index("#") :]]
         topic = "/".join(
             own[k] if level == "+" and k < 3 else "north" if level == "+" else level for k, level in enumerate(levels)
         )
-        assert topic.startswith(f"{ROOT}/")
+        assert topic.startswith(f"{TOPIC_ROOT}/")
         assert matches(topic_filter, topic)
 
 
@@ -96,11 +96,11 @@ SATELLITE = ("satellite", "displacement_los", "12d")
 
 def test_neither_a_marker_nor_a_satellite_slows_the_instruments_and_forecasts_keep_the_slowest_grid() -> None:
     assert group(declare(ROVER, PIN)) == {
-        MOTION: (10800.0, ["rover"]),
+        MOTION_GROUP: (10800.0, ["rover"]),
         "crack_opening every 86400 s": (86400.0, ["pin"]),
     }
     assert group(declare(ROVER, ("tape", "displacement_distance", "1d"), SATELLITE)) == {
-        MOTION: (86400.0, ["rover", "tape"]),
+        MOTION_GROUP: (86400.0, ["rover", "tape"]),
         "displacement_los every 1.0368e+06 s": (12 * 86400.0, ["satellite"]),
     }
     assert declare(ROVER, SATELLITE).slowest_motion_s == 12 * 86400.0
@@ -108,4 +108,4 @@ def test_neither_a_marker_nor_a_satellite_slows_the_instruments_and_forecasts_ke
 
 @pytest.mark.parametrize(("alone", "step_s"), [(PIN, 86400.0), (SATELLITE, 12 * 86400.0)])
 def test_alone_they_are_the_motion_of_the_site(alone: tuple[str, str, str], step_s: float) -> None:
-    assert group(declare(alone)) == {MOTION: (step_s, [alone[0]])}
+    assert group(declare(alone)) == {MOTION_GROUP: (step_s, [alone[0]])}

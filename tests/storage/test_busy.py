@@ -26,10 +26,10 @@ from monitor.settings.service import parse_service
 from monitor.storage import engine
 from monitor.storage.engine import Database, patient
 from monitor.storage.migrate import upgrade
-from monitor.storage.service_state import find_stamp, stamp
+from monitor.storage.service_state import find_heartbeat, write_heartbeat
 from monitor.storage.service_tables import job_run, service_state
 from monitor.text.instants import epoch_s
-from monitor.web.app import build
+from monitor.web.app import build_app
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
 
@@ -63,16 +63,16 @@ def held(url, seconds, freed=None):
 
 def note(db, name, **how):
     with db.write(**how) as c:
-        stamp(c, name, {}, NOW)
+        write_heartbeat(c, name, {}, NOW)
 
 
 def test_a_transaction_that_only_reads_writes_nothing_on_either_database(database):
     with pytest.raises(StoreError, match="only reads tried to write") as caught, database.read() as c:
-        stamp(c, "x", {}, NOW)
+        write_heartbeat(c, "x", {}, NOW)
     assert not isinstance(caught.value, StoreBusyError), "trying again is of no use"
     note(database, "y")
     with database.read() as c:
-        assert (find_stamp(c, "x"), find_stamp(c, "y")) == (None, (NOW, {}))
+        assert (find_heartbeat(c, "x"), find_heartbeat(c, "y")) == (None, (NOW, {}))
 
 
 def test_a_patient_thread_waits_beyond_one_try_and_another_is_told_to_try_again(url, caplog):
@@ -81,7 +81,7 @@ def test_a_patient_thread_waits_beyond_one_try_and_another_is_told_to_try_again(
             note(db, "x")
         with held(url, 0.6), patient(20.0):
             note(db, "x")
-        assert ask(db, find_stamp, "x") is not None
+        assert ask(db, find_heartbeat, "x") is not None
     assert [r.getMessage() for r in caplog.records] == ["the database is locked: it is waited for, up to 20 s"]
     with Database(url) as db, held(url, 0.6), patient(0.2), pytest.raises(StoreBusyError):
         note(db, "z")
@@ -95,7 +95,7 @@ def test_who_has_worked_for_long_waits_for_as_long(url, monkeypatch):
         time.sleep(2.0)
         with held(url, 60.0, freed):
             note(db, "x")
-        assert ask(db, find_stamp, "x") is not None
+        assert ask(db, find_heartbeat, "x") is not None
 
 
 def test_a_file_that_takes_no_writes_at_all_is_not_waited_for(url):
@@ -136,13 +136,13 @@ def test_who_waits_patiently_holds_up_nobody_of_its_own_process(url, urgent):
 
 def fail_once(db, _config, _site, now):
     with held(str(db.url), 0.5), patient(0.0):
-        tell(db, stamp, "never", {}, now)
+        tell(db, write_heartbeat, "never", {}, now)
     return "not reached"
 
 
 def write_late(db, _config, _site, now):
     with held(str(db.url), 0.5):
-        tell(db, stamp, "late", {}, now)
+        tell(db, write_heartbeat, "late", {}, now)
     return "written"
 
 
@@ -161,7 +161,7 @@ def test_a_job_waits_for_the_database_and_comes_again_soon_where_it_waited_in_va
         assert is_soon("fail_once"), "its next turn is a day later"
         with db.read() as c:
             states = c.execute(select(job_run.c.job, job_run.c.state, job_run.c.detail).order_by(job_run.c.id)).all()
-            assert find_stamp(c, "late") is not None
+            assert find_heartbeat(c, "late") is not None
         assert states[0] == ("write_late", "done", "written")
         assert states[1] == ("fail_once", "failed", "the database does not answer or is locked: database is locked")
         with held(url, 0.5), monkeypatch.context() as patch:
@@ -188,7 +188,7 @@ def test_a_verb_waits_with_a_word_and_says_in_one_line_where_it_waited_in_vain(u
 
 def test_the_page_is_read_while_nothing_can_be_written_and_an_act_is_told_to_come_again(url):
     async def visit():
-        transport = httpx.ASGITransport(build(parse_service("", "test"), db, lambda: NOW))
+        transport = httpx.ASGITransport(build_app(parse_service("", "test"), db, lambda: NOW))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             with held(url, 60.0):
                 assert (await client.get("/")).status_code == 200

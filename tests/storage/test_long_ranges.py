@@ -17,7 +17,7 @@ from monitor.readings.queries.observations import add_observations, find_series_
 from monitor.readings.records import HARMLESS, Observation
 from monitor.readings.tables import series as series_table
 from monitor.sites.records import SeriesSpec
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from monitor.web.routes.site.panes import _count_rain
 from tests.data.store_rows import add_flag, ask, tell
 from tests.delivery.outbox import add_site
@@ -53,7 +53,7 @@ def test_each_way_to_read_a_range_believes_the_same_flags_and_revisions(database
                 load_firsts(c, [series_id], edges, known_at)[series_id],
                 [(one.first_at, one.total) for one in load_stretches(c, [(series_id, 1.0)], edges, known_at)],
             ):
-                assert [(parse(at), value) for at, value in found] == rows
+                assert [(parse_time(at), value) for at, value in found] == rows
 
 
 def test_rain_of_a_counter_is_what_it_counted_up_in_each_step(database):

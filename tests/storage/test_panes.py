@@ -8,7 +8,7 @@ from sqlalchemy import insert
 from monitor.alerts.evaluation_tables import evaluation, outage
 from monitor.alerts.queries.timeline import load_ribbon
 from monitor.readings.queries.observations import load_series
-from monitor.storage.service_state import stamp
+from monitor.storage.service_state import write_heartbeat
 from monitor.web.parts import columns
 from monitor.web.parts.columns import load_points, unfold
 from monitor.web.routes.site.charts import find_parts
@@ -143,12 +143,12 @@ def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, dat
     since = story.NOW - timedelta(minutes=30)
     for state, is_silent in (("stopped", True), ("running", True), ("stopped", False)):  # the second one was killed
         at = since if is_silent else story.NOW + timedelta(days=1)
-        tell(database, stamp, "core", {"state": state}, at)
+        tell(database, write_heartbeat, "core", {"state": state}, at)
         assert levels("6d") == ([*away, (since.timestamp(), None)] if is_silent else away), "it goes on now"
         assert ribbon()[-1].to_at == (since if is_silent else story.NOW)
-    tell(database, stamp, "core", {"state": "stopped"}, since)
+    tell(database, write_heartbeat, "core", {"state": "stopped"}, since)
     add(10, 3)  # a person decides at the command line while the service is away
     assert ribbon()[-1].level == 3, "what was decided is told"
-    tell(database, stamp, "core", {"state": "running"}, story.NOW - timedelta(seconds=5))
+    tell(database, write_heartbeat, "core", {"state": "running"}, story.NOW - timedelta(seconds=5))
     tomorrow = story.NOW + timedelta(days=1)
     assert ribbon(tomorrow, story.NOW)[-1].to_at == tomorrow, "a service that runs is not said to be away tomorrow"

@@ -190,12 +190,15 @@ def test_an_offset_that_makes_no_sense_is_refused(filled_database):
 # ---- stamps and jobs -------------------------------------------------------------------------------------------
 def test_a_stamp_is_replaced_and_read_back(database):
     with database.write() as c:
-        service_state.stamp(c, "core.evaluate", {"n": 1}, NOW)
-        service_state.stamp(c, "core.evaluate", {"n": 2, "text": "é"}, NOW + HOUR)
-        service_state.stamp(c, "web", {}, NOW)
-        assert service_state.load_stamps(c) == {"core.evaluate": (NOW + HOUR, {"n": 2, "text": "é"}), "web": (NOW, {})}
-        service_state.remove_stamp(c, "web")
-        assert service_state.find_stamp(c, "web") is None
+        service_state.write_heartbeat(c, "core.evaluate", {"n": 1}, NOW)
+        service_state.write_heartbeat(c, "core.evaluate", {"n": 2, "text": "é"}, NOW + HOUR)
+        service_state.write_heartbeat(c, "web", {}, NOW)
+        assert service_state.load_heartbeats(c) == {
+            "core.evaluate": (NOW + HOUR, {"n": 2, "text": "é"}),
+            "web": (NOW, {}),
+        }
+        service_state.remove_heartbeat(c, "web")
+        assert service_state.find_heartbeat(c, "web") is None
 
 
 def test_a_job_run_ends_once_and_abandoned_ones_are_ended(database):

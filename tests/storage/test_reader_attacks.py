@@ -16,9 +16,9 @@ from monitor.app.checks.table import run_checks
 from monitor.errors import ConfigError, StoreBusyError
 from monitor.settings.service import parse_service
 from monitor.storage import locks, migrate, views
-from monitor.storage.actor import SERVICE
+from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.audit import add_audit, verify_chain
-from monitor.storage.core_turn import CoreTurn
+from monitor.storage.core_turn import CoreLease
 from monitor.storage.engine import Database
 from monitor.storage.readers import ReaderWatch
 from tests.data.filled import NOW
@@ -82,7 +82,7 @@ def test_numbers_that_anybody_can_lock_hold_nothing_up(service, reader, postgres
         attacker.execute("SELECT pg_advisory_lock(7226117, hashtext(%s))", (site,))
     with timed(8), service.write() as c:  # one that waits for a lock gives up after 10 s
         assert decisions.find_state(c, SITES[0]) is not None
-        add_audit(c, SERVICE, "test", "test", {}, NOW)
+        add_audit(c, SERVICE_ACTOR, "test", "test", {}, NOW)
     with timed(8), one_core.hold_alone(config_of(service)):
         migrate.upgrade(service)
     assert ask(service, verify_chain) == []
@@ -122,7 +122,7 @@ def test_a_reader_has_few_connections_and_no_endless_query(service, reader):
         reader()
     shown = {name: last.execute(f"SHOW {name}").fetchone()[0] for name in ("statement_timeout", "lock_timeout")}
     assert shown == {"statement_timeout": "1min", "lock_timeout": "10s"}
-    tell(service, add_audit, SERVICE, "test", "test", {}, NOW)
+    tell(service, add_audit, SERVICE_ACTOR, "test", "test", {}, NOW)
 
 
 def test_a_reader_who_lifts_its_own_bounds_is_ended_and_the_others_read_on(service, reader, postgresql):
@@ -224,14 +224,14 @@ def test_one_core_holds_its_turn_and_vacuum_goes_on(service, monkeypatch):
 def test_who_lost_the_turn_writes_nothing_at_once_and_who_lost_its_session_alone_goes_on(service, postgresql):
     url = service.url.render_as_string(hide_password=False)
     with Database(url) as one, Database(url) as other:
-        first, second = CoreTurn(one), CoreTurn(other)
+        first, second = CoreLease(one), CoreLease(other)
         service.guard = first.guard
         with pytest.raises(StoreBusyError), service.write():
             pass  # never taken
         assert first.take()
         assert not second.take()
         end_sessions(postgresql, service)
-        tell(service, add_audit, SERVICE, "test", "test", {}, NOW)
+        tell(service, add_audit, SERVICE_ACTOR, "test", "test", {}, NOW)
         first.keep()
         assert (first.is_ours, first.is_lost, second.take()) == (True, False, False)
         end_sessions(postgresql, service)
@@ -240,7 +240,7 @@ def test_who_lost_the_turn_writes_nothing_at_once_and_who_lost_its_session_alone
             pass  # before it looked at the lock
         assert first.is_lost
         second.give_up()
-        third = CoreTurn(one)
+        third = CoreLease(one)
         assert third.take()
         second.keep()  # free again meanwhile, and yet somebody else wrote
         third.give_up()
@@ -255,8 +255,8 @@ def end_sessions(postgresql, db):
 def test_processes_that_make_the_private_relations_at_once_all_find_them(service):
     with service.write() as c:
         c.exec_driver_sql(f"DROP TABLE {locks.ROWS}")
-        c.exec_driver_sql(f"DROP VIEW {locks.CORE}")
+        c.exec_driver_sql(f"DROP VIEW {locks.CORE_VIEW}")
     with ThreadPoolExecutor(6) as pool:
-        for made in [pool.submit(locks.make_turns, service.engine) for _ in range(6)]:
+        for made in [pool.submit(locks.create_core_locks, service.engine) for _ in range(6)]:
             made.result(20)
-    tell(service, add_audit, SERVICE, "test", "test", {}, NOW)
+    tell(service, add_audit, SERVICE_ACTOR, "test", "test", {}, NOW)

@@ -16,7 +16,7 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.sites.parsing import parse_site
 from monitor.storage import slow_writes
 from monitor.storage.engine import Database
-from monitor.storage.service_state import stamp
+from monitor.storage.service_state import write_heartbeat
 from tests.data import site_text
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -32,7 +32,7 @@ def clock_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def compute_for_long(db: Database, clock_s: list[float], seconds: float) -> None:
     with db.write() as c:
-        stamp(c, "test", {}, NOW)
+        write_heartbeat(c, "test", {}, NOW)
         clock_s[0] += seconds
 
 

@@ -35,7 +35,7 @@ from monitor.storage.migrate import upgrade
 from monitor.storage.proof import verify
 from monitor.storage.retention import RetentionLimits, Thinning
 from monitor.storage.view_tables import load_view_tables
-from monitor.text.instants import format_iso, parse
+from monitor.text.instants import format_iso, parse_time
 from tests.data import site_text
 from tests.data.filled import NOW, PASSWORD, days
 from tests.data.store_rows import ask, tell
@@ -230,7 +230,7 @@ def test_a_late_reading_of_a_thinned_day_is_a_row_of_its_own(filled_database):
 
     prune_all(filled_database, THINNED)
     first = load()[0]
-    late = Observation("north-bench", "G1", NORTH, "mm", parse(first["starts_at"]) + timedelta(hours=1), NOW, 1.5)
+    late = Observation("north-bench", "G1", NORTH, "mm", parse_time(first["starts_at"]) + timedelta(hours=1), NOW, 1.5)
     tell(filled_database, observations.add_observations, [late], NOW)
     prune_all(filled_database, THINNED, NOW + days(1))
     assert sorted(row["count"] for row in load(starts_at=first["starts_at"])) == sorted([1, first["count"]])

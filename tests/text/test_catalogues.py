@@ -31,8 +31,8 @@ from monitor.features.telephony.queries.replies import ANSWERS
 from monitor.features.telephony.telephone import HOW
 from monitor.features.telephony.telephone import OTHERS as OTHER_ALERTS
 from monitor.text import catalogue as catalogues
-from monitor.text.catalogue import ENGLISH, LANGUAGES, open_catalogue, use
-from monitor.text.message import TEXT_OF, Figure, MessageList, Template, Term, join
+from monitor.text.catalogue import ENGLISH, LANGUAGES, open_catalogue, use_language
+from monitor.text.message import LABELLED_TEXT, Figure, MessageList, Template, Term, join
 from monitor.text.rendering import translate, translate_level
 from monitor.text.scripts import FOLDER, find_script_texts
 from monitor.text.vocabulary import LEVELS, MONTHS, QUANTITIES, WORDS
@@ -189,7 +189,7 @@ def test_a_missing_or_broken_catalogue_is_english(tmp_path, monkeypatch, caplog)
     monkeypatch.setattr(catalogues, "__file__", str(tmp_path / "catalogue.py"))
     open_catalogue.cache_clear()
     try:
-        with catalogues.use("it"):
+        with catalogues.use_language("it"):
             assert catalogues.gettext("Alerts") == "Alerts"
             assert catalogues.ngettext("%(num)s row", "%(num)s rows", 2) == "%(num)s rows"
         assert "cannot be read" in caplog.text
@@ -244,7 +244,7 @@ def parts(draw):
     said = draw(st.sampled_from((VELOCITY, STEP, RULE, SHIFT)))(
         one=draw(SIZE), other=draw(SIZE), unit=draw(st.sampled_from(UNITS)), n=draw(COUNT)
     )
-    return TEXT_OF(name=draw(STATION), text=said)
+    return LABELLED_TEXT(name=draw(STATION), text=said)
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
@@ -258,7 +258,7 @@ def parts(draw):
 def test_a_subject_that_is_cut_keeps_site_level_figures_and_units(language, title, level, told, exercise):
     essence = join(told)
     subject = make_subject(Term(level.upper()), title, "", essence, AT)
-    with use(language):
+    with use_language(language):
         cut, full = translate_subject(mark_exercise(subject) if exercise else subject), translate(essence)
     head = f"{translate_level(level, language).upper()} {title}: "
     assert len(cut) <= LONGEST
@@ -278,7 +278,7 @@ def test_a_subject_that_is_cut_keeps_site_level_figures_and_units(language, titl
 
 def test_the_least_important_facts_and_the_last_clauses_of_a_person_go_first():
     first = "velocity 62 mm/day (3 epochs; 2 needed), over 30 mm/day"
-    text = TEXT_OF(name="G1", text=join([join([first, "2 needed"], ", "), "G2: step of 12 mm"]))
+    text = LABELLED_TEXT(name="G1", text=join([join([first, "2 needed"], ", "), "G2: step of 12 mm"]))
     found = [cut_message(text, n) for n in range(len(text) - 1, 9, -1)]
     facts = ("velocity 62 mm/day (3 epochs; 2 needed)", "velocity 62 mm/day", "velocity", "ve", "v")
     assert list(dict.fromkeys(found)) == [f"G1: {left} …" for left in (f"{first}, 2 needed", first, *facts)]

@@ -14,7 +14,7 @@ from forecasting.reasons import Reason
 from monitor.text import detection as detection_texts
 from monitor.text import forecasting as forecasting_texts
 from monitor.text.message import LISTED
-from monitor.text.reasons import COMMON_TEXTS, describe
+from monitor.text.reasons import COMMON_TEXTS, convert_reason
 
 COMMON = {*COMMON_TEXTS, LISTED.id}
 LIBRARIES = [(detection, detection_texts), (forecasting, forecasting_texts)]
@@ -58,7 +58,7 @@ def test_every_format_is_of_a_value_in_its_sentence(texts):
 @pytest.mark.parametrize("values", [{}, {"name": "A"}, {"name": "A", "text": "B", "more": "C"}])
 def test_values_other_than_those_of_the_sentence_are_refused(values):
     with pytest.raises(ValueError, match="needs the values"):
-        describe(Reason("text.of", values))
+        convert_reason(Reason("text.of", values))
 
 
 def test_every_past_of_a_detector_has_a_name():

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from monitor.settings.service import load_service
-from monitor.storage.service_state import stamp
-from monitor.web.app import build
+from monitor.storage.service_state import write_heartbeat
+from monitor.web.app import build_app
 from monitor.worker import child_process
 from tests.data import filled as story
 from tests.data.servers.page_server import PageServer
@@ -26,7 +26,7 @@ def database(filled_database):
 @pytest.fixture
 def filled(database, filled_ids):
     with database.write() as c:
-        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, NOW)
+        write_heartbeat(c, "core", {"state": "running", "version": "x", "degraded": []}, NOW)
     return filled_ids
 
 
@@ -39,7 +39,7 @@ def start_no_child(monkeypatch):
 @contextmanager
 def serving(database, now, config=None):
     """A real server on a free port of loopback, and a browser-like client of it."""
-    with PageServer(lambda _: build(config or load_service(None, {}), database, lambda: now)) as server:
+    with PageServer(lambda _: build_app(config or load_service(None, {}), database, lambda: now)) as server:
         with httpx.Client(base_url=server.url, timeout=30, trust_env=False, verify=False) as c:
             yield c
 

@@ -50,7 +50,7 @@ from monitor.sites.queries.sites import save_site
 from monitor.storage.actor import Actor
 from monitor.storage.audit import verify_chain
 from monitor.storage.audit_tables import audit_entry
-from monitor.storage.service_state import stamp
+from monitor.storage.service_state import write_heartbeat
 from monitor.text.instants import format_iso
 from monitor.web.access.rules import RULES
 from tests.data.accounts import add_account
@@ -129,7 +129,7 @@ def prepare(c, name, k):
         return {"site": SITE, "model_hash": model} | WHY
     if kind == "reference":
         detail = {"frame": "ITRF14", "epoch0": None, "asked": {"frame": "ITRF20", "epoch0": None}}
-        stamp(c, f"epoch0:{SITE}/G1", detail, NOW)
+        write_heartbeat(c, f"epoch0:{SITE}/G1", detail, NOW)
         # the level stands high by now: it takes two
         keep_first(c, share_answer(c, f"{SITE}/G1", answer=ReferenceAnswer.KEPT), Actor("dan"), "seen", 9, NOW)
         return {"site": SITE, "station": "G1", "holds": "kept"} | WHY
@@ -410,7 +410,7 @@ def test_a_change_that_is_replayed_holds_back_nobody_else(desk, monkeypatch):
         try:
             assert begun.wait(30.0)
             assert browser.get(f"/sites/{SITE}/proposals").status_code == 200
-            tell(desk, stamp, "free", {}, NOW)
+            tell(desk, write_heartbeat, "free", {}, NOW)
             assert browser.post(f"/sites/{SITE}/proposals", data=form).status_code == 503, "one replay at a time"
         finally:
             end.set()

@@ -23,7 +23,7 @@ from monitor.storage.audit import verify_chain
 from monitor.storage.audit_tables import audit_entry
 from monitor.web import app
 from monitor.web.access import connection_limits, proof_of_work
-from monitor.web.app import build
+from monitor.web.app import build_app
 from monitor.web.routes.people import login
 from monitor.web.server import make_settings
 from tests.data.filled import NOW, PASSWORD
@@ -57,7 +57,7 @@ class Address(str):
 def serving(database, clock, settings="", environ=None):
     """A real server of the page on a free port of loopback; gives its address."""
     config = parse_service(settings, "test", environ)
-    app = build(config, database, clock)
+    app = build_app(config, database, clock)
     listener = socket.socket(proto=socket.IPPROTO_TCP)  # else no TCP_NODELAY: 40 ms an answer
     listener.bind(("127.0.0.1", 0))
     server = uvicorn.Server(make_settings(app, config.web))
@@ -304,7 +304,7 @@ def test_a_forged_header_is_believed_from_nobody_but_the_proxies_named(address, 
 def test_a_device_is_known_for_its_account_alone_and_forgotten_with_the_account(browsers, address, filled_database):
     mine = browsers()
     log_in(mine)
-    device = {login.DEVICE: mine.cookies[login.DEVICE]}
+    device = {login.DEVICE_COOKIE: mine.cookies[login.DEVICE_COOKIE]}
     for _ in range(login.TRIES):
         guess(address, "cy")
 
@@ -313,7 +313,7 @@ def test_a_device_is_known_for_its_account_alone_and_forgotten_with_the_account(
 
     assert (come("bo"), come("cy")) == (303, 429)
     with filled_database.write() as c:
-        assert device[login.DEVICE] not in c.execute(select(known_device.c.token_sha256)).scalars().all()
+        assert device[login.DEVICE_COOKIE] not in c.execute(select(known_device.c.token_sha256)).scalars().all()
         disable_user(c, "bo", NOW)
         assert c.execute(select(known_device)).all() == []
 

@@ -13,7 +13,7 @@ from monitor.alerts.evaluation_tables import station_state
 from monitor.decision.records import Memory
 from monitor.features.movement.tables import failure_time, movement
 from monitor.storage.views import load_view
-from monitor.text.instants import format_iso, parse
+from monitor.text.instants import format_iso, parse_time
 from monitor.text.local_time import format_local
 from tests.data.figures import bare_figures_of_page
 from tests.data.rows import insert_rows
@@ -40,7 +40,7 @@ def test_series_are_what_the_store_says_and_ranges_are_checked(client):
     found = client.get(base, params={"span": "7d"}).json()
     assert found["unit"] == "mm"
     assert found["total"] == len(found["points"]["at"]) == 28
-    assert parse(found["to"]) == story.NOW
+    assert parse_time(found["to"]) == story.NOW
     assert found["points"]["value"][-1] == pytest.approx(-0.9 * story.move_mm("G1", story.NOW), abs=2e-3)
     few = client.get(base, params={"span": "60d", "max_points": 50}).json()
     assert few["sampled"]
@@ -74,7 +74,7 @@ def test_downslope_movement_is_projected_with_offsets_applied(client):
     azimuth, plunge = radians(201.0), radians(30.0)
     share = -0.42 * sin(azimuth) * cos(plunge) - 0.9 * cos(azimuth) * cos(plunge) + 0.5 * sin(plunge)
     for at, value in zip(computed["points"]["at"], computed["points"]["value"], strict=True):
-        wanted = share * story.move_mm("G2", parse(at))  # the antenna's 12.5 mm are gone
+        wanted = share * story.move_mm("G2", parse_time(at))  # the antenna's 12.5 mm are gone
         assert value == pytest.approx(wanted, abs=0.01)
 
 
@@ -121,7 +121,7 @@ def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
     assert re.findall(r'<td class="num">(.*?)</td>', row) == ["–", "–"]
     assert f"{rows[0]['stage']}, trend {rows[0]['trend']}" in row
     for edge in ("window_from", "window_to"):
-        assert format_local(parse(window[edge]), "Europe/Zurich") in row
+        assert format_local(parse_time(window[edge]), "Europe/Zurich") in row
     assert "open now: failure is possible at any time" in row
     newest = client.get("/api/v1/sites/north-bench/movement/G1").json()["newest"][0]
     assert {k: newest[k] for k in rows[0] if k in newest} == {k: v for k, v in rows[0].items() if k in newest}
@@ -188,7 +188,7 @@ def test_velocity_over_the_window_of_each_bound(client):
     assert week["at"] == sorted(week["at"])
     assert 50 < len(week["at"]) <= 152
     curve = client.get("/api/v1/sites/north-bench/series/G1/displacement_downslope?span=7d").json()["points"]
-    days = [(parse(at) - parse(curve["at"][0])).total_seconds() / 86400 for at in curve["at"]]
+    days = [(parse_time(at) - parse_time(curve["at"][0])).total_seconds() / 86400 for at in curve["at"]]
     mean_t, mean_y = sum(days) / len(days), sum(curve["value"]) / len(days)
     slope = sum((t - mean_t) * (y - mean_y) for t, y in zip(days, curve["value"], strict=True))
     slope /= sum((t - mean_t) ** 2 for t in days)

@@ -23,9 +23,9 @@ from monitor.readings.records import Observation
 from monitor.settings.service import load_service
 from monitor.sites.parsing import parse_site
 from monitor.storage.engine import Database
-from monitor.storage.service_state import stamp
+from monitor.storage.service_state import write_heartbeat
 from monitor.text.instants import epoch_s
-from monitor.web.app import build
+from monitor.web.app import build_app
 from monitor.web.parts import collect
 from monitor.web.server import PageServer, make_settings
 from tests.data.store_rows import tell
@@ -79,7 +79,7 @@ def test_overview_lists_quiet_sites(database, monkeypatch):
     [(timedelta(minutes=-5), "running", "core process is silent"), (timedelta(), "stopped", "service was stopped")],
 )
 def test_every_page_says_when_nobody_evaluates(client, database, at, state, words):
-    tell(database, stamp, "core", {"state": state}, NOW + at)
+    tell(database, write_heartbeat, "core", {"state": state}, NOW + at)
     for path in ("/", "/sites/north-bench", "/alerts", "/alerts/1", "/login"):
         assert words in client.get(path).text, path
     assert client.get("/health").status_code == 503
@@ -191,7 +191,7 @@ def test_the_log_says_where_the_page_is_once_its_port_is_open_and_not_before(tmp
     caplog.set_level(logging.INFO, "slopeward.web")
 
     def make(config):
-        return PageServer(make_settings(build(config, database), config.web), config.web.url)
+        return PageServer(make_settings(build_app(config, database), config.web), config.web.url)
 
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -20,10 +20,10 @@ from monitor.decision.series.assessment import Assessment
 from monitor.errors import NotAllowedError
 from monitor.readings.records import Reading
 from monitor.sites.records import Level, Site
-from monitor.text.catalogue import current, gettext
-from monitor.text.instants import parse
+from monitor.text.catalogue import current_language, gettext
+from monitor.text.instants import parse_time
 from monitor.text.local_time import use_zone
-from monitor.text.message import TEXT_OF, Term, Timestamp, join
+from monitor.text.message import LABELLED_TEXT, Term, Timestamp, join
 from monitor.text.rendering import translate
 from monitor.web.access.guard import Guard, check_csrf, csrf_token, is_safe_path
 from monitor.web.access.reader import COOKIE, LanguageMiddleware
@@ -146,7 +146,7 @@ def test_numbers_are_spelled_near_their_value(value):
 
 
 def test_instants_of_sentences_are_local_show_utc_and_the_rest_stays():
-    first, second = parse("2026-10-07T19:16:51.919000Z"), parse("2026-11-20T17:14:00Z")
+    first, second = parse_time("2026-10-07T19:16:51.919000Z"), parse_time("2026-11-20T17:14:00Z")
     told = join(
         ["silent since", Timestamp.of(first), "fails about", Timestamp.of(second), "file 2026-10-07T1916.csv <b>"]
     )
@@ -307,8 +307,8 @@ NO_DATA = Assessment("v", "Red").reason
 
 def _answer(request):
     if request.url.path == "/said":
-        return PlainTextResponse(translate(TEXT_OF(name="Red", text=NO_DATA)))
-    return PlainTextResponse(f"{current()} {gettext('Alerts')}")  # in a thread, as the pages are
+        return PlainTextResponse(translate(LABELLED_TEXT(name="Red", text=NO_DATA)))
+    return PlainTextResponse(f"{current_language()} {gettext('Alerts')}")  # in a thread, as the pages are
 
 
 class Browser:

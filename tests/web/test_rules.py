@@ -32,12 +32,12 @@ from monitor.sites.records import Recipient
 from monitor.storage.actor import Actor
 from monitor.storage.audit import load_entries, verify_chain
 from monitor.storage.audit_tables import audit_entry
-from monitor.storage.service_state import stamp
+from monitor.storage.service_state import write_heartbeat
 from monitor.storage.tables import load_metadata
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.redaction import WITHHELD
 from monitor.web.access.rules import ADMIN, IN_PERSON, OF_NO_SITE, OPEN, READ, RULES, list_addresses, require_rules
-from monitor.web.app import build, list_routers
+from monitor.web.app import build_app, list_routers
 from monitor.web.routes import acts
 from tests.data.accounts import add_account
 from tests.data.filled import HASHES, NOW, PASSWORD
@@ -163,7 +163,7 @@ def test_every_address_holds_its_rule_against_every_caller(filled_database, plac
 
 
 def test_no_address_is_without_a_rule_and_no_rule_without_an_address(filled_database):
-    app = build(parse_service("", "test"), filled_database, Clock())
+    app = build_app(parse_service("", "test"), filled_database, Clock())
     mounts = [f"MOUNT {route.path}" for route in app.routes if isinstance(route, Mount)]
     assert sorted([*ADDRESSES, *mounts]) == sorted(RULES)
     others = [route for route in app.routes if not isinstance(route, Mount | APIRoute) and hasattr(route, "path")]
@@ -279,11 +279,11 @@ def service_speaks(filled_database):
             key = f"health:poisoned:{line.split()[1]}" if "evaluated" in line else f"health:mqtt:foreign{number}"
             change = health_alarm(key, 2, line, is_open=True, evidence={"reason": line, "rows": [{"of": line}]})
             apply_changes(c, [change], ChangeContext("status", None, [desk], Actor("slopeward", "service"), NOW, "1"))
-        stamp(c, "epoch0:north-bench/G1", gone[0].to_json() | {"asked": gone[1].to_json()}, NOW)
+        write_heartbeat(c, "epoch0:north-bench/G1", gone[0].to_json() | {"asked": gone[1].to_json()}, NOW)
         change = health_alarm(alarm_key("north-bench/G1"), 2, "G1 counts otherwise", is_open=True)
         apply_changes(c, [change], ChangeContext("status", None, [desk], Actor("slopeward", "service"), NOW, "1"))
         detail = {"state": "running", "version": "1", "degraded": told, "ingest": {"north-bench": 3, "of": told}}
-        stamp(c, "core", {**detail, "sites": ["lake-slope", "north-bench"]}, NOW)
+        write_heartbeat(c, "core", {**detail, "sites": ["lake-slope", "north-bench"]}, NOW)
         wanted = select(alert_table.c.id).where(alert_table.c.site == "status", alert_table.c.closed_at.is_(None))
         return list(c.execute(wanted).scalars())
 
@@ -347,7 +347,7 @@ def people_elsewhere(filled_database):
             change = health_alarm(key, 2, "the broker is away", is_open=True)
             apply_changes(c, [change], ChangeContext(site, None, [ida], Actor("slopeward", "service"), NOW, "1"))
         c.execute(notification.update().where(notification.c.recipient == ida.name).values(last_error=refused))
-        stamp(c, "core", {"state": "running", "version": "1", "dispatcher": {"channels": channels}}, NOW)
+        write_heartbeat(c, "core", {"state": "running", "version": "1", "dispatcher": {"channels": channels}}, NOW)
         return c.execute(select(func.max(alert_table.c.id)).where(alert_table.c.site == "status")).scalar()
 
 
@@ -390,7 +390,7 @@ def test_the_last_admin_stays_one_and_sites_must_exist(filled_database):
             take_away(c, "ada")
     with filled_database.read() as c:
         ada = users.find_user(c, "ada")
-    ida = users.ForeignPerson("https://id", "1", "ida", ("chiefs",))
+    ida = users.IdentityProviderUser("https://id", "1", "ida", ("chiefs",))
     assert tell(filled_database, users.admit_person, ida, {"chiefs": "admin"}, {}, NOW) == "ida"
     for take_away in away.values():
         with filled_database.write() as c, pytest.raises(users.RefusedError, match="can act at the command line"):
@@ -417,7 +417,7 @@ def test_the_last_admin_stays_one_and_sites_must_exist(filled_database):
 def test_the_first_admin_may_come_by_a_provider_for_some_sites(filled_database):
     """Where no admin is, one for some sites takes nobody's place; the last admin of all is not bound by groups."""
     groups, sites = {"chiefs": "admin"}, {"chiefs": ["lake-slope"]}
-    people = [users.ForeignPerson("https://id", n, f"p{n}", ("chiefs",)) for n in "12"]
+    people = [users.IdentityProviderUser("https://id", n, f"p{n}", ("chiefs",)) for n in "12"]
     with filled_database.write() as c:
         c.execute(user_account.delete())
         assert users.admit_person(c, people[0], groups, sites, NOW) == "p1"

@@ -26,8 +26,8 @@ from monitor.sites.files import load_site
 from monitor.sites.queries.sites import load_site_source, save_site
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
-from monitor.text.instants import format_age, format_iso, parse
-from monitor.text.message import format_span, gather
+from monitor.text.instants import format_age, format_iso, parse_time
+from monitor.text.message import format_span, plain_to_messages
 from monitor.text.rendering import translate
 from monitor.web.parts.templating import format_minute, format_number
 from tests.data.figures import bare_figures, bare_figures_of_page
@@ -108,9 +108,9 @@ def check_site(c, slope, page, decision):
     facts, top = dict(page.facts), len(slope.site.levels) - 1
     assert f"{status['level']} of {top}" in page.words
     assert status["level_name"] in page.words
-    assert f"since {format_age(slope.now - parse(status['since']))}" in page.words
+    assert f"since {format_age(slope.now - parse_time(status['since']))}" in page.words
     for title, column in (("Newest datum", "newest_at"), ("Evaluated", "evaluated_at")):
-        assert facts[title].startswith(format_age(slope.now - parse(status[column]))), title
+        assert facts[title].startswith(format_age(slope.now - parse_time(status[column]))), title
     assert facts["Stage"].startswith(status["movement_stage"])
     health = {h["station"]: h for h in load_view(c, "station_health", site=slope.site.id)}
     voting = [h for h in health.values() if h["votes"]]
@@ -250,7 +250,7 @@ def check_languages(slope):
         texts = {r["reason"] for r in load_view(c, "alert_history", site=slope.site.id)}
         texts |= {r["reasons"] for r in load_view(c, "movement_history", site=slope.site.id)}
         texts |= {h["reason"] for h in load_view(c, "station_health", site=slope.site.id)} - {None}
-        rows = [gather(row) for row in c.execute(select(notification)).mappings()]
+        rows = [plain_to_messages(row) for row in c.execute(select(notification)).mappings()]
     lines = [line for row in rows for line in row["body"].values["parts"].items]
     texts |= {line for line in lines if not line.startswith("Action: ")}
     assert len(texts) > 10

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from monitor.errors import AwayError, JobError
+from monitor.errors import JobError, NoWorkerError
 from monitor.worker import compute
 from monitor.worker.records import WorkerTask
 from tests.fixtures.waiting import REPOSITORY, wait_for
@@ -91,7 +91,7 @@ def test_a_full_disk_of_temporary_files_is_said_and_is_no_fault_of_what_the_job_
     monkeypatch.setattr(compute, "_troubles", {})  # of a cluster that another test asked
     with monkeypatch.context() as full:
         full.setattr(compute.pickle, "dump", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
-        with pytest.raises(AwayError, match="could not be started: No space left; make room in "):
+        with pytest.raises(NoWorkerError, match="could not be started: No space left; make room in "):
             compute.run(job("some_jobs:double"), {"x": np.arange(2.0)}, 60)
     assert compute.find_trouble().startswith("its process could not be started: No space left; make room in ")
     compute.run(job("some_jobs:double"), {"x": np.arange(2.0)}, 60)

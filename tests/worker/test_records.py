@@ -15,7 +15,7 @@ from detection.geojson import Geometry
 from forecasting.reasons import Reason, join_reasons
 from monitor.text.formats import reason_text
 from monitor.text.message import Figure, Template, Timestamp, is_same_text, join
-from monitor.text.reasons import describe
+from monitor.text.reasons import convert_reason
 from monitor.worker.memory import spare_what_stays, without_looks
 from monitor.worker.records import RecordError, read_record, record_to_plain
 from tests.tables import tabulated
@@ -189,7 +189,7 @@ def test_reason_of_a_plugin_is_read_if_the_function_of_the_task_describes_it():
     texts = {"plugin.dry": reason_text(Template("plugin.dry", "dry for {days} days"))}
 
     def describe_reason(reason):
-        return describe(reason, texts)
+        return convert_reason(reason, texts)
 
     dry = {"reason": {"code": "plugin.dry", "values": {"days": 3}}}
     assert read_record(Answer, dry, describe_reason) == Answer(Reason("plugin.dry", {"days": 3}))

@@ -194,7 +194,7 @@ def test_without_walls_the_service_says_so_and_goes_on(listener, caplog, monkeyp
     monkeypatch.setattr(compute, "_reported", set())
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            answer = compute.run(sandbox.DESCRIBE, None, 30, terms=SandboxLimits(walls=()))
+            answer = compute.run(sandbox.DESCRIBE_SANDBOX, None, 30, terms=SandboxLimits(walls=()))
     assert answer == MissingBounds((sandbox.OPEN_FILES, sandbox.OPEN_NETWORK))
     assert [r.message for r in caplog.records] == [sandbox.OPEN_FILES, sandbox.OPEN_NETWORK]
     assert SECRET not in run("environment", walls=())["text"]
@@ -209,7 +209,7 @@ def test_where_namespaces_are_forbidden_the_filter_of_calls_stands(listener, tmp
         "from monitor.worker import compute, kernel, sandbox; from monitor.worker.records import WorkerTask\n"
         "from monitor.errors import JobError\n"
         "assert not kernel.leave_network()\n"
-        "print(compute.run(sandbox.DESCRIBE, None, 30))\n"
+        "print(compute.run(sandbox.DESCRIBE_SANDBOX, None, 30))\n"
         f"try: print(compute.run(WorkerTask('wall_jobs:connect', dict, dict), {{'address': {address!r}}}, 30))\n"
         "except JobError as error: print(error)\n"
     )

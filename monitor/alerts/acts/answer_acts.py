@@ -178,7 +178,7 @@ def _require_spoken(memory: Memory, key: str) -> OperatorAnswer:
     return found
 
 
-def needs_two_people(c: Connection, site_id: str) -> tuple[int, bool]:
+def find_stake(c: Connection, site_id: str) -> tuple[int, bool]:
     """The highest level that stands or is asked for, and whether one person alone may not touch what it rests on.
 
     Before the first account one person is enough. A slope whose file this program cannot read takes two.

@@ -27,7 +27,7 @@ from monitor.text.zones import read_typed_time
 
 T = TypeVar("T")
 SHORTEST: Final = 3  # characters of a reason
-ODD_VALUE: Final = Template("act.odd_value", "{name}: {problem}")
+INVALID_VALUE: Final = Template("act.odd_value", "{name}: {problem}")
 _REASON_WANTED: Final = Template("act.say_why", "say why in a few words")
 TOO_LONG: Final = Template("act.too_long", "write at most {n} characters")
 _ONE_OF: Final = Template("act.one_of", "'{value}': expected one of: {names}")
@@ -71,7 +71,7 @@ def read_value(one: ActParameter, value: Any, zone: str | None = None, later: bo
         if one.argument.choices and value not in one.argument.choices:
             raise ValueError(_ONE_OF(value=value, names=NameList(one.argument.choices)))
     except ValueError as error:
-        raise RefusedError(ODD_VALUE(name=one.name.rstrip("_"), problem=error_text(error))) from error
+        raise RefusedError(INVALID_VALUE(name=one.name.rstrip("_"), problem=error_text(error))) from error
     is_reason = one.kind is str and longest >= REASON and not (one.argument.is_text or one.argument.is_file)
     return require_words(value) if is_reason else value
 

@@ -6,7 +6,7 @@ The functions are imported when an act is done, not when the acts are listed.
 from types import ModuleType
 from typing import Final
 
-from monitor.alerts.acts.table import ADMIN, COMMAND, on
+from monitor.alerts.acts.table import ADMIN, COMMAND, make_act_factory
 
 
 def _on_accounts() -> ModuleType:
@@ -40,22 +40,22 @@ _STANDS: Final = "Second person, while one of the two highest levels stands"
 _VOTES: Final = (
     "Second person: the votes of the station for the second highest level wait as well; those for the top never do"
 )
-_alert = on("/alerts/{alert_id}", "alerts")
-_level = on(_SITE, "level")
-_work = on(f"{_SITE}/maintenance", "maintenance", f"{_DECLARED}#maintenance")
-_event = on(f"{_SITE}/events", "events", f"{_DECLARED}#events")
-_offset = on(f"{_SITE}/offsets", "offsets", f"{_DECLARED}#offsets")
-_report = on(f"{_SITE}/report", "report", f"{_SITE}#reports")
-_site = on(_SITE, "sites", "/")
-_proposal = on(f"{_SITE}/proposals/{{proposal_id}}", "sites", f"{_SITE}/proposals")
-_user = on("/admin/users/{name}", "people users", "/admin")
-_users = on("/admin/users", "people users", "/admin")
-_token = on("/admin/tokens", "people tokens", "/admin")
+_alert = make_act_factory("/alerts/{alert_id}", "alerts")
+_level = make_act_factory(_SITE, "level")
+_work = make_act_factory(f"{_SITE}/maintenance", "maintenance", f"{_DECLARED}#maintenance")
+_event = make_act_factory(f"{_SITE}/events", "events", f"{_DECLARED}#events")
+_offset = make_act_factory(f"{_SITE}/offsets", "offsets", f"{_DECLARED}#offsets")
+_report = make_act_factory(f"{_SITE}/report", "report", f"{_SITE}#reports")
+_site = make_act_factory(_SITE, "sites", "/")
+_proposal = make_act_factory(f"{_SITE}/proposals/{{proposal_id}}", "sites", f"{_SITE}/proposals")
+_user = make_act_factory("/admin/users/{name}", "people users", "/admin")
+_users = make_act_factory("/admin/users", "people users", "/admin")
+_token = make_act_factory("/admin/tokens", "people tokens", "/admin")
 _LEFT: Final = "/login?to=/account"
 _REVOKE: Final = "/{token_id}/revoke"
 _OWNED: Final = {"role": ADMIN, "by_owner": True}
 _PROVEN: Final = _OWNED | {"proves": True}
-_signature = on("/signatures/{signature_id}", "people signatures", "/signatures")
+_signature = make_act_factory("/signatures/{signature_id}", "people signatures", "/signatures")
 ACTS: Final = (
     _alert("alert.acknowledge", "ack", "/acknowledge", lambda: _on_alerts().acknowledge, by_token=True, by_reply=True),
     _alert("alert.note", "note", "/note", lambda: _on_alerts().add_note, "#h-chain", by_token=True),

@@ -14,7 +14,7 @@ from monitor.decision.changes import AlertCategory
 from monitor.sites.fusion import Clause, Fusion, list_leaves
 from monitor.sites.records import Criterion, Recipient, Site, Station, find_renamed, rename_stations
 from monitor.sites.witnesses import find_groups
-from monitor.text.message import TEXT_OF, Message, Template, Term
+from monitor.text.message import LABELLED_TEXT, Message, Template, Term
 
 _FIELD: Final = Template("loosening.field", "{name}: {field} {old} -> {new}")
 _SITE: Final = Template("loosening.site", "site")
@@ -352,7 +352,7 @@ def _team(name: str, old: Recipient, new: Recipient) -> list[Message]:
     for member in old.team.members if old.team is not None else ():
         now = after.get(member.name)
         if now is None:
-            found.append(TEXT_OF(name=name, text=_NO_MEMBER(name=member.name)))
+            found.append(LABELLED_TEXT(name=name, text=_NO_MEMBER(name=member.name)))
         elif not _covers(member.channels, now.channels):
-            found.append(TEXT_OF(name=name, text=_FEWER(name=member.name)))
+            found.append(LABELLED_TEXT(name=name, text=_FEWER(name=member.name)))
     return found

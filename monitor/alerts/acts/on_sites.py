@@ -33,7 +33,7 @@ REPORT_KINDS: Final = ("crack", "rockfall", "road_damage", "water", "sound", "ve
 # the strongest record is of nearly 4 g (Aoi et al., Science 322, 2008): more was given in another unit
 MOST_G: Final = 5.0
 SENT_TWICE: Final = timedelta(minutes=1)
-THERE_ALREADY: Final = 4  # exit status
+EXIT_ALREADY_DONE: Final = 4  # exit status
 _LEVEL: Final = Template("act.level_set", "{site}: {before} -> {level}")
 _NO_LEVEL: Final = Template("act.no_level", "{site} has no level '{name}'; expected one of: {names}")
 _MAINTENANCE: Final = Template("act.maintenance", "maintenance {number}: {site} {station} until {until}")
@@ -168,7 +168,7 @@ def add_maintenance(
     terms = {"for_s": for_.total_seconds(), "from": begin_text, "two": two}
     added, is_there = call.by_two(TwoPersonAct("maintenance.add", f"station:{site}/{station}", terms), reason, do)
     if is_there:
-        return ActResult(_SAME_MAINTENANCE(number=added.id), record_to_json(added), status=THERE_ALREADY)
+        return ActResult(_SAME_MAINTENANCE(number=added.id), record_to_json(added), status=EXIT_ALREADY_DONE)
     until = Timestamp.of(added.to_at, "minute")
     return ActResult(_MAINTENANCE(number=added.id, site=site, station=station, until=until), record_to_json(added))
 
@@ -207,7 +207,7 @@ def end_maintenance(
     command = f"slopeward offsets propose --site {done.site} --station {done.station} --maintenance {maintenance_id}"
     facts = {"id": maintenance_id, "ended": True, "propose": command}
     if not ended:
-        return ActResult(_WAS_OVER(number=maintenance_id), facts, status=THERE_ALREADY)
+        return ActResult(_WAS_OVER(number=maintenance_id), facts, status=EXIT_ALREADY_DONE)
     notes = [str(_MAINTENANCE_STANDS(numbers=NameList(tuple(map(str, left))), station=done.station))] if left else []
     return ActResult(_MAINTENANCE_OVER(number=maintenance_id), facts, tuple(notes), hint=command)
 
@@ -274,7 +274,7 @@ def add_event(
         if number is None:
             found = events.find_event(c, item)
             hint = f"slopeward events confirm {found}"
-            return ActResult(_SAME_EVENT(number=found or 0), {"event_id": found}, status=THERE_ALREADY, hint=hint)
+            return ActResult(_SAME_EVENT(number=found or 0), {"event_id": found}, status=EXIT_ALREADY_DONE, hint=hint)
         if kind == "earthquake":
             try:
                 events.confirm_event(c, number, call.actor, text, call.now)
@@ -511,7 +511,7 @@ def add_report(
         number = reports.find_report(c, item)
     facts = {"site": site, "kind": kind, "at": format_iso(item.at), "by": who.name, "report": number}
     if not added:
-        return ActResult(_SAME_REPORT(), facts, status=THERE_ALREADY)
+        return ActResult(_SAME_REPORT(), facts, status=EXIT_ALREADY_DONE)
     return ActResult(_REPORTED(site=site, kind=Term(kind)), facts)
 
 

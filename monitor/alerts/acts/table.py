@@ -135,7 +135,7 @@ class Act:
         return [f"POST {above}{address}" for way, above in ways if address and way in self.ways]
 
 
-def on(address: str, group: str, back: str = "") -> Callable[..., Act]:
+def make_act_factory(address: str, group: str, back: str = "") -> Callable[..., Act]:
     """Return a function that makes acts on one thing.
 
     Args:
@@ -143,7 +143,7 @@ def on(address: str, group: str, back: str = "") -> Callable[..., Act]:
         group: of commands.
         back: where the page goes on after an act; empty: to the address.
 
-    >>> alert_act = on("/alerts/{alert_id}", "alerts")
+    >>> alert_act = make_act_factory("/alerts/{alert_id}", "alerts")
     >>> alert_act("alert.take-out", "take-out", "/take-out", lambda: print).command
     'alerts take-out'
     """

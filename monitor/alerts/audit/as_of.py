@@ -19,9 +19,9 @@ from monitor.readings.queries.observations import load_readings, load_series
 from monitor.readings.queries.renames import call_today, load_renamings
 from monitor.readings.records import Reading
 from monitor.sites.records import Site, rename_stations
-from monitor.text.instants import format_iso, parse
+from monitor.text.instants import format_iso, parse_time
 from monitor.text.local_time import format_instant
-from monitor.text.message import gather
+from monitor.text.message import plain_to_messages
 
 # what may be told late of the time before a decision, with the instant that it is of
 LATE: Final[Mapping[str, Callable[[Any], float]]] = {
@@ -43,7 +43,7 @@ class EvidenceDifference:
     today: Any
 
     def __str__(self) -> str:
-        at = f" of {format_instant(parse(self.observed_at))}" if self.observed_at else ""
+        at = f" of {format_instant(parse_time(self.observed_at))}" if self.observed_at else ""
         return f"{self.kind}: {self.series}{at}: {_format_value(self.frozen)} -> {_format_value(self.today)}"
 
     def to_json(self) -> dict[str, Any]:
@@ -84,10 +84,10 @@ def decide_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetim
     """
     import json
 
-    frozen = gather(json.loads(row.evidence))
+    frozen = plain_to_messages(json.loads(row.evidence))
     if "view" not in frozen:
         raise RefusedError("no readings were used: a person or the service itself decided; --as-of has nothing to read")
-    now = parse(frozen["now"])
+    now = parse_time(frozen["now"])
     then = DecisionInputs.read(frozen["view"])
     site = parse_frozen_site(row, source)
     today = load_view_as_of(c, site, then, now, known_at or now)

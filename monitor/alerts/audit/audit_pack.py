@@ -24,9 +24,9 @@ from monitor.errors import ConfigError, RefusedError
 from monitor.sites.parsing import parse_site
 from monitor.storage.audit import hash_entry
 from monitor.storage.seals import ACTION, digest_row, read_seals
-from monitor.text.instants import format_iso, parse
+from monitor.text.instants import format_iso, parse_time
 from monitor.text.local_time import format_instant, use_zone
-from monitor.text.message import gather, spread
+from monitor.text.message import messages_to_plain, plain_to_messages
 from monitor.text.rendering import translate
 
 FORMAT: Final = 1
@@ -142,7 +142,7 @@ def _check_decisions(files: Mapping[str, bytes]) -> list[str]:
         row = DecisionRow(
             id=one["id"],
             site=one["site"],
-            at=parse(one["at"]),
+            at=parse_time(one["at"]),
             code_version=one["code_version"],
             config_sha256=one["config_sha256"],
             evidence=files[f"decisions/{one['id']}.json"].decode(),
@@ -152,7 +152,7 @@ def _check_decisions(files: Mapping[str, bytes]) -> list[str]:
         if seal != one["seal"]:
             found.append(f"decision {one['id']}: its seal is not the one of the audit log")
         source = files.get(f"sites/{one['config_sha256']}.toml", b"").decode()
-        cited = tuple(OrderedChange(**gather(x)) for x in one["cited"])
+        cited = tuple(OrderedChange(**plain_to_messages(x)) for x in one["cited"])
         recorded = {(e["to_level"], e["reason"]) for e in events if e["decision_id"] == one["id"]}
         if recorded != {(x.level, x.reason) for x in cited}:
             found.append(f"decision {one['id']}: the timeline says something else of it")
@@ -227,7 +227,7 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
                     f"{e['actor']} ({e['actor_kind']})",
                     translate(e["reason"]),
                 )
-                for e in map(gather, material.events)
+                for e in map(plain_to_messages, material.events)
             ],
         ),
         "",
@@ -247,7 +247,7 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
                     m["confirmed_by"] or "",
                     translate(m["last_error"] or ""),
                 )
-                for m in map(gather, material.messages)
+                for m in map(plain_to_messages, material.messages)
             ],
         ),
         "",
@@ -264,7 +264,7 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
     lines += ["", "## Site files", ""]
     lines += [
         f"- `{v['sha256']}`, loaded {_minute(v['loaded_at'])} by {v['author']}: {translate(v['reason'])}"
-        for v in map(gather, material.versions)
+        for v in map(plain_to_messages, material.versions)
     ]
     lines += ["", "Prove this pack: `slopeward alerts export --check FILE.zip`", ""]
     return lines
@@ -286,7 +286,11 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
 
 def _describe(row: DecisionRow, material: AuditPackMaterial) -> dict[str, Any]:
     facts = {k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(row).items() if k != "evidence"}
-    return {**facts, "seal": material.seals[row.id], "cited": [spread(asdict(x)) for x in material.cited[row.id]]}
+    return {
+        **facts,
+        "seal": material.seals[row.id],
+        "cited": [messages_to_plain(asdict(x)) for x in material.cited[row.id]],
+    }
 
 
 def _format_instant(at: datetime | None) -> str:
@@ -294,7 +298,7 @@ def _format_instant(at: datetime | None) -> str:
 
 
 def _minute(spelled: str | None) -> str:
-    return "" if spelled is None else format_instant(parse(spelled))
+    return "" if spelled is None else format_instant(parse_time(spelled))
 
 
 def format_json(value: Any) -> bytes:

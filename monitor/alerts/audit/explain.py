@@ -15,9 +15,9 @@ from monitor.decision.series.bounds import bound_units
 from monitor.errors import ConfigError
 from monitor.sites.parsing import parse_site
 from monitor.sites.quantities import QUANTITIES
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from monitor.text.local_time import format_instant
-from monitor.text.message import gather
+from monitor.text.message import plain_to_messages
 from monitor.text.rendering import translate
 
 # positions in a frozen reading, see `monitor.decision.records.DecisionInputs.spell`
@@ -91,7 +91,7 @@ def explain(frozen: FrozenDecision, units: Mapping[str, str] | None = None) -> l
     Args:
         units: the unit of each criterion's bounds by its id (`series.bounds.bound_units`), where known.
     """
-    frozen = gather(frozen)
+    frozen = plain_to_messages(frozen)
     if "act" in frozen:
         before, after = frozen["memory"], frozen["after"]
         who = f"{frozen['actor']} ({frozen['act']})"
@@ -209,4 +209,4 @@ def _at(at_s: float | None) -> str:
 
 
 def _minute(spelled: str) -> str:
-    return format_instant(parse(spelled))
+    return format_instant(parse_time(spelled))

@@ -28,8 +28,8 @@ from monitor.sites.criteria.registry import list_plugin_versions
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source
 from monitor.sites.records import Site
-from monitor.text.instants import parse
-from monitor.text.message import gather, is_same_text
+from monitor.text.instants import parse_time
+from monitor.text.message import is_same_text, plain_to_messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def recompute(
     if seal is not None and digest != seal:
         found.append("the frozen inputs were altered: the audit log names another SHA-256")
     try:
-        frozen = gather(json.loads(row.evidence))
+        frozen = plain_to_messages(json.loads(row.evidence))
     except ValueError:
         return Recomputation((*found, "the frozen inputs cannot be read"), {})
     if frozen.get("config_sha256", row.config_sha256) != row.config_sha256:
@@ -116,8 +116,12 @@ def parse_frozen_site(row: DecisionRow, source: str) -> Site:
 
 def _recompute_view(row: DecisionRow, frozen: FrozenDecision, source: str) -> list[str]:
     site = parse_frozen_site(row, source)
-    decision = decide(site, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), parse(frozen["now"]))
-    found = _differences("outcome", frozen["outcome"], gather(json.loads(canonical_json(decision.to_json()))))
+    decision = decide(
+        site, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), parse_time(frozen["now"])
+    )
+    found = _differences(
+        "outcome", frozen["outcome"], plain_to_messages(json.loads(canonical_json(decision.to_json())))
+    )
     if found and frozen["format"] != FORMAT:
         found.insert(0, f"decided by earlier rules (format {frozen['format']})")
     installed = list_plugin_versions(site)
@@ -131,12 +135,12 @@ def _recompute_act(frozen: FrozenDecision) -> list[str]:
     """What a person set must follow from the memory of before; an alarm of the service has nothing to compute."""
     if frozen.get("act") not in {"level.set", TAKEN_BACK}:
         return []
-    before, now_s = Memory.read(frozen["memory"]), seconds(parse(frozen["now"]))
+    before, now_s = Memory.read(frozen["memory"]), seconds(parse_time(frozen["now"]))
     if frozen["act"] == TAKEN_BACK:
         after = reopen_questions(before, before.answers.keys() - frozen["after"]["answers"].keys(), now_s)
     else:
         after = order_level(before, frozen["after"]["level"], now_s)
-    return _differences("after", frozen["after"], gather(json.loads(canonical_json(after.to_json()))))
+    return _differences("after", frozen["after"], plain_to_messages(json.loads(canonical_json(after.to_json()))))
 
 
 def without_exercise(key: str, reason: str) -> tuple[str, str]:
@@ -179,7 +183,7 @@ def _differences(where: str, old: Any, new: Any) -> list[str]:
     if isinstance(old, str) and isinstance(new, str) and is_same_text(old, new):
         return []
     if where.endswith(".evidence") and isinstance(old, str) and isinstance(new, str):  # JSON, with texts of its own
-        return _differences(where, gather(json.loads(old)), gather(json.loads(new)))
+        return _differences(where, plain_to_messages(json.loads(old)), plain_to_messages(json.loads(new)))
     if old == new and type(old) is type(new):
         return []
     return [f"{where}: was {old!r}, is {new!r}"]

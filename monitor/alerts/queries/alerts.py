@@ -23,14 +23,14 @@ from monitor.alerts.tables import alert, alert_event, alert_outcome
 from monitor.decision.alert_texts import ChangeNotice, LevelOnset, name_level, take_out_reason, write_message
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.headline import FrozenDecision, find_headline
-from monitor.errors import NeedsSecondError, NotFoundError, RefusedError, RisenError
+from monitor.errors import LevelRisenError, NeedsSecondError, NotFoundError, RefusedError
 from monitor.sites.channels import traits_of
 from monitor.sites.records import Recipient, Site
 from monitor.sites.tables import maintenance
-from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.actor import SERVICE_ACTOR, Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.rows import add_row, fill_row, find_record, load_records, match_given, read_record
-from monitor.text.message import Duration, Template, Timestamp, gather, message_columns, read_columns
+from monitor.text.message import Duration, Template, Timestamp, message_columns, plain_to_messages, read_columns
 from monitor.text.names import fold_name, is_same_person
 
 FAILING: Final = "health:channel:"  # begins the key of the alarm of a channel that fails its tests
@@ -134,13 +134,13 @@ def apply_changes(c: Connection, changes: Sequence[AlertChange], context: Change
     written = (_apply_change(c, change, context) for change in changes)
     events = [event for event in written if event is not None]
     if any(change.open and may_be_suppressed(change.ledger, change.level, change.key) for change in changes):
-        follow_maintenance(c, context.site_id, SERVICE, context.now)
+        follow_maintenance(c, context.site_id, SERVICE_ACTOR, context.now)
     return events
 
 
 def notify_site(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime, rule_version: str) -> None:
     """The same for what the service itself found at a site; its recipients are told."""
-    apply_changes(c, changes, ChangeContext(site.id, site, site.recipients, SERVICE, now, rule_version))
+    apply_changes(c, changes, ChangeContext(site.id, site, site.recipients, SERVICE_ACTOR, now, rule_version))
 
 
 def _apply_change(c: Connection, change: AlertChange, context: ChangeContext) -> int | None:
@@ -239,7 +239,7 @@ def _queue(c: Connection, change: AlertChange, before: int, event_id: int, conte
     if not notified:
         return
     basis = context.decision_id if is_hazard and change.open else None
-    frozen: FrozenDecision = {} if basis is None else gather(json.loads(load_decision(c, basis).evidence))
+    frozen: FrozenDecision = {} if basis is None else plain_to_messages(json.loads(load_decision(c, basis).evidence))
     raised = find_raised(c, alert_id, site) if change.repeats else None
     names = list(dict.fromkeys(r.name for r in notified))
     shared: Any = {"alert_id": alert_id, "level": level, "exercise": context.exercise}
@@ -282,7 +282,7 @@ def find_raised(c: Connection, alert_id: int, site: Site | None) -> LevelOnset:
         select(alert, d.at, d.evidence).outerjoin(decision, d.id == a.decision_id).where(a.id == alert_id)
     ).one()
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError):  # altered, perhaps
-        if (found := find_headline(gather(json.loads(row.evidence)), site, row.level)) is not None:
+        if (found := find_headline(plain_to_messages(json.loads(row.evidence)), site, row.level)) is not None:
             return LevelOnset(row.at, found.sentence, found.short)
     return LevelOnset(row.at or row.raised_at, take_out_reason(read_columns(row, "reason")))
 
@@ -315,12 +315,13 @@ def acknowledge(
 
     Raises:
         NotFoundError: no such alert.
-        RisenError: it, or the alert that nobody confirmed, stands higher than what was seen; neither is acknowledged.
+        LevelRisenError: the level of it, or of the alert that nobody confirmed, is higher now than the level that the
+            person has seen; neither is acknowledged.
         RefusedError: this person has acknowledged it, or it is closed already, or no name or reason was given.
     """
     found = _require(c, alert_id, actor, reason)
     if seen is not None and found.level > seen:
-        raise RisenError(RISEN(number=alert_id, level=found.level))
+        raise LevelRisenError(RISEN(number=alert_id, level=found.level))
     if found.key.startswith(UNCONFIRMED):
         # the alert that nobody confirmed, at the level that the alarm named; refused where it has risen since
         e, number = alert_event.c, int(found.key.removeprefix(UNCONFIRMED))

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Connection, select
 
 from monitor.alerts.evaluation_tables import decision
-from monitor.text.instants import Span, from_epoch_s, join_spans, parse
+from monitor.text.instants import Span, from_epoch_s, join_spans, parse_time
 
 # Instants in evidence are ISO 8601 texts or seconds since 1970 (from 2001 to 2286). A number that is no instant only
 # keeps a row more.
@@ -24,6 +24,6 @@ def load_cited_spans(connection: Connection) -> tuple[Span, ...]:
 
 
 def _find_spans(evidence: str) -> list[tuple[datetime, datetime]]:
-    instants = {parse(text) for text in _ISO_8601.findall(evidence)}
+    instants = {parse_time(text) for text in _ISO_8601.findall(evidence)}
     instants |= {from_epoch_s(float(text)) for text in _SECONDS.findall(evidence)}
     return join_spans(((instant, instant) for instant in instants), _JOINED)

@@ -30,7 +30,7 @@ from monitor.storage.engine import insert as upsert
 from monitor.storage.locks import take_turn
 from monitor.storage.rows import add_row, fill_row, find_record, read_record, record_to_dict, save_rows
 from monitor.text.instants import FUTURE_TOLERANCE, epoch_s, from_epoch_s
-from monitor.text.message import Message, gather
+from monitor.text.message import Message, plain_to_messages
 from monitor.text.names import unify_names
 
 _BOUND_FACTS: Final = "level window_s over_mm_per_day chance_from chance_to probability crossed model"
@@ -97,7 +97,7 @@ def find_movement_stage(c: Connection, site: str) -> str | None:
 def load_incomplete(c: Connection, site: str) -> Mapping[str, Message]:
     """Return by `STATION.quantity` why the site did not see "full" at its last evaluation."""
     row = find_state(c, site)
-    found: Mapping[str, Message] = {} if row is None else gather(row.state.get("incomplete", {}))
+    found: Mapping[str, Message] = {} if row is None else plain_to_messages(row.state.get("incomplete", {}))
     return found
 
 

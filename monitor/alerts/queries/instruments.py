@@ -15,9 +15,9 @@ from monitor.sites.records import Site
 from monitor.sites.tables import maintenance
 from monitor.sites.tables import station as station_table
 from monitor.sites.watched import NOT_WELL
-from monitor.storage.service_state import load_stamps, stamp
+from monitor.storage.service_state import load_heartbeats, write_heartbeat
 from monitor.text.instants import join_spans
-from monitor.text.message import Message, gather
+from monitor.text.message import Message, plain_to_messages
 
 Spans = tuple[tuple[datetime, datetime], ...]
 
@@ -28,7 +28,7 @@ def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mappin
     is_open = (a.closed_at.is_(None), a.exercise.is_(False), a.state != "returned_unacknowledged")
     mine = (a.site == site, a.ledger == "health", a.key.like("health:instrument:%"))
     rows = c.execute(select(a.key, a.reason, a.reason_id, a.reason_values).where(*mine, *is_open)).mappings()
-    return {r["key"]: gather(r)["reason"] for r in rows if r["key"].rpartition(":")[2] in states}
+    return {r["key"]: plain_to_messages(r)["reason"] for r in rows if r["key"].rpartition(":")[2] in states}
 
 
 def load_emptied(c: Connection, site: str, by: datetime) -> frozenset[str]:
@@ -57,7 +57,7 @@ def _load_notified(c: Connection, site: str, state: str, stations: Select[Any]) 
     )
 
 
-def load_sick_spans(c: Connection, site: Site, since: datetime, now: datetime) -> dict[str, Spans]:
+def load_impaired_spans(c: Connection, site: Site, since: datetime, now: datetime) -> dict[str, Spans]:
     """By station when its instrument was known not to be well: declared work, and notices of health while they stood.
 
     Spans of one station do not overlap.
@@ -93,7 +93,7 @@ def save_links(connection: Connection, links: Iterable[Link]) -> None:
     """Keep what devices said, in the transaction that stores their readings."""
     for link in links:
         facts = {"online": link.online, "text": link.text}
-        stamp(connection, f"{_PREFIX}{link.site}/{link.station}", facts, link.at)
+        write_heartbeat(connection, f"{_PREFIX}{link.site}/{link.station}", facts, link.at)
 
 
 def load_links(connection: Connection, site: str) -> dict[str, Link]:
@@ -101,6 +101,6 @@ def load_links(connection: Connection, site: str) -> dict[str, Link]:
     start = f"{_PREFIX}{site}/"
     return {
         name[len(start) :]: Link(site, name[len(start) :], at, bool(detail["online"]), str(detail["text"]))
-        for name, (at, detail) in load_stamps(connection).items()
+        for name, (at, detail) in load_heartbeats(connection).items()
         if name.startswith(start)
     }

@@ -22,14 +22,14 @@ from monitor.readings.records import Reading
 from monitor.readings.tables import observation, series_latest
 from monitor.readings.tables import series as series_table
 from monitor.readings.views import ReadingRow
-from monitor.sites.quantities import LANDSLIDE, OF_SCENES
+from monitor.sites.quantities import LANDSLIDE_PREFIX, OF_SCENES
 from monitor.sites.tables import site as site_table
 from monitor.sites.tables import station as station_table
 from monitor.sites.views import SiteStatusRow
 from monitor.storage.rows import match_given, read_record
 from monitor.storage.views import has_view, load_view
 from monitor.text.instants import format_iso
-from monitor.text.message import TEXT_OF, Message, Template, Term, join, read_columns
+from monitor.text.message import LABELLED_TEXT, Message, Template, Term, join, read_columns
 
 LARGEST_RANGE: Final = 200_000  # readings that one request may walk through
 _STATIONS_OK: Final = Template("site.stations_ok", "{ok} of {count} stations ok")
@@ -111,7 +111,7 @@ def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[
         table("station_health", *map(column, ("site", "station", "state"))).c,
         defaultdict[str, dict[str, int]](dict),
     )
-    known = or_(h.state.is_not(None), h.station.not_like(f"{LANDSLIDE}%"))
+    known = or_(h.state.is_not(None), h.station.not_like(f"{LANDSLIDE_PREFIX}%"))
     states = select(h.site, h.state, func.count()).where(known, *match_given(h.site, site)).group_by(h.site, h.state)
     for of, state, count in c.execute(states):
         counts[of][state or "unknown"] = count
@@ -253,7 +253,7 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
     reports = select(r.at, r.kind, r.text, r.station).where(r.site == site, r.at > from_at, r.at <= to_at)
     events = select(e.from_at, e.kind, e.text, null()).where(e.site == site, e.from_at > from_at, e.from_at <= to_at)
     marks: list[CurveMark] = [
-        {"at": format_iso(at), "kind": what, "station": station, "text": TEXT_OF(name=Term(kind), text=text)}
+        {"at": format_iso(at), "kind": what, "station": station, "text": LABELLED_TEXT(name=Term(kind), text=text)}
         for what, query in (("report", reports), ("event", events))
         for at, kind, text, station in c.execute(query.limit(200))
     ]

@@ -14,16 +14,16 @@ from monitor.plugins import implementations
 from monitor.sites.records import Recipient, Team
 from monitor.storage.rows import load_records
 
-Key = tuple[str, str]  # site and team
+RotaKey = tuple[str, str]  # site and team
 
 
-def find_on_duty(c: Connection, teams: Iterable[Team], at: datetime) -> dict[Key, tuple[str, ...]]:
+def find_on_duty(c: Connection, teams: Iterable[Team], at: datetime) -> dict[RotaKey, tuple[str, ...]]:
     """The names of who is on duty of each team at an instant, first who is called first.
 
     Empty if nobody is planned, and if no plugin has plans or it fails. Messages then go to the whole team.
     """
     by_key = {(team.site, team.name): team for team in teams}
-    on_duty: dict[Key, tuple[str, ...]] = dict.fromkeys(by_key, ())
+    on_duty: dict[RotaKey, tuple[str, ...]] = dict.fromkeys(by_key, ())
     for plugin, call in implementations("people_on_duty") if by_key else ():
         try:
             people = call(connection=c, teams=by_key.values(), at=at)

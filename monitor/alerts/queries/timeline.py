@@ -8,10 +8,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select
 
 from monitor.alerts.evaluation_tables import evaluation, outage
-from monitor.storage.service_state import find_stamp
+from monitor.storage.service_state import find_heartbeat
 from monitor.text.instants import is_silent, join_spans
 
-LONGEST: Final = timedelta(days=400)
+LONGEST_TIMELINE: Final = timedelta(days=400)
 TICK: Final = timedelta(microseconds=1)
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 ROWS_MOST: Final = 5000  # of one table in one answer, the newest
@@ -59,7 +59,7 @@ def load_silences(
         o.cause.in_(("service", "database")), o.from_at < to_at, o.back_at > from_at
     )
     spans = [(row.from_at, row.back_at) for row in c.execute(away)]
-    core = find_stamp(c, "core")
+    core = find_heartbeat(c, "core")
     until = min(to_at, now)
     if core is not None and core[0] < until and is_silent(core, until):
         e = evaluation.c
@@ -83,7 +83,7 @@ def leave_out(points: Sequence[Point], silences: Sequence[tuple[datetime, dateti
 
 def load_levels(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[Point]:
     """Changes of level and observability, the first as it stood at the begin of the range; its last 400 days."""
-    from_at = max(from_at, to_at - LONGEST)
+    from_at = max(from_at, to_at - LONGEST_TIMELINE)
     e = evaluation.c
     found = select(e.at, e.level, e.observability)
     before = found.where(e.site == site, e.at <= from_at).order_by(e.at.desc(), e.id.desc())

@@ -17,7 +17,7 @@ from monitor.alerts.evaluation_tables import decision as decision_table
 from monitor.readings.queries.observations import change_flags
 from monitor.readings.queries.renames import call_today, load_renamings
 from monitor.readings.tables import observation, observation_flag, series
-from monitor.text.instants import Span, format_iso, join_spans, parse
+from monitor.text.instants import Span, format_iso, join_spans, parse_time
 
 AT_ONCE: Final = 100_000  # readings in memory
 MOST: Final = 20  # lines of a series
@@ -46,7 +46,7 @@ class UsedSpan:
     def add(self, decision: int, rows: Sequence[Any]) -> None:
         """Readings of a decision, oldest first, as they are spelled in its evidence."""
         if rows:
-            self.windows.append((parse(rows[0][0]), parse(rows[-1][0])))
+            self.windows.append((parse_time(rows[0][0]), parse_time(rows[-1][0])))
         for row in rows:
             for at, received, revision, value, _, _, sigma, flags, extra, *_ in (row, *row[9:]):
                 self.used.setdefault(

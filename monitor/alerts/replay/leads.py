@@ -7,7 +7,7 @@ from typing import Any, Final
 from monitor.alerts.replay.matrix import EventLabel, Span, score_event
 from monitor.alerts.replay.window_table import END_OF_RECORD
 from monitor.sites.criteria.registry import load_criteria
-from monitor.sites.quantities import MOTION
+from monitor.sites.quantities import MOTION_PREFIXES
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold
 from monitor.text.message import Message
 
@@ -72,7 +72,7 @@ def make_fixed_site(site: Site) -> Site | None:
         for station in site.stations
         if station.on_slope
         for spec in station.series
-        if spec.quantity.startswith(MOTION) and spec.unit == "mm" and not spec.corrected_as
+        if spec.quantity.startswith(MOTION_PREFIXES) and spec.unit == "mm" and not spec.corrected_as
     )
     if not criteria:
         return None
@@ -88,7 +88,7 @@ def _make_fixed_criterion(site: Site, station: Station, spec: SeriesSpec) -> Cri
     levels = range(1, site.top_level + 1)
     return Criterion(
         id=f"{FIXED_BOUND} {station.id}.{spec.quantity}",
-        kind=load_criteria()["velocity" if spec.quantity.startswith(MOTION[0]) else "rate"].kind,
+        kind=load_criteria()["velocity" if spec.quantity.startswith(MOTION_PREFIXES[0]) else "rate"].kind,
         stations=(station.id,),
         quantity=spec.quantity,
         thresholds=tuple(

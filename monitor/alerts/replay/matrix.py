@@ -18,7 +18,7 @@ from monitor.decision.records import instant
 from monitor.errors import ConfigError
 from monitor.sections import read_text
 from monitor.sites.records import Site
-from monitor.text.instants import epoch_s, format_iso, parse
+from monitor.text.instants import epoch_s, format_iso, parse_time
 
 NONE: Final = 0  # class of the time without an event
 BEFORE: Final = -1  # the time before an event in which a warning is no false one
@@ -94,7 +94,7 @@ def _level(text: str, number: int, site: Site) -> int:
 def _instant(text: str) -> datetime:
     if len(text) == len("2026-03-01"):
         return datetime.fromisoformat(text).replace(tzinfo=UTC)  # a day, from its beginning in UTC
-    return parse(text)
+    return parse_time(text)
 
 
 def labels_of_outcomes(alerts: Sequence[AlertWithOutcome], to_at: datetime, site: Site) -> tuple[EventLabel, ...]:

@@ -11,7 +11,7 @@ from monitor.alerts.acts.on_sites import SiteId
 from monitor.alerts.acts.site_diff import StoredEffect, format_proposal
 from monitor.alerts.acts.table import ActResult, Argument
 from monitor.alerts.replay.backtest import Progress, run_backtest
-from monitor.errors import RefusedError, SlopewardError, take_turn
+from monitor.errors import RefusedError, SlopewardError, acquire_or_refuse
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
@@ -95,7 +95,7 @@ def preview_for_page(
         StoreBusyError: Another replay is running.
     """
     url = db.url.render_as_string(hide_password=False)
-    with take_turn(_replaying, _BUSY()):
+    with acquire_or_refuse(_replaying, _BUSY()):
         return preview_apart(url, old, new, now, months, limit_s=limit_s)
 
 

@@ -20,8 +20,8 @@ from monitor.readings.tables import observation, observation_flag, offset_entry,
 from monitor.sites.quantities import convert_difference
 from monitor.sites.tables import config_version, maintenance
 from monitor.storage.views import ColumnSpan, load_optional_view
-from monitor.text.instants import epoch_s, format_iso, parse
-from monitor.text.message import gather
+from monitor.text.instants import epoch_s, format_iso, parse_time
+from monitor.text.message import plain_to_messages
 
 PAGE: Final = 2000
 LIVE: Final = timedelta(days=2)  # a newest reading that arrived within this time was not imported
@@ -131,7 +131,7 @@ def load_past_acts(c: Connection, site: str, from_at: datetime, to_at: datetime)
     )
     found = []
     for r in c.execute(query):
-        frozen = gather(json.loads(r.evidence))
+        frozen = plain_to_messages(json.loads(r.evidence))
         if frozen.get("act") in {"level.set", "step.verify", "step.withdraw"} and "after" in frozen:
             found.append(
                 PastAct(r.at, frozen["act"], frozen["actor"], frozen["memory"], frozen["after"], frozen["sentence"])
@@ -227,10 +227,10 @@ def load_stored_windows(c: Connection, site: str, from_at: datetime, to_at: date
 def _read_window(row: Mapping[str, Any], to_at: datetime) -> IssuedWindow:
     """Read a row of `failure_windows` as it was known at an instant."""
     instants_s = {
-        name: epoch_s(parse(row[name]))
+        name: epoch_s(parse_time(row[name]))
         for name in ("issued_at", "data_until", "window_from", "window_mid", "window_to")
     }
-    withdrawn_at = None if row["withdrawn_at"] is None else parse(row["withdrawn_at"])
+    withdrawn_at = None if row["withdrawn_at"] is None else parse_time(row["withdrawn_at"])
     is_withdrawn = withdrawn_at is not None and withdrawn_at <= to_at
     return IssuedWindow(
         row["station"],

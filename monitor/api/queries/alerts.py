@@ -4,7 +4,7 @@ from monitor.alerts.acts import (
     change_control,  # module: the site file version in force, and which changes need two people
 )
 from monitor.alerts.acts.call import (
-    ODD_VALUE,  # text for people: the value of an argument is invalid, with the reason
+    INVALID_VALUE,  # text for people: the value of an argument is invalid, with the reason
     ActCall,  # context of one act: database, actor, time, service configuration, second person
 )
 from monitor.alerts.acts.change_control import (
@@ -17,7 +17,7 @@ from monitor.alerts.acts.on_alerts import (
     Reason,  # type of an act's argument `--reason`: why, or what was observed
 )
 from monitor.alerts.acts.on_sites import (
-    THERE_ALREADY,  # exit status of an act whose effect was already in place, 4
+    EXIT_ALREADY_DONE,  # exit status of an act whose effect was already in place, 4
     SiteId,  # type of an act's positional argument: a site id
     SiteOption,  # type of an act's option `--site`: a site id
 )
@@ -28,7 +28,7 @@ from monitor.alerts.audit.audit_pack import (
     format_json,  # return a JSON document with sorted keys, so that the same value gives the same bytes
 )
 from monitor.alerts.evaluate import (
-    freeze,  # return the evidence of a decision as JSON values, enough to compute it again
+    freeze_evidence,  # return the evidence of a decision as JSON values, enough to compute it again
     rule_version,  # return the versions of code and site file that decide, as one text
 )
 from monitor.alerts.queries import (
@@ -66,9 +66,9 @@ from monitor.alerts.queries.evaluations import (
 )
 from monitor.alerts.queries.instruments import (
     Spans,  # type: tuple of (start, end) times
+    load_impaired_spans,  # load by station the time spans of maintenance or open health alerts
     load_links,  # load the latest connection state of devices, by station
     load_open_pages,  # load the reasons of open instrument alerts in given states, by alert key
-    load_sick_spans,  # load by station the time spans of maintenance or open health alerts
 )
 from monitor.alerts.queries.maintenance import (
     Maintenance,  # a maintenance window as stored
@@ -95,8 +95,8 @@ from monitor.alerts.queries.overview import (
     load_stations,  # load the stations of a site with health and newest readings, on-slope ones first
 )
 from monitor.alerts.queries.recipients import (
-    Key,  # key of a duty rota: (site id, team)
     PlannedDuty,  # planned duty of a team: time span, person and second person, if any
+    RotaKey,  # key of a duty rota: (site id, team)
     load_days,  # load planned duties that overlap a range, by team and time
 )
 from monitor.alerts.queries.signatures import (
@@ -106,7 +106,7 @@ from monitor.alerts.queries.subjects import (
     find_site_of,  # return the site id of an alert, event, maintenance window or proposal, or None
 )
 from monitor.alerts.queries.timeline import (
-    LONGEST,  # longest time that a timeline may cover
+    LONGEST_TIMELINE,  # longest time that a timeline may cover
     LevelSegment,  # time span with constant level and observability
     load_ribbon,  # load segments of constant level in the last 400 days of a range, oldest first
 )
@@ -156,12 +156,12 @@ from monitor.alerts.replay.scorecard import (
 __all__ = [
     "ADVICE_LIMIT",
     "EVENT",
+    "EXIT_ALREADY_DONE",
     "FALSE",
+    "INVALID_VALUE",
     "LARGEST_ID",
-    "LONGEST",
+    "LONGEST_TIMELINE",
     "MODES",
-    "ODD_VALUE",
-    "THERE_ALREADY",
     "UNJUDGED",
     "UNKNOWN",
     "UNKNOWN_ALERT",
@@ -175,7 +175,6 @@ __all__ = [
     "DetectorScore",
     "ForecastGain",
     "History",
-    "Key",
     "LevelSegment",
     "Maintenance",
     "MovementUpdate",
@@ -185,6 +184,7 @@ __all__ = [
     "PlannedDuty",
     "Reason",
     "ReplaySchedule",
+    "RotaKey",
     "Run",
     "Scorecard",
     "SiteCard",
@@ -213,13 +213,14 @@ __all__ = [
     "find_state",
     "find_station_days",
     "format_json",
-    "freeze",
+    "freeze_evidence",
     "load_alert_events",
     "load_alerts",
     "load_answers",
     "load_cards",
     "load_days",
     "load_decision",
+    "load_impaired_spans",
     "load_in_force",
     "load_instants",
     "load_level_changes",
@@ -235,7 +236,6 @@ __all__ = [
     "load_range",
     "load_ribbon",
     "load_series_instants",
-    "load_sick_spans",
     "load_stations",
     "name_class",
     "notify_site",

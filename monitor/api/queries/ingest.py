@@ -19,7 +19,7 @@ from monitor.ingest.files.points import (
     read_points,  # read an opened InSAR point file and store it, or only inspect it
 )
 from monitor.ingest.files.reader import (
-    Judged,  # type: a row in the long format, with the reason if it is rejected
+    CheckedRow,  # type: a row in the long format, with the reason if it is rejected
     StationPlace,  # position of a station from the site file
     add_places,  # return the import options with station positions of a site added
     find_by_name,  # return the longest name that a file name begins with, or None
@@ -38,7 +38,7 @@ from monitor.ingest.files.reading import (
     record_file,  # add an audit entry for an import that stored readings
     record_units,  # add an audit entry: who confirmed the units of a file
     renew_known_flags,  # renew flags of stored readings; returns sites whose file is not in force yet
-    store_given,  # store rows that do not come from a file, such as typed readings
+    store_rows,  # store rows that do not come from a file, such as typed readings
 )
 from monitor.ingest.files.rtklib import (
     find_origin,  # return the first position accurate to millimetres in an RTKLIB file, as origin
@@ -64,7 +64,7 @@ from monitor.ingest.pipeline import (
     Clock,  # type of a function that returns the current time
 )
 from monitor.ingest.queries.gaps import (
-    HOLES_AT_ONCE,  # largest number of gaps processed in one transaction
+    GAPS_PER_TRANSACTION,  # largest number of gaps processed in one transaction
     Gap,  # a stored gap of a series: time span and number of missing readings
     GapCandidate,  # a time span in which a series may have no reading
     add_gaps,  # store the gaps without readings within candidate spans; returns how many are new
@@ -73,9 +73,9 @@ from monitor.ingest.queries.gaps import (
     load_gaps,  # load gaps that ended in a time span, as known at its end, oldest first
 )
 from monitor.ingest.queries.messages import (
-    DENIED,  # rejection code of a message that the broker itself refused
+    DENIED_BY_BROKER,  # rejection code of a message that the broker itself refused
     RejectedMessage,  # a rejected message or the rejected part of one, with its bytes and the reason
-    drop_waiting,  # delete quarantined rows of an earlier version of a file
+    delete_superseded_rows,  # delete quarantined rows of an earlier version of a file
 )
 from monitor.ingest.recognise import (
     choose_reader,  # return the name of the reader for a file and given options; raises ConfigError
@@ -84,19 +84,19 @@ from monitor.ingest.recognise import (
 )
 
 __all__ = [
-    "DENIED",
+    "DENIED_BY_BROKER",
     "FILE_TOPIC",
-    "HOLES_AT_ONCE",
+    "GAPS_PER_TRANSACTION",
     "LONG",
     "WIDE",
     "CalculationThread",
+    "CheckedRow",
     "Clock",
     "ConvertedFile",
     "FileImport",
     "FileResult",
     "Gap",
     "GapCandidate",
-    "Judged",
     "PointsFile",
     "RejectedMessage",
     "StationPlace",
@@ -106,8 +106,8 @@ __all__ = [
     "add_places",
     "choose_reader",
     "choose_unit",
+    "delete_superseded_rows",
     "describe_known",
-    "drop_waiting",
     "fill_gaps",
     "find_by_name",
     "find_doubted",
@@ -129,5 +129,5 @@ __all__ = [
     "record_file",
     "record_units",
     "renew_known_flags",
-    "store_given",
+    "store_rows",
 ]

@@ -4,7 +4,7 @@ from monitor.models.lacking import (
     FRESH_STEPS,  # a series without readings for more grid steps gets no forecast
     AwaitedModel,  # a model that does not exist yet
     LackingModels,  # the models that a site lacks, and the jobs that train them
-    await_rows,  # Yield a model that does not exist yet; nothing if its series have no readings
+    await_model,  # Yield a model that does not exist yet; nothing if its series have no readings
     list_awaited,  # return the models that do not exist yet of several sites, each with the id of its site
 )
 from monitor.models.queries import (
@@ -20,7 +20,7 @@ from monitor.models.queries.proofs import (
     weights_in_use,  # return the hash of the model in use for a tested subject, or None
 )
 from monitor.models.queries.registry import (
-    SHORT,  # length of an abbreviated model hash, characters
+    SHORT_HASH_LENGTH,  # length of an abbreviated model hash, characters
     GateRow,  # state of a model at one horizon with its rolling forecast scores
     ModelRow,  # a registered model: hash, kind, task, site, state, path and card
     Transition,  # one state change of a model, as a whole or at one horizon
@@ -67,7 +67,7 @@ __all__ = [
     "MAXIMUM_AGE",
     "OUTLINES",
     "SEED",
-    "SHORT",
+    "SHORT_HASH_LENGTH",
     "AwaitedModel",
     "GateRow",
     "LackingModels",
@@ -81,7 +81,7 @@ __all__ = [
     "Transition",
     "add_model",
     "add_proof",
-    "await_rows",
+    "await_model",
     "change_gate",
     "change_state",
     "find_active",

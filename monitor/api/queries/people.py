@@ -5,17 +5,17 @@ from monitor.people.queries.second_factor import (
     has_second_factor,  # return whether an account requires a login code
 )
 from monitor.people.queries.sessions import (
-    code_wait_s,  # return the seconds until the next login code is accepted from an unknown device
     end_sessions,  # end all sessions of a user; returns how many
     is_known_device,  # return whether an account has logged in from the device with a token
-    note_code,  # record a wrong login code, or reset the count after a correct one
+    login_code_wait_s,  # return the seconds until the next login code is accepted from an unknown device
+    record_login_code,  # record a wrong login code, or reset the count after a correct one
 )
 from monitor.people.queries.users import (
-    ForeignPerson,  # a person as described by an identity provider
+    IdentityProviderUser,  # a person as described by an identity provider
     add_user,  # create an account
     admit_person,  # return the account of an identity provider's user, created if needed
     find_account,  # return the account of a name, exact or of the same person, or None
-    find_bound,  # return the account bound to an identity provider's user, or None
+    find_linked_account,  # return the account bound to an identity provider's user, or None
     find_user,  # return an account by its exact name, or None
     is_admin_of,  # return whether a name is an open administrator account for a site
     load_users,  # load all accounts by name
@@ -26,20 +26,20 @@ from monitor.people.queries.users import (
 )
 
 __all__ = [
-    "ForeignPerson",
+    "IdentityProviderUser",
     "add_user",
     "admit_person",
     "check_second_factor",
-    "code_wait_s",
     "end_sessions",
     "find_account",
-    "find_bound",
+    "find_linked_account",
     "find_user",
     "has_second_factor",
     "is_admin_of",
     "is_known_device",
     "load_users",
-    "note_code",
+    "login_code_wait_s",
+    "record_login_code",
     "require_account",
     "require_person",
     "require_reason",

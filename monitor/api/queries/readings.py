@@ -35,13 +35,13 @@ from monitor.readings.queries.points import (
     window_of,  # return time window (s) and zone radius (m) of a criterion on InSAR points
 )
 from monitor.readings.queries.stamps import (
-    Stamp,  # fingerprint of what is known of a stretch of readings; changes with new data
     Stretch,  # type: (series id, from, to), without the first and with the last instant
+    StretchFingerprint,  # fingerprint of what is known of a stretch of readings; changes with new data
+    load_fingerprints,  # load the fingerprints of stretches of readings
     load_known,  # load readings of several series of a site after an instant of each
     load_later_entries,  # load fingerprints of later flags and offsets of a site's series
     load_newer,  # load readings of several series after their cached epoch, with fingerprints
     load_newer_values,  # load values after cached stretches, and the series with late readings
-    load_stamps,  # load the fingerprints of stretches of readings
 )
 from monitor.readings.queries.uncounted import (
     find_uncounted,  # find judged series whose newest readings are all unusable because of flags
@@ -53,8 +53,8 @@ __all__ = [
     "PointSetRequest",
     "SeriesIds",
     "SeriesRow",
-    "Stamp",
     "Stretch",
+    "StretchFingerprint",
     "TypedReading",
     "add_observations",
     "count_epochs",
@@ -69,6 +69,7 @@ __all__ = [
     "list_point_ids",
     "load_epochs",
     "load_extents",
+    "load_fingerprints",
     "load_ids",
     "load_known",
     "load_later_entries",
@@ -78,7 +79,6 @@ __all__ = [
     "load_places",
     "load_readings",
     "load_series",
-    "load_stamps",
     "points",
     "stream_readings",
     "window_of",

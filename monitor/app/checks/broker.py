@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from monitor.app.checks.live import AWAY_S, HOW_TO_CLOSE
-from monitor.broker.access import HOW_TO_INSTALL, find_access, open_access
+from monitor.app.checks.live import HOW_TO_CLOSE, SHORTEST_OUTAGE_S
+from monitor.broker.access import HOW_TO_INSTALL, find_access, parse_access
 from monitor.broker.access_probe import BrokerProbeResult, try_anonymous, try_foreign
 from monitor.broker.audit import OutageLimit
 from monitor.broker.logins import LoginBook
@@ -15,7 +15,7 @@ from monitor.broker.probe import KEEPS, BrokerFacts, probe_broker
 from monitor.ingest.broker import find_mosquitto
 from monitor.settings.service import ServiceConfig
 from monitor.sites.files import scan_sites
-from monitor.storage.check import BAD, OK, WARN, Check, SubjectState, found
+from monitor.storage.check import BAD, OK, WARN, Check, SubjectState, make_state
 from monitor.text.message import Duration, Figure, Message, NameList, Template, error_text
 
 LEAST_S: Final = 7 * 86400.0  # that a session should last
@@ -119,32 +119,36 @@ def _answers(broker: RunningBroker) -> Iterator[SubjectState]:
     todo = _START if is_external else _RUN
     why = broker.facts if isinstance(broker.facts, str) else ""
     level = BAD if is_external else WARN
-    yield found(is_wrong=bool(why), level=level, why=why, todo=todo, url=broker.access.url)
+    yield make_state(is_wrong=bool(why), level=level, why=why, todo=todo, url=broker.access.url)
 
 
 def _expiry(facts: BrokerFacts) -> Iterator[SubjectState]:
     if facts.session_expiry_s is not None and facts.session_expiry_s < LEAST_S:
-        yield found(s=facts.session_expiry_s)
+        yield make_state(s=facts.session_expiry_s)
 
 
 def _queue(facts: BrokerFacts) -> Iterator[SubjectState]:
     if not facts.session_present:
-        yield found(level=WARN, text=_NO_SESSION, todo=_ALLOW)
+        yield make_state(level=WARN, text=_NO_SESSION, todo=_ALLOW)
         return
     text = _KEPT(n=Figure(KEEPS, "d"), kept=Figure(facts.kept, "d"))
-    yield found(is_wrong=facts.kept < KEEPS, figure=(facts.kept, None), text=text, todo=_KEEP_ALL, n=Figure(KEEPS, "d"))
+    yield make_state(
+        is_wrong=facts.kept < KEEPS, figure=(facts.kept, None), text=text, todo=_KEEP_ALL, n=Figure(KEEPS, "d")
+    )
 
 
 def _dropped(seen: DroppedMessages) -> Iterator[SubjectState]:
     dropped, before = seen
     if dropped is None:
-        yield found(level=WARN, figure=(before, None), text=_UNCOUNTED, todo=_LET_READ)
+        yield make_state(level=WARN, figure=(before, None), text=_UNCOUNTED, todo=_LET_READ)
         return
     # after a restart of the broker it counts anew
     grown = dropped - (before if before is not None and before <= dropped else 0.0)
     text, todo = _DROPPED(n=Figure(grown, ".0f")), _QUEUE_ALL
     is_wrong = before is not None and grown > 0
-    yield found(is_wrong=is_wrong, figure=(dropped, None), text=text, todo=todo, dropped=Figure(dropped or 0.0, ".0f"))
+    yield make_state(
+        is_wrong=is_wrong, figure=(dropped, None), text=text, todo=todo, dropped=Figure(dropped or 0.0, ".0f")
+    )
 
 
 def _bridge(seen: OutageBuffer) -> Iterator[SubjectState]:
@@ -152,7 +156,7 @@ def _bridge(seen: OutageBuffer) -> Iterator[SubjectState]:
     level = BAD if limit.seconds < SHORT_S else WARN if limit.seconds < LONG_S else OK
     rate = _ASSUMED if rate_hz is None else _COUNTED(n=Figure(rate_hz, ".3g"))
     why = _AT_LEAST(why=limit.why, n=Figure(KEEPS, "d")) if seen.is_bound else limit.why
-    yield found(
+    yield make_state(
         is_wrong=level != OK,
         level=level,
         figure=(round(limit.seconds / 3600, 1), "h"),
@@ -169,29 +173,29 @@ def _logins(broker: RunningBroker) -> Iterator[SubjectState]:
     if broker.mode == "demo" or (broker.mode == "managed" and not os.access(section.data, os.R_OK)):
         return  # the look at the broker says why
     own = broker.access
-    door = open_access(section.instruments_url or section.url, ca_file=section.ca_file)
+    door = parse_access(section.instruments_url or section.url, ca_file=section.ca_file)
     todo = HOW_TO_CLOSE if broker.mode == "managed" else _CLOSE
     sites = [site.id for site in scan_sites(broker.service.paths.sites)[0]]
     try:
         nobody = try_anonymous(own, door, sites, section.client_id)
         if nobody.came_in:
-            yield found(text=_OPEN(url=door.url), todo=todo)
+            yield make_state(text=_OPEN(url=door.url), todo=todo)
             yield from _list_breaches(_ANONYMOUS, nobody, section.client_id, todo)
         else:
-            yield found(is_wrong=False, text=_CLOSED(url=door.url))
+            yield make_state(is_wrong=False, text=_CLOSED(url=door.url))
         password = LoginBook(Path(section.data)).doctor_password()
         if not password:
-            yield found(level=WARN, text=_NO_PASSWORD, todo=_MAKE_PASSWORD)
+            yield make_state(level=WARN, text=_NO_PASSWORD, todo=_MAKE_PASSWORD)
             return
         foreign = try_foreign(own, door, password, sites, section.client_id)
     except OSError as error:
         text = _UNTRIED(url=door.url, own=own.url, problem=error_text(error))
-        yield found(level=WARN, text=text, todo=_SEE_ABOVE)
+        yield make_state(level=WARN, text=text, todo=_SEE_ABOVE)
         return
     if foreign.came_in:
         yield from _list_breaches(_FOREIGN, foreign, section.client_id, todo)
     else:
-        yield found(level=WARN, text=_UNKNOWN_LOGIN, todo=_LET_KNOW)
+        yield make_state(level=WARN, text=_UNKNOWN_LOGIN, todo=_LET_KNOW)
 
 
 def _list_breaches(who: Message, one: BrokerProbeResult, client_id: str, todo: str) -> Iterator[SubjectState]:
@@ -201,20 +205,20 @@ def _list_breaches(who: Message, one: BrokerProbeResult, client_id: str, todo: s
         *([_TAKE_SESSION(name=client_id)] if one.took_session else []),
     ]
     for act in what:
-        yield found(text=_CAN(who=who, act=act), todo=todo)
+        yield make_state(text=_CAN(who=who, act=act), todo=todo)
     if not what:
-        yield found(is_wrong=False, text=_CAN_NOTHING(who=who))
+        yield make_state(is_wrong=False, text=_CAN_NOTHING(who=who))
 
 
 # an alarm that what the broker keeps in an outage is not enough
-_OUTAGE: Final[dict[str, Any]] = {"alarm": 1, "reason": _LOSES, "after_s": AWAY_S, "degrades": True}
+_OUTAGE: Final[dict[str, Any]] = {"alarm": 1, "reason": _LOSES, "after_s": SHORTEST_OUTAGE_S, "degrades": True}
 CHECKS: Final = (
     Check(
         "broker.installed",
         RunningBroker,
         BAD,
         "Mosquitto is not installed: the broker forgets at restart",
-        lambda b: found(is_wrong=b.is_missing),
+        lambda b: make_state(is_wrong=b.is_missing),
         HOW_TO_INSTALL,
     ),
     Check(
@@ -222,7 +226,7 @@ CHECKS: Final = (
         RunningBroker,
         WARN,
         "broker.mode = demo: what it holds is lost at restart",
-        lambda b: found(is_wrong=b.mode == "demo"),
+        lambda b: make_state(is_wrong=b.mode == "demo"),
         "broker.mode = managed or external",
     ),
     Check(
@@ -230,7 +234,7 @@ CHECKS: Final = (
         RunningBroker,
         WARN,
         "not tried: {folder} is open to the account of the service alone",
-        lambda b: found(is_wrong=b.is_closed and not b.is_missing, folder=b.service.broker.data),
+        lambda b: make_state(is_wrong=b.is_closed and not b.is_missing, folder=b.service.broker.data),
         "run doctor as that account",
     ),
     Check("broker.answers", RunningBroker, BAD, "{why}", _answers, "{todo}", fine="{url} answers"),
@@ -247,7 +251,7 @@ CHECKS: Final = (
         BrokerFacts,
         BAD,
         "the broker keeps no session for an absent client",
-        lambda f: found(is_wrong=not f.session_present),
+        lambda f: make_state(is_wrong=not f.session_present),
         _ALLOW,
         fine="a client that came back found its session",
         key="check:broker.session",

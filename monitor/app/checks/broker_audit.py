@@ -14,8 +14,8 @@ from monitor.broker.probe import EXPIRY_S, KEEPS, BrokerFacts, probe_broker
 from monitor.settings.service import ServiceConfig
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
-from monitor.storage.service_state import OK, StoredCheck, find_stamp, load_checks, save_checks
-from monitor.text.instants import parse
+from monitor.storage.service_state import OK, StoredCheck, find_heartbeat, load_checks, save_checks
+from monitor.text.instants import parse_time
 
 PROBE_EVERY: Final = timedelta(hours=20)
 PROBED: Final = ("broker.session", "broker.queue", "broker.bridge")
@@ -28,7 +28,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
         return "the broker of a demonstration forgets; nothing to look at"
     try:
         with db.read() as c:
-            known, core = load_checks(c), find_stamp(c, "core")
+            known, core = load_checks(c), find_heartbeat(c, "core")
         access = find_access(config.broker)
         figures = read_figures(access)
         before = known["broker.dropped"].check.value if "broker.dropped" in known else None
@@ -64,6 +64,6 @@ def _is_due(known: Mapping[str, StoredCheck], now: datetime) -> bool:
 
 def _find_rate(at: datetime, core: dict[str, Any]) -> float | None:
     """Messages a second since the core started; None where it has not counted for long."""
-    seconds = (at - parse(core["started_at"])).total_seconds()
+    seconds = (at - parse_time(core["started_at"])).total_seconds()
     messages = float(core["ingest"]["messages"])
     return messages / seconds if seconds >= LEAST_S and messages else None

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from monitor.settings.service import ServiceConfig
 from monitor.sites.files import scan_sites
-from monitor.storage.check import BAD, WARN, Check, SubjectState, found
+from monitor.storage.check import BAD, WARN, Check, SubjectState, make_state
 from monitor.storage.engine import Database
 from monitor.text.message import Figure, Template, Term, join
 
@@ -31,7 +31,7 @@ def _missing(seen: CurrentDatabase) -> Iterator[SubjectState]:
     from monitor.storage.migrate import RESTORE, find_missing, head
 
     missing = find_missing(seen.db)
-    yield found(
+    yield make_state(
         is_wrong=bool(missing),
         revision=head(),
         names=", ".join(missing),
@@ -42,33 +42,33 @@ def _missing(seen: CurrentDatabase) -> Iterator[SubjectState]:
 
 def _journal(seen: CurrentDatabase) -> Iterator[SubjectState]:
     mode = seen.db.find_journal_mode()
-    yield found(is_wrong=mode != "wal", mode=mode)
+    yield make_state(is_wrong=mode != "wal", mode=mode)
 
 
 def _password(seen: CurrentDatabase) -> Iterator[SubjectState]:
     is_written = bool(seen.db.url.password) and not os.environ.get("SLOPEWARD_DATABASE__URL")
-    yield found(is_wrong=is_written and not seen.db.is_sqlite)
+    yield make_state(is_wrong=is_written and not seen.db.is_sqlite)
 
 
 def _versions(seen: CurrentDatabase) -> Iterator[SubjectState]:
     """Site files that the running service has not taken: they were written or put there after its start."""
-    from monitor.app.checks.running import ProcessStamps
+    from monitor.app.checks.running import ProcessHeartbeats
     from monitor.sites.queries.sites import load_sites_summary
-    from monitor.storage.service_state import load_stamps
+    from monitor.storage.service_state import load_heartbeats
 
     with seen.db.read() as c:
         in_force = {site.id: site.config_sha256 for site in load_sites_summary(c)}
-        runs = ProcessStamps(load_stamps(c), seen.now).is_core_alive
+        runs = ProcessHeartbeats(load_heartbeats(c), seen.now).is_core_alive
     for site in scan_sites(seen.service.paths.sites)[0] if runs else ():
         is_known = site.id in in_force
         what = _CHANGED if is_known else _UNWATCHED
-        yield found(site.id, is_wrong=site.version != in_force.get(site.id), what=what)
+        yield make_state(site.id, is_wrong=site.version != in_force.get(site.id), what=what)
 
 
 def _lacking(seen: CurrentDatabase) -> Iterator[SubjectState]:
     from monitor.storage.migrate import find_lacking
 
-    yield from (found(name) for name in find_lacking(seen.db))
+    yield from (make_state(name) for name in find_lacking(seen.db))
 
 
 def _unused(seen: CurrentDatabase) -> Iterator[SubjectState]:
@@ -76,7 +76,7 @@ def _unused(seen: CurrentDatabase) -> Iterator[SubjectState]:
     from monitor.storage.migrate import find_unused_tables
 
     tables = find_unused_tables(seen.db)
-    yield found(is_wrong=bool(tables), tables=", ".join(tables))
+    yield make_state(is_wrong=bool(tables), tables=", ".join(tables))
 
 
 def _left_over(seen: CurrentDatabase) -> Iterator[SubjectState]:
@@ -84,7 +84,7 @@ def _left_over(seen: CurrentDatabase) -> Iterator[SubjectState]:
     from monitor.storage.migrate import find_left_over
 
     for name, tables in find_left_over(seen.db).items():
-        yield found(name, tables=", ".join(tables))
+        yield make_state(name, tables=", ".join(tables))
 
 
 def _given_up(seen: CurrentDatabase) -> Iterator[SubjectState]:
@@ -93,7 +93,9 @@ def _given_up(seen: CurrentDatabase) -> Iterator[SubjectState]:
     states = seen.db.run_read(count_states)
     failed = states.get("failed_final", 0)
     counts = [_COUNTED(n=Figure(n, "d"), state=Term(state)) for state, n in sorted(states.items())]
-    yield found(is_wrong=bool(failed), n=Figure(failed, "d"), states=join(counts, ", ") if counts else _NOTHING_SENT)
+    yield make_state(
+        is_wrong=bool(failed), n=Figure(failed, "d"), states=join(counts, ", ") if counts else _NOTHING_SENT
+    )
 
 
 CHECKS: Final = (

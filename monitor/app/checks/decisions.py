@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from monitor.storage.check import BAD, Check, found
+from monitor.storage.check import BAD, Check, make_state
 from monitor.text.message import Message, Template, Timestamp
 
 SILENT_WRITE_S: Final = 15.0  # a database that takes no write for so long is more than busy
@@ -42,20 +42,20 @@ CHECKS: Final = (
         CoreProgress,
         BAD,
         "{text}",
-        lambda p: found(is_wrong=p.unwritten_s > SILENT_WRITE_S, text=_describe_silence(p)),
+        lambda p: make_state(is_wrong=p.unwritten_s > SILENT_WRITE_S, text=_describe_silence(p)),
     ),
     Check(
         "decide.evaluations",
         CoreProgress,
         BAD,
         "no evaluation was stored since {at}",
-        lambda p: found(is_wrong=p.expects and p.late_s > LATE_EVALUATION_S, at=p.evaluated_at),
+        lambda p: make_state(is_wrong=p.expects and p.late_s > LATE_EVALUATION_S, at=p.evaluated_at),
     ),
     Check(
         "decide.core",
         Heartbeat,
         BAD,
         "the core process stands still since {at}",
-        lambda beat: found(is_wrong=beat.silent_s > SLOW_BEAT_S, at=beat.silent_at),
+        lambda beat: make_state(is_wrong=beat.silent_s > SLOW_BEAT_S, at=beat.silent_at),
     ),
 )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from monitor.text.message import Template, gather, spread
+from monitor.text.message import Template, messages_to_plain, plain_to_messages
 
 # a safety thread that has not gone round for this long is stuck; a lock of a minute is weather, not a fault
 OVERDUE_S: Final = 120.0
@@ -19,7 +19,7 @@ STARTING: Final = "~"  # before a heartbeat: core is not ready yet
 UNPROVEN: Final = "?"  # it goes round and has not stored an evaluation yet
 STANDS_BY: Final = "="  # it waits to take over from the core of another service
 STANDS_APART: Final = "-"  # the same, on a database that this version cannot read yet
-STANDBY: Final = "standby:"  # before the name of a service that stands by: its stamp
+STANDBY_PREFIX: Final = "standby:"  # before the name of a service that stands by: its stamp
 HEARTBEAT_FD: Final = "SLOPEWARD_HEARTBEAT_FD"
 EXIT_RENEW: Final = 76  # core ends so that a fresh one reads the site files in force: no death, started again at once
 
@@ -57,14 +57,14 @@ def encode_line(text: str) -> bytes:
     >>> read_line(encode_line(CANNOT_DECIDE(text="disk full")).decode()).id, read_line(encode_line("").decode())
     ('service.cannot_decide', '')
     """
-    line = json.dumps(spread(text)).encode() + b"\n" if text else b"\n"
+    line = json.dumps(messages_to_plain(text)).encode() + b"\n" if text else b"\n"
     whole = len(line) < select.PIPE_BUF  # written at once, beside its mark
     return line if whole else json.dumps(str(text)[:LONGEST]).encode() + b"\n"
 
 
 def read_line(line: str) -> str:
     """The text of such a line."""
-    found: str = gather(json.loads(line)) if line.strip() else ""
+    found: str = plain_to_messages(json.loads(line)) if line.strip() else ""
     return found
 
 

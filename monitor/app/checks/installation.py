@@ -6,7 +6,7 @@ from importlib.metadata import packages_distributions
 from typing import Final, NamedTuple
 
 from monitor.settings.service import ServiceConfig
-from monitor.storage.check import WARN, Check, SubjectState, found
+from monitor.storage.check import WARN, Check, SubjectState, make_state
 from monitor.text.message import Template
 
 WORKER_LIMIT_S: Final = 30.0
@@ -32,7 +32,7 @@ class Installation(NamedTuple):
 def _packages(_: Installation) -> Iterator[SubjectState]:
     from monitor.extras import EXTRAS, find_install, is_installed
 
-    yield found(is_wrong=not is_installed("torch"), line=EXTRAS["torch"][0], todo=find_install("torch"))
+    yield make_state(is_wrong=not is_installed("torch"), line=EXTRAS["torch"][0], todo=find_install("torch"))
 
 
 def _strangers(_: Installation) -> Iterator[SubjectState]:
@@ -40,25 +40,25 @@ def _strangers(_: Installation) -> Iterator[SubjectState]:
     brought = packages_distributions()
     for package in OWN:
         for name in sorted({*brought.get(package, ())} - {"slopeward"}):
-            yield found(name=name, package=package)
+            yield make_state(name=name, package=package)
 
 
 def _workers(seen: Installation) -> Iterator[SubjectState]:
     from monitor.worker import compute
     from monitor.worker.configured import make_terms
-    from monitor.worker.sandbox import DESCRIBE, memory_bytes
+    from monitor.worker.sandbox import DESCRIBE_SANDBOX, memory_bytes
 
     settings = seen.service.compute
     if settings.dask:  # they are elsewhere
         return
     terms = make_terms(settings)
-    missing = compute.run(DESCRIBE, None, WORKER_LIMIT_S, terms=terms).missing
+    missing = compute.run(DESCRIBE_SANDBOX, None, WORKER_LIMIT_S, terms=terms).missing
     for line in missing:
-        yield found(text=line, todo=_ALLOW)
+        yield make_state(text=line, todo=_ALLOW)
     if not memory_bytes(terms, os.environ):
-        yield found(text=_UNBOUNDED, todo=_BOUND)
+        yield make_state(text=_UNBOUNDED, todo=_BOUND)
     if not missing:
-        yield found(is_wrong=False, text=_WALLED)
+        yield make_state(is_wrong=False, text=_WALLED)
 
 
 CHECKS: Final = (

@@ -7,12 +7,12 @@ from typing import Any, Final, NamedTuple
 from monitor.alerts.queries.alerts import UNDELIVERED
 from monitor.delivery.dispatcher import ALL_SITES
 from monitor.settings.service import BrokerSection
-from monitor.storage.check import BAD, WARN, Check, SubjectState, found
+from monitor.storage.check import BAD, WARN, Check, SubjectState, make_state
 from monitor.storage.readers import ReaderWatch
 from monitor.storage.slow_writes import LONGEST_WRITE_S, SlowWrite
 from monitor.text.message import Figure, Template
 
-AWAY_S: Final = 60.0  # a broker or database that is away for less is weather
+SHORTEST_OUTAGE_S: Final = 60.0  # a broker or database that is away for less is weather
 GROWN_S: Final = 600.0  # a count that grew is told of until it stood still for that long
 FOREIGN_S: Final = 3600.0
 STUMBLES: Final = 3  # in a row
@@ -89,22 +89,22 @@ class ThreadStatus(NamedTuple):
 def _refused(seen: IntakeStatus) -> Iterator[SubjectState]:
     for name in seen.status["connected"]:
         refused = seen.status["refused"].get(name, "")
-        yield found(name, is_wrong=bool(refused), name=name, refused=refused)
+        yield make_state(name, is_wrong=bool(refused), name=name, refused=refused)
 
 
 def _away(seen: IntakeStatus) -> Iterator[SubjectState]:
     for name, is_listening in seen.status["connected"].items():
         is_away = not (is_listening or seen.status["refused"].get(name, ""))
-        yield found(name, is_wrong=is_away, name=name, problem=seen.status["problems"].get(name, ""))
+        yield make_state(name, is_wrong=is_away, name=name, problem=seen.status["problems"].get(name, ""))
 
 
 def _count(name: str) -> Callable[[IntakeStatus], SubjectState]:
-    return lambda seen: found(is_wrong=seen.grew(name, seen.status[name]), n=seen.status[name])
+    return lambda seen: make_state(is_wrong=seen.grew(name, seen.status[name]), n=seen.status[name])
 
 
 def _slow_writes(seen: WriteTimes) -> SubjectState:
     longest = max(seen.slow.items(), key=lambda item: item[1].longest_s, default=("", SlowWrite(0, 0.0)))
-    return found(
+    return make_state(
         is_wrong=seen.grew("slow_writes", sum(one.times for one in seen.slow.values())),
         name=longest[0],
         held=Figure(longest[1].longest_s, ".1f", "s"),
@@ -140,7 +140,7 @@ CHECKS: Final = (
         "no connection to the broker ({name} session), no messages come: {problem}",
         _away,
         alarm=2,
-        after_s=AWAY_S,
+        after_s=SHORTEST_OUTAGE_S,
         degrades=True,
     ),
     Check(
@@ -148,9 +148,9 @@ CHECKS: Final = (
         IntakeStatus,
         BAD,
         "the database takes no observations since {at}; messages wait with the broker",
-        lambda s: found(is_wrong=s.status["database_busy_since"] is not None, at=s.status["database_busy_since"]),
+        lambda s: make_state(is_wrong=s.status["database_busy_since"] is not None, at=s.status["database_busy_since"]),
         alarm=2,
-        after_s=AWAY_S,
+        after_s=SHORTEST_OUTAGE_S,
         degrades=True,
     ),
     Check(
@@ -188,7 +188,7 @@ CHECKS: Final = (
         IntakeStatus,
         BAD,
         "the writer of observations fails again and again; messages wait with the broker; see the log",
-        lambda s: found(is_wrong=s.status["stumbles"] >= STUMBLES),
+        lambda s: make_state(is_wrong=s.status["stumbles"] >= STUMBLES),
         alarm=2,
         degrades=True,
     ),
@@ -197,7 +197,7 @@ CHECKS: Final = (
         IntakeStatus,
         WARN,
         "catching up: readings that waited are being read; silence is judged when they are in",
-        lambda s: found(is_wrong=not s.status.get("drained", True) and all(s.status["connected"].values())),
+        lambda s: make_state(is_wrong=not s.status.get("drained", True) and all(s.status["connected"].values())),
         degrades=True,
     ),
     Check(  # a managed broker that asks nobody for a login: anybody of this machine can speak for any instrument
@@ -205,7 +205,7 @@ CHECKS: Final = (
         BrokerSection,
         WARN,
         "the broker takes readings from anybody of this machine; {how}",
-        lambda b: found(is_wrong=b.mode == "managed" and b.anonymous, how=HOW_TO_CLOSE),
+        lambda b: make_state(is_wrong=b.mode == "managed" and b.anonymous, how=HOW_TO_CLOSE),
         alarm=1,
     ),
     Check(  # a foreign message is told once, and again after a quiet hour
@@ -214,7 +214,7 @@ CHECKS: Final = (
         BAD,
         "somebody else publishes as if it were the service, last on {last}: levels and alerts received by MQTT may be "
         "forged where nobody looks at their signature; find who may write there (slopeward doctor)",
-        lambda s: found(is_wrong=s.grew("foreign", s.status["foreign"]), last=s.status["foreign_last"]),
+        lambda s: make_state(is_wrong=s.grew("foreign", s.status["foreign"]), last=s.status["foreign_last"]),
         alarm=2,
         hold_s=FOREIGN_S,
     ),
@@ -223,7 +223,7 @@ CHECKS: Final = (
         PublisherStatus,
         BAD,
         "the keys of the signatures cannot be read, sirens may refuse what is published: {why}",
-        lambda s: found(is_wrong=bool(s.status["unsigned"]), why=s.status["unsigned"]),
+        lambda s: make_state(is_wrong=bool(s.status["unsigned"]), why=s.status["unsigned"]),
         alarm=2,
     ),
     Check(  # one alarm, however many jobs of however many sites wait for it
@@ -231,9 +231,9 @@ CHECKS: Final = (
         PartTroubles,
         WARN,
         "no forecast, training or scene is computed, rules and alarms go on (see slopeward doctor): {trouble}",
-        lambda s: found(is_wrong=bool(s.compute), trouble=s.compute),
+        lambda s: make_state(is_wrong=bool(s.compute), trouble=s.compute),
         alarm=1,
-        after_s=AWAY_S,
+        after_s=SHORTEST_OUTAGE_S,
         degrades=True,
     ),
     Check(
@@ -241,7 +241,7 @@ CHECKS: Final = (
         PartTroubles,
         BAD,
         "{trouble}",
-        lambda s: found(is_wrong=bool(s.reserve), trouble=s.reserve),
+        lambda s: make_state(is_wrong=bool(s.reserve), trouble=s.reserve),
         alarm=2,
     ),
     Check(
@@ -249,7 +249,7 @@ CHECKS: Final = (
         PartTroubles,
         WARN,
         "the clock of this machine follows no reference; run a time service (systemd-timesyncd, chrony)",
-        lambda s: found(is_wrong=s.synchronised is False),
+        lambda s: make_state(is_wrong=s.synchronised is False),
         alarm=1,
         after_s=UNSYNCHRONISED_S,
     ),
@@ -259,7 +259,7 @@ CHECKS: Final = (
         WARN,
         "{n} sessions of readers of the SQL views were ended since start, last: {last}; if it goes on, close that "
         "login (ALTER ROLE ... NOLOGIN)",
-        lambda r: found(is_wrong=r.grew("readers", r.watch.ended), n=r.watch.ended, last=r.watch.last),
+        lambda r: make_state(is_wrong=r.grew("readers", r.watch.ended), n=r.watch.ended, last=r.watch.last),
         alarm=1,
         hold_s=GROWN_S,
     ),
@@ -269,7 +269,7 @@ CHECKS: Final = (
         BAD,
         "a reader of the SQL views holds too much and the service may not end it: {refused}; let an administrator of "
         "the server run: GRANT pg_signal_backend TO the service's role",
-        lambda r: found(is_wrong=bool(r.watch.refused), refused=r.watch.refused),
+        lambda r: make_state(is_wrong=bool(r.watch.refused), refused=r.watch.refused),
         alarm=2,
     ),
     Check(  # one that was started anew is told all the same
@@ -277,7 +277,9 @@ CHECKS: Final = (
         ThreadStatus,
         BAD,
         "a part of the service has ended, what it did is not done ({name}: {problem})",
-        lambda t: (found(x, is_wrong=x in t.ended, name=x, problem=t.ended.get(x, "")) for x in {*t.alive, *t.ended}),
+        lambda t: (
+            make_state(x, is_wrong=x in t.ended, name=x, problem=t.ended.get(x, "")) for x in {*t.alive, *t.ended}
+        ),
         "start the service again, and send us its log",
         alarm=2,
         hold_s=GROWN_S,
@@ -289,7 +291,7 @@ CHECKS: Final = (
         BAD,
         "channel {channel} takes no messages: {problem}",
         lambda s: (
-            found(one, is_wrong=one in s.undelivered, channel=one, problem=s.undelivered.get(one, ""))
+            make_state(one, is_wrong=one in s.undelivered, channel=one, problem=s.undelivered.get(one, ""))
             for one in s.channels
         ),
         "mend it, then: slopeward notify channels test",
@@ -302,7 +304,7 @@ CHECKS: Final = (
         EscalationStatus,
         BAD,
         "channel {channel} hangs: its messages wait until the service is started again; start it again now",
-        lambda s: (found(one, is_wrong=one in s.hanging, channel=one) for one in s.channels),
+        lambda s: (make_state(one, is_wrong=one in s.hanging, channel=one) for one in s.channels),
         alarm=2,
     ),
     Check(
@@ -310,7 +312,7 @@ CHECKS: Final = (
         EscalationStatus,
         BAD,
         "escalation of {site} fails, see the log; call who must know by other means",
-        lambda s: (found(x, is_wrong=x in s.failing, site=x) for x in (*s.sites, STATUS_SITE, ALL_SITES)),
+        lambda s: (make_state(x, is_wrong=x in s.failing, site=x) for x in (*s.sites, STATUS_SITE, ALL_SITES)),
         alarm=2,
         after_s=ESCALATION_FAILS_S,
         hold_s=60.0,
@@ -320,7 +322,7 @@ CHECKS: Final = (
         EvaluationTimes,
         BAD,
         "evaluation of {site} takes {s} s; shorten windows or thin its series",
-        lambda e: (found(x, is_wrong=x in e.slow, site=x, s=Figure(e.slow.get(x, 0.0), ".0f")) for x in e.sites),
+        lambda e: (make_state(x, is_wrong=x in e.slow, site=x, s=Figure(e.slow.get(x, 0.0), ".0f")) for x in e.sites),
         alarm=2,
         degrades=True,
     ),

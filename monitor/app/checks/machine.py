@@ -11,12 +11,12 @@ from typing import Final, NamedTuple
 from sqlalchemy.engine import make_url
 
 from monitor.alerts.queries.alerts import FAILING
-from monitor.app.checks.live import AWAY_S
+from monitor.app.checks.live import SHORTEST_OUTAGE_S
 from monitor.delivery.queries.receipts import load_tested
 from monitor.delivery.trial import find_pause
 from monitor.settings.service import ServiceConfig
 from monitor.storage.backup import sqlite_file
-from monitor.storage.check import BAD, OK, WARN, Check, SubjectState, found
+from monitor.storage.check import BAD, OK, WARN, Check, SubjectState, make_state
 from monitor.storage.copies import find_newest
 from monitor.storage.engine import Database
 from monitor.text.message import Duration, Figure, Template, Term, Timestamp
@@ -80,7 +80,7 @@ def is_synchronised() -> bool | None:
 
 def _clock(_: Machine) -> Iterator[SubjectState]:
     synchronised = is_synchronised()
-    yield found(is_wrong=not synchronised, found=_CLOCK_UNKNOWN if synchronised is None else _CLOCK_FREE)
+    yield make_state(is_wrong=not synchronised, found=_CLOCK_UNKNOWN if synchronised is None else _CLOCK_FREE)
 
 
 def list_folders(config: ServiceConfig) -> dict[str, Path]:
@@ -104,7 +104,7 @@ def _disks(machine: Machine) -> Iterator[SubjectState]:
         state, todo = _FREE(n=Figure(free / GIB, ".1f"), place=str(there)), _MAKE_ROOM
         if not os.access(there, os.W_OK):
             level, state, todo = BAD, _LOCKED(place=str(there)), _GIVE
-        yield found(
+        yield make_state(
             name, is_wrong=level != OK, level=level, figure=(round(free / GIB, 2), "GiB"), found=state, todo=todo
         )
 
@@ -119,7 +119,7 @@ def _commits(footing: DatabaseFacts) -> Iterator[SubjectState]:
     slow_ms = in_order[min(len(in_order) - 1, int(SLOWEST * len(in_order)))] * 1000
     level = BAD if slow_ms >= COMMIT_BAD_MS else WARN
     usual_ms, figure = in_order[len(in_order) // 2] * 1000, (round(slow_ms, 1), "ms")
-    yield found(
+    yield make_state(
         is_wrong=slow_ms >= COMMIT_WARN_MS,
         level=level,
         figure=figure,
@@ -145,7 +145,7 @@ def _log(footing: DatabaseFacts) -> Iterator[SubjectState]:
         size = measured
         todo = _INSPECT_SLOTS
     level, figure = BAD if size >= LOG_BAD else WARN, (round(size / MIB), "MiB")
-    yield found(is_wrong=size >= LOG_WARN, level=level, figure=figure, mib=Figure(size / MIB, ".0f"), todo=todo)
+    yield make_state(is_wrong=size >= LOG_WARN, level=level, figure=figure, mib=Figure(size / MIB, ".0f"), todo=todo)
 
 
 def _copies(footing: DatabaseFacts) -> Iterator[SubjectState]:
@@ -153,18 +153,20 @@ def _copies(footing: DatabaseFacts) -> Iterator[SubjectState]:
         newest, last = find_newest(c), find_newest(c, succeeded=False)
     wanted = footing.config.backup
     if wanted.every_s is None:
-        yield found(level=WARN, found=_NO_COPIES, todo=_SET_EVERY)
+        yield make_state(level=WARN, found=_NO_COPIES, todo=_SET_EVERY)
         return
     failed = _FAILED(problem=last.detail) if last is not None and last.state == "failed" else ""
     todo = _INSPECT_COPIES
     if newest is None:
         level = BAD if failed else WARN
-        yield found(level=level, found=_NO_COPY(failed=failed), todo=todo)
+        yield make_state(level=level, found=_NO_COPY(failed=failed), todo=todo)
         return
     age_s = (footing.now - newest.at).total_seconds()
     level = BAD if age_s > 2 * wanted.every_s else WARN if failed else OK
     newest_copy = _COPY(at=Timestamp.of(newest.at, "minute"), state=Term(newest.state), failed=failed)
-    yield found(is_wrong=level != OK, level=level, figure=(round(age_s / 3600, 1), "h"), found=newest_copy, todo=todo)
+    yield make_state(
+        is_wrong=level != OK, level=level, figure=(round(age_s / 3600, 1), "h"), found=newest_copy, todo=todo
+    )
 
 
 def _tested(footing: DatabaseFacts) -> Iterator[SubjectState]:
@@ -181,7 +183,7 @@ def _tested(footing: DatabaseFacts) -> Iterator[SubjectState]:
             if is_good and one.good_at
             else one.found
         )
-        yield found(one.channel, is_wrong=level != OK, level=level, figure=(age_h, "h"), found=result)
+        yield make_state(one.channel, is_wrong=level != OK, level=level, figure=(age_h, "h"), found=result)
 
 
 CHECKS: Final = (
@@ -198,7 +200,7 @@ CHECKS: Final = (
         fine="{found}",
         alarm=1,
         key="check:disk",
-        after_s=AWAY_S,
+        after_s=SHORTEST_OUTAGE_S,
         reason="a disk is nearly full, or a folder cannot be written; see slopeward doctor: {text}",
         degrades=True,
     ),
@@ -213,7 +215,7 @@ CHECKS: Final = (
         alarm=1,
         key="check:database.commit",
         reason=_SLOW_DATABASE,
-        after_s=AWAY_S,
+        after_s=SHORTEST_OUTAGE_S,
         degrades=True,
     ),
     Check(
@@ -227,7 +229,7 @@ CHECKS: Final = (
         alarm=1,
         key="check:database.log",
         reason=_SLOW_DATABASE,
-        after_s=AWAY_S,
+        after_s=SHORTEST_OUTAGE_S,
         degrades=True,
     ),
     Check(
@@ -240,7 +242,7 @@ CHECKS: Final = (
         fine="{found}",
         alarm=1,
         key="check:backup",
-        after_s=AWAY_S,
+        after_s=SHORTEST_OUTAGE_S,
         reason="the newest copy of the database is too old, or none succeeded; see slopeward doctor",
         degrades=True,
     ),

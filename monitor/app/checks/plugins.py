@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from monitor.plugin_isolation import PluginFault, list_faults
-from monitor.storage.check import WARN, Check, SubjectState, found
+from monitor.storage.check import WARN, Check, SubjectState, make_state
 
 _DISABLED: Final = "plugin"  # `PluginFault.what` of a plugin that is disabled as a whole
 
@@ -21,20 +21,20 @@ class PluginStatus(NamedTuple):
 
 
 def _find_disabled(seen: PluginStatus) -> Iterator[SubjectState]:
-    yield found(is_wrong=False)  # so that a notice ends when no plugin is disabled any more
+    yield make_state(is_wrong=False)  # so that a notice ends when no plugin is disabled any more
     for fault in seen.faults:
         if fault.what == _DISABLED:
-            yield found(fault.plugin, plugin=fault.plugin, reason=fault.reason)
+            yield make_state(fault.plugin, plugin=fault.plugin, reason=fault.reason)
 
 
 def _find_failing(seen: PluginStatus) -> Iterator[SubjectState]:
-    yield found(is_wrong=False)
+    yield make_state(is_wrong=False)
     by_plugin: dict[str, PluginFault] = {}
     for fault in seen.faults:
         if fault.what != _DISABLED:
             by_plugin.setdefault(fault.plugin, fault)
     for plugin, fault in by_plugin.items():
-        yield found(plugin, plugin=plugin, what=fault.what, reason=fault.reason)
+        yield make_state(plugin, plugin=plugin, what=fault.what, reason=fault.reason)
 
 
 CHECKS: Final = (

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from monitor.broker.access import HOW_TO_INSTALL
-from monitor.storage.check import BAD, WARN, Check, SubjectState, found
-from monitor.text.instants import CORE_SILENT, parse
+from monitor.storage.check import BAD, WARN, Check, SubjectState, make_state
+from monitor.text.instants import CORE_SILENT, parse_time
 from monitor.text.message import NameList, Template
 
 LONG_RISK_S: Final = 2.0  # a save of a short queue is always complete before
@@ -19,7 +19,7 @@ DENIED_MOST: Final = 10  # topics of which `doctor` has a line each
 OWN_PROGRAMS: Final = frozenset({"slopeward", "mosquitto"})  # beside modules of `monitor`
 
 
-class ProcessStamps(NamedTuple):
+class ProcessHeartbeats(NamedTuple):
     """What the processes wrote last."""
 
     stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]]
@@ -93,31 +93,31 @@ def _is_gone(stamp: Mapping[str, Any]) -> bool:
     return find_program(int(stamp["pid"])) is None
 
 
-def _find_core(seen: ProcessStamps) -> Iterator[SubjectState]:
+def _find_core(seen: ProcessHeartbeats) -> Iterator[SubjectState]:
     if core := seen.core:
         at, n = seen.stamps["core"][0], seen.ingest.get("messages")
-        yield found(is_wrong=_is_gone(core), pid=core.get("pid"), at=at, n=n)
+        yield make_state(is_wrong=_is_gone(core), pid=core.get("pid"), at=at, n=n)
 
 
-def _find_supervisor(seen: ProcessStamps) -> Iterator[SubjectState]:
+def _find_supervisor(seen: ProcessHeartbeats) -> Iterator[SubjectState]:
     if seen.core and not _is_gone(seen.core) and "supervisor" in seen.stamps:
         supervisor = seen.stamps["supervisor"][1]
-        yield found(is_wrong=_is_gone(supervisor), pid=supervisor.get("pid"))
+        yield make_state(is_wrong=_is_gone(supervisor), pid=supervisor.get("pid"))
 
 
-def _find_unsaved(seen: ProcessStamps) -> Iterator[SubjectState]:
+def _find_unsaved(seen: ProcessHeartbeats) -> Iterator[SubjectState]:
     """Report the time between two saves of the broker's queue where it has grown."""
     facts = seen.stamps["broker"][1] if "broker" in seen.stamps else {}
     risk_s = facts.get("risk_s")
     if risk_s is not None:
-        yield found(is_wrong=risk_s > LONG_RISK_S, n=float(math.ceil(risk_s)))
+        yield make_state(is_wrong=risk_s > LONG_RISK_S, n=float(math.ceil(risk_s)))
 
 
-def _list_denied(seen: ProcessStamps) -> Iterator[SubjectState]:
+def _list_denied(seen: ProcessHeartbeats) -> Iterator[SubjectState]:
     """What our own broker refused since it began; of another broker nobody knows."""
     facts = seen.stamps["broker"][1] if "broker" in seen.stamps else {}
     for one in islice(facts.get("denied", ()), DENIED_MOST):
-        yield found(n=one["n"], login=one["login"], topic=one["topic"], at=parse(one["at"]))
+        yield make_state(n=one["n"], login=one["login"], topic=one["topic"], at=parse_time(one["at"]))
 
 
 def _each(
@@ -125,7 +125,7 @@ def _each(
 ) -> Callable[[SiteStatuses], Iterator[SubjectState]]:
     """Ask it of each site, with or without those that were never evaluated."""
     return lambda seen: (
-        found(
+        make_state(
             is_wrong=is_wrong(one, seen),
             site=one.id,
             at=one.evaluated_at,
@@ -148,25 +148,25 @@ _RUN: Final = Template("check.service.run", "slopeward run (or systemctl start s
 CHECKS: Final = (
     Check(
         "service.never",
-        ProcessStamps,
+        ProcessHeartbeats,
         WARN,
         "the service has never run on this database; start it with `slopeward run`",
-        lambda s: found(is_wrong="core" not in s.stamps),
+        lambda s: make_state(is_wrong="core" not in s.stamps),
         _RUN,
         blinds=True,
     ),
     Check(
         "service.silent",
-        ProcessStamps,
+        ProcessHeartbeats,
         WARN,
         "core has been silent since {at}; see the log of `slopeward run`",
-        lambda s: [found(is_wrong=not s.is_core_alive, at=s.stamps["core"][0])] if "core" in s.stamps else (),
+        lambda s: [make_state(is_wrong=not s.is_core_alive, at=s.stamps["core"][0])] if "core" in s.stamps else (),
         _RUN,
         blinds=True,
     ),
     Check(
         "service.gone",
-        ProcessStamps,
+        ProcessHeartbeats,
         BAD,
         "core, pid {pid}, is gone; its last sign of life was {at}",
         _find_core,
@@ -175,7 +175,7 @@ CHECKS: Final = (
     ),
     Check(
         "service.unsupervised",
-        ProcessStamps,
+        ProcessHeartbeats,
         BAD,
         "the supervisor, pid {pid}, is gone: nobody restarts the core",
         _find_supervisor,
@@ -183,19 +183,19 @@ CHECKS: Final = (
     ),
     Check(
         "service.degraded",
-        ProcessStamps,
+        ProcessHeartbeats,
         WARN,
         "{line}",
-        lambda s: (found(level=s.core.get("levels", {}).get(x, WARN), line=x) for x in s.core.get("degraded", ())),
+        lambda s: (make_state(level=s.core.get("levels", {}).get(x, WARN), line=x) for x in s.core.get("degraded", ())),
         "what it names stands in /help/how-to/operate on the page",
         degrades=True,
     ),
     Check(
         "broker.durable",
-        ProcessStamps,
+        ProcessHeartbeats,
         WARN,
         "broker not durable: what it holds is lost when it restarts; {how}",
-        lambda s: found(
+        lambda s: make_state(
             is_wrong="broker" in s.stamps and not s.stamps["broker"][1].get("durable", True), how=HOW_TO_INSTALL
         ),
         HOW_TO_INSTALL,
@@ -203,7 +203,7 @@ CHECKS: Final = (
     ),
     Check(
         "broker.unsaved",
-        ProcessStamps,
+        ProcessHeartbeats,
         WARN,
         "a crash of the broker can lose the readings of the last {n} s: many readings wait for the service",
         _find_unsaved,
@@ -212,7 +212,7 @@ CHECKS: Final = (
     ),
     Check(  # MQTT 3.1.1 has no answer but "taken"
         "broker.denied",
-        ProcessStamps,
+        ProcessHeartbeats,
         WARN,
         "the broker refused {n} messages of login {login} on topic {topic}, the last at {at}",
         _list_denied,
@@ -221,18 +221,18 @@ CHECKS: Final = (
     ),
     Check(
         "queue.waiting",
-        ProcessStamps,
+        ProcessHeartbeats,
         WARN,
         "{n} messages wait to be stored",
-        lambda s: found(is_wrong=(n := s.ingest.get("queued", 0)) > 1000, n=n),
+        lambda s: make_state(is_wrong=(n := s.ingest.get("queued", 0)) > 1000, n=n),
         "the database is slow: look at its disk",
     ),
     Check(
         "queue.dropped",
-        ProcessStamps,
+        ProcessHeartbeats,
         WARN,
         "{n} messages of QoS 0 were dropped",
-        lambda s: found(is_wrong=bool(n := s.ingest.get("dropped_qos0", 0)), n=n),
+        lambda s: make_state(is_wrong=bool(n := s.ingest.get("dropped_qos0", 0)), n=n),
         "publish with QoS 1",
     ),
     Check(
@@ -240,7 +240,7 @@ CHECKS: Final = (
         ReachedDatabase,
         BAD,
         "the database, tried now: {problem}",
-        lambda reached: found(is_wrong=bool(reached.problem), problem=reached.problem),
+        lambda reached: make_state(is_wrong=bool(reached.problem), problem=reached.problem),
         blinds=True,
     ),
     Check(
@@ -248,7 +248,7 @@ CHECKS: Final = (
         SiteStatuses,
         BAD,
         "{text}",
-        lambda s: found(
+        lambda s: make_state(
             is_wrong=not s.sites, text=_WAITING(names=NameList(tuple(sorted(s.declared)))) if s.declared else _NO_SITE
         ),
         blinds=True,

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from monitor.app.checks.site_files import SiteFolder
 from monitor.errors import ConfigError, SlopewardError
 from monitor.plugins import hooks
-from monitor.storage.check import BAD, WARN, Check, SubjectState, found
+from monitor.storage.check import BAD, WARN, Check, SubjectState, make_state
 from monitor.text.message import Message, Template
 
 _CURRENT: Final = Template("check.database.current", "answers, schema is current")()
@@ -28,11 +28,11 @@ class Connections(NamedTuple):
 
 def _try(act: Callable[[], Message]) -> SubjectState:
     try:
-        return found(is_wrong=False, text=act())
+        return make_state(is_wrong=False, text=act())
     except SlopewardError as error:
-        return found(text=error.message)
+        return make_state(text=error.message)
     except OSError as error:
-        return found(text=" ".join(str(error).split()))
+        return make_state(text=" ".join(str(error).split()))
 
 
 def _database(tried: Connections) -> Iterator[SubjectState]:
@@ -74,7 +74,7 @@ def _mail(tried: Connections) -> Iterator[SubjectState]:
         if smtp.host:
             yield _try(lambda: _reach(smtp.host, smtp.port))
         else:
-            yield found(text=_NO_SMTP)
+            yield make_state(text=_NO_SMTP)
 
 
 def _are_tiles_served() -> bool:
@@ -87,7 +87,7 @@ CHECKS: Final = (
         SiteFolder,
         WARN,
         "[map] tiles: there is no folder {folder}",
-        lambda f: found(is_wrong=not Path(f.service.map.tiles or ".").is_dir(), folder=f.service.map.tiles),
+        lambda f: make_state(is_wrong=not Path(f.service.map.tiles or ".").is_dir(), folder=f.service.map.tiles),
         "make it, or mend [map] tiles",
     ),
     Check(
@@ -95,7 +95,7 @@ CHECKS: Final = (
         SiteFolder,
         WARN,
         "[map] tiles: map tiles are not shown, because no installed feature serves them",
-        lambda f: found(is_wrong=bool(f.service.map.tiles) and not _are_tiles_served()),
+        lambda f: make_state(is_wrong=bool(f.service.map.tiles) and not _are_tiles_served()),
         "install a feature that serves map tiles, or remove the line",
     ),
     Check("database.answers", Connections, BAD, "{text}", _database, "mend [database]", fine="{text}"),

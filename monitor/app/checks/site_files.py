@@ -20,19 +20,19 @@ from monitor.decision.judgements import (
     list_judgements,
 )
 from monitor.decision.series.noise import FEW, LEARNT, PRESENT
-from monitor.errors import ConfigError, SlopewardError, UnsetError
+from monitor.errors import ConfigError, MissingSettingError, SlopewardError
 from monitor.extras import is_installed
 from monitor.plugins import implementations
 from monitor.settings.service import ServiceConfig
 from monitor.sites.channels import list_channel_kinds, split_channel, traits_of
 from monitor.sites.files import scan_sites
-from monitor.sites.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
+from monitor.sites.first_site import FEWEST_INTERVALS, LONGEST_WAIT_S
 from monitor.sites.parsing import find_cautions, find_weaknesses
-from monitor.sites.quantities import OF_VELOCITY_MAPS, UNITS
+from monitor.sites.quantities import UNITS, VELOCITY_MAP_QUANTITIES
 from monitor.sites.records import VELOCITY_MAP, Level, Site, Station
 from monitor.sites.watched import is_forecast
 from monitor.sites.witnesses import find_voting_series
-from monitor.storage.check import BAD, WARN, Check, SubjectState, found
+from monitor.storage.check import BAD, WARN, Check, SubjectState, make_state
 from monitor.text.instants import epoch_s
 from monitor.text.message import Duration, MessageList, NameList, Template, Term
 from monitor.text.vocabulary import LEVELS
@@ -56,7 +56,7 @@ _TWICE: Final = Template("check.covariates.twice", "{name} is named twice; name 
 _QUARANTINED: Final = Template("check.decoders.quarantined", "{problem}; its messages would wait in the quarantine")
 _NO_ORIGIN: Final = Template("check.decoders.no_origin", "no station has an origin; its positions would wait")()
 _MEND: Final = Template("check.sites.mend", "mend the site file")()
-SET_IT: Final = Template("check.environment.set", "set it in the environment of the service")()
+SET_VARIABLE_REMEDY: Final = Template("check.environment.set", "set it in the environment of the service")()
 _NEITHER: Final = Template("check.unsigned.neither", "author and no reason")()
 _NO_PLACE: Final = Template("check.unmapped.no_place", "is read where? give the station a place or an outline")()
 _GIVES: Final = Template("check.unmapped.gives", "gives {names}")
@@ -89,14 +89,14 @@ class SiteFolder(NamedTuple):
         return cls(service, *scan_sites(service.paths.sites))
 
 
-class Environment(NamedTuple):
+class EnvironmentSettings(NamedTuple):
     """What site files and service file leave to the environment: the service may have another one."""
 
     files: SiteFolder
 
 
 def _lines(find: Callable[[Site], Iterable[str]]) -> Callable[[SiteFolder], Iterator[SubjectState]]:
-    return lambda files: (found(site.id, line=line) for site in files.sites for line in find(site))
+    return lambda files: (make_state(site.id, line=line) for site in files.sites for line in find(site))
 
 
 def _dear(files: SiteFolder) -> Iterator[SubjectState]:
@@ -104,7 +104,7 @@ def _dear(files: SiteFolder) -> Iterator[SubjectState]:
 
     for site in files.sites:
         if dear := find_dear(site):
-            yield found(site.id, level=BAD if dear[1] else WARN, line=dear[0])
+            yield make_state(site.id, level=BAD if dear[1] else WARN, line=dear[0])
 
 
 def _unproven(files: SiteFolder) -> Iterator[SubjectState]:
@@ -131,7 +131,7 @@ def _unproven(files: SiteFolder) -> Iterator[SubjectState]:
     except SlopewardError as error:
         names = tuple(f"{site.id}: {criterion.id}" for site in sites for criterion in needs_proof(site))
         lines = [("database", _NO_PROOF(names=NameList(names), problem=error.message))]
-    yield from (found(site, line=line) for site, line in lines)
+    yield from (make_state(site, line=line) for site, line in lines)
 
 
 def _uncounted(files: SiteFolder) -> Iterator[SubjectState]:
@@ -154,7 +154,7 @@ def _uncounted(files: SiteFolder) -> Iterator[SubjectState]:
         alike.setdefault((site_id, series.count, series.flag), []).append(series.name)
     for (site_id, count, flag), names in alike.items():
         listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
-        yield found(site_id, n=count, names=listed, flag=Term(flag))
+        yield make_state(site_id, n=count, names=listed, flag=Term(flag))
 
 
 def _other_sites(files: SiteFolder) -> Iterator[SubjectState]:
@@ -162,7 +162,7 @@ def _other_sites(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         for key, names in (("start_from", [site.forecast.start_from]), ("replay", site.forecast.replay)):
             for name in {*names} - known - {""}:
-                yield found(site.id, key=key, name=name, every=NameList(tuple(sorted(known))))
+                yield make_state(site.id, key=key, name=name, every=NameList(tuple(sorted(known))))
 
 
 def _unknown_models(files: SiteFolder) -> Iterator[SubjectState]:
@@ -176,7 +176,7 @@ def _unknown_models(files: SiteFolder) -> Iterator[SubjectState]:
         ):
             for name in names:
                 if name not in known:
-                    yield found(site.id, key=key, name=name, known=NameList(tuple(sorted(known))))
+                    yield make_state(site.id, key=key, name=name, known=NameList(tuple(sorted(known))))
 
 
 def find_unread(site: Site) -> Iterator[str]:
@@ -204,7 +204,7 @@ def _uninstalled(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         named = [name for name in (*site.forecast.models, *site.anomaly.detectors) if needs_torch(name)]
         if named and not is_installed("torch"):
-            yield found(site.id, names=NameList(tuple(named)), missing=describe_missing("torch"))
+            yield make_state(site.id, names=NameList(tuple(named)), missing=describe_missing("torch"))
 
 
 def _unusable_decoders(files: SiteFolder) -> Iterator[SubjectState]:
@@ -215,10 +215,10 @@ def _unusable_decoders(files: SiteFolder) -> Iterator[SubjectState]:
             try:
                 find_decoder(bound.name, bound)
             except ConfigError as error:
-                yield found(site.id, topic=bound.pattern, why=_QUARANTINED(problem=error.message))
+                yield make_state(site.id, topic=bound.pattern, why=_QUARANTINED(problem=error.message))
                 continue
             if bound.name in {"nmea", "rtklib"} and all(station.origin is None for station in site.stations):
-                yield found(site.id, topic=bound.pattern, why=_NO_ORIGIN)
+                yield make_state(site.id, topic=bound.pattern, why=_NO_ORIGIN)
 
 
 def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
@@ -238,7 +238,7 @@ def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
         for unit in dict.fromkeys(series.values()):
             names = [f"{station}.{quantity}" for (station, quantity), one in series.items() if one == unit]
             listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
-            yield found(site.id, names=listed, opening=OPENING, unit=unit)
+            yield make_state(site.id, names=listed, opening=OPENING, unit=unit)
 
 
 def _scattering(files: SiteFolder) -> Iterator[SubjectState]:
@@ -256,7 +256,7 @@ def _scattering(files: SiteFolder) -> Iterator[SubjectState]:
         for (interval_s, is_short), names in alike.items():
             listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
             least = PRESENT + FEW if is_short else LEARNT
-            yield found(site.id, is_wrong=is_short, names=listed, n=least, duration=Duration(least * interval_s))
+            yield make_state(site.id, is_wrong=is_short, names=listed, n=least, duration=Duration(least * interval_s))
 
 
 def _limited(files: SiteFolder) -> Iterator[SubjectState]:
@@ -276,7 +276,7 @@ def _limited(files: SiteFolder) -> Iterator[SubjectState]:
             late = [
                 (level, wait_s)
                 for level, wait_s in zip(reversed(site.levels), LONGEST_WAIT_S[:2], strict=False)
-                if highest < level.number and INTERVALS_LEAST * judgement.interval_s > wait_s
+                if highest < level.number and FEWEST_INTERVALS * judgement.interval_s > wait_s
             ]
             for level, wait_s in late:
                 yield _describe_slow(site, judgement, level, wait_s)
@@ -288,7 +288,7 @@ def _limited(files: SiteFolder) -> Iterator[SubjectState]:
                 level=Term(site.levels[highest].name),
                 top=Term(site.levels[-1].name),
             )
-            yield found(site.id, text=text)
+            yield make_state(site.id, text=text)
 
 
 def _describe_slow(site: Site, judgement: SeriesJudgement, level: Level, wait_s: float) -> SubjectState:
@@ -296,10 +296,10 @@ def _describe_slow(site: Site, judgement: SeriesJudgement, level: Level, wait_s:
         series=judgement.name,
         level=Term(level.name),
         every=Duration(judgement.interval_s),
-        n=INTERVALS_LEAST,
+        n=FEWEST_INTERVALS,
         wait=Duration(wait_s),
     )
-    return found(site.id, text=text)
+    return make_state(site.id, text=text)
 
 
 def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
@@ -312,7 +312,7 @@ def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
             continue
         for panel in panels:
             spans = [Duration(h, "about") for h in panel.horizons_s]
-            yield found(
+            yield make_state(
                 site.id,
                 is_wrong=not {*panel.horizons_s} & {*horizons_s},
                 names=NameList(panel.names),
@@ -325,16 +325,16 @@ def _unreachable(files: SiteFolder) -> Iterator[SubjectState]:
     """Bounds that no motion of the slope can reach: by any witness (BAD), by one of several, or far beyond alone."""
     for site in files.sites:
         unreached = find_unreached(site)
-        yield found(site.id, is_wrong=False)
+        yield make_state(site.id, is_wrong=False)
         for level, barrier, text in describe_barriers(site, list_barriers(site)):
             is_bad = barrier.is_shut and level in unreached
-            yield found(site.id, level=BAD if is_bad else WARN, text=text)
+            yield make_state(site.id, level=BAD if is_bad else WARN, text=text)
 
 
 def _unjudged(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         names = tuple(find_unjudged(site))
-        yield found(site.id, is_wrong=bool(names), names=NameList(names))
+        yield make_state(site.id, is_wrong=bool(names), names=NameList(names))
 
 
 def _unheard(files: SiteFolder) -> Iterator[SubjectState]:
@@ -344,7 +344,7 @@ def _unheard(files: SiteFolder) -> Iterator[SubjectState]:
         names = tuple(
             c.id for c in site.criteria if c.role == "advice" and not c.is_implied and c.kind.facts in FROM_ABOVE
         )
-        yield found(site.id, is_wrong=bool(site.recipients and names) and not is_wanted, names=NameList(names))
+        yield make_state(site.id, is_wrong=bool(site.recipients and names) and not is_wanted, names=NameList(names))
 
 
 def _undirected(files: SiteFolder, is_missing: Callable[[Station], bool]) -> Iterator[SubjectState]:
@@ -362,7 +362,7 @@ def _undirected(files: SiteFolder, is_missing: Callable[[Station], bool]) -> Ite
             if s.id in needing and s.on_slope and s.find_series("displacement") is not None and is_missing(s)
         )
         if names:
-            yield found(site.id, names=NameList(names[:3], more=max(0, len(names) - 3)))
+            yield make_state(site.id, names=NameList(names[:3], more=max(0, len(names) - 3)))
 
 
 def _unsigned(files: SiteFolder) -> Iterator[SubjectState]:
@@ -372,7 +372,7 @@ def _unsigned(files: SiteFolder) -> Iterator[SubjectState]:
         for name, author, reason in (*signed, *rules):
             missing = [key for key, text in (("author", author), ("reason", reason)) if not text.strip()]
             if missing:
-                yield found(site.id, name=name, missing=missing[0] if len(missing) == 1 else _NEITHER)
+                yield make_state(site.id, name=name, missing=missing[0] if len(missing) == 1 else _NEITHER)
 
 
 def _overdue(files: SiteFolder) -> Iterator[SubjectState]:
@@ -380,7 +380,7 @@ def _overdue(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         for one in site.criteria:
             if one.valid_until is not None and one.valid_until < today:
-                yield found(site.id, criterion=one.id, day=one.valid_until)
+                yield make_state(site.id, criterion=one.id, day=one.valid_until)
 
 
 def _taken_names(files: SiteFolder) -> Iterator[SubjectState]:
@@ -388,7 +388,7 @@ def _taken_names(files: SiteFolder) -> Iterator[SubjectState]:
         levels = {level.name for level in site.levels} | LEVELS
         for station in site.stations:
             if (name := station.id.lower()) in levels:
-                yield found(site.id, station=station.id, name=name)
+                yield make_state(site.id, station=station.id, name=name)
 
 
 def _unmapped(files: SiteFolder) -> Iterator[SubjectState]:
@@ -396,20 +396,20 @@ def _unmapped(files: SiteFolder) -> Iterator[SubjectState]:
         for station in site.stations:
             for spec in (one for one in station.series if one.source == VELOCITY_MAP):
                 why = _NO_PLACE
-                if spec.quantity not in OF_VELOCITY_MAPS:
-                    why = _GIVES(names=NameList(tuple(OF_VELOCITY_MAPS)))
+                if spec.quantity not in VELOCITY_MAP_QUANTITIES:
+                    why = _GIVES(names=NameList(tuple(VELOCITY_MAP_QUANTITIES)))
                 elif station.has_ground:
                     if is_installed("slopeward_earth"):
                         continue
                     why = _NO_PACKAGE
-                yield found(site.id, series=f"{station.id}.{spec.quantity}", why=why)
+                yield make_state(site.id, series=f"{station.id}.{spec.quantity}", why=why)
 
 
 def _no_person(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         channels = list_channels(site)
         reaches = any(traits_of(c).reaches_person for c in channels)
-        yield found(site.id, is_wrong=bool(site.recipients) and not reaches, channels=NameList(tuple(channels)))
+        yield make_state(site.id, is_wrong=bool(site.recipients) and not reaches, channels=NameList(tuple(channels)))
 
 
 def list_channels(site: Site) -> list[str]:
@@ -434,14 +434,14 @@ def _open_channels(files: SiteFolder) -> Iterator[tuple[str, str, ConfigError | 
 
 def _channel_settings(files: SiteFolder) -> Iterator[SubjectState]:
     for site, channel, error in _open_channels(files):
-        if split_channel(channel)[0] in list_channel_kinds() and not isinstance(error, UnsetError):
-            yield found(site, is_wrong=error is not None, error=error and error.message)
+        if split_channel(channel)[0] in list_channel_kinds() and not isinstance(error, MissingSettingError):
+            yield make_state(site, is_wrong=error is not None, error=error and error.message)
 
 
-def _unset_channels(seen: Environment) -> Iterator[SubjectState]:
+def _unset_channels(seen: EnvironmentSettings) -> Iterator[SubjectState]:
     for site, channel, error in _open_channels(seen.files):
-        if error is None or isinstance(error, UnsetError):
-            yield found(site, is_wrong=error is not None, error=error and error.message, channel=channel)
+        if error is None or isinstance(error, MissingSettingError):
+            yield make_state(site, is_wrong=error is not None, error=error and error.message, channel=channel)
 
 
 CHECKS: Final = (
@@ -450,7 +450,7 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "{fault}",
-        lambda f: (found(p.name, fault=x, path=str(p)) for p, error in f.failures.items() for x in error.faults),
+        lambda f: (make_state(p.name, fault=x, path=str(p)) for p, error in f.failures.items() for x in error.faults),
         "mend {path}; until then the last good version is used",
     ),
     Check(
@@ -458,7 +458,7 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "no usable site file; write one with `slopeward sites init NAME`",
-        lambda f: found("" if f.sites else str(f.service.paths.sites), is_wrong=not f.sites, n=len(f.sites)),
+        lambda f: make_state("" if f.sites else str(f.service.paths.sites), is_wrong=not f.sites, n=len(f.sites)),
         "slopeward sites init NAME",
         fine="{n} usable",
     ),
@@ -627,7 +627,7 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "nobody is notified: add a [[recipient]]",
-        lambda f: (found(site.id, is_wrong=not site.recipients) for site in f.sites),
+        lambda f: (make_state(site.id, is_wrong=not site.recipients) for site in f.sites),
         "add a [[recipient]] to its file",
     ),
     Check(
@@ -643,17 +643,19 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "team {team}: no feature names the people on duty, so that its messages would go to the whole team",
-        lambda f: (found(s.id, team=x.name) for s in f.sites for x in s.teams if not implementations("people_on_duty")),
+        lambda f: (
+            make_state(s.id, team=x.name) for s in f.sites for x in s.teams if not implementations("people_on_duty")
+        ),
         "restore the feature duty, or name people in place of team:{team}",
     ),
     Check("channels.settings", SiteFolder, BAD, "{error}", _channel_settings, "mend the channels of its file"),
     Check(
         "channels.unset",
-        Environment,
+        EnvironmentSettings,
         BAD,
         "{error}; set it where the service runs",
         _unset_channels,
-        SET_IT,
+        SET_VARIABLE_REMEDY,
         fine="{channel} has what it needs (slopeward notify channels test sends)",
     ),
 )

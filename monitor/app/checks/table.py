@@ -18,7 +18,7 @@ from monitor.app.checks import (
     settings,
     site_files,
 )
-from monitor.app.checks.running import ProcessStamps, ReachedDatabase, SiteStatus, SiteStatuses
+from monitor.app.checks.running import ProcessHeartbeats, ReachedDatabase, SiteStatus, SiteStatuses
 from monitor.plugin_isolation import note_fault
 from monitor.plugins import implementations, is_built_in
 from monitor.storage.check import Check, CheckFinding
@@ -53,7 +53,7 @@ def assess_service(
     """
     blind, degraded = _gather(
         reached,
-        ProcessStamps(stamps, now),
+        ProcessHeartbeats(stamps, now),
         SiteStatuses([*sites], now, evaluate_tick_s, [*declared]),
         plugins.PluginStatus.read(),
     )
@@ -62,7 +62,7 @@ def assess_service(
 
 def check_parts(stamps: Stamped, now: datetime) -> tuple[list[str], list[str]]:
     """What is wrong with the service's own parts: reasons why nobody looks, and reasons why it is not whole."""
-    return _gather(ProcessStamps(stamps, now), plugins.PluginStatus.read())
+    return _gather(ProcessHeartbeats(stamps, now), plugins.PluginStatus.read())
 
 
 def _gather(*seen: object) -> tuple[list[str], list[str]]:

@@ -16,7 +16,7 @@ from monitor.sites.files import scan_sites
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source, load_sites_summary
 from monitor.sites.records import Site, gather_recipients
-from monitor.storage.actor import SERVICE
+from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.audit import verify_chain
 from monitor.storage.engine import Database
 from monitor.storage.prune import RetentionRun
@@ -41,7 +41,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     change = health_alarm("health:audit:chain", 2, reason, is_open=bool(broken), evidence={})
     with db.write() as c:
         everybody = gather_recipients(_load_sites(c, config))
-        apply_changes(c, [change], ChangeContext(SERVICE_SITE, None, everybody, SERVICE, now, code_version()))
+        apply_changes(c, [change], ChangeContext(SERVICE_SITE, None, everybody, SERVICE_ACTOR, now, code_version()))
     gone = ", ".join(f"{count} {name}" for name, count in total.items() if count)
     return f"{gone or 'nothing'} pruned; audit chain {'BROKEN' if broken else 'holds'}"
 

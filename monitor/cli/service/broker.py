@@ -11,7 +11,7 @@ from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
 from monitor.broker.logins import ACL, PASSWORDS, Login, LoginBook
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.cli import session
-from monitor.cli.identity import By, prove
+from monitor.cli.identity import By, authenticate_actor
 from monitor.errors import BrokerError, NotFoundError
 from monitor.settings.service import BrokerSection, ServiceConfig
 from monitor.sites.files import scan_sites
@@ -40,7 +40,7 @@ def add(
     with db:
         site_id, _, station = place.partition("/")
         site = session.pick_site(service, site_id)
-        who = prove(db, by, site_id)
+        who = authenticate_actor(db, by, site_id)
         known = [one.id for one in site.stations]
         if station and station not in known:
             raise NotFoundError(f"no station {station!r} in {site_id}; there are: {', '.join(known)}")
@@ -81,7 +81,7 @@ def revoke(name: Annotated[str, typer.Argument(help="Name of the login")], by: B
     """
     service, db = session.open_service()
     with db:
-        who = prove(db, by)
+        who = authenticate_actor(db, by)
         book = _open_book(service.broker)
         login = book.revoke(name)
         _note(db, who, "broker.login.revoke", login)
@@ -103,7 +103,7 @@ def acl(
     """
     service, db = session.open_service()
     with db:
-        who = prove(db, by)
+        who = authenticate_actor(db, by)
         sites = _read_sites(service)
         book = _open_book(service.broker)
         have = {(one.site, one.station) for one in book.load() if not one.listens}
@@ -174,7 +174,7 @@ def key_add(by: By = None) -> None:
     """
     service, db = session.open_service()
     with db:
-        who = prove(db, by)
+        who = authenticate_actor(db, by)
         key = _open_keyring(service).add()
         with db.write() as c:
             add_audit(c, who, "broker.key.add", f"key:{key.id}", {}, datetime.now(UTC))
@@ -189,7 +189,7 @@ def key_retire(key_id: Annotated[str, typer.Argument(help="Id of the key")], by:
     """
     service, db = session.open_service()
     with db:
-        who = prove(db, by)
+        who = authenticate_actor(db, by)
         _open_keyring(service).retire(key_id)
         with db.write() as c:
             add_audit(c, who, "broker.key.retire", f"key:{key_id}", {}, datetime.now(UTC))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from monitor.app.checks.settings import Connections
-from monitor.app.checks.site_files import Environment, SiteFolder
+from monitor.app.checks.site_files import EnvironmentSettings, SiteFolder
 from monitor.app.checks.table import run_checks
 from monitor.cli.session import Commands, options, print_json, read_service
 from monitor.decision.judgements import describe_limits, list_judgements
@@ -44,12 +44,12 @@ def _find(service: ServiceConfig, *, connect: bool) -> Iterator[tuple[str, str, 
         yield str(service.paths.sites), WRONG, str(error)
         files = SiteFolder(service, [], {})
     wrong = set()
-    for what in (files, Environment(files), *([Connections(files)] if connect else [])):
+    for what in (files, EnvironmentSettings(files), *([Connections(files)] if connect else [])):
         for one in run_checks(what):
-            if isinstance(what, Environment) and one.check.area == "channels" and not connect:
+            if isinstance(what, EnvironmentSettings) and one.check.area == "channels" and not connect:
                 continue
             state = WRONG if one.level == BAD else one.level
-            if isinstance(what, Environment) and state == WRONG:  # the service may have another one
+            if isinstance(what, EnvironmentSettings) and state == WRONG:  # the service may have another one
                 state = WARN
             wrong |= {one.subject} if state == WRONG else set()
             is_general = not one.subject and one.check.area != "sites"

@@ -8,7 +8,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.app.jobs import housekeeping
-from monitor.cli.identity import By, name_helper, prove
+from monitor.cli.identity import By, authenticate_actor, name_os_actor
 from monitor.cli.session import (
     Commands,
     make_progress_printer,
@@ -102,7 +102,7 @@ def restore(
     if not yes:
         raise RefusedError("this replaces everything the database holds; stop the service and add --yes")
     with open_database(any_revision=True) as db:
-        who = prove(db, by) if _is_readable(db) else name_helper()
+        who = authenticate_actor(db, by) if _is_readable(db) else name_os_actor()
         proof.require_restorable(db, file)
         backup.restore(db, file)
         migrate.upgrade(db)
@@ -155,7 +155,7 @@ def prune_old(
         total = sweep.removed()
         if any(total.values()):
             with db.write() as c:
-                audit.add_audit(c, name_helper(), "db.prune", "database", total, now)
+                audit.add_audit(c, name_os_actor(), "db.prune", "database", total, now)
     require_any(any(total.values()), "nothing is older than retention allows")
     show(total, ", ".join(f"{count} {name}" for name, count in total.items() if count))
 
@@ -175,7 +175,7 @@ def grant_readonly(role: Annotated[str, typer.Argument(help="An existing Postgre
     Example: slopeward db grant-readonly grafana
     """
     with open_database() as db:
-        who = prove(db, by)
+        who = authenticate_actor(db, by)
         with db.write() as c:
             views.grant_readonly(c, role)
             refused = views.limit_reader(c, role)

@@ -11,8 +11,8 @@ from monitor.app.checks.database import CurrentDatabase
 from monitor.app.checks.installation import Installation
 from monitor.app.checks.machine import Machine
 from monitor.app.checks.plugins import PluginStatus
-from monitor.app.checks.running import ProcessStamps
-from monitor.app.checks.site_files import Environment, SiteFolder
+from monitor.app.checks.running import ProcessHeartbeats
+from monitor.app.checks.site_files import EnvironmentSettings, SiteFolder
 from monitor.app.checks.table import run_checks
 from monitor.cli.session import Commands, read_service, show_in_order
 from monitor.errors import SlopewardError
@@ -60,14 +60,14 @@ def _list_lines(*seen: object) -> Iterator[Line]:
 def _see_database(service: ServiceConfig) -> Iterator[Line]:
     from monitor.storage.engine import Database
     from monitor.storage.migrate import require_current
-    from monitor.storage.service_state import load_checks, load_stamps
+    from monitor.storage.service_state import load_checks, load_heartbeats
 
     now = datetime.now(UTC)
     with Database(service.database.url) as db:
         require_current(db)
         with db.read() as c:
-            known, stamps = load_checks(c), load_stamps(c)
-        yield from _list_lines(CurrentDatabase(service, db, now), ProcessStamps(stamps, now))
+            known, stamps = load_checks(c), load_heartbeats(c)
+        yield from _list_lines(CurrentDatabase(service, db, now), ProcessHeartbeats(stamps, now))
     for name, one in known.items():
         if name.partition(".")[0] not in {"clock", "disk"}:  # looked at here
             age_s = (now - one.checked_at).total_seconds()
@@ -76,7 +76,7 @@ def _see_database(service: ServiceConfig) -> Iterator[Line]:
 
 
 SEEN: Final[dict[str, Callable[[ServiceConfig], Iterator[Line]]]] = {
-    "sites": lambda service: _list_lines(files := SiteFolder.read(service), Environment(files)),
+    "sites": lambda service: _list_lines(files := SiteFolder.read(service), EnvironmentSettings(files)),
     "database": _see_database,
     "broker": lambda service: _list_lines(broker := RunningBroker(service), broker.facts),
     "machine": lambda service: _list_lines(Machine(service)),

@@ -45,9 +45,9 @@ from monitor.sites.queries.sites import load_sites_summary
 from monitor.sites.records import Site
 from monitor.sites.views import SiteStatusRow
 from monitor.storage.engine import Database
-from monitor.storage.service_state import load_stamps
+from monitor.storage.service_state import load_heartbeats
 from monitor.storage.views import load_view
-from monitor.text.instants import format_age, parse
+from monitor.text.instants import format_age, parse_time
 from monitor.text.message import Message
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
         zones = find_zones(c, utc=utc)
         rows = load_view(c, "site_status", SiteStatusRow, order_by=["site"])
         found = StoredStatus(
-            stamps=load_stamps(c),
+            stamps=load_heartbeats(c),
             tops={s.id: len(s.levels) - 1 for s in load_sites_summary(c)},
             rows=rows,
             newest_outage=next(iter(load_view(c, "outages", order_by=["-from_at"], limit=1)), None),
@@ -138,7 +138,7 @@ def _to_json(found: StoredStatus, verdict: ServiceVerdict, now: datetime) -> dic
         "processes": {
             name: {"at": at, **detail}
             for name, (at, detail) in found.stamps.items()
-            if name in SHOWN or name.startswith(health.STANDBY)
+            if name in SHOWN or name.startswith(health.STANDBY_PREFIX)
         },
         "newest_outage": found.newest_outage,
         "awaited": [one.to_json(site) for site, one in found.awaited],
@@ -176,9 +176,9 @@ def _try_to_write(db: Database) -> ReachedDatabase:
 
 def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime, zone: str) -> str:
     waiting = [
-        f"{name.removeprefix(health.STANDBY)} stands by (seen {describe_age(at, now)})"
+        f"{name.removeprefix(health.STANDBY_PREFIX)} stands by (seen {describe_age(at, now)})"
         for name, (at, _) in stamps.items()
-        if name.startswith(health.STANDBY)
+        if name.startswith(health.STANDBY_PREFIX)
     ]
     core = stamps.get("core")
     if core is None or not waiting:
@@ -252,7 +252,7 @@ def _print(rows: Any, verdict: ServiceVerdict, now: datetime, zones: Callable[[s
 
 
 def _read(text: str | None) -> datetime | None:
-    return None if text is None else parse(text)
+    return None if text is None else parse_time(text)
 
 
 def describe_age(at: datetime | None, now: datetime) -> str:

@@ -7,7 +7,7 @@ import typer
 from monitor.alerts.queries import alerts as store
 from monitor.cli import session
 from monitor.cli.acts import add_acts
-from monitor.cli.identity import SERVICE_SITE, narrow_to_reader, require_readable
+from monitor.cli.identity import SERVICE_SITE, find_readable_sites, require_readable
 from monitor.cli.site import explaining
 from monitor.cli.site.explaining import AlertId
 from monitor.decision.alert_texts import name_level
@@ -37,7 +37,7 @@ def list_(
         raise RefusedError(f"--ledger: expected one of: {', '.join(AlertCategory)}, got {ledger!r}")
     with session.open_database() as db, db.read() as c:
         found = store.load_alerts(
-            c, narrow_to_reader(c, site), open_only=not everything, ledger=ledger, limit=limit, hazard_first=True
+            c, find_readable_sites(c, site), open_only=not everything, ledger=ledger, limit=limit, hazard_first=True
         )
         session.check_site(c, None if site == SERVICE_SITE else site, found)
         names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}

@@ -6,7 +6,7 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.acts import add_acts
-from monitor.cli.identity import narrow_to_reader
+from monitor.cli.identity import find_readable_sites
 from monitor.storage.views import load_view
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
@@ -24,7 +24,7 @@ def list_events(
     Example: slopeward events list --site north-bench
     """
     with session.open_database() as db, db.read() as c:
-        sites = narrow_to_reader(c, site)
+        sites = find_readable_sites(c, site)
         rows = load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=limit, site=sites)
         session.check_site(c, site, rows)
     for row in rows:

@@ -18,7 +18,7 @@ from monitor.cli.session import LARGEST_ID, Commands, UtcOption, find_zones, ope
 from monitor.errors import NotFoundError, RefusedError
 from monitor.sites.queries.sites import load_site_source
 from monitor.storage.engine import Database
-from monitor.text.instants import format_iso, parse, record_to_json
+from monitor.text.instants import format_iso, parse_time, record_to_json
 from monitor.text.local_time import format_instant, use_zone
 from monitor.text.rendering import translate
 
@@ -137,7 +137,7 @@ def _compare(db: Database, row: DecisionRow, as_of: str) -> "tuple[AsOf, list[st
     from monitor.alerts.audit.as_of import decide_as_of, summarise
 
     try:
-        known_at = None if as_of == "then" else datetime.now(UTC) if as_of == "now" else parse(as_of)
+        known_at = None if as_of == "then" else datetime.now(UTC) if as_of == "now" else parse_time(as_of)
     except ValueError as error:
         raise RefusedError(f"--as-of: {error}; for example 2026-03-01T06:00:00Z, `then` or `now`") from error
     with db.read() as c:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, NamedTuple
 import typer
 
 from monitor.cli import session
-from monitor.cli.identity import By, name_helper, prove
+from monitor.cli.identity import By, authenticate_actor, name_os_actor
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
 from monitor.ingest.files.mapping import load_mapping
@@ -32,7 +32,7 @@ from monitor.settings.service import ComputeSection
 from monitor.sites.records import Site
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
-from monitor.text.instants import epoch_s, format_iso, parse
+from monitor.text.instants import epoch_s, format_iso, parse_time
 from monitor.text.names import list_names
 
 app = session.Commands(help=__doc__)
@@ -208,7 +208,7 @@ def ingest(given: IngestArguments) -> None:
             f"{result.waiting} still wait",
         )
         if not result.accepted:
-            raise typer.Exit(session.NOTHING)
+            raise typer.Exit(session.EXIT_NOTHING)
         if result.waiting:
             raise typer.Exit(PARTLY)
     else:
@@ -234,7 +234,7 @@ def _read(path: Path, given: IngestArguments) -> None:
         place = _pick(site_id, sites, dry_run=dry_run)
         database = None if dry_run else stack.enter_context(session.open_database())
         pipeline = Pipeline(database, sites, _now, None if dry_run else session.read_service().limits)
-        who = prove(database, given.by, site_id) if any(accepted) and database is not None else None
+        who = authenticate_actor(database, given.by, site_id) if any(accepted) and database is not None else None
         _hold_to_sites(pipeline, database, who)
         target = _Target(place, pipeline, database, add_places(stated, place), accepted, given.by, who)
         grids = _read_grids(files, named, by_option, target.stated, stack) if len(files) > 1 else {}
@@ -252,7 +252,7 @@ def _read(path: Path, given: IngestArguments) -> None:
                 continue
             results.append(result)
             if database is not None:
-                record_file(database, name_helper(), result, _now())
+                record_file(database, name_os_actor(), result, _now())
                 for name in renew_known_flags(database, sites, result.sites, _now()):
                     session.print_note(
                         f"{name}: the site file is not in force yet, flags of readings stored before follow it then: "
@@ -335,7 +335,7 @@ def _read_grids(
                         "files by themselves"
                     )
                 if stated.quantity == "rain":
-                    rain.setdefault(station, []).append((epoch_s(parse(at)), row["value"]))
+                    rain.setdefault(station, []).append((epoch_s(parse_time(at)), row["value"]))
     if rain:  # files of one layer each show together what none of them shows
         places = [place for place in stated.places if place.station in rain]
         check_stamp(f"{files[0].parent}", places, stated.stamp, adds=classify_sums(rain.values()), is_doubtful=False)
@@ -386,7 +386,7 @@ def _read_table(file: Path, form: str, converted: ConvertedFile | None, target: 
             dry_run=database is None,
             accept_units=right.units,
             accept_times=right.times,
-            by=name_helper().name,
+            by=name_os_actor().name,
             open_lines=partial(open_readings(form), file, target.stated) if converted is None else converted.readings,
         ).run()
 
@@ -397,7 +397,7 @@ def _read_table(file: Path, form: str, converted: ConvertedFile | None, target: 
             raise
         if not typer.confirm(f"{doubt}\nStore it as it is?", err=True):
             raise
-        who = prove(database, target.by, None if target.site is None else target.site.id)
+        who = authenticate_actor(database, target.by, None if target.site is None else target.site.id)
         _hold_to_sites(target.pipeline, database, who)
         result = read(AcceptedDoubts(units=True, times=True))
     if who is not None and database is not None:
@@ -502,7 +502,7 @@ def _forget(name: str, by: str | None) -> None:
     if not site or not station:
         raise typer.BadParameter("--forget-epoch0: expected SITE/STATION")
     with session.open_database() as database:
-        who = prove(database, by, site)
+        who = authenticate_actor(database, by, site)
         with database.write() as connection:
             forget_reference(connection, site, station, who, _now())
     session.show(

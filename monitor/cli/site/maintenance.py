@@ -7,7 +7,7 @@ import typer
 
 from monitor.alerts.queries import maintenance as store
 from monitor.cli.acts import add_acts
-from monitor.cli.identity import narrow_to_reader
+from monitor.cli.identity import find_readable_sites
 from monitor.cli.session import Commands, check_site, find_zones, format_in_zone, open_database, require_any, show
 from monitor.text.instants import record_to_json
 
@@ -25,7 +25,7 @@ def list_(
     Example: slopeward maintenance list --site north-bench --all
     """
     with open_database() as db, db.read() as c:
-        found = store.load_maintenance(c, narrow_to_reader(c, site), datetime.now(UTC), everything=everything)
+        found = store.load_maintenance(c, find_readable_sites(c, site), datetime.now(UTC), everything=everything)
         check_site(c, site, found)
         zones = find_zones(c, utc=False)
     for one in found:

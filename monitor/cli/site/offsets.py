@@ -13,19 +13,19 @@ from forecasting.reasons import Reason
 from monitor.alerts.acts.change_control import find_in_force
 from monitor.alerts.queries.maintenance import load_maintenance
 from monitor.cli.acts import add_acts
-from monitor.cli.identity import narrow_to_reader
+from monitor.cli.identity import find_readable_sites
 from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, read_instant, require_any, show
 from monitor.errors import NotFoundError, RefusedError
 from monitor.readings.queries.observations import SeriesRow, load_readings, load_series
 from monitor.readings.records import HARMLESS
-from monitor.sites.quantities import HOUSEKEEPING, OF_VELOCITY_MAPS
+from monitor.sites.quantities import HOUSEKEEPING, VELOCITY_MAP_QUANTITIES
 from monitor.storage.views import load_view
 from monitor.text.instants import epoch_s, format_duration, format_iso, from_epoch_s
-from monitor.text.reasons import describe
+from monitor.text.reasons import convert_reason
 
 # these have no datum that a sensor could jump by
 _NO_LEVEL: Final = frozenset(
-    (*HOUSEKEEPING, *OF_VELOCITY_MAPS, "rain", "acceleration", "coherence", "ndvi", "scene_probability")
+    (*HOUSEKEEPING, *VELOCITY_MAP_QUANTITIES, "rain", "acceleration", "coherence", "ndvi", "scene_probability")
 )
 _REACH: Final = timedelta(days=180)  # readings before and after a work
 app = Commands(no_args_is_help=True, help=__doc__)
@@ -53,7 +53,7 @@ def propose(
     Example: slopeward offsets propose --site north-bench --station G1 --maintenance 3
     """
     with open_database() as db, db.read() as c:
-        narrow_to_reader(c, site)
+        find_readable_sites(c, site)
         check_site(c, site)
         begins, ends = _find_span(c, site, station, at, until, maintenance)
         declared = find_in_force(c, site)
@@ -68,7 +68,7 @@ def propose(
             spec = None if declared is None else declared.series(station, row.quantity)
             found = _measure(c, row, begins, ends, 0.0 if spec is None else spec.noise_floor)
             measured += isinstance(found, ProposedOffset)
-            show(*_describe_proposed(row, describe(found) if isinstance(found, Reason) else found))
+            show(*_describe_proposed(row, convert_reason(found) if isinstance(found, Reason) else found))
     require_any(measured, "no series has readings enough before and after")
 
 
@@ -79,7 +79,7 @@ def list_offsets(site: Site = None) -> None:
     Example: slopeward offsets list --site north-bench
     """
     with open_database() as db, db.read() as c:
-        sites = narrow_to_reader(c, site)
+        sites = find_readable_sites(c, site)
         rows = load_view(c, "offsets", order_by=("offset_id",), site=sites)
         check_site(c, site, rows)
     for row in rows:
@@ -127,7 +127,7 @@ def _describe_proposed(row: SeriesRow, found: ProposedOffset | str) -> tuple[dic
     if isinstance(found, str):
         return {**facts, "reason": str(found)}, f"{name}: nothing can be said: {found}"
     at, size = from_epoch_s(found.at_s), round(found.size, max(0, 2 - floor(log10(found.error or 1e-6))))
-    doubts = [str(describe(doubt)) for doubt in found.doubts]
+    doubts = [str(convert_reason(doubt)) for doubt in found.doubts]
     facts |= {
         "at": format_iso(at),
         "size": size,

@@ -6,7 +6,7 @@ import typer
 
 from monitor.alerts.acts.site_diff import format_proposal
 from monitor.cli.acts import add_acts
-from monitor.cli.identity import narrow_to_reader, require_readable
+from monitor.cli.identity import find_readable_sites, require_readable
 from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, require_any, show
 from monitor.sites.queries.sites import Proposal
 from monitor.text.instants import format_iso, record_to_json
@@ -32,7 +32,7 @@ def proposals(
             require_readable(c, one.site)
             _print(one)
             return
-        found = load_proposals(c, narrow_to_reader(c, site), everything=everything)
+        found = load_proposals(c, find_readable_sites(c, site), everything=everything)
         check_site(c, site, found)
     for one in found:
         mark = ", loosens a high level" if one.loosens_high else ""

@@ -24,8 +24,8 @@ def anchor_at(now: datetime, span_s: float) -> datetime:
 
     It lies on the grid of a quarter of the span since 1970, at least the span and at most `reach_s` before now.
 
-    >>> from monitor.text.instants import parse, format_iso
-    >>> [format_iso(anchor_at(parse(f"2026-01-{day}T06:00:00Z"), 345600.0))[:16] for day in ("09", "10")]
+    >>> from monitor.text.instants import parse_time, format_iso
+    >>> [format_iso(anchor_at(parse_time(f"2026-01-{day}T06:00:00Z"), 345600.0))[:16] for day in ("09", "10")]
     ['2026-01-05T00:00', '2026-01-06T00:00']
     """
     if span_s <= 0.0:

@@ -22,7 +22,7 @@ from monitor.decision.series.noise import scatter_of
 from monitor.decision.series.steps import says_no
 from monitor.readings.records import BROUGHT_BY, CHANGED, Reading
 from monitor.sites.records import SeriesSpec
-from monitor.text.instants import format_iso, parse
+from monitor.text.instants import format_iso, parse_time
 from monitor.text.message import Figure, Message, NameList, Template, Timestamp, join
 
 _BETWEEN: Final = Template(
@@ -176,7 +176,7 @@ def answered_s(memory: Memory, station: str) -> float:
     """Corrections of a station that came up to this instant are right, say two people."""
     begin = f"{CORRECTED}{station}@"
     answers = memory.answers.items()
-    answered = [seconds(parse(k.removeprefix(begin))) for k, a in answers if k.startswith(begin) and says_no(a)]
+    answered = [seconds(parse_time(k.removeprefix(begin))) for k, a in answers if k.startswith(begin) and says_no(a)]
     return max(answered, default=float("-inf"))
 
 
@@ -226,7 +226,7 @@ def list_questions(windows: DecisionContext, corrections: Sequence[Correction]) 
         came = sorted({seconds(r.received_at) for c in mine for r in c.readings})
         begin = f"{CORRECTED}{station}@"
         open_keys = [k for k in windows.memory.conditions if k.startswith(f"health:{begin}")]
-        until = [seconds(parse(k.removeprefix(f"health:{begin}").removesuffix(VERIFY))) for k in open_keys]
+        until = [seconds(parse_time(k.removeprefix(f"health:{begin}").removesuffix(VERIFY))) for k in open_keys]
         at_s = next((s for s in sorted(until) if s >= came[0]), came[-1])
         found[f"{begin}{format_iso(instant(at_s))}"] = join([c.describe() for c in mine[:3]])
     return found

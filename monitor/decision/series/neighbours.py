@@ -14,7 +14,7 @@ from monitor.decision.records import Votes
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
 from monitor.decision.series.vectors import norm
 from monitor.sites.fusion import Neighbours
-from monitor.sites.ground import measure_m
+from monitor.sites.ground import measure_ground_distance_m
 from monitor.sites.records import Criterion, Station
 from monitor.sites.witnesses import Groups
 from monitor.text.message import Figure, Message, Template, Term, Timestamp, join
@@ -155,4 +155,4 @@ def measure_distance_m(one: Station, other: Station) -> float | None:
     """Distance over the ground, m; None where a position is not declared."""
     if one.latitude is None or one.longitude is None or other.latitude is None or other.longitude is None:
         return None
-    return measure_m((one.latitude, one.longitude), (other.latitude, other.longitude))
+    return measure_ground_distance_m((one.latitude, one.longitude), (other.latitude, other.longitude))

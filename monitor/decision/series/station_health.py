@@ -22,7 +22,7 @@ from monitor.readings.records import HARMLESS, Reading
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
 from monitor.sites.witnesses import find_voting_series
 from monitor.text.instants import FUTURE_TOLERANCE
-from monitor.text.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp
+from monitor.text.message import LABELLED_TEXT, Duration, Figure, Message, Template, Term, Timestamp
 
 _WELL: Final = Message("", "health.well", {})
 _UNEXPLAINED: Final = Template("health.unexplained_step", "an unexplained step waits for verification")
@@ -126,12 +126,12 @@ def examine(
                 if one.state != "unknown":
                     place = f"{station.id}.{spec.quantity}"
                     name = "stale" if one.state == "silent" else one.state
-                    text = TEXT_OF(name=name_series(place), text=one.reason)
+                    text = LABELLED_TEXT(name=name_series(place), text=one.reason)
                     key, condition = f"health:{place}:{name}", Condition("health", one.urgency, one.since_s, text)
                     conditions[key] = condition
                 if one is not hidden or is_whole:
                     shown = "verify" if one.state in {*BLIND, OVERLAP, TIPS} else one.state
-                    states.append((shown, TEXT_OF(name=Term(spec.quantity), text=one.reason)))
+                    states.append((shown, LABELLED_TEXT(name=Term(spec.quantity), text=one.reason)))
             found = found or (hidden if is_whole else None)
             burst = _explain_burst(spec, used, known, (station.id, spec.quantity))
             shown, why = ("ok", _WELL) if found is None else (found.state, found.reason)

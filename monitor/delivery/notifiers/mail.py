@@ -13,7 +13,7 @@ from typing import Final
 
 from monitor.alerts.notification import Notification
 from monitor.delivery.notifier import read_secret
-from monitor.errors import ConfigError, DeliveryError, UnsetError
+from monitor.errors import ConfigError, DeliveryError, MissingSettingError
 from monitor.text.message import Template
 from monitor.text.names import is_line
 from monitor.text.rendering import translate
@@ -43,7 +43,7 @@ class MailNotifier:
         self.recipient = address
         self._host = environ.get(f"{PREFIX}HOST", "")
         if not self._host:
-            raise UnsetError(f"channel email:{address}: the environment variable {PREFIX}HOST is not set")
+            raise MissingSettingError(f"channel email:{address}: the environment variable {PREFIX}HOST is not set")
         self._tls = environ.get(f"{PREFIX}SECURITY", "starttls")
         if self._tls not in TLS_MODES:
             raise ConfigError(f"{PREFIX}SECURITY: {self._tls!r} is not one of {', '.join(TLS_MODES)}")

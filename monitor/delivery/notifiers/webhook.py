@@ -17,7 +17,7 @@ from monitor.canonical import canonical_json
 from monitor.delivery.notifier import read_secret
 from monitor.delivery.notifiers.answers import find_refusal
 from monitor.errors import ConfigError, DeliveryError
-from monitor.text.catalogue import current
+from monitor.text.catalogue import current_language
 from monitor.text.instants import format_iso
 from monitor.text.message import Template
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 # of 4xx: what passes by itself, and what a person sets right: account, key, address, proxy
 PASSING: Final = frozenset({408, 425, 429, 401, 403, 404, 407})
 TIMEOUT_S: Final = 8.0
-CONNECT_S: Final = 5.0
+CONNECT_TIMEOUT_S: Final = 5.0
 ANSWER_S: Final = 26.0  # of a webhook that has the whole message; with the rest it stays below the lease
 BEGINNING_S: Final = 2.0  # for the body of an answer; with the rest it stays below the lease
 BEGINNING_BYTES: Final = 1 << 16
 LARGEST_ANSWER: Final = 1 << 20
 # of every channel that speaks HTTP
-ANSWERED: Final = Template("delivery.http.answered", "{name}: answered {n}")
+ANSWERED_WITH_STATUS: Final = Template("delivery.http.answered", "{name}: answered {n}")
 NO_ANSWER: Final = Template("delivery.http.no_answer", "{name}: no answer in time")
 _SENT: Final = "idempotency_key alert_id event_id site ledger level level_name recipient exercise subject body"
-AS_IT_IS: Final = {"Accept-Encoding": "identity"}  # of a request whose answer `read_answer` reads
+UNCOMPRESSED_HEADERS: Final = {"Accept-Encoding": "identity"}  # of a request whose answer `read_answer` reads
 
 
 class WebhookNotifier:
@@ -63,7 +63,7 @@ class WebhookNotifier:
         self._secret = read_secret(environ, secret, self.kind).encode() if has_secret else None
         self._expected = environ.get(f"{address}_EXPECTS", "")
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs, which are secrets, at lower levels
-        self._client = httpx.Client(timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S), follow_redirects=False)
+        self._client = httpx.Client(timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_TIMEOUT_S), follow_redirects=False)
 
     def deliver(self, notification: Notification) -> None:
         """POST the message, and check the status and the beginning of the answer."""
@@ -75,7 +75,7 @@ class WebhookNotifier:
             "User-Agent": "slopeward",
             "Idempotency-Key": notification.idempotency_key,
             "X-Slopeward-Attempt": str(notification.attempts),
-            **AS_IT_IS,
+            **UNCOMPRESSED_HEADERS,
         }
         if self._secret is not None:
             headers["X-Slopeward-Signature"] = sign(self._secret, content, int(time.time()))
@@ -85,7 +85,7 @@ class WebhookNotifier:
                 is_taken = 200 <= status < 300
                 body = read_beginning(response) if is_taken else b""
         except httpx.TimeoutException as error:
-            raise miss_answer(self.kind, error) from error
+            raise make_timeout_error(self.kind, error) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise DeliveryError(
                 f"{self.kind}: {type(error).__name__}: {str(error).replace(self._url, '<url>')}"
@@ -95,13 +95,13 @@ class WebhookNotifier:
             if refusal is None:
                 return
             raise DeliveryError(refusal, retry_after_s=read_retry_after(retry_after, datetime.now(UTC)))
-        raise refuse(ANSWERED(name=self.kind, n=status), status, retry_after)
+        raise make_rejection_error(ANSWERED_WITH_STATUS(name=self.kind, n=status), status, retry_after)
 
     def _write(self, notification: Notification) -> str:
         return payload(notification)
 
 
-def miss_answer(name: str, error: "httpx.TimeoutException") -> DeliveryError:
+def make_timeout_error(name: str, error: "httpx.TimeoutException") -> DeliveryError:
     """The error of a request without an answer in time: by one rule for every channel that speaks HTTP."""
     return DeliveryError(NO_ANSWER(name=name), is_whole=type(error).__name__ == "ReadTimeout")
 
@@ -115,7 +115,7 @@ def is_final(status: int) -> bool:
     return 400 <= status < 500 and status not in PASSING
 
 
-def refuse(problem: str, status: int, retry_after: str | None) -> DeliveryError:
+def make_rejection_error(problem: str, status: int, retry_after: str | None) -> DeliveryError:
     """The error of an answer that takes no message: by one rule for every channel that speaks HTTP."""
     wait_s = None if is_final(status) else read_retry_after(retry_after, datetime.now(UTC))
     return DeliveryError(problem, permanent=is_final(status), retry_after_s=wait_s)
@@ -125,7 +125,7 @@ def payload(notification: Notification) -> str:
     """The JSON body: the same for every attempt of one key unless the message came to cover others meanwhile."""
     body = {name: getattr(notification, name) for name in _SENT.split()}
     at = format_iso(notification.queued_at)
-    return canonical_json(body | {"notification_id": notification.id, "language": current(), "queued_at": at})
+    return canonical_json(body | {"notification_id": notification.id, "language": current_language(), "queued_at": at})
 
 
 def sign(secret: bytes, content: bytes, at_s: int) -> str:

@@ -25,7 +25,7 @@ def find_sent(c: Connection, provider_id: str) -> int | None:
     return c.execute(select(n.id).where(n.provider_id == provider_id).order_by(n.id.desc()).limit(1)).scalar()
 
 
-def load_unsaid(c: Connection, prefix: str, since: datetime) -> list[tuple[int, str]]:
+def load_without_receipt(c: Connection, prefix: str, since: datetime) -> list[tuple[int, str]]:
     """Messages that were taken and of which nothing was said yet, whose other name begins so."""
     n = notification.c
     taken = (n.state == DeliveryState.DELIVERED, n.sent_at > since, n.provider_id.startswith(prefix))

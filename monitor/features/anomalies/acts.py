@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from monitor.api.acts import ActResult, Argument
 from monitor.api.queries.alerts import LARGEST_ID, ActCall, SiteId
-from monitor.api.sites import CAUSES, VERDICTS
+from monitor.api.sites import ANOMALY_CAUSES, VERDICTS
 from monitor.api.text import N_, Figure, Template, Term, Timestamp
 from monitor.features.anomalies.queries import budget as anomaly_budget
 from monitor.features.anomalies.queries.labels import add_label, find_run, load_runs
@@ -28,7 +28,10 @@ def label(
         str, Argument(f"One of: {', '.join(VERDICTS)}", "--as", longest=16, label=N_("What it was"), choices=VERDICTS)
     ],
     cause: Annotated[
-        str, Argument(f"One of: {', '.join(CAUSES)}", "--cause", longest=32, label=N_("Cause"), choices=CAUSES)
+        str,
+        Argument(
+            f"One of: {', '.join(ANOMALY_CAUSES)}", "--cause", longest=32, label=N_("Cause"), choices=ANOMALY_CAUSES
+        ),
     ] = "unknown",
     quantity: Annotated[
         str | None, Argument("Where several have one at that time", "--quantity", longest=64, label=N_("Quantity"))

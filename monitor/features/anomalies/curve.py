@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from monitor.api.hooks import CurveAddition
 from monitor.api.queries.readings import SeriesRow
-from monitor.api.web import fold, pick, shorten
+from monitor.api.web import choose_plot_points, encode_instants, shorten
 from monitor.features.anomalies.queries.scores import load_scores
 
 MAXIMUM_POINTS: Final = 400
@@ -18,9 +18,9 @@ def describe_scores(c: Connection, series: Sequence[SeriesRow], from_at: datetim
     """Return the scores of a range as multiples of their thresholds, thinned out to `MAXIMUM_POINTS`."""
     scores = load_scores(c, [one.id for one in series], from_at, to_at)
     ratios = [score.score / score.threshold for score in scores]
-    kept = pick(ratios, MAXIMUM_POINTS)
+    kept = choose_plot_points(ratios, MAXIMUM_POINTS)
     values = {
-        "at": fold(scores[k].at for k in kept),
+        "at": encode_instants(scores[k].at for k in kept),
         "detector": [scores[k].detector for k in kept],
         "ratio": [shorten(ratios[k]) for k in kept],
     }

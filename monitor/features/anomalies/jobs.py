@@ -16,16 +16,15 @@ from detection.anomaly.records import FaultFinding, ReadingScore, Scores, Scorin
 from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, compared_with
 from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
-from monitor.api.database import SERVICE, Database
+from monitor.api.database import SERVICE_ACTOR, Database
 from monitor.api.errors import JobError
-from monitor.api.queries.ingest import HOLES_AT_ONCE, GapCandidate, add_gaps, fill_gaps, find_filled
+from monitor.api.queries.ingest import GAPS_PER_TRANSACTION, GapCandidate, add_gaps, fill_gaps, find_filled
 from monitor.api.queries.models import ModelRow, SeriesSamples, find_active, load_watched
 from monitor.api.queries.readings import in_chunks, load_ids, load_later_entries
 from monitor.api.settings import ServiceConfig
-from monitor.api.sites import TIMES, AnomalyPlan, Group, Site
-from monitor.api.sites import WATCHED_MOTION as MOTION
-from monitor.api.text import Figure, Message, Template, describe, epoch_s, format_about, from_epoch_s
-from monitor.api.worker import WorkerTask, list_models, refuse_strange, run_in_worker
+from monitor.api.sites import MOTION_GROUP, OTHER_QUANTITIES_FACTOR, AnomalyPlan, SeriesGroup, Site
+from monitor.api.text import Figure, Message, Template, convert_reason, epoch_s, format_about, from_epoch_s
+from monitor.api.worker import WorkerTask, list_models, refuse_unrequested, run_in_worker
 from monitor.features.anomalies.queries import budget as anomaly_budget
 from monitor.features.anomalies.queries.budget import load_factors
 from monitor.features.anomalies.queries.labels import load_dismissed
@@ -73,7 +72,9 @@ def correct(db: Database, site: Site, now: datetime) -> list[str]:
     with db.write() as c:
         for measured in due:
             factor, reason = decide_factor(measured, is_witness=site.anomalies_vote)
-            anomaly_budget.add_budget(c, site.id, measured, factor, reason, SERVICE, now, is_fixed=site.anomalies_vote)
+            anomaly_budget.add_budget(
+                c, site.id, measured, factor, reason, SERVICE_ACTOR, now, is_fixed=site.anomalies_vote
+            )
             if factor != measured.factor:
                 lines.append(f"{measured.detector}: {reason}")
     return lines
@@ -108,7 +109,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     plan = site.anomaly
     with db.read() as c:
         groups = find_groups(db, site, load_ids(c, site.id))
-        step = next((group.step_s for group in groups if group.name == MOTION), None)
+        step = next((group.step_s for group in groups if group.name == MOTION_GROUP), None)
         active = {d: None if step is None or d in CERTAIN else _find_fit(c, site, d, step) for d in plan.detectors}
         factors = load_factors(c, site)
     forget_others(db, site.id, {group.name for group in groups})
@@ -163,7 +164,7 @@ def _find_fit(c: Connection, site: Site, detector: str, step_s: float) -> ModelR
 def _score_all(
     db: Database,
     site: Site,
-    groups: Sequence[Group],
+    groups: Sequence[SeriesGroup],
     active: Mapping[str, ModelRow | None],
     factors: Mapping[str, float],
     now: datetime,
@@ -177,7 +178,7 @@ def _score_all(
         words, entered = load_dismissed(c, site, now - ECHO, now), load_later_entries(c, site.id, now)
     for together in _divide(groups):
         # a checkpoint and the labels behind a factor were counted on motion, and speak of nothing else
-        behind = [(active, factors) if one.name == MOTION else (dict.fromkeys(active), {}) for one in together]
+        behind = [(active, factors) if one.name == MOTION_GROUP else (dict.fromkeys(active), {}) for one in together]
         wanted = [_make_request(site, one, *means, now) for one, means in zip(together, behind, strict=True)]
         try:
             rows, holes = dict[str, list[AnomalyRow]](), list[GapCandidate]()
@@ -197,13 +198,13 @@ def _score_all(
                     for detector, ones in rows.items():
                         added[detector] += add_anomalies(c, ones, now)
                         over[detector] += sum(one.alerted for one in ones)
-            for some in in_chunks(holes, HOLES_AT_ONCE):
+            for some in in_chunks(holes, GAPS_PER_TRANSACTION):
                 db.do(add_gaps, some, now)
         except BaseException:
             forget(db, site.id)  # what it took for stored is not
             raise
     filled = db.run_read(find_filled, site, now)
-    for some in in_chunks(filled, HOLES_AT_ONCE):
+    for some in in_chunks(filled, GAPS_PER_TRANSACTION):
         db.do(fill_gaps, some, now)
     named = [*(d for d in active if d in RUNNING), *CERTAIN]
     described = {d: _describe(added[d], over[d]) for d in named}
@@ -212,9 +213,9 @@ def _score_all(
     return None if is_empty else described
 
 
-def _divide(groups: Sequence[Group]) -> Iterator[list[Group]]:
+def _divide(groups: Sequence[SeriesGroup]) -> Iterator[list[SeriesGroup]]:
     """Groups that are read and stored together: the questions do not grow with their number, nor what is in memory."""
-    together: list[Group] = []
+    together: list[SeriesGroup] = []
     for group in groups:
         if together and sum(len(one.series) for one in (*together, group)) > SERIES_AT_ONCE:
             yield together
@@ -225,28 +226,29 @@ def _divide(groups: Sequence[Group]) -> Iterator[list[Group]]:
 
 
 def _make_request(
-    site: Site, group: Group, serving: Mapping[str, ModelRow | None], factors: Mapping[str, float], now: datetime
+    site: Site, group: SeriesGroup, serving: Mapping[str, ModelRow | None], factors: Mapping[str, float], now: datetime
 ) -> DetectionRequest:
     chosen = _choose_thresholds(group, serving)
     shown_above = {d: None if site.anomalies_vote else factors.get(d, 1.0) for d in chosen}
     return DetectionRequest(group, chosen, shown_above, partial(_find_first, group, now))
 
 
-def _choose_thresholds(group: Group, serving: Mapping[str, ModelRow | None]) -> dict[str, dict[str, float]]:
+def _choose_thresholds(group: SeriesGroup, serving: Mapping[str, ModelRow | None]) -> dict[str, dict[str, float]]:
     found = {d: _thresholds(d, checkpoint, group.step_s) for d, checkpoint in serving.items() if d in RUNNING}
-    if group.name == MOTION:
+    if group.name == MOTION_GROUP:
         return found
     # `persistence-z` scores what the part `level` begins with
     parts = {*group.watch.parts, *({"persistence-z"} if "level" in group.watch.parts else ())}
     chosen = {
-        d: {part: limit * TIMES for part, limit in limits.items() if part in parts} for d, limits in found.items()
+        d: {part: limit * OTHER_QUANTITIES_FACTOR for part, limit in limits.items() if part in parts}
+        for d, limits in found.items()
     }
     return {d: limits for d, limits in chosen.items() if limits}
 
 
 def _make_rows(
     site: Site,
-    group: Group,
+    group: SeriesGroup,
     found: DetectionResult,
     serving: Mapping[str, ModelRow | None],
     factors: Mapping[str, float],
@@ -256,14 +258,14 @@ def _make_rows(
         d: [_row(one, ids, d, budget, serving[d], factors.get(d, 1.0)) for one in scores]
         for d, scores in found.scores.items()
     }
-    if group.name != MOTION:
+    if group.name != MOTION_GROUP:
         rows = {d: [_mark_carried(one, group) for one in ones] for d, ones in rows.items()}
     for check, kind in CERTAIN.items():
         rows[check] = [_certain(fault, ids, budget) for fault in found.findings if fault.kind == kind]
     return rows
 
 
-def _mark_carried(row: AnomalyRow, group: Group) -> AnomalyRow:
+def _mark_carried(row: AnomalyRow, group: SeriesGroup) -> AnomalyRow:
     """A score says where its threshold comes from; what is no motion is never called so."""
     kind = "unknown" if row.kind == "movement" and not group.watch.moves else row.kind
     return replace(row, kind=kind, compared_with=_CARRIED(past=row.compared_with or ""))
@@ -279,7 +281,7 @@ def _thresholds(detector: str, checkpoint: ModelRow | None, step_s: float) -> di
     return {part: t.value for part, t in start_without_history(detector, step_s).thresholds.items()}
 
 
-def _find_first(group: Group, now: datetime, scored: Sequence[Mapping[int, datetime]]) -> datetime:
+def _find_first(group: SeriesGroup, now: datetime, scored: Sequence[Mapping[int, datetime]]) -> datetime:
     first = now - timedelta(seconds=FIRST_RUN_STEPS * group.step_s)
     if not scored:
         return min(first, now - CHECKED_AGAIN)
@@ -308,7 +310,7 @@ def _score_in_worker(
     request = ScoringRequest(detector, {s.label: s.timed for s in samples}, step_s, path, epoch_s(since))
     answer = run_in_worker(config.compute, SCORE, request, reads=list_models(config.paths.models, site.id, [path]))
     ids = {s.label: s.series_id for s in samples}
-    refuse_strange((s.station for s in answer.scores), ids, f"{detector}: the answer of the worker")
+    refuse_unrequested((s.station for s in answer.scores), ids, f"{detector}: the answer of the worker")
     budget, factor = budget_of_each(site.anomaly), factors.get(detector, 1.0)
     return [_row(one, ids, detector, budget, checkpoint, factor) for one in answer.scores]
 
@@ -350,7 +352,7 @@ def _row(
         one.alerted and one.score > threshold,
         None if checkpoint is None else checkpoint.model_hash,
         factor,
-        describe(one.compared_with),
+        convert_reason(one.compared_with),
     )
 
 
@@ -365,5 +367,5 @@ def _certain(one: FaultFinding, ids: Mapping[str, int], budget: float) -> Anomal
         budget,
         one.kind,
         alerted=True,
-        compared_with=describe(compared_with(CHECK_OF[one.kind], one.kind)),
+        compared_with=convert_reason(compared_with(CHECK_OF[one.kind], one.kind)),
     )

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from detection.anomaly.registry import list_detectors
 from forecasting.registry import TRAINING_ROWS
 from monitor.api.extras import is_installed
-from monitor.api.queries.models import LackingModels, await_rows, history_since, load_models, needs_torch
+from monitor.api.queries.models import LackingModels, await_model, history_since, load_models, needs_torch
 from monitor.api.queries.readings import load_extents, load_ids
 from monitor.api.sites import Site, find_watched_motion
 
@@ -33,7 +33,7 @@ def find_lacking_detectors(connection: Connection, site: Site, now: datetime) ->
     awaited = [
         model
         for detector in missing
-        for model in await_rows(
+        for model in await_model(
             detector, "anomaly", "train-detectors", extents, now, is_trained=True, every_s=step_s, step_s=step_s
         )
     ]

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 from monitor.api.database import load_view
 from monitor.api.queries.ingest import Gap, load_gaps
-from monitor.api.sites import CAUSES
+from monitor.api.sites import ANOMALY_CAUSES
 from monitor.api.web import SiteSnapshot
 from monitor.features.anomalies.queries.budget import describe_rate, load_newest, read_rate
 from monitor.features.anomalies.queries.labels import AnomalyRun, load_runs
@@ -34,7 +34,7 @@ def collect_anomalies(page: SiteSnapshot, instruments: Collection[str] | None) -
         "left_held": len(held) - MAXIMUM_ROWS,
         "left_gaps": len(gaps) - MAXIMUM_ROWS,
         "labelled": bool(load_view(c, "anomaly_labels", limit=1, site=site)),
-        "causes": CAUSES,
+        "causes": ANOMALY_CAUSES,
         "budgets": budgets,
     }
 

@@ -68,9 +68,9 @@ def lacking_models(connection: Connection, site: Site, now: datetime) -> Lacking
 @hookimpl
 def register_acts() -> Iterable[Act]:
     """Return the acts that label an anomaly and set the factor of a threshold."""
-    from monitor.api.alerts import on
+    from monitor.api.alerts import make_act_factory
 
-    anomalies = on("/sites/{site}/anomalies", "anomalies", "/sites/{site}/instruments#anomalies")
+    anomalies = make_act_factory("/sites/{site}/anomalies", "anomalies", "/sites/{site}/instruments#anomalies")
     return [
         anomalies("anomaly.label", "label", "/label", lambda: _load_acts().label),
         anomalies("anomaly.factor", "factor", "/factor", lambda: _load_acts().set_factor),

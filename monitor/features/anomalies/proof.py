@@ -11,7 +11,7 @@ from detection.reasons import Explanation
 from monitor.api.database import Actor, Database
 from monitor.api.queries.models import ModelRow, ModelTest, add_proof, list_subjects, load_proof_facts, load_watched
 from monitor.api.sites import Criterion, Site, needs_proof
-from monitor.api.text import Template, describe, from_epoch_s, go_on
+from monitor.api.text import Template, convert_reason, from_epoch_s, start_clock
 from monitor.api.worker import read_record
 from monitor.features.anomalies.jobs import budget_of_each
 
@@ -42,7 +42,7 @@ def keep_test(
     if asking is None:
         return None
     reasons = read_record(list[Explanation], card["may_not_vote_because"])
-    against = [*map(describe, reasons)] or [_SILENT]
+    against = [*map(convert_reason, reasons)] or [_SILENT]
     proof = ModelTest(
         "anomaly",
         str(card["detector"]),
@@ -64,7 +64,7 @@ def prove_serving(
     """Test the checkpoint that serves a detector on the site's record as it is now, and keep what came of it."""
     from detection.anomaly.jobs import renew_card  # loads numpy, and torch for a network
 
-    clock, step_s = go_on(now), site.watched_step_s
+    clock, step_s = start_clock(now), site.watched_step_s
     assert step_s is not None
     with db.read() as c:
         samples = {s.label: s.timed for s in load_watched(c, site, since, now)}

@@ -22,8 +22,8 @@ from detection.anomaly.running.state import DetectorState, Dismissed, Thresholds
 from detection.anomaly.windows import Series, build_series
 from monitor.api.database import Database
 from monitor.api.queries.models import SeriesSamples, read_all, read_samples
-from monitor.api.queries.readings import Stamp, Stretch, load_newer_values
-from monitor.api.sites import Group, Site, Watched, list_groups
+from monitor.api.queries.readings import Stretch, StretchFingerprint, load_newer_values
+from monitor.api.sites import SeriesGroup, Site, WatchedSeries, list_groups
 from monitor.api.text import epoch_s, from_epoch_s
 from monitor.features.anomalies.queries import labels
 from monitor.features.anomalies.queries.scores import ECHO, JUDGED, latest_by_series
@@ -37,10 +37,10 @@ LATE_STEPS: Final = 30  # so far back a reading that comes late is noticed
 @dataclass(frozen=True, slots=True)
 class _StateKey:
     site: Site
-    group: Group
+    group: SeriesGroup
     detectors: Mapping[str, Thresholds]
     shown_above: Mapping[str, float | None]
-    entered: Mapping[int, Stamp]
+    entered: Mapping[int, StretchFingerprint]
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class GroupState:
 
     key: _StateKey
     running: DetectorState
-    series: dict[str, Watched]  # by label
+    series: dict[str, WatchedSeries]  # by label
     made_at: datetime  # when it was made from the database
     looked_at: datetime
     dismissed: Dismissed
@@ -65,7 +65,7 @@ class GroupState:
 class DetectionRequest:
     """What is asked of a group."""
 
-    group: Group  # its series are neighbours
+    group: SeriesGroup  # its series are neighbours
     detectors: Mapping[str, Thresholds]  # those that are wanted; none where only checks look
     # thresholds that a score of each must have before people are told; None: nothing is held back as an echo
     shown_above: Mapping[str, float | None]
@@ -83,7 +83,7 @@ class DetectionResult:
     scores: dict[str, list[ReadingScore]]
     findings: list[FaultFinding]
     series_ids: Mapping[str, int]
-    holes: Sequence[tuple[Watched, float, float]] = ()
+    holes: Sequence[tuple[WatchedSeries, float, float]] = ()
     left_out: int = 0
 
 
@@ -95,10 +95,12 @@ Value = tuple[float, float | None]  # epoch and value, None where nothing may le
 _STATES: Final[WeakKeyDictionary[Database, dict[str, dict[str, GroupState]]]] = WeakKeyDictionary()  # by site and group
 
 Ids = Mapping[tuple[str, str], int]  # of series that have readings, by station and quantity
-_GROUPS: Final[WeakKeyDictionary[Database, dict[str, tuple[Site, Ids, list[Group]]]]] = WeakKeyDictionary()  # by site
+_GROUPS: Final[WeakKeyDictionary[Database, dict[str, tuple[Site, Ids, list[SeriesGroup]]]]] = (
+    WeakKeyDictionary()
+)  # by site
 
 
-def find_groups(db: Database, site: Site, ids: Ids) -> list[Group]:
+def find_groups(db: Database, site: Site, ids: Ids) -> list[SeriesGroup]:
     """What is looked at of a site: the same records as before while neither it nor its series changed."""
     kept = _GROUPS.setdefault(db, {})
     if site.id not in kept or kept[site.id][:2] != (site, ids):
@@ -111,7 +113,7 @@ def score_new(
     site: Site,
     wanted: Sequence[DetectionRequest],
     words: Words,
-    entered: Mapping[int, Stamp],
+    entered: Mapping[int, StretchFingerprint],
     now: datetime,
 ) -> list[DetectionResult | None]:
     """Score what is new of some groups and look for certain faults in it; None where there is no reading.
@@ -138,10 +140,12 @@ def _may_go_on(state: GroupState, key: _StateKey, now: datetime) -> bool:
 
 
 def _read_open(
-    c: Connection, states: Sequence[GroupState], entered: Mapping[int, Stamp], now: datetime
+    c: Connection, states: Sequence[GroupState], entered: Mapping[int, StretchFingerprint], now: datetime
 ) -> tuple[dict[int, list[Value]], set[str]]:
-    opened: dict[datetime, list[tuple[Stretch, Stamp]]] = {}  # by newest look: one, but where a group is new
-    series, nothing = dict[str, list[int]](), Stamp()
+    opened: dict[
+        datetime, list[tuple[Stretch, StretchFingerprint]]
+    ] = {}  # by newest look: one, but where a group is new
+    series, nothing = dict[str, list[int]](), StretchFingerprint()
     for state in states:
         back = LATE_STEPS * timedelta(seconds=state.key.group.step_s)
         stretches = [(i, at - back, at) for i, at in _list_open(state)]
@@ -155,7 +159,7 @@ def _read_open(
     return newer, {name for name, ids in series.items() if late.isdisjoint(ids)}
 
 
-def _pick(words: Words, group: Group) -> Dismissed:
+def _pick(words: Words, group: SeriesGroup) -> Dismissed:
     return {
         one.label: (
             epoch_s(verdict.alarms),
@@ -170,7 +174,7 @@ def _pick(words: Words, group: Group) -> Dismissed:
 def _go_on(
     db: Database, state: GroupState, newer: Mapping[int, Sequence[Value]], dismissed: Dismissed, now: datetime
 ) -> DetectionResult:
-    holes = list[tuple[Watched, float, float]]()
+    holes = list[tuple[WatchedSeries, float, float]]()
     names, times, values = list[str](), list[float](), list[float]()
     for name, one in state.series.items():
         came = newer.get(one.series_id, ())
@@ -304,7 +308,7 @@ def _check(c: Connection, state: GroupState, suspects: Mapping[str, float], now:
             yield from _check_one(one, series, state.key.group, since_s)
 
 
-def _check_one(one: SeriesSamples, series: Series, group: Group, since_s: float) -> Iterable[FaultFinding]:
+def _check_one(one: SeriesSamples, series: Series, group: SeriesGroup, since_s: float) -> Iterable[FaultFinding]:
     kinds = {CHECKS[check] for check in group.watch.checks}
     for fault in check_series(series, one.times_s, FACTORS[group.watch.units]):
         if fault.kind in kinds and fault.at_s > since_s:
@@ -312,7 +316,11 @@ def _check_one(one: SeriesSamples, series: Series, group: Group, since_s: float)
 
 
 def _find_lasting(
-    one: SeriesSamples, series: Series, group: Group, since: datetime, found_of: Mapping[str, Mapping[int, datetime]]
+    one: SeriesSamples,
+    series: Series,
+    group: SeriesGroup,
+    since: datetime,
+    found_of: Mapping[str, Mapping[int, datetime]],
 ) -> Iterable[FaultFinding]:
     """What began before the readings that are scored, lasts until the newest one, and was never found.
 

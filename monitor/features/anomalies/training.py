@@ -25,7 +25,7 @@ from monitor.api.queries.models import (
 )
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
-from monitor.api.text import go_on
+from monitor.api.text import start_clock
 from monitor.api.worker import WorkerTask, run_in_worker
 from monitor.features.anomalies.jobs import budget_of_each, why_stale
 from monitor.features.anomalies.proof import is_untested, keep_test
@@ -38,7 +38,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
 
     Return one line that names what was trained, or why it was not.
     """
-    clock = go_on(now)
+    clock = start_clock(now)
     wanted, lines = _list_trainings(config, site)
     for detector in wanted:
         with db.read() as c:
@@ -84,7 +84,7 @@ def train_detector(
 
     The training uses readings that were known at `now`. The checkpoint counts from the instant at which it is written.
     """
-    clock = clock or go_on(now)
+    clock = clock or start_clock(now)
     if not site.moving:
         return TrainingOutcome("no displacement series declared")
     step_s = site.watched_step_s or 0.0

@@ -28,7 +28,7 @@ from monitor.api.queries.alerts import (
 from monitor.api.queries.sites import find_version_at
 from monitor.api.settings import ServiceConfig, read_text
 from monitor.api.sites import Place, Site
-from monitor.api.text import format_iso, gather, parse
+from monitor.api.text import format_iso, parse_time, plain_to_messages
 from monitor.features.cap.message import (
     BARE,
     CapSender,
@@ -115,7 +115,7 @@ def _find_basis(c: Connection, site_id: str, step: ChainMessage) -> tuple[Placed
     if decision is None:  # a person set the level, or took it back
         found = replace(BARE, stations=_place(site, None), window=_find_window(c, site_id, step.at))
         return card, replace(found, exposed=_find_exposed(site, step.level))
-    known = gather(json.loads(decision.evidence))
+    known = plain_to_messages(json.loads(decision.evidence))
     evidence = (known.get("outcome") or {}).get("evidence") or {} if isinstance(known, dict) else {}
     votes = {VoteKey.read(key): vote for key, vote in (evidence.get("votes") or {}).items()}
     counted = {key for key, vote in votes.items() if vote.get("counted")}
@@ -170,4 +170,4 @@ def _find_window(c: Connection, site: str, at: datetime) -> FailureWindow | None
     if not ahead:
         return None
     first = min(ahead, key=lambda row: str(row["window_from"]))
-    return FailureWindow(first["station"], parse(first["window_from"]), parse(first["window_to"]))
+    return FailureWindow(first["station"], parse_time(first["window_from"]), parse_time(first["window_to"]))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from monitor.api.checks import BAD, Check, SiteFolder, SubjectState, found
+from monitor.api.checks import BAD, Check, SiteFolder, SubjectState, make_state
 from monitor.api.errors import SlopewardError
 from monitor.api.settings import read_text
 from monitor.api.text import Template, Timestamp
@@ -25,10 +25,10 @@ def _cap(files: SiteFolder) -> Iterator[SubjectState]:
         sample = write_notice("check", "slopeward", now, "a sample")
         signed = verify_cap(sign_cap(sample, cap.key, certificate).encode(), certificate)
     except SlopewardError as error:
-        yield found(text=error.message)
+        yield make_state(text=error.message)
         return
     text = _SIGNED(name=signed.subject, day=Timestamp.of(signed.ends_at, "day"))
-    yield found(is_wrong=signed.ends_at <= now, text=text)
+    yield make_state(is_wrong=signed.ends_at <= now, text=text)
 
 
 CHECKS: Final = (

@@ -11,8 +11,8 @@ from xml.etree import ElementTree as ET
 from monitor.api.decision import cut_message, cut_words, is_reminder
 from monitor.api.errors import RefusedError
 from monitor.api.queries.alerts import Alert, AlertEvent, Outcome, PlacedSite
-from monitor.api.sites import EARTH_M, Place, find_hull, measure_m
-from monitor.api.text import Message, Template, gettext, translate, translate_level, use
+from monitor.api.sites import EARTH_RADIUS_M, Place, find_hull, measure_ground_distance_m
+from monitor.api.text import Message, Template, gettext, translate, translate_level, use_language
 from monitor.features.cap.rules import NAMESPACE
 
 HEADLINE: Final = 160  # characters, which is what a telephone shows
@@ -46,10 +46,10 @@ def draw_polygon(centre: Place, stations: Sequence[Place]) -> list[Place]:
     >>> len(ring), ring[0] == ring[-1], round(max(lat for lat, _ in ring) - 46.2, 6)
     (9, True, 0.000899)
     """
-    near = [one for one in stations if measure_m(centre, one) <= WIDEST_M]
+    near = [one for one in stations if measure_ground_distance_m(centre, one) <= WIDEST_M]
     if not near:
         return []
-    lat_m = radians(1.0) * EARTH_M
+    lat_m = radians(1.0) * EARTH_RADIUS_M
     lon_m = lat_m * max(cos(radians(centre[0])), 1e-6)
     corners = [
         ((lon - centre[1]) * lon_m + REACH_M * cos(turn), (lat - centre[0]) * lat_m + REACH_M * sin(turn))
@@ -66,7 +66,7 @@ def find_radius_km(centre: Place, stations: Iterable[Place]) -> float:
     >>> find_radius_km((46.2, 8.9), []), find_radius_km((46.2, 8.9), [(46.2, 8.9), (46.209, 8.9)])
     (1.0, 1.101)
     """
-    far = [d for d in (measure_m(centre, one) for one in stations) if d <= WIDEST_M]
+    far = [d for d in (measure_ground_distance_m(centre, one) for one in stations) if d <= WIDEST_M]
     if not far:
         return UNPLACED_KM
     return round(max((max(far) + REACH_M) / 1000.0, SMALLEST_KM), 3)
@@ -187,7 +187,7 @@ def write_cap(
     if before:
         add_text(root, "references", " ".join(f"{sender},{step.name},{format_cap_time(step.at)}" for step in before))
     for language in dict.fromkeys(languages):
-        with use(language):
+        with use_language(language):
             _add_info(root, language, now, card, f"{source.page_url}/alerts/{alert.id}", holds, ground)
     return _to_text(root)
 

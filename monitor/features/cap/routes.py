@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 
 from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.queries.alerts import load_cards, load_level_changes, load_outcomes
-from monitor.api.text import EPOCH, current, format_iso, translate, translate_level, use
-from monitor.api.web import AlertId, context_of, find_card, narrow
+from monitor.api.text import EPOCH, current_language, format_iso, translate, translate_level, use_language
+from monitor.api.web import AlertId, context_of, find_card, find_readable_sites
 from monitor.features.cap.chain import compose, find_source
 from monitor.features.cap.message import FALSE, add_text, add_texts
 
@@ -56,7 +56,7 @@ def write_feed(entries: Sequence[FeedEntry], root_url: str, path: str, title: st
     add_text(ET.SubElement(feed, "author"), "name", sender)
     for one in entries:
         entry = ET.SubElement(feed, "entry")
-        mark, level = "EXERCISE " if one.exercise else "", translate_level(one.level_name, current()).upper()
+        mark, level = "EXERCISE " if one.exercise else "", translate_level(one.level_name, current_language()).upper()
         reason, at = str(translate(one.reason)), format_iso(one.at)
         title = f"{mark}[{one.site_name}] {level}: {reason}"
         add_texts(entry, id=f"tag:{host},2026:slopeward{one.path}", title=title, updated=at, published=at)
@@ -71,7 +71,7 @@ def write_feed(entries: Sequence[FeedEntry], root_url: str, path: str, title: st
 @router.get("/cap/feed.atom", response_class=Response)
 def get_feed(request: Request, exercises: bool = False) -> Response:
     """Messages of all sites as Atom, the newest first; drills where they are asked for."""
-    return _answer_feed(request, narrow(request, None), "/cap/feed.atom", "Slopeward", exercises=exercises)
+    return _answer_feed(request, find_readable_sites(request, None), "/cap/feed.atom", "Slopeward", exercises=exercises)
 
 
 @router.get("/sites/{site}/cap/feed.atom", response_class=Response)
@@ -100,7 +100,7 @@ def _answer_feed(
     context = context_of(request)
     wanted = frozenset({sites}) if isinstance(sites, str) else sites
     source = find_source(context.config)
-    with context.db.read() as c, use(context.config.language.cap[0]):
+    with context.db.read() as c, use_language(context.config.language.cap[0]):
         entries = _list_entries(c, wanted, exercises=exercises)
         feed = write_feed(entries, source.page_url, path, title, source.sender)
     return _answer(request, feed, MEDIA_TYPE)

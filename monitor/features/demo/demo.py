@@ -18,15 +18,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict
 
-from monitor.api.broker import HOW_TO_INSTALL, lend_login
-from monitor.api.database import Database, count_rows, find_stamp
+from monitor.api.broker import HOW_TO_INSTALL, issue_temporary_login
+from monitor.api.database import Database, count_rows, find_heartbeat
 from monitor.api.delivery import count_states
 from monitor.api.errors import JobError, SlopewardError, StoreBusyError
 from monitor.api.extras import describe_missing, is_installed
 from monitor.api.queries.models import load_models
 from monitor.api.queries.people import add_user
-from monitor.api.settings import PREFIX, load_service
-from monitor.api.sites import ROOT
+from monitor.api.settings import VARIABLE_PREFIX, load_service
+from monitor.api.sites import TOPIC_ROOT
 from monitor.api.worker import compute
 from monitor.features.demo.publish import PlayPace, Publisher, play, sample_to_message
 from monitor.features.demo.queries import count_issues, find_peak_level
@@ -199,7 +199,9 @@ def open_stage(site_file: str, folder: Path | None, print_line: PrintLine) -> It
 
 def read_own_environment() -> dict[str, str]:
     """The environment without keys of a service file: those of another installation are not the demonstration's."""
-    return {name: value for name, value in os.environ.items() if not (name.startswith(PREFIX) and "__" in name)}
+    return {
+        name: value for name, value in os.environ.items() if not (name.startswith(VARIABLE_PREFIX) and "__" in name)
+    }
 
 
 def free_port(wish: int = 0) -> int:
@@ -216,7 +218,7 @@ def count(stage: DemoInstallation) -> DemoCount:
     """Count what is in the database."""
     with Database(stage.db_url) as db, db.read() as c:
         rows, sent = count_rows(c), count_states(c)
-        stamp = find_stamp(c, "broker")
+        stamp = find_heartbeat(c, "broker")
         return {
             "observations": rows["observation"],
             "forecasts": count_issues(c),
@@ -290,11 +292,13 @@ def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line:
         _begin(stage, "forecasts", lambda: _forecast(stage))
 
     with (
-        lend_login(load_service(stage.config, {}).broker, SITE_ID, "demo") as login,
+        issue_temporary_login(load_service(stage.config, {}).broker, SITE_ID, "demo") as login,
         Publisher(stage.broker_url, *login) as publisher,
     ):
         # an instrument whose clock knows no zone: it is kept aside with its reason, never guessed
-        publisher.publish(f"{ROOT}/{SITE_ID}/R1/obs", b'{"time": "2026-01-01T00:00:00", "rain_mm": 1.2}', "broken")
+        publisher.publish(
+            f"{TOPIC_ROOT}/{SITE_ID}/R1/obs", b'{"time": "2026-01-01T00:00:00", "rain_mm": 1.2}', "broken"
+        )
         play(
             map(sample_to_message, model.samples()),
             publisher,
@@ -376,7 +380,7 @@ def _wait_for_service(stage: DemoInstallation) -> None:
             return False
         try:
             with Database(stage.db_url) as db, db.read() as c:
-                found = find_stamp(c, "core")
+                found = find_heartbeat(c, "core")
         except SlopewardError:
             return False
         # before ingest has subscribed, a new broker session would keep nothing for it

@@ -11,9 +11,9 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, Final, Self
 
-from monitor.api.broker import open_access
+from monitor.api.broker import parse_access
 from monitor.api.errors import BrokerError, ConfigError
-from monitor.api.sites import ROOT
+from monitor.api.sites import TOPIC_ROOT
 from monitor.features.demo.slope import SITE_ID, SimulatedMessage
 
 IN_FLIGHT: Final = 500
@@ -37,7 +37,7 @@ class Publisher:
         on_acknowledged: Callable[[str], None] | None = None,
     ) -> None:
         try:
-            self._access = open_access(url, username, password, ca_file)
+            self._access = parse_access(url, username, password, ca_file)
         except ConfigError:
             raise BrokerError(f"expected mqtt://host:port or mqtts://host:port, got {url!r}") from None
         # 3.1.1: every broker speaks it, the demo broker nothing else
@@ -134,7 +134,7 @@ def sample_to_message(sample: SimulatedMessage) -> OutgoingMessage:
     payload = sample.payload
     key = f"{payload['source']}/{payload['boot_id']}/{payload['seq']}"
     text = json.dumps(payload, separators=(",", ":")).encode()
-    return OutgoingMessage(sample.at, f"{ROOT}/{SITE_ID}/{sample.station}/obs", text, key)
+    return OutgoingMessage(sample.at, f"{TOPIC_ROOT}/{SITE_ID}/{sample.station}/obs", text, key)
 
 
 @dataclass(frozen=True, slots=True)

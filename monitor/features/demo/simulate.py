@@ -108,13 +108,13 @@ def simulate(given: SimulateArguments) -> None:
 @contextlib.contextmanager
 def _take_login(broker: str, username: str) -> Iterator[tuple[str, str]]:
     """The login that was named; else one at the managed broker, if that is the one at this address."""
-    from monitor.api.broker import lend_login, open_access
+    from monitor.api.broker import issue_temporary_login, parse_access
     from monitor.features.demo.slope import SITE_ID
 
     section = read_service().broker
-    own = open_access(section.url)
-    if username or open_access(broker).target != own.target:
+    own = parse_access(section.url)
+    if username or parse_access(broker).target != own.target:
         yield username, os.environ.get("SLOPEWARD_BROKER__PASSWORD", "")
         return
-    with lend_login(section, SITE_ID, "simulator") as login:
+    with issue_temporary_login(section, SITE_ID, "simulator") as login:
         yield login

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from monitor.api.checks import WARN, Check, SiteFolder, SubjectState, found
+from monitor.api.checks import WARN, Check, SiteFolder, SubjectState, make_state
 from monitor.api.database import Database, load_view
 from monitor.api.sites import Site
-from monitor.api.text import Duration, Figure, NameList, parse
+from monitor.api.text import Duration, Figure, NameList, parse_time
 from monitor.api.views import ReadingRow
 from monitor.features.derived.cost import estimate_cost
 from monitor.features.derived.plans import Plan, plan_site
@@ -40,7 +40,7 @@ def read_agreement(db: Database, sites: Mapping[str, Site], now: datetime) -> Ag
         newest = {(row["station"], row["quantity"]): row for row in rows}
         for plan in plans:
             there = [(newest[place], scale / plan.scale) for place, scale in plan.scales.items() if place in newest]
-            ages_s = [(now - parse(row["observed_at"])).total_seconds() for row, _ in there]
+            ages_s = [(now - parse_time(row["observed_at"])).total_seconds() for row, _ in there]
             if len(there) == len(plan.scales) and max(ages_s) <= plan.spec.max_silence_s:
                 found.append((site.id, plan, [row["value"] * scale for row, scale in there]))
     return AgreementStatus(found)
@@ -49,7 +49,7 @@ def read_agreement(db: Database, sites: Mapping[str, Site], now: datetime) -> Ag
 def _find_disagreements(seen: AgreementStatus) -> Iterator[SubjectState]:
     for site, plan, values in seen.values:
         size, unit = max(values) - min(values), plan.spec.unit
-        yield found(
+        yield make_state(
             f"{site}:{plan.name}",
             is_wrong=size > plan.calculation.agree_within,
             names=NameList(plan.calculation.inputs),
@@ -64,7 +64,7 @@ def _find_costs(files: SiteFolder) -> Iterator[SubjectState]:
     for site in sites:
         cost = estimate_cost(site, len(sites))
         if cost is not None:
-            yield found(
+            yield make_state(
                 site.id,
                 is_wrong=cost.share > cost.budget,
                 figure=(round(100.0 * cost.share, 3), "%"),
@@ -81,7 +81,7 @@ def _find_late(seen: CalculationStatus) -> Iterator[SubjectState]:
     waits_s = seen.list_waits_s()
     for site_id in seen.sites:
         wait_s, name = waits_s.get(site_id, (0.0, ""))
-        yield found(site_id, is_wrong=wait_s > LATE_S, site=site_id, wait=Duration(wait_s, "about"), name=name)
+        yield make_state(site_id, is_wrong=wait_s > LATE_S, site=site_id, wait=Duration(wait_s, "about"), name=name)
 
 
 CHECKS: Final = (

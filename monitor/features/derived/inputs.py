@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.api.queries.readings import Stamp, load_known, load_newer, load_series, load_stamps
+from monitor.api.queries.readings import StretchFingerprint, load_fingerprints, load_known, load_newer, load_series
 from monitor.api.readings import CHANGED, Observation, Reading
 from monitor.api.sites import Site
 from monitor.api.text import epoch_s
@@ -25,7 +25,7 @@ class _HeldWindow:
     series_id: int
     from_at: datetime
     to_at: datetime
-    stamp: Stamp  # differs as soon as anything else is known of these readings
+    stamp: StretchFingerprint  # differs as soon as anything else is known of these readings
     columns: Any  # `monitor.features.derived.windows.SampleColumns`
     is_revised: bool
 
@@ -85,7 +85,7 @@ class SiteInputs:
         known = load_known(c, self._site.id, missing, to_at, known_at, self._ids) if missing else {}
         to_hold = [place for place in known if place in windowed and self._is_newest(place, to_at)]
         ids = {place: self.find_id(place) or 0 for place in to_hold}
-        stamps = load_stamps(c, [(ids[place], since[place], to_at) for place in to_hold], known_at)
+        stamps = load_fingerprints(c, [(ids[place], since[place], to_at) for place in to_hold], known_at)
         for place, readings in known.items():
             rows[place] = self._make_samples(place, readings)
             if any(one.revision for one in readings):
@@ -129,7 +129,7 @@ class SiteInputs:
                 continue
             usable[place] = window
         stretches = [(window.series_id, window.from_at, window.to_at) for window in usable.values()]
-        stamps = load_stamps(c, stretches, known_at)
+        stamps = load_fingerprints(c, stretches, known_at)
         for (place, window), stamp in zip(list(usable.items()), stamps, strict=True):
             if stamp != window.stamp:
                 del self._held[place]
@@ -147,7 +147,7 @@ class SiteInputs:
     @staticmethod
     def _load_added(
         c: Connection, windows: Mapping[Series, _HeldWindow], to_at: datetime, known_at: datetime
-    ) -> dict[Series, tuple[Sequence[Reading], Stamp]]:
+    ) -> dict[Series, tuple[Sequence[Reading], StretchFingerprint]]:
         """Return what was added after held windows; two inputs are never the same series."""
         held = [(window.series_id, window.to_at, window.stamp) for window in windows.values()]
         found = load_newer(c, held, to_at, known_at) if held else {}

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from monitor.api.database import IDLE, Database, find_stamp, stamp
+from monitor.api.database import IDLE, Database, find_heartbeat, write_heartbeat
 from monitor.api.queries.readings import find_series_id, load_extents, load_offsets
 from monitor.api.sites import Site
 from monitor.api.text import Span, canonical_json, digest_text
@@ -21,7 +21,7 @@ OF_FILE = "= "
 def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
     """Note the whole past of every series whose expression, or an offset of whose inputs, has changed."""
     name, plans = f"derived:{site.id}", plan_site(site).each
-    known = db.run_read(lambda c: find_stamp(c, name))
+    known = db.run_read(lambda c: find_heartbeat(c, name))
     before = {} if known is None else known[1]
     with db.read() as c:
         digests: dict[str, str] = {}
@@ -36,7 +36,7 @@ def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
             rows += _list_past(c, site, plan, now, is_same=is_same)
     with db.write() as c:
         add_pending(c, rows)
-        stamp(c, name, digests, now)
+        write_heartbeat(c, name, digests, now)
     return f"the past of {len(changed)} calculated series is computed again"
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from monitor.api.errors import ConfigError
 from monitor.api.settings import Duration, Faults, Section, describe_unknown
-from monitor.api.sites import OF_GROUND, SeriesSpec, StationId, Table
+from monitor.api.sites import GROUND_MOTION_PREFIXES, SeriesSpec, StationId, Table
 from monitor.features.derived.samples import Series
 
 ENDING: Final = "-rel"  # of the id of what stands for a station
@@ -42,7 +42,7 @@ def add_relative(file: Table, name: str, make: type[Section]) -> tuple[Table, Ma
     for of, one in [(s.id, one) for s in file.station for one in s.series] + [
         (one.station, one) for one in file.derived
     ]:
-        if one.quantity.startswith(OF_GROUND) and one.quantity not in OWN_WAY and one.unit != "index":
+        if one.quantity.startswith(GROUND_MOTION_PREFIXES) and one.quantity not in OWN_WAY and one.unit != "index":
             motions.setdefault(of, {})[one.quantity] = one
     references = {to for table in file.relative for to in _list_references(table)}
     for index, table in enumerate(file.relative):

@@ -9,10 +9,10 @@ from typing import Annotated, Final
 from monitor.api.acts import Act, ActResult, Argument
 from monitor.api.alerts import COMMAND
 from monitor.api.decision import AlertChange
-from monitor.api.errors import NotFoundError, RefusedError, take_turn
-from monitor.api.queries.alerts import LARGEST_ID, THERE_ALREADY, ActCall, SiteId, find_in_force
+from monitor.api.errors import NotFoundError, RefusedError, acquire_or_refuse
+from monitor.api.queries.alerts import EXIT_ALREADY_DONE, LARGEST_ID, ActCall, SiteId, find_in_force
 from monitor.api.sites import Site
-from monitor.api.text import N_, Message, Template, gather
+from monitor.api.text import N_, Message, Template, plain_to_messages
 from monitor.features.drills.queries import RUNNING, end_drill, find_drill
 
 _NONE: Final = Template("drill.none", "drill {number} does not exist")
@@ -98,12 +98,12 @@ def _begin(call: ActCall, place: Site, terms: object) -> Message:
     from monitor.api.worker import ChildProcess
 
     url = call.db.url.render_as_string(hide_password=False)
-    with take_turn(_preparing, _BUSY()):
+    with acquire_or_refuse(_preparing, _BUSY()):
         child = ChildProcess("monitor.features.drills.hold:hold_apart", url, place, call.actor, terms)
         answer = next(child.lines(PREPARED_S), None)
     threading.Thread(target=child.wait, name="drill", daemon=True).start()
     if answer is not None and "refused" in answer:
-        raise RefusedError(gather(answer)["refused"])
+        raise RefusedError(plain_to_messages(answer)["refused"])
     if answer is None and child.is_over:
         raise RefusedError(_NOT_PREPARED())
     return _BEGUN() if answer else _PREPARING()
@@ -128,7 +128,7 @@ def end(
         outcome = end_drill(c, number, call.actor, reason, call.now, site=find_in_force(c, site))
     facts = {"drill": number, "site": site, **outcome}
     if found.state != RUNNING:
-        return ActResult(_OVER(number=number), facts, status=THERE_ALREADY)
+        return ActResult(_OVER(number=number), facts, status=EXIT_ALREADY_DONE)
     return ActResult(_ENDED(number=number, site=site, count=outcome["alerts"]), facts)
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.api.cli import add_acts, narrow_to_reader, session
+from monitor.api.cli import add_acts, find_readable_sites, session
 from monitor.api.text import record_to_json
 from monitor.features.drills.queries import load_drills
 
@@ -21,7 +21,7 @@ def list_drills(site: Annotated[str | None, typer.Option("--site", help="Only th
     Example: slopeward notify drill list --json
     """
     with session.open_database() as db, db.read() as c:
-        drills = load_drills(c, narrow_to_reader(c, site))
+        drills = load_drills(c, find_readable_sites(c, site))
     for d in drills:
         if session.options().as_json:
             session.print_json({"drill": d.id, **record_to_json(d, "id")})

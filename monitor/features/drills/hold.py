@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, Final
 
 from monitor.api.database import Actor, Database
-from monitor.api.decision import AlertCategory, AlertChange, ProofFact, find_motion, seconds
+from monitor.api.decision import AlertCategory, AlertChange, ProofFact, find_motion
 from monitor.api.errors import RefusedError, SlopewardError
 from monitor.api.queries.alerts import (
     ChangeContext,
@@ -21,7 +21,7 @@ from monitor.api.queries.alerts import (
     add_decision,
     apply_changes,
     find_span,
-    freeze,
+    freeze_evidence,
     play,
     rule_version,
 )
@@ -30,7 +30,7 @@ from monitor.api.queries.models import load_proof_facts
 from monitor.api.queries.readings import add_observations
 from monitor.api.readings import Observation
 from monitor.api.sites import QUANTITIES, Criterion, SeriesSpec, Site, Station
-from monitor.api.text import Template, canonical_json
+from monitor.api.text import Template, canonical_json, epoch_s
 from monitor.api.worker import SendLine
 from monitor.features.drills import queries as drills
 
@@ -145,7 +145,7 @@ def rehearse(
         span = find_span(c, site.id)
         if span is None:
             raise RefusedError(_EMPTY(scenario=terms.scenario, site=site.id))
-        from_s, to_s = seconds(span[0]), seconds(span[1])
+        from_s, to_s = epoch_s(span[0]), epoch_s(span[1])
         history = History(c, [site], span[0], span[1], VisibilityRule("observed"), proofs=proofs)
         turns = []
         pace = ReplaySchedule(0.0, max((s.interval_s for x in site.stations for s in x.series), default=DAY_S))
@@ -154,7 +154,7 @@ def rehearse(
                 raise RefusedError(_ENDED())
             changes = [x for x in step.decision.changes if x.ledger == AlertCategory.HAZARD or not terms.quiet]
             if changes:
-                frozen = canonical_json(freeze(site, step.before, step.view, step.decision, step.at))
+                frozen = canonical_json(freeze_evidence(site, step.before, step.view, step.decision, step.at))
                 turns.append(DrillStep(step.at, tuple(changes), frozen))
     if not any(x.ledger == AlertCategory.HAZARD for turn in turns for x in turn.changes):
         raise RefusedError(_NO_LEVEL(scenario=terms.scenario, site=site.id))

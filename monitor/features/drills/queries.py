@@ -10,17 +10,17 @@ from sqlalchemy import Connection, func, select, update
 
 from monitor.api.alerts import AlertState, DeliveryState
 from monitor.api.database import (
-    SERVICE,
+    SERVICE_ACTOR,
     Actor,
     Database,
     add_audit,
     add_row,
+    find_heartbeat,
     find_record,
-    find_stamp,
     load_records,
     match_given,
-    remove_stamp,
-    stamp,
+    remove_heartbeat,
+    write_heartbeat,
 )
 from monitor.api.decision import EXERCISE, AlertCategory, AlertChange
 from monitor.api.errors import NotFoundError, RefusedError
@@ -82,7 +82,7 @@ def add_drill(c: Connection, site: str, by: Actor, scenario: str, now: datetime)
 
 def beat(c: Connection, drill_id: int, now: datetime) -> None:
     """Say that the process that holds the drill lives."""
-    stamp(c, f"drill:{drill_id}", {}, now)
+    write_heartbeat(c, f"drill:{drill_id}", {}, now)
 
 
 def find_drill(c: Connection, drill_id: int) -> Drill:
@@ -146,7 +146,7 @@ def end_drill(
     c.execute(
         update(drill_table).where(drill_table.c.id == drill_id).values(state=state, ended_at=now, outcome=outcome)
     )
-    remove_stamp(c, f"drill:{drill_id}")
+    remove_heartbeat(c, f"drill:{drill_id}")
     add_audit(c, actor, "drill.end", f"drill:{drill_id}", {"site": drill.site, "reason": reason, "state": state}, now)
     return outcome
 
@@ -187,10 +187,10 @@ def end_dead_drills(c: Connection, sites: Mapping[str, Site], now: datetime) -> 
     """End drills whose process died: they stamp themselves every few seconds. Returns their ids."""
     ended = []
     for drill in load_drills(c, running_only=True):
-        last = find_stamp(c, f"drill:{drill.id}")
+        last = find_heartbeat(c, f"drill:{drill.id}")
         if last is None or now - last[0] > timedelta(seconds=DEAD_AFTER_S):
             site = sites.get(drill.site)
-            end_drill(c, drill.id, SERVICE, _DIED(), now, site=site, state="abandoned")
+            end_drill(c, drill.id, SERVICE_ACTOR, _DIED(), now, site=site, state="abandoned")
             ended.append(drill.id)
     return ended
 

@@ -7,9 +7,9 @@ from typing import Annotated, Final
 from sqlalchemy import Connection
 
 from monitor.api.acts import ActResult, Argument
-from monitor.api.alerts import on
+from monitor.api.alerts import make_act_factory
 from monitor.api.errors import NotFoundError, RefusedError
-from monitor.api.queries.alerts import LARGEST_ID, ODD_VALUE, ActCall, Reason, SiteId, require_in_force
+from monitor.api.queries.alerts import INVALID_VALUE, LARGEST_ID, ActCall, Reason, SiteId, require_in_force
 from monitor.api.sites import Site, Team
 from monitor.api.text import N_, NameList, Template, Term, Timestamp
 from monitor.api.views import AlertRow
@@ -85,7 +85,7 @@ def put_plan(
     try:
         begins = None if first_week is None else date.fromisoformat(first_week)
     except ValueError as error:
-        raise RefusedError(ODD_VALUE(name="first_week", problem=str(error))) from None
+        raise RefusedError(INVALID_VALUE(name="first_week", problem=str(error))) from None
     with call.write() as c:
         crew = _find_team(call, c, site, team)
         number = duty.add_plan(c, crew, plan, call.actor, reason, call.now, valid_from=from_, begins=begins)
@@ -183,7 +183,7 @@ def withdraw_handover(call: ActCall, site: SiteId, number: Handover, reason: Rea
     return ActResult(_WITHDRAWN(number=number), {"handover_id": number, "withdrawn": True})
 
 
-_duty = on("/sites/{site}/duty", "people duty")
+_duty = make_act_factory("/sites/{site}/duty", "people duty")
 ACTS: Final = (
     _duty("duty.plan", "plan", "/plan", lambda: put_plan),
     _duty("duty.swap", "swap", "/swap", lambda: swap),

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, NamedTuple
 
-from monitor.api.checks import WARN, Check, SubjectState, found
+from monitor.api.checks import WARN, Check, SubjectState, make_state
 from monitor.api.database import Database
 from monitor.api.sites import Site, Team
 from monitor.api.text import Timestamp
@@ -34,13 +34,13 @@ def _list_gaps(seen: RotaStatus, *, now: bool) -> Iterator[SubjectState]:
         gap = find_gap(seen.rosters[team.site, team.name], seen.now, seen.now + GAP_AHEAD)
         since = "" if gap is None else Timestamp.of(gap.from_at, "minute")
         is_wrong = gap is not None and (gap.from_at <= seen.now) is now
-        yield found(f"{team.site}:{team.name}", is_wrong=is_wrong, team=team.name, site=team.site, since=since)
+        yield make_state(f"{team.site}:{team.name}", is_wrong=is_wrong, team=team.name, site=team.site, since=since)
 
 
 def _unread_plans(seen: RotaStatus) -> Iterator[SubjectState]:
     for team in seen.teams:
         is_unread = find_unread(seen.rosters[team.site, team.name], seen.now)
-        yield found(f"{team.site}:{team.name}", is_wrong=is_unread, team=team.name, site=team.site)
+        yield make_state(f"{team.site}:{team.name}", is_wrong=is_unread, team=team.name, site=team.site)
 
 
 CHECKS: Final = tuple(

@@ -10,7 +10,7 @@ from monitor.api.cli import Commands, add_acts, check_site, open_database, print
 from monitor.api.errors import NotFoundError
 from monitor.api.queries.alerts import find_in_force
 from monitor.api.sites import Site
-from monitor.api.text import format_iso, format_local, local_day, parse
+from monitor.api.text import format_iso, format_local, local_day, parse_time
 from monitor.features.duty import queries as store
 from monitor.features.duty.acts import list_sentences, pick_team
 from monitor.features.duty.rota import DAYS, NOBODY, DutyShift, list_shifts, who_is_on_duty
@@ -144,7 +144,7 @@ def show_handovers(site: SiteName) -> None:
 
 def _list_items(items: store.OpenItems, zone: str) -> list[str]:
     def local(at: str) -> str:
-        return format_local(parse(at), zone)
+        return format_local(parse_time(at), zone)
 
     more = items["alerts_count"] - len(items["alerts"])
     return [

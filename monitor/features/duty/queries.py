@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, up
 from monitor.api.alerts import AlertState
 from monitor.api.database import Actor, add_audit, add_row, find_record, load_records, load_view
 from monitor.api.errors import NotFoundError, RefusedError
-from monitor.api.queries.alerts import Key, PlannedDuty, load_days
+from monitor.api.queries.alerts import PlannedDuty, RotaKey, load_days
 from monitor.api.queries.people import is_admin_of, require_account, require_person, require_two
 from monitor.api.sites import Team
 from monitor.api.tables import duty_handover, duty_override, duty_rota, duty_turn, report
@@ -67,17 +67,17 @@ class DutyChange:
 
 
 # ---- reads -----------------------------------------------------------------------------------------------------
-def load_rosters(c: Connection, teams: Iterable[Team], since: datetime) -> dict[Key, rota.Roster]:
+def load_rosters(c: Connection, teams: Iterable[Team], since: datetime) -> dict[RotaKey, rota.Roster]:
     """What is planned for teams from an instant on."""
     known = {(team.site, team.name): team for team in teams}
     if not known:
         return {}
     r, o = duty_rota.c, duty_override.c
-    rotas: dict[Key, list[rota.Rota]] = {}
+    rotas: dict[RotaKey, list[rota.Rota]] = {}
     for site, name in known:
         newest = select(duty_rota).where(r.site == site, r.team == name).order_by(r.id.desc()).limit(MOST_PLANS)
         rotas[site, name] = [_read_rota(row) for row in c.execute(newest)][::-1]
-    overrides: dict[Key, list[rota.Override]] = {}
+    overrides: dict[RotaKey, list[rota.Override]] = {}
     mine = tuple_(o.site, o.team).in_(sorted(known))
     standing = (mine, o.to_at > since, o.withdrawn_at.is_(None))
     for row in c.execute(select(duty_override).where(*standing).order_by(o.id)):
@@ -106,7 +106,7 @@ def _log_unread(number: int, team: str, problem: str) -> None:
     logging.getLogger(__name__).error("plan %s of team %s cannot be read: %s", number, team, problem)
 
 
-def find_on_duty(c: Connection, teams: Iterable[Team], at: datetime) -> dict[Key, tuple[str, ...]]:
+def find_on_duty(c: Connection, teams: Iterable[Team], at: datetime) -> dict[RotaKey, tuple[str, ...]]:
     """The names of who is on duty of each team at an instant, first who is called first."""
     return {key: rota.who_is_on_duty(one, at) for key, one in load_rosters(c, teams, at).items()}
 

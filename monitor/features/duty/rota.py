@@ -5,13 +5,21 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from monitor.api.text import DAY_MIN, format_minute, is_same_person, local_day, read_minute, tidy_name, to_instant
+from monitor.api.text import (
+    MINUTES_PER_DAY,
+    format_minute,
+    is_same_person,
+    local_day,
+    read_minute,
+    tidy_name,
+    to_instant,
+)
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MOST_WEEKS: Final = 26
 MOST_TURNS: Final = 200
 NOBODY: Final = "nobody"
-WEEK_MIN: Final = 7 * DAY_MIN
+WEEK_MIN: Final = 7 * MINUTES_PER_DAY
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -146,7 +154,7 @@ def _turns_of_week(rota: Rota, week: int) -> list[DutyTurn]:
 
 
 def _instant_of(rota: Rota, week: int, turn: DutyTurn) -> datetime:
-    day, minute = divmod(turn.minute % WEEK_MIN, DAY_MIN)
+    day, minute = divmod(turn.minute % WEEK_MIN, MINUTES_PER_DAY)
     return to_instant(rota.begins + timedelta(weeks=week, days=day), minute, rota.zone)
 
 
@@ -217,7 +225,9 @@ def _read_line(line: str, members: Collection[str] | None) -> tuple[int, list[Du
     if len(words) < 3:
         raise ValueError("expected DAYS HH:MM NAME, such as: Mon-Fri 07:00 R. Mori, A. Rossi")
     minute, people = read_minute(words[1]), _read_people(" ".join(words[2:]), members)
-    return week, [DutyTurn((week - 1) * WEEK_MIN + day * DAY_MIN + minute, people) for day in _read_days(words[0])]
+    return week, [
+        DutyTurn((week - 1) * WEEK_MIN + day * MINUTES_PER_DAY + minute, people) for day in _read_days(words[0])
+    ]
 
 
 def _read_days(text: str) -> list[int]:
@@ -266,7 +276,7 @@ def format_plan(weeks: int, turns: Sequence[DutyTurn]) -> str:
     lines: dict[tuple[int, int, tuple[str, ...]], list[int]] = {}
     for turn in turns:
         week, rest = divmod(turn.minute, WEEK_MIN)
-        day, minute = divmod(rest, DAY_MIN)
+        day, minute = divmod(rest, MINUTES_PER_DAY)
         lines.setdefault((week, minute, turn.people), []).append(day)
     found = []
     for (week, minute, people), days in sorted(lines.items(), key=lambda one: (one[0][0], one[1][0], one[0][1])):

@@ -18,7 +18,7 @@ from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.queries.alerts import StationCard, load_stations
 from monitor.api.queries.readings import count_epochs, load_epochs
 from monitor.api.sites import QUANTITIES
-from monitor.api.text import parse
+from monitor.api.text import parse_time
 from monitor.api.views import ReadingRow
 
 CONFORMANCE: Final = (
@@ -119,7 +119,7 @@ def _read_filter(value: str, query: SensorThingsQuery) -> SensorThingsQuery:
         if term is None:
             raise RefusedError("$filter takes terms like phenomenonTime ge 2026-03-01T00:00:00Z, joined by and")
         try:
-            at = parse(term[2])
+            at = parse_time(term[2])
             next_ = at + INSTANT
         except (ValueError, OverflowError) as error:
             raise RefusedError(f"$filter: {error}") from error
@@ -321,7 +321,7 @@ class _SiteEntities:
 
     def _find_observation(self, stream: str, epoch: str) -> Entity:
         try:
-            at = parse(epoch)
+            at = parse_time(epoch)
             at + INSTANT
         except (ValueError, OverflowError):
             at = None

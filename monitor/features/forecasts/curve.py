@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 from monitor.api.database import load_view
 from monitor.api.hooks import CurveAddition
 from monitor.api.queries.readings import SeriesRow
-from monitor.api.text import parse, translate_all
-from monitor.api.web import fold, shorten
+from monitor.api.text import parse_time, translate_all
+from monitor.api.web import encode_instants, shorten
 from monitor.features.forecasts.queries.shown import load_past_forecasts, load_withheld
 from monitor.features.forecasts.views import IssuedForecastRow
 
@@ -45,11 +45,11 @@ def describe_forecasts(
         **translate_all(texts),
         "past": {
             "horizon_s": horizon_s,
-            "at": fold(forecast["target_at"] for forecast in past),
+            "at": encode_instants(forecast["target_at"] for forecast in past),
             "q50": [shorten(forecast["q50"]) for forecast in past],
         },
     }
-    return CurveAddition(values, max((parse(issue["target_at"]) for issue in shown), default=None))
+    return CurveAddition(values, max((parse_time(issue["target_at"]) for issue in shown), default=None))
 
 
 def _describe_issue(shown: Sequence[IssuedForecastRow]) -> Mapping[str, Any] | None:
@@ -60,15 +60,15 @@ def _describe_issue(shown: Sequence[IssuedForecastRow]) -> Mapping[str, Any] | N
     rows = sorted(shown, key=lambda row: row["target_at"])
     return {
         "model": ", ".join(sorted({row["model"] for row in rows})),
-        "issued_at": parse(first["issued_at"]).timestamp(),
-        "data_until": parse(first["data_until"]).timestamp(),
+        "issued_at": parse_time(first["issued_at"]).timestamp(),
+        "data_until": parse_time(first["data_until"]).timestamp(),
         "data_value": first["data_value"],
         "reason": first["reason"],
         "baseline": first["baseline"],
         "model_hash": first["model_hash"],
         "replaces": first["replaces"],
         "targets": {
-            "at": [parse(row["target_at"]).timestamp() for row in rows],
+            "at": [parse_time(row["target_at"]).timestamp() for row in rows],
             **{quantile: [row[quantile] for row in rows] for quantile in _QUANTILES},
         },
     }

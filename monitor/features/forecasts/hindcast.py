@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Final
 
 from forecasting.registry import is_network, name_blend
-from monitor.api.database import SERVICE, Database
+from monitor.api.database import SERVICE_ACTOR, Database
 from monitor.api.queries.models import change_state, find_model, keep_checkpoint
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
-from monitor.api.text import Template, Timestamp, describe, epoch_s, format_iso, from_epoch_s
-from monitor.api.worker import list_models, refuse_strange, run_in_worker
+from monitor.api.text import Template, Timestamp, convert_reason, epoch_s, format_iso, from_epoch_s
+from monitor.api.worker import list_models, refuse_unrequested, run_in_worker
 from monitor.features.forecasts.checkpoints import train_network
 from monitor.features.forecasts.issue import name_models, to_row
 from monitor.features.forecasts.promotion import load_standings
@@ -96,7 +96,7 @@ def _score_past(
         reason = _PAST(at=Timestamp(cut_s, "day"))
         with db.write() as c:
             if keep_checkpoint(c, site, "forecast", kind, made, now, reason):
-                change_state(c, find_model(c, made.model_hash), "retired", reason, SERVICE, now)
+                change_state(c, find_model(c, made.model_hash), "retired", reason, SERVICE_ACTOR, now)
         models += [ModelRequest(m, m, made.path) for m in (kind, name_blend(kind))]
     issues = min(ISSUES, MOST_ROWS // (len(models) * len(found.samples) * len(horizons_s)))
     if issues < FEWEST_ISSUES:
@@ -105,7 +105,7 @@ def _score_past(
     by_label = {s.label: s for s in found.samples}
     files = list_models(config.paths.models, site.id, (one.checkpoint for one in models))
     answer = run_in_worker(config.compute, HINDCAST_SITE, question, reads=files)
-    refuse_strange((row.station for row in answer.rows), by_label)
+    refuse_unrequested((row.station for row in answer.rows), by_label)
     rows = [
         to_row(
             one,
@@ -113,7 +113,7 @@ def _score_past(
             from_epoch_s(one.issued_s),
             now,
             None,
-            reason=describe(one.reason),
+            reason=convert_reason(one.reason),
             hindcast=True,
         )
         for one in answer.rows

@@ -12,13 +12,13 @@ from forecasting.serving.conformal import ConformalState, conformal_key
 from forecasting.serving.promotion import explain_own, find_earliest_s
 from forecasting.serving.records import JUDGED, Forecast, Lack, ScoredError, Withheld
 from forecasting.simple.auto import MANY_STATIONS
-from monitor.api.database import SERVICE, Database
+from monitor.api.database import SERVICE_ACTOR, Database
 from monitor.api.extras import describe_missing, is_installed
 from monitor.api.queries.models import SeriesSamples, SitePanel, history_since
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
-from monitor.api.text import IN_SHADOW, Figure, Template, describe, epoch_s, from_epoch_s
-from monitor.api.worker import list_models, refuse_strange, run_all_in_workers
+from monitor.api.text import IN_SHADOW, Figure, Template, convert_reason, epoch_s, from_epoch_s
+from monitor.api.worker import list_models, refuse_unrequested, run_all_in_workers
 from monitor.features.forecasts.promotion import (
     ModelStatus,
     PromotionRefusal,
@@ -139,7 +139,7 @@ def _list_withheld(answer: SiteForecast, known: _IssueInputs, site: Site) -> lis
     found: dict[tuple[int, str, str], list[Withheld]] = {}
     by_label = known.by_label
     for one in answer.withheld:
-        found.setdefault((by_label[one.station].series_id, one.model, describe(one.reason)), []).append(one)
+        found.setdefault((by_label[one.station].series_id, one.model, convert_reason(one.reason)), []).append(one)
     ordered = sorted(found.items(), key=lambda item: (item[0][0], not is_network(item[0][1]), item[0][1:]))
     return [
         forecasts.WithheldRow(
@@ -147,7 +147,7 @@ def _list_withheld(answer: SiteForecast, known: _IssueInputs, site: Site) -> lis
             model,
             reason,
             one.horizon_s if len(every) == 1 else None,
-            None if one.lack is None else describe(one.lack.reason),
+            None if one.lack is None else convert_reason(one.lack.reason),
             None if one.lack is None else from_epoch_s(_find_shown_s(one, one.lack, site)),
         )
         for (series_id, model, reason), every in ordered
@@ -196,7 +196,7 @@ def list_requests(
         for h in standing.horizons_s:
             gate = standing.gates.get(h)
             if gate is not None and gate.state == "active":
-                own[h] = Permit(False, describe(explain_own(row.kind, standing.weight(h))), None)
+                own[h] = Permit(False, convert_reason(explain_own(row.kind, standing.weight(h))), None)
                 blend[h] = Permit(True, gate.reason, gate.skill)
             else:
                 own[h] = blend[h] = Permit(False, standing.refuse(h, site, now).reason, None)
@@ -231,7 +231,7 @@ def _run_workers(
     pieces = [piece for question in questions for piece in split_points(question)]
     answer = join_points(run_all_in_workers(config.compute, FORECAST_SITE, pieces, reads=files))
     named = [*(row.station for row in answer.rows), *(one.station for one in answer.withheld)]
-    refuse_strange(named, known.by_label)
+    refuse_unrequested(named, known.by_label)
     return answer, {one.name: one.permits or {} for question in questions for one in question.models}
 
 
@@ -262,7 +262,7 @@ def _rows(
 def _describe_shown(one: Forecast, permits: Mapping[str, Mapping[float, Permit]]) -> str:
     """Return why a forecast is shown, or is not."""
     if one.reason != JUDGED:
-        return describe(one.reason)
+        return convert_reason(one.reason)
     name = forecasts.name_intervals(one.model, one.model_hash or "")
     return permits.get(name, {}).get(one.horizon_s, UNSCORED).reason
 
@@ -322,7 +322,7 @@ def _move_on(
         mine = [row for row in rows if row.model_hash == standing.row.model_hash]
         name = forecasts.name_intervals(standing.row.kind, standing.row.model_hash)
         if name in answer.outdated:
-            retire(c, site, standing.row, answer.failed[name], SERVICE, now)
+            retire(c, site, standing.row, answer.failed[name], SERVICE_ACTOR, now)
         elif standing.row.state == "candidate" and mine:
             took = Figure(mine[0].latency_ms or 0.0, ".0f")
             enter_shadow(c, standing.row, IN_SHADOW(text=_STORED(n=len(mine), ms=took)), now)

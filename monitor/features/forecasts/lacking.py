@@ -15,7 +15,7 @@ from monitor.api.queries.models import (
     AwaitedModel,
     LackingModels,
     SitePanel,
-    await_rows,
+    await_model,
     history_since,
     list_panels,
     load_models,
@@ -61,7 +61,7 @@ def _list_awaited(
         fresh_s = epoch_s(now) - FRESH_STEPS * step_s
         current = {i: extent for i, extent in extents.items() if i in unforecast and epoch_s(extent.last) >= fresh_s}
         needed = MINIMUM_SCORES + round(panel.cadence.horizons_s[0] / step_s) + 1
-        yield from await_rows(
+        yield from await_model(
             FORECAST,
             "forecast",
             "forecast",
@@ -73,7 +73,7 @@ def _list_awaited(
             needed=needed,
         )
     for kind in missing:
-        yield from await_rows(
+        yield from await_model(
             kind,
             "forecast",
             "train",

@@ -15,7 +15,7 @@ from monitor.api.queries.models import GateRow, ModelRow, change_gate, change_st
 from monitor.api.queries.people import require_reason, require_two
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
-from monitor.api.text import IN_SHADOW, Template, describe
+from monitor.api.text import IN_SHADOW, Template, convert_reason
 from monitor.features.forecasts.model_alarms import alarm_degraded
 from monitor.features.forecasts.promotion import ModelStatus, age_s, displace, enter_shadow, load_standings, retire
 
@@ -126,13 +126,16 @@ def _may(
         latency_limit_ms=config.compute.job_limit_s * 500.0,
     )
     if verdict.state == "active":
-        return True, describe(verdict.reason)
+        return True, convert_reason(verdict.reason)
     if force:
         against = check_shown(horizon_s, rows)
         if against.state == "active":
-            return True, describe(verdict.reason)
-        return False, f"its own record is against it; not even two people may show it then: {describe(against.reason)}"
-    return False, f"its gate is closed, {describe(verdict.reason)}"
+            return True, convert_reason(verdict.reason)
+        return (
+            False,
+            f"its own record is against it; not even two people may show it then: {convert_reason(against.reason)}",
+        )
+    return False, f"its gate is closed, {convert_reason(verdict.reason)}"
 
 
 def _show(

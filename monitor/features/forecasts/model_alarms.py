@@ -15,7 +15,7 @@ from monitor.api.decision import health_alarm
 from monitor.api.queries.alerts import notify_site
 from monitor.api.queries.models import GateRow, ModelRow
 from monitor.api.sites import Site
-from monitor.api.text import TEXT_OF, Figure, Message, Template, Value, code_version
+from monitor.api.text import LABELLED_TEXT, Figure, Message, Template, Value, code_version
 
 _DEGRADED: Final = Template("model.degraded", "{model} is degraded, the simple forecast is shown")
 _RECOVERED: Final = Template("model.recovered", "{model} is not degraded any more")
@@ -37,7 +37,7 @@ def alarm_degraded(c: Connection, site: Site, row: ModelRow, gate: GateRow, now:
     key = f"health:forecast.{row.kind}.{horizon_key(gate.horizon_s)}{slower}:model_degraded"
     facts = {k: v for k, v in asdict(gate).items() if not isinstance(v, datetime)}
     text = (_DEGRADED if degraded else _RECOVERED)(model=row.name)
-    _change(c, site, key, TEXT_OF(name=text, text=gate.reason), facts, now, is_open=degraded)
+    _change(c, site, key, LABELLED_TEXT(name=text, text=gate.reason), facts, now, is_open=degraded)
 
 
 def alarm_coverage(c: Connection, site: Site, shown: Mapping[float, Sequence[Scored]], now: datetime) -> None:

@@ -59,9 +59,9 @@ def _load_failure_time() -> Any:
 @hookimpl
 def register_acts() -> Iterable[Act]:
     """Return the acts on forecasting models."""
-    from monitor.api.alerts import on
+    from monitor.api.alerts import make_act_factory
 
-    model = on("/sites/{site}/models/{model_hash}", "forecast", "/sites/{site}/acts#models")
+    model = make_act_factory("/sites/{site}/models/{model_hash}", "forecast", "/sites/{site}/acts#models")
     return [
         model("model.promote", "promote", "/promote", lambda: _acts().promote, second="Second person, of --force"),
         model("model.retire", "retire", "/retire", lambda: _acts().retire),

@@ -13,12 +13,22 @@ from forecasting.registry import is_network, name_blend
 from forecasting.serving import promotion
 from forecasting.serving.gate import weight_of
 from forecasting.serving.promotion import SHADOW_S
-from monitor.api.database import SERVICE, Actor, Database
+from monitor.api.database import SERVICE_ACTOR, Actor, Database
 from monitor.api.queries.models import MAXIMUM_AGE, list_horizons, registry
 from monitor.api.queries.readings import load_series
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
-from monitor.api.text import IN_SHADOW, Figure, Message, Template, Timestamp, describe, epoch_s, from_epoch_s, join
+from monitor.api.text import (
+    IN_SHADOW,
+    Figure,
+    Message,
+    Template,
+    Timestamp,
+    convert_reason,
+    epoch_s,
+    from_epoch_s,
+    join,
+)
 from monitor.features.forecasts.model_alarms import alarm_coverage, alarm_degraded
 from monitor.features.forecasts.queries.scores import load_scored
 
@@ -122,7 +132,7 @@ class ModelStatus:
 
 
 def _describe_lacking(verdict: promotion.Verdict) -> Message | None:
-    return None if verdict.lacking is None else describe(verdict.lacking)
+    return None if verdict.lacking is None else convert_reason(verdict.lacking)
 
 
 def load_standings(c: Connection, site: Site, now: datetime) -> list[ModelStatus]:
@@ -189,7 +199,7 @@ def assess_models(db: Database, config: ServiceConfig, site: Site, now: datetime
                 after = _assess(standing, horizon_s, gate, standings, config, site, now)
                 if after.state == gate.state:
                     registry.save_record(c, after, after.state)
-                elif registry.change_gate(c, standing.row, gate, after, SERVICE, now):
+                elif registry.change_gate(c, standing.row, gate, after, SERVICE_ACTOR, now):
                     lines.append(f"{standing.row.name} at {format_span(horizon_s)} {after.state}: {after.reason}")
                     down = after.state == "shadow"
                     fallen = fallen or down
@@ -201,7 +211,9 @@ def assess_models(db: Database, config: ServiceConfig, site: Site, now: datetime
     return lines, fallen
 
 
-def enter_shadow(c: Connection, row: registry.ModelRow, reason: str, now: datetime, actor: Actor = SERVICE) -> None:
+def enter_shadow(
+    c: Connection, row: registry.ModelRow, reason: str, now: datetime, actor: Actor = SERVICE_ACTOR
+) -> None:
     """A candidate whose first forecasts are stored: from now on it is scored, at every horizon it was trained for."""
     if not registry.change_state(c, row, "shadow", reason, actor, now):
         return
@@ -234,7 +246,7 @@ def retire_older(c: Connection, site: Site, newest: str, now: datetime) -> None:
             reason = _ENOUGH(n=MOST_CHALLENGERS)
         else:
             continue
-        retire(c, site, standing.row, reason, SERVICE, now)
+        retire(c, site, standing.row, reason, SERVICE_ACTOR, now)
 
 
 def _assess(
@@ -258,7 +270,7 @@ def _assess(
             latency_limit_ms=config.compute.job_limit_s * 500.0,
         )
     state = verdict.state
-    reason: str = describe(verdict.reason)
+    reason: str = convert_reason(verdict.reason)
     lacking, earliest_at = _describe_lacking(verdict), None
     if gate.state == state == "active" and verdict.record.issues < promotion.MINIMUM_ISSUES:
         reason = gate.reason  # two people showed it; until its record speaks, their word stands
@@ -315,7 +327,7 @@ def displace(
         if other.row.rivals(winner) and gate is not None and gate.state == "active":
             reason = IN_SHADOW(text=_BETTER(model=winner.name, horizon=format_span(horizon_s)))
             after = replace(gate, state="shadow", reason=reason, since=now, counts_from=now, judged_at=now)
-            if registry.change_gate(c, other.row, gate, after, SERVICE, now):
+            if registry.change_gate(c, other.row, gate, after, SERVICE_ACTOR, now):
                 lines.append(f"{other.row.name} at {format_span(horizon_s)} shadow: {reason}")
     return lines
 
@@ -345,7 +357,7 @@ def _settle(c: Connection, standings: Sequence[ModelStatus], now: datetime) -> l
                 if gates.get(row.model_hash)
                 else IN_SHADOW(text=_NO_HORIZON),
             )
-        if registry.change_state(c, row, state, reason, SERVICE, now):
+        if registry.change_state(c, row, state, reason, SERVICE_ACTOR, now):
             lines.append(f"{row.name} {state}: {reason}")
     return lines
 

@@ -32,7 +32,7 @@ from monitor.api.queries.readings import load_ids
 from monitor.api.queries.sites import find_version, load_site_source
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site, find_motion, parse_site
-from monitor.api.text import describe, go_on
+from monitor.api.text import convert_reason, start_clock
 from monitor.features.forecasts.checkpoints import train_network
 from monitor.features.forecasts.drivers import Driving
 from monitor.features.forecasts.hindcast import run_hindcast
@@ -43,7 +43,7 @@ from monitor.features.forecasts.tasks import SiteRecord
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Train networks that are missing or old. Return one line that names what was trained, or why it was not."""
-    clock, trained, panels = go_on(now), False, db.run_read(_list_panels, site)
+    clock, trained, panels = start_clock(now), False, db.run_read(_list_panels, site)
     wanted, parts = _list_trainings(config, site, panels)
     for kind, panel in wanted:
         with db.read() as c:
@@ -109,7 +109,7 @@ def train_one(
     It becomes a candidate beside those that are there; nothing is replaced in place. It reads what was known
     at `now`, and is itself known from the instant at which it is written. Without a `panel` it is trained in each.
     """
-    clock = clock or go_on(now)
+    clock = clock or start_clock(now)
     if not site.moving:
         return TrainingOutcome("no displacement series declared")
     panels = db.run_read(_list_panels, site)
@@ -155,7 +155,7 @@ def _train_forecaster(
 def _describe(answer: TrainingResult) -> str:
     read = answer.card.get("explanation", {}).get("drivers", ())
     begun_from = answer.card.get("training", {}).get("begun_from", "")
-    begun = [f"begun {describe(reason_from_json(begun_from))}"] if isinstance(begun_from, Mapping) else []
+    begun = [f"begun {convert_reason(reason_from_json(begun_from))}"] if isinstance(begun_from, Mapping) else []
     parts = [answer.model_hash[:12], *begun]
     return "; ".join([*parts, *([f"reads {describe_drivers(read)}"] if read else [])])
 

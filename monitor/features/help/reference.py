@@ -23,9 +23,9 @@ from monitor.api.cli import list_commands, load_app
 from monitor.api.criteria import CriterionTable
 from monitor.api.database import Database, upgrade
 from monitor.api.settings import Duration, Horizon, ServiceConfig, find_table, find_tables, parse_service, service
-from monitor.api.sites import LevelsTable, LevelTable, load_criteria, make_site_file
+from monitor.api.sites import LevelsTable, LevelTable, load_criteria, make_site_file_model
 from monitor.api.text import format_duration
-from monitor.api.web import build
+from monitor.api.web import build_app
 from monitor.features.help.queries import describe_views
 
 MADE: Final = "This page is written from the program; what its parts are for stands in"
@@ -113,7 +113,7 @@ def describe_key(key: str, field: Any, meaning: str) -> tuple[str, ...]:
 
 def list_site_tables() -> Iterator[tuple[str, type[BaseModel]]]:
     """The tables of a site file: levels and criteria have keys that depend on the names of levels, or on the kind."""
-    site, *others = find_tables(make_site_file())
+    site, *others = find_tables(make_site_file_model())
     yield from (
         site,
         ("[levels]", LevelsTable),
@@ -198,7 +198,7 @@ def write(value: Any, *, is_duration: bool) -> str:
 def list_paths(db: Database) -> list[str]:
     """Every path of the HTTP interface that is meant for programs."""
     upgrade(db)
-    found = build(parse_service("", "reference"), db).openapi()["paths"]
+    found = build_app(parse_service("", "reference"), db).openapi()["paths"]
     lines = ["# Every path of the HTTP interface", "", f"{MADE} [the HTTP interface](http-api.md).", ""]
     for path, methods in sorted(found.items()):
         for method, operation in methods.items():

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.api.cli import narrow_to_reader, session
+from monitor.api.cli import find_readable_sites, session
 from monitor.api.errors import NotFoundError
 from monitor.features.instruments.queries.board import BoardRow, load_board
 
@@ -23,7 +23,7 @@ def list_(
     Example: slopeward instruments list --site north-bench --unwell
     """
     with session.open_database() as db, db.read() as c:
-        rows = load_board(c, narrow_to_reader(c, site))
+        rows = load_board(c, find_readable_sites(c, site))
         session.check_site(c, site, rows)
         zones = session.find_zones(c, utc=utc)
     rows = [r for r in rows if not unwell or r["state"] != "ok"]
@@ -47,7 +47,7 @@ def show_(
     Example: slopeward instruments show north-bench G1
     """
     with session.open_database() as db, db.read() as c:
-        rows = load_board(c, narrow_to_reader(c, site), instrument)
+        rows = load_board(c, find_readable_sites(c, site), instrument)
         session.check_site(c, site, rows)
         if not rows:
             raise NotFoundError(

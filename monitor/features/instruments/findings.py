@@ -9,7 +9,7 @@ from typing import Final
 from monitor.api.queries.ingest import Gap
 from monitor.api.queries.readings import TypedReading
 from monitor.api.readings import Link
-from monitor.api.sites import MOVING
+from monitor.api.sites import MODELLED_MOTION_PREFIXES
 from monitor.api.text import Duration, Figure, Message, Template, Term, Timestamp, join
 from monitor.features.instruments.battery import BatteryDay, BatteryExpectation, find_lost_charge
 from monitor.features.instruments.queries.readings import EpochHousekeeping
@@ -228,7 +228,7 @@ def check_anomalies(rows: Iterable[tuple[str, str, datetime, str | None]]) -> li
             continue
         state = SUSPECTED.get(cause or kind, "suspected")
         # of other quantities nobody counted false alarms of detectors on the board
-        if cause is None and state in PAGED and not quantity.startswith(MOVING):
+        if cause is None and state in PAGED and not quantity.startswith(MODELLED_MOTION_PREFIXES):
             state = "suspected"  # it sends no notice
         names = {"quantity": Term(quantity), "kind": Term(kind.replace("-", "_"))}
         found[state, quantity] = InstrumentFinding(

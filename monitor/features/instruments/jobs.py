@@ -16,7 +16,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.api.database import Database
-from monitor.api.decision import MAINTENANCE, OVER, AlertChange, MaintenanceFact, health_alarm, instant
+from monitor.api.decision import MAINTENANCE, OVER, AlertChange, MaintenanceFact, health_alarm
 from monitor.api.hooks import SuspectedFault
 from monitor.api.plugins import hooks
 from monitor.api.queries.alerts import load_links, load_maintenance_facts, load_open_pages, notify_site
@@ -24,8 +24,29 @@ from monitor.api.queries.ingest import Gap, load_gaps
 from monitor.api.queries.readings import find_mistyped, load_series
 from monitor.api.readings import Link
 from monitor.api.settings import ServiceConfig
-from monitor.api.sites import BATTERY, BATTERY_LEVEL, HOUSEKEEPING, KINDS, SIGNAL, Parent, Site, Station, list_children
-from monitor.api.text import TEXT_OF, Message, NameList, Template, Timestamp, code_version, epoch_s, join, parse
+from monitor.api.sites import (
+    BATTERY_LEVEL,
+    BATTERY_VOLTAGE,
+    HOUSEKEEPING,
+    PARENT_KINDS,
+    SIGNAL_STRENGTH,
+    Parent,
+    Site,
+    Station,
+    list_children,
+)
+from monitor.api.text import (
+    LABELLED_TEXT,
+    Message,
+    NameList,
+    Template,
+    Timestamp,
+    code_version,
+    epoch_s,
+    from_epoch_s,
+    join,
+    parse_time,
+)
 from monitor.features.instruments import findings
 from monitor.features.instruments.battery import (
     DAYS,
@@ -117,13 +138,13 @@ class _StationFacts:
 
 
 def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime) -> store.InstrumentAssessment:
-    battery = _load_hours(c, facts.series.get(BATTERY), now)
+    battery = _load_hours(c, facts.series.get(BATTERY_VOLTAGE), now)
     levels = _load_hours(c, facts.series.get(BATTERY_LEVEL), now, ("", "undeclared"))
     volts, now_s = _read_hours(battery), epoch_s(now)
     expected = _expect_empty(station, volts, _read_hours(levels), now_s)
     due, due_on = findings.check_calibration(station.calibrated_on, station.calibrate_every_s, now.date())
     power = findings.check_battery(station.id, expected, now_s)
-    if station.find_series(BATTERY) is not None:
+    if station.find_series(BATTERY_VOLTAGE) is not None:
         power += findings.check_charge(split_days(volts, now_s), facts.weather)
     if levels and all(one.state != "battery" for one in power):
         power += findings.check_level(station.id, levels[-1].mean)
@@ -147,7 +168,7 @@ def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime
         tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in findings.join_states(found)),
         round(battery[-1].mean, 3) if battery else None,
         _begin(battery[-1].hour) if battery else None,
-        None if expected.empty_s is None else instant(expected.empty_s),
+        None if expected.empty_s is None else from_epoch_s(expected.empty_s),
         expected.method,
         station.calibrated_on,
         due_on,
@@ -160,7 +181,7 @@ def _check_work(station: Station, work: MaintenanceFact | None) -> list[findings
     if work is None:
         return []
     reason = MAINTENANCE(station=station.id, at=Timestamp(work.to_s), names=NameList((work.by,)), reason=work.reason)
-    return [findings.InstrumentFinding("maintenance", reason, ACTIONS["maintenance"], instant(work.from_s))]
+    return [findings.InstrumentFinding("maintenance", reason, ACTIONS["maintenance"], from_epoch_s(work.from_s))]
 
 
 def _check_reception(
@@ -198,8 +219,8 @@ def _choose_spark(
     hours: Sequence[store.HourSummary] | None = None
     if strange is not None:
         quantity = strange
-    elif BATTERY in series:
-        quantity, hours = BATTERY, battery
+    elif BATTERY_VOLTAGE in series:
+        quantity, hours = BATTERY_VOLTAGE, battery
     elif levels:
         quantity, hours = BATTERY_LEVEL, levels
     elif (main := _main_series(station, series)) is not None:
@@ -222,7 +243,7 @@ def _expect_empty(
     station: Station, volts: Sequence[BatteryDay], levels: Sequence[BatteryDay], now_s: float
 ) -> BatteryExpectation:
     days, shares = (split_days(hours[find_new_battery(hours) :], now_s) for hours in (volts, levels))
-    spec, level_spec = station.find_series(BATTERY), station.find_series(BATTERY_LEVEL)
+    spec, level_spec = station.find_series(BATTERY_VOLTAGE), station.find_series(BATTERY_LEVEL)
     by_volts = [] if spec is None else [expect_empty(days, spec.empty, now_s)]
     empty = 0.0 if level_spec is None or level_spec.empty is None else level_spec.empty
     by_level = [expect_empty(shares, empty, now_s, "%")] if shares else []
@@ -248,7 +269,7 @@ def _read_hours(hours: Sequence[store.HourSummary]) -> list[BatteryDay]:
 
 @lru_cache(maxsize=2048)  # all instruments share the hours of a month
 def _begin(hour: str) -> datetime:
-    return parse(f"{hour}:00:00Z")
+    return parse_time(f"{hour}:00:00Z")
 
 
 def _find_last_readings(c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime) -> dict[str, float]:
@@ -262,7 +283,7 @@ def _find_last_readings(c: Connection, site: Site, series_of: Mapping[str, Serie
 
 
 def _read_signal(c: Connection, station: Station, series: Series, now: datetime) -> list[findings.InstrumentFinding]:
-    series_id, spec = series.get(SIGNAL), station.find_series(SIGNAL)
+    series_id, spec = series.get(SIGNAL_STRENGTH), station.find_series(SIGNAL_STRENGTH)
     if series_id is None or spec is None:
         return []
     hours = store.load_hours(c, series_id, now - DAYS * DAY, now)
@@ -310,7 +331,9 @@ def _count_months(
                 rows = [counted[i, month] for i in ids if (i, month) in counted]
                 is_old = not old.isdisjoint(ids) if ids else seen_before
                 if rows or is_old:
-                    lasted_s = (end - (begin if is_old else parse(min(first for _, first in rows)))).total_seconds()
+                    lasted_s = (
+                        end - (begin if is_old else parse_time(min(first for _, first in rows)))
+                    ).total_seconds()
                     due = int(lasted_s / spec.interval_s) if is_old else ceil(lasted_s / spec.interval_s)
                     expected += due
                     received += min(due, max((n for n, _ in rows), default=0))
@@ -390,11 +413,11 @@ def _list_notices(
     clocks: LoggerClocks,
 ) -> dict[str, Message]:
     left = {s for s in by_station if _key(s, state) not in pages}
-    notices = {_key(s, state): TEXT_OF(name=s, text=by_station[s]) for s in by_station if s not in left}
+    notices = {_key(s, state): LABELLED_TEXT(name=s, text=by_station[s]) for s in by_station if s not in left}
 
     def rank(parent: Parent) -> tuple[bool, int, bool, int, str]:
         is_new, kind = _key(_name(parent), state) not in pages, parent.kind
-        return is_new, -len(families[parent]), kind != CAUSED_BY.get(state), KINDS.index(kind), parent.name
+        return is_new, -len(families[parent]), kind != CAUSED_BY.get(state), PARENT_KINDS.index(kind), parent.name
 
     for parent in sorted(families, key=rank):
         mine, others = families[parent] & left, families[parent] - by_station.keys() - quiet
@@ -407,7 +430,7 @@ def _list_notices(
             left -= mine
     if state == "clock":  # what just went wrong may be that of its logger
         left -= {s for s in left if s not in clocks.wrong and any(s in those for those in families.values())}
-    return notices | {_key(s, state): TEXT_OF(name=s, text=by_station[s]) for s in left}
+    return notices | {_key(s, state): LABELLED_TEXT(name=s, text=by_station[s]) for s in left}
 
 
 def _list_received_since(stations: AbstractSet[str], wrong: AbstractSet[str], clocks: LoggerClocks) -> set[str]:

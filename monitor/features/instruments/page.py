@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, get_args
 
 from monitor.api.plugins import hooks
 from monitor.api.sites import Parent
-from monitor.api.text import Message, parse
+from monitor.api.text import Message, parse_time
 from monitor.api.views import FindingRow
 from monitor.api.web import SiteSnapshot, draw_line, name_stations
 from monitor.features.instruments.queries.board import PARENTS, BoardRow, load_board
@@ -125,7 +125,7 @@ def _name_above(rows: Sequence[CalledRow], parent: str) -> list[str]:
 def describe_row(row: CalledRow, now: datetime) -> ShownInstrument:
     """A row with its small picture and the days that its battery lasts."""
     spark = json.loads(row["spark"]) if row["spark"] else []
-    empty = None if row["battery_empty_at"] is None else parse(row["battery_empty_at"])
+    empty = None if row["battery_empty_at"] is None else parse_time(row["battery_empty_at"])
     left = None if empty is None else max(0, round((empty - now) / timedelta(days=1)))
     others = [f for f in row["findings"] if f["state"] != row["state"]]
     reasons = [f["reason"] for f in row["findings"]]

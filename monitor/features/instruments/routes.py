@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from monitor.api.text import translate_all
-from monitor.api.web import answer_parts, read_site
+from monitor.api.web import read_site, render_parts_as_json
 from monitor.api.web import render_page as render
 from monitor.features.instruments.page import collect_instruments
 from monitor.features.instruments.queries.board import BoardRow, load_board
@@ -29,7 +29,7 @@ def refresh_instruments(request: Request, site: str, find: Find = "", state: InS
     """Parts of the board of instruments, as it was asked for."""
     with read_site(request, site) as seen:
         values = collect_instruments(seen, find, state)
-    return answer_parts(request, ("board", "added"), values)
+    return render_parts_as_json(request, ("board", "added"), values)
 
 
 @router.get("/api/v1/sites/{site}/instruments", tags=["sites"], response_model=list[dict[str, Any]])

@@ -10,7 +10,7 @@ import typer
 from detection.imagery.tiles.records import ReliefRequest, Tiles, TilesRequest
 from monitor.api.cli import Commands, pick_site, read_service, show
 from monitor.api.errors import NotFoundError, RefusedError
-from monitor.api.text import describe
+from monitor.api.text import convert_reason
 from monitor.api.worker import WorkerTask, run_in_worker
 
 app = Commands(no_args_is_help=True, help=__doc__)
@@ -67,7 +67,7 @@ def _make_room(file: Path) -> Path:
 
 def _print_tiles(out: Path, found: Tiles) -> None:
     if found.error:
-        raise RefusedError(describe(found.error))
+        raise RefusedError(convert_reason(found.error))
     facts = {"file": str(out), **asdict(found), "bytes": out.stat().st_size}
     del facts["error"]
     show(facts, f"{out}: {found.tiles} tiles ({found.kind}), zooms {found.zooms[0]} to {found.zooms[1]}")

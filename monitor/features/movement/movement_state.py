@@ -35,13 +35,12 @@ from monitor.api.decision import (
     Vector,
     find_corrections,
     measure,
-    seconds,
     without_corrections,
 )
 from monitor.api.queries.models import ShownForecast
 from monitor.api.queries.readings import find_epoch, load_readings, load_series
 from monitor.api.sites import (
-    UNKNOWN,
+    UNKNOWN_STAGE,
     Criterion,
     SeriesSpec,
     Site,
@@ -50,7 +49,17 @@ from monitor.api.sites import (
     slowest_cadence_s,
     stage_cadence,
 )
-from monitor.api.text import Duration, Message, Template, Timestamp, describe, gather, join, list_parts
+from monitor.api.text import (
+    Duration,
+    Message,
+    Template,
+    Timestamp,
+    convert_reason,
+    epoch_s,
+    join,
+    list_parts,
+    plain_to_messages,
+)
 from monitor.features.movement.queries import FORECAST, INVERSE_VELOCITY, MovementMemory
 
 LOOKS_MOST: Final = 120  # in one update of one series: what is left is looked at next time, and others come in between
@@ -195,7 +204,7 @@ def load_paths(
         key: tuple(load_readings(c, i, since, now, now, by_two=True))
         for key, i in zip(moving.keys, moving.ids, strict=True)
     }
-    return build_paths(site, moving, DecisionInputs(readings), memory, seconds(now))
+    return build_paths(site, moving, DecisionInputs(readings), memory, epoch_s(now))
 
 
 def build_paths(
@@ -371,7 +380,7 @@ def assess_movement(
         with_stage: False computes the failure windows alone, which takes half the time. Only valid where
             `has_stage_cadence` is false: else the stage decides when the next look is due.
     """
-    state: MovementMemory = gather(before or {})  # a copy
+    state: MovementMemory = plain_to_messages(before or {})  # a copy
     newest_s = path.times_s[-1] if path.times_s else None
     if newest_s is None or path.stuck or not path.is_fresh(now_s):
         return _assess_silent(path, state, newest_s)
@@ -404,7 +413,7 @@ def assess_movement(
             movement, state["stage"] = classify_stage(state.get("stage"), facts)
             window_s = facts.window_s
         else:
-            movement = Movement(UNKNOWN, "none", None, ())
+            movement = Movement(UNKNOWN_STAGE, "none", None, ())
         state["looked_s"] = until_s if seen_s is None else max(until_s, seen_s)
         looks += 1
         k = _next(site, moving, path.times_s, k, state, warm=seen_s is None)
@@ -421,7 +430,7 @@ def assess_movement(
         remarks.append(_NOT_JOINED)
     return MovementAssessment(
         movement,
-        (*map(describe, movement.reasons), *remarks),
+        (*map(convert_reason, movement.reasons), *remarks),
         until_s,
         state,
         velocity,
@@ -608,7 +617,7 @@ def _take(
     """
     now_s = issue.data_until_s
     held = None if (window := state.get("window")) is None else BelievedWindow(**window)
-    gone = None if issue.withdrawn is None else describe(issue.withdrawn)
+    gone = None if issue.withdrawn is None else convert_reason(issue.withdrawn)
     if issue.from_s is None and held is not None:
         if held.from_s <= now_s < held.to_s and (held.trusted or not issue.slowed):
             found.append(_hold(held, now_s, issue))
@@ -617,7 +626,7 @@ def _take(
             gone = _PASSED
     state["window"] = None
     if gone is None and issue.from_s is None:
-        gone = join(map(describe, issue.reasons)) if issue.reasons else _GONE
+        gone = join(map(convert_reason, issue.reasons)) if issue.reasons else _GONE
     if gone is not None:
         withdrawn.setdefault(INVERSE_VELOCITY, gone)  # what stood before this update went at the first such look
         found[:] = [i if i.withdrawn is not None else replace(i, withdrawn=gone) for i in found]
@@ -625,7 +634,7 @@ def _take(
         return
     taken = ("data_until_s", "from_s", "mid_s", "to_s", "trusted", "velocity", "onset_s", "r2", "n_filters", "n_agree")
     values = {name: getattr(issue, name) for name in taken}
-    found.append(BelievedWindow(method=INVERSE_VELOCITY, reasons=join(map(describe, issue.reasons)), **values))
+    found.append(BelievedWindow(method=INVERSE_VELOCITY, reasons=join(map(convert_reason, issue.reasons)), **values))
     state["window"] = asdict(found[-1])
 
 
@@ -635,9 +644,9 @@ def _hold(held: BelievedWindow, now_s: float, issue: FailureIssue) -> BelievedWi
     It is not trusted any more: it holds a warning level that was reached, and raises none.
     """
     if issue.withdrawn is not None:
-        text = describe(issue.withdrawn)
+        text = convert_reason(issue.withdrawn)
     else:
-        text = join(map(describe, issue.reasons)) if issue.reasons else _UNSEEN
+        text = join(map(convert_reason, issue.reasons)) if issue.reasons else _UNSEEN
     stands = _STANDS(text=text)
     reasons = join([*list_parts(held.reasons), stands]) if held.reasons else stands
     return replace(
@@ -694,7 +703,7 @@ def _cross(
     limit = site.movement.failure_velocity_mm_per_day
     if forecast is None or limit is None or len(moving.ids) > 1:
         return
-    issued_s = seconds(forecast.issued_at)
+    issued_s = epoch_s(forecast.issued_at)
     if issued_s <= state.get("forecast_issued_s", float("-inf")):
         return
     state["forecast_issued_s"] = issued_s
@@ -702,7 +711,7 @@ def _cross(
     withdrawn[FORECAST] = _NEWER if crossed else _NOT_REACHED(velocity=limit)
     if crossed is None:
         return
-    until_s = seconds(forecast.data_until)
+    until_s = epoch_s(forecast.data_until)
     reasons = [_REACHES(model=forecast.model, velocity=limit)]
     open_end = crossed[2] >= forecast.horizons_s[-1]
     if open_end:

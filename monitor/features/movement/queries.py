@@ -9,9 +9,9 @@ from typing import Any, Final, TypedDict
 from sqlalchemy import Connection, Select, bindparam, func, or_, select, tuple_, update
 
 from monitor.api.database import add_if_absent, insert, read_record
-from monitor.api.decision import FailureFact, seconds
+from monitor.api.decision import FailureFact
 from monitor.api.queries.alerts import (
-    LONGEST,
+    LONGEST_TIMELINE,
     UNKNOWN,
     MovementUpdate,
     NewestMovement,
@@ -19,7 +19,7 @@ from monitor.api.queries.alerts import (
     load_series_instants,
 )
 from monitor.api.tables import observation_flag, offset_entry, series, site_state
-from monitor.api.text import format_iso, gather, message_columns, read_columns
+from monitor.api.text import epoch_s, format_iso, message_columns, plain_to_messages, read_columns
 from monitor.features.movement.tables import failure_time, movement
 
 INVERSE_VELOCITY = "inverse_velocity"
@@ -133,11 +133,11 @@ def load_failure_facts(c: Connection, site: str, now: datetime) -> tuple[Failure
             r.station,
             r.quantity,
             r.method,
-            seconds(r.issued_at),
-            seconds(r.data_until),
-            seconds(r.window_from),
-            seconds(r.window_mid),
-            seconds(r.window_to),
+            epoch_s(r.issued_at),
+            epoch_s(r.data_until),
+            epoch_s(r.window_from),
+            epoch_s(r.window_mid),
+            epoch_s(r.window_to),
             r.velocity_mm_per_day or 0.0,
             bool(r.trusted),
             read_columns(r, "reasons"),
@@ -226,7 +226,7 @@ def load_stage_ribbon(c: Connection, site: str, from_at: datetime, to_at: dateti
     rows = c.execute(
         select(s.station, m.at, m.stage, m.trend)
         .join(series, s.id == m.series_id)
-        .where(s.site == site, m.at > max(from_at, to_at - LONGEST), m.at <= to_at)
+        .where(s.site == site, m.at > max(from_at, to_at - LONGEST_TIMELINE), m.at <= to_at)
         .order_by(m.at.desc())
         .limit(10 * ROWS_MOST)
     ).all()
@@ -312,5 +312,5 @@ def load_windows(c: Connection, site: str, station: str, from_at: datetime, to_a
 
 
 def _format_row(row: Any, without: str = "") -> Any:
-    kept = ((k, v) for k, v in gather(row._mapping).items() if k != without)  # noqa: SLF001
+    kept = ((k, v) for k, v in plain_to_messages(row._mapping).items() if k != without)  # noqa: SLF001
     return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in kept}

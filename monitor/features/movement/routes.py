@@ -11,15 +11,15 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
 from monitor.api.database import load_optional_view, load_view
-from monitor.api.decision import DecisionInputs, Gauge, instant, measure_curve, read_gauge, seconds
+from monitor.api.decision import DecisionInputs, Gauge, measure_curve, read_gauge
 from monitor.api.errors import NotFoundError
 from monitor.api.queries.alerts import load_newest_movement, timeline
 from monitor.api.queries.alerts import overview as pages
-from monitor.api.sites import OF_GROUND, Criterion, Site
-from monitor.api.text import format_instants, format_iso, translate_all
+from monitor.api.sites import GROUND_MOTION_PREFIXES, Criterion, Site
+from monitor.api.text import epoch_s, format_instants, format_iso, from_epoch_s, translate_all
 from monitor.api.web import (
-    Range,
-    Season,
+    MonthRange,
+    SeasonRange,
     evaluate_now,
     find_bounds,
     find_rates,
@@ -32,7 +32,7 @@ from monitor.api.web import render_page as render
 from monitor.features.movement import queries as movement
 
 router = APIRouter()
-MOVING: Final = (*OF_GROUND, "velocity")
+MOVING: Final = (*GROUND_MOTION_PREFIXES, "velocity")
 
 
 @router.get("/sites/{site}/movement", response_class=HTMLResponse, include_in_schema=False)
@@ -74,7 +74,7 @@ def _list_daily(c: Connection, site: str) -> frozenset[str]:
 
 
 @router.get("/api/v1/sites/{site}/ribbon", tags=["sites"])
-def get_ribbon(request: Request, site: str, requested: Season) -> dict[str, Any]:
+def get_ribbon(request: Request, site: str, requested: SeasonRange) -> dict[str, Any]:
     """Level and observability over a range, and the stage of each station; at most 400 days."""
     with read_site(request, site) as seen:
         low, high = read_range(seen.now, requested)
@@ -89,7 +89,7 @@ def get_ribbon(request: Request, site: str, requested: Season) -> dict[str, Any]
 
 
 @router.get("/api/v1/sites/{site}/movement/{station}", tags=["sites"])
-def get_movement(request: Request, site: str, station: str, requested: Season) -> dict[str, Any]:
+def get_movement(request: Request, site: str, station: str, requested: SeasonRange) -> dict[str, Any]:
     """Velocity, acceleration, tangential angle, stage and failure windows of a station, update by update."""
     with read_site(request, site) as seen:
         c, declared = seen.c, seen.declared
@@ -116,7 +116,7 @@ RAIN_POINTS: Final = 24  # durations of one picture, evenly spaced on its logari
 
 
 @router.get("/api/v1/sites/{site}/rain", tags=["sites"])
-def get_rain(request: Request, site: str, requested: Range) -> dict[str, Any]:
+def get_rain(request: Request, site: str, requested: MonthRange) -> dict[str, Any]:
     """Each intensity-duration curve of the site with what fell at its gauge: now, and at most within the range."""
     with read_site(request, site) as seen:
         low, high = read_range(seen.now, requested)
@@ -151,7 +151,7 @@ def _describe(
     except NotFoundError:  # a gauge that never reported hides no other one
         readings = []
     view = DecisionInputs({f"{station}.{criterion.quantity}": tuple(readings)})
-    gauge = read_gauge(view, spec, station, criterion.quantity, seconds(span[1]))
+    gauge = read_gauge(view, spec, station, criterion.quantity, epoch_s(span[1]))
     recent = (
         None
         if gauge is None
@@ -172,7 +172,7 @@ def _describe(
         "now": [_point(f["duration_s"], f["sum_mm"]) for f in thin(facts)],
         "newest_at": None if gauge is None else format_iso(readings[-1].observed_at),
         "most": [] if recent is None else [_point(s, most_rain(recent, s)) for s in durations],
-        "most_from": None if recent is None else format_iso(instant(recent.times_s[0])),
+        "most_from": None if recent is None else format_iso(from_epoch_s(recent.times_s[0])),
         "worst": _worst(facts),
         "ratio": max((f["ratio"] for f in facts), default=None),
         "coverage": min((f["coverage"] for f in facts), default=None),

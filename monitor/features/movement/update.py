@@ -9,13 +9,13 @@ from typing import Final
 
 from forecasting.kinematics.velocity import find_inverse
 from monitor.api.database import Database
-from monitor.api.decision import Memory, answered_s, instant, seconds
+from monitor.api.decision import Memory, answered_s
 from monitor.api.errors import JobError, StoreBusyError
 from monitor.api.queries.alerts import find_state, load_newest
 from monitor.api.queries.models import load_shown_forecasts
 from monitor.api.settings import ServiceConfig
-from monitor.api.sites import UNKNOWN, Site, stage_cadence
-from monitor.api.text import join
+from monitor.api.sites import UNKNOWN_STAGE, Site, stage_cadence
+from monitor.api.text import epoch_s, from_epoch_s, join
 from monitor.features.movement import movement_state
 from monitor.features.movement import queries as movement
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 BUDGET_S: Final = 20.0  # of one update; series that were not reached come first in the next
 BUDGET_SHARE: Final = 0.25  # or of the pause between two, where that is more
 LOOKED_BACK: Final = 8.0  # longest silences declared: they hold readings enough to show that these come more seldom
-RANK: Final[Mapping[str, int]] = {"creep": 0, "intermediate": 1, UNKNOWN: 2, "step": 3, "progressive": 4}
+RANK: Final[Mapping[str, int]] = {"creep": 0, "intermediate": 1, UNKNOWN_STAGE: 2, "step": 3, "progressive": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,8 @@ def update_movement(
         mark = _make_mark(moving, inputs.marks, memory)
         rose = before is not None and inputs.risen is not None and before.at < inputs.risen
         looked = None if before is None else before.state
-        has_news = movement_state.is_due(site, moving, looked, newest_s, seconds(now), mark, rose=rose)
-        if not has_news and not movement_state.may_be_silent(moving, looked, seconds(now)):
+        has_news = movement_state.is_due(site, moving, looked, newest_s, epoch_s(now), mark, rose=rose)
+        if not has_news and not movement_state.may_be_silent(moving, looked, epoch_s(now)):
             continue
         try:
             # before the budget: what is well and has no news waits for nothing
@@ -136,7 +136,7 @@ def _load_inputs(db: Database, site: Site, now: datetime) -> _MovementInputs:
         newest_s = {k: n.observed_s for k, n in load_newest(c, site.id, now).items()}
         state = find_state(c, site.id)
     memory = Memory() if state is None else Memory.read(state.state)
-    series.sort(key=lambda m: (seconds(rows[m.series_id].at) if m.series_id in rows else float("-inf"), m.label))
+    series.sort(key=lambda m: (epoch_s(rows[m.series_id].at) if m.series_id in rows else float("-inf"), m.label))
     return _MovementInputs(rows, series, marks, risen, newest_s, memory)
 
 
@@ -146,9 +146,13 @@ def find_worst(rows: Iterable[movement.MovementRow]) -> tuple[str, str]:
     Silence is no calm: a station that accelerated until it stopped speaking keeps the site's cadence where it was, and
     one of which nothing is known yet is looked at as often as `unknown` asks for, whatever calm ones stand beside it.
     """
-    worst: tuple[int, str, str] = (-1, UNKNOWN, "none")
+    worst: tuple[int, str, str] = (-1, UNKNOWN_STAGE, "none")
     for row in rows:
-        stage = row.stage if row.stage != UNKNOWN else str((row.state.get("stage") or {}).get("stage") or UNKNOWN)
+        stage = (
+            row.stage
+            if row.stage != UNKNOWN_STAGE
+            else str((row.state.get("stage") or {}).get("stage") or UNKNOWN_STAGE)
+        )
         worst = max(worst, (RANK.get(stage, -1), stage, row.trend), key=lambda w: w[0])
     return worst[1], worst[2]
 
@@ -168,7 +172,7 @@ def _has_fresh_data(
     """
     with db.read() as c:
         paths = movement_state.load_paths(c, site, moving, now, memory, LOOKED_BACK * moving.spec.max_silence_s)
-    return all(path.is_fresh(seconds(now)) and not path.stuck for path in paths)
+    return all(path.is_fresh(epoch_s(now)) and not path.stuck for path in paths)
 
 
 def _assess(
@@ -186,7 +190,7 @@ def _assess(
         paths = movement_state.load_paths(c, site, moving, now, memory)
         shown = load_shown_forecasts(c, [moving.series_id], now).get(moving.series_id)
     state = None if before is None else before.state
-    return movement_state.assess_paths(site, moving, paths, state, shown, seconds(now), mark, rose=rose)
+    return movement_state.assess_paths(site, moving, paths, state, shown, epoch_s(now), mark, rose=rose)
 
 
 def _row(
@@ -196,7 +200,7 @@ def _row(
     return movement.MovementRow(
         series_id=moving.series_id,
         at=now,
-        data_until=None if until_s is None else instant(until_s),
+        data_until=None if until_s is None else from_epoch_s(until_s),
         stage=found.movement.stage,
         trend=found.movement.trend,
         velocity_mm_per_day=None if velocity is None else velocity.rate,
@@ -219,10 +223,10 @@ def _window(
     return movement.FailureRow(
         series_id=moving.series_id,
         issued_at=now,
-        data_until=instant(issue.data_until_s),
-        window_from=instant(issue.from_s),
-        window_mid=instant(issue.mid_s),
-        window_to=instant(issue.to_s),
+        data_until=from_epoch_s(issue.data_until_s),
+        window_from=from_epoch_s(issue.from_s),
+        window_mid=from_epoch_s(issue.mid_s),
+        window_to=from_epoch_s(issue.to_s),
         n_filters=issue.n_filters,
         n_agree=issue.n_agree,
         r2=issue.r2,
@@ -230,7 +234,7 @@ def _window(
         trusted=issue.trusted,
         reasons=issue.reasons,
         method=issue.method,
-        onset_at=None if issue.onset_s is None else instant(issue.onset_s),
+        onset_at=None if issue.onset_s is None else from_epoch_s(issue.onset_s),
         withdrawn_at=None if issue.withdrawn is None else now,
         withdrawn_reason=issue.withdrawn,
     )

@@ -13,11 +13,11 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from monitor.api.database import MEGABYTE, Database, find_folder
-from monitor.api.errors import JobError, RefusedError, take_turn
+from monitor.api.database import MEGABYTE, Database, find_database_folder
+from monitor.api.errors import JobError, RefusedError, acquire_or_refuse
 from monitor.api.settings import ServiceConfig
-from monitor.api.text import EMPTY, Template, tidy_text
-from monitor.api.web import NO_NUL, AlertId, actor_of, context_of, run_in_pool
+from monitor.api.text import EMPTY_FILE, Template, tidy_text
+from monitor.api.web import WITHOUT_NUL, AlertId, actor_of, context_of, run_in_pool
 from monitor.api.worker import WorkerTask, run_in_worker
 from monitor.features.photos.develop import NO_PICTURE, DevelopedPhoto, ReceivedPhoto, name_format
 from monitor.features.photos.queries import PhotoMetadata, add_photo, find_picture, find_subject, require_few
@@ -30,7 +30,7 @@ _MANY_COME: Final = Template("photo.many_come", "other pictures are coming in; t
 _TOO_SLOW: Final = Template("photo.too_slow", "the picture took too long to come")
 _coming: Final = threading.Semaphore(MOST_COMING)
 Number = Annotated[int, Path(ge=1, lt=1 << 63)]
-Note = Annotated[str, Query(max_length=500, pattern=NO_NUL)]
+Note = Annotated[str, Query(max_length=500, pattern=WITHOUT_NUL)]
 
 
 @router.post("/alerts/{alert_id}/photos")
@@ -47,7 +47,7 @@ async def take_of_report(request: Request, site: str, report_id: Number, note: N
 
 async def _receive(request: Request, take: Callable[[bytes], Response]) -> Response:
     """Hold few bodies at once, and none for ever: a body may be 16 MiB."""
-    with take_turn(_coming, _MANY_COME()):
+    with acquire_or_refuse(_coming, _MANY_COME()):
         try:
             async with asyncio.timeout(BODY_S):
                 content = await request.body()
@@ -126,7 +126,7 @@ class Picture:
 
 def require_room(db: Database, config: ServiceConfig) -> None:
     """Leave the room that is kept for decisions; raises RefusedError."""
-    folder = find_folder(db, config.limits.disk)
+    folder = find_database_folder(db, config.limits.disk)
     if folder is not None and shutil.disk_usage(folder).free < config.limits.reserve_mb * MEGABYTE + 2 * MOST_BYTES:
         raise RefusedError(_NO_ROOM())
 
@@ -137,7 +137,7 @@ def develop_photo(config: ServiceConfig, content: bytes) -> Picture:
     Raises RefusedError: it is no picture, damaged, or too large; in one line.
     """
     if not content:
-        raise RefusedError(EMPTY())
+        raise RefusedError(EMPTY_FILE())
     if not name_format(content[:16]):
         raise RefusedError(NO_PICTURE())
     with tempfile.TemporaryDirectory(prefix="slopeward-photo-") as folder:

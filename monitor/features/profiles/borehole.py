@@ -9,7 +9,14 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from monitor.api.queries.readings import SeriesIds, Stamp, find_series_id, load_known, load_series, load_stamps
+from monitor.api.queries.readings import (
+    SeriesIds,
+    StretchFingerprint,
+    find_series_id,
+    load_fingerprints,
+    load_known,
+    load_series,
+)
 from monitor.api.readings import HARMLESS, Reading
 from monitor.api.sites import Site
 from monitor.api.text import Span
@@ -92,9 +99,9 @@ class Borehole(NamedTuple):
         rows = load_known(self.c, self.site.id, places, until, known_at, self.ids) if places else {}
         return {name: each for (_, name), each in rows.items()}
 
-    def load_stamps(self, span: Span, known_at: datetime) -> list[Stamp]:
+    def load_stamps(self, span: Span, known_at: datetime) -> list[StretchFingerprint]:
         """Return stamps of a span, ends included, that differ as soon as anything else is known of its readings."""
-        return load_stamps(self.c, [(number, span[0] - BIT, span[1]) for number in self.list_ids()], known_at)
+        return load_fingerprints(self.c, [(number, span[0] - BIT, span[1]) for number in self.list_ids()], known_at)
 
     def load_zero(self, known_at: datetime) -> SurveyValues | None:
         """Return the zero reading; None where it has not been read yet."""

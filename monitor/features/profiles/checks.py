@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from monitor.api.checks import WARN, Check, SubjectState, found
+from monitor.api.checks import WARN, Check, SubjectState, make_state
 from monitor.api.database import Database
 from monitor.api.sites import Site
 from monitor.api.text import Duration, Figure, NameList
@@ -66,7 +66,7 @@ def _find_missing(seen: ProfileStatuses) -> Iterator[SubjectState]:
     for one in seen.profiles:
         total = len(one.profile.depths_m)
         count = one.depth_count or 0
-        yield found(
+        yield make_state(
             f"{one.site}:{one.profile.station}",
             is_wrong=one.depth_count is not None and count < total,
             figure=(float(total - count), None),
@@ -78,7 +78,7 @@ def _find_missing(seen: ProfileStatuses) -> Iterator[SubjectState]:
 
 def _find_refused(seen: ProfileStatuses) -> Iterator[SubjectState]:
     for one in seen.profiles:
-        yield found(
+        yield make_state(
             f"{one.site}:{one.profile.station}",
             is_wrong=bool(one.refused),
             station=one.profile.station,
@@ -90,7 +90,9 @@ def _find_late(seen: WaitingProfiles) -> Iterator[SubjectState]:
     waits_s = seen.list_waits_s()
     for site_id in seen.sites:
         wait_s, station = waits_s.get(site_id, (0.0, ""))
-        yield found(site_id, is_wrong=wait_s > LATE_S, site=site_id, wait=Duration(wait_s, "about"), station=station)
+        yield make_state(
+            site_id, is_wrong=wait_s > LATE_S, site=site_id, wait=Duration(wait_s, "about"), station=station
+        )
 
 
 CHECKS: Final = (

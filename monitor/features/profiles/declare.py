@@ -12,7 +12,7 @@ from pydantic import Field, create_model
 from monitor.api.errors import ConfigError
 from monitor.api.settings import Duration, Faults, Section, make_record, read_toml
 from monitor.api.sites import (
-    OF_DEPTHS,
+    DEPTH_PREFIX,
     QUANTITIES,
     UNITS,
     QuantityTable,
@@ -89,7 +89,9 @@ class Profile:
         >>> Profile("I1", "probe", (0.5, 1.0), (0.5, 0.5), "mm").name("a180", 0)
         'depth_a180_0m5'
         """
-        return f"{OF_DEPTHS}{face}_{self.depths_m[place]:g}".replace(".", "m") + "m" * self.depths_m[place].is_integer()
+        return (
+            f"{DEPTH_PREFIX}{face}_{self.depths_m[place]:g}".replace(".", "m") + "m" * self.depths_m[place].is_integer()
+        )
 
     def bounds_m(self, place: int) -> tuple[float, float]:
         """From where to where a step reaches, by depth."""

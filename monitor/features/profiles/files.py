@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from monitor.api.errors import ConfigError, PayloadError
 from monitor.api.files import ImportOptions, ReadingLine
 from monitor.api.ingest import TableMapping, TimeRule, is_missing, limit_lines, name_station
-from monitor.api.queries.ingest import Judged, find_by_name
+from monitor.api.queries.ingest import CheckedRow, find_by_name
 from monitor.api.settings import read_toml
 from monitor.api.sites import UNITS, convert
 from monitor.features.profiles import surveys
@@ -216,7 +216,7 @@ class _ProfileFile:
             return ReadingLine(((line, fault),))
         row = {"time": at, "station": profile.station, "unit": self.find_unit(profile.station, *block.describe_units())}
         good = [(quantity, self.table.clean(cell)) for quantity, cell in found.items() if not is_missing(cell)]
-        rows: list[Judged] = [(row | {"quantity": quantity, "value": value}, None) for quantity, value in good]
+        rows: list[CheckedRow] = [(row | {"quantity": quantity, "value": value}, None) for quantity, value in good]
         why = (f"{profile.station} has no depth {depth:g} in its [[profile]]" for depth in sorted(unknown))
         rows += [(line, PayloadError("unknown_quantity", one)) for one in why]
         return ReadingLine(tuple(rows), len(found) - len(good))

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, and_, delete, func, insert, or_, select
 
 from monitor.api.queries.ingest import FILE_TOPIC
 from monitor.api.queries.readings import find_series_id, in_chunks
-from monitor.api.sites import ROOT
+from monitor.api.sites import TOPIC_ROOT
 from monitor.api.tables import observation, profile_pending, rejected_message
 from monitor.api.text import Span
 
@@ -99,11 +99,11 @@ def list_refused_reasons(c: Connection, site: str, station: str, since: datetime
     those count whose reason says that the station has no such depth.
     """
     r = rejected_message.c
-    topics = [f"{ROOT}/{site}/{station}/obs", f"{ROOT}/{site}/{station}/backfill/obs"]
+    topics = [f"{TOPIC_ROOT}/{site}/{station}/obs", f"{TOPIC_ROOT}/{site}/{station}/backfill/obs"]
     is_own = or_(
         r.topic.in_(topics),
         and_(
-            or_(r.topic == f"{FILE_TOPIC}{site}", r.topic.not_like(f"{ROOT}/%")),
+            or_(r.topic == f"{FILE_TOPIC}{site}", r.topic.not_like(f"{TOPIC_ROOT}/%")),
             r.reason.contains(f"{station} has no depth ", autoescape=True),
         ),
     )

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from monitor.api.database import IDLE, Database, find_stamp, stamp
+from monitor.api.database import IDLE, Database, find_heartbeat, write_heartbeat
 from monitor.api.queries.readings import load_later_entries
 from monitor.api.sites import Site
 from monitor.api.text import canonical_json, digest_text
@@ -17,7 +17,7 @@ def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
     profiles, name = list_profiles(site), f"profiles:{site.id}"
     if not profiles:
         return IDLE
-    known = db.run_read(find_stamp, name)
+    known = db.run_read(find_heartbeat, name)
     before = {} if known is None else known[1]
     digests: dict[str, str] = {}
     pending: list[PendingProfiles] = []
@@ -32,7 +32,7 @@ def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
         return IDLE
     with db.write() as c:
         add_pending(c, pending)
-        stamp(c, name, digests, now)
+        write_heartbeat(c, name, digests, now)
     return f"the past of {len(pending)} depth profiles is computed again" if pending else IDLE
 
 

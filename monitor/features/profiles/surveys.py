@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from monitor.api.errors import ConfigError, PayloadError
-from monitor.api.ingest import NAMED, translate_months
+from monitor.api.ingest import TIME_COLUMN_NAME, translate_months
 from monitor.api.sites import UNITS, is_raw
 
 HEAD_LINES: Final = 200
@@ -167,7 +167,7 @@ def _begin_table(cells: Sequence[str], head: dict[str, str], hole_at: int | None
         for i, m in enumerate(map(_BOTH.fullmatch, cells))
         if m is not None and not (m[1] and m[4])
     }
-    times = tuple(i for i, cell in enumerate(cells) if i not in values and NAMED.search(cell))
+    times = tuple(i for i, cell in enumerate(cells) if i not in values and TIME_COLUMN_NAME.search(cell))
     return SurveyBlock(head, values, cells, None, times, hole_at) if len(values) > 1 and 0 < len(times) < 3 else None
 
 

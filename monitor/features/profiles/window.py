@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from math import isnan
 from typing import Final, NamedTuple
 
-from monitor.api.queries.readings import Stamp
+from monitor.api.queries.readings import StretchFingerprint
 from monitor.api.text import EPOCH, Span, epoch_s
 from monitor.features.profiles.borehole import Borehole, SurveyValues, group_surveys
 from monitor.features.profiles.declare import Profile, list_names
@@ -35,7 +35,7 @@ class HeldSurvey(NamedTuple):
 class _Block:
     """The surveys of one block of time."""
 
-    stamps: Sequence[Stamp]
+    stamps: Sequence[StretchFingerprint]
     surveys: Sequence[HeldSurvey]
 
 
@@ -99,7 +99,7 @@ class SurveyWindow:
         begin = EPOCH + key * self._length
         return begin - around, begin + self._length + around
 
-    def _read_block(self, hole: Borehole, key: int, stamps: Sequence[Stamp], known_at: datetime) -> _Block:
+    def _read_block(self, hole: Borehole, key: int, stamps: Sequence[StretchFingerprint], known_at: datetime) -> _Block:
         assert self.zero is not None
         since, until = self._find_span(key)
         names = list_names(self.profile)

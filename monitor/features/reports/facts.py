@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from monitor.api.decision import AlertCategory, DecisionInputs, describe_cause, read_gauge, seconds
+from monitor.api.decision import AlertCategory, DecisionInputs, describe_cause, read_gauge
 from monitor.api.errors import RefusedError
 from monitor.api.queries.alerts import (
     LevelSegment,
@@ -27,8 +27,8 @@ from monitor.api.queries.models import load_shown_forecasts
 from monitor.api.queries.readings import SeriesRow, load_series
 from monitor.api.queries.sites import find_version_at, load_site_source
 from monitor.api.readings import HARMLESS, Reading
-from monitor.api.sites import OF_GROUND, Site, parse_site
-from monitor.api.text import canonical_json, format_instants, gather
+from monitor.api.sites import GROUND_MOTION_PREFIXES, Site, parse_site
+from monitor.api.text import canonical_json, epoch_s, format_instants, plain_to_messages
 from monitor.features.reports import queries as rows
 from monitor.features.reports.period import Period, split_days
 
@@ -122,7 +122,7 @@ def gather_facts(c: Connection, site_id: str, period: Period) -> ReportFacts:
     }
     if cut:
         facts |= {"cut": cut, "cut_after": rows.MOST}
-    return cast("ReportFacts", gather(json.loads(canonical_json(format_instants(facts)))))
+    return cast("ReportFacts", plain_to_messages(json.loads(canonical_json(format_instants(facts)))))
 
 
 def digest_of(facts: ReportFacts) -> str:
@@ -204,7 +204,7 @@ def _describe_motion(
             judged[row["station"]] = row
     by_station: dict[str, dict[str, SeriesRow]] = {}
     for one in series:
-        if one.quantity.startswith(OF_GROUND):
+        if one.quantity.startswith(GROUND_MOTION_PREFIXES):
             by_station.setdefault(one.station, {})[one.quantity] = one
     found: list[rows.ReportRow] = []
     for station, own in sorted(by_station.items()):
@@ -257,15 +257,15 @@ def _describe_rain(c: Connection, site: Site, series: Sequence[SeriesRow], perio
             before_s = max(before_s, spec.max_silence_s)
         before = timedelta(seconds=before_s)
         readings = _read_ends(c, one, Period(period.kind, period.from_at - before, period.to_at))[0]
-        view, end_s = DecisionInputs({f"{one.station}.{RAIN}": tuple(readings)}), seconds(period.to_at)
+        view, end_s = DecisionInputs({f"{one.station}.{RAIN}": tuple(readings)}), epoch_s(period.to_at)
         gauge = read_gauge(view, spec, one.station, RAIN, end_s)
         if gauge is None:
             continue
-        span_s = end_s - seconds(period.from_at)
+        span_s = end_s - epoch_s(period.from_at)
         total, coverage = gauge.total_at(end_s, span_s)
         parts, step = [0.0] * 24, span_s / 24
         for at_s, amount in zip(gauge.times_s, gauge.amounts_mm, strict=True):
-            place = (at_s - seconds(period.from_at)) / step
+            place = (at_s - epoch_s(period.from_at)) / step
             if place > 0:
                 parts[min(int(-(-place // 1)) - 1, 23)] += amount
         found.append(

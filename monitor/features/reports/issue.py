@@ -20,7 +20,7 @@ from monitor.api.errors import ConfigError, DeliveryError, JobError, NotFoundErr
 from monitor.api.queries.sites import SiteSummary, load_sites_summary
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site, split_channel
-from monitor.api.text import canonical_json, code_version, format_local, gather, gettext, use
+from monitor.api.text import canonical_json, code_version, format_local, gettext, plain_to_messages, use_language
 from monitor.features.reports import queries as store
 from monitor.features.reports.facts import ReportFacts, digest_of, find_changed, gather_facts
 from monitor.features.reports.pdf import make_pdf
@@ -123,7 +123,7 @@ def make_document(db: Database, issue: IssuedReport, late: timedelta) -> tuple[s
     """
     with db.read() as c:
         period = Period(issue.kind, issue.from_at, issue.to_at)
-        stored = gather(json.loads(issue.facts or "")) if _is_whole(issue) else None
+        stored = plain_to_messages(json.loads(issue.facts or "")) if _is_whole(issue) else None
         facts = gather_facts(c, issue.site, period) if stored is None else stored
     digest = digest_of(facts) if stored is None else issue.facts_sha256
     if digest != issue.facts_sha256:
@@ -150,7 +150,7 @@ def prove(c: Connection, issue: IssuedReport) -> ReissueCheck:
     """Make the facts of a report again from its rows, and compare them with what is stored of it."""
     facts = gather_facts(c, issue.site, Period(issue.kind, issue.from_at, issue.to_at))
     whole, digest = _is_whole(issue), digest_of(facts)
-    changed = find_changed(gather(json.loads(issue.facts or "")), facts) if whole else []
+    changed = find_changed(plain_to_messages(json.loads(issue.facts or "")), facts) if whole else []
     same, older = whole and digest == issue.facts_sha256, issue.code_version != code_version()
     return ReissueCheck(digest, same, whole, older, tuple(changed))
 
@@ -178,7 +178,7 @@ def _compose(db: Database, config: ServiceConfig, issue: IssuedReport, form: str
     """The mail of a report, without its addresses."""
     html, facts = make_document(db, issue, config.schedule.late)
     state = find_state(facts, issue.language, config.schedule.late)
-    with use(issue.language):
+    with use_language(issue.language):
         title, at = gettext(TITLES[issue.kind]), format_local(issue.to_at, facts["site"]["timezone"])
         lines = [f"{facts['site']['name']}: {title}, {at}", f"{gettext('Level')}: {state.line}"]
         lines += [gettext("Do: %(action)s") % {"action": state.action}] if state.action else []

@@ -14,7 +14,7 @@ from monitor.api.text import (
     format_local,
     gettext,
     level_class,
-    parse,
+    parse_time,
     translate,
     translate_level,
     use_zone,
@@ -44,17 +44,17 @@ def find_state(facts: ReportFacts, language: str, late: timedelta) -> EndState:
     A last decision that is older than `late` leaves the level unknown.
     """
     now, names = facts["now"], {int(v["number"]): str(v["name"]) for v in facts["site"]["levels"]}
-    with catalogue.use(language), use_zone(facts["site"]["timezone"]):
+    with catalogue.use_language(language), use_zone(facts["site"]["timezone"]):
         unknown = gettext("unknown")
         if now is None:
             return EndState(None, is_known=False, since="", label=unknown, line=unknown.upper(), action="")
         level, sight = int(now["level"]), str(now["observability"])
         name = translate_level(names.get(level, str(level)), language)
         action = next((str(v["action"]) for v in facts["site"]["levels"] if v["number"] == level), "")
-        if parse(facts["to"]) - parse(now["at"]) <= late:
+        if parse_time(facts["to"]) - parse_time(now["at"]) <= late:
             line = name.upper() + ("" if sight == "full" else f", {translate(sight)}")
             return EndState(level, is_known=True, since="", label=name, line=line, action=action)
-        since = gettext(LAST) % {"at": format_local(parse(now["at"])), "level": name.upper()}
+        since = gettext(LAST) % {"at": format_local(parse_time(now["at"])), "level": name.upper()}
     action = action if level > min(names) else ""
     line = f"{unknown.upper()} ({since})"
     return EndState(level, is_known=False, since=since, label=unknown, line=line, action=action)
@@ -67,7 +67,7 @@ def render_report(
     names = {int(v["number"]): str(v["name"]) for v in facts["site"]["levels"]}
     top = max(names)
     english = TITLES[facts["kind"]]
-    with catalogue.use(language):
+    with catalogue.use_language(language):
         title = gettext(english)
     values = {
         "title": title,

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from monitor.api.errors import JobError, NotFoundError, RefusedError, take_turn
-from monitor.api.text import NameList, Template, current
+from monitor.api.errors import JobError, NotFoundError, RefusedError, acquire_or_refuse
+from monitor.api.text import NameList, Template, current_language
 from monitor.api.web import Context, context_of, find_policy, read_site, redactor_of
 from monitor.api.web import render_page as render
 from monitor.features.reports.facts import digest_of, gather_facts
@@ -53,13 +53,13 @@ def send_report(request: Request, site: str, name: str, form: str) -> Response:
     """A report by its number, or `daily`, `weekly`, `shift` for the period that ends now; as HTML or PDF."""
     context = context_of(request)
     _require_form(form)
-    with take_turn(_TURNS, _BUSY(count=AT_ONCE)):
+    with acquire_or_refuse(_TURNS, _BUSY(count=AT_ONCE)):
         if name in KINDS:
             with read_site(request, site) as seen:
                 now, declared = seen.now.replace(second=0, microsecond=0), seen.declared
                 period = find_before(name, now, ZoneInfo(declared.timezone if declared is not None else "UTC"))
                 facts = gather_facts(seen.c, site, period)
-            html = render_report(facts, digest_of(facts), current(), now, context.config.schedule.late)
+            html = render_report(facts, digest_of(facts), current_language(), now, context.config.schedule.late)
         elif name.isascii() and name.isdigit() and len(name) < 19:
             with read_site(request, site) as seen:
                 issue = load_issue(seen.c, int(name))
@@ -75,9 +75,9 @@ def send_report(request: Request, site: str, name: str, form: str) -> Response:
 def send_card(request: Request, site: str, form: str) -> Response:
     """The quick card, for who is logged in: it holds telephone numbers."""
     _require_form(form)
-    with take_turn(_TURNS, _BUSY(count=AT_ONCE)):
+    with acquire_or_refuse(_TURNS, _BUSY(count=AT_ONCE)):
         with read_site(request, site) as seen:
-            html = render_card(seen.c, site, seen.context.config.web.url, current(), seen.now)
+            html = render_card(seen.c, site, seen.context.config.web.url, current_language(), seen.now)
         return _answer(seen.context, html, f"{site}-card", form)
 
 

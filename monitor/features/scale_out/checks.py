@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from monitor.api.app import STANDBY, WORKER_LIMIT_S, Installation, ProcessStamps
-from monitor.api.checks import BAD, WARN, Check, SubjectState, found
+from monitor.api.app import STANDBY_PREFIX, WORKER_LIMIT_S, Installation, ProcessHeartbeats
+from monitor.api.checks import BAD, WARN, Check, SubjectState, make_state
 from monitor.api.text import Figure, NameList
 
 STANDBY_SILENT_S: Final = 60.0
@@ -14,34 +14,34 @@ STANDBY_FORGOTTEN_S: Final = 7 * 86400.0  # one that was silent for so long is n
 def _cluster(seen: Installation) -> Iterator[SubjectState]:
     settings = seen.service.compute
     if settings.dask:
-        from monitor.api.worker import DESCRIBE, compute
+        from monitor.api.worker import DESCRIBE_SANDBOX, compute
         from monitor.features.scale_out.cluster import find_cluster
 
         cluster = find_cluster(settings)
         threads = cluster.count_threads()
-        compute.run(DESCRIBE, None, WORKER_LIMIT_S, cluster=cluster)  # refused by one of another version
-        yield found(is_wrong=settings.jobs_at_once < threads, address=cluster.address, n=Figure(threads, "d"))
+        compute.run(DESCRIBE_SANDBOX, None, WORKER_LIMIT_S, cluster=cluster)  # refused by one of another version
+        yield make_state(is_wrong=settings.jobs_at_once < threads, address=cluster.address, n=Figure(threads, "d"))
 
 
-def _list_standby(seen: ProcessStamps) -> Iterator[SubjectState]:
+def _list_standby(seen: ProcessHeartbeats) -> Iterator[SubjectState]:
     core = seen.core
     for stamp, (at, _) in seen.stamps.items():
         silent_s = (seen.now - at).total_seconds()
-        if stamp.startswith(STANDBY) and silent_s <= STANDBY_FORGOTTEN_S:
-            yield found(
+        if stamp.startswith(STANDBY_PREFIX) and silent_s <= STANDBY_FORGOTTEN_S:
+            yield make_state(
                 is_wrong=silent_s > STANDBY_SILENT_S,
-                name=stamp.removeprefix(STANDBY),
+                name=stamp.removeprefix(STANDBY_PREFIX),
                 at=at,
                 active=core.get("name"),
                 since=core.get("active_since"),
             )
 
 
-def _list_different(seen: ProcessStamps) -> Iterator[SubjectState]:
+def _list_different(seen: ProcessHeartbeats) -> Iterator[SubjectState]:
     for stamp, (at, facts) in seen.stamps.items():
         is_alive = (seen.now - at).total_seconds() <= STANDBY_SILENT_S
-        if stamp.startswith(STANDBY) and is_alive and facts.get("differs"):
-            yield found(name=stamp.removeprefix(STANDBY), sites=NameList(tuple(facts["differs"])))
+        if stamp.startswith(STANDBY_PREFIX) and is_alive and facts.get("differs"):
+            yield make_state(name=stamp.removeprefix(STANDBY_PREFIX), sites=NameList(tuple(facts["differs"])))
 
 
 _TAKES: Final = "{address} takes {n} jobs at once; run doctor on its machines too"
@@ -57,7 +57,7 @@ CHECKS: Final = (
     ),
     Check(
         "standby.silent",
-        ProcessStamps,
+        ProcessHeartbeats,
         BAD,
         "{name} stood by and is silent since {at}: nobody would take over",
         _list_standby,
@@ -67,7 +67,7 @@ CHECKS: Final = (
     ),
     Check(
         "standby.differs",
-        ProcessStamps,
+        ProcessHeartbeats,
         WARN,
         "{name} stands by with other site files than those in force: {sites}",
         _list_different,

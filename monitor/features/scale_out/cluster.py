@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
-from monitor.api.errors import AwayError, JobError, KilledError
+from monitor.api.errors import JobError, KilledError, NoWorkerError
 from monitor.api.extras import explain_missing
-from monitor.api.text import TEXT_OF, Figure, Template, code_version, join
+from monitor.api.text import LABELLED_TEXT, Figure, Template, code_version, join
 from monitor.api.worker import Answered, Request, SandboxLimits, WorkerTask, compute
 
 if TYPE_CHECKING:  # a machine of the cluster reads no service file
@@ -54,7 +54,7 @@ class DaskCluster:
         `limit_s`: of one try.
 
         Raises:
-            AwayError: no worker or scheduler answers, in one line.
+            NoWorkerError: no worker or scheduler answers, in one line.
             JobError: one line.
         """
         job, given = task.function, (task, request, limit_s, terms, list_versions())
@@ -65,17 +65,17 @@ class DaskCluster:
                 answered: Answered = _wait(job, client, client.submit(run_for, *given, pure=False), limit_s)
                 return answered
             except JobError as error:
-                raise type(error)(TEXT_OF(name=job, text=_ON(text=error.problem, address=self.address))) from None
+                raise type(error)(LABELLED_TEXT(name=job, text=_ON(text=error.problem, address=self.address))) from None
             except distributed.scheduler.KilledWorker as error:
                 text = _LOST(n=error.allowed_failures + 1, address=self.address)
-                raise JobError(TEXT_OF(name=job, text=text)) from None
+                raise JobError(LABELLED_TEXT(name=job, text=text)) from None
             except Exception as error:  # what a remote job raises can be anything
                 _forget(self)
                 is_away = isinstance(error, OSError | distributed.CancelledError)
                 if is_last or not is_away or compute.is_stopping():
-                    error_type = AwayError if is_away else JobError
+                    error_type = NoWorkerError if is_away else JobError
                     text = _ON(text=_explain(error), address=self.address)
-                    raise error_type(TEXT_OF(name=job, text=text)) from error
+                    raise error_type(LABELLED_TEXT(name=job, text=text)) from error
         raise AssertionError
 
     def run_each(self, answer: Callable[[Request], Answered], questions: Sequence[Request]) -> Generator[Answered]:
@@ -92,12 +92,12 @@ class DaskCluster:
                     one.cancel()
 
     def count_threads(self) -> int:
-        """How many jobs the workers take at once; at least 1. AwayError where the scheduler does not answer."""
+        """How many jobs the workers take at once; at least 1. NoWorkerError where the scheduler does not answer."""
         try:
             return max(1, sum(map(int, _connect(self, _import_distributed()).nthreads().values())))
         except OSError as error:
             _forget(self)
-            raise AwayError(f"{self.address}: {_explain(error)}") from None
+            raise NoWorkerError(f"{self.address}: {_explain(error)}") from None
 
 
 _clients: dict[DaskCluster, Any] = {}
@@ -116,10 +116,12 @@ def run_for(
 
     Raises:
         JobError: as `compute.run`.
-        AwayError: as `compute.run`, or this machine runs another version than the service.
+        NoWorkerError: as `compute.run`, or this machine runs another version than the service.
     """
     if different := explain_versions(versions, list_versions()):
-        raise AwayError(TEXT_OF(name=task.function, text=_SAME(different=different, host=socket.gethostname())))
+        raise NoWorkerError(
+            LABELLED_TEXT(name=task.function, text=_SAME(different=different, host=socket.gethostname()))
+        )
     return compute.run(task, request, limit_s, terms=terms)
 
 
@@ -185,15 +187,17 @@ def _wait(job: str, client: Any, future: Any, limit_s: float) -> Any:
             except TimeoutError:
                 now_s = time.monotonic()
                 if compute.is_stopping():
-                    raise KilledError(TEXT_OF(name=job, text=compute.STOPPING())) from None
+                    raise KilledError(LABELLED_TEXT(name=job, text=compute.STOPPING())) from None
                 if client.status == "closed":
                     raise ConnectionError("the scheduler went away") from None
                 if client.scheduler_info().get("workers"):
                     seen_s = now_s
                 elif now_s - seen_s > NO_WORKER_S:
-                    raise AwayError(TEXT_OF(name=job, text=_NO_WORKER(time=Figure(NO_WORKER_S, "g", "s")))) from None
+                    raise NoWorkerError(
+                        LABELLED_TEXT(name=job, text=_NO_WORKER(time=Figure(NO_WORKER_S, "g", "s")))
+                    ) from None
                 if now_s > latest_s:
-                    raise JobError(TEXT_OF(name=job, text=_NO_ANSWER(time=Figure(limit_s, "g", "s")))) from None
+                    raise JobError(LABELLED_TEXT(name=job, text=_NO_ANSWER(time=Figure(limit_s, "g", "s")))) from None
     except BaseException:
         future.cancel()
         raise

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from monitor.api.app import CommitMonitor
     from monitor.api.checks import Check
-    from monitor.api.database import CoreTurn
+    from monitor.api.database import CoreLease
     from monitor.api.settings import ComputeSection, ServiceConfig
     from monitor.api.worker import Cluster
 
@@ -36,7 +36,7 @@ def compute_cluster(plan: ComputeSection) -> Cluster:
 @hookimpl
 def wait_for_turn(
     config: ServiceConfig,
-    turn: CoreTurn,
+    turn: CoreLease,
     commits: CommitMonitor,
     stopping: threading.Event,
     attempt: Callable[[Callable[[], object]], bool],

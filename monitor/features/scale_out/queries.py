@@ -4,12 +4,12 @@ from typing import Any, Final
 
 from sqlalchemy import Engine, Row, text
 
-from monitor.api.database import CORE, LEASE, make_turns, translated
+from monitor.api.database import CORE_VIEW, LEASE_TABLE, create_core_locks, translate_database_errors
 
 _READ_LEASE: Final = text(
     "SELECT fence, holder, session,"  # noqa: S608  while the server was away nobody could renew it
     " extract(epoch FROM clock_timestamp() - greatest(renewed_at, pg_postmaster_start_time())) AS idle_s"
-    f" FROM {LEASE}"
+    f" FROM {LEASE_TABLE}"
 )
 
 
@@ -18,8 +18,8 @@ def find_lease(engine: Engine) -> Row[Any] | None:
 
     Raises StoreBusyError: the database is away for the moment.
     """
-    with translated():
-        make_turns(engine)
+    with translate_database_errors():
+        create_core_locks(engine)
         with engine.connect() as c:
             return c.execute(_READ_LEASE).first()
 
@@ -33,7 +33,7 @@ def end_core_sessions(engine: Engine, session: str) -> int:
     ends = text(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"  # noqa: S608
         " AND datname = current_database() AND usename = current_user AND (application_name = :session"
-        f" OR pid IN (SELECT pid FROM pg_locks WHERE granted AND relation = to_regclass('{CORE}')))"
+        f" OR pid IN (SELECT pid FROM pg_locks WHERE granted AND relation = to_regclass('{CORE_VIEW}')))"
     )
-    with translated(), engine.begin() as c:
+    with translate_database_errors(), engine.begin() as c:
         return int(c.execute(ends, {"session": session}).scalar_one())

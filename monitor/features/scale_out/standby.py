@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from monitor.api.app import CommitMonitor, health, read_sites
-from monitor.api.database import CoreTurn, Database, remove_stamp, require_current, stamp
+from monitor.api.database import CoreLease, Database, remove_heartbeat, require_current, write_heartbeat
 from monitor.api.errors import StoreBusyError, StoreError
 from monitor.api.queries.alerts import load_in_force
 from monitor.api.settings import ServiceConfig
@@ -24,7 +24,7 @@ STAMP_EVERY_S: Final = 3.0
 
 def wait_for_turn(
     config: ServiceConfig,
-    turn: CoreTurn,
+    turn: CoreLease,
     commits: CommitMonitor,
     stopping: threading.Event,
     attempt: Callable[[Callable[[], object]], bool],
@@ -50,20 +50,22 @@ def wait_for_turn(
 
 def _stamp(config: ServiceConfig, *, is_over: bool = False) -> None:
     """Say that this service stands by, and with which other site files than those in force; or that it is over."""
-    name = f"{health.STANDBY}{config.service_name}"
+    name = f"{health.STANDBY_PREFIX}{config.service_name}"
     try:
         with Database(config.database.url) as db, db.write() as c:  # without the guard: the turn is not ours
             if is_over:
-                remove_stamp(c, name)
+                remove_heartbeat(c, name)
                 return
             known = {site.id: site.version for site in load_in_force(c)}
             differs = sorted(site.id for site in read_sites(config) if known.get(site.id) != site.version)
-            stamp(c, name, {"pid": os.getpid(), "host": socket.gethostname(), "differs": differs}, datetime.now(UTC))
+            write_heartbeat(
+                c, name, {"pid": os.getpid(), "host": socket.gethostname(), "differs": differs}, datetime.now(UTC)
+            )
     except Exception as error:  # whatever is wrong with the stamp, it stands by
         log.warning("stamp not written: %s", error)
 
 
-def _find_fault(turn: CoreTurn, commits: CommitMonitor) -> str:
+def _find_fault(turn: CoreLease, commits: CommitMonitor) -> str:
     """Why this version cannot read the database; empty where it can, or where nobody knows."""
     try:
         require_current(turn.db)
@@ -77,7 +79,7 @@ def _find_fault(turn: CoreTurn, commits: CommitMonitor) -> str:
     return ""
 
 
-def take_over(turn: CoreTurn) -> bool:
+def take_over(turn: CoreLease) -> bool:
     """Take the turn where whoever had it is gone or hangs; False where another core has it, or may still come back.
 
     Raises StoreBusyError: the database is away for the moment.

@@ -6,7 +6,7 @@ The functions that need numpy are imported when an act is done, so that no page 
 from typing import Final
 
 from monitor.api.acts import ActResult
-from monitor.api.alerts import ModelHash, on
+from monitor.api.alerts import ModelHash, make_act_factory
 from monitor.api.queries.alerts import ActCall, Reason, SiteOption
 from monitor.api.text import join
 
@@ -35,7 +35,7 @@ def let_go(call: ActCall, model_hash: ModelHash, site: SiteOption, reason: Reaso
     return ActResult(join([line], "; "), {"site": site, "line": line})
 
 
-_network: Final = on("/sites/{site}/networks/{model_hash}", "scenes", "/sites/{site}/acts#models")
+_network: Final = make_act_factory("/sites/{site}/networks/{model_hash}", "scenes", "/sites/{site}/acts#models")
 ACTS: Final = (
     _network("network.promote", "promote", "/promote", lambda: take_into_use),
     _network("network.retire", "retire", "/retire", lambda: let_go),

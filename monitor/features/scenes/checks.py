@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from monitor.api.app import Installation, find_program
-from monitor.api.checks import BAD, WARN, Check, CurrentDatabase, SubjectState, found
+from monitor.api.checks import BAD, WARN, Check, CurrentDatabase, SubjectState, make_state
 from monitor.api.errors import SlopewardError
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import scan_sites
@@ -38,7 +38,7 @@ def _find_unreadable(seen: Installation) -> Iterator[SubjectState]:
         fault = find_fault(str((start or Path.cwd()) / name) if is_relative else name)
         is_known = not is_relative or start is not None
         where = _COUNTS_FROM if is_known else _COUNTS_FROM_HERE
-        yield found(
+        yield make_state(
             site_id,
             is_wrong=fault is not None,
             level=BAD if is_known else WARN,
@@ -50,13 +50,13 @@ def _find_unreadable(seen: Installation) -> Iterator[SubjectState]:
 
 def find_start(service: ServiceConfig) -> Path | None:
     """Return the working folder of the core process, or None if it runs elsewhere or may not be read."""
-    from monitor.api.database import Database, load_stamps, require_current
+    from monitor.api.database import Database, load_heartbeats, require_current
 
     try:
         with Database(service.database.url) as db:
             require_current(db)
             with db.read() as c:
-                _, core = load_stamps(c)["core"]
+                _, core = load_heartbeats(c)["core"]
         if core.get("host") == socket.gethostname() and find_program(int(core["pid"])) is not None:
             return Path(f"/proc/{core['pid']}/cwd").resolve(strict=True)
     except (SlopewardError, OSError, KeyError):
@@ -71,7 +71,7 @@ def _find_broken(seen: CurrentDatabase) -> Iterator[SubjectState]:
     for site in scan_sites(seen.service.paths.sites)[0]:
         with seen.db.read() as c:
             for row, fault in find_broken_weights(c, site):
-                yield found(site.id, path=str(row.path), fault=fault)
+                yield make_state(site.id, path=str(row.path), fault=fault)
 
 
 CHECKS: Final = (

@@ -11,7 +11,7 @@ from detection.imagery.footprints.records import MAKING, NOT_MADE, SceneFilesReq
 from monitor.api.errors import JobError
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
-from monitor.api.text import describe
+from monitor.api.text import convert_reason
 from monitor.api.worker import Answered, Request, WorkerTask, compute, run_in_worker
 from monitor.features.scenes.inbox import fingerprint
 from monitor.features.scenes.queries.arrivals import SceneRow
@@ -44,7 +44,7 @@ def make_left(
         request = SceneFilesRequest(folder.absolute(), scene, row.acquired_at, *site.scenes.placed)
         made = run_behind(config, MAKE_FILES, request, scene, folder)
         if made.error:
-            log.warning("%s: files of %s are not made: %s", site.id, row.name, describe(made.error))
+            log.warning("%s: files of %s are not made: %s", site.id, row.name, convert_reason(made.error))
             with suppress(OSError):  # on a full disk they are tried again
                 note_failure(folder, made.error)
 

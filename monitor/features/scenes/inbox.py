@@ -16,13 +16,13 @@ from sqlalchemy import Connection
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.scene.products.unpack import strip_suffix
 from monitor.api.database import IDLE, Database
-from monitor.api.errors import AwayError, JobError
+from monitor.api.errors import JobError, NoWorkerError
 from monitor.api.queries.models import add_model
 from monitor.api.scenes import KnownDate, KnownVersion, ReadScene, SceneRequest
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
-from monitor.api.text import FUTURE_TOLERANCE, Template, Timestamp, describe_error, gather, is_line
-from monitor.api.worker import compute, hold, list_checkpoint, run_in_worker
+from monitor.api.text import FUTURE_TOLERANCE, Template, Timestamp, describe_error, is_line, plain_to_messages
+from monitor.api.worker import compute, list_checkpoint, lock_scene_results, run_in_worker
 from monitor.features.scenes import rows as scene_rows
 from monitor.features.scenes import waiting as lacks
 from monitor.features.scenes.model_acts import NAMED, keep_named, release_named
@@ -167,7 +167,7 @@ def detect_scene(
     `wait`: wait for another process that reads scenes of the site, else leave it for the next look.
     """
     results = Path(config.paths.inbox).parent / "scenes" / site.id
-    with hold(results, wait=wait) as held:
+    with lock_scene_results(results, wait=wait) as held:
         if not held:
             return "waiting: scenes of the site are being read by another process"
         if wait:
@@ -264,7 +264,7 @@ def _list_unclaimed(answer: ReadScene) -> list[str]:
 def _list_doubted(answer: ReadScene) -> list[str]:
     """Return a line for each reason why what was found against an earlier date is advice only."""
     return [
-        f"what changed since {one['acquired_at'][:10]} is advice only: {gather(text)}"
+        f"what changed since {one['acquired_at'][:10]} is advice only: {plain_to_messages(text)}"
         for judged in answer.judgements[:1]
         for one in judged.described.get("compared", ())
         if one.get("claimed", True)
@@ -311,7 +311,7 @@ def _run_worker(
     except JobError as error:
         if compute.is_stopping():
             raise  # not the scene's fault: it is read after the next start
-        if isinstance(error, AwayError):
+        if isinstance(error, NoWorkerError):
             return SceneResult(waiting=error.message)  # nor is that
         return SceneResult(error=error.message)
     if answer.read is not None and (strange := find_stranger(answer.read, request)):

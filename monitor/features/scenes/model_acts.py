@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.weights_file import find_fault, is_same, may_be_used
-from monitor.api.database import SERVICE, Actor, Database
+from monitor.api.database import SERVICE_ACTOR, Actor, Database
 from monitor.api.errors import JobError, NotFoundError, RefusedError
 from monitor.api.queries.models import ModelRow, change_state, find_model, load_models, load_transitions
 from monitor.api.queries.people import require_reason
@@ -76,7 +76,7 @@ def keep_named(c: Connection, site: Site, model_hash: str, now: datetime) -> Non
     """Say of a network of a site that it is in use, once it has read a scene because the site file names it."""
     row = find_model(c, model_hash)
     if row.site == site.id and row.state != "active":
-        change_state(c, row, "active", NAMED, SERVICE, now)
+        change_state(c, row, "active", NAMED, SERVICE_ACTOR, now)
 
 
 def release_named(db: Database, site: Site, now: datetime) -> None:
@@ -88,7 +88,7 @@ def release_named(db: Database, site: Site, now: datetime) -> None:
     with db.write() as c:
         for row in gone:
             before = load_transitions(c, row.model_hash)[-1].from_state or "candidate"
-            change_state(c, row, before, UNNAMED, SERVICE, now)
+            change_state(c, row, before, UNNAMED, SERVICE_ACTOR, now)
 
 
 def _is_named(site: Site, row: ModelRow) -> bool:

@@ -3,7 +3,7 @@
 from typing import Annotated, Final
 
 from monitor.api.acts import ActResult, Argument
-from monitor.api.alerts import on
+from monitor.api.alerts import make_act_factory
 from monitor.api.errors import RefusedError
 from monitor.api.queries.alerts import LARGEST_ID, ActCall, SiteId, SiteOption
 from monitor.api.text import N_, Template, Term, record_to_json
@@ -142,9 +142,9 @@ def withdraw_outline(
 
 
 _SCENE: Final = "/sites/{site}/scenes/{scene_hash}"
-_footprint = on(f"{_SCENE}/footprints/{{polygon_id}}", "scenes review", f"{_SCENE}/outlines")
-_drawing = on(f"{_SCENE}/outlines", "scenes review")
-_outline = on("/sites/{site}/outlines", "scenes review")
+_footprint = make_act_factory(f"{_SCENE}/footprints/{{polygon_id}}", "scenes review", f"{_SCENE}/outlines")
+_drawing = make_act_factory(f"{_SCENE}/outlines", "scenes review")
+_outline = make_act_factory("/sites/{site}/outlines", "scenes review")
 ACTS: Final = (
     _footprint("footprint.accept", "accept", "/accept", lambda: accept),
     _footprint("footprint.reject", "reject", "/reject", lambda: reject),

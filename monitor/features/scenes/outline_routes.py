@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from detection.imagery.footprints.records import is_making
 from monitor.api.errors import NotFoundError
 from monitor.api.text import Template
-from monitor.api.web import go_back, read_site
+from monitor.api.web import read_site, redirect_back
 from monitor.api.web import render_page as render
 from monitor.features.scenes.queries import outlines as store
 from monitor.features.scenes.queries.cards import NO_READ_SCENE, load_read_scenes
@@ -64,7 +64,7 @@ def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = 
         c, card = seen.c, seen.card
         scene = next(iter(load_read_scenes(c, site, 1, scene_hash)), None)
         if scene is None and (version := store.list_versions(c, site).get(scene_hash)) is not None:
-            return go_back(request, f"/sites/{site}/scenes/{version.scene_hash}/outlines", _NEWER())
+            return redirect_back(request, f"/sites/{site}/scenes/{version.scene_hash}/outlines", _NEWER())
         if scene is None:
             raise NotFoundError(NO_READ_SCENE(site=site, name=scene_hash[:12]))
         found = store.load_outlines(c, site, scene_hash=scene_hash, limit=LISTED)

@@ -14,9 +14,9 @@ from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.records import is_making
 from detection.imagery.tiles.lookup import Archive, find_tile, open_archive, read_metadata
 from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM
-from monitor.api.errors import NotFoundError, take_turn
+from monitor.api.errors import NotFoundError, acquire_or_refuse
 from monitor.api.queries.alerts import find_ladder
-from monitor.api.text import Template, format_instants, gather
+from monitor.api.text import Template, format_instants, plain_to_messages
 from monitor.api.web import GeoJsonResponse, context_of, read_site
 from monitor.api.web import render_page as render
 from monitor.features.scenes.queries.arrivals import NO_SCENE
@@ -43,7 +43,7 @@ def show_scene(request: Request, site: str, scene_hash: str, before: Before = No
         mark_unproven(c, site, lines, seen.now)
     others.sort(key=lambda s: (s.taken_at, s.scene_hash), reverse=True)
     chosen = next((s for s in others if s.scene_hash == before), None) or choose_before(scene, others)
-    metadata = gather(read_metadata(scene.folder)) or {}
+    metadata = plain_to_messages(read_metadata(scene.folder)) or {}
     return render(
         request,
         "scene.html",
@@ -167,7 +167,7 @@ def send_probability_tile(request: Request, site: str, scene_hash: str, z: int, 
 
 
 def _send(request: Request, site: str, scene_hash: str, layer: str, place: tuple[int, int, int]) -> Response:
-    with take_turn(_reading, _BUSY(), WAITS_S):
+    with acquire_or_refuse(_reading, _BUSY(), WAITS_S):
         found = _open(_find_folder(request, site, scene_hash), layer)
         if found is None:
             raise NotFoundError(_NONE())

@@ -17,7 +17,7 @@ from monitor.api.queries.readings import add_observations
 from monitor.api.readings import Observation
 from monitor.api.scenes import KnownDate, ReadScene
 from monitor.api.sites import QUANTITIES, Site
-from monitor.api.text import describe, is_line, read_reason
+from monitor.api.text import convert_reason, is_line, read_reason
 from monitor.features.scenes.queries import arrivals
 from monitor.features.scenes.queries.arrivals import load_scenes
 from monitor.features.scenes.queries.versions import name_origin
@@ -129,7 +129,7 @@ def save_judgements(c: Connection, answer: ReadScene, site: Site, now: datetime)
 
 
 def _describe_caution(change: records.FootprintChange) -> records.FootprintChange:
-    return change if change.caution is None else replace(change, caution=describe(change.caution))
+    return change if change.caution is None else replace(change, caution=convert_reason(change.caution))
 
 
 def save_series(c: Connection, site: Site, answer: ReadScene, now: datetime, version: int = 1) -> int:

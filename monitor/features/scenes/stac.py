@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from detection.geojson import Feature, Geometry
 from monitor.api.queries.alerts import SiteCard
-from monitor.api.text import format_iso, gather
+from monitor.api.text import format_iso, plain_to_messages
 from monitor.features.scenes.queries.cards import SceneCard, load_read_scenes
 
 VERSION: Final = "1.0.0"
@@ -106,7 +106,7 @@ def describe_item(scene: SceneCard, card: SiteCard, root: str) -> StacItem:
             "slopeward:area_m2": scene.area_m2,
             "slopeward:valid_share": scene.valid_share,
             "slopeward:model_hash": run.get("model_hash"),
-            "slopeward:doubts": gather(run.get("doubts", [])),
+            "slopeward:doubts": plain_to_messages(run.get("doubts", [])),
         },
         "links": [
             {"rel": "self", "href": f"{root}/items/{scene.scene_hash}", "type": _GEOJSON},

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from monitor.api.scenes import ReadScene, SceneRequest
-from monitor.api.sites import LANDSLIDE
+from monitor.api.sites import LANDSLIDE_PREFIX
 from monitor.api.worker import WorkerTask
 
 MEASURED: Final = frozenset({"scene_probability", "ndvi", "coherence"})
@@ -47,6 +47,7 @@ def find_stranger(answer: ReadScene, request: SceneRequest) -> str | None:
     strange += [
         f"{row.station}.{row.quantity}"
         for row in answer.series
-        if row.quantity not in MEASURED or not (row.station in request.stations or row.station.startswith(LANDSLIDE))
+        if row.quantity not in MEASURED
+        or not (row.station in request.stations or row.station.startswith(LANDSLIDE_PREFIX))
     ]
     return strange[0][:60] if strange else None

@@ -13,7 +13,7 @@ from monitor.api.database import IDLE, Database
 from monitor.api.queries.sites import load_sites_summary
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
-from monitor.api.text import Template, describe, gather, hide_folder, spread
+from monitor.api.text import Template, convert_reason, hide_folder, messages_to_plain, plain_to_messages
 from monitor.api.worker import WorkerTask
 from monitor.features.scenes.files import find_image, is_left, make_left, run_behind
 from monitor.features.scenes.inbox import has_unread
@@ -74,7 +74,7 @@ def _cut_first(
     A full set takes about as much room as a JPEG of the scene; that is kept for as many dates as are compared.
     """
     folder = Path(due.out_dir or "")
-    noted, kept = gather(read_metadata(folder)) or {}, {row.out_dir for row in newest}
+    noted, kept = plain_to_messages(read_metadata(folder)) or {}, {row.out_dir for row in newest}
     if not _has_room(folder) and noted.get("of") == _mark(due) and noted.get("error") == NO_ROOM:
         return IDLE
     for row in rows:
@@ -91,7 +91,7 @@ def _has_room(folder: Path) -> bool:
 
 def _is_cut(row: SceneRow, now: datetime) -> bool:
     folder = Path(row.out_dir or "")
-    noted = gather(read_metadata(folder))
+    noted = plain_to_messages(read_metadata(folder))
     if not folder.is_dir():
         return True
     if noted is None or noted.get("of") != _mark(row) or noted.get("error") == NO_ROOM:
@@ -104,12 +104,12 @@ def _mark(row: SceneRow) -> list[str]:
 
 
 def _note_result(row: SceneRow, found: Tiles) -> str:
-    folder, error = Path(row.out_dir or ""), describe(found.error)
+    folder, error = Path(row.out_dir or ""), convert_reason(found.error)
     if error:
         _unlink(folder)
         for place in (Path(row.path).absolute().parent, folder.absolute()):  # paths of the server are nobody's business
             error = hide_folder(error, place)
-    write_json(folder / METADATA_FILE, spread({"of": _mark(row), "tiles": found.tiles, "error": error}))
+    write_json(folder / METADATA_FILE, messages_to_plain({"of": _mark(row), "tiles": found.tiles, "error": error}))
     return f"no tiles: {error}" if error else f"{found.tiles} tiles"
 
 

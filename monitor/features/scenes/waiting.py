@@ -12,9 +12,9 @@ from detection.imagery.weights_file import describe_own
 from monitor.api.database import Database
 from monitor.api.decision import health_alarm
 from monitor.api.queries.alerts import load_alerts, notify_site
-from monitor.api.queries.models import SHORT
+from monitor.api.queries.models import SHORT_HASH_LENGTH
 from monitor.api.sites import Site
-from monitor.api.text import Message, Template, Timestamp, format_iso, hide_folder, parse
+from monitor.api.text import Message, Template, Timestamp, format_iso, hide_folder, parse_time
 from monitor.features.scenes.queries.arrivals import SceneRow, save_scene
 from monitor.features.scenes.queries.versions import WAITING, drop_waiting, forget_failure
 from monitor.features.scenes.queries.weights import find_broken_weights
@@ -40,7 +40,7 @@ WEIGHTS: Final = "weights:"
 def is_due(row: SceneRow | None, print_: str, now: datetime) -> bool:
     """Whether a scene that waits is worth a look: its files have changed, or some time has passed."""
     run = {} if row is None else row.run or {}
-    return run.get("fingerprint") != print_ or now - parse(run["looked_at"]) >= RETRY_AFTER
+    return run.get("fingerprint") != print_ or now - parse_time(run["looked_at"]) >= RETRY_AFTER
 
 
 def store_waiting(
@@ -87,7 +87,10 @@ def notify_weights(db: Database, site: Site, now: datetime) -> None:
     with db.read() as c:
         notified = {a.key for a in _open_alerts(c, site, WEIGHTS) if a.state != "returned_unacknowledged"}
         faults = find_broken_weights(c, site)
-    wanted = {f"{WEIGHTS}{own.model_hash[:SHORT]}": _OTHERS_TRIED(weights=describe_own(own.path)) for own, _ in faults}
+    wanted = {
+        f"{WEIGHTS}{own.model_hash[:SHORT_HASH_LENGTH]}": _OTHERS_TRIED(weights=describe_own(own.path))
+        for own, _ in faults
+    }
     changes = [health_alarm(key, 2, reason, is_open=True) for key, reason in wanted.items() if key not in notified]
     changes += [
         health_alarm(key, 0, _READ_AGAIN, is_open=False, notify=False) for key in sorted(notified - wanted.keys())

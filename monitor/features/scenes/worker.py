@@ -28,8 +28,8 @@ from detection.imagery.weights_file import read_weights, weights_path
 from monitor.api.extras import describe_package, explain_missing
 from monitor.api.plugins import hooks
 from monitor.api.scenes import DateAssessment, KnownDate, KnownVersion, PlaceValue, ReadScene, SceneRequest
-from monitor.api.sites import LANDSLIDE
-from monitor.api.text import describe, describe_error, describe_within, spread
+from monitor.api.sites import LANDSLIDE_PREFIX
+from monitor.api.text import convert_reason, convert_reasons_within, describe_error, messages_to_plain
 from monitor.features.scenes.methods import find_method
 from monitor.features.scenes.tasks import SceneResult, WeightsTrial, WeightsTrialResult
 
@@ -172,7 +172,7 @@ def _read_by_index(
     notes: tuple[str, ...],
 ) -> ReadScene:
     date, found = compare_by_index(
-        own, _list_optical(request, _list_gone(own, replaced)), request.out_dir, describe=describe
+        own, _list_optical(request, _list_gone(own, replaced)), request.out_dir, describe=convert_reason
     )
     series = [row for row in _list_series(date, found, (), request) if row.quantity != PROBABILITY]
     return _make_result(answer, date, request, [_judgement(date, found)], series, replaced, notes)
@@ -186,7 +186,7 @@ def _add_index(
     own: records.StoredDate, found: records.Comparison, request: SceneRequest, gone: Collection[str]
 ) -> records.Comparison:
     """What the network says, with a line on what the index of colours says beside it, and its file."""
-    compared = add_index_comparison(own, found, _list_optical(request, gone), request.out_dir, describe=describe)
+    compared = add_index_comparison(own, found, _list_optical(request, gone), request.out_dir, describe=convert_reason)
     if (line := compared.sum_up()) is None:
         return found
     outputs = {**found.outputs, "index_outlines": compared.found.outputs["outlines"]}
@@ -215,8 +215,8 @@ def _make_result(
         classes=own.classes,
         threshold=own.threshold,
         minimum_area_m2=own.minimum_area_m2,
-        warnings=(*map(describe, answer["warnings"]), *notes, *undrawn),
-        doubts=tuple(map(describe, own.doubts)),
+        warnings=(*map(convert_reason, answer["warnings"]), *notes, *undrawn),
+        doubts=tuple(map(convert_reason, own.doubts)),
         doubtful=own.doubtful,
         cloudy=own.cloudy,
         outputs=answer["outputs"],
@@ -242,7 +242,7 @@ def _check_own(answer: SceneDetection, own: Sequence[str]) -> dict[str, str | No
     for one in answer.get("refused", ()):
         with contextlib.suppress(ModelError):
             if one["weights"] in own:
-                found[read_weights(one["weights"]).model_hash] = describe(one["why"]) if one["broken"] else None
+                found[read_weights(one["weights"]).model_hash] = convert_reason(one["why"]) if one["broken"] else None
     return found | ({answer["model_hash"]: None} if answer.get("weights") in own else {})
 
 
@@ -262,7 +262,7 @@ def _with_heights(
         owner=request.owner,
         prior=prior,
         later=True,
-        describe=describe,
+        describe=convert_reason,
     )
     if request.dem is None or scene.dem is not None:
         return detect(options), None, ()
@@ -332,7 +332,9 @@ def _outline(one: records.PlacedOutline) -> records.PlacedOutline:
 def _judgement(date: records.StoredDate, found: records.Comparison) -> DateAssessment:
     changes = {**found.changes, **{one.outline.polygon_id: one.change for one in found.vanished}}
     vanished = tuple(one.outline for one in found.vanished)
-    return DateAssessment(date.scene_hash, changes, vanished, spread(describe_within(found.to_json())))
+    return DateAssessment(
+        date.scene_hash, changes, vanished, messages_to_plain(convert_reasons_within(found.to_json()))
+    )
 
 
 def _assess_dates(
@@ -341,7 +343,7 @@ def _assess_dates(
     request: SceneRequest,
     replaced: Sequence[records.KnownOutline],
 ) -> list[tuple[records.StoredDate, records.Comparison]]:
-    first = compare(own, others, request.out_dir, describe=describe)
+    first = compare(own, others, request.out_dir, describe=convert_reason)
     first = replace(first, changes=keep_lines(own.outlines, first.changes, map(records.open_geometry, replaced)))
     found: list[tuple[records.StoredDate, records.Comparison]] = [(own, first)]
     dates: list[records.StoredDate] = [*others, records.remember(own, first.changes)]
@@ -350,7 +352,7 @@ def _assess_dates(
         bare = replace(date, polygons=tuple(one for one in date.outlines if not one.is_gone))
         others_now = [d for d in dates if d.scene_hash != date.scene_hash]
         try:
-            judged = compare(bare, others_now, Path(date.out_dir), describe=describe)
+            judged = compare(bare, others_now, Path(date.out_dir), describe=convert_reason)
         except ImageryError:
             continue  # its kept files are gone: what was judged of it stands
         found.append((bare, judged))
@@ -376,7 +378,7 @@ def _list_series(
         if found and found[0][0] <= request.near_m
     ]
     followed = sorted(near, key=lambda item: item[:3])[:FOLLOWED_MOST]
-    places = [MeasuredPlace(f"{LANDSLIDE}{change.root_id[:12]}", one.geometry) for *_, change, one in followed]
+    places = [MeasuredPlace(f"{LANDSLIDE_PREFIX}{change.root_id[:12]}", one.geometry) for *_, change, one in followed]
     rows = _measure(own, [*circles, *places])
     before = max((d for d in others if d.acquired_at < own.acquired_at), key=lambda d: d.acquired_at, default=None)
     fresh = [place for place, (*_, change, _) in zip(places, followed, strict=True) if change.change == "new"]

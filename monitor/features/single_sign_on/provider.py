@@ -16,9 +16,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
-from monitor.api.delivery import AS_IT_IS, read_answer
+from monitor.api.delivery import UNCOMPRESSED_HEADERS, read_answer
 from monitor.api.errors import SlopewardError
-from monitor.api.queries.people import ForeignPerson
+from monitor.api.queries.people import IdentityProviderUser
 from monitor.api.settings import OidcSection, is_private_enough
 from monitor.api.text import Template, tidy_name
 
@@ -53,7 +53,7 @@ _TAUGHT: Final = {
 class OidcIdentity:
     """The person that an OpenID Connect provider identified."""
 
-    person: ForeignPerson  # who came
+    person: IdentityProviderUser  # who came
     by_two: bool  # whether the provider says, signed, that a second factor was given
 
 
@@ -76,7 +76,7 @@ def find_claim(claims: Any, name: str) -> Any:
 
 def read_person(
     issuer: str, claims: Mapping[str, Any], userinfo: Mapping[str, Any], name_claim: str, groups_claim: str
-) -> ForeignPerson:
+) -> IdentityProviderUser:
     """Who came; what is no text, or no list of texts, says nothing.
 
     Args:
@@ -95,7 +95,7 @@ def read_person(
     subject, name, groups = str(claims["sub"]), find(name_claim), find(groups_claim)
     groups = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
     named = tidy_name(name) if isinstance(name, str) and name.strip() else subject
-    return ForeignPerson(issuer, subject, named[:64], tuple(g for g in groups if isinstance(g, str)))
+    return IdentityProviderUser(issuer, subject, named[:64], tuple(g for g in groups if isinstance(g, str)))
 
 
 def names_second_factor(claims: Mapping[str, Any], acr: Sequence[str] = ()) -> bool:
@@ -289,7 +289,10 @@ def _client() -> "httpx.Client":
     import httpx
 
     return httpx.Client(
-        timeout=TIMEOUT_S, follow_redirects=False, headers={"Accept": "application/json", **AS_IT_IS}, verify=_trusted()
+        timeout=TIMEOUT_S,
+        follow_redirects=False,
+        headers={"Accept": "application/json", **UNCOMPRESSED_HEADERS},
+        verify=_trusted(),
     )
 
 

@@ -17,21 +17,21 @@ from fastapi import APIRouter, FastAPI, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from monitor.api.database import PAGE, Actor, add_audit
-from monitor.api.errors import NotFoundError, RefusedError, take_turn
+from monitor.api.errors import NotFoundError, RefusedError, acquire_or_refuse
 from monitor.api.queries.people import (
     admit_person,
     check_second_factor,
-    code_wait_s,
     end_sessions,
-    find_bound,
+    find_linked_account,
     find_user,
     has_second_factor,
     is_known_device,
-    note_code,
+    login_code_wait_s,
+    record_login_code,
 )
 from monitor.api.settings import open_vault
 from monitor.api.text import Figure, Template, digest_text
-from monitor.api.web import DEVICE, NO_NUL, check_origin, context_of, cookie_name, is_safe_path, login
+from monitor.api.web import DEVICE_COOKIE, WITHOUT_NUL, check_origin, context_of, cookie_name, is_safe_path, login
 from monitor.api.web import render_page as render
 from monitor.features.single_sign_on.provider import (
     LoginFlow,
@@ -74,7 +74,7 @@ _DOWN_ALONE: Final = Template(
     "login.down_alone",
     "The login of {provider} does not work now: {problem}. Try again, or log in below with an emergency account.",
 )
-Parameter = Annotated[str, Query(max_length=2048, pattern=NO_NUL)]
+Parameter = Annotated[str, Query(max_length=2048, pattern=WITHOUT_NUL)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def leave(request: Request, to: Parameter = "/") -> Response:
     """Send the browser to the provider."""
     provider, to = _provider(request), to if is_safe_path(to) else "/"
     try:
-        with take_turn(_find_sign_ons(request).asking, login.MANY()):
+        with acquire_or_refuse(_find_sign_ons(request).asking, login.MANY()):
             address, flow = provider.begin()
     except ProviderDownError as error:
         return _render_down(request, to, error)
@@ -186,7 +186,7 @@ def _come_back(request: Request, provider: Provider, state: str, code: str, erro
     try:
         if iss and iss != section.issuer:  # RFC 9207
             raise LoginRefusedError("the answer comes from another provider")
-        with take_turn(_find_sign_ons(request).asking, login.MANY()):
+        with acquire_or_refuse(_find_sign_ons(request).asking, login.MANY()):
             vouched = provider.redeem(code, flow, now)
         if not _find_sign_ons(request).use(flow.nonce):
             raise LoginRefusedError("the answer was used already")
@@ -211,7 +211,7 @@ def _let_in(request: Request, to: str, vouched: OidcIdentity) -> Response:
     if section.second_factor == "provider" and not vouched.by_two:  # open sessions stay: it may be a thief who came
         text = _ONE_FACTOR(provider=section.name)
         with context.db.write() as c:
-            bound = find_bound(c, person.issuer, person.subject)
+            bound = find_linked_account(c, person.issuer, person.subject)
             name = person.name if bound is None else bound.name
             add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", {**detail, "why": text}, now)
         return login.refuse(request, to, text, 403)
@@ -226,7 +226,7 @@ def _let_in(request: Request, to: str, vouched: OidcIdentity) -> Response:
             cookies = None if asks or wants_ours else login.enter(request, c, name, detail, now)
     except RefusedError as refused:
         with context.db.write() as c:
-            bound = find_bound(c, person.issuer, person.subject)
+            bound = find_linked_account(c, person.issuer, person.subject)
             name = person.name if bound is None else bound.name
             ended = 0 if bound is None else end_sessions(c, name)  # what the provider took back ends here too
             detail |= {"why": refused.message, "sessions_ended": ended}
@@ -262,13 +262,13 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
     halfway = waiting.find(token)
     if halfway is None:
         return login.refuse(request, "/", _TOO_LATE(), 401)
-    name, device = halfway.name, request.cookies.get(cookie_name(request, DEVICE), "")
+    name, device = halfway.name, request.cookies.get(cookie_name(request, DEVICE_COOKIE), "")
     own = f"device:{digest_text(device)}"
     with context.db.read() as c:
         is_known = is_known_device(c, device, name, now) and door.failures(own)[0] < login.TRIES
     with door.check(is_known=True):  # looked at inside: guesses at the same moment are counted as well
         with context.db.write() as c:
-            if not is_known and (wait_s := code_wait_s(c, name, now)):
+            if not is_known and (wait_s := login_code_wait_s(c, name, now)):
                 return render_code_form(request, _MANY_CODES(wait=Figure(wait_s, ".0f", "s")), 429)
             account = find_user(c, name)
             is_open = account is not None and account.disabled_at is None
@@ -279,7 +279,7 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
                 detail = {**halfway.detail, "why": login.WRONG_CODE}
                 add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", detail, now)
             if not is_known:
-                note_code(c, name, now, failed=not is_right)
+                record_login_code(c, name, now, failed=not is_right)
         if is_known:
             door.note(own, failed=not is_right)
     if not is_right:

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from monitor.api.app import SET_IT, Environment
-from monitor.api.checks import BAD, WARN, Check, CurrentDatabase, SiteFolder, SubjectState, found
-from monitor.api.errors import ConfigError, UnsetError
+from monitor.api.app import SET_VARIABLE_REMEDY, EnvironmentSettings
+from monitor.api.checks import BAD, WARN, Check, CurrentDatabase, SiteFolder, SubjectState, make_state
+from monitor.api.errors import ConfigError, MissingSettingError
 from monitor.api.settings import FOLDER_KIND, SourceSection
 from monitor.api.text import Figure, Message, Template, Timestamp
 from monitor.features.sources.plan import find_faults
@@ -40,9 +40,9 @@ def _list_faults(files: SiteFolder) -> list[ConfigError]:
 
 def _sources(files: SiteFolder) -> Iterator[SubjectState]:
     faults = _list_faults(files)
-    yield from (found(fault=one.message) for one in faults if not isinstance(one, UnsetError))
+    yield from (make_state(fault=one.message) for one in faults if not isinstance(one, MissingSettingError))
     if files.service.source and not faults:
-        yield found(is_wrong=False, n=Figure(len(files.service.source), "d"))
+        yield make_state(is_wrong=False, n=Figure(len(files.service.source), "d"))
 
 
 def _check_polls(seen: CurrentDatabase) -> Iterator[SubjectState]:
@@ -52,13 +52,13 @@ def _check_polls(seen: CurrentDatabase) -> Iterator[SubjectState]:
     for name in sorted(servers | folders):
         state = states.get(name)
         if state is None:
-            yield found(name, text=_NEVER_POLLED, todo=_POLL(name=name))
+            yield make_state(name, text=_NEVER_POLLED, todo=_POLL(name=name))
         elif state.error is not None:
             since = Timestamp.of(state.error_since or state.since_at, "minute")
-            yield found(name, text=_FAILS(at=since, problem=state.error), todo=_MEND)
+            yield make_state(name, text=_FAILS(at=since, problem=state.error), todo=_MEND)
         else:
             at = state.success_at and Timestamp.of(state.success_at, "minute")
-            yield found(name, is_wrong=False, at=at)
+            yield make_state(name, is_wrong=False, at=at)
 
 
 def _find_silent(seen: SourceStatus) -> Iterator[SubjectState]:
@@ -68,11 +68,11 @@ def _find_silent(seen: SourceStatus) -> Iterator[SubjectState]:
     for name in sorted(sections.keys() | states.keys()):
         section, state = sections.get(name), states.get(name)
         if section is not None and section.site not in seen.sites:
-            yield found(name, text=_FOREIGN(name=name, site=section.site))
+            yield make_state(name, text=_FOREIGN(name=name, site=section.site))
             continue
         since, limit_s = _find_silence(section, state)
         is_late = since is not None and (seen.now - since).total_seconds() > limit_s
-        yield found(name, is_wrong=is_late, text=_describe_silence(name, state, since))
+        yield make_state(name, is_wrong=is_late, text=_describe_silence(name, state, since))
 
 
 def _find_silence(section: SourceSection | None, state: PollState | None) -> tuple[datetime | None, float]:
@@ -111,11 +111,11 @@ CHECKS: Final = (
     ),
     Check(
         "sources.unset",
-        Environment,
+        EnvironmentSettings,
         BAD,
         "{fault}",
-        lambda s: (found(fault=x.message) for x in _list_faults(s.files) if isinstance(x, UnsetError)),
-        SET_IT,
+        lambda s: (make_state(fault=x.message) for x in _list_faults(s.files) if isinstance(x, MissingSettingError)),
+        SET_VARIABLE_REMEDY,
     ),
     Check("sources.polled", CurrentDatabase, WARN, "{text}", _check_polls, "{todo}", fine="last success {at}"),
     Check("source.*", SourceStatus, WARN, "{text}", _find_silent, alarm=1, degrades=True),

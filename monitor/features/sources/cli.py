@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from monitor.api.cli import NOTHING, Commands, narrow_to_reader, open_service, options, pick_site, require_any, show
+from monitor.api.cli import (
+    EXIT_NOTHING,
+    Commands,
+    find_readable_sites,
+    open_service,
+    options,
+    pick_site,
+    require_any,
+    show,
+)
 from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.settings import FOLDER_KIND, SourceSection
 from monitor.api.text import format_instants
@@ -29,7 +38,7 @@ def list_(site: Annotated[str | None, typer.Option("--site", help="Only this sit
     """
     service, db = open_service()
     with db, db.read() as c:
-        chosen = narrow_to_reader(c, site)
+        chosen = find_readable_sites(c, site)
         states = {state.source: state for state in load_polls(c)}
         files = {name: len(load_files(c, name)) for name in states}
     tables = {one.name: one for one in service.source if one.kind != FOLDER_KIND}
@@ -96,7 +105,7 @@ def poll(
     if found.errors:
         raise typer.Exit(PARTLY)
     if not found.new:
-        raise typer.Exit(NOTHING)
+        raise typer.Exit(EXIT_NOTHING)
 
 
 def _describe(name: str, site: str, table: SourceSection | None, state: PollState | None) -> str:

@@ -17,7 +17,7 @@ from monitor.api.ingest import load_mapping
 from monitor.api.queries.ingest import WIDE, add_places, choose_reader, find_by_name
 from monitor.api.settings import FOLDER_KIND, SourceSection
 from monitor.api.sites import Site
-from monitor.api.text import UNREADABLE, Figure, Template, is_line
+from monitor.api.text import UNREADABLE_FILE, Figure, Template, is_line
 from monitor.api.worker import GIB, compute
 from monitor.features.sources.plan import find_form, make_options
 from monitor.features.sources.polled import PollSummary
@@ -108,7 +108,7 @@ def _scan_file(
         if isinstance(error, OSError):
             error = ConfigError(str(error))
         elif not isinstance(error, SlopewardError):
-            error = ConfigError(UNREADABLE(problem=f"{type(error).__name__}: {error}"))
+            error = ConfigError(UNREADABLE_FILE(problem=f"{type(error).__name__}: {error}"))
         reason = cut(explain(error, path))
         found.errors.append(reason)
         version += of_site

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from monitor.api.errors import ConfigError, UnsetError
+from monitor.api.errors import ConfigError, MissingSettingError
 from monitor.api.extras import describe_missing, is_installed
 from monitor.api.files import ImportOptions
 from monitor.api.ingest import load_mapping
@@ -38,7 +38,7 @@ def _name_files(source: SourceSection) -> list[tuple[str, str]]:
 def make_request(
     source: SourceSection, known: Mapping[str, FileState], folder: Path, environ: Mapping[str, str]
 ) -> PollRequest:
-    """What the worker that fetches is asked; raises UnsetError: a secret that the table names is not there."""
+    """What the worker that fetches is asked; raises MissingSettingError: a secret that the table names is not there."""
     secret = _require_secret(source, environ)
     host = urlsplit(source.address).hostname or ""
     key_file = str(Path(source.key_file).absolute()) if source.key_file else ""
@@ -70,7 +70,7 @@ def make_request(
 def _require_secret(source: SourceSection, environ: Mapping[str, str]) -> str:
     found = find_secret(environ, source.secret) if source.secret else ""
     if found is None:
-        raise UnsetError(f"source {source.name}: the environment variable {source.secret} is not set")
+        raise MissingSettingError(f"source {source.name}: the environment variable {source.secret} is not set")
     return found
 
 
@@ -122,7 +122,7 @@ def find_faults(
                 yield ConfigError(f"source {one.name}: {path} cannot be read")
         try:
             _require_secret(one, environ)
-        except UnsetError as error:
+        except MissingSettingError as error:
             yield error
         try:
             if one.kind == "sensorthings":

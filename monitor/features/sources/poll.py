@@ -19,7 +19,7 @@ from monitor.api.ingest import PAYLOAD_LIMIT
 from monitor.api.queries.ingest import Clock, RejectedMessage, find_newest
 from monitor.api.settings import FOLDER_KIND, ServiceConfig, SourceSection
 from monitor.api.sites import Site
-from monitor.api.text import FUTURE_TOLERANCE, TEXT_OF, Message, Template, format_iso
+from monitor.api.text import FUTURE_TOLERANCE, LABELLED_TEXT, Message, Template, format_iso
 from monitor.api.worker import SandboxLimits, compute
 from monitor.features.sources import take
 from monitor.features.sources.addresses import hide_query
@@ -70,14 +70,14 @@ def take_pages(
     for _, name in one.files:
         path = folder / name
         if not _FILE.fullmatch(name) or path.is_symlink() or not path.is_file() or path.stat().st_size > PAYLOAD_LIMIT:
-            raise RefusedError(TEXT_OF(name=one.name, text=_NO_FILE()))
+            raise RefusedError(LABELLED_TEXT(name=one.name, text=_NO_FILE()))
         message = BrokerMessage(topic, path.read_bytes(), place.clock(), client)
         decoded = pipeline.decode(message)
         faults = [
             RejectedMessage(message.received_at, topic, f.payload, f.code, f.reason, client) for f in decoded.faults
         ]
         if faults:
-            found.errors.append(cut(TEXT_OF(name=one.name, text=faults[0].reason)))
+            found.errors.append(cut(LABELLED_TEXT(name=one.name, text=faults[0].reason)))
         if any(fault.code in OF_THE_TABLE for fault in decoded.faults):
             return  # the next look tries again, and no copy is kept each time
         result = pipeline.store_rows(decoded.observations, faults, by=place.who)

@@ -20,7 +20,7 @@ from monitor.api.queries.ingest import (
     FileImport,
     FileResult,
     PointsFile,
-    drop_waiting,
+    delete_superseded_rows,
     list_readers,
     open_converted,
     read_points,
@@ -28,7 +28,7 @@ from monitor.api.queries.ingest import (
 )
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
-from monitor.api.text import EMPTY, TEXT_OF, Figure, Template, rename_file, tidy_text
+from monitor.api.text import EMPTY_FILE, LABELLED_TEXT, Figure, Template, rename_file, tidy_text
 from monitor.features.sources.queries import FileState
 
 HEAD_BYTES: Final = 2048
@@ -70,7 +70,7 @@ class SourceTarget:
 def measure(path: Path) -> tuple[int, str]:
     """Size and SHA-256 of a file; raises RefusedError where it is no plain file."""
     if path.is_symlink() or not path.is_file():
-        raise RefusedError(TEXT_OF(name=path.name, text=_NO_FILE()))
+        raise RefusedError(LABELLED_TEXT(name=path.name, text=_NO_FILE()))
     with path.open("rb") as file:
         return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -96,14 +96,14 @@ def check_content(path: Path, size: int, before: FileState | None, *, may_shrink
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if head.startswith(b"\x1f\x8b"):
-        raise RefusedError(TEXT_OF(name=path.name, text=_PACKED()))
+        raise RefusedError(LABELLED_TEXT(name=path.name, text=_PACKED()))
     if not head.strip(b"\0 \r\n\t"):
-        raise RefusedError(TEXT_OF(name=path.name, text=EMPTY()))
+        raise RefusedError(LABELLED_TEXT(name=path.name, text=EMPTY_FILE()))
     if _PAGE.match(head):
-        raise RefusedError(TEXT_OF(name=path.name, text=_WEB_PAGE()))
+        raise RefusedError(LABELLED_TEXT(name=path.name, text=_WEB_PAGE()))
     if before is not None and before.reason is None and size < before.size and not may_shrink:
         shrinks = _SHRINKS(n=Figure(size, "d"), before=Figure(before.size, "d"))
-        raise RefusedError(TEXT_OF(name=path.name, text=shrinks))
+        raise RefusedError(LABELLED_TEXT(name=path.name, text=shrinks))
 
 
 def take_file(path: Path, form: str, options: ImportOptions, place: SourceTarget, name: str = "") -> FileResult:
@@ -122,7 +122,7 @@ def take_file(path: Path, form: str, options: ImportOptions, place: SourceTarget
 
             def drop() -> None:
                 with place.db.write() as c:  # the whole file is read: what is wrong in it waits once
-                    drop_waiting(c, FILE_TOPIC + place.site.id, f"file:{name}")
+                    delete_superseded_rows(c, FILE_TOPIC + place.site.id, f"file:{name}")
 
             result = FileImport(
                 path,
@@ -138,7 +138,7 @@ def take_file(path: Path, form: str, options: ImportOptions, place: SourceTarget
             ).run()
     record_file(place.db, Actor(place.who, "service"), result, place.clock())
     if not result.valid and result.rejected:
-        raise RefusedError(TEXT_OF(name=path.name, text=_NOTHING(reason=result.first_reason)))
+        raise RefusedError(LABELLED_TEXT(name=path.name, text=_NOTHING(reason=result.first_reason)))
     return result
 
 
@@ -148,7 +148,7 @@ def explain(error: SlopewardError, path: Path) -> str:
     text = rename_file(error.message, str(path), name)
     plain = " ".join(text.split()).encode("utf-8", "replace").decode()
     explained = text if plain == text else plain
-    return explained if name in explained else TEXT_OF(name=name, text=explained)
+    return explained if name in explained else LABELLED_TEXT(name=name, text=explained)
 
 
 def place_scene(folder: Path, item: str, acquired_at: str, files: Sequence[tuple[str, str]], inbox: Path) -> str:
@@ -161,15 +161,15 @@ def place_scene(folder: Path, item: str, acquired_at: str, files: Sequence[tuple
     try:
         at = datetime.fromisoformat(acquired_at)
     except ValueError:
-        raise RefusedError(TEXT_OF(name=name, text=_NO_TIME(at=acquired_at[:40]))) from None
+        raise RefusedError(LABELLED_TEXT(name=name, text=_NO_TIME(at=acquired_at[:40]))) from None
     if at.tzinfo is None or not files:
-        raise RefusedError(TEXT_OF(name=name, text=_NO_ZONE()))
+        raise RefusedError(LABELLED_TEXT(name=name, text=_NO_ZONE()))
     there = sorted(folder.iterdir())
     for path in there:
         if _UNSAFE.search(path.name) or path.name.startswith(".") or path.is_symlink() or not path.is_file():
-            raise RefusedError(TEXT_OF(name=name, text=_NO_NAME(file=path.name[:60])))
+            raise RefusedError(LABELLED_TEXT(name=name, text=_NO_NAME(file=path.name[:60])))
     if odd := next((band for band, file in files if _UNSAFE.search(band) or folder / file not in there), None):
-        raise RefusedError(TEXT_OF(name=name, text=_NO_BAND(band=odd[:60])))
+        raise RefusedError(LABELLED_TEXT(name=name, text=_NO_BAND(band=odd[:60])))
     lines = [f"acquired_at = {at.isoformat()}", "", "[bands]", *(f'"{band}" = "{file}"' for band, file in files)]
     sizes = [f'"{path.name}" = {path.stat().st_size}' for path in there]
     (folder / "scene.toml").write_text("\n".join([*lines, "", "[files]", *sizes, ""]), encoding="utf-8")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import typer
 
-from monitor.api.cli import name_helper, options, print_json, print_note, read_service
+from monitor.api.cli import name_os_actor, options, print_json, print_note, read_service
 from monitor.api.decision import RecordDays, WarningSummary, find_unreached, summarise_warnings
 from monitor.api.errors import ConfigError
 from monitor.api.files import Content, ImportOptions
@@ -158,7 +158,7 @@ def _print_warnings(warnings: WarningSummary, draft: _SiteDraft) -> None:
 def _read_bounds(given: Sequence[str], by: str | None) -> list[site_file.LevelBounds]:
     """The bounds of `--bound`, each with who sets it and why."""
     reason = f"given with --bound on {datetime.now(UTC):%Y-%m-%d}"
-    read = partial(site_file.read_bounds, author=by or name_helper().name, reason=reason)
+    read = partial(site_file.read_bounds, author=by or name_os_actor().name, reason=reason)
     return [one for q, text in _read_answers("--bound", "tilt_x=5", given).items() for one in read(q, text)]
 
 

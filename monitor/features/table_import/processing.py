@@ -20,7 +20,7 @@ from monitor.api.errors import (
     RefusedError,
     SlopewardError,
     UnitDoubtError,
-    take_turn,
+    acquire_or_refuse,
 )
 from monitor.api.files import ImportOptions
 from monitor.api.ingest import TableMapping, load_mapping
@@ -38,8 +38,8 @@ from monitor.api.queries.ingest import (
 )
 from monitor.api.queries.sites import find_version, load_proposals
 from monitor.api.sites import Site, parse_site
-from monitor.api.text import TEXT_OF, Figure, Message, NameList, Template, join, rename_file
-from monitor.api.web import NO_SITE, Context
+from monitor.api.text import LABELLED_TEXT, Figure, Message, NameList, Template, join, rename_file
+from monitor.api.web import UNKNOWN_SITE, Context
 from monitor.api.worker import WorkerTask, run_in_worker
 from monitor.features.table_import import upload_store
 from monitor.features.table_import.guess import site_file
@@ -121,11 +121,11 @@ class UploadProcessor:
         with self.context.db.read() as c:
             known = add_places(ImportOptions(), self.find_site(c, upload.site))
         request = PreviewRequest(str(table), upload.name, answers, upload.is_new, known)
-        with take_turn(self._looks, _BUSY()):
+        with acquire_or_refuse(self._looks, _BUSY()):
             try:
                 found = run_in_worker(plan, UNDERSTAND, request, reads=[table])
             except JobError as error:
-                found = PreviewResult(TEXT_OF(name=upload.name, text=_NO_TABLE(problem=_describe_error(error))))
+                found = PreviewResult(LABELLED_TEXT(name=upload.name, text=_NO_TABLE(problem=_describe_error(error))))
         if found.trouble:
             return upload, found
         looked = replace(upload, answers=answers, stage=upload_store.LOOKED, trouble="")
@@ -203,7 +203,7 @@ class UploadProcessor:
         with self.context.db.read() as c:
             site = self.find_site(c, site_id)
         if site is None:
-            raise NotFoundError(NO_SITE(site=site_id))
+            raise NotFoundError(UNKNOWN_SITE(site=site_id))
         return site
 
     def _write_text(

@@ -11,7 +11,7 @@ from monitor.api.errors import ConfigError, NotAllowedError, RefusedError
 from monitor.api.queries.sites import load_sites_summary
 from monitor.api.sites import QUANTITIES
 from monitor.api.text import Template
-from monitor.api.web import LARGEST_PART, NO_NUL, Acting, Caller, Name, actor_of, context_of, require_caller
+from monitor.api.web import LARGEST_PART_BYTES, WITHOUT_NUL, Caller, FormAct, Name, actor_of, context_of, require_caller
 from monitor.api.web import render_page as render
 from monitor.features.table_import import upload_store
 from monitor.features.table_import.guess.preview import PreviewResult
@@ -81,14 +81,14 @@ def show_files(request: Request) -> HTMLResponse:
         may_add=_may_add_site(caller),
         uploads=workshop.shelf.list_of(caller.name),
         most_bytes=workshop.shelf.most_bytes,
-        part_bytes=LARGEST_PART,
+        part_bytes=LARGEST_PART_BYTES,
     )
 
 
 @router.post("/files")
 def begin_file(
-    act: Acting,
-    name: Annotated[str, Form(max_length=500, pattern=NO_NUL)] = "",
+    act: FormAct,
+    name: Annotated[str, Form(max_length=500, pattern=WITHOUT_NUL)] = "",
     size: Annotated[int, Form()] = 0,
     site: Name = "",
 ) -> Response:
@@ -113,9 +113,9 @@ def _take_part(request: Request, upload: str, at: int, content: bytes) -> Respon
 
 @router.post("/files/{upload}/answers")
 def answer_questions(
-    act: Acting,
+    act: FormAct,
     upload: UploadId,
-    answer: Annotated[list[Annotated[str, Form(max_length=200, pattern=NO_NUL)]] | None, Form()] = None,
+    answer: Annotated[list[Annotated[str, Form(max_length=200, pattern=WITHOUT_NUL)]] | None, Form()] = None,
     again: Annotated[str, Form(max_length=5)] = "",
 ) -> Response:
     """Look at a file with what was answered; answers stand in the order of the questions that were shown."""
@@ -166,12 +166,12 @@ def get_state(request: Request, upload: UploadId) -> Response:
 
 @router.post("/files/{upload}/accept")
 def accept_file(
-    act: Acting,
+    act: FormAct,
     upload: UploadId,
     site: Name = "",
-    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)] = "",
+    reason: Annotated[str, Form(max_length=500, pattern=WITHOUT_NUL)] = "",
     units: Annotated[str, Form(max_length=5)] = "",
-    bound: Annotated[list[Annotated[str, Form(max_length=200, pattern=NO_NUL)]] | None, Form()] = None,
+    bound: Annotated[list[Annotated[str, Form(max_length=200, pattern=WITHOUT_NUL)]] | None, Form()] = None,
 ) -> Response:
     """Declare the stations, and read the file in.
 
@@ -200,7 +200,7 @@ def accept_file(
 
 
 @router.post("/files/{upload}/discard")
-def discard_file(act: Acting, upload: UploadId) -> Response:
+def discard_file(act: FormAct, upload: UploadId) -> Response:
     """Remove an uploaded file; what was read in of it stays."""
     found, workshop = _find(act.request, upload), workshop_of(act.request)
     if found.id in workshop.progress:

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from forecasting.whole_file import replacing
 from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.queries.ingest import list_readers
-from monitor.api.text import EMPTY, Figure, Template
+from monitor.api.text import EMPTY_FILE, Figure, Template
 from monitor.api.worker import RecordError, read_record, record_to_plain
 
 FOLDER: Final = ".uploads"  # beside the folders of sites; no site can be called so
@@ -76,7 +76,7 @@ class UploadStore:
         Raises RefusedError: it is empty or too large, or there is no room for it.
         """
         if not 0 < size <= self.most_bytes:
-            raise RefusedError(EMPTY() if size <= 0 else _LARGE(n=Figure(self.most_bytes >> 20, "d")))
+            raise RefusedError(EMPTY_FILE() if size <= 0 else _LARGE(n=Figure(self.most_bytes >> 20, "d")))
         with _lock:
             self.sweep()
             mine = [one.owner == owner for one in self.list_all()]

@@ -10,8 +10,16 @@ from typing import Final
 from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
-from monitor.api.delivery import ANSWERED, AS_IT_IS, CONNECT_S, TIMEOUT_S, miss_answer, read_answer, refuse
-from monitor.api.errors import ConfigError, DeliveryError, UnsetError
+from monitor.api.delivery import (
+    ANSWERED_WITH_STATUS,
+    CONNECT_TIMEOUT_S,
+    TIMEOUT_S,
+    UNCOMPRESSED_HEADERS,
+    make_rejection_error,
+    make_timeout_error,
+    read_answer,
+)
+from monitor.api.errors import ConfigError, DeliveryError, MissingSettingError
 from monitor.api.text import N_, gettext
 
 # addresses of the page at which the provider reports, below `web.public_url`
@@ -37,15 +45,15 @@ class Gateway:
         if not (base and account and self.sender):
             raise ConfigError(f"channel {channel}: [sms] needs url, account and sender")
         if not token:
-            raise UnsetError(f"channel {channel}: the environment variable SLOPEWARD_SMS__TOKEN is not set")
+            raise MissingSettingError(f"channel {channel}: the environment variable SLOPEWARD_SMS__TOKEN is not set")
         self.page_url = environ.get("SLOPEWARD_WEB__PUBLIC_URL", "")
         self._base = f"{base}/2010-04-01/Accounts/{account}"
         logging.getLogger("httpx").setLevel(logging.WARNING)  # addresses with the account, at lower levels
         self._client = httpx.Client(
-            timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S),
+            timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             follow_redirects=False,
             auth=(account, token),
-            headers=AS_IT_IS,
+            headers=UNCOMPRESSED_HEADERS,
         )
 
     def post(self, what: str, form: Mapping[str, str], kind: str, message: int) -> str:
@@ -58,7 +66,7 @@ class Gateway:
             with self._client.stream("POST", f"{self._base}/{what}.json", data=form) as answer:
                 content = read_answer(answer)
         except httpx.TimeoutException as error:
-            raise miss_answer(kind, error) from error
+            raise make_timeout_error(kind, error) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise DeliveryError(f"{kind}: {type(error).__name__}") from error
         status = answer.status_code
@@ -70,7 +78,9 @@ class Gateway:
         if 200 <= status < 300 and reply.get("sid"):
             return str(reply["sid"])[:64]
         code = f" (code {reply['code']})" if isinstance(reply.get("code"), int) else ""
-        raise refuse(ANSWERED(name=kind, n=f"{status}{code}"), status, answer.headers.get("Retry-After"))
+        raise make_rejection_error(
+            ANSWERED_WITH_STATUS(name=kind, n=f"{status}{code}"), status, answer.headers.get("Retry-After")
+        )
 
     def find_callback(self, path: str, **query: int) -> str:
         """Where the provider reports; empty where people and providers have no address of the page."""

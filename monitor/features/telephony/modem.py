@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from monitor.api.database import Database
-from monitor.api.delivery import load_unsaid, mark_undelivered, note_progress
+from monitor.api.delivery import load_without_receipt, mark_undelivered, note_progress
 from monitor.api.errors import DeliveryError, StoreBusyError
-from monitor.api.text import Template, gettext, use
+from monitor.api.text import Template, gettext, use_language
 from monitor.features.telephony.by_telephone import take_reply
 from monitor.features.telephony.queries.replies import ANSWERS, ReplyResult
 
@@ -100,7 +100,7 @@ class ModemWatch:
         """One look; quick while nothing happened."""
         now = self._clock()
         self._read_inbox(now)
-        waiting = self._db.run_read(load_unsaid, _OURS, now - timedelta(days=1))
+        waiting = self._db.run_read(load_without_receipt, _OURS, now - timedelta(days=1))
         ended = [(n, found) for n, name in waiting if (found := find_outcome(self._folder, name))]
         if ended:
             with self._db.write() as c:
@@ -157,7 +157,7 @@ class ModemWatch:
         """Tell who replied what came of it; numbers that never had a message get none."""
         if not answer.language:
             return
-        with use(answer.language), contextlib.suppress(DeliveryError):
+        with use_language(answer.language), contextlib.suppress(DeliveryError):
             text = gettext(ANSWERS[answer.outcome]).format(person=answer.person)
             put_message(self._folder, one.sender, text, sha256(one.name.encode()).hexdigest())
 

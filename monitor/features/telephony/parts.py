@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from monitor.api.app import AWAY_S
+from monitor.api.app import SHORTEST_OUTAGE_S
 from monitor.api.broker import KEYS_FILE, Keyring, find_access
-from monitor.api.checks import BAD, Check, found
+from monitor.api.checks import BAD, Check, make_state
 from monitor.api.database import Database
 from monitor.api.hooks import ServicePart
 from monitor.api.settings import ServiceConfig
@@ -58,16 +58,16 @@ CHECKS: Final = (
         ModemWatch,
         BAD,
         "text messages do not go out: {trouble}",
-        lambda m: found(is_wrong=bool(trouble := m.find_trouble()), trouble=trouble),
+        lambda m: make_state(is_wrong=bool(trouble := m.find_trouble()), trouble=trouble),
         alarm=2,
-        after_s=AWAY_S,
+        after_s=SHORTEST_OUTAGE_S,
     ),
     Check(
         "siren.*",
         Sirens,
         BAD,
         "{trouble}",
-        lambda h: (found(t, is_wrong=bool(why), trouble=why) for t, why in h.find_troubles().items()),
+        lambda h: (make_state(t, is_wrong=bool(why), trouble=why) for t, why in h.find_troubles().items()),
         alarm=2,
     ),
 )

@@ -11,9 +11,15 @@ from urllib.parse import urlsplit
 from monitor.api.alerts import Notification
 from monitor.api.database import Database
 from monitor.api.decision import shorten
-from monitor.api.delivery import ANSWERED, CONNECT_S, TIMEOUT_S, miss_answer, refuse
-from monitor.api.errors import ConfigError, DeliveryError, UnsetError
-from monitor.api.text import Template, current, join
+from monitor.api.delivery import (
+    ANSWERED_WITH_STATUS,
+    CONNECT_TIMEOUT_S,
+    TIMEOUT_S,
+    make_rejection_error,
+    make_timeout_error,
+)
+from monitor.api.errors import ConfigError, DeliveryError, MissingSettingError
+from monitor.api.text import Template, current_language, join
 from monitor.features.telephony.queries.devices import Device, end_device, load_open_devices, note_sent
 from monitor.features.telephony.web_push import LARGEST, find_key, find_public_key, prove, seal
 
@@ -40,12 +46,14 @@ class PushNotifier:
         state = Path(environ.get("SLOPEWARD_PATHS__STATE", "var"))
         self._key = find_key(state, environ.get("SLOPEWARD_PUSH__KEY", ""))
         if not self._key:
-            raise UnsetError(f"channel push:{address}: there is no key yet; make one: slopeward notify push keys")
+            raise MissingSettingError(
+                f"channel push:{address}: there is no key yet; make one: slopeward notify push keys"
+            )
         find_public_key(self._key)
         self._contact = environ.get("SLOPEWARD_PUSH__CONTACT", "")
         self._services = tuple(filter(None, environ.get("SLOPEWARD_PUSH__SERVICES", "").split(",")))
         logging.getLogger("httpx").setLevel(logging.WARNING)  # an endpoint is a secret
-        self._client = httpx.Client(timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S), follow_redirects=False)
+        self._client = httpx.Client(timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S), follow_redirects=False)
         self._key_of, self._taken = "", set[int]()  # of the message in hand, and which devices have it
 
     def deliver(self, notification: Notification) -> None:
@@ -95,7 +103,7 @@ class PushNotifier:
             with self._client.stream("POST", device.endpoint, content=body, headers=headers) as response:
                 status, after = response.status_code, response.headers.get("Retry-After")
         except httpx.TimeoutException as error:
-            raise miss_answer("push", error) from error
+            raise make_timeout_error("push", error) from error
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise DeliveryError(f"push: {type(error).__name__}") from error
         if 200 <= status < 300:
@@ -105,7 +113,7 @@ class PushNotifier:
             with db.write() as c:
                 end_device(c, device.id, _IS_GONE(n=status), now)
             raise DeliveryError(f"push: the device {device.name!r} is gone ({status})", permanent=True)
-        raise refuse(ANSWERED(name="push", n=status), status, after)
+        raise make_rejection_error(ANSWERED_WITH_STATUS(name="push", n=status), status, after)
 
 
 def is_served(endpoint: str, services: Iterable[str]) -> bool:
@@ -141,7 +149,7 @@ def format_push(notification: Notification) -> bytes:
         "level": n.level,
         "ledger": n.ledger,
         "exercise": n.exercise,
-        "language": current(),
+        "language": current_language(),
         "at": n.queued_at.isoformat(),
     }
     for most in (2000, 500, 100):

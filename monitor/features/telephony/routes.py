@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 
 from monitor.api.delivery import find_sent, mark_undelivered, note_progress, note_received, note_test
 from monitor.api.errors import NotAllowedError, NotFoundError, RefusedError
-from monitor.api.text import ENGLISH, Template, gettext, use
-from monitor.api.web import Acting, AlertId, Context, context_of, run_in_pool
+from monitor.api.text import ENGLISH, Template, gettext, use_language
+from monitor.api.web import AlertId, Context, FormAct, context_of, run_in_pool
 from monitor.features.telephony.by_telephone import take_digit, take_reply
 from monitor.features.telephony.gateway import (
     DIGIT,
@@ -127,7 +127,7 @@ async def _read(request: Request) -> Fields:
 
 def _answer(answer: ReplyResult, tag: str) -> Response:
     language = answer.language or ENGLISH
-    with use(language):
+    with use_language(language):
         text = gettext(ANSWERS[answer.outcome]).format(person=answer.person)
     return _send(write_answer(tag, text, language))
 
@@ -138,7 +138,7 @@ def _send(twiml: str) -> Response:
 
 @router.post("/account/devices")
 def switch_on(
-    act: Acting,
+    act: FormAct,
     endpoint: Annotated[str, Form(max_length=2000, pattern=r"^https?://[!-~]+$")],
     p256dh: Annotated[str, Form(max_length=100)],
     auth: Annotated[str, Form(max_length=30)],
@@ -157,7 +157,7 @@ def switch_on(
 
 
 @router.post("/account/devices/{number}/remove")
-def switch_off(act: Acting, number: AlertId) -> Response:
+def switch_off(act: FormAct, number: AlertId) -> Response:
     """Send nothing to a device any more."""
     with act.db.write() as c:
         remove_device(c, number, act.actor, act.now)

@@ -12,7 +12,7 @@ from monitor.api.decision import shorten
 from monitor.api.delivery import read_secret
 from monitor.api.errors import ConfigError
 from monitor.api.sites import split_channel
-from monitor.api.text import N_, current, gettext
+from monitor.api.text import N_, current_language, gettext
 from monitor.features.telephony.gateway import DIGIT, Gateway, write_call
 from monitor.features.telephony.modem import put_message
 from monitor.features.telephony.queries.replies import GOOD_FOR_S, make_code, tidy_number
@@ -56,7 +56,7 @@ class VoiceNotifier:
         n, gateway = notification, self._gateway
         answer_at = gateway.find_callback(DIGIT, message=n.id) if n.id and n.code else ""
         speech = " ".join([shorten(n.subject, _SPOKEN), *_describe_others(n)])
-        text = write_call(speech, current(), answer_at)
+        text = write_call(speech, current_language(), answer_at)
         return gateway.post("Calls", {"To": self._to, "Twiml": text}, "voice", n.id)
 
 

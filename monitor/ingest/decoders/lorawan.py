@@ -21,7 +21,7 @@ from monitor.ingest.message import DecodedMessage
 from monitor.ingest.quality import ReadingDetails
 from monitor.ingest.references import DEVICE, PART, UNNAMED
 from monitor.readings.records import Observation
-from monitor.sites.quantities import BATTERY_LEVEL, SIGNAL
+from monitor.sites.quantities import BATTERY_LEVEL, SIGNAL_STRENGTH
 from monitor.sites.records import Binding
 from monitor.text.instants import from_epoch_s
 from monitor.text.names import is_station
@@ -96,7 +96,7 @@ def _decode(read: Callable[[bytes], Payload], received: ReceivedMessage) -> Deco
     if uplink.radio is not None:
         signal_dbm, snr_db = uplink.radio
         extra = None if snr_db is None else canonical_json({"snr_db": snr_db})
-        field = received.field(station, SIGNAL, "dBm")
+        field = received.field(station, SIGNAL_STRENGTH, "dBm")
         found.append(received.observe(station, field, signal_dbm, uplink.at, ReadingDetails(extra=extra)))
     if uplink.device:  # last: an uplink of which nothing is stored must not decide which device a station is
         received.references.check(received.site.id, received.site.now_called(station), uplink.device_frame, None)

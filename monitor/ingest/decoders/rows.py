@@ -15,7 +15,7 @@ from monitor.ingest.message import DecodedMessage, MessageFault
 from monitor.ingest.quality import ReadingDetails, Vocabulary, observe, read_digit
 from monitor.readings.no_value import is_no_value
 from monitor.readings.records import DIGIT, Observation
-from monitor.sites.quantities import OF_VELOCITY_MAPS, read_trace
+from monitor.sites.quantities import VELOCITY_MAP_QUANTITIES, read_trace
 from monitor.sites.records import Site
 from monitor.text.instants import LATEST
 from monitor.text.message import Figure, NameList, Template, Term
@@ -102,7 +102,7 @@ def _read_more(row: Mapping[str, Any], quantity: str) -> str | None:
     if row.get(DIGIT):
         extra[DIGIT] = [read_cell(step, DIGIT) for step in str(row[DIGIT]).split()]
     for name, value in (("component", component), ("pixels", pixels)):
-        if value is not None and value != "" and quantity not in OF_VELOCITY_MAPS:
+        if value is not None and value != "" and quantity not in VELOCITY_MAP_QUANTITIES:
             raise PayloadError(f"bad_{name}", _OF_VELOCITY(name=name, quantity=Term(quantity)))
     if component is not None and component != "":
         if not isinstance(component, str) or not is_station(component):

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from monitor.errors import PayloadError
 from monitor.readings.no_value import LARGEST, is_no_value
-from monitor.text.instants import LATEST, from_epoch_s, parse, read_iso
+from monitor.text.instants import LATEST, from_epoch_s, parse_time, read_iso
 from monitor.text.message import Figure, NameList, Template
 from monitor.text.names import fold_name, tidy_name, tidy_text
 
@@ -254,7 +254,7 @@ def read_time(
 def _parse_text(value: str, name: str, zone: ZoneInfo | None, near: datetime | None) -> datetime:
     at = read_iso(value)
     if at.tzinfo is not None:
-        return parse(value)
+        return parse_time(value)
     if zone is None:
         raise PayloadError("no_zone", _NO_ZONE(name=name, value=repr(value)))
     first, second = (at.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))

@@ -21,13 +21,13 @@ from monitor.ingest.decoders.native import SOLUTIONS
 from monitor.ingest.decoders.rows import FRAME
 from monitor.ingest.decoders.strict_json import read_sigma
 from monitor.ingest.files.mapping import name_station
-from monitor.ingest.files.reader import ImportOptions, Judged, ReadingLine
+from monitor.ingest.files.reader import CheckedRow, ImportOptions, ReadingLine
 from monitor.ingest.files.tables import limit_lines
 from monitor.ingest.references import PART, UNNAMED
 from monitor.ingest.text.clocks import J2000
 from monitor.ingest.text.heads import refuse_part
 from monitor.sites.ground import wrap_longitude
-from monitor.text.message import TEXT_OF, Template
+from monitor.text.message import LABELLED_TEXT, Template
 
 FORMS: Final = "Nevada tenv3, tenv or kenv, PBO .pos or .csv, SIO .neu"
 HEAD_LINES: Final = 200
@@ -144,7 +144,7 @@ def _recognise(path: Path, lines: Iterator[str]) -> Iterator[_Found]:
         if (named := line.startswith("site YYMMMDD")) or _TENV.match(line):
             fields = line.split()
             if not named and _is_cartesian(fields):
-                raise ConfigError(TEXT_OF(name=str(path), text=CARTESIAN()))
+                raise ConfigError(LABELLED_TEXT(name=str(path), text=CARTESIAN()))
             whole = named or len(fields) >= _WITH_WHOLE
             nevada = _Nevada(7, 14, whole=True, frame=_name_frame(path.name)) if whole else _Nevada(6, 10, whole=False)
             return _walk(path, head if named else head[:-1], lines if named else chain([line], lines), nevada.read)
@@ -291,7 +291,7 @@ def _place(at: datetime, station: str, parts: list[str], unit: str, solution: st
 def _to_line(found: _Found) -> ReadingLine:
     if not isinstance(found, Position):
         return ReadingLine((({"line": found[0].strip()[:500]}, found[1]),))
-    rows: list[Judged] = []
+    rows: list[CheckedRow] = []
     for part, value, sigma in zip(PARTS, found.values, found.sigmas, strict=True):
         row = {
             "time": found.at,

@@ -18,13 +18,13 @@ from monitor.ingest.files.tables import WHITESPACE, Layout
 from monitor.ingest.positions import gps_to_utc
 from monitor.ingest.text.cells import is_nameless, normalise_number
 from monitor.ingest.text.clocks import (
-    COUNTS,
     GPS,
+    SECONDS_PER_UNIT,
     begin_day,
     begin_digits,
     drop_weekday,
     fill_digits,
-    tidy_time,
+    normalise_time,
     translate_months,
     write_common,
     write_offset,
@@ -33,7 +33,7 @@ from monitor.readings.no_value import is_no_value
 from monitor.sections import Section, Zone, explain, read_text, read_toml
 from monitor.sites.quantities import read_trace
 from monitor.text.instants import EPOCH, read_iso
-from monitor.text.message import TEXT_OF, NameList, Template
+from monitor.text.message import LABELLED_TEXT, NameList, Template
 
 _NUMERIC: Final = frozenset({"s", "ms", "us", "ns"})
 EXCEL: Final = "excel"  # 45352.25: days since 1899-12-30, as spreadsheets count
@@ -77,7 +77,9 @@ class TimeRule:
     """Where the time stands and how it is written; text without an offset needs `zone`."""
 
     columns: tuple[str, ...]  # one, or date and time apart: their texts are joined by a blank
-    format: str = "iso"  # iso, a strptime pattern, a key of `COUNTS` since 1970, excel (days), or year (decimal)
+    format: str = (
+        "iso"  # iso, a strptime pattern, a key of `SECONDS_PER_UNIT` since 1970, excel (days), or year (decimal)
+    )
     zone: ZoneInfo | None = None
     since: datetime | None = None  # what numbers count from, in UTC; None: 1970, or what the format says
     clock: str = ""  # gps: times are in GPS time, up to 18 s ahead of UTC
@@ -115,10 +117,12 @@ class TimeRule:
         if self.format == YEAR or self.format in DAY_NUMBERS:
             number = _number(value.replace(",", ".") if isinstance(value, str) else value)
             return self._read_year(number) if self.format == YEAR else self._read_days(number)
-        if self.format in COUNTS:
+        if self.format in SECONDS_PER_UNIT:
             return self._read_count(_number(value))
         text = str(value).strip()
-        for way in dict.fromkeys((text, tidy_time(text))):  # as it stands first: a pattern may have a comma of its own
+        for way in dict.fromkeys(
+            (text, normalise_time(text))
+        ):  # as it stands first: a pattern may have a comma of its own
             with suppress(ValueError, OverflowError, re.error):  # a pattern that names one part twice
                 return self._read_text(way)
             with suppress(ValueError, OverflowError, re.error):
@@ -154,7 +158,9 @@ class TimeRule:
         if self.since is None and self.format in _NUMERIC and not self.clock:
             return read_time(number, self.format, self.column, live=False)
         try:
-            at = (self.since or EPOCH) + timedelta(seconds=read_number(number, self.column) * COUNTS[self.format])
+            at = (self.since or EPOCH) + timedelta(
+                seconds=read_number(number, self.column) * SECONDS_PER_UNIT[self.format]
+            )
         except OverflowError:
             raise PayloadError("bad_time", _NO_COUNT(column=self.column, value=str(number)[:60])) from None
         return at.replace(tzinfo=None) if self.clock == GPS else at
@@ -491,4 +497,4 @@ def check_columns(names: list[str], mapping: TableMapping, file: str) -> None:
     ]
     if absent := [w for w in wanted if w not in names]:
         text = _ABSENT(column=absent[0], names=NameList(tuple(names)))
-        raise ConfigError(TEXT_OF(name=str(file), text=text))
+        raise ConfigError(LABELLED_TEXT(name=str(file), text=text))

@@ -13,7 +13,7 @@ from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.reader import NAME_LIMIT, BadRow, ImportOptions, PointLine, StationPlace, ValueMeaning
 from monitor.ingest.files.tables import Row, find_fault, open_rows, require_columns
 from monitor.readings.queries.points import Point, PointValue
-from monitor.sites.ground import measure_m, wrap_longitude
+from monitor.sites.ground import measure_ground_distance_m, wrap_longitude
 
 _Row = TypeVar("_Row")
 LOOKED: Final = 200  # rows, before any is stored
@@ -63,7 +63,7 @@ def refuse_exchanged(path: Path, points: Sequence[Point], places: Sequence[Stati
     """
 
     def distance_m(latitude: float, longitude: float) -> float:
-        return min(measure_m((latitude, longitude), (one.latitude, one.longitude)) for one in places)
+        return min(measure_ground_distance_m((latitude, longitude), (one.latitude, one.longitude)) for one in places)
 
     if not points or not places or min(distance_m(one.latitude, one.longitude) for one in points) < NEAR_M:
         return

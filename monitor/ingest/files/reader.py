@@ -15,14 +15,14 @@ from monitor.ingest.files.tables import SUFFIXES, Row
 from monitor.ingest.text.clocks import doubt_span
 from monitor.readings.queries.points import Point, PointValue
 from monitor.sites.records import Origin, Site
-from monitor.text.message import TEXT_OF
+from monitor.text.message import LABELLED_TEXT
 
 DIRECTIONS: Final = ("los-towards", "los-away", "east", "north", "up")
 UNITS: Final = ("mm", "cm", "m")
 LARGEST_MM: Final = 100_000.0  # 100 m: no ground that radar still recognises
 NAME_LIMIT: Final = 64
 _IN_MM: Final = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
-Judged = tuple[Row, PayloadError | None]
+CheckedRow = tuple[Row, PayloadError | None]
 """A row in the neutral long form, and why it is refused where that is known already."""
 
 
@@ -80,7 +80,7 @@ class ImportOptions:
 class ReadingLine:
     """What one line of a file of readings says: its rows, and how many cells say "no measurement"."""
 
-    rows: tuple[Judged, ...] = ()
+    rows: tuple[CheckedRow, ...] = ()
     missing: int = 0
     mask: str = ""  # the quality layers that were applied
     masked: int = 0  # how many of the missing values they took away
@@ -101,7 +101,7 @@ class ValueMeaning:
     def check(self, value: PointValue, now: datetime) -> PayloadError | None:
         """Why a value cannot be one, or None; nobody can be asked about one of many points."""
         if (doubt := doubt_span(value.observed_at, value.observed_at, now)) is not None:
-            return PayloadError("bad_time", TEXT_OF(name=f"point {value.pid}", text=doubt))
+            return PayloadError("bad_time", LABELLED_TEXT(name=f"point {value.pid}", text=doubt))
         if abs(value.value) * _IN_MM[self.unit] > LARGEST_MM:
             return PayloadError("out_of_range", f"{value.value:g} {self.unit} of point {value.pid}: is the unit right?")
         return None

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from monitor.errors import ConfigError, PayloadError, StoreBusyError, UnitDoubtError
 from monitor.ingest.decoders.rows import EPOCH0, FRAME, join_bad_rows, read_row
 from monitor.ingest.files.mapping import TableMapping
-from monitor.ingest.files.reader import ImportOptions, Judged, ReadingLine
+from monitor.ingest.files.reader import CheckedRow, ImportOptions, ReadingLine
 from monitor.ingest.files.readers import LONG, WIDE, open_readings
 from monitor.ingest.files.tables import Row
 from monitor.ingest.files.units import ScaleCheck, find_header_doubts
@@ -26,7 +26,7 @@ from monitor.ingest.queries.messages import RejectedMessage
 from monitor.ingest.references import PREFIX, Reference
 from monitor.ingest.text.clocks import (
     CENTURY_MOST,
-    COUNTS,
+    SECONDS_PER_UNIT,
     doubt_century,
     doubt_count,
     doubt_span,
@@ -44,8 +44,8 @@ from monitor.sites.records import Site
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.engine import Database
-from monitor.storage.service_state import find_stamp, stamp
-from monitor.text.instants import from_epoch_s, parse
+from monitor.storage.service_state import find_heartbeat, write_heartbeat
+from monitor.text.instants import from_epoch_s, parse_time
 from monitor.text.message import Message, Template, join
 
 PEEKED: Final = 100  # rows: a file says with each of its positions what they count from, or with none
@@ -67,7 +67,7 @@ class FileFrames:
     def add(self, item: Observation, frame: object, epoch0: object) -> None:
         """One position; raises ConfigError where the station has another frame in the same file."""
         place = (item.site, item.station)
-        reference = Reference(str(frame), parse(epoch0) if isinstance(epoch0, str) else None)
+        reference = Reference(str(frame), parse_time(epoch0) if isinstance(epoch0, str) else None)
         known = self.references.get(place, reference)
         joined = known.join(reference)
         if joined is None:
@@ -79,7 +79,7 @@ class FileFrames:
     def check(self, c: Connection) -> None:
         """Raise ConfigError where a station counts from something else."""
         for (site, station), reference in self.references.items():
-            row = find_stamp(c, f"{PREFIX}{site}/{station}")
+            row = find_heartbeat(c, f"{PREFIX}{site}/{station}")
             kept = reference if row is None else Reference.read(row[1])
             if kept.join(reference) is None:
                 names = {"file": self.file, "station": station, "place": f"{site}/{station}"}
@@ -88,10 +88,10 @@ class FileFrames:
     def save(self, c: Connection, now: datetime) -> None:
         """Keep what stations count from now, in a write transaction."""
         for (site, station), reference in self.references.items():
-            row = find_stamp(c, f"{PREFIX}{site}/{station}")
+            row = find_heartbeat(c, f"{PREFIX}{site}/{station}")
             joined = reference if row is None else Reference.read(row[1]).join(reference)
             if joined is not None:
-                stamp(c, f"{PREFIX}{site}/{station}", {**(row[1] if row else {}), **joined.to_json()}, now)
+                write_heartbeat(c, f"{PREFIX}{site}/{station}", {**(row[1] if row else {}), **joined.to_json()}, now)
 
 
 def has_frames(rows: Iterable[tuple[object, object]]) -> bool:
@@ -278,7 +278,7 @@ class FileImport:
             refused = _DOUBTED_TIMES if times else _DOUBTED if units or not sums else _DOUBTED_SUMS
             raise UnitDoubtError(refused(doubt=join(doubts)))
 
-    def _sort(self, chunk: list[Judged]) -> tuple[list[Observation], list[tuple[RejectedMessage, int]]]:
+    def _sort(self, chunk: list[CheckedRow]) -> tuple[list[Observation], list[tuple[RejectedMessage, int]]]:
         received_at, source = self.clock(), f"file:{self.name or self.path.name}"
         good: list[Observation] = []
         bad: dict[str, list[tuple[Any, PayloadError]]] = {}
@@ -304,7 +304,7 @@ class FileImport:
         return list(self.pipeline.flag(good)), rejected
 
 
-def store_given(rows: Iterable[Row], pipeline: Pipeline, site: Site, now: datetime, by: str, name: str) -> FileResult:
+def store_rows(rows: Iterable[Row], pipeline: Pipeline, site: Site, now: datetime, by: str, name: str) -> FileResult:
     """Store rows that are no file: a person typed them, or a map gave them; raises StoreBusyError."""
     lines = [ReadingLine(((row, None),)) for row in rows]
     return FileImport(
@@ -331,14 +331,14 @@ def _doubt_times(
         found.append(doubt_unset([from_epoch_s(at_s) for at_s in sorted(read_at_s)]))
     if mapping is not None and now - looked.to_at >= CENTURY_MOST:
         found.append(doubt_century(mapping.time.format, looked.to_at))
-    if mapping is not None and mapping.time.format in COUNTS:
+    if mapping is not None and mapping.time.format in SECONDS_PER_UNIT:
         found.append(doubt_count(mapping.time.column, mapping.time.since, *span, now))
     return [one for one in found if one is not None]
 
 
-def _split_rows(rows: Iterable[Judged]) -> Iterator[list[Judged]]:
+def _split_rows(rows: Iterable[CheckedRow]) -> Iterator[list[CheckedRow]]:
     """Split rows into chunks, if possible not between rows of one instant: tips of one instant are added up."""
-    chunk: list[Judged] = []
+    chunk: list[CheckedRow] = []
     for row in rows:
         is_full = len(chunk) >= CHUNK and row[0].get("time") != chunk[-1][0].get("time")
         if is_full or len(chunk) >= 2 * CHUNK:
@@ -349,7 +349,7 @@ def _split_rows(rows: Iterable[Judged]) -> Iterator[list[Judged]]:
         yield chunk
 
 
-def _check_lines(lines: Iterable[ReadingLine], result: FileResult) -> Iterator[Judged]:
+def _check_lines(lines: Iterable[ReadingLine], result: FileResult) -> Iterator[CheckedRow]:
     for line in lines:
         result.rows += 1
         result.missing += line.missing

@@ -16,9 +16,9 @@ from monitor.ingest.decoders.rows import value_to_json
 from monitor.ingest.files.point_rows import read_place
 from monitor.ingest.files.reader import (
     BadRow,
+    CheckedRow,
     Content,
     ImportOptions,
-    Judged,
     PointLine,
     ReadingLine,
     ValueMeaning,
@@ -27,8 +27,8 @@ from monitor.ingest.files.reader import (
 from monitor.ingest.files.readers import list_readers, open_points, open_readings
 from monitor.readings.queries.points import PointValue
 from monitor.settings.service import ComputeSection
-from monitor.text.message import TEXT_OF, Message, Template, spread
-from monitor.text.names import UNREADABLE, rename_file
+from monitor.text.message import LABELLED_TEXT, Message, Template, messages_to_plain
+from monitor.text.names import UNREADABLE_FILE, rename_file
 from monitor.worker import compute
 from monitor.worker.records import WorkerTask, read_text
 from monitor.worker.sandbox import GIB, SandboxLimits
@@ -43,7 +43,9 @@ def write_lines(lines: Iterable[ReadingLine], write: Callable[[str], object]) ->
     """Write the lines of a file of readings, as `open_plain` reads them; returns how many."""
     count = 0
     for count, line in enumerate(lines, 1):  # noqa: B007  the last one is the answer
-        rows = [[row, None if error is None else [error.code, spread(error.message)]] for row, error in line.rows]
+        rows = [
+            [row, None if error is None else [error.code, messages_to_plain(error.message)]] for row, error in line.rows
+        ]
         write(format_line([rows, line.missing, line.mask, line.masked]))
     return count
 
@@ -84,7 +86,7 @@ def _read_line(raw: bytes) -> ReadingLine:
         raise ConfigError(NOT_OF_THEIR_FORM()) from None
 
 
-def _read_judged(row: Any, error: Any) -> Judged:
+def _read_judged(row: Any, error: Any) -> CheckedRow:
     if not isinstance(row, dict) or not all(isinstance(v, str | int | float | None) for v in row.values()):
         raise TypeError
     return row, None if error is None else read_error(*error)
@@ -173,11 +175,11 @@ def open_converted(
                 text = rename_file(
                     text, "compute.job_file_gib", "half of what is free on the disk: make room, or cut it"
                 )
-            raise ConfigError(TEXT_OF(name=str(path), text=UNREADABLE(problem=text))) from None
+            raise ConfigError(LABELLED_TEXT(name=str(path), text=UNREADABLE_FILE(problem=text))) from None
         if answer.refused:
             raise ConfigError(rename_file(answer.refused, str(source), str(path)))
         if (answer.declared is not None) != (list_readers()[form].content is Content.POINTS) or out.is_symlink():
-            raise ConfigError(TEXT_OF(name=str(path), text=UNREADABLE(problem=_OTHER())))
+            raise ConfigError(LABELLED_TEXT(name=str(path), text=UNREADABLE_FILE(problem=_OTHER())))
         yield ConvertedFile(out, answer)
 
 
@@ -208,7 +210,7 @@ def _convert(request: ConversionRequest, write: Callable[[str], object]) -> Conv
                         None if p is None else [p.pid, p.latitude, p.longitude, p.height_m],
                         [[v.observed_at, v.value, v.sigma] for v in piece.values],
                         piece.missing,
-                        [[b.row, b.error.code, spread(b.error.message), b.count] for b in piece.bad],
+                        [[b.row, b.error.code, messages_to_plain(b.error.message), b.count] for b in piece.bad],
                         piece.masked,
                     ]
                 )

@@ -20,7 +20,7 @@ from monitor.extras import require
 from monitor.ingest.files.campbell import is_campbell
 from monitor.ingest.files.campbell import read_rows as campbell_rows
 from monitor.ingest.text.heads import HEAD_MOST, Heads, Numbered, is_annotation, list_early
-from monitor.text.message import TEXT_OF, Figure, Template
+from monitor.text.message import LABELLED_TEXT, Figure, Template
 from monitor.text.reasons import describe_error
 
 SUFFIXES: Final = (".csv", ".txt", ".parquet", ".pq")
@@ -29,7 +29,7 @@ WIDE_SUFFIXES: Final = (*SUFFIXES, ".tsv", ".dat", *WORKBOOKS)
 SURPLUS: Final = (
     ""  # key of the cells beyond the last column, where a row has any: a decimal comma makes two cells of one
 )
-BEFORE: Final = "\n"  # key of the line of a row that stands before the names of the columns, and of their line
+BEFORE_HEADER: Final = "\n"  # key of the line of a row that stands before the names of the columns, and of their line
 TORN: Final = "\0"  # key that marks the last row, where it seems to be torn
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,](\d*))?")
 _TAIL_BYTES: Final = 1 << 16
@@ -120,7 +120,7 @@ def open_rows(path: Path, layout: Layout = Layout()) -> Iterator[tuple[list[str]
                 names, rows = _read_text(lines, path, layout)
                 yield names, _mark_torn(rows, path, layout)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(TEXT_OF(name=str(path), text=_NO_TABLE(problem=str(error)))) from None
+        raise ConfigError(LABELLED_TEXT(name=str(path), text=_NO_TABLE(problem=str(error)))) from None
 
 
 def _mark_torn(rows: Iterator[Row], path: Path, layout: Layout) -> Iterator[Row]:
@@ -209,7 +209,7 @@ def _split_line(line: str, layout: Layout) -> list[str]:
 
 
 def _name_rows(cells: Iterator[Numbered], path: Path, layout: Layout) -> tuple[list[str], Iterator[Row]]:
-    """Names of the columns, and each row as name -> cell; rows before the names come first, each with `BEFORE`."""
+    """Names of the columns, and each row as name -> cell; rows above the names are first, with `BEFORE_HEADER`."""
     skipped = list(islice(cells, layout.skip_rows))
     first = next(((n, row) for n, row in cells if row and (not layout.header or not is_annotation(row))), (0, []))
     names = name_columns(first[1]) if layout.header else [str(k) for k, _ in enumerate(first[1], start=1)]
@@ -233,7 +233,7 @@ def _name_each(
     begin = next(rows, None)
     if begin is None:
         return
-    yield from ({BEFORE: (n, line)} | _name_row(names, row) for n, row in list_early(skipped, begin))
+    yield from ({BEFORE_HEADER: (n, line)} | _name_row(names, row) for n, row in list_early(skipped, begin))
     yield from (_name_row(names, row) for row in chain([begin], rows))
 
 
@@ -316,8 +316,8 @@ def _walk_parquet(file: Any, path: Path) -> Iterator[Row]:
 
 def find_fault(row: Row) -> PayloadError | None:
     """Why a row is none: it stands before the names, or has more cells than they are, and which count is not known."""
-    if BEFORE in row:
-        line, names = row[BEFORE]
+    if BEFORE_HEADER in row:
+        line, names = row[BEFORE_HEADER]
         return PayloadError("before_names", _EARLY(n=Figure(line, "d"), names=Figure(names, "d")))
     if TORN in row:
         return PayloadError("torn_line", _TORN_ROW())
@@ -330,4 +330,4 @@ def find_fault(row: Row) -> PayloadError | None:
 
 def format_fault(row: Row) -> Row:
     """A row that is none, as it waits in the quarantine: texts and numbers alone."""
-    return {k: v if k != SURPLUS else " ".join(map(str, v)) for k, v in row.items() if k not in {BEFORE, TORN}}
+    return {k: v if k != SURPLUS else " ".join(map(str, v)) for k, v in row.items() if k not in {BEFORE_HEADER, TORN}}

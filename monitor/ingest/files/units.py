@@ -24,7 +24,7 @@ from monitor.sites.quantities import UNITS
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.text.instants import from_epoch_s
-from monitor.text.message import TEXT_OF, Figure, Message, Template, Timestamp
+from monitor.text.message import LABELLED_TEXT, Figure, Message, Template, Timestamp
 
 DAY_S: Final = 86400.0
 HOUR_S: Final = 3600.0
@@ -197,7 +197,7 @@ class ScaleCheck:
             scale.measure()
         for key, scale in sorted(self.series.items()):
             name = f"{key[1]}.{key[2]}"
-            yield from (TEXT_OF(name=name, text=why) for why in self._find_doubts(key, scale, sites, database))
+            yield from (LABELLED_TEXT(name=name, text=why) for why in self._find_doubts(key, scale, sites, database))
 
     def _find_doubts(
         self, key: Series, scale: SeriesScale, sites: Mapping[str, Site], database: Database | None

@@ -18,7 +18,7 @@ from monitor.storage.rows import insert_rows
 from monitor.text.instants import format_iso
 
 WATCHED_FOR: Final = timedelta(days=400)  # so long a late reading takes a gap back
-HOLES_AT_ONCE: Final = 500  # holes in one transaction: nothing that is urgent waits longer than for these
+GAPS_PER_TRANSACTION: Final = 500  # holes in one transaction: nothing that is urgent waits longer than for these
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ _Boot = tuple[str, str, int]  # site, source, boot_id
 ROW_BYTES: Final = 512  # that a row takes beside its payload: the smallest messages are not free
 MOST_SOURCES: Final = 1000  # senders choose topics; behind so many, all others are one
 OTHERS: Final = "(all others)"
-DENIED: Final = "denied"  # the code of what the broker itself refused
+DENIED_BY_BROKER: Final = "denied"  # the code of what the broker itself refused
 LOGIN: Final = "login:"  # before the login, as the client of such a row
 _MEGABYTE: Final = 1_000_000
 
@@ -419,7 +419,7 @@ def mark_requested(connection: Connection, gap_ids: Sequence[int], now: datetime
         connection.execute(update(sequence_gap).where(sequence_gap.c.id.in_(list(gap_ids))).values(requested_at=now))
 
 
-def drop_waiting(connection: Connection, topic: str, client: str) -> int:
+def delete_superseded_rows(connection: Connection, topic: str, client: str) -> int:
     """Delete what waits of an earlier version of a file that is about to be read again as a whole."""
     r = rejected_message.c
     return _drop(connection, (r.topic == topic) & (r.client == client) & r.replayed_at.is_(None), None)

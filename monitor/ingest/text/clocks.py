@@ -177,12 +177,12 @@ def begin_digits(text: str, form: str) -> str | None:
 
 
 CENTURY_MOST: Final = timedelta(days=3652)  # before now: a mapping whose years have two digits is believed so far
-FIRST_AT: Final = datetime(1950, 1, 1, tzinfo=UTC)  # before it hardly any slope was read as numbers
+EARLIEST_TIME: Final = datetime(1950, 1, 1, tzinfo=UTC)  # before it hardly any slope was read as numbers
 GPS, BUDDHIST = "gps", "buddhist"
 GPS_BEGIN: Final = datetime(1980, 1, 6, tzinfo=UTC)
 J2000: Final = datetime(2000, 1, 1, 12, tzinfo=UTC)
 _LABVIEW: Final = datetime(1904, 1, 1, tzinfo=UTC)
-COUNTS: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}
+SECONDS_PER_UNIT: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}
 """Formats that count from a day, and the seconds of one."""
 _UNITS: Final = {
     "s": "s sec secs second seconds sekunden secondi secondes segundos 秒",
@@ -207,7 +207,7 @@ _WORDS: Final = (
     (re.compile(r"labview", re.IGNORECASE), _LABVIEW),
     (re.compile(r"unix|posix", re.IGNORECASE), EPOCH),
 )
-NAMED: Final = re.compile(
+TIME_COLUMN_NAME: Final = re.compile(
     r"time|date|datum|zeit|uhr|mjd|data|ora|heure|fecha|hora|epoch|stamp|timestamp|year|jahr|anno|année|año|日期|时间|年",
     re.IGNORECASE,
 )  # names of columns of times
@@ -241,15 +241,19 @@ _OFFSET: Final = re.compile(r"(?<=\d) ?(?:UTC|GMT) ?([+-])(\d{1,2})(?::?(\d\d))?
 _UHR: Final = re.compile(r"(?<=[:.h]\d\d) ?(?:uhr|h|hrs?|hs)\.?$", re.IGNORECASE)
 
 
-def tidy_time(text: str) -> str:
+def normalise_time(text: str) -> str:
     r"""A time with plain blanks and digits, AM or PM behind its clock, and a fraction of six digits at most.
 
-    >>> tidy_time("1/12/2026, 1:00\u202fPM"), tidy_time("12/01/2026 1:00 p. m."), tidy_time("2026/1/12 下午1:00")
-    ('1/12/2026 1:00 PM', '12/01/2026 1:00 PM', '2026/1/12 1:00 PM')
-    >>> tidy_time("2026/01/12 午後0時30分"), tidy_time("2026年1月12日 13时")
+    >>> normalise_time("1/12/2026, 1:00\u202fPM"), normalise_time("12/01/2026 1:00 p. m.")
+    ('1/12/2026 1:00 PM', '12/01/2026 1:00 PM')
+    >>> normalise_time("2026/1/12 下午1:00")
+    '2026/1/12 1:00 PM'
+    >>> normalise_time("2026/01/12 午後0時30分"), normalise_time("2026年1月12日 13时")
     ('2026/01/12 12:30:00 PM', '2026年1月12日 13:00:00')
-    >>> tidy_time("2026-01-12t00:00:00.123456789z"), tidy_time("Jan 12, 2026 10:00"), tidy_time("12.01.2026 10:30")
-    ('2026-01-12T00:00:00.123456Z', 'Jan 12, 2026 10:00', '12.01.2026 10:30')
+    >>> normalise_time("2026-01-12t00:00:00.123456789z"), normalise_time("Jan 12, 2026 10:00")
+    ('2026-01-12T00:00:00.123456Z', 'Jan 12, 2026 10:00')
+    >>> normalise_time("12.01.2026 10:30")
+    '12.01.2026 10:30'
     """
     if not text.isascii():
         text = write_digits(_MARKS.sub("", text))
@@ -300,19 +304,21 @@ def write_common(text: str, era: str) -> str:
 
 
 class TimeCount(NamedTuple):
-    """What a number counts: its unit, a key of `COUNTS`, "" where nothing says it; from when; whether in GPS time."""
+    """What a number counts: its unit, a key of `SECONDS_PER_UNIT` or ""; from when; whether in GPS time."""
 
     unit: str
     since: datetime
     clock: str = ""
 
 
-def find_count(text: str) -> TimeCount | None:
+def find_time_count(text: str) -> TimeCount | None:
     """What the words beside a number say that it counts; None where they name no beginning.
 
-    >>> find_count("s since 1904-01-01").since.year, find_count("sec_j2000").unit, find_count("gps_seconds").clock
-    (1904, 's', 'gps')
-    >>> find_count("Time"), find_count("epoch 2000").since.year, find_count("days since 1950").unit
+    >>> find_time_count("s since 1904-01-01").since.year, find_time_count("sec_j2000").unit
+    (1904, 's')
+    >>> find_time_count("gps_seconds").clock
+    'gps'
+    >>> find_time_count("Time"), find_time_count("epoch 2000").since.year, find_time_count("days since 1950").unit
     (None, 2000, 'd')
     """
     plain = text.replace("_", " ")
@@ -353,7 +359,7 @@ def read_since(text: str) -> tuple[float, datetime]:
         raise LookupError(text)
     if (begin := _WHOLE.fullmatch(match[2].strip())) is None:
         raise ValueError(text)
-    return COUNTS[unit], _place(*begin.groups())
+    return SECONDS_PER_UNIT[unit], _place(*begin.groups())
 
 
 def _place(year: str, month: str | None, day: str | None, *rest: str | None) -> datetime:
@@ -386,7 +392,7 @@ def doubt_span(first: datetime, last: datetime, now: datetime) -> Message | None
     """Why the times of a record cannot be: it ends after now, or begins before 1950; None where they can."""
     if last - now > FUTURE_TOLERANCE:
         return _LATE(at=Timestamp.of(last, "minute"))
-    if first < FIRST_AT:
+    if first < EARLIEST_TIME:
         return _EARLY(at=Timestamp.of(first, "minute"))
     return None
 
@@ -418,7 +424,7 @@ def doubt_century(form: str, last: datetime) -> Message | None:
 
 def doubt_count(text: str, since: datetime | None, first: datetime, last: datetime, now: datetime) -> Message | None:
     """Whether words beside a number name another beginning than was taken, from which the record would be past too."""
-    count, taken = find_count(text), since or EPOCH
+    count, taken = find_time_count(text), since or EPOCH
     if count is None or abs(count.since - taken) < timedelta(days=1):
         return None
     if doubt_span(first + (count.since - taken), last + (count.since - taken), now) is not None:

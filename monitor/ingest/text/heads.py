@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from monitor.errors import ConfigError
 from monitor.ingest.text.cells import is_number, is_plain, is_time
-from monitor.text.message import TEXT_OF, Figure, NameList, Template
+from monitor.text.message import LABELLED_TEXT, Figure, NameList, Template
 
 Cells = Sequence[Any]
 Numbered = tuple[int, Cells]
@@ -42,7 +42,7 @@ _SAYS: Final = Template(
 
 def refuse_part(file: str, line: int, text: str) -> ConfigError:
     """That a line is of a head that says anything else than the first."""
-    return ConfigError(TEXT_OF(name=file, text=_SAYS(n=Figure(line, "d"), text=" ".join(text.split())[:80])))
+    return ConfigError(LABELLED_TEXT(name=file, text=_SAYS(n=Figure(line, "d"), text=" ".join(text.split())[:80])))
 
 
 def is_annotation(cells: Cells) -> bool:
@@ -130,7 +130,7 @@ class Heads:
         line, texts = held[at][0], _list_texts(held[at][1])
         if [text.casefold() for text in texts] != [text.casefold() for text in self.names]:
             text = _OTHER(n=Figure(line, "d"), names=NameList(tuple(filter(None, texts))))
-            raise ConfigError(TEXT_OF(name=self.file, text=text))
+            raise ConfigError(LABELLED_TEXT(name=self.file, text=text))
         after = [one for one in held[at + 1 :] if any(map(_text, one[1]))]
         for k, (number, below) in enumerate(after):
             if (kept := _list_texts(below)) not in self.below[k : k + 1]:

@@ -11,13 +11,13 @@ from detection.anomaly.registry import is_network as is_autoencoder
 from forecasting.registry import is_network
 from monitor.errors import NotFoundError, RefusedError
 from monitor.models.tables import model, model_gate, model_transition
-from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.actor import SERVICE_ACTOR, Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.engine import add_if_absent
 from monitor.storage.rows import add_row, find_record, load_records, match_given
 from monitor.text.message import Template, message_columns
 
-SHORT = 12  # characters of a hash by which people name a checkpoint
+SHORT_HASH_LENGTH = 12  # characters of a hash by which people name a checkpoint
 _REPLACED: Final = Template("model.replaced", "replaced by {model}")
 
 
@@ -43,7 +43,7 @@ class ModelRow:
     @property
     def name(self) -> str:
         """As people call it: `gru 3fa1b2c4d5e6`."""
-        return f"{self.kind} {self.model_hash[:SHORT]}"
+        return f"{self.kind} {self.model_hash[:SHORT_HASH_LENGTH]}"
 
     @property
     def series(self) -> frozenset[str]:
@@ -110,7 +110,7 @@ def add_model(
     card: Mapping[str, Any],
     now: datetime,
     reason: str,
-    actor: Actor = SERVICE,
+    actor: Actor = SERVICE_ACTOR,
 ) -> bool:
     """Register a checkpoint: a forecaster, and a network learnt for the scenes of a site, as candidate.
 
@@ -128,7 +128,7 @@ def add_model(
     _record(c, new, None, (None, state), reason, actor, now)
     for row in load_models(c, task=task, site=site, kinds=(kind,)) if state == "active" else ():
         if row.state == "active" and row.site == site and row.model_hash != model_hash:
-            change_state(c, row, "retired", _REPLACED(model=model_hash[:SHORT]), actor, now)
+            change_state(c, row, "retired", _REPLACED(model=model_hash[:SHORT_HASH_LENGTH]), actor, now)
     return True
 
 
@@ -246,4 +246,4 @@ def _record(
     change = {"model_hash": row.model_hash, "kind": row.kind, "at": now, "by": actor.name, "by_kind": actor.kind}
     add_row(c, model_transition, facts, change, from_state=before, to_state=after)
     detail = facts | {"model": row.kind, "from": before, "to": after}
-    add_audit(c, actor, f"model.{after}", f"model:{row.model_hash[:SHORT]}", detail, now)
+    add_audit(c, actor, f"model.{after}", f"model:{row.model_hash[:SHORT_HASH_LENGTH]}", detail, now)

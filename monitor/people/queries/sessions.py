@@ -186,7 +186,7 @@ def are_forgotten(now: datetime) -> ColumnElement[bool]:
     return or_(and_(g.os_user != CODES, g.next_at < now - FORGET), g.next_at < now - FORGET_CODES)
 
 
-def code_wait_s(c: Connection, name: str, now: datetime) -> float:
+def login_code_wait_s(c: Connection, name: str, now: datetime) -> float:
     """Seconds until a code of an account is looked at again, from a device that nobody knows.
 
     After the first wrong ones each further one doubles them, also over a restart. Whoever gets here has the password,
@@ -198,7 +198,7 @@ def code_wait_s(c: Connection, name: str, now: datetime) -> float:
     return 0.0 if next_at is None else min(max(0.0, (next_at - now).total_seconds()), LONGEST_CODE_S)
 
 
-def note_code(c: Connection, name: str, now: datetime, *, failed: bool) -> None:
+def record_login_code(c: Connection, name: str, now: datetime, *, failed: bool) -> None:
     """Remember a wrong code that somebody gave with the right password, or forget them after a right one."""
     g, mine = password_guess.c, _codes_of(name)
     c.execute(delete(password_guess).where(*mine, *([g.next_at < now - FORGET_CODES] if failed else [])))

@@ -434,7 +434,7 @@ _NOT_BOUND: Final = Template(
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignPerson:
+class IdentityProviderUser:
     """Who came, as the provider says it."""
 
     issuer: str  # the provider
@@ -462,7 +462,7 @@ def choose_sites(groups: Sequence[str], sites: Mapping[str, Sequence[str]]) -> f
     return None if not sites or ALL_SITES in found else found
 
 
-def find_bound(c: Connection, issuer: str, subject: str) -> User | None:
+def find_linked_account(c: Connection, issuer: str, subject: str) -> User | None:
     """The account that is bound to a person, or None."""
     u = user_account.c
     name = c.execute(select(u.name).where(u.oidc_issuer == issuer, u.oidc_subject == subject)).scalar()
@@ -476,7 +476,7 @@ def bind_person(c: Connection, name: str, issuer: str, subject: str | None) -> N
         NotFoundError: no such account.
         RefusedError: that person is another account already.
     """
-    bound = None if subject is None else find_bound(c, issuer, subject)
+    bound = None if subject is None else find_linked_account(c, issuer, subject)
     if bound is not None and bound.name != name:
         raise RefusedError(
             f"that person is {bound.name!r} already; end that first: slopeward people users oidc {bound.name}"
@@ -486,7 +486,11 @@ def bind_person(c: Connection, name: str, issuer: str, subject: str | None) -> N
 
 
 def admit_person(
-    c: Connection, person: ForeignPerson, roles: Mapping[str, str], sites: Mapping[str, Sequence[str]], now: datetime
+    c: Connection,
+    person: IdentityProviderUser,
+    roles: Mapping[str, str],
+    sites: Mapping[str, Sequence[str]],
+    now: datetime,
 ) -> str:
     """The account of a person who came, made at the first time; role and sites are what the groups give now.
 
@@ -494,7 +498,7 @@ def admit_person(
         RefusedError: the account is locked, the groups give no role or no site, the name is taken by an account that is
             not bound to this person, or nobody who administers would be left.
     """
-    account = find_bound(c, person.issuer, person.subject)
+    account = find_linked_account(c, person.issuer, person.subject)
     role, wanted = choose_role(person.groups, roles), choose_sites(person.groups, sites)
     if role is None:
         raise RefusedError(_NO_GROUP(name=person.name))
@@ -516,7 +520,7 @@ def admit_person(
     return account.name
 
 
-def _make(c: Connection, person: ForeignPerson, role: str, sites: frozenset[str] | None, now: datetime) -> User:
+def _make(c: Connection, person: IdentityProviderUser, role: str, sites: frozenset[str] | None, now: datetime) -> User:
     taken = find_account(load_users(c), person.name)
     if taken is not None:
         raise RefusedError(_NOT_BOUND(name=taken.name, subject=person.subject))

@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import Connection, and_, select, update
 
 from monitor.readings.tables import observation, observation_flag, series_latest
-from monitor.storage.actor import SERVICE
+from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.rows import add_row, fill_row
 
 # Flags of readings from this far back are withdrawn.
@@ -55,6 +55,6 @@ def withdraw_future(c: Connection, now: datetime, received_from: datetime | None
     )
     rows = [row for row in flagged if (row.series_id, row.observed_at, row.revision) not in withdrawn]
     for row in rows:
-        facts = {"flag": "-future", "known_from": now, "by": SERVICE.name, "reason": BEHIND}
+        facts = {"flag": "-future", "known_from": now, "by": SERVICE_ACTOR.name, "reason": BEHIND}
         add_row(c, observation_flag, fill_row(observation_flag, row, **facts))
     return len(rows)

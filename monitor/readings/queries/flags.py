@@ -16,7 +16,7 @@ from monitor.readings.queries.observations import SeriesRow, load_series, rank
 from monitor.readings.tables import observation, observation_flag
 from monitor.sites.records import Expected, Site
 from monitor.text.instants import format_iso
-from monitor.text.message import Template, gather
+from monitor.text.message import Template, plain_to_messages
 
 UNDECLARED: Final = "undeclared"
 OUT_OF_RANGE: Final = "out_of_range"
@@ -153,5 +153,5 @@ def find_mistyped(c: Connection, series_id: int, now: datetime) -> TypedReading 
 
 def _read(row: Any) -> TypedReading:
     wrong = MISTYPED in row.flags.split(",")
-    why = gather(json.loads(row.extra)).get(MISTYPED, "") if wrong and row.extra else ""
+    why = plain_to_messages(json.loads(row.extra)).get(MISTYPED, "") if wrong and row.extra else ""
     return TypedReading(row.observed_at, float(row.value_raw), wrong, why)

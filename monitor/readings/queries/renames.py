@@ -116,10 +116,10 @@ def load_renamings(c: Connection) -> list[Renaming]:
 def call_today(renamings: Iterable[Renaming], site: str, station: str, at: datetime) -> str:
     """Return the present id of a station that had another id at an instant.
 
-    >>> from monitor.text.instants import parse
-    >>> moved = [Renaming(parse(f"2026-0{n}-01T00:00:00Z"), "north", *ids) for n, ids in ((2, "AB"), (4, "BC"))]
-    >>> [call_today(moved, "north", station, parse(f"2026-0{n}-09T00:00:00Z")) for n, station in ((1, "A"), (3, "B"),
-    ...     (3, "A"), (5, "B"))]
+    >>> from monitor.text.instants import parse_time
+    >>> moved = [Renaming(parse_time(f"2026-0{n}-01T00:00:00Z"), "north", *ids) for n, ids in ((2, "AB"), (4, "BC"))]
+    >>> [call_today(moved, "north", station, parse_time(f"2026-0{n}-09T00:00:00Z"))
+    ...     for n, station in ((1, "A"), (3, "B"), (3, "A"), (5, "B"))]
     ['C', 'C', 'A', 'B']
     """
     for one in renamings:

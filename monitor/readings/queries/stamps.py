@@ -13,14 +13,14 @@ from monitor.readings.queries import observations
 from monitor.readings.queries.observations import SeriesIds
 from monitor.readings.records import Reading, is_fit
 from monitor.readings.tables import observation_flag, offset_entry, series
-from monitor.text.instants import epoch_s, format_iso, parse
+from monitor.text.instants import epoch_s, format_iso, parse_time
 
 Place = tuple[str, str]  # station and quantity
 Stretch = tuple[int, datetime, datetime]  # series, and (from, to] of its epochs
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class StretchFingerprint:
     """What is known of a stretch, as values of which one differs when anything else became known.
 
     Rows are only ever added, and pruned from the oldest on: late rows and revisions show in number, sum of revisions
@@ -35,10 +35,10 @@ class Stamp:
     offsets: tuple[int, ...] = ()  # entries that hold
 
 
-_UNTOUCHED: Final = Stamp()
+_UNTOUCHED: Final = StretchFingerprint()
 
 
-def load_stamps(c: Connection, stretches: Sequence[Stretch], known_at: datetime) -> list[Stamp]:
+def load_fingerprints(c: Connection, stretches: Sequence[Stretch], known_at: datetime) -> list[StretchFingerprint]:
     """What is known of stretches, in their order."""
     if not stretches:
         return []
@@ -48,10 +48,10 @@ def load_stamps(c: Connection, stretches: Sequence[Stretch], known_at: datetime)
     rows = {i: (int(t[0]), t[1], int(t[2]), t[3]) for i, t in totals.items()}
     ids, since = [s[0] for s in stretches], min(s[1] for s in stretches)
     later = _load_entries(c, {"known_at": known_at, "ids": ids, "since": since}, of_site=False)
-    return [Stamp(*rows[i], one.flags, one.offsets) for i in ids for one in (later.get(i, _UNTOUCHED),)]
+    return [StretchFingerprint(*rows[i], one.flags, one.offsets) for i in ids for one in (later.get(i, _UNTOUCHED),)]
 
 
-def load_later_entries(c: Connection, site: str, known_at: datetime) -> dict[int, Stamp]:
+def load_later_entries(c: Connection, site: str, known_at: datetime) -> dict[int, StretchFingerprint]:
     """What was entered of the readings of a site after they arrived: later flags and offsets, by series with any."""
     return _load_entries(c, {"known_at": known_at, "of_site": site}, of_site=True)
 
@@ -70,10 +70,10 @@ def _plan_entries(of_site: bool) -> tuple[Select[Any], Select[Any]]:
     return (flags if of_site else flags.where(f.observed_at > bindparam("since"))).group_by(f.series_id), offsets
 
 
-def _load_entries(c: Connection, given: Mapping[str, Any], *, of_site: bool) -> dict[int, Stamp]:
+def _load_entries(c: Connection, given: Mapping[str, Any], *, of_site: bool) -> dict[int, StretchFingerprint]:
     """By series with any: number and newest entry of those later flags, and those offsets that hold."""
     flags, offsets_that_hold = _plan_entries(of_site)
-    found = {r[0]: Stamp(flags=(int(r[1]), int(r[2]))) for r in c.execute(flags, given)}
+    found = {r[0]: StretchFingerprint(flags=(int(r[1]), int(r[2]))) for r in c.execute(flags, given)}
     for series_id, entry_id in c.execute(offsets_that_hold, given):
         before = found.get(series_id, _UNTOUCHED)
         found[series_id] = replace(before, offsets=(*before.offsets, entry_id))
@@ -81,8 +81,8 @@ def _load_entries(c: Connection, given: Mapping[str, Any], *, of_site: bool) -> 
 
 
 def load_newer(
-    c: Connection, held: Sequence[tuple[int, datetime, Stamp]], to_at: datetime, known_at: datetime
-) -> dict[int, tuple[list[Reading], Stamp]]:
+    c: Connection, held: Sequence[tuple[int, datetime, StretchFingerprint]], to_at: datetime, known_at: datetime
+) -> dict[int, tuple[list[Reading], StretchFingerprint]]:
     """Readings of several series with epochs after one of each, as `load_readings` gives them.
 
     `c`: the snapshot in which the stamps were found; `held`: series, its newest epoch that is held, and the stamp of
@@ -121,7 +121,7 @@ def load_known(
     `ids`: memory of series ids.
     """
     numbers = {one: n for one in since if (n := observations.find_series_id(c, site, *one, ids)) is not None}
-    later: dict[int, Stamp] = {}
+    later: dict[int, StretchFingerprint] = {}
     for some in observations.in_chunks([*numbers.values()]):
         later |= _load_entries(c, {"known_at": known_at, "ids": some, "since": min(since.values())}, of_site=False)
     held = [(number, since[place], later.get(number, _UNTOUCHED)) for place, number in numbers.items()]
@@ -135,7 +135,7 @@ def load_offset_series(c: Connection) -> frozenset[int]:
 
 
 def load_newer_values(
-    c: Connection, held: Sequence[tuple[Stretch, Stamp]], after: datetime, known_at: datetime
+    c: Connection, held: Sequence[tuple[Stretch, StretchFingerprint]], after: datetime, known_at: datetime
 ) -> tuple[dict[int, list[tuple[float, float | None]]], set[int]]:
     """What came after stretches of several series, and of which series something came late.
 
@@ -151,7 +151,7 @@ def load_newer_values(
     rest = f"AND (o.observed_at > k.to_at OR o.received_at > '{format_iso(after)}')"
     rows = _query(c, [stretch for stretch, _ in held], columns, rest, known_at, until=known_at)
     late, changed = set[int](), {i for (i, _, _), stamp in held if stamp != _UNTOUCHED}
-    seconds = {at: epoch_s(parse(at)) for at in {row[2] for row in rows}}  # most series have the same epochs
+    seconds = {at: epoch_s(parse_time(at)) for at in {row[2] for row in rows}}  # most series have the same epochs
     for series_id, is_new, at, value, is_changed in rows:
         if not is_new:
             late.add(series_id)
@@ -172,7 +172,7 @@ def load_epochs(c: Connection, stretches: Sequence[Stretch], known_at: datetime)
     found: dict[tuple[int, str, str], list[datetime]] = defaultdict(list)
     columns, order = "k.id, k.from_at, k.to_at, o.observed_at", "AND o.revision = 0 ORDER BY k.id, o.observed_at"
     for row in _query(c, stretches, columns, order, known_at):
-        found[row[0], row[1], row[2]].append(parse(row[3]))
+        found[row[0], row[1], row[2]].append(parse_time(row[3]))
     return [found[i, format_iso(begin), format_iso(end)] for i, begin, end in stretches]
 
 

@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse
 
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
-from monitor.text.message import Message, gather
+from monitor.text.message import Message, plain_to_messages
 from monitor.web.access.callers import actor_of
 from monitor.web.context import Context, context_of, token_of
 
@@ -34,7 +34,7 @@ class PageAct:
 
     def back(self, address: str, text: str) -> RedirectResponse:
         """Send the browser on, and tell it there what was done."""
-        return go_back(self.request, address, text)
+        return redirect_back(self.request, address, text)
 
 
 def begin_act(request: Request, csrf: Annotated[str, Form()] = "") -> PageAct:
@@ -48,14 +48,14 @@ def begin_request(request: Request, x_csrf_token: Annotated[str, Header()] = "")
     return begin_act(request, x_csrf_token)
 
 
-Acting = Annotated[PageAct, Depends(begin_act)]
+FormAct = Annotated[PageAct, Depends(begin_act)]
 
 
 LONGEST: Final = 500  # characters of a plain text; addresses stay short
 LONGEST_MESSAGE: Final = 2000  # of a message with its values; of a longer one its English text alone is told
 
 
-def go_back(request: Request, address: str, text: str) -> RedirectResponse:
+def redirect_back(request: Request, address: str, text: str) -> RedirectResponse:
     """Send a browser on after an act, and tell it there what was done; `address` may end in `#part`."""
     path, mark, part = address.partition("#")
     query = f"{'&' if '?' in path else '?'}told={quote(seal(token_of(request), _write(text)))}" if text else ""
@@ -68,7 +68,7 @@ def read_notice(request: Request) -> str:
     written = given.rpartition(".")[0]
     if not token or not hmac.compare_digest(seal(token, written).encode(), given.encode()):
         return ""
-    text: str = gather(json.loads(written))
+    text: str = plain_to_messages(json.loads(written))
     return text
 
 

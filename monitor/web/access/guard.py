@@ -16,7 +16,7 @@ from monitor.errors import NotAllowedError
 from monitor.text.message import Template
 
 LARGEST_BODY: Final = 64 * 1024
-LARGEST_PART: Final = 512 * 1024  # of an uploaded file, or outlines
+LARGEST_PART_BYTES: Final = 512 * 1024  # of an uploaded file, or outlines
 _PART: Final = re.compile(r"/files/[0-9a-f]{16}/part|/sites/[^/]{1,64}/scenes/[^/]{1,64}/outlines(?:/file)?")
 LARGEST_PHOTO: Final = 16 * 1024 * 1024
 _PHOTO: Final = re.compile(r"/(?:alerts|sites/[^/]{1,64}/reports)/[0-9]{1,19}/photos")
@@ -60,7 +60,7 @@ class Guard:
         declared = headers.get(b"content-length", b"0")
         most = LARGEST_BODY
         if scope["method"] == "POST":
-            most = LARGEST_PART if _PART.fullmatch(scope["path"]) else most
+            most = LARGEST_PART_BYTES if _PART.fullmatch(scope["path"]) else most
             most = LARGEST_PHOTO if _PHOTO.fullmatch(scope["path"]) else most
         if not declared.isdigit() or int(declared) > most:
             await _refuse(send, 413, f"the body is larger than {most} bytes")

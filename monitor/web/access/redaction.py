@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from monitor.delivery.views import DeliveryRow, MessageRow
 from monitor.sites.queries.sites import load_place_names
-from monitor.text.message import Message, Template, Value, gather
+from monitor.text.message import Message, Template, Value, plain_to_messages
 from monitor.web.access.callers import SERVICE_ALERTS, caller_of
 from monitor.web.context import context_of
 
@@ -106,7 +106,7 @@ class ResponseRedactor:
 
         def hide_in(text: str) -> Any:
             if isinstance(text, Message):  # its values hold what its text does
-                return gather(hide(text.to_json()))
+                return plain_to_messages(hide(text.to_json()))
             return MAIL.sub(lambda found: f"address {numbers.setdefault(found[0], len(numbers) + 1)}", text)
 
         return _walk(value, hide_in, lambda table: {hide(k): hide(v) for k, v in table.items()})

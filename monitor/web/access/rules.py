@@ -43,7 +43,7 @@ _OWN: Final = (
     "POST /account/second-factor/remove",
     "GET /signatures",
 )
-_LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_shown`
+_LISTS: Final = (  # narrowed to the sites of who asks, by `find_readable_sites` or `sites_shown`
     "GET /",
     "GET /alerts",
     "GET /notifications",
@@ -205,7 +205,7 @@ def _require_site(request: Request, caller: Caller, *, reads: bool) -> None:
             raise NotAllowedError(_NOT_HIS_ALERT(alert=alert_id[:20], name=caller.name))
 
 
-def narrow(request: Request, site: str | None) -> str | frozenset[str] | None:
+def find_readable_sites(request: Request, site: str | None) -> str | frozenset[str] | None:
     """The sites of a list: the one asked for, or all that the caller may read (None = all there are).
 
     Raises NotAllowedError: the one asked for is not among them.

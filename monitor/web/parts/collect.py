@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from fastapi import Request
 from sqlalchemy import Connection
 
-from monitor.alerts.acts.answer_acts import find_operator_answer, needs_two_people
+from monitor.alerts.acts.answer_acts import find_operator_answer, find_stake
 from monitor.alerts.acts.change_control import UNREADABLE_FILE
 from monitor.alerts.acts.operator_acts import asks_verification, step_of_alert
 from monitor.alerts.queries import overview as pages
@@ -20,7 +20,7 @@ from monitor.alerts.queries.movement import load_newest_movement
 from monitor.alerts.records import AlertState
 from monitor.alerts.states import list_hours
 from monitor.alerts.views import AlertEventRow, AlertRow
-from monitor.app.checks.health import CANNOT_DECIDE, STANDBY
+from monitor.app.checks.health import CANNOT_DECIDE, STANDBY_PREFIX
 from monitor.app.checks.table import check_parts
 from monitor.decision.alert_texts import HEALTH_NAMES
 from monitor.decision.changes import AlertCategory
@@ -38,14 +38,14 @@ from monitor.ingest.references import find_question
 from monitor.plugins import hooks
 from monitor.readings.queries.observations import load_series, load_stations
 from monitor.readings.views import ReadingRow
-from monitor.sites.quantities import LANDSLIDE
+from monitor.sites.quantities import LANDSLIDE_PREFIX
 from monitor.sites.queries.sites import load_proposals
 from monitor.sites.records import Criterion, Site
-from monitor.storage.service_state import load_stamps
+from monitor.storage.service_state import load_heartbeats
 from monitor.storage.views import load_view
 from monitor.text.catalogue import gettext
-from monitor.text.instants import format_iso, is_silent, parse
-from monitor.text.message import Duration, Figure, Message, Template, Term, Value, gather, join
+from monitor.text.instants import format_iso, is_silent, parse_time
+from monitor.text.message import Duration, Figure, Message, Template, Term, Value, join, plain_to_messages
 from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.redaction import ResponseRedactor
 from monitor.web.context import Context, context_of
@@ -58,7 +58,7 @@ LEDGERS: Final = (
     (AlertCategory.HEALTH, "Health", Template("ledger.health", "What the instruments and the service do")()),
     (AlertCategory.ADVICE, "Advice", Template("ledger.advice", "What models suggest; nobody was warned by it")()),
 )
-NO_SITE: Final = Template("site.none", "there is no site '{site}'")
+UNKNOWN_SITE: Final = Template("site.none", "there is no site '{site}'")
 STORED: Final = Template("page.stored", "stored")
 _NO_STATION: Final = Template("station.none", "there is no station {site}/{station}")
 NO_SERIES: Final = Template("series.none", "there is no series {series}")
@@ -155,7 +155,7 @@ def find_card(c: Connection, site_id: str) -> pages.SiteCard:
     """The card of a site; raises NotFoundError."""
     cards = pages.load_cards(c, site_id)
     if not cards:
-        raise NotFoundError(NO_SITE(site=site_id))
+        raise NotFoundError(UNKNOWN_SITE(site=site_id))
     return cards[0]
 
 
@@ -233,8 +233,8 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> Mapping[st
     card = find_card(c, site_id)
     every = pages.load_stations(c, site_id)
     # one scene may follow dozens of landslides: they do not bury the instruments
-    landslides = [s for s in every if s.id.startswith(LANDSLIDE)]
-    stations = [s for s in every if not s.id.startswith(LANDSLIDE)]
+    landslides = [s for s in every if s.id.startswith(LANDSLIDE_PREFIX)]
+    stations = [s for s in every if not s.id.startswith(LANDSLIDE_PREFIX)]
     own = pages.load_open_alerts(c, site_id) + pages.load_open_alerts(c, SERVICE_ALERTS)
     movement = load_newest_movement(c, site_id, now)
     watched = {s.id for s in stations if s.declared and s.on_slope}
@@ -351,7 +351,7 @@ def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor, now:
     if found is None:
         raise NotFoundError(UNKNOWN_ALERT(n=alert_id))
     evidence = headline.read_json(found["alert"]["evidence"])
-    gathered = gather(evidence)
+    gathered = plain_to_messages(evidence)
     cards = pages.load_cards(c, found["alert"]["site"])
     top = cards[0].top_level if cards else 2
     action = next((v["action"] for v in cards[0].levels if v["number"] == found["alert"]["level"]), "") if cards else ""
@@ -366,7 +366,7 @@ def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor, now:
         "notifications": redactor.cover_messages(found["notifications"]),
         "deliveries": gather_deliveries(redactor.cover_messages(found["deliveries"])),
         "question": question,
-        "takes_two": question is not None and needs_two_people(c, question.site)[1],
+        "takes_two": question is not None and find_stake(c, question.site)[1],
         "evidence": evidence,
         "tables": read_evidence(gathered),
         "sentence": find_sentence(gathered),
@@ -403,7 +403,7 @@ def collect_health(
     context: Context, c: Connection, now: datetime, sites: str | frozenset[str] | None = None
 ) -> dict[str, Any]:
     """State of the service's parts, as its stamps tell; levels of all sites, or of some."""
-    stamps = load_stamps(c)
+    stamps = load_heartbeats(c)
     core, broker = stamps.get("core"), stamps.get("broker")
     age = None if core is None else (now - core[0]).total_seconds()
     alive = core is not None and not is_silent(core, now)
@@ -416,7 +416,11 @@ def collect_health(
         "reasons": reasons,
         "core": {"alive": alive, "age_s": age, **{k: detail.get(k) for k in ("state", "version", "degraded")}},
         "active": {"name": detail.get("name"), "since": detail.get("active_since")},
-        "standby": {n.removeprefix(STANDBY): format_iso(at) for n, (at, _) in stamps.items() if n.startswith(STANDBY)},
+        "standby": {
+            n.removeprefix(STANDBY_PREFIX): format_iso(at)
+            for n, (at, _) in stamps.items()
+            if n.startswith(STANDBY_PREFIX)
+        },
         "ingest": detail.get("ingest"),
         "dispatcher": detail.get("dispatcher"),
         "broker": None if broker is None else broker[1],
@@ -464,7 +468,7 @@ def list_story(
             if at is not None:
                 entry = together.setdefault((kind, at[:16]), {"kind": kind, "at": at, "names": []})
                 entry["names"] += [] if name in entry["names"] else [name]
-    return sorted([*entries, *together.values()], key=lambda one: parse(one["at"]))
+    return sorted([*entries, *together.values()], key=lambda one: parse_time(one["at"]))
 
 
 # the best that happened on any way says how far a recipient is reached

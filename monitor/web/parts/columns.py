@@ -15,8 +15,8 @@ from monitor.alerts.queries.overview import StationCard
 from monitor.readings.queries import extremes
 from monitor.readings.queries.observations import SeriesRow, load_offsets, load_readings
 from monitor.readings.records import Reading
-from monitor.sites.quantities import BATTERY, OF_DEPTHS, OF_SCENES, SIGNAL
-from monitor.text.instants import parse
+from monitor.sites.quantities import BATTERY_VOLTAGE, DEPTH_PREFIX, OF_SCENES, SIGNAL_STRENGTH
+from monitor.text.instants import parse_time
 
 EXACT: Final = 4_000  # readings that are read one by one; of more the database works out the extremes
 COMPARED: Final = 20_000  # readings of all stations together that are read; of more one stands for a stretch
@@ -46,7 +46,7 @@ def load_points(
     newest = load_exact(c, parts, begin, high, now)
     offsets = [load_offsets(c, s.id, now) for s, _ in parts]
     edges = spread(low, begin, most // 2)
-    edges += [parse(at) - TICK for some in offsets for at, _ in some if low < parse(at) - TICK < begin]
+    edges += [parse_time(at) - TICK for some in offsets for at, _ in some if low < parse_time(at) - TICK < begin]
     edges = sorted(set(edges))
     rows: list[tuple[float, float, str]] = []
     total = len(newest)
@@ -61,7 +61,7 @@ def load_points(
         ends = [one.low - shift, one.high - shift]
         if rows and abs(ends[1] - rows[-1][1]) < abs(ends[0] - rows[-1][1]):
             ends.reverse()
-        first, last = (parse(at).timestamp() for at in (one.first_at, one.last_at))
+        first, last = (parse_time(at).timestamp() for at in (one.first_at, one.last_at))
         rows += [(first, ends[0], "")] + ([(last, ends[1], "")] if one.count > 1 else [])
     if len(parts) == 1:
         for at in extremes.list_flagged(c, parts[0][0].id, low, begin, FLAGGED):
@@ -98,14 +98,14 @@ def load_curves(
         sums = [0.0, *accumulate(size for _, size in steps)]
         values[series_id] = [(t, value - sums[bisect_right(at, t)]) for t, value in values.get(series_id, [])]
     curves: dict[str, list[tuple[float, float]]] = {}
-    read = cache(lambda at: parse(at).timestamp())  # stations share most of their epochs
+    read = cache(lambda at: parse_time(at).timestamp())  # stations share most of their epochs
     for station, parts in found.items():
         first, *others = (dict(values.get(s.id, [])) for s, _ in parts)
         common = [at for at in first if all(at in one for one in others)] if others else list(first)
         total = [0.0 + first[at] * parts[0][1] for at in common]
         for one, (_, weight) in zip(others, parts[1:], strict=True):
             total = [value + one[at] * weight for at, value in zip(common, total, strict=True)]
-        curves[station] = [(read(common[k]), total[k]) for k in pick(total, each)]
+        curves[station] = [(read(common[k]), total[k]) for k in choose_plot_points(total, each)]
     return curves, thinned
 
 
@@ -118,7 +118,7 @@ def make_columns(rows: Iterable[tuple[float, float, str]]) -> dict[str, Any]:
     """The columns of rows of epoch seconds, value and flags."""
     found = list(rows)
     return {
-        "at": fold(at for at, _, _ in found),
+        "at": encode_instants(at for at, _, _ in found),
         "value": [shorten(value) for _, value, _ in found],
         "flags": {str(k): flags for k, (_, _, flags) in enumerate(found) if flags},
     }
@@ -133,16 +133,16 @@ def shorten(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def fold(instants: Iterable[float | str | datetime]) -> list[float]:
+def encode_instants(instants: Iterable[float | str | datetime]) -> list[float]:
     """Instants as epoch seconds: the first, then the step to each next one; equal steps pack to nearly nothing.
 
-    >>> fold([1000.0, 1600.0, 2200.5])
+    >>> encode_instants([1000.0, 1600.0, 2200.5])
     [1000, 600, 600.5]
     """
     before, steps = 0.0, list[float]()
     passed, step = 0.0, 0.0
     for value in instants:
-        instant = parse(value) if isinstance(value, str) else value
+        instant = parse_time(value) if isinstance(value, str) else value
         at = instant.timestamp() if isinstance(instant, datetime) else instant
         if at - before != passed:  # most are one interval apart
             passed = at - before
@@ -154,7 +154,7 @@ def fold(instants: Iterable[float | str | datetime]) -> list[float]:
 
 
 def unfold(steps: Iterable[float]) -> list[float]:
-    """What `fold` folded.
+    """What `encode_instants` encoded.
 
     >>> unfold([1000, 600, 600.5])
     [1000.0, 1600.0, 2200.5]
@@ -162,7 +162,7 @@ def unfold(steps: Iterable[float]) -> list[float]:
     return [float(at) for at in accumulate(steps)]
 
 
-def pick(values: Sequence[float], most: int) -> list[int]:
+def choose_plot_points(values: Sequence[float], most: int) -> list[int]:
     """Which of some values a picture of about `most` points needs, by rising position.
 
     Buckets hold equal numbers of values; of each the M4 points are kept (Jugel et al. 2014,
@@ -185,7 +185,7 @@ def sample(readings: Sequence[Reading], most: int) -> list[Reading]:
     if len(readings) <= most:
         return list(readings)
     flagged = [i for i, reading in enumerate(readings) if reading.flags]
-    keep = {*pick([r.value for r in readings], most), *flagged[-max(most // 4, 1) :]}
+    keep = {*choose_plot_points([r.value for r in readings], most), *flagged[-max(most // 4, 1) :]}
     return [readings[i] for i in sorted(keep)]
 
 
@@ -289,7 +289,7 @@ def plan_page(
 
 def list_quantities(station: StationCard) -> list[str]:
     """What can be drawn for a station; the computed downslope movement first where it can be computed."""
-    found = sorted((row["quantity"] for row in station.latest), key=lambda name: name.startswith(OF_DEPTHS))
+    found = sorted((row["quantity"] for row in station.latest), key=lambda name: name.startswith(DEPTH_PREFIX))
     if COMPUTED not in found and station.azimuth_deg is not None and set(COMPONENTS) <= set(found):
         return [COMPUTED, *found]
     return found
@@ -324,7 +324,7 @@ def plan_panes(series: Sequence[SeriesRow], station: str, quantity: str) -> list
         if s.station == station
         and s.quantity.partition("_")[0] != family
         and not s.quantity.startswith(MOTION)
-        and s.quantity not in {BATTERY, SIGNAL, *OF_SCENES}
+        and s.quantity not in {BATTERY_VOLTAGE, SIGNAL_STRENGTH, *OF_SCENES}
         and s.unit != "index"
     ]
     rank = {name: k for k, name in enumerate(DRIVERS)}

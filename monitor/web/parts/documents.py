@@ -15,7 +15,7 @@ from markupsafe import Markup
 from monitor.canonical import code_version
 from monitor.text import catalogue
 from monitor.text.figures import format_number, level_class
-from monitor.text.instants import format_duration, parse
+from monitor.text.instants import format_duration, parse_time
 from monitor.text.local_time import describe_zone, format_local, use_zone
 from monitor.text.message import format_span
 from monitor.text.rendering import translate
@@ -107,7 +107,7 @@ def minute(value: str | datetime | None) -> str:
     """An instant by the clock of the site, or a dash."""
     if value is None:
         return "–"
-    return format_local(parse(value) if isinstance(value, str) else value)
+    return format_local(parse_time(value) if isinstance(value, str) else value)
 
 
 def draw_bars(values: Sequence[float]) -> list[dict[str, float]]:
@@ -165,13 +165,15 @@ def _environment(*folders: Path) -> Environment:
         span=format_duration,
         window=format_span,
     )
-    environment.globals.update(level_class=level_class, language=catalogue.current, style_element=build_style_element)
+    environment.globals.update(
+        level_class=level_class, language=catalogue.current_language, style_element=build_style_element
+    )
     return environment
 
 
 def render(name: str, values: Mapping[str, Any], language: str, zone: str, at: datetime, *folders: Path) -> str:
     """A document in a language, its times by the clock of a zone; its template may lie in folders beside our own."""
-    with catalogue.use(language), use_zone(zone):
+    with catalogue.use_language(language), use_zone(zone):
         shared = {
             "sheet": name.removesuffix(".html"),
             "version": code_version(),

@@ -31,7 +31,7 @@ from monitor.sites.records import Criterion, Recipient, Site
 from monitor.storage.views import load_view
 from monitor.text.figures import format_number
 from monitor.text.instants import format_iso, from_epoch_s
-from monitor.text.message import Message, Template, Term, gather, join
+from monitor.text.message import Message, Template, Term, join, plain_to_messages
 
 
 def list_calls(c: Connection, site: Site, answers: AlertDeliveries, now: datetime) -> list[dict[str, Any]]:
@@ -91,7 +91,7 @@ def find_headlines(
         key = (str(alert["evidence_sha256"]), int(alert["level"]))
         if key not in _sentences and left:
             left -= 1
-            one = read_headline(c, gather(read_json(find_evidence(c, alert["alert_id"]))), alert)
+            one = read_headline(c, plain_to_messages(read_json(find_evidence(c, alert["alert_id"]))), alert)
             with _lock:  # pages are made by many threads; the oldest goes where there are many
                 while len(_sentences) >= SENTENCES_KEPT:
                     del _sentences[next(iter(_sentences))]

@@ -9,7 +9,7 @@ from monitor.alerts.evaluate import evaluate_site
 from monitor.decision.cost import ROWS_WARN, count_rows
 from monitor.decision.headline import DecisionEvidence
 from monitor.sites.records import Site
-from monitor.text.message import TEXT_OF, Message, Template
+from monitor.text.message import LABELLED_TEXT, Message, Template
 from monitor.web.context import Context
 from monitor.web.parts.headline import EvidenceTable, list_outcome_tables
 
@@ -53,7 +53,7 @@ def evaluate_now(context: Context, site: Site | None) -> PresentDecision:
         tables=list_outcome_tables(cast("DecisionEvidence", decision.evidence)),
         sentence=decision.evidence["sentence"],
         rain=[w for w in decision.evidence["words"] if w["criterion"] in rainy],
-        reasons={w["criterion"]: TEXT_OF(name=w["station"], text=w["reason"]) for w in words},
+        reasons={w["criterion"]: LABELLED_TEXT(name=w["station"], text=w["reason"]) for w in words},
     )
     context.dry_runs[site.version] = (now, says)
     return says

@@ -22,10 +22,10 @@ from monitor.decision.headline import SIGHT_WORDS
 from monitor.decision.subjects import translate_subject
 from monitor.plugin_isolation import clear_fault, note_fault
 from monitor.plugins import implementations, is_built_in, list_folders
-from monitor.storage.service_state import find_stamp
+from monitor.storage.service_state import find_heartbeat
 from monitor.text import catalogue, local_time
 from monitor.text.figures import format_number, level_class
-from monitor.text.instants import STOPPED, format_about, format_age, format_iso, is_silent, parse
+from monitor.text.instants import STOPPED, format_about, format_age, format_iso, is_silent, parse_time
 from monitor.text.message import Message, Template, Term, format_span, join
 from monitor.text.rendering import render as render_message
 from monitor.text.rendering import translate, translate_term
@@ -75,7 +75,7 @@ def describe_sight(card: SiteCard, seen: str) -> Message:
 
 def as_instant(value: str | datetime | None) -> datetime | None:
     """An instant out of a row of a view (text) or a table."""
-    return parse(value) if isinstance(value, str) else value
+    return parse_time(value) if isinstance(value, str) else value
 
 
 def format_minute(value: str | datetime | None, zone: str = "") -> str:
@@ -104,7 +104,7 @@ def render_text(text: Any, today: date | None = None) -> Any:
     Of `today` it says the clock alone.
 
     >>> from monitor.text.message import Timestamp
-    >>> timed = join([Timestamp.of(parse("2026-10-07T19:16:51Z")), "& more"], " ")
+    >>> timed = join([Timestamp.of(parse_time("2026-10-07T19:16:51Z")), "& more"], " ")
     >>> str(render_text(timed)).partition(" title=")[2]
     '"2026-10-07 19:16 UTC">2026-10-07T19:16:51.000000Z</time> &amp; more'
     """
@@ -137,7 +137,7 @@ def without_commands(text: str) -> str:
 def translate_cell(value: Any) -> Any:
     """A cell of a table of evidence: messages and terms in the reader's language; one plain word may be a name.
 
-    >>> translate_cell("rain"), translate_cell(1.5), translate_cell(parse("2026-03-01T06:00:00Z"))
+    >>> translate_cell("rain"), translate_cell(1.5), translate_cell(parse_time("2026-03-01T06:00:00Z"))
     ('rain', 1.5, '2026-03-01 06:00')
     """
     if isinstance(value, datetime):
@@ -259,7 +259,7 @@ ENVIRONMENT.globals.update(
     spell_local=local_time.format_local,
     name_zone=local_time.name_zone,
     describe_zone=local_time.describe_zone,
-    language=catalogue.current,
+    language=catalogue.current_language,
     languages=catalogue.LANGUAGES,
     script_words=translate_scripts,
     panels=_list_panels,
@@ -281,7 +281,7 @@ def service_banner(context: Context, now: datetime, trouble: str) -> Banner | No
     if trouble:
         return Banner(_STANDS_STILL(text=trouble))
     with context.db.read() as c:
-        core = find_stamp(c, "core")
+        core = find_heartbeat(c, "core")
     if core is None:
         return Banner(_NEVER_RAN())
     if core[1].get("state") == STOPPED:
@@ -296,7 +296,7 @@ def find_pair(context: Context) -> Any:
     if not context.config.standby.enabled:
         return None
     with context.db.read() as c:
-        core = find_stamp(c, "core")
+        core = find_heartbeat(c, "core")
     return core and core[1]
 
 

@@ -21,13 +21,13 @@ from monitor.alerts.acts.call import OWNER_OF, SITE_OF, ActCall, read_value
 from monitor.alerts.acts.table import API, FORM, REQUEST, Act, ActParameter, ActResult, Secret, list_acts
 from monitor.alerts.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
 from monitor.alerts.queries.alerts import UNKNOWN_ALERT, find_alert
-from monitor.errors import JobError, NeedsSecondError, NotFoundError, RefusedError, take_turn
+from monitor.errors import JobError, NeedsSecondError, NotFoundError, RefusedError, acquire_or_refuse
 from monitor.sites.records import Site
 from monitor.text.message import Message, Template, join
-from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
+from monitor.web.access.acting import FormAct, PageAct, begin_act, begin_request
 from monitor.web.access.guard import is_safe_path
 from monitor.web.access.rules import find_back
-from monitor.web.context import NO_NUL, AlertId, ModelHash, Station
+from monitor.web.context import WITHOUT_NUL, AlertId, ModelHash, Station
 from monitor.web.parts.act_forms import AGAIN, LONGEST_SECRET, SECRET_OF_OWN, SentForm
 from monitor.web.parts.collect import find_card, require_declared
 from monitor.web.parts.templating import render
@@ -168,7 +168,7 @@ def _declare(one: ActParameter, *, is_form: bool) -> tuple[Any, Any]:
     argument, kind = one.argument, one.given_kind
     known: dict[str, Any] = {"alias": one.name.rstrip("_"), "description": argument.help}
     if kind is str:
-        known |= {"max_length": argument.longest, "pattern": NO_NUL}
+        known |= {"max_length": argument.longest, "pattern": WITHOUT_NUL}
     elif kind in {int, float}:
         known |= {"ge": argument.least, "le": argument.most}
     if not is_form:
@@ -248,10 +248,10 @@ _NOT_RECOMPUTED: Final = Template("recompute.failed", "not recomputed: {problem}
 
 
 @router.post("/alerts/{alert_id}/recompute")
-def recompute_alert(act: Acting, alert_id: AlertId) -> Response:
+def recompute_alert(act: FormAct, alert_id: AlertId) -> Response:
     """Decide again from the frozen evidence of an alert, in a worker, and say whether it comes out bit for bit."""
     plan = act.context.config.compute.model_copy(update={"dask": "", "job_limit_s": RECOMPUTE_LIMIT_S})
-    with take_turn(_recomputing, _RECOMPUTING()):
+    with acquire_or_refuse(_recomputing, _RECOMPUTING()):
         with act.db.read() as c:
             alert = find_alert(c, alert_id)
             if alert is None:

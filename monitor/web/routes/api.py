@@ -10,7 +10,7 @@ from monitor.delivery.views import MessageRow
 from monitor.storage.rows import record_to_dict
 from monitor.storage.views import load_view
 from monitor.web.access.redaction import redactor_of
-from monitor.web.access.rules import narrow
+from monitor.web.access.rules import find_readable_sites
 from monitor.web.context import AlertId, Limit, context_of
 from monitor.web.parts import features
 from monitor.web.parts.collect import collect_alert, read_site
@@ -45,7 +45,7 @@ def describe_api(request: Request) -> dict[str, Any]:
 def list_sites(request: Request) -> list[dict[str, Any]]:
     """Every active site with level, observability, reachable level and newest datum; the most dangerous first."""
     with context_of(request).db.read() as c:
-        return [_card_to_json(card) for card in pages.load_cards(c, narrow(request, None))]
+        return [_card_to_json(card) for card in pages.load_cards(c, find_readable_sites(request, None))]
 
 
 @router.get("/sites/{site}", tags=["sites"])
@@ -79,7 +79,7 @@ def list_alerts(
 ) -> list[AlertRow]:
     """Alerts, newest first; evidence is at the alert itself."""
     with context_of(request).db.read() as c:
-        found = pages.load_history(c, narrow(request, site), ledger, limit, open_only=open)
+        found = pages.load_history(c, find_readable_sites(request, site), ledger, limit, open_only=open)
         return redactor_of(request, c).cover_service(found)
 
 
@@ -98,7 +98,7 @@ def list_notifications(
 ) -> list[MessageRow]:
     """Messages and what became of them, newest first."""
     with context_of(request).db.read() as c:
-        which: dict[str, Any] = {"site": narrow(request, site), "state": state}
+        which: dict[str, Any] = {"site": find_readable_sites(request, site), "state": state}
         rows = load_view(c, "notification_status", MessageRow, order_by=["-notification_id"], limit=limit, **which)
         return redactor_of(request, c).cover_messages(rows)
 
@@ -107,7 +107,7 @@ def list_notifications(
 def map_sites(request: Request) -> GeoJsonResponse:
     """Sites as points with their level; the most dangerous first."""
     with context_of(request).db.read() as c:
-        return GeoJsonResponse(make_collection(features.list_sites(c, narrow(request, None))))
+        return GeoJsonResponse(make_collection(features.list_sites(c, find_readable_sites(request, None))))
 
 
 @router.get("/sites/{site}/stations.geojson", tags=["export"], response_class=GeoJsonResponse)

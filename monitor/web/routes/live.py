@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from monitor.text.instants import format_iso
 from monitor.web.access.callers import person_of
 from monitor.web.access.redaction import redactor_of, trouble_for
-from monitor.web.access.rules import narrow
+from monitor.web.access.rules import find_readable_sites
 from monitor.web.context import AlertId, context_of
 from monitor.web.parts.collect import collect_alert, collect_overview, collect_site_parts
 from monitor.web.parts.templating import render_part, service_banner, share
@@ -16,7 +16,7 @@ from monitor.web.parts.templating import render_part, service_banner, share
 router = APIRouter(prefix="/live", include_in_schema=False)
 
 
-def answer_parts(request: Request, names: tuple[str, ...], values: Mapping[str, object]) -> JSONResponse:
+def render_parts_as_json(request: Request, names: tuple[str, ...], values: Mapping[str, object]) -> JSONResponse:
     """Parts of a page, `parts/NAME.html`, with the banner."""
     context, trouble = context_of(request), trouble_for(request)
     now = context.clock()
@@ -30,8 +30,10 @@ def refresh_overview(request: Request) -> JSONResponse:
     """Parts of the overview."""
     context = context_of(request)
     with context.db.read() as c:
-        values = redactor_of(request, c).cover_service(collect_overview(c, narrow(request, None), context.clock()))
-    return answer_parts(request, ("cards", "ledgers"), values)
+        values = redactor_of(request, c).cover_service(
+            collect_overview(c, find_readable_sites(request, None), context.clock())
+        )
+    return render_parts_as_json(request, ("cards", "ledgers"), values)
 
 
 @router.get("/sites/{site}")
@@ -40,7 +42,7 @@ def refresh_site(request: Request, site: str) -> JSONResponse:
     context = context_of(request)
     with context.db.read() as c:
         values = redactor_of(request, c).cover_service(collect_site_parts(c, site, context.clock()))
-    return answer_parts(request, ("status", "movement", "ledgers", "stations"), values)
+    return render_parts_as_json(request, ("status", "movement", "ledgers", "stations"), values)
 
 
 @router.get("/alerts/{alert_id}")
@@ -48,4 +50,4 @@ def refresh_alert(request: Request, alert_id: AlertId) -> JSONResponse:
     """Parts of an alert page."""
     with context_of(request).db.read() as c:
         values = collect_alert(c, alert_id, redactor_of(request, c), context_of(request).clock())
-    return answer_parts(request, ("alert_head", "alert_notified", "alert_chain"), values)
+    return render_parts_as_json(request, ("alert_head", "alert_notified", "alert_chain"), values)

@@ -14,7 +14,7 @@ from monitor.storage.views import load_view
 from monitor.text.catalogue import gettext
 from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.redaction import redactor_of
-from monitor.web.access.rules import narrow
+from monitor.web.access.rules import find_readable_sites
 from monitor.web.context import AlertId, context_of
 from monitor.web.parts.collect import collect_alert, collect_overview, collect_site
 from monitor.web.parts.headline import find_headlines
@@ -28,7 +28,9 @@ def show_overview(request: Request) -> HTMLResponse:
     """All sites and all open alerts."""
     context = context_of(request)
     with context.db.read() as c:
-        values = redactor_of(request, c).cover_service(collect_overview(c, narrow(request, None), context.clock()))
+        values = redactor_of(request, c).cover_service(
+            collect_overview(c, find_readable_sites(request, None), context.clock())
+        )
     return render(request, "overview.html", **values)
 
 
@@ -45,7 +47,7 @@ def show_site(request: Request, site: str) -> HTMLResponse:
 def show_alerts(request: Request, site: str | None = None, ledger: str | None = None) -> HTMLResponse:
     """Alerts of all times, newest first; before them the hazards that are open."""
     with context_of(request).db.read() as c:
-        sites = narrow(request, site or None)
+        sites = find_readable_sites(request, site or None)
         newest = queries.load_history(c, sites, ledger or None, 300)
         open_hazards = (
             queries.load_history(c, sites, "hazard", 300, open_only=True) if ledger in {None, "", "hazard"} else []
@@ -54,7 +56,7 @@ def show_alerts(request: Request, site: str | None = None, ledger: str | None = 
         alerts = redactor_of(request, c).cover_service(
             [*open_hazards, *(a for a in newest if a["alert_id"] not in ids)]
         )
-        cards = queries.load_cards(c, narrow(request, None))
+        cards = queries.load_cards(c, find_readable_sites(request, None))
         over = [a["alert_id"] for a in alerts if a["state"] == AlertState.RETURNED_UNACKNOWLEDGED]
         values = {
             "ended": {number: since for number, (_, since) in load_states(c, over).items()},
@@ -96,7 +98,7 @@ def show_evidence(request: Request, alert_id: AlertId) -> HTMLResponse:
 def show_notifications(request: Request, state: Annotated[str | None, Query()] = None) -> HTMLResponse:
     """The newest messages and what became of them."""
     with context_of(request).db.read() as c:
-        sites = narrow(request, None)
+        sites = find_readable_sites(request, None)
         rows = load_view(
             c, "deliveries", DeliveryRow, order_by=["-notification_id"], limit=300, site=sites, state=state or None
         )

@@ -16,10 +16,10 @@ from monitor.alerts.queries.overview import count_open, load_cards
 from monitor.app.checks.health import CANNOT_DECIDE
 from monitor.delivery.queries.outbox import count_states
 from monitor.errors import StoreBusyError
-from monitor.storage.service_state import load_stamps
-from monitor.text.instants import parse
+from monitor.storage.service_state import load_heartbeats
+from monitor.text.instants import parse_time
 from monitor.web.access.redaction import redactor_of, trouble_for
-from monitor.web.access.rules import narrow
+from monitor.web.access.rules import find_readable_sites
 from monitor.web.context import context_of
 from monitor.web.parts.collect import collect_health
 from monitor.web.parts.templating import render_part
@@ -33,7 +33,7 @@ def get_health(request: Request) -> JSONResponse:
     context = context_of(request)
     try:
         with context.db.read() as c:
-            found = collect_health(context, c, context.clock(), narrow(request, None))
+            found = collect_health(context, c, context.clock(), find_readable_sites(request, None))
             redactor = redactor_of(request, c)
             found = redactor.hide_addresses(redactor.cover(found))
     except StoreBusyError as error:
@@ -48,12 +48,17 @@ class Gauges(Collector):
 
     def __init__(self, request: Request) -> None:
         self._request, self._context = request, context_of(request)
-        self._sites = narrow(request, None)
+        self._sites = find_readable_sites(request, None)
 
     def collect(self) -> Iterator[Any]:
         """All gauges of the service."""
         with self._context.db.read() as c:
-            cards, opened, states, stamps = load_cards(c, self._sites), count_open(c), count_states(c), load_stamps(c)
+            cards, opened, states, stamps = (
+                load_cards(c, self._sites),
+                count_open(c),
+                count_states(c),
+                load_heartbeats(c),
+            )
             stamps = redactor_of(self._request, c).cover(stamps)
         now, core = self._context.clock(), stamps.get("core")
         yield from _site_gauges(cards, now)
@@ -98,7 +103,7 @@ def _site_gauges(cards: list[Any], now: datetime) -> Iterator[GaugeMetricFamily]
 
 
 def _age_s(at: str | None, now: datetime) -> float | None:
-    return None if at is None else (now - parse(at)).total_seconds()
+    return None if at is None else (now - parse_time(at)).total_seconds()
 
 
 @router.get("/metrics")

@@ -26,7 +26,7 @@ from monitor.settings.service import load_service
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.engine import Database
-from monitor.web.app import build
+from monitor.web.app import build_app
 
 config = load_service("configs/slopeward.toml", {})
 
@@ -36,7 +36,7 @@ async def ask(addresses):
         site = parse_site(open("configs/sites/bench.toml").read(), "bench.toml")
         with db.write() as c:
             save_site(c, site, "Ada", "new", datetime.now(UTC))
-        transport = httpx.ASGITransport(build(config, db))
+        transport = httpx.ASGITransport(build_app(config, db))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as page:
             return [(await page.get(address)).status_code for address in addresses]
 

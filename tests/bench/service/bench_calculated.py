@@ -33,7 +33,7 @@ from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.engine import Database
-from monitor.storage.service_state import find_stamp
+from monitor.storage.service_state import find_heartbeat
 from tests.bench.record import SERVICE_RESULTS
 from tests.bench.service.slopes import close_client, open_client
 from tests.data.running import Service
@@ -149,7 +149,7 @@ def find_lag_s(db: Database, station_id: str) -> float:
 def list_slow_writes(db: Database) -> dict[str, Any]:
     """Return the write transactions of the core that held the lock for more than a second."""
     with db.read() as c:
-        stamp = find_stamp(c, "core")
+        stamp = find_heartbeat(c, "core")
     return {} if stamp is None else dict(stamp[1].get("slow_writes", {}))
 
 

@@ -35,7 +35,7 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.sites.parsing import parse_site
 from monitor.storage.engine import Database
-from monitor.text.instants import format_iso, parse
+from monitor.text.instants import format_iso, parse_time
 from tests.bench.record import SERVICE_RESULTS
 from tests.bench.service.slopes import close_client, open_client
 from tests.data.payloads.hostile import damage
@@ -154,7 +154,7 @@ class Live(threading.Thread):
             with database.read() as c:
                 seen = list(c.execute(query, {"newest": newest}).scalars())
             now = datetime.now(UTC)
-            self.seen.extend((at, (now - at).total_seconds() * 1e3) for at in map(parse, seen))
+            self.seen.extend((at, (now - at).total_seconds() * 1e3) for at in map(parse_time, seen))
             newest = seen[-1] if seen else newest
         close_client(self.client)
         database.close()

@@ -7,11 +7,11 @@ from datetime import timedelta
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Site
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 
 ROVERS = tuple(f"G{number:02}" for number in range(1, 25))
 MOVERS = ("G01", "G09", "G17")  # one on each base
-BEGIN = parse("2026-03-01T00:00:00Z")
+BEGIN = parse_time("2026-03-01T00:00:00Z")
 # seconds, and the window of the velocity
 PACES = {"5s": (5.0, "10m"), "1h": (3600.0, "1d"), "1d": (86400.0, "7d")}
 Motion = Callable[[int], float]  # mm east at an epoch

@@ -33,13 +33,13 @@ from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from monitor.sites.witnesses import find_groups
-from monitor.text.instants import parse
-from monitor.text.reasons import describe
+from monitor.text.instants import parse_time
+from monitor.text.reasons import convert_reason
 from monitor.text.rendering import translate
 from tests.data import site_text
 from tests.data.criteria import CRITERIA, KINDS
 
-T0 = seconds(parse("2026-01-01T00:00:00Z"))
+T0 = seconds(parse_time("2026-01-01T00:00:00Z"))
 H = 3600.0
 LEVELS = tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red")))
 
@@ -378,7 +378,7 @@ def test_an_anomaly_says_its_kind_its_score_and_what_it_was_compared_with_in_any
     fact = replace(fact, kind="replay", compared_with="its earlier readings")
     found = "displacement: the check replay found a fault (replay), compared with its earlier readings"
     assert anomaly._explain(fact) == found
-    others = describe(compared_with("rules", "drift", 17, ("G2.displacement", "G3.displacement")))
+    others = convert_reason(compared_with("rules", "drift", 17, ("G2.displacement", "G3.displacement")))
     fact = AnomalyFact("G1", "displacement", 0.0, "rules", 1.4, 1.0, "drift", others)
     text = (
         "displacement scores 1.40 over 1.00 (rules): drift, compared with the lines of its last 30 and 60 days, "

@@ -13,11 +13,11 @@ from monitor.errors import ConfigError
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.data import site_text
 from tests.data.criteria import CRITERIA, KINDS
 
-T0 = seconds(parse("2026-01-01T00:00:00Z"))
+T0 = seconds(parse_time("2026-01-01T00:00:00Z"))
 H, D = 3600.0, 86400.0
 LEVELS = tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red")))
 NOISE = 0.2

@@ -15,13 +15,13 @@ from monitor.decision.series.assessment import DecisionContext
 from monitor.errors import ConfigError
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.data.criteria import CRITERIA
 from tests.data.figures import bare_figures
 from tests.data.site_text import head, series, station
 from tests.tables import tabulated
 
-T0 = seconds(parse("2026-01-01T00:00:00Z"))
+T0 = seconds(parse_time("2026-01-01T00:00:00Z"))
 H, DAY = 3600.0, 86400.0
 HEAD = (
     head("s")

@@ -10,10 +10,10 @@ from monitor.decision.decide import decide
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.data.criteria import KINDS
 
-T0 = seconds(parse("2026-01-01T00:00:00Z"))
+T0 = seconds(parse_time("2026-01-01T00:00:00Z"))
 H, DAY = 3600.0, 86400.0
 YELLOW, ORANGE = "health:v|P1:undecided_yellow", "health:v|P1:undecided_orange"
 Row = tuple[float, float, float]  # instant, value, stated error

@@ -7,11 +7,11 @@ from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instan
 from monitor.decision.series.noise import RepeatedValues, is_stuck
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Level, SeriesSpec, Site, Station, Threshold
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.data.criteria import KINDS
 from tests.tables import tabulated
 
-T0 = seconds(parse("2026-01-01T00:00:00Z"))
+T0 = seconds(parse_time("2026-01-01T00:00:00Z"))
 H = 3600.0
 STUCK = "health:E1.crack_opening:stuck"
 LEVELS = tuple(Level(i, name, i < 2) for i, name in enumerate(("green", "yellow", "orange", "red")))

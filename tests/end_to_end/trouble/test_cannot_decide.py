@@ -21,7 +21,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from monitor.storage.service_state import load_stamps
+from monitor.storage.service_state import load_heartbeats
 from tests.bench.record import SERVICE_RESULTS
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
@@ -360,5 +360,5 @@ def test_a_lock_that_ends_pages_nothing_that_waiting_readings_cure(database_url,
 
 def core_pid(service: Service) -> int | None:
     with service.database.read() as c:
-        found = load_stamps(c).get("core")
+        found = load_heartbeats(c).get("core")
     return None if found is None or found[1]["state"] != "running" else int(found[1]["pid"])

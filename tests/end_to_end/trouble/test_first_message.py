@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-from monitor.storage.service_state import find_stamp, stamp
+from monitor.storage.service_state import find_heartbeat, write_heartbeat
 from tests.data.running import Service, publish
 from tests.data.site_text import series, station
 from tests.end_to_end.test_never_lower import site_file
@@ -87,9 +87,9 @@ def test_a_failure_that_came_as_a_backlog(database_url, mosquitto, tmp_path, rec
         time.sleep(3)
         service.stop()
         with service.database.write() as c:
-            found = find_stamp(c, "supervisor")
+            found = find_heartbeat(c, "supervisor")
             assert found is not None
-            stamp(c, "supervisor", found[1], found[0] - 9 * HOUR)
+            write_heartbeat(c, "supervisor", found[1], found[0] - 9 * HOUR)
         move(mosquitto.url, 60.0, 8.0, now - 2 * HOUR)
         woke = time.monotonic()
         service.start()

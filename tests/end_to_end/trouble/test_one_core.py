@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from monitor.storage.engine import Database
-from monitor.storage.service_state import load_stamps
+from monitor.storage.service_state import load_heartbeats
 from tests.data.running import Service
 from tests.end_to_end.test_never_lower import site_file
 from tests.end_to_end.trouble.test_cannot_decide import health
@@ -27,7 +27,7 @@ def test_one_core_decides_when_the_server_was_restarted_and_a_second_core_comes(
 ) -> None:
     def find_core() -> int | None:
         with Database(postgresql_url) as db, db.read() as c:
-            found = load_stamps(c).get("core")
+            found = load_heartbeats(c).get("core")
         return int(found[1]["pid"]) if found else None
 
     def count_evaluations() -> int:

@@ -22,7 +22,7 @@ from monitor.readings.tables import observation
 from monitor.settings.service import load_service
 from monitor.storage.clock_steps import set_back
 from monitor.storage.engine import Database
-from monitor.storage.service_state import find_stamp, stamp
+from monitor.storage.service_state import find_heartbeat, write_heartbeat
 from monitor.worker import compute
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
@@ -304,7 +304,7 @@ def test_people_hear_that_nobody_watched(sqlite_url, mosquitto, tmp_path, receiv
 
 def read_stamp(url: str) -> object:
     with Database(url) as db, db.read() as c:
-        return find_stamp(c, "supervisor")
+        return find_heartbeat(c, "supervisor")
 
 
 def test_people_hear_that_the_service_did_not_run(sqlite_url, mosquitto, tmp_path, receiver, monkeypatch):
@@ -317,9 +317,9 @@ def test_people_hear_that_the_service_did_not_run(sqlite_url, mosquitto, tmp_pat
         )
         service.stop()
         with Database(sqlite_url) as db, db.write() as c:
-            before = find_stamp(c, "supervisor")
+            before = find_heartbeat(c, "supervisor")
             assert before is not None
-            stamp(c, "supervisor", before[1], before[0] - timedelta(hours=5))
+            write_heartbeat(c, "supervisor", before[1], before[0] - timedelta(hours=5))
         move(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
         begun = time.monotonic()
         service.start()

@@ -24,16 +24,16 @@ from monitor.readings.queries.observations import add_observations, find_series_
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
-from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.actor import SERVICE_ACTOR, Actor
 from monitor.storage.proof import verify
 from monitor.storage.views import load_view
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
 from tests.fixtures.databases import ON_BOTH
 
-NOW = parse("2026-06-30T12:00:00Z")
+NOW = parse_time("2026-06-30T12:00:00Z")
 DAY, ADA = timedelta(days=1), Actor("Ada")
 STATION = site_text.station("{0}", site_text.series("displacement_east", "mm", "1d", max_silence="3d"))
 BUDGET = {"detectors": ["rules", "flatline"], "budget_per_sensor_month": 0.1}
@@ -119,7 +119,7 @@ def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowl
         assert [k["factor"] for k in kept][1:] == factors
         assert kept[0]["rate_per_sensor_month"] is None
         assert kept[1]["budget_per_sensor_month"] == 0.1
-        assert (load_view(c, "audit_log", action="anomaly.budget")[0]["actor"], verify(c)) == (SERVICE.name, [])
+        assert (load_view(c, "audit_log", action="anomaly.budget")[0]["actor"], verify(c)) == (SERVICE_ACTOR.name, [])
         scored = score_detectors(load_runs(c, SITE, NOW - 180 * DAY, NOW), measure_detectors(c, SITE, NOW))
         assert load_factors(c, parse_site(TEXT.replace('"yellow"', '"yellow"\nrole = "witness"'), "b.toml")) == {}
     assert "false alarms per sensor-month" in scored[0].to_json()["false_alarms"]
@@ -131,7 +131,7 @@ def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowl
         with pytest.raises(RefusedError, match="a factor is from 1"):
             set_factor(c, SITE, "rules", 0.5, ADA, "why not", NOW)
         with pytest.raises(RefusedError, match="a person"):
-            set_factor(c, SITE, "rules", 1.0, SERVICE, "why not", NOW)
+            set_factor(c, SITE, "rules", 1.0, SERVICE_ACTOR, "why not", NOW)
         set_factor(c, SITE, "rules", 1.0, ADA, "labels by mistake", NOW + 90 * DAY)
     correct(watched, SITE, NOW + 98 * DAY)
     assert ask(watched, load_factors, SITE) == {"rules": 1.0}
@@ -153,7 +153,7 @@ def test_what_health_explains_is_neither_false_nor_watched(watched):
             at = NOW - (40 - 7 * week) * DAY
             add_maintenance(c, "bench", "G0", at, at + 7 * DAY, ADA, "new mast", at)
         for at, change in ((NOW - 60 * DAY, battery), (NOW - 20 * DAY, replace(battery, open=False))):
-            apply_changes(c, [change], ChangeContext("bench", SITE, (), SERVICE, at, "test"))
+            apply_changes(c, [change], ChangeContext("bench", SITE, (), SERVICE_ACTOR, at, "test"))
     found = look(watched)
     assert found.known_cause > 0
     assert found.reported + found.known_cause == quiet.reported

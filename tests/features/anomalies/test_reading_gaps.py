@@ -119,7 +119,7 @@ def test_many_holes_are_kept_in_parts_and_what_is_cut_off_loses_and_doubles_none
         parts.append(len(holes))
         return real(c, holes, now)
 
-    monkeypatch.setattr(anomaly, "HOLES_AT_ONCE", 3)
+    monkeypatch.setattr(anomaly, "GAPS_PER_TRANSACTION", 3)
     monkeypatch.setattr(anomaly, "add_gaps", keep)
     add(database, [hour for hour in range(301) if hour < 12 or hour % 24 not in {7, 8, 9, 10, 11}], "T1", "T2")
     with pytest.raises(KeyboardInterrupt):

@@ -20,13 +20,13 @@ from monitor.features.cap.rules import NAMESPACE, find_faults
 from monitor.features.cap.signature import make_key, sign_cap, verify_cap
 from monitor.settings.service import parse_service
 from monitor.text.catalogue import LANGUAGES
-from monitor.text.message import TEXT_OF, Term
+from monitor.text.message import LABELLED_TEXT, Term
 from tests.tables import tabulated
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NAMES = ("green", "yellow", "orange", "red")
 SPEED = "velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 of its last 3 readings, 2 needed"
-REASON = OF_LEVEL(level=Term("orange"), text=TEXT_OF(name="G1", text=SPEED))
+REASON = OF_LEVEL(level=Term("orange"), text=LABELLED_TEXT(name="G1", text=SPEED))
 LEVELS = [{"number": n, "name": name, "action": "Close the road" if n == 3 else ""} for n, name in enumerate(NAMES)]
 CARD = PlacedSite("pit", "North bench, pit 4", 46.5, 8.25, LEVELS)
 SOURCE = CapSender("slopeward@example.org", "https://slopes.example.org")

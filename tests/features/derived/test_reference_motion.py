@@ -14,7 +14,7 @@ from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
-from monitor.storage.service_state import stamp
+from monitor.storage.service_state import write_heartbeat
 from monitor.storage.views import load_view
 from tests.data.site_text import FOUR, criterion, head, series, station, table
 from tests.data.store_rows import tell
@@ -65,7 +65,7 @@ def test_page_says_that_the_level_is_relative(database: Database) -> None:
     site = parse_site(write(ONE, name="slide"), "b.toml")
     replay(database, site, dict.fromkeys(("G1", "G2", "REF1"), rise(30, 0.0, 60.0)), 54, 0.5, 3)
     now = START + 54 * timedelta(hours=1)
-    tell(database, stamp, "core", {"state": "running", "version": "x", "degraded": []}, now)
+    tell(database, write_heartbeat, "core", {"state": "running", "version": "x", "degraded": []}, now)
     with serving(database, now) as client:
         page = client.get("/sites/slide").text
     assert "The level is relative to REF1" in page

@@ -26,11 +26,11 @@ from monitor.sites.records import Site
 from monitor.sites.witnesses import find_groups
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.data.site_text import FOUR, bounds, criterion, head, series, station, table
 from tests.tables import tabulated
 
-START, HOUR = parse("2026-03-01T00:00:00Z"), timedelta(hours=1)
+START, HOUR = parse_time("2026-03-01T00:00:00Z"), timedelta(hours=1)
 MOVED = series("displacement", "mm", max_silence="6h", noise_floor_mm=1.0, verify_step_mm=30.0)
 FACTS = {"azimuth_deg": 90.0, "plunge_deg": 0.0}
 HOW = {"dwell": {"hits": 2, "of": 3, "within": "6h"}, "valid_for": "12h", "author": "test", "reason": "test"}

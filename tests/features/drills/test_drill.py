@@ -38,7 +38,7 @@ from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source, save_site
 from monitor.sites.records import Site
-from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.actor import SERVICE_ACTOR, Actor
 from monitor.storage.engine import Database
 from monitor.storage.tables import load_metadata
 from monitor.worker.child_process import ChildProcess
@@ -100,7 +100,7 @@ def real(database: Database, site: Site) -> Database:
 
 def tell_real(c: Any, site: Site, key: str, ledger: AlertCategory, level: int) -> None:
     change = AlertChange(ledger, key, level, open=True, reason=f"really {key}", data_time=NOW, evidence="{}")
-    apply_changes(c, [change], ChangeContext(site.id, site, site.recipients, SERVICE, NOW, "test"))
+    apply_changes(c, [change], ChangeContext(site.id, site, site.recipients, SERVICE_ACTOR, NOW, "test"))
 
 
 def snapshot(db: Database) -> dict[str, list[dict[str, Any]]]:

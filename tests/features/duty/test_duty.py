@@ -23,7 +23,7 @@ from monitor.settings.service import parse_service
 from monitor.sites.parsing import find_weaknesses, parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.sites.records import gather_recipients
-from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.actor import SERVICE_ACTOR, Actor
 from monitor.storage.check import BAD
 from monitor.storage.views import load_view
 from tests.data.site_text import FOUR, head, series, station
@@ -62,7 +62,7 @@ def watched(database):
 def raise_alert(c, level, at, key="hazard", ledger=AlertCategory.HAZARD, site=SITE, recipients=None, **more):
     change = AlertChange(ledger, key, level, open=True, reason="moves", data_time=None, evidence="{}")
     people, name = recipients or SITE.recipients, site.id if site else "status"
-    apply_changes(c, [change], ChangeContext(name, site, people, SERVICE, at, "1", **more))
+    apply_changes(c, [change], ChangeContext(name, site, people, SERVICE_ACTOR, at, "1", **more))
 
 
 def told(database):
@@ -213,7 +213,9 @@ def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(wa
             now[0] += 4 * minute
             watch.escalate_once(now[0])
             over = [health_alarm("health:x", 2, "over", is_open=False)]
-            tell(watched, apply_changes, over, ChangeContext("bench", SITE, SITE.recipients, SERVICE, now[0], "1"))
+            tell(
+                watched, apply_changes, over, ChangeContext("bench", SITE, SITE.recipients, SERVICE_ACTOR, now[0], "1")
+            )
         return {name for name, _ in told(watched)[before:]}
 
     tell(watched, add_plan, CREW, "daily 00:00 R. Mori, A. Rossi", ADA, "spring", T0)
@@ -237,7 +239,7 @@ def test_what_comes_back_from_the_shelf_notifies_who_is_on_duty_by_then(watched)
     assert {name for name, _ in told(watched)} == {"R. Mori"}
     now[0] = T0 + HOUR
     assert watch.escalate_once(now[0]) == 0
-    assert tell(watched, unshelve_due, "bench", SERVICE, now[0])
+    assert tell(watched, unshelve_due, "bench", SERVICE_ACTOR, now[0])
     now[0] += timedelta(seconds=5)
     assert (watch.escalate_once(now[0]), told(watched)[-1]) == (1, ("L. Frei", "log:frei"))
     assert watch.escalate_once(now[0] + timedelta(seconds=5)) == 0, "once"

@@ -15,16 +15,16 @@ from monitor.alerts.queries.answers import load_answers
 from monitor.decision.changes import AlertCategory, health_alarm
 from monitor.delivery.dispatcher import Dispatcher
 from monitor.delivery.verdict import DeliveryLimits
-from monitor.errors import RisenError
+from monitor.errors import LevelRisenError
 from monitor.features.duty.queries import add_plan, gather_open, load_changes, load_handovers
 from monitor.people.duty_tables import duty_handover
 from monitor.sites.queries.sites import save_site
 from monitor.storage.actor import Actor
 from monitor.storage.audit import load_entries
 from monitor.storage.seals import find_unsealed
-from monitor.storage.service_state import stamp
+from monitor.storage.service_state import write_heartbeat
 from monitor.storage.views import load_view
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from monitor.web.parts.headline import list_sentences
 from tests.data.accounts import add_account
 from tests.data.store_rows import ask
@@ -50,7 +50,7 @@ def watched(database):
         save_site(c, SITE, "ada", "test", T0 - DAY)
         for name, role in (("ada", "admin"), ("bo", "operator"), ("cy", "viewer")):
             add_account(c, name, WORDS[name], role, T0 - 9 * DAY)
-        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, T0)
+        write_heartbeat(c, "core", {"state": "running", "version": "x", "degraded": []}, T0)
     return database
 
 
@@ -133,7 +133,7 @@ def test_plans_and_swaps_are_entered_on_the_page_and_a_shift_without_hand_over_i
         asked = bo.send("/sites/bench/duty/swap", **night)
         assert (asked.status_code, "02:30 comes twice that night" in asked.text) == (409, True)
         assert bo.send("/sites/bench/duty/swap", **night, turn="second").status_code == 303
-        assert parse("2026-10-25T01:30:00Z") in [one.to_at for one in ask(watched, load_changes, "bench", T0)]
+        assert parse_time("2026-10-25T01:30:00Z") in [one.to_at for one in ask(watched, load_changes, "bench", T0)]
         assert "L. Frei for A. Rossi" in bo.read()
         shifts = Calendar.from_ical(client.get("/sites/bench/duty.ics").content).walk("VEVENT")
         turns = [str(e["summary"]).partition(": ")[2] for e in shifts[:4]]
@@ -233,7 +233,7 @@ def test_who_acknowledges_the_alarm_that_nobody_confirmed_acknowledges_the_alert
     number, _ = wait()["health:unconfirmed:1"]
     with watched.write() as c:
         raise_alert(c, 3, T0 + 60 * MINUTE)
-    with pytest.raises(RisenError, match="alert 1 has risen to level 3"), watched.write() as c:
+    with pytest.raises(LevelRisenError, match="alert 1 has risen to level 3"), watched.write() as c:
         acknowledge(c, number, Actor("mori"), "I am there", T0 + 61 * MINUTE)
     with watched.write() as c:
         raise_alert(c, 2, T0 + 62 * MINUTE)
@@ -339,7 +339,7 @@ def test_a_hand_over_keeps_the_plain_sentence_of_an_alert(filled_database):
 
     with filled_database.read() as c:
         raw = {a["alert_id"]: a["reason"] for a in load_view(c, "active_alerts", site="north-bench")}
-        items = gather_open(c, "north-bench", parse("2026-03-05T12:00:00Z"), tell)
+        items = gather_open(c, "north-bench", parse_time("2026-03-05T12:00:00Z"), tell)
         assert list_sentences(c, [{"ledger": "health"}]) == {}, "the evidence of a health alert is about a level"
     for alert in items["alerts"]:
         plain = "moving 3 mm/day" if alert["ledger"] == "hazard" else raw[alert["alert_id"]]

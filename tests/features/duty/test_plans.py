@@ -16,7 +16,7 @@ from monitor.features.duty.rota import Roster, Rota, read_plan
 from monitor.people.duty_tables import duty_rota
 from monitor.settings.service import ServiceConfig
 from monitor.sites.queries.sites import save_site
-from monitor.storage.actor import SERVICE
+from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.audit import load_entries
 from monitor.storage.seals import find_unsealed
 from monitor.storage.views import load_view
@@ -86,7 +86,7 @@ def test_the_days_are_laid_out_without_gap_or_double_however_often(watched):
         (lambda c: add_change(c, CREW, T0, T0 + DAY, " ", "", ADA, "ill", T0), "name who is replaced"),
         (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "r.mori", ADA, "ill", T0), "one person"),
         (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "stranger", ADA, "ill", T0), "does not belong"),
-        (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "", SERVICE, "ill", T0), "a person with a name"),
+        (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "", SERVICE_ACTOR, "ill", T0), "a person with a name"),
     ],
 )
 def test_what_is_wrong_is_refused_in_one_line(watched, act, said):

@@ -25,7 +25,7 @@ from monitor.features.duty.rota import (
     who_is_on_duty,
 )
 from monitor.sites.queries.sites import save_site
-from monitor.storage.actor import SERVICE
+from monitor.storage.actor import SERVICE_ACTOR
 from monitor.text.zones import to_instant
 from tests.data.accounts import add_account
 from tests.data.store_rows import tell
@@ -197,7 +197,7 @@ PLAN = "daily 00:00 R. Mori, A. Rossi\nSun 00:30 nobody\n"
 @pytest.fixture
 def call(database, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database)))
-    tell(database, save_site, SITE, SERVICE.name, "test", datetime.now(UTC))
+    tell(database, save_site, SITE, SERVICE_ACTOR.name, "test", datetime.now(UTC))
 
     def run(*words, text=""):
         monkeypatch.setattr("sys.stdin", io.StringIO(text))

@@ -19,7 +19,7 @@ from monitor.models.queries.registry import add_model
 from monitor.settings.service import load_service
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
-from monitor.web.app import build
+from monitor.web.app import build_app
 from tests.data.site_text import head, series, station
 from tests.data.slopes import rain_driven
 from tests.markup import flatten_html
@@ -51,7 +51,7 @@ def test_a_stored_explanation_is_shown(database, database_url, tmp_path, told):
         for digest, card in (("a" * 64, {"explanation": told}), ("b" * 64, {})):
             facts = {"kind": "graph-gru", "task": "forecast", "site": "slope", "path": "x", "card": card}
             add_model(c, digest, now=NOW, reason="t", **facts)
-    page = asyncio.run(fetch(build(load_service(None, {}), database, lambda: NOW), "/sites/slope/forecasts"))
+    page = asyncio.run(fetch(build_app(load_service(None, {}), database, lambda: NOW), "/sites/slope/forecasts"))
     assert page.status_code == 200
     number = r"[-.\de]+"
     text = flatten_html(page.text)

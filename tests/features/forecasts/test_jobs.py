@@ -21,7 +21,7 @@ from forecasting.serving.gate import choose_shown
 from forecasting.serving.jobs import forecast_past
 from forecasting.serving.path import MOVED, find_reach
 from forecasting.serving.records import TrainingRequest
-from monitor.text.reasons import describe
+from monitor.text.reasons import convert_reason
 
 H = [DAY_S, 7 * DAY_S]
 BY_HAND = Reason("forecast.simple", {"model": "by hand"})
@@ -157,7 +157,7 @@ def test_a_blend_is_a_row_of_its_own_of_the_network_and_auto(model, tmp_path, we
     shown = choose_shown([*rows, *auto.values(), *jobs.forecast(panel, made.model, H, checkpoint=path).rows])
     assert {r.model for r in shown if r.shown} == {name}
     own_rows = [r for r in shown if r.model == made.model]
-    assert {describe(r.reason) for r in own_rows} == {
+    assert {convert_reason(r.reason) for r in own_rows} == {
         f"the network alone; its gate takes {weight:.0%} of it, in {name}"
     }
 
@@ -208,8 +208,8 @@ def test_a_stale_station_is_withheld_with_its_reason():
     values[:, 3] = np.nan
     out = jobs.forecast(panel, "lld", H)
     assert ({r.station for r in out.rows}, out.rows[0].data_until_s) == ({"B", "C"}, 1.6e9 + 416 * DAY_S)
-    assert all("record with gaps" in describe(r.reason) for r in out.rows if r.station == "C")
-    reasons = {w.station: describe(w.reason) for w in out.withheld}
+    assert all("record with gaps" in convert_reason(r.reason) for r in out.rows if r.station == "C")
+    reasons = {w.station: convert_reason(w.reason) for w in out.withheld}
     assert reasons["A"] == "stale: newest observation is older than 3 intervals"
     assert (reasons["D"], len(out.withheld)) == ("stale: no observation at all", 4)
 
@@ -217,10 +217,10 @@ def test_a_stale_station_is_withheld_with_its_reason():
 def test_too_short_a_record_gets_no_invented_interval():
     out = jobs.forecast(draw(rows=62), "lld", [60 * DAY_S])
     assert not out.rows
-    assert {describe(w.reason) for w in out.withheld} == {"fewer than 20 past errors at 60 d: no interval"}
+    assert {convert_reason(w.reason) for w in out.withheld} == {"fewer than 20 past errors at 60 d: no interval"}
     short = jobs.forecast(draw(rows=20), "lld", [DAY_S])
-    assert all(describe(w.reason).startswith("record too short: ") for w in short.withheld)
-    assert any(describe(w.reason) == "record too short: 20 of 21 rows of 1 d" for w in short.withheld)
+    assert all(convert_reason(w.reason).startswith("record too short: ") for w in short.withheld)
+    assert any(convert_reason(w.reason) == "record too short: 20 of 21 rows of 1 d" for w in short.withheld)
     assert len(short.withheld) == 3
 
 
@@ -231,7 +231,7 @@ def test_a_station_that_the_network_never_saw_and_horizons_that_do_not_fit(model
     without = {"graph-gru was trained without this station"} if made.model == "graph-gru" else set()
     assert {(r.station, r.horizon_s) for r in out.rows} == {(s, DAY_S) for s in ("ABC" if without else "ABCZ")}
     unfit = {"the horizon is shorter than the sampling interval", f"{made.model} was not trained for 30 d"}
-    assert {describe(w.reason) for w in out.withheld} == without | unfit
+    assert {convert_reason(w.reason) for w in out.withheld} == without | unfit
 
 
 def test_wrong_requests_are_one_clear_error(tmp_path):
@@ -255,7 +255,7 @@ def test_a_young_state_gives_way_to_the_past_of_the_panel():
     panel = draw()
     panel.values[:-62, 1] = np.nan
     first = jobs.forecast(panel, "lld", [50 * DAY_S])
-    assert "interval from the errors of all stations" in describe(
+    assert "interval from the errors of all stations" in convert_reason(
         next(r for r in first.rows if r.station == "B").reason
     )
     again = jobs.forecast(panel, "lld", [50 * DAY_S], conformal=first.conformal)
@@ -273,9 +273,9 @@ def test_a_horizon_the_record_cannot_teach_does_not_stop_the_others(tmp_path):
     assert {r.horizon_s for r in out.rows} == {DAY_S}
     longer, never = [next(w for w in out.withheld if w.horizon_s == days * DAY_S) for days in (60, 300)]
     assert longer.lack is not None
-    assert describe(longer.lack.reason) == "420 intervals of 1 d in its record; 464 are needed"
+    assert convert_reason(longer.lack.reason) == "420 intervals of 1 d in its record; 464 are needed"
     assert longer.lack.earliest_s == draw().end_s + 44 * DAY_S
-    assert describe(never.reason) == "gru learns from 2000 intervals of 1 d at most: too few for 300 d ahead"
+    assert convert_reason(never.reason) == "gru learns from 2000 intervals of 1 d at most: too few for 300 d ahead"
     assert never.lack is None
     card = made.card | {"data": made.card["data"] | {"rows": 2000}}  # long enough: it was kept from it by gaps
     Path(made.path).with_suffix(".json").write_text(json.dumps(card))

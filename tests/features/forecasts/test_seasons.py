@@ -14,14 +14,14 @@ from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.views import load_view
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.features.instruments.test_instruments import HEAD, STATION
 from tests.fixtures.databases import ON_BOTH
 from tests.web.test_door import Clock, serving
 from tests.web.test_rules import enter
 
 pytest.importorskip("statsmodels")
-NOW = parse("2026-03-15T12:00:00Z")
+NOW = parse_time("2026-03-15T12:00:00Z")
 SITE = parse_site(HEAD + STATION.format("G1") + STATION.format("G2"), "bench.toml")
 YEAR = 365.25 * 86400.0
 
@@ -58,7 +58,7 @@ def test_views_hold_the_split_with_its_evidence_and_the_reason_where_there_is_no
     assert {r["station"] for r in rows} == {"G1"}
     for row in rows:
         assert row["trend"] + row["season"] + row["remainder"] == pytest.approx(row["value"], abs=1e-5)
-        assert parse(row["at"]).day == 1
+        assert parse_time(row["at"]).day == 1
 
 
 def test_the_season_of_the_day_is_kept_and_shown(split):

@@ -19,13 +19,13 @@ from monitor.sites.queries.sites import save_site
 from monitor.sites.records import Binding
 from monitor.storage.actor import Actor
 from monitor.storage.views import load_view
-from monitor.text.instants import format_iso, parse
+from monitor.text.instants import format_iso, parse_time
 from tests.data.accounts import add_account
 from tests.data.site_text import criterion, head, series, station, table
 from tests.web.test_door import serving
 from tests.web.test_rules import PASSWORD, enter
 
-NOW = parse("2026-03-15T12:00:00Z")
+NOW = parse_time("2026-03-15T12:00:00Z")
 STEP, DAY, DAYS = timedelta(hours=3), timedelta(days=1), 40
 HEAD = (
     head("bench", "North bench", 46.2, 8.9)

@@ -28,9 +28,9 @@ from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.sites.records import Binding
-from monitor.storage.actor import SERVICE, Actor
+from monitor.storage.actor import SERVICE_ACTOR, Actor
 from monitor.storage.views import load_view
-from monitor.text.instants import format_iso, parse
+from monitor.text.instants import format_iso, parse_time
 from tests.data import site_text
 from tests.data.filled import NOW as STORY_NOW
 from tests.data.store_rows import ask, tell
@@ -40,7 +40,7 @@ from tests.markup import flatten_html
 from tests.web.test_door import Clock, serving
 from tests.web.test_rules import enter, send
 
-NOW = parse("2026-03-15T12:00:00Z")
+NOW = parse_time("2026-03-15T12:00:00Z")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 HEAD = (
     site_text.head("bench", "North bench", latitude=46.2, longitude=8.9)
@@ -152,7 +152,7 @@ def test_the_board_says_what_is_wrong_since_when_and_what_to_do(bench):
     of_g3 = {("G3", state) for state in ("clock", "fix", "satellites")}
     assert {k for k in found if k[1] != "calibration"} == {("G1", "battery"), ("G2", "solar")} | of_g3
     assert found["G1", "battery"]["action"] == "swap battery of G1, about 4 days left"
-    assert abs(parse(rows["G1"]["battery_empty_at"]) - NOW - 4.0 * DAY) < 0.2 * DAY
+    assert abs(parse_time(rows["G1"]["battery_empty_at"]) - NOW - 4.0 * DAY) < 0.2 * DAY
     assert rows["G2"]["battery_empty_at"] is None
     assert rows["G2"]["battery_method"] == "the daily lows do not fall"
     assert (rows["G1"]["state"], rows["G1"]["votes"]) == ("battery", True)
@@ -310,7 +310,7 @@ def test_what_a_person_says_of_an_anomaly_is_kept_and_clears_the_board(bench):
         with pytest.raises(RefusedError, match="cause 'ghosts' is unknown"):
             add_label(c, "bench", runs[0], "dismissed", "ghosts", bo, "", NOW)
         with pytest.raises(RefusedError, match="a person"):
-            add_label(c, "bench", runs[0], "dismissed", "weather", SERVICE, "", NOW)
+            add_label(c, "bench", runs[0], "dismissed", "weather", SERVICE_ACTOR, "", NOW)
     with bench.read() as c:
         after = load_runs(c, SITE, NOW - 3 * DAY, NOW)
         kept = load_view(c, "anomaly_labels", order_by=("label_id",))
@@ -434,8 +434,8 @@ def test_the_end_of_a_battery_is_expected_from_its_levels(bench):
             charge(bench, name, 24 * day + 1, now + fall * day)
     run(bench, ServiceConfig(), SITE, NOW)
     rows, found = board(bench), findings(bench)
-    assert abs(parse(rows["G1"]["battery_empty_at"]) - NOW - 4.0 * DAY) < 0.2 * DAY
-    assert abs(parse(rows["G2"]["battery_empty_at"]) - NOW - 10.0 * DAY) < 0.2 * DAY
+    assert abs(parse_time(rows["G1"]["battery_empty_at"]) - NOW - 4.0 * DAY) < 0.2 * DAY
+    assert abs(parse_time(rows["G2"]["battery_empty_at"]) - NOW - 10.0 * DAY) < 0.2 * DAY
     assert rows["G2"]["battery_method"] == "line through the daily lows of 14 days, -2 % per day, down to 0 %"
     assert found["G2", "battery"]["action"] == "swap battery of G2, about 10 days left"
     assert rows["G3"]["battery_empty_at"] is None, "a device that speaks is not empty; its silence would be told"
@@ -443,4 +443,4 @@ def test_the_end_of_a_battery_is_expected_from_its_levels(bench):
     declared = '[[station.series]]\nquantity = "battery_level"\nunit = "%"\ninterval = "1d"\nempty = 12.0\n'
     site = parse_site(HEAD + "".join(STATION.format(name) + declared for name in ("G1", "G2", "G3")), "bench.toml")
     run(bench, ServiceConfig(), site, NOW)
-    assert abs(parse(board(bench)["G2"]["battery_empty_at"]) - NOW - 4.0 * DAY) < 0.2 * DAY
+    assert abs(parse_time(board(bench)["G2"]["battery_empty_at"]) - NOW - 4.0 * DAY) < 0.2 * DAY

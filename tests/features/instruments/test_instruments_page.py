@@ -11,14 +11,14 @@ from monitor.features.instruments.states import ACTIONS, RANKS
 from monitor.readings.queries.observations import add_observations
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from monitor.web.access.rules import RULES
 from tests.data.accounts import add_account
 from tests.features.instruments.test_instruments import HEAD, SITE, STATION, say
 from tests.web.test_door import serving
 from tests.web.test_rules import PASSWORD, enter, send
 
-NOW = parse("2026-03-15T12:00:00Z")
+NOW = parse_time("2026-03-15T12:00:00Z")
 MANY = 300
 PAGE = "/sites/bench/instruments"
 

@@ -31,10 +31,10 @@ from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.actor import Actor
-from monitor.storage.service_state import stamp
+from monitor.storage.service_state import write_heartbeat
 from monitor.storage.views import load_view
 from monitor.text.catalogue import LANGUAGES
-from monitor.text.instants import format_iso, parse
+from monitor.text.instants import format_iso, parse_time
 from monitor.text.rendering import translate
 from tests.data.site_text import along
 from tests.data.store_rows import ask, tell
@@ -43,7 +43,7 @@ from tests.features.instruments.test_instruments import DAY, HEAD, HOUR, keys
 from tests.fixtures.databases import ON_BOTH
 from tests.tables import tabulated
 
-NOW = parse("2026-03-15T12:00:00Z")
+NOW = parse_time("2026-03-15T12:00:00Z")
 SITE = parse_site(HEAD + along("G1", "10m", "30m") + along("G10", "10m", "30m"), "bench.toml")
 
 
@@ -114,7 +114,7 @@ def test_one_that_is_silent_is_silent(database):
 def test_what_the_broker_refused_stands_with_the_instrument_of_the_login(database, login, site, station, topic, is_its):
     facts = {"login": login, "site": site, "station": station, "topic": topic, "n": 7, "at": format_iso(NOW)}
     long_ago = facts | {"topic": f"{topic}/old", "n": 9, "at": format_iso(NOW - 12 * HOUR)}
-    tell(database, stamp, "broker", {"denied": [facts, long_ago]}, NOW)
+    tell(database, write_heartbeat, "broker", {"denied": [facts, long_ago]}, NOW)
     row = read_row(database, list_readings(NOW), [])
     said = f"the broker refused 7 messages of it, the last at {format_iso(NOW)} on topic {topic}"
     assert (said in str(row["reason"])) is is_its

@@ -31,13 +31,13 @@ from monitor.sites.queries.sites import save_site
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.data import site_text
 from tests.data.feature_rows import forecast_row
 from tests.data.store_rows import ask, tell
 from tests.fixtures.databases import ON_BOTH
 
-T0 = parse("2026-01-01T00:00:00Z")
+T0 = parse_time("2026-01-01T00:00:00Z")
 DAY = timedelta(days=1)
 FAILS, STOPS, SIGMA = 120, 116, 0.5
 MOVED = site_text.series("displacement", "mm", "1d", max_silence="3d", noise_floor_mm=0.5)

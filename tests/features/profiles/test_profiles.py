@@ -22,7 +22,7 @@ from monitor.sites.queries.sites import save_site
 from monitor.sites.witnesses import find_groups
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
-from monitor.storage.service_state import IDLE, stamp
+from monitor.storage.service_state import IDLE, write_heartbeat
 from monitor.storage.views import load_view
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
@@ -113,7 +113,7 @@ def test_views_and_page_show_the_depth_of_slip(database):
     assert bench.read("profile_latest", station="I2", depth_m=2.0)[0]["reading_change"] == -3.0
     assert "no displacement" in bench.read("slip_depth", station="I2")[-1]["reason"]
     assert find_groups(bench.site)["I1"] == "I1"
-    tell(database, stamp, "core", {"state": "running", "version": "x", "degraded": []}, bench.now)
+    tell(database, write_heartbeat, "core", {"state": "running", "version": "x", "degraded": []}, bench.now)
     with serving(database, bench.now) as client:
         page = client.get("/sites/bench/profiles").text
         assert "slips at 5.25 m" in page

@@ -12,7 +12,7 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.engine import Database
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.data.site_text import THREE, bounds, criterion, head, series, station
 from tests.data.store_rows import tell
 
@@ -69,7 +69,7 @@ def test_a_level_of_a_fast_slope_is_as_late_as_the_backtest_says(lived, capsys):
     granularity_s = card["known"]["granularity_s"]
     assert granularity_s <= 0.5, "a quarter of two seconds"
     (run,) = card["runs"]
-    shown = [(parse(s["from"]), s["level"]) for s in run["level_history"]]
+    shown = [(parse_time(s["from"]), s["level"]) for s in run["level_history"]]
     assert [level for _, level in shown] == [level for _, level in lived]
     assert lived[-1][1] == 2, "the slope went red"
     late = [(b - a).total_seconds() for (a, _), (b, _) in zip(lived, shown, strict=True)]

@@ -12,7 +12,7 @@ import pytest
 from distributed import LocalCluster
 
 from forecasting.serving.records import TrainingRequest
-from monitor.errors import AwayError, JobError
+from monitor.errors import JobError, NoWorkerError
 from monitor.features.forecasts import tasks
 from monitor.features.scale_out import cluster
 from monitor.features.scale_out.cluster import DaskCluster, find_cluster
@@ -144,7 +144,7 @@ def test_a_job_is_ended_at_its_limit_there_too(far: FarCluster, tmp_path: Path) 
 def test_another_version_is_said_before_anything_runs(far: FarCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     before = cluster.list_versions()
     monkeypatch.setattr(cluster, "list_versions", lambda: before | {"numpy": "1.0"})
-    with pytest.raises(AwayError, match=r"numpy is 1\.0 here and .* there .*install the same on all machines"):
+    with pytest.raises(NoWorkerError, match=r"numpy is 1\.0 here and .* there .*install the same on all machines"):
         compute.run(DOUBLE, {"x": 1}, 60, cluster=far.where)
 
 
@@ -190,13 +190,13 @@ def test_who_has_no_certificate_is_refused_and_a_scheduler_that_is_not_there_is_
     monkeypatch.setattr(cluster, "CONNECT_S", 1.0)
     for where in (DaskCluster("tcp://127.0.0.1:1"), DaskCluster(far.where.address.replace("tls", "tcp"))):
         monkeypatch.setattr(compute, "_troubles", {})
-        with pytest.raises(AwayError, match=rf"\(on {where.address}\)") as error:
+        with pytest.raises(NoWorkerError, match=rf"\(on {where.address}\)") as error:
             compute.run(DOUBLE, {"x": 1}, 5, cluster=where)
         with pytest.raises(JobError, match="No module named"):  # it begins, on this machine
             compute.run(DOUBLE, {}, 60)
         assert where.address in compute.find_trouble(), "a job that runs here says nothing of the cluster"
         monkeypatch.setattr(compute, "_troubles", {})
-        with pytest.raises(AwayError):
+        with pytest.raises(NoWorkerError):
             list(compute.run_each(DOUBLE, [{"x": 1}, {"x": 2}], 5, cluster=where))
         assert where.address in compute.find_trouble(), "nor is it silent where many jobs were to go there"
         assert "\n" not in str(error.value)

@@ -15,11 +15,11 @@ from monitor.features.scale_out.queries import find_lease
 from monitor.features.scale_out.standby import take_over
 from monitor.settings.service import parse_service
 from monitor.storage import core_turn
-from monitor.storage.actor import SERVICE
+from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.audit import add_audit
-from monitor.storage.core_turn import CoreTurn
+from monitor.storage.core_turn import CoreLease
 from monitor.storage.engine import Database
-from monitor.storage.service_state import stamp
+from monitor.storage.service_state import write_heartbeat
 from tests.data.far.cable import Cable
 from tests.data.filled import NOW
 from tests.data.store_rows import ask, tell
@@ -60,7 +60,7 @@ def test_who_comes_back_while_another_decides_tells_nobody_that_none_does(
     monkeypatch.setattr(supervising, "time", SimpleNamespace(monotonic=lambda: now[0]))
     one = supervising.Supervisor(parse_service(pair, "x"), None, with_web=False)
     monkeypatch.setattr(one.emergency, "_notify_trouble", told.append)
-    tell(database, stamp, "core", {"name": deciding}, datetime.now(UTC) - timedelta(seconds=age_s))
+    tell(database, write_heartbeat, "core", {"name": deciding}, datetime.now(UTC) - timedelta(seconds=age_s))
     for second in range(60):
         now[0] += 1.0
         one.core._heartbeats.at = now[0] - 30.0 if second < 3 else now[0]
@@ -84,7 +84,7 @@ def test_a_core_that_is_cut_off_in_mid_transaction_is_followed_and_writes_nothin
     cable = Cable(postgresql.port)
     far = postgresql_url.replace(f":{postgresql.port}/", f":{cable.port}/")
     with Database(far, "slopeward core far") as cut_off, Database(postgresql_url, "slopeward core near") as db:
-        first, second = CoreTurn(cut_off, "a"), CoreTurn(db, "b")
+        first, second = CoreLease(cut_off, "a"), CoreLease(db, "b")
         cut_off.guard, cut_off.holds = first.guard, first.holds
         db.guard = second.guard
         assert take_over(first)
@@ -92,11 +92,11 @@ def test_a_core_that_is_cut_off_in_mid_transaction_is_followed_and_writes_nothin
         first.keep()
         assert cut_off.holds()
         with pytest.raises(StoreBusyError), cut_off.write() as c:
-            add_audit(c, SERVICE, "test", "test", {}, NOW)
+            add_audit(c, SERVICE_ACTOR, "test", "test", {}, NOW)
             cable.cut()
             wait_for(lambda: take_over(second), description="the one that stands by to take over")
             assert not cut_off.holds(), "what it would send now is not its own"
-            tell(db, add_audit, SERVICE, "test", "after", {}, NOW)
+            tell(db, add_audit, SERVICE_ACTOR, "test", "after", {}, NOW)
             cable.mend()
         lease = find_lease(db.engine)
         assert (lease.holder, lease.fence, second.fence) == ("b", first.fence + 1, first.fence + 1)
@@ -114,11 +114,11 @@ def test_a_core_that_is_cut_off_in_mid_transaction_is_followed_and_writes_nothin
 @pytest.mark.server
 def test_a_core_that_only_starts_anew_keeps_its_turn(postgresql_url, hasty):
     with Database(postgresql_url) as one, Database(postgresql_url) as other:
-        first, second = CoreTurn(one, "a"), CoreTurn(other, "b")
+        first, second = CoreLease(one, "a"), CoreLease(other, "b")
         assert first.take()
         first.give_up()
         assert not take_over(second)
-        anew = CoreTurn(one, "a")
+        anew = CoreLease(one, "a")
         assert take_over(anew), "the grace is for the others"
         anew.give_up()
         began_s = time.monotonic()

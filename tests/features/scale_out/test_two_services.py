@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 from monitor.storage.engine import Database
-from monitor.storage.service_state import load_stamps
+from monitor.storage.service_state import load_heartbeats
 from tests.data.far.cable import Cable
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
@@ -77,7 +77,7 @@ class Turn:
 
     def stamps(self) -> dict[str, Any]:
         with self._db.read() as c:
-            return load_stamps(c)
+            return load_heartbeats(c)
 
     def is_active(self, name: str) -> bool:
         found = self.stamps().get("core")

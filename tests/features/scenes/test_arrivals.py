@@ -15,7 +15,7 @@ from monitor.features.scenes.tables import scene
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.service_state import IDLE
-from monitor.text.message import gather
+from monitor.text.message import plain_to_messages
 from tests.data import site_text
 from tests.data.drawn_scenes import arrive, of_drawings
 from tests.data.store_rows import ask, tell
@@ -55,7 +55,7 @@ def test_the_index_beside_the_network_is_said_and_kept_as_a_file(database, confi
     assert "index_outlines" not in runs["a"]["change"]["outputs"], "there is no date before"
     change = runs["b"]["change"]
     assert Path(change["outputs"]["index_outlines"]).is_file()
-    said = [str(one) for one in gather(change["warnings"])]
+    said = [str(one) for one in plain_to_messages(change["warnings"])]
     assert any("by an index of red and green, beside the network: 1 (" in one for one in said), said
 
 

@@ -30,7 +30,7 @@ from monitor.models.tables import model as model_table
 from monitor.readings.tables import observation, series
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source, save_site
-from monitor.text.message import gather
+from monitor.text.message import plain_to_messages
 from tests.data.drawn_scenes import (
     SITE,
     add_site,
@@ -131,7 +131,7 @@ def test_where_no_network_reads_a_scene_the_index_finds_change_that_never_counts
         (run,) = c.execute(select(scene.c.run).where(scene.c.name == "b")).scalars()
         taken = and_(observation.c.series_id == series.c.id, observation.c.observed_at == MAY_12)
         quantities = set(c.execute(select(series.c.quantity).join(observation, taken)).scalars())
-    run = gather(run)
+    run = plain_to_messages(run)
     assert run["doubts"] == ["no network was used"]
     assert any("change of an index between dates goes on alone, as advice" in line for line in run["warnings"])
     assert quantities == {"ndvi"}

@@ -17,14 +17,14 @@ from detection.imagery.change.guards import list_distortion
 from detection.imagery.scene.registration import ImageShift
 from monitor.alerts.tables import alert
 from monitor.api.scenes import DateAssessment, PlaceValue
-from monitor.errors import AwayError
+from monitor.errors import NoWorkerError
 from monitor.features.scenes import inbox as scene_inbox
 from monitor.features.scenes import leftovers, rows, worker
 from monitor.features.scenes.queries.facts import load_footprint_facts
 from monitor.features.scenes.tables import scene, scene_unsure
 from monitor.readings.tables import observation
 from monitor.storage.service_state import IDLE
-from monitor.text.reasons import describe
+from monitor.text.reasons import convert_reason
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, polygons, work_here
 from tests.data.surveys.drawn_dates import watch_by_hand, write_date
@@ -80,7 +80,7 @@ def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox
 
 def test_a_scene_waits_while_the_cluster_is_away_and_is_read_later(database, config, site, inbox, monkeypatch):
     def fail(*_, **__):
-        raise AwayError("the scheduler does not answer")
+        raise NoWorkerError("the scheduler does not answer")
 
     write_date(inbox / "latest", may(7), [])
     with monkeypatch.context() as away:
@@ -292,7 +292,7 @@ def test_a_scene_that_no_network_knows_so_fine_is_read_coarser_and_is_advice(
         (run,) = c.execute(select(scene.c.run)).scalars()
         (row,) = rows.load_dates(c, site.id)
         facts = load_footprint_facts(c, site.id, may(1), may(8))
-    assert [describe(one) for one in row.doubts] == ["read coarser: at 10 m, the scene has 0.5 m"]
+    assert [convert_reason(one) for one in row.doubts] == ["read coarser: at 10 m, the scene has 0.5 m"]
     assert facts
     assert all("read coarser" in str(one.caution) for one in facts)
     assert run
@@ -318,7 +318,7 @@ def test_a_scene_stored_meanwhile_is_judged_with(database, config, site, inbox, 
         return cross(task, asked)
 
     monkeypatch.setattr(scene_inbox.compute, "run", run)
-    monkeypatch.setattr(scene_inbox, "hold", lambda *_, **__: nullcontext(True))  # as on two machines
+    monkeypatch.setattr(scene_inbox, "lock_scene_results", lambda *_, **__: nullcontext(True))  # as on two machines
     scene_inbox.detect_scene(database, config, site, write_date(inbox / "b", may(12), [SCAR]), may(13))
     assert (calls, list_changes(database)) == ([[], [], ["a"]], ["b new"])
 

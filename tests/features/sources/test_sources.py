@@ -22,7 +22,7 @@ from sqlalchemy import select
 from monitor.app.alarms import AlarmConditions
 from monitor.app.checks.table import run_checks
 from monitor.cli.main import run_verb
-from monitor.errors import ConfigError, JobError, RefusedError, UnsetError
+from monitor.errors import ConfigError, JobError, MissingSettingError, RefusedError
 from monitor.features.sources import fetch as fetch_module
 from monitor.features.sources import http, poll, sensorthings
 from monitor.features.sources.addresses import find_addresses
@@ -49,7 +49,7 @@ from monitor.sites.files import load_site
 from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
 from monitor.storage.views import load_view
-from monitor.text.message import TEXT_OF
+from monitor.text.message import LABELLED_TEXT
 from monitor.worker import compute
 from tests.data.servers.file_server import run_here, serve, sign
 from tests.data.site_text import head, series, station, table
@@ -307,7 +307,7 @@ def test_a_login_goes_to_its_own_server_alone_and_stands_in_no_reason(server, tm
     (one,) = fetch(asked(server, tmp_path, "a.csv", login=ServerCredentials(secret="hush-hush\n"))).files
     assert (one.state, "hush" in one.reason) == (FAILED, False)
     assert find_secret({"TOKEN": " hush-hush\r\n"}, "TOKEN") == "hush-hush"
-    with pytest.raises(UnsetError, match="TOKEN: a secret is one line"):
+    with pytest.raises(MissingSettingError, match="TOKEN: a secret is one line"):
         find_secret({"TOKEN": "hush\nhush"}, "TOKEN")
 
 
@@ -393,7 +393,7 @@ def test_of_a_look_that_was_ended_what_is_whole_is_kept_and_the_next_begins_with
         first = asked.wanted[0].name
         (Path(asked.folder) / first).write_text(HEAD + ROWS[ord(first[0]) - ord("a")])
         (Path(asked.folder) / f"{asked.wanted[1].name}.part").write_text("half")
-        raise JobError(TEXT_OF(name=FETCH.function, text="killed after 300 s"))
+        raise JobError(LABELLED_TEXT(name=FETCH.function, text="killed after 300 s"))
 
     monkeypatch.setattr(compute, "run", be_ended)
     for count in (1, 2, 3):

@@ -17,7 +17,7 @@ from monitor.features.table_import.guess.preview import understand as understand
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.files.mapping import TimeRule, load_mapping
 from monitor.ingest.text import clocks
-from monitor.ingest.text.clocks import doubt_span, find_count, tidy_time
+from monitor.ingest.text.clocks import doubt_span, find_time_count, normalise_time
 from tests.data.payloads.guessed import keep, lay_rows, read_good
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -73,11 +73,13 @@ def test_dates_and_clocks_are_read_whatever_stands_between_and_behind_them(at, r
     right = at.replace(microsecond=0) if clock.endswith("S") else at.replace(second=0, microsecond=0)
     assert TimeRule(("t",), f"{form} {clock}").read_naive(text) == right
     assert TimeRule(("t",), f"{form}, {clock}").read_naive(f"{at.strftime(f'{form}, {clock}')}") == right
-    assert tidy_time(f"{at:%d/%b/%Y:%H:%M:%S} +0100") == f"{at:%d/%b/%Y %H:%M:%S} +0100"  # as servers of the web do
+    assert (
+        normalise_time(f"{at:%d/%b/%Y:%H:%M:%S} +0100") == f"{at:%d/%b/%Y %H:%M:%S} +0100"
+    )  # as servers of the web do
     offset = rng.choice([" UTC+1", " UTC+01:00", " GMT+1", "GMT+0100"])
     assert TimeRule(("t",), "iso").read_naive(f"{at:%Y-%m-%d %H:%M:%S}{offset}").utcoffset() == timedelta(hours=1)
     for form in ("%Y-%m-%d %H:%M:%S", "%d.%m.%Y %H:%M", "%Y-%m-%dT%H:%M:%S.%f", "%b %d, %Y %H:%M", "%d-%b-%y", "%H%M"):
-        assert tidy_time(at.strftime(form)) == at.strftime(form), "what was read before is spelled as before"
+        assert normalise_time(at.strftime(form)) == at.strftime(form), "what was read before is spelled as before"
 
 
 @pytest.mark.parametrize("digits", [3, 6, 7, 9])
@@ -278,7 +280,7 @@ def test_times_that_cannot_be_and_words_that_gainsay_a_mapping_are_a_doubt(tmp_p
     assert clocks.doubt_count("seconds since 2000-01-01", None, first, last, NOW) is not None
     late = datetime(2025, 1, 1, tzinfo=UTC)
     assert clocks.doubt_count("GPS time", None, late, NOW, NOW) is None, "it counts from 1970"
-    assert find_count("Time") is None
+    assert find_time_count("Time") is None
 
 
 def test_times_with_signs_of_any_kind_end_in_one_line(tmp_path):

@@ -15,7 +15,7 @@ from monitor.people.queries import users
 from monitor.sites.queries.sites import load_sites_summary
 from monitor.storage.audit import load_entries, verify_chain
 from monitor.storage.views import load_view
-from monitor.web.access.guard import LARGEST_PART, csrf_token
+from monitor.web.access.guard import LARGEST_PART_BYTES, csrf_token
 from tests.data.accounts import add_account
 from tests.data.filled import PASSWORD
 from tests.data.store_rows import ask
@@ -75,8 +75,8 @@ class Person:
 
     def send(self, name, content, site=""):
         upload = self.begin(name, len(content), site).json()["id"]
-        for at in range(0, len(content), LARGEST_PART):
-            assert self.part(upload, at, content[at : at + LARGEST_PART]).status_code == 200
+        for at in range(0, len(content), LARGEST_PART_BYTES):
+            assert self.part(upload, at, content[at : at + LARGEST_PART_BYTES]).status_code == 200
         return upload
 
     def look(self, name, content, site=""):
@@ -227,7 +227,7 @@ def test_a_torn_huge_or_foreign_upload_is_one_line(page, ada, tmp_path):
     assert ada.part(upload, 0, b"Datum;Riss").status_code == 200
     assert ada.part(upload, 0, b"Datum;Riss").status_code == 409, "twice"
     assert ada.part(upload, 10, b"x" * 20).status_code == 409, "more than was announced"
-    assert ada.part(upload, 10, b"x" * (LARGEST_PART + 1)).status_code == 413
+    assert ada.part(upload, 10, b"x" * (LARGEST_PART_BYTES + 1)).status_code == 413
     assert "torn" in ada.post(f"/files/{upload}/answers").text
     assert "Not all of this file came" in ada.show(f"/files/{upload}")
     assert ada.post(f"/files/{upload}/accept", site="x").status_code == 409

@@ -27,7 +27,7 @@ from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.text.units import read_unit
 from monitor.sites.parsing import parse_site
 from monitor.sites.quantities import QUANTITIES, convert
-from monitor.text.catalogue import use
+from monitor.text.catalogue import use_language
 from monitor.text.rendering import translate
 from monitor.worker.records import read_record, record_to_plain
 from tests.data.payloads.guessed import keep, lay_rows, read_all
@@ -424,7 +424,7 @@ def test_what_is_asked_and_understood_comes_from_the_worker_in_the_language_of_i
     found = understand_in_worker(PreviewRequest(str(path), "mine.csv", {}, is_new=False))
     back = read_record(PreviewResult, json.loads(json.dumps(found, default=record_to_plain)))
     assert back == found
-    with use("it"):
+    with use_language("it"):
         said = [translate(text) for text in (back.questions[0].text, dict(back.facts)["Crack E1 (mm)"])]
     assert said[0].startswith("in quale fuso orario"), said
     assert "E1" in said[1]

@@ -7,7 +7,7 @@ import pytest
 from cryptography.exceptions import InvalidTag
 
 from monitor.delivery.notifier import channel_settings, open_notifier
-from monitor.errors import DeliveryError, UnsetError
+from monitor.errors import DeliveryError, MissingSettingError
 from monitor.features.telephony.queries.devices import add_device, load_devices, publish_push_key
 from monitor.features.telephony.web_push import find_public_key, make_key
 from monitor.people.queries.users import disable_user
@@ -95,7 +95,7 @@ def test_a_locked_account_and_a_foreign_host_get_nothing(filled_database, servic
     with pytest.raises(DeliveryError, match="no device"):
         channel.deliver(NOTE)
     assert service.got == []
-    with pytest.raises(UnsetError, match="slopeward notify push keys"):
+    with pytest.raises(MissingSettingError, match="slopeward notify push keys"):
         open_notifier("push:bo", {"SLOPEWARD_PATHS__STATE": "/nowhere"}, filled_database)
 
 

@@ -12,7 +12,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from monitor.broker.access import open_access
+from monitor.broker.access import parse_access
 from monitor.broker.logins import Login, _list_topics, format_acl
 from monitor.broker.signing import SigningKey
 from monitor.delivery import escalated
@@ -56,7 +56,7 @@ def device(url, siren):
     client.on_message = on_message
     client.on_connect = lambda c, *_: c.subscribe(siren.topic, 1)
     client.on_subscribe = lambda *_: ready.set()
-    access = open_access(url)
+    access = parse_access(url)
     client.connect(access.host, access.port)
     client.loop_start()
     assert ready.wait(10)
@@ -69,7 +69,7 @@ def device(url, siren):
 def service(db, url, within_s=0.4):
     environ = {"SLOPEWARD_BROKER__URL": url, "SLOPEWARD_SIGNING__KEYS": f"{KEY.id}:{KEY.secret.hex()}"}
     sites = {"north": NORTH}
-    sirens = Sirens(db, open_access(url), clock, list_topics(sites.values()), lambda: (KEY,), within_s, 300.0)
+    sirens = Sirens(db, parse_access(url), clock, list_topics(sites.values()), lambda: (KEY,), within_s, 300.0)
     dispatcher = Dispatcher(
         db, sites, clock, environ=environ, poll_s=0.05, jitter=lambda: 0.0, limits=DeliveryLimits(group_wait_s=0.0)
     )
@@ -249,7 +249,7 @@ def test_no_siren_gets_health_or_an_escalation_and_its_levels_are_named(database
 
 def test_an_order_that_is_repeated_sounds_as_long_as_the_service_file_says(database, monkeypatch):
     made = order(database, 1, 3)
-    sirens = Sirens(database, open_access("mqtt://127.0.0.1:1"), clock, [TOPIC], lambda: (KEY,), 0.4, 300.0, 42.0)
+    sirens = Sirens(database, parse_access("mqtt://127.0.0.1:1"), clock, [TOPIC], lambda: (KEY,), 0.4, 300.0, 42.0)
     sent: list[dict] = []
     monkeypatch.setattr(
         sirens._publisher, "publish", lambda topic, content, **_: sent.append(json.loads(content) | {"to": topic})

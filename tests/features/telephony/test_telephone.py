@@ -55,7 +55,7 @@ from monitor.sites.records import Recipient
 from monitor.storage.audit import load_entries
 from monitor.storage.rows import read_record
 from monitor.storage.views import load_view
-from monitor.text.catalogue import use
+from monitor.text.catalogue import use_language
 from monitor.web.access import rules
 from tests.data.store_rows import ask, tell
 from tests.delivery.outbox import add_alert, add_message, add_site, clock, running, serving_posts, site_with
@@ -466,7 +466,7 @@ def test_a_text_and_a_call_say_that_it_comes_late_and_stands_for_other_alerts(da
         (said,) = claim_due(c, clock(), "w", 30.0, 1, "sms:DUTY_PHONE")
     text = format_sms(translate(said))
     assert text.split("\n") == ["DELAYED: RED North: close the road.", "Other alerts: 2, see the page."]
-    with provider() as twilio, use("it"):
+    with provider() as twilio, use_language("it"):
         VoiceNotifier("DUTY_PHONE", environ_of(twilio.server_port)).deliver(translate(said))
         spoken = twilio.got[0][1]["Twiml"]
     assert "IN RITARDO" in spoken

@@ -19,7 +19,7 @@ from forecasting.reasons import reason_from_json
 from forecasting.registry import PRETRAINED, list_networks, load, reads_stations_together
 from forecasting.serving import jobs
 from forecasting.serving.records import TrainingRequest
-from monitor.text.reasons import describe
+from monitor.text.reasons import convert_reason
 
 STEP_S = 11 * DAY_S
 H = (STEP_S, 3 * STEP_S)
@@ -86,7 +86,7 @@ def test_training_serves_forty_rows_only_through_the_gate_and_others_name_the_wa
     assert list(made.card["dropped_horizons"]) == [f"{30 * STEP_S:.0f}"]
     for gate in made.card["gates"].values():
         assert not gate["shown"]
-        assert "issue times" in describe(reason_from_json(gate["reason"])), (
+        assert "issue times" in convert_reason(reason_from_json(gate["reason"])), (
             "fewer than 30 rows are judged: nothing is shown"
         )
     assert jobs.train(creeping(40), replace(asked, folder=tmp_path / "again")).model_hash == made.model_hash
@@ -138,7 +138,7 @@ def test_a_network_that_goes_on_from_itself_begins_anew_where_it_no_more_fits(tm
     on = replace(asked, start=narrow.path, own_start=True)
     wider = jobs.train(record, on).card
     assert (
-        describe(reason_from_json(wider["training"]["begun_from"]))
+        convert_reason(reason_from_json(wider["training"]["begun_from"]))
         == "anew: the gru to begin with looks 1 d ahead, 1 d, 7 d can be learnt here"
     )
     assert list(wider["gates"]) == ["86400", "604800"]
@@ -149,12 +149,12 @@ def test_a_network_that_goes_on_from_itself_begins_anew_where_it_no_more_fits(tm
     on = replace(on, horizons_s=days[:1])
     rained = jobs.train(wet, on)
     assert (
-        describe(reason_from_json(rained.card["training"]["begun_from"]))
+        convert_reason(reason_from_json(rained.card["training"]["begun_from"]))
         == "anew: the gru to begin with was trained with other drivers"
     )
     assert jobs.train(wet, replace(on, start=rained.path)).card["training"]["begun_from"] == rained.model_hash
     dry = jobs.train(record, replace(on, start=rained.path)).card["training"]["begun_from"]
-    assert describe(reason_from_json(dry)) == "anew: the gru to begin with was trained with other drivers"
+    assert convert_reason(reason_from_json(dry)) == "anew: the gru to begin with was trained with other drivers"
     coarse = creeping(240, seed=1, step_s=DAY_S / 2)
     with pytest.raises(ForecastingError, match=r"reads a row every 1 d, here is one every 12 h"):
         jobs.train(coarse, replace(on, own_start=False))

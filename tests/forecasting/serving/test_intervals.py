@@ -19,7 +19,7 @@ from forecasting.serving.quantiles import NORMAL, blend_quantiles, conform, repe
 from forecasting.serving.records import Limits, ScoredError
 from forecasting.simple.auto import fit_auto
 from forecasting.simple.baselines import fit_lld
-from monitor.text.reasons import describe
+from monitor.text.reasons import convert_reason
 from tests.data.forecast_rows import REASON, row
 from tests.tables import tabulated
 
@@ -171,7 +171,7 @@ def gate_of(network_noise, base_noise=1.0, rows=300, widen_by=1.0, seed=1):
 )
 def test_the_gate_opens_for_a_network_that_is_better_by_enough_covers_and_has_data(noise, facts, is_shown, reason):
     gate = gate_of(noise, **facts)
-    text = describe(gate.reason)
+    text = convert_reason(gate.reason)
     assert (gate.shown, reason in text) == (is_shown, True), text
     json.dumps(gate.to_json(), allow_nan=False)
     if text.startswith("shown: beats lld by 30"):
@@ -217,7 +217,7 @@ def test_a_gain_in_one_third_only_is_refused():
     network[:600] += 0.04 * (base - observed)[:600]
     gate = decide(observed, fan_of(network, 0.8), fan_of(base, 0.8), weight=1.0, baseline="lld", horizon_s=DAY_S)
     assert not gate.shown
-    assert "1 of 3" in describe(gate.reason)
+    assert "1 of 3" in convert_reason(gate.reason)
 
 
 def shown(rows):
@@ -236,7 +236,10 @@ def test_exactly_one_row_is_shown():
     ]
     out = choose_shown(rows)
     assert shown(out) == [("A", 86400.0, "auto+lstm")]
-    assert (describe(out[3].reason), out[5].reason) == ("not shown: auto+lstm is the forecast of this horizon", REASON)
+    assert (convert_reason(out[3].reason), out[5].reason) == (
+        "not shown: auto+lstm is the forecast of this horizon",
+        REASON,
+    )
     assert rows[0].shown, "the input is left alone"
 
 
@@ -338,10 +341,12 @@ def test_without_scores_rows_are_the_same_and_with_them_auto_alone_moves() -> No
         mine = shares[after.station, after.horizon_s]
         assert (after.q50, after.weight) == (pytest.approx(0.4 * mine["gru"] + 0.8 * mine["lstm"]), sum(mine.values()))
         assert (after.q90 - after.q50, after.baseline_q50) == (pytest.approx(1.0), before.baseline_q50)
-        assert "with networks, weights by their scored errors: gru" in describe(after.reason)
+        assert "with networks, weights by their scored errors: gru" in convert_reason(after.reason)
     held = join_networks(panel, rows, here, {STATIONS[2]: Limits(high=0.1)})
     assert max(r.q50 for r in held if r.model == "auto") <= 0.1
     twice = join_networks(panel, held, here, {STATIONS[2]: Limits(high=0.1)})
-    assert max(describe(r.reason).count("a physical bound") for r in twice) == 1
+    assert max(convert_reason(r.reason).count("a physical bound") for r in twice) == 1
     outside = [replace(r, outside=r.model == "gru") for r in rows]
-    assert all("gru" not in describe(r.reason) for r in join_networks(panel, outside, here, {}) if r.model == "auto")
+    assert all(
+        "gru" not in convert_reason(r.reason) for r in join_networks(panel, outside, here, {}) if r.model == "auto"
+    )

@@ -24,7 +24,7 @@ from forecasting.serving.kinematic import TAKES_OVER, see_motion, step_in
 from forecasting.serving.path import MOVED, lay_paths
 from forecasting.serving.quantiles import conform, repeat_point
 from forecasting.simple.auto import fit_auto
-from monitor.text.reasons import describe
+from monitor.text.reasons import convert_reason
 from tests.data.forecast_rows import row as make_row
 from tests.data.forecasts import motion_scenes
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
@@ -67,7 +67,7 @@ def test_a_record_with_gaps_is_forecast_wider_and_marked(seed: int) -> None:
     assert [r.horizon_s for r in made.rows] == [r.horizon_s for r in whole.rows]
     is_gappy = int(np.isfinite(gappy[-WINDOW:]).sum()) < OBSERVED_SHARE * WINDOW
     for row, before in zip(made.rows, whole.rows, strict=True):
-        assert (MARK in describe(row.reason)) == is_gappy
+        assert (MARK in convert_reason(row.reason)) == is_gappy
         assert not is_gappy or row.q90 - row.q10 > before.q90 - before.q10
 
 
@@ -78,9 +78,13 @@ def test_a_young_record_needs_as_many_rows_as_its_interval(rows: int) -> None:
     made = issue(values, "persistence")
     near = [row for row in made.rows if row.horizon_s == DAY_S]
     assert len(near) == (rows > FEWEST_ROWS)
-    assert not any(MARK in describe(row.reason) for row in near), "it is short, not gappy"
+    assert not any(MARK in convert_reason(row.reason) for row in near), "it is short, not gappy"
     if not near:
-        (told,) = {(describe(one.reason), describe(one.lack.reason)) for one in made.withheld if one.horizon_s == DAY_S}
+        (told,) = {
+            (convert_reason(one.reason), convert_reason(one.lack.reason))
+            for one in made.withheld
+            if one.horizon_s == DAY_S
+        }
         assert told == (f"record too short: {rows} of 21 rows of 1 d", f"{rows} observations; 21 are needed")
 
 
@@ -88,7 +92,7 @@ def test_a_network_states_its_own_need() -> None:
     gappy = draw(2)
     gappy[-45:-15] = np.nan
     panel = Panel(0.0, DAY_S, ("A",), gappy[:, None])
-    assert {name: describe(one) for name, one in find_silent(panel)[0].items()} == {
+    assert {name: convert_reason(one) for name, one in find_silent(panel)[0].items()} == {
         "A": "gaps: 30 of the last 60 rows of 1 d observed, not 42"
     }
 
@@ -139,7 +143,9 @@ def test_no_forecast_of_the_five_scenes_is_absurd(name):
     moves = not name.startswith("control")
     assert {one.model for one in shown} == {"kinematic" if moves else "auto"}
     if moves:
-        assert all(describe(one.reason).startswith("outside experience: ") and one.replaces == "auto" for one in shown)
+        assert all(
+            convert_reason(one.reason).startswith("outside experience: ") and one.replaces == "auto" for one in shown
+        )
         silent = {w.reason.code for w in made.withheld if w.model == "kinematic"}
         assert silent <= {"forecast.window_ends"}
 
@@ -192,8 +198,8 @@ def test_a_gap_is_left_out_and_too_few_rows_give_nothing():
 def test_a_motion_that_was_never_seen_is_outside_and_the_reason_says_how_far():
     (found,) = compare_motion(lay(sudden(3)), 7)
     assert found.novelty > 5.0
-    assert describe(found.reason).startswith("outside experience: velocity ")
-    assert describe(found.reason).endswith(" times the largest in calibration")
+    assert convert_reason(found.reason).startswith("outside experience: velocity ")
+    assert convert_reason(found.reason).endswith(" times the largest in calibration")
 
 
 def test_noise_one_wild_reading_and_a_short_record_are_not_outside():
@@ -224,10 +230,10 @@ def test_record_rain_closes_the_models_that_read_it_and_no_other():
     drivers = DriverRows(("R1.rain_mm.sum_1d",), ("rain",), rain[:, None])
     panel = lay(quiet(), drivers=drivers)
     why = "outside experience: R1.rain_mm.sum_1d 4.0 times the largest in calibration"
-    assert describe(compare_drivers(panel.drivers, 7).reason) == why
+    assert convert_reason(compare_drivers(panel.drivers, 7).reason) == why
     ((one,), _) = step_in(panel, panel.drivers, [row(panel, "arima")], 7)
     assert not one.shown
-    assert describe(one.reason) == f"not shown: {why}"
+    assert convert_reason(one.reason) == f"not shown: {why}"
     ((other,), _) = step_in(panel, None, [row(panel, "auto")], 7)
     assert other.shown
     assert [r.model for r in choose_shown([one, other]) if r.shown] == ["auto"]
@@ -241,7 +247,9 @@ def test_it_stands_in_for_every_model_once_and_says_for_which():
     assert [one.model for one in chosen] == ["lld", "auto", "gru", "kinematic"]
     (shown,) = [one for one in chosen if one.shown]
     assert (shown.model, shown.replaces, shown.model_hash) == ("kinematic", "gru", None)
-    assert all(describe(one.reason).startswith("not shown: outside experience: ") for one in chosen if not one.shown)
+    assert all(
+        convert_reason(one.reason).startswith("not shown: outside experience: ") for one in chosen if not one.shown
+    )
 
 
 def test_inside_nothing_changes_but_that_it_is_said():
@@ -425,5 +433,5 @@ def test_an_issue_stretches_what_its_states_say_and_says_so():
     again = {r.station: r.margins for r in made.rows if r.model == "persistence"}
     assert again == {name: row.margins for name, row in rows.items()}
     reasons = {name: split_reason(row.reason) for name, row in rows.items()}
-    assert WIDER in reasons["A"] or "outside experience" in describe(rows["A"].reason)
+    assert WIDER in reasons["A"] or "outside experience" in convert_reason(rows["A"].reason)
     assert WIDER not in reasons["B"]

@@ -20,7 +20,7 @@ from detection.imagery.neural.inference import Segmenter
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.overlay import burn, shapes_of, to_pixels
 from detection.imagery.raster.raster import read_grid, write_geotiff
-from monitor.text.reasons import describe
+from monitor.text.reasons import convert_reason
 from tests.data.asked_detection import detect
 from tests.data.surveys.radar_pictures import write_picture
 from tests.data.surveys.rasters import read_values, write_folder
@@ -85,7 +85,7 @@ def test_a_season_that_differs_is_a_caution_of_every_new_outline(tmp_path, seed)
         found = compare(newer, [older])
         outlines = [outline for outline in found.changes.values() if outline.change == "new"]
         assert outlines
-        assert all((SEASON in describe(outline.caution or "")) is differs for outline in outlines)
+        assert all((SEASON in convert_reason(outline.caution or "")) is differs for outline in outlines)
         by_index = compare_by_index(newer, [older], with_network=True)[1]
         assert by_index.compared[0].median_ratios == found.compared[0].median_ratios
 
@@ -113,16 +113,16 @@ def test_what_lies_on_snow_is_advice_and_nothing_else_is(tmp_path, seed, when):
         assert not on_snow
         on_snow = [word for word in found.changes.values() if word.change == "new" and word not in scars]
     assert len(on_snow) >= 2
-    assert all(f"{SNOW} of {day}" in describe(word.caution or "") for word in on_snow)
+    assert all(f"{SNOW} of {day}" in convert_reason(word.caution or "") for word in on_snow)
     assert scars
-    assert not any(SNOW in describe(word.caution or "") for word in scars)
-    line = next(one for one in map(describe, found.warnings) if f"of the image of {day} is white" in one)
+    assert not any(SNOW in convert_reason(word.caution or "") for word in scars)
+    line = next(one for one in map(convert_reason, found.warnings) if f"of the image of {day} is white" in one)
     area_km2 = float(line.split(" km²")[0])
     assert area_km2 == pytest.approx(patches.sum() * 1e-4, rel=0.3, abs=0.1)  # with pale roads
     # the first of two dates is doubted by itself
     if when == "older":
         first = compare(dates[0], [])
-        assert all(SNOW in describe(word.caution or "") for word in first.changes.values())
+        assert all(SNOW in convert_reason(word.caution or "") for word in first.changes.values())
 
 
 def _is_on(date: StoredDate, name: str, scar) -> bool:
@@ -140,8 +140,8 @@ def test_white_is_looked_for_at_the_pixel_sizes_it_was_measured_at(tmp_path, pix
     newer = keep(tmp_path / "new", 12, bands, scar, pixel_m=pixel_m)
     found = compare(newer, [older])
     assert found.vanished
-    assert not any(SNOW in describe(one.change.caution or "") for one in found.vanished)
-    said = [str(one) for one in map(describe, found.warnings) if "were not looked for" in one]
+    assert not any(SNOW in convert_reason(one.change.caution or "") for one in found.vanished)
+    said = [str(one) for one in map(convert_reason, found.warnings) if "were not looked for" in one]
     assert len(said) == 2
     assert all(f"pixels of {pixel_m:.3g} m" in one for one in said)
 
@@ -161,14 +161,14 @@ def test_the_index_claims_what_it_could_have_found_and_no_more(tmp_path, seed):
         shares.append(found.joint_share)
         if found.limit is None:
             assert (found.joint_share, kept.outlines) == (0.0, ())
-            (line,) = map(describe, found.warnings)
+            (line,) = map(convert_reason, found.warnings)
             assert "not compared with 2026-05-02: the index would have to rise by" in str(line)
             continue
         assert found.limit <= RISE_MOST
         limits.append(found.limit)
         hit = any(_is_on(replace(newer, polygons=kept.outlines), one.polygon_id, scar) for one in kept.outlines)
         assert hit or found.limit > 0.15, "a scar raises the index by so much"
-        assert all("as advice" in describe(word.caution or "") for word in found.changes.values())
+        assert all("as advice" in convert_reason(word.caution or "") for word in found.changes.values())
     assert shares[0] > 0.9
     assert limits == sorted(limits)
     assert len(limits) < len(shares), "none was out of reach: the test says nothing"

@@ -11,10 +11,10 @@ from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpo
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from tests.data.criteria import KINDS
 
-START_S = seconds(parse("2026-01-01T00:00:00Z"))
+START_S = seconds(parse_time("2026-01-01T00:00:00Z"))
 QUIET, MOVING, AFTER = 30, 16, 20  # epochs
 RATIOS = (12.0, 40.0, 200.0, 1000.0)  # of the scatter to the noise
 

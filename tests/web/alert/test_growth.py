@@ -21,8 +21,8 @@ from monitor.sites.channels import list_channel_kinds
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
-from monitor.text.catalogue import use
-from monitor.text.instants import parse
+from monitor.text.catalogue import use_language
+from monitor.text.instants import parse_time
 from monitor.text.message import read_columns
 from monitor.text.rendering import translate
 from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
@@ -162,7 +162,7 @@ def test_the_number_is_one_in_message_page_api_and_view(slope):
         assert rows[0]["velocity_mm_per_day"] == rate.value == rows[0]["rate"]
         assert (rows[0]["unit"], rows[0]["bound"], rows[0]["level_name"]) == ("mm/day", 80.0, "red")
         assert rows[0]["bound_ratio"] == pytest.approx(rate.value / 80.0, abs=1e-6)
-        assert rows[0]["age_s"] == (slope.now - parse(rows[0]["newest_at"])).total_seconds()
+        assert rows[0]["age_s"] == (slope.now - parse_time(rows[0]["newest_at"])).total_seconds()
         assert rows[0]["next_level"] is None
         last = list_reminders(slope.database)[-1:]
         if last and last[0].queued_at == slope.now:
@@ -218,7 +218,7 @@ def test_every_channel_gets_it_in_the_language_of_its_reader_and_no_siren_a_new_
         body = read_columns(sent[0], "body")
         first = {}
         for language in ("en", "it", "zh", "es"):
-            with use(language):
+            with use_language(language):
                 first[language] = [str(translate(line)) for line in split_lines(body)[:2]]
         assert [lines[0][:3] for lines in first.values()] == ["Now", "Ora", "现在（", "Aho"]
         assert len({lines[1] for lines in first.values()}) == 4

@@ -6,7 +6,7 @@ from monitor.readings.queries.observations import add_observations, load_reading
 from monitor.readings.records import Observation
 from monitor.storage.audit import load_entries
 from monitor.storage.engine import Database
-from monitor.text.instants import format_iso, parse
+from monitor.text.instants import format_iso, parse_time
 from tests.data.accounts import add_account
 from tests.data.filled import PASSWORD
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope
@@ -30,7 +30,7 @@ def bench(database):
 def stored(bench):
     with bench.database.read() as c:
         row = next(s for s in load_series(c, "bench") if s.station == "G1")
-        end = parse("2027-01-01T00:00:00Z")
+        end = parse_time("2027-01-01T00:00:00Z")
         return [(format_iso(r.observed_at)[:16], r.value) for r in load_readings(c, row.id, None, end, end)]
 
 
@@ -92,7 +92,7 @@ def test_a_slip_is_named_and_what_a_person_stands_behind_is_not_flagged(sqlite_u
 
 
 def test_the_hour_that_comes_twice_is_asked_about(bench):
-    clock = Clock(parse("2026-10-25T08:00:00Z"))
+    clock = Clock(parse_time("2026-10-25T08:00:00Z"))
     ask = {"series": "G1.crack_opening", "value": "0.5", "at": "2026-10-25T02:30"}
     with serving(bench.database, clock) as address, enter(address, "bo") as bo:
         asked = send(bo, PLACE, **ask)

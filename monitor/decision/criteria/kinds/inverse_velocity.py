@@ -17,7 +17,7 @@ from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.places import Places, match_stations
 from monitor.sites.criteria.sections import Recovery, StationsTable, Target
 from monitor.sites.kinds import Kind
-from monitor.sites.quantities import MOTION
+from monitor.sites.quantities import MOTION_PREFIXES
 from monitor.sites.records import Criterion, SeriesSpec, Station, Threshold
 from monitor.sites.witnesses import find_groups
 from monitor.text.message import Duration, Figure, Message, Template, Term, Timestamp, join
@@ -70,9 +70,13 @@ class InverseVelocityTable(StationsTable):
             if spec is not None:
                 chosen[spec.corrected_as or name] = spec
             elif name in self.stations:
-                raise ConfigError(f"{where}: station {name!r} declares no series of {' or '.join(MOTION)} in mm")
+                raise ConfigError(
+                    f"{where}: station {name!r} declares no series of {' or '.join(MOTION_PREFIXES)} in mm"
+                )
         if not chosen:
-            raise ConfigError(f"{where}: no station that matches declares a series of {' or '.join(MOTION)} in mm")
+            raise ConfigError(
+                f"{where}: no station that matches declares a series of {' or '.join(MOTION_PREFIXES)} in mm"
+            )
         quantities = [spec.quantity for spec in chosen.values()]
         quantity = places.kind.quantity if places.kind.quantity in quantities else quantities[0]
         return tuple(station.id for station in places.stations if station.id in chosen), quantity or ""
@@ -94,8 +98,8 @@ class InverseVelocityTable(StationsTable):
 
 def find_motion(station: Station) -> SeriesSpec | None:
     """Return the series by which a station measures how the slope moves, in mm: displacement before crack opening."""
-    found = [spec for spec in station.series if spec.quantity.startswith(MOTION) and spec.unit == "mm"]
-    return min(found, key=lambda spec: not spec.quantity.startswith(MOTION[0]), default=None)
+    found = [spec for spec in station.series if spec.quantity.startswith(MOTION_PREFIXES) and spec.unit == "mm"]
+    return min(found, key=lambda spec: not spec.quantity.startswith(MOTION_PREFIXES[0]), default=None)
 
 
 def assess_nearness(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:

@@ -11,7 +11,7 @@ from detection.anomaly.registry import describe_unknown_detector, is_network, li
 from detection.reasons import reasons_from_json
 from monitor.api.cli import session
 from monitor.api.queries.models import find_active
-from monitor.api.text import describe
+from monitor.api.text import convert_reason
 from monitor.features.anomalies.cli import labels
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _check_detectors(names: list[str] | None) -> list[str]:
 def _describe(card: Mapping[str, Any]) -> str:
     held = card["heldout_alarms_per_sensor_month"]
     held_out = "nothing could be counted" if held is None else f"{held:.3g} alarms per sensor-month"
-    reasons = map(describe, reasons_from_json(card["may_not_vote_because"]))
+    reasons = map(convert_reason, reasons_from_json(card["may_not_vote_because"]))
     vote = "may be a witness" if card["may_vote"] else f"advice: {'; '.join(reasons)}"
     return (
         f"threshold {card['threshold']:.3g} for {card['budget_per_sensor_month']:g} false alarms per sensor-month; "
@@ -131,7 +131,7 @@ def bench(
 
 def _keep_proofs(site: str) -> None:
     from forecasting.registry import TRAINING_ROWS
-    from monitor.api.cli import name_helper
+    from monitor.api.cli import name_os_actor
     from monitor.api.queries.models import TrainingOrder, history_since
     from monitor.features.anomalies.jobs import why_stale
     from monitor.features.anomalies.proof import find_asking, prove_serving
@@ -147,14 +147,14 @@ def _keep_proofs(site: str) -> None:
         with db.read() as c:
             serving = find_active(c, task="anomaly", kind=detector, site=chosen.id)
         if serving is None or why_stale(serving, chosen.anomaly, step_s) is not None:
-            outcome = train_detector(db, service, chosen, TrainingOrder(detector, actor=name_helper()), now)
+            outcome = train_detector(db, service, chosen, TrainingOrder(detector, actor=name_os_actor()), now)
             serving = db.run_read(find_active, task="anomaly", kind=detector, site=chosen.id)
             if serving is None or not outcome.trained:
                 print(f"{detector}: no proof: {outcome.line}", file=sys.stderr)
                 continue
             now = datetime.now(UTC)
         proof = prove_serving(
-            db, chosen, serving, history_since(now, step_s, TRAINING_ROWS), now, name_helper(), made_by
+            db, chosen, serving, history_since(now, step_s, TRAINING_ROWS), now, name_os_actor(), made_by
         )
         if proof is None:
             print(f"{detector}: no proof", file=sys.stderr)

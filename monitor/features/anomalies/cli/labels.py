@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.api.cli import add_acts, narrow_to_reader, session
+from monitor.api.cli import add_acts, find_readable_sites, session
 from monitor.api.queries.ingest import load_gaps
 from monitor.api.text import format_iso
 from monitor.features.anomalies.queries.budget import BudgetMeasurement, counts_again, load_budgets, measure_detectors
@@ -26,7 +26,7 @@ def list_runs(
     """
     declared, now = session.pick_site(session.read_service(), site), datetime.now(UTC)
     with session.open_database() as db, db.read() as c:
-        narrow_to_reader(c, site)
+        find_readable_sites(c, site)
         found = load_runs(c, declared, now - timedelta(days=days), now)
         gaps = load_gaps(c, site, now - timedelta(days=days), now)
     for run in found:
@@ -81,7 +81,7 @@ def list_budgets(
     declared, now = session.pick_site(session.read_service(), site), datetime.now(UTC)
     differ = 0
     with session.open_database() as db, db.read() as c:
-        narrow_to_reader(c, site)
+        find_readable_sites(c, site)
         measured = [] if history or recompute else measure_detectors(c, declared, now)
         kept = load_budgets(c, site) if history or recompute else []
     for one in measured:

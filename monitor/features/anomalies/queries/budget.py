@@ -13,11 +13,10 @@ from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.registry import CHECKS
 from monitor.api.database import Actor, add_audit, add_row, fill_row
 from monitor.api.errors import RefusedError
-from monitor.api.queries.alerts import Spans, load_sick_spans
+from monitor.api.queries.alerts import Spans, load_impaired_spans
 from monitor.api.queries.people import require_person
 from monitor.api.queries.readings import load_ids
-from monitor.api.sites import DISMISSED, Site, list_groups
-from monitor.api.sites import WATCHED_MOTION as MOTION
+from monitor.api.sites import DISMISSED, MOTION_GROUP, Site, list_groups
 from monitor.api.tables import series
 from monitor.api.text import Figure, Message, Template, format_iso
 from monitor.features.anomalies.queries.labels import load_labels
@@ -101,9 +100,9 @@ def measure_detectors(
     newest, b = load_newest(c, site.id), anomaly_budget.c
     acts = select(b.detector, func.max(b.at)).where(b.site == site.id, b.by_kind == PERSON).group_by(b.detector)
     acted = dict(c.execute(acts).all())
-    spans = load_sick_spans(c, site, since or now - MEASURED_SPAN, now)
+    spans = load_impaired_spans(c, site, since or now - MEASURED_SPAN, now)
     groups = list_groups(site, load_ids(c, site.id))
-    others = frozenset(one.series_id for group in groups if group.name != MOTION for one in group.series)
+    others = frozenset(one.series_id for group in groups if group.name != MOTION_GROUP for one in group.series)
     found = []
     for detector in list_counted(site):
         last = newest.get(detector)

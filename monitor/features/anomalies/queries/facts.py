@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
 from monitor.api.database import read_record
-from monitor.api.decision import AnomalyFact, seconds
+from monitor.api.decision import AnomalyFact
 from monitor.api.queries.alerts import ADVICE_LIMIT
 from monitor.api.tables import series
-from monitor.api.text import read_message
+from monitor.api.text import epoch_s, read_message
 from monitor.features.anomalies.tables import anomaly
 
 
@@ -28,7 +28,7 @@ def load_anomaly_facts(
         read_record(
             AnomalyFact,
             row,
-            at_s=seconds(row.at),
+            at_s=epoch_s(row.at),
             compared_with=read_message(row.compared_with or "", row.compared_with_id, row.compared_with_values),
             model_hash=row.model_hash or "",
         )

@@ -15,9 +15,9 @@ from monitor.api.database import Actor, add_audit, add_row
 from monitor.api.errors import NotFoundError, RefusedError, SupersededError
 from monitor.api.queries.people import require_person
 from monitor.api.queries.readings import load_readings
-from monitor.api.sites import CAUSES, DISMISSED, VERDICTS, WITHDRAWN, Site
+from monitor.api.sites import ANOMALY_CAUSES, DISMISSED, VERDICTS, WITHDRAWN, Site
 from monitor.api.tables import series as series_table
-from monitor.api.text import Template, Term, describe, format_iso, read_columns
+from monitor.api.text import Template, Term, convert_reason, format_iso, read_columns
 from monitor.features.anomalies.queries.scores import CHECK, WrongUnit, find_newest_alert, list_wrong_units
 from monitor.features.anomalies.tables import anomaly, anomaly_label
 
@@ -199,7 +199,9 @@ def _sum_up(rows: Sequence[Any], beyond: int) -> AnomalyRun:
     most = max(score for score, _ in highest.values())
     named = next(certain, None) or next(row for row in rows if _in_thresholds(row) == most)
     against = [
-        read_columns(row, "compared_with") if row.compared_with else describe(compared_with(row.detector, row.kind))
+        read_columns(row, "compared_with")
+        if row.compared_with
+        else convert_reason(compared_with(row.detector, row.kind))
         for _, (_, row) in sorted(highest.items())
     ]
     return AnomalyRun(
@@ -373,7 +375,7 @@ def add_label(
 
     Args:
         run: the happening with its newest label.
-        cause: one of `CAUSES`.
+        cause: one of `ANOMALY_CAUSES`.
         seen: number of the newest word that the person was shown, 0 = none; None = they were shown nothing.
 
     Raises:
@@ -383,8 +385,8 @@ def add_label(
     require_person(actor, verdict)
     if verdict not in VERDICTS:
         raise RefusedError(f"verdict {verdict!r} is unknown; expected one of: {', '.join(VERDICTS)}")
-    if cause not in CAUSES:
-        raise RefusedError(f"cause {cause!r} is unknown; expected one of: {', '.join(CAUSES)}")
+    if cause not in ANOMALY_CAUSES:
+        raise RefusedError(f"cause {cause!r} is unknown; expected one of: {', '.join(ANOMALY_CAUSES)}")
     last, from_at, given = run.label, run.from_at, (verdict, cause, actor.name, note)
     if last is None:
         k = anomaly_label.c

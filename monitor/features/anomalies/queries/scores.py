@@ -14,7 +14,7 @@ from monitor.api.database import insert_rows, message_to_cells
 from monitor.api.queries.alerts import load_maintenance_between
 from monitor.api.queries.readings import SeriesRow, load_readings, load_series
 from monitor.api.readings import is_fit
-from monitor.api.sites import Group, Site, list_groups
+from monitor.api.sites import SeriesGroup, Site, list_groups
 from monitor.api.tables import series
 from monitor.api.text import epoch_s, format_iso, from_epoch_s
 from monitor.features.anomalies.tables import anomaly
@@ -155,7 +155,7 @@ def list_wrong_units(c: Connection, site: Site, series_ids: Collection[int], now
     return found
 
 
-def _recall(c: Connection, series_id: int, group: Group, at: datetime, now: datetime) -> "UnitChange | None":
+def _recall(c: Connection, series_id: int, group: SeriesGroup, at: datetime, now: datetime) -> "UnitChange | None":
     """The change that an alert was of; None where its readings were corrected since."""
     # most pages and commands do without numpy
     from detection.anomaly.certain.unit_jump import find_changes
@@ -174,7 +174,7 @@ def _recall(c: Connection, series_id: int, group: Group, at: datetime, now: date
 def _list_times(
     c: Connection,
     one: SeriesRow,
-    group: Group,
+    group: SeriesGroup,
     changes: "Sequence[UnitChange]",
     works: Sequence[datetime],
     now: datetime,
@@ -200,7 +200,7 @@ def _list_times(
 
 
 def _find_back(
-    c: Connection, series_id: int, group: Group, change: "UnitChange", bounds: Sequence[datetime], now: datetime
+    c: Connection, series_id: int, group: SeriesGroup, change: "UnitChange", bounds: Sequence[datetime], now: datetime
 ) -> datetime | None:
     """When readings were first those of before again, to an interval; looked for up to each bound by halves."""
     step = timedelta(seconds=group.step_s)

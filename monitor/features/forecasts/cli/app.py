@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.api.cli import add_acts, name_helper, session
+from monitor.api.cli import add_acts, name_os_actor, session
 from monitor.features.forecasts.cli import explain, models, trials
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def train(
     if not is_network(model):
         raise typer.BadParameter(describe_unknown_model(model, "network"))
     service, db, one = session.open_site(site)
-    order = TrainingOrder(model, seed, actor=name_helper())
+    order = TrainingOrder(model, seed, actor=name_os_actor())
     outcome = train_one(db, service, one, order, datetime.now(UTC))
     session.show({"site": one.id, "model": model, "seed": seed, "said": outcome.line}, outcome.line)
     if not outcome.trained:

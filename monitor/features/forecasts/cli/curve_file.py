@@ -13,7 +13,7 @@ from pathlib import Path
 from forecasting.data.bounds import check_size
 from forecasting.data.kinds import LENGTHS
 from monitor.api.errors import PayloadError
-from monitor.api.ingest import Heads, doubt_span, normalise_number, tidy_time
+from monitor.api.ingest import Heads, doubt_span, normalise_number, normalise_time
 from monitor.api.readings import find_fills
 from monitor.api.text import epoch_s, from_epoch_s, list_names, read_iso
 
@@ -233,7 +233,7 @@ def _check_order(pairs: Sequence[tuple[float, float]]) -> list[str]:
 
 def _moment(text: str) -> datetime:
     """A date as 2026-3-1 or 2026/3/1, or an instant in ISO 8601; a year has four digits."""
-    text = tidy_time(text).replace("/", "-")
+    text = normalise_time(text).replace("/", "-")
     if text.count("-") == 2 and len(text) <= 10:
         return datetime.strptime(text, "%Y-%m-%d")  # noqa: DTZ007 - the zone is for the caller to say
     return read_iso(text)

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from monitor.api.cli import Commands, options, print_if_json, print_json
-from monitor.api.text import describe, format_iso, from_epoch_s, parse_duration_s
+from monitor.api.text import convert_reason, format_iso, from_epoch_s, parse_duration_s
 
 
 class FileOrVerb(TyperGroup):
@@ -136,8 +136,8 @@ def _issue_to_json(issue: Any) -> dict[str, Any]:
         "window_mid": _instant(issue.mid_s),
         "window_to": _instant(issue.to_s),
         "trusted": issue.trusted,
-        "reasons": [describe(reason) for reason in issue.reasons],
-        "withdrawn": None if issue.withdrawn is None else describe(issue.withdrawn),
+        "reasons": [convert_reason(reason) for reason in issue.reasons],
+        "withdrawn": None if issue.withdrawn is None else convert_reason(issue.withdrawn),
         "velocity_mm_per_day": issue.velocity,
         "velocity_error_mm_per_day": issue.velocity_error,
         "r2": issue.r2,
@@ -148,11 +148,11 @@ def _issue_to_json(issue: Any) -> dict[str, Any]:
 
 def _line(issue: Any) -> str:
     if issue.from_s is None:
-        return f"{_instant(issue.data_until_s)}  withdrawn: {describe(issue.withdrawn)}"
+        return f"{_instant(issue.data_until_s)}  withdrawn: {convert_reason(issue.withdrawn)}"
     mark = "trusted" if issue.trusted else "not trusted"
     window = f"{_instant(issue.from_s)} .. {_instant(issue.to_s)}, middle {_instant(issue.mid_s)}"
     return f"{_instant(issue.data_until_s)}  {window}  {mark}" + (
-        f": {'; '.join(map(describe, issue.reasons))}" if issue.reasons else ""
+        f": {'; '.join(map(convert_reason, issue.reasons))}" if issue.reasons else ""
     )
 
 

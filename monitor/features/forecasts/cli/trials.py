@@ -10,7 +10,7 @@ import typer
 
 from monitor.api.cli import LARGEST_SEED, options, print_if_json, print_json, print_note, require_any, show_in_order
 from monitor.api.text import (
-    describe,
+    convert_reason,
     describe_error,
     format_duration,
     format_iso,
@@ -135,7 +135,7 @@ def _score_trials(
             made = [*score_all(trial), *(score for way in WAYS if way in wanted for score in WAYS[way](trial))]
             if options().as_json:
                 for one in made:
-                    facts = one.to_json() | {"reason": describe(one.reason), "interval_s": panel.step_s}
+                    facts = one.to_json() | {"reason": convert_reason(one.reason), "interval_s": panel.step_s}
                     print_json(facts)
             scores += made
     except ForecastingError as error:

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, select
 
-from monitor.api.decision import ForecastFact, seconds
+from monitor.api.decision import ForecastFact
 from monitor.api.tables import series
+from monitor.api.text import epoch_s
 from monitor.features.forecasts.tables import forecast
 
 
@@ -32,6 +33,6 @@ def load_forecast_facts(
         .order_by(s.station, s.quantity, f.target_at, f.model)
     )
     return tuple(
-        ForecastFact(station, quantity, seconds(data_until), seconds(target_at), *figures)
+        ForecastFact(station, quantity, epoch_s(data_until), epoch_s(target_at), *figures)
         for station, quantity, data_until, target_at, *figures in rows
     )

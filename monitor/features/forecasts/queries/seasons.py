@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, select
 
 from monitor.api.database import fill_row, load_view, save_rows
-from monitor.api.decision import instant
 from monitor.api.tables import series as series_table
-from monitor.api.text import code_version, describe, format_iso
+from monitor.api.text import code_version, convert_reason, format_iso, from_epoch_s
 from monitor.features.forecasts.tables import season
 
 if TYPE_CHECKING:  # a season is found in a worker: who reads them needs no numpy
@@ -22,15 +21,15 @@ PLACES = 6
 def save_seasons(c: Connection, found: "Mapping[int, Season]", now: datetime) -> None:
     """Keep what was found of each series in the place of what was found before."""
     for series_id, one in found.items():
-        first_at, last_at = (instant(at) if one.rows else None for at in (one.first_s, one.last_s))
+        first_at, last_at = (from_epoch_s(at) if one.rows else None for at in (one.first_s, one.last_s))
         columns = (one.value, one.trend, one.season, one.remainder)
         components = [
-            [format_iso(instant(at)), *(round(v, PLACES) for v in values)]
+            [format_iso(from_epoch_s(at)), *(round(v, PLACES) for v in values)]
             for at, *values in zip(one.at_s, *columns, strict=True)
         ]
         day_parts = [[k * 24 // len(one.day_parts), round(value, PLACES)] for k, value in enumerate(one.day_parts)]
         facts: dict[str, Any] = {"series_id": series_id, "computed_at": now, "first_at": first_at, "last_at": last_at}
-        facts["reason"] = "" if one.reason is None else describe(one.reason)
+        facts["reason"] = "" if one.reason is None else convert_reason(one.reason)
         facts |= {"code_version": code_version(), "components": components, "day_parts": day_parts}
         save_rows(c, season, [fill_row(season, one, **facts)])
 

@@ -6,11 +6,11 @@ from typing import Any, Final, Literal, TypeVar, get_args
 
 from sqlalchemy import Connection, func, select
 
-from monitor.api.database import DeniedMessages, find_stamp, load_view
-from monitor.api.queries.ingest import DENIED
-from monitor.api.sites import ROOT, Parent
+from monitor.api.database import DeniedMessages, find_heartbeat, load_view
+from monitor.api.queries.ingest import DENIED_BY_BROKER
+from monitor.api.sites import TOPIC_ROOT, Parent
 from monitor.api.tables import alert, rejected_message
-from monitor.api.text import EPOCH, Duration, Message, Template, Timestamp, join, parse
+from monitor.api.text import EPOCH, Duration, Message, Template, Timestamp, join, parse_time
 from monitor.api.views import AvailabilityRow, FindingRow, InstrumentRow
 from monitor.features.instruments.queries.readings import load_newest_stamps
 from monitor.features.instruments.states import ACTIONS
@@ -62,7 +62,7 @@ def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str
         kind, _, name = name.removeprefix("health:").removesuffix(":stale").partition(":")  # noqa: PLW2901
         if kind in PARENTS:
             causes[number] = Parent(kind, name)
-    broker = find_stamp(c, "broker")
+    broker = find_heartbeat(c, "broker")
     denied: Sequence[DeniedMessages] = () if broker is None else broker[1].get("denied", ())
     board: list[BoardRow] = []
     for found in rows:
@@ -99,15 +99,15 @@ def _find_arrival(c: Connection, row: BoardRow) -> tuple[Message, Message] | Non
     The network carries what is refused and what is stamped wrongly: nobody is sent to the antenna for those.
     """
     r = rejected_message.c
-    topic = f"{ROOT}/{row['site']}/{row['instrument']}/"
-    newest_at = EPOCH if row["newest_at"] is None else parse(row["newest_at"])
+    topic = f"{TOPIC_ROOT}/{row['site']}/{row['instrument']}/"
+    newest_at = EPOCH if row["newest_at"] is None else parse_time(row["newest_at"])
     refused = c.execute(
         select(r.code, func.sum(r.times), func.max(r.received_at))
-        .where(r.topic.startswith(topic, autoescape=True), r.received_at > newest_at, r.code != DENIED)
+        .where(r.topic.startswith(topic, autoescape=True), r.received_at > newest_at, r.code != DENIED_BY_BROKER)
         .group_by(r.code)
         .order_by(func.sum(r.times).desc())
     ).all()
-    silent_since = EPOCH if row["since"] is None else parse(row["since"])
+    silent_since = EPOCH if row["since"] is None else parse_time(row["since"])
     # the one that came last says how its clock goes
     came = [a for a in load_newest_stamps(c, row["site"], row["instrument"]) if a.received_at >= silent_since]
     arrived = max(came, key=lambda a: a.received_at, default=None)
@@ -136,11 +136,11 @@ def _is_of(denied: DeniedMessages, row: BoardRow) -> bool:
 
 def _describe_denied(row: BoardRow, denied: Sequence[DeniedMessages]) -> Message | None:
     """What the broker refused since shortly before the newest reading."""
-    since = EPOCH if row["newest_at"] is None else parse(row["newest_at"]) - _DENIED_LATELY
-    late = [one for one in denied if parse(one["at"]) > since]
+    since = EPOCH if row["newest_at"] is None else parse_time(row["newest_at"]) - _DENIED_LATELY
+    late = [one for one in denied if parse_time(one["at"]) > since]
     if not late:
         return None
-    at = Timestamp.of(parse(late[0]["at"]))
+    at = Timestamp.of(parse_time(late[0]["at"]))
     return _DENIED(n=sum(one["n"] for one in late), at=at, topic=late[0]["topic"])
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from monitor.api.cli import (
-    NOTHING,
+    EXIT_NOTHING,
     By,
     Commands,
     make_progress_printer,
@@ -23,7 +23,7 @@ from monitor.api.cli import (
     print_note,
     read_duration_s,
 )
-from monitor.api.cli import prove as prove_identity
+from monitor.api.cli import authenticate_actor as prove_identity
 from monitor.api.database import Actor, Database
 from monitor.api.decision import check_forecasts
 from monitor.api.errors import ConfigError, RefusedError
@@ -40,7 +40,7 @@ from monitor.api.queries.ingest import open_imported_files
 from monitor.api.queries.models import ModelTest, add_proof, find_shown_since, load_shown_record, weights_in_use
 from monitor.api.settings import read_text, read_toml
 from monitor.api.sites import Criterion, Site, load_site, parse_site
-from monitor.api.text import canonical_json, format_duration, list_names, parse
+from monitor.api.text import canonical_json, format_duration, list_names, parse_time
 
 app = Commands()
 LEAD: Final = "30d"
@@ -124,7 +124,7 @@ def backtest(given: BacktestArguments) -> None:
         span = find_record_span(db, site, terms.known)
         if span is None:
             print_note(f"no readings of {site.id} are stored: nothing to replay")
-            raise typer.Exit(NOTHING)
+            raise typer.Exit(EXIT_NOTHING)
         begin, end = _instant("--from", given.from_at, span[0]), _instant("--to", given.to_at, span[1])
         events = () if given.labels is None else read_labels(given.labels, site)
         progress = make_progress_printer()
@@ -143,7 +143,7 @@ def backtest(given: BacktestArguments) -> None:
     if card.known["rows"] == 0:
         other_way = "try --known observed" if proof is None else "no proof was kept"
         print_note(f"no reading of {site.id} was known between {begin:%Y-%m-%d} and {end:%Y-%m-%d}; {other_way}")
-        raise typer.Exit(NOTHING)
+        raise typer.Exit(EXIT_NOTHING)
     answer(card)
 
 
@@ -264,6 +264,6 @@ def _instant(option: str, text: str | None, default: datetime) -> datetime:
     if text is None:
         return default
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC) if len(text) == len("2026-03-01") else parse(text)
+        return datetime.fromisoformat(text).replace(tzinfo=UTC) if len(text) == len("2026-03-01") else parse_time(text)
     except ValueError as error:
         raise RefusedError(f"{option}: {error}; for example 2026-03-01 or 2026-03-01T06:00:00Z") from error

@@ -6,9 +6,8 @@ from typing import Final
 from rich.console import Console
 from rich.table import Column, Table
 
-from monitor.api.decision import instant
 from monitor.api.queries.alerts import EVENT, FALSE, UNJUDGED, WAITING, ForecastGain, Run, Scorecard, name_class
-from monitor.api.text import format_iso
+from monitor.api.text import format_iso, from_epoch_s
 
 _Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]  # a table: title, head, rows
 
@@ -259,4 +258,4 @@ def format_lead(seconds: float | None) -> str:
 
 
 def _short(at_s: float) -> str:
-    return format_iso(instant(at_s))[:16].replace("T", " ")
+    return format_iso(from_epoch_s(at_s))[:16].replace("T", " ")

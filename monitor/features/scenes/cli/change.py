@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detection.imagery.footprints.records import INDEX, SceneDetection
-from monitor.api.cli import SiteFile, ending_at, placing_by_file, show_in_order, warn
+from monitor.api.cli import LocalGridOption, exit_on, show_in_order, use_local_grid_file, warn
 from monitor.api.errors import SlopewardError
-from monitor.api.text import describe, describe_within
+from monitor.api.text import convert_reason, convert_reasons_within
 from monitor.features.scenes.cli.arguments import FootprintArea, Weights
 from monitor.features.scenes.cli.earlier import check_past, describe_change, describe_index_comparison, not_alone
 
@@ -28,7 +28,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines and pictures of each date.")] = None,
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0)] = None,
     minimum_area_m2: FootprintArea = None,
-    site: SiteFile = None,
+    site: LocalGridOption = None,
 ) -> None:
     """Say what is new, grown, known or vanished on each date; exit 4 when no pixel is valid."""
     from detection.imagery.errors import NoValidPixelsError
@@ -37,8 +37,8 @@ def compare(
         raise SlopewardError("compare needs two scenes at least")
     check_past(scene, datetime.now(UTC))
     with (
-        ending_at(NoValidPixelsError),
-        placing_by_file(site),
+        exit_on(NoValidPixelsError),
+        use_local_grid_file(site),
         tempfile.TemporaryDirectory(prefix="slopeward-compare-") as folder,
     ):
         answers = _compare_dates(scene, out or Path(folder), model, (threshold, minimum_area_m2))
@@ -89,14 +89,14 @@ def _compare_date(
 
     earlier = [known for _, known in dates]
     if result["model"] == INDEX:
-        date, found = compare_by_index(date, earlier, target, describe=describe)
+        date, found = compare_by_index(date, earlier, target, describe=convert_reason)
         return ComparedDate(date, found, None, describe_change(date, found, by_index=True))
     same = [known for by, known in dates if by == result["model_hash"]]
-    found = compare_outlines(date, same, target, describe=describe)
+    found = compare_outlines(date, same, target, describe=convert_reason)
     line = f"{result['model']}: {describe_change(date, found)}"
     if not earlier:
         return ComparedDate(date, found, None, line)
-    index_found = add_index_comparison(date, found, earlier, target, describe=describe)
+    index_found = add_index_comparison(date, found, earlier, target, describe=convert_reason)
     line += f"\n{date.acquired_at:%Y-%m-%d}: {describe_index_comparison(index_found)}"
     return ComparedDate(date, found, index_found, line)
 
@@ -126,5 +126,5 @@ def _format_answer(scene: Path, result: SceneDetection, compared: ComparedDate) 
         "warnings": not_alone(dict.fromkeys(warnings)),
         "outputs": outputs,
     }
-    described: dict[str, Any] = describe_within(answer)
+    described: dict[str, Any] = convert_reasons_within(answer)
     return described

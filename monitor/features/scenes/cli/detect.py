@@ -13,11 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from detection.imagery.footprints.records import INDEX, DetectionPlan, SceneDetection
-from monitor.api.cli import NOTHING, SiteFile, make_progress_printer, placing_by_file, print_note, show_in_order
+from monitor.api.cli import (
+    EXIT_NOTHING,
+    LocalGridOption,
+    make_progress_printer,
+    print_note,
+    show_in_order,
+    use_local_grid_file,
+)
 from monitor.api.errors import RefusedError
 from monitor.api.extras import describe_package
 from monitor.api.plugins import hooks, implementations
-from monitor.api.text import describe, describe_error, describe_within
+from monitor.api.text import convert_reason, convert_reasons_within, describe_error
 from monitor.features.scenes.cli.arguments import FootprintArea, Weights, unpacked
 from monitor.features.scenes.cli.earlier import (
     check_order,
@@ -80,7 +87,7 @@ class DetectArguments:
     aoi: Annotated[
         Path | None, typer.Option(help="Area of interest: raster or GeoJSON polygons.", rich_help_panel=INPUT)
     ] = None
-    site: SiteFile = None
+    site: LocalGridOption = None
     scale: Annotated[
         float | None,
         typer.Option(min=-1e9, max=1e9, help="Factor from counts to the model's values.", rich_help_panel=INPUT),
@@ -152,7 +159,7 @@ def detect(given: DetectArguments) -> None:
         "formats": [name.strip() for name in given.formats.split(",")],
     }
     codes = []
-    with placing_by_file(given.site), TemporaryDirectory(prefix="slopeward-detect-") as work:
+    with use_local_grid_file(given.site), TemporaryDirectory(prefix="slopeward-detect-") as work:
         for number, scene in enumerate(given.scenes):
             folder = None if given.out is None else given.out / scene.name if len(given.scenes) > 1 else given.out
             named = _NamedScene(scene, given.pre, given.dem, Path(work) / str(number), cracks=given.cracks)
@@ -161,7 +168,7 @@ def detect(given: DetectArguments) -> None:
     if instances is not None and given.coco is not None and instances.images:
         instances.write(given.coco)
         print_note(f"{given.coco}: {len(instances.annotations)} instances on {len(instances.images)} images")
-    code = 1 if 1 in codes else PARTLY if PARTLY in codes else NOTHING if set(codes) == {NOTHING} else 0
+    code = 1 if 1 in codes else PARTLY if PARTLY in codes else EXIT_NOTHING if set(codes) == {EXIT_NOTHING} else 0
     if code:
         raise typer.Exit(code)
 
@@ -197,7 +204,7 @@ def _make_options(chosen: dict[str, Any], scene: Path, named: _NamedScene, part:
     from detection.imagery.footprints.options import DetectionOptions
     from detection.imagery.scene.heights import gather_heights
 
-    options = DetectionOptions(scene, dem=named.dem, describe=describe, **chosen)
+    options = DetectionOptions(scene, dem=named.dem, describe=convert_reason, **chosen)
     if named.dem is None or not named.dem.is_dir():
         return options
     heights = gather_heights(named.dem, scene, named.work / part)
@@ -224,13 +231,13 @@ def _detect_one(
     since, compared = "", None
     options = _make_options(chosen, scene, named, "heights")
     if dry_run:
-        plan: DetectionPlan = describe_within({**survey(options), "scene": str(named.scene)})
+        plan: DetectionPlan = convert_reasons_within({**survey(options), "scene": str(named.scene)})
         _warn(plan["warnings"], named)
         show_in_order(plan, _format_plan(plan))
         return 0
     if pre is None:
         answer = run_detect(options, make_progress_printer())
-        codes = [NOTHING] if answer["model"] == INDEX else []
+        codes = [EXIT_NOTHING] if answer["model"] == INDEX else []
         _warn(answer["warnings"], named)
     else:
         check_order(scene, pre)
@@ -243,14 +250,14 @@ def _detect_one(
             is_same = earlier["model_hash"] == answer["model_hash"]
             compared = list_dates(answer, earlier, options, before) if is_same else None
             answer, answer["change"], since = compare_with(answer, earlier, options, before)
-        codes = [NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
+        codes = [EXIT_NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
     if instances is not None:
         from detection.imagery.footprints.coco import read_own_grid
 
         instances.add(str(named.scene), answer, read_own_grid(scene, answer))
         if named.work in chosen["out_dir"].parents:
             answer["outputs"] = {}
-    facts, described = dict[str, object](), describe_within(answer)
+    facts, described = dict[str, object](), convert_reasons_within(answer)
     lines = _format_answer(described, since)
     if named.cracks:
         cracks = hooks().write_scene_cracks(detection=answer, folder=chosen["out_dir"], dates=compared)
@@ -267,7 +274,7 @@ def _guard(named: _NamedScene, work: Callable[[], int]) -> int:
     try:
         return work()
     except NoValidPixelsError as error:
-        return _refuse(named, describe_error(error), NOTHING)
+        return _refuse(named, describe_error(error), EXIT_NOTHING)
     except (ImageryError, RefusedError) as error:
         return _refuse(named, describe_error(error), 1)
     except (OSError, ArithmeticError, LookupError, RuntimeError, MemoryError) as error:
@@ -285,20 +292,20 @@ def _refuse(named: _NamedScene, why: str, code: int) -> int:
 
 def _warn(warnings: "Iterable[Explanation]", named: _NamedScene) -> None:
     for warning in warnings:
-        print_note(f"warning: {named.format_text(describe(warning))}")
+        print_note(f"warning: {named.format_text(convert_reason(warning))}")
 
 
 def _format_answer(answer: SceneDetection, since: str) -> str:
     lines = [
         f"{answer['width']} x {answer['height']} px, {answer['crs']}, {answer['valid_share']:.1%} valid, "
         + ("read by no network" if answer["model"] == INDEX else f"read by {answer['model']}")
-        + (f", {coarser}" if (coarser := find_coarser(map(describe, answer["doubts"]))) else "")
+        + (f", {coarser}" if (coarser := find_coarser(map(convert_reason, answer["doubts"]))) else "")
     ]
     found = answer["polygons"]
     for kind in answer["classes"]:
         own = [footprint for footprint in found if footprint["class"] == kind]
         if not own and answer["model"] == INDEX:
-            lines.append(f"no footprints ({kind}): {explain_unread(map(describe, answer['warnings']))}")
+            lines.append(f"no footprints ({kind}): {explain_unread(map(convert_reason, answer['warnings']))}")
         elif answer["pixel_area_m2"] is None:
             lines.append(f"{len(own)} footprints ({kind}); no area without a place on the ground")
         else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.footprints.records import INDEX, SceneDetection
 from monitor.api.cli import print_note, warn
-from monitor.api.text import FUTURE_TOLERANCE, describe, describe_error
+from monitor.api.text import FUTURE_TOLERANCE, convert_reason, describe_error
 
 if TYPE_CHECKING:
     from detection.imagery.change.by_index import IndexComparison
@@ -71,7 +71,7 @@ def detect_before(
     except NoValidPixelsError as error:
         print_note(f"nothing to compare with: {describe_error(error)}")
         return None
-    warn(f"{options.scene_path.name}: {describe(warning)}" for warning in not_alone(found["warnings"]))
+    warn(f"{options.scene_path.name}: {convert_reason(warning)}" for warning in not_alone(found["warnings"]))
     return found
 
 
@@ -89,14 +89,14 @@ def compare_with(
     own, before = list_dates(answer, earlier, options, pre)
     out = options.out_dir
     if answer["model"] == INDEX:
-        own, found = compare_by_index(own, [before], out, describe=describe)
-        warn(map(describe, found.warnings))
+        own, found = compare_by_index(own, [before], out, describe=convert_reason)
+        warn(map(convert_reason, found.warnings))
         answer = {**answer, "polygons": [outline_to_json(one) for one in own.outlines]}
         return answer, comparison_to_json(found), describe_change(own, found, by_index=True)
     is_read = earlier["model_hash"] == answer["model_hash"]  # else the network says nothing of what is new
-    found = compare(own, [before] if is_read else [], out, describe=describe)
-    index_found = add_index_comparison(own, found, [before], out, describe=describe)
-    warn(map(describe, dict.fromkeys((*found.warnings, *index_found.found.warnings))))
+    found = compare(own, [before] if is_read else [], out, describe=convert_reason)
+    index_found = add_index_comparison(own, found, [before], out, describe=convert_reason)
+    warn(map(convert_reason, dict.fromkeys((*found.warnings, *index_found.found.warnings))))
     line = f"{describe_change(own, found)}\n{describe_index_comparison(index_found)}"
     if not is_read:
         line = describe_change(index_found.date, index_found.found, by_index=True)
@@ -118,7 +118,7 @@ def describe_index_comparison(comparison: "IndexComparison") -> str:
     found, outlines = comparison.found, comparison.date.outlines
     head = "by the index of red and green, as advice: "
     if found.limit is None or not found.joint_share:
-        why = str(describe(next(iter(found.warnings), "the dates show no ground in common")))
+        why = str(convert_reason(next(iter(found.warnings), "the dates show no ground in common")))
         return head + (why if why.startswith("not compared") else f"not compared: {why}")
     area = sum(one.area_m2 for one in outlines)
     return (
@@ -132,7 +132,7 @@ def describe_change(date: "StoredDate", found: "Comparison", *, by_index: bool =
     """One line on what became of the footprints of a date; where nothing was compared, why."""
     parts = [*_count_changes(date, found)]
     if not parts and not found.joint_share:
-        why = str(describe(next(iter(found.warnings), "the dates show no ground in common")))
+        why = str(convert_reason(next(iter(found.warnings), "the dates show no ground in common")))
         return why if why.startswith("not compared") else f"not compared: {why}"
     nothing = "no ground that became barer by the index (no network read it)" if by_index else "no footprint"
     limit = "" if found.limit is None else f"rise of {found.limit:.2f} or more, "

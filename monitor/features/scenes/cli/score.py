@@ -9,7 +9,7 @@ import typer
 
 from detection.imagery.footprints.records import AUTO
 from detection.imagery.weights_file import is_same
-from monitor.api.cli import By, open_service, pick_site, print_if_json, prove
+from monitor.api.cli import By, authenticate_actor, open_service, pick_site, print_if_json
 from monitor.api.decision import check_outlines
 from monitor.api.errors import SlopewardError
 from monitor.api.queries.models import OUTLINES, ModelTest, add_proof
@@ -127,7 +127,7 @@ def _print_score(answer: dict[str, Any]) -> None:
 
 def _find_keeper(site: str, by: str | None) -> "tuple[Database, Site, Criterion, Actor]":
     service, db = open_service()
-    keeper, chosen = prove(db, by, site), pick_site(service, site)
+    keeper, chosen = authenticate_actor(db, by, site), pick_site(service, site)
     asking = next((x for x in needs_proof(chosen) if x.kind.facts == "footprints"), None)
     if asking is None:
         raise SlopewardError(f"no criterion of kind scene of {site} counts for the level: there is nothing to prove")

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, bindparam, select
 
-from monitor.api.decision import FootprintFact, seconds
+from monitor.api.decision import FootprintFact
 from monitor.api.queries.alerts import ADVICE_LIMIT
-from monitor.api.text import read_columns
+from monitor.api.text import epoch_s, read_columns
 from monitor.features.scenes.tables import scene, scene_change, scene_footprint
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # changes that the criterion `scene` may count
@@ -36,16 +36,16 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
         found.append(
             FootprintFact(
                 r.name,
-                seconds(r.acquired_at),
+                epoch_s(r.acquired_at),
                 r.polygon_id,
                 change,
                 r.area_m2,
                 r.nearest_station,
                 r.distance_m,
-                seconds(known_at),
+                epoch_s(known_at),
                 None if latest is None else latest.grown_m2,
                 None if latest is None else latest.parent_id,
-                None if since_at is None else seconds(since_at),
+                None if since_at is None else epoch_s(since_at),
                 None if latest is None else read_columns(latest, "caution"),
                 tuple((station, away_m) for station, away_m in r.near_stations or ()),
                 r.kind,

@@ -12,7 +12,7 @@ from monitor.api.errors import NotFoundError
 from monitor.api.queries.models import ModelRow, find_model, load_models
 from monitor.api.sites import Site
 from monitor.api.tables import model_proof
-from monitor.api.text import gather
+from monitor.api.text import plain_to_messages
 from monitor.features.scenes.tables import scene, scene_footprint
 from monitor.features.scenes.views import MarkedFootprint
 
@@ -39,7 +39,7 @@ def find_broken_weights(c: Connection, site: Site) -> list[tuple[ModelRow, str]]
         was_run = type_coerce(s.run, Text).like(f'%"{BROKEN}":{{%"{model_hash}":%')  # canonical JSON, so no blanks
         newest = select(s.run).where(s.site == site.id, s.state == "done", was_run).order_by(s.received_at.desc())
         run = c.execute(newest.limit(1)).scalar()
-        return None if run is None else gather(run.get(BROKEN) or {}).get(model_hash)
+        return None if run is None else plain_to_messages(run.get(BROKEN) or {}).get(model_hash)
 
     own = _load_own(c, site.id) if site.scenes.weights == AUTO else []
     faults = [(row, find_fault(row.path, find_met)) for row in own]

@@ -24,7 +24,7 @@ from math import ceil, floor, hypot, log10, sqrt
 from statistics import median
 from typing import Final
 
-from monitor.api.sites import INTERVALS_LEAST, LONGEST_WAIT_S
+from monitor.api.sites import FEWEST_INTERVALS, LONGEST_WAIT_S
 
 DAY_S: Final = 86_400.0
 # For yellow, orange and red.
@@ -88,7 +88,7 @@ def propose_bounds(components: Sequence[Sequence[Point]], interval_s: float) -> 
         interval_s: Usual time between two readings in seconds.
     """
     steady_mm_per_day = _find_steady_speed(components, interval_s)
-    line_s = INTERVALS_LEAST * interval_s
+    line_s = FEWEST_INTERVALS * interval_s
     proposed: list[LevelWindow] = []
 
     def propose(level: int, window_s: float, speeds: SpeedStatistics | None, *, is_survey: bool) -> LevelWindow:
@@ -173,8 +173,8 @@ def _choose_window(
     more, because one reading may be missing.
     """
     least_s = 3600.0 * ceil(INTERVALS_USUAL * interval_s / 3600.0)
-    fewest_s = 3600.0 * ceil((INTERVALS_LEAST + 1) * interval_s / 3600.0)
-    is_in_time = INTERVALS_LEAST * interval_s <= LONGEST_WAITS_S[level]
+    fewest_s = 3600.0 * ceil((FEWEST_INTERVALS + 1) * interval_s / 3600.0)
+    is_in_time = FEWEST_INTERVALS * interval_s <= LONGEST_WAITS_S[level]
     longest_wait_s = LONGEST_WAITS_S[level] if is_in_time else LONGEST_WAITS_S[max(level - 1, 0)]
     longest_s = min(max(USUAL_WINDOWS_S[level], fewest_s), longest_wait_s)
     for window_s in SHORTER_WINDOWS_S if steady_mm_per_day is not None else ():
@@ -239,7 +239,7 @@ def _fit_slopes(points: Sequence[Point], begin_s: float, end_s: float, window_s:
         from_s = begin_s + number * window_s / 2.0
         low, high = np.searchsorted(times_s, (from_s, from_s + window_s), side="right")
         days = (times_s[low:high] - from_s) / DAY_S
-        if len(days) < INTERVALS_LEAST or days[-1] - days[0] < 0.5 * window_s / DAY_S:
+        if len(days) < FEWEST_INTERVALS or days[-1] - days[0] < 0.5 * window_s / DAY_S:
             continue
         centred = days - days.mean()
         extent = centred @ centred

@@ -8,13 +8,13 @@ from typing import Any, Final
 from monitor.api.errors import PayloadError
 from monitor.api.ingest import (
     BUDDHIST,
-    COUNTS,
+    EARLIEST_TIME,
     EXCEL,
-    FIRST_AT,
     GPS,
     GPS_BEGIN,
     J2000,
     MJD,
+    SECONDS_PER_UNIT,
     YEAR,
     TimeRule,
     doubt_century,
@@ -145,7 +145,7 @@ def request_instants(
 
 def _list_fitting(table: RawTable, times: Times, now: datetime) -> Iterator[tuple[str, Times]]:
     """What the times may count, so that all of them lie between 1950 and now."""
-    ways = _COUNTS if times.rule.format in COUNTS else _ERAS
+    ways = _COUNTS if times.rule.format in SECONDS_PER_UNIT else _ERAS
     if times.rule.format in {changes["format"] for changes in _DAY_NUMBERS.values()}:
         ways = _DAY_NUMBERS
     for name, changes in ways.items():
@@ -155,7 +155,7 @@ def _list_fitting(table: RawTable, times: Times, now: datetime) -> Iterator[tupl
         if found is None or len(found.parsed) < 0.98 * len(times.parsed) or found.parsed == times.parsed:
             continue
         placed = _place(found)
-        if placed[0] >= FIRST_AT and placed[-1] <= now + _FARTHEST:
+        if placed[0] >= EARLIEST_TIME and placed[-1] <= now + _FARTHEST:
             yield name, found
 
 

@@ -17,9 +17,9 @@ from monitor.api.errors import ConfigError, PayloadError
 from monitor.api.files import ImportOptions
 from monitor.api.ingest import (
     BUDDHIST,
-    COUNTS,
     GPS,
     MISSING,
+    SECONDS_PER_UNIT,
     ColumnRule,
     Layout,
     TableMapping,
@@ -30,7 +30,7 @@ from monitor.api.ingest import (
 )
 from monitor.api.queries.ingest import WIDE
 from monitor.api.sites import QUANTITIES, convert, is_raw, is_unit_of, list_units
-from monitor.api.text import TEXT_OF, Figure, Message, NameList, Template, Term, Value, join
+from monitor.api.text import LABELLED_TEXT, Figure, Message, NameList, Template, Term, Value, join
 from monitor.features.table_import.guess import together
 from monitor.features.table_import.guess.bounds import LevelWindow
 from monitor.features.table_import.guess.calendar import INSTANTS, settle_instants
@@ -417,7 +417,7 @@ def _describe_found(
 
 
 def _refuse(table: RawTable, why: str) -> ConfigError:
-    return ConfigError(TEXT_OF(name=str(table.path), text=why))
+    return ConfigError(LABELLED_TEXT(name=str(table.path), text=why))
 
 
 def _describe_column(table: RawTable, rule: ColumnRule, station: str | None) -> Message:
@@ -464,7 +464,7 @@ def _describe_times(times: Times) -> Message:
         "year_day_hhmm": "year, day of the year, hhmm",
     }
     form: Value | None = None if (plain := names.get(times.rule.format)) is None else Term(plain)
-    if times.rule.since is not None and times.rule.format in COUNTS:
+    if times.rule.since is not None and times.rule.format in SECONDS_PER_UNIT:
         unit = Term(str(plain).removesuffix(" since 1970"))
         form = _SINCE(unit=unit, at=f"{times.rule.since:%Y-%m-%d %H:%M}")
     elif form is None:
@@ -642,7 +642,7 @@ def _find_order(form: str) -> str:
 
 
 def _settle_zone(times: Times, talk: Interview) -> Times:
-    if times.has_zone or times.rule.format in {"year", *COUNTS} or times.rule.clock:
+    if times.has_zone or times.rule.format in {"year", *SECONDS_PER_UNIT} or times.rule.clock:
         return times
     zone_name = talk.answers.get(ZONE) or times.zone
     if zone_name is None:
@@ -720,7 +720,7 @@ def _settle_quantities(
         elif is_unit_of(unit, quantity):
             found[column] = quantity, unit
         else:
-            raise ConfigError(TEXT_OF(name=column, text=_NO_UNIT_OF(unit=unit, quantity=Term(quantity))))
+            raise ConfigError(LABELLED_TEXT(name=column, text=_NO_UNIT_OF(unit=unit, quantity=Term(quantity))))
     return found, questions
 
 

@@ -13,7 +13,7 @@ from monitor.api.files import ImportOptions
 from monitor.api.ingest import name_station
 from monitor.api.queries.ingest import StationPlace, find_by_name, find_origin, find_place
 from monitor.api.sites import QUANTITIES
-from monitor.api.text import TEXT_OF, Duration, Figure, Template, Term, join
+from monitor.api.text import LABELLED_TEXT, Duration, Figure, Template, Term, join
 from monitor.features.table_import.guess.calendar import request_instants
 from monitor.features.table_import.guess.guess import EVERY, GAPS, IN_COLUMN, Facts, SensorGuess, TableGuess
 from monitor.features.table_import.guess.questions import FileQuestion, Interview
@@ -60,7 +60,7 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], options:
     facts = _describe(form, options, series, sampled, count, refused)
     foreign = [f"{station}.{quantity}" for station, quantity, _ in sampled if quantity not in QUANTITIES]
     if foreign and not sensors:
-        raise ConfigError(TEXT_OF(name=str(path), text=_FOREIGN(names=name_some(foreign))))
+        raise ConfigError(LABELLED_TEXT(name=str(path), text=_FOREIGN(names=name_some(foreign))))
     facts += [("left out", _FOREIGN(names=name_some(foreign)))] if foreign else []
     return TableGuess(None, tuple(facts), tuple(talk.questions), sensors, form, options)
 
@@ -148,7 +148,7 @@ def _settle_solutions(path: Path, options: ImportOptions, talk: Interview) -> Im
         origin = find_origin(path, time)
     except PayloadError as error:
         if error.code != "no_zone":
-            raise ConfigError(TEXT_OF(name=str(path), text=error.message)) from None
+            raise ConfigError(LABELLED_TEXT(name=str(path), text=error.message)) from None
         talk.questions.append(FileQuestion(TIME, _WHICH_TIME(), TIMES))
         return options
     options = replace(options, station=None if station is None else name_station(station), time=time)

@@ -10,7 +10,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from monitor.api.errors import ConfigError
-from monitor.api.text import TEXT_OF, Figure, Message, Template
+from monitor.api.text import LABELLED_TEXT, Figure, Message, Template
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.times import Times, measure_disorder
 
@@ -62,7 +62,7 @@ def refuse_odd_clocks(table: RawTable, times: Times) -> None:
     """Refuse times whose clock lacks a part or may mean two things; raises ConfigError."""
     for check in (_find_half_days, _find_decimal_hours, _find_part_of_day):
         if (text := check(table, times)) is not None:
-            raise ConfigError(TEXT_OF(name=str(table.path), text=text))
+            raise ConfigError(LABELLED_TEXT(name=str(table.path), text=text))
 
 
 def refuse_gps_weeks(table: RawTable) -> None:
@@ -75,7 +75,7 @@ def refuse_gps_weeks(table: RawTable) -> None:
         numbers = _list_numbers(table, name)
         is_sure = bool(weeks) or "week" in title.lower()
         if is_sure and numbers and min(numbers) >= 0 and max(numbers) <= _WEEK_S:
-            raise ConfigError(TEXT_OF(name=str(table.path), text=_GPS_WEEKS(column=title)))
+            raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_GPS_WEEKS(column=title)))
 
 
 def _list_numbers(table: RawTable, name: str) -> list[float]:

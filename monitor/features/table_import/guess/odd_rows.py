@@ -10,7 +10,7 @@ from typing import Final
 
 from monitor.api.errors import ConfigError, PayloadError
 from monitor.api.readings import says_bad
-from monitor.api.text import TEXT_OF, Figure, NameList, Template
+from monitor.api.text import LABELLED_TEXT, Figure, NameList, Template
 from monitor.features.table_import.guess.calendar import AS_THEY_ARE
 from monitor.features.table_import.guess.names import NOT_MEASURED, is_serial, is_station_column
 from monitor.features.table_import.guess.numerals import is_empty
@@ -118,7 +118,7 @@ def refuse_sums(table: RawTable, times: Times, station: str | None, kinds: str |
             with suppress(PayloadError):
                 sums += known[times.rule.read_naive(cell).replace(tzinfo=None)] > 1
     if sums:
-        raise ConfigError(TEXT_OF(name=str(table.path), text=_SUMS(n=Figure(sums, "d"))))
+        raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_SUMS(n=Figure(sums, "d"))))
 
 
 def _count_sums(clocks: Sequence[datetime]) -> int:
@@ -148,7 +148,7 @@ def refuse_midnights(table: RawTable, times: Times, station: str | None, kinds: 
     """
     count = sum(map(_count_midnights, _list_records(table, times, station, kinds)))
     if count:
-        raise ConfigError(TEXT_OF(name=str(table.path), text=_MIDNIGHTS(n=Figure(count, "d"))))
+        raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_MIDNIGHTS(n=Figure(count, "d"))))
 
 
 def _count_midnights(clocks: Sequence[datetime]) -> int:

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from monitor.api.errors import ConfigError
 from monitor.api.ingest import (
-    BEFORE,
+    BEFORE_HEADER,
     DIGITS,
     LINE_LIMIT,
-    NAMED,
+    TIME_COLUMN_NAME,
     WHITESPACE,
     WORKBOOKS,
     Layout,
@@ -38,7 +38,7 @@ from monitor.api.ingest import (
 from monitor.api.queries.ingest import describe_known
 from monitor.api.readings import is_no_value
 from monitor.api.sites import is_raw
-from monitor.api.text import EMPTY, TEXT_OF, UNREADABLE, Figure, NameList, Template
+from monitor.api.text import EMPTY_FILE, LABELLED_TEXT, UNREADABLE_FILE, Figure, NameList, Template
 from monitor.features.table_import.guess.names import is_station_column, read_name
 
 HEAD_BYTES: Final = 1 << 20
@@ -113,7 +113,7 @@ def read_raw_table(path: Path, sheet: str = "") -> RawTable:
         return _read(path, Layout(), (), {n: u for n, text in read_units(path).items() if (u := _unit(text))})
     encoding = _find_encoding(path)
     if not encoding.startswith("utf-16") and (known_form := describe_known(path)):
-        raise ConfigError(TEXT_OF(name=str(path), text=known_form))
+        raise ConfigError(LABELLED_TEXT(name=str(path), text=known_form))
     lines = _read_lines(path, encoding)
     best, found = 0.0, None
     for delimiter in DELIMITERS:
@@ -125,7 +125,7 @@ def read_raw_table(path: Path, sheet: str = "") -> RawTable:
         layout = Layout(WHITESPACE, encoding=encoding, starts=starts)
         cells = [layout.split(line) for line in lines] if starts else []
         if not starts or _score(cells) < LEAST_SCORE:
-            raise ConfigError(TEXT_OF(name=str(path), text=_NO_TABLE()))
+            raise ConfigError(LABELLED_TEXT(name=str(path), text=_NO_TABLE()))
         found = layout, cells
     return _place(path, found[1], found[0])
 
@@ -143,10 +143,10 @@ def _read_workbook(path: Path, sheet: str) -> RawTable:
         name: cells for name, cells in heads.items() if (first := _first_row(cells)) is not None and cells[first:]
     }
     if not tables:
-        raise ConfigError(TEXT_OF(name=str(path), text=_NO_ROW(n=SCAN_LINES)))
+        raise ConfigError(LABELLED_TEXT(name=str(path), text=_NO_ROW(n=SCAN_LINES)))
     names = {tuple(cells[max(0, (_first_row(cells) or 0) - 1)]) for cells in tables.values()}
     if sheet and sheet != ALL_SHEETS and sheet not in tables:
-        raise ConfigError(TEXT_OF(name=str(path), text=_ODD_SHEET(names=NameList(tuple(tables)), answer=sheet)))
+        raise ConfigError(LABELLED_TEXT(name=str(path), text=_ODD_SHEET(names=NameList(tuple(tables)), answer=sheet)))
     read = tuple(tables) if sheet == ALL_SHEETS else (sheet or next(iter(tables)),)
     is_first = len(read) == 1 and read[0] == next(iter(heads))
     table = _place(path, tables[read[0]], Layout(sheets=() if is_first else read))
@@ -173,16 +173,16 @@ def _find_encoding(path: Path) -> str:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     except OSError as error:
-        raise ConfigError(TEXT_OF(name=str(path), text=UNREADABLE(problem=error.strerror or ""))) from None
+        raise ConfigError(LABELLED_TEXT(name=str(path), text=UNREADABLE_FILE(problem=error.strerror or ""))) from None
     if not head:
-        raise ConfigError(TEXT_OF(name=str(path), text=EMPTY()))
+        raise ConfigError(LABELLED_TEXT(name=str(path), text=EMPTY_FILE()))
     if head[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         return "utf-16"
     if bare := find_bare_utf_16(head):
         return bare
     head = strip_zeros(head)
     if b"\0" in head:
-        raise ConfigError(TEXT_OF(name=str(path), text=describe_known(path) or _BINARY()))
+        raise ConfigError(LABELLED_TEXT(name=str(path), text=describe_known(path) or _BINARY()))
     for cut in range(4):  # the last character may be torn
         try:
             head[: len(head) - cut].decode("utf-8")
@@ -205,9 +205,9 @@ def _read_lines(path: Path, encoding: str) -> list[str]:
             lines = [line.rstrip("\r\n").lstrip("\0") for line in raw_lines]
     except UnicodeError as error:
         text = _ODD_ENCODING(encoding=encoding, problem=str(error))
-        raise ConfigError(TEXT_OF(name=str(path), text=text)) from None
+        raise ConfigError(LABELLED_TEXT(name=str(path), text=text)) from None
     if any(len(line) >= LINE_LIMIT for line in lines):
-        raise ConfigError(TEXT_OF(name=str(path), text=_LONG_LINE(n=Figure(LINE_LIMIT, "d"))))
+        raise ConfigError(LABELLED_TEXT(name=str(path), text=_LONG_LINE(n=Figure(LINE_LIMIT, "d"))))
     return lines
 
 
@@ -313,7 +313,7 @@ def _find_names_behind(cells: Sequence[Sequence[str]]) -> int | None:
 
 
 def _names_time(row: Sequence[str]) -> bool:
-    return any(map(NAMED.search, row)) and not any(is_plain(cell) for cell in row if cell)
+    return any(map(TIME_COLUMN_NAME.search, row)) and not any(is_plain(cell) for cell in row if cell)
 
 
 def _header_of(cells: Sequence[Sequence[str]], first: int) -> int | None:
@@ -383,13 +383,13 @@ def _refuse_odd_lines(path: Path, cells: Sequence[Sequence[str]], lines: Iterabl
         has_time = any(column < len(row) and _is_time(row[column]) for column in timed)
         has_number = any(is_number(cell) for cell in row)
         if (has_time and has_number) or (not timed and len(row) > 1 and all(is_number(cell) for cell in row if cell)):
-            raise ConfigError(TEXT_OF(name=str(path), text=_ODD_LINE(n=index + 1, cells=len(row), usual=width)))
+            raise ConfigError(LABELLED_TEXT(name=str(path), text=_ODD_LINE(n=index + 1, cells=len(row), usual=width)))
 
 
 def _require_first_row(path: Path, cells: Sequence[Sequence[str]]) -> int:
     """Where the data begin, below names that stand among them where the file begins in the middle of a part."""
     if (first := _first_row(cells)) is None:
-        raise ConfigError(TEXT_OF(name=str(path), text=_NO_ROW(n=SCAN_LINES)))
+        raise ConfigError(LABELLED_TEXT(name=str(path), text=_NO_ROW(n=SCAN_LINES)))
     return first or _find_names_behind(cells) or 0
 
 
@@ -397,7 +397,7 @@ def _place_without_names(path: Path, cells: Sequence[Sequence[str]], layout: Lay
     above = cells[first - 1] if first else []
     if layout.delimiter == "," and 1 < len(above) < len(cells[first]):
         two_readings = _TWO_READINGS(n=first, names=len(above), cells=len(cells[first]))
-        raise ConfigError(TEXT_OF(name=str(path), text=two_readings))
+        raise ConfigError(LABELLED_TEXT(name=str(path), text=two_readings))
     _refuse_odd_lines(path, cells, range(first), first)
     layout = Layout(layout.delimiter, first, layout.encoding, header=False, starts=layout.starts)
     return _read(path, layout, _above(cells[:first]), {})
@@ -475,7 +475,7 @@ def _read(
         columns: dict[str, list[Any]] = {name: [] for name in names}
         count = early = 0
         for row in islice(rows, SAMPLE_ROWS):
-            if BEFORE in row:
+            if BEFORE_HEADER in row:
                 early += 1
                 continue
             count += 1

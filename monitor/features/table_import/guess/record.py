@@ -9,7 +9,7 @@ from statistics import median
 from typing import Final
 
 from forecasting.kinematics.velocity import DAY_S, fit_velocity
-from monitor.api.sites import MOTION, convert
+from monitor.api.sites import MOTION_PREFIXES, convert
 from monitor.features.table_import.guess.bounds import LevelWindow, measure_noise, merge_bounds, propose_bounds
 from monitor.features.table_import.guess.guess import MotionGuess, SensorGuess
 from monitor.features.table_import.guess.values import CheckedValue
@@ -38,7 +38,7 @@ class MotionRecord:
 
     def add(self, one: CheckedValue) -> None:
         """Take a value of motion; any other is none of this."""
-        if one.error or one.at is None or not one.quantity.startswith(MOTION):
+        if one.error or one.at is None or not one.quantity.startswith(MOTION_PREFIXES):
             return
         try:
             value = convert(float(one.value), one.unit, "mm")
@@ -166,7 +166,7 @@ def find_bases(sensors: Iterable[SensorGuess], *, others: bool = False) -> froze
 
     The record alone makes none: a station that rests today may be the first to move. `others`: the site has some.
     """
-    motion = [s for s in sensors if s.quantity.startswith(MOTION)]
+    motion = [s for s in sensors if s.quantity.startswith(MOTION_PREFIXES)]
     stations = {s.station for s in motion}
     still = {name for name in stations if BASE.search(name) and not moves(s for s in motion if s.station == name)}
     return frozenset(still) if others or stations - still else frozenset()

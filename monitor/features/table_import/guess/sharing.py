@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from monitor.api.errors import ConfigError
 from monitor.api.ingest import name_station
-from monitor.api.text import TEXT_OF, Figure, Template
+from monitor.api.text import LABELLED_TEXT, Figure, Template
 from monitor.features.table_import.guess.names import is_station_column
 from monitor.features.table_import.guess.numerals import is_empty, list_names
 from monitor.features.table_import.guess.questions import Interview
@@ -71,10 +71,10 @@ def find_owner(
     if station is not None:
         for title in columns:
             text = _PARTED(n=Figure(count, "d"), column=title)
-            raise ConfigError(TEXT_OF(name=str(table.path), text=text))
+            raise ConfigError(LABELLED_TEXT(name=str(table.path), text=text))
         return None
     if not columns and (nameless := _find_nameless(table, keys)) is not None:
-        raise ConfigError(TEXT_OF(name=str(table.path), text=_NAMELESS(column=table.title(nameless))))
+        raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_NAMELESS(column=table.title(nameless))))
     return columns.get(talk.request(ROWS, _WHOSE_ROW(n=Figure(count, "d")), (*columns, NONE)) or NONE)
 
 

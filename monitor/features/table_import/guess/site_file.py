@@ -16,12 +16,12 @@ from monitor.api.files import ImportOptions
 from monitor.api.ingest import name_station
 from monitor.api.queries.ingest import WIDE
 from monitor.api.sites import (
-    BATTERY,
     BATTERY_LEVEL,
-    EXAMPLES,
-    MOTION,
+    BATTERY_VOLTAGE,
+    EXAMPLES_COMMENT,
+    MOTION_PREFIXES,
     QUANTITIES,
-    SIGNAL,
+    SIGNAL_STRENGTH,
     SITE_ID,
     Site,
     convert,
@@ -43,7 +43,7 @@ DISPLACEMENT: Final = "displacement"
 HOLD_DAYS: Final = 3
 # measured beside a slope: a bound on it warns of no landslide by itself
 AUXILIARY: Final = frozenset(
-    {"rain", "snow_depth", "temperature", "air_pressure", "coherence", BATTERY, BATTERY_LEVEL, SIGNAL}
+    {"rain", "snow_depth", "temperature", "air_pressure", "coherence", BATTERY_VOLTAGE, BATTERY_LEVEL, SIGNAL_STRENGTH}
 )
 _NAMED: Final = 20  # series or stations in one sentence
 _KEPT_READINGS: Final = 3  # a level is kept for so many of them
@@ -132,7 +132,7 @@ def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") ->
         if (match := _NUMBERS.fullmatch(rest)) is None:
             raise ConfigError(_NUMBERS_WANTED(quantity=Term(quantity), unit=canonical, answer=text))
         unit = match[2] or canonical
-        if quantity.startswith(MOTION) and is_unit_of(unit, _SPEED):
+        if quantity.startswith(MOTION_PREFIXES) and is_unit_of(unit, _SPEED):
             found.append(_read_speeds(quantity, text, match[1], unit, LevelBounds(quantity, side, (), author, reason)))
             continue
         if not is_unit_of(unit, quantity):
@@ -220,11 +220,11 @@ def write_site(
     first = write_first_site(name)
     head, _, rest = first.partition("[[station]]")
     tail = rest[rest.index("[fusion]") :]
-    head = head.replace(EXAMPLES, _HEADER, 1)
+    head = head.replace(EXAMPLES_COMMENT, _HEADER, 1)
     head = head.replace("latitude = 46.2 ", f"latitude = {place[0]} ", 1)
     head = head.replace("longitude = 8.9 ", f"longitude = {place[1]} ", 1).replace('"UTC"', f'"{zone}"', 1)
     bases = find_bases(sensors)
-    moving = [s for s in sensors if s.quantity.startswith(MOTION) and s.station not in bases]
+    moving = [s for s in sensors if s.quantity.startswith(MOTION_PREFIXES) and s.station not in bases]
     if len({s.station for s in moving}) < 2:
         tail = tail.replace("top_needs = 2 ", "top_needs = 1 ", 1)
     slowest_days = max((s.interval_s or 0.0 for s in sensors), default=0.0) / 86400.0
@@ -273,7 +273,7 @@ def list_notes(warnings: WarningSummary, sensors: Sequence[SensorGuess]) -> list
         sensor.station
         for sensor in sensors
         if judged & {f"{sensor.station}.{sensor.quantity}", f"{sensor.station}.{DISPLACEMENT}"}
-        and sensor.quantity.startswith(MOTION)
+        and sensor.quantity.startswith(MOTION_PREFIXES)
         and (not sensor.windows or any(window.speeds is None for window in sensor.windows))
     ]
     if unmeasured:
@@ -335,10 +335,10 @@ def format_additions(
     A station of motion that falls under no criterion of the file gets one, whatever it is called.
     """
     levels = [level.name for level in site.levels[1:]]
-    bases = find_bases(sensors, others=any(q.startswith(MOTION) for _, q in find_voting_series(site)))
+    bases = find_bases(sensors, others=any(q.startswith(MOTION_PREFIXES) for _, q in find_voting_series(site)))
     given = "\n".join((format_stations(sensors, known, bases), *_format_bounds(sensors, levels, bounds)))
     whole = parse_site(f"{site.source}\n{given}", site.id)
-    motion = [s for s in _find_unjudged(whole, sensors) if s.quantity.startswith(MOTION)]
+    motion = [s for s in _find_unjudged(whole, sensors) if s.quantity.startswith(MOTION_PREFIXES)]
     speeds = [one for one in bounds if one.is_speed]
     return "\n".join((given, *_format_motion(motion, levels, {}, speeds, is_first=False)))
 

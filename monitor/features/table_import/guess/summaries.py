@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from monitor.api.errors import ConfigError, PayloadError
 from monitor.api.ingest import is_time, translate_months
-from monitor.api.text import TEXT_OF, NameList, Template
+from monitor.api.text import LABELLED_TEXT, NameList, Template
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.times import Times
 
@@ -73,7 +73,7 @@ def refuse_readable(table: RawTable, times: Times, summaries: Summaries | None) 
             times.rule.read_naive(label)
         except PayloadError:
             continue
-        raise ConfigError(TEXT_OF(name=str(table.path), text=_READABLE(text=label)))
+        raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_READABLE(text=label)))
 
 
 def _read_text(cell: Any) -> str:

@@ -14,28 +14,28 @@ from typing import Any, Final
 from monitor.api.errors import ConfigError, PayloadError
 from monitor.api.ingest import (
     BUDDHIST,
-    COUNTS,
     DATENUM,
+    EARLIEST_TIME,
     EXCEL,
-    FIRST_AT,
     GPS,
     MJD,
-    NAMED,
+    SECONDS_PER_UNIT,
+    TIME_COLUMN_NAME,
     WEEKDAY,
     YEAR,
     YEAR_DAY_HHMM,
     TimeRule,
     drop_weekday,
-    find_count,
     find_era,
+    find_time_count,
     is_gps,
     is_time,
     join_parts,
     name_zone,
-    tidy_time,
+    normalise_time,
     translate_months,
 )
-from monitor.api.text import TEXT_OF, Message, NameList, Template
+from monitor.api.text import LABELLED_TEXT, Message, NameList, Template
 from monitor.features.table_import.guess.raw_table import RawTable
 
 _UNKNOWN_FORM: Final = Template(
@@ -194,7 +194,7 @@ def find_times(table: RawTable) -> Times | None:
     if ranges and (not found or all(_are_days(times) for times in found)):
         value = str(table.list_cells(ranges[0])[0])[:60]
         text = _FROM_TO(column=table.title(ranges[0]), value=value)
-        raise ConfigError(TEXT_OF(name=str(table.path), text=text))
+        raise ConfigError(LABELLED_TEXT(name=str(table.path), text=text))
     if not found:  # times of another era: days that no common year has
         ways = (_read_column(table, n, TimeRule((n,), era=BUDDHIST)) for n in table.names)
         found = [t for t in ways if t is not None and (t.rule.format == "iso" or "%" in t.rule.format)]
@@ -276,8 +276,8 @@ def _require_clock(table: RawTable, times: Times) -> Times:
     if _are_days(times) and (clock := _find_clock(table, times)) is not None:
         date, clock_title = table.title(times.rule.columns[0]), table.title(clock)
         if len(times.parsed) < FITS * len(table.list_cells(clock)):
-            raise ConfigError(TEXT_OF(name=str(table.path), text=_LEFT_BLANK(column=date, clock=clock_title)))
-        raise ConfigError(TEXT_OF(name=str(table.path), text=_ODD_CLOCK(column=table.title(clock))))
+            raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_LEFT_BLANK(column=date, clock=clock_title)))
+        raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_ODD_CLOCK(column=table.title(clock))))
     return times
 
 
@@ -288,7 +288,7 @@ def _join_half(table: RawTable, times: Times) -> Times:
         if cells and all(c.upper() in {"AM", "PM"} for c in cells):
             rule = replace(times.rule, columns=(*times.rule.columns, name))
             forms = [f"{form.replace('%H', '%I')} %p" for form in (times.rule.format, *times.rivals)]
-            return _choose(rule, [tidy_time(text) for text in _join_cells(table, rule.columns)], forms) or times
+            return _choose(rule, [normalise_time(text) for text in _join_cells(table, rule.columns)], forms) or times
     return times
 
 
@@ -300,7 +300,7 @@ def _join_zone(table: RawTable, times: Times) -> Times:
         is_called = _OF_ZONE.search(table.title(name)) is not None
         if len(kinds) <= _ZONES_MOST and all(_ZONE_CELL.fullmatch(t) or (is_called and _is_zone(t)) for t in kinds):
             rule = replace(times.rule, columns=(*times.rule.columns, name))
-            found = _read_texts(rule, [tidy_time(text) for text in _join_cells(table, rule.columns)])
+            found = _read_texts(rule, [normalise_time(text) for text in _join_cells(table, rule.columns)])
             if found is not None and (found.has_zone or found.zone) and len(found.parsed) == len(times.parsed):
                 return found
     return times
@@ -338,7 +338,7 @@ def _refuse_own_times(table: RawTable, best: Times, found: Sequence[Times]) -> N
             and other.parsed != best.parsed
             and any(_float(str(c)) for n in between for c in table.columns[n][:1])
         ):
-            raise ConfigError(TEXT_OF(name=str(table.path), text=_OWN_TIMES(column=table.title(column))))
+            raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_OWN_TIMES(column=table.title(column))))
 
 
 def _name_alike(title: str) -> str:
@@ -361,7 +361,7 @@ def describe_untimed(table: RawTable) -> Message:
 
 
 def _is_named(table: RawTable, column: str) -> bool:
-    return NAMED.search(table.title(column)) is not None
+    return TIME_COLUMN_NAME.search(table.title(column)) is not None
 
 
 def _read_column(table: RawTable, name: str, how: TimeRule | None) -> Times | None:
@@ -374,7 +374,7 @@ def _read_column(table: RawTable, name: str, how: TimeRule | None) -> Times | No
     texts = [str(c) for c in cells]
     if all(_float(t) is not None for t in texts[:20]):
         return _read_numbers(how, texts, table)
-    texts = [tidy_time(text) for text in texts]
+    texts = [normalise_time(text) for text in texts]
     plain = [drop_weekday(text) for text in texts]
     if any(a == b for a, b in zip(plain[:TRIED], texts, strict=False)):
         return _read_texts(how, texts)
@@ -389,7 +389,7 @@ def _believe(table: RawTable, name: str) -> TimeRule:
     """What the words beside a column of times say of them, and a workbook of its day numbers."""
     title = table.title(name)
     hints = [title, table.notes.get(name, "")]
-    clock = GPS if any(map(is_gps, hints)) and (NAMED.search(title) or "gpst" in title.lower()) else ""
+    clock = GPS if any(map(is_gps, hints)) and (TIME_COLUMN_NAME.search(title) or "gpst" in title.lower()) else ""
     return TimeRule((name,), since=table.day_zero, clock=clock, era=find_era((*hints, *table.above)))
 
 
@@ -471,7 +471,7 @@ def _join_clock(table: RawTable, day: Times) -> Times | None:
         if not (clocks := _list_clocks(table.title(name), cells) if numeric else _CLOCKS):
             continue
         texts = [
-            tidy_time(join_parts((d, c)))
+            normalise_time(join_parts((d, c)))
             for d, c in zip(table.columns[date], table.columns[name], strict=True)
             if d is not None and c is not None
         ]
@@ -531,7 +531,7 @@ def keep_clock(table: RawTable, times: Times, name: str) -> Times:
     """The times with the clock of digits that has a name."""
     forms = (times.rule.format, *times.rivals)
     kept = [form for form in forms if _DIGIT_CLOCKS.get(form.rpartition(" ")[2]) == name]
-    texts = [tidy_time(text) for text in _join_cells(table, times.rule.columns)]
+    texts = [normalise_time(text) for text in _join_cells(table, times.rule.columns)]
     found = _choose(times.rule, texts, kept)
     return times if found is None else replace(found, zone=times.zone)
 
@@ -628,7 +628,7 @@ def _read_numbers(how: TimeRule, texts: Sequence[str], table: RawTable) -> Times
     powers = [power for text in texts if (power := _POWER.fullmatch(text))]
     if powers and max(len(power[1]) for power in powers) < _POWER_LEAST:
         return None  # 1.76822E+12, as spreadsheets show a count of milliseconds: hours of it are lost
-    if how.format in {*COUNTS, EXCEL, MJD, YEAR_DAY}:
+    if how.format in {*SECONDS_PER_UNIT, EXCEL, MJD, YEAR_DAY}:
         return _choose(how, texts, [how.format])  # a person says what it counts
     if (counted := _read_counts(how, texts, table)) is not None:
         return counted
@@ -641,7 +641,7 @@ def _list_number_forms(title: str, numbers: Sequence[float], texts: Sequence[str
     for pattern, form in _DAY_NUMBERS:
         if pattern.search(title):
             return [form]
-    is_named = NAMED.search(title) is not None
+    is_named = TIME_COLUMN_NAME.search(title) is not None
     says_year_day = _OF_YEAR_DAYS.search(title) is not None
     low, high, whole = min(numbers), max(numbers), all(n == int(n) for n in numbers)
     forms = [YEAR] if low >= 1900 and high <= 2100 and not whole else []
@@ -666,8 +666,8 @@ def _list_digit_forms(texts: Sequence[str]) -> list[str]:
 def _read_counts(how: TimeRule, texts: Sequence[str], table: RawTable) -> Times | None:
     """Numbers whose words name what they count from: `s since 2000-01-01`, `gps_seconds`, `sec_j2000`."""
     title = table.title(how.column)
-    count = find_count(title) or find_count(table.notes.get(how.column, ""))
-    if count is None or not (NAMED.search(title) or count.unit in _SECONDS or "since" in title.lower()):
+    count = find_time_count(title) or find_time_count(table.notes.get(how.column, ""))
+    if count is None or not (TIME_COLUMN_NAME.search(title) or count.unit in _SECONDS or "since" in title.lower()):
         return None  # the number of satellites, or a height that is named by a year
     units = [count.unit] if count.unit else ["d", "s", "ms", "us", "ns"]  # the longest that ends before now
     dated = [
@@ -677,7 +677,7 @@ def _read_counts(how: TimeRule, texts: Sequence[str], table: RawTable) -> Times 
     ]
     for one in dated:  # between 1950 and the year after next
         clocks = [at.replace(tzinfo=UTC) for at in one.parsed]
-        if min(clocks) >= FIRST_AT and max(clocks) <= datetime.now(UTC) + timedelta(days=366):
+        if min(clocks) >= EARLIEST_TIME and max(clocks) <= datetime.now(UTC) + timedelta(days=366):
             return one
     return dated[0] if count.unit and dated else None
 
@@ -770,7 +770,7 @@ def _name_zone(sign: str | None, hours: str, minutes: str | None) -> str | None:
 def names_dates_alone(table: RawTable, times: Times) -> bool:
     """Whether the times are dates without a time of the day; a workbook keeps a date as its midnight."""
     form = times.rule.format.removeprefix(WEEKDAY)
-    if not _are_days(times) or form in COUNTS or form in {YEAR, YEAR_DAY_HHMM} or times.rule.clock:
+    if not _are_days(times) or form in SECONDS_PER_UNIT or form in {YEAR, YEAR_DAY_HHMM} or times.rule.clock:
         return False
     if any(part in form for part in ("%H", "%I")):
         return False

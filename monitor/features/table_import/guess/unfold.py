@@ -8,7 +8,7 @@ from typing import Final
 
 from monitor.api.errors import ConfigError
 from monitor.api.ingest import ColumnRule, read_unit
-from monitor.api.text import TEXT_OF, NameList, Template
+from monitor.api.text import LABELLED_TEXT, NameList, Template
 from monitor.features.table_import.guess.names import is_no_measurement, read_name
 from monitor.features.table_import.guess.numerals import is_empty
 from monitor.features.table_import.guess.raw_table import RawTable
@@ -103,7 +103,7 @@ def _find_unit(table: RawTable, units: str, counts: Sequence[bool], kind: str) -
     counted = Counter(str(c) for c, does in zip(table.columns[units], counts, strict=True) if does and not is_empty(c))
     if len(counted) > 1:
         text = _MANY_UNITS(kind=kind, units=NameList(tuple(counted)))
-        raise ConfigError(TEXT_OF(name=str(table.path), text=text))
+        raise ConfigError(LABELLED_TEXT(name=str(table.path), text=text))
     return units, next(iter(counted), "")
 
 

@@ -6,7 +6,16 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select, update
 
-from monitor.api.database import SERVICE, Actor, add_audit, add_if_absent, find_stamp, load_records, match_given, stamp
+from monitor.api.database import (
+    SERVICE_ACTOR,
+    Actor,
+    add_audit,
+    add_if_absent,
+    find_heartbeat,
+    load_records,
+    match_given,
+    write_heartbeat,
+)
 from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.queries.people import find_account, load_users
 from monitor.api.text import Template, digest_text, message_columns
@@ -81,7 +90,7 @@ def end_device(c: Connection, number: int, why: str, now: datetime) -> None:
     t = push_subscription
     found = update(t).where(t.c.id == number, t.c.ended_at.is_(None))
     if c.execute(found.values(**_over(why, now))).rowcount == 1:
-        add_audit(c, SERVICE, "push.gone", f"device:{number}", {"why": why}, now)
+        add_audit(c, SERVICE_ACTOR, "push.gone", f"device:{number}", {"why": why}, now)
 
 
 def note_sent(c: Connection, number: int, now: datetime) -> None:
@@ -91,12 +100,12 @@ def note_sent(c: Connection, number: int, now: datetime) -> None:
 
 def publish_push_key(c: Connection, public: str, now: datetime) -> None:
     """Let the page know by which key browsers know this service; it has no use for the private one."""
-    stamp(c, _STAMP, {"public_key": public}, now)
+    write_heartbeat(c, _STAMP, {"public_key": public}, now)
 
 
 def find_push_key(c: Connection) -> str:
     """The public key of push messages; empty while there is none."""
-    found = find_stamp(c, _STAMP)
+    found = find_heartbeat(c, _STAMP)
     return "" if found is None else str(found[1].get("public_key", ""))
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from monitor.api.alerts import AlertState, Notification
 from monitor.api.database import Actor, add_audit, add_if_absent, fill_row
 from monitor.api.delivery import mark_confirmed
-from monitor.api.errors import NotAllowedError, RefusedError, RisenError, SlopewardError
+from monitor.api.errors import LevelRisenError, NotAllowedError, RefusedError, SlopewardError
 from monitor.api.queries.alerts import find_alert
 from monitor.api.tables import alert_event
 from monitor.api.text import N_
@@ -163,7 +163,7 @@ def _check_reply(
         return ReplyResult(LATE, person, alert_id, language), "the alert was raised again after this code was used"
     try:
         act(c, Actor(person, via=way), alert_id, found.level, now)
-    except RisenError as error:  # it, or the alert behind the alarm that nobody confirmed
+    except LevelRisenError as error:  # it, or the alert behind the alarm that nobody confirmed
         return ReplyResult(RISEN, person, alert_id, language), str(error)
     except SlopewardError as error:
         alert = find_alert(c, alert_id)

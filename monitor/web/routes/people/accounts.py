@@ -16,7 +16,7 @@ from monitor.storage.audit import add_audit, load_entries
 from monitor.text.message import Template
 from monitor.web.access.acting import PageAct
 from monitor.web.access.callers import require_caller
-from monitor.web.context import NO_NUL, context_of
+from monitor.web.context import WITHOUT_NUL, context_of
 from monitor.web.parts.act_forms import list_choices
 from monitor.web.parts.templating import render
 from monitor.web.routes.people.login import ALL, TRIES, turnstile_of
@@ -30,7 +30,7 @@ _LOG_IN_AGAIN: Final = Template(
 FRESH: Final = timedelta(minutes=10)  # of a login that stands for a password
 ENTRIES: Final = 100  # of the audit log on one page
 Password = Annotated[str, Form(max_length=1024)]
-UserName = Annotated[str, Query(max_length=64, pattern=NO_NUL)]
+UserName = Annotated[str, Query(max_length=64, pattern=WITHOUT_NUL)]
 Before = Annotated[int | None, Query(ge=1, lt=1 << 63, description="only entries before this number")]
 
 

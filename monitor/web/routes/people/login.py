@@ -17,7 +17,7 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 
 from monitor.canonical import digest_text
-from monitor.errors import take_turn
+from monitor.errors import acquire_or_refuse
 from monitor.people.queries import sessions
 from monitor.people.queries.second_factor import check_second_factor
 from monitor.people.queries.users import check_password
@@ -29,7 +29,7 @@ from monitor.text.names import fold_name
 from monitor.web.access.connection_limits import network_of
 from monitor.web.access.guard import check_csrf, check_origin, is_safe_path
 from monitor.web.access.proof_of_work import ProofOfWork
-from monitor.web.context import COOKIE, DEVICE, NO_NUL, context_of, cookie_name, is_encrypted, token_of
+from monitor.web.context import COOKIE, DEVICE_COOKIE, WITHOUT_NUL, context_of, cookie_name, is_encrypted, token_of
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
@@ -65,7 +65,7 @@ class LoginThrottle:
 
         Raises StoreBusyError: too many wait already.
         """
-        with take_turn(self._waiting[is_known], MANY()), self._checks[is_known]:
+        with acquire_or_refuse(self._waiting[is_known], MANY()), self._checks[is_known]:
             yield
 
     def failures(self, key: str) -> tuple[int, float]:
@@ -115,10 +115,10 @@ def show_login(request: Request, to: str = "/") -> Response:
 @router.post("/login")
 def log_in(
     request: Request,
-    name: Annotated[str, Form(max_length=64, pattern=NO_NUL)],
+    name: Annotated[str, Form(max_length=64, pattern=WITHOUT_NUL)],
     password: Annotated[str, Form(max_length=1024)],
     code: Annotated[str, Form(max_length=20)] = "",
-    to: Annotated[str, Form(max_length=500, pattern=NO_NUL)] = "/",
+    to: Annotated[str, Form(max_length=500, pattern=WITHOUT_NUL)] = "/",
     challenge: Annotated[str, Form(max_length=100)] = "",
     solution: Annotated[str, Form(max_length=20)] = "",
 ) -> Response:
@@ -126,7 +126,7 @@ def log_in(
     check_origin(request)
     context, door = context_of(request), turnstile_of(request)
     to = to if is_safe_path(to) else "/"
-    device = request.cookies.get(cookie_name(request, DEVICE), "")
+    device = request.cookies.get(cookie_name(request, DEVICE_COOKIE), "")
     host = host_of(request)
     account, own = f"name:{fold_name(name)}", f"device:{digest_text(device)}"
     with context.db.read() as c:
@@ -147,10 +147,10 @@ def log_in(
             # not looked at, and answered as a wrong one is: the answer must not tell that the password is right
             now, vault = context.clock(), open_vault(context.config)
             with context.db.write() as c:
-                may_try = is_known or not sessions.code_wait_s(c, name, now)
+                may_try = is_known or not sessions.login_code_wait_s(c, name, now)
                 is_right = may_try and check_second_factor(c, vault, name, code, now)
                 if may_try and not is_known:
-                    sessions.note_code(c, name, now, failed=not is_right)
+                    sessions.record_login_code(c, name, now, failed=not is_right)
             if not is_right:
                 role, why = None, {"why": WRONG_CODE if may_try else CODE_WAITS}
         # who knows one password has not earned the right to guess others: only the account's own count is forgotten
@@ -177,7 +177,7 @@ def host_of(request: Request) -> str:
 def enter(request: Request, c: Connection, name: str, detail: Mapping[str, Any], now: datetime) -> tuple[str, str]:
     """Open a session for somebody who is proved; returns the tokens of session and device for `set_cookies`."""
     token, ended = sessions.open_session(c, name, now, context_of(request).config.web.sign_in_lasts_s)
-    device = sessions.remember_device(c, request.cookies.get(cookie_name(request, DEVICE), ""), name, now)
+    device = sessions.remember_device(c, request.cookies.get(cookie_name(request, DEVICE_COOKIE), ""), name, now)
     add_audit(c, Actor(name), "login", f"user:{name}", {**detail, "sessions_ended": ended}, now)
     return token, device
 
@@ -186,7 +186,7 @@ def set_cookies(request: Request, answer: Response, token: str, device: str) -> 
     """Give the browser what shows who it is from now on."""
     # the session comes along when a link of a mail leads here; what it may do takes a form of this page all the same
     give_cookie(request, answer, COOKIE, token, context_of(request).config.web.sign_in_lasts_s)
-    give_cookie(request, answer, DEVICE, device, sessions.DEVICE_S, samesite="strict")
+    give_cookie(request, answer, DEVICE_COOKIE, device, sessions.DEVICE_S, samesite="strict")
 
 
 def give_cookie(

@@ -11,7 +11,7 @@ from monitor.people.queries import second_factor as store
 from monitor.settings.sealed_texts import open_vault
 from monitor.storage.audit import add_audit
 from monitor.text.message import Template
-from monitor.web.access.acting import Acting
+from monitor.web.access.acting import FormAct
 from monitor.web.parts.templating import render
 from monitor.web.routes.people.accounts import Password, prove_again
 from monitor.web.routes.people.login import TRIES, turnstile_of
@@ -24,7 +24,7 @@ Code = Annotated[str, Form(max_length=30)]
 
 
 @router.post("/account/second-factor")
-def begin(act: Acting, password: Password) -> Response:
+def begin(act: FormAct, password: Password) -> Response:
     """Make a secret and show it once, as picture and text; logins ask for nothing before a first code was seen."""
     import segno
 
@@ -39,7 +39,7 @@ def begin(act: Acting, password: Password) -> Response:
 
 
 @router.post("/account/second-factor/confirm")
-def confirm(act: Acting, code: Code) -> Response:
+def confirm(act: FormAct, code: Code) -> Response:
     """Ask for a code at every login from now on; shows the codes for a lost telephone, once."""
     with act.db.write() as c:
         codes = store.confirm_second_factor(c, open_vault(act.context.config), act.actor.name, code, act.now)
@@ -48,7 +48,7 @@ def confirm(act: Acting, code: Code) -> Response:
 
 
 @router.post("/account/second-factor/remove")
-def remove(act: Acting, password: Password, code: Code) -> Response:
+def remove(act: FormAct, password: Password, code: Code) -> Response:
     """Log in by password alone from now on; takes the password and a code."""
     prove_again(act, password)
     name, door = act.actor.name, turnstile_of(act.request)

@@ -14,7 +14,7 @@ from monitor.readings.records import Reading
 from monitor.sites.records import Site
 from monitor.text.instants import format_iso, parse_duration_s
 from monitor.text.message import Template
-from monitor.web.context import Range, RequestedRange
+from monitor.web.context import MonthRange, RequestedRange
 from monitor.web.parts.collect import NO_SERIES, read_site
 from monitor.web.parts.columns import COMPONENTS, COMPUTED, Parts, component_weights, project_downslope, sample
 
@@ -68,7 +68,7 @@ def find_parts(c: Connection, site: str, series: Sequence[SeriesRow], station: s
 
 @router.get("/sites/{site}/series/{station}/{quantity}")
 def get_series(
-    request: Request, site: str, station: str, quantity: str, requested: Range, max_points: Points = 5000
+    request: Request, site: str, station: str, quantity: str, requested: MonthRange, max_points: Points = 5000
 ) -> dict[str, Any]:
     """Readings as known now, offsets subtracted; sampled to about `max_points`, extremes kept."""
     with read_site(request, site) as seen:

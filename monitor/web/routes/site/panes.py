@@ -21,23 +21,23 @@ from monitor.plugins import hooks
 from monitor.readings.queries.extremes import count_up_to, load_firsts, load_sound, load_stretches
 from monitor.readings.queries.observations import SeriesRow, load_readings, load_series
 from monitor.readings.records import Reading
-from monitor.sites.quantities import LANDSLIDE
+from monitor.sites.quantities import LANDSLIDE_PREFIX
 from monitor.sites.records import SeriesSpec, Site
-from monitor.text.instants import parse
+from monitor.text.instants import parse_time
 from monitor.text.message import Template
 from monitor.text.rendering import translate_all
-from monitor.web.context import Context, Range, RequestedRange, context_of
-from monitor.web.parts.collect import NO_SITE
+from monitor.web.context import Context, MonthRange, RequestedRange, context_of
+from monitor.web.parts.collect import UNKNOWN_SITE
 from monitor.web.parts.columns import (
     EXACT,
     MOTION,
     TICK,
     Parts,
-    fold,
+    choose_plot_points,
+    encode_instants,
     load_curves,
     load_exact,
     load_points,
-    pick,
     plan_panes,
     shorten,
     unfold,
@@ -58,7 +58,7 @@ SUMS_S: Final = (600, 3600, 10_800, 21_600, 43_200, 86_400, 7 * 86_400, 30 * 86_
 
 @router.get("/sites/{site}/panes/{station}/{quantity}")
 def get_panes(
-    request: Request, site: str, station: str, quantity: str, requested: Range, max_points: charts.Points = 1600
+    request: Request, site: str, station: str, quantity: str, requested: MonthRange, max_points: charts.Points = 1600
 ) -> dict[str, Any]:
     """A curve with its forecast and bounds, velocity, rain, water, level, marks and maintenance over one range."""
     context = context_of(request)
@@ -101,14 +101,14 @@ def get_panes(
 
 
 @router.get("/sites/{site}/compare/{quantity}")
-def get_comparison(request: Request, site: str, quantity: str, requested: Range) -> dict[str, Any]:
+def get_comparison(request: Request, site: str, quantity: str, requested: MonthRange) -> dict[str, Any]:
     """One quantity of all stations that measure it, a curve each; what moves counts from the begin of the range."""
     context = context_of(request)
     with context.db.read() as c:
         levels, _ = _open(c, site)
         series = load_series(c, site)
         found: dict[str, Parts] = {}
-        for station in dict.fromkeys(s.station for s in series if not s.station.startswith(LANDSLIDE)):
+        for station in dict.fromkeys(s.station for s in series if not s.station.startswith(LANDSLIDE_PREFIX)):
             try:
                 found[station] = charts.find_parts(c, site, series, station, quantity)
             except NotFoundError:
@@ -120,7 +120,7 @@ def get_comparison(request: Request, site: str, quantity: str, requested: Range)
         now = context.clock()
         low, high = _find_range(c, [s.id for parts in drawn.values() for s, _ in parts], now, requested)
         curves, thinned = load_curves(c, drawn, low, high, now)
-        fold_once = cache(fold)  # stations share most of their epochs
+        fold_once = cache(encode_instants)  # stations share most of their epochs
         if quantity.startswith(MOTION):
             curves = {k: [(at, value - rows[0][1]) for at, value in rows] for k, rows in curves.items() if rows}
         return {
@@ -148,7 +148,7 @@ def get_comparison(request: Request, site: str, quantity: str, requested: Range)
 def _open(c: Connection, site: str) -> tuple[list[pages.StoredLevel], Site | None]:
     found = pages.find_ladder(c, site)
     if found is None:
-        raise NotFoundError(NO_SITE(site=site))
+        raise NotFoundError(UNKNOWN_SITE(site=site))
     return found[0], find_declaration(c, found[1])
 
 
@@ -204,16 +204,20 @@ def _find_velocity(
     ]
     found = [] if is_long else find_rates(c, site, station, *span, now, RATES)
     rates: list[Mapping[str, Any]] = [
-        {"window_s": r["window_s"], "at": fold(r["at"]), "rate": [shorten(v) for v in r["rate"]]}
+        {"window_s": r["window_s"], "at": encode_instants(r["at"]), "rate": [shorten(v) for v in r["rate"]]}
         for r in found
         if r["at"]
     ]
     if not rates:
         rows = load_velocities(c, site_id, station, *span)
-        kept = pick([value for _, value in rows], PANE_POINTS)
+        kept = choose_plot_points([value for _, value in rows], PANE_POINTS)
         if rows:
             rates = [
-                {"window_s": None, "at": fold(rows[k][0] for k in kept), "rate": [shorten(rows[k][1]) for k in kept]}
+                {
+                    "window_s": None,
+                    "at": encode_instants(rows[k][0] for k in kept),
+                    "rate": [shorten(rows[k][1]) for k in kept],
+                }
             ]
     return {"bounds": bounds, "rates": rates}
 
@@ -227,7 +231,7 @@ def _load_pane(
         points, *_ = load_points(c, [(s, 1.0)], low, high, now, PANE_POINTS)
         sound = [k for k in range(len(points["at"])) if str(k) not in points["flags"]]
         at = unfold(points["at"])
-        return {**head, "at": fold(at[k] for k in sound), "value": [points["value"][k] for k in sound]}
+        return {**head, "at": encode_instants(at[k] for k in sound), "value": [points["value"][k] for k in sound]}
     # rain is summed over whole hours, days or weeks: a sum has a meaning, a highest value of a bucket has none
     long_s = (high - low).total_seconds()
     step_s = next((k for k in SUMS_S if long_s / k <= PANE_POINTS / 2), SUMS_S[-1])
@@ -241,7 +245,7 @@ def _load_pane(
     else:
         found = _count_rain(c, s, spec, edges, now)
     at = [edges[number + 1].timestamp() for number in found]
-    return {**head, "at": fold(at), "value": [shorten(total) for total in found.values()], "step_s": step_s}
+    return {**head, "at": encode_instants(at), "value": [shorten(total) for total in found.values()], "step_s": step_s}
 
 
 def _count_rain(
@@ -263,7 +267,7 @@ def _count_rain(
     if are_many:
         read = load_firsts(c, [s.id], [begin, *edges], now) if spec.stamp == "counter" else None
         rows = (load_sound(c, [s.id], begin, edges[-1], now) if read is None else read).get(s.id, [])
-        gauge = make_gauge([(parse(at).timestamp(), value) for at, value in rows if value >= 0.0], spec)
+        gauge = make_gauge([(parse_time(at).timestamp(), value) for at, value in rows if value >= 0.0], spec)
     else:
         view = DecisionInputs({f"{s.station}.{s.quantity}": tuple(load_readings(c, s.id, begin, edges[-1], now))})
         gauge = read_gauge(view, spec, s.station, s.quantity, edges[-1].timestamp())
@@ -287,7 +291,7 @@ def _load_foot(
     levels: list[pages.StoredLevel],
 ) -> dict[str, Any]:
     marks = [
-        {**m, "at": parse(m["at"]).timestamp()}
+        {**m, "at": parse_time(m["at"]).timestamp()}
         for m in pages.load_marks(c, site, low, ends)
         if station is None or m["station"] in (None, station)
     ]
@@ -301,7 +305,7 @@ def _load_foot(
     return {
         "levels": [{"number": v["number"], "name": v["name"]} for v in levels],
         "ribbon": {
-            "from": fold(k.at for k in ribbon),
+            "from": encode_instants(k.at for k in ribbon),
             "to": until.timestamp(),
             "level": [k.level for k in ribbon],
             "seen": [k.seen for k in ribbon],

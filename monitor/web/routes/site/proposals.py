@@ -20,9 +20,9 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import PROPOSED, Proposal, load_proposals
 from monitor.text.message import Figure, Message, Template, Term, join
 from monitor.text.names import is_same_person, tidy_text
-from monitor.web.access.acting import Acting
+from monitor.web.access.acting import FormAct
 from monitor.web.access.callers import person_of
-from monitor.web.context import NO_NUL
+from monitor.web.context import WITHOUT_NUL
 from monitor.web.parts.collect import SiteSnapshot, find_present_values, read_site
 from monitor.web.parts.present_decision import evaluate_now
 from monitor.web.parts.templating import render
@@ -143,9 +143,9 @@ _MEANWHILE: Final = Template(
 )
 _NO_REASON: Final = Template("threshold.no_reason", "a reason is needed: it stands in the history of the site file")
 _WAITS: Final = Template("threshold.waits", "change No. {number} waits for approval")
-Key = Annotated[str, Form(max_length=100, pattern=NO_NUL)]
-Value = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
-ReasonText = Annotated[str, Form(max_length=500, pattern=NO_NUL), AfterValidator(tidy_text)]
+Key = Annotated[str, Form(max_length=100, pattern=WITHOUT_NUL)]
+Value = Annotated[str, Form(max_length=40, pattern=WITHOUT_NUL)]
+ReasonText = Annotated[str, Form(max_length=500, pattern=WITHOUT_NUL), AfterValidator(tidy_text)]
 
 
 @router.get("/sites/{site}/thresholds", response_class=HTMLResponse)
@@ -157,7 +157,7 @@ def show_thresholds(request: Request, site: str) -> HTMLResponse:
 
 @router.post("/sites/{site}/thresholds", response_class=HTMLResponse)
 def try_thresholds(
-    act: Acting,
+    act: FormAct,
     site: str,
     reason: ReasonText = "",
     key: Annotated[list[Key] | None, Form(max_length=MOST_FIELDS)] = None,

@@ -16,8 +16,8 @@ from monitor.sites.records import Site
 from monitor.text.local_time import open_zone
 from monitor.text.message import Template
 from monitor.text.zones import TWICE, read_local
-from monitor.web.access.acting import Acting
-from monitor.web.context import NO_NUL
+from monitor.web.access.acting import FormAct
+from monitor.web.context import WITHOUT_NUL
 from monitor.web.parts.collect import SiteSnapshot, read_site
 from monitor.web.parts.templating import render
 
@@ -27,7 +27,7 @@ _COMMA: Final = Template("reading.comma", "a comma is read as a decimal point, t
 _STORED: Final = Template("reading.stored", "{value} {unit} is stored for {station}")
 _NO_NUMBER: Final = Template("reading.no_number", "value: expected a number, got '{value}'")
 THOUSANDS: Final = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
-Text = Annotated[str, Form(max_length=130, pattern=NO_NUL)]
+Text = Annotated[str, Form(max_length=130, pattern=WITHOUT_NUL)]
 
 
 @router.get("/sites/{site}/readings", response_class=HTMLResponse)
@@ -39,7 +39,7 @@ def show_readings(request: Request, site: str, series: str = "") -> HTMLResponse
 
 @router.post("/sites/{site}/readings", response_class=HTMLResponse)
 def add_reading(
-    act: Acting,
+    act: FormAct,
     site: str,
     series: Text = "",
     value: Text = "",

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from monitor.api.cli import Commands, ending_at, make_progress_printer, print_if_json, warn
+from monitor.api.cli import Commands, exit_on, make_progress_printer, print_if_json, warn
 from monitor.api.errors import SlopewardError
 from slopeward_earth.clouds.header import NoPointsError
 
@@ -34,7 +34,7 @@ def grid(
     from slopeward_earth.clouds.header import read_header
 
     request = CloudGridRequest(cell_m=cell, ground=ground, crs=crs, height_unit=height_unit, like=like)
-    with ending_at(NoPointsError):
+    with exit_on(NoPointsError):
         found = grid_clouds(files := _list_clouds(clouds), out, request, make_progress_printer())
     warn(found.warnings)
     if print_if_json(asdict(found)):
@@ -104,7 +104,7 @@ def compare(given: CloudsArguments) -> None:
         height_unit=given.height_unit,
         out_dir=given.out,
     )
-    with ending_at(NoPointsError):
+    with exit_on(NoPointsError):
         clouds = _list_clouds([given.older]), _list_clouds([given.newer])
         found = compare_clouds(*clouds, request, make_progress_printer())
     warn(found.warnings)

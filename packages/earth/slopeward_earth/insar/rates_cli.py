@@ -11,14 +11,14 @@ from sqlalchemy import Connection
 
 from detection.imagery.footprints.proximity import keep_near, list_distances
 from detection.imagery.footprints.records import Circle, MeasuredPlace
-from monitor.api.cli import Area, ending_at, open_site, placing_by, print_if_json, warn
+from monitor.api.cli import SmallestAreaOption, exit_on, open_site, print_if_json, use_local_grid, warn
 from monitor.api.database import Database
 from monitor.api.decision import AlertCategory, AlertChange
 from monitor.api.errors import SlopewardError
 from monitor.api.queries.alerts import notify_site
 from monitor.api.queries.readings import add_observations
 from monitor.api.readings import Observation
-from monitor.api.sites import LANDSLIDE, QUANTITIES, Site
+from monitor.api.sites import LANDSLIDE_PREFIX, QUANTITIES, Site
 from monitor.api.text import Figure, Template, Timestamp, canonical_json
 from slopeward_earth.insar.queries import load_followed
 from slopeward_earth.insar.records import CoherenceLoss, MovingZone, Reference, StackRates, StackRequest
@@ -47,7 +47,7 @@ def list_stack_places(c: Connection, site: Site) -> list[MeasuredPlace]:
         MeasuredPlace(name, Circle(lon, lat, site.scenes.near_m)) for name, (lon, lat) in sorted(site.places.items())
     ]
     outlines = [
-        MeasuredPlace(f"{LANDSLIDE}{root[:12]}", geometry)
+        MeasuredPlace(f"{LANDSLIDE_PREFIX}{root[:12]}", geometry)
         for root, geometry in load_followed(c, site.id, site.scenes.near_m, FOLLOWED_MOST)
     ]
     return [*circles, *outlines]
@@ -62,7 +62,7 @@ def store_coherence(c: Connection, site: Site, name: str, found: StackRates, now
     """
     rows = dict(found.coherence_series)
     for station, zone in _name_zones(site, found.zones).items():
-        rows[f"{LANDSLIDE}zone-{station}"] = zone.coherence
+        rows[f"{LANDSLIDE_PREFIX}zone-{station}"] = zone.coherence
     added = add_observations(
         c,
         [
@@ -142,7 +142,7 @@ class RatesArguments:
     reference: Annotated[str | None, typer.Option(help="Still ground: LON,LAT,RADIUS_M.")] = None
     k_sigma: Annotated[float, typer.Option(min=0.0, max=1000.0, help="A zone moves beyond so many sigma.")] = 3.0
     coherence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lower coherence is not used.")] = 0.3
-    minimum_area_m2: Area = 40_000.0
+    minimum_area_m2: SmallestAreaOption = 40_000.0
     every: Annotated[int, typer.Option(min=1, max=10_000, help="Points of every n-th row and column.")] = 1
     network: Annotated[str | None, typer.Option(help="Unvalidated hint by a network: phase/generated-phase.")] = None
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, zones, picture and record.")] = None
@@ -169,7 +169,7 @@ def rates(given: RatesArguments) -> None:
     target = None if given.site is None else open_site(given.site)[1:]
     if target is not None:
         request = replace(request, places=tuple(target[0].run_read(list_stack_places, target[1])))
-    with ending_at(NoValidPixelsError), placing_by(None if target is None else target[1]):
+    with exit_on(NoValidPixelsError), use_local_grid(None if target is None else target[1]):
         found = measure_stack(request)
     warn(found.warnings)
     label = given.name or given.stack.resolve().name

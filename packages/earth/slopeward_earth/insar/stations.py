@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from monitor.api.decoders import Pipeline
 from monitor.api.errors import RefusedError
-from monitor.api.queries.ingest import FileResult, store_given
-from monitor.api.sites import OF_VELOCITY_MAPS, VELOCITY_MAP, Site, Station
+from monitor.api.queries.ingest import FileResult, store_rows
+from monitor.api.sites import VELOCITY_MAP, VELOCITY_MAP_QUANTITIES, Site, Station
 from monitor.api.text import FUTURE_TOLERANCE, format_iso
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ def list_mapped_ground(site: Site) -> list[MappedGround]:
     """Stations that maps of velocities give values, in the order of the site file."""
     found = []
     for station in site.stations:
-        specs = [one for one in station.series if one.source == VELOCITY_MAP and one.quantity in OF_VELOCITY_MAPS]
+        specs = [
+            one for one in station.series if one.source == VELOCITY_MAP and one.quantity in VELOCITY_MAP_QUANTITIES
+        ]
         if specs and station.has_ground:
             over = max(one.over_mm_per_day for one in specs)
             found.append(MappedGround(station, tuple(one.quantity for one in specs), over))
@@ -58,7 +60,7 @@ def store_velocities(
         for quantity, cells in _list_quantities(one).items()
         if quantity in wanted[one.name]
     ]
-    return store_given(rows, pipeline, site, now, VELOCITY_MAP, name)
+    return store_rows(rows, pipeline, site, now, VELOCITY_MAP, name)
 
 
 def _list_quantities(one: "PlaceVelocity") -> dict[str, dict[str, object]]:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from detection.whole_file import write_json
-from monitor.api.cli import Area, ending_at, name_helper, open_site, placing_by, print_if_json, print_note, warn
+from monitor.api.cli import (
+    SmallestAreaOption,
+    exit_on,
+    name_os_actor,
+    open_site,
+    print_if_json,
+    print_note,
+    use_local_grid,
+    warn,
+)
 from monitor.api.database import Database
 from monitor.api.decoders import Pipeline
 from monitor.api.errors import SlopewardError
@@ -47,7 +56,7 @@ class VelocityArguments:
         float | None, typer.Option(min=1e-9, max=1e9, help="One error for all values, in the same unit.")
     ] = None
     k_sigma: Annotated[float, typer.Option(min=0.1, max=100.0, help="A zone moves beyond so many sigma.")] = 3.0
-    minimum_area_m2: Area = 10_000.0
+    minimum_area_m2: SmallestAreaOption = 10_000.0
     cell: Annotated[float, typer.Option(min=0.1, max=100_000.0, help="Side of a cell for points, m.")] = 50.0
     fill: Annotated[
         str | None, typer.Option(help="Velocity of points that stands for no value, or none; else found.")
@@ -67,8 +76,8 @@ def velocity(given: VelocityArguments) -> None:
     target = None if opened is None else opened[2]
     grounds = [] if target is None else list_mapped_ground(target)
     with (
-        ending_at(NoValidPixelsError),
-        placing_by(target),
+        exit_on(NoValidPixelsError),
+        use_local_grid(target),
         tempfile.TemporaryDirectory(prefix="slopeward-points-") as folder,
     ):
         files, errors, warnings = _open(given.file, tuple(given.sigma_file or ()), given.cell, given.fill, Path(folder))
@@ -166,7 +175,7 @@ def _store(
     if before not in {None, found.component}:
         raise SlopewardError(f"the readings of the stations are of {before}, this map is of {found.component}")
     result = store_velocities(pipeline, site, found.places, until, found.component, name, now)
-    record_file(db, name_helper(), result, now)
+    record_file(db, name_os_actor(), result, now)
     path.parent.mkdir(parents=True, exist_ok=True)
     shown = list_features(found.zones)[:ZONES_MOST]
     component = found.component if found.places else before

@@ -18,7 +18,7 @@ from monitor.api.errors import JobError
 from monitor.api.queries.readings import PointSetRequest, list_point_ids
 from monitor.api.settings import ComputeSection, ServiceConfig
 from monitor.api.sites import Site
-from monitor.api.text import canonical_json, epoch_s, parse
+from monitor.api.text import canonical_json, epoch_s, parse_time
 from monitor.api.worker import WorkerTask, run_all_in_workers, run_in_worker
 from slopeward_earth.points import prediction as points
 from slopeward_earth.points.looks import AT_ONCE, LEARN_FROM, TABLES, Tables, go_through, read_table
@@ -93,7 +93,7 @@ def _prepare(
     ids = db.run_read(list_point_ids, point_set.point_set_id, point_set.last_point_id)
     dates, values = read_table(db, point_set.unit, point_set.known_at, ids[:: max(1, len(ids) // LEARN_FROM)])
     chosen = run_in_worker(plan, CHOOSE, points.Choosing(_record(dates, values)))
-    newest_at = parse(dates[-1]) if dates else None
+    newest_at = parse_time(dates[-1]) if dates else None
     if newest_at is None or chosen.reason:
         return ids, PointIssue(newest_at, 0.0, reason=_describe_reason(chosen.reason)), chosen
     ahead = [newest_at + timedelta(seconds=one.steps * chosen.step_s) for one in chosen.horizons]
@@ -110,7 +110,7 @@ def _prepare(
 
 
 def _record(dates: Sequence[str], values: np.ndarray) -> points.PointRecord:
-    return points.PointRecord(np.array([epoch_s(parse(at)) for at in dates]), values)
+    return points.PointRecord(np.array([epoch_s(parse_time(at)) for at in dates]), values)
 
 
 def _forecast(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.api.cli import Commands, SiteOption, narrow_to_reader, open_site, print_note, require_any, show
+from monitor.api.cli import Commands, SiteOption, find_readable_sites, open_site, print_note, require_any, show
 from monitor.api.database import load_view
 from slopeward_earth.points.store.looks import load_largest, load_newest_issues
 from slopeward_earth.points.views import PointForecastRow, PointIssueRow
@@ -31,7 +31,7 @@ def points(
 
             print_note(run(db, service, chosen, datetime.now(UTC)))
         with db.read() as c:
-            narrow_to_reader(c, site)
+            find_readable_sites(c, site)
             issues = load_newest_issues(c, site)
             if pid is not None:
                 rows = load_view(

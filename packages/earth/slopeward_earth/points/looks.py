@@ -18,7 +18,7 @@ from monitor.api.errors import JobError
 from monitor.api.queries.readings import PointSetRequest, find_nearest, list_point_ids, load_places
 from monitor.api.settings import ComputeSection, ServiceConfig
 from monitor.api.sites import Site, convert
-from monitor.api.text import Template, canonical_json, epoch_s, format_iso, parse
+from monitor.api.text import Template, canonical_json, epoch_s, format_iso, parse_time
 from monitor.api.worker import WorkerTask, is_stopping, run_all_in_workers, run_in_worker
 from slopeward_earth.points.detection.alarms import BUDGET, compared_with
 from slopeward_earth.points.detection.gather import CommonShift, LocatedAlarm, belongs, find_common, gather, join_shared
@@ -113,7 +113,7 @@ def detect_alarms(
     empty = point_looks.ScanResult(None, 0, 0, 0, 0, 0, 0, BUDGET, {}, "", "")
     if len(dates) < 2:
         return replace(empty, digest=_digest(request, empty), reason=_TOO_FEW)
-    step_s = float(np.median(np.diff([epoch_s(parse(at)) for at in dates])))
+    step_s = float(np.median(np.diff([epoch_s(parse_time(at)) for at in dates])))
     first_at = dates[max(int(len(dates) * LEARNT), len(dates) - FIRST) - 1]
     from_at = first_at if request.from_at is None else format_iso(request.from_at)
     counted = run_in_worker(plan, COUNT, PointThresholdRequest(PointTable(values, step_s), BUDGET))
@@ -139,7 +139,7 @@ def detect_alarms(
     is_any_point_new = bool(ids) and ids[-1] > request.after_point_id
     at = sorted({d for d in found.dates if d > (min(from_at, first_at) if is_any_point_new else from_at)})
     found_now = point_looks.ScanResult(
-        parse(at[-1]) if at else request.from_at,
+        parse_time(at[-1]) if at else request.from_at,
         len(at),
         found.scored,
         found.withheld,
@@ -228,7 +228,7 @@ def _name(
     rows = [
         point_looks.PointAnomaly(
             point,
-            parse(at),
+            parse_time(at),
             one.detector,
             one.part,
             one.kind,
@@ -260,8 +260,8 @@ def _describe_common(
         number=0,
         kind=one.kind,
         common=True,
-        first_at=parse(dates[one.first]),
-        last_at=parse(dates[one.last]),
+        first_at=parse_time(dates[one.first]),
+        last_at=parse_time(dates[one.last]),
         points=one.points,
         judged=one.judged,
         size_mm=one.size_mm,

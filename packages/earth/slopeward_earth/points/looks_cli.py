@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.api.cli import Commands, SiteOption, narrow_to_reader, open_site, require_any, show
+from monitor.api.cli import Commands, SiteOption, find_readable_sites, open_site, require_any, show
 from monitor.api.database import load_view
 from monitor.api.text import format_instants, format_iso, format_number
 from slopeward_earth.points.store.looks import PointEvent, StoredScan, load_looks
@@ -22,7 +22,7 @@ def points(
     """
     _, db, _ = open_site(site)
     with db.read() as c:
-        narrow_to_reader(c, site)
+        find_readable_sites(c, site)
         found = load_looks(c, site, looks)
         anomalies = {
             k.id: load_view(c, "point_anomalies", order_by=("number", "at", "pid"), look_id=k.id) for k in found

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query, Request
 
 from detection.geojson import Feature
 from monitor.api.database import load_view as load_rows
-from monitor.api.errors import NotFoundError, RefusedError, take_turn
+from monitor.api.errors import NotFoundError, RefusedError, acquire_or_refuse
 from monitor.api.text import Template, format_iso, translate_all
-from monitor.api.web import Early, GeoJsonResponse, Limit, SiteSnapshot, read_site
+from monitor.api.web import EarlyInstant, GeoJsonResponse, Limit, SiteSnapshot, read_site
 from slopeward_earth.points.store.looks import load_looks, load_newest_issues
 from slopeward_earth.points.store.maps import MapView, Square, find_sides, list_sets, load_point, load_view
 from slopeward_earth.points.store.rates import Box, PointRate, load_rates
@@ -29,7 +29,7 @@ SetName = Annotated[str | None, Query(alias="set", max_length=128, description="
 EVERYWHERE: Final = (-180.0, -90.0, 180.0, 90.0)
 
 
-At = Annotated[Early, Query(description="end of the window, RFC 3339 with offset; default now")]
+At = Annotated[EarlyInstant, Query(description="end of the window, RFC 3339 with offset; default now")]
 _Ahead = Literal["horizon", "target_at", "q10", "q50", "q90", "reason"]
 _AHEAD: Final[tuple[_Ahead, ...]] = get_args(_Ahead)
 LOOKS: Final = 4  # that the page of instruments shows
@@ -51,7 +51,7 @@ def map_points(
     Of an earlier time, or of a window, and while the map of a set is not made yet: an even share of the points.
     """
     box = _read_box(bbox)
-    with take_turn(_drawing, _MANY_DRAW()), read_site(request, site) as seen:
+    with acquire_or_refuse(_drawing, _MANY_DRAW()), read_site(request, site) as seen:
         sets = list_sets(seen.c, site)
         one = sets.get(set_) if set_ is not None else next(iter(sets.values()), None)
         found, mapped = MapView((), (), 0), None

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Final
 
-from monitor.api.text import ReasonText, Template, by_code, figure, reason_text, reasons
+from monitor.api.text import ReasonText, Template, figure, index_by_code, reason_text, reasons
 
-OWN_TEXTS: Final = by_code(
+OWN_TEXTS: Final = index_by_code(
     # ---- anomalies ---------------------------------------------------------------------------------------------
     reason_text(Template("compared.median", "the median of its last {n} acquisitions")),
     reason_text(Template("compared.line", "the line of its last {n} acquisitions")),
@@ -47,4 +47,4 @@ def describe(reason: str | reasons.SupportsReason) -> str:
     >>> describe(Reason("points.few", {"n": 3, "needed": 60}))
     '3 acquisitions: at least 60 are needed'
     """
-    return reasons.describe(reason, _TEXTS)
+    return reasons.convert_reason(reason, _TEXTS)

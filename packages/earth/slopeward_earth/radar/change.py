@@ -31,7 +31,7 @@ from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.overlay import Layer, burn, to_pixels, window_around
 from detection.imagery.raster.raster import ByteRaster, read_grid, writing_geotiff
 from detection.imagery.raster.reading.values import ANGLE, BACKSCATTER, COHERENCES, BandQuantity
-from monitor.api.text import TEXT_OF, Figure, Template
+from monitor.api.text import LABELLED_TEXT, Figure, Template
 from slopeward_earth.radar.dates import RadarDate, check_dates, find_units, read_radar, to_power
 from slopeward_earth.radar.outputs import FILES, write_radar
 from slopeward_earth.radar.records import RadarChange, RadarOutline, RadarRequest
@@ -208,7 +208,7 @@ def check_image(date: RadarDate, ground: RadarDate) -> None:
         ]
         (_, wanted), (values, valid) = map(_sample, layers)
     if (valid & wanted).sum() < SHOWN * wanted.sum():
-        raise NoValidPixelsError(TEXT_OF(name=str(date.path), text=_LITTLE_SHARED))
+        raise NoValidPixelsError(LABELLED_TEXT(name=str(date.path), text=_LITTLE_SHARED))
     find_units(date, values[valid])
 
 

@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from monitor.api.cli import Area, SiteFile, ending_at, make_progress_printer, placing_by_file, print_if_json, warn
+from monitor.api.cli import (
+    LocalGridOption,
+    SmallestAreaOption,
+    exit_on,
+    make_progress_printer,
+    print_if_json,
+    use_local_grid_file,
+    warn,
+)
 from slopeward_earth.radar.records import RadarChange, RadarRequest
 
 EXAMPLE = "Example: slopeward scenes sar --before 20260501_VV.tif --after 20260513_VV.tif --out ./change --json"
@@ -35,9 +43,9 @@ class SarArguments:
     looks: Annotated[
         float | None, typer.Option(min=0.3, max=2000.0, help="Equivalent number of looks of a cell; else estimated.")
     ] = None
-    minimum_area_m2: Area = 5000.0
+    minimum_area_m2: SmallestAreaOption = 5000.0
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines, picture and record.")] = None
-    site: SiteFile = None
+    site: LocalGridOption = None
 
 
 def sar(given: SarArguments) -> None:
@@ -65,7 +73,7 @@ def sar(given: SarArguments) -> None:
         units=given.units,
         out_dir=given.out,
     )
-    with ending_at(NoValidPixelsError), placing_by_file(given.site):
+    with exit_on(NoValidPixelsError), use_local_grid_file(given.site):
         found = find_radar_change(request, make_progress_printer())
     warn(found.warnings)
     if not print_if_json(found.to_json()):

@@ -24,7 +24,7 @@ from detection.imagery.scene.radar_bands import is_radar
 from detection.imagery.scene.scene import Scene, read_scene, scene_hash
 from detection.reasons import Reason
 from monitor.api.scenes import DateAssessment, KnownDate, PlaceValue, ReadScene, SceneMethod, SceneRequest
-from monitor.api.text import Figure, Message, Template, describe, describe_error, hide_folder, spread
+from monitor.api.text import Figure, Message, Template, convert_reason, describe_error, hide_folder, messages_to_plain
 from slopeward_earth.radar.change import check_image, find_radar_change
 from slopeward_earth.radar.dates import find_difference, of_scene
 from slopeward_earth.radar.outputs import FILES
@@ -85,7 +85,7 @@ def _describe_unfit(dates: list[KnownDate], error: ImageryError) -> Message:
     for date in dates:
         text = hide_folder(text, Path(date.scene_path).parent)
     days = tuple(f"{date.acquired_at:%Y-%m-%d}" for date in dates)
-    return describe(Reason("change.not_compared", {"scene": days, "text": text}))
+    return convert_reason(Reason("change.not_compared", {"scene": days, "text": text}))
 
 
 def read_radar_scene(request: SceneRequest, scene: Scene) -> ReadScene:
@@ -240,7 +240,7 @@ def _classify_changes(
             root_id=outline.polygon_id if parent is None else parent[0].root_id or parent[0].polygon_id,
             first_seen_at=first,
             anchor_scene=own_hash,
-            caution=None if caution is None else describe(caution),
+            caution=None if caution is None else convert_reason(caution),
         )
     return changes
 
@@ -257,7 +257,7 @@ def _describe_compared(found: RadarChange | None, before: list[tuple[KnownDate, 
     return {
         **document,
         "compared": compared,
-        "warnings": spread(found.warnings),
+        "warnings": messages_to_plain(found.warnings),
         "outputs": {"change": found.outputs["change"], "picture": found.outputs["preview"]},
     }
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.api.cli import Area, SiteFile, ending_at, placing_by_file, print_if_json, warn
+from monitor.api.cli import LocalGridOption, SmallestAreaOption, exit_on, print_if_json, use_local_grid_file, warn
 
 EXAMPLE = "Example: slopeward scenes dod 2025.tif 2026.tif --sigma-older-m 0.10 --sigma-newer-m 0.15 --json"
 
@@ -18,15 +18,15 @@ def dod(
     sigma_older_m: Annotated[float | None, typer.Option(min=0.0, max=1000.0, help="Its standard deviation.")] = None,
     sigma_newer_m: Annotated[float | None, typer.Option(min=0.0, max=1000.0, help="Its standard deviation.")] = None,
     stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None,
-    minimum_area_m2: Area = 100.0,
+    minimum_area_m2: SmallestAreaOption = 100.0,
     out: Annotated[Path | None, typer.Option(help="Folder for the difference, outlines and record.")] = None,
-    site: SiteFile = None,
+    site: LocalGridOption = None,
 ) -> None:
     """Area and volume of loss and gain beyond the limit of detection; exit 4 when nothing overlaps."""
     from detection.imagery.errors import NoValidPixelsError
     from slopeward_earth.surface.difference import subtract
 
-    with ending_at(NoValidPixelsError), placing_by_file(site):
+    with exit_on(NoValidPixelsError), use_local_grid_file(site):
         found = subtract(
             older,
             newer,

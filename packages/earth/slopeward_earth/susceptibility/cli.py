@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.api.cli import LARGEST_SEED, Commands, ending_at, make_progress_printer, print_if_json, warn
+from monitor.api.cli import LARGEST_SEED, Commands, exit_on, make_progress_printer, print_if_json, warn
 
 app = Commands(help="Map where landslides like those of an inventory are likely (not when).", no_args_is_help=True)
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="TOML file that names factors and inventory.")]
@@ -65,7 +65,7 @@ def draw(
     from detection.imagery.errors import NoValidPixelsError
     from slopeward_earth.susceptibility.mapping import MapRequest, make_map
 
-    with ending_at(NoValidPixelsError):
+    with exit_on(NoValidPixelsError):
         answer = make_map(MapRequest(study, model, out, datetime.now(UTC).date()), make_progress_printer())
     warn(answer["warnings"])
     if print_if_json(answer):

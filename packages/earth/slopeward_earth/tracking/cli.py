@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from monitor.api.cli import name_helper, placing_by, session
+from monitor.api.cli import name_os_actor, session, use_local_grid
 from monitor.api.database import Database
 from monitor.api.decoders import Pipeline
 from monitor.api.errors import SlopewardError
@@ -63,12 +63,12 @@ def track(given: TrackArguments) -> None:
         older_at=None if given.older_at is None else session.read_instant("--older-at", given.older_at),
         newer_at=None if given.newer_at is None else session.read_instant("--newer-at", given.newer_at),
     )
-    with session.ending_at(NoValidPixelsError), placing_by(target):
+    with session.exit_on(NoValidPixelsError), use_local_grid(target):
         found = find_vectors(given.older, given.newer, request, session.make_progress_printer())
     stored = None if opened is None else _store(*opened, found, f"{given.older.name} to {given.newer.name}")
     _show(found, stored)
     if found.lost_places:
-        raise typer.Exit(session.NOTHING if len(found.lost_places) == len(request.places) else 3)
+        raise typer.Exit(session.EXIT_NOTHING if len(found.lost_places) == len(request.places) else 3)
 
 
 def _store(service: ServiceConfig, db: Database, site: Site, found: "TrackingResult", name: str) -> FileResult:
@@ -82,7 +82,7 @@ def _store(service: ServiceConfig, db: Database, site: Site, found: "TrackingRes
         if v.name
     ]
     stored = store_vectors(pipeline, site, moved, found.older_at, found.newer_at, name, now)
-    record_file(db, name_helper(), stored, now)
+    record_file(db, name_os_actor(), stored, now)
     return stored
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from monitor.api.decoders import Pipeline
 from monitor.api.errors import RefusedError
-from monitor.api.queries.ingest import FileResult, store_given
+from monitor.api.queries.ingest import FileResult, store_rows
 from monitor.api.queries.readings import find_series_id, latest_reading, load_readings
 from monitor.api.sites import IMAGE_CORRELATION, Site
 from monitor.api.text import FUTURE_TOLERANCE, format_iso
@@ -66,7 +66,7 @@ def store_vectors(
         raise RefusedError(f"the newer image was taken at {format_iso(newer_at)}, in the future")
     with pipeline.database.read() as c:
         rows: list[dict[str, Any]] = [row for one in moved for row in _list_rows(c, site, one, older_at, newer_at, now)]
-    return store_given(rows, pipeline, site, now, IMAGE_CORRELATION, name)
+    return store_rows(rows, pipeline, site, now, IMAGE_CORRELATION, name)
 
 
 def _list_rows(

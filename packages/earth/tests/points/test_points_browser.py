@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from monitor.settings.service import load_service
-from monitor.storage.service_state import stamp
+from monitor.storage.service_state import write_heartbeat
 from packages.earth.tests.points.test_point_looks import (
     CONFIG,
     COUNT,
@@ -47,7 +47,7 @@ def test_squares_become_points_and_one_tells_its_series(bench, watch, tmp_path, 
     point_map.run(bench, CONFIG, SITE, AT)
     point_forecasts.run(bench, CONFIG, SITE, AT)
     with bench.write() as c:
-        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, AT)
+        write_heartbeat(c, "core", {"state": "running", "version": "x", "degraded": []}, AT)
     with serving(bench, AT + timedelta(minutes=5), load_service(None, {})) as client:
         w = watch(width=760, height=900)
         page, base = w.page, str(client.base_url).rstrip("/")

@@ -36,7 +36,7 @@ from forecasting.serving.gate import choose_shown
 from forecasting.serving.jobs import forecast
 from forecasting.serving.records import Forecast, Withheld
 from monitor.features.forecasts.cli.curve_file import read_curve
-from monitor.text.reasons import describe
+from monitor.text.reasons import convert_reason
 from tests.bench.record import DATA, LAB_RESULTS, parse_options
 from tests.data.forecasts.absurdity import RULES, Fan, Present, find_absurd, see_present
 from tests.data.measured_curves import INTERVALS, OUTANG, find
@@ -151,7 +151,7 @@ def judge(life: Life, now_s: float, span: str) -> list[Case]:
     """All targets of one moment; those after the end of the record are left out."""
     rows, withheld = serve(life.samples, life.step_s, life.horizons_s, now_s)
     cases = [
-        Case(life.kind, life.name, span, format_span(w.horizon_s), shown=False, reason=plain(describe(w.reason)))
+        Case(life.kind, life.name, span, format_span(w.horizon_s), shown=False, reason=plain(convert_reason(w.reason)))
         for w in withheld
     ]
     for name, (times, values) in life.samples.items():

@@ -20,7 +20,7 @@ import pandas as pd
 
 from forecasting.data.series import DAY_S, Floats, read_long_csv
 from forecasting.data.workbook import read_sheet
-from monitor.text.reasons import describe
+from monitor.text.reasons import convert_reason
 from packages.lab.benchmarks.forecasting.bench_last_tenth import DATA, plain, serve
 from tests.bench.record import LAB_RESULTS, parse_options
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
@@ -72,7 +72,7 @@ def replay(site: Site, every_s: float) -> dict[str, Any]:
         shown += len(rows)
         served += bool(rows)
         outside += any(r.model == KINEMATIC for r in rows)
-        reasons.update(plain(describe(w.reason)) for w in withheld)
+        reasons.update(plain(convert_reason(w.reason)) for w in withheld)
         for r in rows:
             near = np.abs(times - r.target_s) <= step_s / 2
             if near.any():

@@ -15,19 +15,19 @@ import typer
 from detection.imagery.footprints.records import DoubtfulTile
 from monitor.api.cli import (
     LARGEST_SEED,
-    catching_stop,
+    catch_stop_signals,
     open_service,
     pick_site,
-    placing_by,
     print_if_json,
     print_note,
     show_progress,
+    use_local_grid,
 )
 from monitor.api.errors import SlopewardError
 from monitor.api.hooks import LabelledGround, SceneTrainingData
 from monitor.api.plugins import hooks
-from monitor.api.queries.models import SHORT, add_model
-from monitor.api.worker import hold
+from monitor.api.queries.models import SHORT_HASH_LENGTH, add_model
+from monitor.api.worker import lock_scene_results
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -100,7 +100,7 @@ def learn(given: LearnArguments) -> None:
         target = given.out or _name_folder(given.folder, owner)
         if target.exists() and not target.is_dir():
             raise typer.BadParameter(f"{target} is no folder", param_hint="--out")
-        if not stack.enter_context(hold(target, wait=False)):
+        if not stack.enter_context(lock_scene_results(target, wait=False)):
             raise SlopewardError(f"{target}: another process learns in it; wait, or name another folder with --out")
         name = given.site or re.sub(r"[^A-Za-z0-9_-]+", "-", target.resolve().name)[:40]
         try:
@@ -118,7 +118,7 @@ def learn(given: LearnArguments) -> None:
                 notes=tuple(notes),
                 tried=tuple(read.get("seed", 0) for folder, read in earlier if folder != target),
             )
-            stopped = stack.enter_context(catching_stop())
+            stopped = stack.enter_context(catch_stop_signals())
             learnt = run_learning(request, print_note, Hooks(show_progress, lambda: bool(stopped)))
         except TrainingPausedError:
             print_note(f"stopped; the same command goes on in {target}")
@@ -145,7 +145,7 @@ def _open_owner(name: str, stack: ExitStack) -> _LearningSite:
     service, db = open_service()
     stack.enter_context(db)
     site = pick_site(service, name)
-    stack.enter_context(placing_by(site))
+    stack.enter_context(use_local_grid(site))
     with db.read() as c:
         data = hooks().scene_training_data(connection=c, site_id=name)
     if data is None:
@@ -296,7 +296,8 @@ def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
     if answer["offered"] and site and not answer["registered"]:
         print("these weights were registered before; the registry stays as it is")
     if put_to_use and site:
-        print(f"to use them: slopeward scenes promote {answer['model_hash'][:SHORT]} --site {site} --reason WHY")
+        short_hash = answer["model_hash"][:SHORT_HASH_LENGTH]
+        print(f"to use them: slopeward scenes promote {short_hash} --site {site} --reason WHY")
 
 
 def _span(interval: list[float] | None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from monitor.api.cli import LARGEST_SEED, catching_stop, print_if_json, show_progress, warn
+from monitor.api.cli import LARGEST_SEED, catch_stop_signals, print_if_json, show_progress, warn
 from monitor.api.errors import SlopewardError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def train(
     chosen = _read_recipe(recipe, seed, encoder)
     target = out or Path(f"{chosen.name}.safetensors")
     try:
-        with catching_stop() as signals:
+        with catch_stop_signals() as signals:
             card = run_recipe(chosen, target, data, hooks=_make_hooks(target, signals, resume=not anew))
     except OtherRunError as other:
         raise SlopewardError(

@@ -25,7 +25,7 @@ from monitor.models.queries.registry import load_models
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
-from monitor.worker.lock import hold
+from monitor.worker.lock import lock_scene_results
 from slopeward_lab.learning import cli as learn
 from slopeward_lab.learning import gate, records
 from tests.data.drawn_ground import draw_picture, write_pictures
@@ -91,7 +91,7 @@ def test_labels_of_the_page_become_weights_that_the_service_may_use(tmp_path, mo
         assert f"going on with the {LABELLED} tiles" in capsys.readouterr().err
         (folder,) = Path("models/scenes/bench").iterdir()
         asked += ["--out", str(folder)]
-        with hold(folder, wait=False):
+        with lock_scene_results(folder, wait=False):
             assert run_verb(asked) == 1
         said = capsys.readouterr().err
         assert "weights of the run before are registered now" in said

@@ -33,7 +33,7 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.overlay import Layer, burn, shapes_of, window_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
 from detection.imagery.scene.registration import measure_distortion, measure_shift
-from monitor.text.reasons import describe
+from monitor.text.reasons import convert_reason
 from tests.data.asked_detection import detect
 from tests.data.surveys.rasters import change_raster
 from tests.tables import tabulated
@@ -180,7 +180,7 @@ def test_dates_of_different_resolution_are_doubted():
     fine, equal, coarse = (grid_around(141.95, 42.73, 40, side) for side in (10.0, 10.5, 12.0))
     assert list_pixels(fine, equal, "2026-05-01") == []
     (caution,) = list_pixels(fine, coarse, "2026-05-01")
-    assert describe(caution) == "the images have pixels of different size: 10 m, and 12 m on 2026-05-01"
+    assert convert_reason(caution) == "the images have pixels of different size: 10 m, and 12 m on 2026-05-01"
 
 
 def make_date(folder, name, day, boxes, nodata=(), size=SIZE, geographic=False):
@@ -243,7 +243,7 @@ def test_a_footprint_that_comes_back_is_the_old_one(tmp_path):
     again = compare(make_date(tmp_path, "c", 3, [(10, 10, 30, 30)]), [bare, first], guards=False)
     (word,) = again.changes.values()
     assert (word.change, word.parent_id) == ("known", first.polygons[0].polygon_id)
-    assert "not on 2026-05-02" in describe(word.caution)
+    assert "not on 2026-05-02" in convert_reason(word.caution)
 
 
 def test_where_the_earlier_date_has_nothing_the_footprint_stays_single(tmp_path):
@@ -296,7 +296,7 @@ def test_each_class_is_judged_against_its_own_band(tmp_path):
     assert set(by_change) == {"new", "known"}, "one lies where a landslide was, one where it was itself"
     assert found.changes[by_change["known"].polygon_id].parent_id == crack.polygon_id
     flipped = found.changes[by_change["new"].polygon_id]
-    assert (flipped.parent_id, describe(flipped.caution)) == (None, "lies where landslide was seen before")
+    assert (flipped.parent_id, convert_reason(flipped.caution)) == (None, "lies where landslide was seen before")
     assert words["landslide", True].caution is None
     assert [(v.outline.kind, v.change.parent_id) for v in found.vanished] == [("landslide", landslide.polygon_id)]
     told = found.to_json()["pixels"]["classes"]
@@ -320,9 +320,9 @@ def test_a_kept_file_of_another_scene_is_not_compared_with(tmp_path):
     after = make_date(tmp_path, "b", 2, [(10, 10, 30, 30)])
     found = compare(after, [before], guards=False)
     assert [w.change for w in found.changes.values()] == ["single"]
-    assert "another scene now" in describe(found.warnings[0])
+    assert "another scene now" in convert_reason(found.warnings[0])
     (tmp_path / "a.tif").unlink()
-    assert "no such file" in describe(compare(after, [before], guards=False).warnings[0])
+    assert "no such file" in convert_reason(compare(after, [before], guards=False).warnings[0])
     change_raster(after.prob, SCENE_HASH="another")
     with pytest.raises(ImageryError, match="another scene now"):
         compare(after, [before], guards=False)
@@ -354,7 +354,7 @@ def test_growth_that_only_a_doubtful_date_shows_is_advice_only(tmp_path, monkeyp
     second = make_date(tmp_path, "b", 2, [(10, 10, 30, 20)], nodata=[(0, hidden_from, SIZE, SIZE)])
     last = make_date(tmp_path, "c", 3, [(10, 10, 30, 30)])
     (word,) = compare(last, [second, first]).changes.values()
-    assert (word.change, word.caution and describe(word.caution)) == ("grown", expected)
+    assert (word.change, word.caution and convert_reason(word.caution)) == ("grown", expected)
 
 
 @pytest.fixture(scope="module")
@@ -403,7 +403,7 @@ def test_shifted_image_is_registered_and_compared(drawn, columns, rows):
     found = compare(after, [shifted])
     assert [w.change for w in found.changes.values()] == ["new"]
     assert [w.caution for w in found.changes.values()] == [w.caution for w in expected.changes.values()]
-    assert "was moved onto the newer image" in describe(found.warnings[0])
+    assert "was moved onto the newer image" in convert_reason(found.warnings[0])
     (measured,) = found.compared
     assert measured.claimed
     assert (measured.registered_px["columns"], measured.registered_px["rows"]) == pytest.approx(
@@ -420,7 +420,7 @@ def test_image_that_cannot_be_registered_gives_the_reason_as_caution(drawn):
     folder, (before, after) = drawn
     found = compare(after, [shift_date(folder, before, 33, 0)])
     assert [w.change for w in found.changes.values()] == ["single"]
-    assert "33.0 px off" in describe(found.warnings[0])
+    assert "33.0 px off" in convert_reason(found.warnings[0])
     assert [w.caution for w in found.changes.values()] == [found.warnings[0]]
     assert found.compared[0].claimed is False
     assert found.compared[0].registered_px is None
@@ -431,4 +431,4 @@ def test_images_that_are_gone_make_change_advice_only(drawn):
     _, (before, after) = drawn
     (word,) = compare(after, [replace(before, scene_path="/nowhere/before")]).changes.values()
     assert word.change == "new"
-    assert "cannot be laid on each other" in describe(word.caution)
+    assert "cannot be laid on each other" in convert_reason(word.caution)

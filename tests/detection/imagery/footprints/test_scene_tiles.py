@@ -23,7 +23,7 @@ from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.raster import write_geotiff, writing_geotiff
 from detection.imagery.tiles.lookup import find_tile, open_archive
 from detection.imagery.tiles.records import SceneTilesRequest
-from monitor.text.reasons import describe
+from monitor.text.reasons import convert_reason
 from tests.data.asked_detection import read_options
 
 AT = datetime(2026, 5, 12, tzinfo=UTC)
@@ -121,7 +121,7 @@ def test_a_pixel_of_a_landslide_is_seen_from_afar(cut):
 )
 def test_what_has_no_place_on_a_web_map_is_one_line(cut, options, said):
     told, out = cut(checkers(64), **options)
-    assert re.search(said, describe(told.error)), told.error
+    assert re.search(said, convert_reason(told.error)), told.error
     assert not (out / "scene.pmtiles").exists()
 
 
@@ -130,7 +130,7 @@ def test_one_band_another_grid_a_turned_one_and_no_pixel(cut):
     turned, _ = cut(checkers(64), transform=Affine(8, 6, 480_000, 6, -8, 5_120_000))
     assert turned.zooms[1] == upright.zooms[1]
     told, _ = cut(np.zeros((3, 64, 64), np.uint16), nodata=0)
-    assert "no pixel" in describe(told.error)
+    assert "no pixel" in convert_reason(told.error)
     told, out = cut(checkers()[:1], crs="EPSG:4326", transform=Affine(1e-4, 0, 8.7, 0, -1e-4, 46.2))
     assert told.error == ""
     red, green, blue, alpha = look(out / "scene.pmtiles", 8.7 + 220.5e-4, 46.2 - 170.5e-4, told.zooms[1])
@@ -143,7 +143,7 @@ def test_a_torn_scene_is_one_line(cut, tmp_path):
     scene = tmp_path / "20260512.tif"
     scene.write_bytes(scene.read_bytes()[:60_000])
     told = make_tiles(SceneTilesRequest(scene, AT, tmp_path / "prob.tif", tmp_path))
-    assert "\n" not in describe(told.error)
+    assert "\n" not in convert_reason(told.error)
     assert told.error
 
 

@@ -22,7 +22,7 @@ from detection.imagery.neural.losses import TERMS, make_loss
 from detection.imagery.neural.training import evaluate, train_patches
 from detection.imagery.neural.triage_training import MOST, train_triage
 from detection.imagery.weights_file import WEIGHTS_FOLDER, list_shipped, weights_path
-from monitor.cli.training import catching_stop
+from monitor.cli.training import catch_stop_signals
 from tests.tables import tabulated
 
 SHIPPED = [path.stem for path in list_shipped()]
@@ -98,7 +98,7 @@ def test_with_nothing_held_the_last_pass_is_kept_at_the_threshold_that_is_given(
 
 def test_a_wish_to_stop_is_taken_after_the_step_and_a_second_one_at_once():
     before = signal.getsignal(signal.SIGTERM)
-    with catching_stop() as asked:
+    with catch_stop_signals() as asked:
         assert asked == []
         os.kill(os.getpid(), signal.SIGTERM)
         assert asked == [signal.SIGTERM]

@@ -24,7 +24,7 @@ from monitor.features.scenes.tables import scene as scene_table
 from monitor.features.scenes.tables import scene_change
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
-from monitor.text.message import gather
+from monitor.text.message import plain_to_messages
 from tests.data.drawn_scenes import PLACE, make_config, of_drawings, work_here
 from tests.data.store_rows import ask, tell
 from tests.data.surveys.rasters import change_raster, write_raster
@@ -145,7 +145,7 @@ def look(database, config, scene, dem, name="b"):
 def test_scenes_of_a_site_get_its_heights_and_keep_which(database, config, ground):
     run = look(database, config, ground / "b", ground / "tiles")
     assert [one["file"] for one in run["dem"]["tiles"]] == ["east.tif", "west.tif"]
-    assert not [one for one in gather(run["warnings"]) if "terrain" in one]
+    assert not [one for one in plain_to_messages(run["warnings"]) if "terrain" in one]
     assert config.paths.relief_of("bench").read_bytes().startswith(b"PMTiles")
     out_dir = Path(ask(database, lambda c: c.execute(select(scene_table.c.out_dir)).scalar_one()))
     found = json.loads((out_dir / MAKING).read_text())
@@ -166,7 +166,7 @@ def test_heights_of_a_site_hold_no_scene_back(database, config, ground, tmp_path
         assert [one["file"] for one in run["dem"]["tiles"]] == ["dem.tif"]
         return
     assert run["dem"] is None
-    (said,) = [one for one in gather(run["warnings"]) if one.startswith("no terrain: ")]
+    (said,) = [one for one in plain_to_messages(run["warnings"]) if one.startswith("no terrain: ")]
     assert {"gone": "no such file", "elsewhere": "no tile of heights"}.get(kind, "at least 50% are needed") in said
 
 
@@ -178,7 +178,7 @@ def test_heights_that_a_scene_brings_come_first(database, config, ground, tmp_pa
     manifest.write_text('dem = "dem.tif"\n' + manifest.read_text())
     run = look(database, config, own, tmp_path / "gone")
     assert run["dem"] == {"file": "dem.tif", "sha256": hash_file(ground / "dem.tif")}
-    assert not [one for one in gather(run["warnings"]) if "terrain" in one]
+    assert not [one for one in plain_to_messages(run["warnings"]) if "terrain" in one]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -36,7 +36,7 @@ from detection.imagery.scene.border import list_doubtful
 from detection.imagery.training.domain import ALIKE, as_values, measure_window
 from detection.imagery.weights_file import list_shipped, weights_path
 from monitor.cli.main import run_verb
-from monitor.text.reasons import describe
+from monitor.text.reasons import convert_reason
 from tests.data.asked_detection import detect as find
 from tests.data.surveys.radar_pictures import Radar, choose, draw_radar, write_picture
 from tests.data.surveys.rasters import COLOURS, read_values, write_raster
@@ -431,7 +431,7 @@ def test_an_outline_beside_a_cloud_says_so_in_every_file(tmp_path):
     cloudy = [shapely.box(c, r, c + wide, r + high) for c, r, wide, high in answer["cloudy"]]
     near = shapely.intersects(beside, shapely.union_all(cloudy))
     assert 0 < near.sum() < len(near)
-    said = [describe(CLOUD) if one else None for one in near]
+    said = [convert_reason(CLOUD) if one else None for one in near]
     assert [one["caution"] for one in answer["polygons"]] == said
     features = json.loads((tmp_path / "out" / "landslides.geojson").read_text())["features"]
     assert [one["properties"]["caution"] for one in features] == said
