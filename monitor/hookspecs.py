@@ -60,7 +60,8 @@ if TYPE_CHECKING:
     from monitor.ingest.files.reader import FileReader
     from monitor.ingest.message import StoredSites
     from monitor.models.lacking import LackingModels
-    from monitor.readings.queries.observations import AddResult, SeriesRow
+    from monitor.readings.queries.observations import SeriesRow
+    from monitor.readings.queries.storing import AddResult
     from monitor.readings.records import Observation
     from monitor.registration import (
         AccessRule,

@@ -829,6 +829,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("flags <> ''"),
         postgresql_where=sa.text("flags <> ''"),
     )
+    op.create_index(
+        "ix_observation_unsigned",
+        "observation",
+        ["series_id", "observed_at"],
+        unique=False,
+        sqlite_where=sa.text("flags LIKE '%unsigned%'"),
+        postgresql_where=sa.text("flags LIKE '%unsigned%'"),
+    )
     op.create_table(
         "observation_flag",
         sa.Column("id", BigId, nullable=False),
@@ -875,6 +883,12 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("confirmed_at", Instant, nullable=True),
         sa.Column("confirmed_by", sa.Text(), nullable=True),
+        sa.Column(
+            "counts_from",
+            Instant,
+            nullable=True,
+            comment="readers subtract it from then on; null until it is countersigned",
+        ),
         sa.Column("revoked_at", Instant, nullable=True),
         sa.Column("revoked_by", sa.Text(), nullable=True),
         sa.CheckConstraint("size > -1e300 AND size < 1e300", name="ck_offset_entry_size_finite"),

@@ -6,9 +6,10 @@ rows that were committed after the snapshot bring their own evaluation.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -43,6 +44,7 @@ from monitor.decision.series.assessment import EvaluationCache
 from monitor.errors import OutdatedSiteError, StoreBusyError
 from monitor.models.queries.proofs import load_proof_facts
 from monitor.plugins import implementations, is_built_in
+from monitor.readings.queries.corrections import load_unsigned
 from monitor.readings.queries.observations import load_readings, load_series
 from monitor.readings.queries.stamps import StretchFingerprint, load_fingerprints, load_newer
 from monitor.readings.records import Reading
@@ -230,9 +232,28 @@ def load_view(
     """Everything a decision at `now` may see, and the newest instant of reception among it."""
     readings = (SiteReadingCache(site) if looking is None else looking).read(c, now)
     newest = load_newest(c, site.id, now)
-    view = DecisionInputs(readings, newest, draining=draining, **load_facts(c, site, now))
+    unsigned = load_unsigned_by_name(c, site, now, now)
+    view = DecisionInputs(readings, newest, unsigned, draining=draining, **load_facts(c, site, now))
     known = max((n.received_s for n in newest.values()), default=None)
     return view, None if known is None else instant(known)
+
+
+def load_unsigned_by_name(
+    c: Connection, site: Site, to_at: datetime, known_at: datetime, names: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, tuple[Reading, ...]]:
+    """Return the corrections that two people have not signed, by `station.quantity`, as far back as criteria read.
+
+    Args:
+        names: Names of stations in the site file, by their names today, where these differ.
+    """
+    spans = wanted_series(site)
+    wanted = {
+        row.id: (f"{station}.{row.quantity}", anchor_at(to_at, span_s))
+        for row in load_series(c, site.id)
+        if (span_s := find_span_s(spans, (station := names.get(row.station, row.station)), row.quantity))
+    }
+    unsigned = load_unsigned(c, {series_id: since for series_id, (_, since) in wanted.items()}, to_at, known_at)
+    return {wanted[series_id][0]: readings for series_id, readings in unsigned.items()}
 
 
 def load_facts(

@@ -56,16 +56,8 @@ from monitor.decision.series.assessment import (
     DecisionContext,  # site, readings, facts and memory at one instant; the argument of a rule
     EvaluationCache,  # caches that one evaluation of a site leaves for the next
 )
-from monitor.decision.series.corrections import (
-    answered_s,  # return until when two people have accepted corrections of a station, epoch seconds
-    find_corrections,  # return unanswered changes of stored values beyond the usual scatter
-    without_corrections,  # return the context with corrected stations as their values first arrived
-)
 from monitor.decision.series.maintenance import (
     MAINTENANCE,  # text for people: maintenance of a station, with end, people and reason
-)
-from monitor.decision.series.offset_answers import (
-    measure,  # return the context without offsets that only one person has declared
 )
 from monitor.decision.series.tracks import (
     COMPONENTS,  # quantities of the displacement components east, north and up
@@ -119,7 +111,6 @@ __all__ = [
     "Vector",
     "VoteKey",
     "WarningSummary",
-    "answered_s",
     "can_change_level",
     "check_forecasts",
     "check_outlines",
@@ -127,17 +118,14 @@ __all__ = [
     "cut_words",
     "decide",
     "describe_cause",
-    "find_corrections",
     "find_motion",
     "find_unreached",
     "health_alarm",
     "is_judged",
     "is_reminder",
     "make_gauge",
-    "measure",
     "measure_curve",
     "read_gauge",
     "shorten",
     "summarise_warnings",
-    "without_corrections",
 ]

@@ -25,9 +25,9 @@ from monitor.decision.series.coseismic_steps import VERIFY, list_reminders
 from monitor.decision.series.offset_answers import SUFFIX, find_offsets
 from monitor.decision.series.station_health import NEVER_RECEIVED
 from monitor.decision.series.step_clocks import clock_s
-from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, requested_level, says_no
-from monitor.decision.single_offsets import list_corrected, list_waiting
+from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, says_no
 from monitor.decision.situation import Observability, Situation
+from monitor.decision.unsigned import list_open_corrections, list_waiting_offsets
 from monitor.sites.parents import FALL_TOGETHER_S, GONE, find_silence_causes, list_children, stale_key
 from monitor.sites.records import Criterion, Site
 from monitor.text.figures import find_form
@@ -80,10 +80,9 @@ _DOUBTED: Final = Template(
     "question.doubted", "counts for nothing until a person says movement, or later epochs show it"
 )
 _BY_OFFSET: Final = Template(
-    "offset.answers_step", "the step of {station} that counted is answered by offset of {name}: {text} offset {numbers}"
+    "offset.answers_step",
+    "the step of {station} no longer counts: {name} declared it as offset {numbers}, and nobody has countersigned it",
 )
-_GOES_ON: Final = Template("offset.goes_on", "it goes on counting for {level} until a second person confirms")
-_NO_MORE: Final = Template("offset.no_more", "it counts no more; somebody else ought to confirm")
 _REVIEW: Final = Template("health.review_due", "review due: the bounds of {criterion} were valid until {day}")
 _REVIEW_BY: Final = Template(
     "health.review_due_by", "review due: the bounds of {criterion} (set by {name}) were valid until {day}"
@@ -150,9 +149,9 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     found |= situation.disturbed.conditions
     found |= situation.moving_references
     found |= list_reminders(windows, steps)
-    found |= _list_offsets(windows, windows.memory, steps)
-    found |= list_waiting(situation)
-    found |= list_corrected(situation)
+    found |= _list_offsets(windows, windows.memory)
+    found |= list_waiting_offsets(situation)
+    found |= list_open_corrections(situation)
     for reference in situation.common.stations:
         text = situation.common.sentences[reference]
         found |= _list_question(windows, f"reference:{reference}", situation.common.since_s[reference], text)
@@ -286,8 +285,8 @@ def _list_steps(
     return found
 
 
-def _list_offsets(windows: DecisionContext, before: Memory, steps: Steps) -> dict[str, Condition]:
-    """A notice for each step that counted and that an offset answers, until somebody else has confirmed the offset."""
+def _list_offsets(windows: DecisionContext, before: Memory) -> dict[str, Condition]:
+    """Return a notice for each step that counted and that an offset explains without a second signature."""
     if not windows.view.offsets:
         return {}
     waiting = {k for k, s in before.steps.items() if s.state in ACTIVE}
@@ -296,18 +295,12 @@ def _list_offsets(windows: DecisionContext, before: Memory, steps: Steps) -> dic
     }
     found = {}
     for key in sorted(waiting):
-        open_offsets = [o for o in find_offsets(windows, key.station, key.at_s) if o.second_by is None]
+        open_offsets = [o for o in find_offsets(windows, key.station, key.at_s) if o.counts and o.second_by is None]
         if not open_offsets:
             continue
         by = NameList(tuple(dict.fromkeys(o.by for o in open_offsets)))
         numbers = NameList(tuple(str(o.id) for o in open_offsets))
-        step = steps.get(key)
-        effect = (
-            _GOES_ON(level=Term(windows.site.levels[requested_level(step)].name))
-            if step is not None and step.state in ACTIVE
-            else _NO_MORE()
-        )
-        text = _BY_OFFSET(station=key.station, name=by, text=effect, numbers=numbers)
+        text = _BY_OFFSET(station=key.station, name=by, numbers=numbers)
         found[f"health:{key}{SUFFIX}"] = Condition("health", 1, windows.now_s, text)
     return found
 

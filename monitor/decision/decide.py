@@ -24,7 +24,7 @@ from monitor.decision.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.decision.ladder import LevelState, RequestedLevel, advance_level, fuse
 from monitor.decision.lost_levels import PresentReach, find_present_reach
 from monitor.decision.orphaned_votes import find_orphaned_supporters
-from monitor.decision.prepare import PreparedSite, prepare
+from monitor.decision.prepare import PreparedDecision, prepare
 from monitor.decision.proof import next_proof_s
 from monitor.decision.records import (
     Condition,
@@ -48,14 +48,13 @@ from monitor.decision.series.step_clocks import clock_s
 from monitor.decision.series.steps import (
     ACTIVE,
     MOVEMENT,
-    OFFSET,
     find_step_candidates,
     requested_level,
     says_no,
     update_steps,
 )
-from monitor.decision.single_offsets import merge
 from monitor.decision.situation import CommonMotion, Observability, Situation
+from monitor.decision.unsigned import keep_higher
 from monitor.decision.vote_status import VoteStatus, classify_votes, hold_scattering
 from monitor.decision.votes import (
     REFERENCE,
@@ -112,12 +111,12 @@ def decide(
     )
 
 
-def compute_situation(prepared: PreparedSite) -> Situation:
+def compute_situation(prepared: PreparedDecision) -> Situation:
     """Compute the situation of a site at one instant: criteria, steps, votes, rules, ladder and observability."""
     site = prepared.context.site
-    assessments, measured = assess_criteria(prepared)
-    steps = follow_steps(prepared, measured)
-    count = count_votes(prepared, assessments, measured, steps)
+    assessments, signed = assess_criteria(prepared)
+    steps = follow_steps(prepared, signed)
+    count = count_votes(prepared, assessments, signed, steps)
     context, statuses = count.context, count.statuses
     covered = {
         key: cover.reason
@@ -173,14 +172,11 @@ def compute_situation(prepared: PreparedSite) -> Situation:
 
 
 # ---- criteria --------------------------------------------------------------------------------------------------
-def assess_criteria(prepared: PreparedSite) -> tuple[list[Assessment], list[Assessment]]:
-    """What every criterion says, that of all contexts merged, and as measured; series that show no rest say none."""
-    declared, *others = prepared.variants
-    found = measured = assess(declared)
-    for context in others:
-        measured = assess(context)
-        found = merge(context, found, measured)
-    return silence_blind(prepared.context.site, found, prepared.series_health), measured
+def assess_criteria(prepared: PreparedDecision) -> tuple[list[Assessment], list[Assessment]]:
+    """Return the assessments that count for votes, and those of signed values alone."""
+    signed = assess(prepared.context)
+    merged = signed if prepared.with_unsigned is None else keep_higher(signed, assess(prepared.with_unsigned))
+    return silence_blind(prepared.context.site, merged, prepared.series_health), signed
 
 
 def silence_blind(site: Site, assessments: Assessments, senses: SeriesHealthMap) -> list[Assessment]:
@@ -267,11 +263,11 @@ class FollowedSteps:
     sentences: Mapping[str, Message]  # for people, by reference
 
 
-def follow_steps(prepared: PreparedSite, measured: Assessments) -> FollowedSteps:
+def follow_steps(prepared: PreparedDecision, signed: Assessments) -> FollowedSteps:
     """Find jumps in the cleaned tracks and what became of those that are known."""
     context, tracks, groups = prepared.context, prepared.tracks, prepared.groups
     candidates = find_step_candidates(context, prepared.followed)
-    alike, sentences = find_common(context, measured, candidates, groups)
+    alike, sentences = find_common(context, signed, candidates, groups)
     together = [s for ids in alike.values() for s in ids]
     steps = update_steps(context.memory, candidates, tracks, context, groups, together)
     return FollowedSteps(steps, find_disturbed(context, steps, tracks, groups, together), alike, sentences)
@@ -293,7 +289,7 @@ class VoteCount:
 
 
 def count_votes(
-    prepared: PreparedSite, assessments: Assessments, measured: Assessments, moved: FollowedSteps
+    prepared: PreparedDecision, assessments: Assessments, signed: Assessments, moved: FollowedSteps
 ) -> VoteCount:
     """Update the votes of all witnesses and find for what each counts: neighbours, references and maintenance."""
     before, voters, health = prepared.context, prepared.voters, prepared.series_health
@@ -306,7 +302,7 @@ def count_votes(
     context = before if memory is before.memory else replace(before, memory=memory)
     common = CommonMotion(moved.alike, {r: memory.common.get(r, now_s) for r in moved.alike}, moved.sentences)
     pending = find_pending_reasons(site, votes, voters, health, find_suspects(context, common))
-    neighbours = check_neighbours(context, measured, votes, pending, groups, prepared.masks)
+    neighbours = check_neighbours(context, signed, votes, pending, groups, prepared.masks)
     fresh = {w.key for w in assessments if w.has_data and w.fresh}
     return VoteCount(
         context=context,
@@ -522,7 +518,7 @@ def find_next_due(situation: Situation, after: Memory) -> float | None:
     windows, site = situation.windows, situation.site
     unseen_since_s = situation.sight.unseen_since_s
     due = [v.valid_until_s for v in after.votes.values() if v.level > 0]
-    due += [s.known_s + clock_s(site, k.station) for k, s in after.steps.items() if s.state in {"pending", OFFSET}]
+    due += [s.known_s + clock_s(site, k.station) for k, s in after.steps.items() if s.state == "pending"]
     due += [next_page_s(site, k, after.steps[k], windows.now_s) for k in find_shaken(site, after.steps)]
     due += [since_s + site.fusion.verify_within_s for since_s in (*after.common.values(), *after.asked.values())]
     due += [at_s for m in windows.view.maintenance for at_s in (m.from_s, m.to_s)]

@@ -12,8 +12,8 @@ from monitor.decision.records import Memory, Step, Vote, seconds
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.offset_answers import SUFFIX
 from monitor.decision.series.steps import EVENT, is_earthquake, list_events_at, requested_level
-from monitor.decision.single_offsets import WAITS
 from monitor.decision.situation import Situation
+from monitor.decision.unsigned import WAITS
 from monitor.decision.vote_status import VoteStatus
 from monitor.text.message import Message, Template
 

@@ -16,7 +16,7 @@ from monitor.decision.series.coverage import WHOLE, Coverage, Removal, measure_t
 from monitor.decision.series.maintenance import MaintenanceMask
 from monitor.decision.series.station_health import SeriesHealthMap
 from monitor.decision.series.step_detector import Jump
-from monitor.decision.series.steps import DOUBTFUL, EVENT, OFFSET
+from monitor.decision.series.steps import DOUBTFUL, EVENT
 from monitor.decision.vote_status import VoteStatus
 from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.parents import Place
@@ -29,14 +29,12 @@ NAMED: Final = 3  # series that one sentence names
 _UNANSWERED_STEP: Final = Template("incomplete.step", "{text}; it is set aside until it is answered")
 _COUNTED_STEP: Final = Template("incomplete.counted_step", "{text}; nobody has answered what it was")
 _UNASKED_JUMP: Final = Template("incomplete.jump", "{size} between {at} and {at2} are not counted as motion")
-_UNSIGNED: Final = Template(
-    "incomplete.unsigned", "one person alone changed its values or declared an offset; a second one must confirm it"
-)()
+_UNSIGNED: Final = Template("incomplete.unsigned", "its corrected values or an offset of it wait for a second person")()
 _UNJUDGED: Final = Template("incomplete.unjudged", "no criterion with a vote judges it")()
 _UNREACHED: Final = Template("incomplete.unreached", "no criterion with a vote can raise a level by it: {text}")
 COUNTED: Final = "counted"
 # Steps whose jump is taken out of the track, and that count for nothing yet or only for the lowest warning level.
-_OPEN: Final = frozenset({"pending", DOUBTFUL, EVENT, OFFSET, COUNTED})
+_OPEN: Final = frozenset({"pending", DOUBTFUL, EVENT, COUNTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ def find_incomplete(
     found: dict[Place, IncompleteSeries] = {}
     for place in sorted(voting):
         station = place[0]
-        if context.waits(station):
+        if context.is_unsigned(station):
             found[place] = IncompleteSeries(_UNSIGNED, doubted_since_s=float("-inf"))
         elif (burst := health[place].burst) is not None:
             found[place] = IncompleteSeries(burst, doubted_since_s=float("-inf"))

@@ -1,15 +1,14 @@
 """What a decision rests on, computed once: bounds in force, roles, cleaned tracks, health. Whoever decides reads it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from monitor.decision.criteria.kinds.earthquake import lower_bounds, lowered_factor
 from monitor.decision.proof import as_advice, find_unproven
 from monitor.decision.records import Condition, DecisionInputs, Memory, StationHealth
 from monitor.decision.series.assessment import DecisionContext, EvaluationCache
-from monitor.decision.series.corrections import Correction, find_corrections, list_questions, without_corrections
+from monitor.decision.series.corrections import add_unsigned, list_questions
 from monitor.decision.series.maintenance import MaintenanceMask, find_maintenance_masks
-from monitor.decision.series.offset_answers import measure
 from monitor.decision.series.station_health import SeriesHealthMap, examine
 from monitor.decision.series.tracks import Track
 from monitor.sites.records import Criterion, Site
@@ -18,15 +17,14 @@ from monitor.text.message import Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedSite:
+class PreparedDecision:
     """What is known of a site at one instant before anything is decided.
 
     Attributes:
-        variants: the contexts in which criteria are assessed: with all that people declared, and where one person
-            alone declared an offset or corrected values, without it. The last one has the tracks that steps are found
-            in.
+        context: site, inputs and memory, with the values that count.
+        with_unsigned: the same with corrections that two people have not signed; None where there are none.
         factor: the share of themselves to which bounds are lowered; 1 = as declared.
-        questions: about values that were changed after they had arrived, by question.
+        questions: about unsigned corrections, by question.
         witnesses: criteria that vote, by id.
         voters: these, and those that speak inside rules alone.
         followed: cleaned tracks with their criteria, in the order of the site file.
@@ -36,7 +34,8 @@ class PreparedSite:
         sick: open conditions of instruments, by alert key.
     """
 
-    variants: Sequence[DecisionContext]
+    context: DecisionContext
+    with_unsigned: DecisionContext | None
     factor: float
     questions: Mapping[str, Message]
     groups: Groups
@@ -49,15 +48,10 @@ class PreparedSite:
     series_health: SeriesHealthMap
     sick: Mapping[str, Condition]
 
-    @property
-    def context(self) -> DecisionContext:
-        """Site, inputs and memory without what one person alone stands behind."""
-        return self.variants[-1]
-
 
 def prepare(
     site: Site, inputs: DecisionInputs, memory: Memory, now_s: float, warm: EvaluationCache | None = None
-) -> PreparedSite:
+) -> PreparedDecision:
     """Compute bounds in force, roles, cleaned tracks and health of a site at one instant."""
     factor = lowered_factor(site, inputs, now_s)
     # once, so that criteria, steps and rules see the same roles and bounds
@@ -66,10 +60,7 @@ def prepare(
         memory = replace(memory, started_s=now_s, since_s=now_s)
     if memory.level > site.top_level:  # a site file with fewer levels came: the highest there is stands for it
         memory = replace(memory, level=site.top_level, floor=min(memory.floor, site.top_level))
-    declared = DecisionContext(site, inputs, memory, now_s, EvaluationCache() if warm is None else warm)
-    corrections = find_corrections(declared)
-    variants = list(list_variants(declared, corrections))
-    context = variants[-1]
+    context = DecisionContext(site, inputs, memory, now_s, EvaluationCache() if warm is None else warm)
     stepping = [c for c in context.site.criteria if c.kind.followed and c.quantity != "rain"]
     followed = [(c, context.track(c, station)) for c in stepping for station in c.stations]
     tracks: dict[str, list[Track]] = {}
@@ -77,10 +68,11 @@ def prepare(
         tracks.setdefault(track.station, []).append(track)
     healths, sick, series_health = examine(context, tracks)
     witnesses = find_witness_criteria(site)
-    return PreparedSite(
-        variants=variants,
+    return PreparedDecision(
+        context=context,
+        with_unsigned=add_unsigned(context),
         factor=factor,
-        questions=list_questions(declared, corrections),
+        questions=list_questions(context),
         groups=find_groups(site),
         witnesses=witnesses,
         voters=witnesses | {c.id: c for c in site.criteria if c.role == "part"},
@@ -91,17 +83,6 @@ def prepare(
         series_health=series_health,
         sick=sick,
     )
-
-
-def list_variants(declared: DecisionContext, corrections: Sequence[Correction]) -> Iterator[DecisionContext]:
-    """Contexts as declared, without offsets of one person alone, and as values arrived; each where it differs."""
-    yield declared
-    measured = measure(declared)
-    if measured is not declared:
-        yield measured
-    arrived = without_corrections(measured, corrections)
-    if arrived is not measured:
-        yield arrived
 
 
 def find_witness_criteria(site: Site) -> dict[str, Criterion]:

@@ -155,15 +155,15 @@ class MaintenanceFact:
 
 @dataclass(frozen=True, slots=True)
 class OffsetFact:
-    """A declared offset of a station, with who declared it and who else confirmed it."""
+    """A declared offset of a station, with its author and the person who confirmed it."""
 
     id: int
     station: str
     at_s: float
     by: str
-    second_by: str | None  # None as long as nobody but its author has confirmed it
+    second_by: str | None  # None until another person than its author has confirmed it
     quantity: str
-    alone: float = 0.0  # its size while one person alone stands behind it; 0 = it counts everywhere
+    counts: bool = True  # False while it waits for a second person: readings do not have it subtracted
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +219,8 @@ class DecisionInputs:
 
     readings: Mapping[str, tuple[Reading, ...]] = field(default_factory=dict)
     newest: Mapping[str, NewestEpoch] = field(default_factory=dict)
+    # corrections that two people have not signed, by `station.quantity`: `readings` does not contain them
+    unsigned: Mapping[str, tuple[Reading, ...]] = field(default_factory=dict)
     forecasts: tuple[ForecastFact, ...] = ()
     anomalies: tuple[AnomalyFact, ...] = ()
     footprints: tuple[FootprintFact, ...] = ()
@@ -239,9 +241,10 @@ class DecisionInputs:
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values: keys, revisions, raw values, offsets, flags."""
         return {
-            "readings": {k: [_reading_to_json(r) for r in v] for k, v in sorted(self.readings.items())},
+            "readings": _readings_to_json(self.readings),
             "newest": {k: [v.observed_s, v.received_s, list(v.flags)] for k, v in sorted(self.newest.items())},
             "draining": self.draining,
+            **({"unsigned": _readings_to_json(self.unsigned)} if self.unsigned else {}),
             **{name: [_record_to_json(f) for f in getattr(self, name)] for name in FACTS},
             **self._plugin_facts_to_json(),
             **({"missing_facts": list(self.missing_facts)} if self.missing_facts else {}),
@@ -267,8 +270,9 @@ class DecisionInputs:
                 if (fact_type := types.get(name)) is not None
             }
         return DecisionInputs(
-            {k: tuple(_read_reading(r) for r in v) for k, v in value["readings"].items()},
+            _read_readings(value["readings"]),
             {k: NewestEpoch(v[0], v[1], tuple(v[2])) for k, v in value["newest"].items()},
+            _read_readings(value.get("unsigned", {})),
             draining=bool(value["draining"]),
             missing_facts=tuple(value.get("missing_facts", ())),
             **facts,
@@ -295,6 +299,14 @@ def _read_facts(rows: Sequence[Mapping[str, Any]], fact_type: type) -> tuple[Any
 
 def _freeze(value: Any) -> Any:
     return tuple(map(_freeze, value)) if isinstance(value, list) else value
+
+
+def _readings_to_json(readings: Mapping[str, Sequence[Reading]]) -> dict[str, list[list[Any]]]:
+    return {name: [_reading_to_json(reading) for reading in rows] for name, rows in sorted(readings.items())}
+
+
+def _read_readings(value: Mapping[str, Sequence[list[Any]]]) -> dict[str, tuple[Reading, ...]]:
+    return {name: tuple(_read_reading(row) for row in rows) for name, rows in value.items()}
 
 
 def _reading_to_json(r: Reading) -> list[Any]:

@@ -6,11 +6,11 @@ from typing import Final
 
 from monitor.decision.keys import StepKey, VoteKey
 from monitor.decision.records import Memory, Signature, Steps, Vote, Votes
-from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
+from monitor.decision.series.assessment import Assessments, DecisionContext
 from monitor.decision.series.corrections import CORRECTED
 from monitor.decision.series.coseismic_steps import find_shaken
 from monitor.decision.series.neighbours import ALONE
-from monitor.decision.series.steps import MOVEMENT, OFFSET, QUIET, high_level, requested_level, says_no
+from monitor.decision.series.steps import MOVEMENT, QUIET, high_level, requested_level, says_no
 from monitor.sites.records import Criterion, Site
 
 ANSWER_KEPT_S: Final = 366 * 86400.0
@@ -21,19 +21,16 @@ def update_votes(
     windows: DecisionContext, assessments: Assessments, criteria: Mapping[str, Criterion], steps: Steps
 ) -> dict[VoteKey, Vote]:
     """Votes after this look: without evidence a vote stays and ages; it falls only on fresh evidence."""
-    memory, high = windows.memory, high_level(windows.site)
+    memory = windows.memory
     votes = {k: v for k, v in memory.votes.items() if k.criterion in criteria}
     unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
-    doubted = {k.station for k, s in steps.items() if s.state == OFFSET}
-    # forecasts are issued of values as they are declared: these take no high level back that waits for two people
-    forecasts = {c.id for c in criteria.values() if c.kind.facts == "forecasts"}
     for assessment in assessments:
         if not assessment.has_data or assessment.newest_s is None:
             continue
         key = assessment.key
         old = votes.get(key)
         before = old.level if old else 0
-        may_fall = _may_fall(windows, assessment, unsure, doubted, forecasts, is_high=before >= high)
+        may_fall = assessment.fresh and not windows.view.draining and assessment.station not in unsure
         # what a person lowered rises on newer data only: windows of failure, forecasts, scores and images as well
         is_new = assessment.newest_s > memory.answered.get(key, float("-inf"))
         level = max(assessment.raise_level if is_new else 0, min(before, assessment.hold_level) if may_fall else before)
@@ -42,21 +39,6 @@ def update_votes(
         valid_until_s = assessment.newest_s + criteria[assessment.criterion].valid_for_s
         votes[key] = Vote(level, assessment.newest_s, valid_until_s, assessment.reason)
     return votes
-
-
-def _may_fall(
-    windows: DecisionContext,
-    assessment: Assessment,
-    unsure: Collection[str],
-    doubted: Collection[str],
-    forecasts: Collection[str],
-    *,
-    is_high: bool,
-) -> bool:
-    """Whether fresh evidence may lower a vote; a high one not while its station waits for two people."""
-    is_sure = assessment.fresh and not windows.view.draining and assessment.station not in unsure
-    waits = assessment.station in doubted or (assessment.criterion in forecasts and windows.waits(assessment.station))
-    return is_sure and not (is_high and waits)
 
 
 def drop_exceeded_answers(site: Site, memory: Memory, votes: Votes, now_s: float, steps: Steps) -> Memory:

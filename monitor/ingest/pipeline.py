@@ -27,7 +27,8 @@ from monitor.ingest.references import References, request_references
 from monitor.ingest.tips import join_tips
 from monitor.ingest.typing_errors import TypingErrors
 from monitor.plugins import hooks, implementations
-from monitor.readings.queries.observations import AddResult, SeriesKey, add_observations, load_stations
+from monitor.readings.queries.observations import SeriesKey, load_stations
+from monitor.readings.queries.storing import AddResult, add_observations
 from monitor.readings.records import Link, Observation
 from monitor.settings.service import LimitsSection
 from monitor.sites.records import Binding, Site, gather_recipients
@@ -281,7 +282,7 @@ class Pipeline:
         asks = {decoded.request[0]: decoded.request for _, decoded in pairs if decoded.request is not None}
         with self.database.write(urgent=True) as connection:
             observations = self._flag(connection, observations)
-            added = add_observations(connection, observations, now, self._ids)
+            added = add_observations(connection, observations, now, self._ids, sites=self.sites)
             self._tell_plugins(connection, observations, added)
             corrected = self._log_corrections(connection, added.revised, now) if added.revised else {}
             unkept = 0
@@ -418,7 +419,7 @@ class Pipeline:
             try:
                 with self.database.write() as connection:
                     judged = self._flag(connection, observations)
-                    result = add_observations(connection, judged, now, self._ids, by)
+                    result = add_observations(connection, judged, now, self._ids, by, self.sites)
                     self._tell_plugins(connection, judged, result)
                     add_rejected(connection, rejected, self._quota)
                     return result

@@ -12,6 +12,7 @@ CHANGED: Final = "changed"  # in `extra` of a calculated value: what it rests on
 DIGIT: Final = "digit"  # in `extra`: one step of the last digit, by component, in the unit of the series
 # flags that say something about the way of a value, not against it; any other flag makes it unusable
 HARMLESS: Final = frozenset({"late", "backfill", "replayed", "revised", "resent", "step_confirmed"})
+UNSIGNED: Final = "unsigned"  # flag of a correction that waits for two people; readers leave it out
 INCOMPLETE: Final = "incomplete"  # flag of a calculated value of which a part is missing: the true one may be larger
 # a value under one of these may be true, but no model may learn from it
 UNFIT: Final = frozenset({"out_of_range", "future", "mistyped", "spike", "stuck", "bad", "fill", "at_stop", INCOMPLETE})

@@ -37,6 +37,13 @@ observation = Table(
     Index(
         "ix_observation_flagged", "series_id", sqlite_where=text("flags <> ''"), postgresql_where=text("flags <> ''")
     ),
+    Index(
+        "ix_observation_unsigned",
+        "series_id",
+        "observed_at",
+        sqlite_where=text("flags LIKE '%unsigned%'"),
+        postgresql_where=text("flags LIKE '%unsigned%'"),
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -83,6 +90,12 @@ offset_entry = Table(
     Column("reason", Text, nullable=False),
     Column("confirmed_at", Instant, nullable=True),
     Column("confirmed_by", Text, nullable=True),
+    Column(
+        "counts_from",
+        Instant,
+        nullable=True,
+        comment="readers subtract it from then on; null until it is countersigned",
+    ),
     Column("revoked_at", Instant, nullable=True),
     Column("revoked_by", Text, nullable=True),
     *finite("offset_entry", "size"),

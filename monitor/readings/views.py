@@ -40,7 +40,7 @@ latest_observation = Table(
     Column(
         "offset_applied",
         Double,
-        comment="sum of the offsets at or before the epoch that are not revoked",
+        comment="sum of the offsets at or before the epoch that count",
         info={"unit": "`unit`"},
     ),
     Column("sigma", Double, comment="one standard deviation, as reported", info={"unit": "`unit`"}),
@@ -68,7 +68,7 @@ observation_history = Table(
     Column(
         "offset_applied",
         Double,
-        comment="sum of the offsets at or before the epoch that are not revoked",
+        comment="sum of the offsets at or before the epoch that count",
         info={"unit": "`unit`"},
     ),
     Column("sigma", Double, comment="one standard deviation, as reported", info={"unit": "`unit`"}),
@@ -172,6 +172,12 @@ offsets = Table(
     Column("reason", Text, comment="why, in one sentence"),
     Column("confirmed_at", Text, comment="when it was checked, or null", info={"unit": "time"}),
     Column("confirmed_by", Text, comment="by whom"),
+    Column(
+        "counts_from",
+        Text,
+        comment="since when it is subtracted; null while it waits for a second person",
+        info={"unit": "time"},
+    ),
     Column("revoked_at", Text, comment="when it was withdrawn, or null", info={"unit": "time"}),
     Column("revoked_by", Text, comment="by whom"),
     comment="Declared offsets, revoked ones too.",
@@ -186,7 +192,7 @@ def select_views(dialect: Dialect) -> dict[str, str]:
         applied = f"""coalesce({
             dialect.rounded(
                 f'''(SELECT sum(o.size) FROM offset_entry o
-    WHERE o.series_id = {row}.series_id AND o.at <= {row}.observed_at AND o.revoked_at IS NULL)''',
+    WHERE o.series_id = {row}.series_id AND o.at <= {row}.observed_at AND o.counts_from IS NOT NULL AND o.revoked_at IS NULL)''',
                 9,
             )
         }, 0.0)"""
@@ -199,7 +205,7 @@ FROM series s JOIN"""
         "latest_observation": f"{columns('l')} series_latest l ON l.series_id = s.id",
         "observation_history": f"{columns('l')} observation l ON l.series_id = s.id",
         "offsets": f"""SELECT e.id AS offset_id, {SERIES_COLUMNS}, e.unit, e.at, e.known_from, e.size, e.kind, e.author, e.reason,
-  e.confirmed_at, e.confirmed_by, e.revoked_at, e.revoked_by
+  e.confirmed_at, e.confirmed_by, e.counts_from, e.revoked_at, e.revoked_by
 FROM offset_entry e JOIN series s ON s.id = e.series_id""",
         "reading_gaps": f"""SELECT {SERIES_COLUMNS}, g.from_at, g.to_at, g.missing, g.found_at, g.filled_at
 FROM series s JOIN reading_gap g ON g.series_id = s.id""",

@@ -29,7 +29,8 @@ from monitor.features.forecasts.queries.facts import load_forecast_facts
 from monitor.features.forecasts.queries.forecasts import add_forecasts
 from monitor.features.movement.queries import save_stage
 from monitor.features.movement.update import MovementReport
-from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.queries.observations import find_series_id
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.registration import Job
 from monitor.settings.service import parse_service

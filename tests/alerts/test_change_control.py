@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import select
 
-from monitor.alerts.acts.change_control import approve, explain_refusal, find_in_force, propose, reject, take_in
+from monitor.alerts.acts.change_control import approve, explain_refusal, propose, reject, take_in
 from monitor.alerts.acts.loosening import find_loosening
 from monitor.alerts.acts.operator_acts import set_level
 from monitor.alerts.evaluate import evaluate_site
@@ -31,6 +31,7 @@ from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.people.queries.users import disable_user
 from monitor.settings.service import load_service
 from monitor.sites.parsing import parse_site
+from monitor.sites.queries.in_force import find_in_force
 from monitor.sites.queries.sites import load_proposal, load_proposals
 from monitor.sites.records import gather_recipients
 from monitor.sites.tables import config_version, site_proposal

@@ -14,13 +14,8 @@ from monitor.features.forecasts.drivers import load_drivers
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.models.samples import read_all
-from monitor.readings.queries.observations import (
-    add_observations,
-    find_series_id,
-    load_ids,
-    load_readings,
-    stream_readings,
-)
+from monitor.readings.queries.observations import find_series_id, load_ids, load_readings, stream_readings
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site

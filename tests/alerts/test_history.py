@@ -12,7 +12,8 @@ from monitor.alerts.queries.reports import add_report
 from monitor.alerts.replay.backtest import BacktestOptions, run_backtest
 from monitor.alerts.replay.history import History, VisibilityRule
 from monitor.decision.records import seconds
-from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.queries.observations import find_series_id
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation, ObserverReport, SiteEvent
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site

@@ -6,7 +6,7 @@ import pytest
 
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.queries.evaluations import load_incomplete
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site

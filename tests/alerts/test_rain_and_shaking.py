@@ -10,7 +10,7 @@ from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.queries.alerts import load_alerts
 from monitor.alerts.queries.evaluations import load_decision
 from monitor.alerts.queries.events import add_event, confirm_event, load_event_facts
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation, SiteEvent
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source, save_site

@@ -22,7 +22,9 @@ from monitor.cli.main import run_verb
 from monitor.decision.changes import AlertCategory
 from monitor.delivery.state import site_payload
 from monitor.errors import NotFoundError, RefusedError
-from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.people.queries.users import add_user
+from monitor.readings.queries.observations import find_series_id
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source, save_site
@@ -289,6 +291,14 @@ def test_a_station_that_moves_alone_is_asked_about_and_answered_with_a_cause(dat
     assert slope.live(24, {"G1": 40.0, "G2": 40.0}).level >= 2
 
 
+@pytest.fixture
+def two_people(database):
+    """Ada and Bo have accounts, so what one declares waits for the other."""
+    with database.write() as c:
+        for name in ("Ada", "Bo"):
+            add_user(c, name, None, "operator", T0 - HOUR)
+
+
 def move_antenna(slope, size=80.0):
     with slope.database.write() as c:
         return enter_offset(c, find_series_id(c, "bench", "G1", "displacement_east"), slope.stepped, size, slope.now)
@@ -310,21 +320,37 @@ def offset_notice(result):
     return found[0].reason if found else ""
 
 
-def test_an_offset_of_one_person_does_not_take_back_a_step_that_asks_for_a_high_level(stepped):
+@pytest.mark.usefixtures("two_people")
+def test_an_offset_explains_a_step_from_its_second_signature_on(stepped):
     assert verify(stepped.database, stepped.site, "G1", "movement", BO, "cracks on foot", stepped.now).level == 2
     number = move_antenna(stepped)
-    held = stepped.look("person")
-    (step,) = held.decision.evidence["steps"].values()
+    waiting = stepped.look("person")
+    (step,) = waiting.decision.evidence["steps"].values()
     assert (step["state"], step["level"]) == ("movement", 3)
-    assert "by offset of Ada: it goes on counting for red until a second person confirms" in offset_notice(held)
-    for actor, gone in ((ADA, False), (BO, True)):
+    assert f"health:G1:offset_{number}" in waiting.decision.memory.conditions
+    for actor, is_gone in ((ADA, False), (BO, True)):
         tell(stepped.database, confirm_offset, number, actor, "field book", stepped.now)
-        look = stepped.look("person")
-        assert (look.decision.memory.steps == {}, offset_notice(look) == "") == (gone, gone)
+        result = stepped.look("person")
+        assert (result.decision.memory.steps == {}) is is_gone
+        assert (f"health:G1:offset_{number}" not in result.decision.memory.conditions) is is_gone
 
 
+def test_an_offset_counts_at_once_where_one_person_may_act(stepped):
+    """The audit log and a notice say that nobody has countersigned it."""
+    assert stepped.live(4).level == 1
+    move_antenna(stepped)
+    result = stepped.look("person")
+    assert result.decision.memory.steps == {}
+    assert "and nobody has countersigned it" in offset_notice(result)
+    with stepped.database.read() as c:
+        a = audit_entry.c
+        detail = c.execute(select(a.detail).where(a.action == "offset.add")).scalar_one()
+    assert json.loads(detail)["needs_second_person"] is False
+
+
+@pytest.mark.usefixtures("two_people")
 def test_offsets_of_one_person_for_each_hours_movement_hide_nothing(database):
-    """Each offset is as large as the movement of its hour, so that no rate crosses its bound where it counts."""
+    """Each offset is as large as the movement of its hour, so that no rate would cross its bound if it counted."""
     slope = Slope(database, place())
     slope.live(24, look=False)
     for _ in range(24):
@@ -342,10 +368,9 @@ def test_offsets_of_one_person_for_each_hours_movement_hide_nothing(database):
         told = select(alert.c.key).join(notification, notification.c.alert_id == alert.c.id)
         keys = set(c.execute(told.where(alert.c.key.like("%:offset_%"))).scalars())
     assert len(keys) > 10, "the recipients hear of each that is declared while the slope moves"
-    row, _ = frozen(slope)
-    assert "as measured, without offset" in "\n".join(explain(json.loads(row.evidence)))
 
 
+@pytest.mark.usefixtures("two_people")
 def test_what_two_people_declared_is_not_taken_back_by_one(stepped):
     number = move_antenna(stepped)
     with stepped.database.write() as c:
@@ -354,24 +379,30 @@ def test_what_two_people_declared_is_not_taken_back_by_one(stepped):
             revoke_offset(c, number, ADA, "wrong station", stepped.now)
     opposite = move_antenna(stepped, -80.0)
     assert opposite != number
-    assert [(o.by, o.second_by, o.alone) for o in facts_of(stepped)] == [("Ada", "Bo", 0.0), ("Ada", None, -80.0)]
+    assert [(o.by, o.second_by, o.counts) for o in facts_of(stepped)] == [("Ada", "Bo", True), ("Ada", None, False)]
     assert move_antenna(stepped, -80.0) == opposite, "the same one again is found"
     assert move_antenna(stepped) not in {number, opposite}, "what was taken back is declared anew"
+
+
+@pytest.mark.usefixtures("two_people")
+def test_an_offset_that_explains_a_jump_twice_is_refused_at_the_second_signature(stepped):
+    first, again = move_antenna(stepped), move_antenna(stepped, 81.0)
+    with stepped.database.write() as c:
+        confirm_offset(c, first, BO, "field book", stepped.now)
+        with pytest.raises(RefusedError, match=f"offset {first} subtracts nearly the same jump already"):
+            confirm_offset(c, again, BO, "field book", stepped.now)
 
 
 def facts_of(slope):
     return ask(slope.database, load_offset_facts, "bench", slope.now)
 
 
-def test_an_offset_that_answers_a_low_step_is_told_and_its_end_asks_anew(stepped):
+def test_a_step_is_asked_about_again_when_the_offset_that_explained_it_is_revoked(stepped):
     assert stepped.live(4).level == 1
     number = move_antenna(stepped)
-    done = stepped.look("person")
-    assert [s.state for s in done.decision.memory.steps.values()] == ["offset"]
-    assert "it counts no more; somebody else ought to confirm" in offset_notice(done)
-    told = [k for k in done.decision.memory.conditions if ":offset" in k]
-    assert (list(done.decision.evidence["offsets"]), len(told)) == (told, 2)
-    assert done.level <= 1
+    explained = stepped.look("person")
+    assert explained.decision.memory.steps == {}
+    assert explained.level <= 1
     tell(stepped.database, revoke_offset, number, BO, "wrong station", stepped.now)
     again = stepped.live(1)
     assert [s.state for s in again.decision.memory.steps.values()] == ["pending"]

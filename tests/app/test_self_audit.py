@@ -16,7 +16,7 @@ from monitor.broker import audit
 from monitor.broker.access import parse_access
 from monitor.broker.probe import BrokerFacts
 from monitor.ingest import jobs as outages
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.settings.service import parse_service
 from monitor.storage.backup_tables import backup_run

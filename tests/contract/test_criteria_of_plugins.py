@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field
 
 from monitor import plugin_isolation, plugins
-from monitor.alerts.evaluate import freeze, load_facts
+from monitor.alerts.evaluate import freeze_evidence, load_facts
 from monitor.api.criteria import AroundTable, Assessment, Kind, KindEntry, no_window
 from monitor.api.decision import DecisionContext, DecisionInputs
 from monitor.api.hooks import hookimpl
@@ -156,10 +156,10 @@ def test_evidence_names_the_version_of_the_plugin(database: Database, add_criter
     add_criterion(ENTRY)
     monkeypatch.setattr(registry, "find_plugin_version", lambda name: {"noise": "1.2"}[name])
     site, inputs = assess(database)
-    frozen = freeze(site, Memory(), inputs, decide(site, Memory(), inputs, NOW), NOW)
+    frozen = freeze_evidence(site, Memory(), inputs, decide(site, Memory(), inputs, NOW), NOW)
     assert frozen["plugins"] == {"noise": "1.2"}
     site = replace(site, criteria=())
-    assert "plugins" not in freeze(site, Memory(), inputs, decide(site, Memory(), inputs, NOW), NOW)
+    assert "plugins" not in freeze_evidence(site, Memory(), inputs, decide(site, Memory(), inputs, NOW), NOW)
 
 
 def test_a_rule_that_fails_has_no_data_and_is_named(database: Database, add_criterion: Any) -> None:

@@ -30,7 +30,7 @@ from monitor.features.reports.tables import issued_report
 from monitor.features.scenes.tables import scene, scene_unsure
 from monitor.models.queries import proofs
 from monitor.people.queries import api_tokens, sessions, users
-from monitor.readings.queries import observations, points
+from monitor.readings.queries import observations, points, storing
 from monitor.readings.records import Observation, ObserverReport, SiteEvent
 from monitor.readings.tables import observation_flag, series
 from monitor.sites.parsing import parse_site
@@ -192,7 +192,7 @@ def _fill_observations(c: Connection) -> dict[tuple[str, datetime], float]:
     slip = [None] * 6 + ["no second reading within 7d", "profile.no_rate", canonical_json(why)]
     profile = {"rows": [[1.5, 0.25, *[None] * 6], [2.0, 0.0, *[None] * 6]], "slip": [slip]}
     say("lake-slope", "X1", "depth_count", "1", NOW - days(2), 2.0, extra=canonical_json(profile))
-    observations.add_observations(c, rows, NOW)
+    storing.add_observations(c, rows, NOW)
     return measured
 
 

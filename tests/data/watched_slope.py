@@ -12,7 +12,7 @@ from monitor.alerts.audit.recompute import recompute
 from monitor.alerts.evaluate import EvaluationResult, evaluate_site
 from monitor.alerts.evaluation_tables import decision
 from monitor.alerts.queries.evaluations import load_decision
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source, save_site

@@ -18,7 +18,7 @@ from monitor.ingest.queries import messages
 from monitor.ingest.queries.messages import MOST_BOOTS, MOST_SOURCES, OTHERS
 from monitor.ingest.replay import replay_rejected
 from monitor.ingest.tables import rejected_message, sequence_state
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.settings.service import parse_service
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Binding, Level, Site, Station

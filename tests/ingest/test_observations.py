@@ -5,13 +5,8 @@ import pytest
 from sqlalchemy import select, text
 
 from monitor.errors import StoreError
-from monitor.readings.queries.observations import (
-    add_observations,
-    find_series_id,
-    latest_reading,
-    load_readings,
-    load_series,
-)
+from monitor.readings.queries.observations import find_series_id, latest_reading, load_readings, load_series
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.readings.tables import series_latest
 from tests.data.store_rows import add_flag, ask, tell

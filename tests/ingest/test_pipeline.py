@@ -23,7 +23,7 @@ from monitor.ingest.queries.messages import (
     note_sequences,
 )
 from monitor.ingest.replay import replay_rejected
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.sites.records import Level, Site
 from tests.data.payloads import published
 from tests.data.store_rows import tell

@@ -14,7 +14,7 @@ from monitor.alerts.replay.backtest import BacktestOptions, run_backtest
 from monitor.alerts.replay.history import VisibilityRule
 from monitor.cli.main import run_verb
 from monitor.features.movement.update import update_movement
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.engine import Database

@@ -21,13 +21,13 @@ from monitor.decision.series.assessment import EvaluationCache
 from monitor.decision.series.step_detector import StepDetector
 from monitor.readings.queries import observations as module
 from monitor.readings.queries.observations import (
-    add_observations,
     find_series_id,
     iter_readings,
     iter_speaking,
     load_readings,
     load_series,
 )
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.readings.tables import observation, observation_flag
 from monitor.storage.actor import Actor

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import and_, func, select
 
-from monitor.alerts.acts.change_control import approve, compare, find_in_force, propose, take_in
+from monitor.alerts.acts.change_control import approve, compare, propose, take_in
 from monitor.alerts.audit.as_of import decide_as_of
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.evaluation_tables import decision
@@ -22,10 +22,12 @@ from monitor.errors import ConfigError, RefusedError
 from monitor.ingest.files.reading import FileImport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.readings.queries.observations import add_observations, find_series_id, load_readings
+from monitor.readings.queries.observations import find_series_id, load_readings
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation, ObserverReport
 from monitor.readings.tables import observation, series, series_latest
 from monitor.sites.parsing import parse_site
+from monitor.sites.queries.in_force import find_in_force
 from monitor.sites.queries.sites import load_site_source
 from monitor.sites.tables import station as station_table
 from monitor.storage.actor import Actor

@@ -19,7 +19,7 @@ from monitor.cli.main import run_verb
 from monitor.decision.records import Memory
 from monitor.errors import StoreBusyError, StoreError
 from monitor.people.queries.users import add_user
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.registration import Job
 from monitor.settings.service import parse_service

@@ -20,7 +20,7 @@ from sqlalchemy import delete, select, text
 
 from monitor.app.jobs import backup as job
 from monitor.errors import StoreError
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.readings.tables import observation, series
 from monitor.settings.service import parse_service

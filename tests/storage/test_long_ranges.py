@@ -13,7 +13,8 @@ from monitor.features.movement.tables import movement
 from monitor.features.reports.facts import _describe_rain
 from monitor.features.reports.period import Period
 from monitor.readings.queries.extremes import load_firsts, load_sound, load_stretches
-from monitor.readings.queries.observations import add_observations, find_series_id, load_readings, load_series
+from monitor.readings.queries.observations import find_series_id, load_readings, load_series
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import HARMLESS, Observation
 from monitor.readings.tables import series as series_table
 from monitor.sites.records import SeriesSpec

@@ -25,7 +25,7 @@ from monitor.cli.main import run_verb
 from monitor.errors import RefusedError, StoreError
 from monitor.features.forecasts.tables import forecast, forecast_score
 from monitor.people.tables import web_session
-from monitor.readings.queries import observations, retention
+from monitor.readings.queries import observations, retention, storing
 from monitor.readings.records import Observation
 from monitor.readings.tables import observation, series, series_latest
 from monitor.settings.service import parse_service
@@ -231,7 +231,7 @@ def test_a_late_reading_of_a_thinned_day_is_a_row_of_its_own(filled_database):
     prune_all(filled_database, THINNED)
     first = load()[0]
     late = Observation("north-bench", "G1", NORTH, "mm", parse_time(first["starts_at"]) + timedelta(hours=1), NOW, 1.5)
-    tell(filled_database, observations.add_observations, [late], NOW)
+    tell(filled_database, storing.add_observations, [late], NOW)
     prune_all(filled_database, THINNED, NOW + days(1))
     assert sorted(row["count"] for row in load(starts_at=first["starts_at"])) == sorted([1, first["count"]])
 
@@ -257,7 +257,7 @@ def test_a_reading_that_comes_between_look_and_deletion_is_not_lost(filled_datab
                 one = r.execute(select(series).where(series.c.id == series_id)).one()
                 came.append(r.execute(mine).scalar() + timedelta(seconds=7))
             item = Observation(one.site, one.station, NORTH, one.unit, came[0], NOW, 4.25)
-            tell(filled_database, observations.add_observations, [item], NOW)
+            tell(filled_database, storing.add_observations, [item], NOW)
         return found
 
     monkeypatch.setattr(retention, "_make_summaries", slip_in)

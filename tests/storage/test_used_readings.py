@@ -13,7 +13,8 @@ from monitor.alerts.queries.offsets import confirm_offset, revoke_offset
 from monitor.alerts.queries.reports import add_report
 from monitor.alerts.queries.used_readings import AT_ONCE, MOST, find_altered
 from monitor.readings.point_tables import point_observation, point_set
-from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.queries.observations import find_series_id
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation, ObserverReport, SiteEvent
 from monitor.readings.tables import observation, observation_flag, series
 from monitor.storage import clock_steps, prune

@@ -18,7 +18,7 @@ from monitor.alerts.queries.evaluations import find_state, save_memory
 from monitor.alerts.tables import alert
 from monitor.decision.records import Condition, Memory
 from monitor.features.scenes.tables import scene
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.settings.service import load_service
 from monitor.sites.parsing import parse_site

@@ -8,7 +8,6 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.alerts.acts.change_control import find_in_force
 from monitor.alerts.acts.operator_acts import (
     freeze_act,
     load_memory,
@@ -22,11 +21,14 @@ from monitor.alerts.queries.decision_seals import seal_decision
 from monitor.alerts.queries.evaluations import find_state, save_memory
 from monitor.alerts.queries.signatures import TwoPersonAct
 from monitor.decision.keys import station_of_question
-from monitor.decision.records import Memory, seconds
+from monitor.decision.records import Memory, instant, seconds
+from monitor.decision.series.corrections import CORRECTED, read_question
 from monitor.decision.series.steps import MOVEMENT, reopen_step
 from monitor.decision.votes import needs_two
 from monitor.errors import NotFoundError, RefusedError
 from monitor.people.queries.users import is_admin_of, load_users, require_account, require_person
+from monitor.readings.queries.corrections import reopen_corrections
+from monitor.sites.queries.in_force import find_in_force
 from monitor.sites.queries.sites import find_version, load_sites_summary
 from monitor.sites.records import Site
 from monitor.storage.actor import Actor
@@ -143,6 +145,9 @@ def withdraw_answer(
         if shared and second is not None:
             who = f"{second.name} and {actor.name}"
         act, after = TAKEN_BACK, reopen_questions(memory, spoken.answers, seconds(now))
+        if key.startswith(CORRECTED):
+            station, until_s = read_question(key)
+            reopen_corrections(c, site.id, station, instant(until_s), who, now)
     sentence = _WITHDRAWN(question=key, what=spoken.description, name=who, reason=reason)
     basis = freeze_act(c, site, memory, after, actor, act, sentence, now)
     save_memory(c, site.id, after, site.version, now)

@@ -34,7 +34,8 @@ from monitor.readings.queries.renames import apply_renames, find_clashes
 from monitor.sections import read_text
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries import sites as store
-from monitor.sites.queries.sites import find_version, load_site_source, load_sites_summary, save_site
+from monitor.sites.queries.in_force import find_in_force
+from monitor.sites.queries.sites import find_version, load_sites_summary, save_site
 from monitor.sites.records import Site, find_renamed, rename_stations
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
@@ -152,17 +153,6 @@ def _rename(c: Connection, site: Site, actor: Actor, now: datetime, *, merge: bo
 def _list_loosening(c: Connection, old: Site, new: Site) -> tuple[Message, ...]:
     """What of a change needs two people; a station that cannot be the one that it is said to have been needs more."""
     return (*find_clashes(c, new), *find_loosening(old, new))
-
-
-def find_in_force(c: Connection, site_id: str) -> Site | None:
-    """The declaration in force; None before the first one, or where this program cannot read it any more."""
-    version = find_version(c, site_id)
-    if version is None:
-        return None
-    try:
-        return parse_site(load_site_source(c, version), f"version {version[:12]} of {site_id}")
-    except (ConfigError, NotFoundError):
-        return None
 
 
 def require_in_force(c: Connection, site_id: str) -> Site:

@@ -26,7 +26,7 @@ from monitor.storage.actor import Actor
 from monitor.text.catalogue import N_
 from monitor.text.instants import format_iso, record_to_json
 from monitor.text.message import Figure, NameList, Template, Term, Timestamp
-from monitor.text.names import fold_name, is_same_person, is_station, tidy_text
+from monitor.text.names import fold_name, is_station, tidy_text
 
 EVENT_KINDS: Final = ("work", "blasting", "reservoir", "earthquake")  # usual ones; others are stored as they are
 REPORT_KINDS: Final = ("crack", "rockfall", "road_damage", "water", "sound", "verification", "other")
@@ -59,12 +59,15 @@ _CONFIRMATION_GONE: Final = Template(
 )
 _OFFSET: Final = Template(
     "act.offset_added",
-    "offset {number} is declared; for the two highest levels it counts once a second person confirms it",
+    "offset {number} is declared; it counts as soon as a second person confirms it",
+)
+_OFFSET_COUNTS: Final = Template(
+    "act.offset_counts", "offset {number} is declared and counts; fewer than two people may act on {site}"
 )
 _OFFSET_CONFIRMED: Final = Template("act.offset_confirmed", "offset {number} is confirmed")
 _OFFSET_CONFIRMED_ALONE: Final = Template(
     "act.offset_confirmed_alone",
-    "offset {number} is confirmed by its author; for the two highest levels a second person must confirm it as well",
+    "offset {number} is confirmed by its author; it counts as soon as a second person confirms it",
 )
 _OFFSET_REVOKED: Final = Template("act.offset_revoked", "offset {number} is revoked")
 _NOT_SEEN_YET: Final = Template("act.not_seen_yet", "time: nobody has seen what lies in the future")
@@ -409,9 +412,9 @@ def add_offset(
         Argument("Since when we know; now when not given", "--known-from", label=N_("Known since; else now")),
     ] = None,
 ) -> ActResult:
-    """Declare an offset; it counts from the next evaluation on: corrected = raw - sum(offsets up to then).
+    """Declare an offset; once a second person confirms it: value = raw - sum(offsets at or before the epoch).
 
-    For the two highest levels the values count as measured as well, until a second person confirms the offset.
+    On a site on which fewer than two people may act, it counts at once.
 
     Example: slopeward offsets add --site north-bench --station G1 --quantity displacement_east
     --at 2026-03-01T06:00:00Z --size 12.5 --unit mm --kind antenna --reason "antenna replaced"
@@ -433,20 +436,22 @@ def add_offset(
             reason=reason,
             now=call.now,
         )
-    return ActResult(_OFFSET(number=number), {"offset_id": number}, hint=f"slopeward offsets confirm {number}")
+        counts = offsets.find_offset(c, number).counts_from is not None
+    text = _OFFSET_COUNTS(number=number, site=site) if counts else _OFFSET(number=number)
+    return ActResult(text, {"offset_id": number, "counts": counts}, hint=f"slopeward offsets confirm {number}")
 
 
 def confirm_offset(
     call: ActCall, offset_id: OffsetId, reason: Annotated[str, Argument(N_("What was checked"), "--reason")]
 ) -> ActResult:
-    """Note that a declared offset was checked; by a second person it counts for the two highest levels as well.
+    """Confirm a declared offset; it counts as soon as another person than its author has confirmed it.
 
     Example: slopeward offsets confirm 3 --reason "compared with the field book"
     """
     with call.write() as c:
         offsets.confirm_offset(c, offset_id, call.actor, reason, call.now)
-        alone = is_same_person(offsets.find_offset(c, offset_id).author, call.actor.name)
-    text = (_OFFSET_CONFIRMED_ALONE if alone else _OFFSET_CONFIRMED)(number=offset_id)
+        counts = offsets.find_offset(c, offset_id).counts_from is not None
+    text = (_OFFSET_CONFIRMED if counts else _OFFSET_CONFIRMED_ALONE)(number=offset_id)
     return ActResult(text, {"offset_id": offset_id})
 
 

@@ -18,10 +18,12 @@ from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.conditions import HAZARD_KEY
 from monitor.decision.keys import RuleKey, StepKey, station_of_question
 from monitor.decision.records import Memory, Signature, Vote, instant, seconds
+from monitor.decision.series.corrections import CORRECTED, read_question
 from monitor.decision.series.steps import CAUSES, MOVEMENT, requested_level, says_no, state_after
 from monitor.decision.votes import measure_height, needs_two
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
-from monitor.people.queries.users import load_users, require_account, require_person, require_two
+from monitor.people.queries.users import can_countersign, load_users, require_account, require_person, require_two
+from monitor.readings.queries.corrections import sign_corrections
 from monitor.sites.records import Site
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
@@ -192,6 +194,8 @@ def verify(
     `movement` confirms it; a cause (instrument, weather, work, earthquake, other) says that the slope did not move.
     Where one of the two highest levels is asked for, a cause counts only once a second person signs the same one:
     until then the first word is kept and told, the question stays open, its clock runs and its votes count.
+    A cause for corrected values (`corrected:G1@...`) says that the values of before were wrong: from then on the
+    corrected ones count. Where fewer than two people may act on the site, one person is enough for that.
     The site is decided again at once.
 
     Raises:
@@ -207,7 +211,11 @@ def verify(
         mine = _find_steps(memory, key)
         height = measure_height(site, memory, key, mine, seconds(now))
         was = _WAS if answer in {MOVEMENT, CAUSES[0]} else _WAS_NONE
+        is_correction = key.startswith(CORRECTED)
         alone = says_no(answer) and needs_two(site, height)
+        if is_correction and not can_countersign(c, site.id):
+            require_account(c, actor.name.strip())
+            alone = False
         if alone and mine:  # no first word is kept beside an answer that counts: it would never find its second
             mine = [k for k in mine if k not in memory.answers]
             if not mine:
@@ -222,6 +230,9 @@ def verify(
             act, after = VERIFIED, _answer(memory, key, mine, answer, None if alone else height)
             who = f"{first.by} and {actor.name}" if alone and first is not None else actor.name
             sentence = was(question=key, word=Term(answer), name=who, reason=reason)
+            if is_correction and says_no(answer):
+                station, until_s = read_question(key)
+                sign_corrections(c, site.id, station, instant(until_s), who, now, countersigned=alone)
         basis = freeze_act(c, site, memory, after, actor, act, sentence, now)
         save_memory(c, site.id, after, site.version, now)
         detail = {"key": key, "answer": answer, "reason": reason, "decision": basis}

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from monitor.alerts.audit.explain import BESIDES
 from monitor.alerts.audit.recompute import parse_frozen_site
-from monitor.alerts.evaluate import load_facts
+from monitor.alerts.evaluate import load_facts, load_unsigned_by_name
 from monitor.alerts.queries.evaluations import DecisionRow, load_newest
 from monitor.decision.criteria.scope import anchor_at, find_span_s, wanted_series
 from monitor.decision.decide import decide
@@ -124,7 +124,8 @@ def load_view_as_of(
         name: rename_stations(facts, then_called) if then_called else facts
         for name, facts in _load_besides(c, site, now, known_at).items()
     }
-    return DecisionInputs(readings, dict(sorted(newest.items())), draining=then.draining, **besides)
+    unsigned = load_unsigned_by_name(c, site, now, known_at, then_called)
+    return DecisionInputs(readings, dict(sorted(newest.items())), unsigned, draining=then.draining, **besides)
 
 
 def _load_besides(c: Connection, site: Site, now: datetime, known_at: datetime) -> dict[str, Any]:

@@ -5,12 +5,11 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, bindparam, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
 from monitor.decision.records import OffsetFact, seconds
 from monitor.errors import NotFoundError, RefusedError
-from monitor.people.queries.users import require_account, require_independent
-from monitor.readings.queries.observations import is_second
+from monitor.people.queries.users import can_countersign, require_account, require_independent
 from monitor.readings.tables import offset_entry, series
 from monitor.sites.quantities import convert_difference
 from monitor.storage.actor import Actor
@@ -21,11 +20,17 @@ from monitor.text.message import Template
 from monitor.text.names import is_same_person
 
 FACTS_KEPT: Final = timedelta(days=366)
+SAME_JUMP: Final = timedelta(hours=1)  # two offsets so near each other with nearly the same size are one jump
+SAME_SIZE: Final = 0.1  # share of the size
 _NO_SERIES: Final = Template("series.none", "there is no series {series}")
 _NONE: Final = Template("offset.none", "there is no offset {number}; see `slopeward offsets list`")
 _NOT_HERE: Final = Template("offset.none_here", "there is no offset {number} on site {site}")
 _CONFIRMED: Final = Template("offset.confirmed_already", "offset {number} is confirmed already")
 _REVOKED: Final = Template("offset.revoked_already", "offset {number} is revoked already")
+_SAME_JUMP: Final = Template(
+    "offset.same_jump",
+    "offset {other} subtracts nearly the same jump already. Revoke offset {number} (`slopeward offsets revoke`)",
+)
 KINDS: Final = ("antenna", "rezero", "maintenance", "frame", "other")
 
 
@@ -44,6 +49,7 @@ class Offset:
     reason: str
     confirmed_at: datetime | None
     confirmed_by: str | None
+    counts_from: datetime | None  # readers subtract it from then on; None while it waits for a second person
     revoked_at: datetime | None
     revoked_by: str | None
 
@@ -61,10 +67,10 @@ def add_offset(
     reason: str,
     now: datetime,
 ) -> int:
-    """Declare an offset; it counts at once in every later evaluation. The same one again is found, not doubled.
+    """Declare an offset. Declaring the same one again returns the first one.
 
-    As long as nobody but its author has confirmed it, it neither lowers nor holds down one of the two highest levels:
-    there the series counts as measured as well.
+    Readers subtract an offset from the instant at which a second person confirms it. Until then the step that it would
+    explain stays an open question. On a site on which fewer than two people may act, it counts from `known_from` on.
 
     Args:
         at: first epoch that carries the jump.
@@ -80,9 +86,10 @@ def add_offset(
         NotFoundError: no such series.
         RefusedError: dates out of order, size zero or not finite, unknown kind, unit that does not fit, no reason.
     """
-    stored_unit = connection.execute(select(series.c.unit).where(series.c.id == series_id)).scalar()
-    if stored_unit is None:
+    stored = connection.execute(select(series.c.site, series.c.unit).where(series.c.id == series_id)).first()
+    if stored is None:
         raise NotFoundError(_NO_SERIES(series=str(series_id)))
+    site, stored_unit = stored
     _check(at, known_from, kind, reason, now)
     try:
         converted = convert_difference(size, unit, stored_unit)
@@ -100,8 +107,10 @@ def add_offset(
     if newest is not None and newest.size == converted:
         return int(newest.id)
     facts = {"series_id": series_id, "size": converted, "unit": stored_unit, "kind": kind, "reason": reason}
-    offset_id = add_row(connection, offset_entry, facts, at=at, known_from=known_from, author=author.name)
-    detail = facts | {"at": format_iso(at), "known_from": format_iso(known_from)}
+    needs_second = can_countersign(connection, site)
+    times = {"at": at, "known_from": known_from, "counts_from": None if needs_second else known_from}
+    offset_id = add_row(connection, offset_entry, facts, author=author.name, **times)
+    detail = facts | {"at": format_iso(at), "known_from": format_iso(known_from), "needs_second_person": needs_second}
     add_audit(connection, author, "offset.add", f"offset:{offset_id}", detail, now)
     return offset_id
 
@@ -114,7 +123,7 @@ def find_site_of_offset(connection: Connection, offset_id: int) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class WaitingOffset:
-    """An offset that one person alone stands behind, and whose it is."""
+    """An offset that waits for a second person, with the series that it is about."""
 
     site: str
     station: str
@@ -133,28 +142,24 @@ def load_waiting_offsets(connection: Connection, now: datetime) -> list[WaitingO
     rows = connection.execute(
         select(offset_entry, s.site, s.station, s.quantity)
         .join(series, s.id == e.series_id)
-        .where(e.revoked_at.is_(None))
+        .where(e.revoked_at.is_(None), e.counts_from.is_(None) | (e.counts_from > now))
         .order_by(e.id)
     )
-    return [
-        WaitingOffset(r.site, r.station, r.quantity, read_record(Offset, r))
-        for r in rows
-        if not _is_second(r.author, r.confirmed_by) or r.confirmed_at > now
-    ]
+    return [WaitingOffset(r.site, r.station, r.quantity, read_record(Offset, r)) for r in rows]
 
 
 def confirm_offset(
     connection: Connection, offset_id: int, actor: Actor, reason: str, now: datetime, *, site: str | None = None
 ) -> None:
-    """Note that somebody checked a declared offset.
+    """Confirm a declared offset.
 
-    Once another person than its author has confirmed it, it counts for the two highest levels as well, and takes back
-    a step that it answers; what its author confirmed, another person may confirm again.
+    An offset counts from the instant at which another person than its author confirms it: readers subtract it, and it
+    explains the step at its epoch. After its author has confirmed it, another person may confirm it again.
 
     Raises:
         NotFoundError: no such offset, or not on the site named.
-        RefusedError: it is confirmed or revoked already, or who confirms another's has no account where accounts exist,
-            or one person had a hand in both accounts lately.
+        RefusedError: it is confirmed or revoked already; another offset of the series already explains the same jump;
+            the person has no account where accounts exist; or one person had a hand in both accounts lately.
     """
     found = find_offset(connection, offset_id)
     if site is not None and find_site_of_offset(connection, offset_id) != site:
@@ -168,7 +173,27 @@ def confirm_offset(
     ):
         raise RefusedError((_REVOKED if found.revoked_at else _CONFIRMED)(number=offset_id))
     _mark(connection, offset_id, "confirmed", actor, now)
+    if is_other and found.counts_from is None:
+        _require_unexplained(connection, found)
+        connection.execute(update(offset_entry).where(offset_entry.c.id == offset_id).values(counts_from=now))
     add_audit(connection, actor, "offset.confirm", f"offset:{offset_id}", {"reason": reason}, now)
+
+
+def _require_unexplained(connection: Connection, offset: Offset) -> None:
+    """Refuse an offset whose jump another one explains already: both together would add a jump of their own."""
+    e = offset_entry.c
+    counting = connection.execute(
+        select(e.id, e.size).where(
+            e.series_id == offset.series_id,
+            e.at >= offset.at - SAME_JUMP,
+            e.at <= offset.at + SAME_JUMP,
+            e.counts_from.is_not(None),
+            e.revoked_at.is_(None),
+        )
+    )
+    for other_id, size in counting:
+        if abs(size - offset.size) <= SAME_SIZE * abs(offset.size):
+            raise RefusedError(_SAME_JUMP(number=offset.id, other=other_id))
 
 
 def revoke_offset(connection: Connection, offset_id: int, actor: Actor, reason: str, now: datetime) -> None:
@@ -196,10 +221,7 @@ def revoke_offset(connection: Connection, offset_id: int, actor: Actor, reason: 
 
 
 def load_offset_facts(connection: Connection, site: str, now: datetime) -> tuple[OffsetFact, ...]:
-    """Offsets as they were known at an instant, oldest first; confirmed by another person or not.
-
-    Those of the last year, and those that one person alone stands behind, however old.
-    """
+    """Return the offsets declared by an instant, by epoch: those of the last year, and all that do not count yet."""
     rows = connection.execute(_plan_offset_facts(), {"site_id": site, "now": now})
     return tuple(
         OffsetFact(
@@ -207,20 +229,24 @@ def load_offset_facts(connection: Connection, site: str, now: datetime) -> tuple
             station=r.station,
             at_s=seconds(r.at),
             by=r.author,
-            second_by=r.confirmed_by if is_second(r, now) else None,
+            second_by=r.confirmed_by if _is_second(r.author, r.confirmed_by) and r.confirmed_at <= now else None,
             quantity=r.quantity,
-            alone=0.0 if is_second(r, now) else convert_difference(r.size, r.unit, r.stored),
+            counts=_counts(r, now),
         )
         for r in rows
-        if r.at >= now - FACTS_KEPT or not is_second(r, now)
+        if r.at >= now - FACTS_KEPT or not _counts(r, now)
     )
+
+
+def _counts(offset: Row[Any], now: datetime) -> bool:
+    return offset.counts_from is not None and offset.counts_from <= now
 
 
 @cache  # put together once: it is asked at every look
 def _plan_offset_facts() -> Select[Any]:
     e, s = offset_entry.c, series.c
     return (
-        select(offset_entry, s.station, s.quantity, s.unit.label("stored"))
+        select(offset_entry, s.station, s.quantity)
         .join(series, s.id == e.series_id)
         .where(
             s.site == bindparam("site_id"),

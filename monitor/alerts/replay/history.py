@@ -18,8 +18,8 @@ from monitor.alerts.replay.failure_windows import list_window_spans
 from monitor.decision.criteria.scope import anchor_at, find_span_s, reach_s, wanted_series
 from monitor.decision.records import DecisionInputs, NewestEpoch, ProofFact, instant, seconds
 from monitor.errors import RefusedError
-from monitor.readings.queries.observations import SeriesRow, change_flags, load_series, rank
-from monitor.readings.records import Reading
+from monitor.readings.queries.observations import SeriesRow, as_signed, change_flags, load_series, rank
+from monitor.readings.records import UNSIGNED, Reading
 from monitor.sites.records import SeriesSpec, Site
 from monitor.text.instants import FUTURE_TOLERANCE, format_iso
 
@@ -92,7 +92,7 @@ class _Window:
     flags: Sequence[history.FlagSpan]
     times: list[float] = field(default_factory=list)
     revisions: list[list[StoredRevision]] = field(default_factory=list)
-    readings: list[Reading] = field(default_factory=list)
+    readings: list[Reading | None] = field(default_factory=list)  # None: an epoch has unsigned corrections alone
     shown: dict[int, tuple[Reading, ...]] = field(default_factory=dict)  # by the place of their first epoch
     turned: int = 0  # how many of the turns below have passed
     turns: list[float] = field(default_factory=list)  # instants at which offsets or flags changed
@@ -102,7 +102,7 @@ class _Window:
 
     def __post_init__(self) -> None:
         self.name = f"{self.row.station}.{self.row.quantity}"
-        turns = {seconds(o.known_from) for o in self.offsets}
+        turns = {seconds(o.counts_from) for o in self.offsets}
         turns |= {seconds(o.revoked_at) for o in self.offsets if o.revoked_at is not None}
         turns |= {seconds(f.known_from) for f in self.flags}
         self.turns = sorted(turns)
@@ -115,7 +115,7 @@ class _Window:
             self.turns.pop(0)
             self.turned += 1
         now = instant(now_s)
-        known = [o for o in self.offsets if o.known_from <= now and (o.revoked_at is None or o.revoked_at > now)]
+        known = [o for o in self.offsets if o.counts_from <= now and (o.revoked_at is None or o.revoked_at > now)]
         self.active = [(seconds(o.at), o.size) for o in known]
         self.later = {}
         for f in self.flags:
@@ -130,7 +130,7 @@ class _Window:
         if not self.times or stored.observed_s > self.times[-1]:
             self.times.append(stored.observed_s)
             self.revisions.append([stored])
-            self.readings.append(self._make_reading(stored, self._offset_at(stored.observed_s)))
+            self.readings.append(self._read([stored]))
         elif self.times[place := bisect_left(self.times, stored.observed_s)] == stored.observed_s:
             insort(self.revisions[place], stored, key=lambda s: s.revision)
             self.readings[place] = self._read(self.revisions[place])
@@ -153,10 +153,27 @@ class _Window:
         if place not in self.shown:
             if len(self.shown) >= SHOWN_MOST:
                 self.shown.clear()
-            self.shown[place] = tuple(self.readings[place:])
+            self.shown[place] = tuple(reading for reading in self.readings[place:] if reading is not None)
         return self.shown[place]
 
-    def _read(self, revisions: Sequence[StoredRevision]) -> Reading:
+    def show_unsigned(self, edge_s: float) -> tuple[Reading, ...]:
+        """Return the corrections after an instant that would count if two people had signed them."""
+        unsigned: list[Reading] = []
+        for place in range(bisect_right(self.times, edge_s), len(self.times)):
+            revisions = self.revisions[place]
+            if any(UNSIGNED in stored.flags for stored in revisions):
+                counting, if_signed = self.readings[place], as_signed(self._choose(revisions))
+                if counting is None or counting.revision != if_signed.revision:
+                    unsigned.append(if_signed)
+        return tuple(unsigned)
+
+    def _read(self, revisions: Sequence[StoredRevision]) -> Reading | None:
+        if any(UNSIGNED in stored.flags for stored in revisions):
+            revisions = [stored for stored in revisions if UNSIGNED not in self._list_flags(stored)]
+        return self._choose(revisions) if revisions else None
+
+    def _choose(self, revisions: Sequence[StoredRevision]) -> Reading:
+        """Return the reading of the revision with the highest solution, with the first one beside it."""
         stored = first = revisions[0]
         if len(revisions) == 1:
             return self._make_reading(stored, self._offset_at(stored.observed_s))
@@ -183,10 +200,12 @@ class _Window:
                 total += size
         return total
 
+    def _list_flags(self, stored: StoredRevision) -> tuple[str, ...]:
+        if not self.later:
+            return stored.flags
+        return change_flags(stored.flags, self.later.get((stored.observed_s, stored.revision), ()))
+
     def _make_reading(self, stored: StoredRevision, total: float) -> Reading:
-        flags = stored.flags
-        if self.later:
-            flags = change_flags(flags, self.later.get((stored.observed_s, stored.revision), ()))
         return Reading(
             stored.observed_at,
             stored.known_at,
@@ -195,7 +214,7 @@ class _Window:
             total,
             stored.value - total,
             stored.sigma,
-            flags,
+            self._list_flags(stored),
             stored.extra,
         )
 
@@ -431,7 +450,8 @@ class History:
         now = instant(self.now_s)
         edges_s = {span_s: seconds(anchor_at(now, span_s)) for span_s in {span_s for _, span_s, _ in wanted}}
         readings = {name: window.show(edges_s[span_s]) for name, span_s, window in wanted}
-        return DecisionInputs(readings, dict(self._newest_view), **self._facts(site, now))
+        unsigned = {name: rows for name, span_s, window in wanted if (rows := window.show_unsigned(edges_s[span_s]))}
+        return DecisionInputs(readings, dict(self._newest_view), unsigned, **self._facts(site, now))
 
     def _facts(self, site: Site, now: datetime) -> dict[str, Any]:
         """Return the inputs besides readings; they are not loaded again if there were none and nothing became known."""

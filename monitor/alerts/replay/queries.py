@@ -31,11 +31,11 @@ PastRow = tuple[str, str, int, float, float | None, str | None, str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class OffsetSpan:
-    """An offset and the time in which it was known."""
+    """An offset and the time in which it counted."""
 
     at: datetime
     size: float  # in the unit of the series
-    known_from: datetime
+    counts_from: datetime
     revoked_at: datetime | None
 
 
@@ -105,10 +105,13 @@ def find_newest_before(c: Connection, series_id: int, at: datetime) -> PastRow |
 
 
 def load_past_offsets(c: Connection, row: SeriesRow) -> list[OffsetSpan]:
-    """Return every offset ever declared for a series, by epoch."""
+    """Return every offset of a series that ever counted, by epoch."""
     e = offset_entry.c
-    found = c.execute(select(offset_entry).where(e.series_id == row.id).order_by(e.at, e.id))
-    return [OffsetSpan(r.at, convert_difference(r.size, r.unit, row.unit), r.known_from, r.revoked_at) for r in found]
+    counting = select(offset_entry).where(e.series_id == row.id, e.counts_from.is_not(None)).order_by(e.at, e.id)
+    return [
+        OffsetSpan(r.at, convert_difference(r.size, r.unit, row.unit), r.counts_from, r.revoked_at)
+        for r in c.execute(counting)
+    ]
 
 
 def load_past_flags(c: Connection, series_id: int) -> list[FlagSpan]:

@@ -8,7 +8,6 @@ from monitor.alerts.acts.call import (
     ActCall,  # context of one act: database, actor, time, service configuration, second person
 )
 from monitor.alerts.acts.change_control import (
-    find_in_force,  # return the site as declared by the version in force, or None
     load_in_force,  # load the declarations in force of all watched sites, skipping unreadable ones
     require_in_force,  # return the site as declared by the version in force; raises NotFoundError
 )
@@ -151,6 +150,9 @@ from monitor.alerts.replay.scorecard import (
     ForecastGain,  # Velocity and one forecast criterion together beside velocity alone
     Run,  # One configuration over the whole time
     Scorecard,  # the result of a backtest, of one or of two configurations
+)
+from monitor.sites.queries.in_force import (
+    find_in_force,  # return the site as declared by the version in force, or None
 )
 
 __all__ = [

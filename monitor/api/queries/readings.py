@@ -8,10 +8,8 @@ from monitor.readings.queries.flags import (
     find_mistyped,  # return the newest reading of a series if it looks mistyped, or None
 )
 from monitor.readings.queries.observations import (
-    AddResult,  # result of storing readings: counts of stored, duplicate and revised, sites
     SeriesIds,  # type of a cache of series ids and units by (site, station, quantity)
     SeriesRow,  # a stored series: id, site, station, quantity and unit
-    add_observations,  # store readings: skip duplicates, add other values as revisions
     count_epochs,  # count the epochs of a series in [after, until)
     find_epoch,  # return the epoch with a number of later epochs up to an instant, or None
     find_series_id,  # return the id of a series, or None if nothing of it was stored
@@ -42,6 +40,10 @@ from monitor.readings.queries.stamps import (
     load_later_entries,  # load fingerprints of later flags and offsets of a site's series
     load_newer,  # load readings of several series after their cached epoch, with fingerprints
     load_newer_values,  # load values after cached stretches, and the series with late readings
+)
+from monitor.readings.queries.storing import (
+    AddResult,  # result of storing readings: counts of stored, duplicate and revised, sites
+    add_observations,  # store readings: skip duplicates, add other values as revisions
 )
 from monitor.readings.queries.uncounted import (
     find_uncounted,  # find judged series whose newest readings are all unusable because of flags

@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 
 from forecasting.kinematics.replaced import ProposedOffset, propose_offset
 from forecasting.reasons import Reason
-from monitor.alerts.acts.change_control import find_in_force
 from monitor.alerts.queries.maintenance import load_maintenance
+from monitor.alerts.queries.offsets import load_waiting_offsets
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import find_readable_sites
 from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, read_instant, require_any, show
@@ -19,6 +19,7 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.readings.queries.observations import SeriesRow, load_readings, load_series
 from monitor.readings.records import HARMLESS
 from monitor.sites.quantities import HOUSEKEEPING, VELOCITY_MAP_QUANTITIES
+from monitor.sites.queries.in_force import find_in_force
 from monitor.storage.views import load_view
 from monitor.text.instants import epoch_s, format_duration, format_iso, from_epoch_s
 from monitor.text.reasons import convert_reason
@@ -113,8 +114,10 @@ def _find_span(
 
 def _measure(c: Connection, row: SeriesRow, begins: datetime, ends: datetime, noise: float) -> ProposedOffset | Reason:
     now = datetime.now(UTC)
+    # An offset that waits for a second person is declared already: it must not be proposed again.
+    waiting = [one.offset for one in load_waiting_offsets(c, now) if one.offset.series_id == row.id]
     usable = [
-        (epoch_s(r.observed_at), r.value)
+        (epoch_s(r.observed_at), r.value - sum(offset.size for offset in waiting if offset.at <= r.observed_at))
         for r in load_readings(c, row.id, begins - _REACH, min(ends + _REACH, now), now)
         if HARMLESS.issuperset(r.flags)
     ]

@@ -24,7 +24,7 @@ from monitor.text.message import Message, Template
 _NO_DATA: Final = Template("criterion.no_data", "no usable data")()
 REPEATS: Final = Template("health.stuck", "the instrument repeats one value")
 RARE: Final = ":rare"
-ARRIVED: Final = "~arrived"  # windows without corrections that wait for two people
+_UNSIGNED: Final = "~unsigned"  # in the key of a cached tracker; no station has such a name
 Measured = tuple[Vector | None, float]  # a rate per day by component, and its error
 
 
@@ -90,12 +90,10 @@ class EvaluationCache:
     """What decisions on a declaration leave for the next one; it saves work and changes nothing.
 
     Attributes:
-        untouched: Readings of which none was corrected and none brought by a file, by series.
         rain: Readings of gauges and what `list_rain` made of them, by series.
     """
 
     trackers: dict[tuple[str, str], Tracker] = field(default_factory=dict)
-    untouched: dict[str, tuple[Reading, ...]] = field(default_factory=dict)
     rain: dict[str, tuple[tuple[Reading, ...], list[tuple[float, float]]]] = field(default_factory=dict)
 
 
@@ -113,9 +111,8 @@ class DecisionContext:
     """What criteria are given: site, inputs and memory at an instant, with tracks built once per station and criterion.
 
     Attributes:
-        as_declared: The windows with all offsets and corrections, where these are without those of one person alone.
-        touched: Stations whose readings differ from those.
-        kept_as: What is held of these is told apart by; no station has such a name.
+        signed: Of a context with unsigned corrections: the one with the values that count.
+        unsigned_stations: Stations whose readings differ from that one.
     """
 
     site: Site
@@ -123,9 +120,8 @@ class DecisionContext:
     memory: Memory
     now_s: float
     warm: EvaluationCache = field(default_factory=EvaluationCache)  # of this site, from evaluations before
-    as_declared: "DecisionContext | None" = None
-    touched: frozenset[str] = frozenset()
-    kept_as: str = "~measured"
+    signed: "DecisionContext | None" = None
+    unsigned_stations: frozenset[str] = frozenset()
     _tracks: dict[tuple[str, str], Track] = field(default_factory=dict)
     _newest: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # quantity and name, by station
     _readings: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
@@ -134,15 +130,15 @@ class DecisionContext:
 
     def track(self, criterion: Criterion, station_id: str) -> Track:
         """The cleaned track of a station for a criterion."""
-        if self.as_declared is not None and station_id not in self.touched:
-            return self.as_declared.track(criterion, station_id)
+        if self.signed is not None and station_id not in self.unsigned_stations:
+            return self.signed.track(criterion, station_id)
         key = (criterion.id, station_id)
         if key not in self._tracks:
             station = self.site.station(station_id)
             if station is None:
                 self._tracks[key] = Track(station_id, criterion.quantity)
             else:
-                kept = key if self.as_declared is None else (criterion.id, f"{station_id}{self.kept_as}")
+                kept = key if self.signed is None else (criterion.id, f"{station_id}{_UNSIGNED}")
                 tracker = self.warm.trackers.get(kept)
                 if tracker is None or (tracker.criterion is not criterion and tracker.criterion != criterion):
                     tracker = self.warm.trackers[kept] = Tracker(self.site, station, criterion)
@@ -230,10 +226,11 @@ class DecisionContext:
         self.warm.rain[name] = readings, rows
         return rows
 
-    def waits(self, station_id: str) -> bool:
-        """True for a station with an offset or corrections that no second person has confirmed."""
-        declared = self.as_declared
-        return station_id in self.touched or (declared is not None and declared.waits(station_id))
+    def is_unsigned(self, station_id: str) -> bool:
+        """Whether corrections or an offset of a station wait for a second person."""
+        return any(name.partition(".")[0] == station_id for name in self.view.unsigned) or any(
+            offset.station == station_id and not offset.counts for offset in self.view.offsets
+        )
 
     def is_fresh(self, at_s: float | None, spec: SeriesSpec | None) -> bool:
         """True for a datum within the silence that the series allows; nothing is fresh while a backlog drains."""

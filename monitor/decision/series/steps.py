@@ -10,8 +10,8 @@ from typing import Final, cast
 
 from monitor.decision.keys import StepKey, StepVote
 from monitor.decision.records import DecisionInputs, EventFact, Memory, Step, Steps, instant, seconds
-from monitor.decision.series.assessment import ARRIVED, DecisionContext, bound_of
-from monitor.decision.series.offset_answers import find_offsets, was_answered
+from monitor.decision.series.assessment import DecisionContext, bound_of
+from monitor.decision.series.offset_answers import was_answered
 from monitor.decision.series.paired_steps import COMPANY, find_partners, is_confirmed, list_unresolved
 from monitor.decision.series.step_clocks import clock_s, interval_s
 from monitor.decision.series.step_detector import AGREEING, Jump
@@ -108,11 +108,10 @@ MOVEMENT = "movement"
 CAUSES = ("instrument", "weather", "work", "earthquake", "other")  # of what was no movement of the slope
 EARTHQUAKE = "earthquake"
 EVENT = "event"  # explained by an earthquake that people stand behind, unanswered
-OFFSET = "offset"  # explained by an offset that one person alone stands behind
 BEFORE = "before"  # older than the watch on its station: a notice for a person, and no question with a clock
 DOUBTFUL = "doubtful"  # the instrument itself does not vouch for it: a question without a clock
 RETURNED = "returned"  # it counted, and the station stands where it stood before: it counts no more
-QUIET = frozenset({"instrument", BEFORE, RETURNED, OFFSET})  # what leaves nothing unsure
+QUIET = frozenset({"instrument", BEFORE, RETURNED})  # what leaves nothing unsure
 UNKNOWN_NOISE: Final = Template(
     "step.unknown_noise", "silence followed it, and how much this instrument scatters is not known yet"
 )()
@@ -249,8 +248,7 @@ def update_steps(
             )
     for key, step in list(steps.items()):
         seen_before_s = sightings[key].jump.before_s if key in sightings else None
-        noted = _note_offset(windows, key, step)
-        steps[key] = _annotate(noted, list_events_at(windows, key, noted, seen_before_s), windows.now_s)
+        steps[key] = _annotate(step, list_events_at(windows, key, step, seen_before_s), windows.now_s)
     _count_steps(steps, shared, tracks, windows, groups)
     return dict(sorted(steps.items()))
 
@@ -264,10 +262,7 @@ def _keep_steps(
 ) -> dict[StepKey, Step]:
     steps: dict[StepKey, Step] = {}
     for key, old in memory.steps.items():
-        offsets = find_offsets(windows, key.station, old.at_s)
-        confirmed = old.state == OFFSET and bool(offsets) and not any(o.alone for o in offsets)
-        # what asks for a high level goes on counting on the offset of one person
-        offset = (confirmed or has_offset(windows, key.station, old.at_s)) and not _needs_second(windows, key, old)
+        offset = has_offset(windows, key.station, old.at_s)
         # the level may still rest on a step that came back: what it was read from must stay known
         rested_on = old.state == RETURNED and StepVote(key) in memory.supporters
         explained = _is_explained(old, tracks.get(key.station, []), offset)
@@ -293,8 +288,7 @@ def _count_steps(
         and find_fate(s, tracks.get(k.station, ())) != BACK
     ]
     for key, step in list(steps.items()):
-        may_count = step.state == OFFSET and step.level >= high_level(windows.site)
-        if step.state in {"pending", "counted", EVENT} or may_count or key in single:
+        if step.state in {"pending", "counted", EVENT} or key in single:
             why = _why_it_counts(key, step, steps, company, tracks, windows, groups)
             state = "counted" if why == UNANSWERED else "movement"
             if why is not None and state != step.state and not (key in single and why == UNANSWERED):
@@ -316,12 +310,9 @@ def _update_unanswered(
 
 
 def _may_pair(windows: DecisionContext, step: Step) -> bool:
-    """True for a step that another group's makes count.
-
-    One person's event or offset hides neither of the two highest levels.
-    """
+    """True for a step that another group's makes count; one person's event hides neither of the two highest levels."""
     high = high_level(windows.site)
-    return step.state in {*COMPANY, OFFSET} or (step.state == EVENT and step.words == 1 and step.level >= high)
+    return step.state in COMPANY or (step.state == EVENT and step.words == 1 and step.level >= high)
 
 
 def _is_answered_by_one(windows: DecisionContext, key: StepKey, step: Step) -> bool:
@@ -355,7 +346,7 @@ def _is_explained(step: Step, tracks: Sequence[Track], offset: bool) -> bool:
     if step.state == RETURNED:  # shown as long as the epochs are
         return bool(tracks) and not any(t.times_s and t.times_s[0] < step.at_s for t in tracks)
     reaching = [t for t in tracks if t.times_s and t.times_s[0] < step.at_s <= t.times_s[-1]]
-    return step.state in {"pending", DOUBTFUL, EVENT, OFFSET} and bool(reaching)
+    return step.state in {"pending", DOUBTFUL, EVENT} and bool(reaching)
 
 
 def _annotate(step: Step, declared: list[EventFact], now_s: float) -> Step:
@@ -449,39 +440,6 @@ def is_earthquake(kind: str) -> bool:
     return kind.strip().lower() == EARTHQUAKE
 
 
-def _needs_second(windows: DecisionContext, key: StepKey, step: Step) -> bool:
-    """True while an offset of one person answers a step that asks for one of the two highest levels."""
-    if requested_level(step) < high_level(windows.site):
-        return False
-    return any(o.second_by is None for o in find_offsets(windows, key.station, step.at_s))
-
-
-def _note_offset(windows: DecisionContext, key: StepKey, step: Step) -> Step:
-    """A step that waits is explained while one person alone says so by an offset, or a correction took it away.
-
-    By an offset also one that counts for no high level.
-
-    It stays known, so that silence after it, and a step of an independent station, count for a high level as ever.
-    """
-    alone = any(o.alone for o in find_offsets(windows, key.station, step.at_s))
-    corrected = _is_corrected_away(windows, key)
-    low = requested_level(step) < high_level(windows.site)
-    if ((alone or corrected) and step.state == "pending") or (alone and step.state in ACTIVE and low):
-        return replace(step, state=OFFSET, words=None)
-    if step.state == OFFSET and not (alone or corrected):
-        return replace(step, state="pending", known_s=windows.now_s)
-    return step
-
-
-def _is_corrected_away(windows: DecisionContext, key: StepKey) -> bool:
-    """True for a step that is seen in the values as they arrived and no more in those that replaced them."""
-    spoken, station = windows.as_declared, key.station
-    if windows.kept_as != ARRIVED or spoken is None or station not in windows.touched:
-        return False
-    tracks = (spoken.track(c, station) for c in windows.site.criteria if station in c.stations and c.kind.followed)
-    return not any(jump.at_s == key.at_s for track in tracks for jump in track.jumps)
-
-
 def has_offset(windows: DecisionContext, station: str, at_s: float) -> bool:
     """True when an offset of the station begins between the last reading before an instant and that instant."""
     at = instant(at_s)
@@ -514,8 +472,7 @@ def _why_it_counts(
         words = {is_confirmed(windows, key, step, mine), is_confirmed(windows, other, steps[other], theirs)}
         if False not in words and (is_over or words == {True}):
             return _AS_WELL(station=other.station)
-    explained = step.state == EVENT or (step.state == OFFSET and min(1, step.level) < high_level(site))
-    return UNANSWERED if is_over and not explained else None
+    return UNANSWERED if is_over and step.state != EVENT else None
 
 
 def _silence_s(windows: DecisionContext, station: str) -> float:

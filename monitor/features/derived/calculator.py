@@ -237,7 +237,7 @@ class Calculator:
                 try:
                     with self._db.write() as c:
                         self._require_current(load_pending_ids(c, site_id), state)
-                        store_values(c, chunk, self._clock(), {})
+                        store_values(c, state.site, chunk, self._clock(), {})
                         if has_ended and index >= len(chunks) - 1:
                             delete_pending(c, state.note_ids)
                     break

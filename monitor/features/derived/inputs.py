@@ -150,7 +150,7 @@ class SiteInputs:
     ) -> dict[Series, tuple[Sequence[Reading], StretchFingerprint]]:
         """Return what was added after held windows; two inputs are never the same series."""
         held = [(window.series_id, window.to_at, window.stamp) for window in windows.values()]
-        found = load_newer(c, held, to_at, known_at) if held else {}
+        found = load_newer(c, held, to_at, known_at, with_unsigned=True) if held else {}
         return {place: found[window.series_id] for place, window in windows.items() if window.series_id in found}
 
     def _make_samples(self, place: Series, readings: Iterable[Reading]) -> list[Sample]:

@@ -220,26 +220,29 @@ def _describe_inputs(used: Used, at_s: float) -> dict[str, object]:
     return extra
 
 
-def store_values(c: Connection, rows: Sequence[Observation], now: datetime, ids: SeriesIds) -> None:
+def store_values(c: Connection, site: Site, rows: Sequence[Observation], now: datetime, ids: SeriesIds) -> None:
     """Store values as received now.
 
     The store takes a value that the instant had before for a duplicate. A value that returns, because its inputs
     returned, is stored as a correction, and where that correction existed as well, a last digit higher.
     """
     rows = [replace(row, received_at=now) for row in rows]
-    added = add_observations(c, rows, now, ids)
+    added = add_observations(c, rows, now, ids, sites={site.id: site})
     for _ in range(ROUNDS if added.duplicates or added.revisions else 0):
         stored, rows = rows, []
         for row in stored:
             number = find_series_id(c, row.site, row.station, row.quantity, ids)
             there = (
-                () if number is None else load_readings(c, number, row.observed_at - BIT, row.observed_at, now + AHEAD)
+                ()
+                if number is None
+                else load_readings(c, number, row.observed_at - BIT, row.observed_at, now + AHEAD, with_unsigned=True)
             )
             if not _is_same(row, next(iter(there), None)):
                 rows.append(row)
         if not rows:
             return
-        add_observations(c, [replace(row, solution="corrected") for row in rows], now, ids)
+        corrected = [replace(row, solution="corrected") for row in rows]
+        add_observations(c, corrected, now, ids, sites={site.id: site})
         rows = [replace(row, value=nextafter(row.value, inf)) for row in rows]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from monitor.api.alerts import IssuedWindow
-from monitor.api.decision import DecisionInputs, FailureFact, Memory, OffsetFact, answered_s
+from monitor.api.decision import DecisionInputs, FailureFact, Memory, OffsetFact
 from monitor.api.queries.alerts import History
 from monitor.api.sites import Site
 from monitor.features.movement import movement_state
@@ -22,14 +22,12 @@ from monitor.features.movement.movement_state import (
 )
 from monitor.features.movement.queries import INVERSE_VELOCITY, MovementMemory
 
-PATHS_MOST = 2  # of a series: as declared, and as its values arrived
-
 
 @dataclass(slots=True)
 class _SeriesState:
     """What the replay keeps of one series between two looks."""
 
-    watches: tuple[PathWatch, ...]
+    watch: PathWatch
     cache: PathCache = field(default_factory=PathCache)
     memory: MovementMemory | None = None
     assessed_at_s: float = float("-inf")
@@ -92,32 +90,30 @@ class FailureWindowReplay:
         key = (moving.station.id, moving.spec.quantity)
         state = self._states.get(key)
         if state is None:
-            watches = tuple(movement_state.make_watch(site, moving) for _ in range(PATHS_MOST))
-            state = self._states[key] = _SeriesState(watches)
-        mark = self._make_mark(moving, offsets, memory)
+            state = self._states[key] = _SeriesState(movement_state.make_watch(site, moving))
+        mark = self._make_mark(moving, offsets)
         has_risen = memory.level > 0 and state.memory is not None and state.assessed_at_s < memory.since_s
         newest_s = self._history.find_newest_s(moving.keys)
         is_due = movement_state.is_due(site, moving, state.memory, newest_s, now_s, mark, rose=has_risen)
         if not is_due and not movement_state.may_be_silent(moving, state.memory, now_s):
             return False
         readings = self._history.read(moving.keys, movement_state.find_history_s(site, moving.spec))
-        inputs = DecisionInputs(readings, offsets=tuple(offsets))
-        paths = movement_state.build_paths(site, moving, inputs, memory, now_s, state.cache)
-        if not is_due and all(path.is_fresh(now_s) and not path.stuck for path in paths):
+        path = movement_state.build_path(site, moving, readings, memory, now_s, state.cache)
+        if not is_due and path.is_fresh(now_s) and not path.stuck:
             return False
         before = state.fact
         is_behind = True
         while is_behind:
-            found = movement_state.assess_paths(
+            found = movement_state.assess_movement(
                 site,
                 moving,
-                paths,
+                path,
                 state.memory,
                 None,
                 now_s,
                 mark,
                 rose=has_risen,
-                watches=state.watches,
+                watch=state.watch,
                 with_stage=movement_state.has_stage_cadence(site, moving),
             )
             if found is not None:
@@ -126,13 +122,11 @@ class FailureWindowReplay:
             is_behind = found is not None and found.behind
         return state.fact is not before
 
-    def _make_mark(self, moving: MovementSeries, offsets: Sequence[OffsetFact], memory: Memory) -> str:
-        """Return a text that changes with every offset, flag and answer about the series, as the movement job does."""
+    def _make_mark(self, moving: MovementSeries, offsets: Sequence[OffsetFact]) -> str:
+        """Return a text that changes with every offset and flag of the series, as the movement job does."""
         changes = self._history.count_changes(moving.keys)
-        confirmed = sum(o.station == moving.station.id and not o.alone for o in offsets)
-        mark = f"{changes}:{confirmed}" if changes or confirmed else ""
-        until_s = answered_s(memory, moving.station.id)
-        return f"{mark}|corrected {until_s:.0f} s" if until_s > 0.0 else mark
+        counting = sum(offset.station == moving.station.id and offset.counts for offset in offsets)
+        return f"{changes}:{counting}" if changes or counting else ""
 
 
 def _keep(state: _SeriesState, moving: MovementSeries, found: MovementAssessment, now_s: float) -> None:

@@ -33,12 +33,10 @@ from monitor.api.decision import (
     Track,
     Tracker,
     Vector,
-    find_corrections,
-    measure,
-    without_corrections,
 )
 from monitor.api.queries.models import ShownForecast
 from monitor.api.queries.readings import find_epoch, load_readings, load_series
+from monitor.api.readings import Reading
 from monitor.api.sites import (
     UNKNOWN_STAGE,
     Criterion,
@@ -189,53 +187,56 @@ def _choose(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(q for q in names if q not in COMPONENTS)[:1]
 
 
-def load_paths(
+def load_path(
     c: Connection, site: Site, moving: MovementSeries, now: datetime, memory: Memory, span_s: float = inf
-) -> list[Path]:
-    """The path of a series over the site's history, or a shorter span, from what is known at `now`.
+) -> Path:
+    """Return the path of a series over the site's history, or over a shorter span, from the values that count at `now`.
 
-    Its failure window may ask for the highest level, so an offset that one person alone stands behind is not applied.
-    Where values were corrected and no two people said in `memory` that it is right, a second path follows: as they
-    arrived. One that reports more often than it declares is bounded by the number of its epochs.
+    A series that reports more often than it declares is bounded by the number of its epochs.
     """
     since = now - timedelta(seconds=min(find_history_s(site, moving.spec), span_s))
     since = max([since, *(find_epoch(c, i, now, MOST_READ) or since for i in moving.ids)])
     readings = {
-        key: tuple(load_readings(c, i, since, now, now, by_two=True))
-        for key, i in zip(moving.keys, moving.ids, strict=True)
+        key: tuple(load_readings(c, i, since, now, now)) for key, i in zip(moving.keys, moving.ids, strict=True)
     }
-    return build_paths(site, moving, DecisionInputs(readings), memory, epoch_s(now))
+    return build_path(site, moving, readings, memory, epoch_s(now))
 
 
-def build_paths(
+def build_path(
     site: Site,
     moving: MovementSeries,
-    inputs: DecisionInputs,
+    readings: Mapping[str, tuple[Reading, ...]],
     memory: Memory,
     now_s: float,
     cache: "PathCache | None" = None,
-) -> list[Path]:
-    """Build the path of a series from readings, and a second one without corrections that no two people confirmed.
-
-    Offsets that one person alone declared (`inputs.offsets`) are not applied.
+) -> Path:
+    """Build the path of a series from its readings, by `station.quantity`.
 
     Args:
         cache: What earlier calls for the same series and site left; it saves work and changes no result.
     """
     cache = PathCache() if cache is None else cache
-    declared = DecisionContext(site, inputs, memory, now_s, cache.evaluation)
-    measured = measure(declared)
-    arrived = without_corrections(measured, find_corrections(measured))
-    contexts = [measured] if arrived is measured else [measured, arrived]
-    return [_build_path(context, moving, cache) for context in contexts]
+    context = DecisionContext(site, DecisionInputs(readings), memory, now_s, cache.evaluation)
+    criterion = Criterion("movement", MOVEMENT, (moving.station.id,), moving.spec.quantity, ())
+    if cache.tracker is None:
+        cache.tracker = Tracker(site, moving.station, criterion)
+    track = cache.tracker.track(context.view, now_s)
+    values, sigmas = track.along, track.along_sigma
+    if len(moving.quantities) > 1 and not (track.is_directed and track.is_plunge_known):
+        cache.lengths = _extend_lengths(track, cache.lengths)
+        values, sigmas = cache.lengths.lengths, cache.lengths.errors
+    ahead_s = max(0.0, track.times_s[-1] - track.received_s[-1]) if track.times_s else 0.0
+    silence_s = context.find_silence_s(moving.spec)
+    return Path(track.times_s, tuple(values), tuple(sigmas), len(track.jumps), track.stuck, silence_s, ahead_s)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PathCache:
-    """What `build_paths` keeps of one series between two calls."""
+    """What `build_path` keeps of one series between two calls."""
 
     evaluation: EvaluationCache = field(default_factory=EvaluationCache)
-    lengths: dict[str, "_Lengths"] = field(default_factory=dict)  # by the context of the path
+    tracker: Tracker | None = None
+    lengths: "_Lengths | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,23 +247,6 @@ class _Lengths:
     sigmas: tuple[Vector, ...]
     lengths: tuple[float, ...]
     errors: tuple[float, ...]
-
-
-def _build_path(windows: DecisionContext, moving: MovementSeries, cache: PathCache) -> Path:
-    criterion = Criterion("movement", MOVEMENT, (moving.station.id,), moving.spec.quantity, ())
-    context = "" if windows.as_declared is None else windows.kept_as
-    trackers = cache.evaluation.trackers
-    tracker = trackers.get((moving.label, context))
-    if tracker is None:
-        tracker = trackers[moving.label, context] = Tracker(windows.site, moving.station, criterion)
-    track = tracker.track(windows.view, windows.now_s)
-    values, sigmas = track.along, track.along_sigma
-    if len(moving.quantities) > 1 and not (track.is_directed and track.is_plunge_known):
-        known = cache.lengths[context] = _extend_lengths(track, cache.lengths.get(context))
-        values, sigmas = known.lengths, known.errors
-    ahead_s = max(0.0, track.times_s[-1] - track.received_s[-1]) if track.times_s else 0.0
-    silence_s = windows.find_silence_s(moving.spec)
-    return Path(track.times_s, tuple(values), tuple(sigmas), len(track.jumps), track.stuck, silence_s, ahead_s)
 
 
 def _extend_lengths(track: Track, known: _Lengths | None) -> _Lengths:
@@ -441,50 +425,6 @@ def assess_movement(
         withdrawn,
         behind=k < len(path.times_s),
     )
-
-
-def assess_paths(
-    site: Site,
-    moving: MovementSeries,
-    paths: Sequence[Path],
-    before: MovementMemory | None,
-    forecast: ShownForecast | None,
-    now_s: float,
-    mark: str = "",
-    *,
-    rose: bool = False,
-    watches: Sequence[PathWatch] | None = None,
-    with_stage: bool = True,
-) -> MovementAssessment | None:
-    """Assess every path of a series and return the assessment that asks for more; None when no look is due.
-
-    No database and no clock: the movement job and every replay call it. See `assess_movement` for the arguments.
-
-    Args:
-        watches: One for each path; None keeps nothing between calls.
-    """
-    found = [
-        assess_movement(
-            site,
-            moving,
-            path,
-            before,
-            forecast,
-            now_s,
-            mark,
-            rose=rose,
-            watch=None if watches is None else watches[k],
-            with_stage=with_stage,
-        )
-        for k, path in enumerate(paths)
-    ]
-    return max((one for one in found if one is not None), key=_rank_assessment, default=None)
-
-
-def _rank_assessment(found: MovementAssessment) -> tuple[bool, float, float]:
-    """Rank an assessment that withdraws no window above others, then a nearer window, then a higher velocity."""
-    nearest_s = min((float(i.mid_s) for i in found.issues if i.withdrawn is None), default=float("inf"))
-    return not found.withdrawn, -nearest_s, 0.0 if found.velocity is None else found.velocity.rate
 
 
 def v_eq_of(moving: MovementSeries) -> float | None:

@@ -174,7 +174,7 @@ def load_marks(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[
     """What people said of each series up to an instant, as one word that changes with every offset and flag."""
     marks = dict.fromkeys(series_ids, "")
     e, f = offset_entry.c, observation_flag.c
-    for of, at in ((e, e.known_from), (e, e.revoked_at), (e, e.confirmed_at), (f, f.known_from)):
+    for of, at in ((e, e.known_from), (e, e.revoked_at), (e, e.counts_from), (f, f.known_from)):
         query = select(of.series_id, func.max(of.id), func.count()).where(at <= now, of.series_id.in_(series_ids))
         for series_id, newest, count in c.execute(query.group_by(of.series_id)):
             marks[series_id] += f"{newest}:{count};"

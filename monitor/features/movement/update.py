@@ -9,7 +9,7 @@ from typing import Final
 
 from forecasting.kinematics.velocity import find_inverse
 from monitor.api.database import Database
-from monitor.api.decision import Memory, answered_s
+from monitor.api.decision import Memory
 from monitor.api.errors import JobError, StoreBusyError
 from monitor.api.queries.alerts import find_state, load_newest
 from monitor.api.queries.models import load_shown_forecasts
@@ -89,7 +89,7 @@ def update_movement(
     for moving in inputs.series:
         before = known.get(moving.series_id)
         newest_s = max((inputs.newest_s[k] for k in inputs.newest_s.keys() & moving.keys), default=None)
-        mark = _make_mark(moving, inputs.marks, memory)
+        mark = _make_mark(moving, inputs.marks)
         rose = before is not None and inputs.risen is not None and before.at < inputs.risen
         looked = None if before is None else before.state
         has_news = movement_state.is_due(site, moving, looked, newest_s, epoch_s(now), mark, rose=rose)
@@ -157,10 +157,8 @@ def find_worst(rows: Iterable[movement.MovementRow]) -> tuple[str, str]:
     return worst[1], worst[2]
 
 
-def _make_mark(moving: movement_state.MovementSeries, marks: Mapping[int, str], memory: Memory) -> str:
-    mark = "|".join(marks[i] for i in moving.ids).strip("|")
-    until_s = answered_s(memory, moving.station.id)
-    return f"{mark}|corrected {until_s:.0f} s" if until_s > 0.0 else mark
+def _make_mark(moving: movement_state.MovementSeries, marks: Mapping[int, str]) -> str:
+    return "|".join(marks[i] for i in moving.ids).strip("|")
 
 
 def _has_fresh_data(
@@ -171,8 +169,8 @@ def _has_fresh_data(
     It is 20,000 epochs, and while they are cleaned live readings wait for the interpreter.
     """
     with db.read() as c:
-        paths = movement_state.load_paths(c, site, moving, now, memory, LOOKED_BACK * moving.spec.max_silence_s)
-    return all(path.is_fresh(epoch_s(now)) and not path.stuck for path in paths)
+        path = movement_state.load_path(c, site, moving, now, memory, LOOKED_BACK * moving.spec.max_silence_s)
+    return path.is_fresh(epoch_s(now)) and not path.stuck
 
 
 def _assess(
@@ -187,10 +185,10 @@ def _assess(
     rose: bool,
 ) -> movement_state.MovementAssessment | None:
     with db.read() as c:
-        paths = movement_state.load_paths(c, site, moving, now, memory)
+        path = movement_state.load_path(c, site, moving, now, memory)
         shown = load_shown_forecasts(c, [moving.series_id], now).get(moving.series_id)
     state = None if before is None else before.state
-    return movement_state.assess_paths(site, moving, paths, state, shown, epoch_s(now), mark, rose=rose)
+    return movement_state.assess_movement(site, moving, path, state, shown, epoch_s(now), mark, rose=rose)
 
 
 def _row(

@@ -257,7 +257,7 @@ def _store_values(c: Connection, site: Site, rows: Sequence[Observation], now: d
     """Store values as received now, and let other plugins note what follows from them."""
     ids: SeriesIds = {}
     stored = [replace(row, received_at=now) for row in rows]
-    added = add_observations(c, stored, now, ids)
+    added = add_observations(c, stored, now, ids, sites={site.id: site})
     for plugin, call in implementations("readings_stored") if stored else ():
         try:
             call(connection=c, sites={site.id: site}, readings=stored, added=added)

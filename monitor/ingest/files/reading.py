@@ -36,8 +36,8 @@ from monitor.ingest.text.clocks import (
 from monitor.ingest.tips import join_tips
 from monitor.readings.no_value import FILL, is_no_value
 from monitor.readings.queries.flags import UNDECLARED, renew_flags
-from monitor.readings.queries.observations import AddResult
 from monitor.readings.queries.points import PointsAdded
+from monitor.readings.queries.storing import AddResult
 from monitor.readings.records import Observation
 from monitor.sites.queries.sites import find_version
 from monitor.sites.records import Site

@@ -310,6 +310,12 @@ def require_account(connection: Connection, name: str, needed: str = "operator",
         raise RefusedError(_NOT_HIS_SITE(name=name, site=site))
 
 
+def can_countersign(connection: Connection, site: str) -> bool:
+    """Return whether two people may act on a site: at least two open accounts with the role operator or above."""
+    accounts = [account for account in load_users(connection) if is_open(account, "operator")]
+    return sum(account.sites is None or site in account.sites for account in accounts) >= 2
+
+
 def is_admin_of(connection: Connection, name: str, site: str | None) -> bool:
     """Whether a name is that of an open account that administers a site; None = what is of no site: of all."""
     account = find_account(load_users(connection), name)

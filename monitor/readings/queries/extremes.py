@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, select, text
 
+from monitor.readings.queries.observations import unsigned_sql
 from monitor.readings.records import HARMLESS
 from monitor.readings.tables import observation, observation_flag, offset_entry
 from monitor.text.instants import format_iso
@@ -116,7 +117,8 @@ def _sound_sql(c: Connection, o: str, series_ids: Sequence[int], *, revised: boo
     speaks_before = (
         f"SELECT 1 FROM observation rival WHERE rival.series_id = {o}.series_id "  # noqa: S608
         f"AND rival.observed_at = {o}.observed_at AND rival.revision <> {o}.revision AND rival.received_at <= :known "
-        f"AND ({other} > {mine} OR ({other} = {mine} AND rival.revision > {o}.revision))"
+        f"AND ({other} > {mine} OR ({other} = {mine} AND rival.revision > {o}.revision)) "
+        f"AND NOT {unsigned_sql('rival')}"
     )
     return f"{clear} AND NOT EXISTS ({speaks_before})"
 
@@ -193,7 +195,8 @@ def load_firsts(
     )
     speaking = (
         f"SELECT o.value_raw FROM observation o WHERE o.series_id = k.id AND o.observed_at = k.at "  # noqa: S608
-        f"AND o.received_at <= :known ORDER BY {_RANK.format('o')} DESC, o.revision DESC LIMIT 1"
+        f"AND o.received_at <= :known AND NOT {unsigned_sql('o')} "
+        f"ORDER BY {_RANK.format('o')} DESC, o.revision DESC LIMIT 1"
     )
     sql = (
         f"WITH k(id, at) AS (SELECT i.id, ({first}) FROM {source}) "  # noqa: S608

@@ -1,47 +1,52 @@
-"""Readings in and out: every revision is kept, the same value twice is one row, windows see what was known then.
+"""Load readings as they were known at an instant.
 
-Which revision speaks: of all revisions of an epoch that were known at an instant, the one of the highest solution
-(`rapid` < none or `final` < `corrected`), of those the one that came last. So a rapid solution that arrives after the
-final one is kept and does not replace it, and the order of arrival does not decide. A value, sigma and solution that
-an epoch already has is a duplicate; to take back a correction, send the value as `corrected`.
+Of the revisions of an epoch that were known at an instant, the one with the highest solution (`rapid` < none or `final`
+< `corrected`) counts, and of those the one that arrived last. A rapid solution that arrives after the final one is
+stored and does not replace it. Corrections that wait for two people are left out, see
+`monitor.readings.queries.corrections`.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import groupby
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, String, bindparam, delete, func, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    String,
+    bindparam,
+    func,
+    select,
+    text,
+    type_coerce,
+)
 
-from monitor.canonical import canonical_json
-from monitor.errors import StoreError
-from monitor.readings.records import BROUGHT_BY, Observation, Reading
+from monitor.readings.records import UNSIGNED, Reading
 from monitor.readings.tables import observation, observation_flag, offset_entry, series, series_latest
 from monitor.readings.views import ReadingRow
 from monitor.sites.quantities import convert_difference
-from monitor.sites.tables import station
-from monitor.storage.engine import insert
-from monitor.storage.rows import insert_rows
 from monitor.storage.views import ColumnSpan, stream_view
 from monitor.text.instants import format_iso
-from monitor.text.names import is_same_person
 
 SeriesKey = tuple[str, str, str]
 SeriesIds = MutableMapping[SeriesKey, tuple[int, str]]
 SOLUTION_RANK: Final[Mapping[str | None, int]] = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
-_RANK_SQL: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
+RANK_SQL: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
 # as text: an evaluation reads tens of thousands of rows, and reading instants cost more than the database
 STORED: Final = (
     *(type_coerce(column, String) for column in (observation.c.observed_at, observation.c.received_at)),
     *(observation.c[name] for name in ("revision", "value_raw", "sigma", "solution", "flags", "extra")),
 )
 _CHUNK: Final = 2000
-_STREAM: Final = 500  # rows of a stream in memory at once
+STREAM_ROWS: Final = 500  # rows of a stream in memory at once
 _BEGINNING: Final = datetime(1, 1, 2, tzinfo=UTC)  # before any epoch
+END: Final = datetime(9999, 12, 30, tzinfo=UTC)  # after any instant
 _T = TypeVar("_T")
 
 
@@ -63,14 +68,14 @@ def _plan_known_rows() -> Select[Any]:
 
 
 @cache
-def _plan_known_offsets() -> Select[Any]:
+def _plan_counting_offsets() -> Select[Any]:
     e = offset_entry.c
     return (
         select(offset_entry, series.c.unit.label("stored"))
         .join(series, series.c.id == e.series_id)
         .where(
             e.series_id == bindparam("series_id"),
-            e.known_from <= bindparam("known_at"),
+            e.counts_from <= bindparam("known_at"),
             e.revoked_at.is_(None) | (e.revoked_at > bindparam("known_at")),
         )
         .order_by(e.at, e.id)
@@ -90,18 +95,6 @@ def _plan_known_flags() -> Select[Any]:
         )
         .order_by(f.known_from, f.id)
     )
-
-
-@dataclass(frozen=True, slots=True)
-class AddResult:
-    """What became of a batch: rows stored (revisions among them), duplicates left out, sites that have news."""
-
-    stored: int
-    duplicates: int
-    revisions: int
-    sites: frozenset[str]
-    revised: tuple[Observation, ...] = ()  # what became those revisions
-    newest: Mapping[int, str] = field(default_factory=dict)  # by series its newest epoch before, spelled; "": none
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,64 +122,6 @@ def rank(solution: str | None) -> int:
     return SOLUTION_RANK.get(solution, 1)
 
 
-def add_observations(
-    connection: Connection,
-    observations: Sequence[Observation],
-    now: datetime,
-    known_series: SeriesIds | None = None,
-    by: str | None = None,
-) -> AddResult:
-    """Store observations; those already there are left out, other values become new revisions.
-
-    Args:
-        now: when series that are new here came into being.
-        known_series: memory of series ids between calls; the caller clears it when the transaction fails.
-        by: who brings them in a file; it stands with each value of a series that had readings before.
-
-    Raises:
-        StoreError: the unit differs from that in which the series is stored; nothing of the batch may be committed.
-    """
-    if not observations:
-        return AddResult(0, 0, 0, frozenset())
-    known_series = {} if known_series is None else known_series
-    while True:
-        ids = _series_ids(connection, observations, now, known_series)
-        spelled = {at: format_iso(at) for at in {at for o in observations for at in (o.observed_at, o.received_at)}}
-        keyed = [(ids[o.site, o.station, o.quantity][0], spelled[o.observed_at], o) for o in observations]
-        there, newest = _existing(connection, keyed)
-        if all(series_id in newest for series_id, _, _ in keyed):
-            break
-        known_series.clear()  # one that is known was joined with another: its station was renamed
-    rows: list[tuple[Any, ...]] = []
-    latest: dict[int, tuple[Any, ...]] = {}
-    duplicates = 0
-    revised: list[Observation] = []
-    sites: set[str] = set()
-    for series_id, at, item in keyed:
-        known = there[series_id, at]
-        fact = (item.value, item.sigma, item.solution)
-        if fact in known:
-            duplicates += 1
-            continue
-        revision = len(known)
-        known.append(fact)
-        if revision:
-            revised.append(item)
-        flags = ",".join(item.flags)
-        extra = item.extra
-        if by is not None and newest[series_id]:
-            extra = canonical_json({**(json.loads(extra) if extra else {}), BROUGHT_BY: by})
-        rows.append((series_id, at, revision, spelled[item.received_at], *fact, flags, extra))
-        sites.add(item.site)
-        if "future" not in item.flags:
-            best = latest.get(series_id)
-            if best is None or (at, rank(item.solution), revision) >= (best[1], rank(best[6]), best[2]):
-                latest[series_id] = rows[-1][:8]
-    insert_rows(connection, observation, rows)
-    _renew_latest(connection, list(latest.values()))
-    return AddResult(len(rows), duplicates, len(revised), frozenset(sites), tuple(revised), newest)
-
-
 def load_stations(connection: Connection) -> dict[str, set[str]]:
     """The stations that have a series, by site."""
     found: dict[str, set[str]] = {}
@@ -195,111 +130,9 @@ def load_stations(connection: Connection) -> dict[str, set[str]]:
     return found
 
 
-def _series_ids(
-    connection: Connection, observations: Sequence[Observation], now: datetime, known: SeriesIds
-) -> Mapping[SeriesKey, tuple[int, str]]:
-    wanted = {(o.site, o.station, o.quantity): o.unit for o in observations}
-    if missing := [key for key in wanted if key not in known]:
-        _learn(connection, missing, known)
-        if absent := [key for key in missing if key not in known]:
-            _create(connection, absent, wanted, now)
-            _learn(connection, absent, known)
-    for key, unit in wanted.items():
-        if known[key][1] != unit:
-            raise StoreError(f"series {'/'.join(key)} is stored in {known[key][1]}; a value in {unit} is refused")
-    return known
-
-
-def _learn(connection: Connection, keys: Iterable[SeriesKey], known: SeriesIds) -> None:
-    by_site = defaultdict(set)
-    for site, station_id, _ in keys:
-        by_site[site].add(station_id)
-    for site, stations in by_site.items():
-        for row in connection.execute(_plan_known(), {"of_site": site, "stations": sorted(stations)}):
-            known[site, row.station, row.quantity] = (row.id, row.unit)
-
-
-@cache
-def _plan_known() -> Select[Any]:
-    s = series.c
-    stations: Any = bindparam("stations", expanding=True)
-    return select(s.station, s.quantity, s.id, s.unit).where(s.site == bindparam("of_site"), s.station.in_(stations))
-
-
-def _create(connection: Connection, keys: Sequence[SeriesKey], units: Mapping[SeriesKey, str], now: datetime) -> None:
-    connection.execute(
-        insert(connection, series).on_conflict_do_nothing(),
-        [
-            {"site": site, "station": st, "quantity": q, "unit": units[site, st, q], "created_at": now}
-            for site, st, q in keys
-        ],
-    )
-    connection.execute(  # a station nobody declared is seen all the same
-        insert(connection, station).on_conflict_do_nothing(),
-        [{"site": site, "id": st, "on_slope": True, "declared": False} for site, st in {(k[0], k[1]) for k in keys}],
-    )
-
-
-def _existing(
-    connection: Connection, keyed: Sequence[tuple[int, str, Observation]]
-) -> tuple[defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]], dict[int, str]]:
-    """The revisions that the epochs of a batch already have, in order, and the newest epoch of each series.
-
-    Epochs newer than that are not asked; it is empty where a series has no readings.
-    """
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    ids = sorted({k[0] for k in keyed})
-    newest: dict[int, str] = {}
-    for chunk in in_chunks(ids):
-        found = connection.exec_driver_sql(
-            "SELECT s.id, coalesce((SELECT max(o.observed_at) FROM observation o WHERE o.series_id = s.id), '') "  # noqa: S608
-            f"FROM series s WHERE s.id IN ({','.join([mark] * len(chunk))})",
-            tuple(chunk),
-        )
-        newest.update(map(tuple, found.all()))
-    wanted = sorted({(series_id, at) for series_id, at, _ in keyed if at <= newest.get(series_id, "")})
-    there: defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]] = defaultdict(list)
-    pair, collate = ("(?,?)", "") if mark == "?" else ("(%s::bigint,%s::text)", 'COLLATE "C"')
-    for chunk_of_pairs in in_chunks(wanted):
-        found = connection.exec_driver_sql(
-            f"WITH k(series_id, observed_at) AS (VALUES {','.join([pair] * len(chunk_of_pairs))}) "  # noqa: S608
-            "SELECT o.series_id, o.observed_at, o.value_raw, o.sigma, o.solution FROM k JOIN observation o "
-            f"ON o.series_id = k.series_id AND o.observed_at = k.observed_at {collate} "
-            "ORDER BY o.series_id, o.observed_at, o.revision",
-            tuple(value for key in chunk_of_pairs for value in key),
-        )
-        for series_id, at, value, sigma, solution in found:
-            there[series_id, at].append((value, sigma, solution))
-    return there, newest
-
-
 def in_chunks(items: Sequence[_T], at_once: int = _CHUNK) -> Iterable[Sequence[_T]]:
     """Parts of a list, as long as one statement can take them."""
     return (items[i : i + at_once] for i in range(0, len(items), at_once))
-
-
-def _renew_latest(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-    if not rows:
-        return
-    names = ("series_id", "observed_at", "revision", "received_at", "value_raw", "sigma", "solution", "flags")
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    old, new = _RANK_SQL.format("series_latest"), _RANK_SQL.format("excluded")
-    connection.exec_driver_sql(
-        f"INSERT INTO series_latest ({', '.join(names)}) VALUES ({', '.join([mark] * len(names))}) "  # noqa: S608
-        f"ON CONFLICT (series_id) DO UPDATE SET {', '.join(f'{n} = excluded.{n}' for n in names[1:])} "
-        "WHERE excluded.observed_at > series_latest.observed_at OR (excluded.observed_at = series_latest.observed_at "
-        f"AND ({new} > {old} OR ({new} = {old} AND excluded.revision > series_latest.revision)))",
-        rows,
-    )
-
-
-def join_latest(connection: Connection, stays: int, goes: int) -> None:
-    """Let the newest epoch of one series count for another, where it is newer; in a write transaction."""
-    k = series_latest.c
-    raw = [type_coerce(one, String) if one.name.endswith("_at") else one for one in k if one.name != "series_id"]
-    rows = [(stays, *row) for row in connection.execute(select(*raw).where(k.series_id == goes))]
-    connection.execute(delete(series_latest).where(k.series_id == goes))
-    _renew_latest(connection, rows)
 
 
 def find_series_id(c: Connection, site: str, station: str, quantity: str, ids: SeriesIds | None = None) -> int | None:
@@ -367,20 +200,57 @@ def load_readings(
     to_at: datetime,
     known_at: datetime,
     *,
-    by_two: bool = False,
+    with_unsigned: bool = False,
 ) -> list[Reading]:
     """Readings of (from_at, to_at] as they were known at an instant, in order of observed_at.
 
-    Of each epoch the revision that spoke then; `value` has the offsets subtracted that were known and not revoked then;
-    `flags` are those set at arrival with later ones added and withdrawn as known then. With `by_two` only offsets count
-    that two people stand behind (`is_second`).
+    Of each epoch the revision that spoke then; `value` has the offsets subtracted that counted then;
+    `flags` are those set at arrival with later ones added and withdrawn as known then. Corrections that wait for two
+    people are left out. With `with_unsigned` they count, as if they were signed.
     """
-    known = connection.execute(_plan_known_rows(), _span(series_id, from_at, to_at, known_at)).all()
-    rows = list(iter_speaking(known))
-    if not rows:
+    revisions = load_revisions(connection, series_id, from_at, to_at, known_at)
+    if not revisions:
         return []
-    offsets = load_offsets(connection, series_id, known_at, by_two=by_two)
-    return list(iter_readings(rows, offsets, load_later_flags(connection, series_id, from_at, to_at, known_at)))
+    later = load_later_flags(connection, series_id, from_at, to_at, known_at)
+    offsets = load_offsets(connection, series_id, known_at)
+    if with_unsigned:
+        return [as_signed(reading) for reading in iter_readings(iter_speaking(revisions), offsets, later)]
+    return list(iter_readings(iter_speaking(leave_out_unsigned(revisions, later)), offsets, later))
+
+
+def load_revisions(
+    connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime
+) -> Sequence[Row[Any]]:
+    """Return every revision of (from_at, to_at] known at an instant, by epoch and revision; see `STORED`."""
+    return connection.execute(_plan_known_rows(), _span(series_id, from_at, to_at, known_at)).all()
+
+
+def unsigned_sql(row: str) -> str:
+    """Return the SQL condition that a row of `observation` waits for two people at the instant `:known`."""
+    return (
+        f"({row}.flags LIKE '%unsigned%' AND coalesce((SELECT u.flag FROM observation_flag u "  # noqa: S608
+        f"WHERE u.series_id = {row}.series_id AND u.observed_at = {row}.observed_at AND u.revision = {row}.revision "
+        "AND u.flag IN ('unsigned', '-unsigned') AND u.known_from <= :known ORDER BY u.id DESC LIMIT 1), 'unsigned') "
+        "= 'unsigned')"
+    )
+
+
+def as_signed(reading: Reading) -> Reading:
+    """Return a reading without the flag of a correction that waits for two people."""
+    if UNSIGNED not in reading.flags:
+        return reading
+    return replace(reading, flags=tuple(flag for flag in reading.flags if flag != UNSIGNED))
+
+
+def leave_out_unsigned(rows: Iterable[Any], later: Mapping[tuple[str, int], Iterable[str]]) -> Iterator[Any]:
+    """Yield the rows without corrections that wait for two people; `later`: flags added and withdrawn after arrival."""
+    for row in rows:
+        flags = row[6]
+        if flags and UNSIGNED in flags:
+            flagged = change_flags(tuple(flags.split(",")), later.get((row[0], row[2]), ()))
+            if UNSIGNED in flagged:
+                continue
+        yield row
 
 
 def stream_readings(
@@ -390,9 +260,9 @@ def stream_readings(
     offsets = load_offsets(connection, series_id, known_at)
     later = load_later_flags(connection, series_id, from_at, to_at, known_at)
     rows = connection.execute(
-        _plan_known_rows().execution_options(yield_per=_STREAM), _span(series_id, from_at, to_at, known_at)
+        _plan_known_rows().execution_options(yield_per=STREAM_ROWS), _span(series_id, from_at, to_at, known_at)
     )
-    yield from iter_readings(iter_speaking(rows), offsets, later)
+    yield from iter_readings(iter_speaking(leave_out_unsigned(rows, later)), offsets, later)
 
 
 def _span(series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime) -> dict[str, Any]:
@@ -458,25 +328,10 @@ def change_flags(flags: tuple[str, ...], changes: Iterable[str]) -> tuple[str, .
     return flags
 
 
-def load_offsets(
-    connection: Connection, series_id: int, known_at: datetime, *, by_two: bool = False
-) -> list[tuple[str, float]]:
-    """Offsets known and not revoked at an instant, in the unit of the series, by the spelled instant they begin at."""
-    found = connection.execute(_plan_known_offsets(), {"series_id": series_id, "known_at": known_at})
-    return [
-        (format_iso(r.at), convert_difference(r.size, r.unit, r.stored))
-        for r in found
-        if not by_two or is_second(r, known_at)
-    ]
-
-
-def is_second(offset: Row[Any], known_at: datetime) -> bool:
-    """True when another person than its author had confirmed an offset by an instant."""
-    return (
-        offset.confirmed_by is not None
-        and offset.confirmed_at <= known_at
-        and not is_same_person(offset.confirmed_by, offset.author)
-    )
+def load_offsets(connection: Connection, series_id: int, known_at: datetime) -> list[tuple[str, float]]:
+    """Return when each offset that counted at an instant begins (ISO 8601), and its size in the unit of the series."""
+    offsets = connection.execute(_plan_counting_offsets(), {"series_id": series_id, "known_at": known_at})
+    return [(format_iso(row.at), convert_difference(row.size, row.unit, row.stored)) for row in offsets]
 
 
 def load_later_flags(
@@ -492,9 +347,10 @@ def load_later_flags(
 def latest_reading(connection: Connection, series_id: int, known_at: datetime) -> Reading | None:
     """The newest reading known at an instant that is not stamped in the future; None when there is none."""
     o = observation.c
+    counts = text(f"NOT {unsigned_sql('observation')}").bindparams(known=format_iso(known_at))
     newest = connection.execute(
         select(o.observed_at)
-        .where(o.series_id == series_id, o.received_at <= known_at, o.flags.not_like("%future%"))
+        .where(o.series_id == series_id, o.received_at <= known_at, o.flags.not_like("%future%"), counts)
         .order_by(o.observed_at.desc())
         .limit(1)
     ).scalar()
@@ -545,9 +401,10 @@ def load_epochs(
         station=station,
         quantity=quantity,
     )
+    counting = (row for row in rows if UNSIGNED not in row["flags"].split(","))
     found: list[ReadingRow] = [
         max(revisions, key=lambda row: (rank(row["solution"]), row["revision"]))
-        for _, revisions in groupby(rows, key=lambda row: row["observed_at"])
+        for _, revisions in groupby(counting, key=lambda row: row["observed_at"])
     ]
     return found[::-1] if newest_first else found
 

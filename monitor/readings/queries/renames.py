@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from monitor.plugins import hooks
-from monitor.readings.queries.observations import join_latest
+from monitor.readings.queries.latest import join_latest
 from monitor.readings.tables import observation, series
 from monitor.sites.records import Site, find_renamed
 from monitor.sites.tables import station as station_table

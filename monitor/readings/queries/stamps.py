@@ -32,7 +32,7 @@ class StretchFingerprint:
     revisions: int = 0  # sum of their numbers
     received: str = ""  # newest reception, spelled
     flags: tuple[int, int] = (0, 0)  # number and newest entry of later flags
-    offsets: tuple[int, ...] = ()  # entries that hold
+    offsets: tuple[int, ...] = ()  # entries that count
 
 
 _UNTOUCHED: Final = StretchFingerprint()
@@ -58,35 +58,41 @@ def load_later_entries(c: Connection, site: str, known_at: datetime) -> dict[int
 
 @cache  # put together once: it is asked at every look
 def _plan_entries(of_site: bool) -> tuple[Select[Any], Select[Any]]:
-    """Later flags, and offsets that hold: of a whole site, or of some series, flags since an epoch."""
+    """Later flags, and offsets that count: of a whole site, or of some series, flags since an epoch."""
     f, e = observation_flag.c, offset_entry.c
     known_at: Any = bindparam("known_at")
     ids: Any = bindparam("ids", expanding=True)
     if of_site:
         ids = select(series.c.id).where(series.c.site == bindparam("of_site"))
     flags = select(f.series_id, func.count(), func.max(f.id)).where(f.series_id.in_(ids), f.known_from <= known_at)
-    holds = (e.known_from <= known_at, e.revoked_at.is_(None) | (e.revoked_at > known_at))
+    holds = (e.counts_from <= known_at, e.revoked_at.is_(None) | (e.revoked_at > known_at))
     offsets = select(e.series_id, e.id).where(e.series_id.in_(ids), *holds).order_by(e.id)
     return (flags if of_site else flags.where(f.observed_at > bindparam("since"))).group_by(f.series_id), offsets
 
 
 def _load_entries(c: Connection, given: Mapping[str, Any], *, of_site: bool) -> dict[int, StretchFingerprint]:
-    """By series with any: number and newest entry of those later flags, and those offsets that hold."""
-    flags, offsets_that_hold = _plan_entries(of_site)
+    """By series with any: number and newest entry of those later flags, and those offsets that count."""
+    flags, counting_offsets = _plan_entries(of_site)
     found = {r[0]: StretchFingerprint(flags=(int(r[1]), int(r[2]))) for r in c.execute(flags, given)}
-    for series_id, entry_id in c.execute(offsets_that_hold, given):
+    for series_id, entry_id in c.execute(counting_offsets, given):
         before = found.get(series_id, _UNTOUCHED)
         found[series_id] = replace(before, offsets=(*before.offsets, entry_id))
     return found
 
 
 def load_newer(
-    c: Connection, held: Sequence[tuple[int, datetime, StretchFingerprint]], to_at: datetime, known_at: datetime
+    c: Connection,
+    held: Sequence[tuple[int, datetime, StretchFingerprint]],
+    to_at: datetime,
+    known_at: datetime,
+    *,
+    with_unsigned: bool = False,
 ) -> dict[int, tuple[list[Reading], StretchFingerprint]]:
     """Readings of several series with epochs after one of each, as `load_readings` gives them.
 
     `c`: the snapshot in which the stamps were found; `held`: series, its newest epoch that is held, and the stamp of
-    the stretch up to there; `to_at`: the newest epoch to read.
+    the stretch up to there; `to_at`: the newest epoch to read; `with_unsigned`: corrections that wait for two people
+    count, as if they were signed.
 
     Returns:
         Readings and the stamp of the longer stretch, for series that have any.
@@ -108,8 +114,11 @@ def load_newer(
         )
         offsets = observations.load_offsets(c, series_id, known_at) if stamp.offsets else []
         later = observations.load_later_flags(c, series_id, after, to_at, known_at) if stamp.flags[0] else {}
-        speaking = observations.iter_speaking(mine)
-        found[series_id] = list(observations.iter_readings(speaking, offsets, later)), longer
+        counting = mine if with_unsigned else observations.leave_out_unsigned(mine, later)
+        readings = list(observations.iter_readings(observations.iter_speaking(counting), offsets, later))
+        if with_unsigned:
+            readings = [observations.as_signed(reading) for reading in readings]
+        found[series_id] = readings, longer
     return found
 
 
@@ -118,6 +127,7 @@ def load_known(
 ) -> dict[Place, list[Reading]]:
     """Readings of those series of a site that were ever stored, each after an instant, as `load_readings` gives them.
 
+    Corrections that wait for two people are included: values are calculated from them, and wait for two people as well.
     `ids`: memory of series ids.
     """
     numbers = {one: n for one in since if (n := observations.find_series_id(c, site, *one, ids)) is not None}
@@ -125,7 +135,7 @@ def load_known(
     for some in observations.in_chunks([*numbers.values()]):
         later |= _load_entries(c, {"known_at": known_at, "ids": some, "since": min(since.values())}, of_site=False)
     held = [(number, since[place], later.get(number, _UNTOUCHED)) for place, number in numbers.items()]
-    read = load_newer(c, held, to_at, known_at)
+    read = load_newer(c, held, to_at, known_at, with_unsigned=True)
     return {place: read[number][0] if number in read else [] for place, number in numbers.items()}
 
 

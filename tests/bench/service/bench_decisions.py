@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from monitor.alerts.evaluate import Evaluator, evaluate_site
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.queries.sites import save_site
 from monitor.sites.records import Criterion, Dwell, SeriesSpec, Site, Threshold

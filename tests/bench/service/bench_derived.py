@@ -25,7 +25,8 @@ from random import Random
 from monitor.features.derived.calculator import Calculator
 from monitor.ingest.message import BATCH_MESSAGES, BATCH_MOST, BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.readings.queries.observations import add_observations, in_chunks
+from monitor.readings.queries.observations import in_chunks
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site

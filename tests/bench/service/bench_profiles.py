@@ -22,7 +22,7 @@ from monitor.features.profiles.calculator import ProfileCalculator
 from monitor.features.profiles.declare import list_names, list_profiles
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site

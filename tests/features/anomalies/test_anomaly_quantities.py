@@ -17,7 +17,7 @@ from monitor.features.anomalies.state import forget
 from monitor.features.anomalies.tables import anomaly as anomaly_table
 from monitor.features.instruments.jobs import run as look_at_instruments
 from monitor.features.instruments.queries.board import load_board
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.readings.tables import series as series_table
 from monitor.settings.service import ServiceConfig

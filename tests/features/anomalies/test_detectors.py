@@ -26,7 +26,7 @@ from monitor.models.queries.proofs import load_proof_facts
 from monitor.models.queries.registry import load_models
 from monitor.models.tables import model
 from monitor.models.training import TrainingOrder
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site

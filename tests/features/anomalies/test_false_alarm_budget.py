@@ -20,7 +20,8 @@ from monitor.features.anomalies.queries.budget import load_factors, measure_dete
 from monitor.features.anomalies.queries.labels import add_label, load_runs
 from monitor.features.anomalies.queries.scores import AnomalyRow, add_anomalies
 from monitor.features.anomalies.tables import anomaly_budget
-from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.queries.observations import find_series_id
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site

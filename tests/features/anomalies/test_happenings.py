@@ -9,7 +9,8 @@ from monitor.errors import RefusedError
 from monitor.features.anomalies.queries.labels import AnomalyRun, add_label, find_run, load_dismissed, load_runs
 from monitor.features.anomalies.queries.scores import AnomalyRow, add_anomalies
 from monitor.features.instruments.jobs import SUSPECT_FOR, run
-from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.queries.observations import find_series_id
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.settings.service import ServiceConfig
 from monitor.sites.queries.sites import save_site

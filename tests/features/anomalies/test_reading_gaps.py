@@ -15,7 +15,7 @@ from monitor.features.anomalies.queries.labels import load_runs
 from monitor.features.anomalies.state import forget
 from monitor.features.instruments.jobs import run as look_at_instruments
 from monitor.ingest.queries.gaps import GapCandidate, load_gaps
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.settings.service import ServiceConfig
 from monitor.sites.queries.sites import save_site

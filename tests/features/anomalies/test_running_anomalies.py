@@ -13,7 +13,8 @@ from monitor.features.anomalies import jobs as anomaly
 from monitor.features.anomalies import state as anomaly_state
 from monitor.features.anomalies.queries.labels import add_label, load_runs
 from monitor.features.anomalies.tables import anomaly as anomaly_table
-from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.queries.observations import find_series_id
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site

@@ -33,7 +33,7 @@ from monitor.errors import RefusedError
 from monitor.features.drills import acts
 from monitor.features.drills.hold import DrillOptions, hold_drill, rehearse
 from monitor.features.drills.queries import add_drill, as_exercise, end_dead_drills, end_drill, find_drill, load_drills
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source, save_site

@@ -23,7 +23,7 @@ from monitor.errors import RefusedError
 from monitor.features.exports import routes as exports
 from monitor.features.exports import tables
 from monitor.features.exports.sensorthings import read_query
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.storage.engine import Database
 from monitor.storage.views import stream_view

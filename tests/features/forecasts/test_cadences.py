@@ -13,7 +13,7 @@ from monitor.features.forecasts.read_site import read_site
 from monitor.features.forecasts.tables import forecast, forecast_withheld
 from monitor.features.forecasts.worker import lay_panel
 from monitor.models.queries.registry import load_models
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.readings.tables import series
 from monitor.settings.service import ServiceConfig

@@ -14,7 +14,8 @@ from monitor.errors import ConfigError
 from monitor.features.forecasts import issue, train
 from monitor.features.forecasts.drivers import load_drivers, load_expected
 from monitor.models.samples import plan_xy_m, read_all
-from monitor.readings.queries.observations import add_observations, load_ids
+from monitor.readings.queries.observations import load_ids
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site

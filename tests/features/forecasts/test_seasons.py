@@ -8,7 +8,8 @@ import pytest
 from forecasting.decomposition.season import Season
 from monitor.features.forecasts import season, worker
 from monitor.features.forecasts.queries.seasons import load_season, save_seasons
-from monitor.readings.queries.observations import add_observations, load_series
+from monitor.readings.queries.observations import load_series
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site

@@ -22,7 +22,8 @@ from monitor.features.anomalies.tables import anomaly_label
 from monitor.features.instruments.jobs import run
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.queries.observations import find_series_id
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site

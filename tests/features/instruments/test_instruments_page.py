@@ -8,7 +8,7 @@ import pytest
 from monitor.features.anomalies.queries.scores import AnomalyRow, add_anomalies
 from monitor.features.instruments.queries.readings import InstrumentAssessment, save_instruments
 from monitor.features.instruments.states import ACTIONS, RANKS
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.text.instants import parse_time

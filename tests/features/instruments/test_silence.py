@@ -25,7 +25,7 @@ from monitor.features.instruments.states import RANKS
 from monitor.features.movement.movement_state import Path
 from monitor.ingest.quality import FUTURE_TOLERANCE
 from monitor.ingest.queries.messages import RejectedMessage, add_rejected
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site

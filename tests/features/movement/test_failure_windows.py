@@ -17,7 +17,7 @@ from monitor.decision.records import Memory, seconds
 from monitor.features.drills.hold import DrillOptions, rehearse
 from monitor.features.movement.failure_windows import FailureWindowReplay
 from monitor.features.movement.update import update_movement
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site

@@ -23,7 +23,8 @@ from monitor.features.forecasts.queries.forecasts import add_forecasts
 from monitor.features.movement import movement_state
 from monitor.features.movement.queries import load_failure_facts
 from monitor.features.movement.update import run, update_movement
-from monitor.readings.queries.observations import add_observations, find_series_id, load_readings
+from monitor.readings.queries.observations import find_series_id, load_readings
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.readings.tables import series
 from monitor.sites.parsing import parse_site

@@ -20,7 +20,8 @@ from monitor.features.replay.cli.scorecard import describe_gain
 from monitor.models.queries.proofs import load_proof_facts
 from monitor.models.queries.registry import GateRow, add_model, change_gate, find_model
 from monitor.models.tables import model_proof
-from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.queries.observations import find_series_id
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.queries.sites import save_site
 from monitor.storage.actor import Actor

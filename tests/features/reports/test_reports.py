@@ -47,7 +47,7 @@ from monitor.features.reports.period import (
 from monitor.features.reports.queries import load_issue, load_issues, load_mails
 from monitor.features.reports.render import find_state, render_report
 from monitor.features.reports.tables import issued_report, report_mail
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.settings.service import ComputeSection, parse_service
 from monitor.storage.views import load_view

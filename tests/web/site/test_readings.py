@@ -2,7 +2,8 @@
 
 import pytest
 
-from monitor.readings.queries.observations import add_observations, load_readings, load_series
+from monitor.readings.queries.observations import load_readings, load_series
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.storage.audit import load_entries
 from monitor.storage.engine import Database

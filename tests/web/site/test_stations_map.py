@@ -8,7 +8,8 @@ from monitor.alerts.evaluation_tables import site_state
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import Memory, Vote
 from monitor.features.movement.queries import MovementRow, add_update
-from monitor.readings.queries.observations import add_observations, find_series_id
+from monitor.readings.queries.observations import find_series_id
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.text.instants import epoch_s
 from tests.data.filled import NOW

@@ -16,7 +16,7 @@ from monitor.decision.series.assessment import (
     recovery_of,
 )
 from monitor.decision.series.step_clocks import clock_s
-from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, OFFSET, is_sudden
+from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, is_sudden
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import LevelBound, MeasuredTable
 from monitor.sites.kinds import Kind
@@ -85,7 +85,7 @@ def read_values(windows: DecisionContext, criterion: Criterion, station: str) ->
     """Values by epoch as they are; those after a step that is still to be verified say nothing yet.
 
     An earthquake explains a step of displacement, not that water stands where it stands: when the clock of the question
-    is over, values after such a step are believed as well. So are they after one that one person's offset explains.
+    is over, values after such a step are believed as well.
     """
     track = windows.track(criterion, station)
     spec = windows.site.series(station, criterion.quantity)
@@ -100,10 +100,10 @@ def read_values(windows: DecisionContext, criterion: Criterion, station: str) ->
                 values[at] = raw[at]  # nobody is asked about a change during a long gap: the value counts as it is
             elif state is not None and (
                 state.state in {BEFORE, *ACTIVE}
-                or (state.state in {EVENT, OFFSET} and windows.now_s >= state.known_s + clock_s(windows.site, station))
+                or (state.state == EVENT and windows.now_s >= state.known_s + clock_s(windows.site, station))
             ):
                 values[at] = raw[at]
-            elif state is None or state.state in {"pending", DOUBTFUL, EVENT, OFFSET}:
+            elif state is None or state.state in {"pending", DOUBTFUL, EVENT}:
                 del values[at]
     return values
 

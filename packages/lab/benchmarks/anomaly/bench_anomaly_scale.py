@@ -25,7 +25,8 @@ from detection.anomaly.windows import Series
 from monitor.features.anomalies import jobs as anomaly
 from monitor.features.anomalies.queries.scores import AnomalyRow, add_anomalies
 from monitor.features.instruments import jobs as instruments
-from monitor.readings.queries.observations import add_observations, load_series
+from monitor.readings.queries.observations import load_series
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.readings.tables import series
 from monitor.settings.service import ServiceConfig

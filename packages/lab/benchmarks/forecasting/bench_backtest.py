@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from monitor.alerts.replay.backtest import run_backtest
 from monitor.features.demo.slope import SITE_ID, SlopeModel
-from monitor.readings.queries.observations import add_observations
+from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site

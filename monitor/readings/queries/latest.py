@@ -1,0 +1,57 @@
+"""The newest epoch of each series, so that no page walks through a history."""
+
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, String, delete, select, type_coerce
+
+from monitor.readings.queries.observations import (
+    END,
+    RANK_SQL,
+    STORED,
+    STREAM_ROWS,
+    iter_speaking,
+    leave_out_unsigned,
+    load_later_flags,
+)
+from monitor.readings.tables import observation, series_latest
+
+
+def renew_latest(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+    """Replace the newest epoch of each series by rows of `series_latest`, where these are newer."""
+    if not rows:
+        return
+    names = ("series_id", "observed_at", "revision", "received_at", "value_raw", "sigma", "solution", "flags")
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    old, new = RANK_SQL.format("series_latest"), RANK_SQL.format("excluded")
+    connection.exec_driver_sql(
+        f"INSERT INTO series_latest ({', '.join(names)}) VALUES ({', '.join([mark] * len(names))}) "  # noqa: S608
+        f"ON CONFLICT (series_id) DO UPDATE SET {', '.join(f'{n} = excluded.{n}' for n in names[1:])} "
+        "WHERE excluded.observed_at > series_latest.observed_at OR (excluded.observed_at = series_latest.observed_at "
+        f"AND ({new} > {old} OR ({new} = {old} AND excluded.revision > series_latest.revision)))",
+        rows,
+    )
+
+
+def find_latest_again(connection: Connection, series_id: int) -> None:
+    """Find the newest epoch of a series again, after a value was flagged that nobody may count any more."""
+    o = observation.c
+    connection.execute(delete(series_latest).where(series_latest.c.series_id == series_id))
+    newest = select(*STORED).where(o.series_id == series_id, o.flags.not_like("%future%"))
+    newest = newest.order_by(o.observed_at.desc(), o.revision.desc())
+    later = load_later_flags(connection, series_id, None, END, END)
+    rows = connection.execute(newest.execution_options(yield_per=STREAM_ROWS))
+    for _, revisions in groupby(leave_out_unsigned(rows, later), key=lambda row: row[0]):
+        observed, received, revision, value, sigma, solution, flags, _ = next(iter_speaking(list(revisions)[::-1]))[0]
+        rows.close()
+        renew_latest(connection, [(series_id, observed, revision, received, value, sigma, solution, flags)])
+        return
+
+
+def join_latest(connection: Connection, stays: int, goes: int) -> None:
+    """Let the newest epoch of one series count for another, where it is newer; in a write transaction."""
+    k = series_latest.c
+    raw = [type_coerce(one, String) if one.name.endswith("_at") else one for one in k if one.name != "series_id"]
+    rows = [(stays, *row) for row in connection.execute(select(*raw).where(k.series_id == goes))]
+    connection.execute(delete(series_latest).where(k.series_id == goes))
+    renew_latest(connection, rows)

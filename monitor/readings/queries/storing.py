@@ -1,0 +1,197 @@
+"""Store readings: every revision is kept, and the same value twice is one row.
+
+A value, sigma and solution that an epoch already has is a duplicate. To take a correction back, send the value as
+`corrected`.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Select,
+    bindparam,
+    select,
+)
+
+from monitor.canonical import canonical_json
+from monitor.errors import StoreError
+from monitor.readings.queries import corrections
+from monitor.readings.queries.latest import renew_latest
+from monitor.readings.queries.observations import (
+    SeriesIds,
+    SeriesKey,
+    in_chunks,
+    rank,
+)
+from monitor.readings.records import BROUGHT_BY, UNSIGNED, Observation
+from monitor.readings.tables import observation, series
+from monitor.sites.records import Site
+from monitor.sites.tables import station
+from monitor.storage.engine import insert
+from monitor.storage.rows import insert_rows
+from monitor.text.instants import format_iso
+
+
+@dataclass(frozen=True, slots=True)
+class AddResult:
+    """What became of a batch: rows stored (revisions among them), duplicates left out, sites that have news."""
+
+    stored: int
+    duplicates: int
+    revisions: int
+    sites: frozenset[str]
+    revised: tuple[Observation, ...] = ()  # what became those revisions
+    newest: Mapping[int, str] = field(default_factory=dict)  # by series its newest epoch before, spelled; "": none
+
+
+def add_observations(
+    connection: Connection,
+    observations: Sequence[Observation],
+    now: datetime,
+    known_series: SeriesIds | None = None,
+    by: str | None = None,
+    sites: Mapping[str, Site] | None = None,
+) -> AddResult:
+    """Store observations; those already there are left out, other values become new revisions.
+
+    Args:
+        now: when series that are new here came into being.
+        known_series: memory of series ids between calls; the caller clears it when the transaction fails.
+        by: who brings them in a file; it stands with each value of a series that had readings before.
+        sites: site files in force, by id; loaded from the database if they are not given. A correction of a series that
+            they declare is flagged as `unsigned` where two people have to sign it first, see
+            `monitor.readings.queries.corrections`.
+
+    Raises:
+        StoreError: the unit differs from that in which the series is stored; nothing of the batch may be committed.
+    """
+    if not observations:
+        return AddResult(0, 0, 0, frozenset())
+    known_series = {} if known_series is None else known_series
+    while True:
+        ids = _series_ids(connection, observations, now, known_series)
+        spelled = {at: format_iso(at) for at in {at for o in observations for at in (o.observed_at, o.received_at)}}
+        keyed = [(ids[o.site, o.station, o.quantity][0], spelled[o.observed_at], o) for o in observations]
+        there, newest = _existing(connection, keyed)
+        if all(series_id in newest for series_id, _, _ in keyed):
+            break
+        known_series.clear()  # one that is known was joined with another: its station was renamed
+    news: list[corrections.NewRevision] = []
+    for series_id, at, item in keyed:
+        known = there[series_id, at]
+        fact = (item.value, item.sigma, item.solution)
+        if fact not in known:
+            news.append(corrections.NewRevision(series_id, at, len(known), item))
+            known.append(fact)
+    is_from_file = by is not None
+    unsigned = corrections.find_unsigned(connection, news, sites, from_file=is_from_file)
+    rows: list[tuple[Any, ...]] = []
+    latest: dict[int, tuple[Any, ...]] = {}
+    for new in news:
+        item = new.item
+        flags = (*item.flags, UNSIGNED) if new.key in unsigned else item.flags
+        extra = item.extra
+        if is_from_file and newest[new.series_id]:
+            extra = canonical_json({**(json.loads(extra) if extra else {}), BROUGHT_BY: by})
+        fact = (item.value, item.sigma, item.solution)
+        rows.append((*new.key, spelled[item.received_at], *fact, ",".join(flags), extra))
+        if "future" not in flags and UNSIGNED not in flags:
+            best = latest.get(new.series_id)
+            newness = (new.observed_at, rank(item.solution), new.revision)
+            if best is None or newness >= (best[1], rank(best[6]), best[2]):
+                latest[new.series_id] = rows[-1][:8]
+    insert_rows(connection, observation, rows)
+    renew_latest(connection, list(latest.values()))
+    revised = tuple(new.item for new in news if new.revision)
+    return AddResult(
+        stored=len(rows),
+        duplicates=len(keyed) - len(news),
+        revisions=len(revised),
+        sites=frozenset(new.item.site for new in news),
+        revised=revised,
+        newest=newest,
+    )
+
+
+def _series_ids(
+    connection: Connection, observations: Sequence[Observation], now: datetime, known: SeriesIds
+) -> Mapping[SeriesKey, tuple[int, str]]:
+    wanted = {(o.site, o.station, o.quantity): o.unit for o in observations}
+    if missing := [key for key in wanted if key not in known]:
+        _learn(connection, missing, known)
+        if absent := [key for key in missing if key not in known]:
+            _create(connection, absent, wanted, now)
+            _learn(connection, absent, known)
+    for key, unit in wanted.items():
+        if known[key][1] != unit:
+            raise StoreError(f"series {'/'.join(key)} is stored in {known[key][1]}; a value in {unit} is refused")
+    return known
+
+
+def _learn(connection: Connection, keys: Iterable[SeriesKey], known: SeriesIds) -> None:
+    by_site = defaultdict(set)
+    for site, station_id, _ in keys:
+        by_site[site].add(station_id)
+    for site, stations in by_site.items():
+        for row in connection.execute(_plan_known(), {"of_site": site, "stations": sorted(stations)}):
+            known[site, row.station, row.quantity] = (row.id, row.unit)
+
+
+@cache
+def _plan_known() -> Select[Any]:
+    s = series.c
+    stations: Any = bindparam("stations", expanding=True)
+    return select(s.station, s.quantity, s.id, s.unit).where(s.site == bindparam("of_site"), s.station.in_(stations))
+
+
+def _create(connection: Connection, keys: Sequence[SeriesKey], units: Mapping[SeriesKey, str], now: datetime) -> None:
+    connection.execute(
+        insert(connection, series).on_conflict_do_nothing(),
+        [
+            {"site": site, "station": st, "quantity": q, "unit": units[site, st, q], "created_at": now}
+            for site, st, q in keys
+        ],
+    )
+    connection.execute(  # a station nobody declared is seen all the same
+        insert(connection, station).on_conflict_do_nothing(),
+        [{"site": site, "id": st, "on_slope": True, "declared": False} for site, st in {(k[0], k[1]) for k in keys}],
+    )
+
+
+def _existing(
+    connection: Connection, keyed: Sequence[tuple[int, str, Observation]]
+) -> tuple[defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]], dict[int, str]]:
+    """The revisions that the epochs of a batch already have, in order, and the newest epoch of each series.
+
+    Epochs newer than that are not asked; it is empty where a series has no readings.
+    """
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    ids = sorted({k[0] for k in keyed})
+    newest: dict[int, str] = {}
+    for chunk in in_chunks(ids):
+        found = connection.exec_driver_sql(
+            "SELECT s.id, coalesce((SELECT max(o.observed_at) FROM observation o WHERE o.series_id = s.id), '') "  # noqa: S608
+            f"FROM series s WHERE s.id IN ({','.join([mark] * len(chunk))})",
+            tuple(chunk),
+        )
+        newest.update(map(tuple, found.all()))
+    wanted = sorted({(series_id, at) for series_id, at, _ in keyed if at <= newest.get(series_id, "")})
+    there: defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]] = defaultdict(list)
+    pair, collate = ("(?,?)", "") if mark == "?" else ("(%s::bigint,%s::text)", 'COLLATE "C"')
+    for chunk_of_pairs in in_chunks(wanted):
+        found = connection.exec_driver_sql(
+            f"WITH k(series_id, observed_at) AS (VALUES {','.join([pair] * len(chunk_of_pairs))}) "  # noqa: S608
+            "SELECT o.series_id, o.observed_at, o.value_raw, o.sigma, o.solution FROM k JOIN observation o "
+            f"ON o.series_id = k.series_id AND o.observed_at = k.observed_at {collate} "
+            "ORDER BY o.series_id, o.observed_at, o.revision",
+            tuple(value for key in chunk_of_pairs for value in key),
+        )
+        for series_id, at, value, sigma, solution in found:
+            there[series_id, at].append((value, sigma, solution))
+    return there, newest

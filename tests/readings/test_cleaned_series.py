@@ -1,0 +1,152 @@
+"""Every reader of a series sees the same values, before and after people answer a question about it."""
+
+from datetime import timedelta
+
+import pytest
+
+from monitor.alerts.acts.operator_acts import verify
+from monitor.alerts.evaluate import evaluate_site, load_view
+from monitor.alerts.queries.offsets import add_offset, confirm_offset
+from monitor.decision.records import Memory
+from monitor.features.movement.movement_state import find_moving, load_path
+from monitor.models.samples import load_ids, read_all
+from monitor.people.queries.users import add_user
+from monitor.readings.queries.extremes import load_firsts, load_sound
+from monitor.readings.queries.observations import (
+    find_series_id,
+    latest_reading,
+    load_epochs,
+    load_offsets,
+    load_readings,
+)
+from monitor.readings.queries.storing import add_observations
+from monitor.readings.records import Observation
+from monitor.sites.parsing import parse_site
+from monitor.sites.queries.sites import save_site
+from monitor.sites.watched import find_motion
+from monitor.storage.actor import Actor
+from monitor.storage.views import load_view as load_rows
+from monitor.text.instants import format_iso, parse_time
+from tests.data.site_text import bounds, criterion, head, series, station
+from tests.fixtures.databases import ON_BOTH
+
+START = parse_time("2026-03-01T00:00:00Z")
+HOUR = timedelta(hours=1)
+SITE_TEXT = (
+    head("bench", levels={"names": ["green", "yellow", "orange", "red"]})
+    + "".join(
+        station(name, series("displacement", "mm", noise_floor_mm=1.0, verify_step_mm=30.0)) for name in ("G1", "G2")
+    )
+    + criterion("rate", stations=["*"], quantity="displacement", **bounds(yellow="6 1d", orange="24 12h", red="80 8h"))
+)
+KEY = ("bench", "G1", "displacement")
+COUNT = 60
+STEP_AT, STEP_MM = 50, 80.0
+
+
+class Antenna:
+    """A station at rest whose antenna was replaced: its values jump by 80 mm."""
+
+    def __init__(self, database):
+        self.database = database
+        self.site = parse_site(SITE_TEXT, "bench.toml")
+        self.now = START + (COUNT - 1) * HOUR
+        rows = [
+            Observation("bench", name, "displacement", "mm", at, at, STEP_MM if name == "G1" and k >= STEP_AT else 0.0)
+            for k in range(COUNT)
+            for at in [START + k * HOUR]
+            for name in ("G1", "G2")
+        ]
+        with database.write() as c:
+            save_site(c, self.site, "test", "test", START)
+            for name in ("Ada", "Bo"):
+                add_user(c, name, None, "operator", START)
+            add_observations(c, rows, START)
+            self.series_id = find_series_id(c, *KEY)
+
+    def read_newest_value(self):
+        """Return the newest value of G1 as each reader sees it."""
+        since, now = START - HOUR, self.now
+        with self.database.read() as c:
+            offset_mm = sum(size for _, size in load_offsets(c, self.series_id, now))
+            motion = find_motion(self.site, load_ids(c, self.site.id))
+            (samples,) = [one for one in read_all(c, motion, since, now) if one.series_id == self.series_id]
+            return {
+                "decision": load_view(c, self.site, now, draining=False)[0].readings["G1.displacement"][-1].value,
+                "readings": load_readings(c, self.series_id, since, now, now)[-1].value,
+                "forecasts and anomaly scores": samples.values[-1],
+                "newest reading": latest_reading(c, self.series_id, now).value,
+                "latest_observation": load_rows(c, "latest_observation", site="bench", station="G1")[0]["value"],
+                "history": load_epochs(c, KEY, newest_first=True, limit=1)[0]["value"],
+                "page": load_sound(c, [self.series_id], since, now, now)[self.series_id][-1][1] - offset_mm,
+                "page of years": load_firsts(c, [self.series_id], [now - HOUR, now], now)[self.series_id][0][1]
+                - offset_mm,
+            }
+
+    def count_open_jumps(self):
+        """Return how many unexplained jumps of G1 the decision and the movement page take out."""
+        evaluated = evaluate_site(self.database, self.site, self.now, "data").decision
+        with self.database.read() as c:
+            (moving,) = [one for one in find_moving(c, self.site) if one.station.id == "G1"]
+            path = load_path(c, self.site, moving, self.now, Memory())
+        return {"decision": len(evaluated.memory.steps), "movement": path.steps}
+
+
+@pytest.fixture
+def antenna(database):
+    return Antenna(database)
+
+
+@ON_BOTH
+def test_every_reader_applies_an_offset_from_its_second_signature_on(antenna):
+    def see():
+        (value,) = {round(value, 6) for value in antenna.read_newest_value().values()}
+        return value, antenna.count_open_jumps()
+
+    is_open = {"decision": 1, "movement": 1}
+    assert see() == (STEP_MM, is_open)
+    at = START + STEP_AT * HOUR
+    with antenna.database.write() as c:
+        number = add_offset(
+            c,
+            antenna.series_id,
+            at=at,
+            known_from=antenna.now,
+            size=STEP_MM,
+            unit="mm",
+            kind="antenna",
+            author=Actor("Ada"),
+            reason="antenna replaced",
+            now=antenna.now,
+        )
+    assert see() == (STEP_MM, is_open), "one of two signatures"
+    with antenna.database.write() as c:
+        confirm_offset(c, number, Actor("Bo"), "field book", antenna.now)
+    assert see() == (0.0, {"decision": 0, "movement": 0})
+
+
+@ON_BOTH
+def test_every_reader_uses_a_correction_from_its_second_signature_on(antenna):
+    rows = [
+        Observation("bench", "G1", "displacement", "mm", START + k * HOUR, antenna.now, 0.5, solution="corrected")
+        for k in range(STEP_AT, COUNT)
+    ]
+    with antenna.database.write() as c:
+        added = add_observations(c, rows, antenna.now)
+    assert added.revisions == COUNT - STEP_AT
+    question = f"corrected:G1@{format_iso(antenna.now)}"
+    for signer, value_mm in ((None, STEP_MM), ("Ada", STEP_MM), ("Bo", 0.5)):
+        if signer is not None:
+            actor = Actor(signer, "person")
+            verify(antenna.database, antenna.site, question, "instrument", actor, "wrong scale", antenna.now)
+        values = {name: round(value, 6) for name, value in antenna.read_newest_value().items()}
+        assert set(values.values()) == {value_mm}, (signer, values)
+        assert antenna.count_open_jumps() == dict.fromkeys(("decision", "movement"), int(value_mm == STEP_MM)), signer
+
+
+@ON_BOTH
+def test_a_correction_within_five_standard_errors_counts_at_once(antenna):
+    newest = Observation("bench", "G1", "displacement", "mm", antenna.now, antenna.now, STEP_MM + 4.9)
+    with antenna.database.write() as c:
+        add_observations(c, [newest], antenna.now)
+    assert {round(value, 6) for value in antenna.read_newest_value().values()} == {STEP_MM + 4.9}
