@@ -73,11 +73,11 @@ MOVE_ALIKE: Final = Template(
 
 
 def find_common(
-    windows: DecisionContext, assessments: Assessments, sightings: Mapping[StepKey, StepCandidate], groups: Groups
+    context: DecisionContext, assessments: Assessments, sightings: Mapping[StepKey, StepCandidate], groups: Groups
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, Message]]:
     """References whose rovers move as one: reference -> stations, and reference -> sentence."""
-    site = windows.site
-    unanswered = (s for k, s in sightings.items() if windows.memory.answers.get(k) is None)
+    site = context.site
+    unanswered = (s for k, s in sightings.items() if context.memory.answers.get(k) is None)
     open_steps = {s.station: s.jump.size for s in unanswered if not s.mirrored}  # else it is known: it hides no motion
     moving = {*open_steps, *_list_moving(site, assessments)}
     leaders = {*open_steps, *(w.station for w in assessments if w.fresh and w.raise_level > 0)}
@@ -87,11 +87,11 @@ def find_common(
         members = [s for s in site.stations if s.reference == reference]
         others = _moves_elsewhere(members, moving, groups)
         # while a backlog drains nothing is fresh: what was seen is neither over nor confirmed, unless others move now
-        known = reference in windows.memory.common and not others
+        known = reference in context.memory.common and not others
         leads = not others and any(s.on_slope and s.id in leaders for s in members)
         if not known and not leads:
             continue  # nobody to follow: no motion need be measured
-        if moved := _find_moved(windows, assessments, open_steps, members, others=others, known=known):
+        if moved := _find_moved(context, assessments, open_steps, members, others=others, known=known):
             found[reference] = tuple(sorted(moved))
             sentences[reference] = MOVE_ALIKE(stations=NameList(found[reference]), reference=reference)
     return found, sentences
@@ -109,7 +109,7 @@ def _moves_elsewhere(members: Sequence[Station], moving: Collection[str], groups
 
 
 def _find_moved(
-    windows: DecisionContext,
+    context: DecisionContext,
     assessments: Assessments,
     open_steps: Mapping[str, Vector],
     members: Sequence[Station],
@@ -119,22 +119,22 @@ def _find_moved(
 ) -> set[str]:
     """Rovers of one reference that move as one, and where that is known already those that are silent now."""
     rovers = [m for s in members if s.on_slope for m in _motions(assessments, open_steps, s)]
-    controls = [m for s in members if not s.on_slope for m in _control(windows, s, open_steps)]
-    sources = {name for s in members for name in find_sources(windows.site).get(s.id, ())}
-    own = [m for s in windows.site.stations if s.id in sources for m in _control(windows, s, open_steps)]
+    controls = [m for s in members if not s.on_slope for m in _control(context, s, open_steps)]
+    sources = {name for s in members for name in find_sources(context.site).get(s.id, ())}
+    own = [m for s in context.site.stations if s.id in sources for m in _control(context, s, open_steps)]
     mirrored = [replace(m, vector=tuple(-x for x in m.vector)) for m in own]
     alike = move_as_one(rovers, controls, others_move=others, taken_off=mirrored)
     moved = {r.station for r in rovers} if alike else set()
-    silent = {s.id for s in members if s.on_slope and _says_nothing(windows, s, rovers)} if known else set()
+    silent = {s.id for s in members if s.on_slope and _says_nothing(context, s, rovers)} if known else set()
     return moved | silent
 
 
-def _says_nothing(windows: DecisionContext, station: Station, rovers: Sequence[StationMotion]) -> bool:
+def _says_nothing(context: DecisionContext, station: Station, rovers: Sequence[StationMotion]) -> bool:
     """True for a rover whose vote lives and which is not heard now: its silence does not make the vote count."""
-    if windows.view.draining:
+    if context.view.draining:
         return True
-    votes = (windows.memory.votes.get(VoteKey(c.id, station.id)) for c in windows.site.criteria if c.kind.motion)
-    lives = any(v is not None and v.level > 0 and v.valid_until_s >= windows.now_s for v in votes)
+    votes = (context.memory.votes.get(VoteKey(c.id, station.id)) for c in context.site.criteria if c.kind.motion)
+    lives = any(v is not None and v.level > 0 and v.valid_until_s >= context.now_s for v in votes)
     return lives and all(r.station != station.id for r in rovers)
 
 
@@ -152,14 +152,14 @@ def _motions(assessments: Assessments, open_steps: Mapping[str, Vector], station
     return [StationMotion(station.id, best.motion, best.motion_error, moving=best.raise_level > 0)]
 
 
-def _control(windows: DecisionContext, station: Station, open_steps: Mapping[str, Vector]) -> list[StationMotion]:
+def _control(context: DecisionContext, station: Station, open_steps: Mapping[str, Vector]) -> list[StationMotion]:
     """The motion of a control station; it never votes, it only clears or burdens its reference."""
-    criterion = next((c for c in windows.site.criteria if c.kind.velocity), None)
-    spec = windows.site.series(station.id, criterion.quantity) if criterion else None
+    criterion = next((c for c in context.site.criteria if c.kind.velocity), None)
+    spec = context.site.series(station.id, criterion.quantity) if criterion else None
     if criterion is None or spec is None:
         return []
-    track = windows.track(criterion, station.id)
-    if track.usable_s is None or track.stuck or not windows.is_fresh(track.usable_s, spec):
+    track = context.track(criterion, station.id)
+    if track.usable_s is None or track.stuck or not context.is_fresh(track.usable_s, spec):
         return []
     if track.jumps or station.id in open_steps:
         return [
@@ -167,5 +167,5 @@ def _control(windows: DecisionContext, station: Station, open_steps: Mapping[str
         ]
     # it is asked with the lowest bound alone
     lenient = replace(criterion, thresholds=criterion.thresholds[:1], direction="norm")
-    found = assess_rates(lenient, track, spec, windows)
+    found = assess_rates(lenient, track, spec, context)
     return [StationMotion(station.id, found.motion, found.motion_error, found.raise_level > 0)] if found.motion else []

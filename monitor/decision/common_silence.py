@@ -47,48 +47,48 @@ class CommonSilence:
 
 
 def find_common_silence(
-    windows: DecisionContext, level: int, senses: SeriesHealthMap, behind: Collection[Place]
+    context: DecisionContext, level: int, series_health: SeriesHealthMap, behind: Collection[Place]
 ) -> CommonSilence | None:
     """Above the lowest level, silence of all that measures the motion of the slope, or of all that the level rests on.
 
     It needs two stations at least, of which half have received nothing for as long as each may be silent, and none has
     said anything since the last word of those. One that dies alone is the notice of that instrument.
     """
-    if level <= 0 or windows.view.draining:
+    if level <= 0 or context.view.draining:
         return None
-    for places, on_slope in ((find_moving_series(windows.site), True), (behind, False)):
-        known = {p: at_s for p in places if (at_s := senses[p].newest_s) is not None}
-        overdue = [p for p in known if _is_overdue(windows, p)]
+    for places, on_slope in ((find_moving_series(context.site), True), (behind, False)):
+        known = {p: at_s for p in places if (at_s := series_health[p].newest_s) is not None}
+        overdue = [p for p in known if _is_overdue(context, p)]
         stations = {p[0] for p in known}
         if len(stations) < 2 or 2 * len({p[0] for p in overdue}) < len(stations):
             continue
         since_s = max(known[p] for p in overdue)
         if all(at_s <= since_s for at_s in known.values()):
-            return CommonSilence(tuple(sorted(stations)), since_s, windows.site.levels[level].name, on_slope)
+            return CommonSilence(tuple(sorted(stations)), since_s, context.site.levels[level].name, on_slope)
     return None
 
 
-def _is_overdue(windows: DecisionContext, place: Place) -> bool:
+def _is_overdue(context: DecisionContext, place: Place) -> bool:
     """Whether nothing was received for longer than its limit, or than three intervals, its longest pause and patience.
 
     The limit of the site file may be a day for readings of every half hour; at an elevated level that is too long.
     """
-    spec = windows.site.series(*place)
+    spec = context.site.series(*place)
     if spec is None:
         return False
-    limit_s = windows.find_silence_s(spec)
+    limit_s = context.find_silence_s(spec)
     least_s = min(limit_s, max(GONE * spec.interval_s, PATIENCE_S))
-    newest = [n.received_s for q, n in windows.list_newest(place[0]) if is_of(windows.site, spec, q)]
-    if newest and windows.now_s - max(newest) <= least_s:
+    newest = [n.received_s for q, n in context.list_newest(place[0]) if is_of(context.site, spec, q)]
+    if newest and context.now_s - max(newest) <= least_s:
         return False  # the usual case: how often it speaks need not be known
     pauses = sorted(
         {
             seconds(r.received_at)
-            for quantity, readings in windows.list_readings(place[0])
-            if is_of(windows.site, spec, quantity)
+            for quantity, readings in context.list_readings(place[0])
+            if is_of(context.site, spec, quantity)
             for r in readings[-LOOKED_AT:]
         }
     )
     if len(pauses) > LEAST:
         limit_s = min(limit_s, max(least_s, PAUSES * max(b - a for a, b in pairwise(pauses))))
-    return windows.now_s - max([*newest, *pauses], default=windows.now_s) > limit_s
+    return context.now_s - max([*newest, *pauses], default=context.now_s) > limit_s

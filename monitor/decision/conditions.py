@@ -132,48 +132,48 @@ _LOUD: Final = (REACHABLE, CANNOT_SEE, SILENT_SLOPE)
 
 def list_conditions(situation: Situation) -> dict[str, Condition]:
     """All conditions that are open now, by alert key."""
-    windows, steps, requested, assessments = (
-        situation.windows,
+    context, steps, requested, assessments = (
+        situation.context,
         situation.steps,
         situation.requested,
         situation.assessments,
     )
-    site, now_s, before = windows.site, windows.now_s, windows.memory.conditions
+    site, now_s, before = context.site, context.now_s, context.memory.conditions
     found = dict(situation.sick)
-    if not windows.view.draining:
+    if not context.view.draining:
         found = _gather_silent(situation)
     else:
         # silence is not judged while a backlog drains: what was known stays
         found |= {k: c for k, c in before.items() if k.endswith((":stale", RARE)) or k in _LOUD}
-    found |= _list_steps(windows, steps, situation.disturbed.partners)
+    found |= _list_steps(context, steps, situation.disturbed.partners)
     found |= situation.disturbed.conditions
     found |= situation.moving_references
-    found |= list_reminders(windows, steps)
-    found |= _list_offsets(windows, windows.memory)
+    found |= list_reminders(context, steps)
+    found |= _list_offsets(context, context.memory)
     found |= list_waiting_offsets(situation)
     found |= list_open_corrections(situation)
     for reference in situation.common.stations:
         text = situation.common.sentences[reference]
-        found |= _list_question(windows, f"reference:{reference}", situation.common.since_s[reference], text)
+        found |= _list_question(context, f"reference:{reference}", situation.common.since_s[reference], text)
     for question, since_s in situation.neighbours.open_since_s.items():
-        found |= _list_question(windows, question, since_s, situation.neighbours.reasons[question])
-    found |= list_inspections(site, windows.memory, windows.view, now_s)
+        found |= _list_question(context, question, since_s, situation.neighbours.reasons[question])
+    found |= list_inspections(site, context.memory, context.view, now_s)
     found |= _list_reviews(site, now_s)
-    found |= list_unproven(site, windows.view.proofs, now_s)
+    found |= list_unproven(site, context.view.proofs, now_s)
     if requested.lone_top:
         top = sorted({k.station for k, level in requested.by_vote.items() if level >= site.top_level})
         text = _LONE_TOP(stations=NameList(tuple(top)), level=Term(site.levels[-1].name), n=site.fusion.top_needs)
         found["health:site:lone_top"] = Condition("health", 2, now_s, VERIFY(text=join([text, _INSPECT()])))
-    if not windows.view.draining:
+    if not context.view.draining:
         stale = [c.reason for k, c in sorted(found.items()) if k.endswith(":stale")]
         found |= _list_sight(site, now_s, situation.sight, situation.level_state, stale)
         rare = situation.sight.rare.items()
         found |= {rare_key(place): Condition("health", 1, now_s, text) for place, text in rare}
         if situation.sight.silence is not None:
             found[SILENT_SLOPE] = situation.sight.silence.describe()
-    found |= find_late(windows, situation.level_state.level)
-    found |= _list_undecided(windows, assessments)
-    found |= _list_advice(windows, assessments)
+    found |= find_late(context, situation.level_state.level)
+    found |= _list_undecided(context, assessments)
+    found |= _list_advice(context, assessments)
     return {k: _keep_since(c, before.get(k)) for k, c in sorted(found.items())}
 
 
@@ -185,30 +185,32 @@ def _keep_since(condition: Condition, known: Condition | None) -> Condition:
 
 def _gather_silent(situation: Situation) -> dict[str, Condition]:
     """Conditions of instruments, those that are silent by one cause as one: a dead base, logger, gateway or supply."""
-    windows, senses, sick = situation.windows, situation.series_health, dict(situation.sick)
-    silent = {place: sick[stale_key(place)].since_s for place, sense in senses.items() if sense.state == "silent"}
+    context, series_health, sick = situation.context, situation.series_health, dict(situation.sick)
+    silent = {
+        place: sick[stale_key(place)].since_s for place, sense in series_health.items() if sense.state == "silent"
+    }
     if not silent:
         return sick
-    site, now_s = windows.site, windows.now_s
+    site, now_s = context.site, context.now_s
 
     def has_missed(place: tuple[str, str], intervals: float) -> bool:
-        newest_s, spec = senses[place].newest_s, site.series(*place)
+        newest_s, spec = series_health[place].newest_s, site.series(*place)
         return newest_s is None or spec is None or now_s - newest_s > intervals * spec.interval_s
 
     def waited_until_s(place: tuple[str, str], back: Collection[tuple[str, str]]) -> float:
         """As long after the first of the others as its own interval, and a quarter of an hour at least."""
-        newest_s, spec = senses[place].newest_s, site.series(*place)
-        first_s = _find_first_back(windows, back, newest_s)
+        newest_s, spec = series_health[place].newest_s, site.series(*place)
+        first_s = _find_first_back(context, back, newest_s)
         interval_s = 0.0 if spec is None else spec.interval_s
         return -inf if first_s is None else first_s + max(FALL_TOGETHER_S, 1.5 * interval_s)
 
     def spoke_since(place: tuple[str, str], quiet: Collection[tuple[str, str]]) -> bool:
         """Whether it spoke after the first of the silent ones missed an epoch."""
-        newest_s = senses[place].newest_s
+        newest_s = series_health[place].newest_s
         ends = [
             at_s + 1.5 * spec.interval_s
             for p in quiet
-            if (at_s := senses[p].newest_s) is not None and (spec := site.series(*p)) is not None
+            if (at_s := series_health[p].newest_s) is not None and (spec := site.series(*p)) is not None
         ]
         return newest_s is None or not ends or newest_s > min(ends)
 
@@ -218,7 +220,7 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
         lambda place: has_missed(place, 1.5),
         lambda place: has_missed(place, GONE),
         waited_until_s,
-        windows.memory.conditions,
+        context.memory.conditions,
         now_s,
         spoke_since,
     )
@@ -231,7 +233,7 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
             ]
         else:
             names = list(dict.fromkeys(station for station, _ in sorted(places)))
-        newest_s = max((s for p in places if (s := senses[p].newest_s) is not None), default=None)
+        newest_s = max((s for p in places if (s := series_health[p].newest_s) is not None), default=None)
         last = NEVER_RECEIVED() if newest_s is None else NOTHING_NEWER(at=Timestamp(newest_s))
         text = join([_ALL_SILENT(parent=parent.text, names=NameList(tuple(names)), text=last), _INSPECT_POWER()])
         sick[parent.key] = Condition("health", 1, min(silent[p] for p in places), text)
@@ -239,15 +241,15 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
 
 
 def _find_first_back(
-    windows: DecisionContext, back: Collection[tuple[str, str]], after_s: float | None
+    context: DecisionContext, back: Collection[tuple[str, str]], after_s: float | None
 ) -> float | None:
     """When the first reading was received of series that speak again, of those later than an epoch."""
     if after_s is None:
         return None
     found = []
-    for key, readings in windows.view.readings.items():
+    for key, readings in context.view.readings.items():
         station, _, quantity = key.partition(".")
-        spec = windows.site.series(station, quantity)
+        spec = context.site.series(station, quantity)
         if spec is None or (station, spec.quantity) not in back:
             continue
         later = readings[bisect_right(readings, instant(after_s), key=lambda r: r.observed_at) :]
@@ -256,13 +258,13 @@ def _find_first_back(
 
 
 def _list_steps(
-    windows: DecisionContext, steps: Steps, partners: Mapping[StepKey, Sequence[StepKey]]
+    context: DecisionContext, steps: Steps, partners: Mapping[StepKey, Sequence[StepKey]]
 ) -> dict[str, Condition]:
     """Steps that nobody has answered; one that a person called movement counts, and asks no more."""
     found: dict[str, Condition] = {}
     for key, step in steps.items():
         name = f"health:{key.station}:verify"
-        if step.state in {BEFORE, RETURNED} and windows.memory.answers.get(key) is None:
+        if step.state in {BEFORE, RETURNED} and context.memory.answers.get(key) is None:
             # under a name of its own: it must not stand in the way of a question about today
             at = Timestamp(step.at_s)
             parts = [_BEFORE_WATCH(step=step.reason, at=at)]
@@ -270,11 +272,11 @@ def _list_steps(
                 parts = [step.reason, _RETURNED(at=at)]
             found[f"health:{key}:verify"] = Condition("health", 1, step.known_s, join([*parts, _ANSWER_WHAT()]))
             continue
-        if windows.memory.answers.get(key) is not None or step.state not in {"pending", DOUBTFUL, EVENT, *ACTIVE}:
+        if context.memory.answers.get(key) is not None or step.state not in {"pending", DOUBTFUL, EVENT, *ACTIVE}:
             continue
         if name in found and step.state not in ACTIVE:
             continue
-        until = Timestamp(step.known_s + clock_s(windows.site, key.station))
+        until = Timestamp(step.known_s + clock_s(context.site, key.station))
         others = NameList(tuple(dict.fromkeys(k.station for k in partners.get(key, ()))))
         clock = {
             "pending": _BOTH_COUNT(stations=others, at=until) if others.names else _COUNTS_AT(at=until),
@@ -285,9 +287,9 @@ def _list_steps(
     return found
 
 
-def _list_offsets(windows: DecisionContext, before: Memory) -> dict[str, Condition]:
+def _list_offsets(context: DecisionContext, before: Memory) -> dict[str, Condition]:
     """Return a notice for each step that counted and that an offset explains without a second signature."""
-    if not windows.view.offsets:
+    if not context.view.offsets:
         return {}
     waiting = {k for k, s in before.steps.items() if s.state in ACTIVE}
     waiting |= {
@@ -295,19 +297,19 @@ def _list_offsets(windows: DecisionContext, before: Memory) -> dict[str, Conditi
     }
     found = {}
     for key in sorted(waiting):
-        open_offsets = [o for o in find_offsets(windows, key.station, key.at_s) if o.counts and o.second_by is None]
+        open_offsets = [o for o in find_offsets(context, key.station, key.at_s) if o.counts and o.second_by is None]
         if not open_offsets:
             continue
         by = NameList(tuple(dict.fromkeys(o.by for o in open_offsets)))
         numbers = NameList(tuple(str(o.id) for o in open_offsets))
         text = _BY_OFFSET(station=key.station, name=by, numbers=numbers)
-        found[f"health:{key}{SUFFIX}"] = Condition("health", 1, windows.now_s, text)
+        found[f"health:{key}{SUFFIX}"] = Condition("health", 1, context.now_s, text)
     return found
 
 
-def _list_question(windows: DecisionContext, question: str, since_s: float, text: Message) -> dict[str, Condition]:
+def _list_question(context: DecisionContext, question: str, since_s: float, text: Message) -> dict[str, Condition]:
     """A question as long as it is open; answered, a notice says what is set aside, and nobody is asked once more."""
-    answer = windows.memory.answers.get(question)
+    answer = context.memory.answers.get(question)
     if answer == MOVEMENT:
         return {}
     if says_no(answer):
@@ -339,7 +341,7 @@ def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:
 
 
 def _list_sight(
-    site: Site, now_s: float, outlook: Observability, rung: LevelState, stale: Sequence[Message]
+    site: Site, now_s: float, outlook: Observability, level_state: LevelState, stale: Sequence[Message]
 ) -> dict[str, Condition]:
     found = {}
     if outlook.highest_level < site.top_level:
@@ -357,7 +359,7 @@ def _list_sight(
     if unseen_s is not None and now_s - unseen_s >= site.fusion.hold_when_missing_s:
         is_held = outlook.held_reason is not None
         text = (_CANNOT_SEE_WHOLE if is_held else _CANNOT_SEE)(
-            level=Term(site.levels[rung.level].name),
+            level=Term(site.levels[level_state.level].name),
             at=Timestamp(unseen_s),
             duration=Duration(site.fusion.hold_when_missing_s),
         )
@@ -368,35 +370,35 @@ def _list_sight(
     return found
 
 
-def _list_undecided(windows: DecisionContext, assessments: Assessments) -> dict[str, Condition]:
+def _list_undecided(context: DecisionContext, assessments: Assessments) -> dict[str, Condition]:
     """What only its own error keeps from counting, bound by bound; silence does not end the question."""
-    voters = {c.id for c in windows.site.criteria if c.role in {"witness", "part"}}
-    is_open = any(UNDECIDED in key for key in windows.memory.conditions)
+    voters = {c.id for c in context.site.criteria if c.role in {"witness", "part"}}
+    is_open = any(UNDECIDED in key for key in context.memory.conditions)
     found = {}
     for assessment in assessments:
         if assessment.criterion not in voters or not (is_open or assessment.undecided):
             continue
-        for level in range(1, len(windows.site.levels)):
-            key = f"health:{assessment.key}{UNDECIDED}{windows.site.levels[level].name}"
-            known = windows.memory.conditions.get(key)
+        for level in range(1, len(context.site.levels)):
+            key = f"health:{assessment.key}{UNDECIDED}{context.site.levels[level].name}"
+            known = context.memory.conditions.get(key)
             if level in assessment.undecided:
                 why = assessment.undecided[level]
                 text = join([_UNDECIDED(station=assessment.station, text=why), _INSPECT()])
-                found[key] = Condition("health", 2, windows.now_s, text)
+                found[key] = Condition("health", 2, context.now_s, text)
             elif known is not None and not assessment.fresh:
                 found[key] = known
     return found
 
 
-def _list_advice(windows: DecisionContext, assessments: Assessments) -> dict[str, Condition]:
-    advice = {c.id: c for c in windows.site.criteria if c.role != "witness"}
+def _list_advice(context: DecisionContext, assessments: Assessments) -> dict[str, Condition]:
+    advice = {c.id: c for c in context.site.criteria if c.role != "witness"}
     return {
-        f"advice:{w.criterion}:{w.station}": Condition("advice", 1, windows.now_s, of_witness(w.station, w.reason))
+        f"advice:{w.criterion}:{w.station}": Condition("advice", 1, context.now_s, of_witness(w.station, w.reason))
         for w in assessments
         if w.criterion in advice
         and w.raise_level > 0
         and w.newest_s is not None
-        and windows.now_s - w.newest_s <= advice[w.criterion].valid_for_s
+        and context.now_s - w.newest_s <= advice[w.criterion].valid_for_s
     }
 
 

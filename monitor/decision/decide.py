@@ -139,7 +139,7 @@ def compute_situation(prepared: PreparedDecision) -> Situation:
         context, count.assessments, steps.steps, statuses, prepared.masks, prepared.series_health, reach
     ) | list_incomplete_references(moving_references)
     return Situation(
-        windows=context,
+        context=context,
         factor=prepared.factor,
         assessments=doubt_assessments(site, count.assessments, incomplete, context.now_s),
         steps=steps.steps,
@@ -179,12 +179,12 @@ def assess_criteria(prepared: PreparedDecision) -> tuple[list[Assessment], list[
     return silence_blind(prepared.context.site, merged, prepared.series_health), signed
 
 
-def silence_blind(site: Site, assessments: Assessments, senses: SeriesHealthMap) -> list[Assessment]:
+def silence_blind(site: Site, assessments: Assessments, series_health: SeriesHealthMap) -> list[Assessment]:
     """What every criterion says, without the word for rest of series that cannot show any: motion counts as ever.
 
     A digit too coarse for a rate says where a level stands all the same.
     """
-    blind = {place: sense.state for place, sense in senses.items() if sense.state in BLIND}
+    blind = {place: sense.state for place, sense in series_health.items() if sense.state in BLIND}
     if not blind:
         return list(assessments)
     of_levels = {c.id for c in site.criteria if c.kind.is_level}
@@ -198,15 +198,15 @@ def silence_blind(site: Site, assessments: Assessments, senses: SeriesHealthMap)
     ]
 
 
-def assess(windows: DecisionContext) -> list[Assessment]:
+def assess(context: DecisionContext) -> list[Assessment]:
     """What every criterion says."""
-    found = [a for c in windows.site.criteria for a in assess_criterion(c, windows)]
-    return measure_coverage(windows, found)
+    found = [a for c in context.site.criteria for a in assess_criterion(c, context)]
+    return measure_coverage(context, found)
 
 
 def remember(situation: Situation, newest_s: float | None) -> Memory:
     """What this decision leaves to the next one."""
-    before, now_s, outlook = situation.before, situation.windows.now_s, situation.sight
+    before, now_s, outlook = situation.before, situation.context.now_s, situation.sight
     assessments, open_since_s, steps = situation.assessments, situation.neighbours.open_since_s, situation.steps
     level = situation.level_state.level
     changed = level != before.level
@@ -238,7 +238,7 @@ def remember(situation: Situation, newest_s: float | None) -> Memory:
         unheard=outlook.unheard,
         held=outlook.held,
         incomplete=outlook.reasons,
-        receptions=situation.windows.list_remembered_receptions(),
+        receptions=situation.context.list_remembered_receptions(),
     )
 
 
@@ -247,8 +247,8 @@ def newest_of_slope(situation: Situation, newest_s: float) -> float:
 
     The rain gauge and the control stations go on speaking when the slope has taken its own instruments along.
     """
-    senses = situation.series_health
-    spoke = [senses[p].newest_s for p in find_moving_series(situation.site)]
+    series_health = situation.series_health
+    spoke = [series_health[p].newest_s for p in find_moving_series(situation.site)]
     return max((at_s for at_s in spoke if at_s is not None), default=newest_s)
 
 
@@ -340,7 +340,7 @@ def find_pending_reasons(
     site: Site,
     votes: Votes,
     criteria: Mapping[str, Criterion],
-    senses: SeriesHealthMap,
+    series_health: SeriesHealthMap,
     suspects: Mapping[str, Message],
 ) -> dict[VoteKey, Message]:
     """Votes that do not count now, with the reason: their series is sick, or its reference is the suspect."""
@@ -349,24 +349,27 @@ def find_pending_reasons(
         criterion, station = key.criterion, key.station
         if vote.level == 0:
             continue
-        places = [p for p in series_behind(site, key, {}) if p in senses]
-        bad = next((p for p in places if senses[p].state in SICK), None)
+        places = [p for p in series_behind(site, key, {}) if p in series_health]
+        bad = next((p for p in places if series_health[p].state in SICK), None)
         if bad is not None:
             found[key] = _SICK(
-                station=station, word=Term(senses[bad].state), quantity=Term(bad[1]), text=senses[bad].reason
+                station=station,
+                word=Term(series_health[bad].state),
+                quantity=Term(bad[1]),
+                text=series_health[bad].reason,
             )
         elif station in suspects and criteria[criterion].kind.motion:
             found[key] = suspects[station]
     return found
 
 
-def find_suspects(windows: DecisionContext, common: CommonMotion) -> dict[str, Message]:
+def find_suspects(context: DecisionContext, common: CommonMotion) -> dict[str, Message]:
     """Stations whose reference is under suspicion, with the reason: until its clock is over, or a person has said."""
-    answers = windows.memory.answers
+    answers = context.memory.answers
     found: dict[str, Message] = {}
     for reference, stations in common.stations.items():
         answer = answers.get(f"{REFERENCE}{reference}")
-        waits = windows.now_s < common.since_s[reference] + windows.site.fusion.verify_within_s and answer != MOVEMENT
+        waits = context.now_s < common.since_s[reference] + context.site.fusion.verify_within_s and answer != MOVEMENT
         if waits or says_no(answer):
             found |= dict.fromkeys(stations, _MOVE_AS_ONE(reference=reference))
     return found
@@ -385,9 +388,9 @@ def is_clear(
 
 # ---- sight -----------------------------------------------------------------------------------------------------
 def assess_observability(
-    windows: DecisionContext,
-    rung: LevelState,
-    senses: SeriesHealthMap,
+    context: DecisionContext,
+    level_state: LevelState,
+    series_health: SeriesHealthMap,
     steps: Steps,
     groups: Groups,
     incomplete: Mapping[str, IncompleteSeries],
@@ -401,17 +404,17 @@ def assess_observability(
     The reachable level is the level that the slope would raise wherever it moves: at most what the votes can raise
     together, and at most what a vote on the worst judged of the moving series can request.
     """
-    memory, level, supporters = windows.memory, rung.level, rung.supporters
-    site = windows.site
+    memory, level, supporters = context.memory, level_state.level, level_state.supporters
+    site = context.site
     voting = find_voting_series(site)
-    seen = {p for p in voting if senses[p].state == "ok"}
+    seen = {p for p in voting if series_health[p].state == "ok"}
     # a station that has just been declared is expected, not missing
-    expected = {p for p in voting if senses[p].state == "unknown"}
+    expected = {p for p in voting if series_health[p].state == "unknown"}
     reached = compute_reachable_level(site, seen | expected, groups, reach.closed)
     reachable_level = min([reached.level, *reach.highest.values()])
     witnesses = len(reached.top_groups)
-    gone = find_orphaned_supporters(site, supporters, level, memory.unheard, windows.now_s)
-    if windows.view.draining and memory.reachable_level is not None:
+    gone = find_orphaned_supporters(site, supporters, level, memory.unheard, context.now_s)
+    if context.view.draining and memory.reachable_level is not None:
         return Observability(
             memory.observability,
             memory.reachable_level,
@@ -427,19 +430,19 @@ def assess_observability(
         )
     behind = {p for k, v in supporters.items() if v >= level > 0 for p in series_behind(site, k, steps)} & voting
     unseen = behind - seen
-    silence = find_common_silence(windows, level, senses, behind)
+    silence = find_common_silence(context, level, series_health, behind)
     blind = silence is not None or (bool(voting) and not seen) or bool((behind or gone) and not behind & seen)
     is_full = seen == voting and not incomplete
     observability = "blind" if blind else "full" if is_full else "degraded"
-    held = find_held(windows, assessments, supporters, level)
+    held = find_held(context, assessments, supporters, level)
     # like a silent series, one with doubted readings has the silence that it may keep to become sound again
     doubted_since_s = {
-        key: at_s + max((_find_silence_s(windows, place) for place in series_behind(site, key, steps)), default=0.0)
+        key: at_s + max((_find_silence_s(context, place) for place in series_behind(site, key, steps)), default=0.0)
         for key, at_s in held.items()
     }
-    since_s = _find_since_s(windows, senses, unseen, {**gone, **doubted_since_s}, voting if blind else None)
+    since_s = _find_since_s(context, series_health, unseen, {**gone, **doubted_since_s}, voting if blind else None)
     reasons = {name: series.reason for name, series in incomplete.items()}
-    reasons |= {".".join(place): senses[place].reason for place in voting - seen}
+    reasons |= {".".join(place): series_health[place].reason for place in voting - seen}
     is_held = since_s is not None and since_s in doubted_since_s.values()
     held_names = {".".join(place) for key in held for place in series_behind(site, key, steps)} if is_held else set()
     return Observability(
@@ -474,20 +477,20 @@ def series_behind(site: Site, key: Support, steps: Steps) -> list[tuple[str, str
     return sorted(p for p in find_voting_series(site) if p[0] == station)
 
 
-def _unseen_since(windows: DecisionContext, place: tuple[str, str], sense: SeriesHealth) -> float:
+def _unseen_since(context: DecisionContext, place: tuple[str, str], sense: SeriesHealth) -> float:
     """When a series that is not seen ought to have said something sound at the latest.
 
     What arrives broken does not count as seen: the newest datum that a vote rests on does.
     """
-    votes = windows.memory.votes
-    newest = [v.newest_s for k, v in votes.items() if place in series_behind(windows.site, k, {})]
+    votes = context.memory.votes
+    newest = [v.newest_s for k, v in votes.items() if place in series_behind(context.site, k, {})]
     newest_s = max(newest, default=sense.newest_s if sense.state == "silent" else None)
-    return min(windows.now_s, _deadline(windows, place, newest_s))
+    return min(context.now_s, _deadline(context, place, newest_s))
 
 
 def _find_since_s(
-    windows: DecisionContext,
-    senses: SeriesHealthMap,
+    context: DecisionContext,
+    series_health: SeriesHealthMap,
     unseen: Collection[tuple[str, str]],
     gone: Mapping[Support, float],
     blind: Collection[tuple[str, str]] | None,
@@ -499,41 +502,41 @@ def _find_since_s(
     """
     # one of those the level rests on is enough, and a second one that goes does not start the clock anew
     if unseen or gone:
-        return min([*gone.values(), *(_unseen_since(windows, p, senses[p]) for p in unseen)])
-    return None if blind is None else max(_unseen_since(windows, p, senses[p]) for p in blind)
+        return min([*gone.values(), *(_unseen_since(context, p, series_health[p]) for p in unseen)])
+    return None if blind is None else max(_unseen_since(context, p, series_health[p]) for p in blind)
 
 
-def _deadline(windows: DecisionContext, place: tuple[str, str], newest_s: float | None) -> float:
-    started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
-    return (newest_s if newest_s is not None else started_s) + _find_silence_s(windows, place)
+def _deadline(context: DecisionContext, place: tuple[str, str], newest_s: float | None) -> float:
+    started_s = context.memory.started_s if context.memory.started_s is not None else context.now_s
+    return (newest_s if newest_s is not None else started_s) + _find_silence_s(context, place)
 
 
-def _find_silence_s(windows: DecisionContext, place: tuple[str, str]) -> float:
-    spec = windows.site.series(*place)
-    return 0.0 if spec is None else windows.find_silence_s(spec)
+def _find_silence_s(context: DecisionContext, place: tuple[str, str]) -> float:
+    spec = context.site.series(*place)
+    return 0.0 if spec is None else context.find_silence_s(spec)
 
 
 def find_next_due(situation: Situation, after: Memory) -> float | None:
     """The next instant at which the decision could change without any new datum."""
-    windows, site = situation.windows, situation.site
+    context, site = situation.context, situation.site
     unseen_since_s = situation.sight.unseen_since_s
     due = [v.valid_until_s for v in after.votes.values() if v.level > 0]
     due += [s.known_s + clock_s(site, k.station) for k, s in after.steps.items() if s.state == "pending"]
-    due += [next_page_s(site, k, after.steps[k], windows.now_s) for k in find_shaken(site, after.steps)]
+    due += [next_page_s(site, k, after.steps[k], context.now_s) for k in find_shaken(site, after.steps)]
     due += [since_s + site.fusion.verify_within_s for since_s in (*after.common.values(), *after.asked.values())]
-    due += [at_s for m in windows.view.maintenance for at_s in (m.from_s, m.to_s)]
+    due += [at_s for m in context.view.maintenance for at_s in (m.from_s, m.to_s)]
     due += [at_s for c in site.criteria if (at_s := review_due_s(c)) is not None]
-    due += next_proof_s(windows.view.proofs, windows.now_s)
-    silent = [_deadline(windows, p, s.newest_s) for p, s in situation.series_health.items()]
+    due += next_proof_s(context.view.proofs, context.now_s)
+    silent = [_deadline(context, p, s.newest_s) for p, s in situation.series_health.items()]
     unseen = silent if unseen_since_s is None else [*silent, unseen_since_s]
     due += [d + FALL_TOGETHER_S for d in silent]
     due += [
         newest_s + gone_s
-        for place, gone_s in _list_patient(windows.site)
+        for place, gone_s in _list_patient(context.site)
         if (newest_s := situation.series_health[place].newest_s) is not None
     ]
     due += silent + [d + site.fusion.hold_when_missing_s for d in unseen]
-    return min((d for d in due if d > windows.now_s), default=None)
+    return min((d for d in due if d > context.now_s), default=None)
 
 
 @once_per_record

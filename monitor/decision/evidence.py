@@ -57,7 +57,7 @@ def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, An
         "held_by": list(situation.level_state.held_by),
         "sentence": explain_level(situation),
     }
-    if unproven := find_unproven(situation.windows.view.proofs, situation.windows.now_s):
+    if unproven := find_unproven(situation.context.view.proofs, situation.context.now_s):
         found["unproven"] = unproven
     if situation.sight.reasons:
         found["incomplete"] = dict(situation.sight.reasons)
@@ -65,7 +65,7 @@ def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, An
         found["rules"] = {r.rule.id: r.describe() for r in situation.rulings}
     if offsets := {k: c.reason for k, c in after.conditions.items() if k.endswith(SUFFIX) or WAITS in k}:
         found["offsets"] = offsets
-    if events := describe_events(situation.windows, situation.steps):
+    if events := describe_events(situation.context, situation.steps):
         found["events"] = [dict(e) for e in events]
     if situation.factor < 1.0:
         found["bounds"] = _LOWERED(n=situation.factor)
@@ -94,16 +94,16 @@ def _describe_step(step: Step, covered: Message | None) -> dict[str, Any]:
     return found if covered is None else {**found, "pended": covered}
 
 
-def describe_events(windows: DecisionContext, steps: dict[StepKey, Step]) -> list[dict[str, Any]]:
+def describe_events(context: DecisionContext, steps: dict[StepKey, Step]) -> list[dict[str, Any]]:
     """Events that change this decision, with who said so: those that explain a step, and those that lower bounds."""
     found = {}
     effects: dict[int, list[Message]] = {}
     for key, step in steps.items():
-        for event in list_events_at(windows, key, step) if step.state == EVENT else ():
+        for event in list_events_at(context, key, step) if step.state == EVENT else ():
             if is_earthquake(event.kind) and event.words:
                 found[event.id] = event
                 effects.setdefault(event.id, []).append(_EXPLAINS(step=str(key)))
-    for event, factor in list_lowering(windows.site, windows.view, windows.now_s):
+    for event, factor in list_lowering(context.site, context.view, context.now_s):
         found[event.id] = event
         effects.setdefault(event.id, []).append(_LOWERS(n=factor))
     return [

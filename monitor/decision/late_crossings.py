@@ -28,13 +28,13 @@ MOST: Final = 48  # instants that are looked at; a longer backlog is thinned eve
 STORED: Final = timedelta(minutes=1)  # by then after its reception a reading is stored
 
 
-def find_late(windows: DecisionContext, level: int) -> dict[str, Condition]:
+def find_late(context: DecisionContext, level: int) -> dict[str, Condition]:
     """The highest level that a backlog asked for at any of its readings, where it is above the level that stands.
 
     A backlog is what follows the newest reading known at the look before, two readings at least, or one that is too old
     to vote. It stays open until the level is reached, a person has set one, or `hold_when_missing` is over.
     """
-    site, memory, now_s = windows.site, windows.memory, windows.now_s
+    site, memory, now_s = context.site, context.memory, context.now_s
     if level >= site.top_level:
         return {}
     since_s = memory.since_s if memory.level_source == "person" else float("-inf")
@@ -46,8 +46,8 @@ def find_late(windows: DecisionContext, level: int) -> dict[str, Condition]:
     }
     found = [
         (requested, -at_s, sentence)
-        for at_s in _list_backlog(windows)
-        for requested, sentence in [_find_requested(windows, at_s)]
+        for at_s in _list_backlog(context)
+        for requested, sentence in [_find_requested(context, at_s)]
     ]
     requested, at_s, sentence = max(found, key=lambda one: one[:2], default=(0, 0.0, join([])))
     if requested > level and names[requested] not in kept:
@@ -56,9 +56,9 @@ def find_late(windows: DecisionContext, level: int) -> dict[str, Condition]:
     return kept
 
 
-def _list_backlog(windows: DecisionContext) -> list[float]:
+def _list_backlog(context: DecisionContext) -> list[float]:
     """Instants of readings that no look has seen as the newest; the last one only where it votes no more."""
-    memory, valid_s = windows.memory, min((c.valid_for_s for c in windows.site.criteria), default=0.0)
+    memory, valid_s = context.memory, min((c.valid_for_s for c in context.site.criteria), default=0.0)
     if memory.seen_s is None or memory.started_s is None:
         return []
     seen_at, started_at = instant(memory.seen_s), instant(memory.started_s)
@@ -71,29 +71,29 @@ def _list_backlog(windows: DecisionContext) -> list[float]:
         return r.received_at > seen_at or r.received_at - r.observed_at > STORED
 
     found: set[datetime] = set()
-    now_at = instant(windows.now_s)
-    valid_at = instant(max(0.0, windows.now_s - max(0.0, valid_s - 1.0)))  # what is as new surely votes
-    for readings in windows.view.readings.values():
+    now_at = instant(context.now_s)
+    valid_at = instant(max(0.0, context.now_s - max(0.0, valid_s - 1.0)))  # what is as new surely votes
+    for readings in context.view.readings.values():
         is_alone = len(readings) > 1 and not is_new(readings[-2])
         newest_at = readings[-1].observed_at if is_alone else EPOCH
-        if is_alone and (newest_at >= valid_at or windows.now_s - seconds(newest_at) <= valid_s):
+        if is_alone and (newest_at >= valid_at or context.now_s - seconds(newest_at) <= valid_s):
             continue  # at most the newest one, which this look sees
         new = [r.observed_at for r in takewhile(is_new, reversed(readings))]
         # of a series that nothing was known of, what was measured before the first look is its past
         begin_at = started_at if len(new) == len(readings) else EPOCH
         mine = [at for at in reversed(new) if begin_at < at <= now_at]
-        found.update(mine if mine and windows.now_s - seconds(mine[-1]) > valid_s else mine[:-1])
+        found.update(mine if mine and context.now_s - seconds(mine[-1]) > valid_s else mine[:-1])
     times_s = sorted(map(seconds, found))
     return times_s[:: max(1, -(-len(times_s) // MOST))]
 
 
-def _find_requested(windows: DecisionContext, at_s: float) -> tuple[int, Message]:
+def _find_requested(context: DecisionContext, at_s: float) -> tuple[int, Message]:
     """The level that the witnesses would have asked for at an instant, had its readings been there; and who did."""
-    site, groups = windows.site, find_groups(windows.site)
+    site, groups = context.site, find_groups(context.site)
     at = instant(at_s)
     observed = attrgetter("observed_at")
-    cut = {k: v[: bisect_right(v, at, key=observed)] for k, v in windows.view.readings.items()}
-    then = DecisionContext(site, replace(windows.view, readings=cut), windows.memory, at_s, EvaluationCache())
+    cut = {k: v[: bisect_right(v, at, key=observed)] for k, v in context.view.readings.items()}
+    then = DecisionContext(site, replace(context.view, readings=cut), context.memory, at_s, EvaluationCache())
     raising: list[Assessment] = [
         a
         for c in site.criteria

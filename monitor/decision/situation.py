@@ -55,7 +55,7 @@ class CommonMotion:
 class Situation:
     """The situation of a site at one instant: criteria, steps, votes and rules."""
 
-    windows: DecisionContext  # the site with the bounds in force, the inputs, the memory of before and the instant
+    context: DecisionContext  # the site with the bounds in force, the inputs, the memory of before and the instant
     factor: float  # the share of themselves to which bounds are lowered; 1 = as declared
     assessments: Assessments  # the result of every criterion
     steps: dict[StepKey, Step]  # all steps after this evaluation
@@ -79,9 +79,9 @@ class Situation:
     @property
     def site(self) -> Site:
         """The declaration with the bounds in force."""
-        return self.windows.site
+        return self.context.site
 
     @property
     def before(self) -> Memory:
         """What the decision before left."""
-        return self.windows.memory
+        return self.context.memory

@@ -62,23 +62,23 @@ def list_waiting_offsets(situation: Situation) -> dict[str, Condition]:
         f"health:{offset.station}{WAITS}{offset.id}": Condition(
             "health",
             level,
-            situation.windows.now_s,
+            situation.context.now_s,
             _WAITING(
                 n=offset.id, name=offset.by, series=name_series(f"{offset.station}.{offset.quantity}"), n2=offset.id
             ),
         )
-        for offset in situation.windows.view.offsets
+        for offset in situation.context.view.offsets
         if not offset.counts
     }
 
 
 def list_open_corrections(situation: Situation) -> dict[str, Condition]:
     """Return a question for each station with unsigned corrections; urgent while a level stands or is requested."""
-    answers = situation.windows.memory.answers
+    answers = situation.context.memory.answers
     level = _find_urgency(situation)
     return {
         f"health:{question}:verify": Condition(
-            "health", level, situation.windows.now_s, VERIFY(text=join([sentence, _SIGN()]))
+            "health", level, situation.context.now_s, VERIFY(text=join([sentence, _SIGN()]))
         )
         for question, sentence in situation.corrected.items()
         if answers.get(question) is None

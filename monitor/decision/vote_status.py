@@ -86,10 +86,10 @@ def classify_votes(
 
 
 def hold_scattering(
-    windows: DecisionContext,
+    context: DecisionContext,
     assessments: Assessments,
     scattering: Mapping[VoteKey, Place],
-    senses: SeriesHealthMap,
+    series_health: SeriesHealthMap,
     groups: Groups,
 ) -> tuple[list[Assessment], dict[str, Condition]]:
     """What every criterion says, and why series cannot be judged; urgent where a vote is held.
@@ -102,8 +102,8 @@ def hold_scattering(
     found: dict[str, Condition] = {}
     if not scattering:
         return list(assessments), found
-    memory, now_s = windows.memory, windows.now_s
-    others = list(_list_others(windows, assessments, scattering))
+    memory, now_s = context.memory, context.now_s
+    others = list(_list_others(context, assessments, scattering))
     held: list[Assessment] = []
     for one in assessments:
         place = scattering.get(one.key)
@@ -113,33 +113,33 @@ def hold_scattering(
         key, vote = scatter_key(place), memory.votes.get(one.key)
         before = 0 if vote is None else vote.level
         since_s = memory.conditions[key].since_s if key in memory.conditions else now_s
-        waits = now_s < since_s + clock_s(windows.site, one.station)
+        waits = now_s < since_s + clock_s(context.site, one.station)
         level = min(one.raise_level, before) if waits else one.raise_level
         levels = [w.hold_level for w in others if groups.get(w.station) != groups.get(one.station)]
         hold = max([level, *(levels or [one.hold_level])])
         held.append(replace(one, raise_level=level, hold_level=hold, fresh=one.fresh and bool(levels)))
         urgency = 2 if max(before, one.raise_level) > 0 or (key in found and found[key].level == 2) else 1
-        text = LABELLED_TEXT(name=".".join(place), text=senses[place].burst or "")
+        text = LABELLED_TEXT(name=".".join(place), text=series_health[place].burst or "")
         found[key] = Condition("health", urgency, since_s, text)
     return held, found
 
 
 def _list_others(
-    windows: DecisionContext, assessments: Assessments, scattering: Collection[VoteKey]
+    context: DecisionContext, assessments: Assessments, scattering: Collection[VoteKey]
 ) -> Iterator[Assessment]:
     """What those say that raised the level too and were in sight, without a pause, for their longest window."""
-    memory = windows.memory
+    memory = context.memory
     behind = {k.vote if isinstance(k, RuleKey) else k for k, v in memory.supporters.items() if v >= memory.level > 0}
-    followed = {c.id: c for c in windows.site.criteria if c.kind.followed}
+    followed = {c.id: c for c in context.site.criteria if c.kind.followed}
     for one in assessments:
         criterion = followed.get(one.criterion)
         if criterion is None or one.key not in behind or one.key in scattering or not (one.has_data and one.fresh):
             continue
-        spec = windows.site.series(one.station, criterion.quantity)
-        from_s = windows.now_s - max([t.window_s or 0.0 for t in criterion.thresholds])
-        times = [t for t in windows.track(criterion, one.station).times_s if t > from_s]
+        spec = context.site.series(one.station, criterion.quantity)
+        from_s = context.now_s - max([t.window_s or 0.0 for t in criterion.thresholds])
+        times = [t for t in context.track(criterion, one.station).times_s if t > from_s]
         if spec is None:
             continue
-        silence_s = windows.find_silence_s(spec)
-        if all(b - a <= silence_s for a, b in pairwise([from_s, *times, windows.now_s])):
+        silence_s = context.find_silence_s(spec)
+        if all(b - a <= silence_s for a, b in pairwise([from_s, *times, context.now_s])):
             yield one

@@ -18,10 +18,10 @@ REFERENCE: Final = "reference:"
 
 
 def update_votes(
-    windows: DecisionContext, assessments: Assessments, criteria: Mapping[str, Criterion], steps: Steps
+    context: DecisionContext, assessments: Assessments, criteria: Mapping[str, Criterion], steps: Steps
 ) -> dict[VoteKey, Vote]:
     """Votes after this look: without evidence a vote stays and ages; it falls only on fresh evidence."""
-    memory = windows.memory
+    memory = context.memory
     votes = {k: v for k, v in memory.votes.items() if k.criterion in criteria}
     unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
     for assessment in assessments:
@@ -30,7 +30,7 @@ def update_votes(
         key = assessment.key
         old = votes.get(key)
         before = old.level if old else 0
-        may_fall = assessment.fresh and not windows.view.draining and assessment.station not in unsure
+        may_fall = assessment.fresh and not context.view.draining and assessment.station not in unsure
         # what a person lowered rises on newer data only: windows of failure, forecasts, scores and images as well
         is_new = assessment.newest_s > memory.answered.get(key, float("-inf"))
         level = max(assessment.raise_level if is_new else 0, min(before, assessment.hold_level) if may_fall else before)

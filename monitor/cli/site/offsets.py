@@ -105,8 +105,8 @@ def _find_span(
         if ends < begins:
             raise RefusedError("--until lies before --at")
         return begins, ends
-    windows = load_maintenance(c, site, datetime.now(UTC), everything=True)
-    found = next((w for w in windows if w.id == maintenance), None)
+    context = load_maintenance(c, site, datetime.now(UTC), everything=True)
+    found = next((w for w in context if w.id == maintenance), None)
     if found is None or found.station != station:
         raise NotFoundError(f"no maintenance {maintenance} of {station}; see `slopeward maintenance list --all`")
     return found.from_at, min(found.to_at, found.ended_at or found.to_at)

@@ -125,11 +125,11 @@ class Gauge:
         return bisect_right(self.doubtful_s, end_s) - bisect_right(self.doubtful_s, edge_s)
 
 
-def gauge_of(windows: DecisionContext, station: str, quantity: str, spec: SeriesSpec) -> Gauge | None:
+def gauge_of(context: DecisionContext, station: str, quantity: str, spec: SeriesSpec) -> Gauge | None:
     """Return the gauge of a decision."""
-    readings = windows.view.readings.get(f"{station}.{quantity}", ())
-    rows = windows.list_rain(station, quantity, spec)
-    return make_gauge(rows, spec, list_refused_rain(readings, spec, windows.now_s))
+    readings = context.view.readings.get(f"{station}.{quantity}", ())
+    rows = context.list_rain(station, quantity, spec)
+    return make_gauge(rows, spec, list_refused_rain(readings, spec, context.now_s))
 
 
 def read_gauge(view: DecisionInputs, spec: SeriesSpec, station: str, quantity: str, now_s: float) -> Gauge | None:

@@ -51,8 +51,8 @@ def each_gauge(measure: Measure, amount: Template = RAIN) -> Rule:
         measure: facts of `make_fact`.
         amount: what a sum is called, with the places `depth` and `hours`.
     """
-    return lambda criterion, windows: tuple(
-        assess_rain(criterion, windows, station, measure, amount) for station in criterion.stations
+    return lambda criterion, context: tuple(
+        assess_rain(criterion, context, station, measure, amount) for station in criterion.stations
     )
 
 
@@ -90,18 +90,18 @@ def measure_sums(criterion: Criterion, gauge: Gauge) -> list[Fact]:
 
 
 def assess_rain(
-    criterion: Criterion, windows: DecisionContext, station: str, measure: Measure, amount: Template
+    criterion: Criterion, context: DecisionContext, station: str, measure: Measure, amount: Template
 ) -> Assessment:
     """One gauge against the bounds of a criterion."""
-    spec = windows.site.series(station, criterion.quantity)
+    spec = context.site.series(station, criterion.quantity)
     if spec is None or spec.unit == "index":
         return Assessment(criterion.id, station, reason=_INDEX)
-    gauge = gauge_of(windows, station, criterion.quantity, spec)
-    if gauge is None or gauge.times_s[-1] <= windows.answered_s(VoteKey(criterion.id, station)):
+    gauge = gauge_of(context, station, criterion.quantity, spec)
+    if gauge is None or gauge.times_s[-1] <= context.answered_s(VoteKey(criterion.id, station)):
         return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
-    outlooks, complete = read_outlooks(criterion, windows.view, gauge, windows.now_s)
+    outlooks, complete = read_outlooks(criterion, context.view, gauge, context.now_s)
     needed = dict(criterion.params).get("min_coverage", 0.8)
-    losses = find_rain_losses(windows, spec, gauge)
+    losses = find_rain_losses(context, spec, gauge)
     facts = [losses.lower(fact) for fact in measure(criterion, gauge)]
     coverage = measure_rain(losses, facts)
     wettest_mm_per_s = max(gauge.amounts_mm) / gauge.interval_s
@@ -141,7 +141,7 @@ def assess_rain(
         hold_level,
         has_data=True,
         # what was expected and is not told any more is missing, not dry
-        fresh=complete and windows.is_fresh(newest_s, spec),
+        fresh=complete and context.is_fresh(newest_s, spec),
         newest_s=newest_s,
         coverage=coverage,
         reason=_explain(worst, amount),

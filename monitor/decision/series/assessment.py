@@ -266,23 +266,23 @@ Rule = Callable[
 
 def each_station(assess: Callable[[Criterion, DecisionContext, Station], Assessment]) -> Rule:
     """The rule that judges the stations of a criterion one by one."""
-    return lambda criterion, windows: tuple(assess(criterion, windows, s) for s in stations_of(windows, criterion))
+    return lambda criterion, context: tuple(assess(criterion, context, s) for s in stations_of(context, criterion))
 
 
 def each_track(assess: Callable[[Criterion, Track, SeriesSpec, DecisionContext], Assessment]) -> Rule:
     """The same for a criterion on motion: of a station whose track says nothing, nothing is judged."""
 
-    def assess_station(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
-        found = open_track(windows, criterion, station.id)
-        return found if isinstance(found, Assessment) else assess(criterion, *found, windows)
+    def assess_station(criterion: Criterion, context: DecisionContext, station: Station) -> Assessment:
+        found = open_track(context, criterion, station.id)
+        return found if isinstance(found, Assessment) else assess(criterion, *found, context)
 
     return each_station(assess_station)
 
 
-def open_track(windows: DecisionContext, criterion: Criterion, station: str) -> tuple[Track, SeriesSpec] | Assessment:
+def open_track(context: DecisionContext, criterion: Criterion, station: str) -> tuple[Track, SeriesSpec] | Assessment:
     """The track that a criterion on motion judges, with its declaration; else the word that nothing can be said."""
-    track = windows.track(criterion, station)
-    spec = windows.site.series(station, criterion.quantity)
+    track = context.track(criterion, station)
+    spec = context.site.series(station, criterion.quantity)
     if track.usable_s is None or spec is None:
         return Assessment(criterion.id, station)
     if track.stuck:
@@ -357,7 +357,7 @@ def is_hidden(digit: float, criterion: Criterion, threshold: Threshold) -> bool:
     return digit > limit * (threshold.window_s or 86400.0) / 86400.0
 
 
-def stations_of(windows: DecisionContext, criterion: Criterion) -> list[Station]:
+def stations_of(context: DecisionContext, criterion: Criterion) -> list[Station]:
     """Declared stations of a criterion, controls left out: they never vote."""
-    found = (windows.site.station(s) for s in criterion.stations)
+    found = (context.site.station(s) for s in criterion.stations)
     return [s for s in found if s is not None and s.on_slope]

@@ -66,9 +66,9 @@ def find_turn(waited_s: float, within_s: float) -> tuple[int, float, float]:
     return turn, at_s, at_s + pause_s
 
 
-def list_reminders(windows: DecisionContext, steps: Steps) -> dict[str, Condition]:
+def list_reminders(context: DecisionContext, steps: Steps) -> dict[str, Condition]:
     """A new urgent alarm at each turn, also when the questions were acknowledged; none before the clock is over."""
-    site, now_s = windows.site, windows.now_s
+    site, now_s = context.site, context.now_s
     keys = find_shaken(site, steps)
     if not keys:
         return {}

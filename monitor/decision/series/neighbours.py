@@ -52,7 +52,7 @@ class NeighbourCheck:
 
 
 def check_neighbours(
-    windows: DecisionContext,
+    context: DecisionContext,
     assessments: Assessments,
     votes: Votes,
     sick: Mapping[VoteKey, Message],
@@ -69,7 +69,7 @@ def check_neighbours(
         sick: votes that are set aside already: their stations are no neighbours.
         away: stations that people work on: that they stand still says nothing of the slope.
     """
-    site, memory, now_s = windows.site, windows.memory, windows.now_s
+    site, memory, now_s = context.site, context.memory, context.now_s
     plan = site.fusion.neighbours
     if plan is None:
         return NeighbourCheck({}, {}, {})
@@ -86,7 +86,7 @@ def check_neighbours(
             if station is None or key not in above:
                 continue
             others = {k: w for k, w in mine.items() if k not in away or k == name}
-            still = _find_still(windows, plan, station, criterion, others, sick)
+            still = _find_still(context, plan, station, criterion, others, sick)
             known_s = memory.asked.get(question)
             if still == _MOVES or (still is None and known_s is None):
                 continue
@@ -118,7 +118,7 @@ def _list_checked(criteria: Iterable[Criterion], plan: Neighbours) -> list[Crite
 
 
 def _find_still(
-    windows: DecisionContext,
+    context: DecisionContext,
     plan: Neighbours,
     station: Station,
     criterion: Criterion,
@@ -130,10 +130,10 @@ def _find_still(
     if own is None or own.motion is None:
         return None
     speed, found = norm(own.motion), []
-    spec = windows.site.series(station.id, criterion.quantity)
+    spec = context.site.series(station.id, criterion.quantity)
     unit = "per day" if spec is None else f"{spec.unit}/day"
     for name, assessment in sorted(assessments.items()):
-        other = windows.site.station(name)
+        other = context.site.station(name)
         if name == station.id or other is None or VoteKey(criterion.id, name) in sick:
             continue
         distance_m = measure_distance_m(station, other)

@@ -51,16 +51,16 @@ def find_partners(site: Site, key: StepKey, steps: Steps, company: Sequence[Step
     return [k for k in company if groups.get(k.station) != group and abs(steps[k].at_s - steps[key].at_s) <= near_s]
 
 
-def is_confirmed(windows: DecisionContext, key: StepKey, step: Step, tracks: Sequence[Track]) -> bool | None:
+def is_confirmed(context: DecisionContext, key: StepKey, step: Step, tracks: Sequence[Track]) -> bool | None:
     """True when a step has shown itself at later epochs, counts already, or need not on a site that believes at once.
 
     None while they are waited for, False where they show that it only scatters.
     """
-    if windows.site.fusion.fast_track or step.state == "movement":
+    if context.site.fusion.fast_track or step.state == "movement":
         return True
     if find_fate(step, tracks) not in {LASTS, GOES_ON}:
         return None
-    return keeps_its_way(step, tracks, windows.now_s, interval_s(windows.site, key.station))
+    return keeps_its_way(step, tracks, context.now_s, interval_s(context.site, key.station))
 
 
 def list_unresolved(
@@ -83,7 +83,7 @@ def list_unresolved(
 
 
 def find_disturbed(
-    windows: DecisionContext, steps: Steps, tracks: Tracks, groups: Groups, common: Iterable[str]
+    context: DecisionContext, steps: Steps, tracks: Tracks, groups: Groups, common: Iterable[str]
 ) -> CommonDisturbance:
     """Steps that wait in company, and what came back in company.
 
@@ -92,11 +92,11 @@ def find_disturbed(
     """
     shared = set(common)
     waiting = [k for k, s in steps.items() if s.state == "pending" and k.station not in shared]
-    scattering = [k for k in waiting if is_confirmed(windows, k, steps[k], tracks.get(k.station, ())) is False]
+    scattering = [k for k in waiting if is_confirmed(context, k, steps[k], tracks.get(k.station, ())) is False]
     moving = [k for k in waiting if k not in scattering]
-    partners = {k: find_partners(windows.site, k, steps, moving, groups) for k in waiting}
-    conditions = _list_disturbances(windows, windows.memory, tracks, groups, shared)
-    if pairs := [k for k in scattering if find_partners(windows.site, k, steps, scattering, groups)]:
+    partners = {k: find_partners(context.site, k, steps, moving, groups) for k in waiting}
+    conditions = _list_disturbances(context, context.memory, tracks, groups, shared)
+    if pairs := [k for k in scattering if find_partners(context.site, k, steps, scattering, groups)]:
         names, at_s = NameList(tuple(sorted({k.station for k in pairs}))), min(steps[k].at_s for k in pairs)
         since_s, text = min(steps[k].known_s for k in pairs), _SCATTER(stations=names, at=Timestamp(at_s))
         conditions |= {SCATTER: Condition("health", 2, since_s, text)}
@@ -104,13 +104,13 @@ def find_disturbed(
 
 
 def _list_disturbances(
-    windows: DecisionContext, before: Memory, tracks: Tracks, groups: Groups, shared: set[str]
+    context: DecisionContext, before: Memory, tracks: Tracks, groups: Groups, shared: set[str]
 ) -> dict[str, Condition]:
     """A notice when stations of several groups jumped at one instant and came back: no movement, but look at them.
 
     It opens at the look at which the last of them is back, and stays for a day.
     """
-    site, now_s = windows.site, windows.now_s
+    site, now_s = context.site, context.now_s
     known = before.conditions.get(DISTURBANCE)
     found = {DISTURBANCE: known} if known is not None and now_s < known.since_s + SHOWN_S else {}
     for key, step in sorted(before.steps.items()):

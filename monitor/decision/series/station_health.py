@@ -99,29 +99,29 @@ SeriesHealthMap = Mapping[tuple[str, str], SeriesHealth]  # by station and decla
 
 
 def examine(
-    windows: DecisionContext, tracks: Tracks
+    context: DecisionContext, tracks: Tracks
 ) -> tuple[tuple[StationHealth, ...], dict[str, Condition], SeriesHealthMap]:
     """Health of every declared station, the open conditions by alert key, and how each series does.
 
     A station shows the worst of its series; what may vote is judged by the series that a criterion reads alone, so
     that a broken thermometer beside a GNSS antenna silences nobody. Open steps join it later (`mark_unexplained`).
     """
-    voting = find_voting_series(windows.site)
+    voting = find_voting_series(context.site)
     series_health: dict[tuple[str, str], SeriesHealth] = {}
     healths: list[StationHealth] = []
     conditions: dict[str, Condition] = {}
-    known = windows.memory.conditions
-    coarse = find_coarse(windows)
-    for station in windows.site.stations:
+    known = context.memory.conditions
+    coarse = find_coarse(context)
+    for station in context.site.stations:
         states = [("ok", _WELL)]
         newest: list[float] = []
         for spec in station.series:
             used = [t for t in tracks.get(station.id, ()) if carries(t, spec.quantity)]
-            seen_s = _newest(windows, station, spec)
+            seen_s = _newest(context, station, spec)
             newest += [] if seen_s is None else [seen_s]
-            found = _examine_series(windows, spec, seen_s, used)
+            found = _examine_series(context, spec, seen_s, used)
             hidden, is_whole = coarse.get((station.id, spec.quantity), (None, False))
-            problems = [one for one in (_examine_rain(windows, spec), found or hidden) if one is not None]
+            problems = [one for one in (_examine_rain(context, spec), found or hidden) if one is not None]
             for one in problems:
                 if one.state != "unknown":
                     place = f"{station.id}.{spec.quantity}"
@@ -146,7 +146,7 @@ def examine(
                 reason=reason,
                 newest_s=max(newest, default=None),
                 expected_interval_s=_find_interval_s(station),
-                missing_share_24h=_missing_share(windows, station),
+                missing_share_24h=_missing_share(context, station),
                 votes=_may_vote(station, state, series_health, voting),
             )
         )
@@ -198,49 +198,51 @@ def _explain_burst(
     return _SCATTERS(size=size, usual=usual, n=LEARNT)
 
 
-def _examine_rain(windows: DecisionContext, spec: SeriesSpec) -> SeriesProblem | None:
+def _examine_rain(context: DecisionContext, spec: SeriesSpec) -> SeriesProblem | None:
     """Return the problem of a gauge whose rows are not the sums of intervals that the site file declares."""
     if spec.quantity != "rain" or spec.stamp != "interval_end":
         return None
-    sums = resolve_sums(windows.list_rain(spec.station, spec.quantity, spec), spec.interval_s)
+    sums = resolve_sums(context.list_rain(spec.station, spec.quantity, spec), spec.interval_s)
     if sums.are_tips:
         state, template = TIPS, _TIPS
     elif any(interval.reason is UnknownReason.FASTER for interval in sums.unknown):
         state, template = OVERLAP, _FASTER
     else:
         return None
-    known = windows.memory.conditions.get(f"health:{spec.station}.{spec.quantity}:{state}")
-    since_s = windows.now_s if known is None else known.since_s
+    known = context.memory.conditions.get(f"health:{spec.station}.{spec.quantity}:{state}")
+    since_s = context.now_s if known is None else known.since_s
     return SeriesProblem(state, template(duration=Duration(spec.interval_s)), since_s)
 
 
-def _may_vote(station: Station, state: str, senses: SeriesHealthMap, voting: Collection[tuple[str, str]]) -> bool:
-    mine = [senses[station.id, s.quantity].state for s in station.series if (station.id, s.quantity) in voting]
+def _may_vote(
+    station: Station, state: str, series_health: SeriesHealthMap, voting: Collection[tuple[str, str]]
+) -> bool:
+    mine = [series_health[station.id, s.quantity].state for s in station.series if (station.id, s.quantity) in voting]
     return "ok" in mine if mine else station.on_slope and state in WELL
 
 
-def _newest(windows: DecisionContext, station: Station, spec: SeriesSpec) -> float | None:
+def _newest(context: DecisionContext, station: Station, spec: SeriesSpec) -> float | None:
     """Newest epoch of any component, whatever its quality, not from the future."""
     found = [
         n.observed_s
-        for quantity, n in windows.list_newest(station.id)
-        if "future" not in n.flags and n.observed_s <= windows.now_s and is_of(windows.site, spec, quantity)
+        for quantity, n in context.list_newest(station.id)
+        if "future" not in n.flags and n.observed_s <= context.now_s and is_of(context.site, spec, quantity)
     ]
     return max(found, default=None)
 
 
 def _examine_series(
-    windows: DecisionContext, spec: SeriesSpec, seen_s: float | None, tracks: Sequence[Track]
+    context: DecisionContext, spec: SeriesSpec, seen_s: float | None, tracks: Sequence[Track]
 ) -> SeriesProblem | None:
-    now_s, silence_s = windows.now_s, windows.find_silence_s(spec)
-    if windows.view.draining:
+    now_s, silence_s = context.now_s, context.find_silence_s(spec)
+    if context.view.draining:
         # what looks silent may only be waiting in the queue; what was sick stays so until it says something sound
-        known = _find_lasting(windows, spec, tracks)
+        known = _find_lasting(context, spec, tracks)
         if known is not None:
             return known
         return None if seen_s is not None else SeriesProblem("unknown", _NOTHING_YET(), now_s)
     if seen_s is None:
-        started_s = windows.memory.started_s if windows.memory.started_s is not None else now_s
+        started_s = context.memory.started_s if context.memory.started_s is not None else now_s
         if now_s - started_s > silence_s:
             return SeriesProblem("silent", NEVER_RECEIVED(), started_s)
         return SeriesProblem("unknown", _NOTHING_YET(), started_s)
@@ -252,23 +254,23 @@ def _examine_series(
         return SeriesProblem(
             "unknown", _NOTHING_YET(), seen_s
         )  # the first epoch of a clock a little ahead is still to come
-    return _examine_values(windows, spec, seen_s, tracks)
+    return _examine_values(context, spec, seen_s, tracks)
 
 
 def _examine_values(
-    windows: DecisionContext, spec: SeriesSpec, seen_s: float, tracks: Sequence[Track]
+    context: DecisionContext, spec: SeriesSpec, seen_s: float, tracks: Sequence[Track]
 ) -> SeriesProblem | None:
     """What is wrong with the values of a series that is not silent."""
     usable = [t.usable_s for t in tracks if t.usable_s is not None]
-    mute = _find_mute(windows, spec, tracks, max(usable, default=None))
+    mute = _find_mute(context, spec, tracks, max(usable, default=None))
     if mute is not None:
         return mute
-    silence_s = windows.find_silence_s(spec)
-    if tracks and (not usable or windows.now_s - max(usable) > silence_s):
+    silence_s = context.find_silence_s(spec)
+    if tracks and (not usable or context.now_s - max(usable) > silence_s):
         why = next((w for t in tracks for _, w in reversed(t.set_aside)), _UNUSABLE())
         text = _UNUSABLE_FOR(duration=Duration(silence_s), text=why)
         return SeriesProblem("flagged", text, max(usable, default=seen_s))
-    if not tracks and not _is_unflagged(windows, spec):
+    if not tracks and not _is_unflagged(context, spec):
         return SeriesProblem("flagged", _FLAGGED(), seen_s)
     if tracks and all(t.stuck for t in tracks):
         return SeriesProblem("stuck", REPEATS(), seen_s)
@@ -276,11 +278,11 @@ def _examine_values(
 
 
 def _find_mute(
-    windows: DecisionContext, spec: SeriesSpec, tracks: Sequence[Track], usable_s: float | None
+    context: DecisionContext, spec: SeriesSpec, tracks: Sequence[Track], usable_s: float | None
 ) -> SeriesProblem | None:
     """An instrument whose newest epochs say that it has no value, or that it has reached the end of its scale."""
     if not tracks:
-        known = windows.view.newest.get(f"{spec.station}.{spec.quantity}")
+        known = context.view.newest.get(f"{spec.station}.{spec.quantity}")
         if known is not None and FILL in known.flags:
             return SeriesProblem("flagged", _NO_VALUE(), known.observed_s)
         return None
@@ -299,33 +301,33 @@ def _says(why: str, template: Template) -> bool:
     return isinstance(why, Message) and why.id == template.id
 
 
-def _find_lasting(windows: DecisionContext, spec: SeriesSpec, tracks: Sequence[Track]) -> SeriesProblem | None:
+def _find_lasting(context: DecisionContext, spec: SeriesSpec, tracks: Sequence[Track]) -> SeriesProblem | None:
     place = f"{spec.station}.{spec.quantity}"
     sound = [t.usable_s for t in tracks if t.usable_s is not None and not t.stuck]
     for name in sorted({*SICK, AT_STOP}):
-        known = windows.memory.conditions.get(f"health:{place}:{name}")
+        known = context.memory.conditions.get(f"health:{place}:{name}")
         if known is None:
             continue
-        spoke = max(sound, default=known.since_s) > known.since_s if tracks else _is_unflagged(windows, spec)
+        spoke = max(sound, default=known.since_s) > known.since_s if tracks else _is_unflagged(context, spec)
         if not spoke:
             return SeriesProblem(name, cast("Message", known.reason.values["text"]), known.since_s, known.level)
     return None
 
 
-def _is_unflagged(windows: DecisionContext, spec: SeriesSpec) -> bool:
-    known = windows.view.newest.get(f"{spec.station}.{spec.quantity}")
+def _is_unflagged(context: DecisionContext, spec: SeriesSpec) -> bool:
+    known = context.view.newest.get(f"{spec.station}.{spec.quantity}")
     return known is None or HARMLESS.issuperset(known.flags)
 
 
-def _missing_share(windows: DecisionContext, station: Station) -> float | None:
+def _missing_share(context: DecisionContext, station: Station) -> float | None:
     """Share of the last 24 h's epochs that never came, where the loaded window reaches that far."""
     shares = []
-    from_s = windows.now_s - 86400.0
-    from_at, to_at = instant(from_s), instant(windows.now_s)
+    from_s = context.now_s - 86400.0
+    from_at, to_at = instant(from_s), instant(context.now_s)
     for spec in station.series:
         expected = max(1, round(86400.0 / spec.interval_s))
-        for quantity, readings in windows.list_readings(station.id):
-            if not readings or spec.interval_s > 86400.0 or not is_of(windows.site, spec, quantity):
+        for quantity, readings in context.list_readings(station.id):
+            if not readings or spec.interval_s > 86400.0 or not is_of(context.site, spec, quantity):
                 continue
             if readings[0].observed_at <= from_at or seconds(readings[0].observed_at) <= from_s + spec.interval_s:
                 past = readings[-1].observed_at <= to_at  # nothing is from the future: there is nothing to look for
@@ -337,20 +339,20 @@ def _missing_share(windows: DecisionContext, station: Station) -> float | None:
     return round(max(shares), 6) if shares else None
 
 
-def find_coarse(windows: DecisionContext) -> dict[tuple[str, str], tuple[SeriesProblem, bool]]:
+def find_coarse(context: DecisionContext) -> dict[tuple[str, str], tuple[SeriesProblem, bool]]:
     """What the last digit of series hides, by station and declared quantity; whether it hides every bound of a rate."""
     bounds_of: dict[tuple[str, str], list[tuple[bool, float, Criterion, Threshold]]] = {}
-    for criterion in windows.site.criteria:
+    for criterion in context.site.criteria:
         for station in criterion.stations if criterion.kind.rate else ():
-            track = windows.track(criterion, station)
+            track = context.track(criterion, station)
             digit = track.digit if track.digits else 0.0
-            if digit and (spec := windows.site.series(station, criterion.quantity)) is not None:
+            if digit and (spec := context.site.series(station, criterion.quantity)) is not None:
                 bounds = ((is_hidden(digit, criterion, t), digit, criterion, t) for t in criterion.thresholds)
                 bounds_of.setdefault((station, spec.quantity), []).extend(bounds)
     found = {}
     for place, some in bounds_of.items():
         hidden = [one for one in some if one[0]]
-        spec = windows.site.series(*place)
+        spec = context.site.series(*place)
         if not hidden or spec is None:
             continue
         _, digit, criterion, threshold = hidden[0]
@@ -359,5 +361,5 @@ def find_coarse(windows: DecisionContext) -> dict[tuple[str, str], tuple[SeriesP
             window=Duration(threshold.window_s or 86400.0),
             bound=Figure(bound_of(threshold)[0], "g", criterion.kind.unit_of(spec.unit)),
         )
-        found[place] = SeriesProblem(COARSE, reason, windows.now_s), len(hidden) == len(some)
+        found[place] = SeriesProblem(COARSE, reason, context.now_s), len(hidden) == len(some)
     return found

@@ -54,13 +54,13 @@ def find_doubt(view: DecisionInputs, station: Station, track: Track, jump: Jump)
     return _UNSURE(n=Figure(stated / usual, ".1f"))
 
 
-def find_mirrored(windows: DecisionContext, criterion: Criterion, spec: SeriesSpec, jump: Jump) -> Message | None:
+def find_mirrored(context: DecisionContext, criterion: Criterion, spec: SeriesSpec, jump: Jump) -> Message | None:
     """Why a jump is that of a reference: what was taken off jumped then, by as much the other way; else None."""
-    if not (sources := find_sources(windows.site).get(spec.station, ())):
+    if not (sources := find_sources(context.site).get(spec.station, ())):
         return None
     taken: list[Vector] = [(0.0,) * len(jump.size)]
     for source in sources:
-        near = (one for one in windows.track(criterion, source).jumps if len(one.size) == len(jump.size))
+        near = (one for one in context.track(criterion, source).jumps if len(one.size) == len(jump.size))
         taken += [one.size for one in near if one.before_s < jump.at_s and jump.before_s < one.at_s]
     left = norm(tuple(x + fsum(parts) / len(sources) for x, *parts in zip(jump.size, *taken, strict=True)))
     limit = min(MIRRORED * jump.length, verify_step(spec, criterion) or inf)
@@ -153,31 +153,31 @@ def state_after(answer: str) -> str:
 
 
 def find_step_candidates(
-    windows: DecisionContext, tracks: Iterable[tuple[Criterion, Track]]
+    context: DecisionContext, tracks: Iterable[tuple[Criterion, Track]]
 ) -> dict[StepKey, StepCandidate]:
     """Jumps in all tracks, by key, each with the level it would ask for as movement."""
     found: dict[StepKey, StepCandidate] = {}
-    seen_s = windows.memory.seen_s
+    seen_s = context.memory.seen_s
     known_before_s = float("-inf") if seen_s is None else seen_s - COMMIT_S
     for criterion, track in tracks:
-        spec = windows.site.series(track.station, criterion.quantity)
+        spec = context.site.series(track.station, criterion.quantity)
         if spec is None or criterion.role != "witness":
             continue
-        silence_s = windows.find_silence_s(spec)
-        unsure = list_unsure(windows, track)
+        silence_s = context.find_silence_s(spec)
+        unsure = list_unsure(context, track)
         for jump in (*track.jumps, *unsure):
             key = StepKey(track.station, jump.at_s)
-            is_open = key in windows.memory.steps or was_answered(windows.memory, key)
+            is_open = key in context.memory.steps or was_answered(context.memory, key)
             if not is_open and jump.known_s <= known_before_s and jump not in unsure:
                 continue  # seen before and not found a step: the window has slid, nothing has happened
-            level = max(_find_exceeded(criterion, jump), 1 if is_sudden(windows, spec, jump) else 0)
+            level = max(_find_exceeded(criterion, jump), 1 if is_sudden(context, spec, jump) else 0)
             known = found.get(key)
             if level > 0 and (known is None or level > known.level):
-                started_s = windows.memory.started_s if windows.memory.started_s is not None else windows.now_s
+                started_s = context.memory.started_s if context.memory.started_s is not None else context.now_s
                 old = jump.at_s < max(started_s, min(track.received_s, default=started_s)) - silence_s
-                station = windows.site.station(track.station)
-                doubt = None if station is None else find_doubt(windows.view, station, track, jump)
-                mirrored = find_mirrored(windows, criterion, spec, jump)
+                station = context.site.station(track.station)
+                doubt = None if station is None else find_doubt(context.view, station, track, jump)
+                mirrored = find_mirrored(context, criterion, spec, jump)
                 doubt = UNKNOWN_NOISE if jump in unsure else doubt or mirrored
                 found[key] = StepCandidate(
                     track.station, jump, level, spec.quantity, before=old, doubt=doubt, mirrored=mirrored is not None
@@ -185,9 +185,9 @@ def find_step_candidates(
     return found
 
 
-def is_sudden(windows: DecisionContext, spec: SeriesSpec, jump: Jump) -> bool:
+def is_sudden(context: DecisionContext, spec: SeriesSpec, jump: Jump) -> bool:
     """Whether a jump happened between two readings that follow each other; one across a longer gap may be motion."""
-    return jump.at_s - jump.before_s <= max(windows.find_silence_s(spec), 2.0 * spec.interval_s)
+    return jump.at_s - jump.before_s <= max(context.find_silence_s(spec), 2.0 * spec.interval_s)
 
 
 def _find_exceeded(criterion: Criterion, jump: Jump) -> int:
@@ -201,20 +201,20 @@ def _find_exceeded(criterion: Criterion, jump: Jump) -> int:
     return level
 
 
-def list_unsure(windows: DecisionContext, track: Track) -> tuple[Jump, ...]:
+def list_unsure(context: DecisionContext, track: Track) -> tuple[Jump, ...]:
     """A jump that may be noise or not, when silence follows: nothing that is to come will show which."""
     if not track.early or not track.times_s:
         return ()
     key = StepKey(track.station, track.early[-1].at_s)
-    silent = windows.now_s - track.times_s[-1] > _silence_s(windows, track.station) and not windows.view.draining
-    return track.early[-1:] if silent or key in windows.memory.steps else ()
+    silent = context.now_s - track.times_s[-1] > _silence_s(context, track.station) and not context.view.draining
+    return track.early[-1:] if silent or key in context.memory.steps else ()
 
 
 def update_steps(
     memory: Memory,
     sightings: Mapping[StepKey, StepCandidate],
     tracks: Tracks,
-    windows: DecisionContext,
+    context: DecisionContext,
     groups: Groups,
     common: Iterable[str],
 ) -> dict[StepKey, Step]:
@@ -224,14 +224,14 @@ def update_steps(
         common: stations whose steps are those of their reference.
     """
     shared = set(common)
-    pairs = [k for k, s in memory.steps.items() if _may_pair(windows, s) and k.station not in shared]
-    unresolved = list_unresolved(windows.site, memory.steps, tracks, pairs, groups)
-    steps = _keep_steps(memory, sightings, tracks, windows, unresolved)
+    pairs = [k for k, s in memory.steps.items() if _may_pair(context, s) and k.station not in shared]
+    unresolved = list_unresolved(context.site, memory.steps, tracks, pairs, groups)
+    steps = _keep_steps(memory, sightings, tracks, context, unresolved)
     for key, seen in sightings.items():
         if key not in steps:
             answered = memory.answers.get(key)
             state = BEFORE if seen.before else DOUBTFUL if seen.doubt else "pending"
-            spec = windows.site.series(seen.station, seen.quantity)
+            spec = context.site.series(seen.station, seen.quantity)
             size = Figure(seen.jump.length, ".1f", spec.unit if spec else "")
             reason = _SEEN(size=size, station=seen.station)
             if state == DOUBTFUL and seen.doubt is not None:
@@ -239,7 +239,7 @@ def update_steps(
             state = state_after(answered) if answered else state
             steps[key] = Step(
                 at_s=seen.jump.at_s,
-                known_s=windows.now_s,
+                known_s=context.now_s,
                 size=seen.jump.length,
                 level=seen.level,
                 state=state,
@@ -248,8 +248,8 @@ def update_steps(
             )
     for key, step in list(steps.items()):
         seen_before_s = sightings[key].jump.before_s if key in sightings else None
-        steps[key] = _annotate(step, list_events_at(windows, key, step, seen_before_s), windows.now_s)
-    _count_steps(steps, shared, tracks, windows, groups)
+        steps[key] = _annotate(step, list_events_at(context, key, step, seen_before_s), context.now_s)
+    _count_steps(steps, shared, tracks, context, groups)
     return dict(sorted(steps.items()))
 
 
@@ -257,12 +257,12 @@ def _keep_steps(
     memory: Memory,
     sightings: Mapping[StepKey, StepCandidate],
     tracks: Tracks,
-    windows: DecisionContext,
+    context: DecisionContext,
     unresolved: Collection[StepKey],
 ) -> dict[StepKey, Step]:
     steps: dict[StepKey, Step] = {}
     for key, old in memory.steps.items():
-        offset = has_offset(windows, key.station, old.at_s)
+        offset = has_offset(context, key.station, old.at_s)
         # the level may still rest on a step that came back: what it was read from must stay known
         rested_on = old.state == RETURNED and StepVote(key) in memory.supporters
         explained = _is_explained(old, tracks.get(key.station, []), offset)
@@ -271,57 +271,57 @@ def _keep_steps(
             steps[key] = (
                 replace(old, state=state_after(answered))
                 if answered
-                else _update_unanswered(old, sightings.get(key), tracks.get(key.station, ()), windows)
+                else _update_unanswered(old, sightings.get(key), tracks.get(key.station, ()), context)
             )
     return steps
 
 
 def _count_steps(
-    steps: dict[StepKey, Step], shared: Collection[str], tracks: Tracks, windows: DecisionContext, groups: Groups
+    steps: dict[StepKey, Step], shared: Collection[str], tracks: Tracks, context: DecisionContext, groups: Groups
 ) -> None:
-    single = {k for k, s in steps.items() if _is_answered_by_one(windows, k, s)}
+    single = {k for k, s in steps.items() if _is_answered_by_one(context, k, s)}
     company = [
         k
         for k, s in steps.items()
-        if (_may_pair(windows, s) or k in single)
+        if (_may_pair(context, s) or k in single)
         and k.station not in shared
         and find_fate(s, tracks.get(k.station, ())) != BACK
     ]
     for key, step in list(steps.items()):
         if step.state in {"pending", "counted", EVENT} or key in single:
-            why = _why_it_counts(key, step, steps, company, tracks, windows, groups)
+            why = _why_it_counts(key, step, steps, company, tracks, context, groups)
             state = "counted" if why == UNANSWERED else "movement"
             if why is not None and state != step.state and not (key in single and why == UNANSWERED):
                 steps[key] = replace(step, state=state, reason=_because(step.reason, why), words=None)
 
 
 def _update_unanswered(
-    step: Step, seen: StepCandidate | None, tracks: Iterable[Track], windows: DecisionContext
+    step: Step, seen: StepCandidate | None, tracks: Iterable[Track], context: DecisionContext
 ) -> Step:
     """What later epochs make of a step that no person answered: doubt that is gone, a value that came back.
 
     Only the value itself takes a step back that counts; silence never does.
     """
     if (step.state == DOUBTFUL and seen is not None and seen.doubt is None) or (step.state == RETURNED and seen):
-        return replace(step, state="pending", known_s=windows.now_s, reason=without_cause(step.reason))
-    if step.state in ACTIVE and find_fate(step, tracks) == BACK and stands_again(windows.view, tracks, step):
+        return replace(step, state="pending", known_s=context.now_s, reason=without_cause(step.reason))
+    if step.state in ACTIVE and find_fate(step, tracks) == BACK and stands_again(context.view, tracks, step):
         return replace(step, state=RETURNED, reason=_because(step.reason, _STANDS_AGAIN()))
     return step
 
 
-def _may_pair(windows: DecisionContext, step: Step) -> bool:
+def _may_pair(context: DecisionContext, step: Step) -> bool:
     """True for a step that another group's makes count; one person's event hides neither of the two highest levels."""
-    high = high_level(windows.site)
+    high = high_level(context.site)
     return step.state in COMPANY or (step.state == EVENT and step.words == 1 and step.level >= high)
 
 
-def _is_answered_by_one(windows: DecisionContext, key: StepKey, step: Step) -> bool:
+def _is_answered_by_one(context: DecisionContext, key: StepKey, step: Step) -> bool:
     """True for a step that one person alone called none when it asked for less than it might: it asks anew with more.
 
     What silence follows, or an independent station shares, is not hidden by one word where it asks for a high level.
     """
-    height = windows.memory.heights.get(key)
-    high = high_level(windows.site)
+    height = context.memory.heights.get(key)
+    high = high_level(context.site)
     return step.state == "instrument" and height is not None and height < high <= step.level
 
 
@@ -411,23 +411,23 @@ def _because(reason: Message, why: Message) -> Message:
 
 
 def list_events_at(
-    windows: DecisionContext, key: StepKey, step: Step, before_s: float | None = None
+    context: DecisionContext, key: StepKey, step: Step, before_s: float | None = None
 ) -> list[EventFact]:
     """Declared events between the last reading before a step and its first one, one interval more before them.
 
     A solution over a day or an hour shows what happened within it in two epochs. An earthquake is over within
     `SHAKING_S` whatever end was given: one word must not keep the steps of weeks to come from counting.
     """
-    if not windows.view.events:
+    if not context.view.events:
         return []
-    one_s = interval_s(windows.site, key.station)
+    one_s = interval_s(context.site, key.station)
     from_s = (step.at_s - one_s if before_s is None else before_s) - one_s
     return [
         e
-        for e in windows.view.events
+        for e in context.view.events
         if e.from_s <= step.at_s
         and (min(e.to_s, e.from_s + SHAKING_S) if is_earthquake(e.kind) else e.to_s) >= from_s
-        and e.received_s <= windows.now_s
+        and e.received_s <= context.now_s
     ]
 
 
@@ -440,10 +440,10 @@ def is_earthquake(kind: str) -> bool:
     return kind.strip().lower() == EARTHQUAKE
 
 
-def has_offset(windows: DecisionContext, station: str, at_s: float) -> bool:
+def has_offset(context: DecisionContext, station: str, at_s: float) -> bool:
     """True when an offset of the station begins between the last reading before an instant and that instant."""
     at = instant(at_s)
-    for _, readings in windows.list_readings(station):
+    for _, readings in context.list_readings(station):
         place = bisect_left(readings, at, key=_OBSERVED)
         if 0 < place < len(readings) and readings[place - 1].offset_applied != readings[place].offset_applied:
             return True
@@ -456,25 +456,25 @@ def _why_it_counts(
     steps: Steps,
     company: Sequence[StepKey],
     tracks: Tracks,
-    windows: DecisionContext,
+    context: DecisionContext,
     groups: Groups,
 ) -> Message | None:
-    site, station = windows.site, key.station
+    site, station = context.site, key.station
     mine = tracks.get(station, [])
     newest_s = max((t.newest_s for t in mine if t.newest_s is not None), default=step.at_s)
-    if newest_s <= step.at_s and windows.now_s - step.at_s > _silence_s(windows, station) and not windows.view.draining:
+    if newest_s <= step.at_s and context.now_s - step.at_s > _silence_s(context, station) and not context.view.draining:
         return _SILENCE()
-    if step.state == EVENT and not _may_pair(windows, step):
+    if step.state == EVENT and not _may_pair(context, step):
         return None
-    is_over = windows.now_s >= step.known_s + clock_s(site, station)
+    is_over = context.now_s >= step.known_s + clock_s(site, station)
     for other in find_partners(site, key, steps, company, groups):
         theirs = tracks.get(other.station, [])
-        words = {is_confirmed(windows, key, step, mine), is_confirmed(windows, other, steps[other], theirs)}
+        words = {is_confirmed(context, key, step, mine), is_confirmed(context, other, steps[other], theirs)}
         if False not in words and (is_over or words == {True}):
             return _AS_WELL(station=other.station)
     return UNANSWERED if is_over and step.state != EVENT else None
 
 
-def _silence_s(windows: DecisionContext, station: str) -> float:
-    known = windows.site.station(station)
-    return max((windows.find_silence_s(s) for s in known.series), default=0.0) if known else 0.0
+def _silence_s(context: DecisionContext, station: str) -> float:
+    known = context.site.station(station)
+    return max((context.find_silence_s(s) for s in known.series), default=0.0) if known else 0.0

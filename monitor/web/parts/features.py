@@ -45,8 +45,8 @@ def list_stations(c: Connection, site: str, now: datetime) -> list[Feature]:
     asks = find_asks(c, site, top, now)
     rows = sorted(load_newest_movement(c, site, now), key=lambda row: abs(row["velocity_mm_per_day"] or 0.0))
     moves = {row["station"]: row for row in rows}  # the fastest series of each; of equal ones the last
-    windows = {k: m["velocity_window_s"] for k, m in moves.items() if m["velocity_window_s"] and _is_seen(m)}
-    headings = pages.find_headings(c, site, windows, now)
+    context = {k: m["velocity_window_s"] for k, m in moves.items() if m["velocity_window_s"] and _is_seen(m)}
+    headings = pages.find_headings(c, site, context, now)
     found = []
     for one in pages.load_stations(c, site):
         if not one.declared:

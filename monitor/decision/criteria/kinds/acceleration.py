@@ -57,7 +57,7 @@ class AccelerationTable(MeasuredTable):
     dwell: Dwelling = DwellTable(hits=2, of=3)
 
 
-def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, windows: DecisionContext) -> Assessment:
+def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, context: DecisionContext) -> Assessment:
     """Crossed when the parabola over the window bends more than the bound, whichever single epoch is left out.
 
     Both the acceleration and the velocity must be real by `min_sigma` standard errors: a slope that stands still and
@@ -65,7 +65,7 @@ def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, wi
     declared direction is a question.
     """
     newest_s = track.times_s[-1]
-    epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(VoteKey(criterion.id, track.station)))
+    epochs = dwell_epochs(criterion, track.times_s, context.answered_s(VoteKey(criterion.id, track.station)))
     quiet = track.times_s[-criterion.dwell.hits :]
     has_fit = False
     undecided: dict[int, Message] = {}
@@ -95,7 +95,7 @@ def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, wi
                 fact.pop("way", None)  # signed, as the direction is
                 undecided[threshold.level] = explain_against(_AGAINST, "acceleration", fact, criterion, spec, track)
         facts.append(fact | {"looked": len(epochs)})
-    return assess_track(criterion, track, spec, windows, facts, _explain, has_fit=has_fit, undecided=undecided)
+    return assess_track(criterion, track, spec, context, facts, _explain, has_fit=has_fit, undecided=undecided)
 
 
 def _fit_window(track: Track, end_s: float, window_s: float, sureness: float, _: str) -> tuple[Acceleration, ...]:

@@ -29,19 +29,19 @@ class AnomalyTable(AroundTable):
     level: LevelName
 
 
-def assess_anomalies(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
+def assess_anomalies(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
     """A score beyond its detector's threshold, as long as it is valid.
 
     As witness or part it hears the detectors alone that a test of this site speaks for, with the weights that were
     tested. A fault that a check found is no movement: it is never a vote.
     """
     level = criterion.thresholds[0].level
-    tested = _list_tested(criterion, windows.view)
-    tested_rows = [a for a in windows.view.anomalies if tested is None or (a.detector, a.model_hash) in tested]
+    tested = _list_tested(criterion, context.view)
+    tested_rows = [a for a in context.view.anomalies if tested is None or (a.detector, a.model_hash) in tested]
     found = []
     for station in criterion.stations:
         rows = [
-            a for a in tested_rows if a.station == station and 0.0 <= windows.now_s - a.at_s <= criterion.valid_for_s
+            a for a in tested_rows if a.station == station and 0.0 <= context.now_s - a.at_s <= criterion.valid_for_s
         ]
         if not rows:
             found.append(Assessment(criterion.id, station, reason=_NONE))

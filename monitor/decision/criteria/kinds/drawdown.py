@@ -23,23 +23,23 @@ class DrawdownTable(RecoveringTable):
     min_sigma: Sureness = 3.0
 
 
-def assess_drawdown(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
+def assess_drawdown(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
     """The error-aware rate of a water level, in m per day and downwards, against `over`; rising water never crosses.
 
     The gauge may stand off the slope: its station need not be `on_slope`.
     """
-    return tuple(_assess_gauge(criterion, windows, s) for s in criterion.stations)
+    return tuple(_assess_gauge(criterion, context, s) for s in criterion.stations)
 
 
-def _assess_gauge(criterion: Criterion, windows: DecisionContext, station: str) -> Assessment:
-    found = open_track(windows, criterion, station)
+def _assess_gauge(criterion: Criterion, context: DecisionContext, station: str) -> Assessment:
+    found = open_track(context, criterion, station)
     if isinstance(found, Assessment):
         return found
     track, spec = found
     falling = tuple(replace(t, over=None, under=-(t.over or 0.0)) for t in criterion.thresholds)
     # water that falls is no motion of the slope: it neither accuses nor clears a reference
     assessment = replace(
-        assess_rates(replace(criterion, thresholds=falling), track, spec, windows), measure=measure_nothing
+        assess_rates(replace(criterion, thresholds=falling), track, spec, context), measure=measure_nothing
     )
     if (fact := pick_bound(assessment.facts["bounds"], assessment.raise_level)) is None:
         return assessment

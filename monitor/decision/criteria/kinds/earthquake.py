@@ -120,17 +120,17 @@ class Shaking:
     facts: dict[str, Any]
 
 
-def assess_shaking(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
+def assess_shaking(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
     """Peak ground acceleration at the site, and the Newmark displacement it may have caused, against bounds.
 
     One answer for all earthquakes within `valid_for` that nobody answered as harmless.
     """
-    now_s = windows.now_s
-    after = windows.answered_s(VoteKey(criterion.id, EARTHQUAKE))
+    now_s = context.now_s
+    after = context.answered_s(VoteKey(criterion.id, EARTHQUAKE))
     found = [
         s
-        for group in group_shaking(criterion, windows.view, now_s)
-        if windows.memory.answers.get(inspection_key(criterion, group[0].event), MOVED) == MOVED
+        for group in group_shaking(criterion, context.view, now_s)
+        if context.memory.answers.get(inspection_key(criterion, group[0].event), MOVED) == MOVED
         for s in group
         if now_s - s.event.from_s <= criterion.valid_for_s and s.event.from_s > after
     ]

@@ -76,7 +76,7 @@ class VelocityQuantiles:
         return chance_over([share for share, _ in known], [value for _, value in known], bound)
 
 
-def assess_forecast(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
+def assess_forecast(criterion: Criterion, context: DecisionContext, station: Station) -> Assessment:
     """A level is asked for where its bound has more than its chance to be crossed, by the forecast of its own horizon.
 
     A horizon that has no forecast, or one whose target has passed, raises nothing and takes nothing back.
@@ -84,7 +84,7 @@ def assess_forecast(criterion: Criterion, windows: DecisionContext, station: Sta
     facts: list[dict[str, Any]] = []
     raise_level = 0
     newest_s: float | None = None
-    ahead = _list_ahead(criterion, windows, station)
+    ahead = _list_ahead(criterion, context, station)
     for threshold in criterion.thresholds:
         found = list(
             find_velocity_quantiles(criterion, station, [f for f in ahead if f.horizon_s == threshold.window_s])
@@ -123,7 +123,7 @@ def assess_forecast(criterion: Criterion, windows: DecisionContext, station: Sta
         raise_level,
         max([raise_level, *open_levels]),
         has_data=True,
-        fresh=windows.is_fresh(newest_s, windows.site.series(station.id, criterion.quantity)),
+        fresh=context.is_fresh(newest_s, context.site.series(station.id, criterion.quantity)),
         newest_s=newest_s,
         reason=join(
             [describe_chance(chosen), _VELOCITY(velocity=velocity["q50"], low=velocity["q10"], high=velocity["q90"])]
@@ -132,13 +132,13 @@ def assess_forecast(criterion: Criterion, windows: DecisionContext, station: Sta
     )
 
 
-def _list_ahead(criterion: Criterion, windows: DecisionContext, station: Station) -> list[ForecastFact]:
+def _list_ahead(criterion: Criterion, context: DecisionContext, station: Station) -> list[ForecastFact]:
     return [
         f
-        for f in windows.view.forecasts
+        for f in context.view.forecasts
         if f.station == station.id
         and f.shown
-        and f.target_s > max(f.data_until_s, windows.now_s)
+        and f.target_s > max(f.data_until_s, context.now_s)
         and _is_wanted(criterion, f)
     ]
 

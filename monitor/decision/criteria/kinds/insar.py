@@ -52,7 +52,7 @@ class InsarTable(AroundTable):
         return add_params(criterion, near_m=self.near_m, window_s=self.window)
 
 
-def assess_zones(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
+def assess_zones(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
     """Rate of a zone along the line of sight, either way, against a bound per level.
 
     One answer for each zone; all zones are one witness. Crossed when the rate is over the bound whichever
@@ -61,13 +61,13 @@ def assess_zones(criterion: Criterion, windows: DecisionContext) -> tuple[Assess
     """
     window_s = dict(criterion.params)["window_s"]
     facts: dict[str | None, list[PointFact]] = {}
-    for fact in windows.view.points:
-        if fact.window_s == window_s and fact.newest_s <= windows.now_s:
+    for fact in context.view.points:
+        if fact.window_s == window_s and fact.newest_s <= context.now_s:
             facts.setdefault(fact.station, []).append(fact)
     found = []
-    for voice in list_voting_witnesses(windows.site, criterion):
+    for voice in list_voting_witnesses(context.site, criterion):
         of_point = facts.get(voice.witness.partition(":")[2], ())
-        assessments = [_assess_point(criterion, windows, voice.witness, f) for f in of_point]
+        assessments = [_assess_point(criterion, context, voice.witness, f) for f in of_point]
         if assessments:
             # of several sets of points the strongest that is not too old; none lets go what another still holds
             first = max(assessments, key=lambda w: (w.fresh, w.raise_level, w.hold_level, w.newest_s or 0.0))
@@ -77,14 +77,14 @@ def assess_zones(criterion: Criterion, windows: DecisionContext) -> tuple[Assess
     return tuple(found)
 
 
-def _assess_point(criterion: Criterion, windows: DecisionContext, witness: str, fact: PointFact) -> Assessment:
+def _assess_point(criterion: Criterion, context: DecisionContext, witness: str, fact: PointFact) -> Assessment:
     coverage = _measure_points(fact)
     if fact.points == 0:
         return Assessment(criterion.id, witness, reason=_TOO_FEW, coverage=coverage)
     sign = 1.0 if fact.rate_mm_per_day >= 0 else -1.0
     rate = sign * fact.rate_mm_per_day
     least, most = sorted((sign * fact.low_mm_per_day, sign * fact.high_mm_per_day))
-    answered = fact.newest_s <= windows.answered_s(VoteKey(criterion.id, witness))
+    answered = fact.newest_s <= context.answered_s(VoteKey(criterion.id, witness))
     # points that lost their values may move on as they did: they hold a level, and raise none
     lost = abs(fact.lost_mm_per_day or 0.0)
     raise_level = hold_level = 0
@@ -94,7 +94,7 @@ def _assess_point(criterion: Criterion, windows: DecisionContext, witness: str, 
             raise_level = max(raise_level, threshold.level)
         if max(most, rate + fact.error_mm_per_day, lost) >= recovery_of(threshold, criterion.recover):
             hold_level = max(hold_level, threshold.level)
-    age_s = windows.now_s - fact.newest_s
+    age_s = context.now_s - fact.newest_s
     latency_s = fact.received_s - fact.newest_s
     moves = _MOVES(
         station=str(fact.station),
@@ -113,7 +113,7 @@ def _assess_point(criterion: Criterion, windows: DecisionContext, witness: str, 
         raise_level,
         max(hold_level, raise_level),
         has_data=True,
-        fresh=age_s <= criterion.valid_for_s and not windows.view.draining,
+        fresh=age_s <= criterion.valid_for_s and not context.view.draining,
         newest_s=fact.newest_s,
         reason=reason,
         facts={

@@ -102,7 +102,7 @@ def find_motion(station: Station) -> SeriesSpec | None:
     return min(found, key=lambda spec: not spec.quantity.startswith(MOTION_PREFIXES[0]), default=None)
 
 
-def assess_nearness(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
+def assess_nearness(criterion: Criterion, context: DecisionContext, station: Station) -> Assessment:
     """A trusted window whose middle (or beginning) lies within the time of a level asks for that level.
 
     A window is "if the present acceleration continues", never a date. A witness asks for a level only if a second,
@@ -111,16 +111,16 @@ def assess_nearness(criterion: Criterion, windows: DecisionContext, station: Sta
     An untrusted window raises nothing and lowers nothing; one that the data withdrew no longer holds a level.
     """
     spec = _find_spec(criterion, station)
-    fact = _find(windows, criterion, station)
+    fact = _find(context, criterion, station)
     if fact is None:
-        return _assess_without(criterion, windows, station, spec)
-    if not windows.is_fresh(fact.data_until_s, spec) and not windows.view.draining:
+        return _assess_without(criterion, context, station, spec)
+    if not context.is_fresh(fact.data_until_s, spec) and not context.view.draining:
         reason = _OLD(at=Timestamp(fact.data_until_s))
         return Assessment(criterion.id, station.id, newest_s=fact.data_until_s, reason=reason)
-    left_s = _edge_s(criterion, fact) - windows.now_s
+    left_s = _edge_s(criterion, fact) - context.now_s
     held = [t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0) / criterion.recover]
     asked = _find_level(criterion, left_s)
-    supported = _find_supported_level(criterion, windows, station) if criterion.role == "witness" else asked
+    supported = _find_supported_level(criterion, context, station) if criterion.role == "witness" else asked
     level = min(asked, supported) if fact.trusted else 0
     return Assessment(
         criterion.id,
@@ -128,9 +128,9 @@ def assess_nearness(criterion: Criterion, windows: DecisionContext, station: Sta
         level,
         max(level, max(held, default=0)),
         has_data=True,
-        fresh=windows.is_fresh(fact.data_until_s, spec),
+        fresh=context.is_fresh(fact.data_until_s, spec),
         newest_s=fact.data_until_s,
-        reason=_explain(fact, windows, asked=asked, supported=supported),
+        reason=_explain(fact, context, asked=asked, supported=supported),
         facts={
             "method": fact.method,
             "from_s": fact.from_s,
@@ -149,18 +149,18 @@ def assess_nearness(criterion: Criterion, windows: DecisionContext, station: Sta
 
 
 def _assess_without(
-    criterion: Criterion, windows: DecisionContext, station: Station, spec: SeriesSpec | None
+    criterion: Criterion, context: DecisionContext, station: Station, spec: SeriesSpec | None
 ) -> Assessment:
     """No window stands: none was ever seen, or the data took it back. Silence and broken data say nothing."""
     wanted = _find_quantity(criterion, station)
     found = [
         n
-        for name, n in windows.list_newest(station.id)
-        if (name == wanted or name.startswith(f"{wanted}_")) and n.observed_s <= windows.now_s
+        for name, n in context.list_newest(station.id)
+        if (name == wanted or name.startswith(f"{wanted}_")) and n.observed_s <= context.now_s
     ]
     newest = max(found, key=lambda n: (n.observed_s, n.flags), default=None)
     sound = newest is not None and all(f in HARMLESS for f in newest.flags)
-    fresh = newest is not None and sound and windows.is_fresh(newest.observed_s, spec)
+    fresh = newest is not None and sound and context.is_fresh(newest.observed_s, spec)
     return Assessment(
         criterion.id,
         station.id,
@@ -171,24 +171,24 @@ def _assess_without(
     )
 
 
-def _find_supported_level(criterion: Criterion, windows: DecisionContext, station: Station) -> int:
+def _find_supported_level(criterion: Criterion, context: DecisionContext, station: Station) -> int:
     """Return the highest level within whose time an independent station has a trusted window as well.
 
     The stations of every witness criterion of this kind are compared: displacement of one and a crack of another agree.
     """
-    groups = find_groups(windows.site)
+    groups = find_groups(context.site)
     supported = 0
-    for other_criterion in windows.site.criteria:
+    for other_criterion in context.site.criteria:
         if other_criterion.kind.id != criterion.kind.id or other_criterion.role != "witness":
             continue
-        for other in stations_of(windows, other_criterion):
+        for other in stations_of(context, other_criterion):
             if groups[other.id] == groups[station.id]:
                 continue
-            fact = _find(windows, other_criterion, other)
+            fact = _find(context, other_criterion, other)
             if fact is None or not fact.trusted:
                 continue
-            if windows.is_fresh(fact.data_until_s, _find_spec(other_criterion, other)):
-                supported = max(supported, _find_level(criterion, _edge_s(criterion, fact) - windows.now_s))
+            if context.is_fresh(fact.data_until_s, _find_spec(other_criterion, other)):
+                supported = max(supported, _find_level(criterion, _edge_s(criterion, fact) - context.now_s))
     return supported
 
 
@@ -208,12 +208,12 @@ def _find_quantity(criterion: Criterion, station: Station) -> str:
     return criterion.quantity if spec is None else spec.quantity
 
 
-def _find(windows: DecisionContext, criterion: Criterion, station: Station) -> FailureFact | None:
+def _find(context: DecisionContext, criterion: Criterion, station: Station) -> FailureFact | None:
     """The window of a station by inverse velocity; the forecast's one stands beside it and never replaces it."""
     wanted = _find_quantity(criterion, station)
     rows = [
         f
-        for f in windows.view.failures
+        for f in context.view.failures
         if f.station == station.id
         and f.method == METHOD
         and (f.quantity == wanted or f.quantity.startswith(f"{wanted}_"))
@@ -225,8 +225,8 @@ def _edge_s(criterion: Criterion, fact: FailureFact) -> float:
     return fact.from_s if dict(criterion.texts).get("edge") == "from" else fact.mid_s
 
 
-def _explain(fact: FailureFact, windows: DecisionContext, *, asked: int, supported: int) -> Message:
-    now_s = windows.now_s
+def _explain(fact: FailureFact, context: DecisionContext, *, asked: int, supported: int) -> Message:
+    now_s = context.now_s
     middle, end = Timestamp(fact.mid_s, "minute"), Timestamp(fact.to_s, "minute")
     velocity = Figure(fact.velocity_mm_per_day, ".1f")
     if now_s < fact.mid_s:
@@ -246,7 +246,7 @@ def _explain(fact: FailureFact, windows: DecisionContext, *, asked: int, support
     if supported == 0 and asked > 0:
         parts.append(_ALONE)
     elif supported < asked:
-        parts.append(_LATER(level=Term(windows.site.levels[supported].name)))
+        parts.append(_LATER(level=Term(context.site.levels[supported].name)))
     return join(parts) if len(parts) > 1 else parts[0]
 
 

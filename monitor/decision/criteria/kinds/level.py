@@ -27,15 +27,15 @@ _STANDS: Final = Template("criterion.level", "{quantity}: {value}, bounds {bound
 LEAST_EPOCHS: Final = 2  # one reading alone raises nothing, whatever the dwell says
 
 
-def assess_level(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
+def assess_level(criterion: Criterion, context: DecisionContext, station: Station) -> Assessment:
     """Crossed at `hits` (never fewer than two) of the last distinct epochs."""
-    track = windows.track(criterion, station.id)
-    spec = windows.site.series(station.id, criterion.quantity)
-    values = read_values(windows, criterion, station.id)
+    track = context.track(criterion, station.id)
+    spec = context.site.series(station.id, criterion.quantity)
+    values = read_values(context, criterion, station.id)
     if not values or spec is None or track.stuck:
         return Assessment(criterion.id, station.id, newest_s=track.usable_s)
     times = sorted(values)
-    epochs, needed = value_epochs(windows, criterion, station.id, times)
+    epochs, needed = value_epochs(context, criterion, station.id, times)
     errors = dict(zip(track.times_s, track.along_sigma, strict=True))
     facts: list[dict[str, Any]] = []
     for threshold in criterion.thresholds:
@@ -65,7 +65,7 @@ def assess_level(criterion: Criterion, windows: DecisionContext, station: Statio
         station.id,
         *levels_of(facts),
         has_data=True,
-        fresh=windows.is_fresh(times[-1], spec),
+        fresh=context.is_fresh(times[-1], spec),
         newest_s=times[-1],
         reason=reason,
         facts={"bounds": facts, "quantity": track.quantity},
@@ -73,34 +73,34 @@ def assess_level(criterion: Criterion, windows: DecisionContext, station: Statio
 
 
 def value_epochs(
-    windows: DecisionContext, criterion: Criterion, station: str, times: Sequence[float]
+    context: DecisionContext, criterion: Criterion, station: str, times: Sequence[float]
 ) -> tuple[tuple[float, ...], int]:
     """The epochs of a value that may count, and how many of them must cross a bound."""
-    needed, after_s = max(criterion.dwell.hits, LEAST_EPOCHS), windows.answered_s(VoteKey(criterion.id, station))
+    needed, after_s = max(criterion.dwell.hits, LEAST_EPOCHS), context.answered_s(VoteKey(criterion.id, station))
     epochs = dwell_epochs(criterion, times, after_s)
     return (epochs if len(epochs) >= needed else tuple(t for t in times[-needed:] if t > after_s)), needed
 
 
-def read_values(windows: DecisionContext, criterion: Criterion, station: str) -> dict[float, float]:
+def read_values(context: DecisionContext, criterion: Criterion, station: str) -> dict[float, float]:
     """Values by epoch as they are; those after a step that is still to be verified say nothing yet.
 
     An earthquake explains a step of displacement, not that water stands where it stands: when the clock of the question
     is over, values after such a step are believed as well.
     """
-    track = windows.track(criterion, station)
-    spec = windows.site.series(station, criterion.quantity)
+    track = context.track(criterion, station)
+    spec = context.site.series(station, criterion.quantity)
     values = dict(zip(track.times_s, track.along, strict=True))
     if spec is None or not track.jumps or len(track.values[0]) != 1:
         return values
-    raw = {seconds(r.observed_at): r.value for r in windows.view.readings.get(f"{station}.{track.quantity}", ())}
+    raw = {seconds(r.observed_at): r.value for r in context.view.readings.get(f"{station}.{track.quantity}", ())}
     for jump in track.jumps:
-        state = windows.memory.steps.get(StepKey(station, jump.at_s))
+        state = context.memory.steps.get(StepKey(station, jump.at_s))
         for at in [t for t in values if t >= jump.at_s]:
-            if state is None and not is_sudden(windows, spec, jump):
+            if state is None and not is_sudden(context, spec, jump):
                 values[at] = raw[at]  # nobody is asked about a change during a long gap: the value counts as it is
             elif state is not None and (
                 state.state in {BEFORE, *ACTIVE}
-                or (state.state == EVENT and windows.now_s >= state.known_s + clock_s(windows.site, station))
+                or (state.state == EVENT and context.now_s >= state.known_s + clock_s(context.site, station))
             ):
                 values[at] = raw[at]
             elif state is None or state.state in {"pending", DOUBTFUL, EVENT}:

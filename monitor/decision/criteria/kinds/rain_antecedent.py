@@ -51,14 +51,14 @@ class RainAntecedentTable(RainTable):
         )
 
 
-def assess_wetness(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
+def assess_wetness(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
     """Sum of rain * decay**days (Kohler and Linsley 1951), or P_recent + weight * P_before (Chleborad 2000), in mm.
 
     The second form is the line P_recent = intercept - weight * P_before of cumulative-rain thresholds, its intercept
     being the bound.
     """
     amount = _INDEX if "decay" in dict(criterion.params) else _RECENT
-    return each_gauge(measure_wetness, amount)(criterion, windows)
+    return each_gauge(measure_wetness, amount)(criterion, context)
 
 
 def measure_wetness(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:

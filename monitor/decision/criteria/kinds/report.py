@@ -35,15 +35,15 @@ class ReportTable(CriterionTable):
         return add_params(criterion, needs=self.needs)
 
 
-def assess_reports(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
+def assess_reports(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
     """One answer for all reports of the kinds that count."""
-    after = windows.answered_s(VoteKey(criterion.id, OBSERVERS))
+    after = context.answered_s(VoteKey(criterion.id, OBSERVERS))
     rows = [
         r
-        for r in windows.view.reports
+        for r in context.view.reports
         if (not criterion.kinds or r.kind in criterion.kinds)
         and r.at_s > after
-        and 0.0 <= windows.now_s - r.at_s <= criterion.valid_for_s
+        and 0.0 <= context.now_s - r.at_s <= criterion.valid_for_s
     ]
     if not rows:
         return (Assessment(criterion.id, OBSERVERS, reason=_NONE),)

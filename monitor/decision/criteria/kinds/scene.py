@@ -58,23 +58,23 @@ class SceneTable(AroundTable):
         return add_params(criterion, near_m=self.near_m)
 
 
-def assess_scenes(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
+def assess_scenes(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
     """A footprint near a station; only change between two dates, and that without a caution, can be a witness.
 
     One answer for all footprints: images are one witness. As witness or part it hears those weights alone that a
     test of this site speaks for.
     """
     witness = criterion.role != "advice"
-    tested = _list_tested(criterion, windows) if witness else None
+    tested = _list_tested(criterion, context) if witness else None
     rows = [
         (f, near)
-        for f in windows.view.footprints
-        if f.area_m2 >= windows.site.scenes.minimum_area_m2
+        for f in context.view.footprints
+        if f.area_m2 >= context.site.scenes.minimum_area_m2
         and (f.change in CHANGED or (f.change == "single" and not witness))
         and not (witness and f.caution)
         and (tested is None or f.model_hash in tested)
-        and 0.0 <= windows.now_s - f.acquired_s <= criterion.valid_for_s
-        and (near := _list_near(criterion, f, windows))
+        and 0.0 <= context.now_s - f.acquired_s <= criterion.valid_for_s
+        and (near := _list_near(criterion, f, context))
     ]
     if not rows:
         return (Assessment(criterion.id, SCENE, reason=_NO_CHANGE if witness else _NO_FOOTPRINT),)
@@ -99,14 +99,14 @@ def assess_scenes(criterion: Criterion, windows: DecisionContext) -> tuple[Asses
     )
 
 
-def _list_tested(criterion: Criterion, windows: DecisionContext) -> set[str] | None:
-    if not (proofs := windows.view.proofs):
+def _list_tested(criterion: Criterion, context: DecisionContext) -> set[str] | None:
+    if not (proofs := context.view.proofs):
         return None
-    return {f.weights for f in proofs if f.criterion == criterion.id and f.holds(windows.now_s)}
+    return {f.weights for f in proofs if f.criterion == criterion.id and f.holds(context.now_s)}
 
 
-def _list_near(criterion: Criterion, fact: FootprintFact, windows: DecisionContext) -> list[tuple[str, float]]:
-    near_m = dict(criterion.params).get("near_m", windows.site.scenes.near_m)
+def _list_near(criterion: Criterion, fact: FootprintFact, context: DecisionContext) -> list[tuple[str, float]]:
+    near_m = dict(criterion.params).get("near_m", context.site.scenes.near_m)
     known = fact.near
     if not known and fact.station is not None and fact.distance_m is not None:
         known = ((fact.station, fact.distance_m),)  # read when no criterion looked so far: the nearest alone

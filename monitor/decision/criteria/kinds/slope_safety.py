@@ -136,24 +136,24 @@ def _read_slope(criterion: Criterion, table: SafetyTable, places: Places) -> Cri
     return add_params(replace(criterion, texts=(*criterion.texts, ("method", table.method))), **params)
 
 
-def assess_safety(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
+def assess_safety(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
     """Infinite slope, level by `under`; the best estimate is judged, or its 5 % limit where `judge` is low."""
     assess = _from_rain if dict(criterion.texts).get("method") == "infiltration" else _from_water
-    return tuple(assess(criterion, windows, s) for s in criterion.stations)
+    return tuple(assess(criterion, context, s) for s in criterion.stations)
 
 
-def _from_water(criterion: Criterion, windows: DecisionContext, station: str) -> Assessment:
+def _from_water(criterion: Criterion, context: DecisionContext, station: str) -> Assessment:
     """Each level needs `dwell.hits` (never fewer than two) of the last epochs."""
-    spec = windows.site.series(station, criterion.quantity)
+    spec = context.site.series(station, criterion.quantity)
     if spec is None:
         return Assessment(criterion.id, station)
-    if windows.track(criterion, station).stuck:
+    if context.track(criterion, station).stuck:
         return Assessment(criterion.id, station, reason=REPEATS())
-    values = read_values(windows, criterion, station)
+    values = read_values(context, criterion, station)
     times = sorted(values)
     if not times:
         return Assessment(criterion.id, station)
-    raising, needed = value_epochs(windows, criterion, station, times)
+    raising, needed = value_epochs(context, criterion, station, times)
     quiet = times[-needed:]
     found = {t: compute_safety_from_water(criterion, values[t]) for t in {*raising, *quiet}}
     newest, is_known = found[times[-1]], len(quiet) >= needed
@@ -165,22 +165,22 @@ def _from_water(criterion: Criterion, windows: DecisionContext, station: str) ->
         station,
         *levels_of(bounds),
         has_data=True,
-        fresh=windows.is_fresh(times[-1], spec),
+        fresh=context.is_fresh(times[-1], spec),
         newest_s=times[-1],
         reason=reason,
         facts=facts,
     )
 
 
-def _from_rain(criterion: Criterion, windows: DecisionContext, station: str) -> Assessment:
+def _from_rain(criterion: Criterion, context: DecisionContext, station: str) -> Assessment:
     """Rain that is missing would have lowered the factor: thin coverage may raise a level, never lower it."""
-    spec = windows.site.series(station, criterion.quantity)
-    gauge = None if spec is None else gauge_of(windows, station, criterion.quantity, spec)
-    if spec is None or gauge is None or gauge.times_s[-1] <= windows.answered_s(VoteKey(criterion.id, station)):
+    spec = context.site.series(station, criterion.quantity)
+    gauge = None if spec is None else gauge_of(context, station, criterion.quantity, spec)
+    if spec is None or gauge is None or gauge.times_s[-1] <= context.answered_s(VoteKey(criterion.id, station)):
         return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
     params = dict(criterion.params)
     newest_s = gauge.times_s[-1]
-    losses = find_rain_losses(windows, spec, gauge)
+    losses = find_rain_losses(context, spec, gauge)
     whole = {"duration_s": params["span_s"], "coverage": gauge.total(params["span_s"])[1]}
     coverage: float = losses.lower(whole)["coverage"]
     safety, pressure, later_s = compute_safety_from_rain(criterion, gauge)
@@ -202,7 +202,7 @@ def _from_rain(criterion: Criterion, windows: DecisionContext, station: str) -> 
         station,
         *levels_of(bounds),
         has_data=True,
-        fresh=windows.is_fresh(newest_s, spec),
+        fresh=context.is_fresh(newest_s, spec),
         newest_s=newest_s,
         reason=reason,
         coverage=replace(measured, holds=levels_of(bounds)[1] > known_hold),

@@ -56,7 +56,7 @@ class TangentialTable(MeasuredTable):
         return chosen, quantity
 
 
-def assess_angle(criterion: Criterion, windows: DecisionContext, station: Station) -> Assessment:
+def assess_angle(criterion: Criterion, context: DecisionContext, station: Station) -> Assessment:
     """An angle of atan(v / v_eq) over the bound is a velocity over v_eq tan(bound), and is judged as one.
 
     So the angle inherits all that guards a velocity: no single epoch raises or lowers it, it must be real by
@@ -65,12 +65,12 @@ def assess_angle(criterion: Criterion, windows: DecisionContext, station: Statio
     """
     if station.v_eq_mm_per_day is None:
         return Assessment(criterion.id, station.id, reason=_NO_CREEP)
-    found = open_track(windows, criterion, station.id)
+    found = open_track(context, criterion, station.id)
     if isinstance(found, Assessment):
         return found
     track, spec = found
     as_rates = replace(criterion, thresholds=to_velocities(criterion.thresholds, station.v_eq_mm_per_day))
-    assessment = assess_rates(as_rates, track, spec, windows)
+    assessment = assess_rates(as_rates, track, spec, context)
     degrees = {t.level: t.over for t in criterion.thresholds}
     facts = [
         f

@@ -103,7 +103,7 @@ class WindowVerdict(NamedTuple):
     is_against: bool  # surely over it the other way
 
 
-def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: DecisionContext) -> Assessment:
+def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, context: DecisionContext) -> Assessment:
     """Compare the rates that end at the last epochs with every bound.
 
     Crossed when the fit is over the bound, real by `min_sigma`, and over it whichever single epoch is left out. So no
@@ -112,7 +112,7 @@ def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: 
     """
     if not track.is_directed:
         criterion = _without_side(criterion)
-    epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(VoteKey(criterion.id, track.station)))
+    epochs = dwell_epochs(criterion, track.times_s, context.answered_s(VoteKey(criterion.id, track.station)))
     ends = {*epochs, *track.times_s[-criterion.dwell.hits :]}
     undecided: dict[int, Message] = {}
     facts: list[dict[str, Any]] = []
@@ -144,19 +144,19 @@ def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: 
             if question is not None:
                 undecided[bound.level] = question
         facts.append(fact)
-    return assess_track(criterion, track, spec, windows, facts, _explain, has_fit=has_fit, undecided=undecided)
+    return assess_track(criterion, track, spec, context, facts, _explain, has_fit=has_fit, undecided=undecided)
 
 
 _assess_each: Final = each_track(assess_rates)
 
 
-def assess_velocities(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
+def assess_velocities(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
     """`assess_rates` of every station; those that have the same epochs are fitted together."""
-    tracks = [windows.track(criterion, s.id) for s in stations_of(windows, criterion)]
+    tracks = [context.track(criterion, s.id) for s in stations_of(context, criterion)]
     tracks = [t for t in tracks if t.times_s and _is_signed(t) and not t.digits]
     for window_s in {b.window_s for b in list_bounds(criterion)} if len(tracks) >= TOGETHER else ():
         _fit_together(tracks, window_s)
-    return _assess_each(criterion, windows)
+    return _assess_each(criterion, context)
 
 
 def _fit_together(tracks: Sequence[Track], window_s: float) -> None:
@@ -209,7 +209,7 @@ def assess_track(
     criterion: Criterion,
     track: Track,
     spec: SeriesSpec,
-    windows: DecisionContext,
+    context: DecisionContext,
     facts: list[dict[str, Any]],
     explain: Callable[[Criterion, SeriesSpec, Sequence[dict[str, Any]], int], Message],
     *,
@@ -225,7 +225,7 @@ def assess_track(
         raise_level=raise_level,
         hold_level=hold_level,
         has_data=has_fit,
-        fresh=has_fit and windows.is_fresh(newest_s, spec),
+        fresh=has_fit and context.is_fresh(newest_s, spec),
         newest_s=newest_s,
         reason=explain(criterion, spec, facts, raise_level),
         facts={"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},

@@ -166,14 +166,14 @@ def _find_starts(
     c: Connection, parts: Parts, site: Site | None, station: str, newest: Sequence[Reading], now: datetime
 ) -> list[Reading]:
     """What the curve was where the windows of its bounds begin: of a long range the newest readings alone are there."""
-    windows = {
+    context = {
         t.window_s
         for k in (() if site is None else site.criteria)
         for t in k.thresholds
         if "ray" in k.kind.drawn and station in k.stations and t.window_s
     }
     found: list[Reading] = []
-    for window_s in sorted(windows, reverse=True) if newest else ():
+    for window_s in sorted(context, reverse=True) if newest else ():
         start = newest[-1].observed_at - timedelta(seconds=window_s)
         near = load_exact(c, parts, start - TICK, start + timedelta(seconds=window_s / 20), now)
         found += [r for r in near if r.observed_at < newest[0].observed_at and not r.flags][:1]

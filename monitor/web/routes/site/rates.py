@@ -43,17 +43,17 @@ def find_rates(
     """
     if site is None:
         return []
-    windows = {
+    context = {
         t.window_s: k.id
         for k in site.criteria
         if k.kind.velocity and station in k.stations
         for t in k.thresholds
         if t.window_s
     }
-    readings = _load(c, site, station, low, high, max(windows, default=0.0), now)
+    readings = _load(c, site, station, low, high, max(context, default=0.0), now)
     return [
         measure_rates(readings, criterion, window_s, seconds(low), points)
-        for window_s, criterion in sorted(windows.items())
+        for window_s, criterion in sorted(context.items())
     ]
 
 
