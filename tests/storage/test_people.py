@@ -136,8 +136,12 @@ def test_bad_accounts_are_refused_in_one_line_and_leave_the_transaction_usable(d
 
 
 # ---- offsets ---------------------------------------------------------------------------------------------------
-def test_an_offset_counts_from_when_it_is_known_until_it_is_revoked(filled_database):
+def test_an_offset_counts_from_when_it_is_known_where_only_one_person_may_act(filled_database):
     with filled_database.write() as c:
+        for account in users.load_users(c):
+            if account.name not in {"ada", "admin"}:
+                users.disable_user(c, account.name, NOW)
+        assert not users.can_countersign(c, "north-bench")
         series_id = find_series_id(c, "north-bench", "G1", "displacement_up")
         at = NOW - days(3)
         first = enter_offset(c, series_id, at, 0.5, NOW, author=ADA, known_from=NOW - days(1), unit="cm", kind="rezero")

@@ -193,7 +193,7 @@ def test_who_confirms_an_offset_of_ones_own_reads_that_a_second_person_is_needed
     body = WHY | {"station": "P1", "quantity": "pore_pressure", "unit": "kPa", "size": 2.0}
     made = client.post(f"/api/v1{PAGE}/offsets", json=body | {"at": "2026-02-20T00:00:00Z"}, headers=headers).json()
     address = f"/api/v1{PAGE}/offsets/{made['offset_id']}/confirm"
-    assert "a second person must confirm it" in client.post(address, json=WHY, headers=headers).json()["text"]
+    assert "as soon as a second person confirms it" in client.post(address, json=WHY, headers=headers).json()["text"]
     log_in(client, "ada")
     headers = {"x-csrf-token": token(client, PAGE)}
     assert client.post(address, json=WHY, headers=headers).json()["text"].endswith("is confirmed")

@@ -89,7 +89,7 @@ def test_an_offset_is_confirmed_on_the_page_by_somebody_else(filled_database):
         assert form not in ada.get("/signatures").text
         assert send(ada, form, reason="field book").status_code == 409
     (fact,) = [o for o in ask(filled_database, load_offset_facts, "north-bench", NOW) if o.id == number]
-    assert (fact.second_by, fact.alone) == ("ada", 0.0)
+    assert (fact.second_by, fact.counts) == ("ada", True)
 
 
 # ---- permissions per site ---------------------------------------------------------------------------------------

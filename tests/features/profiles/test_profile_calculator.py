@@ -145,7 +145,7 @@ def test_a_piece_that_cannot_be_stored_waits_again(database: Database, monkeypat
     calculator = make_calculator(bench)
     calculator.load()
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise StoreBusyError("locked")
 
     with monkeypatch.context() as patch, pytest.raises(StoreBusyError):
