@@ -166,11 +166,11 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
         found["health:site:lone_top"] = Condition("health", 2, now_s, VERIFY(text=join([text, _INSPECT()])))
     if not context.view.draining:
         stale = [c.reason for k, c in sorted(found.items()) if k.endswith(":stale")]
-        found |= _list_sight(site, now_s, situation.sight, situation.level_state, stale)
-        rare = situation.sight.rare.items()
+        found |= _list_sight(site, now_s, situation.observability, situation.level_state, stale)
+        rare = situation.observability.rare.items()
         found |= {rare_key(place): Condition("health", 1, now_s, text) for place, text in rare}
-        if situation.sight.silence is not None:
-            found[SILENT_SLOPE] = situation.sight.silence.describe()
+        if situation.observability.silence is not None:
+            found[SILENT_SLOPE] = situation.observability.silence.describe()
     found |= find_late(context, situation.level_state.level)
     found |= _list_undecided(context, assessments)
     found |= _list_advice(context, assessments)

@@ -59,8 +59,8 @@ def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, An
     }
     if unproven := find_unproven(situation.context.view.proofs, situation.context.now_s):
         found["unproven"] = unproven
-    if situation.sight.reasons:
-        found["incomplete"] = dict(situation.sight.reasons)
+    if situation.observability.reasons:
+        found["incomplete"] = dict(situation.observability.reasons)
     if situation.rulings:
         found["rules"] = {r.rule.id: r.describe() for r in situation.rulings}
     if offsets := {k: c.reason for k, c in after.conditions.items() if k.endswith(SUFFIX) or WAITS in k}:

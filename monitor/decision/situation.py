@@ -1,4 +1,4 @@
-"""What a decision has found so far: one frozen record, so that whoever describes it is handed one thing."""
+"""The situation of a site at one instant: everything that conditions, evidence and memory are derived from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +21,11 @@ from monitor.text.message import Message
 
 @dataclass(frozen=True, slots=True)
 class Observability:
-    """Observability of a site at this instant: what it can see, and the highest level that it can raise."""
+    """What a site sees at one instant, and the highest level that it can reach."""
 
-    observability: str
-    reachable_level: int  # that the slope raises wherever it moves: no moving series is judged only below it
-    highest_level: int  # that all votes together can raise; some moving series may be judged only below it
+    state: str  # full, degraded or blind
+    reachable_level: int  # level that the slope raises wherever it moves
+    highest_level: int  # level that all votes together can raise; some moving series may be judged only below it
     witnesses: int
     unseen_since_s: float | None
     unheard: Mapping[Support, float]  # supporters of the level that are declared no more, since when
@@ -47,7 +47,7 @@ class CommonMotion:
     """References whose rovers move as one."""
 
     stations: Mapping[str, Sequence[str]]  # by reference
-    since_s: Mapping[str, float]  # when it was seen first, by reference
+    since_s: Mapping[str, float]  # since when they move alike, by reference
     sentences: Mapping[str, Message]  # for people, by reference
 
 
@@ -72,7 +72,7 @@ class Situation:
     counted: Mapping[Support, int]  # level asked for by each vote that counts
     requested: RequestedLevel  # what they ask for together
     level_state: LevelState  # where the ladder stands now
-    sight: Observability  # what could be seen and raised
+    observability: Observability
     moving_references: Mapping[str, Condition]  # references that move or jumped with their stations, by alert key
     corrected: Mapping[str, Message]  # questions about values that were changed after they had arrived
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.decision import decide, records
+from monitor.decision import decide, observability, records
 from monitor.decision.criteria.kinds import velocity
 from monitor.decision.records import DecisionInputs, instant, seconds
 from monitor.decision.series import paired_steps, station_health, steps, tracks
@@ -236,7 +236,7 @@ def _whole_station(site, key, steps_):
 
 
 def _seen_by_newest(w, place, sense):
-    return min(w.now_s, decide._deadline(w, place, sense.newest_s))
+    return min(w.now_s, observability.find_deadline(w, place, sense.newest_s))
 
 
 def _any_rate_over(fits, bound, *_):
@@ -245,9 +245,14 @@ def _any_rate_over(fits, bound, *_):
 
 WAITS = check_two_that_jump_wait_for_one_more_epoch
 MUTANTS = {
-    "1 broken data are sight": (decide, "_unseen_since", _seen_by_newest, check_broken_data_are_no_sight),
+    "1 broken data are sight": (observability, "_find_last_expected", _seen_by_newest, check_broken_data_are_no_sight),
     "1 a backlog forgets": (station_health, "_find_lasting", lambda *_: None, check_a_backlog_changes_no_answer),
-    "3 a thermometer silences": (decide, "series_behind", _whole_station, check_a_broken_thermometer_changes_nothing),
+    "3 a thermometer silences": (
+        decide,
+        "list_series_behind",
+        _whole_station,
+        check_a_broken_thermometer_changes_nothing,
+    ),
     "5 steps are believed": (tracks, "verify_step", lambda *_: None, check_a_step_waits_for_its_clock),
     "5 a pair is believed at once": (steps, "is_confirmed", lambda *_: True, WAITS),
     "5 what goes on came back": (steps, "list_unresolved", lambda *_: set(), WAITS),
