@@ -78,18 +78,18 @@ def test_memory_stands_still_once_the_windows_are_full(database):
     print(f"{held} blocks, {(held[2] - held[0]) / readings:.3f} for each of {readings} readings")
     assert held[2] - held[0] < 0.2 * readings, "each reading leaves something behind"
 
-    looking, _ = evaluator._lookings[SITE.id]
+    cache, _ = evaluator._caches[SITE.id]
     window = reach_s(SPAN_S) * len(NAMES)
-    in_tracks = sum(tracker.count() for tracker in looking.warm.trackers.values())
+    in_tracks = sum(tracker.count() for tracker in cache.decision.trackers.values())
     assert 0 < in_tracks <= window, "a track holds what its window has left"
-    assert looking.count() == in_tracks + sum(map(len, (h.readings for h in looking._held.values())))
+    assert cache.count() == in_tracks + sum(map(len, (series.readings for series in cache._series.values())))
 
 
 @pytest.mark.parametrize("most", [50, 10_000])
 def test_what_is_held_is_bounded_over_all_criteria(database, most):
-    evaluator = Evaluator(hold_most=most)
+    evaluator = Evaluator(cached_most=most)
     Stream(database, evaluator).go_on(60)
-    assert bool(evaluator._lookings) == (most > 50)
+    assert bool(evaluator._caches) == (most > 50)
 
 
 def reading(second, value):

@@ -16,9 +16,10 @@ import pytest
 from sqlalchemy import select
 
 from monitor.alerts.acts.operator_acts import set_level, verify
-from monitor.alerts.evaluate import EvaluationResult, SiteReadingCache, evaluate_site
+from monitor.alerts.evaluate import EvaluationResult, evaluate_site
 from monitor.alerts.evaluation_tables import evaluation
 from monitor.alerts.queries.evaluations import find_state
+from monitor.alerts.reading_cache import SiteReadingCache
 from monitor.alerts.replay.backtest import BacktestOptions, run_backtest
 from monitor.alerts.replay.history import VisibilityRule
 from monitor.alerts.replay.scorecard import Run
@@ -89,7 +90,7 @@ class Live:
         self.db, self.model, self.end = db, model, end
         self.sites = make_sites(model)
         self.site = self.sites[0]
-        self.looking = SiteReadingCache(self.site)
+        self.cache = SiteReadingCache(self.site)
         self.now = START
         self.pipeline = Pipeline(db, {SITE_ID: self.site}, lambda: self.now)
         self.due: list[datetime] = []
@@ -147,7 +148,7 @@ class Live:
 
     def _evaluate(self, trigger: str) -> None:
         self.looks += 1
-        self._follow(evaluate_site(self.db, self.site, self.now, trigger, looking=self.looking))
+        self._follow(evaluate_site(self.db, self.site, self.now, trigger, cache=self.cache))
 
     def _follow(self, result: EvaluationResult) -> None:
         self.due = [self.now + STEP]
@@ -178,7 +179,7 @@ class Live:
 
     def _change_site(self) -> None:
         self.site = self.sites[1]
-        self.looking = SiteReadingCache(self.site)
+        self.cache = SiteReadingCache(self.site)
         self._load(self.site)
         self._evaluate("start")
 

@@ -10,9 +10,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert
 
-from monitor.alerts import evaluate as looking_module
-from monitor.alerts.evaluate import SiteReadingCache, load_view
+from monitor.alerts import reading_cache as cache_module
+from monitor.alerts.evaluate import load_view
 from monitor.alerts.queries.offsets import add_offset, revoke_offset
+from monitor.alerts.reading_cache import SiteReadingCache
 from monitor.canonical import canonical_json
 from monitor.decision.decide import decide
 from monitor.decision.records import Memory, instant, seconds
@@ -199,19 +200,19 @@ def check_held_readings(database, seeds):
     for seed in seeds:
         with database.write() as c:
             c.execute(observation.delete())
-        jumble, looking, memory = Jumble(database, seed), SiteReadingCache(SITE), Memory()
+        jumble, cache, memory = Jumble(database, seed), SiteReadingCache(SITE), Memory()
         for epoch in range(LENGTH):
             now = jumble.go_on(epoch) + timedelta(seconds=jumble.rng.choice((0.0, 60.0)))
             with database.read() as c:
-                view, known = load_view(c, SITE, now, draining=False, looking=looking)
+                view, known = load_view(c, SITE, now, draining=False, cache=cache)
                 cold, known_cold = load_view(c, SITE, now, draining=False)
             assert canonical_json(view.to_json()) == canonical_json(cold.to_json()), f"seed {seed}, {now}"
             assert known == known_cold
-            decision = decide(SITE, memory, view, now, looking.warm)
+            decision = decide(SITE, memory, view, now, cache.decision)
             if epoch % 6 == 0:
                 assert canonical_json(decide(SITE, memory, cold, now).to_json()) == canonical_json(decision.to_json())
             memory = decision.memory
-        assert looking.is_warm, "nothing was held, so nothing was tested"
+        assert cache.was_used, "nothing was held, so nothing was tested"
 
 
 @pytest.mark.parametrize("histories", with_soak(1, 60))
@@ -220,7 +221,7 @@ def test_readings_that_are_held_are_those_that_are_known(database, histories):
 
 
 def test_readings_that_are_held_too_long_are_caught(database, monkeypatch):
-    known = looking_module.load_fingerprints
+    known = cache_module.load_fingerprints
     plain = {}
 
     def trust(c, stretches, known_at):
@@ -228,9 +229,9 @@ def test_readings_that_are_held_too_long_are_caught(database, monkeypatch):
             plain.setdefault(s[:2], stamp) for s, stamp in zip(stretches, known(c, stretches, known_at), strict=True)
         ]
 
-    monkeypatch.setattr(looking_module, "load_fingerprints", trust)
+    monkeypatch.setattr(cache_module, "load_fingerprints", trust)
     monkeypatch.setattr(
-        looking_module,
+        cache_module,
         "load_newer",
         lambda c, held, *rest: {
             i: (readings, plain_stamp)
@@ -242,15 +243,15 @@ def test_readings_that_are_held_too_long_are_caught(database, monkeypatch):
         check_held_readings(database, range(2))
 
 
-NEWER = looking_module.load_newer
+NEWER = cache_module.load_newer
 
 
 def test_going_back_in_time_begins_anew(database):
-    jumble, looking = Jumble(database, 5), SiteReadingCache(SITE)
+    jumble, cache = Jumble(database, 5), SiteReadingCache(SITE)
     instants = [jumble.go_on(epoch) for epoch in range(30)]
     for now in (instants[-1], instants[12], instants[20]):
         with database.read() as c:
-            held, _ = load_view(c, SITE, now, draining=False, looking=looking)
+            held, _ = load_view(c, SITE, now, draining=False, cache=cache)
             cold, _ = load_view(c, replace(SITE), now, draining=False)
         assert canonical_json(held.to_json()) == canonical_json(cold.to_json())
 
