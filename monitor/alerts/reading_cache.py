@@ -100,9 +100,7 @@ class SiteReadingCache:
         fingerprints = load_fingerprints(connection, cached, now)
         valid = [
             (series_id, last_at, fingerprint)
-            for (series_id, _, last_at), fingerprint in zip(
-                cached, load_fingerprints(connection, cached, now), strict=True
-            )
+            for (series_id, _, last_at), fingerprint in zip(cached, fingerprints, strict=True)
             if fingerprint == self._series[series_id].fingerprint
         ]
         for series_id, (newer, fingerprint) in load_newer(connection, valid, now, now).items():
