@@ -8,7 +8,7 @@ from typing import Any, Final, NotRequired, TypedDict, TypeVar, cast
 
 from monitor.decision.keys import StepKey, VoteKey
 from monitor.decision.subjects import find_first
-from monitor.sites.records import Site
+from monitor.sites.records import DEFAULT_WINDOW_S, Site
 from monitor.text.figures import find_form
 from monitor.text.instants import epoch_s, from_epoch_s
 from monitor.text.message import (
@@ -221,8 +221,8 @@ def find_own_bound(assessment: StoredAssessment, level: int) -> MeasuredBound | 
 
 
 def window_of(bound: MeasuredBound) -> float:
-    """The seconds that the rate of a bound is measured over; a day where the site file names none."""
-    return bound["window_s"] or 86400.0
+    """Return the window in seconds in which the rate of a bound was measured."""
+    return bound["window_s"] or DEFAULT_WINDOW_S
 
 
 def find_headline(frozen: FrozenDecision, site: Site | None, level: int) -> Headline | None:

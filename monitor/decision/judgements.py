@@ -330,7 +330,7 @@ def _limit_rate(
     bound, sign = bound_of(threshold)
     least = criterion.kind.epochs
     unit = criterion.kind.unit_of(spec.unit)
-    window_s = threshold.window_s or _DAY_S
+    window_s = threshold.effective_window_s
     every = Duration(interval_s)
     longest_gap_s = window_s
     step_s = interval_s  # between two readings that are compared, or follow each other in a line

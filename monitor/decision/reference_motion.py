@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from monitor.decision.criteria.assess import assess_criterion
+from monitor.decision.criteria.history import longest_window
 from monitor.decision.incomplete_series import IncompleteSeries
 from monitor.decision.records import Condition, Steps
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
@@ -166,15 +167,11 @@ def _list_jumps(
 ) -> list[Jump]:
     """List the jumps of a reference within the longest window that its stations do not show and no event explains."""
     track = context.track(criterion, spec.station)
-    since_s = context.now_s - _find_window_s(criterion)
+    since_s = context.now_s - longest_window(criterion)
     if context.memory.started_s is not None:
         since_s = max(since_s, context.memory.started_s)
     found = [jump for jump in track.jumps if jump.at_s > since_s]
     return [jump for jump in found if not _is_explained(context, jump, spec, track, stations, steps)]
-
-
-def _find_window_s(criterion: Criterion) -> float:
-    return max((t.window_s or 86400.0 for t in criterion.thresholds), default=86400.0)
 
 
 def _is_explained(
@@ -196,7 +193,7 @@ def _is_explained(
 def _describe_jumps(jumps: Sequence[Jump], spec: SeriesSpec, criterion: Criterion) -> Message:
     return _JUMPS(
         n=len(jumps),
-        window=Duration(_find_window_s(criterion)),
+        window=Duration(longest_window(criterion)),
         size=Figure(jumps[-1].length, ".3g", spec.unit),
         at=Timestamp(jumps[-1].at_s),
     )

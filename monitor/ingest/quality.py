@@ -138,7 +138,7 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> StationF
     except ValueError as error:
         raise PayloadError("unit_mismatch", _ODD_UNIT(name=name, problem=str(error))) from None
     ways = [
-        abs(t.bound) * (t.window_s or DAY_S) / DAY_S
+        abs(t.bound) * t.effective_window_s / DAY_S
         for c in site.criteria
         if c.kind.rate and declared is not None and station in c.stations and c.quantity == declared.quantity
         for t in c.thresholds

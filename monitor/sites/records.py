@@ -21,6 +21,7 @@ from monitor.sites.topics import TOPIC_ROOT, reaches_own_topics
 from monitor.text.names import fold_name, is_same_person
 
 SITE_ID: Final = r"^[a-z0-9-]{1,64}$"
+DEFAULT_WINDOW_S: Final = 86400.0  # window of a bound that declares none
 STATION_ID: Final = r"^[A-Za-z0-9_-]{1,64}$"
 IMPLIED_BY: Final = "slopeward"  # author of criteria that no site file contains
 RESERVED: Final = frozenset({"status", "series"})  # a folder of the inbox is called series
@@ -186,13 +187,23 @@ class Station:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """The bound of one level: `over` or `under` (value, rate or sum), and the window it is computed in."""
+    """The bound of one level: `over` or `under` (value, rate or sum), and the window it is computed in.
+
+    Attributes:
+        window_s: The declared window in seconds; None if the bound declares none. See `effective_window_s`.
+        probability: Of a forecast: the bound is crossed if the chance of exceeding it is greater than this.
+    """
 
     level: int
     over: float | None = None
     under: float | None = None
     window_s: float | None = None
-    probability: float | None = None  # forecast: the bound counts as crossed where its chance is more than this
+    probability: float | None = None
+
+    @property
+    def effective_window_s(self) -> float:
+        """Return the window that a rate or sum is computed in: one day if the bound declares none."""
+        return self.window_s or DEFAULT_WINDOW_S
 
     @property
     def bound(self) -> float | None:

@@ -1,15 +1,11 @@
 """How much history the kinds of criteria read: the usual answers for `KindEntry.history_s`."""
 
-from typing import Final
-
-from monitor.sites.records import Criterion
-
-DAY_S: Final = 86_400.0
+from monitor.sites.records import DEFAULT_WINDOW_S, Criterion
 
 
 def longest_window(criterion: Criterion) -> float:
-    """Return the longest window of the bounds, in seconds; a bound without a window is compared over a day."""
-    return max((t.window_s or DAY_S for t in criterion.thresholds), default=DAY_S)
+    """Return the longest window of the bounds, in seconds. A bound without a window is compared over one day."""
+    return max((threshold.effective_window_s for threshold in criterion.thresholds), default=DEFAULT_WINDOW_S)
 
 
 def no_window(criterion: Criterion) -> float:

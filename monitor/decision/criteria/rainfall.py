@@ -82,11 +82,12 @@ def make_facts(threshold: Threshold, measured: Iterable[tuple[float, float, floa
 
 def measure_sums(criterion: Criterion, gauge: Gauge) -> list[Fact]:
     """One fact for each level: the sum of its window."""
-    windows_s = [t.window_s or 86400.0 for t in criterion.thresholds]
-    return [
-        make_fact(t, window_s, *gauge.total(window_s), t.over or 0.0)
-        for t, window_s in zip(criterion.thresholds, windows_s, strict=True)
-    ]
+    facts = []
+    for threshold in criterion.thresholds:
+        window_s = threshold.effective_window_s
+        total_mm, coverage = gauge.total(window_s)
+        facts.append(make_fact(threshold, window_s, total_mm, coverage, threshold.over or 0.0))
+    return facts
 
 
 def assess_rain(

@@ -345,7 +345,7 @@ def list_bounds(criterion: Criterion) -> tuple[BoundInForce, ...]:
     for threshold in criterion.thresholds:
         value, sign = bound_of(threshold)
         limit = sign * recovery_of(threshold, criterion.recover)
-        found.append(BoundInForce(threshold, threshold.level, value, sign, limit, threshold.window_s or 86400.0))
+        found.append(BoundInForce(threshold, threshold.level, value, sign, limit, threshold.effective_window_s))
     return tuple(found)
 
 
@@ -354,7 +354,7 @@ def is_hidden(digit: float, criterion: Criterion, threshold: Threshold) -> bool:
     if not digit:
         return False
     limit = abs(recovery_of(threshold, criterion.recover))
-    return digit > limit * (threshold.window_s or 86400.0) / 86400.0
+    return digit > limit * threshold.effective_window_s / 86400.0
 
 
 def stations_of(context: DecisionContext, criterion: Criterion) -> list[Station]:

@@ -358,7 +358,7 @@ def find_coarse(context: DecisionContext) -> dict[tuple[str, str], tuple[SeriesP
         _, digit, criterion, threshold = hidden[0]
         reason = _COARSE(
             size=Figure(digit, ".3g", spec.unit),
-            window=Duration(threshold.window_s or 86400.0),
+            window=Duration(threshold.effective_window_s),
             bound=Figure(bound_of(threshold)[0], "g", criterion.kind.unit_of(spec.unit)),
         )
         found[place] = SeriesProblem(COARSE, reason, context.now_s), len(hidden) == len(some)

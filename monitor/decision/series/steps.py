@@ -194,7 +194,7 @@ def _find_exceeded(criterion: Criterion, jump: Jump) -> int:
     """The highest level whose bound a jump exceeds, spread over that level's window, or over its gap if longer."""
     level = 0
     for threshold in criterion.thresholds if criterion.kind.rate else ():
-        window_s = max(threshold.window_s or 86400.0, jump.at_s - jump.before_s)
+        window_s = max(threshold.effective_window_s, jump.at_s - jump.before_s)
         bound, sign = bound_of(threshold)
         if sign * bound > 0 and jump.length * 86400.0 / window_s > abs(bound):
             level = max(level, threshold.level)

@@ -320,9 +320,7 @@ def plan_curves(site: Site) -> dict[tuple[str, str], FailureCurve]:
 
 
 def _plan_curve(criterion: Criterion, factor: float) -> FailureCurve | None:
-    bounds = [
-        (t.over, (t.window_s or DAY_S) / DAY_S) for t in criterion.thresholds if t.over is not None and t.over > 0
-    ]
+    bounds = [(t.over, t.effective_window_s / DAY_S) for t in criterion.thresholds if t.over is not None and t.over > 0]
     if not bounds:
         return None
     top, window_days = bounds[-1]

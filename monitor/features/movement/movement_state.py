@@ -20,7 +20,7 @@ from forecasting.kinematics.chance import cross_velocity
 from forecasting.kinematics.direction import norm
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, Watch, watch_failure
 from forecasting.kinematics.stages import Movement, MovementFacts, classify_stage, tangential_angle_deg
-from forecasting.kinematics.velocity import DAY_S, Velocity
+from forecasting.kinematics.velocity import Velocity
 from monitor.api.criteria import Kind
 from monitor.api.decision import (
     COMPONENTS,
@@ -436,7 +436,7 @@ def bounds_of(site: Site, moving: MovementSeries) -> tuple[Bound, ...]:
     """The velocities of this series that the site file warns of, each in its own window."""
     quantity = moving.spec.quantity
     return tuple(
-        Bound(threshold.over, threshold.window_s or DAY_S, criterion.min_sigma)
+        Bound(threshold.over, threshold.effective_window_s, criterion.min_sigma)
         for criterion in site.criteria
         if criterion.role == "witness"
         and moving.station.id in criterion.stations

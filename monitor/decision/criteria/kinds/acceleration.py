@@ -72,7 +72,7 @@ def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, co
     facts: list[dict[str, Any]] = []
     for threshold in criterion.thresholds:
         fits = {
-            e: keep_fit(track, e, (threshold.window_s or 86400.0, criterion.min_sigma, "acceleration"), _fit_window)
+            e: keep_fit(track, e, (threshold.effective_window_s, criterion.min_sigma, "acceleration"), _fit_window)
             for e in {*epochs, *quiet}
         }
         bound, sign = bound_of(threshold)
@@ -116,7 +116,7 @@ def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, A
     reason = _ACCELERATES(
         acceleration=Figure(fact["acceleration"], ".3g"),
         error=Figure(fact["error"], ".2g", unit),
-        window=Duration(fact["window_s"] or 86400.0),
+        window=Duration(fact["window_s"]),
         velocity=Figure(fact["velocity"], ".2f", f"{spec.unit}/day"),
         dwell=describe_dwell(
             fact, Figure(fact["bound"], "g", unit), back=_SLOWER if fact["velocity"] > 0.0 else AGAINST

@@ -44,7 +44,7 @@ def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
     """
     params = dict(criterion.params)
     threshold = criterion.thresholds[0]
-    window_s, lag_s, end_s = threshold.window_s or 86400.0, params["lag_s"], gauge.times_s[-1]
+    window_s, lag_s, end_s = threshold.effective_window_s, params["lag_s"], gauge.times_s[-1]
     first = bisect_right(gauge.times_s, end_s - max(lag_s, gauge.interval_s))
     sums = [(*gauge.total_at(t, window_s), t) for t in gauge.times_s[first:]]
     total, _, at_s = max(sums)

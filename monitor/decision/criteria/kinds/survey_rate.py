@@ -16,7 +16,8 @@ from operator import mul
 from typing import Any, Final, NamedTuple
 
 from forecasting.kinematics.direction import NORMAL, free_of_noise
-from monitor.decision.criteria.history import DAY_S, longest_window
+from forecasting.kinematics.velocity import DAY_S
+from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.kinds.velocity import dwell_epochs
 from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import (
@@ -106,7 +107,7 @@ def assess_surveys(criterion: Criterion, track: Track, spec: SeriesSpec, context
         fact: dict[str, Any] = {
             "level": threshold.level,
             "bound": bound,
-            "window_s": threshold.window_s or DAY_S,
+            "window_s": threshold.effective_window_s,
             "hits": len(hits),
             "needs": criterion.dwell.hits,
             "recovered": newest is not None and newest.rate + newest.error < limit,

@@ -456,7 +456,7 @@ def describe_fit(
     found: dict[str, Any] = {
         "level": threshold.level,
         "bound": bound,
-        "window_s": threshold.window_s,
+        "window_s": threshold.effective_window_s,
         "hits": hits,
         "needs": needs,
         "recovered": clear,
@@ -477,7 +477,7 @@ def _describe_rate(
     of_velocity, of_quantity = templates
     further |= {
         "rate": Figure(fact["rate"], ".2f"),
-        "window": Duration(fact["window_s"] or 86400.0),
+        "window": Duration(fact["window_s"]),
         "error": Figure(fact["error"], ".2f", criterion.kind.unit_of(spec.unit)),
     }
     if criterion.kind.velocity:
@@ -501,7 +501,7 @@ def explain_against(
         rate=Figure(-fact[figure], ".3g"),
         error=error,
         bound=bound,
-        window=Duration(fact["window_s"] or 86400.0),
+        window=Duration(fact["window_s"]),
         key=_ITS_DIRECTION if len(track.values[0]) > 1 else _ITS_SIGN,
     )
 
@@ -551,7 +551,7 @@ def describe_dwell(fact: Mapping[str, Any], bound: Value, side: str = "over", ba
 
 def measure_motion(track: Track, criterion: Criterion) -> Measured:
     """Rate of every component in the window of the lowest bound, and the error of all together."""
-    return keep_fit(track, track.times_s[-1], (criterion.thresholds[0].window_s or 86400.0,), _fit_motion)
+    return keep_fit(track, track.times_s[-1], (criterion.thresholds[0].effective_window_s,), _fit_motion)
 
 
 def _fit_motion(track: Track, end_s: float, window_s: float) -> Measured:
