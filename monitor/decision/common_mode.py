@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import fsum, sqrt
 from typing import Final
 
-from monitor.decision.criteria.kinds.velocity import assess_rates
+from monitor.decision.criteria.rates import assess_rates
 from monitor.decision.keys import StepKey, VoteKey
 from monitor.decision.series.assessment import Assessments, DecisionContext
 from monitor.decision.series.steps import StepCandidate

@@ -14,11 +14,10 @@ from math import ceil, floor, inf, isinf, sqrt
 from typing import Final
 
 from forecasting.kinematics.direction import add_noise
+from monitor.decision.criteria.fits import MIN_LINE_EPOCHS, MIN_WINDOW_SHARE
 from monitor.decision.criteria.kinds.level import LEAST_EPOCHS as VALUE_EPOCHS
 from monitor.decision.criteria.kinds.survey_rate import LEAST_SHARE, SURVEYS, find_longest_gap
 from monitor.decision.criteria.kinds.tangential import to_velocities
-from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS as LINE_EPOCHS
-from monitor.decision.criteria.kinds.velocity import MIN_EXTENT
 from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import bound_of
 from monitor.decision.series.step_detector import STEP_SIGMAS
@@ -373,12 +372,12 @@ def _limit_rate(
     # Several readings are compared with the one before a jump if readings come more often than declared.
     repeats = round(step_s / interval_s)
     missed_jump = _find_missed_jump(needed, count, step_s, least, ceil(hits / repeats))
-    if asks_for_motion and is_length and least <= LINE_EPOCHS:
+    if asks_for_motion and is_length and least <= MIN_LINE_EPOCHS:
         needed = add_noise(needed, error, criterion.min_sigma)
     filled_s = (count - 1) * step_s + interval_s
-    if asks_for_motion and is_length and least > LINE_EPOCHS:
+    if asks_for_motion and is_length and least > MIN_LINE_EPOCHS:
         # An acceleration counts only while the velocity stands out as well, which grows with time.
-        velocity_error = find_error(spec.noise_floor, count, interval_s, LINE_EPOCHS)
+        velocity_error = find_error(spec.noise_floor, count, interval_s, MIN_LINE_EPOCHS)
         velocity = add_noise(criterion.min_sigma * velocity_error, velocity_error, criterion.min_sigma)
         filled_s += velocity / needed * _DAY_S
     is_between_readings = least == SURVEYS
@@ -406,13 +405,13 @@ def _find_missed_jump(rate_per_day: float, count: int, interval_s: float, least:
 
     The least-squares slope of readings that rest before and after a jump is largest if the jump lies in their middle.
 
-    >>> _find_missed_jump(3.0, 4, 86400.0, LINE_EPOCHS, 1)
+    >>> _find_missed_jump(3.0, 4, 86400.0, MIN_LINE_EPOCHS, 1)
     7.5
     """
     interval_days = interval_s / _DAY_S
     if least == SURVEYS:
         return rate_per_day * interval_days if hits <= 1 else inf
-    if least > LINE_EPOCHS or rate_per_day <= 0.0:
+    if least > MIN_LINE_EPOCHS or rate_per_day <= 0.0:
         return 0.0
     return rate_per_day * interval_days * (count * count - 1.0) / (1.5 * count)
 
@@ -428,8 +427,8 @@ def find_least_step(criterion: Criterion, spec: SeriesSpec) -> float:
 
 def _least_motion(bound: float, window_s: float, interval_s: float, least: int) -> float:
     """Return how far a series moves at its bound during the shortest record that fills the window."""
-    days = max(MIN_EXTENT * window_s, (least - 1) * interval_s) / _DAY_S
-    return abs(bound) * (days if least <= LINE_EPOCHS else days * days / 2.0)
+    days = max(MIN_WINDOW_SHARE * window_s, (least - 1) * interval_s) / _DAY_S
+    return abs(bound) * (days if least <= MIN_LINE_EPOCHS else days * days / 2.0)
 
 
 def _describe_noise(
@@ -461,7 +460,7 @@ def find_error(noise: float, count: int, interval_s: float, least: int) -> float
     """
     interval_days = interval_s / _DAY_S
     spread = count * (count * count - 1.0) / 12.0
-    if least <= LINE_EPOCHS:
+    if least <= MIN_LINE_EPOCHS:
         return noise / (interval_days * sqrt(spread))
     return 2.0 * noise / (interval_days * interval_days * sqrt(spread * (count * count - 4.0) / 15.0))
 

@@ -3,8 +3,7 @@
 import pytest
 
 from monitor.decision import conditions, decide, prepare, records
-from monitor.decision.criteria import rain_gauge
-from monitor.decision.criteria.kinds import velocity
+from monitor.decision.criteria import rain_gauge, rates
 from monitor.decision.series import maintenance, steps, tracks
 from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import DAY_S
@@ -84,7 +83,7 @@ MUTANTS = {
     "5 steps are believed at once": (decide, "requested_level", lambda step: step.level),
     "5 steps are dropped": (steps, "_why_it_counts", lambda *_: None),
     "5 one epoch of two is believed": (steps, "is_confirmed", lambda *_: True),
-    "6 ticks count": (velocity, "dwell_epochs", _same_epoch_again),
+    "6 ticks count": (rates, "list_dwell_epochs", _same_epoch_again),
     "7 advice votes": (prepare, "find_witness_criteria", lambda site: {c.id: c for c in site.criteria}),
     "8 the future counts": (tracks, "_fault", _timeless),
     "9 inputs are rounded": (records, "_reading_to_json", _rounded),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from monitor.decision import decide, observability, records
-from monitor.decision.criteria.kinds import velocity
+from monitor.decision.criteria import rates
 from monitor.decision.records import DecisionInputs, instant, seconds
 from monitor.decision.series import paired_steps, station_health, steps, tracks
 from monitor.sites.records import Dwell
@@ -258,7 +258,7 @@ MUTANTS = {
     "5 what goes on came back": (steps, "list_unresolved", lambda *_: set(), WAITS),
     "5 a disturbance is told to nobody": (paired_steps, "_list_disturbances", lambda *_: {}, WAITS),
     "5 references are trusted": (decide, "find_common", lambda *_: ({}, {}), check_common_shift_is_verified_not_red),
-    "5 one value decides": (velocity, "is_over", _any_rate_over, check_one_spike_changes_nothing),
+    "5 one value decides": (rates, "is_over", _any_rate_over, check_one_spike_changes_nothing),
 }
 
 

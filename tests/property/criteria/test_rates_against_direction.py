@@ -5,7 +5,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.decision.criteria.kinds.velocity import AGAINST, describe_dwell
+from monitor.decision.criteria.dwell_texts import AGAINST, describe_dwell
 from monitor.text.catalogue import LANGUAGES
 from monitor.text.message import Figure
 from monitor.text.rendering import translate

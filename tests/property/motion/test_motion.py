@@ -14,9 +14,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from monitor.decision import decide as decide_module
-from monitor.decision.criteria import ways
+from monitor.decision.criteria import rates, ways
 from monitor.decision.criteria.kinds import acceleration, forecast, tangential, velocity
-from monitor.decision.criteria.kinds.velocity import assess_rates
+from monitor.decision.criteria.rates import assess_rates
 from monitor.decision.records import DecisionInputs, ForecastFact, Memory, Step, instant
 from monitor.decision.series import paired_steps, step_fates, tracks
 from monitor.decision.series.assessment import Assessment, DecisionContext, recovery_of
@@ -443,7 +443,7 @@ MUTANTS = {
     "a pair is believed at once": (paired_steps, "keeps_its_way", lambda *_: True, check_scatter_makes_no_red, 16),
     "any sign moves on": (step_fates, "_moves_on", lambda *_: True, check_scatter_makes_no_red, 16),
     "motion is noise": (step_fates, "measure_bent", _plain_scatter, check_acceleration_masks_nothing, 40),
-    "a vote falls by its rate": (velocity, "is_clear", _clear_by_rate, check_votes_fall_by_the_upper_end, 16),
+    "a vote falls by its rate": (rates, "is_clear", _clear_by_rate, check_votes_fall_by_the_upper_end, 16),
     "scatter holds nothing": (
         decide_module,
         "hold_scattering",

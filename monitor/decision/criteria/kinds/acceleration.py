@@ -1,26 +1,24 @@
 """Acceleration of displacement along the direction of movement against a bound per level, in mm/day2."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from forecasting.kinematics.acceleration import Acceleration
-from monitor.decision.criteria.history import longest_window
-from monitor.decision.criteria.kinds.velocity import (
-    AGAINST,
-    TOO_FEW,
-    asks_backwards,
-    assess_track,
-    describe_dwell,
-    describe_fit,
-    dwell_epochs,
-    explain_against,
+from monitor.decision.criteria.dwell_texts import AGAINST, TOO_FEW, describe_dwell, explain_opposite_motion
+from monitor.decision.criteria.fits import (
+    can_be_opposite,
     find_window,
+    get_or_fit,
     is_clear,
     is_over,
-    keep_fit,
-    name_way,
-    pick_way,
+    list_dwell_epochs,
+    make_fit_fact,
+    make_track_assessment,
+    name_component,
+    pick_fit,
 )
+from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.ways import describe_way, list_ways
 from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import (
@@ -35,7 +33,7 @@ from monitor.decision.series.tracks import Track
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import Dwelling, DwellTable, MeasuredTable, SpeedBound, Sureness
 from monitor.sites.kinds import Kind
-from monitor.sites.records import Criterion, SeriesSpec
+from monitor.sites.records import Criterion, SeriesSpec, Threshold
 from monitor.text.message import Duration, Figure, Message, Template
 
 _ACCELERATES: Final = Template(
@@ -47,7 +45,8 @@ _AGAINST: Final = Template(
     "in the site file or the instrument is wrong",
 )
 _SLOWER: Final = Template("dwell.slower", "slowing down, so not {side} {bound}")
-LEAST_EPOCHS: Final = 6  # a parabola through five bends to any one of them
+# Epochs that the fit of a parabola needs. A parabola through five epochs depends too much on each of them.
+MIN_PARABOLA_EPOCHS: Final = 6
 
 
 class AccelerationTable(MeasuredTable):
@@ -57,70 +56,117 @@ class AccelerationTable(MeasuredTable):
     dwell: Dwelling = DwellTable(hits=2, of=3)
 
 
-def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, context: DecisionContext) -> Assessment:
-    """Crossed when the parabola over the window bends more than the bound, whichever single epoch is left out.
+@dataclass(frozen=True, slots=True)
+class BoundComparison:
+    """The windows of one track, compared with the bound of one level.
 
-    Both the acceleration and the velocity must be real by `min_sigma` standard errors: a slope that stands still and
-    bends in its noise, or one that creeps back, accelerates towards nothing. One that surely does both against its
-    declared direction is a question.
+    Attributes:
+        epochs: Epochs that can count for the dwell, see `list_dwell_epochs`.
+        fits: Fits of the windows that end at these epochs and at the newest epochs, by the end of the window.
     """
-    newest_s = track.times_s[-1]
-    epochs = dwell_epochs(criterion, track.times_s, context.answered_s(VoteKey(criterion.id, track.station)))
-    quiet = track.times_s[-criterion.dwell.hits :]
+
+    criterion: Criterion
+    track: Track
+    threshold: Threshold
+    epochs: tuple[float, ...]
+    fits: Mapping[float, tuple[Acceleration, ...]]
+
+    @property
+    def newest_s(self) -> float:
+        """Return the newest epoch of the track."""
+        return self.track.times_s[-1]
+
+
+def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, context: DecisionContext) -> Assessment:
+    """Compare the accelerations in the windows that end at the newest epochs with every bound.
+
+    A window exceeds a bound if the acceleration of the fitted parabola does, whichever single epoch is left out. Both
+    the acceleration and the velocity must be at least `min_sigma` standard errors: a slope at rest whose noise bends
+    the parabola, or one that moves back, does not accelerate towards a failure. Motion that certainly accelerates
+    against the declared direction becomes a question to an operator.
+    """
+    epochs = list_dwell_epochs(criterion, track.times_s, context.answered_s(VoteKey(criterion.id, track.station)))
+    window_ends = {*epochs, *track.times_s[-criterion.dwell.hits :]}
     has_fit = False
     undecided: dict[int, Message] = {}
     facts: list[dict[str, Any]] = []
     for threshold in criterion.thresholds:
-        fits = {
-            e: keep_fit(track, e, (threshold.effective_window_s, criterion.min_sigma, "acceleration"), _fit_window)
-            for e in {*epochs, *quiet}
-        }
-        bound, sign = bound_of(threshold)
-        limit = sign * recovery_of(threshold, criterion.recover)
-        hits = sum(1 for e in epochs if _bends_over(fits[e], bound, sign, criterion.min_sigma))
-        clear = all(is_clear(fits[e], sign, limit) for e in quiet)
-        moving = [f for f in fits[newest_s] if f.velocity > criterion.min_sigma * f.velocity_error]
-        newest = pick_way(moving or fits[newest_s], bound, sign, criterion.min_sigma)
-        fact = describe_fit(threshold, "acceleration", newest, hits, criterion.dwell.hits, clear=clear)
-        fact |= name_way(track, fits[newest_s], newest)
-        if newest is not None:
-            has_fit = True
-            fact |= {"velocity": newest.velocity, "velocity_error": newest.velocity_error}
-        if asks_backwards(track, criterion, bound):
-            back = [e for e in epochs if _bends_over(fits[e], -bound, -sign, criterion.min_sigma)]
-            if len(back) >= criterion.dwell.hits and newest_s in back:
-                there = pick_way(fits[newest_s], -bound, -sign, criterion.min_sigma)
-                figures = describe_fit(threshold, "acceleration", there, hits, criterion.dwell.hits, clear=clear)
-                fact |= figures | {"against": True}
-                fact.pop("way", None)  # signed, as the direction is
-                undecided[threshold.level] = explain_against(_AGAINST, "acceleration", fact, criterion, spec, track)
+        key = (threshold.effective_window_s, criterion.min_sigma, "acceleration")
+        fits = {end_s: get_or_fit(track, end_s, key, _fit_parabolas) for end_s in window_ends}
+        comparison = BoundComparison(criterion, track, threshold, epochs, fits)
+        fact = _compare_bound(comparison)
+        has_fit = has_fit or "acceleration" in fact
+        if can_be_opposite(track, criterion, bound_of(threshold)[0]):
+            opposite = _find_opposite(comparison, fact)
+            if opposite is not None:
+                fact = opposite
+                question = explain_opposite_motion(_AGAINST, "acceleration", fact, criterion, spec, track)
+                undecided[threshold.level] = question
         facts.append(fact | {"looked": len(epochs)})
-    return assess_track(criterion, track, spec, context, facts, _explain, has_fit=has_fit, undecided=undecided)
+    return make_track_assessment(criterion, track, spec, context, facts, _explain, has_fit=has_fit, undecided=undecided)
 
 
-def _fit_window(track: Track, end_s: float, window_s: float, sureness: float, _: str) -> tuple[Acceleration, ...]:
-    if (some := find_window(track, end_s, window_s, LEAST_EPOCHS)) is None:
+def _compare_bound(comparison: BoundComparison) -> dict[str, Any]:
+    """Return the fact about the bound of a level."""
+    criterion, track, threshold, fits = comparison.criterion, comparison.track, comparison.threshold, comparison.fits
+    bound, sign = bound_of(threshold)
+    limit = sign * recovery_of(threshold, criterion.recover)
+    needed = criterion.dwell.hits
+    hits = sum(_accelerates_over(fits[epoch], bound, sign, criterion.min_sigma) for epoch in comparison.epochs)
+    clear = all(is_clear(fits[epoch], sign, limit) for epoch in track.times_s[-needed:])
+    newest_fits = fits[comparison.newest_s]
+    moving = [fit for fit in newest_fits if fit.velocity > criterion.min_sigma * fit.velocity_error]
+    newest = pick_fit(moving or newest_fits, bound, sign, criterion.min_sigma)
+    fact = make_fit_fact(threshold, "acceleration", newest, hits, needed, clear=clear)
+    fact |= name_component(track, newest_fits, newest)
+    if newest is not None:
+        fact |= {"velocity": newest.velocity, "velocity_error": newest.velocity_error}
+    return fact
+
+
+def _find_opposite(comparison: BoundComparison, fact: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the fact with the figures of an acceleration against the declared direction; None if there is none."""
+    criterion, threshold, fits = comparison.criterion, comparison.threshold, comparison.fits
+    bound, sign = bound_of(threshold)
+    needed = criterion.dwell.hits
+    against = [e for e in comparison.epochs if _accelerates_over(fits[e], -bound, -sign, criterion.min_sigma)]
+    if len(against) < needed or comparison.newest_s not in against:
+        return None
+    fit = pick_fit(fits[comparison.newest_s], -bound, -sign, criterion.min_sigma)
+    figures = make_fit_fact(threshold, "acceleration", fit, fact["hits"], needed, clear=fact["recovered"])
+    opposite = {**fact, **figures, "against": True}
+    opposite.pop("way", None)  # The figures are those of the signed value.
+    return opposite
+
+
+def _fit_parabolas(
+    track: Track, end_s: float, window_s: float, min_sigma: float, _kind: str
+) -> tuple[Acceleration, ...]:
+    rows = find_window(track, end_s, window_s, MIN_PARABOLA_EPOCHS)
+    if rows is None:
         return ()
-    return tuple([f for way in list_ways(track, some) if (f := way.fit_bend(sureness, window_s)) is not None])
+    parabolas = [component.fit_bend(min_sigma, window_s) for component in list_ways(track, rows)]
+    return tuple([parabola for parabola in parabolas if parabola is not None])
 
 
-def _bends_over(fits: Sequence[Acceleration], bound: float, sign: float, min_sigma: float) -> bool:
-    moving = [f for f in fits if sign * f.velocity > min_sigma * f.velocity_error]
+def _accelerates_over(fits: Sequence[Acceleration], bound: float, sign: float, min_sigma: float) -> bool:
+    """Return whether a component that certainly moves accelerates by certainly more than the bound."""
+    moving = [fit for fit in fits if sign * fit.velocity > min_sigma * fit.velocity_error]
     return is_over(moving, bound, sign, min_sigma)
 
 
 def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> Message:
-    if (fact := pick_bound(facts, level, "acceleration")) is None:
+    fact = pick_bound(facts, level, "acceleration")
+    if fact is None:
         return TOO_FEW
     unit = criterion.kind.unit_of(spec.unit)
+    opposite = _SLOWER if fact["velocity"] > 0.0 else AGAINST
     reason = _ACCELERATES(
         acceleration=Figure(fact["acceleration"], ".3g"),
         error=Figure(fact["error"], ".2g", unit),
         window=Duration(fact["window_s"]),
         velocity=Figure(fact["velocity"], ".2f", f"{spec.unit}/day"),
-        dwell=describe_dwell(
-            fact, Figure(fact["bound"], "g", unit), back=_SLOWER if fact["velocity"] > 0.0 else AGAINST
-        ),
+        dwell=describe_dwell(fact, Figure(fact["bound"], "g", unit), opposite=opposite),
     )
     return describe_way(reason, fact, criterion)
 
@@ -130,7 +176,7 @@ ENTRY: Final = KindEntry(
         id="acceleration",
         quantity="displacement",
         per="/day²",
-        epochs=LEAST_EPOCHS,
+        epochs=MIN_PARABOLA_EPOCHS,
         motion=True,
         noise_steps=True,
         followed=True,

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import Final
 
+from monitor.decision.criteria.fits import MIN_LINE_EPOCHS
 from monitor.decision.criteria.history import longest_window
-from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates
+from monitor.decision.criteria.rates import assess_rates
 from monitor.decision.series.assessment import Assessment, DecisionContext, measure_nothing, open_track, pick_bound
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import OverBound, RecoveringTable, Sureness
@@ -60,7 +61,7 @@ ENTRY: Final = KindEntry(
         id="drawdown",
         quantity="reservoir_level",
         per="/day",
-        epochs=LEAST_EPOCHS,
+        epochs=MIN_LINE_EPOCHS,
         followed=True,
         trigger=True,
         scaled=True,

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from monitor.decision.criteria.fits import list_dwell_epochs
 from monitor.decision.criteria.history import no_window
-from monitor.decision.criteria.kinds.velocity import dwell_epochs
 from monitor.decision.keys import StepKey, VoteKey
 from monitor.decision.records import seconds
 from monitor.decision.series.assessment import (
@@ -77,7 +77,7 @@ def value_epochs(
 ) -> tuple[tuple[float, ...], int]:
     """The epochs of a value that may count, and how many of them must cross a bound."""
     needed, after_s = max(criterion.dwell.hits, LEAST_EPOCHS), context.answered_s(VoteKey(criterion.id, station))
-    epochs = dwell_epochs(criterion, times, after_s)
+    epochs = list_dwell_epochs(criterion, times, after_s)
     return (epochs if len(epochs) >= needed else tuple(t for t in times[-needed:] if t > after_s)), needed
 
 

@@ -1,9 +1,10 @@
-"""Rate of change per day of any series against bounds on either side: pressure, water, drawdown, tilt, crack."""
+"""Rate of change per day of any series (pressure, water level, tilt, crack) against an upper or lower bound."""
 
 from typing import Final
 
+from monitor.decision.criteria.fits import MIN_LINE_EPOCHS
 from monitor.decision.criteria.history import longest_window
-from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates
+from monitor.decision.criteria.rates import assess_rates
 from monitor.decision.series.assessment import each_track
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import FastTrack, LevelBound, MeasuredTable, Sureness, Window
@@ -23,12 +24,11 @@ class RateTable(MeasuredTable):
     fast_track: FastTrack = None
 
 
-# the same error-aware fit as velocity; `under` with a negative bound watches a drawdown
 ENTRY: Final = KindEntry(
     Kind(
         id="rate",
         per="/day",
-        epochs=LEAST_EPOCHS,
+        epochs=MIN_LINE_EPOCHS,
         motion=True,
         rate=True,
         followed=True,

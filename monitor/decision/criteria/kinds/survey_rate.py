@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple
 
 from forecasting.kinematics.direction import NORMAL, free_of_noise
 from forecasting.kinematics.velocity import DAY_S
+from monitor.decision.criteria.fits import list_dwell_epochs
 from monitor.decision.criteria.history import longest_window
-from monitor.decision.criteria.kinds.velocity import dwell_epochs
 from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import (
     Assessment,
@@ -87,7 +87,7 @@ def assess_surveys(criterion: Criterion, track: Track, spec: SeriesSpec, context
     in any direction counts.
     """
     newest_s = track.times_s[-1]
-    epochs = dwell_epochs(criterion, track.times_s, context.answered_s(VoteKey(criterion.id, track.station)))
+    epochs = list_dwell_epochs(criterion, track.times_s, context.answered_s(VoteKey(criterion.id, track.station)))
     longest_s = find_longest_gap(criterion)
     newest = measure_survey(track, newest_s, spec.interval_s, longest_s, sureness=0.0)
     rates = [measure_survey(track, epoch_s, spec.interval_s, longest_s, criterion.min_sigma) for epoch_s in epochs]

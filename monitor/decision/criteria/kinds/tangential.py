@@ -7,8 +7,10 @@ from typing import Final
 from pydantic import Field
 
 from forecasting.kinematics.stages import tangential_angle_deg
+from monitor.decision.criteria.dwell_texts import describe_dwell
+from monitor.decision.criteria.fits import MIN_LINE_EPOCHS
 from monitor.decision.criteria.history import longest_window
-from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates, describe_dwell
+from monitor.decision.criteria.rates import assess_rates
 from monitor.decision.criteria.ways import describe_way
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, open_track, pick_bound
 from monitor.errors import ConfigError
@@ -110,7 +112,7 @@ ENTRY: Final = KindEntry(
         quantity="displacement",
         per="/day",
         unit="degrees",
-        epochs=LEAST_EPOCHS,
+        epochs=MIN_LINE_EPOCHS,
         motion=True,
         noise_steps=True,
         followed=True,
