@@ -15,9 +15,9 @@ from typing import Final
 
 from forecasting.kinematics.direction import add_noise
 from monitor.decision.criteria.fits import MIN_LINE_EPOCHS, MIN_WINDOW_SHARE
-from monitor.decision.criteria.kinds.level import LEAST_EPOCHS as VALUE_EPOCHS
 from monitor.decision.criteria.kinds.survey_rate import LEAST_SHARE, SURVEYS, find_longest_gap
 from monitor.decision.criteria.kinds.tangential import to_velocities
+from monitor.decision.criteria.values import MIN_VALUE_EPOCHS
 from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import bound_of
 from monitor.decision.series.step_detector import STEP_SIGMAS
@@ -301,7 +301,7 @@ def _limit_value(
     barrier = _find_range_barrier(spec, sign * bound, sign)
     if barrier is not None:
         return DetectionLimit(threshold.level, sign > 0.0, unit=unit, barrier=barrier)
-    needed = max(criterion.dwell.hits, VALUE_EPOCHS)
+    needed = max(criterion.dwell.hits, MIN_VALUE_EPOCHS)
     missed = add_noise(bound, spec.noise_floor, 0.0) if is_length and bound > 0.0 else bound
     return DetectionLimit(
         level=threshold.level,

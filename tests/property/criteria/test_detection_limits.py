@@ -285,7 +285,7 @@ FORGOTTEN: dict[str, tuple[Drawn, Callable[..., float] | int]] = {
         Drawn("velocity", 3600.0, 6.0, 20.0, 1, 0, None, 3.0, 1.0, None, way="horizontal"),
         lambda length, *_: length,
     ),
-    "VALUE_EPOCHS": (Drawn("level", 3600.0, 1.0, 20.0, 1, 0, None, 3.0, 0.01, None), 1),
+    "MIN_VALUE_EPOCHS": (Drawn("level", 3600.0, 1.0, 20.0, 1, 0, None, 3.0, 0.01, None), 1),
 }
 
 

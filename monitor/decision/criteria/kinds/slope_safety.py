@@ -18,9 +18,9 @@ from forecasting.hydrology.slope_stability import (
     pressure_below_table,
     pressure_head,
 )
-from monitor.decision.criteria.kinds.level import read_values, value_epochs
 from monitor.decision.criteria.rain_coverage import fill_gaps, find_rain_losses
 from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge, gauge_of
+from monitor.decision.criteria.values import list_value_epochs, read_values
 from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import REPEATS, Assessment, DecisionContext, levels_of, recovery_of
 from monitor.decision.series.coverage import format_share
@@ -153,7 +153,7 @@ def _from_water(criterion: Criterion, context: DecisionContext, station: str) ->
     times = sorted(values)
     if not times:
         return Assessment(criterion.id, station)
-    raising, needed = value_epochs(context, criterion, station, times)
+    raising, needed = list_value_epochs(context, criterion, station, times)
     quiet = times[-needed:]
     found = {t: compute_safety_from_water(criterion, values[t]) for t in {*raising, *quiet}}
     newest, is_known = found[times[-1]], len(quiet) >= needed
