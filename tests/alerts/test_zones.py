@@ -214,7 +214,7 @@ def test_values_masked_at_some_dates_lower_the_coverage_of_the_zone(slope):
     word = find_word(result)
     assert word["coverage"]["share"] == pytest.approx(1.0 - 2 / 160)
     assert (word["coverage"]["may_lower"], word["fresh"]) == (True, True)
-    assert "masked or lost points may be those that move" in str(result.decision.memory.incomplete[ZONE])
+    assert "these points may be moving" in str(result.decision.memory.incomplete[ZONE])
     assert result.decision.observability != "full"
 
 
@@ -238,7 +238,7 @@ def test_points_that_moved_until_they_were_lost_hold_the_level(slope):
     assert zone.known_share == pytest.approx(12 / 20)
     assert zone.lost_mm_per_day == pytest.approx(1.0, abs=0.05)
     assert (word["raise_level"], word["hold_level"]) == (0, 1)
-    assert "points that lack acquisitions moved 0.998 mm/day" in str(word["coverage"]["removed"][-1]["reason"])
+    assert "points without recent acquisitions moved 0.998 mm/day" in str(word["coverage"]["removed"][-1]["reason"])
 
 
 def test_zone_whose_points_all_lost_too_many_values_is_not_known(slope):
@@ -246,7 +246,7 @@ def test_zone_whose_points_all_lost_too_many_values_is_not_known(slope):
     result = evaluate_site(slope, SITE, now, "tick")
     assert not find_word(result)["heard"]
     assert find_word(result)["coverage"]["share"] == 0.0
-    assert "nothing known: points of descending lack values" in str(result.decision.memory.incomplete[ZONE])
+    assert "nothing known: points of descending have no values" in str(result.decision.memory.incomplete[ZONE])
 
 
 def test_decision_on_a_zone_without_a_known_share_is_recomputed_as_before(slope):

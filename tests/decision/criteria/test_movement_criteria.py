@@ -144,8 +144,8 @@ def test_a_critical_angle_of_noise_or_without_v_eq_is_none():
     # three standard errors are passed by chance once in some hundred looks
     assert raised[0.0] >= 10 > 1 >= raised[3.0]
     (word,) = ask(place(ANGLE, station("A")), view(readings(lambda day: 50.0 * day, 120)), T0 + 120 * H)
-    said = "its velocity of uniform creep is not reviewed yet: no angle is known"
-    assert (word.has_data, word.reason) == (False, said)
+    reason = "the velocity of uniform creep is not reviewed yet, so no angle can be computed"
+    assert (word.has_data, word.reason) == (False, reason)
 
 
 NOW = T0 + 240 * H

@@ -1,4 +1,4 @@
-"""What detectors of anomalies say: a score beyond the threshold that was counted for it."""
+"""Anomalies: scores of detectors beyond the threshold of the detector, and faults found by checks."""
 
 from typing import Final
 
@@ -30,60 +30,62 @@ class AnomalyTable(AroundTable):
 
 
 def assess_anomalies(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
-    """A score beyond its detector's threshold, as long as it is valid.
+    """Return one assessment for each station, from the newest anomaly that is still valid.
 
-    As witness or part it hears the detectors alone that a test of this site speaks for, with the weights that were
-    tested. A fault that a check found is no movement: it is never a vote.
+    A criterion with the role witness or part uses only detectors that passed their test at this site with the same
+    weights. A fault found by a check is not a movement and never a vote.
     """
     level = criterion.thresholds[0].level
     tested = _list_tested(criterion, context.view)
-    tested_rows = [a for a in context.view.anomalies if tested is None or (a.detector, a.model_hash) in tested]
-    found = []
-    for station in criterion.stations:
-        rows = [
-            a for a in tested_rows if a.station == station and 0.0 <= context.now_s - a.at_s <= criterion.valid_for_s
+    anomalies = [a for a in context.view.anomalies if tested is None or (a.detector, a.model_hash) in tested]
+    assessments = []
+    for station_id in criterion.stations:
+        valid = [
+            anomaly
+            for anomaly in anomalies
+            if anomaly.station == station_id and 0.0 <= context.now_s - anomaly.at_s <= criterion.valid_for_s
         ]
-        if not rows:
-            found.append(Assessment(criterion.id, station, reason=_NONE))
+        if not valid:
+            assessments.append(Assessment(criterion.id, station_id, reason=_NONE))
             continue
-        worst = max(rows, key=lambda a: (a.at_s, a.detector))
-        found.append(
+        newest = max(valid, key=lambda anomaly: (anomaly.at_s, anomaly.detector))
+        facts = {"score": newest.score, "threshold": newest.threshold, "detector": newest.detector}
+        if newest.compared_with:
+            facts |= {"kind": newest.kind, "compared_with": newest.compared_with}
+        assessments.append(
             Assessment(
                 criterion.id,
-                station,
+                station_id,
                 level,
                 level,
                 has_data=True,
-                newest_s=worst.at_s,
-                reason=_explain(worst),
-                facts={
-                    "score": worst.score,
-                    "threshold": worst.threshold,
-                    "detector": worst.detector,
-                    **({"kind": worst.kind, "compared_with": worst.compared_with} if worst.compared_with else {}),
-                },
+                newest_s=newest.at_s,
+                reason=_explain(newest),
+                facts=facts,
             )
         )
-    return tuple(found)
+    return tuple(assessments)
 
 
 def _list_tested(criterion: Criterion, view: DecisionInputs) -> set[tuple[str, str]] | None:
-    """Detectors that may vote, with their weights; None where nothing asks for a test: then all are heard."""
+    """Return the detectors that can vote, with their weights; None if every detector can."""
     if not view.proofs or criterion.role == "advice":
         return None
-    return {(f.name, f.weights) for f in view.proofs if f.criterion == criterion.id and f.passed}
+    return {(proof.name, proof.weights) for proof in view.proofs if proof.criterion == criterion.id and proof.passed}
 
 
-def _explain(worst: AnomalyFact) -> Message:
-    """A check has no score: it finds a fault or none, and both figures of its row are 1."""
-    values: dict[str, Value] = {"quantity": Term(worst.quantity), "detector": worst.detector}
-    fault = worst.score <= worst.threshold
-    if not fault:
-        values |= {"score": Figure(worst.score, ".2f"), "threshold": Figure(worst.threshold, ".2f")}
-    if not worst.compared_with:
-        return _FAULT(**values) if fault else _SCORES(**values)
-    values |= {"kind": Term(worst.kind.replace("-", " ")), "text": worst.compared_with}
-    return _FAULT_OF(**values) if fault else _SCORES_AS(**values)
+def _explain(anomaly: AnomalyFact) -> Message:
+    values: dict[str, Value] = {"quantity": Term(anomaly.quantity), "detector": anomaly.detector}
+    # A check has no score. Both figures of its row are 1.
+    is_fault = anomaly.score <= anomaly.threshold
+    if not is_fault:
+        values["score"] = Figure(anomaly.score, ".2f")
+        values["threshold"] = Figure(anomaly.threshold, ".2f")
+    if not anomaly.compared_with:
+        return _FAULT(**values) if is_fault else _SCORES(**values)
+    values["kind"] = Term(anomaly.kind.replace("-", " "))
+    values["text"] = anomaly.compared_with
+    return _FAULT_OF(**values) if is_fault else _SCORES_AS(**values)
 
 
 ENTRY: Final = KindEntry(

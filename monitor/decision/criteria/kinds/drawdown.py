@@ -1,4 +1,7 @@
-"""Water that falls faster than the slope behind it can drain: reservoir, lake, river or pit water."""
+"""Rate at which the water of a reservoir, lake, river or pit falls.
+
+If the water falls faster than the slope drains, pore pressure remains high while the support of the water is lost.
+"""
 
 from dataclasses import replace
 from typing import Final
@@ -14,35 +17,35 @@ from monitor.sites.records import Criterion
 from monitor.text.message import Duration, Figure, Template
 
 _FALLS: Final = Template(
-    "criterion.drawdown", "water falls {rate} ± {error} in {window}, bound {bound}, level {height}"
+    "criterion.drawdown", "water falls {rate} ± {error} in {window}, bound {bound}, water level {height}"
 )
 
 
 class DrawdownTable(RecoveringTable):
-    """kind = "drawdown": how fast water falls, m/day."""
+    """kind = "drawdown": the rate at which water falls, in m/day."""
 
     min_sigma: Sureness = 3.0
 
 
 def assess_drawdown(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
-    """The error-aware rate of a water level, in m per day and downwards, against `over`; rising water never crosses.
+    """Compare the rate at which each water level falls, in m/day, with every bound. Rising water never exceeds one.
 
-    The gauge may stand off the slope: its station need not be `on_slope`.
+    The station of the gauge need not be `on_slope`.
     """
-    return tuple(_assess_gauge(criterion, context, s) for s in criterion.stations)
+    return tuple(_assess_gauge(criterion, context, station_id) for station_id in criterion.stations)
 
 
-def _assess_gauge(criterion: Criterion, context: DecisionContext, station: str) -> Assessment:
-    found = open_track(context, criterion, station)
-    if isinstance(found, Assessment):
-        return found
-    track, spec = found
+def _assess_gauge(criterion: Criterion, context: DecisionContext, station_id: str) -> Assessment:
+    opened = open_track(context, criterion, station_id)
+    if isinstance(opened, Assessment):
+        return opened
+    track, spec = opened
     falling = tuple(replace(t, over=None, under=-(t.over or 0.0)) for t in criterion.thresholds)
-    # water that falls is no motion of the slope: it neither accuses nor clears a reference
-    assessment = replace(
-        assess_rates(replace(criterion, thresholds=falling), track, spec, context), measure=measure_nothing
-    )
-    if (fact := pick_bound(assessment.facts["bounds"], assessment.raise_level)) is None:
+    assessment = assess_rates(replace(criterion, thresholds=falling), track, spec, context)
+    # Falling water is no motion of the slope, so it must not be compared with the motion of a reference.
+    assessment = replace(assessment, measure=measure_nothing)
+    fact = pick_bound(assessment.facts["bounds"], assessment.raise_level)
+    if fact is None:
         return assessment
     per_day = f"{spec.unit}/day"
     reason = _FALLS(

@@ -1,5 +1,6 @@
-"""How fast the zones around stations move as radar from space sees them, with the true age of that knowledge."""
+"""Rate of the zones around stations, measured by satellite radar, with the age of the newest acquisition."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -26,73 +27,81 @@ _MOVES: Final = Template(
     "radar zone of {station}: {rate} ± {error} mm/day along the direction of {zone}, {points} points, {acquisitions} "
     "acquisitions until {at}, known {duration} later",
 )
-_ACROSS: Final = Template("criterion.insar.across", "ground that moves across that direction looks still")()
+_ACROSS: Final = Template("criterion.insar.across", "motion across that direction is not measured")()
 _NOT_USED: Final = Template(
     "coverage.points",
-    "points of {zone} lack values; masked or lost points may be those that move",
+    "points of {zone} have no values; these points may be moving",
 )
 _LOST: Final = Template(
     "coverage.points_lost",
-    "{text}; points that lack acquisitions moved {rate} mm/day as far as they were measured",
+    "{text}; points without recent acquisitions moved {rate} mm/day until their last one",
 )
 
 
 class InsarTable(AroundTable):
     """kind = "insar_rate": radar points around stations."""
 
-    window: Duration = Field(description="of acquisitions, four at least")
+    window: Duration = Field(description="window of the rate; it needs at least four acquisitions")
     near_m: float = Field(default=150.0, gt=0.0, description="radius of a zone around its nearest station")
     min_sigma: Sureness = 3.0
     recover: Recovery = 0.8
     valid_for: Duration = 24.0 * 86400.0
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
-        """With how near, and the window in seconds."""
+        """Return the criterion with the radius of a zone and the window in seconds."""
         del places
         return add_params(criterion, near_m=self.near_m, window_s=self.window)
 
 
 def assess_zones(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
-    """Rate of a zone along the line of sight, either way, against a bound per level.
+    """Compare the rate of each zone, in either direction, with every bound.
 
-    One answer for each zone; all zones are one witness. Crossed when the rate is over the bound whichever
-    acquisition is left out, and real by `min_sigma`. A vote is as old as its newest acquisition, however late that
-    came.
+    There is one assessment for each zone. All zones together are one witness. A bound is crossed if the rate exceeds
+    it, whichever acquisition is left out, and is at least `min_sigma` standard errors. The age of a vote is that of the
+    newest acquisition, even if the acquisition was received much later.
     """
     window_s = dict(criterion.params)["window_s"]
-    facts: dict[str | None, list[PointFact]] = {}
+    facts_by_station: dict[str | None, list[PointFact]] = {}
     for fact in context.view.points:
         if fact.window_s == window_s and fact.newest_s <= context.now_s:
-            facts.setdefault(fact.station, []).append(fact)
-    found = []
-    for voice in list_voting_witnesses(context.site, criterion):
-        of_point = facts.get(voice.witness.partition(":")[2], ())
-        assessments = [_assess_point(criterion, context, voice.witness, f) for f in of_point]
-        if assessments:
-            # of several sets of points the strongest that is not too old; none lets go what another still holds
-            first = max(assessments, key=lambda w: (w.fresh, w.raise_level, w.hold_level, w.newest_s or 0.0))
-            found.append(replace(first, hold_level=max(w.hold_level for w in assessments)))
+            facts_by_station.setdefault(fact.station, []).append(fact)
+    assessments = []
+    for voting in list_voting_witnesses(context.site, criterion):
+        station_id = voting.witness.partition(":")[2]
+        zone_facts = facts_by_station.get(station_id, ())
+        zone_assessments = [_assess_zone(criterion, context, voting.witness, fact) for fact in zone_facts]
+        if zone_assessments:
+            assessments.append(_pick_strongest(zone_assessments))
         else:
-            found.append(Assessment(criterion.id, voice.witness, reason=_TOO_FEW))
-    return tuple(found)
+            assessments.append(Assessment(criterion.id, voting.witness, reason=_TOO_FEW))
+    return tuple(assessments)
 
 
-def _assess_point(criterion: Criterion, context: DecisionContext, witness: str, fact: PointFact) -> Assessment:
+def _pick_strongest(assessments: Sequence[Assessment]) -> Assessment:
+    """Return the strongest fresh assessment of several sets of points of one zone.
+
+    It holds the highest level that any of the sets holds.
+    """
+    strongest = max(assessments, key=lambda a: (a.fresh, a.raise_level, a.hold_level, a.newest_s or 0.0))
+    return replace(strongest, hold_level=max(a.hold_level for a in assessments))
+
+
+def _assess_zone(criterion: Criterion, context: DecisionContext, witness: str, fact: PointFact) -> Assessment:
     coverage = _measure_points(fact)
     if fact.points == 0:
         return Assessment(criterion.id, witness, reason=_TOO_FEW, coverage=coverage)
     sign = 1.0 if fact.rate_mm_per_day >= 0 else -1.0
     rate = sign * fact.rate_mm_per_day
     least, most = sorted((sign * fact.low_mm_per_day, sign * fact.high_mm_per_day))
-    answered = fact.newest_s <= context.answered_s(VoteKey(criterion.id, witness))
-    # points that lost their values may move on as they did: they hold a level, and raise none
-    lost = abs(fact.lost_mm_per_day or 0.0)
+    is_answered = fact.newest_s <= context.answered_s(VoteKey(criterion.id, witness))
+    # Points without recent values may still move as before. They can hold a level, but they raise none.
+    lost_rate = abs(fact.lost_mm_per_day or 0.0)
     raise_level = hold_level = 0
     for threshold in criterion.thresholds:
         bound, _ = bound_of(threshold)
-        if least > bound and rate > criterion.min_sigma * fact.error_mm_per_day and not answered:
+        if least > bound and rate > criterion.min_sigma * fact.error_mm_per_day and not is_answered:
             raise_level = max(raise_level, threshold.level)
-        if max(most, rate + fact.error_mm_per_day, lost) >= recovery_of(threshold, criterion.recover):
+        if max(most, rate + fact.error_mm_per_day, lost_rate) >= recovery_of(threshold, criterion.recover):
             hold_level = max(hold_level, threshold.level)
     age_s = context.now_s - fact.newest_s
     latency_s = fact.received_s - fact.newest_s
@@ -127,7 +136,7 @@ def _assess_point(criterion: Criterion, context: DecisionContext, witness: str, 
 
 
 def _measure_points(fact: PointFact) -> Coverage:
-    """Measure how much of a zone is known: points that are masked or lost may be those that move."""
+    """Return how much of a zone is measured. Masked or lost points may be the ones that move."""
     if fact.known_share >= 1.0:
         return WHOLE
     reason = _NOT_USED(zone=fact.zone)

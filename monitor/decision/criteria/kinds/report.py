@@ -1,4 +1,4 @@
-"""What observers report; all observers are one witness."""
+"""Reports of observers. All observers together are one witness."""
 
 from typing import Final
 
@@ -16,45 +16,47 @@ from monitor.sites.records import Criterion
 from monitor.sites.witnesses import OBSERVERS
 from monitor.text.message import Figure, Template, Term
 
-LONGEST: Final = 200  # letters of a reason; what a person wrote is cut
+# Characters of a reason. A longer text of a report is cut.
+MAX_REASON_LENGTH: Final = 200
 _NONE: Final = Template("criterion.report.none", "no report")()
 _REPORTED: Final = Template("criterion.report", "{kind} reported by {name}: {report}")
-_TOO_FEW: Final = Template("criterion.report.too_few", "{kind} reported by {n} of {n2} observers that are needed")
+_TOO_FEW: Final = Template("criterion.report.too_few", "{kind} reported by {n} observers, {n2} needed")
 
 
 class ReportTable(CriterionTable):
     """kind = "report"."""
 
-    kinds: tuple[str, ...] = Field(min_length=1, description="of report that vote")
-    needs: int = Field(default=1, ge=1, description="so many different observers within `valid_for`")
+    kinds: tuple[str, ...] = Field(min_length=1, description="kinds of report that count")
+    needs: int = Field(default=1, ge=1, description="different observers needed within `valid_for`")
     level: LevelName
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
-        """With how many observers must say so."""
+        """Return the criterion with the number of observers that it needs."""
         del places
         return add_params(criterion, needs=self.needs)
 
 
 def assess_reports(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
-    """One answer for all reports of the kinds that count."""
-    after = context.answered_s(VoteKey(criterion.id, OBSERVERS))
-    rows = [
-        r
-        for r in context.view.reports
-        if (not criterion.kinds or r.kind in criterion.kinds)
-        and r.at_s > after
-        and 0.0 <= context.now_s - r.at_s <= criterion.valid_for_s
+    """Return one assessment of all recent reports whose kind counts."""
+    answered_s = context.answered_s(VoteKey(criterion.id, OBSERVERS))
+    reports = [
+        report
+        for report in context.view.reports
+        if (not criterion.kinds or report.kind in criterion.kinds)
+        and report.at_s > answered_s
+        and 0.0 <= context.now_s - report.at_s <= criterion.valid_for_s
     ]
-    if not rows:
+    if not reports:
         return (Assessment(criterion.id, OBSERVERS, reason=_NONE),)
-    newest = max(rows, key=lambda r: (r.at_s, r.text))
-    needs, observers = dict(criterion.params).get("needs", 1.0), {r.credential for r in rows}
-    if len(observers) < needs:
-        reason = _TOO_FEW(kind=Term(newest.kind), n=len(observers), n2=Figure(needs))
+    newest = max(reports, key=lambda report: (report.at_s, report.text))
+    kind = Term(newest.kind)
+    needed = dict(criterion.params).get("needs", 1.0)
+    observers = {report.credential for report in reports}
+    if len(observers) < needed:
+        reason = _TOO_FEW(kind=kind, n=len(observers), n2=Figure(needed))
         return (Assessment(criterion.id, OBSERVERS, reason=reason),)
     level = criterion.thresholds[0].level
-    kind = Term(newest.kind)
-    room = LONGEST - len(_REPORTED(kind=kind, name=newest.by, report=""))
+    text_length = MAX_REASON_LENGTH - len(_REPORTED(kind=kind, name=newest.by, report=""))
     return (
         Assessment(
             criterion.id,
@@ -63,8 +65,8 @@ def assess_reports(criterion: Criterion, context: DecisionContext) -> tuple[Asse
             level,
             has_data=True,
             newest_s=newest.at_s,
-            reason=_REPORTED(kind=kind, name=newest.by, report=newest.text[: max(0, room)]),
-            facts={"count": len(rows)},
+            reason=_REPORTED(kind=kind, name=newest.by, report=newest.text[: max(0, text_length)]),
+            facts={"count": len(reports)},
         ),
     )
 

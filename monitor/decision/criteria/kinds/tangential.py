@@ -1,4 +1,7 @@
-"""Improved tangential angle against degrees per level: velocity in units of the reviewed velocity of uniform creep."""
+"""Improved tangential angle against a bound in degrees per level.
+
+The angle expresses the velocity as a multiple of the velocity of uniform creep, which a person has reviewed.
+"""
 
 from dataclasses import replace
 from math import radians, tan
@@ -23,7 +26,7 @@ from monitor.sites.records import Criterion, Station, Threshold
 from monitor.text.message import Figure, Template
 
 _NO_CREEP: Final = Template(
-    "criterion.tangential.no_creep", "its velocity of uniform creep is not reviewed yet: no angle is known"
+    "criterion.tangential.no_creep", "the velocity of uniform creep is not reviewed yet, so no angle can be computed"
 )()
 _ANGLE: Final = Template(
     "criterion.tangential",
@@ -47,63 +50,68 @@ class TangentialTable(MeasuredTable):
     dwell: Dwelling = DwellTable(hits=2, of=3)
 
     def find_target(self, places: Places) -> Target:
-        """It stands and falls with the velocity of uniform creep: no station without a reviewed one."""
+        """Return stations and quantity; raise ConfigError if a station has no reviewed velocity of uniform creep."""
         chosen, quantity = super().find_target(places)
-        missing = [s.id for s in places.stations if s.id in chosen and s.v_eq_mm_per_day is None]
+        missing = [
+            station.id for station in places.stations if station.id in chosen and station.v_eq_mm_per_day is None
+        ]
         if missing:
             raise ConfigError(
                 f"{places.where}.stations: {', '.join(missing)}: expected v_eq_mm_per_day with v_eq_reviewed at the "
-                "station; without a reviewed velocity of uniform creep a tangential angle means nothing"
+                "station; the tangential angle is computed from the reviewed velocity of uniform creep"
             )
         return chosen, quantity
 
 
 def assess_angle(criterion: Criterion, context: DecisionContext, station: Station) -> Assessment:
-    """An angle of atan(v / v_eq) over the bound is a velocity over v_eq tan(bound), and is judged as one.
+    """Compare the tangential angle of a station with every bound.
 
-    So the angle inherits all that guards a velocity: no single epoch raises or lowers it, it must be real by
-    `min_sigma` standard errors, open jumps are taken out, dwell counts data epochs. `recover` is a share of the
-    velocity that the angle stands for. Motion in steps (rain, reservoir) passes every angle without a failure to come.
+    An angle atan(v / v_eq) exceeds a bound in degrees if the velocity exceeds v_eq tan(bound). The velocity is assessed
+    like that of the kind `velocity`: no single epoch raises or lowers a level, the velocity must be at least
+    `min_sigma` standard errors, open steps are removed, and the dwell counts epochs. `recover` is a share of the
+    velocity.
+
+    Motion in steps, caused by rain or a reservoir, exceeds every angle without a failure to follow.
     """
-    if station.v_eq_mm_per_day is None:
+    v_eq = station.v_eq_mm_per_day
+    if v_eq is None:
         return Assessment(criterion.id, station.id, reason=_NO_CREEP)
-    found = open_track(context, criterion, station.id)
-    if isinstance(found, Assessment):
-        return found
-    track, spec = found
-    as_rates = replace(criterion, thresholds=to_velocities(criterion.thresholds, station.v_eq_mm_per_day))
-    assessment = assess_rates(as_rates, track, spec, context)
-    degrees = {t.level: t.over for t in criterion.thresholds}
-    facts = [
-        f
-        | {"bound_deg": degrees[f["level"]]}
-        | ({"angle_deg": tangential_angle_deg(f["rate"], station.v_eq_mm_per_day)} if "rate" in f else {})
-        for f in assessment.facts["bounds"]
-    ]
+    opened = open_track(context, criterion, station.id)
+    if isinstance(opened, Assessment):
+        return opened
+    track, spec = opened
+    velocity_criterion = replace(criterion, thresholds=to_velocities(criterion.thresholds, v_eq))
+    assessment = assess_rates(velocity_criterion, track, spec, context)
+    degrees = {threshold.level: threshold.over for threshold in criterion.thresholds}
+    facts = []
+    for rate_fact in assessment.facts["bounds"]:
+        fact = {**rate_fact, "bound_deg": degrees[rate_fact["level"]]}
+        if "rate" in fact:
+            fact["angle_deg"] = tangential_angle_deg(fact["rate"], v_eq)
+        facts.append(fact)
     reason = assessment.reason
-    if (fact := pick_bound(facts, assessment.raise_level)) is not None:
+    picked = pick_bound(facts, assessment.raise_level)
+    if picked is not None:
         angle = _ANGLE(
-            angle=Figure(fact["angle_deg"], ".1f"),
-            rate=Figure(fact["rate"], ".2f"),
-            error=Figure(fact["error"], ".2f", f"{spec.unit}/day"),
-            v_eq=Figure(station.v_eq_mm_per_day),
-            dwell=describe_dwell(fact, _DEGREES(n=Figure(fact["bound_deg"]))),
+            angle=Figure(picked["angle_deg"], ".1f"),
+            rate=Figure(picked["rate"], ".2f"),
+            error=Figure(picked["error"], ".2f", f"{spec.unit}/day"),
+            v_eq=Figure(v_eq),
+            dwell=describe_dwell(picked, _DEGREES(n=Figure(picked["bound_deg"]))),
         )
-        reason = describe_way(angle, fact, criterion)
-    return replace(
-        assessment,
-        reason=reason,
-        facts={**assessment.facts, "bounds": facts, "v_eq_mm_per_day": station.v_eq_mm_per_day},
-    )
+        reason = describe_way(angle, picked, criterion)
+    return replace(assessment, reason=reason, facts={**assessment.facts, "bounds": facts, "v_eq_mm_per_day": v_eq})
 
 
 def to_velocities(thresholds: tuple[Threshold, ...], v_eq_mm_per_day: float) -> tuple[Threshold, ...]:
-    """Bounds in degrees as bounds in mm/day.
+    """Return bounds in degrees as bounds in mm/day.
 
     >>> round(to_velocities((Threshold(1, over=45.0),), 2.0)[0].over, 9)
     2.0
     """
-    return tuple(replace(t, over=v_eq_mm_per_day * tan(radians(t.over or 0.0))) for t in thresholds)
+    return tuple(
+        replace(threshold, over=v_eq_mm_per_day * tan(radians(threshold.over or 0.0))) for threshold in thresholds
+    )
 
 
 ENTRY: Final = KindEntry(
