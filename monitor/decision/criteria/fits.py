@@ -2,7 +2,7 @@
 
 The kinds of criteria on rates and accelerations share these functions. A track with a declared direction has one fit in
 each window. Without a declared azimuth or plunge a window has one fit for each component of the motion (see
-`monitor.decision.criteria.ways`), and the component that exceeds the bound with the most certainty counts.
+`monitor.decision.criteria.motion_components`), and the component that exceeds the bound with the most certainty counts.
 """
 
 from bisect import bisect_right
@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from forecasting.kinematics.acceleration import Acceleration
 from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocities, fit_velocity
-from monitor.decision.criteria.ways import list_ways
+from monitor.decision.criteria.motion_components import list_components
 from monitor.decision.series.assessment import (
     Assessment,
     DecisionContext,
@@ -111,10 +111,10 @@ def _fit_lines(track: Track, end_s: float, window_s: float, min_sigma: float) ->
     if rows is None:
         return ()
     if is_fitted_as_signed_value(track) and not track.digits:
-        # The usual case. `list_ways` would return the signed value alone.
+        # The usual case. `list_components` would return the signed value alone.
         line = fit_velocity(track.times_s[rows], track.along[rows], track.along_sigma[rows])
         return () if line is None else (line,)
-    lines = [component.fit_line(min_sigma) for component in list_ways(track, rows)]
+    lines = [component.fit_line(min_sigma) for component in list_components(track, rows)]
     return tuple([line for line in lines if line is not None])
 
 

@@ -24,7 +24,7 @@ from monitor.decision.criteria.fits import (
     name_component,
     pick_fit,
 )
-from monitor.decision.criteria.ways import describe_way, list_free_ways
+from monitor.decision.criteria.motion_components import describe_component, list_free_components
 from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import (
     Assessment,
@@ -325,9 +325,9 @@ def _fit_across(track: Track, end_s: float, window_s: float, min_sigma: float, l
     rows = find_window(track, end_s, window_s, MIN_LINE_EPOCHS)
     if rows is None:
         return ()
-    components = list_free_ways(track, rows, track.unit, least)
+    components = list_free_components(track, rows, track.unit, least)
     if not track.is_plunge_known:
-        # `list_ways` lists the vertical component of such a station, so it has its own vote.
+        # `list_components` lists the vertical component of such a station, so it has its own vote.
         components = components[:1]
     lines = [component.fit_line(min_sigma) for component in components]
     return tuple([line for line in lines if line is not None])
@@ -364,7 +364,7 @@ def _explain_held_back(comparison: BoundComparison, fact: Mapping[str, Any]) -> 
         "bound": Figure(fact["bound"], "g", criterion.kind.unit_of(spec.unit)),
         "n": Figure(criterion.min_sigma),
     }
-    return describe_way(_describe_rate(_HELD_BACK, figures, criterion, spec, values), figures, criterion)
+    return describe_component(_describe_rate(_HELD_BACK, figures, criterion, spec, values), figures, criterion)
 
 
 def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> Message:
@@ -379,7 +379,7 @@ def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, A
         opposite = AGAINST if sign > 0 else _FORWARD
     bound = Figure(fact["bound"], "g", criterion.kind.unit_of(spec.unit))
     dwell = describe_dwell(fact, bound, "over" if sign > 0 else "under", opposite)
-    reason = describe_way(_describe_rate(_MOVES, fact, criterion, spec, {"dwell": dwell}), fact, criterion)
+    reason = describe_component(_describe_rate(_MOVES, fact, criterion, spec, {"dwell": dwell}), fact, criterion)
     if fact.get("fast_track"):
         return join([reason, _FAR(n=Figure(criterion.fast_track or 1.0))])
     return reason

@@ -200,7 +200,7 @@ def test_a_window_falls_below_its_recovery_and_by_being_withdrawn_only():
 def test_as_a_witness_it_needs_a_second_sensor_that_shares_nothing_with_it():
     witness = replace(NEAR, role="witness")
     alone = [window("A", 1.5)]
-    assert "one sensor alone" in word_of("A", alone, witness).reason
+    assert "only one sensor shows it" in word_of("A", alone, witness).reason
     others = [window("B", 1.5), window("C", 1.5, trusted=False), window("C", 1.5, age_s=9 * H), window("C", 30.0)]
     for more in ([], *([one] for one in others)):  # B hangs on the same reference
         assert word_of("A", [*alone, *more], witness).raise_level == 0
@@ -208,7 +208,7 @@ def test_as_a_witness_it_needs_a_second_sensor_that_shares_nothing_with_it():
         found = word_of("A", [*alone, window("C", days)], witness)
         assert found.raise_level == level, "both lie within the time of the level"
     partly = word_of("A", [*alone, window("C", 5.0)], witness)
-    assert "only within the time of yellow" in partly.reason
+    assert "only within the time of level yellow" in partly.reason
     assert partly.hold_level == 2
     witness = replace(NEAR, role="witness")
     chained = (BOTH[0], replace(BOTH[1], logger="L"), replace(BOTH[2], logger="L"))
@@ -248,7 +248,7 @@ def test_criteria_of_movement_are_read_from_the_site_file_or_refused_with_their_
     (criterion, *_) = read(table).criteria
     assert (criterion.role, dict(criterion.texts)) == ("advice", {"edge": "from"})
     assert [t.window_s for t in criterion.thresholds] == [7 * D, 2 * D]
-    with pytest.raises(ConfigError, match="nearer"):
+    with pytest.raises(ConfigError, match="at most that of the level below"):
         read(table.replace('"2d"', '"9d"'))
     by_series = '[[criterion]]\nkind = "inverse_velocity"\nseries = "A.displacement"\nyellow = {within = "7d"}'
     by_stations = by_series.replace('series = "A.displacement"', 'stations = ["A"]')

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from monitor.decision import decide as decide_module
-from monitor.decision.criteria import rates, ways
+from monitor.decision.criteria import motion_components, rates
 from monitor.decision.criteria.kinds import acceleration, forecast, tangential, velocity
 from monitor.decision.criteria.rates import assess_rates
 from monitor.decision.records import DecisionInputs, ForecastFact, Memory, Step, instant
@@ -439,7 +439,7 @@ LAWS = {
     check_a_level_stands_while_it_scatters: range(4),
 }
 MUTANTS = {
-    "a speed is not freed of noise": (ways, "free_of_noise", lambda length, *_: length, check_noise, 24),
+    "a speed is not freed of noise": (motion_components, "free_of_noise", lambda length, *_: length, check_noise, 24),
     "a pair is believed at once": (paired_steps, "keeps_its_way", lambda *_: True, check_scatter_makes_no_red, 16),
     "any sign moves on": (step_fates, "_moves_on", lambda *_: True, check_scatter_makes_no_red, 16),
     "motion is noise": (step_fates, "measure_bent", _plain_scatter, check_acceleration_masks_nothing, 40),

@@ -19,7 +19,7 @@ from monitor.decision.criteria.fits import (
     pick_fit,
 )
 from monitor.decision.criteria.history import longest_window
-from monitor.decision.criteria.ways import describe_way, list_ways
+from monitor.decision.criteria.motion_components import describe_component, list_components
 from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import (
     Assessment,
@@ -145,7 +145,7 @@ def _fit_parabolas(
     rows = find_window(track, end_s, window_s, MIN_PARABOLA_EPOCHS)
     if rows is None:
         return ()
-    parabolas = [component.fit_bend(min_sigma, window_s) for component in list_ways(track, rows)]
+    parabolas = [component.fit_bend(min_sigma, window_s) for component in list_components(track, rows)]
     return tuple([parabola for parabola in parabolas if parabola is not None])
 
 
@@ -168,7 +168,7 @@ def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, A
         velocity=Figure(fact["velocity"], ".2f", f"{spec.unit}/day"),
         dwell=describe_dwell(fact, Figure(fact["bound"], "g", unit), opposite=opposite),
     )
-    return describe_way(reason, fact, criterion)
+    return describe_component(reason, fact, criterion)
 
 
 ENTRY: Final = KindEntry(

@@ -1,4 +1,4 @@
-"""What the shown forecast says: the chance of more than a mean velocity downslope until the horizon of each level."""
+"""Chance that the forecast mean velocity downslope exceeds a bound until the horizon of each level."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ EAST, NORTH, UP = "displacement_east", "displacement_north", "displacement_up"
 
 
 class ForecastBound(Section):
-    """The bound of one level: more than a chance of more than a forecast mean velocity (mm/day) until a horizon."""
+    """The bound of one level on the chance that the mean velocity (mm/day) until a horizon exceeds a value."""
 
     over: float = Field(gt=0.0, description="mm/day on average until the horizon")
     window: Horizon = Field(description="the horizon, one of `forecast.horizons`")
@@ -56,7 +56,7 @@ class VelocityForecastTable(RecoveringTable):
     """kind = "forecast"."""
 
     def refuse_bound(self, bound: Threshold, places: Places, key: str) -> None:
-        """A bound asks for a horizon that the site forecasts; raises ConfigError."""
+        """Raise ConfigError if the site has no forecasts with the horizon of the bound."""
         if bound.window_s not in places.horizons_s:
             horizons = ", ".join(format_duration(h) for h in places.horizons_s)
             raise ConfigError(f"{key}.window: expected one of forecast.horizons: {horizons}")
@@ -64,35 +64,42 @@ class VelocityForecastTable(RecoveringTable):
 
 @dataclass(frozen=True, slots=True)
 class VelocityQuantiles:
-    """Quantiles of the mean velocity downslope until one target, mm/day by name, rising."""
+    """Quantiles of the mean velocity downslope until one target.
+
+    Attributes:
+        data_until_s: Time of the newest reading that the forecast is computed from.
+        velocity: Velocity in mm/day by the name of the quantile, rising.
+    """
 
     data_until_s: float
     model: str
     velocity: Mapping[str, float]
 
     def chance_over(self, bound: float) -> Chance:
-        """The chance of more than a velocity, mm/day."""
+        """Return the chance that the velocity exceeds a bound in mm/day."""
         known = [(share, self.velocity[name]) for name, share in QUANTILES if name in self.velocity]
         return chance_over([share for share, _ in known], [value for _, value in known], bound)
 
 
 def assess_forecast(criterion: Criterion, context: DecisionContext, station: Station) -> Assessment:
-    """A level is asked for where its bound has more than its chance to be crossed, by the forecast of its own horizon.
+    """Compare the forecast of the horizon of every level with the bound of that level.
 
-    A horizon that has no forecast, or one whose target has passed, raises nothing and takes nothing back.
+    A level is raised if the chance that its bound is exceeded is greater than its probability. A horizon without a
+    forecast, or with one whose target has passed, neither raises nor lowers a level.
     """
     facts: list[dict[str, Any]] = []
     raise_level = 0
     newest_s: float | None = None
-    ahead = _list_ahead(criterion, context, station)
+    pending = _list_pending(criterion, context, station)
     for threshold in criterion.thresholds:
-        found = list(
-            find_velocity_quantiles(criterion, station, [f for f in ahead if f.horizon_s == threshold.window_s])
-        )
-        if not found:
+        rows = [forecast for forecast in pending if forecast.horizon_s == threshold.window_s]
+        forecasts = list(find_velocity_quantiles(criterion, station, rows))
+        if not forecasts:
             continue
         bound, probability = threshold.over or 0.0, threshold.probability or MEDIAN
-        quantiles = max(found, key=lambda f: (f.chance_over(bound).high, f.chance_over(bound).low, f.velocity["q50"]))
+        quantiles = max(
+            forecasts, key=lambda f: (f.chance_over(bound).high, f.chance_over(bound).low, f.velocity["q50"])
+        )
         chance, limit = quantiles.chance_over(bound), recovery_of(threshold, criterion.recover)
         crossed = chance.low > probability
         raise_level = max(raise_level, threshold.level) if crossed else raise_level
@@ -106,7 +113,7 @@ def assess_forecast(criterion: Criterion, context: DecisionContext, station: Sta
                 "chance_from": chance.low,
                 "chance_to": chance.high,
                 "crossed": crossed,
-                "recovered": all(f.chance_over(limit).high <= probability for f in found),
+                "recovered": all(f.chance_over(limit).high <= probability for f in forecasts),
                 "velocity_mm_per_day": dict(quantiles.velocity),
                 "model": quantiles.model,
                 "data_until_s": quantiles.data_until_s,
@@ -132,7 +139,7 @@ def assess_forecast(criterion: Criterion, context: DecisionContext, station: Sta
     )
 
 
-def _list_ahead(criterion: Criterion, context: DecisionContext, station: Station) -> list[ForecastFact]:
+def _list_pending(criterion: Criterion, context: DecisionContext, station: Station) -> list[ForecastFact]:
     return [
         f
         for f in context.view.forecasts
@@ -146,12 +153,13 @@ def _list_ahead(criterion: Criterion, context: DecisionContext, station: Station
 def find_velocity_quantiles(
     criterion: Criterion, station: Station, rows: Sequence[ForecastFact]
 ) -> Iterator[VelocityQuantiles]:
-    """Forecasts of a station for one horizon as velocities, downslope where that is known.
+    """Yield the forecasts of a station for one horizon as velocities.
 
-    Components are joined along the station's direction as its tracks are, with the spread that they have when all err
-    by one cause. Without an azimuth east and north are joined along the direction of their own medians, and an axis
-    whose partner is not shown stands for itself, either way; so does up where no plunge is declared. One that the
-    criterion names stands for itself as it is.
+    * Components are projected onto the declared direction of the station. Their errors are taken as fully correlated.
+    * Without an azimuth, east and north are projected onto the direction of their medians. A component without a
+      partner counts as a speed.
+    * Up counts as a speed if no plunge is declared.
+    * If the criterion names a component, only this component counts, with its sign.
     """
     if criterion.quantity in {EAST, NORTH, UP}:
         yield from (_project(((1.0, f),)) for f in rows)
@@ -172,7 +180,7 @@ def find_velocity_quantiles(
 
 
 def _list_solutions(rows: Sequence[ForecastFact], *, with_up: bool) -> Iterator[tuple[ForecastFact, ...]]:
-    """East and north of one instant together, and up where it is wanted and there."""
+    """Yield east and north forecasts for the same target, with up if `with_up` is set and up has a forecast."""
     for east, north in product(*([f for f in rows if f.quantity == q] for q in (EAST, NORTH))):
         if (east.target_s, east.data_until_s) == (north.target_s, north.data_until_s):
             ups = [f for f in rows if with_up and f.quantity == UP and f.target_s == east.target_s]
@@ -186,7 +194,10 @@ def _is_wanted(criterion: Criterion, fact: ForecastFact) -> bool:
 
 
 def _project(parts: Sequence[tuple[float, ForecastFact]]) -> VelocityQuantiles:
-    """Weighted sum of forecasts as a velocity: medians add, and so do the half widths on the side that each goes."""
+    """Return the weighted sum of forecasts as a velocity.
+
+    Medians add. The widths of the intervals add on the side of the sign of each weight.
+    """
     first = parts[0][1]
     days = (first.target_s - first.data_until_s) / DAY_S
     names = [name for name, _ in QUANTILES]
@@ -202,7 +213,7 @@ def _project(parts: Sequence[tuple[float, ForecastFact]]) -> VelocityQuantiles:
 
 
 def describe_chance(fact: Mapping[str, Any]) -> Message:
-    """The chance of one level in words, with what counts."""
+    """Return a text about the chance of one level, with the probability beyond which it counts."""
     low, high = fact["chance_from"], fact["chance_to"]
     template = _CHANCE if low == high else _AT_MOST if low == 0.0 else _AT_LEAST
     return template(
@@ -214,7 +225,7 @@ def describe_chance(fact: Mapping[str, Any]) -> Message:
 
 
 def describe_quantiles(fact: Mapping[str, Any]) -> str:
-    """The mean velocity of one level by quantile.
+    """Return a text with the quantiles of the mean velocity of one level.
 
     >>> describe_quantiles({"velocity_mm_per_day": {"q10": 2.0, "q50": 8.0, "q90": 14.0}})
     'mean velocity 2.00 mm/day (10 %), 8.00 mm/day (50 %), 14.00 mm/day (90 %)'

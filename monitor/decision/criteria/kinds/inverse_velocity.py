@@ -1,4 +1,4 @@
-"""How near the failure window is that inverse velocity (or the shown forecast) gives: days left, per level."""
+"""Time left until the failure window of inverse velocity, against a bound per level."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ from monitor.text.message import Duration, Figure, Message, Template, Term, Time
 
 METHOD: Final = "inverse_velocity"
 _NO_WINDOW: Final = Template("criterion.failure.none", "no failure window")()
-_OLD: Final = Template("criterion.failure.old", "the window rests on data until {at}")
+_OLD: Final = Template("criterion.failure.old", "the failure window is out of date: its data end at {at}")
 _GOES_ON: Final = Template("criterion.failure", "if the acceleration goes on: {text}")
 _ABOUT: Final = Template("criterion.failure.about", "failure about {at} (in {duration}) at {velocity} mm/day")
 _WITHIN_HOUR: Final = Template(
@@ -36,29 +36,32 @@ _ANY_TIME: Final = Template(
 _ENDED: Final = Template("criterion.failure.ended", "the failure window ended {at} at {velocity} mm/day")
 _NOT_TRUSTED: Final = Template("criterion.failure.not_trusted", "not trusted: {text}")
 _ALONE: Final = Template(
-    "criterion.failure.alone", "one sensor alone shows it: a second, independent one must agree before it counts"
+    "criterion.failure.alone",
+    "only one sensor shows it: it does not count until a second, independent one agrees",
 )()
 _LATER: Final = Template(
-    "criterion.failure.later", "a second, independent sensor shows it only within the time of {level}"
+    "criterion.failure.later", "a second, independent sensor shows it only within the time of level {level}"
 )
 
 
 class WithinBound(Section):
-    """The bound of one level on the time that is left until the failure window."""
+    """The bound of one level on the time left until the failure window."""
 
     within: Horizon = Field(description="time left until the trusted failure window")
 
 
 class InverseVelocityTable(StationsTable):
-    """kind = "inverse_velocity": how near the failure window is."""
+    """kind = "inverse_velocity": the time left until the failure window."""
 
-    edge: Literal["mid", "from"] = Field("mid", description="which end of that window counts")
+    edge: Literal["mid", "from"] = Field("mid", description="which instant of that window counts")
     recover: Recovery = 0.8
 
     def find_target(self, places: Places) -> Target:
-        """Without `series` and `quantity`: the stations that measure how the slope moves, whatever they measure it by.
+        """Return stations and quantity.
 
-        The quantity is `displacement` if one of them has it.
+        If neither `series` nor `quantity` is declared, these are all matching stations that measure motion in mm, and
+        `displacement` if one of them measures it, otherwise the quantity of the first station. Raise ConfigError if
+        there is none.
         """
         if self.series or self.quantity is not None or not self.stations:
             return super().find_target(places)
@@ -82,55 +85,57 @@ class InverseVelocityTable(StationsTable):
         return tuple(station.id for station in places.stations if station.id in chosen), quantity or ""
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
-        """With the end of the window that is judged."""
+        """Return the criterion with the end of the failure window that counts."""
         del places
         return replace(criterion, texts=(("edge", self.edge),))
 
     def refuse_order(self, bounds: Sequence[Threshold], places: Places) -> None:
-        """The graver level is nearer; raises ConfigError."""
+        """Raise ConfigError if a higher level has a longer time left than a lower one."""
         for lower, higher in pairwise(bounds):
             if (higher.window_s or 0.0) > (lower.window_s or 0.0):
                 raise ConfigError(
                     f"{places.where}.{places.levels[higher.level].name}.within: expected at most that of the level "
-                    "below: the graver level is nearer"
+                    "below"
                 )
 
 
 def find_motion(station: Station) -> SeriesSpec | None:
-    """Return the series by which a station measures how the slope moves, in mm: displacement before crack opening."""
-    found = [spec for spec in station.series if spec.quantity.startswith(MOTION_PREFIXES) and spec.unit == "mm"]
-    return min(found, key=lambda spec: not spec.quantity.startswith(MOTION_PREFIXES[0]), default=None)
+    """Return the series that measures motion at a station in mm; displacement is preferred to crack opening."""
+    motions = [spec for spec in station.series if spec.quantity.startswith(MOTION_PREFIXES) and spec.unit == "mm"]
+    return min(motions, key=lambda spec: not spec.quantity.startswith(MOTION_PREFIXES[0]), default=None)
 
 
 def assess_nearness(criterion: Criterion, context: DecisionContext, station: Station) -> Assessment:
-    """A trusted window whose middle (or beginning) lies within the time of a level asks for that level.
+    """Compare the time left until the failure window of a station with the time of every level.
 
-    A window is "if the present acceleration continues", never a date. A witness asks for a level only if a second,
-    independent station has a trusted window within the time of that level: accelerations that did not end in failure
-    are common, one sensor's all the more.
-    An untrusted window raises nothing and lowers nothing; one that the data withdrew no longer holds a level.
+    A trusted window raises a level if its middle (or its beginning) is within the time of that level. The window holds
+    only if the present acceleration continues. It is not a date.
+
+    A witness raises a level only if a second, independent station has a trusted window within the time of that level,
+    because accelerations that do not end in a failure are common, above all those of a single sensor. An untrusted
+    window neither raises nor lowers a level. A window that newer data withdrew no longer holds a level.
     """
     spec = _find_spec(criterion, station)
-    fact = _find(context, criterion, station)
+    fact = _find_failure(context, criterion, station)
     if fact is None:
-        return _assess_without(criterion, context, station, spec)
+        return _assess_without_window(criterion, context, station, spec)
     if not context.is_fresh(fact.data_until_s, spec) and not context.view.draining:
         reason = _OLD(at=Timestamp(fact.data_until_s))
         return Assessment(criterion.id, station.id, newest_s=fact.data_until_s, reason=reason)
     left_s = _edge_s(criterion, fact) - context.now_s
-    held = [t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0) / criterion.recover]
-    asked = _find_level(criterion, left_s)
-    supported = _find_supported_level(criterion, context, station) if criterion.role == "witness" else asked
-    level = min(asked, supported) if fact.trusted else 0
+    held_levels = [t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0) / criterion.recover]
+    window_level = _find_level(criterion, left_s)
+    supported = _find_supported_level(criterion, context, station) if criterion.role == "witness" else window_level
+    level = min(window_level, supported) if fact.trusted else 0
     return Assessment(
         criterion.id,
         station.id,
         level,
-        max(level, max(held, default=0)),
+        max(level, max(held_levels, default=0)),
         has_data=True,
         fresh=context.is_fresh(fact.data_until_s, spec),
         newest_s=fact.data_until_s,
-        reason=_explain(fact, context, asked=asked, supported=supported),
+        reason=_explain(fact, context, window_level=window_level, supported_level=supported),
         facts={
             "method": fact.method,
             "from_s": fact.from_s,
@@ -148,19 +153,23 @@ def assess_nearness(criterion: Criterion, context: DecisionContext, station: Sta
     )
 
 
-def _assess_without(
+def _assess_without_window(
     criterion: Criterion, context: DecisionContext, station: Station, spec: SeriesSpec | None
 ) -> Assessment:
-    """No window stands: none was ever seen, or the data took it back. Silence and broken data say nothing."""
+    """Return the assessment of a station without a failure window.
+
+    It lowers an older vote only if the newest reading of the station is recent and has no harmful flag.
+    """
     wanted = _find_quantity(criterion, station)
-    found = [
-        n
-        for name, n in context.list_newest(station.id)
-        if (name == wanted or name.startswith(f"{wanted}_")) and n.observed_s <= context.now_s
+    epochs = [
+        epoch
+        for quantity, epoch in context.list_newest(station.id)
+        if (quantity == wanted or quantity.startswith(f"{wanted}_")) and epoch.observed_s <= context.now_s
     ]
-    newest = max(found, key=lambda n: (n.observed_s, n.flags), default=None)
-    sound = newest is not None and all(f in HARMLESS for f in newest.flags)
-    fresh = newest is not None and sound and context.is_fresh(newest.observed_s, spec)
+    newest = max(epochs, key=lambda epoch: (epoch.observed_s, epoch.flags), default=None)
+    fresh = False
+    if newest is not None and all(flag in HARMLESS for flag in newest.flags):
+        fresh = context.is_fresh(newest.observed_s, spec)
     return Assessment(
         criterion.id,
         station.id,
@@ -172,9 +181,10 @@ def _assess_without(
 
 
 def _find_supported_level(criterion: Criterion, context: DecisionContext, station: Station) -> int:
-    """Return the highest level within whose time an independent station has a trusted window as well.
+    """Return the highest level within whose time an independent station has a trusted window too.
 
-    The stations of every witness criterion of this kind are compared: displacement of one and a crack of another agree.
+    The stations of all witness criteria of this kind are compared, so the displacement of one station can support the
+    crack opening of another.
     """
     groups = find_groups(context.site)
     supported = 0
@@ -184,7 +194,7 @@ def _find_supported_level(criterion: Criterion, context: DecisionContext, statio
         for other in stations_of(context, other_criterion):
             if groups[other.id] == groups[station.id]:
                 continue
-            fact = _find(context, other_criterion, other)
+            fact = _find_failure(context, other_criterion, other)
             if fact is None or not fact.trusted:
                 continue
             if context.is_fresh(fact.data_until_s, _find_spec(other_criterion, other)):
@@ -193,7 +203,7 @@ def _find_supported_level(criterion: Criterion, context: DecisionContext, statio
 
 
 def _find_level(criterion: Criterion, left_s: float) -> int:
-    """Return the highest level whose time is at least the time that is left; 0 where there is none."""
+    """Return the highest level whose time is at least the time left; 0 if there is none."""
     return max((t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0)), default=0)
 
 
@@ -203,39 +213,38 @@ def _find_spec(criterion: Criterion, station: Station) -> SeriesSpec | None:
 
 
 def _find_quantity(criterion: Criterion, station: Station) -> str:
-    """Return the quantity that the criterion reads at a station: its own, or that by which the station moves."""
+    """Return the quantity that the criterion reads at a station: the declared one, or that of the station's motion."""
     spec = None if station.find_series(criterion.quantity) else find_motion(station)
     return criterion.quantity if spec is None else spec.quantity
 
 
-def _find(context: DecisionContext, criterion: Criterion, station: Station) -> FailureFact | None:
-    """The window of a station by inverse velocity; the forecast's one stands beside it and never replaces it."""
+def _find_failure(context: DecisionContext, criterion: Criterion, station: Station) -> FailureFact | None:
+    """Return the newest failure window of a station by inverse velocity. Windows of forecasts do not count."""
     wanted = _find_quantity(criterion, station)
-    rows = [
-        f
-        for f in context.view.failures
-        if f.station == station.id
-        and f.method == METHOD
-        and (f.quantity == wanted or f.quantity.startswith(f"{wanted}_"))
+    failures = [
+        failure
+        for failure in context.view.failures
+        if failure.station == station.id
+        and failure.method == METHOD
+        and (failure.quantity == wanted or failure.quantity.startswith(f"{wanted}_"))
     ]
-    return max(rows, key=lambda f: (f.data_until_s, f.issued_s, f.quantity), default=None)
+    return max(failures, key=lambda failure: (failure.data_until_s, failure.issued_s, failure.quantity), default=None)
 
 
 def _edge_s(criterion: Criterion, fact: FailureFact) -> float:
     return fact.from_s if dict(criterion.texts).get("edge") == "from" else fact.mid_s
 
 
-def _explain(fact: FailureFact, context: DecisionContext, *, asked: int, supported: int) -> Message:
+def _explain(fact: FailureFact, context: DecisionContext, *, window_level: int, supported_level: int) -> Message:
     now_s = context.now_s
     middle, end = Timestamp(fact.mid_s, "minute"), Timestamp(fact.to_s, "minute")
     velocity = Figure(fact.velocity_mm_per_day, ".1f")
     if now_s < fact.mid_s:
         hours = round((fact.mid_s - now_s) / 3600.0)
-        when = (
-            _ABOUT(at=middle, duration=Duration(hours * 3600.0), velocity=velocity)
-            if hours
-            else _WITHIN_HOUR(at=middle, velocity=velocity)
-        )
+        if hours > 0:
+            when = _ABOUT(at=middle, duration=Duration(hours * 3600.0), velocity=velocity)
+        else:
+            when = _WITHIN_HOUR(at=middle, velocity=velocity)
     elif now_s < fact.to_s:
         when = _ANY_TIME(at=end, at2=middle, velocity=velocity)
     else:
@@ -243,10 +252,10 @@ def _explain(fact: FailureFact, context: DecisionContext, *, asked: int, support
     parts = [_GOES_ON(text=when)]
     if not fact.trusted:
         parts.append(_NOT_TRUSTED(text=fact.reasons))
-    if supported == 0 and asked > 0:
+    if supported_level == 0 and window_level > 0:
         parts.append(_ALONE)
-    elif supported < asked:
-        parts.append(_LATER(level=Term(context.site.levels[supported].name)))
+    elif supported_level < window_level:
+        parts.append(_LATER(level=Term(context.site.levels[supported_level].name)))
     return join(parts) if len(parts) > 1 else parts[0]
 
 

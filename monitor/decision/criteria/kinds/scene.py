@@ -1,4 +1,7 @@
-"""What images show: change between two dates near a station; an outline seen on one date is advice, never a witness."""
+"""Outlines of landslides in images near stations.
+
+A change between two dates can be a witness. An outline that was seen on a single date is advice only.
+"""
 
 from collections.abc import Sequence
 from typing import Final
@@ -47,44 +50,37 @@ MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", 
 
 
 class SceneTable(AroundTable):
-    """kind = "scene"; where it says nothing of `near_m`, that of [scenes] holds."""
+    """kind = "scene"."""
 
     level: LevelName
     near_m: float | None = Field(None, gt=0.0, description="how near a footprint must be; default that of [scenes]")
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
-        """With how near."""
+        """Return the criterion with the greatest distance of a footprint."""
         del places
         return add_params(criterion, near_m=self.near_m)
 
 
 def assess_scenes(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
-    """A footprint near a station; only change between two dates, and that without a caution, can be a witness.
+    """Return one assessment of all footprints near stations. All images together are one witness.
 
-    One answer for all footprints: images are one witness. As witness or part it hears those weights alone that a
-    test of this site speaks for.
+    A witness uses only changes between two dates without a caution, made with weights that passed their test at this
+    site.
     """
-    witness = criterion.role != "advice"
-    tested = _list_tested(criterion, context) if witness else None
-    rows = [
-        (f, near)
-        for f in context.view.footprints
-        if f.area_m2 >= context.site.scenes.minimum_area_m2
-        and (f.change in CHANGED or (f.change == "single" and not witness))
-        and not (witness and f.caution)
-        and (tested is None or f.model_hash in tested)
-        and 0.0 <= context.now_s - f.acquired_s <= criterion.valid_for_s
-        and (near := _list_near(criterion, f, context))
-    ]
+    is_witness = criterion.role != "advice"
+    rows = _list_footprints(criterion, context, is_witness=is_witness)
     if not rows:
-        return (Assessment(criterion.id, SCENE, reason=_NO_CHANGE if witness else _NO_FOOTPRINT),)
-    first, near = max(rows, key=lambda row: _rank(row[0]))
+        return (Assessment(criterion.id, SCENE, reason=_NO_CHANGE if is_witness else _NO_FOOTPRINT),)
+    first, near_stations = max(rows, key=lambda row: _rank(row[0]))
     level = criterion.thresholds[0].level
-    more = sum(1 for f, _ in rows if f.change in CHANGED and f is not first)
-    reason = _explain_change(first, near)
-    reason = AND_MORE(text=reason, n=more) if more else reason
-    late_s = first.received_s - first.acquired_s  # a vote is as old as the image
-    reason = _KNOWN_LATER(text=reason, duration=format_delay(late_s)) if late_s > 0.0 else reason
+    further_changes = sum(1 for footprint, _ in rows if footprint.change in CHANGED and footprint is not first)
+    reason = _explain_change(first, near_stations)
+    if further_changes > 0:
+        reason = AND_MORE(text=reason, n=further_changes)
+    # The age of a vote is that of the image. The reason states how much later the footprint was received.
+    delay_s = first.received_s - first.acquired_s
+    if delay_s > 0.0:
+        reason = _KNOWN_LATER(text=reason, duration=format_delay(delay_s))
     return (
         Assessment(
             criterion.id,
@@ -99,47 +95,79 @@ def assess_scenes(criterion: Criterion, context: DecisionContext) -> tuple[Asses
     )
 
 
+def _list_footprints(
+    criterion: Criterion, context: DecisionContext, *, is_witness: bool
+) -> list[tuple[FootprintFact, list[tuple[str, float]]]]:
+    """Return the footprints that count, each with the stations near it and their distances in metres."""
+    tested_weights = _list_tested(criterion, context) if is_witness else None
+    rows = []
+    for footprint in context.view.footprints:
+        if footprint.area_m2 < context.site.scenes.minimum_area_m2:
+            continue
+        if footprint.change not in CHANGED and (is_witness or footprint.change != "single"):
+            continue
+        if is_witness and footprint.caution:
+            continue
+        if tested_weights is not None and footprint.model_hash not in tested_weights:
+            continue
+        if not 0.0 <= context.now_s - footprint.acquired_s <= criterion.valid_for_s:
+            continue
+        near_stations = _list_near(criterion, footprint, context)
+        if near_stations:
+            rows.append((footprint, near_stations))
+    return rows
+
+
 def _list_tested(criterion: Criterion, context: DecisionContext) -> set[str] | None:
-    if not (proofs := context.view.proofs):
+    """Return the weights that passed their test; None if no test is needed."""
+    proofs = context.view.proofs
+    if not proofs:
         return None
-    return {f.weights for f in proofs if f.criterion == criterion.id and f.holds(context.now_s)}
+    return {proof.weights for proof in proofs if proof.criterion == criterion.id and proof.holds(context.now_s)}
 
 
-def _list_near(criterion: Criterion, fact: FootprintFact, context: DecisionContext) -> list[tuple[str, float]]:
+def _list_near(criterion: Criterion, footprint: FootprintFact, context: DecisionContext) -> list[tuple[str, float]]:
     near_m = dict(criterion.params).get("near_m", context.site.scenes.near_m)
-    known = fact.near
-    if not known and fact.station is not None and fact.distance_m is not None:
-        known = ((fact.station, fact.distance_m),)  # read when no criterion looked so far: the nearest alone
-    return [(name, away_m) for name, away_m in known if name in criterion.stations and away_m <= near_m]
+    stations = footprint.near
+    if not stations and footprint.station is not None and footprint.distance_m is not None:
+        # The footprint was stored before the site had a criterion on scenes, with its nearest station only.
+        stations = ((footprint.station, footprint.distance_m),)
+    return [
+        (station_id, distance_m)
+        for station_id, distance_m in stations
+        if station_id in criterion.stations and distance_m <= near_m
+    ]
 
 
-def _rank(fact: FootprintFact) -> tuple[float, bool, float, str]:
-    """The newest image first, there change before what was seen once, there the largest change."""
-    size = fact.area_m2 if fact.grown_m2 is None else fact.grown_m2
-    return fact.acquired_s, fact.change in CHANGED, size, fact.polygon
+def _rank(footprint: FootprintFact) -> tuple[float, bool, float, str]:
+    """Return the rank of a footprint: by date, then changes before single outlines, then by the size of the change."""
+    size_m2 = footprint.area_m2 if footprint.grown_m2 is None else footprint.grown_m2
+    return footprint.acquired_s, footprint.change in CHANGED, size_m2, footprint.polygon
 
 
-def _explain_change(fact: FootprintFact, stations: Sequence[tuple[str, float]]) -> Message:
+def _explain_change(footprint: FootprintFact, stations: Sequence[tuple[str, float]]) -> Message:
     values: dict[str, Value] = {
-        "kind": Term(fact.kind),
-        "area": Figure(fact.area_m2, ",.0f"),
+        "kind": Term(footprint.kind),
+        "area": Figure(footprint.area_m2, ",.0f"),
         "text": _describe_near(stations),
     }
-    since: dict[str, Value] = {} if fact.since_s is None else {"day": _describe_day(fact.since_s, fact.acquired_s)}
-    if fact.change == "grown" and fact.grown_m2 is not None:
-        values |= {"area": Figure(fact.grown_m2, ",.0f"), "area2": values["area"]}
-        what = _GREW_SINCE(**values, **since) if since else _GREW(**values)
-    elif fact.change in CHANGED:
-        values["change"] = Term(fact.change)
-        what = _CHANGED_SINCE(**values, **since) if since else _CHANGED(**values)
+    since: dict[str, Value] = (
+        {} if footprint.since_s is None else {"day": _describe_day(footprint.since_s, footprint.acquired_s)}
+    )
+    if footprint.change == "grown" and footprint.grown_m2 is not None:
+        values |= {"area": Figure(footprint.grown_m2, ",.0f"), "area2": values["area"]}
+        text = _GREW_SINCE(**values, **since) if since else _GREW(**values)
+    elif footprint.change in CHANGED:
+        values["change"] = Term(footprint.change)
+        text = _CHANGED_SINCE(**values, **since) if since else _CHANGED(**values)
     else:
-        what = _SINGLE(**values)
-    return _ADVICE_ONLY(text=what, text2=fact.caution) if fact.caution else what
+        text = _SINGLE(**values)
+    return _ADVICE_ONLY(text=text, text2=footprint.caution) if footprint.caution else text
 
 
 def _describe_near(stations: Sequence[tuple[str, float]]) -> Message:
-    (name, away_m), *others = stations
-    nearest: dict[str, Value] = {"distance": Figure(away_m, ",.0f"), "station": name}
+    (station_id, distance_m), *others = stations
+    nearest: dict[str, Value] = {"distance": Figure(distance_m, ",.0f"), "station": station_id}
     if not others:
         return _NEAREST(**nearest)
     template = _NEAREST_AND_ONE if len(others) == 1 else _NEAREST_AND
@@ -147,7 +175,7 @@ def _describe_near(stations: Sequence[tuple[str, float]]) -> Message:
 
 
 def _describe_day(since_s: float, taken_s: float) -> Message:
-    """`12 May`, with the year where it is another one; days are of UTC."""
+    """Return a UTC date such as `12 May`, with the year if it is not the year of the image."""
     since, taken = instant(since_s), instant(taken_s)
     day: dict[str, Value] = {"n": since.day, "mon": Term(MONTHS[since.month - 1])}
     return _DAY(**day) if since.year == taken.year else _DAY_OF(year=since.year, **day)

@@ -13,8 +13,8 @@ from forecasting.kinematics.stages import tangential_angle_deg
 from monitor.decision.criteria.dwell_texts import describe_dwell
 from monitor.decision.criteria.fits import MIN_LINE_EPOCHS
 from monitor.decision.criteria.history import longest_window
+from monitor.decision.criteria.motion_components import describe_component
 from monitor.decision.criteria.rates import assess_rates
-from monitor.decision.criteria.ways import describe_way
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, open_track, pick_bound
 from monitor.errors import ConfigError
 from monitor.sections import Section
@@ -99,7 +99,7 @@ def assess_angle(criterion: Criterion, context: DecisionContext, station: Statio
             v_eq=Figure(v_eq),
             dwell=describe_dwell(picked, _DEGREES(n=Figure(picked["bound_deg"]))),
         )
-        reason = describe_way(angle, picked, criterion)
+        reason = describe_component(angle, picked, criterion)
     return replace(assessment, reason=reason, facts={**assessment.facts, "bounds": facts, "v_eq_mm_per_day": v_eq})
 
 
