@@ -1,7 +1,7 @@
-"""Rain of a gauge against the bounds of a criterion: the word that every criterion on rain says.
+"""Compare the rain of a gauge with the bounds of a criterion: shared by all kinds of criteria on rain.
 
-A sum carries its coverage: thin data make it a lower bound, enough to raise and never to lower. Where the site file
-names series of expected rain, each issue is joined to what was measured until it was issued.
+Every sum has a coverage. A sum of incomplete data is a lower bound: it can raise a level, but not lower one. If the
+site file declares series of expected rain, each issue is joined to the rain that was measured until it was issued.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,15 +22,15 @@ Measure = Callable[[Criterion, Gauge], Sequence[Fact]]
 RAIN: Final = Template("rain.sum", "rain {depth} mm in {hours} h")
 _INDEX: Final = Template("criterion.rain.index", "an index has no unit: no bound may use it")()
 _NO_RAINFALL: Final = Template(
-    "criterion.rain.none", "{amount} is no rainfall that the bounds are for, known for {known} % of that time"
+    "criterion.rain.none", "{amount} is no rain event that a bound applies to, known for {known} % of that time"
 )
 _OF_BOUND: Final = Template(
     "criterion.rain", "{amount} is {share} % of the bound of {bound} mm, known for {known} % of that time"
 )
 _EXPECTED: Final = Template(
     "criterion.rain.expected",
-    "{amount} of which {expected} mm are expected is {share} % of the bound of {bound} mm, known for {known} % of that "
-    "time",
+    "{amount}, of which {expected} mm are forecast, is {share} % of the bound of {bound} mm, known for {known} % of "
+    "that time",
 )
 _OF_YEARS: Final = Template(
     "criterion.rain.years",
@@ -45,11 +45,11 @@ _OF_YEARS_NOW: Final = Template(
 
 
 def each_gauge(measure: Measure, amount: Template = RAIN) -> Rule:
-    """The rule that judges the gauges of a criterion one by one, with and without the rain that is expected.
+    """Return a rule that assesses each gauge of a criterion, with and without the expected rain.
 
     Args:
-        measure: facts of `make_fact`.
-        amount: what a sum is called, with the places `depth` and `hours`.
+        measure: Returns facts of `make_fact`.
+        amount: Text for a sum, with the values `depth` and `hours`.
     """
     return lambda criterion, context: tuple(
         assess_rain(criterion, context, station, measure, amount) for station in criterion.stations
@@ -59,13 +59,13 @@ def each_gauge(measure: Measure, amount: Template = RAIN) -> Rule:
 def make_fact(
     threshold: Threshold, duration_s: float, sum_mm: float, coverage: float, bound_mm: float, **further: Any
 ) -> Fact:
-    """What fell in a time against the bound of one level, with the share of that time that was measured."""
+    """Return the fact about a sum of rain and the bound of one level; `coverage` is the measured share of the time."""
     (fact,) = make_facts(threshold, [(duration_s, sum_mm, coverage, bound_mm)])
     return fact | further
 
 
 def make_facts(threshold: Threshold, measured: Iterable[tuple[float, float, float, float]]) -> list[Fact]:
-    """The same of many times: how long each is, what fell, the share that was measured and the bound."""
+    """Return one fact for each (duration in seconds, sum in mm, coverage, bound in mm)."""
     level = threshold.level
     return [
         {
@@ -81,7 +81,7 @@ def make_facts(threshold: Threshold, measured: Iterable[tuple[float, float, floa
 
 
 def measure_sums(criterion: Criterion, gauge: Gauge) -> list[Fact]:
-    """One fact for each level: the sum of its window."""
+    """Return one fact for each level: the sum of its window."""
     facts = []
     for threshold in criterion.thresholds:
         window_s = threshold.effective_window_s
@@ -93,7 +93,7 @@ def measure_sums(criterion: Criterion, gauge: Gauge) -> list[Fact]:
 def assess_rain(
     criterion: Criterion, context: DecisionContext, station: str, measure: Measure, amount: Template
 ) -> Assessment:
-    """One gauge against the bounds of a criterion."""
+    """Compare the sums of one gauge with the bounds of a criterion."""
     spec = context.site.series(station, criterion.quantity)
     if spec is None or spec.unit == "index":
         return Assessment(criterion.id, station, reason=_INDEX)
@@ -107,14 +107,14 @@ def assess_rain(
     coverage = measure_rain(losses, facts)
     wettest_mm_per_s = max(gauge.amounts_mm) / gauge.interval_s
     for outlook in outlooks:
-        # a window shorter than the reach would need to know when within it the rain falls
+        # For a window shorter than the reach of the issue it is not known how much of the rain falls within it.
         facts += [
             {**f, "expected_mm": outlook.amounts_mm[-1], "reach_s": outlook.block_s, "issued_s": outlook.issued_s}
             for f in measure(criterion, outlook)
             if f["duration_s"] >= outlook.block_s
         ]
     raise_level = max((f["level"] for f in facts if f["ratio"] > 1.0), default=0)
-    # thin coverage makes the sum a lower bound: enough to raise, never to lower
+    # A sum of incomplete data is a lower bound: it can raise a level, but not lower one.
     recover = criterion.recover
     filled = fill_gaps(gauge)
     possible = [] if filled is None else measure(criterion, filled)
@@ -141,7 +141,7 @@ def assess_rain(
         raise_level,
         hold_level,
         has_data=True,
-        # what was expected and is not told any more is missing, not dry
+        # Without a valid issue the expected rain is unknown, not zero.
         fresh=complete and context.is_fresh(newest_s, spec),
         newest_s=newest_s,
         coverage=coverage,
@@ -156,7 +156,7 @@ def assess_rain(
 
 
 def measure_rain(losses: RainLosses, facts: Sequence[Fact]) -> Coverage:
-    """Return the coverage of the window of which least is known; of equals the longest."""
+    """Return the coverage of the window with the least coverage; the longest of several equal ones."""
     thinnest = min(facts, key=lambda fact: (fact["coverage"], -fact["duration_s"]))
     longest = max(facts, key=itemgetter("duration_s"))
     thin, long = (losses.measure(f["duration_s"], f["coverage"]) for f in (thinnest, longest))
@@ -166,7 +166,8 @@ def measure_rain(losses: RainLosses, facts: Sequence[Fact]) -> Coverage:
 def _explain(worst: Mapping[str, Any], amount: Template) -> Message:
     known = format_share(worst["coverage"])
     rain = amount(depth=Figure(worst["sum_mm"], ".1f"), hours=Figure(worst["duration_s"] / 3600, ".4g"))
-    if worst["bound_mm"] <= 0.0:  # no event runs, or one shorter than any bound
+    if worst["bound_mm"] <= 0.0:
+        # There is no rain event, or it is shorter than every duration with a bound.
         return _NO_RAINFALL(amount=rain, known=known)
     bound, share = Figure(worst["bound_mm"], ".1f"), Figure(100.0 * worst["ratio"], ".0f")
     if "expected_mm" in worst:

@@ -1,5 +1,6 @@
-"""How wet the slope already is: an antecedent index, or recent rain together with a share of the rain before it."""
+"""Antecedent rain: an index of wetness, or recent rain plus a share of the rain before it."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -33,13 +34,16 @@ class RainAntecedentTable(RainTable):
 
     @model_validator(mode="after")
     def _one_form(self) -> "RainAntecedentTable":
-        index, split = (self.decay, self.span), (self.recent, self.antecedent, self.weight)
-        if not ((None not in index and split == (None,) * 3) or (None not in split and index == (None,) * 2)):
+        index_keys = (self.decay, self.span)
+        sum_keys = (self.recent, self.antecedent, self.weight)
+        is_index = None not in index_keys and all(value is None for value in sum_keys)
+        is_sum = None not in sum_keys and all(value is None for value in index_keys)
+        if not is_index and not is_sum:
             raise ValueError("expected either decay and span, or recent, antecedent and weight")
         return self
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
-        """With the span that it must see."""
+        """Return the criterion with its windows in seconds."""
         span = self.span if self.span is not None else (self.recent or 0.0) + (self.antecedent or 0.0)
         windows_s = [s for s in (self.recent, self.antecedent, self.span) if s is not None]
         return add_params(
@@ -52,26 +56,25 @@ class RainAntecedentTable(RainTable):
 
 
 def assess_wetness(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
-    """Sum of rain * decay**days (Kohler and Linsley 1951), or P_recent + weight * P_before (Chleborad 2000), in mm.
+    """Compare antecedent rain in mm with every bound.
 
-    The second form is the line P_recent = intercept - weight * P_before of cumulative-rain thresholds, its intercept
-    being the bound.
+    The amount is the sum of rain * decay**days (Kohler and Linsley 1951), or P_recent + weight * P_before (Chleborad
+    2000). The second form is the threshold P_recent = intercept - weight * P_before, with the intercept as the bound.
     """
     amount = _INDEX if "decay" in dict(criterion.params) else _RECENT
     return each_gauge(measure_wetness, amount)(criterion, context)
 
 
 def measure_wetness(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
-    """One fact per level; coverage is that of the whole span."""
+    """Return one fact for each level, with the coverage of the whole span."""
     params = dict(criterion.params)
     span_s, end_s = params["span_s"], gauge.times_s[-1]
     total, coverage = gauge.total(span_s)
     parts: Fact
     if "decay" in params:
-        # expected rain is taken to fall at its end: older rain has then drained, what is to come has not
-        edge = end_s - span_s
-        inside = [(t, a) for t, a in zip(gauge.times_s, gauge.amounts_mm, strict=True) if t > edge]
-        index = antecedent_index([t for t, _ in inside], [a for _, a in inside], end_s, params["decay"])
+        # Expected rain counts as if it fell at the end of its time, when earlier rain has drained.
+        first = bisect_right(gauge.times_s, end_s - span_s)
+        index = antecedent_index(gauge.times_s[first:], gauge.amounts_mm[first:], end_s, params["decay"])
         parts = {"rain_mm": total}
     else:
         recent, _ = gauge.total(params["recent_s"])

@@ -36,13 +36,13 @@ class RainCurveTable(CriterionTable):
     recover: Recovery = 0.8
 
     def find_target(self, places: Places) -> Target:
-        """One gauge."""
+        """Return the station and the quantity of the gauge."""
         station, spec = find_series(self.series, places.stations, f"{places.where}.series")
         refuse_index(spec, f"{places.where}.series")
         return (station,), spec.quantity
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
-        """With the curve, its durations in seconds, the rain that is expected, and what ends an event."""
+        """Return the criterion with the curve, its durations, the expected rain and the end of an event."""
         from_s, to_s = self.duration
         criterion = add_params(
             criterion,
@@ -58,9 +58,10 @@ class RainCurveTable(CriterionTable):
 
 
 def measure_curve(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
-    """Sum, bound and coverage of every duration that ends now: what a page draws as points beside the curve.
+    """Return one fact (sum, bound, coverage) for each duration that ends at the newest reading.
 
-    Crossed when any duration lies above the curve. With `dry_gap` only durations within the rain event that runs now.
+    The bound is crossed if one of the durations is above the curve. With `dry_gap` only durations within the present
+    rain event are compared. Pages draw the facts as points beside the curve.
     """
     params = dict(criterion.params)
     from_s, to_s = params.get("duration_from_s", 3600.0), params.get("duration_to_s", 864000.0)
@@ -87,21 +88,24 @@ def measure_curve(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
         if n < steps:
             continue
         measured.append((window_s, total, gauge.coverage(newest - index, end, window_s), bounds_mm[n - 1]))
-    found = make_facts(threshold, measured)
+    facts = make_facts(threshold, measured)
     if event_s is not None:
-        found = [{**f, "event_s": event_s} for f in found]
-    return found or [_quiet(criterion, gauge, max(from_s, gauge.block_s), event_s)]
+        facts = [{**fact, "event_s": event_s} for fact in facts]
+    return facts or [_make_fact_without_event(criterion, gauge, max(from_s, gauge.block_s), event_s)]
 
 
 @lru_cache(maxsize=64)
 def _list_bounds_mm(c: float, a: float, b: float, interval_s: float, count: int) -> tuple[float, ...]:
-    """The curve as sums: of one interval, two and so on; the same at every look."""
-    every = [n * interval_s / 3600.0 for n in range(1, count + 1)]
-    return tuple([(c + a * hours**-b) * hours for hours in every])
+    """Return the sum in mm on the curve for one interval, two intervals and so on up to `count`."""
+    durations_h = [n * interval_s / 3600.0 for n in range(1, count + 1)]
+    return tuple([(c + a * hours**-b) * hours for hours in durations_h])
 
 
-def _quiet(criterion: Criterion, gauge: Gauge, span_s: float, event_s: float | None) -> Fact:
-    """No duration to judge: no event runs, or it is shorter than the curve reaches; known only if it was measured."""
+def _make_fact_without_event(criterion: Criterion, gauge: Gauge, span_s: float, event_s: float | None) -> Fact:
+    """Return the fact for a time without a rain event, or with one that is shorter than the curve.
+
+    Its coverage shows whether the dry time was measured.
+    """
     total, coverage = gauge.total(max(span_s, dict(criterion.params).get("dry_gap_s", 0.0)))
     event = {} if event_s is None else {"event_s": event_s}
     return make_fact(criterion.thresholds[0], span_s, total, 0.0 if event_s is None else coverage, 0.0, **event)

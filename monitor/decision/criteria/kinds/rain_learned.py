@@ -1,4 +1,7 @@
-"""A rain threshold that was learned from this slope's own events, and stands for as long as its lag."""
+"""Rain threshold that was learned from events of the same slope.
+
+A level lasts for the lag: the time before an event within which rain counts.
+"""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -22,44 +25,49 @@ _LARGEST: Final = Template("rain.largest", "largest rain within the lag, {depth}
 
 
 class RainLearnedTable(RainTable):
-    """kind = "rain_learned": what `slopeward sites thresholds learn` found on the site's own events."""
+    """kind = "rain_learned": the threshold that `slopeward sites thresholds learn` prints for the site."""
 
     window: Window
     lag: Duration = Field(description="how long before an event rain counts")
     over: float = Field(gt=0.0, description="mm, as `slopeward sites thresholds learn` prints it")
-    events: int = Field(ge=1, description="that it was learnt from")
+    events: int = Field(ge=1, description="number of events that it was learned from")
     level: LevelName
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
-        """With its one bound, which stands beside `level`."""
+        """Return the criterion with its single bound, which the table declares beside `level`."""
         (level,) = criterion.thresholds
         learned = replace(criterion, thresholds=(replace(level, over=self.over, window_s=self.window),))
         return add_params(super().complete(learned, places), lag_s=self.lag, events=self.events)
 
 
 def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
-    """One fact: the largest sum within the lag, and the thinnest coverage of all its windows.
+    """Return one fact: the largest sum within the lag, with the smallest coverage of all its windows.
 
-    So `slopeward sites thresholds learn` counted it.
+    `slopeward sites thresholds learn` counts the events in the same way.
     """
     params = dict(criterion.params)
     threshold = criterion.thresholds[0]
-    window_s, lag_s, end_s = threshold.effective_window_s, params["lag_s"], gauge.times_s[-1]
-    first = bisect_right(gauge.times_s, end_s - max(lag_s, gauge.interval_s))
-    sums = [(*gauge.total_at(t, window_s), t) for t in gauge.times_s[first:]]
-    total, _, at_s = max(sums)
-    # thin data anywhere within the lag may hide a crossing
-    coverage = min(c for _, c, _ in sums)
-    held = 1.0
+    window_s = threshold.effective_window_s
+    lag_s = params["lag_s"]
+    newest_s = gauge.times_s[-1]
+    counted_s = max(lag_s, gauge.interval_s)
+    first = bisect_right(gauge.times_s, newest_s - counted_s)
+    sums = []
+    for end_s in gauge.times_s[first:]:
+        total_mm, window_coverage = gauge.total_at(end_s, window_s)
+        sums.append((total_mm, window_coverage, end_s))
+    largest_mm, _, largest_s = max(sums)
+    # Missing rain anywhere within the lag may hide a sum over the bound.
+    coverage = min(1.0, *(window_coverage for _, window_coverage, _ in sums))
     if gauge.stamp == "interval_end":
         known_s = len(sums) * gauge.interval_s + (gauge.block_s - gauge.interval_s if gauge.block_s > 0.0 else 0.0)
-        held = min(1.0, known_s / max(lag_s, gauge.interval_s))
-    further = {"lag_s": lag_s, "crossed_s": at_s, "events": params["events"]}
-    return [make_fact(threshold, window_s, total, min(coverage, held), threshold.over or 0.0, **further)]
+        coverage = min(coverage, known_s / counted_s)
+    further = {"lag_s": lag_s, "crossed_s": largest_s, "events": params["events"]}
+    return [make_fact(threshold, window_s, largest_mm, coverage, threshold.over or 0.0, **further)]
 
 
 def find_history_s(criterion: Criterion) -> float:
-    """Return the window and the lag together, in seconds: the oldest window ends a lag before the newest reading."""
+    """Return window plus lag in seconds: the oldest window ends one lag before the newest reading."""
     return max(longest_window(criterion) + dict(criterion.params)["lag_s"], issue_age(criterion))
 
 

@@ -1,4 +1,4 @@
-"""How rare the rain of a window is: bounds in years, from the site's own annual maxima or from given quantiles."""
+"""Return period of the rain in a window, in years, from annual maxima or from given quantiles."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ class RainReturnTable(RainTable):
     quantiles: dict[str, tuple[tuple[float, float], ...]] = Field({}, description='{"24h" = [[years, mm], ...]}')
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
-        """With depths in mm for the years."""
+        """Return the criterion with its bounds converted from years to mm."""
         return _fit_depths(super().complete(criterion, places), self, places.where)
 
 
@@ -90,28 +90,32 @@ def _read_window(text: str, where: str) -> float:
 
 
 def measure_rarity(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
-    """One fact per level, with the return period of what fell where it is known.
+    """Return one fact for each level, with the return period of the sum if it is known.
 
-    The depths of the return periods were fitted when the site file was read.
+    The depths of the return periods were fitted when the site file was parsed.
     """
     params = dict(criterion.params)
-    return [
-        f | {"bound_years": params[f"years:{f['level']}"], "years": _years(params, f["duration_s"], f["sum_mm"])}
-        for f in measure_sums(criterion, gauge)
-    ]
+    facts = []
+    for fact in measure_sums(criterion, gauge):
+        bound_years = params[f"years:{fact['level']}"]
+        years = _find_return_years(params, fact["duration_s"], fact["sum_mm"])
+        facts.append({**fact, "bound_years": bound_years, "years": years})
+    return facts
 
 
-def _years(params: Mapping[str, float], window_s: float, total_mm: float) -> float | None:
-    """Return period of a sum; None where it is beyond twice the record, or outside the given quantiles."""
-    key = f"{window_s:g}"
-    if f"scale:{key}" in params:
-        record = params[f"record:{key}"]
-        fitted = Extremes(params[f"location:{key}"], params[f"scale:{key}"], params[f"shape:{key}"], int(record))
+def _find_return_years(params: Mapping[str, float], window_s: float, total_mm: float) -> float | None:
+    """Return the return period of a sum; None beyond twice the record or outside the given quantiles."""
+    window = f"{window_s:g}"
+    if f"scale:{window}" in params:
+        record = params[f"record:{window}"]
+        fitted = Extremes(
+            params[f"location:{window}"], params[f"scale:{window}"], params[f"shape:{window}"], int(record)
+        )
         years = fitted.return_years(total_mm)
         return years if years <= 2.0 * record else None
-    prefix = f"quantile:{key}:"
-    known = [(float(k.removeprefix(prefix)), v) for k, v in params.items() if k.startswith(prefix)]
-    return years_of_depth(known, total_mm)
+    prefix = f"quantile:{window}:"
+    quantiles = [(float(key.removeprefix(prefix)), depth) for key, depth in params.items() if key.startswith(prefix)]
+    return years_of_depth(quantiles, total_mm)
 
 
 ENTRY: Final = KindEntry(
