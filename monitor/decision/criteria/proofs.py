@@ -1,4 +1,4 @@
-"""What must be shown on a site before a criterion that rests on a model counts for its level, and how it is shown."""
+"""Tests that a model must pass at a site before criteria that use it can raise a level."""
 
 from collections.abc import Mapping
 from math import fsum
@@ -7,7 +7,8 @@ from typing import Final
 from monitor.sites.records import Criterion, Site
 from monitor.text.message import Duration, Figure, Message, Template
 
-WARN_S: Final = 14.0 * 86400.0  # before the end it is said that the test is to be made again
+# How long before a test expires the site is reminded to repeat it.
+WARN_S: Final = 14.0 * 86400.0
 FEWEST_ISSUES: Final = 30  # scored issue times of a forecast; an interval of 80 % then has a standard error of 7 %
 LEAST_COVERAGE: Final = 0.70  # of the 80 % interval
 FEWEST_REVIEWS: Final = 10  # outlines that a person looked at
@@ -44,14 +45,14 @@ _MADE_BY: Final[Mapping[str, str]] = {
 
 
 def format_command(site: Site, criterion: Criterion) -> str:
-    """The command that makes the proof of a criterion."""
+    """Return the command that runs the test of a criterion."""
     return _MADE_BY[criterion.kind.facts or ""].format(site=site.id, criterion=criterion.id)
 
 
 def check_forecasts(
     records: Mapping[float, tuple[int, float | None, float | None, float | None]], gained_s: list[float]
 ) -> list[Message]:
-    """Why forecasts may not count; empty where they may.
+    """Return the reasons why forecasts do not count; empty if they do.
 
     Args:
         records: by horizon, s: scored issue times, mean absolute error of what was shown and of persistence, mm, and
@@ -77,7 +78,7 @@ def check_forecasts(
 
 
 def check_outlines(blocks: int, gain_low: float | None, looked: int, accepted: int) -> list[Message]:
-    """Why outlines of scenes may not count; empty where they may.
+    """Return the reasons why outlines of scenes do not count; empty if they do.
 
     Args:
         blocks: held-out images or blocks of the site's own ground; patches of one block are neighbours and count once.

@@ -1,4 +1,4 @@
-"""Which series a site's criteria and their allowed silence look at, and how far back: nothing more is read."""
+"""Series and length of history that the criteria of a site need. Evaluations load nothing else."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -20,9 +20,10 @@ BLOCKS: Final = 4  # the beginning of what is read moves on by a quarter of its 
 
 
 def anchor_at(now: datetime, span_s: float) -> datetime:
-    """The instant after which readings are read: it stands still for a while, so that a walk over them only grows.
+    """Return the instant from which readings are loaded.
 
-    It lies on the grid of a quarter of the span since 1970, at least the span and at most `reach_s` before now.
+    It advances in steps of a quarter of the span, so that successive evaluations can extend the same track. It is at
+    least the span and at most `reach_s` before now.
 
     >>> from monitor.text.instants import parse_time, format_iso
     >>> [format_iso(anchor_at(parse_time(f"2026-01-{day}T06:00:00Z"), 345600.0))[:16] for day in ("09", "10")]
@@ -35,13 +36,13 @@ def anchor_at(now: datetime, span_s: float) -> datetime:
 
 
 def reach_s(span_s: float) -> float:
-    """How far back an anchor lies at most, in seconds."""
+    """Return the greatest time in seconds between an anchor (`anchor_at`) and now."""
     return span_s * (1.0 + 1.0 / BLOCKS)
 
 
 @once_per_record
 def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
-    """(station, declared quantity) -> seconds of history; controls on a shared reference are looked at as well."""
+    """Return seconds of history by (station, declared quantity), including control stations with a reference."""
     found: dict[tuple[str, str], float] = {}
     for criterion in site.criteria:
         if criterion.kind.source != "instruments":
@@ -55,7 +56,7 @@ def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
             spec = site.series(*key)
             if spec is not None:
                 found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec))
-                # farther back: what it shows must not slide away first
+                # The source needs a longer history, so that its readings cover the whole history of the series.
                 for source in find_sources(site).get(key[0], ()):
                     place = source, key[1]
                     found[place] = max(found.get(place, 0.0), reach_s(found[key]))
@@ -66,15 +67,17 @@ def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
 
 
 def find_span_s(spans: Mapping[tuple[str, str], float], station: str, quantity: str) -> float:
-    """How far back a stored series is wanted, by its own name or as a component of displacement; 0 = not at all."""
+    """Return the seconds of history of a stored series or displacement component; 0 if it is not needed."""
     declared = "displacement" if quantity.startswith("displacement_") else quantity
     return spans.get((station, quantity)) or spans.get((station, declared)) or 0.0
 
 
 def history_s(site: Site, criterion: Criterion, spec: SeriesSpec) -> float:
-    """How far back a criterion must see: the history that its kind declares, its dwell, the clock of a step, and more.
+    """Return the seconds of history that a criterion needs.
 
-    Where nobody states the noise of a series that may step or stand still, far enough for it to show its scatter.
+    This is the history that its kind declares, plus the dwell or the deadline of a step, the allowed silence, and some
+    epochs before the window. If the noise of the series is not declared, the history must be long enough to estimate
+    it.
     """
     dwell_s = criterion.dwell.within_s or (criterion.dwell.of + 1) * spec.interval_s
     clock_s = max(site.fusion.verify_within_s, 2.5 * spec.interval_s)

@@ -1,7 +1,7 @@
-"""Shaking that somebody declared: it asks a person to look at the slope, and makes every bound stricter for some days.
+"""Declared earthquakes: request an inspection of the slope, and lower every bound for some days.
 
-An earthquake alone is no movement: by default the criterion is advice. Whatever its role, shaking at or beyond the
-lowest bound (or of unknown strength) opens a question that stays until a person has answered it.
+An earthquake alone is no movement, so the criterion is advice by default. Whatever its role, shaking at or beyond the
+lowest bound, or of unknown strength, opens a question that remains until an operator has answered it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,20 +30,23 @@ from monitor.text.message import Figure, Message, Template, Timestamp, Value
 
 INSPECT: Final = "inspect:"
 MOVED: Final = "movement"  # any other answer says that the slope did not move
-# beyond the strongest shaking ever recorded (4.36 g, Iwate-Miyagi 2008: Aoi et al. 2008, Science 322) a value is no
-# peak ground acceleration in g: most likely a magnitude or another unit was given
+# The strongest shaking ever recorded was 4.36 g (Iwate-Miyagi 2008: Aoi et al. 2008, Science 322). A larger value is
+# most likely a magnitude, or an acceleration in another unit.
 LARGEST_PGA_G: Final = 5.0
 AFTERSHOCKS_S: Final = 6 * 3600.0
-LONGEST: Final = 200  # letters of a reason; what a person wrote is cut
+# Characters of a reason. A longer description of an earthquake is cut.
+MAX_REASON_LENGTH: Final = 200
 _NONE: Final = Template("criterion.earthquake.none", "no earthquake that matters")()
 _SHOOK: Final = Template("criterion.earthquake", "shaking at {at}, peak ground acceleration {pga} g")
 _SHOOK_AND_MOVED: Final = Template(
     "criterion.earthquake.newmark",
     "shaking at {at}, peak ground acceleration {pga} g, Newmark displacement {displacement} cm ({low} to {high})",
 )
-_NONE_GIVEN: Final = Template("criterion.earthquake.none_given", "unknown shaking at {at} (none given): {what}")
+_NONE_GIVEN: Final = Template(
+    "criterion.earthquake.none_given", "shaking of unknown strength at {at} (no acceleration given): {what}"
+)
 _NO_ACCELERATION: Final = Template(
-    "criterion.earthquake.no_acceleration", "unknown shaking at {at} ({n} is no acceleration in g): {what}"
+    "criterion.earthquake.no_acceleration", "shaking of unknown strength at {at} ({n} is no acceleration in g): {what}"
 )
 _INSPECT: Final = Template("question.inspect", "an earthquake: inspect the slope and the instruments. It was {text}")
 LEAST_CRITICAL_G: Final = 0.001
@@ -83,11 +86,14 @@ class EarthquakeTable(CriterionTable):
         return self
 
     def refuse_order(self, bounds: Sequence[Threshold], places: Places) -> None:
-        """Shaking may be bounded by acceleration at one level and by displacement at another; raises ConfigError."""
+        """Raise ConfigError if bounds on acceleration fall with a rising level.
+
+        One level may have a bound on acceleration and another a bound on displacement.
+        """
         refuse_falling([b for b in bounds if b.over is not None], places)
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
-        """With the block that shaking moves, and the bounds on its displacement."""
+        """Return the criterion with the parameters of the sliding block and the bounds on its displacement."""
         where, params = places.where, {k: getattr(self, k) for k in _SHAKING}
         params["lower_for_s"] = self.lower_for
         if self.factor_of_safety is not None and self.slope_deg is not None:
@@ -112,7 +118,11 @@ class EarthquakeTable(CriterionTable):
 
 @dataclass(frozen=True, slots=True)
 class Shaking:
-    """What one earthquake means to one criterion; `level` is 0 below the lowest bound, None of unknown strength."""
+    """One earthquake, compared with the bounds of one criterion.
+
+    Attributes:
+        level: Highest level whose bound is crossed; 0 below the lowest bound, None if the strength is unknown.
+    """
 
     event: EventFact
     level: int | None
@@ -121,9 +131,9 @@ class Shaking:
 
 
 def assess_shaking(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
-    """Peak ground acceleration at the site, and the Newmark displacement it may have caused, against bounds.
+    """Compare peak ground acceleration and the estimated Newmark displacement with every bound.
 
-    One answer for all earthquakes within `valid_for` that nobody answered as harmless.
+    Return one assessment of all earthquakes within `valid_for`, without those that an operator answered as harmless.
     """
     now_s = context.now_s
     after = context.answered_s(VoteKey(criterion.id, EARTHQUAKE))
@@ -155,11 +165,13 @@ def assess_shaking(criterion: Criterion, context: DecisionContext) -> tuple[Asse
 
 
 def group_shaking(criterion: Criterion, view: DecisionInputs, now_s: float) -> list[list[Shaking]]:
-    """Earthquakes that matter, oldest first, with their aftershocks: one question is enough for all of a group.
+    """Return the earthquakes that cross a bound, oldest first, grouped with their aftershocks.
 
-    An aftershock is no stronger (by level) than what came before in its group, and not later than AFTERSHOCKS_S after
-    its beginning; whatever is stronger or later is asked about anew. What people stand behind is no aftershock of what
-    nobody does: an invented earthquake, answered as harmless, must not answer for a real one.
+    Each group has one question. An aftershock has no higher level than the earlier shocks of its group, and occurs at
+    most `AFTERSHOCKS_S` after the first one. A stronger or later shock starts a new group.
+
+    An earthquake that people confirmed never joins the group of an unconfirmed one. Otherwise the answer to a false
+    report could close the question about a real earthquake.
     """
     groups: list[list[Shaking]] = []
     for event in sorted(_earthquakes(view, now_s), key=lambda e: e.from_s):
@@ -179,16 +191,20 @@ def group_shaking(criterion: Criterion, view: DecisionInputs, now_s: float) -> l
 
 
 def _was_confirmed(event: EventFact) -> bool:
-    """True also where that was taken back: it lowers nothing by moving the event into an answered group."""
+    """Return whether people confirmed an earthquake, also if they withdrew the confirmation later.
+
+    A withdrawal must not move the earthquake into a group that is answered already.
+    """
     return event.words > 0 or event.doubted
 
 
 def _gravity(shaking: Shaking) -> int:
-    return 1 if shaking.level is None else shaking.level  # what nobody measured is asked about, no more
+    # Shaking of unknown strength opens a question, but it counts as no more than the lowest level.
+    return 1 if shaking.level is None else shaking.level
 
 
 def classify_shaking(criterion: Criterion, event: EventFact) -> Shaking:
-    """Hold one earthquake against the bounds of a criterion."""
+    """Compare one earthquake with the bounds of a criterion."""
     params = dict(criterion.params)
     at = Timestamp(event.from_s)
     if event.value is None or not 0.0 <= event.value <= LARGEST_PGA_G:
@@ -196,9 +212,9 @@ def classify_shaking(criterion: Criterion, event: EventFact) -> Shaking:
         if event.value is not None:
             values["n"] = Figure(event.value)
         template = _NONE_GIVEN if event.value is None else _NO_ACCELERATION
-        return Shaking(
-            event, None, template(what=event.text[: max(0, LONGEST - len(template(what="", **values)))], **values), {}
-        )
+        text_length = MAX_REASON_LENGTH - len(template(what="", **values))
+        reason = template(what=event.text[: max(0, text_length)], **values)
+        return Shaking(event, None, reason, {})
     pga = event.value
     critical = params.get("critical_acceleration_g")
     if critical is None and "factor_of_safety" in params:
@@ -243,11 +259,10 @@ def classify_shaking(criterion: Criterion, event: EventFact) -> Shaking:
 
 
 def list_inspections(site: Site, memory: Memory, view: DecisionInputs, now_s: float) -> dict[str, Condition]:
-    """Questions that earthquakes opened and nobody answered.
+    """Return the open questions about earthquakes, by alert key.
 
-    Their alert keys are `health:inspect:<criterion>@<instant>:verify`. A question stays when its
-    earthquake is no longer in view: only an answer (`memory.answers` under the key without `health:` and `:verify`)
-    ends it.
+    The keys are `health:inspect:<criterion>@<instant>:verify`. Only an answer (`memory.answers` under the key without
+    `health:` and `:verify`) closes a question. It remains open after the inputs no longer contain its earthquake.
     """
     found = {
         k: c
@@ -261,7 +276,8 @@ def list_inspections(site: Site, memory: Memory, view: DecisionInputs, now_s: fl
                 continue
             name = f"health:{key}:verify"
             if name not in found and now_s - group[-1].event.from_s > event_span_s(site):
-                continue  # it is read for the steps that it explains; nobody inspects for it now
+                continue
+                # This old earthquake was loaded for the steps that it explains. It opens no question any more.
             since_s = found[name].since_s if name in found else now_s
             text = group[0].reason
             text = AND_MORE(text=text, n=len(group) - 1) if len(group) > 1 else text
@@ -270,32 +286,33 @@ def list_inspections(site: Site, memory: Memory, view: DecisionInputs, now_s: fl
 
 
 def inspection_key(criterion: Criterion, event: EventFact) -> str:
-    """How an answer names the question that the first earthquake of a group opened: `inspect:<criterion>@<instant>`."""
+    """Return the key of the question about a group, by its first earthquake: `inspect:<criterion>@<instant>`."""
     return f"{INSPECT}{criterion.id}@{format_iso(instant(event.from_s))}"
 
 
 def lowered_factor(site: Site, view: DecisionInputs, now_s: float) -> float:
-    """Factor (0 < f <= 1) on every bound in the days after an earthquake beyond a criterion's lowest bound; 1 = none.
+    """Return the factor (0 < factor <= 1) on every bound in the days after an earthquake; 1 means no change.
 
-    The strictest of all that are running counts. An earthquake whose shaking nobody gave lowers nothing.
+    The earthquake must cross the lowest bound of a criterion. The smallest factor of all such earthquakes counts. An
+    earthquake of unknown strength lowers no bound.
     """
     return min((lower_to for _, lower_to in list_lowering(site, view, now_s)), default=1.0)
 
 
 def lower_bounds(site: Site, factor: float) -> Site:
-    """The site with the bounds that are in force when they are lowered to a share of themselves.
+    """Return the site with its bounds multiplied by a factor.
 
-    The recovery limit is lowered along: it is a share of the bound, so a level that the stricter bound raised has the
-    same distance to fall. With the unlowered limit a slope that moves between both bounds would rise and fall at once.
-    When the time is over the declared bounds count again, and what stands falls on fresh data below their limit.
-    The jump that is asked about stays the declared one: else leaps that are motion by the declared bounds would be
-    taken out as steps, and their motion seen later.
+    * The recovery limit is lowered too, because it is a share of the bound. With the declared limit, a slope that moves
+      between the lowered and the declared bound would raise a level and lower it again at once.
+    * Afterwards the declared bounds apply again, and a level falls on fresh data below their recovery limit.
+    * The size of a step that opens a question stays the declared one. Otherwise sudden motion would be removed as a
+      step, and its velocity would be found later.
 
     Args:
-        factor: 0 < factor <= 1; 1 = as declared.
+        factor: 0 < factor <= 1; 1 keeps the declared bounds.
 
     Raises:
-        ValueError: a factor that would loosen a bound.
+        ValueError: The factor would loosen a bound.
     """
     if not 0.0 < factor <= 1.0:
         raise ValueError(f"a factor on bounds lies between 0 and 1, got {factor:g}")
@@ -318,7 +335,7 @@ def lower_bounds(site: Site, factor: float) -> Site:
 
 
 def lower_threshold(threshold: Threshold, factor: float) -> Threshold:
-    """A bound nearer to the quiet side, never farther from it.
+    """Return a threshold with a stricter bound. A bound on the other side of zero does not change.
 
     >>> lower_threshold(Threshold(1, over=10.0), 0.5).over, lower_threshold(Threshold(1, under=-2.0), 0.5).under
     (5.0, -1.0)
@@ -334,7 +351,10 @@ def lower_threshold(threshold: Threshold, factor: float) -> Threshold:
 
 
 def list_lowering(site: Site, view: DecisionInputs, now_s: float) -> list[tuple[EventFact, float]]:
-    """The earthquakes that lower bounds now, each with its factor; whoever said so, for they make stricter only."""
+    """Return the earthquakes that lower bounds now, each with its factor.
+
+    They need no confirmation, because they only make bounds stricter.
+    """
     found = []
     for criterion in _criteria(site):
         params = dict(criterion.params)
@@ -348,7 +368,7 @@ def list_lowering(site: Site, view: DecisionInputs, now_s: float) -> list[tuple[
 
 
 def event_span_s(site: Site) -> float:
-    """How far back events must be read: the longest that any of them still matters."""
+    """Return how many seconds back events must be loaded."""
     spans = [max(c.valid_for_s, dict(c.params).get("lower_for_s", 0.0)) for c in _criteria(site)]
     return max(spans, default=0.0)
 

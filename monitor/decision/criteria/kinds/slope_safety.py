@@ -1,4 +1,4 @@
-"""How near a slope is to its limit of strength: factor of safety from measured water, or from the rain that fell."""
+"""Factor of safety of an infinite slope, from measured water pressure or from rain."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -95,7 +95,7 @@ class SafetyTable(MeasuredTable):
     recover: Recovery = 0.95
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
-        """With the ground, and how much of the rain must be measured."""
+        """Return the criterion with the parameters of the slope and of the rain."""
         return _read_slope(criterion, self, places)
 
 
@@ -122,7 +122,7 @@ def _read_slope(criterion: Criterion, table: SafetyTable, places: Places) -> Cri
         params["span_s"] = table.span
         params["ahead_s"] = table.ahead
         if table.ahead is not None:
-            # what the pressure will be is a forecast, although the rain has fallen
+            # The future pressure is a forecast, although the rain has fallen already.
             criterion = replace(criterion, role=table.role or "advice")
     elif table.ahead is not None:
         raise ConfigError(f"{where}.ahead: expected with method 'infiltration' only")
@@ -137,13 +137,16 @@ def _read_slope(criterion: Criterion, table: SafetyTable, places: Places) -> Cri
 
 
 def assess_safety(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
-    """Infinite slope, level by `under`; the best estimate is judged, or its 5 % limit where `judge` is low."""
+    """Compare the factor of safety with the bound `under` of every level.
+
+    The best estimate is compared, or its 5 % limit if `judge` is "low".
+    """
     assess = _from_rain if dict(criterion.texts).get("method") == "infiltration" else _from_water
     return tuple(assess(criterion, context, s) for s in criterion.stations)
 
 
 def _from_water(criterion: Criterion, context: DecisionContext, station: str) -> Assessment:
-    """Each level needs `dwell.hits` (never fewer than two) of the last epochs."""
+    """Compare the factors of the last epochs. A level needs `dwell.hits` of them, at least two."""
     spec = context.site.series(station, criterion.quantity)
     if spec is None:
         return Assessment(criterion.id, station)
@@ -173,7 +176,10 @@ def _from_water(criterion: Criterion, context: DecisionContext, station: str) ->
 
 
 def _from_rain(criterion: Criterion, context: DecisionContext, station: str) -> Assessment:
-    """Rain that is missing would have lowered the factor: thin coverage may raise a level, never lower it."""
+    """Compare the factor from the rain of the span.
+
+    Missing rain would have lowered the factor, so incomplete data can raise a level, but not lower one.
+    """
     spec = context.site.series(station, criterion.quantity)
     gauge = None if spec is None else gauge_of(context, station, criterion.quantity, spec)
     if spec is None or gauge is None or gauge.times_s[-1] <= context.answered_s(VoteKey(criterion.id, station)):
@@ -184,7 +190,7 @@ def _from_rain(criterion: Criterion, context: DecisionContext, station: str) -> 
     whole = {"duration_s": params["span_s"], "coverage": gauge.total(params["span_s"])[1]}
     coverage: float = losses.lower(whole)["coverage"]
     safety, pressure, later_s = compute_safety_from_rain(criterion, gauge)
-    # no level has recovered while rain in the gaps of the gauge could keep the factor low
+    # A level has not recovered while rain in the gaps of the gauge could keep the factor low.
     filled = fill_gaps(gauge)
     quiet = [safety] if filled is None else [compute_safety_from_rain(criterion, filled)[0], safety]
     bounds = _hold(criterion, [safety], 1, quiet, is_known=coverage >= params.get("min_coverage", 0.8))
@@ -213,7 +219,14 @@ def _from_rain(criterion: Criterion, context: DecisionContext, station: str) -> 
 def _hold(
     criterion: Criterion, raising: Sequence[Safety], needed: int, quiet: Sequence[Safety], *, is_known: bool
 ) -> list[dict[str, Any]]:
-    """Factors against each bound, the newest last; unless enough `is_known` no level has recovered."""
+    """Return the facts about factors of safety and every bound.
+
+    Args:
+        raising: Factors that can raise a level.
+        needed: How many of them must be below the bound.
+        quiet: Factors that must be above the recovery limit for a level to fall, the newest last.
+        is_known: Whether enough data are known for a level to fall.
+    """
     found = []
     for threshold in criterion.thresholds:
         bound, limit = threshold.under or 0.0, recovery_of(threshold, criterion.recover)
@@ -231,16 +244,20 @@ def _hold(
 
 
 def slope_of(criterion: Criterion) -> InfiniteSlope:
-    """The slope that a criterion declares."""
+    """Return the slope that a criterion declares."""
     params = dict(criterion.params)
     return InfiniteSlope(**{f.name: params[f.name] for f in fields(InfiniteSlope)})
 
 
 def slip_pressure_kpa(criterion: Criterion, value: float, depth_m: float | None = None) -> float:
-    """Pore pressure at the slip surface from a reading: kPa at the sensor's depth, or the level of the water in m.
+    """Return the pore pressure at the slip surface in kPa.
 
-    From the sensor to the slip surface water is taken to flow parallel to the slope. Suction counts as nothing unless
-    the site file asks for it: what dries may be wet again within hours.
+    Water is assumed to flow parallel to the slope between the sensor and the slip surface. Suction counts as zero
+    unless the site file declares `suction = true`, because dry soil can become wet within hours.
+
+    Args:
+        value: Reading: pressure in kPa at the depth of the sensor, or level of the water in m.
+        depth_m: Depth of the slip surface; the declared depth by default.
     """
     params = dict(criterion.params)
     depth = params["depth_m"] if depth_m is None else depth_m
@@ -253,16 +270,16 @@ def slip_pressure_kpa(criterion: Criterion, value: float, depth_m: float | None 
 
 
 def compute_safety_from_water(criterion: Criterion, value: float) -> Safety:
-    """Factor of safety with its range from one reading of water."""
+    """Return the factor of safety, with its range, from one reading of water pressure or level."""
     at_depth = partial(slip_pressure_kpa, criterion, value)
     return compute_safety(slope_of(criterion), at_depth(), at_depth)
 
 
 def compute_safety_from_rain(criterion: Criterion, gauge: Gauge) -> tuple[Safety, float, float]:
-    """Factor of safety with its range, pore pressure in kPa, and the seconds after the newest reading it stands for.
+    """Return the factor of safety with its range, the pore pressure in kPa, and its time after the newest reading in s.
 
-    From the rain of the span; with `ahead` the greatest pressure until then if no more rain falls: it goes on rising
-    at depth after the rain.
+    Pressure is computed from the rain of the span. It continues to rise at depth after the rain. With `ahead`, the
+    greatest pressure within this time counts, if no more rain falls.
     """
     params = dict(criterion.params)
     ground = Ground(
@@ -273,7 +290,8 @@ def compute_safety_from_rain(criterion: Criterion, gauge: Gauge) -> tuple[Safety
         params["steady_flux_m_per_s"],
     )
     end_s = gauge.times_s[-1]
-    rain = []  # begin, end and mm of each interval; what a counter counted over a gap fell in all of it
+    # Start, end and mm of each interval. The sum of a counter over a gap is spread over the gap.
+    rain = []
     for i, (at_s, amount) in enumerate(zip(gauge.times_s, gauge.amounts_mm, strict=True)):
         begin_s = at_s - gauge.interval_s
         if gauge.stamp == "counter" and i > 0:
