@@ -7,10 +7,10 @@ import pytest
 
 from monitor.alerts.acts.loosening import find_loosening
 from monitor.canonical import canonical_json
-from monitor.decision.criteria.kinds.forecast import ENTRY
 from monitor.decision.records import DecisionInputs, ForecastFact, Memory
 from monitor.decision.series.assessment import DecisionContext
 from monitor.errors import ConfigError
+from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.parsing import find_cautions, parse_site
 from monitor.sites.records import Criterion, Threshold
 from monitor.text.rendering import translate
@@ -41,8 +41,9 @@ def read(bounds=YELLOW, more=""):
 def ask(facts, site=None):
     site = site or read()
     criterion = next(c for c in site.criteria if c.id == "f")
-    (word,) = ENTRY.rule(criterion, DecisionContext(site, DecisionInputs(forecasts=tuple(facts)), Memory(), NOW_S))
-    return word
+    context = DecisionContext(site, DecisionInputs(forecasts=tuple(facts)), Memory(), NOW_S)
+    (assessment,) = load_criteria()["forecast"].rule(criterion, context)
+    return assessment
 
 
 def test_a_level_is_asked_for_by_its_chance_and_not_by_the_median():

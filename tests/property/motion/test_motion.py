@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from monitor.decision import decide as decide_module
 from monitor.decision.criteria import motion_components, rates
-from monitor.decision.criteria.kinds import acceleration, forecast, tangential, velocity
+from monitor.decision.criteria.kinds.forecast import find_velocity_quantiles
 from monitor.decision.criteria.rates import assess_rates
 from monitor.decision.records import DecisionInputs, ForecastFact, Memory, Step, instant
 from monitor.decision.series import paired_steps, step_fates, tracks
@@ -24,6 +24,7 @@ from monitor.decision.series.noise import BURST, CALM, LEARNT, find_burst
 from monitor.decision.series.step_fates import keeps_its_way
 from monitor.decision.series.tracks import Track
 from monitor.readings.records import Reading
+from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from tests.data.criteria import KINDS
 from tests.property.alerting_histories import Motion, levels, quiet, run
@@ -44,9 +45,9 @@ def judged(kind: str, *bounds: tuple[float, float]) -> Criterion:
 
 
 CRITERIA = {
-    "velocity": (velocity.ENTRY, judged("velocity", (2.0, 6), (20.0, 2))),
-    "acceleration": (acceleration.ENTRY, judged("acceleration", (1.0, 6))),
-    "tangential_angle": (tangential.ENTRY, judged("tangential_angle", (45.0, 6), (85.0, 3))),
+    "velocity": (load_criteria()["velocity"], judged("velocity", (2.0, 6), (20.0, 2))),
+    "acceleration": (load_criteria()["acceleration"], judged("acceleration", (1.0, 6))),
+    "tangential_angle": (load_criteria()["tangential_angle"], judged("tangential_angle", (45.0, 6), (85.0, 3))),
 }
 
 
@@ -274,7 +275,7 @@ def foresee(
     criterion = Criterion("f", KINDS["forecast"], ("P",), "displacement", bounds)
     site = make_site(azimuth_deg, criterion, plunge_deg)
     windows = DecisionContext(site, DecisionInputs(forecasts=rows), Memory(), END_S)
-    (word,) = forecast.ENTRY.rule(criterion, windows)
+    (word,) = load_criteria()["forecast"].rule(criterion, windows)
     return word
 
 
@@ -299,9 +300,9 @@ def test_a_forecast_of_sinking_ground_counts_without_a_direction():
     still = replace(make_site(None, CRITERIA["velocity"][1]).stations[0])
     row = expect("up", -30.0)
     criterion = Criterion("f", KINDS["forecast"], ("P",), "displacement", (Threshold(1, over=15.0, window_s=DAY_S),))
-    (fan,) = forecast.find_velocity_quantiles(criterion, still, [row])
+    (fan,) = find_velocity_quantiles(criterion, still, [row])
     assert fan.velocity["q50"] == pytest.approx(30.0)
-    (named,) = forecast.find_velocity_quantiles(replace(criterion, quantity="displacement_up"), still, [row])
+    (named,) = find_velocity_quantiles(replace(criterion, quantity="displacement_up"), still, [row])
     assert named.velocity["q50"] == pytest.approx(-30.0), "as the file says"
 
 
