@@ -30,7 +30,7 @@ def _clear_when_missing(key, level, votes, steps_, fresh, pended):
 
 
 def _tolerant(item, spec, quantity, at_s, now_s):
-    return "stamped in the future" if at_s > now_s else None
+    return "its time stamp is in the future" if at_s > now_s else None
 
 
 def _timeless(item, spec, quantity, at_s, now_s):
@@ -75,7 +75,7 @@ def _mean_of_wet_hours(gauge, window_s):
 VOTES, SPELL = decide.update_votes, records._reading_to_json
 MUTANTS = {
     "1 missing data lower": (decide, "is_clear", _clear_when_missing),
-    "1 flagged data count": (tracks, "_fault", _tolerant),
+    "1 flagged data count": (tracks, "_find_fault", _tolerant),
     "1 nobody is told": (conditions, "_list_sight", lambda *_: {}),
     "2 votes never age": (decide, "update_votes", _never_old),
     "3 sick votes count": (decide, "find_pending_reasons", lambda *_: {}),
@@ -85,10 +85,10 @@ MUTANTS = {
     "5 one epoch of two is believed": (steps, "is_confirmed", lambda *_: True),
     "6 ticks count": (rates, "list_dwell_epochs", _same_epoch_again),
     "7 advice votes": (prepare, "find_witness_criteria", lambda site: {c.id: c for c in site.criteria}),
-    "8 the future counts": (tracks, "_fault", _timeless),
+    "8 the future counts": (tracks, "_find_fault", _timeless),
     "9 inputs are rounded": (records, "_reading_to_json", _rounded),
-    "9 what is held is trusted": (tracks, "_continue", lambda *_: True),
-    "11 offsets are ignored": (tracks, "_values", _raw),
+    "9 what is held is trusted": (tracks, "_is_continuation", lambda *_: True),
+    "11 offsets are ignored": (tracks, "_read_values", _raw),
     "14 the wet hours alone count": (rain_gauge.Gauge, "total", _mean_of_wet_hours),
     "15 one person hides all": (prepare, "find_maintenance_masks", _anybody),
 }

@@ -87,14 +87,14 @@ def test_a_walk_in_pieces_ends_where_one_in_a_single_piece_ends(walks):
     assert agreed > 5, "too few epochs agreed on a step within their own errors"
 
 
-@pytest.mark.parametrize("broken", ["_open", "_scatter"])
+@pytest.mark.parametrize("broken", ["_restart", "_measure_scatter"])
 def test_a_walk_that_keeps_what_it_should_not_is_caught(broken, monkeypatch):
     plain = getattr(StepDetector, broken)
 
     def first_time(walk):  # the opening is judged once, or the scatter measured once, and never again
         if id(walk) not in kept:
             kept[id(walk)] = (walk, plain(walk))
-        elif broken == "_open":
+        elif broken == "_restart":
             return len(walk.kept)
         return kept[id(walk)][1]
 
@@ -132,7 +132,7 @@ def test_a_decision_with_tracks_held_is_the_decision_without(part, histories):
 
 
 def test_tracks_that_are_held_too_long_are_caught(monkeypatch):
-    monkeypatch.setattr(tracks, "_continue", lambda *_: True)
+    monkeypatch.setattr(tracks, "_is_continuation", lambda *_: True)
     with pytest.raises((AssertionError, IndexError)):
         check_warm_is_cold(range(12))
 

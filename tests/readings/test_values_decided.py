@@ -66,7 +66,7 @@ def test_fills_raise_nothing_and_the_instrument_is_said_to_give_no_value(fill):
     assert max(d.level for d in decisions) == 0
     assert [FILL in f for f in flags] == [False] * 40 + [True] * 12 + [False] * 6
     (condition,) = said(decisions, "P1.pore_pressure:flagged").values()
-    assert "it gives no value" in str(condition.reason)
+    assert "its code for a missing measurement" in str(condition.reason)
     assert said(decisions[-1:], ":flagged") == {}  # it speaks again
     assert not said(decisions, "P1:verify")
 

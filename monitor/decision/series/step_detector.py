@@ -1,6 +1,8 @@
-"""Jumps in a series: one causal walk that tells a step from a spike, from noise and from motion, and judges none.
+"""Detect jumps in a series and distinguish steps from spikes, noise and motion.
 
-Ours because a decision knows the past alone; of clear steps ruptures, which sees all, finds the same (a test).
+The detector processes epochs in their order and uses only earlier ones, because a decision must not depend on readings
+that were received later. Libraries for change points (`ruptures`) use the whole series. A test shows that both find the
+same clear steps.
 """
 
 from bisect import bisect_left
@@ -15,27 +17,48 @@ from monitor.decision.series.noise import LATELY, WANDERS, Scatter, is_stated, m
 from monitor.decision.series.vectors import Vector, minus, norm
 from monitor.text.message import Figure, Message, Template
 
-_AT_START: Final = Template("spike.at_start", "spike at the start of the window")()
-_AROUND: Final = Template("spike.around", "spike: the values around it agree")()
-_WITHIN_ERROR: Final = Template("reading.within_error", "off by {size}, less than its own error of {error}")
-_JUMP: Final = Template("reading.jump", "jump of {size}: to be verified")
-STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of that series
-PATIENCE: Final = 36.0  # intervals: what has sent fewer epochs by then is asked about as it is
-OPENING: Final = 24  # the first epochs are judged together: nothing lies before them, and they show the scatter
-AGREEING: Final = 6  # of the first epochs, among which the walk looks where to begin
-CALM_EPOCHS: Final = 32  # looked at together, where nothing happens
-FEW: Final = 12  # differences of which the scatter may be half of what it is
-REST_OF_STEP: Final = 0.25  # of a jump: what follows it the same way and is less belongs to it
-SPIKE_EPOCHS: Final = 6  # at the new place, and
-SPIKE_S: Final = 86400.0  # since the jump: what comes back after both was no spike, and jumps anew
-TAIL: Final = 6  # epochs that say where a series was heading
-ERRATIC: Final = Template("spike.erratic", "erratic: the next value did not confirm it")()
-RETURNED: Final = Template("spike.returned", "spike: the value returned")()  # of epochs behind a jump that came back
+_AT_START: Final = Template("spike.at_window_start", "a spike at the start of the loaded readings")()
+_AROUND: Final = Template("spike.single_value", "a spike: the values before and after it agree")()
+_WITHIN_ERROR: Final = Template(
+    "reading.inaccurate",
+    "it differs by {size} from the expected value, which is within its large stated error of {error}",
+)
+_JUMP: Final = Template("reading.unverified_jump", "a jump of {size} that nobody has verified")
+ERRATIC: Final = Template("spike.unconfirmed", "erratic: the next value did not confirm the jump")()
+# The reason of each epoch between a jump and the return to the earlier level.
+RETURNED: Final = Template("spike.value_returned", "a spike: the value returned to its earlier level")()
+
+# A jump of less than five of its standard errors is noise.
+STEP_SIGMAS: Final = 5.0
+# A series with fewer than `OPENING` epochs after this many intervals is judged by the scatter it has shown so far.
+PATIENCE: Final = 36.0
+# The first epochs are judged together, because their scatter is measured from all of them.
+OPENING: Final = 24
+# The series starts at the first of two agreeing neighbours among this many epochs.
+AGREEING: Final = 6
+# How many epochs without an unusual value are processed together.
+CALM_EPOCHS: Final = 32
+# A scatter measured from this many differences may be half of the true one.
+FEW: Final = 12
+# A change in the same direction right after a jump, and less than this share of it, belongs to the jump.
+REST_OF_STEP: Final = 0.25
+# A jump whose value returns after at least this many epochs and this time was no spike. The return is a new jump.
+SPIKE_EPOCHS: Final = 6
+SPIKE_S: Final = 86400.0
+# The expected value is extrapolated from this many epochs.
+TAIL: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """A sudden step found in a track: first epoch after it, what was before, and its size."""
+    """A sudden change of a series.
+
+    Attributes:
+        at_s: First epoch after the jump.
+        before_s: Last epoch before it that counts.
+        known_s: When the jump could be detected: reception of the reading that shows it.
+        size: Change by component, unit of the series.
+    """
 
     at_s: float
     before_s: float
@@ -44,36 +67,44 @@ class Jump:
 
     @property
     def length(self) -> float:
-        """Euclidean size, unit of the series."""
+        """Euclidean length of the jump, unit of the series."""
         return norm(self.size)
 
 
 @dataclass(slots=True)
 class StepDetector:
-    """Detects steps epoch by epoch, each from earlier epochs alone; it can be continued with newer ones.
+    """Detect steps epoch by epoch, each from earlier epochs alone.
 
-    A jump must exceed `limit` and five of its own errors; an error is the stated one or the scatter of the series up to
-    there, over its length or lately, whichever is larger. The epoch after a jump settles it: back where it was = the
-    jump was a spike; at the new place = a step that lasts, unless it comes back within a day or six epochs; clearly
-    further the same way = motion, no step; anything else = erratic, asked anew. Where a scatter ends at another place,
-    or epochs agree that state large errors, six together show the step that none of them can (`settling`).
-    Whether a series comes in one piece or epoch by epoch, the walk ends in the same state, bit for bit.
+    A jump must exceed `limit` and five of its standard errors. An error is the stated one, or the scatter of the series
+    up to this epoch, over its whole length or recently, whichever is larger. The epoch after a jump settles it:
 
-    The first epochs of a series of which nobody states an error say little of its scatter. Until there are enough of
-    them a jump must stand out among all that came; one that does not is a value like any other.
+    * back at the earlier value: the jump was a spike;
+    * at the new value: a step that lasts, unless it returns within a day or six epochs;
+    * clearly further in the same direction: motion, no step;
+    * anything else: erratic, and the new value is compared again with the epochs before the jump.
+
+    Six epochs together show a step that none of them can show alone: where strong scatter ends at another level
+    (`find_settling`), or where epochs with large stated errors agree (`find_agreement`).
+
+    The first epochs of a series without stated errors show little of its scatter. Until there are `OPENING` of them, a
+    jump must be clearly larger than all other changes; otherwise the epoch counts like any other.
+
+    The final state does not depend on how the epochs are divided among calls of `extend`, bit for bit.
 
     Attributes:
-        limit: The jump beyond which one asks; None asks nothing.
-        times: Rising epoch seconds.
+        limit: The jump above which a step must be verified; None if none must.
+        times: Epoch seconds, ascending.
+        received: When each epoch was received, epoch seconds.
         values: Components, n tuples of k.
         sigmas: One standard deviation each.
-        kept: Indexes that count as evidence, rising.
-        level: Value of each kept epoch with open jumps taken out.
-        jumps: (index of first epoch after it, jump), oldest first.
+        kept: Indexes of the epochs that count, ascending.
+        level: Value of each kept epoch with open jumps subtracted, by index.
+        jumps: (index of the first epoch after it, jump), oldest first.
         aside: Why an epoch does not count, by epoch.
-        rewrites: How often something that was kept was taken out again; while it stands, `kept` only grew.
-        patience_s: So long after its first epoch a series is held against the scatter that it has shown, if any.
-        early: What may be a jump when the scatter is known: larger than all others, and not clearly; oldest first.
+        rewrites: How often an epoch that counted was removed. Between two removals `kept` only grows.
+        unit: Unit of the series, for messages.
+        patience_s: After this time a short series is judged by the scatter that it has shown, if any.
+        early: Jumps of a short series that are larger than all other changes, but not clearly, oldest first.
     """
 
     limit: float | None
@@ -90,18 +121,19 @@ class StepDetector:
     patience_s: float = inf
     early: list[Jump] = field(default_factory=list)
     _shift: Vector = ()
-    _opening: Vector = ()  # scatter of the first epochs
-    _scattered: Scatter = field(default_factory=Scatter)
-    _consulted: bool = False  # a scatter was asked for in the opening
-    _at: int = 0  # the epoch in hand
-    _measured: tuple[int, Vector] = (-1, ())
-    _settled: int = -1  # first epoch after the newest scatter that ended
-    _doubted: list[tuple[int, Vector]] = field(default_factory=list)  # newest set aside within their own errors
+    _opening_scatter: Vector = ()
+    _differences: Scatter = field(default_factory=Scatter)
+    _has_used_opening_scatter: bool = False
+    _current: int = 0  # index of the epoch that is being processed
+    _measured_scatter: tuple[int, Vector] = (-1, ())  # index up to which it was measured, and the result
+    _settled: int = -1  # index of the first epoch after the latest end of strong scatter
+    # Newest epochs that were set aside within their stated errors: index, difference from the expected value.
+    _inaccurate: list[tuple[int, Vector]] = field(default_factory=list)
 
     def extend(
         self, times: Sequence[float], received: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector]
     ) -> None:
-        """Take the walk over further epochs, all newer than those before."""
+        """Process further epochs, all newer than those before."""
         if not times:
             return
         start = len(self.times)
@@ -110,172 +142,194 @@ class StepDetector:
         self.values += values
         self.sigmas += sigmas
         if start < OPENING:
-            start = self._open() if start < AGREEING or self._consulted else self._go_on(start)
+            start = (
+                self._restart() if start < AGREEING or self._has_used_opening_scatter else self._extend_opening(start)
+            )
         if not self.kept and start < len(self.times):
             self._keep(start, self.values[start])
             start += 1
-        for i in range(self._take_calm(start), len(self.times)):
+        for i in range(self._keep_calm_epochs(start), len(self.times)):
             if self.limit is None or not self.kept:
                 self._keep(i, self.values[i])
                 continue
-            self._at = i
-            if not self._settle_jump(i, self.limit):
+            self._current = i
+            if not self._is_return(i, self.limit):
                 self._classify(i, self.limit)
             if i >= OPENING and self.kept[-1] == i:
-                self._end_scatter(i, self.limit)
+                self._detect_settling(i, self.limit)
 
-    def _take_calm(self, start: int) -> int:
-        """Keep the epochs that differ too little to ask anything of them; returns the first that may not be such.
+    def _keep_calm_epochs(self, start: int) -> int:
+        """Keep epochs that differ too little from each other to contain a jump, several at a time.
 
-        On each of three axes at most all lie within half of the limit, so no two of them are farther apart.
+        On each of at most three axes all values lie within half of the limit, so that no two of them differ by more
+        than the limit.
+
+        Returns:
+            The index of the first epoch that must be processed alone.
         """
-        limit, place = self.limit, start
+        limit = self.limit
+        place = start
         if limit is None or self.jumps or self._settled >= 0 or len(self._shift) > 3:
             return start
         while place < len(self.times) and self.kept and self.kept[-1] == place - 1:
             end = min(place + CALM_EPOCHS, len(self.times))
             levels = [self.level[k] for k in self.kept[1 - ROUGH - QUIET :]]
-            news = self.values[place:end]
-            if levels[-1] != self.values[place - 1] or not is_steady([*levels, *news], limit):
+            added = self.values[place:end]
+            if levels[-1] != self.values[place - 1] or not is_steady([*levels, *added], limit):
                 break
             self.kept += range(place, end)
-            self.level |= zip(range(place, end), news, strict=True)
-            self._doubted.clear()
-            self._at, place = end - 1, end
+            self.level |= zip(range(place, end), added, strict=True)
+            self._inaccurate.clear()
+            self._current = end - 1
+            place = end
         return place
 
     @property
     def learning(self) -> int | None:
-        """Epochs so far of a series whose scatter is not known yet; None where it is, or where errors are stated."""
+        """Number of epochs of a series with unknown scatter; None if it is known or errors are stated."""
         count = len(self.times)
-        waits = self.limit is not None and count < OPENING and not is_stated(self.sigmas)
-        waits = waits and (not count or self.times[-1] - self.times[0] < self.patience_s)
-        return count if waits else None
+        if self.limit is None or count >= OPENING or is_stated(self.sigmas):
+            return None
+        if count and self.times[-1] - self.times[0] >= self.patience_s:
+            return None
+        return count
 
-    def _go_on(self, start: int) -> int:
-        """Take the opening further where none of its epochs asked for a scatter: all of them stay as they are."""
+    def _extend_opening(self, start: int) -> int:
+        """Continue the opening. Its results stay valid because none of them depended on the scatter."""
         if self.limit is not None:
-            self._opening = self._scattered.measure(self.values, min(OPENING, len(self.values)) - 1)
+            self._opening_scatter = self._differences.measure(self.values, min(OPENING, len(self.values)) - 1)
         return start
 
-    def _open(self) -> int:
-        """Begin anew while the first epochs are not complete; returns the first that counts."""
+    def _restart(self) -> int:
+        """Process the first epochs again with their present scatter, and return the index of the first that counts."""
         self.rewrites += 1
-        self._consulted = False
-        self.kept, self.level, self.jumps, self.early, self.aside, self._doubted = [], {}, [], [], {}, []
+        self._has_used_opening_scatter = False
+        self.kept = []
+        self.level = {}
+        self.jumps = []
+        self.early = []
+        self.aside = {}
+        self._inaccurate = []
         self._shift = tuple(0.0 for _ in self.values[0])
         if self.limit is None:
             return 0
-        self._scattered = Scatter(len(self._shift))
-        self._opening = self._scattered.measure(self.values, min(OPENING, len(self.values)) - 1)
-        start = self._first_agreeing(self.limit)
+        self._differences = Scatter(len(self._shift))
+        self._opening_scatter = self._differences.measure(self.values, min(OPENING, len(self.values)) - 1)
+        start = self._find_start(self.limit)
         for i in range(start):
             self.aside[self.times[i]] = _AT_START
         return start
 
-    def _first_agreeing(self, limit: float) -> int:
-        """The first epochs have nothing before them: begin where two neighbours agree."""
+    def _find_start(self, limit: float) -> int:
+        """Return the index of the first epoch that agrees with its successor; 0 if none does."""
         for i in range(min(len(self.values), AGREEING) - 1):
             if norm(minus(self.values[i], self.values[i + 1])) <= limit:
                 return i
         return 0
 
-    def _settle_jump(self, i: int, limit: float) -> bool:
-        """True when this epoch shows that the newest jump was a spike."""
+    def _is_return(self, i: int, limit: float) -> bool:
+        """Return whether this epoch shows that the newest jump was a spike, and remove that jump if so."""
         if not self.jumps:
             return False
         index, jump = self.jumps[-1]
-        if index == self._settled or self._lasts(index):
+        if index == self._settled or self._has_lasted(index):
             return False
-        home = self.kept[: bisect_left(self.kept, index)][-TAIL:]
-        before = minus(self._shift, jump.size)
-        plain = minus(self.values[i], before)
-        off = minus(plain, self._expect(home, self.times[i]))
-        # what is left of a large jump is asked about like any other
-        near = norm(off) <= min(max(0.25 * jump.length, 0.5 * limit), limit) < jump.length
-        # a noisy epoch that fits both places goes to the nearer one
-        fits = norm(off) < norm(minus(off, jump.size)) and self._weight(off, i, home[-1]) <= STEP_SIGMAS
-        if not (near or fits):
+        before_jump = self.kept[: bisect_left(self.kept, index)][-TAIL:]
+        shift = minus(self._shift, jump.size)
+        value = minus(self.values[i], shift)
+        difference = minus(value, self._extrapolate(before_jump, self.times[i]))
+        # A remaining difference above the limit must be verified like any other jump.
+        is_near = norm(difference) <= min(max(0.25 * jump.length, 0.5 * limit), limit) < jump.length
+        # A noisy epoch that is compatible with both levels belongs to the nearer one.
+        is_nearer = norm(difference) < norm(minus(difference, jump.size))
+        is_compatible = is_nearer and self._count_sigmas(difference, i, before_jump[-1]) <= STEP_SIGMAS
+        if not (is_near or is_compatible):
             return False
         for k in self.kept:
             if k > index:
                 self.aside[self.times[k]] = RETURNED
         self.aside[jump.at_s] = RETURNED
-        self._go_back(index, before)
-        self._keep(i, plain)
+        self._remove_jump(index, shift)
+        self._keep(i, value)
         return True
 
-    def _lasts(self, index: int) -> bool:
-        """True when a series has stood at the new place for so long that no return makes a spike of it."""
+    def _has_lasted(self, index: int) -> bool:
+        """Return whether a series has been at the new level for so long that a return is no spike."""
         count = len(self.kept) - bisect_left(self.kept, index)
-        return count >= SPIKE_EPOCHS and self.times[self._at] - self.times[index] > SPIKE_S
+        return count >= SPIKE_EPOCHS and self.times[self._current] - self.times[index] > SPIKE_S
 
     def _classify(self, i: int, limit: float) -> None:
+        """Keep an epoch, set it aside, or record a jump."""
         value = minus(self.values[i], self._shift) if any(self._shift) else self.values[i]
         last = self.kept[-1]
         if norm(minus(value, self.level[last])) <= limit:
             self._keep(i, value)
             return
-        excess = minus(value, self._expect(self.kept, self.times[i]))
+        excess = minus(value, self._extrapolate(self.kept, self.times[i]))
         if norm(excess) <= limit:
             self._keep(i, value)
             return
-        if self._weight(excess, i, last) <= STEP_SIGMAS:
-            if max(self.sigmas[i]) > 3.0 * max(*self._noise(last), *self._scatter()):
-                own = Figure(max(self.sigmas[i]), ".1f", self.unit)
-                self.aside[self.times[i]] = _WITHIN_ERROR(size=Figure(norm(excess), ".1f", self.unit), error=own)
-                self._doubt(i, excess, limit)
+        if self._count_sigmas(excess, i, last) <= STEP_SIGMAS:
+            if max(self.sigmas[i]) > 3.0 * max(*self._find_noise(last), *self._measure_scatter()):
+                error = Figure(max(self.sigmas[i]), ".1f", self.unit)
+                self.aside[self.times[i]] = _WITHIN_ERROR(size=Figure(norm(excess), ".1f", self.unit), error=error)
+                self._set_aside_inaccurate(i, excess, limit)
             else:
                 self._keep(i, value)
             return
-        if self._was_outlier(i, value, excess, limit):
+        if self._is_previous_outlier(i, value, excess, limit):
             return
         if self.learning is not None:
-            clear = stands_out(self.values, i, norm(excess))
-            if clear is None:
+            is_clear = stands_out(self.values, i, norm(excess))
+            if is_clear is None:
                 self.early.append(Jump(self.times[i], self.times[last], self.received[i], excess))
-            if not clear:
+            if not is_clear:
                 self._keep(i, value)
                 return
         if self.jumps and last < self.jumps[-1][0]:
             index, jump = self.jumps[-1]
-            before = minus(self._shift, jump.size)
-            onwards = index == i - 1 and fsum(map(mul, excess, jump.size)) > 0
-            if onwards and norm(excess) < REST_OF_STEP * jump.length:
+            shift = minus(self._shift, jump.size)
+            is_onwards = index == i - 1 and fsum(map(mul, excess, jump.size)) > 0
+            if is_onwards and norm(excess) < REST_OF_STEP * jump.length:
                 self._complete_step(i, excess)
                 return
-            self._go_back(index, before)
-            if onwards:
-                # a second jump right after the first and the same way: this is motion, not a step
+            self._remove_jump(index, shift)
+            if is_onwards:
+                # A second jump right after the first, in the same direction, is motion and no step.
                 del self.aside[jump.at_s]
-                self._keep(index, minus(self.values[index], before))
-                self._keep(i, minus(self.values[i], before))
+                self._keep(index, minus(self.values[index], shift))
+                self._keep(i, minus(self.values[i], shift))
                 return
             self.aside[jump.at_s] = ERRATIC
-            excess = minus(minus(self.values[i], before), self._expect(self.kept, self.times[i]))
-        self.jumps.append((i, Jump(self.times[i], self.times[self.kept[-1]], self._known_s(i), excess)))
+            excess = minus(minus(self.values[i], shift), self._extrapolate(self.kept, self.times[i]))
+        self.jumps.append((i, Jump(self.times[i], self.times[self.kept[-1]], self._find_detection_time(i), excess)))
         self.aside[self.times[i]] = _JUMP(size=Figure(norm(excess), ".1f", self.unit))
         self._shift = tuple(map(add, self._shift, excess))
-        self._doubted.clear()
+        self._inaccurate.clear()
 
-    def _known_s(self, i: int) -> float:
-        """When a jump could be known: not before what it is held against was known, or waited for no more."""
+    def _find_detection_time(self, i: int) -> float:
+        """Return when a jump could be detected.
+
+        Among the first epochs that is not before the scatter was known, or before `patience_s` was over.
+        """
         if i >= OPENING or is_stated(self.sigmas[:OPENING]):
             return self.received[i]
-        patient = bisect_left(self.times, self.times[0] + self.patience_s)
-        return max(self.received[i], self.received[min(len(self.times), OPENING, patient + 1) - 1])
+        end_of_patience = bisect_left(self.times, self.times[0] + self.patience_s)
+        needed = min(len(self.times), OPENING, end_of_patience + 1)
+        return max(self.received[i], self.received[needed - 1])
 
-    def _doubt(self, i: int, excess: Vector, limit: float) -> None:
-        """Set aside one by one, but six that agree at another place are a step at the first of them."""
-        self._doubted = [*self._doubted[1 - LATELY :], (i, excess)]
-        indexes = [k for k, _ in self._doubted]
+    def _set_aside_inaccurate(self, i: int, excess: Vector, limit: float) -> None:
+        """Remember an epoch that was set aside. Six such epochs that agree at another level are a step at the first."""
+        self._inaccurate = [*self._inaccurate[1 - LATELY :], (i, excess)]
+        indexes = [k for k, _ in self._inaccurate]
         last = self.kept[-1]
         size = find_agreement(
-            [e for _, e in self._doubted], [self.sigmas[k] for k in indexes], self._noise(last), limit
+            [e for _, e in self._inaccurate], [self.sigmas[k] for k in indexes], self._find_noise(last), limit
         )
         if size is None:
             return
-        index, at_s = indexes[0], self.times[indexes[0]]
+        index = indexes[0]
+        at_s = self.times[index]
         self.jumps.append((index, Jump(at_s, self.times[last], self.received[i], size)))
         self.aside[at_s] = _JUMP(size=Figure(norm(size), ".1f", self.unit))
         self._shift = tuple(map(add, self._shift, size))
@@ -283,20 +337,23 @@ class StepDetector:
             del self.aside[self.times[k]]
             self._keep(k, minus(self.values[k], self._shift))
 
-    def _complete_step(self, i: int, rest: Vector) -> None:
-        """A solution over a day shows one step in two epochs, and slip follows an earthquake: still one step."""
+    def _complete_step(self, i: int, remainder: Vector) -> None:
+        """Add the change of this epoch to the newest step.
+
+        A solution over a day shows one step in two epochs, and slip continues after an earthquake.
+        """
         index, jump = self.jumps[-1]
-        whole = tuple(map(add, jump.size, rest))
+        whole = tuple(map(add, jump.size, remainder))
         self.jumps[-1] = (index, replace(jump, size=whole))
         self.aside[jump.at_s] = _JUMP(size=Figure(norm(whole), ".1f", self.unit))
-        self._shift = tuple(map(add, self._shift, rest))
+        self._shift = tuple(map(add, self._shift, remainder))
         self._keep(i, minus(self.values[i], self._shift))
 
-    def _end_scatter(self, i: int, limit: float) -> None:
-        """Where a series that scattered stands quiet again, at another place: a step at the first quiet epoch.
+    def _detect_settling(self, i: int, limit: float) -> None:
+        """Record a step at the first quiet epoch where strong scatter ended at another level.
 
-        Six epochs have shown it, so no later one makes a spike of it; and what scattered no longer says how much this
-        series scatters.
+        Six epochs have shown the step, so that no later epoch turns it into a spike. The scatter of the series is
+        measured from that epoch on.
         """
         tail = self.kept[-(ROUGH + QUIET) :]
         if len(tail) < ROUGH + QUIET or (self.jumps and self.jumps[-1][0] >= tail[ROUGH]):
@@ -307,22 +364,26 @@ class StepDetector:
         size = find_settling(levels, [self.sigmas[k] for k in tail], limit)
         if size is None:
             return
-        index, last = tail[ROUGH], tail[ROUGH - 1]
+        index = tail[ROUGH]
+        last = tail[ROUGH - 1]
         for k in tail[ROUGH:]:
             self.level[k] = minus(self.level[k], size)
         self.jumps.append((index, Jump(self.times[index], self.times[last], self.received[i], size)))
         self._shift = tuple(map(add, self._shift, size))
         self.rewrites += 1
         self._settled = index
-        self._scattered = Scatter(len(size), index)
-        self._measured = (-1, ())
+        self._differences = Scatter(len(size), index)
+        self._measured_scatter = (-1, ())
 
-    def _was_outlier(self, i: int, value: Vector, excess: Vector, limit: float) -> bool:
-        """True when it is the epoch before that stands out: a spike just under the limit looks like a jump back."""
+    def _is_previous_outlier(self, i: int, value: Vector, excess: Vector, limit: float) -> bool:
+        """Return whether the previous epoch is the outlier, and set it aside if so.
+
+        The return from a spike that is just below the limit looks like a jump.
+        """
         if len(self.kept) < 3:
             return False
-        off = norm(minus(value, self._expect(self.kept[:-1], self.times[i])))
-        if off > 0.5 * norm(excess) or off > limit:
+        difference = norm(minus(value, self._extrapolate(self.kept[:-1], self.times[i])))
+        if difference > 0.5 * norm(excess) or difference > limit:
             return False
         self.aside[self.times[self.kept.pop()]] = _AROUND
         self.rewrites += 1
@@ -332,9 +393,10 @@ class StepDetector:
     def _keep(self, i: int, value: Vector) -> None:
         self.kept.append(i)
         self.level[i] = value
-        self._doubted.clear()
+        self._inaccurate.clear()
 
-    def _go_back(self, index: int, shift: Vector) -> None:
+    def _remove_jump(self, index: int, shift: Vector) -> None:
+        """Remove the newest jump and the epochs since, and restore the shift before it."""
         count = bisect_left(self.kept, index)
         if count < len(self.kept):
             del self.kept[count:]
@@ -342,34 +404,45 @@ class StepDetector:
         self.jumps.pop()
         self._shift = shift
 
-    def _scatter(self) -> Vector:
-        """Noise of the series itself, from all that came up to the epoch in hand."""
-        if self._at < OPENING:
-            self._consulted = True
-            return self._opening
-        if self._measured[0] != self._at:
-            lately = self.values[max(self._at - LATELY, self._settled) : self._at + 1]
-            scatter = self._scattered.measure(self.values, self._at)
-            self._measured = (self._at, tuple(map(max, scatter, measure_plain(lately))))
-        return self._measured[1]
+    def _measure_scatter(self) -> Vector:
+        """Return the scatter of the series up to the current epoch, one standard deviation by axis."""
+        if self._current < OPENING:
+            self._has_used_opening_scatter = True
+            return self._opening_scatter
+        if self._measured_scatter[0] != self._current:
+            recent = self.values[max(self._current - LATELY, self._settled) : self._current + 1]
+            scatter = self._differences.measure(self.values, self._current)
+            self._measured_scatter = (self._current, tuple(map(max, scatter, measure_plain(recent))))
+        return self._measured_scatter[1]
 
-    def _noise(self, i: int) -> Vector:
-        """What an epoch states, or the scatter; where nothing is stated and few came it counts for more."""
-        count = max(self._at, min(len(self.times), OPENING) - 1)
-        unsure = 1.0 + FEW / count
-        return tuple(max(s, c) if s > 0.0 else c * unsure for s, c in zip(self.sigmas[i], self._scatter(), strict=True))
+    def _find_noise(self, i: int) -> Vector:
+        """Return the noise of an epoch by axis: its stated error or the scatter, whichever is larger.
 
-    def _weight(self, jump: Vector, i: int, before: int) -> float:
+        Without a stated error, the scatter is increased while it was measured from few epochs.
+        """
+        count = max(self._current, min(len(self.times), OPENING) - 1)
+        increase = 1.0 + FEW / count
+        noise = []
+        for stated, scatter in zip(self.sigmas[i], self._measure_scatter(), strict=True):
+            noise.append(max(stated, scatter) if stated > 0.0 else scatter * increase)
+        return tuple(noise)
+
+    def _count_sigmas(self, jump: Vector, i: int, before: int) -> float:
+        """Return a jump between two epochs in standard errors; infinity if the noise is zero."""
         square = 0.0
-        for size, a, b in zip(jump, self._noise(i), self._noise(before), strict=True):
+        for size, a, b in zip(jump, self._find_noise(i), self._find_noise(before), strict=True):
             variance = a * a + b * b
             if variance <= 0.0:
                 return inf
             square += size * size / variance
         return sqrt(square)
 
-    def _expect(self, kept: Sequence[int], at_s: float) -> Vector:
-        """Where the last kept epochs lead; standing still unless they clearly move, and never far ahead of them."""
+    def _extrapolate(self, kept: Sequence[int], at_s: float) -> Vector:
+        """Return the expected value at an instant.
+
+        It is the newest kept value, or its extrapolation if the last kept epochs clearly move. The extrapolation goes
+        no further ahead than these epochs reach back.
+        """
         tail = kept[-TAIL:]
         last = self.level[tail[-1]]
         if len(tail) < 3:
@@ -378,46 +451,49 @@ class StepDetector:
         mean_t = fsum(days) / len(days)
         spread = fsum((d - mean_t) ** 2 for d in days)
         lead = min((at_s - self.times[tail[-1]]) / 86400.0, -days[0])
-        out = []
+        expected = []
         for axis, base in enumerate(last):
             series = [self.level[k][axis] for k in tail]
             mean_y = fsum(series) / len(series)
             rate = fsum((d - mean_t) * (y - mean_y) for d, y in zip(days, series, strict=True)) / spread
-            rest = fsum((y - mean_y - rate * (d - mean_t)) ** 2 for d, y in zip(days, series, strict=True))
+            residuals = fsum((y - mean_y - rate * (d - mean_t)) ** 2 for d, y in zip(days, series, strict=True))
             stated = max(self.sigmas[k][axis] for k in tail)
-            error = max(sqrt(rest / (len(days) - 2)), stated) / sqrt(spread)
-            out.append(base + rate * lead if abs(rate) > 3.0 * error else base)
-        return tuple(out)
+            error = max(sqrt(residuals / (len(days) - 2)), stated) / sqrt(spread)
+            expected.append(base + rate * lead if abs(rate) > 3.0 * error else base)
+        return tuple(expected)
 
 
-QUIET: Final = 6  # epochs that agree, before the end of a scatter is believed
-ROUGH: Final = 8  # epochs before them, of which the scatter is measured
-CALMER: Final = 5.0  # times less than before: by chance less than once in a thousand
-REAL: Final = 5.0  # standard errors of the difference of both means
+# Number of agreeing epochs that show the end of strong scatter, and of the epochs before them that show the scatter.
+QUIET: Final = 6
+ROUGH: Final = 8
+# The scatter must decrease by this factor. Chance does so less than once in a thousand.
+CALMER: Final = 5.0
+# Least difference of the two means in standard errors.
+REAL: Final = 5.0
 
 
 def is_steady(levels: Sequence[Vector], limit: float) -> bool:
-    """True where no mean of some epochs can differ from that of others by the limit: the usual case, cheaply seen.
+    """Return whether the mean of some epochs cannot differ from that of others by the limit.
 
-    On each of three axes at most all of them lie within half of it.
+    This quick check holds for most epochs: on each of at most three axes all values lie within half of the limit.
 
     >>> is_steady([(0.0, 9.0), (1.0, 8.0), (9.0, 9.5)], 20.0), is_steady([(0.0,), (11.0,)], 20.0)
     (True, False)
     """
-    most = limit / 2.0
     widths = [max(column) - min(column) for column in zip(*levels, strict=True)]
-    return max(widths, default=0.0) <= most
+    return max(widths, default=0.0) <= limit / 2.0
 
 
 def find_settling(levels: Sequence[Vector], sigmas: Sequence[Vector], limit: float) -> Vector | None:
-    """How far the newest `QUIET` epochs stand from the `ROUGH` ones before them; None unless those scattered.
+    """Return the step between the `ROUGH` scattered epochs and the newest `QUIET` ones; None if there is none.
 
-    No single epoch can show it: within the scatter of before, each lies where any other might. So the means are
-    compared (Welch 1947, Biometrika 34), and only where the scatter ended at the same instant.
+    A single epoch cannot show such a step, because it lies within the scatter before. The means are therefore compared
+    (Welch 1947, Biometrika 34), and only if the scatter ended at the same instant.
 
     Args:
         levels: The last `ROUGH + QUIET` epochs, tuples of k.
         sigmas: Stated standard deviations, tuples of k.
+        limit: The least length of a step, unit of the series.
 
     >>> rough = [(x,) for x in (-60.0, -20.0, -90.0, -50.0, -110.0, -40.0, -100.0, -70.0)]
     >>> quiet = [(x,) for x in (1.0, 0.0, -1.0, 0.0, 1.0, 0.0)]
@@ -426,32 +502,41 @@ def find_settling(levels: Sequence[Vector], sigmas: Sequence[Vector], limit: flo
     >>> find_settling([(10.0 * i,) for i in range(8)] + [(70.0,)] * 6, [(1.0,)] * 14, 20.0) is None
     True
     """
-    rough, quiet = levels[:ROUGH], levels[ROUGH:]
+    rough = levels[:ROUGH]
+    quiet = levels[ROUGH:]
     size = minus(_mean(quiet), _mean(rough))
     if norm(size) <= limit:
         return None
-    errors, calm = [], []
+    errors = []
+    quiet_scatter = []
     for axis in range(len(size)):
-        before, after = [v[axis] for v in rough], [v[axis] for v in quiet]
-        stated = max(s[axis] for s in sigmas)
-        calm.append(_spread(after, stated))
-        errors.append(sqrt(_spread(before, stated) ** 2 / ROUGH + calm[-1] ** 2 / QUIET))
-    path = fsum(norm(minus(b, a)) for a, b in pairwise(rough))
-    if norm(measure_plain(rough)) < CALMER * norm(tuple(calm)) or path < WANDERS * norm(minus(rough[-1], rough[0])):
+        stated = max(sigma[axis] for sigma in sigmas)
+        before = _spread([value[axis] for value in rough], stated)
+        after = _spread([value[axis] for value in quiet], stated)
+        quiet_scatter.append(after)
+        errors.append(sqrt(before**2 / ROUGH + after**2 / QUIET))
+    if norm(measure_plain(rough)) < CALMER * norm(tuple(quiet_scatter)):
         return None
-    surprise = fsum((a / e) ** 2 if e > 0.0 else 0.0 for a, e in zip(size, errors, strict=True))
-    return size if surprise >= REAL * REAL else None
+    path = fsum(norm(minus(b, a)) for a, b in pairwise(rough))
+    is_straight = path < WANDERS * norm(minus(rough[-1], rough[0]))
+    if is_straight:
+        # The epochs before the quiet ones moved in one direction: this is motion and no scatter.
+        return None
+    chi_square = fsum((a / e) ** 2 if e > 0.0 else 0.0 for a, e in zip(size, errors, strict=True))
+    return size if chi_square >= REAL * REAL else None
 
 
 def find_agreement(excess: Sequence[Vector], sigmas: Sequence[Vector], error: Vector, limit: float) -> Vector | None:
-    """Where epochs that state large errors stand together; None unless six agree beyond chance.
+    """Return the step that epochs with large stated errors show together; None unless six agree beyond chance.
 
-    One of them may be as far off as it says; six at one place are not, and what moved must not hide behind its sigma.
+    A single epoch may differ by as much as its stated error. Six epochs at one level do not, and a large stated error
+    must not hide motion.
 
     Args:
-        excess: How far each lies off what was expected, tuples of k.
+        excess: Difference of each epoch from the expected value, tuples of k.
         sigmas: Stated standard deviations, tuples of k.
-        error: Of what was expected.
+        error: Standard deviation of the expected value by axis.
+        limit: The least length of a step, unit of the series.
 
     >>> find_agreement([(300.0,)] * 6, [(100.0,)] * 6, (1.0,), 20.0)
     (300.0,)
@@ -467,8 +552,8 @@ def find_agreement(excess: Sequence[Vector], sigmas: Sequence[Vector], error: Ve
     square = 0.0
     for axis, middle in enumerate(size):
         stated = fsum(s[axis] ** 2 for s in sigmas) / count**2
-        own = _spread([e[axis] for e in excess], 0.0) ** 2 / count
-        variance = max(stated, own) + error[axis] ** 2
+        observed = _spread([difference[axis] for difference in excess], 0.0) ** 2 / count
+        variance = max(stated, observed) + error[axis] ** 2
         square += middle * middle / variance if variance > 0.0 else 0.0
     return size if square >= REAL * REAL else None
 
@@ -479,5 +564,6 @@ def _mean(vectors: Sequence[Vector]) -> Vector:
 
 
 def _spread(values: Sequence[float], stated: float) -> float:
+    """Return the standard deviation of values, or the stated one if that is larger."""
     mean = fsum(values) / len(values)
     return max(stated, sqrt(fsum((v - mean) ** 2 for v in values) / (len(values) - 1)))

@@ -1,4 +1,8 @@
-"""From readings to the track of a station: usable epochs, jumps found, outliers set aside; nothing is judged here."""
+"""Build the track of a station from its readings.
+
+A track contains the usable epochs of a series, the jumps that were detected in it, and the epochs that were set aside
+with the reason. Whether the slope moves is decided elsewhere.
+"""
 
 import json
 from bisect import bisect_left, bisect_right
@@ -20,52 +24,57 @@ from monitor.sites.quantities import LARGEST, LEVELS, PRESSURES, QUANTITIES, con
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station
 from monitor.text.message import Figure, Message, Template, Term
 
-_FUTURE: Final = Template("reading.future", "stamped in the future")
-_FLAG: Final = Template("reading.flag", "flag {word}")
-_TOO_LARGE: Final = Template("reading.too_large", "too large to reckon with")
-_OUT_OF_RANGE: Final = Template("reading.out_of_range", "out of range")
-_INCOMPLETE: Final = Template("reading.incomplete", "a component of the epoch is missing")()
-GIVES_NONE: Final = Template("reading.fill", "it gives no value: {value} stands for none")
-IS_AT_STOP: Final = Template("reading.at_stop", "it stands at {value}, the end of its scale")
+_FUTURE: Final = Template("reading.in_the_future", "its time stamp is in the future")
+_FLAG: Final = Template("reading.flagged", "it carries the flag {word}")
+_TOO_LARGE: Final = Template("reading.too_large_to_use", "the value or its error is too large to compute with")
+_OUT_OF_RANGE: Final = Template("reading.outside_range", "the value is outside the range of the instrument")
+_INCOMPLETE: Final = Template("reading.lacks_component", "a component of this epoch is missing")()
+GIVES_NONE: Final = Template(
+    "reading.fill_value", "the instrument sent {value}, which is its code for a missing measurement"
+)
+IS_AT_STOP: Final = Template("reading.end_of_scale", "the instrument reads {value}, the end of its scale")
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
-RECENT: Final = 48  # epochs kept as they came: by them a step is known for motion or for scatter
-# of pressures and levels, half a metre of water: a smaller jump is none to ask about by default
+# The newest epochs that a track keeps as received. They show whether a step continues as motion or is scatter.
+RECENT: Final = 48
+# The smallest jump of a pressure or level that is verified by default: half a metre of water.
 LEAST_LEAPS: Final = {**dict.fromkeys(PRESSURES, (5.0, "kPa")), **dict.fromkeys(LEVELS, (0.5, "m"))}
 _OBSERVED: Final = attrgetter("observed_at")
 _PART_MISSING: Final = Template(
-    "reading.part_missing", "{value} is incomplete: a part of what it is computed from is missing"
+    "reading.lacks_input", "{value} is incomplete: a reading from which it is computed is missing"
 )
 _FAULT_OF_FLAG: Final = {FILL: GIVES_NONE, AT_STOP: IS_AT_STOP, INCOMPLETE: _PART_MISSING}
-Part = TypeVar("Part")
-Epoch = tuple[float, float, Vector]  # when it was measured and received, and its value
+ItemT = TypeVar("ItemT")
+Epoch = tuple[float, float, Vector]  # instants of measurement and reception in epoch seconds, and the value
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """What a station's series says, epoch by epoch, in rising time.
+    """The epochs of one series of a station, in ascending time.
 
     Attributes:
         times_s: Epochs that count, shape (n,).
-        values: Components with open jumps taken out, n tuples of k; the motion between jumps stays.
+        received_s: When each of them was received, shape (n,).
+        values: Components with open jumps subtracted, n tuples of k. Motion between jumps remains.
         sigmas: One standard deviation each, n tuples of k; 0 = unknown.
-        along: Signed value along the direction of movement (or the only component), shape (n,); the distance from
-            zero where there is no direction, on the map or upright, whichever is longer.
-        along_sigma: Its standard deviation, shape (n,); without a direction that on the map, the way it errs most.
-        jumps: Steps nobody explained, oldest first.
-        early: What might be steps, were the scatter of the series known: oldest first, none taken out.
-        set_aside: (epoch, reason) of what was left out.
-        newest_s: Newest epoch received whatever its quality; None when there is none.
-        unit: Declared direction of movement, by component; None where there is none.
-        is_plunge_known: False where an azimuth alone is declared: the vertical then lies across the direction.
-        stuck: True when the newest epochs repeat one value for longer than chance would make it.
-        repeats: First and last epoch of stretches in which one value, or one component, repeats for longer than chance
-            would make it. Only the first epoch of a stretch is a measurement for certain.
-        recent: The newest epochs as they came, set aside or not.
-        learning: Epochs so far of a series whose noise nobody stated and which is too short to show it; None of others.
-        digits: One step of the last digit by component, where the readings came as text and it may matter.
-        fits: What was fitted to windows of this track, by (length, ...) of the window, and by its end; says nothing by
-            itself.
+        along: Signed value along the direction of movement, or the only component, shape (n,). Without a direction: the
+            horizontal or the vertical distance from zero, whichever is longer.
+        along_sigma: Standard deviation of `along`, shape (n,). Without a direction: the largest horizontal one.
+        jumps: Steps without an explanation, oldest first.
+        early: Jumps that may be steps or noise because the scatter of the series is not known yet, oldest first. They
+            are not subtracted from `values`.
+        set_aside: (epoch, reason) of each epoch that does not count.
+        newest_s: Newest epoch received, whatever its quality; None if there is none.
+        unit: Declared direction of movement as a unit vector; None if none is declared.
+        is_plunge_known: False if only an azimuth is declared. The vertical is then perpendicular to the direction.
+        stuck: True if the newest epochs repeat one value for longer than chance explains.
+        repeats: First and last epoch of each stretch in which a value, or one component, repeats for longer than chance
+            explains. Only the first epoch of a stretch is certainly a measurement.
+        recent: The newest `RECENT` epochs as received, including those set aside.
+        burst: Present and usual scatter, if the present one is unusually large.
+        learning: Number of epochs of a series with unknown noise that is too short to measure it; None otherwise.
+        digits: Size of the last digit by component, if the readings were received as text and it may matter.
+        fits: Cache of fits to windows of this track, by (length, ...) of the window and by its end.
     """
 
     station: str
@@ -92,12 +101,12 @@ class Track:
 
     @property
     def is_directed(self) -> bool:
-        """Components have a declared direction, or there is one alone."""
+        """Whether a direction of movement is declared, or the series has only one component."""
         return self.unit is not None
 
     @property
     def digit(self) -> float:
-        """One step of the last digit along the direction; on the map where there is none. 0 = unknown."""
+        """Size of the last digit along the direction, without a direction in the horizontal; 0 = unknown."""
         if not self.digits:
             return 0.0
         if self.unit is None:
@@ -114,225 +123,272 @@ Tracks = Mapping[str, Sequence[Track]]  # by station
 
 
 class Tracker:
-    """Builds the track of one station for one criterion; asked again, it looks only at readings that are new.
+    """Build the track of one station for one criterion, and extend it with new readings.
 
-    What it gives is a function of the view and the instant alone: readings that are not the very ones it saw before,
-    or that come before them, make it begin anew.
+    The result depends only on the inputs and the instant. If the earlier readings differ from those of the last call,
+    or if a new reading precedes them, the track is built again from the start.
     """
 
     def __init__(self, site: Site, station: Station, criterion: Criterion) -> None:
         self.criterion = criterion
-        self._site, self._station = site, station
-        self._keys = {q: f"{station.id}.{q}" for q in (*COMPONENTS, *SCALARS, criterion.quantity)}
+        self._site = site
+        self._station = station
+        quantities = (*COMPONENTS, *SCALARS, criterion.quantity)
+        self._series_names = {quantity: f"{station.id}.{quantity}" for quantity in quantities}
         self._quantities: tuple[str, ...] = ()
         self._track: Track | None = None
-        self._last = Track(station.id, criterion.quantity)
+        self._last_track = Track(station.id, criterion.quantity)
         self._unit: Vector | None = None
         self._rows: dict[float, _Row] = {}
-        self._joined: _Row | None = None  # the newest of them
+        self._newest_row: _Row | None = None
         self._limits: dict[str, tuple[float, float]] = {}
-        self._begin()
+        self._reset()
 
     def track(self, view: DecisionInputs, now_s: float) -> Track:
-        """The track as the view shows it."""
-        quantities = self._choose(view)
+        """Return the track for the readings of the inputs at an instant."""
+        quantities = self._choose_quantities(view)
         spec = self._station.find_series(quantities[0]) if quantities else None
         if spec is None or spec.unit == "index":
             return Track(self._station.id, self.criterion.quantity)
-        readings = [view.readings[self._keys[q]] for q in quantities]
-        if (
-            quantities != self._quantities
-            or self._ahead
-            or not (_continue(self._seen, readings) or self._drop_oldest(readings, spec))
-        ):
-            if quantities != self._quantities:
-                self._last = Track(self._station.id, self.criterion.quantity)
-                self._rows = {}
-                self._limits = {q: _find_limits(spec, q) for q in quantities}
-                is_norm = self.criterion.direction == "norm"
-                self._unit = None if is_norm else direction(self._station, len(quantities))
-            self._quantities = quantities
-            self._begin()
-        if self._track is not None and all(map(is_, self._seen, readings)):
+        readings = [view.readings[self._series_names[quantity]] for quantity in quantities]
+        if quantities != self._quantities:
+            self._change_quantities(quantities, spec)
+            self._reset()
+        elif self._has_future_readings or not self._can_continue(readings, spec):
+            self._reset()
+        if self._track is not None and all(map(is_, self._processed, readings)):
             return self._track
-        if not self._gather(readings, spec, now_s):  # a component of an earlier epoch came: all in its order
-            self._begin()
-            self._gather(readings, spec, now_s)
-        self._track = self._describe(spec)
+        if not self._add_readings(readings, spec, now_s):
+            # A missing component of an earlier epoch was received. The detector needs all epochs in their order.
+            self._reset()
+            self._add_readings(readings, spec, now_s)
+        self._track = self._build_track(spec)
         return self._track
 
-    def _choose(self, view: DecisionInputs) -> tuple[str, ...]:
+    def _can_continue(self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec) -> bool:
+        return _is_continuation(self._processed, readings) or self._drop_oldest(readings, spec)
 
-        def have(names: Sequence[str]) -> tuple[str, ...]:
-            return tuple([q for q in names if view.readings.get(self._keys[q])])
+    def _change_quantities(self, quantities: tuple[str, ...], spec: SeriesSpec) -> None:
+        self._quantities = quantities
+        self._last_track = Track(self._station.id, self.criterion.quantity)
+        self._rows = {}
+        self._limits = {quantity: _find_limits(spec, quantity) for quantity in quantities}
+        is_norm = self.criterion.direction == "norm"
+        self._unit = None if is_norm else direction(self._station, len(quantities))
+
+    def _choose_quantities(self, view: DecisionInputs) -> tuple[str, ...]:
+        """Return the series with readings that the criterion uses: components, or else one scalar."""
+
+        def list_with_readings(names: Sequence[str]) -> tuple[str, ...]:
+            return tuple([name for name in names if view.readings.get(self._series_names[name])])
 
         if self.criterion.quantity != "displacement":
-            return have((self.criterion.quantity,))
-        components = have(COMPONENTS)
-        return components if components[:2] == COMPONENTS[:2] else have(SCALARS)[:1]
+            return list_with_readings((self.criterion.quantity,))
+        components = list_with_readings(COMPONENTS)
+        return components if components[:2] == COMPONENTS[:2] else list_with_readings(SCALARS)[:1]
 
     def count(self) -> int:
-        """Epochs held: those that count, those that do not, and those of which a component has not come."""
-        return len(self._rows) + sum(len(part) for part in self._waiting) + sum(len(part) for part in self._aside)
+        """Return the number of epochs in memory: used, set aside, and incomplete."""
+        incomplete = sum(len(part) for part in self._waiting)
+        set_aside = sum(len(part) for part in self._set_aside)
+        return len(self._rows) + incomplete + set_aside
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
+        """Forget the processed readings. Joined epochs stay cached in `_rows`."""
         count = len(self._quantities)
-        self._seen: list[tuple[Reading, ...]] = [()] * count
+        self._processed: list[tuple[Reading, ...]] = [()] * count
         self._waiting: list[dict[float, Reading]] = [{} for _ in range(count)]
-        self._aside: list[dict[float, Message]] = [{} for _ in range(count)]
+        self._set_aside: list[dict[float, Message]] = [{} for _ in range(count)]
         self._newest_s: float | None = None
-        self._ahead = False
-        self._begin_walk()
+        self._has_future_readings = False
+        self._reset_detector()
 
-    def _begin_walk(self) -> None:
-        self._walk: StepDetector | None = None
+    def _reset_detector(self) -> None:
+        self._detector: StepDetector | None = None
         self._bends = LateBends()
         self._repeated: RepeatedValues | None = None
         self._recent: list[Epoch] = []
-        self._errors: list[float] = []  # along the direction, of every epoch
+        self._errors: list[float] = []  # along the direction, one for each epoch of the detector
         self._columns: tuple[list[float], list[float], list[Vector], list[Vector], list[float], list[float]]
         self._columns = ([], [], [], [], [], [])
         self._rewrites = -1
         self._track = None
 
     def _drop_oldest(self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec) -> bool:
-        """Begin the walk anew behind readings that left the window; False where more than these changed.
+        """Restart the detector without the readings that left the loaded window.
 
-        What was found of each epoch by itself stays; only what is said of one beside others is found again.
+        What depends on a single epoch is kept. What depends on its neighbours is computed again.
+
+        Returns:
+            False if the readings differ in more than that, and the track must be built from the start.
         """
-        walk, firsts_s, rests = self._walk, [], []
-        for seen, shown in zip(self._seen, readings, strict=True):
-            first_at = shown[0].observed_at
-            rest = seen[bisect_left(seen, first_at, key=_OBSERVED) :]
-            if not rest or rest != shown[: len(rest)]:
+        detector = self._detector
+        firsts_s = []
+        remaining = []
+        for processed, loaded in zip(self._processed, readings, strict=True):
+            first_at = loaded[0].observed_at
+            shared = processed[bisect_left(processed, first_at, key=_OBSERVED) :]
+            if not shared or shared != loaded[: len(shared)]:
                 return False
             firsts_s.append(seconds(first_at))
-            rests.append(rest)
+            remaining.append(shared)
         first_s = max(firsts_s)
-        if walk is None or self._newest_s is None or self._newest_s < first_s:
+        if detector is None or self._newest_s is None or self._newest_s < first_s:
             return False
-        place = bisect_left(walk.times, first_s)
-        if place and walk.times[place - 1] >= min(firsts_s):  # of an epoch a part is gone
+        place = bisect_left(detector.times, first_s)
+        is_epoch_split = place > 0 and detector.times[place - 1] >= min(firsts_s)
+        if is_epoch_split:
+            # One component of this epoch left the window and another did not.
             return False
-        rows = [self._rows[at_s] for at_s in walk.times[place:]]
-        self._rows = dict(zip(walk.times[place:], rows, strict=True))
-        self._waiting = [_drop_before(s, part) for s, part in zip(firsts_s, self._waiting, strict=True)]
-        self._aside = [_drop_before(s, part) for s, part in zip(firsts_s, self._aside, strict=True)]
-        self._begin_walk()
-        self._seen = rests
-        self._take(list(self._rows), rows, spec)
+        times_s = detector.times[place:]
+        rows = [self._rows[at_s] for at_s in times_s]
+        self._rows = dict(zip(times_s, rows, strict=True))
+        self._waiting = [_drop_before(from_s, part) for from_s, part in zip(firsts_s, self._waiting, strict=True)]
+        self._set_aside = [_drop_before(from_s, part) for from_s, part in zip(firsts_s, self._set_aside, strict=True)]
+        self._reset_detector()
+        self._processed = remaining
+        self._extend_detector(list(self._rows), rows, spec)
         return True
 
-    def _gather(self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec, now_s: float) -> bool:
-        """Walk over the epochs that are new and complete; False when one of them lies before the end of the walk."""
-        news = [shown[len(seen) :] for shown, seen in zip(readings, self._seen, strict=True)]
-        if self._walk is not None and self._take_next(news, spec, now_s):
-            self._seen = list(readings)
+    def _add_readings(self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec, now_s: float) -> bool:
+        """Pass the epochs that are new and complete to the detector.
+
+        Returns:
+            False if one of them precedes the newest epoch of the detector, and the track must be built again.
+        """
+        added = [loaded[len(processed) :] for loaded, processed in zip(readings, self._processed, strict=True)]
+        if self._detector is not None and self._add_next_epoch(added, spec, now_s):
+            self._processed = list(readings)
             return True
-        for k, quantity in enumerate(self._quantities):
-            for reading in news[k]:
+        for component, quantity in enumerate(self._quantities):
+            for reading in added[component]:
                 at_s = seconds(reading.observed_at)
-                known = self._rows.get(at_s)
-                if known is not None and known.parts[k] is reading and at_s <= now_s:
-                    reason = None  # it counted before, and what it is by itself does not change
+                row = self._rows.get(at_s)
+                if row is not None and row.parts[component] is reading and at_s <= now_s:
+                    # The same reading counted before, and whether it is sound depends on the reading alone.
+                    reason = None
                 else:
-                    reason = _fault(reading, spec.unit, self._limits[quantity], at_s, now_s)
+                    reason = _find_fault(reading, spec.unit, self._limits[quantity], at_s, now_s)
                 if at_s > now_s:
-                    self._ahead = True  # it will count one day: what is said of it now holds for now
+                    # The reading counts from its time stamp on, so the next call must not reuse this result.
+                    self._has_future_readings = True
                 elif "future" not in reading.flags:
                     self._newest_s = at_s if self._newest_s is None else max(self._newest_s, at_s)
                 if reason is None:
-                    self._waiting[k][at_s] = reading
+                    self._waiting[component][at_s] = reading
                 else:
-                    self._aside[k][at_s] = reason
-        self._seen = list(readings)
-        shared = sorted(set(self._waiting[0]).intersection(*self._waiting[1:]))
-        if self._walk is None:
-            self._rows = {at: row for at, row in self._rows.items() if shared and at >= shared[0]}
-        elif shared and self._walk.times and shared[0] <= self._walk.times[-1]:
+                    self._set_aside[component][at_s] = reason
+        self._processed = list(readings)
+        complete_s = sorted(set(self._waiting[0]).intersection(*self._waiting[1:]))
+        if self._detector is None:
+            self._rows = {at_s: row for at_s, row in self._rows.items() if complete_s and at_s >= complete_s[0]}
+        elif complete_s and self._detector.times and complete_s[0] <= self._detector.times[-1]:
             return False
-        self._take(shared, [self._join(at, tuple([p.pop(at) for p in self._waiting]), spec) for at in shared], spec)
+        rows = []
+        for at_s in complete_s:
+            parts = tuple([part.pop(at_s) for part in self._waiting])
+            rows.append(self._join_components(at_s, parts, spec))
+        self._extend_detector(complete_s, rows, spec)
         return True
 
     def _list_incomplete(self) -> dict[float, Message]:
-        """Epochs of which a component has not come although newer readings have: they count for nothing."""
+        """Return the epochs that lack a component although newer readings were received. They do not count."""
         newest_s = self._newest_s
         if newest_s is None or not any(self._waiting):
             return {}
         return {at_s: _INCOMPLETE for part in self._waiting for at_s in part if at_s < newest_s}
 
-    def _take_next(self, news: Sequence[Sequence[Reading]], spec: SeriesSpec, now_s: float) -> bool:
-        """Walk over one sound epoch that is newer than all others and came whole: the usual case."""
-        if [*map(len, news)] != [1] * len(news) or self._walk is None or not self._walk.times:
+    def _add_next_epoch(self, added: Sequence[Sequence[Reading]], spec: SeriesSpec, now_s: float) -> bool:
+        """Add the single new epoch if it is complete, sound and newer than all others, which is the usual case."""
+        if [*map(len, added)] != [1] * len(added) or self._detector is None or not self._detector.times:
             return False
-        parts = tuple([one[0] for one in news])
-        at, at_s = parts[0].observed_at, seconds(parts[0].observed_at)
-        if not self._walk.times[-1] < at_s <= now_s or any(at_s in part for part in self._waiting):
+        parts = tuple([readings[0] for readings in added])
+        observed_at = parts[0].observed_at
+        at_s = seconds(observed_at)
+        if not self._detector.times[-1] < at_s <= now_s or any(at_s in part for part in self._waiting):
             return False
         for quantity, reading in zip(self._quantities, parts, strict=True):
-            if reading.observed_at != at or reading.flags:
+            if reading.observed_at != observed_at or reading.flags:
                 return False
-            if _fault(reading, spec.unit, self._limits[quantity], at_s, now_s) is not None:
+            if _find_fault(reading, spec.unit, self._limits[quantity], at_s, now_s) is not None:
                 return False
         self._newest_s = at_s if self._newest_s is None else max(self._newest_s, at_s)
-        self._take([at_s], [self._join(at_s, parts, spec)], spec)
+        self._extend_detector([at_s], [self._join_components(at_s, parts, spec)], spec)
         return True
 
-    def _take(self, times_s: Sequence[float], rows: Sequence["_Row"], spec: SeriesSpec) -> None:
-        if self._walk is None:
-            self._walk = StepDetector(
-                verify_step(spec, self.criterion), unit=spec.unit, patience_s=PATIENCE * spec.interval_s
-            )
+    def _extend_detector(self, times_s: Sequence[float], rows: Sequence["_Row"], spec: SeriesSpec) -> None:
+        if self._detector is None:
+            limit = verify_step(spec, self.criterion)
+            self._detector = StepDetector(limit, unit=spec.unit, patience_s=PATIENCE * spec.interval_s)
         self._errors += [row.error for row in rows]
-        received_s, values = [row.received_s for row in rows], [row.values for row in rows]
+        received_s = [row.received_s for row in rows]
+        values = [row.values for row in rows]
         self._recent = [*self._recent, *zip(times_s, received_s, values, strict=True)][-RECENT:]
-        self._walk.extend(times_s, received_s, values, [row.sigmas for row in rows])
+        self._detector.extend(times_s, received_s, values, [row.sigmas for row in rows])
 
-    def _join(self, at_s: float, parts: tuple[Reading, ...], spec: SeriesSpec) -> "_Row":
-        """The components of an epoch together; the same readings are joined once, however often a walk begins."""
-        known = self._rows.get(at_s)
-        if known is not None and all(map(is_, known.parts, parts)):
-            return known
-        values, sigmas = _values(parts), tuple([max(r.sigma or 0.0, spec.noise_floor) for r in parts])
-        if digits := _read_digits(parts):
-            sigmas = tuple([max(s, digit / sqrt(12.0)) for s, digit in zip(sigmas, digits, strict=True)])
-        received_s = seconds(max([r.received_at for r in parts]))
-        like, error = self._joined, None
-        if like is not None:  # most instruments state one error, and a batch has one reception
-            received_s = like.received_s if like.received_s == received_s else received_s
-            if like.sigmas == sigmas:
-                sigmas = like.sigmas
-                error = like.error if like.parts[0].extra is parts[0].extra is None else None
+    def _join_components(self, at_s: float, parts: tuple[Reading, ...], spec: SeriesSpec) -> "_Row":
+        """Return the components of an epoch as one row. The row of the same readings is taken from the cache."""
+        row = self._rows.get(at_s)
+        if row is not None and all(map(is_, row.parts, parts)):
+            return row
+        values = _read_values(parts)
+        sigmas = tuple([max(reading.sigma or 0.0, spec.noise_floor) for reading in parts])
+        digits = _read_digits(parts)
+        if digits:
+            sigmas = tuple([max(sigma, digit / sqrt(12.0)) for sigma, digit in zip(sigmas, digits, strict=True)])
+        received_s = seconds(max([reading.received_at for reading in parts]))
+        previous = self._newest_row
+        error = None
+        if previous is not None:
+            # Most instruments state the same error at each epoch, and a batch has one reception. Sharing these objects
+            # saves memory and the computation of the error.
+            if previous.received_s == received_s:
+                received_s = previous.received_s
+            if previous.sigmas == sigmas:
+                sigmas = previous.sigmas
+                if previous.parts[0].extra is parts[0].extra is None:
+                    error = previous.error
         if error is None:
-            error = _along_sigma(parts, sigmas, self._unit, spec)
-        row = self._rows[at_s] = self._joined = _Row(parts, received_s, values, sigmas, error, digits)
+            error = _compute_sigma_along(parts, sigmas, self._unit, spec)
+        row = _Row(parts, received_s, values, sigmas, error, digits)
+        self._rows[at_s] = row
+        self._newest_row = row
         return row
 
-    def _describe(self, spec: SeriesSpec) -> Track:
-        walk = self._walk
-        assert walk is not None
+    def _build_track(self, spec: SeriesSpec) -> Track:
+        detector = self._detector
+        assert detector is not None
         times, received, values, sigmas, along, errors = self._columns
-        grew = walk.rewrites == self._rewrites
-        if not grew:  # something that counted no longer does
+        has_only_grown = detector.rewrites == self._rewrites
+        if not has_only_grown:
+            # An epoch that counted at the last call does not count any more.
             for column in self._columns:
                 column.clear()
-            self._rewrites = walk.rewrites
-        kept = walk.kept[len(times) :]
-        level = [walk.level[i] for i in kept]
-        times += [walk.times[i] for i in kept]
-        received += [walk.received[i] for i in kept]
+            self._rewrites = detector.rewrites
+        added = detector.kept[len(times) :]
+        level = [detector.level[i] for i in added]
+        times += [detector.times[i] for i in added]
+        received += [detector.received[i] for i in added]
         values += level
-        sigmas += [walk.sigmas[i] for i in kept]
-        along += _reach(level, sigmas[len(along) :]) if self._unit is None else _project(level, self._unit)
-        errors += [self._errors[i] for i in kept]
-        aside = self._list_incomplete()
-        for part in self._aside:
-            aside |= part
-        digits = () if self._joined is None else self._joined.digits
+        sigmas += [detector.sigmas[i] for i in added]
+        if self._unit is None:
+            along += _compute_distances(level, sigmas[len(along) :])
+        else:
+            along += _project(level, self._unit)
+        errors += [self._errors[i] for i in added]
+        set_aside = self._list_incomplete()
+        for part in self._set_aside:
+            set_aside |= part
+        digits = () if self._newest_row is None else self._newest_row.digits
         if self._repeated is None:
             self._repeated = RepeatedValues(spec, len(self._quantities))
-        self._repeated.extend(walk.values)
-        runs = self._repeated.list_runs(walk.values)
+        self._repeated.extend(detector.values)
+        runs = self._repeated.list_runs(detector.values)
+        fits: dict[tuple[Any, ...], dict[float, Any]] = {}
+        if digits == self._last_track.digits:
+            fits = self._last_track.fits
+            if not has_only_grown:
+                fits = _find_valid_fits(self._last_track, tuple(times), values, sigmas, errors)
         track = Track(
             station=self._station.id,
             quantity="+".join(self._quantities),
@@ -342,35 +398,33 @@ class Tracker:
             sigmas=tuple(sigmas),
             along=tuple(along),
             along_sigma=tuple(errors),
-            jumps=tuple([j for _, j in walk.jumps]),
-            early=tuple(walk.early),
-            set_aside=(*sorted(aside.items()), *sorted(walk.aside.items())),
+            jumps=tuple([jump for _, jump in detector.jumps]),
+            early=tuple(detector.early),
+            set_aside=(*sorted(set_aside.items()), *sorted(detector.aside.items())),
             newest_s=self._newest_s,
             unit=self._unit,
             is_plunge_known=len(self._quantities) < 3 or not self._station.lacks_plunge,
-            learning=walk.learning,
-            stuck=self._repeated.is_stuck(walk.values),
-            repeats=tuple([(walk.times[first], walk.times[last]) for first, last in runs]),
+            learning=detector.learning,
+            stuck=self._repeated.is_stuck(detector.values),
+            repeats=tuple([(detector.times[first], detector.times[last]) for first, last in runs]),
             recent=tuple(self._recent),
-            burst=find_burst(walk.values, walk.sigmas, self._bends),
+            burst=find_burst(detector.values, detector.sigmas, self._bends),
             digits=digits,
-            fits={}
-            if digits != self._last.digits
-            else self._last.fits
-            if grew
-            else _find_standing(self._last, tuple(times), values, sigmas, errors),
+            fits=fits,
         )
-        self._last = track
+        self._last_track = track
         return track
 
 
 @dataclass(slots=True)
 class _Row:
+    """One epoch with all its components."""
+
     parts: tuple[Reading, ...]
     received_s: float
     values: Vector
     sigmas: Vector
-    error: float  # along the direction
+    error: float  # standard deviation along the direction
     digits: Vector
 
 
@@ -391,9 +445,9 @@ def list_rain(readings: Sequence[Reading], spec: SeriesSpec, now_s: float) -> li
 
 
 def list_refused_rain(readings: Sequence[Reading], spec: SeriesSpec, now_s: float) -> list[float]:
-    """Return the times of tips that are not sound: what fell then is unknown, and no other reading shows that.
+    """Return the times of tips that are not sound: the rain of that time is unknown, and no other reading shows it.
 
-    The sums of intervals and the differences of counters show by their coverage that a reading is missing.
+    Interval sums and counter differences show by their coverage that a reading is missing.
     """
     if spec.stamp != "event":
         return []
@@ -402,30 +456,33 @@ def list_refused_rain(readings: Sequence[Reading], spec: SeriesSpec, now_s: floa
 
 
 def explain_rain_fault(reading: Reading) -> Message | None:
-    """Return why a reading of a rain gauge counts for nothing; None if it counts."""
-    # a reading without flags is the rule: it is not asked about one by one
+    """Return why a reading of a rain gauge does not count; None if it counts."""
     for flag in reading.flags:
         if flag not in HARMLESS:
             return _FLAG(word=Term(flag))
     return None if 0.0 <= reading.value < LARGEST else _OUT_OF_RANGE()
 
 
-def _continue(seen: Sequence[tuple[Reading, ...]], readings: Sequence[tuple[Reading, ...]]) -> bool:
-    """True when each series begins with what was seen; what stayed the same object is compared by identity."""
-    return all(a is b or a == b[: len(a)] for a, b in zip(seen, readings, strict=True))
+def _is_continuation(processed: Sequence[tuple[Reading, ...]], readings: Sequence[tuple[Reading, ...]]) -> bool:
+    """Return whether each series starts with the readings that were processed before."""
+    return all(
+        before is after or before == after[: len(before)] for before, after in zip(processed, readings, strict=True)
+    )
 
 
-def _drop_before(since_s: float, part: Mapping[float, Part]) -> dict[float, Part]:
-    return {at_s: one for at_s, one in part.items() if at_s >= since_s}
+def _drop_before(from_s: float, part: Mapping[float, ItemT]) -> dict[float, ItemT]:
+    return {at_s: item for at_s, item in part.items() if at_s >= from_s}
 
 
-def _find_standing(
+def _find_valid_fits(
     old: Track, times_s: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector], errors: Sequence[float]
 ) -> dict[tuple[Any, ...], dict[float, Any]]:
-    """Fits of an older track whose windows hold the very same epochs in a newer one."""
+    """Return the cached fits of an older track whose windows contain the same epochs in the new track."""
     if not old.times_s:
         return {}
-    i, k = len(old.times_s), bisect_right(times_s, old.times_s[-1])
+    # Compare both tracks backwards from the newest epoch of the old one.
+    i = len(old.times_s)
+    k = bisect_right(times_s, old.times_s[-1])
     while (
         i
         and k
@@ -434,12 +491,15 @@ def _find_standing(
         and old.sigmas[i - 1] == sigmas[k - 1]
         and old.along_sigma[i - 1] == errors[k - 1]
     ):
-        i, k = i - 1, k - 1
-    # the newest epoch that only one of them has, or that differs
-    edge_s = max(old.times_s[i - 1] if i else -inf, times_s[k - 1] if k else -inf)
-    return {
-        key: {end_s: fit for end_s, fit in kept.items() if end_s - key[0] >= edge_s} for key, kept in old.fits.items()
-    }
+        i -= 1
+        k -= 1
+    # The newest epoch that differs, or that only one of the tracks has.
+    differs_s = max(old.times_s[i - 1] if i else -inf, times_s[k - 1] if k else -inf)
+    valid = {}
+    for key, fits in old.fits.items():
+        length_s = key[0]
+        valid[key] = {end_s: fit for end_s, fit in fits.items() if end_s - length_s >= differs_s}
+    return valid
 
 
 def _project(values: Sequence[Vector], unit: Vector) -> list[float]:
@@ -450,26 +510,32 @@ def _project(values: Sequence[Vector], unit: Vector) -> list[float]:
     return [unit[0] * v[0] + unit[1] * v[1] + unit[2] * v[2] for v in values]
 
 
-def _reach(values: Sequence[Vector], sigmas: Sequence[Vector]) -> list[float]:
-    """How far from zero on the map, or upright, whichever is longer, less what noise alone makes of it."""
-    found = []
+def _compute_distances(values: Sequence[Vector], sigmas: Sequence[Vector]) -> list[float]:
+    """Return the horizontal or the vertical distance from zero, whichever is longer, less the part due to noise."""
+    distances = []
     for value, sigma in zip(values, sigmas, strict=True):
         parts = [(norm(value[:2]), max(sigma[:2])), *zip(map(abs, value[2:]), sigma[2:], strict=True)]
-        found.append(max(free_of_noise(length, error, 0.0) for length, error in parts))
-    return found
+        distances.append(max(free_of_noise(length, error, 0.0) for length, error in parts))
+    return distances
 
 
 def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
-    """The jump beyond which a step must be verified: declared, else half of what would cross a bound by itself."""
+    """Return the jump above which a step must be verified, in the unit of the series; None if none is.
+
+    The site file may declare it. Otherwise it is half of the jump that would cross a bound by itself, and never less
+    than six times the noise floor.
+    """
     if spec.verify_step is not None:
         return spec.verify_step
     if criterion.kind.noise_steps:
         return 6.0 * spec.noise_floor or None
     declared = [t for t in criterion.declared or criterion.thresholds if t.bound is not None]
-    if criterion.kind.is_level and (least := LEAST_LEAPS.get(criterion.quantity)) and declared:
+    least_leap = LEAST_LEAPS.get(criterion.quantity)
+    if criterion.kind.is_level and least_leap is not None and declared:
         try:
-            ripple = convert_difference(*least, spec.unit)
-        except ValueError:  # a unit of the site's own
+            ripple = convert_difference(*least_leap, spec.unit)
+        except ValueError:
+            # The site file declares a unit of its own.
             return None
         return max(0.5 * min(abs(t.bound or 0.0) for t in declared), ripple, 6.0 * spec.noise_floor)
     if not criterion.kind.rate:
@@ -479,9 +545,12 @@ def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
 
 
 def direction(station: Station, components: int) -> Vector | None:
-    """Unit vector of downslope movement in east, north, up; (1,) for a scalar; None where no azimuth is declared.
+    """Return the unit vector of downslope movement in east, north, up.
 
-    Azimuth clockwise from north, plunge downwards from the horizontal.
+    The azimuth is clockwise from north, the plunge downwards from the horizontal.
+
+    Returns:
+        (1,) for a scalar; None if no azimuth is declared.
     """
     if components == 1:
         return (1.0,)
@@ -492,15 +561,17 @@ def direction(station: Station, components: int) -> Vector | None:
     return (sin(azimuth) * cos(plunge), cos(azimuth) * cos(plunge), -sin(plunge))[:components]
 
 
-# ---- gathering -------------------------------------------------------------------------------------------------
+# ---- soundness of single readings ------------------------------------------------------------------------------
 def _find_limits(spec: SeriesSpec, quantity: str) -> tuple[float, float]:
-    known = QUANTITIES.get(quantity)
-    low = spec.low if spec.low is not None else known.low if known else -inf
-    high = spec.high if spec.high is not None else known.high if known else inf
-    return low, high
+    """Return the lowest and highest value that a reading may have: declared, or else physical."""
+    physical = QUANTITIES.get(quantity)
+    low = -inf if physical is None else physical.low
+    high = inf if physical is None else physical.high
+    return low if spec.low is None else spec.low, high if spec.high is None else spec.high
 
 
-def _fault(reading: Reading, unit: str, limits: tuple[float, float], at_s: float, now_s: float) -> Message | None:
+def _find_fault(reading: Reading, unit: str, limits: tuple[float, float], at_s: float, now_s: float) -> Message | None:
+    """Return why a reading does not count by itself; None if it is sound."""
     if at_s > now_s:
         return _FUTURE()
     for flag, template in _FAULT_OF_FLAG.items() if reading.flags else ():
@@ -516,22 +587,25 @@ def _fault(reading: Reading, unit: str, limits: tuple[float, float], at_s: float
     return None
 
 
-def _values(row: Sequence[Reading]) -> Vector:
-    return tuple([r.value for r in row])
+def _read_values(parts: Sequence[Reading]) -> Vector:
+    return tuple([reading.value for reading in parts])
 
 
-def _along_sigma(row: Sequence[Reading], sigmas: Vector, unit: Vector | None, spec: SeriesSpec) -> float:
-    """Standard deviation along the direction, with the covariance of the solution where it came along.
+def _compute_sigma_along(row: Sequence[Reading], sigmas: Vector, unit: Vector | None, spec: SeriesSpec) -> float:
+    """Return the standard deviation along the direction, with the covariance of the solution if there is one.
 
-    Without a direction that on the map, the way it errs most: so it is the same however the axes lie.
+    Without a direction it is the largest horizontal standard deviation, which does not depend on the orientation of the
+    axes.
     """
-    covariance = _covariance(row[0].extra) if len(row) == 3 else None
+    covariance = _read_covariance(row[0].extra) if len(row) == 3 else None
     if unit is None:
         if covariance is None:
             return max(sigmas[:2])
         ee, nn, _, en, _, _ = covariance
-        half, apart = (ee + nn) / 2.0, (ee - nn) / 2.0
-        return max(sqrt(max(half + sqrt(apart * apart + en * en), 0.0)), spec.noise_floor)
+        mean = (ee + nn) / 2.0
+        half_difference = (ee - nn) / 2.0
+        largest = mean + sqrt(half_difference * half_difference + en * en)
+        return max(sqrt(max(largest, 0.0)), spec.noise_floor)
     if covariance is None:
         return sqrt(fsum((u * s) ** 2 for u, s in zip(unit, sigmas, strict=True)))
     ee, nn, uu, en, eu, nu = covariance
@@ -541,19 +615,20 @@ def _along_sigma(row: Sequence[Reading], sigmas: Vector, unit: Vector | None, sp
 
 
 def _read_digits(parts: Sequence[Reading]) -> Vector:
-    """Steps of the last digit by component, as the extra of an epoch has them; empty where it has none."""
+    """Return the size of the last digit by component from the extra of an epoch; empty if it has none."""
     extra = parts[0].extra
     if extra is None or DIGIT not in extra:
         return ()
     try:
         facts = json.loads(extra)
-        found = tuple([float(step) for step in facts[DIGIT]]) if isinstance(facts, Mapping) else ()
+        digits = tuple([float(step) for step in facts[DIGIT]]) if isinstance(facts, Mapping) else ()
     except (ValueError, TypeError, KeyError):
         return ()
-    return found if len(found) == len(parts) and all(0.0 <= step < LARGEST for step in found) else ()
+    return digits if len(digits) == len(parts) and all(0.0 <= step < LARGEST for step in digits) else ()
 
 
-def _covariance(extra: str | None) -> tuple[float, float, float, float, float, float] | None:
+def _read_covariance(extra: str | None) -> tuple[float, float, float, float, float, float] | None:
+    """Return the covariances ee, nn, uu, en, eu, nu of an epoch in mm²; None if it has none."""
     if extra is None or "cov" not in extra:
         return None
     try:
