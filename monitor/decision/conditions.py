@@ -56,7 +56,7 @@ _ALL_SILENT: Final = Template(
 )
 NOTHING_NEWER: Final = Template("health.nothing_newer", "nothing newer than {at} has come")
 _BEFORE_WATCH: Final = Template(
-    "question.step_before_watch", "{step} at {at}, before the watch on it began: it counts for nothing"
+    "question.step_before_monitoring", "{step}, before its monitoring began: it counts for nothing"
 )
 _RETURNED: Final = Template(
     "question.step_returned",
@@ -267,7 +267,7 @@ def _list_steps(
         if step.state in {BEFORE, RETURNED} and context.memory.answers.get(key) is None:
             # under a name of its own: it must not stand in the way of a question about today
             at = Timestamp(step.at_s)
-            parts = [_BEFORE_WATCH(step=step.reason, at=at)]
+            parts = [_BEFORE_WATCH(step=step.reason)]
             if step.state != BEFORE:
                 parts = [step.reason, _RETURNED(at=at)]
             found[f"health:{key}:verify"] = Condition("health", 1, step.known_s, join([*parts, _ANSWER_WHAT()]))

@@ -85,7 +85,7 @@ def test_an_explanation_that_is_withdrawn_brings_its_questions_back_and_raises(s
     assert slope.look("person").level == (0 if whole else 3)
     steps = list(Memory.read(ask(slope.database, find_state, "bench").state).steps.values())
     assert {(s.state, s.words) for s in steps} == {("pending" if whole else "movement", None)}
-    assert not whole or all("event 1, which explained it, was withdrawn" in s.reason for s in steps)
+    assert not whole or all("event 1, which explained the jump, was withdrawn" in s.reason for s in steps)
     assert slope.live(3).level == (1 if whole else 3)
     with slope.database.read() as c:
         assert (verify(c), recompute_every(c)) == ([], [])
@@ -130,7 +130,7 @@ def test_a_decision_that_an_event_changed_says_which_and_by_whom(slope, tmp_path
     fall(slope, 3)
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, slope.database, None)))
     with slope.database.read() as c:
-        alert = c.execute(text("select alert_id from alert_history where reason like '%step of%'")).scalars().first()
+        alert = c.execute(text("select alert_id from alert_history where reason like '%jumped by%'")).scalars().first()
     assert run_verb(["alerts", "explain", str(alert), "--recompute"]) == 0
     told = capsys.readouterr().out
     assert "event 1 (earthquake) by USGS, by way of mqtt, confirmed by Ada and Bo: explains the step G" in told

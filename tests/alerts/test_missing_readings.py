@@ -52,7 +52,7 @@ def test_a_removed_sum_is_named_on_the_page_until_it_has_left_the_window(slope):
     now = T0 + 29 * HOUR
     assert evaluate_site(slope, SITE, now, "data").observability == "degraded"
     incomplete = ask(slope, load_incomplete, "slope")
-    assert "92 % of the last 12h known" in str(incomplete["R1.rain"])
+    assert "92 % of the last 12h are known" in str(incomplete["R1.rain"])
     assert "flag broken" in str(incomplete["R1.rain"])
     shown = [str(reason) for reason in ask(slope, collect_site_parts, "slope", now)["incomplete"]]
     assert any(reason.startswith("R1.rain: 92 %") for reason in shown)

@@ -128,7 +128,7 @@ def test_a_cause_of_a_step_taken_back_is_asked_again_with_a_new_clock(stepped):
     memory = look.decision.memory
     assert (said, memory.answers, memory.steps[key].state) == ("answer instrument", {}, "pending")
     assert memory.steps[key].known_s == epoch_s(stepped.now)
-    assert "asked again, for its answer was withdrawn" in memory.conditions["health:G1:verify"].reason
+    assert "open again because its answer was withdrawn" in memory.conditions["health:G1:verify"].reason
     assert stepped.open_keys()["health:G1:verify"] == 2, "people are told anew"
     assert stepped.live(3).level == 1, "unanswered it counts when the clock is over"
     assert logged(stepped)[-1] == ("Ada", "step.withdraw")

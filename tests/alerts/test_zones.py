@@ -246,7 +246,7 @@ def test_zone_whose_points_all_lost_too_many_values_is_not_known(slope):
     result = evaluate_site(slope, SITE, now, "tick")
     assert not find_word(result)["heard"]
     assert find_word(result)["coverage"]["share"] == 0.0
-    assert "nothing known: points of descending have no values" in str(result.decision.memory.incomplete[ZONE])
+    assert "nothing is known: points of descending have no values" in str(result.decision.memory.incomplete[ZONE])
 
 
 def test_decision_on_a_zone_without_a_known_share_is_recomputed_as_before(slope):

@@ -160,7 +160,7 @@ def test_one_bad_epoch_of_two_stations_is_paged_and_raises_nothing_and_a_collaps
     assert status(database_url)["level"] == 0
     again_s = seconds_to_first("health", "verify now: step", say(500.0))
     assert alerts(database_url, "hazard") == [], "believed before another epoch of each has come"
-    red_s = seconds_to_first("hazard", "which is independent, stepped as well", say(501.0))
+    red_s = seconds_to_first("hazard", "which is independent, jumped at the same time", say(501.0))
     assert status(database_url)["level"] == RED
     print(
         f"seconds to the first human message: verify now {asked_s:.1f} and {again_s:.1f}, common disturbance "

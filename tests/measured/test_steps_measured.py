@@ -139,7 +139,7 @@ def test_a_step_that_silence_follows_is_movement(nepal):
     looks = play(make_site(["KKN4", "JMSM"]), rows)
     assert max(d.level for now, d in looks if now <= day("2015-04-29")) == 0
     assert looks[-1][1].level == 2, "one witness: the level below the highest, and verify now"
-    assert "silence followed it" in next(iter(looks[-1][1].memory.steps.values())).reason
+    assert "has been silent since the jump" in next(iter(looks[-1][1].memory.steps.values())).reason
 
 
 def test_steps_in_two_groups_are_movement_and_on_one_reference_a_question(nepal):

@@ -99,7 +99,7 @@ def test_an_instrument_at_its_stop_is_an_urgent_question_and_shows_no_rest():
     assert decisions[-1].level == level  # the last motion counts
     (condition,) = said(decisions[-1:], "E1.crack_opening:at_stop").values()
     assert condition.level == 2
-    assert "at its stop" in str(condition.reason)
+    assert "the end of its scale" in str(condition.reason)
 
 
 # ---- last digits ---------------------------------------------------------------------------------------------------

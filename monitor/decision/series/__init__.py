@@ -1,1 +1,1 @@
-"""What readings of a series say before any criterion judges them: tracks, steps, noise, health."""
+"""Process the readings of a series before criteria use them: tracks, steps, noise, coverage and health."""

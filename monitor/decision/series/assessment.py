@@ -1,4 +1,8 @@
-"""What a criterion says of one witness: the one shape that every criterion answers in."""
+"""The result of a criterion at one witness, and the context in which criteria are evaluated.
+
+Every criterion returns `Assessment` objects. `DecisionContext` contains the readings, facts and memory of one
+evaluation, and caches the tracks.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,12 +28,13 @@ from monitor.text.message import Message, Template
 _NO_DATA: Final = Template("criterion.no_data", "no usable data")()
 REPEATS: Final = Template("health.stuck", "the instrument repeats one value")
 RARE: Final = ":rare"
-_UNSIGNED: Final = "~unsigned"  # in the key of a cached tracker; no station has such a name
+# Suffix of a station in the key of a cached tracker for readings with unsigned corrections. No station has this suffix.
+_UNSIGNED: Final = "~unsigned"
 Measured = tuple[Vector | None, float]  # a rate per day by component, and its error
 
 
 def measure_nothing() -> Measured:
-    """What a criterion that measures no motion says of it."""
+    """Return no motion, for a criterion that does not measure any."""
     return None, 0.0
 
 
@@ -40,16 +45,17 @@ class Assessment:
     Attributes:
         station: The witness; `observers` for reports.
         raise_level: Highest level whose bound is crossed with its dwell.
-        hold_level: Highest level whose recovery limit is not yet passed: an older vote may fall to it, not below.
-        has_data: False = no evidence at all: an older vote stays as it is and ages.
-        fresh: True = the evidence is recent and sound enough to lower a vote.
-        newest_s: Newest datum it rests on; the age of the vote.
-        facts: Figures behind it, JSON-ready.
-        measure: The motion and its error, where the criterion measures motion; found when somebody asks for it.
-        undecided: By level, what lies over its bound and is held back by its own error alone: for people to decide.
-        coverage: How much of its window is known. With less than all of it the result may be lower than the truth.
-        has_failed: Whether the rule could not be applied: it failed, or its facts could not be loaded. A site with such
-            a criterion does not see "full".
+        hold_level: Highest level whose recovery limit is not passed yet. An older vote may fall to it, not below.
+        has_data: Whether there is any evidence. Without evidence an older vote is not changed and expires.
+        fresh: Whether the evidence is recent and sound enough to lower a vote.
+        newest_s: Newest reading that it depends on, epoch seconds. The age of the vote is counted from it.
+        facts: Values that explain the result, JSON-ready.
+        measure: Return the motion and its error, if the criterion measures motion. It is called only when needed.
+        undecided: By level, why a value above the bound does not count: only its own error is too large. People must
+            decide.
+        coverage: How much of its window is known. If a part is unknown, the result may be too low.
+        has_failed: Whether the rule could not be applied, because it failed or its facts could not be loaded. A site
+            with such a criterion does not report "full" sight.
     """
 
     criterion: str
@@ -68,17 +74,17 @@ class Assessment:
 
     @property
     def motion(self) -> Vector | None:
-        """Rate per day by component; None where nothing is measured."""
+        """Rate per day by component; None if nothing is measured."""
         return self.measure()[0]
 
     @property
     def motion_error(self) -> float:
-        """One standard error of the motion, all components together."""
+        """One standard error of the motion, of all components together."""
         return self.measure()[1]
 
     @property
     def key(self) -> VoteKey:
-        """How memory names this witness."""
+        """Key of the vote of this witness in memory."""
         return VoteKey(self.criterion, self.station)
 
 
@@ -87,10 +93,11 @@ Assessments = Sequence[Assessment]
 
 @dataclass(slots=True)
 class EvaluationCache:
-    """What decisions on a declaration leave for the next one; it saves work and changes nothing.
+    """Caches that one evaluation of a site leaves for the next. They save work and do not change results.
 
     Attributes:
-        rain: Readings of gauges and what `list_rain` made of them, by series.
+        trackers: By criterion and station.
+        rain: By series, the readings of a gauge and the result of `list_rain` for them.
     """
 
     trackers: dict[tuple[str, str], Tracker] = field(default_factory=dict)
@@ -98,28 +105,29 @@ class EvaluationCache:
 
 
 def sort_names(names: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
-    """Quantity and name of series, by station."""
-    found: dict[str, list[tuple[str, str]]] = {}
+    """Return quantity and name of each series, by station."""
+    by_station: dict[str, list[tuple[str, str]]] = {}
     for name in names:
         station, _, quantity = name.partition(".")
-        found.setdefault(station, []).append((quantity, name))
-    return found
+        by_station.setdefault(station, []).append((quantity, name))
+    return by_station
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionContext:
-    """What criteria are given: site, inputs and memory at an instant, with tracks built once per station and criterion.
+    """Site, inputs and memory of one evaluation. Tracks are built once for each station and criterion.
 
     Attributes:
-        signed: Of a context with unsigned corrections: the one with the values that count.
-        unsigned_stations: Stations whose readings differ from that one.
+        warm: Caches of earlier evaluations of this site.
+        signed: In a context with unsigned corrections, the context with the values that count; None otherwise.
+        unsigned_stations: Stations whose readings differ from `signed`.
     """
 
     site: Site
     view: DecisionInputs
     memory: Memory
     now_s: float
-    warm: EvaluationCache = field(default_factory=EvaluationCache)  # of this site, from evaluations before
+    warm: EvaluationCache = field(default_factory=EvaluationCache)
     signed: "DecisionContext | None" = None
     unsigned_stations: frozenset[str] = frozenset()
     _tracks: dict[tuple[str, str], Track] = field(default_factory=dict)
@@ -129,7 +137,7 @@ class DecisionContext:
     _receptions: dict[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
 
     def track(self, criterion: Criterion, station_id: str) -> Track:
-        """The cleaned track of a station for a criterion."""
+        """Return the track of a station for a criterion."""
         if self.signed is not None and station_id not in self.unsigned_stations:
             return self.signed.track(criterion, station_id)
         key = (criterion.id, station_id)
@@ -138,46 +146,56 @@ class DecisionContext:
             if station is None:
                 self._tracks[key] = Track(station_id, criterion.quantity)
             else:
-                kept = key if self.signed is None else (criterion.id, f"{station_id}{_UNSIGNED}")
-                tracker = self.warm.trackers.get(kept)
+                tracker_key = key if self.signed is None else (criterion.id, f"{station_id}{_UNSIGNED}")
+                tracker = self.warm.trackers.get(tracker_key)
                 if tracker is None or (tracker.criterion is not criterion and tracker.criterion != criterion):
-                    tracker = self.warm.trackers[kept] = Tracker(self.site, station, criterion)
+                    tracker = Tracker(self.site, station, criterion)
+                    self.warm.trackers[tracker_key] = tracker
                 self._tracks[key] = self._keep_stuck(tracker.track(self.view, self.now_s))
         return self._tracks[key]
 
     def _keep_stuck(self, track: Track) -> Track:
-        """What was found stuck stays so while it says one value, also when its noise has left the window."""
+        """Return a track as stuck if it was stuck before and its value has not changed since.
+
+        The readings that showed the noise of the instrument may not be loaded any more.
+        """
         conditions = self.memory.conditions
         if track.stuck or not conditions:
             return track
-        first, of = track.quantity.partition("+")[0], f"health:{track.station}."
-        if f"{of}displacement:stuck" not in conditions and f"{of}{first}:stuck" not in conditions:
+        quantity = track.quantity.partition("+")[0]
+        prefix = f"health:{track.station}."
+        if f"{prefix}displacement:stuck" not in conditions and f"{prefix}{quantity}:stuck" not in conditions:
             return track
-        spec = self.site.series(track.station, first)
-        if spec is None or (known := conditions.get(f"health:{track.station}.{spec.quantity}:stuck")) is None:
+        spec = self.site.series(track.station, quantity)
+        if spec is None:
             return track
-        since = {value for at_s, value in zip(track.times_s, track.values, strict=True) if at_s >= known.since_s}
-        if len(since) != 1:
+        condition = conditions.get(f"{prefix}{spec.quantity}:stuck")
+        if condition is None:
             return track
-        begin = len(track.values) - 1
-        while begin > 0 and track.values[begin - 1] == track.values[-1]:
-            begin -= 1
-        return replace(track, stuck=True, repeats=(*track.repeats, (track.times_s[begin], track.times_s[-1])))
+        values_since = {
+            value for at_s, value in zip(track.times_s, track.values, strict=True) if at_s >= condition.since_s
+        }
+        if len(values_since) != 1:
+            return track
+        first = len(track.values) - 1
+        while first > 0 and track.values[first - 1] == track.values[-1]:
+            first -= 1
+        return replace(track, stuck=True, repeats=(*track.repeats, (track.times_s[first], track.times_s[-1])))
 
     def list_newest(self, station_id: str) -> Sequence[tuple[str, NewestEpoch]]:
-        """(quantity, newest epoch) of all that a station says."""
+        """Return (quantity, newest epoch) of each series of a station, its components included."""
         if not self._newest:
             self._newest.update(sort_names(self.view.newest))
         return [(quantity, self.view.newest[name]) for quantity, name in self._newest.get(station_id, ())]
 
     def list_readings(self, station_id: str) -> Sequence[tuple[str, tuple[Reading, ...]]]:
-        """(quantity, readings) of all that a station said."""
+        """Return (quantity, readings) of each series of a station, its components included."""
         if not self._readings:
             self._readings.update(sort_names(self.view.readings))
         return [(quantity, self.view.readings[name]) for quantity, name in self._readings.get(station_id, ())]
 
     def find_silence_s(self, spec: SeriesSpec) -> float:
-        """The silence that a series may keep, seconds: what stands declared, or what its readings show."""
+        """Return how long a series may be silent, seconds: as declared, or as its readings show."""
         if not spec.learns_silence:
             return spec.max_silence_s
         key = (spec.station, spec.quantity)
@@ -194,11 +212,14 @@ class DecisionContext:
 
     def list_remembered_receptions(self) -> dict[str, tuple[float, ...]]:
         """Return by series the receptions that the next evaluation needs and may not find in its readings."""
-        return {
-            f"{spec.station}.{spec.quantity}": receptions_s
-            for spec in list_learning(self.site)
-            if not shows_pace(self._list_loaded_receptions(spec)) and (receptions_s := self.list_receptions(spec))
-        }
+        remembered = {}
+        for spec in list_learning(self.site):
+            if shows_pace(self._list_loaded_receptions(spec)):
+                continue
+            receptions_s = self.list_receptions(spec)
+            if receptions_s:
+                remembered[f"{spec.station}.{spec.quantity}"] = receptions_s
+        return remembered
 
     def _list_loaded_receptions(self, spec: SeriesSpec) -> tuple[float, ...]:
         key = (spec.station, spec.quantity)
@@ -208,21 +229,26 @@ class DecisionContext:
         return self._receptions[key]
 
     def _find_longest(self, spec: SeriesSpec) -> Sequence[Reading]:
-        """Return the readings of a series; of a displacement with components, those of the one that has most."""
+        """Return the readings of a series. Of several components it is the one with most readings."""
         named = self.list_readings(spec.station)
         return max((readings for quantity, readings in named if is_of(self.site, spec, quantity)), key=len, default=())
 
     def list_rain(self, station_id: str, quantity: str, spec: SeriesSpec) -> list[tuple[float, float]]:
-        """What `list_rain` makes of a gauge; of readings that grew only the new ones are looked at."""
+        """Return `list_rain` of a gauge. If only new readings were added, only these are processed."""
         name = f"{station_id}.{quantity}"
         readings = self.view.readings.get(name, ())
-        known, rows = self.warm.rain.get(name, ((), []))
-        if readings[: len(known)] != known:
-            known, rows = (), []
-        news = readings[len(known) :]
-        if any(r.first is not None for r in news) or (readings and seconds(readings[-1].observed_at) > self.now_s):
-            return list_rain(readings, spec, self.now_s)  # totals need those before, and what is ahead counts later
-        rows = [*rows, *list_rain(news, spec, self.now_s)] if news else rows
+        processed, rows = self.warm.rain.get(name, ((), []))
+        if readings[: len(processed)] != processed:
+            processed = ()
+            rows = []
+        added = readings[len(processed) :]
+        has_totals = any(reading.first is not None for reading in added)
+        has_future = bool(readings) and seconds(readings[-1].observed_at) > self.now_s
+        if has_totals or has_future:
+            # A total depends on the readings before it, and a reading from the future counts later.
+            return list_rain(readings, spec, self.now_s)
+        if added:
+            rows = [*rows, *list_rain(added, spec, self.now_s)]
         self.warm.rain[name] = readings, rows
         return rows
 
@@ -233,20 +259,20 @@ class DecisionContext:
         )
 
     def is_fresh(self, at_s: float | None, spec: SeriesSpec | None) -> bool:
-        """True for a datum within the silence that the series allows; nothing is fresh while a backlog drains."""
+        """Return whether a reading is within the allowed silence of its series; False while a backlog is processed."""
         if at_s is None or spec is None or self.view.draining:
             return False
         return self.now_s - at_s <= self.find_silence_s(spec)
 
     def answered_s(self, key: VoteKey) -> float:
-        """Data up to this instant were answered by a person."""
+        """Return the instant up to which a person has answered for the readings of a witness, epoch seconds."""
         return self.memory.answered.get(key, float("-inf"))
 
 
 def is_of(site: Site, spec: SeriesSpec, quantity: str) -> bool:
-    """True for the series itself and its components, not for another one whose name begins alike.
+    """Return whether a quantity is a series or one of its components, and no other series with a similar name.
 
-    Issues of expected rain (`rain_next_24h`) must not hide that the gauge (`rain`) is silent.
+    Forecasts of rain (`rain_next_24h`) must not hide that the gauge (`rain`) is silent.
     """
     if quantity != spec.quantity and not quantity.startswith(f"{spec.quantity}_"):
         return False
@@ -255,32 +281,34 @@ def is_of(site: Site, spec: SeriesSpec, quantity: str) -> bool:
 
 
 def rare_key(place: tuple[str, str]) -> str:
-    """The condition of a series that comes more seldom than declared."""
+    """Return the alert key of a series that is received less often than declared."""
     return f"health:{'.'.join(place)}{RARE}"
 
 
-Rule = Callable[
-    [Criterion, DecisionContext], tuple[Assessment, ...]
-]  # what a criterion says: one answer for each witness
+# Function of a kind of criterion. It returns one assessment for each witness.
+Rule = Callable[[Criterion, DecisionContext], tuple[Assessment, ...]]
 
 
 def each_station(assess: Callable[[Criterion, DecisionContext, Station], Assessment]) -> Rule:
-    """The rule that judges the stations of a criterion one by one."""
+    """Return a rule that assesses each station of a criterion separately."""
     return lambda criterion, context: tuple(assess(criterion, context, s) for s in stations_of(context, criterion))
 
 
 def each_track(assess: Callable[[Criterion, Track, SeriesSpec, DecisionContext], Assessment]) -> Rule:
-    """The same for a criterion on motion: of a station whose track says nothing, nothing is judged."""
+    """Return a rule that assesses each track of a criterion on motion. A station without a usable track has no data."""
 
     def assess_station(criterion: Criterion, context: DecisionContext, station: Station) -> Assessment:
-        found = open_track(context, criterion, station.id)
-        return found if isinstance(found, Assessment) else assess(criterion, *found, context)
+        opened = open_track(context, criterion, station.id)
+        if isinstance(opened, Assessment):
+            return opened
+        track, spec = opened
+        return assess(criterion, track, spec, context)
 
     return each_station(assess_station)
 
 
 def open_track(context: DecisionContext, criterion: Criterion, station: str) -> tuple[Track, SeriesSpec] | Assessment:
-    """The track that a criterion on motion judges, with its declaration; else the word that nothing can be said."""
+    """Return the track of a station with its declaration, or an assessment without data if the track is unusable."""
     track = context.track(criterion, station)
     spec = context.site.series(station, criterion.quantity)
     if track.usable_s is None or spec is None:
@@ -291,7 +319,7 @@ def open_track(context: DecisionContext, criterion: Criterion, station: str) -> 
 
 
 def levels_of(bounds: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
-    """The highest level that is crossed, and the highest that is crossed or has not recovered."""
+    """Return the highest level that is crossed, and the highest that is crossed or has not recovered."""
     raised = held = 0
     for bound in bounds:
         if bound["hits"] >= bound["needs"] or "fast_track" in bound:
@@ -302,13 +330,22 @@ def levels_of(bounds: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
 
 
 def pick_bound(bounds: Iterable[Mapping[str, Any]], level: int, figure: str = "rate") -> Mapping[str, Any] | None:
-    """The bound that people are told of: that of the level asked for, else the first; None where no figure is known."""
-    known = [bound for bound in bounds if figure in bound]
-    return next((bound for bound in known if bound["level"] == level), known[0] if known else None)
+    """Return the bound to show to people: that of a level, or else the first.
+
+    Args:
+        figure: The value that a bound must contain. Without such a bound the result is None.
+    """
+    with_figure = [bound for bound in bounds if figure in bound]
+    first = with_figure[0] if with_figure else None
+    return next((bound for bound in with_figure if bound["level"] == level), first)
 
 
 def bound_of(threshold: Threshold) -> tuple[float, float]:
-    """(bound, sign): sign * value > sign * bound means crossed."""
+    """Return (bound, sign) of a threshold. A value crosses it if sign * value > sign * bound.
+
+    Raises:
+        ValueError: The threshold has neither `over` nor `under`.
+    """
     if threshold.over is not None:
         return threshold.over, 1.0
     if threshold.under is not None:
@@ -317,7 +354,7 @@ def bound_of(threshold: Threshold) -> tuple[float, float]:
 
 
 def recovery_of(threshold: Threshold, recover: float) -> float:
-    """The value beyond which (on the quiet side) a level may fall.
+    """Return the value below which (for `under`: above which) a level may fall.
 
     >>> recovery_of(Threshold(1, over=10.0), 0.6), recovery_of(Threshold(1, under=-0.5), 0.6)
     (6.0, -0.3)
@@ -328,7 +365,7 @@ def recovery_of(threshold: Threshold, recover: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class BoundInForce:
-    """The bound of one level with what follows from it."""
+    """The bound of one level with its derived values."""
 
     threshold: Threshold
     level: int
@@ -340,17 +377,17 @@ class BoundInForce:
 
 @once_per_record
 def list_bounds(criterion: Criterion) -> tuple[BoundInForce, ...]:
-    """The bounds of a criterion in the order of its thresholds."""
-    found = []
+    """Return the bounds of a criterion in the order of its thresholds."""
+    bounds = []
     for threshold in criterion.thresholds:
         value, sign = bound_of(threshold)
         limit = sign * recovery_of(threshold, criterion.recover)
-        found.append(BoundInForce(threshold, threshold.level, value, sign, limit, threshold.effective_window_s))
-    return tuple(found)
+        bounds.append(BoundInForce(threshold, threshold.level, value, sign, limit, threshold.effective_window_s))
+    return tuple(bounds)
 
 
 def is_hidden(digit: float, criterion: Criterion, threshold: Threshold) -> bool:
-    """Whether a motion at the limit of recovery could go on for a window within one step of the last digit."""
+    """Return whether motion at the recovery limit changes the value by less than its last digit within the window."""
     if not digit:
         return False
     limit = abs(recovery_of(threshold, criterion.recover))
@@ -358,6 +395,6 @@ def is_hidden(digit: float, criterion: Criterion, threshold: Threshold) -> bool:
 
 
 def stations_of(context: DecisionContext, criterion: Criterion) -> list[Station]:
-    """Declared stations of a criterion, controls left out: they never vote."""
-    found = (context.site.station(s) for s in criterion.stations)
-    return [s for s in found if s is not None and s.on_slope]
+    """Return the declared stations of a criterion on the slope. Control stations never vote."""
+    stations = [context.site.station(name) for name in criterion.stations]
+    return [station for station in stations if station is not None and station.on_slope]

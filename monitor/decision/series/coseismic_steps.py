@@ -1,8 +1,8 @@
-"""Stations of several groups that stepped in a declared earthquake: no level by themselves, and no silence about them.
+"""Remind people of steps of several groups during a declared earthquake.
 
-A declaration comes from one person or one message. It may not put away what two independent witnesses show as one of
-the two highest levels, and a real earthquake moves every antenna at once: so nothing counts, somebody is paged anew at
-the end of the clock and after each further time that is twice as long, and the answer needs two people.
+A real earthquake moves every antenna at once, so these steps raise no level by themselves. But a declaration comes from
+one person or one message, and must not suppress what two independent witnesses show for one of the two highest levels.
+Somebody is therefore notified again at the deadline and after increasing pauses, and the answer needs two people.
 """
 
 from typing import Final
@@ -18,47 +18,56 @@ from monitor.text.message import NameList, Template, Term, Timestamp
 
 VERIFY: Final = Template("question.verify", "verify now: {text}")
 _SHAKEN: Final = Template(
-    "step.shaken",
-    "{stations} are independent, stepped at a declared earthquake for {level}, and nobody has said since {at} whether "
-    "the slope moved: look at it; nothing counts without your word",
+    "step.earthquake_unanswered",
+    "{stations} are independent and jumped during a declared earthquake, by as much as {level} requires. The question "
+    "whether the slope moved has been open since {at}. Inspect the slope and answer: until then the jumps count for "
+    "nothing",
 )
-WEEK_S: Final = 7 * 86400.0  # the longest pause between two pages about one question
+# The longest pause between two notifications about one question.
+WEEK_S: Final = 7 * 86400.0
 
 
 def find_shaken(site: Site, steps: Steps) -> list[StepKey]:
-    """Keys of unanswered steps at an earthquake that another group shares, each for one of the two highest levels."""
+    """Return the unanswered steps for a high level during an earthquake that another group shares."""
     high = max(1, site.top_level - 1)
-    found = [(k, s) for k, s in sorted(steps.items()) if s.state == EVENT and s.level >= high]
-    if len(found) < 2:
+    open_steps = [(k, step) for k, step in sorted(steps.items()) if step.state == EVENT and step.level >= high]
+    if len(open_steps) < 2:
         return []
     groups = find_groups(site)
 
     def is_shared(key: StepKey, step: Step) -> bool:
-        station = key.station
-        known = site.station(station)
-        near_s = SHAKING_S + 2.0 * max((s.interval_s for s in known.series), default=0.0) if known else SHAKING_S
-        return any(
-            groups.get(k.station) != groups.get(station) and abs(other.at_s - step.at_s) <= near_s for k, other in found
-        )
+        declared = site.station(key.station)
+        series = declared.series if declared else ()
+        within_s = SHAKING_S + 2.0 * max((spec.interval_s for spec in series), default=0.0)
+        for other_key, other in open_steps:
+            if groups.get(other_key.station) != groups.get(key.station) and abs(other.at_s - step.at_s) <= within_s:
+                return True
+        return False
 
-    return [k for k, s in found if is_shared(k, s)]
+    return [key for key, step in open_steps if is_shared(key, step)]
 
 
 def next_page_s(site: Site, key: StepKey, step: Step, now_s: float) -> float:
-    """When an unanswered step of that kind is paged again."""
-    return step.known_s + find_turn(now_s - step.known_s, clock_s(site, key.station))[2]
+    """Return when people are notified again of an unanswered step during an earthquake, epoch seconds."""
+    return step.known_s + find_reminder(now_s - step.known_s, clock_s(site, key.station))[2]
 
 
-def find_turn(waited_s: float, within_s: float) -> tuple[int, float, float]:
-    """How often a question was paged anew, and when: (turns, seconds to the newest, seconds to the next).
+def find_reminder(waited_s: float, within_s: float) -> tuple[int, float, float]:
+    """Return the reminders of an open question: (number sent, seconds to the newest, seconds to the next).
 
-    At the end of the clock, then each time after twice as long a pause, and at least once a week: what nobody answers
-    is not forgotten, and does not teach people to ignore it.
+    The first reminder is sent at the deadline. Each further pause is twice as long, up to a week: the question is not
+    forgotten, and frequent repetition does not make people ignore it.
 
-    >>> [find_turn(h * 3600.0, 3600.0)[0] for h in (0.5, 1, 1.9, 2, 3, 4, 8, 400, 568)]
+    Args:
+        waited_s: Since when the question is open.
+        within_s: Time until the deadline.
+
+    >>> [find_reminder(h * 3600.0, 3600.0)[0] for h in (0.5, 1, 1.9, 2, 3, 4, 8, 400, 568)]
     [0, 1, 1, 2, 2, 3, 4, 9, 10]
     """
-    turn, at_s, pause_s = 0, 0.0, within_s
+    turn = 0
+    at_s = 0.0
+    pause_s = within_s
     while at_s + pause_s <= waited_s:
         at_s += pause_s
         turn += 1
@@ -67,20 +76,20 @@ def find_turn(waited_s: float, within_s: float) -> tuple[int, float, float]:
 
 
 def list_reminders(context: DecisionContext, steps: Steps) -> dict[str, Condition]:
-    """A new urgent alarm at each turn, also when the questions were acknowledged; none before the clock is over."""
-    site, now_s = context.site, context.now_s
+    """Return a new urgent alarm for each reminder, even if the questions are acknowledged; none before the deadline."""
+    site = context.site
     keys = find_shaken(site, steps)
     if not keys:
         return {}
     first = min(keys, key=lambda k: (steps[k].known_s, k))
-    turn, waited_s, _ = find_turn(now_s - steps[first].known_s, clock_s(site, first.station))
+    turn, waited_s, _ = find_reminder(context.now_s - steps[first].known_s, clock_s(site, first.station))
     if turn < 1:
         return {}
     text = VERIFY(
         text=_SHAKEN(
             stations=NameList(tuple(dict.fromkeys(k.station for k in keys))),
             level=Term(site.levels[max(steps[k].level for k in keys)].name),
-            at=Timestamp(steps[first].known_s),
+            at=Timestamp(steps[first].known_s, "minute"),
         )
     )
     since_s = steps[first].known_s + waited_s

@@ -1,20 +1,21 @@
-"""What is missing of the readings that a criterion uses: the share of its window that is known, and what was removed.
+"""Measure how much of the readings that a criterion uses is known, and list what was removed.
 
-Missing is unknown, never zero. Every rule that sets readings aside, doubts them or does not receive them lowers the
-coverage of each result computed from that series, and a site with such a series does not see "full".
+Missing readings are unknown, never zero. Every rule that sets readings aside, doubts them or does not receive them
+lowers the coverage of each result computed from that series. While the coverage of a series is not complete, the site
+does not report "full" sight.
 
-Two kinds of quantities differ in how long a loss matters:
+How long a loss matters depends on the quantity:
 
-* Rain is a sum of amounts. What was lost is lost for the whole window.
-* Displacement, tilt, water levels and pressures accumulate: the next sound reading shows what happened meanwhile. A
+* Rain is a sum of amounts. A lost amount is unknown for the whole window.
+* Displacement, tilt, water levels and pressures accumulate: the next sound reading shows the change meanwhile. A
   removed reading stays in doubt until as many sound readings have followed it as the dwell of the criterion needs.
   While sound and removed readings alternate, that never happens. Values that an instrument repeats for longer than
   chance would make it are in doubt in the same way: they prove no rest.
 
-A result lowers a vote only if no removed reading in its window is in doubt, and what never came cannot matter: of
-accumulating quantities at least half of the window is known, with sound readings on both sides of every gap; of rain
-no gap is longer than the allowed silence, and the sum stays below the recovery limit whatever the missing rain was (see
-`monitor.decision.criteria.rain_coverage` for how much a gap may hold).
+A result lowers a vote only if no removed reading in its window is in doubt and missing readings cannot change it. For
+accumulating quantities, at least half of the window must be known, with sound readings on both sides of every gap. For
+rain, no gap may be longer than the allowed silence, and the sum must stay below the recovery limit whatever the missing
+rain was (see `monitor.decision.criteria.rain_coverage` for how much rain a gap may contain).
 """
 
 from bisect import bisect_left, bisect_right
@@ -30,13 +31,15 @@ from monitor.text.message import Duration, Figure, Message, Template, Timestamp
 
 NO_READING: Final = Template("coverage.no_reading", "no reading from {at} to {at2}")
 _SILENT: Final = Template("coverage.silent", "no reading since {at}")
-STARTED: Final = Template("coverage.started", "its first reading is of {at}")
+STARTED: Final = Template("coverage.starts", "its first reading is from {at}")
 _SOME_MISSING: Final = Template("coverage.some_missing", "readings are missing")()
-REMOVED: Final = Template("coverage.removed", "the reading of {at} is set aside: {text}")
-_REPEATS: Final = Template("coverage.repeats", "it repeats one value since {at}")
-_REPEATED: Final = Template("coverage.repeated", "it repeated one value from {at} to {at2}")
-_SHARE: Final = Template("coverage.share", "{share} % of the last {duration} known: {text}")
-_NONE_KNOWN: Final = Template("coverage.none", "nothing known: {text}")
+REMOVED: Final = Template("coverage.set_aside", "the reading from {at} does not count: {text}")
+_REPEATS: Final = Template("coverage.repeating", "it has repeated one value since {at}, which does not show rest")
+_REPEATED: Final = Template(
+    "coverage.has_repeated", "it repeated one value from {at} to {at2}, which does not show rest"
+)
+_SHARE: Final = Template("coverage.known_share", "{share} % of the last {duration} are known: {text}")
+_NONE_KNOWN: Final = Template("coverage.nothing_known", "nothing is known: {text}")
 
 # Gaps shorter than this share of the window change a fitted rate by less than one percent and count as known.
 TOLERATED_SHARE: Final = 0.1
@@ -50,7 +53,7 @@ FEW_FITS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A stretch of time of which a series is not known, and why."""
+    """A stretch of time in which a series is unknown, and why."""
 
     from_s: float
     to_s: float
@@ -64,9 +67,9 @@ class Coverage:
     Attributes:
         share: 0 to 1; 1 only if nothing is missing.
         window_s: Length of the window in seconds.
-        removals: What is missing of it, oldest first.
-        may_lower: False while the missing part could hide that a level still stands.
-        holds: True while missing rain alone keeps the result from falling to what is known.
+        removals: The unknown stretches, oldest first.
+        may_lower: False if the unknown part could hide that a level is still justified.
+        holds: True if only missing rain keeps the result above the value of the known rain.
     """
 
     share: float = 1.0
@@ -81,23 +84,24 @@ class Coverage:
         return self.share >= 1.0
 
     def describe(self) -> Message:
-        """Return a sentence for people: the known share of the window, and the newest reason why not all of it is."""
+        """Return a sentence for people: the known share of the window, and the newest reason why a part is unknown."""
         reason = self.removals[-1].reason if self.removals else _SOME_MISSING
         if self.window_s <= 0.0 or self.share <= 0.0:
             return _NONE_KNOWN(text=reason)
         return _SHARE(share=format_share(self.share), duration=Duration(self.window_s), text=reason)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the coverage JSON-ready, as evidence keeps it."""
-        found: dict[str, Any] = {"share": round(self.share, 6), "window_s": self.window_s}
+        """Return the coverage as JSON-ready evidence."""
+        facts: dict[str, Any] = {"share": round(self.share, 6), "window_s": self.window_s}
         if self.removals:
             removed = [{"from_s": r.from_s, "to_s": r.to_s, "reason": r.reason} for r in self.removals[-LISTED:]]
-            found |= {"may_lower": self.may_lower, "removed": removed}
-        return found
+            facts |= {"may_lower": self.may_lower, "removed": removed}
+        return facts
 
 
 WHOLE: Final = Coverage()
-LISTED: Final = 5  # removals that evidence lists, the newest
+# Number of newest removals in evidence.
+LISTED: Final = 5
 
 
 def format_share(share: float) -> Figure:
@@ -113,11 +117,11 @@ def format_share(share: float) -> Figure:
     return Figure(min(percent, 99.99), ".4g")
 
 
-# ---- displacement, tilt, levels, pressures: the next sound reading shows what happened -----------------------------
+# ---- accumulating quantities: displacement, tilt, levels, pressures ------------------------------------------------
 def measure_track(
     track: Track, criterion: Criterion, window_s: float, silence_s: float, interval_s: float, now_s: float
 ) -> Coverage:
-    """Measure how much of what a criterion uses of a track is known.
+    """Measure the coverage of the part of a track that a criterion uses.
 
     Args:
         window_s: The longest window of the criterion; zero where it compares values as they are.
@@ -126,7 +130,7 @@ def measure_track(
         now_s: The instant of the decision; minus infinity while a backlog drains, when silence is not judged.
     """
     if not track.times_s and not track.set_aside:
-        return WHOLE  # nothing has come: the health of the series reports it
+        return WHOLE  # The health of the series reports that nothing was received.
     times_s = _drop_repeated(track)
     needed = count_needed(criterion, times_s, window_s)
     removed = _list_removed(track, times_s, needed)
@@ -142,11 +146,12 @@ def measure_track(
         else:
             doubts.append(repeated)
     if now_s - end_s > silence_s:
+        # The window of a silent series ends now.
         gaps.append(find_silence(end_s, now_s))
         end_s = now_s
     if not doubts and not gaps:
         return WHOLE
-    span_s = max(end_s - from_s, interval_s)  # a silent series is measured until now
+    span_s = max(end_s - from_s, interval_s)
     unknown_s = measure_union([*doubts, *gaps], from_s, end_s)
     share = max(0.0, min(1.0 - unknown_s / span_s, 1.0 - 1e-6))
     is_bridged = all(from_s < gap.from_s and gap.to_s < now_s for gap in gaps) and share >= LEAST_KNOWN
@@ -154,14 +159,15 @@ def measure_track(
 
 
 def find_silence(newest_s: float, now_s: float) -> Removal:
-    """Return the time since the newest reading of a series that has been silent for longer than it may be."""
+    """Return the time since the newest reading of a series that has been silent for longer than allowed."""
     return Removal(newest_s, now_s, _SILENT(at=Timestamp(newest_s)))
 
 
 def count_needed(criterion: Criterion, times_s: Sequence[float], window_s: float) -> int:
     """Return how many sound readings must follow a removed one before it cannot lower the result any more.
 
-    As many as the dwell needs, one at least; where the newest window holds few epochs, as many as the fit needs.
+    It is the number that the dwell needs, at least one. If the newest window contains few epochs, it is the number that
+    the fit needs.
     """
     needed = max(1 if window_s > 0.0 else LEAST_VALUES, criterion.dwell.hits)
     least = criterion.kind.epochs
@@ -172,22 +178,21 @@ def count_needed(criterion: Criterion, times_s: Sequence[float], window_s: float
 
 
 def _list_removed(track: Track, times_s: Sequence[float], needed: int) -> list[tuple[float, Message]]:
-    """List readings that were set aside and that too few sound ones have followed yet, oldest first."""
+    """List the readings that were set aside and were followed by too few sound ones so far, oldest first."""
     newest_s = track.newest_s if track.newest_s is not None else float("inf")
-    # a reading from the future is refused for its time; the health of the series reports a wrong clock
-    found = {
-        at_s: reason for at_s, reason in track.set_aside if at_s <= newest_s and not _is_settled(times_s, needed, at_s)
-    }
-    return sorted(found.items(), key=lambda item: item[0])
+    # A time stamp after the newest one is in the future. The health of the series reports a wrong clock.
+    past = [(at_s, reason) for at_s, reason in track.set_aside if at_s <= newest_s]
+    removed = {at_s: reason for at_s, reason in past if not _is_settled(times_s, needed, at_s)}
+    return sorted(removed.items(), key=lambda item: item[0])
 
 
 def _is_settled(times_s: Sequence[float], needed: int, at_s: float) -> bool:
-    """Whether as many sound readings as needed have followed an instant."""
+    """Return whether the needed number of sound readings follows an instant."""
     return len(times_s) >= needed and times_s[-needed] >= at_s
 
 
 def _drop_repeated(track: Track) -> Sequence[float]:
-    """Return the epochs of a track without those that repeat the value of the one before for too long."""
+    """Return the epochs of a track without repeated values."""
     if not track.repeats:
         return track.times_s
     return [at_s for at_s in track.times_s if not any(first_s < at_s <= to_s for first_s, to_s in track.repeats)]
@@ -195,15 +200,15 @@ def _drop_repeated(track: Track) -> Sequence[float]:
 
 def _list_repeated(track: Track, times_s: Sequence[float], end_s: float) -> list[Removal]:
     """List the stretches in which a track repeats one value: from its first epoch to the sound one after the last."""
-    found = []
+    stretches = []
     for first_s, last_s in track.repeats:
         place = bisect_right(times_s, last_s)
         if place < len(times_s):
             reason = _REPEATED(at=Timestamp(first_s), at2=Timestamp(last_s))
-            found.append(Removal(first_s, times_s[place], reason))
+            stretches.append(Removal(first_s, times_s[place], reason))
         else:
-            found.append(Removal(first_s, end_s, _REPEATS(at=Timestamp(first_s))))
-    return found
+            stretches.append(Removal(first_s, end_s, _REPEATS(at=Timestamp(first_s))))
+    return stretches
 
 
 def _find_doubt(times_s: Sequence[float], at_s: float, reason: Message, end_s: float, interval_s: float) -> Removal:
@@ -215,30 +220,31 @@ def _find_doubt(times_s: Sequence[float], at_s: float, reason: Message, end_s: f
 
 
 def _find_gaps(times_s: Sequence[float], from_s: float, tolerated_s: float) -> list[Removal]:
-    """Find stretches longer than tolerated without a sound reading that reach into the window."""
+    """Find the stretches in the window that are without a sound reading for longer than tolerated."""
     if not times_s:
         return []
     first = bisect_right(times_s, from_s)
     shown_s = times_s[max(0, first - 1) :]
     longest_s = max(map(sub, shown_s[1:], shown_s), default=0.0)
     if first > 0 and longest_s <= tolerated_s:
-        return []  # the usual case
-    found = []
+        return []
+    gaps = []
     if first == 0 and times_s[0] - from_s > tolerated_s:
-        found.append(Removal(from_s, times_s[0], STARTED(at=Timestamp(times_s[0]))))
+        gaps.append(Removal(from_s, times_s[0], STARTED(at=Timestamp(times_s[0]))))
     for before_s, at_s in pairwise(shown_s):
         if at_s - before_s > tolerated_s:
             reason = NO_READING(at=Timestamp(before_s), at2=Timestamp(at_s))
-            found.append(Removal(before_s, at_s, reason))
-    return found
+            gaps.append(Removal(before_s, at_s, reason))
+    return gaps
 
 
 def measure_union(removals: Iterable[Removal], from_s: float, to_s: float) -> float:
-    """Return how many seconds of a window the stretches cover together."""
+    """Return how many seconds of a window the stretches cover together, without counting overlaps twice."""
     covered_s = 0.0
     reached_s = from_s
     for removal in sorted(removals, key=lambda r: (r.from_s, r.to_s)):
-        begin_s, end_s = max(removal.from_s, reached_s), min(removal.to_s, to_s)
+        begin_s = max(removal.from_s, reached_s)
+        end_s = min(removal.to_s, to_s)
         if end_s > begin_s:
             covered_s += end_s - begin_s
             reached_s = end_s

@@ -1,4 +1,4 @@
-"""How often the readings of a series really come, and the silence that is allowed by it."""
+"""Determine how often the readings of a series are received, and how long the series may therefore be silent."""
 
 from collections.abc import Iterable, Sequence
 from itertools import islice, pairwise
@@ -7,24 +7,31 @@ from typing import Final
 from monitor.sites.parents import GONE
 from monitor.sites.records import SeriesSpec, Site, once_per_record
 
-RECENT: Final = 8  # intervals by which it is told how often readings come
-SETTLED: Final = 24  # and by which it is told that they come as declared again,
-MISSED: Final = 2  # but for so many
-ALIKE: Final = 0.1  # readings that come so nearly as often as declared come as declared
-SELDOM: Final = 2.0  # declared intervals: readings that come no oftener lengthen a silence that nobody declared
-BATCHES_LEAST: Final = 2  # intervals between batches that show how often a logger sends
-READINGS_MOST: Final = 10_000  # readings of a series whose receptions are compared in one evaluation
+# Number of newest intervals that show how often readings are measured or received.
+RECENT: Final = 8
+# A series that was rarer than declared has its declared interval again if all but `MISSED` of `SETTLED` intervals do.
+SETTLED: Final = 24
+MISSED: Final = 2
+# Relative difference below which an interval counts as the declared one.
+ALIKE: Final = 0.1
+# Only an interval of at least this many declared ones lengthens the allowed silence.
+SELDOM: Final = 2.0
+# Number of intervals between batches that show how often a logger sends.
+BATCHES_LEAST: Final = 2
+# Largest number of readings of a series whose receptions are compared in one evaluation.
+READINGS_MOST: Final = 10_000
 
 
 def find_interval_s(
     times_s: Sequence[float], declared_s: float, *, was_rare: bool = False, least: int = RECENT // 2
 ) -> float:
-    """How often readings come, seconds, by the newest of them; as declared where few have come.
+    """Return the usual interval between the newest readings, seconds; the declared one if there are few readings.
 
-    Those that came too seldom until now do so until nearly all come as declared: a series that loses every second
-    reading is rare all the time, not now and again.
+    A series that was rarer than declared stays so until nearly all of its intervals are as declared. Otherwise a series
+    that loses every second reading would change between both states.
 
     Args:
+        was_rare: Whether the series was rarer than declared in the last evaluation.
         least: With fewer intervals than this the declared one is returned.
 
     >>> find_interval_s([i * 10800.0 for i in range(6)], 3600.0)
@@ -37,8 +44,8 @@ def find_interval_s(
         return declared_s
     usual_s = recent[(len(recent) - 1) // 2]
     if was_rare:
-        steps = _measure_steps(times_s[-SETTLED - 1 :])
-        longer = sorted(step for step in steps if step - declared_s > ALIKE * declared_s)
+        steps_s = _measure_steps(times_s[-SETTLED - 1 :])
+        longer = sorted(step_s for step_s in steps_s if step_s - declared_s > ALIKE * declared_s)
         if len(longer) > MISSED:
             usual_s = max(usual_s, longer[(len(longer) - 1) // 2])
     return declared_s if abs(usual_s - declared_s) <= ALIKE * declared_s else usual_s
@@ -50,7 +57,7 @@ def _measure_steps(times_s: Sequence[float]) -> list[float]:
 
 @once_per_record
 def list_learning(site: Site) -> Sequence[SeriesSpec]:
-    """The series of a site of which nobody declared how long they may be silent."""
+    """Return the series of a site without a declared `max_silence`."""
     return [spec for station in site.stations for spec in station.series if spec.learns_silence]
 
 
@@ -76,8 +83,8 @@ def find_silence_s(
     >>> find_silence_s(spec, [i * 3600.0 for i in range(120)], [day * 86400.0 for day in range(5)])
     259200.0
     """
-    # A logger that sends readings as dense as declared, but many at a time, was recording between two uploads. Fewer
-    # uploads than readings are enough to know its pace.
+    # A logger that sends readings at the declared interval, but many at a time, records between two uploads. A few
+    # uploads are enough to show how often it sends.
     usual_steps_s = sorted(_measure_steps(times_s))
     in_batches = not usual_steps_s or usual_steps_s[len(usual_steps_s) // 2] < SELDOM * spec.interval_s
     least = BATCHES_LEAST if in_batches else RECENT // 2
@@ -111,7 +118,7 @@ def add_remembered(
 ) -> tuple[float, ...]:
     """Return the newest receptions, completed by those that earlier evaluations found, oldest first.
 
-    A logger that sends a thousand readings at a time has its earlier receptions outside of the readings that an
+    The earlier receptions of a logger that sends a thousand readings at a time are not among the readings that an
     evaluation loads.
 
     >>> add_remembered([99.0, 199.0], [0.0, 100.0], 60.0)
@@ -130,11 +137,11 @@ def shows_pace(receptions_s: Sequence[float]) -> bool:
 def _join_receptions(received_s: Iterable[float], interval_s: float) -> list[float]:
     """Return receptions, newest first; those within half an interval of each other are joined to the earliest.
 
-    A stretch that lasted longer than the pause before it was no upload of recorded readings. It counts as one reception
-    per interval, so that pauses between such stretches are not taken for the time between uploads. The oldest stretch
-    may be cut off by the loaded history: if it lasted long, its beginning says nothing.
+    Readings received during a time longer than the pause before it were no upload of recorded readings. They count as
+    one reception per interval, so that the pauses between such times are not taken for the time between uploads. The
+    oldest one may be cut off at the start of the loaded readings: if it is long, its start is not used.
     """
-    found: list[float] = []
+    receptions: list[float] = []
     end_s = begin_s = None
     for at_s in received_s:
         if begin_s is None or end_s is None:
@@ -142,17 +149,17 @@ def _join_receptions(received_s: Iterable[float], interval_s: float) -> list[flo
         elif begin_s - at_s <= interval_s / 2.0:
             begin_s = min(at_s, begin_s)
         else:
-            found += _split_stretch(begin_s, end_s, begin_s - at_s, interval_s)
-            if shows_pace(found):
-                return found[: RECENT + 1]
+            receptions += _split_stretch(begin_s, end_s, begin_s - at_s, interval_s)
+            if shows_pace(receptions):
+                return receptions[: RECENT + 1]
             end_s = begin_s = at_s
     if begin_s is None or end_s is None or end_s - begin_s > RECENT * interval_s:
-        return found
-    return [*found, begin_s]
+        return receptions
+    return [*receptions, begin_s]
 
 
 def _split_stretch(begin_s: float, end_s: float, pause_s: float, interval_s: float) -> list[float]:
-    """Return the receptions of a stretch, newest first: its beginning, or one per interval if it was no upload."""
+    """Return the receptions in a stretch of time, newest first: its start, or one per interval if it was no upload."""
     if end_s - begin_s <= pause_s:
         return [begin_s]
     count = min(RECENT + 1, int((end_s - begin_s) / interval_s) + 1)

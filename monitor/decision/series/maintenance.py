@@ -1,4 +1,4 @@
-"""Work on a station: its votes are set aside for a time, up to the level that those who signed may set aside."""
+"""Exclude the votes of a station under maintenance, up to the level that the people who declared it may exclude."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,29 +13,35 @@ MAINTENANCE: Final = Template("vote.maintenance", "maintenance of {station} unti
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceMask:
-    """Votes of a station that a maintenance window excludes, and until when (epoch seconds)."""
+    """Votes of a station that a maintenance window excludes.
 
-    limit: int  # votes above this level count all the same
+    Attributes:
+        limit: The highest level that is excluded. Votes above it count.
+        to_s: End of the window, epoch seconds.
+    """
+
+    limit: int
     to_s: float
     reason: Message
 
 
 def find_maintenance_masks(site: Site, view: DecisionInputs, now_s: float) -> Mapping[str, MaintenanceMask]:
-    """Stations under maintenance now, and how far their votes are set aside.
+    """Return the stations under maintenance now, and which of their votes are excluded.
 
-    One person sets aside what lies below the two highest levels, two the second highest as well, nobody the highest.
-    A window that is over covers nothing: what was set aside counts again at once.
+    One person excludes votes below the two highest levels, two people those for the second highest as well. Votes for
+    the highest level are never excluded. After the end of the window all votes count again at once.
     """
-    found: dict[str, MaintenanceMask] = {}
+    masks: dict[str, MaintenanceMask] = {}
     for fact in view.maintenance:
         if not fact.from_s <= now_s < fact.to_s:
             continue
-        by, second = fact.by.strip(), (fact.second_by or "").strip()
-        two = bool(second) and second.casefold() != by.casefold()
-        limit = site.top_level - (1 if two else 2)
-        who = NameList((by, second) if two else (by,), conjunction=True)
-        reason = MAINTENANCE(station=fact.station, at=Timestamp(fact.to_s), names=who, reason=fact.reason)
-        known = found.get(fact.station)
-        if limit > 0 and (known is None or (limit, fact.to_s) > (known.limit, known.to_s)):
-            found[fact.station] = MaintenanceMask(limit, fact.to_s, reason)
-    return found
+        by = fact.by.strip()
+        second_by = (fact.second_by or "").strip()
+        is_by_two = bool(second_by) and second_by.casefold() != by.casefold()
+        limit = site.top_level - (1 if is_by_two else 2)
+        names = NameList((by, second_by) if is_by_two else (by,), conjunction=True)
+        reason = MAINTENANCE(station=fact.station, at=Timestamp(fact.to_s), names=names, reason=fact.reason)
+        previous = masks.get(fact.station)
+        if limit > 0 and (previous is None or (limit, fact.to_s) > (previous.limit, previous.to_s)):
+            masks[fact.station] = MaintenanceMask(limit, fact.to_s, reason)
+    return masks

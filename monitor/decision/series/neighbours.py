@@ -1,7 +1,10 @@
-"""Does the slope around a station move as well? A vote that nobody near shares is held down, asked about, and counts.
+"""Limit the vote of a station whose neighbours do not move.
 
-Motion of a slope decays with distance; an instrument that fails moves alone. Dynaslope (PHIVOLCS) lets a node of a
-subsurface column vote only when a node within two steps moves at least v / 2^distance; here a step is a distance.
+The motion of a slope decreases with distance, whereas a failing instrument moves alone. A vote without a moving
+neighbour is limited to a level until its deadline, and a person is asked. After the deadline it counts in full.
+
+The rule follows Dynaslope (PHIVOLCS): a node of a subsurface column votes only if a node within two steps moves at a
+rate of at least v / 2^steps. Here a step is a distance.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -19,24 +22,26 @@ from monitor.sites.records import Criterion, Station
 from monitor.sites.witnesses import Groups
 from monitor.text.message import Figure, Message, Template, Term, Timestamp, join
 
-_MOVES: Final = Template("neighbour.moves", "a neighbour moves along")()
+_MOVES: Final = Template("neighbour.also_moves", "a neighbour also moves")()
 _ALONE: Final = Template("neighbour.alone", "{station} moves alone: {text}")
 _ALONE_WHEN_SEEN: Final = Template(
-    "neighbour.alone_when_seen", "{station} moves alone, as far as its neighbours were last seen"
+    "neighbour.none_moved_when_seen",
+    "{station} moves alone: its neighbours did not move while they last had current readings",
 )
 _MOVES_LESS: Final = Template(
-    "neighbour.moves_less",
-    "{station}, {n} steps of distance away, moves {n2} {unit} where {n3} {unit} would show that the slope moves",
+    "neighbour.too_slow",
+    "{station}, {n} steps of distance away, moves by {n2} {unit}; at least {n3} {unit} would show that the slope moves",
 )
-_HELD: Final = Template("neighbour.held", "counts for {level} at most: {text}")
-_ANSWERED: Final = Template("neighbour.answered", "answered: {word}")
-_IN_FULL: Final = Template("neighbour.in_full", "counts in full at {at}")
-ALONE: Final = "alone:"  # how the question about a station begins
+_HELD: Final = Template("neighbour.limited", "counts for {level} at most because {text}")
+_ANSWERED: Final = Template("neighbour.has_answer", "a person answered: {word}")
+_IN_FULL: Final = Template("neighbour.until", "counts in full at {at} unless a person answers before")
+# Begin of the name of a question about a station that moves alone.
+ALONE: Final = "alone:"
 
 
 @dataclass(frozen=True, slots=True)
 class VoteCap:
-    """How far a vote counts for now, and why."""
+    """The highest level that a vote may request now, and why."""
 
     level: int
     reason: Message
@@ -44,11 +49,17 @@ class VoteCap:
 
 @dataclass(frozen=True, slots=True)
 class NeighbourCheck:
-    """Votes that no neighbour shares: held down by key, with the questions and the instant that each was opened."""
+    """Votes of stations that move alone.
+
+    Attributes:
+        caps: The limit of each such vote.
+        open_since_s: When each question about such a station was opened, by the name of the question.
+        reasons: Why each question is open, by the name of the question.
+    """
 
     caps: Mapping[VoteKey, VoteCap]
     open_since_s: Mapping[str, float]
-    reasons: Mapping[str, Message]  # by question
+    reasons: Mapping[str, Message]
 
 
 def check_neighbours(
@@ -59,62 +70,74 @@ def check_neighbours(
     groups: Groups,
     away: Collection[str] = (),
 ) -> NeighbourCheck:
-    """Hold down votes above a level that no neighbour shares though one is seen, until the clock of the question ends.
+    """Limit the votes above a level of stations whose neighbours do not move, until the deadline of the question.
 
-    A neighbour that is missing, broken or silent never lowers a vote; and one that falls silent after it was seen to
-    stand does not free the vote either: silence raises nothing. When the clock is over the vote counts in full.
-    Two independent witnesses that ask for as much, wherever they are, are company to each other.
+    A missing, broken or silent neighbour never limits a vote. If a neighbour becomes silent after it was seen to stand
+    still, the vote stays limited, because silence raises nothing. Two independent witnesses that request such a level
+    support each other, whatever their distance.
 
     Args:
-        sick: votes that are set aside already: their stations are no neighbours.
-        away: stations that people work on: that they stand still says nothing of the slope.
+        sick: Votes that are set aside already. Their stations are no neighbours.
+        away: Stations under maintenance. That they stand still shows nothing about the slope.
     """
-    site, memory, now_s = context.site, context.memory, context.now_s
+    site = context.site
+    memory = context.memory
+    now_s = context.now_s
     plan = site.fusion.neighbours
     if plan is None:
         return NeighbourCheck({}, {}, {})
     above = _list_above(votes, plan, now_s)
-    if len({groups.get(key.station, key.station) for key in above if key not in sick}) > 1:
+    independent_groups = {groups.get(key.station, key.station) for key in above if key not in sick}
+    if len(independent_groups) > 1:
         return NeighbourCheck({}, {}, {})
     caps: dict[VoteKey, VoteCap] = {}
     open_since_s: dict[str, float] = {}
     reasons: dict[str, Message] = {}
     for criterion in _list_checked(site.criteria, plan):
-        mine = {w.station: w for w in assessments if w.criterion == criterion.id}
+        by_station = {a.station: a for a in assessments if a.criterion == criterion.id}
         for name in criterion.stations:
-            key, question, station = VoteKey(criterion.id, name), f"{ALONE}{name}", site.station(name)
+            key = VoteKey(criterion.id, name)
+            station = site.station(name)
             if station is None or key not in above:
                 continue
-            others = {k: w for k, w in mine.items() if k not in away or k == name}
-            still = _find_still(context, plan, station, criterion, others, sick)
-            known_s = memory.asked.get(question)
-            if still == _MOVES or (still is None and known_s is None):
+            question = f"{ALONE}{name}"
+            present = {k: a for k, a in by_station.items() if k not in away or k == name}
+            still = _find_still(context, plan, station, criterion, present, sick)
+            asked_s = memory.asked.get(question)
+            if still == _MOVES or (still is None and asked_s is None):
                 continue
-            since_s = now_s if known_s is None else known_s
+            since_s = now_s if asked_s is None else asked_s
             reason = _ALONE(station=name, text=still) if still else _ALONE_WHEN_SEEN(station=name)
-            open_since_s[question], reasons[question] = since_s, reason
+            open_since_s[question] = since_s
+            reasons[question] = reason
             until = _find_end(memory.answers.get(question), since_s + site.fusion.verify_within_s, now_s)
             if until is not None:
-                held = _HELD(level=Term(site.levels[plan.above].name), text=reason)
-                caps[key] = VoteCap(plan.above, join([held, until]))
+                limited = _HELD(level=Term(site.levels[plan.above].name), text=reason)
+                caps[key] = VoteCap(plan.above, join([limited, until]))
     return NeighbourCheck(caps, open_since_s, reasons)
 
 
 def _list_above(votes: Votes, plan: Neighbours, now_s: float) -> set[VoteKey]:
-    """Living votes for more than a lone one may ask for."""
+    """Return the valid votes for more than the vote of one station may request alone."""
     return {key for key, v in votes.items() if v.level > plan.above and v.valid_until_s >= now_s}
 
 
 def _find_end(answer: str | None, full_s: float, now_s: float) -> Message | None:
-    """Until when a lone vote is held down: for good by an answer, else until its clock ends; None where it counts."""
+    """Return until when a vote is limited; None if it counts in full.
+
+    An answer that it is no movement limits it for good, otherwise the limit ends at the deadline.
+    """
     if answer == "movement" or (answer is None and now_s >= full_s):
         return None
     return _ANSWERED(word=Term(answer)) if answer else _IN_FULL(at=Timestamp(full_s))
 
 
 def _list_checked(criteria: Iterable[Criterion], plan: Neighbours) -> list[Criterion]:
-    votes = (c for c in criteria if c.role != "advice")
-    return [c for c in votes if (c.id in plan.criteria if plan.criteria else c.kind.velocity)]
+    """Return the criteria whose votes need a moving neighbour: those declared, or all on velocity."""
+    voting = [criterion for criterion in criteria if criterion.role != "advice"]
+    if plan.criteria:
+        return [criterion for criterion in voting if criterion.id in plan.criteria]
+    return [criterion for criterion in voting if criterion.kind.velocity]
 
 
 def _find_still(
@@ -125,11 +148,16 @@ def _find_still(
     assessments: Mapping[str, Assessment],
     sick: Mapping[VoteKey, Message],
 ) -> Message | None:
-    """What the neighbours that are seen do instead of moving along; `_MOVES` = one does, None = none can be judged."""
-    own = assessments.get(station.id)
-    if own is None or own.motion is None:
+    """Return how the neighbours with current readings move instead of moving with the station.
+
+    Returns:
+        `_MOVES` if one of them moves; None if none can be judged.
+    """
+    assessment_of_station = assessments.get(station.id)
+    if assessment_of_station is None or assessment_of_station.motion is None:
         return None
-    speed, found = norm(own.motion), []
+    speed = norm(assessment_of_station.motion)
+    slower = []
     spec = context.site.series(station.id, criterion.quantity)
     unit = "per day" if spec is None else f"{spec.unit}/day"
     for name, assessment in sorted(assessments.items()):
@@ -143,16 +171,16 @@ def _find_still(
         if steps > plan.steps:
             continue
         needed = speed / 2.0**steps
-        # what its error allows counts for the slope: only a neighbour that clearly stands holds a vote down
+        # Only a neighbour that is clearly slower limits a vote: its motion plus one standard error is compared.
         if norm(assessment.motion) + assessment.motion_error >= needed:
             return _MOVES
         moves = Figure(norm(assessment.motion), ".2f")
-        found.append(_MOVES_LESS(station=name, n=steps, n2=moves, n3=Figure(needed, ".2f"), unit=unit))
-    return join(found[:3]) if found else None
+        slower.append(_MOVES_LESS(station=name, n=steps, n2=moves, n3=Figure(needed, ".2f"), unit=unit))
+    return join(slower[:3]) if slower else None
 
 
-def measure_distance_m(one: Station, other: Station) -> float | None:
-    """Distance over the ground, m; None where a position is not declared."""
-    if one.latitude is None or one.longitude is None or other.latitude is None or other.longitude is None:
+def measure_distance_m(station: Station, other: Station) -> float | None:
+    """Return the horizontal distance of two stations, m; None if a position is not declared."""
+    if station.latitude is None or station.longitude is None or other.latitude is None or other.longitude is None:
         return None
-    return measure_ground_distance_m((one.latitude, one.longitude), (other.latitude, other.longitude))
+    return measure_ground_distance_m((station.latitude, station.longitude), (other.latitude, other.longitude))

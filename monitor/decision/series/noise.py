@@ -1,7 +1,7 @@
-"""How much a series scatters by itself, robustly from the differences of neighbours: over its length, and lately.
+"""Measure the scatter of a series from the differences between neighbouring values.
 
-And what is believed of one that has just begun, and of whose noise nobody said anything; and when it shows too little,
-or far more than it used to.
+The module also detects values that do not show the noise that an instrument must have (repeated values), and scatter
+that is far larger than usual (bursts).
 """
 
 from bisect import insort
@@ -16,65 +16,86 @@ from monitor.decision.series.vectors import Vector, minus, norm
 from monitor.sites.records import SeriesSpec
 from monitor.sites.watched import NOTHING, WATCHED
 
-EPOCHS: Final = 8  # fewer say nothing of a series' own scatter
-LATELY: Final = 16  # newest differences: one that begins to scatter is asked about for days, not until half of all do
-OTHERS: Final = 3  # quiet differences beside a jump: fewer say nothing of it
-LARGE: Final = 3.0  # times what is usual beside it: noise is seldom so large
-STUCK_EPOCHS: Final = 6  # no shorter run of equal values is stuck
-DOUBT_EPOCHS: Final = 3  # no shorter run of equal values is doubtful
-DOUBT_CHANCE: Final = 1e-4  # a run that chance makes less often proves no rest
-CHANCE: Final = 1e-8  # a run that chance makes less often is none; the share is uncertain, so less than by detectors
-FEWEST_KNOWN: Final = 20  # epochs before the run that say how often the instrument repeats itself
+# Fewer epochs do not show the scatter of a series.
+EPOCHS: Final = 8
+# Number of newest differences that show a recent increase of the scatter long before half of all differences do.
+LATELY: Final = 16
+# A jump is compared with at least this many quiet differences.
+OTHERS: Final = 3
+# Noise seldom exceeds the usual difference by this factor.
+LARGE: Final = 3.0
+# The shortest runs of equal values that are stuck or doubtful.
+STUCK_EPOCHS: Final = 6
+DOUBT_EPOCHS: Final = 3
+# A run proves no rest if chance produces it less often than this.
+DOUBT_CHANCE: Final = 1e-4
+# A run is stuck if chance produces it less often than this. The limit is lower than usual for such tests, because the
+# share of repeated values is only estimated.
+CHANCE: Final = 1e-8
+# Number of epochs before a run that show how often the instrument repeats a value.
+FEWEST_KNOWN: Final = 20
+# Least share of repeated values that is assumed.
 LEAST_SHARE: Final = 0.01
-COARSE: Final = 0.5  # what repeats itself so often is not judged
-DENSITY: Final = 0.4  # of a normal law at its middle: the share of values in a cell that is small beside the noise
-ROUNDING: Final = 1e-9  # of a value
-PRESENT: Final = 9  # epochs that show the present scatter: one spike among them makes none
-USUAL: Final = 32  # epochs before these that show the usual one; of fewer than
-FEW: Final = 12  # it is not known
-LEARNT: Final = PRESENT + USUAL // 2  # readings after which a new scatter is the usual one
-BURST: Final = 10.0  # times the usual: such a series cannot be judged, until it scatters less than
-CALM: Final = 3.0  # times the usual, or that has become the usual
-WANDERS: Final = 3.0  # times longer than the way from end to end is the path of what scatters; motion goes straight
+# A series with at least this share of repeated values is not judged.
+COARSE: Final = 0.5
+# Density of the standard normal distribution at its mean. It gives the share of values in a cell that is small compared
+# with the noise.
+DENSITY: Final = 0.4
+# Relative rounding error of a value.
+ROUNDING: Final = 1e-9
+# Number of newest epochs that show the present scatter. One spike among them does not change it.
+PRESENT: Final = 9
+# Number of epochs before these that show the usual scatter, and how many of them are needed.
+USUAL: Final = 32
+FEW: Final = 12
+# Number of readings after which an increased scatter is the usual one.
+LEARNT: Final = PRESENT + USUAL // 2
+# A series with this many times its usual scatter cannot be judged, until the factor is below `CALM`.
+BURST: Final = 10.0
+CALM: Final = 3.0
+# The path of scatter is longer than the distance between its ends by this factor. Motion is straighter.
+WANDERS: Final = 3.0
 
 
 class Scatter:
-    """Differences of neighbours by axis, in order of size, from a first epoch on; found when somebody measures."""
+    """Scatter of a growing series, from all differences between neighbours since a first epoch."""
 
     def __init__(self, axes: int = 0, first: int = 0) -> None:
-        self._steps: list[list[float]] = [[] for _ in range(axes)]
-        self._known = first  # the last epoch whose difference is among them
+        self._differences: list[list[float]] = [[] for _ in range(axes)]  # sorted, by axis
+        self._last = first  # index of the last epoch whose difference is included
 
     def measure(self, values: Sequence[Vector], last: int) -> Vector:
-        """One standard deviation by axis, from all differences up to an epoch."""
-        news = values[self._known : last + 1]
-        for axis, steps in enumerate(self._steps):
-            found = [b[axis] - a[axis] for a, b in pairwise(news)]
-            if len(found) > LATELY:
-                steps.extend(found)
-                steps.sort()
+        """Return one standard deviation by axis, from all differences up to an epoch."""
+        added_values = values[self._last : last + 1]
+        for axis, differences in enumerate(self._differences):
+            added = [b[axis] - a[axis] for a, b in pairwise(added_values)]
+            if len(added) > LATELY:
+                differences.extend(added)
+                differences.sort()
             else:
-                for step in found:
-                    insort(steps, step)
-        self._known = max(self._known, last)
-        return tuple(map(scatter_of, self._steps))
+                for difference in added:
+                    insort(differences, difference)
+        self._last = max(self._last, last)
+        return tuple(map(compute_scatter, self._differences))
 
 
 def measure_plain(values: Sequence[Vector]) -> Vector:
-    """One standard deviation by axis of a short series.
+    """Return the scatter of a short series, one standard deviation by axis.
 
     >>> measure_plain([(0.0, 5.0)] * 9)
     (0.0, 0.0)
     """
-    return tuple(scatter_of(sorted(b - a for a, b in pairwise(column))) for column in zip(*values, strict=True))
+    return tuple(compute_scatter(sorted(b - a for a, b in pairwise(column))) for column in zip(*values, strict=True))
 
 
-def scatter_of(steps: Sequence[float]) -> float:
-    """Noise of a series from the first differences of its values, in order of size.
+def compute_scatter(steps: Sequence[float]) -> float:
+    """Return the scatter of a series from the sorted first differences of its values.
 
-    The median absolute deviation; the k-th smallest distance from the median lies at an end of some k + 1 neighbours.
+    It is the median absolute deviation, scaled to a standard deviation of one value. The k-th smallest distance from
+    the median is at an end of k + 1 neighbours in the sorted differences, so a binary search finds it. The result is 0
+    for fewer than `EPOCHS` values.
 
-    >>> round(scatter_of([-2.0, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 2.0, 50.0]), 4)
+    >>> round(compute_scatter([-2.0, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 2.0, 50.0]), 4)
     2.0967
     """
     count = len(steps)
@@ -82,13 +103,15 @@ def scatter_of(steps: Sequence[float]) -> float:
         return 0.0
     k = count // 2
     middle = steps[k]
-    low, high = 0, count - 1 - k
-    while low < high:  # the distance to the left end falls with its place, that to the right end rises
-        at = (low + high) // 2
-        if middle - steps[at] <= steps[at + k] - middle:
-            high = at
+    low = 0
+    high = count - 1 - k
+    # With the start of the neighbours, the distance to their left end decreases and that to their right end increases.
+    while low < high:
+        start = (low + high) // 2
+        if middle - steps[start] <= steps[start + k] - middle:
+            high = start
         else:
-            low = at + 1
+            low = start + 1
     end = max(middle - steps[low], steps[low + k] - middle)
     if low:
         end = min(end, max(middle - steps[low - 1], steps[low - 1 + k] - middle))
@@ -96,7 +119,9 @@ def scatter_of(steps: Sequence[float]) -> float:
 
 
 def measure_bent(values: Sequence[Vector]) -> Vector:
-    """One standard deviation by axis around the local trend: motion, and what makes it steadily faster, are none of it.
+    """Return the scatter around the local trend, one standard deviation by axis.
+
+    Neither steady motion nor a constant acceleration contributes to it.
 
     >>> measure_bent([(1.0 * n * n,) for n in range(9)])
     (0.0,)
@@ -105,37 +130,38 @@ def measure_bent(values: Sequence[Vector]) -> Vector:
     return _measure_bends(bends) if bends else tuple(0.0 for _ in values[:1] for _ in values[0])
 
 
-def bend(before: Vector, at: Vector, after: Vector) -> Vector:
-    """How far the middle of three epochs lies off the line of the others, twice, by axis."""
-    return tuple([a - 2.0 * b + c for a, b, c in zip(before, at, after, strict=True)])
+def bend(before: Vector, middle: Vector, after: Vector) -> Vector:
+    """Return the second difference of three epochs by axis: twice the distance of the middle from the others' line."""
+    return tuple([a - 2.0 * b + c for a, b, c in zip(before, middle, after, strict=True)])
 
 
 def _measure_bends(bends: Sequence[Vector]) -> Vector:
-    rest = sqrt(3.0)
-    return tuple([scatter_of(sorted(axis)) / rest for axis in zip(*bends, strict=True)])
+    # The variance of a second difference is six times that of a value; `compute_scatter` divides by sqrt(2) already.
+    factor = sqrt(3.0)
+    return tuple([compute_scatter(sorted(axis)) / factor for axis in zip(*bends, strict=True)])
 
 
 class Burst(NamedTuple):
-    """One standard deviation of a series now, and as it is usually."""
+    """Present and usual scatter of a series, one standard deviation each."""
 
     size: float
     usual: float
 
     @property
     def begins(self) -> bool:
-        """Whether it is so large that the series cannot be judged from now on."""
+        """Whether the scatter is so large that the series cannot be judged from now on."""
         return self.size >= BURST * self.usual
 
 
 class LateBends:
-    """The newest bends of a series that grows, each found once."""
+    """Newest second differences of a growing series, each computed once."""
 
     def __init__(self) -> None:
         self._bends: list[Vector] = []
-        self._count = 0  # epochs so far
+        self._count = 0  # number of processed epochs
 
     def measure(self, values: Sequence[Vector]) -> Vector:
-        """What `measure_bent` gives of the newest `PRESENT` epochs; behind those of the last call new ones came."""
+        """Return `measure_bent` of the newest `PRESENT` epochs. Only new values may follow those of the last call."""
         for last in range(max(2, self._count, len(values) - PRESENT + 2), len(values)):
             self._bends.append(bend(*values[last - 2 : last + 1]))
         del self._bends[: 2 - PRESENT]
@@ -144,10 +170,15 @@ class LateBends:
 
 
 def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector], bends: LateBends | None = None) -> Burst | None:
-    """The scatter of a series where it is three times the usual on one of its axes; None of others.
+    """Return the present and usual scatter of a series; None unless it is three times the usual on one axis.
 
-    The usual one is what its epochs state or show, whichever is larger, and never less than its smallest step. What
-    goes on the same way, but for one epoch, is motion, however fast it becomes.
+    The usual scatter is the stated or the observed one, whichever is larger, and at least the smallest difference of
+    the values. Values that move in one direction, except for one epoch, are motion, however fast.
+
+    Args:
+        values: All values of the series.
+        sigmas: Their stated standard deviations; 0 = unknown.
+        bends: Cache for a growing series.
 
     >>> calm = [(0.0,), (1.0,), (0.5,), (0.25,)] * 4
     >>> wild = [(0.0,), (90.0,), (-70.0,), (20.0,), (-95.0,), (60.0,), (-30.0,), (80.0,), (10.0,)]
@@ -158,28 +189,39 @@ def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector], bends: LateBe
     """
     if len(values) < PRESENT + FEW:
         return None
-    stated, sizes = sigmas[-PRESENT - USUAL : -PRESENT], (bends or LateBends()).measure(values)
-    alike = stated.count(stated[0]) == len(stated)
-    if alike and all(map(lt, sizes, [CALM * usual for usual in stated[0]])):
+    stated = sigmas[-PRESENT - USUAL : -PRESENT]
+    sizes = (bends or LateBends()).measure(values)
+    is_constant = stated.count(stated[0]) == len(stated)
+    if is_constant and all(map(lt, sizes, [CALM * usual for usual in stated[0]])):
         return None
-    found, lately, before = Burst(0.0, 0.0), values[-PRESENT:], values[-PRESENT - USUAL : -PRESENT]
+    newest = values[-PRESENT:]
+    before = values[-PRESENT - USUAL : -PRESENT]
+    largest = Burst(0.0, 0.0)
     for axis, size in enumerate(sizes):
-        usual = stated[0][axis] if alike else sorted([s[axis] for s in stated])[len(stated) // 2]
-        if size < CALM * usual:  # where an error is stated, what the epochs show is seldom needed
+        usual = stated[0][axis] if is_constant else sorted([s[axis] for s in stated])[len(stated) // 2]
+        if size < CALM * usual:
+            # The observed scatter need not be computed, because it can only increase the usual one.
             continue
-        (shown,) = measure_bent([v[axis : axis + 1] for v in before])
-        steps = (abs(b[axis] - a[axis]) for a, b in pairwise([*before, *lately]) if a[axis] != b[axis])
-        usual = max(shown, usual, min(steps, default=0.0))
-        found = max(found, Burst(size, usual) if size >= CALM * usual > 0.0 else found)
-    if found.size <= 0.0:
+        (observed,) = measure_bent([v[axis : axis + 1] for v in before])
+        differences = (abs(b[axis] - a[axis]) for a, b in pairwise([*before, *newest]) if a[axis] != b[axis])
+        usual = max(observed, usual, min(differences, default=0.0))
+        if size >= CALM * usual > 0.0:
+            largest = max(largest, Burst(size, usual))
+    if largest.size <= 0.0:
         return None
-    first, last = (tuple(map(median, zip(*part, strict=True))) for part in (lately[:4], lately[-4:]))
-    paths = [fsum(norm(minus(b, a)) for a, b in pairwise([*lately[:i], *lately[i + 1 :]])) for i in range(PRESENT)]
-    return found if min(paths) >= WANDERS * norm(minus(last, first)) else None
+    start = tuple(map(median, zip(*newest[:4], strict=True)))
+    end = tuple(map(median, zip(*newest[-4:], strict=True)))
+    distance = norm(minus(end, start))
+    # The shortest path without one of the epochs, so that one spike does not turn motion into scatter.
+    paths = []
+    for left_out in range(PRESENT):
+        others = [*newest[:left_out], *newest[left_out + 1 :]]
+        paths.append(fsum(norm(minus(b, a)) for a, b in pairwise(others)))
+    return largest if min(paths) >= WANDERS * distance else None
 
 
 def is_stated(sigmas: Sequence[Vector]) -> bool:
-    """True where each epoch says how sure it is, by itself or by the noise floor of its series.
+    """Return whether each epoch has a stated error, its own or the noise floor of the series.
 
     >>> is_stated([(1.5,)] * 5), is_stated([(1.5,), (0.0,)])
     (True, False)
@@ -187,19 +229,26 @@ def is_stated(sigmas: Sequence[Vector]) -> bool:
     return all(all(s > 0.0 for s in row) for row in sigmas)
 
 
-def stands_out(values: Sequence[Vector], index: int, length: float) -> bool | None:
-    """True for a jump that the scatter beside it does not explain; None for the largest, which may be.
+def exceeds_scatter(values: Sequence[Vector], index: int, length: float) -> bool | None:
+    """Return whether a jump is larger than the scatter of the other values explains.
 
-    Differences of neighbours fall into quiet ones and some, half as many at most, that are far larger: ten times the
-    largest quiet one where there are three of these, six times of six, three times of twenty-two. White noise alone
+    It is if the differences between neighbours divide into quiet ones and at most half as many far larger ones: ten
+    times the largest quiet one for three quiet ones, six times for six, three times for twenty-two. White noise alone
     does so in the first epochs of 4 of 1,000 scalar series.
 
-    What may be either is the newest, one beside fewer than three others, or one that is three times as large as usual.
+    Args:
+        values: All values of a short series.
+        index: First epoch after the jump.
+        length: Length of the jump.
+
+    Returns:
+        None if the jump is the largest difference and may be either: it is the newest, there are fewer than three
+        others, or it is three times as large as the usual difference.
 
     >>> quiet = [(0.0,), (1.0,), (0.0,), (1.0,)]
-    >>> stands_out([*quiet, (30.0,)], 4, 29.5), stands_out([(0.0,), (1.0,), (30.0,)], 2, 29.5) is None
+    >>> exceeds_scatter([*quiet, (30.0,)], 4, 29.5), exceeds_scatter([(0.0,), (1.0,), (30.0,)], 2, 29.5) is None
     (True, True)
-    >>> stands_out([*quiet, (0.0,), (1.0,), (30.0,), (30.5,), (75.0,)], 6, 29.5), stands_out(quiet, 2, 1.0)
+    >>> exceeds_scatter([*quiet, (0.0,), (1.0,), (30.0,), (30.5,), (75.0,)], 6, 29.5), exceeds_scatter(quiet, 2, 1.0)
     (True, False)
     """
     others = sorted(norm(minus(b, a)) for i, (a, b) in enumerate(pairwise(values), 1) if i != index)
@@ -207,25 +256,25 @@ def stands_out(values: Sequence[Vector], index: int, length: float) -> bool | No
         larger = [*others[count : count + 1], length]
         if len(others) - count < count // 2 and min(larger) > (2.0 + 24.0 / count) * others[count - 1]:
             return True
-    is_open = index == len(values) - 1 or len(others) < OTHERS or length > LARGE * others[len(others) // 2]
-    return None if is_open and length > max(others, default=0.0) else False
+    is_undecided = index == len(values) - 1 or len(others) < OTHERS or length > LARGE * others[len(others) // 2]
+    return None if is_undecided and length > max(others, default=0.0) else False
 
 
 class RepeatDetector:
-    """Find runs of equal values that are too long for chance, in a series that grows.
+    """Find runs of equal values that are too long for chance in a growing series.
 
-    How often the instrument repeated itself before a run says how long a run chance would make. Two limits apply:
+    The share of repeated values before a run shows how long a run chance would produce. Two limits apply:
 
-    * **Stuck**: so long that chance makes it less often than `CHANCE`. The instrument must be broken. Before it is
-      known how often the instrument repeats itself, six epochs are enough where the site file states a noise.
-    * **Doubtful**: less often than `DOUBT_CHANCE`, by a cautious estimate of how often the instrument repeats itself,
-      and longer than every run before that was not stuck. The values are used, but they prove no rest.
+    * **Stuck**: chance produces such a run less often than `CHANCE`. The instrument must be broken. Until the share of
+      repeated values is known, six epochs are enough if the site file states a noise.
+    * **Doubtful**: chance produces it less often than `DOUBT_CHANCE`, for a cautious estimate of that share, and it is
+      longer than every earlier run that was not stuck. The values are used, but they prove no rest.
 
-    Where the site file states no noise, the noise is measured beside the smallest step of the values: a crack gauge
-    that reads tenths may have moved at each epoch and then come to rest.
+    If the site file states no noise, the measured noise is compared with the smallest difference of the values. A crack
+    gauge that reads tenths may have moved at each epoch and then come to rest.
 
-    A still slope and a frozen instrument look the same if the last digit is coarse beside the noise: such a series
-    repeats itself at least half of the time (`COARSE`) and is not judged.
+    A still slope and a broken instrument look the same if the last digit is large compared with the noise. Such a
+    series repeats a value at least half of the time (`COARSE`) and is not judged.
     """
 
     def __init__(self, *, is_noise_stated: bool, has_varied: bool = False) -> None:
@@ -233,8 +282,8 @@ class RepeatDetector:
 
         Args:
             is_noise_stated: The site file states the noise of the series.
-            has_varied: A run counts only after `FEWEST_KNOWN` epochs that say how often the values repeat, also where
-                a noise is stated. A component that a publisher always sends as zero is not stuck.
+            has_varied: A run counts only after `FEWEST_KNOWN` epochs that show the share of repeated values, even if a
+                noise is stated. A component that a publisher always sends as zero is not stuck.
         """
         self._is_stated = is_noise_stated
         self._has_varied = has_varied
@@ -247,14 +296,14 @@ class RepeatDetector:
         self._stuck_runs: list[tuple[int, int]] = []
 
     def extend(self, values: Sequence[Vector]) -> None:
-        """Read the values behind those of the last call; earlier values must not have changed."""
+        """Add the values after those of the last call. Earlier values must not have changed."""
         for index in range(max(1, self._count), len(values)):
             if values[index] != values[index - 1]:
                 self._close(values, index)
         self._count = len(values)
 
     def is_stuck(self, values: Sequence[Vector]) -> bool:
-        """Whether the newest run of equal values is so long that the instrument must be broken."""
+        """Return whether the newest run of equal values is so long that the instrument must be broken."""
         return self._is_stuck(values, self._count - self._first)
 
     def list_runs(self, values: Sequence[Vector]) -> list[tuple[int, int]]:
@@ -270,7 +319,7 @@ class RepeatDetector:
             self._stuck_runs.append((self._first, end - 1))
         else:
             self._longest = max(self._longest, length)
-        # a stretch in which it was stuck before must not make it a coarse instrument
+        # An earlier stuck run must not make the instrument look coarse.
         self._repeats += min(length, STUCK_EPOCHS) - 1
         self._closed += 1
         self._first = end
@@ -286,23 +335,23 @@ class RepeatDetector:
     def _is_doubtful(self, values: Sequence[Vector], length: int) -> bool:
         if length < max(DOUBT_EPOCHS, self._longest + 1):
             return False
-        known = self._repeats + self._closed
-        if known < FEWEST_KNOWN:
+        count = self._repeats + self._closed
+        if count < FEWEST_KNOWN:
             return False
-        # the largest share that is compatible with so many repeats, by two standard deviations of a Poisson count
-        most = (self._repeats + 2.0 * sqrt(self._repeats + 1.0) + 1.0) / known
-        return self._is_beyond(values, length, DOUBT_CHANCE, most)
+        # The largest share that is compatible with the number of repeats: two standard deviations of a Poisson count.
+        largest_share = (self._repeats + 2.0 * sqrt(self._repeats + 1.0) + 1.0) / count
+        return self._is_beyond(values, length, DOUBT_CHANCE, largest_share)
 
-    def _is_beyond(self, values: Sequence[Vector], length: int, chance: float, shown: float) -> bool:
-        """Whether chance makes a run of this length less often than stated, given the share of repeats."""
-        shown = max(LEAST_SHARE, shown)
-        if shown >= COARSE or length - 1 < log(chance) / log(shown):
+    def _is_beyond(self, values: Sequence[Vector], length: int, chance: float, observed_share: float) -> bool:
+        """Return whether chance produces a run of this length less often than stated, given the share of repeats."""
+        observed_share = max(LEAST_SHARE, observed_share)
+        if observed_share >= COARSE or length - 1 < log(chance) / log(observed_share):
             return False
         if self._is_stated:
             return True
         if self._share is None:
             self._share = min(map(_expect_share, zip(*values[: self._first], strict=True)))
-        share = max(shown, self._share)
+        share = max(observed_share, self._share)
         return share < COARSE and length - 1 >= log(chance) / log(share)
 
 
@@ -312,8 +361,8 @@ class RepeatedValues:
     A component that repeats one value while the others change proves no rest along its axis. The instrument is not
     stuck: the other components still show motion.
 
-    What a person reads and types is never judged. A temperature, and other quantities in which detectors find nothing
-    stuck, are judged only if the site file states a noise.
+    Values that a person reads and types are not judged. A temperature and other quantities without the check
+    `flatline` are judged only if the site file states a noise.
     """
 
     def __init__(self, spec: SeriesSpec, axes: int) -> None:
@@ -332,7 +381,7 @@ class RepeatedValues:
         self._columns: list[list[Vector]] = [[] for _ in self._parts]
 
     def extend(self, values: Sequence[Vector]) -> None:
-        """Read the values behind those of the last call."""
+        """Add the values after those of the last call."""
         if self._whole is not None:
             self._whole.extend(values)
         for axis, (detector, column) in enumerate(zip(self._parts, self._columns, strict=True)):
@@ -340,21 +389,21 @@ class RepeatedValues:
             detector.extend(column)
 
     def is_stuck(self, values: Sequence[Vector]) -> bool:
-        """Whether the newest values are equal for so long that the instrument must be broken."""
+        """Return whether the newest values are equal for so long that the instrument must be broken."""
         return self._whole is not None and self._whole.is_stuck(values)
 
     def list_runs(self, values: Sequence[Vector]) -> list[tuple[int, int]]:
         """List first and last index of each run that is too long for chance, oldest first."""
-        found: set[tuple[int, int]] = set()
+        runs: set[tuple[int, int]] = set()
         if self._whole is not None:
-            found.update(self._whole.list_runs(values))
+            runs.update(self._whole.list_runs(values))
         for detector, column in zip(self._parts, self._columns, strict=True):
-            found.update(detector.list_runs(column))
-        return sorted(found)
+            runs.update(detector.list_runs(column))
+        return sorted(runs)
 
 
 def is_stuck(values: Sequence[Vector], spec: SeriesSpec) -> bool:
-    """Whether the newest values are equal for so long that the instrument must be broken.
+    """Return whether the newest values are equal for so long that the instrument must be broken.
 
     >>> from random import Random
     >>> plain = SeriesSpec("A", "crack_opening", "mm", 3600.0, 10800.0)
@@ -372,7 +421,10 @@ def is_stuck(values: Sequence[Vector], spec: SeriesSpec) -> bool:
 
 
 def _expect_share(values: Sequence[float]) -> float:
-    """How many values of an instrument at rest would equal the one before, by its noise and its smallest step."""
+    """Return the share of values of an instrument at rest that equal the one before.
+
+    It follows from the noise and the smallest difference of the values.
+    """
     steps = [abs(b - a) for a, b in pairwise(values) if abs(b - a) > ROUNDING * max(abs(a), abs(b))]
     (noise,) = measure_bent([(v,) for v in values])
     return 1.0 if not steps or noise <= 0.0 else DENSITY * min(steps) / noise

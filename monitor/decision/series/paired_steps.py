@@ -1,8 +1,9 @@
-"""Two independent stations that jump at one instant: the next two epochs of each say whether the slope moved.
+"""Judge two independent stations that jump at the same time by the next two epochs of each.
 
-Lightning, a failing supply or a disturbed radio give bad epochs in several instruments at once. A slope that moved has
-moved at the next epochs as well, and the same way. So the pair waits for two more epochs of each, and never longer than
-its clock; silence counts as it always does. A site whose file says `fusion.fast_track` believes the pair at once.
+Lightning, a failing power supply or a disturbed radio cause bad epochs in several instruments at once. A slope that
+moved is still displaced, or moves on, at the next epochs. A pair of steps therefore waits for two more epochs of each
+station, at most until its deadline. Silence after a step counts as for any other step. With `fusion.fast_track` in the
+site file a pair counts at once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,118 +15,145 @@ from monitor.decision.records import Condition, Memory, Step, Steps
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.step_clocks import interval_s, together_s
 from monitor.decision.series.step_detector import RETURNED
-from monitor.decision.series.step_fates import BACK, GOES_ON, LASTS, find_fate, keeps_its_way
+from monitor.decision.series.step_fates import BACK, GOES_ON, LASTS, continues_as_motion, find_fate
 from monitor.decision.series.tracks import Track, Tracks
 from monitor.sites.records import Site
 from monitor.sites.witnesses import Groups
 from monitor.text.message import NameList, Template, Timestamp
 
 _DISTURBANCE: Final = Template(
-    "step.disturbance",
-    "common disturbance: {stations} are independent, jumped at {at} and came back at the next epoch; no movement, no "
-    "level. Look for lightning, the supply and the radio",
+    "step.together_and_back",
+    "common disturbance: {stations} are independent, jumped at {at} and came back at the next epoch. This is no "
+    "movement and raises no level. Check for lightning, the power supply and the radio",
 )
 _SCATTER: Final = Template(
-    "step.common_scatter",
-    "verify now: {stations} are independent and scatter since {at}, so their jumps are no motion of two. Look at the "
-    "slope, the supply and the radio; what nobody answers counts for the lowest level when its clock is over",
+    "step.together_and_scattering",
+    "verify now: {stations} are independent and have scattered since they jumped at {at}, so their jumps do not count "
+    "as common motion. Inspect the slope, the power supply and the radio. Each jump that nobody answers counts for the "
+    "lowest level after its deadline",
 )
-SHOWN_S: Final = 86400.0  # a common disturbance is shown for a day
-DISTURBANCE, SCATTER = "health:site:disturbance", "health:site:scatter"
-COMPANY: Final = frozenset({"pending", "counted", "movement"})  # a step in such a state may be one of a pair
+# How long the notice of a common disturbance is shown.
+SHOWN_S: Final = 86400.0
+DISTURBANCE: Final = "health:site:disturbance"
+SCATTER: Final = "health:site:scatter"
+# States of steps that may form a pair.
+COMPANY: Final = frozenset({"pending", "counted", "movement"})
 
 
 @dataclass(frozen=True, slots=True)
 class CommonDisturbance:
-    """What is said of stations that jumped together."""
+    """Stations that jumped together.
 
-    partners: Mapping[StepKey, Sequence[StepKey]]  # by step that waits: steps of other groups that wait with it
+    Attributes:
+        partners: By pending step, the pending steps of other groups at the same time.
+        conditions: Notices and questions about them, by alert key.
+    """
+
+    partners: Mapping[StepKey, Sequence[StepKey]]
     conditions: Mapping[str, Condition]
 
 
 def find_partners(site: Site, key: StepKey, steps: Steps, company: Sequence[StepKey], groups: Groups) -> list[StepKey]:
-    """Steps of stations of other groups that happened with this one; empty when it is none of the company itself."""
+    """Return the steps of other groups at the same time; none if the step is not in `company` itself."""
     if key not in company:
         return []
-    near_s, group = together_s(site, key.station), groups.get(key.station)
-    return [k for k in company if groups.get(k.station) != group and abs(steps[k].at_s - steps[key].at_s) <= near_s]
+    together_within_s = together_s(site, key.station)
+    group = groups.get(key.station)
+    at_s = steps[key].at_s
+    return [k for k in company if groups.get(k.station) != group and abs(steps[k].at_s - at_s) <= together_within_s]
 
 
 def is_confirmed(context: DecisionContext, key: StepKey, step: Step, tracks: Sequence[Track]) -> bool | None:
-    """True when a step has shown itself at later epochs, counts already, or need not on a site that believes at once.
+    """Return whether later epochs confirm a step.
 
-    None while they are waited for, False where they show that it only scatters.
+    Returns:
+        True also if the step counts already or the site does not wait (`fusion.fast_track`). None until these epochs
+        are received. False if they only scatter.
     """
     if context.site.fusion.fast_track or step.state == "movement":
         return True
     if find_fate(step, tracks) not in {LASTS, GOES_ON}:
         return None
-    return keeps_its_way(step, tracks, context.now_s, interval_s(context.site, key.station))
+    return continues_as_motion(step, tracks, context.now_s, interval_s(context.site, key.station))
 
 
 def list_unresolved(
     site: Site, steps: Steps, tracks: Tracks, company: Sequence[StepKey], groups: Groups
 ) -> set[StepKey]:
-    """Steps that are seen as steps no more, did not come back, and whose partner has not spoken since.
+    """Return the steps that the detector does not report any more, that did not return, and whose pair is still open.
 
-    Where the next epoch lies elsewhere the walk calls it motion, or asks anew. A pair is judged all the same: what
-    went on did not come back.
+    If the next epoch is elsewhere, the detector reports motion or another jump. The pair is still judged, because
+    a value that moved on did not return.
     """
-    return {
-        k
-        for k in company
-        if find_fate(steps[k], tracks.get(k.station, ())) == GOES_ON
-        and any(
-            find_fate(steps[p], tracks.get(p.station, ())) != BACK
-            for p in find_partners(site, k, steps, company, groups)
-        )
-    }
+    unresolved = set()
+    for key in company:
+        if find_fate(steps[key], tracks.get(key.station, ())) != GOES_ON:
+            continue
+        for partner in find_partners(site, key, steps, company, groups):
+            if find_fate(steps[partner], tracks.get(partner.station, ())) != BACK:
+                unresolved.add(key)
+                break
+    return unresolved
 
 
 def find_disturbed(
     context: DecisionContext, steps: Steps, tracks: Tracks, groups: Groups, common: Iterable[str]
 ) -> CommonDisturbance:
-    """Steps that wait in company, and what came back in company.
+    """Return the pending steps with their partners, and the conditions of stations that jumped together.
 
     Args:
-        common: stations whose steps are those of their reference.
+        common: Stations whose steps are those of their reference.
     """
-    shared = set(common)
-    waiting = [k for k, s in steps.items() if s.state == "pending" and k.station not in shared]
-    scattering = [k for k in waiting if is_confirmed(context, k, steps[k], tracks.get(k.station, ())) is False]
-    moving = [k for k in waiting if k not in scattering]
-    partners = {k: find_partners(context.site, k, steps, moving, groups) for k in waiting}
-    conditions = _list_disturbances(context, context.memory, tracks, groups, shared)
-    if pairs := [k for k in scattering if find_partners(context.site, k, steps, scattering, groups)]:
-        names, at_s = NameList(tuple(sorted({k.station for k in pairs}))), min(steps[k].at_s for k in pairs)
-        since_s, text = min(steps[k].known_s for k in pairs), _SCATTER(stations=names, at=Timestamp(at_s))
-        conditions |= {SCATTER: Condition("health", 2, since_s, text)}
+    common_stations = set(common)
+    site = context.site
+    pending = [k for k, step in steps.items() if step.state == "pending" and k.station not in common_stations]
+    scattering = [k for k in pending if is_confirmed(context, k, steps[k], tracks.get(k.station, ())) is False]
+    moving = [k for k in pending if k not in scattering]
+    partners = {k: find_partners(site, k, steps, moving, groups) for k in pending}
+    conditions = _list_disturbances(context, context.memory, tracks, groups, common_stations)
+    scattering_together = [k for k in scattering if find_partners(site, k, steps, scattering, groups)]
+    if scattering_together:
+        stations = NameList(tuple(sorted({k.station for k in scattering_together})))
+        at = Timestamp(min(steps[k].at_s for k in scattering_together), "minute")
+        since_s = min(steps[k].known_s for k in scattering_together)
+        conditions[SCATTER] = Condition("health", 2, since_s, _SCATTER(stations=stations, at=at))
     return CommonDisturbance(partners, conditions)
 
 
 def _list_disturbances(
-    context: DecisionContext, before: Memory, tracks: Tracks, groups: Groups, shared: set[str]
+    context: DecisionContext, memory: Memory, tracks: Tracks, groups: Groups, common_stations: set[str]
 ) -> dict[str, Condition]:
-    """A notice when stations of several groups jumped at one instant and came back: no movement, but look at them.
+    """Return a notice if stations of several groups jumped at the same time and returned.
 
-    It opens at the look at which the last of them is back, and stays for a day.
+    It opens in the evaluation in which the last of them is back, and stays open for `SHOWN_S`.
     """
-    site, now_s = context.site, context.now_s
-    known = before.conditions.get(DISTURBANCE)
-    found = {DISTURBANCE: known} if known is not None and now_s < known.since_s + SHOWN_S else {}
-    for key, step in sorted(before.steps.items()):
+    for key, step in sorted(memory.steps.items()):
         station = key.station
-        if step.state != "pending" or station in shared or find_fate(step, tracks.get(station, ())) != BACK:
+        if step.state != "pending" or station in common_stations:
             continue
-        near_s = together_s(site, station)
-        others = [
-            name
-            for name, theirs in sorted(tracks.items())
-            if name not in shared
-            and groups.get(name) != groups.get(station)
-            and any(r == RETURNED and abs(at_s - step.at_s) <= near_s for t in theirs for at_s, r in t.set_aside)
-        ]
+        if find_fate(step, tracks.get(station, ())) != BACK:
+            continue
+        together_within_s = together_s(context.site, station)
+        others = []
+        for name, other_tracks in sorted(tracks.items()):
+            if name in common_stations or groups.get(name) == groups.get(station):
+                continue
+            if _has_returned(other_tracks, step.at_s, together_within_s):
+                others.append(name)
         if others:
-            text = _DISTURBANCE(stations=NameList(tuple(sorted({station, *others}))), at=Timestamp(step.at_s))
-            return {DISTURBANCE: Condition("health", 1, now_s, text)}
-    return found
+            stations = NameList(tuple(sorted({station, *others})))
+            text = _DISTURBANCE(stations=stations, at=Timestamp(step.at_s, "minute"))
+            return {DISTURBANCE: Condition("health", 1, context.now_s, text)}
+    previous = memory.conditions.get(DISTURBANCE)
+    if previous is None or context.now_s >= previous.since_s + SHOWN_S:
+        return {}
+    return {DISTURBANCE: previous}
+
+
+def _has_returned(tracks: Sequence[Track], at_s: float, within_s: float) -> bool:
+    """Return whether a station jumped within some seconds of an instant and returned."""
+    for track in tracks:
+        for epoch_s, reason in track.set_aside:
+            if reason == RETURNED and abs(epoch_s - at_s) <= within_s:
+                return True
+    return False

@@ -1,26 +1,28 @@
-"""How long the question of a step may wait, and when two steps are one event."""
+"""Compute the deadline of the question about a step, and when two steps belong together."""
 
 from typing import Final
 
 from monitor.sites.records import Site
 
-READINGS: Final = 2.5  # intervals: long enough for two more readings to come
-ONE_EVENT_S: Final = 3600.0  # the least that two steps of one event may lie apart
+# Number of intervals in which two more readings are received.
+READINGS: Final = 2.5
+# Two steps within this time belong together, however short the interval is.
+ONE_EVENT_S: Final = 3600.0
 
 
 def interval_s(site: Site, station: str) -> float:
-    """The longest interval of the series of a station that are asked about steps, or of all of them."""
-    known = site.station(station)
-    series = known.series if known else ()
-    intervals_s = [s.interval_s for s in series if s.verify_step is not None] or [s.interval_s for s in series]
-    return max(intervals_s, default=0.0)
+    """Return the longest interval of the series of a station that are verified, or of all if none is, seconds."""
+    declared = site.station(station)
+    series = declared.series if declared else ()
+    verified_s = [spec.interval_s for spec in series if spec.verify_step is not None]
+    return max(verified_s or [spec.interval_s for spec in series], default=0.0)
 
 
 def clock_s(site: Site, station: str) -> float:
-    """How long a step may wait for an answer: the site's clock, but long enough for two more readings to come."""
+    """Return the time until the deadline of a step, seconds: as declared, but at least two more readings."""
     return max(site.fusion.verify_within_s, READINGS * interval_s(site, station))
 
 
 def together_s(site: Site, station: str) -> float:
-    """Two steps are one event when no more than two readings lie between them, however long the clock of the site."""
+    """Return within how many seconds two steps belong together: at most two readings, or the deadline if shorter."""
     return min(clock_s(site, station), max(READINGS * interval_s(site, station), ONE_EVENT_S))

@@ -13,7 +13,7 @@ from math import fsum, inf, sqrt
 from operator import add, mul
 from typing import Final
 
-from monitor.decision.series.noise import LATELY, WANDERS, Scatter, is_stated, measure_plain, stands_out
+from monitor.decision.series.noise import LATELY, WANDERS, Scatter, exceeds_scatter, is_stated, measure_plain
 from monitor.decision.series.vectors import Vector, minus, norm
 from monitor.text.message import Figure, Message, Template
 
@@ -280,7 +280,7 @@ class StepDetector:
         if self._is_previous_outlier(i, value, excess, limit):
             return
         if self.learning is not None:
-            is_clear = stands_out(self.values, i, norm(excess))
+            is_clear = exceeds_scatter(self.values, i, norm(excess))
             if is_clear is None:
                 self.early.append(Jump(self.times[i], self.times[last], self.received[i], excess))
             if not is_clear:

@@ -1,6 +1,7 @@
-"""What became of a step: whether a later epoch of its station has shown that it lasts, went on, or came back.
+"""Determine from later epochs what became of a step.
 
-And whether it keeps its way beyond the scatter of its series, as motion does.
+A step may last, continue as motion, return, or be corrected away. A second question is whether the epochs since the
+step move on beyond the scatter of the series, as motion does.
 """
 
 from bisect import bisect_left
@@ -8,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from math import fsum
-from operator import mul
+from operator import itemgetter, mul
 from statistics import median
 from typing import Final
 
@@ -17,108 +18,132 @@ from monitor.decision.series.noise import PRESENT, measure_bent
 from monitor.decision.series.step_detector import ERRATIC, REST_OF_STEP, RETURNED, TAIL
 from monitor.decision.series.tracks import Epoch, Track
 from monitor.decision.series.vectors import Vector, minus, norm
+from monitor.text.message import Message
 
+# Fates of a step:
 WAITS: Final = "waits"  # no usable epoch has followed
-LASTS: Final = "lasts"  # a later epoch stands at the new place
-GOES_ON: Final = "goes on"  # a later epoch stands elsewhere: what looked like a step is motion, or erratic
+LASTS: Final = "lasts"  # a later epoch is at the new level
+GOES_ON: Final = "goes on"  # a later epoch is elsewhere: the jump was motion, or erratic
 BACK: Final = "back"  # the value returned
-GONE: Final = "gone"  # corrected or flagged since: the epoch lies where the others do, or counts no more
-STILL_OFF: Final = 0.5  # of the step: what lies farther from the epoch before was not corrected away
-UNSEEN: Final = "unseen"  # no track reaches it
-SHOWN: Final = 3  # epochs from a step on that show whether it is motion
-PATIENCE: Final = 1.5  # intervals: so long the last of them is waited for
-BEYOND: Final = 3.0  # times its present scatter: a step within is none that two stations share
+GONE: Final = "gone"  # corrected or flagged since: the epoch agrees with the others, or does not count any more
+UNSEEN: Final = "unseen"  # no track contains the epochs around the step
+
+# A step was corrected away if less than this share of it remains at its epoch.
+STILL_OFF: Final = 0.5
+# This many epochs from the step on show whether it is motion. The last of them is awaited for `PATIENCE` intervals.
+SHOWN: Final = 3
+PATIENCE: Final = 1.5
+# Motion exceeds the present scatter of the series by this factor.
+BEYOND: Final = 3.0
 
 
 def find_fate(step: Step, tracks: Iterable[Track]) -> str:
-    """What the usable epochs behind a step say of it."""
-    mine = [t for t in tracks if t.times_s and t.times_s[0] < step.at_s and carries(t, step.quantity)]
-    if not mine:
+    """Return the fate of a step, from the usable epochs after it."""
+    reaching = [t for t in tracks if t.times_s and t.times_s[0] < step.at_s and contains_quantity(t, step.quantity)]
+    if not reaching:
         return UNSEEN
-    open_jump = [t for t in mine if any(j.at_s == step.at_s for j in t.jumps)]
-    if open_jump:
-        return LASTS if any(t.times_s[-1] > step.at_s for t in open_jump) else WAITS
-    if any(at_s == step.at_s and reason == RETURNED for t in mine for at_s, reason in t.set_aside):
+    with_jump = [track for track in reaching if any(jump.at_s == step.at_s for jump in track.jumps)]
+    if with_jump:
+        return LASTS if any(track.times_s[-1] > step.at_s for track in with_jump) else WAITS
+    if any(_was_set_aside(track, step, RETURNED) for track in reaching):
         return BACK
-    if any(_went_off(t, step) for t in mine):
+    if any(_went_elsewhere(track, step) for track in reaching):
         return GOES_ON
-    return GONE if any(t.times_s[-1] > step.at_s for t in mine) else WAITS
+    return GONE if any(track.times_s[-1] > step.at_s for track in reaching) else WAITS
 
 
-def _went_off(track: Track, step: Step) -> bool:
-    """True when a later epoch is there and the epoch of the step still lies off what came before, or was erratic.
+def _was_set_aside(track: Track, step: Step, reason: Message) -> bool:
+    """Return whether the epoch of a step was set aside for a reason."""
+    return any(at_s == step.at_s and set_aside_for == reason for at_s, set_aside_for in track.set_aside)
 
-    An offset may have taken the step away since: then nothing went anywhere.
+
+def _went_elsewhere(track: Track, step: Step) -> bool:
+    """Return whether a later epoch exists and the epoch of the step was erratic or still differs from the one before.
+
+    An offset may have removed the step since. Then the series did not go elsewhere.
     """
     place = bisect_left(track.times_s, step.at_s)
     if place >= len(track.times_s):
         return False
     if track.times_s[place] > step.at_s:
-        return any(at_s == step.at_s and reason == ERRATIC for at_s, reason in track.set_aside)
+        return _was_set_aside(track, step, ERRATIC)
     if place + 1 == len(track.times_s):
         return False
     return norm(minus(track.values[place], track.values[place - 1])) > STILL_OFF * step.size
 
 
-def keeps_its_way(step: Step, tracks: Iterable[Track], now_s: float, interval_s: float) -> bool | None:
-    """Whether a step goes on as motion does: None until its third epoch came or is overdue, False where it scatters.
+def continues_as_motion(step: Step, tracks: Iterable[Track], now_s: float, interval_s: float) -> bool | None:
+    """Return whether a step continues as motion.
 
-    A step that the newest epochs of its tracks do not reach any more counts as motion: nothing speaks against it.
+    Returns:
+        None until its third epoch was received or is overdue; False if the series only scatters. A step whose epochs
+        are not among the newest of its tracks any more counts as motion, because nothing shows the contrary.
     """
     for track in tracks:
-        place = bisect_left(track.recent, step.at_s, key=lambda epoch: epoch[0])
-        home, since = track.recent[max(0, place - PRESENT) : place], track.recent[place:]
-        if not since or since[0][0] != step.at_s or not carries(track, step.quantity):
+        place = bisect_left(track.recent, step.at_s, key=itemgetter(0))
+        before = track.recent[max(0, place - PRESENT) : place]
+        since = track.recent[place:]
+        if not since or since[0][0] != step.at_s or not contains_quantity(track, step.quantity):
             continue
-        if len(since) == 1 or (len(since) < SHOWN and now_s - since[-1][1] <= PATIENCE * interval_s):
+        newest_received_s = since[-1][1]
+        if len(since) == 1 or (len(since) < SHOWN and now_s - newest_received_s <= PATIENCE * interval_s):
             return None
-        is_wild = track.burst is not None and track.burst.begins
-        if is_wild or (len(home) >= SHOWN and not _moves_on(home, since)):
+        is_scattering = track.burst is not None and track.burst.begins
+        if is_scattering or (len(before) >= SHOWN and not _moves_on(before, since)):
             return False
     return True
 
 
-def _moves_on(home: Sequence[Epoch], since: Sequence[Epoch]) -> bool:
-    """True where all epochs since a step lie off the trend of before, the same way, and beyond the scatter around it.
+def _moves_on(before: Sequence[Epoch], since: Sequence[Epoch]) -> bool:
+    """Return whether all epochs since a step differ from the trend before it, in one direction, beyond the scatter.
 
-    Each may turn back by less than a quarter of the step, and go on as far as it will, ever faster.
+    Each may turn back by less than a quarter of the step. It may go on by any amount.
     """
-    offs = [minus(value, _lead(home[-TAIL:], at_s)) for at_s, _, value in since]
-    size = norm(offs[0])
-    ways = [fsum(map(mul, off, offs[0])) / size for off in offs] if size > 0.0 else [0.0]
-    turns = any(far - way > REST_OF_STEP * size for far, way in zip(accumulate(ways, max), ways, strict=True))
-    return not turns and min(ways) > BEYOND * norm(measure_bent([value for _, _, value in home]))
+    differences = [minus(value, _extrapolate(before[-TAIL:], at_s)) for at_s, _, value in since]
+    size = norm(differences[0])
+    if size <= 0.0:
+        return False
+    # Distances in the direction of the step.
+    distances = [fsum(map(mul, difference, differences[0])) / size for difference in differences]
+    for farthest, distance in zip(accumulate(distances, max), distances, strict=True):
+        if farthest - distance > REST_OF_STEP * size:
+            return False
+    return min(distances) > BEYOND * norm(measure_bent([value for _, _, value in before]))
 
 
-def _lead(home: Sequence[Epoch], at_s: float) -> Vector:
-    """Where the epochs before a step lead: the median of them, each carried on at the median rate of neighbours."""
-    found = []
-    for axis in range(len(home[0][2])):
-        points = [(t, value[axis]) for t, _, value in home]
+def _extrapolate(before: Sequence[Epoch], at_s: float) -> Vector:
+    """Return the value that the epochs before a step lead to at an instant.
+
+    It is the median of these epochs, each continued at the median rate between neighbours.
+    """
+    expected = []
+    for axis in range(len(before[0][2])):
+        points = [(t, value[axis]) for t, _, value in before]
         rate = median((b - a) / (t - s) for (s, a), (t, b) in pairwise(points))
-        found.append(median(a + rate * (at_s - t) for t, a in points))
-    return tuple(found)
+        expected.append(median(a + rate * (at_s - t) for t, a in points))
+    return tuple(expected)
 
 
-def stands_again(view: DecisionInputs, tracks: Iterable[Track], step: Step) -> bool:
-    """True when the newest values of a station lie where those before a step lay, within a quarter of the step.
+def is_back_at_start(view: DecisionInputs, tracks: Iterable[Track], step: Step) -> bool:
+    """Return whether the newest values of a station are within a quarter of the step of those before it.
 
-    A walk may call an epoch a spike after late data, and the station stands elsewhere all the same.
+    After late data the detector may call an epoch a spike although the station is still at the new level.
     """
-    away = []
-    for key in {f"{t.station}.{q}" for t in tracks if carries(t, step.quantity) for q in t.quantity.split("+")}:
-        readings = view.readings.get(key, ())
-        place = bisect_left(readings, step.at_s, key=lambda r: seconds(r.observed_at))
+    names = {f"{t.station}.{q}" for t in tracks if contains_quantity(t, step.quantity) for q in t.quantity.split("+")}
+    differences = []
+    for name in names:
+        readings = view.readings.get(name, ())
+        place = bisect_left(readings, step.at_s, key=lambda reading: seconds(reading.observed_at))
         if 0 < place < len(readings) - 1:
-            away.append(readings[-1].value - readings[place - 1].value)
-    return bool(away) and norm(tuple(away)) <= REST_OF_STEP * step.size
+            differences.append(readings[-1].value - readings[place - 1].value)
+    return bool(differences) and norm(tuple(differences)) <= REST_OF_STEP * step.size
 
 
-def carries(track: Track, quantity: str) -> bool:
-    """True when a track shows a declared quantity, or one of its components; no name means any."""
-    return not quantity or _shows(track.quantity, quantity)
+def contains_quantity(track: Track, quantity: str) -> bool:
+    """Return whether a track contains a declared quantity or one of its components. Every track contains `""`."""
+    return not quantity or _contains(track.quantity, quantity)
 
 
 @lru_cache(maxsize=1024)
-def _shows(shown: str, quantity: str) -> bool:
-    return any(q == quantity or q.startswith(f"{quantity}_") for q in shown.split("+"))
+def _contains(track_quantity: str, quantity: str) -> bool:
+    return any(part == quantity or part.startswith(f"{quantity}_") for part in track_quantity.split("+"))

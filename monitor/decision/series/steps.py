@@ -1,4 +1,8 @@
-"""Sudden steps: neither dropped nor believed, each with a clock and an answer that only a person or an offset gives."""
+"""Turn sudden jumps into open questions with a deadline.
+
+A jump is neither ignored nor taken for movement at once. A person is asked what it was, and a declared offset answers
+as well. Without an answer before the deadline, the step counts as movement for the lowest level.
+"""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,32 +15,39 @@ from typing import Final, cast
 from monitor.decision.keys import StepKey, StepVote
 from monitor.decision.records import DecisionInputs, EventFact, Memory, Step, Steps, instant, seconds
 from monitor.decision.series.assessment import DecisionContext, bound_of
-from monitor.decision.series.offset_answers import was_answered
+from monitor.decision.series.offset_answers import was_explained_by_offset
 from monitor.decision.series.paired_steps import COMPANY, find_partners, is_confirmed, list_unresolved
 from monitor.decision.series.step_clocks import clock_s, interval_s
 from monitor.decision.series.step_detector import AGREEING, Jump
-from monitor.decision.series.step_fates import BACK, find_fate, stands_again
+from monitor.decision.series.step_fates import BACK, find_fate, is_back_at_start
 from monitor.decision.series.tracks import Track, Tracks, direction, verify_step
 from monitor.decision.series.vectors import Vector, norm
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station
 from monitor.sites.witnesses import Groups, find_sources
-from monitor.text.message import Figure, Message, NameList, Template, Term, Value, join
+from monitor.text.message import Figure, Message, NameList, Template, Term, Timestamp, Value, join
 
-_UPSLOPE: Final = Template("step.upslope", "it goes {distance} mm upslope")
-_UNSURE: Final = Template("step.unsure", "its stated error is {n} times the usual")
-_MIRRORED: Final = Template("step.mirrored", "what is taken off ({names}) jumped then by as much the other way")
-MIRRORED: Final = 0.25  # of a jump: so much of it may be left where its reference jumped
-DOUBTED_SIGMAS: Final = 3.0  # the stated error of a fix over the usual one of its series
-USUAL_EPOCHS: Final = 24  # before the jump, of which the usual error is the median
-UPSLOPE_MM: Final = 500.0  # slopes do not climb; half a metre upslope is a fault of the instrument or of its frame
-DOWNSLOPE: Final = frozenset({"displacement", "displacement_downslope"})  # single series that know where down is
+_UPSLOPE: Final = Template("step.is_upslope", "it goes {distance} mm upslope and is probably a fault of the instrument")
+_UNSURE: Final = Template("step.large_error", "its stated error is {n} times the usual one")
+_MIRRORED: Final = Template(
+    "step.of_reference", "the reference ({names}) jumped at the same time by as much in the opposite direction"
+)
+# A jump is that of its reference if less than this share of it remains after the jump of the reference is added.
+MIRRORED: Final = 0.25
+# A fix is doubtful if its stated error exceeds this many times the usual one of the series.
+DOUBTED_SIGMAS: Final = 3.0
+# The usual error is the median of this many epochs before the jump.
+USUAL_EPOCHS: Final = 24
+# Slopes do not move uphill. Half a metre upslope is a fault of the instrument or of its support.
+UPSLOPE_MM: Final = 500.0
+# Scalar series whose positive direction is downslope.
+DOWNSLOPE: Final = frozenset({"displacement", "displacement_downslope"})
 
 
 def find_doubt(view: DecisionInputs, station: Station, track: Track, jump: Jump) -> Message | None:
-    """Why a jump is doubted; None where it is not, or where later epochs have shown it with usual errors.
+    """Return why a jump is doubtful; None if it is not, or if later epochs with usual errors confirm it.
 
     Args:
-        view: the readings; the newest epoch of a track may wait for the next one before it is part of it.
+        view: The readings with their stated errors. The first epoch after the jump may not be part of the track yet.
     """
     upslope_mm = _upslope_mm(station, track, jump)
     if upslope_mm >= UPSLOPE_MM:
@@ -45,29 +56,41 @@ def find_doubt(view: DecisionInputs, station: Station, track: Track, jump: Jump)
     before = [norm(s) for s in track.sigmas[max(0, place - USUAL_EPOCHS) : place]]
     after = track.sigmas[bisect_right(track.times_s, jump.at_s) :]
     usual = median(before) if before else 0.0
-    stated = norm(tuple(_stated(view, f"{station.id}.{q}", jump.at_s) for q in track.quantity.split("+")))
+    stated = norm(tuple(_find_stated_error(view, f"{station.id}.{q}", jump.at_s) for q in track.quantity.split("+")))
     if usual <= 0.0 or stated <= DOUBTED_SIGMAS * usual:
         return None
-    # another epoch that is as sure as usual, or so many that agree, says more than the error of the first
+    # One later epoch with a usual error, or enough epochs that agree, outweigh the large error of the first.
     if len(after) >= AGREEING or any(norm(s) <= DOUBTED_SIGMAS * usual for s in after):
         return None
     return _UNSURE(n=Figure(stated / usual, ".1f"))
 
 
-def find_mirrored(context: DecisionContext, criterion: Criterion, spec: SeriesSpec, jump: Jump) -> Message | None:
-    """Why a jump is that of a reference: what was taken off jumped then, by as much the other way; else None."""
-    if not (sources := find_sources(context.site).get(spec.station, ())):
+def explain_by_reference(
+    context: DecisionContext, criterion: Criterion, spec: SeriesSpec, jump: Jump
+) -> Message | None:
+    """Return the reason if a jump is that of the reference stations of a station; None otherwise.
+
+    The reference is subtracted from the series, so its jump appears in the series with the opposite sign.
+    """
+    sources = find_sources(context.site).get(spec.station, ())
+    if not sources:
         return None
-    taken: list[Vector] = [(0.0,) * len(jump.size)]
+    simultaneous: list[Vector] = [(0.0,) * len(jump.size)]
     for source in sources:
-        near = (one for one in context.track(criterion, source).jumps if len(one.size) == len(jump.size))
-        taken += [one.size for one in near if one.before_s < jump.at_s and jump.before_s < one.at_s]
-    left = norm(tuple(x + fsum(parts) / len(sources) for x, *parts in zip(jump.size, *taken, strict=True)))
+        for other in context.track(criterion, source).jumps:
+            overlaps = other.before_s < jump.at_s and jump.before_s < other.at_s
+            if len(other.size) == len(jump.size) and overlaps:
+                simultaneous.append(other.size)
+    if len(simultaneous) == 1:
+        return None
+    remainder = []
+    for component, *of_reference in zip(jump.size, *simultaneous, strict=True):
+        remainder.append(component + fsum(of_reference) / len(sources))
     limit = min(MIRRORED * jump.length, verify_step(spec, criterion) or inf)
-    return _MIRRORED(names=NameList(tuple(sources))) if len(taken) > 1 and left <= limit else None
+    return _MIRRORED(names=NameList(tuple(sources))) if norm(tuple(remainder)) <= limit else None
 
 
-def _stated(view: DecisionInputs, key: str, at_s: float) -> float:
+def _find_stated_error(view: DecisionInputs, key: str, at_s: float) -> float:
     readings = view.readings.get(key, ())
     place = bisect_left(readings, at_s, key=lambda r: seconds(r.observed_at))
     if place >= len(readings) or seconds(readings[place].observed_at) != at_s:
@@ -76,7 +99,7 @@ def _stated(view: DecisionInputs, key: str, at_s: float) -> float:
 
 
 def _upslope_mm(station: Station, track: Track, jump: Jump) -> float:
-    """How far a jump goes against the direction of movement; 0 where nobody declared it, or mostly aside."""
+    """Return how far a jump is upslope, mm; 0 if no direction is declared or the jump is mostly sideways."""
     if len(jump.size) == 1:
         return -jump.size[0] if track.quantity in DOWNSLOPE else 0.0
     unit = direction(station, len(jump.size))
@@ -86,43 +109,59 @@ def _upslope_mm(station: Station, track: Track, jump: Jump) -> float:
     return against if against >= 0.5 * jump.length else 0.0
 
 
-_SEEN: Final = Template("step.seen", "step of {size} at {station}")
+_JUMPED: Final = Template("step.jumped", "{station} jumped by {size} at {at}")
 _BECAUSE: Final = Template("step.because", "{step}: {text}")
-_AT_EVENT: Final = Template("step.at_event", "{step} at the time of {word} ({text})")
-_AT_KIND: Final = Template("step.at_kind", "{step} at the time of {word}")
+_AT_EVENT: Final = Template("step.during_event", "{step}, at the time of {word} ({text})")
+_AT_KIND: Final = Template("step.during_kind", "{step}, at the time of {word}")
 _CONFIRMED: Final = Template("step.event_confirmed", "event {n} by {way}, confirmed by {names}")
-_UNCONFIRMED: Final = Template("step.event_unconfirmed", "event {n} by {way}, which nobody has confirmed")
-_STANDS_AGAIN: Final = Template("step.stands_again", "the station stands again where it stood before")
+_UNCONFIRMED: Final = Template("step.unconfirmed_event", "event {n} by {way}, not confirmed by anybody")
+_STANDS_AGAIN: Final = Template("step.is_back", "the station is back at its position before the jump")
 _EVENT_WITHDRAWN: Final = Template(
-    "step.event_withdrawn", "asked again, for event {n}, which explained it, was withdrawn"
+    "step.explaining_event_withdrawn",
+    "the question is open again because event {n}, which explained the jump, was withdrawn",
 )
 _EVENT_DOUBTED: Final = Template(
-    "step.event_doubted", "asked again, for event {n}, which explained it, is confirmed by nobody any more"
+    "step.explaining_event_unconfirmed",
+    "the question is open again because event {n}, which explained the jump, is not confirmed by anybody any more",
 )
-_ANSWER_WITHDRAWN: Final = Template("step.answer_withdrawn", "asked again, for its answer was withdrawn")
-_SILENCE: Final = Template("step.silence", "silence followed it")
-_AS_WELL: Final = Template("step.as_well", "{station}, which is independent, stepped as well")
+_ANSWER_WITHDRAWN: Final = Template(
+    "step.withdrawn_answer", "the question is open again because its answer was withdrawn"
+)
+_SILENCE: Final = Template("step.silent_since", "the station has been silent since the jump")
+_AS_WELL: Final = Template("step.shared", "{station}, which is independent, jumped at the same time")
 _OBSERVED: Final = attrgetter("observed_at")
 ACTIVE = frozenset({"counted", "movement"})
 MOVEMENT = "movement"
-CAUSES = ("instrument", "weather", "work", "earthquake", "other")  # of what was no movement of the slope
+# Answers that state that a step was no movement of the slope.
+CAUSES = ("instrument", "weather", "work", "earthquake", "other")
 EARTHQUAKE = "earthquake"
-EVENT = "event"  # explained by an earthquake that people stand behind, unanswered
-BEFORE = "before"  # older than the watch on its station: a notice for a person, and no question with a clock
-DOUBTFUL = "doubtful"  # the instrument itself does not vouch for it: a question without a clock
-RETURNED = "returned"  # it counted, and the station stands where it stood before: it counts no more
-QUIET = frozenset({"instrument", BEFORE, RETURNED})  # what leaves nothing unsure
+# States of a step:
+EVENT = "event"  # a confirmed earthquake explains it; nobody has answered
+BEFORE = "before"  # older than the monitoring of its station: a notice without a deadline
+DOUBTFUL = "doubtful"  # the reading itself is doubtful: a question without a deadline
+RETURNED = "returned"  # it counted, and the station is back at its earlier position: it does not count any more
+QUIET = frozenset({"instrument", BEFORE, RETURNED})  # nothing about the step is uncertain
 UNKNOWN_NOISE: Final = Template(
-    "step.unknown_noise", "silence followed it, and how much this instrument scatters is not known yet"
+    "step.silent_with_unknown_noise",
+    "the station has been silent since the jump, and the scatter of its instrument is not known yet",
 )()
-UNANSWERED: Final = Template("step.unanswered", "nobody answered in time that it was an instrument")()
-COMMIT_S = 120.0  # a reading may be committed this long after its reception and still be news
-SHAKING_S = 6 * 3600.0  # an earthquake with its aftershocks; one that is said to last longer explains no more steps
+UNANSWERED: Final = Template("step.no_answer", "nobody answered before the deadline what it was")()
+# A reading may be committed this long after its reception and still count as new.
+COMMIT_S = 120.0
+# Duration of an earthquake with its aftershocks. A longer declared event does not explain later steps.
+SHAKING_S = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class StepCandidate:
-    """A jump as a criterion's track shows it."""
+    """A jump in the track of a criterion.
+
+    Attributes:
+        level: The level that the jump requests as movement.
+        before: Whether the jump is older than the monitoring of its station.
+        doubt: Why the jump is doubtful; None if it is not.
+        mirrored: Whether the jump is that of the reference stations.
+    """
 
     station: str
     jump: Jump
@@ -130,16 +169,16 @@ class StepCandidate:
     quantity: str
     before: bool = False
     doubt: Message | None = None
-    mirrored: bool = False  # what is taken off jumped then, by as much the other way
+    mirrored: bool = False
 
 
 def high_level(site: Site) -> int:
-    """The lower of the two highest levels, which nothing hides on one person's word."""
+    """Return the second highest level. One person alone cannot suppress this level or the highest."""
     return max(1, site.top_level - 1)
 
 
 def says_no(answer: str | None) -> bool:
-    """True when a person said that it was no movement of the slope, whatever else it was.
+    """Return whether an answer states that a step was no movement of the slope.
 
     >>> says_no("weather"), says_no("movement"), says_no(None)
     (True, False, False)
@@ -148,52 +187,64 @@ def says_no(answer: str | None) -> bool:
 
 
 def state_after(answer: str) -> str:
-    """The state of a step that a person answered."""
+    """Return the state of a step after an answer."""
     return "instrument" if says_no(answer) else MOVEMENT
 
 
 def find_step_candidates(
     context: DecisionContext, tracks: Iterable[tuple[Criterion, Track]]
 ) -> dict[StepKey, StepCandidate]:
-    """Jumps in all tracks, by key, each with the level it would ask for as movement."""
-    found: dict[StepKey, StepCandidate] = {}
+    """Return the jumps in all tracks by key, each with the highest level that it requests as movement."""
+    candidates: dict[StepKey, StepCandidate] = {}
     seen_s = context.memory.seen_s
-    known_before_s = float("-inf") if seen_s is None else seen_s - COMMIT_S
+    processed_until_s = float("-inf") if seen_s is None else seen_s - COMMIT_S
+    started_s = context.now_s if context.memory.started_s is None else context.memory.started_s
     for criterion, track in tracks:
         spec = context.site.series(track.station, criterion.quantity)
         if spec is None or criterion.role != "witness":
             continue
         silence_s = context.find_silence_s(spec)
         unsure = list_unsure(context, track)
+        monitored_since_s = max(started_s, min(track.received_s, default=started_s))
         for jump in (*track.jumps, *unsure):
             key = StepKey(track.station, jump.at_s)
-            is_open = key in context.memory.steps or was_answered(context.memory, key)
-            if not is_open and jump.known_s <= known_before_s and jump not in unsure:
-                continue  # seen before and not found a step: the window has slid, nothing has happened
+            is_open = key in context.memory.steps or was_explained_by_offset(context.memory, key)
+            if not is_open and jump.known_s <= processed_until_s and jump not in unsure:
+                # An earlier evaluation had these readings and found no step. Only the loaded window has moved since.
+                continue
             level = max(_find_exceeded(criterion, jump), 1 if is_sudden(context, spec, jump) else 0)
-            known = found.get(key)
-            if level > 0 and (known is None or level > known.level):
-                started_s = context.memory.started_s if context.memory.started_s is not None else context.now_s
-                old = jump.at_s < max(started_s, min(track.received_s, default=started_s)) - silence_s
-                station = context.site.station(track.station)
-                doubt = None if station is None else find_doubt(context.view, station, track, jump)
-                mirrored = find_mirrored(context, criterion, spec, jump)
-                doubt = UNKNOWN_NOISE if jump in unsure else doubt or mirrored
-                found[key] = StepCandidate(
-                    track.station, jump, level, spec.quantity, before=old, doubt=doubt, mirrored=mirrored is not None
-                )
-    return found
+            previous = candidates.get(key)
+            if level == 0 or (previous is not None and level <= previous.level):
+                continue
+            station = context.site.station(track.station)
+            doubt = None if station is None else find_doubt(context.view, station, track, jump)
+            mirrored = explain_by_reference(context, criterion, spec, jump)
+            candidates[key] = StepCandidate(
+                track.station,
+                jump,
+                level,
+                spec.quantity,
+                before=jump.at_s < monitored_since_s - silence_s,
+                doubt=UNKNOWN_NOISE if jump in unsure else doubt or mirrored,
+                mirrored=mirrored is not None,
+            )
+    return candidates
 
 
 def is_sudden(context: DecisionContext, spec: SeriesSpec, jump: Jump) -> bool:
-    """Whether a jump happened between two readings that follow each other; one across a longer gap may be motion."""
+    """Return whether a jump is between two consecutive readings. Across a longer gap it may be motion."""
     return jump.at_s - jump.before_s <= max(context.find_silence_s(spec), 2.0 * spec.interval_s)
 
 
 def _find_exceeded(criterion: Criterion, jump: Jump) -> int:
-    """The highest level whose bound a jump exceeds, spread over that level's window, or over its gap if longer."""
+    """Return the highest level whose rate bound a jump exceeds; 0 if none.
+
+    The rate is the jump divided by the window of the level, or by the gap between the readings if that is longer.
+    """
     level = 0
-    for threshold in criterion.thresholds if criterion.kind.rate else ():
+    if not criterion.kind.rate:
+        return level
+    for threshold in criterion.thresholds:
         window_s = max(threshold.effective_window_s, jump.at_s - jump.before_s)
         bound, sign = bound_of(threshold)
         if sign * bound > 0 and jump.length * 86400.0 / window_s > abs(bound):
@@ -202,177 +253,200 @@ def _find_exceeded(criterion: Criterion, jump: Jump) -> int:
 
 
 def list_unsure(context: DecisionContext, track: Track) -> tuple[Jump, ...]:
-    """A jump that may be noise or not, when silence follows: nothing that is to come will show which."""
+    """Return the newest jump that may be noise or a step if the station is silent since.
+
+    Without further readings it stays unknown which of them it is, so a person must be asked.
+    """
     if not track.early or not track.times_s:
         return ()
     key = StepKey(track.station, track.early[-1].at_s)
-    silent = context.now_s - track.times_s[-1] > _silence_s(context, track.station) and not context.view.draining
-    return track.early[-1:] if silent or key in context.memory.steps else ()
+    silent_for_s = context.now_s - track.times_s[-1]
+    is_silent = silent_for_s > _find_silence_s(context, track.station) and not context.view.draining
+    return track.early[-1:] if is_silent or key in context.memory.steps else ()
 
 
 def update_steps(
     memory: Memory,
-    sightings: Mapping[StepKey, StepCandidate],
+    candidates: Mapping[StepKey, StepCandidate],
     tracks: Tracks,
     context: DecisionContext,
     groups: Groups,
     common: Iterable[str],
 ) -> dict[StepKey, Step]:
-    """Steps after this look: new ones start their clock, explained ones go, those whose time is over count.
+    """Return the steps after this evaluation.
+
+    A new step starts its deadline, an explained step is removed, and a step without an answer counts after its
+    deadline.
 
     Args:
-        common: stations whose steps are those of their reference.
+        common: Stations whose steps are those of their reference.
     """
-    shared = set(common)
-    pairs = [k for k, s in memory.steps.items() if _may_pair(context, s) and k.station not in shared]
-    unresolved = list_unresolved(context.site, memory.steps, tracks, pairs, groups)
-    steps = _keep_steps(memory, sightings, tracks, context, unresolved)
-    for key, seen in sightings.items():
+    common_stations = set(common)
+    pairing = [k for k, s in memory.steps.items() if _may_pair(context, s) and k.station not in common_stations]
+    unresolved = list_unresolved(context.site, memory.steps, tracks, pairing, groups)
+    steps = _keep_steps(memory, candidates, tracks, context, unresolved)
+    for key, candidate in candidates.items():
         if key not in steps:
-            answered = memory.answers.get(key)
-            state = BEFORE if seen.before else DOUBTFUL if seen.doubt else "pending"
-            spec = context.site.series(seen.station, seen.quantity)
-            size = Figure(seen.jump.length, ".1f", spec.unit if spec else "")
-            reason = _SEEN(size=size, station=seen.station)
-            if state == DOUBTFUL and seen.doubt is not None:
-                reason = _because(reason, seen.doubt)
-            state = state_after(answered) if answered else state
-            steps[key] = Step(
-                at_s=seen.jump.at_s,
-                known_s=context.now_s,
-                size=seen.jump.length,
-                level=seen.level,
-                state=state,
-                reason=reason,
-                quantity=seen.quantity,
-            )
+            steps[key] = _open_step(context, candidate, memory.answers.get(key))
     for key, step in list(steps.items()):
-        seen_before_s = sightings[key].jump.before_s if key in sightings else None
-        steps[key] = _annotate(step, list_events_at(context, key, step, seen_before_s), context.now_s)
-    _count_steps(steps, shared, tracks, context, groups)
+        before_s = candidates[key].jump.before_s if key in candidates else None
+        steps[key] = _annotate(step, list_events_at(context, key, step, before_s), context.now_s)
+    _count_steps(steps, common_stations, tracks, context, groups)
     return dict(sorted(steps.items()))
+
+
+def _open_step(context: DecisionContext, candidate: StepCandidate, answer: str | None) -> Step:
+    """Return the step of a new jump; its deadline starts now."""
+    spec = context.site.series(candidate.station, candidate.quantity)
+    size = Figure(candidate.jump.length, ".1f", spec.unit if spec else "")
+    reason = _JUMPED(station=candidate.station, size=size, at=Timestamp(candidate.jump.at_s, "minute"))
+    state = "pending"
+    if candidate.before:
+        state = BEFORE
+    elif candidate.doubt:
+        state = DOUBTFUL
+        reason = _because(reason, candidate.doubt)
+    return Step(
+        at_s=candidate.jump.at_s,
+        known_s=context.now_s,
+        size=candidate.jump.length,
+        level=candidate.level,
+        state=state_after(answer) if answer else state,
+        reason=reason,
+        quantity=candidate.quantity,
+    )
 
 
 def _keep_steps(
     memory: Memory,
-    sightings: Mapping[StepKey, StepCandidate],
+    candidates: Mapping[StepKey, StepCandidate],
     tracks: Tracks,
     context: DecisionContext,
     unresolved: Collection[StepKey],
 ) -> dict[StepKey, Step]:
+    """Return the earlier steps that remain, with the state that answers and later epochs give them."""
     steps: dict[StepKey, Step] = {}
-    for key, old in memory.steps.items():
-        offset = has_offset(context, key.station, old.at_s)
-        # the level may still rest on a step that came back: what it was read from must stay known
-        rested_on = old.state == RETURNED and StepVote(key) in memory.supporters
-        explained = _is_explained(old, tracks.get(key.station, []), offset)
-        if key in sightings or key in unresolved or rested_on or not explained:
-            answered = memory.answers.get(key)
-            steps[key] = (
-                replace(old, state=state_after(answered))
-                if answered
-                else _update_unanswered(old, sightings.get(key), tracks.get(key.station, ()), context)
-            )
+    for key, step in memory.steps.items():
+        station_tracks = tracks.get(key.station, ())
+        is_explained = _is_explained(step, station_tracks, has_offset(context, key.station, step.at_s))
+        # The level may still depend on a returned step, and its evidence must remain available.
+        supports_level = step.state == RETURNED and StepVote(key) in memory.supporters
+        if not (key in candidates or key in unresolved or supports_level or not is_explained):
+            continue
+        answer = memory.answers.get(key)
+        if answer:
+            steps[key] = replace(step, state=state_after(answer))
+        else:
+            steps[key] = _update_unanswered(step, candidates.get(key), station_tracks, context)
     return steps
 
 
 def _count_steps(
-    steps: dict[StepKey, Step], shared: Collection[str], tracks: Tracks, context: DecisionContext, groups: Groups
+    steps: dict[StepKey, Step],
+    common_stations: Collection[str],
+    tracks: Tracks,
+    context: DecisionContext,
+    groups: Groups,
 ) -> None:
-    single = {k for k, s in steps.items() if _is_answered_by_one(context, k, s)}
+    """Set the state of each step that counts from now on."""
+    answered_by_one = {k for k, s in steps.items() if _is_answered_by_one(context, k, s)}
     company = [
-        k
-        for k, s in steps.items()
-        if (_may_pair(context, s) or k in single)
-        and k.station not in shared
-        and find_fate(s, tracks.get(k.station, ())) != BACK
+        key
+        for key, step in steps.items()
+        if (_may_pair(context, step) or key in answered_by_one)
+        and key.station not in common_stations
+        and find_fate(step, tracks.get(key.station, ())) != BACK
     ]
     for key, step in list(steps.items()):
-        if step.state in {"pending", "counted", EVENT} or key in single:
-            why = _why_it_counts(key, step, steps, company, tracks, context, groups)
-            state = "counted" if why == UNANSWERED else "movement"
-            if why is not None and state != step.state and not (key in single and why == UNANSWERED):
-                steps[key] = replace(step, state=state, reason=_because(step.reason, why), words=None)
+        if step.state not in {"pending", "counted", EVENT} and key not in answered_by_one:
+            continue
+        reason = _why_it_counts(key, step, steps, company, tracks, context, groups)
+        if reason is None or (key in answered_by_one and reason == UNANSWERED):
+            continue
+        state = "counted" if reason == UNANSWERED else MOVEMENT
+        if state != step.state:
+            steps[key] = replace(step, state=state, reason=_because(step.reason, reason), words=None)
 
 
 def _update_unanswered(
-    step: Step, seen: StepCandidate | None, tracks: Iterable[Track], context: DecisionContext
+    step: Step, candidate: StepCandidate | None, tracks: Iterable[Track], context: DecisionContext
 ) -> Step:
-    """What later epochs make of a step that no person answered: doubt that is gone, a value that came back.
+    """Return a step without an answer in the state that later epochs give it.
 
-    Only the value itself takes a step back that counts; silence never does.
+    A doubt may be resolved, or the value may return. Only a returned value ends a step that counts; silence does not.
     """
-    if (step.state == DOUBTFUL and seen is not None and seen.doubt is None) or (step.state == RETURNED and seen):
+    is_confirmed_now = step.state == DOUBTFUL and candidate is not None and candidate.doubt is None
+    has_jumped_again = step.state == RETURNED and candidate is not None
+    if is_confirmed_now or has_jumped_again:
         return replace(step, state="pending", known_s=context.now_s, reason=without_cause(step.reason))
-    if step.state in ACTIVE and find_fate(step, tracks) == BACK and stands_again(context.view, tracks, step):
+    if step.state in ACTIVE and find_fate(step, tracks) == BACK and is_back_at_start(context.view, tracks, step):
         return replace(step, state=RETURNED, reason=_because(step.reason, _STANDS_AGAIN()))
     return step
 
 
 def _may_pair(context: DecisionContext, step: Step) -> bool:
-    """True for a step that another group's makes count; one person's event hides neither of the two highest levels."""
-    high = high_level(context.site)
-    return step.state in COMPANY or (step.state == EVENT and step.words == 1 and step.level >= high)
+    """Return whether a step counts at once together with a step of another group.
+
+    An event that one person confirmed does not suppress the two highest levels.
+    """
+    is_high_event = step.state == EVENT and step.words == 1 and step.level >= high_level(context.site)
+    return step.state in COMPANY or is_high_event
 
 
 def _is_answered_by_one(context: DecisionContext, key: StepKey, step: Step) -> bool:
-    """True for a step that one person alone called none when it asked for less than it might: it asks anew with more.
+    """Return whether one person called a step no movement before it requested one of the two highest levels.
 
-    What silence follows, or an independent station shares, is not hidden by one word where it asks for a high level.
+    Such an answer does not suppress a high level if silence follows the step or an independent station shares it.
     """
-    height = context.memory.heights.get(key)
+    answered_level = context.memory.heights.get(key)
     high = high_level(context.site)
-    return step.state == "instrument" and height is not None and height < high <= step.level
+    return step.state == "instrument" and answered_level is not None and answered_level < high <= step.level
 
 
 def requested_level(step: Step) -> int:
-    """What a step asks for now.
+    """Return the level that a step requests now; 0 if it does not count.
 
-    A lone step whose station goes on speaking, and which nobody answered, asks for the lowest hazard level; one that
-    silence followed, that an independent station shares, or that a person calls movement, for what it is as a rate.
+    A step that nobody answered, at one station that still sends readings, requests the lowest level. A step that
+    silence follows, that an independent station shares, or that a person calls movement requests the level of its rate.
     """
     return {"counted": min(1, step.level), "movement": step.level}.get(step.state, 0)
 
 
 def _is_explained(step: Step, tracks: Sequence[Track], offset: bool) -> bool:
-    """True when the data no longer ask: an offset was entered, or it was pending and is no longer seen.
+    """Return whether a step need not be kept without a candidate.
 
-    A step that counts is movement until a person says no, or until the value comes back (`_update_unanswered`).
+    An offset explains it, or it is an open question and its tracks do not show it any more. A step that counts is
+    movement until a person answers otherwise or the value returns (`_update_unanswered`).
     """
     if step.state == "instrument" or offset:
-        return True  # nothing more to remember than the answer, which is kept apart
+        # The answer is stored separately.
+        return True
     if step.state == BEFORE:
         return bool(tracks)
-    if step.state == RETURNED:  # shown as long as the epochs are
+    if step.state == RETURNED:
+        # It is shown as long as its epoch is among the loaded readings.
         return bool(tracks) and not any(t.times_s and t.times_s[0] < step.at_s for t in tracks)
     reaching = [t for t in tracks if t.times_s and t.times_s[0] < step.at_s <= t.times_s[-1]]
     return step.state in {"pending", DOUBTFUL, EVENT} and bool(reaching)
 
 
 def _annotate(step: Step, declared: list[EventFact], now_s: float) -> Step:
-    """Say what happened at the time of a step; an earthquake that people stand behind explains one that waits.
+    """Add the declared events at the time of a step to its reason. A confirmed earthquake explains a pending step.
 
-    What nobody stands behind is said and changes nothing. Nothing is hidden: the question stays open until a person has
-    answered, silence after the step is movement all the same, and what counts already goes on counting.
+    An unconfirmed event is only mentioned. The question stays open until a person answers, silence after the step still
+    makes it movement, and a step that counts already continues to count.
     """
-    step = _take_back(step, [e for e in declared if is_earthquake(e.kind)], now_s)
-    events = [e for e in declared if not e.withdrawn]
+    step = _reopen_without_event(step, [event for event in declared if is_earthquake(event.kind)], now_s)
+    events = [event for event in declared if not event.withdrawn]
     if not events:
         return step
     quake = max((e for e in events if is_earthquake(e.kind)), key=lambda e: e.words, default=None)
-    event = quake or events[-1]
-    if without_cause(step.reason).id == _SEEN.id:
-        details: list[Value] = [event.text[:80]] if event.text else []
-        if is_earthquake(event.kind):
-            way, by = Term(event.via), NameList(event.confirmed_by, conjunction=True)
-            details.append(
-                _CONFIRMED(n=event.id, way=way, names=by) if event.words else _UNCONFIRMED(n=event.id, way=way)
-            )
-        seen, kind = without_cause(step.reason), Term(event.kind)
-        seen = _AT_EVENT(step=seen, word=kind, text=join(details)) if details else _AT_KIND(step=seen, word=kind)
-        step = replace(
-            step, reason=_BECAUSE(step=seen, text=step.reason.values["text"]) if step.reason.id == _BECAUSE.id else seen
-        )
+    jumped = without_cause(step.reason)
+    if jumped.id == _JUMPED.id:
+        reason = _add_event(jumped, quake or events[-1])
+        if step.reason.id == _BECAUSE.id:
+            reason = _BECAUSE(step=reason, text=step.reason.values["text"])
+        step = replace(step, reason=reason)
     if quake is None or quake.words == 0:
         return step
     if step.state in {"pending", EVENT}:
@@ -380,29 +454,44 @@ def _annotate(step: Step, declared: list[EventFact], now_s: float) -> Step:
     return step
 
 
-def _take_back(step: Step, quakes: list[EventFact], now_s: float) -> Step:
-    """Ask again, with a new clock, where nobody stands any more behind what explained a step.
+def _add_event(jumped: Message, event: EventFact) -> Message:
+    details: list[Value] = [event.text[:80]] if event.text else []
+    if is_earthquake(event.kind):
+        way = Term(event.via)
+        if event.words:
+            names = NameList(event.confirmed_by, conjunction=True)
+            details.append(_CONFIRMED(n=event.id, way=way, names=names))
+        else:
+            details.append(_UNCONFIRMED(n=event.id, way=way))
+    kind = Term(event.kind)
+    return _AT_EVENT(step=jumped, word=kind, text=join(details)) if details else _AT_KIND(step=jumped, word=kind)
 
-    Only what was withdrawn does so: an earthquake that is merely out of sight explains on.
+
+def _reopen_without_event(step: Step, quakes: list[EventFact], now_s: float) -> Step:
+    """Reopen a step, with a new deadline, if nobody confirms any more the event that explained it.
+
+    Only a withdrawal does so. An earthquake that is merely not among the loaded events still explains the step.
     """
-    gone = next((e for e in quakes if e.withdrawn or e.doubted), None)
-    if gone is None or step.state != EVENT or step.words is None:
+    withdrawn = next((event for event in quakes if event.withdrawn or event.doubted), None)
+    if withdrawn is None or step.state != EVENT or step.words is None:
         return step
-    if words := max(e.words for e in quakes):
-        return replace(step, words=min(step.words, words))
-    why = (_EVENT_WITHDRAWN if gone.withdrawn else _EVENT_DOUBTED)(n=gone.id)
-    seen = without_cause(step.reason)
-    seen = cast("Message", seen.values.get("step", seen))
-    return replace(step, state="pending", known_s=now_s, words=None, reason=_because(seen, why))
+    confirmations = max(event.words for event in quakes)
+    if confirmations:
+        return replace(step, words=min(step.words, confirmations))
+    template = _EVENT_WITHDRAWN if withdrawn.withdrawn else _EVENT_DOUBTED
+    jumped = without_cause(step.reason)
+    jumped = cast("Message", jumped.values.get("step", jumped))
+    reason = _because(jumped, template(n=withdrawn.id))
+    return replace(step, state="pending", known_s=now_s, words=None, reason=reason)
 
 
 def without_cause(reason: Message) -> Message:
-    """What was seen of a step, and at which event, without why it counts or is asked about."""
+    """Return the jump with its event from the reason of a step, without why it counts or is open."""
     return cast("Message", reason.values["step"]) if reason.id == _BECAUSE.id else reason
 
 
 def reopen_step(reason: Message) -> Message:
-    """The reason of a step whose answer was withdrawn."""
+    """Return the reason of a step whose answer was withdrawn."""
     return _because(reason, _ANSWER_WITHDRAWN())
 
 
@@ -413,26 +502,30 @@ def _because(reason: Message, why: Message) -> Message:
 def list_events_at(
     context: DecisionContext, key: StepKey, step: Step, before_s: float | None = None
 ) -> list[EventFact]:
-    """Declared events between the last reading before a step and its first one, one interval more before them.
+    """Return the declared events at the time of a step.
 
-    A solution over a day or an hour shows what happened within it in two epochs. An earthquake is over within
-    `SHAKING_S` whatever end was given: one word must not keep the steps of weeks to come from counting.
+    They overlap the time from one interval before the last reading ahead of the step to its first epoch, because a
+    solution over an hour or a day shows an event in two epochs. An earthquake ends at the latest `SHAKING_S` after its
+    start: a declaration must not suppress the steps of later weeks.
+
+    Args:
+        before_s: Last epoch before the step; by default one interval before the step.
     """
     if not context.view.events:
         return []
-    one_s = interval_s(context.site, key.station)
-    from_s = (step.at_s - one_s if before_s is None else before_s) - one_s
-    return [
-        e
-        for e in context.view.events
-        if e.from_s <= step.at_s
-        and (min(e.to_s, e.from_s + SHAKING_S) if is_earthquake(e.kind) else e.to_s) >= from_s
-        and e.received_s <= context.now_s
-    ]
+    station_interval_s = interval_s(context.site, key.station)
+    last_before_s = step.at_s - station_interval_s if before_s is None else before_s
+    from_s = last_before_s - station_interval_s
+    events = []
+    for event in context.view.events:
+        to_s = min(event.to_s, event.from_s + SHAKING_S) if is_earthquake(event.kind) else event.to_s
+        if event.from_s <= step.at_s and to_s >= from_s and event.received_s <= context.now_s:
+            events.append(event)
+    return events
 
 
 def is_earthquake(kind: str) -> bool:
-    """True however people or programs spell the kind.
+    """Return whether the kind of an event is an earthquake, in any spelling of case and blanks.
 
     >>> is_earthquake(" Earthquake"), is_earthquake("blasting")
     (True, False)
@@ -441,7 +534,7 @@ def is_earthquake(kind: str) -> bool:
 
 
 def has_offset(context: DecisionContext, station: str, at_s: float) -> bool:
-    """True when an offset of the station begins between the last reading before an instant and that instant."""
+    """Return whether an offset starts between the last reading of a station before an instant and that instant."""
     at = instant(at_s)
     for _, readings in context.list_readings(station):
         place = bisect_left(readings, at, key=_OBSERVED)
@@ -459,22 +552,31 @@ def _why_it_counts(
     context: DecisionContext,
     groups: Groups,
 ) -> Message | None:
-    site, station = context.site, key.station
-    mine = tracks.get(station, [])
-    newest_s = max((t.newest_s for t in mine if t.newest_s is not None), default=step.at_s)
-    if newest_s <= step.at_s and context.now_s - step.at_s > _silence_s(context, station) and not context.view.draining:
+    """Return why a step counts as movement; None if it does not count yet."""
+    site = context.site
+    station = key.station
+    own_tracks = tracks.get(station, [])
+    newest_s = max((track.newest_s for track in own_tracks if track.newest_s is not None), default=step.at_s)
+    is_silent = newest_s <= step.at_s and context.now_s - step.at_s > _find_silence_s(context, station)
+    if is_silent and not context.view.draining:
         return _SILENCE()
     if step.state == EVENT and not _may_pair(context, step):
         return None
     is_over = context.now_s >= step.known_s + clock_s(site, station)
     for other in find_partners(site, key, steps, company, groups):
-        theirs = tracks.get(other.station, [])
-        words = {is_confirmed(context, key, step, mine), is_confirmed(context, other, steps[other], theirs)}
-        if False not in words and (is_over or words == {True}):
+        other_tracks = tracks.get(other.station, [])
+        confirmations = {
+            is_confirmed(context, key, step, own_tracks),
+            is_confirmed(context, other, steps[other], other_tracks),
+        }
+        if False not in confirmations and (is_over or confirmations == {True}):
             return _AS_WELL(station=other.station)
     return UNANSWERED if is_over and step.state != EVENT else None
 
 
-def _silence_s(context: DecisionContext, station: str) -> float:
-    known = context.site.station(station)
-    return max((context.find_silence_s(s) for s in known.series), default=0.0) if known else 0.0
+def _find_silence_s(context: DecisionContext, station: str) -> float:
+    """Return the longest silence that a series of a station may keep, seconds."""
+    declared = context.site.station(station)
+    if declared is None:
+        return 0.0
+    return max((context.find_silence_s(spec) for spec in declared.series), default=0.0)

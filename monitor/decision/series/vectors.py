@@ -1,4 +1,4 @@
-"""Vectors as tuples of floats: one length and one difference for all that decides on them."""
+"""Compute with vectors that are tuples of floats."""
 
 from math import fsum, sqrt
 from operator import mul, sub
@@ -7,10 +7,10 @@ Vector = tuple[float, ...]
 
 
 def minus(a: Vector, b: Vector) -> Vector:
-    """Difference."""
+    """Return a - b."""
     return (a[0] - b[0],) if len(a) == 1 else tuple(map(sub, a, b))
 
 
 def norm(a: Vector) -> float:
-    """Euclidean length, summed exactly so that every version of Python reckons alike."""
+    """Return the Euclidean length. The exact sum gives the same result in every version of Python."""
     return abs(a[0]) if len(a) == 1 else sqrt(fsum(map(mul, a, a)))

@@ -1,4 +1,4 @@
-"""How much of the window of a criterion is known, and until when a removed reading is in doubt."""
+"""Coverage of the window of a criterion, and until when a removed reading is in doubt."""
 
 from dataclasses import replace
 
@@ -43,30 +43,30 @@ def measure(track, criterion=VELOCITY, window_hours=24.0, silence_hours=3.0, now
     return measure_track(track, criterion, window_hours * HOUR_S, silence_hours * HOUR_S, HOUR_S, now_s)
 
 
-def test_a_complete_record_is_whole():
+def test_complete_record_is_whole():
     assert measure(make_track(range(60))) == Coverage()
 
 
 @pytest.mark.parametrize(("followed", "is_whole"), [(0, False), (1, False), (2, False), (3, True), (4, True)])
-def test_a_removed_reading_is_in_doubt_until_the_dwell_is_filled_again(followed, is_whole):
+def test_removed_reading_is_in_doubt_until_the_dwell_is_complete_again(followed, is_whole):
     coverage = measure(make_track([*range(50), *range(51, 51 + followed)], [50]))
     assert coverage.is_whole is is_whole
     assert coverage.may_lower is is_whole
 
 
-def test_a_series_of_sound_and_removed_readings_in_turn_is_never_whole():
+def test_alternating_sound_and_removed_readings_are_never_whole():
     for newest in range(40, 60):
         track = make_track([h for h in range(newest + 1) if h % 2], [h for h in range(newest + 1) if not h % 2])
         assert not measure(track).is_whole
 
 
 @pytest.mark.parametrize(("newest", "is_whole"), [(102, False), (108, False), (114, False), (120, True)])
-def test_a_window_of_few_readings_needs_as_many_as_the_fit(newest, is_whole):
+def test_window_of_few_readings_needs_as_many_as_the_fit(newest, is_whole):
     track = make_track([h for h in range(0, newest + 1, 6) if h != 96], [96])
     assert measure(track, SPARSE, silence_hours=18.0).is_whole is is_whole
 
 
-def test_a_gap_lowers_the_coverage_while_it_lies_in_the_window():
+def test_gap_lowers_the_coverage_while_it_is_in_the_window():
     after = [*range(40), *range(46, 80)]
     inside = measure(make_track([h for h in after if h <= 50]))
     assert 0.7 < inside.share < 0.9
@@ -74,7 +74,7 @@ def test_a_gap_lowers_the_coverage_while_it_lies_in_the_window():
     assert measure(make_track(after)).is_whole
 
 
-def test_a_gap_with_sound_readings_on_both_sides_lowers_a_vote_and_one_at_the_edge_does_not():
+def test_vote_may_fall_with_a_bridged_gap_but_not_with_one_at_the_edge():
     inside = measure(make_track([*range(40), *range(46, 56)]))
     assert not inside.is_whole
     assert inside.may_lower
@@ -83,18 +83,18 @@ def test_a_gap_with_sound_readings_on_both_sides_lowers_a_vote_and_one_at_the_ed
     assert not edge.may_lower
 
 
-def test_a_gap_within_the_allowed_silence_or_a_tenth_of_the_window_counts_as_known():
+def test_gap_within_the_allowed_silence_or_a_tenth_of_the_window_counts_as_known():
     assert measure(make_track([*range(40), *range(42, 56)])).is_whole
     assert measure(make_track([*range(150), *range(156, 160)]), window_hours=100.0).is_whole
 
 
-def test_the_time_before_the_first_reading_is_not_known():
+def test_time_before_the_first_reading_is_unknown():
     coverage = measure(make_track(range(12)))
     assert 0.3 < coverage.share < 0.6
     assert "first reading" in str(coverage.describe())
 
 
-def test_a_silent_series_is_measured_until_now():
+def test_coverage_of_a_silent_series_is_measured_until_now():
     assert measure(make_track(range(60)), now_hour=62).is_whole
     silent = measure(make_track(range(60)), now_hour=70)
     assert silent.share < 0.8
@@ -102,15 +102,15 @@ def test_a_silent_series_is_measured_until_now():
     assert not silent.may_lower
 
 
-@pytest.mark.parametrize(("share", "text"), [(1 / 3, "33 %"), (0.9999999, "99.99 %"), (0.0, "nothing known")])
-def test_a_coverage_below_one_never_reads_100_percent(share, text):
+@pytest.mark.parametrize(("share", "text"), [(1 / 3, "33 %"), (0.9999999, "99.99 %"), (0.0, "nothing is known")])
+def test_coverage_below_one_is_never_shown_as_100_percent(share, text):
     coverage = Coverage(share, 3 * HOUR_S, (Removal(0.0, HOUR_S, FLAGGED),))
     assert text in str(coverage.describe())
     assert "100 %" not in str(coverage.describe())
 
 
 @pytest.mark.parametrize(("followed", "is_whole"), [(0, False), (2, False), (3, True)])
-def test_values_that_repeat_for_too_long_are_in_doubt_until_the_dwell_is_filled_again(followed, is_whole):
+def test_repeated_values_are_in_doubt_until_the_dwell_is_complete_again(followed, is_whole):
     track = replace(make_track(range(52 + followed)), repeats=((49 * HOUR_S, 51 * HOUR_S),))
     coverage = measure(track)
     assert coverage.is_whole is is_whole
@@ -119,7 +119,7 @@ def test_values_that_repeat_for_too_long_are_in_doubt_until_the_dwell_is_filled_
         assert "repeat" in str(coverage.describe())
 
 
-def test_a_long_stretch_of_one_value_lowers_the_coverage_while_it_lies_in_the_window():
+def test_long_run_of_one_value_lowers_the_coverage_while_it_is_in_the_window():
     track = make_track(range(72))
     assert not measure(replace(track, repeats=((50 * HOUR_S, 60 * HOUR_S),))).is_whole
     assert measure(replace(track, repeats=((50 * HOUR_S, 60 * HOUR_S),))).may_lower
@@ -133,14 +133,14 @@ def make_gauge(amounts_mm, missing=(), interval_s=HOUR_S):
     return Gauge(times_s, amounts, interval_s, "interval_end", 0.0)
 
 
-def test_a_missing_hour_may_hold_any_rain():
+def test_missing_hour_may_contain_any_rain():
     filled = fill_gaps(make_gauge([0.0] * 24, {12}))
     assert filled is not None
     assert filled.amounts_mm[12] == pytest.approx(422.0)
     assert filled.times_s == make_gauge([0.0] * 24).times_s
 
 
-def test_a_short_gap_may_hold_any_rain_beside_a_wet_interval_alone():
+def test_short_gap_may_contain_any_rain_only_beside_a_wet_interval():
     dry = [0.0] * 24
     wet = [*dry[:11], 0.2, *dry[12:]]
     assert fill_gaps(make_gauge(dry, {12}, 600.0)) is None
@@ -161,7 +161,7 @@ def test_tips_have_no_open_gaps():
     assert fill_gaps(replace(make_gauge([3.0] * 24, {10, 11, 12}), stamp="event")) is None
 
 
-def test_missing_rain_holds_a_level_where_it_could_have_rained_enough():
+def test_missing_rain_keeps_a_level_if_it_could_have_rained_enough():
     gauge = Gauge(tuple(HOUR_S * h for h in range(24)), (1.0,) * 24, HOUR_S, "interval_end", 0.0)
     fact = {"duration_s": 12 * HOUR_S, "bound_mm": 20.0, "sum_mm": 10.0, "coverage": 11 / 12}
     assert not could_hold(fact, gauge, 0.8, 3.0 / HOUR_S)
@@ -169,7 +169,7 @@ def test_missing_rain_holds_a_level_where_it_could_have_rained_enough():
     assert not could_hold({**fact, "coverage": 1.0}, gauge, 0.8, 70.0 / HOUR_S)
 
 
-def test_a_summary_names_three_series_and_counts_the_others():
+def test_summary_names_three_series_and_counts_the_others():
     reasons = {f"G{n}.displacement": FLAGGED for n in range(5)}
     assert str(summarize_reasons(reasons)).endswith("and 2 more")
     assert summarize_reasons({}) is None

@@ -1,4 +1,4 @@
-"""Steps that come back, and steps that their own instrument does not vouch for: what asks, what counts, what stops."""
+"""Steps whose value returns, and steps with large stated errors or an impossible direction."""
 
 import random
 from datetime import datetime, timedelta
@@ -52,7 +52,7 @@ def since(looks, when: datetime):
     return [(now, d) for now, d in looks if now >= when]
 
 
-def test_an_excursion_that_comes_back_after_silence_stops_counting_and_one_that_lasts_goes_on():
+def test_step_stops_counting_only_if_the_value_returns_after_silence():
     # one fix off, fifteen days of silence, then the old place
     rows = story("A", {40: 101.0, 41: 0.0}, 100, silent=range(41, 56))
     looks = play(make_site(["A"]), rows + story("B", {}, 100))
@@ -61,7 +61,7 @@ def test_an_excursion_that_comes_back_after_silence_stops_counting_and_one_that_
     _, back = since(looks, BEGIN + 56 * DAY)[1]
     notice = next(c for k, c in back.memory.conditions.items() if k.startswith("health:A@"))
     assert notice.level == 1
-    assert "stands again where it stood before" in notice.reason
+    assert "is back at its position before the jump" in notice.reason
     assert "a level that it raised stands until a person lowers it" in notice.reason
     assert looks[-1][1].level == 2, "the data stop asking; a person lowers"
     rows = story("A", {40: 101.0}, 100, silent=range(41, 56))
@@ -70,18 +70,18 @@ def test_an_excursion_that_comes_back_after_silence_stops_counting_and_one_that_
 
 
 @pytest.mark.parametrize("silent", [range(0), range(41, 56)], ids=["heard", "then silent"])
-def test_a_fix_whose_stated_error_is_eight_times_the_usual_is_a_question_and_no_level(silent):
+def test_jump_with_eight_times_the_usual_error_opens_a_question_and_raises_no_level(silent):
     rows = story("A", {40: 101.0, 41: 0.0}, 80, sigmas={40: 16.0}, silent=silent)
     looks = play(make_site(["A"]), rows + story("B", {}, 80))
     assert states(looks, "A") == ["doubtful"]
     assert {d.level for _, d in looks} == {0}
     asked = since(looks, BEGIN + 40 * DAY)[0][1].memory.conditions["health:A:verify"]
     assert asked.level == 2
-    assert "its stated error is 8.0 times the usual" in asked.reason
+    assert "its stated error is 8.0 times the usual one" in asked.reason
     assert "counts for nothing until a person says movement, or later epochs show it" in asked.reason
 
 
-def test_a_doubted_step_that_a_sure_epoch_or_many_unsure_ones_confirm_asks_like_any_other():
+def test_doubtful_step_gets_a_deadline_once_later_epochs_confirm_it():
     rows = story("A", {40: 101.0}, 80, sigmas={40: 16.0})
     looks = play(make_site(["A"]), rows + story("B", {}, 80))
     assert states(looks, "A") == ["doubtful", "pending", "counted"]
@@ -91,7 +91,7 @@ def test_a_doubted_step_that_a_sure_epoch_or_many_unsure_ones_confirm_asks_like_
     assert states(looks, "A") == ["doubtful", "pending", "counted"]
 
 
-def test_two_stations_that_jump_a_metre_upslope_are_two_questions_and_no_level():
+def test_two_stations_that_jump_upslope_open_two_questions_and_raise_no_level():
     rows = [o for s in "AB" for o in story(s, {40: -800.0}, 80)]
     looks = play(make_site(["A", "B"]), rows)
     assert states(looks, "A") == states(looks, "B") == ["doubtful"]

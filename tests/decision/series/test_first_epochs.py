@@ -1,4 +1,4 @@
-"""A series that has just begun and whose noise nobody states: calm, and deaf to nothing that is clear."""
+"""New series without a stated noise: noise raises no alert, and clear jumps are found."""
 
 import random
 
@@ -42,23 +42,23 @@ def rough(count, seed=4):
 
 
 @pytest.mark.parametrize("noise_mm", [0.5, 3.0, 8.0])
-def test_a_new_site_on_which_nothing_moves_tells_nothing_and_says_that_it_learns(noise_mm):
+def test_new_site_at_rest_raises_no_alert_and_shows_that_it_learns_its_noise(noise_mm):
     looks = play(noise_mm=noise_mm, epochs=OPENING)
     assert pages(looks) == {}
     assert {d.level for _, d in looks} == {0}
     fifth = looks[4][1].health[0]
     assert (fifth.state, fifth.votes) == ("ok", True)
-    assert fifth.reason.startswith("learning its noise, 5 of 24 readings: ")
+    assert fifth.reason.startswith("learning its noise, 5 of 24 readings. ")
     assert looks[-1][1].health[0].reason == ""
 
 
-def test_a_scatter_of_few_epochs_is_taken_for_larger_than_it_seems():
+def test_scatter_of_few_epochs_is_increased():
     assert pages(play(epochs=48, seed=13)) == {}, "three rovers, were it believed as it is"
     drawn = [rough(4, seed) for seed in range(9)]
     assert not any(take(values).jumps for values in drawn)
 
 
-def test_a_jump_is_told_at_once_where_it_is_huge_or_the_noise_is_stated_and_else_when_it_is_known():
+def test_jump_is_reported_at_once_if_it_is_huge_or_the_noise_is_stated():
     looks = play(epochs=4, motion=jump(60.0, 2), more="noise_floor_mm = 3.0")
     assert {f"health:{name}:verify" for name in MOVERS} <= pages(looks).keys()
     assert all(h.reason == "" or h.state != "ok" for _, d in looks for h in d.health)
@@ -68,13 +68,13 @@ def test_a_jump_is_told_at_once_where_it_is_huge_or_the_noise_is_stated_and_else
     assert {clear[f"health:{name}:verify"] for name in MOVERS} <= {*range(6, OPENING)}
 
 
-def test_what_falls_silent_after_a_jump_in_its_first_epochs_is_a_question_and_no_level():
+def test_silence_after_a_jump_in_the_first_epochs_opens_a_question_and_raises_no_level():
     looks = play(epochs=20, motion=jump(300.0, 2), silent_from=3)
     told = pages(looks)
     assert {f"health:{name}:verify" for name in MOVERS} <= told.keys()
     assert told["health:G01:verify"] == 6, "as soon as it is silent"
     reason = looks[-1][1].memory.conditions["health:G01:verify"].reason
-    assert "silence followed it, and how much this instrument scatters is not known yet" in reason
+    assert "silent since the jump, and the scatter of its instrument is not known yet" in reason
     assert {d.level for _, d in looks} == {0}
     looks = play(epochs=20, motion=jump(5000.0, 2), silent_from=4)
     told = pages(looks)
@@ -82,12 +82,12 @@ def test_what_falls_silent_after_a_jump_in_its_first_epochs_is_a_question_and_no
     assert {d.level for _, d in looks} == {0}
 
 
-def test_a_slope_that_falls_silent_after_a_clear_jump_raises_the_top_level_as_ever():
+def test_silence_after_a_clear_jump_raises_the_highest_level():
     looks = play(epochs=20, motion=jump(300.0, 8), silent_from=9)
     assert looks[-1][1].level == 3
 
 
-def test_values_that_may_be_noise_count_and_steps_stand_out_each_by_itself_within_patience():
+def test_possible_noise_counts_and_each_clear_step_is_found_within_patience():
     walk = take([(0.0,), (9.0,), (-8.0,), (7.0,)])
     assert (walk.learning, walk.kept) == (4, [0, 1, 2, 3])
     assert not walk.aside
@@ -104,7 +104,7 @@ def test_values_that_may_be_noise_count_and_steps_stand_out_each_by_itself_withi
 
 
 @tabulated("seed", range(12))
-def test_in_pieces_or_at_once_it_ends_in_the_same_state(seed):
+def test_detector_ends_in_the_same_state_in_pieces_or_at_once(seed):
     dice = random.Random(seed)
     values = [(v + (dice.choice((0.0, 60.0)) if i > 6 else 0.0),) for i, (v,) in enumerate(rough(40, seed))]
     whole, parts = take(values), StepDetector(1.0)
@@ -123,14 +123,14 @@ def find_noiseless(site):
     return [one.text for one in run_checks(files) if one.check.id == "sites.noise"]
 
 
-def test_check_names_series_without_a_noise_floor_and_says_what_to_write():
+def test_check_lists_series_without_a_noise_floor_and_proposes_one():
     (said,) = find_noiseless(make_site("5s"))
     assert said.startswith("G01.displacement, G02.displacement, G03.displacement and 21 more: no noise_floor")
     assert "write noise_floor = the standard deviation, in mm, of readings at rest" in said
     assert not find_noiseless(make_site("5s", "noise_floor_mm = 3.0"))
 
 
-def test_a_daily_site_of_two_months_has_learned_whatever_its_window():
+def test_daily_site_knows_its_noise_after_two_months_for_every_window():
     """What is read must hold the epochs that show a scatter: a window of a week held 22 to 28."""
     for window in ("3d", "7d"):
         text = write_site("1d", "verify_step_mm = 4.0").replace('window = "7d"', f'window = "{window}"')
@@ -141,7 +141,7 @@ def test_a_daily_site_of_two_months_has_learned_whatever_its_window():
         assert {f"health:{name}:verify" for name in MOVERS} <= asked or looks[-1][1].level > 0
 
 
-def test_what_is_steady_has_not_settled_elsewhere():
+def test_steady_series_has_no_settling():
     rng = random.Random(1)
     steady = 0
     for _ in range(1_000):
@@ -164,7 +164,7 @@ LIMIT_MM = 10.0
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_walk_finds_the_steps_of_an_offline_search(seed):
+def test_detector_finds_the_steps_of_an_offline_search(seed):
     ruptures = pytest.importorskip("ruptures")
     rng = np.random.default_rng(seed)
     values = rng.normal(0.0, NOISE_MM, ROWS)

@@ -1,4 +1,4 @@
-"""The silence that nobody declared follows how readings really come; one that is declared is obeyed."""
+"""The allowed silence follows how readings are received, unless the site file declares it."""
 
 import json
 import random
@@ -59,7 +59,7 @@ def in_turn(every: int, start: int, end: int) -> dict[int, list[int]]:
 
 @settings(max_examples=12, deadline=None)
 @given(every=st.integers(2, 12), hourly=st.integers(0, 30))
-def test_readings_that_come_more_seldom_than_declared_are_told_once_and_their_end_too(every, hourly):
+def test_one_notice_opens_and_closes_for_readings_rarer_than_declared(every, hourly):
     last = hourly + 16 * every
     looks = watch(make_site(), in_turn(1, 0, hourly) | in_turn(every, hourly, last + 1), last + 4 * every)
     silent = count(looks, "stale")
@@ -71,7 +71,7 @@ def test_readings_that_come_more_seldom_than_declared_are_told_once_and_their_en
     assert rare[0][1]
 
 
-def test_a_logger_that_sends_by_the_day_is_given_its_day():
+def test_logger_that_sends_once_a_day_may_be_silent_for_days():
     arrivals = {day * 24: list(range(day * 24 - 23, day * 24 + 1)) for day in range(1, 12)}
     looks = watch(make_site(), arrivals, 11 * 24 + 80)
     silent = count(looks, "stale")
@@ -80,14 +80,14 @@ def test_a_logger_that_sends_by_the_day_is_given_its_day():
 
 
 @pytest.mark.parametrize("declared", ["3h", "12h"])
-def test_a_silence_that_is_declared_is_obeyed(declared):
+def test_declared_silence_is_not_changed(declared):
     looks = watch(make_site(max_silence=declared), in_turn(6, 0, 96), 110)
     opened = sum(opens for _, opens in count(looks, "stale"))
     assert opened == {"3h": 16, "12h": 1}[declared]
 
 
 @pytest.mark.parametrize("lost", [0.1, 0.3, 0.6])
-def test_readings_that_get_lost_at_random_lengthen_no_silence_by_much(lost):
+def test_randomly_lost_readings_hardly_lengthen_the_silence(lost):
     chance = random.Random(3)
     arrivals = {hour: [hour] for hour in range(400) if chance.random() > lost}
     looks = watch(make_site(), arrivals, 440)
@@ -101,7 +101,7 @@ LEVEL = '\n[[criterion]]\nkind = "level"\nseries = "G1.temperature"\nyellow = {o
 
 @pytest.mark.parametrize("criterion", ["", LEVEL])
 @pytest.mark.parametrize("declared", [{}, {"max_silence": "1d"}])
-def test_a_series_that_no_criterion_reads_so_far_shows_its_pace_too(declared, criterion):
+def test_pace_is_found_for_series_without_a_long_window(declared, criterion):
     """Readings of six intervals each were as many notices where a criterion looked back by three hours alone."""
     both = series("displacement", "mm") + series("temperature", "degC", **declared)
     text = head("bench", levels=FOUR) + station("G1", both, azimuth_deg=90.0, plunge_deg=0.0) + VELOCITY + criterion
@@ -165,7 +165,7 @@ HOURLY = SeriesSpec("G1", "displacement", "mm", HOUR, 3.0 * HOUR, learns_silence
 
 
 @pytest.mark.parametrize("outage_h", [1, 6, 48])
-def test_outages_of_a_series_that_arrives_continuously_lengthen_no_silence(outage_h):
+def test_outages_of_a_continuous_series_do_not_lengthen_the_silence(outage_h):
     received_s = [T0 + (week * 168 * 6 + place) * 600.0 for week in range(8) for place in range((168 - outage_h) * 6)]
     receptions_s = list_receptions(reversed(received_s), HOUR)
     assert find_silence_s(HOURLY, received_s[-25:], receptions_s) == 3.0 * HOUR

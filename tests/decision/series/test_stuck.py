@@ -1,4 +1,4 @@
-"""What repeats one value without end is stuck, also where nobody states its noise; coarse instruments are not."""
+"""A series that repeats one value for too long is stuck, even without a stated noise. A coarse instrument is not."""
 
 import random
 
@@ -41,7 +41,7 @@ def decide_hourly(values, spec=PLAIN, seen=48):
         yield decision
 
 
-def test_what_stands_still_without_a_stated_noise_has_no_vote_and_lowers_no_level():
+def test_stuck_series_without_a_stated_noise_has_no_vote_and_lowers_no_level():
     still = noisy(60)
     *_, last = looks = list(decide_hourly([*still, *still[-1:] * 72]))
     found = [STUCK in d.memory.conditions for d in looks]
@@ -67,12 +67,12 @@ def test_what_stands_still_without_a_stated_noise_has_no_vote_and_lowers_no_leve
         [round(0.02 * i, 1) for i in range(300)],
     ],
 )
-def test_a_gauge_that_reads_tenths_repeats_itself_and_is_well(values):
+def test_gauge_that_reads_tenths_is_not_stuck(values):
     found = [n for n in range(len(values)) if is_stuck([(v,) for v in values[max(0, n - 60) : n]], PLAIN)]
     assert found == []
 
 
-def test_a_coarse_gauge_a_temperature_and_who_types_the_same_value_again_are_not_stuck():
+def test_coarse_gauge_temperature_and_typed_values_are_not_stuck():
     gauge = SeriesSpec("E1", "crack_opening", "mm", H, 6 * H, noise_floor=0.08)
     rounded = [(round(v, 1),) for v in noisy(400, sigma=0.08)]
     assert not any(is_stuck(rounded[max(0, n - 60) : n], gauge) for n in range(26, 400))
@@ -91,19 +91,19 @@ def list_runs(values, spec=PLAIN):
     return repeated.list_runs(vectors)
 
 
-def test_a_short_run_proves_no_rest_once_it_is_known_how_often_values_repeat():
+def test_short_run_proves_no_rest_once_the_share_of_repeats_is_known():
     values = noisy(200)
     assert list_runs([*values, *values[-1:] * 2]) == []
     assert list_runs([*values, *values[-1:] * 3]) == [(199, 202)]
     assert list_runs([*values, *values[-1:] * 3, 0.7]) == [], "it was no more than doubtful"
 
 
-def test_a_run_that_was_stuck_is_known_after_it_ended():
+def test_stuck_run_is_listed_after_it_ended():
     values = noisy(100)
     assert list_runs([*values, *values[-1:] * 9, *noisy(30, seed=2)]) == [(99, 108)]
 
 
-def test_runs_are_found_the_same_whether_values_arrive_one_by_one_or_together():
+def test_same_runs_are_found_in_pieces_or_at_once():
     values = [(v,) for v in [*noisy(60), *[0.5] * 9, *noisy(60, seed=3, digits=1), *[0.3] * 20]]
     repeated = RepeatedValues(PLAIN, 1)
     for n in range(1, len(values) + 1):
@@ -114,7 +114,7 @@ def test_runs_are_found_the_same_whether_values_arrive_one_by_one_or_together():
         assert repeated.is_stuck(values[:n]) == is_stuck(values[:n], PLAIN)
 
 
-def test_one_component_that_repeats_is_found_beside_others_that_change():
+def test_repeating_component_is_found_beside_changing_ones():
     east, north = noisy(60), noisy(80, seed=2)
     frozen = [*east, *east[-1:] * 20]
     assert list_runs(list(zip(frozen, north, strict=True))) == [(59, 79)]

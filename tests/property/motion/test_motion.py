@@ -21,7 +21,7 @@ from monitor.decision.records import DecisionInputs, ForecastFact, Memory, Step,
 from monitor.decision.series import paired_steps, step_fates, tracks
 from monitor.decision.series.assessment import Assessment, DecisionContext, recovery_of
 from monitor.decision.series.noise import BURST, CALM, LEARNT, find_burst
-from monitor.decision.series.step_fates import keeps_its_way
+from monitor.decision.series.step_fates import continues_as_motion
 from monitor.decision.series.tracks import Track
 from monitor.readings.records import Reading
 from monitor.sites.criteria.registry import load_criteria
@@ -355,9 +355,9 @@ def draw_collapse(seed: int) -> tuple[Step, Track]:
 def check_acceleration_masks_nothing(seeds: range) -> None:
     for seed in seeds:
         step, track = draw_collapse(seed)
-        assert keeps_its_way(step, [track], track.recent[-1][1], 3600.0) is True, f"seed {seed}: it masks itself"
+        assert continues_as_motion(step, [track], track.recent[-1][1], 3600.0) is True, f"seed {seed}: it masks itself"
         mirrored = replace(track, recent=tuple((t, r, tuple(-x for x in v)) for t, r, v in track.recent))
-        assert keeps_its_way(step, [mirrored], track.recent[-1][1], 3600.0) is True
+        assert continues_as_motion(step, [mirrored], track.recent[-1][1], 3600.0) is True
 
 
 def _plain_scatter(values):
@@ -441,7 +441,13 @@ LAWS = {
 }
 MUTANTS = {
     "a speed is not freed of noise": (motion_components, "free_of_noise", lambda length, *_: length, check_noise, 24),
-    "a pair is believed at once": (paired_steps, "keeps_its_way", lambda *_: True, check_scatter_makes_no_red, 16),
+    "a pair is believed at once": (
+        paired_steps,
+        "continues_as_motion",
+        lambda *_: True,
+        check_scatter_makes_no_red,
+        16,
+    ),
     "any sign moves on": (step_fates, "_moves_on", lambda *_: True, check_scatter_makes_no_red, 16),
     "motion is noise": (step_fates, "measure_bent", _plain_scatter, check_acceleration_masks_nothing, 40),
     "a vote falls by its rate": (rates, "is_clear", _clear_by_rate, check_votes_fall_by_the_upper_end, 16),
