@@ -6,9 +6,9 @@ from monitor.sites.cadence import (
     stage_cadence,  # return evaluation and forecast intervals at a stage of movement, seconds
 )
 from monitor.sites.channels import (
+    find_channel_traits,  # return the properties of a channel's kind
     find_topic_fault,  # return why a channel may not publish on its topic; "" if it may
     split_channel,  # split a channel `kind:address` into its two parts
-    traits_of,  # return the properties of a channel's kind
 )
 from monitor.sites.criteria.registry import (
     load_criteria,  # return the kinds of criteria by their name in site files, those of Slopeward first
@@ -170,6 +170,7 @@ __all__ = [
     "convert_difference",
     "crosses_itself",
     "explain_unit",
+    "find_channel_traits",
     "find_hull",
     "find_motion",
     "find_topic_fault",
@@ -196,6 +197,5 @@ __all__ = [
     "split_channel",
     "split_suffix",
     "stage_cadence",
-    "traits_of",
     "write_first_site",
 ]

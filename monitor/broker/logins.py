@@ -18,7 +18,7 @@ from typing import Any, Final
 from forecasting.whole_file import write_private
 from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
 from monitor.errors import BrokerError, NotFoundError, RefusedError
-from monitor.sites.channels import split_channel, traits_of
+from monitor.sites.channels import find_channel_traits, split_channel
 from monitor.sites.records import Site
 from monitor.sites.topics import TOPIC_ROOT
 from monitor.text.instants import format_iso
@@ -262,7 +262,7 @@ def _list_rules(login: Login, topics: Mapping[str, Mapping[str, Sequence[str]]])
 
 def _list_topics(site: Site) -> dict[str, list[str]]:
     """What a site uses beside our own topics; a filter that could reach ours is given to nobody."""
-    channels = [(traits_of(c), split_channel(c)[1]) for r in site.recipients for c in r.channels]
+    channels = [(find_channel_traits(c), split_channel(c)[1]) for r in site.recipients for c in r.channels]
     sirens = {topic for one, topic in channels if one.orders and is_apart(topic)}
     read = [topic for one, topic in channels if one.of_broker]
     return {

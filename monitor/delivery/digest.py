@@ -21,7 +21,7 @@ from monitor.delivery.queries import outbox
 from monitor.errors import ConfigError, DeliveryError
 from monitor.readings.instrument_views import InstrumentRow
 from monitor.settings.service import ServiceConfig
-from monitor.sites.channels import split_channel, traits_of
+from monitor.sites.channels import find_channel_traits, split_channel
 from monitor.sites.records import Recipient, Site
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
@@ -80,7 +80,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
 
 
 def _rank(channel: str) -> int:
-    return traits_of(channel).digest_rank
+    return find_channel_traits(channel).digest_rank
 
 
 def _find_due(recipient: Recipient, site: Site, now: datetime) -> str | None:

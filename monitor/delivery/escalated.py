@@ -9,7 +9,7 @@ from monitor.decision.changes import AlertCategory
 from monitor.decision.subjects import NOBODY_ELSE, mark_open
 from monitor.delivery.queries.outbox import OpenAlert
 from monitor.delivery.verdict import DeliveryLimits
-from monitor.sites.channels import traits_of
+from monitor.sites.channels import find_channel_traits
 from monitor.sites.records import Recipient
 
 
@@ -43,7 +43,9 @@ def apply(
     fresh = find_next_step(alert, chain)
     if reached := _find_reached(alert, chain):
         return _make_escalations(reached, alert.subject)
-    people = [t for t in alert.sent if not traits_of(t.channel).orders]  # that a siren sounds reaches nobody of them
+    people = [
+        t for t in alert.sent if not find_channel_traits(t.channel).orders
+    ]  # that a siren sounds reaches nobody of them
     if fresh and people and all(t.state == DeliveryState.FAILED_FINAL for t in people):
         return _make_escalations(fresh, NOBODY_ELSE(text=alert.subject))
     clocks = list_clocks(alert, chain, limits)

@@ -9,7 +9,7 @@ from monitor.alerts.notification import Notification
 from monitor.decision.alert_texts import COVERED, split_lines
 from monitor.decision.subjects import LONGEST, translate_subject
 from monitor.delivery.notifier import Notifier
-from monitor.sites.channels import traits_of
+from monitor.sites.channels import find_channel_traits
 from monitor.sites.records import Recipient
 from monitor.text.catalogue import ENGLISH, N_, gettext, use_language
 from monitor.text.local_time import UNCHANGED, use_zone
@@ -35,7 +35,7 @@ def deliver_in(
         page_url: where people reach the page, without a slash at the end; with one the message links to its alert.
         zone: of the site.
     """
-    is_log = traits_of(notification.channel).is_english
+    is_log = find_channel_traits(notification.channel).is_english
     with use_language(ENGLISH if is_log else language), use_zone(UNCHANGED if is_log else zone):
         translated = translate(notification)
         if page_url:

@@ -15,7 +15,7 @@ from monitor.delivery.notifier import channel_settings, open_notifier
 from monitor.delivery.queries.receipts import add_test, has_answered, load_tested, mark_unanswered
 from monitor.errors import SlopewardError
 from monitor.settings.service import ChannelsSection, ServiceConfig
-from monitor.sites.channels import traits_of
+from monitor.sites.channels import find_channel_traits
 from monitor.sites.queries.sites import load_sites_summary
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
@@ -123,7 +123,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
         with db.write() as c:
             result: Any = {"found": error or TAKEN, "provider_id": provider_id}
             number = add_test(c, channel, target, datetime.now(UTC), good=error is None, **result)
-        if error is None and traits_of(target).orders:
+        if error is None and find_channel_traits(target).orders:
             waiting.append(number)
     bad += _await_sirens(db, waiting, config.siren.confirm_within_s)
     return f"{len(due)} of {len(channels)} channels tested, {bad} failed"

@@ -11,7 +11,7 @@ from monitor.decision.changes import AlertChange, health_alarm
 from monitor.delivery.escalated import find_next_step, list_clocks
 from monitor.delivery.queries.outbox import OpenAlert
 from monitor.delivery.verdict import DeliveryLimits
-from monitor.sites.channels import traits_of
+from monitor.sites.channels import find_channel_traits
 from monitor.sites.records import Recipient
 from monitor.text.message import Message, NameList, Template, Term, Timestamp, Value
 
@@ -61,7 +61,11 @@ def find_alarms(
         key = f"{UNCONFIRMED}{alert.alert_id}"
         facts: dict[str, Value] = {"n": alert.alert_id, "level": Term(alert.level_name), "site": name}
         facts["at"] = Timestamp.of(alert.raised_at, "minute")
-        sent = [t for t in alert.sent if traits_of(t.channel).reaches_person and t.state != DeliveryState.SUPERSEDED]
+        sent = [
+            t
+            for t in alert.sent
+            if find_channel_traits(t.channel).reaches_person and t.state != DeliveryState.SUPERSEDED
+        ]
         is_left = bool(find_next_step(alert, chain))
         refused = not is_left and all(one.state == DeliveryState.FAILED_FINAL for one in sent)
         if sent and not any(one.state in _TAKEN for one in sent):

@@ -20,9 +20,9 @@ from monitor.delivery.queries import outbox
 from monitor.delivery.verdict import DeliveryContext, DeliveryLimits
 from monitor.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
 from monitor.logs import redact
-from monitor.sites.channels import traits_of
+from monitor.sites.channels import find_channel_traits
 from monitor.sites.quiet_hours import QuietHours
-from monitor.sites.records import Recipient, Site, find_sounding, gather_recipients
+from monitor.sites.records import Recipient, Site, find_siren_trigger, gather_recipients
 from monitor.storage.engine import Database
 from monitor.text.catalogue import ENGLISH
 
@@ -93,7 +93,7 @@ class ChannelWorker:
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._threads = [
             threading.Thread(target=self._run, name=f"channel-{channel.partition(':')[0]}", daemon=True)
-            for _ in range(traits_of(channel).parallel)
+            for _ in range(find_channel_traits(channel).parallel)
         ]
 
     def start(self) -> None:
@@ -206,7 +206,7 @@ class ChannelWorker:
         try:
             if me not in self._notifiers:
                 self._notifiers[me] = open_notifier(self.channel, self._environ, self._db)
-            if write_document := traits_of(self.channel).write_document:
+            if write_document := find_channel_traits(self.channel).write_document:
                 notification = replace(notification, document=self._how.write_document(write_document, notification))
             recipients = self._how.list_recipients(notification.site)
             language = find_language(recipients, notification.recipient, self._how.language)
@@ -236,11 +236,11 @@ class ChannelWorker:
     def _complete(self, notification: Notification, language: str) -> Notification:
         """With what the site file says of its recipient, and the code of a reply where the channel takes one."""
         known = self._find_recipient(notification.site, notification.recipient)
-        if traits_of(self.channel).orders:  # whoever of the site asks most of a siren decides what it does
+        if find_channel_traits(self.channel).orders:  # whoever of the site asks most of a siren decides what it does
             people = self._how.list_recipients(notification.site)
-            sounds_from, in_exercise = find_sounding(people, self.channel, exercise=notification.exercise)
+            sounds_from, in_exercise = find_siren_trigger(people, self.channel, exercise=notification.exercise)
             return replace(notification, sounds_from=sounds_from, sounds_in_exercise=in_exercise)
-        make_reply_code = traits_of(self.channel).make_reply_code
+        make_reply_code = find_channel_traits(self.channel).make_reply_code
         if make_reply_code is None:
             return notification
         person = notification.recipient if known is None or len(known.people) != 1 else known.people[0]
@@ -249,7 +249,7 @@ class ChannelWorker:
         return replace(notification, code=code)
 
     def _settle_failure(self, notification: Notification, error: DeliveryError, *, urgent: bool) -> None:
-        if not traits_of(self.channel).holds:
+        if not find_channel_traits(self.channel).holds:
             # secret files are read anew: a person may have set them right
             self._notifiers.pop(threading.get_ident(), None)
         longest_s, most_s = (

@@ -175,7 +175,7 @@ class Pipeline:
         found = self.sites.get(place.site)
         if found is None:
             raise PayloadError("unknown_site", UNKNOWN_SITE(site=place.site))
-        place = replace(place, station=found.now_called(place.station))
+        place = replace(place, station=found.find_current_id(place.station))
         if message.whole is not None:
             raise too_large(message.whole.payload_bytes)
         decoder = decoder or find_decoder(place.kind)

@@ -125,7 +125,7 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> StationF
         quantity, unit = parts
     else:
         quantity = name
-    expected = site.expect(station, quantity)
+    expected = site.find_expected_range(station, quantity)
     if expected is None:
         is_depth = _DEPTH_NAME.fullmatch(quantity) is not None
         reason = _describe_unknown_depth(site, station, quantity) if is_depth else _NO_QUANTITY(quantity=quantity)

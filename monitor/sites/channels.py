@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 from monitor.errors import ConfigError
 from monitor.plugins import hooks
 from monitor.registration import Channel
-from monitor.sites.topics import HOUSE, TOPIC_ROOT, is_wild, reaches_own_topics
+from monitor.sites.topics import TOPIC_PREFIX, TOPIC_ROOT, has_wildcard, matches_service_topics
 
 
 @cache
@@ -24,7 +24,7 @@ def list_channel_kinds() -> dict[str, Channel]:
 
 
 def list_ordering_prefixes() -> tuple[str, ...]:
-    """Return how the names of channels begin that carry commands to devices."""
+    """Return the prefixes of channels that carry commands to devices, for example sirens."""
     return tuple(f"{kind}:" for kind, channel in list_channel_kinds().items() if channel.orders)
 
 
@@ -39,33 +39,34 @@ def split_channel(channel: str) -> tuple[str, str]:
 
 
 def find_topic_fault(channel: str) -> str:
-    """What keeps a channel from publishing on the topic that it names; empty for one that may, or names none.
+    """Return why a channel must not publish on its topic. Empty if it may, or if it has no topic.
 
-    Below `slopeward/v1/` the service alone speaks: a message there would count as its own. What sounds a siren lies
-    outside of `slopeward/` altogether.
+    Only the service publishes below `slopeward/v1/`. A channel with commands must not use topics below `slopeward/`.
 
     >>> find_topic_fault("mqtt:slopeward/v1/north/state")
-    'mqtt:slopeward/v1/north/state: expected a topic that does not lie below slopeward/v1/'
+    'mqtt:slopeward/v1/north/state: only Slopeward publishes below slopeward/v1/; choose another topic'
     >>> find_topic_fault("mqtt:alarms/+"), find_topic_fault("email:slopeward/v1/a@example.org")
-    ('mqtt:alarms/+: expected one topic, without + and #', '')
+    ('mqtt:alarms/+: expected one topic without the wildcards + and #', '')
     """
-    topic, traits = split_channel(channel)[1], traits_of(channel)
+    topic = split_channel(channel)[1]
+    traits = find_channel_traits(channel)
     if not traits.of_broker:
         return ""
-    if not topic or is_wild(topic):
-        return f"{channel}: expected one topic, without + and #"
-    own = HOUSE if traits.orders else f"{TOPIC_ROOT}/"
-    is_ours = topic.startswith(own) or reaches_own_topics(topic)
-    return f"{channel}: expected a topic that does not lie below {own}" if is_ours else ""
+    if not topic or has_wildcard(topic):
+        return f"{channel}: expected one topic without the wildcards + and #"
+    reserved = TOPIC_PREFIX if traits.orders else f"{TOPIC_ROOT}/"
+    if topic.startswith(reserved) or matches_service_topics(topic):
+        return f"{channel}: only Slopeward publishes below {reserved}; choose another topic"
+    return ""
 
 
-def traits_of(channel: str) -> Channel:
-    """Return the traits of the kind of a channel; an unknown kind, from an older site file, has the default traits."""
+def find_channel_traits(channel: str) -> Channel:
+    """Return the traits of a channel. A kind that is no longer installed has the default traits."""
     return list_channel_kinds().get(split_channel(channel)[0], _UNKNOWN)
 
 
 def _refuse_unknown(address: str, *_settings: object) -> NoReturn:
-    raise ConfigError(f"channel {address!r}: its kind is unknown")
+    raise ConfigError(f"channel {address!r}: its kind is not installed")
 
 
 _UNKNOWN: Final = Channel(_refuse_unknown)

@@ -19,7 +19,7 @@ from monitor.plugins import has_plugin, hooks
 from monitor.sections import Faults, Section, describe_unknown, explain, join_faults, make_record, read_toml
 from monitor.sites import records as domain
 from monitor.sites.absent_sections import describe_absent_section, list_absent_sections
-from monitor.sites.channels import find_topic_fault, list_channel_kinds, split_channel, traits_of
+from monitor.sites.channels import find_channel_traits, find_topic_fault, list_channel_kinds, split_channel
 from monitor.sites.criteria.entry import KindEntry, check_history
 from monitor.sites.criteria.places import Places, find_level, find_series
 from monitor.sites.criteria.rain_sections import read_expected_rain, refuse_expected
@@ -286,7 +286,11 @@ def find_weaknesses(site: domain.Site) -> list[str]:
 def _find_unserved_recipients(site: domain.Site) -> Iterator[str]:
     for recipient in site.recipients:
         for channel in recipient.channels:
-            if traits_of(channel).write_document and recipient.ledgers != ("hazard",) and not recipient.by_team:
+            if (
+                find_channel_traits(channel).write_document
+                and recipient.ledgers != ("hazard",)
+                and not recipient.by_team
+            ):
                 yield (
                     f"recipient {recipient.name!r}: channel {channel!r} carries hazards only; "
                     'expected ledgers = ["hazard"], and another recipient for the rest'
@@ -372,7 +376,7 @@ def _find_unnotified_top(site: domain.Site) -> list[str]:
     if not notified:
         return [f"no recipient is notified of the top level {top.name!r}: add it to the levels of a [[recipient]]"]
     every = {channel for recipient in notified for one in recipient.everybody for channel in one.readable}
-    channels = sorted(channel for channel in every if traits_of(channel).reaches_person)
+    channels = sorted(channel for channel in every if find_channel_traits(channel).reaches_person)
     if len(channels) > 1:
         return []
     if not channels:
@@ -494,7 +498,7 @@ def _read_origin(table: OriginTable | None) -> domain.Origin | None:
 
 def _read_binding(table: Table) -> domain.Binding:
     settings = table.model_dump(exclude={"pattern", "name", "station", "series"}, exclude_defaults=True)
-    return make_record(domain.Binding, table, series=tuple(table.series.items()), told=tuple(settings.items()))
+    return make_record(domain.Binding, table, series=tuple(table.series.items()), settings=tuple(settings.items()))
 
 
 def _read_series(station: str, table: Table, own: Mapping[str, QuantityTable], where: str) -> domain.SeriesSpec:
@@ -637,7 +641,7 @@ def _read_recipient(
         if fault := find_topic_fault(channel):
             raise ConfigError(f"{where}.channels[{index}]: {fault}")
     by_team = by_team and not is_team
-    if not table.levels and any(traits_of(channel).orders for channel in table.channels):
+    if not table.levels and any(find_channel_traits(channel).orders for channel in table.channels):
         raise ConfigError(f"{where}.levels: expected the levels at which the siren sounds; it has none by default")
     names = table.levels if table.levels is not None else tuple(level.name for level in levels[1:])
     numbers = tuple(find_level(level, levels, f"{where}.levels") for level in names)

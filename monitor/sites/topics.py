@@ -1,34 +1,34 @@
-"""Topics of the service on the broker: where they lie, and which filters reach them."""
+"""MQTT topics of Slopeward, and which topic filters match them."""
 
 from typing import Final
 
-HOUSE: Final = "slopeward/"
-TOPIC_ROOT: Final = f"{HOUSE}v1"
-_WILD: Final = ("+", "#")
+TOPIC_PREFIX: Final = "slopeward/"
+TOPIC_ROOT: Final = f"{TOPIC_PREFIX}v1"
+_WILDCARDS: Final = ("+", "#")
 
 
-def is_wild(topic: str) -> bool:
-    """Whether a text is a filter of topics rather than one topic."""
-    return any(sign in topic for sign in _WILD)
+def has_wildcard(topic: str) -> bool:
+    """Return whether a text is a topic filter with wildcards and not one topic."""
+    return any(wildcard in topic for wildcard in _WILDCARDS)
 
 
-def reaches_own_topics(topic_filter: str) -> bool:
-    """Whether some topic below `slopeward/v1/` falls under an MQTT topic filter.
+def matches_service_topics(topic_filter: str) -> bool:
+    """Return whether an MQTT topic filter matches topics below `slopeward/v1/`.
 
-    A shared subscription, `$share/GROUP/FILTER`, reaches what its filter reaches.
+    A shared subscription, `$share/GROUP/FILTER`, matches what its filter matches.
 
-    >>> reaches_own_topics("#"), reaches_own_topics("+/v1/+/state"), reaches_own_topics("slopeward/v1/north/state")
-    (True, True, True)
-    >>> reaches_own_topics("app/#"), reaches_own_topics("+/device/up"), reaches_own_topics("+/+")
-    (False, False, False)
+    >>> [matches_service_topics(filter) for filter in ("#", "+/v1/+/state", "slopeward/v1/north/state")]
+    [True, True, True]
+    >>> [matches_service_topics(filter) for filter in ("app/#", "+/device/up", "+/+")]
+    [False, False, False]
     """
     parts = topic_filter.split("/")
     if parts[0] == "$share":
         parts = parts[2:]
-    own = TOPIC_ROOT.split("/")
-    for part, ours in zip(parts, own, strict=False):
+    root_parts = TOPIC_ROOT.split("/")
+    for part, root_part in zip(parts, root_parts, strict=False):
         if part == "#":
             return True
-        if part not in ("+", ours):
+        if part not in ("+", root_part):
             return False
-    return len(parts) > len(own)
+    return len(parts) > len(root_parts)

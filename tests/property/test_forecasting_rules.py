@@ -518,15 +518,15 @@ def test_a_crack_that_opens_does_not_close_beyond_what_cracks_do():
 def test_a_site_file_says_more_than_the_quantity():
     def walls(text, quantity="crack_opening"):
         own = SITE.replace('"crack_opening"', f'"{quantity}"')
-        return parse_site(own + text, "x.toml").stations[0].series[0].walls
+        return parse_site(own + text, "x.toml").stations[0].series[0].physical_limits
 
     assert walls("") == (-np.inf, np.inf, 50.0, np.inf)
     # 2 cm; a range that is only that of the instrument binds no forecast
     assert walls("may_fall = 0.2\nhigh = 15.0") == (-np.inf, np.inf, 2.0, np.inf)
     assert walls('low = -1.0\nhigh = 15.0\nphysical = ["high", "low"]\nmay_rise = 0') == (-10.0, 150.0, 50.0, 0.0)
     rain = SITE.replace('"crack_opening"', '"rain"').replace('"cm"', '"mm"')
-    assert parse_site(rain, "x.toml").stations[0].series[0].walls == (0.0, np.inf, np.inf, np.inf)
-    assert parse_site(rain + "low = 0.2", "x.toml").stations[0].series[0].walls.low == 0.0
+    assert parse_site(rain, "x.toml").stations[0].series[0].physical_limits == (0.0, np.inf, np.inf, np.inf)
+    assert parse_site(rain + "low = 0.2", "x.toml").stations[0].series[0].physical_limits.low == 0.0
 
 
 @pytest.mark.parametrize(

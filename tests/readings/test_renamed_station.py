@@ -53,7 +53,7 @@ def rename(slope, text=RENAMED):
     taken = tell(slope.database, take_in, site, "Ada", "renamed", slope.now)
     assert taken.site.version == site.version, [str(line) for line in taken.loosens]
     slope.site = taken.site
-    slope.position = {site.now_called(name): value for name, value in slope.position.items()}
+    slope.position = {site.find_current_id(name): value for name, value in slope.position.items()}
     return site
 
 
@@ -124,7 +124,7 @@ def walk(template, folder, seed, *, at):
                 rename(slope)
             fast = {"G1": draw.choice((0.0, 30.0, 150.0)), "G2": draw.choice((0.0, 30.0, 140.0))}
             fast = fast if hour < 16 else {}
-            found = slope.live(1, {slope.site.now_called(name): rate for name, rate in fast.items()})
+            found = slope.live(1, {slope.site.find_current_id(name): rate for name, rate in fast.items()})
             memory = found.decision.memory
             behind = sorted(k.station.replace("H1", "G1") for k in memory.supporters)
             levels.append((found.level, found.observability, found.reachable_level, len(memory.steps), behind))

@@ -93,7 +93,7 @@ def test_a_value_in_the_place_of_a_table_is_refused_in_plain_words(old):
 def test_the_first_site_file_explains_a_key_where_it_stands_first():
     lines = write_first_site("s1").splitlines()
     assert sum("# expected sampling interval" in line for line in lines) == 1
-    assert next(line for line in lines if line.startswith("timezone")).endswith("all that is stored is UTC")
+    assert next(line for line in lines if line.startswith("timezone")).endswith("stored times are UTC")
 
 
 def read(forecast, quantity="displacement_downslope"):

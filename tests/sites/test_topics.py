@@ -1,4 +1,4 @@
-"""Nobody else speaks where the service speaks: no filter of a decoder and no channel reaches its own topics."""
+"""Decoders and channels must not use the topics of the service; groups of watched series."""
 
 import pytest
 from hypothesis import example, given
@@ -10,7 +10,7 @@ from monitor.settings.service import parse_service
 from monitor.sites.channels import list_channel_kinds
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Site
-from monitor.sites.topics import TOPIC_ROOT, reaches_own_topics
+from monitor.sites.topics import TOPIC_ROOT, matches_service_topics
 from monitor.sites.watched import MOTION_GROUP, list_groups
 from tests.data.site_text import head, series, station
 from tests.tables import tabulated
@@ -36,9 +36,9 @@ SITE = head("south", timezone="UTC", levels={"names": ["green", "yellow"]}) + st
 @example("#")
 @example("+/+/north/state")
 @example("slopeward/#")
-def test_a_filter_reaches_our_topics_just_where_a_broker_would_deliver_one(topic_filter):
-    assert reaches_own_topics(topic_filter) or not any(matches(topic_filter, topic) for topic in OWN)
-    if reaches_own_topics(topic_filter):
+def test_filter_matches_service_topics_exactly_if_broker_would_deliver(topic_filter):
+    assert matches_service_topics(topic_filter) or not any(matches(topic_filter, topic) for topic in OWN)
+    if matches_service_topics(topic_filter):
         levels = topic_filter.split("/")
         own = [*TOPIC_ROOT.split("/"), "north"]
         if "#" in levels:
@@ -51,9 +51,9 @@ def test_a_filter_reaches_our_topics_just_where_a_broker_would_deliver_one(topic
 
 
 @given(FILTERS)
-def test_a_site_file_with_a_decoder_that_reaches_our_topics_is_refused(topic_filter):
+def test_decoder_that_matches_service_topics_is_rejected(topic_filter):
     text = f'{SITE}[[decoder]]\ntopic = "{topic_filter}"\nname = "senml"\n'
-    if reaches_own_topics(topic_filter):
+    if matches_service_topics(topic_filter):
         with pytest.raises(ConfigError, match="below slopeward/v1/"):
             parse_site(text, "south.toml")
     else:
@@ -62,7 +62,7 @@ def test_a_site_file_with_a_decoder_that_reaches_our_topics_is_refused(topic_fil
 
 @tabulated("topic", ["slopeward/v1/north/state", "slopeward/v1/south/alert", "slopeward/v1/status"])
 @tabulated("kind", [kind for kind, one in list_channel_kinds().items() if one.of_broker])
-def test_no_channel_speaks_for_a_site_or_the_service(kind, topic):
+def test_channel_on_service_topic_is_rejected(kind, topic):
     text = f'{SITE}[[recipient]]\nname = "gate"\nlevels = ["yellow"]\nchannels = ["{kind}:{topic}"]\n'
     with pytest.raises(ConfigError, match=r"recipient.*channels\[0\].*below slopeward/"):
         parse_site(text, "south.toml")
@@ -71,11 +71,11 @@ def test_no_channel_speaks_for_a_site_or_the_service(kind, topic):
 
 
 @pytest.mark.parametrize("shared", ["$share/group/slopeward/v1/+/state", "$share/group/#"])
-def test_a_shared_subscription_reaches_what_its_filter_reaches(shared):
-    assert reaches_own_topics(shared)
+def test_shared_subscription_matches_as_its_filter(shared):
+    assert matches_service_topics(shared)
 
 
-def declare(*motions: tuple[str, str, str]) -> Site:
+def make_site(*motions: tuple[str, str, str]) -> Site:
     """A site of stations with one series each: station, quantity, interval; the pin is read by hand."""
     text = head("bench")
     for name, quantity, interval in motions:
@@ -84,7 +84,7 @@ def declare(*motions: tuple[str, str, str]) -> Site:
     return parse_site(text, "bench.toml")
 
 
-def group(site: Site) -> dict[str, tuple[float, list[str]]]:
+def describe_groups(site: Site) -> dict[str, tuple[float, list[str]]]:
     ids = {(st.id, s.quantity): n for n, st in enumerate(site.stations, 1) for s in st.series}
     return {g.name: (g.step_s, [one.station.id for one in g.series]) for g in list_groups(site, ids)}
 
@@ -94,18 +94,18 @@ PIN = ("pin", "crack_opening", "1d")
 SATELLITE = ("satellite", "displacement_los", "12d")
 
 
-def test_neither_a_marker_nor_a_satellite_slows_the_instruments_and_forecasts_keep_the_slowest_grid() -> None:
-    assert group(declare(ROVER, PIN)) == {
+def test_manual_and_satellite_series_do_not_lengthen_detector_step() -> None:
+    assert describe_groups(make_site(ROVER, PIN)) == {
         MOTION_GROUP: (10800.0, ["rover"]),
         "crack_opening every 86400 s": (86400.0, ["pin"]),
     }
-    assert group(declare(ROVER, ("tape", "displacement_distance", "1d"), SATELLITE)) == {
+    assert describe_groups(make_site(ROVER, ("tape", "displacement_distance", "1d"), SATELLITE)) == {
         MOTION_GROUP: (86400.0, ["rover", "tape"]),
         "displacement_los every 1.0368e+06 s": (12 * 86400.0, ["satellite"]),
     }
-    assert declare(ROVER, SATELLITE).slowest_motion_s == 12 * 86400.0
+    assert make_site(ROVER, SATELLITE).slowest_motion_s == 12 * 86400.0
 
 
 @pytest.mark.parametrize(("alone", "step_s"), [(PIN, 86400.0), (SATELLITE, 12 * 86400.0)])
-def test_alone_they_are_the_motion_of_the_site(alone: tuple[str, str, str], step_s: float) -> None:
-    assert group(declare(alone)) == {MOTION_GROUP: (step_s, [alone[0]])}
+def test_manual_or_satellite_series_alone_forms_motion_group(alone: tuple[str, str, str], step_s: float) -> None:
+    assert describe_groups(make_site(alone)) == {MOTION_GROUP: (step_s, [alone[0]])}

@@ -499,7 +499,7 @@ def add_report(
         with suppress(RefusedError):  # where nobody can read its file, what was seen is noted all the same
             declared = call.find_site(site)
     if declared is not None and station is not None:
-        station = declared.now_called(station)
+        station = declared.find_current_id(station)
         if declared.station(station) is None:
             names = NameList(tuple(one.id for one in declared.stations))
             raise RefusedError(_ODD_STATION(site=site, station=station, names=names))

@@ -24,7 +24,7 @@ from monitor.decision.alert_texts import ChangeNotice, LevelOnset, name_level, t
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.headline import FrozenDecision, find_headline
 from monitor.errors import LevelRisenError, NeedsSecondError, NotFoundError, RefusedError
-from monitor.sites.channels import traits_of
+from monitor.sites.channels import find_channel_traits
 from monitor.sites.records import Recipient, Site
 from monitor.sites.tables import maintenance
 from monitor.storage.actor import SERVICE_ACTOR, Actor
@@ -297,7 +297,7 @@ def _pick_channels(recipient: Recipient, change: AlertChange) -> Iterable[str]:
     if change.ledger == AlertCategory.HAZARD:
         return dict.fromkeys(recipient.readable if change.repeats else recipient.channels)
     is_advice = change.ledger == AlertCategory.ADVICE
-    found = dict.fromkeys(k for k in recipient.readable if not (is_advice and traits_of(k).rings))
+    found = dict.fromkeys(k for k in recipient.readable if not (is_advice and find_channel_traits(k).rings))
     others = [k for k in found if change.key not in {f"{FAILING}{k[:56]}", f"{UNDELIVERED}{k[:56]}"}]
     return others or found
 

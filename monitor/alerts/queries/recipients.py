@@ -46,7 +46,7 @@ def list_chain(c: Connection, recipients: Sequence[Recipient], at: datetime) -> 
         if one.team is None:
             chain += [(one,)] if not one.by_team else []
         else:
-            chain += one.team.list_steps(on_duty[one.team.site, one.team.name], one)
+            chain += one.team.list_notification_steps(on_duty[one.team.site, one.team.name], one)
     return chain
 
 

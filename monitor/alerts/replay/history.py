@@ -259,7 +259,7 @@ class History:
         self.rows = self.by_reception = 0
         streams = []
         for index, found in enumerate(load_series(c, self._site.id)):
-            row = replace(found, station=sites[-1].now_called(found.station))  # of a file that is not in force yet
+            row = replace(found, station=sites[-1].find_current_id(found.station))  # of a file that is not in force yet
             span_s = find_span_s(spans, row.station, row.quantity)
             self._windows.append(_Window(row, history.load_past_offsets(c, row), history.load_past_flags(c, row.id)))
             self._reaches_s.append(reach_s(span_s))

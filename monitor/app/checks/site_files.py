@@ -24,7 +24,7 @@ from monitor.errors import ConfigError, MissingSettingError, SlopewardError
 from monitor.extras import is_installed
 from monitor.plugins import implementations
 from monitor.settings.service import ServiceConfig
-from monitor.sites.channels import list_channel_kinds, split_channel, traits_of
+from monitor.sites.channels import find_channel_traits, list_channel_kinds, split_channel
 from monitor.sites.files import scan_sites
 from monitor.sites.first_site import FEWEST_INTERVALS, LONGEST_WAIT_S
 from monitor.sites.parsing import find_cautions, find_weaknesses
@@ -408,7 +408,7 @@ def _unmapped(files: SiteFolder) -> Iterator[SubjectState]:
 def _no_person(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         channels = list_channels(site)
-        reaches = any(traits_of(c).reaches_person for c in channels)
+        reaches = any(find_channel_traits(c).reaches_person for c in channels)
         yield make_state(site.id, is_wrong=bool(site.recipients) and not reaches, channels=NameList(tuple(channels)))
 
 

@@ -9,7 +9,7 @@ import typer
 from monitor.cli import session
 from monitor.delivery.notifier import channel_settings
 from monitor.delivery.trial import gather_channels, send_test
-from monitor.sites.channels import traits_of
+from monitor.sites.channels import find_channel_traits
 
 app = session.Commands(help="List and test the notification channels.", no_args_is_help=True)
 
@@ -35,7 +35,7 @@ def check_channels(
     service = session.read_service()
     channels = [channel] if channel else list(gather_channels(session.read_sites()))
     session.require_any(channels, "no site names a recipient with a channel; add [[recipient]] to a site file")
-    needs_database = any(traits_of(one).needs_database for one in channels)
+    needs_database = any(find_channel_traits(one).needs_database for one in channels)
     settings, failed = channel_settings(service, os.environ), 0
     with session.open_database() if needs_database else nullcontext() as db:  # a new service has none yet
         for name in channels:

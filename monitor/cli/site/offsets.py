@@ -58,7 +58,7 @@ def propose(
         check_site(c, site)
         begins, ends = _find_span(c, site, station, at, until, maintenance)
         declared = find_in_force(c, site)
-        station = station if declared is None else declared.now_called(station)
+        station = station if declared is None else declared.find_current_id(station)
         mine = [row for row in load_series(c, site) if row.station == station and row.quantity not in _NO_LEVEL]
         if not mine:
             raise NotFoundError(

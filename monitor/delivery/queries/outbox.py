@@ -23,7 +23,7 @@ from monitor.decision.changes import AlertCategory
 from monitor.decision.subjects import change_essence, mark_delayed, mark_exercise
 from monitor.delivery.tables import digest
 from monitor.logs import redact
-from monitor.sites.channels import list_ordering_prefixes, traits_of
+from monitor.sites.channels import find_channel_traits, list_ordering_prefixes
 from monitor.sites.tables import site
 from monitor.storage.engine import insert
 from monitor.storage.rows import columns_of, fill_row, load_records, read_record
@@ -171,9 +171,10 @@ def load_waiting(c: Connection, channel: str) -> list[QueuedMessage]:
         .limit(BACKLOG_LIMIT)
     )
     tops = load_top_levels(c)
+    # A command that stops a siren is as urgent as a command that starts it.
+    has_commands = find_channel_traits(channel).orders
     return [
-        # an order that ends a siren waits no more than one that starts it
-        QueuedMessage(**r._mapping, urgent=traits_of(channel).orders or is_urgent(r.ledger, r.level, tops.get(r.site)))  # noqa: SLF001
+        QueuedMessage(**r._mapping, urgent=has_commands or is_urgent(r.ledger, r.level, tops.get(r.site)))  # noqa: SLF001
         for r in c.execute(query)
     ]
 

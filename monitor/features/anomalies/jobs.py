@@ -71,9 +71,9 @@ def correct(db: Database, site: Site, now: datetime) -> list[str]:
     lines = []
     with db.write() as c:
         for measured in due:
-            factor, reason = decide_factor(measured, is_witness=site.anomalies_vote)
+            factor, reason = decide_factor(measured, is_witness=site.has_voting_anomalies)
             anomaly_budget.add_budget(
-                c, site.id, measured, factor, reason, SERVICE_ACTOR, now, is_fixed=site.anomalies_vote
+                c, site.id, measured, factor, reason, SERVICE_ACTOR, now, is_fixed=site.has_voting_anomalies
             )
             if factor != measured.factor:
                 lines.append(f"{measured.detector}: {reason}")
@@ -229,7 +229,7 @@ def _make_request(
     site: Site, group: SeriesGroup, serving: Mapping[str, ModelRow | None], factors: Mapping[str, float], now: datetime
 ) -> DetectionRequest:
     chosen = _choose_thresholds(group, serving)
-    shown_above = {d: None if site.anomalies_vote else factors.get(d, 1.0) for d in chosen}
+    shown_above = {d: None if site.has_voting_anomalies else factors.get(d, 1.0) for d in chosen}
     return DetectionRequest(group, chosen, shown_above, partial(_find_first, group, now))
 
 

@@ -96,11 +96,11 @@ def _list_silences(site: Site, places: Sequence[Series]) -> dict[Series, float]:
 
 def _make_plan(site: Site, spec: SeriesSpec, calculation: Calculation, level: int) -> Plan:
     def find_unit(place: Series) -> str | None:
-        expected = site.expect(*place)
+        expected = site.find_expected_range(*place)
         return None if expected is None else expected.unit
 
     own_units = {unit for _, unit in site.quantities}
-    expected = site.expect(spec.station, spec.quantity)
+    expected = site.find_expected_range(spec.station, spec.quantity)
     assert expected is not None
     expression = read_expression(calculation.expression, find_unit, own_units)
     slack_s = max(calculation.within_s, calculation.hold_s)

@@ -62,5 +62,5 @@ def make_record(site: Site, samples: list[SeriesSamples], step_s: float, now: da
         driving.expected,
         driving.season,
         describe_stations(site, samples) if driving.stations else {},
-        {s.label: Limits(*s.spec.walls) for s in samples},
+        {s.label: Limits(*s.spec.physical_limits) for s in samples},
     )

@@ -158,4 +158,4 @@ def choose(path: Path, site: Site, mappings: dict[str, Path], tables: Sequence[S
 def find_station(name: str, site: Site) -> str | None:
     """The station that the name of a file begins with, by an id that it has or had; the longest where several fit."""
     found = find_by_name(name, (known for s in site.stations for known in (s.id, *s.was)))
-    return None if found is None else site.now_called(found)
+    return None if found is None else site.find_current_id(found)

@@ -17,7 +17,7 @@ from monitor.api.broker import KEYS_FILE, Access, Keyring, SigningKey, is_signed
 from monitor.api.database import Database
 from monitor.api.delivery import MqttPublisher
 from monitor.api.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
-from monitor.api.sites import Site, find_topic_fault, split_channel, traits_of
+from monitor.api.sites import Site, find_channel_traits, find_topic_fault, split_channel
 from monitor.api.text import Template, Timestamp, canonical_json, format_iso
 from monitor.features.telephony.queries.siren_orders import (
     SirenOrder,
@@ -93,7 +93,7 @@ def format_order(order: SirenOrder, sound_s: float) -> str:
 def list_topics(sites: Iterable[Site]) -> tuple[str, ...]:
     """The topics of all sirens that site files name."""
     channels = (c for site in sites for r in site.recipients for one in r.everybody for c in one.channels)
-    return tuple(sorted({split_channel(c)[1] for c in channels if traits_of(c).orders}))
+    return tuple(sorted({split_channel(c)[1] for c in channels if find_channel_traits(c).orders}))
 
 
 class Sirens:

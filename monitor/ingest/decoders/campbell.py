@@ -104,6 +104,6 @@ def _find_field(
     if name in series:
         return series[name].find(received, station)
     target = find_target({}, name)
-    if target is None or received.site.expect(station, target.name_alone) is None:
+    if target is None or received.site.find_expected_range(station, target.name_alone) is None:
         return None
     return target.find(received, station)

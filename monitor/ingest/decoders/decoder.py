@@ -41,13 +41,15 @@ class ReceivedMessage:
 
     def field(self, station: str, name: str, unit: str | None = None) -> StationField:
         """What a name of a station means; raises PayloadError."""
-        return self.vocabulary.field(self.site, self.site.now_called(station), name, unit)
+        return self.vocabulary.field(self.site, self.site.find_current_id(station), name, unit)
 
     def observe(
         self, station: str, field: StationField, value: float, at: datetime, details: ReadingDetails = NO_DETAILS
     ) -> Observation:
         """The record of one value given in the field's unit; raises PayloadError."""
-        return observe(self.site.id, self.site.now_called(station), field, value, at, self.message.received_at, details)
+        return observe(
+            self.site.id, self.site.find_current_id(station), field, value, at, self.message.received_at, details
+        )
 
     def observe_cell(self, station: str, field: StationField, cell: object, name: str, at: datetime) -> Observation:
         """The record of a number that came as a number or as text; raises PayloadError."""
@@ -72,7 +74,7 @@ class ReceivedMessage:
 
     def link(self, station: str, text: str, *, online: bool) -> Link:
         """That a station is connected, or not."""
-        return Link(self.site.id, self.site.now_called(station), self.message.came_at, online, text)
+        return Link(self.site.id, self.site.find_current_id(station), self.message.came_at, online, text)
 
 
 Decoder = Callable[[ReceivedMessage], DecodedMessage]
@@ -80,7 +82,7 @@ Decoder = Callable[[ReceivedMessage], DecodedMessage]
 
 def is_dated_by_reception(binding: Binding) -> bool:
     """Return whether the site file gives readings the time of their reception (`date = "reception"`)."""
-    return dict(binding.told).get("date") == RECEPTION
+    return dict(binding.settings).get("date") == RECEPTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def counts_from_reception(binding: Binding) -> bool:
     Raises:
         ConfigError: `date` says something else.
     """
-    source = dict(binding.told).get("date", "")
+    source = dict(binding.settings).get("date", "")
     if source not in {"", RECEPTION}:
         raise ConfigError(f"decoder {binding.name!r}: date: expected {RECEPTION}, got {source!r}")
     return source == RECEPTION

@@ -34,7 +34,7 @@ def open_ecowitt(binding: Binding) -> Decoder:
     Raises:
         ConfigError: `rain` names no counter.
     """
-    rain_key = dict(binding.told).get("rain", "")
+    rain_key = dict(binding.settings).get("rain", "")
     if rain_key and rain_key not in _RAIN:
         raise ConfigError(f"decoder {binding.name!r}: rain: expected one of {', '.join(_RAIN)}, got {rain_key!r}")
     counters = (rain_key,) if rain_key else _RAIN

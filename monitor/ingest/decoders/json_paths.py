@@ -52,7 +52,7 @@ def open_json(binding: Binding) -> Decoder:
     Raises:
         ConfigError: an expression is none, or one that is needed is missing.
     """
-    settings = dict(binding.told)
+    settings = dict(binding.settings)
     paths: dict[str, ParsedResult] = {key: _compile(key, settings[key]) for key in EXPRESSIONS if key in settings}
     if "time" not in paths:
         raise ConfigError("decoder 'json': time is missing: the expression that gives the time")

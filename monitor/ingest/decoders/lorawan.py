@@ -75,7 +75,7 @@ def _decode(read: Callable[[bytes], Payload], received: ReceivedMessage) -> Deco
     uplink = read_uplink(received.message.payload, received.read_time)
     station = uplink.station
     if uplink.device:
-        received.references.join(received.site.id, received.site.now_called(station), uplink.device_frame, None)
+        received.references.join(received.site.id, received.site.find_current_id(station), uplink.device_frame, None)
     payload = read(uplink.data) if uplink.data else Payload([])
     measured = list(payload.values)
     if uplink.battery is not None and all(one[0] != BATTERY_LEVEL for one in measured):
@@ -99,7 +99,7 @@ def _decode(read: Callable[[bytes], Payload], received: ReceivedMessage) -> Deco
         field = received.field(station, SIGNAL_STRENGTH, "dBm")
         found.append(received.observe(station, field, signal_dbm, uplink.at, ReadingDetails(extra=extra)))
     if uplink.device:  # last: an uplink of which nothing is stored must not decide which device a station is
-        received.references.check(received.site.id, received.site.now_called(station), uplink.device_frame, None)
+        received.references.check(received.site.id, received.site.find_current_id(station), uplink.device_frame, None)
     parts = len(measured) + len(payload.unknown)
     return DecodedMessage(tuple(found), join_fault(wrong, parts, "items of the uplink", received.message.payload))
 

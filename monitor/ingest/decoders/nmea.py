@@ -38,7 +38,7 @@ _DAY: Final = timedelta(days=1)
 def open_nmea(binding: Binding) -> Decoder:
     """Make the decoder; `date = "reception"` takes the day from the reception; raises ConfigError."""
     of_reception = counts_from_reception(binding)
-    network = dict(binding.told).get("network", "")
+    network = dict(binding.settings).get("network", "")
 
     def decode(received: ReceivedMessage) -> DecodedMessage:
         message = received.message

@@ -30,7 +30,7 @@ def decode_report(received: ReceivedMessage) -> DecodedMessage:
         read_line(body.get("kind"), "kind", 64),
         read_line(body.get("text"), "text"),
         read_person(body.get("by"), "by"),
-        None if station is None else received.site.now_called(station),
+        None if station is None else received.site.find_current_id(station),
         photo,
     )
     return DecodedMessage(report=report)

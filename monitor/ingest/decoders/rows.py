@@ -64,7 +64,7 @@ def read_row(
     station, quantity, solution = row.get("station"), row.get("quantity"), row.get("solution") or None
     if not isinstance(station, str) or not is_station(station):
         raise PayloadError("bad_station", NO_STATION(value=repr(station)))
-    station = site.now_called(station)
+    station = site.find_current_id(station)
     if not isinstance(quantity, str) or not quantity:
         raise PayloadError("unknown_quantity", _NO_QUANTITY())
     if solution is not None and (not isinstance(solution, str) or solution not in SOLUTIONS):

@@ -52,7 +52,7 @@ def open_rtklib(binding: Binding) -> Decoder:
 
     With `network = NAME` the base stations of the stream are one network, and `ref pos` is no frame.
     """
-    settings = dict(binding.told)
+    settings = dict(binding.settings)
     for key, known in (("time", _SYSTEMS), ("positions", tuple(_FORMS))):
         if key in settings and settings[key] not in known:
             raise ConfigError(f"decoder 'rtklib': {key}: expected {' or '.join(known)}, got {settings[key]!r}")

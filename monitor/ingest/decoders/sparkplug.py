@@ -174,7 +174,7 @@ class _SparkplugMessage:
         target = self.series.get(f"{self.device or self.node}:{name}") or self.series.get(name)
         if target is None:
             target = find_target({}, name.rpartition("/")[2])
-            if target is None or self.received.site.expect(self.station, target.name_alone) is None:
+            if target is None or self.received.site.find_expected_range(self.station, target.name_alone) is None:
                 return None
         return target.find(self.received, self.station)
 

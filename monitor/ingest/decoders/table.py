@@ -32,7 +32,7 @@ def find_decoder(name: str, binding: Binding | None = None) -> Decoder:
     spec = decoders[name]
     binding = binding or Binding("", name)
     keys = spec.keys | {"zone"} if spec.takes_zone else spec.keys
-    for key, value in (("series", binding.series), ("station", binding.station), *binding.told):
+    for key, value in (("series", binding.series), ("station", binding.station), *binding.settings):
         if value and key not in keys:
             reads = f"it reads {', '.join(sorted(keys))}" if keys else "it reads none beside topic and name"
             raise ConfigError(f"decoder {name!r} does not read the key {key!r}; {reads}")

@@ -197,6 +197,6 @@ def add_places(options: ImportOptions, site: Site | None) -> ImportOptions:
         if one.latitude is not None and one.longitude is not None
     )
     origins = tuple((one.id, one.origin) for one in stations if one.origin is not None)
-    station = options.station if site is None or options.station is None else site.now_called(options.station)
+    station = options.station if site is None or options.station is None else site.find_current_id(options.station)
     text = "" if site is None else site.source
     return replace(options, places=places, origins=origins, station=station, site_file=text)

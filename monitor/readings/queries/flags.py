@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, String, and_, func, insert, li
 
 from monitor.readings.queries.observations import SeriesRow, load_series, rank
 from monitor.readings.tables import observation, observation_flag
-from monitor.sites.records import Expected, Site
+from monitor.sites.records import ExpectedRange, Site
 from monitor.text.instants import format_iso
 from monitor.text.message import Template, plain_to_messages
 
@@ -36,7 +36,7 @@ def renew_flags(c: Connection, site: Site, now: datetime, *, changed: bool) -> i
     """
     appended = 0
     for row in load_series(c, site.id):
-        expected = site.expect(row.station, row.quantity)
+        expected = site.find_expected_range(row.station, row.quantity)
         if expected is None:
             continue
         if expected.declared:
@@ -47,7 +47,7 @@ def renew_flags(c: Connection, site: Site, now: datetime, *, changed: bool) -> i
     return appended
 
 
-def _renew_range(c: Connection, row: SeriesRow, expected: Expected, now: datetime, *, changed: bool) -> int:
+def _renew_range(c: Connection, row: SeriesRow, expected: ExpectedRange, now: datetime, *, changed: bool) -> int:
     o = observation.c
     inside = and_(o.value_raw >= expected.low, o.value_raw <= expected.high)
     newest = _find_last_change(OUT_OF_RANGE)

@@ -184,7 +184,7 @@ def test_where_anomalies_count_for_the_level_nothing_is_held_back(database: Data
     votes = next(one for one in stepped.criteria if one.kind.facts == "anomalies")
     others = tuple(one for one in stepped.criteria if one is not votes)
     witness = replace(stepped, criteria=(*others, replace(votes, role="witness")))
-    assert witness.anomalies_vote
+    assert witness.has_voting_anomalies
     for day in (178, 200, 224):
         look(database, witness, day)
     assert START + ECHO * DAY in list_over(database, alerted=True)

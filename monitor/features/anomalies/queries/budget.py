@@ -155,7 +155,7 @@ def next_factor(alarms: Sequence[correction.Alarm], months: float, budget: float
 
 def load_factors(c: Connection, site: Site) -> dict[str, float]:
     """The factor on the counted threshold of each detector for the motion; none where anomalies count for the level."""
-    if site.anomalies_vote:
+    if site.has_voting_anomalies:
         return {}
     return {detector: float(row.factor) for detector, row in load_newest(c, site.id).items()}
 
