@@ -8,7 +8,7 @@ from typing import Any, Final
 from monitor.decision.records import Condition, seconds
 from monitor.decision.series.assessment import DecisionContext, is_of
 from monitor.decision.series.station_health import SeriesHealthMap
-from monitor.sites.parents import GONE, Place
+from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS, Place
 from monitor.sites.witnesses import find_moving_series
 from monitor.text.message import NameList, Template, Term, Timestamp
 
@@ -77,7 +77,7 @@ def _is_overdue(context: DecisionContext, place: Place) -> bool:
     if spec is None:
         return False
     limit_s = context.find_silence_s(spec)
-    least_s = min(limit_s, max(GONE * spec.interval_s, PATIENCE_S))
+    least_s = min(limit_s, max(DEFAULT_SILENCE_INTERVALS * spec.interval_s, PATIENCE_S))
     newest = [n.received_s for q, n in context.list_newest(place[0]) if is_of(context.site, spec, q)]
     if newest and context.now_s - max(newest) <= least_s:
         return False  # the usual case: how often it speaks need not be known

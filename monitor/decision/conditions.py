@@ -28,7 +28,13 @@ from monitor.decision.series.step_clocks import clock_s
 from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, says_no
 from monitor.decision.situation import Observability, Situation
 from monitor.decision.unsigned import list_open_corrections, list_waiting_offsets
-from monitor.sites.parents import FALL_TOGETHER_S, GONE, find_silence_causes, list_children, stale_key
+from monitor.sites.parents import (
+    DEFAULT_SILENCE_INTERVALS,
+    FALL_TOGETHER_S,
+    find_silence_causes,
+    list_children,
+    stale_key,
+)
 from monitor.sites.records import Criterion, Site
 from monitor.text.figures import find_form
 from monitor.text.instants import parse_time
@@ -218,7 +224,7 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
         list_children(site),
         silent,
         lambda place: has_missed(place, 1.5),
-        lambda place: has_missed(place, GONE),
+        lambda place: has_missed(place, DEFAULT_SILENCE_INTERVALS),
         waited_until_s,
         context.memory.conditions,
         now_s,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from monitor.decision.keys import RuleKey, Support, VoteKey
 from monitor.decision.vote_status import VoteStatus
-from monitor.sites.fusion import Clause, FusionRule, evaluate_clause, find_behind, format_clause
+from monitor.sites.fusion import Clause, FusionRule, evaluate_clause, find_supporting_leaves, format_clause
 from monitor.sites.records import Site
 from monitor.sites.witnesses import Groups, is_met
 from monitor.text.message import Template
@@ -69,7 +69,7 @@ def apply_rule(
     holds = evaluate_clause(rule.when, evaluate_leaf)
     behind = {
         VoteKey(leaf.criterion, name)
-        for leaf in (find_behind(rule.when, evaluate_leaf) if holds else ())
+        for leaf in (find_supporting_leaves(rule.when, evaluate_leaf) if holds else ())
         for name in leaf.witnesses
         if says(leaf, name) is True
     }

@@ -22,7 +22,7 @@ from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import bound_of
 from monitor.decision.series.step_detector import STEP_SIGMAS
 from monitor.decision.series.tracks import verify_step
-from monitor.sites.fusion import Clause, list_affirmed
+from monitor.sites.fusion import Clause, list_affirmative_leaves
 from monitor.sites.parents import Place
 from monitor.sites.quantities import GROUND_MOTION_PREFIXES, QUANTITIES, measures_motion
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
@@ -599,7 +599,7 @@ def _find_leaves(site: Site) -> Mapping[str, Sequence[tuple[Clause, int]]]:
     """Return by criterion the leaves of rules that its votes can support, with the level of the rule."""
     leaves: dict[str, list[tuple[Clause, int]]] = {}
     for rule in site.fusion.rules:
-        for leaf in list_affirmed(rule.when):
+        for leaf in list_affirmative_leaves(rule.when):
             leaves.setdefault(leaf.criterion, []).append((leaf, rule.level))
     return leaves
 

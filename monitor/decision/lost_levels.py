@@ -18,7 +18,7 @@ from monitor.decision.judgements import (
 from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import DecisionContext, rare_key
 from monitor.decision.series.intervals import find_interval_s, list_learning
-from monitor.sites.parents import GONE, Place
+from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS, Place
 from monitor.sites.records import Site
 from monitor.sites.witnesses import Shut
 from monitor.text.message import Duration, Message, Template
@@ -89,7 +89,7 @@ def find_present_reach(context: DecisionContext) -> PresentReach:
     for spec in list_learning(site):
         silence_s = context.find_silence_s(spec)
         if silence_s > spec.max_silence_s:
-            every, silence = Duration(silence_s / GONE), Duration(silence_s)
+            every, silence = Duration(silence_s / DEFAULT_SILENCE_INTERVALS), Duration(silence_s)
             text = _SELDOM(every=every, declared=Duration(spec.interval_s), silence=silence)
             rare.setdefault((spec.station, spec.quantity), text)
     closed = find_closed_levels(barriers)

@@ -9,7 +9,7 @@ from monitor.decision.records import Memory
 from monitor.decision.series.coseismic_steps import find_shaken, next_page_s
 from monitor.decision.series.step_clocks import clock_s
 from monitor.decision.situation import Situation
-from monitor.sites.parents import FALL_TOGETHER_S, GONE, Place, list_children
+from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS, FALL_TOGETHER_S, Place, list_children
 from monitor.sites.records import Site, once_per_record
 
 
@@ -66,7 +66,11 @@ def _list_silences(situation: Situation) -> Iterator[float]:
 
 @once_per_record
 def _list_patient(site: Site) -> Sequence[tuple[Place, float]]:
-    """Return the series with neighbours that may be silent longer than `GONE` intervals, with that time in s."""
+    """Return the series with neighbours that may be silent longer than `DEFAULT_SILENCE_INTERVALS` intervals, with that time in s."""
     places = {place for places in list_children(site).values() for place in places}
     specs = [(place, spec) for place in sorted(places) if (spec := site.series(*place)) is not None]
-    return [(place, GONE * spec.interval_s) for place, spec in specs if spec.max_silence_s > GONE * spec.interval_s]
+    return [
+        (place, DEFAULT_SILENCE_INTERVALS * spec.interval_s)
+        for place, spec in specs
+        if spec.max_silence_s > DEFAULT_SILENCE_INTERVALS * spec.interval_s
+    ]

@@ -1,4 +1,4 @@
-"""How votes become a level: rules over criteria as trees in three-valued logic, and the check of neighbours."""
+"""Settings of [fusion], and the evaluation of fusion rules as trees in three-valued logic."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,130 +9,153 @@ from monitor.sections import Key
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One node of a rule's tree; a leaf (`votes`) asks what the witnesses of one criterion say."""
+    """A node in the tree of a fusion rule. A leaf (`votes`) checks the votes of one criterion.
 
-    op: str  # all, any, not, at_least, votes
+    Attributes:
+        op: `all`, `any`, `not`, `at_least` or `votes`.
+        parts: child nodes.
+        k: for `at_least` the number of parts that must hold, for `votes` the number of independent witnesses.
+        criterion: `votes`: id of the criterion.
+        level: `votes`: lowest level that the witnesses must vote for.
+        witnesses: `votes`: witnesses that count, by their names in votes.
+        areas: `votes`: number of areas of the slope that need `k` witnesses each.
+    """
+
+    op: str
     parts: tuple["Clause", ...] = ()
-    k: int = 1  # at_least: parts that must hold; votes: independent witnesses that must ask
+    k: int = 1
     criterion: str = ""
-    level: int = 1  # votes: what they must ask for at least
-    witnesses: tuple[str, ...] = ()  # votes: whose word is heard, as votes name them
-    areas: int = 1  # votes: parts of the slope, each with k witnesses of its own
+    level: int = 1
+    witnesses: tuple[str, ...] = ()
+    areas: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class FusionRule:
-    """A level that several criteria ask for together; its vote counts as the witnesses behind it."""
+    """A condition on several criteria that votes for a level. The vote counts as the witnesses that support it."""
 
-    id: Annotated[str, Key("its name in evidence", pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-    level: Annotated[int, Key("that it asks for", str)]
-    when: Annotated[Clause, Key("a tree of clauses, see below", dict[str, Any])]
-    author: Annotated[str, Key("who set it")] = ""
-    reason: Annotated[str, Key("on what grounds")] = ""
+    id: Annotated[str, Key("name of the rule in the evidence", pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    level: Annotated[int, Key("level that the rule votes for", str)]
+    when: Annotated[Clause, Key("tree of clauses", dict[str, Any])]
+    author: Annotated[str, Key("who wrote the rule")] = ""
+    reason: Annotated[str, Key("reason for the rule")] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """A vote above a level needs a neighbour that moves as well: v / 2^k at k steps, where one is seen."""
+    """Check of neighbours: a vote for a high level counts only if a neighbour also moves.
 
-    above: Annotated[int, Key("votes above this level are checked", str)]
-    step_m: Annotated[float, Key("horizontal distance of one step; a neighbour at k steps must move v / 2^k", gt=0.0)]
-    steps: Annotated[int, Key("neighbours within so many steps are compared", ge=1, le=10)] = 2
-    criteria: Annotated[tuple[str, ...], Key("ids of what is checked; default all of kind `velocity`")] = ()
+    A neighbour at `k` steps must move with v / 2^k. Without data of a neighbour, the vote is not checked.
+    """
+
+    above: Annotated[int, Key("votes for levels above this are checked", str)]
+    step_m: Annotated[float, Key("horizontal distance of a step; at k steps, v / 2^k is required", gt=0.0)]
+    steps: Annotated[int, Key("largest distance of a neighbour, in steps", ge=1, le=10)] = 2
+    criteria: Annotated[tuple[str, ...], Key("ids of the checked criteria; default all of kind `velocity`")] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """How votes become a level."""
+    """Settings of the fusion of votes into a level."""
 
-    top_needs: Annotated[int, Key("independent witnesses for the top level", ge=1)] = 2
+    top_needs: Annotated[int, Key("independent witnesses that the top level needs", ge=1)] = 2
     hold_when_missing_s: Annotated[
-        float, Key('after so long without sight the duty person is notified: "cannot see: decide"')
+        float, Key("notify the duty person if the site has no usable data for this time")
     ] = 259200.0
-    verify_within_s: Annotated[float, Key("the clock of every question; when it runs out, the step counts")] = 3600.0
+    verify_within_s: Annotated[float, Key("deadline to verify a jump; after it, the jump counts as movement")] = 3600.0
     rules: tuple[FusionRule, ...] = ()
     neighbours: Neighbours | None = None
-    fast_track: Annotated[
-        bool, Key("two independent stations that jump at one epoch raise a level without two more epochs of each")
-    ] = False
+    fast_track: Annotated[bool, Key("two independent stations that jump at one epoch raise a level at once")] = False
 
 
 def evaluate_clause(clause: Clause, evaluate_leaf: Callable[[Clause], bool | None]) -> bool | None:
-    """Whether a clause holds, by Kleene's strong three-valued logic: True, False, or None where it cannot be known.
+    """Evaluate a clause in Kleene's strong three-valued logic: True, False, or None for unknown.
 
-    >>> say = {"v": True, "rain": None}
-    >>> leaves = tuple(Clause("votes", criterion=name) for name in say)
-    >>> [evaluate_clause(Clause(op, leaves), lambda c: say[c.criterion]) for op in ("all", "any")]
+    >>> values = {"v": True, "rain": None}
+    >>> leaves = tuple(Clause("votes", criterion=name) for name in values)
+    >>> [evaluate_clause(Clause(op, leaves), lambda leaf: values[leaf.criterion]) for op in ("all", "any")]
     [None, True]
-    >>> evaluate_clause(Clause("not", leaves[1:]), lambda c: say[c.criterion]) is None
+    >>> evaluate_clause(Clause("not", leaves[1:]), lambda leaf: values[leaf.criterion]) is None
     True
     """
     if clause.op == "votes":
         return evaluate_leaf(clause)
-    found = [evaluate_clause(part, evaluate_leaf) for part in clause.parts]
+    values = [evaluate_clause(part, evaluate_leaf) for part in clause.parts]
     if clause.op == "not":
-        return None if found[0] is None else not found[0]
-    needed = {"all": len(found), "any": 1}.get(clause.op, clause.k)
-    sure, maybe = found.count(True), found.count(None)
-    return True if sure >= needed else None if sure + maybe >= needed else False
+        return None if values[0] is None else not values[0]
+    needed = _count_needed(clause)
+    if values.count(True) >= needed:
+        return True
+    return None if values.count(True) + values.count(None) >= needed else False
 
 
-def find_behind(clause: Clause, evaluate_leaf: Callable[[Clause], bool | None]) -> Iterator[Clause]:
-    """Leaves that a clause which holds rests on; what is denied is no witness."""
+def _count_needed(clause: Clause) -> int:
+    """Return how many parts of `all`, `any` or `at_least` must hold."""
+    if clause.op == "all":
+        return len(clause.parts)
+    return 1 if clause.op == "any" else clause.k
+
+
+def find_supporting_leaves(clause: Clause, evaluate_leaf: Callable[[Clause], bool | None]) -> Iterator[Clause]:
+    """Return the leaves that make a clause true. Leaves under `not` do not support it."""
     if clause.op == "votes":
         yield clause
     elif clause.op != "not":
         for part in clause.parts:
             if evaluate_clause(part, evaluate_leaf) is True:
-                yield from find_behind(part, evaluate_leaf)
+                yield from find_supporting_leaves(part, evaluate_leaf)
 
 
 def list_leaves(clause: Clause) -> Iterator[Clause]:
-    """All leaves of a tree."""
+    """Return all leaves of a tree."""
     if clause.op == "votes":
         yield clause
     for part in clause.parts:
         yield from list_leaves(part)
 
 
-def list_affirmed(clause: Clause) -> list[Clause]:
-    """List the leaves whose votes can support a clause; leaves under `not` cannot."""
+def list_affirmative_leaves(clause: Clause) -> list[Clause]:
+    """Return the leaves whose votes can support a clause; leaves under `not` cannot."""
     if clause.op == "votes":
         return [clause]
     if clause.op == "not":
         return []
-    return [leaf for part in clause.parts for leaf in list_affirmed(part)]
+    return [leaf for part in clause.parts for leaf in list_affirmative_leaves(part)]
 
 
-def may_become(clause: Clause, able: Callable[[Clause, bool], bool], *, wanted: bool = True) -> bool:
-    """Whether a clause could be found true (or false) when only some witnesses can speak.
+def can_become(clause: Clause, can_leaf_become: Callable[[Clause, bool], bool], *, value: bool = True) -> bool:
+    """Return whether a clause can become true, or false, while only some witnesses have data.
 
     Args:
-        able: (leaf, wanted) -> the witnesses that can speak could make the leaf so.
-        wanted: True = could it hold; False = could it be known not to hold.
+        clause: the clause.
+        can_leaf_become: returns whether the witnesses with data can give a leaf the value.
+        value: True or False. None (unknown) is not asked for.
     """
     if clause.op == "votes":
-        return able(clause, wanted)
+        return can_leaf_become(clause, value)
     if clause.op == "not":
-        return may_become(clause.parts[0], able, wanted=not wanted)
-    count = len(clause.parts)
-    needed = {"all": count, "any": 1}.get(clause.op, clause.k)
-    return sum(may_become(p, able, wanted=wanted) for p in clause.parts) >= (needed if wanted else count - needed + 1)
+        return can_become(clause.parts[0], can_leaf_become, value=not value)
+    needed = _count_needed(clause)
+    if not value:
+        # The clause is false if so many parts are false that the others are not enough.
+        needed = len(clause.parts) - needed + 1
+    return sum(can_become(part, can_leaf_become, value=value) for part in clause.parts) >= needed
 
 
 def format_clause(clause: Clause) -> str:
-    """A clause as people read it.
+    """Format a clause for people.
 
     >>> rain = Clause("votes", criterion="rain")
     >>> format_clause(Clause("all", (Clause("votes", k=2, criterion="v"), Clause("not", (rain,)))))
     '(2 of v and not rain)'
     """
     if clause.op == "votes":
-        named = f"{clause.k} of {clause.criterion}" if clause.k > 1 else clause.criterion
-        return named if clause.areas == 1 else f"{named} in {clause.areas} areas each"
-    words = [format_clause(p) for p in clause.parts]
+        text = f"{clause.k} of {clause.criterion}" if clause.k > 1 else clause.criterion
+        return text if clause.areas == 1 else f"{text} in {clause.areas} areas each"
+    parts = [format_clause(part) for part in clause.parts]
     if clause.op == "not":
-        return f"not {words[0]}"
+        return f"not {parts[0]}"
     if clause.op == "at_least":
-        return f"at least {clause.k} of ({', '.join(words)})"
-    return f"({(' and ' if clause.op == 'all' else ' or ').join(words)})"
+        return f"at least {clause.k} of ({', '.join(parts)})"
+    operator = " and " if clause.op == "all" else " or "
+    return f"({operator.join(parts)})"

@@ -1,4 +1,4 @@
-"""What instruments hang on: a dead base, logger, gateway or power supply is one cause, and one page."""
+"""Shared equipment (base station, logger, gateway, power supply) as the common cause of silent series."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -9,22 +9,26 @@ from monitor.sites.records import Site, once_per_record
 from monitor.text.message import Message, Template, Term
 
 _PARENT: Final = Template("instrument.parent", "{kind} {name}")
-Place = tuple[str, str]  # station and declared quantity
-PARENT_KINDS: Final = ("station", "logger", "base", "gateway", "power")  # the nearest first: of equals, it is named
-FALL_TOGETHER_S: Final = 900.0  # so long a silence waits for those that are late as well
-GONE: Final = 3.0  # intervals, as many as `max_silence` allows where nobody declares it: silent beside silent ones
+# Station and declared quantity.
+Place = tuple[str, str]
+# From the nearest to the farthest. If several parents explain the same series, the nearest is the cause.
+PARENT_KINDS: Final = ("station", "logger", "base", "gateway", "power")
+# Longest delay of an alert on a silent series while other series of the same parent are late, in seconds.
+FALL_TOGETHER_S: Final = 900.0
+# Default of `max_silence`, in sampling intervals.
+DEFAULT_SILENCE_INTERVALS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """Something on which several series hang."""
+    """Equipment that several series depend on."""
 
     kind: str
     name: str
 
     @property
     def key(self) -> str:
-        """The key of its page.
+        """Return the key of the alert on the silence of all its series.
 
         >>> Parent("logger", "L2").key
         'health:logger:L2:stale'
@@ -33,7 +37,7 @@ class Parent:
 
     @property
     def text(self) -> Message:
-        """What it is, and its name.
+        """Return kind and name for messages.
 
         >>> Parent("power", "P1").text
         'power supply P1'
@@ -42,39 +46,48 @@ class Parent:
 
 
 def stale_key(place: Place) -> str:
-    """The key of the page of one silent series."""
+    """Return the key of the alert on one silent series."""
     return f"health:{place[0]}.{place[1]}:stale"
 
 
 @once_per_record
 def list_children(site: Site) -> Mapping[Parent, frozenset[Place]]:
-    """The series behind every parent that has more than one.
+    """Return the series that depend on each parent. Parents with one series are left out.
 
-    On a base hangs what is measured against it, the displacement of its rovers; on everything else all that a station
-    measures, and on a station what is calculated from it. A parent that is declared as a station of its own shares its
-    fate with them.
+    Only displacement depends on a base station, because it is measured relative to it. All series of a station depend
+    on its other parents. Calculated series also depend on the stations of their inputs. If a parent is itself a
+    station of the site file, its own series are included.
     """
-    found: dict[Parent, set[Place]] = {}
+    children: dict[Parent, set[Place]] = {}
     for station in site.stations:
-        every = [(station.id, s.quantity) for s in station.series]
-        moving = [p for p in every if p[1].startswith("displacement")]
-        above = (station.id, station.logger, station.reference, station.gateway, station.power)
-        for kind, name in zip(PARENT_KINDS, above, strict=True):
+        all_series = [(station.id, spec.quantity) for spec in station.series]
+        displacement = [place for place in all_series if place[1].startswith("displacement")]
+        parent_names = (station.id, station.logger, station.reference, station.gateway, station.power)
+        for kind, name in zip(PARENT_KINDS, parent_names, strict=True):
             if name is not None:
-                found.setdefault(Parent(kind, name), set()).update(moving if kind == "base" else every)
+                dependent = displacement if kind == "base" else all_series
+                children.setdefault(Parent(kind, name), set()).update(dependent)
         for spec in station.series:
-            for other, _ in spec.calculation.places if spec.calculation is not None else ():
-                found.setdefault(Parent("station", other), set()).add((station.id, spec.quantity))
-    for parent, places in found.items():
+            if spec.calculation is None:
+                continue
+            for input_station, _ in spec.calculation.places:
+                children.setdefault(Parent("station", input_station), set()).add((station.id, spec.quantity))
+    for parent, places in children.items():
         device = site.station(parent.name)
         if device is not None and places:
-            places.update((device.id, s.quantity) for s in device.series)
-    return {parent: frozenset(places) for parent, places in found.items() if len(places) > 1}
+            places.update((device.id, spec.quantity) for spec in device.series)
+    return {parent: frozenset(places) for parent, places in children.items() if len(places) > 1}
 
 
 @dataclass(frozen=True, slots=True)
 class SilenceCauses:
-    """Causes of silent series: the parent of each group, series that wait a little, and those notified already."""
+    """Causes of silent series.
+
+    Attributes:
+        pages: parents to alert about, with their silent series.
+        waiting: silent series whose alert is delayed, because a common cause is likely and not yet certain.
+        notified: silent housekeeping series that need no alert, because their station already has one.
+    """
 
     pages: Mapping[Parent, frozenset[Place]]
     waiting: frozenset[Place]
@@ -91,46 +104,51 @@ def find_silence_causes(
     now_s: float,
     spoke_since: Callable[[Place, Collection[Place]], bool] = lambda *_: True,
 ) -> SilenceCauses:
-    """Parents that explain silent series, the one with the most of them first.
+    """Find the parents that explain silent series. Parents with more silent series are considered first.
 
-    A parent is the cause when none of its children speaks. Some of them may still be within the time that their own
-    limit allows: they count once they have missed an epoch. The first of the silent waits for them, until they
-    have missed so many that they are gone, and never longer than a quarter of an hour. A page that is open stays as
-    long as two of its children are silent, and a last one has its time to come back after the others: they come back
-    one by one.
+    A parent is the cause if all its series are silent or have missed an epoch. The alert is delayed until the late
+    series have missed `DEFAULT_SILENCE_INTERVALS` epochs, but at most for `FALL_TOGETHER_S`. An open alert on a parent
+    stays open while two of its series are silent. Series return one after the other, so the last silent series also
+    gets some time to return.
 
-    Who reports so rarely that nothing is due of it since the others fell silent says nothing for or against a cause.
-    So a battery that reports once a day does not make a page of each instrument of its dead logger. What such a series
-    of housekeeping adds later is told already where its station has a page.
+    A series that was not due since the others became silent neither supports nor excludes a cause. So a battery that
+    reports once a day does not turn the failure of a logger into one alert for each instrument. If such a housekeeping
+    series becomes silent later, it needs no alert if its station already has one.
 
     Args:
-        silent: silent series, and when each ought to have spoken at the latest.
-        is_late: whether a series has missed an epoch.
-        is_gone: whether it has missed so many that its own limit need not be waited for.
-        waited_until_s: how long a last one is waited for, by those that are back.
-        paged: keys of the pages that are open.
-        spoke_since: whether a series has spoken after some that are silent fell silent.
+        children: series by the parent that they depend on.
+        silent: silent series, and the latest time at which each was due, in seconds.
+        is_late: returns whether a series has missed an epoch.
+        is_gone: returns whether a series has missed so many epochs that it counts as silent.
+        waited_until_s: returns the time until which the last silent series may return, from that series and the series
+            that have returned.
+        paged: keys of the open alerts.
+        now_s: the time of the evaluation, in seconds.
+        spoke_since: returns whether a series was received after some silent series became silent.
     """
-    left = {p for p in silent if stale_key(p) not in paged}  # who has a page of its own keeps it
-    notified = {p for p in left if _is_notified(p, silent, paged, spoke_since)}
-    left -= notified
+    # A series that has an alert of its own keeps it.
+    unexplained = {place for place in silent if stale_key(place) not in paged}
+    notified = {place for place in unexplained if _is_notified(place, silent, paged, spoke_since)}
+    unexplained -= notified
     pages: dict[Parent, frozenset[Place]] = {}
     waiting: set[Place] = set()
-    while left:
-        for parent, mine in _rank_parents(children, left, pages):
-            back = [p for p in children[parent] if p not in silent]
+    while unexplained:
+        for parent, explained in _rank_parents(children, unexplained, pages):
+            received = [place for place in children[parent] if place not in silent]
             if parent.key in paged:
-                waits, cause = False, len(mine) > 1 or now_s < waited_until_s(next(iter(mine)), back)
+                is_cause = len(explained) > 1 or now_s < waited_until_s(next(iter(explained)), received)
+                is_delayed = False
             else:
-                others = [p for p in back if is_late(p) or spoke_since(p, mine)]
-                cause = len(mine) + len(others) > 1 and all(map(is_late, others))
-                waits = now_s < min(silent[p] for p in mine) + FALL_TOGETHER_S and not all(map(is_gone, others))
-            if cause:
-                if waits:
-                    waiting |= mine
+                due = [place for place in received if is_late(place) or spoke_since(place, explained)]
+                is_cause = len(explained) + len(due) > 1 and all(is_late(place) for place in due)
+                delayed_until_s = min(silent[place] for place in explained) + FALL_TOGETHER_S
+                is_delayed = now_s < delayed_until_s and not all(is_gone(place) for place in due)
+            if is_cause:
+                if is_delayed:
+                    waiting |= explained
                 else:
-                    pages[parent] = frozenset(mine)
-                left -= mine
+                    pages[parent] = frozenset(explained)
+                unexplained -= explained
                 break
         else:
             break
@@ -138,14 +156,16 @@ def find_silence_causes(
 
 
 def _rank_parents(
-    children: Mapping[Parent, Collection[Place]], left: Collection[Place], pages: Collection[Parent]
+    children: Mapping[Parent, Collection[Place]], unexplained: Collection[Place], pages: Collection[Parent]
 ) -> list[tuple[Parent, set[Place]]]:
-    """Parents of series that are left, without those that have a page, and these series; of the most first."""
-    found = [(parent, {*left}.intersection(places)) for parent, places in children.items() if parent not in pages]
-    return sorted(
-        ((parent, mine) for parent, mine in found if mine),
-        key=lambda one: (-len(one[1]), PARENT_KINDS.index(one[0].kind), one[0].name),
-    )
+    """Return the parents without an alert, and the unexplained series of each. The parent with the most is first."""
+    ranked = []
+    for parent, places in children.items():
+        explained = {*unexplained}.intersection(places)
+        if explained and parent not in pages:
+            ranked.append((parent, explained))
+    ranked.sort(key=lambda pair: (-len(pair[1]), PARENT_KINDS.index(pair[0].kind), pair[0].name))
+    return ranked
 
 
 def _is_notified(
@@ -154,8 +174,12 @@ def _is_notified(
     paged: Collection[str],
     spoke_since: Callable[[Place, Collection[Place]], bool],
 ) -> bool:
-    """Of housekeeping: whether another series of the station has a page of its own, and it has not spoken since."""
-    if place[1] not in HOUSEKEEPING:
+    """Return whether a housekeeping series needs no alert.
+
+    This is the case if another silent series of its station has an alert, and the series was not received since.
+    """
+    station, quantity = place
+    if quantity not in HOUSEKEEPING:
         return False
-    others = [p for p in silent if p[0] == place[0] and p != place and stale_key(p) in paged]
-    return bool(others) and not spoke_since(place, others)
+    alerted = [other for other in silent if other[0] == station and other != place and stale_key(other) in paged]
+    return bool(alerted) and not spoke_since(place, alerted)

@@ -1,4 +1,4 @@
-"""The quantities of the field with their canonical unit, the range outside which a value is flagged, what is physical."""
+"""Built-in quantities with canonical unit and expected range, and the conversion of units."""
 
 import difflib
 from dataclasses import dataclass
@@ -7,26 +7,37 @@ from typing import Final, NamedTuple
 
 from monitor.text.names import split_table
 
-LARGEST: Final = 1e12  # no instrument measures a value near it
+# Limit of numbers in configuration files. No instrument measures such a value.
+LARGEST: Final = 1e12
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A measured quantity; values are stored in `unit`, outside [low, high] they are flagged, never refused."""
+    """A measured quantity.
 
-    name: str  # as it is written
-    unit: str  # the canonical one
-    low: float  # lowest plausible value
-    high: float  # highest plausible value
-    physical: tuple[str, ...] = ()  # which of the two ends nature cannot pass either: a forecast does not
-    may_fall: float = inf  # how far below its newest reading a value can come, whatever the time
+    Attributes:
+        name: name in site files.
+        unit: canonical unit. Values are stored in it.
+        low: lowest plausible value. Values outside the range are stored and flagged.
+        high: highest plausible value.
+        physical: ends of the range (`low`, `high`) that are physical limits. Forecasts stay within them.
+        may_fall: largest possible fall below the newest value, over any time.
+    """
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    physical: tuple[str, ...] = ()
+    may_fall: float = inf
 
 
-MOTION_PREFIXES: Final = ("displacement", "crack_opening")  # what stations do; other quantities begin otherwise
+# Prefixes of quantities that measure the motion of a station.
+MOTION_PREFIXES: Final = ("displacement", "crack_opening")
 
 
 class PhysicalLimits(NamedTuple):
-    """What the values of a series cannot pass, in its unit; the last two count from the newest reading."""
+    """Physical limits of a series, in its unit. `may_fall` and `may_rise` are relative to the newest reading."""
 
     low: float = -inf
     high: float = inf
@@ -37,17 +48,20 @@ class PhysicalLimits(NamedTuple):
 ENDS: Final = ("low", "high")
 LOW: Final = ("low",)
 BATTERY_VOLTAGE: Final = "battery_voltage"
-BATTERY_LEVEL: Final = "battery_level"  # as devices work it out themselves
-SIGNAL_STRENGTH: Final = "signal_strength"  # of the radio by which readings come
-HOUSEKEEPING: Final = frozenset({BATTERY_VOLTAGE, BATTERY_LEVEL, SIGNAL_STRENGTH})  # of an instrument, not of the slope
-GROUND_MOTION_PREFIXES: Final = ("displacement", "crack", "tilt", "strain")  # so begin those of how the ground moves
-DEPTH_PREFIX: Final = "depth_"  # so begin those of one depth of a profile, of which a station has many
+# Computed by the device.
+BATTERY_LEVEL: Final = "battery_level"
+# Of the radio link.
+SIGNAL_STRENGTH: Final = "signal_strength"
+# Quantities that describe the instrument and not the slope.
+HOUSEKEEPING: Final = frozenset({BATTERY_VOLTAGE, BATTERY_LEVEL, SIGNAL_STRENGTH})
+# Prefixes of quantities that measure ground motion.
+GROUND_MOTION_PREFIXES: Final = ("displacement", "crack", "tilt", "strain")
+# Prefix of quantities at one depth of a profile.
+DEPTH_PREFIX: Final = "depth_"
 PRESSURES: Final = ("pore_pressure", "earth_pressure")
 LEVELS: Final = ("water_level", "groundwater_level", "reservoir_level")
-MODELLED_MOTION_PREFIXES: Final = (
-    "displacement",
-    "crack",
-)  # so begin the names of what forecasts and detectors take for motion
+# Prefixes of quantities that forecasts and detectors treat as motion.
+MODELLED_MOTION_PREFIXES: Final = ("displacement", "crack")
 QUANTITIES: Final[dict[str, Quantity]] = {
     q.name: q
     for q in (
@@ -62,7 +76,7 @@ QUANTITIES: Final[dict[str, Quantity]] = {
         Quantity("tilt_x", "mrad", -1600.0, 1600.0, ENDS),
         Quantity("tilt_y", "mrad", -1600.0, 1600.0, ENDS),
         Quantity("strain", "microstrain", -1e6, 1e6),
-        # a judgement: three cracks measured by hand closed by 19 to 40 mm within a month (docs/explanation/forecasting.md)
+        # Estimate: three cracks measured by hand closed by 19 to 40 mm in a month (docs/explanation/forecasting.md).
         Quantity("crack_opening", "mm", -1e5, 1e5, may_fall=50.0),
         Quantity("pore_pressure", "kPa", -110.0, 20000.0, LOW),
         Quantity("earth_pressure", "kPa", -110.0, 50000.0),
@@ -83,16 +97,17 @@ QUANTITIES: Final[dict[str, Quantity]] = {
         Quantity(SIGNAL_STRENGTH, "dBm", -200.0, 50.0),
     )
 }
-# what scenes say of the place of a station: not what the instrument there is for
-OF_SCENES: Final = frozenset({"coherence", "ndvi", "scene_probability"})
-# what a map of velocities says of the ground of a station: its mean; how fast 95 % of it are at most, either way; the
-# share of it that moves
+# Quantities that scenes give for the position of a station.
+SCENE_QUANTITIES: Final = frozenset({"coherence", "ndvi", "scene_probability"})
+# Quantities of the area of a station on a velocity map: mean velocity, 95th percentile of the absolute velocity, and
+# share of the area that moves.
 VELOCITY_MAP_QUANTITIES: Final = ("velocity", "velocity_p95", "moving_share")
-OF_ZONES: Final = frozenset({"velocity_p95", "moving_share"})
+# Velocity map quantities that only exist for an area.
+ZONE_QUANTITIES: Final = frozenset({"velocity_p95", "moving_share"})
 
 
 def measures_motion(quantity: str) -> bool:
-    """Return whether a quantity shows how the ground moves: displacement, cracks, tilt, strain, maps of velocities.
+    """Return whether a quantity measures ground motion: displacement, cracks, tilt, strain, velocity maps.
 
     >>> [measures_motion(name) for name in ("displacement_up", "tilt_x", "velocity_p95", "rain")]
     [True, True, True, False]
@@ -100,9 +115,9 @@ def measures_motion(quantity: str) -> bool:
     return quantity.startswith(GROUND_MOTION_PREFIXES) or quantity in VELOCITY_MAP_QUANTITIES
 
 
-# how stations begin under whose names landslides are followed on scenes; they are no instruments
+# Prefix of station ids for landslides that are tracked on scenes. These stations have no instruments.
 LANDSLIDE_PREFIX: Final = "F-"
-# unit -> (canonical unit, factor, offset): canonical = value * factor + offset
+# Unit: (canonical unit, factor, offset), with canonical value = value * factor + offset.
 UNITS: Final[dict[str, tuple[str, float, float]]] = {
     "mm": ("mm", 1.0, 0.0),
     "cm": ("mm", 10.0, 0.0),
@@ -151,13 +166,14 @@ UNITS: Final[dict[str, tuple[str, float, float]]] = {
     "arcmin": ("mrad", 0.2908882086657216, 0.0),
     "arcsec": ("mrad", 0.00484813681109536, 0.0),
     "mdeg": ("mrad", 0.017453292519943295, 0.0),
-    "mm/m": ("mrad", 1.0, 0.0),  # a tilt so small that its tangent is itself
+    # Small-angle approximation of a tilt.
+    "mm/m": ("mrad", 1.0, 0.0),
     "um/m": ("microstrain", 1.0, 0.0),
     "nanostrain": ("microstrain", 1e-3, 0.0),
     "atm": ("kPa", 101.325, 0.0),
     "dbar": ("kPa", 10.0, 0.0),
     "kgf/cm2": ("kPa", 98.0665, 0.0),
-    # columns of mercury at 0 degC and of water at 4 degC, as NIST SP 811 (2008) has them
+    # Mercury at 0 degC, water at 4 degC: NIST SP 811 (2008).
     "mmHg": ("kPa", 0.1333224, 0.0),
     "inHg": ("kPa", 3.386389, 0.0),
     "mmH2O": ("kPa", 0.00980665, 0.0),
@@ -169,34 +185,39 @@ UNITS: Final[dict[str, tuple[str, float, float]]] = {
     "1": ("1", 1.0, 0.0),
     "index": ("index", 1.0, 0.0),
 }
-# what instruments give before their calibration is applied: no unit, and never guessed to be one
-RAW: Final = frozenset(
+# Units of raw readings, before a calibration is applied. They cannot be converted.
+RAW_UNITS: Final = frozenset(
     split_table("""
         hz; khz; hz2; khz2; digit; digits; dig; counts; count; cnt; adc; raw; b-units; lu; linear units; mv/v; ma;
         ohm; ohms; kohm
     """)
 )
-# units by which names end, as `_kpa` and `_mm_per_day`
-_ENDING: Final = split_table("""
+# Units that are used as suffix of a name, such as `_kpa` and `_mm_per_day`.
+_SUFFIX_UNITS: Final = split_table("""
     mm/day; mm/h; m/day; mm/yr; mm/s2; m/s2; mm; cm; m; mrad; urad; rad; deg; kPa; Pa; MPa; bar; psi; hPa; mbar;
     degC; K; degF; microstrain; V; mV; dBm; g; index; in; ft; um; mil; gon; arcsec; mmHg; inHg; cmH2O; mH2O
 """)
-_TRACES: Final = frozenset({"t", "tr", "tr.", "trace", "traces"})  # fallen, and too little to be measured
-# suffix spelled in names -> unit, longest first, because `_mm_per_day` ends in neither `_mm` nor `_day` alone
+# Entries for a trace of precipitation: an amount too small to measure.
+_TRACES: Final = frozenset({"t", "tr", "tr.", "trace", "traces"})
+# Pairs of suffix and unit, longest suffix first: `_m_per_day` also ends with `_day`.
 SUFFIXES: Final[tuple[tuple[str, str], ...]] = tuple(
     sorted(
-        {"pct": "%", "percent": "%", **{unit.lower().replace("/", "_per_"): unit for unit in _ENDING}}.items(),
+        {"pct": "%", "percent": "%", **{unit.lower().replace("/", "_per_"): unit for unit in _SUFFIX_UNITS}}.items(),
         key=lambda item: -len(item[0]),
     )
 )
-_BRIDGES: Final = {("m", "mm"): 1000.0, ("mm", "m"): 1e-3, ("hPa", "kPa"): 0.1, ("kPa", "hPa"): 10.0}
+# Factors between canonical units.
+_FACTORS: Final = {("m", "mm"): 1000.0, ("mm", "m"): 1e-3, ("hPa", "kPa"): 0.1, ("kPa", "hPa"): 10.0}
 
 
 def convert(value: float, unit: str, canonical: str) -> float:
-    """Convert a value to the canonical unit of its quantity; raises ValueError when the units do not fit.
+    """Convert a value to the canonical unit of its quantity.
 
     >>> convert(0.0124, "m", "mm"), convert(1.0, "bar", "kPa")
     (12.4, 100.0)
+
+    Raises:
+        ValueError: the unit is unknown or does not fit.
     """
     if unit == canonical:
         return value
@@ -205,48 +226,49 @@ def convert(value: float, unit: str, canonical: str) -> float:
     base, factor, offset = UNITS[unit]
     if base == canonical:
         return value * factor + offset
-    # metres, millimetres and pressures meet across their bases
-    bridge = _BRIDGES.get((base, canonical))
-    if bridge is None:
-        raise ValueError(f"unit {unit!r} cannot be turned into {canonical!r}")
-    return (value * factor + offset) * bridge
+    factor_between = _FACTORS.get((base, canonical))
+    if factor_between is None:
+        raise ValueError(f"unit {unit!r} cannot be converted to {canonical!r}")
+    return (value * factor + offset) * factor_between
 
 
 def explain_unit(unit: str, canonical: str) -> str:
-    """Why a unit is not known, and which ones can be given in its place, the nearest first.
+    """Return an error text for an unknown unit, with the units that fit, most similar first.
 
-    >>> explain_unit("mmH20", "kPa")[:56], explain_unit("digits", "kPa")[:40]
-    ("unit 'mmH20' is unknown; of kPa there are: mmH2O, mmHg, ", "unit 'digits' is a reading as it comes f")
+    >>> explain_unit("mmH20", "kPa")[:55], explain_unit("digits", "kPa")[:31]
+    ("unit 'mmH20' is unknown; units of kPa are: mmH2O, mmHg,", "unit 'digits' is a raw reading ")
     """
     if is_raw(unit):
         return (
-            f"unit {unit!r} is a reading as it comes from the sensor; turn it into {canonical} by the calibration sheet "
-            "of the instrument, in the logger or before it is read in"
+            f"unit {unit!r} is a raw reading of a sensor; convert it to {canonical} with the calibration sheet of the "
+            "instrument, in the logger or before the import"
         )
-    return f"unit {unit!r} is unknown; of {canonical} there are: {', '.join(_sort_units(canonical, unit))}"
+    return f"unit {unit!r} is unknown; units of {canonical} are: {', '.join(_sort_units(canonical, unit))}"
 
 
 def list_units(quantity: str, like: str = "") -> tuple[str, ...]:
-    """The units of a known quantity, those first that are spelled like a text."""
+    """Return the units of a built-in quantity, those most similar to `like` first."""
     return _sort_units(QUANTITIES[quantity].unit, like)
 
 
 def is_raw(unit: str) -> bool:
-    """Whether a text names readings as sensors give them, before any calibration."""
-    return unit.strip().lower() in RAW
+    """Return whether a unit stands for raw readings, before a calibration is applied."""
+    return unit.strip().lower() in RAW_UNITS
 
 
 def _sort_units(canonical: str, like: str) -> tuple[str, ...]:
-    fitting = [known for known in UNITS if _fits(known, canonical)]
-    return tuple(dict.fromkeys((*difflib.get_close_matches(like, fitting, n=3, cutoff=0.4), *fitting)))
+    fitting = [unit for unit in UNITS if _fits(unit, canonical)]
+    similar = difflib.get_close_matches(like, fitting, n=3, cutoff=0.4)
+    return tuple(dict.fromkeys((*similar, *fitting)))
 
 
 def _fits(unit: str, canonical: str) -> bool:
-    return UNITS[unit][0] == canonical or (UNITS[unit][0], canonical) in _BRIDGES
+    base = UNITS[unit][0]
+    return base == canonical or (base, canonical) in _FACTORS
 
 
 def is_unit_of(unit: str, quantity: str) -> bool:
-    """Whether values of a known quantity can be given in a unit; False where either is unknown.
+    """Return whether a unit fits a built-in quantity. False if the unit or the quantity is unknown.
 
     >>> is_unit_of("cm", "displacement"), is_unit_of("degC", "rain"), is_unit_of("mm", "colour")
     (True, False, False)
@@ -257,19 +279,21 @@ def is_unit_of(unit: str, quantity: str) -> bool:
 
 
 def convert_difference(size: float, unit: str, canonical: str) -> float:
-    """Convert a step, a spread or an offset: the zero of a scale (degC, K) cancels out.
+    """Convert a difference, such as a step or a standard deviation. The zero of the scale (degC, K) has no effect.
 
     >>> convert_difference(5.0, "K", "degC")
     5.0
 
     Raises:
-        ValueError: the units do not fit.
+        ValueError: the unit is unknown or does not fit.
     """
-    return size if unit == canonical else convert(size, unit, canonical) - convert(0.0, unit, canonical)
+    if unit == canonical:
+        return size
+    return convert(size, unit, canonical) - convert(0.0, unit, canonical)
 
 
 def read_trace(value: object, quantity: str) -> float | None:
-    """Nothing, where a cell says a trace of rain or snow: fallen, and too little to be measured; else None.
+    """Return 0.0 for a table cell that means a trace of rain or snow, else None.
 
     >>> read_trace("T", "rain"), read_trace("T", "temperature"), read_trace("0.2", "rain")
     (0.0, None, None)
@@ -279,7 +303,7 @@ def read_trace(value: object, quantity: str) -> float | None:
 
 
 def split_suffix(name: str) -> tuple[str, str] | None:
-    """Split `rain_mm` into quantity and unit by its suffix; None when no unit suffix is there.
+    """Split a name such as `rain_mm` into quantity and unit. None if the name has no unit suffix.
 
     >>> split_suffix("displacement_east_mm"), split_suffix("pore_pressure_kpa"), split_suffix("rain")
     (('displacement_east', 'mm'), ('pore_pressure', 'kPa'), None)

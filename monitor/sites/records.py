@@ -827,10 +827,11 @@ def rename_stations(value: Found, names: Mapping[str, str]) -> Found:
         names: new station id by old station id.
     """
     renamed: Any = value
-    if type(value) is str:
+    # A subclass of `str` or `tuple`, such as a message, contains no ids.
+    if isinstance(value, str) and type(value) is str:
         station, dot, quantity = value.partition(".")
         renamed = f"{names.get(station, station)}{dot}{quantity}"
-    elif type(value) is tuple:
+    elif isinstance(value, tuple) and type(value) is tuple:
         renamed = tuple(rename_stations(item, names) for item in value)
     elif is_dataclass(value) and not isinstance(value, type | Kind):
         values = {item.name: getattr(value, item.name) for item in fields(value) if item.name != "was"}

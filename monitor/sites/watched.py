@@ -8,8 +8,8 @@ from monitor.sites.quantities import (
     BATTERY_LEVEL,
     BATTERY_VOLTAGE,
     MODELLED_MOTION_PREFIXES,
-    OF_SCENES,
     QUANTITIES,
+    SCENE_QUANTITIES,
     SIGNAL_STRENGTH,
     VELOCITY_MAP_QUANTITIES,
 )
@@ -77,7 +77,7 @@ WATCHED: Final[Mapping[str, QuantityCheck]] = {
     "temperature": QuantityCheck(("timing",), parts=PARTS),
     # now and then, or judged by what reads them
     **dict.fromkeys(("rain", "snow_depth", "acceleration", BATTERY_VOLTAGE, BATTERY_LEVEL, SIGNAL_STRENGTH), NOTHING),
-    **dict.fromkeys((*OF_SCENES, *VELOCITY_MAP_QUANTITIES), NOTHING),
+    **dict.fromkeys((*SCENE_QUANTITIES, *VELOCITY_MAP_QUANTITIES), NOTHING),
 }
 OWN: Final = QuantityCheck(("timing",))  # quantities that a site file names itself
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from monitor.sites.fusion import Clause, list_affirmed, list_leaves, may_become
-from monitor.sites.quantities import GROUND_MOTION_PREFIXES, OF_ZONES
+from monitor.sites.fusion import Clause, can_become, list_affirmative_leaves, list_leaves
+from monitor.sites.quantities import GROUND_MOTION_PREFIXES, ZONE_QUANTITIES
 from monitor.sites.records import VELOCITY_MAP, BoundedMemo, Criterion, Site, once_per_record
 
 KEPT_REACHED: Final = 256
@@ -79,7 +79,7 @@ def find_sources(site: Site) -> Mapping[str, Sequence[str]]:
 def _list_mapped(site: Site) -> list[str]:
     """Stations that maps of velocities alone give values, where zones are among them."""
     found = [s for s in site.stations if s.series and all(one.source == VELOCITY_MAP for one in s.series)]
-    return [s.id for s in found] if any(one.quantity in OF_ZONES for s in found for one in s.series) else []
+    return [s.id for s in found] if any(one.quantity in ZONE_QUANTITIES for s in found for one in s.series) else []
 
 
 def name_zone(station: str, zone: str) -> str:
@@ -199,11 +199,11 @@ def _compute_reachable_level(
         return is_met(site, leaf, mine, groups) if wanted else not is_met(site, leaf, {*leaf.witnesses} - mine, groups)
 
     for rule in site.fusion.rules:
-        if not may_become(rule.when, can):
+        if not can_become(rule.when, can):
             continue
         levels.append(min(rule.level, top - 1))
         if rule.level >= top:
-            for leaf in list_affirmed(rule.when):
+            for leaf in list_affirmative_leaves(rule.when):
                 mine = {v.witness for v in voices.get(leaf.criterion, []) if _can_request(v, leaf.level, shut)}
                 tops |= {groups.get(w, w) for w in leaf.witnesses if w in mine}
     # where instruments measure motion, nobody promises that observers see what these miss

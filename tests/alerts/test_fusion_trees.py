@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from monitor.errors import ConfigError
-from monitor.sites.fusion import Clause, evaluate_clause, find_behind, format_clause, list_leaves, may_become
+from monitor.sites.fusion import Clause, can_become, evaluate_clause, find_supporting_leaves, format_clause, list_leaves
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import KEPT_SITES, once_per_record
 from monitor.sites.witnesses import (
@@ -62,15 +62,15 @@ def test_not_needs_a_word_and_what_could_become_true_those_who_can_speak():
     clause = Clause("all", (leaf("v"), Clause("not", (leaf("rain"),))))
     for rain, expected in ((True, False), (False, True), (None, None)):
         assert evaluate_clause(clause, lambda c, r=rain: True if c.criterion == "v" else r) is expected
-    assert [c.criterion for c in find_behind(clause, lambda c: c.criterion == "v")] == ["v"]
+    assert [c.criterion for c in find_supporting_leaves(clause, lambda c: c.criterion == "v")] == ["v"]
     assert format_clause(clause) == "(v and not rain)"
     clause = Clause("at_least", (leaf("a"), leaf("b"), Clause("not", (leaf("c"),))), k=2)
     for able in product((True, False), repeat=3):
         known = dict(zip("abc", able, strict=True))
-        assert may_become(clause, lambda c, _w, k=known: k[c.criterion]) is (sum(able) >= 2)
+        assert can_become(clause, lambda c, _w, k=known: k[c.criterion]) is (sum(able) >= 2)
     # to be known false, all but one must be known false
-    assert may_become(Clause("any", (leaf("a"), leaf("b"))), lambda *_: True, wanted=False)
-    assert not may_become(Clause("any", (leaf("a"), leaf("b"))), lambda c, _: c.criterion == "a", wanted=False)
+    assert can_become(Clause("any", (leaf("a"), leaf("b"))), lambda *_: True, value=False)
+    assert not can_become(Clause("any", (leaf("a"), leaf("b"))), lambda c, _: c.criterion == "a", value=False)
 
 
 @tabulated(
@@ -78,7 +78,7 @@ def test_not_needs_a_word_and_what_could_become_true_those_who_can_speak():
     [
         ("{all = []}", "expected a list of clauses"),
         ('{criterion = "w"}', "unknown criterion"),
-        ('{criterion = "v", level = "red"}', "never asks for that much"),
+        ('{criterion = "v", level = "red"}', "has no bound for 'red' or higher"),
         ('{criterion = "v", k = 3}', "whole number from 1 to 2"),
         ('{criterion = "v", k = true}', "whole number from 1 to 2"),
         ('{criterion = "v", area = "crown"}', "expected one of: head, toe"),
@@ -99,7 +99,7 @@ def test_a_rule_that_cannot_be_meant_is_refused_with_its_key(when, said):
 
 
 def test_a_part_needs_a_rule_and_what_shares_a_footprint_or_is_radar_is_one_witness():
-    with pytest.raises(ConfigError, match=r"'rain'.*no fusion\.rule names it"):
+    with pytest.raises(ConfigError, match=r"'rain'.*no \[\[fusion\.rule\]\] contains it"):
         site(VELOCITY, RAIN)
     place = site(stations=[station("G1", footprint="px7"), station("G2", footprint="px7"), station("R1", "rain", "mm")])
     groups = find_groups(place)

@@ -262,7 +262,7 @@ def test_a_renaming_alone_needs_nobody_else_and_what_it_hides_does(slope):
 def test_a_former_id_is_refused_where_it_cannot_be_one():
     cases = {
         "is a station of this file": RENAMED.replace('was = ["G1"]', 'was = ["G2"]'),
-        "is its own id": RENAMED.replace('was = ["G1"]', 'was = ["H1"]'),
+        "is the current id": RENAMED.replace('was = ["G1"]', 'was = ["H1"]'),
         "appears twice": RENAMED.replace('id = "G2"', 'id = "G2"\nwas = ["G1"]'),
         "appears twice (H1, H1)": RENAMED.replace('was = ["G1"]', 'was = ["G1", "G1"]'),
         "was: 'H1' is a station": RENAMED.replace('id = "G2"', 'id = "G2"\nwas = ["H1"]').replace('["G1"]', '["G2"]'),

@@ -206,7 +206,7 @@ def test_a_mark_of_the_order_of_octets_is_no_part_of_a_file(tmp_path):
 def test_a_station_far_from_its_site_is_asked_about(latitude, longitude, is_far):
     where = head("slope", latitude=46.2, longitude=8.9)
     site = parse_site(where + station("G1", series("tilt", "deg"), latitude=latitude, longitude=longitude), "x.toml")
-    assert sum("is its place right?" in line for line in find_cautions(site)) == is_far
+    assert sum("check its latitude and longitude" in line for line in find_cautions(site)) == is_far
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_clock_that_no_place_there_has_is_asked_about(zone, longitude, is_aske
 )
 def test_levels_that_run_from_the_worst_to_the_least_are_asked_about(names, is_asked):
     site = parse_site(head("slope", levels={"names": names}) + station("G1", series("tilt", "deg")), "x.toml")
-    assert sum("from the least to the worst" in line for line in find_cautions(site)) == is_asked
+    assert sum("from the lowest to the highest" in line for line in find_cautions(site)) == is_asked
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_a_bound_beside_a_series_in_another_unit_is_asked_about(quantity, unit, 
     window = {} if kind == "level" else {"window": "2d"}
     text = head("slope") + station("P1", series(quantity, unit), azimuth_deg=90.0)
     site = parse_site(text + criterion(kind, series=f"P1.{quantity}", yellow={"over": 5.0} | window), "x.toml")
-    assert sum(f"P1.{quantity} is written in {unit}" in line for line in find_cautions(site)) == is_asked
+    assert sum(f"P1.{quantity} is declared in {unit}" in line for line in find_cautions(site)) == is_asked
 
 
 def test_a_pipe_or_device_among_the_site_files_is_not_waited_for(tmp_path):

@@ -126,11 +126,11 @@ def test_a_vote_lives_as_long_as_its_slowest_instrument_may_be_silent(intervals,
 @pytest.mark.parametrize(
     ("forecast", "said"),
     [
-        ('start_from = "old"', "forecast.start_from: no network is chosen"),
-        ('models = ["pretrained-lstm"]\nstart_from = "old"', "begins with shipped weights"),
-        ('models = ["gru", "graph-gru"]\nstart_from = "old"', "graph-gru reads the stations of one site together"),
-        ('models = ["gru"]\nreplay = ["old"]', "nothing to forget"),
-        ('models = ["gru"]\nstart_from = "old"\nreplay = ["bench"]', "the record of bench itself"),
+        ('start_from = "old"', "forecast.start_from: only networks use this key"),
+        ('models = ["pretrained-lstm"]\nstart_from = "old"', "starts with shipped weights"),
+        ('models = ["gru", "graph-gru"]\nstart_from = "old"', "graph-gru reads all stations of one site together"),
+        ('models = ["gru"]\nreplay = ["old"]', "forecast.replay: only a network that starts with trained weights"),
+        ('models = ["gru"]\nstart_from = "old"\nreplay = ["bench"]', "bench is this site, whose record is always used"),
         ('zero_shot = "/srv/fracast"', r"^bench\.toml: forecast: key 'zero_shot' was removed: .*; delete the key$"),
     ],
 )

@@ -161,7 +161,9 @@ def test_a_kind_on_which_a_rule_of_the_site_votes_is_no_misspelling(database):
         raise RefusedError("its file cannot be read")
 
     rule = SimpleNamespace(kinds=("cracks",))
-    declared = SimpleNamespace(criteria=[rule], now_called=lambda station: f"{station}-new", station={"G1-new": 1}.get)
+    declared = SimpleNamespace(
+        criteria=[rule], find_current_id=lambda station: f"{station}-new", station={"G1-new": 1}.get
+    )
     add_report(call(lambda _: declared), "north-bench", "cracks", "three of them", station="G1")
     with pytest.raises(RefusedError, match="did you mean rockfall"):
         add_report(call(lambda _: declared), "north-bench", "rockfal", "three of them")

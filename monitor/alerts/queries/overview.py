@@ -22,7 +22,7 @@ from monitor.readings.records import Reading
 from monitor.readings.tables import observation, series_latest
 from monitor.readings.tables import series as series_table
 from monitor.readings.views import ReadingRow
-from monitor.sites.quantities import LANDSLIDE_PREFIX, OF_SCENES
+from monitor.sites.quantities import LANDSLIDE_PREFIX, SCENE_QUANTITIES
 from monitor.sites.tables import site as site_table
 from monitor.sites.tables import station as station_table
 from monitor.sites.views import SiteStatusRow
@@ -181,7 +181,7 @@ def load_stations(c: Connection, site: str) -> list[StationCard]:
     for row in load_view(c, "latest_observation", ReadingRow, order_by=["station", "quantity"], site=site):
         series.setdefault(row["station"], []).append(row)
     for delivered in series.values():
-        delivered.sort(key=lambda row: row["quantity"] in OF_SCENES)
+        delivered.sort(key=lambda row: row["quantity"] in SCENE_QUANTITIES)
     s = station_table.c
     rows = c.execute(select(station_table).where(s.site == site).order_by(s.on_slope.desc(), s.id))
     return [read_record(StationCard, r, health=health.get(r.id), latest=series.get(r.id, [])) for r in rows]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice, pairwise
 from typing import Final
 
-from monitor.sites.parents import GONE
+from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS
 from monitor.sites.records import SeriesSpec, Site, once_per_record
 
 # Number of newest intervals that show how often readings are measured or received.
@@ -92,7 +92,7 @@ def find_silence_s(
         find_interval_s(times_s, spec.interval_s, was_rare=was_rare),
         find_interval_s(receptions_s, spec.interval_s, least=least),
     )
-    return GONE * every_s if every_s >= SELDOM * spec.interval_s else spec.max_silence_s
+    return DEFAULT_SILENCE_INTERVALS * every_s if every_s >= SELDOM * spec.interval_s else spec.max_silence_s
 
 
 def list_receptions(received_s: Iterable[float], interval_s: float) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""What the tables of several kinds of criteria share: keys, bounds, and how they become a criterion."""
+"""Base tables of [[criterion]] and of its bounds, which the kinds of criteria extend."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -15,36 +15,39 @@ from monitor.sites.quantities import LARGEST
 from monitor.sites.records import Criterion, Threshold
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
-# chance alone never makes 20 standard errors, and whoever asks for more hears of no motion
-Sureness = Annotated[float, Field(ge=0.0, le=20.0, description="how many of its own standard errors it must be")]
-Recovery = Annotated[Share, Field(description="it falls only below this share of the bound that it crossed")]
-FastTrack = Annotated[float | None, Field(gt=1.0, description="beyond so many times the bound no dwell is needed")]
-Direction = Annotated[Literal["downslope", "norm"], Field(description="`norm`: horizontal speed, whatever its way")]
-LevelName = Annotated[str, Field(description="the level that it asks for")]
-Window = Annotated[Duration, Field(description="the time that the bound is computed over")]
-STATIONS: Final = "ids or globs; a glob leaves control stations out"
-OVER, UNDER = "crossed by what is more", "crossed by what is less"
-FASTEST: Final = 4.32e6  # mm/day: from 3 m/min on a slide is very rapid (Cruden and Varnes 1996), and no warning helps
-WETTEST: Final = 30_000.0  # mm: no place on earth had so much rain in a year (Cherrapunji 1860/61: 26461 mm)
+# Chance alone never reaches 20 standard errors. A higher value would suppress real motion.
+Sureness = Annotated[float, Field(ge=0.0, le=20.0, description="required value in multiples of its standard error")]
+Recovery = Annotated[Share, Field(description="the vote ends only below this share of the crossed bound")]
+FastTrack = Annotated[float | None, Field(gt=1.0, description="no dwell is needed beyond this multiple of the bound")]
+Direction = Annotated[Literal["downslope", "norm"], Field(description="`norm`: horizontal speed in any direction")]
+LevelName = Annotated[str, Field(description="level that the criterion votes for")]
+Window = Annotated[Duration, Field(description="time that the compared value is computed over")]
+STATIONS: Final = "ids or globs; a glob does not match control stations"
+OVER, UNDER = "crossed by a higher value", "crossed by a lower value"
+# mm/day. A slide is very rapid from 3 m/min on (Cruden and Varnes 1996). A warning would be too late.
+FASTEST: Final = 4.32e6
+# mm. More than the highest yearly rain on Earth (Cherrapunji 1860/61: 26461 mm).
+WETTEST: Final = 30_000.0
 Strings = tuple[str, ...]
-Target = tuple[tuple[str, ...], str]  # ids of stations, and the quantity
+# Ids of stations, and the quantity.
+Target = tuple[tuple[str, ...], str]
 
 
 class DwellTable(Section):
-    """criterion.dwell."""
+    """`dwell` of a [[criterion]]."""
 
-    hits: int = Field(default=1, ge=1, description="so many")
-    of: int = Field(default=1, ge=1, description="of the last distinct data epochs must be over the bound")
-    within: Duration | None = Field(default=None, description="and all within this time")
+    hits: int = Field(default=1, ge=1, description="epochs that must be beyond the bound")
+    of: int = Field(default=1, ge=1, description="number of newest distinct epochs that are checked")
+    within: Duration | None = Field(default=None, description="all these epochs must be within this time")
 
     @model_validator(mode="after")
-    def _possible(self) -> "DwellTable":
+    def _check_hits(self) -> "DwellTable":
         if self.hits > self.of:
             raise ValueError(f"hits: expected at most of = {self.of}, got {self.hits}")
         return self
 
 
-Dwelling = Annotated[DwellTable, Field(description="distinct data epochs that must be over the bound")]
+Dwelling = Annotated[DwellTable, Field(description="epochs that must be beyond the bound")]
 
 
 # ---- bounds of one level ---------------------------------------------------------------------------------------
@@ -55,14 +58,14 @@ class LevelBound(Section):
     under: float | None = Field(default=None, ge=-LARGEST, le=LARGEST, description=UNDER)
 
     @model_validator(mode="after")
-    def _one_side(self) -> "LevelBound":
+    def _check_side(self) -> "LevelBound":
         if (self.over is None) == (self.under is None):
-            raise ValueError("expected exactly one of over, under")
+            raise ValueError("expected exactly one of over and under")
         return self
 
 
 class OverBound(Section):
-    """The bound of one level on something that only rises: rain in mm, how fast water falls in m/day."""
+    """The bound of one level on a positive value: rain in mm, or drawdown in m/day."""
 
     over: float = Field(gt=0.0, le=WETTEST, description=OVER)
     window: Window
@@ -83,32 +86,50 @@ class DepthBound(Section):
 
 # ---- keys ------------------------------------------------------------------------------------------------------
 class CriterionTable(Section):
-    """What every [[criterion]] has. A kind says in its own table what differs."""
+    """Keys that every [[criterion]] has. The table of a kind adds its own."""
 
-    kind: str = Field(description="what is compared with the bound of each level")
-    id: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="default kind and number")
-    role: Literal["witness", "advice", "part"] | None = Field(None, description="`part`: inside fusion rules only")
-    valid_for: Duration = Field(
-        86400.0, description="how long a vote counts without newer data; default that, or the longest `max_silence`"
+    kind: str = Field(description="kind of the criterion")
+    id: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="default: kind and number")
+    role: Literal["witness", "advice", "part"] | None = Field(
+        None, description="`part`: counts only inside fusion rules"
     )
-    author: str = Field("", description="who set these numbers")
-    reason: str = Field("", description="on what grounds")
-    valid_until: dt.date | None = Field(None, description="day of review, of which an alarm reminds; bounds go on")
+    valid_for: Duration = Field(
+        86400.0, description="how long a vote counts without newer data; default 1d, or the longest `max_silence`"
+    )
+    author: str = Field("", description="who set the bounds")
+    reason: str = Field("", description="reason for the bounds")
+    valid_until: dt.date | None = Field(None, description="date of review; an alarm is raised, the bounds still count")
 
     def find_target(self, places: Places) -> Target:
-        """The stations and the quantity that it looks at; none here. Raises ConfigError."""
+        """Return the stations and the quantity that the criterion reads. The base class has none.
+
+        Raises:
+            ConfigError: the table does not name them correctly.
+        """
         del places
         return (), ""
 
     def refuse_bound(self, bound: Threshold, places: Places, key: str) -> None:
-        """Refuse one level's bound for what the site file says elsewhere; nothing here."""
+        """Reject the bound of a level that contradicts other parts of the site file. The base class accepts all.
+
+        Raises:
+            ConfigError: the bound is contradictory.
+        """
 
     def refuse_order(self, bounds: Sequence[Threshold], places: Places) -> None:
-        """Refuse bounds of which a graver level asks for less."""
+        """Reject a bound of a higher level that is easier to cross than the bound of a lower level.
+
+        Raises:
+            ConfigError: the bounds are in the wrong order.
+        """
         refuse_falling(bounds, places)
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
-        """The criterion with what only its kind knows; raises ConfigError."""
+        """Return the criterion with the values that only its kind has.
+
+        Raises:
+            ConfigError: a value of the kind is wrong.
+        """
         del places
         return criterion
 
@@ -117,17 +138,17 @@ class StationsTable(CriterionTable):
     """A criterion over series of stations."""
 
     stations: Strings = Field((), description=STATIONS)
-    series: str | Strings = Field((), description="`STATION.quantity`, or a list of them")
-    quantity: str | None = Field(None, description="of stations, where the kind names none")
+    series: str | Strings = Field((), description="`STATION.quantity`, or a list of these")
+    quantity: str | None = Field(None, description="quantity for `stations`, if the kind has no default")
 
     def find_target(self, places: Places) -> Target:
-        """Either `series`, or `stations` with a quantity."""
+        """Return the target of `series`, or of `stations` with a quantity."""
         where = places.where
         names = (self.series,) if isinstance(self.series, str) and self.series else tuple(self.series)
         if names:
             if self.stations or self.quantity:
-                raise ConfigError(f"{where}.series: expected either series, or stations with quantity")
-            pairs = [find_series(n, places.stations, f"{where}.series") for n in names]
+                raise ConfigError(f"{where}.series: expected either series, or stations with quantity, not both")
+            pairs = [find_series(name, places.stations, f"{where}.series") for name in names]
             for _, spec in pairs:
                 refuse_index(spec, f"{where}.series")
             if len({spec.quantity for _, spec in pairs}) > 1:
@@ -140,12 +161,12 @@ class StationsTable(CriterionTable):
 
 
 class AroundTable(CriterionTable):
-    """A criterion over what lies around stations, whatever these measure."""
+    """A criterion over the surroundings of stations. The series of the stations do not matter."""
 
     stations: Strings = Field(("*",), description=STATIONS)
 
     def find_target(self, places: Places) -> Target:
-        """The stations."""
+        """Return the stations, without a quantity."""
         return match_stations(self.stations, places.stations, None, f"{places.where}.stations"), ""
 
 
@@ -161,9 +182,18 @@ class MeasuredTable(RecoveringTable):
     dwell: Dwelling = DwellTable()
 
 
-# ---- what tables do with them ----------------------------------------------------------------------------------
+# ---- helpers of tables -----------------------------------------------------------------------------------------
 def refuse_falling(bounds: Sequence[Threshold], places: Places, *, shorter_may: bool = False) -> None:
-    """Refuse bounds that fall with a rising level; `shorter_may`: a smaller sum in a shorter window may be graver."""
+    """Reject a bound of a higher level that is easier to cross than the bound of the level below.
+
+    Args:
+        bounds: bounds by rising level.
+        places: the criterion.
+        shorter_may: accept a lower bound in a shorter window. The same rain in a shorter time is more dangerous.
+
+    Raises:
+        ConfigError: the bounds are in the wrong order.
+    """
     for lower, higher in pairwise(bounds):
         key = f"{places.where}.{places.levels[higher.level].name}"
         if (lower.over is None) != (higher.over is None):
@@ -177,6 +207,6 @@ def refuse_falling(bounds: Sequence[Threshold], places: Places, *, shorter_may: 
 
 
 def add_params(criterion: Criterion, **params: float | None) -> Criterion:
-    """The criterion with further numbers of its kind; what is None is left out."""
-    found = tuple((k, float(v)) for k, v in params.items() if v is not None)
-    return replace(criterion, params=(*criterion.params, *found))
+    """Return the criterion with further numbers of its kind. Values of None are left out."""
+    added = tuple((name, float(value)) for name, value in params.items() if value is not None)
+    return replace(criterion, params=(*criterion.params, *added))

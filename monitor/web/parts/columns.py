@@ -15,7 +15,7 @@ from monitor.alerts.queries.overview import StationCard
 from monitor.readings.queries import extremes
 from monitor.readings.queries.observations import SeriesRow, load_offsets, load_readings
 from monitor.readings.records import Reading
-from monitor.sites.quantities import BATTERY_VOLTAGE, DEPTH_PREFIX, OF_SCENES, SIGNAL_STRENGTH
+from monitor.sites.quantities import BATTERY_VOLTAGE, DEPTH_PREFIX, SCENE_QUANTITIES, SIGNAL_STRENGTH
 from monitor.text.instants import parse_time
 
 EXACT: Final = 4_000  # readings that are read one by one; of more the database works out the extremes
@@ -324,7 +324,7 @@ def plan_panes(series: Sequence[SeriesRow], station: str, quantity: str) -> list
         if s.station == station
         and s.quantity.partition("_")[0] != family
         and not s.quantity.startswith(MOTION)
-        and s.quantity not in {BATTERY_VOLTAGE, SIGNAL_STRENGTH, *OF_SCENES}
+        and s.quantity not in {BATTERY_VOLTAGE, SIGNAL_STRENGTH, *SCENE_QUANTITIES}
         and s.unit != "index"
     ]
     rank = {name: k for k, name in enumerate(DRIVERS)}

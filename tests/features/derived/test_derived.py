@@ -282,7 +282,7 @@ def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: 
         ([DISTANCE | {"every": "5h", "max_silence": "4h"}], "derived[0].every: expected 1h to 4h"),
         ([DISTANCE | {"expression": "G-1.displacement_east"}], "an id with a hyphen stands in quotes"),
         ([DISTANCE | {"expression": "G-A.displacement_east"}], "'G': expected numbers, series"),
-        ([DISTANCE | {"unit": "kPa"}], "derived[0].unit: unit 'kPa' cannot be turned into 'mm'"),
+        ([DISTANCE | {"unit": "kPa"}], "derived[0].unit: unit 'kPa' cannot be converted to 'mm'"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(derived: Iterable[Mapping[str, object]], why: str) -> None:

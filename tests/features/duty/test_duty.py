@@ -162,17 +162,17 @@ def test_alarms_of_the_service_go_to_who_is_on_duty_at_each_site(watched):
 def test_a_site_file_with_a_team_that_cannot_be_is_refused():
     for team, said in (
         (TEAM.replace('L. Frei"\n', 'Q"\n'), "lead: expected one of the members"),
-        (TEAM.replace('"A. Rossi"', '"r. mori"'), "stands there twice"),
+        (TEAM.replace('"A. Rossi"', '"r. mori"'), "appears twice"),
         (TEAM.replace('"A. Rossi"', '"Q"'), "expected the name of a "),
-        (TEAM.replace('"geologists"', '"others"'), "is no team; there is team:others"),
+        (TEAM.replace('"geologists"', '"others"'), "is no team; expected team:others"),
         (TEAM + TEAM, "appears twice"),
     ):
         with pytest.raises(ConfigError, match=said):
             parse_site(text_of(team=team), "bench")
-    with pytest.raises(ConfigError, match="a team has none of its own"):
+    with pytest.raises(ConfigError, match="a team has no "):
         parse_site(text_of({**PEOPLE, "team:geologists": 'channels = ["log:x"]'}), "bench")
     alone = parse_site(text_of({k: v for k, v in PEOPLE.items() if not k.startswith("team")}), "bench")
-    assert any("nobody notifies it" in line for line in find_weaknesses(alone))
+    assert any("is never notified" in line for line in find_weaknesses(alone))
 
 
 def test_what_fails_at_one_site_keeps_no_other_from_being_escalated(watched, monkeypatch):

@@ -289,11 +289,15 @@ def test_what_one_map_says_of_zones_is_one_witness(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('quantity = "moving_share"\nunit = "%"', 'quantity = "tilt"\nunit = "mrad"', "a velocity map gives"),
-        ("over_mm_per_day = 0.1\n", RAIN, "a station of its own for rain"),
+        ('quantity = "moving_share"\nunit = "%"', 'quantity = "tilt"\nunit = "mrad"', "a velocity map contains"),
+        ("over_mm_per_day = 0.1\n", RAIN, "move rain to another station"),
         ("[46.205, 8.908], [46.205, 8.892]", "[46.205, 8.892], [46.205, 8.908]", "two edges cross or touch"),
-        ("outline = [[46.195, 8.892], [46.195, 8.908], [46.205, 8.908], [46.205, 8.892]]\n", "", "is read where?"),
-        ('unit = "mm/day"', 'unit = "mm/day"\nover_mm_per_day = 2.0', "only moving_share counts"),
+        (
+            "outline = [[46.195, 8.892], [46.195, 8.908], [46.205, 8.908], [46.205, 8.892]]\n",
+            "",
+            "to read the velocity map there",
+        ),
+        ('unit = "mm/day"', 'unit = "mm/day"\nover_mm_per_day = 2.0', "only the quantity moving_share uses"),
     ],
 )
 def test_a_zone_that_no_map_could_fill_is_refused(old, new, words):
