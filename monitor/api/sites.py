@@ -110,7 +110,7 @@ from monitor.sites.watched import (
 )
 from monitor.sites.witnesses import (
     find_voting_series,  # return (station, quantity) of all series that a vote can be based on
-    needs_proof,  # return the criteria of a site that need a passed model test to count
+    list_criteria_needing_proof,  # return the criteria of a site that need a passed model test to count
 )
 
 __all__ = [
@@ -181,6 +181,7 @@ __all__ = [
     "is_raw",
     "is_unit_of",
     "list_children",
+    "list_criteria_needing_proof",
     "list_groups",
     "list_units",
     "load_criteria",
@@ -188,7 +189,6 @@ __all__ = [
     "make_site_file_model",
     "measure_area_m2",
     "measure_ground_distance_m",
-    "needs_proof",
     "once_per_record",
     "parse_site",
     "read_trace",

@@ -27,7 +27,7 @@ from monitor.sites.parents import Place
 from monitor.sites.quantities import GROUND_MOTION_PREFIXES, QUANTITIES, measures_motion
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
 from monitor.sites.witnesses import (
-    Shut,
+    BlockedLevels,
     compute_reachable_level,
     find_groups,
     find_voting_series,
@@ -526,7 +526,7 @@ def _index_judgements(site: Site) -> Mapping[Place, SeriesJudgement]:
     return {(judgement.station, judgement.quantity): judgement for judgement in list_judgements(site)}
 
 
-def find_highest_level(site: Site, place: Place, closed: Shut) -> int:
+def find_highest_level(site: Site, place: Place, closed: BlockedLevels) -> int:
     """Return the highest level that a vote on a series can request, by a criterion or by a rule that it is part of.
 
     Args:
@@ -544,7 +544,7 @@ def find_highest_level(site: Site, place: Place, closed: Shut) -> int:
     return highest
 
 
-def find_highest_levels(site: Site, closed: Shut) -> Mapping[Place, int]:
+def find_highest_levels(site: Site, closed: BlockedLevels) -> Mapping[Place, int]:
     """Return the highest level that motion at each moving series can request.
 
     A series from which others are calculated counts for the best of these and itself.

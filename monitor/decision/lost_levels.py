@@ -20,7 +20,7 @@ from monitor.decision.series.assessment import DecisionContext, rare_key
 from monitor.decision.series.intervals import find_interval_s, list_learning
 from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS, Place
 from monitor.sites.records import Site
-from monitor.sites.witnesses import Shut
+from monitor.sites.witnesses import BlockedLevels
 from monitor.text.message import Duration, Message, Template
 
 _MORE: Final = Template("reachable.more", "{text}; and so {n} more")
@@ -45,7 +45,7 @@ class PresentReach:
     """
 
     barriers: Barriers
-    closed: Shut
+    closed: BlockedLevels
     highest: Mapping[Place, int]
     rare: Mapping[Place, Message]
 

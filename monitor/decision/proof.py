@@ -7,7 +7,7 @@ from typing import Final
 from monitor.decision.criteria.proofs import WARN_S, format_command
 from monitor.decision.records import Condition, ProofFact
 from monitor.sites.records import Site, once_per_record
-from monitor.sites.witnesses import needs_proof
+from monitor.sites.witnesses import list_criteria_needing_proof
 from monitor.text.message import Message, Template, Term, Timestamp
 
 _NO_SCORE: Final = Template("proof.no_score", "none of its detectors has a score that could be tested")
@@ -119,7 +119,7 @@ def describe_unproven(site: Site, facts: Sequence[ProofFact], now_s: float) -> l
     unproven = find_unproven(facts, now_s)
     return [
         _UNPROVEN(criterion=one.id, role=one.role, text=unproven[one.id], command=format_command(site, one))
-        for one in needs_proof(site)
+        for one in list_criteria_needing_proof(site)
         if one.id in unproven
     ]
 

@@ -1,15 +1,16 @@
-"""How often a stage of movement asks to be looked at: one answer for the evaluation, the movement and the forecasts."""
+"""Intervals of evaluations and forecasts at each stage of movement."""
 
 from typing import Final
 
 from monitor.sites.records import Site
 
 UNKNOWN_STAGE: Final = "unknown"
-PLAIN_EVERY_S: Final = 300.0  # a declaration without stages is looked at as a progressive slope would be
+# Interval for sites without stages. It is that of the stage `progressive`.
+PLAIN_EVERY_S: Final = 300.0
 
 
 def stage_cadence(site: Site, stage: str | None) -> tuple[float, float]:
-    """Seconds between two evaluations and between two forecasts at a stage; no stage yet is `unknown`.
+    """Return the intervals of evaluations and of forecasts at a stage, in seconds. A stage of None means `unknown`.
 
     >>> stage_cadence(Site("s", "S", 46.0, 8.0, "UTC", (), (), ()), None)
     (300.0, 21600.0)
@@ -21,7 +22,7 @@ def stage_cadence(site: Site, stage: str | None) -> tuple[float, float]:
 
 
 def slowest_cadence_s(site: Site) -> float:
-    """Return the longest pause between two evaluations that any stage of movement asks for, in seconds.
+    """Return the longest interval between two evaluations of all stages of movement, in seconds.
 
     >>> slowest_cadence_s(Site("s", "S", 46.0, 8.0, "UTC", (), (), ()))
     300.0

@@ -12,10 +12,10 @@ log = logging.getLogger(__name__)
 
 
 def load_site(path: str | Path) -> Site:
-    """Read one site file; what it allows but should be known is logged as a warning.
+    """Read one site file. Weaknesses of a valid file are logged as warnings.
 
     Raises:
-        ConfigError: one line with the file, the key and what was expected.
+        ConfigError: the file has faults.
     """
     site = parse_site(read_text(Path(path)), str(path))
     for weakness in find_weaknesses(site):
@@ -24,21 +24,23 @@ def load_site(path: str | Path) -> Site:
 
 
 def scan_sites(folder: str | Path) -> tuple[list[Site], dict[Path, ConfigError]]:
-    """Read every `*.toml` of a folder; those that cannot be used come back apart and do not stop the others.
+    """Read every `*.toml` of a folder. Return the sites, and the errors of files that cannot be used.
 
     Raises:
-        ConfigError: the folder itself does not exist.
+        ConfigError: the folder does not exist.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ConfigError(f"paths.sites: expected a folder with site files, {folder} is none")
+        raise ConfigError(f"paths.sites: {folder} is no folder; create it, or correct paths.sites")
     sites: dict[str, Site] = {}
     failures: dict[Path, ConfigError] = {}
     for path in sorted(folder.glob("*.toml")):
         try:
             site = load_site(path)
             if site.id in sites:
-                raise ConfigError(f"{path}: site.id: {site.id!r} is used by another file of {folder}")
+                raise ConfigError(
+                    f"{path}: site.id: {site.id!r} is the id of another file in this folder; choose another"
+                )
             sites[site.id] = site
         except ConfigError as error:
             failures[path] = error

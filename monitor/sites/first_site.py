@@ -1,4 +1,4 @@
-"""The text of a first site file: what `slopeward sites init` and files of readings begin with."""
+"""The text of a new site file, for `slopeward sites init` and the import of tables."""
 
 import re
 from collections.abc import Iterator
@@ -8,35 +8,40 @@ from monitor.sections import find_tables
 from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.schema import LevelsTable, LevelTable, make_site_file_model
 
-# from the top level downwards, what a warning may wait for: no example has a longer window
+# Longest window of the example criteria in seconds, highest level first. A warning must not take longer.
 LONGEST_WAIT_S: Final = (2 * 86400.0, 7 * 86400.0, 120 * 86400.0)
-FEWEST_INTERVALS: Final = 4  # in a window: a line with its error takes so many
+# Smallest number of sampling intervals in a window. A fitted line needs them for its standard error.
+FEWEST_INTERVALS: Final = 4
 
 
 def write_first_site(name: str) -> str:
-    """The text of a first site file: two independent movers, a control, rain; every table explained."""
+    """Return a site file with two independent stations, a control station and a rain gauge, with comments."""
     text = FIRST_SITE.replace("@ID@", name).replace("@NAME@", name.replace("-", " ").capitalize())
-    return "\n".join(_explain(text.split("\n")))
+    return "\n".join(_add_comments(text.split("\n")))
 
 
-def _explain(lines: list[str]) -> Iterator[str]:
+def _add_comments(lines: list[str]) -> Iterator[str]:
+    """Append the description of each key to the first line with that key."""
     criteria = load_criteria()
     tables = {head.strip("[]"): table for head, table in find_tables(make_site_file_model())} | {"levels": LevelsTable}
-    place, explained = "", set()
+    section = ""
+    described: set[tuple[str, str]] = set()
     for line in lines:
-        if head := re.match(r"\[+([\w.]+)\]", line):
-            place = head[1]
-        if kind := re.match(r'kind = "(\w+)"', line):
-            tables[place] = criteria[kind[1]].table
-        table = LevelTable if place.startswith("levels.") else tables.get(place)
+        heading = re.match(r"\[+([\w.]+)\]", line)
+        if heading:
+            section = heading[1]
+        kind = re.match(r'kind = "(\w+)"', line)
+        if kind:
+            tables[section] = criteria[kind[1]].table
+        table = LevelTable if section.startswith("levels.") else tables.get(section)
         key = line.partition(" = ")[0]
         fields = () if table is None or "#" in line else table.model_fields.items()
-        meaning = next((f.description for name, f in fields if key == (f.alias or name)), None)
-        if meaning is None or (place, key) in explained:
+        description = next((field.description for name, field in fields if key == (field.alias or name)), None)
+        if description is None or (section, key) in described:
             yield line
         else:
-            explained.add((place, key))
-            yield f"{line:<38} # {meaning}"
+            described.add((section, key))
+            yield f"{line:<38} # {description}"
 
 
 EXAMPLES_COMMENT: Final = "# Change every number below: they are examples and prove nothing about this slope.\n"

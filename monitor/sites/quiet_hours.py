@@ -1,4 +1,4 @@
-"""Hours in which a person wants to be left alone, in the local time of the site; what is urgent passes them."""
+"""Quiet hours of a recipient, in the local time of the site. Urgent messages are still sent."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,17 +8,17 @@ from monitor.text.zones import local_day, read_minute, to_instant
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
-    """From one time of the day to another, over midnight where the second is the earlier one."""
+    """A daily period in minutes after local midnight. If the end is before the start, it spans midnight."""
 
     from_minute: int
     to_minute: int
     zone: str
 
     def find_window(self, at: datetime) -> tuple[datetime, datetime]:
-        """Begin and end of the quiet hours that began last.
+        """Return start and end of the latest quiet hours that started at or before an instant.
 
         >>> night = read_quiet("22:00-06:00", "Europe/Zurich")
-        >>> [str(one)[:16] for one in night.find_window(datetime.fromisoformat("2026-03-01T03:00Z"))]
+        >>> [str(instant)[:16] for instant in night.find_window(datetime.fromisoformat("2026-03-01T03:00Z"))]
         ['2026-02-28 21:00', '2026-03-01 05:00']
         """
         day = local_day(at, self.zone)
@@ -31,11 +31,15 @@ class QuietHours:
 
 
 def read_quiet(text: str, zone: str) -> QuietHours:
-    """Quiet hours out of `22:00-06:00`; raises ValueError."""
+    """Parse quiet hours such as `22:00-06:00`.
+
+    Raises:
+        ValueError: the text has another form, or both times are equal.
+    """
     first, mark, last = text.partition("-")
     if not mark:
         raise ValueError(f"expected two times of the day such as '22:00-06:00', got {text!r}")
-    found = QuietHours(read_minute(first.strip()), read_minute(last.strip()), zone)
-    if found.from_minute == found.to_minute:
-        raise ValueError(f"{text!r} has no end; expected two different times")
-    return found
+    quiet_hours = QuietHours(read_minute(first.strip()), read_minute(last.strip()), zone)
+    if quiet_hours.from_minute == quiet_hours.to_minute:
+        raise ValueError(f"{text!r}: start and end are equal; expected two different times")
+    return quiet_hours

@@ -1,4 +1,4 @@
-"""What detectors of anomalies look at: which checks and which parts of `rules` make sense for which quantity."""
+"""Series that anomaly detectors process, and the checks that suit each quantity."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,16 +16,17 @@ from monitor.sites.quantities import (
 from monitor.sites.records import SeriesSpec, Site, Station
 from monitor.text.names import split_table
 
-# endings of the keys of notices while which an anomaly of the instrument is explained: it is no movement
-NOT_WELL: Final = frozenset({"stale", "flagged", "stuck", "clock", "battery", "snow_ice", "fix", "satellites"})
+# Last parts of the keys of health alerts that explain an anomaly as a fault of the instrument.
+INSTRUMENT_FAULTS: Final = frozenset({"stale", "flagged", "stuck", "clock", "battery", "snow_ice", "fix", "satellites"})
 CONFIRMED, DISMISSED, WITHDRAWN = "confirmed", "dismissed", "withdrawn"
-VERDICTS: Final = (CONFIRMED, DISMISSED, WITHDRAWN)  # who withdraws a word says nothing any more
+VERDICTS: Final = (CONFIRMED, DISMISSED, WITHDRAWN)
 ANOMALY_CAUSES: Final = split_table("""
     unknown; movement; spike; step; drift; stuck; noise; gap; clock; unit; battery; snow_ice; weather; work;
     maintenance; common_mode
 """)
 
 
+# Quantities of motion as a single value, in order of preference.
 SCALARS: Final = (
     "displacement_downslope",
     "displacement_los",
@@ -34,36 +35,43 @@ SCALARS: Final = (
     "crack_opening",
 )
 COMPONENTS: Final = ("displacement_east", "displacement_north")
-MOTION_GROUP: Final = (
-    "motion"  # the group of what stations are there for: thresholds are counted on the site's own record
-)
+# Name of the group of motion series. Their thresholds are calibrated on the record of the site.
+MOTION_GROUP: Final = "motion"
 
 
 @dataclass(frozen=True, slots=True)
 class QuantityCheck:
-    """What looks at a quantity."""
+    """Anomaly checks of a quantity.
 
-    checks: tuple[str, ...] = ()  # ids of certain checks
-    units: str = ""  # what its units are of, for `unit-jump`; empty: they are not judged
-    parts: tuple[
-        str, ...
-    ] = ()  # of `rules`, at `OTHER_QUANTITIES_FACTOR` its thresholds; with `level`, `persistence-z` too
-    moves: bool = False  # it is motion of the ground: what its series do together is called movement
+    Attributes:
+        checks: ids of the checks.
+        units: dimension of its units, for the check `unit-jump`. Empty if units are not checked.
+        parts: parts of the detector `rules`, with thresholds multiplied by `OTHER_QUANTITIES_FACTOR`. With `level`,
+            the detector `persistence-z` is used as well.
+        moves: True for ground motion. Simultaneous anomalies of such series are called movement.
+    """
+
+    checks: tuple[str, ...] = ()
+    units: str = ""
+    parts: tuple[str, ...] = ()
+    moves: bool = False
 
 
-# thresholds of displacement are so many times as high for what is no motion of the site: nobody counts there
+# Factor on the thresholds of displacement, for quantities without calibrated thresholds.
 OTHER_QUANTITIES_FACTOR: Final = 3.0
-# of `rules`; sums (`creep`, `drift`) take for a drift what water and sun do by themselves
+# Parts of `rules` for other quantities. The cumulative parts (`creep`, `drift`) are left out, because water and sun
+# cause natural drifts.
 PARTS: Final = ("level", "trend", "bend", "noise")
 _ALL: Final = ("flatline", "replay", "unit-jump", "timing")
-# a sensor of few different readings repeats whole stretches by chance
+# Without `replay`: a sensor with few distinct readings repeats sequences by chance.
 _SLOW: Final = ("flatline", "unit-jump", "timing")
-MOVES: Final = QuantityCheck(_ALL, "length", PARTS, moves=True)
-NOTHING: Final = QuantityCheck()
-# A check or a part is off where it said 0.1 or more per sensor-month of measured records at `OTHER_QUANTITIES_FACTOR`
-# (packages/lab/benchmarks/results/anomalies-quantities.json). No record of tilt, strain or earth pressure is at hand.
-WATCHED: Final[Mapping[str, QuantityCheck]] = {
-    **dict.fromkeys((name for name in QUANTITIES if name.startswith(MODELLED_MOTION_PREFIXES)), MOVES),
+MOTION_CHECKS: Final = QuantityCheck(_ALL, "length", PARTS, moves=True)
+NO_CHECKS: Final = QuantityCheck()
+# A check or a part is off if it raised 0.1 or more alarms per sensor-month on measured records with
+# `OTHER_QUANTITIES_FACTOR` (packages/lab/benchmarks/results/anomalies-quantities.json). There is no measured record of
+# tilt, strain or earth pressure.
+CHECKS_BY_QUANTITY: Final[Mapping[str, QuantityCheck]] = {
+    **dict.fromkeys((name for name in QUANTITIES if name.startswith(MODELLED_MOTION_PREFIXES)), MOTION_CHECKS),
     **dict.fromkeys(("tilt", "tilt_x", "tilt_y"), QuantityCheck(_ALL, "angle", PARTS, moves=True)),
     "strain": QuantityCheck(_ALL, "share", PARTS, moves=True),
     "pore_pressure": QuantityCheck(_SLOW, "pressure", PARTS),
@@ -72,19 +80,22 @@ WATCHED: Final[Mapping[str, QuantityCheck]] = {
     "water_level": QuantityCheck(_SLOW, "length", PARTS),
     "earth_pressure": QuantityCheck(_SLOW, "pressure", PARTS),
     "air_pressure": QuantityCheck(_SLOW, "pressure", PARTS),
-    "soil_moisture": QuantityCheck(_SLOW, "share"),  # rain makes it jump
-    # its scales have another zero, and it stands still within the resolution of its sensor
+    # No parts of `rules`, because rain causes jumps.
+    "soil_moisture": QuantityCheck(_SLOW, "share"),
+    # Without `unit-jump` and `flatline`: its units have different zeros, and it is often constant within the
+    # resolution of the sensor.
     "temperature": QuantityCheck(("timing",), parts=PARTS),
-    # now and then, or judged by what reads them
-    **dict.fromkeys(("rain", "snow_depth", "acceleration", BATTERY_VOLTAGE, BATTERY_LEVEL, SIGNAL_STRENGTH), NOTHING),
-    **dict.fromkeys((*SCENE_QUANTITIES, *VELOCITY_MAP_QUANTITIES), NOTHING),
+    # Irregular quantities, and quantities that other checks process.
+    **dict.fromkeys(("rain", "snow_depth", "acceleration", BATTERY_VOLTAGE, BATTERY_LEVEL, SIGNAL_STRENGTH), NO_CHECKS),
+    **dict.fromkeys((*SCENE_QUANTITIES, *VELOCITY_MAP_QUANTITIES), NO_CHECKS),
 }
-OWN: Final = QuantityCheck(("timing",))  # quantities that a site file names itself
+# Checks of the quantities that a site file declares.
+DECLARED_QUANTITY_CHECKS: Final = QuantityCheck(("timing",))
 
 
 @dataclass(frozen=True, slots=True)
 class WatchedSeries:
-    """A series that is looked at."""
+    """A stored series that anomaly detectors process."""
 
     series_id: int
     station: Station
@@ -93,81 +104,103 @@ class WatchedSeries:
 
     @property
     def is_regular(self) -> bool:
-        """Whether a hole in it is named: its quantity is known, and an instrument measures it at an interval."""
-        is_known = WATCHED.get(self.quantity, NOTHING) is not NOTHING
+        """Return whether gaps are anomalies: the quantity is built in, and an instrument measures at an interval."""
+        is_known = CHECKS_BY_QUANTITY.get(self.quantity, NO_CHECKS) is not NO_CHECKS
         return is_known and not self.spec.by_hand and not self.spec.source
 
     @property
     def label(self) -> str:
-        """As it is named among the others."""
+        """Return `STATION.quantity`."""
         return f"{self.station.id}.{self.quantity}"
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesGroup:
-    """Series that are neighbours of each other: on one interval, and of one quantity or the motion of all stations."""
+    """Series that detectors compare with each other: the motion of all stations, or one quantity at one interval.
 
-    name: str  # `MOTION_GROUP`, or the quantity and its interval
-    step_s: float  # the interval
-    watch: QuantityCheck  # what looks at them
-    series: tuple[WatchedSeries, ...]  # at least one
+    Attributes:
+        name: `MOTION_GROUP`, or the quantity and its interval.
+        step_s: the interval, in seconds.
+        watch: checks of the series.
+        series: at least one series.
+    """
+
+    name: str
+    step_s: float
+    watch: QuantityCheck
+    series: tuple[WatchedSeries, ...]
 
 
 def is_forecast(spec: SeriesSpec) -> bool:
-    """Whether a declared series can be one in which a station moves, as `find_motion` finds it."""
+    """Return whether `find_motion` may select a series as the motion of its station."""
     return spec.quantity in (*SCALARS, *COMPONENTS)
 
 
 def find_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[WatchedSeries]:
-    """The series in which the stations move: of each one scalar, or east and north.
+    """Return the motion series of each station: one scalar, or else east and north.
 
-    `site`: the declaration; `ids`: of the series that have readings, by station and quantity.
+    Args:
+        site: the site.
+        ids: ids of the stored series, by station and quantity.
     """
-    found = []
+    motion = []
     for station in site.stations:
-        scalar = next(((q,) for q in SCALARS if (station.id, q) in ids), ())
-        for quantity in scalar or (q for q in COMPONENTS if (station.id, q) in ids):
+        scalars = [quantity for quantity in SCALARS if (station.id, quantity) in ids]
+        components = [quantity for quantity in COMPONENTS if (station.id, quantity) in ids]
+        for quantity in scalars[:1] or components:
             spec = station.find_series(quantity)
             if spec is not None and not spec.corrected_as:
-                found.append(WatchedSeries(ids[station.id, quantity], station, spec, quantity))
-    return found
+                motion.append(WatchedSeries(ids[station.id, quantity], station, spec, quantity))
+    return motion
 
 
 def find_watched_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[WatchedSeries]:
-    """The motion that detectors look at together, each `watched_step_s`; arguments as those of `find_motion`."""
+    """Return the motion series that detectors process together, with the step `Site.watched_step_s`.
+
+    Series with a longer interval are left out, and series that a person types unless there are no others. The
+    arguments are those of `find_motion`.
+    """
     step_s = site.watched_step_s or 0.0
-    all_typed = all(spec.by_hand for spec in site.moving)
+    has_only_manual_series = all(spec.by_hand for spec in site.moving)
     stations = {station.id: station for station in site.stations}
-
-    def belongs(name: str, quantity: str) -> bool:
+    watched_ids = {}
+    for (name, quantity), series_id in ids.items():
         spec = stations[name].find_series(quantity) if name in stations else None
-        return spec is not None and spec.interval_s <= step_s and (all_typed or not spec.by_hand)
-
-    return find_motion(site, {key: series_id for key, series_id in ids.items() if belongs(*key)})
+        if spec is None or spec.interval_s > step_s:
+            continue
+        if has_only_manual_series or not spec.by_hand:
+            watched_ids[name, quantity] = series_id
+    return find_motion(site, watched_ids)
 
 
 def list_groups(site: Site, ids: Mapping[tuple[str, str], int]) -> list[SeriesGroup]:
-    """What is looked at of a site, its motion first; arguments as those of `find_motion`.
+    """Return the groups of series that detectors process, motion first. The arguments are those of `find_motion`.
 
-    What people type by hand has a check of its own, and what comes from scenes is not regular. Motion that a person
-    types, or that comes more rarely than once a day, is a group of its own beside instruments that measure more often.
+    Series from scenes are irregular and left out. Series that a person types have their own check and are left out,
+    except motion series. Motion series that a person types, or with an interval above one day, are groups of their own
+    next to faster instruments.
     """
     motion = find_watched_motion(site, ids)
-    step_s, done = site.watched_step_s, {one.series_id for one in motion}
-    moving = {one.series_id for one in find_motion(site, ids)}
-    others: dict[tuple[str, float], list[WatchedSeries]] = {}
+    grouped_ids = {watched.series_id for watched in motion}
+    motion_ids = {watched.series_id for watched in find_motion(site, ids)}
     stations = {station.id: station for station in site.stations}
+    others: dict[tuple[str, float], list[WatchedSeries]] = {}
     for (name, quantity), series_id in sorted(ids.items()):
-        if series_id in done or (station := stations.get(name)) is None:
+        station = stations.get(name)
+        if station is None or series_id in grouped_ids:
             continue
         spec = station.find_series(quantity)
-        if spec is None or spec.source or (spec.by_hand and series_id not in moving):
+        if spec is None or spec.source or (spec.by_hand and series_id not in motion_ids):
             continue
-        if WATCHED.get(quantity, OWN).checks:
-            key = quantity, spec.interval_s
-            others.setdefault(key, []).append(WatchedSeries(series_id, station, spec, quantity))
-    groups = [] if step_s is None or not motion else [SeriesGroup(MOTION_GROUP, step_s, MOVES, tuple(motion))]
-    return groups + [
-        SeriesGroup(f"{quantity} every {interval_s:g} s", interval_s, WATCHED.get(quantity, OWN), tuple(series))
-        for (quantity, interval_s), series in others.items()
-    ]
+        if CHECKS_BY_QUANTITY.get(quantity, DECLARED_QUANTITY_CHECKS).checks:
+            watched = WatchedSeries(series_id, station, spec, quantity)
+            others.setdefault((quantity, spec.interval_s), []).append(watched)
+    groups = []
+    if motion and site.watched_step_s is not None:
+        groups.append(SeriesGroup(MOTION_GROUP, site.watched_step_s, MOTION_CHECKS, tuple(motion)))
+    for (quantity, interval_s), series in others.items():
+        name = f"{quantity} every {interval_s:g} s"
+        groups.append(
+            SeriesGroup(name, interval_s, CHECKS_BY_QUANTITY.get(quantity, DECLARED_QUANTITY_CHECKS), tuple(series))
+        )
+    return groups

@@ -1,4 +1,4 @@
-"""Who can speak for a slope, and who is independent of whom: one answer for the site file and for every decision."""
+"""Witnesses of a site: which ones may vote, which are independent, and which levels they can reach."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,19 @@ OBSERVERS: Final = "observers"
 SCENE: Final = "scene"
 INSAR: Final = "insar"
 EARTHQUAKE: Final = "earthquake"
-Groups = Mapping[str, str]  # by witness: who is independent of whom
-Shut = Mapping[tuple[str, str], Collection[int]]  # levels, by criterion and witness
-SHARED: Final = ("reference", "logger", "antenna", "footprint")
-OF_MODELS: Final = frozenset({"anomalies", "forecasts", "footprints"})  # facts of criteria that rest on a model
+# Independence group by witness.
+Groups = Mapping[str, str]
+# Levels that cannot be reached, by criterion and witness.
+BlockedLevels = Mapping[tuple[str, str], Collection[int]]
+# Keys of [[station]]. Stations with the same value are one witness.
+SHARED_EQUIPMENT: Final = ("reference", "logger", "antenna", "footprint")
+# Facts that a model produces.
+MODEL_FACTS: Final = frozenset({"anomalies", "forecasts", "footprints"})
 
 
 @dataclass(frozen=True, slots=True)
 class VotingWitness:
-    """A witness that may vote: which vote it casts, and the series it reads (None where it reads none)."""
+    """A witness of a criterion. `series` is station and quantity of the series that it reads, or None."""
 
     criterion: Criterion
     witness: str
@@ -31,59 +35,78 @@ class VotingWitness:
 
 @once_per_record
 def find_groups(site: Site) -> Groups:
-    """Independence group of every witness: stations that share a reference, logger, antenna or footprint are one.
+    """Return the independence group of every witness.
 
-    So is a station with a calculated series and those that it is computed from; a station that is itself the reference
-    of others belongs to them. Observers, images and radar zones are groups of their own: all zones come from one
-    satellite and one processing. So do stations that maps of velocities alone give values, where zones are among them.
+    The following stations are in one group:
+
+    * stations that share a reference, logger, antenna or footprint, and the station that is their reference;
+    * a station with a calculated series, and the stations of the inputs;
+    * stations whose values all come from velocity maps, if zones are among them.
+
+    Observers, images and earthquakes are one group each. All zones of one kind are a group, because they come from one
+    satellite and one processing.
     """
-    stations = {s.id for s in site.stations}
-    groups = {name: {name} for name in stations}
+    station_ids = {station.id for station in site.stations}
+    members = {station_id: {station_id} for station_id in station_ids}
 
-    def join(one: str, other: str) -> None:
-        if groups[one] is groups[other]:
+    def join(first: str, second: str) -> None:
+        if members[first] is members[second]:
             return
-        groups[one] |= groups[other]
-        groups.update(dict.fromkeys(groups[one], groups[one]))
+        members[first] |= members[second]
+        members.update(dict.fromkeys(members[first], members[first]))
 
-    owners: dict[tuple[str, str], str] = {}
+    first_stations: dict[tuple[str, str], str] = {}
     for station in site.stations:
-        for kind, value in ((kind, getattr(station, kind)) for kind in SHARED):
+        for key in SHARED_EQUIPMENT:
+            value = getattr(station, key)
             if value is not None:
-                join(station.id, owners.setdefault((kind, value), station.id))
-        if station.reference in stations:
+                join(station.id, first_stations.setdefault((key, value), station.id))
+        if station.reference in station_ids:
             join(station.id, station.reference)
-        for other, _ in (place for s in station.series if s.calculation for place in s.calculation.places):
-            if other in stations:
-                join(station.id, other)
+        for spec in station.series:
+            if spec.calculation is None:
+                continue
+            for input_station, _ in spec.calculation.places:
+                if input_station in station_ids:
+                    join(station.id, input_station)
     mapped = _list_mapped(site)
-    for one in mapped:
-        join(one, mapped[0])
-    names = {INSAR, *(c.kind.zone for c in site.criteria if c.kind.zone is not None)}
-    zones = {name_zone(s.id, name): name for name in sorted(names) for s in site.stations}
-    stations_of = {s.id: min(groups[s.id]) for s in site.stations}
-    return stations_of | zones | {OBSERVERS: OBSERVERS, SCENE: SCENE, EARTHQUAKE: EARTHQUAKE}
+    for station_id in mapped:
+        join(station_id, mapped[0])
+    groups = {station.id: min(members[station.id]) for station in site.stations}
+    zone_names = {INSAR, *(criterion.kind.zone for criterion in site.criteria if criterion.kind.zone is not None)}
+    for zone in sorted(zone_names):
+        groups |= {name_zone(station.id, zone): zone for station in site.stations}
+    return groups | {OBSERVERS: OBSERVERS, SCENE: SCENE, EARTHQUAKE: EARTHQUAKE}
 
 
 @once_per_record
 def find_sources(site: Site) -> Mapping[str, Sequence[str]]:
-    """By station that stands for another less a reference: the stations beside the slope that are taken off."""
-    standing = {one.corrected_as for s in site.stations for one in s.series}
-    found: dict[str, Sequence[str]] = {}
-    for one in (s for s in site.stations if s.id in standing):
-        names = {name for spec in one.series if spec.calculation for name, _ in spec.calculation.places}
-        found[one.id] = [s.id for s in site.stations if s.id in names and not s.on_slope]
-    return found
+    """Return the reference stations that are subtracted, by the id of each reference-corrected station."""
+    corrected_ids = {spec.corrected_as for station in site.stations for spec in station.series}
+    sources: dict[str, Sequence[str]] = {}
+    for corrected in site.stations:
+        if corrected.id not in corrected_ids:
+            continue
+        inputs = {name for spec in corrected.series if spec.calculation for name, _ in spec.calculation.places}
+        sources[corrected.id] = [
+            station.id for station in site.stations if station.id in inputs and not station.on_slope
+        ]
+    return sources
 
 
 def _list_mapped(site: Site) -> list[str]:
-    """Stations that maps of velocities alone give values, where zones are among them."""
-    found = [s for s in site.stations if s.series and all(one.source == VELOCITY_MAP for one in s.series)]
-    return [s.id for s in found] if any(one.quantity in ZONE_QUANTITIES for s in found for one in s.series) else []
+    """Return the stations whose values all come from velocity maps. Empty if none of them is a zone."""
+    mapped = [
+        station
+        for station in site.stations
+        if station.series and all(spec.source == VELOCITY_MAP for spec in station.series)
+    ]
+    quantities = {spec.quantity for station in mapped for spec in station.series}
+    return [station.id for station in mapped] if quantities & ZONE_QUANTITIES else []
 
 
 def name_zone(station: str, zone: str) -> str:
-    """How votes name the zone around a station.
+    """Return the name of the zone around a station in votes.
 
     >>> name_zone("G1", INSAR)
     'insar:G1'
@@ -92,158 +115,212 @@ def name_zone(station: str, zone: str) -> str:
 
 
 def list_voting_witnesses(site: Site, criterion: Criterion) -> list[VotingWitness]:
-    """Witnesses that a criterion hears: stations on the slope that declare its series, or what stands for them."""
+    """Return the witnesses of a criterion.
+
+    These are the stations on the slope that declare its series, their zones, or the single witness of the kind.
+    """
     kind = criterion.kind
     if kind.witness is not None:
         return [VotingWitness(criterion, kind.witness, None)]
-    found = []
-    stations = {s.id: s for s in site.stations}
+    witnesses = []
+    stations = {station.id: station for station in site.stations}
     for name in criterion.stations:
         station = stations.get(name)
         if station is None or not (station.on_slope or kind.trigger):
             continue
+        spec = station.find_series(criterion.quantity)
         if kind.zone is not None:
-            found.append(VotingWitness(criterion, name_zone(name, kind.zone), None))
-        elif (spec := station.find_series(criterion.quantity)) is not None:
-            found.append(VotingWitness(criterion, name, (name, spec.quantity)))
+            witnesses.append(VotingWitness(criterion, name_zone(name, kind.zone), None))
+        elif spec is not None:
+            witnesses.append(VotingWitness(criterion, name, (name, spec.quantity)))
         elif kind.source != "instruments":
-            found.append(VotingWitness(criterion, name, None))
-    return found
+            witnesses.append(VotingWitness(criterion, name, None))
+    return witnesses
 
 
 @once_per_record
 def find_voting_series(site: Site) -> frozenset[tuple[str, str]]:
-    """(station, declared quantity) of every series on which a vote may rest: by itself, or as part of a rule."""
-    in_rules = {leaf.criterion for rule in site.fusion.rules for leaf in list_leaves(rule.when)}
-    return frozenset(
-        voice.series
-        for criterion in site.criteria
-        if criterion.kind.source == "instruments"
-        and (criterion.role == "witness" or (criterion.role == "part" and criterion.id in in_rules))
-        for voice in list_voting_witnesses(site, criterion)
-        if voice.series is not None
-    )
+    """Return station and declared quantity of every series that a vote may depend on, also as part of a rule."""
+    criteria_in_rules = {leaf.criterion for rule in site.fusion.rules for leaf in list_leaves(rule.when)}
+    voting: set[tuple[str, str]] = set()
+    for criterion in site.criteria:
+        has_vote = criterion.role == "witness" or (criterion.role == "part" and criterion.id in criteria_in_rules)
+        if has_vote and criterion.kind.source == "instruments":
+            witnesses = list_voting_witnesses(site, criterion)
+            voting.update(witness.series for witness in witnesses if witness.series is not None)
+    return frozenset(voting)
 
 
 @once_per_record
 def find_moving_series(site: Site) -> frozenset[tuple[str, str]]:
-    """(station, declared quantity) of every series that measures how the slope itself moves."""
-    found = ((s.id, one.quantity) for s in site.stations if s.on_slope for one in s.series)
-    return frozenset(place for place in found if place[1].startswith(GROUND_MOTION_PREFIXES))
+    """Return station and declared quantity of every series that measures motion of the slope."""
+    return frozenset(
+        (station.id, spec.quantity)
+        for station in site.stations
+        if station.on_slope
+        for spec in station.series
+        if spec.quantity.startswith(GROUND_MOTION_PREFIXES)
+    )
 
 
 @once_per_record
 def _find_sure_witnesses(site: Site) -> Mapping[str, Sequence[VotingWitness]]:
-    """By criterion: the voices of those that count for a level and that somebody promises to come in time."""
+    """Return the witnesses by criterion that count for the reachable level. Suggestions of models do not count."""
     return {
-        c.id: list_voting_witnesses(site, c)
-        for c in site.criteria
-        if c.role in {"witness", "part"} and c.kind.source != "suggestion"
+        criterion.id: list_voting_witnesses(site, criterion)
+        for criterion in site.criteria
+        if criterion.role in {"witness", "part"} and criterion.kind.source != "suggestion"
     }
 
 
 @dataclass(frozen=True, slots=True)
 class ReachableLevel:
-    """The highest level that the witnesses with data could raise."""
+    """The highest level that the witnesses with data can raise.
+
+    `top_groups` are the independence groups that can vote for the top level.
+    """
 
     level: int
-    top_groups: frozenset[str]  # independent groups that could ask for the top
+    top_groups: frozenset[str]
 
 
 def compute_reachable_level(
-    site: Site, able: Collection[tuple[str, str]], groups: Groups, shut: Shut = MappingProxyType({})
+    site: Site,
+    available: Collection[tuple[str, str]],
+    groups: Groups,
+    blocked: BlockedLevels = MappingProxyType({}),
 ) -> ReachableLevel:
-    """The highest level that could be raised by the series that are able, observers, and rules over them.
+    """Compute the highest level that the available series, observers, and rules over them can raise.
 
-    What models and images suggest does not count here, even when promoted: nobody promises that it comes in time. Nor
-    do observers alone count for the top where instruments measure how the slope moves.
+    Suggestions of models and images do not count, because they may arrive too late. Where instruments measure motion,
+    observers alone do not count for the top level.
 
-    `site`: the declaration; `able`: series that can speak; `groups`: who is independent of whom; `shut`: levels that a
-    criterion cannot reach by a witness, whatever that does.
+    Args:
+        site: the site.
+        available: station and quantity of the series that have usable data.
+        groups: independence groups.
+        blocked: levels that a criterion cannot reach by a witness, regardless of its data.
     """
-    if shut or groups is not find_groups(site):
-        return _compute_reachable_level(site, able, groups, shut)
-    known, key = _remember_reached(site), frozenset(able)
-    if key not in known:
-        known[key] = _compute_reachable_level(site, able, groups, shut)
-    return known[key]
+    if blocked or groups is not find_groups(site):
+        return _compute_reachable_level(site, available, groups, blocked)
+    memo = _remember_reached(site)
+    key = frozenset(available)
+    if key not in memo:
+        memo[key] = _compute_reachable_level(site, available, groups, blocked)
+    return memo[key]
 
 
 @once_per_record
 def _remember_reached(_: Site) -> BoundedMemo[frozenset[tuple[str, str]], ReachableLevel]:
-    """The highest level by the series that are able: every decision asks, and the same ones are able for long."""
+    """Return the memo of `compute_reachable_level`, by the available series. They rarely change."""
     return BoundedMemo(KEPT_REACHED)
 
 
 def _compute_reachable_level(
-    site: Site, able: Collection[tuple[str, str]], groups: Groups, shut: Shut
+    site: Site, available: Collection[tuple[str, str]], groups: Groups, blocked: BlockedLevels
 ) -> ReachableLevel:
-    voices = {
-        name: [v for v in witnesses if v.series in able or v.criterion.kind.source == "observers"]
-        for name, witnesses in _find_sure_witnesses(site).items()
+    witnesses = {
+        criterion_id: [
+            witness
+            for witness in sure_witnesses
+            if witness.series in available or witness.criterion.kind.source == "observers"
+        ]
+        for criterion_id, sure_witnesses in _find_sure_witnesses(site).items()
     }
     top = site.top_level
-    tops: set[str] = set()
+    top_groups: set[str] = set()
     levels = [0]
     for criterion in site.criteria:
-        found = voices.get(criterion.id, []) if criterion.role == "witness" else []
-        for voice in found:
-            highest = _find_highest(voice, shut)
+        if criterion.role != "witness":
+            continue
+        for witness in witnesses.get(criterion.id, []):
+            highest = _find_highest_level(witness, blocked)
             if criterion.kind.source != "observers":
                 levels.append(min(highest, top - 1))
             if highest >= top:
-                tops.add(groups.get(voice.witness, voice.witness))
+                top_groups.add(groups.get(witness.witness, witness.witness))
 
-    def can(leaf: Clause, wanted: bool) -> bool:
-        mine = {v.witness for v in voices.get(leaf.criterion, []) if not wanted or _can_request(v, leaf.level, shut)}
-        return is_met(site, leaf, mine, groups) if wanted else not is_met(site, leaf, {*leaf.witnesses} - mine, groups)
+    def find_supporters(leaf: Clause) -> set[str]:
+        return {
+            witness.witness
+            for witness in witnesses.get(leaf.criterion, [])
+            if _can_vote_for(witness, leaf.level, blocked)
+        }
+
+    def can_leaf_become(leaf: Clause, value: bool) -> bool:
+        if value:
+            return is_met(site, leaf, find_supporters(leaf), groups)
+        # The leaf is known to be false if the witnesses without data could not make it true.
+        with_data = {witness.witness for witness in witnesses.get(leaf.criterion, [])}
+        return not is_met(site, leaf, {*leaf.witnesses} - with_data, groups)
 
     for rule in site.fusion.rules:
-        if not can_become(rule.when, can):
+        if not can_become(rule.when, can_leaf_become):
             continue
         levels.append(min(rule.level, top - 1))
         if rule.level >= top:
             for leaf in list_affirmative_leaves(rule.when):
-                mine = {v.witness for v in voices.get(leaf.criterion, []) if _can_request(v, leaf.level, shut)}
-                tops |= {groups.get(w, w) for w in leaf.witnesses if w in mine}
-    # where instruments measure motion, nobody promises that observers see what these miss
-    is_seen = bool(tops - {OBSERVERS}) or not find_moving_series(site)
-    return ReachableLevel(top if is_seen and len(tops) >= site.fusion.top_needs else max(levels), frozenset(tops))
+                supporters = find_supporters(leaf)
+                top_groups |= {groups.get(name, name) for name in leaf.witnesses if name in supporters}
+    # Where instruments measure motion, observers cannot be relied on to notice what the instruments miss.
+    has_reliable_group = bool(top_groups - {OBSERVERS}) or not find_moving_series(site)
+    can_reach_top = has_reliable_group and len(top_groups) >= site.fusion.top_needs
+    return ReachableLevel(top if can_reach_top else max(levels), frozenset(top_groups))
 
 
-def _find_highest(voice: VotingWitness, shut: Shut) -> int:
-    closed = shut.get((voice.criterion.id, voice.witness), ())
-    return max((t.level for t in voice.criterion.thresholds if t.level not in closed), default=0)
+def _find_highest_level(witness: VotingWitness, blocked: BlockedLevels) -> int:
+    """Return the highest level that a witness can vote for."""
+    blocked_levels = blocked.get((witness.criterion.id, witness.witness), ())
+    levels = [threshold.level for threshold in witness.criterion.thresholds if threshold.level not in blocked_levels]
+    return max(levels, default=0)
 
 
-def _can_request(voice: VotingWitness, level: int, shut: Shut) -> bool:
-    return not shut.get((voice.criterion.id, voice.witness)) or _find_highest(voice, shut) >= level
+def _can_vote_for(witness: VotingWitness, level: int, blocked: BlockedLevels) -> bool:
+    """Return whether a witness can vote for a level or a higher one."""
+    if not blocked.get((witness.criterion.id, witness.witness)):
+        return True
+    return _find_highest_level(witness, blocked) >= level
 
 
 def is_met(site: Site, leaf: Clause, witnesses: Collection[str], groups: Groups) -> bool:
-    """True when these witnesses are enough for a leaf: k independent ones, in each of so many areas."""
-    chosen = [w for w in leaf.witnesses if w in witnesses]
+    """Return whether the votes of some witnesses make a leaf true.
+
+    The leaf needs `k` independent witnesses. With `areas`, it needs them in each of that many areas.
+    """
+    voting = [name for name in leaf.witnesses if name in witnesses]
     if leaf.areas == 1:
-        return len({groups.get(w, w) for w in chosen}) >= leaf.k
-    by_area: dict[str, set[str]] = {}
-    for name in chosen:
+        return len({groups.get(name, name) for name in voting}) >= leaf.k
+    groups_by_area: dict[str, set[str]] = {}
+    for name in voting:
         station = site.station(name.rpartition(":")[2])
         if station is not None and station.area is not None:
-            by_area.setdefault(station.area, set()).add(groups.get(name, name))
-    return sum(len(found) >= leaf.k for found in by_area.values()) >= leaf.areas
+            groups_by_area.setdefault(station.area, set()).add(groups.get(name, name))
+    complete_areas = [area for area, members in groups_by_area.items() if len(members) >= leaf.k]
+    return len(complete_areas) >= leaf.areas
 
 
 def list_top_witnesses(site: Site) -> Sequence[tuple[str, ...]]:
-    """Independent groups of stations that could vote for the top level when all is well; observers are one more."""
+    """Return the independent groups of stations that can vote for the top level if all series have data.
+
+    Observers are one more group.
+    """
     groups = find_groups(site)
-    tops = compute_reachable_level(site, find_voting_series(site), groups).top_groups
-    mine = sorted(
-        tuple(s.id for s in sorted(site.stations, key=lambda s: s.id) if s.on_slope and groups[s.id] == group)
-        for group in tops - {OBSERVERS}
-    )
-    return [*mine, *([(OBSERVERS,)] if OBSERVERS in tops else [])]
+    top_groups = compute_reachable_level(site, find_voting_series(site), groups).top_groups
+    on_slope = sorted(station.id for station in site.stations if station.on_slope)
+    members = [
+        tuple(station_id for station_id in on_slope if groups[station_id] == group)
+        for group in top_groups - {OBSERVERS}
+    ]
+    members.sort()
+    if OBSERVERS in top_groups:
+        members.append((OBSERVERS,))
+    return members
 
 
-def needs_proof(site: Site) -> list[Criterion]:
-    """Criteria of a site that its file lets count for the warning level and that rest on a model."""
-    return [one for one in site.criteria if one.role in {"witness", "part"} and one.kind.facts in OF_MODELS]
+def list_criteria_needing_proof(site: Site) -> list[Criterion]:
+    """Return the criteria that depend on a model and count for the warning level. They need a stored proof."""
+    return [
+        criterion
+        for criterion in site.criteria
+        if criterion.role in {"witness", "part"} and criterion.kind.facts in MODEL_FACTS
+    ]

@@ -13,7 +13,7 @@ from monitor.decision.records import AnomalyFact, DecisionInputs, Memory, Newest
 from monitor.models.queries.proofs import LASTS_S, digest_settings
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import ForecastPlan
-from monitor.sites.witnesses import needs_proof
+from monitor.sites.witnesses import list_criteria_needing_proof
 from monitor.text.rendering import translate
 from tests.data import site_text
 
@@ -109,8 +109,8 @@ def test_advice_stays_advice_and_a_test_is_of_its_own_settings_alone():
     assert as_advice(SITE, ()) is SITE
     assert as_advice(SITE, ["strange"]) is as_advice(SITE, {"strange": "why"}), "what is kept for a site is kept"
     assert find_unproven((), NOW) == {}
-    assert needs_proof(as_advice(SITE, ["strange"])) == []
-    (criterion,) = needs_proof(SITE)
+    assert list_criteria_needing_proof(as_advice(SITE, ["strange"])) == []
+    (criterion,) = list_criteria_needing_proof(SITE)
     same = digest_settings(replace(SITE, name="Other", recipients=()), criterion)
     assert same == digest_settings(SITE, criterion)
     dearer = replace(SITE, anomaly=replace(SITE.anomaly, budget_per_sensor_month=0.2))
@@ -121,7 +121,7 @@ def test_advice_stays_advice_and_a_test_is_of_its_own_settings_alone():
 
 def test_a_new_setting_at_its_default_asks_no_test_of_forecasts_anew(monkeypatch):
     """An upgrade that knows more of forecasts than the version that made the test says nothing of this site."""
-    criterion = replace(needs_proof(SITE)[0], kind=forecast.ENTRY.kind)
+    criterion = replace(list_criteria_needing_proof(SITE)[0], kind=forecast.ENTRY.kind)
     before = digest_settings(SITE, criterion)
 
     @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from monitor.settings.service import load_service
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.sites.records import Site
-from monitor.sites.witnesses import needs_proof
+from monitor.sites.witnesses import list_criteria_needing_proof
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from tests.data.crossing import cross
@@ -123,7 +123,7 @@ def polygons(database, **which):
 
 def prove_outlines(database: Database, site: Site, at: datetime) -> None:
     """Let the weights whose outlines are stored have passed their test at an instant."""
-    (criterion,) = [one for one in needs_proof(site) if one.kind.facts == "footprints"]
+    (criterion,) = [one for one in list_criteria_needing_proof(site) if one.kind.facts == "footprints"]
     with database.write() as c:
         weights = find_newest(c, site.id, datetime(2100, 1, 1, tzinfo=UTC)) or ""
         passed = ModelTest("scene", OUTLINES, "slopeward scenes score", weights, (), {"f1": 0.9}, 40)

@@ -14,7 +14,7 @@ from monitor.sites.parents import list_children
 from monitor.sites.records import Site
 from monitor.sites.tables import maintenance
 from monitor.sites.tables import station as station_table
-from monitor.sites.watched import NOT_WELL
+from monitor.sites.watched import INSTRUMENT_FAULTS
 from monitor.storage.service_state import load_heartbeats, write_heartbeat
 from monitor.text.instants import join_spans
 from monitor.text.message import Message, plain_to_messages
@@ -77,7 +77,7 @@ def load_impaired_spans(c: Connection, site: Site, since: datetime, now: datetim
     for _, group in groupby(events, key=lambda r: r.id):
         rows = list(group)
         name, _, state = rows[0].key.removeprefix("health:").removeprefix("instrument:").rpartition(":")
-        if state not in NOT_WELL:
+        if state not in INSTRUMENT_FAULTS:
             continue
         stations = children.get(name, {name.partition(".")[0]})
         ends = [*(row.at for row in rows[1:]), now]

@@ -111,11 +111,11 @@ def _unproven(files: SiteFolder) -> Iterator[SubjectState]:
     """What models say counts only where this site's own record shows that it may; the record lies in the database."""
     from monitor.decision.proof import describe_unproven
     from monitor.models.queries.proofs import load_proof_facts
-    from monitor.sites.witnesses import needs_proof
+    from monitor.sites.witnesses import list_criteria_needing_proof
     from monitor.storage.engine import Database
     from monitor.storage.migrate import require_current
 
-    sites = [site for site in files.sites if needs_proof(site)]
+    sites = [site for site in files.sites if list_criteria_needing_proof(site)]
     if not sites:
         return
     now = datetime.now(UTC)
@@ -129,7 +129,7 @@ def _unproven(files: SiteFolder) -> Iterator[SubjectState]:
                     for line in describe_unproven(site, load_proof_facts(c, site, now), epoch_s(now))
                 ]
     except SlopewardError as error:
-        names = tuple(f"{site.id}: {criterion.id}" for site in sites for criterion in needs_proof(site))
+        names = tuple(f"{site.id}: {criterion.id}" for site in sites for criterion in list_criteria_needing_proof(site))
         lines = [("database", _NO_PROOF(names=NameList(names), problem=error.message))]
     yield from (make_state(site, line=line) for site, line in lines)
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from monitor.decision.series.vectors import Vector, minus, norm
 from monitor.sites.records import SeriesSpec
-from monitor.sites.watched import NOTHING, WATCHED
+from monitor.sites.watched import CHECKS_BY_QUANTITY, NO_CHECKS
 
 # Fewer epochs do not show the scatter of a series.
 EPOCHS: Final = 8
@@ -372,7 +372,7 @@ class RepeatedValues:
             axes: How many components a value has.
         """
         is_stated = spec.noise_floor > 0.0
-        is_watched = "flatline" in WATCHED.get(spec.quantity, NOTHING).checks
+        is_watched = "flatline" in CHECKS_BY_QUANTITY.get(spec.quantity, NO_CHECKS).checks
         is_judged = not spec.by_hand and (is_stated or is_watched)
         self._whole = RepeatDetector(is_noise_stated=is_stated) if is_judged else None
         self._parts: list[RepeatDetector] = []

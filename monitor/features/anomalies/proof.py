@@ -10,7 +10,7 @@ from detection.anomaly.records import ScoringRequest
 from detection.reasons import Explanation
 from monitor.api.database import Actor, Database
 from monitor.api.queries.models import ModelRow, ModelTest, add_proof, list_subjects, load_proof_facts, load_watched
-from monitor.api.sites import Criterion, Site, needs_proof
+from monitor.api.sites import Criterion, Site, list_criteria_needing_proof
 from monitor.api.text import Template, convert_reason, from_epoch_s, start_clock
 from monitor.api.worker import read_record
 from monitor.features.anomalies.jobs import budget_of_each
@@ -21,7 +21,7 @@ _SILENT: Final = Template("proof.silent", "its card says no more")()
 
 def find_asking(site: Site, detector: str) -> Criterion | None:
     """The criterion that asks for a test of a detector; None where it is advice anyway."""
-    asking = (one for one in needs_proof(site) if one.kind.facts == "anomalies")
+    asking = (one for one in list_criteria_needing_proof(site) if one.kind.facts == "anomalies")
     return next((one for one in asking if detector in list_subjects(site, one)), None)
 
 

@@ -14,7 +14,7 @@ from monitor.decision.records import ProofFact
 from monitor.models.tables import model, model_proof, model_transition
 from monitor.plugins import hooks
 from monitor.sites.records import Criterion, ForecastPlan, Site
-from monitor.sites.witnesses import needs_proof
+from monitor.sites.witnesses import list_criteria_needing_proof
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.rows import add_row, fill_row
@@ -106,7 +106,7 @@ def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFac
     """
     p = model_proof.c
     found = []
-    for criterion in needs_proof(site):
+    for criterion in list_criteria_needing_proof(site):
         settings = digest_settings(site, criterion)
         subjects = list_subjects(site, criterion)
         if not subjects:

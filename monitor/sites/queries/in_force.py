@@ -1,4 +1,4 @@
-"""The site files in force, as they are stored."""
+"""Load the site file in force."""
 
 from sqlalchemy import Connection
 
@@ -9,7 +9,7 @@ from monitor.sites.records import Site
 
 
 def find_in_force(c: Connection, site_id: str) -> Site | None:
-    """Return the site file in force; None before the first one, or if this program cannot read it."""
+    """Return the site file in force; None before the first one, or if this version cannot read it."""
     version = find_version(c, site_id)
     if version is None:
         return None

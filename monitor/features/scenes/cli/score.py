@@ -13,7 +13,7 @@ from monitor.api.cli import By, authenticate_actor, open_service, pick_site, pri
 from monitor.api.decision import check_outlines
 from monitor.api.errors import SlopewardError
 from monitor.api.queries.models import OUTLINES, ModelTest, add_proof
-from monitor.api.sites import needs_proof
+from monitor.api.sites import list_criteria_needing_proof
 from monitor.features.scenes.queries.reviews import load_reviewed
 from monitor.features.scenes.queries.weights import find_weights
 
@@ -128,7 +128,7 @@ def _print_score(answer: dict[str, Any]) -> None:
 def _find_keeper(site: str, by: str | None) -> "tuple[Database, Site, Criterion, Actor]":
     service, db = open_service()
     keeper, chosen = authenticate_actor(db, by, site), pick_site(service, site)
-    asking = next((x for x in needs_proof(chosen) if x.kind.facts == "footprints"), None)
+    asking = next((x for x in list_criteria_needing_proof(chosen) if x.kind.facts == "footprints"), None)
     if asking is None:
         raise SlopewardError(f"no criterion of kind scene of {site} counts for the level: there is nothing to prove")
     return db, chosen, asking, keeper

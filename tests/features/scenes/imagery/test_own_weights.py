@@ -25,7 +25,7 @@ from monitor.features.scenes.queries.weights import load_own_weights
 from monitor.models.queries.proofs import digest_settings
 from monitor.models.queries.registry import add_model, find_model, load_transitions
 from monitor.models.tables import model_proof
-from monitor.sites.witnesses import needs_proof
+from monitor.sites.witnesses import list_criteria_needing_proof
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
@@ -127,7 +127,7 @@ def test_a_score_on_patches_of_a_site_is_kept_as_its_proof(tmp_path, monkeypatch
         with database.read() as c:
             (row,) = load_view(c, "model_proofs", site="bench")
             (result,) = c.scalars(select(model_proof.c.result))
-        (asking,) = needs_proof(site)
+        (asking,) = list_criteria_needing_proof(site)
         near = replace(site, scenes=replace(site.scenes, near_m=site.scenes.near_m + 50.0))
         assert digest_settings(near, asking) != digest_settings(site, asking), "a wider circle is another question"
     assert (result["data"]["test_part"], len(result["patches_sha256"])) == ("validation", 64)
