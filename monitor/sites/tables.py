@@ -1,4 +1,4 @@
-"""Sites, their stations, and the site files that declare them."""
+"""Tables of sites, stations, site files, proposals and maintenance."""
 
 from sqlalchemy import Boolean, Column, Double, Index, String, Table, Text, UniqueConstraint
 

@@ -1,4 +1,4 @@
-"""Public views on the level of each site, its site files and declared maintenance."""
+"""Public views of levels, site files, proposals and maintenance."""
 
 from typing import TypedDict
 
@@ -36,20 +36,22 @@ site_status = Table(
     view_metadata,
     Column("site", Text, comment="site id"),
     Column("level", Integer, comment="number of the level, 0 = lowest"),
-    Column("level_name", Text, comment="name of the level: hazard by the site file; else clear, notice, urgent"),
+    Column(
+        "level_name", Text, comment="name of the level: from the site file for hazards, else clear, notice or urgent"
+    ),
     Column("level_source", Text, comment="auto or person"),
-    Column("since", Text, comment="since when this level", info={"unit": "time"}),
+    Column("since", Text, comment="start of this level", info={"unit": "time"}),
     Column("evaluated_at", Text, comment="last evaluation", info={"unit": "time"}),
     Column("observability", Text, comment="full, degraded or blind"),
-    Column("reachable_level", Integer, comment="highest level that is sure to be raised wherever the slope moves"),
+    Column("reachable_level", Integer, comment="highest level that is raised wherever the slope moves"),
     Column("witnesses_available", Integer, comment="independent witnesses that can vote"),
-    Column("health", Text, comment="`ok`, or which stations are not"),
+    Column("health", Text, comment="`ok`, or the stations with faults"),
     Column(
         "movement_stage",
         Text,
         comment=(
-            "stage of movement of the worst station; one that fell silent counts with the stage it was last "
-            "seen in; null before the first update"
+            "highest stage of movement of all stations; a silent station counts with its last stage; null before the "
+            "first update"
         ),
     ),
     Column("trend", Text, comment="trend of that station"),
@@ -58,21 +60,21 @@ site_status = Table(
         "catching_up",
         Boolean,
         comment=(
-            "true: readings that waited are being read; levels may rise, nothing falls, silence is not judged yet"
+            "true: a backlog of readings is being evaluated; levels may rise but not fall, and silence is not reported"
         ),
     ),
-    Column("active_alerts", BigInteger, comment="alerts not closed, drills left out"),
+    Column("active_alerts", BigInteger, comment="open alerts, without drills"),
     Column(
         "unacknowledged",
         BigInteger,
-        comment="those of hazard and health that nobody has acknowledged; advice asks for nothing",
+        comment="open alerts of the ledgers hazard and health that nobody acknowledged",
     ),
     Column("config_version", Text, comment="SHA-256 of the site file; see `config_versions`"),
     Column(
         "relative_to",
         Text,
         comment=(
-            "stations whose motion `[[relative]]` takes off: the level does not contain motion that a station shares "
+            "stations whose motion `[[relative]]` subtracts; the level does not contain motion that a station shares "
             "with them; null: absolute"
         ),
     ),
@@ -92,7 +94,7 @@ maintenance_windows = Table(
     Column("second_by", Text, comment="second person, or null: without one it does not pend the second highest level"),
     Column("reason", Text, comment="why"),
     Column("added_at", Text, comment="when it was entered", info={"unit": "time"}),
-    Column("ended_at", Text, comment="when somebody ended it before its time, or null", info={"unit": "time"}),
+    Column("ended_at", Text, comment="when a person ended it early, or null", info={"unit": "time"}),
     Column("ended_by", Text, comment="who"),
     comment="Work on a station: its votes are pended up to a level, for a time.",
     info={"question": "What did people see, declare or correct?"},
@@ -132,7 +134,7 @@ site_proposals = Table(
     Column(
         "loosens_high",
         Boolean,
-        comment="true where it loosens one of the two highest levels: a second user must approve",
+        comment="true if it loosens one of the two highest levels, so that a second user must approve",
     ),
     Column("approved_by", Text, comment="who decided"),
     Column("second_by", Text, comment="second user, or null"),
@@ -140,7 +142,7 @@ site_proposals = Table(
     Column("decision_reason", Text, comment="why it was decided so"),
     Column("decision_reason_id", Text, comment="id of the message in `decision_reason`"),
     Column("decision_reason_values", Text, comment="values of that message, JSON"),
-    comment="Site files that were proposed, and what became of them.",
+    comment="Proposed site files and the decisions on them.",
     info={"question": "Which site file was in force, and what was proposed?"},
 )
 

@@ -1,4 +1,4 @@
-"""Configuration: the files that ship, the error lines, overrides, secrets."""
+"""Configuration files: shipped files, error messages, overrides, secrets."""
 
 import os
 import re
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / "configs/sites/north-bench.toml").read_text()
 
 
-def refused(text, name="x.toml"):
+def read_error(text, name="x.toml"):
     with pytest.raises(ConfigError) as error:
         parse_site(text, name)
     line = str(error.value)
@@ -32,7 +32,7 @@ def refused(text, name="x.toml"):
     return line
 
 
-def test_the_files_that_ship_are_read():
+def test_shipped_files_are_valid():
     assert load_service(ROOT / "configs/slopeward.toml", {}) == parse_service("", "empty")
     site = parse_site(EXAMPLE, "x.toml")
     velocity = site.criteria[0]
@@ -47,7 +47,7 @@ def test_the_files_that_ship_are_read():
 
 
 @tabulated(
-    ("old", "new", "words"),
+    ("old", "new", "expected_parts"),
     [
         ("hits = 3", "hit = 3", ["criterion[0].dwell", "'hit'", "did you mean 'hits'"]),
         ("yellow = {over = 2.0", "yelow = {over = 2.0", ["criterion[0]", "did you mean 'yellow'"]),
@@ -76,23 +76,23 @@ def test_the_files_that_ship_are_read():
         ('max_silence = "12h"', 'max_silence = "12m"', ["station[4].series[0].max_silence"]),
     ],
 )
-def test_a_mistake_is_one_line_with_file_key_and_expectation(old, new, words):
+def test_error_has_file_key_and_expectation_on_one_line(old, new, expected_parts):
     assert old in EXAMPLE
-    line = refused(EXAMPLE.replace(old, new, 1))
-    for word in words:
-        assert word in line
+    line = read_error(EXAMPLE.replace(old, new, 1))
+    for part in expected_parts:
+        assert part in line
 
 
-def test_a_weather_forecast_is_no_measured_driver():
+def test_forecast_rain_is_rejected_as_covariate():
     rain = '[[station.series]]\nquantity = "rain"'
     assert EXAMPLE.count(rain) == 1
     expected = '[[station.series]]\nquantity = "rain_next_24h"\nunit = "mm"\ninterval = "6h"\n' + rain
     text = EXAMPLE.replace(rain, expected).replace('["R1.rain"]', '["R1.rain", "R1.rain_next_24h"]')
     text += '\n[[quantity]]\nname = "rain_next_24h"\nunit = "mm"\nlow = 0.0\nhigh = 900.0\n'
-    assert refused(text).endswith('name it in forecast.expected_rain = {"24h" = "R1.rain_next_24h"}')
+    assert read_error(text).endswith('name it in forecast.expected_rain = {"24h" = "R1.rain_next_24h"}')
 
 
-def test_units_become_canonical_and_an_own_quantity_has_its_own_range():
+def test_units_are_converted_and_declared_quantity_has_its_range():
     text = EXAMPLE.replace('unit = "kPa"', 'unit = "bar"\nverify_step = 0.5\nlow = -1.0', 1)
     spec = parse_site(text, "x.toml").series("P1", "pore_pressure")
     assert (spec.unit, spec.verify_step, spec.low) == ("kPa", 50.0, -100.0)
@@ -104,13 +104,13 @@ def test_units_become_canonical_and_an_own_quantity_has_its_own_range():
     text = EXAMPLE.replace('quantity = "pore_pressure"\nunit = "kPa"', 'quantity = "radon"\nunit = "Bq/m3"').replace(
         '"P1.pore_pressure"', '"P1.radon"'
     )
-    assert "did you mean" in refused(text) or "radon" in refused(text)
+    assert "did you mean" in read_error(text) or "radon" in read_error(text)
     site = parse_site(text + '\n[[quantity]]\nname = "radon"\nunit = "Bq/m3"\nlow = 0.0\nhigh = 1e5\n', "x.toml")
     assert site.quantities == (("radon", "Bq/m3"),)
     assert site.series("P1", "radon").high == 1e5
 
 
-def test_what_is_shared_also_over_others_and_advice_never_count_for_the_top():
+def test_shared_equipment_and_advice_do_not_count_for_top_level():
     text = EXAMPLE.replace('logger = "logger-5"', 'logger = "logger-3"')
     (weakness,) = find_weaknesses(parse_site(text, "x.toml"))
     assert "'red'" in weakness
@@ -128,7 +128,7 @@ def test_what_is_shared_also_over_others_and_advice_never_count_for_the_top():
     assert find_weaknesses(parse_site(text, "x.toml"))
 
 
-def test_the_service_file_is_read_with_the_environment_and_errors_name_the_nearest():
+def test_environment_overrides_service_file_and_errors_suggest_keys():
     config = parse_service("[web]\nport = 1\n", "s.toml", {"SLOPEWARD_WEB__PORT": "9000", "SLOPEWARD_DATA": "x"})
     assert config.web.port == 9000
     with pytest.raises(ConfigError, match=r"^environment SLOPEWARD_WEB__PORT: web\.port: .*integer"):
@@ -159,7 +159,7 @@ def test_the_service_file_is_read_with_the_environment_and_errors_name_the_neare
         ('channels = ["log"]', 'channels = "log"', {"recipient[0].channels: expected a list, got 'log'"}),
     ],
 )
-def test_a_slip_in_the_first_site_file_is_named_once_and_with_what_to_write(right, wrong, lines):
+def test_typo_in_site_file_is_reported_once_with_correction(right, wrong, lines):
     text = write_first_site("s1")
     assert right in text
     with pytest.raises(ConfigError) as error:
@@ -168,7 +168,7 @@ def test_a_slip_in_the_first_site_file_is_named_once_and_with_what_to_write(righ
     assert {re.sub(r"\[\d\]", "[0]", one) for one in said} == lines
 
 
-def test_secrets_come_from_environment_or_file_only(tmp_path):
+def test_secrets_are_only_read_from_environment_or_file(tmp_path):
     with pytest.raises(ConfigError, match=r"broker\.password.*SLOPEWARD_BROKER__PASSWORD"):
         parse_service('[broker]\npassword = "hunter2"\n', "s.toml")
     with pytest.raises(ConfigError, match="no password in the URL"):
@@ -181,13 +181,13 @@ def test_secrets_come_from_environment_or_file_only(tmp_path):
 
 
 @pytest.mark.parametrize("url", ["mysql://u:geheim@h/x", "postgresql:/u:geheim@h/x", "nonsense"])
-def test_a_database_that_is_not_supported_is_told_without_its_password(url):
+def test_error_of_database_url_does_not_contain_password(url):
     with pytest.raises(ConfigError, match=r"database\.url: expected sqlite:///file or postgresql") as caught:
         parse_service(f'[database]\nurl = "{url}"\n', "s.toml")
     assert "geheim" not in str(caught.value)
 
 
-def test_a_bad_site_file_does_not_stop_the_others(tmp_path):
+def test_invalid_site_file_does_not_affect_others(tmp_path):
     (tmp_path / "a.toml").write_text(EXAMPLE)
     (tmp_path / "b.toml").write_text("nonsense")
     (tmp_path / "c.toml").write_text(EXAMPLE)
@@ -196,21 +196,21 @@ def test_a_bad_site_file_does_not_stop_the_others(tmp_path):
     assert sorted(p.name for p in failures) == ["b.toml", "c.toml"]
 
 
-def test_a_mark_of_the_order_of_octets_is_no_part_of_a_file(tmp_path):
+def test_byte_order_mark_is_ignored(tmp_path):
     text = write_first_site("s1")
     (tmp_path / "s1.toml").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     assert read_text(tmp_path / "s1.toml") == text
 
 
 @pytest.mark.parametrize(("latitude", "longitude", "is_far"), [(46.2, 8.9, 0), (8.9, 46.2, 1), (46.2, -8.9, 1)])
-def test_a_station_far_from_its_site_is_asked_about(latitude, longitude, is_far):
+def test_station_far_from_site_is_warned_about(latitude, longitude, is_far):
     where = head("slope", latitude=46.2, longitude=8.9)
     site = parse_site(where + station("G1", series("tilt", "deg"), latitude=latitude, longitude=longitude), "x.toml")
     assert sum("check its latitude and longitude" in line for line in find_cautions(site)) == is_far
 
 
 @pytest.mark.parametrize(
-    ("zone", "longitude", "is_asked"),
+    ("zone", "longitude", "is_warned"),
     [
         ("Europe/Zurich", 8.9, 0),
         ("UTC", 120.0, 0),
@@ -227,14 +227,14 @@ def test_a_station_far_from_its_site_is_asked_about(latitude, longitude, is_far)
         ("Pacific/Apia", -171.8, 0),
     ],
 )
-def test_a_clock_that_no_place_there_has_is_asked_about(zone, longitude, is_asked):
+def test_time_zone_that_does_not_fit_longitude_is_warned_about(zone, longitude, is_warned):
     where = head("slope", latitude=20.0, longitude=longitude, timezone=zone)
     site = parse_site(where + station("G1", series("tilt", "deg")), "x.toml")
-    assert sum("site.timezone" in line for line in find_cautions(site)) == is_asked
+    assert sum("site.timezone" in line for line in find_cautions(site)) == is_warned
 
 
 @pytest.mark.parametrize(
-    ("names", "is_asked"),
+    ("names", "is_warned"),
     [
         (["green", "yellow", "orange", "red"], 0),
         (["green", "amber", "red"], 0),
@@ -243,13 +243,13 @@ def test_a_clock_that_no_place_there_has_is_asked_about(zone, longitude, is_aske
         (["green", "orange", "yellow", "red"], 1),
     ],
 )
-def test_levels_that_run_from_the_worst_to_the_least_are_asked_about(names, is_asked):
+def test_levels_in_falling_order_are_warned_about(names, is_warned):
     site = parse_site(head("slope", levels={"names": names}) + station("G1", series("tilt", "deg")), "x.toml")
-    assert sum("from the lowest to the highest" in line for line in find_cautions(site)) == is_asked
+    assert sum("from the lowest to the highest" in line for line in find_cautions(site)) == is_warned
 
 
 @pytest.mark.parametrize(
-    ("quantity", "unit", "kind", "is_asked"),
+    ("quantity", "unit", "kind", "is_warned"),
     [
         ("pore_pressure", "mH2O", "level", 1),
         ("pore_pressure", "kPa", "level", 0),
@@ -258,14 +258,14 @@ def test_levels_that_run_from_the_worst_to_the_least_are_asked_about(names, is_a
         ("displacement", "m", "velocity", 0),  # in mm/day, says the reference
     ],
 )
-def test_a_bound_beside_a_series_in_another_unit_is_asked_about(quantity, unit, kind, is_asked):
+def test_bound_in_another_unit_than_series_is_warned_about(quantity, unit, kind, is_warned):
     window = {} if kind == "level" else {"window": "2d"}
     text = head("slope") + station("P1", series(quantity, unit), azimuth_deg=90.0)
     site = parse_site(text + criterion(kind, series=f"P1.{quantity}", yellow={"over": 5.0} | window), "x.toml")
-    assert sum(f"P1.{quantity} is declared in {unit}" in line for line in find_cautions(site)) == is_asked
+    assert sum(f"P1.{quantity} is declared in {unit}" in line for line in find_cautions(site)) == is_warned
 
 
-def test_a_pipe_or_device_among_the_site_files_is_not_waited_for(tmp_path):
+def test_pipe_or_device_among_site_files_is_rejected(tmp_path):
     (tmp_path / "good.toml").write_text(EXAMPLE)
     os.mkfifo(tmp_path / "pipe.toml")
     (tmp_path / "zero.toml").symlink_to("/dev/zero")

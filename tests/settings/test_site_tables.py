@@ -1,4 +1,4 @@
-"""A key of a site file is declared once: the table of a record has its bounds, its default and its meaning."""
+"""Tables of site files: keys, bounds, defaults and descriptions are derived from the records."""
 
 import re
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Pump:
     found: str = ""
 
 
-def test_a_table_is_derived_from_its_record():
+def test_table_is_derived_from_record():
     table = derive_table(Pump, extra=(int, Field(1, description="written beside")))
     assert table.written_keys() == ["rest", "rate", "depths", "extra"]
     given = table.model_validate({"rest": "2h", "rate": 3, "depths": "4 5"})
@@ -49,7 +49,7 @@ def test_a_table_is_derived_from_its_record():
             table.model_validate(wrong)
 
 
-def test_every_key_says_what_it_means():
+def test_every_key_has_description():
     keys = [(head, name, field) for head, table in TABLES for name, field in table.model_fields.items()]
     assert len(keys) > 120
     assert len(BOUNDED) > 25
@@ -57,7 +57,7 @@ def test_every_key_says_what_it_means():
 
 
 @tabulated(("head", "table", "key", "beyond"), BOUNDED)
-def test_what_is_beyond_a_bound_is_refused_at_its_key(head, table, key, beyond):
+def test_value_beyond_bound_is_rejected_at_its_key(head, table, key, beyond):
     assert head.startswith("[")
     with pytest.raises(ValidationError) as error:
         table.model_validate({key: beyond})
@@ -74,7 +74,7 @@ def test_what_is_beyond_a_bound_is_refused_at_its_key(head, table, key, beyond):
         ("noise_floor_mm = ", "noise_floor_mm"),
     ],
 )
-def test_a_truth_value_is_no_number(value, old, key):
+def test_boolean_is_rejected_as_number(value, old, key):
     text = write_first_site("s1")
     assert old in text
     new = re.sub(rf"{re.escape(old.rpartition('=')[0])}= ?[-\d.]+", f"{old.rpartition('=')[0]}= {value}", text, count=1)
@@ -83,14 +83,14 @@ def test_a_truth_value_is_no_number(value, old, key):
 
 
 @pytest.mark.parametrize("old", ['yellow = {over = 2.0, window = "7d"}', 'dwell = {hits = 3, of = 4, within = "6h"}'])
-def test_a_value_in_the_place_of_a_table_is_refused_in_plain_words(old):
+def test_value_instead_of_table_is_rejected(old):
     text = write_first_site("s1")
     assert old in text
     with pytest.raises(ConfigError, match=r"criterion\[0\]\.\w+: expected a table, got 3"):
         parse_site(text.replace(old, f"{old.partition(' ')[0]} = 3"), "x.toml")
 
 
-def test_the_first_site_file_explains_a_key_where_it_stands_first():
+def test_first_site_file_describes_each_key_once():
     lines = write_first_site("s1").splitlines()
     assert sum("# expected sampling interval" in line for line in lines) == 1
     assert next(line for line in lines if line.startswith("timezone")).endswith("stored times are UTC")
@@ -102,7 +102,7 @@ def read(forecast, quantity="displacement_downslope"):
     return parse_site(text, "bench.toml").forecast
 
 
-def test_what_is_asked_reaches_the_plan():
+def test_forecast_keys_are_read_into_plan():
     plan = read('models = ["lstm", "pretrained-lstm"]\nstart_from = "old-bench"\nreplay = ["old-bench"]')
     assert (plan.start_from, plan.replay) == ("old-bench", ("old-bench",))
     assert read('models = ["pretrained-lstm"]\nreplay = ["old-bench"]').replay == ("old-bench",)
@@ -117,7 +117,7 @@ def test_what_is_asked_reaches_the_plan():
         (["7d"], {"valid_for": "1d"}, 1.0),
     ],
 )
-def test_a_vote_lives_as_long_as_its_slowest_instrument_may_be_silent(intervals, written, days):
+def test_vote_is_valid_for_longest_max_silence(intervals, written, days):
     stations = [station(f"G{k}", series("displacement", "mm", one)) for k, one in enumerate(intervals)]
     speed = criterion("velocity", stations=["G*"], yellow={"over": 1.0, "window": "60d"}, **written)
     assert parse_site(head("bench") + "".join(stations) + speed, "b").criteria[0].valid_for_s == days * 86400.0
@@ -134,7 +134,7 @@ def test_a_vote_lives_as_long_as_its_slowest_instrument_may_be_silent(intervals,
         ('zero_shot = "/srv/fracast"', r"^bench\.toml: forecast: key 'zero_shot' was removed: .*; delete the key$"),
     ],
 )
-def test_what_nothing_would_use_is_refused_in_one_line(forecast, said):
+def test_forecast_keys_without_effect_are_rejected(forecast, said):
     with pytest.raises(ConfigError, match=said) as refused:
         read(forecast)
     assert len(refused.value.faults) == 1

@@ -1,4 +1,4 @@
-"""What can be wrong with site files that can be read: `slopeward check` and `doctor` say it."""
+"""Checks of site files, for `slopeward check` and `slopeward doctor`."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,47 +37,56 @@ from monitor.text.instants import epoch_s
 from monitor.text.message import Duration, MessageList, NameList, Template, Term
 from monitor.text.vocabulary import LEVELS
 
-_NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
+_NO_PROOF: Final = Template("check.sites.no_proof", "no stored proof that these models may vote ({names}): {problem}")
 _UNREAD: Final = Template(
     "check.covariates.unread",
-    "none of the chosen models reads {name}; add one that does (a network, such as gru) to "
-    "forecast.models, or take it out",
+    "none of the chosen models reads {name}; add a model that does (a network, such as gru) to forecast.models, or "
+    "delete {name}",
 )
 _TIPS: Final = Template(
     "check.covariates.tips",
-    "{name} reports tips alone: its silence and a dry day look alike, so no model reads it; name a gauge with stamp "
-    "interval_end or counter",
+    '{name} only reports tips (stamp = "event"), so a fault cannot be distinguished from dry weather and no model '
+    "reads it; name a gauge with stamp interval_end or counter",
 )
 _ODD_UNIT: Final = Template(
     "check.covariates.unit",
-    "the unit '{unit}' of {name} is not known; give the series a known unit, or the unit index where it has none",
+    "the unit '{unit}' of {name} is unknown; declare a known unit, or the unit index if the series has none",
 )
-_TWICE: Final = Template("check.covariates.twice", "{name} is named twice; name it once")
-_QUARANTINED: Final = Template("check.decoders.quarantined", "{problem}; its messages would wait in the quarantine")
-_NO_ORIGIN: Final = Template("check.decoders.no_origin", "no station has an origin; its positions would wait")()
-_MEND: Final = Template("check.sites.mend", "mend the site file")()
+_TWICE: Final = Template("check.covariates.twice", "{name} is listed twice; list it once")
+_QUARANTINED: Final = Template(
+    "check.decoders.quarantined", "{problem}; until this is corrected, its messages go to the quarantine"
+)
+_NO_ORIGIN: Final = Template(
+    "check.decoders.no_origin",
+    "no station has an origin, so positions cannot be converted to displacement; add origin to the stations",
+)()
+_MEND: Final = Template("check.sites.mend", "correct the site file")()
 SET_VARIABLE_REMEDY: Final = Template("check.environment.set", "set it in the environment of the service")()
 _NEITHER: Final = Template("check.unsigned.neither", "author and no reason")()
-_NO_PLACE: Final = Template("check.unmapped.no_place", "is read where? give the station a place or an outline")()
-_GIVES: Final = Template("check.unmapped.gives", "gives {names}")
-_NO_PACKAGE: Final = Template("check.unmapped.no_package", "is read by slopeward-earth, which is not installed")()
+_NO_PLACE: Final = Template(
+    "check.unmapped.no_place", "cannot be read, because the station has neither position nor outline; add one of them"
+)()
+_GIVES: Final = Template("check.unmapped.gives", "contains only {names}")
+_NO_PACKAGE: Final = Template(
+    "check.unmapped.no_package", "is read by slopeward-earth, which is not installed; install it"
+)()
 
 
 _TOO_SLOW: Final = Template(
     "check.sites.slow",
-    "{series} raises no {level}: it is read every {every}, a line through its readings takes {n} intervals, and a "
-    "warning of this level may wait for {wait}. A criterion of kind survey_rate takes two readings",
+    "{series} cannot raise {level} in time: readings come every {every}, a fitted line needs {n} intervals, and a "
+    "warning of this level must not take longer than {wait}. A criterion of kind survey_rate needs only two readings",
 )
 _NO_HIGHER_BOUND: Final = Template(
     "check.sites.no_higher_bound",
-    "motion at {names} raises at most {level}: no criterion with a vote has a bound for {top} there, so the site is "
-    "not sure to reach {top}",
+    "motion at {names} raises at most {level}, because no criterion with a vote has a bound for {top} there",
 )
-FROM_ABOVE: Final = frozenset({"footprints", "points"})  # what criteria of images and radar read
+# Facts of criteria on images and radar.
+FROM_ABOVE: Final = frozenset({"footprints", "points"})
 
 
 class SiteFolder(NamedTuple):
-    """The folder of site files, read."""
+    """The site files of the folder of the service."""
 
     service: ServiceConfig
     sites: Sequence[Site]
@@ -85,12 +94,16 @@ class SiteFolder(NamedTuple):
 
     @classmethod
     def read(cls, service: ServiceConfig) -> "SiteFolder":
-        """Read them; raises ConfigError where there is no folder."""
+        """Read the site files.
+
+        Raises:
+            ConfigError: the folder does not exist.
+        """
         return cls(service, *scan_sites(service.paths.sites))
 
 
 class EnvironmentSettings(NamedTuple):
-    """What site files and service file leave to the environment: the service may have another one."""
+    """Settings from environment variables. The environment of the service may differ from that of the command."""
 
     files: SiteFolder
 
@@ -108,7 +121,7 @@ def _dear(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def _unproven(files: SiteFolder) -> Iterator[SubjectState]:
-    """What models say counts only where this site's own record shows that it may; the record lies in the database."""
+    """Find models that have a vote without a stored proof on the record of the site."""
     from monitor.decision.proof import describe_unproven
     from monitor.models.queries.proofs import load_proof_facts
     from monitor.sites.witnesses import list_criteria_needing_proof
@@ -135,7 +148,7 @@ def _unproven(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def _uncounted(files: SiteFolder) -> Iterator[SubjectState]:
-    """Find judged series of which no stored reading counts; without a database nothing is stored."""
+    """Find series of criteria without a usable stored reading. Nothing is reported without a database."""
     from monitor.readings.queries.uncounted import UncountedSeries, find_uncounted
     from monitor.storage.engine import Database
     from monitor.storage.migrate import require_current
@@ -148,7 +161,8 @@ def _uncounted(files: SiteFolder) -> Iterator[SubjectState]:
             with db.read() as c:
                 found_series = [(site.id, series) for site in files.sites for series in find_uncounted(c, site, now)]
     except SlopewardError:
-        return  # the checks of the database report it
+        # The checks of the database report the error.
+        return
     alike: dict[tuple[str, int, str], list[str]] = {}
     for site_id, series in found_series:
         alike.setdefault((site_id, series.count, series.flag), []).append(series.name)
@@ -180,7 +194,7 @@ def _unknown_models(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def find_unread(site: Site) -> Iterator[str]:
-    """Covariates that would be dropped in silence."""
+    """Return a line for each covariate of forecasts that no model would use."""
     from forecasting.data.kinds import WORDS
 
     given = (*site.forecast.covariates, *(name for name, _ in site.forecast.expected_rain))
@@ -197,7 +211,7 @@ def find_unread(site: Site) -> Iterator[str]:
 
 
 def _uninstalled(files: SiteFolder) -> Iterator[SubjectState]:
-    """What the file asks for and this machine cannot do yet; everything else goes on."""
+    """Find models that need packages which are not installed."""
     from monitor.extras import describe_missing
     from monitor.models.queries.registry import needs_torch
 
@@ -242,7 +256,7 @@ def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def _scattering(files: SiteFolder) -> Iterator[SubjectState]:
-    """After how many readings a new scatter is the usual one, and series of which too few are looked at for any."""
+    """Report how long a higher noise takes to be learnt, and series with too short a window to detect it."""
     from monitor.decision.criteria.scope import wanted_series
 
     for site in files.sites:
@@ -260,7 +274,7 @@ def _scattering(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def _limited(files: SiteFolder) -> Iterator[SubjectState]:
-    """Find moving series whose criteria have no bound for the highest levels, and whether they are read too rarely."""
+    """Find motion series without a bound for the highest levels, and whether they are read too rarely for one."""
     for site in files.sites:
         without_bound: dict[int, list[str]] = {}
         for judgement in list_judgements(site):
@@ -272,7 +286,8 @@ def _limited(files: SiteFolder) -> Iterator[SubjectState]:
                 if criterion.has_vote and criterion.role == "witness"
                 for limit in criterion.limits
             ]
-            highest = max([judgement.highest_level, *bounds])  # levels that cannot be reached are reported as such
+            # Bounds that cannot be reached have their own check.
+            highest = max([judgement.highest_level, *bounds])
             late = [
                 (level, wait_s)
                 for level, wait_s in zip(reversed(site.levels), LONGEST_WAIT_S[:2], strict=False)
@@ -303,7 +318,7 @@ def _describe_slow(site: Site, judgement: SeriesJudgement, level: Level, wait_s:
 
 
 def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
-    """Which series are forecast together, how far ahead; nothing of a site whose series all get all its horizons."""
+    """Report which series are forecast together, and their horizons, unless all series have all horizons."""
     for site in files.sites:
         horizons_s = site.forecast.horizons_s
         moving = {f"{spec.station}.{spec.quantity}": spec.interval_s for spec in site.moving if is_forecast(spec)}
@@ -322,7 +337,7 @@ def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def _unreachable(files: SiteFolder) -> Iterator[SubjectState]:
-    """Bounds that no motion of the slope can reach: by any witness (BAD), by one of several, or far beyond alone."""
+    """Find bounds that motion cannot reach. The state is BAD if no witness can raise the level."""
     for site in files.sites:
         unreached = find_unreached(site)
         yield make_state(site.id, is_wrong=False)
@@ -338,7 +353,7 @@ def _unjudged(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def _unheard(files: SiteFolder) -> Iterator[SubjectState]:
-    """Criteria of images and radar, of a site file, whose advice no recipient asked for: nothing else shows it."""
+    """Find criteria on images and radar whose advice no recipient receives."""
     for site in files.sites:
         is_wanted = any(AlertCategory.ADVICE in one.ledgers for one in site.recipients)
         names = tuple(
@@ -348,7 +363,7 @@ def _unheard(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def _undirected(files: SiteFolder, is_missing: Callable[[Station], bool]) -> Iterator[SubjectState]:
-    """Stations whose displacement is asked for its way downslope, and nobody said where that is, or how steep."""
+    """Find stations whose downslope displacement is used, but whose direction is not declared completely."""
     for site in files.sites:
         needing = {
             station
@@ -413,12 +428,12 @@ def _no_person(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def list_channels(site: Site) -> list[str]:
-    """The channels of all recipients of a site."""
-    return sorted({c for r in site.recipients for c in r.channels})
+    """Return the channels of all recipients of a site."""
+    return sorted({channel for recipient in site.recipients for channel in recipient.channels})
 
 
 def _open_channels(files: SiteFolder) -> Iterator[tuple[str, str, ConfigError | None]]:
-    """Each channel of a site, and why it can never send."""
+    """Return site id, channel, and the error if the channel cannot send."""
     from monitor.delivery.notifier import channel_settings, open_notifier
 
     settings = channel_settings(files.service, os.environ)
@@ -451,7 +466,7 @@ CHECKS: Final = (
         BAD,
         "{fault}",
         lambda f: (make_state(p.name, fault=x, path=str(p)) for p, error in f.failures.items() for x in error.faults),
-        "mend {path}; until then the last good version is used",
+        "correct {path}; until then, the last valid version is used",
     ),
     Check(
         "sites.none",
@@ -470,16 +485,30 @@ CHECKS: Final = (
         _lines(find_weaknesses),
         "add an independent witness or lower fusion.top_needs",
     ),
-    Check("sites.dear", SiteFolder, BAD, "{line}", _dear, "evaluations slower than data blind the site"),
+    Check(
+        "sites.dear",
+        SiteFolder,
+        BAD,
+        "{line}",
+        _dear,
+        "shorten the windows of the criterion, so that evaluations keep up with the data",
+    ),
     Check(
         "sites.uncounted",
         SiteFolder,
         WARN,
-        "none of the newest {n} readings of {names} counts: all are flagged {flag}, so they raise no level",
+        "none of the newest {n} readings of {names} is used, because all are flagged {flag}; they raise no level",
         _uncounted,
-        "correct unit, range (low, high) and columns, then import the readings again",
+        "correct unit, range (low, high) or columns, and import the readings again",
     ),
-    Check("sites.unproven", SiteFolder, BAD, "{line}", _unproven, "slopeward check says what would show it"),
+    Check(
+        "sites.unproven",
+        SiteFolder,
+        BAD,
+        "{line}",
+        _unproven,
+        'run the test that the line names, or set role = "advice"',
+    ),
     Check(
         "forecasts.other_site",
         SiteFolder,
@@ -501,11 +530,11 @@ CHECKS: Final = (
         "forecasts.horizons",
         SiteFolder,
         WARN,
-        "{names}: read at least every {every}, and no horizon of the site file reaches the next reading: forecast "
-        "{horizons} ahead, which no criterion can ask for",
+        "{names}: readings come every {every}, and all horizons of the site file are shorter. Forecasts are made "
+        "{horizons} ahead, which no criterion can use",
         _forecast_apart,
         "add a longer horizon to forecast.horizons",
-        fine="{names}: read at least every {every}, forecast together, {horizons} ahead",
+        fine="{names}: readings come every {every}; forecast together, {horizons} ahead",
     ),
     Check(
         "forecasts.installed",
@@ -513,7 +542,7 @@ CHECKS: Final = (
         WARN,
         "{names}: {missing}",
         _uninstalled,
-        "install it, or take these out of the site file",
+        "install it, or delete these from the site file",
     ),
     Check(
         "decoders",
@@ -521,27 +550,25 @@ CHECKS: Final = (
         BAD,
         "decoder of topic '{topic}': {why}",
         _unusable_decoders,
-        "mend its [[decoder]] table",
+        "correct its [[decoder]] table",
     ),
     Check(
         "sites.noise",
         SiteFolder,
         WARN,
-        "{names}: no noise_floor. Where no sigma comes with the values either, nobody is notified of small steps "
-        "in the first {opening} epochs: write noise_floor = the standard deviation, in {unit}, of readings at "
-        "rest",
+        "{names}: no noise_floor. If the readings have no sigma either, nobody is notified of small steps in the "
+        "first {opening} epochs; set noise_floor to the standard deviation, in {unit}, of readings without movement",
         _noiseless,
-        "write noise_floor in its series",
+        "set noise_floor of the series",
     ),
     Check(
         "sites.scatter",
         SiteFolder,
         WARN,
-        "{names}: fewer than {n} readings ({duration}) are looked at, so nobody is notified when they scatter",
+        "{names}: the windows have fewer than {n} readings ({duration}), so nobody is notified when the noise rises",
         _scattering,
-        "lengthen a window",
-        fine="{names}: what scatters ten times as usual cannot be judged until its noise is learnt anew, after {n} "
-        "readings ({duration}) at most",
+        "lengthen a window of a criterion",
+        fine="{names}: after the noise rises tenfold, the series is used again after at most {n} readings ({duration})",
     ),
     Check(
         "sites.limited",
@@ -549,7 +576,7 @@ CHECKS: Final = (
         WARN,
         "{text}",
         _limited,
-        "add a bound, read it more often, or add an instrument that is read so",
+        "add a bound, read the instrument more often, or add an instrument with a shorter interval",
     ),
     Check(
         "sites.unreachable",
@@ -557,7 +584,7 @@ CHECKS: Final = (
         BAD,
         "{text}",
         _unreachable,
-        "lengthen the window or within of the dwell, write noise_floor as the instrument has it, or read it more often",
+        "lengthen the window or the within of dwell, set noise_floor to the instrument noise, or read it more often",
         alarm=2,
         key="config:*:unreachable",
     ),
@@ -567,7 +594,7 @@ CHECKS: Final = (
         WARN,
         "no criterion with a vote reads {names}: motion there raises no level",
         _unjudged,
-        "add their stations to a criterion, or say on_slope = false of what stands on stable ground",
+        "add the stations to a criterion, or set on_slope = false for stations on stable ground",
         alarm=1,
         key="config:*:unjudged",
     ),
@@ -575,87 +602,87 @@ CHECKS: Final = (
         "sites.unheard",
         SiteFolder,
         WARN,
-        "{names}: nobody receives what these criteria find in images: it is advice, and no recipient asks for that",
+        "{names}: nobody receives the findings of these criteria, because no recipient has the ledger advice",
         _unheard,
-        'write ledgers = ["hazard", "health", "advice"] in a [[recipient]]',
+        'set ledgers = ["hazard", "health", "advice"] at a [[recipient]]',
     ),
     Check(
         "sites.azimuth",
         SiteFolder,
         WARN,
-        "{names}: no azimuth_deg. Where east and north come, the horizontal speed is judged whichever way it goes, and "
-        "the vertical rate apart: motion must be somewhat larger to be sure",
+        "{names}: no azimuth_deg. With east and north, the horizontal speed in any direction and the vertical rate are "
+        "tested separately, so motion must be somewhat faster to be significant",
         partial(_undirected, is_missing=lambda s: s.azimuth_deg is None),
-        'write azimuth_deg and plunge_deg of the movement, or direction = "norm" where it has none',
+        'set azimuth_deg and plunge_deg of the movement, or direction = "norm" if it has no direction',
     ),
     Check(
         "sites.plunge",
         SiteFolder,
         WARN,
-        "{names}: no plunge_deg. Where up comes, the vertical rate is judged apart, whichever way it goes",
+        "{names}: no plunge_deg. With up, the vertical rate in either direction is tested separately",
         partial(_undirected, is_missing=lambda s: s.lacks_plunge),
-        "write plunge_deg of the movement: its dip below the horizon",
+        "set plunge_deg of the movement: its inclination below the horizon",
     ),
     Check(
         "sites.unsigned",
         SiteFolder,
         WARN,
-        "{name}: no {missing}: say who set its bounds, on what grounds",
+        "{name}: no {missing}; state who set the bounds and why",
         _unsigned,
-        "write author and reason",
+        "set author and reason",
     ),
     Check(
         "sites.overdue",
         SiteFolder,
         WARN,
-        "criterion {criterion}: to be reviewed by {day}, and it goes on counting",
+        "criterion {criterion}: its review was due on {day}; it still counts",
         _overdue,
-        "review its bounds, then move valid_until",
+        "review the bounds, then set a later valid_until",
     ),
     Check(
         "sites.names",
         SiteFolder,
         WARN,
-        "station {station}: {name} is the name of a level: who reads a message may take one for the other",
+        "station {station}: {name} is the name of a level, so readers of messages may confuse them",
         _taken_names,
         "give the station another name",
     ),
     Check("sites.unmapped", SiteFolder, WARN, "{series} stays empty: a velocity map {why}", _unmapped, _MEND),
-    Check("channels.caution", SiteFolder, WARN, "{line}", _lines(find_cautions), "mend its file"),
+    Check("channels.caution", SiteFolder, WARN, "{line}", _lines(find_cautions), "correct the site file"),
     Check(
         "channels.nobody",
         SiteFolder,
         BAD,
         "nobody is notified: add a [[recipient]]",
         lambda f: (make_state(site.id, is_wrong=not site.recipients) for site in f.sites),
-        "add a [[recipient]] to its file",
+        "add a [[recipient]] to the site file",
     ),
     Check(
         "channels.no_person",
         SiteFolder,
         WARN,
-        "only {channels}; no person is notified",
+        "no channel reaches a person; there is only {channels}",
         _no_person,
-        "add email: or apprise:",
+        "add a channel such as email: or apprise:",
     ),
     Check(
         "channels.duty",
         SiteFolder,
         BAD,
-        "team {team}: no feature names the people on duty, so that its messages would go to the whole team",
+        "team {team}: the feature duty is not installed, so messages go to the whole team",
         lambda f: (
             make_state(s.id, team=x.name) for s in f.sites for x in s.teams if not implementations("people_on_duty")
         ),
-        "restore the feature duty, or name people in place of team:{team}",
+        "install the feature duty, or list people instead of team:{team}",
     ),
-    Check("channels.settings", SiteFolder, BAD, "{error}", _channel_settings, "mend the channels of its file"),
+    Check("channels.settings", SiteFolder, BAD, "{error}", _channel_settings, "correct the channels in the site file"),
     Check(
         "channels.unset",
         EnvironmentSettings,
         BAD,
-        "{error}; set it where the service runs",
+        "{error}; set it in the environment of the service",
         _unset_channels,
         SET_VARIABLE_REMEDY,
-        fine="{channel} has what it needs (slopeward notify channels test sends)",
+        fine="{channel} is complete (`slopeward notify channels test` sends a test message)",
     ),
 )

@@ -1,4 +1,4 @@
-"""What a kind of criterion consists of: its traits, its tables in a site file, and its rule."""
+"""A kind of criterion: its traits, its tables in a site file, and its rule."""
 
 import math
 import re
@@ -55,18 +55,18 @@ class KindEntry:
     plugin: str = ""
 
     def find_window_s(self, criterion: Criterion) -> float:
-        """Return the newest part of the history that must be known whole, in seconds."""
+        """Return the newest part of the history that must be complete, in seconds."""
         return (self.window_s or self.history_s)(criterion)
 
 
 def check_entry(entry: KindEntry) -> None:
-    """Make sure that a kind of criterion is declared without contradictions.
+    """Check that a kind of criterion is declared without contradictions.
 
     Raises:
-        ValueError: it is not; the text says what was expected.
+        ValueError: the declaration is wrong. The text contains what was expected.
     """
     kind = entry.kind
-    # Also checks the words of the traits, which are literals.
+    # Validates the literal values of the traits.
     TypeAdapter(Kind).validate_python({field.name: getattr(kind, field.name) for field in fields(kind)})
     _expect(_NAME.fullmatch(kind.id), "an id of lower-case letters, digits and _")
     _expect(issubclass(entry.table, CriterionTable), "a table that is derived from CriterionTable")
@@ -82,10 +82,10 @@ def check_entry(entry: KindEntry) -> None:
 
 
 def check_history(entry: KindEntry, criterion: Criterion) -> None:
-    """Make sure that the functions of a kind return usable numbers of seconds for a criterion.
+    """Check that the functions of a kind return valid numbers of seconds for a criterion.
 
     Raises:
-        ValueError: they do not; the text says what was expected.
+        ValueError: a number is invalid. The text contains what was expected.
     """
     for name, function in (("history_s", entry.history_s), ("window_s", entry.window_s)):
         if function is not None:

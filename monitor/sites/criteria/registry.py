@@ -13,7 +13,8 @@ from monitor.sites.records import Site
 def load_criteria() -> Mapping[str, KindEntry]:
     """Return the kinds of criteria by their name in site files, those of Slopeward first.
 
-    Called with the first site file and not when this module is imported, because it imports the rules of all kinds.
+    The kinds are loaded at the first call and not on import of this module, because loading them imports the rules of
+    all kinds.
 
     Raises:
         ValueError: a kind of Slopeward is declared wrongly. A kind of a third-party plugin is left out, and the log

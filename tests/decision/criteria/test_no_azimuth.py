@@ -61,13 +61,13 @@ def find(site, check="sites.azimuth") -> list[str]:
     return [f"{one.level} {one.text} {one.todo}" for one in run_checks(files) if one.check.id == check]
 
 
-def test_check_names_what_has_no_azimuth_or_no_plunge_and_says_what_to_do():
+def test_check_warns_of_missing_azimuth_or_plunge():
     (said,) = find(read())
-    assert said.startswith("warn R1, R2: no azimuth_deg. Where east and north come, the horizontal speed is judged")
-    assert "write azimuth_deg and plunge_deg" in said
+    assert said.startswith("warn R1, R2: no azimuth_deg. With east and north, the horizontal speed")
+    assert "set azimuth_deg and plunge_deg" in said
     assert not find(read(azimuth_deg=180.0))
     assert not find(read(more='direction = "norm"'))
     (said,) = find(read(azimuth_deg=180.0), "sites.plunge")
-    assert said.startswith("warn R1, R2: no plunge_deg. Where up comes, the vertical rate is judged apart")
+    assert said.startswith("warn R1, R2: no plunge_deg. With up, the vertical rate")
     for facts in ({}, {"azimuth_deg": 180.0, "plunge_deg": 0.0}):
         assert not find(read(**facts), "sites.plunge")

@@ -126,7 +126,7 @@ def find_noiseless(site):
 def test_check_lists_series_without_a_noise_floor_and_proposes_one():
     (said,) = find_noiseless(make_site("5s"))
     assert said.startswith("G01.displacement, G02.displacement, G03.displacement and 21 more: no noise_floor")
-    assert "write noise_floor = the standard deviation, in mm, of readings at rest" in said
+    assert "set noise_floor to the standard deviation, in mm, of readings without movement" in said
     assert not find_noiseless(make_site("5s", "noise_floor_mm = 3.0"))
 
 

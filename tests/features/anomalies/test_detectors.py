@@ -168,7 +168,7 @@ def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_rea
     assert "advice" in offered.recipients[0].ledgers
     path.write_text(text + WITNESS)
     assert run_verb(["check"]) == 1
-    assert "nothing shows that models may be witnesses (a: strange, a: soon-fast, a: image)" in capsys.readouterr().err
+    assert "no stored proof that these models may vote (a: strange, a: soon-fast, a: image)" in capsys.readouterr().err
     assert (run_verb(["db", "upgrade"]), run_verb(["check"])) == (0, 1)
     err = capsys.readouterr().err
     assert 'criterion strange: role = "witness" is not proven on this site: no test of rules is stored' in err
@@ -177,7 +177,7 @@ def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_rea
     models = 'models = ["auto", "gru", "lstm", "graph-gru"]'
     path.write_text(text.replace(models, 'models = ["auto"]\ncovariates = ["R1.rain"]'))
     assert run_verb(["check"]) == 1
-    unread = "none of the chosen models reads R1.rain; add one that does (a network, such as gru)"
+    unread = "none of the chosen models reads R1.rain; add a model that does (a network, such as gru)"
     assert unread in capsys.readouterr().err
     named = text.replace(models, f'{models}\ncovariates = ["R1.rain"]')
     path.write_text(named.replace('detectors = ["rules"', 'detectors = ["oracle"'))

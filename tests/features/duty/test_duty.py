@@ -131,7 +131,7 @@ def test_without_the_feature_the_whole_team_is_notified_and_check_refuses_it(wat
     watch = Dispatcher(watched, {"bench": SITE}, lambda: T0, limits=DeliveryLimits(unconfirmed_after_s=1e9))
     assert watch.escalate_once(T0 + 11 * timedelta(minutes=1)) == 1
     assert [name for name, _ in told(watched)] == [*crew, "control room"]
-    text = "team geologists: no feature names the people on duty, so that its messages would go to the whole team"
+    text = "team geologists: the feature duty is not installed, so messages go to the whole team"
     assert find_refused() == [("bench", text, BAD)]
 
 

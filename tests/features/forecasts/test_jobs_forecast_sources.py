@@ -168,8 +168,8 @@ MODELS = 'models = ["gru", "graph-gru"]'
         (MODELS, 'models = ["auto", "pretrained-lstm"]', "none of the chosen models reads season;"),
         ('"R1.greenness", "season"', '"season", "G2.displacement"', None),
         (f"{COVARIATES}\n{MODELS}", 'covariates = ["season", "G2.displacement"]\nmodels = ["auto"]', "reads season;"),
-        ('"R1.greenness", "season"', '"R1.rain", "season"', "R1.rain is named twice"),
-        ('quantity = "rain"\nunit', 'quantity = "rain"\nstamp = "event"\nunit', "R1.rain reports tips alone"),
+        ('"R1.greenness", "season"', '"R1.rain", "season"', "R1.rain is listed twice"),
+        ('quantity = "rain"\nunit', 'quantity = "rain"\nstamp = "event"\nunit', "R1.rain only reports tips"),
         ('name = "greenness"\nunit = "index"', 'name = "greenness"\nunit = "glow"', "the unit 'glow' of R1.greenness"),
     ],
 )

@@ -164,7 +164,7 @@ def test_a_record_of_which_no_reading_counts_does_not_look_fine(here, capsys):
     capsys.readouterr()
     run_verb(["check"])
     printed = capsys.readouterr()
-    assert "none of the newest 60 readings of G1.displacement_east, G1.displacement_north counts" in printed.err
+    assert "none of the newest 60 readings of G1.displacement_east, G1.displacement_north is used" in printed.err
 
 
 def test_speeds_that_a_person_gives_are_the_bounds_of_the_site_file(here, capsys):

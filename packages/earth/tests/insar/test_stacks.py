@@ -309,7 +309,7 @@ def test_a_zone_that_no_map_could_fill_is_refused(old, new, words):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("latitude = 46.0\nlongitude = 11.0\n", "", "V1.velocity stays empty: a velocity map is read where"),
+        ("latitude = 46.0\nlongitude = 11.0\n", "", "V1.velocity stays empty: a velocity map cannot be read"),
         ('quantity = "velocity"\nunit = "mm/day"', 'quantity = "tilt"\nunit = "mrad"', "V1.tilt stays empty"),
     ],
 )
