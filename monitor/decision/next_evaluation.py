@@ -66,7 +66,7 @@ def _list_silences(situation: Situation) -> Iterator[float]:
 
 @once_per_record
 def _list_patient(site: Site) -> Sequence[tuple[Place, float]]:
-    """Return the series with neighbours that may be silent longer than `DEFAULT_SILENCE_INTERVALS` intervals, with that time in s."""
+    """Return the series with neighbours that may be silent for longer than their default, with that default in s."""
     places = {place for places in list_children(site).values() for place in places}
     specs = [(place, spec) for place in sorted(places) if (spec := site.series(*place)) is not None]
     return [
