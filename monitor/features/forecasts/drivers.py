@@ -115,7 +115,7 @@ def load_expected(c: Connection, site: Site, since: datetime, now: datetime) -> 
         reach = timedelta(seconds=reach_s)
         issues = [
             (epoch_s(r.observed_at), epoch_s(r.received_at), r.value, r.received_at - r.observed_at <= reach)
-            for r in load_readings(c, series_id, since, now, now)
+            for r in load_readings(c, series_id, since, now, now, with_unsigned=True)
             if is_fit(r) and (r.revision == 0 or r.received_at - r.observed_at <= reach)
         ]
         delay_s = max(0.0, median([came - at for at, came, _, live in issues if live] or [0.0]))
