@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from monitor.decision.criteria.scope import anchor_at, find_span_s, wanted_series
 from monitor.decision.records import Memory
 from monitor.decision.series.assessment import EvaluationCache
+from monitor.readings.queries.fingerprints import StretchFingerprint, load_fingerprints, load_newer
 from monitor.readings.queries.observations import load_readings, load_series
-from monitor.readings.queries.stamps import StretchFingerprint, load_fingerprints, load_newer
 from monitor.readings.records import Reading
 from monitor.sites.records import Site
 

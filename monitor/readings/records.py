@@ -1,4 +1,4 @@
-"""What an instrument said: the record that travels from decoder to store to decision."""
+"""Records of readings, from the decoder to the database to the decision."""
 
 from array import array
 from dataclasses import dataclass
@@ -6,15 +6,16 @@ from datetime import datetime
 from typing import Final
 
 Timed = tuple["array[float]", "array[float]"]
-"""Times in seconds and values of a series, as a worker is given them."""
-BROUGHT_BY: Final = "brought_by"  # in `extra`: who read it in from a file, where the series had readings before
-CHANGED: Final = "changed"  # in `extra` of a calculated value: what it rests on was changed, and did not just come late
-DIGIT: Final = "digit"  # in `extra`: one step of the last digit, by component, in the unit of the series
-# flags that say something about the way of a value, not against it; any other flag makes it unusable
+"""Epoch seconds and values of a series, as workers receive them."""
+# Keys in `extra`:
+BROUGHT_BY: Final = "brought_by"  # who imported the value from a file, if the series had readings before
+CHANGED: Final = "changed"  # an input of a calculated value was changed, and not only late
+DIGIT: Final = "digit"  # one step of the last digit by component, in the unit of the series
+# Flags about how a value arrived. Any other flag makes a value unusable.
 HARMLESS: Final = frozenset({"late", "backfill", "replayed", "revised", "resent", "step_confirmed"})
 UNSIGNED: Final = "unsigned"  # flag of a correction that waits for two people; readers leave it out
-INCOMPLETE: Final = "incomplete"  # flag of a calculated value of which a part is missing: the true one may be larger
-# a value under one of these may be true, but no model may learn from it
+INCOMPLETE: Final = "incomplete"  # flag of a calculated value with a missing part: the true value may be larger
+# No model may learn from a value with one of these flags.
 UNFIT: Final = frozenset({"out_of_range", "future", "mistyped", "spike", "stuck", "bad", "fill", "at_stop", INCOMPLETE})
 
 
@@ -28,30 +29,30 @@ class Observation:
     unit: str
     observed_at: datetime
     received_at: datetime
-    value: float  # raw: offsets are never applied here
+    value: float  # raw: offsets are not subtracted
     sigma: float | None = None  # one standard deviation, same unit
     solution: str | None = None  # rapid, final, corrected
-    flags: tuple[str, ...] = ()  # set at arrival: out_of_range, future, late, ...; never blocks storing
-    source: str | None = None  # who counted: with boot_id and seq gaps can be named
+    flags: tuple[str, ...] = ()  # set at arrival: out_of_range, future, late, ...
+    source: str | None = None  # device that numbers its messages by `boot_id` and `seq`, so that gaps are found
     boot_id: int | None = None
     seq: int | None = None
-    extra: str | None = None  # canonical JSON of what belongs to the epoch (covariance, fix, satellites)
+    extra: str | None = None  # canonical JSON of the epoch: covariance, fix, satellites
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a device or its gateway said of its connection."""
+    """The state of the connection of a device, as reported by itself or its gateway."""
 
     site: str
     station: str
     at: datetime
     online: bool
-    text: str  # in the words of its protocol
+    text: str  # as in its protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One stored revision as a decision sees it: known at `received_at`, offsets already subtracted."""
+    """The revision of an epoch that counts, with the offsets that count subtracted."""
 
     observed_at: datetime
     received_at: datetime
@@ -62,12 +63,12 @@ class Reading:
     sigma: float | None
     flags: tuple[str, ...]
     extra: str | None = None
-    first: "Reading | None" = None  # what the epoch said first, where another value or error of it speaks now
+    first: "Reading | None" = None  # the first revision of the epoch, if another value or error counts now
 
 
 @dataclass(frozen=True, slots=True)
 class ObserverReport:
-    """An observer's report of what was seen on the slope."""
+    """A report of what an observer saw on the slope."""
 
     site: str
     at: datetime
@@ -92,12 +93,12 @@ class SiteEvent:
 
 @dataclass(frozen=True, slots=True)
 class PayloadSize:
-    """What is known of a payload of which only the beginning is kept."""
+    """Size and digest of a payload of which only the beginning is stored."""
 
     payload_bytes: int
     digest: str  # SHA-256 of topic, a NUL and payload
 
 
 def is_fit(reading: Reading) -> bool:
-    """True for a reading that a model may learn from."""
+    """Return whether a model may learn from a reading."""
     return not UNFIT.intersection(reading.flags)

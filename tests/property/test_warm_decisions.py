@@ -23,8 +23,8 @@ from monitor.decision.series.step_detector import StepDetector
 from monitor.readings.queries import observations as module
 from monitor.readings.queries.observations import (
     find_series_id,
+    iter_counting,
     iter_readings,
-    iter_speaking,
     load_readings,
     load_series,
 )
@@ -279,7 +279,7 @@ def check_newest_revision_speaks(seeds):
         offsets = sorted(
             (format_iso(START + rng.uniform(-1.0, 9.0) * HOUR), rng.uniform(-90.0, 90.0)) for _ in range(count)
         )
-        found = list(iter_readings(iter_speaking(rows), offsets, {}))
+        found = list(iter_readings(iter_counting(rows), offsets, {}))
         assert [format_iso(r.observed_at) for r in found] == sorted(best)
         for reading in found:
             at = format_iso(reading.observed_at)

@@ -3,6 +3,15 @@
 from monitor.readings.queries import (
     points,  # module: queries for InSAR points
 )
+from monitor.readings.queries.fingerprints import (
+    Stretch,  # type: (series id, from, to), without the first and with the last instant
+    StretchFingerprint,  # fingerprint of what is known of a stretch of readings; changes with new data
+    load_fingerprints,  # load the fingerprints of stretches of readings
+    load_known,  # load readings of several series of a site after an instant of each
+    load_later_entries,  # load fingerprints of later flags and offsets of a site's series
+    load_newer,  # load readings of several series after their cached epoch, with fingerprints
+    load_newer_values,  # load values after cached stretches, and the series with late readings
+)
 from monitor.readings.queries.flags import (
     TypedReading,  # a manually typed reading, and whether it looks mistyped
     find_mistyped,  # return the newest reading of a series if it looks mistyped, or None
@@ -31,15 +40,6 @@ from monitor.readings.queries.points import (
     list_point_ids,  # return the ids of the points of a set up to a last id
     load_places,  # load latitude and longitude of points by id
     window_of,  # return time window (s) and zone radius (m) of a criterion on InSAR points
-)
-from monitor.readings.queries.stamps import (
-    Stretch,  # type: (series id, from, to), without the first and with the last instant
-    StretchFingerprint,  # fingerprint of what is known of a stretch of readings; changes with new data
-    load_fingerprints,  # load the fingerprints of stretches of readings
-    load_known,  # load readings of several series of a site after an instant of each
-    load_later_entries,  # load fingerprints of later flags and offsets of a site's series
-    load_newer,  # load readings of several series after their cached epoch, with fingerprints
-    load_newer_values,  # load values after cached stretches, and the series with late readings
 )
 from monitor.readings.queries.storing import (
     AddResult,  # result of storing readings: counts of stored, duplicate and revised, sites

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, case, delete, func, insert, select
 from detection.anomaly.records import HOLE
 from monitor.alerts.evaluation_tables import outage, station_state
 from monitor.ingest.tables import outage_station
-from monitor.readings.queries.stamps import load_epochs
+from monitor.readings.queries.fingerprints import load_epochs
 from monitor.readings.tables import observation, reading_gap, series
 from monitor.sites.records import Site
 from monitor.storage.rows import insert_rows

@@ -24,7 +24,7 @@ _STRETCHES: Final = "SELECT key AS k, value AS a, lead(value) OVER (ORDER BY key
 
 @dataclass(frozen=True, slots=True)
 class ReadingSpan:
-    """Readings between two edges, those with a flag against them left out; first and last epoch are text."""
+    """Figures of the usable readings between two edges; first and last epoch in ISO 8601."""
 
     number: int
     first_at: str
@@ -36,14 +36,14 @@ class ReadingSpan:
 
 
 def count_up_to(c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime, most: int) -> int:
-    """How many revisions of some series a range holds, or `most` where it is more: the question ends there."""
+    """Return how many revisions of some series a range contains, at most `most`."""
     o = observation.c
     some = select(o.revision).where(o.series_id.in_(series_ids), o.observed_at > from_at, o.observed_at <= to_at)
     return int(c.execute(select(func.count()).select_from(some.limit(most).subquery())).scalar_one())
 
 
 def find_nth_newest(c: Connection, series_id: int, to_at: datetime, n: int) -> datetime | None:
-    """The epoch of the n-th newest revision up to an instant; None where there are fewer."""
+    """Return the epoch of the n-th newest revision up to an instant; None if there are fewer."""
     o = observation.c
     query = select(o.observed_at).where(o.series_id == series_id, o.observed_at <= to_at)
     found: datetime | None = c.execute(query.order_by(o.observed_at.desc()).offset(n - 1).limit(1)).scalar()
@@ -51,7 +51,7 @@ def find_nth_newest(c: Connection, series_id: int, to_at: datetime, n: int) -> d
 
 
 def list_flagged(c: Connection, series_id: int, from_at: datetime, to_at: datetime, most: int) -> list[datetime]:
-    """The newest epochs of a range with a flag, set at arrival or later, oldest first."""
+    """Return the newest epochs of a range with a flag, set at arrival or later, oldest first."""
     o, f = observation.c, observation_flag.c
     found: set[datetime] = set()
     for of, which in ((o, o.flags != ""), (f, f.flag != "")):
@@ -106,7 +106,7 @@ def load_stretches(
 
 
 def _sound_sql(c: Connection, o: str, series_ids: Sequence[int], *, revised: bool = True) -> str:
-    """The condition that a row speaks at the instant `:known` and nothing is said against it.
+    """Return the SQL condition that a row counts at the instant `:known` and has no flag against it.
 
     `revised`: whether an epoch may have several revisions at all.
     """
@@ -124,9 +124,9 @@ def _sound_sql(c: Connection, o: str, series_ids: Sequence[int], *, revised: boo
 
 
 def _clear_sql(c: Connection, o: str, series_ids: Sequence[int]) -> str:
-    """The condition that nothing is said against a row at the instant `:known`.
+    """Return the SQL condition that a row has no flag against it at the instant `:known`.
 
-    Of each flag the last word counts, as in `change_flags`: set at arrival, added (`flag`) or withdrawn (`-flag`).
+    Of each flag the last change counts, as in `change_flags`: set at arrival, added (`flag`) or withdrawn (`-flag`).
     """
     query = select(observation_flag.c.id).where(observation_flag.c.series_id.in_(series_ids)).limit(1)
     has_later = c.execute(query).first() is not None
@@ -157,7 +157,7 @@ def _clear_sql(c: Connection, o: str, series_ids: Sequence[int]) -> str:
 def load_sound(
     c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime, known_at: datetime
 ) -> dict[int, list[tuple[str, float]]]:
-    """Readings of a range with no flag against them by series, as measured: epoch as text and value."""
+    """Return the usable readings of a range by series: epoch in ISO 8601 and value without offsets subtracted."""
     o = observation.c
     later = (o.series_id.in_(series_ids), o.observed_at > from_at, o.observed_at <= to_at, o.revision > 0)
     revised = c.execute(select(o.revision).where(*later).limit(1)).first() is not None
@@ -177,7 +177,7 @@ def load_sound(
 def load_firsts(
     c: Connection, series_ids: Sequence[int], edges: Sequence[datetime], known_at: datetime
 ) -> dict[int, list[tuple[str, float]]]:
-    """The first sound reading of each stretch of many series, as measured: epoch as text and value.
+    """Return the first usable reading of each stretch of many series: epoch in ISO 8601 and value, offsets included.
 
     It costs a seek each, whatever the length of the record; extremes between are not seen.
     """
@@ -209,6 +209,6 @@ def load_firsts(
 
 
 def list_offset_series(c: Connection, series_ids: Sequence[int]) -> set[int]:
-    """Which of some series have offsets at all."""
+    """Return which of some series have offsets."""
     query = select(offset_entry.c.series_id).where(offset_entry.c.series_id.in_(series_ids)).distinct()
     return set(c.execute(query).scalars())

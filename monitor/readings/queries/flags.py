@@ -1,8 +1,9 @@
-"""Flags that follow from a site file, judged once more: what a version in force says otherwise is appended.
+"""Renew the flags of stored readings that follow from the site file in force.
 
-A flag set at arrival never changes. `undeclared` is withdrawn from that moment on when the file names the series, so
-that what was read too early counts; it is not set later, because nothing reads a series that a file no longer names.
-`out_of_range` follows the range of the file both ways. A decision of the past sees what was flagged then.
+A flag set at arrival never changes; changes are appended, and a decision about the past uses what was known then.
+`undeclared` is withdrawn as soon as the file names the series, so that readings which arrived too early count. It is
+not set later, because nothing reads a series that a file no longer names. `out_of_range` follows the range of the file
+in both directions.
 """
 
 import json
@@ -26,7 +27,7 @@ OF_FILE: Final = Template("flag.site_file", "the site file in force says so")
 
 
 def renew_flags(c: Connection, site: Site, now: datetime, *, changed: bool) -> int:
-    """Append what the flags of stored readings are under the site file in force.
+    """Append the changes that the site file in force makes to the flags of stored readings.
 
     `now`: from when on the flags are known; `changed`: the version is a new one: all readings are looked at, else only
     those that bear a flag.
@@ -86,7 +87,7 @@ def _words(*flags: str) -> Any:
 
 
 def _find_last_change(flag: str) -> Any:
-    """The newest `flag` or `-flag` that was appended to a reading, or null."""
+    """Return the newest `flag` or `-flag` that was appended to a reading, or NULL, in SQL."""
     f = observation_flag.c
     return _words(flag).order_by(f.known_from.desc(), f.id.desc()).limit(1).scalar_subquery()
 
@@ -110,7 +111,7 @@ class TypedReading(NamedTuple):
 
 
 def load_typed(c: Connection, series_id: int, before: datetime, until: datetime, count: int) -> list[TypedReading]:
-    """The newest readings of a series before an instant and all from it until another one, oldest first.
+    """Return the newest readings of a series before an instant and all from it until another one, oldest first.
 
     `before`: `count` readings before it are read; `until`: readings from `before` to it, that included, are read as
     well; `count`: how many readings before.
@@ -120,23 +121,23 @@ def load_typed(c: Connection, series_id: int, before: datetime, until: datetime,
     order = o.observed_at.desc(), o.revision.desc()
     earlier = c.execute(query.where(o.observed_at < before).order_by(*order).limit(REVISIONS * count)).all()
     later = c.execute(query.where(o.observed_at >= before, o.observed_at <= until).order_by(*order)).all()
-    newest = [_read(row) for _, row in sorted(_find_speaking((*later, *earlier)).items())]
+    newest = [_read(row) for _, row in sorted(_find_counting((*later, *earlier)).items())]
     return newest[max(0, len(newest) - count - sum(t.at >= before for t in newest)) :]
 
 
 def load_neighbours(
     c: Connection, series_id: int, at: datetime, count: int, *, later: bool = False
 ) -> list[tuple[datetime, Any]]:
-    """The readings of a series next to an instant and not of it, before it or after it: of each epoch what speaks."""
+    """Return the readings of a series that are next before or after an instant; of each epoch the one that counts."""
     o = observation.c
     near = o.observed_at > at if later else o.observed_at < at
     query = select(observation).where(o.series_id == series_id, near).limit(REVISIONS * count)
     rows = c.execute(query.order_by(o.observed_at if later else o.observed_at.desc(), o.revision.desc()))
-    return list(_find_speaking(rows).items())[:count]
+    return list(_find_counting(rows).items())[:count]
 
 
-def _find_speaking(rows: Iterable[Any]) -> dict[datetime, Any]:
-    """The reading of each epoch that speaks, of rows with the newest revision of an epoch first."""
+def _find_counting(rows: Iterable[Any]) -> dict[datetime, Any]:
+    """Return the row of each epoch that counts; `rows` contain the newest revision of an epoch first."""
     speaks: dict[datetime, Any] = {}
     for row in rows:
         held = speaks.get(row.observed_at)
@@ -146,7 +147,7 @@ def _find_speaking(rows: Iterable[Any]) -> dict[datetime, Any]:
 
 
 def find_mistyped(c: Connection, series_id: int, now: datetime) -> TypedReading | None:
-    """The newest reading of a series, where it looks like a typing error."""
+    """Return the newest reading of a series if it looks like a typing error."""
     newest = load_typed(c, series_id, now, now, 1)
     return newest[-1] if newest and newest[-1].is_mistyped else None
 

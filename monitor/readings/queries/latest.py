@@ -10,7 +10,7 @@ from monitor.readings.queries.observations import (
     RANK_SQL,
     STORED,
     STREAM_ROWS,
-    iter_speaking,
+    iter_counting,
     leave_out_unsigned,
     load_later_flags,
 )
@@ -42,7 +42,7 @@ def find_latest_again(connection: Connection, series_id: int) -> None:
     later = load_later_flags(connection, series_id, None, END, END)
     rows = connection.execute(newest.execution_options(yield_per=STREAM_ROWS))
     for _, revisions in groupby(leave_out_unsigned(rows, later), key=lambda row: row[0]):
-        observed, received, revision, value, sigma, solution, flags, _ = next(iter_speaking(list(revisions)[::-1]))[0]
+        observed, received, revision, value, sigma, solution, flags, _ = next(iter_counting(list(revisions)[::-1]))[0]
         rows.close()
         renew_latest(connection, [(series_id, observed, revision, received, value, sigma, solution, flags)])
         return

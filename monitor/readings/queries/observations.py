@@ -114,7 +114,7 @@ class SeriesRow:
 
 
 def rank(solution: str | None) -> int:
-    """The weight of a solution: a higher one replaces a lower one of the same epoch, whenever it came.
+    """Return the rank of a solution. A higher one replaces a lower one of the same epoch, in any order of arrival.
 
     >>> rank("rapid") < rank("final") == rank(None) < rank("corrected")
     True
@@ -123,7 +123,7 @@ def rank(solution: str | None) -> int:
 
 
 def load_stations(connection: Connection) -> dict[str, set[str]]:
-    """The stations that have a series, by site."""
+    """Return the stations that have a series, by site."""
     found: dict[str, set[str]] = {}
     for site, name in connection.execute(select(series.c.site, series.c.station).distinct()):
         found.setdefault(site, set()).add(name)
@@ -131,12 +131,12 @@ def load_stations(connection: Connection) -> dict[str, set[str]]:
 
 
 def in_chunks(items: Sequence[_T], at_once: int = _CHUNK) -> Iterable[Sequence[_T]]:
-    """Parts of a list, as long as one statement can take them."""
+    """Split a list into parts that fit into one SQL statement."""
     return (items[i : i + at_once] for i in range(0, len(items), at_once))
 
 
 def find_series_id(c: Connection, site: str, station: str, quantity: str, ids: SeriesIds | None = None) -> int | None:
-    """The id of a series, or None when nothing of it was ever stored; `ids`: memory of them."""
+    """Return the id of a series; None if nothing of it was ever stored. `ids` is a cache of ids."""
     if ids and (site, station, quantity) in ids:
         return ids[site, station, quantity][0]
     s = series.c
@@ -145,7 +145,7 @@ def find_series_id(c: Connection, site: str, station: str, quantity: str, ids: S
 
 
 def load_series(connection: Connection, site: str) -> list[SeriesRow]:
-    """All series of a site that have readings, ordered by station and quantity."""
+    """Return all series of a site that have readings, by station and quantity."""
     return [SeriesRow(*row) for row in connection.execute(_plan_series(), {"of_site": site})]
 
 
@@ -157,7 +157,7 @@ def _plan_series() -> Select[Any]:
 
 
 def load_ids(connection: Connection, site: str) -> dict[tuple[str, str], int]:
-    """Ids of the series of a site that have readings, by station and quantity."""
+    """Return the ids of the series of a site that have readings, by station and quantity."""
     return {(row.station, row.quantity): row.id for row in load_series(connection, site)}
 
 
@@ -169,7 +169,7 @@ def load_newest(c: Connection, site: str) -> dict[int, datetime]:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How many epochs a series has in a time, the first and the last of them."""
+    """The number of epochs of a series in a span, with the first and the last."""
 
     count: int
     first: datetime
@@ -186,7 +186,7 @@ def load_extents(c: Connection, numbers: Sequence[int], since: datetime, until: 
 
 
 def find_epoch(connection: Connection, series_id: int, to_at: datetime, back: int) -> datetime | None:
-    """The epoch that has so many epochs of its series behind it, up to an instant; None where there are fewer."""
+    """Return the epoch with `back` later epochs up to an instant; None if there are fewer."""
     o = observation.c
     rows = select(o.observed_at).where(o.series_id == series_id, o.observed_at <= to_at, o.revision == 0)
     found: datetime | None = connection.execute(rows.order_by(o.observed_at.desc()).limit(1).offset(back)).scalar()
@@ -202,9 +202,9 @@ def load_readings(
     *,
     with_unsigned: bool = False,
 ) -> list[Reading]:
-    """Readings of (from_at, to_at] as they were known at an instant, in order of observed_at.
+    """Load the readings of (from_at, to_at] as known at an instant, in order of epoch.
 
-    Of each epoch the revision that spoke then; `value` has the offsets subtracted that counted then;
+    Of each epoch the revision that counted then is returned. `value` has the offsets subtracted that counted then;
     `flags` are those set at arrival with later ones added and withdrawn as known then. Corrections that wait for two
     people are left out. With `with_unsigned` they count, as if they were signed.
     """
@@ -214,8 +214,8 @@ def load_readings(
     later = load_later_flags(connection, series_id, from_at, to_at, known_at)
     offsets = load_offsets(connection, series_id, known_at)
     if with_unsigned:
-        return [as_signed(reading) for reading in iter_readings(iter_speaking(revisions), offsets, later)]
-    return list(iter_readings(iter_speaking(leave_out_unsigned(revisions, later)), offsets, later))
+        return [as_signed(reading) for reading in iter_readings(iter_counting(revisions), offsets, later)]
+    return list(iter_readings(iter_counting(leave_out_unsigned(revisions, later)), offsets, later))
 
 
 def load_revisions(
@@ -256,17 +256,17 @@ def leave_out_unsigned(rows: Iterable[Any], later: Mapping[tuple[str, int], Iter
 def stream_readings(
     connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime
 ) -> Iterator[Reading]:
-    """What `load_readings` gives, one after the other: a long history is never in memory as a whole."""
+    """Yield the readings that `load_readings` returns, without loading a long history into memory as a whole."""
     offsets = load_offsets(connection, series_id, known_at)
     later = load_later_flags(connection, series_id, from_at, to_at, known_at)
     rows = connection.execute(
         _plan_known_rows().execution_options(yield_per=STREAM_ROWS), _span(series_id, from_at, to_at, known_at)
     )
-    yield from iter_readings(iter_speaking(leave_out_unsigned(rows, later)), offsets, later)
+    yield from iter_readings(iter_counting(leave_out_unsigned(rows, later)), offsets, later)
 
 
 def _span(series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime) -> dict[str, Any]:
-    """What the statements below ask for: (from_at, to_at] of a series as known at an instant."""
+    """Return the parameters of the statements above: (from_at, to_at] of a series as known at an instant."""
     return {"series_id": series_id, "from_at": from_at or _BEGINNING, "to_at": to_at, "known_at": known_at}
 
 
@@ -275,7 +275,7 @@ def iter_readings(
     offsets: Sequence[tuple[str, float]],
     later: Mapping[tuple[str, int], Iterable[str]],
 ) -> Iterator[Reading]:
-    """Readings of pairs ordered by epoch (`iter_speaking`), with what was known of offsets and later flags."""
+    """Yield readings from the pairs of rows of `iter_counting`, with offsets subtracted and later flags applied."""
     read = datetime.fromisoformat
     total, upcoming = 0.0, 0
     spelled, received_at = "", None
@@ -302,8 +302,8 @@ def iter_readings(
         yield Reading(at, received_at, revision, value, total, corrected, sigma, flagged, extra, first)
 
 
-def iter_speaking(rows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """Of rows ordered by epoch and revision the one of each epoch that speaks, and the one that spoke first."""
+def iter_counting(rows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield for each epoch the row that counts and the row that counted first; `rows` by epoch and revision."""
     chosen: Any = None
     first: Any = None
     for row in rows:
@@ -319,7 +319,7 @@ def iter_speaking(rows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def change_flags(flags: tuple[str, ...], changes: Iterable[str]) -> tuple[str, ...]:
-    """The flags set at arrival after later ones were added (`flag`) and withdrawn (`-flag`), in order."""
+    """Return the flags set at arrival after later changes in order: `flag` adds, and `-flag` withdraws a flag."""
     for change in changes:
         if change.startswith("-"):
             flags = tuple(f for f in flags if f != change[1:])
@@ -345,7 +345,7 @@ def load_later_flags(
 
 
 def latest_reading(connection: Connection, series_id: int, known_at: datetime) -> Reading | None:
-    """The newest reading known at an instant that is not stamped in the future; None when there is none."""
+    """Return the newest reading known at an instant that is not stamped in the future; None if there is none."""
     o = observation.c
     counts = text(f"NOT {unsigned_sql('observation')}").bindparams(known=format_iso(known_at))
     newest = connection.execute(
@@ -361,7 +361,7 @@ def latest_reading(connection: Connection, series_id: int, known_at: datetime) -
 
 
 def count_epochs(c: Connection, key: SeriesKey, *, after: datetime | None = None, until: datetime | None = None) -> int:
-    """How many epochs a series has in [after, until)."""
+    """Return how many epochs a series has in [after, until)."""
     which = _plan(c, key, after, until)
     return int(c.execute(select(func.count(observation.c.observed_at.distinct())).where(*which)).scalar_one())
 
@@ -376,7 +376,7 @@ def load_epochs(
     skip: int = 0,
     limit: int = 100,
 ) -> list[ReadingRow]:
-    """Rows of `observation_history`, one for each epoch in [after, until): the revision that speaks.
+    """Load rows of `observation_history`, one for each epoch in [after, until): the revision that counts.
 
     Args:
         after: first instant; None: from the first reading.

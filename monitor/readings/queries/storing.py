@@ -40,14 +40,15 @@ from monitor.text.instants import format_iso
 
 @dataclass(frozen=True, slots=True)
 class AddResult:
-    """What became of a batch: rows stored (revisions among them), duplicates left out, sites that have news."""
+    """The outcome of storing a batch: rows stored, revisions among them, duplicates left out, and sites with news."""
 
     stored: int
     duplicates: int
     revisions: int
     sites: frozenset[str]
-    revised: tuple[Observation, ...] = ()  # what became those revisions
-    newest: Mapping[int, str] = field(default_factory=dict)  # by series its newest epoch before, spelled; "": none
+    revised: tuple[Observation, ...] = ()  # the revisions
+    # by series, its newest epoch before the batch, ISO 8601; empty if it had none
+    newest: Mapping[int, str] = field(default_factory=dict)
 
 
 def add_observations(
@@ -58,18 +59,18 @@ def add_observations(
     by: str | None = None,
     sites: Mapping[str, Site] | None = None,
 ) -> AddResult:
-    """Store observations; those already there are left out, other values become new revisions.
+    """Store observations. Duplicates are left out, and other values of a stored epoch become new revisions.
 
     Args:
-        now: when series that are new here came into being.
-        known_series: memory of series ids between calls; the caller clears it when the transaction fails.
-        by: who brings them in a file; it stands with each value of a series that had readings before.
-        sites: site files in force, by id; loaded from the database if they are not given. A correction of a series that
+        now: When new series are created.
+        known_series: Cache of series ids between calls. The caller clears it if the transaction fails.
+        by: Who imports a file. The name is stored with each value of a series that had readings before.
+        sites: Site files in force, by id; loaded from the database if they are not given. A correction of a series that
             they declare is flagged as `unsigned` where two people have to sign it first, see
             `monitor.readings.queries.corrections`.
 
     Raises:
-        StoreError: the unit differs from that in which the series is stored; nothing of the batch may be committed.
+        StoreError: The unit differs from that of the stored series. The caller must not commit the batch.
     """
     if not observations:
         return AddResult(0, 0, 0, frozenset())
@@ -167,9 +168,9 @@ def _create(connection: Connection, keys: Sequence[SeriesKey], units: Mapping[Se
 def _existing(
     connection: Connection, keyed: Sequence[tuple[int, str, Observation]]
 ) -> tuple[defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]], dict[int, str]]:
-    """The revisions that the epochs of a batch already have, in order, and the newest epoch of each series.
+    """Return the stored revisions of the epochs of a batch, in order, and the newest epoch of each series.
 
-    Epochs newer than that are not asked; it is empty where a series has no readings.
+    The newest epoch is empty if a series has no readings. Newer epochs of the batch are not looked up.
     """
     mark = "?" if connection.dialect.name == "sqlite" else "%s"
     ids = sorted({k[0] for k in keyed})

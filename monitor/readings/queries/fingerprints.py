@@ -1,4 +1,4 @@
-"""Readings that somebody holds in memory: whether they are still all that is known, and what came after them."""
+"""Find out whether cached readings are still valid, and load what was added after them."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,33 +16,33 @@ from monitor.readings.tables import observation_flag, offset_entry, series
 from monitor.text.instants import epoch_s, format_iso, parse_time
 
 Place = tuple[str, str]  # station and quantity
-Stretch = tuple[int, datetime, datetime]  # series, and (from, to] of its epochs
+Stretch = tuple[int, datetime, datetime]  # id of a series, and the span (from, to] of its epochs
 
 
 @dataclass(frozen=True, slots=True)
 class StretchFingerprint:
-    """What is known of a stretch, as values of which one differs when anything else became known.
+    """Figures about the rows of a stretch. At least one of them changes when a row is added or deleted.
 
-    Rows are only ever added, and pruned from the oldest on: late rows and revisions show in number, sum of revisions
-    and newest reception, pruned ones in the first epoch.
+    Rows are only added, and deleted from the oldest on. Late rows and revisions change the number of rows, the sum of
+    revisions or the newest reception. Deleted rows change the first epoch.
     """
 
-    rows: int = 0  # revisions of all epochs
-    first: str = ""  # first epoch, spelled
-    revisions: int = 0  # sum of their numbers
-    received: str = ""  # newest reception, spelled
-    flags: tuple[int, int] = (0, 0)  # number and newest entry of later flags
-    offsets: tuple[int, ...] = ()  # entries that count
+    rows: int = 0  # all revisions of all epochs
+    first: str = ""  # first epoch, ISO 8601
+    revisions: int = 0  # sum of the revision numbers
+    received: str = ""  # newest reception, ISO 8601
+    flags: tuple[int, int] = (0, 0)  # number of later flags, and the id of the newest
+    offsets: tuple[int, ...] = ()  # ids of the offsets that count
 
 
 _UNTOUCHED: Final = StretchFingerprint()
 
 
 def load_fingerprints(c: Connection, stretches: Sequence[Stretch], known_at: datetime) -> list[StretchFingerprint]:
-    """What is known of stretches, in their order."""
+    """Return the fingerprints of stretches as known at an instant, in the same order."""
     if not stretches:
         return []
-    # as one text of each stretch, for which no database sorts rows; NULL where there are none
+    # One text for each stretch, so that the database does not sort rows. It is NULL for a stretch without rows.
     columns = "count(*) || ',' || min(o.observed_at) || ',' || sum(o.revision) || ',' || max(o.received_at)"
     totals = {i: (text or "0,,0,").split(",") for i, text in _query(c, stretches, columns, "", known_at, each=True)}
     rows = {i: (int(t[0]), t[1], int(t[2]), t[3]) for i, t in totals.items()}
@@ -52,26 +52,26 @@ def load_fingerprints(c: Connection, stretches: Sequence[Stretch], known_at: dat
 
 
 def load_later_entries(c: Connection, site: str, known_at: datetime) -> dict[int, StretchFingerprint]:
-    """What was entered of the readings of a site after they arrived: later flags and offsets, by series with any."""
+    """Return the later flags and counting offsets of a site, by series; series without any are left out."""
     return _load_entries(c, {"known_at": known_at, "of_site": site}, of_site=True)
 
 
-@cache  # put together once: it is asked at every look
+@cache  # SQLAlchemy needs longer to build the statements than the database to execute them
 def _plan_entries(of_site: bool) -> tuple[Select[Any], Select[Any]]:
-    """Later flags, and offsets that count: of a whole site, or of some series, flags since an epoch."""
+    """Return statements for the later flags and counting offsets of a site, or of some series since an epoch."""
     f, e = observation_flag.c, offset_entry.c
     known_at: Any = bindparam("known_at")
     ids: Any = bindparam("ids", expanding=True)
     if of_site:
         ids = select(series.c.id).where(series.c.site == bindparam("of_site"))
     flags = select(f.series_id, func.count(), func.max(f.id)).where(f.series_id.in_(ids), f.known_from <= known_at)
-    holds = (e.counts_from <= known_at, e.revoked_at.is_(None) | (e.revoked_at > known_at))
-    offsets = select(e.series_id, e.id).where(e.series_id.in_(ids), *holds).order_by(e.id)
+    counts = (e.counts_from <= known_at, e.revoked_at.is_(None) | (e.revoked_at > known_at))
+    offsets = select(e.series_id, e.id).where(e.series_id.in_(ids), *counts).order_by(e.id)
     return (flags if of_site else flags.where(f.observed_at > bindparam("since"))).group_by(f.series_id), offsets
 
 
 def _load_entries(c: Connection, given: Mapping[str, Any], *, of_site: bool) -> dict[int, StretchFingerprint]:
-    """By series with any: number and newest entry of those later flags, and those offsets that count."""
+    """Return the fingerprints of later flags and counting offsets, by series with any."""
     flags, counting_offsets = _plan_entries(of_site)
     found = {r[0]: StretchFingerprint(flags=(int(r[1]), int(r[2]))) for r in c.execute(flags, given)}
     for series_id, entry_id in c.execute(counting_offsets, given):
@@ -82,40 +82,44 @@ def _load_entries(c: Connection, given: Mapping[str, Any], *, of_site: bool) -> 
 
 def load_newer(
     c: Connection,
-    held: Sequence[tuple[int, datetime, StretchFingerprint]],
+    cached: Sequence[tuple[int, datetime, StretchFingerprint]],
     to_at: datetime,
     known_at: datetime,
     *,
     with_unsigned: bool = False,
 ) -> dict[int, tuple[list[Reading], StretchFingerprint]]:
-    """Readings of several series with epochs after one of each, as `load_readings` gives them.
+    """Load the readings of several series after their newest cached epoch, as `load_readings` returns them.
 
-    `c`: the snapshot in which the stamps were found; `held`: series, its newest epoch that is held, and the stamp of
-    the stretch up to there; `to_at`: the newest epoch to read; `with_unsigned`: corrections that wait for two people
-    count, as if they were signed.
+    Args:
+        c: The transaction in which the fingerprints were loaded.
+        cached: Id of a series, its newest cached epoch, and the fingerprint of the stretch up to this epoch.
+        to_at: The newest epoch to load.
+        with_unsigned: Whether corrections that wait for two people count, as if they were signed.
 
     Returns:
-        Readings and the stamp of the longer stretch, for series that have any.
+        By series with new readings: these readings, and the fingerprint of the longer stretch.
     """
     columns = "k.id, o.observed_at, o.received_at, o.revision, o.value_raw, o.sigma, o.solution, o.flags, o.extra"
     order = "ORDER BY k.id, o.observed_at, o.revision"
     rows: dict[int, list[Any]] = defaultdict(list)
-    for row in _query(c, [(i, after, to_at) for i, after, _ in held], columns, order, known_at):
+    for row in _query(c, [(i, after, to_at) for i, after, _ in cached], columns, order, known_at):
         rows[row[0]].append(row[1:])
     found = {}
-    for series_id, after, stamp in (one for one in held if one[0] in rows):
-        mine = rows[series_id]
+    for series_id, after, fingerprint in cached:
+        if series_id not in rows:
+            continue
+        new_rows = rows[series_id]
         longer = replace(
-            stamp,
-            rows=stamp.rows + len(mine),
-            first=stamp.first or mine[0][0],
-            revisions=stamp.revisions + sum(r[2] for r in mine),
-            received=max(stamp.received, *(r[1] for r in mine)),
+            fingerprint,
+            rows=fingerprint.rows + len(new_rows),
+            first=fingerprint.first or new_rows[0][0],
+            revisions=fingerprint.revisions + sum(row[2] for row in new_rows),
+            received=max(fingerprint.received, *(row[1] for row in new_rows)),
         )
-        offsets = observations.load_offsets(c, series_id, known_at) if stamp.offsets else []
-        later = observations.load_later_flags(c, series_id, after, to_at, known_at) if stamp.flags[0] else {}
-        counting = mine if with_unsigned else observations.leave_out_unsigned(mine, later)
-        readings = list(observations.iter_readings(observations.iter_speaking(counting), offsets, later))
+        offsets = observations.load_offsets(c, series_id, known_at) if fingerprint.offsets else []
+        later = observations.load_later_flags(c, series_id, after, to_at, known_at) if fingerprint.flags[0] else {}
+        counting = new_rows if with_unsigned else observations.leave_out_unsigned(new_rows, later)
+        readings = list(observations.iter_readings(observations.iter_counting(counting), offsets, later))
         if with_unsigned:
             readings = [observations.as_signed(reading) for reading in readings]
         found[series_id] = readings, longer
@@ -125,10 +129,13 @@ def load_newer(
 def load_known(
     c: Connection, site: str, since: Mapping[Place, datetime], to_at: datetime, known_at: datetime, ids: SeriesIds
 ) -> dict[Place, list[Reading]]:
-    """Readings of those series of a site that were ever stored, each after an instant, as `load_readings` gives them.
+    """Load the readings of series of a site, each after an instant, as `load_readings` returns them.
 
-    Corrections that wait for two people are included: values are calculated from them, and wait for two people as well.
-    `ids`: memory of series ids.
+    Corrections that wait for two people are included, because values are calculated from them and then wait as well.
+
+    Args:
+        since: By station and quantity, the instant after which readings are wanted. Unknown series are left out.
+        ids: Cache of series ids.
     """
     numbers = {one: n for one in since if (n := observations.find_series_id(c, site, *one, ids)) is not None}
     later: dict[int, StretchFingerprint] = {}
@@ -140,45 +147,49 @@ def load_known(
 
 
 def load_offset_series(c: Connection) -> frozenset[int]:
-    """The series of which somebody ever entered an offset."""
+    """Return the ids of the series with a declared offset."""
     return frozenset(c.execute(select(offset_entry.c.series_id)).scalars())
 
 
 def load_newer_values(
-    c: Connection, held: Sequence[tuple[Stretch, StretchFingerprint]], after: datetime, known_at: datetime
+    c: Connection, cached: Sequence[tuple[Stretch, StretchFingerprint]], after: datetime, known_at: datetime
 ) -> tuple[dict[int, list[tuple[float, float | None]]], set[int]]:
-    """What came after stretches of several series, and of which series something came late.
+    """Load the values after stretches of several series, and find the series with late readings.
 
-    `c`: the snapshot in which the stamps were found; `held`: a stretch of each series, and what was entered of it since
-    it arrived; `after`: a reading that arrived after it with its epoch in the stretch came late.
+    Args:
+        c: The transaction in which the fingerprints were loaded.
+        cached: A stretch of each series, with the fingerprint of its later flags and offsets.
+        after: A reading inside a stretch is late if it was received after this instant.
 
     Returns:
-        Epochs after the stretch in seconds with their values, None for one that no model may learn from, of series that
-        have any; and the series of which something came late.
+        By series, the epochs after the stretch in epoch seconds with their values. A value is None if no model may
+        learn from it. Series without any are left out. And the ids of the series with late readings.
     """
-    found: dict[int, list[tuple[float, float | None]]] = defaultdict(list)
+    values: dict[int, list[tuple[float, float | None]]] = defaultdict(list)
     columns = "k.id, o.observed_at > k.to_at, o.observed_at, o.value_raw, o.revision > 0 OR o.flags <> ''"
     rest = f"AND (o.observed_at > k.to_at OR o.received_at > '{format_iso(after)}')"
-    rows = _query(c, [stretch for stretch, _ in held], columns, rest, known_at, until=known_at)
-    late, changed = set[int](), {i for (i, _, _), stamp in held if stamp != _UNTOUCHED}
-    seconds = {at: epoch_s(parse_time(at)) for at in {row[2] for row in rows}}  # most series have the same epochs
+    rows = _query(c, [stretch for stretch, _ in cached], columns, rest, known_at, until=known_at)
+    late: set[int] = set()
+    changed = {series_id for (series_id, _, _), fingerprint in cached if fingerprint != _UNTOUCHED}
+    # Most series have the same epochs, so each text is parsed once.
+    seconds = {at: epoch_s(parse_time(at)) for at in {row[2] for row in rows}}
     for series_id, is_new, at, value, is_changed in rows:
         if not is_new:
             late.add(series_id)
         elif is_changed:
             changed.add(series_id)
         else:
-            found[series_id].append((seconds[at], value))
-    for of in found.values():
-        of.sort()
-    again = [(i, to_at, stamp) for (i, _, to_at), stamp in held if i in changed]
+            values[series_id].append((seconds[at], value))
+    for rows_of_series in values.values():
+        rows_of_series.sort()
+    again = [(series_id, to_at, fingerprint) for (series_id, _, to_at), fingerprint in cached if series_id in changed]
     for series_id, (readings, _) in load_newer(c, again, known_at, known_at).items():
-        found[series_id] = [(epoch_s(r.observed_at), r.value if is_fit(r) else None) for r in readings]
-    return dict(found), late
+        values[series_id] = [(epoch_s(r.observed_at), r.value if is_fit(r) else None) for r in readings]
+    return dict(values), late
 
 
 def load_epochs(c: Connection, stretches: Sequence[Stretch], known_at: datetime) -> list[list[datetime]]:
-    """Epochs of each stretch at which something was read, of whatever use it is; in their order."""
+    """Return the epochs of all readings in each stretch, usable or not, in the order of the stretches."""
     found: dict[tuple[int, str, str], list[datetime]] = defaultdict(list)
     columns, order = "k.id, k.from_at, k.to_at, o.observed_at", "AND o.revision = 0 ORDER BY k.id, o.observed_at"
     for row in _query(c, stretches, columns, order, known_at):
@@ -196,9 +207,13 @@ def _query(
     until: datetime | None = None,
     each: bool = False,
 ) -> list[Any]:
-    """Rows of several stretches in one statement; those after them too, up to an instant where one is given.
+    """Return rows of several stretches by one statement.
 
-    With `each` one row of each stretch: its series, and the one column that sums up its rows.
+    Args:
+        columns: Columns of the result, in SQL.
+        rest: Further conditions and the order, in SQL.
+        until: The end of all stretches; None uses the end of each.
+        each: Whether to return one row for each stretch: its series, and the one column that aggregates its rows.
     """
     sqlite = c.dialect.name == "sqlite"
     mark = "?" if sqlite else "%s"
@@ -210,10 +225,10 @@ def _query(
         of_one = f"SELECT {columns} FROM observation o WHERE {within} AND o.received_at <= {mark} {rest}"  # noqa: S608
         query = f"SELECT k.id, ({of_one}) FROM k"  # noqa: S608
     found: list[Any] = []
-    spelled = {at: format_iso(at) for at in {at for _, *both in stretches for at in both}}  # most series have the same
+    texts = {at: format_iso(at) for at in {at for _, *span in stretches for at in span}}
     for chunk in observations.in_chunks(stretches):
         found += c.exec_driver_sql(
             f"WITH k(id, from_at, to_at) AS (VALUES {','.join([one] * len(chunk))}) {query}",
-            (*(v for i, a, b in chunk for v in (i, spelled[a], spelled[b])), format_iso(known_at)),
+            (*(v for i, a, b in chunk for v in (i, texts[a], texts[b])), format_iso(known_at)),
         ).all()
     return found
