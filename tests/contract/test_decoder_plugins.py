@@ -224,7 +224,7 @@ def test_wrong_settings_of_a_site_file_are_no_fault_of_the_plugin(add_decoder):
 def test_a_decoder_reads_the_keys_that_it_declares(add_decoder):
     add_decoder(DecoderSpec(lambda _binding: decode, frozenset({"series"}), takes_zone=True))
     told = (("zone", "Europe/Zurich"),)
-    assert find_decoder("box", Binding("boxes/+", "box", series=(("a", "tilt_mrad"),), told=told))
+    assert find_decoder("box", Binding("boxes/+", "box", series=(("a", "tilt_mrad"),), settings=told))
     with pytest.raises(ConfigError, match="decoder 'box' does not read the key 'station'; it reads series, zone"):
         find_decoder("box", Binding("boxes/+", "box", station="S1"))
 

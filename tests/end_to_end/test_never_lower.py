@@ -154,11 +154,11 @@ def test_one_bad_epoch_of_two_stations_is_paged_and_raises_nothing_and_a_collaps
         wait_for(find_sent, 30, f"a message on {words!r}")
         return (min(map(datetime.fromisoformat, find_sent())) - since).total_seconds()
 
-    asked_s = seconds_to_first("health", "verify now: step", say(500.0))
+    asked_s = seconds_to_first("health", "verify now: G", say(500.0))
     back_s = seconds_to_first("health", "common disturbance: G1, G2", say(0.0))
     assert alerts(database_url, "hazard") == [], "one bad epoch of two stations raised a level"
     assert status(database_url)["level"] == 0
-    again_s = seconds_to_first("health", "verify now: step", say(500.0))
+    again_s = seconds_to_first("health", "verify now: G", say(500.0))
     assert alerts(database_url, "hazard") == [], "believed before another epoch of each has come"
     red_s = seconds_to_first("hazard", "which is independent, jumped at the same time", say(501.0))
     assert status(database_url)["level"] == RED

@@ -177,7 +177,7 @@ def _compare_bound(comparison: BoundComparison) -> tuple[dict[str, Any], Message
     criterion, track, bound = comparison.criterion, comparison.track, comparison.bound
     newest = comparison.newest_verdict
     needed = comparison.needed_hits
-    hits = sum(comparison.verdicts[epoch].is_over for epoch in comparison.epochs)
+    hits = sum(1 for epoch in comparison.epochs if comparison.verdicts[epoch].is_over)
     clear = all(comparison.verdicts[epoch].is_clear for epoch in track.times_s[-needed:])
     if track.digits and is_hidden(track.digit, criterion, bound.threshold):
         clear = False

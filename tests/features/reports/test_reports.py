@@ -129,7 +129,7 @@ def test_a_report_says_what_was_known_at_its_end_whatever_comes_later(database):
         c.execute(update(alert).where(alert.c.id == hazard["id"]).values(level=3, state="closed", closed_at=later))
     assert digest_of(gather(database)) == digest
     assert digest_of(gather(database, Period(WEEKLY, WEEK.from_at, later))) != digest
-    with database.read() as c, pytest.raises(NotFoundError, match="not watched yet"):
+    with database.read() as c, pytest.raises(NotFoundError, match="had no site file at that time"):
         gather_facts(c, SITE, find_before(DAILY, NOW - timedelta(days=400), ZURICH))
     with pytest.raises(RefusedError, match="ends after its beginning"):
         gather(database, Period(SHIFT, NOW, NOW))

@@ -112,7 +112,7 @@ def _compare_bound(comparison: BoundComparison) -> dict[str, Any]:
     bound, sign = bound_of(threshold)
     limit = sign * recovery_of(threshold, criterion.recover)
     needed = criterion.dwell.hits
-    hits = sum(_accelerates_over(fits[epoch], bound, sign, criterion.min_sigma) for epoch in comparison.epochs)
+    hits = sum(1 for epoch in comparison.epochs if _accelerates_over(fits[epoch], bound, sign, criterion.min_sigma))
     clear = all(is_clear(fits[epoch], sign, limit) for epoch in track.times_s[-needed:])
     newest_fits = fits[comparison.newest_s]
     moving = [fit for fit in newest_fits if fit.velocity > criterion.min_sigma * fit.velocity_error]
