@@ -252,7 +252,7 @@ def decode_whole(name, payload, topic="gateway/up/W1", told=(), **more):
     raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     message, vocabulary = BrokerMessage(topic, raw, NOW, "live", **more), Vocabulary({"north": SITE})
     received = ReceivedMessage(message, TopicTarget(name, "north", ""), SITE, vocabulary, References())
-    return find_decoder(name, Binding("gateway/#", name, told=told))(received)
+    return find_decoder(name, Binding("gateway/#", name, settings=told))(received)
 
 
 def values_of(found):
@@ -358,7 +358,7 @@ def test_a_senml_record_without_time_or_known_quantity_does_not_take_the_others_
         with pytest.raises(PayloadError) as found:
             decode("senml", pack, told=told, retained=retained)
         assert found.value.code == code
-    assert is_undated(Binding("senml/#", "senml", told=LIVE))
+    assert is_undated(Binding("senml/#", "senml", settings=LIVE))
     pack = [{"bn": "G1:", "bt": 1.772e9, "n": "battery_level", "u": "%EL", "v": 80}, {"n": "flux", "u": "W", "v": 1}]
     found = decode_whole("senml", [*pack, {"n": "rain", "u": "mm", "t": -60, "v": 0.2}])
     assert {k: v[0] for k, v in values_of(found).items()} == {"G1.battery_level": 80.0, "G1.rain": 0.2}

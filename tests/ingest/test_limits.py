@@ -145,7 +145,7 @@ def test_senders_on_ever_new_topics_of_a_decoder_take_no_declared_station_its_bo
 
 
 def test_a_batch_that_comes_again_while_the_database_is_locked_costs_nothing(pipeline, database, monkeypatch):
-    def busy(*_):
+    def busy(*_, **__):
         raise StoreBusyError("locked")
 
     monkeypatch.setattr(module, "add_observations", busy)

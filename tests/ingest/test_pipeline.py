@@ -51,10 +51,10 @@ def ask(database, sql):
 
 @ON_BOTH
 def test_one_message_that_the_database_refuses_does_not_stop_the_others(pipeline, database, monkeypatch):
-    def refuse_seven(connection, observations, *rest):
+    def refuse_seven(connection, observations, *rest, **more):
         if any(o.value == 7 for o in observations):
             raise ValueError("seven is poison")
-        return add_observations(connection, observations, *rest)
+        return add_observations(connection, observations, *rest, **more)
 
     monkeypatch.setattr(module, "add_observations", refuse_seven)
     outcome = pipeline.store([message(n) for n in range(10)])

@@ -248,10 +248,10 @@ def test_any_json_by_expressions(pipeline):
     assert decoded.observations[0].observed_at == utc(2019, 10, 29, 15, 46, 42)
     polled = {"pattern": "poll/{station}", "name": "json"}
     told = (("each", "value"), ("time", "phenomenonTime"), ("quantity", "'air'"), ("value", "result"))
-    listed = with_decoder(**polled, series=(("air", "temperature_degc"),), told=told)
+    listed = with_decoder(**polled, series=(("air", "temperature_degc"),), settings=told)
     assert values(read(listed, "poll/WUM", p.OBSERVATIONS)) == {"WUM.temperature": -3.4}
     both = (("a", "temperature_degc"), ("b", "battery_voltage_v"))
-    named = with_decoder(**polled, series=both, told=(("time", "t"),))
+    named = with_decoder(**polled, series=both, settings=(("time", "t"),))
     decoded = read(named, "poll/WUM", {"t": "2026-01-01T00:00:00Z", "a": "warm", "b": 12.5})
     assert ([o.value for o in decoded.observations], decoded.faults[0].code) == ([12.5], "not_number")
     assert refusal(read(named, "poll/WUM", {"t": "2026-01-01T00:00:00Z", "a": "warm"})) == "not_number"
@@ -265,7 +265,7 @@ def test_any_json_by_expressions(pipeline):
 
 def test_an_item_that_says_another_unit_than_the_site_file_is_refused():
     told = (("each", "r"), ("time", "t"), ("time_unit", "ms"), ("quantity", "n"), ("value", "v"), ("unit", "u"))
-    site = with_decoder(pattern="poll/{station}", name="json", series=(("tx", "tilt_x_deg"),), told=told)
+    site = with_decoder(pattern="poll/{station}", name="json", series=(("tx", "tilt_x_deg"),), settings=told)
     item = {"t": 1772344800000, "n": "tx", "v": 1.0}
     units = {"mrad": "unit_mismatch", "rad": "unit_mismatch", "°": "", "deg": "", "degrees": "", "odd": ""}
     units |= dict.fromkeys(("meters", "Millimetres", "FEET", "Neugrad"), "unit_mismatch")  # once they said nothing
@@ -279,7 +279,7 @@ def test_an_item_that_says_another_unit_than_the_site_file_is_refused():
 def test_json_that_calls_its_value_bad_is_refused_and_the_items_beside_it_are_read():
     """The last value of a sensor that is gone, as gateways of OPC mark it, once was stored as a reading."""
     told = (("each", "r"), ("time", "t"), ("time_unit", "ms"), ("quantity", "n"), ("value", "v"))
-    site = with_decoder(pattern="poll/{station}", name="json", series=(("tx", "crack_opening_mm"),), told=told)
+    site = with_decoder(pattern="poll/{station}", name="json", series=(("tx", "crack_opening_mm"),), settings=told)
     item = {"t": 1772344800000, "n": "tx", "v": 1.0}
     opc = {"value": 2158886912, "description": "BadSensorFailure"}
     bad = ({"q": False}, {"quality": "bad"}, {"Status": "Sensor fault"}, {"valid": False}, {"statusCode": opc})
@@ -287,7 +287,7 @@ def test_json_that_calls_its_value_bad_is_refused_and_the_items_beside_it_are_re
         decoded = read(site, "poll/WUM", {"r": [item | mark, item | {"v": 2.0}]})
         assert ([o.value for o in decoded.observations], decoded.faults[0].code) == ([2.0], "bad_quality"), mark
         named = with_decoder(
-            pattern="poll/{station}", name="json", series=(("v", "crack_opening_mm"),), told=(("time", "t"),)
+            pattern="poll/{station}", name="json", series=(("v", "crack_opening_mm"),), settings=(("time", "t"),)
         )
         assert refusal(read(named, "poll/WUM", {"t": "2026-01-01T00:00:00Z", "v": 1.0} | mark)) == "bad_quality"
     good = (
@@ -314,7 +314,7 @@ def test_solutions_of_rtklib_are_in_gps_time_and_count_from_the_origin(pipeline)
     assert (extra["fix"], extra["satellites"]) == ("fixed", 10)
     assert extra["cov_mm2"][3] == pytest.approx(-(7.2**2))
     assert refusal(read(pipeline, POS, p.RTKLIB_LINES)) == "no_zone"  # without its header
-    bare = with_decoder(pattern="gnss/{station}/pos", name="rtklib", told=(("time", "gpst"), ("positions", "llh")))
+    bare = with_decoder(pattern="gnss/{station}/pos", name="rtklib", settings=(("time", "gpst"), ("positions", "llh")))
     assert len(read(bare, POS, p.RTKLIB_LINES).observations) == 6
     week = "1540 285000.000 32.560273272 -116.953525346 118.6783 5 10"
     found = read(bare, POS, week).observations[0]
@@ -360,7 +360,7 @@ def test_nmea_has_a_position_a_quality_and_a_date_from_another_sentence(pipeline
     ship = read(pipeline, "gnss/SHIP/nmea", p.SHIP)
     assert {o.flags for o in ship.observations} == {("no_fix",)}  # differential code: good to decimetres at best
     assert [o.sigma for o in ship.observations] == pytest.approx([360.0, 260.0, 680.0])  # GST
-    near = with_decoder(pattern="gnss/{station}/nmea", name="nmea", told=(("date", "reception"),))
+    near = with_decoder(pattern="gnss/{station}/nmea", name="nmea", settings=(("date", "reception"),))
     late = read(near, NMEA, p.NOVATEL_GGA, first_at=utc(2026, 2, 1, 0, 5))
     assert late.observations[0].observed_at == utc(2026, 1, 31, 20, 25, 30)
 

@@ -532,7 +532,7 @@ def test_a_site_file_says_more_than_the_quantity():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('physical = ["low"]', ["physical", "expected a number at low"]),
+        ('physical = ["low"]', ["physical", "set low, or delete it"]),
         ('low = 1.0\nphysical = ["floor"]', ["physical", "low"]),
         ("may_fall = -1.0", ["may_fall", "0"]),
         ("may_fall = nan", ["may_fall", "finite"]),

@@ -285,7 +285,11 @@ def test_a_unit_that_is_not_known_is_named_with_the_nearest_and_raw_readings_are
         "pore_pressure",
         "crack_opening",
     }
-    for unit, said in (("Hz", "calibration sheet"), ("mmHgg", "of kPa there are: mmHg,"), ("mm/h", "cannot be turned")):
+    for unit, said in (
+        ("Hz", "calibration sheet"),
+        ("mmHgg", "units of kPa are: mmHg,"),
+        ("mm/h", "cannot be converted"),
+    ):
         with pytest.raises(ValueError, match=said):
             convert(1.0, unit, "kPa")
 
