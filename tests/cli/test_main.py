@@ -43,12 +43,16 @@ def test_help_lists_every_verb(capsys):
     listed = [words[0] for line in out.splitlines() if (words := line.split()) and words[0] in verbs]
     assert listed == verbs
     listed_by_verb = {**cli.list_commands(), **cli.GROUPS}
-    first_of = {entry.heading: verb for verb in reversed(verbs) if (entry := listed_by_verb[verb]).heading}
-    assert {"Current situation", "Levels and site files", "Data", "Models", "People", "Operation"} <= first_of.keys()
+    first_of: dict[str, str] = {}
+    for verb in verbs:
+        entry = listed_by_verb.get(verb)  # a package may add a command to the group of a feature that is absent
+        if entry is not None and entry.heading:
+            first_of.setdefault(entry.heading, verb)
+    assert {"Current situation", "Levels and site files", "Data", "People", "Operation"} <= first_of.keys()
     assert all(f"\n\n{heading}\n{verb} " in out for heading, verb in first_of.items())
 
 
-@pytest.mark.parametrize("group", [*cli.GROUPS, "forecast", "ingest", "demo"])
+@pytest.mark.parametrize("group", [*cli.GROUPS, "alerts", "ingest", "db"])
 def test_help_of_a_verb_lists_what_lies_below_it(group, capsys):
     below = [path.split()[1] for path in cli.list_commands() if path.startswith(f"{group} ")]
     status, out, _ = run(capsys, group, "--help")
@@ -74,7 +78,7 @@ def test_no_verb_a_group_alone_and_unknown_words_are_wrong_use_and_say_what_is_n
     assert re.search(said, out + err)
 
 
-VERBS_THAT_TALK = (("--help",), ("--version",), ("check", "--help"), ("forecast", "failure-time", "--help"))
+VERBS_THAT_TALK = (("--help",), ("--version",), ("check", "--help"), ("alerts", "explain", "--help"))
 
 
 @pytest.mark.parametrize("buffering", [1, -1], ids=["by lines", "at the end"])
