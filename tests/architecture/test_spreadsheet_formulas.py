@@ -17,4 +17,4 @@ def test_a_table_for_people_is_written_by_the_one_writer_that_guards_formulas():
         for path in (ROOT / package).rglob("*.py")
         if WRITES_CSV.search(path.read_text(encoding="utf-8"))
     }
-    assert writers == {"monitor/features/exports/tables.py", "monitor/features/demo/story.py"}
+    assert writers <= {"monitor/features/exports/tables.py", "monitor/features/demo/story.py"}
