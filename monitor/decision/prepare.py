@@ -1,4 +1,4 @@
-"""What a decision rests on, computed once: bounds in force, roles, cleaned tracks, health. Whoever decides reads it."""
+"""Prepare a decision: bounds in force, roles of criteria, cleaned tracks and health of every series."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -10,7 +10,7 @@ A comparison with the value that counts now would let ten small corrections move
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -34,7 +34,7 @@ SCATTER_EPOCHS: Final = 200  # the newest epochs that show the scatter of a seri
 _MAD_TO_SIGMA: Final = 1.4826  # of normally distributed values
 _REOPENED: Final = Template("flag.correction_reopened", "the answer that the correction is right was withdrawn")
 _INSTANT: Final = timedelta(microseconds=1)
-_IS_UNSIGNED: Final = text("observation.flags LIKE '%unsigned%'")  # in the words of the index
+_IS_UNSIGNED: Final = text("observation.flags LIKE '%unsigned%'")  # as in the partial index
 _SIGNED: Final = Template("flag.correction_signed", "two people have signed the correction")
 _SIGNED_BY_ONE: Final = Template(
     "flag.correction_signed_by_one", "one person has signed the correction; fewer than two people may act on this site"
@@ -61,7 +61,7 @@ def find_unsigned(
     news: Sequence[NewRevision],
     sites: Mapping[str, Site] | None,
     *,
-    from_file: bool,
+    filled: Collection[int] = (),
 ) -> set[tuple[int, str, int]]:
     """Return the keys of new values that may count only once two people have signed them.
 
@@ -70,19 +70,23 @@ def find_unsigned(
 
     Args:
         sites: Site files in force, by id; None loads them. Nothing reads a series that they do not declare.
-        from_file: Whether the values come from a file, so that they may lie between readings of the instrument.
+        filled: If the values come from a file: the series that had readings before, so that values of the file may lie
+            between readings of the instrument.
     """
+    in_force: dict[str, Site | None] = {} if sites is None else dict(sites)
     by_series: dict[int, list[NewRevision]] = defaultdict(list)
     for new in news:
-        if new.revision or from_file:
+        if new.revision or new.series_id in filled:
             by_series[new.series_id].append(new)
     unsigned: set[tuple[int, str, int]] = set()
-    for series_id, mine in by_series.items():
-        item = mine[0].item
-        site = find_in_force(connection, item.site) if sites is None else sites.get(item.site)
+    for series_id, revisions in by_series.items():
+        item = revisions[0].item
+        if sites is None and item.site not in in_force:
+            in_force[item.site] = find_in_force(connection, item.site)
+        site = in_force.get(item.site)
         spec = None if site is None else site.series(item.station, item.quantity)
         if spec is not None:
-            unsigned |= _find_unsigned_in_series(connection, series_id, mine, spec, from_file=from_file)
+            unsigned |= _find_unsigned_in_series(connection, series_id, revisions, spec, from_file=series_id in filled)
     if not unsigned:
         return unsigned
     stations = {(new.item.site, new.item.station) for new in news if new.key in unsigned}
@@ -134,14 +138,14 @@ def _load_references(connection: Connection, series_id: int, epochs: Sequence[st
         if observed not in wanted:
             continue
         arrived = tuple(flags.split(",")) if flags else ()
-        now = observations.change_flags(arrived, later.get((observed, revision), ()))
-        is_signed = UNSIGNED in arrived and UNSIGNED not in now
+        flagged = observations.change_flags(arrived, later.get((observed, revision), ()))
+        is_signed = UNSIGNED in arrived and UNSIGNED not in flagged
         is_first = observed not in references
         # A value that somebody sent as `corrected` before the instrument's own one arrived is not the instrument's.
         if not is_first and observations.rank(solution) < observations.rank(solutions[observed]) == 2:
             is_first = True
         if is_first or is_signed:
-            references[observed] = _Reference(value, sigma, tuple(flag for flag in now if flag != UNSIGNED))
+            references[observed] = _Reference(value, sigma, tuple(flag for flag in flagged if flag != UNSIGNED))
             solutions[observed] = solution
     return references
 
@@ -214,17 +218,18 @@ def load_unsigned(
     if not since:
         return {}
     o = observation.c
+    # Every evaluation executes this statement. With a condition on series or epochs, SQLite would scan all readings of
+    # the series by the primary key instead of the small partial index.
     spans = connection.execute(
-        select(o.series_id, func.min(o.observed_at), func.max(o.observed_at))
-        .where(_IS_UNSIGNED, o.received_at <= known_at, o.observed_at > min(since.values()), o.observed_at <= to_at)
-        .where(o.series_id.in_(sorted(since)))
-        .group_by(o.series_id)
+        select(o.series_id, func.min(o.observed_at), func.max(o.observed_at)).where(_IS_UNSIGNED).group_by(o.series_id)
     )
     found: dict[int, tuple[Reading, ...]] = {}
     for series_id, first, last in spans.all():
-        from_at = max(since[series_id], first - _INSTANT)
-        counting = observations.load_readings(connection, series_id, from_at, last, known_at)
-        if_signed = observations.load_readings(connection, series_id, from_at, last, known_at, with_unsigned=True)
+        if series_id not in since or last <= since[series_id]:
+            continue
+        from_at, until = max(since[series_id], first - _INSTANT), min(last, to_at)
+        counting = observations.load_readings(connection, series_id, from_at, until, known_at)
+        if_signed = observations.load_readings(connection, series_id, from_at, until, known_at, with_unsigned=True)
         revisions = {reading.observed_at: reading.revision for reading in counting}
         unsigned = [one for one in if_signed if revisions.get(one.observed_at) != one.revision]
         if unsigned:
@@ -270,7 +275,7 @@ def reopen_corrections(connection: Connection, site: str, station: str, until: d
     rows = _list_corrections(connection, site, station, until, signed=True)
     _add_flags(connection, rows, UNSIGNED, by, _REOPENED, now)
     for series_id in sorted({row.series_id for row in rows}):
-        latest.find_latest_again(connection, series_id)
+        latest.recompute_latest(connection, series_id)
     return len(rows)
 
 

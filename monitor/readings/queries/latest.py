@@ -33,8 +33,8 @@ def renew_latest(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
     )
 
 
-def find_latest_again(connection: Connection, series_id: int) -> None:
-    """Find the newest epoch of a series again, after a value was flagged that nobody may count any more."""
+def recompute_latest(connection: Connection, series_id: int) -> None:
+    """Recompute the newest epoch of a series from its readings, after a value has stopped counting."""
     o = observation.c
     connection.execute(delete(series_latest).where(series_latest.c.series_id == series_id))
     newest = select(*STORED).where(o.series_id == series_id, o.flags.not_like("%future%"))
@@ -49,7 +49,7 @@ def find_latest_again(connection: Connection, series_id: int) -> None:
 
 
 def join_latest(connection: Connection, stays: int, goes: int) -> None:
-    """Let the newest epoch of one series count for another, where it is newer; in a write transaction."""
+    """Move the newest epoch of a series to another one, if it is newer than the epoch of that one."""
     k = series_latest.c
     raw = [type_coerce(one, String) if one.name.endswith("_at") else one for one in k if one.name != "series_id"]
     rows = [(stays, *row) for row in connection.execute(select(*raw).where(k.series_id == goes))]

@@ -76,13 +76,13 @@ def add_observations(
         return AddResult(0, 0, 0, frozenset())
     known_series = {} if known_series is None else known_series
     while True:
-        ids = _series_ids(connection, observations, now, known_series)
+        ids = _find_series_ids(connection, observations, now, known_series)
         spelled = {at: format_iso(at) for at in {at for o in observations for at in (o.observed_at, o.received_at)}}
         keyed = [(ids[o.site, o.station, o.quantity][0], spelled[o.observed_at], o) for o in observations]
-        there, newest = _existing(connection, keyed)
+        there, newest = _load_existing(connection, keyed)
         if all(series_id in newest for series_id, _, _ in keyed):
             break
-        known_series.clear()  # one that is known was joined with another: its station was renamed
+        known_series.clear()  # a station was renamed, so a cached series was joined with another one
     news: list[corrections.NewRevision] = []
     for series_id, at, item in keyed:
         known = there[series_id, at]
@@ -90,15 +90,15 @@ def add_observations(
         if fact not in known:
             news.append(corrections.NewRevision(series_id, at, len(known), item))
             known.append(fact)
-    is_from_file = by is not None
-    unsigned = corrections.find_unsigned(connection, news, sites, from_file=is_from_file)
+    filled = set() if by is None else {series_id for series_id, newest_at in newest.items() if newest_at}
+    unsigned = corrections.find_unsigned(connection, news, sites, filled=filled)
     rows: list[tuple[Any, ...]] = []
     latest: dict[int, tuple[Any, ...]] = {}
     for new in news:
         item = new.item
         flags = (*item.flags, UNSIGNED) if new.key in unsigned else item.flags
         extra = item.extra
-        if is_from_file and newest[new.series_id]:
+        if new.series_id in filled:
             extra = canonical_json({**(json.loads(extra) if extra else {}), BROUGHT_BY: by})
         fact = (item.value, item.sigma, item.solution)
         rows.append((*new.key, spelled[item.received_at], *fact, ",".join(flags), extra))
@@ -120,22 +120,22 @@ def add_observations(
     )
 
 
-def _series_ids(
+def _find_series_ids(
     connection: Connection, observations: Sequence[Observation], now: datetime, known: SeriesIds
 ) -> Mapping[SeriesKey, tuple[int, str]]:
     wanted = {(o.site, o.station, o.quantity): o.unit for o in observations}
     if missing := [key for key in wanted if key not in known]:
-        _learn(connection, missing, known)
+        _load_series_ids(connection, missing, known)
         if absent := [key for key in missing if key not in known]:
-            _create(connection, absent, wanted, now)
-            _learn(connection, absent, known)
+            _create_series(connection, absent, wanted, now)
+            _load_series_ids(connection, absent, known)
     for key, unit in wanted.items():
         if known[key][1] != unit:
             raise StoreError(f"series {'/'.join(key)} is stored in {known[key][1]}; a value in {unit} is refused")
     return known
 
 
-def _learn(connection: Connection, keys: Iterable[SeriesKey], known: SeriesIds) -> None:
+def _load_series_ids(connection: Connection, keys: Iterable[SeriesKey], known: SeriesIds) -> None:
     by_site = defaultdict(set)
     for site, station_id, _ in keys:
         by_site[site].add(station_id)
@@ -151,7 +151,9 @@ def _plan_known() -> Select[Any]:
     return select(s.station, s.quantity, s.id, s.unit).where(s.site == bindparam("of_site"), s.station.in_(stations))
 
 
-def _create(connection: Connection, keys: Sequence[SeriesKey], units: Mapping[SeriesKey, str], now: datetime) -> None:
+def _create_series(
+    connection: Connection, keys: Sequence[SeriesKey], units: Mapping[SeriesKey, str], now: datetime
+) -> None:
     connection.execute(
         insert(connection, series).on_conflict_do_nothing(),
         [
@@ -159,13 +161,13 @@ def _create(connection: Connection, keys: Sequence[SeriesKey], units: Mapping[Se
             for site, st, q in keys
         ],
     )
-    connection.execute(  # a station nobody declared is seen all the same
+    connection.execute(  # also a station that no site file declares has a row
         insert(connection, station).on_conflict_do_nothing(),
         [{"site": site, "id": st, "on_slope": True, "declared": False} for site, st in {(k[0], k[1]) for k in keys}],
     )
 
 
-def _existing(
+def _load_existing(
     connection: Connection, keyed: Sequence[tuple[int, str, Observation]]
 ) -> tuple[defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]], dict[int, str]]:
     """Return the stored revisions of the epochs of a batch, in order, and the newest epoch of each series.
