@@ -136,12 +136,12 @@ class _Snapshot(NamedTuple):
 def _load_snapshot(db: Database, site: Site, now: datetime, cache: SiteReadingCache, *, draining: bool) -> _Snapshot:
     with db.read() as c:
         row = find_state(c, site.id)
-        inputs, known_until = load_view(c, site, now, draining=draining, cache=cache)
+        inputs, known_until = load_inputs(c, site, now, draining=draining, cache=cache)
     memory = Memory() if row is None else cache.read_memory(row.text)
     return _Snapshot(row, memory, inputs, known_until)
 
 
-def load_view(
+def load_inputs(
     c: Connection, site: Site, now: datetime, *, draining: bool, cache: SiteReadingCache | None = None
 ) -> tuple[DecisionInputs, datetime | None]:
     """Load the inputs of a decision at `now`, and return them with the newest reception among them."""

@@ -8,7 +8,7 @@ from monitor.decision.series.assessment import (
     Assessment,  # what a rule returns for one witness
     each_station,  # turns a function of a station into a rule
     each_track,  # turns a function of the cleaned readings of a station into a rule
-    recovery_of,  # the value below which a level may fall
+    find_recovery_limit,  # the value below which a level may fall
 )
 from monitor.sites.criteria.entry import (
     KindEntry,  # a kind of criterion
@@ -39,7 +39,7 @@ __all__ = [
     "add_params",
     "each_station",
     "each_track",
+    "find_recovery_limit",
     "longest_window",
     "no_window",
-    "recovery_of",
 ]

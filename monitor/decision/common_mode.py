@@ -73,11 +73,11 @@ MOVE_ALIKE: Final = Template(
 
 
 def find_common(
-    context: DecisionContext, assessments: Assessments, sightings: Mapping[StepKey, StepCandidate], groups: Groups
+    context: DecisionContext, assessments: Assessments, candidates: Mapping[StepKey, StepCandidate], groups: Groups
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, Message]]:
     """References whose rovers move as one: reference -> stations, and reference -> sentence."""
     site = context.site
-    unanswered = (s for k, s in sightings.items() if context.memory.answers.get(k) is None)
+    unanswered = (s for k, s in candidates.items() if context.memory.answers.get(k) is None)
     open_steps = {s.station: s.jump.size for s in unanswered if not s.mirrored}  # else it is known: it hides no motion
     moving = {*open_steps, *_list_moving(site, assessments)}
     leaders = {*open_steps, *(w.station for w in assessments if w.fresh and w.raise_level > 0)}
@@ -131,7 +131,7 @@ def _find_moved(
 
 def _says_nothing(context: DecisionContext, station: Station, rovers: Sequence[StationMotion]) -> bool:
     """True for a rover whose vote lives and which is not heard now: its silence does not make the vote count."""
-    if context.view.draining:
+    if context.inputs.draining:
         return True
     votes = (context.memory.votes.get(VoteKey(c.id, station.id)) for c in context.site.criteria if c.kind.motion)
     lives = any(v is not None and v.level > 0 and v.valid_until_s >= context.now_s for v in votes)
@@ -159,7 +159,7 @@ def _control(context: DecisionContext, station: Station, open_steps: Mapping[str
     if criterion is None or spec is None:
         return []
     track = context.track(criterion, station.id)
-    if track.usable_s is None or track.stuck or not context.is_fresh(track.usable_s, spec):
+    if track.usable_s is None or track.is_stuck or not context.is_fresh(track.usable_s, spec):
         return []
     if track.jumps or station.id in open_steps:
         return [

@@ -54,7 +54,7 @@ def find_common_silence(
     It needs two stations at least, of which half have received nothing for as long as each may be silent, and none has
     said anything since the last word of those. One that dies alone is the notice of that instrument.
     """
-    if level <= 0 or context.view.draining:
+    if level <= 0 or context.inputs.draining:
         return None
     for places, on_slope in ((find_moving_series(context.site), True), (behind, False)):
         known = {p: at_s for p in places if (at_s := series_health[p].newest_s) is not None}

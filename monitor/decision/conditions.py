@@ -25,7 +25,7 @@ from monitor.decision.series.coseismic_steps import VERIFY, list_reminders
 from monitor.decision.series.offset_answers import SUFFIX, find_offsets
 from monitor.decision.series.station_health import NEVER_RECEIVED
 from monitor.decision.series.step_clocks import clock_s
-from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, says_no
+from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, denies_movement
 from monitor.decision.situation import Observability, Situation
 from monitor.decision.unsigned import list_open_corrections, list_waiting_offsets
 from monitor.sites.parents import (
@@ -146,7 +146,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     )
     site, now_s, before = context.site, context.now_s, context.memory.conditions
     found = dict(situation.sick)
-    if not context.view.draining:
+    if not context.inputs.draining:
         found = _gather_silent(situation)
     else:
         # silence is not judged while a backlog drains: what was known stays
@@ -163,14 +163,14 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
         found |= _list_question(context, f"reference:{reference}", situation.common.since_s[reference], text)
     for question, since_s in situation.neighbours.open_since_s.items():
         found |= _list_question(context, question, since_s, situation.neighbours.reasons[question])
-    found |= list_inspections(site, context.memory, context.view, now_s)
+    found |= list_inspections(site, context.memory, context.inputs, now_s)
     found |= _list_reviews(site, now_s)
-    found |= list_unproven(site, context.view.proofs, now_s)
+    found |= list_unproven(site, context.inputs.proofs, now_s)
     if requested.lone_top:
         top = sorted({k.station for k, level in requested.by_vote.items() if level >= site.top_level})
         text = _LONE_TOP(stations=NameList(tuple(top)), level=Term(site.levels[-1].name), n=site.fusion.top_needs)
         found["health:site:lone_top"] = Condition("health", 2, now_s, VERIFY(text=join([text, _INSPECT()])))
-    if not context.view.draining:
+    if not context.inputs.draining:
         stale = [c.reason for k, c in sorted(found.items()) if k.endswith(":stale")]
         found |= _list_sight(site, now_s, situation.observability, situation.level_state, stale)
         rare = situation.observability.rare.items()
@@ -253,7 +253,7 @@ def _find_first_back(
     if after_s is None:
         return None
     found = []
-    for key, readings in context.view.readings.items():
+    for key, readings in context.inputs.readings.items():
         station, _, quantity = key.partition(".")
         spec = context.site.series(station, quantity)
         if spec is None or (station, spec.quantity) not in back:
@@ -295,7 +295,7 @@ def _list_steps(
 
 def _list_offsets(context: DecisionContext, before: Memory) -> dict[str, Condition]:
     """Return a notice for each step that counted and that an offset explains without a second signature."""
-    if not context.view.offsets:
+    if not context.inputs.offsets:
         return {}
     waiting = {k for k, s in before.steps.items() if s.state in ACTIVE}
     waiting |= {
@@ -318,7 +318,7 @@ def _list_question(context: DecisionContext, question: str, since_s: float, text
     answer = context.memory.answers.get(question)
     if answer == MOVEMENT:
         return {}
-    if says_no(answer):
+    if denies_movement(answer):
         return {
             f"health:{question}:set_aside": Condition("health", 1, since_s, _ASIDE(word=Term(str(answer)), text=text))
         }

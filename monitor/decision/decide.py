@@ -52,9 +52,9 @@ from monitor.decision.series.station_health import BLIND, SICK, SeriesHealthMap,
 from monitor.decision.series.steps import (
     ACTIVE,
     MOVEMENT,
+    denies_movement,
     find_step_candidates,
     requested_level,
-    says_no,
     update_steps,
 )
 from monitor.decision.situation import CommonMotion, Situation
@@ -160,7 +160,7 @@ def compute_situation(prepared: PreparedDecision) -> Situation:
         votes=count.votes,
         vote_statuses=count.statuses,
         covered=covered_steps,
-        rulings=rules,
+        rule_statuses=rules,
         counted=counted,
         requested=requested,
         level_state=level_state,
@@ -340,7 +340,7 @@ def find_suspects(context: DecisionContext, common: CommonMotion) -> dict[str, M
     for reference, stations in common.stations.items():
         answer = context.memory.answers.get(f"{REFERENCE}{reference}")
         ends_s = common.since_s[reference] + context.site.fusion.verify_within_s
-        if says_no(answer) or (context.now_s < ends_s and answer != MOVEMENT):
+        if denies_movement(answer) or (context.now_s < ends_s and answer != MOVEMENT):
             suspects |= dict.fromkeys(stations, _MOVE_ALIKE(reference=reference))
     return suspects
 
@@ -379,7 +379,7 @@ def advance_ladder(
         return is_clear(key, level, count.votes, steps, count.fresh, set_aside)
 
     context = count.context
-    return advance_level(context.site, context.memory, requested, is_over, may_fall=not context.view.draining)
+    return advance_level(context.site, context.memory, requested, is_over, may_fall=not context.inputs.draining)
 
 
 def is_clear(

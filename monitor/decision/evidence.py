@@ -57,12 +57,12 @@ def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, An
         "held_by": list(situation.level_state.held_by),
         "sentence": explain_level(situation),
     }
-    if unproven := find_unproven(situation.context.view.proofs, situation.context.now_s):
+    if unproven := find_unproven(situation.context.inputs.proofs, situation.context.now_s):
         found["unproven"] = unproven
     if situation.observability.reasons:
         found["incomplete"] = dict(situation.observability.reasons)
-    if situation.rulings:
-        found["rules"] = {r.rule.id: r.describe() for r in situation.rulings}
+    if situation.rule_statuses:
+        found["rules"] = {r.rule.id: r.describe() for r in situation.rule_statuses}
     if offsets := {k: c.reason for k, c in after.conditions.items() if k.endswith(SUFFIX) or WAITS in k}:
         found["offsets"] = offsets
     if events := describe_events(situation.context, situation.steps):
@@ -103,7 +103,7 @@ def describe_events(context: DecisionContext, steps: dict[StepKey, Step]) -> lis
             if is_earthquake(event.kind) and event.words:
                 found[event.id] = event
                 effects.setdefault(event.id, []).append(_EXPLAINS(step=str(key)))
-    for event, factor in list_lowering(context.site, context.view, context.now_s):
+    for event, factor in list_lowering(context.site, context.inputs, context.now_s):
         found[event.id] = event
         effects.setdefault(event.id, []).append(_LOWERS(n=factor))
     return [

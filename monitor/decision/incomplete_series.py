@@ -81,7 +81,7 @@ def _measure(context: DecisionContext, criterion: Criterion, station: str) -> Co
         return WHOLE
     window_s = load_criteria()[criterion.kind.id].find_window_s(criterion)
     track = context.track(criterion, station)
-    now_s = float("-inf") if context.view.draining else context.now_s
+    now_s = float("-inf") if context.inputs.draining else context.now_s
     return measure_track(track, criterion, window_s, context.find_silence_s(spec), spec.interval_s, now_s)
 
 

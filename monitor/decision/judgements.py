@@ -19,7 +19,7 @@ from monitor.decision.criteria.kinds.survey_rate import LEAST_SHARE, SURVEYS, fi
 from monitor.decision.criteria.kinds.tangential import to_velocities
 from monitor.decision.criteria.values import MIN_VALUE_EPOCHS
 from monitor.decision.keys import VoteKey
-from monitor.decision.series.assessment import bound_of
+from monitor.decision.series.assessment import find_bound
 from monitor.decision.series.step_detector import STEP_SIGMAS
 from monitor.decision.series.tracks import verify_step
 from monitor.sites.fusion import Clause, list_affirmative_leaves
@@ -296,7 +296,7 @@ def _limit_value(
         is_length: Whether the value is the length of a vector without a declared direction, from which the length that
             noise alone makes is subtracted.
     """
-    bound, sign = bound_of(threshold)
+    bound, sign = find_bound(threshold)
     unit = criterion.kind.unit_of(spec.unit)
     barrier = _find_range_barrier(spec, sign * bound, sign)
     if barrier is not None:
@@ -326,7 +326,7 @@ def _limit_rate(
         is_length: Whether the rate is the length of a vector without a declared direction, from which the length that
             noise alone makes is subtracted. This does not apply to accelerations.
     """
-    bound, sign = bound_of(threshold)
+    bound, sign = find_bound(threshold)
     least = criterion.kind.epochs
     unit = criterion.kind.unit_of(spec.unit)
     window_s = threshold.effective_window_s

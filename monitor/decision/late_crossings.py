@@ -73,7 +73,7 @@ def _list_backlog(context: DecisionContext) -> list[float]:
     found: set[datetime] = set()
     now_at = instant(context.now_s)
     valid_at = instant(max(0.0, context.now_s - max(0.0, valid_s - 1.0)))  # what is as new surely votes
-    for readings in context.view.readings.values():
+    for readings in context.inputs.readings.values():
         is_alone = len(readings) > 1 and not is_new(readings[-2])
         newest_at = readings[-1].observed_at if is_alone else EPOCH
         if is_alone and (newest_at >= valid_at or context.now_s - seconds(newest_at) <= valid_s):
@@ -92,8 +92,8 @@ def _find_requested(context: DecisionContext, at_s: float) -> tuple[int, Message
     site, groups = context.site, find_groups(context.site)
     at = instant(at_s)
     observed = attrgetter("observed_at")
-    cut = {k: v[: bisect_right(v, at, key=observed)] for k, v in context.view.readings.items()}
-    then = DecisionContext(site, replace(context.view, readings=cut), context.memory, at_s, EvaluationCache())
+    cut = {k: v[: bisect_right(v, at, key=observed)] for k, v in context.inputs.readings.items()}
+    then = DecisionContext(site, replace(context.inputs, readings=cut), context.memory, at_s, EvaluationCache())
     raising: list[Assessment] = [
         a
         for c in site.criteria

@@ -37,14 +37,14 @@ def _list_clocks(situation: Situation, memory: Memory) -> Iterator[float]:
         yield next_page_s(site, key, memory.steps[key], context.now_s)
     for since_s in (*memory.common.values(), *memory.asked.values()):
         yield since_s + site.fusion.verify_within_s
-    for maintenance in context.view.maintenance:
+    for maintenance in context.inputs.maintenance:
         yield maintenance.from_s
         yield maintenance.to_s
     for criterion in site.criteria:
         due_s = review_due_s(criterion)
         if due_s is not None:
             yield due_s
-    yield from next_proof_s(context.view.proofs, context.now_s)
+    yield from next_proof_s(context.inputs.proofs, context.now_s)
 
 
 def _list_silences(situation: Situation) -> Iterator[float]:

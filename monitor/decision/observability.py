@@ -46,7 +46,7 @@ def assess_observability(
     reached = compute_reachable_level(site, seen | expected, groups, reach.closed)
     witnesses = len(reached.top_groups)
     orphaned = find_orphaned_supporters(site, supporters, level, memory.unheard, context.now_s)
-    if context.view.draining and memory.reachable_level is not None:
+    if context.inputs.draining and memory.reachable_level is not None:
         return Observability(
             state=memory.observability,
             reachable_level=memory.reachable_level,

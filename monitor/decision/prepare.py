@@ -50,7 +50,7 @@ class PreparedDecision:
 
 
 def prepare(
-    site: Site, inputs: DecisionInputs, memory: Memory, now_s: float, warm: EvaluationCache | None = None
+    site: Site, inputs: DecisionInputs, memory: Memory, now_s: float, cache: EvaluationCache | None = None
 ) -> PreparedDecision:
     """Compute bounds in force, roles, cleaned tracks and health of a site at one instant."""
     factor = lowered_factor(site, inputs, now_s)
@@ -60,7 +60,7 @@ def prepare(
         memory = replace(memory, started_s=now_s, since_s=now_s)
     if memory.level > site.top_level:  # a site file with fewer levels came: the highest there is stands for it
         memory = replace(memory, level=site.top_level, floor=min(memory.floor, site.top_level))
-    context = DecisionContext(site, inputs, memory, now_s, EvaluationCache() if warm is None else warm)
+    context = DecisionContext(site, inputs, memory, now_s, EvaluationCache() if cache is None else cache)
     stepping = [c for c in context.site.criteria if c.kind.followed and c.quantity != "rain"]
     followed = [(c, context.track(c, station)) for c in stepping for station in c.stations]
     tracks: dict[str, list[Track]] = {}
@@ -78,7 +78,7 @@ def prepare(
         voters=witnesses | {c.id: c for c in site.criteria if c.role == "part"},
         followed=followed,
         tracks=tracks,
-        masks=find_maintenance_masks(site, context.view, now_s),
+        masks=find_maintenance_masks(site, context.inputs, now_s),
         healths=healths,
         series_health=series_health,
         sick=sick,

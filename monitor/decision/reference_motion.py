@@ -100,7 +100,7 @@ def find_reference_motion(context: DecisionContext, assessments: Assessments, st
     if references is None:
         return {}
     conditions = context.memory.conditions
-    if context.view.draining:
+    if context.inputs.draining:
         return {key: c for key, c in conditions.items() if key.startswith(_KEY_PREFIX) and key.endswith(MOVES)}
     site = references.site
     judged = replace(context, site=site, _tracks={})
@@ -186,7 +186,7 @@ def _is_explained(
         return True
     return any(
         event.from_s - near_s <= jump.at_s <= event.to_s + near_s and not event.withdrawn
-        for event in context.view.events
+        for event in context.inputs.events
     )
 
 

@@ -68,7 +68,7 @@ class Situation:
     votes: Votes  # votes after this evaluation, by key
     vote_statuses: Mapping[VoteKey, VoteStatus]  # status of every vote
     covered: Mapping[StepKey, Message]  # steps that maintenance sets aside, with the reason
-    rulings: Sequence[RuleStatus]  # status of every rule over several criteria
+    rule_statuses: Sequence[RuleStatus]  # status of every rule over several criteria
     counted: Mapping[Support, int]  # level asked for by each vote that counts
     requested: RequestedLevel  # what they ask for together
     level_state: LevelState  # where the ladder stands now

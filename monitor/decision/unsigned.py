@@ -67,7 +67,7 @@ def list_waiting_offsets(situation: Situation) -> dict[str, Condition]:
                 n=offset.id, name=offset.by, series=name_series(f"{offset.station}.{offset.quantity}"), n2=offset.id
             ),
         )
-        for offset in situation.context.view.offsets
+        for offset in situation.context.inputs.offsets
         if not offset.counts
     }
 

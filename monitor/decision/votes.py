@@ -10,7 +10,7 @@ from monitor.decision.series.assessment import Assessments, DecisionContext
 from monitor.decision.series.corrections import CORRECTED
 from monitor.decision.series.coseismic_steps import find_shaken
 from monitor.decision.series.neighbours import ALONE
-from monitor.decision.series.steps import MOVEMENT, QUIET, high_level, requested_level, says_no
+from monitor.decision.series.steps import MOVEMENT, QUIET, denies_movement, high_level, requested_level
 from monitor.sites.records import Criterion, Site
 
 ANSWER_KEPT_S: Final = 366 * 86400.0
@@ -30,7 +30,7 @@ def update_votes(
         key = assessment.key
         old = votes.get(key)
         before = old.level if old else 0
-        may_fall = assessment.fresh and not context.view.draining and assessment.station not in unsure
+        may_fall = assessment.fresh and not context.inputs.draining and assessment.station not in unsure
         # what a person lowered rises on newer data only: windows of failure, forecasts, scores and images as well
         is_new = assessment.newest_s > memory.answered.get(key, float("-inf"))
         level = max(assessment.raise_level if is_new else 0, min(before, assessment.hold_level) if may_fall else before)
@@ -48,13 +48,13 @@ def drop_exceeded_answers(site: Site, memory: Memory, votes: Votes, now_s: float
     person's word of before must not hide it.
     """
     heights = {k: h for k, h in memory.heights.items() if "@" in k}  # of steps: `update_steps` looks after them
-    outgrown: set[str] = {k for k, s in steps.items() if s.state == MOVEMENT and says_no(memory.answers.get(k))}
+    outgrown: set[str] = {k for k, s in steps.items() if s.state == MOVEMENT and denies_movement(memory.answers.get(k))}
     if not (outgrown or memory.answers or memory.common or memory.asked or len(heights) < len(memory.heights)):
         return memory
     motions = [q for q in memory.answers if q.startswith((REFERENCE, ALONE))]
     for question in (*(f"{REFERENCE}{r}" for r in memory.common), *memory.asked, *motions):
         height = find_height(site, question, votes, now_s)
-        if not says_no(memory.answers.get(question)):
+        if not denies_movement(memory.answers.get(question)):
             heights[question] = height  # as it stands when the answer comes
         elif height > memory.heights.get(question, height):
             outgrown.add(question)

@@ -37,8 +37,8 @@ def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS
                 held.setdefault(key, []).append(Reading(at, at, 0, value, 0.0, value, None, ()))
                 newest[key] = NewestEpoch(seconds(at), seconds(at), ())
         if hour >= QUIET - 2:
-            view = DecisionInputs({k: tuple(v[-28:]) for k, v in held.items()}, dict(newest))
-            decision = decide(site, memory, view, at, warm)
+            inputs = DecisionInputs({k: tuple(v[-28:]) for k, v in held.items()}, dict(newest))
+            decision = decide(site, memory, inputs, at, warm)
             yield hour, decision
             memory = act(hour, decision.memory)
 

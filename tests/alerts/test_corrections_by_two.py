@@ -18,18 +18,18 @@ T0 = START.timestamp()
 def correct(motions, share, *, sigma=None):
     """Correct each value by a share of a movement, unsigned, as soon as it has arrived."""
 
-    def alter(now_s, view):
+    def alter(now_s, inputs):
         unsigned = {}
         for name, motion in motions.items():
             rows = []
-            for r in view.readings.get(f"{name}.displacement", ()):
+            for r in inputs.readings.get(f"{name}.displacement", ()):
                 moved = share * motion.rate / DAY_S * max(0.0, seconds(r.observed_at) - T0 - motion.from_epoch * STEP_S)
                 value = r.value_raw + moved
                 known = {"value_raw": value, "value": value - r.offset_applied, "sigma": sigma or r.sigma}
                 rows.append(replace(r, revision=1, **known))
             if rows:
                 unsigned[f"{name}.displacement"] = tuple(rows)
-        return replace(view, unsigned=unsigned)
+        return replace(inputs, unsigned=unsigned)
 
     return alter
 
@@ -78,8 +78,10 @@ def test_cached_tracks_with_unsigned_corrections_change_no_decision():
 
 def test_frozen_inputs_contain_unsigned_corrections():
     reading = Reading(START, START, 0, 5.0, 0.0, 5.0, 1.0, ())
-    view = DecisionInputs({"A.displacement": (reading,)}, unsigned={"A.displacement": (replace(reading, revision=1),)})
-    assert DecisionInputs.read(view.to_json()) == view
+    inputs = DecisionInputs(
+        {"A.displacement": (reading,)}, unsigned={"A.displacement": (replace(reading, revision=1),)}
+    )
+    assert DecisionInputs.read(inputs.to_json()) == inputs
     assert "unsigned" not in DecisionInputs().to_json()
 
 

@@ -88,10 +88,10 @@ def test_what_a_rule_does_not_know_neither_raises_nor_lowers():
         seen = levels(looks)
         assert seen[29:] == [2] * len(seen[29:]), f"pore pressure {how}: it fell without a word"
 
-    def dry(now_s, view):
-        rows = view.readings.get("B.pore_pressure", ())
+    def dry(now_s, inputs):
+        rows = inputs.readings.get("B.pore_pressure", ())
         changed = [drain(r) if seconds(r.observed_at) >= at(33) else r for r in rows]
-        return replace(view, readings={**view.readings, "B.pore_pressure": tuple(changed)})
+        return replace(inputs, readings={**inputs.readings, "B.pore_pressure": tuple(changed)})
 
     def drain(reading):
         """From reading to reading, for a jump would be asked about."""
@@ -121,9 +121,9 @@ def acting_at(number, act, history, site, **more):
     """The history with an act of a person upon the memory before a decision."""
     decide, count = decide_module.decide, [0]
 
-    def acting(place, memory, view, now, *rest):
+    def acting(place, memory, inputs, now, *rest):
         count[0] += 1
-        return decide(place, act(memory, now) if count[0] == number else memory, view, now, *rest)
+        return decide(place, act(memory, now) if count[0] == number else memory, inputs, now, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decide_module, "decide", acting)
@@ -140,12 +140,12 @@ def test_a_level_of_a_rule_rises_again_on_newer_data_only_and_stands_when_the_ru
     assert any(k.startswith("rule|wet|") for k in memory.supporters)
     place = replace(fused(levels=FALLING), fusion=SITE.fusion)
     last = looks[-1]
-    assert decide_module.decide(place, memory, last.view, last.now).level == 2
+    assert decide_module.decide(place, memory, last.inputs, last.now).level == 2
 
 
 def under_work(names, second=None, to_epoch=34, from_epoch=0):
     facts = tuple(MaintenanceFact(n, at(from_epoch), at(to_epoch), "Ada", second, "new antenna") for n in names)
-    return lambda _now_s, view: replace(view, maintenance=facts)
+    return lambda _now_s, inputs: replace(inputs, maintenance=facts)
 
 
 def test_maintenance_sets_low_votes_aside_says_so_and_ends_by_itself():
@@ -245,13 +245,13 @@ def test_a_person_frees_or_holds_a_vote_that_stands_alone(answer, level):
 
 
 def faster(names, epoch, rate):
-    def alter(_, view):
+    def alter(_, inputs):
         def pushed(row):
             more = rate * max(0.0, seconds(row.observed_at) - at(epoch)) / DAY_S
             return replace(row, value=row.value + more, value_raw=row.value_raw + more)
 
-        faster = {key for key in view.readings if key.partition(".")[0] in names and "displacement" in key}
-        return replace(view, readings=view.readings | {k: tuple(map(pushed, view.readings[k])) for k in faster})
+        faster = {key for key in inputs.readings if key.partition(".")[0] in names and "displacement" in key}
+        return replace(inputs, readings=inputs.readings | {k: tuple(map(pushed, inputs.readings[k])) for k in faster})
 
     return alter
 
@@ -278,11 +278,11 @@ def test_an_answer_covers_what_was_asked_for_then_and_more_is_asked_about_anew(q
 
 
 def declared(kind, epoch, text="north face", words=("Ada", "Bo")):
-    def alter(now_s, view):
+    def alter(now_s, inputs):
         event = EventFact(
             at(epoch) - 3600.0, at(epoch) - 3000.0, at(epoch), kind, None, text, "Ada", 7, "command", words
         )
-        return replace(view, events=(event,)) if now_s >= at(epoch) else view
+        return replace(inputs, events=(event,)) if now_s >= at(epoch) else inputs
 
     return alter
 
@@ -320,7 +320,7 @@ def test_one_word_explains_a_lone_step_and_hides_neither_of_the_two_highest_leve
 
     def seconded(late):
         one, two = declared("earthquake", 20, words=("Ada",)), declared("earthquake", 20)
-        return lambda now_s, view: (two if now_s >= at(20 + late) else one)(now_s, view)
+        return lambda now_s, inputs: (two if now_s >= at(20 + late) else one)(now_s, inputs)
 
     assert set(levels(run(both, alter=seconded(0.5), ticks=1))) == {0}
     late = run(both, alter=seconded(3))
@@ -330,7 +330,7 @@ def test_one_word_explains_a_lone_step_and_hides_neither_of_the_two_highest_leve
 def test_a_step_that_waits_is_explained_when_somebody_confirms_the_event():
     none, one = declared("earthquake", 20, words=()), declared("earthquake", 20, words=("Ada",))
     steps = quiet(7, steps={"A": (20, 90.0)})
-    looks = run(steps, alter=lambda now_s, view: (one if now_s >= at(22) else none)(now_s, view))
+    looks = run(steps, alter=lambda now_s, inputs: (one if now_s >= at(22) else none)(now_s, inputs))
     waited = [s.state for look in looks[20:23] for s in look.decision.memory.steps.values()]
     assert waited == ["pending", "pending", "event"]
     assert set(levels(looks)) == {0}
@@ -376,10 +376,10 @@ def test_other_events_are_said_and_change_no_clock(kind):
 def test_an_earthquake_explains_the_steps_of_its_hours_whatever_end_was_given(which):
     stepped = quiet(7, steps=dict.fromkeys(which, (20, 90.0)))
 
-    def for_a_year(now_s, view):
+    def for_a_year(now_s, inputs):
         words = ("Ada", "Bo")
         event = EventFact(at(2), at(2) + 366 * DAY_S, at(2), "earthquake", 0.2, "M5", "feed", 1, "command", words)
-        return replace(view, events=(event,)) if now_s >= at(2) else view
+        return replace(inputs, events=(event,)) if now_s >= at(2) else inputs
 
     assert levels(run(stepped, alter=for_a_year)) == levels(run(stepped))
 
@@ -387,12 +387,12 @@ def test_an_earthquake_explains_the_steps_of_its_hours_whatever_end_was_given(wh
 def test_work_on_a_neighbour_holds_nothing_down_and_an_event_declared_late_takes_back_nothing():
     moving = quiet(6, motions={"A": Motion(30.0, 16)}, noise=0.3)
 
-    def worked_on(now_s, view):
-        return replace(view, maintenance=(MaintenanceFact("B", at(10), at(40), "Ada", None, "new mast"),))
+    def worked_on(now_s, inputs):
+        return replace(inputs, maintenance=(MaintenanceFact("B", at(10), at(40), "Ada", None, "new mast"),))
 
     held, looks = run(moving, placed(A=0.0, B=100.0)), run(moving, placed(A=0.0, B=100.0), alter=worked_on)
     assert first_at(looks, 2) == first_at(run(moving), 2) < first_at(held, 2)
-    late = lambda now_s, view: declared("earthquake", 20)(now_s, view) if now_s >= at(30) else view  # noqa: E731
+    late = lambda now_s, inputs: declared("earthquake", 20)(now_s, inputs) if now_s >= at(30) else inputs  # noqa: E731
     assert levels(run(quiet(7, steps={"A": (20, 90.0)}), alter=late))[26:] == [1] * (EPOCHS - 26)
 
 
@@ -443,9 +443,9 @@ def test_bounds_are_lowered_never_loosened_and_recover_along():
     place = replace(SITE, criteria=(*SITE.criteria, shaken), levels=FALLING)
     gentle = quiet(3, motions={"A": Motion(3.0, 10)}, noise=0.2)
 
-    def quake(now_s, view):
+    def quake(now_s, inputs):
         event = EventFact(at(16), at(16), at(16), "earthquake", 0.3, "M5", "feed", 1, "mqtt")
-        return replace(view, events=(event,)) if now_s >= at(16) else view
+        return replace(inputs, events=(event,)) if now_s >= at(16) else inputs
 
     assert max(levels(run(gentle, place))) == 0, "3 mm/day is below the bound of 4"
     looks = run(gentle, place, alter=quake)

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from monitor.alerts.evaluate import load_view
+from monitor.alerts.evaluate import load_inputs
 from monitor.alerts.queries.events import add_event, confirm_event
 from monitor.alerts.queries.offsets import confirm_offset, revoke_offset
 from monitor.alerts.queries.reports import add_report
@@ -104,8 +104,8 @@ def test_at_every_instant_the_replay_sees_what_the_service_would_have_read(datab
         history = History(c, [site], looks[0], to_at, VisibilityRule("received"))
         for now in looks:
             history.move(seconds(now))
-            found = history.view(site)
-            wanted, _ = load_view(c, site, now, draining=False)
+            found = history.find_inputs(site)
+            wanted, _ = load_inputs(c, site, now, draining=False)
             one, other = found.to_json(), wanted.to_json()
             for key, rows in other["readings"].items():
                 assert one["readings"][key] == rows, (now, key)
@@ -128,10 +128,10 @@ def test_what_nothing_changed_stays_the_same_object(light, site):
     with light.read() as c:
         history = History(c, [site], START, START + timedelta(days=DAYS), VisibilityRule("received"))
         history.move(seconds(START + 100 * HOUR))
-        one = history.view(site).readings.get("P1.pore_pressure", ())
-        first = history.view(site).readings["G1.displacement_up"]
+        one = history.find_inputs(site).readings.get("P1.pore_pressure", ())
+        first = history.find_inputs(site).readings["G1.displacement_up"]
         history.move(seconds(START + 100 * HOUR + timedelta(seconds=1)))
-        again = history.view(site).readings["G1.displacement_up"]
+        again = history.find_inputs(site).readings["G1.displacement_up"]
     assert again is first
     assert one == (), "no criterion reads it: it is not held"
 
@@ -158,7 +158,7 @@ def test_the_rule_of_knowledge_decides_what_is_seen(database, site):
     with database.read() as c:
         history = History(c, [site], START, to_at, VisibilityRule("observed", latency_s=7200.0))
         history.move(seconds(START + 10 * HOUR))
-        (newest,) = {v.observed_s for v in history.view(site).newest.values()}
+        (newest,) = {v.observed_s for v in history.find_inputs(site).newest.values()}
     assert newest == seconds(START + 8 * HOUR), "two hours of latency"
 
 
@@ -176,7 +176,7 @@ def test_the_end_of_an_imported_record_counts_from_its_epochs_as_the_rest(light,
         end = DAYS * 24
         for hours, newest in ((end - 5, end - 5), (end + 1, end - 1), (end + 2, end + 1)):
             history.move(seconds(START + hours * HOUR))
-            assert history.view(site).newest["G1.displacement"].observed_s == seconds(START + newest * HOUR)
+            assert history.find_inputs(site).newest["G1.displacement"].observed_s == seconds(START + newest * HOUR)
         assert (history.rows, history.by_reception) == (len(rows) + 1, 1)
 
 
@@ -192,7 +192,7 @@ def test_a_correction_keeps_its_distance_when_epochs_count(light, site):
         with light.read() as c:
             history = History(c, [site], START, START + timedelta(days=4), VisibilityRule("auto"))
             history.move(seconds(START + hours * HOUR))
-            view = history.view(site)
+            view = history.find_inputs(site)
         return view.readings["G1.displacement"][-1].value
 
     assert (value_at(9.5), value_at(10.5)) == (1.0, 4.0)
@@ -222,7 +222,7 @@ def test_memory_holds_windows_and_not_the_history(light, site):
         assert history.next_arrival_s() == seconds(came)
         assert history.waiting < 20, "one for each instant of arrival"
         history.move(seconds(came + timedelta(hours=1)))
-        view = history.view(site)
+        view = history.find_inputs(site)
     assert view.readings["G1.displacement"] == ()
     assert view.newest["G1.displacement"].observed_s == seconds(rows[-1].observed_at)
 
@@ -240,7 +240,7 @@ def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(
         with database.read() as c:
             history = History(c, [site], START, START + timedelta(days=DAYS), VisibilityRule(mode))
             history.move(seconds(now))
-            return [e.received_s for e in history.view(site).events if e.kind == "earthquake"]
+            return [e.received_s for e in history.find_inputs(site).events if e.kind == "earthquake"]
 
     for mode in ("auto", "observed"):
         assert find_known(mode, quake + HOUR / 2) == []
@@ -251,8 +251,10 @@ def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(
         with database.read() as c:
             history = History(c, [site], START, told + 3 * HOUR, VisibilityRule(mode))
             history.move(seconds(now))
-            replayed = [e.confirmed_by for e in history.view(site).events if e.kind == "earthquake"]
-            live = [e.confirmed_by for e in load_view(c, site, now, draining=False)[0].events if e.kind == "earthquake"]
+            replayed = [e.confirmed_by for e in history.find_inputs(site).events if e.kind == "earthquake"]
+            live = [
+                e.confirmed_by for e in load_inputs(c, site, now, draining=False)[0].events if e.kind == "earthquake"
+            ]
             assert mode != "received" or replayed == live, "a replay knows who stood behind it then"
             return replayed
 
@@ -263,5 +265,5 @@ def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(
     assert find_words("auto", quake + 2 * HOUR) == [("Ada",)], "who adds a past event says since when it was known"
     for mode in ("auto", "received"):
         assert (find_words(mode, told + HOUR / 2)[:1], find_words(mode, told + 2 * HOUR)[:1]) == ([()], [("Bo",)])
-    known = ask(database, load_view, site, quake + 2 * HOUR, draining=False)[0].events
+    known = ask(database, load_inputs, site, quake + 2 * HOUR, draining=False)[0].events
     assert not [e for e in known if e.kind == "earthquake"]

@@ -35,10 +35,10 @@ def test_a_criterion_may_be_called_step_or_rule_and_its_silence_lowers_nothing(n
     level = criterion("level", id=name, series="P1.pore_pressure", yellow={"over": 15.0})
     site = parse_site(head("bench") + pore + level, "bench.toml")
     times = [START + timedelta(hours=h) for h in range(12)]
-    view = DecisionInputs({"P1.pore_pressure": tuple(Reading(at, at, 0, 20.0, 0.0, 20.0, None, ()) for at in times)})
-    memory = decide(site, Memory(), view, times[-1]).memory
+    inputs = DecisionInputs({"P1.pore_pressure": tuple(Reading(at, at, 0, 20.0, 0.0, 20.0, None, ()) for at in times)})
+    memory = decide(site, Memory(), inputs, times[-1]).memory
     assert memory.level == 1
     memory = Memory.read(json.loads(json.dumps(memory.to_json())))
-    late = decide(site, memory, view, times[-1] + timedelta(days=6))
+    late = decide(site, memory, inputs, times[-1] + timedelta(days=6))
     assert late.level == 1, "nobody has said that it is over"
     assert (late.observability, late.evidence["held_by"]) == ("blind", [f"{name}|P1"])

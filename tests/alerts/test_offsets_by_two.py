@@ -29,12 +29,12 @@ FALL = {"A": Motion(120.0, 16), "B": Motion(110.0, 16)}
 def declare(offsets, second=None):
     """Declare offsets (station, epoch, size) at their epoch; the readings contain those that a second person signed."""
 
-    def alter(now_s, view):
+    def alter(now_s, inputs):
         known = [(n, T0 + epoch * STEP_S, size) for n, epoch, size in offsets if T0 + epoch * STEP_S <= now_s]
-        readings = dict(view.readings)
+        readings = dict(inputs.readings)
         for name in {n for n, _, _ in known} if second else ():
             rows = []
-            for r in view.readings.get(f"{name}.displacement", ()):
+            for r in inputs.readings.get(f"{name}.displacement", ()):
                 total = sum(size for n, at_s, size in known if n == name and at_s <= seconds(r.observed_at))
                 rows.append(replace(r, offset_applied=total, value=r.value_raw - total) if total else r)
             readings[f"{name}.displacement"] = tuple(rows)
@@ -42,7 +42,7 @@ def declare(offsets, second=None):
             OffsetFact(i, n, at_s, "ada", second, "displacement", counts=second is not None)
             for i, (n, at_s, _) in enumerate(known, 1)
         )
-        return replace(view, readings=readings, offsets=facts)
+        return replace(inputs, readings=readings, offsets=facts)
 
     return alter
 

@@ -83,9 +83,9 @@ def test_a_fault_that_a_check_found_and_a_score_of_no_tested_detector_are_no_vot
 
 def test_it_is_decided_again_from_what_was_frozen_bit_for_bit():
     for fact in (GOOD, *BROKEN.values()):
-        view = DecisionInputs.read(see(fact).to_json())
-        assert view == see(fact)
-        assert decide(SITE, Memory(), view, instant(NOW)).to_json() == look(fact).to_json()
+        inputs = DecisionInputs.read(see(fact).to_json())
+        assert inputs == see(fact)
+        assert decide(SITE, Memory(), inputs, instant(NOW)).to_json() == look(fact).to_json()
 
 
 def test_a_test_that_ends_is_said_before_and_lowers_no_level():

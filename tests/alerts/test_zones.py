@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.alerts.evaluate import evaluate_site, load_view
+from monitor.alerts.evaluate import evaluate_site, load_inputs
 from monitor.alerts.queries.point_facts import load_point_facts
 from monitor.alerts.queries.reports import add_report
 from monitor.canonical import canonical_json
@@ -21,7 +21,7 @@ from monitor.readings.records import ObserverReport
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.actor import PAGE, Actor
-from monitor.storage.views import load_view as load_rows
+from monitor.storage.views import load_inputs as load_rows
 from monitor.text.instants import format_iso, parse_time
 from tests.data.drawn_scenes import prove_outlines
 from tests.data.feature_rows import footprint_row, scene_row
@@ -252,7 +252,7 @@ def test_zone_whose_points_all_lost_too_many_values_is_not_known(slope):
 def test_decision_on_a_zone_without_a_known_share_is_recomputed_as_before(slope):
     """Evidence of earlier versions has no coverage of zones."""
     now = deliver(slope, 5, 15, range(8), rate=2.0, lost=lambda name, k: name == "m0" and k == 3)
-    stored = ask(slope, load_view, SITE, now, draining=False)[0].to_json()
+    stored = ask(slope, load_inputs, SITE, now, draining=False)[0].to_json()
     (zone,) = stored["points"]
     del zone["known_share"], zone["lost_mm_per_day"]
     view = DecisionInputs.read(stored)

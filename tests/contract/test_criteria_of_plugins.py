@@ -65,7 +65,7 @@ class EventsBound(Section):
 def count_rockfalls(criterion: Any, context: DecisionContext) -> list[Assessment]:
     """Compare the newest count of each station with the bounds."""
     assessments = []
-    for fact in context.view.plugin_facts.get("noise", ()):
+    for fact in context.inputs.plugin_facts.get("noise", ()):
         level = max((bound.level for bound in criterion.thresholds if fact.events >= bound.over), default=0)
         reason = REASON(events=Figure(fact.events))
         assessments.append(

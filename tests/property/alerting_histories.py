@@ -182,7 +182,7 @@ class Look:
 
     now: datetime
     before: Memory
-    view: DecisionInputs
+    inputs: DecisionInputs
     decision: Decision
 
     @property
@@ -226,10 +226,10 @@ def run(
             edge = anchor_at(now, SPAN_S)
             readings = {k: tuple(v[at] for at in sorted(v) if at > edge) for k, v in held.items()}
             drains = history.drains is not None and history.drains[0] <= epoch < history.drains[1]
-            view = DecisionInputs(readings, dict(newest), draining=drains)
-            view = alter(now_s, view) if alter else view
-            decision = decide_module.decide(site, memory, view, now, warm)
-            looks.append(Look(now, memory, view, decision))
+            inputs = DecisionInputs(readings, dict(newest), draining=drains)
+            inputs = alter(now_s, inputs) if alter else inputs
+            decision = decide_module.decide(site, memory, inputs, now, warm)
+            looks.append(Look(now, memory, inputs, decision))
             memory = decision.memory
             if len(looks) % RESTART == 0:
                 memory = Memory.read(json.loads(json.dumps(memory.to_json())))
@@ -243,7 +243,7 @@ def levels(looks: Sequence[Look]) -> list[int]:
 
 def usable(look: Look, name: str) -> list[Reading]:
     """Readings of a station that may count at a look, by the letter of the rules."""
-    found = look.view.readings.get(f"{name}.displacement", ())
+    found = look.inputs.readings.get(f"{name}.displacement", ())
     return [r for r in found if not r.flags and r.observed_at <= look.now]
 
 

@@ -121,11 +121,11 @@ class Story:
                 )
         return found
 
-    def see(self, now_s: float, view: DecisionInputs) -> DecisionInputs:
+    def see(self, now_s: float, inputs: DecisionInputs) -> DecisionInputs:
         """What people declared, as far as it is known."""
         quake = self.quake
         return replace(
-            view,
+            inputs,
             maintenance=tuple(m for m in self.maintenance if m.from_s <= now_s),
             events=() if quake is None or quake.received_s > now_s else (quake,),
         )
@@ -176,9 +176,9 @@ def play(
 ) -> list[Look]:
     """Decide through a story and the silence behind it, from an epoch on and with what is remembered there."""
 
-    def see(now_s: float, view: DecisionInputs) -> DecisionInputs:
-        view = story.see(now_s, view)
-        return view if alter is None else alter(now_s, view)
+    def see(now_s: float, inputs: DecisionInputs) -> DecisionInputs:
+        inputs = story.see(now_s, inputs)
+        return inputs if alter is None else alter(now_s, inputs)
 
     return run(
         story.history,
@@ -194,7 +194,7 @@ def play(
 
 def _sound(look: Look, name: str) -> list[Reading]:
     if name == "R":
-        return [r for r in look.view.readings.get("R.rain", ()) if not r.flags and r.observed_at <= look.now]
+        return [r for r in look.inputs.readings.get("R.rain", ()) if not r.flags and r.observed_at <= look.now]
     return usable(look, name)
 
 
@@ -222,14 +222,14 @@ def law_1_silence_lowers_nothing(looks: Sequence[Look]) -> None:
     """Behind the last reading nothing falls, and nothing rises but by a clock that ran or work that is over."""
     tail = looks[-TAIL:]
     seen, start = levels(tail), tail[0].before
-    ends_s = [m.to_s for look in tail for m in look.view.maintenance]
-    ends_s += [at_s + STRICTER_S for look in tail for e in look.view.events for at_s in (e.from_s, e.to_s)]
-    late_s = [seconds(r.received_at) for rows in tail[-1].view.readings.values() for r in rows[-12:]]
+    ends_s = [m.to_s for look in tail for m in look.inputs.maintenance]
+    ends_s += [at_s + STRICTER_S for look in tail for e in look.inputs.events for at_s in (e.from_s, e.to_s)]
+    late_s = [seconds(r.received_at) for rows in tail[-1].inputs.readings.values() for r in rows[-12:]]
     # what waited for work, or for stricter bounds, to end, or what comes late, may be the word on which a level falls
     comes = any(at_s >= tail[0].now_s for at_s in late_s) or any(at_s >= tail[0].now_s - STEP_S for at_s in ends_s)
     if not comes:
         assert seen == sorted(seen), f"silence lowered {seen}"
-    waits = comes or start.steps or start.common or start.asked or any(look.view.maintenance for look in tail)
+    waits = comes or start.steps or start.common or start.asked or any(look.inputs.maintenance for look in tail)
     if not waits:
         assert len(set(seen[1:])) <= 1, f"silence raised {seen}"
 
@@ -245,14 +245,14 @@ def law_1_a_person_is_asked(looks: Sequence[Look]) -> None:
         }
         behind = {k.station for k, v in look.decision.memory.supporters.items() if v >= level > 0}
         asked = "health:site:cannot_see" in look.decision.memory.conditions
-        if not look.view.draining and behind and all(age_s.get(n, 0.0) > MAX_SILENCE_S + hold_s for n in behind):
+        if not look.inputs.draining and behind and all(age_s.get(n, 0.0) > MAX_SILENCE_S + hold_s for n in behind):
             assert asked, f"{behind} cannot be seen at {look.now}, and nobody is asked"
         # one epoch after a long gap is a word on no velocity: three are
         spoken = all(
             len(s := _sound(look, n)) > 2 and look.now_s - seconds(s[-3].observed_at) < MAX_SILENCE_S
             for n in (*MOVERS, "R")
         )
-        if spoken and all(age < MAX_SILENCE_S - 3 * STEP_S for age in age_s.values()) and not look.view.draining:
+        if spoken and all(age < MAX_SILENCE_S - 3 * STEP_S for age in age_s.values()) and not look.inputs.draining:
             assert not asked, "everything is there, and the service says that it cannot see"
 
 
@@ -307,8 +307,12 @@ def law_4_the_top_has_independent_witnesses(looks: Sequence[Look]) -> None:
         if len(tops) == 1:
             assert look.decision.level >= 2
             assert "health:site:lone_top" in look.decision.memory.conditions
-        able = {GROUP[n] for n in MOVERS if not look.view.newest.get(f"{n}.displacement") or _is_heard(look, n)}
-        if not look.view.draining and len(able) < 2 and all(f"{n}.displacement" in look.view.newest for n in MOVERS):
+        able = {GROUP[n] for n in MOVERS if not look.inputs.newest.get(f"{n}.displacement") or _is_heard(look, n)}
+        if (
+            not look.inputs.draining
+            and len(able) < 2
+            and all(f"{n}.displacement" in look.inputs.newest for n in MOVERS)
+        ):
             assert look.decision.reachable_level < 3
             assert "health:site:reachable" in look.decision.memory.conditions
 
@@ -377,7 +381,7 @@ def law_9_recomputes_bit_for_bit(looks: Sequence[Look], site=FULL) -> None:
     """From its frozen inputs a decision comes out the same, to the last bit; with nothing held from before."""
     changed = [look for look in looks if look.decision.changes]
     for look in (looks[len(looks) // 2], *changed[-1:]):
-        frozen = json.loads(canonical_json({"memory": look.before.to_json(), "view": look.view.to_json()}))
+        frozen = json.loads(canonical_json({"memory": look.before.to_json(), "view": look.inputs.to_json()}))
         again = decide.decide(site, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), look.now)
         assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json())
 
@@ -391,7 +395,7 @@ def law_14_thin_rain_lowers_nothing(looks: Sequence[Look]) -> None:
             continue
         end_s = seconds(sound[-1].observed_at)
         inside = [r.value for r in sound if seconds(r.observed_at) > end_s - RAIN_WINDOW_S + 0.5 * STEP_S]
-        factor = lowered_factor(FULL, look.view, look.now_s)
+        factor = lowered_factor(FULL, look.inputs, look.now_s)
         total, coverage = sum(inside), len(inside) * STEP_S / RAIN_WINDOW_S
         was = 0 if before is None else before.level
         if vote.level > was:
@@ -404,7 +408,7 @@ def law_14_thin_rain_lowers_nothing(looks: Sequence[Look]) -> None:
 def law_15_nobody_alone_hides_a_high_level(looks: Sequence[Look]) -> None:
     """Work on a station sets its votes aside below the two highest levels, with a second person below the highest."""
     for look in looks:
-        covers = [m for m in look.view.maintenance if m.from_s <= look.now_s < m.to_s]
+        covers = [m for m in look.inputs.maintenance if m.from_s <= look.now_s < m.to_s]
         for key, vote in look.decision.evidence["votes"].items():
             if not (vote["pended"] or "").startswith("maintenance"):
                 continue
@@ -446,11 +450,11 @@ def play_changed(story: Story, looks: Sequence[Look]) -> list[Look]:
                 value = rate * (epoch - EPOCHS) + rng.gauss(0.0, 1.0)
                 extra.append((at_of(epoch), name, reading(at_of(epoch), at_of(epoch), value, ("bad_fix",))))
 
-    def suggest(now_s: float, view: DecisionInputs) -> DecisionInputs:
+    def suggest(now_s: float, inputs: DecisionInputs) -> DecisionInputs:
         scores = tuple(AnomalyFact(n, "displacement", now_s - 60.0, "lstm-ae", 9.0, 1.0, "") for n in MOVERS)
         scene = (FootprintFact("s", now_s - 60.0, "p1", "new", 9e4, "A", 5.0, now_s, near=(("A", 5.0),)),)
-        view = replace(view, anomalies=scores, footprints=scene)
-        return view if offset is None else offset.apply(view)
+        inputs = replace(inputs, anomalies=scores, footprints=scene)
+        return inputs if offset is None else offset.apply(inputs)
 
     # until something changes both are one: the run with the changes goes on from what the plain one remembers there
     first = ahead[0] if offset is None else min(ahead[0], round((offset.from_s - at_of(0)) / STEP_S))
@@ -480,10 +484,10 @@ class Offset:
     size: float
     made: dict[int, tuple[Reading, Reading]] = field(default_factory=dict)  # so that a reading stays the same object
 
-    def apply(self, view: DecisionInputs) -> DecisionInputs:
+    def apply(self, inputs: DecisionInputs) -> DecisionInputs:
         key, since = f"{self.name}.displacement", instant(self.from_s)
-        rows = tuple(r if r.observed_at < since else self._correct(r) for r in view.readings.get(key, ()))
-        return replace(view, readings={**view.readings, key: rows})
+        rows = tuple(r if r.observed_at < since else self._correct(r) for r in inputs.readings.get(key, ()))
+        return replace(inputs, readings={**inputs.readings, key: rows})
 
     def _correct(self, r: Reading) -> Reading:
         if id(r) not in self.made:

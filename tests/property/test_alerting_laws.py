@@ -55,10 +55,10 @@ def _raw(row):
     return tuple(r.value_raw for r in row)
 
 
-def _anybody(site, view, now_s):
+def _anybody(site, inputs, now_s):
     return {
         m.station: maintenance.MaintenanceMask(site.top_level, m.to_s, f"maintenance of {m.station}")
-        for m in view.maintenance
+        for m in inputs.maintenance
         if m.from_s <= now_s < m.to_s
     }
 

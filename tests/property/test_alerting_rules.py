@@ -172,15 +172,15 @@ def check_ticks_count_nothing(_: object = None) -> None:
 def check_offsets_explain_steps(_: object = None) -> None:
     """Rule 11: with the offset entered, the raw step is gone: nothing rises, what was asked is answered."""
 
-    def corrected(now_s: float, view: DecisionInputs) -> DecisionInputs:
+    def corrected(now_s: float, inputs: DecisionInputs) -> DecisionInputs:
         since = instant(seconds(START) + 22 * STEP_S)
         if now_s < seconds(START) + 24 * STEP_S:
-            return view  # entered two epochs after it happened
+            return inputs  # entered two epochs after it happened
         rows = tuple(
             replace(r, offset_applied=70.0, value=r.value_raw - 70.0) if r.observed_at >= since else r
-            for r in view.readings["A.displacement"]
+            for r in inputs.readings["A.displacement"]
         )
-        return replace(view, readings={**view.readings, "A.displacement": rows})
+        return replace(inputs, readings={**inputs.readings, "A.displacement": rows})
 
     for seed in range(2):
         looks = run(quiet(seed, epochs=BRIEF, steps={"A": (22, 70.0)}), alter=corrected)
@@ -215,8 +215,8 @@ def test_late_data_are_used_when_they_arrive_and_leave_the_past_alone():
     missing = replace(history, gaps={"A": (24, 30)})
     before, after, gap = run(history), run(delayed), run(missing)
     assert levels(after)[:32] == levels(gap)[:32]
-    assert [len(look.view.readings["A.displacement"]) for look in after][40] == len(
-        before[40].view.readings["A.displacement"]
+    assert [len(look.inputs.readings["A.displacement"]) for look in after][40] == len(
+        before[40].inputs.readings["A.displacement"]
     )
     assert len(messages(delayed)) == len(messages(history))
 

@@ -34,7 +34,7 @@ def told(seed):
         value = rng.choice((None, 0.01, 0.3, 4.9, 7.0))
         known_s = from_s + rng.choice((0.0, 0.5, 3.0)) * STEP_S
         flood.append(EventFact(from_s, from_s + 3600.0, known_s, kind, value, "M 5", "feed", number, "mqtt"))
-    return lambda now_s, view: replace(view, events=tuple(e for e in flood if e.received_s <= now_s))
+    return lambda now_s, inputs: replace(inputs, events=tuple(e for e in flood if e.received_s <= now_s))
 
 
 def find_lower(plain, with_events):
@@ -75,20 +75,20 @@ def test_stricter_bounds_take_no_motion_in_leaps_for_steps():
         ),
     )
 
-    def leap(now_s, view):
-        rows = view.readings.get("A.displacement", ())
+    def leap(now_s, inputs):
+        rows = inputs.readings.get("A.displacement", ())
         moved = [(r, r.value + 5.0 * (((r.observed_at - START).total_seconds() / STEP_S - 12) // 2)) for r in rows]
         found = tuple(
             replace(r, value=v, value_raw=v) if (r.observed_at - START).total_seconds() / STEP_S >= 12 else r
             for r, v in moved
         )
-        return replace(view, readings={**view.readings, "A.displacement": found})
+        return replace(inputs, readings={**inputs.readings, "A.displacement": found})
 
     shaken = EventFact(T0 + 8 * STEP_S, T0 + 8 * STEP_S, T0 + 8 * STEP_S, "earthquake", 0.3, "M 5", "feed", 1, "mqtt")
 
-    def leap_and_tell(now_s, view):
+    def leap_and_tell(now_s, inputs):
         known = (shaken,) if now_s >= shaken.received_s else ()
-        return replace(leap(now_s, view), events=known)
+        return replace(leap(now_s, inputs), events=known)
 
     plain, looks = run(still, fine, alter=leap), run(still, fine, alter=leap_and_tell)
     assert max(levels(plain)) >= 1

@@ -310,15 +310,15 @@ def play(site: Site, record: Record) -> Iterator[Decision]:
     memory = Memory()
     for hour in range(FIRST_LOOK, HOURS):
         now = instant(START_S + hour * HOUR_S + 60.0)
-        view = {
+        readings = {
             f"S.{q}": tuple(r for r in rows if max(r.observed_at, r.received_at) <= now) for q, rows in record.items()
         }
         newest = {
             name: NewestEpoch(seconds(rows[-1].observed_at), seconds(rows[-1].received_at), rows[-1].flags)
-            for name, rows in view.items()
+            for name, rows in readings.items()
             if rows
         }
-        decision = decide(site, memory, DecisionInputs(view, newest), now)
+        decision = decide(site, memory, DecisionInputs(readings, newest), now)
         memory = decision.memory
         yield decision
 

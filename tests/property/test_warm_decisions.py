@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import insert
 
 from monitor.alerts import reading_cache as cache_module
-from monitor.alerts.evaluate import load_view
+from monitor.alerts.evaluate import load_inputs
 from monitor.alerts.queries.offsets import add_offset, revoke_offset
 from monitor.alerts.reading_cache import SiteReadingCache
 from monitor.canonical import canonical_json
@@ -109,7 +109,7 @@ def check_warm_is_cold(seeds):
     for seed in seeds:
         warm = run(seeded(seed), warm=EvaluationCache())
         for look in warm[seed % 3 :: 3]:
-            again = decide(SITE, look.before, look.view, look.now)
+            again = decide(SITE, look.before, look.inputs, look.now)
             assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json()), (
                 f"seed {seed}, {look.now}"
             )
@@ -204,11 +204,11 @@ def check_held_readings(database, seeds):
         for epoch in range(LENGTH):
             now = jumble.go_on(epoch) + timedelta(seconds=jumble.rng.choice((0.0, 60.0)))
             with database.read() as c:
-                view, known = load_view(c, SITE, now, draining=False, cache=cache)
-                cold, known_cold = load_view(c, SITE, now, draining=False)
-            assert canonical_json(view.to_json()) == canonical_json(cold.to_json()), f"seed {seed}, {now}"
+                inputs, known = load_inputs(c, SITE, now, draining=False, cache=cache)
+                cold, known_cold = load_inputs(c, SITE, now, draining=False)
+            assert canonical_json(inputs.to_json()) == canonical_json(cold.to_json()), f"seed {seed}, {now}"
             assert known == known_cold
-            decision = decide(SITE, memory, view, now, cache.decision)
+            decision = decide(SITE, memory, inputs, now, cache.decision)
             if epoch % 6 == 0:
                 assert canonical_json(decide(SITE, memory, cold, now).to_json()) == canonical_json(decision.to_json())
             memory = decision.memory
@@ -251,8 +251,8 @@ def test_going_back_in_time_begins_anew(database):
     instants = [jumble.go_on(epoch) for epoch in range(30)]
     for now in (instants[-1], instants[12], instants[20]):
         with database.read() as c:
-            held, _ = load_view(c, SITE, now, draining=False, cache=cache)
-            cold, _ = load_view(c, replace(SITE), now, draining=False)
+            held, _ = load_inputs(c, SITE, now, draining=False, cache=cache)
+            cold, _ = load_inputs(c, replace(SITE), now, draining=False)
         assert canonical_json(held.to_json()) == canonical_json(cold.to_json())
 
 

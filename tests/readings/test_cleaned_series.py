@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from monitor.alerts.acts.operator_acts import verify
-from monitor.alerts.evaluate import evaluate_site, load_view
+from monitor.alerts.evaluate import evaluate_site, load_inputs
 from monitor.alerts.queries.offsets import add_offset, confirm_offset
 from monitor.decision.records import Memory
 from monitor.features.movement.movement_state import find_moving, load_path
@@ -25,7 +25,7 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.sites.watched import find_motion
 from monitor.storage.actor import Actor
-from monitor.storage.views import load_view as load_rows
+from monitor.storage.views import load_inputs as load_rows
 from monitor.text.instants import format_iso, parse_time
 from tests.data.site_text import bounds, criterion, head, series, station
 from tests.fixtures.databases import ON_BOTH
@@ -72,7 +72,7 @@ class Antenna:
             motion = find_motion(self.site, load_ids(c, self.site.id))
             (samples,) = [one for one in read_all(c, motion, since, now) if one.series_id == self.series_id]
             return {
-                "decision": load_view(c, self.site, now, draining=False)[0].readings["G1.displacement"][-1].value,
+                "decision": load_inputs(c, self.site, now, draining=False)[0].readings["G1.displacement"][-1].value,
                 "readings": load_readings(c, self.series_id, since, now, now)[-1].value,
                 "forecasts and anomaly scores": samples.values[-1],
                 "newest reading": latest_reading(c, self.series_id, now).value,

@@ -25,7 +25,7 @@ from monitor.alerts.queries import alerts as store
 from monitor.alerts.queries.alerts import Alert
 from monitor.alerts.queries.signatures import TwoPersonAct
 from monitor.alerts.states import AlertStep
-from monitor.decision.series.steps import MOVEMENT, says_no
+from monitor.decision.series.steps import MOVEMENT, denies_movement
 from monitor.errors import NotFoundError
 from monitor.sites.queries.sites import load_sites_summary
 from monitor.sites.records import Site
@@ -224,7 +224,7 @@ def _answer_lone_top(call: ActCall, site: Site, alert_id: int, answer: str, reas
             raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
         if answer == MOVEMENT:
             order_level_of(c, site, site.top_level, call.actor, reason, call.now)
-        elif says_no(answer):
+        elif denies_movement(answer):
             store.acknowledge(c, alert_id, call.actor, f"the {answer}: {reason}", call.now)
         return load_memory(c, site).level
 

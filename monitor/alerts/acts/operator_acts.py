@@ -19,7 +19,7 @@ from monitor.decision.conditions import HAZARD_KEY
 from monitor.decision.keys import RuleKey, StepKey, station_of_question
 from monitor.decision.records import Memory, Signature, Vote, instant, seconds
 from monitor.decision.series.corrections import CORRECTED, read_question
-from monitor.decision.series.steps import CAUSES, MOVEMENT, requested_level, says_no, state_after
+from monitor.decision.series.steps import CAUSES, MOVEMENT, denies_movement, requested_level, state_after
 from monitor.decision.votes import measure_height, needs_two
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.people.queries.users import can_countersign, load_users, require_account, require_person, require_two
@@ -212,7 +212,7 @@ def verify(
         height = measure_height(site, memory, key, mine, seconds(now))
         was = _WAS if answer in {MOVEMENT, CAUSES[0]} else _WAS_NONE
         is_correction = key.startswith(CORRECTED)
-        alone = says_no(answer) and needs_two(site, height)
+        alone = denies_movement(answer) and needs_two(site, height)
         if is_correction and not can_countersign(c, site.id):
             require_account(c, actor.name.strip())
             alone = False
@@ -230,7 +230,7 @@ def verify(
             act, after = VERIFIED, _answer(memory, key, mine, answer, None if alone else height)
             who = f"{first.by} and {actor.name}" if alone and first is not None else actor.name
             sentence = was(question=key, word=Term(answer), name=who, reason=reason)
-            if is_correction and says_no(answer):
+            if is_correction and denies_movement(answer):
                 station, until_s = read_question(key)
                 sign_corrections(c, site.id, station, instant(until_s), who, now, countersigned=alone)
         basis = freeze_act(c, site, memory, after, actor, act, sentence, now)
@@ -278,7 +278,7 @@ def _sign(memory: Memory, names: Sequence[str], signature: Signature) -> Memory:
 def _answer(memory: Memory, key: str, mine: Sequence[str], answer: str, height: int | None) -> Memory:
     """The memory with an answer that counts; `height` is what one person alone could set aside."""
     steps = {k: replace(s, state=state_after(answer)) if k in mine else s for k, s in memory.steps.items()}
-    heights = {} if height is None or not says_no(answer) else dict.fromkeys(mine, height)
+    heights = {} if height is None or not denies_movement(answer) else dict.fromkeys(mine, height)
     return replace(
         memory,
         answers={**memory.answers, **dict.fromkeys(mine or [key], answer)},

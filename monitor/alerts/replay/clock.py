@@ -39,7 +39,7 @@ class ReplayDecision:
     site: Site
     before: Memory
     decision: Decision
-    view: DecisionInputs
+    inputs: DecisionInputs
     acted: tuple[tuple[datetime, AlertChange], ...] = ()
 
 
@@ -82,7 +82,7 @@ def play(
     memory = Memory()
     acting = _Acts(acts)
     windows = start_window_replay(history) if windows is None else windows
-    warm: dict[str, EvaluationCache] = {}  # of each declaration
+    caches: dict[str, EvaluationCache] = {}  # of each declaration
     instants = iter(pace.instants or ())
     now_s = next(instants, inf) if pace.instants is not None else from_s
     while now_s <= to_s:
@@ -92,9 +92,9 @@ def play(
             if since_s <= now_s:
                 site = other
         memory, acted = acting.apply(memory, now_s, site)
-        view = windows.add_to(history.view(site), site, memory, now_s)
-        decision = decide(site, memory, view, instant(now_s), warm.setdefault(site.version, EvaluationCache()))
-        yield ReplayDecision(instant(now_s), site, memory, decision, view, acted)
+        inputs = windows.add_to(history.find_inputs(site), site, memory, now_s)
+        decision = decide(site, memory, inputs, instant(now_s), caches.setdefault(site.version, EvaluationCache()))
+        yield ReplayDecision(instant(now_s), site, memory, decision, inputs, acted)
         memory = decision.memory.in_order()  # in the order in which the database returns it
         if pace.instants is not None:
             now_s = next(instants, inf)

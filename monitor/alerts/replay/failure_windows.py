@@ -45,8 +45,8 @@ class WindowReplay(Protocol):
         """How many times each series was assessed, by station and declared quantity."""
         ...
 
-    def add_to(self, view: DecisionInputs, site: Site, memory: Memory, now_s: float) -> DecisionInputs:
-        """Return the view with the failure windows that stand at an instant.
+    def add_to(self, inputs: DecisionInputs, site: Site, memory: Memory, now_s: float) -> DecisionInputs:
+        """Return the inputs with the failure windows that stand at an instant.
 
         A view of stored windows, and one of a site file that reads none, is returned unchanged.
         """
@@ -82,8 +82,8 @@ class _NoWindows:
 
     looks: Mapping[tuple[str, str], int] = MappingProxyType({})
 
-    def add_to(self, view: DecisionInputs, _site: Site, _memory: Memory, _now_s: float) -> DecisionInputs:
-        return view
+    def add_to(self, inputs: DecisionInputs, _site: Site, _memory: Memory, _now_s: float) -> DecisionInputs:
+        return inputs
 
     def list_issued(self) -> Sequence[IssuedWindow]:
         return ()

@@ -57,7 +57,7 @@ class VisibilityRule:
             return max(received_s, observed_s), True
         return observed_s + self.latency_s, False
 
-    def bound_of(self, spec: SeriesSpec | None) -> float:
+    def find_bound(self, spec: SeriesSpec | None) -> float:
         """Return how long after its epoch a reading of a series counts as received live, in seconds."""
         if self.mode != "auto":
             return inf if self.mode == "received" else -inf
@@ -286,7 +286,7 @@ class History:
         self, index: int, row: SeriesRow, rows: Iterator[history.PastRow]
     ) -> Iterator[tuple[float, int, int, StoredRevision]]:
         """Yield epoch, series, revision and row, with the instant from which each row was known."""
-        bound_s = self._known.bound_of(self._site.series(row.station, row.quantity))
+        bound_s = self._known.find_bound(self._site.series(row.station, row.quantity))
         of_file: dict[tuple[str, int], list[str]] = {}
         for span in self._windows[index].flags:
             if span.of_file:
@@ -437,7 +437,7 @@ class History:
         return sum(self._by_name[name].turned for name in names if name in self._by_name)
 
     # ---- the view ------------------------------------------------------------------------------------------------
-    def view(self, site: Site) -> DecisionInputs:
+    def find_inputs(self, site: Site) -> DecisionInputs:
         """Return the inputs of a decision under a site file now."""
         wanted = self._wanted.get(site.version)
         if wanted is None:

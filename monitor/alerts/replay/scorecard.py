@@ -129,7 +129,7 @@ class ReplayTotals:
                 self.raises.update(behind)
         self.levels.note(now_s, step.decision.level)
         self.measured.note(now_s, 0 if _only_waits(step.decision.evidence) else step.decision.level)
-        self.facts_seen.update(name for name in STORED_ONLY if getattr(step.view, name))
+        self.facts_seen.update(name for name in STORED_ONLY if getattr(step.inputs, name))
         self._add_assessments(step, now_s)
         self._last = step
 

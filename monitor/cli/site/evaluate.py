@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.alerts.evaluate import evaluate_site, load_view
+from monitor.alerts.evaluate import evaluate_site, load_inputs
 from monitor.alerts.queries.evaluations import find_state
 from monitor.alerts.replay.failure_windows import start_window_replay
 from monitor.alerts.replay.history import MODES, History, VisibilityRule
@@ -82,10 +82,10 @@ def _evaluate_from(db: Database, site: Site, at: datetime, known: VisibilityRule
         if known.mode != "received":
             history = History(c, [site], at, at, known)
             history.move(seconds(at))
-            inputs = start_window_replay(history).add_to(history.view(site), site, Memory(), seconds(at))
+            inputs = start_window_replay(history).add_to(history.find_inputs(site), site, Memory(), seconds(at))
             return decide(site, Memory(), inputs, at)
         row = find_state(c, site.id)
-        view, _ = load_view(c, site, at, draining=False)
+        view, _ = load_inputs(c, site, at, draining=False)
     if not view.newest:
         session.print_note(
             f"nothing of {site.id} was known at {format_iso(at)}; what was imported later counts with --known observed"

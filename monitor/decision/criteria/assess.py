@@ -20,7 +20,7 @@ def assess_criterion(criterion: Criterion, context: DecisionContext) -> Assessme
     without data: it raises no level, its earlier vote ages, and the site does not see "full".
     """
     entry = load_criteria()[criterion.kind.id]
-    if criterion.kind.facts in context.view.missing_facts:
+    if criterion.kind.facts in context.inputs.missing_facts:
         feature = criterion.kind.feature
         reason = _NO_FACTS(name=entry.plugin) if feature is None else _NO_FEATURE(name=feature)
         return _assess_as_failed(criterion, context, reason)

@@ -18,8 +18,8 @@ from monitor.decision.series.assessment import (
     Assessment,
     DecisionContext,
     Measured,
-    bound_of,
-    levels_of,
+    find_bound,
+    find_levels,
     measure_nothing,
 )
 from monitor.decision.series.tracks import Track
@@ -93,7 +93,7 @@ def get_or_fit(track: Track, end_s: float, key: tuple[Any, ...], fit: Callable[.
 
 def is_fitted_as_signed_value(track: Track) -> bool:
     """Return whether the direction of a track is declared completely, so that its signed value is fitted alone."""
-    return track.unit is not None and track.is_plunge_known
+    return track.unit_vector is not None and track.is_plunge_known
 
 
 def fit_lines(track: Track, end_s: float, window_s: float, min_sigma: float) -> tuple[Velocity, ...]:
@@ -204,7 +204,7 @@ def pick_fit(fits: Sequence[Fit], bound: float, sign: float, min_sigma: float) -
 
 def name_component(track: Track, fits: Sequence[Fit], picked: Fit | None) -> dict[str, str]:
     """Return the fact `way` that names the component of the picked fit; empty for the signed value."""
-    if picked is None or (track.unit is not None and fits[0] is picked):
+    if picked is None or (track.unit_vector is not None and fits[0] is picked):
         return {}
     if track.is_directed:
         names: tuple[str, ...] = ("", "no_plunge")
@@ -228,7 +228,7 @@ def make_fit_fact(
         needs: Epochs of the dwell that must exceed the bound.
         clear: Whether the newest epochs are below the recovery limit.
     """
-    bound, sign = bound_of(threshold)
+    bound, sign = find_bound(threshold)
     fact: dict[str, Any] = {
         "level": threshold.level,
         "bound": bound,
@@ -257,7 +257,7 @@ def can_be_opposite(track: Track, criterion: Criterion, bound: float) -> bool:
     site file chose the side of the bound.
     """
     is_motion = criterion.kind.noise_steps or criterion.kind.velocity
-    return is_motion and bound > 0.0 and track.unit is not None and criterion.quantity.startswith(DISPLACEMENT)
+    return is_motion and bound > 0.0 and track.unit_vector is not None and criterion.quantity.startswith(DISPLACEMENT)
 
 
 def make_track_assessment(
@@ -280,7 +280,7 @@ def make_track_assessment(
         undecided: Questions to an operator, by level.
     """
     newest_s = track.times_s[-1]
-    raise_level, hold_level = levels_of(facts)
+    raise_level, hold_level = find_levels(facts)
     return Assessment(
         criterion=criterion.id,
         station=track.station,

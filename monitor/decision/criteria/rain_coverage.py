@@ -104,7 +104,7 @@ class RainLosses:
 
 def find_rain_losses(context: DecisionContext, spec: SeriesSpec, gauge: Gauge) -> RainLosses:
     """Find what is missing of a gauge: readings set aside, restarts of its counter, sums that overlap, silence."""
-    readings = context.view.readings.get(f"{spec.station}.{spec.quantity}", ())
+    readings = context.inputs.readings.get(f"{spec.station}.{spec.quantity}", ())
     now_s, silence_s = context.now_s, context.find_silence_s(spec)
     times_s, half_s = gauge.times_s, 0.5 * gauge.interval_s
     removals: list[Removal] = []
@@ -134,7 +134,7 @@ def find_rain_losses(context: DecisionContext, spec: SeriesSpec, gauge: Gauge) -
             for before_s, at_s in pairwise(times_s)
             if at_s - before_s > silence_s
         ]
-    if now_s - times_s[-1] > silence_s and not context.view.draining:
+    if now_s - times_s[-1] > silence_s and not context.inputs.draining:
         uncounted.append(find_silence(times_s[-1], now_s))
     return RainLosses(
         gauge,

@@ -127,14 +127,14 @@ class Gauge:
 
 def gauge_of(context: DecisionContext, station: str, quantity: str, spec: SeriesSpec) -> Gauge | None:
     """Return the gauge of a decision."""
-    readings = context.view.readings.get(f"{station}.{quantity}", ())
+    readings = context.inputs.readings.get(f"{station}.{quantity}", ())
     rows = context.list_rain(station, quantity, spec)
     return make_gauge(rows, spec, list_refused_rain(readings, spec, context.now_s))
 
 
-def read_gauge(view: DecisionInputs, spec: SeriesSpec, station: str, quantity: str, now_s: float) -> Gauge | None:
+def read_gauge(inputs: DecisionInputs, spec: SeriesSpec, station: str, quantity: str, now_s: float) -> Gauge | None:
     """Turn readings into amounts: sums of intervals once each, counters by difference, events by tip."""
-    readings = view.readings.get(f"{station}.{quantity}", ())
+    readings = inputs.readings.get(f"{station}.{quantity}", ())
     return make_gauge(list_rain(readings, spec, now_s), spec, list_refused_rain(readings, spec, now_s))
 
 
@@ -228,7 +228,7 @@ def _spread(
     return spread, tuple(gaps)
 
 
-def read_outlooks(criterion: Criterion, view: DecisionInputs, gauge: Gauge, now_s: float) -> tuple[list[Gauge], bool]:
+def read_outlooks(criterion: Criterion, inputs: DecisionInputs, gauge: Gauge, now_s: float) -> tuple[list[Gauge], bool]:
     """Gauges that go on with the rain expected, one per declared reach, and whether every reach had a valid issue.
 
     An issue is a reading stamped with its issue time: mm expected in the reach after it. It is joined to what was
@@ -243,7 +243,7 @@ def read_outlooks(criterion: Criterion, view: DecisionInputs, gauge: Gauge, now_
         reach_s = float(name.removeprefix(FORECAST))
         issues = [
             (seconds(r.observed_at), r.value)
-            for r in view.readings.get(series, ())
+            for r in inputs.readings.get(series, ())
             if all(f in HARMLESS for f in r.flags)
             and 0.0 <= r.value < LARGEST
             and 0.0 <= now_s - seconds(r.observed_at) <= params.get("forecast_valid_s", 0.0)

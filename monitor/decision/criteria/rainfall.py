@@ -100,7 +100,7 @@ def assess_rain(
     gauge = gauge_of(context, station, criterion.quantity, spec)
     if gauge is None or gauge.times_s[-1] <= context.answered_s(VoteKey(criterion.id, station)):
         return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
-    outlooks, complete = read_outlooks(criterion, context.view, gauge, context.now_s)
+    outlooks, complete = read_outlooks(criterion, context.inputs, gauge, context.now_s)
     needed = dict(criterion.params).get("min_coverage", 0.8)
     losses = find_rain_losses(context, spec, gauge)
     facts = [losses.lower(fact) for fact in measure(criterion, gauge)]

@@ -30,7 +30,7 @@ from monitor.decision.series.assessment import (
     Assessment,
     BoundInForce,
     DecisionContext,
-    bound_of,
+    find_bound,
     is_hidden,
     list_bounds,
     pick_bound,
@@ -286,9 +286,9 @@ def _find_across(comparison: BoundComparison) -> Velocity | None:
     criterion, track, bound = comparison.criterion, comparison.track, comparison.bound
     least = abs(bound.value)
     needed = comparison.needed_hits
-    if track.unit is None or len(track.unit) == 1 or len(comparison.epochs) < needed:
+    if track.unit_vector is None or len(track.unit_vector) == 1 or len(comparison.epochs) < needed:
         return None
-    if not _may_move_across(track, track.unit, bound.window_s, least):
+    if not _may_move_across(track, track.unit_vector, bound.window_s, least):
         return None
     key = (bound.window_s, criterion.min_sigma, least)
     for epoch in comparison.epochs[-needed:]:
@@ -325,7 +325,7 @@ def _fit_across(track: Track, end_s: float, window_s: float, min_sigma: float, l
     rows = find_window(track, end_s, window_s, MIN_LINE_EPOCHS)
     if rows is None:
         return ()
-    components = list_free_components(track, rows, track.unit, least)
+    components = list_free_components(track, rows, track.unit_vector, least)
     if not track.is_plunge_known:
         # `list_components` lists the vertical component of such a station, so it has its own vote.
         components = components[:1]
@@ -372,7 +372,7 @@ def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, A
     if fact is None:
         return TOO_FEW
     threshold = next(t for t in criterion.thresholds if t.level == fact["level"])
-    _, sign = bound_of(threshold)
+    _, sign = find_bound(threshold)
     has_direction = criterion.quantity.startswith(DISPLACEMENT) and "way" not in fact
     opposite = _OTHER_WAY
     if has_direction:

@@ -42,7 +42,7 @@ def read_values(context: DecisionContext, criterion: Criterion, station_id: str)
     values = dict(zip(track.times_s, track.along, strict=True))
     if spec is None or not track.jumps or len(track.values[0]) != 1:
         return values
-    readings = context.view.readings.get(f"{station_id}.{track.quantity}", ())
+    readings = context.inputs.readings.get(f"{station_id}.{track.quantity}", ())
     measured = {seconds(reading.observed_at): reading.value for reading in readings}
     for jump in track.jumps:
         step = context.memory.steps.get(StepKey(station_id, jump.at_s))

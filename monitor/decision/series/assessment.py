@@ -118,16 +118,16 @@ class DecisionContext:
     """Site, inputs and memory of one evaluation. Tracks are built once for each station and criterion.
 
     Attributes:
-        warm: Caches of earlier evaluations of this site.
+        cache: Caches of earlier evaluations of this site.
         signed: In a context with unsigned corrections, the context with the values that count; None otherwise.
         unsigned_stations: Stations whose readings differ from `signed`.
     """
 
     site: Site
-    view: DecisionInputs
+    inputs: DecisionInputs
     memory: Memory
     now_s: float
-    warm: EvaluationCache = field(default_factory=EvaluationCache)
+    cache: EvaluationCache = field(default_factory=EvaluationCache)
     signed: "DecisionContext | None" = None
     unsigned_stations: frozenset[str] = frozenset()
     _tracks: dict[tuple[str, str], Track] = field(default_factory=dict)
@@ -147,11 +147,11 @@ class DecisionContext:
                 self._tracks[key] = Track(station_id, criterion.quantity)
             else:
                 tracker_key = key if self.signed is None else (criterion.id, f"{station_id}{_UNSIGNED}")
-                tracker = self.warm.trackers.get(tracker_key)
+                tracker = self.cache.trackers.get(tracker_key)
                 if tracker is None or (tracker.criterion is not criterion and tracker.criterion != criterion):
                     tracker = Tracker(self.site, station, criterion)
-                    self.warm.trackers[tracker_key] = tracker
-                self._tracks[key] = self._keep_stuck(tracker.track(self.view, self.now_s))
+                    self.cache.trackers[tracker_key] = tracker
+                self._tracks[key] = self._keep_stuck(tracker.track(self.inputs, self.now_s))
         return self._tracks[key]
 
     def _keep_stuck(self, track: Track) -> Track:
@@ -160,7 +160,7 @@ class DecisionContext:
         The readings that showed the noise of the instrument may not be loaded any more.
         """
         conditions = self.memory.conditions
-        if track.stuck or not conditions:
+        if track.is_stuck or not conditions:
             return track
         quantity = track.quantity.partition("+")[0]
         prefix = f"health:{track.station}."
@@ -180,19 +180,19 @@ class DecisionContext:
         first = len(track.values) - 1
         while first > 0 and track.values[first - 1] == track.values[-1]:
             first -= 1
-        return replace(track, stuck=True, repeats=(*track.repeats, (track.times_s[first], track.times_s[-1])))
+        return replace(track, is_stuck=True, repeats=(*track.repeats, (track.times_s[first], track.times_s[-1])))
 
     def list_newest(self, station_id: str) -> Sequence[tuple[str, NewestEpoch]]:
         """Return (quantity, newest epoch) of each series of a station, its components included."""
         if not self._newest:
-            self._newest.update(sort_names(self.view.newest))
-        return [(quantity, self.view.newest[name]) for quantity, name in self._newest.get(station_id, ())]
+            self._newest.update(sort_names(self.inputs.newest))
+        return [(quantity, self.inputs.newest[name]) for quantity, name in self._newest.get(station_id, ())]
 
     def list_readings(self, station_id: str) -> Sequence[tuple[str, tuple[Reading, ...]]]:
         """Return (quantity, readings) of each series of a station, its components included."""
         if not self._readings:
-            self._readings.update(sort_names(self.view.readings))
-        return [(quantity, self.view.readings[name]) for quantity, name in self._readings.get(station_id, ())]
+            self._readings.update(sort_names(self.inputs.readings))
+        return [(quantity, self.inputs.readings[name]) for quantity, name in self._readings.get(station_id, ())]
 
     def find_silence_s(self, spec: SeriesSpec) -> float:
         """Return how long a series may be silent, seconds: as declared, or as its readings show."""
@@ -236,8 +236,8 @@ class DecisionContext:
     def list_rain(self, station_id: str, quantity: str, spec: SeriesSpec) -> list[tuple[float, float]]:
         """Return `list_rain` of a gauge. If only new readings were added, only these are processed."""
         name = f"{station_id}.{quantity}"
-        readings = self.view.readings.get(name, ())
-        processed, rows = self.warm.rain.get(name, ((), []))
+        readings = self.inputs.readings.get(name, ())
+        processed, rows = self.cache.rain.get(name, ((), []))
         if readings[: len(processed)] != processed:
             processed = ()
             rows = []
@@ -249,18 +249,18 @@ class DecisionContext:
             return list_rain(readings, spec, self.now_s)
         if added:
             rows = [*rows, *list_rain(added, spec, self.now_s)]
-        self.warm.rain[name] = readings, rows
+        self.cache.rain[name] = readings, rows
         return rows
 
     def is_unsigned(self, station_id: str) -> bool:
         """Whether corrections or an offset of a station wait for a second person."""
-        return any(name.partition(".")[0] == station_id for name in self.view.unsigned) or any(
-            offset.station == station_id and not offset.counts for offset in self.view.offsets
+        return any(name.partition(".")[0] == station_id for name in self.inputs.unsigned) or any(
+            offset.station == station_id and not offset.counts for offset in self.inputs.offsets
         )
 
     def is_fresh(self, at_s: float | None, spec: SeriesSpec | None) -> bool:
         """Return whether a reading is within the allowed silence of its series; False while a backlog is processed."""
-        if at_s is None or spec is None or self.view.draining:
+        if at_s is None or spec is None or self.inputs.draining:
             return False
         return self.now_s - at_s <= self.find_silence_s(spec)
 
@@ -313,12 +313,12 @@ def open_track(context: DecisionContext, criterion: Criterion, station: str) -> 
     spec = context.site.series(station, criterion.quantity)
     if track.usable_s is None or spec is None:
         return Assessment(criterion.id, station)
-    if track.stuck:
+    if track.is_stuck:
         return Assessment(criterion.id, station, newest_s=track.usable_s, reason=REPEATS())
     return track, spec
 
 
-def levels_of(bounds: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
+def find_levels(bounds: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
     """Return the highest level that is crossed, and the highest that is crossed or has not recovered."""
     raised = held = 0
     for bound in bounds:
@@ -340,7 +340,7 @@ def pick_bound(bounds: Iterable[Mapping[str, Any]], level: int, figure: str = "r
     return next((bound for bound in with_figure if bound["level"] == level), first)
 
 
-def bound_of(threshold: Threshold) -> tuple[float, float]:
+def find_bound(threshold: Threshold) -> tuple[float, float]:
     """Return (bound, sign) of a threshold. A value crosses it if sign * value > sign * bound.
 
     Raises:
@@ -353,13 +353,13 @@ def bound_of(threshold: Threshold) -> tuple[float, float]:
     raise ValueError("a threshold needs over or under")
 
 
-def recovery_of(threshold: Threshold, recover: float) -> float:
+def find_recovery_limit(threshold: Threshold, recover: float) -> float:
     """Return the value below which (for `under`: above which) a level may fall.
 
-    >>> recovery_of(Threshold(1, over=10.0), 0.6), recovery_of(Threshold(1, under=-0.5), 0.6)
+    >>> find_recovery_limit(Threshold(1, over=10.0), 0.6), find_recovery_limit(Threshold(1, under=-0.5), 0.6)
     (6.0, -0.3)
     """
-    bound, sign = bound_of(threshold)
+    bound, sign = find_bound(threshold)
     return round(bound - sign * (1.0 - recover) * abs(bound), 12)
 
 
@@ -380,8 +380,8 @@ def list_bounds(criterion: Criterion) -> tuple[BoundInForce, ...]:
     """Return the bounds of a criterion in the order of its thresholds."""
     bounds = []
     for threshold in criterion.thresholds:
-        value, sign = bound_of(threshold)
-        limit = sign * recovery_of(threshold, criterion.recover)
+        value, sign = find_bound(threshold)
+        limit = sign * find_recovery_limit(threshold, criterion.recover)
         bounds.append(BoundInForce(threshold, threshold.level, value, sign, limit, threshold.effective_window_s))
     return tuple(bounds)
 
@@ -390,7 +390,7 @@ def is_hidden(digit: float, criterion: Criterion, threshold: Threshold) -> bool:
     """Return whether motion at the recovery limit changes the value by less than its last digit within the window."""
     if not digit:
         return False
-    limit = abs(recovery_of(threshold, criterion.recover))
+    limit = abs(find_recovery_limit(threshold, criterion.recover))
     return digit > limit * threshold.effective_window_s / 86400.0
 
 

@@ -39,18 +39,18 @@ _OBSERVED: Final = attrgetter("observed_at")
 
 def add_unsigned(context: DecisionContext) -> DecisionContext | None:
     """Return the context with unsigned corrections in place of the values that count; None if there are none."""
-    unsigned = context.view.unsigned
+    unsigned = context.inputs.unsigned
     if not unsigned:
         return None
-    readings = dict(context.view.readings)
+    readings = dict(context.inputs.readings)
     for name, corrections in unsigned.items():
         readings[name] = _merge(readings.get(name, ()), corrections)
     return DecisionContext(
         context.site,
-        replace(context.view, readings=readings),
+        replace(context.inputs, readings=readings),
         context.memory,
         context.now_s,
-        context.warm,
+        context.cache,
         signed=context,
         unsigned_stations=frozenset(name.partition(".")[0] for name in unsigned),
     )
@@ -69,11 +69,11 @@ def list_questions(context: DecisionContext) -> dict[str, Message]:
     while older corrections remain, so that the second signature finds the first one.
     """
     by_station: dict[str, list[str]] = {}
-    for name in sorted(context.view.unsigned):
+    for name in sorted(context.inputs.unsigned):
         by_station.setdefault(name.partition(".")[0], []).append(name)
     questions: dict[str, Message] = {}
     for station, names in by_station.items():
-        received_s = sorted(seconds(r.received_at) for name in names for r in context.view.unsigned[name])
+        received_s = sorted(seconds(r.received_at) for name in names for r in context.inputs.unsigned[name])
         begin = f"health:{CORRECTED}{station}@"
         open_s = sorted(
             seconds(parse_time(key.removeprefix(begin).removesuffix(VERIFY)))
@@ -94,8 +94,8 @@ def read_question(question: str) -> tuple[str, float]:
 
 def _describe(context: DecisionContext, name: str) -> Message:
     """Return which values of a series were corrected, by how much and by whom."""
-    corrections = context.view.unsigned[name]
-    counting = context.view.readings.get(name, ())
+    corrections = context.inputs.unsigned[name]
+    counting = context.inputs.readings.get(name, ())
     changes = [change for r in corrections if (change := _find_change(counting, r)) is not None]
     largest = max(changes, key=abs, default=0.0)
     station, _, quantity = name.partition(".")

@@ -25,14 +25,14 @@ class MaintenanceMask:
     reason: Message
 
 
-def find_maintenance_masks(site: Site, view: DecisionInputs, now_s: float) -> Mapping[str, MaintenanceMask]:
+def find_maintenance_masks(site: Site, inputs: DecisionInputs, now_s: float) -> Mapping[str, MaintenanceMask]:
     """Return the stations under maintenance now, and which of their votes are excluded.
 
     One person excludes votes below the two highest levels, two people those for the second highest as well. Votes for
     the highest level are never excluded. After the end of the window all votes count again at once.
     """
     masks: dict[str, MaintenanceMask] = {}
-    for fact in view.maintenance:
+    for fact in inputs.maintenance:
         if not fact.from_s <= now_s < fact.to_s:
             continue
         by = fact.by.strip()

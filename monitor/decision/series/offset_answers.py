@@ -14,7 +14,7 @@ def find_offsets(context: DecisionContext, station: str, at_s: float) -> list[Of
 
     Without an earlier reading of a series, its last two intervals are searched.
     """
-    candidates = [offset for offset in context.view.offsets if offset.station == station and offset.at_s <= at_s]
+    candidates = [offset for offset in context.inputs.offsets if offset.station == station and offset.at_s <= at_s]
     if not candidates:
         return []
     declared = context.site.station(station)

@@ -14,7 +14,7 @@ from forecasting.hydrology.rain_amounts import UnknownReason
 from forecasting.hydrology.rain_sums import resolve_sums
 from monitor.decision.alert_texts import name_series
 from monitor.decision.records import Condition, StationHealth, Steps, instant, seconds
-from monitor.decision.series.assessment import REPEATS, DecisionContext, bound_of, is_hidden, is_of
+from monitor.decision.series.assessment import REPEATS, DecisionContext, find_bound, is_hidden, is_of
 from monitor.decision.series.noise import LEARNT
 from monitor.decision.series.step_detector import OPENING
 from monitor.decision.series.step_fates import contains_quantity
@@ -184,7 +184,7 @@ def _find_interval_s(station: Station) -> float | None:
 
 def _describe_learning(tracks: Sequence[Track]) -> Message:
     """Return how many readings the series with the least known noise has; an empty text if the noise is known."""
-    learning = [t.learning for t in tracks if t.learning is not None]
+    learning = [t.learning_epochs for t in tracks if t.learning_epochs is not None]
     return _LEARNING(n=min(learning), n2=OPENING) if learning else _WELL
 
 
@@ -276,7 +276,7 @@ def _examine_series(
     """Return the problem of a series; None if it has none."""
     now_s = context.now_s
     silence_s = context.find_silence_s(spec)
-    if context.view.draining:
+    if context.inputs.draining:
         # The readings of a series that looks silent may still be in the queue. A problem that was open before stays
         # open until a sound reading arrives.
         lasting = _find_lasting(context, spec, tracks)
@@ -312,7 +312,7 @@ def _examine_values(
         return SeriesProblem("flagged", text, max(usable_s, default=newest_s))
     if not tracks and not _is_unflagged(context, spec):
         return SeriesProblem("flagged", _FLAGGED(), newest_s)
-    if tracks and all(track.stuck for track in tracks):
+    if tracks and all(track.is_stuck for track in tracks):
         return SeriesProblem("stuck", REPEATS(), newest_s)
     return None
 
@@ -322,7 +322,7 @@ def _find_mute(
 ) -> SeriesProblem | None:
     """Return the problem of an instrument whose newest epochs contain no value, or the end of its scale."""
     if not tracks:
-        epoch = context.view.newest.get(f"{spec.station}.{spec.quantity}")
+        epoch = context.inputs.newest.get(f"{spec.station}.{spec.quantity}")
         if epoch is not None and FILL in epoch.flags:
             return SeriesProblem("flagged", _NO_VALUE(), epoch.observed_s)
         return None
@@ -348,7 +348,7 @@ def _is_made_from(reason: str, template: Template) -> bool:
 def _find_lasting(context: DecisionContext, spec: SeriesSpec, tracks: Sequence[Track]) -> SeriesProblem | None:
     """Return a problem that was open before and that no sound reading has ended since."""
     series = f"{spec.station}.{spec.quantity}"
-    sound_s = [track.usable_s for track in tracks if track.usable_s is not None and not track.stuck]
+    sound_s = [track.usable_s for track in tracks if track.usable_s is not None and not track.is_stuck]
     for state in sorted({*SICK, AT_STOP}):
         condition = context.memory.conditions.get(f"health:{series}:{state}")
         if condition is None:
@@ -364,7 +364,7 @@ def _find_lasting(context: DecisionContext, spec: SeriesSpec, tracks: Sequence[T
 
 
 def _is_unflagged(context: DecisionContext, spec: SeriesSpec) -> bool:
-    epoch = context.view.newest.get(f"{spec.station}.{spec.quantity}")
+    epoch = context.inputs.newest.get(f"{spec.station}.{spec.quantity}")
     return epoch is None or HARMLESS.issuperset(epoch.flags)
 
 
@@ -422,7 +422,7 @@ def find_coarse(context: DecisionContext) -> dict[tuple[str, str], tuple[SeriesP
         reason = _COARSE(
             size=Figure(digit, ".3g", spec.unit),
             window=Duration(threshold.effective_window_s),
-            bound=Figure(bound_of(threshold)[0], "g", criterion.kind.unit_of(spec.unit)),
+            bound=Figure(find_bound(threshold)[0], "g", criterion.kind.unit_of(spec.unit)),
         )
         coarse[place] = SeriesProblem(COARSE, reason, context.now_s), len(hidden) == len(bounds)
     return coarse

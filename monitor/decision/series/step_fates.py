@@ -124,7 +124,7 @@ def _extrapolate(before: Sequence[Epoch], at_s: float) -> Vector:
     return tuple(expected)
 
 
-def is_back_at_start(view: DecisionInputs, tracks: Iterable[Track], step: Step) -> bool:
+def is_back_at_start(inputs: DecisionInputs, tracks: Iterable[Track], step: Step) -> bool:
     """Return whether the newest values of a station are within a quarter of the step of those before it.
 
     After late data the detector may call an epoch a spike although the station is still at the new level.
@@ -132,7 +132,7 @@ def is_back_at_start(view: DecisionInputs, tracks: Iterable[Track], step: Step) 
     names = {f"{t.station}.{q}" for t in tracks if contains_quantity(t, step.quantity) for q in t.quantity.split("+")}
     differences = []
     for name in names:
-        readings = view.readings.get(name, ())
+        readings = inputs.readings.get(name, ())
         place = bisect_left(readings, step.at_s, key=lambda reading: seconds(reading.observed_at))
         if 0 < place < len(readings) - 1:
             differences.append(readings[-1].value - readings[place - 1].value)

@@ -14,7 +14,7 @@ from typing import Final, cast
 
 from monitor.decision.keys import StepKey, StepVote
 from monitor.decision.records import DecisionInputs, EventFact, Memory, Step, Steps, instant, seconds
-from monitor.decision.series.assessment import DecisionContext, bound_of
+from monitor.decision.series.assessment import DecisionContext, find_bound
 from monitor.decision.series.offset_answers import was_explained_by_offset
 from monitor.decision.series.paired_steps import COMPANY, find_partners, is_confirmed, list_unresolved
 from monitor.decision.series.step_clocks import clock_s, interval_s
@@ -43,11 +43,11 @@ UPSLOPE_MM: Final = 500.0
 DOWNSLOPE: Final = frozenset({"displacement", "displacement_downslope"})
 
 
-def find_doubt(view: DecisionInputs, station: Station, track: Track, jump: Jump) -> Message | None:
+def find_doubt(inputs: DecisionInputs, station: Station, track: Track, jump: Jump) -> Message | None:
     """Return why a jump is doubtful; None if it is not, or if later epochs with usual errors confirm it.
 
     Args:
-        view: The readings with their stated errors. The first epoch after the jump may not be part of the track yet.
+        inputs: The readings with their stated errors. The first epoch after the jump may not be part of the track yet.
     """
     upslope_mm = _upslope_mm(station, track, jump)
     if upslope_mm >= UPSLOPE_MM:
@@ -56,7 +56,7 @@ def find_doubt(view: DecisionInputs, station: Station, track: Track, jump: Jump)
     before = [norm(s) for s in track.sigmas[max(0, place - USUAL_EPOCHS) : place]]
     after = track.sigmas[bisect_right(track.times_s, jump.at_s) :]
     usual = median(before) if before else 0.0
-    stated = norm(tuple(_find_stated_error(view, f"{station.id}.{q}", jump.at_s) for q in track.quantity.split("+")))
+    stated = norm(tuple(_find_stated_error(inputs, f"{station.id}.{q}", jump.at_s) for q in track.quantity.split("+")))
     if usual <= 0.0 or stated <= DOUBTED_SIGMAS * usual:
         return None
     # One later epoch with a usual error, or enough epochs that agree, outweigh the large error of the first.
@@ -90,8 +90,8 @@ def explain_by_reference(
     return _MIRRORED(names=NameList(tuple(sources))) if norm(tuple(remainder)) <= limit else None
 
 
-def _find_stated_error(view: DecisionInputs, key: str, at_s: float) -> float:
-    readings = view.readings.get(key, ())
+def _find_stated_error(inputs: DecisionInputs, key: str, at_s: float) -> float:
+    readings = inputs.readings.get(key, ())
     place = bisect_left(readings, at_s, key=lambda r: seconds(r.observed_at))
     if place >= len(readings) or seconds(readings[place].observed_at) != at_s:
         return 0.0
@@ -177,10 +177,10 @@ def high_level(site: Site) -> int:
     return max(1, site.top_level - 1)
 
 
-def says_no(answer: str | None) -> bool:
+def denies_movement(answer: str | None) -> bool:
     """Return whether an answer states that a step was no movement of the slope.
 
-    >>> says_no("weather"), says_no("movement"), says_no(None)
+    >>> denies_movement("weather"), denies_movement("movement"), denies_movement(None)
     (True, False, False)
     """
     return answer is not None and answer != MOVEMENT
@@ -188,7 +188,7 @@ def says_no(answer: str | None) -> bool:
 
 def state_after(answer: str) -> str:
     """Return the state of a step after an answer."""
-    return "instrument" if says_no(answer) else MOVEMENT
+    return "instrument" if denies_movement(answer) else MOVEMENT
 
 
 def find_step_candidates(
@@ -217,7 +217,7 @@ def find_step_candidates(
             if level == 0 or (previous is not None and level <= previous.level):
                 continue
             station = context.site.station(track.station)
-            doubt = None if station is None else find_doubt(context.view, station, track, jump)
+            doubt = None if station is None else find_doubt(context.inputs, station, track, jump)
             mirrored = explain_by_reference(context, criterion, spec, jump)
             candidates[key] = StepCandidate(
                 track.station,
@@ -246,7 +246,7 @@ def _find_exceeded(criterion: Criterion, jump: Jump) -> int:
         return level
     for threshold in criterion.thresholds:
         window_s = max(threshold.effective_window_s, jump.at_s - jump.before_s)
-        bound, sign = bound_of(threshold)
+        bound, sign = find_bound(threshold)
         if sign * bound > 0 and jump.length * 86400.0 / window_s > abs(bound):
             level = max(level, threshold.level)
     return level
@@ -257,12 +257,12 @@ def list_unsure(context: DecisionContext, track: Track) -> tuple[Jump, ...]:
 
     Without further readings it stays unknown which of them it is, so a person must be asked.
     """
-    if not track.early or not track.times_s:
+    if not track.unconfirmed_jumps or not track.times_s:
         return ()
-    key = StepKey(track.station, track.early[-1].at_s)
+    key = StepKey(track.station, track.unconfirmed_jumps[-1].at_s)
     silent_for_s = context.now_s - track.times_s[-1]
-    is_silent = silent_for_s > _find_silence_s(context, track.station) and not context.view.draining
-    return track.early[-1:] if is_silent or key in context.memory.steps else ()
+    is_silent = silent_for_s > _find_silence_s(context, track.station) and not context.inputs.draining
+    return track.unconfirmed_jumps[-1:] if is_silent or key in context.memory.steps else ()
 
 
 def update_steps(
@@ -379,7 +379,7 @@ def _update_unanswered(
     has_jumped_again = step.state == RETURNED and candidate is not None
     if is_confirmed_now or has_jumped_again:
         return replace(step, state="pending", known_s=context.now_s, reason=without_cause(step.reason))
-    if step.state in ACTIVE and find_fate(step, tracks) == BACK and is_back_at_start(context.view, tracks, step):
+    if step.state in ACTIVE and find_fate(step, tracks) == BACK and is_back_at_start(context.inputs, tracks, step):
         return replace(step, state=RETURNED, reason=_because(step.reason, _STANDS_AGAIN()))
     return step
 
@@ -511,13 +511,13 @@ def list_events_at(
     Args:
         before_s: Last epoch before the step; by default one interval before the step.
     """
-    if not context.view.events:
+    if not context.inputs.events:
         return []
     station_interval_s = interval_s(context.site, key.station)
     last_before_s = step.at_s - station_interval_s if before_s is None else before_s
     from_s = last_before_s - station_interval_s
     events = []
-    for event in context.view.events:
+    for event in context.inputs.events:
         to_s = min(event.to_s, event.from_s + SHAKING_S) if is_earthquake(event.kind) else event.to_s
         if event.from_s <= step.at_s and to_s >= from_s and event.received_s <= context.now_s:
             events.append(event)
@@ -558,7 +558,7 @@ def _why_it_counts(
     own_tracks = tracks.get(station, [])
     newest_s = max((track.newest_s for track in own_tracks if track.newest_s is not None), default=step.at_s)
     is_silent = newest_s <= step.at_s and context.now_s - step.at_s > _find_silence_s(context, station)
-    if is_silent and not context.view.draining:
+    if is_silent and not context.inputs.draining:
         return _SILENCE()
     if step.state == EVENT and not _may_pair(context, step):
         return None

@@ -61,18 +61,19 @@ class Track:
             horizontal or the vertical distance from zero, whichever is longer.
         along_sigma: Standard deviation of `along`, shape (n,). Without a direction: the largest horizontal one.
         jumps: Steps without an explanation, oldest first.
-        early: Jumps that may be steps or noise because the scatter of the series is not known yet, oldest first. They
-            are not subtracted from `values`.
+        unconfirmed_jumps: Jumps that may be steps or noise because the scatter of the series is not known yet, oldest
+            first. They are not subtracted from `values`.
         set_aside: (epoch, reason) of each epoch that does not count.
         newest_s: Newest epoch received, whatever its quality; None if there is none.
-        unit: Declared direction of movement as a unit vector; None if none is declared.
+        unit_vector: Declared direction of movement as a unit vector; None if none is declared.
         is_plunge_known: False if only an azimuth is declared. The vertical is then perpendicular to the direction.
-        stuck: True if the newest epochs repeat one value for longer than chance explains.
+        is_stuck: True if the newest epochs repeat one value for longer than chance explains.
         repeats: First and last epoch of each stretch in which a value, or one component, repeats for longer than chance
             explains. Only the first epoch of a stretch is certainly a measurement.
         recent: The newest `RECENT` epochs as received, including those set aside.
         burst: Present and usual scatter, if the present one is unusually large.
-        learning: Number of epochs of a series with unknown noise that is too short to measure it; None otherwise.
+        learning_epochs: Number of epochs of a series with unknown noise that is too short to measure it; None
+            otherwise.
         digits: Size of the last digit by component, if the readings were received as text and it may matter.
         fits: Cache of fits to windows of this track, by (length, ...) of the window and by its end.
     """
@@ -86,32 +87,32 @@ class Track:
     along: tuple[float, ...] = ()
     along_sigma: tuple[float, ...] = ()
     jumps: tuple[Jump, ...] = ()
-    early: tuple[Jump, ...] = ()
+    unconfirmed_jumps: tuple[Jump, ...] = ()
     set_aside: tuple[tuple[float, Message], ...] = ()
     newest_s: float | None = None
-    unit: Vector | None = (1.0,)
+    unit_vector: Vector | None = (1.0,)
     is_plunge_known: bool = True
-    stuck: bool = False
+    is_stuck: bool = False
     repeats: tuple[tuple[float, float], ...] = ()
     recent: tuple[Epoch, ...] = ()
     burst: Burst | None = None
-    learning: int | None = None
+    learning_epochs: int | None = None
     digits: Vector = ()
     fits: dict[tuple[Any, ...], dict[float, Any]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_directed(self) -> bool:
         """Whether a direction of movement is declared, or the series has only one component."""
-        return self.unit is not None
+        return self.unit_vector is not None
 
     @property
     def digit(self) -> float:
         """Size of the last digit along the direction, without a direction in the horizontal; 0 = unknown."""
         if not self.digits:
             return 0.0
-        if self.unit is None:
+        if self.unit_vector is None:
             return max(self.digits[:2], default=0.0)
-        return fsum(abs(u) * step for u, step in zip(self.unit, self.digits, strict=True))
+        return fsum(abs(u) * step for u, step in zip(self.unit_vector, self.digits, strict=True))
 
     @property
     def usable_s(self) -> float | None:
@@ -144,13 +145,13 @@ class Tracker:
         self._limits: dict[str, tuple[float, float]] = {}
         self._reset()
 
-    def track(self, view: DecisionInputs, now_s: float) -> Track:
+    def track(self, inputs: DecisionInputs, now_s: float) -> Track:
         """Return the track for the readings of the inputs at an instant."""
-        quantities = self._choose_quantities(view)
+        quantities = self._choose_quantities(inputs)
         spec = self._station.find_series(quantities[0]) if quantities else None
         if spec is None or spec.unit == "index":
             return Track(self._station.id, self.criterion.quantity)
-        readings = [view.readings[self._series_names[quantity]] for quantity in quantities]
+        readings = [inputs.readings[self._series_names[quantity]] for quantity in quantities]
         if quantities != self._quantities:
             self._change_quantities(quantities, spec)
             self._reset()
@@ -176,11 +177,11 @@ class Tracker:
         is_norm = self.criterion.direction == "norm"
         self._unit = None if is_norm else direction(self._station, len(quantities))
 
-    def _choose_quantities(self, view: DecisionInputs) -> tuple[str, ...]:
+    def _choose_quantities(self, inputs: DecisionInputs) -> tuple[str, ...]:
         """Return the series with readings that the criterion uses: components, or else one scalar."""
 
         def list_with_readings(names: Sequence[str]) -> tuple[str, ...]:
-            return tuple([name for name in names if view.readings.get(self._series_names[name])])
+            return tuple([name for name in names if inputs.readings.get(self._series_names[name])])
 
         if self.criterion.quantity != "displacement":
             return list_with_readings((self.criterion.quantity,))
@@ -399,13 +400,13 @@ class Tracker:
             along=tuple(along),
             along_sigma=tuple(errors),
             jumps=tuple([jump for _, jump in detector.jumps]),
-            early=tuple(detector.early),
+            unconfirmed_jumps=tuple(detector.early),
             set_aside=(*sorted(set_aside.items()), *sorted(detector.aside.items())),
             newest_s=self._newest_s,
-            unit=self._unit,
+            unit_vector=self._unit,
             is_plunge_known=len(self._quantities) < 3 or not self._station.lacks_plunge,
-            learning=detector.learning,
-            stuck=self._repeated.is_stuck(detector.values),
+            learning_epochs=detector.learning,
+            is_stuck=self._repeated.is_stuck(detector.values),
             repeats=tuple([(detector.times[first], detector.times[last]) for first, last in runs]),
             recent=tuple(self._recent),
             burst=find_burst(detector.values, detector.sigmas, self._bends),

@@ -154,7 +154,7 @@ def rehearse(
                 raise RefusedError(_ENDED())
             changes = [x for x in step.decision.changes if x.ledger == AlertCategory.HAZARD or not terms.quiet]
             if changes:
-                frozen = canonical_json(freeze_evidence(site, step.before, step.view, step.decision, step.at))
+                frozen = canonical_json(freeze_evidence(site, step.before, step.inputs, step.decision, step.at))
                 turns.append(DrillStep(step.at, tuple(changes), frozen))
     if not any(x.ledger == AlertCategory.HAZARD for turn in turns for x in turn.changes):
         raise RefusedError(_NO_LEVEL(scenario=terms.scenario, site=site.id))

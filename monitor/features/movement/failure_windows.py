@@ -50,29 +50,29 @@ class FailureWindowReplay:
         self._series: tuple[int, list[MovementSeries]] = (0, [])  # with how many stored series were known then
         self._facts: tuple[FailureFact, ...] = ()
 
-    def add_to(self, view: DecisionInputs, site: Site, memory: Memory, now_s: float) -> DecisionInputs:
-        """Return the view with the failure windows that stand at an instant, after the looks that are due by then.
+    def add_to(self, inputs: DecisionInputs, site: Site, memory: Memory, now_s: float) -> DecisionInputs:
+        """Return the inputs with the failure windows that stand at an instant, after the looks that are due by then.
 
         A view of stored windows, and one of a site file that reads none, is returned unchanged.
         """
         if self._history.stored_windows or not movement_state.list_window_stations(site):
-            return view
+            return inputs
         if self._site is not site:
             self._site = site
             self._states = {}
             self._series = (0, [])
             self._facts = ()
-        if self._series[0] != len(view.newest):
-            self._series = (len(view.newest), self._list_series(site))
+        if self._series[0] != len(inputs.newest):
+            self._series = (len(inputs.newest), self._list_series(site))
         has_changed = False
         for moving in self._series[1]:
-            has_changed |= self._follow(moving, view.offsets, site, memory, now_s)
+            has_changed |= self._follow(moving, inputs.offsets, site, memory, now_s)
         if has_changed:
             facts = (state.fact for state in self._states.values())
             self._facts = tuple(
                 sorted((f for f in facts if f is not None), key=lambda f: (f.station, f.quantity, f.method))
             )
-        return replace(view, failures=self._facts)
+        return replace(inputs, failures=self._facts)
 
     def list_issued(self) -> list[IssuedWindow]:
         """Return every window that was issued, by station, quantity and instant."""

@@ -220,14 +220,14 @@ def build_path(
     criterion = Criterion("movement", MOVEMENT, (moving.station.id,), moving.spec.quantity, ())
     if cache.tracker is None:
         cache.tracker = Tracker(site, moving.station, criterion)
-    track = cache.tracker.track(context.view, now_s)
+    track = cache.tracker.track(context.inputs, now_s)
     values, sigmas = track.along, track.along_sigma
     if len(moving.quantities) > 1 and not (track.is_directed and track.is_plunge_known):
         cache.lengths = _extend_lengths(track, cache.lengths)
         values, sigmas = cache.lengths.lengths, cache.lengths.errors
     ahead_s = max(0.0, track.times_s[-1] - track.received_s[-1]) if track.times_s else 0.0
     silence_s = context.find_silence_s(moving.spec)
-    return Path(track.times_s, tuple(values), tuple(sigmas), len(track.jumps), track.stuck, silence_s, ahead_s)
+    return Path(track.times_s, tuple(values), tuple(sigmas), len(track.jumps), track.is_stuck, silence_s, ahead_s)
 
 
 @dataclass(slots=True)

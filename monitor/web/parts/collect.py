@@ -28,7 +28,7 @@ from monitor.decision.headline import FrozenDecision
 from monitor.decision.incomplete_series import list_reasons
 from monitor.decision.judgements import describe_limited, find_unjudged
 from monitor.decision.records import Memory
-from monitor.decision.series.assessment import bound_of
+from monitor.decision.series.assessment import find_bound
 from monitor.decision.series.bounds import declared_units
 from monitor.delivery.declarations import find_declaration
 from monitor.delivery.queries.alert_page import load_alert_page
@@ -275,7 +275,7 @@ def find_present_values(c: Connection, site: Site | None, site_id: str) -> dict[
     levels = [] if site is None else [k for k in site.criteria if k.kind.is_level and k.thresholds]
     newest = load_view(c, "latest_observation", ReadingRow, site=site_id) if levels else []
     for criterion in levels:
-        _, sign = bound_of(criterion.thresholds[0])
+        _, sign = find_bound(criterion.thresholds[0])
         read = [r for r in newest if r["station"] in criterion.stations and r["quantity"] == criterion.quantity]
         if read:
             top = max(read, key=lambda r: sign * r["value"])

@@ -50,7 +50,7 @@ def site(criterion, unit="m", quantity="water_level", stamp="interval_end", stat
     return Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (point,), (criterion,), version="v")
 
 
-def view(values, station="P1", quantity="water_level", step_s=H, start_s=T0, flags=()):
+def inputs(values, station="P1", quantity="water_level", step_s=H, start_s=T0, flags=()):
     timed = ((instant(start_s + i * step_s), v) for i, v in enumerate(values) if v is not None)
     rows = tuple(Reading(at, at, 0, v, 0.0, v, None, flags) for at, v in timed)
     key = f"{station}.{quantity}"
@@ -67,9 +67,9 @@ def test_level_needs_two_epochs_and_recovers_by_its_share():
         "w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=10.0), Threshold(2, over=20.0)), recover=0.8
     )
     for values, raised in (([5, 5, 25], 0), ([5, 25, 25], 2)):
-        assert ask(c, view(values), T0 + 2 * H, site(c)).raise_level == raised
+        assert ask(c, inputs(values), T0 + 2 * H, site(c)).raise_level == raised
     for values, held in (([25, 25, 17], 2), ([25, 15, 15], 1), ([25, 7, 7], 0)):
-        assert ask(c, view(values), T0 + 2 * H, site(c)).hold_level == held
+        assert ask(c, inputs(values), T0 + 2 * H, site(c)).hold_level == held
 
 
 @pytest.mark.parametrize("shaken", [False, True])
@@ -79,7 +79,7 @@ def test_water_that_rises_in_a_step_is_believed_after_the_clock_whatever_was_dec
     values = [(5.0 if i < 20 else 25.0) + 0.01 * (7 * i % 5) for i in range(30)]
     quake = EventFact(T0 + 19.8 * H, T0 + 19.8 * H, T0 + 20 * H, "earthquake", 0.2, "M5", "feed", 1, "mqtt", ("Ada",))
     for i in range(10, len(values)):
-        seen = replace(view(values[: i + 1]), events=(quake,) if shaken and i >= 20 else ())
+        seen = replace(inputs(values[: i + 1]), events=(quake,) if shaken and i >= 20 else ())
         decision = decide(place, memory, seen, instant(T0 + i * H))
         memory = decision.memory
         found.append(decision.level)
@@ -102,7 +102,7 @@ CAINE = Criterion("id", KINDS["rain_intensity_duration"], ("R1",), "rain", (Thre
     ],
 )
 def test_rain_is_held_against_the_curve_at_every_duration(values, stamp, level):
-    word = ask(CAINE, view(values, "R1", "rain"), T0 + (len(values) - 1) * H, site(CAINE, "mm", "rain", stamp, "R1"))
+    word = ask(CAINE, inputs(values, "R1", "rain"), T0 + (len(values) - 1) * H, site(CAINE, "mm", "rain", stamp, "R1"))
     assert word.raise_level == level
     if values[-1] == 4.4:
         assert word.facts["worst"]["duration_s"] > 12 * H, "no single hour is beyond the curve"
@@ -116,7 +116,7 @@ def test_a_forecast_is_advice_until_it_is_promoted():
     fact = ForecastFact(
         "P1", "water_level", T0, T0 + 86400.0, 86400.0, 1.0, 9.0, 12.0, 2.0, "lld", shown=True, q025=0.0, q975=14.0
     )
-    seen = replace(view([1.0] * 3), forecasts=(fact,))
+    seen = replace(inputs([1.0] * 3), forecasts=(fact,))
     for role, level in (("advice", 0), ("witness", 1)):
         promoted = replace(place, criteria=(replace(c, role=role),))
         outcome = decide(promoted, Memory(), seen, instant(T0 + 2 * H))
@@ -131,10 +131,10 @@ def test_a_single_date_footprint_never_votes_but_change_may():
     place = site(c)
     for change, level in (("single", 0), ("known", 0), ("new", 1), ("grown", 1)):
         fact = FootprintFact("post", T0, "p1", change, 5000.0, "P1", 120.0, T0, near=(("P1", 120.0),))
-        seen = replace(view([1.0] * 3), footprints=(fact,))
+        seen = replace(inputs([1.0] * 3), footprints=(fact,))
         assert decide(place, Memory(), seen, instant(T0 + H)).level == level, change
     away = FootprintFact("post", T0, "p1", "new", 5000.0, "P1", 900.0, T0, near=(("P1", 900.0),))
-    far = replace(view([1.0] * 3), footprints=(away,))
+    far = replace(inputs([1.0] * 3), footprints=(away,))
     assert decide(place, Memory(), far, instant(T0 + H)).level == 0
 
 
@@ -142,11 +142,12 @@ def test_observers_are_one_witness_and_their_word_holds_until_a_person_lowers_it
     c = Criterion("o", KINDS["report"], (), "", (Threshold(2),), valid_for_s=6 * H, kinds=("rockfall",))
     place = site(c)
     seen = replace(
-        view([1.0] * 3), reports=(ReportFact(T0 + H, T0 + H, "rockfall", "blocks on the road", "ranger", None, "mqtt"),)
+        inputs([1.0] * 3),
+        reports=(ReportFact(T0 + H, T0 + H, "rockfall", "blocks on the road", "ranger", None, "mqtt"),),
     )
     first = decide(place, Memory(), seen, instant(T0 + 2 * H))
     assert first.level == 2
-    later = decide(place, first.memory, view([1.0] * 3), instant(T0 + 30 * H))
+    later = decide(place, first.memory, inputs([1.0] * 3), instant(T0 + 30 * H))
     assert later.level == 2
     long = replace(seen, reports=(replace(seen.reports[0], text="blocks " * 99),))
     (word,) = CRITERIA["report"].rule(c, DecisionContext(place, long, Memory(), T0 + 2 * H))
@@ -259,14 +260,14 @@ def test_a_level_set_by_a_person_stands_and_old_data_do_not_raise_it_again():
         "w", KINDS["level"], ("P1",), "water_level", (Threshold(2, over=10.0),), dwell=Dwell(2, 2), valid_for_s=48 * H
     )
     place = site(c)
-    raised = decide(place, Memory(), view([5, 15, 15, 15]), instant(T0 + 3 * H))
+    raised = decide(place, Memory(), inputs([5, 15, 15, 15]), instant(T0 + 3 * H))
     assert raised.level == 2
     lowered = order_level(raised.memory, 0, T0 + 3.5 * H)
     assert lowered.level_source == "person"
-    assert decide(place, lowered, view([5, 15, 15, 15]), instant(T0 + 4 * H)).level == 0
-    assert decide(place, lowered, view([5, 15, 15, 15, 15, 15]), instant(T0 + 5 * H)).level == 2
+    assert decide(place, lowered, inputs([5, 15, 15, 15]), instant(T0 + 4 * H)).level == 0
+    assert decide(place, lowered, inputs([5, 15, 15, 15, 15, 15]), instant(T0 + 5 * H)).level == 2
     held = order_level(Memory(started_s=T0), 1, T0)
-    assert decide(place, held, view([5, 5, 5, 5]), instant(T0 + 3 * H)).level == 1
+    assert decide(place, held, inputs([5, 5, 5, 5]), instant(T0 + 3 * H)).level == 1
 
 
 HOSTILE = [1e299, -1e299, 5e-324, 0.0, -0.0, 1e12, 1e11, -999.0, float(2**53), 1e6]
@@ -307,7 +308,7 @@ def test_no_value_that_can_be_stored_stops_a_decision(seed):
 def test_a_site_file_with_fewer_levels_does_not_lose_the_level():
     c = Criterion("w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=10.0),))
     place = replace(site(c), levels=LEVELS[:2])
-    assert decide(place, Memory(started_s=T0, level=3), view([5, 5]), instant(T0 + H)).level == 1
+    assert decide(place, Memory(started_s=T0, level=3), inputs([5, 5]), instant(T0 + H)).level == 1
 
 
 def near_two(change="new", **more):
@@ -329,7 +330,7 @@ def near_two(change="new", **more):
 def test_a_footprint_speaks_for_every_station_within_reach(stations, near_m, level, said):
     c = Criterion("img", KINDS["scene"], stations, "", (Threshold(1),), role="witness", params=(("near_m", near_m),))
     place = site(c)
-    seen = replace(view([1.0] * 3), footprints=(near_two(),))
+    seen = replace(inputs([1.0] * 3), footprints=(near_two(),))
     (word,) = assess_scenes(c, DecisionContext(place, seen, Memory(), T0 + H))
     assert (word.raise_level, word.station) == (level, "scene")
     assert said in word.reason
@@ -342,7 +343,7 @@ def test_what_a_network_without_a_test_found_beside_a_tested_one_opens_nothing(f
     """Then no message goes out that would have to say that it is advice: the pages alone show it, and mark it."""
     c = Criterion("img", KINDS["scene"], ("P1",), "", (Threshold(1),), role="witness")
     proof = ProofFact("img", "scene", T0 - H, T0 + 1e6 * H, True, "", "tested", "s", "tested", "s")
-    seen = replace(view([1.0] * 3), footprints=(near_two(model_hash=found_by),), proofs=(proof,))
+    seen = replace(inputs([1.0] * 3), footprints=(near_two(model_hash=found_by),), proofs=(proof,))
     decided = decide(site(c), Memory(), seen, instant(T0 + H))
     assert decided.level == int(opens)
     assert bool(decided.memory.votes) == opens
@@ -354,7 +355,7 @@ def test_near_m_of_the_scenes_table_reaches_the_criterion():
     for own, near_m, found in (("", 300.0, False), ("", 400.0, True), ("near_m = 500.0\n", 300.0, True)):
         place = parse_site(PLAIN_SITE + text.format(own, near_m), "near.toml")
         fact = FootprintFact("post", T0, "p1", "single", 5000.0, "P1", 350.0, T0, near=(("P1", 350.0),))
-        seen = replace(view([1.0] * 3), footprints=(fact,))
+        seen = replace(inputs([1.0] * 3), footprints=(fact,))
         outcome = decide(place, Memory(), seen, instant(T0 + H))
         assert any(key.startswith("advice:scene") for key in outcome.memory.conditions) == found, (own, near_m)
 

@@ -141,13 +141,13 @@ def forecasting(chance, role="witness"):
     return replace(SITE, criteria=(*SITE.criteria, c))
 
 
-def swing(now_s, view):
+def swing(now_s, inputs):
     """Forecasts that come and go, some wild, some of a slope at rest while it moves."""
     turn = int(now_s // STEP_S)
     middle = (0.0, 10.0, 90.0, -50.0, 20.0)[turn % 5]
     until = {"data_until_s": now_s - 60.0, "target_s": now_s - 60.0 + DAY_S}
     made = [fact(middle, 1.0 + turn % 7, station=s, **until) for s in ("A", "B")]
-    return replace(view, forecasts=tuple(made) if turn % 4 else ())
+    return replace(inputs, forecasts=tuple(made) if turn % 4 else ())
 
 
 def test_a_forecast_lowers_no_level_and_more_chance_asked_for_raises_no_vote():

@@ -42,7 +42,7 @@ def readings(curve, hours, *, seed=1, flags=()):
     return tuple(rows)
 
 
-def view(rows, name="A", **kw):
+def inputs(rows, name="A", **kw):
     key = f"{name}.displacement_downslope"
     return DecisionInputs(
         {key: rows}, {key: NewestEpoch(seconds(rows[-1].observed_at), seconds(rows[-1].received_at))}, **kw
@@ -63,7 +63,7 @@ BENDS = Criterion("a", KINDS["acceleration"], ("A",), "displacement", OVER, dwel
 )
 def test_acceleration_is_judged_in_the_window_of_each_level(mm_per_day2, level):
     rows = readings(lambda day: 3.0 * day + 0.5 * mm_per_day2 * day * day, 240)
-    (word,) = ask(place(BENDS), view(rows), T0 + 240 * H)
+    (word,) = ask(place(BENDS), inputs(rows), T0 + 240 * H)
     assert (word.raise_level, word.has_data, word.fresh) == (level, True, True)
     assert word.facts["bounds"][0]["acceleration"] == pytest.approx(mm_per_day2, abs=0.1)
     assert word.motion is not None
@@ -72,17 +72,17 @@ def test_acceleration_is_judged_in_the_window_of_each_level(mm_per_day2, level):
 def test_acceleration_of_noise_of_motion_backwards_or_of_one_reading_is_none():
     tight = replace(BENDS, thresholds=(Threshold(1, over=0.001, window_s=2 * D),))
     for seed in range(20):
-        (word,) = ask(place(tight), view(readings(lambda _: 0.0, 240, seed=seed)), T0 + 240 * H)
+        (word,) = ask(place(tight), inputs(readings(lambda _: 0.0, 240, seed=seed)), T0 + 240 * H)
         assert word.raise_level == 0, word.reason
     braking_back = readings(lambda day: -30.0 * day + 0.45 * day * day, 240)
-    (word,) = ask(place(BENDS), view(braking_back), T0 + 240 * H)
+    (word,) = ask(place(BENDS), inputs(braking_back), T0 + 240 * H)
     assert word.raise_level == 0
     rows = list(readings(lambda day: 3.0 * day, 240))
     spoiled = rows[-3]
     rows[-3] = replace(spoiled, value=spoiled.value + 60.0, value_raw=spoiled.value + 60.0)
     # without a limit for jumps, so that only leaving one out guards
     bare = replace(station("A"), series=(SeriesSpec("A", "displacement", "mm", H, 6 * H, 0.0),))
-    (word,) = ask(place(BENDS, bare), view(tuple(rows)), T0 + 240 * H)
+    (word,) = ask(place(BENDS, bare), inputs(tuple(rows)), T0 + 240 * H)
     assert word.raise_level == 0
     assert word.hold_level > 0
 
@@ -90,13 +90,13 @@ def test_acceleration_of_noise_of_motion_backwards_or_of_one_reading_is_none():
 def test_acceleration_recovers_by_its_share_and_never_by_silence_or_flags():
     steady = readings(lambda day: 3.0 * day, 240)
     near = readings(lambda day: 3.0 * day + 0.5 * 0.45 * day * day, 240)
-    (over,), (held,) = ask(place(BENDS), view(steady), T0 + 240 * H), ask(place(BENDS), view(near), T0 + 240 * H)
+    (over,), (held,) = ask(place(BENDS), inputs(steady), T0 + 240 * H), ask(place(BENDS), inputs(near), T0 + 240 * H)
     assert (over.hold_level, over.fresh) == (0, True)
     assert (held.raise_level, held.hold_level) == (0, 1)
-    (late,) = ask(place(BENDS), view(steady), T0 + 250 * H)
+    (late,) = ask(place(BENDS), inputs(steady), T0 + 250 * H)
     assert not late.fresh
     flagged = readings(lambda day: 3.0 * day, 240, flags=("stuck",))
-    (word,) = ask(place(BENDS), view(flagged), T0 + 240 * H)
+    (word,) = ask(place(BENDS), inputs(flagged), T0 + 240 * H)
     assert not word.fresh
     (word,) = ask(place(BENDS), DecisionInputs({}, {}), T0 + 240 * H)
     assert (word.has_data, word.raise_level) == (False, 0)
@@ -108,15 +108,15 @@ def test_a_level_is_held_through_silence_and_broken_data_and_falls_on_sound_data
     asked = BENDS if kind == "acceleration" else ANGLE
     where = replace(place(asked), levels=steps)
     rows = readings(lambda day: 3.0 * day + 0.5 * 4.0 * day * day, 240)
-    raised = decide(where, Memory(), view(rows), instant(T0 + 240 * H))
+    raised = decide(where, Memory(), inputs(rows), instant(T0 + 240 * H))
     assert raised.level == 2
     end = rows[-1].value
     calm = readings(lambda _: end, 241 + 15 * 24 - 1)[241:]
     broken = tuple(replace(r, flags=("bad",)) for r in calm)
     now = instant(T0 + (240 + 15 * 24) * H)
-    for seen in (view(rows), view(rows + broken), DecisionInputs({}, view(rows).newest)):
+    for seen in (inputs(rows), inputs(rows + broken), DecisionInputs({}, inputs(rows).newest)):
         assert decide(where, raised.memory, seen, now).level == 2
-    assert decide(where, raised.memory, view(rows + calm), now).level == 0
+    assert decide(where, raised.memory, inputs(rows + calm), now).level == 0
 
 
 STEEP = tuple(
@@ -128,7 +128,7 @@ ANGLE = Criterion("t", KINDS["tangential_angle"], ("A",), "displacement", STEEP,
 @pytest.mark.parametrize(("rate", "level"), [(1.0, 0), (2.5, 0), (3.5, 1), (7.0, 2), (14.0, 3)])
 def test_tangential_angle_counts_in_units_of_the_reviewed_velocity(rate, level):
     rows = readings(lambda day: rate * day, 120)
-    (word,) = ask(place(ANGLE), view(rows), T0 + 120 * H)
+    (word,) = ask(place(ANGLE), inputs(rows), T0 + 120 * H)
     assert word.raise_level == level
     assert "tangential angle" in word.reason
     assert word.facts["bounds"][1]["angle_deg"] == pytest.approx(math.degrees(math.atan(rate)), abs=2.0)
@@ -139,11 +139,11 @@ def test_a_critical_angle_of_noise_or_without_v_eq_is_none():
     raised = {}
     for min_sigma in (0.0, 3.0):
         asked = place(replace(ANGLE, min_sigma=min_sigma), slow)
-        words = [ask(asked, view(readings(lambda _: 0.0, 120, seed=s)), T0 + 120 * H)[0] for s in range(20)]
+        words = [ask(asked, inputs(readings(lambda _: 0.0, 120, seed=s)), T0 + 120 * H)[0] for s in range(20)]
         raised[min_sigma] = sum(w.raise_level > 0 for w in words)
     # three standard errors are passed by chance once in some hundred looks
     assert raised[0.0] >= 10 > 1 >= raised[3.0]
-    (word,) = ask(place(ANGLE, station("A")), view(readings(lambda day: 50.0 * day, 120)), T0 + 120 * H)
+    (word,) = ask(place(ANGLE, station("A")), inputs(readings(lambda day: 50.0 * day, 120)), T0 + 120 * H)
     reason = "the velocity of uniform creep is not reviewed yet, so no angle can be computed"
     assert (word.has_data, word.reason) == (False, reason)
 

@@ -54,7 +54,7 @@ def rows(values, step_s=H, start_s=T0):
     return tuple(Reading(at, at, 0, v, 0.0, v, None, ()) for at, v in timed)
 
 
-def view(memory_events=(), **series):
+def inputs(memory_events=(), **series):
     readings = {k.replace("__", "."): v for k, v in series.items()}
     newest = {k: NewestEpoch(seconds(v[-1].observed_at), seconds(v[-1].received_at)) for k, v in readings.items() if v}
     return DecisionInputs(readings, newest, events=tuple(memory_events))
@@ -67,7 +67,7 @@ def ask(place, seen, at_s, memory=None):
 
 
 def rain(text, values, stamp="interval_end", **kw):
-    return ask(site(text, stamp), view(R1__rain=rows(values)), T0 + (len(values) - 1) * H, **kw)
+    return ask(site(text, stamp), inputs(R1__rain=rows(values)), T0 + (len(values) - 1) * H, **kw)
 
 
 SUM = """
@@ -119,7 +119,7 @@ def test_sums_that_come_twice_count_once():
     twice = [H * i + late for i in range(30) for late in (0.0, 0.1 * H)]
     for mm, most, level in ((1.0, 24.0, 0), (1.4, 33.6, 1)):
         readings = tuple(Reading(instant(T0 + t), instant(T0 + t), 0, mm, 0.0, mm, None, ()) for t in twice)
-        word = ask(site(SUM), view(R1__rain=readings), T0 + twice[-1])
+        word = ask(site(SUM), inputs(R1__rain=readings), T0 + twice[-1])
         assert word.facts["levels"][0]["sum_mm"] == pytest.approx(most, rel=0.05)
         assert word.raise_level == level
         assert word.facts["levels"][0]["coverage"] == 1.0
@@ -130,12 +130,12 @@ def test_sums_that_come_faster_than_declared_raise_and_are_not_known(every_s):
     dry = [(T0 + H * i, 0.0) for i in range(20)]
     wet = [(dry[-1][0] + every_s * i, every_s / 600.0 * (1.5 + 0.1 * (i % 3))) for i in range(1, int(4 * H / every_s))]
     readings = tuple(Reading(instant(t), instant(t), 0, mm, 0.0, mm, None, ()) for t, mm in [*dry, *wet])
-    word = ask(site(SUM), view(R1__rain=readings), wet[-1][0])
+    word = ask(site(SUM), inputs(R1__rain=readings), wet[-1][0])
     assert word.facts["levels"][0]["sum_mm"] == pytest.approx(sum(mm for _, mm in wet))
     assert word.raise_level == 2
     assert all(fact["coverage"] < 1.0 for fact in word.facts["levels"])
     later = tuple(readings) + rows([0.0] * 3, H, wet[-1][0] + H)
-    word = ask(site(SUM), view(R1__rain=later), wet[-1][0] + 3 * H)
+    word = ask(site(SUM), inputs(R1__rain=later), wet[-1][0] + 3 * H)
     assert (word.raise_level, word.hold_level) == (1, 2)
 
 
@@ -150,7 +150,7 @@ def draw_tips(seconds_between, hours, chance):
 @tabulated("stamp", ["interval_end", "event"])
 def test_tips_count_whatever_is_declared(stamp):
     readings = draw_tips(60.0, 4.0, random.Random(9))
-    word = ask(site(SUM, stamp), view(R1__rain=readings), seconds(readings[-1].observed_at))
+    word = ask(site(SUM, stamp), inputs(R1__rain=readings), seconds(readings[-1].observed_at))
     assert word.facts["levels"][0]["sum_mm"] == pytest.approx(0.2 * len(readings))
     assert word.raise_level == 2
 
@@ -161,7 +161,8 @@ def test_tips_that_are_refused_are_unknown():
         replace(r, flags=("out_of_range",)) if k % 3 == 0 and k > 100 else r for k, r in enumerate(readings)
     )
     whole, thin = (
-        ask(site(SUM, "event"), view(R1__rain=told), seconds(readings[-1].observed_at)) for told in (readings, refused)
+        ask(site(SUM, "event"), inputs(R1__rain=told), seconds(readings[-1].observed_at))
+        for told in (readings, refused)
     )
     assert whole.facts["levels"][0]["coverage"] == 1.0
     assert thin.facts["levels"][0]["coverage"] < 0.2, "a refused tip hides the rain of the interval before it"
@@ -171,7 +172,7 @@ def list_told(place, told_rows, key):
     """Changes of a condition while readings arrive one by one."""
     memory, told = Memory(), []
     for count in range(20, len(told_rows) + 1, 4):
-        decision = decide(place, memory, view(R1__rain=told_rows[:count]), told_rows[count - 1].observed_at)
+        decision = decide(place, memory, inputs(R1__rain=told_rows[:count]), told_rows[count - 1].observed_at)
         memory = decision.memory
         told += [change for change in decision.changes if key in change.key and change.open]
     return told
@@ -191,7 +192,7 @@ def test_tips_declared_as_sums_are_told_once():
 def test_a_counter_has_no_upper_range_and_tips_of_an_event_gauge_count_in_their_window():
     assert site(SUM, "counter").series("R1", "rain").high > 1e6
     assert site(SUM).series("R1", "rain").high is None, "an interval keeps the range of the quantity"
-    word = ask(site(SUM, "event"), view(R1__rain=rows([0.5] * 200, 600.0)), T0 + 199 * 600.0)
+    word = ask(site(SUM, "event"), inputs(R1__rain=rows([0.5] * 200, 600.0)), T0 + 199 * 600.0)
     # 18 tips of 0.5 mm in 3 h, 144 in 24 h
     assert [f["sum_mm"] for f in word.facts["levels"]] == pytest.approx([72.0, 9.0])
 
@@ -282,7 +283,7 @@ def expected(values, issues, at_s, text=LONG):
     told = tuple(
         Reading(instant(t), instant(known), 0, mm, 0.0, mm, None, ()) for t, known, mm in issues if known <= at_s
     )
-    return ask(site(text), view(R1__rain=rows(values), R1__rain_next_24h=told), at_s)
+    return ask(site(text), inputs(R1__rain=rows(values), R1__rain_next_24h=told), at_s)
 
 
 def test_rain_that_is_expected_is_added_to_what_fell_before_it_was_told():
@@ -324,7 +325,7 @@ def test_an_issue_counts_while_it_is_valid_and_does_not_hide_that_the_gauge_is_s
     assert expected(values, [(at - H, at - H, 99.0), (at, at, 0.0)], at).raise_level == 0, "the newest issue speaks"
     place = site(LONG)
     at = T0 + 60 * H
-    seen = view(R1__rain=rows([0.0] * 40), R1__rain_next_24h=rows([1.0, 1.0], 12 * H, at - 12 * H))
+    seen = inputs(R1__rain=rows([0.0] * 40), R1__rain_next_24h=rows([1.0, 1.0], 12 * H, at - 12 * H))
     memory = replace(Memory(), started_s=T0, since_s=T0)
     outcome = decide(place, memory, seen, instant(at))
     assert "health:R1.rain:stale" in outcome.memory.conditions
@@ -362,7 +363,7 @@ def test_a_learned_threshold_stands_for_its_lag():
 
 
 def water(text, values, quantity="pore_pressure"):
-    return ask(site(text), view(**{f"P1__{quantity}": rows(values)}), T0 + (len(values) - 1) * H)
+    return ask(site(text), inputs(**{f"P1__{quantity}": rows(values)}), T0 + (len(values) - 1) * H)
 
 
 SAFE = (
@@ -387,11 +388,11 @@ def test_a_piezometer_that_repeats_one_value_says_nothing():
     pressure = 'quantity = "pore_pressure"\nunit = "kPa"'
     head = HEAD.replace("{stamp}", "interval_end").replace(pressure, f"{pressure}\nnoise_floor = 0.1")
     noisy = parse_site(head + SAFE, "s.toml")
-    seen = view(P1__pore_pressure=rows([14.7] * 8))
+    seen = inputs(P1__pore_pressure=rows([14.7] * 8))
     assert not ask(noisy, seen, T0 + 7 * H).has_data
     memory = decide(noisy, Memory(), seen, instant(T0 + 7 * H)).memory
     assert "health:P1.pore_pressure:stuck" in memory.conditions
-    assert ask(noisy, view(P1__pore_pressure=rows([14.7 + 0.01 * i for i in range(8)])), T0 + 7 * H).raise_level == 2
+    assert ask(noisy, inputs(P1__pore_pressure=rows([14.7 + 0.01 * i for i in range(8)])), T0 + 7 * H).raise_level == 2
 
 
 def test_water_level_becomes_pressure_and_uncertain_parameters_give_a_range():
@@ -461,15 +462,15 @@ FALLING = [170.0 - 1.0 * i / 24 for i in range(40)]
 
 
 def test_falling_water_crosses_and_is_not_forgotten_when_the_gauge_falls_silent():
-    word = ask(site(DRAWDOWN), view(RES__reservoir_level=rows(FALLING)), T0 + 39 * H)
+    word = ask(site(DRAWDOWN), inputs(RES__reservoir_level=rows(FALLING)), T0 + 39 * H)
     assert (word.raise_level, word.facts["drawdown_per_day"]) == (1, pytest.approx(1.0))
     assert "water falls 1 " in word.reason
     assert bare_figures(word.reason) == []
     assert word.motion is None
     for speed in (-0.5, 0.0, 1.0, 5.0):
         calm = rows([170.0 + speed * i / 24 for i in range(40)])
-        assert ask(site(DRAWDOWN), view(RES__reservoir_level=calm), T0 + 39 * H).raise_level == 0
-    place, seen = site(DRAWDOWN), view(RES__reservoir_level=rows(FALLING))
+        assert ask(site(DRAWDOWN), inputs(RES__reservoir_level=calm), T0 + 39 * H).raise_level == 0
+    place, seen = site(DRAWDOWN), inputs(RES__reservoir_level=rows(FALLING))
     first = decide(place, Memory(), seen, instant(T0 + 39 * H))
     assert (first.level, first.observability) == (1, "full")
     assert {h.station: h.votes for h in first.health}["RES"]
@@ -500,51 +501,51 @@ def quake(value, at_s=T0, received_s=None, kind="earthquake"):
 def test_shaking_is_judged_by_acceleration_and_by_displacement():
     place = site(SHAKE)
     at = T0 + H
-    word = ask(place, view([quake(0.06)]), at)
+    word = ask(place, inputs([quake(0.06)]), at)
     assert (word.raise_level, word.facts["newmark_cm"]) == (1, 0.0)
     # ac = 0.1 g; at 0.4 g the median displacement is 6.14 cm
-    word = ask(place, view([quake(0.4)]), at)
+    word = ask(place, inputs([quake(0.4)]), at)
     assert (word.raise_level, word.facts["newmark_cm"]) == (2, pytest.approx(6.14, abs=0.01))
-    assert ask(place, view([quake(0.01)]), at).raise_level == 0
-    assert not ask(place, view([quake(0.4, kind="blasting")]), at).has_data
-    assert ask(place, view([quake(0.4, kind="Earthquake ")]), at).has_data, "as people write it"
-    assert not ask(place, view([quake(0.4)]), T0 + 4 * DAY).has_data
+    assert ask(place, inputs([quake(0.01)]), at).raise_level == 0
+    assert not ask(place, inputs([quake(0.4, kind="blasting")]), at).has_data
+    assert ask(place, inputs([quake(0.4, kind="Earthquake ")]), at).has_data, "as people write it"
+    assert not ask(place, inputs([quake(0.4)]), T0 + 4 * DAY).has_data
     assert place.criteria[0].role == "advice", "shaking alone is no movement"
 
 
 def test_a_person_is_asked_to_inspect_until_somebody_answers():
     place = site(SHAKE)
-    found = list_inspections(place, Memory(), view([quake(0.06)]), T0 + H)
+    found = list_inspections(place, Memory(), inputs([quake(0.06)]), T0 + H)
     (key,) = found
     assert (key, found[key].level) == ("health:inspect:c@2026-01-01T00:00:00.000000Z:verify", 2)
     assert "inspect the slope" in found[key].reason
     later = Memory(conditions=found)
-    assert list_inspections(place, later, view(), T0 + 99 * DAY) == found, "it stays when the earthquake is long past"
+    assert list_inspections(place, later, inputs(), T0 + 99 * DAY) == found, "it stays when the earthquake is long past"
     answered = replace(later, answers={inspection_key(place.criteria[0], quake(0.06)): "instrument"})
-    assert list_inspections(place, answered, view([quake(0.06)]), T0 + H) == {}
-    assert not ask(place, view([quake(0.06)]), T0 + H, answered).has_data
-    assert list_inspections(place, Memory(), view([quake(0.01)]), T0 + H) == {}
+    assert list_inspections(place, answered, inputs([quake(0.06)]), T0 + H) == {}
+    assert not ask(place, inputs([quake(0.06)]), T0 + H, answered).has_data
+    assert list_inspections(place, Memory(), inputs([quake(0.01)]), T0 + H) == {}
 
 
 def test_aftershocks_are_one_question_and_what_is_stronger_or_later_is_another():
     place = site(SHAKE)
     swarm = [quake(0.06, T0), *(quake(0.05, T0 + k * 600.0) for k in range(1, 20))]
-    (question,) = list_inspections(place, Memory(), view(swarm), T0 + 4 * H).values()
+    (question,) = list_inspections(place, Memory(), inputs(swarm), T0 + 4 * H).values()
     assert "and 19 more" in question.reason
     stronger = [*swarm, quake(0.4, T0 + 3 * H)]
-    assert len(list_inspections(place, Memory(), view(stronger), T0 + 4 * H)) == 2
+    assert len(list_inspections(place, Memory(), inputs(stronger), T0 + 4 * H)) == 2
     later = [*swarm, quake(0.06, T0 + 7 * H)]
-    assert len(list_inspections(place, Memory(), view(later), T0 + 8 * H)) == 2
+    assert len(list_inspections(place, Memory(), inputs(later), T0 + 8 * H)) == 2
     answered = Memory(answers={inspection_key(place.criteria[0], swarm[0]): "earthquake"})
-    assert list_inspections(place, answered, view(swarm), T0 + 4 * H) == {}
-    assert not ask(place, view(swarm), T0 + 4 * H, answered).has_data
-    assert ask(place, view(stronger), T0 + 4 * H, answered).raise_level == 2
+    assert list_inspections(place, answered, inputs(swarm), T0 + 4 * H) == {}
+    assert not ask(place, inputs(swarm), T0 + 4 * H, answered).has_data
+    assert ask(place, inputs(stronger), T0 + 4 * H, answered).raise_level == 2
 
 
 @pytest.mark.parametrize("value", [None, 6.1, -0.1])
 def test_shaking_of_unknown_strength_asks_for_an_inspection_and_changes_nothing_else(value):
     place = site(SHAKE)
-    seen = view([quake(value)])
+    seen = inputs([quake(value)])
     assert len(list_inspections(place, Memory(), seen, T0 + H)) == 1
     assert ask(place, seen, T0 + H).raise_level == 0
     assert lowered_factor(place, seen, T0 + H) == 1.0
@@ -552,12 +553,12 @@ def test_shaking_of_unknown_strength_asks_for_an_inspection_and_changes_nothing_
 
 def test_bounds_are_lowered_for_the_days_after_and_only_once_it_is_known():
     place = site(SHAKE)
-    seen = view([quake(0.06, received_s=T0 + 2 * H)])
+    seen = inputs([quake(0.06, received_s=T0 + 2 * H)])
     assert lowered_factor(place, seen, T0 + H) == 1.0
     assert lowered_factor(place, seen, T0 + 3 * H) == 0.7
     assert lowered_factor(place, seen, T0 + 14 * DAY) == 0.7
     assert lowered_factor(place, seen, T0 + 14 * DAY + 1.0) == 1.0
-    assert lowered_factor(place, view([quake(0.01)]), T0 + H) == 1.0
+    assert lowered_factor(place, inputs([quake(0.01)]), T0 + H) == 1.0
     assert lowered_factor(site(SUM), seen, T0 + 3 * H) == 1.0
 
 
@@ -608,7 +609,7 @@ def test_more_rain_never_lowers(text):
             if wetter[i] is not None:
                 wetter[i] += chance.random() * 8.0
         at = T0 + 119 * H
-        one, two = (ask(place, view(R1__rain=rows(v)), at) for v in (values, wetter))
+        one, two = (ask(place, inputs(R1__rain=rows(v)), at) for v in (values, wetter))
         assert two.raise_level >= one.raise_level
         assert two.hold_level >= one.hold_level
         raised += two.raise_level > 0
@@ -631,12 +632,12 @@ def test_no_value_that_can_be_stored_stops_a_criterion(stamp):
             step_s = chance.choice([1e-6, 1.0, H, 30 * DAY])
             told = rows(values, step_s)
             every = dict.fromkeys(("R1__rain", "R1__rain_next_24h", "P1__pore_pressure", "RES__reservoir_level"), told)
-            seen = view([quake(chance.choice(STORABLE), T0 - H)], **every)
+            seen = inputs([quake(chance.choice(STORABLE), T0 - H)], **every)
             word = ask(place, seen, T0 + size * step_s)
             json.dumps(dict(word.facts), allow_nan=False)
             assert 0 <= word.raise_level <= word.hold_level <= 3
     for value in STORABLE:
-        word = ask(site(SHAKE), view([quake(value)]), T0 + H)
+        word = ask(site(SHAKE), inputs([quake(value)]), T0 + H)
         json.dumps(dict(word.facts), allow_nan=False)
 
 
@@ -658,7 +659,7 @@ def test_no_kind_counts_what_did_not_fall(kind, seed):
 
     def judge(stamp, told):
         readings = tuple(Reading(instant(t), instant(t), 0, v, 0.0, v, None, ()) for t, v in told)
-        word = ask(site(ON_RAIN[kind], stamp), view(R1__rain=readings), now)
+        word = ask(site(ON_RAIN[kind], stamp), inputs(R1__rain=readings), now)
         return word.raise_level, word.hold_level, json.dumps(word.facts, sort_keys=True, default=str)
 
     at = [T0 + k * H for k in range(264)]

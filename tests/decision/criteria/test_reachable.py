@@ -99,8 +99,8 @@ def play(site: Site, every_s: Sequence[float]) -> list[Decision]:
         value = 0.1 * (i * 7 % 5)
         readings = (*readings, Reading(instant(at_s), instant(at_s), 0, value, 0.0, value, None, ()))[-200:]
         names = [f"{name}.displacement_downslope" for name in ("G1", "G2")]
-        view = DecisionInputs(dict.fromkeys(names, readings), dict.fromkeys(names, NewestEpoch(at_s, at_s)))
-        found.append(decide(site, memory, view, instant(at_s)))
+        inputs = DecisionInputs(dict.fromkeys(names, readings), dict.fromkeys(names, NewestEpoch(at_s, at_s)))
+        found.append(decide(site, memory, inputs, instant(at_s)))
         memory = found[-1].memory
     return found
 

@@ -32,11 +32,11 @@ def decide_hourly(values, spec=PLAIN, seen=48):
     memory = Memory()
     for i in range(seen, len(rows) + 1):
         now = rows[i - 1].observed_at
-        view = DecisionInputs(
+        inputs = DecisionInputs(
             {"E1.crack_opening": tuple(rows[i - seen : i])},
             {"E1.crack_opening": NewestEpoch(seconds(now), seconds(now))},
         )
-        decision = decide(site, memory, view, now)
+        decision = decide(site, memory, inputs, now)
         memory = decision.memory
         yield decision
 

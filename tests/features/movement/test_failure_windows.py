@@ -199,7 +199,7 @@ def test_a_site_without_such_a_criterion_computes_nothing(light):
         history = History(c, [site], START, START + FAILS * DAY, OBSERVED)
         windows = FailureWindowReplay(history)
         history.move(seconds(START + 120 * DAY))
-        view = history.view(site)
+        view = history.find_inputs(site)
         assert windows.add_to(view, site, Memory(), seconds(START + 120 * DAY)) is view
     assert not windows.looks
 

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from monitor.alerts.acts.operator_acts import verify
 from monitor.alerts.evaluate import evaluate_site
-from monitor.alerts.evaluate import load_view as look
+from monitor.alerts.evaluate import load_inputs as look
 from monitor.alerts.queries.evaluations import find_movement_stage
 from monitor.alerts.queries.offsets import add_offset, confirm_offset, load_waiting_offsets
 from monitor.delivery.state import site_payload

@@ -19,7 +19,7 @@ from monitor.decision.criteria.kinds.forecast import find_velocity_quantiles
 from monitor.decision.criteria.rates import assess_rates
 from monitor.decision.records import DecisionInputs, ForecastFact, Memory, Step, instant
 from monitor.decision.series import paired_steps, step_fates, tracks
-from monitor.decision.series.assessment import Assessment, DecisionContext, recovery_of
+from monitor.decision.series.assessment import Assessment, DecisionContext, find_recovery_limit
 from monitor.decision.series.noise import BURST, CALM, LEARNT, find_burst
 from monitor.decision.series.step_fates import continues_as_motion
 from monitor.decision.series.tracks import Track
@@ -403,7 +403,7 @@ def check_votes_fall_by_the_upper_end(seeds: range) -> None:
                 for fact, threshold in zip(word["facts"]["bounds"], criterion.thresholds, strict=True):
                     if now < fact["level"] <= was:
                         upper = max(0.0, fact.get("rate", inf)) + fact["error"]
-                        assert upper < recovery_of(threshold, criterion.recover), f"seed {seed}: fell on {fact}"
+                        assert upper < find_recovery_limit(threshold, criterion.recover), f"seed {seed}: fell on {fact}"
     assert fell > 3, "nothing fell: that says nothing"
 
 

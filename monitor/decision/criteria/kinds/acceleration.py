@@ -24,10 +24,10 @@ from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import (
     Assessment,
     DecisionContext,
-    bound_of,
     each_track,
+    find_bound,
+    find_recovery_limit,
     pick_bound,
-    recovery_of,
 )
 from monitor.decision.series.tracks import Track
 from monitor.sites.criteria.entry import KindEntry
@@ -96,7 +96,7 @@ def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, co
         comparison = BoundComparison(criterion, track, threshold, epochs, fits)
         fact = _compare_bound(comparison)
         has_fit = has_fit or "acceleration" in fact
-        if can_be_opposite(track, criterion, bound_of(threshold)[0]):
+        if can_be_opposite(track, criterion, find_bound(threshold)[0]):
             opposite = _find_opposite(comparison, fact)
             if opposite is not None:
                 fact = opposite
@@ -109,8 +109,8 @@ def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, co
 def _compare_bound(comparison: BoundComparison) -> dict[str, Any]:
     """Return the fact about the bound of a level."""
     criterion, track, threshold, fits = comparison.criterion, comparison.track, comparison.threshold, comparison.fits
-    bound, sign = bound_of(threshold)
-    limit = sign * recovery_of(threshold, criterion.recover)
+    bound, sign = find_bound(threshold)
+    limit = sign * find_recovery_limit(threshold, criterion.recover)
     needed = criterion.dwell.hits
     hits = sum(1 for epoch in comparison.epochs if _accelerates_over(fits[epoch], bound, sign, criterion.min_sigma))
     clear = all(is_clear(fits[epoch], sign, limit) for epoch in track.times_s[-needed:])
@@ -127,7 +127,7 @@ def _compare_bound(comparison: BoundComparison) -> dict[str, Any]:
 def _find_opposite(comparison: BoundComparison, fact: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the fact with the figures of an acceleration against the declared direction; None if there is none."""
     criterion, threshold, fits = comparison.criterion, comparison.threshold, comparison.fits
-    bound, sign = bound_of(threshold)
+    bound, sign = find_bound(threshold)
     needed = criterion.dwell.hits
     against = [e for e in comparison.epochs if _accelerates_over(fits[e], -bound, -sign, criterion.min_sigma)]
     if len(against) < needed or comparison.newest_s not in against:

@@ -36,8 +36,8 @@ def assess_anomalies(criterion: Criterion, context: DecisionContext) -> tuple[As
     weights. A fault found by a check is not a movement and never a vote.
     """
     level = criterion.thresholds[0].level
-    tested = _list_tested(criterion, context.view)
-    anomalies = [a for a in context.view.anomalies if tested is None or (a.detector, a.model_hash) in tested]
+    tested = _list_tested(criterion, context.inputs)
+    anomalies = [a for a in context.inputs.anomalies if tested is None or (a.detector, a.model_hash) in tested]
     assessments = []
     for station_id in criterion.stations:
         valid = [
@@ -67,11 +67,11 @@ def assess_anomalies(criterion: Criterion, context: DecisionContext) -> tuple[As
     return tuple(assessments)
 
 
-def _list_tested(criterion: Criterion, view: DecisionInputs) -> set[tuple[str, str]] | None:
+def _list_tested(criterion: Criterion, inputs: DecisionInputs) -> set[tuple[str, str]] | None:
     """Return the detectors that can vote, with their weights; None if every detector can."""
-    if not view.proofs or criterion.role == "advice":
+    if not inputs.proofs or criterion.role == "advice":
         return None
-    return {(proof.name, proof.weights) for proof in view.proofs if proof.criterion == criterion.id and proof.passed}
+    return {(proof.name, proof.weights) for proof in inputs.proofs if proof.criterion == criterion.id and proof.passed}
 
 
 def _explain(anomaly: AnomalyFact) -> Message:

@@ -139,7 +139,7 @@ def assess_shaking(criterion: Criterion, context: DecisionContext) -> tuple[Asse
     after = context.answered_s(VoteKey(criterion.id, EARTHQUAKE))
     found = [
         s
-        for group in group_shaking(criterion, context.view, now_s)
+        for group in group_shaking(criterion, context.inputs, now_s)
         if context.memory.answers.get(inspection_key(criterion, group[0].event), MOVED) == MOVED
         for s in group
         if now_s - s.event.from_s <= criterion.valid_for_s and s.event.from_s > after
@@ -164,7 +164,7 @@ def assess_shaking(criterion: Criterion, context: DecisionContext) -> tuple[Asse
     )
 
 
-def group_shaking(criterion: Criterion, view: DecisionInputs, now_s: float) -> list[list[Shaking]]:
+def group_shaking(criterion: Criterion, inputs: DecisionInputs, now_s: float) -> list[list[Shaking]]:
     """Return the earthquakes that cross a bound, oldest first, grouped with their aftershocks.
 
     Each group has one question. An aftershock has no higher level than the earlier shocks of its group, and occurs at
@@ -174,7 +174,7 @@ def group_shaking(criterion: Criterion, view: DecisionInputs, now_s: float) -> l
     report could close the question about a real earthquake.
     """
     groups: list[list[Shaking]] = []
-    for event in sorted(_earthquakes(view, now_s), key=lambda e: e.from_s):
+    for event in sorted(_earthquakes(inputs, now_s), key=lambda e: e.from_s):
         shaking = classify_shaking(criterion, event)
         if shaking.level == 0:
             continue
@@ -258,7 +258,7 @@ def classify_shaking(criterion: Criterion, event: EventFact) -> Shaking:
     return Shaking(event, level, reason, facts)
 
 
-def list_inspections(site: Site, memory: Memory, view: DecisionInputs, now_s: float) -> dict[str, Condition]:
+def list_inspections(site: Site, memory: Memory, inputs: DecisionInputs, now_s: float) -> dict[str, Condition]:
     """Return the open questions about earthquakes, by alert key.
 
     The keys are `health:inspect:<criterion>@<instant>:verify`. Only an answer (`memory.answers` under the key without
@@ -270,7 +270,7 @@ def list_inspections(site: Site, memory: Memory, view: DecisionInputs, now_s: fl
         if k.startswith(f"health:{INSPECT}") and k.removeprefix("health:").removesuffix(":verify") not in memory.answers
     }
     for criterion in _criteria(site):
-        for group in group_shaking(criterion, view, now_s):
+        for group in group_shaking(criterion, inputs, now_s):
             key = inspection_key(criterion, group[0].event)
             if key in memory.answers:
                 continue
@@ -290,13 +290,13 @@ def inspection_key(criterion: Criterion, event: EventFact) -> str:
     return f"{INSPECT}{criterion.id}@{format_iso(instant(event.from_s))}"
 
 
-def lowered_factor(site: Site, view: DecisionInputs, now_s: float) -> float:
+def lowered_factor(site: Site, inputs: DecisionInputs, now_s: float) -> float:
     """Return the factor (0 < factor <= 1) on every bound in the days after an earthquake; 1 means no change.
 
     The earthquake must cross the lowest bound of a criterion. The smallest factor of all such earthquakes counts. An
     earthquake of unknown strength lowers no bound.
     """
-    return min((lower_to for _, lower_to in list_lowering(site, view, now_s)), default=1.0)
+    return min((lower_to for _, lower_to in list_lowering(site, inputs, now_s)), default=1.0)
 
 
 def lower_bounds(site: Site, factor: float) -> Site:
@@ -350,7 +350,7 @@ def lower_threshold(threshold: Threshold, factor: float) -> Threshold:
     )
 
 
-def list_lowering(site: Site, view: DecisionInputs, now_s: float) -> list[tuple[EventFact, float]]:
+def list_lowering(site: Site, inputs: DecisionInputs, now_s: float) -> list[tuple[EventFact, float]]:
     """Return the earthquakes that lower bounds now, each with its factor.
 
     They need no confirmation, because they only make bounds stricter.
@@ -361,7 +361,7 @@ def list_lowering(site: Site, view: DecisionInputs, now_s: float) -> list[tuple[
         lower_to, lower_for_s = params.get("lower_to", 1.0), params.get("lower_for_s", 0.0)
         found += [
             (event, lower_to)
-            for event in _earthquakes(view, now_s)
+            for event in _earthquakes(inputs, now_s)
             if lower_to < 1.0 and now_s - event.from_s <= lower_for_s and classify_shaking(criterion, event).level
         ]
     return found
@@ -378,10 +378,10 @@ def _criteria(site: Site) -> tuple[Criterion, ...]:
     return tuple(c for c in site.criteria if c.kind == ENTRY.kind)
 
 
-def _earthquakes(view: DecisionInputs, now_s: float) -> Iterator[EventFact]:
+def _earthquakes(inputs: DecisionInputs, now_s: float) -> Iterator[EventFact]:
     return (
         e
-        for e in view.events
+        for e in inputs.events
         if e.kind.strip().lower() == EARTHQUAKE and e.from_s <= now_s and e.received_s <= now_s and not e.withdrawn
     )
 

@@ -12,7 +12,7 @@ from forecasting.kinematics.chance import DISTRIBUTION, QUANTILES, Chance, chanc
 from forecasting.kinematics.velocity import DAY_S
 from monitor.decision.criteria.history import no_window
 from monitor.decision.records import ForecastFact
-from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, recovery_of
+from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, find_recovery_limit
 from monitor.decision.series.tracks import direction
 from monitor.errors import ConfigError
 from monitor.sections import Horizon, Section
@@ -100,7 +100,7 @@ def assess_forecast(criterion: Criterion, context: DecisionContext, station: Sta
         quantiles = max(
             forecasts, key=lambda f: (f.chance_over(bound).high, f.chance_over(bound).low, f.velocity["q50"])
         )
-        chance, limit = quantiles.chance_over(bound), recovery_of(threshold, criterion.recover)
+        chance, limit = quantiles.chance_over(bound), find_recovery_limit(threshold, criterion.recover)
         crossed = chance.low > probability
         raise_level = max(raise_level, threshold.level) if crossed else raise_level
         newest_s = quantiles.data_until_s if newest_s is None else max(newest_s, quantiles.data_until_s)
@@ -142,7 +142,7 @@ def assess_forecast(criterion: Criterion, context: DecisionContext, station: Sta
 def _list_pending(criterion: Criterion, context: DecisionContext, station: Station) -> list[ForecastFact]:
     return [
         f
-        for f in context.view.forecasts
+        for f in context.inputs.forecasts
         if f.station == station.id
         and f.shown
         and f.target_s > max(f.data_until_s, context.now_s)

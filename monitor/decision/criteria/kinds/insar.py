@@ -9,7 +9,7 @@ from pydantic import Field
 from monitor.decision.criteria.history import no_window
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import PointFact
-from monitor.decision.series.assessment import Assessment, DecisionContext, bound_of, recovery_of
+from monitor.decision.series.assessment import Assessment, DecisionContext, find_bound, find_recovery_limit
 from monitor.decision.series.coverage import LEAST_KNOWN, WHOLE, Coverage, Removal
 from monitor.sections import Duration
 from monitor.sites.criteria.entry import KindEntry
@@ -62,7 +62,7 @@ def assess_zones(criterion: Criterion, context: DecisionContext) -> tuple[Assess
     """
     window_s = dict(criterion.params)["window_s"]
     facts_by_station: dict[str | None, list[PointFact]] = {}
-    for fact in context.view.points:
+    for fact in context.inputs.points:
         if fact.window_s == window_s and fact.newest_s <= context.now_s:
             facts_by_station.setdefault(fact.station, []).append(fact)
     assessments = []
@@ -98,10 +98,10 @@ def _assess_zone(criterion: Criterion, context: DecisionContext, witness: str, f
     lost_rate = abs(fact.lost_mm_per_day or 0.0)
     raise_level = hold_level = 0
     for threshold in criterion.thresholds:
-        bound, _ = bound_of(threshold)
+        bound, _ = find_bound(threshold)
         if least > bound and rate > criterion.min_sigma * fact.error_mm_per_day and not is_answered:
             raise_level = max(raise_level, threshold.level)
-        if max(most, rate + fact.error_mm_per_day, lost_rate) >= recovery_of(threshold, criterion.recover):
+        if max(most, rate + fact.error_mm_per_day, lost_rate) >= find_recovery_limit(threshold, criterion.recover):
             hold_level = max(hold_level, threshold.level)
     age_s = context.now_s - fact.newest_s
     latency_s = fact.received_s - fact.newest_s
@@ -122,7 +122,7 @@ def _assess_zone(criterion: Criterion, context: DecisionContext, witness: str, f
         raise_level,
         max(hold_level, raise_level),
         has_data=True,
-        fresh=age_s <= criterion.valid_for_s and not context.view.draining,
+        fresh=age_s <= criterion.valid_for_s and not context.inputs.draining,
         newest_s=fact.newest_s,
         reason=reason,
         facts={

@@ -119,7 +119,7 @@ def assess_nearness(criterion: Criterion, context: DecisionContext, station: Sta
     fact = _find_failure(context, criterion, station)
     if fact is None:
         return _assess_without_window(criterion, context, station, spec)
-    if not context.is_fresh(fact.data_until_s, spec) and not context.view.draining:
+    if not context.is_fresh(fact.data_until_s, spec) and not context.inputs.draining:
         reason = _OLD(at=Timestamp(fact.data_until_s))
         return Assessment(criterion.id, station.id, newest_s=fact.data_until_s, reason=reason)
     left_s = _edge_s(criterion, fact) - context.now_s
@@ -223,7 +223,7 @@ def _find_failure(context: DecisionContext, criterion: Criterion, station: Stati
     wanted = _find_quantity(criterion, station)
     failures = [
         failure
-        for failure in context.view.failures
+        for failure in context.inputs.failures
         if failure.station == station.id
         and failure.method == METHOD
         and (failure.quantity == wanted or failure.quantity.startswith(f"{wanted}_"))

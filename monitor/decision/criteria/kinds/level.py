@@ -7,10 +7,10 @@ from monitor.decision.criteria.values import list_value_epochs, read_values
 from monitor.decision.series.assessment import (
     Assessment,
     DecisionContext,
-    bound_of,
     each_station,
-    levels_of,
-    recovery_of,
+    find_bound,
+    find_levels,
+    find_recovery_limit,
 )
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import LevelBound, MeasuredTable
@@ -30,7 +30,7 @@ def assess_level(criterion: Criterion, context: DecisionContext, station: Statio
     track = context.track(criterion, station.id)
     spec = context.site.series(station.id, criterion.quantity)
     values = read_values(context, criterion, station.id)
-    if not values or spec is None or track.stuck:
+    if not values or spec is None or track.is_stuck:
         return Assessment(criterion.id, station.id, newest_s=track.usable_s)
     times_s = sorted(values)
     newest_s = times_s[-1]
@@ -39,8 +39,8 @@ def assess_level(criterion: Criterion, context: DecisionContext, station: Statio
     errors = dict(zip(track.times_s, track.along_sigma, strict=True))
     facts: list[dict[str, Any]] = []
     for threshold in criterion.thresholds:
-        bound, sign = bound_of(threshold)
-        limit = recovery_of(threshold, criterion.recover)
+        bound, sign = find_bound(threshold)
+        limit = find_recovery_limit(threshold, criterion.recover)
         upper_ends = [sign * values[epoch] + errors[epoch] for epoch in newest_epochs]
         facts.append(
             {
@@ -53,13 +53,13 @@ def assess_level(criterion: Criterion, context: DecisionContext, station: Statio
                 "margin": sign * (values[newest_s] - bound),
             }
         )
-    bounds = tuple(Figure(bound_of(threshold)[0], "g", spec.unit) for threshold in criterion.thresholds)
+    bounds = tuple(Figure(find_bound(threshold)[0], "g", spec.unit) for threshold in criterion.thresholds)
     reason = _STANDS(
         quantity=Term(criterion.quantity),
         value=Figure(values[newest_s], ".6g", spec.unit),
         bounds=MessageList(bounds, ", "),
     )
-    raise_level, hold_level = levels_of(facts)
+    raise_level, hold_level = find_levels(facts)
     return Assessment(
         criterion.id,
         station.id,

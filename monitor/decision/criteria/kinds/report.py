@@ -41,7 +41,7 @@ def assess_reports(criterion: Criterion, context: DecisionContext) -> tuple[Asse
     answered_s = context.answered_s(VoteKey(criterion.id, OBSERVERS))
     reports = [
         report
-        for report in context.view.reports
+        for report in context.inputs.reports
         if (not criterion.kinds or report.kind in criterion.kinds)
         and report.at_s > answered_s
         and 0.0 <= context.now_s - report.at_s <= criterion.valid_for_s

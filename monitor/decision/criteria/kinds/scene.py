@@ -101,7 +101,7 @@ def _list_footprints(
     """Return the footprints that count, each with the stations near it and their distances in metres."""
     tested_weights = _list_tested(criterion, context) if is_witness else None
     rows = []
-    for footprint in context.view.footprints:
+    for footprint in context.inputs.footprints:
         if footprint.area_m2 < context.site.scenes.minimum_area_m2:
             continue
         if footprint.change not in CHANGED and (is_witness or footprint.change != "single"):
@@ -120,7 +120,7 @@ def _list_footprints(
 
 def _list_tested(criterion: Criterion, context: DecisionContext) -> set[str] | None:
     """Return the weights that passed their test; None if no test is needed."""
-    proofs = context.view.proofs
+    proofs = context.inputs.proofs
     if not proofs:
         return None
     return {proof.weights for proof in proofs if proof.criterion == criterion.id and proof.holds(context.now_s)}

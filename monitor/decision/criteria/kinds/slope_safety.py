@@ -22,7 +22,7 @@ from monitor.decision.criteria.rain_coverage import fill_gaps, find_rain_losses
 from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge, gauge_of
 from monitor.decision.criteria.values import list_value_epochs, read_values
 from monitor.decision.keys import VoteKey
-from monitor.decision.series.assessment import REPEATS, Assessment, DecisionContext, levels_of, recovery_of
+from monitor.decision.series.assessment import REPEATS, Assessment, DecisionContext, find_levels, find_recovery_limit
 from monitor.decision.series.coverage import format_share
 from monitor.errors import ConfigError
 from monitor.sections import Duration as Span
@@ -150,7 +150,7 @@ def _from_water(criterion: Criterion, context: DecisionContext, station: str) ->
     spec = context.site.series(station, criterion.quantity)
     if spec is None:
         return Assessment(criterion.id, station)
-    if context.track(criterion, station).stuck:
+    if context.track(criterion, station).is_stuck:
         return Assessment(criterion.id, station, reason=REPEATS())
     values = read_values(context, criterion, station)
     times = sorted(values)
@@ -166,7 +166,7 @@ def _from_water(criterion: Criterion, context: DecisionContext, station: str) ->
     return Assessment(
         criterion.id,
         station,
-        *levels_of(bounds),
+        *find_levels(bounds),
         has_data=True,
         fresh=context.is_fresh(times[-1], spec),
         newest_s=times[-1],
@@ -194,7 +194,7 @@ def _from_rain(criterion: Criterion, context: DecisionContext, station: str) -> 
     filled = fill_gaps(gauge)
     quiet = [safety] if filled is None else [compute_safety_from_rain(criterion, filled)[0], safety]
     bounds = _hold(criterion, [safety], 1, quiet, is_known=coverage >= params.get("min_coverage", 0.8))
-    known_hold = levels_of(_hold(criterion, [safety], 1, [safety], is_known=True))[1]
+    known_hold = find_levels(_hold(criterion, [safety], 1, [safety], is_known=True))[1]
     measured = losses.measure(params["span_s"], coverage)
     further = {"pressure_kpa": pressure, "coverage": coverage, "later_s": later_s}
     known = format_share(coverage)
@@ -206,12 +206,12 @@ def _from_rain(criterion: Criterion, context: DecisionContext, station: str) -> 
     return Assessment(
         criterion.id,
         station,
-        *levels_of(bounds),
+        *find_levels(bounds),
         has_data=True,
         fresh=context.is_fresh(newest_s, spec),
         newest_s=newest_s,
         reason=reason,
-        coverage=replace(measured, holds=levels_of(bounds)[1] > known_hold),
+        coverage=replace(measured, holds=find_levels(bounds)[1] > known_hold),
         facts={"bounds": bounds, **_describe(safety), **further},
     )
 
@@ -229,7 +229,7 @@ def _hold(
     """
     found = []
     for threshold in criterion.thresholds:
-        bound, limit = threshold.under or 0.0, recovery_of(threshold, criterion.recover)
+        bound, limit = threshold.under or 0.0, find_recovery_limit(threshold, criterion.recover)
         found.append(
             {
                 "level": threshold.level,

@@ -24,12 +24,12 @@ from monitor.decision.series.assessment import (
     Assessment,
     DecisionContext,
     Measured,
-    bound_of,
     each_track,
-    levels_of,
+    find_bound,
+    find_levels,
+    find_recovery_limit,
     measure_nothing,
     pick_bound,
-    recovery_of,
 )
 from monitor.decision.series.tracks import Track
 from monitor.decision.series.vectors import Vector, minus, norm
@@ -93,7 +93,7 @@ def assess_surveys(criterion: Criterion, track: Track, spec: SeriesSpec, context
     rates = [measure_survey(track, epoch_s, spec.interval_s, longest_s, criterion.min_sigma) for epoch_s in epochs]
     facts = []
     for threshold in criterion.thresholds:
-        bound, _ = bound_of(threshold)
+        bound, _ = find_bound(threshold)
         hits = [
             rate
             for rate in rates
@@ -103,7 +103,7 @@ def assess_surveys(criterion: Criterion, track: Track, spec: SeriesSpec, context
             and rate.rate > criterion.min_sigma * rate.error
             and fsum(map(mul, rate.change, newest.change)) > 0.0
         ]
-        limit = recovery_of(threshold, criterion.recover)
+        limit = find_recovery_limit(threshold, criterion.recover)
         fact: dict[str, Any] = {
             "level": threshold.level,
             "bound": bound,
@@ -121,7 +121,7 @@ def assess_surveys(criterion: Criterion, track: Track, spec: SeriesSpec, context
                 "margin": newest.rate - bound,
             }
         facts.append(fact)
-    raise_level, hold_level = levels_of(facts)
+    raise_level, hold_level = find_levels(facts)
     is_known = any("rate" in fact for fact in facts)
     return Assessment(
         criterion=criterion.id,
