@@ -73,7 +73,7 @@ assert run_verb(["check", "--config", "wrong.toml"]) == 1
 
 
 def test_each_kind_of_addition_has_a_page():
-    kinds = ("channel", "criterion", "decoder", "feature", "forecaster", "segmenter")
+    kinds = ("channel", "cleaning-rule", "criterion", "decoder", "feature", "forecaster", "segmenter")
     assert NAMES == [f"write-a-{kind}" for kind in kinds]
 
 
