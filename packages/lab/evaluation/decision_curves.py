@@ -97,9 +97,9 @@ def draw_track() -> None:
     plot.line(used, BLUE)
     plot.dots(used)
     plot.dots([(9, 38.0)], ORANGE, hollow=True)
-    plot.write(plot.place(9, 38)[0] + 8, plot.place(9, 38)[1] + 4, "spike: it came back at the next epoch", ORANGE)
+    plot.write(plot.place(9, 38)[0] + 8, plot.place(9, 38)[1] + 4, "spike: the next epoch is back at the earlier value", ORANGE)
     plot.dots([(16, 1.0)], RED, hollow=True)
-    plot.write(plot.place(16, 1)[0] - 8, plot.place(16, 1)[1] + 4, "out of range: counts for nothing", RED, "end")
+    plot.write(plot.place(16, 1)[0] - 8, plot.place(16, 1)[1] + 4, "out of range: set aside", RED, "end")
     plot.save("track")
 
 
@@ -114,8 +114,8 @@ def draw_bound() -> None:
         plot.line([(day, low), (day, high)], colour)
         plot.dots([(day, v)], colour)
     plot.write(plot.place(0.3, 6.6)[0], plot.place(0.3, 6.6)[1], "bar: with each single epoch left out", GREY)
-    plot.mark(7, "over it by one epoch alone", ORANGE)
-    plot.mark(8, "over it whichever is left out: crossed", RED, row=1)
+    plot.mark(7, "over the bound by one epoch alone", ORANGE)
+    plot.mark(8, "also without any epoch: crossed", RED, row=1)
     plot.save("bound")
 
 
@@ -133,15 +133,15 @@ def draw_dwell() -> None:
 
 
 def draw_vote() -> None:
-    """A vote ages without new data and falls on data alone."""
+    """A vote stays without new data and falls only on fresh data."""
     plot = Plot("The life of a vote", (0, 48, "hours"), (0, 8, "mm/day"))
     plot.bound(4, "bound")
-    plot.bound(2.8, "recover: 70 % of it", GREEN)
+    plot.bound(2.8, "recovery limit", GREEN)
     seen = [(h, 1.5 + 0.35 * h) for h in range(0, 13, 2)]
     later = [(h, 5.4 - 0.24 * (h - 28)) for h in range(28, 47, 2)]
     plot.dots(seen)
     plot.dots(later)
-    plot.shade(12, 28, "no data: the vote stays and ages")
+    plot.shade(12, 28, "no data: the vote stays")
     plot.mark(8, "vote rises", RED)
     plot.mark(42, "vote falls", GREEN, row=1)
     plot.save("vote")
@@ -155,20 +155,20 @@ def draw_witnesses() -> None:
     plot.line([(h, 2 + 0.05 * h) for h in range(24)], GREY, label="G2")
     plot.shade(11, 15, "", ORANGE)
     plot.shade(15, 24, "", RED)
-    plot.mark(11, "G1 alone: orange, and “verify now”", ORANGE)
+    plot.mark(11, "G1 alone: orange, and people verify", ORANGE)
     plot.mark(15, "G1 and E1: red", RED, row=1)
     plot.save("witnesses")
 
 
 def draw_step() -> None:
-    """A step is a question with a clock."""
+    """A step is a question with a deadline."""
     plot = Plot("A step", (0, 48, "hours"), (-5, 50, "mm"))
     points = scatter([(h, 0.0 if h < 15 else 34.0) for h in range(0, 48, 3)], 1.0, 4)
     plot.dots(points)
     plot.line(points, BLUE)
-    plot.mark(15, "step: “verify”")
-    plot.shade(15, 39, "the clock verify_within runs: people answer", ORANGE)
-    plot.mark(39, "no answer: it counts", RED, row=1)
+    plot.mark(15, "step: people are asked")
+    plot.shade(15, 39, "verify_within: people may answer", ORANGE)
+    plot.mark(39, "deadline: the step counts", RED, row=1)
     plot.save("step")
 
 
@@ -179,7 +179,7 @@ def draw_silence() -> None:
         plot.line([(h / 2, pace * h / 2) for h in range(13)], colour)
         plot.write(plot.place(6, pace * 6)[0] + 4, plot.place(6, pace * 6)[1] + 4, name, colour)
     plot.shade(6, 12, "all silent: the level stays", GREY)
-    plot.mark(7.5, "urgent: “cannot see: decide”", RED)
+    plot.mark(7.5, "urgent alarm: people must decide", RED)
     plot.save("silence")
 
 
@@ -202,7 +202,7 @@ def draw_ladder() -> None:
     plot.line(asked, GREY, dashed=True)
     plot.line(stands, RED)
     plot.mark(5, "rises at once", RED)
-    plot.mark(7, "asked for less", GREY, row=1)
+    plot.mark(7, "votes request less", GREY, row=1)
     plot.mark(9, "all recovered on fresh data", GREEN, row=2)
     plot.save("ladder")
 
