@@ -97,7 +97,9 @@ def draw_track() -> None:
     plot.line(used, BLUE)
     plot.dots(used)
     plot.dots([(9, 38.0)], ORANGE, hollow=True)
-    plot.write(plot.place(9, 38)[0] + 8, plot.place(9, 38)[1] + 4, "spike: the next epoch is back at the earlier value", ORANGE)
+    plot.write(
+        plot.place(9, 38)[0] + 8, plot.place(9, 38)[1] + 4, "spike: the next epoch is back at the earlier value", ORANGE
+    )
     plot.dots([(16, 1.0)], RED, hollow=True)
     plot.write(plot.place(16, 1)[0] - 8, plot.place(16, 1)[1] + 4, "out of range: set aside", RED, "end")
     plot.save("track")
