@@ -9,7 +9,7 @@ from sqlalchemy import select
 from monitor.alerts.acts.answer_acts import withdraw_answer
 from monitor.alerts.acts.operator_acts import verify
 from monitor.alerts.evaluate import evaluate_site
-from monitor.alerts.evaluate import load_inputs as load_view_of_decision
+from monitor.alerts.evaluate import load_inputs as load_decision_inputs
 from monitor.features.instruments.jobs import run
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
@@ -22,7 +22,7 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.actor import Actor
 from monitor.storage.audit_tables import audit_entry
-from monitor.storage.views import load_inputs
+from monitor.storage.views import load_view
 from monitor.text.instants import format_iso, parse_time
 from tests.data.site_text import bounds, criterion, head, series, station
 from tests.data.store_rows import ask, tell
@@ -175,18 +175,18 @@ def test_an_answer_that_is_withdrawn_lets_the_corrections_wait_again(quiet):
         question.removeprefix("health:").removesuffix(":verify"),
     )
     assert not any(key.startswith(station) for key in look_inputs(quiet).unsigned)
-    before = ask(quiet.database, load_inputs, "latest_observation", site="bench", station=station)
+    before = ask(quiet.database, load_view, "latest_observation", site="bench", station=station)
     with quiet.database.write() as c:
         withdraw_answer(c, quiet.site, key, ADA, "the photo was of another mast", quiet.now)
     assert any(key.startswith(station) for key in look_inputs(quiet).unsigned)
-    after = ask(quiet.database, load_inputs, "latest_observation", site="bench", station=station)
+    after = ask(quiet.database, load_view, "latest_observation", site="bench", station=station)
     assert (before[0]["revision"], after[0]["revision"]) == (1, 0)
     assert question in find_questions(look(quiet))
 
 
 def look_inputs(slope):
     with slope.database.read() as c:
-        return load_view_of_decision(c, slope.site, slope.now, draining=False)[0]
+        return load_decision_inputs(c, slope.site, slope.now, draining=False)[0]
 
 
 def invent(slope, count, value):
@@ -269,13 +269,13 @@ class Markers:
         return level
 
     def flagged(self):
-        rows = ask(self.database, load_inputs, "observation_history", order_by=("observed_at",), site="msl")
+        rows = ask(self.database, load_view, "observation_history", order_by=("observed_at",), site="msl")
         return [(r["station"], r["value_raw"]) for r in rows if "mistyped" in (r["flags"] or "")]
 
     def said(self):
         with self.database.read() as c:
-            rows = load_inputs(c, "instrument_findings", order_by=("instrument",), site="msl")
-            alerts = load_inputs(c, "active_alerts", site="msl", state="unacknowledged")
+            rows = load_view(c, "instrument_findings", order_by=("instrument",), site="msl")
+            alerts = load_view(c, "active_alerts", site="msl", state="unacknowledged")
         found = [(r["reason"], r["action"]) for r in rows if r["state"] == "mistyped"]
         return found, [r["key"] for r in alerts if r["key"].endswith(":mistyped")]
 
@@ -318,7 +318,7 @@ def test_a_second_reading_that_says_the_same_is_believed_and_asked_about(databas
         markers.look()
     assert markers.flagged() == [("A", 9740.0)], "the first one only"
     assert markers.said() == ([], [])
-    health = {r["station"]: r["state"] for r in ask(markers.database, load_inputs, "station_health", site="msl")}
+    health = {r["station"]: r["state"] for r in ask(markers.database, load_view, "station_health", site="msl")}
     assert health["A"] == "verify"
 
 

@@ -21,7 +21,7 @@ from monitor.readings.records import ObserverReport
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.actor import PAGE, Actor
-from monitor.storage.views import load_inputs as load_rows
+from monitor.storage.views import load_view as load_rows
 from monitor.text.instants import format_iso, parse_time
 from tests.data.drawn_scenes import prove_outlines
 from tests.data.feature_rows import footprint_row, scene_row

@@ -77,7 +77,7 @@ def count(database):
 
 
 def rejected(database):
-    return {r["code"]: r["reason"] for r in ask(database, views.load_inputs, "rejected_messages")}
+    return {r["code"]: r["reason"] for r in ask(database, views.load_view, "rejected_messages")}
 
 
 @ON_BOTH
@@ -98,7 +98,7 @@ def test_the_same_file_again_is_nothing_and_another_value_is_a_revision_from_the
     with bench.read() as c:
         assert load_point_facts(c, SITE, arrived) == then, "the past is not rewritten"
         (now,) = load_point_facts(c, SITE, arrived + 2 * DAY)
-        rows = views.load_inputs(c, "insar_points", order_by=("pid",))
+        rows = views.load_view(c, "insar_points", order_by=("pid",))
     assert abs(then[0].rate_mm_per_day - 0.5) < 0.01
     assert abs(now.rate_mm_per_day) < 0.01
     assert (now.zone, now.newest_s, now.received_s) == ("desc", NEWEST.timestamp(), (arrived + 2 * DAY).timestamp())
@@ -219,7 +219,7 @@ def test_a_measured_product_becomes_a_rate_whose_age_is_true(database, measured,
     with database.read() as c:
         (fact,) = load_point_facts(c, site, arrived)
         assert load_point_facts(c, site, arrived - DAY) == ()
-        (kept,) = views.load_inputs(c, "insar_points", pid=first["pid"])
+        (kept,) = views.load_view(c, "insar_points", pid=first["pid"])
     newest = datetime.strptime(dates[-1], "%Y%m%d").replace(tzinfo=UTC)
     assert (fact.zone, fact.newest_s, fact.received_s) == (path.stem, newest.timestamp(), arrived.timestamp())
     # the product's own mean velocity of the points around, mm per year, over the same years
@@ -235,7 +235,7 @@ def test_level_3_knows_its_direction_by_its_name_and_its_place_by_the_grid(bench
     path = tmp_path / source.name
     slice_egms(source, path, 5)
     assert take_egms(bench, path, datetime(2026, 1, 1, tzinfo=UTC)).rejected == 0
-    rows = ask(bench, views.load_inputs, "insar_points")
+    rows = ask(bench, views.load_view, "insar_points")
     assert {r["direction"] for r in rows} == {"up"}
     assert all(38.6 < r["latitude"] < 38.8 and 13.1 < r["longitude"] < 13.3 for r in rows)
     nameless = path.rename(tmp_path / "points.zip")

@@ -25,7 +25,7 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.sites.watched import find_motion
 from monitor.storage.actor import Actor
-from monitor.storage.views import load_inputs as load_rows
+from monitor.storage.views import load_view
 from monitor.text.instants import format_iso, parse_time
 from tests.data.site_text import bounds, criterion, head, series, station
 from tests.fixtures.databases import ON_BOTH
@@ -76,7 +76,7 @@ class Antenna:
                 "readings": load_readings(c, self.series_id, since, now, now)[-1].value,
                 "forecasts and anomaly scores": samples.values[-1],
                 "newest reading": latest_reading(c, self.series_id, now).value,
-                "latest_observation": load_rows(c, "latest_observation", site="bench", station="G1")[0]["value"],
+                "latest_observation": load_view(c, "latest_observation", site="bench", station="G1")[0]["value"],
                 "history": load_epochs(c, KEY, newest_first=True, limit=1)[0]["value"],
                 "page": load_sound(c, [self.series_id], since, now, now)[self.series_id][-1][1] - offset_mm,
                 "page of years": load_firsts(c, [self.series_id], [now - HOUR, now], now)[self.series_id][0][1]
