@@ -64,6 +64,7 @@ from monitor.decision.series.tracks import (
     SCALARS,  # quantities of displacement as a single value (along slope, LOS, distance)
     Track,  # the cleaned readings of a station
     Tracker,  # builds the track of one station and criterion incrementally from new readings
+    make_motion_tracker,  # return the tracker of a series for readers without a bound of their own
 )
 from monitor.decision.series.vectors import (
     Vector,  # type of a vector: tuple of floats
@@ -124,6 +125,7 @@ __all__ = [
     "is_judged",
     "is_reminder",
     "make_gauge",
+    "make_motion_tracker",
     "measure_curve",
     "read_gauge",
     "shorten",

@@ -1,8 +1,13 @@
-"""What jobs read from the store: plain samples of the series that models work on, as known at an instant."""
+"""Load the samples of series that forecasters and anomaly detectors work on, as known at an instant.
+
+Motion is cleaned by the same `Tracker` that the evaluation and the movement page use: offsets are subtracted; flagged
+readings, unsigned corrections and spikes are left out; and steps that nobody has explained are taken out. The values
+before a step are moved to the level after it, so that the newest sample is as measured and the step is no motion.
+"""
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -13,15 +18,19 @@ from sqlalchemy import Connection
 from forecasting.data.cadence import Cadence, choose_horizons, list_cadences
 from forecasting.hydrology.rain_counters import count_up
 from forecasting.hydrology.rain_sums import drop_totals, resolve_sums
+from monitor.decision.records import DecisionInputs
+from monitor.decision.series.step_detector import Jump
+from monitor.decision.series.tracks import COMPONENTS, SCALARS, Track, make_motion_tracker
 from monitor.models.queries.registry import ModelRow
 from monitor.readings.queries.observations import load_ids, stream_readings
 from monitor.readings.records import Reading, Timed, is_fit
 from monitor.sites.records import SeriesSpec, Site, Station
 from monitor.sites.watched import WatchedSeries, find_watched_motion, is_forecast
-from monitor.text.instants import epoch_s
+from monitor.text.instants import epoch_s, from_epoch_s
 
 EARTH_M_PER_DEG = 111_320.0
-# of a grid step: a step of six hours keeps readings of ten minutes as they are, and takes means of those of a second
+# On a grid, the readings of each 36th of a step are averaged. A step of six hours so keeps readings of ten minutes as
+# they are.
 PARTS_OF_STEP: Final = 36
 
 
@@ -33,66 +42,154 @@ class SitePanel:
     cadence: Cadence
 
     def knows(self, model: ModelRow, panels: Iterable["SitePanel"]) -> bool:
-        """Whether a checkpoint speaks of this one of these panels: it learnt one of its series, or none of any."""
-        every = {one.label for panel in panels for one in panel.series}
-        return model.series.isdisjoint(every) or any(one.label in model.series for one in self.series)
+        """Return whether a checkpoint was trained on a series of this panel, or on none of any of these panels."""
+        labels = {series.label for panel in panels for series in panel.series}
+        return model.series.isdisjoint(labels) or any(series.label in model.series for series in self.series)
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesSamples:
-    """One series: `times_s` and `values` in order of time, in the series' unit, offsets subtracted."""
+    """Cleaned samples of one series.
 
-    label: str  # station.quantity
+    Attributes:
+        label: `STATION.quantity`.
+        times_s: Epochs in ascending order, epoch seconds, shape (n,).
+        values: Values in the unit of the series, shape (n,).
+        newest_received_at: When the newest usable reading was received.
+        steps: Epoch, in epoch seconds, and size of each unexplained step that was taken out, oldest first.
+    """
+
+    label: str
     station: Station
     spec: SeriesSpec
     series_id: int
     quantity: str
-    times_s: "array[float]"  # eight bytes each: a site has hundreds of thousands
+    times_s: "array[float]"  # arrays, because a site has hundreds of thousands of samples
     values: "array[float]"
     newest_received_at: datetime
+    steps: tuple[tuple[float, float], ...] = ()
 
     @property
     def timed(self) -> Timed:
-        """The shape in which libraries take samples."""
+        """Times and values, as libraries take samples."""
         return self.times_s, self.values
 
 
 def load_watched(c: Connection, site: Site, since: datetime, now: datetime) -> list[SeriesSamples]:
-    """Of the displacement series those that detectors look at together, in (since, now] as known at `now`."""
-    return read_all(c, find_watched_motion(site, load_ids(c, site.id)), since, now)
+    """Load the displacement series that detectors compare with each other, in (since, now] as known at `now`."""
+    return read_all(c, site, find_watched_motion(site, load_ids(c, site.id)), since, now)
 
 
 def read_all(
-    c: Connection, series: Iterable[WatchedSeries], since: datetime, now: datetime, grid_s: float = 0.0
+    c: Connection, site: Site, series: Iterable[WatchedSeries], since: datetime, now: datetime, grid_s: float = 0.0
 ) -> list[SeriesSamples]:
-    """The fit readings of those series that have any, in (since, now] as known at `now`.
+    """Load the cleaned samples of several series in (since, now] as known at `now`; series without any are left out.
 
-    On a grid of `grid_s` seconds each sample is the mean of a 36th of a step, which bounds memory. 0: all count.
+    Args:
+        grid_s: Step of the grid on which the samples will be used, seconds; the readings of each 36th of it are
+            averaged, which bounds memory. 0: no averages.
     """
-    found = (read_samples(c, one, since, now, grid_s) for one in series)
-    return [one for one in found if one is not None]
+    ids = load_ids(c, site.id)
+    samples: list[SeriesSamples] = []
+    for (station, quantities), members in groupby(series, lambda one: (one.station, _list_quantities(one, ids))):
+        readings = {
+            quantity: tuple(
+                average_cells(stream_readings(c, ids[station.id, quantity], since, now, now), grid_s / PARTS_OF_STEP)
+            )
+            for quantity in quantities
+        }
+        samples += _clean(site, station, list(members), readings, now)
+    return samples
 
 
 def read_samples(
-    c: Connection, series: WatchedSeries, since: datetime, now: datetime, grid_s: float = 0.0
+    c: Connection, site: Site, series: WatchedSeries, since: datetime, now: datetime
 ) -> SeriesSamples | None:
-    """The fit readings of one series in (since, now] as known at `now`; None where there is none."""
-    times, values = array("d"), array("d")
-    newest = None
-    readings = stream_readings(c, series.series_id, since, now, now)
-    for at_s, value, received_at in thin(readings, grid_s / PARTS_OF_STEP):
-        times.append(at_s)
-        values.append(value)
-        newest = received_at if newest is None else max(newest, received_at)
-    if newest is None:
-        return None
-    return SeriesSamples(
-        series.label, series.station, series.spec, series.series_id, series.quantity, times, values, newest
-    )
+    """Load the cleaned samples of one series in (since, now] as known at `now`; None if there are none."""
+    samples = read_all(c, site, [series], since, now)
+    return samples[0] if samples else None
+
+
+def _list_quantities(series: WatchedSeries, ids: Mapping[tuple[str, str], int]) -> tuple[str, ...]:
+    """Return the stored series that are cleaned together: all components of a station, because it moves as a vector."""
+    stored = tuple(quantity for quantity in COMPONENTS if (series.station.id, quantity) in ids)
+    is_vector = series.quantity in COMPONENTS and stored[:2] == COMPONENTS[:2]
+    return stored if is_vector else (series.quantity,)
+
+
+def _clean(
+    site: Site,
+    station: Station,
+    series: Sequence[WatchedSeries],
+    readings: Mapping[str, tuple[Reading, ...]],
+    now: datetime,
+) -> Iterator[SeriesSamples]:
+    """Yield the cleaned samples of series of one station from its readings by quantity."""
+    quantities = tuple(readings)
+    if not is_cleaned(quantities[0]):
+        for one in series:
+            usable = readings[one.quantity]
+            times_s = array("d", [epoch_s(reading.observed_at) for reading in usable])
+            values = array("d", [reading.value for reading in usable])
+            yield from _make_samples(one, times_s, values, usable)
+        return
+    quantity = "displacement" if len(quantities) > 1 else quantities[0]
+    inputs = DecisionInputs({f"{station.id}.{name}": rows for name, rows in readings.items() if rows})
+    track = make_motion_tracker(site, station, quantity).track(inputs, epoch_s(now))
+    cleaned = track.quantity.split("+")
+    for one in series:
+        if one.quantity in cleaned:
+            component = cleaned.index(one.quantity)
+            steps = tuple((jump.at_s, jump.size[component]) for jump in list_confirmed(track))
+            yield from _make_samples(
+                one, array("d", track.times_s), move_to_newest_level(track, component), readings[one.quantity], steps
+            )
+
+
+def is_cleaned(quantity: str) -> bool:
+    """Return whether steps are taken out of a series: it measures motion of a station."""
+    return quantity in COMPONENTS or quantity in SCALARS or quantity == "crack_opening"
+
+
+def list_confirmed(track: Track) -> list[Jump]:
+    """Return the steps of a track that a later epoch confirms. A jump of the newest epoch may still be a spike."""
+    return [jump for jump in track.jumps if track.times_s and jump.at_s < track.times_s[-1]]
+
+
+def move_to_newest_level(track: Track, component: int) -> "array[float]":
+    """Return one component of a track at the level of its newest epoch, shape (n,).
+
+    A track has every step subtracted from the values after it. Here it is added to the values before it instead, which
+    leaves the newest value as it was measured.
+    """
+    level = math.fsum(jump.size[component] for jump in list_confirmed(track))
+    return array("d", [value[component] + level if level else value[component] for value in track.values])
+
+
+def _make_samples(
+    series: WatchedSeries,
+    times_s: "array[float]",
+    values: "array[float]",
+    readings: Sequence[Reading],
+    steps: tuple[tuple[float, float], ...] = (),
+) -> Iterator[SeriesSamples]:
+    if times_s:
+        newest = max(reading.received_at for reading in readings)
+        yield SeriesSamples(
+            label=series.label,
+            station=series.station,
+            spec=series.spec,
+            series_id=series.series_id,
+            quantity=series.quantity,
+            times_s=times_s,
+            values=values,
+            newest_received_at=newest,
+            steps=steps,
+        )
 
 
 def read_driver(c: Connection, series_id: int, spec: SeriesSpec, since: datetime, now: datetime) -> Timed:
-    """The fit readings of a series in (since, now] as known at `now`; of rain what fell, as criteria count it."""
+    """Load the usable readings of a series in (since, now] as known at `now`; of rain the amounts."""
     readings = stream_readings(c, series_id, since, now, now)
     sound = (r for r in readings if is_fit(r))
     fit: Iterable[tuple[float, float]]
@@ -110,30 +207,52 @@ def read_driver(c: Connection, series_id: int, spec: SeriesSpec, since: datetime
 
 
 def thin(readings: Iterable[Reading], cell_s: float) -> Iterator[tuple[float, float, datetime]]:
-    """Time, value and newest reception of fit readings, or of the mean of those in each cell of time."""
-    fit = filter(is_fit, readings)
+    """Yield epoch seconds, value and reception of usable readings, averaged as by `average_cells`."""
+    for reading in average_cells(readings, cell_s):
+        yield epoch_s(reading.observed_at), reading.value, reading.received_at
+
+
+def average_cells(readings: Iterable[Reading], cell_s: float) -> Iterator[Reading]:
+    """Yield the usable readings; those that share a cell of time are averaged to one.
+
+    Args:
+        cell_s: Width of a cell, seconds; 0 yields every reading. A reading that is alone in its cell is yielded as it
+            is.
+    """
+    usable = filter(is_fit, readings)
     if not cell_s:
-        yield from ((epoch_s(r.observed_at), r.value, r.received_at) for r in fit)
+        yield from usable
         return
-    for _, group in groupby(fit, lambda r: epoch_s(r.observed_at) // cell_s):
-        time_s, value, newest = 0.0, 0.0, None
-        for count, r in enumerate(group, 1):
-            # running means: one reading of a cell stays what it is, to the last bit
-            time_s += (epoch_s(r.observed_at) - time_s) / count
-            value += (r.value - value) / count
-            newest = r.received_at if newest is None else max(newest, r.received_at)
-        assert newest is not None
-        yield time_s, value, newest
+    for _, group in groupby(usable, lambda reading: epoch_s(reading.observed_at) // cell_s):
+        cell = list(group)
+        yield cell[0] if len(cell) == 1 else _average(cell)
+
+
+def _average(cell: Sequence[Reading]) -> Reading:
+    """Return the mean of readings at their mean time, with the largest of their stated errors."""
+    value = math.fsum(reading.value for reading in cell) / len(cell)
+    time_s = math.fsum(epoch_s(reading.observed_at) for reading in cell) / len(cell)
+    return Reading(
+        observed_at=from_epoch_s(time_s),
+        received_at=max(reading.received_at for reading in cell),
+        revision=0,
+        value_raw=value,
+        offset_applied=0.0,
+        value=value,
+        sigma=max((reading.sigma for reading in cell if reading.sigma is not None), default=None),
+        flags=(),
+        extra=None,
+    )
 
 
 def list_panels(site: Site, motion: Sequence[WatchedSeries]) -> list[SitePanel]:
-    """The panels of a site, the fastest first: which series are forecast together, how far ahead, on which grid."""
+    """Return the panels of a site, the fastest first: which series are forecast together, how far and on which grid."""
     cadences = list_cadences({one.label: one.spec.interval_s for one in motion}, site.forecast.horizons_s)
     return [SitePanel(tuple(one for one in motion if one.label in cadence.names), cadence) for cadence in cadences]
 
 
 def list_horizons(site: Site) -> list[float]:
-    """Every horizon at which a declared series of a site is forecast, in seconds, rising."""
+    """Return all horizons at which declared series of a site are forecast, seconds, ascending."""
     horizons = site.forecast.horizons_s
     return sorted(
         {h for spec in site.moving if is_forecast(spec) for h in choose_horizons(spec.interval_s, horizons)}
@@ -142,7 +261,7 @@ def list_horizons(site: Site) -> list[float]:
 
 
 def plan_xy_m(site: Site, samples: list[SeriesSamples]) -> dict[str, tuple[float, float]] | None:
-    """Plan coordinates of each series' station in metres around the site, or None when one is unknown."""
+    """Return east and north of the station of each series from the centre of the site, m; None if one is unknown."""
     out = {}
     for one in samples:
         if one.station.latitude is None or one.station.longitude is None:
@@ -153,5 +272,5 @@ def plan_xy_m(site: Site, samples: list[SeriesSamples]) -> dict[str, tuple[float
 
 
 def history_since(now: datetime, step: float, steps: int) -> datetime:
-    """The instant `steps` grid steps before now."""
+    """Return the instant that is a number of grid steps before now."""
     return now - timedelta(seconds=step * steps)

@@ -70,7 +70,7 @@ class Antenna:
         with self.database.read() as c:
             offset_mm = sum(size for _, size in load_offsets(c, self.series_id, now))
             motion = find_motion(self.site, load_ids(c, self.site.id))
-            (samples,) = [one for one in read_all(c, motion, since, now) if one.series_id == self.series_id]
+            (samples,) = [one for one in read_all(c, self.site, motion, since, now) if one.series_id == self.series_id]
             return {
                 "decision": load_inputs(c, self.site, now, draining=False)[0].readings["G1.displacement"][-1].value,
                 "readings": load_readings(c, self.series_id, since, now, now)[-1].value,

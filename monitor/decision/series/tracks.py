@@ -20,6 +20,7 @@ from monitor.decision.series.step_detector import PATIENCE, Jump, StepDetector
 from monitor.decision.series.vectors import Vector, norm
 from monitor.readings.no_value import AT_STOP, FILL
 from monitor.readings.records import DIGIT, HARMLESS, INCOMPLETE, Reading
+from monitor.sites.kinds import Kind
 from monitor.sites.quantities import LARGEST, LEVELS, PRESSURES, QUANTITIES, convert_difference
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station
 from monitor.text.message import Figure, Message, Template, Term
@@ -121,6 +122,8 @@ class Track:
 
 
 Tracks = Mapping[str, Sequence[Track]]  # by station
+# Kind of the criterion by which readers without a bound of their own (movement, forecasts, anomalies) clean a series.
+MOTION: Final = Kind("motion", noise_steps=True)
 
 
 class Tracker:
@@ -319,13 +322,29 @@ class Tracker:
 
     def _extend_detector(self, times_s: Sequence[float], rows: Sequence["_Row"], spec: SeriesSpec) -> None:
         if self._detector is None:
-            limit = verify_step(spec, self.criterion)
-            self._detector = StepDetector(limit, unit=spec.unit, patience_s=PATIENCE * spec.interval_s)
+            self._detector = StepDetector(
+                self._find_step_limit(spec), unit=spec.unit, patience_s=PATIENCE * spec.interval_s
+            )
         self._errors += [row.error for row in rows]
         received_s = [row.received_s for row in rows]
         values = [row.values for row in rows]
         self._recent = [*self._recent, *zip(times_s, received_s, values, strict=True)][-RECENT:]
         self._detector.extend(times_s, received_s, values, [row.sigmas for row in rows])
+
+    def _find_step_limit(self, spec: SeriesSpec) -> float | None:
+        """Return the jump above which a step must be verified: that of the criterion, or for `MOTION` the smallest.
+
+        Readers without a bound of their own so take out every jump that the evaluation asks about.
+        """
+        if self.criterion.kind is not MOTION:
+            return verify_step(spec, self.criterion)
+        limits = []
+        for criterion in self._site.criteria:
+            if not criterion.kind.followed or criterion.role != "witness":
+                continue
+            if criterion.quantity == self.criterion.quantity and self._station.id in criterion.stations:
+                limits.append(verify_step(spec, criterion))
+        return min((limit for limit in limits if limit is not None), default=verify_step(spec, self.criterion))
 
     def _join_components(self, at_s: float, parts: tuple[Reading, ...], spec: SeriesSpec) -> "_Row":
         """Return the components of an epoch as one row. The row of the same readings is taken from the cache."""
@@ -427,6 +446,15 @@ class _Row:
     sigmas: Vector
     error: float  # standard deviation along the direction
     digits: Vector
+
+
+def make_motion_tracker(site: Site, station: Station, quantity: str) -> Tracker:
+    """Return the tracker of a motion series for readers without a bound of their own.
+
+    Args:
+        quantity: `displacement` for the components of a station, or the quantity of the series.
+    """
+    return Tracker(site, station, Criterion(MOTION.id, MOTION, (station.id,), quantity, ()))
 
 
 def list_rain(readings: Sequence[Reading], spec: SeriesSpec, now_s: float) -> list[tuple[float, float]]:

@@ -32,7 +32,7 @@ def read_site(c: Connection, site: Site, now: datetime, models: Collection[str])
     """Displacements of each panel of a site as known at `now`, and what these models read beside."""
     return [
         read_panel(c, site, panel, now, models, HISTORY_STEPS)
-        if read_all(c, panel.series, history_since(now, panel.cadence.step_s, PROBE_STEPS), now)
+        if read_all(c, site, panel.series, history_since(now, panel.cadence.step_s, PROBE_STEPS), now)
         else PanelRead(panel, [], None)
         for panel in list_panels(site, find_motion(site, load_ids(c, site.id)))
     ]
@@ -44,7 +44,7 @@ def read_panel(
     """The newest `steps` rows of a panel as known at `now`, and what these models read beside."""
     step_s = panel.cadence.step_s
     since = history_since(now, step_s, steps)
-    samples = read_all(c, panel.series, since, now, step_s)
+    samples = read_all(c, site, panel.series, since, now, step_s)
     if not samples:
         return PanelRead(panel, [], None)
     driving = load_driving(c, site, since, now, models)

@@ -193,10 +193,12 @@ def _read_others(c: Connection, site: Site, kind: str, cadence: Cadence, now: da
         other, version = None, find_version(c, name)
         with contextlib.suppress(ConfigError, NotFoundError):  # a file of an earlier version that is no more read
             other = None if version is None else parse_site(load_site_source(c, version), name)
-        for panel in [] if other is None else list_panels(other, find_motion(other, load_ids(c, other.id))):
+        if other is None:
+            continue
+        for panel in list_panels(other, find_motion(other, load_ids(c, other.id))):
             if panel.cadence.interval_s > LIKE * cadence.interval_s:
                 continue
             step_s = max(cadence.step_s, panel.cadence.interval_s)
-            samples = read_all(c, panel.series, history_since(now, step_s, TRAINING_ROWS), now, step_s)
-            if samples and other is not None:
+            samples = read_all(c, other, panel.series, history_since(now, step_s, TRAINING_ROWS), now, step_s)
+            if samples:
                 yield make_record(other, samples, step_s, now, Driving())

@@ -21,7 +21,6 @@ from forecasting.kinematics.direction import norm
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, Watch, watch_failure
 from forecasting.kinematics.stages import Movement, MovementFacts, classify_stage, tangential_angle_deg
 from forecasting.kinematics.velocity import Velocity
-from monitor.api.criteria import Kind
 from monitor.api.decision import (
     COMPONENTS,
     REPEATS,
@@ -33,13 +32,13 @@ from monitor.api.decision import (
     Track,
     Tracker,
     Vector,
+    make_motion_tracker,
 )
 from monitor.api.queries.models import ShownForecast
 from monitor.api.queries.readings import find_epoch, load_readings, load_series
 from monitor.api.readings import Reading
 from monitor.api.sites import (
     UNKNOWN_STAGE,
-    Criterion,
     SeriesSpec,
     Site,
     Station,
@@ -83,7 +82,6 @@ _REACHES: Final = Template("failure.reaches", "forecast by {model} reaches {velo
 _OPEN_END: Final = Template("failure.open_end", "in its slow quantile it does not within the horizon")()
 KINDS: Final = ("displacement", "crack_opening")  # what moves in mm
 MOST_READ: Final = 20_000  # of history: an update must cost the same whatever the rate of an instrument
-MOVEMENT: Final = Kind("movement", noise_steps=True)  # no criterion: how a path is cleaned that no bound judges
 ORIGIN_EPOCHS: Final = 10  # from which the length of a movement without a declared direction is counted
 
 
@@ -217,9 +215,8 @@ def build_path(
     """
     cache = PathCache() if cache is None else cache
     context = DecisionContext(site, DecisionInputs(readings), memory, now_s, cache.evaluation)
-    criterion = Criterion("movement", MOVEMENT, (moving.station.id,), moving.spec.quantity, ())
     if cache.tracker is None:
-        cache.tracker = Tracker(site, moving.station, criterion)
+        cache.tracker = make_motion_tracker(site, moving.station, moving.spec.quantity)
     track = cache.tracker.track(context.inputs, now_s)
     values, sigmas = track.along, track.along_sigma
     if len(moving.quantities) > 1 and not (track.is_directed and track.is_plunge_known):

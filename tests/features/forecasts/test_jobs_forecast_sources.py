@@ -120,7 +120,7 @@ def test_when_an_issue_could_be_read(database: Database, site: Site) -> None:
 def test_places_drivers_and_facts_reach_the_networks(database, site, tmp_path, monkeypatch):
     now = fill(database)
     with database.read() as c:
-        samples = read_all(c, find_motion(site, load_ids(c, site.id)), START - DAY, now)
+        samples = read_all(c, site, find_motion(site, load_ids(c, site.id)), START - DAY, now)
     places = plan_xy_m(site, samples)
     assert places is not None
     assert places["G2.displacement"] == pytest.approx((0.0, -0.0008 * 111_320.0))
