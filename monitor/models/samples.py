@@ -77,17 +77,25 @@ class SeriesSamples:
 
 def load_watched(c: Connection, site: Site, since: datetime, now: datetime) -> list[SeriesSamples]:
     """Load the displacement series that detectors compare with each other, in (since, now] as known at `now`."""
-    return read_all(c, site, find_watched_motion(site, load_ids(c, site.id)), since, now)
+    return read_all(c, site, find_watched_motion(site, load_ids(c, site.id)), since, now, keep_spikes=True)
 
 
 def read_all(
-    c: Connection, site: Site, series: Iterable[WatchedSeries], since: datetime, now: datetime, grid_s: float = 0.0
+    c: Connection,
+    site: Site,
+    series: Iterable[WatchedSeries],
+    since: datetime,
+    now: datetime,
+    grid_s: float = 0.0,
+    *,
+    keep_spikes: bool = False,
 ) -> list[SeriesSamples]:
     """Load the cleaned samples of several series in (since, now] as known at `now`; series without any are left out.
 
     Args:
         grid_s: Step of the grid on which the samples will be used, seconds; the readings of each 36th of it are
             averaged, which bounds memory. 0: no averages.
+        keep_spikes: Whether readings that the track sets aside, such as spikes, are kept. Detectors have to find them.
     """
     ids = load_ids(c, site.id)
     samples: list[SeriesSamples] = []
@@ -98,15 +106,15 @@ def read_all(
             )
             for quantity in quantities
         }
-        samples += _clean(site, station, list(members), readings, now)
+        samples += _clean(site, station, list(members), readings, now, keep_spikes=keep_spikes)
     return samples
 
 
 def read_samples(
     c: Connection, site: Site, series: WatchedSeries, since: datetime, now: datetime
 ) -> SeriesSamples | None:
-    """Load the cleaned samples of one series in (since, now] as known at `now`; None if there are none."""
-    samples = read_all(c, site, [series], since, now)
+    """Load the samples of one series in (since, now] as known at `now`, spikes included; None if there are none."""
+    samples = read_all(c, site, [series], since, now, keep_spikes=True)
     return samples[0] if samples else None
 
 
@@ -123,6 +131,8 @@ def _clean(
     series: Sequence[WatchedSeries],
     readings: Mapping[str, tuple[Reading, ...]],
     now: datetime,
+    *,
+    keep_spikes: bool,
 ) -> Iterator[SeriesSamples]:
     """Yield the cleaned samples of series of one station from its readings by quantity."""
     quantities = tuple(readings)
@@ -138,12 +148,19 @@ def _clean(
     track = make_motion_tracker(site, station, quantity).track(inputs, epoch_s(now))
     cleaned = track.quantity.split("+")
     for one in series:
-        if one.quantity in cleaned:
-            component = cleaned.index(one.quantity)
-            steps = tuple((jump.at_s, jump.size[component]) for jump in list_confirmed(track))
-            yield from _make_samples(
-                one, array("d", track.times_s), move_to_newest_level(track, component), readings[one.quantity], steps
-            )
+        if one.quantity not in cleaned:
+            continue
+        component = cleaned.index(one.quantity)
+        steps = tuple((jump.at_s, jump.size[component]) for jump in list_confirmed(track))
+        samples = dict(zip(track.times_s, move_to_newest_level(track, component), strict=True))
+        if keep_spikes:
+            for reading in readings[one.quantity]:
+                at_s = epoch_s(reading.observed_at)
+                later = math.fsum(size for step_s, size in steps if step_s > at_s)
+                samples.setdefault(at_s, reading.value + later)
+        epochs_s = sorted(samples)
+        values = array("d", [samples[at_s] for at_s in epochs_s])
+        yield from _make_samples(one, array("d", epochs_s), values, readings[one.quantity], steps)
 
 
 def is_cleaned(quantity: str) -> bool:

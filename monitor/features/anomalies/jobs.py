@@ -18,6 +18,7 @@ from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
 from monitor.api.database import SERVICE_ACTOR, Database
 from monitor.api.errors import JobError
+from monitor.api.queries.alerts import find_state, load_newest
 from monitor.api.queries.ingest import GAPS_PER_TRANSACTION, GapCandidate, add_gaps, fill_gaps, find_filled
 from monitor.api.queries.models import ModelRow, SeriesSamples, find_active, load_watched
 from monitor.api.queries.readings import in_chunks, load_ids, load_later_entries
@@ -145,6 +146,24 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     return "; ".join(parts)
 
 
+def _load_confirmed_steps(c: Connection, site: Site, now: datetime) -> frozenset[str]:
+    """Return the keys of the steps, found by the evaluation, after which their station has sent another reading.
+
+    The first reading after a jump may still be a spike.
+    """
+    row = find_state(c, site.id)
+    steps: Mapping[str, Mapping[str, float]] = {} if row is None else row.state["steps"]
+    if not steps:
+        return frozenset()
+    newest_s: dict[str, float] = {}
+    for name, epoch in load_newest(c, site.id, now).items():
+        station = name.partition(".")[0]
+        newest_s[station] = max(epoch.observed_s, newest_s.get(station, -math.inf))
+    return frozenset(
+        key for key, step in steps.items() if step["at_s"] < newest_s.get(key.rpartition("@")[0], -math.inf)
+    )
+
+
 def _find_common_kind(errors: Sequence[JobError]) -> type[JobError]:
     kinds = {type(error) for error in errors}
     return kinds.pop() if len(kinds) == 1 else JobError
@@ -176,13 +195,14 @@ def _score_all(
     added, over, is_empty, left_out = Counter[str](), Counter[str](), True, 0
     with db.read() as c:
         words, entered = load_dismissed(c, site, now - ECHO, now), load_later_entries(c, site.id, now)
+        steps = _load_confirmed_steps(c, site, now)
     for together in _divide(groups):
         # a checkpoint and the labels behind a factor were counted on motion, and speak of nothing else
         behind = [(active, factors) if one.name == MOTION_GROUP else (dict.fromkeys(active), {}) for one in together]
         wanted = [_make_request(site, one, *means, now) for one, means in zip(together, behind, strict=True)]
         try:
             rows, holes = dict[str, list[AnomalyRow]](), list[GapCandidate]()
-            found_of = score_new(db, site, wanted, words, entered, now)
+            found_of = score_new(db, site, wanted, words, entered, steps, now)
             for group, found, means in zip(together, found_of, behind, strict=True):
                 if found is None:
                     continue

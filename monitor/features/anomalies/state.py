@@ -1,7 +1,8 @@
 """What is kept of the series of a site between two runs of the anomaly job: a run reads and scores what is new alone.
 
-It is made anew from the database at the first run, after a month of readings, and when the declaration, the detectors,
-or what was entered of earlier readings changed. So it is when a reading comes after its cell was closed.
+It is made again from the database at the first run, after a month of readings, and when the declaration, the detectors,
+what was entered of earlier readings, or the steps that the evaluation has found change. So it is when a reading comes
+after its cell was closed.
 """
 
 from collections import deque
@@ -41,6 +42,7 @@ class _StateKey:
     detectors: Mapping[str, Thresholds]
     shown_above: Mapping[str, float | None]
     entered: Mapping[int, StretchFingerprint]
+    steps: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -114,14 +116,19 @@ def score_new(
     wanted: Sequence[DetectionRequest],
     words: Words,
     entered: Mapping[int, StretchFingerprint],
+    steps: frozenset[str],
     now: datetime,
 ) -> list[DetectionResult | None]:
     """Score what is new of some groups and look for certain faults in it; None where there is no reading.
 
     What is new of all groups that have a state is read at once. Who does not store what was found must `forget`.
+
+    Args:
+        steps: Keys of the steps that the evaluation has found. With a new one the states are made again from the
+            cleaned series, so that the step is no anomaly of the readings after it.
     """
     states = _STATES.setdefault(db, {}).setdefault(site.id, {})
-    keys = [_StateKey(site, one.group, one.detectors, one.shown_above, entered) for one in wanted]
+    keys = [_StateKey(site, one.group, one.detectors, one.shown_above, entered, steps) for one in wanted]
     kept = [state for key in keys if (state := states.get(key.group.name)) is not None and _may_go_on(state, key, now)]
     newer, fresh = db.run_read(_read_open, kept, entered, now)
     return [
@@ -217,7 +224,7 @@ def _score_first(
             # what came too late for the state is scored now
             from_at = min(from_at, state.looked_at - LATE_STEPS * timedelta(seconds=group.step_s))
         began = now - HISTORY_STEPS * timedelta(seconds=group.step_s)
-        samples = read_all(c, key.site, group.series, began, now)
+        samples = read_all(c, key.site, group.series, began, now, keep_spikes=True)
         reported = {d: latest_by_series(c, key.site.id, d, notified=(from_at - ECHO, from_at)) for d in key.detectors}
         found_of = {
             kind: latest_by_series(c, key.site.id, check, notified=(began, now)) for check, kind in LASTING.items()

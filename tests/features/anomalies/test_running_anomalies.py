@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import delete, select
 
+from monitor.alerts.evaluate import evaluate_site
 from monitor.features.anomalies import jobs as anomaly
 from monitor.features.anomalies import state as anomaly_state
 from monitor.features.anomalies.queries.labels import add_label, load_runs
@@ -24,6 +25,7 @@ from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
 from tests.data.daily_slope import SITE, START
+from tests.data.site_text import bounds, criterion
 from tests.data.store_rows import ask, enter_offset, tell
 from tests.fixtures.databases import ON_BOTH
 
@@ -115,6 +117,28 @@ def test_what_is_entered_later_makes_the_state_anew(database: Database, begun: S
     last = {key: row for key, row in stored(database).items() if key[1] == at + DAY}
     assert len(last) == 2 * STATIONS
     assert not any(alerted for _, _, alerted in last.values())
+
+
+@ON_BOTH
+def test_a_step_is_no_anomaly_of_the_readings_after_it(database: Database, begun: Site) -> None:
+    bounded = parse_site(SITE + criterion("rate", stations=["*"], quantity="displacement", **bounds(yellow="6 3d")), "")
+    bounded = replace(bounded, anomaly=begun.anomaly)
+    tell(database, save_site, bounded, "test", "test", START + DAY)
+    alerted_days = {}
+    for is_evaluated in (False, True):
+        anomaly_state.forget(database, begun.id)
+        tell(database, lambda c: c.execute(delete(anomaly_table)))
+        look(database, bounded, 159)
+        for day in (160, 161, 162):
+            jumped = [replace(one, value=one.value + (40.0 if one.station == "G1" else 0.0)) for one in draw([day])]
+            add(database, jumped)
+            if is_evaluated:
+                evaluate_site(database, bounded, START + day * DAY + timedelta(minutes=2), "data")
+            look(database, bounded, day)
+        rows = stored(database).items()
+        alerted_days[is_evaluated] = {(at - START).days for (_, at, _), (_, _, alerted) in rows if alerted}
+    assert alerted_days[False] >= {160, 162}
+    assert alerted_days[True] == {160}
 
 
 def test_a_reading_that_comes_late_is_scored_all_the_same(database: Database, begun: Site) -> None:
