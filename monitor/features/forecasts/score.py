@@ -1,22 +1,29 @@
 """Scores forecasts whose targets have been observed, and feeds what was learnt back to the intervals."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import fsum
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from forecasting.serving.conformal import ConformalState, feedback
 from monitor.api.database import Database
-from monitor.api.queries.readings import load_series, stream_readings
+from monitor.api.queries.alerts import find_state
+from monitor.api.queries.models import read_all
+from monitor.api.queries.readings import SeriesRow, load_offsets, load_series, stream_readings
 from monitor.api.readings import Reading, is_fit
-from monitor.api.sites import Site
-from monitor.api.text import epoch_s
+from monitor.api.sites import Site, WatchedSeries
+from monitor.api.text import epoch_s, parse_time
 from monitor.features.forecasts.drivers import find_wet
 from monitor.features.forecasts.queries import forecasts
 
 Key = tuple[int, str, float, float]
 SCORED_WITHIN_S = 90 * 86400.0  # a target observed later than this stays unscored
+SETTLING_EPOCHS: Final = 48  # epochs before a forecast from which the scatter of its series is measured
+MOVEMENT: Final = "movement"  # answer to a step, and its state
 
 
 def score_targets(db: Database, site: Site, now: datetime, *, hindcast: bool = False) -> str:
@@ -37,6 +44,7 @@ def score_targets(db: Database, site: Site, now: datetime, *, hindcast: bool = F
             for i, spec in specs.items()
             if spec is not None
         }
+        levels = {i: _load_level(c, site, names[i], [u for u in waiting if u.series_id == i], now) for i in readings}
         wet = find_wet(c, site, (u.issued_at for u in waiting), now)
         situations = forecasts.load_situations(c, waiting, wet)
     scores: dict[int, forecasts.ForecastScore] = {}
@@ -46,7 +54,8 @@ def score_targets(db: Database, site: Site, now: datetime, *, hindcast: bool = F
             continue
         nearest = nearest_reading(readings[one.series_id], one.target_at, spec.interval_s / 2.0)
         if nearest is not None:
-            scores[one.id] = forecasts.score_forecast(one, nearest.observed_at, nearest.value, situations[one.id])
+            observed = levels[one.series_id].restore(nearest, one)
+            scores[one.id] = forecasts.score_forecast(one, nearest.observed_at, observed, situations[one.id])
     with db.write() as c:
         added = forecasts.add_scores(c, list(scores.values()), now)
         learning = [one for one in waiting if one.id in added and not hindcast]
@@ -59,6 +68,62 @@ def score_targets(db: Database, site: Site, now: datetime, *, hindcast: bool = F
             changed |= _feed_back(states, one, scores[one.id].observed, steps)
         forecasts.save_conformal(c, {key: states[key] for key in sorted(changed)}, now)
     return f"{len(added)} scored, {len(waiting) - len(scores)} targets not observed yet"
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """What moved the level of a series without motion: an instrument was replaced, and somebody may have entered it.
+
+    Attributes:
+        steps: Epoch, in epoch seconds, and size of each step that nobody has called movement.
+        offsets_now: Begin, in epoch seconds, and size of each offset that counts now.
+        offsets_then: The same as it counted when a forecast was issued, by the instant of issue.
+    """
+
+    steps: tuple[tuple[float, float], ...]
+    offsets_now: tuple[tuple[float, float], ...]
+    offsets_then: Mapping[datetime, tuple[tuple[float, float], ...]]
+
+    def restore(self, reading: Reading, issued: forecasts.UnscoredForecast) -> float:
+        """Return an observed value at the level that the series had when a forecast was issued.
+
+        A replaced antenna is no error of a forecast, whether or not an offset was entered for it since.
+        """
+        from_s, to_s = epoch_s(issued.data_until), epoch_s(reading.observed_at)
+        stepped = fsum(size for at_s, size in self.steps if from_s < at_s <= to_s)
+        now = fsum(size for at_s, size in self.offsets_now if at_s <= from_s)
+        then = fsum(size for at_s, size in self.offsets_then[issued.issued_at] if at_s <= from_s)
+        return reading.value - stepped + (now - then)
+
+
+def _load_level(
+    c: Connection, site: Site, row: SeriesRow, waiting: Sequence[forecasts.UnscoredForecast], now: datetime
+) -> _Level:
+    station, spec = site.station(row.station), site.series(row.station, row.quantity)
+    assert station is not None
+    assert spec is not None
+    begin = min(one.data_until for one in waiting) - timedelta(seconds=SETTLING_EPOCHS * spec.interval_s)
+    samples = read_all(c, site, [WatchedSeries(row.id, station, spec, row.quantity)], begin, now)
+    steps = samples[0].steps if samples else ()
+    state = find_state(c, site.id)
+    moved_s = set() if state is None else _list_movements(state.state, row.station)
+    return _Level(
+        steps=tuple((at_s, size) for at_s, size in steps if at_s not in moved_s),
+        offsets_now=_load_offsets(c, row.id, now),
+        offsets_then={at: _load_offsets(c, row.id, at) for at in sorted({one.issued_at for one in waiting})},
+    )
+
+
+def _list_movements(memory: Mapping[str, Any], station: str) -> set[float]:
+    """Return the instants of the steps of a station that are movement, epoch seconds."""
+    answered = [key for key, answer in memory["answers"].items() if answer == MOVEMENT]
+    counted = [key for key, step in memory["steps"].items() if step["state"] == MOVEMENT]
+    parts = [key.rpartition("@") for key in (*answered, *counted)]
+    return {epoch_s(parse_time(at)) for name, _, at in parts if name == station}
+
+
+def _load_offsets(c: Connection, series_id: int, known_at: datetime) -> tuple[tuple[float, float], ...]:
+    return tuple((epoch_s(parse_time(at)), size) for at, size in load_offsets(c, series_id, known_at))
 
 
 def _load_near(

@@ -82,6 +82,7 @@ class UnscoredForecast:
     margin_95: float | None
     stretch: float | None
     issued_at: datetime
+    data_until: datetime
     stage: str | None
 
 
