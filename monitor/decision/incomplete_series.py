@@ -16,7 +16,7 @@ from monitor.decision.series.coverage import WHOLE, Coverage, Removal, measure_t
 from monitor.decision.series.maintenance import MaintenanceMask
 from monitor.decision.series.station_health import SeriesHealthMap
 from monitor.decision.series.step_detector import Jump
-from monitor.decision.series.steps import DOUBTFUL, EVENT
+from monitor.decision.series.steps import BEFORE, DOUBTFUL, EVENT
 from monitor.decision.vote_status import VoteStatus
 from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.parents import Place
@@ -33,8 +33,9 @@ _UNSIGNED: Final = Template("incomplete.unsigned", "its corrected values or an o
 _UNJUDGED: Final = Template("incomplete.unjudged", "no criterion with a vote judges it")()
 _UNREACHED: Final = Template("incomplete.unreached", "no criterion with a vote can raise a level by it: {text}")
 COUNTED: Final = "counted"
-# Steps whose jump is taken out of the track, and that count for nothing yet or only for the lowest warning level.
-_OPEN: Final = frozenset({"pending", DOUBTFUL, EVENT, COUNTED})
+# Steps whose jump is taken out of the track, and that count for nothing or only for the lowest warning level, until a
+# person answers what they were.
+_OPEN: Final = frozenset({"pending", BEFORE, DOUBTFUL, EVENT, COUNTED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from monitor.alerts.acts.operator_acts import verify
 from monitor.alerts.evaluate import evaluate_site, load_inputs
 from monitor.alerts.queries.offsets import add_offset, confirm_offset
 from monitor.decision.records import Memory
+from monitor.decision.series.assessment import DecisionContext
 from monitor.features.movement.movement_state import find_moving, load_path
 from monitor.models.samples import load_ids, read_all
 from monitor.people.queries.users import add_user
@@ -26,7 +27,7 @@ from monitor.sites.queries.sites import save_site
 from monitor.sites.watched import find_motion
 from monitor.storage.actor import Actor
 from monitor.storage.views import load_view
-from monitor.text.instants import format_iso, parse_time
+from monitor.text.instants import epoch_s, format_iso, parse_time
 from tests.data.site_text import bounds, criterion, head, series, station
 from tests.fixtures.databases import ON_BOTH
 
@@ -40,6 +41,7 @@ SITE_TEXT = (
     + criterion("rate", stations=["*"], quantity="displacement", **bounds(yellow="6 1d", orange="24 12h", red="80 8h"))
 )
 KEY = ("bench", "G1", "displacement")
+G1 = "G1.displacement"
 COUNT = 60
 STEP_AT, STEP_MM = 50, 80.0
 
@@ -83,6 +85,31 @@ class Antenna:
                 - offset_mm,
             }
 
+    def add_noise(self):
+        """Correct each value of G1 by some tenths of a millimetre: an instrument that repeats one value is frozen."""
+        rows = []
+        for k in range(COUNT):
+            value = (STEP_MM if k >= STEP_AT else 0.0) + k * 7919 % 11 / 10.0
+            rows.append(Observation(*KEY, "mm", START + k * HOUR, self.now, value))
+        with self.database.write() as c:
+            add_observations(c, rows, self.now)
+
+    def measure_motion(self):
+        """Return how far G1 moved from its first to its newest reading for each reader of motion, mm."""
+        since = START - HOUR
+        with self.database.read() as c:
+            motion = find_motion(self.site, load_ids(c, self.site.id))
+            (samples,) = [one for one in read_all(c, self.site, motion, since, self.now) if one.label == G1]
+            (moving,) = [one for one in find_moving(c, self.site) if one.station.id == "G1"]
+            path = load_path(c, self.site, moving, self.now, Memory())
+            inputs = load_inputs(c, self.site, self.now, draining=False)[0]
+        track = DecisionContext(self.site, inputs, Memory(), epoch_s(self.now)).track(self.site.criteria[0], "G1")
+        return {
+            "decision": track.along[-1] - track.along[0],
+            "movement": path.values[-1] - path.values[0],
+            "forecasts and anomaly scores": samples.values[-1] - samples.values[0],
+        }
+
     def count_open_jumps(self):
         """Return how many unexplained jumps of G1 the decision and the movement page take out."""
         evaluated = evaluate_site(self.database, self.site, self.now, "data").decision
@@ -100,6 +127,7 @@ def antenna(database):
 @ON_BOTH
 def test_every_reader_applies_an_offset_from_its_second_signature_on(antenna):
     def see():
+        assert antenna.measure_motion() == dict.fromkeys(antenna.measure_motion(), 0.0)
         (value,) = {round(value, 6) for value in antenna.read_newest_value().values()}
         return value, antenna.count_open_jumps()
 
@@ -150,3 +178,17 @@ def test_a_correction_within_five_standard_errors_counts_at_once(antenna):
     with antenna.database.write() as c:
         add_observations(c, [newest], antenna.now)
     assert {round(value, 6) for value in antenna.read_newest_value().values()} == {STEP_MM + 4.9}
+
+
+@ON_BOTH
+def test_a_jump_before_the_first_evaluation_is_a_question_until_somebody_answers(antenna):
+    antenna.add_noise()
+    evaluated = evaluate_site(antenna.database, antenna.site, antenna.now, "data").decision
+    ((key, step),) = evaluated.memory.steps.items()
+    assert (step.state, evaluated.level) == ("before", 0)
+    assert "jumped by 79.9 mm" in str(evaluated.memory.incomplete[G1])
+    assert max(map(abs, antenna.measure_motion().values())) < 3.0
+    verify(antenna.database, antenna.site, str(key), "instrument", Actor("Ada", "person"), "antenna", antenna.now)
+    answered = evaluate_site(antenna.database, antenna.site, antenna.now, "data").decision
+    assert "jumped" not in str(answered.memory.incomplete.get(G1))
+    assert max(map(abs, antenna.measure_motion().values())) < 3.0
