@@ -21,11 +21,11 @@ from typing import Final
 from monitor.decision.common_mode import find_common
 from monitor.decision.conditions import explain_growth, follow_growth, list_changes, list_conditions
 from monitor.decision.criteria.assess import assess_criterion
-from monitor.decision.evidence import describe
+from monitor.decision.evidence import describe_evidence
 from monitor.decision.fusion_rules import RuleStatus, apply_rule
 from monitor.decision.headline import list_rates
 from monitor.decision.incomplete_series import doubt_assessments, find_incomplete, measure_coverage
-from monitor.decision.keys import RuleKey, StepKey, StepVote, Support, VoteKey
+from monitor.decision.keys import RuleKey, StepKey, StepVote, Supporter, VoteKey
 from monitor.decision.ladder import LevelState, RequestedLevel, advance_level, fuse
 from monitor.decision.lost_levels import find_present_reach
 from monitor.decision.next_evaluation import find_next_due
@@ -63,7 +63,7 @@ from monitor.decision.vote_status import VoteStatus, classify_votes, hold_scatte
 from monitor.decision.votes import (
     REFERENCE,
     drop_exceeded_answers,
-    find_lasting,
+    find_questions_of_lasting_motion,
     keep_answers,
     keep_signatures,
     update_votes,
@@ -99,7 +99,7 @@ def decide(
     situation = compute_situation(prepared)
     newest_s = _find_newest(inputs, prepared.context.now_s, memory.newest_s)
     next_memory = build_memory(situation, newest_s)
-    evidence = describe(situation, next_memory, now)
+    evidence = describe_evidence(situation, next_memory, now)
     rates = tuple(list_rates(evidence, situation.site))
     reported, grown_rate = follow_growth(situation.before, next_memory.level, rates)
     next_memory = replace(next_memory, reported=reported)
@@ -352,12 +352,12 @@ def gather_counted(
     steps: Steps,
     covered_steps: Collection[StepKey],
     rules: Sequence[RuleStatus],
-) -> dict[Support, int]:
+) -> dict[Supporter, int]:
     """Return everything that counts for a level now: votes of witnesses, steps, and rules that hold."""
-    counted: dict[Support, int] = {}
+    counted: dict[Supporter, int] = {}
     for vote_key, status in statuses.items():
-        if status.counts > 0 and vote_key.criterion in prepared.witnesses:
-            counted[vote_key] = status.counts
+        if status.counted_level > 0 and vote_key.criterion in prepared.witnesses:
+            counted[vote_key] = status.counted_level
     for step_key, step in steps.items():
         if step.state in ACTIVE and step_key not in covered_steps:
             counted[StepVote(step_key)] = requested_level(step)
@@ -371,9 +371,9 @@ def advance_ladder(
     count: VoteCount, steps: Steps, rules: Sequence[RuleStatus], requested: RequestedLevel
 ) -> LevelState:
     """Return the level after this evaluation. It does not fall while a backlog of readings is stored."""
-    set_aside = {key for key, status in count.statuses.items() if status.aside is not None}
+    set_aside = {key for key, status in count.statuses.items() if status.limit_reason is not None}
 
-    def is_over(key: Support, level: int) -> bool:
+    def is_over(key: Supporter, level: int) -> bool:
         if isinstance(key, RuleKey):
             return any(status.rule.id == key.rule and status.holds is False for status in rules)
         return is_clear(key, level, count.votes, steps, count.fresh, set_aside)
@@ -450,7 +450,9 @@ def _list_lasting_questions(situation: Situation) -> set[str]:
     lasting |= {*situation.neighbours.open_since_s, *situation.corrected}
     # To find out which motions last takes a fit for each station. Only answers and signatures need it.
     if before.answers or before.heights or before.signed:
-        lasting |= find_lasting(situation.site, situation.assessments, situation.votes, situation.context.now_s)
+        lasting |= find_questions_of_lasting_motion(
+            situation.site, situation.assessments, situation.votes, situation.context.now_s
+        )
     return lasting
 
 

@@ -1,129 +1,200 @@
-"""How votes live: they rise and fall with fresh data, age, and end; what answers and signatures do to them."""
+"""Update the votes of witnesses, and decide how long answers and signatures of people stay valid.
 
-from collections.abc import Collection, Mapping
+A vote is the newest result of one criterion at one witness. `update_votes` gets the assessments of this evaluation and
+returns the votes after it:
+
+* A vote rises at once when its criterion requests a higher level.
+* A vote falls only if its assessment is fresh. It does not fall while a backlog of readings is stored, or while a step
+  of its station is an open question.
+* Without new readings a vote keeps its level, and expires `valid_for` after its newest reading.
+
+The other functions find the level that a question is about, because an answer counts only for that level: if the motion
+later requests more, the question is opened again. An answer against one of the two highest levels needs two people.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from monitor.decision.keys import StepKey, VoteKey
 from monitor.decision.records import Memory, Signature, Steps, Vote, Votes
-from monitor.decision.series.assessment import Assessments, DecisionContext
+from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
 from monitor.decision.series.corrections import CORRECTED
 from monitor.decision.series.coseismic_steps import find_shaken
 from monitor.decision.series.neighbours import ALONE
 from monitor.decision.series.steps import MOVEMENT, QUIET, denies_movement, high_level, requested_level
 from monitor.sites.records import Criterion, Site
 
-ANSWER_KEPT_S: Final = 366 * 86400.0
+# Answers about steps and inspections are stored for a year after the instant that they are about.
+ANSWER_STORED_S: Final = 366 * 86400.0
+# Prefix of the name of a question about a reference whose stations move alike.
 REFERENCE: Final = "reference:"
+_Value = TypeVar("_Value")
 
 
+# ---- votes -----------------------------------------------------------------------------------------------------
 def update_votes(
     context: DecisionContext, assessments: Assessments, criteria: Mapping[str, Criterion], steps: Steps
 ) -> dict[VoteKey, Vote]:
-    """Votes after this look: without evidence a vote stays and ages; it falls only on fresh evidence."""
+    """Return the votes after this evaluation.
+
+    Args:
+        assessments: Those of `criteria`.
+        criteria: Criteria that vote, by id. Votes of other criteria are removed.
+        steps: Steps after this evaluation.
+    """
     memory = context.memory
-    votes = {k: v for k, v in memory.votes.items() if k.criterion in criteria}
-    unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
+    votes = {key: vote for key, vote in memory.votes.items() if key.criterion in criteria}
+    uncertain_stations = {key.station for key, step in steps.items() if step.state not in QUIET}
     for assessment in assessments:
         if not assessment.has_data or assessment.newest_s is None:
             continue
         key = assessment.key
-        old = votes.get(key)
-        before = old.level if old else 0
-        may_fall = assessment.fresh and not context.inputs.draining and assessment.station not in unsure
-        # what a person lowered rises on newer data only: windows of failure, forecasts, scores and images as well
-        is_new = assessment.newest_s > memory.answered.get(key, float("-inf"))
-        level = max(assessment.raise_level if is_new else 0, min(before, assessment.hold_level) if may_fall else before)
-        if old is not None and assessment.newest_s < old.newest_s and level <= before:
-            continue  # the newest datum was withdrawn: what is left says nothing new
+        previous = votes.get(key)
+        previous_level = previous.level if previous else 0
+        may_fall = assessment.fresh and not context.inputs.draining and assessment.station not in uncertain_stations
+        # A person who lowered the level answered for all readings up to that instant. Only newer ones raise the vote.
+        is_answered = assessment.newest_s <= memory.answered.get(key, float("-inf"))
+        held_level = min(previous_level, assessment.hold_level) if may_fall else previous_level
+        raised_level = 0 if is_answered else assessment.raise_level
+        level = max(raised_level, held_level)
+        if previous is not None and assessment.newest_s < previous.newest_s and level <= previous_level:
+            # The reading that the vote was based on was withdrawn. Older readings neither lower nor prolong the vote.
+            continue
         valid_until_s = assessment.newest_s + criteria[assessment.criterion].valid_for_s
         votes[key] = Vote(level, assessment.newest_s, valid_until_s, assessment.reason)
     return votes
 
 
+# ---- answers ---------------------------------------------------------------------------------------------------
 def drop_exceeded_answers(site: Site, memory: Memory, votes: Votes, now_s: float, steps: Steps) -> Memory:
-    """The memory without answers that the motion has outgrown: their questions are asked anew, with a new clock.
+    """Return the memory without the answers whose motion requests more now than when it was answered.
 
-    Who says that a motion is none of the slope says it of what was asked for then. When its votes ask for more, one
-    person's word of before must not hide it.
+    A person who answers that a motion is no movement of the slope answers for the level that it requests at that time.
+    If its votes request a higher level later, the question is opened again with a new deadline.
     """
-    heights = {k: h for k, h in memory.heights.items() if "@" in k}  # of steps: `update_steps` looks after them
-    outgrown: set[str] = {k for k, s in steps.items() if s.state == MOVEMENT and denies_movement(memory.answers.get(k))}
-    if not (outgrown or memory.answers or memory.common or memory.asked or len(heights) < len(memory.heights)):
+    exceeded: set[str] = {
+        key for key, step in steps.items() if step.state == MOVEMENT and denies_movement(memory.answers.get(key))
+    }
+    # `update_steps` compares the levels of steps, whose names contain "@".
+    levels = {question: level for question, level in memory.heights.items() if "@" in question}
+    has_questions = bool(memory.answers or memory.common or memory.asked)
+    if not exceeded and not has_questions and len(levels) == len(memory.heights):
         return memory
-    motions = [q for q in memory.answers if q.startswith((REFERENCE, ALONE))]
-    for question in (*(f"{REFERENCE}{r}" for r in memory.common), *memory.asked, *motions):
-        height = find_height(site, question, votes, now_s)
+    for question in _list_questions_on_motion(memory):
+        level = find_level_of_motion(site, question, votes, now_s)
         if not denies_movement(memory.answers.get(question)):
-            heights[question] = height  # as it stands when the answer comes
-        elif height > memory.heights.get(question, height):
-            outgrown.add(question)
+            # The level is stored in every evaluation, so that it is known when an answer is given.
+            levels[question] = level
+            continue
+        answered_level = memory.heights.get(question, level)
+        if level > answered_level:
+            exceeded.add(question)
         else:
-            heights[question] = memory.heights.get(question, height)
-    return _forget(memory, outgrown, heights)
-
-
-def _forget(memory: Memory, outgrown: Collection[str], heights: Mapping[str, int]) -> Memory:
+            levels[question] = answered_level
+    references = {question.removeprefix(REFERENCE) for question in exceeded if question.startswith(REFERENCE)}
     return replace(
         memory,
-        heights=heights,
-        answers={k: a for k, a in memory.answers.items() if k not in outgrown},
-        common={r: since_s for r, since_s in memory.common.items() if f"{REFERENCE}{r}" not in outgrown},
-        asked={q: since_s for q, since_s in memory.asked.items() if q not in outgrown},
+        heights=levels,
+        answers=_without(memory.answers, exceeded),
+        common=_without(memory.common, references),
+        asked=_without(memory.asked, exceeded),
     )
 
 
-def find_height(site: Site, question: str, votes: Votes, now_s: float) -> int:
-    """The highest level that the motion behind a question asks for; whatever a correction might hide is the top one."""
-    if question.startswith(CORRECTED):
-        return site.top_level
-    motions = {c.id for c in site.criteria if c.kind.motion}
-    behind = {s.id for s in site.stations if question in {f"{REFERENCE}{s.reference}", f"{ALONE}{s.id}"}}
-    found = (
-        v.level for k, v in votes.items() if v.valid_until_s >= now_s and k.criterion in motions and k.station in behind
-    )
-    return max(found, default=0)
+def _list_questions_on_motion(memory: Memory) -> list[str]:
+    """Return the questions about references and about stations that move alone, open ones and answered ones."""
+    questions = [f"{REFERENCE}{reference}" for reference in memory.common]
+    questions += memory.asked
+    questions += [question for question in memory.answers if question.startswith((REFERENCE, ALONE))]
+    return questions
 
 
-def find_lasting(site: Site, assessments: Assessments, votes: Votes, now_s: float) -> set[str]:
-    """Questions whose motion lasts, whatever level a person let stand: the vote lives and is not clear."""
+def _without(values: Mapping[str, _Value], names: Collection[str]) -> dict[str, _Value]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
+def find_questions_of_lasting_motion(site: Site, assessments: Assessments, votes: Votes, now_s: float) -> set[str]:
+    """Return the questions whose motion continues: a vote of the station is valid, and its motion is not over.
+
+    The level does not matter, because a person may have lowered it while the motion continues.
+    """
     moving = {
-        w.station
-        for w in assessments
-        if (vote := votes.get(w.key)) is not None
-        and vote.valid_until_s >= now_s
-        and (not w.has_data or (w.hold_level > 0 and w.motion is not None))
+        assessment.station for assessment in assessments if _is_lasting(assessment, votes.get(assessment.key), now_s)
     }
-    return {f"{REFERENCE}{s.reference}" for s in site.stations if s.id in moving and s.reference is not None} | {
-        f"{ALONE}{name}" for name in moving
-    }
+    references = {station.reference for station in site.stations if station.id in moving}
+    questions = {f"{REFERENCE}{reference}" for reference in references if reference is not None}
+    return questions | {f"{ALONE}{station}" for station in moving}
 
 
-def keep_answers(answers: Mapping[str, str], lasting: Collection[str], now_s: float) -> dict[str, str]:
-    """Answers that still matter: of a motion while it lasts, of a step or an inspection (`...@instant`) for a year."""
-
-    def matters(key: str) -> bool:
-        if key.startswith((REFERENCE, ALONE)):
-            return key in lasting
-        return "@" in key and StepKey.read(key).at_s > now_s - ANSWER_KEPT_S
-
-    return {key: answer for key, answer in answers.items() if matters(key)}
+def _is_lasting(assessment: Assessment, vote: Vote | None, now_s: float) -> bool:
+    if vote is None or vote.valid_until_s < now_s:
+        return False
+    if not assessment.has_data:
+        return True
+    return assessment.hold_level > 0 and assessment.motion is not None
 
 
-def measure_height(site: Site, memory: Memory, key: str, steps: Collection[StepKey], now_s: float) -> int:
-    """The level that a question's votes, or the steps it asks about, ask for at this moment."""
-    shaken = find_shaken(site, memory.steps)
-    requested = max(
-        (memory.steps[k].level if k in shaken else requested_level(memory.steps[k]) for k in steps), default=0
-    )
-    return max(requested, find_height(site, key, memory.votes, now_s))
+def keep_answers(answers: Mapping[str, str], lasting_questions: Collection[str], now_s: float) -> dict[str, str]:
+    """Return the answers that the next evaluation needs.
 
+    An answer about a motion is stored while the motion lasts, and an answer about a step or an inspection for a year.
+    """
 
-def needs_two(site: Site, height: int) -> bool:
-    """True where "no movement" would set aside one of the two highest levels."""
-    return height >= high_level(site)
+    def is_needed(question: str) -> bool:
+        if question.startswith((REFERENCE, ALONE)):
+            return question in lasting_questions
+        return "@" in question and StepKey.read(question).at_s > now_s - ANSWER_STORED_S
+
+    return {question: answer for question, answer in answers.items() if is_needed(question)}
 
 
 def keep_signatures(memory: Memory, open_questions: Collection[str]) -> dict[str, Signature]:
-    """First signatures of questions that still wait for the second one."""
-    return {k: s for k, s in sorted(memory.signed.items()) if k in open_questions and k not in memory.answers}
+    """Return the first signatures of open questions that have no second signature yet."""
+    return {
+        question: signature
+        for question, signature in sorted(memory.signed.items())
+        if question in open_questions and question not in memory.answers
+    }
+
+
+# ---- levels of questions ---------------------------------------------------------------------------------------
+def find_level_of_question(site: Site, memory: Memory, question: str, steps: Iterable[StepKey], now_s: float) -> int:
+    """Return the level that the motion behind a question requests now.
+
+    Args:
+        steps: Steps that the question is about. Each requests its own level. An unanswered step during an earthquake
+            that an independent station shares requests the level of its size.
+    """
+    shaken = find_shaken(site, memory.steps)
+    levels = [find_level_of_motion(site, question, memory.votes, now_s)]
+    for key in steps:
+        step = memory.steps[key]
+        levels.append(step.level if key in shaken else requested_level(step))
+    return max(levels)
+
+
+def find_level_of_motion(site: Site, question: str, votes: Votes, now_s: float) -> int:
+    """Return the highest level that valid votes on the motion behind a question request; 0 if there are none.
+
+    A correction may hide any motion, so a question about corrected values is treated as one about the highest level.
+    """
+    if question.startswith(CORRECTED):
+        return site.top_level
+    stations = {
+        station.id
+        for station in site.stations
+        if question in {f"{REFERENCE}{station.reference}", f"{ALONE}{station.id}"}
+    }
+    motion_criteria = {criterion.id for criterion in site.criteria if criterion.kind.motion}
+    levels = [
+        vote.level
+        for key, vote in votes.items()
+        if vote.valid_until_s >= now_s and key.station in stations and key.criterion in motion_criteria
+    ]
+    return max(levels, default=0)
+
+
+def needs_second_signature(site: Site, level: int) -> bool:
+    """Return whether an answer against a level needs two people: it is one of the two highest levels."""
+    return level >= high_level(site)

@@ -12,7 +12,7 @@ from monitor.decision.criteria.kinds.earthquake import lower_bounds
 from monitor.decision.keys import StepKey, read_support
 from monitor.decision.records import EventFact, MaintenanceFact, Memory, Signature, Step, instant, seconds
 from monitor.decision.series import steps as steps_module
-from monitor.decision.votes import measure_height, needs_two
+from monitor.decision.votes import find_level_of_question, needs_second_signature
 from monitor.sites.fusion import Clause, FusionRule, Neighbours
 from monitor.sites.records import Criterion, Dwell, Threshold
 from monitor.text.instants import format_iso
@@ -69,7 +69,7 @@ def test_a_rule_raises_what_neither_part_asks_for_alone():
     evidence = looks[-1].decision.evidence
     assert evidence["rules"]["wet"]["behind"] == ["p|B", "v|A"]
     assert not evidence["votes"]["p|B"]["counted"]
-    assert evidence["votes"]["p|B"]["part"] == "speaks only inside rules"
+    assert evidence["votes"]["p|B"]["part"] == "counts only in fusion rules"
     raised = next(look for look in looks if look.decision.level == 2)
     assert "rule wet, A: velocity" in raised.decision.evidence["sentence"]
     assert max(levels(run(quiet(1, auxiliary=WELL), fused(WET)))) == 0
@@ -348,7 +348,9 @@ def test_several_groups_at_an_earthquake_raise_nothing_and_are_paged_anew_at_eve
     told = looks[20 + clock].decision.memory.conditions["health:site:shaken_1"]
     assert (told.level, "A, B are independent" in told.reason) == (2, True)
     memory = looks[21].decision.memory
-    assert [needs_two(SITE, measure_height(SITE, memory, k, [k], at(21))) for k in memory.steps] == [True, True]
+    assert [
+        needs_second_signature(SITE, find_level_of_question(SITE, memory, k, [k], at(21))) for k in memory.steps
+    ] == [True, True]
     lone = run(quiet(7, steps={"A": (20, 90.0)}), alter=declared("earthquake", 20))
     assert not any("shaken" in k for look in lone for k in look.decision.memory.conditions)
 

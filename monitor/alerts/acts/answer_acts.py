@@ -24,7 +24,7 @@ from monitor.decision.keys import station_of_question
 from monitor.decision.records import Memory, instant, seconds
 from monitor.decision.series.corrections import CORRECTED, read_question
 from monitor.decision.series.steps import MOVEMENT, reopen_step
-from monitor.decision.votes import needs_two
+from monitor.decision.votes import needs_second_signature
 from monitor.errors import NotFoundError, RefusedError
 from monitor.people.queries.users import is_admin_of, load_users, require_account, require_person
 from monitor.readings.queries.corrections import reopen_corrections
@@ -192,4 +192,4 @@ def find_stake(c: Connection, site_id: str) -> tuple[int, bool]:
     if site is None:
         return 0, find_version(c, site_id) is not None and bool(load_users(c))
     height = measure_stake(c, site)
-    return height, needs_two(site, height) and bool(load_users(c))
+    return height, needs_second_signature(site, height) and bool(load_users(c))

@@ -20,7 +20,7 @@ from monitor.decision.keys import RuleKey, StepKey, station_of_question
 from monitor.decision.records import Memory, Signature, Vote, instant, seconds
 from monitor.decision.series.corrections import CORRECTED, read_question
 from monitor.decision.series.steps import CAUSES, MOVEMENT, denies_movement, requested_level, state_after
-from monitor.decision.votes import measure_height, needs_two
+from monitor.decision.votes import find_level_of_question, needs_second_signature
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.people.queries.users import can_countersign, load_users, require_account, require_person, require_two
 from monitor.readings.queries.corrections import sign_corrections
@@ -209,10 +209,10 @@ def verify(
     with db.write() as c:
         memory = load_memory(c, site)
         mine = _find_steps(memory, key)
-        height = measure_height(site, memory, key, mine, seconds(now))
+        height = find_level_of_question(site, memory, key, mine, seconds(now))
         was = _WAS if answer in {MOVEMENT, CAUSES[0]} else _WAS_NONE
         is_correction = key.startswith(CORRECTED)
-        alone = denies_movement(answer) and needs_two(site, height)
+        alone = denies_movement(answer) and needs_second_signature(site, height)
         if is_correction and not can_countersign(c, site.id):
             require_account(c, actor.name.strip())
             alone = False
@@ -357,7 +357,7 @@ def require_shared(
     Raises:
         NeedsSecondError: one person alone may not.
     """
-    if not needs_two(site, stake) or not load_users(c):
+    if not needs_second_signature(site, stake) or not load_users(c):
         return False
     if second is None:
         raise NeedsSecondError(refuse(level=Term(site.levels[min(stake, site.top_level)].name)))
