@@ -167,7 +167,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     found |= _list_reviews(site, now_s)
     found |= list_unproven(site, context.inputs.proofs, now_s)
     if requested.lone_top:
-        top = sorted({k.station for k, level in requested.by_vote.items() if level >= site.top_level})
+        top = sorted({k.station for k, level in requested.by_supporter.items() if level >= site.top_level})
         text = _LONE_TOP(stations=NameList(tuple(top)), level=Term(site.levels[-1].name), n=site.fusion.top_needs)
         found["health:site:lone_top"] = Condition("health", 2, now_s, VERIFY(text=join([text, _INSPECT()])))
     if not context.inputs.draining:

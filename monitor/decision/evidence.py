@@ -1,15 +1,22 @@
-"""Why a decision came out as it did: who said what, who counted, who was set aside, JSON-ready and in sentences."""
+"""Describe why a decision came out as it did, as JSON-ready values that are stored with it.
 
-from collections.abc import Mapping
+`describe_evidence` gets the situation of the site and the memory after the decision. It returns the assessment of every
+criterion, the votes with what each counts for, steps, rules, events and the reasons why the level stands. Alerts,
+`slopeward alerts explain` and the page read this evidence. Its keys are published, so some are older than the terms of
+the code: `asked` is the requested level, `words` are the assessments, `pended` and `capped` tell why a vote does not
+count or counts for less.
+"""
+
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from monitor.decision.conditions import explain_level
 from monitor.decision.criteria.kinds.earthquake import list_lowering
-from monitor.decision.keys import StepKey, Support, VoteKey
+from monitor.decision.keys import Supporter, VoteKey
 from monitor.decision.proof import find_unproven
-from monitor.decision.records import Memory, Step, Vote, seconds
-from monitor.decision.series.assessment import DecisionContext
+from monitor.decision.records import Memory, Step, Steps, Vote, seconds
+from monitor.decision.series.assessment import Assessment, DecisionContext
 from monitor.decision.series.offset_answers import SUFFIX
 from monitor.decision.series.steps import EVENT, is_earthquake, list_events_at, requested_level
 from monitor.decision.situation import Situation
@@ -18,103 +25,132 @@ from monitor.decision.vote_status import VoteStatus
 from monitor.text.message import Message, Template
 
 _LOWERED: Final = Template(
-    "bounds.lowered", "bounds are lowered to {n} of what the site file says: an earthquake was declared"
+    "bounds.lowered", "bounds are lowered to {n} of those in the site file, because an earthquake was declared"
 )
-_ONLY_IN_RULES: Final = Template("vote.only_in_rules", "speaks only inside rules")
+_ONLY_IN_RULES: Final = Template("vote.only_in_rules", "counts only in fusion rules")
 _EXPLAINS: Final = Template("event.explains_step", "explains the step {step}")
-_LOWERS: Final = Template("event.lowers_bounds", "lowers bounds to {n} of what the site file says")
+_LOWERS: Final = Template("event.lowers_bounds", "lowers bounds to {n} of those in the site file")
 
 
-def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, Any]:
-    """Who said what, who counted, who was set aside and why; what did not happen leaves no key."""
-    site, counted, standings = situation.site, situation.counted, situation.vote_statuses
-    parts = {c.id for c in site.criteria if c.role == "part"}
-    found: dict[str, Any] = {
+def describe_evidence(situation: Situation, after: Memory, now: datetime) -> dict[str, Any]:
+    """Return the evidence of a decision. A key is missing if there is nothing to report under it.
+
+    Args:
+        after: The memory after the decision.
+    """
+    site = situation.site
+    partial_criteria = {criterion.id for criterion in site.criteria if criterion.role == "part"}
+    votes = {
+        key: _describe_vote(key, vote, situation.vote_statuses[key], situation.counted, partial_criteria)
+        for key, vote in sorted(after.votes.items())
+    }
+    evidence: dict[str, Any] = {
         "site": site.id,
         "at": seconds(now),
         "level_before": situation.before.level,
         "level": after.level,
         "asked": situation.requested.level,
         "lone_top": list(situation.requested.lone_top),
-        "words": [
-            {
-                "criterion": w.criterion,
-                "station": w.station,
-                "raise_level": w.raise_level,
-                "hold_level": w.hold_level,
-                "heard": w.has_data,
-                "fresh": w.fresh,
-                "newest_s": w.newest_s,
-                "reason": w.reason,
-                "facts": dict(w.facts),
-                **({} if w.coverage.is_whole else {"coverage": w.coverage.to_json()}),
-            }
-            for w in situation.assessments
-        ],
-        "votes": {k: _describe_vote(k, v, standings[k], counted, parts) for k, v in sorted(after.votes.items())},
-        "steps": {k: _describe_step(s, situation.covered.get(k)) for k, s in after.steps.items()},
+        "words": [_describe_assessment(assessment) for assessment in situation.assessments],
+        "votes": votes,
+        "steps": {key: _describe_step(step, situation.covered.get(key)) for key, step in after.steps.items()},
         "common": dict(situation.common.sentences),
         "held_by": list(situation.level_state.held_by),
         "sentence": explain_level(situation),
     }
-    if unproven := find_unproven(situation.context.inputs.proofs, situation.context.now_s):
-        found["unproven"] = unproven
+    unproven = find_unproven(situation.context.inputs.proofs, situation.context.now_s)
+    if unproven:
+        evidence["unproven"] = unproven
     if situation.observability.reasons:
-        found["incomplete"] = dict(situation.observability.reasons)
+        evidence["incomplete"] = dict(situation.observability.reasons)
     if situation.rule_statuses:
-        found["rules"] = {r.rule.id: r.describe() for r in situation.rule_statuses}
-    if offsets := {k: c.reason for k, c in after.conditions.items() if k.endswith(SUFFIX) or WAITS in k}:
-        found["offsets"] = offsets
-    if events := describe_events(situation.context, situation.steps):
-        found["events"] = [dict(e) for e in events]
+        evidence["rules"] = {status.rule.id: status.describe() for status in situation.rule_statuses}
+    offsets = {
+        alert_key: condition.reason
+        for alert_key, condition in after.conditions.items()
+        if alert_key.endswith(SUFFIX) or WAITS in alert_key
+    }
+    if offsets:
+        evidence["offsets"] = offsets
+    events = _describe_events(situation.context, situation.steps)
+    if events:
+        evidence["events"] = events
     if situation.factor < 1.0:
-        found["bounds"] = _LOWERED(n=situation.factor)
-    return found
+        evidence["bounds"] = _LOWERED(n=situation.factor)
+    return evidence
+
+
+def _describe_assessment(assessment: Assessment) -> dict[str, Any]:
+    values = {
+        "criterion": assessment.criterion,
+        "station": assessment.station,
+        "raise_level": assessment.raise_level,
+        "hold_level": assessment.hold_level,
+        "heard": assessment.has_data,
+        "fresh": assessment.fresh,
+        "newest_s": assessment.newest_s,
+        "reason": assessment.reason,
+        "facts": dict(assessment.facts),
+    }
+    if not assessment.coverage.is_whole:
+        values["coverage"] = assessment.coverage.to_json()
+    return values
 
 
 def _describe_vote(
-    key: VoteKey, vote: Vote, standing: VoteStatus, counted: Mapping[Support, int], parts: set[str]
+    key: VoteKey,
+    vote: Vote,
+    status: VoteStatus,
+    counted: Mapping[Supporter, int],
+    partial_criteria: Collection[str],
 ) -> dict[str, Any]:
-    found = {
+    values = {
         "level": vote.level,
         "newest_s": vote.newest_s,
         "valid_until_s": vote.valid_until_s,
         "counted": key in counted,
-        "pended": standing.pended,
+        "pended": status.set_aside_reason,
     }
-    if standing.capped is not None and standing.pended is None:
-        found["capped"] = standing.capped
-    if key.criterion in parts:
-        found["part"] = _ONLY_IN_RULES()
-    return found
+    if status.cap_reason is not None and status.set_aside_reason is None:
+        values["capped"] = status.cap_reason
+    if key.criterion in partial_criteria:
+        values["part"] = _ONLY_IN_RULES()
+    return values
 
 
-def _describe_step(step: Step, covered: Message | None) -> dict[str, Any]:
-    found = {"level": requested_level(step), "state": step.state, "reason": step.reason}
-    return found if covered is None else {**found, "pended": covered}
+def _describe_step(step: Step, maintenance_reason: Message | None) -> dict[str, Any]:
+    values = {"level": requested_level(step), "state": step.state, "reason": step.reason}
+    if maintenance_reason is not None:
+        values["pended"] = maintenance_reason
+    return values
 
 
-def describe_events(context: DecisionContext, steps: dict[StepKey, Step]) -> list[dict[str, Any]]:
-    """Events that change this decision, with who said so: those that explain a step, and those that lower bounds."""
-    found = {}
+def _describe_events(context: DecisionContext, steps: Steps) -> list[dict[str, Any]]:
+    """Return the declared events that change this decision, with the people who confirmed them.
+
+    These are confirmed earthquakes that explain a step, and events that lower bounds.
+    """
+    events = {}
     effects: dict[int, list[Message]] = {}
     for key, step in steps.items():
-        for event in list_events_at(context, key, step) if step.state == EVENT else ():
+        if step.state != EVENT:
+            continue
+        for event in list_events_at(context, key, step):
             if is_earthquake(event.kind) and event.words:
-                found[event.id] = event
+                events[event.id] = event
                 effects.setdefault(event.id, []).append(_EXPLAINS(step=str(key)))
     for event, factor in list_lowering(context.site, context.inputs, context.now_s):
-        found[event.id] = event
+        events[event.id] = event
         effects.setdefault(event.id, []).append(_LOWERS(n=factor))
     return [
         {
-            "event": number,
+            "event": event_id,
             "kind": event.kind,
             "from_s": event.from_s,
             "by": event.by,
             "via": event.via,
             "confirmed_by": list(event.confirmed_by),
-            "effects": effects[number],
+            "effects": effects[event_id],
         }
-        for number, event in sorted(found.items())
+        for event_id, event in sorted(events.items())
     ]

@@ -1,10 +1,15 @@
-"""Rules over several criteria: what each asks for now, what it rests on, and whether that can be known at all."""
+"""Evaluate the fusion rules of a site file: conditions on the votes of several criteria.
+
+`apply_rule` gets a rule and the status of every vote. It returns whether the rule holds, and which votes make it hold.
+A rule that holds requests its level once for each of these votes (`RuleStatus.keys`), so the witnesses behind it
+remain known. If too little is known, the rule neither raises nor lowers a level.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from monitor.decision.keys import RuleKey, Support, VoteKey
+from monitor.decision.keys import RuleKey, Supporter, VoteKey
 from monitor.decision.vote_status import VoteStatus
 from monitor.sites.fusion import Clause, FusionRule, evaluate_clause, find_supporting_leaves, format_clause
 from monitor.sites.records import Site
@@ -14,29 +19,36 @@ from monitor.text.message import Template
 _SENTENCES: Final = {
     True: Template("rule.holds", "rule {rule} holds: {clause}"),
     False: Template("rule.does_not_hold", "rule {rule} does not hold: {clause}"),
-    None: Template("rule.not_known", "rule {rule} cannot be judged: {clause}"),
+    None: Template(
+        "rule.not_known", "rule {rule} cannot be judged, because votes are missing or do not count: {clause}"
+    ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class RuleStatus:
-    """What one rule says now."""
+    """Result of one fusion rule.
 
-    rule: FusionRule  # the rule
-    holds: bool | None  # true, False, or None where too little is known; None neither raises nor lowers
-    behind: tuple[VoteKey, ...]  # votes it rests on where it holds, as `criterion|witness`
+    Attributes:
+        holds: None if too little is known.
+        supporting_votes: Votes that make the rule hold; empty if it does not hold.
+    """
+
+    rule: FusionRule
+    holds: bool | None
+    supporting_votes: tuple[VoteKey, ...]
 
     @property
     def keys(self) -> tuple[RuleKey, ...]:
-        """How the ladder names its votes: one for each witness behind it."""
-        return tuple(RuleKey(self.rule.id, key) for key in self.behind)
+        """Keys of the rule as a supporter of a level, one for each vote that makes it hold."""
+        return tuple(RuleKey(self.rule.id, key) for key in self.supporting_votes)
 
     def describe(self) -> dict[str, Any]:
-        """As JSON-ready values."""
+        """Return the result as JSON-ready values, for the evidence."""
         return {
             "level": self.rule.level,
             "holds": self.holds,
-            "behind": list(self.behind),
+            "behind": list(self.supporting_votes),
             "sentence": _SENTENCES[self.holds](rule=self.rule.id, clause=format_clause(self.rule.when)),
         }
 
@@ -44,33 +56,38 @@ class RuleStatus:
 def apply_rule(
     site: Site,
     rule: FusionRule,
-    standings: Mapping[VoteKey, VoteStatus],
+    statuses: Mapping[VoteKey, VoteStatus],
     groups: Groups,
-    answered: Mapping[Support, float],
+    answered: Mapping[Supporter, float],
 ) -> RuleStatus:
-    """Judge a rule of a site on how each vote stands.
+    """Evaluate a fusion rule on the votes of this evaluation.
 
     Args:
-        answered: by rule's vote: data up to this instant were answered by a person.
+        answered: By key of a rule and a vote, the instant up to which a person has answered for the readings, epoch
+            seconds.
     """
 
-    def says(leaf: Clause, witness: str) -> bool | None:
+    def requests(leaf: Clause, witness: str) -> bool | None:
         key = VoteKey(leaf.criterion, witness)
-        if key not in standings:
+        status = statuses.get(key)
+        if status is None:
             return None
-        return standings[key].says(leaf.level, rule.level, answered.get(RuleKey(rule.id, key), float("-inf")))
+        answered_until_s = answered.get(RuleKey(rule.id, key), float("-inf"))
+        return status.requests(leaf.level, rule.level, answered_until_s)
 
     def evaluate_leaf(leaf: Clause) -> bool | None:
-        votes = {name: says(leaf, name) for name in leaf.witnesses}
-        if is_met(site, leaf, [n for n, vote in votes.items() if vote is True], groups):
+        votes = {witness: requests(leaf, witness) for witness in leaf.witnesses}
+        certain = [witness for witness, vote in votes.items() if vote is True]
+        if is_met(site, leaf, certain, groups):
             return True
-        return None if is_met(site, leaf, [n for n, vote in votes.items() if vote is not False], groups) else False
+        possible = [witness for witness, vote in votes.items() if vote is not False]
+        return None if is_met(site, leaf, possible, groups) else False
 
     holds = evaluate_clause(rule.when, evaluate_leaf)
-    behind = {
-        VoteKey(leaf.criterion, name)
-        for leaf in (find_supporting_leaves(rule.when, evaluate_leaf) if holds else ())
-        for name in leaf.witnesses
-        if says(leaf, name) is True
-    }
-    return RuleStatus(rule, holds, tuple(sorted(behind)))
+    supporting_votes: set[VoteKey] = set()
+    if holds:
+        for leaf in find_supporting_leaves(rule.when, evaluate_leaf):
+            supporting_votes |= {
+                VoteKey(leaf.criterion, witness) for witness in leaf.witnesses if requests(leaf, witness) is True
+            }
+    return RuleStatus(rule, holds, tuple(sorted(supporting_votes)))

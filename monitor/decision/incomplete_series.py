@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from monitor.decision.keys import RuleKey, StepKey, StepVote, Support, VoteKey
+from monitor.decision.keys import RuleKey, StepKey, StepVote, Supporter, VoteKey
 from monitor.decision.lost_levels import PresentReach
 from monitor.decision.records import Steps
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
@@ -123,9 +123,9 @@ def find_incomplete(
         found.setdefault(place, IncompleteSeries(text, WHOLE, jump.before_s, jump.at_s))
     series_of = _list_series(site)
     for vote_key, status in statuses.items():
-        if status.aside is not None:
+        if status.limit_reason is not None:
             for place in series_of.get(vote_key, ()):
-                found.setdefault(place, IncompleteSeries(status.aside))
+                found.setdefault(place, IncompleteSeries(status.limit_reason))
     for assessment in assessments:
         for place in series_of.get(assessment.key, ()):
             known = found.get(place)
@@ -227,8 +227,8 @@ def doubt_assessments(
 
 
 def find_held(
-    context: DecisionContext, assessments: Assessments, supporters: Mapping[Support, int], level: int
-) -> dict[Support, float]:
+    context: DecisionContext, assessments: Assessments, supporters: Mapping[Supporter, int], level: int
+) -> dict[Supporter, float]:
     """Find the supporters of a level that only missing or doubted readings keep from falling, and since when.
 
     Their known readings ask for less than the level. No rule lowers it, because the unknown part of the window could
@@ -241,7 +241,7 @@ def find_held(
         for a in assessments
         if a.has_data and a.raise_level < level and (a.coverage.holds or not a.coverage.may_lower)
     }
-    found: dict[Support, float] = {}
+    found: dict[Supporter, float] = {}
     for key, requested in supporters.items():
         if requested < level or isinstance(key, StepVote):
             continue

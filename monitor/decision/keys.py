@@ -135,10 +135,10 @@ class StepVote(_Key):
         return self.step.station
 
 
-Support = VoteKey | RuleKey | StepVote  # what a level rests on
+Supporter = VoteKey | RuleKey | StepVote  # what a level rests on
 
 
-def read_support(text: str) -> Support:
+def read_support(text: str) -> Supporter:
     """What a level rests on, from what is stored; a criterion may well be called `rule` or `step`.
 
     >>> stored = "rule|wet|v|G1", "rule|G1", "step|G1@2026-03-01T06:00:00Z", "step|G1"

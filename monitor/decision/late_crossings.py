@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Final
 
 from monitor.decision.criteria.assess import assess_criterion
-from monitor.decision.keys import Support
+from monitor.decision.keys import Supporter
 from monitor.decision.ladder import fuse
 from monitor.decision.records import Condition, instant, seconds
 from monitor.decision.series.assessment import Assessment, DecisionContext, EvaluationCache
@@ -101,7 +101,7 @@ def _find_requested(context: DecisionContext, at_s: float) -> tuple[int, Message
         for a in assess_criterion(c, then)
         if a.raise_level > 0
     ]
-    counted: Mapping[Support, int] = {a.key: a.raise_level for a in raising}
+    counted: Mapping[Supporter, int] = {a.key: a.raise_level for a in raising}
     requested = fuse(site, counted, lambda key: groups.get(key.station, key.station)).level
     loudest = sorted((a for a in raising if a.raise_level >= requested), key=lambda a: a.station)[:3]
     return requested, join([LABELLED_TEXT(name=a.station, text=a.reason) for a in loudest])

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 from monitor.decision.common_silence import find_common_silence
 from monitor.decision.incomplete_series import IncompleteSeries, find_held, summarize_reasons
-from monitor.decision.keys import RuleKey, StepVote, Support
+from monitor.decision.keys import RuleKey, StepVote, Supporter
 from monitor.decision.ladder import LevelState
 from monitor.decision.lost_levels import PresentReach
 from monitor.decision.orphaned_votes import find_orphaned_supporters
@@ -73,7 +73,7 @@ def assess_observability(
 
     held = find_held(context, assessments, supporters, level)
     # Like a silent series, one with doubted readings has the silence that it may keep to become sound again.
-    doubted_since_s: dict[Support, float] = {}
+    doubted_since_s: dict[Supporter, float] = {}
     for key, since_s in held.items():
         silences_s = [_find_silence_s(context, place) for place in list_series_behind(site, key, steps)]
         doubted_since_s[key] = since_s + max(silences_s, default=0.0)
@@ -99,7 +99,7 @@ def assess_observability(
     )
 
 
-def list_series_behind(site: Site, key: Support, steps: Steps) -> list[Place]:
+def list_series_behind(site: Site, key: Supporter, steps: Steps) -> list[Place]:
     """Return the series that a vote or step was read from; without a name, all voting series of its station."""
     station = key.station
     if isinstance(key, StepVote):
@@ -134,7 +134,7 @@ def _find_unseen_since(
     context: DecisionContext,
     series_health: SeriesHealthMap,
     unseen: Collection[Place],
-    unsure_since_s: Mapping[Support, float],
+    unsure_since_s: Mapping[Supporter, float],
     blind: Collection[Place] | None,
 ) -> float | None:
     """Return since when the level rests on something out of sight; of a blind site, since when it sees nothing.
@@ -170,7 +170,7 @@ def _explain_held(
     site: Site,
     steps: Steps,
     unseen_since_s: float | None,
-    doubted_since_s: Mapping[Support, float],
+    doubted_since_s: Mapping[Supporter, float],
     reasons: Mapping[str, Message],
 ) -> Message | None:
     """Return what is missing of the series that hold the level, if the clock of the level out of sight is theirs."""

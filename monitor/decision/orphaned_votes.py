@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from monitor.decision.keys import RuleKey, StepVote, Support, VoteKey
+from monitor.decision.keys import RuleKey, StepVote, Supporter, VoteKey
 from monitor.decision.records import Memory
 from monitor.sites.kinds import Kind
 from monitor.sites.records import Criterion, Site
@@ -22,8 +22,8 @@ _AUTOMATIC: Final = re.compile(r"[a-z_]+-\d+")
 
 
 def find_orphaned_supporters(
-    site: Site, supporters: Mapping[Support, int], level: int, known: Mapping[Support, float], now_s: float
-) -> dict[Support, float]:
+    site: Site, supporters: Mapping[Supporter, int], level: int, known: Mapping[Supporter, float], now_s: float
+) -> dict[Supporter, float]:
     """Supporters of a level that the site file declares no more, with the instant since when (epoch seconds)."""
     if level == 0:
         return {}
@@ -76,7 +76,7 @@ def set_apart(memory: Memory, changed: Iterable[str]) -> Memory:
     """The memory in which nothing under these names speaks for what they mean now; the level stands as it stood."""
     names = set(changed)
 
-    def rename(key: Support) -> Support:
+    def rename(key: Supporter) -> Supporter:
         if isinstance(key, StepVote):
             return key
         vote = key.vote if isinstance(key, RuleKey) else key
@@ -85,7 +85,7 @@ def set_apart(memory: Memory, changed: Iterable[str]) -> Memory:
         gone = VoteKey(f"{vote.criterion}{GONE}", vote.station)
         return RuleKey(f"{key.rule}{GONE}", gone) if isinstance(key, RuleKey) else gone
 
-    supporters: dict[Support, int] = {}
+    supporters: dict[Supporter, int] = {}
     for key, level in memory.supporters.items():
         supporters[rename(key)] = max(level, supporters.get(rename(key), 0))
     return replace(

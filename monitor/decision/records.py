@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from monitor.decision.changes import AlertChange
 from monitor.decision.headline import StationRate
-from monitor.decision.keys import StepKey, Support, VoteKey, read_support, rename_key
+from monitor.decision.keys import StepKey, Supporter, VoteKey, read_support, rename_key
 from monitor.readings.records import Reading
 from monitor.sites.criteria.registry import load_criteria
 from monitor.text.instants import EPOCH, epoch_s, format_iso, from_epoch_s, parse_time
@@ -409,9 +409,9 @@ class Memory:
     floor: int = 0  # a level set by a person that data may not lower
     votes: Votes = field(default_factory=dict)  # by `criterion|station`
     # votes the standing level rests on, with the highest level each has asked for since it was raised
-    supporters: Mapping[Support, int] = field(default_factory=dict)
+    supporters: Mapping[Supporter, int] = field(default_factory=dict)
     # by vote, or its share in a rule: data up to this instant were answered by a person and raise no more
-    answered: Mapping[Support, float] = field(default_factory=dict)
+    answered: Mapping[Supporter, float] = field(default_factory=dict)
     steps: Steps = field(default_factory=dict)  # by `station@instant`
     # what a person said of a step, a common motion or another question: movement, or what it was instead
     answers: Mapping[str, str] = field(default_factory=dict)
@@ -429,9 +429,9 @@ class Memory:
     heights: Mapping[str, int] = field(default_factory=dict)
     signed: Mapping[str, Signature] = field(default_factory=dict)  # by question or step: the first word of two
     # by supporter of the level that the site file hears no more: since when
-    unheard: Mapping[Support, float] = field(default_factory=dict)
+    unheard: Mapping[Supporter, float] = field(default_factory=dict)
     # by supporter of the level: since when only missing or doubted readings keep the level from falling
-    held: Mapping[Support, float] = field(default_factory=dict)
+    held: Mapping[Supporter, float] = field(default_factory=dict)
     # by criterion: the largest rate that people were notified of since the level stands
     reported: Mapping[str, float] = field(default_factory=dict)
     # by `STATION.quantity`: why the site does not see "full"

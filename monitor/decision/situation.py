@@ -7,7 +7,7 @@ from monitor.decision.common_silence import CommonSilence
 from monitor.decision.fusion_rules import RuleStatus
 from monitor.decision.incomplete_series import IncompleteSeries
 from monitor.decision.judgements import Barriers
-from monitor.decision.keys import StepKey, Support, VoteKey
+from monitor.decision.keys import StepKey, Supporter, VoteKey
 from monitor.decision.ladder import LevelState, RequestedLevel
 from monitor.decision.records import Condition, Memory, StationHealth, Step, Votes
 from monitor.decision.series.assessment import Assessments, DecisionContext
@@ -28,7 +28,7 @@ class Observability:
     highest_level: int  # level that all votes together can raise; some moving series may be judged only below it
     witnesses: int
     unseen_since_s: float | None
-    unheard: Mapping[Support, float]  # supporters of the level that are declared no more, since when
+    unheard: Mapping[Supporter, float]  # supporters of the level that are declared no more, since when
     silence: CommonSilence | None = None
     barriers: Barriers = field(default_factory=dict)  # before levels, by what really arrives
     rare: Mapping[tuple[str, str], Message] = field(default_factory=dict)  # series that come too seldom for a level
@@ -37,7 +37,7 @@ class Observability:
     # by `STATION.quantity`: voting series that are not known whole, and moving series that no criterion judges
     incomplete: Mapping[str, IncompleteSeries] = field(default_factory=dict)
     # supporters of the level that only missing or doubted readings keep from falling, since when
-    held: Mapping[Support, float] = field(default_factory=dict)
+    held: Mapping[Supporter, float] = field(default_factory=dict)
     # which series these are and what is missing of each, where the clock of `unseen_since_s` is theirs
     held_reason: Message | None = None
 
@@ -69,7 +69,7 @@ class Situation:
     vote_statuses: Mapping[VoteKey, VoteStatus]  # status of every vote
     covered: Mapping[StepKey, Message]  # steps that maintenance sets aside, with the reason
     rule_statuses: Sequence[RuleStatus]  # status of every rule over several criteria
-    counted: Mapping[Support, int]  # level asked for by each vote that counts
+    counted: Mapping[Supporter, int]  # level asked for by each vote that counts
     requested: RequestedLevel  # what they ask for together
     level_state: LevelState  # where the ladder stands now
     observability: Observability

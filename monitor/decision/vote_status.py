@@ -1,88 +1,138 @@
-"""For what each vote counts, and what holds back those whose series scatters far more than usual."""
+"""Find out how much of each vote counts now, and why not all of it.
+
+`classify_votes` gets the votes after this evaluation and everything that limits them: faulty instruments, suspected
+references, neighbours that do not move, maintenance and expiry. It returns a `VoteStatus` for each vote. Fusion uses
+the level that counts, rules use `VoteStatus.requests`, and the ladder does not lower a level by a limited vote.
+
+`hold_scattering` comes before it. It changes the assessments of series that scatter far more than usual, so that
+scatter neither raises nor lowers a vote.
+"""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
 from monitor.decision.keys import RuleKey, VoteKey
-from monitor.decision.records import Condition, Votes
+from monitor.decision.records import Condition, Vote, Votes
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
 from monitor.decision.series.maintenance import MaintenanceMask
 from monitor.decision.series.neighbours import VoteCap
 from monitor.decision.series.station_health import SeriesHealthMap, scatter_key
 from monitor.decision.series.step_clocks import clock_s
 from monitor.sites.parents import Place
+from monitor.sites.records import Criterion
 from monitor.sites.witnesses import Groups
 from monitor.text.message import LABELLED_TEXT, Message
 
 
-class VoteStatus(NamedTuple):
-    """Status of one vote."""
+@dataclass(frozen=True, slots=True)
+class VoteStatus:
+    """What one vote counts for now.
 
-    level: int  # what it asks for
-    counts: int  # what of that counts by itself
-    in_rules: int  # what of that counts inside rules: maintenance is judged by the level of the rule
-    clear: bool  # true when fresh and sound data say that nothing above `level` is asked for
-    lives: bool  # false when its newest datum is too old: it says nothing more
-    pended: Message | None  # why it is set aside, or None
-    capped: Message | None = None  # why less counts than it asks for, or None
-    cover: MaintenanceMask | None = None  # maintenance of its station, or None
+    Attributes:
+        level: Level that the vote requests.
+        counted_level: The part of it that counts by itself; 0 if the vote is set aside.
+        level_in_rules: The part of it that counts in fusion rules. Maintenance does not reduce it, because a
+            maintenance window is compared with the level of the rule.
+        has_fresh_data: Whether fresh and sound data show that nothing above `level` is requested.
+        is_valid: Whether the vote has not expired.
+        set_aside_reason: Why the vote is set aside; None if it is not.
+        cap_reason: Why less than `level` counts; None if all of it counts.
+        maintenance: Maintenance of its station; None if there is none.
+        newest_s: Newest reading of the vote, epoch seconds.
+    """
+
+    level: int
+    counted_level: int
+    level_in_rules: int
+    has_fresh_data: bool
+    is_valid: bool
+    set_aside_reason: Message | None
+    cap_reason: Message | None = None
+    maintenance: MaintenanceMask | None = None
     newest_s: float = 0.0
 
-    def says(self, level: int, rule_level: int, answered_s: float = float("-inf")) -> bool | None:
-        """Whether it asks for a level, as a rule of another level hears it; None where that cannot be known.
+    def requests(self, level: int, rule_level: int, answered_until_s: float = float("-inf")) -> bool | None:
+        """Return whether the vote requests a level inside a rule; None if this is unknown.
 
-        What a person answered by lowering the rule's level is heard again on newer data only.
+        Args:
+            level: Level that the rule requires of the vote.
+            rule_level: Level that the rule votes for. Maintenance excludes votes up to a limit.
+            answered_until_s: Readings up to this instant were answered by the person who lowered the level of the
+                rule. They do not make the rule hold again.
         """
-        if self.newest_s <= answered_s and self.in_rules >= level:
+        has_level = self.level_in_rules >= level
+        if has_level and self.newest_s <= answered_until_s:
             return None
-        if self.lives and self.in_rules >= level and (self.cover is None or rule_level > self.cover.limit):
+        is_excluded = self.maintenance is not None and rule_level <= self.maintenance.limit
+        if has_level and self.is_valid and not is_excluded:
             return True
-        return False if self.clear and self.aside is None and self.level < level else None
+        if self.has_fresh_data and self.limit_reason is None and self.level < level:
+            return False
+        return None
 
     @property
-    def aside(self) -> Message | None:
-        """Why it lowers nothing: it is set aside or held down, or people work on its station."""
-        return self.pended or self.capped or (None if self.cover is None else self.cover.reason)
+    def limit_reason(self) -> Message | None:
+        """Why the vote lowers nothing: it is set aside or capped, or its station is under maintenance."""
+        maintenance_reason = None if self.maintenance is None else self.maintenance.reason
+        return self.set_aside_reason or self.cap_reason or maintenance_reason
 
 
 def classify_votes(
     votes: Votes,
-    pended: Mapping[VoteKey, Message],
+    set_aside: Mapping[VoteKey, Message],
     caps: Mapping[VoteKey, VoteCap],
-    covers: Mapping[str, MaintenanceMask],
-    fresh: set[VoteKey],
+    masks: Mapping[str, MaintenanceMask],
+    fresh: Collection[VoteKey],
     now_s: float,
 ) -> dict[VoteKey, VoteStatus]:
-    """Classify every vote: what it asks for, what of that counts, and why not all.
+    """Return the status of each vote.
 
     Args:
-        pended: votes whose series is sick or whose reference is under suspicion, with the reason.
-        caps: votes that their neighbours do not share.
+        set_aside: Votes whose instrument is faulty or whose reference is suspected, with the reason.
+        caps: Votes of stations whose neighbours do not move, with the highest level that counts.
+        masks: Stations under maintenance.
+        fresh: Votes whose witness has fresh data.
     """
-    found = {}
+    statuses = {}
     for key, vote in votes.items():
-        lives = vote.valid_until_s >= now_s
-        cap, cover = caps.get(key), covers.get(key.station)
-        reason = pended.get(key)
-        in_rules = 0 if reason is not None or not lives else vote.level if cap is None else min(vote.level, cap.level)
-        counts = in_rules
-        # judged by what it asks for, so that a vote for the highest level is never set aside by work on the station
-        if reason is None and cover is not None and 0 < vote.level <= cover.limit:
-            counts, reason = 0, cover.reason
-        found[key] = VoteStatus(
+        reason = set_aside.get(key)
+        cap = caps.get(key)
+        mask = masks.get(key.station)
+        level_in_rules = _find_level_in_rules(vote, reason, cap, now_s)
+        counted_level = level_in_rules
+        # The mask is compared with the requested level, not with the capped one. Maintenance must not set aside a vote
+        # for the highest level.
+        if reason is None and mask is not None and 0 < vote.level <= mask.limit:
+            counted_level = 0
+            reason = mask.reason
+        statuses[key] = VoteStatus(
             level=vote.level,
-            counts=counts,
-            in_rules=in_rules,
-            clear=key in fresh,
-            lives=lives,
-            pended=reason,
-            capped=None if cap is None else cap.reason,
-            cover=cover,
+            counted_level=counted_level,
+            level_in_rules=level_in_rules,
+            has_fresh_data=key in fresh,
+            is_valid=vote.valid_until_s >= now_s,
+            set_aside_reason=reason,
+            cap_reason=None if cap is None else cap.reason,
+            maintenance=mask,
             newest_s=vote.newest_s,
         )
-    return found
+    return statuses
+
+
+def _find_level_in_rules(vote: Vote, set_aside_reason: Message | None, cap: VoteCap | None, now_s: float) -> int:
+    if set_aside_reason is not None or vote.valid_until_s < now_s:
+        return 0
+    return vote.level if cap is None else min(vote.level, cap.level)
+
+
+# ---- series that scatter too much ------------------------------------------------------------------------------
+class HeldAssessments(NamedTuple):
+    """Assessments after those of scattering series were held, and the conditions of these series by alert key."""
+
+    assessments: list[Assessment]
+    conditions: dict[str, Condition]
 
 
 def hold_scattering(
@@ -91,55 +141,86 @@ def hold_scattering(
     scattering: Mapping[VoteKey, Place],
     series_health: SeriesHealthMap,
     groups: Groups,
-) -> tuple[list[Assessment], dict[str, Condition]]:
-    """What every criterion says, and why series cannot be judged; urgent where a vote is held.
+) -> HeldAssessments:
+    """Hold the votes of series that scatter so much that they cannot be judged.
 
-    No vote on such a series rises before its clock is over, and none falls further than what others hold.
+    Such a vote does not rise before the deadline of its question. It falls only as far as the independent supporters of
+    the standing level that can be judged, and not at all if there are none.
 
     Args:
-        scattering: votes whose series cannot be judged, with the series.
+        scattering: Votes whose series scatters, with that series.
+
+    Returns:
+        All assessments, and a condition for each scattering series: urgent if a vote is held, otherwise a notice.
     """
-    found: dict[str, Condition] = {}
     if not scattering:
-        return list(assessments), found
-    memory, now_s = context.memory, context.now_s
-    others = list(_list_others(context, assessments, scattering))
+        return HeldAssessments(list(assessments), {})
+    memory = context.memory
+    reliable = list(_list_reliable_supporters(context, assessments, scattering))
+    conditions: dict[str, Condition] = {}
     held: list[Assessment] = []
-    for one in assessments:
-        place = scattering.get(one.key)
+    for assessment in assessments:
+        place = scattering.get(assessment.key)
         if place is None:
-            held.append(one)
+            held.append(assessment)
             continue
-        key, vote = scatter_key(place), memory.votes.get(one.key)
-        before = 0 if vote is None else vote.level
-        since_s = memory.conditions[key].since_s if key in memory.conditions else now_s
-        waits = now_s < since_s + clock_s(context.site, one.station)
-        level = min(one.raise_level, before) if waits else one.raise_level
-        levels = [w.hold_level for w in others if groups.get(w.station) != groups.get(one.station)]
-        hold = max([level, *(levels or [one.hold_level])])
-        held.append(replace(one, raise_level=level, hold_level=hold, fresh=one.fresh and bool(levels)))
-        urgency = 2 if max(before, one.raise_level) > 0 or (key in found and found[key].level == 2) else 1
+        alert_key = scatter_key(place)
+        previous_vote = memory.votes.get(assessment.key)
+        previous_level = 0 if previous_vote is None else previous_vote.level
+        previous_condition = memory.conditions.get(alert_key)
+        since_s = context.now_s if previous_condition is None else previous_condition.since_s
+        is_before_deadline = context.now_s < since_s + clock_s(context.site, assessment.station)
+        held.append(_hold_assessment(assessment, previous_level, is_before_deadline, reliable, groups))
+        is_urgent = max(previous_level, assessment.raise_level) > 0
+        if alert_key in conditions:
+            is_urgent = is_urgent or conditions[alert_key].level == 2
         text = LABELLED_TEXT(name=".".join(place), text=series_health[place].burst or "")
-        found[key] = Condition("health", urgency, since_s, text)
-    return held, found
+        conditions[alert_key] = Condition("health", 2 if is_urgent else 1, since_s, text)
+    return HeldAssessments(held, conditions)
 
 
-def _list_others(
+def _hold_assessment(
+    assessment: Assessment,
+    previous_level: int,
+    is_before_deadline: bool,
+    reliable: Assessments,
+    groups: Groups,
+) -> Assessment:
+    raise_level = assessment.raise_level
+    if is_before_deadline:
+        raise_level = min(raise_level, previous_level)
+    group = groups.get(assessment.station)
+    independent_levels = [other.hold_level for other in reliable if groups.get(other.station) != group]
+    hold_level = max([raise_level, *(independent_levels or [assessment.hold_level])])
+    is_fresh = assessment.fresh and bool(independent_levels)
+    return replace(assessment, raise_level=raise_level, hold_level=hold_level, fresh=is_fresh)
+
+
+def _list_reliable_supporters(
     context: DecisionContext, assessments: Assessments, scattering: Collection[VoteKey]
 ) -> Iterator[Assessment]:
-    """What those say that raised the level too and were in sight, without a pause, for their longest window."""
+    """Yield the fresh assessments of supporters of the standing level whose series has no gap in its longest window."""
     memory = context.memory
-    behind = {k.vote if isinstance(k, RuleKey) else k for k, v in memory.supporters.items() if v >= memory.level > 0}
-    followed = {c.id: c for c in context.site.criteria if c.kind.followed}
-    for one in assessments:
-        criterion = followed.get(one.criterion)
-        if criterion is None or one.key not in behind or one.key in scattering or not (one.has_data and one.fresh):
+    supporting_votes = {
+        key.vote if isinstance(key, RuleKey) else key
+        for key, level in memory.supporters.items()
+        if level >= memory.level > 0
+    }
+    criteria = {criterion.id: criterion for criterion in context.site.criteria if criterion.kind.followed}
+    for assessment in assessments:
+        criterion = criteria.get(assessment.criterion)
+        if criterion is None or assessment.key not in supporting_votes or assessment.key in scattering:
             continue
-        spec = context.site.series(one.station, criterion.quantity)
-        from_s = context.now_s - max([t.window_s or 0.0 for t in criterion.thresholds])
-        times = [t for t in context.track(criterion, one.station).times_s if t > from_s]
-        if spec is None:
-            continue
-        silence_s = context.find_silence_s(spec)
-        if all(b - a <= silence_s for a, b in pairwise([from_s, *times, context.now_s])):
-            yield one
+        if assessment.has_data and assessment.fresh and not _has_gap(context, criterion, assessment.station):
+            yield assessment
+
+
+def _has_gap(context: DecisionContext, criterion: Criterion, station: str) -> bool:
+    """Return whether a series was silent for longer than allowed within the longest window of a criterion."""
+    spec = context.site.series(station, criterion.quantity)
+    if spec is None:
+        return True
+    from_s = context.now_s - max(threshold.window_s or 0.0 for threshold in criterion.thresholds)
+    times_s = [time_s for time_s in context.track(criterion, station).times_s if time_s > from_s]
+    silence_s = context.find_silence_s(spec)
+    return any(later_s - earlier_s > silence_s for earlier_s, later_s in pairwise([from_s, *times_s, context.now_s]))
