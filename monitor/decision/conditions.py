@@ -13,7 +13,7 @@ from monitor.decision.common_silence import SILENT_SLOPE
 from monitor.decision.criteria.kinds.earthquake import list_inspections
 from monitor.decision.headline import StationRate
 from monitor.decision.incomplete_series import AND_MORE
-from monitor.decision.keys import RuleKey, StepKey, StepVote, read_support
+from monitor.decision.keys import RuleKey, StepKey, StepVote, read_supporter
 from monitor.decision.ladder import BY_PERSON, LevelState
 from monitor.decision.late_crossings import find_late
 from monitor.decision.lost_levels import describe_lost
@@ -535,7 +535,7 @@ def of_witness(witness: Value, reason: Value) -> Message:
 
 
 def _name_support(key: str) -> Message:
-    support = read_support(key)
+    support = read_supporter(key)
     if isinstance(support, StepVote):
         return _STEP_AT(station=support.station, at=Timestamp(support.step.at_s, "minute"))
     rule = support.rule if isinstance(support, RuleKey) else support.criterion

@@ -136,7 +136,7 @@ def _describe_events(context: DecisionContext, steps: Steps) -> list[dict[str, A
         if step.state != EVENT:
             continue
         for event in list_events_at(context, key, step):
-            if is_earthquake(event.kind) and event.words:
+            if is_earthquake(event.kind) and event.confirmations:
                 events[event.id] = event
                 effects.setdefault(event.id, []).append(_EXPLAINS(step=str(key)))
     for event, factor in list_lowering(context.site, context.inputs, context.now_s):

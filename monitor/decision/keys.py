@@ -1,7 +1,16 @@
-"""How a decision names what counts: the vote of a witness, a step, and what a level rests on.
+"""Keys of votes, steps and supporters of a level.
 
-A key is the text that is stored, and knows its parts. It is text and no tuple because keys are stored, sorted and
-compared as text: what stands in a database and what is decided anew must agree bit for bit.
+| key | text | names |
+|---|---|---|
+| `VoteKey` | `criterion|witness` | the vote of one criterion at one witness |
+| `StepKey` | `station@instant` | a step of a station |
+| `RuleKey` | `rule|id|criterion|witness` | a vote that makes a fusion rule hold |
+| `StepVote` | `step|station@instant` | a step that counts |
+
+A *supporter* is what a level depends on: a `VoteKey`, `RuleKey` or `StepVote`.
+
+Each key is a subclass of `str` with its parts as properties. Keys are stored, sorted and compared as text, so that a
+stored decision and a recomputed one agree bit for bit.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,16 +27,16 @@ class _Key(str):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """From what is stored, or said by a person."""
+        """Return the key with a stored or typed text."""
         return str.__new__(cls, text)
 
     def __reduce__(self) -> tuple[Callable[[str], Self], tuple[str]]:
-        """Copies are made from the text."""
+        """Pickle the text, because `__new__` takes the parts."""
         return type(self).read, (str(self),)
 
 
 class VoteKey(_Key):
-    """The vote of one criterion on one witness.
+    """Key of the vote of one criterion at one witness.
 
     >>> VoteKey("velocity-1", "G1"), VoteKey.read("velocity-1|insar:G1").station
     ('velocity-1|G1', 'insar:G1')
@@ -36,7 +45,7 @@ class VoteKey(_Key):
     __slots__ = ()
 
     def __new__(cls, criterion: str, station: str) -> Self:
-        """From its parts."""
+        """Return the key with these parts."""
         return str.__new__(cls, f"{criterion}|{station}")
 
     @property
@@ -46,12 +55,12 @@ class VoteKey(_Key):
 
     @property
     def station(self) -> str:
-        """The witness: a station, a zone, or observers."""
+        """Name of the witness: a station, a zone, or observers."""
         return self.partition("|")[2]
 
 
 class RuleKey(_Key):
-    """The share of a vote in a rule over several criteria.
+    """Key of a vote that makes a fusion rule hold.
 
     >>> key = RuleKey("wet", VoteKey("velocity-1", "G1"))
     >>> key, key.rule, key.vote, key.station
@@ -61,7 +70,7 @@ class RuleKey(_Key):
     __slots__ = ()
 
     def __new__(cls, rule: str, vote: VoteKey) -> Self:
-        """From its parts."""
+        """Return the key with these parts."""
         return str.__new__(cls, f"{_RULE}{rule}|{vote}")
 
     @property
@@ -71,23 +80,23 @@ class RuleKey(_Key):
 
     @property
     def vote(self) -> VoteKey:
-        """The vote behind it."""
+        """Key of the vote."""
         return VoteKey.read(self.split("|", 2)[2])
 
     @property
     def station(self) -> str:
-        """The witness behind it."""
+        """Name of the witness of the vote."""
         return self.vote.station
 
 
 @lru_cache(maxsize=4096)
 def _read_s(text: str) -> float:
-    """Epoch seconds of an instant; those of open steps are asked for at every look."""
+    """Return the epoch seconds of an instant. Cached, because every evaluation reads those of all open steps."""
     return epoch_s(parse_time(text))
 
 
 class StepKey(_Key):
-    """A step of a station.
+    """Key of a step.
 
     >>> key = StepKey.read("G1@2026-03-01T06:00:00.000000Z")
     >>> key.station, key == StepKey("G1", key.at_s)
@@ -97,22 +106,26 @@ class StepKey(_Key):
     __slots__ = ()
 
     def __new__(cls, station: str, at_s: float) -> Self:
-        """From its parts; `at_s` in epoch seconds."""
+        """Return the key of a step.
+
+        Args:
+            at_s: First epoch after the jump, epoch seconds.
+        """
         return cls.read(f"{station}@{format_iso(from_epoch_s(at_s))}")
 
     @property
     def station(self) -> str:
-        """The station that stepped."""
+        """Id of the station that jumped."""
         return self.rpartition("@")[0]
 
     @property
     def at_s(self) -> float:
-        """When it stepped, epoch seconds."""
+        """First epoch after the jump, epoch seconds."""
         return _read_s(self.rpartition("@")[2])
 
 
 class StepVote(_Key):
-    """What a step asks for by itself.
+    """Key of a step as a supporter of a level.
 
     >>> StepVote(StepKey.read("G1@2026-03-01T06:00:00.000000Z")).station
     'G1'
@@ -121,28 +134,29 @@ class StepVote(_Key):
     __slots__ = ()
 
     def __new__(cls, step: StepKey) -> Self:
-        """Of a step."""
+        """Return the key for a step."""
         return str.__new__(cls, f"{_STEP}{step}")
 
     @property
     def step(self) -> StepKey:
-        """The step."""
+        """Key of the step."""
         return StepKey.read(self.removeprefix(_STEP))
 
     @property
     def station(self) -> str:
-        """The station that stepped."""
+        """Id of the station that jumped."""
         return self.step.station
 
 
-Supporter = VoteKey | RuleKey | StepVote  # what a level rests on
+# What a level depends on.
+Supporter = VoteKey | RuleKey | StepVote
 
 
-def read_support(text: str) -> Supporter:
-    """What a level rests on, from what is stored; a criterion may well be called `rule` or `step`.
+def read_supporter(text: str) -> Supporter:
+    """Return the key with a stored text, of the type that the text has. A criterion may be called `rule` or `step`.
 
     >>> stored = "rule|wet|v|G1", "rule|G1", "step|G1@2026-03-01T06:00:00Z", "step|G1"
-    >>> [type(read_support(text)).__name__ for text in stored]
+    >>> [type(read_supporter(text)).__name__ for text in stored]
     ['RuleKey', 'VoteKey', 'StepVote', 'VoteKey']
     """
     if text.startswith(_RULE) and text.count("|") == 3:
@@ -153,22 +167,27 @@ def read_support(text: str) -> Supporter:
 
 
 def rename_key(text: str, names: Mapping[str, str]) -> str:
-    """A key of any kind, or a question, as it reads once stations are renamed.
+    """Return a key or the name of a question with renamed stations.
+
+    Args:
+        text: A key of any type, or the name of a question.
+        names: New id by old id of a station.
 
     >>> [rename_key(key, {"G1": "G2"}) for key in ("v|G1", "rule|wet|v|insar:G1", "step|G1@2026-03-01T06:00:00Z", "G1",
     ...     "reference:G1", "G1|G10")]
     ['v|G2', 'rule|wet|v|insar:G2', 'step|G2@2026-03-01T06:00:00Z', 'G2', 'reference:G2', 'G1|G10']
     """
-    criterion, bar, last = text.rpartition("|")
-    who, at, when = last.partition("@")
-    kind, colon, station = who.rpartition(":")
-    return f"{criterion}{bar}{kind}{colon}{names.get(station, station)}{at}{when}"
+    criterion, bar, witness_and_instant = text.rpartition("|")
+    witness, at_sign, instant = witness_and_instant.partition("@")
+    zone, colon, station = witness.rpartition(":")
+    return f"{criterion}{bar}{zone}{colon}{names.get(station, station)}{at_sign}{instant}"
 
 
-def station_of_question(question: str) -> str:
-    """The station of the step that a question is about; empty where it is about no step.
+def find_station_of_question(question: str) -> str:
+    """Return the station of the step that a question is about; "" if it is not about a step.
 
-    >>> station_of_question("G1@2026-03-01T06:00:00.000000Z"), station_of_question("reference:BASE")
+    >>> step, reference = "G1@2026-03-01T06:00:00.000000Z", "reference:BASE"
+    >>> find_station_of_question(step), find_station_of_question(reference)
     ('G1', '')
     """
     return StepKey.read(question).station

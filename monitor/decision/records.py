@@ -1,4 +1,10 @@
-"""What a decision sees and what it leaves behind: frozen records that can be spelled as JSON and read back exactly."""
+"""Records of a decision: its inputs, the memory that it passes to the next decision, and its result.
+
+`DecisionInputs` contains readings and facts as they were known at one instant. `Memory` contains what the next decision
+needs: the standing level with its supporters, votes, steps, answers and open conditions. `Decision` is the result. All
+records are frozen. Inputs and memory are written as JSON and read back without loss, because a stored decision can be
+computed again from them.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -9,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from monitor.decision.changes import AlertChange
 from monitor.decision.headline import StationRate
-from monitor.decision.keys import StepKey, Supporter, VoteKey, read_support, rename_key
+from monitor.decision.keys import StepKey, Supporter, VoteKey, read_supporter, rename_key
 from monitor.readings.records import Reading
 from monitor.sites.criteria.registry import load_criteria
 from monitor.text.instants import EPOCH, epoch_s, format_iso, from_epoch_s, parse_time
@@ -18,9 +24,9 @@ from monitor.text.message import Message, messages_to_plain, plain_to_messages
 __all__ = ["EPOCH", "Decision", "DecisionInputs", "Memory"]
 
 
-# ---- what a decision sees --------------------------------------------------------------------------------------
+# ---- inputs ------------------------------------------------------------------------------------------------------
 class NewestEpoch(NamedTuple):
-    """The newest epoch of a series that was not stamped in the future: it lies no later than its reception."""
+    """The newest epoch of a series whose instant is not in the future. It is not later than its reception."""
 
     observed_s: float
     received_s: float
@@ -28,7 +34,11 @@ class NewestEpoch(NamedTuple):
 
     @classmethod
     def of(cls, observed_at: datetime, received_at: datetime, flags: tuple[str, ...] = ()) -> "NewestEpoch":
-        """Of a reading; by a clock a little ahead it counts from its reception, else silence would be seen late."""
+        """Return the epoch of a reading.
+
+        If the clock of the instrument is ahead, the instant of reception counts. Otherwise silence of the instrument
+        would be detected too late.
+        """
         received_s = seconds(received_at)
         return cls(min(seconds(observed_at), received_s), received_s, flags)
 
@@ -54,7 +64,7 @@ class ForecastFact:
 
 @dataclass(frozen=True, slots=True)
 class AnomalyFact:
-    """One score beyond its detector's threshold."""
+    """One anomaly score above the threshold of its detector."""
 
     station: str
     quantity: str
@@ -64,12 +74,12 @@ class AnomalyFact:
     threshold: float
     kind: str
     compared_with: str = ""
-    model_hash: str = ""  # the weights that scored it; empty: it has none
+    model_hash: str = ""  # weights of the detector; "" if it has none
 
 
 @dataclass(frozen=True, slots=True)
 class FootprintFact:
-    """One polygon of a scene near a station."""
+    """One outline of a scene near a station."""
 
     scene: str
     acquired_s: float
@@ -78,19 +88,19 @@ class FootprintFact:
     area_m2: float
     station: str | None
     distance_m: float | None
-    received_s: float  # when it was known: scenes come late
+    received_s: float  # when the outline became known; scenes are received days after their acquisition
     grown_m2: float | None = None
     parent: str | None = None
-    since_s: float | None = None  # when the image was taken that it was compared with
+    since_s: float | None = None  # acquisition of the earlier image that it was compared with
     caution: str | None = None  # why its change is advice only
-    near: tuple[tuple[str, float], ...] = ()  # all stations within reach and how far they are, nearest first
-    kind: str = "landslide"  # the model's class
-    model_hash: str = ""  # the weights that found it
+    near: tuple[tuple[str, float], ...] = ()  # all stations nearby with their distance in m, nearest first
+    kind: str = "landslide"  # class of the outline
+    model_hash: str = ""  # weights of the model that drew the outline
 
 
 @dataclass(frozen=True, slots=True)
 class ReportFact:
-    """One observer's report."""
+    """Report of one observer."""
 
     at_s: float
     received_s: float
@@ -98,12 +108,14 @@ class ReportFact:
     text: str
     by: str
     station: str | None
-    credential: str  # what proved who sent it: one is one observer, names are free to whoever sends
+    # Login that the report was sent with. Reports with one credential count as one observer, because a sender may type
+    # any name.
+    credential: str
 
 
 @dataclass(frozen=True, slots=True)
 class EventFact:
-    """Work, blasting, reservoir operation, an earthquake: what people or programs declared for the site."""
+    """An event that a person or a program declared for the site: work, blasting, reservoir operation, an earthquake."""
 
     from_s: float
     to_s: float
@@ -113,20 +125,20 @@ class EventFact:
     text: str
     by: str
     id: int
-    via: str  # by which way it came
-    confirmed_by: tuple[str, ...] = ()  # the people who stand behind it, the first two
-    withdrawn: bool = False  # as a whole: all that is left of it are the questions that it had answered
-    doubted: bool = False  # somebody stood behind it and took that back
+    via: str  # how the declaration was received
+    confirmed_by: tuple[str, ...] = ()  # the first two people who confirmed it
+    withdrawn: bool = False  # the event is withdrawn; it is loaded only to open the questions again that it explained
+    doubted: bool = False  # a person has withdrawn a confirmation
 
     @property
-    def words(self) -> int:
-        """How many people stand behind it; without one it annotates and explains nothing."""
+    def confirmations(self) -> int:
+        """How many people have confirmed the event. Without confirmation it is only mentioned, and explains nothing."""
         return len(self.confirmed_by)
 
 
 @dataclass(frozen=True, slots=True)
 class FailureFact:
-    """The newest failure window of a series that is not withdrawn."""
+    """The newest failure window of a series, unless it was withdrawn."""
 
     station: str
     quantity: str
@@ -143,7 +155,7 @@ class FailureFact:
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceFact:
-    """A time in which people work on a station: its votes are pended up to a level."""
+    """A maintenance window of a station. Its votes are set aside up to a level."""
 
     station: str
     from_s: float
@@ -161,20 +173,21 @@ class OffsetFact:
     station: str
     at_s: float
     by: str
-    second_by: str | None  # None until another person than its author has confirmed it
+    second_by: str | None  # None until a person other than the author has confirmed it
     quantity: str
-    counts: bool = True  # False while it waits for a second person: readings do not have it subtracted
+    counts: bool = True  # False until the second confirmation: it is not subtracted from readings before
 
 
 @dataclass(frozen=True, slots=True)
 class PointFact:
-    """How fast a zone of InSAR points moves, with the true age of that knowledge.
+    """Rate of a zone of InSAR points.
 
     Attributes:
-        points: Points with enough acquisitions, which give the rate; 0: there are too few values for a rate.
-        known_share: Of the values that all points of the zone would have at all acquisitions, those that were used.
-        lost_mm_per_day: Rate of the points that lack too many acquisitions, as far as they were measured; None where
-            too few of their values are in the window.
+        points: Number of points with enough acquisitions. The rate is theirs. 0 if there are too few values for a rate.
+        newest_s: Newest acquisition that the rate depends on.
+        known_share: Share of used values among those that all points would have at all acquisitions.
+        lost_mm_per_day: Rate of the points that lack too many acquisitions, from the values that they have; None if
+            these are too few.
     """
 
     zone: str
@@ -184,7 +197,7 @@ class PointFact:
     points: int
     newest_s: float
     received_s: float
-    low_mm_per_day: float  # smallest and largest rate when any single acquisition is left out
+    low_mm_per_day: float  # smallest and largest rate if any single acquisition is left out
     high_mm_per_day: float
     window_s: float
     epochs: int
@@ -194,32 +207,55 @@ class PointFact:
 
 @dataclass(frozen=True, slots=True)
 class ProofFact:
-    """The newest test of what a criterion rests on, beside what is in use; without `tested_s` there is none."""
+    """The newest test of the model behind a criterion, and the model that is in use.
+
+    Attributes:
+        name: What was tested: a detector, `forecasts` or `outlines`; "" if nothing of the criterion can be tested.
+        tested_s: None if there was no test.
+        until_s: Until when the test is valid.
+        why: Why the test was not passed.
+        weights: Weights that were tested; "" if the model has none.
+        settings: Digest of the settings in the site file that were tested.
+        weights_now: Weights that are in use.
+        settings_now: Digest of the settings that are in use.
+    """
 
     criterion: str
-    name: str  # what was tested: a detector, `forecasts` or `outlines`; empty: nothing of it can be tested
+    name: str
     tested_s: float | None = None
     until_s: float = 0.0
     passed: bool = False
-    why: str = ""  # it did not pass
-    weights: str = ""  # that were tested; empty = it has none
-    settings: str = ""  # digest of what the site file said of it
+    why: str = ""
+    weights: str = ""
+    settings: str = ""
     weights_now: str = ""
     settings_now: str = ""
 
     def holds(self, now_s: float) -> bool:
-        """Whether it was passed, by what is in use, and still speaks for it."""
-        same = (self.weights, self.settings) == (self.weights_now, self.settings_now)
-        return self.tested_s is not None and self.passed and same and now_s <= self.until_s
+        """Return whether the model in use has passed a test that is still valid."""
+        if self.tested_s is None or not self.passed or now_s > self.until_s:
+            return False
+        return (self.weights, self.settings) == (self.weights_now, self.settings_now)
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionInputs:
-    """Inputs of a decision as they were known at its instant; `readings` by `station.quantity`."""
+    """Inputs of a decision as they were known at its instant.
+
+    Attributes:
+        readings: By `station.quantity`, oldest first.
+        newest: Newest epoch of each series, by `station.quantity`.
+        unsigned: Corrections that two people have not signed, by `station.quantity`. `readings` does not contain them.
+        draining: Whether a backlog of readings is being stored. No level falls meanwhile.
+        proofs: Empty if no criterion needs a proof to count.
+        plugin_facts: Facts for criteria of third-party plugins, by the name in `Kind.facts`. A name is missing if its
+            plugin failed.
+        missing_facts: Names of facts that a criterion reads and that could not be loaded, because their feature is not
+            installed or its third-party plugin failed.
+    """
 
     readings: Mapping[str, tuple[Reading, ...]] = field(default_factory=dict)
     newest: Mapping[str, NewestEpoch] = field(default_factory=dict)
-    # corrections that two people have not signed, by `station.quantity`: `readings` does not contain them
     unsigned: Mapping[str, tuple[Reading, ...]] = field(default_factory=dict)
     forecasts: tuple[ForecastFact, ...] = ()
     anomalies: tuple[AnomalyFact, ...] = ()
@@ -231,47 +267,51 @@ class DecisionInputs:
     maintenance: tuple[MaintenanceFact, ...] = ()
     points: tuple[PointFact, ...] = ()
     offsets: tuple[OffsetFact, ...] = ()
-    proofs: tuple[ProofFact, ...] = ()  # empty: no criterion has to prove that it may count
-    # facts for criteria of third-party plugins, by the name in `Kind.facts`; a name is missing if its plugin failed
+    proofs: tuple[ProofFact, ...] = ()
     plugin_facts: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    # names of facts that a criterion reads and that could not be loaded: their feature is not installed, or its
-    # third-party plugin failed
     missing_facts: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON-ready values: keys, revisions, raw values, offsets, flags."""
-        return {
+        """Return the inputs as JSON-ready values."""
+        values: dict[str, Any] = {
             "readings": _readings_to_json(self.readings),
-            "newest": {k: [v.observed_s, v.received_s, list(v.flags)] for k, v in sorted(self.newest.items())},
+            "newest": {
+                name: [newest.observed_s, newest.received_s, list(newest.flags)]
+                for name, newest in sorted(self.newest.items())
+            },
             "draining": self.draining,
-            **({"unsigned": _readings_to_json(self.unsigned)} if self.unsigned else {}),
-            **{name: [_record_to_json(f) for f in getattr(self, name)] for name in FACTS},
-            **self._plugin_facts_to_json(),
-            **({"missing_facts": list(self.missing_facts)} if self.missing_facts else {}),
         }
+        if self.unsigned:
+            values["unsigned"] = _readings_to_json(self.unsigned)
+        for name in FACTS:
+            values[name] = [_record_to_json(fact) for fact in getattr(self, name)]
+        values |= self._plugin_facts_to_json()
+        if self.missing_facts:
+            values["missing_facts"] = list(self.missing_facts)
+        return values
 
     def _plugin_facts_to_json(self) -> dict[str, Any]:
         """Return nothing if no plugin loaded facts, so that stored inputs of other sites do not change.
 
         A name without facts is stored as well. A missing name means that the plugin failed.
         """
-        facts = {name: [_record_to_json(f) for f in rows] for name, rows in sorted(self.plugin_facts.items())}
+        facts = {name: [_record_to_json(fact) for fact in rows] for name, rows in sorted(self.plugin_facts.items())}
         return {"plugin_facts": facts} if facts else {}
 
     @staticmethod
     def read(value: Mapping[str, Any]) -> "DecisionInputs":
-        """The inputs back from their JSON."""
+        """Return the inputs with the values of their JSON."""
         facts: dict[str, Any] = {name: _read_facts(value[name], fact_type) for name, fact_type in FACTS.items()}
-        if plugin_facts := value.get("plugin_facts"):
-            types = {entry.kind.facts: entry.fact_type for entry in load_criteria().values() if entry.plugin}
-            facts["plugin_facts"] = {
-                name: _read_facts(rows, fact_type)
-                for name, rows in plugin_facts.items()
-                if (fact_type := types.get(name)) is not None
-            }
+        plugin_facts = value.get("plugin_facts")
+        if plugin_facts:
+            facts["plugin_facts"] = _read_plugin_facts(plugin_facts)
+        newest = {
+            name: NewestEpoch(observed_s, received_s, tuple(flags))
+            for name, (observed_s, received_s, flags) in value["newest"].items()
+        }
         return DecisionInputs(
             _read_readings(value["readings"]),
-            {k: NewestEpoch(v[0], v[1], tuple(v[2])) for k, v in value["newest"].items()},
+            newest,
             _read_readings(value.get("unsigned", {})),
             draining=bool(value["draining"]),
             missing_facts=tuple(value.get("missing_facts", ())),
@@ -279,6 +319,7 @@ class DecisionInputs:
         )
 
 
+# Record of each built-in fact, by the field of `DecisionInputs`.
 FACTS: Final[Mapping[str, type]] = {
     "forecasts": ForecastFact,
     "anomalies": AnomalyFact,
@@ -297,7 +338,19 @@ def _read_facts(rows: Sequence[Mapping[str, Any]], fact_type: type) -> tuple[Any
     return tuple(fact_type(**{name: _freeze(value) for name, value in plain_to_messages(row).items()}) for row in rows)
 
 
+def _read_plugin_facts(facts: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, tuple[Any, ...]]:
+    """Return the facts of third-party plugins. Facts of plugins that are not installed are left out."""
+    fact_types = {entry.kind.facts: entry.fact_type for entry in load_criteria().values() if entry.plugin}
+    read: dict[str, tuple[Any, ...]] = {}
+    for name, rows in facts.items():
+        fact_type = fact_types.get(name)
+        if fact_type is not None:
+            read[name] = _read_facts(rows, fact_type)
+    return read
+
+
 def _freeze(value: Any) -> Any:
+    """Return lists as tuples, at every depth."""
     return tuple(map(_freeze, value)) if isinstance(value, list) else value
 
 
@@ -309,49 +362,64 @@ def _read_readings(value: Mapping[str, Sequence[list[Any]]]) -> dict[str, tuple[
     return {name: tuple(_read_reading(row) for row in rows) for name, rows in value.items()}
 
 
-def _reading_to_json(r: Reading) -> list[Any]:
-    return [
-        format_iso(r.observed_at),
-        format_iso(r.received_at),
-        r.revision,
-        r.value_raw,
-        r.offset_applied,
-        r.value,
-        r.sigma,
-        list(r.flags),
-        r.extra,
-        *([] if r.first is None else [_reading_to_json(r.first)]),
+def _reading_to_json(reading: Reading) -> list[Any]:
+    columns = [
+        format_iso(reading.observed_at),
+        format_iso(reading.received_at),
+        reading.revision,
+        reading.value_raw,
+        reading.offset_applied,
+        reading.value,
+        reading.sigma,
+        list(reading.flags),
+        reading.extra,
     ]
+    if reading.first is not None:
+        columns.append(_reading_to_json(reading.first))
+    return columns
 
 
-def _read_reading(v: list[Any]) -> Reading:
+def _read_reading(columns: list[Any]) -> Reading:
     return Reading(
-        observed_at=parse_time(v[0]),
-        received_at=parse_time(v[1]),
-        revision=v[2],
-        value_raw=v[3],
-        offset_applied=v[4],
-        value=v[5],
-        sigma=v[6],
-        flags=tuple(v[7]),
-        extra=v[8],
-        first=_read_reading(v[9]) if len(v) > 9 else None,
+        observed_at=parse_time(columns[0]),
+        received_at=parse_time(columns[1]),
+        revision=columns[2],
+        value_raw=columns[3],
+        offset_applied=columns[4],
+        value=columns[5],
+        sigma=columns[6],
+        flags=tuple(columns[7]),
+        extra=columns[8],
+        first=_read_reading(columns[9]) if len(columns) > 9 else None,
     )
 
 
 class FactRequest(NamedTuple):
-    """What an evaluation asks the features for, by the hook `evaluation_facts`."""
+    """Facts that an evaluation needs. The argument of the hook `evaluation_facts`.
 
-    now: datetime  # only what was known at this instant counts
-    since: datetime  # the earliest instant that a criterion of the site looks back to
-    scored_until: datetime  # anomaly scores of readings up to this instant; later than `now` in a look back
-    kinds: frozenset[str]  # fields of `DecisionInputs` that the criteria of the site read
+    Attributes:
+        now: Only facts that were known at this instant count.
+        since: Earliest instant that a criterion of the site reads.
+        scored_until: Return anomaly scores of readings up to this instant. It is later than `now` in a replay.
+        kinds: Fields of `DecisionInputs` that the criteria of the site read.
+    """
+
+    now: datetime
+    since: datetime
+    scored_until: datetime
+    kinds: frozenset[str]
 
 
-# ---- what it leaves behind -------------------------------------------------------------------------------------
+# ---- memory ----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """The newest result of one witness (criterion and station) from fresh data; it ages with its newest datum."""
+    """The newest result of one criterion at one witness.
+
+    Attributes:
+        level: Level that the vote requests.
+        newest_s: Newest reading that it depends on, epoch seconds.
+        valid_until_s: When it expires without newer readings, epoch seconds.
+    """
 
     level: int
     newest_s: float
@@ -361,18 +429,34 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A sudden jump of a station that nobody has explained yet."""
+    """A jump of a station as an open question, and what became of it. See `monitor.decision.series.steps`.
 
-    at_s: float  # first epoch after the jump
-    known_s: float  # when we learned of it: the clock starts here
+    Attributes:
+        at_s: First epoch after the jump.
+        known_s: When the question was opened. The deadline is counted from it.
+        size: Length of the jump in the unit of the series.
+        level: Level that the jump requests as movement.
+        state: One of
+            `pending` (an open question with a deadline),
+            `counted` (nobody answered before the deadline: it counts for the lowest level),
+            `movement` (it counts for `level`),
+            `instrument` (a person answered that it was no movement),
+            `event` (a confirmed earthquake explains it, and nobody has answered),
+            `before` (older than the monitoring of its station: a notice without a deadline),
+            `doubtful` (the reading itself is doubtful: a question without a deadline),
+            `returned` (it counted, and the station is back at its earlier position).
+        quantity: Quantity of the declared series that jumped; "" if it is not known.
+        words: How many people confirmed the event that explains the step; None if no event explains it.
+    """
+
+    at_s: float
+    known_s: float
     size: float
-    level: int  # what it counts for once it counts
-    # pending, counted, instrument (no movement, says a person), movement, event (explained, unanswered), before (older
-    # than the watch), doubtful (the instrument does not vouch for it), returned (it counted and came back)
+    level: int
     state: str
     reason: Message
-    quantity: str = ""  # the declared series that jumped
-    words: int | None = None  # people behind the event that explains it; None = none does
+    quantity: str = ""
+    words: int | None = None
 
 
 Votes = Mapping[VoteKey, Vote]
@@ -381,16 +465,28 @@ Steps = Mapping[StepKey, Step]
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """The first of two words that a question is about no movement; alone it changes nothing."""
+    """The first of two signatures for an answer that a motion was no movement. Alone it changes nothing.
+
+    Attributes:
+        by: The person who signed.
+        height: Level that was requested when the person signed.
+    """
 
     answer: str
     by: str
-    height: int  # the level that was asked for when it was given
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """An open condition of the health or advice ledger."""
+    """An open condition of the health or advice ledger.
+
+    Attributes:
+        ledger: `health` or `advice`.
+        level: 1 for a notice, 2 if it is urgent.
+        since_s: Since when it is open, epoch seconds.
+        reason: Text for people.
+    """
 
     ledger: str
     level: int
@@ -400,96 +496,137 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What must survive a restart. Levels are numbers of the site's ladder; times are epoch seconds."""
+    """What one decision leaves for the next one. It is stored, so that a restart changes nothing.
 
-    started_s: float | None = None  # first evaluation ever
-    level: int = 0  # the hazard level that stands
-    level_source: str = "auto"  # auto or person
-    since_s: float = 0.0  # since when it stands
-    floor: int = 0  # a level set by a person that data may not lower
-    votes: Votes = field(default_factory=dict)  # by `criterion|station`
-    # votes the standing level rests on, with the highest level each has asked for since it was raised
+    A *question* is named after the thing that it is about: a step (`station@instant`), a reference whose stations move
+    alike (`reference:ID`), a station that moves alone (`alone:ID`), or corrected values (`corrected:...`).
+
+    Attributes:
+        started_s: The first evaluation of the site.
+        level: The standing level of the site, an index into its ladder.
+        level_source: `auto`, or `person` if a person set the level.
+        since_s: Since when the level stands.
+        floor: A level that a person set and below which it does not fall by itself.
+        votes: By `criterion|witness`.
+        supporters: Votes, steps and rules that the level depends on, with the highest level that each requested since
+            the level was raised.
+        answered: By supporter, the instant up to which a person who lowered the level answered for its readings. They
+            do not raise the level again.
+        steps: By `station@instant`.
+        answers: By question: `movement`, or the cause that a person stated instead.
+        common: By reference, since when its stations move alike.
+        conditions: Open conditions of health and advice, by alert key.
+        observability: What the site sees: `full`, `degraded` or `blind`.
+        reachable_level: Highest level that motion anywhere on the slope can raise; None before the first evaluation.
+        newest_s: Newest reading that any decision has used.
+        seen_s: Instant of the last evaluation.
+        asked: By question about a station that moves alone, since when it is open.
+        heights: By question about a motion, the level that its votes request, or requested when it was answered. By
+            step, the level that it requested when one person alone answered that it was no movement.
+        signed: First signature of each question that needs two, by question.
+        unheard: Supporters of the level that the site file does not declare any more, and since when.
+        held: Supporters that only missing or doubtful readings keep from falling, and since when.
+        reported: By criterion, the largest rate that people were notified of since the level stands.
+        incomplete: By `station.quantity`, why the site does not see "full".
+        receptions: By `station.quantity`, the newest instants of reception, if the loaded readings are too few to show
+            how often the series is received.
+    """
+
+    started_s: float | None = None
+    level: int = 0
+    level_source: str = "auto"
+    since_s: float = 0.0
+    floor: int = 0
+    votes: Votes = field(default_factory=dict)
     supporters: Mapping[Supporter, int] = field(default_factory=dict)
-    # by vote, or its share in a rule: data up to this instant were answered by a person and raise no more
     answered: Mapping[Supporter, float] = field(default_factory=dict)
-    steps: Steps = field(default_factory=dict)  # by `station@instant`
-    # what a person said of a step, a common motion or another question: movement, or what it was instead
+    steps: Steps = field(default_factory=dict)
     answers: Mapping[str, str] = field(default_factory=dict)
-    common: Mapping[str, float] = field(default_factory=dict)  # by reference: since when its rovers move as one
-    # open conditions of health and advice by alert key
+    common: Mapping[str, float] = field(default_factory=dict)
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     observability: str = "full"
     reachable_level: int | None = None
-    newest_s: float | None = None  # newest datum ever used
-    seen_s: float | None = None  # instant of the last evaluation
-    # by question about a station that moves alone: since when it is asked
+    newest_s: float | None = None
+    seen_s: float | None = None
     asked: Mapping[str, float] = field(default_factory=dict)
-    # by question about a motion: the level its votes ask for, or asked for when it was answered; by step: what it
-    # asked for when one person alone said that it was none
     heights: Mapping[str, int] = field(default_factory=dict)
-    signed: Mapping[str, Signature] = field(default_factory=dict)  # by question or step: the first word of two
-    # by supporter of the level that the site file hears no more: since when
+    signed: Mapping[str, Signature] = field(default_factory=dict)
     unheard: Mapping[Supporter, float] = field(default_factory=dict)
-    # by supporter of the level: since when only missing or doubted readings keep the level from falling
     held: Mapping[Supporter, float] = field(default_factory=dict)
-    # by criterion: the largest rate that people were notified of since the level stands
     reported: Mapping[str, float] = field(default_factory=dict)
-    # by `STATION.quantity`: why the site does not see "full"
     incomplete: Mapping[str, Message] = field(default_factory=dict)
-    # by `STATION.quantity`: the newest receptions, where the loaded readings show too few to learn how often it sends
     receptions: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON-ready values."""
-        found = _read_fields(self)
-        for name, value in found.items():
+        """Return the memory as JSON-ready values."""
+        values = _read_fields(self)
+        for name, value in values.items():
             if isinstance(value, Mapping):
-                found[name] = dict(value)
+                values[name] = dict(value)
         for name in ("votes", "steps", "conditions", "signed"):
-            found[name] = {k: _record_to_json(v) for k, v in found[name].items()}
-        found["incomplete"] = messages_to_plain(found["incomplete"])
-        found["receptions"] = {name: list(times_s) for name, times_s in found["receptions"].items()}
-        return found
+            values[name] = {key: _record_to_json(record) for key, record in values[name].items()}
+        values["incomplete"] = messages_to_plain(values["incomplete"])
+        values["receptions"] = {name: list(times_s) for name, times_s in values["receptions"].items()}
+        return values
 
     def in_order(self) -> "Memory":
-        """The same memory with every mapping in the order of its keys: so it comes back from canonical JSON."""
-        held = ((name, getattr(self, name)) for name in _MAPPINGS)
-        ordered: dict[str, Any] = {name: dict(sorted(one.items())) for name, one in held if len(one) > 1}
-        changed = {name: one for name, one in ordered.items() if [*one] != [*getattr(self, name)]}
+        """Return the memory with sorted mappings, as it is after writing and reading canonical JSON."""
+        changed: dict[str, Any] = {}
+        for name in _MAPPINGS:
+            mapping = getattr(self, name)
+            if len(mapping) > 1 and list(mapping) != sorted(mapping):
+                changed[name] = dict(sorted(mapping.items()))
         return replace(self, **changed) if changed else self
 
     def rename(self, names: Mapping[str, str]) -> "Memory":
-        """What it holds of stations under the ids that they have now; open conditions end under the old ones."""
+        """Return the memory with renamed stations.
+
+        Conditions and series keep the old ids. The next evaluation computes them again, and ends the old conditions.
+
+        Args:
+            names: New id by old id.
+        """
         renamed = self.to_json()
         for name in _MAPPINGS:
-            if name not in {"conditions", "incomplete", "receptions"}:  # the next evaluation finds them again
+            if name not in {"conditions", "incomplete", "receptions"}:
                 renamed[name] = {rename_key(key, names): value for key, value in renamed[name].items()}
         return Memory.read(renamed).in_order()
 
     @staticmethod
     def read(value: Mapping[str, Any]) -> "Memory":
-        """The memory back from its JSON."""
-        known = dict(value)
-        for name, kind in (("votes", Vote), ("steps", Step), ("conditions", Condition), ("signed", Signature)):
-            name_of = _KEYS.get(name, str)
-            known[name] = {name_of(k): kind(**plain_to_messages(v)) for k, v in known[name].items()}
-        known["incomplete"] = plain_to_messages(known.get("incomplete", {}))
-        known["receptions"] = {name: tuple(times_s) for name, times_s in known.get("receptions", {}).items()}
+        """Return the memory with the values of its JSON."""
+        values = dict(value)
+        for name, record_type in (("votes", Vote), ("steps", Step), ("conditions", Condition), ("signed", Signature)):
+            read_key = _KEYS.get(name, str)
+            values[name] = {
+                read_key(key): record_type(**plain_to_messages(record)) for key, record in values[name].items()
+            }
+        values["incomplete"] = plain_to_messages(values.get("incomplete", {}))
+        values["receptions"] = {name: tuple(times_s) for name, times_s in values.get("receptions", {}).items()}
         for name in ("supporters", "answered", "unheard", "held"):
-            known[name] = {read_support(k): v for k, v in known.get(name, {}).items()}
-        return Memory(**known)
+            values[name] = {read_supporter(key): entry for key, entry in values.get(name, {}).items()}
+        return Memory(**values)
 
 
+# Names of the fields of `Memory` that are mappings.
 _MAPPINGS: Final = tuple(f.name for f in fields(Memory) if f.default_factory is dict)
+# How the keys of these fields are read. Those of all other fields are plain text.
 _KEYS: Final[Mapping[str, Callable[[str], str]]] = {"votes": VoteKey.read, "steps": StepKey.read}
 
 
+# ---- result ----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class StationHealth:
-    """How a station does; `votes` says whether its word counts now."""
+    """Health of a station.
+
+    Attributes:
+        state: `ok`, `silent`, `flagged`, `stuck`, `verify` or `unknown`.
+        missing_share_24h: Share of the readings of the last 24 h that were not received.
+        votes: Whether the votes of the station count now.
+    """
 
     station: str
-    state: str  # ok, silent, flagged, stuck, verify, unknown
+    state: str
     reason: Message
     newest_s: float | None
     expected_interval_s: float | None
@@ -499,11 +636,24 @@ class StationHealth:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One evaluation's outcome."""
+    """The result of one evaluation of a site.
+
+    Attributes:
+        memory: The memory for the next decision.
+        level: The standing level.
+        observability: `full`, `degraded` or `blind`.
+        reachable_level: Highest level that motion anywhere on the slope can raise.
+        witnesses_available: How many independent witnesses can vote now.
+        changes: Alerts that are opened, changed or closed.
+        evidence: Why the decision came out as it did. See `monitor.decision.evidence`.
+        newest_at: Newest reading of the motion of the slope.
+        next_due_s: When the site must be evaluated again even if no reading is received, epoch seconds.
+        rates: What every vote on a rate measured.
+    """
 
     memory: Memory
     level: int
-    observability: str  # full, degraded, blind
+    observability: str
     reachable_level: int
     witnesses_available: int
     health: tuple[StationHealth, ...]
@@ -511,48 +661,52 @@ class Decision:
     evidence: Mapping[str, Any]
     newest_at: datetime | None
     next_due_s: float | None
-    rates: tuple[StationRate, ...] = ()  # what every vote on a rate measured
+    rates: tuple[StationRate, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The outcome as JSON-ready values; equal decisions spell equally."""
-        plain = ("level", "observability", "reachable_level", "witnesses_available")
+        """Return the result as JSON-ready values. Equal decisions have equal canonical JSON."""
         return {
             "memory": self.memory.to_json(),
-            **{name: getattr(self, name) for name in plain},
-            "health": [_record_to_json(h) for h in self.health],
-            "changes": [
-                {
-                    "ledger": str(x.ledger),
-                    "key": x.key,
-                    "level": x.level,
-                    "open": x.open,
-                    "data_time": None if x.data_time is None else format_iso(x.data_time),
-                    "evidence": x.evidence,
-                    "notify": x.notify,
-                    **messages_to_plain({"reason": x.reason}),
-                }
-                for x in self.changes
-            ],
+            "level": self.level,
+            "observability": self.observability,
+            "reachable_level": self.reachable_level,
+            "witnesses_available": self.witnesses_available,
+            "health": [_record_to_json(health) for health in self.health],
+            "changes": [_change_to_json(change) for change in self.changes],
             "evidence": messages_to_plain(self.evidence),
         }
 
 
+def _change_to_json(change: AlertChange) -> dict[str, Any]:
+    return {
+        "ledger": str(change.ledger),
+        "key": change.key,
+        "level": change.level,
+        "open": change.open,
+        "data_time": None if change.data_time is None else format_iso(change.data_time),
+        "evidence": change.evidence,
+        "notify": change.notify,
+        **messages_to_plain({"reason": change.reason}),
+    }
+
+
 def _record_to_json(record: Any) -> dict[str, Any]:
-    found: dict[str, Any] = messages_to_plain(_read_fields(record))
-    return found
+    values: dict[str, Any] = messages_to_plain(_read_fields(record))
+    return values
 
 
 def _read_fields(record: Any) -> dict[str, Any]:
-    """Names and values of a record; `asdict` would copy every one of them, and this is done at every look."""
-    names, read = _fields_of(record.__class__)
-    return dict(zip(names, read(record), strict=True))
+    """Return the values of a record by field. `asdict` would copy them all, in every evaluation."""
+    names, read_values = _find_fields(record.__class__)
+    return dict(zip(names, read_values(record), strict=True))
 
 
 @cache
-def _fields_of(kind: Any) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
-    names = tuple(f.name for f in fields(kind))
+def _find_fields(record_type: Any) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    names = tuple(f.name for f in fields(record_type))
     return names, attrgetter(*names)
 
 
-seconds: Final = epoch_s  # of an instant; the inverse of `instant`
+# Epoch seconds of an instant, and the reverse.
+seconds: Final = epoch_s
 instant: Final = from_epoch_s

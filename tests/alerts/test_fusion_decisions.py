@@ -9,7 +9,7 @@ from monitor.alerts.acts.operator_acts import order_level
 from monitor.canonical import canonical_json
 from monitor.decision import decide as decide_module
 from monitor.decision.criteria.kinds.earthquake import lower_bounds
-from monitor.decision.keys import StepKey, read_support
+from monitor.decision.keys import StepKey, read_supporter
 from monitor.decision.records import EventFact, MaintenanceFact, Memory, Signature, Step, instant, seconds
 from monitor.decision.series import steps as steps_module
 from monitor.decision.votes import find_level_of_question, needs_second_signature
@@ -492,7 +492,7 @@ def test_one_word_on_a_step_hides_neither_the_silence_after_it_nor_a_second_grou
 def test_a_level_that_rests_on_what_is_declared_no_more_asks_a_person(key):
     name = key.removeprefix("step|")
     steps = {StepKey.read(name): Step(T0, T0, 90.0, 1, "counted", join(["step at Z"]))} if name != key else {}
-    supporters = {read_support(key): 1}
+    supporters = {read_supporter(key): 1}
     looks = acting_at(5, lambda m, _: replace(m, level=1, supporters=supporters, steps=steps), quiet(6), SITE)
     told = ["health:site:cannot_see" in look.decision.memory.conditions for look in looks]
     assert levels(looks)[4:] == [1] * (len(looks) - 4)

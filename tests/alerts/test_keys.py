@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.decision.decide import decide
-from monitor.decision.keys import RuleKey, StepKey, StepVote, VoteKey, read_support
+from monitor.decision.keys import RuleKey, StepKey, StepVote, VoteKey, read_supporter
 from monitor.decision.records import DecisionInputs, Memory
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
@@ -21,7 +21,7 @@ KEYS = (VoteKey("velocity-1", "G1"), VoteKey("i", "insar:G1"), RULE, STEP)
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_key_is_the_text_that_is_stored_and_comes_back_as_itself(key):
-    for again in (read_support(json.loads(json.dumps(key))), pickle.loads(pickle.dumps(key)), copy.deepcopy(key)):
+    for again in (read_supporter(json.loads(json.dumps(key))), pickle.loads(pickle.dumps(key)), copy.deepcopy(key)):
         assert again == key == str(key)
         assert type(again) is type(key)
         assert again.station == key.station

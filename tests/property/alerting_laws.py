@@ -11,7 +11,7 @@ from monitor.canonical import canonical_json
 from monitor.decision import decide
 from monitor.decision.changes import AlertCategory
 from monitor.decision.criteria.kinds.earthquake import lowered_factor
-from monitor.decision.keys import read_support
+from monitor.decision.keys import read_supporter
 from monitor.decision.records import (
     AnomalyFact,
     DecisionInputs,
@@ -214,7 +214,7 @@ def law_1_lowering_needs_fresh_word(looks: Sequence[Look]) -> None:
             if asked < before or key.startswith("step|"):
                 continue
             # a rule is known not to hold when one of its parts is denied by fresh data
-            behind = (*MOVERS, "R") if key.startswith("rule|") else (read_support(key).station,)
+            behind = (*MOVERS, "R") if key.startswith("rule|") else (read_supporter(key).station,)
             assert any(_is_heard(look, name) for name in behind), f"{key} was silent or broken"
 
 

@@ -20,7 +20,7 @@ from monitor.alerts.queries.alerts import load_alerts
 from monitor.alerts.queries.decision_seals import seal_decision
 from monitor.alerts.queries.evaluations import find_state, save_memory
 from monitor.alerts.queries.signatures import TwoPersonAct
-from monitor.decision.keys import station_of_question
+from monitor.decision.keys import find_station_of_question
 from monitor.decision.records import Memory, instant, seconds
 from monitor.decision.series.corrections import CORRECTED, read_question
 from monitor.decision.series.steps import MOVEMENT, reopen_step
@@ -70,9 +70,11 @@ def find_operator_answer(memory: Memory, key: str) -> OperatorAnswer | None:
 
     The answer to a step that is over, and of which nothing is asked any more, cannot be taken back.
     """
-    words = {k: s.by for k, s in memory.signed.items() if key in {k, station_of_question(k)}}
+    words = {k: s.by for k, s in memory.signed.items() if key in {k, find_station_of_question(k)}}
     answers = {
-        k: a for k, a in memory.answers.items() if k == key or (key == station_of_question(k) and k in memory.steps)
+        k: a
+        for k, a in memory.answers.items()
+        if k == key or (key == find_station_of_question(k) and k in memory.steps)
     }
     return OperatorAnswer(words, answers) if words or answers else None
 
@@ -97,7 +99,7 @@ def list_first_answers(c: Connection) -> list[WaitingAnswer]:
         alerts = load_alerts(c, site.id, open_only=True) if signed else []
         alert_ids = {step_of_alert(alert.key): alert.id for alert in alerts}
         for key, signature in signed.items():
-            question = key if key in alert_ids else station_of_question(key) or key
+            question = key if key in alert_ids else find_station_of_question(key) or key
             found[site.id, question, signature.by] = WaitingAnswer(
                 site.id, question, signature.by, signature.answer, alert_ids.get(question)
             )

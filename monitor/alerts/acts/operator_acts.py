@@ -16,7 +16,7 @@ from monitor.canonical import canonical_json, code_version
 from monitor.decision.alert_texts import OF_LEVEL
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.conditions import HAZARD_KEY
-from monitor.decision.keys import RuleKey, StepKey, station_of_question
+from monitor.decision.keys import RuleKey, StepKey, find_station_of_question
 from monitor.decision.records import Memory, Signature, Vote, instant, seconds
 from monitor.decision.series.corrections import CORRECTED, read_question
 from monitor.decision.series.steps import CAUSES, MOVEMENT, denies_movement, requested_level, state_after
@@ -268,7 +268,7 @@ def find_signature(db: Database, site_id: str, key: str) -> Signature | None:
     with db.read() as c:
         row = find_state(c, site_id)
     signed = {} if row is None else Memory.read(row.state).signed
-    return next((s for k, s in signed.items() if key in {k, station_of_question(k)}), None)
+    return next((s for k, s in signed.items() if key in {k, find_station_of_question(k)}), None)
 
 
 def _sign(memory: Memory, names: Sequence[str], signature: Signature) -> Memory:

@@ -440,17 +440,17 @@ def _annotate(step: Step, declared: list[EventFact], now_s: float) -> Step:
     events = [event for event in declared if not event.withdrawn]
     if not events:
         return step
-    quake = max((e for e in events if is_earthquake(e.kind)), key=lambda e: e.words, default=None)
+    quake = max((e for e in events if is_earthquake(e.kind)), key=lambda e: e.confirmations, default=None)
     jumped = without_cause(step.reason)
     if jumped.id == _JUMPED.id:
         reason = _add_event(jumped, quake or events[-1])
         if step.reason.id == _BECAUSE.id:
             reason = _BECAUSE(step=reason, text=step.reason.values["text"])
         step = replace(step, reason=reason)
-    if quake is None or quake.words == 0:
+    if quake is None or quake.confirmations == 0:
         return step
     if step.state in {"pending", EVENT}:
-        return replace(step, state=EVENT, words=max(quake.words, step.words or 0))
+        return replace(step, state=EVENT, words=max(quake.confirmations, step.words or 0))
     return step
 
 
@@ -458,7 +458,7 @@ def _add_event(jumped: Message, event: EventFact) -> Message:
     details: list[Value] = [event.text[:80]] if event.text else []
     if is_earthquake(event.kind):
         way = Term(event.via)
-        if event.words:
+        if event.confirmations:
             names = NameList(event.confirmed_by, conjunction=True)
             details.append(_CONFIRMED(n=event.id, way=way, names=names))
         else:
@@ -475,7 +475,7 @@ def _reopen_without_event(step: Step, quakes: list[EventFact], now_s: float) -> 
     withdrawn = next((event for event in quakes if event.withdrawn or event.doubted), None)
     if withdrawn is None or step.state != EVENT or step.words is None:
         return step
-    confirmations = max(event.words for event in quakes)
+    confirmations = max(event.confirmations for event in quakes)
     if confirmations:
         return replace(step, words=min(step.words, confirmations))
     template = _EVENT_WITHDRAWN if withdrawn.withdrawn else _EVENT_DOUBTED

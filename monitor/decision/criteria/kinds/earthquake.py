@@ -195,7 +195,7 @@ def _was_confirmed(event: EventFact) -> bool:
 
     A withdrawal must not move the earthquake into a group that is answered already.
     """
-    return event.words > 0 or event.doubted
+    return event.confirmations > 0 or event.doubted
 
 
 def _gravity(shaking: Shaking) -> int:
