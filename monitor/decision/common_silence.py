@@ -1,37 +1,54 @@
-"""Common silence: what measures the motion falls silent together while a level stands; the slope may have failed."""
+"""Detect that all stations on the slope fall silent together while a level stands: the slope may have failed.
+
+`find_common_silence` gets the health of all series and the series that support the standing level. It returns the
+stations that are silent together, and since when. A single silent station is reported as a fault of its instrument.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 from monitor.decision.records import Condition, seconds
 from monitor.decision.series.assessment import DecisionContext, is_of
 from monitor.decision.series.station_health import SeriesHealthMap
 from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS, Place
+from monitor.sites.records import SeriesSpec
 from monitor.sites.witnesses import find_moving_series
 from monitor.text.message import NameList, Template, Term, Timestamp
 
 _ON_SLOPE: Final = Template(
     "health.silent_slope",
-    "all {n} instruments on the slope are silent since {at}, level was {level}: the slope may have taken them along. "
-    "Keep everybody out, look from a safe place, and decide",
+    "all {n} stations on the slope have been silent since {at}. The slope may have failed and taken them along. The "
+    "level stays {level}. Keep everybody out, inspect the slope from a safe place, and set the level",
 )
-_BEHIND: Final = Template(
+_SUPPORTING: Final = Template(
     "health.silent_witnesses",
-    "all {n} instruments behind {level} are silent since {at} ({names}): the slope may have taken them along. "
-    "Keep everybody out, look from a safe place, and decide",
+    "all {n} stations that support {level} have been silent since {at}: {names}. The slope may have failed and taken "
+    "them along. Keep everybody out, inspect the slope from a safe place, and set the level",
 )
+# Alert key of common silence.
 SILENT_SLOPE: Final = "health:site:silent_slope"
-LOOKED_AT: Final = 100  # readings of a series whose receptions tell how often it speaks
-LEAST: Final = 4  # receptions that do
-PATIENCE_S: Final = 300.0  # a router or broker that starts anew is no failure of the slope
-PAUSES: Final = 1.5  # of the longest pause between two receptions: an instrument that sends by the day is given its day
+# Number of newest readings of a series whose receptions show its pauses.
+LOOKED_AT: Final = 100
+# With at most this many receptions the pauses of a series are not known.
+LEAST: Final = 4
+# A router or broker that restarts makes all stations silent for less than this time.
+PATIENCE_S: Final = 300.0
+# A series is silent after its longest pause times this factor, so that daily transmissions are not silence.
+PAUSES: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class CommonSilence:
-    """Instruments that fell silent together: since their last word; all of the slope, or those behind the level."""
+    """Stations that fell silent together.
+
+    Attributes:
+        stations: All stations on the slope that measure motion, or all that support the standing level.
+        since_s: Newest epoch of the overdue series, epoch seconds.
+        level: Name of the standing level.
+        on_slope: Whether `stations` are all on the slope, not only those that support the level.
+    """
 
     stations: tuple[str, ...]
     since_s: float
@@ -39,56 +56,80 @@ class CommonSilence:
     on_slope: bool
 
     def describe(self) -> Condition:
-        """The urgent condition that it is."""
-        at, level = Timestamp(self.since_s, "minute"), Term(self.level)
-        values: dict[str, Any] = {"n": len(self.stations), "at": at, "level": level}
-        text = _ON_SLOPE(**values) if self.on_slope else _BEHIND(**values, names=NameList(self.stations))
+        """Return the urgent condition about the silence."""
+        n = len(self.stations)
+        at = Timestamp(self.since_s, "minute")
+        level = Term(self.level)
+        if self.on_slope:
+            text = _ON_SLOPE(n=n, at=at, level=level)
+        else:
+            text = _SUPPORTING(n=n, at=at, level=level, names=NameList(self.stations))
         return Condition("health", 2, self.since_s, text)
 
 
 def find_common_silence(
-    context: DecisionContext, level: int, series_health: SeriesHealthMap, behind: Collection[Place]
+    context: DecisionContext, level: int, series_health: SeriesHealthMap, supporting: Collection[Place]
 ) -> CommonSilence | None:
-    """Above the lowest level, silence of all that measures the motion of the slope, or of all that the level rests on.
+    """Return the stations that are silent together while a level above the lowest stands; None if there are none.
 
-    It needs two stations at least, of which half have received nothing for as long as each may be silent, and none has
-    said anything since the last word of those. One that dies alone is the notice of that instrument.
+    The moving series of the slope are examined first, then the series that support the level. At least two stations are
+    needed. They are silent together if the series of half of them are overdue, and no series has a newer epoch than
+    these.
+
+    Args:
+        level: The standing level.
+        supporting: Series that the standing level depends on.
     """
     if level <= 0 or context.inputs.draining:
         return None
-    for places, on_slope in ((find_moving_series(context.site), True), (behind, False)):
-        known = {p: at_s for p in places if (at_s := series_health[p].newest_s) is not None}
-        overdue = [p for p in known if _is_overdue(context, p)]
-        stations = {p[0] for p in known}
-        if len(stations) < 2 or 2 * len({p[0] for p in overdue}) < len(stations):
+    for places, on_slope in ((find_moving_series(context.site), True), (supporting, False)):
+        newest_s: dict[Place, float] = {}
+        for place in places:
+            epoch_s = series_health[place].newest_s
+            if epoch_s is not None:
+                newest_s[place] = epoch_s
+        overdue = [place for place in newest_s if _is_overdue(context, place)]
+        stations = {station for station, _ in newest_s}
+        overdue_stations = {station for station, _ in overdue}
+        if len(stations) < 2 or 2 * len(overdue_stations) < len(stations):
             continue
-        since_s = max(known[p] for p in overdue)
-        if all(at_s <= since_s for at_s in known.values()):
+        since_s = max(newest_s[place] for place in overdue)
+        if max(newest_s.values()) <= since_s:
             return CommonSilence(tuple(sorted(stations)), since_s, context.site.levels[level].name, on_slope)
     return None
 
 
 def _is_overdue(context: DecisionContext, place: Place) -> bool:
-    """Whether nothing was received for longer than its limit, or than three intervals, its longest pause and patience.
+    """Return whether a series has received nothing for longer than it ever paused, or than its allowed silence.
 
-    The limit of the site file may be a day for readings of every half hour; at an elevated level that is too long.
+    The site file may allow a day of silence for a series with readings every half hour. While a level stands that is
+    too long. A shorter limit applies then: the longest of three intervals, `PATIENCE_S` and `PAUSES` times the longest
+    pause between two receptions.
     """
     spec = context.site.series(*place)
     if spec is None:
         return False
-    limit_s = context.find_silence_s(spec)
-    least_s = min(limit_s, max(DEFAULT_SILENCE_INTERVALS * spec.interval_s, PATIENCE_S))
-    newest = [n.received_s for q, n in context.list_newest(place[0]) if is_of(context.site, spec, q)]
-    if newest and context.now_s - max(newest) <= least_s:
-        return False  # the usual case: how often it speaks need not be known
-    pauses = sorted(
-        {
-            seconds(r.received_at)
-            for quantity, readings in context.list_readings(place[0])
-            if is_of(context.site, spec, quantity)
-            for r in readings[-LOOKED_AT:]
-        }
-    )
-    if len(pauses) > LEAST:
-        limit_s = min(limit_s, max(least_s, PAUSES * max(b - a for a, b in pairwise(pauses))))
-    return context.now_s - max([*newest, *pauses], default=context.now_s) > limit_s
+    allowed_s = context.find_silence_s(spec)
+    limit_s = min(allowed_s, max(DEFAULT_SILENCE_INTERVALS * spec.interval_s, PATIENCE_S))
+    newest_s = [
+        newest.received_s for quantity, newest in context.list_newest(place[0]) if is_of(context.site, spec, quantity)
+    ]
+    if newest_s and context.now_s - max(newest_s) <= limit_s:
+        # This is the usual case. The pauses need not be computed.
+        return False
+    receptions_s = _list_receptions(context, spec)
+    if len(receptions_s) > LEAST:
+        longest_pause_s = max(later_s - earlier_s for earlier_s, later_s in pairwise(receptions_s))
+        limit_s = min(allowed_s, max(limit_s, PAUSES * longest_pause_s))
+    else:
+        limit_s = allowed_s
+    return context.now_s - max([*newest_s, *receptions_s], default=context.now_s) > limit_s
+
+
+def _list_receptions(context: DecisionContext, spec: SeriesSpec) -> list[float]:
+    """Return the distinct instants at which the newest readings of a series were received, epoch seconds."""
+    receptions_s: set[float] = set()
+    for quantity, readings in context.list_readings(spec.station):
+        if is_of(context.site, spec, quantity):
+            receptions_s.update(seconds(reading.received_at) for reading in readings[-LOOKED_AT:])
+    return sorted(receptions_s)

@@ -15,9 +15,9 @@ from monitor.decision.headline import StationRate
 from monitor.decision.incomplete_series import AND_MORE
 from monitor.decision.keys import RuleKey, StepKey, StepVote, read_supporter
 from monitor.decision.ladder import BY_PERSON, LevelState
-from monitor.decision.late_crossings import find_late
+from monitor.decision.late_crossings import find_late_crossings
 from monitor.decision.lost_levels import describe_lost
-from monitor.decision.orphaned_votes import GONE as ORPHANED
+from monitor.decision.orphaned_votes import ORPHANED
 from monitor.decision.proof import list_unproven
 from monitor.decision.records import Condition, Memory, Steps, instant, seconds
 from monitor.decision.series.assessment import RARE, Assessments, DecisionContext, rare_key
@@ -177,7 +177,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
         found |= {rare_key(place): Condition("health", 1, now_s, text) for place, text in rare}
         if situation.observability.silence is not None:
             found[SILENT_SLOPE] = situation.observability.silence.describe()
-    found |= find_late(context, situation.level_state.level)
+    found |= find_late_crossings(context, situation.level_state.level)
     found |= _list_undecided(context, assessments)
     found |= _list_advice(context, assessments)
     return {k: _keep_since(c, before.get(k)) for k, c in sorted(found.items())}

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from monitor.decision.common_mode import find_common
+from monitor.decision.common_mode import find_common_motion
 from monitor.decision.conditions import explain_growth, follow_growth, list_changes, list_conditions
 from monitor.decision.criteria.assess import assess_criterion
 from monitor.decision.evidence import describe_evidence
@@ -230,7 +230,7 @@ def follow_steps(prepared: PreparedDecision, signed_assessments: Assessments) ->
     """Find jumps in the cleaned tracks, and what became of the steps that are known."""
     context, tracks, groups = prepared.context, prepared.tracks, prepared.groups
     candidates = find_step_candidates(context, prepared.followed)
-    stations_alike, sentences = find_common(context, signed_assessments, candidates, groups)
+    stations_alike, sentences = find_common_motion(context, signed_assessments, candidates, groups)
     alike = [station for stations in stations_alike.values() for station in stations]
     steps = update_steps(context.memory, candidates, tracks, context, groups, alike)
     disturbed = find_disturbed(context, steps, tracks, groups, alike)

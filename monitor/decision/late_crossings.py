@@ -1,12 +1,17 @@
-"""What crossed a bound while nobody watched: a backlog is looked at reading by reading, also where it votes no more."""
+"""Report a level that readings would have raised if they had been received in time.
+
+A logger that was offline sends its readings later, as a backlog. A bound may have been crossed in between, by readings
+that are too old to vote when they are received. `find_late_crossings` evaluates the criteria once more at the instant
+of each reading of a backlog, and returns an urgent condition if a level above the standing one was requested.
+"""
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 from monitor.decision.criteria.assess import assess_criterion
 from monitor.decision.keys import Supporter
@@ -20,88 +25,125 @@ from monitor.text.message import LABELLED_TEXT, Message, Template, Term, Timesta
 
 _LATE: Final = Template(
     "health.late_crossing",
-    "nobody could be warned: readings that came late asked for {level} at {at}: {text}. Nothing says that it is over: "
-    "keep everybody out until somebody has looked, then set the level",
+    "{level} would have been raised at {at}, but the readings were received too late: {text}. No reading shows that "
+    "the motion is over. Keep everybody out, inspect the slope from a safe place, then set the level",
 )
+# Prefix of the alert key. The name of the level follows.
 LATE: Final = "health:site:late_"
-MOST: Final = 48  # instants that are looked at; a longer backlog is thinned evenly
-STORED: Final = timedelta(minutes=1)  # by then after its reception a reading is stored
+# Number of instants of a backlog that are evaluated. A longer backlog is thinned evenly.
+MOST: Final = 48
+# A reading is stored at the latest this long after its reception.
+STORED: Final = timedelta(minutes=1)
+# Number of stations that the message names.
+_NAMED: Final = 3
 
 
-def find_late(context: DecisionContext, level: int) -> dict[str, Condition]:
-    """The highest level that a backlog asked for at any of its readings, where it is above the level that stands.
+class LateCrossing(NamedTuple):
+    """The level that the readings up to an instant requested, and why."""
 
-    A backlog is what follows the newest reading known at the look before, two readings at least, or one that is too old
-    to vote. It stays open until the level is reached, a person has set one, or `hold_when_missing` is over.
+    level: int
+    at_s: float
+    reason: Message
+
+
+def find_late_crossings(context: DecisionContext, level: int) -> dict[str, Condition]:
+    """Return an urgent condition if a backlog requested a level above the standing one.
+
+    Of several instants the one with the highest level counts, and of these the first. The condition stays open until
+    the level is reached, a person sets the level, or `hold_when_missing` is over.
+
+    Args:
+        level: The standing level.
     """
-    site, memory, now_s = context.site, context.memory, context.now_s
+    site = context.site
+    memory = context.memory
     if level >= site.top_level:
         return {}
-    since_s = memory.since_s if memory.level_source == "person" else float("-inf")
-    names = [f"{LATE}{one.name}" for one in site.levels]
-    kept = {
-        k: c
-        for k, c in memory.conditions.items()
-        if k in names[level + 1 :] and since_s < c.since_s > now_s - site.fusion.hold_when_missing_s
+    keys = [f"{LATE}{declared.name}" for declared in site.levels]
+    set_by_person_s = memory.since_s if memory.level_source == "person" else float("-inf")
+    open_since_s = max(set_by_person_s, context.now_s - site.fusion.hold_when_missing_s)
+    conditions = {
+        key: condition
+        for key, condition in memory.conditions.items()
+        if key in keys[level + 1 :] and condition.since_s > open_since_s
     }
-    found = [
-        (requested, -at_s, sentence)
-        for at_s in _list_backlog(context)
-        for requested, sentence in [_find_requested(context, at_s)]
-    ]
-    requested, at_s, sentence = max(found, key=lambda one: one[:2], default=(0, 0.0, join([])))
-    if requested > level and names[requested] not in kept:
-        text = _LATE(level=Term(site.levels[requested].name), at=Timestamp(-at_s, "minute"), text=sentence)
-        kept[names[requested]] = Condition("health", 2, now_s, text)
-    return kept
+    crossings = [_assess_instant(context, at_s) for at_s in _list_backlog(context)]
+    highest = max(crossings, key=lambda crossing: (crossing.level, -crossing.at_s), default=None)
+    if highest is not None and highest.level > level and keys[highest.level] not in conditions:
+        name = Term(site.levels[highest.level].name)
+        text = _LATE(level=name, at=Timestamp(highest.at_s, "minute"), text=highest.reason)
+        conditions[keys[highest.level]] = Condition("health", 2, context.now_s, text)
+    return conditions
 
 
 def _list_backlog(context: DecisionContext) -> list[float]:
-    """Instants of readings that no look has seen as the newest; the last one only where it votes no more."""
-    memory, valid_s = context.memory, min((c.valid_for_s for c in context.site.criteria), default=0.0)
+    """Return the instants of readings that no evaluation has had as the newest of their series, epoch seconds.
+
+    The newest reading of a series is only among them if it is too old to vote. Otherwise this evaluation judges it.
+    """
+    memory = context.memory
     if memory.seen_s is None or memory.started_s is None:
         return []
-    seen_at, started_at = instant(memory.seen_s), instant(memory.started_s)
-    seen_before_at = seen_at - STORED
-
-    def is_new(r: Reading) -> bool:
-        """Received since the look before; a late one may have been received before that look and stored behind it."""
-        if r.received_at <= seen_before_at:
-            return False
-        return r.received_at > seen_at or r.received_at - r.observed_at > STORED
-
-    found: set[datetime] = set()
+    valid_s = min((criterion.valid_for_s for criterion in context.site.criteria), default=0.0)
+    started_at = instant(memory.started_s)
+    evaluated_at = instant(memory.seen_s)
     now_at = instant(context.now_s)
-    valid_at = instant(max(0.0, context.now_s - max(0.0, valid_s - 1.0)))  # what is as new surely votes
+    instants: set[datetime] = set()
     for readings in context.inputs.readings.values():
-        is_alone = len(readings) > 1 and not is_new(readings[-2])
-        newest_at = readings[-1].observed_at if is_alone else EPOCH
-        if is_alone and (newest_at >= valid_at or context.now_s - seconds(newest_at) <= valid_s):
-            continue  # at most the newest one, which this look sees
-        new = [r.observed_at for r in takewhile(is_new, reversed(readings))]
-        # of a series that nothing was known of, what was measured before the first look is its past
-        begin_at = started_at if len(new) == len(readings) else EPOCH
-        mine = [at for at in reversed(new) if begin_at < at <= now_at]
-        found.update(mine if mine and context.now_s - seconds(mine[-1]) > valid_s else mine[:-1])
-    times_s = sorted(map(seconds, found))
-    return times_s[:: max(1, -(-len(times_s) // MOST))]
+        new = _list_new(readings, evaluated_at)
+        if not new:
+            continue
+        # Readings before the first evaluation of the site are the history of a series that was just added.
+        from_at = started_at if len(new) == len(readings) else EPOCH
+        backlog = [at for at in new if from_at < at <= now_at]
+        if backlog and context.now_s - seconds(backlog[-1]) <= valid_s:
+            backlog.pop()
+        instants.update(backlog)
+    times_s = sorted(map(seconds, instants))
+    spacing = max(1, -(-len(times_s) // MOST))
+    return times_s[::spacing]
 
 
-def _find_requested(context: DecisionContext, at_s: float) -> tuple[int, Message]:
-    """The level that the witnesses would have asked for at an instant, had its readings been there; and who did."""
-    site, groups = context.site, find_groups(context.site)
+def _list_new(readings: Sequence[Reading], evaluated_at: datetime) -> list[datetime]:
+    """Return the instants of the readings since the last evaluation, oldest first.
+
+    A late reading may have been received before that evaluation and stored after it.
+    """
+    stored_at = evaluated_at - STORED
+
+    def is_new(reading: Reading) -> bool:
+        if reading.received_at <= stored_at:
+            return False
+        return reading.received_at > evaluated_at or reading.received_at - reading.observed_at > STORED
+
+    new = [reading.observed_at for reading in takewhile(is_new, reversed(readings))]
+    new.reverse()
+    return new
+
+
+def _assess_instant(context: DecisionContext, at_s: float) -> LateCrossing:
+    """Return the level that witnesses would have requested at an instant with all readings up to it."""
+    site = context.site
+    groups = find_groups(site)
     at = instant(at_s)
-    observed = attrgetter("observed_at")
-    cut = {k: v[: bisect_right(v, at, key=observed)] for k, v in context.inputs.readings.items()}
-    then = DecisionContext(site, replace(context.inputs, readings=cut), context.memory, at_s, EvaluationCache())
-    raising: list[Assessment] = [
-        a
-        for c in site.criteria
-        if c.role == "witness" and c.kind.source == "instruments"
-        for a in assess_criterion(c, then)
-        if a.raise_level > 0
-    ]
-    counted: Mapping[Supporter, int] = {a.key: a.raise_level for a in raising}
-    requested = fuse(site, counted, lambda key: groups.get(key.station, key.station)).level
-    loudest = sorted((a for a in raising if a.raise_level >= requested), key=lambda a: a.station)[:3]
-    return requested, join([LABELLED_TEXT(name=a.station, text=a.reason) for a in loudest])
+    observed_at = attrgetter("observed_at")
+    earlier_readings = {
+        name: readings[: bisect_right(readings, at, key=observed_at)]
+        for name, readings in context.inputs.readings.items()
+    }
+    inputs = replace(context.inputs, readings=earlier_readings)
+    context_then = DecisionContext(site, inputs, context.memory, at_s, EvaluationCache())
+    raising: list[Assessment] = []
+    for criterion in site.criteria:
+        if criterion.role == "witness" and criterion.kind.source == "instruments":
+            assessments = assess_criterion(criterion, context_then)
+            raising += [assessment for assessment in assessments if assessment.raise_level > 0]
+    counted: dict[Supporter, int] = {assessment.key: assessment.raise_level for assessment in raising}
+    level = fuse(site, counted, lambda key: groups.get(key.station, key.station)).level
+    return LateCrossing(level, at_s, _explain(raising, level))
+
+
+def _explain(raising: Iterable[Assessment], level: int) -> Message:
+    highest = [assessment for assessment in raising if assessment.raise_level >= level]
+    highest.sort(key=lambda assessment: assessment.station)
+    return join([LABELLED_TEXT(name=a.station, text=a.reason) for a in highest[:_NAMED]])

@@ -1,4 +1,9 @@
-"""Levels that votes can request at the intervals at which readings really arrive, and why higher ones are lost."""
+"""Find the levels that votes cannot request, because readings are received less often than declared.
+
+A fit needs some readings within its window, and a dwell needs several hits within a time. `find_present_reach` gets the
+context of this evaluation, measures the interval of each series from its newest readings, and returns which levels
+remain reachable. Observability, conditions and the reachable level use the result. `describe_lost` explains it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,12 +28,12 @@ from monitor.sites.records import Site
 from monitor.sites.witnesses import BlockedLevels
 from monitor.text.message import Duration, Message, Template
 
-_MORE: Final = Template("reachable.more", "{text}; and so {n} more")
+_MORE: Final = Template("reachable.more", "{text}; and {n} more")
 _MOST_SENTENCES: Final = 2
 _SELDOM: Final = Template(
     "health.seldom",
-    "a reading comes every {every}, declared is one every {declared}: silence gives a notice after {silence}. Set "
-    "`interval` as it is, or `max_silence` for an earlier notice",
+    "a reading is received every {every}, but the site file declares one every {declared}, so silence is reported only "
+    "after {silence}. Correct `interval` in the site file, or set `max_silence` for an earlier notice",
 )
 _DECLARED: Final = Template("reachable.declared", "{text} (declared: one every {every})")
 
@@ -38,10 +43,10 @@ class PresentReach:
     """Which levels votes can request at the present intervals between readings.
 
     Attributes:
-        barriers: Why votes cannot reach levels, by vote and level.
+        barriers: What limits each vote, by level: whether it shuts the level, and why.
         closed: The levels that cannot be reached, by criterion and witness.
-        highest: The highest level that motion at each moving series can request.
-        rare: Series whose readings arrive less often than declared, with the sentence that says what is lost by it.
+        highest: The highest level that motion of each moving series can request.
+        rare: Series whose readings are received less often than declared, with a sentence about the consequence.
     """
 
     barriers: Barriers
@@ -50,7 +55,7 @@ class PresentReach:
     rare: Mapping[Place, Message]
 
     def find_barrier(self, site: Site, place: Place) -> Barrier | None:
-        """Return the barrier of the lowest level that votes on a series cannot reach; None where there is none."""
+        """Return the barrier of the lowest level that votes on a series cannot reach; None if they reach all."""
         barriers = [
             (level, barrier)
             for criterion, station, spec in list_followed(site)
@@ -64,7 +69,8 @@ class PresentReach:
 def find_present_reach(context: DecisionContext) -> PresentReach:
     """Return which levels votes can request at the intervals of the newest readings.
 
-    `slopeward check` reports the levels that cannot be reached even at the declared intervals. They are lost here, too.
+    Levels that cannot be reached even at the declared intervals are contained in `closed` as well. Only `slopeward
+    check` reports them, so their series are not contained in `rare` because of them.
     """
     site = context.site
     declared = list_barriers(site)
@@ -74,14 +80,14 @@ def find_present_reach(context: DecisionContext) -> PresentReach:
         key = VoteKey(criterion.id, station.id)
         was_rare = rare_key((station.id, spec.quantity)) in context.memory.conditions
         every_s = find_interval_s(context.track(criterion, station.id).times_s, spec.interval_s, was_rare=was_rare)
-        usual = declared.get(key, {})
-        present = usual if every_s == spec.interval_s else find_barriers(criterion, station, spec, every_s)
+        as_declared = declared.get(key, {})
+        present = as_declared if every_s == spec.interval_s else find_barriers(criterion, station, spec, every_s)
         if present:
             barriers[key] = present
         lost = [
             level
             for level, barrier in present.items()
-            if barrier.is_shut and not (level in usual and usual[level].is_shut)
+            if barrier.is_shut and not (level in as_declared and as_declared[level].is_shut)
         ]
         if lost:
             sentence = describe_unreachable(site, criterion.id, [station.id], max(lost), present[max(lost)])
@@ -97,14 +103,17 @@ def find_present_reach(context: DecisionContext) -> PresentReach:
 
 
 def describe_lost(site: Site, barriers: Barriers, above: int) -> list[Message]:
-    """Say why levels above a given one cannot be reached: the highest first, and how many sentences are left out."""
-    found = [(n, text) for n, one, text in describe_barriers(site, barriers) if one.is_shut and n > above]
-    sentences = [text for _, text in sorted(found, key=lambda item: -item[0])]
-    return (
-        sentences
-        if len(sentences) <= _MOST_SENTENCES
-        else [
-            *sentences[: _MOST_SENTENCES - 1],
-            _MORE(text=sentences[_MOST_SENTENCES - 1], n=len(sentences) - _MOST_SENTENCES),
-        ]
-    )
+    """Return sentences about why the levels above a given one cannot be reached, the highest level first.
+
+    At most two sentences are returned. The last one contains the number of those left out.
+    """
+    lost = [
+        (level, text) for level, barrier, text in describe_barriers(site, barriers) if barrier.is_shut and level > above
+    ]
+    lost.sort(key=lambda item: -item[0])
+    sentences = [text for _, text in lost]
+    if len(sentences) <= _MOST_SENTENCES:
+        return sentences
+    shown = sentences[:_MOST_SENTENCES]
+    shown[-1] = _MORE(text=shown[-1], n=len(sentences) - _MOST_SENTENCES)
+    return shown

@@ -1,4 +1,9 @@
-"""Notices about offsets and corrections that wait for a second person, and what unsigned corrections may raise."""
+"""Let unsigned corrections raise a level but not lower one, and notify people of what needs a second signature.
+
+Corrected values and offsets count from their second signature on. Until then the criteria of the station are assessed
+twice: on the signed values, and with the unsigned corrections. `keep_higher` merges the two results.
+`list_waiting_offsets` and `list_open_corrections` return the conditions by which people are asked to sign.
+"""
 
 from dataclasses import replace
 from typing import Final
@@ -13,35 +18,43 @@ from monitor.text.message import Template, join
 _WITH_UNSIGNED: Final = Template("correction.with_unsigned", "{text}, with corrections that nobody has signed yet")
 _WAITING: Final = Template(
     "offset.waits",
-    "offset {n} of {name} on {series} waits for a second person and does not count yet. Confirm it with `slopeward "
-    "offsets confirm {n2}`",
+    "offset {n} by {name} on {series} needs the confirmation of a second person and does not count yet. Confirm it "
+    "with `slopeward offsets confirm {n2}`",
 )
 _SIGN: Final = Template(
     "correction.sign",
     "until two people sign them (one, where only one may act), the corrected values can raise a level and cannot lower "
     "one. Were the values that the instrument sent wrong?",
 )
-WAITS: Final = ":offset_"  # in the alert key of the notice: `health:STATION:offset_NUMBER`
+# Part of the alert key of a waiting offset, `health:STATION:offset_NUMBER`.
+WAITS: Final = ":offset_"
 
 
 def keep_higher(signed: Assessments, unsigned: Assessments) -> list[Assessment]:
-    """Return one assessment of each witness: unsigned corrections may raise a level, and never lower one.
+    """Return one assessment for each criterion and witness. Unsigned corrections may raise a level, never lower it.
 
     Args:
         signed: Assessments of the values that count.
         unsigned: Assessments with unsigned corrections.
     """
-    others = {assessment.key: assessment for assessment in unsigned}
-    merged = [_keep_higher(one, others.pop(one.key, one)) for one in signed]
-    return [*merged, *others.values()]
+    unsigned_by_key = {assessment.key: assessment for assessment in unsigned}
+    merged = []
+    for assessment in signed:
+        other = unsigned_by_key.pop(assessment.key, assessment)
+        merged.append(_merge(assessment, other))
+    return [*merged, *unsigned_by_key.values()]
 
 
-def _keep_higher(signed: Assessment, unsigned: Assessment) -> Assessment:
+def _merge(signed: Assessment, unsigned: Assessment) -> Assessment:
     if signed == unsigned:
         return signed
     explained = replace(unsigned, reason=_WITH_UNSIGNED(text=unsigned.reason))
     is_higher = (unsigned.raise_level, unsigned.hold_level) > (signed.raise_level, signed.hold_level)
-    newest_s = [one.newest_s for one in (signed, unsigned) if one.has_data and one.newest_s is not None]
+    newest_s = [
+        assessment.newest_s
+        for assessment in (signed, unsigned)
+        if assessment.has_data and assessment.newest_s is not None
+    ]
     return replace(
         explained if is_higher else signed,
         raise_level=max(signed.raise_level, unsigned.raise_level),
@@ -56,34 +69,37 @@ def _keep_higher(signed: Assessment, unsigned: Assessment) -> Assessment:
 
 
 def list_waiting_offsets(situation: Situation) -> dict[str, Condition]:
-    """Return a notice for each offset that waits for a second person; urgent while a level stands or is requested."""
-    level = _find_urgency(situation)
-    return {
-        f"health:{offset.station}{WAITS}{offset.id}": Condition(
-            "health",
-            level,
-            situation.context.now_s,
-            _WAITING(
-                n=offset.id, name=offset.by, series=name_series(f"{offset.station}.{offset.quantity}"), n2=offset.id
-            ),
-        )
-        for offset in situation.context.inputs.offsets
-        if not offset.counts
-    }
+    """Return a condition for each offset without a second signature, by alert key.
+
+    It is urgent while a level stands or is requested.
+    """
+    urgency = _find_urgency(situation)
+    conditions = {}
+    for offset in situation.context.inputs.offsets:
+        if offset.counts:
+            continue
+        series = name_series(f"{offset.station}.{offset.quantity}")
+        text = _WAITING(n=offset.id, name=offset.by, series=series, n2=offset.id)
+        alert_key = f"health:{offset.station}{WAITS}{offset.id}"
+        conditions[alert_key] = Condition("health", urgency, situation.context.now_s, text)
+    return conditions
 
 
 def list_open_corrections(situation: Situation) -> dict[str, Condition]:
-    """Return a question for each station with unsigned corrections; urgent while a level stands or is requested."""
+    """Return a question for each station with unsigned corrections, by alert key.
+
+    It is urgent while a level stands or is requested.
+    """
     answers = situation.context.memory.answers
-    level = _find_urgency(situation)
-    return {
-        f"health:{question}:verify": Condition(
-            "health", level, situation.context.now_s, VERIFY(text=join([sentence, _SIGN()]))
-        )
-        for question, sentence in situation.corrected.items()
-        if answers.get(question) is None
-    }
+    urgency = _find_urgency(situation)
+    conditions = {}
+    for question, sentence in situation.corrected.items():
+        if answers.get(question) is None:
+            text = VERIFY(text=join([sentence, _SIGN()]))
+            conditions[f"health:{question}:verify"] = Condition("health", urgency, situation.context.now_s, text)
+    return conditions
 
 
 def _find_urgency(situation: Situation) -> int:
+    """Return 2 (urgent) while a level above the lowest stands or is requested; 1 (a notice) otherwise."""
     return 2 if max(situation.level_state.level, situation.requested.level) > 0 else 1

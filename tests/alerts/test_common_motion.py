@@ -143,9 +143,9 @@ def test_a_control_that_drifts_along_does_not_clear_its_reference_and_one_that_s
 
 
 def test_one_that_stands_does_not_follow():
-    still = common_mode.StationMotion("G2", (1.1, 0.0, 0.0), 1.0, moving=False)
+    still = common_mode.StationMotion("G2", (1.1, 0.0, 0.0), 1.0, is_moving=False)
     led = replace(still, vector=(6.0, 0.0, 0.0))
-    leader = common_mode.StationMotion("G1", (8.0, 0.0, 0.0), 1.0, moving=True)
+    leader = common_mode.StationMotion("G1", (8.0, 0.0, 0.0), 1.0, is_moving=True)
     assert not common_mode.follows(still, [leader])
     assert common_mode.follows(led, [leader])
     assert not common_mode.follows(led, [])

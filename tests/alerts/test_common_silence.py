@@ -58,8 +58,8 @@ def test_when_all_fall_silent_at_red_it_is_an_urgent_message_and_the_sight_is_bl
     assert timedelta(minutes=90) < now - last <= timedelta(minutes=130), "three intervals, not a day"
     change = next(c for c in decision.changes if c.key == KEY)
     assert (change.level, change.notify, decision.level, decision.observability) == (2, True, 3, "blind")
-    assert str(change.reason).startswith("all 3 instruments on the slope are silent since 2026-03-01 09:30")
-    assert "level was red" in change.reason
+    assert str(change.reason).startswith("all 3 stations on the slope have been silent since 2026-03-01 09:30")
+    assert "The level stays red" in change.reason
     assert decision.newest_at == last, "the control station and the rain gauge are not the slope"
     assert not [c for c in decision.changes if c.notify and c.open and c.key != KEY], "one cause is one page"
 
@@ -73,7 +73,8 @@ def test_those_behind_the_level_are_enough_and_one_alone_is_its_own_notice():
         for k in range(40)
     ]
     _, decision = told(declare(), still)
-    assert str(decision.memory.conditions[KEY].reason).startswith("all 2 instruments behind red are silent since")
+    reason = str(decision.memory.conditions[KEY].reason)
+    assert reason.startswith("all 2 stations that support red have been silent since")
 
 
 def test_who_sends_by_the_half_day_and_a_green_slope_have_none_and_the_first_word_ends_it():

@@ -32,7 +32,7 @@ def test_what_is_too_old_to_vote_is_told_with_its_instant_and_size(hours, ends):
     found, last = opened(asleep(readings(ends=ends), 12, hours))
     assert last.level < 3, "nothing that is so old votes"
     assert (found[RED].level, last.observability) == (2, "blind")
-    assert "asked for red at 2026-03-01 07:30" in found[RED].reason
+    assert "red would have been raised at 2026-03-01 07:30" in found[RED].reason
     assert "moves" in found[RED].reason or "mm/day" in found[RED].reason
 
 

@@ -71,7 +71,8 @@ def test_a_waiting_offset_is_a_notice_that_is_urgent_while_a_level_stands():
     moving = run(quiet(5, motions=FALL), alter=declare([("C", 20, 5.0)]))
     notice = moving[-1].decision.memory.conditions["health:C:offset_1"]
     assert notice.level == 2
-    assert "offset 1 of ada on C displacement waits for a second person and does not count yet" in str(notice.reason)
+    assert "offset 1 by ada on C displacement needs the confirmation of a second person" in str(notice.reason)
+    assert "does not count yet" in str(notice.reason)
 
 
 def test_a_step_stays_an_open_question_until_the_second_person_signs():

@@ -181,7 +181,7 @@ def test_a_drift_of_one_reference_is_answered_and_a_poisoned_site_silences_nobod
     publish(mosquitto.url, messages)
 
     def asked() -> list[dict[str, Any]]:
-        return [a for a in alerts(database_url, "health") if "move as one" in a["reason"] and a["told"]]
+        return [a for a in alerts(database_url, "health") if "move alike" in a["reason"] and a["told"]]
 
     wait_for(asked, 30, "verify")
     assert alerts(database_url, "hazard") == [], "a reference alone raises nothing within its clock"

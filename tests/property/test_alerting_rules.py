@@ -257,7 +257,12 @@ MUTANTS = {
     "5 a pair is believed at once": (steps, "is_confirmed", lambda *_: True, WAITS),
     "5 what goes on came back": (steps, "list_unresolved", lambda *_: set(), WAITS),
     "5 a disturbance is told to nobody": (paired_steps, "_list_disturbances", lambda *_: {}, WAITS),
-    "5 references are trusted": (decide, "find_common", lambda *_: ({}, {}), check_common_shift_is_verified_not_red),
+    "5 references are trusted": (
+        decide,
+        "find_common_motion",
+        lambda *_: ({}, {}),
+        check_common_shift_is_verified_not_red,
+    ),
     "5 one value decides": (rates, "is_over", _any_rate_over, check_one_spike_changes_nothing),
 }
 

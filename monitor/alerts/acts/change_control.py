@@ -25,7 +25,7 @@ from monitor.alerts.queries.evaluations import find_state, save_memory
 from monitor.canonical import code_version
 from monitor.decision.changes import health_alarm
 from monitor.decision.incomplete_series import AND_MORE
-from monitor.decision.orphaned_votes import list_changed, set_apart
+from monitor.decision.orphaned_votes import list_redefined_criteria, orphan_redefined
 from monitor.decision.records import Memory
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.people.queries.users import require_account, require_person, require_two
@@ -129,7 +129,7 @@ def _put_in_force(c: Connection, old: Site | None, new: Site, author: str, reaso
     if row is not None and find_version(c, new.id) != new.version:
         memory = Memory.read(row.state).rename(names)
         old = None if old is None else rename_stations(old, names)
-        after = set_apart(memory, list_changed(old, new, memory))
+        after = orphan_redefined(memory, list_redefined_criteria(old, new, memory))
         if after != Memory.read(row.state):
             save_memory(c, new.id, after, new.version, now)
         if after != memory:

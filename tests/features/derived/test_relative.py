@@ -11,7 +11,7 @@ import pytest
 
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.queries.evaluations import find_state
-from monitor.decision.common_mode import StationMotion, move_as_one
+from monitor.decision.common_mode import StationMotion, move_alike
 from monitor.decision.judgements import find_unjudged
 from monitor.errors import ConfigError
 from monitor.features.derived.calculator import compute_pending
@@ -203,7 +203,7 @@ def test_what_the_reference_does_raises_nothing_and_what_the_slope_does_is_in_ti
     assert ({"health:G1-rel:verify", "health:G2-rel:verify"} <= asked) == is_swap
 
 
-def test_a_reference_that_comes_late_is_taken_off_when_it_comes(database: Database) -> None:
+def test_a_reference_that_comes_late_is_subtracted_when_it_comes(database: Database) -> None:
     site = parse_site(write(ONE), "bench.toml")
     replay(database, site, {"G1": lambda _: 7.0}, 30, 0.0, 1)
     assert read(database, "bench", "G1-rel.displacement_east") == []
@@ -212,12 +212,12 @@ def test_a_reference_that_comes_late_is_taken_off_when_it_comes(database: Databa
 
 
 def test_a_reference_that_stands_still_clears_all_that_move_alike() -> None:
-    rovers = [StationMotion(name, (20.0, 0.0), 0.5, moving=True) for name in ("G1-rel", "G2-rel")]
+    rovers = [StationMotion(name, (20.0, 0.0), 0.5, is_moving=True) for name in ("G1-rel", "G2-rel")]
     found = []
     for vector, moving in (((0.1, 0.0), False), ((8.0, 0.0), False), ((-8.0, 0.0), False), ((20.0, 0.0), True)):
-        taken_off = [StationMotion("REF1", vector, 0.5, moving=moving)]
-        found.append(move_as_one(rovers, [], others_move=False, taken_off=taken_off))
-    assert (found, move_as_one(rovers, [], others_move=False)) == ([False, True, False, True], True)
+        subtracted = [StationMotion("REF1", vector, 0.5, is_moving=moving)]
+        found.append(move_alike(rovers, [], others_move=False, subtracted=subtracted))
+    assert (found, move_alike(rovers, [], others_move=False)) == ([False, True, False, True], True)
 
 
 @tabulated("references", [("REF1",), ("REF1", "REF2")])
