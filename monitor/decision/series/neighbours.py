@@ -3,8 +3,11 @@
 The motion of a slope decreases with distance, whereas a failing instrument moves alone. A vote without a moving
 neighbour is limited to a level until its deadline, and a person is asked. After the deadline it counts in full.
 
-The rule follows Dynaslope (PHIVOLCS): a node of a subsurface column votes only if a node within two steps moves at a
-rate of at least v / 2^steps. Here a step is a distance.
+The rule follows Dynaslope (PHIVOLCS): a node of a subsurface column votes only if a node within k <= 2 nodes moves at a
+rate of at least v / 2^k. Here k counts multiples of a distance, `step_m` in the site file. That step is a distance, not
+a jump of a station.
+
+`check_neighbours` gets the assessments and votes of this evaluation, and returns the limited votes and the questions.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -35,7 +38,7 @@ _MOVES_LESS: Final = Template(
 _HELD: Final = Template("neighbour.limited", "counts for {level} at most because {text}")
 _ANSWERED: Final = Template("neighbour.has_answer", "a person answered: {word}")
 _IN_FULL: Final = Template("neighbour.until", "counts in full at {at} unless a person answers before")
-# Begin of the name of a question about a station that moves alone.
+# Prefix of the name of a question about a station that moves alone.
 ALONE: Final = "alone:"
 
 
@@ -72,13 +75,13 @@ def check_neighbours(
 ) -> NeighbourCheck:
     """Limit the votes above a level of stations whose neighbours do not move, until the deadline of the question.
 
-    A missing, broken or silent neighbour never limits a vote. If a neighbour becomes silent after it was seen to stand
-    still, the vote stays limited, because silence raises nothing. Two independent witnesses that request such a level
-    support each other, whatever their distance.
+    A missing, broken or silent neighbour never limits a vote. If a neighbour becomes silent after it did not move, the
+    vote stays limited, because silence raises nothing. Two independent witnesses that request such a level support each
+    other, whatever their distance.
 
     Args:
-        sick: Votes that are set aside already. Their stations are no neighbours.
-        away: Stations under maintenance. That they stand still shows nothing about the slope.
+        sick: Votes that are set aside already, with the reason. Their stations are no neighbours.
+        away: Stations under maintenance. Their rest shows nothing about the slope.
     """
     site = context.site
     memory = context.memory
@@ -101,16 +104,20 @@ def check_neighbours(
             if station is None or key not in above:
                 continue
             question = f"{ALONE}{name}"
-            present = {k: a for k, a in by_station.items() if k not in away or k == name}
-            still = _find_still(context, plan, station, criterion, present, sick)
+            present = {
+                neighbour: assessment
+                for neighbour, assessment in by_station.items()
+                if neighbour not in away or neighbour == name
+            }
+            slower = _describe_neighbours(context, plan, station, criterion, present, sick)
             asked_s = memory.asked.get(question)
-            if still == _MOVES or (still is None and asked_s is None):
+            if slower == _MOVES or (slower is None and asked_s is None):
                 continue
             since_s = now_s if asked_s is None else asked_s
-            reason = _ALONE(station=name, text=still) if still else _ALONE_WHEN_SEEN(station=name)
+            reason = _ALONE(station=name, text=slower) if slower else _ALONE_WHEN_SEEN(station=name)
             open_since_s[question] = since_s
             reasons[question] = reason
-            until = _find_end(memory.answers.get(question), since_s + site.fusion.verify_within_s, now_s)
+            until = _describe_end(memory.answers.get(question), since_s + site.fusion.verify_within_s, now_s)
             if until is not None:
                 limited = _HELD(level=Term(site.levels[plan.above].name), text=reason)
                 caps[key] = VoteCap(plan.above, join([limited, until]))
@@ -118,18 +125,18 @@ def check_neighbours(
 
 
 def _list_above(votes: Votes, plan: Neighbours, now_s: float) -> set[VoteKey]:
-    """Return the valid votes for more than the vote of one station may request alone."""
-    return {key for key, v in votes.items() if v.level > plan.above and v.valid_until_s >= now_s}
+    """Return the valid votes for levels that need a moving neighbour."""
+    return {key for key, vote in votes.items() if vote.level > plan.above and vote.valid_until_s >= now_s}
 
 
-def _find_end(answer: str | None, full_s: float, now_s: float) -> Message | None:
+def _describe_end(answer: str | None, deadline_s: float, now_s: float) -> Message | None:
     """Return until when a vote is limited; None if it counts in full.
 
-    An answer that it is no movement limits it for good, otherwise the limit ends at the deadline.
+    The limit ends at the deadline, unless a person answered that it is no movement.
     """
-    if answer == "movement" or (answer is None and now_s >= full_s):
+    if answer == "movement" or (answer is None and now_s >= deadline_s):
         return None
-    return _ANSWERED(word=Term(answer)) if answer else _IN_FULL(at=Timestamp(full_s))
+    return _ANSWERED(word=Term(answer)) if answer else _IN_FULL(at=Timestamp(deadline_s))
 
 
 def _list_checked(criteria: Iterable[Criterion], plan: Neighbours) -> list[Criterion]:
@@ -140,7 +147,7 @@ def _list_checked(criteria: Iterable[Criterion], plan: Neighbours) -> list[Crite
     return [criterion for criterion in voting if criterion.kind.velocity]
 
 
-def _find_still(
+def _describe_neighbours(
     context: DecisionContext,
     plan: Neighbours,
     station: Station,
@@ -151,12 +158,12 @@ def _find_still(
     """Return how the neighbours with current readings move instead of moving with the station.
 
     Returns:
-        `_MOVES` if one of them moves; None if none can be judged.
+        `_MOVES` if one of them moves; None if no neighbour can be judged.
     """
-    assessment_of_station = assessments.get(station.id)
-    if assessment_of_station is None or assessment_of_station.motion is None:
+    moving = assessments.get(station.id)
+    if moving is None or moving.motion is None:
         return None
-    speed = norm(assessment_of_station.motion)
+    speed = norm(moving.motion)
     slower = []
     spec = context.site.series(station.id, criterion.quantity)
     unit = "per day" if spec is None else f"{spec.unit}/day"
@@ -167,15 +174,15 @@ def _find_still(
         distance_m = measure_distance_m(station, other)
         if distance_m is None or assessment.motion is None or not assessment.fresh:
             continue
-        steps = max(1, ceil(distance_m / plan.step_m))
-        if steps > plan.steps:
+        distance_steps = max(1, ceil(distance_m / plan.step_m))
+        if distance_steps > plan.steps:
             continue
-        needed = speed / 2.0**steps
+        needed = speed / 2.0**distance_steps
         # Only a neighbour that is clearly slower limits a vote: its motion plus one standard error is compared.
         if norm(assessment.motion) + assessment.motion_error >= needed:
             return _MOVES
         moves = Figure(norm(assessment.motion), ".2f")
-        slower.append(_MOVES_LESS(station=name, n=steps, n2=moves, n3=Figure(needed, ".2f"), unit=unit))
+        slower.append(_MOVES_LESS(station=name, n=distance_steps, n2=moves, n3=Figure(needed, ".2f"), unit=unit))
     return join(slower[:3]) if slower else None
 
 

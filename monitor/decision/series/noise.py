@@ -1,7 +1,10 @@
-"""Measure the scatter of a series from the differences between neighbouring values.
+"""Measure the scatter of a series, and detect series that scatter too little or too much to be judged.
 
-The module also detects values that do not show the noise that an instrument must have (repeated values), and scatter
-that is far larger than usual (bursts).
+* Scatter: the standard deviation of one value, measured from differences between neighbours (`compute_scatter`,
+  `Scatter`), or from second differences, which motion does not change (`measure_bent`).
+* Bursts: scatter far larger than usual (`find_burst`).
+* Repeated values: runs of equal values, which do not show the noise that an instrument must have (`RepeatDetector`).
+* Jumps in short series: whether a jump is larger than the scatter of the other values (`exceeds_scatter`).
 """
 
 from bisect import insort
@@ -61,6 +64,12 @@ class Scatter:
     """Scatter of a growing series, from all differences between neighbours since a first epoch."""
 
     def __init__(self, axes: int = 0, first: int = 0) -> None:
+        """Start without values.
+
+        Args:
+            axes: How many components a value has.
+            first: Index of the first epoch that counts.
+        """
         self._differences: list[list[float]] = [[] for _ in range(axes)]  # sorted, by axis
         self._last = first  # index of the last epoch whose difference is included
 
@@ -88,33 +97,33 @@ def measure_plain(values: Sequence[Vector]) -> Vector:
     return tuple(compute_scatter(sorted(b - a for a, b in pairwise(column))) for column in zip(*values, strict=True))
 
 
-def compute_scatter(steps: Sequence[float]) -> float:
-    """Return the scatter of a series from the sorted first differences of its values.
+def compute_scatter(differences: Sequence[float]) -> float:
+    """Return the scatter of a series, one standard deviation, from the sorted first differences of its values.
 
-    It is the median absolute deviation, scaled to a standard deviation of one value. The k-th smallest distance from
-    the median is at an end of k + 1 neighbours in the sorted differences, so a binary search finds it. The result is 0
-    for fewer than `EPOCHS` values.
+    It is the median absolute deviation of the differences, scaled to a standard deviation of one value. The median of
+    the absolute deviations is found by a binary search: the k differences nearest to the median are neighbours in the
+    sorted sequence, and the farthest of them is at one of their ends. The result is 0 for fewer than `EPOCHS` values.
 
     >>> round(compute_scatter([-2.0, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 2.0, 50.0]), 4)
     2.0967
     """
-    count = len(steps)
+    count = len(differences)
     if count < EPOCHS - 1:
         return 0.0
     k = count // 2
-    middle = steps[k]
+    middle = differences[k]
     low = 0
     high = count - 1 - k
-    # With the start of the neighbours, the distance to their left end decreases and that to their right end increases.
+    # If the neighbours start later, the distance to their left end decreases and that to their right end increases.
     while low < high:
         start = (low + high) // 2
-        if middle - steps[start] <= steps[start + k] - middle:
+        if middle - differences[start] <= differences[start + k] - middle:
             high = start
         else:
             low = start + 1
-    end = max(middle - steps[low], steps[low + k] - middle)
+    end = max(middle - differences[low], differences[low + k] - middle)
     if low:
-        end = min(end, max(middle - steps[low - 1], steps[low - 1 + k] - middle))
+        end = min(end, max(middle - differences[low - 1], differences[low - 1 + k] - middle))
     return 1.4826 * end / sqrt(2.0)
 
 
@@ -131,7 +140,10 @@ def measure_bent(values: Sequence[Vector]) -> Vector:
 
 
 def bend(before: Vector, middle: Vector, after: Vector) -> Vector:
-    """Return the second difference of three epochs by axis: twice the distance of the middle from the others' line."""
+    """Return the second difference of three epochs by axis.
+
+    It is twice the distance of the middle value from the mean of the other two.
+    """
     return tuple([a - 2.0 * b + c for a, b, c in zip(before, middle, after, strict=True)])
 
 
@@ -273,8 +285,8 @@ class RepeatDetector:
     If the site file states no noise, the measured noise is compared with the smallest difference of the values. A crack
     gauge that reads tenths may have moved at each epoch and then come to rest.
 
-    A still slope and a broken instrument look the same if the last digit is large compared with the noise. Such a
-    series repeats a value at least half of the time (`COARSE`) and is not judged.
+    If the last digit is large compared with the noise, a slope at rest and a broken instrument cannot be distinguished.
+    Such a series repeats a value at least half of the time (`COARSE`) and is not judged.
     """
 
     def __init__(self, *, is_noise_stated: bool, has_varied: bool = False) -> None:
@@ -319,7 +331,7 @@ class RepeatDetector:
             self._stuck_runs.append((self._first, end - 1))
         else:
             self._longest = max(self._longest, length)
-        # An earlier stuck run must not make the instrument look coarse.
+        # An earlier stuck run must not increase the share of repeated values.
         self._repeats += min(length, STUCK_EPOCHS) - 1
         self._closed += 1
         self._first = end
@@ -425,6 +437,6 @@ def _expect_share(values: Sequence[float]) -> float:
 
     It follows from the noise and the smallest difference of the values.
     """
-    steps = [abs(b - a) for a, b in pairwise(values) if abs(b - a) > ROUNDING * max(abs(a), abs(b))]
-    (noise,) = measure_bent([(v,) for v in values])
-    return 1.0 if not steps or noise <= 0.0 else DENSITY * min(steps) / noise
+    differences = [abs(b - a) for a, b in pairwise(values) if abs(b - a) > ROUNDING * max(abs(a), abs(b))]
+    (noise,) = measure_bent([(value,) for value in values])
+    return 1.0 if not differences or noise <= 0.0 else DENSITY * min(differences) / noise

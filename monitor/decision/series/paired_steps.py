@@ -1,9 +1,12 @@
 """Judge two independent stations that jump at the same time by the next two epochs of each.
 
 Lightning, a failing power supply or a disturbed radio cause bad epochs in several instruments at once. A slope that
-moved is still displaced, or moves on, at the next epochs. A pair of steps therefore waits for two more epochs of each
-station, at most until its deadline. Silence after a step counts as for any other step. With `fusion.fast_track` in the
-site file a pair counts at once.
+moved is still displaced, or moves on, at the next epochs. A pair of steps therefore counts only when two more epochs of
+each station confirm it, or when the deadline is over and none of them contradicts it. Silence after a step counts as
+for any other step. With `fusion.fast_track` in the site file a pair counts at once.
+
+`find_partners` and `is_confirmed` are used by `monitor.decision.series.steps`, which decides what a step counts for.
+`find_disturbed` returns the notices about pairs that returned or only scatter.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,8 +39,6 @@ _SCATTER: Final = Template(
 SHOWN_S: Final = 86400.0
 DISTURBANCE: Final = "health:site:disturbance"
 SCATTER: Final = "health:site:scatter"
-# States of steps that may form a pair.
-COMPANY: Final = frozenset({"pending", "counted", "movement"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class CommonDisturbance:
     """Stations that jumped together.
 
     Attributes:
-        partners: By pending step, the pending steps of other groups at the same time.
+        partners: By pending step, the pending steps of independent stations at the same time that do not scatter.
         conditions: Notices and questions about them, by alert key.
     """
 
@@ -53,22 +54,28 @@ class CommonDisturbance:
     conditions: Mapping[str, Condition]
 
 
-def find_partners(site: Site, key: StepKey, steps: Steps, company: Sequence[StepKey], groups: Groups) -> list[StepKey]:
-    """Return the steps of other groups at the same time; none if the step is not in `company` itself."""
-    if key not in company:
+def find_partners(site: Site, key: StepKey, steps: Steps, pairable: Sequence[StepKey], groups: Groups) -> list[StepKey]:
+    """Return the steps of independent stations at the same time.
+
+    Args:
+        pairable: Steps that may form a pair. If `key` is not among them it has no partners.
+    """
+    if key not in pairable:
         return []
-    together_within_s = together_s(site, key.station)
+    within_s = together_s(site, key.station)
     group = groups.get(key.station)
     at_s = steps[key].at_s
-    return [k for k in company if groups.get(k.station) != group and abs(steps[k].at_s - at_s) <= together_within_s]
+    return [
+        other for other in pairable if groups.get(other.station) != group and abs(steps[other].at_s - at_s) <= within_s
+    ]
 
 
 def is_confirmed(context: DecisionContext, key: StepKey, step: Step, tracks: Sequence[Track]) -> bool | None:
     """Return whether later epochs confirm a step.
 
     Returns:
-        True also if the step counts already or the site does not wait (`fusion.fast_track`). None until these epochs
-        are received. False if they only scatter.
+        True also if the step counts as movement already, or if the site does not wait for further epochs
+        (`fusion.fast_track`). None until these epochs are received. False if they only scatter.
     """
     if context.site.fusion.fast_track or step.state == "movement":
         return True
@@ -78,18 +85,18 @@ def is_confirmed(context: DecisionContext, key: StepKey, step: Step, tracks: Seq
 
 
 def list_unresolved(
-    site: Site, steps: Steps, tracks: Tracks, company: Sequence[StepKey], groups: Groups
+    site: Site, steps: Steps, tracks: Tracks, pairable: Sequence[StepKey], groups: Groups
 ) -> set[StepKey]:
-    """Return the steps that the detector does not report any more, that did not return, and whose pair is still open.
+    """Return the steps that must be kept for their pair although the detector does not report their jump any more.
 
-    If the next epoch is elsewhere, the detector reports motion or another jump. The pair is still judged, because
-    a value that moved on did not return.
+    If the next epoch is neither at the old nor at the new position, the detector reports motion or another jump. The
+    pair is still judged, because a value that moved on did not return. It ends if the value of all partners returned.
     """
     unresolved = set()
-    for key in company:
+    for key in pairable:
         if find_fate(steps[key], tracks.get(key.station, ())) != GOES_ON:
             continue
-        for partner in find_partners(site, key, steps, company, groups):
+        for partner in find_partners(site, key, steps, pairable, groups):
             if find_fate(steps[partner], tracks.get(partner.station, ())) != BACK:
                 unresolved.add(key)
                 break
@@ -106,16 +113,18 @@ def find_disturbed(
     """
     common_stations = set(common)
     site = context.site
-    pending = [k for k, step in steps.items() if step.state == "pending" and k.station not in common_stations]
-    scattering = [k for k in pending if is_confirmed(context, k, steps[k], tracks.get(k.station, ())) is False]
-    moving = [k for k in pending if k not in scattering]
-    partners = {k: find_partners(site, k, steps, moving, groups) for k in pending}
+    pending = [key for key, step in steps.items() if step.state == "pending" and key.station not in common_stations]
+    scattering = [
+        key for key in pending if is_confirmed(context, key, steps[key], tracks.get(key.station, ())) is False
+    ]
+    not_scattering = [key for key in pending if key not in scattering]
+    partners = {key: find_partners(site, key, steps, not_scattering, groups) for key in pending}
     conditions = _list_disturbances(context, context.memory, tracks, groups, common_stations)
-    scattering_together = [k for k in scattering if find_partners(site, k, steps, scattering, groups)]
+    scattering_together = [key for key in scattering if find_partners(site, key, steps, scattering, groups)]
     if scattering_together:
-        stations = NameList(tuple(sorted({k.station for k in scattering_together})))
-        at = Timestamp(min(steps[k].at_s for k in scattering_together), "minute")
-        since_s = min(steps[k].known_s for k in scattering_together)
+        stations = NameList(tuple(sorted({key.station for key in scattering_together})))
+        at = Timestamp(min(steps[key].at_s for key in scattering_together), "minute")
+        since_s = min(steps[key].known_s for key in scattering_together)
         conditions[SCATTER] = Condition("health", 2, since_s, _SCATTER(stations=stations, at=at))
     return CommonDisturbance(partners, conditions)
 
@@ -123,9 +132,9 @@ def find_disturbed(
 def _list_disturbances(
     context: DecisionContext, memory: Memory, tracks: Tracks, groups: Groups, common_stations: set[str]
 ) -> dict[str, Condition]:
-    """Return a notice if stations of several groups jumped at the same time and returned.
+    """Return a notice if independent stations jumped at the same time and returned to their earlier positions.
 
-    It opens in the evaluation in which the last of them is back, and stays open for `SHOWN_S`.
+    It is opened in the evaluation in which the last of them has returned, and closed after `SHOWN_S`.
     """
     for key, step in sorted(memory.steps.items()):
         station = key.station
@@ -133,12 +142,12 @@ def _list_disturbances(
             continue
         if find_fate(step, tracks.get(station, ())) != BACK:
             continue
-        together_within_s = together_s(context.site, station)
+        within_s = together_s(context.site, station)
         others = []
         for name, other_tracks in sorted(tracks.items()):
             if name in common_stations or groups.get(name) == groups.get(station):
                 continue
-            if _has_returned(other_tracks, step.at_s, together_within_s):
+            if _has_returned(other_tracks, step.at_s, within_s):
                 others.append(name)
         if others:
             stations = NameList(tuple(sorted({station, *others})))

@@ -1,4 +1,4 @@
-"""Compute the deadline of the question about a step, and when two steps belong together."""
+"""Compute how long a person has to answer what a step was, and within which time two steps belong together."""
 
 from typing import Final
 

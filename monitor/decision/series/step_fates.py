@@ -1,7 +1,9 @@
 """Determine from later epochs what became of a step.
 
-A step may last, continue as motion, return, or be corrected away. A second question is whether the epochs since the
-step move on beyond the scatter of the series, as motion does.
+`find_fate` returns whether the value stayed at its new position, moved on, returned, or was corrected.
+`continues_as_motion` returns whether the epochs since the step move on beyond the scatter of the series. Motion does so.
+`is_back_at_start` compares the newest values with those before the step. `monitor.decision.series.steps` and
+`monitor.decision.series.paired_steps` use the results.
 """
 
 from bisect import bisect_left
@@ -22,15 +24,15 @@ from monitor.text.message import Message
 
 # Fates of a step:
 WAITS: Final = "waits"  # no usable epoch has followed
-LASTS: Final = "lasts"  # a later epoch is at the new level
-GOES_ON: Final = "goes on"  # a later epoch is elsewhere: the jump was motion, or erratic
-BACK: Final = "back"  # the value returned
-GONE: Final = "gone"  # corrected or flagged since: the epoch agrees with the others, or does not count any more
+LASTS: Final = "lasts"  # a later epoch is at the new position
+GOES_ON: Final = "goes on"  # a later epoch is at neither position: the jump was motion, or the value is erratic
+BACK: Final = "back"  # the value returned to its earlier position
+GONE: Final = "gone"  # the epoch was corrected or flagged: it agrees with the others, or does not count any more
 UNSEEN: Final = "unseen"  # no track contains the epochs around the step
 
 # A step was corrected away if less than this share of it remains at its epoch.
 STILL_OFF: Final = 0.5
-# This many epochs from the step on show whether it is motion. The last of them is awaited for `PATIENCE` intervals.
+# This many epochs from the step on show whether it is motion. The last of them is overdue after `PATIENCE` intervals.
 SHOWN: Final = 3
 PATIENCE: Final = 1.5
 # Motion exceeds the present scatter of the series by this factor.
@@ -62,27 +64,31 @@ def _went_elsewhere(track: Track, step: Step) -> bool:
 
     An offset may have removed the step since. Then the series did not go elsewhere.
     """
-    place = bisect_left(track.times_s, step.at_s)
-    if place >= len(track.times_s):
+    index = bisect_left(track.times_s, step.at_s)
+    if index >= len(track.times_s):
         return False
-    if track.times_s[place] > step.at_s:
+    if track.times_s[index] > step.at_s:
         return _was_set_aside(track, step, ERRATIC)
-    if place + 1 == len(track.times_s):
+    if index + 1 == len(track.times_s):
         return False
-    return norm(minus(track.values[place], track.values[place - 1])) > STILL_OFF * step.size
+    return norm(minus(track.values[index], track.values[index - 1])) > STILL_OFF * step.size
 
 
 def continues_as_motion(step: Step, tracks: Iterable[Track], now_s: float, interval_s: float) -> bool | None:
     """Return whether a step continues as motion.
+
+    Args:
+        tracks: Tracks of the station that jumped.
+        interval_s: Interval of its series.
 
     Returns:
         None until its third epoch was received or is overdue; False if the series only scatters. A step whose epochs
         are not among the newest of its tracks any more counts as motion, because nothing shows the contrary.
     """
     for track in tracks:
-        place = bisect_left(track.recent, step.at_s, key=itemgetter(0))
-        before = track.recent[max(0, place - PRESENT) : place]
-        since = track.recent[place:]
+        index = bisect_left(track.recent, step.at_s, key=itemgetter(0))
+        before = track.recent[max(0, index - PRESENT) : index]
+        since = track.recent[index:]
         if not since or since[0][0] != step.at_s or not contains_quantity(track, step.quantity):
             continue
         newest_received_s = since[-1][1]
@@ -118,24 +124,28 @@ def _extrapolate(before: Sequence[Epoch], at_s: float) -> Vector:
     """
     expected = []
     for axis in range(len(before[0][2])):
-        points = [(t, value[axis]) for t, _, value in before]
-        rate = median((b - a) / (t - s) for (s, a), (t, b) in pairwise(points))
-        expected.append(median(a + rate * (at_s - t) for t, a in points))
+        points = [(epoch_s, value[axis]) for epoch_s, _, value in before]
+        rate = median((after - value) / (after_s - epoch_s) for (epoch_s, value), (after_s, after) in pairwise(points))
+        expected.append(median(value + rate * (at_s - epoch_s) for epoch_s, value in points))
     return tuple(expected)
 
 
 def is_back_at_start(inputs: DecisionInputs, tracks: Iterable[Track], step: Step) -> bool:
     """Return whether the newest values of a station are within a quarter of the step of those before it.
 
-    After late data the detector may call an epoch a spike although the station is still at the new level.
+    If late data were received, the detector may call an epoch a spike although the station is still at its new
+    position.
     """
-    names = {f"{t.station}.{q}" for t in tracks if contains_quantity(t, step.quantity) for q in t.quantity.split("+")}
+    names = set()
+    for track in tracks:
+        if contains_quantity(track, step.quantity):
+            names |= {f"{track.station}.{quantity}" for quantity in track.quantity.split("+")}
     differences = []
     for name in names:
         readings = inputs.readings.get(name, ())
-        place = bisect_left(readings, step.at_s, key=lambda reading: seconds(reading.observed_at))
-        if 0 < place < len(readings) - 1:
-            differences.append(readings[-1].value - readings[place - 1].value)
+        index = bisect_left(readings, step.at_s, key=lambda reading: seconds(reading.observed_at))
+        if 0 < index < len(readings) - 1:
+            differences.append(readings[-1].value - readings[index - 1].value)
     return bool(differences) and norm(tuple(differences)) <= REST_OF_STEP * step.size
 
 

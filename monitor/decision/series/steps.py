@@ -1,7 +1,24 @@
-"""Turn sudden jumps into open questions with a deadline.
+"""Turn sudden jumps into open questions with a deadline, and find the level that each of them requests.
 
-A jump is neither ignored nor taken for movement at once. A person is asked what it was, and a declared offset answers
-as well. Without an answer before the deadline, the step counts as movement for the lowest level.
+Three terms must be distinguished:
+
+* A *jump* is a sudden change that the detector finds in a track (`monitor.decision.series.step_detector`).
+* A *candidate* is a jump that is large enough to request a level if it is movement (`find_step_candidates`).
+* A *step* is the stored question about a jump, with a state (`Step` in `monitor.decision.records`).
+
+`find_step_candidates` gets the tracks of this evaluation and returns the candidates. `update_steps` gets the steps of
+the memory and the candidates, and returns the steps after this evaluation. A jump is neither ignored nor taken for
+movement at once:
+
+1. A new candidate opens a step in the state `pending`. A person is asked what it was. If the jump is older than the
+   monitoring of its station the state is `before`, and if the reading itself is doubtful it is `doubtful`.
+2. An answer sets the state to `movement` or `instrument`. A confirmed earthquake sets it to `event`. A declared offset
+   removes the step, because the track has no jump any more.
+3. Without an answer the step becomes `movement` if the station is silent since, or if an independent station jumped
+   at the same time (`monitor.decision.series.paired_steps`). After the deadline it becomes `counted`.
+4. `requested_level` returns what it requests: `movement` the level of its size, `counted` the lowest level.
+5. A step that counts becomes `returned` if the station is back at its position before the jump. A pending one is
+   removed then (`monitor.decision.series.step_fates`).
 """
 
 from bisect import bisect_left, bisect_right
@@ -16,7 +33,7 @@ from monitor.decision.keys import StepKey, StepVote
 from monitor.decision.records import DecisionInputs, EventFact, Memory, Step, Steps, instant, seconds
 from monitor.decision.series.assessment import DecisionContext, find_bound
 from monitor.decision.series.offset_answers import was_explained_by_offset
-from monitor.decision.series.paired_steps import COMPANY, find_partners, is_confirmed, list_unresolved
+from monitor.decision.series.paired_steps import find_partners, is_confirmed, list_unresolved
 from monitor.decision.series.step_clocks import clock_s, interval_s
 from monitor.decision.series.step_detector import AGREEING, Jump
 from monitor.decision.series.step_fates import BACK, find_fate, is_back_at_start
@@ -31,6 +48,31 @@ _UNSURE: Final = Template("step.large_error", "its stated error is {n} times the
 _MIRRORED: Final = Template(
     "step.of_reference", "the reference ({names}) jumped at the same time by as much in the opposite direction"
 )
+_JUMPED: Final = Template("step.jumped", "{station} jumped by {size} at {at}")
+_BECAUSE: Final = Template("step.because", "{step}: {text}")
+_AT_EVENT: Final = Template("step.during_event", "{step}, at the time of {word} ({text})")
+_AT_KIND: Final = Template("step.during_kind", "{step}, at the time of {word}")
+_CONFIRMED: Final = Template("step.event_confirmed", "event {n} by {way}, confirmed by {names}")
+_UNCONFIRMED: Final = Template("step.unconfirmed_event", "event {n} by {way}, not confirmed by anybody")
+_STANDS_AGAIN: Final = Template("step.is_back", "the station is back at its position before the jump")
+_EVENT_WITHDRAWN: Final = Template(
+    "step.explaining_event_withdrawn",
+    "the question is open again because event {n}, which explained the jump, was withdrawn",
+)
+_EVENT_DOUBTED: Final = Template(
+    "step.explaining_event_unconfirmed",
+    "the question is open again because event {n}, which explained the jump, is not confirmed by anybody any more",
+)
+_ANSWER_WITHDRAWN: Final = Template(
+    "step.withdrawn_answer", "the question is open again because its answer was withdrawn"
+)
+_SILENCE: Final = Template("step.silent_since", "the station has been silent since the jump")
+_AS_WELL: Final = Template("step.shared", "{station}, which is independent, jumped at the same time")
+UNKNOWN_NOISE: Final = Template(
+    "step.silent_with_unknown_noise",
+    "the station has been silent since the jump, and the scatter of its instrument is not known yet",
+)()
+UNANSWERED: Final = Template("step.no_answer", "nobody answered before the deadline what it was")()
 # A jump is that of its reference if less than this share of it remains after the jump of the reference is added.
 MIRRORED: Final = 0.25
 # A fix is doubtful if its stated error exceeds this many times the usual one of the series.
@@ -41,28 +83,191 @@ USUAL_EPOCHS: Final = 24
 UPSLOPE_MM: Final = 500.0
 # Scalar series whose positive direction is downslope.
 DOWNSLOPE: Final = frozenset({"displacement", "displacement_downslope"})
+# A reading is stored at the latest this long after its reception. The last evaluation may not have had such readings.
+COMMIT_S: Final = 120.0
+# Duration of an earthquake with its aftershocks. A longer declared event does not explain later steps.
+SHAKING_S: Final = 6 * 3600.0
+_OBSERVED: Final = attrgetter("observed_at")
 
 
+# ---- states ----------------------------------------------------------------------------------------------------
+# States of a step. `Step` in `monitor.decision.records` describes them.
+PENDING: Final = "pending"
+COUNTED: Final = "counted"
+MOVEMENT: Final = "movement"
+INSTRUMENT: Final = "instrument"
+EVENT: Final = "event"
+BEFORE: Final = "before"
+DOUBTFUL: Final = "doubtful"
+RETURNED: Final = "returned"
+# Steps in these states count for a level.
+ACTIVE: Final = frozenset({COUNTED, MOVEMENT})
+# Steps in these states may form a pair with a step of an independent station.
+PAIRABLE: Final = frozenset({PENDING, COUNTED, MOVEMENT})
+# Nothing about steps in these states is uncertain.
+QUIET: Final = frozenset({INSTRUMENT, BEFORE, RETURNED})
+# Answers that state that a step was no movement of the slope.
+CAUSES: Final = ("instrument", "weather", "work", "earthquake", "other")
+EARTHQUAKE: Final = "earthquake"
+
+
+def high_level(site: Site) -> int:
+    """Return the second highest level. One person alone cannot suppress this level or the highest."""
+    return max(1, site.top_level - 1)
+
+
+def denies_movement(answer: str | None) -> bool:
+    """Return whether an answer states that a step was no movement of the slope.
+
+    >>> denies_movement("weather"), denies_movement("movement"), denies_movement(None)
+    (True, False, False)
+    """
+    return answer is not None and answer != MOVEMENT
+
+
+def state_after(answer: str) -> str:
+    """Return the state of a step after an answer."""
+    return INSTRUMENT if denies_movement(answer) else MOVEMENT
+
+
+def requested_level(step: Step) -> int:
+    """Return the level that a step requests now; 0 if it does not count.
+
+    A step that nobody answered, at one station that still sends readings, requests the lowest level. A step that
+    silence follows, that an independent station shares, or that a person calls movement requests the level of its size.
+    """
+    if step.state == MOVEMENT:
+        return step.level
+    return min(1, step.level) if step.state == COUNTED else 0
+
+
+# ---- candidates ------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class StepCandidate:
+    """A jump that requests a level if it is movement.
+
+    Attributes:
+        level: The highest level that it requests as movement.
+        quantity: Quantity of the series that jumped.
+        before: Whether the jump is older than the monitoring of its station.
+        doubt: Why the jump is doubtful; None if it is not.
+        mirrored: Whether the jump is that of the reference stations.
+    """
+
+    station: str
+    jump: Jump
+    level: int
+    quantity: str
+    before: bool = False
+    doubt: Message | None = None
+    mirrored: bool = False
+
+
+def find_step_candidates(
+    context: DecisionContext, tracks: Iterable[tuple[Criterion, Track]]
+) -> dict[StepKey, StepCandidate]:
+    """Return the jumps in all tracks that request a level as movement, by key.
+
+    A jump requests each level whose rate bound it exceeds, and at least the lowest level if it is sudden. If several
+    criteria show the same jump, the one with the highest level counts.
+
+    Args:
+        tracks: All criteria with each of their tracks.
+    """
+    memory = context.memory
+    candidates: dict[StepKey, StepCandidate] = {}
+    processed_until_s = float("-inf") if memory.seen_s is None else memory.seen_s - COMMIT_S
+    started_s = context.now_s if memory.started_s is None else memory.started_s
+    for criterion, track in tracks:
+        spec = context.site.series(track.station, criterion.quantity)
+        if spec is None or criterion.role != "witness":
+            continue
+        silence_s = context.find_silence_s(spec)
+        undecided = list_undecided_jumps(context, track)
+        monitored_since_s = max(started_s, min(track.received_s, default=started_s))
+        for jump in (*track.jumps, *undecided):
+            key = StepKey(track.station, jump.at_s)
+            is_followed = key in memory.steps or was_explained_by_offset(memory, key)
+            if not is_followed and jump.known_s <= processed_until_s and jump not in undecided:
+                # An earlier evaluation had these readings and found no step. Only the loaded window has moved since.
+                continue
+            level = max(_find_exceeded_level(criterion, jump), 1 if is_sudden(context, spec, jump) else 0)
+            previous = candidates.get(key)
+            if level == 0 or (previous is not None and level <= previous.level):
+                continue
+            station = context.site.station(track.station)
+            doubt = None if station is None else find_doubt(context.inputs, station, track, jump)
+            mirrored_reason = explain_by_reference(context, criterion, spec, jump)
+            candidates[key] = StepCandidate(
+                track.station,
+                jump,
+                level,
+                spec.quantity,
+                before=jump.at_s < monitored_since_s - silence_s,
+                doubt=UNKNOWN_NOISE if jump in undecided else doubt or mirrored_reason,
+                mirrored=mirrored_reason is not None,
+            )
+    return candidates
+
+
+def is_sudden(context: DecisionContext, spec: SeriesSpec, jump: Jump) -> bool:
+    """Return whether a jump is between two consecutive readings. Across a longer gap it may be motion."""
+    return jump.at_s - jump.before_s <= max(context.find_silence_s(spec), 2.0 * spec.interval_s)
+
+
+def _find_exceeded_level(criterion: Criterion, jump: Jump) -> int:
+    """Return the highest level whose rate bound a jump exceeds; 0 if none.
+
+    The rate is the jump divided by the window of the level, or by the gap between the readings if that is longer.
+    """
+    level = 0
+    if not criterion.kind.rate:
+        return level
+    for threshold in criterion.thresholds:
+        window_s = max(threshold.effective_window_s, jump.at_s - jump.before_s)
+        bound, sign = find_bound(threshold)
+        if sign * bound > 0 and jump.length * 86400.0 / window_s > abs(bound):
+            level = max(level, threshold.level)
+    return level
+
+
+def list_undecided_jumps(context: DecisionContext, track: Track) -> tuple[Jump, ...]:
+    """Return the newest jump that may be noise or a step, if the station is silent since; empty otherwise.
+
+    Further readings would show which of them it is. Without them a person must be asked.
+    """
+    if not track.unconfirmed_jumps or not track.times_s:
+        return ()
+    key = StepKey(track.station, track.unconfirmed_jumps[-1].at_s)
+    silent_for_s = context.now_s - track.times_s[-1]
+    is_silent = silent_for_s > _find_silence_s(context, track.station) and not context.inputs.draining
+    return track.unconfirmed_jumps[-1:] if is_silent or key in context.memory.steps else ()
+
+
+# ---- doubtful jumps --------------------------------------------------------------------------------------------
 def find_doubt(inputs: DecisionInputs, station: Station, track: Track, jump: Jump) -> Message | None:
     """Return why a jump is doubtful; None if it is not, or if later epochs with usual errors confirm it.
 
     Args:
         inputs: The readings with their stated errors. The first epoch after the jump may not be part of the track yet.
     """
-    upslope_mm = _upslope_mm(station, track, jump)
+    upslope_mm = _find_upslope_mm(station, track, jump)
     if upslope_mm >= UPSLOPE_MM:
         return _UPSLOPE(distance=Figure(upslope_mm, ",.0f"))
-    place = bisect_left(track.times_s, jump.at_s)
-    before = [norm(s) for s in track.sigmas[max(0, place - USUAL_EPOCHS) : place]]
-    after = track.sigmas[bisect_right(track.times_s, jump.at_s) :]
-    usual = median(before) if before else 0.0
-    stated = norm(tuple(_find_stated_error(inputs, f"{station.id}.{q}", jump.at_s) for q in track.quantity.split("+")))
-    if usual <= 0.0 or stated <= DOUBTED_SIGMAS * usual:
+    index = bisect_left(track.times_s, jump.at_s)
+    errors_before = [norm(sigma) for sigma in track.sigmas[max(0, index - USUAL_EPOCHS) : index]]
+    usual_error = median(errors_before) if errors_before else 0.0
+    components = [
+        _find_stated_error(inputs, f"{station.id}.{quantity}", jump.at_s) for quantity in track.quantity.split("+")
+    ]
+    stated_error = norm(tuple(components))
+    if usual_error <= 0.0 or stated_error <= DOUBTED_SIGMAS * usual_error:
         return None
     # One later epoch with a usual error, or enough epochs that agree, outweigh the large error of the first.
-    if len(after) >= AGREEING or any(norm(s) <= DOUBTED_SIGMAS * usual for s in after):
+    sigmas_after = track.sigmas[bisect_right(track.times_s, jump.at_s) :]
+    if len(sigmas_after) >= AGREEING or any(norm(sigma) <= DOUBTED_SIGMAS * usual_error for sigma in sigmas_after):
         return None
-    return _UNSURE(n=Figure(stated / usual, ".1f"))
+    return _UNSURE(n=Figure(stated_error / usual_error, ".1f"))
 
 
 def explain_by_reference(
@@ -90,181 +295,27 @@ def explain_by_reference(
     return _MIRRORED(names=NameList(tuple(sources))) if norm(tuple(remainder)) <= limit else None
 
 
-def _find_stated_error(inputs: DecisionInputs, key: str, at_s: float) -> float:
-    readings = inputs.readings.get(key, ())
-    place = bisect_left(readings, at_s, key=lambda r: seconds(r.observed_at))
-    if place >= len(readings) or seconds(readings[place].observed_at) != at_s:
+def _find_stated_error(inputs: DecisionInputs, name: str, at_s: float) -> float:
+    """Return the stated error of the reading of a series at an instant; 0 if it is not stated or not loaded."""
+    readings = inputs.readings.get(name, ())
+    index = bisect_left(readings, at_s, key=lambda reading: seconds(reading.observed_at))
+    if index >= len(readings) or seconds(readings[index].observed_at) != at_s:
         return 0.0
-    return readings[place].sigma or 0.0
+    return readings[index].sigma or 0.0
 
 
-def _upslope_mm(station: Station, track: Track, jump: Jump) -> float:
+def _find_upslope_mm(station: Station, track: Track, jump: Jump) -> float:
     """Return how far a jump is upslope, mm; 0 if no direction is declared or the jump is mostly sideways."""
     if len(jump.size) == 1:
         return -jump.size[0] if track.quantity in DOWNSLOPE else 0.0
-    unit = direction(station, len(jump.size))
-    if unit is None:
+    downslope = direction(station, len(jump.size))
+    if downslope is None:
         return 0.0
-    against = -fsum(map(mul, jump.size, unit))
-    return against if against >= 0.5 * jump.length else 0.0
+    upslope_mm = -fsum(map(mul, jump.size, downslope))
+    return upslope_mm if upslope_mm >= 0.5 * jump.length else 0.0
 
 
-_JUMPED: Final = Template("step.jumped", "{station} jumped by {size} at {at}")
-_BECAUSE: Final = Template("step.because", "{step}: {text}")
-_AT_EVENT: Final = Template("step.during_event", "{step}, at the time of {word} ({text})")
-_AT_KIND: Final = Template("step.during_kind", "{step}, at the time of {word}")
-_CONFIRMED: Final = Template("step.event_confirmed", "event {n} by {way}, confirmed by {names}")
-_UNCONFIRMED: Final = Template("step.unconfirmed_event", "event {n} by {way}, not confirmed by anybody")
-_STANDS_AGAIN: Final = Template("step.is_back", "the station is back at its position before the jump")
-_EVENT_WITHDRAWN: Final = Template(
-    "step.explaining_event_withdrawn",
-    "the question is open again because event {n}, which explained the jump, was withdrawn",
-)
-_EVENT_DOUBTED: Final = Template(
-    "step.explaining_event_unconfirmed",
-    "the question is open again because event {n}, which explained the jump, is not confirmed by anybody any more",
-)
-_ANSWER_WITHDRAWN: Final = Template(
-    "step.withdrawn_answer", "the question is open again because its answer was withdrawn"
-)
-_SILENCE: Final = Template("step.silent_since", "the station has been silent since the jump")
-_AS_WELL: Final = Template("step.shared", "{station}, which is independent, jumped at the same time")
-_OBSERVED: Final = attrgetter("observed_at")
-ACTIVE = frozenset({"counted", "movement"})
-MOVEMENT = "movement"
-# Answers that state that a step was no movement of the slope.
-CAUSES = ("instrument", "weather", "work", "earthquake", "other")
-EARTHQUAKE = "earthquake"
-# States of a step:
-EVENT = "event"  # a confirmed earthquake explains it; nobody has answered
-BEFORE = "before"  # older than the monitoring of its station: a notice without a deadline
-DOUBTFUL = "doubtful"  # the reading itself is doubtful: a question without a deadline
-RETURNED = "returned"  # it counted, and the station is back at its earlier position: it does not count any more
-QUIET = frozenset({"instrument", BEFORE, RETURNED})  # nothing about the step is uncertain
-UNKNOWN_NOISE: Final = Template(
-    "step.silent_with_unknown_noise",
-    "the station has been silent since the jump, and the scatter of its instrument is not known yet",
-)()
-UNANSWERED: Final = Template("step.no_answer", "nobody answered before the deadline what it was")()
-# A reading may be committed this long after its reception and still count as new.
-COMMIT_S = 120.0
-# Duration of an earthquake with its aftershocks. A longer declared event does not explain later steps.
-SHAKING_S = 6 * 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class StepCandidate:
-    """A jump in the track of a criterion.
-
-    Attributes:
-        level: The level that the jump requests as movement.
-        before: Whether the jump is older than the monitoring of its station.
-        doubt: Why the jump is doubtful; None if it is not.
-        mirrored: Whether the jump is that of the reference stations.
-    """
-
-    station: str
-    jump: Jump
-    level: int
-    quantity: str
-    before: bool = False
-    doubt: Message | None = None
-    mirrored: bool = False
-
-
-def high_level(site: Site) -> int:
-    """Return the second highest level. One person alone cannot suppress this level or the highest."""
-    return max(1, site.top_level - 1)
-
-
-def denies_movement(answer: str | None) -> bool:
-    """Return whether an answer states that a step was no movement of the slope.
-
-    >>> denies_movement("weather"), denies_movement("movement"), denies_movement(None)
-    (True, False, False)
-    """
-    return answer is not None and answer != MOVEMENT
-
-
-def state_after(answer: str) -> str:
-    """Return the state of a step after an answer."""
-    return "instrument" if denies_movement(answer) else MOVEMENT
-
-
-def find_step_candidates(
-    context: DecisionContext, tracks: Iterable[tuple[Criterion, Track]]
-) -> dict[StepKey, StepCandidate]:
-    """Return the jumps in all tracks by key, each with the highest level that it requests as movement."""
-    candidates: dict[StepKey, StepCandidate] = {}
-    seen_s = context.memory.seen_s
-    processed_until_s = float("-inf") if seen_s is None else seen_s - COMMIT_S
-    started_s = context.now_s if context.memory.started_s is None else context.memory.started_s
-    for criterion, track in tracks:
-        spec = context.site.series(track.station, criterion.quantity)
-        if spec is None or criterion.role != "witness":
-            continue
-        silence_s = context.find_silence_s(spec)
-        unsure = list_unsure(context, track)
-        monitored_since_s = max(started_s, min(track.received_s, default=started_s))
-        for jump in (*track.jumps, *unsure):
-            key = StepKey(track.station, jump.at_s)
-            is_open = key in context.memory.steps or was_explained_by_offset(context.memory, key)
-            if not is_open and jump.known_s <= processed_until_s and jump not in unsure:
-                # An earlier evaluation had these readings and found no step. Only the loaded window has moved since.
-                continue
-            level = max(_find_exceeded(criterion, jump), 1 if is_sudden(context, spec, jump) else 0)
-            previous = candidates.get(key)
-            if level == 0 or (previous is not None and level <= previous.level):
-                continue
-            station = context.site.station(track.station)
-            doubt = None if station is None else find_doubt(context.inputs, station, track, jump)
-            mirrored = explain_by_reference(context, criterion, spec, jump)
-            candidates[key] = StepCandidate(
-                track.station,
-                jump,
-                level,
-                spec.quantity,
-                before=jump.at_s < monitored_since_s - silence_s,
-                doubt=UNKNOWN_NOISE if jump in unsure else doubt or mirrored,
-                mirrored=mirrored is not None,
-            )
-    return candidates
-
-
-def is_sudden(context: DecisionContext, spec: SeriesSpec, jump: Jump) -> bool:
-    """Return whether a jump is between two consecutive readings. Across a longer gap it may be motion."""
-    return jump.at_s - jump.before_s <= max(context.find_silence_s(spec), 2.0 * spec.interval_s)
-
-
-def _find_exceeded(criterion: Criterion, jump: Jump) -> int:
-    """Return the highest level whose rate bound a jump exceeds; 0 if none.
-
-    The rate is the jump divided by the window of the level, or by the gap between the readings if that is longer.
-    """
-    level = 0
-    if not criterion.kind.rate:
-        return level
-    for threshold in criterion.thresholds:
-        window_s = max(threshold.effective_window_s, jump.at_s - jump.before_s)
-        bound, sign = find_bound(threshold)
-        if sign * bound > 0 and jump.length * 86400.0 / window_s > abs(bound):
-            level = max(level, threshold.level)
-    return level
-
-
-def list_unsure(context: DecisionContext, track: Track) -> tuple[Jump, ...]:
-    """Return the newest jump that may be noise or a step if the station is silent since.
-
-    Without further readings it stays unknown which of them it is, so a person must be asked.
-    """
-    if not track.unconfirmed_jumps or not track.times_s:
-        return ()
-    key = StepKey(track.station, track.unconfirmed_jumps[-1].at_s)
-    silent_for_s = context.now_s - track.times_s[-1]
-    is_silent = silent_for_s > _find_silence_s(context, track.station) and not context.inputs.draining
-    return track.unconfirmed_jumps[-1:] if is_silent or key in context.memory.steps else ()
-
-
+# ---- steps -----------------------------------------------------------------------------------------------------
 def update_steps(
     memory: Memory,
     candidates: Mapping[StepKey, StepCandidate],
@@ -282,8 +333,10 @@ def update_steps(
         common: Stations whose steps are those of their reference.
     """
     common_stations = set(common)
-    pairing = [k for k, s in memory.steps.items() if _may_pair(context, s) and k.station not in common_stations]
-    unresolved = list_unresolved(context.site, memory.steps, tracks, pairing, groups)
+    pairable = [
+        key for key, step in memory.steps.items() if _may_pair(context, step) and key.station not in common_stations
+    ]
+    unresolved = list_unresolved(context.site, memory.steps, tracks, pairable, groups)
     steps = _keep_steps(memory, candidates, tracks, context, unresolved)
     for key, candidate in candidates.items():
         if key not in steps:
@@ -300,7 +353,7 @@ def _open_step(context: DecisionContext, candidate: StepCandidate, answer: str |
     spec = context.site.series(candidate.station, candidate.quantity)
     size = Figure(candidate.jump.length, ".1f", spec.unit if spec else "")
     reason = _JUMPED(station=candidate.station, size=size, at=Timestamp(candidate.jump.at_s, "minute"))
-    state = "pending"
+    state = PENDING
     if candidate.before:
         state = BEFORE
     elif candidate.doubt:
@@ -349,8 +402,8 @@ def _count_steps(
     groups: Groups,
 ) -> None:
     """Set the state of each step that counts from now on."""
-    answered_by_one = {k for k, s in steps.items() if _is_answered_by_one(context, k, s)}
-    company = [
+    answered_by_one = {key for key, step in steps.items() if _is_answered_by_one(context, key, step)}
+    pairable = [
         key
         for key, step in steps.items()
         if (_may_pair(context, step) or key in answered_by_one)
@@ -358,12 +411,12 @@ def _count_steps(
         and find_fate(step, tracks.get(key.station, ())) != BACK
     ]
     for key, step in list(steps.items()):
-        if step.state not in {"pending", "counted", EVENT} and key not in answered_by_one:
+        if step.state not in {PENDING, COUNTED, EVENT} and key not in answered_by_one:
             continue
-        reason = _why_it_counts(key, step, steps, company, tracks, context, groups)
+        reason = _why_it_counts(key, step, steps, pairable, tracks, context, groups)
         if reason is None or (key in answered_by_one and reason == UNANSWERED):
             continue
-        state = "counted" if reason == UNANSWERED else MOVEMENT
+        state = COUNTED if reason == UNANSWERED else MOVEMENT
         if state != step.state:
             steps[key] = replace(step, state=state, reason=_because(step.reason, reason), words=None)
 
@@ -378,7 +431,7 @@ def _update_unanswered(
     is_confirmed_now = step.state == DOUBTFUL and candidate is not None and candidate.doubt is None
     has_jumped_again = step.state == RETURNED and candidate is not None
     if is_confirmed_now or has_jumped_again:
-        return replace(step, state="pending", known_s=context.now_s, reason=without_cause(step.reason))
+        return replace(step, state=PENDING, known_s=context.now_s, reason=without_cause(step.reason))
     if step.state in ACTIVE and find_fate(step, tracks) == BACK and is_back_at_start(context.inputs, tracks, step):
         return replace(step, state=RETURNED, reason=_because(step.reason, _STANDS_AGAIN()))
     return step
@@ -390,7 +443,7 @@ def _may_pair(context: DecisionContext, step: Step) -> bool:
     An event that one person confirmed does not suppress the two highest levels.
     """
     is_high_event = step.state == EVENT and step.words == 1 and step.level >= high_level(context.site)
-    return step.state in COMPANY or is_high_event
+    return step.state in PAIRABLE or is_high_event
 
 
 def _is_answered_by_one(context: DecisionContext, key: StepKey, step: Step) -> bool:
@@ -400,34 +453,25 @@ def _is_answered_by_one(context: DecisionContext, key: StepKey, step: Step) -> b
     """
     answered_level = context.memory.heights.get(key)
     high = high_level(context.site)
-    return step.state == "instrument" and answered_level is not None and answered_level < high <= step.level
+    return step.state == INSTRUMENT and answered_level is not None and answered_level < high <= step.level
 
 
-def requested_level(step: Step) -> int:
-    """Return the level that a step requests now; 0 if it does not count.
-
-    A step that nobody answered, at one station that still sends readings, requests the lowest level. A step that
-    silence follows, that an independent station shares, or that a person calls movement requests the level of its rate.
-    """
-    return {"counted": min(1, step.level), "movement": step.level}.get(step.state, 0)
-
-
-def _is_explained(step: Step, tracks: Sequence[Track], offset: bool) -> bool:
+def _is_explained(step: Step, tracks: Sequence[Track], has_offset_at_step: bool) -> bool:
     """Return whether a step need not be kept without a candidate.
 
     An offset explains it, or it is an open question and its tracks do not show it any more. A step that counts is
     movement until a person answers otherwise or the value returns (`_update_unanswered`).
     """
-    if step.state == "instrument" or offset:
+    if step.state == INSTRUMENT or has_offset_at_step:
         # The answer is stored separately.
         return True
     if step.state == BEFORE:
         return bool(tracks)
     if step.state == RETURNED:
-        # It is shown as long as its epoch is among the loaded readings.
+        # The step is shown as long as its epoch is among the loaded readings.
         return bool(tracks) and not any(t.times_s and t.times_s[0] < step.at_s for t in tracks)
     reaching = [t for t in tracks if t.times_s and t.times_s[0] < step.at_s <= t.times_s[-1]]
-    return step.state in {"pending", DOUBTFUL, EVENT} and bool(reaching)
+    return step.state in {PENDING, DOUBTFUL, EVENT} and bool(reaching)
 
 
 def _annotate(step: Step, declared: list[EventFact], now_s: float) -> Step:
@@ -440,7 +484,8 @@ def _annotate(step: Step, declared: list[EventFact], now_s: float) -> Step:
     events = [event for event in declared if not event.withdrawn]
     if not events:
         return step
-    quake = max((e for e in events if is_earthquake(e.kind)), key=lambda e: e.confirmations, default=None)
+    quakes = [event for event in events if is_earthquake(event.kind)]
+    quake = max(quakes, key=lambda event: event.confirmations, default=None)
     jumped = without_cause(step.reason)
     if jumped.id == _JUMPED.id:
         reason = _add_event(jumped, quake or events[-1])
@@ -449,7 +494,7 @@ def _annotate(step: Step, declared: list[EventFact], now_s: float) -> Step:
         step = replace(step, reason=reason)
     if quake is None or quake.confirmations == 0:
         return step
-    if step.state in {"pending", EVENT}:
+    if step.state in {PENDING, EVENT}:
         return replace(step, state=EVENT, words=max(quake.confirmations, step.words or 0))
     return step
 
@@ -482,7 +527,7 @@ def _reopen_without_event(step: Step, quakes: list[EventFact], now_s: float) -> 
     jumped = without_cause(step.reason)
     jumped = cast("Message", jumped.values.get("step", jumped))
     reason = _because(jumped, template(n=withdrawn.id))
-    return replace(step, state="pending", known_s=now_s, words=None, reason=reason)
+    return replace(step, state=PENDING, known_s=now_s, words=None, reason=reason)
 
 
 def without_cause(reason: Message) -> Message:
@@ -537,8 +582,8 @@ def has_offset(context: DecisionContext, station: str, at_s: float) -> bool:
     """Return whether an offset starts between the last reading of a station before an instant and that instant."""
     at = instant(at_s)
     for _, readings in context.list_readings(station):
-        place = bisect_left(readings, at, key=_OBSERVED)
-        if 0 < place < len(readings) and readings[place - 1].offset_applied != readings[place].offset_applied:
+        index = bisect_left(readings, at, key=_OBSERVED)
+        if 0 < index < len(readings) and readings[index - 1].offset_applied != readings[index].offset_applied:
             return True
     return False
 
@@ -547,31 +592,35 @@ def _why_it_counts(
     key: StepKey,
     step: Step,
     steps: Steps,
-    company: Sequence[StepKey],
+    pairable: Sequence[StepKey],
     tracks: Tracks,
     context: DecisionContext,
     groups: Groups,
 ) -> Message | None:
-    """Return why a step counts as movement; None if it does not count yet."""
+    """Return why a step counts from now on; None if it does not count yet.
+
+    It counts as movement if the station is silent since, or if a step of an independent station is confirmed together
+    with it. It counts for the lowest level if nobody answered before the deadline (`UNANSWERED`).
+    """
     site = context.site
     station = key.station
-    own_tracks = tracks.get(station, [])
-    newest_s = max((track.newest_s for track in own_tracks if track.newest_s is not None), default=step.at_s)
+    station_tracks = tracks.get(station, [])
+    newest_s = max((track.newest_s for track in station_tracks if track.newest_s is not None), default=step.at_s)
     is_silent = newest_s <= step.at_s and context.now_s - step.at_s > _find_silence_s(context, station)
     if is_silent and not context.inputs.draining:
         return _SILENCE()
     if step.state == EVENT and not _may_pair(context, step):
         return None
-    is_over = context.now_s >= step.known_s + clock_s(site, station)
-    for other in find_partners(site, key, steps, company, groups):
-        other_tracks = tracks.get(other.station, [])
+    is_after_deadline = context.now_s >= step.known_s + clock_s(site, station)
+    for partner in find_partners(site, key, steps, pairable, groups):
         confirmations = {
-            is_confirmed(context, key, step, own_tracks),
-            is_confirmed(context, other, steps[other], other_tracks),
+            is_confirmed(context, key, step, station_tracks),
+            is_confirmed(context, partner, steps[partner], tracks.get(partner.station, [])),
         }
-        if False not in confirmations and (is_over or confirmations == {True}):
-            return _AS_WELL(station=other.station)
-    return UNANSWERED if is_over and step.state != EVENT else None
+        # Before the deadline later epochs must confirm both steps. After it, none of them may contradict.
+        if confirmations == {True} or (is_after_deadline and False not in confirmations):
+            return _AS_WELL(station=partner.station)
+    return UNANSWERED if is_after_deadline and step.state != EVENT else None
 
 
 def _find_silence_s(context: DecisionContext, station: str) -> float:
