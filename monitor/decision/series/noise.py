@@ -101,7 +101,7 @@ def compute_scatter(differences: Sequence[float]) -> float:
     """Return the scatter of a series, one standard deviation, from the sorted first differences of its values.
 
     It is the median absolute deviation of the differences, scaled to a standard deviation of one value. The median of
-    the absolute deviations is found by a binary search: the k differences nearest to the median are neighbours in the
+    the absolute deviations is found by a binary search: the differences nearest to the median are neighbours in the
     sorted sequence, and the farthest of them is at one of their ends. The result is 0 for fewer than `EPOCHS` values.
 
     >>> round(compute_scatter([-2.0, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 2.0, 50.0]), 4)
@@ -110,21 +110,21 @@ def compute_scatter(differences: Sequence[float]) -> float:
     count = len(differences)
     if count < EPOCHS - 1:
         return 0.0
-    k = count // 2
-    middle = differences[k]
+    half = count // 2
+    center = differences[half]
     low = 0
-    high = count - 1 - k
+    high = count - 1 - half
     # If the neighbours start later, the distance to their left end decreases and that to their right end increases.
     while low < high:
         start = (low + high) // 2
-        if middle - differences[start] <= differences[start + k] - middle:
+        if center - differences[start] <= differences[start + half] - center:
             high = start
         else:
             low = start + 1
-    end = max(middle - differences[low], differences[low + k] - middle)
+    deviation = max(center - differences[low], differences[low + half] - center)
     if low:
-        end = min(end, max(middle - differences[low - 1], differences[low - 1 + k] - middle))
-    return 1.4826 * end / sqrt(2.0)
+        deviation = min(deviation, max(center - differences[low - 1], differences[low - 1 + half] - center))
+    return 1.4826 * deviation / sqrt(2.0)
 
 
 def measure_bent(values: Sequence[Vector]) -> Vector:

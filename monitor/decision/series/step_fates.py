@@ -1,7 +1,7 @@
 """Determine from later epochs what became of a step.
 
 `find_fate` returns whether the value stayed at its new position, moved on, returned, or was corrected.
-`continues_as_motion` returns whether the epochs since the step move on beyond the scatter of the series. Motion does so.
+`continues_as_motion` returns whether the epochs since the step are motion, or scatter of the series.
 `is_back_at_start` compares the newest values with those before the step. `monitor.decision.series.steps` and
 `monitor.decision.series.paired_steps` use the results.
 """
