@@ -1,4 +1,4 @@
-"""A reference that drifts is asked about before it raises anything; a rover that moves alone waits for nobody."""
+"""A drifting reference opens a question before it raises a level. A single moving rover raises its level as usual."""
 
 import random
 from dataclasses import replace
@@ -23,7 +23,7 @@ ALL = ("G1", "G2", "G3")
 
 
 def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS, until=10**6, silent=10**6):
-    """(hour, decision) of rovers on one reference: quiet for 30 h, then at `rates` (mm/day) to the east."""
+    """Yield (hour, decision) of rovers on one reference: at rest for 30 h, then at `rates` (mm/day) to the east."""
     site = make_site(**dict.fromkeys(ALL[: max(2, len(rates))], "BASE"))
     rng, memory, warm, held, newest = random.Random(seed), Memory(), EvaluationCache(), {}, {}
     position = dict.fromkeys((s.id for s in site.stations), 0.0)
@@ -55,17 +55,17 @@ def rises(decisions):
 
 @pytest.mark.parametrize("rate", [10.0, 60.0])
 @pytest.mark.parametrize("stations", [2, 3])
-def test_a_drifting_reference_is_asked_about_before_any_level_rises(stations, rate):
+def test_drifting_reference_opens_a_question_before_any_level_rises(stations, rate):
     for seed in range(3):
         for hour, decision in replay(dict.fromkeys(ALL[:stations], rate), seed):
             if "health:reference:BASE:verify" in decision.memory.conditions:
                 break
-            assert decision.level == 0, f"seed {seed}: level {decision.level} at hour {hour}, and nobody was asked"
+            assert decision.level == 0, f"seed {seed}: level {decision.level} at hour {hour} before the question"
         else:
-            pytest.fail(f"seed {seed}: a drift of {rate} mm/day was never asked about")
+            pytest.fail(f"seed {seed}: a drift of {rate} mm/day opened no question")
 
 
-def test_at_the_level_of_noise_a_reference_rarely_raises_before_it_is_asked_about():
+def test_drift_as_small_as_the_noise_rarely_raises_a_level_before_the_question():
     early = 0
     for stations, rate in ((2, 8.0), (3, 12.0)):
         for seed in range(8):
@@ -75,13 +75,13 @@ def test_at_the_level_of_noise_a_reference_rarely_raises_before_it_is_asked_abou
                     early += not asked
                     break
             else:
-                pytest.fail(f"seed {seed}: a drift of {rate} mm/day was never asked about")
-    assert early <= 2, f"{early} of 16 drifts raised a level before anybody was asked"
+                pytest.fail(f"seed {seed}: a drift of {rate} mm/day opened no question")
+    assert early <= 2, f"{early} of 16 drifts raised a level before the question"
 
 
 @pytest.mark.parametrize(("rate", "noise"), [(8.0, 2.5), (30.0, 2.5), (60.0, 0.5)])
 @pytest.mark.parametrize("stations", [2, 3])
-def test_a_rover_that_moves_alone_is_delayed_by_one_epoch_at_most(stations, rate, noise, monkeypatch):
+def test_rover_that_moves_alone_raises_the_level_at_most_one_epoch_later(stations, rate, noise, monkeypatch):
     rates = dict.fromkeys(ALL[:stations], 0.0) | {"G1": rate}
     ours = [rises(replay(rates, seed, noise)) for seed in range(8)]
     with monkeypatch.context() as patch:
@@ -92,30 +92,30 @@ def test_a_rover_that_moves_alone_is_delayed_by_one_epoch_at_most(stations, rate
         for level, expected in other.items():
             if expected < HOURS - 1:
                 raised += 1
-                assert level in mine, f"level {level} never came"
-                assert mine[level] - expected <= 1, f"level {level} came {mine[level] - expected} epochs later"
+                assert level in mine, f"level {level} was never reached"
+                assert mine[level] - expected <= 1, f"level {level} was reached {mine[level] - expected} epochs later"
     assert raised >= 5
 
 
-def test_the_answer_instrument_outlives_the_lowering_of_the_level_and_not_the_motion():
+def test_answer_about_a_reference_is_stored_until_the_motion_ends():
     drift = dict.fromkeys(ALL, 30.0)
 
     def answer(hour, memory):
         if hour == 44:
-            assert memory.level == 2, "the clock is over, and it counts"
+            assert memory.level == 2, "the deadline is over, so the votes count"
             return order_level(replace(memory, answers={"reference:BASE": "instrument"}), 0, seconds(T0 + hour * HOUR))
         return memory
 
     for seed in range(3):
         after = [(h, d) for h, d in replay(drift, seed, act=answer, hours=84) if h > 44]
-        assert {d.level for _, d in after} == {0}, f"seed {seed}: what the person answered was forgotten"
+        assert {d.level for _, d in after} == {0}, f"seed {seed}: the answer was lost"
         assert all(d.memory.answers for _, d in after)
-        # the reference stands again: the next motion is asked about anew
+        # The reference is at rest again, so the next motion opens a new question.
         calm = [d for _, d in replay(drift, seed, act=answer, hours=110, until=60)]
-        assert calm[-1].memory.answers == {}, f"seed {seed}: an old answer would silence the next motion"
+        assert calm[-1].memory.answers == {}, f"seed {seed}: an old answer would suppress the next motion"
 
 
-def test_silence_after_the_answer_raises_nothing():
+def test_silence_after_the_answer_raises_no_level():
     def answer(hour, memory):
         return replace(memory, answers={"reference:BASE": "instrument"}) if "BASE" in memory.common else memory
 
@@ -123,26 +123,26 @@ def test_silence_after_the_answer_raises_nothing():
         found = list(replay(dict.fromkeys(ALL, 30.0), seed, act=answer, hours=75, silent=55))
         assert any(d.memory.common for _, d in found)
         assert {d.level for _, d in found} == {0}, "missing data raised a level"
-        assert found[-1][1].memory.common == {}, "votes that are too old ask no more"
+        assert found[-1][1].memory.common == {}, "expired votes keep no question open"
 
 
 @pytest.mark.parametrize("rate", [10.0, 60.0])
-def test_a_control_that_drifts_along_does_not_clear_its_reference_and_one_that_stands_does(rate):
+def test_only_a_control_station_at_rest_clears_its_reference(rate):
     drift = {n: histories.Motion(rate, 20) for n in ("C", "D", "K")}
     for seed in range(2):
         for look in histories.run(histories.quiet(seed, motions=drift, noise=0.5)):
             if "health:reference:REF:verify" in look.decision.memory.conditions:
                 break
-            assert look.decision.level == 0, f"seed {seed}: raised before anybody was asked"
+            assert look.decision.level == 0, f"seed {seed}: raised before the question"
         else:
-            pytest.fail("it was never asked")
+            pytest.fail("no question was opened")
         real = {n: m for n, m in drift.items() if n != "K"}
         looks = histories.run(histories.quiet(seed, motions=real, noise=0.5))
-        assert not any(look.decision.memory.common for look in looks), "the control stands: it is the slope"
+        assert not any(look.decision.memory.common for look in looks), "a control station at rest clears the reference"
         assert looks[-1].decision.level >= 1
 
 
-def test_one_that_stands_does_not_follow():
+def test_station_follows_only_beyond_its_error_and_with_a_leader():
     still = common_mode.StationMotion("G2", (1.1, 0.0, 0.0), 1.0, is_moving=False)
     led = replace(still, vector=(6.0, 0.0, 0.0))
     leader = common_mode.StationMotion("G1", (8.0, 0.0, 0.0), 1.0, is_moving=True)

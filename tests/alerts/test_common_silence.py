@@ -1,4 +1,4 @@
-"""Common silence while a level stands: an urgent message of its own, and no full sight."""
+"""Common silence while a level stands is one urgent message, and the site does not see "full"."""
 
 from datetime import timedelta
 
@@ -31,7 +31,10 @@ def declare(max_silence="1d", interval="30m", valid_for="12h"):
 
 
 def readings(mm_per_day=400.0, moves=10, ends=20, until=40, *, mute=CRACKS, late=timedelta(), by=1):
-    """Half-hourly readings that begin to move at `moves`; those of `mute` end at `ends`; sent `by` at once."""
+    """Yield half-hourly readings that start to move at index `moves`.
+
+    Those of the stations `mute` end at index `ends`. They are sent in batches of `by`.
+    """
     for k in range(until):
         at = BEGIN + k * STEP
         received = BEGIN + (k // by + 1) * by * STEP - STEP + late
@@ -44,7 +47,7 @@ def readings(mm_per_day=400.0, moves=10, ends=20, until=40, *, mute=CRACKS, late
 
 
 def told(site, rows, extra_s=600.0):
-    """First look, condition and sight in which common silence is told; None where it never is."""
+    """Return instant and decision of the first evaluation with common silence; None if there is none."""
     for now, decision in replay(site, list(rows), extra_s=extra_s):
         if KEY in decision.memory.conditions:
             return now, decision
@@ -52,7 +55,7 @@ def told(site, rows, extra_s=600.0):
 
 
 @pytest.mark.parametrize("max_silence", ["1d", "90m"])
-def test_when_all_fall_silent_at_red_it_is_an_urgent_message_and_the_sight_is_blind(max_silence):
+def test_silence_of_all_stations_at_red_is_urgent_and_the_site_is_blind(max_silence):
     now, decision = told(declare(max_silence), readings())
     last = BEGIN + 19 * STEP
     assert timedelta(minutes=90) < now - last <= timedelta(minutes=130), "three intervals, not a day"
@@ -61,12 +64,12 @@ def test_when_all_fall_silent_at_red_it_is_an_urgent_message_and_the_sight_is_bl
     assert str(change.reason).startswith("all 3 stations on the slope have been silent since 2026-03-01 09:30")
     assert "The level stays red" in change.reason
     assert decision.newest_at == last, "the control station and the rain gauge are not the slope"
-    assert not [c for c in decision.changes if c.notify and c.open and c.key != KEY], "one cause is one page"
+    assert not [c for c in decision.changes if c.notify and c.open and c.key != KEY], "one cause, one message"
 
 
-def test_those_behind_the_level_are_enough_and_one_alone_is_its_own_notice():
+def test_silence_of_all_supporters_is_common_silence_but_not_of_some():
     behind = told(declare(), readings(mute=("E1", "E2")))
-    assert behind is None, "E3 goes on asking for red"
+    assert behind is None, "E3 still requests red"
     still = [o for o in readings(mute=("E1", "E2")) if o.station != "E3"]
     still += [
         Observation("s", "E3", "crack_opening", "mm", BEGIN + k * STEP, BEGIN + k * STEP, 0.01 * (k % 3), None)
@@ -77,7 +80,7 @@ def test_those_behind_the_level_are_enough_and_one_alone_is_its_own_notice():
     assert reason.startswith("all 2 stations that support red have been silent since")
 
 
-def test_who_sends_by_the_half_day_and_a_green_slope_have_none_and_the_first_word_ends_it():
+def test_batches_and_a_green_site_are_no_common_silence_and_a_reading_ends_it():
     assert told(declare(), readings(ends=99, until=96, by=24)) is None
     assert told(declare(), readings(mm_per_day=0.0)) is None
     back = Observation("s", "E1", "crack_opening", "mm", BEGIN + 39 * STEP, BEGIN + 39 * STEP, 300.0, None)
@@ -88,7 +91,7 @@ def test_who_sends_by_the_half_day_and_a_green_slope_have_none_and_the_first_wor
 
 @settings(max_examples=12)
 @given(ends=st.integers(16, 24), spread=st.lists(st.integers(0, 1), min_size=3, max_size=3), late=st.integers(0, 25))
-def test_whichever_fell_first_it_is_told_within_three_intervals_and_a_look(ends, spread, late):
+def test_common_silence_is_reported_within_three_intervals_and_one_evaluation(ends, spread, late):
     rows = [
         o
         for o in readings(until=44, late=timedelta(minutes=late))

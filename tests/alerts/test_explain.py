@@ -1,4 +1,4 @@
-"""Frozen inputs as people read them: who counted, who was set aside, by which rule."""
+"""The explanation of a decision: which votes counted, which were set aside, and by which rule."""
 
 from monitor.alerts.audit.explain import explain, list_inputs
 from monitor.decision.records import DecisionInputs
@@ -46,7 +46,7 @@ FROZEN = {
 }
 
 
-def test_everything_that_mattered_is_said():
+def test_explanation_lists_everything_that_the_decision_depended_on():
     text = "\n".join(explain(FROZEN))
     for line in (
         "level before 0, asked 2, after 1",

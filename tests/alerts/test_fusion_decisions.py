@@ -1,4 +1,4 @@
-"""Rules, neighbours, maintenance, events, answers and reviews in decisions: who counts, who waits, who is told."""
+"""Decisions with fusion rules, neighbours, maintenance, declared events, answers and due reviews."""
 
 import json
 from dataclasses import replace
@@ -60,7 +60,7 @@ def first_at(looks, level):
     return next((i for i, look in enumerate(looks) if look.decision.level >= level), None)
 
 
-def test_a_rule_raises_what_neither_part_asks_for_alone():
+def test_rule_raises_a_level_that_neither_part_requests_alone():
     moving = quiet(1, motions={"A": Motion(9.0, 16)}, auxiliary=WELL)
     plain = run(moving, replace(SITE, criteria=(SITE.criteria[0], PORE)))
     assert max(levels(plain)) == 1, "a part moves no level by itself"
@@ -75,7 +75,7 @@ def test_a_rule_raises_what_neither_part_asks_for_alone():
     assert max(levels(run(quiet(1, auxiliary=WELL), fused(WET)))) == 0
 
 
-def test_what_a_rule_does_not_know_neither_raises_nor_lowers():
+def test_rule_with_unknown_parts_neither_raises_nor_lowers_a_level():
     moving = quiet(1, motions={"A": Motion(9.0, 16)})
     for how in ("never", "broken"):
         unheard = run(replace(moving, auxiliary={"B": (how, 0)}), fused(WET))
@@ -103,7 +103,7 @@ def test_what_a_rule_does_not_know_neither_raises_nor_lowers():
     assert levels(looks)[-1] == 1, "with fresh word that it is dry the rule holds no more, the velocity does"
 
 
-def test_a_rule_for_the_top_counts_as_the_witnesses_behind_it():
+def test_rule_for_the_highest_level_counts_as_its_witnesses():
     def rule(k, names):
         return FusionRule("both", 3, votes(level=1, k=k, witnesses=names))
 
@@ -130,7 +130,7 @@ def acting_at(number, act, history, site, **more):
         return run(history, site, **more)
 
 
-def test_a_level_of_a_rule_rises_again_on_newer_data_only_and_stands_when_the_rule_is_gone():
+def test_answered_rule_raises_again_only_on_newer_data_and_a_removed_rule_holds_its_level():
     moving = quiet(1, motions={"A": Motion(9.0, 16)}, auxiliary=WELL)
     # decision 61 falls on an epoch, 62 between two of them
     looks = acting_at(62, lambda memory, now: order_level(memory, 1, seconds(now)), moving, fused(WET), ticks=1)
@@ -148,11 +148,11 @@ def under_work(names, second=None, to_epoch=34, from_epoch=0):
     return lambda _now_s, inputs: replace(inputs, maintenance=facts)
 
 
-def test_maintenance_sets_low_votes_aside_says_so_and_ends_by_itself():
+def test_maintenance_sets_low_votes_aside_with_a_reason_until_its_end():
     moving = quiet(4, motions={"A": Motion(9.0, 16)})
     looks = run(moving, alter=under_work("A"))
     assert first_at(run(moving), 1) < 30
-    assert first_at(looks, 1) == 34, "it counts from the instant the window is over"
+    assert first_at(looks, 1) == 34, "the vote counts from the end of the window on"
     pended = looks[33].decision.evidence["votes"]["v|A"]["pended"]
     assert "maintenance of A until" in pended
     assert "by Ada: new antenna" in pended
@@ -160,7 +160,7 @@ def test_maintenance_sets_low_votes_aside_says_so_and_ends_by_itself():
 
 
 @pytest.mark.parametrize("second", [None, "Ada", " ada ", "Bo"])
-def test_the_second_highest_level_is_set_aside_by_two_and_the_highest_by_nobody(second):
+def test_two_people_set_the_second_highest_level_aside_and_nobody_the_highest(second):
     moving = quiet(5, motions={"A": Motion(30.0, 16)})
     expected = 0 if second == "Bo" else 2
     assert max(levels(run(moving, alter=under_work("A", second, EPOCHS + 9)))) == expected
@@ -168,10 +168,10 @@ def test_the_second_highest_level_is_set_aside_by_two_and_the_highest_by_nobody(
     assert max(levels(run(top, alter=under_work("AB", second, EPOCHS + 9)))) == 3
 
 
-def test_work_that_begins_lowers_nothing_and_covers_steps():
+def test_maintenance_lowers_no_level_and_sets_steps_aside():
     moving = quiet(4, motions={"A": Motion(9.0, 16, 30)})
     looks = run(moving, alter=under_work("A", "Bo", EPOCHS + 9, 26))
-    assert levels(looks)[25:] == [1] * (EPOCHS - 25), "what stood when the work began stands until it is over"
+    assert levels(looks)[25:] == [1] * (EPOCHS - 25), "the level from before the maintenance stands until its end"
     stepped = quiet(4, steps={"A": (20, 40.0)})
     assert max(levels(run(stepped))) == 1
     covered = run(stepped, alter=under_work("A", None, 40))
@@ -190,7 +190,7 @@ def placed(**east_m):
     return replace(SITE, stations=stations, fusion=replace(SITE.fusion, neighbours=NEAR))
 
 
-def test_a_vote_that_no_neighbour_shares_is_held_down_asked_about_and_counts_after_its_clock():
+def test_vote_without_a_moving_neighbour_is_limited_until_its_deadline():
     moving = quiet(6, motions={"A": Motion(30.0, 16)}, noise=0.3)
     plain, looks = run(moving), run(moving, placed(A=0.0, B=100.0))
     asked = first_at(plain, 2)
@@ -207,7 +207,7 @@ def test_a_vote_that_no_neighbour_shares_is_held_down_asked_about_and_counts_aft
     assert first_at(run(quarter, placed(A=0.0, B=200.0)), 2) <= asked, "but at two"
 
 
-def test_missing_neighbours_hold_nothing_down_and_their_silence_frees_nothing():
+def test_missing_neighbour_limits_no_vote_and_its_silence_ends_no_limit():
     moving = quiet(6, motions={"A": Motion(30.0, 16)}, noise=0.3)
     asked = first_at(run(moving), 2)
     for gone in ({"gaps": {"B": (8, EPOCHS)}}, {"flagged": {"B": (8, EPOCHS)}}):
@@ -222,7 +222,7 @@ def test_missing_neighbours_hold_nothing_down_and_their_silence_frees_nothing():
     assert first_at(looks, 2) == asked + 24
 
 
-def test_two_independent_witnesses_are_company_wherever_they_are():
+def test_two_independent_witnesses_support_each_other_at_any_distance():
     apart = placed(A=0.0, C=100.0, B=9000.0, D=9100.0)
     both = quiet(6, motions={n: Motion(30.0, 16) for n in ("A", "B")}, noise=0.3)
     assert first_at(run(both, apart), 2) <= first_at(run(quiet(6, motions={"A": Motion(30.0, 16)}, noise=0.3)), 2)
@@ -233,7 +233,7 @@ def answered(epoch, key, answer, site, history):
 
 
 @pytest.mark.parametrize(("answer", "level"), [("movement", 2), ("weather", 1)])
-def test_a_person_frees_or_holds_a_vote_that_stands_alone(answer, level):
+def test_answer_ends_or_keeps_the_limit_of_a_vote_without_neighbours(answer, level):
     moving = quiet(6, motions={"A": Motion(30.0, 16)}, noise=0.3)
     asked = first_at(run(moving), 2)
     looks = answered(asked + 2, "alone:A", answer, placed(A=0.0, B=100.0), moving)
@@ -257,7 +257,7 @@ def faster(names, epoch, rate):
 
 
 @pytest.mark.parametrize(("question", "names", "rate"), [("reference:REF", "CDK", 8.0), ("alone:A", "A", 18.0)])
-def test_an_answer_covers_what_was_asked_for_then_and_more_is_asked_about_anew(question, names, rate):
+def test_question_is_opened_again_if_the_motion_requests_more_than_when_answered(question, names, rate):
     moving = quiet(6, motions={n: Motion(rate, 14) for n in names}, noise=0.3)
     place = placed(A=0.0, B=100.0) if names == "A" else SITE
 
@@ -287,7 +287,7 @@ def declared(kind, epoch, text="north face", words=("Ada", "Bo")):
     return alter
 
 
-def test_an_earthquake_explains_a_step_asks_about_it_and_raises_no_level():
+def test_earthquake_explains_a_step_that_remains_a_question_without_a_level():
     for steps in ({"A": (20, 90.0)}, {"A": (20, 90.0), "B": (20, 80.0)}):
         looks = run(quiet(7, steps=steps), alter=declared("earthquake", 20))
         assert set(levels(looks)) == {0}
@@ -298,7 +298,7 @@ def test_an_earthquake_explains_a_step_asks_about_it_and_raises_no_level():
     assert levels(run(quiet(7, steps={"A": (20, 90.0), "B": (20, 80.0)})))[20:23] == [0, 0, 2]
 
 
-def test_what_nobody_stands_behind_is_said_and_explains_nothing():
+def test_unconfirmed_event_is_mentioned_and_explains_no_step():
     for steps in ({"A": (20, 90.0)}, {"A": (20, 90.0), "B": (20, 80.0)}):
         looks = run(quiet(7, steps=steps), alter=declared("earthquake", 20, words=()))
         assert levels(looks) == levels(run(quiet(7, steps=steps)))
@@ -307,7 +307,7 @@ def test_what_nobody_stands_behind_is_said_and_explains_nothing():
         assert not any("events" in look.decision.evidence for look in looks)
 
 
-def test_one_word_explains_a_lone_step_and_hides_neither_of_the_two_highest_levels():
+def test_event_of_one_person_explains_a_single_step_but_suppresses_no_high_level():
     lone = run(quiet(7, steps={"A": (20, 90.0)}), alter=declared("earthquake", 20, words=("Ada",)))
     assert set(levels(lone)) == {0}
     assert "until a second one does" in lone[-1].decision.memory.conditions["health:A:verify"].reason
@@ -327,7 +327,7 @@ def test_one_word_explains_a_lone_step_and_hides_neither_of_the_two_highest_leve
     assert levels(late) == levels(run(both)), "what counts already goes on counting"
 
 
-def test_a_step_that_waits_is_explained_when_somebody_confirms_the_event():
+def test_pending_step_is_explained_when_a_person_confirms_the_event():
     none, one = declared("earthquake", 20, words=()), declared("earthquake", 20, words=("Ada",))
     steps = quiet(7, steps={"A": (20, 90.0)})
     looks = run(steps, alter=lambda now_s, inputs: (one if now_s >= at(22) else none)(now_s, inputs))
@@ -336,7 +336,7 @@ def test_a_step_that_waits_is_explained_when_somebody_confirms_the_event():
     assert set(levels(looks)) == {0}
 
 
-def test_several_groups_at_an_earthquake_raise_nothing_and_are_paged_anew_at_every_clock():
+def test_steps_of_several_groups_in_an_earthquake_raise_no_level_and_are_repeated():
     both = {"A": (20, 90.0), "B": (20, 80.0)}
     looks = run(quiet(7, steps=both), alter=declared(" Earthquake", 20))
     turns = [sorted(k for k in x.decision.memory.conditions if k.startswith("health:site:shaken")) for x in looks]
@@ -355,7 +355,7 @@ def test_several_groups_at_an_earthquake_raise_nothing_and_are_paged_anew_at_eve
     assert not any("shaken" in k for look in lone for k in look.decision.memory.conditions)
 
 
-def test_motion_and_silence_after_the_step_of_an_earthquake_are_movement():
+def test_motion_or_silence_after_the_step_of_an_earthquake_is_movement():
     stepped = quiet(7, steps={"A": (20, 90.0)}, motions={"A": Motion(30.0, 22)}, noise=0.3)
     assert max(levels(run(stepped, alter=declared("earthquake", 20)))) == 2
     toppled = quiet(7, steps={"A": (20, 90.0)}, gaps={"A": (21, EPOCHS)})
@@ -365,7 +365,7 @@ def test_motion_and_silence_after_the_step_of_an_earthquake_are_movement():
 
 
 @pytest.mark.parametrize("kind", ["blasting", "work"])
-def test_other_events_are_said_and_change_no_clock(kind):
+def test_other_events_are_mentioned_and_change_no_deadline(kind):
     stepped = quiet(7, steps={"A": (20, 90.0)})
     looks = run(stepped, alter=declared(kind, 20, "bench 4: third round"))
     assert levels(looks) == levels(run(stepped))
@@ -375,7 +375,7 @@ def test_other_events_are_said_and_change_no_clock(kind):
 
 
 @pytest.mark.parametrize("which", ["A", "AB"])
-def test_an_earthquake_explains_the_steps_of_its_hours_whatever_end_was_given(which):
+def test_earthquake_explains_only_steps_of_its_first_hours(which):
     stepped = quiet(7, steps=dict.fromkeys(which, (20, 90.0)))
 
     def for_a_year(now_s, inputs):
@@ -386,7 +386,7 @@ def test_an_earthquake_explains_the_steps_of_its_hours_whatever_end_was_given(wh
     assert levels(run(stepped, alter=for_a_year)) == levels(run(stepped))
 
 
-def test_work_on_a_neighbour_holds_nothing_down_and_an_event_declared_late_takes_back_nothing():
+def test_neighbour_under_maintenance_limits_no_vote_and_a_late_event_withdraws_no_level():
     moving = quiet(6, motions={"A": Motion(30.0, 16)}, noise=0.3)
 
     def worked_on(now_s, inputs):
@@ -398,7 +398,7 @@ def test_work_on_a_neighbour_holds_nothing_down_and_an_event_declared_late_takes
     assert levels(run(quiet(7, steps={"A": (20, 90.0)}), alter=late))[26:] == [1] * (EPOCHS - 26)
 
 
-def test_every_cause_means_no_movement_and_lowering_after_it_asks_nothing_once_more():
+def test_every_cause_means_no_movement_and_is_asked_once():
     for cause in steps_module.CAUSES:
         looks = answered(22, f"A@{format_iso(instant(at(20)))}", cause, SITE, quiet(8, steps={"A": (20, 90.0)}))
         assert set(levels(looks)) == {0}, cause
@@ -416,7 +416,7 @@ def test_every_cause_means_no_movement_and_lowering_after_it_asks_nothing_once_m
         assert look.decision.level == 0
 
 
-def test_a_review_that_is_due_is_told_and_the_bounds_go_on_counting():
+def test_due_review_is_reported_and_the_bounds_still_count():
     dated = replace(SITE.criteria[0], valid_until="2026-01-05", author="Ada")
     place = replace(SITE, criteria=(dated, *SITE.criteria[1:]))
     moving = quiet(1, motions={"A": Motion(9.0, 16)})
@@ -427,7 +427,7 @@ def test_a_review_that_is_due_is_told_and_the_bounds_go_on_counting():
     assert "Ada" in looks[-1].decision.memory.conditions["health:v:review_due"].reason
 
 
-def test_fast_track_waives_the_dwell_far_beyond_the_bound_and_only_there():
+def test_fast_track_skips_the_dwell_only_far_beyond_the_bound():
     slow = replace(SITE.criteria[0], dwell=Dwell(6, 6))
     place = replace(SITE, criteria=(slow, *SITE.criteria[1:]))
     fast = replace(SITE, criteria=(replace(slow, fast_track=4.0), *SITE.criteria[1:]))
@@ -436,10 +436,10 @@ def test_fast_track_waives_the_dwell_far_beyond_the_bound_and_only_there():
     raised = next(look for look in run(sudden, fast) if look.decision.level)
     assert "so it counts at once" in raised.decision.evidence["sentence"]
     assert levels(run(gentle, fast)) == levels(run(gentle, place))
-    assert set(levels(run(quiet(2, spikes={"A": (30, 900.0)}), fast))) == {0}, "one value is not a motion"
+    assert set(levels(run(quiet(2, spikes={"A": (30, 900.0)}), fast))) == {0}, "a single value is no motion"
 
 
-def test_bounds_are_lowered_never_loosened_and_recover_along():
+def test_earthquake_lowers_bounds_with_their_recovery_limits_and_raises_none():
     lowers = {"valid_for_s": 30 * DAY_S, "params": (("lower_to", 0.5), ("lower_for_s", 6 * DAY_S))}
     shaken = Criterion("e", KINDS["earthquake"], (), "", (Threshold(1, over=0.1),), role="advice", **lowers)
     place = replace(SITE, criteria=(*SITE.criteria, shaken), levels=FALLING)
@@ -459,7 +459,7 @@ def test_bounds_are_lowered_never_loosened_and_recover_along():
         lower_bounds(SITE, 1.5)
 
 
-def test_a_memory_is_read_back_as_it_was_spelled():
+def test_memory_is_read_back_without_loss():
     looks = run(quiet(1, motions={"A": Motion(9.0, 16)}))
     spelled = json.loads(canonical_json(looks[-1].decision.memory.to_json()))
     assert Memory.read(spelled) == looks[-1].decision.memory
@@ -478,10 +478,10 @@ def alone_said_no(height):
 
 
 @pytest.mark.parametrize(("height", "level"), [(0, 2), (3, 0)])
-def test_one_word_on_a_step_hides_neither_the_silence_after_it_nor_a_second_group(height, level):
+def test_answer_of_one_person_suppresses_neither_silence_nor_a_second_group(height, level):
     fallen = quiet(6, steps={"A": (20, 400.0)}, gaps={"A": (21, EPOCHS)}, noise=0.3)
     looks = acting_at(22, alone_said_no(height), fallen, SITE)
-    assert levels(looks)[-1] == level, "two people may, one may not"
+    assert levels(looks)[-1] == level, "two people may suppress the level, one may not"
     assert ("health:A:verify" in looks[-1].decision.memory.conditions) == (level > 0)
     both = quiet(6, steps={"A": (20, 400.0), "B": (21, 400.0)}, noise=0.3)
     reopened = acting_at(22, alone_said_no(height), both, SITE)
@@ -489,7 +489,7 @@ def test_one_word_on_a_step_hides_neither_the_silence_after_it_nor_a_second_grou
 
 
 @pytest.mark.parametrize("key", ["v|Z", "gone|A", "rule|wet|v|A", "step|Z@2026-03-01T06:00:00.000000Z"])
-def test_a_level_that_rests_on_what_is_declared_no_more_asks_a_person(key):
+def test_level_of_an_undeclared_supporter_is_reported_to_a_person(key):
     name = key.removeprefix("step|")
     steps = {StepKey.read(name): Step(T0, T0, 90.0, 1, "counted", join(["step at Z"]))} if name != key else {}
     supporters = {read_supporter(key): 1}

@@ -1,4 +1,4 @@
-"""Trees of criteria in three-valued logic, who is independent, and what could still be raised."""
+"""Fusion rules in three-valued logic, independent witnesses, and levels that can still be raised."""
 
 from dataclasses import replace
 from itertools import product
@@ -48,7 +48,7 @@ def leaf(name):
 
 
 @pytest.mark.parametrize("op", ["all", "any", "at_least"])
-def test_what_is_unknown_decides_only_where_it_could_not_matter(op):
+def test_unknown_part_decides_only_if_it_cannot_change_the_result(op):
     for values in product(VALUES, repeat=3):
         clause = Clause(op, tuple(leaf(str(i)) for i in range(3)), k=2)
         found = evaluate_clause(clause, lambda c, v=values: v[int(c.criterion)])
@@ -58,7 +58,7 @@ def test_what_is_unknown_decides_only_where_it_could_not_matter(op):
         assert found is (ways.pop() if len(ways) == 1 else None), (op, values)
 
 
-def test_not_needs_a_word_and_what_could_become_true_those_who_can_speak():
+def test_not_needs_a_known_vote_and_a_reachable_clause_needs_witnesses_that_can_vote():
     clause = Clause("all", (leaf("v"), Clause("not", (leaf("rain"),))))
     for rain, expected in ((True, False), (False, True), (None, None)):
         assert evaluate_clause(clause, lambda c, r=rain: True if c.criterion == "v" else r) is expected
@@ -90,7 +90,7 @@ def test_not_needs_a_word_and_what_could_become_true_those_who_can_speak():
         ("{not = 3}", "expected a table"),
     ],
 )
-def test_a_rule_that_cannot_be_meant_is_refused_with_its_key(when, said):
+def test_invalid_rule_is_refused_with_its_key(when, said):
     text = RULE.replace('{all = [{criterion = "v", level = "orange", k = 2}, {criterion = "rain"}]}', when)
     with pytest.raises(ConfigError, match=r"bench\.toml: fusion\.rule") as caught:
         site(VELOCITY, RAIN.replace('role = "part"\n', ""), text)
@@ -98,7 +98,7 @@ def test_a_rule_that_cannot_be_meant_is_refused_with_its_key(when, said):
     assert "\n" not in str(caught.value)
 
 
-def test_a_part_needs_a_rule_and_what_shares_a_footprint_or_is_radar_is_one_witness():
+def test_part_needs_a_rule_and_radar_zones_or_one_footprint_are_one_witness():
     with pytest.raises(ConfigError, match=r"'rain'.*no \[\[fusion\.rule\]\] contains it"):
         site(VELOCITY, RAIN)
     place = site(stations=[station("G1", footprint="px7"), station("G2", footprint="px7"), station("R1", "rain", "mm")])
@@ -108,7 +108,7 @@ def test_a_part_needs_a_rule_and_what_shares_a_footprint_or_is_radar_is_one_witn
     assert list_top_witnesses(place) == []  # two of one footprint never are two witnesses
 
 
-def test_areas_are_asked_apart():
+def test_areas_are_evaluated_separately():
     text = RULE.replace('{criterion = "v", level = "orange", k = 2}', '{criterion = "v", level = "orange", areas = 2}')
     place = site(VELOCITY, RAIN, text)
     groups, voting = find_groups(place), find_voting_series(place)
@@ -116,7 +116,7 @@ def test_areas_are_asked_apart():
     assert compute_reachable_level(place, voting - {("G2", "displacement")}, groups).level == 2
 
 
-def test_so_many_witnesses_in_each_of_so_many_areas():
+def test_leaf_with_areas_needs_its_witnesses_in_each_area():
     stations = [station(f"G{i}", area=area) for i, area in enumerate(("toe", "toe", "head", "head"))]
     place = site(VELOCITY, stations=[*stations, station("G9"), station("R1", "rain", "mm")])
     groups = find_groups(place)
@@ -135,14 +135,14 @@ def test_so_many_witnesses_in_each_of_so_many_areas():
     assert not is_met(place, clause, names, shared), "two that share an antenna are one"
 
 
-def test_a_gauge_beside_the_slope_may_be_part_of_a_rule():
+def test_gauge_beside_the_slope_may_be_part_of_a_rule():
     gauge = station("R1", "rain", "mm").replace('id = "R1"\n', 'id = "R1"\non_slope = false\n')
     place = site(stations=[station("G1"), station("G2"), gauge])
     assert list(list_leaves(place.fusion.rules[0].when))[1].witnesses == ("R1",)
     assert compute_reachable_level(place, find_voting_series(place), find_groups(place)).level == 3
 
 
-def test_what_was_found_is_kept_for_the_very_site_and_no_other():
+def test_memo_of_a_site_is_not_used_for_another_site():
     asked = []
     name_of = once_per_record(lambda site: asked.append(site) or site.name)
     other = replace(SITE, name="other")

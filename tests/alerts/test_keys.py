@@ -1,4 +1,4 @@
-"""Keys are text with parts: stored as ever, cut apart in one place, and no name of a criterion confuses them."""
+"""Keys are text with parts. They are read back with their type, whatever the name of a criterion is."""
 
 import copy
 import json
@@ -20,7 +20,7 @@ KEYS = (VoteKey("velocity-1", "G1"), VoteKey("i", "insar:G1"), RULE, STEP)
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_key_is_the_text_that_is_stored_and_comes_back_as_itself(key):
+def test_key_is_read_back_with_its_type_from_json_pickle_and_copy(key):
     for again in (read_supporter(json.loads(json.dumps(key))), pickle.loads(pickle.dumps(key)), copy.deepcopy(key)):
         assert again == key == str(key)
         assert type(again) is type(key)
@@ -29,8 +29,8 @@ def test_a_key_is_the_text_that_is_stored_and_comes_back_as_itself(key):
 
 
 @pytest.mark.parametrize("name", ["step", "rule", "level-1"])
-def test_a_criterion_may_be_called_step_or_rule_and_its_silence_lowers_nothing(name):
-    """`step|P1` is the vote of a criterion called step: it was taken for a step that is gone, and the level fell."""
+def test_level_of_a_silent_criterion_named_step_or_rule_does_not_fall(name):
+    """`step|P1` is the vote of a criterion called step. Read as a step that is gone, it would let the level fall."""
     pore = station("P1", series("pore_pressure", "kPa"))
     level = criterion("level", id=name, series="P1.pore_pressure", yellow={"over": 15.0})
     site = parse_site(head("bench") + pore + level, "bench.toml")
@@ -40,5 +40,5 @@ def test_a_criterion_may_be_called_step_or_rule_and_its_silence_lowers_nothing(n
     assert memory.level == 1
     memory = Memory.read(json.loads(json.dumps(memory.to_json())))
     late = decide(site, memory, inputs, times[-1] + timedelta(days=6))
-    assert late.level == 1, "nobody has said that it is over"
+    assert late.level == 1, "no reading shows that the level is over"
     assert (late.observability, late.evidence["held_by"]) == ("blind", [f"{name}|P1"])

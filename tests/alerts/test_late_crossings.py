@@ -1,4 +1,4 @@
-"""A failure that comes as a backlog: nobody could be warned, and people are told of it with its instant and size."""
+"""A failure in a backlog is reported with its instant and rate, although its readings are too old to vote."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -19,7 +19,7 @@ def asleep(rows, begins, hours):
 
 
 def opened(rows):
-    """Changes by key, with the last decision."""
+    """Return notified changes by key, and the last decision."""
     found, last = {}, None
     for _, last in replay(declare("90m", valid_for="3h"), list(rows)):
         found |= {c.key: c for c in last.changes if c.open and c.notify}
@@ -28,15 +28,15 @@ def opened(rows):
 
 @settings(max_examples=8, deadline=None)
 @given(hours=st.integers(15, 20), ends=st.integers(20, 22))
-def test_what_is_too_old_to_vote_is_told_with_its_instant_and_size(hours, ends):
+def test_crossing_too_old_to_vote_is_reported_with_its_instant_and_rate(hours, ends):
     found, last = opened(asleep(readings(ends=ends), 12, hours))
-    assert last.level < 3, "nothing that is so old votes"
+    assert last.level < 3, "expired readings do not vote"
     assert (found[RED].level, last.observability) == (2, "blind")
     assert "red would have been raised at 2026-03-01 07:30" in found[RED].reason
     assert "moves" in found[RED].reason or "mm/day" in found[RED].reason
 
 
-def test_what_was_over_before_the_backlog_came_is_told_as_well():
+def test_crossing_that_ended_before_the_backlog_was_received_is_reported():
 
     def stop(o):
         over = o.station in CRACKS and o.observed_at >= BEGIN + 20 * STEP
@@ -48,7 +48,7 @@ def test_what_was_over_before_the_backlog_came_is_told_as_well():
     assert RED in found
 
 
-def test_live_readings_and_a_backlog_of_calm_say_nothing_and_a_level_that_is_reached_ends_it():
+def test_live_readings_and_a_quiet_backlog_are_no_late_crossing_and_reaching_the_level_ends_it():
     assert RED not in opened(readings(ends=99))[0]
     assert RED not in opened(asleep(readings(0.0), 12, 14))[0]
     _, last = opened(asleep(readings(ends=99), 12, 6))
