@@ -24,7 +24,7 @@ from monitor.decision.series.assessment import RARE, Assessments, DecisionContex
 from monitor.decision.series.coseismic_steps import VERIFY, list_reminders
 from monitor.decision.series.offset_answers import SUFFIX, find_offsets
 from monitor.decision.series.station_health import NEVER_RECEIVED
-from monitor.decision.series.step_clocks import clock_s
+from monitor.decision.series.step_deadlines import find_answer_time_s
 from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, denies_movement
 from monitor.decision.situation import Observability, Situation
 from monitor.decision.unsigned import list_open_corrections, list_waiting_offsets
@@ -282,7 +282,7 @@ def _list_steps(
             continue
         if name in found and step.state not in ACTIVE:
             continue
-        until = Timestamp(step.known_s + clock_s(context.site, key.station))
+        until = Timestamp(step.known_s + find_answer_time_s(context.site, key.station))
         others = NameList(tuple(dict.fromkeys(k.station for k in partners.get(key, ()))))
         clock = {
             "pending": _BOTH_COUNT(stations=others, at=until) if others.names else _COUNTS_AT(at=until),

@@ -7,7 +7,7 @@ from monitor.decision.observability import find_deadline
 from monitor.decision.proof import next_proof_s
 from monitor.decision.records import Memory
 from monitor.decision.series.coseismic_steps import find_shaken, next_page_s
-from monitor.decision.series.step_clocks import clock_s
+from monitor.decision.series.step_deadlines import find_answer_time_s
 from monitor.decision.situation import Situation
 from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS, FALL_TOGETHER_S, Place, list_children
 from monitor.sites.records import Site, once_per_record
@@ -32,7 +32,7 @@ def _list_clocks(situation: Situation, memory: Memory) -> Iterator[float]:
             yield vote.valid_until_s
     for key, step in memory.steps.items():
         if step.state == "pending":
-            yield step.known_s + clock_s(site, key.station)
+            yield step.known_s + find_answer_time_s(site, key.station)
     for key in find_shaken(site, memory.steps):
         yield next_page_s(site, key, memory.steps[key], context.now_s)
     for since_s in (*memory.common.values(), *memory.asked.values()):

@@ -19,7 +19,7 @@ from monitor.decision.series.assessment import Assessment, Assessments, Decision
 from monitor.decision.series.maintenance import MaintenanceMask
 from monitor.decision.series.neighbours import VoteCap
 from monitor.decision.series.station_health import SeriesHealthMap, scatter_key
-from monitor.decision.series.step_clocks import clock_s
+from monitor.decision.series.step_deadlines import find_answer_time_s
 from monitor.sites.parents import Place
 from monitor.sites.records import Criterion
 from monitor.sites.witnesses import Groups
@@ -169,7 +169,7 @@ def hold_scattering(
         previous_level = 0 if previous_vote is None else previous_vote.level
         previous_condition = memory.conditions.get(alert_key)
         since_s = context.now_s if previous_condition is None else previous_condition.since_s
-        is_before_deadline = context.now_s < since_s + clock_s(context.site, assessment.station)
+        is_before_deadline = context.now_s < since_s + find_answer_time_s(context.site, assessment.station)
         held.append(_hold_assessment(assessment, previous_level, is_before_deadline, reliable, groups))
         is_urgent = max(previous_level, assessment.raise_level) > 0
         if alert_key in conditions:

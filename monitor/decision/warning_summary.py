@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from monitor.decision.judgements import DetectionLimit, JudgingCriterion, SeriesJudgement, list_judgements
-from monitor.decision.series.step_clocks import clock_s
+from monitor.decision.series.step_deadlines import find_answer_time_s
 from monitor.sites.records import Criterion, Site, Threshold
 from monitor.sites.witnesses import find_groups, list_voting_witnesses
 from monitor.text.message import Duration, Figure, Message, MessageList, NameList, Template, Term, join
@@ -582,7 +582,7 @@ def _describe_jumps(site: Site, judgement: SeriesJudgement) -> Message | None:
         if is_raised(1, asked):
             outcomes.append((asked, _ASKED_JUMP(length=length)))
         else:
-            wait = Duration(clock_s(site, judgement.station), "about")
+            wait = Duration(find_answer_time_s(site, judgement.station), "about")
             question = _ASKED_RAISING_JUMP(length=length, level=Term(site.levels[1].name), time=wait)
             outcomes.append((asked, question))
     outcomes.sort(key=lambda outcome: outcome[0])

@@ -7,7 +7,7 @@ from monitor.decision.criteria.fits import list_dwell_epochs
 from monitor.decision.keys import StepKey, VoteKey
 from monitor.decision.records import Step, seconds
 from monitor.decision.series.assessment import DecisionContext
-from monitor.decision.series.step_clocks import clock_s
+from monitor.decision.series.step_deadlines import find_answer_time_s
 from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, is_sudden
 from monitor.sites.records import Criterion
 
@@ -65,4 +65,4 @@ def _is_accepted(context: DecisionContext, step: Step, station_id: str) -> bool:
     """Return whether the measured values after a step count."""
     if step.state in {BEFORE, *ACTIVE}:
         return True
-    return step.state == EVENT and context.now_s >= step.known_s + clock_s(context.site, station_id)
+    return step.state == EVENT and context.now_s >= step.known_s + find_answer_time_s(context.site, station_id)

@@ -10,7 +10,7 @@ from typing import Final
 from monitor.decision.keys import StepKey
 from monitor.decision.records import Condition, Step, Steps
 from monitor.decision.series.assessment import DecisionContext
-from monitor.decision.series.step_clocks import clock_s
+from monitor.decision.series.step_deadlines import find_answer_time_s
 from monitor.decision.series.steps import EVENT, SHAKING_S
 from monitor.sites.records import Site
 from monitor.sites.witnesses import find_groups
@@ -49,7 +49,7 @@ def find_shaken(site: Site, steps: Steps) -> list[StepKey]:
 
 def next_page_s(site: Site, key: StepKey, step: Step, now_s: float) -> float:
     """Return when people are notified again of an unanswered step during an earthquake, epoch seconds."""
-    return step.known_s + find_reminder(now_s - step.known_s, clock_s(site, key.station))[2]
+    return step.known_s + find_reminder(now_s - step.known_s, find_answer_time_s(site, key.station))[2]
 
 
 def find_reminder(waited_s: float, within_s: float) -> tuple[int, float, float]:
@@ -82,7 +82,7 @@ def list_reminders(context: DecisionContext, steps: Steps) -> dict[str, Conditio
     if not keys:
         return {}
     first = min(keys, key=lambda k: (steps[k].known_s, k))
-    turn, waited_s, _ = find_reminder(context.now_s - steps[first].known_s, clock_s(site, first.station))
+    turn, waited_s, _ = find_reminder(context.now_s - steps[first].known_s, find_answer_time_s(site, first.station))
     if turn < 1:
         return {}
     text = VERIFY(

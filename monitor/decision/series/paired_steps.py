@@ -16,7 +16,7 @@ from typing import Final
 from monitor.decision.keys import StepKey
 from monitor.decision.records import Condition, Memory, Step, Steps
 from monitor.decision.series.assessment import DecisionContext
-from monitor.decision.series.step_clocks import interval_s, together_s
+from monitor.decision.series.step_deadlines import find_pairing_time_s, find_verified_interval_s
 from monitor.decision.series.step_detector import RETURNED
 from monitor.decision.series.step_fates import BACK, GOES_ON, LASTS, continues_as_motion, find_fate
 from monitor.decision.series.tracks import Track, Tracks
@@ -62,7 +62,7 @@ def find_partners(site: Site, key: StepKey, steps: Steps, pairable: Sequence[Ste
     """
     if key not in pairable:
         return []
-    within_s = together_s(site, key.station)
+    within_s = find_pairing_time_s(site, key.station)
     group = groups.get(key.station)
     at_s = steps[key].at_s
     return [
@@ -81,7 +81,7 @@ def is_confirmed(context: DecisionContext, key: StepKey, step: Step, tracks: Seq
         return True
     if find_fate(step, tracks) not in {LASTS, GOES_ON}:
         return None
-    return continues_as_motion(step, tracks, context.now_s, interval_s(context.site, key.station))
+    return continues_as_motion(step, tracks, context.now_s, find_verified_interval_s(context.site, key.station))
 
 
 def list_unresolved(
@@ -142,7 +142,7 @@ def _list_disturbances(
             continue
         if find_fate(step, tracks.get(station, ())) != BACK:
             continue
-        within_s = together_s(context.site, station)
+        within_s = find_pairing_time_s(context.site, station)
         others = []
         for name, other_tracks in sorted(tracks.items()):
             if name in common_stations or groups.get(name) == groups.get(station):

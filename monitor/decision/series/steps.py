@@ -34,7 +34,7 @@ from monitor.decision.records import DecisionInputs, EventFact, Memory, Step, St
 from monitor.decision.series.assessment import DecisionContext, find_bound
 from monitor.decision.series.offset_answers import was_explained_by_offset
 from monitor.decision.series.paired_steps import find_partners, is_confirmed, list_unresolved
-from monitor.decision.series.step_clocks import clock_s, interval_s
+from monitor.decision.series.step_deadlines import find_answer_time_s, find_verified_interval_s
 from monitor.decision.series.step_detector import AGREEING, Jump
 from monitor.decision.series.step_fates import BACK, find_fate, is_back_at_start
 from monitor.decision.series.tracks import Track, Tracks, direction, verify_step
@@ -558,7 +558,7 @@ def list_events_at(
     """
     if not context.inputs.events:
         return []
-    station_interval_s = interval_s(context.site, key.station)
+    station_interval_s = find_verified_interval_s(context.site, key.station)
     last_before_s = step.at_s - station_interval_s if before_s is None else before_s
     from_s = last_before_s - station_interval_s
     events = []
@@ -611,7 +611,7 @@ def _why_it_counts(
         return _SILENCE()
     if step.state == EVENT and not _may_pair(context, step):
         return None
-    is_after_deadline = context.now_s >= step.known_s + clock_s(site, station)
+    is_after_deadline = context.now_s >= step.known_s + find_answer_time_s(site, station)
     for partner in find_partners(site, key, steps, pairable, groups):
         confirmations = {
             is_confirmed(context, key, step, station_tracks),
