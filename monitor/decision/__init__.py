@@ -1,1 +1,24 @@
-"""The decision: series, criteria, votes, ladder, fusion and evidence; pure, and below the store."""
+"""Decide the warning level of a site from readings and facts that are known at one instant.
+
+The package is pure: it reads no database, file or clock. The same inputs give the same decision, bit for bit.
+
+Read it in this order:
+
+1. `decide`: the steps of an evaluation in their order, from readings to the level.
+2. `records`, `keys`: inputs, memory and result, and the names of votes and steps.
+3. `series`: tracks, steps, noise, coverage and health of each series. `series.steps` turns jumps into questions.
+4. `criteria`: one module for each kind of criterion. Each returns an assessment for each witness.
+5. `votes`, `vote_status`: assessments become votes, and part of them counts now.
+6. `fusion_rules`, `ladder`: what counts becomes the requested level, which moves the standing level.
+7. `observability`, `conditions`, `evidence`: what the site sees, what people are notified of, and why.
+
+These terms are used throughout:
+
+* assessment: the result of one criterion at one witness in this evaluation;
+* witness: a station, zone or group of observers that can vote;
+* vote: the newest result of one criterion at one witness. It is stored and expires;
+* jump, step: a sudden change of a series, and the stored question about it;
+* requested level: the level that votes, steps and rules ask for now;
+* standing level: the level of the site. It rises at once, and falls only on fresh readings of its supporters;
+* supporter: a vote, step or rule that the standing level depends on.
+"""

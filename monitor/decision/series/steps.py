@@ -13,9 +13,11 @@ movement at once:
 1. A new candidate opens a step in the state `pending`. A person is asked what it was. If the jump is older than the
    monitoring of its station the state is `before`, and if the reading itself is doubtful it is `doubtful`.
 2. An answer sets the state to `movement` or `instrument`. A confirmed earthquake sets it to `event`. A declared offset
-   removes the step, because the track has no jump any more.
+   removes the step, because the track has no jump any more. One person alone cannot suppress a step that requests one
+   of the two highest levels: for such a step an answer needs two signatures (`monitor.decision.votes`).
 3. Without an answer the step becomes `movement` if the station is silent since, or if an independent station jumped
-   at the same time (`monitor.decision.series.paired_steps`). After the deadline it becomes `counted`.
+   at the same time and later epochs confirm both (`monitor.decision.series.paired_steps`). After the deadline
+   (`monitor.decision.series.step_deadlines`) it becomes `counted`.
 4. `requested_level` returns what it requests: `movement` the level of its size, `counted` the lowest level.
 5. A step that counts becomes `returned` if the station is back at its position before the jump. A pending one is
    removed then (`monitor.decision.series.step_fates`).
@@ -326,11 +328,15 @@ def update_steps(
 ) -> dict[StepKey, Step]:
     """Return the steps after this evaluation.
 
-    A new step starts its deadline, an explained step is removed, and a step without an answer counts after its
-    deadline.
+    Earlier steps are kept, changed or removed first. Then new candidates are opened, declared events are added, and the
+    steps that count from now on are marked.
 
     Args:
-        common: Stations whose steps are those of their reference.
+        memory: Contains the steps after the last evaluation, and the answers to their questions.
+        candidates: Jumps of this evaluation.
+        tracks: Tracks by station.
+        groups: Independence group of each witness.
+        common: Stations whose steps are those of their reference. They form no pairs.
     """
     common_stations = set(common)
     pairable = [
@@ -344,7 +350,7 @@ def update_steps(
     for key, step in list(steps.items()):
         before_s = candidates[key].jump.before_s if key in candidates else None
         steps[key] = _annotate(step, list_events_at(context, key, step, before_s), context.now_s)
-    _count_steps(steps, common_stations, tracks, context, groups)
+    _mark_counting_steps(steps, common_stations, tracks, context, groups)
     return dict(sorted(steps.items()))
 
 
@@ -381,10 +387,10 @@ def _keep_steps(
     steps: dict[StepKey, Step] = {}
     for key, step in memory.steps.items():
         station_tracks = tracks.get(key.station, ())
-        is_explained = _is_explained(step, station_tracks, has_offset(context, key.station, step.at_s))
+        can_be_removed = _can_be_removed(step, station_tracks, has_offset(context, key.station, step.at_s))
         # The level may still depend on a returned step, and its evidence must remain available.
         supports_level = step.state == RETURNED and StepVote(key) in memory.supporters
-        if not (key in candidates or key in unresolved or supports_level or not is_explained):
+        if not (key in candidates or key in unresolved or supports_level or not can_be_removed):
             continue
         answer = memory.answers.get(key)
         if answer:
@@ -394,14 +400,14 @@ def _keep_steps(
     return steps
 
 
-def _count_steps(
+def _mark_counting_steps(
     steps: dict[StepKey, Step],
     common_stations: Collection[str],
     tracks: Tracks,
     context: DecisionContext,
     groups: Groups,
 ) -> None:
-    """Set the state of each step that counts from now on."""
+    """Change the state of each step that counts from now on to `movement` or `counted`."""
     answered_by_one = {key for key, step in steps.items() if _is_answered_by_one(context, key, step)}
     pairable = [
         key
@@ -431,16 +437,17 @@ def _update_unanswered(
     is_confirmed_now = step.state == DOUBTFUL and candidate is not None and candidate.doubt is None
     has_jumped_again = step.state == RETURNED and candidate is not None
     if is_confirmed_now or has_jumped_again:
-        return replace(step, state=PENDING, known_s=context.now_s, reason=without_cause(step.reason))
+        return replace(step, state=PENDING, known_s=context.now_s, reason=strip_explanation(step.reason))
     if step.state in ACTIVE and find_fate(step, tracks) == BACK and is_back_at_start(context.inputs, tracks, step):
         return replace(step, state=RETURNED, reason=_because(step.reason, _STANDS_AGAIN()))
     return step
 
 
 def _may_pair(context: DecisionContext, step: Step) -> bool:
-    """Return whether a step counts at once together with a step of another group.
+    """Return whether a step may count together with a step of an independent station.
 
-    An event that one person confirmed does not suppress the two highest levels.
+    So may a step that an earthquake explains, if it requests one of the two highest levels and only one person
+    confirmed the earthquake.
     """
     is_high_event = step.state == EVENT and step.words == 1 and step.level >= high_level(context.site)
     return step.state in PAIRABLE or is_high_event
@@ -456,14 +463,14 @@ def _is_answered_by_one(context: DecisionContext, key: StepKey, step: Step) -> b
     return step.state == INSTRUMENT and answered_level is not None and answered_level < high <= step.level
 
 
-def _is_explained(step: Step, tracks: Sequence[Track], has_offset_at_step: bool) -> bool:
-    """Return whether a step need not be kept without a candidate.
+def _can_be_removed(step: Step, tracks: Sequence[Track], has_offset_at_step: bool) -> bool:
+    """Return whether a step without a candidate is not needed any more.
 
-    An offset explains it, or it is an open question and its tracks do not show it any more. A step that counts is
+    An offset explains it, or it is an open question and its tracks do not show its jump any more. A step that counts is
     movement until a person answers otherwise or the value returns (`_update_unanswered`).
     """
     if step.state == INSTRUMENT or has_offset_at_step:
-        # The answer is stored separately.
+        # `Memory.answers` still contains the answer, for the case that the jump is detected again.
         return True
     if step.state == BEFORE:
         return bool(tracks)
@@ -474,6 +481,50 @@ def _is_explained(step: Step, tracks: Sequence[Track], has_offset_at_step: bool)
     return step.state in {PENDING, DOUBTFUL, EVENT} and bool(reaching)
 
 
+def _why_it_counts(
+    key: StepKey,
+    step: Step,
+    steps: Steps,
+    pairable: Sequence[StepKey],
+    tracks: Tracks,
+    context: DecisionContext,
+    groups: Groups,
+) -> Message | None:
+    """Return why a step counts from now on; None if it does not count yet.
+
+    It counts as movement if the station is silent since, or if a step of an independent station is confirmed together
+    with it. It counts for the lowest level if nobody answered before the deadline (`UNANSWERED`).
+    """
+    site = context.site
+    station = key.station
+    station_tracks = tracks.get(station, [])
+    newest_s = max((track.newest_s for track in station_tracks if track.newest_s is not None), default=step.at_s)
+    is_silent = newest_s <= step.at_s and context.now_s - step.at_s > _find_silence_s(context, station)
+    if is_silent and not context.inputs.draining:
+        return _SILENCE()
+    if step.state == EVENT and not _may_pair(context, step):
+        return None
+    is_after_deadline = context.now_s >= step.known_s + find_answer_time_s(site, station)
+    for partner in find_partners(site, key, steps, pairable, groups):
+        confirmations = {
+            is_confirmed(context, key, step, station_tracks),
+            is_confirmed(context, partner, steps[partner], tracks.get(partner.station, [])),
+        }
+        # Before the deadline later epochs must confirm both steps. After it, none of them may contradict.
+        if confirmations == {True} or (is_after_deadline and False not in confirmations):
+            return _AS_WELL(station=partner.station)
+    return UNANSWERED if is_after_deadline and step.state != EVENT else None
+
+
+def _find_silence_s(context: DecisionContext, station: str) -> float:
+    """Return the longest silence that a series of a station may keep, seconds."""
+    declared = context.site.station(station)
+    if declared is None:
+        return 0.0
+    return max((context.find_silence_s(spec) for spec in declared.series), default=0.0)
+
+
+# ---- declared events and offsets at a step ---------------------------------------------------------------------
 def _annotate(step: Step, declared: list[EventFact], now_s: float) -> Step:
     """Add the declared events at the time of a step to its reason. A confirmed earthquake explains a pending step.
 
@@ -486,7 +537,7 @@ def _annotate(step: Step, declared: list[EventFact], now_s: float) -> Step:
         return step
     quakes = [event for event in events if is_earthquake(event.kind)]
     quake = max(quakes, key=lambda event: event.confirmations, default=None)
-    jumped = without_cause(step.reason)
+    jumped = strip_explanation(step.reason)
     if jumped.id == _JUMPED.id:
         reason = _add_event(jumped, quake or events[-1])
         if step.reason.id == _BECAUSE.id:
@@ -524,24 +575,24 @@ def _reopen_without_event(step: Step, quakes: list[EventFact], now_s: float) -> 
     if confirmations:
         return replace(step, words=min(step.words, confirmations))
     template = _EVENT_WITHDRAWN if withdrawn.withdrawn else _EVENT_DOUBTED
-    jumped = without_cause(step.reason)
+    jumped = strip_explanation(step.reason)
     jumped = cast("Message", jumped.values.get("step", jumped))
     reason = _because(jumped, template(n=withdrawn.id))
     return replace(step, state=PENDING, known_s=now_s, words=None, reason=reason)
 
 
-def without_cause(reason: Message) -> Message:
-    """Return the jump with its event from the reason of a step, without why it counts or is open."""
+def strip_explanation(reason: Message) -> Message:
+    """Return the reason of a step without the explanation why it counts or is open: the jump and its event."""
     return cast("Message", reason.values["step"]) if reason.id == _BECAUSE.id else reason
 
 
-def reopen_step(reason: Message) -> Message:
-    """Return the reason of a step whose answer was withdrawn."""
+def explain_reopened(reason: Message) -> Message:
+    """Return the reason of a step that is open again because its answer was withdrawn."""
     return _because(reason, _ANSWER_WITHDRAWN())
 
 
 def _because(reason: Message, why: Message) -> Message:
-    return _BECAUSE(step=without_cause(reason), text=why)
+    return _BECAUSE(step=strip_explanation(reason), text=why)
 
 
 def list_events_at(
@@ -586,46 +637,3 @@ def has_offset(context: DecisionContext, station: str, at_s: float) -> bool:
         if 0 < index < len(readings) and readings[index - 1].offset_applied != readings[index].offset_applied:
             return True
     return False
-
-
-def _why_it_counts(
-    key: StepKey,
-    step: Step,
-    steps: Steps,
-    pairable: Sequence[StepKey],
-    tracks: Tracks,
-    context: DecisionContext,
-    groups: Groups,
-) -> Message | None:
-    """Return why a step counts from now on; None if it does not count yet.
-
-    It counts as movement if the station is silent since, or if a step of an independent station is confirmed together
-    with it. It counts for the lowest level if nobody answered before the deadline (`UNANSWERED`).
-    """
-    site = context.site
-    station = key.station
-    station_tracks = tracks.get(station, [])
-    newest_s = max((track.newest_s for track in station_tracks if track.newest_s is not None), default=step.at_s)
-    is_silent = newest_s <= step.at_s and context.now_s - step.at_s > _find_silence_s(context, station)
-    if is_silent and not context.inputs.draining:
-        return _SILENCE()
-    if step.state == EVENT and not _may_pair(context, step):
-        return None
-    is_after_deadline = context.now_s >= step.known_s + find_answer_time_s(site, station)
-    for partner in find_partners(site, key, steps, pairable, groups):
-        confirmations = {
-            is_confirmed(context, key, step, station_tracks),
-            is_confirmed(context, partner, steps[partner], tracks.get(partner.station, [])),
-        }
-        # Before the deadline later epochs must confirm both steps. After it, none of them may contradict.
-        if confirmations == {True} or (is_after_deadline and False not in confirmations):
-            return _AS_WELL(station=partner.station)
-    return UNANSWERED if is_after_deadline and step.state != EVENT else None
-
-
-def _find_silence_s(context: DecisionContext, station: str) -> float:
-    """Return the longest silence that a series of a station may keep, seconds."""
-    declared = context.site.station(station)
-    if declared is None:
-        return 0.0
-    return max((context.find_silence_s(spec) for spec in declared.series), default=0.0)
