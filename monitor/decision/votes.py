@@ -5,7 +5,7 @@ returns the votes after it:
 
 * A vote rises at once when its criterion requests a higher level.
 * A vote falls only if its assessment is fresh. It does not fall while a backlog of readings is stored, or while a step
-  of its station is an open question.
+  of its station is an open question or counts.
 * Without new readings a vote keeps its level, and expires `valid_for` after its newest reading.
 
 The other functions find the level that a question is about, because an answer counts only for that level: if the motion
@@ -45,14 +45,14 @@ def update_votes(
     """
     memory = context.memory
     votes = {key: vote for key, vote in memory.votes.items() if key.criterion in criteria}
-    uncertain_stations = {key.station for key, step in steps.items() if step.state not in QUIET}
+    stations_with_steps = {key.station for key, step in steps.items() if step.state not in QUIET}
     for assessment in assessments:
         if not assessment.has_data or assessment.newest_s is None:
             continue
         key = assessment.key
         previous = votes.get(key)
         previous_level = previous.level if previous else 0
-        may_fall = assessment.fresh and not context.inputs.draining and assessment.station not in uncertain_stations
+        may_fall = assessment.fresh and not context.inputs.draining and assessment.station not in stations_with_steps
         # A person who lowered the level answered for all readings up to that instant. Only newer ones raise the vote.
         is_answered = assessment.newest_s <= memory.answered.get(key, float("-inf"))
         held_level = min(previous_level, assessment.hold_level) if may_fall else previous_level
@@ -73,6 +73,7 @@ def drop_exceeded_answers(site: Site, memory: Memory, votes: Votes, now_s: float
     A person who answers that a motion is no movement of the slope answers for the level that it requests at that time.
     If its votes request a higher level later, the question is opened again with a new deadline.
     """
+    # These steps count as movement although a person answered otherwise: they request more than the answer covers.
     exceeded: set[str] = {
         key for key, step in steps.items() if step.state == MOVEMENT and denies_movement(memory.answers.get(key))
     }
