@@ -84,11 +84,8 @@ def find_present_reach(context: DecisionContext) -> PresentReach:
         present = as_declared if every_s == spec.interval_s else find_barriers(criterion, station, spec, every_s)
         if present:
             barriers[key] = present
-        lost = [
-            level
-            for level, barrier in present.items()
-            if barrier.is_shut and not (level in as_declared and as_declared[level].is_shut)
-        ]
+        shut_as_declared = {level for level, barrier in as_declared.items() if barrier.is_shut}
+        lost = [level for level, barrier in present.items() if barrier.is_shut and level not in shut_as_declared]
         if lost:
             sentence = describe_unreachable(site, criterion.id, [station.id], max(lost), present[max(lost)])
             rare.setdefault((station.id, spec.quantity), _DECLARED(text=sentence, every=Duration(spec.interval_s)))
