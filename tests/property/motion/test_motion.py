@@ -217,7 +217,7 @@ def count_levels(seed: int, n: int, stated: float, up: float, min_sigma: float, 
         sigmas = ((stated, stated, stated * up),) * n
         track = Track("P", "x", times, times, values, sigmas, tuple(v[1] for v in values), (stated,) * n)
         for k, is_directed in enumerate((True, False)):
-            one = replace(track, unit=(0.0, 1.0, 0.0) if is_directed else None, fits={})
+            one = replace(track, unit_vector=(0.0, 1.0, 0.0) if is_directed else None, fits={})
             found[k] += assess_rates(criterion, one, SPEC, windows).raise_level
     return found[0], found[1]
 
