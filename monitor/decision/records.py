@@ -442,7 +442,7 @@ class Step:
             `movement` (it counts for `level`),
             `instrument` (a person answered that it was no movement),
             `event` (a confirmed earthquake explains it, and nobody has answered),
-            `before` (older than the monitoring of its station: a notice without a deadline),
+            `before` (older than the monitoring of its station: a question without a deadline that never counts),
             `doubtful` (the reading itself is doubtful: a question without a deadline),
             `returned` (it counted, and the station is back at its earlier position).
         quantity: Quantity of the declared series that jumped; "" if it is not known.

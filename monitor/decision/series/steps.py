@@ -11,7 +11,8 @@ the memory and the candidates, and returns the steps after this evaluation. A ju
 movement at once:
 
 1. A new candidate opens a step in the state `pending`. A person is asked what it was. If the jump is older than the
-   monitoring of its station the state is `before`, and if the reading itself is doubtful it is `doubtful`.
+   monitoring of its station the state is `before`, and if the reading itself is doubtful it is `doubtful`. Neither has
+   a deadline.
 2. An answer sets the state to `movement` or `instrument`. A confirmed earthquake sets it to `event`. A declared offset
    removes the step, because the track has no jump any more. One person alone cannot suppress a step that requests one
    of the two highest levels: for such a step an answer needs two signatures (`monitor.decision.votes`).
@@ -106,7 +107,7 @@ RETURNED: Final = "returned"
 ACTIVE: Final = frozenset({COUNTED, MOVEMENT})
 # Steps in these states may form a pair with a step of an independent station.
 PAIRABLE: Final = frozenset({PENDING, COUNTED, MOVEMENT})
-# Nothing about steps in these states is uncertain.
+# Steps in these states do not keep the votes of their station from falling.
 QUIET: Final = frozenset({INSTRUMENT, BEFORE, RETURNED})
 # Answers that state that a step was no movement of the slope.
 CAUSES: Final = ("instrument", "weather", "work", "earthquake", "other")
