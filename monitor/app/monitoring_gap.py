@@ -10,7 +10,7 @@ from monitor.sites.views import SiteStatusRow
 from monitor.storage.engine import Database
 from monitor.storage.service_state import find_heartbeat, write_heartbeat
 from monitor.text.instants import parse_time
-from monitor.text.message import Message, Template, Term, Timestamp, join
+from monitor.text.message import SENTENCE, Message, Template, Term, Timestamp, join
 
 GOOD: Final = "ingest.good"  # stamp: the last instant at which all was read
 STAMP_S: Final = 15.0
@@ -74,7 +74,6 @@ class OutageWatch:
 _NOW: Final = Template("service.unwatched.now", "{site} now {level}")
 _UNSEEN: Final = Template("service.unwatched.unseen", "{site} cannot be seen, {level} is of the time before")
 _NOBODY: Final = Template("service.unwatched", "nobody watched from {at} to {at2}: {text}")
-_SENTENCE: Final = Template("text.sentence", "{text}.")
 
 WORTH_S: Final = PAUSE_S  # a gap in which nobody watched that is worth a message
 DOWN_WORTH_S: Final = 120.0  # a restart by hand takes less
@@ -127,7 +126,7 @@ class MonitoringGap:
         for step in self._clock.take_steps():
             if step.seconds > 0:
                 why = describe_step(step)
-                self._note(*step.jumped_over, _SENTENCE(text=why))
+                self._note(*step.jumped_over, SENTENCE(text=why))
         if not beats and self._silent is None:
             self._silent = beat_s, now - timedelta(seconds=now_s - beat_s)
         elif beats and self._silent is not None:

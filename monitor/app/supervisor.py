@@ -50,14 +50,13 @@ from monitor.storage.engine import Database
 from monitor.storage.service_state import DeniedMessages, find_heartbeat, remove_heartbeat, write_heartbeat
 from monitor.storage.views import load_view
 from monitor.text.instants import parse_time
-from monitor.text.message import Template, Term, Timestamp
+from monitor.text.message import SENTENCE, Template, Term, Timestamp
 from monitor.worker.kernel import hide_memory
 
 _PAST_OUTBOX: Final = Template(
     "service.notice.past_outbox", "cannot decide: {text}; reported past the outbox by {n} of {n2} channels"
 )
 LAST_LEVEL: Final = Template("service.notice.last_level", "{site}: level {level} was stored last at {at}")
-_SENTENCE: Final = Template("text.sentence", "{text}.")
 _IS_PART: Final = Template(
     "service.notice.is_part", "What was measured meanwhile was read from the broker and is part of these levels."
 )
@@ -262,9 +261,7 @@ class Supervisor:
         if gap is not None and not self._is_elsewhere(c):
             line = gap.describe(rows)
             log.critical("%s", line)
-            self.emergency.notify(
-                line, [_SENTENCE(text=line), *filter(None, [gap.why]), _IS_PART()], f"gap:{gap.begin}"
-            )
+            self.emergency.notify(line, [SENTENCE(text=line), *filter(None, [gap.why]), _IS_PART()], f"gap:{gap.begin}")
 
     def reload(self) -> None:
         """Start core anew, which reads configuration and site files again; nothing is lost, the broker keeps it."""

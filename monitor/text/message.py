@@ -254,6 +254,7 @@ class Template:
 
 LABELLED_TEXT: Final = Template("text.of", "{name}: {text}")
 LISTED: Final = Template("text.list", "{parts}")
+SENTENCE: Final = Template("text.sentence", "{text}.")
 
 
 def join(parts: Iterable[Value], separator: str = "; ") -> Message:

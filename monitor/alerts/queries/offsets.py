@@ -22,7 +22,7 @@ from monitor.text.names import is_same_person
 FACTS_KEPT: Final = timedelta(days=366)
 SAME_JUMP: Final = timedelta(hours=1)  # two offsets so near each other with nearly the same size are one jump
 SAME_SIZE: Final = 0.1  # share of the size
-_NO_SERIES: Final = Template("series.none", "there is no series {series}")
+NO_SERIES: Final = Template("series.none", "there is no series {series}")
 _NONE: Final = Template("offset.none", "there is no offset {number}; see `slopeward offsets list`")
 _NOT_HERE: Final = Template("offset.none_here", "there is no offset {number} on site {site}")
 _CONFIRMED: Final = Template("offset.confirmed_already", "offset {number} is confirmed already")
@@ -88,7 +88,7 @@ def add_offset(
     """
     stored = connection.execute(select(series.c.site, series.c.unit).where(series.c.id == series_id)).first()
     if stored is None:
-        raise NotFoundError(_NO_SERIES(series=str(series_id)))
+        raise NotFoundError(NO_SERIES(series=str(series_id)))
     site, stored_unit = stored
     _check(at, known_from, kind, reason, now)
     try:

@@ -79,7 +79,7 @@ def play(send: SendLine, url: str, old: Site | None, new: Site, now: datetime, m
         send(preview_effect(db, old, new, now, months, on_progress=send))
 
 
-_WAITS: Final = Template("threshold.waits", "change No. {number} waits for approval")
+WAITS_FOR_APPROVAL: Final = Template("threshold.waits", "change No. {number} waits for approval")
 _OTHER_SITE: Final = Template("proposal.other_site", "the file is that of {other}, not of {site}")
 _BUSY: Final = Template("proposal.busy", "another change is being replayed; try again in a minute")
 LARGEST: Final = 1 << 20  # characters of a site file
@@ -138,4 +138,4 @@ def propose(
     # Nobody can approve a change that loosens a high level without its effect.
     is_barred = found.loosens_high and "skipped" in (found.effect or {})
     hint = "" if is_barred else f"slopeward sites approve {found.id} --by NAME --reason WHY"
-    return ActResult(_WAITS(number=found.id), record_to_json(found, "source"), notes, hint)
+    return ActResult(WAITS_FOR_APPROVAL(number=found.id), record_to_json(found, "source"), notes, hint)

@@ -17,6 +17,7 @@ from monitor.alerts.queries.alerts import UNKNOWN_ALERT
 from monitor.alerts.queries.answers import load_answers, load_put_aside, load_states
 from monitor.alerts.queries.evaluations import find_state, load_incomplete, load_rates
 from monitor.alerts.queries.movement import load_newest_movement
+from monitor.alerts.queries.offsets import NO_SERIES
 from monitor.alerts.records import AlertState
 from monitor.alerts.states import list_hours
 from monitor.alerts.views import AlertEventRow, AlertRow
@@ -61,7 +62,6 @@ LEDGERS: Final = (
 UNKNOWN_SITE: Final = Template("site.none", "there is no site '{site}'")
 STORED: Final = Template("page.stored", "stored")
 _NO_STATION: Final = Template("station.none", "there is no station {site}/{station}")
-NO_SERIES: Final = Template("series.none", "there is no series {series}")
 _BOUNDS: Final = {  # side of the bound, whether it has a window, whether it has a chance
     ("over", False, False): Template("rule.over", "{level} over {bound}"),
     ("over", True, False): Template("rule.over_in", "{level} over {bound} in {window}"),

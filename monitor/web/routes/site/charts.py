@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 
 from monitor.alerts.queries import overview as pages
+from monitor.alerts.queries.offsets import NO_SERIES
 from monitor.errors import NotFoundError, RefusedError
 from monitor.readings.queries.observations import SeriesRow, load_series
 from monitor.readings.records import Reading
@@ -15,7 +16,7 @@ from monitor.sites.records import Site
 from monitor.text.instants import format_iso, parse_duration_s
 from monitor.text.message import Template
 from monitor.web.context import MonthRange, RequestedRange
-from monitor.web.parts.collect import NO_SERIES, read_site
+from monitor.web.parts.collect import read_site
 from monitor.web.parts.columns import COMPONENTS, COMPUTED, Parts, component_weights, project_downslope, sample
 
 router = APIRouter(prefix="/api/v1", tags=["series"])

@@ -13,7 +13,7 @@ from monitor.alerts.acts import change_control
 from monitor.alerts.acts.bound_edits import change_fields, list_fields
 from monitor.alerts.acts.site_diff import StoredEffect, format_effect, list_hours
 from monitor.alerts.replay.matrix import UNJUDGED, WAITING
-from monitor.alerts.replay.proposals import preview_for_page
+from monitor.alerts.replay.proposals import WAITS_FOR_APPROVAL, preview_for_page
 from monitor.decision.series.bounds import declared_units
 from monitor.errors import ConfigError, RefusedError
 from monitor.sites.parsing import parse_site
@@ -142,7 +142,6 @@ _MEANWHILE: Final = Template(
     "the site file changed meanwhile; look at the thresholds now in force and enter the change anew",
 )
 _NO_REASON: Final = Template("threshold.no_reason", "a reason is needed: it stands in the history of the site file")
-_WAITS: Final = Template("threshold.waits", "change No. {number} waits for approval")
 Key = Annotated[str, Form(max_length=100, pattern=WITHOUT_NUL)]
 Value = Annotated[str, Form(max_length=40, pattern=WITHOUT_NUL)]
 ReasonText = Annotated[str, Form(max_length=500, pattern=WITHOUT_NUL), AfterValidator(tidy_text)]
@@ -180,7 +179,7 @@ def try_thresholds(
             return _form(act.request, seen, values, error.message, reason=reason, months=months)
     preview = partial(preview_for_page, act.db, act.context.config.compute.job_limit_s, act.now, months)
     one = change_control.propose(act.db, text, f"{site}.toml", act.actor, reason, act.now, preview)
-    return act.back(f"/sites/{site}/proposals", _WAITS(number=one.id))
+    return act.back(f"/sites/{site}/proposals", WAITS_FOR_APPROVAL(number=one.id))
 
 
 def _form(
