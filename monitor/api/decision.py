@@ -8,7 +8,7 @@ from monitor.decision.causes import (
     describe_cause,  # return a text that summarises several advice alerts of one criterion
 )
 from monitor.decision.changes import (
-    OVER,  # text for people: marks the reason of an alarm that has ended
+    RESOLVED,  # text for people: marks the reason of an alarm that has ended
     AlertCategory,  # category of an alert: hazard, health or advice
     AlertChange,  # change of an alert ordered by a decision or a check
     health_alarm,  # return an alert change about the service or its instruments
@@ -86,8 +86,8 @@ __all__ = [
     "COMPONENTS",
     "EXERCISE",
     "MAINTENANCE",
-    "OVER",
     "REPEATS",
+    "RESOLVED",
     "SCALARS",
     "AlertCategory",
     "AlertChange",

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from monitor.alerts.queries.alerts import ChangeContext, apply_changes, load_alerts, unshelve_due
 from monitor.app.checks.live import STATUS_SITE
 from monitor.canonical import code_version
-from monitor.decision.changes import OVER, AlertChange, health_alarm
+from monitor.decision.changes import RESOLVED, AlertChange, health_alarm
 from monitor.errors import StoreBusyError
 from monitor.sites.records import Site, gather_recipients
 from monitor.storage.actor import SERVICE_ACTOR
@@ -188,7 +188,7 @@ class AlarmConditions:
         if check.alarm and self._reported.get(key) != "":
             # what was wrong, as it was told: by now the figures of the reason are those of nothing
             reported, self._reported[key] = self._reported.get(key), ""
-            self._alarms.clear(key, OVER(text=reported or FOUND_BEFORE))
+            self._alarms.clear(key, RESOLVED(text=reported or FOUND_BEFORE))
 
     def degraded(self) -> dict[str, str]:
         """What is wrong now of what `status` says, one line each with its level."""

@@ -35,7 +35,7 @@ from monitor.app.monitoring_gap import MonitoringGap
 from monitor.app.notice_record import ChannelAddress, NoticeStateFile
 from monitor.broker.broker_log import DeniedTopic
 from monitor.canonical import code_version
-from monitor.decision.changes import OVER, AlertChange, health_alarm
+from monitor.decision.changes import RESOLVED, AlertChange, health_alarm
 from monitor.delivery.notifier import channel_settings
 from monitor.errors import BrokerError
 from monitor.ingest.broker import hold_folder
@@ -234,7 +234,7 @@ class Supervisor:
         """Put what was told past the outbox into the ledger; it is not sent again."""
         line = _PAST_OUTBOX(text=trouble, n=taken, n2=addressed)
         facts = {"told": trouble, "channels_taken": taken, "channels_asked": addressed}
-        for is_open, reason in ((True, line), (False, OVER(text=line))):
+        for is_open, reason in ((True, line), (False, RESOLVED(text=line))):
             level = 2 * is_open
             self._lines.append(
                 health_alarm("health:decide", level, reason, is_open=is_open, evidence=facts, notify=False)

@@ -1,8 +1,9 @@
-"""What a message says, as texts with typed values: its recipient reads it in his language, zone and units.
+"""Write the subject and the body of a message about a change of an alert.
 
-The subject fits the lock screen of a telephone once it is delivered (`monitor.decision.subjects`):
-`RED Nordhang: close the road. 302 mm/day, 5 stations. 20:34`. The body has one fact a line: what, where, since when,
-what to do, how sure, what next, who else was notified, why.
+Both are texts with typed values, so that each recipient reads them in a language, time zone and units of choice. The
+delivered subject fits the lock screen of a telephone (`monitor.decision.subjects`): `RED Nordhang: close the road. 302
+mm/day, 5 stations. 20:34`. The body has one fact on each line: what happened, where, since when, what to do, how sure
+it is, what is expected next, who else was notified, and why.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,19 +13,29 @@ from functools import lru_cache
 from typing import Final, TypeVar, cast
 
 from monitor.decision.changes import AlertCategory, AlertChange
-from monitor.decision.headline import FrozenDecision, describe_expected, find_headline, find_sight, name_of
+from monitor.decision.headline import (
+    FrozenDecision,
+    describe_certainty,
+    describe_outlook,
+    find_headline,
+    name_site_level,
+)
 from monitor.decision.subjects import compare_essence, make_subject, mark_exercise
 from monitor.sites.records import Site
 from monitor.text.message import LISTED, Message, MessageList, NameList, Template, Term, Timestamp, Value, join
 
-EXERCISE: Final = Template("exercise.reason", "EXERCISE: {text}")  # around every reason of a drill
-OF_LEVEL: Final = Template("level.reason", "{level}: {text}")  # around every reason of a level
-GROWN: Final = Template("level.grown", "{text}; the rate is {n} times the {rate} of before")  # of a level that stands
+# Around every reason of a drill.
+EXERCISE: Final = Template("exercise.reason", "EXERCISE: {text}")
+# Around every reason of a level.
+OF_LEVEL: Final = Template("level.reason", "{level}: {text}")
+# The reason of a reminder of a level that is still in force.
+GROWN: Final = Template("level.rate_grown", "{text}; the rate is now {n} times the {rate} of the last message")
 DRILL: Final = Template("exercise.body", "EXERCISE: this is a drill, nothing has happened. {text}")
-COVERED: Final = Template("body.covered", "- {at}: {text}")  # the subject of a message that another one stands for
+# The subject of a message that is contained in another one.
+COVERED: Final = Template("body.covered", "- {at}: {text}")
 HEALTH_NAMES: Final = {0: "clear", 1: "notice", 2: "urgent"}
 SERVICE_TITLE: Final = "Slopeward service"
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 _KINDS: Final = {
     (AlertCategory.HEALTH, "clear"): Template("subject.health.clear", "Health clear"),
     (AlertCategory.HEALTH, "notice"): Template("subject.health.notice", "Health notice"),
@@ -48,9 +59,9 @@ _NOTIFIED: Final = Template("body.notified", "Notified: {people}")
 _WHY: Final = Template("body.why", "Why: {text}")
 _ALERT: Final = Template("body.alert", "Alert {n}, site {site}. Why: slopeward alerts explain {n2}")
 _DELAY: Final = Template(
-    "body.delayed",
-    "Delayed: this message is of {at}. A newer one (level {level}, {at2}) has been sent already and says what holds "
-    "now.",
+    "body.overtaken",
+    "Delayed: this message is from {at}. A newer message has already been sent: level {level} at {at2}. Follow the "
+    "newer one.",
 )
 _NOW: Final = Template("body.now", "Now ({at}): {text}")
 _RAISED: Final = Template("body.raised", "When raised: {text}")
@@ -59,7 +70,7 @@ _ALSO: Final = Template("body.also", "Also happened (not sent separately):")
 
 @dataclass(frozen=True, slots=True)
 class LevelOnset:
-    """What stood when a level was raised: since when, in one sentence, and short where it was measured."""
+    """The reason for which a level was raised: when, as one sentence, and as a short figure if it was measured."""
 
     at: datetime
     sentence: str
@@ -67,7 +78,10 @@ class LevelOnset:
 
 
 def name_level(names: Sequence[str], ledger: str, level: int) -> str:
-    """The word for a level: of the site's own names, lowest first, for hazard; notice and urgent elsewhere.
+    """Return the name of a level: for hazard that of the site, else clear, notice or urgent.
+
+    Args:
+        names: Names of the levels of the site, the lowest first.
 
     >>> name_level(("green", "red"), "hazard", 1), name_level((), "health", 2)
     ('red', 'urgent')
@@ -79,98 +93,128 @@ def name_level(names: Sequence[str], ledger: str, level: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeNotice:
-    """A change of an alert, and what its message is made of."""
+    """A change of an alert, and what its message contains.
+
+    Attributes:
+        site: The site file; None for an alert of the service itself.
+        level: The level after the change. `name` is its name.
+        before: The level before the change.
+        frozen: Stored inputs and outcome of the decision; empty if there are none.
+        recipients: Who is notified of the change.
+        exercise: Whether the change belongs to a drill.
+        raised: For a reminder of a level, why the level was raised.
+    """
 
     site_id: str
-    site: Site | None  # the declaration; None for an alert of the service itself
+    site: Site | None
     alert_id: int
     change: AlertChange
-    level: int  # after the change, and its `name`
+    level: int
     name: str
-    before: int  # the level before it
+    before: int
     now: datetime
-    frozen: FrozenDecision  # inputs and outcome of the decision; empty where there are none
-    recipients: Sequence[str]  # who is notified of it
-    exercise: bool  # of a drill
-    raised: LevelOnset | None = None  # what stood when the level was raised, for a reminder of it
+    frozen: FrozenDecision
+    recipients: Sequence[str]
+    exercise: bool
+    raised: LevelOnset | None = None
 
     @property
     def is_hazard(self) -> bool:
-        """Whether the level of a slope changed."""
+        """Return whether the change is about the level of a slope."""
         return self.change.ledger == AlertCategory.HAZARD
 
     @property
     def action(self) -> str:
-        """What the site file says to do at the level."""
+        """Return what the site file says to do at the level; empty if it says nothing."""
         levels = self.site.levels if self.site and self.is_hazard else ()
-        return next((known.action for known in levels if known.number == self.level), "")
+        return next((level.action for level in levels if level.number == self.level), "")
 
     @property
     def former(self) -> str:
-        """The name of the level before, where a level of a slope became another one."""
+        """Return the name of the level before, if the level of a slope changed from a raised level; else empty."""
         if not self.is_hazard or self.before in {0, self.level}:
             return ""
-        return name_of(self.site, self.before) if self.site else str(self.before)
+        return name_site_level(self.site, self.before) if self.site else str(self.before)
 
 
 def write_message(notice: ChangeNotice) -> tuple[Message, Message]:
-    """Subject and body of a change."""
-    site, level, raised = notice.site, notice.level, notice.raised
-    reason = take_out(EXERCISE, notice.change.reason)
-    headline = _find_safely(lambda: find_headline(notice.frozen, site, level)) if notice.is_hazard else None
-    sentence, short = (headline.sentence, headline.short) if headline else (take_out(OF_LEVEL, reason),) * 2
-    essence = _DOWN(level=Term(notice.former)) if notice.former and 0 < level < notice.before else short
-    essence = essence if raised is None else compare_essence(essence, raised.short)
+    """Return the subject and the body of a change."""
+    site, level = notice.site, notice.level
+    reason = unwrap(EXERCISE, notice.change.reason)
+    sentence = short = unwrap(OF_LEVEL, reason)
+    if notice.is_hazard:
+        headline = _read_evidence(lambda: find_headline(notice.frozen, site, level))
+        if headline is not None:
+            sentence, short = headline.sentence, headline.short
+    essence = short
+    if notice.former and 0 < level < notice.before:
+        essence = _DOWN(level=Term(notice.former))
+    if notice.raised is not None:
+        essence = compare_essence(essence, notice.raised.short)
     kind = Term(notice.name.upper()) if notice.is_hazard else _KINDS[notice.change.ledger, notice.name]()
     action = notice.action if level else ""
     subject = make_subject(kind, site.name if site else SERVICE_TITLE, action, essence, notice.now)
     lines = _list_facts(notice, sentence)
-    lines += [_WHY(text=reason)] if reason != sentence else []
+    if reason != sentence:
+        lines.append(_WHY(text=reason))
     lines.append(_ALERT(n=notice.alert_id, site=notice.site_id, n2=notice.alert_id))
     return mark_exercise(subject) if notice.exercise else subject, join_lines(lines)
 
 
 def _list_facts(notice: ChangeNotice, sentence: str) -> list[Value]:
-    """The lines of a body: what, where, since when, what to do, how sure, what next, who else was notified."""
+    """Return the lines of a body up to the people who are notified."""
     raised, now = notice.raised, notice.now
-    first, *more = [sentence] if raised is None else list_values(sentence, raised.sentence, now)
-    lines: list[Value] = [DRILL(text=first) if notice.exercise else first, *more, *notice.change.lines]
-    lines += [_WHERE(place=_describe_place(notice.site))] if notice.site else []
-    at = Timestamp.of(now if raised is None else raised.at, "minute")
+    if raised is None:
+        first, started_at = sentence, now
+        lines: list[Value] = []
+    else:
+        first, *values = describe_present_and_raised(sentence, raised.sentence, now)
+        started_at = raised.at
+        lines = [*values]
+    lines.insert(0, DRILL(text=first) if notice.exercise else first)
+    lines += notice.change.lines
+    if notice.site:
+        lines.append(_WHERE(place=_describe_place(notice.site)))
+    at = Timestamp.of(started_at, "minute")
     lines.append(_SINCE_BEFORE(at=at, level=Term(notice.former)) if notice.former else _SINCE(at=at))
-    lines += [_ACTION(action=notice.action)] if notice.action else []
+    if notice.action:
+        lines.append(_ACTION(action=notice.action))
     if notice.is_hazard and notice.level:
-        lines += [_HOW_SURE(text=one) for one in _find_safely(lambda: find_sight(notice.frozen, notice.site)) or ()]
-        lines += [_NEXT(text=one) for one in _find_safely(lambda: describe_expected(notice.frozen, now)) or ()]
+        certainty = _read_evidence(lambda: describe_certainty(notice.frozen, notice.site))
+        outlook = _read_evidence(lambda: describe_outlook(notice.frozen, now))
+        lines += [_HOW_SURE(text=text) for text in certainty or ()]
+        lines += [_NEXT(text=text) for text in outlook or ()]
     if notice.change.data_time is not None:
-        lines.append(_NEWEST(at=Timestamp.of(notice.change.data_time)))
-    lines += [_NOTIFIED(people=NameList(tuple(notice.recipients)))] if len(notice.recipients) > 1 else []
+        lines.append(_NEWEST(at=Timestamp.of(notice.change.data_time, "minute")))
+    if len(notice.recipients) > 1:
+        lines.append(_NOTIFIED(people=NameList(tuple(notice.recipients))))
     return lines
 
 
-def take_out(around: Template, text: str) -> str:
-    """What a text says within this template; another one is as it is.
+def unwrap(around: Template, text: str) -> str:
+    """Return the text inside a template; any other text is returned unchanged.
 
-    >>> take_out(EXERCISE, EXERCISE(text="red")), take_out(EXERCISE, "red")
+    >>> unwrap(EXERCISE, EXERCISE(text="red")), unwrap(EXERCISE, "red")
     ('red', 'red')
     """
     return cast("str", text.values["text"]) if isinstance(text, Message) and text.id == around.id else text
 
 
-def take_out_reason(reason: str) -> str:
-    """What a reason of a level says of the slope, in a drill as well."""
-    return take_out(OF_LEVEL, take_out(EXERCISE, reason))
+def unwrap_reason(reason: str) -> str:
+    """Return the reason of a level without the name of the level, and without the mark of a drill."""
+    return unwrap(OF_LEVEL, unwrap(EXERCISE, reason))
 
 
 def is_reminder(reason: str) -> bool:
-    """Whether a reason reminds people of a level that stands."""
-    return isinstance(found := take_out(EXERCISE, reason), Message) and found.id == GROWN.id
+    """Return whether a reason is a reminder of a level that is still in force."""
+    text = unwrap(EXERCISE, reason)
+    return isinstance(text, Message) and text.id == GROWN.id
 
 
-def _find_safely(find: Callable[[], Found]) -> Found | None:
-    """What evidence shows, or nothing: no alarm waits for evidence of an odd form."""
+def _read_evidence(read: Callable[[], Result]) -> Result | None:
+    """Return what stored evidence contains; None if it has an unexpected form, so that no alarm is delayed by it."""
     try:
-        return find()
+        return read()
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         return None
 
@@ -180,13 +224,14 @@ def _describe_place(site: Site) -> str:
 
 
 def join_lines(lines: Iterable[Value]) -> Message:
-    """A body of its lines."""
+    """Return a body made of lines."""
     return join(lines, "\n")
 
 
-@lru_cache(maxsize=1024)  # those that stay silent are named at every look
+# Each evaluation names the series that are silent.
+@lru_cache(maxsize=1024)
 def name_series(series: str) -> Message:
-    """A series as people read it.
+    """Return the name of a series for people.
 
     >>> name_series("G1.crack_opening")
     'G1 crack opening'
@@ -196,37 +241,40 @@ def name_series(series: str) -> Message:
 
 
 def split_lines(body: str) -> list[Value]:
-    """The lines of a body; one that is not made of lines is one."""
+    """Return the lines of a body; a text that is not made of lines is one line."""
     if isinstance(body, Message) and body.id == LISTED.id:
         parts = body.values["parts"]
         return [*parts.items] if isinstance(parts, MessageList) and parts.separator == "\n" else [body]
     return [body]
 
 
-def list_values(now: str, raised: str, at: datetime) -> tuple[Message, ...]:
-    """The lines of a reminder: what is so at an instant, and what was when the level was raised."""
+def describe_present_and_raised(now: str, raised: str, at: datetime) -> tuple[Message, ...]:
+    """Return the lines of a reminder: the present reason of a level, and the reason for which it was raised."""
     return _NOW(at=Timestamp.of(at, "minute"), text=now), _RAISED(text=raised)
 
 
 def renew_body(body: str, values: Sequence[Message], *, keeps_first: bool) -> Message:
-    """A body that is sent once more, with the values of now in place of those that it had.
+    """Return a body that is sent again, with the present values in place of the old ones.
 
-    `body`: as it was sent before; `values`: of `list_values`; `keeps_first`: its first line says something else than a
-    value.
+    Args:
+        body: The body of the first message.
+        values: Result of `describe_present_and_raised`.
+        keeps_first: Whether the first line is kept because it is not a value.
     """
     lines = split_lines(body)
-    rest = [one for one in lines if not (isinstance(one, Message) and one.id in {_NOW.id, _RAISED.id})]
-    first = rest[:1] if keeps_first else []
-    rest = rest[1:] if keeps_first or len(rest) == len(lines) else rest
-    return join_lines([*first, *values, *rest])
+    others = [line for line in lines if not (isinstance(line, Message) and line.id in {_NOW.id, _RAISED.id})]
+    if keeps_first:
+        return join_lines([*others[:1], *values, *others[1:]])
+    has_values = len(others) < len(lines)
+    return join_lines([*values, *(others if has_values else others[1:])])
 
 
 def describe_delay(queued_at: datetime, newer_level: str, newer_at: datetime) -> Message:
-    """What an old message says of itself when a newer one went out before it."""
-    at, at2 = (Timestamp.of(at, "minute") for at in (queued_at, newer_at))
+    """Return the line of an old message that is sent after a newer one."""
+    at, at2 = (Timestamp.of(instant, "minute") for instant in (queued_at, newer_at))
     return _DELAY(at=at, level=Term(newer_level), at2=at2)
 
 
 def list_covered(subjects: Iterable[tuple[datetime, str]]) -> list[Value]:
-    """What a message says of those that it stands for, line by line."""
+    """Return the lines about messages that are not sent separately, from their times and subjects."""
     return [_ALSO(), *(COVERED(at=Timestamp.of(at, "minute"), text=subject) for at, subject in subjects)]

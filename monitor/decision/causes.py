@@ -1,4 +1,4 @@
-"""Advice by its cause: what one criterion suggests at several places is one line, with each of them behind it."""
+"""Group advice of one criterion about several stations into one line."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -8,30 +8,35 @@ from monitor.decision.changes import AlertCategory
 from monitor.text.message import Message, NameList, Template, Term
 
 T = TypeVar("T")
-NAMED: Final = 8  # places that a line names
+_NAMED: Final = 8  # stations in one line
 _ONE: Final = Template("cause.one", "1 suggestion of {quantity}: {names}")
 _MANY: Final = Template("cause.many", "{count} suggestions of {quantity}: {names}")
 
 
-def gather(alerts: Iterable[T], describe: Callable[[T], tuple[str, str, str, bool]]) -> list[list[T]]:
-    """Alerts as lines, in the order of the first of each: suggestions of one criterion at one site together.
+def group_by_cause(alerts: Iterable[T], describe: Callable[[T], tuple[str, str, str, bool]]) -> list[list[T]]:
+    """Group the advice alerts of one criterion at one site. Every other alert is a group of its own.
 
-    Alerts of hazard and health stay each on its own, and a drill stays apart.
+    Alerts of a drill are not grouped with real ones. A group has the place of its first alert.
 
-    `alerts`: in the order wanted; `describe`: gives site, ledger, key, and whether it belongs to a drill.
+    Args:
+        describe: Returns site, ledger and key of an alert, and whether it belongs to a drill.
     """
-    lines: dict[tuple[object, ...], list[T]] = {}
+    groups: dict[tuple[object, ...], list[T]] = {}
     for number, alert in enumerate(alerts):
-        site, ledger, key, exercise = describe(alert)
+        site, ledger, key, is_exercise = describe(alert)
         cause: tuple[object, ...] = (number,)
         if ledger == AlertCategory.ADVICE:
-            cause = (site, key.rpartition(":")[0], exercise)
-        lines.setdefault(cause, []).append(alert)
-    return list(lines.values())
+            criterion_key, _, _ = key.rpartition(":")
+            cause = (site, criterion_key, is_exercise)
+        groups.setdefault(cause, []).append(alert)
+    return list(groups.values())
 
 
 def describe_cause(keys: Sequence[str]) -> Message:
-    """What a line of several suggestions says, from their keys.
+    """Return the text of a group of advice alerts.
+
+    Args:
+        keys: Keys of the alerts, `advice:CRITERION:STATION`.
 
     >>> describe_cause(["advice:anomaly:G1", "advice:anomaly:G3"])
     '2 suggestions of anomaly: G1, G3'
@@ -40,13 +45,15 @@ def describe_cause(keys: Sequence[str]) -> Message:
     >>> describe_cause(["advice:inverse_velocity-1:G2", "advice:inverse_velocity-1:G10"])
     '2 suggestions of inverse velocity: G2, G10'
     """
-    # the name that a site file gives by itself to the only criterion of a kind
-    what = keys[0].rpartition(":")[0].partition(":")[2].removesuffix("-1")
-    # G2 before G10
-    places = sorted(
-        {key.rpartition(":")[2] for key in keys}, key=lambda name: [p.zfill(9) for p in re.split(r"(\d+)", name)]
-    )
-    quantity, names = Term(what), NameList(tuple(places[:NAMED]), max(len(places) - NAMED, 0))
+    # The only criterion of a kind has the name of its kind and "-1", if the site file gives it no id.
+    criterion = keys[0].rpartition(":")[0].partition(":")[2].removesuffix("-1")
+    stations = sorted({key.rpartition(":")[2] for key in keys}, key=_split_numbers)
+    names = NameList(tuple(stations[:_NAMED]), max(len(stations) - _NAMED, 0))
     if len(keys) == 1:
-        return _ONE(quantity=quantity, names=names)
-    return _MANY(count=len(keys), quantity=quantity, names=names)
+        return _ONE(quantity=Term(criterion), names=names)
+    return _MANY(count=len(keys), quantity=Term(criterion), names=names)
+
+
+def _split_numbers(name: str) -> list[str]:
+    """Return a sort key that puts G2 before G10."""
+    return [part.zfill(9) for part in re.split(r"(\d+)", name)]

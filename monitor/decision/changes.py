@@ -1,4 +1,4 @@
-"""Changes of alerts that a decision or a check of the service orders."""
+"""Changes of alerts that follow from a decision or from a check of the service."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ from typing import Any, Final
 from monitor.canonical import canonical_json
 from monitor.text.message import Template
 
-OVER: Final = Template("condition.over", "over: {text}")  # around the reason of an alarm that has ended
+# Around the reason of an alarm that has ended.
+RESOLVED: Final = Template("condition.resolved", "resolved: {text}")
 
 
 class AlertCategory(StrEnum):
-    """Three ledgers that never mix: what the slope does, what the instruments do, what models suggest."""
+    """Category of an alert: motion of the slope, state of instruments and service, or suggestions of models."""
 
     HAZARD = "hazard"
     HEALTH = "health"
@@ -22,28 +23,40 @@ class AlertCategory(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AlertChange:
-    """One change of one alert as the decision orders it; the store turns it into rows."""
+    """A change of one alert, before it is stored.
+
+    Attributes:
+        key: Such as `hazard`, `health:G1.displacement:stale` or `advice:anomaly:G1`. There is one open alert for each
+            site, category and key.
+        level: For hazard, the level of the site; for health and advice, 1 is a notice and 2 is urgent.
+        open: False if the condition is over.
+        reason: One sentence.
+        data_time: The newest datum that the decision used.
+        evidence: Facts to store, as canonical JSON.
+        repeats: Whether the alert has not changed and people are reminded of it.
+        lines: First lines of the message, after the sentence.
+    """
 
     ledger: AlertCategory
-    key: str  # one open alert per (site, ledger, key): hazard; health:G1.displacement:stale; advice:anomaly:G1
-    level: int  # hazard: ladder level; health and advice: 1 notice, 2 top route
-    open: bool  # False = the condition is gone
-    reason: str  # one sentence
+    key: str
+    level: int
+    open: bool
+    reason: str
     data_time: datetime | None
-    evidence: str  # canonical JSON, frozen
+    evidence: str
     notify: bool = True
-    repeats: bool = False  # the alert stands as it is, and people are reminded of it
-    lines: tuple[str, ...] = ()  # what its message says first
+    repeats: bool = False
+    lines: tuple[str, ...] = ()
 
 
 def health_alarm(
     key: str, level: int, reason: str, *, is_open: bool, evidence: Mapping[str, Any] | None = None, notify: bool = True
 ) -> AlertChange:
-    """A change of an alarm about the service or its instruments.
+    """Return a change of an alarm about the service or its instruments.
 
     Args:
-        level: 1 = a notice, 2 = the top route; of one that is over it does not matter.
-        evidence: facts to freeze; the reason alone where nothing is given.
+        level: 1 for a notice, 2 for an urgent message; without effect for an alarm that is over.
+        evidence: Facts to store; by default the reason alone.
     """
     facts = canonical_json({"reason": reason} if evidence is None else evidence)
     return AlertChange(AlertCategory.HEALTH, key, level, is_open, reason, data_time=None, evidence=facts, notify=notify)

@@ -1,36 +1,40 @@
-"""What is told besides the level: conditions of health and advice as they open and close, and the sentence of why."""
+"""List the open conditions of health and advice, their changes between two decisions, and the reason of the level."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from math import inf
+from operator import attrgetter
 from typing import Any, Final
 
 from monitor.canonical import canonical_json
-from monitor.decision.alert_texts import GROWN, OF_LEVEL
-from monitor.decision.changes import OVER, AlertCategory, AlertChange
+from monitor.decision.alert_texts import GROWN, OF_LEVEL, name_series
+from monitor.decision.changes import RESOLVED, AlertCategory, AlertChange
 from monitor.decision.common_silence import SILENT_SLOPE
 from monitor.decision.criteria.kinds.earthquake import list_inspections
 from monitor.decision.headline import StationRate
 from monitor.decision.incomplete_series import AND_MORE
-from monitor.decision.keys import RuleKey, StepKey, StepVote, read_supporter
-from monitor.decision.ladder import BY_PERSON, LevelState
+from monitor.decision.keys import RuleKey, StepKey, StepVote, Supporter, read_supporter
+from monitor.decision.ladder import BY_PERSON
 from monitor.decision.late_crossings import find_late_crossings
 from monitor.decision.lost_levels import describe_lost
+from monitor.decision.observability import list_series_behind
 from monitor.decision.orphaned_votes import ORPHANED
 from monitor.decision.proof import list_unproven
-from monitor.decision.records import Condition, Memory, Steps, instant, seconds
-from monitor.decision.series.assessment import RARE, Assessments, DecisionContext, rare_key
+from monitor.decision.records import Condition, Memory, Step, Steps, instant, seconds
+from monitor.decision.series.assessment import RARE, Assessment, Assessments, DecisionContext, rare_key
 from monitor.decision.series.coseismic_steps import VERIFY, list_reminders
 from monitor.decision.series.offset_answers import SUFFIX, find_offsets
 from monitor.decision.series.station_health import NEVER_RECEIVED
 from monitor.decision.series.step_deadlines import find_answer_time_s
-from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, denies_movement
-from monitor.decision.situation import Observability, Situation
+from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, QUIET, RETURNED, denies_movement
+from monitor.decision.situation import Situation
 from monitor.decision.unsigned import list_open_corrections, list_waiting_offsets
 from monitor.sites.parents import (
     DEFAULT_SILENCE_INTERVALS,
     FALL_TOGETHER_S,
+    Parent,
+    Place,
     find_silence_causes,
     list_children,
     stale_key,
@@ -40,6 +44,7 @@ from monitor.text.figures import find_form
 from monitor.text.instants import parse_time
 from monitor.text.message import (
     LABELLED_TEXT,
+    LISTED,
     Duration,
     Figure,
     Message,
@@ -52,362 +57,477 @@ from monitor.text.message import (
     list_parts,
 )
 
-_LONE_TOP: Final = Template(
-    "witness.lone_top",
-    "only {stations} (one group of instruments) asks for {level}, which needs {n} independent witnesses",
+_LONE_TOP: Final = Template("witness.only_one", "{level} is requested only by {stations}")
+_LONE_TOP_STAYS_LOWER: Final = Template(
+    "witness.needs_more", "It needs {n} independent witnesses, so the level stays below it"
 )
-_ASIDE: Final = Template("question.set_aside", "set aside as {word}: {text}")
+_SET_ASIDE: Final = Template("question.answered", 'This does not count as movement: somebody answered "{word}"')
 _ALL_SILENT: Final = Template(
-    "health.all_silent", "{parent} is silent, and with it all that hangs on it ({names}): {text}"
+    "health.parent_silent", "{parent} is silent, and so is everything that depends on it: {names}"
 )
-NOTHING_NEWER: Final = Template("health.nothing_newer", "nothing newer than {at} has come")
-_BEFORE_WATCH: Final = Template(
-    "question.step_before_monitoring", "{step}, before its monitoring began: it counts for nothing"
+NEWEST_READING: Final = Template("health.newest_reading", "the newest reading is from {at}")
+_BEFORE_MONITORING: Final = Template(
+    "question.jump_before_monitoring", "{step}, before its monitoring started, so it does not count"
 )
 _RETURNED: Final = Template(
-    "question.step_returned",
-    "the step at {at} counts no more, and a level that it raised stands until a person lowers it",
+    "question.jump_returned", "The jump no longer counts, but a level that it raised stays until a person lowers it"
 )
-_ANSWER_WHAT: Final = Template("question.say_what", "answer what it was if you know")
-_COUNTS_AT: Final = Template("question.counts_at", "counts as movement at {at} unless a person answers before")
-_COUNTS: Final = Template("question.counts", "counts as movement until a person says no")
+_ANSWER_IF_KNOWN: Final = Template("question.answer_if_known", "Answer what it was, if you know")
+_COUNTS_FROM: Final = Template(
+    "question.counts_from", "It counts as movement from {at} on. Answer before then if it was something else"
+)
+_COUNTS: Final = Template(
+    "question.counts_now", "It counts as movement. Check the slope, and answer if it was something else"
+)
 _BOTH_COUNT: Final = Template(
-    "question.both_count",
-    "{stations}, which is independent, jumped as well: both count as movement unless the next two epochs of each show "
-    "that they came back or only scatter, at the latest at {at}",
+    "question.several_count",
+    "Independent stations jumped as well: {stations}. The jumps count as movement no later than {at}, unless the next "
+    "two readings show that the stations came back or only scatter. Check the slope",
 )
-_WAITS: Final = Template("question.waits", "waits for a person's word")
-_WAITS_ONE: Final = Template(
-    "question.waits_for_second",
-    "waits for a person's word; one person confirmed the event, and what an independent station shows for one of the "
-    "two highest levels counts until a second one does",
+_NEEDS_ANSWER: Final = Template("question.needs_answer", "It does not count until somebody answers what it was")
+_NEEDS_CONFIRMATION: Final = Template(
+    "question.needs_confirmation",
+    "It does not count until somebody answers what it was. Only one person has confirmed the event. Until a second one "
+    "does, a jump for one of the two highest levels counts if an independent station jumped as well",
 )
 _DOUBTED: Final = Template(
-    "question.doubted", "counts for nothing until a person says movement, or later epochs show it"
+    "question.doubtful",
+    "It does not count, unless later readings confirm it. Check the slope, and answer if it was movement",
 )
 _BY_OFFSET: Final = Template(
-    "offset.answers_step",
-    "the step of {station} no longer counts: {name} declared it as offset {numbers}, and nobody has countersigned it",
+    "offset.explains_step",
+    "the jump of {station} at {at} no longer counts: {name} declared offset {numbers} for it, and nobody has "
+    "countersigned the offset. Check it: `slopeward offsets list`",
 )
-_REVIEW: Final = Template("health.review_due", "review due: the bounds of {criterion} were valid until {day}")
+_REVIEW: Final = Template(
+    "health.bounds_expired", "the bounds of {criterion} were valid until {day}. They still apply. Review them"
+)
 _REVIEW_BY: Final = Template(
-    "health.review_due_by", "review due: the bounds of {criterion} (set by {name}) were valid until {day}"
+    "health.bounds_expired_by",
+    "the bounds of {criterion}, set by {name}, were valid until {day}. They still apply. Review them",
 )
 _UNREACHABLE: Final = Template(
-    "health.unreachable",
-    "{level} cannot be raised now: it needs {n2} independent witnesses and {n} can vote; the highest that can "
+    "health.too_few_witnesses",
+    "{level} cannot be raised now: it needs {n2} independent witnesses, and {n} can vote. The highest level that can "
     "be raised is {level2}",
 )
-_LOST: Final = Template("health.lost", "{level} cannot be raised, at most {level2}: {text}")
-_CANNOT_SEE: Final = Template(
-    "health.cannot_see",
-    "cannot see: decide. {level} stays, but what it rests on has given no data since {at}, longer than {duration}",
+_LOST: Final = Template("health.level_lost", "{level} cannot be raised now, at most {level2}: {text}")
+_SILENT_SERIES: Final = Template("health.series_silent", "{n} of {n2} series are silent: {names}")
+_NO_DATA: Final = Template(
+    "health.level_without_data",
+    "no valid readings behind {level} since {at}, for more than {duration}. The level stays {level}",
 )
-_CANNOT_SEE_WHOLE: Final = Template(
-    "health.cannot_see_whole",
-    "cannot see: decide. {level} stays only because readings that it rests on have been missing or set aside since "
-    "{at}, longer than {duration}",
+_HELD_BY_GAPS: Final = Template(
+    "health.level_held_by_gaps",
+    "readings behind {level} have been missing or set aside since {at}, for more than {duration}. The other readings "
+    "request a lower level, but the missing ones could confirm {level}, so the level stays",
 )
-_UNHEARD: Final = Template("health.unheard", "no criterion of the site file reads these any more: {keys}")
-_UNDECIDED: Final = Template("question.undecided", "decide: {station}: {text}")
-_INSPECT: Final = Template("question.look", "look whether the slope moves, and at the instrument")
-_INSPECT_POWER: Final = Template("health.look_at_power", "look at its power and radio")
-_INSPECT_AND_SET: Final = Template("health.look_and_set", "look by other means, then set the level")
-_LONE_LEVEL: Final = Template("level.lone", "too few independent witnesses ask for {level}")
+_NO_CRITERION: Final = Template("health.no_criterion", "The site file has no criterion any more for {keys}")
+_INSPECT: Final = Template("question.check_slope", "Check whether the slope moves, and check the instrument")
+_INSPECT_POWER: Final = Template("health.inspect_power", "Check its power supply and its radio")
+_INSPECT_SILENT: Final = Template("health.inspect_silent", "Check the power supply and the radio of what is silent")
+_INSPECT_AND_SET: Final = Template("health.inspect_and_set", "Check the slope by other means, then set the level")
+_LONE_LEVEL: Final = Template("level.too_few", "too few independent witnesses request {level}")
 _ALL_BACK: Final = Template(
-    "level.all_back", "all that asked for {level} is clearly back within its bounds, by fresh readings"
+    "level.back_within_bounds", "current readings of everything that raised {level} are clearly within the bounds again"
 )
 _STANDS: Final = Template("level.stands", "{level} stays: {text}")
-_STANDS_BY: Final = Template("level.stands_by_person", "{level} stays, set by a person: no witness asks for it now")
-_STANDS_ALONE: Final = Template("level.stands_alone", "{level} stays: no witness asks for it now")
+_STANDS_BY: Final = Template("level.set_by_person", "{level} stays because a person set it: no witness requests it now")
+_STANDS_ALONE: Final = Template("level.not_requested", "{level} stays: no witness requests it now")
 _HOLDS: Final = Template("level.holds", "{level} stays: {text}")
-_NOTHING: Final = Template("level.nothing", "nothing asks for more")
+_NOTHING: Final = Template("level.no_request", "nothing requests a higher level")
 _NOT_BACK: Final = Template("level.not_back", "not clearly back within the bounds: {text}")
+_NO_READINGS: Final = Template("level.no_readings", "no new readings from {text}")
+_VOTE_STAYS: Final = Template("level.vote_stays", "{name} still counts for {level} because {reason}: {text}")
+_BACKLOG: Final = Template("level.backlog", "older readings are still being stored")()
+_HAS_GAPS: Final = Template("level.has_gaps", "readings are missing or set aside")()
+_NO_FRESH: Final = Template("level.no_fresh", "it has no new readings")()
+_JUMP_OPEN: Final = Template("level.jump_open", "nobody has answered what its jump was")()
+_NOT_CLEAR: Final = Template("level.not_clear", "it is not clearly back within the bounds")()
 _SUPPORT: Final = Template("level.support", "{station} ({rule})")
-_STEP_AT: Final = Template("level.step_at", "{station} at {at}")
+_STEP_AT: Final = Template("level.jump_at", "jump of {station} at {at}")
 _BY_PERSON: Final = Template("level.person_must_lower", "a person must lower it")
 _OF_RULE: Final = Template("level.rule", "rule {rule}, {station}")
-_WITNESSES: Final = frozenset({"scene", "observers", "earthquake"})  # that have no station
+# Witnesses that are no stations. Their names are translated.
+_WITNESSES_WITHOUT_STATION: Final = frozenset({"scene", "observers", "earthquake"})
+_SENTENCES: Final = ". "  # separates what happened, what it means and what to do
 HAZARD_KEY = "hazard"
-GROWTH: Final = 2.0  # of a rate, since people were last notified of it
-HOLDING_NAMED: Final = 5
+# A reminder is sent when the rate is this many times the rate of the last message.
+GROWTH: Final = 2.0
+_NAMED: Final = 5  # supporters of a level in one sentence
+_ASKING_NAMED: Final = 3  # votes in one sentence, each with its reason
 UNDECIDED = ":undecided_"
-REACHABLE, CANNOT_SEE = "health:site:reachable", "health:site:cannot_see"
-_LOUD: Final = (REACHABLE, CANNOT_SEE, SILENT_SLOPE)
+LONE_TOP: Final = "health:site:lone_top"  # only one group of instruments requests the highest level
+REACHABLE: Final = "health:site:reachable"
+CANNOT_SEE: Final = "health:site:cannot_see"
+# Urgent conditions that also state which series are silent.
+_STATES_SILENCE: Final = (REACHABLE, CANNOT_SEE, SILENT_SLOPE)
 
 
 def list_conditions(situation: Situation) -> dict[str, Condition]:
-    """All conditions that are open now, by alert key."""
-    context, steps, requested, assessments = (
-        situation.context,
-        situation.steps,
-        situation.requested,
-        situation.assessments,
-    )
+    """Return all conditions that are open now, by alert key.
+
+    A condition that was open before with the same level keeps its start.
+    """
+    context = situation.context
     site, now_s, before = context.site, context.now_s, context.memory.conditions
-    found = dict(situation.sick)
-    if not context.inputs.draining:
-        found = _gather_silent(situation)
+    conditions = dict(situation.sick)
+    if context.inputs.draining:
+        # Silence is not assessed while a backlog is stored. The conditions of before stay open.
+        conditions |= {
+            key: condition
+            for key, condition in before.items()
+            if key.endswith((":stale", RARE)) or key in _STATES_SILENCE
+        }
     else:
-        # silence is not judged while a backlog drains: what was known stays
-        found |= {k: c for k, c in before.items() if k.endswith((":stale", RARE)) or k in _LOUD}
-    found |= _list_steps(context, steps, situation.disturbed.partners)
-    found |= situation.disturbed.conditions
-    found |= situation.moving_references
-    found |= list_reminders(context, steps)
-    found |= _list_offsets(context, context.memory)
-    found |= list_waiting_offsets(situation)
-    found |= list_open_corrections(situation)
+        conditions = _gather_silent(situation)
+    conditions |= _list_steps(context, situation.steps, situation.disturbed.partners)
+    conditions |= situation.disturbed.conditions
+    conditions |= situation.moving_references
+    conditions |= list_reminders(context, situation.steps)
+    conditions |= _list_offsets(context)
+    conditions |= list_waiting_offsets(situation)
+    conditions |= list_open_corrections(situation)
     for reference in situation.common.stations:
         text = situation.common.sentences[reference]
-        found |= _list_question(context, f"reference:{reference}", situation.common.since_s[reference], text)
+        conditions |= _list_question(context, f"reference:{reference}", situation.common.since_s[reference], text)
     for question, since_s in situation.neighbours.open_since_s.items():
-        found |= _list_question(context, question, since_s, situation.neighbours.reasons[question])
-    found |= list_inspections(site, context.memory, context.inputs, now_s)
-    found |= _list_reviews(site, now_s)
-    found |= list_unproven(site, context.inputs.proofs, now_s)
-    if requested.lone_top:
-        top = sorted({k.station for k, level in requested.by_supporter.items() if level >= site.top_level})
-        text = _LONE_TOP(stations=NameList(tuple(top)), level=Term(site.levels[-1].name), n=site.fusion.top_needs)
-        found["health:site:lone_top"] = Condition("health", 2, now_s, VERIFY(text=join([text, _INSPECT()])))
+        conditions |= _list_question(context, question, since_s, situation.neighbours.reasons[question])
+    conditions |= list_inspections(site, context.memory, context.inputs, now_s)
+    conditions |= _list_reviews(site, now_s)
+    conditions |= list_unproven(site, context.inputs.proofs, now_s)
+    if situation.requested.lone_top:
+        conditions[LONE_TOP] = _describe_lone_top(situation)
     if not context.inputs.draining:
-        stale = [c.reason for k, c in sorted(found.items()) if k.endswith(":stale")]
-        found |= _list_sight(site, now_s, situation.observability, situation.level_state, stale)
-        rare = situation.observability.rare.items()
-        found |= {rare_key(place): Condition("health", 1, now_s, text) for place, text in rare}
+        conditions |= _list_observability(situation, _describe_silence(situation, conditions))
+        for place, text in situation.observability.rare.items():
+            conditions[rare_key(place)] = Condition("health", 1, now_s, text)
         if situation.observability.silence is not None:
-            found[SILENT_SLOPE] = situation.observability.silence.describe()
-    found |= find_late_crossings(context, situation.level_state.level)
-    found |= _list_undecided(context, assessments)
-    found |= _list_advice(context, assessments)
-    return {k: _keep_since(c, before.get(k)) for k, c in sorted(found.items())}
+            conditions[SILENT_SLOPE] = situation.observability.silence.describe()
+    conditions |= find_late_crossings(context, situation.level_state.level)
+    conditions |= _list_undecided(context, situation.assessments)
+    conditions |= _list_advice(context, situation.assessments)
+    return {key: _keep_since(condition, before.get(key)) for key, condition in sorted(conditions.items())}
 
 
-def _keep_since(condition: Condition, known: Condition | None) -> Condition:
-    if known is None or known.level != condition.level or known.since_s == condition.since_s:
+def _keep_since(condition: Condition, previous: Condition | None) -> Condition:
+    if previous is None or previous.level != condition.level or previous.since_s == condition.since_s:
         return condition
-    return replace(condition, since_s=known.since_s)
+    return replace(condition, since_s=previous.since_s)
+
+
+def _describe_lone_top(situation: Situation) -> Condition:
+    site = situation.site
+    requested = situation.requested.by_supporter.items()
+    stations = sorted({key.station for key, level in requested if level >= site.top_level})
+    parts = [
+        _LONE_TOP(stations=NameList(tuple(stations)), level=Term(site.levels[-1].name)),
+        _LONE_TOP_STAYS_LOWER(n=site.fusion.top_needs),
+        _INSPECT(),
+    ]
+    return Condition("health", 2, situation.context.now_s, VERIFY(text=join(parts, _SENTENCES)))
 
 
 def _gather_silent(situation: Situation) -> dict[str, Condition]:
-    """Conditions of instruments, those that are silent by one cause as one: a dead base, logger, gateway or supply."""
-    context, series_health, sick = situation.context, situation.series_health, dict(situation.sick)
-    silent = {
-        place: sick[stale_key(place)].since_s for place, sense in series_health.items() if sense.state == "silent"
-    }
-    if not silent:
-        return sick
-    site, now_s = context.site, context.now_s
+    """Return the conditions of the instruments. Series that are silent by one cause share one condition.
 
-    def has_missed(place: tuple[str, str], intervals: float) -> bool:
+    Such a cause is a base station, a logger, a gateway or a power supply that failed.
+    """
+    context, series_health = situation.context, situation.series_health
+    site, now_s = context.site, context.now_s
+    conditions = dict(situation.sick)
+    silent_since_s = {
+        place: conditions[stale_key(place)].since_s
+        for place, health in series_health.items()
+        if health.state == "silent"
+    }
+    if not silent_since_s:
+        return conditions
+
+    def has_missed(place: Place, intervals: float) -> bool:
         newest_s, spec = series_health[place].newest_s, site.series(*place)
         return newest_s is None or spec is None or now_s - newest_s > intervals * spec.interval_s
 
-    def waited_until_s(place: tuple[str, str], back: Collection[tuple[str, str]]) -> float:
-        """As long after the first of the others as its own interval, and a quarter of an hour at least."""
+    def waited_until_s(place: Place, received: Collection[Place]) -> float:
+        """Return until when a silent series may still return after the others of its parent have returned.
+
+        It is one and a half of its intervals after the first of the others, and at least `FALL_TOGETHER_S`.
+        """
         newest_s, spec = series_health[place].newest_s, site.series(*place)
-        first_s = _find_first_back(context, back, newest_s)
+        first_received_s = _find_first_received(context, received, newest_s)
+        if first_received_s is None:
+            return -inf
         interval_s = 0.0 if spec is None else spec.interval_s
-        return -inf if first_s is None else first_s + max(FALL_TOGETHER_S, 1.5 * interval_s)
+        return first_received_s + max(FALL_TOGETHER_S, 1.5 * interval_s)
 
-    def spoke_since(place: tuple[str, str], quiet: Collection[tuple[str, str]]) -> bool:
-        """Whether it spoke after the first of the silent ones missed an epoch."""
+    def was_received_since(place: Place, silent: Collection[Place]) -> bool:
+        """Return whether a series was received after the first of the silent series missed an epoch."""
         newest_s = series_health[place].newest_s
-        ends = [
-            at_s + 1.5 * spec.interval_s
-            for p in quiet
-            if (at_s := series_health[p].newest_s) is not None and (spec := site.series(*p)) is not None
-        ]
-        return newest_s is None or not ends or newest_s > min(ends)
+        first_missed_s = inf
+        for silent_place in silent:
+            silent_newest_s, spec = series_health[silent_place].newest_s, site.series(*silent_place)
+            if silent_newest_s is not None and spec is not None:
+                first_missed_s = min(first_missed_s, silent_newest_s + 1.5 * spec.interval_s)
+        return newest_s is None or first_missed_s == inf or newest_s > first_missed_s
 
-    roots = find_silence_causes(
+    causes = find_silence_causes(
         list_children(site),
-        silent,
+        silent_since_s,
         lambda place: has_missed(place, 1.5),
         lambda place: has_missed(place, DEFAULT_SILENCE_INTERVALS),
         waited_until_s,
         context.memory.conditions,
         now_s,
-        spoke_since,
+        was_received_since,
     )
-    for place in (*roots.waiting, *roots.notified, *(p for places in roots.pages.values() for p in places)):
-        del sick[stale_key(place)]
-    for parent, places in roots.pages.items():
-        if parent.kind == "station":
-            names = [
-                quantity if station == parent.name else f"{station}.{quantity}" for station, quantity in sorted(places)
-            ]
+    explained = [place for places in causes.pages.values() for place in places]
+    for place in (*causes.waiting, *causes.notified, *explained):
+        del conditions[stale_key(place)]
+    for parent, places in causes.pages.items():
+        text = _describe_silent_parent(situation, parent, places)
+        conditions[parent.key] = Condition("health", 1, min(silent_since_s[place] for place in places), text)
+    return conditions
+
+
+def _describe_silent_parent(situation: Situation, parent: Parent, places: Collection[Place]) -> Message:
+    names: list[str] = []
+    for station, quantity in sorted(places):
+        if parent.kind != "station":
+            name = station
+        elif station == parent.name:
+            name = quantity
         else:
-            names = list(dict.fromkeys(station for station, _ in sorted(places)))
-        newest_s = max((s for p in places if (s := series_health[p].newest_s) is not None), default=None)
-        last = NEVER_RECEIVED() if newest_s is None else NOTHING_NEWER(at=Timestamp(newest_s))
-        text = join([_ALL_SILENT(parent=parent.text, names=NameList(tuple(names)), text=last), _INSPECT_POWER()])
-        sick[parent.key] = Condition("health", 1, min(silent[p] for p in places), text)
-    return sick
+            name = f"{station}.{quantity}"
+        if name not in names:
+            names.append(name)
+    newest_s = [situation.series_health[place].newest_s for place in places]
+    last_s = max((epoch_s for epoch_s in newest_s if epoch_s is not None), default=None)
+    last = NEVER_RECEIVED() if last_s is None else NEWEST_READING(at=Timestamp(last_s, "minute"))
+    silence = join([_ALL_SILENT(parent=parent.text, names=NameList(tuple(names))), last])
+    return join([silence, _INSPECT_POWER()], _SENTENCES)
 
 
-def _find_first_back(
-    context: DecisionContext, back: Collection[tuple[str, str]], after_s: float | None
-) -> float | None:
-    """When the first reading was received of series that speak again, of those later than an epoch."""
+def _find_first_received(context: DecisionContext, places: Collection[Place], after_s: float | None) -> float | None:
+    """Return when the first reading of some series with an epoch after `after_s` was received, in epoch seconds."""
     if after_s is None:
         return None
-    found = []
+    received_s = []
     for key, readings in context.inputs.readings.items():
         station, _, quantity = key.partition(".")
         spec = context.site.series(station, quantity)
-        if spec is None or (station, spec.quantity) not in back:
+        if spec is None or (station, spec.quantity) not in places:
             continue
-        later = readings[bisect_right(readings, instant(after_s), key=lambda r: r.observed_at) :]
-        found += [seconds(r.received_at) for r in later]
-    return min(found, default=None)
+        start = bisect_right(readings, instant(after_s), key=attrgetter("observed_at"))
+        received_s += [seconds(reading.received_at) for reading in readings[start:]]
+    return min(received_s, default=None)
 
 
 def _list_steps(
     context: DecisionContext, steps: Steps, partners: Mapping[StepKey, Sequence[StepKey]]
 ) -> dict[str, Condition]:
-    """Steps that nobody has answered; one that a person called movement counts, and asks no more."""
-    found: dict[str, Condition] = {}
+    """Return a condition for each jump without an answer. A station has one open question at a time.
+
+    Args:
+        partners: Jumps of independent stations at the same time, by jump.
+    """
+    conditions: dict[str, Condition] = {}
     for key, step in steps.items():
+        if context.memory.answers.get(key) is not None:
+            continue
+        if step.state in {BEFORE, RETURNED}:
+            # A key of its own, so that this notice does not take the place of a question about a present jump.
+            name = f"health:{key}:verify"
+            if step.state == BEFORE:
+                parts = [_BEFORE_MONITORING(step=step.reason), _ANSWER_IF_KNOWN()]
+            else:
+                parts = [step.reason, _RETURNED(), _ANSWER_IF_KNOWN()]
+            conditions[name] = Condition("health", 1, step.known_s, join(parts, _SENTENCES))
+            continue
         name = f"health:{key.station}:verify"
-        if step.state in {BEFORE, RETURNED} and context.memory.answers.get(key) is None:
-            # under a name of its own: it must not stand in the way of a question about today
-            at = Timestamp(step.at_s)
-            parts = [_BEFORE_WATCH(step=step.reason)]
-            if step.state != BEFORE:
-                parts = [step.reason, _RETURNED(at=at)]
-            found[f"health:{key}:verify"] = Condition("health", 1, step.known_s, join([*parts, _ANSWER_WHAT()]))
+        if step.state not in {"pending", DOUBTFUL, EVENT, *ACTIVE}:
             continue
-        if context.memory.answers.get(key) is not None or step.state not in {"pending", DOUBTFUL, EVENT, *ACTIVE}:
+        if name in conditions and step.state not in ACTIVE:
             continue
-        if name in found and step.state not in ACTIVE:
-            continue
-        until = Timestamp(step.known_s + find_answer_time_s(context.site, key.station))
-        others = NameList(tuple(dict.fromkeys(k.station for k in partners.get(key, ()))))
-        clock = {
-            "pending": _BOTH_COUNT(stations=others, at=until) if others.names else _COUNTS_AT(at=until),
-            EVENT: _WAITS_ONE() if step.words == 1 else _WAITS(),
-            DOUBTFUL: _DOUBTED(),
-        }.get(step.state, _COUNTS())
-        found[name] = Condition("health", 2, step.known_s, VERIFY(text=join([step.reason, clock])))
-    return found
+        text = join([step.reason, _describe_consequence(context, key, step, partners.get(key, ()))], _SENTENCES)
+        conditions[name] = Condition("health", 2, step.known_s, VERIFY(text=text))
+    return conditions
 
 
-def _list_offsets(context: DecisionContext, before: Memory) -> dict[str, Condition]:
+def _describe_consequence(context: DecisionContext, key: StepKey, step: Step, partners: Sequence[StepKey]) -> Message:
+    """Describe what happens to an open question about a jump, and what a person can do about it."""
+    if step.state == EVENT:
+        return _NEEDS_CONFIRMATION() if step.words == 1 else _NEEDS_ANSWER()
+    if step.state == DOUBTFUL:
+        return _DOUBTED()
+    if step.state != "pending":
+        return _COUNTS()
+    deadline = Timestamp(step.known_s + find_answer_time_s(context.site, key.station), "minute")
+    stations = tuple(dict.fromkeys(partner.station for partner in partners))
+    return _BOTH_COUNT(stations=NameList(stations), at=deadline) if stations else _COUNTS_FROM(at=deadline)
+
+
+def _list_offsets(context: DecisionContext) -> dict[str, Condition]:
     """Return a notice for each step that counted and that an offset explains without a second signature."""
     if not context.inputs.offsets:
         return {}
-    waiting = {k for k, s in before.steps.items() if s.state in ACTIVE}
-    waiting |= {
-        StepKey.read(k.removeprefix("health:").removesuffix(SUFFIX)) for k in before.conditions if k.endswith(SUFFIX)
+    before = context.memory
+    explained = {key for key, step in before.steps.items() if step.state in ACTIVE}
+    explained |= {
+        StepKey.read(key.removeprefix("health:").removesuffix(SUFFIX))
+        for key in before.conditions
+        if key.endswith(SUFFIX)
     }
-    found = {}
-    for key in sorted(waiting):
-        open_offsets = [o for o in find_offsets(context, key.station, key.at_s) if o.counts and o.second_by is None]
-        if not open_offsets:
+    conditions = {}
+    for key in sorted(explained):
+        offsets = find_offsets(context, key.station, key.at_s)
+        unsigned = [offset for offset in offsets if offset.counts and offset.second_by is None]
+        if not unsigned:
             continue
-        by = NameList(tuple(dict.fromkeys(o.by for o in open_offsets)))
-        numbers = NameList(tuple(str(o.id) for o in open_offsets))
-        text = _BY_OFFSET(station=key.station, name=by, numbers=numbers)
-        found[f"health:{key}{SUFFIX}"] = Condition("health", 1, context.now_s, text)
-    return found
+        text = _BY_OFFSET(
+            station=key.station,
+            at=Timestamp(key.at_s, "minute"),
+            name=NameList(tuple(dict.fromkeys(offset.by for offset in unsigned))),
+            numbers=NameList(tuple(str(offset.id) for offset in unsigned)),
+        )
+        conditions[f"health:{key}{SUFFIX}"] = Condition("health", 1, context.now_s, text)
+    return conditions
 
 
 def _list_question(context: DecisionContext, question: str, since_s: float, text: Message) -> dict[str, Condition]:
-    """A question as long as it is open; answered, a notice says what is set aside, and nobody is asked once more."""
+    """Return a question while it is open. If a person denied movement, return a notice of what does not count."""
     answer = context.memory.answers.get(question)
     if answer == MOVEMENT:
         return {}
     if denies_movement(answer):
-        return {
-            f"health:{question}:set_aside": Condition("health", 1, since_s, _ASIDE(word=Term(str(answer)), text=text))
-        }
-    return {f"health:{question}:verify": Condition("health", 2, since_s, VERIFY(text=join([text, _INSPECT()])))}
+        parts = [text, _SET_ASIDE(word=Term(str(answer)))]
+        return {f"health:{question}:set_aside": Condition("health", 1, since_s, join(parts, _SENTENCES))}
+    parts = [text, _INSPECT()]
+    return {f"health:{question}:verify": Condition("health", 2, since_s, VERIFY(text=join(parts, _SENTENCES)))}
 
 
 def review_due_s(criterion: Criterion) -> float | None:
-    """When the bounds of a criterion ought to have been reviewed: the end of the day, UTC; None = never."""
+    """Return when the bounds of a criterion expire: at the end of the declared day (UTC), in epoch seconds.
+
+    None if the site file declares no such day.
+    """
     if criterion.valid_until is None:
         return None
     return seconds(parse_time(f"{criterion.valid_until}T00:00:00Z")) + 86400.0
 
 
 def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:
-    found = {}
+    conditions = {}
     for criterion in site.criteria:
         due_s = review_due_s(criterion)
-        if due_s is not None and now_s >= due_s:
-            day = str(criterion.valid_until)
-            by = criterion.author
-            text = (
-                _REVIEW_BY(criterion=criterion.id, name=by, day=day) if by else _REVIEW(criterion=criterion.id, day=day)
-            )
-            found[f"health:{criterion.id}:review_due"] = Condition("health", 1, due_s, text)
-    return found
+        if due_s is None or now_s < due_s:
+            continue
+        day = str(criterion.valid_until)
+        if criterion.author:
+            text = _REVIEW_BY(criterion=criterion.id, name=criterion.author, day=day)
+        else:
+            text = _REVIEW(criterion=criterion.id, day=day)
+        conditions[f"health:{criterion.id}:review_due"] = Condition("health", 1, due_s, text)
+    return conditions
 
 
-def _list_sight(
-    site: Site, now_s: float, outlook: Observability, level_state: LevelState, stale: Sequence[Message]
-) -> dict[str, Condition]:
-    found = {}
-    if outlook.highest_level < site.top_level:
-        text = _UNREACHABLE(
-            level=Term(site.levels[-1].name),
-            n=outlook.witnesses,
-            n2=site.fusion.top_needs,
-            level2=Term(site.levels[outlook.highest_level].name),
-        )
-        if lost := describe_lost(site, outlook.barriers, outlook.highest_level):
-            highest = Term(site.levels[outlook.highest_level].name)
-            text = _LOST(level=Term(site.levels[-1].name), level2=highest, text=join(lost))
-        found[REACHABLE] = Condition("health", 2, now_s, join([text, *stale]))
-    unseen_s = outlook.unseen_since_s
-    if unseen_s is not None and now_s - unseen_s >= site.fusion.hold_when_missing_s:
-        is_held = outlook.held_reason is not None
-        text = (_CANNOT_SEE_WHOLE if is_held else _CANNOT_SEE)(
-            level=Term(site.levels[level_state.level].name),
-            at=Timestamp(unseen_s),
-            duration=Duration(site.fusion.hold_when_missing_s),
-        )
-        gone = [_UNHEARD(keys=join(map(_name_support, outlook.unheard), ", "))] if outlook.unheard else []
-        missing = [] if outlook.held_reason is None else [outlook.held_reason]
-        parts = [text, _INSPECT_AND_SET(), *gone, *missing, *stale]
-        found[CANNOT_SEE] = Condition("health", 2, unseen_s, join(parts))
-    return found
+def _describe_silence(situation: Situation, conditions: Mapping[str, Condition]) -> list[Message]:
+    """Return which instruments are silent: the failed parents, then the other series in one sentence.
+
+    All of them are named, because their own messages are not sent together with an urgent one.
+    """
+    places = sorted(situation.series_health)
+    silent = [place for place in places if stale_key(place) in conditions]
+    series_keys = {stale_key(place) for place in places}
+    parts = [
+        _get_fact(condition.reason)
+        for key, condition in sorted(conditions.items())
+        if key.endswith(":stale") and key not in series_keys
+    ]
+    if len(silent) == 1:
+        parts.append(conditions[stale_key(silent[0])].reason)
+    elif silent:
+        names = join([name_series(".".join(place)) for place in silent], ", ")
+        parts.append(_SILENT_SERIES(n=len(silent), n2=len(places), names=names))
+    return parts
+
+
+def _list_first(texts: Sequence[Message]) -> Message:
+    """Return the first texts in one, and how many more there are."""
+    listed = join(texts[:_NAMED], ", ")
+    return AND_MORE(text=listed, n=len(texts) - _NAMED) if len(texts) > _NAMED else listed
+
+
+def _list_observability(situation: Situation, silence: Sequence[Message]) -> dict[str, Condition]:
+    """Return urgent conditions: a level that cannot be raised, and a level without valid data.
+
+    Args:
+        silence: Which instruments are silent.
+    """
+    site, now_s, observability = situation.site, situation.context.now_s, situation.observability
+    inspections = [_INSPECT_SILENT()] if silence else []
+    conditions = {}
+    if observability.highest_level < site.top_level:
+        top = Term(site.levels[-1].name)
+        highest = Term(site.levels[observability.highest_level].name)
+        lost = describe_lost(site, observability.barriers, observability.highest_level)
+        if lost:
+            text = _LOST(level=top, level2=highest, text=join(lost))
+        else:
+            text = _UNREACHABLE(level=top, n=observability.witnesses, n2=site.fusion.top_needs, level2=highest)
+        parts = [join([text, *silence]), *inspections]
+        conditions[REACHABLE] = Condition("health", 2, now_s, join(parts, _SENTENCES))
+    unseen_since_s = observability.unseen_since_s
+    if unseen_since_s is not None and now_s - unseen_since_s >= site.fusion.hold_when_missing_s:
+        template = _NO_DATA if observability.held_reason is None else _HELD_BY_GAPS
+        level = Term(site.levels[situation.level_state.level].name)
+        duration = Duration(site.fusion.hold_when_missing_s, "about")
+        facts = [template(level=level, at=Timestamp(unseen_since_s, "minute"), duration=duration)]
+        if observability.held_reason is not None:
+            facts.append(observability.held_reason)
+        parts = [join([*facts, *silence]), _INSPECT_AND_SET()]
+        if observability.unheard:
+            parts.append(_NO_CRITERION(keys=join(map(_name_supporter, observability.unheard), ", ")))
+        conditions[CANNOT_SEE] = Condition("health", 2, unseen_since_s, join([*parts, *inspections], _SENTENCES))
+    return conditions
 
 
 def _list_undecided(context: DecisionContext, assessments: Assessments) -> dict[str, Condition]:
-    """What only its own error keeps from counting, bound by bound; silence does not end the question."""
-    voters = {c.id for c in context.site.criteria if c.role in {"witness", "part"}}
-    is_open = any(UNDECIDED in key for key in context.memory.conditions)
-    found = {}
+    """Return a question for each bound that is exceeded by motion whose error or direction prevents a vote.
+
+    Such a question stays open while its station is silent.
+    """
+    voters = {criterion.id for criterion in context.site.criteria if criterion.role in {"witness", "part"}}
+    has_open_question = any(UNDECIDED in key for key in context.memory.conditions)
+    conditions = {}
     for assessment in assessments:
-        if assessment.criterion not in voters or not (is_open or assessment.undecided):
+        if assessment.criterion not in voters or not (has_open_question or assessment.undecided):
             continue
         for level in range(1, len(context.site.levels)):
             key = f"health:{assessment.key}{UNDECIDED}{context.site.levels[level].name}"
-            known = context.memory.conditions.get(key)
+            previous = context.memory.conditions.get(key)
             if level in assessment.undecided:
-                why = assessment.undecided[level]
-                text = join([_UNDECIDED(station=assessment.station, text=why), _INSPECT()])
-                found[key] = Condition("health", 2, context.now_s, text)
-            elif known is not None and not assessment.fresh:
-                found[key] = known
-    return found
+                parts = [label_witness(assessment.station, assessment.undecided[level]), _INSPECT()]
+                conditions[key] = Condition("health", 2, context.now_s, VERIFY(text=join(parts, _SENTENCES)))
+            elif previous is not None and not assessment.fresh:
+                conditions[key] = previous
+    return conditions
 
 
 def _list_advice(context: DecisionContext, assessments: Assessments) -> dict[str, Condition]:
-    advice = {c.id: c for c in context.site.criteria if c.role != "witness"}
-    return {
-        f"advice:{w.criterion}:{w.station}": Condition("advice", 1, context.now_s, of_witness(w.station, w.reason))
-        for w in assessments
-        if w.criterion in advice
-        and w.raise_level > 0
-        and w.newest_s is not None
-        and context.now_s - w.newest_s <= advice[w.criterion].valid_for_s
-    }
+    criteria = {criterion.id: criterion for criterion in context.site.criteria if criterion.role != "witness"}
+    conditions = {}
+    for assessment in assessments:
+        criterion = criteria.get(assessment.criterion)
+        if criterion is None or assessment.raise_level <= 0 or assessment.newest_s is None:
+            continue
+        if context.now_s - assessment.newest_s <= criterion.valid_for_s:
+            text = label_witness(assessment.station, assessment.reason)
+            key = f"advice:{assessment.criterion}:{assessment.station}"
+            conditions[key] = Condition("advice", 1, context.now_s, text)
+    return conditions
 
 
+# ---- changes between two decisions -----------------------------------------------------------------------------
 def list_changes(
     site: Site,
     before: Memory,
@@ -416,7 +536,12 @@ def list_changes(
     newest_s: float | None,
     growth: Message | None = None,
 ) -> tuple[AlertChange, ...]:
-    """What opened, changed or closed between two memories; of a level that stands, why people are reminded of it."""
+    """Return what opened, changed or closed between two decisions.
+
+    Args:
+        newest_s: The newest datum of the decision, in epoch seconds.
+        growth: Text of a reminder of an unchanged level whose rate has grown; None for no reminder.
+    """
     data_time = None if newest_s is None else instant(newest_s)
     changes = []
     if after.level != before.level or growth is not None:
@@ -433,64 +558,75 @@ def list_changes(
                 repeats=growth is not None,
             )
         )
-    # one cause is one page: what an urgent one says already, no second one repeats
-    is_notified = any(key in after.conditions and key not in before.conditions for key in _LOUD)
+    # An urgent message that states which series are silent replaces the messages about these series.
+    has_new_urgent = any(key in after.conditions and key not in before.conditions for key in _STATES_SILENCE)
     for key in sorted({*before.conditions, *after.conditions}):
         old, new = before.conditions.get(key), after.conditions.get(key)
         if new is not None and (old is None or old.level != new.level):
-            change = _change(key, new, new.reason, data_time, is_open=True)
-            by_it = key.endswith(":stale") or (key == REACHABLE and SILENT_SLOPE in after.conditions)
-            changes.append(replace(change, notify=not (is_notified and by_it)))
+            change = _make_change(key, new, new.reason, data_time, is_open=True)
+            is_contained = key.endswith(":stale") or (key == REACHABLE and SILENT_SLOPE in after.conditions)
+            changes.append(replace(change, notify=not (has_new_urgent and is_contained)))
         elif new is None and old is not None:
-            changes.append(_change(key, old, OVER(text=_find_fact(old.reason)), data_time, is_open=False))
+            changes.append(_make_change(key, old, RESOLVED(text=_get_fact(old.reason)), data_time, is_open=False))
     assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == AlertCategory.HAZARD)
     return tuple(changes)
 
 
-def _find_fact(reason: Message) -> Value:
-    """What a condition found, without what it asked people to do: that is over."""
-    sentence = reason.values["text"] if reason.id == VERIFY.id else reason
-    fact = list_parts(sentence)[0] if isinstance(sentence, str) else sentence
-    if isinstance(fact, Message) and fact.id == _UNDECIDED.id:
-        return of_witness(fact.values["station"], fact.values["text"])
-    return fact
+def _get_fact(reason: Message) -> Message:
+    """Return what happened, from the text of a condition: without its consequences and what people should do."""
+    fact: Value = reason.values["text"] if reason.id == VERIFY.id else reason
+    while isinstance(fact, Message) and fact.id == LISTED.id:
+        fact = list_parts(fact)[0]
+    return fact if isinstance(fact, Message) else join([fact])
 
 
 def follow_growth(
     before: Memory, level: int, rates: Sequence[StationRate]
 ) -> tuple[dict[str, float], StationRate | None]:
-    """The largest rate by criterion that people were notified of, and the one that has doubled since.
+    """Return the largest rate by criterion that people were notified of, and the rate that has doubled since.
 
-    It has doubled where it is twice that rate and twice its bound, whichever single reading is left out: neither noise
-    nor one reading makes a reminder. What falls and comes back makes none, so their number is bounded by the motion.
+    A rate has doubled if it is twice that rate and twice its bound, whichever single reading is left out. So neither
+    noise nor one reading causes a reminder. A rate that falls and rises again to the same value causes none either, so
+    the motion limits the number of reminders.
 
     Args:
-        level: that stands now; with another one a message goes out anyway, and says the rates of now.
+        level: The level after the decision. If it has changed, a message with the present rates is sent anyway, and no
+            rate is returned.
     """
-    asking = [r for r in rates if r.counted and r.level >= level > 0 and r.bound]
-    known = before.reported if level == before.level else {}
-    grown = [r for r in asking if _along(r, r.least) >= GROWTH * max(known.get(r.criterion, 0.0), abs(r.bound))]
+    requesting = [rate for rate in rates if rate.counted and rate.level >= level > 0 and rate.bound]
+    reported = dict(before.reported) if level == before.level else {}
+    grown = []
+    for rate in requesting:
+        last = max(reported.get(rate.criterion, 0.0), abs(rate.bound))
+        if _get_size(rate, rate.least) >= GROWTH * last:
+            grown.append(rate)
     if level == before.level and not grown:
-        return {k: v for k, v in known.items() if level > 0}, None
-    reported = dict(known)
-    for r in asking:
-        reported[r.criterion] = max(reported.get(r.criterion, 0.0), _along(r, r.rate))
-    is_new = level != before.level
-    return dict(sorted(reported.items())), None if is_new else max(grown, key=lambda r: (r.level, r.share))
+        return reported if level > 0 else {}, None
+    for rate in requesting:
+        reported[rate.criterion] = max(reported.get(rate.criterion, 0.0), _get_size(rate, rate.rate))
+    reported = dict(sorted(reported.items()))
+    if level != before.level:
+        return reported, None
+    return reported, max(grown, key=lambda rate: (rate.level, rate.share))
 
 
-def explain_growth(sentence: Message, grown: StationRate, known: Mapping[str, float]) -> Message:
-    """Why people hear of a level again: what asks for it now, and how much faster it is than what they know."""
-    rate = max(known.get(grown.criterion, 0.0), abs(grown.bound))
-    times = _along(grown, grown.rate) / rate
-    return GROWN(text=sentence, n=Figure(times, ".1f"), rate=Figure(rate, find_form(rate), grown.unit))
+def explain_growth(sentence: Message, grown: StationRate, reported: Mapping[str, float]) -> Message:
+    """Return the text of a reminder: what requests the level, and how much the rate has grown since the last message.
+
+    Args:
+        reported: The largest rate by criterion that people were notified of.
+    """
+    last = max(reported.get(grown.criterion, 0.0), abs(grown.bound))
+    factor = _get_size(grown, grown.rate) / last
+    return GROWN(text=sentence, n=Figure(factor, ".1f"), rate=Figure(last, find_form(last), grown.unit))
 
 
-def _along(rate: StationRate, value: float) -> float:
+def _get_size(rate: StationRate, value: float) -> float:
+    """Return a rate as positive in the direction of its bound."""
     return value if rate.bound > 0.0 else -value
 
 
-def _change(key: str, condition: Condition, reason: Message, data_time: Any, *, is_open: bool) -> AlertChange:
+def _make_change(key: str, condition: Condition, reason: Message, data_time: Any, *, is_open: bool) -> AlertChange:
     evidence = canonical_json({"key": key, "since_s": condition.since_s, "reason": condition.reason})
     return AlertChange(
         ledger=AlertCategory(condition.ledger),
@@ -503,57 +639,100 @@ def _change(key: str, condition: Condition, reason: Message, data_time: Any, *, 
     )
 
 
+# ---- the sentence about the level ------------------------------------------------------------------------------
 def explain_level(situation: Situation) -> Message:
-    """One sentence: the level, what moved it, what asks for it still, or what holds it."""
+    """Return one sentence: the level, and what changed it, what requests it or what keeps it from falling."""
     site, requested, held_by = situation.site, situation.requested, situation.level_state.held_by
     before, level = situation.before.level, situation.level_state.level
     name = Term(site.levels[level].name)
     if level > before:
         lone = [_LONE_LEVEL(level=Term(site.levels[-1].name))] if requested.lone_top else []
-        return OF_LEVEL(level=name, text=join([_name_asking(situation), *lone]))
+        return OF_LEVEL(level=name, text=join([_describe_requests(situation), *lone]))
     if level < before:
         return OF_LEVEL(level=name, text=_ALL_BACK(level=Term(site.levels[before].name)))
     if 0 < level <= requested.level:
-        return _STANDS(level=name, text=_name_asking(situation))
+        return _STANDS(level=name, text=_describe_requests(situation))
     if held_by:
-        names = [_name_support(key) for key in held_by if key != BY_PERSON]
-        listed = join(names[:HOLDING_NAMED], ", ")
-        if len(names) > HOLDING_NAMED:
-            listed = AND_MORE(text=listed, n=len(names) - HOLDING_NAMED)
-        found = [_NOT_BACK(text=listed)] if names else []
-        return _HOLDS(level=name, text=join([*found, _BY_PERSON()] if BY_PERSON in held_by else found))
+        parts: list[Message] = []
+        supporters = [key for key in held_by if key != BY_PERSON]
+        silent = [key for key in supporters if _is_silent(situation, key)]
+        if silent:
+            parts.append(_NO_READINGS(text=_list_first([_name_supporter(key) for key in silent])))
+        others = [key for key in supporters if key not in silent]
+        if others:
+            parts.append(_NOT_BACK(text=_list_first([_name_supporter(key) for key in others])))
+        if BY_PERSON in held_by:
+            parts.append(_BY_PERSON())
+        return _HOLDS(level=name, text=join(parts))
     if level > 0:
         return _STANDS_BY(level=name) if situation.before.floor >= level else _STANDS_ALONE(level=name)
     return OF_LEVEL(level=name, text=_NOTHING())
 
 
-def of_witness(witness: Value, reason: Value) -> Message:
-    """What a witness says, behind its name; `scene`, `observers` and `earthquake` are no stations, but words."""
-    return LABELLED_TEXT(
-        name=Term(witness) if isinstance(witness, str) and witness in _WITNESSES else witness, text=reason
+def label_witness(witness: Value, reason: Value) -> Message:
+    """Return a reason with the name of its witness. The names of witnesses that are no stations are translated."""
+    is_term = isinstance(witness, str) and witness in _WITNESSES_WITHOUT_STATION
+    return LABELLED_TEXT(name=Term(str(witness)) if is_term else witness, text=reason)
+
+
+def _is_silent(situation: Situation, key: str) -> bool:
+    """Return whether all series behind a supporter of the level are silent."""
+    series = list_series_behind(situation.site, read_supporter(key), situation.steps)
+    return bool(series) and all(situation.series_health[place].state == "silent" for place in series)
+
+
+def _name_supporter(key: str) -> Message:
+    supporter = read_supporter(key)
+    if isinstance(supporter, StepVote):
+        return _STEP_AT(station=supporter.station, at=Timestamp(supporter.step.at_s, "minute"))
+    rule = supporter.rule if isinstance(supporter, RuleKey) else supporter.criterion
+    return _SUPPORT(station=supporter.station, rule=rule.removesuffix(ORPHANED))
+
+
+def _describe_requests(situation: Situation) -> Message:
+    """Describe the votes that request the level or a higher one, the highest first."""
+    level = situation.level_state.level
+    requests = sorted((-requested, key) for key, requested in situation.counted.items() if requested >= level)
+    reasons = [_explain_supporter(situation, key, -negative) for negative, key in requests[:_ASKING_NAMED]]
+    listed = join(reasons)
+    count = len(requests) - len(reasons)
+    return AND_MORE(text=listed, n=count) if count else listed
+
+
+def _explain_supporter(situation: Situation, key: Supporter, requested: int) -> Message:
+    """Return why a vote, rule or jump requests a level.
+
+    A vote may request a higher level than its newest readings do. Then the text contains why it has not fallen.
+    """
+    if isinstance(key, StepVote):
+        step = situation.steps.get(key.step)
+        # The reason of a step names its station and its time.
+        return _name_supporter(key) if step is None else step.reason
+    if isinstance(key, RuleKey):
+        vote = situation.votes.get(key.vote)
+        name = _OF_RULE(rule=key.rule, station=key.station)
+        return label_witness(name, vote.reason if vote else "")
+    vote = situation.votes.get(key)
+    labelled = label_witness(key.station, vote.reason if vote else "")
+    assessment = next((assessment for assessment in situation.assessments if assessment.key == key), None)
+    if vote is None or assessment is None or assessment.raise_level >= requested:
+        return labelled
+    return _VOTE_STAYS(
+        name=labelled.values["name"],
+        level=Term(situation.site.levels[requested].name),
+        reason=_explain_unfallen_vote(situation, assessment),
+        text=vote.reason,
     )
 
 
-def _name_support(key: str) -> Message:
-    support = read_supporter(key)
-    if isinstance(support, StepVote):
-        return _STEP_AT(station=support.station, at=Timestamp(support.step.at_s, "minute"))
-    rule = support.rule if isinstance(support, RuleKey) else support.criterion
-    return _SUPPORT(station=support.station, rule=rule.removesuffix(ORPHANED))
-
-
-def _name_asking(situation: Situation) -> Message:
-    level = situation.level_state.level
-    asking = sorted((-requested, key) for key, requested in situation.counted.items() if requested >= level)
-    who = []
-    for _, key in asking[:3]:
-        if isinstance(key, StepVote):
-            step = situation.steps.get(key.step)
-            name: Value = _STEP_AT(station=key.station, at=Timestamp(key.step.at_s, "minute"))
-            who.append(LABELLED_TEXT(name=name, text=step.reason if step else ""))
-        else:
-            vote = situation.votes.get(key.vote if isinstance(key, RuleKey) else key)
-            name = _OF_RULE(rule=key.rule, station=key.station) if isinstance(key, RuleKey) else key.station
-            who.append(of_witness(name, vote.reason if vote else ""))
-    listed = join(who)
-    return AND_MORE(text=listed, n=len(asking) - 3) if len(asking) > 3 else listed
+def _explain_unfallen_vote(situation: Situation, assessment: Assessment) -> Message:
+    """Return why a vote has not fallen although its newest readings request less."""
+    if situation.context.inputs.draining:
+        return _BACKLOG
+    if assessment.has_data and not assessment.coverage.may_lower:
+        return _HAS_GAPS
+    if not (assessment.has_data and assessment.fresh):
+        return _NO_FRESH
+    if any(key.station == assessment.station and step.state not in QUIET for key, step in situation.steps.items()):
+        return _JUMP_OPEN
+    return _NOT_CLEAR

@@ -1,37 +1,45 @@
-"""What an evaluation of a site costs, from its windows and sampling alone, before the first message has come."""
+"""Estimate how many rows an evaluation of a site reads, from the windows and intervals in its site file."""
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 from monitor.decision.criteria.scope import history_s, reach_s, wanted_series
 from monitor.sites.records import SeriesSpec, Site
 from monitor.text.message import format_duration, format_span
 
-ROWS_WARN: Final = 50_000  # about a second of one processor at each evaluation
+# Each evaluation of so many rows takes about a second of one processor.
+ROWS_WARN: Final = 50_000
 ROWS_MOST: Final = 200_000
-_COMPONENTS: Final = 3  # east, north, up: a site file does not say which of them will come
+# East, north and up. A site file does not state which of them a station sends.
+_COMPONENTS: Final = 3
 
 
 def count_rows(site: Site) -> int:
-    """Rows that one evaluation reads at most, when every series comes at its declared interval."""
-    return round(math.fsum(rows for *_, rows in _list_wanted(site)))
+    """Return how many rows one evaluation reads if every series has its declared interval."""
+    return round(math.fsum(rows for *_, rows in _list_series_rows(site)))
 
 
 @dataclass(frozen=True, slots=True)
 class StationReadingLimit:
-    """What a station may bring into the windows of its site."""
+    """How many readings of a station are accepted within the windows of its site.
 
-    rows: float  # twice what its intervals declare, or those that take a second of one processor
-    span_s: Mapping[str, float]  # how far back the windows reach, by declared quantity
+    Attributes:
+        rows: Twice the number at the declared intervals, and at least `ROWS_WARN`.
+        span_s: Length of the longest window, in seconds, by declared quantity.
+    """
+
+    rows: float
+    span_s: Mapping[str, float]
 
 
-def measure_room(site: Site) -> Mapping[str, StationReadingLimit]:
-    """By station, for those that an evaluation reads."""
+def compute_reading_limits(site: Site) -> Mapping[str, StationReadingLimit]:
+    """Return the limit of each station that an evaluation reads."""
     spans: dict[str, dict[str, float]] = {}
     rows: dict[str, float] = {}
-    for station, spec, history, count in _list_wanted(site):
+    for station, spec, history, count in _list_series_rows(site):
         spans.setdefault(station, {})[spec.quantity] = reach_s(history)
         rows[station] = rows.get(station, 0.0) + count
     return {
@@ -40,37 +48,38 @@ def measure_room(site: Site) -> Mapping[str, StationReadingLimit]:
     }
 
 
-def find_dear(site: Site) -> tuple[str, bool] | None:
-    """One line on a site whose evaluations read very much, and whether it is too much; None for all others."""
+def describe_costly_evaluation(site: Site) -> tuple[str, bool] | None:
+    """Return a message if evaluations read many rows, and whether they exceed `ROWS_MOST`; None for other sites."""
     total = count_rows(site)
     if total <= ROWS_WARN:
         return None
-    rows, criterion, spec = max(
-        (
-            (_rows(spec, criterion.quantity, history_s(site, criterion, spec)), criterion, spec)
-            for criterion in site.criteria
-            if criterion.kind.source == "instruments"
-            for station in criterion.stations
-            if (spec := site.series(station, criterion.quantity)) is not None
-        ),
-        key=lambda found: found[0],
-    )
-    bound = f"at most {ROWS_MOST:,} are allowed" if total > ROWS_MOST else f"more than {ROWS_WARN:,} is slow"
+    costs = []
+    for criterion in site.criteria:
+        if criterion.kind.source != "instruments":
+            continue
+        for station in criterion.stations:
+            spec = site.series(station, criterion.quantity)
+            if spec is not None:
+                rows = _count_series_rows(spec, criterion.quantity, history_s(site, criterion, spec))
+                costs.append((rows, criterion, spec))
+    rows, criterion, spec = max(costs, key=itemgetter(0))
+    limit = f"at most {ROWS_MOST:,} are allowed" if total > ROWS_MOST else f"more than {ROWS_WARN:,} is slow"
     text = (
-        f"one evaluation reads up to {total:,} rows ({bound}); criterion {criterion.id!r} at station {spec.station!r} "
-        f"reads most, {rows:,.0f}: {format_span(history_s(site, criterion, spec))} of "
-        f"{criterion.quantity} every {format_duration(spec.interval_s)}; shorten its windows or its history, or thin "
-        "the series"
+        f"one evaluation reads up to {total:,} rows ({limit}). Criterion {criterion.id!r} reads most at station "
+        f"{spec.station!r}, {rows:,.0f} rows: {format_span(history_s(site, criterion, spec))} of {criterion.quantity} "
+        f"every {format_duration(spec.interval_s)}. Shorten its windows or its history, or store fewer readings"
     )
     return text, total > ROWS_MOST
 
 
-def _list_wanted(site: Site) -> Iterator[tuple[str, SeriesSpec, float, float]]:
+def _list_series_rows(site: Site) -> Iterator[tuple[str, SeriesSpec, float, float]]:
+    """Yield each series that an evaluation reads: station, declaration, history in seconds and number of rows."""
     for (station, quantity), span_s in wanted_series(site).items():
         spec = site.series(station, quantity)
         if spec is not None:
-            yield station, spec, span_s, _rows(spec, quantity, span_s)
+            yield station, spec, span_s, _count_series_rows(spec, quantity, span_s)
 
 
-def _rows(spec: SeriesSpec, quantity: str, span_s: float) -> float:
-    return reach_s(span_s) / spec.interval_s * (_COMPONENTS if quantity == spec.quantity == "displacement" else 1)
+def _count_series_rows(spec: SeriesSpec, quantity: str, span_s: float) -> float:
+    components = _COMPONENTS if quantity == spec.quantity == "displacement" else 1
+    return reach_s(span_s) / spec.interval_s * components

@@ -1,13 +1,13 @@
-"""What a level means in one plain sentence, read from the frozen evidence: the page and messages say the same."""
+"""Describe a level in one sentence from the stored evidence of a decision, for the page and for messages."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
-from typing import Any, Final, NotRequired, TypedDict, TypeVar, cast
+from typing import Any, Final, NotRequired, TypedDict, TypeVar
 
 from monitor.decision.keys import StepKey, VoteKey
-from monitor.decision.subjects import find_first
+from monitor.decision.subjects import find_first_fact
 from monitor.sites.records import DEFAULT_WINDOW_S, Site
 from monitor.text.figures import find_form
 from monitor.text.instants import epoch_s, from_epoch_s
@@ -24,15 +24,15 @@ from monitor.text.message import (
     read_message,
 )
 
-SomeWindow = TypeVar("SomeWindow", bound=Mapping[str, Any])
+FailureWindow = TypeVar("FailureWindow", bound=Mapping[str, Any])
 _NOTHING: Final[Mapping[str, Any]] = {}
-SIGHT_WORDS: Final[Mapping[str, Message]] = {
-    "full": Template("sight.full", "every series that votes reports")(),
-    "degraded": Template("sight.degraded", "some series that can vote give no valid data")(),
+OBSERVABILITY_TEXTS: Final[Mapping[str, Message]] = {
+    "full": Template("sight.all_valid", "all series that can raise a level give valid data")(),
+    "degraded": Template("sight.some_invalid", "some series that can raise a level give no valid data")(),
     "blind": Template("sight.blind", "no valid data from the stations behind this level")(),
 }
 _BACKLOG: Final = Template(
-    "sight.backlog", "readings that waited are still being stored; this level rests on those stored so far"
+    "sight.storing", "older readings are still being stored; this level contains those stored so far"
 )
 _OLD_READINGS: Final = Template(
     "sight.old_readings", "the newest reading behind this level is from {at}; the motion since then is unknown"
@@ -53,30 +53,33 @@ _RATE_MANY: Final = Template(
     "headline.rate.many", "Rate of {quantity} is {rate} over {window} at {n2} of {n3} stations, {level} from {bound}"
 )
 _STATIONS: Final = Template("headline.stations", "{n} stations")
-_ONE_CAN: Final = Template("sight.one_can", "1 independent witness can vote, {n} needed for the highest level")
-_CAN: Final = Template("sight.can", "{n} independent witnesses can vote, {n2} needed for the highest level")
+_ONE_WITNESS: Final = Template("sight.one_can", "1 independent witness can vote, {n} needed for the highest level")
+_WITNESSES: Final = Template("sight.can", "{n} independent witnesses can vote, {n2} needed for the highest level")
 _POSSIBLE: Final = Template("outlook.possible", "failure possible {at} to {at2}")
 _POSSIBLE_NOW: Final = Template("outlook.possible_now", "failure possible now, until {at}")
-_ENDED: Final = Template(
-    "outlook.ended",
-    "the failure window {at} to {at2} is over, and no reading of the slope came since: nothing says that it held",
+_WINDOW_PASSED: Final = Template(
+    "outlook.window_passed",
+    "the failure window {at} to {at2} has passed without a newer reading of the slope, so it may have failed",
 )
 
 
 class MeasuredBound(TypedDict, total=False):
-    """What an assessment measured against the bound of a level."""
+    """A measured rate and the bound of a level that it is compared with.
+
+    `low` and `high` are the smallest and the largest rate if any single reading is left out.
+    """
 
     level: int
     bound: float
     rate: float | None
     error: float
-    low: float  # whichever single reading is left out
+    low: float
     high: float
     window_s: float | None
 
 
 class StoredReason(TypedDict):
-    """A reason, with id and values beside it where it was not gathered yet."""
+    """A reason in stored evidence: its English text, and the id and values of its template if it is a message."""
 
     reason: str
     reason_id: NotRequired[str]
@@ -84,11 +87,11 @@ class StoredReason(TypedDict):
 
 
 class StoredAssessment(StoredReason):
-    """What a criterion says of a station."""
+    """The assessment of a station by a criterion. `heard` states whether there was any datum."""
 
     criterion: str
     station: str
-    heard: bool  # there was a datum
+    heard: bool
     fresh: bool
     raise_level: int
     hold_level: int
@@ -97,7 +100,7 @@ class StoredAssessment(StoredReason):
 
 
 class StoredStep(StoredReason):
-    """A sudden step of a reading."""
+    """A sudden step of a station."""
 
     level: int
     state: str
@@ -105,7 +108,7 @@ class StoredStep(StoredReason):
 
 
 class StoredVote(TypedDict):
-    """A vote by its key, and what became of it."""
+    """A vote, and whether it counted."""
 
     level: int
     counted: bool
@@ -118,12 +121,12 @@ class StoredVote(TypedDict):
 
 
 class DecisionEvidence(TypedDict, total=False):
-    """What a decision rests on."""
+    """The evidence of a decision. `asked` is the level that the votes request; `words` are the assessments."""
 
     sentence: str
     level: int
     level_before: int
-    asked: int  # level that the votes ask for
+    asked: int
     words: Sequence[StoredAssessment]
     votes: Mapping[str, StoredVote]
     steps: Mapping[str, StoredStep]
@@ -135,7 +138,7 @@ class DecisionEvidence(TypedDict, total=False):
 
 
 class StoredOutcome(TypedDict, total=False):
-    """What was decided."""
+    """The outcome of a decision."""
 
     evidence: DecisionEvidence
     changes: Sequence[Any]
@@ -145,7 +148,7 @@ class StoredOutcome(TypedDict, total=False):
 
 
 class FrozenDecision(TypedDict, total=False):
-    """Frozen inputs and outcome of a decision, or an act of a person, or an alarm of the service."""
+    """Stored inputs and outcome of a decision, of an act of a person, or of an alarm of the service."""
 
     format: int
     config_sha256: str
@@ -163,31 +166,49 @@ class FrozenDecision(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """What is behind a level."""
+    """The most important reason of a level.
 
-    sentence: str  # one sentence without its full stop: `Moving 302 mm/day over 6 h at 5 of 6 stations, red from 200`
-    short: str  # the same for a lock screen: `302 mm/day, 5 stations`
-    stations: tuple[str, ...] = ()  # those that ask for the level, the fastest first
+    Attributes:
+        sentence: One sentence without a full stop, such as "Moving 302 mm/day over 6 h at 5 of 6 stations, red from 200
+            mm/day".
+        short: The same for a lock screen, such as "302 mm/day, 5 stations".
+        stations: The stations that request the level, the fastest first.
+    """
+
+    sentence: str
+    short: str
+    stations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StationRate:
-    """How fast a station moves, or changes, by a criterion: against the bound of the level that it asks for."""
+    """The rate of a station by a criterion, compared with the bound of the level that its vote requests.
+
+    Rates and bounds are in `unit`.
+
+    Attributes:
+        level: The level that the vote requests. At 0 the bound is the lowest one.
+        counted: Whether the vote counts.
+        error: Standard error of the rate.
+        least: The smallest rate in the direction of the bound, if any single reading is left out.
+        window_s: Time over which the rate is measured, in seconds.
+        bound_level: The level of the bound.
+        next_level: The next higher level, which the vote does not request, with its bound, and the rate in its window.
+    """
 
     criterion: str
     station: str
     quantity: str
     unit: str
-    level: int  # that its vote asks for; at 0 the bound is the lowest one
-    counted: bool  # its vote counts
+    level: int
+    counted: bool
     newest_at: datetime
     rate: float
     error: float
-    least: float  # the rate, whichever single reading is left out
+    least: float
     window_s: float
     bound: float
     bound_level: int
-    # the lowest one above that it does not ask for, with its bound and the rate in the window of that
     next_level: int | None = None
     next_bound: float | None = None
     next_rate: float | None = None
@@ -195,172 +216,184 @@ class StationRate:
 
     @property
     def share(self) -> float:
-        """How many times its bound."""
+        """Return the rate in multiples of its bound."""
         return abs(self.rate / self.bound) if self.bound else 0.0
 
 
-def read_outcome(frozen: FrozenDecision) -> DecisionEvidence:
-    """The evidence of a decision out of its frozen inputs; empty where a person or a program decided."""
-    found = (frozen.get("outcome") or {}).get("evidence")
-    return found if isinstance(found, dict) else {}
+def get_evidence(frozen: FrozenDecision) -> DecisionEvidence:
+    """Return the evidence of a decision; empty if a person or a program decided."""
+    evidence = (frozen.get("outcome") or {}).get("evidence")
+    return evidence if isinstance(evidence, dict) else {}
 
 
-def name_of(site: Site, level: int) -> str:
-    """The name of a level, or its number where the ladder has no such level."""
+def name_site_level(site: Site, level: int) -> str:
+    """Return the name of a level, or its number if the site has no such level."""
     return site.levels[level].name if level < len(site.levels) else str(level)
 
 
-def find_own_bound(assessment: StoredAssessment, level: int) -> MeasuredBound | None:
-    """What an assessment measured against the bound of its vote; None where it measured no rate against it.
+def find_bound_of_vote(assessment: StoredAssessment, level: int) -> MeasuredBound | None:
+    """Return the rate that an assessment measured against the bound of its vote; None if it measured none.
 
-    `assessment`: of one station by one criterion, as it is stored; `level`: of its vote: it may ask for more than what
-    stands.
+    Args:
+        level: The level that the vote requests. It may be higher than the level of the site.
     """
-    bounds = (b for b in assessment["facts"].get("bounds", ()) if b.get("rate") is not None)
-    return next((b for b in bounds if b["level"] == level), None)
+    measured = (bound for bound in assessment["facts"].get("bounds", ()) if bound.get("rate") is not None)
+    return next((bound for bound in measured if bound["level"] == level), None)
 
 
-def window_of(bound: MeasuredBound) -> float:
-    """Return the window in seconds in which the rate of a bound was measured."""
+def get_window_s(bound: MeasuredBound) -> float:
+    """Return the time over which the rate of a bound was measured, in seconds."""
     return bound["window_s"] or DEFAULT_WINDOW_S
 
 
 def find_headline(frozen: FrozenDecision, site: Site | None, level: int) -> Headline | None:
-    """The headline of a level; None where the evidence says no more than its sentence.
+    """Return the headline of a level; None if the evidence contains no reason besides its sentence.
+
+    The first of these that requests the level: rates, other votes, jumps.
 
     Args:
-        site: the declaration that it was decided by; None where no program can read it any more.
+        site: The site file of the decision; None if no installed version can read it.
     """
-    outcome = read_outcome(frozen)
-    if site is None or level <= 0 or not outcome:
+    evidence = get_evidence(frozen)
+    if site is None or level <= 0 or not evidence:
         return None
-    votes = outcome.get("votes", _NOTHING).items()
-    asking = {VoteKey.read(k): int(v["level"]) for k, v in votes if v["counted"] and v["level"] >= level}
-    if found := find_moving(list_rates(outcome, site), site, level):
-        return found
-    for assessment in outcome.get("words", ()):
-        if VoteKey(assessment["criterion"], assessment["station"]) in asking and assessment["reason"]:
-            station, reason = assessment["station"], _read_reason(assessment)
+    motion = find_motion_headline(list_rates(evidence, site), site, level)
+    if motion is not None:
+        return motion
+    votes = evidence.get("votes", _NOTHING).items()
+    requesting = [VoteKey.read(key) for key, vote in votes if vote["counted"] and vote["level"] >= level]
+    for assessment in evidence.get("words", ()):
+        station = assessment["station"]
+        if VoteKey(assessment["criterion"], station) in requesting and assessment["reason"]:
+            reason = _read_reason(assessment)
             return Headline(
                 LABELLED_TEXT(name=station, text=reason),
-                LABELLED_TEXT(name=station, text=find_first(reason)),
-                tuple(dict.fromkeys(key.station for key in asking)),
+                LABELLED_TEXT(name=station, text=find_first_fact(reason)),
+                tuple(dict.fromkeys(key.station for key in requesting)),
             )
-    for key, step in outcome.get("steps", _NOTHING).items():
+    for key, step in evidence.get("steps", _NOTHING).items():
         if step["level"] >= level and "pended" not in step:
-            station, reason = StepKey.read(key).station, _read_reason(step)
-            return Headline(
-                LABELLED_TEXT(name=station, text=reason),
-                LABELLED_TEXT(
-                    name=station,
-                    text=cast("str", reason.values["name"])
-                    if isinstance(reason, Message) and reason.id == LABELLED_TEXT.id
-                    else reason,
-                ),
-                (station,),
-            )
+            # The reason of a step names its station.
+            reason = _read_reason(step)
+            jump = reason.values.get("step") if isinstance(reason, Message) else None
+            short = jump if isinstance(jump, Message) else reason
+            return Headline(reason, short, (StepKey.read(key).station,))
     return None
 
 
-def _read_reason(evidence: StoredReason) -> str:
-    return read_message(evidence["reason"], evidence.get("reason_id"), evidence.get("reason_values"))
+def _read_reason(stored: StoredReason) -> str:
+    return read_message(stored["reason"], stored.get("reason_id"), stored.get("reason_values"))
 
 
 def list_rates(evidence: Mapping[str, Any], site: Site) -> list[StationRate]:
-    """What every vote on a rate measured, out of the evidence of a decision."""
-    criteria = {c.id: c for c in site.criteria if c.kind.rate}
+    """Return the rate behind every vote of a criterion on rates, from the evidence of a decision."""
+    criteria = {criterion.id: criterion for criterion in site.criteria if criterion.kind.rate}
     units = {name: find_unit(site, name) for name in criteria}
-    votes, found = evidence.get("votes", _NOTHING), []
+    votes = evidence.get("votes", _NOTHING)
+    rates = []
     for assessment in evidence.get("words", ()):
-        if (criterion := criteria.get(assessment["criterion"])) is None:
+        criterion = criteria.get(assessment["criterion"])
+        if criterion is None:
             continue
         vote = votes.get(VoteKey(criterion.id, assessment["station"]))
-        known = [b for b in assessment["facts"].get("bounds", ()) if b.get("rate") is not None]
-        if vote is None or not known:
+        measured = [bound for bound in assessment["facts"].get("bounds", ()) if bound.get("rate") is not None]
+        if vote is None or not measured:
             continue
         level = int(vote["level"])
-        own = next((b for b in known if b["level"] == level), known[0])
-        higher = [b for b in known if b["level"] > level]
-        above = min(higher, key=itemgetter("level"), default=MeasuredBound())
-        found.append(
+        requested = next((bound for bound in measured if bound["level"] == level), measured[0])
+        higher = [bound for bound in measured if bound["level"] > level]
+        following = min(higher, key=itemgetter("level"), default=MeasuredBound())
+        rates.append(
             StationRate(
-                criterion.id,
-                assessment["station"],
-                criterion.quantity,
-                units[criterion.id],
-                level,
-                bool(vote["counted"]),
-                from_epoch_s(assessment["newest_s"]),
-                own["rate"],
-                own.get("error", 0.0),
-                own.get("low" if own["bound"] >= 0.0 else "high", own["rate"]),
-                window_of(own),
-                own["bound"],
-                own["level"],
-                above.get("level"),
-                above.get("bound"),
-                above.get("rate"),
-                window_of(above) if above else None,
+                criterion=criterion.id,
+                station=assessment["station"],
+                quantity=criterion.quantity,
+                unit=units[criterion.id],
+                level=level,
+                counted=bool(vote["counted"]),
+                newest_at=from_epoch_s(assessment["newest_s"]),
+                rate=requested["rate"],
+                error=requested.get("error", 0.0),
+                least=requested.get("low" if requested["bound"] >= 0.0 else "high", requested["rate"]),
+                window_s=get_window_s(requested),
+                bound=requested["bound"],
+                bound_level=requested["level"],
+                next_level=following.get("level"),
+                next_bound=following.get("bound"),
+                next_rate=following.get("rate"),
+                next_window_s=get_window_s(following) if following else None,
             )
         )
-    return found
+    return rates
 
 
-def find_moving(rates: Iterable[StationRate], site: Site, level: int) -> Headline | None:
-    """How fast those move that ask for a level, who ask for most first, then the largest; None where none measured it.
+def find_motion_headline(rates: Iterable[StationRate], site: Site, level: int) -> Headline | None:
+    """Return how fast the stations move that request a level; None if no rate requests it.
 
-    Of one criterion alone, for others measure in other units: of the one that is farthest beyond its bound.
+    Stations that request the highest level come first, then the fastest. Other criteria may measure in other units, so
+    the headline is about one criterion: the one whose rate exceeds its bound most.
     """
-    found = [one for one in rates if one.counted and one.level >= level and one.bound_level == one.level]
-    first = max(found, key=lambda one: (one.level, one.share), default=None)
+    requesting = [rate for rate in rates if rate.counted and rate.level >= level and rate.bound_level == rate.level]
+    first = max(requesting, key=lambda rate: (rate.level, rate.share), default=None)
     if first is None:
         return None
-    mine = [one for one in found if one.criterion == first.criterion]
-    return _describe_rates(sorted(mine, key=lambda one: (-one.level, -abs(one.rate))), site)
+    same_criterion = [rate for rate in requesting if rate.criterion == first.criterion]
+    return _describe_rates(sorted(same_criterion, key=lambda rate: (-rate.level, -abs(rate.rate))), site)
 
 
 def _describe_rates(rates: Sequence[StationRate], site: Site) -> Headline:
     first = rates[0]
-    criterion = next(c for c in site.criteria if c.id == first.criterion)
-    declared = sum(1 for name in criterion.stations if (s := site.station(name)) is not None and s.on_slope)
-    count = sum(one.level == first.level for one in rates)
-    rate, bound = (Figure(value, find_form(value), first.unit) for value in (first.rate, first.bound))
+    criterion = next(criterion for criterion in site.criteria if criterion.id == first.criterion)
+    stations = [site.station(name) for name in criterion.stations]
+    declared = sum(1 for station in stations if station is not None and station.on_slope)
+    count = sum(rate.level == first.level for rate in rates)
+    shown_rate = Figure(first.rate, find_form(first.rate), first.unit)
     values: dict[str, Value] = {
-        "rate": rate,
+        "rate": shown_rate,
         "window": Duration(first.window_s, "span"),
         "place": first.station,
         "n2": count,
         "n3": declared,
-        "level": Term(name_of(site, first.level)),
-        "bound": bound,
+        "level": Term(name_site_level(site, first.level)),
+        "bound": Figure(first.bound, find_form(first.bound), first.unit),
     }
-    if not criterion.kind.velocity:
-        values |= {"quantity": Term(criterion.quantity)}
-    of_motion = (_MOVING, _MOVING_ONE, _MOVING_MANY)
-    templates = (_RATE, _RATE_ONE, _RATE_MANY) if "quantity" in values else of_motion
-    template = templates[0 if declared <= 1 else 1 if count == 1 else 2]
-    who = first.station if declared <= 1 or count == 1 else _STATIONS(n=count)
-    return Headline(template(**values), join([rate, who], ", "), tuple(one.station for one in rates))
+    if criterion.kind.velocity:
+        only, single, several = _MOVING, _MOVING_ONE, _MOVING_MANY
+    else:
+        only, single, several = _RATE, _RATE_ONE, _RATE_MANY
+        values["quantity"] = Term(criterion.quantity)
+    is_single = declared <= 1 or count == 1
+    if declared <= 1:
+        template = only
+    elif is_single:
+        template = single
+    else:
+        template = several
+    where = first.station if is_single else _STATIONS(n=count)
+    return Headline(template(**values), join([shown_rate, where], ", "), tuple(rate.station for rate in rates))
 
 
 def find_unit(site: Site, criterion_id: str) -> str:
-    """The unit of the bounds of a criterion; empty where it has none."""
+    """Return the unit of the bounds of a criterion; empty if it has none."""
     for criterion in site.criteria:
         if criterion.id == criterion_id:
-            specs = (site.series(station, criterion.quantity) for station in criterion.stations)
-            spec = next((one for one in specs if one is not None), None)
+            declared = (site.series(station, criterion.quantity) for station in criterion.stations)
+            spec = next((spec for spec in declared if spec is not None), None)
             return "" if spec is None else criterion.kind.unit_of(spec.unit)
     return ""
 
 
-def find_sight(frozen: FrozenDecision, site: Site | None) -> list[Message]:
-    """How sure a decision is: who can vote, how many are needed, what could not be seen; nothing where no data did."""
+def describe_certainty(frozen: FrozenDecision, site: Site | None) -> list[Message]:
+    """Return how sure a decision is: how many witnesses can vote, how many are needed, what could not be seen.
+
+    Empty if no data decided.
+    """
     outcome = frozen.get("outcome") or _NOTHING
     if site is None or "witnesses_available" not in outcome:
         return []
-    count = outcome["witnesses_available"]
-    needs = site.fusion.top_needs
-    return [join([_ONE_CAN(n=needs) if count == 1 else _CAN(n=count, n2=needs), _describe_observability(frozen)])]
+    count, needed = outcome["witnesses_available"], site.fusion.top_needs
+    witnesses = _ONE_WITNESS(n=needed) if count == 1 else _WITNESSES(n=count, n2=needed)
+    return [join([witnesses, _describe_observability(frozen)])]
 
 
 def _describe_observability(frozen: FrozenDecision) -> str:
@@ -373,34 +406,55 @@ def _describe_observability(frozen: FrozenDecision) -> str:
         return _BACKLOG()
     observability = str((frozen.get("outcome") or _NOTHING)["observability"])
     if observability == "blind":
-        assessments = read_outcome(frozen).get("words", ())
-        newest = [one["newest_s"] for one in assessments if one["heard"] and one["raise_level"] and one["newest_s"]]
-        if newest:
-            return _OLD_READINGS(at=Timestamp(max(newest), "minute"))
-    return SIGHT_WORDS.get(observability, observability)
+        newest_s = [
+            assessment["newest_s"]
+            for assessment in get_evidence(frozen).get("words", ())
+            if assessment["heard"] and assessment["raise_level"] and assessment["newest_s"]
+        ]
+        if newest_s:
+            return _OLD_READINGS(at=Timestamp(max(newest_s), "minute"))
+    return OBSERVABILITY_TEXTS.get(observability, observability)
 
 
-def find_window(windows: Iterable[SomeWindow], begin: str, end: str, newest: Any) -> SomeWindow | None:
-    """The failure window that is told: the first of those whose end no reading of the slope has passed.
+def select_failure_window(windows: Iterable[FailureWindow], start: str, end: str, newest: Any) -> FailureWindow | None:
+    """Return the failure window to report: the earliest whose end is not before the newest reading of the slope.
 
-    One that has ended without a word from the slope is told as ended: no other station's takes its place, for what
-    was late by then rests on readings from before. Only newer readings bring another window.
+    A window that has passed without a newer reading is still reported. Later windows of other stations do not replace
+    it, because they rest on readings from before its end. Only newer readings do.
 
-    `windows`: that stand and are trusted; `begin`: the name of their begin; `end`: the name of their end; `newest`:
-    instant of the newest reading of the slope's motion, spelled as those of the windows.
+    Args:
+        windows: Valid windows that are trusted.
+        start: Key of the start of a window.
+        end: Key of the end of a window.
+        newest: Instant of the newest reading of the motion of the slope, of the same type as the values of the windows.
     """
-    return min((w for w in windows if w[end] > newest), key=lambda w: (w[begin], w[end]), default=None)
+    open_windows = (window for window in windows if window[end] > newest)
+    return min(open_windows, key=lambda window: (window[start], window[end]), default=None)
 
 
-def describe_expected(frozen: FrozenDecision, now: datetime) -> list[str]:
-    """What comes next, as far as it was known: the next trusted failure window, and what the forecast says."""
+def describe_outlook(frozen: FrozenDecision, now: datetime) -> list[str]:
+    """Return what was expected next: the next trusted failure window, and the first forecast."""
     now_s = epoch_s(now)
-    words = read_outcome(frozen).get("words", ())
-    moved = [w["newest_s"] for w in words if w["newest_s"] and any("rate" in b for b in w["facts"].get("bounds", ()))]
-    trusted = [w for w in (frozen.get("view") or _NOTHING).get("failures", ()) if w["trusted"]]
-    found = list[str]()
-    if (first := find_window(trusted, "from_s", "to_s", max(moved, default=now_s))) is not None:
-        begin, end = (Timestamp(first[k], "minute") for k in ("from_s", "to_s"))
-        ahead = _POSSIBLE(at=begin, at2=end) if first["from_s"] > now_s else _POSSIBLE_NOW(at=end)
-        found.append(ahead if first["to_s"] > now_s else _ENDED(at=begin, at2=end))
-    return found + [_read_reason(w) for w in words if w["heard"] and "distribution" in w["facts"]][:1]
+    assessments = get_evidence(frozen).get("words", ())
+    motion_s = [
+        assessment["newest_s"]
+        for assessment in assessments
+        if assessment["newest_s"] and any("rate" in bound for bound in assessment["facts"].get("bounds", ()))
+    ]
+    trusted = [window for window in (frozen.get("view") or _NOTHING).get("failures", ()) if window["trusted"]]
+    texts = list[str]()
+    window = select_failure_window(trusted, "from_s", "to_s", max(motion_s, default=now_s))
+    if window is not None:
+        start, end = Timestamp(window["from_s"], "minute"), Timestamp(window["to_s"], "minute")
+        if window["to_s"] <= now_s:
+            texts.append(_WINDOW_PASSED(at=start, at2=end))
+        elif window["from_s"] > now_s:
+            texts.append(_POSSIBLE(at=start, at2=end))
+        else:
+            texts.append(_POSSIBLE_NOW(at=end))
+    forecasts = [
+        _read_reason(assessment)
+        for assessment in assessments
+        if assessment["heard"] and "distribution" in assessment["facts"]
+    ]
+    return texts + forecasts[:1]

@@ -1,7 +1,7 @@
-"""The subject of a message as people read it: in their language and zone, and short enough for a lock screen.
+"""Write the subject of a message, and shorten it for a lock screen in the language and zone of its reader.
 
-It is stored whole: `RED Nordhang: close the road, call the manager. 302 mm/day, 5 stations. 2026-03-01 19:34 UTC`.
-Level and site come first and stay; what is to be done comes next; then facts, and the clock last.
+The full subject is stored: `RED Nordhang: close the road, call the manager. 302 mm/day, 5 stations. 2026-03-01 19:34
+UTC`. Level and site come first and are never left out. What to do comes next, then facts, and the time last.
 """
 
 import re
@@ -14,17 +14,20 @@ from monitor.text.local_time import UNCHANGED, format_local, zone_in_use
 from monitor.text.message import Duration, Message, MessageList, Template, Timestamp, Value, join, list_parts
 from monitor.text.rendering import render, translate
 
-SUBJECT_LENGTH: Final = 200  # where nobody says how long
+SUBJECT_LENGTH: Final = 200  # default number of characters
 CUT: Final = " …"
-_END: Final = re.compile(r"(; |；)|, |，| ?[(（]|[)）]")  # of a part, of a clause, and brackets
+# The end of a part (first group) or of a clause, or a bracket.
+_END: Final = re.compile(r"(; |；)|, |，| ?[(（]|[)）]")
 _COMMAND: Final = re.compile(r"`[^`]*(?:`|$)|\bslopeward (?:(?!\. |[;,()（）；，。`]).)*")
-_LEADING: Final = re.compile(r"[;,.(:（；，。：]?[^;,.(:（；，。：]{0,12}[:(（：]? ?$")  # `. Run: ` before a command
+# The introduction of a command, such as `. Run: `.
+_LEADING: Final = re.compile(r"[;,.(:（；，。：]?[^;,.(:（；，。：]{0,12}[:(（：]? ?$")
 _CLAUSE: Final = re.compile("[,;，；。]")
-_FIGURE: Final = re.compile(r"(?:[ ，；][-+±]?[\d.]*)+$")  # whose unit was cut off
+# A number at the end whose unit was cut off.
+_FIGURE: Final = re.compile(r"(?:[ ，；][-+±]?[\d.]*)+$")
 
 
 def shorten(text: str, most: int = SUBJECT_LENGTH) -> str:
-    """A text of so many characters at most: whole parts, else whole clauses, else its first words.
+    """Return a text of at most `most` characters: whole parts, else whole clauses, else its first words.
 
     >>> shorten("velocity 62 mm/day in 6h, over 30 mm/day; G2: step of 12 mm", 45)
     'velocity 62 mm/day in 6h, over 30 mm/day …'
@@ -44,13 +47,13 @@ def shorten(text: str, most: int = SUBJECT_LENGTH) -> str:
     return f"{text[: part or clause]}{CUT}" if part or clause else cut_words(text, most)
 
 
-def first_clause(text: str) -> str:
-    """What stands before the first comma or semicolon, in any script."""
+def get_first_clause(text: str) -> str:
+    """Return the text before the first comma or semicolon, in any script."""
     return _CLAUSE.split(text)[0].strip()
 
 
 def cut_words(text: str, most: int) -> str:
-    """The first words of a text that fit; a figure whose unit was cut off, or half a command, goes as well.
+    """Return the first words of a text that fit. A number without its unit or half a command is cut off as well.
 
     >>> cut_words("close the road and the footbridge", 19), cut_words("at 310 mm/day", 9)
     ('close the road …', 'at …')
@@ -59,17 +62,18 @@ def cut_words(text: str, most: int) -> str:
     """
     if len(text) <= most:
         return text
-    words = text[: max(most - len(CUT), 0) + 1]
-    whole = words[: max(words.rfind(" "), most // 2)][: max(most - len(CUT), 0)]
+    room = max(most - len(CUT), 0)
+    last_space = text[: room + 1].rfind(" ")
+    words = text[: max(last_space, most // 2)][:room]
     for command in _COMMAND.finditer(text):
-        if command.start() < len(whole) < command.end():
-            whole = _LEADING.sub("", text[: command.start()])
-    return f"{_FIGURE.sub('', whole)}{CUT}"
+        if command.start() < len(words) < command.end():
+            words = _LEADING.sub("", text[: command.start()])
+    return f"{_FIGURE.sub('', words)}{CUT}"
 
 
 LONGEST: Final = 78  # RFC 5322, section 2.1.1; a lock screen shows the first forty
-_LEAST: Final = 12  # characters of a fact that still say something
-_TITLE: Final = 12  # of the name of a site
+_MIN_FACT: Final = 12  # characters of a fact that are still useful
+_MIN_TITLE: Final = 12  # characters of the name of a site
 _SUBJECT: Final = Template("subject.plain", "{kind} {title}: {essence}. {at}")
 _WITH_ACTION: Final = Template("subject.action", "{kind} {title}: {action}. {essence}. {at}")
 EXERCISE: Final = Template("subject.exercise", "EXERCISE {text}")
@@ -77,37 +81,39 @@ DELAYED: Final = Template("subject.delayed", "DELAYED: {text}")
 OPEN_FOR: Final = Template("subject.open_for", "open for {duration}: {text}")
 NOBODY_ELSE: Final = Template("subject.nobody_else", "nobody else could be reached: {text}")
 _RAISED: Final = Template("essence.raised", "{text} when raised")
-_MARKS: Final = frozenset(one.id for one in (EXERCISE, DELAYED, OPEN_FOR, NOBODY_ELSE))
+_MARKS: Final = frozenset(mark.id for mark in (EXERCISE, DELAYED, OPEN_FOR, NOBODY_ELSE))
 
 
 def make_subject(kind: Value, title: str, action: str, essence: str, at: datetime) -> Message:
-    """A subject of its parts.
+    """Return a subject made of its parts.
 
     Args:
-        kind: the level, or the ledger and how urgent it is.
-        action: what is to be done; empty where nothing is.
+        kind: The level, or the category of the alert and its urgency.
+        action: What to do; empty for nothing.
+        essence: The most important facts.
     """
     parts = {"kind": kind, "title": title, "essence": essence, "at": Timestamp.of(at, "minute")}
     return _WITH_ACTION(action=action.rstrip("."), **parts) if action else _SUBJECT(**parts)
 
 
 def mark_exercise(subject: str) -> Message:
-    """The subject of a drill, which says so once.
+    """Mark a subject as that of a drill, once.
 
     >>> mark_exercise("RED pit: x"), mark_exercise(mark_delayed(mark_exercise("RED pit: x")))
     ('EXERCISE RED pit: x', 'DELAYED: EXERCISE RED pit: x')
     """
     marks, _ = _split_marks(subject)
-    return cast("Message", subject) if any(one.id == EXERCISE.id for one in marks) else EXERCISE(text=subject)
+    is_marked = any(mark.id == EXERCISE.id for mark in marks)
+    return cast("Message", subject) if is_marked else EXERCISE(text=subject)
 
 
 def mark_delayed(subject: str) -> Message:
-    """The subject of an old message that a newer one of its alert has overtaken."""
+    """Mark the subject of an old message that is sent after a newer one of its alert."""
     return DELAYED(text=subject)
 
 
 def mark_open(subject: str, seconds: float) -> Message:
-    """The subject of a message that is sent once more of what nobody has acknowledged for so long.
+    """Mark the subject of a message that is sent again because nobody has acknowledged its alert.
 
     >>> mark_open("RED pit: x", 1200.0)
     'open for 20 min: RED pit: x'
@@ -115,42 +121,45 @@ def mark_open(subject: str, seconds: float) -> Message:
     return OPEN_FOR(duration=Duration(seconds, "about"), text=subject)
 
 
-def change_essence(subject: str, essence: str) -> str:
-    """The same subject of another happening, without an action; one that is not made of parts as it is."""
+def replace_essence(subject: str, essence: str) -> str:
+    """Return a subject with other facts and without an action. A subject without parts is returned unchanged."""
     marks, bare = _split_marks(subject)
     if not isinstance(bare, Message) or bare.id not in {_SUBJECT.id, _WITH_ACTION.id}:
         return subject
-    return _mark_again(
-        _SUBJECT(**{name: bare.values[name] for name in ("kind", "title", "at")}, essence=essence), marks
-    )
+    values = {name: bare.values[name] for name in ("kind", "title", "at")}
+    return _add_marks(_SUBJECT(**values, essence=essence), marks)
 
 
 def renew_subject(subject: str, essence: str, at: datetime) -> str:
-    """The same subject with what is so now, and since when; one that is not made of parts as it is."""
+    """Return a subject with the present facts and their time. A subject without parts is returned unchanged."""
     marks, bare = _split_marks(subject)
     if not isinstance(bare, Message) or bare.id not in {_SUBJECT.id, _WITH_ACTION.id}:
         return subject
-    return _mark_again(_replace(_replace(bare, "essence", essence), "at", Timestamp.of(at, "minute")), marks)
+    renewed = _replace(_replace(bare, "essence", essence), "at", Timestamp.of(at, "minute"))
+    return _add_marks(renewed, marks)
 
 
 def compare_essence(now: str, raised: str) -> Message:
-    """What is so now beside what was when the level was raised, the most important first.
+    """Return the present facts, with the figure of when the level was raised in the second place.
 
     >>> compare_essence(join(["461 mm/day", "5 stations"], ", "), join(["302 mm/day", "3 stations"], ", "))
     '461 mm/day, 302 mm/day when raised, 5 stations'
     """
-    first, *more = list_parts(now)
-    return join([first, *([_RAISED(text=find_first(raised))] if raised else []), *more], ", ")
+    first, *others = list_parts(now)
+    figures = [first, _RAISED(text=find_first_fact(raised))] if raised else [first]
+    return join([*figures, *others], ", ")
 
 
-def _mark_again(subject: Message, marks: Sequence[Message]) -> Message:
+def _add_marks(subject: Message, marks: Sequence[Message]) -> Message:
     for mark in reversed(marks):
         subject = _replace(mark, "text", subject)
     return subject
 
 
 def translate_subject(subject: str, most: int = LONGEST) -> str:
-    """A subject as it goes out, in the language and zone in use; one that is not made of parts is only cut.
+    """Return a subject in the language and zone in use, with at most `most` characters.
+
+    A subject without parts is only cut.
 
     >>> at = datetime.fromisoformat("2026-03-01T19:34Z")
     >>> stored = make_subject("RED", "Nordhang", "close the road, call the manager", "302 mm/day, 5 stations", at)
@@ -170,9 +179,9 @@ def translate_subject(subject: str, most: int = LONGEST) -> str:
 
 
 def cut_message(text: str, most: int) -> str:
-    """A text in the language in use, of so many characters at most: facts from the end of its list are left out.
+    """Translate a text and shorten it to at most `most` characters, leaving out the last facts of its list.
 
-    Of a single fact, or of a text that a person wrote, the last clauses go.
+    A single fact, or a text that a person wrote, loses its last clauses.
     """
     translated = str(translate(text))
     if len(translated) <= most:
@@ -184,10 +193,10 @@ def cut_message(text: str, most: int) -> str:
     return shorten(translated, min(most, len(translated) - 1))
 
 
-def find_first(text: str) -> str:
-    """The first fact of a text.
+def find_first_fact(text: str) -> str:
+    """Return the first fact of a text.
 
-    >>> find_first(join(["302 mm/day", "5 stations"], ", "))
+    >>> find_first_fact(join(["302 mm/day", "5 stations"], ", "))
     '302 mm/day'
     """
     return [text, *_list_fewer(text, 1)][-1]
@@ -208,7 +217,11 @@ def _replace(message: Message, place: str, value: Value) -> Message:
 
 
 def _list_fewer(text: Value, most: int) -> Iterator[Message]:
-    """The same with fewer and fewer facts: of its last list, and then of the first item that is left."""
+    """Yield a text with fewer and fewer facts: first of its last list, then of the first item of that list.
+
+    Args:
+        most: The largest number of facts.
+    """
     if not isinstance(text, Message):
         return
     for place, value in reversed([*text.values.items()]):
@@ -216,38 +229,44 @@ def _list_fewer(text: Value, most: int) -> Iterator[Message]:
             first = value.items[0]
             for n in range(min(len(value.items) - 1, most), 0, -1):
                 yield _replace(text, place, MessageList(value.items[:n], value.separator))
-            yield from (_replace(text, place, MessageList((one,))) for one in _list_fewer(first, most))
+            yield from (_replace(text, place, MessageList((shorter,))) for shorter in _list_fewer(first, most))
             return
         if fewer := [*_list_fewer(value, most)]:
-            yield from (_replace(text, place, one) for one in fewer)
+            yield from (_replace(text, place, shorter) for shorter in fewer)
             return
 
 
 def _fit(kind: str, title: str, action: str, essence: str, clock: str, most: int) -> str:
-    """The longest form that fits: what gives way first are facts, then the end of the title, then that of the action.
+    """Return the longest form of a subject that fits.
 
-    Level, begin of the title, begin of the action, first figure and clock stay as long as there is room for them.
+    Facts are shortened first, then the title, then the action. Level, start of the title, start of the action, first
+    figure and time remain as long as there is room for them.
     """
-    clause, figure = (first_clause(text) for text in (action, str(translate(find_first(essence)))))
-    for do in dict.fromkeys((action, clause)):
-        if len(found := _join(kind, title, do, str(translate(essence)), clock)) <= most:
-            return found
+    all_facts = str(translate(essence))
+    clause = get_first_clause(action)
+    figure = get_first_clause(str(translate(find_first_fact(essence))))
+    for shown_action in (action, clause):
+        subject = _join(kind, title, shown_action, all_facts, clock)
+        if len(subject) <= most:
+            return subject
     room = most - len(_join(kind, title, clause, "", clock)) - 2
-    if room >= min(len(figure) + len(CUT), 2 * _LEAST) or (not clause and room >= _LEAST):
+    if room >= min(len(figure) + len(CUT), 2 * _MIN_FACT) or (not clause and room >= _MIN_FACT):
         return _join(kind, title, clause, cut_message(essence, room), clock)
-    figure = cut_words(figure, 2 * _LEAST)
+    figure = cut_words(figure, 2 * _MIN_FACT)
     others = len(_join(kind, "", clause, figure, clock))
-    title = cut_words(title, max(_TITLE, most - others - 1))
-    if len(found := _join(kind, title, clause, figure, clock)) <= most:
-        return found
+    title = cut_words(title, max(_MIN_TITLE, most - others - 1))
+    subject = _join(kind, title, clause, figure, clock)
+    if len(subject) <= most:
+        return subject
     room = most - len(_join(kind, title, "", figure, clock)) - 2
-    if room < _LEAST:
-        figure, room = "", most - len(_join(kind, title, "", "", clock)) - 2
-    found = _join(kind, title, cut_words(clause, max(room, _LEAST)), figure, clock)
-    return found if len(found) <= most else cut_words(found, most)
+    if room < _MIN_FACT:
+        figure = ""
+        room = most - len(_join(kind, title, "", "", clock)) - 2
+    subject = _join(kind, title, cut_words(clause, max(room, _MIN_FACT)), figure, clock)
+    return subject if len(subject) <= most else cut_words(subject, most)
 
 
 def _join(kind: str, title: str, *parts: str) -> str:
-    """One line; behind what was cut stands no full stop."""
+    """Return one line. A part that was cut gets no full stop."""
     facts = ". ".join(part for part in parts if part).replace(f"{CUT}. ", f"{CUT} ")
     return f"{kind} {title}".rstrip() + f": {facts}"

@@ -18,8 +18,9 @@ from monitor.text.message import Duration, Figure, Message, MessageList, NameLis
 
 DaysAtLevel = Mapping[tuple[str, str], int]  # by criterion id and level: days of a record that reach the level
 _NAMED: Final = 8  # series or stations in one sentence
-_ABOUT: Final = 1.05  # a limit within so many times the bound is the bound, as people read it
-_SAME: Final = 1e-6  # relative difference of bounds that are printed as one
+# A detection limit up to this many times the bound is shown as the bound.
+_ABOUT: Final = 1.05
+_SAME: Final = 1e-6  # relative difference of bounds that are shown as one
 _YEAR_DAYS: Final = 365.25
 
 _HEADING: Final = Template("warning.heading", "{series} (a reading every {every})")
@@ -70,8 +71,10 @@ _SUDDEN: Final = Template(
 _SUDDEN_FIRST: Final = Template(
     "warning.sudden_first", "a collapse that is complete before the next reading (up to {time} after its start)"
 )
-_GAP: Final = Template("warning.gap", "a change while no reading comes for more than {time}")
-_HIDDEN: Final = Template("warning.hidden", "faster motion that noise hides: no noise_floor is declared")
+_GAP: Final = Template("warning.gap_in_readings", "a change during a gap of more than {time} between readings")
+_HIDDEN: Final = Template(
+    "warning.hidden_by_noise", "faster motion that is hidden by noise, because no noise_floor is declared"
+)
 _JUMPS: Final = Template("warning.jumps", "a single jump between two readings {every} apart: {parts}")
 _NO_JUMP: Final = Template("warning.no_jump", "raises nothing, however large, unless the motion goes on")
 _SILENT_JUMP: Final = Template("warning.silent_jump", "up to {length} raises nothing")
@@ -98,8 +101,8 @@ _OTHER: Final = Template("warning.other", "{kind} of {stations}: {levels}")
 _OTHER_LEVEL: Final = Template("warning.other_level", "{level} {bound}")
 _OTHER_LEVEL_IN: Final = Template("warning.other_level_in", "{level} {bound} in {window}")
 _UNCOUNTED: Final = Template(
-    "warning.uncounted",
-    "no reading of {series} counts: all are flagged {flag}, so nothing judges this motion",
+    "warning.all_flagged",
+    "no reading of {series} counts: all are flagged {flag}, so no criterion judges this motion",
 )
 _WITH_DAYS: Final = Template("warning.with_days", "{text} ({reached})")
 _TOP_NEEDS: Final = Template(
@@ -111,9 +114,9 @@ _STAYS: Final = Template(
     "warning.stays", "{levels}: a raised level stays until a person lowers it, also after one wrong reading"
 )
 _ANSWER: Final = Template(
-    "warning.answer",
-    "a question about a jump goes to the recipients of the site file: `slopeward alerts list` shows it, and `slopeward "
-    "alerts verify ID movement` answers that the slope moved; any other cause says that it did not",
+    "warning.answer_to_jump",
+    "the recipients of the site file are asked about a jump. `slopeward alerts list` shows the question. `slopeward "
+    "alerts verify ID movement` answers that the slope moved; any other answer means that it did not",
 )
 _END: Final = Template(
     "warning.end", "the newest reading is of {newest} ({age} ago); the level after it is {level}, since {since}"
@@ -122,8 +125,8 @@ _END_LOWEST: Final = Template(
     "warning.end_lowest", "the newest reading is of {newest} ({age} ago); the level after it is {level}"
 )
 _THROUGH: Final = Template("warning.through", "{series} is judged through {readers}, which is calculated from it")
-_IN_RULES: Final = Template("warning.in_rules", "{series} raises levels by rules over several criteria alone")
-_STABLE: Final = Template("warning.stable", "stable ground, judged by nothing on purpose: {series}")
+_IN_RULES: Final = Template("warning.only_in_rules", "{series} raises a level only in rules over several criteria")
+_STABLE: Final = Template("warning.on_stable_ground", "on stable ground, so no criterion judges it: {series}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,9 +316,9 @@ def summarise_warnings(
                 below=Term(site.levels[site.top_level - 1].name),
             )
         )
-    kept = tuple(Term(level.name) for level in site.levels[1:] if not level.auto_lower)
-    if kept and groups:
-        notes.append(_STAYS(levels=MessageList(kept, ", ")))
+    lasting = tuple(Term(level.name) for level in site.levels[1:] if not level.auto_lower)
+    if lasting and groups:
+        notes.append(_STAYS(levels=MessageList(lasting, ", ")))
     if counted.end is not None:
         notes.append(_describe_end(site, counted.end))
     if stable:
@@ -372,15 +375,15 @@ def _describe_levels(site: Site, members: Sequence[SeriesJudgement], record: Rec
         limits = [(criterion, limit) for criterion, limit in _list_limits(judgement) if limit.level == level.number]
         merged: list[tuple[JudgingCriterion, DetectionLimit, bool]] = []
         for criterion, limit in limits:
-            mirrored = next((one for one in merged if _is_mirrored(one[1], limit)), None)
+            mirrored = next((entry for entry in merged if _is_mirrored(entry[1], limit)), None)
             if mirrored is None:
                 merged.append((criterion, limit, False))
             else:
                 merged[merged.index(mirrored)] = (mirrored[0], mirrored[1], True)
         for criterion, limit, is_either in merged:
-            criteria = [one.id for one, other in limits if _is_same(limit, other)]
-            counted = [n for one in criteria if (n := record.find(one, level.name)) is not None]
-            most = max(counted, default=None)
+            criteria = [reader.id for reader, other in limits if _is_same(limit, other)]
+            counted = [record.find(criterion_id, level.name) for criterion_id in criteria]
+            most = max((days for days in counted if days is not None), default=None)
             reached = None
             if most is not None:
                 days = _describe_days(site, criteria, stations, level.name, most, record)
@@ -457,7 +460,7 @@ def _describe_days(
     if days == 0:
         return _NOT_REACHED(days=record.total)
     if not record.by_station:
-        readers = {name for one in site.criteria if one.id in criteria for name in one.stations}
+        readers = {name for reader in site.criteria if reader.id in criteria for name in reader.stations}
         template = _REACHED if readers <= set(stations) and len(stations) == 1 else _REACHED_TOGETHER
         return template(n=days, days=record.total)
     dates: dict[str, set[str]] = {station: set() for station in stations}
@@ -494,7 +497,7 @@ def _describe_bound(limit: DetectionLimit, *, is_either: bool) -> Message:
         text = (_FASTER if limit.is_over else _FASTER_BACK)(rate=rate, window=window)
     if abs(missed) <= _ABOUT * abs(bound):
         return text
-    return join([text, _IN_EFFECT(rate=Figure(abs(missed), ".3g", limit.unit))], ", ")
+    return join([text, _IN_EFFECT(rate=_round_figure(abs(missed), 3, limit.unit))], ", ")
 
 
 def _describe_time(limit: DetectionLimit, interval_s: float, most_readings: int) -> Message:
@@ -517,10 +520,10 @@ def _describe_missed(judgement: SeriesJudgement) -> Message:
     over, under = rates.get(True), rates.get(False)
     if over is not None and over.missed is not None:
         # The rates of other quantities than lengths have lengths of their own unit.
-        length = Figure(over.missed * _YEAR_DAYS, ".3g", over.unit.partition("/")[0])
-        parts.append(_SLOW(rate=Figure(over.missed, ".3g", over.unit), length=length))
+        length = _round_figure(over.missed * _YEAR_DAYS, 3, over.unit.partition("/")[0])
+        parts.append(_SLOW(rate=_round_figure(over.missed, 3, over.unit), length=length))
     if under is not None and under.missed is not None and (over is None or not _is_mirrored(over, under)):
-        parts.append(_SLOW_BACK(rate=Figure(abs(under.missed), ".3g", under.unit)))
+        parts.append(_SLOW_BACK(rate=_round_figure(abs(under.missed), 3, under.unit)))
     has_values = any(limit.window_s is None for limit in tightest)
     if parts and has_values:
         parts = [join([part, _SLOW_UNTIL()], ", ") for part in parts]
@@ -570,15 +573,15 @@ def _describe_jumps(site: Site, judgement: SeriesJudgement) -> Message | None:
     outcomes: list[tuple[float, Message]] = []
     for level, limit in possible.items():
         if not is_raised(level, limit.missed_jump):
-            length = _round_length(limit.missed_jump, judgement.unit)
+            length = _round_figure(limit.missed_jump, 2, judgement.unit)
             window = Duration(limit.window_s or 0.0, "about")
             name = Term(site.levels[level].name)
             outcomes.append((limit.missed_jump, _POSSIBLE_JUMP(length=length, level=name, window=window)))
     for level, jump in raising.items():
-        length = _round_length(jump, judgement.unit)
+        length = _round_figure(jump, 2, judgement.unit)
         outcomes.append((jump, _RAISING_JUMP(length=length, level=Term(site.levels[level].name))))
     if not isinf(asked):
-        length = _round_length(asked, judgement.unit)
+        length = _round_figure(asked, 2, judgement.unit)
         if is_raised(1, asked):
             outcomes.append((asked, _ASKED_JUMP(length=length)))
         else:
@@ -586,17 +589,17 @@ def _describe_jumps(site: Site, judgement: SeriesJudgement) -> Message | None:
             question = _ASKED_RAISING_JUMP(length=length, level=Term(site.levels[1].name), time=wait)
             outcomes.append((asked, question))
     outcomes.sort(key=lambda outcome: outcome[0])
-    parts = [_SILENT_JUMP(length=_round_length(silent, judgement.unit)), *(text for _, text in outcomes)]
+    parts = [_SILENT_JUMP(length=_round_figure(silent, 2, judgement.unit)), *(text for _, text in outcomes)]
     return _JUMPS(every=every, parts=MessageList(tuple(parts)))
 
 
-def _round_length(length: float, unit: str) -> Figure:
-    """Return a length with two significant digits, never in powers of ten.
+def _round_figure(value: float, digits: int, unit: str) -> Figure:
+    """Return a value with some significant digits, never in powers of ten.
 
-    >>> _round_length(164.3, "mm").english(), _round_length(9.87, "mm").english()
-    ('160 mm', '9.9 mm')
+    >>> [_round_figure(value, 2, "mm").english() for value in (164.3, 9.87, 7305.0)]
+    ['160 mm', '9.9 mm', '7300 mm']
     """
-    return Figure(float(f"{length:.2g}"), "g", unit)
+    return Figure(float(f"{value:.{digits}g}"), "g", unit)
 
 
 # ---- criteria that are not about the motion of one series ------------------------------------------------------

@@ -10,20 +10,20 @@ from sqlalchemy import Connection
 from monitor.alerts.queries.alerts import find_alert, find_raised
 from monitor.alerts.queries.evaluations import find_state, load_rates
 from monitor.alerts.records import UNCONFIRMED
-from monitor.decision.alert_texts import list_values, renew_body
+from monitor.decision.alert_texts import describe_present_and_raised, renew_body
 from monitor.decision.changes import AlertCategory, AlertChange
-from monitor.decision.headline import Headline, find_moving, name_of
+from monitor.decision.headline import Headline, find_motion_headline, name_site_level
 from monitor.decision.records import Memory
-from monitor.decision.subjects import compare_essence, find_first, renew_subject
+from monitor.decision.subjects import compare_essence, find_first_fact, renew_subject
 from monitor.delivery.declarations import find_declaration
 from monitor.delivery.queries.outbox import OpenAlert
 from monitor.sites.queries.sites import find_version
 from monitor.text.message import LABELLED_TEXT, Message, Template, Term
 
 _LOG: Final = logging.getLogger(__name__)
-_ASKING: Final = Template("headline.now", "{text}; {n} stations ask for {level}")
-_ONE_ASKS: Final = Template("headline.now.one", "{text}; 1 station asks for {level}")
-_NOBODY: Final = Template("headline.now.nobody", "no station asks for {level}")
+_ASKING: Final = Template("headline.now.several", "{text}; {n} stations request {level}")
+_ONE_ASKS: Final = Template("headline.now.single", "{text}; 1 station requests {level}")
+_NOBODY: Final = Template("headline.now.none", "no station requests {level}")
 
 
 def find_now(c: Connection, site_id: str, level: int) -> Headline | None:
@@ -34,14 +34,14 @@ def find_now(c: Connection, site_id: str, level: int) -> Headline | None:
     row, site = find_state(c, site_id), find_declaration(c, find_version(c, site_id) or "")
     if row is None or site is None or not level:
         return None
-    if (found := find_moving(load_rates(c, site_id), site, level)) is not None:
+    if (found := find_motion_headline(load_rates(c, site_id), site, level)) is not None:
         return found
-    name = Term(name_of(site, level))
+    name = Term(name_site_level(site, level))
     asking = {k: v for k, v in Memory.read(row.state).votes.items() if v.level >= level}
     if not asking:
         return Headline(_NOBODY(level=name), _NOBODY(level=name))
     key = max(asking, key=lambda k: (asking[k].level, k))
-    first = LABELLED_TEXT(name=key.station, text=find_first(asking[key].reason))
+    first = LABELLED_TEXT(name=key.station, text=find_first_fact(asking[key].reason))
     stations = {k.station for k in asking}
     count = len(stations)
     sentence = _ONE_ASKS(text=first, level=name) if count == 1 else _ASKING(text=first, n=count, level=name)
@@ -61,7 +61,7 @@ def compare(c: Connection, alert_id: int, now: datetime) -> tuple[tuple[Message,
         return (), ""
     if found is None:
         return (), ""
-    return list_values(found.sentence, raised.sentence, now), compare_essence(found.short, raised.short)
+    return describe_present_and_raised(found.sentence, raised.sentence, now), compare_essence(found.short, raised.short)
 
 
 def add_values(c: Connection, change: AlertChange, now: datetime) -> AlertChange:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from monitor.decision.cost import StationReadingLimit, measure_room
+from monitor.decision.cost import StationReadingLimit, compute_reading_limits
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault
 from monitor.ingest.queries.messages import MOST_SOURCES, OTHERS, find_source
 from monitor.readings.records import Observation
@@ -54,7 +54,9 @@ class Admission:
         self._undeclared = {site: set(stations.get(site, ())) - declared for site, declared in self._declared.items()}
         self._sites = sites
         self._rooms: dict[tuple[str, str], StationReadingLimit] = {
-            (site.id, station): room for site in sites.values() for station, room in measure_room(site).items()
+            (site.id, station): room
+            for site in sites.values()
+            for station, room in compute_reading_limits(site).items()
         }
         self._spans: dict[tuple[str, str, str], timedelta] = {}
         self._buckets: dict[str, _TokenBucket] = {}

@@ -227,7 +227,7 @@ def test_a_criterion_that_takes_over_a_name_inherits_neither_vote_nor_level(data
     assert (held.decision.memory.votes["level-1|G1"].level, held.decision.memory.supporters["level-1~|G1"]) == (0, 1)
     assert "health:site:cannot_see" not in held.decision.memory.conditions
     asked = bench.live(12, looks=1).decision.memory.conditions["health:site:cannot_see"]
-    assert "reads these any more: G1 (level-1)" in asked.reason, "a person must decide"
+    assert "no criterion any more for G1 (level-1)" in asked.reason, "a person must decide"
     set_level(database, site, 0, BO, "nothing moves", bench.now)
     assert bench.live(2).decision.memory.unheard == {}
     assert "site.set_apart" in ask(database, lambda c: c.execute(select(audit_entry.c.action)).scalars().all())

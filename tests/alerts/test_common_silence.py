@@ -55,7 +55,7 @@ def told(site, rows, extra_s=600.0):
 
 
 @pytest.mark.parametrize("max_silence", ["1d", "90m"])
-def test_silence_of_all_stations_at_red_is_urgent_and_the_site_is_blind(max_silence):
+def test_silence_of_all_stations_at_red_is_urgent_and_blind(max_silence):
     now, decision = told(declare(max_silence), readings())
     last = BEGIN + 19 * STEP
     assert timedelta(minutes=90) < now - last <= timedelta(minutes=130), "three intervals, not a day"
@@ -67,7 +67,7 @@ def test_silence_of_all_stations_at_red_is_urgent_and_the_site_is_blind(max_sile
     assert not [c for c in decision.changes if c.notify and c.open and c.key != KEY], "one cause, one message"
 
 
-def test_silence_of_all_supporters_is_common_silence_but_not_of_some():
+def test_silence_of_stations_behind_level_is_urgent_but_not_of_one_station():
     behind = told(declare(), readings(mute=("E1", "E2")))
     assert behind is None, "E3 still requests red"
     still = [o for o in readings(mute=("E1", "E2")) if o.station != "E3"]
@@ -80,7 +80,7 @@ def test_silence_of_all_supporters_is_common_silence_but_not_of_some():
     assert reason.startswith("all 2 stations that support red have been silent since")
 
 
-def test_batches_and_a_green_site_are_no_common_silence_and_a_reading_ends_it():
+def test_common_silence_needs_raised_level_and_ends_with_first_reading():
     assert told(declare(), readings(ends=99, until=96, by=24)) is None
     assert told(declare(), readings(mm_per_day=0.0)) is None
     back = Observation("s", "E1", "crack_opening", "mm", BEGIN + 39 * STEP, BEGIN + 39 * STEP, 300.0, None)

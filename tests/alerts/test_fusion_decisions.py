@@ -293,7 +293,7 @@ def test_earthquake_explains_a_step_that_remains_a_question_without_a_level():
         assert set(levels(looks)) == {0}
         asked = looks[-1].decision.memory.conditions["health:A:verify"]
         assert "at the time of earthquake (north face; event 7 by command, confirmed by Ada and Bo)" in asked.reason
-        assert "waits for a person's word" in asked.reason
+        assert "It does not count until somebody answers what it was" in asked.reason
     # without it, two independent ones are movement at their third epoch
     assert levels(run(quiet(7, steps={"A": (20, 90.0), "B": (20, 80.0)})))[20:23] == [0, 0, 2]
 
@@ -310,7 +310,10 @@ def test_unconfirmed_event_is_mentioned_and_explains_no_step():
 def test_event_of_one_person_explains_a_single_step_but_suppresses_no_high_level():
     lone = run(quiet(7, steps={"A": (20, 90.0)}), alter=declared("earthquake", 20, words=("Ada",)))
     assert set(levels(lone)) == {0}
-    assert "until a second one does" in lone[-1].decision.memory.conditions["health:A:verify"].reason
+    assert (
+        "Only one person has confirmed the event. Until a second one does"
+        in lone[-1].decision.memory.conditions["health:A:verify"].reason
+    )
     (used,) = lone[-1].decision.evidence["events"]
     assert (used["via"], used["confirmed_by"], len(used["effects"])) == ("command", ["Ada"], 1)
     both = quiet(7, steps={"A": (20, 90.0), "B": (20, 80.0)})

@@ -23,7 +23,7 @@ def roots(silent, late=(), paged=(), now_s=0.0, gone=()):
     )
 
 
-def test_the_nearest_parent_of_all_that_is_silent_is_the_cause_and_its_page_waits_and_stands():
+def test_nearest_parent_of_silent_series_is_the_cause_and_its_alert_is_delayed_and_stays():
     assert roots(ROVERS).pages == {BASE: ROVERS}
     assert roots(PAIR).pages == {LOGGER: PAIR}, "the other rovers of the base speak"
     assert roots(LONE) == roots(LONE, late=PAIR), "others of the base speak"
@@ -61,7 +61,7 @@ def send(said_at):
 VOLTS = ("battery_voltage", "V", 12.0)
 
 
-def test_a_dead_logger_is_one_page_at_once_though_its_batteries_may_be_silent_for_hours():
+def test_failed_logger_is_one_alert_although_batteries_report_rarely():
     begin, rows = send(lambda _: [VOLTS])
     found = {}
     for now, decision in replay(parse_site(SITE, "new.toml"), rows):
@@ -70,7 +70,7 @@ def test_a_dead_logger_is_one_page_at_once_though_its_batteries_may_be_silent_fo
     assert {k: s for k, s in found.items() if k.endswith(":stale")} == {"health:logger:L1:stale": 115.0}
 
 
-def test_a_battery_that_reports_once_a_day_makes_no_pages_of_the_instruments_of_its_dead_logger():
+def test_daily_battery_does_not_split_alert_on_failed_logger():
     text = SITE.replace('interval = "5s"\nmax_silence = "6h"', 'interval = "1d"\nmax_silence = "30h"')
     begin, rows = send(lambda epoch: [VOLTS] if epoch == 0 else [])
     # G3 goes on alone until the batteries of the others are silent too, and is alone when its own battery is
@@ -100,7 +100,7 @@ def told(battery_s, displacement_s, paged, now_s):
     return find_silence_causes({}, silent_s, yes, yes, lambda *_: 0.0, paged, now_s, spoke).notified
 
 
-def test_what_the_battery_of_a_silent_instrument_adds_is_told_unless_it_spoke_meanwhile():
+def test_silent_battery_of_alerted_instrument_needs_no_alert_unless_it_reported_since():
     paged = {"health:G5.displacement:stale"}
     assert told(0.0, 3000.0, paged, 2e5) == {("G5", "battery_voltage")}
     assert not told(9000.0, 3000.0, paged, 2e5), "it spoke after the antenna had fallen silent: another cause"

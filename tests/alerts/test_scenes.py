@@ -286,7 +286,7 @@ def test_a_station_that_moves_alone_is_asked_about_and_answered_with_a_cause(dat
     assert "health:alone:G1:verify" not in after.decision.memory.conditions
     # the clock of the site is two hours: answered, it does not run out
     assert slope.live(6, {"G1": 40.0}).level == 1
-    assert "set aside as weather" in slope.look().decision.memory.conditions["health:alone:G1:set_aside"].reason
+    assert 'somebody answered "weather"' in slope.look().decision.memory.conditions["health:alone:G1:set_aside"].reason
     # the neighbour begins to move: what a person said of a lone station no longer holds it
     assert slope.live(24, {"G1": 40.0, "G2": 40.0}).level >= 2
 
@@ -341,7 +341,7 @@ def test_an_offset_counts_at_once_where_one_person_may_act(stepped):
     move_antenna(stepped)
     result = stepped.look("person")
     assert result.decision.memory.steps == {}
-    assert "and nobody has countersigned it" in offset_notice(result)
+    assert "and nobody has countersigned the offset" in offset_notice(result)
     with stepped.database.read() as c:
         a = audit_entry.c
         detail = c.execute(select(a.detail).where(a.action == "offset.add")).scalar_one()

@@ -335,7 +335,7 @@ def test_the_end_of_an_alarm_repeats_what_was_wrong(db):
         conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s)
     of_key = [a.reason for a in alarms.pending() if a.key.endswith("ingest:database")]
     said = f"the database takes no observations since {NOW:%Y-%m-%d %H:%M:%S} UTC; messages wait with the broker"
-    assert of_key == ["over: what was found before the service was started", said, f"over: {said}"]
+    assert of_key == ["resolved: what was found before the service was started", said, f"resolved: {said}"]
 
 
 def follow_all(db, key, look, *steps):

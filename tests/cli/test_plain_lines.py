@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from monitor.alerts.records import AlertState
 from monitor.alerts.tables import alert
 from monitor.cli.main import run_verb
-from monitor.decision.conditions import NOTHING_NEWER
+from monitor.decision.conditions import NEWEST_READING
 from monitor.storage.engine import Database
 from monitor.text.instants import parse_time
 from monitor.text.local_time import format_instant, format_local, use_zone
@@ -82,7 +82,7 @@ def test_the_hour_that_comes_twice_is_told_apart_everywhere():
     with use_zone("Europe/Zurich"):
         assert (format_minute(first), format_minute(second)) == ("2026-10-25 02:30 +02:00", "2026-10-25 02:30 +01:00")
         assert format_instant(parse_time(second)) == "2026-10-25 02:30 +01:00"
-        assert ">2026-10-25 02:30 +01:00</time>" in render_text(NOTHING_NEWER(at=Timestamp.of(parse_time(second))))
+        assert ">2026-10-25 02:30 +01:00</time>" in render_text(NEWEST_READING(at=Timestamp.of(parse_time(second))))
         assert format_minute(second, "Asia/Tokyo") == "2026-10-25 10:30 JST", "a row of another zone than the page"
     assert format_instant(parse_time(first)) == "2026-10-25T00:30Z", "without a zone, as for programs"
     with use_zone("America/St_Johns"):

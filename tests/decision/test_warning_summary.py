@@ -44,7 +44,7 @@ def list_sentences(summary: WarningSummary) -> list[str]:
     return [str(line) for group in summary.groups for line in (group.heading, *group.list_lines())]
 
 
-def test_a_line_through_daily_readings_is_explained_with_its_time_and_what_it_misses():
+def test_rate_of_daily_readings_is_described_with_its_delay_and_what_is_missed():
     days = RecordDays({("r", "yellow"): 12, ("r", "orange"): 0}, 240)
     summary = summarise_warnings(make_site(station("E1", DAILY), FOR_CRACK), days)
     heading, yellow, orange, red, missed, jumps = list_sentences(summary)
@@ -62,7 +62,7 @@ def test_a_line_through_daily_readings_is_explained_with_its_time_and_what_it_mi
     assert red == "red: never raised by these series alone"
     assert missed == (
         "missed: steady motion of 2 mm/day or less (730 mm in a year); a collapse that is complete less than 3 d "
-        "after its start (before 3 readings show it); a change while no reading comes for more than 14 d"
+        "after its start (before 3 readings show it); a change during a gap of more than 14 d between readings"
     )
     assert jumps == (
         "a single jump between two readings 1 d apart: up to 14 mm raises nothing; from about 14 mm on the recipients "
@@ -70,7 +70,7 @@ def test_a_line_through_daily_readings_is_explained_with_its_time_and_what_it_mi
     )
 
 
-def test_days_that_could_not_be_judged_are_no_days_without_alarm():
+def test_days_without_judgement_do_not_count_as_days_without_alarm():
     site = make_site(station("E1", DAILY), FOR_CRACK)
     days = {("r", "yellow"): 12, ("r", "orange"): 0}
     some = list_sentences(summarise_warnings(site, RecordDays(days, 240, judged={"r": 200})))
@@ -82,7 +82,7 @@ def test_days_that_could_not_be_judged_are_no_days_without_alarm():
     assert none.list_judged() == {}
 
 
-def test_one_survey_is_enough_and_a_wrong_one_is_named_as_a_risk():
+def test_survey_rate_is_raised_by_one_survey_even_if_it_is_wrong():
     site = make_site(station("P1", SURVEYED), station("P2", SURVEYED), FOR_SURVEY)
     sentences = list_sentences(summarise_warnings(site))
     assert sentences[0] == "P1.displacement_downslope, P2.displacement_downslope (a reading every 31 d)"
@@ -90,7 +90,7 @@ def test_one_survey_is_enough_and_a_wrong_one_is_named_as_a_risk():
         "yellow: faster than 2 mm/day in any direction from one reading to the next; raised within 31 d"
     )
     assert "a collapse that is complete before the next reading (up to 31 d after its start)" in sentences[-2]
-    assert sentences[-2].endswith("; a change while no reading comes for more than 1116 d")
+    assert sentences[-2].endswith("; a change during a gap of more than 1116 d between readings")
     assert sentences[-1] == (
         "a single jump between two readings 31 d apart: up to 62 mm raises nothing; above 62 mm yellow at once, "
         "even if it is one wrong reading"
@@ -99,7 +99,7 @@ def test_one_survey_is_enough_and_a_wrong_one_is_named_as_a_risk():
     assert "above 310 mm red at once" in list_sentences(summarise_warnings(alone))[-1]
 
 
-def test_the_same_speed_in_both_directions_is_one_sentence():
+def test_same_speed_in_both_directions_is_one_sentence():
     back = FOR_CRACK.replace('"r"', '"b"').replace("over = 2.0", "under = -2.0").replace("over = 10.0", "under = -10.0")
     assert back.count("under") == 2
     site = make_site(station("E1", DAILY), FOR_CRACK, back)
@@ -110,16 +110,16 @@ def test_the_same_speed_in_both_directions_is_one_sentence():
     assert group.levels[0].days == 5
 
 
-def test_series_that_nothing_judges_and_stable_ground_are_named():
+def test_unjudged_series_and_stable_ground_are_named():
     tilt = station("K1", series("tilt_x", "mrad", noise_floor=0.01))
     control = station("C1", DAILY, on_slope=False)
     summary = summarise_warnings(make_site(station("E1", DAILY), tilt, control, FOR_CRACK))
     assert summary.unjudged == ("K1.tilt_x",)
-    assert "stable ground, judged by nothing on purpose: C1.crack_opening" in summary.notes
+    assert "on stable ground, so no criterion judges it: C1.crack_opening" in summary.notes
     assert summary.to_json()["not_judged"] == ["K1.tilt_x"]
 
 
-def test_a_level_that_cannot_be_reached_says_why():
+def test_unreachable_level_states_its_reason():
     rare = station("E1", series("crack_opening", "mm", "7d", max_silence="60d", noise_floor=0.1))
     (group,) = summarise_warnings(make_site(rare, FOR_CRACK)).groups
     assert group.levels[0].faster_than is None
@@ -172,13 +172,13 @@ def test_days_of_a_whole_criterion_are_not_those_of_one_station():
     assert group.levels[0].text.endswith("reached on 8 of 400 days of this record, by any station of its criterion")
 
 
-def test_a_bound_that_noise_raises_is_printed_with_the_motion_that_reaches_it():
+def test_bound_raised_by_noise_is_shown_with_the_effective_rate():
     noisy = station("E1", series("crack_opening", "mm", "1d", noise_floor=20.0))
     (group,) = summarise_warnings(make_site(noisy, FOR_CRACK)).groups
     assert "faster than 2 mm/day over 14 d, in effect from" in group.levels[0].text
 
 
-def test_a_jump_has_its_outcomes_in_rising_order_and_no_size_twice_with_different_ones():
+def test_outcomes_of_a_jump_are_sorted_by_size_without_contradiction():
     survey = FOR_SURVEY.replace("yellow = {over = 2.0", "yellow = {over = 1.0")
     site = make_site(station("P1", SURVEYED), station("P2", SURVEYED), survey, FOR_LINE)
     (group,) = summarise_warnings(site).groups

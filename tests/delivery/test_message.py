@@ -39,13 +39,14 @@ from monitor.sites.quiet_hours import read_quiet
 from monitor.sites.records import Recipient
 from monitor.text.catalogue import current_language, use_language
 from monitor.text.local_time import use_zone
-from monitor.text.message import LABELLED_TEXT, Figure, Template, Term, join, messages_to_plain
+from monitor.text.message import LABELLED_TEXT, Figure, Template, Term, Timestamp, join, messages_to_plain
 from tests.data.watched_slope import SITE_TEXT
 from tests.tables import tabulated
 
 AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
 RAIN = join(["rain 61.5 mm in 24 h is 121 % of the bound of 50.8 mm", "known for 98 % of that time"], ", ")
-STEP = Template("test.step", "jump of {size}")
+JUMPED = Template("step.jumped", "{station} jumped by {size} at {at}")
+BECAUSE = Template("step.because", "{step}: {text}")
 FAST = "velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 of its last 3 readings"
 JUMP = "step of 12.0 mm at G2: nobody said within the clock that it was an instrument"
 PARTS = [LABELLED_TEXT(name=name, text=text) for name, text in (("G1", FAST), ("G2", JUMP), ("rule wet, G1", RAIN))]
@@ -95,7 +96,7 @@ def read(notification, language="en", zone="Europe/Zurich"):
         return translate(notification)
 
 
-def test_a_message_fits_a_lock_screen_and_its_body_answers_one_question_a_line():
+def test_subject_fits_lock_screen_and_body_has_one_fact_on_each_line():
     said = read(make())
     assert said.subject == "ORANGE North bench: Close the road. 81.2 mm/day, 2 stations. 07:00"
     assert said.body.splitlines() == [
@@ -105,7 +106,7 @@ def test_a_message_fits_a_lock_screen_and_its_body_answers_one_question_a_line()
         "Action: Close the road, call the manager",
         (
             "How sure: 2 independent witnesses can vote, 2 needed for the highest level; some series that can "
-            "vote give no valid data"
+            "raise a level give no valid data"
         ),
         "Newest datum used: 2026-03-01 07:00 CET",
         "Notified: duty, manager",
@@ -119,12 +120,12 @@ def read_how_sure(frozen):
     return next(line for line in lines if line.startswith("How sure: "))
 
 
-def test_a_level_raised_from_a_backlog_does_not_claim_that_there_is_no_valid_data():
+def test_level_raised_from_backlog_states_that_readings_are_being_stored():
     outcome = MOVING["outcome"] | {"observability": "blind"}
     backlog = MOVING | {"view": {"failures": [], "draining": True}, "outcome": outcome}
     assert "no valid data" not in read_how_sure(backlog)
     assert read_how_sure(backlog).endswith(
-        "readings that waited are still being stored; this level rests on those stored so far"
+        "older readings are still being stored; this level contains those stored so far"
     )
     old = MOVING | {"outcome": outcome}
     assert read_how_sure(old).endswith(
@@ -132,7 +133,7 @@ def test_a_level_raised_from_a_backlog_does_not_claim_that_there_is_no_valid_dat
     )
 
 
-def test_a_blind_site_without_a_reading_behind_its_level_says_so():
+def test_blind_site_without_reading_behind_level_states_no_valid_data():
     frozen = freeze({"G1": 0.0, "G2": 0.0})
     frozen["outcome"]["observability"] = "blind"
     assert read_how_sure(frozen).endswith("no valid data from the stations behind this level")
@@ -158,7 +159,7 @@ def test_subject_and_body_in_italian():
     ],
 )
 @tabulated("repeated", [False, True])
-def test_a_long_subject_keeps_level_site_action_and_figure(language, title, action, repeated):
+def test_long_subject_keeps_level_site_action_and_figure(language, title, action, repeated):
     at = datetime(2026, 3, 1, 19, 34, tzinfo=UTC)
     essence = join([Figure(302, "g", "mm/day"), "5 stations"], ", ")
     subject = make_subject(Term("RED"), title, action, essence, at)
@@ -172,7 +173,7 @@ def test_a_long_subject_keeps_level_site_action_and_figure(language, title, acti
     assert said.endswith(" 19:34")
 
 
-def test_the_criterion_and_the_station_farthest_beyond_the_bound_make_the_headline():
+def test_headline_is_about_criterion_and_station_farthest_beyond_bound():
     frozen = freeze({"G1": 81.2})
     tilt = {"criterion": "tilt-1", "station": "T9", "raise_level": 2, "heard": True, "reason": "", "newest_s": 1e9}
     tilt["facts"] = {"bounds": [{"level": 2, "bound": 500.0, "window_s": None, "rate": 510.0}]}
@@ -191,27 +192,28 @@ def test_the_criterion_and_the_station_farthest_beyond_the_bound_make_the_headli
     assert (found.short, found.stations) == ("240 mm/day, G1", ("G1", "G2"))
 
 
-def test_a_step_and_a_rule_without_a_rate_have_their_reason_as_headline():
+def test_jump_or_rule_without_a_rate_has_its_reason_as_headline():
     frozen = freeze({"G1": 1.0})
-    reason = LABELLED_TEXT(name=STEP(size=Figure(310, "g", "mm")), text="silence followed it")
+    jump = JUMPED(station="G1", size=Figure(310, "g", "mm"), at=Timestamp.of(AT, "minute"))
+    reason = BECAUSE(step=jump, text="silence followed it")
     step = messages_to_plain({"level": 2, "state": "counted", "reason": reason})
     frozen["outcome"]["evidence"]["steps"] = {"G1@2026-03-01T06:00:00.000000Z": step}
-    assert find_headline(frozen, SITE, 2).short == "G1: jump of 310 mm"
-    said = read(make("orange: x", frozen=frozen))
-    assert said.subject == "ORANGE North bench: Close the road. G1: jump of 310 mm. 07:00"
-    assert said.body.startswith("G1: jump of 310 mm: silence followed it\n")
+    assert find_headline(frozen, SITE, 2).short == jump
+    message = read(make("orange: x", frozen=frozen))
+    assert message.subject == "ORANGE North bench: Close the road. G1 jumped by 310 mm at 2026-03-01 … 07:00"
+    assert message.body.startswith("G1 jumped by 310 mm at 2026-03-01 07:00 CET: silence followed it\n")
     frozen["outcome"]["evidence"]["votes"] = {"wet|R1": {"level": 2, "counted": True}}
     rain = messages_to_plain({"reason": RAIN, "facts": {}, "newest_s": 1e9})
     frozen["outcome"]["evidence"]["words"].append({"criterion": "wet", "station": "R1", "heard": True, **rain})
     assert find_headline(frozen, SITE, 2).short == "R1: rain 61.5 mm in 24 h is 121 % of the bound of 50.8 mm"
 
 
-def test_in_the_hour_that_comes_twice_the_subject_says_which():
+def test_time_in_repeated_hour_has_utc_offset():
     said = [read(make(now=datetime(2026, 10, 25, hour, 30, tzinfo=UTC))).subject[-12:] for hour in (0, 1)]
     assert said == ["02:30 +02:00", "02:30 +01:00"]
 
 
-def test_what_comes_next_is_a_trusted_window_that_is_not_over():
+def test_outlook_is_earliest_trusted_window_without_newer_reading():
     def window(begin_h, end_h, *, trusted=True):
         begin, end = (AT.timestamp() + 3600 * hours for hours in (begin_h, end_h))
         return {"trusted": trusted, "from_s": begin, "to_s": end}
@@ -222,11 +224,13 @@ def test_what_comes_next_is_a_trusted_window_that_is_not_over():
     assert "Next: failure possible now, until 2026-03-01 08:00 CET" in begun
     ended = freeze({"G1": 81.2}, failures=[window(-5, 0.5), window(3, 4)])
     said = read(make(frozen=ended, now=AT + timedelta(hours=1))).body
-    assert "Next: the failure window 2026-03-01 02:00 to 2026-03-01 07:30 CET is over, and no reading" in said
+    assert (
+        "Next: the failure window 2026-03-01 02:00 to 2026-03-01 07:30 CET has passed without a newer reading" in said
+    )
     assert "Next" not in read(make()).body
 
 
-def test_a_level_that_fell_and_the_end_have_the_same_form():
+def test_lowered_level_and_end_have_same_form_as_raised_level():
     lower = read(make(OF_LEVEL(level=Term("orange"), text="all that asked for red is back"), before=3))
     assert lower.subject == "ORANGE North bench: Close the road, call the manager. down from red. 07:00"
     assert "Since 2026-03-01 07:00 CET, before that the level was red" in lower.body
@@ -239,7 +243,7 @@ def test_a_level_that_fell_and_the_end_have_the_same_form():
 
 
 @pytest.mark.parametrize("frozen", [{}, {"outcome": None}, {"outcome": {"evidence": {"votes": {"a": 1}}}}, {"view": 3}])
-def test_evidence_of_an_odd_form_holds_no_message_back(frozen):
+def test_message_is_written_from_unreadable_evidence(frozen):
     said = read(make(frozen=frozen))
     assert said.subject.startswith("ORANGE North bench: Close the road. G1")
     assert len(said.subject) <= LONGEST
@@ -249,7 +253,7 @@ def test_evidence_of_an_odd_form_holds_no_message_back(frozen):
     ("language", "begins"),
     [("en", "Look and acknowledge: "), ("it", "Guardare e prendere in carico: "), ("zh", "查看并确认：")],
 )
-def test_a_message_links_to_its_alert_where_people_can_reach_the_page(language, begins):
+def test_message_links_to_alert_if_page_has_public_address(language, begins):
     sent = []
 
     class Keeping:
@@ -265,15 +269,15 @@ def test_a_message_links_to_its_alert_where_people_can_reach_the_page(language, 
     ("language", "word", "level"),
     [("it", "ESERCITAZIONE", "ARANCIONE"), ("zh", "演练", "橙色"), ("es", "SIMULACRO", "NARANJA")],
 )
-def test_a_drill_says_so_in_every_language(language, word, level):
+def test_drill_is_marked_in_every_language(language, word, level):
     said = read(make(EXERCISE(text=REASON), exercise=True), language)
     assert said.subject.startswith(word)
     assert level in said.subject
     assert said.body.startswith(word)
 
 
-def test_an_escalated_message_is_translated_and_what_nobody_knows_stays_english():
-    plain = make(join(["step of 40.0 mm", "counts as movement until a person says no"]), ledger=AlertCategory.HEALTH)
+def test_escalated_message_is_translated_and_unknown_text_stays_english():
+    plain = make(join(["step of 40.0 mm", "It counts as movement"]), ledger=AlertCategory.HEALTH)
     said = read(replace(plain, subject=mark_open(plain.subject, 1200.0)), "es")
     assert said.subject == "abierta 20 min: Instrumentos urgente North bench: step of 40.0 mm … 07:00"
     said = read(make("the moon has risen over bench 3: 12.5 mm"), "it")
@@ -292,7 +296,7 @@ def test_covered_messages_and_delay_are_translated():
     assert said[5].endswith("红色 pit: 红色\uff1a没有判据要求更高级别. 06:00")
 
 
-def test_a_fault_of_the_translation_sends_english(monkeypatch, caplog):
+def test_failed_translation_sends_english(monkeypatch, caplog):
     monkeypatch.setattr(message, "translate_subject", lambda *_: 1 / 0)
     plain = make()
     said = read(plain, "it")
@@ -307,7 +311,7 @@ class Taker:
         self.took, self.language = notification, current_language()
 
 
-def test_the_log_is_english_and_mail_and_webhook_are_not():
+def test_mail_and_webhook_are_translated_and_log_is_english():
     for channel, language in (("log:desk", "en"), ("webhook:X", "it")):
         taker = Taker()
         deliver_in("it", taker, make(channel=channel))
@@ -325,7 +329,7 @@ def test_the_log_is_english_and_mail_and_webhook_are_not():
     assert "ARANCIONE" in taker.json["subject"]
 
 
-def test_a_recipient_has_a_known_language_or_the_default():
+def test_recipient_without_language_gets_default_language():
     people = [Recipient("a", (), (), language="it"), Recipient("b", (), ())]
     assert [find_language(people, name, "es") for name in ("a", "b", "gone")] == ["it", "es", "es"]
     text = f'{SITE_TEXT}\n[[recipient]]\nname = "x"\nchannels = ["log"]\nlanguage = "fr"\n'
@@ -371,7 +375,7 @@ def view_of(sent, quiet):
 
 
 @given(draw_messages(), st.integers(0, 100), st.sampled_from(["in", "after", "none"]))
-def test_what_is_set_aside_is_spoken_for_by_one_that_is_there_and_the_urgent_by_one_as_high(found, sent, quiet):
+def test_superseded_message_is_contained_in_sent_message_of_same_urgency(found, sent, quiet):
     left = {w.id: w for w in found}
     replaced = {}
     for stage in STAGES.values():
@@ -390,7 +394,7 @@ def test_what_is_set_aside_is_spoken_for_by_one_that_is_there_and_the_urgent_by_
         assert by is None or by in left or replaced.get(by, 0) is None
 
 
-def test_the_newest_replaces_all_but_the_red_raise_and_health_joins_and_hazard_is_never_grouped():
+def test_newest_message_replaces_older_ones_except_raised_red_and_only_health_is_grouped():
     found = superseded([waiting(1, 1), waiting(2, 3), waiting(3, 1), waiting(4, 0)], DeliveryContext(T0, 0))
     assert sorted((v.id, v.by) for v in found) == [(1, 2), (3, 4)]
     assert grouped([waiting(n, 1, alert_id=n) for n in range(5)], DeliveryContext(T0, 0)) == []
@@ -401,7 +405,7 @@ def test_the_newest_replaces_all_but_the_red_raise_and_health_joins_and_hazard_i
     assert [(v.id, v.by) for v in later] == [(1, 3), (2, 3)]
 
 
-def test_quiet_hours_hold_what_is_not_urgent():
+def test_quiet_hours_postpone_messages_that_are_not_urgent():
     kinds = [(1, "hazard"), (2, "hazard"), (3, "hazard"), (1, "health"), (2, "health"), (1, "advice")]
     crowd = [waiting(n, *kind, n, T0 + timedelta(minutes=n)) for n, kind in enumerate(kinds, 1)]
     crowd.append(waiting(7, 1, "hazard", 7, T0, recipient="head"))
@@ -413,7 +417,7 @@ def test_quiet_hours_hold_what_is_not_urgent():
     assert quiet(crowd, view_of(0, "after")) == []
 
 
-def test_after_quiet_hours_each_hazard_is_a_message_of_its_own_and_says_what_holds():
+def test_after_quiet_hours_each_hazard_has_its_own_message_with_present_level():
     night = [waiting(1), waiting(2, 0), waiting(3, alert_id=2), waiting(4, 1, "health", 3), waiting(5, 1, "health", 4)]
     night += [replace(one, site="south") for one in (waiting(6, alert_id=5), waiting(7, 1, "health", 6))]
     left = {w.id: w for w in night}
@@ -429,7 +433,7 @@ def test_after_quiet_hours_each_hazard_is_a_message_of_its_own_and_says_what_hol
     st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31)),
     st.sampled_from(["Europe/Zurich", "America/Santiago", "Australia/Lord_Howe"]),
 )
-def test_quiet_hours_begin_and_end_in_every_night_of_the_year(first, last, at, zone):
+def test_quiet_hours_start_and_end_on_every_night_of_the_year(first, last, at, zone):
     if first == last:
         return
     at, spelled = at.replace(tzinfo=UTC), f"{first // 60:02}:{first % 60:02}-{last // 60:02}:{last % 60:02}"
@@ -439,7 +443,7 @@ def test_quiet_hours_begin_and_end_in_every_night_of_the_year(first, last, at, z
     assert read_quiet(spelled, zone).find_window(start)[0] == start
 
 
-def test_throttle_postpones_the_lowest_first_the_noise_of_instruments_and_never_the_urgent():
+def test_throttle_postpones_lowest_levels_and_health_first_and_never_urgent_messages():
     crowd = [waiting(n, level, alert_id=n) for n, level in enumerate([0, 1, 2, 3, 1], 1)]
     held = throttled(crowd, DeliveryContext(T0, 9, DeliveryLimits(sends_per_hour=10)))
     assert {v.id for v in held} == {1, 2}
@@ -449,7 +453,7 @@ def test_throttle_postpones_the_lowest_first_the_noise_of_instruments_and_never_
     assert {v.id for v in held} == {2, 3}
 
 
-def test_delivered_goes_back_only_where_the_provider_could_not_deliver():
+def test_delivery_is_withdrawn_only_if_provider_could_not_deliver():
     for end in (DeliveryState.CONFIRMED, DeliveryState.FAILED_FINAL, DeliveryState.SUPERSEDED):
         assert TRANSITIONS[end] == frozenset()
     failed = {DeliveryState.FAILED_RETRY, DeliveryState.FAILED_FINAL}
@@ -458,13 +462,13 @@ def test_delivered_goes_back_only_where_the_provider_could_not_deliver():
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True), st.none() | st.floats(0, 1e9))
-def test_backoff_stays_in_its_bounds(attempts, draw, asked):
+def test_backoff_stays_within_bounds(attempts, draw, asked):
     wait = backoff_s(attempts, lambda: draw, asked)
     assert wait <= max(300.0, min(asked or 0.0, 3600.0))
     assert wait >= max(1.0, min(asked or 0.0, 3600.0))
 
 
-def test_circuit_opens_after_failures_in_a_row_also_over_a_restart_and_closes_on_success():
+def test_circuit_opens_after_consecutive_failures_across_restart_and_closes_on_success():
     circuit = Circuit()
     circuit.resume(5, T0)
     assert not circuit.is_open(T0)  # it may try at once
@@ -498,11 +502,11 @@ def test_circuit_opens_after_failures_in_a_row_also_over_a_restart_and_closes_on
         ("advice", 9, 3, False),
     ],
 )
-def test_who_is_urgent(ledger, level, top, urgent):
+def test_two_highest_levels_and_urgent_health_are_urgent(ledger, level, top, urgent):
     assert is_urgent(ledger, level, top) is urgent
 
 
-def test_advice_is_no_alarm_it_waits_in_quiet_hours_and_is_escalated_to_nobody():
+def test_advice_waits_in_quiet_hours_and_is_not_escalated():
     night = view_of(0, "in")
     (waits,) = quiet([waiting(1, 1, "advice")], night)
     assert isinstance(waits, Postponed)

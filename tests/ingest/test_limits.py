@@ -107,7 +107,7 @@ def test_a_station_fills_the_windows_of_its_site_to_a_bound_and_takes_none_of_th
         body = {"time": at, "crack_opening_mm" if station == "E1" else "displacement_up_mm": 1.0 + n}
         return BrokerMessage(f"slopeward/v1/{site.id}/{station}/obs", json.dumps(body).encode(), NOW, "live")
 
-    most = int(cost.measure_room(site)["E1"].rows)
+    most = int(cost.compute_reading_limits(site)["E1"].rows)
     assert 100 <= most < 2000
     outcome = pipeline.store([crack(n) for n in range(most + 300)])
     assert (outcome.added.stored, outcome.rejected) == (most, 300)

@@ -18,7 +18,7 @@ from monitor.decision.subjects import (
     SUBJECT_LENGTH,
     cut_message,
     cut_words,
-    find_first,
+    find_first_fact,
     make_subject,
     mark_exercise,
     shorten,
@@ -282,8 +282,8 @@ def test_the_least_important_facts_and_the_last_clauses_of_a_person_go_first():
     found = [cut_message(text, n) for n in range(len(text) - 1, 9, -1)]
     facts = ("velocity 62 mm/day (3 epochs; 2 needed)", "velocity 62 mm/day", "velocity", "ve", "v")
     assert list(dict.fromkeys(found)) == [f"G1: {left} …" for left in (f"{first}, 2 needed", first, *facts)]
-    assert find_first(text) == f"G1: {first}", "what is stored is the English text of fewer facts"
-    assert find_first(text).values["text"].values["parts"] == MessageList((join([first], ", "),))
+    assert find_first_fact(text) == f"G1: {first}", "what is stored is the English text of fewer facts"
+    assert find_first_fact(text).values["text"].values["parts"] == MessageList((join([first], ", "),))
     chinese = "G1: 6h 内速率 62.3 ± 1.2 mm/day，3 个数据历元高于 30 mm/day"
     assert {shorten(chinese, n) for n in range(31, len(chinese))} == {"G1: 6h 内速率 62.3 ± 1.2 mm/day …"}
     assert shorten("a subject that fits", 30) == "a subject that fits"

@@ -10,11 +10,11 @@ from sqlalchemy import insert, select
 
 from monitor.alerts.acts.call import ActCall
 from monitor.alerts.acts.on_sites import add_report
-from monitor.alerts.acts.operator_acts import LONE_TOP
 from monitor.alerts.event_tables import report, site_event
 from monitor.alerts.queries import maintenance, offsets
 from monitor.alerts.tables import alert
 from monitor.cli.main import run_verb
+from monitor.decision.conditions import LONE_TOP
 from monitor.errors import RefusedError
 from monitor.people.queries import users
 from monitor.readings.queries.observations import load_series

@@ -15,7 +15,6 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from monitor.alerts.acts.change_control import propose, require_in_force
-from monitor.alerts.acts.operator_acts import LONE_TOP
 from monitor.alerts.acts.table import API, Secret, list_acts
 from monitor.alerts.evaluation_tables import site_state
 from monitor.alerts.queries import alerts, events, maintenance, offsets
@@ -23,6 +22,7 @@ from monitor.alerts.queries.signatures import TwoPersonAct, keep_first, load_wai
 from monitor.alerts.replay import proposals
 from monitor.cli.main import run_verb
 from monitor.decision.changes import AlertCategory, AlertChange
+from monitor.decision.conditions import LONE_TOP
 from monitor.decision.records import Memory
 from monitor.errors import RefusedError
 from monitor.features.anomalies.queries.labels import load_runs

@@ -113,7 +113,9 @@ def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
         rows = load_view(c, "movement_history", order_by=["-at"], site="north-bench", station="G1")
         [window] = [w for w in load_view(c, "failure_windows", site="north-bench") if w["withdrawn_at"] is None]
     assert status["observability"] == "full"
-    assert f"every series that votes reports; {states.count('ok')} of {len(states)} stations ok" in text
+    assert (
+        f"all series that can raise a level give valid data; {states.count('ok')} of {len(states)} stations ok" in text
+    )
     assert f"<dt>Stage</dt><dd>{status['movement_stage']}<" in flatten_html(text)
     [row] = re.findall(r'<tr data-station="G1".*?</tr>', flatten_html(text))
     # the newest row says nothing of velocity: an older figure beside it would be of another moment
@@ -134,7 +136,7 @@ def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
     assert re.findall(r'<td class="num">(\S+?)[ <]', row) == ["372", "0.00269"]
     page = flatten_html(client.get("/sites/north-bench/movement").text)
     said = re.search(r'id="h-why".*?<p>(.*?)</p>', page)[1]
-    assert "nothing asks for more" not in said or said.startswith("green")
+    assert "nothing requests a higher level" not in said or said.startswith("green")
 
 
 def test_api_lists(client, filled):

@@ -116,9 +116,9 @@ def check_site(c, slope, page, decision):
     voting = [h for h in health.values() if h["votes"]]
     if status["observability"] == "full":
         assert all(h["state"] == "ok" for h in voting), "everything is seen, and somebody who votes is sick"
-        assert "every series that votes reports" in page.words
+        assert "all series that can raise a level give valid data" in page.words
     else:
-        assert "every series that votes reports" not in page.words
+        assert "all series that can raise a level give valid data" not in page.words
     rows = {row[0].split()[0]: (row, fine) for row, fine in zip(page.rows, page.small, strict=True) if len(row) == 6}
     judged = {m["station"] for m in load_view(c, "movement_history", site=slope.site.id)}
     assert judged <= set(rows)

@@ -15,7 +15,7 @@ from monitor.alerts.queries.evaluations import add_decision, find_state, save_me
 from monitor.canonical import canonical_json, code_version
 from monitor.decision.alert_texts import OF_LEVEL
 from monitor.decision.changes import AlertCategory, AlertChange
-from monitor.decision.conditions import HAZARD_KEY
+from monitor.decision.conditions import HAZARD_KEY, LONE_TOP
 from monitor.decision.keys import RuleKey, StepKey, find_station_of_question
 from monitor.decision.records import Memory, Signature, Vote, instant, seconds
 from monitor.decision.series.corrections import CORRECTED, read_question
@@ -54,7 +54,6 @@ _NONE_OPEN: Final = Template("answer.none_asked", "'{key}' does not wait for ver
 _COUNTS: Final = Template("answer.counts_already", "{question}: an answer counts already; take that back first")
 ANSWERS: Final = (MOVEMENT, *CAUSES)
 VERIFIED: Final = "step.verify"
-LONE_TOP: Final = "health:site:lone_top"  # only one group asks for the highest level
 SIGNED: Final = "step.sign"  # the first of two words
 
 

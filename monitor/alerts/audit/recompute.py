@@ -19,7 +19,7 @@ from monitor.alerts.queries.alerts import Alert, load_alert_events
 from monitor.alerts.queries.decision_seals import find_seal
 from monitor.alerts.queries.evaluations import DecisionRow, load_decision
 from monitor.canonical import canonical_json
-from monitor.decision.alert_texts import EXERCISE, take_out
+from monitor.decision.alert_texts import EXERCISE, unwrap
 from monitor.decision.decide import decide
 from monitor.decision.headline import FrozenDecision
 from monitor.decision.records import DecisionInputs, Memory, seconds
@@ -151,7 +151,7 @@ def without_exercise(key: str, reason: str) -> tuple[str, str]:
     """
     if not key.startswith("drill:"):
         return key, reason
-    return key.split(":", 2)[2], take_out(EXERCISE, reason)
+    return key.split(":", 2)[2], unwrap(EXERCISE, reason)
 
 
 def _check_cited(frozen: FrozenDecision, cited: OrderedChange) -> list[str]:

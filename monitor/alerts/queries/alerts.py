@@ -20,7 +20,7 @@ from monitor.alerts.queries.recipients import list_addressees
 from monitor.alerts.records import UNCONFIRMED, AlertState
 from monitor.alerts.states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
 from monitor.alerts.tables import alert, alert_event, alert_outcome
-from monitor.decision.alert_texts import ChangeNotice, LevelOnset, name_level, take_out_reason, write_message
+from monitor.decision.alert_texts import ChangeNotice, LevelOnset, name_level, unwrap_reason, write_message
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.headline import FrozenDecision, find_headline
 from monitor.errors import LevelRisenError, NeedsSecondError, NotFoundError, RefusedError
@@ -284,7 +284,7 @@ def find_raised(c: Connection, alert_id: int, site: Site | None) -> LevelOnset:
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError):  # altered, perhaps
         if (found := find_headline(plain_to_messages(json.loads(row.evidence)), site, row.level)) is not None:
             return LevelOnset(row.at, found.sentence, found.short)
-    return LevelOnset(row.at or row.raised_at, take_out_reason(read_columns(row, "reason")))
+    return LevelOnset(row.at or row.raised_at, unwrap_reason(read_columns(row, "reason")))
 
 
 def _pick_channels(recipient: Recipient, change: AlertChange) -> Iterable[str]:

@@ -113,10 +113,10 @@ def _lines(find: Callable[[Site], Iterable[str]]) -> Callable[[SiteFolder], Iter
 
 
 def _dear(files: SiteFolder) -> Iterator[SubjectState]:
-    from monitor.decision.cost import find_dear
+    from monitor.decision.cost import describe_costly_evaluation
 
     for site in files.sites:
-        if dear := find_dear(site):
+        if dear := describe_costly_evaluation(site):
             yield make_state(site.id, level=BAD if dear[1] else WARN, line=dear[0])
 
 

@@ -18,9 +18,9 @@ from monitor.alerts.states import PUT_ASIDE
 from monitor.alerts.tables import alert, alert_event
 from monitor.canonical import digest_text
 from monitor.decision.alert_texts import DRILL, describe_delay, join_lines, list_covered, split_lines
-from monitor.decision.causes import describe_cause, gather
+from monitor.decision.causes import describe_cause, group_by_cause
 from monitor.decision.changes import AlertCategory
-from monitor.decision.subjects import change_essence, mark_delayed, mark_exercise
+from monitor.decision.subjects import mark_delayed, mark_exercise, replace_essence
 from monitor.delivery.tables import digest
 from monitor.logs import redact
 from monitor.sites.channels import find_channel_traits, list_ordering_prefixes
@@ -310,9 +310,9 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
         own = read_record(SupersededMessage, row, key=key)
         lines_covered = []
         # what is open and what is over are two causes
-        for line in gather([own, *covered], lambda m: (str(m.level), m.ledger, m.key, False)):
+        for line in group_by_cause([own, *covered], lambda m: (str(m.level), m.ledger, m.key, False)):
             cause = describe_cause([m.key for m in line])
-            together = change_essence(line[-1].subject, cause)
+            together = replace_essence(line[-1].subject, cause)
             if line[0] is not own:
                 lines_covered.append((line[-1].queued_at, line[-1].subject if len(line) == 1 else together))
             elif len(line) > 1:

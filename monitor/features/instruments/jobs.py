@@ -16,7 +16,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.api.database import Database
-from monitor.api.decision import MAINTENANCE, OVER, AlertChange, MaintenanceFact, health_alarm
+from monitor.api.decision import MAINTENANCE, RESOLVED, AlertChange, MaintenanceFact, health_alarm
 from monitor.api.hooks import SuspectedFault
 from monitor.api.plugins import hooks
 from monitor.api.queries.alerts import load_links, load_maintenance_facts, load_open_pages, notify_site
@@ -379,7 +379,7 @@ def list_changes(
     wanted = {k: why for k, why in wanted.items() if k in pages or k not in of_silent}
     wanted |= _list_lasting([*silent, *(_name(p) for p, those in families.items() if those <= set(silent))], pages)
     opened = [health_alarm(k, 1, reason, is_open=True) for k, reason in sorted(wanted.items()) if k not in pages]
-    over = [health_alarm(k, 0, OVER(text=pages[k]), is_open=False) for k in sorted(pages) if k not in wanted]
+    over = [health_alarm(k, 0, RESOLVED(text=pages[k]), is_open=False) for k in sorted(pages) if k not in wanted]
     return [*opened, *over]
 
 

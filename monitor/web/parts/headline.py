@@ -179,7 +179,7 @@ def describe_motion(
 def _find_failure_window(movement: Iterable[NewestMovement], now: datetime) -> StandingWindow | None:
     trusted = [row["window"] for row in movement if row["window"] and row["window"]["trusted"]]
     data_until = max((row["data_until"] for row in movement if row["data_until"]), default=format_iso(now))
-    return headline.find_window(trusted, "window_from", "window_to", data_until)
+    return headline.select_failure_window(trusted, "window_from", "window_to", data_until)
 
 
 def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, SiteMotion]:
@@ -269,7 +269,7 @@ def find_sentence(evidence: headline.FrozenDecision) -> str:
 
 def list_findings(frozen: headline.FrozenDecision, site: Site | None) -> LevelFindings | None:
     """Who asked for more than the lowest level, in figures that make sentences; None where no criterion voted."""
-    outcome = headline.read_outcome(frozen)
+    outcome = headline.get_evidence(frozen)
     if site is None or not outcome:
         return None
     words = {VoteKey(w["criterion"], w["station"]): w for w in outcome.get("words", ())}
@@ -280,13 +280,13 @@ def list_findings(frozen: headline.FrozenDecision, site: Site | None) -> LevelFi
         entry = words.get(key)
         if not vote["level"] or entry is None:
             continue
-        bound = headline.find_own_bound(entry, vote["level"])
+        bound = headline.find_bound_of_vote(entry, vote["level"])
         criterion = rates.get(key.criterion)
         votes.append(
             LevelVote(
                 station=key.station,
                 level=vote["level"],
-                name=headline.name_of(site, vote["level"]),
+                name=headline.name_site_level(site, vote["level"]),
                 at=_instant(vote["newest_s"]),
                 reason=entry["reason"],
                 counted=vote["counted"],
@@ -300,14 +300,14 @@ def list_findings(frozen: headline.FrozenDecision, site: Site | None) -> LevelFi
     top = max((one.level for one in votes if one.counted), default=0)
     agree = {one.station for one in votes if one.counted and one.level == top}
     stations = {w["station"] for w in outcome.get("words", ()) if w["criterion"] in rates}
-    return LevelFindings(votes, (len(agree), len(stations | agree)), headline.name_of(site, top))
+    return LevelFindings(votes, (len(agree), len(stations | agree)), headline.name_site_level(site, top))
 
 
 def _describe_rate(site: Site, criterion: Criterion, bound: headline.MeasuredBound) -> RateOverBound:
     return RateOverBound(
         value=format_number(bound["rate"]),
         bound=format_number(bound["bound"]),
-        span_s=headline.window_of(bound),
+        span_s=headline.get_window_s(bound),
         unit=headline.find_unit(site, criterion.id),
         quantity=criterion.quantity,
         moved=criterion.kind.velocity,

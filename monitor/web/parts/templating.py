@@ -16,9 +16,9 @@ from markupsafe import Markup
 
 from monitor.alerts.acts.table import find_act
 from monitor.alerts.queries.overview import SiteCard
-from monitor.decision.causes import describe_cause, gather
-from monitor.decision.changes import OVER
-from monitor.decision.headline import SIGHT_WORDS
+from monitor.decision.causes import describe_cause, group_by_cause
+from monitor.decision.changes import RESOLVED
+from monitor.decision.headline import OBSERVABILITY_TEXTS
 from monitor.decision.subjects import translate_subject
 from monitor.plugin_isolation import clear_fault, note_fault
 from monitor.plugins import implementations, is_built_in, list_folders
@@ -64,7 +64,7 @@ _CATCHING_UP: Final = Template(
 
 def describe_sight(card: SiteCard, seen: str) -> Message:
     """What the sight of a site means, with the figure of its stations where both must be read together."""
-    words: list[str] = [_BLIND() if seen == "blind" else SIGHT_WORDS.get(seen, seen)]
+    words: list[str] = [_BLIND() if seen == "blind" else OBSERVABILITY_TEXTS.get(seen, seen)]
     if card.status.get("catching_up"):
         words.append(_CATCHING_UP())
     # a station may be sick in a series that has no vote: both are true, and only together they are understood
@@ -241,11 +241,11 @@ ENVIRONMENT.filters.update(
     say=translate,
     word=translate_name,
     cell=translate_cell,
-    essence=lambda text: text.values["text"] if isinstance(text, Message) and text.id == OVER.id else text,
+    essence=lambda text: text.values["text"] if isinstance(text, Message) and text.id == RESOLVED.id else text,
     page_words=without_commands,
     label=catalogue.gettext,
     # open suggestions of one cause are one line, everything else stays as it is
-    by_cause=lambda alerts: gather(
+    by_cause=lambda alerts: group_by_cause(
         alerts, lambda a: (a["site"], a["ledger"] if a["closed_at"] is None else "", a["key"], a["exercise"])
     ),
     say_cause=describe_cause,

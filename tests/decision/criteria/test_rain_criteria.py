@@ -478,7 +478,7 @@ def test_falling_water_crosses_and_is_not_forgotten_when_the_gauge_falls_silent(
     assert (later.level, later.observability) == (1, "blind")
     much_later = decide(place, later.memory, seen, instant(T0 + 40 * H + 4 * DAY))
     assert much_later.level == 1
-    assert "cannot see: decide" in much_later.memory.conditions["health:site:cannot_see"].reason
+    assert "no valid readings behind yellow since" in much_later.memory.conditions["health:site:cannot_see"].reason
 
 
 SHAKE = """

@@ -62,7 +62,7 @@ def test_step_stops_counting_only_if_the_value_returns_after_silence():
     notice = next(c for k, c in back.memory.conditions.items() if k.startswith("health:A@"))
     assert notice.level == 1
     assert "is back at its position before the jump" in notice.reason
-    assert "a level that it raised stands until a person lowers it" in notice.reason
+    assert "a level that it raised stays until a person lowers it" in notice.reason
     assert looks[-1][1].level == 2, "the data stop asking; a person lowers"
     rows = story("A", {40: 101.0}, 100, silent=range(41, 56))
     looks = play(make_site(["A"]), rows + story("B", {}, 100))
@@ -78,7 +78,7 @@ def test_jump_with_eight_times_the_usual_error_opens_a_question_and_raises_no_le
     asked = since(looks, BEGIN + 40 * DAY)[0][1].memory.conditions["health:A:verify"]
     assert asked.level == 2
     assert "its stated error is 8.0 times the usual one" in asked.reason
-    assert "counts for nothing until a person says movement, or later epochs show it" in asked.reason
+    assert "It does not count, unless later readings confirm it" in asked.reason
 
 
 def test_doubtful_step_gets_a_deadline_once_later_epochs_confirm_it():

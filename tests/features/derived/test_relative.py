@@ -236,4 +236,4 @@ def test_a_reference_that_falls_silent_is_the_one_cause_named_once(
         conditions = find_state(c, "bench").state["conditions"]
         text = next(row["reason"] for row in load_view(c, "active_alerts") if row["key"].endswith("REF1:stale"))
     assert {one for one in conditions if ":K1." not in one} == {"health:site:reachable", "health:station:REF1:stale"}
-    assert "station REF1 is silent, and with it all that hangs on it (G1-rel.displacement, G2-rel.disp" in text
+    assert "station REF1 is silent, and so is everything that depends on it: G1-rel.displacement, G2-rel.disp" in text

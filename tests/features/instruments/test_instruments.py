@@ -193,7 +193,7 @@ def test_a_battery_that_dies_is_one_notice_from_its_announcement_to_its_replacem
     def told(name):
         with bench.read() as c:
             bodies = c.execute(select(notification.c.body).order_by(notification.c.id)).scalars().all()
-        return [b for b in bodies if b.startswith((f"{name}:", f"{name} ", f"station {name} ", f"over: {name}"))]
+        return [b for b in bodies if b.startswith((f"{name}:", f"{name} ", f"station {name} ", f"resolved: {name}"))]
 
     evaluate_site(bench, SITE, NOW, "start")
     run(bench, ServiceConfig(), SITE, NOW)
