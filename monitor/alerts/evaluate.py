@@ -36,7 +36,7 @@ from monitor.alerts.queries.point_facts import load_point_facts
 from monitor.alerts.reading_cache import SiteReadingCache
 from monitor.canonical import CanonicalText, canonical_json, code_version
 from monitor.decision.changes import AlertChange
-from monitor.decision.criteria.kinds.earthquake import event_span_s
+from monitor.decision.criteria.kinds.earthquake import find_event_span_s
 from monitor.decision.criteria.scope import anchor_at, find_span_s, reach_s, wanted_series
 from monitor.decision.decide import decide
 from monitor.decision.records import Decision, DecisionInputs, FactRequest, Memory, ProofFact, instant
@@ -194,7 +194,7 @@ def load_facts(
     names = {criterion.kind.facts for criterion in site.criteria if criterion.kind.facts is not None}
     # A step that an earthquake explained is found again in every evaluation. Without the event it would be movement.
     history_s = max((reach_s(span_s) for span_s in wanted_series(site).values()), default=0.0)
-    strict_s = event_span_s(site)
+    strict_s = find_event_span_s(site)
     events_since = min(since, now - timedelta(seconds=max(strict_s, history_s + BEFORE_READINGS_S)))
     facts: dict[str, Any] = {
         "reports": load_report_facts(c, site.id, since, now) if "reports" in names else (),

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.decision.conditions import explain_level
-from monitor.decision.criteria.kinds.earthquake import list_lowering
+from monitor.decision.criteria.kinds.earthquake import list_lowering_earthquakes
 from monitor.decision.keys import Supporter, VoteKey
 from monitor.decision.proof import find_unproven
 from monitor.decision.records import Memory, Step, Steps, Vote, seconds
@@ -139,7 +139,7 @@ def _describe_events(context: DecisionContext, steps: Steps) -> list[dict[str, A
             if is_earthquake(event.kind) and event.confirmations:
                 events[event.id] = event
                 effects.setdefault(event.id, []).append(_EXPLAINS(step=str(key)))
-    for event, factor in list_lowering(context.site, context.inputs, context.now_s):
+    for event, factor in list_lowering_earthquakes(context.site, context.inputs, context.now_s):
         events[event.id] = event
         effects.setdefault(event.id, []).append(_LOWERS(n=factor))
     return [

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from monitor.decision.criteria.kinds.earthquake import lower_bounds, lowered_factor
+from monitor.decision.criteria.kinds.earthquake import find_bound_factor, lower_bounds
 from monitor.decision.proof import as_advice, find_unproven
 from monitor.decision.records import Condition, DecisionInputs, Memory, StationHealth
 from monitor.decision.series.assessment import DecisionContext, EvaluationCache
@@ -53,7 +53,7 @@ def prepare(
     site: Site, inputs: DecisionInputs, memory: Memory, now_s: float, cache: EvaluationCache | None = None
 ) -> PreparedDecision:
     """Compute bounds in force, roles, cleaned tracks and health of a site at one instant."""
-    factor = lowered_factor(site, inputs, now_s)
+    factor = find_bound_factor(site, inputs, now_s)
     # once, so that criteria, steps and rules see the same roles and bounds
     site = lower_bounds(as_advice(site, find_unproven(inputs.proofs, now_s)), factor)
     if memory.started_s is None:

@@ -134,15 +134,15 @@ def test_a_new_setting_at_its_default_asks_no_test_of_forecasts_anew(monkeypatch
     assert digest_settings(replace(SITE, forecast=Later(models=("gru",))), criterion) != before
 
 
-def test_forecasts_count_where_they_gain_lead_and_outlines_where_people_accept_them():
+def test_forecasts_pass_if_they_gain_lead_time_and_outlines_pass_if_people_accept_them():
     good = {7 * DAY: (30, 2.0, 3.0, 0.8)}
     assert check_forecasts(good, [DAY, 0.0]) == []
-    assert check_forecasts(good, []) == ["no event is known that they could have been early for"]
+    assert check_forecasts(good, []) == ["no event is recorded that the forecasts could have announced"]
     assert "no earlier than by velocity alone" in check_forecasts(good, [0.0])[0]
-    assert "the warning comes 1d later than" in check_forecasts(good, [-2 * DAY, 0.0])[0]
+    assert "the warning is 1d later than" in check_forecasts(good, [-2 * DAY, 0.0])[0]
     assert "at 3 issue times" in check_forecasts({DAY: (3, 1.0, 2.0, 0.9)}, [DAY])[0]
     assert len(check_forecasts({DAY: (40, 2.0, 2.0, 0.5)}, [DAY])) == 2
     assert check_outlines(40, 0.02, 12, 11) == []
     assert len(check_outlines(5, None, 0, 0)) == 3
-    assert "-0.010 at its lower end" in check_outlines(40, -0.01, 12, 12)[0]
+    assert "F1 scores is -0.010" in check_outlines(40, -0.01, 12, 12)[0]
     assert "5 of 12 reviewed" in check_outlines(40, 0.1, 12, 5)[0]

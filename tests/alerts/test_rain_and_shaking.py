@@ -68,7 +68,7 @@ def test_shaking_asks_a_person_lowers_bounds_and_is_explained(slope):
     found = evaluate_site(slope, SITE, now, "person")
     assert found.level == 1, "18 mm are over half of 30 mm"
     question = next(a for k, a in keys(slope).items() if k.startswith("health:inspect:quake@"))
-    assert "inspect the slope and the instruments. It was shaking" in question.reason
+    assert "inspect the slope and the instruments after the earthquake: shaking" in question.reason
     assert "0.12 g" in question.reason
     assert "advice:quake:earthquake" in keys(slope)
     hazard = keys(slope)["hazard"]

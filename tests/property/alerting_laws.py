@@ -10,7 +10,7 @@ from forecasting.kinematics.velocity import fit_velocity
 from monitor.canonical import canonical_json
 from monitor.decision import decide
 from monitor.decision.changes import AlertCategory
-from monitor.decision.criteria.kinds.earthquake import lowered_factor
+from monitor.decision.criteria.kinds.earthquake import find_bound_factor
 from monitor.decision.keys import read_supporter
 from monitor.decision.records import (
     AnomalyFact,
@@ -395,7 +395,7 @@ def law_14_thin_rain_lowers_nothing(looks: Sequence[Look]) -> None:
             continue
         end_s = seconds(sound[-1].observed_at)
         inside = [r.value for r in sound if seconds(r.observed_at) > end_s - RAIN_WINDOW_S + 0.5 * STEP_S]
-        factor = lowered_factor(FULL, look.inputs, look.now_s)
+        factor = find_bound_factor(FULL, look.inputs, look.now_s)
         total, coverage = sum(inside), len(inside) * STEP_S / RAIN_WINDOW_S
         was = 0 if before is None else before.level
         if vote.level > was:
@@ -520,7 +520,11 @@ class Statistics:
             "verify": any(":verify" in k for look in looks for k in look.decision.memory.conditions),
             "rain": any(v.level for look in looks for k, v in look.decision.memory.votes.items() if k == "r|R"),
             "rule": any(k.startswith("rule|") for look in looks for k in look.decision.memory.supporters),
-            "fast": any("counts at once" in v.reason for look in looks for v in look.decision.memory.votes.values()),
+            "fast": any(
+                "a single reading is enough" in vote.reason
+                for look in looks
+                for vote in look.decision.memory.votes.values()
+            ),
             "lowered": any("bounds" in look.decision.evidence for look in looks),
             "covered": any(
                 (v["pended"] or "").startswith("maintenance")

@@ -1,4 +1,4 @@
-"""Texts about a rate or acceleration and its bound: how often it was exceeded, and motion in the opposite direction."""
+"""Texts about the dwell of a rate or acceleration: how many of the newest readings are beyond the bound."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -8,42 +8,48 @@ from monitor.sites.records import Criterion, SeriesSpec
 from monitor.text.message import Duration, Figure, Message, Template, Term, Value
 
 TOO_FEW: Final = Template("criterion.too_few", "too few readings in the window")()
-AGAINST: Final = Template("dwell.against_direction", "against the declared direction, so not {side} {bound}")
-_ITS_SIGN: Final = Template("criterion.velocity.its_sign", "its sign")()
-_ITS_DIRECTION: Final = Template("criterion.velocity.its_direction", "its direction (azimuth_deg)")()
-_BACKWARDS: Final = Template("dwell.against", "over {bound} against the declared direction")
-_SIDEWAYS: Final = Template("dwell.across", "over {bound} across the declared direction")
-_IN_NEWEST: Final = Template("dwell.newest", "{side} {bound} in its newest reading")
-_IN_NEWEST_OF: Final = Template("dwell.newest_of", "{side} {bound} in its newest reading, {needs} needed")
-_IN_LAST: Final = Template("dwell.last", "{side} {bound} in {hits} of its last {looked} readings, {needs} needed")
-_IN_NONE: Final = Template("dwell.none", "{side} {bound} in no reading since a person's answer")
-_UNSURE_NEWEST: Final = Template("dwell.unsure_newest", "{side} {bound} in its newest reading, but not surely")
-_UNSURE_LAST: Final = Template("dwell.unsure_last", "{side} {bound}, but surely in none of its last {looked} readings")
+AGAINST: Final = Template(
+    "dwell.opposite_direction", "which is against the declared direction and so not {side} {bound}"
+)
+_SIGN: Final = Template("criterion.velocity.sign", "the sign of the series")()
+_DIRECTION: Final = Template("criterion.velocity.direction", "the direction of the station (azimuth_deg)")()
+_OPPOSITE: Final = Template("dwell.against", "over {bound} against the declared direction")
+_ACROSS: Final = Template("dwell.across", "over {bound} across the declared direction")
+_IN_NEWEST: Final = Template("dwell.newest", "{side} {bound} in the newest reading")
+_IN_NEWEST_OF: Final = Template("dwell.newest_of", "{side} {bound} in the newest reading, {needs} needed")
+_IN_LAST: Final = Template("dwell.last", "{side} {bound} in {hits} of the last {looked} readings, {needs} needed")
+_IN_NONE: Final = Template("dwell.none", "no reading since the last answer of an operator, so not yet {side} {bound}")
+_UNCERTAIN_NEWEST: Final = Template(
+    "dwell.unsure_newest", "{side} {bound} in the newest reading, but within its error it may not be"
+)
+_UNCERTAIN_LAST: Final = Template(
+    "dwell.unsure_last", "{side} {bound}, but within the errors of the last {looked} readings it may not be"
+)
 _WITHIN: Final = Template("dwell.within", "not {side} {bound}")
 
 
 def describe_dwell(fact: Mapping[str, Any], bound: Value, side: str = "over", opposite: Template = AGAINST) -> Message:
-    """Return the end of a sentence: in how many of the newest readings a bound was exceeded.
+    """Return the end of a sentence that states in how many of the newest readings a bound is exceeded.
 
     Args:
-        fact: A fact of `make_fit_fact` with `looked`, the number of readings that can count.
+        fact: A fact of `make_fit_fact` with `looked`, the number of readings that can count for the dwell.
         side: `over` or `under`.
-        opposite: Text for a value that is certainly on the other side of zero.
+        opposite: Text for a value that is certainly on the other side of zero than the bound.
 
     >>> describe_dwell({"hits": 3, "looked": 4, "needs": 3}, Figure(10.0, "g", "mm/day"))
-    'over 10 mm/day in 3 of its last 4 readings, 3 needed'
+    'over 10 mm/day in 3 of the last 4 readings, 3 needed'
     >>> describe_dwell({"hits": 1, "looked": 1, "needs": 1}, Figure(10.0, "g", "mm/day"))
-    'over 10 mm/day in its newest reading'
+    'over 10 mm/day in the newest reading'
     >>> newest = {"hits": 0, "looked": 4, "needs": 3, "bound": 10.0, "error": 0.3}
     >>> [describe_dwell(newest | {"margin": value - 10.0}, Figure(10.0, "g", "mm/day")) for value in (2.0, -24.0)]
-    ['not over 10 mm/day', 'against the declared direction, so not over 10 mm/day']
+    ['not over 10 mm/day', 'which is against the declared direction and so not over 10 mm/day']
     >>> describe_dwell(newest | {"margin": 0.2}, Figure(10.0, "g", "mm/day"))
-    'over 10 mm/day, but surely in none of its last 4 readings'
+    'over 10 mm/day, but within the errors of the last 4 readings it may not be'
     """
     if "against" in fact:
-        return _BACKWARDS(bound=bound)
+        return _OPPOSITE(bound=bound)
     if "across" in fact:
-        return _SIDEWAYS(bound=bound)
+        return _ACROSS(bound=bound)
     hits, readings, needs = fact["hits"], fact["looked"], fact["needs"]
     values: dict[str, Value] = {"side": Term(side), "bound": bound}
     if readings == 0:
@@ -51,7 +57,7 @@ def describe_dwell(fact: Mapping[str, Any], bound: Value, side: str = "over", op
     if hits == 0:
         margin = fact.get("margin", 0.0)
         if margin > 0.0:
-            return _UNSURE_LAST(looked=readings, **values) if readings > 1 else _UNSURE_NEWEST(**values)
+            return _UNCERTAIN_LAST(looked=readings, **values) if readings > 1 else _UNCERTAIN_NEWEST(**values)
         signed_bound = fact["bound"] if side == "over" else -fact["bound"]
         is_opposite = signed_bound > 0.0 and margin + signed_bound < -fact.get("error", 0.0)
         return opposite(**values) if is_opposite else _WITHIN(**values)
@@ -66,7 +72,7 @@ def explain_opposite_motion(
     """Return the question to an operator about motion that is not in the declared direction.
 
     Args:
-        template: Text with the values `rate`, `error`, `bound`, `window` and `key` (of the site file).
+        template: Text with the values `rate`, `error`, `bound`, `window` and `key` (what the site file may have wrong).
         figure: Key of the fitted value in the fact: `rate` or `acceleration`.
     """
     unit = criterion.kind.unit_of(spec.unit)
@@ -76,5 +82,5 @@ def explain_opposite_motion(
         error=Figure(fact["error"], ".2g", unit),
         bound=Figure(fact["bound"], ".3g", unit),
         window=Duration(fact["window_s"]),
-        key=_ITS_DIRECTION if has_components else _ITS_SIGN,
+        key=_DIRECTION if has_components else _SIGN,
     )

@@ -1,4 +1,4 @@
-"""How much history the kinds of criteria read: the usual answers for `KindEntry.history_s`."""
+"""Functions for `KindEntry.history_s`: the length of the history, in seconds, that a criterion reads."""
 
 from monitor.sites.records import DEFAULT_WINDOW_S, Criterion
 
@@ -15,10 +15,10 @@ def no_window(criterion: Criterion) -> float:
 
 
 def longest_rain_window(criterion: Criterion) -> float:
-    """Return the longest window of the bounds, or how long an issue of expected rain counts if that is longer."""
-    return max(longest_window(criterion), issue_age(criterion))
+    """Return the longest window of the bounds, or the largest age of an issue of expected rain if it is longer."""
+    return max(longest_window(criterion), find_issue_age_s(criterion))
 
 
-def issue_age(criterion: Criterion) -> float:
-    """Return how many seconds an issue of expected rain counts; zero where the criterion reads none."""
+def find_issue_age_s(criterion: Criterion) -> float:
+    """Return the largest age, in seconds, of an issue of expected rain; zero if the criterion reads no such rain."""
     return dict(criterion.params).get("forecast_valid_s", 0.0)

@@ -7,94 +7,115 @@ from typing import Final
 from monitor.sites.records import Criterion, Site
 from monitor.text.message import Duration, Figure, Message, Template
 
-# How long before a test expires the site is reminded to repeat it.
+# A notice reminds people this long before a test expires.
 WARN_S: Final = 14.0 * 86400.0
-FEWEST_ISSUES: Final = 30  # scored issue times of a forecast; an interval of 80 % then has a standard error of 7 %
-LEAST_COVERAGE: Final = 0.70  # of the 80 % interval
-FEWEST_REVIEWS: Final = 10  # outlines that a person looked at
-LEAST_ACCEPTED: Final = 0.8
-FEWEST_BLOCKS: Final = 20  # held-out images or blocks of the site's own ground
-_FEW_ISSUES: Final = Template("proof.few_issues", "forecasts of {span} were scored at {n} issue times, {n2} are needed")
-_NO_BETTER: Final = Template(
-    "proof.no_better", "forecasts of {span} are off by {error} mm on average, persistence by {persistence} mm"
+# Scored issue times of a forecast. The measured coverage of an 80 % interval then has a standard error of 7 %.
+MIN_ISSUES: Final = 30
+# Share of the readings that the 80 % interval must contain.
+MIN_INTERVAL_COVERAGE: Final = 0.70
+# Outlines that a person has reviewed, and the share of them that must be accepted.
+MIN_REVIEWS: Final = 10
+MIN_ACCEPTED_SHARE: Final = 0.8
+# Images or blocks of ground of the site that were not used for training.
+MIN_BLOCKS: Final = 20
+_FEW_ISSUES: Final = Template(
+    "proof.few_issues", "forecasts for {span} were scored at {n} issue times, {n2} are needed"
 )
-_THIN: Final = Template("proof.thin", "the 80 % interval of {span} held {share} of what came")
-_NO_EVENT: Final = Template("proof.no_event", "no event is known that they could have been early for")
+_NO_BETTER: Final = Template(
+    "proof.no_better",
+    "the mean error of forecasts for {span} is {error} mm; that of persistence is {persistence} mm, which is no larger",
+)
+_NARROW: Final = Template(
+    "proof.narrow", "the 80 % interval of forecasts for {span} contains {share} of the readings, {share2} are needed"
+)
+_NO_EVENT: Final = Template("proof.no_event", "no event is recorded that the forecasts could have announced")
 _NO_EARLIER: Final = Template(
-    "proof.no_earlier", "with them the warning comes no earlier than by velocity alone at equal days of false alarm"
+    "proof.no_earlier",
+    "with the forecasts the warning is no earlier than by velocity alone, for the same number of days of false alarm",
 )
 _LATER: Final = Template(
-    "proof.later", "with them the warning comes {duration} later than by velocity alone at equal days of false alarm"
+    "proof.later",
+    "with the forecasts the warning is {duration} later than by velocity alone, for the same number of days of false "
+    "alarm",
 )
 _FEW_BLOCKS: Final = Template(
-    "proof.few_blocks", "{n} held-out images or blocks of ground were scored, {n2} are needed"
+    "proof.few_blocks", "{n} images or blocks of ground that were not used for training were scored, {n2} are needed"
 )
-_NOT_COMPARED: Final = Template("proof.not_compared", "the weights could not be compared with logistic regression")
+_NOT_COMPARED: Final = Template("proof.not_compared", "the network could not be compared with logistic regression")
 _NO_GAIN: Final = Template(
-    "proof.no_gain", "F1 of the weights less that of logistic regression is {n} at its lower end"
+    "proof.no_gain",
+    "the network may be no better than logistic regression: the lower end of the difference of their F1 scores is {n}",
 )
 _FEW_REVIEWS: Final = Template(
-    "proof.few_reviews", "{n} of its outlines were reviewed, {n2} are needed (slopeward scenes review)"
+    "proof.few_reviews", "{n} of its outlines were reviewed, {n2} are needed: run slopeward scenes review"
 )
 _FEW_ACCEPTED: Final = Template("proof.few_accepted", "{n} of {n2} reviewed outlines were accepted, {share} are needed")
-_MADE_BY: Final[Mapping[str, str]] = {
+# Commands that run the test, by the facts that a criterion reads.
+_COMMANDS: Final[Mapping[str, str]] = {
     "anomalies": "slopeward anomalies bench --site {site}",
     "forecasts": "slopeward backtest --site {site} --prove {criterion}",
     "footprints": "slopeward scenes score --site {site} --layout folder --folder FOLDER",
-}  # by the facts that a criterion reads
+}
 
 
 def format_command(site: Site, criterion: Criterion) -> str:
     """Return the command that runs the test of a criterion."""
-    return _MADE_BY[criterion.kind.facts or ""].format(site=site.id, criterion=criterion.id)
+    return _COMMANDS[criterion.kind.facts or ""].format(site=site.id, criterion=criterion.id)
 
 
 def check_forecasts(
     records: Mapping[float, tuple[int, float | None, float | None, float | None]], gained_s: list[float]
 ) -> list[Message]:
-    """Return the reasons why forecasts do not count; empty if they do.
+    """Return the reasons why forecasts must not raise a level at a site; empty if they may.
 
     Args:
-        records: by horizon, s: scored issue times, mean absolute error of what was shown and of persistence, mm, and
-            the share of observations inside the 80 % interval.
-        gained_s: by event, lead of velocity and forecast together less that of velocity alone at equal days of false
-            alarm, s; 0 where neither met it.
+        records: By horizon in seconds: the number of scored issue times, the mean absolute errors of the forecasts and
+            of persistence in mm, and the share of the readings inside the 80 % interval. None means not computed.
+        gained_s: For each event, how many seconds earlier the warning is with velocity and forecasts than with velocity
+            alone, for the same number of days of false alarm. It is 0 if neither announced the event.
     """
-    found = []
+    reasons = []
     for horizon_s, (issues, mae, persistence, coverage) in sorted(records.items()):
         days = Figure(horizon_s / 86400.0, "g", "d")
-        if issues < FEWEST_ISSUES or mae is None or persistence is None or coverage is None:
-            found.append(_FEW_ISSUES(span=days, n=issues, n2=FEWEST_ISSUES))
+        if issues < MIN_ISSUES or mae is None or persistence is None or coverage is None:
+            reasons.append(_FEW_ISSUES(span=days, n=issues, n2=MIN_ISSUES))
             continue
         if mae >= persistence:
-            found.append(_NO_BETTER(span=days, error=Figure(mae, ".3g"), persistence=Figure(persistence, ".3g")))
-        if coverage < LEAST_COVERAGE:
-            found.append(_THIN(span=days, share=Figure(coverage, ".0%")))
+            reasons.append(_NO_BETTER(span=days, error=Figure(mae, ".3g"), persistence=Figure(persistence, ".3g")))
+        if coverage < MIN_INTERVAL_COVERAGE:
+            share, needed = Figure(coverage, ".0%"), Figure(MIN_INTERVAL_COVERAGE, ".0%")
+            reasons.append(_NARROW(span=days, share=share, share2=needed))
     if not gained_s:
-        found.append(_NO_EVENT())
-    elif (mean_s := fsum(gained_s) / len(gained_s)) <= 0.0:
-        found.append(_LATER(duration=Duration(round(-mean_s))) if mean_s < 0.0 else _NO_EARLIER())
-    return found
+        reasons.append(_NO_EVENT())
+        return reasons
+    mean_gain_s = fsum(gained_s) / len(gained_s)
+    if mean_gain_s < 0.0:
+        reasons.append(_LATER(duration=Duration(round(-mean_gain_s))))
+    elif mean_gain_s == 0.0:
+        reasons.append(_NO_EARLIER())
+    return reasons
 
 
-def check_outlines(blocks: int, gain_low: float | None, looked: int, accepted: int) -> list[Message]:
-    """Return the reasons why outlines of scenes do not count; empty if they do.
+def check_outlines(blocks: int, gain_low: float | None, reviewed: int, accepted: int) -> list[Message]:
+    """Return the reasons why outlines of landslides must not raise a level at a site; empty if they may.
 
     Args:
-        blocks: held-out images or blocks of the site's own ground; patches of one block are neighbours and count once.
-        gain_low: lower end of the interval of F1 of the weights less that of logistic regression, by these blocks.
-        looked: outlines of these weights that a person looked at.
-        accepted: those that were accepted as they are.
+        blocks: Images or blocks of ground of the site that were not used for training. The patches of one block are
+            neighbours, so they count as one.
+        gain_low: Lower end of the confidence interval of the F1 score of the network minus that of logistic regression,
+            over these blocks; None if they could not be compared.
+        reviewed: Outlines of the network that a person has reviewed.
+        accepted: Those of them that were accepted without a change.
     """
-    found = []
-    if blocks < FEWEST_BLOCKS:
-        found.append(_FEW_BLOCKS(n=blocks, n2=FEWEST_BLOCKS))
+    reasons = []
+    if blocks < MIN_BLOCKS:
+        reasons.append(_FEW_BLOCKS(n=blocks, n2=MIN_BLOCKS))
     if gain_low is None:
-        found.append(_NOT_COMPARED())
+        reasons.append(_NOT_COMPARED())
     elif gain_low <= 0.0:
-        found.append(_NO_GAIN(n=Figure(gain_low, "+.3f")))
-    if looked < FEWEST_REVIEWS:
-        found.append(_FEW_REVIEWS(n=looked, n2=FEWEST_REVIEWS))
-    elif accepted < LEAST_ACCEPTED * looked:
-        found.append(_FEW_ACCEPTED(n=accepted, n2=looked, share=Figure(LEAST_ACCEPTED, ".0%")))
-    return found
+        reasons.append(_NO_GAIN(n=Figure(gain_low, "+.3f")))
+    if reviewed < MIN_REVIEWS:
+        reasons.append(_FEW_REVIEWS(n=reviewed, n2=MIN_REVIEWS))
+    elif accepted < MIN_ACCEPTED_SHARE * reviewed:
+        reasons.append(_FEW_ACCEPTED(n=accepted, n2=reviewed, share=Figure(MIN_ACCEPTED_SHARE, ".0%")))
+    return reasons

@@ -1,4 +1,7 @@
-"""The rain of a gauge as criteria read it: amounts by time, what is unknown, and the rain that is expected."""
+"""Convert the readings of a rain gauge into amounts by time, with the time of which the rain is unknown.
+
+Criteria on rain read a `Gauge`. It may be continued with expected rain, that is with the rain of a weather forecast.
+"""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
@@ -12,6 +15,7 @@ from typing import Final
 from forecasting.hydrology.rain_amounts import UnknownRain, UnknownReason, most_mm
 from forecasting.hydrology.rain_counters import count_up
 from forecasting.hydrology.rain_sums import resolve_sums
+from monitor.decision.criteria.history import find_issue_age_s
 from monitor.decision.records import DecisionInputs, seconds
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.tracks import list_rain, list_refused_rain
@@ -21,26 +25,32 @@ from monitor.sites.kinds import Kind
 from monitor.sites.quantities import LARGEST
 from monitor.sites.records import Criterion, SeriesSpec
 
-# A gap of a counter is divided into at most so many amounts.
-MOST_PIECES: Final = 1000
-RAIN_SAFE: Final = (("min_coverage", "higher"),)  # parameters that tighten when they go this way
+# The sum of a counter over a gap is divided into at most this many amounts.
+MAX_GAP_PIECES: Final = 1000
+# Parameters of criteria on rain, and the direction in which a change makes the criterion stricter.
+RAIN_SAFE_PARAMS: Final = (("min_coverage", "higher"),)
 rain_kind: Final = partial(
-    Kind, quantity="rain", trigger=True, loosening="bounds", safe_params=RAIN_SAFE, drawn=("rain",)
+    Kind, quantity="rain", trigger=True, loosening="bounds", safe_params=RAIN_SAFE_PARAMS, drawn=("rain",)
 )
-"""A kind that measures the rain of a gauge."""
+"""Create the `Kind` of a criterion on the rain of a gauge."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownTime:
-    """Time of which nothing is known, as disjoint intervals in rising order. Answers overlaps in logarithmic time."""
+    """Time of which the rain is unknown, as disjoint intervals in rising order.
+
+    Attributes:
+        total_lengths_s: Item n is the total length of the first n intervals. With it, `overlap_s` needs two binary
+            searches, however many intervals there are.
+    """
 
     starts_s: tuple[float, ...] = ()
     ends_s: tuple[float, ...] = ()
-    sums_s: tuple[float, ...] = (0.0,)  # total length of the first n intervals
+    total_lengths_s: tuple[float, ...] = (0.0,)
 
     @classmethod
-    def of(cls, intervals: Iterable[UnknownRain]) -> "UnknownTime":
-        """Merge intervals that overlap."""
+    def from_intervals(cls, intervals: Iterable[UnknownRain]) -> "UnknownTime":
+        """Merge intervals that overlap, and return them as one object."""
         merged: list[list[float]] = []
         for interval in sorted(intervals):
             if merged and interval.from_s <= merged[-1][1]:
@@ -53,28 +63,36 @@ class UnknownTime:
         return cls(starts, ends, tuple(accumulate(lengths, initial=0.0)))
 
     def overlap_s(self, from_s: float, to_s: float) -> float:
-        """Return how much of a window is unknown, seconds."""
+        """Return how many seconds of a window are unknown."""
         first = bisect_right(self.ends_s, from_s)
-        last = bisect_left(self.starts_s, to_s)
-        if first >= last:
+        end = bisect_left(self.starts_s, to_s)
+        if first >= end:
             return 0.0
-        cut_s = max(0.0, from_s - self.starts_s[first]) + max(0.0, self.ends_s[last - 1] - to_s)
-        return self.sums_s[last] - self.sums_s[first] - cut_s
+        before_window_s = max(0.0, from_s - self.starts_s[first])
+        after_window_s = max(0.0, self.ends_s[end - 1] - to_s)
+        return self.total_lengths_s[end] - self.total_lengths_s[first] - (before_window_s + after_window_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """Rain by interval end, newest last, and how much of the time it covers.
+    """Amounts of rain by the end of their interval, oldest first, and the time that they cover.
 
     Attributes:
-        stamp: How the amounts are read. Tips that are declared as sums of intervals are `event` here.
-        gaps: Gaps of a counter. Its sum over each gap is known, but not when within it the rain fell.
-        unknown: Intervals in which another amount may have fallen, with the reason, by end.
-        lost: Time that does not count as measured, of counters and tips.
-        doubtful_s: Ends of sums whose interval is unknown. They count as rain, and their time does not count as
-            measured.
-        slack_s: By how much a sum may end after the beginning of a window and still belong to the time before it.
-        block_s: Above zero if the last amount is rain that is expected in so many seconds after `issued_s`.
+        times_s: Ends of the amounts, in epoch seconds.
+        amounts_mm: Rain of each interval.
+        interval_s: Declared interval of the series.
+        stamp: What an amount is: `interval_end` (sum of an interval), `counter` (difference of a counter) or `event`
+            (one tip of a bucket). Tips that the site file declares as sums are `event` here.
+        from_s: Time of the first reading.
+        gaps: (from, to) of the gaps of a counter. The sum over a gap is known. When the rain fell within it is not.
+        unknown: Intervals in which another amount may have fallen, each with the reason, by their end.
+        unmeasured: Time of counters and tips that does not count as measured.
+        doubtful_s: Ends of sums whose interval is unknown. They count as rain. Their time does not count as measured.
+        end_tolerance_s: A sum that ends at most this long after the beginning of a window belongs to the time before
+            the window.
+        expected_reach_s: Above zero if the last amount is expected rain. It is the time after `issued_s` for which the
+            rain is expected.
+        issued_s: When the expected rain was issued.
     """
 
     times_s: tuple[float, ...]
@@ -84,95 +102,102 @@ class Gauge:
     from_s: float | None
     gaps: tuple[tuple[float, float], ...] = ()
     unknown: tuple[UnknownRain, ...] = ()
-    lost: UnknownTime = UnknownTime()
+    unmeasured: UnknownTime = UnknownTime()
     doubtful_s: tuple[float, ...] = ()
-    slack_s: float = 0.0
-    block_s: float = 0.0
+    end_tolerance_s: float = 0.0
+    expected_reach_s: float = 0.0
     issued_s: float | None = None
 
     def total(self, window_s: float) -> tuple[float, float]:
-        """Return (sum, coverage 0..1) of the window that ends at the newest reading."""
+        """Return the sum in mm and the coverage (0 to 1) of the window that ends at the newest amount."""
         return self.total_at(self.times_s[-1], window_s)
 
     def total_at(self, end_s: float, window_s: float) -> tuple[float, float]:
-        """Return (sum, coverage 0..1) of the window that ends at an instant."""
-        edge = end_s - window_s + self.slack_s
-        first, last = bisect_right(self.times_s, edge), bisect_right(self.times_s, end_s)
-        return fsum(self.amounts_mm[first:last]), self.coverage(last - first, end_s, window_s)
+        """Return the sum in mm and the coverage (0 to 1) of the window that ends at an instant."""
+        first = bisect_right(self.times_s, end_s - window_s + self.end_tolerance_s)
+        end = bisect_right(self.times_s, end_s)
+        return fsum(self.amounts_mm[first:end]), self.coverage(end - first, end_s, window_s)
 
     def coverage(self, count: int, end_s: float, window_s: float) -> float:
-        """Return the share of a window that was measured, given how many readings it contains.
+        """Return the share (0 to 1) of a window that was measured.
 
-        The time of a forecast is covered. Intervals whose rain is unknown are not.
+        The time of expected rain counts as measured. Intervals whose rain is unknown do not.
+
+        Args:
+            count: Number of amounts in the window.
         """
         if self.stamp == "interval_end":
-            known_s = (count - self._count_doubtful(end_s, window_s)) * self.interval_s
-            if self.block_s > 0.0 and count > 0:
-                known_s += self.block_s - self.interval_s
-            return max(0.0, known_s) / window_s if known_s < window_s else 1.0
-        # counters and tips have no readings while it is dry: all time since the first reading is covered
-        edge_s = end_s - window_s
-        known_s = 0.0 if self.from_s is None else min(window_s, max(0.0, end_s - self.from_s))
-        # how much of a gap's sum fell within a window that begins inside the gap is not known
-        lost_s = fsum(min(to_s, end_s) - edge_s for from_s, to_s in self.gaps if from_s < edge_s < to_s)
-        lost_s += self.lost.overlap_s(edge_s, end_s)
-        return max(0.0, known_s - lost_s) / window_s
+            measured_s = (count - self._count_doubtful(end_s, window_s)) * self.interval_s
+            if self.expected_reach_s > 0.0 and count > 0:
+                measured_s += self.expected_reach_s - self.interval_s
+            return max(0.0, measured_s) / window_s if measured_s < window_s else 1.0
+        # Counters and tips send no readings while it is dry, so all time since the first reading counts as measured.
+        start_s = end_s - window_s
+        measured_s = 0.0 if self.from_s is None else min(window_s, max(0.0, end_s - self.from_s))
+        # If the window begins inside a gap, the part of the sum of the gap that fell within the window is unknown.
+        lost_s = fsum(min(to_s, end_s) - start_s for from_s, to_s in self.gaps if from_s < start_s < to_s)
+        lost_s += self.unmeasured.overlap_s(start_s, end_s)
+        return max(0.0, measured_s - lost_s) / window_s
 
     def _count_doubtful(self, end_s: float, window_s: float) -> int:
         if not self.doubtful_s:
             return 0
-        edge_s = end_s - window_s + self.slack_s
-        return bisect_right(self.doubtful_s, end_s) - bisect_right(self.doubtful_s, edge_s)
+        start_s = end_s - window_s + self.end_tolerance_s
+        return bisect_right(self.doubtful_s, end_s) - bisect_right(self.doubtful_s, start_s)
 
 
-def gauge_of(context: DecisionContext, station: str, quantity: str, spec: SeriesSpec) -> Gauge | None:
-    """Return the gauge of a decision."""
+def find_gauge(context: DecisionContext, station: str, quantity: str, spec: SeriesSpec) -> Gauge | None:
+    """Return the gauge of a series in an evaluation; None if the series has no usable reading."""
     readings = context.inputs.readings.get(f"{station}.{quantity}", ())
     rows = context.list_rain(station, quantity, spec)
     return make_gauge(rows, spec, list_refused_rain(readings, spec, context.now_s))
 
 
 def read_gauge(inputs: DecisionInputs, spec: SeriesSpec, station: str, quantity: str, now_s: float) -> Gauge | None:
-    """Turn readings into amounts: sums of intervals once each, counters by difference, events by tip."""
+    """Return the gauge of a series outside an evaluation, with readings up to `now_s`; None if none is usable."""
     readings = inputs.readings.get(f"{station}.{quantity}", ())
     return make_gauge(list_rain(readings, spec, now_s), spec, list_refused_rain(readings, spec, now_s))
 
 
 def make_gauge(rows: Sequence[tuple[float, float]], spec: SeriesSpec, refused_s: Sequence[float] = ()) -> Gauge | None:
-    """Turn epoch seconds and values of sound readings, oldest first, into amounts.
+    """Convert usable readings into amounts. Return None if no amount remains.
+
+    Every sum of an interval counts once. The amounts of a counter are its differences.
 
     Args:
-        refused_s: Times of readings that are not sound. Only of tips are they unknown by this list: the time of other
-            readings that are missing is not covered anyway.
+        rows: Epoch seconds and value of each usable reading, oldest first.
+        refused_s: Times of readings that are not usable. They matter for tips only. The time of other readings that
+            are left out is not covered anyway.
     """
     if not rows:
         return None
     if spec.stamp == "counter":
         return _make_counter(rows, spec)
     highest_mm = most_mm(spec.interval_s)
+    from_s = rows[0][0]
     unknown = [
         UnknownRain(at_s - spec.interval_s, at_s, UnknownReason.BEYOND_RECORD)
         for at_s, amount in rows
         if amount > highest_mm
     ]
-    from_s = rows[0][0]
-    rows = [(at_s, amount) for at_s, amount in rows if amount <= highest_mm] if unknown else rows
+    if unknown:
+        rows = [(at_s, amount) for at_s, amount in rows if amount <= highest_mm]
     if not rows:
         return None
     if spec.stamp == "interval_end":
         return _make_sums(rows, spec, unknown, from_s)
     unknown += [UnknownRain(at_s - spec.interval_s, at_s, UnknownReason.REFUSED) for at_s in refused_s]
-    return _gauge(rows, spec, spec.stamp, from_s, unknown)
+    return _build_gauge(rows, spec, spec.stamp, from_s, unknown)
 
 
 def _make_counter(rows: Sequence[tuple[float, float]], spec: SeriesSpec) -> Gauge | None:
     counted = count_up(rows, spec.interval_s)
     if not counted.times_s:
         return None
-    spread, gaps = _spread(counted.rows, spec.interval_s)
+    amounts, gaps = _spread_over_gaps(counted.rows, spec.interval_s)
     unknown_ends = {interval.to_s for interval in counted.unknown}
-    gaps = tuple([gap for gap in gaps if gap[1] not in unknown_ends])
-    return replace(_gauge(spread, spec, "counter", rows[0][0], counted.unknown), gaps=gaps)
+    gaps_with_known_sum = tuple([gap for gap in gaps if gap[1] not in unknown_ends])
+    return replace(_build_gauge(amounts, spec, "counter", rows[0][0], counted.unknown), gaps=gaps_with_known_sum)
 
 
 def _make_sums(
@@ -181,18 +206,18 @@ def _make_sums(
     sums = resolve_sums(rows, spec.interval_s)
     unknown = [*unknown, *sums.unknown]
     if sums.are_tips:
-        return _gauge(sums.rows, spec, "event", from_s, unknown)
+        return _build_gauge(sums.rows, spec, "event", from_s, unknown)
     faster = [interval for interval in sums.unknown if interval.reason is UnknownReason.FASTER]
-    # parts of an interval are shorter, so the jitter of their ends is smaller
-    shortest_s = median([interval.to_s - interval.from_s for interval in faster] or [spec.interval_s])
+    # Sums that arrive faster than declared have shorter intervals, so the jitter of their ends is smaller.
+    usual_s = median([interval.to_s - interval.from_s for interval in faster] or [spec.interval_s])
     return replace(
-        _gauge(sums.rows, spec, "interval_end", from_s, unknown),
+        _build_gauge(sums.rows, spec, "interval_end", from_s, unknown),
         doubtful_s=tuple([interval.to_s for interval in faster]),
-        slack_s=0.5 * min(shortest_s, spec.interval_s),
+        end_tolerance_s=0.5 * min(usual_s, spec.interval_s),
     )
 
 
-def _gauge(
+def _build_gauge(
     rows: Sequence[tuple[float, float]],
     spec: SeriesSpec,
     stamp: str,
@@ -208,59 +233,65 @@ def _gauge(
         stamp=stamp,
         from_s=from_s,
         unknown=by_end,
-        lost=UnknownTime.of(by_end) if by_end else UnknownTime(),
+        unmeasured=UnknownTime.from_intervals(by_end),
     )
 
 
-def _spread(
+def _spread_over_gaps(
     rows: Sequence[tuple[float, float]], interval_s: float
 ) -> tuple[list[tuple[float, float]], tuple[tuple[float, float], ...]]:
-    """Spread what a counter counted over a gap evenly, and return the gaps."""
-    spread = list(rows[:1])
+    """Spread the rain that a counter counted over a gap evenly over the gap. Return the amounts and the gaps."""
+    amounts = list(rows[:1])
     gaps = []
     for (before_s, _), (at_s, amount) in pairwise(rows):
         if at_s - before_s <= 1.5 * interval_s:
-            spread.append((at_s, amount))
+            amounts.append((at_s, amount))
             continue
         gaps.append((before_s, at_s))
-        pieces = min(MOST_PIECES, round((at_s - before_s) / interval_s))
-        spread += [(at_s - (at_s - before_s) * (pieces - k) / pieces, amount / pieces) for k in range(1, pieces + 1)]
-    return spread, tuple(gaps)
+        pieces = min(MAX_GAP_PIECES, round((at_s - before_s) / interval_s))
+        for k in range(1, pieces + 1):
+            end_s = at_s - (at_s - before_s) * (pieces - k) / pieces
+            amounts.append((end_s, amount / pieces))
+    return amounts, tuple(gaps)
 
 
-def read_outlooks(criterion: Criterion, inputs: DecisionInputs, gauge: Gauge, now_s: float) -> tuple[list[Gauge], bool]:
-    """Gauges that go on with the rain expected, one per declared reach, and whether every reach had a valid issue.
+def list_gauges_with_expected_rain(
+    criterion: Criterion, inputs: DecisionInputs, gauge: Gauge, now_s: float
+) -> tuple[list[Gauge], bool]:
+    """Continue a gauge with the expected rain of each series of forecast rain that the criterion declares.
 
-    An issue is a reading stamped with its issue time: mm expected in the reach after it. It is joined to what was
-    measured until it was issued; where more has fallen since than it said for its whole reach, what fell counts.
+    A reading of such a series is one issue: it is stamped with its issue time, and its value is the rain in mm that is
+    expected within the reach of the series. The newest valid issue follows the rain that was measured until it was
+    issued. If more rain has been measured since then than the issue expects, the measured rain counts.
+
+    Returns:
+        One gauge for each reach with a valid issue, and whether every reach has one.
     """
-    params = dict(criterion.params)
-    found: list[Gauge] = []
-    complete = True
+    valid_s = find_issue_age_s(criterion)
+    gauges: list[Gauge] = []
+    is_complete = True
     for name, series in criterion.texts:
         if not name.startswith(FORECAST):
             continue
         reach_s = float(name.removeprefix(FORECAST))
-        issues = [
-            (seconds(r.observed_at), r.value)
-            for r in inputs.readings.get(series, ())
-            if all(f in HARMLESS for f in r.flags)
-            and 0.0 <= r.value < LARGEST
-            and 0.0 <= now_s - seconds(r.observed_at) <= params.get("forecast_valid_s", 0.0)
-        ]
+        issues = []
+        for reading in inputs.readings.get(series, ()):
+            age_s = now_s - seconds(reading.observed_at)
+            is_usable = all(flag in HARMLESS for flag in reading.flags) and 0.0 <= reading.value < LARGEST
+            if is_usable and 0.0 <= age_s <= valid_s:
+                issues.append((seconds(reading.observed_at), reading.value))
         if not issues:
-            complete = False
+            is_complete = False
             continue
         issued_s, expected_mm = max(issues)
-        known = bisect_right(gauge.times_s, issued_s)
-        fallen = fsum(gauge.amounts_mm[known:])
-        found.append(
-            replace(
-                gauge,
-                times_s=(*gauge.times_s[:known], issued_s + reach_s),
-                amounts_mm=(*gauge.amounts_mm[:known], max(expected_mm, fallen)),
-                block_s=reach_s,
-                issued_s=issued_s,
-            )
+        end = bisect_right(gauge.times_s, issued_s)
+        measured_since_mm = fsum(gauge.amounts_mm[end:])
+        continued = replace(
+            gauge,
+            times_s=(*gauge.times_s[:end], issued_s + reach_s),
+            amounts_mm=(*gauge.amounts_mm[:end], max(expected_mm, measured_since_mm)),
+            expected_reach_s=reach_s,
+            issued_s=issued_s,
         )
-    return found, complete
+        gauges.append(continued)
+    return gauges, is_complete

@@ -1,7 +1,9 @@
-"""Compare the rain of a gauge with the bounds of a criterion: shared by all kinds of criteria on rain.
+"""Compare the rain of a gauge with the bounds of a criterion. All kinds of criteria on rain share these functions.
 
-Every sum has a coverage. A sum of incomplete data is a lower bound: it can raise a level, but not lower one. If the
-site file declares series of expected rain, each issue is joined to the rain that was measured until it was issued.
+A kind returns facts: sums of rain in windows, each with its bound and its coverage (the share of the window that was
+measured). A sum of incomplete data is a lower bound of the rain, so it can raise a level but not lower one.
+
+If the site file declares series of expected rain, sums that include the expected rain are compared as well.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,62 +12,74 @@ from operator import itemgetter
 from typing import Any, Final
 
 from monitor.decision.criteria.rain_coverage import RainLosses, could_hold, fill_gaps, find_rain_losses
-from monitor.decision.criteria.rain_gauge import Gauge, gauge_of, read_outlooks
+from monitor.decision.criteria.rain_gauge import Gauge, find_gauge, list_gauges_with_expected_rain
 from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import Assessment, DecisionContext, Rule
 from monitor.decision.series.coverage import Coverage, format_share
+from monitor.sites.criteria.rain_sections import DEFAULT_MIN_COVERAGE
 from monitor.sites.records import Criterion, Threshold
 from monitor.text.message import Figure, Message, Template
 
 Fact = dict[str, Any]
-Measure = Callable[[Criterion, Gauge], Sequence[Fact]]
+FactsOfGauge = Callable[[Criterion, Gauge], Sequence[Fact]]
 RAIN: Final = Template("rain.sum", "rain {depth} mm in {hours} h")
-_INDEX: Final = Template("criterion.rain.index", "an index has no unit: no bound may use it")()
-_NO_RAINFALL: Final = Template(
-    "criterion.rain.none", "{amount} is no rain event that a bound applies to, known for {known} % of that time"
+_INDEX: Final = Template(
+    "criterion.rain.no_unit", "the series is an index without a unit, so it cannot be compared with a bound in mm"
+)()
+_NO_EVENT: Final = Template(
+    "criterion.rain.no_event",
+    "{amount}: no rain event is long enough for a bound; the gauge measured {known} % of this time",
 )
-_OF_BOUND: Final = Template(
-    "criterion.rain", "{amount} is {share} % of the bound of {bound} mm, known for {known} % of that time"
+_SHARE_OF_BOUND: Final = Template(
+    "criterion.rain.of_bound",
+    "{amount} is {share} % of the bound of {bound} mm; the gauge measured {known} % of this time",
 )
-_EXPECTED: Final = Template(
-    "criterion.rain.expected",
-    "{amount}, of which {expected} mm are forecast, is {share} % of the bound of {bound} mm, known for {known} % of "
-    "that time",
+_WITH_FORECAST: Final = Template(
+    "criterion.rain.with_forecast",
+    "{amount}, of which {expected} mm are forecast, is {share} % of the bound of {bound} mm; the gauge measured "
+    "{known} % of this time",
 )
-_OF_YEARS: Final = Template(
-    "criterion.rain.years",
-    "{amount} is {share} % of the bound of {bound} mm, a sum of once in {years} years, known for {known} % of that "
-    "time",
+_SHARE_OF_YEARS: Final = Template(
+    "criterion.rain.of_years",
+    "{amount} is {share} % of the bound of {bound} mm, which is reached once in {years} years; the gauge measured "
+    "{known} % of this time",
 )
-_OF_YEARS_NOW: Final = Template(
-    "criterion.rain.years_now",
-    "{amount} is {share} % of the bound of {bound} mm, a sum of once in {years} years (this one: once in {years2} "
-    "years), known for {known} % of that time",
+_YEARS_OF_SUM: Final = Template(
+    "criterion.rain.years_of_sum",
+    "{amount}, as once in {years2} years, is {share} % of the bound of {bound} mm, which is reached once in {years} "
+    "years; the gauge measured {known} % of this time",
 )
 
 
-def each_gauge(measure: Measure, amount: Template = RAIN) -> Rule:
+def each_gauge(list_facts: FactsOfGauge, amount: Template = RAIN) -> Rule:
     """Return a rule that assesses each gauge of a criterion, with and without the expected rain.
 
     Args:
-        measure: Returns facts of `make_fact`.
+        list_facts: Returns facts of `make_fact` about a gauge.
         amount: Text for a sum, with the values `depth` and `hours`.
     """
-    return lambda criterion, context: tuple(
-        assess_rain(criterion, context, station, measure, amount) for station in criterion.stations
-    )
+
+    def assess_gauges(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
+        return tuple(assess_rain(criterion, context, station, list_facts, amount) for station in criterion.stations)
+
+    return assess_gauges
 
 
 def make_fact(
     threshold: Threshold, duration_s: float, sum_mm: float, coverage: float, bound_mm: float, **further: Any
 ) -> Fact:
-    """Return the fact about a sum of rain and the bound of one level; `coverage` is the measured share of the time."""
+    """Return the fact about a sum of rain and the bound of one level.
+
+    Args:
+        coverage: Share of the duration that was measured.
+        further: Further values of the fact, as JSON values.
+    """
     (fact,) = make_facts(threshold, [(duration_s, sum_mm, coverage, bound_mm)])
     return fact | further
 
 
 def make_facts(threshold: Threshold, measured: Iterable[tuple[float, float, float, float]]) -> list[Fact]:
-    """Return one fact for each (duration in seconds, sum in mm, coverage, bound in mm)."""
+    """Return one fact for each item of `measured`: duration in seconds, sum in mm, coverage, and bound in mm."""
     level = threshold.level
     return [
         {
@@ -81,7 +95,7 @@ def make_facts(threshold: Threshold, measured: Iterable[tuple[float, float, floa
 
 
 def measure_sums(criterion: Criterion, gauge: Gauge) -> list[Fact]:
-    """Return one fact for each level: the sum of its window."""
+    """Return one fact for each level, about the sum in the window of its bound."""
     facts = []
     for threshold in criterion.thresholds:
         window_s = threshold.effective_window_s
@@ -91,50 +105,44 @@ def measure_sums(criterion: Criterion, gauge: Gauge) -> list[Fact]:
 
 
 def assess_rain(
-    criterion: Criterion, context: DecisionContext, station: str, measure: Measure, amount: Template
+    criterion: Criterion, context: DecisionContext, station: str, list_facts: FactsOfGauge, amount: Template
 ) -> Assessment:
-    """Compare the sums of one gauge with the bounds of a criterion."""
+    """Compare the sums of one gauge with the bounds of a criterion.
+
+    A bound is crossed by a larger sum. A level can fall if all its sums are below the recovery limit, enough of their
+    time was measured, and the missing rain could not bring one of them to the limit.
+    """
     spec = context.site.series(station, criterion.quantity)
     if spec is None or spec.unit == "index":
         return Assessment(criterion.id, station, reason=_INDEX)
-    gauge = gauge_of(context, station, criterion.quantity, spec)
+    gauge = find_gauge(context, station, criterion.quantity, spec)
     if gauge is None or gauge.times_s[-1] <= context.answered_s(VoteKey(criterion.id, station)):
         return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
-    outlooks, complete = read_outlooks(criterion, context.inputs, gauge, context.now_s)
-    needed = dict(criterion.params).get("min_coverage", 0.8)
+    newest_s = gauge.times_s[-1]
+    min_coverage = find_min_coverage(criterion)
     losses = find_rain_losses(context, spec, gauge)
-    facts = [losses.lower(fact) for fact in measure(criterion, gauge)]
+    facts = [losses.lower_coverage(fact) for fact in list_facts(criterion, gauge)]
     coverage = measure_rain(losses, facts)
+    continued_gauges, has_every_issue = list_gauges_with_expected_rain(criterion, context.inputs, gauge, context.now_s)
+    for continued in continued_gauges:
+        facts += _list_expected_facts(criterion, continued, list_facts)
+    raise_level = max((fact["level"] for fact in facts if fact["ratio"] > 1.0), default=0)
+    measured_hold_level = max([raise_level, *_list_held_levels(facts, criterion.recover)])
     wettest_mm_per_s = max(gauge.amounts_mm) / gauge.interval_s
-    for outlook in outlooks:
-        # For a window shorter than the reach of the issue it is not known how much of the rain falls within it.
-        facts += [
-            {**f, "expected_mm": outlook.amounts_mm[-1], "reach_s": outlook.block_s, "issued_s": outlook.issued_s}
-            for f in measure(criterion, outlook)
-            if f["duration_s"] >= outlook.block_s
-        ]
-    raise_level = max((f["level"] for f in facts if f["ratio"] > 1.0), default=0)
-    # A sum of incomplete data is a lower bound: it can raise a level, but not lower one.
-    recover = criterion.recover
+    # A sum of incomplete data is a lower bound of the rain: it can raise a level, but not lower one.
+    uncertain_levels = [
+        fact["level"]
+        for fact in facts
+        if fact["coverage"] < min_coverage or could_hold(fact, gauge, criterion.recover, wettest_mm_per_s)
+    ]
+    hold_levels = [measured_hold_level, *uncertain_levels]
     filled = fill_gaps(gauge)
-    possible = [] if filled is None else measure(criterion, filled)
-    known_hold = max([raise_level, *(f["level"] for f in facts if f["ratio"] >= recover)])
-    hold_level = max(
-        [
-            known_hold,
-            *(f["level"] for f in facts if f["coverage"] < needed or could_hold(f, gauge, recover, wettest_mm_per_s)),
-            *(f["level"] for f in possible if f["ratio"] >= recover),
-        ]
-    )
-    if hold_level > known_hold:
+    if filled is not None:
+        hold_levels += _list_held_levels(list_facts(criterion, filled), criterion.recover)
+    hold_level = max(hold_levels)
+    if hold_level > measured_hold_level:
         coverage = replace(coverage, holds=True)
     worst = max(facts, key=itemgetter("ratio"))
-    newest_s = gauge.times_s[-1]
-    nearest: dict[int, Fact] = {}
-    for fact in facts:
-        known = nearest.get(fact["level"])
-        if known is None or fact["ratio"] > known["ratio"]:
-            nearest[fact["level"]] = fact
     return Assessment(
         criterion.id,
         station,
@@ -142,25 +150,60 @@ def assess_rain(
         hold_level,
         has_data=True,
         # Without a valid issue the expected rain is unknown, not zero.
-        fresh=complete and context.is_fresh(newest_s, spec),
+        fresh=has_every_issue and context.is_fresh(newest_s, spec),
         newest_s=newest_s,
         coverage=coverage,
         reason=_explain(worst, amount),
         facts={
             "worst": worst,
-            "min_coverage": needed,
+            "min_coverage": min_coverage,
             "durations": len(facts),
-            "levels": [nearest[k] for k in sorted(nearest)],
+            "levels": _pick_worst_by_level(facts),
         },
     )
 
 
+def find_min_coverage(criterion: Criterion) -> float:
+    """Return the share of a window that must have been measured for its sum to lower a level."""
+    return dict(criterion.params).get("min_coverage", DEFAULT_MIN_COVERAGE)
+
+
+def _list_expected_facts(criterion: Criterion, continued: Gauge, list_facts: FactsOfGauge) -> list[Fact]:
+    """Return the facts about sums that include expected rain."""
+    expected = {
+        "expected_mm": continued.amounts_mm[-1],
+        "reach_s": continued.expected_reach_s,
+        "issued_s": continued.issued_s,
+    }
+    # How much of the expected rain falls within a window shorter than the reach of the issue is unknown.
+    return [
+        fact | expected for fact in list_facts(criterion, continued) if fact["duration_s"] >= continued.expected_reach_s
+    ]
+
+
+def _list_held_levels(facts: Sequence[Fact], recover: float) -> list[int]:
+    """Return the levels with a sum that is not below the recovery limit."""
+    return [fact["level"] for fact in facts if fact["ratio"] >= recover]
+
+
+def _pick_worst_by_level(facts: Sequence[Fact]) -> list[Fact]:
+    """Return for each level, by rising level, the fact that is nearest to its bound or farthest beyond it."""
+    worst: dict[int, Fact] = {}
+    for fact in facts:
+        level = fact["level"]
+        if level not in worst or fact["ratio"] > worst[level]["ratio"]:
+            worst[level] = fact
+    return [worst[level] for level in sorted(worst)]
+
+
 def measure_rain(losses: RainLosses, facts: Sequence[Fact]) -> Coverage:
-    """Return the coverage of the window with the least coverage; the longest of several equal ones."""
-    thinnest = min(facts, key=lambda fact: (fact["coverage"], -fact["duration_s"]))
+    """Return the coverage of the window that is measured least, or of the longest window if all are complete."""
+    least_measured = min(facts, key=lambda fact: (fact["coverage"], -fact["duration_s"]))
+    coverage = losses.measure(least_measured["duration_s"], least_measured["coverage"])
+    if coverage.share < 1.0:
+        return coverage
     longest = max(facts, key=itemgetter("duration_s"))
-    thin, long = (losses.measure(f["duration_s"], f["coverage"]) for f in (thinnest, longest))
-    return thin if thin.share < 1.0 else long
+    return losses.measure(longest["duration_s"], longest["coverage"])
 
 
 def _explain(worst: Mapping[str, Any], amount: Template) -> Message:
@@ -168,15 +211,15 @@ def _explain(worst: Mapping[str, Any], amount: Template) -> Message:
     rain = amount(depth=Figure(worst["sum_mm"], ".1f"), hours=Figure(worst["duration_s"] / 3600, ".4g"))
     if worst["bound_mm"] <= 0.0:
         # There is no rain event, or it is shorter than every duration with a bound.
-        return _NO_RAINFALL(amount=rain, known=known)
+        return _NO_EVENT(amount=rain, known=known)
     bound, share = Figure(worst["bound_mm"], ".1f"), Figure(100.0 * worst["ratio"], ".0f")
     if "expected_mm" in worst:
         expected = Figure(worst["expected_mm"], ".1f")
-        return _EXPECTED(amount=rain, expected=expected, share=share, bound=bound, known=known)
+        return _WITH_FORECAST(amount=rain, expected=expected, share=share, bound=bound, known=known)
     if "bound_years" not in worst:
-        return _OF_BOUND(amount=rain, share=share, bound=bound, known=known)
+        return _SHARE_OF_BOUND(amount=rain, share=share, bound=bound, known=known)
     return_years = Figure(worst["bound_years"])
     if worst["years"] is None:
-        return _OF_YEARS(amount=rain, share=share, bound=bound, years=return_years, known=known)
+        return _SHARE_OF_YEARS(amount=rain, share=share, bound=bound, years=return_years, known=known)
     years = Figure(worst["years"], ".3g")
-    return _OF_YEARS_NOW(amount=rain, share=share, bound=bound, years=return_years, years2=years, known=known)
+    return _YEARS_OF_SUM(amount=rain, share=share, bound=bound, years=return_years, years2=years, known=known)

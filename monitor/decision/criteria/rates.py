@@ -47,29 +47,31 @@ _MOVES: Final = (
 )
 _HELD_BACK: Final = (
     Template(
-        "criterion.velocity.held_back",
-        "velocity {rate} ± {error} in {window} is over {bound}, but too unsure to count: it counts once it is "
-        "{n} times its error",
+        "criterion.velocity.too_uncertain",
+        "velocity {rate} ± {error} in {window} is over {bound}, but too uncertain to raise a level: it must be at "
+        "least {n} times its error",
     ),
     Template(
-        "criterion.rate.held_back",
-        "rate of {quantity}: {rate} ± {error} in {window} is over {bound}, but too unsure to count: it counts "
-        "once it is {n} times its error",
+        "criterion.rate.too_uncertain",
+        "rate of {quantity}: {rate} ± {error} in {window} is over {bound}, but too uncertain to raise a level: it "
+        "must be at least {n} times its error",
     ),
 )
 _AGAINST: Final = Template(
-    "criterion.velocity.against",
-    "it moves {rate} ± {error} in {window} against the declared direction, over {bound}: either {key} in the "
+    "criterion.velocity.opposite",
+    "the station moves {rate} ± {error} in {window} against the declared direction, over {bound}: either {key} in the "
     "site file or the instrument is wrong",
 )
 _ACROSS: Final = Template(
-    "criterion.velocity.across",
-    "it moves {rate} ± {error} in {window} across the declared direction, over {bound}: either {key} in the "
+    "criterion.velocity.sideways",
+    "the station moves {rate} ± {error} in {window} across the declared direction, over {bound}: either {key} in the "
     "site file or the instrument is wrong",
 )
-_FAR: Final = Template("criterion.far", "over {n} times the bound, so it counts at once")
-_FORWARD: Final = Template("dwell.forward", "forward, and this rule watches backward motion alone ({side} {bound})")
-_OTHER_WAY: Final = Template("dwell.other_way", "the other way, so not {side} {bound}")
+_FAST_TRACK: Final = Template("criterion.fast_track", "more than {n} times the bound, so a single reading is enough")
+_FORWARD: Final = Template(
+    "dwell.downslope", "which is along the declared direction; the bound ({side} {bound}) is for motion against it"
+)
+_OPPOSITE_SIGN: Final = Template("dwell.opposite_sign", "which has the opposite sign and so is not {side} {bound}")
 
 
 class WindowVerdict(NamedTuple):
@@ -374,12 +376,12 @@ def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, A
     threshold = next(t for t in criterion.thresholds if t.level == fact["level"])
     _, sign = find_bound(threshold)
     has_direction = criterion.quantity.startswith(DISPLACEMENT) and "way" not in fact
-    opposite = _OTHER_WAY
+    opposite = _OPPOSITE_SIGN
     if has_direction:
         opposite = AGAINST if sign > 0 else _FORWARD
     bound = Figure(fact["bound"], "g", criterion.kind.unit_of(spec.unit))
     dwell = describe_dwell(fact, bound, "over" if sign > 0 else "under", opposite)
     reason = describe_component(_describe_rate(_MOVES, fact, criterion, spec, {"dwell": dwell}), fact, criterion)
     if fact.get("fast_track"):
-        return join([reason, _FAR(n=Figure(criterion.fast_track or 1.0))])
+        return join([reason, _FAST_TRACK(n=Figure(criterion.fast_track or 1.0))])
     return reason

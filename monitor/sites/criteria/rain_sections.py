@@ -18,6 +18,8 @@ from monitor.text.instants import format_duration, parse_duration_s
 FORECAST: Final = "series:forecast:"
 # Name of a series of weather forecasts, such as `rain_next_24h`.
 _FORECAST_NAME: Final = re.compile(r"_next_(\d+[mhd])(?:_|$)")
+DEFAULT_MIN_COVERAGE: Final = 0.8
+DEFAULT_FORECAST_VALID_S: Final = 43200.0
 Coverage = Annotated[
     Share, Field(description="a sum with a smaller share of its data may raise the level, but not lower it")
 ]
@@ -28,9 +30,9 @@ IssueAge = Annotated[Duration, Field(description="largest age of a rain forecast
 class RainTable(RecoveringTable):
     """Keys of criteria on a rain gauge. `forecast` has the series of forecast rain by their reach."""
 
-    min_coverage: Coverage = 0.8
+    min_coverage: Coverage = DEFAULT_MIN_COVERAGE
     forecast: ExpectedRain = Field(default_factory=dict)
-    forecast_valid: IssueAge = 43200.0
+    forecast_valid: IssueAge = DEFAULT_FORECAST_VALID_S
 
     def refuse_order(self, bounds: Sequence[Threshold], places: Places) -> None:
         """Reject bounds in the wrong order. A lower bound in a shorter window is accepted."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from forecasting.hydrology.rain_counters import count_up
-from monitor.decision.criteria.kinds.earthquake import inspection_key, list_inspections, lowered_factor
+from monitor.decision.criteria.kinds.earthquake import find_bound_factor, list_inspections, make_inspection_key
 from monitor.decision.criteria.scope import wanted_series
 from monitor.decision.decide import decide
 from monitor.decision.records import DecisionInputs, EventFact, Memory, NewestEpoch, instant, seconds
@@ -432,7 +432,7 @@ def test_pressure_that_is_still_rising_is_seen_ahead():
     ahead = rain(slow + 'ahead = "4d"\n', storm)
     assert ahead.facts["factor_of_safety"] < now.facts["factor_of_safety"] - 0.02
     assert ahead.facts["later_s"] > 0.0
-    assert "without more rain" in ahead.reason
+    assert "if no more rain falls" in ahead.reason
     # what was foretold is what is found when that time has come
     then = rain(slow, storm + [0.0] * int(ahead.facts["later_s"] / H))
     assert then.facts["factor_of_safety"] == pytest.approx(ahead.facts["factor_of_safety"], abs=1e-9)
@@ -521,7 +521,7 @@ def test_a_person_is_asked_to_inspect_until_somebody_answers():
     assert "inspect the slope" in found[key].reason
     later = Memory(conditions=found)
     assert list_inspections(place, later, inputs(), T0 + 99 * DAY) == found, "it stays when the earthquake is long past"
-    answered = replace(later, answers={inspection_key(place.criteria[0], quake(0.06)): "instrument"})
+    answered = replace(later, answers={make_inspection_key(place.criteria[0], quake(0.06)): "instrument"})
     assert list_inspections(place, answered, inputs([quake(0.06)]), T0 + H) == {}
     assert not ask(place, inputs([quake(0.06)]), T0 + H, answered).has_data
     assert list_inspections(place, Memory(), inputs([quake(0.01)]), T0 + H) == {}
@@ -536,7 +536,7 @@ def test_aftershocks_are_one_question_and_what_is_stronger_or_later_is_another()
     assert len(list_inspections(place, Memory(), inputs(stronger), T0 + 4 * H)) == 2
     later = [*swarm, quake(0.06, T0 + 7 * H)]
     assert len(list_inspections(place, Memory(), inputs(later), T0 + 8 * H)) == 2
-    answered = Memory(answers={inspection_key(place.criteria[0], swarm[0]): "earthquake"})
+    answered = Memory(answers={make_inspection_key(place.criteria[0], swarm[0]): "earthquake"})
     assert list_inspections(place, answered, inputs(swarm), T0 + 4 * H) == {}
     assert not ask(place, inputs(swarm), T0 + 4 * H, answered).has_data
     assert ask(place, inputs(stronger), T0 + 4 * H, answered).raise_level == 2
@@ -548,18 +548,18 @@ def test_shaking_of_unknown_strength_asks_for_an_inspection_and_changes_nothing_
     seen = inputs([quake(value)])
     assert len(list_inspections(place, Memory(), seen, T0 + H)) == 1
     assert ask(place, seen, T0 + H).raise_level == 0
-    assert lowered_factor(place, seen, T0 + H) == 1.0
+    assert find_bound_factor(place, seen, T0 + H) == 1.0
 
 
 def test_bounds_are_lowered_for_the_days_after_and_only_once_it_is_known():
     place = site(SHAKE)
     seen = inputs([quake(0.06, received_s=T0 + 2 * H)])
-    assert lowered_factor(place, seen, T0 + H) == 1.0
-    assert lowered_factor(place, seen, T0 + 3 * H) == 0.7
-    assert lowered_factor(place, seen, T0 + 14 * DAY) == 0.7
-    assert lowered_factor(place, seen, T0 + 14 * DAY + 1.0) == 1.0
-    assert lowered_factor(place, inputs([quake(0.01)]), T0 + H) == 1.0
-    assert lowered_factor(site(SUM), seen, T0 + 3 * H) == 1.0
+    assert find_bound_factor(place, seen, T0 + H) == 1.0
+    assert find_bound_factor(place, seen, T0 + 3 * H) == 0.7
+    assert find_bound_factor(place, seen, T0 + 14 * DAY) == 0.7
+    assert find_bound_factor(place, seen, T0 + 14 * DAY + 1.0) == 1.0
+    assert find_bound_factor(place, inputs([quake(0.01)]), T0 + H) == 1.0
+    assert find_bound_factor(site(SUM), seen, T0 + 3 * H) == 1.0
 
 
 def test_an_earthquake_criterion_that_contradicts_itself_is_refused():

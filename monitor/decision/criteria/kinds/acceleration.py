@@ -40,12 +40,12 @@ _ACCELERATES: Final = Template(
     "criterion.acceleration", "acceleration {acceleration} ± {error} in {window} at {velocity}, {dwell}"
 )
 _AGAINST: Final = Template(
-    "criterion.acceleration.against",
-    "it accelerates by {rate} ± {error} in {window} against the declared direction, over {bound}: either {key} "
-    "in the site file or the instrument is wrong",
+    "criterion.acceleration.opposite",
+    "the station accelerates by {rate} ± {error} in {window} against the declared direction, more than the bound of "
+    "{bound}: either {key} in the site file or the instrument is wrong",
 )
-_SLOWER: Final = Template("dwell.slower", "slowing down, so not {side} {bound}")
-# Epochs that the fit of a parabola needs. A parabola through five epochs depends too much on each of them.
+_SLOWER: Final = Template("dwell.slowing", "but the motion is slowing down")
+# Fewest epochs of the fit of a parabola. A parabola through five epochs depends too much on each of them.
 MIN_PARABOLA_EPOCHS: Final = 6
 
 
@@ -145,7 +145,7 @@ def _fit_parabolas(
     rows = find_window(track, end_s, window_s, MIN_PARABOLA_EPOCHS)
     if rows is None:
         return ()
-    parabolas = [component.fit_bend(min_sigma, window_s) for component in list_components(track, rows)]
+    parabolas = [component.fit_parabola(min_sigma, window_s) for component in list_components(track, rows)]
     return tuple([parabola for parabola in parabolas if parabola is not None])
 
 

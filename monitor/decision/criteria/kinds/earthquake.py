@@ -1,7 +1,7 @@
-"""Declared earthquakes: request an inspection of the slope, and lower every bound for some days.
+"""Declared earthquakes: request an inspection of the slope, and lower the bounds of other criteria for some days.
 
-An earthquake alone is no movement, so the criterion is advice by default. Whatever its role, shaking at or beyond the
-lowest bound, or of unknown strength, opens a question that remains until an operator has answered it.
+An earthquake is not a movement of the slope, so the criterion is advice by default. In every role, shaking that reaches
+the lowest bound, or of unknown strength, opens a question that remains open until an operator answers it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,46 +28,50 @@ from monitor.sites.witnesses import EARTHQUAKE
 from monitor.text.instants import format_iso
 from monitor.text.message import Figure, Message, Template, Timestamp, Value
 
+# Prefix of the keys of questions.
 INSPECT: Final = "inspect:"
-MOVED: Final = "movement"  # any other answer says that the slope did not move
+# The answer of an operator that the slope moved. Every other answer states that it did not.
+MOVED: Final = "movement"
 # The strongest shaking ever recorded was 4.36 g (Iwate-Miyagi 2008: Aoi et al. 2008, Science 322). A larger value is
 # most likely a magnitude, or an acceleration in another unit.
 LARGEST_PGA_G: Final = 5.0
+# Shocks within this time after an earthquake share its question.
 AFTERSHOCKS_S: Final = 6 * 3600.0
 # Characters of a reason. A longer description of an earthquake is cut.
 MAX_REASON_LENGTH: Final = 200
-_NONE: Final = Template("criterion.earthquake.none", "no earthquake that matters")()
+_NONE: Final = Template("criterion.earthquake.no_crossing", "no earthquake reached a bound")()
 _SHOOK: Final = Template("criterion.earthquake", "shaking at {at}, peak ground acceleration {pga} g")
 _SHOOK_AND_MOVED: Final = Template(
     "criterion.earthquake.newmark",
     "shaking at {at}, peak ground acceleration {pga} g, Newmark displacement {displacement} cm ({low} to {high})",
 )
-_NONE_GIVEN: Final = Template(
-    "criterion.earthquake.none_given", "shaking of unknown strength at {at} (no acceleration given): {what}"
+_UNKNOWN: Final = Template(
+    "criterion.earthquake.unknown", "shaking of unknown strength at {at}, without a peak ground acceleration: {what}"
 )
-_NO_ACCELERATION: Final = Template(
-    "criterion.earthquake.no_acceleration", "shaking of unknown strength at {at} ({n} is no acceleration in g): {what}"
+_IMPLAUSIBLE: Final = Template(
+    "criterion.earthquake.implausible", "shaking of unknown strength at {at}, because {n} g is not plausible: {what}"
 )
-_INSPECT: Final = Template("question.inspect", "an earthquake: inspect the slope and the instruments. It was {text}")
-LEAST_CRITICAL_G: Final = 0.001
-_SHAKING: Final = ("critical_acceleration_g", "factor_of_safety", "slope_deg", "lower_to")
+_INSPECT: Final = Template("question.inspect", "inspect the slope and the instruments after the earthquake: {text}")
+# g. Below this critical acceleration the slope is not stable even without an earthquake.
+MIN_CRITICAL_G: Final = 0.001
+_PARAM_KEYS: Final = ("critical_acceleration_g", "factor_of_safety", "slope_deg", "lower_to")
 
 
 class ShakingBound(Section):
-    """The bound of one level on peak ground acceleration (g), on Newmark displacement (cm), or both: either crosses."""
+    """The bound of one level on peak ground acceleration (g), Newmark displacement (cm), or both. One is enough."""
 
     over: float | None = Field(default=None, gt=0.0, le=5.0, description="peak ground acceleration, g")
     newmark_cm: float | None = Field(default=None, gt=0.0, description="displacement of the block, cm")
 
     @model_validator(mode="after")
-    def _something(self) -> "ShakingBound":
+    def _check_any(self) -> "ShakingBound":
         if self.over is None and self.newmark_cm is None:
             raise ValueError("expected over (g), newmark_cm, or both")
         return self
 
 
 class EarthquakeTable(CriterionTable):
-    """kind = "earthquake": declared shaking; asks for an inspection and may make bounds stricter for a time."""
+    """kind = "earthquake": declared shaking. It requests an inspection and may lower bounds for some time."""
 
     critical_acceleration_g: float | None = Field(None, ge=0.001, description="that moves the block")
     factor_of_safety: float | None = Field(default=None, gt=1.0, description="of the slope at rest")
@@ -76,7 +80,7 @@ class EarthquakeTable(CriterionTable):
     lower_for: Duration | None = Field(None, description="for so long")
 
     @model_validator(mode="after")
-    def _complete(self) -> "EarthquakeTable":
+    def _check_pairs(self) -> "EarthquakeTable":
         if (self.factor_of_safety is None) != (self.slope_deg is None):
             raise ValueError("factor_of_safety: expected together with slope_deg")
         if self.critical_acceleration_g is not None and self.factor_of_safety is not None:
@@ -94,19 +98,20 @@ class EarthquakeTable(CriterionTable):
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """Return the criterion with the parameters of the sliding block and the bounds on its displacement."""
-        where, params = places.where, {k: getattr(self, k) for k in _SHAKING}
+        where = places.where
+        params = {key: getattr(self, key) for key in _PARAM_KEYS}
         params["lower_for_s"] = self.lower_for
         if self.factor_of_safety is not None and self.slope_deg is not None:
             critical = critical_acceleration_g(self.factor_of_safety, self.slope_deg)
-            if critical < LEAST_CRITICAL_G:
+            if critical < MIN_CRITICAL_G:
                 raise ConfigError(
                     f"{where}.factor_of_safety: gives a critical acceleration of {critical:.2g} g; expected at least "
-                    f"{LEAST_CRITICAL_G:g}"
+                    f"{MIN_CRITICAL_G:g}"
                 )
-        able = self.critical_acceleration_g is not None or self.factor_of_safety is not None
+        has_block = self.critical_acceleration_g is not None or self.factor_of_safety is not None
         for level in places.levels:
             limit = places.raw.get(level.name, {}).get("newmark_cm")
-            if limit is not None and not able:
+            if limit is not None and not has_block:
                 raise ConfigError(
                     f"{where}.{level.name}.newmark_cm: expected critical_acceleration_g, "
                     "or factor_of_safety with slope_deg"
@@ -136,19 +141,21 @@ def assess_shaking(criterion: Criterion, context: DecisionContext) -> tuple[Asse
     Return one assessment of all earthquakes within `valid_for`, without those that an operator answered as harmless.
     """
     now_s = context.now_s
-    after = context.answered_s(VoteKey(criterion.id, EARTHQUAKE))
-    found = [
-        s
-        for group in group_shaking(criterion, context.inputs, now_s)
-        if context.memory.answers.get(inspection_key(criterion, group[0].event), MOVED) == MOVED
-        for s in group
-        if now_s - s.event.from_s <= criterion.valid_for_s and s.event.from_s > after
-    ]
-    known = [s for s in found if s.level is not None]
-    if not known:
-        reason = found[-1].reason if found else _NONE
+    answered_s = context.answered_s(VoteKey(criterion.id, EARTHQUAKE))
+    valid: list[Shaking] = []
+    for group in group_shaking(criterion, context.inputs, now_s):
+        answer = context.memory.answers.get(make_inspection_key(criterion, group[0].event), MOVED)
+        if answer != MOVED:
+            continue
+        for shaking in group:
+            event_s = shaking.event.from_s
+            if now_s - event_s <= criterion.valid_for_s and event_s > answered_s:
+                valid.append(shaking)
+    crossing = [shaking for shaking in valid if shaking.level is not None]
+    if not crossing:
+        reason = valid[-1].reason if valid else _NONE
         return (Assessment(criterion.id, EARTHQUAKE, reason=reason),)
-    worst = max(known, key=lambda s: (s.level, s.event.from_s))
+    worst = max(crossing, key=lambda shaking: (shaking.level, shaking.event.from_s))
     level = worst.level or 0
     return (
         Assessment(
@@ -174,20 +181,29 @@ def group_shaking(criterion: Criterion, inputs: DecisionInputs, now_s: float) ->
     report could close the question about a real earthquake.
     """
     groups: list[list[Shaking]] = []
-    for event in sorted(_earthquakes(inputs, now_s), key=lambda e: e.from_s):
+    for event in sorted(_list_earthquakes(inputs, now_s), key=lambda event: event.from_s):
         shaking = classify_shaking(criterion, event)
         if shaking.level == 0:
             continue
-        last = next((g for g in reversed(groups) if _was_confirmed(g[0].event) == _was_confirmed(event)), None)
-        if (
-            last is not None
-            and event.from_s - last[0].event.from_s <= AFTERSHOCKS_S
-            and _gravity(shaking) <= max(_gravity(s) for s in last)
-        ):
-            last.append(shaking)
+        group = _find_newest_group(groups, event)
+        if group is not None and _is_aftershock(shaking, group):
+            group.append(shaking)
         else:
             groups.append([shaking])
     return groups
+
+
+def _find_newest_group(groups: Sequence[list[Shaking]], event: EventFact) -> list[Shaking] | None:
+    """Return the newest group whose earthquakes are confirmed like an earthquake, or not confirmed like it."""
+    for group in reversed(groups):
+        if _was_confirmed(group[0].event) == _was_confirmed(event):
+            return group
+    return None
+
+
+def _is_aftershock(shaking: Shaking, group: Sequence[Shaking]) -> bool:
+    is_near = shaking.event.from_s - group[0].event.from_s <= AFTERSHOCKS_S
+    return is_near and _rank_level(shaking) <= max(_rank_level(earlier) for earlier in group)
 
 
 def _was_confirmed(event: EventFact) -> bool:
@@ -198,8 +214,8 @@ def _was_confirmed(event: EventFact) -> bool:
     return event.confirmations > 0 or event.doubted
 
 
-def _gravity(shaking: Shaking) -> int:
-    # Shaking of unknown strength opens a question, but it counts as no more than the lowest level.
+def _rank_level(shaking: Shaking) -> int:
+    """Return the level of shaking; shaking of unknown strength counts as that of the lowest level."""
     return 1 if shaking.level is None else shaking.level
 
 
@@ -208,13 +224,7 @@ def classify_shaking(criterion: Criterion, event: EventFact) -> Shaking:
     params = dict(criterion.params)
     at = Timestamp(event.from_s)
     if event.value is None or not 0.0 <= event.value <= LARGEST_PGA_G:
-        values: dict[str, Value] = {"at": Timestamp(event.from_s)}
-        if event.value is not None:
-            values["n"] = Figure(event.value)
-        template = _NONE_GIVEN if event.value is None else _NO_ACCELERATION
-        text_length = MAX_REASON_LENGTH - len(template(what="", **values))
-        reason = template(what=event.text[: max(0, text_length)], **values)
-        return Shaking(event, None, reason, {})
+        return Shaking(event, None, _explain_unknown_strength(event), {})
     pga = event.value
     critical = params.get("critical_acceleration_g")
     if critical is None and "factor_of_safety" in params:
@@ -224,21 +234,23 @@ def classify_shaking(criterion: Criterion, event: EventFact) -> Shaking:
     bounds = []
     for threshold in criterion.thresholds:
         limit_cm = params.get(f"newmark_cm:{threshold.level}")
-        by_pga = threshold.over is not None and pga >= threshold.over
-        by_block = limit_cm is not None and moved is not None and moved.median_cm >= limit_cm
+        has_pga_crossed = threshold.over is not None and pga >= threshold.over
+        has_block_moved = limit_cm is not None and moved is not None and moved.median_cm >= limit_cm
+        is_crossed = has_pga_crossed or has_block_moved
         bounds.append(
             {
                 "level": threshold.level,
                 "bound": threshold.over,
                 "newmark_cm": limit_cm,
-                "crossed": by_pga or by_block,
+                "crossed": is_crossed,
                 "ratio": max(
                     pga / threshold.over if threshold.over else 0.0,
                     moved.median_cm / limit_cm if moved is not None and limit_cm else 0.0,
                 ),
             }
         )
-        level = threshold.level if by_pga or by_block else level
+        if is_crossed:
+            level = threshold.level
     facts: dict[str, Any] = {"pga_g": pga, "at_s": event.from_s, "levels": bounds, "text": event.text}
     reason = _SHOOK(at=at, pga=Figure(pga))
     if moved is not None:
@@ -258,55 +270,67 @@ def classify_shaking(criterion: Criterion, event: EventFact) -> Shaking:
     return Shaking(event, level, reason, facts)
 
 
+def _explain_unknown_strength(event: EventFact) -> Message:
+    values: dict[str, Value] = {"at": Timestamp(event.from_s)}
+    template = _UNKNOWN
+    if event.value is not None:
+        values["n"] = Figure(event.value)
+        template = _IMPLAUSIBLE
+    text_length = MAX_REASON_LENGTH - len(template(what="", **values))
+    return template(what=event.text[: max(0, text_length)], **values)
+
+
 def list_inspections(site: Site, memory: Memory, inputs: DecisionInputs, now_s: float) -> dict[str, Condition]:
     """Return the open questions about earthquakes, by alert key.
 
     The keys are `health:inspect:<criterion>@<instant>:verify`. Only an answer (`memory.answers` under the key without
     `health:` and `:verify`) closes a question. It remains open after the inputs no longer contain its earthquake.
     """
-    found = {
-        k: c
-        for k, c in memory.conditions.items()
-        if k.startswith(f"health:{INSPECT}") and k.removeprefix("health:").removesuffix(":verify") not in memory.answers
-    }
-    for criterion in _criteria(site):
+    questions: dict[str, Condition] = {}
+    for key, condition in memory.conditions.items():
+        is_answered = key.removeprefix("health:").removesuffix(":verify") in memory.answers
+        if key.startswith(f"health:{INSPECT}") and not is_answered:
+            questions[key] = condition
+    for criterion in _list_earthquake_criteria(site):
         for group in group_shaking(criterion, inputs, now_s):
-            key = inspection_key(criterion, group[0].event)
+            key = make_inspection_key(criterion, group[0].event)
             if key in memory.answers:
                 continue
-            name = f"health:{key}:verify"
-            if name not in found and now_s - group[-1].event.from_s > event_span_s(site):
+            alert_key = f"health:{key}:verify"
+            is_open = alert_key in questions
+            if not is_open and now_s - group[-1].event.from_s > find_event_span_s(site):
+                # This old earthquake was loaded for the steps that it explains. It opens no question.
                 continue
-                # This old earthquake was loaded for the steps that it explains. It opens no question any more.
-            since_s = found[name].since_s if name in found else now_s
+            since_s = questions[alert_key].since_s if is_open else now_s
             text = group[0].reason
-            text = AND_MORE(text=text, n=len(group) - 1) if len(group) > 1 else text
-            found[name] = Condition("health", 2, since_s, VERIFY(text=_INSPECT(text=text)))
-    return found
+            if len(group) > 1:
+                text = AND_MORE(text=text, n=len(group) - 1)
+            questions[alert_key] = Condition("health", 2, since_s, VERIFY(text=_INSPECT(text=text)))
+    return questions
 
 
-def inspection_key(criterion: Criterion, event: EventFact) -> str:
+def make_inspection_key(criterion: Criterion, event: EventFact) -> str:
     """Return the key of the question about a group, by its first earthquake: `inspect:<criterion>@<instant>`."""
     return f"{INSPECT}{criterion.id}@{format_iso(instant(event.from_s))}"
 
 
-def lowered_factor(site: Site, inputs: DecisionInputs, now_s: float) -> float:
+def find_bound_factor(site: Site, inputs: DecisionInputs, now_s: float) -> float:
     """Return the factor (0 < factor <= 1) on every bound in the days after an earthquake; 1 means no change.
 
     The earthquake must cross the lowest bound of a criterion. The smallest factor of all such earthquakes counts. An
     earthquake of unknown strength lowers no bound.
     """
-    return min((lower_to for _, lower_to in list_lowering(site, inputs, now_s)), default=1.0)
+    return min((factor for _, factor in list_lowering_earthquakes(site, inputs, now_s)), default=1.0)
 
 
 def lower_bounds(site: Site, factor: float) -> Site:
     """Return the site with its bounds multiplied by a factor.
 
-    * The recovery limit is lowered too, because it is a share of the bound. With the declared limit, a slope that moves
-      between the lowered and the declared bound would raise a level and lower it again at once.
-    * Afterwards the declared bounds apply again, and a level falls on fresh data below their recovery limit.
-    * The size of a step that opens a question stays the declared one. Otherwise sudden motion would be removed as a
-      step, and its velocity would be found later.
+    * The recovery limit becomes lower as well, because it is a share of the bound. With the declared limit, a slope
+      that moves between the lowered and the declared bound would raise a level and lower it again at once.
+    * Afterwards the declared bounds apply again, and a level falls when fresh data are below their recovery limit.
+    * The size of a step that opens a question remains the declared one. Otherwise sudden motion would be removed as a
+      step, and its velocity would be detected later.
 
     Args:
         factor: 0 < factor <= 1; 1 keeps the declared bounds.
@@ -318,20 +342,20 @@ def lower_bounds(site: Site, factor: float) -> Site:
         raise ValueError(f"a factor on bounds lies between 0 and 1, got {factor:g}")
     if factor == 1.0:
         return site
-    return replace(
-        site,
-        criteria=tuple(
-            replace(
-                c,
-                declared=c.thresholds,
-                thresholds=tuple(lower_threshold(t, factor) for t in c.thresholds),
-                params=tuple((k, v * factor if k in c.kind.scaled_params and v > 0 else v) for k, v in c.params),
-            )
-            if c.kind.scaled
-            else c
-            for c in site.criteria
-        ),
+    return replace(site, criteria=tuple(_lower_criterion(criterion, factor) for criterion in site.criteria))
+
+
+def _lower_criterion(criterion: Criterion, factor: float) -> Criterion:
+    """Return the criterion with lower bounds, if a share of its bounds is meaningful."""
+    kind = criterion.kind
+    if not kind.scaled:
+        return criterion
+    params = tuple(
+        (name, value * factor if name in kind.scaled_params and value > 0 else value)
+        for name, value in criterion.params
     )
+    thresholds = tuple(lower_threshold(threshold, factor) for threshold in criterion.thresholds)
+    return replace(criterion, declared=criterion.thresholds, thresholds=thresholds, params=params)
 
 
 def lower_threshold(threshold: Threshold, factor: float) -> Threshold:
@@ -350,40 +374,46 @@ def lower_threshold(threshold: Threshold, factor: float) -> Threshold:
     )
 
 
-def list_lowering(site: Site, inputs: DecisionInputs, now_s: float) -> list[tuple[EventFact, float]]:
+def list_lowering_earthquakes(site: Site, inputs: DecisionInputs, now_s: float) -> list[tuple[EventFact, float]]:
     """Return the earthquakes that lower bounds now, each with its factor.
 
     They need no confirmation, because they only make bounds stricter.
     """
-    found = []
-    for criterion in _criteria(site):
+    lowering = []
+    for criterion in _list_earthquake_criteria(site):
         params = dict(criterion.params)
-        lower_to, lower_for_s = params.get("lower_to", 1.0), params.get("lower_for_s", 0.0)
-        found += [
-            (event, lower_to)
-            for event in _earthquakes(inputs, now_s)
-            if lower_to < 1.0 and now_s - event.from_s <= lower_for_s and classify_shaking(criterion, event).level
+        factor = params.get("lower_to", 1.0)
+        lower_for_s = params.get("lower_for_s", 0.0)
+        if factor >= 1.0:
+            continue
+        lowering += [
+            (event, factor)
+            for event in _list_earthquakes(inputs, now_s)
+            if now_s - event.from_s <= lower_for_s and classify_shaking(criterion, event).level
         ]
-    return found
+    return lowering
 
 
-def event_span_s(site: Site) -> float:
-    """Return how many seconds back events must be loaded."""
-    spans = [max(c.valid_for_s, dict(c.params).get("lower_for_s", 0.0)) for c in _criteria(site)]
-    return max(spans, default=0.0)
+def find_event_span_s(site: Site) -> float:
+    """Return the age, in seconds, up to which events must be loaded."""
+    spans_s = [
+        max(criterion.valid_for_s, dict(criterion.params).get("lower_for_s", 0.0))
+        for criterion in _list_earthquake_criteria(site)
+    ]
+    return max(spans_s, default=0.0)
 
 
 @once_per_record
-def _criteria(site: Site) -> tuple[Criterion, ...]:
-    return tuple(c for c in site.criteria if c.kind == ENTRY.kind)
+def _list_earthquake_criteria(site: Site) -> tuple[Criterion, ...]:
+    return tuple(criterion for criterion in site.criteria if criterion.kind == ENTRY.kind)
 
 
-def _earthquakes(inputs: DecisionInputs, now_s: float) -> Iterator[EventFact]:
-    return (
-        e
-        for e in inputs.events
-        if e.kind.strip().lower() == EARTHQUAKE and e.from_s <= now_s and e.received_s <= now_s and not e.withdrawn
-    )
+def _list_earthquakes(inputs: DecisionInputs, now_s: float) -> Iterator[EventFact]:
+    """Yield the earthquakes that are recorded and not withdrawn."""
+    for event in inputs.events:
+        is_recorded = event.from_s <= now_s and event.received_s <= now_s
+        if event.kind.strip().lower() == EARTHQUAKE and is_recorded and not event.withdrawn:
+            yield event
 
 
 ENTRY: Final = KindEntry(

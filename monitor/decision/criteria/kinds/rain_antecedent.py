@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import Field, model_validator
 
 from forecasting.hydrology.rain_events import antecedent_index
-from monitor.decision.criteria.history import issue_age
+from monitor.decision.criteria.history import find_issue_age_s
 from monitor.decision.criteria.rain_gauge import Gauge, rain_kind
 from monitor.decision.criteria.rainfall import Fact, each_gauge, make_fact
 from monitor.decision.series.assessment import Assessment, DecisionContext
@@ -85,7 +85,7 @@ def measure_wetness(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
 
 def find_history_s(criterion: Criterion) -> float:
     """Return the span of the index, or of recent and antecedent rain together, in seconds."""
-    return max(dict(criterion.params)["span_s"], issue_age(criterion))
+    return max(dict(criterion.params)["span_s"], find_issue_age_s(criterion))
 
 
 ENTRY: Final = KindEntry(

@@ -2,18 +2,26 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import ceil
 from typing import Final
 
 from pydantic import Field
 
 from forecasting.hydrology.rain_events import event_span_s
-from monitor.decision.criteria.history import issue_age
-from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge
+from monitor.decision.criteria.history import find_issue_age_s
+from monitor.decision.criteria.rain_gauge import RAIN_SAFE_PARAMS, Gauge
 from monitor.decision.criteria.rainfall import Fact, each_gauge, make_fact, make_facts
 from monitor.sections import Duration
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.places import Places, find_series, refuse_index
-from monitor.sites.criteria.rain_sections import Coverage, ExpectedRain, IssueAge, join_rain
+from monitor.sites.criteria.rain_sections import (
+    DEFAULT_FORECAST_VALID_S,
+    DEFAULT_MIN_COVERAGE,
+    Coverage,
+    ExpectedRain,
+    IssueAge,
+    join_rain,
+)
 from monitor.sites.criteria.sections import CriterionTable, LevelName, Recovery, Target, add_params
 from monitor.sites.kinds import Kind
 from monitor.sites.records import Criterion
@@ -30,8 +38,8 @@ class RainCurveTable(CriterionTable):
     dry_gap: Duration | None = Field(None, description="only in the rain event that runs now; it ends after so long")
     dry_mm: float = Field(default=0.0, ge=0.0, description="with no more rain than this")
     forecast: ExpectedRain = Field(default_factory=dict)
-    forecast_valid: IssueAge = 43200.0
-    min_coverage: Coverage = 0.8
+    forecast_valid: IssueAge = DEFAULT_FORECAST_VALID_S
+    min_coverage: Coverage = DEFAULT_MIN_COVERAGE
     level: LevelName
     recover: Recovery = 0.8
 
@@ -58,40 +66,45 @@ class RainCurveTable(CriterionTable):
 
 
 def measure_curve(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
-    """Return one fact (sum, bound, coverage) for each duration that ends at the newest reading.
+    """Return one fact for each duration, in whole intervals of the gauge, that ends at the newest amount.
 
-    The bound is crossed if one of the durations is above the curve. With `dry_gap` only durations within the present
-    rain event are compared. Pages draw the facts as points beside the curve.
+    The bound is crossed if the sum of one of the durations is above the curve. With `dry_gap`, only durations within
+    the present rain event are compared. Pages draw the facts as points beside the curve.
     """
     params = dict(criterion.params)
-    from_s, to_s = params.get("duration_from_s", 3600.0), params.get("duration_to_s", 864000.0)
-    threshold, end = criterion.thresholds[0], gauge.times_s[-1]
+    from_s, to_s = params["duration_from_s"], params["duration_to_s"]
+    threshold = criterion.thresholds[0]
+    end_s = gauge.times_s[-1]
     event_s: float | None = None
     if "dry_gap_s" in params:
         event_s = event_span_s(
             gauge.times_s, gauge.amounts_mm, gauge.interval_s, gauge.stamp, params["dry_gap_s"], params["dry_mm"]
         )
-        event_s += gauge.block_s - gauge.interval_s if event_s > 0.0 and gauge.block_s > 0.0 else 0.0
+        if event_s > 0.0 and gauge.expected_reach_s > 0.0:
+            event_s += gauge.expected_reach_s - gauge.interval_s
         to_s = min(to_s, event_s)
-    steps = max(1, -int(-from_s // gauge.interval_s), -int(-gauge.block_s // gauge.interval_s))
-    measured: list[tuple[float, float, float, float]] = []
-    times_s, newest = gauge.times_s, len(gauge.times_s) - 1
-    total, index = 0.0, newest
-    late = gauge.slack_s
+    # The shortest duration, in intervals: not below the declared one, nor below the reach of expected rain.
+    fewest = max(1, ceil(from_s / gauge.interval_s), ceil(gauge.expected_reach_s / gauge.interval_s))
     count = int(to_s / gauge.interval_s)
+    measured: list[tuple[float, float, float, float]] = []
+    times_s = gauge.times_s
+    newest = len(times_s) - 1
+    total_mm = 0.0
+    index = newest
     bounds_mm = _list_bounds_mm(params.get("c", 0.0), params["a"], params["b"], gauge.interval_s, count)
     for n in range(1, count + 1):
         window_s = n * gauge.interval_s
-        while index >= 0 and times_s[index] > end - window_s + late:
-            total += gauge.amounts_mm[index]
+        # The sums of all durations are accumulated in one pass from the newest amount backwards.
+        while index >= 0 and times_s[index] > end_s - window_s + gauge.end_tolerance_s:
+            total_mm += gauge.amounts_mm[index]
             index -= 1
-        if n < steps:
-            continue
-        measured.append((window_s, total, gauge.coverage(newest - index, end, window_s), bounds_mm[n - 1]))
+        if n >= fewest:
+            coverage = gauge.coverage(newest - index, end_s, window_s)
+            measured.append((window_s, total_mm, coverage, bounds_mm[n - 1]))
     facts = make_facts(threshold, measured)
     if event_s is not None:
         facts = [{**fact, "event_s": event_s} for fact in facts]
-    return facts or [_make_fact_without_event(criterion, gauge, max(from_s, gauge.block_s), event_s)]
+    return facts or [_make_fact_without_event(criterion, gauge, max(from_s, gauge.expected_reach_s), event_s)]
 
 
 @lru_cache(maxsize=64)
@@ -102,19 +115,19 @@ def _list_bounds_mm(c: float, a: float, b: float, interval_s: float, count: int)
 
 
 def _make_fact_without_event(criterion: Criterion, gauge: Gauge, span_s: float, event_s: float | None) -> Fact:
-    """Return the fact for a time without a rain event, or with one that is shorter than the curve.
+    """Return the fact for a time without a rain event, or with an event shorter than every duration of the curve.
 
     Its coverage shows whether the dry time was measured.
     """
-    total, coverage = gauge.total(max(span_s, dict(criterion.params).get("dry_gap_s", 0.0)))
+    total_mm, coverage = gauge.total(max(span_s, dict(criterion.params).get("dry_gap_s", 0.0)))
     event = {} if event_s is None else {"event_s": event_s}
-    return make_fact(criterion.thresholds[0], span_s, total, 0.0 if event_s is None else coverage, 0.0, **event)
+    return make_fact(criterion.thresholds[0], span_s, total_mm, 0.0 if event_s is None else coverage, 0.0, **event)
 
 
 def find_history_s(criterion: Criterion) -> float:
     """Return the longest duration that is compared with the curve, in seconds."""
     params = dict(criterion.params)
-    return max(params.get("duration_to_s", 864000.0), params.get("dry_gap_s", 0.0), issue_age(criterion))
+    return max(params["duration_to_s"], params.get("dry_gap_s", 0.0), find_issue_age_s(criterion))
 
 
 ENTRY: Final = KindEntry(
@@ -124,7 +137,7 @@ ENTRY: Final = KindEntry(
         scaled=True,
         scaled_params=("a", "c"),
         loosening="bounds",
-        safe_params=(*RAIN_SAFE, ("a", "lower"), ("c", "lower")),
+        safe_params=(*RAIN_SAFE_PARAMS, ("a", "lower"), ("c", "lower")),
         drawn=("rain", "curve"),
     ),
     RainCurveTable,

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import Field
 
-from monitor.decision.criteria.history import issue_age, longest_window
+from monitor.decision.criteria.history import find_issue_age_s, longest_window
 from monitor.decision.criteria.rain_gauge import Gauge, rain_kind
 from monitor.decision.criteria.rainfall import Fact, each_gauge, make_fact
 from monitor.sections import Duration
@@ -57,18 +57,20 @@ def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
         total_mm, window_coverage = gauge.total_at(end_s, window_s)
         sums.append((total_mm, window_coverage, end_s))
     largest_mm, _, largest_s = max(sums)
-    # Missing rain anywhere within the lag may hide a sum over the bound.
+    # Missing rain anywhere within the lag may hide a sum above the bound.
     coverage = min(1.0, *(window_coverage for _, window_coverage, _ in sums))
     if gauge.stamp == "interval_end":
-        known_s = len(sums) * gauge.interval_s + (gauge.block_s - gauge.interval_s if gauge.block_s > 0.0 else 0.0)
-        coverage = min(coverage, known_s / counted_s)
+        measured_s = len(sums) * gauge.interval_s
+        if gauge.expected_reach_s > 0.0:
+            measured_s += gauge.expected_reach_s - gauge.interval_s
+        coverage = min(coverage, measured_s / counted_s)
     further = {"lag_s": lag_s, "crossed_s": largest_s, "events": params["events"]}
     return [make_fact(threshold, window_s, largest_mm, coverage, threshold.over or 0.0, **further)]
 
 
 def find_history_s(criterion: Criterion) -> float:
     """Return window plus lag in seconds: the oldest window ends one lag before the newest reading."""
-    return max(longest_window(criterion) + dict(criterion.params)["lag_s"], issue_age(criterion))
+    return max(longest_window(criterion) + dict(criterion.params)["lag_s"], find_issue_age_s(criterion))
 
 
 ENTRY: Final = KindEntry(
