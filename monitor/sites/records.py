@@ -22,6 +22,9 @@ from monitor.text.names import fold_name, is_same_person
 
 SITE_ID: Final = r"^[a-z0-9-]{1,64}$"
 DEFAULT_WINDOW_S: Final = 86400.0  # window of a bound that declares none
+DEFAULT_MIN_SIGMA: Final = 3.0  # standard errors by which a rate must be certain
+DEFAULT_RECOVER: Final = 0.8  # recovery limit as a share of the bound
+DEFAULT_VALID_FOR_S: Final = 86400.0  # how long a vote counts without newer data
 STATION_ID: Final = r"^[A-Za-z0-9_-]{1,64}$"
 # Author of the criteria that Slopeward adds to a site file.
 IMPLIED_BY: Final = "slopeward"
@@ -273,11 +276,11 @@ class Criterion:
     thresholds: tuple[Threshold, ...]
     # `downslope` or `norm`.
     direction: str = "downslope"
-    min_sigma: float = 3.0
+    min_sigma: float = DEFAULT_MIN_SIGMA
     dwell: Dwell = Dwell()
     # The vote is withdrawn only below this share of the crossed bound.
-    recover: float = 0.8
-    valid_for_s: float = 86400.0
+    recover: float = DEFAULT_RECOVER
+    valid_for_s: float = DEFAULT_VALID_FOR_S
     # `witness`, `advice`, or `part`, which counts only inside a fusion rule.
     role: str = "witness"
     author: str = ""

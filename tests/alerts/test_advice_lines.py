@@ -144,11 +144,11 @@ def test_a_likely_crossing_is_advised_seen_in_sql_and_recomputed(database):
         (alert,) = load_alerts(c, "slope", ledger="advice")
         decision = load_decision(c, alert.decision_id)
         source = load_site_source(c, decision.config_sha256)
-    assert alert.reason.startswith("G1: 50 % chance of more than 2 mm/day within 1d, more than 30 % counts")
+    assert alert.reason.startswith("G1: 50 % chance of more than 2 mm/day within 1d; the bound is crossed above 30 %")
     assert recompute(decision, source).differences == ()
     told = [line.strip() for line in explain(json.loads(decision.evidence))]
     assert (
-        "level 1: 50 % chance of more than 2 mm/day within 1d, more than 30 % counts; mean velocity "
+        "level 1: 50 % chance of more than 2 mm/day within 1d; the bound is crossed above 30 %; mean velocity "
         "1.02 mm/day (2.5 %), 1.36 mm/day (10 %), 2.00 mm/day (50 %), 2.64 mm/day (90 %), 2.98 mm/day (97.5 %) "
         "by auto; lines between the quantiles in normal scores, nothing beyond the outer ones"
     ) in told

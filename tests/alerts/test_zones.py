@@ -168,7 +168,7 @@ def test_only_change_on_an_image_is_a_witness_and_it_is_as_old_as_the_image(slop
     assert result.level == level
     if level:
         word = next(w for w in result.decision.evidence["words"] if w["station"] == "scene")
-        assert "known 2d after the image" in word["reason"]
+        assert "received 2d after the image" in word["reason"]
         assert ("grew by 900 m²" in word["reason"]) == (change == "grown")
         assert result.decision.evidence["votes"]["image|scene"]["valid_until_s"] == (T0 + 10 * DAY).timestamp()
 

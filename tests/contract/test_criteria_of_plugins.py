@@ -171,7 +171,10 @@ def test_a_rule_that_fails_has_no_data_and_is_named(database: Database, add_crit
     decision = decide(site, Memory(), inputs, NOW)
     assert decision.level == 0
     assert decision.observability != "full"
-    assert str(decision.memory.incomplete["rockfall_noise-1"]) == "the rule of the plugin noise failed"
+    assert (
+        str(decision.memory.incomplete["rockfall_noise-1"])
+        == "the rule of the plugin noise failed: see the log of the service"
+    )
     assert list_reasons() == ["ZeroDivisionError: no events"]
 
 
@@ -199,7 +202,7 @@ def test_facts_that_cannot_be_loaded_are_missing(database: Database, add_criteri
     assert inputs.missing_facts == ("noise",)
     decision = decide(site, Memory(), inputs, NOW)
     assert decision.level == 0
-    reason = "the plugin noise could not load what it is computed from"
+    reason = "the plugin noise could not load its data: see the log of the service"
     assert str(decision.memory.incomplete["rockfall_noise-1"]) == reason
     assert list_reasons() == ["ZeroDivisionError: division by zero"]
 

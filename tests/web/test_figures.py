@@ -216,7 +216,7 @@ def test_each_bound_stands_beside_what_there_is_now(client):
     assert all("<p><b" in panel for panel in panels)
     assert "now 24.5 mm/day, G1" in panels[0]
     assert "R1: rain 7.1 mm in 1 h is 48 % of the bound" in panels[3]
-    assert "G1: if the acceleration goes on: failure about" in panels[4]
+    assert "G1: if the acceleration continues: failure about" in panels[4]
 
 
 def test_rain_stands_beside_its_curve(client):

@@ -8,16 +8,18 @@ from monitor.sites.records import Criterion
 from monitor.sites.witnesses import list_voting_witnesses
 from monitor.text.message import Message, Template
 
-_FAILED: Final = Template("criterion.failed", "the rule of the plugin {name} failed")
+_FAILED: Final = Template("criterion.failed", "the rule of the plugin {name} failed: see the log of the service")
 _NO_FEATURE: Final = Template("criterion.no_feature", "the feature {name} is not installed")
-_NO_FACTS: Final = Template("criterion.no_facts", "the plugin {name} could not load what it is computed from")
+_NO_FACTS: Final = Template(
+    "criterion.no_facts", "the plugin {name} could not load its data: see the log of the service"
+)
 
 
 def assess_criterion(criterion: Criterion, context: DecisionContext) -> Assessments:
     """Return the assessments of a criterion.
 
     If its facts could not be loaded, or the rule of a third-party plugin fails, every witness is assessed as one
-    without data: it raises no level, its earlier vote ages, and the site does not see "full".
+    without data. It raises no level, its earlier vote expires, and the observability of the site is not "full".
     """
     entry = load_criteria()[criterion.kind.id]
     if criterion.kind.facts in context.inputs.missing_facts:

@@ -33,8 +33,8 @@ def list_value_epochs(
 def read_values(context: DecisionContext, criterion: Criterion, station_id: str) -> dict[float, float]:
     """Return the values of a series by epoch, without those after a step that is still to be verified.
 
-    The values after a verified step are the measured ones. An earthquake explains a step of displacement, but it does
-    not change where water or a crack stands. Therefore the measured values count again after the deadline of the
+    The values after a verified step are the measured ones. An earthquake explains a step of displacement. It does not
+    change the level of water or the opening of a crack, so the measured values count again after the deadline of the
     question.
     """
     track = context.track(criterion, station_id)

@@ -12,7 +12,7 @@ from monitor.errors import ConfigError
 from monitor.sections import Duration, Section
 from monitor.sites.criteria.places import Places, find_series, match_stations, refuse_index
 from monitor.sites.quantities import LARGEST
-from monitor.sites.records import Criterion, Threshold
+from monitor.sites.records import DEFAULT_RECOVER, DEFAULT_VALID_FOR_S, Criterion, Threshold
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 # Chance alone never reaches 20 standard errors. A higher value would suppress real motion.
@@ -94,7 +94,8 @@ class CriterionTable(Section):
         None, description="`part`: counts only inside fusion rules"
     )
     valid_for: Duration = Field(
-        86400.0, description="how long a vote counts without newer data; default 1d, or the longest `max_silence`"
+        DEFAULT_VALID_FOR_S,
+        description="how long a vote counts without newer data; default 1d, or the longest `max_silence`",
     )
     author: str = Field("", description="who set the bounds")
     reason: str = Field("", description="reason for the bounds")
@@ -173,7 +174,7 @@ class AroundTable(CriterionTable):
 class RecoveringTable(StationsTable):
     """A criterion over series of stations whose rule applies `recover`."""
 
-    recover: Recovery = 0.8
+    recover: Recovery = DEFAULT_RECOVER
 
 
 class MeasuredTable(RecoveringTable):

@@ -57,7 +57,7 @@ def test_a_level_is_asked_for_by_its_chance_and_not_by_the_median():
 def test_it_says_chance_quantiles_and_distribution_with_units():
     word = ask([fact(8.0)])
     assert word.reason == (
-        "33 % chance of more than 10 mm/day within 1d, more than 30 % counts; "
+        "33 % chance of more than 10 mm/day within 1d; the bound is crossed above 30 %; "
         "forecast velocity 8.00 mm/day, 80 % interval 2.00 to 14.00 mm/day"
     )
     (said,) = word.facts["bounds"]
@@ -76,7 +76,7 @@ def test_only_shown_forecasts_of_the_own_horizon_ahead_count_and_without_one_not
     others = (fact(30.0, shown=False), fact(210.0, days=7.0), fact(30.0, station="B"), fact(30.0, target_s=NOW_S))
     for silent in ([], *([one] for one in others)):
         word = ask(silent)
-        assert (word.raise_level, word.has_data, word.reason) == (0, False, "no forecast is shown")
+        assert (word.raise_level, word.has_data, word.reason) == (0, False, "no forecast is available for this station")
     site = read(f'{YELLOW}\norange = {{over = 20.0, window = "7d"}}')
     quiet, far = fact(0.0), fact(0.0, days=7.0)
     assert (ask([quiet, far], site).raise_level, ask([quiet, far], site).hold_level) == (0, 0)

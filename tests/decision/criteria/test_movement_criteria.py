@@ -200,7 +200,7 @@ def test_a_window_falls_below_its_recovery_and_by_being_withdrawn_only():
 def test_as_a_witness_it_needs_a_second_sensor_that_shares_nothing_with_it():
     witness = replace(NEAR, role="witness")
     alone = [window("A", 1.5)]
-    assert "only one sensor shows it" in word_of("A", alone, witness).reason
+    assert "raises no level until a second, independent sensor" in word_of("A", alone, witness).reason
     others = [window("B", 1.5), window("C", 1.5, trusted=False), window("C", 1.5, age_s=9 * H), window("C", 30.0)]
     for more in ([], *([one] for one in others)):  # B hangs on the same reference
         assert word_of("A", [*alone, *more], witness).raise_level == 0

@@ -122,7 +122,7 @@ def test_an_accelerating_slope_is_told_with_its_window_and_taken_back_when_it_st
     assert (status["movement_stage"], status["trend"]) == ("progressive", "progressive")
     assert json.loads(site_payload(status, []))["stage"] == "progressive"
     assert ([f.station for f in view.failures], len(advice)) == (["A"], 1)
-    assert "if the acceleration goes on" in advice[0]["reason"]
+    assert "if the acceleration continues" in advice[0]["reason"]
 
     told = {}
     for day in range(STOPS + 1, STOPS + 8):

@@ -33,7 +33,7 @@ from monitor.decision.series.tracks import Track
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import Dwelling, DwellTable, MeasuredTable, SpeedBound, Sureness
 from monitor.sites.kinds import Kind
-from monitor.sites.records import Criterion, SeriesSpec, Threshold
+from monitor.sites.records import DEFAULT_MIN_SIGMA, Criterion, SeriesSpec, Threshold
 from monitor.text.message import Duration, Figure, Message, Template
 
 _ACCELERATES: Final = Template(
@@ -52,7 +52,7 @@ MIN_PARABOLA_EPOCHS: Final = 6
 class AccelerationTable(MeasuredTable):
     """kind = "acceleration": mm/day2 along the direction of movement."""
 
-    min_sigma: Sureness = 3.0
+    min_sigma: Sureness = DEFAULT_MIN_SIGMA
     dwell: Dwelling = DwellTable(hits=2, of=3)
 
 

@@ -13,7 +13,7 @@ from monitor.decision.series.assessment import Assessment, DecisionContext, meas
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import OverBound, RecoveringTable, Sureness
 from monitor.sites.kinds import Kind
-from monitor.sites.records import Criterion
+from monitor.sites.records import DEFAULT_MIN_SIGMA, Criterion
 from monitor.text.message import Duration, Figure, Template
 
 _FALLS: Final = Template(
@@ -24,7 +24,7 @@ _FALLS: Final = Template(
 class DrawdownTable(RecoveringTable):
     """kind = "drawdown": the rate at which water falls, in m/day."""
 
-    min_sigma: Sureness = 3.0
+    min_sigma: Sureness = DEFAULT_MIN_SIGMA
 
 
 def assess_drawdown(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:

@@ -1,4 +1,4 @@
-"""Chance that the forecast mean velocity downslope exceeds a bound until the horizon of each level."""
+"""Chance that the mean velocity downslope until the horizon of a level exceeds a bound, from forecasts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,18 +25,18 @@ from monitor.text.instants import format_duration
 from monitor.text.message import Duration, Figure, Message, Template, join
 
 MEDIAN: Final = 0.5
-_NONE: Final = Template("criterion.forecast.none", "no forecast is shown")()
+_NONE: Final = Template("criterion.forecast.none", "no forecast is available for this station")()
 _CHANCE: Final = Template(
-    "criterion.forecast.chance",
-    "{n} % chance of more than {bound} mm/day within {duration}, more than {counts} % counts",
+    "criterion.forecast.exact",
+    "{n} % chance of more than {bound} mm/day within {duration}; the bound is crossed above {counts} %",
 )
 _AT_LEAST: Final = Template(
     "criterion.forecast.at_least",
-    "at least {n} % chance of more than {bound} mm/day within {duration}, more than {counts} % counts",
+    "at least {n} % chance of more than {bound} mm/day within {duration}; the bound is crossed above {counts} %",
 )
 _AT_MOST: Final = Template(
     "criterion.forecast.at_most",
-    "at most {n} % chance of more than {bound} mm/day within {duration}, more than {counts} % counts",
+    "at most {n} % chance of more than {bound} mm/day within {duration}; the bound is crossed above {counts} %",
 )
 _VELOCITY: Final = Template(
     "criterion.forecast.velocity", "forecast velocity {velocity} mm/day, 80 % interval {low} to {high} mm/day"
@@ -90,7 +90,7 @@ def assess_forecast(criterion: Criterion, context: DecisionContext, station: Sta
     facts: list[dict[str, Any]] = []
     raise_level = 0
     newest_s: float | None = None
-    pending = _list_pending(criterion, context, station)
+    pending = _list_pending_forecasts(criterion, context, station)
     for threshold in criterion.thresholds:
         rows = [forecast for forecast in pending if forecast.horizon_s == threshold.window_s]
         forecasts = list(find_velocity_quantiles(criterion, station, rows))
@@ -100,9 +100,11 @@ def assess_forecast(criterion: Criterion, context: DecisionContext, station: Sta
         quantiles = max(
             forecasts, key=lambda f: (f.chance_over(bound).high, f.chance_over(bound).low, f.velocity["q50"])
         )
-        chance, limit = quantiles.chance_over(bound), find_recovery_limit(threshold, criterion.recover)
-        crossed = chance.low > probability
-        raise_level = max(raise_level, threshold.level) if crossed else raise_level
+        chance = quantiles.chance_over(bound)
+        limit = find_recovery_limit(threshold, criterion.recover)
+        is_crossed = chance.low > probability
+        if is_crossed:
+            raise_level = max(raise_level, threshold.level)
         newest_s = quantiles.data_until_s if newest_s is None else max(newest_s, quantiles.data_until_s)
         facts.append(
             {
@@ -112,7 +114,7 @@ def assess_forecast(criterion: Criterion, context: DecisionContext, station: Sta
                 "probability": probability,
                 "chance_from": chance.low,
                 "chance_to": chance.high,
-                "crossed": crossed,
+                "crossed": is_crossed,
                 "recovered": all(f.chance_over(limit).high <= probability for f in forecasts),
                 "velocity_mm_per_day": dict(quantiles.velocity),
                 "model": quantiles.model,
@@ -121,32 +123,34 @@ def assess_forecast(criterion: Criterion, context: DecisionContext, station: Sta
         )
     if newest_s is None:
         return Assessment(criterion.id, station.id, reason=_NONE)
-    open_levels = {t.level for t in criterion.thresholds} - {f["level"] for f in facts if f["recovered"]}
-    chosen = next((f for f in facts if f["level"] == raise_level), facts[0])
-    velocity = {name: Figure(value, ".2f") for name, value in chosen["velocity_mm_per_day"].items()}
+    recovered_levels = {fact["level"] for fact in facts if fact["recovered"]}
+    held_levels = {threshold.level for threshold in criterion.thresholds} - recovered_levels
+    explained = next((fact for fact in facts if fact["level"] == raise_level), facts[0])
+    velocity = {name: Figure(value, ".2f") for name, value in explained["velocity_mm_per_day"].items()}
     return Assessment(
         criterion.id,
         station.id,
         raise_level,
-        max([raise_level, *open_levels]),
+        max([raise_level, *held_levels]),
         has_data=True,
         fresh=context.is_fresh(newest_s, context.site.series(station.id, criterion.quantity)),
         newest_s=newest_s,
         reason=join(
-            [describe_chance(chosen), _VELOCITY(velocity=velocity["q50"], low=velocity["q10"], high=velocity["q90"])]
+            [describe_chance(explained), _VELOCITY(velocity=velocity["q50"], low=velocity["q10"], high=velocity["q90"])]
         ),
         facts={"bounds": facts, "distribution": DISTRIBUTION},
     )
 
 
-def _list_pending(criterion: Criterion, context: DecisionContext, station: Station) -> list[ForecastFact]:
+def _list_pending_forecasts(criterion: Criterion, context: DecisionContext, station: Station) -> list[ForecastFact]:
+    """Return the forecasts of a station that are shown to people and whose target is in the future."""
     return [
-        f
-        for f in context.inputs.forecasts
-        if f.station == station.id
-        and f.shown
-        and f.target_s > max(f.data_until_s, context.now_s)
-        and _is_wanted(criterion, f)
+        forecast
+        for forecast in context.inputs.forecasts
+        if forecast.station == station.id
+        and forecast.shown
+        and forecast.target_s > max(forecast.data_until_s, context.now_s)
+        and _has_quantity(criterion, forecast)
     ]
 
 
@@ -162,60 +166,83 @@ def find_velocity_quantiles(
     * If the criterion names a component, only this component counts, with its sign.
     """
     if criterion.quantity in {EAST, NORTH, UP}:
-        yield from (_project(((1.0, f),)) for f in rows)
+        yield from (_project(((1.0, forecast),)) for forecast in rows)
         return
+    has_azimuth = station.azimuth_deg is not None
     joined: set[ForecastFact] = set()
-    for parts in _list_solutions(rows, with_up=station.azimuth_deg is not None and not station.lacks_plunge):
+    for parts in _join_components(rows, with_up=has_azimuth and not station.lacks_plunge):
         unit = direction(station, len(parts))
         if unit is None:
-            e, n = (f.q50 - f.data_value for f in parts)
-            length = sqrt(e * e + n * n)
-            unit = (e / length, n / length) if length > 0.0 else (0.0, 1.0)
+            east, north = (forecast.q50 - forecast.data_value for forecast in parts)
+            length = sqrt(east * east + north * north)
+            unit = (east / length, north / length) if length > 0.0 else (0.0, 1.0)
         joined |= set(parts)
         yield _project(tuple(zip(unit, parts, strict=True)))
-    for f in rows:
-        if f not in joined and (station.azimuth_deg is None or f.quantity not in {EAST, NORTH}):
-            is_back = f.quantity in {EAST, NORTH, UP} and f.q50 < f.data_value
-            yield _project(((-1.0 if is_back else 1.0, f),))
+    for forecast in rows:
+        if forecast in joined or (has_azimuth and forecast.quantity in {EAST, NORTH}):
+            continue
+        is_negative = forecast.quantity in {EAST, NORTH, UP} and forecast.q50 < forecast.data_value
+        yield _project(((-1.0 if is_negative else 1.0, forecast),))
 
 
-def _list_solutions(rows: Sequence[ForecastFact], *, with_up: bool) -> Iterator[tuple[ForecastFact, ...]]:
+def _join_components(rows: Sequence[ForecastFact], *, with_up: bool) -> Iterator[tuple[ForecastFact, ...]]:
     """Yield east and north forecasts for the same target, with up if `with_up` is set and up has a forecast."""
-    for east, north in product(*([f for f in rows if f.quantity == q] for q in (EAST, NORTH))):
-        if (east.target_s, east.data_until_s) == (north.target_s, north.data_until_s):
-            ups = [f for f in rows if with_up and f.quantity == UP and f.target_s == east.target_s]
-            ups = [f for f in ups if f.data_until_s == east.data_until_s]
-            yield from ((east, north, *up) for up in (zip(ups, strict=True) if ups else [()]))
+    east_forecasts = [forecast for forecast in rows if forecast.quantity == EAST]
+    north_forecasts = [forecast for forecast in rows if forecast.quantity == NORTH]
+    for east, north in product(east_forecasts, north_forecasts):
+        times = (east.target_s, east.data_until_s)
+        if times != (north.target_s, north.data_until_s):
+            continue
+        up_forecasts = [
+            forecast
+            for forecast in rows
+            if with_up and forecast.quantity == UP and (forecast.target_s, forecast.data_until_s) == times
+        ]
+        if not up_forecasts:
+            yield east, north
+        for up in up_forecasts:
+            yield east, north, up
 
 
-def _is_wanted(criterion: Criterion, fact: ForecastFact) -> bool:
-    wanted = criterion.quantity
-    return fact.quantity == wanted or (wanted == "displacement" and fact.quantity.startswith("displacement"))
+def _has_quantity(criterion: Criterion, forecast: ForecastFact) -> bool:
+    """Return whether a forecast is of the quantity of a criterion. `displacement` includes its components."""
+    if criterion.quantity == "displacement":
+        return forecast.quantity.startswith("displacement")
+    return forecast.quantity == criterion.quantity
 
 
 def _project(parts: Sequence[tuple[float, ForecastFact]]) -> VelocityQuantiles:
     """Return the weighted sum of forecasts as a velocity.
 
-    Medians add. The widths of the intervals add on the side of the sign of each weight.
+    Quantiles add, because the errors are taken as fully correlated. A negative weight exchanges low and high quantiles.
     """
     first = parts[0][1]
     days = (first.target_s - first.data_until_s) / DAY_S
     names = [name for name, _ in QUANTILES]
-    mirrored = dict(zip(names, reversed(names), strict=True))
-    return VelocityQuantiles(
-        first.data_until_s,
-        "+".join(sorted({f.model for _, f in parts})),
-        {
-            name: fsum(w * (getattr(f, name if w >= 0.0 else mirrored[name]) - f.data_value) for w, f in parts) / days
-            for name in names
-        },
-    )
+    opposite_names = dict(zip(names, reversed(names), strict=True))
+    velocity = {}
+    for name in names:
+        changes = []
+        for weight, forecast in parts:
+            quantile = getattr(forecast, name if weight >= 0.0 else opposite_names[name])
+            changes.append(weight * (quantile - forecast.data_value))
+        velocity[name] = fsum(changes) / days
+    models = "+".join(sorted({forecast.model for _, forecast in parts}))
+    return VelocityQuantiles(first.data_until_s, models, velocity)
 
 
 def describe_chance(fact: Mapping[str, Any]) -> Message:
-    """Return a text about the chance of one level, with the probability beyond which it counts."""
+    """Return a text about the chance of one level, with the probability above which its bound is crossed.
+
+    The chance is known as a range. Its ends differ if the bound is outside the quantiles of the forecast.
+    """
     low, high = fact["chance_from"], fact["chance_to"]
-    template = _CHANCE if low == high else _AT_MOST if low == 0.0 else _AT_LEAST
+    if low == high:
+        template = _CHANCE
+    elif low == 0.0:
+        template = _AT_MOST
+    else:
+        template = _AT_LEAST
     return template(
         n=Figure(100.0 * (high if low == 0.0 else low), ".0f" if low == high else "g"),
         bound=Figure(fact["over_mm_per_day"]),
@@ -231,8 +258,8 @@ def describe_quantiles(fact: Mapping[str, Any]) -> str:
     'mean velocity 2.00 mm/day (10 %), 8.00 mm/day (50 %), 14.00 mm/day (90 %)'
     """
     velocity = fact["velocity_mm_per_day"]
-    known = [f"{velocity[name]:.2f} mm/day ({100.0 * share:g} %)" for name, share in QUANTILES if name in velocity]
-    return f"mean velocity {', '.join(known)}"
+    texts = [f"{velocity[name]:.2f} mm/day ({100.0 * share:g} %)" for name, share in QUANTILES if name in velocity]
+    return f"mean velocity {', '.join(texts)}"
 
 
 ENTRY: Final = KindEntry(

@@ -1,4 +1,4 @@
-"""Rate of the zones around stations, measured by satellite radar, with the age of the newest acquisition."""
+"""Rate of the zones around stations, measured by satellite radar (InSAR)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,24 +14,27 @@ from monitor.decision.series.coverage import LEAST_KNOWN, WHOLE, Coverage, Remov
 from monitor.sections import Duration
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.places import Places
-from monitor.sites.criteria.sections import AroundTable, DepthBound, Recovery, Sureness, add_params
+from monitor.sites.criteria.sections import (
+    AroundTable,
+    DepthBound,
+    Recovery,
+    Sureness,
+    add_params,
+)
 from monitor.sites.kinds import Kind
-from monitor.sites.records import Criterion
+from monitor.sites.records import DEFAULT_MIN_SIGMA, DEFAULT_RECOVER, Criterion
 from monitor.sites.witnesses import INSAR, list_voting_witnesses
 from monitor.text.instants import format_delay
 from monitor.text.message import Figure, Template, Timestamp, join
 
 _TOO_FEW: Final = Template("criterion.insar.too_few", "too few acquisitions in the window")()
 _MOVES: Final = Template(
-    "criterion.insar",
-    "radar zone of {station}: {rate} ± {error} mm/day along the direction of {zone}, {points} points, {acquisitions} "
-    "acquisitions until {at}, known {duration} later",
+    "criterion.insar.rate",
+    "radar zone of {station}: {rate} ± {error} mm/day along the direction of {zone}, from {points} points and "
+    "{acquisitions} acquisitions until {at}, received {duration} later",
 )
-_ACROSS: Final = Template("criterion.insar.across", "motion across that direction is not measured")()
-_NOT_USED: Final = Template(
-    "coverage.points",
-    "points of {zone} have no values; these points may be moving",
-)
+_ACROSS: Final = Template("criterion.insar.across", "motion across this direction is not measured")()
+_NO_VALUES: Final = Template("coverage.points", "some points of {zone} have no values, and they may be moving")
 _LOST: Final = Template(
     "coverage.points_lost",
     "{text}; points without recent acquisitions moved {rate} mm/day until their last one",
@@ -43,8 +46,8 @@ class InsarTable(AroundTable):
 
     window: Duration = Field(description="window of the rate; it needs at least four acquisitions")
     near_m: float = Field(default=150.0, gt=0.0, description="radius of a zone around its nearest station")
-    min_sigma: Sureness = 3.0
-    recover: Recovery = 0.8
+    min_sigma: Sureness = DEFAULT_MIN_SIGMA
+    recover: Recovery = DEFAULT_RECOVER
     valid_for: Duration = 24.0 * 86400.0
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
@@ -92,16 +95,19 @@ def _assess_zone(criterion: Criterion, context: DecisionContext, witness: str, f
         return Assessment(criterion.id, witness, reason=_TOO_FEW, coverage=coverage)
     sign = 1.0 if fact.rate_mm_per_day >= 0 else -1.0
     rate = sign * fact.rate_mm_per_day
-    least, most = sorted((sign * fact.low_mm_per_day, sign * fact.high_mm_per_day))
+    # The range of rates that result if any single acquisition is left out.
+    lowest_rate, highest_rate = sorted((sign * fact.low_mm_per_day, sign * fact.high_mm_per_day))
     is_answered = fact.newest_s <= context.answered_s(VoteKey(criterion.id, witness))
-    # Points without recent values may still move as before. They can hold a level, but they raise none.
+    # Points without recent values may still move as before. They can keep a level from falling, but they raise none.
     lost_rate = abs(fact.lost_mm_per_day or 0.0)
     raise_level = hold_level = 0
     for threshold in criterion.thresholds:
         bound, _ = find_bound(threshold)
-        if least > bound and rate > criterion.min_sigma * fact.error_mm_per_day and not is_answered:
+        if lowest_rate > bound and rate > criterion.min_sigma * fact.error_mm_per_day and not is_answered:
             raise_level = max(raise_level, threshold.level)
-        if max(most, rate + fact.error_mm_per_day, lost_rate) >= find_recovery_limit(threshold, criterion.recover):
+        if max(highest_rate, rate + fact.error_mm_per_day, lost_rate) >= find_recovery_limit(
+            threshold, criterion.recover
+        ):
             hold_level = max(hold_level, threshold.level)
     age_s = context.now_s - fact.newest_s
     latency_s = fact.received_s - fact.newest_s
@@ -136,10 +142,10 @@ def _assess_zone(criterion: Criterion, context: DecisionContext, witness: str, f
 
 
 def _measure_points(fact: PointFact) -> Coverage:
-    """Return how much of a zone is measured. Masked or lost points may be the ones that move."""
+    """Return the share of the points of a zone that is measured. The masked and lost points may be those that move."""
     if fact.known_share >= 1.0:
         return WHOLE
-    reason = _NOT_USED(zone=fact.zone)
+    reason = _NO_VALUES(zone=fact.zone)
     if fact.lost_mm_per_day is not None:
         reason = _LOST(text=reason, rate=Figure(fact.lost_mm_per_day, ".3f"))
     removal = Removal(fact.newest_s - fact.window_s, fact.newest_s, reason)

@@ -1,4 +1,7 @@
-"""Time left until the failure window of inverse velocity, against a bound per level."""
+"""Time left until the failure that is extrapolated from inverse velocity (Fukuzono 1985), against a bound per level.
+
+A failure window is the range of instants at which the extrapolated inverse velocity reaches zero.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,29 +21,35 @@ from monitor.sites.criteria.places import Places, match_stations
 from monitor.sites.criteria.sections import Recovery, StationsTable, Target
 from monitor.sites.kinds import Kind
 from monitor.sites.quantities import MOTION_PREFIXES
-from monitor.sites.records import Criterion, SeriesSpec, Station, Threshold
+from monitor.sites.records import DEFAULT_RECOVER, Criterion, SeriesSpec, Station, Threshold
 from monitor.sites.witnesses import find_groups
 from monitor.text.message import Duration, Figure, Message, Template, Term, Timestamp, join
 
+# Failure windows of other methods do not count.
 METHOD: Final = "inverse_velocity"
-_NO_WINDOW: Final = Template("criterion.failure.none", "no failure window")()
-_OLD: Final = Template("criterion.failure.old", "the failure window is out of date: its data end at {at}")
-_GOES_ON: Final = Template("criterion.failure", "if the acceleration goes on: {text}")
+_NO_WINDOW: Final = Template("criterion.failure.none", "no acceleration towards a failure")()
+_OLD: Final = Template(
+    "criterion.failure.old", "the failure window is out of date, because its newest reading is of {at}"
+)
+_CONTINUES: Final = Template("criterion.failure.continues", "if the acceleration continues: {text}")
 _ABOUT: Final = Template("criterion.failure.about", "failure about {at} (in {duration}) at {velocity} mm/day")
 _WITHIN_HOUR: Final = Template(
     "criterion.failure.within_hour", "failure about {at} (within the hour) at {velocity} mm/day"
 )
 _ANY_TIME: Final = Template(
-    "criterion.failure.any_time", "failure at any time until {at} (middle of the window {at2}) at {velocity} mm/day"
+    "criterion.failure.any_time", "failure at any time until {at} (middle of the window: {at2}) at {velocity} mm/day"
 )
-_ENDED: Final = Template("criterion.failure.ended", "the failure window ended {at} at {velocity} mm/day")
-_NOT_TRUSTED: Final = Template("criterion.failure.not_trusted", "not trusted: {text}")
-_ALONE: Final = Template(
-    "criterion.failure.alone",
-    "only one sensor shows it: it does not count until a second, independent one agrees",
+_ENDED: Final = Template("criterion.failure.ended", "the failure window ended at {at}, at {velocity} mm/day")
+_NOT_TRUSTED: Final = Template(
+    "criterion.failure.not_trusted", "raises no level, because the window is not trusted: {text}"
+)
+_ONE_SENSOR: Final = Template(
+    "criterion.failure.one_sensor",
+    "raises no level until a second, independent sensor also shows an acceleration towards failure",
 )()
-_LATER: Final = Template(
-    "criterion.failure.later", "a second, independent sensor shows it only within the time of level {level}"
+_SECOND_LATER: Final = Template(
+    "criterion.failure.second_later",
+    "raises {level} only, because the failure window of the second, independent sensor is later",
 )
 
 
@@ -53,8 +62,8 @@ class WithinBound(Section):
 class InverseVelocityTable(StationsTable):
     """kind = "inverse_velocity": the time left until the failure window."""
 
-    edge: Literal["mid", "from"] = Field("mid", description="which instant of that window counts")
-    recover: Recovery = 0.8
+    edge: Literal["mid", "from"] = Field("mid", description="instant of that window that counts: middle or beginning")
+    recover: Recovery = DEFAULT_RECOVER
 
     def find_target(self, places: Places) -> Target:
         """Return stations and quantity.
@@ -113,7 +122,7 @@ def assess_nearness(criterion: Criterion, context: DecisionContext, station: Sta
 
     A witness raises a level only if a second, independent station has a trusted window within the time of that level,
     because accelerations that do not end in a failure are common, above all those of a single sensor. An untrusted
-    window neither raises nor lowers a level. A window that newer data withdrew no longer holds a level.
+    window neither raises nor lowers a level. A window that newer data withdrew does not keep a level from falling.
     """
     spec = _find_spec(criterion, station)
     fact = _find_failure(context, criterion, station)
@@ -122,8 +131,12 @@ def assess_nearness(criterion: Criterion, context: DecisionContext, station: Sta
     if not context.is_fresh(fact.data_until_s, spec) and not context.inputs.draining:
         reason = _OLD(at=Timestamp(fact.data_until_s))
         return Assessment(criterion.id, station.id, newest_s=fact.data_until_s, reason=reason)
-    left_s = _edge_s(criterion, fact) - context.now_s
-    held_levels = [t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0) / criterion.recover]
+    left_s = _find_edge_s(criterion, fact) - context.now_s
+    held_levels = [
+        threshold.level
+        for threshold in criterion.thresholds
+        if left_s <= (threshold.window_s or 0.0) / criterion.recover
+    ]
     window_level = _find_level(criterion, left_s)
     supported = _find_supported_level(criterion, context, station) if criterion.role == "witness" else window_level
     level = min(window_level, supported) if fact.trusted else 0
@@ -148,7 +161,9 @@ def assess_nearness(criterion: Criterion, context: DecisionContext, station: Sta
             "velocity_mm_per_day": fact.velocity_mm_per_day,
             "second": supported > 0 or criterion.role != "witness",
             "supported_level": supported,
-            "bounds": [{"level": t.level, "within_s": t.window_s} for t in criterion.thresholds],
+            "bounds": [
+                {"level": threshold.level, "within_s": threshold.window_s} for threshold in criterion.thresholds
+            ],
         },
     )
 
@@ -160,11 +175,11 @@ def _assess_without_window(
 
     It lowers an older vote only if the newest reading of the station is recent and has no harmful flag.
     """
-    wanted = _find_quantity(criterion, station)
+    expected_quantity = _find_quantity(criterion, station)
     epochs = [
         epoch
         for quantity, epoch in context.list_newest(station.id)
-        if (quantity == wanted or quantity.startswith(f"{wanted}_")) and epoch.observed_s <= context.now_s
+        if _is_quantity(quantity, expected_quantity) and epoch.observed_s <= context.now_s
     ]
     newest = max(epochs, key=lambda epoch: (epoch.observed_s, epoch.flags), default=None)
     fresh = False
@@ -198,13 +213,14 @@ def _find_supported_level(criterion: Criterion, context: DecisionContext, statio
             if fact is None or not fact.trusted:
                 continue
             if context.is_fresh(fact.data_until_s, _find_spec(other_criterion, other)):
-                supported = max(supported, _find_level(criterion, _edge_s(criterion, fact) - context.now_s))
+                supported = max(supported, _find_level(criterion, _find_edge_s(criterion, fact) - context.now_s))
     return supported
 
 
 def _find_level(criterion: Criterion, left_s: float) -> int:
     """Return the highest level whose time is at least the time left; 0 if there is none."""
-    return max((t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0)), default=0)
+    levels = [threshold.level for threshold in criterion.thresholds if left_s <= (threshold.window_s or 0.0)]
+    return max(levels, default=0)
 
 
 def _find_spec(criterion: Criterion, station: Station) -> SeriesSpec | None:
@@ -220,18 +236,24 @@ def _find_quantity(criterion: Criterion, station: Station) -> str:
 
 def _find_failure(context: DecisionContext, criterion: Criterion, station: Station) -> FailureFact | None:
     """Return the newest failure window of a station by inverse velocity. Windows of forecasts do not count."""
-    wanted = _find_quantity(criterion, station)
+    expected_quantity = _find_quantity(criterion, station)
     failures = [
         failure
         for failure in context.inputs.failures
         if failure.station == station.id
         and failure.method == METHOD
-        and (failure.quantity == wanted or failure.quantity.startswith(f"{wanted}_"))
+        and _is_quantity(failure.quantity, expected_quantity)
     ]
     return max(failures, key=lambda failure: (failure.data_until_s, failure.issued_s, failure.quantity), default=None)
 
 
-def _edge_s(criterion: Criterion, fact: FailureFact) -> float:
+def _is_quantity(quantity: str, expected: str) -> bool:
+    """Return whether a quantity is the expected one or one of its components, such as `displacement_east`."""
+    return quantity == expected or quantity.startswith(f"{expected}_")
+
+
+def _find_edge_s(criterion: Criterion, fact: FailureFact) -> float:
+    """Return the instant of the failure window that counts: its beginning or its middle."""
     return fact.from_s if dict(criterion.texts).get("edge") == "from" else fact.mid_s
 
 
@@ -249,13 +271,13 @@ def _explain(fact: FailureFact, context: DecisionContext, *, window_level: int, 
         when = _ANY_TIME(at=end, at2=middle, velocity=velocity)
     else:
         when = _ENDED(at=end, velocity=velocity)
-    parts = [_GOES_ON(text=when)]
+    parts = [_CONTINUES(text=when)]
     if not fact.trusted:
         parts.append(_NOT_TRUSTED(text=fact.reasons))
     if supported_level == 0 and window_level > 0:
-        parts.append(_ALONE)
+        parts.append(_ONE_SENSOR)
     elif supported_level < window_level:
-        parts.append(_LATER(level=Term(context.site.levels[supported_level].name)))
+        parts.append(_SECOND_LATER(level=Term(context.site.levels[supported_level].name)))
     return join(parts) if len(parts) > 1 else parts[0]
 
 

@@ -18,7 +18,7 @@ from monitor.sites.kinds import Kind
 from monitor.sites.records import Criterion, Station
 from monitor.text.message import Figure, MessageList, Template, Term
 
-_STANDS: Final = Template("criterion.level", "{quantity}: {value}, bounds {bounds}")
+_VALUE: Final = Template("criterion.level", "{quantity}: {value}, bounds {bounds}")
 
 
 def assess_level(criterion: Criterion, context: DecisionContext, station: Station) -> Assessment:
@@ -54,7 +54,7 @@ def assess_level(criterion: Criterion, context: DecisionContext, station: Statio
             }
         )
     bounds = tuple(Figure(find_bound(threshold)[0], "g", spec.unit) for threshold in criterion.thresholds)
-    reason = _STANDS(
+    reason = _VALUE(
         quantity=Term(criterion.quantity),
         value=Figure(values[newest_s], ".6g", spec.unit),
         bounds=MessageList(bounds, ", "),

@@ -24,7 +24,7 @@ from monitor.sites.criteria.rain_sections import (
 )
 from monitor.sites.criteria.sections import CriterionTable, LevelName, Recovery, Target, add_params
 from monitor.sites.kinds import Kind
-from monitor.sites.records import Criterion
+from monitor.sites.records import DEFAULT_RECOVER, Criterion
 
 
 class RainCurveTable(CriterionTable):
@@ -41,7 +41,7 @@ class RainCurveTable(CriterionTable):
     forecast_valid: IssueAge = DEFAULT_FORECAST_VALID_S
     min_coverage: Coverage = DEFAULT_MIN_COVERAGE
     level: LevelName
-    recover: Recovery = 0.8
+    recover: Recovery = DEFAULT_RECOVER
 
     def find_target(self, places: Places) -> Target:
         """Return the station and the quantity of the gauge."""

@@ -9,6 +9,7 @@ from monitor.decision.series.assessment import each_track
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import FastTrack, LevelBound, MeasuredTable, Sureness, Window
 from monitor.sites.kinds import Kind
+from monitor.sites.records import DEFAULT_MIN_SIGMA
 
 
 class RateBound(LevelBound):
@@ -20,7 +21,7 @@ class RateBound(LevelBound):
 class RateTable(MeasuredTable):
     """kind = "rate"."""
 
-    min_sigma: Sureness = 3.0
+    min_sigma: Sureness = DEFAULT_MIN_SIGMA
     fast_track: FastTrack = None
 
 

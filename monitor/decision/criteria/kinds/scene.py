@@ -1,6 +1,6 @@
-"""Outlines of landslides in images near stations.
+"""Outlines of landslides (footprints) in satellite or drone images near stations.
 
-A change between two dates can be a witness. An outline that was seen on a single date is advice only.
+A change between the images of two dates can be a witness. An outline in the image of a single date is advice only.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,10 @@ from monitor.sites.witnesses import SCENE
 from monitor.text.instants import format_delay
 from monitor.text.message import Figure, Message, Template, Term, Value
 
+# Changes of a footprint between two dates that can be a witness.
 CHANGED: Final = frozenset({"new", "grown"})
-_NO_CHANGE: Final = Template("criterion.scene.no_change", "no change")()
-_NO_FOOTPRINT: Final = Template("criterion.scene.no_footprint", "no footprint")()
+_NO_CHANGE: Final = Template("criterion.scene.unchanged", "no new or grown outline near a station")()
+_NO_FOOTPRINT: Final = Template("criterion.scene.no_outline", "no outline near a station")()
 _GREW: Final = Template("criterion.scene.grew", "{kind} outline grew by {area} m², {text}, now {area2} m²")
 _GREW_SINCE: Final = Template(
     "criterion.scene.grew_since", "{kind} outline grew by {area} m² since {day}, {text}, now {area2} m²"
@@ -31,7 +32,7 @@ _CHANGED: Final = Template("criterion.scene.changed", "{change} {kind} outline o
 _CHANGED_SINCE: Final = Template(
     "criterion.scene.changed_since", "{change} {kind} outline of {area} m² since {day}, {text}"
 )
-_SINGLE: Final = Template("criterion.scene.single", "{kind} outline of {area} m² seen on one date, {text}")
+_SINGLE: Final = Template("criterion.scene.single", "{kind} outline of {area} m² in the image of one date, {text}")
 _NEAREST: Final = Template("criterion.scene.nearest", "nearest station {distance} m ({station})")
 _NEAREST_AND_ONE: Final = Template(
     "criterion.scene.nearest_and_one",
@@ -44,7 +45,7 @@ _NEAREST_AND: Final = Template(
 AND_MORE: Final = Template("text.and_others", "{text}, and {n} more")
 _DAY: Final = Template("criterion.scene.day", "{n} {mon}")
 _DAY_OF: Final = Template("criterion.scene.day_of", "{n} {mon} {year}")
-_KNOWN_LATER: Final = Template("criterion.scene.known_later", "{text}, known {duration} after the image")
+_RECEIVED_LATER: Final = Template("criterion.scene.received_later", "{text}, received {duration} after the image")
 _ADVICE_ONLY: Final = Template("criterion.scene.advice_only", "{text} (advice only: {text2})")
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -53,7 +54,7 @@ class SceneTable(AroundTable):
     """kind = "scene"."""
 
     level: LevelName
-    near_m: float | None = Field(None, gt=0.0, description="how near a footprint must be; default that of [scenes]")
+    near_m: float | None = Field(None, gt=0.0, description="greatest distance of a footprint; default that of [scenes]")
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """Return the criterion with the greatest distance of a footprint."""
@@ -62,25 +63,25 @@ class SceneTable(AroundTable):
 
 
 def assess_scenes(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
-    """Return one assessment of all footprints near stations. All images together are one witness.
+    """Return one assessment of all footprints near stations, because all images together are one witness.
 
-    A witness uses only changes between two dates without a caution, made with weights that passed their test at this
-    site.
+    A witness uses only changes between two dates that have no caution and were found by a network that passed its test
+    at this site.
     """
     is_witness = criterion.role != "advice"
     rows = _list_footprints(criterion, context, is_witness=is_witness)
     if not rows:
         return (Assessment(criterion.id, SCENE, reason=_NO_CHANGE if is_witness else _NO_FOOTPRINT),)
-    first, near_stations = max(rows, key=lambda row: _rank(row[0]))
+    strongest, near_stations = max(rows, key=lambda row: _rank(row[0]))
     level = criterion.thresholds[0].level
-    further_changes = sum(1 for footprint, _ in rows if footprint.change in CHANGED and footprint is not first)
-    reason = _explain_change(first, near_stations)
+    further_changes = sum(1 for footprint, _ in rows if footprint.change in CHANGED and footprint is not strongest)
+    reason = _explain_change(strongest, near_stations)
     if further_changes > 0:
         reason = AND_MORE(text=reason, n=further_changes)
-    # The age of a vote is that of the image. The reason states how much later the footprint was received.
-    delay_s = first.received_s - first.acquired_s
+    # The age of the vote is that of the image. The reason states how much later the footprint was received.
+    delay_s = strongest.received_s - strongest.acquired_s
     if delay_s > 0.0:
-        reason = _KNOWN_LATER(text=reason, duration=format_delay(delay_s))
+        reason = _RECEIVED_LATER(text=reason, duration=format_delay(delay_s))
     return (
         Assessment(
             criterion.id,
@@ -88,9 +89,14 @@ def assess_scenes(criterion: Criterion, context: DecisionContext) -> tuple[Asses
             level,
             level,
             has_data=True,
-            newest_s=first.acquired_s,
+            newest_s=strongest.acquired_s,
             reason=reason,
-            facts={"polygon": first.polygon, "scene": first.scene, "change": first.change, "count": len(rows)},
+            facts={
+                "polygon": strongest.polygon,
+                "scene": strongest.scene,
+                "change": strongest.change,
+                "count": len(rows),
+            },
         ),
     )
 
@@ -99,7 +105,7 @@ def _list_footprints(
     criterion: Criterion, context: DecisionContext, *, is_witness: bool
 ) -> list[tuple[FootprintFact, list[tuple[str, float]]]]:
     """Return the footprints that count, each with the stations near it and their distances in metres."""
-    tested_weights = _list_tested(criterion, context) if is_witness else None
+    tested_weights = _list_tested_weights(criterion, context) if is_witness else None
     rows = []
     for footprint in context.inputs.footprints:
         if footprint.area_m2 < context.site.scenes.minimum_area_m2:
@@ -112,21 +118,24 @@ def _list_footprints(
             continue
         if not 0.0 <= context.now_s - footprint.acquired_s <= criterion.valid_for_s:
             continue
-        near_stations = _list_near(criterion, footprint, context)
+        near_stations = _list_near_stations(criterion, footprint, context)
         if near_stations:
             rows.append((footprint, near_stations))
     return rows
 
 
-def _list_tested(criterion: Criterion, context: DecisionContext) -> set[str] | None:
-    """Return the weights that passed their test; None if no test is needed."""
+def _list_tested_weights(criterion: Criterion, context: DecisionContext) -> set[str] | None:
+    """Return the hashes of the weights that passed their test; None if no test is needed."""
     proofs = context.inputs.proofs
     if not proofs:
         return None
     return {proof.weights for proof in proofs if proof.criterion == criterion.id and proof.holds(context.now_s)}
 
 
-def _list_near(criterion: Criterion, footprint: FootprintFact, context: DecisionContext) -> list[tuple[str, float]]:
+def _list_near_stations(
+    criterion: Criterion, footprint: FootprintFact, context: DecisionContext
+) -> list[tuple[str, float]]:
+    """Return the stations of the criterion near a footprint, nearest first, with their distances in metres."""
     near_m = dict(criterion.params).get("near_m", context.site.scenes.near_m)
     stations = footprint.near
     if not stations and footprint.station is not None and footprint.distance_m is not None:
@@ -140,7 +149,7 @@ def _list_near(criterion: Criterion, footprint: FootprintFact, context: Decision
 
 
 def _rank(footprint: FootprintFact) -> tuple[float, bool, float, str]:
-    """Return the rank of a footprint: by date, then changes before single outlines, then by the size of the change."""
+    """Return the rank of a footprint: by date, then changes above single outlines, then by the size of the change."""
     size_m2 = footprint.area_m2 if footprint.grown_m2 is None else footprint.grown_m2
     return footprint.acquired_s, footprint.change in CHANGED, size_m2, footprint.polygon
 

@@ -1,11 +1,11 @@
-"""Rate between two surveys: for series whose readings come too rarely for a line through several of them.
+"""Rate between two surveys, for series with too few readings for a line through several of them.
 
 The newest survey is compared with the newest earlier survey that is at least half a usual interval older:
 
 * A survey that follows another within days is compared with the survey before both of them. It confirms or refutes a
-  jump of the first one, and the errors of two surveys within days do not become a fast rate.
+  jump of the first one, and the errors of two surveys within days do not result in a fast rate.
 * If surveys were skipped, the earlier survey may be `BRIDGED_WINDOWS` times the window of the bound old, so that the
-  change during a gap is seen by the first survey after it.
+  first survey after a gap shows the change during the gap.
 """
 
 from bisect import bisect_left, bisect_right
@@ -36,7 +36,7 @@ from monitor.decision.series.vectors import Vector, minus, norm
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import MeasuredTable, SpeedBound, Sureness
 from monitor.sites.kinds import Kind
-from monitor.sites.records import Criterion, SeriesSpec
+from monitor.sites.records import DEFAULT_MIN_SIGMA, Criterion, SeriesSpec
 from monitor.text.message import Figure, Message, Template, Term, Timestamp
 
 _TOO_FEW: Final = Template("criterion.survey_rate.too_few", "no earlier survey within {days} days")
@@ -44,27 +44,30 @@ _MOVED: Final = Template(
     "criterion.survey_rate",
     "{quantity} changed by {change} from {at} to {at2}: {rate} ± {error}, the bound is {bound}",
 )
-SURVEYS: Final = 2  # readings that a rate takes
+# Readings that a rate is computed from.
+SURVEYS: Final = 2
 # Share of the usual interval by which the earlier survey must be older.
-LEAST_SHARE: Final = 0.5
+MIN_SHARE_OF_INTERVAL: Final = 0.5
 # A window is about three usual intervals. Twelve of them bridge a winter, or the loss of an instrument for a year.
 BRIDGED_WINDOWS: Final = 12.0
 
 
 class SurveyRateTable(MeasuredTable):
-    """kind = "survey_rate": the rate between two surveys that follow each other."""
+    """kind = "survey_rate": the rate between two surveys."""
 
-    min_sigma: Sureness = 3.0
+    min_sigma: Sureness = DEFAULT_MIN_SIGMA
 
 
 class SurveyRate(NamedTuple):
     """The change between two surveys.
 
     Attributes:
-        days: Time over which the change is taken: that between both surveys, but at least half a usual interval.
+        from_s: Epoch of the earlier survey.
+        to_s: Epoch of the later survey.
+        days: Time between both surveys, but at least half a usual interval.
         change: Change of every component, in the unit of the series.
-        length: Length of the change on the map or upright, whichever is larger beyond its error.
-        rate: That length per day, freed of what noise alone would make of a length.
+        length: Length of the horizontal change or of the vertical change, whichever exceeds its error more.
+        rate: This length per day, without the bias that noise adds to a length.
         error: One standard error of the rate, from the errors of both surveys.
         error_of_all: One standard error of the rates of all components together.
     """
@@ -82,9 +85,9 @@ class SurveyRate(NamedTuple):
 def assess_surveys(criterion: Criterion, track: Track, spec: SeriesSpec, context: DecisionContext) -> Assessment:
     """Compare the rate between the newest survey and an earlier one with every bound.
 
-    The bound is crossed when the rate exceeds it and is real by `min_sigma`, in as many of the newest surveys as the
-    dwell needs, all in the direction of the newest change: a single wrong survey moves a point there and back. Motion
-    in any direction counts.
+    A survey exceeds a bound if its rate does and is at least `min_sigma` standard errors. A bound is crossed if as many
+    of the newest surveys exceed it as the dwell needs, all in the direction of the newest change, because a single
+    wrong survey moves a point there and back. Motion in any direction counts.
     """
     newest_s = track.times_s[-1]
     epochs = list_dwell_epochs(criterion, track.times_s, context.answered_s(VoteKey(criterion.id, track.station)))
@@ -153,12 +156,12 @@ def measure_survey(
     Args:
         interval_s: Usual time between two surveys, in seconds.
         longest_s: Longest time between the two surveys; None is returned if there is no earlier survey within it.
-        sureness: Standard errors that noise alone may not exceed more often than a signed value would.
+        sureness: Standard errors by which the length must be certain, see `free_of_noise`.
     """
     to = bisect_left(track.times_s, epoch_s)
     if to == 0:
         return None
-    least_s = LEAST_SHARE * interval_s
+    least_s = MIN_SHARE_OF_INTERVAL * interval_s
     start = max(0, bisect_right(track.times_s, epoch_s - least_s) - 1)
     from_s, to_s = track.times_s[start], track.times_s[to]
     if to_s - from_s > longest_s:
@@ -179,7 +182,7 @@ def measure_survey(
 
 
 def _measure_length(change: Sequence[float], errors: Sequence[float], sureness: float) -> tuple[float, float, float]:
-    """Return the length of a change, that length freed of noise, and its standard error along the change."""
+    """Return the length of a change, the length without the bias of noise, and its standard error along the change."""
     length = norm(tuple(change))
     if length == 0.0 or len(change) == 1:
         return length, length, max(errors)

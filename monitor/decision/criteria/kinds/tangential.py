@@ -20,9 +20,17 @@ from monitor.errors import ConfigError
 from monitor.sections import Section
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.places import Places
-from monitor.sites.criteria.sections import Direction, Dwelling, DwellTable, MeasuredTable, Sureness, Target, Window
+from monitor.sites.criteria.sections import (
+    Direction,
+    Dwelling,
+    DwellTable,
+    MeasuredTable,
+    Sureness,
+    Target,
+    Window,
+)
 from monitor.sites.kinds import Kind
-from monitor.sites.records import Criterion, Station, Threshold
+from monitor.sites.records import DEFAULT_MIN_SIGMA, Criterion, Station, Threshold
 from monitor.text.message import Figure, Template
 
 _NO_CREEP: Final = Template(
@@ -46,7 +54,7 @@ class TangentialTable(MeasuredTable):
     """kind = "tangential_angle": degrees against the reviewed velocity of uniform creep."""
 
     direction: Direction = "downslope"
-    min_sigma: Sureness = 3.0
+    min_sigma: Sureness = DEFAULT_MIN_SIGMA
     dwell: Dwelling = DwellTable(hits=2, of=3)
 
     def find_target(self, places: Places) -> Target:

@@ -14,14 +14,14 @@ from monitor.decision.series.assessment import Assessment, DecisionContext, each
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import Direction, FastTrack, MeasuredTable, SpeedBound, Sureness
 from monitor.sites.kinds import Kind
-from monitor.sites.records import Criterion
+from monitor.sites.records import DEFAULT_MIN_SIGMA, Criterion
 
 
 class VelocityTable(MeasuredTable):
     """kind = "velocity"."""
 
     direction: Direction = "downslope"
-    min_sigma: Sureness = 3.0
+    min_sigma: Sureness = DEFAULT_MIN_SIGMA
     fast_track: FastTrack = None
 
 
