@@ -2,8 +2,8 @@
 
 from monitor.readings.no_value import (
     find_fills,  # return fill numbers of a record that mean "no value", with their counts
+    is_marked_bad,  # return whether quality information marks a reading as bad
     is_no_value,  # return whether a value means "not measured": null, NaN, infinity or a word
-    says_bad,  # return whether quality information marks a reading as bad
 )
 from monitor.readings.records import (
     CHANGED,  # key in `extra` of a calculated value whose inputs were changed afterwards
@@ -26,6 +26,6 @@ __all__ = [
     "Timed",
     "find_fills",
     "is_fit",
+    "is_marked_bad",
     "is_no_value",
-    "says_bad",
 ]

@@ -18,10 +18,10 @@ from monitor.errors import PayloadError
 from monitor.ingest.births import Births
 from monitor.readings.no_value import (
     AT_STOP,
-    FEW,
     FILL,
     LARGEST,
-    READ,
+    MIN_RECORD_READINGS,
+    RECORD_READINGS,
     classify_number,
     is_fill_number,
     is_full_scale,
@@ -317,8 +317,8 @@ def _group_explained(observations: Iterable[Observation], keys: Container[Key]) 
 
 def _classify(item: Observation, series: Sequence[Dated]) -> str | None:
     place = bisect_left(series, item.observed_at, key=itemgetter(0))
-    before = [value for _, value in series[max(0, place - READ) : place]]
-    after = [value for at, value in series[place : place + READ] if at != item.observed_at]
+    before = [value for _, value in series[max(0, place - RECORD_READINGS) : place]]
+    after = [value for at, value in series[place : place + RECORD_READINGS] if at != item.observed_at]
     is_end = AT_STOP in item.flags and item.quantity != _COUNTED
     return classify_number(item.value, before, after, is_end=is_end)
 
@@ -327,9 +327,9 @@ def _load(c: Connection | None, key: Key, at: datetime) -> list[Dated]:
     series_id = None if c is None else find_series_id(c, *key)
     if c is None or series_id is None:
         return []
-    found = load_neighbours(c, series_id, at, READ)
-    if len(found) < FEW:
-        found += load_neighbours(c, series_id, at, READ, later=True)
+    found = load_neighbours(c, series_id, at, RECORD_READINGS)
+    if len(found) < MIN_RECORD_READINGS:
+        found += load_neighbours(c, series_id, at, RECORD_READINGS, later=True)
     return sorted(
         (at, float(row.value_raw)) for at, row in found if _EXPLAINED.issuperset(filter(None, row.flags.split(",")))
     )

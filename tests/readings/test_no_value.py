@@ -1,4 +1,4 @@
-"""A number on the list of fills is one where it stands alone outside the record of its series, and nowhere else."""
+"""A number of the list of fill values is one only if it lies far outside the record of its series."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -40,7 +40,7 @@ def flags_of(observations):
 
 @given(fill=FILLS, middle=st.floats(-40.0, 40.0), spread=st.floats(0.0, 5.0), place=st.integers(0, 12))
 @settings(deadline=None)
-def test_a_fill_outside_the_record_is_flagged_wherever_it_comes(fill, middle, spread, place):
+def test_fill_value_far_outside_the_record_is_flagged_at_any_position(fill, middle, spread, place):
     assume(abs(fill) > 2.0 * (abs(middle) + 6.0 * spread) + 1e-9)
     values = [middle + spread * (k % 3) for k in range(12)]
     assert is_fill_number(fill)
@@ -50,7 +50,7 @@ def test_a_fill_outside_the_record_is_flagged_wherever_it_comes(fill, middle, sp
 
 @given(fill=FILLS, share=st.floats(0.5, 1.5), place=st.integers(3, 12))
 @settings(deadline=None)
-def test_the_same_number_among_readings_like_it_is_one(fill, share, place):
+def test_same_number_among_similar_readings_is_a_reading(fill, share, place):
     assume(abs(fill) < 1e30)
     values = [fill * (0.9 + 0.013 * k) * share for k in range(12)]
     assume(abs(fill) <= 1.9 * min(map(abs, values[:place])))
@@ -60,8 +60,8 @@ def test_the_same_number_among_readings_like_it_is_one(fill, share, place):
 
 @given(st.data())
 @settings(deadline=None, max_examples=80)
-def test_a_file_says_what_message_by_message_says(data):
-    """What comes before decides, so it does not matter in how many pieces a series comes."""
+def test_flags_do_not_depend_on_how_a_series_is_split_into_batches(data):
+    """The readings before a number decide, so a file and single messages have the same flags."""
     numbers = st.one_of(st.floats(-50.0, 50.0), FILLS)
     values = [20.0, 20.1, 20.2, *data.draw(st.lists(numbers, max_size=25))]
     whole = flag_fills(None, series(values))
@@ -69,7 +69,7 @@ def test_a_file_says_what_message_by_message_says(data):
     for item in series(values):
         alone = list(flag_fills(None, [*alone, item]))
     assert flags_of(whole) == flags_of(alone)
-    assert flags_of(flag_fills(None, whole)) == flags_of(whole)  # judged twice they stay
+    assert flags_of(flag_fills(None, whole)) == flags_of(whole)  # flags are stable
 
 
 @given(
@@ -78,26 +78,26 @@ def test_a_file_says_what_message_by_message_says(data):
     repeats=st.integers(1, 6),
 )
 @settings(deadline=None)
-def test_an_end_of_a_scale_reached_by_a_run_is_a_stop_and_no_fill(end, steps, repeats):
+def test_end_of_scale_that_is_approached_step_by_step_is_no_fill_value(end, steps, repeats):
     run = [0.997 * end * (k + 1) ** 2 / (steps + 1) ** 2 for k in range(steps)]
     found = flags_of(flag_fills(None, series([0.0, 0.1, 0.0, 0.1, *run, end, *[end] * repeats])))
-    assert found[: 4 + steps + 1] == [()] * (4 + steps + 1)  # the first one at the end is a reading: so far it moved
+    assert found[: 4 + steps + 1] == [()] * (4 + steps + 1)  # the first one is a reading
     assert found[4 + steps + 1 :] == [(AT_STOP,)] * repeats
 
 
 @tabulated("value", [0.0, 1.0, 20.5, 99.0, 99.9, 100.0, 100000.0, 1e6, 400.0, -40.0, 8191.0, 12345.6])
-def test_numbers_that_no_custom_knows_are_never_suspected(value):
+def test_other_numbers_are_never_flagged(value):
     assert not is_fill_number(value)
     assert flags_of(flag_fills(None, series([20.0] * 6 + [value]))) == [()] * 7
 
 
 @tabulated("word", sorted(no_value.WORDS))
-def test_every_word_for_no_value_is_known_however_it_is_written(word):
+def test_words_for_a_missing_value_are_recognised_in_any_case(word):
     assert is_no_value(word.upper())
     assert is_no_value(f" {word} ")
 
 
-def test_what_a_person_corrected_is_believed():
+def test_value_that_a_person_corrected_is_not_flagged():
     fill = series([20.0, 20.1, 20.0, 7999.0])
     fill[3] = Observation(
         "s", "P1", "pore_pressure", "kPa", fill[3].observed_at, T0, 7999.0, None, "corrected", (FILL,)

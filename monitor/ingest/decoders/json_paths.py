@@ -34,7 +34,7 @@ from monitor.ingest.decoders.strict_json import check_depth, read_json
 from monitor.ingest.message import DecodedMessage
 from monitor.ingest.references import PART, UNNAMED, name_base
 from monitor.ingest.text.units import read_symbol
-from monitor.readings.no_value import is_no_value, says_bad
+from monitor.readings.no_value import is_marked_bad, is_no_value
 from monitor.readings.records import Observation
 from monitor.sites.records import Binding
 
@@ -164,7 +164,7 @@ def _check_quality(item: Any) -> None:
                 "simulated", "the network server says that this uplink is simulated: nothing measured it"
             )
         is_false = mark is False and not key.lower().startswith("status")
-        if _QUALITY.fullmatch(key) and (is_false or says_bad(mark) or (isinstance(code, int) and code >= _UA_BAD)):
+        if _QUALITY.fullmatch(key) and (is_false or is_marked_bad(mark) or (isinstance(code, int) and code >= _UA_BAD)):
             raise PayloadError("bad_quality", f"the message says of this value: {key[:40]} = {str(mark)[:80]}")
 
 

@@ -23,7 +23,7 @@ from monitor.ingest.decoders.decoder import (
 )
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_object, read_time
 from monitor.ingest.message import DecodedMessage
-from monitor.readings.no_value import is_no_value, says_bad
+from monitor.readings.no_value import is_marked_bad, is_no_value
 from monitor.readings.records import Observation
 from monitor.sites.records import Binding
 
@@ -89,7 +89,7 @@ def _read(one: Any, received: ReceivedMessage, series: Mapping[str, Target]) -> 
     unit = stream.get("unitOfMeasurement")
     for written in (unit.get("symbol"), unit.get("name")) if isinstance(unit, dict) else ():
         check_unit(written, field.given_unit, "the Datastream")
-    if is_no_value(one.get("result")) or says_bad(one.get("resultQuality")):
+    if is_no_value(one.get("result")) or is_marked_bad(one.get("resultQuality")):
         return
     at = received.read_time(_end(one.get("phenomenonTime") or one.get("resultTime")), None, "phenomenonTime")
     yield received.observe_cell(station, field, one["result"], "result", at)

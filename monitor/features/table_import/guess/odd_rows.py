@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 from typing import Final
 
 from monitor.api.errors import ConfigError, PayloadError
-from monitor.api.readings import says_bad
+from monitor.api.readings import is_marked_bad
 from monitor.api.text import LABELLED_TEXT, Figure, NameList, Template
 from monitor.features.table_import.guess.calendar import AS_THEY_ARE
 from monitor.features.table_import.guess.names import NOT_MEASURED, is_serial, is_station_column
@@ -81,7 +81,7 @@ def _is_bad(title: str, label: str, labels: Collection[str]) -> bool:
     if _strip(title) == "q" and "1" in labels and set(labels) <= _SOLUTIONS:
         return label != "1"
     return (
-        says_bad(label)
+        is_marked_bad(label)
         or NOT_MEASURED.search(label) is not None
         or (_GOOD_CODE in labels and label.isdigit() and int(label) < _BAD_CODES)
     )
