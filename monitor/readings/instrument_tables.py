@@ -18,7 +18,7 @@ instrument_finding = Table(
     *translatable_text("action", nullable=False),
 )
 
-# Battery, calibration and spark line of each instrument.
+# Battery, calibration and sparkline (small chart) of each instrument.
 instrument = Table(
     "instrument",
     metadata,
@@ -32,7 +32,7 @@ instrument = Table(
     Column("calibrated_on", String(10), nullable=True),
     Column("calibration_due_on", String(10), nullable=True),
     Column("spark_of", String(64), nullable=True),
-    Column("spark", Json, nullable=True, comment="values of equal spans, None = nothing came"),
+    Column("spark", Json, nullable=True, comment="means of equal time spans; null = no readings"),
 )
 
 # Expected and received readings of each instrument in each month.

@@ -73,21 +73,21 @@ station_health = Table(
     view_metadata,
     Column("site", Text, comment="site id"),
     Column("station", Text, comment="station id"),
-    Column("state", Text, comment="ok, stale, ..."),
-    Column("since", Text, comment="since when this state", info={"unit": "time"}),
-    Column("reason", Text, comment="why, in one sentence"),
+    Column("state", Text, comment="state of the station, for example `ok` or `silent`"),
+    Column("since", Text, comment="since when the station has this state", info={"unit": "time"}),
+    Column("reason", Text, comment="reason, in one sentence"),
     Column("reason_id", Text, comment="id of the message in `reason`"),
     Column("reason_values", Text, comment="values of that message, JSON"),
     Column("newest_at", Text, comment="newest epoch of the station", info={"unit": "time"}),
-    Column("expected_interval_s", Double, comment="shortest interval its series are declared with", info={"unit": "s"}),
+    Column("expected_interval_s", Double, comment="shortest declared interval of its series", info={"unit": "s"}),
     Column(
         "missing_share_24h",
         Double,
         comment="share of the expected epochs missing in the 24 h before the evaluation",
         info={"unit": "1"},
     ),
-    Column("votes", Boolean, comment="its vote counts"),
-    comment="One row per station, declared or seen; null state = never evaluated.",
+    Column("votes", Boolean, comment="whether votes of the station count"),
+    comment="One row for each station that is declared or has readings; state null = never evaluated.",
     info={"question": "Which instruments need something?", "row": StationHealthRow},
 )
 
@@ -100,19 +100,21 @@ instrument_health = Table(
         "state",
         Text,
         comment=(
-            "ok, unknown, or the gravest of maintenance, stale, offline, unusable, stuck, offset, clock, "
+            "ok, unknown, or the most serious of maintenance, stale, offline, unusable, stuck, offset, clock, "
             "battery, solar, snow_ice, fix, satellites, signal, drift, suspected, calibration"
         ),
     ),
-    Column("since", Text, comment="since when this state", info={"unit": "time"}),
-    Column("reason", Text, comment="why, in one sentence"),
+    Column("since", Text, comment="since when the station has this state", info={"unit": "time"}),
+    Column("reason", Text, comment="reason, in one sentence"),
     Column("reason_id", Text, comment="id of the message in `reason`"),
     Column("reason_values", Text, comment="values of that message, JSON"),
-    Column("action", Text, comment="what is to be done, where the job found it"),
+    Column("action", Text, comment="what to do, if the job `instruments` found a fault"),
     Column("action_id", Text, comment="id of the message in `action`"),
     Column("action_values", Text, comment="values of that message, JSON"),
-    Column("votes", Boolean, comment="its vote counts; null = never evaluated"),
-    Column("parent_alert_id", BigInteger, comment="the alert about it and about others silent by the same cause"),
+    Column("votes", Boolean, comment="whether votes of the station count; null = never evaluated"),
+    Column(
+        "parent_alert_id", BigInteger, comment="alert about this station and others that are silent for the same reason"
+    ),
     Column("base", Text, comment="`reference` of the site file"),
     Column("logger", Text, comment="logger"),
     Column("gateway", Text, comment="gateway"),
@@ -129,29 +131,34 @@ instrument_health = Table(
         "battery_percent",
         Double,
         comment=(
-            "newest level as the device works it out itself (`battery_level`), declared or not; null where it "
-            "is out of range"
+            "newest battery level that the device reports (`battery_level`), declared or not; null if it is "
+            "out of range"
         ),
         info={"unit": "%"},
     ),
-    Column("battery_at", Text, comment="that hour", info={"unit": "time"}),
-    Column("battery_empty_at", Text, comment="expected end of the battery; null = not known", info={"unit": "time"}),
-    Column("battery_method", Text, comment="how it was computed, from voltages or from levels, or why it is not known"),
+    Column("battery_at", Text, comment="end of this hour", info={"unit": "time"}),
+    Column(
+        "battery_empty_at",
+        Text,
+        comment="when the battery is expected to be empty; null = unknown",
+        info={"unit": "time"},
+    ),
+    Column("battery_method", Text, comment="how it was computed, from voltages or from levels, or why it is unknown"),
     Column("battery_method_id", Text, comment="id of the message in `battery_method`"),
     Column("battery_method_values", Text, comment="values of that message, JSON"),
     Column("calibrated_on", Text, comment="day of the last calibration"),
-    Column("calibration_age_days", Integer, comment="from that day to the last look of the job", info={"unit": "d"}),
-    Column("calibration_due_on", Text, comment="day on which the next one is due"),
-    Column("spark_of", Text, comment="quantity of the small picture"),
+    Column("calibration_age_days", Integer, comment="from this day to the last run of the job", info={"unit": "d"}),
+    Column("calibration_due_on", Text, comment="day on which the next calibration is due"),
+    Column("spark_of", Text, comment="quantity of the sparkline (small chart)"),
     Column(
         "spark",
         Text,
-        comment="JSON: means of equal spans of the last 7 days, 4 h or the interval each; null = nothing came",
+        comment="JSON: means of spans of 4 h, or of the interval if it is longer, over 7 days; null = no readings",
     ),
-    Column("judged_at", Text, comment="of the last look of the job", info={"unit": "time"}),
+    Column("judged_at", Text, comment="last run of the job", info={"unit": "time"}),
     comment=(
-        "One row per declared station: what decisions see of it, and what the job `instruments` found "
-        "every quarter of an hour. Nothing here changes a level."
+        "One row for each declared station: its state in decisions, and the findings of the job `instruments`, which "
+        "runs every 15 minutes. Nothing in this view changes a level."
     ),
     info={"question": "Which instruments need something?", "row": InstrumentRow},
 )
@@ -162,14 +169,14 @@ instrument_findings = Table(
     Column("site", Text, comment="site id"),
     Column("instrument", Text, comment="station id"),
     Column("state", Text, comment="as in `instrument_health`"),
-    Column("since", Text, comment="since when", info={"unit": "time"}),
-    Column("reason", Text, comment="why"),
+    Column("since", Text, comment="since when the fault exists", info={"unit": "time"}),
+    Column("reason", Text, comment="reason"),
     Column("reason_id", Text, comment="id of the message in `reason`"),
     Column("reason_values", Text, comment="values of that message, JSON"),
-    Column("action", Text, comment="what is to be done"),
+    Column("action", Text, comment="what to do"),
     Column("action_id", Text, comment="id of the message in `action`"),
     Column("action_values", Text, comment="values of that message, JSON"),
-    comment="All that the job found wrong and that goes on; `instrument_health` shows the gravest of them.",
+    comment="All open findings of the job `instruments`. `instrument_health` shows the most serious of each station.",
     info={"question": "Which instruments need something?", "row": FindingRow},
 )
 
@@ -179,10 +186,10 @@ instrument_availability = Table(
     Column("site", Text, comment="site id"),
     Column("instrument", Text, comment="station id"),
     Column("month", Text, comment="`2026-03`, UTC"),
-    Column("expected", Integer, comment="epochs that the declared intervals let expect, of all its series"),
-    Column("received", Integer, comment="epochs that came, at most as many"),
-    Column("availability", Double, comment="their share", info={"unit": "1"}),
-    comment="What share of the epochs of a month came; the present month counts up to the last look.",
+    Column("expected", Integer, comment="number of epochs of all its series, by the declared intervals"),
+    Column("received", Integer, comment="number of epochs that arrived, at most the expected number"),
+    Column("availability", Double, comment="received / expected", info={"unit": "1"}),
+    comment="Share of the epochs of a month that arrived. The present month counts up to the last run of the job.",
     info={"question": "Which instruments need something?", "row": AvailabilityRow},
 )
 

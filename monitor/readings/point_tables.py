@@ -1,11 +1,11 @@
-"""Satellite (InSAR) points: sets, values, deliveries, detected anomalies, forecasts and map squares."""
+"""Tables of satellite (InSAR) points: sets, points, values and deliveries."""
 
 from sqlalchemy import Column, Double, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
 
 from monitor.storage.column_types import BigId, Instant, Json, finite
 from monitor.storage.metadata import metadata
 
-# The points of a set share their dates and number thousands, so that their values have a table of their own.
+# A set has thousands of points that share their dates, so their values have a table of their own.
 point_set = Table(
     "point_set",
     metadata,
@@ -16,7 +16,7 @@ point_set = Table(
     Column("unit", String(32), nullable=False),
     Column("meta", Json, nullable=True),
     UniqueConstraint("site", "name", name="uq_point_set"),
-    comment="InSAR: thousands of points that share dates; apart from instruments",
+    comment="InSAR: thousands of points that share their dates; they are not instruments",
 )
 
 point = Table(
@@ -57,5 +57,5 @@ point_delivery = Table(
     Column("newest_at", Instant, nullable=False),
     Column("stored", Integer, nullable=False),
     Column("revisions", Integer, nullable=False),
-    comment="a file of points that came in: when it was through, and what was new in it",
+    comment="a file of points that was read: when it was finished, and how many values were new",
 )

@@ -1,4 +1,4 @@
-"""Readings of each series, with their revisions, flags and offsets."""
+"""Tables of series and readings, with revisions, flags, offsets, gaps and summaries."""
 
 from sqlalchemy import CheckConstraint, Column, Double, Index, Integer, String, Table, Text, UniqueConstraint, text
 
@@ -18,7 +18,7 @@ series = Table(
     UniqueConstraint("site", "station", "quantity", name="uq_series"),
 )
 
-# Every revision of every reading. Readings are never updated; a correction is a row with the next revision.
+# Every revision of every reading. Rows are never updated: a correction is a row with the next revision.
 observation = Table(
     "observation",
     metadata,
@@ -59,7 +59,7 @@ observation_flag = Table(
     Column("by", Text, nullable=False),
     *translatable_text("reason", nullable=False),
     Index("ix_observation_flag_key", "series_id", "observed_at", "revision"),
-    comment="later flags, append-only: `flag` or `-flag` withdraws",
+    comment="flags added after arrival (`flag`) or withdrawn (`-flag`); append-only",
 )
 
 series_latest = Table(
@@ -73,7 +73,7 @@ series_latest = Table(
     Column("sigma", Double, nullable=True),
     Column("solution", String(16), nullable=True),
     Column("flags", Text, nullable=False),
-    comment="newest not future-dated epoch of each series, so that no view walks the history",
+    comment="newest epoch of each series that is not in the future, so that views need not search the history",
 )
 
 offset_entry = Table(
@@ -94,7 +94,7 @@ offset_entry = Table(
         "counts_from",
         Instant,
         nullable=True,
-        comment="readers subtract it from then on; null until it is countersigned",
+        comment="readers subtract the offset from this instant on; null until it is countersigned",
     ),
     Column("revoked_at", Instant, nullable=True),
     Column("revoked_by", Text, nullable=True),
@@ -112,7 +112,7 @@ reading_gap = Table(
     Column("missing", Integer, nullable=False),
     Column("found_at", Instant, nullable=False),
     Column("filled_at", Instant, nullable=True),
-    comment="readings of a series that are missing between two that are there; one that was filled late says when",
+    comment="gaps between two readings of a series; `filled_at` is set when late readings fill a gap",
 )
 
 observation_summary = Table(
@@ -121,12 +121,12 @@ observation_summary = Table(
     Column("series_id", BigId, primary_key=True, info={"refers_to": "series.id"}),
     Column("starts_at", Instant, primary_key=True),
     Column("span_s", Integer, primary_key=True),
-    Column("made_at", Instant, primary_key=True, comment="readings that came later are a row more"),
+    Column("made_at", Instant, primary_key=True, comment="readings that arrived later have another row"),
     Column("median", Double, nullable=True, comment="of readings without a flag; raw"),
     Column("minimum", Double, nullable=True, comment="of readings without a flag; raw"),
     Column("maximum", Double, nullable=True, comment="of readings without a flag; raw"),
     Column("mean", Double, nullable=True, comment="of readings without a flag; raw"),
     Column("count", Integer, nullable=False),
     Column("flagged", Integer, nullable=False),
-    comment="what retention left of readings it let go: one row for each hour or day",
+    comment="summaries of readings that retention deleted: one row for each hour or day",
 )

@@ -35,8 +35,10 @@ latest_observation = Table(
     Column("unit", Text, comment="unit of the values of this row"),
     Column("observed_at", Text, comment="epoch of the measurement", info={"unit": "time"}),
     Column("received_at", Text, comment="when it reached the service", info={"unit": "time"}),
-    Column("value", Double, comment="`value_raw - offset_applied`: what decisions see", info={"unit": "`unit`"}),
-    Column("value_raw", Double, comment="what the instrument said; never changes", info={"unit": "`unit`"}),
+    Column(
+        "value", Double, comment="`value_raw - offset_applied`: the value that decisions use", info={"unit": "`unit`"}
+    ),
+    Column("value_raw", Double, comment="value that the instrument sent; never changes", info={"unit": "`unit`"}),
     Column(
         "offset_applied",
         Double,
@@ -44,7 +46,7 @@ latest_observation = Table(
         info={"unit": "`unit`"},
     ),
     Column("sigma", Double, comment="one standard deviation, as reported", info={"unit": "`unit`"}),
-    Column("flags", Text, comment="comma list: flags of the arrival and later ones; withdrawn ones left out"),
+    Column("flags", Text, comment="comma-separated flags, set at arrival or later, without withdrawn ones"),
     Column("revision", Integer, comment="0 for the first value of the epoch, then 1, 2, ..."),
     Column("solution", Text, comment="rapid, final, corrected, or null"),
     comment=(
@@ -63,8 +65,10 @@ observation_history = Table(
     Column("unit", Text, comment="unit of the values of this row"),
     Column("observed_at", Text, comment="epoch of the measurement", info={"unit": "time"}),
     Column("received_at", Text, comment="when it reached the service", info={"unit": "time"}),
-    Column("value", Double, comment="`value_raw - offset_applied`: what decisions see", info={"unit": "`unit`"}),
-    Column("value_raw", Double, comment="what the instrument said; never changes", info={"unit": "`unit`"}),
+    Column(
+        "value", Double, comment="`value_raw - offset_applied`: the value that decisions use", info={"unit": "`unit`"}
+    ),
+    Column("value_raw", Double, comment="value that the instrument sent; never changes", info={"unit": "`unit`"}),
     Column(
         "offset_applied",
         Double,
@@ -72,11 +76,11 @@ observation_history = Table(
         info={"unit": "`unit`"},
     ),
     Column("sigma", Double, comment="one standard deviation, as reported", info={"unit": "`unit`"}),
-    Column("flags", Text, comment="comma list: flags of the arrival and later ones; withdrawn ones left out"),
+    Column("flags", Text, comment="comma-separated flags, set at arrival or later, without withdrawn ones"),
     Column("revision", Integer, comment="0 for the first value of the epoch, then 1, 2, ..."),
     Column("solution", Text, comment="rapid, final, corrected, or null"),
     comment=(
-        "Every revision of every epoch. Always give site, station and a span of `observed_at`: it may be very long."
+        "Every revision of every epoch. Always restrict site, station and `observed_at`: the view may have very many rows."
     ),
     info={"question": "What was measured, and what is missing?", "row": ReadingRow},
 )
@@ -91,17 +95,20 @@ observation_summaries = Table(
     Column("starts_at", Text, comment="beginning of the span", info={"unit": "time"}),
     Column("span_s", Integer, comment="3600 or 86400", info={"unit": "s"}),
     Column(
-        "median", Double, comment="of the readings without a flag; null where there was none", info={"unit": "`unit`"}
+        "median",
+        Double,
+        comment="median of the readings without a flag; null if there was none",
+        info={"unit": "`unit`"},
     ),
-    Column("minimum", Double, comment="smallest of them", info={"unit": "`unit`"}),
-    Column("maximum", Double, comment="largest of them", info={"unit": "`unit`"}),
-    Column("mean", Double, comment="their mean; times `count` it is the sum of rain", info={"unit": "`unit`"}),
-    Column("count", Integer, comment="how many they were"),
-    Column("flagged", Integer, comment="readings with a flag, left out above"),
+    Column("minimum", Double, comment="smallest value", info={"unit": "`unit`"}),
+    Column("maximum", Double, comment="largest value", info={"unit": "`unit`"}),
+    Column("mean", Double, comment="mean value; times `count` it is the sum of rain", info={"unit": "`unit`"}),
+    Column("count", Integer, comment="number of readings without a flag"),
+    Column("flagged", Integer, comment="number of readings with a flag, which the values above do not include"),
     Column(
         "made_at",
         Text,
-        comment="when it was made; readings that came later are a row of their own",
+        comment="when the summary was made; readings that arrived later have another row",
         info={"unit": "time"},
     ),
     comment=(
@@ -117,16 +124,14 @@ reading_gaps = Table(
     Column("site", Text, comment="site id"),
     Column("station", Text, comment="station id"),
     Column("quantity", Text, comment="canonical quantity"),
-    Column("from_at", Text, comment="last reading before it", info={"unit": "time"}),
-    Column("to_at", Text, comment="first reading after it", info={"unit": "time"}),
-    Column("missing", Integer, comment="how many readings of the declared interval are missing"),
+    Column("from_at", Text, comment="last reading before the gap", info={"unit": "time"}),
+    Column("to_at", Text, comment="first reading after the gap", info={"unit": "time"}),
+    Column("missing", Integer, comment="number of missing readings, by the declared interval"),
     Column("found_at", Text, comment="when it was found", info={"unit": "time"}),
     Column(
         "filled_at",
         Text,
-        comment=(
-            "when late readings were found in it; null = they are missing still. What is left of it is a row of its own"
-        ),
+        comment=("when late readings filled it; null = they are still missing. The part that remains has another row"),
         info={"unit": "time"},
     ),
     comment=(
@@ -142,17 +147,17 @@ sequence_gaps = Table(
     Column("gap_id", BigInteger, comment="number"),
     Column("site", Text, comment="site id"),
     Column("station", Text, comment="station id"),
-    Column("source", Text, comment="who counts"),
-    Column("boot_id", BigInteger, comment="start of the counter"),
-    Column("from_seq", BigInteger, comment="first missing"),
-    Column("to_seq", BigInteger, comment="last missing"),
-    Column("missing", BigInteger, comment="how many"),
+    Column("source", Text, comment="device that counts its messages"),
+    Column("boot_id", BigInteger, comment="start of the device, after which it counts again"),
+    Column("from_seq", BigInteger, comment="first missing number"),
+    Column("to_seq", BigInteger, comment="last missing number"),
+    Column("missing", BigInteger, comment="number of missing messages"),
     Column("from_at", Text, comment="last epoch before the gap", info={"unit": "time"}),
-    Column("to_at", Text, comment="first epoch after", info={"unit": "time"}),
-    Column("detected_at", Text, comment="when it was seen", info={"unit": "time"}),
-    Column("requested_at", Text, comment="when backfill was asked for", info={"unit": "time"}),
+    Column("to_at", Text, comment="first epoch after the gap", info={"unit": "time"}),
+    Column("detected_at", Text, comment="when the gap was detected", info={"unit": "time"}),
+    Column("requested_at", Text, comment="when the missing messages were requested", info={"unit": "time"}),
     Column("filled_at", Text, comment="when it was filled, or null", info={"unit": "time"}),
-    comment="Counted messages that never came.",
+    comment="Gaps in the numbers of the messages of a device: messages that did not arrive.",
     info={"question": "What was measured, and what is missing?"},
 )
 
@@ -164,23 +169,23 @@ offsets = Table(
     Column("station", Text, comment="station id"),
     Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
     Column("unit", Text, comment="unit of the values of this row"),
-    Column("at", Text, comment="first epoch that carries the jump", info={"unit": "time"}),
-    Column("known_from", Text, comment="since when we know: a decision before that did not", info={"unit": "time"}),
-    Column("size", Double, comment="the jump as raw shows it", info={"unit": "`unit`"}),
+    Column("at", Text, comment="first epoch with the offset", info={"unit": "time"}),
+    Column("known_from", Text, comment="when the offset was declared", info={"unit": "time"}),
+    Column("size", Double, comment="size of the jump in the raw values", info={"unit": "`unit`"}),
     Column("kind", Text, comment="antenna, rezero, maintenance, frame or other"),
     Column("author", Text, comment="who declared it"),
-    Column("reason", Text, comment="why, in one sentence"),
-    Column("confirmed_at", Text, comment="when it was checked, or null", info={"unit": "time"}),
+    Column("reason", Text, comment="reason, in one sentence"),
+    Column("confirmed_at", Text, comment="when a second person signed it, or null", info={"unit": "time"}),
     Column("confirmed_by", Text, comment="by whom"),
     Column(
         "counts_from",
         Text,
-        comment="since when it is subtracted; null while it waits for a second person",
+        comment="from when on readers subtract it; null until a second person signs it",
         info={"unit": "time"},
     ),
     Column("revoked_at", Text, comment="when it was withdrawn, or null", info={"unit": "time"}),
     Column("revoked_by", Text, comment="by whom"),
-    comment="Declared offsets, revoked ones too.",
+    comment="Declared offsets, including revoked ones.",
     info={"question": "What did people see, declare or correct?"},
 )
 

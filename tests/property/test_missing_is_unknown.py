@@ -446,7 +446,7 @@ def test_a_gauge_that_repeats_a_large_sum_is_not_known_whole():
     assert len(lower) > LAG_HOURS
     for decision in lower[LAG_HOURS:]:
         assert decision.observability != "full"
-        assert "repeats" in str(decision.memory.incomplete["S.rain"])
+        assert "the same sum again and again" in str(decision.memory.incomplete["S.rain"])
 
 
 # ---- no false doubt ------------------------------------------------------------------------------------------------

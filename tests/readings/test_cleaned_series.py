@@ -12,7 +12,7 @@ from monitor.decision.series.assessment import DecisionContext
 from monitor.features.movement.movement_state import find_moving, load_path
 from monitor.models.samples import load_ids, read_all
 from monitor.people.queries.users import add_user
-from monitor.readings.queries.extremes import load_firsts, load_sound
+from monitor.readings.queries.extremes import load_first_usable, load_usable
 from monitor.readings.queries.observations import (
     find_series_id,
     latest_reading,
@@ -80,8 +80,8 @@ class Antenna:
                 "newest reading": latest_reading(c, self.series_id, now).value,
                 "latest_observation": load_view(c, "latest_observation", site="bench", station="G1")[0]["value"],
                 "history": load_epochs(c, KEY, newest_first=True, limit=1)[0]["value"],
-                "page": load_sound(c, [self.series_id], since, now, now)[self.series_id][-1][1] - offset_mm,
-                "page of years": load_firsts(c, [self.series_id], [now - HOUR, now], now)[self.series_id][0][1]
+                "page": load_usable(c, [self.series_id], since, now, now)[self.series_id][-1][1] - offset_mm,
+                "page of years": load_first_usable(c, [self.series_id], [now - HOUR, now], now)[self.series_id][0][1]
                 - offset_mm,
             }
 

@@ -12,7 +12,7 @@ from monitor.decision.records import Memory
 from monitor.features.movement.tables import movement
 from monitor.features.reports.facts import _describe_rain
 from monitor.features.reports.period import Period
-from monitor.readings.queries.extremes import load_firsts, load_sound, load_stretches
+from monitor.readings.queries.extremes import load_first_usable, load_spans, load_usable
 from monitor.readings.queries.observations import find_series_id, load_readings, load_series
 from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import HARMLESS, Observation
@@ -50,9 +50,9 @@ def test_each_way_to_read_a_range_believes_the_same_flags_and_revisions(database
             rows = [(r.observed_at, r.value) for r in exact]
             edges = [low + k * HOUR for k in range(13)]
             for found in (
-                load_sound(c, [series_id], low, high, known_at)[series_id],
-                load_firsts(c, [series_id], edges, known_at)[series_id],
-                [(one.first_at, one.total) for one in load_stretches(c, [(series_id, 1.0)], edges, known_at)],
+                load_usable(c, [series_id], low, high, known_at)[series_id],
+                load_first_usable(c, [series_id], edges, known_at)[series_id],
+                [(one.first_at, one.total) for one in load_spans(c, [(series_id, 1.0)], edges, known_at)],
             ):
                 assert [(parse_time(at), value) for at, value in found] == rows
 

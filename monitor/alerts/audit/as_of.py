@@ -16,7 +16,7 @@ from monitor.decision.decide import decide
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, seconds
 from monitor.errors import RefusedError
 from monitor.readings.queries.observations import load_readings, load_series
-from monitor.readings.queries.renames import call_today, load_renamings
+from monitor.readings.queries.renames import find_present_id, load_renamings
 from monitor.readings.records import Reading
 from monitor.sites.records import Site, rename_stations
 from monitor.text.instants import format_iso, parse_time
@@ -103,7 +103,7 @@ def load_view_as_of(
     wanted = wanted_series(site)
     readings: dict[str, tuple[Reading, ...]] = {}
     renamings = load_renamings(c)
-    then_called = {new: s.id for s in site.stations if (new := call_today(renamings, site.id, s.id, now)) != s.id}
+    then_called = {new: s.id for s in site.stations if (new := find_present_id(renamings, site.id, s.id, now)) != s.id}
     newest = {
         f"{then_called.get(station, station)}.{quantity}": value
         for name, value in load_newest(c, site.id, now).items()

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, String, func, select, type_coerce
 
 from monitor.alerts.evaluation_tables import decision as decision_table
 from monitor.readings.queries.observations import change_flags
-from monitor.readings.queries.renames import call_today, load_renamings
+from monitor.readings.queries.renames import find_present_id, load_renamings
 from monitor.readings.tables import observation, observation_flag, series
 from monitor.text.instants import Span, format_iso, join_spans, parse_time
 
@@ -73,7 +73,7 @@ def find_altered(c: Connection, note: Callable[[int, int], None] = lambda *_: No
         with suppress(ValueError, KeyError, TypeError, AttributeError, IndexError):
             for name, rows in json.loads(row.evidence)["view"]["readings"].items():
                 station, _, quantity = name.partition(".")
-                station = call_today(renamings, row.site, station, row.at)
+                station = find_present_id(renamings, row.site, station, row.at)
                 found[row.site, f"{station}.{quantity}"].add(row.id, rows)
         if n == total or sum(len(one.used) for one in found.values()) >= AT_ONCE:
             for name, stretch in found.items():

@@ -1,4 +1,4 @@
-"""Repair readings after the clock of the service was wrong."""
+"""Correct stored readings after the clock of the service was wrong."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -9,16 +9,25 @@ from monitor.readings.tables import observation, observation_flag, series_latest
 from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.rows import add_row, fill_row
 
-# Flags of readings from this far back are withdrawn.
-BACK: Final = timedelta(days=2)
-BEHIND: Final = "our clock was behind"
+# Only flags of readings that are not older are withdrawn.
+MAX_AGE: Final = timedelta(days=2)
+# Stored with each withdrawal.
+REASON: Final = "the clock of the service was slow"
 
 
 def move_receptions_back(c: Connection, back: timedelta, limit: datetime) -> int:
-    """Move the reception of readings back if it is later than a limit, and return how many readings were changed.
+    """Move the time of reception of readings back if it is later than a limit.
 
-    The newest reading of each series tells whether any reading of the series may be concerned. `series_latest` must
-    therefore still have its instants of the future.
+    Only series whose newest reading was received after the limit are searched. Therefore `series_latest` must still
+    contain the wrong times of reception.
+
+    Args:
+        c: An open write transaction.
+        back: By how much the time of reception is moved.
+        limit: Readings received until then remain as they are.
+
+    Returns:
+        The number of readings that were changed.
     """
     latest, o = series_latest.c, observation.c
     series_ids = c.execute(select(latest.series_id).where(latest.received_at > limit)).scalars().all()
@@ -38,23 +47,23 @@ def withdraw_future(c: Connection, now: datetime, received_from: datetime | None
     """Withdraw the flag `future` from readings that are in the past of the corrected clock.
 
     Args:
-        c: an open write transaction.
-        now: the present by the corrected clock.
-        received_from: only readings received since then. By default those of the last days.
+        c: An open write transaction.
+        now: The present time of the corrected clock.
+        received_from: Only readings received since then; by default those of the last four days.
 
     Returns:
-        How many readings were changed.
+        The number of readings that were changed.
     """
     o, f = observation.c, observation_flag.c
-    is_withdrawal = and_(f.flag == "-future", f.known_from > now - 2 * BACK)
+    is_withdrawal = and_(f.flag == "-future", f.known_from > now - 2 * MAX_AGE)
     withdrawn = set(c.execute(select(f.series_id, f.observed_at, f.revision).where(is_withdrawal)).all())
     flagged = c.execute(
         select(o.series_id, o.observed_at, o.revision, o.flags)
-        .where(o.flags.like("%future%"), o.observed_at > now - BACK, o.observed_at <= now)
-        .where(o.received_at >= (received_from or now - 2 * BACK))
+        .where(o.flags.like("%future%"), o.observed_at > now - MAX_AGE, o.observed_at <= now)
+        .where(o.received_at >= (received_from or now - 2 * MAX_AGE))
     )
     rows = [row for row in flagged if (row.series_id, row.observed_at, row.revision) not in withdrawn]
     for row in rows:
-        facts = {"flag": "-future", "known_from": now, "by": SERVICE_ACTOR.name, "reason": BEHIND}
+        facts = {"flag": "-future", "known_from": now, "by": SERVICE_ACTOR.name, "reason": REASON}
         add_row(c, observation_flag, fill_row(observation_flag, row, **facts))
     return len(rows)

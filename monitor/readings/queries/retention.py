@@ -1,4 +1,4 @@
-"""Retention of readings: delete old readings of each series, and store summaries if the configuration asks for them."""
+"""Delete old readings of each series, and store summaries of them if the configuration requires it."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,16 +20,17 @@ _ALL_REVISIONS: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class _Summaries(NamedTuple):
-    """How many rows of a span were summarised, and the summaries."""
+    """Summaries of a span of time, and the number of stored rows that they were made from."""
 
     readings: int
     rows: list[dict[str, object]]
 
 
 def _sweep_readings(sweep: Sweep, _before_at: datetime) -> None:
-    """Delete readings series by series, because the primary key starts with the series.
+    """Delete readings one series after the other, because the primary key starts with the series.
 
-    The newest reading of a series is always kept, and summaries are made of whole spans only.
+    The newest reading of a series always remains. Readings that decisions cite remain. Summaries are made of whole
+    hours or days only.
     """
     latest = series_latest.c
     query = (
@@ -48,6 +49,7 @@ def _sweep_readings(sweep: Sweep, _before_at: datetime) -> None:
         needed_from = sweep.limits.needed_from.get(row.site, thinning.before_at)
         before_at = min(thinning.before_at, row.observed_at, needed_from)
         what = f"observation {row.quantity}" if thinning.span_s else "observation"
+        # The spans between the readings that decisions cite.
         start = _BEGINNING
         for cited_from, cited_until in (*sweep.cited, (before_at, before_at)):
             end = _floor(min(cited_from, before_at), thinning.span_s)
@@ -59,6 +61,7 @@ RETENTION_RULES: Final = (RetentionRule("observations", "readings", _sweep_readi
 
 
 def _sweep_span(sweep: Sweep, series_id: int, what: str, thinning: Thinning, start: datetime, end: datetime) -> None:
+    """Delete the readings of [start, end) in parts, each in a transaction of its own."""
     while start < end:
         with sweep.read() as connection:
             until = _find_end(connection, series_id, start, end, sweep.rows_at_once, thinning.span_s)
@@ -83,36 +86,45 @@ def _delete_span(
     summaries: _Summaries | None,
     now: datetime,
 ) -> Deleted:
-    made = 0
+    """Delete the readings of a span and store its summaries.
+
+    Return zero without deleting anything if the readings have changed since they were summarised.
+    """
+    summary_count = 0
     if summaries is not None:
         if summaries.readings != _count(connection, series_id, start, until):
-            # A late reading was stored after the summaries were made. The next run takes all of them together.
+            # A late reading was stored after the summaries were made. The next run summarises all readings together.
             return Deleted(0)
         rows = [{**row, "series_id": series_id, "made_at": now} for row in summaries.rows]
         connection.execute(insert(observation_summary), rows)
-        made = len(rows)
+        summary_count = len(rows)
     connection.execute(delete(observation_flag).where(_is_in_span(observation_flag, series_id, start, until)))
     removed = connection.execute(delete(observation).where(_is_in_span(observation, series_id, start, until))).rowcount
-    return Deleted(int(removed), made)
+    return Deleted(int(removed), summary_count)
 
 
 def _find_end(
     connection: Connection, series_id: int, start: datetime, end: datetime, rows: int, span_s: int
 ) -> datetime | None:
-    """Return the end of a part of the span with about `rows` readings and whole summaries, or None if it has none."""
+    """Return the end of the first part of a span, with about `rows` readings in whole hours or days.
+
+    Return None if the span has no readings.
+    """
     instants = select(observation.c.observed_at).where(_is_in_span(observation, series_id, start, end))
     instants = instants.order_by(observation.c.observed_at)
     first = connection.execute(instants.limit(1)).scalar()
     if first is None:
         return None
-    beyond = connection.execute(instants.offset(rows).limit(1)).scalar()
-    return end if beyond is None else max(_floor(beyond, span_s), _ceil(first + _TICK, span_s))
+    next_part_at = connection.execute(instants.offset(rows).limit(1)).scalar()
+    if next_part_at is None:
+        return end
+    return max(_floor(next_part_at, span_s), _ceil(first + _TICK, span_s))
 
 
 def _make_summaries(
     connection: Connection, series_id: int, start: datetime, until: datetime, span_s: int
 ) -> _Summaries:
-    """Summarise the readings of a span. Readings with a flag are counted, and not part of the figures."""
+    """Summarise the readings of a span. Readings with a flag are counted and not included in the figures."""
     rows: list[dict[str, object]] = []
     readings = load_readings(connection, series_id, start - _TICK, until - _TICK, _ALL_REVISIONS)
     for starts_at, group in groupby(readings, lambda reading: _floor(reading.observed_at, span_s)):

@@ -37,7 +37,7 @@ def load_points(
     Up to `EXACT` readings are read and sampled. Of more, the database finds the extremes of short stretches; a
     point then stands at the begin or end of its stretch, which a screen does not show apart.
     """
-    count = max(extremes.count_up_to(c, [s.id], low, high, EXACT + 1) for s, _ in parts)
+    count = max(extremes.count_revisions(c, [s.id], low, high, EXACT + 1) for s, _ in parts)
     if count <= EXACT:
         readings = load_exact(c, parts, low, high, now)
         kept = sample(readings, most)
@@ -50,7 +50,7 @@ def load_points(
     edges = sorted(set(edges))
     rows: list[tuple[float, float, str]] = []
     total = len(newest)
-    for one in extremes.load_stretches(c, [(s.id, weight) for s, weight in parts], edges, now):
+    for one in extremes.load_spans(c, [(s.id, weight) for s, weight in parts], edges, now):
         total += one.count
         shift = sum(
             weight * size
@@ -64,7 +64,7 @@ def load_points(
         first, last = (parse_time(at).timestamp() for at in (one.first_at, one.last_at))
         rows += [(first, ends[0], "")] + ([(last, ends[1], "")] if one.count > 1 else [])
     if len(parts) == 1:
-        for at in extremes.list_flagged(c, parts[0][0].id, low, begin, FLAGGED):
+        for at in extremes.list_flagged_epochs(c, parts[0][0].id, low, begin, FLAGGED):
             rows += _format_points(load_exact(c, parts, at - TICK, at, now))
     rows += _format_points(newest)
     return make_columns(sorted(rows, key=lambda row: row[0])), total, newest
@@ -86,11 +86,11 @@ def load_curves(
     """Epoch seconds and values by station; and whether the range was so long that a seek stands for each stretch."""
     ids = [s.id for parts in found.values() for s, _ in parts]
     each = max(COMPARE_POINTS // len(ids), LEAST_POINTS)
-    thinned = extremes.count_up_to(c, ids, low, high, COMPARED + 1) > COMPARED
+    thinned = extremes.count_revisions(c, ids, low, high, COMPARED + 1) > COMPARED
     values = (
-        extremes.load_firsts(c, ids, spread(low, high, each), now)
+        extremes.load_first_usable(c, ids, spread(low, high, each), now)
         if thinned
-        else extremes.load_sound(c, ids, low, high, now)
+        else extremes.load_usable(c, ids, low, high, now)
     )
     for series_id in extremes.list_offset_series(c, ids):
         steps = load_offsets(c, series_id, now)

@@ -136,7 +136,7 @@ def test_motion_towards_any_side_reaches_the_level(kind, level):
         rows = draw_rows(heading, 1.0, 40.0, 6.0, heading)
         word = judge(kind, rows, None)
         assert word.raise_level == level, (heading, word.reason)
-        assert "horizontal speed, no azimuth is declared" in word.reason
+        assert "horizontal speed, because the site file has no azimuth" in word.reason
         assert judge(kind, rows, heading).raise_level == level
 
 
@@ -155,7 +155,7 @@ def test_motion_against_the_declared_direction_is_a_question(kind):
     assert word.undecided
     for text in word.undecided.values():
         assert "against the declared direction, over " in text
-        assert "either its direction (azimuth_deg) in the site file or the instrument is wrong" in text
+        assert "either the direction of the station (azimuth_deg) in the site file or the instrument is wrong" in text
     assert "against the declared direction" in word.reason
     assert "not surely" not in word.reason
     assert not judge(kind, draw_rows(1, 1.0, 0.0, 0.0, 200.0), 20.0).undecided
@@ -168,7 +168,7 @@ def test_motion_across_the_declared_direction_is_a_question(turned):
     assert word.undecided
     assert " across the declared direction, over 20 " in word.undecided[2]
     for text in word.undecided.values():
-        assert "either its direction (azimuth_deg) in the site file or the instrument is wrong" in text
+        assert "either the direction of the station (azimuth_deg) in the site file or the instrument is wrong" in text
     assert not judge("velocity", draw_rows(1, 1.0, 0.0, 0.0, 120.0), 30.0, plunge_deg=0.0).undecided
 
 
@@ -183,7 +183,7 @@ def test_an_azimuth_alone_hides_no_vertical_motion(kind, sign):
     rows = [(e, n, u + sign * (5.0 * i + 0.2 * i * i)) for i, (e, n, u) in enumerate(draw_rows(3, 0.5, 0.0, 0.0, 0.0))]
     word = judge(kind, rows, 75.0, plunge_deg=None)
     assert word.raise_level == len(CRITERIA[kind][1].thresholds)
-    assert "vertical rate, either way, no plunge is declared" in word.reason
+    assert "vertical rate, up or down, because the site file has no plunge" in word.reason
     assert judge(kind, rows, 75.0, plunge_deg=0.0).raise_level == 0
 
 
@@ -199,8 +199,10 @@ def test_a_single_series_that_goes_backwards_is_a_question_as_well():
     windows = DecisionContext(make_site(20.0, criterion), DecisionInputs({"P.displacement": rows}), Memory(), END_S)
     (word,) = entry.rule(criterion, windows)
     assert word.reason == "velocity -24.00 ± 0.06 mm/day in 6d, over 2 mm/day against the declared direction"
-    assert word.undecided[2].startswith("it moves 24 ± ")
-    assert "over 20 mm/day: either its sign in the site file or the instrument is wrong" in word.undecided[2]
+    assert word.undecided[2].startswith("the station moves 24 ± ")
+    assert (
+        "over 20 mm/day: either the sign of the series in the site file or the instrument is wrong" in word.undecided[2]
+    )
 
 
 def count_levels(seed: int, n: int, stated: float, up: float, min_sigma: float, bound: float) -> tuple[int, int]:
@@ -245,7 +247,7 @@ def test_motion_up_or_down_alone_reaches_the_level(sign):
     rows = [(e, n, u + sign * 10.0 * i) for i, (e, n, u) in enumerate(draw_rows(3, 1.0, 0.0, 0.0, 0.0))]
     word = judge("velocity", rows, None)
     assert word.raise_level == 2
-    assert "vertical rate, either way" in word.reason
+    assert "vertical rate, up or down" in word.reason
 
 
 def test_a_speed_has_no_side_that_a_bound_below_nothing_could_miss():
@@ -314,7 +316,7 @@ def test_the_speed_of_a_single_series_has_no_sign(sign):
     windows = DecisionContext(make_site(20.0, criterion), DecisionInputs({"P.displacement": rows}), Memory(), END_S)
     (word,) = entry.rule(criterion, windows)
     assert (word.raise_level, dict(word.undecided)) == (2, {})
-    assert word.reason.endswith("; either way")
+    assert word.reason.endswith("; in either direction")
 
 
 def check_scatter_makes_no_red(seeds: range) -> None:

@@ -41,8 +41,8 @@ _ACCELERATES: Final = Template(
 )
 _AGAINST: Final = Template(
     "criterion.acceleration.opposite",
-    "the station accelerates by {rate} ± {error} in {window} against the declared direction, more than the bound of "
-    "{bound}: either {key} in the site file or the instrument is wrong",
+    "the station accelerates by {rate} ± {error} in {window} against the declared direction, over {bound}: "
+    "either {key} in the site file or the instrument is wrong",
 )
 _SLOWER: Final = Template("dwell.slowing", "but the motion is slowing down")
 # Fewest epochs of the fit of a parabola. A parabola through five epochs depends too much on each of them.

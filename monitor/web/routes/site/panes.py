@@ -18,7 +18,7 @@ from monitor.decision.records import DecisionInputs
 from monitor.delivery.declarations import find_declaration
 from monitor.errors import NotFoundError
 from monitor.plugins import hooks
-from monitor.readings.queries.extremes import count_up_to, load_firsts, load_sound, load_stretches
+from monitor.readings.queries.extremes import count_revisions, load_first_usable, load_spans, load_usable
 from monitor.readings.queries.observations import SeriesRow, load_readings, load_series
 from monitor.readings.records import Reading
 from monitor.sites.quantities import LANDSLIDE_PREFIX
@@ -241,7 +241,7 @@ def _load_pane(
     ]
     spec = None if site is None else site.series(s.station, s.quantity)
     if spec is None:
-        found = {one.number: one.total for one in load_stretches(c, [(s.id, 1.0)], edges, now)}
+        found = {one.number: one.total for one in load_spans(c, [(s.id, 1.0)], edges, now)}
     else:
         found = _count_rain(c, s, spec, edges, now)
     at = [edges[number + 1].timestamp() for number in found]
@@ -258,15 +258,15 @@ def _count_rain(
     """
     begin = edges[0] - timedelta(seconds=2.0 * spec.interval_s)  # a counter counts from the reading before
     most = COUNTED if spec.stamp == "counter" else EXACT
-    are_many = count_up_to(c, [s.id], begin, edges[-1], most + 1) > most
+    are_many = count_revisions(c, [s.id], begin, edges[-1], most + 1) > most
     if are_many and spec.stamp != "counter":
-        stretches = load_stretches(c, [(s.id, 1.0)], edges, now)
+        stretches = load_spans(c, [(s.id, 1.0)], edges, now)
         whole = (edges[1] - edges[0]).total_seconds() / spec.interval_s + 0.5
         if spec.stamp == "event" or all(one.count <= whole for one in stretches):
             return {one.number: one.total for one in stretches}
     if are_many:
-        read = load_firsts(c, [s.id], [begin, *edges], now) if spec.stamp == "counter" else None
-        rows = (load_sound(c, [s.id], begin, edges[-1], now) if read is None else read).get(s.id, [])
+        read = load_first_usable(c, [s.id], [begin, *edges], now) if spec.stamp == "counter" else None
+        rows = (load_usable(c, [s.id], begin, edges[-1], now) if read is None else read).get(s.id, [])
         gauge = make_gauge([(parse_time(at).timestamp(), value) for at, value in rows if value >= 0.0], spec)
     else:
         view = DecisionInputs({f"{s.station}.{s.quantity}": tuple(load_readings(c, s.id, begin, edges[-1], now))})
