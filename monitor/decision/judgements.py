@@ -15,7 +15,7 @@ from typing import Final
 
 from forecasting.kinematics.direction import add_noise
 from monitor.decision.criteria.fits import MIN_LINE_EPOCHS, MIN_WINDOW_SHARE
-from monitor.decision.criteria.kinds.survey_rate import LEAST_SHARE, SURVEYS, find_longest_gap
+from monitor.decision.criteria.kinds.survey_rate import MIN_SHARE_OF_INTERVAL, SURVEYS, find_longest_gap
 from monitor.decision.criteria.kinds.tangential import to_velocities
 from monitor.decision.criteria.values import MIN_VALUE_EPOCHS
 from monitor.decision.keys import VoteKey
@@ -335,7 +335,7 @@ def _limit_rate(
     step_s = interval_s  # between two readings that are compared, or follow each other in a line
     if least == SURVEYS:
         longest_gap_s = window_s = find_longest_gap(criterion)
-        step_s *= max(1, ceil(LEAST_SHARE * spec.interval_s / interval_s - _SLACK))
+        step_s *= max(1, ceil(MIN_SHARE_OF_INTERVAL * spec.interval_s / interval_s - _SLACK))
     count = ceil(window_s / step_s - _SLACK)  # the reading at the beginning of the window lies outside
     if least == SURVEYS and step_s <= window_s:
         count = SURVEYS

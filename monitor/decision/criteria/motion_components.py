@@ -122,7 +122,7 @@ def list_free_components(
         along = track.along[rows]
         if _is_certainly_slower(track, rows, unit, least, columns):
             return []
-        across = []
+        across: list[Sequence[float]] = []
         for part, column in zip(unit, columns, strict=True):
             across.append([value - part * along_value for value, along_value in zip(column, along, strict=True)])
         columns = across

@@ -107,7 +107,7 @@ def test_a_rule_that_compares_the_last_two_surveys_of_a_window_fails(monkeypatch
         check_no_displacement_is_hidden([0.0, 93.0], [1], 1.0)
     errors = [0.0, -5.0, 5.0]
     assert list_levels([0.0, 30.0, 32.0], errors)[-1] == (0, True)
-    monkeypatch.setattr(survey_rate, "LEAST_SHARE", 0.01)
+    monkeypatch.setattr(survey_rate, "MIN_SHARE_OF_INTERVAL", 0.01)
     assert list_levels([0.0, 30.0, 32.0], errors)[-1] == (1, True)
 
 
