@@ -16,7 +16,7 @@ from typing import Final
 from forecasting.kinematics.direction import add_noise
 from monitor.decision.criteria.fits import MIN_LINE_EPOCHS, MIN_WINDOW_SHARE
 from monitor.decision.criteria.kinds.survey_rate import MIN_SHARE_OF_INTERVAL, SURVEYS, find_longest_gap
-from monitor.decision.criteria.kinds.tangential import to_velocities
+from monitor.decision.criteria.kinds.tangential_angle import to_velocities
 from monitor.decision.criteria.values import MIN_VALUE_EPOCHS
 from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import find_bound

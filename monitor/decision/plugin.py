@@ -14,49 +14,15 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_criteria() -> Iterable[KindEntry]:
-    """Return the kinds. Criteria that a site file does not contain are added in this order."""
-    from monitor.decision.criteria.kinds import (
-        acceleration,
-        anomaly,
-        drawdown,
-        earthquake,
-        forecast,
-        insar,
-        inverse_velocity,
-        level,
-        rain_antecedent,
-        rain_intensity_duration,
-        rain_learned,
-        rain_return_period,
-        rain_sum,
-        rate,
-        report,
-        scene,
-        slope_safety,
-        survey_rate,
-        tangential,
-        velocity,
-    )
+    """Return the entry of each module in the package of kinds.
 
-    return [
-        velocity.ENTRY,
-        level.ENTRY,
-        rate.ENTRY,
-        survey_rate.ENTRY,
-        rain_sum.ENTRY,
-        rain_intensity_duration.ENTRY,
-        rain_antecedent.ENTRY,
-        rain_return_period.ENTRY,
-        rain_learned.ENTRY,
-        slope_safety.ENTRY,
-        drawdown.ENTRY,
-        earthquake.ENTRY,
-        acceleration.ENTRY,
-        tangential.ENTRY,
-        inverse_velocity.ENTRY,
-        forecast.ENTRY,
-        anomaly.ENTRY,
-        scene.ENTRY,
-        insar.ENTRY,
-        report.ENTRY,
-    ]
+    The kinds are in the order of their module names. Criteria that a site file does not contain are added in this
+    order.
+    """
+    from importlib import import_module
+    from pkgutil import iter_modules
+
+    from monitor.decision.criteria import kinds
+
+    names = sorted(module.name for module in iter_modules(kinds.__path__))
+    return [import_module(f"{kinds.__name__}.{name}").ENTRY for name in names]
