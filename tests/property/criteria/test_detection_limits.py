@@ -17,7 +17,7 @@ from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instan
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
-from tests.data.criteria import KINDS
+from tests.data.criteria import CRITERIA, KINDS
 
 T0, DAY_S = 1.8e9, 86400.0
 FASTEST = 1e5  # mm/day
@@ -85,7 +85,7 @@ class Drawn:
             (threshold,),
             min_sigma=self.min_sigma,
             dwell=Dwell(self.hits, self.hits + self.more, within_s),
-            fast_track=self.fast_track if self.kind in {"velocity", "rate"} else None,
+            fast_track=self.fast_track if "fast_track" in CRITERIA[self.kind].table.model_fields else None,
         )
         levels = tuple(Level(i, name, i < 2) for i, name in enumerate(("green", "yellow", "orange", "red")))
         return Site("s", "S", 46.0, 8.0, "UTC", levels, (point,), (criterion,), version="v")
@@ -106,14 +106,24 @@ class Drawn:
             return 0.0
         if self.jumps:
             return size
-        if self.kind == "level":
+        kind = KINDS[self.kind]
+        if kind.is_level:
             return size * min(1.0, days * DAY_S / (RAMP * self.interval_s))
-        return size * days * days / 2.0 if self.kind == "acceleration" else size * days
+        return size * days * days / 2.0 if kind.per == "/day²" else size * days
 
+
+# Kinds that compare a series of motion with bounds on its values, rates or accelerations.
+MOTION_KINDS = tuple(name for name, kind in KINDS.items() if kind.motion and not kind.relative)
+# Kinds whose bounds are rates in the unit of the series.
+RATE_KINDS = tuple(name for name in MOTION_KINDS if KINDS[name].per == "/day" and KINDS[name].unit is None)
+# Kinds whose bounds may be lower bounds.
+UNDER_KINDS = tuple(
+    name for name in MOTION_KINDS if {"over", "under"} <= getattr(CRITERIA[name].bound, "model_fields", {}).keys()
+)
 
 DRAWN = st.builds(
     Drawn,
-    st.sampled_from(("velocity", "rate", "survey_rate", "tangential_angle", "acceleration", "level")),
+    st.sampled_from(MOTION_KINDS),
     st.sampled_from((600.0, 3600.0, 10800.0, DAY_S, 31 * DAY_S)),
     st.sampled_from((0.5, 1.0, 2.0, 3.0, 3.5, 4.0, 5.0, 5.5, 6.0, 8.0, 12.0, 24.0)),
     st.sampled_from((0.5, 2.0, 20.0, 100.0)),
@@ -129,7 +139,7 @@ DRAWN = st.builds(
 )
 BELOW_A_SIDE = st.builds(
     Drawn,
-    st.sampled_from(("rate", "level")),
+    st.sampled_from(UNDER_KINDS),
     st.sampled_from((3600.0, DAY_S)),
     st.sampled_from((4.0, 7.5, 24.0)),
     st.sampled_from((2.0, 100.0)),
@@ -206,7 +216,7 @@ def watch_s(drawn: Drawn) -> float:
 
 def allowed_s(drawn: Drawn, limit: DetectionLimit) -> float:
     """Return the stated time, for a value from the start of the ramp that leads to it."""
-    ramp_s = RAMP * drawn.interval_s if drawn.kind == "level" else 0.0
+    ramp_s = RAMP * drawn.interval_s if KINDS[drawn.kind].is_level else 0.0
     return (limit.decides_within_s or 0.0) + ramp_s
 
 
@@ -305,7 +315,7 @@ def find_jump_raised(drawn: Drawn, size: float, phase: float) -> float | None:
 
 
 @hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(DRAWN.filter(lambda drawn: drawn.kind in {"velocity", "rate", "survey_rate"}), st.floats(0.0, 0.98))
+@given(DRAWN.filter(lambda drawn: drawn.kind in RATE_KINDS), st.floats(0.0, 0.98))
 def test_a_jump_within_the_stated_size_raises_nothing(drawn, share):
     limit = drawn.limit
     assume(not limit.is_shut and limit.missed is not None)
