@@ -323,8 +323,8 @@ def near_two(change="new", **more):
         (("P1",), 500.0, 1, "nearest station 85 m (P1)"),
         (("P1", "P2"), 500.0, 1, "nearest station 85 m (P1) and 1 other station within 240 m"),
         (("P1", "P2"), 100.0, 1, "nearest station 85 m (P1)"),
-        (("P2",), 100.0, 0, "no change"),
-        (("P3",), 500.0, 0, "no change"),
+        (("P2",), 100.0, 0, "no new or grown outline near a station"),
+        (("P3",), 500.0, 0, "no new or grown outline near a station"),
     ],
 )
 def test_a_footprint_speaks_for_every_station_within_reach(stations, near_m, level, said):

@@ -208,7 +208,7 @@ def test_as_a_witness_it_needs_a_second_sensor_that_shares_nothing_with_it():
         found = word_of("A", [*alone, window("C", days)], witness)
         assert found.raise_level == level, "both lie within the time of the level"
     partly = word_of("A", [*alone, window("C", 5.0)], witness)
-    assert "only within the time of level yellow" in partly.reason
+    assert "raises yellow only, because the failure window" in partly.reason
     assert partly.hold_level == 2
     witness = replace(NEAR, role="witness")
     chained = (BOTH[0], replace(BOTH[1], logger="L"), replace(BOTH[2], logger="L"))
