@@ -29,7 +29,7 @@ class Observation:
     unit: str
     observed_at: datetime
     received_at: datetime
-    value: float  # raw: offsets are not subtracted
+    value: float  # raw value: offsets are not subtracted
     sigma: float | None = None  # one standard deviation, same unit
     solution: str | None = None  # rapid, final, corrected
     flags: tuple[str, ...] = ()  # set at arrival: out_of_range, future, late, ...
@@ -100,5 +100,5 @@ class PayloadSize:
 
 
 def is_fit(reading: Reading) -> bool:
-    """Return whether a model may learn from a reading."""
+    """Return whether a model may be trained on a reading."""
     return not UNFIT.intersection(reading.flags)

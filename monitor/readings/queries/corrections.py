@@ -28,10 +28,14 @@ from monitor.sites.records import SeriesSpec, Site
 from monitor.text.instants import format_iso, parse_time
 from monitor.text.message import Template
 
-SIGMAS: Final = 5.0  # standard errors: two solutions of one epoch seldom differ by more
-NEAR: Final = 0.75  # of an interval: a value that fills a gap lies a whole interval from its neighbours
-SCATTER_EPOCHS: Final = 200  # the newest epochs that show the scatter of a series whose errors nobody states
-_MAD_TO_SIGMA: Final = 1.4826  # of normally distributed values
+# Standard errors. Two solutions of one epoch seldom differ by more.
+SIGMAS: Final = 5.0
+# Share of an interval. A value that fills a gap is a whole interval away from its neighbours.
+NEAR: Final = 0.75
+# Number of newest epochs from which the scatter of a series without stated errors is computed.
+SCATTER_EPOCHS: Final = 200
+# Standard deviation of normally distributed values, in median absolute deviations.
+_MAD_TO_SIGMA: Final = 1.4826
 _REOPENED: Final = Template("flag.correction_reopened", "the answer that the correction is right was withdrawn")
 _INSTANT: Final = timedelta(microseconds=1)
 _IS_UNSIGNED: Final = text("observation.flags LIKE '%unsigned%'")  # as in the partial index
@@ -43,7 +47,7 @@ _SIGNED_BY_ONE: Final = Template(
 
 @dataclass(frozen=True, slots=True)
 class NewRevision:
-    """A value that is about to be stored, with the number of its revision."""
+    """A value that will be stored, with the number of its revision."""
 
     series_id: int
     observed_at: str
@@ -52,7 +56,7 @@ class NewRevision:
 
     @property
     def key(self) -> tuple[int, str, int]:
-        """The primary key of its row."""
+        """Return the primary key of its row."""
         return self.series_id, self.observed_at, self.revision
 
 
@@ -63,10 +67,10 @@ def find_unsigned(
     *,
     filled: Collection[int] = (),
 ) -> set[tuple[int, str, int]]:
-    """Return the keys of new values that may count only once two people have signed them.
+    """Return the keys of new values that must not count before two people have signed them.
 
-    If one value of a station is such a correction, all corrections of the station in this batch are: part of a
-    corrected record next to the old rest of it is a record that nobody measured.
+    If one value of a station is such a correction, all corrections of the station in this batch are. A record that is
+    corrected in part would be a record that no instrument measured.
 
     Args:
         sites: Site files in force, by id; None loads them. Nothing reads a series that they do not declare.
@@ -99,25 +103,27 @@ def _find_unsigned_in_series(
     revised = [new for new in news if new.revision]
     references = _load_references(connection, series_id, [new.observed_at for new in revised])
     unsigned: set[tuple[int, str, int]] = set()
-    own: list[Reading] | None = None
+    instrument_readings: list[Reading] | None = None
     scatter: float | None = None
     if any(_needs_scatter(reference, spec) for reference in references.values()) or from_file:
-        own = _load_instrument_readings(connection, series_id, [new.item.observed_at for new in news], spec)
-        scatter = measure_scatter(own)
+        instrument_readings = _load_instrument_readings(
+            connection, series_id, [new.item.observed_at for new in news], spec
+        )
+        scatter = measure_scatter(instrument_readings)
     for new in revised:
         reference = references.get(new.observed_at)
         if reference is not None and _is_correction(new.item, reference, spec, scatter or 0.0):
             unsigned.add(new.key)
-    if from_file and own is not None:
+    if from_file and instrument_readings is not None:
         for new in news:
-            if not new.revision and _is_beside_neighbours(new.item, own, spec, scatter or 0.0):
+            if not new.revision and _differs_from_neighbours(new.item, instrument_readings, spec, scatter or 0.0):
                 unsigned.add(new.key)
     return unsigned
 
 
 @dataclass(frozen=True, slots=True)
 class _Reference:
-    """The value that an epoch is compared with: signed last, or arrived first."""
+    """The value that corrections of an epoch are compared with: the value signed last, or the first that arrived."""
 
     value: float
     sigma: float | None
@@ -141,7 +147,7 @@ def _load_references(connection: Connection, series_id: int, epochs: Sequence[st
         flagged = observations.change_flags(arrived, later.get((observed, revision), ()))
         is_signed = UNSIGNED in arrived and UNSIGNED not in flagged
         is_first = observed not in references
-        # A value that somebody sent as `corrected` before the instrument's own one arrived is not the instrument's.
+        # A person may send a `corrected` value before the value of the instrument arrives. It is not the reference.
         if not is_first and observations.rank(solution) < observations.rank(solutions[observed]) == 2:
             is_first = True
         if is_first or is_signed:
@@ -157,10 +163,12 @@ def _needs_scatter(reference: _Reference, spec: SeriesSpec) -> bool:
 def _is_correction(item: Observation, reference: _Reference, spec: SeriesSpec, scatter: float) -> bool:
     """Return whether a value, or its stated error, differs from the reference by more than two solutions do."""
     is_completed = spec.calculation is not None and f'"{CHANGED}":' not in (item.extra or "")
+    # A calculated value is completed when an input arrives late.
     if is_completed:
-        return False  # a calculated value is completed when an input arrives late
+        return False
+    # The reference is unusable, so the correction cannot hide anything.
     if not HARMLESS.issuperset(reference.flags):
-        return False  # the reference counted for nothing, so the correction hides nothing
+        return False
     error = max(reference.sigma or 0.0, spec.noise_floor) or scatter
     return (
         abs(item.value - reference.value) > SIGMAS * error
@@ -172,7 +180,7 @@ def _is_correction(item: Observation, reference: _Reference, spec: SeriesSpec, s
 def _load_instrument_readings(
     connection: Connection, series_id: int, epochs: Iterable[datetime], spec: SeriesSpec
 ) -> list[Reading]:
-    """Return the readings around the epochs that no file brought, in order."""
+    """Return the usable readings around the epochs that were not imported from a file, in order of epoch."""
     instants = sorted(epochs)
     interval = timedelta(seconds=spec.interval_s)
     since = instants[0] - SCATTER_EPOCHS * interval
@@ -190,12 +198,14 @@ def measure_scatter(readings: Sequence[Reading]) -> float:
     return _MAD_TO_SIGMA * median(abs(difference - middle) for difference in differences) / sqrt(2.0)
 
 
-def _is_beside_neighbours(item: Observation, own: Sequence[Reading], spec: SeriesSpec, scatter: float) -> bool:
-    """Return whether a value of a file lies near readings of the instrument in time, but not in value."""
+def _differs_from_neighbours(
+    item: Observation, instrument_readings: Sequence[Reading], spec: SeriesSpec, scatter: float
+) -> bool:
+    """Return whether a value of a file is near readings of the instrument in time, but not in value."""
     if not HARMLESS.issuperset(item.flags):
         return False
-    place = bisect_left(own, item.observed_at, key=lambda reading: reading.observed_at)
-    neighbours = own[max(place - 1, 0) : place + 1]
+    index = bisect_left(instrument_readings, item.observed_at, key=lambda reading: reading.observed_at)
+    neighbours = instrument_readings[max(index - 1, 0) : index + 1]
     gaps_s = [abs((r.observed_at - item.observed_at).total_seconds()) for r in neighbours]
     if not any(gap_s < NEAR * spec.interval_s for gap_s in gaps_s):
         return False
@@ -213,7 +223,7 @@ def load_unsigned(
     Args:
         since: By series, the instant after which epochs are wanted.
         to_at: The newest epoch.
-        known_at: What arrived later, or was signed later, is not known.
+        known_at: Readings and signatures that arrived later are ignored.
     """
     if not since:
         return {}
@@ -223,7 +233,7 @@ def load_unsigned(
     spans = connection.execute(
         select(o.series_id, func.min(o.observed_at), func.max(o.observed_at)).where(_IS_UNSIGNED).group_by(o.series_id)
     )
-    found: dict[int, tuple[Reading, ...]] = {}
+    corrections: dict[int, tuple[Reading, ...]] = {}
     for series_id, first, last in spans.all():
         if series_id not in since or last <= since[series_id]:
             continue
@@ -231,10 +241,10 @@ def load_unsigned(
         counting = observations.load_readings(connection, series_id, from_at, until, known_at)
         if_signed = observations.load_readings(connection, series_id, from_at, until, known_at, with_unsigned=True)
         revisions = {reading.observed_at: reading.revision for reading in counting}
-        unsigned = [one for one in if_signed if revisions.get(one.observed_at) != one.revision]
+        unsigned = [reading for reading in if_signed if revisions.get(reading.observed_at) != reading.revision]
         if unsigned:
-            found[series_id] = tuple(unsigned)
-    return found
+            corrections[series_id] = tuple(unsigned)
+    return corrections
 
 
 def sign_corrections(
@@ -243,19 +253,18 @@ def sign_corrections(
     """Let the corrections of a station that arrived up to an instant count from `now` on.
 
     Args:
-        by: Who signed, for people.
-        countersigned: Whether two people did.
+        by: The people who signed, as it is shown.
+        countersigned: Whether two people signed.
 
     Returns:
-        How many values were signed.
+        The number of values that were signed.
     """
     rows = _list_corrections(connection, site, station, until, signed=False)
-    # A correction that a later one replaced stays unsigned: nobody was shown its value.
+    # A correction that a later correction replaced remains unsigned, because nobody was shown its value.
+    first_at = {row.series_id: row.observed_at - _INSTANT for row in reversed(rows)}
     would_count = {
         (series_id, reading.observed_at, reading.revision)
-        for series_id, readings in load_unsigned(
-            connection, {row.series_id: row.observed_at - _INSTANT for row in reversed(rows)}, observations.END, now
-        ).items()
+        for series_id, readings in load_unsigned(connection, first_at, observations.END, now).items()
         for reading in readings
     }
     rows = [row for row in rows if (row.series_id, row.observed_at, row.revision) in would_count]
@@ -267,10 +276,10 @@ def sign_corrections(
 
 
 def reopen_corrections(connection: Connection, site: str, station: str, until: datetime, by: str, now: datetime) -> int:
-    """Let signed corrections of a station wait for two people again; the reverse of `sign_corrections`.
+    """Withdraw the signatures of corrections of a station, so that they wait for two people again.
 
     Returns:
-        How many values wait again.
+        The number of values that wait again.
     """
     rows = _list_corrections(connection, site, station, until, signed=True)
     _add_flags(connection, rows, UNSIGNED, by, _REOPENED, now)

@@ -1,4 +1,4 @@
-"""Find out whether cached readings are still valid, and load what was added after them."""
+"""Determine whether cached readings are still valid, and load the readings that were added since then."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -46,9 +46,14 @@ def load_fingerprints(c: Connection, stretches: Sequence[Stretch], known_at: dat
     columns = "count(*) || ',' || min(o.observed_at) || ',' || sum(o.revision) || ',' || max(o.received_at)"
     totals = {i: (text or "0,,0,").split(",") for i, text in _query(c, stretches, columns, "", known_at, each=True)}
     rows = {i: (int(t[0]), t[1], int(t[2]), t[3]) for i, t in totals.items()}
-    ids, since = [s[0] for s in stretches], min(s[1] for s in stretches)
-    later = _load_entries(c, {"known_at": known_at, "ids": ids, "since": since}, of_site=False)
-    return [StretchFingerprint(*rows[i], one.flags, one.offsets) for i in ids for one in (later.get(i, _UNTOUCHED),)]
+    ids = [series_id for series_id, _, _ in stretches]
+    since = min(from_at for _, from_at, _ in stretches)
+    entries = _load_entries(c, {"known_at": known_at, "ids": ids, "since": since}, of_site=False)
+    fingerprints = []
+    for series_id in ids:
+        entry = entries.get(series_id, _UNTOUCHED)
+        fingerprints.append(StretchFingerprint(*rows[series_id], entry.flags, entry.offsets))
+    return fingerprints
 
 
 def load_later_entries(c: Connection, site: str, known_at: datetime) -> dict[int, StretchFingerprint]:
@@ -56,7 +61,8 @@ def load_later_entries(c: Connection, site: str, known_at: datetime) -> dict[int
     return _load_entries(c, {"known_at": known_at, "of_site": site}, of_site=True)
 
 
-@cache  # SQLAlchemy needs longer to build the statements than the database to execute them
+# The statements are built once. Building them takes longer than executing them.
+@cache
 def _plan_entries(of_site: bool) -> tuple[Select[Any], Select[Any]]:
     """Return statements for the later flags and counting offsets of a site, or of some series since an epoch."""
     f, e = observation_flag.c, offset_entry.c
@@ -137,13 +143,18 @@ def load_known(
         since: By station and quantity, the instant after which readings are wanted. Unknown series are left out.
         ids: Cache of series ids.
     """
-    numbers = {one: n for one in since if (n := observations.find_series_id(c, site, *one, ids)) is not None}
-    later: dict[int, StretchFingerprint] = {}
-    for some in observations.in_chunks([*numbers.values()]):
-        later |= _load_entries(c, {"known_at": known_at, "ids": some, "since": min(since.values())}, of_site=False)
-    held = [(number, since[place], later.get(number, _UNTOUCHED)) for place, number in numbers.items()]
-    read = load_newer(c, held, to_at, known_at, with_unsigned=True)
-    return {place: read[number][0] if number in read else [] for place, number in numbers.items()}
+    series_ids: dict[Place, int] = {}
+    for place in since:
+        series_id = observations.find_series_id(c, site, *place, ids)
+        if series_id is not None:
+            series_ids[place] = series_id
+    entries: dict[int, StretchFingerprint] = {}
+    for chunk in observations.in_chunks([*series_ids.values()]):
+        parameters = {"known_at": known_at, "ids": chunk, "since": min(since.values())}
+        entries |= _load_entries(c, parameters, of_site=False)
+    cached = [(series_id, since[place], entries.get(series_id, _UNTOUCHED)) for place, series_id in series_ids.items()]
+    newer = load_newer(c, cached, to_at, known_at, with_unsigned=True)
+    return {place: newer[series_id][0] if series_id in newer else [] for place, series_id in series_ids.items()}
 
 
 def load_offset_series(c: Connection) -> frozenset[int]:

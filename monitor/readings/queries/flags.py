@@ -1,9 +1,11 @@
-"""Renew the flags of stored readings that follow from the site file in force.
+"""Update the flags of stored readings that follow from the site file in force, and load typed readings.
 
-A flag set at arrival never changes; changes are appended, and a decision about the past uses what was known then.
-`undeclared` is withdrawn as soon as the file names the series, so that readings which arrived too early count. It is
-not set later, because nothing reads a series that a file no longer names. `out_of_range` follows the range of the file
-in both directions.
+A flag that was set at arrival never changes. Changes are appended, and a decision about the past uses the flags that
+were known then.
+
+* `undeclared` is withdrawn when the site file declares the series, so that readings that arrived earlier count. The
+  flag is not set later, because nothing reads a series that the site file no longer declares.
+* `out_of_range` is set and withdrawn when the range in the site file changes.
 """
 
 import json
@@ -21,19 +23,22 @@ from monitor.text.message import Template, plain_to_messages
 
 UNDECLARED: Final = "undeclared"
 OUT_OF_RANGE: Final = "out_of_range"
-BY: Final = "slopeward"  # what a person said of a reading is left as it is
-_FLAGGED: Final = text("observation.flags <> ''")  # as the index of flagged readings spells it
-OF_FILE: Final = Template("flag.site_file", "the site file in force says so")
+# Author of the flags that this module appends. Flags that a person set remain as they are.
+BY: Final = "slopeward"
+# Written exactly as in the partial index of flagged readings, so that the database uses the index.
+_FLAGGED: Final = text("observation.flags <> ''")
+OF_FILE: Final = Template("flag.site_file", "by the site file in force")
 
 
 def renew_flags(c: Connection, site: Site, now: datetime, *, changed: bool) -> int:
-    """Append the changes that the site file in force makes to the flags of stored readings.
+    """Append the changes of flags of stored readings that follow from the site file in force.
 
-    `now`: from when on the flags are known; `changed`: the version is a new one: all readings are looked at, else only
-    those that bear a flag.
+    Args:
+        now: From when on the changes are known.
+        changed: Whether the site file has changed. If so, all readings are checked, otherwise only those with a flag.
 
     Returns:
-        Flags appended, added and withdrawn together.
+        The number of flags that were added or withdrawn.
     """
     appended = 0
     for row in load_series(c, site.id):
@@ -41,8 +46,8 @@ def renew_flags(c: Connection, site: Site, now: datetime, *, changed: bool) -> i
         if expected is None:
             continue
         if expected.declared:
-            mistaken = _bears(UNDECLARED) & (_find_last_change(UNDECLARED).is_(None))
-            appended += _append(c, row.id, f"-{UNDECLARED}", now, mistaken, observation.c)
+            is_outdated = _arrived_with(UNDECLARED) & (_find_last_change(UNDECLARED).is_(None))
+            appended += _append(c, row.id, f"-{UNDECLARED}", now, is_outdated)
         if expected.unit == row.unit:
             appended += _renew_range(c, row, expected, now, changed=changed)
     return appended
@@ -50,59 +55,73 @@ def renew_flags(c: Connection, site: Site, now: datetime, *, changed: bool) -> i
 
 def _renew_range(c: Connection, row: SeriesRow, expected: ExpectedRange, now: datetime, *, changed: bool) -> int:
     o = observation.c
-    inside = and_(o.value_raw >= expected.low, o.value_raw <= expected.high)
-    newest = _find_last_change(OUT_OF_RANGE)
-    standing = or_(func.coalesce(newest, "") == OUT_OF_RANGE, and_(newest.is_(None), _bears(OUT_OF_RANGE)))
-    # a word that was appended later stands on readings that came without any flag
-    looked_at = literal(value=True) if changed else _FLAGGED
-    gone = _append(c, row.id, f"-{OUT_OF_RANGE}", now, and_(looked_at, inside, standing, not_(_by_person())), o)
-    if not changed:
-        return gone
-    return gone + _append(c, row.id, OUT_OF_RANGE, now, and_(not_(inside), not_(standing), not_(_by_person())), o)
+    is_inside = and_(o.value_raw >= expected.low, o.value_raw <= expected.high)
+    last_change = _find_last_change(OUT_OF_RANGE)
+    is_flagged_at_arrival = and_(last_change.is_(None), _arrived_with(OUT_OF_RANGE))
+    is_flagged = or_(func.coalesce(last_change, "") == OUT_OF_RANGE, is_flagged_at_arrival)
+    # A reading that arrived without a flag may have one that was appended later, so all readings are checked.
+    is_checked = literal(value=True) if changed else _FLAGGED
+    is_wrongly_flagged = and_(is_checked, is_inside, is_flagged, not_(_has_flag_of_person()))
+    appended = _append(c, row.id, f"-{OUT_OF_RANGE}", now, is_wrongly_flagged)
+    if changed:
+        lacks_flag = and_(not_(is_inside), not_(is_flagged), not_(_has_flag_of_person()))
+        appended += _append(c, row.id, OUT_OF_RANGE, now, lacks_flag)
+    return appended
 
 
-def _append(c: Connection, series_id: int, flag: str, now: datetime, which: ColumnElement[bool], o: Any) -> int:
+def _append(c: Connection, series_id: int, flag: str, now: datetime, condition: ColumnElement[bool]) -> int:
+    """Append a flag to the readings of a series that meet a condition, and return how many they are."""
+    o = observation.c
     values: dict[str, Any] = {"series_id": o.series_id, "observed_at": o.observed_at, "revision": o.revision}
     values |= {"flag": literal(flag), "known_from": literal(format_iso(now), String(27)), "by": literal(BY)}
     values |= {"reason": literal(OF_FILE.english), "reason_id": literal(OF_FILE.id), "reason_values": literal("{}")}
-    chosen = select(*values.values()).where(o.series_id == series_id, which)
+    chosen = select(*values.values()).where(o.series_id == series_id, condition)
     statement = insert(observation_flag).from_select(list(values), chosen, include_defaults=False)
     return int(c.execute(statement, execution_options={"preserve_rowcount": True}).rowcount)
 
 
-def _bears(flag: str) -> ColumnElement[bool]:
-    """Whether a reading came with a flag; the first term lets the index of flagged readings be used."""
+def _arrived_with(flag: str) -> ColumnElement[bool]:
+    """Return the condition that a reading arrived with a flag. The first term uses the index of flagged readings."""
     o = observation.c
     return and_(_FLAGGED, o.flags.contains(flag))
 
 
-def _words(*flags: str) -> Any:
+def _select_changes(flag: str) -> Any:
+    """Return the changes of a flag of a reading, `flag` or `-flag`, that were appended after its arrival."""
     o, f = observation.c, observation_flag.c
     return (
         select(f.flag)
         .where(f.series_id == o.series_id, f.observed_at == o.observed_at, f.revision == o.revision)
-        .where(f.flag.in_([w for flag in flags for w in (flag, f"-{flag}")]))
+        .where(f.flag.in_([flag, f"-{flag}"]))
         .correlate(observation)
     )
 
 
 def _find_last_change(flag: str) -> Any:
-    """Return the newest `flag` or `-flag` that was appended to a reading, or NULL, in SQL."""
+    """Return the newest change of a flag of a reading, or NULL if there is none, in SQL."""
     f = observation_flag.c
-    return _words(flag).order_by(f.known_from.desc(), f.id.desc()).limit(1).scalar_subquery()
+    return _select_changes(flag).order_by(f.known_from.desc(), f.id.desc()).limit(1).scalar_subquery()
 
 
-def _by_person() -> ColumnElement[bool]:
-    found: ColumnElement[bool] = _words(OUT_OF_RANGE).where(observation_flag.c.by != BY).exists()
-    return found
+def _has_flag_of_person() -> ColumnElement[bool]:
+    """Return the condition that a person set or withdrew the flag `out_of_range` of a reading."""
+    exists: ColumnElement[bool] = _select_changes(OUT_OF_RANGE).where(observation_flag.c.by != BY).exists()
+    return exists
 
 
-MISTYPED: Final = "mistyped"  # flag, and in `extra` why
-REVISIONS: Final = 2  # of an epoch, that are usual: a mistyped one and what replaced it
+# ---- readings that a person typed ------------------------------------------------------------------------------
+# Flag of a probable typing error, and key of the reason in `extra`.
+MISTYPED: Final = "mistyped"
+# Usual number of revisions of a typed epoch: the mistyped value and the value that replaced it.
+REVISIONS: Final = 2
 
 
 class TypedReading(NamedTuple):
-    """One reading as it was typed, in the unit of its series."""
+    """One reading as a person typed it, in the unit of its series.
+
+    Attributes:
+        why: Why it is probably a typing error; empty otherwise.
+    """
 
     at: datetime
     value: float
@@ -111,39 +130,45 @@ class TypedReading(NamedTuple):
 
 
 def load_typed(c: Connection, series_id: int, before: datetime, until: datetime, count: int) -> list[TypedReading]:
-    """Return the newest readings of a series before an instant and all from it until another one, oldest first.
+    """Return the last `count` readings before an instant and all readings from it until another one, oldest first.
 
-    `before`: `count` readings before it are read; `until`: readings from `before` to it, that included, are read as
-    well; `count`: how many readings before.
+    Args:
+        before: The instant after the first `count` readings.
+        until: The last instant of the other readings, inclusive.
     """
     o = observation.c
     query = select(o.observed_at, o.revision, o.value_raw, o.solution, o.flags, o.extra).where(o.series_id == series_id)
     order = o.observed_at.desc(), o.revision.desc()
     earlier = c.execute(query.where(o.observed_at < before).order_by(*order).limit(REVISIONS * count)).all()
     later = c.execute(query.where(o.observed_at >= before, o.observed_at <= until).order_by(*order)).all()
-    newest = [_read(row) for _, row in sorted(_find_counting((*later, *earlier)).items())]
-    return newest[max(0, len(newest) - count - sum(t.at >= before for t in newest)) :]
+    readings = [_make_typed(row) for _, row in sorted(_pick_counting((*later, *earlier)).items())]
+    later_count = sum(reading.at >= before for reading in readings)
+    return readings[max(0, len(readings) - count - later_count) :]
 
 
 def load_neighbours(
     c: Connection, series_id: int, at: datetime, count: int, *, later: bool = False
 ) -> list[tuple[datetime, Any]]:
-    """Return the readings of a series that are next before or after an instant; of each epoch the one that counts."""
+    """Return the nearest readings of a series before or after an instant, one revision for each epoch."""
     o = observation.c
-    near = o.observed_at > at if later else o.observed_at < at
-    query = select(observation).where(o.series_id == series_id, near).limit(REVISIONS * count)
+    is_on_side = o.observed_at > at if later else o.observed_at < at
+    query = select(observation).where(o.series_id == series_id, is_on_side).limit(REVISIONS * count)
     rows = c.execute(query.order_by(o.observed_at if later else o.observed_at.desc(), o.revision.desc()))
-    return list(_find_counting(rows).items())[:count]
+    return list(_pick_counting(rows).items())[:count]
 
 
-def _find_counting(rows: Iterable[Any]) -> dict[datetime, Any]:
-    """Return the row of each epoch that counts; `rows` contain the newest revision of an epoch first."""
-    speaks: dict[datetime, Any] = {}
+def _pick_counting(rows: Iterable[Any]) -> dict[datetime, Any]:
+    """Return the revision of each epoch that counts.
+
+    Args:
+        rows: Rows of `observation`, the newest revision of each epoch first.
+    """
+    counting: dict[datetime, Any] = {}
     for row in rows:
-        held = speaks.get(row.observed_at)
-        if held is None or rank(row.solution) > rank(held.solution):
-            speaks[row.observed_at] = row
-    return speaks
+        best = counting.get(row.observed_at)
+        if best is None or rank(row.solution) > rank(best.solution):
+            counting[row.observed_at] = row
+    return counting
 
 
 def find_mistyped(c: Connection, series_id: int, now: datetime) -> TypedReading | None:
@@ -152,7 +177,7 @@ def find_mistyped(c: Connection, series_id: int, now: datetime) -> TypedReading 
     return newest[-1] if newest and newest[-1].is_mistyped else None
 
 
-def _read(row: Any) -> TypedReading:
-    wrong = MISTYPED in row.flags.split(",")
-    why = plain_to_messages(json.loads(row.extra)).get(MISTYPED, "") if wrong and row.extra else ""
-    return TypedReading(row.observed_at, float(row.value_raw), wrong, why)
+def _make_typed(row: Any) -> TypedReading:
+    is_mistyped = MISTYPED in row.flags.split(",")
+    why = plain_to_messages(json.loads(row.extra)).get(MISTYPED, "") if is_mistyped and row.extra else ""
+    return TypedReading(row.observed_at, float(row.value_raw), is_mistyped, why)

@@ -1,4 +1,4 @@
-"""The newest epoch of each series, so that no page walks through a history."""
+"""Maintain the table with the newest epoch of each series, so that pages need not search the history."""
 
 from itertools import groupby
 from typing import Any
@@ -18,7 +18,7 @@ from monitor.readings.tables import observation, series_latest
 
 
 def renew_latest(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-    """Replace the newest epoch of each series by rows of `series_latest`, where these are newer."""
+    """Store rows of `series_latest`, each if it is newer than the stored row of its series."""
     if not rows:
         return
     names = ("series_id", "observed_at", "revision", "received_at", "value_raw", "sigma", "solution", "flags")
@@ -34,7 +34,7 @@ def renew_latest(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
 
 
 def recompute_latest(connection: Connection, series_id: int) -> None:
-    """Recompute the newest epoch of a series from its readings, after a value has stopped counting."""
+    """Compute the newest epoch of a series from its readings, after a value has stopped counting."""
     o = observation.c
     connection.execute(delete(series_latest).where(series_latest.c.series_id == series_id))
     newest = select(*STORED).where(o.series_id == series_id, o.flags.not_like("%future%"))
@@ -48,10 +48,14 @@ def recompute_latest(connection: Connection, series_id: int) -> None:
         return
 
 
-def join_latest(connection: Connection, stays: int, goes: int) -> None:
-    """Move the newest epoch of a series to another one, if it is newer than the epoch of that one."""
+def join_latest(connection: Connection, kept_id: int, removed_id: int) -> None:
+    """Move the newest epoch of one series to another one, if it is newer than the epoch of the other one."""
     k = series_latest.c
-    raw = [type_coerce(one, String) if one.name.endswith("_at") else one for one in k if one.name != "series_id"]
-    rows = [(stays, *row) for row in connection.execute(select(*raw).where(k.series_id == goes))]
-    connection.execute(delete(series_latest).where(k.series_id == goes))
+    columns = [
+        type_coerce(column, String) if column.name.endswith("_at") else column
+        for column in k
+        if column.name != "series_id"
+    ]
+    rows = [(kept_id, *row) for row in connection.execute(select(*columns).where(k.series_id == removed_id))]
+    connection.execute(delete(series_latest).where(k.series_id == removed_id))
     renew_latest(connection, rows)

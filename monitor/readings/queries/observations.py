@@ -38,22 +38,24 @@ SeriesKey = tuple[str, str, str]
 SeriesIds = MutableMapping[SeriesKey, tuple[int, str]]
 SOLUTION_RANK: Final[Mapping[str | None, int]] = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
 RANK_SQL: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
-# as text: an evaluation reads tens of thousands of rows, and reading instants cost more than the database
+# Instants are loaded as text. An evaluation reads tens of thousands of rows, and parsing takes longer than the query.
 STORED: Final = (
     *(type_coerce(column, String) for column in (observation.c.observed_at, observation.c.received_at)),
     *(observation.c[name] for name in ("revision", "value_raw", "sigma", "solution", "flags", "extra")),
 )
 _CHUNK: Final = 2000
-STREAM_ROWS: Final = 500  # rows of a stream in memory at once
-_BEGINNING: Final = datetime(1, 1, 2, tzinfo=UTC)  # before any epoch
-END: Final = datetime(9999, 12, 30, tzinfo=UTC)  # after any instant
+# Rows of a stream that are in memory at the same time.
+STREAM_ROWS: Final = 500
+# An instant before every epoch, and an instant after every epoch and reception.
+_BEGINNING: Final = datetime(1, 1, 2, tzinfo=UTC)
+END: Final = datetime(9999, 12, 30, tzinfo=UTC)
 _T = TypeVar("_T")
 
 
-# Put together once, by `cache`: a look asks for dozens of series, and to build these anew cost half of its reading.
+# Statements are built once. An evaluation loads dozens of series, and building the statements takes as long as loading.
 @cache
 def _plan_known_rows() -> Select[Any]:
-    """Every revision of (from_at, to_at] that was known at an instant, ordered by epoch and revision."""
+    """Select every revision of (from_at, to_at] that was known at an instant, ordered by epoch and revision."""
     o = observation.c
     return (
         select(*STORED)
@@ -114,7 +116,7 @@ class SeriesRow:
 
 
 def rank(solution: str | None) -> int:
-    """Return the rank of a solution. A higher one replaces a lower one of the same epoch, in any order of arrival.
+    """Return the rank of a solution. A solution replaces those of lower rank at its epoch, in any order of arrival.
 
     >>> rank("rapid") < rank("final") == rank(None) < rank("corrected")
     True
@@ -136,12 +138,16 @@ def in_chunks(items: Sequence[_T], at_once: int = _CHUNK) -> Iterable[Sequence[_
 
 
 def find_series_id(c: Connection, site: str, station: str, quantity: str, ids: SeriesIds | None = None) -> int | None:
-    """Return the id of a series; None if nothing of it was ever stored. `ids` is a cache of ids."""
+    """Return the id of a series; None if no reading of it was ever stored.
+
+    Args:
+        ids: Cache of series ids.
+    """
     if ids and (site, station, quantity) in ids:
         return ids[site, station, quantity][0]
     s = series.c
-    mine = (s.site == site, s.station == station, s.quantity == quantity)
-    return c.execute(select(s.id).where(*mine)).scalar()
+    query = select(s.id).where(s.site == site, s.station == station, s.quantity == quantity)
+    return c.execute(query).scalar()
 
 
 def load_series(connection: Connection, site: str) -> list[SeriesRow]:
@@ -162,7 +168,7 @@ def load_ids(connection: Connection, site: str) -> dict[tuple[str, str], int]:
 
 
 def load_newest(c: Connection, site: str) -> dict[int, datetime]:
-    """By series of a site when its newest reading was received."""
+    """Return when the newest reading of each series of a site was received, by id of the series."""
     k, s = series_latest.c, series.c
     return dict(c.execute(select(k.series_id, k.received_at).where(k.series_id == s.id, s.site == site)).all())
 
@@ -176,11 +182,11 @@ class Extent:
     last: datetime
 
 
-def load_extents(c: Connection, numbers: Sequence[int], since: datetime, until: datetime) -> dict[int, Extent]:
-    """By series what it has in (since, until]; without those that have nothing there."""
+def load_extents(c: Connection, series_ids: Sequence[int], since: datetime, until: datetime) -> dict[int, Extent]:
+    """Return the extent of each series in (since, until]. Series without readings in this span are left out."""
     o = observation.c
     query = select(o.series_id, func.count(), func.min(o.observed_at), func.max(o.observed_at)).where(
-        o.series_id.in_(numbers), o.observed_at > since, o.observed_at <= until, o.revision == 0
+        o.series_id.in_(series_ids), o.observed_at > since, o.observed_at <= until, o.revision == 0
     )
     return {row[0]: Extent(*row[1:]) for row in c.execute(query.group_by(o.series_id))}
 
@@ -189,8 +195,8 @@ def find_epoch(connection: Connection, series_id: int, to_at: datetime, back: in
     """Return the epoch with `back` later epochs up to an instant; None if there are fewer."""
     o = observation.c
     rows = select(o.observed_at).where(o.series_id == series_id, o.observed_at <= to_at, o.revision == 0)
-    found: datetime | None = connection.execute(rows.order_by(o.observed_at.desc()).limit(1).offset(back)).scalar()
-    return found
+    epoch: datetime | None = connection.execute(rows.order_by(o.observed_at.desc()).limit(1).offset(back)).scalar()
+    return epoch
 
 
 def load_readings(
@@ -221,7 +227,7 @@ def load_readings(
 def load_revisions(
     connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime
 ) -> Sequence[Row[Any]]:
-    """Return every revision of (from_at, to_at] known at an instant, by epoch and revision; see `STORED`."""
+    """Return every revision of (from_at, to_at] that was known at an instant, with the columns of `STORED`."""
     return connection.execute(_plan_known_rows(), _span(series_id, from_at, to_at, known_at)).all()
 
 
@@ -243,7 +249,12 @@ def as_signed(reading: Reading) -> Reading:
 
 
 def leave_out_unsigned(rows: Iterable[Any], later: Mapping[tuple[str, int], Iterable[str]]) -> Iterator[Any]:
-    """Yield the rows without corrections that wait for two people; `later`: flags added and withdrawn after arrival."""
+    """Yield the rows without corrections that wait for two people.
+
+    Args:
+        rows: Rows with the columns of `STORED`.
+        later: Flags that were added and withdrawn after arrival, see `load_later_flags`.
+    """
     for row in rows:
         flags = row[6]
         if flags and UNSIGNED in flags:
@@ -266,7 +277,7 @@ def stream_readings(
 
 
 def _span(series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime) -> dict[str, Any]:
-    """Return the parameters of the statements above: (from_at, to_at] of a series as known at an instant."""
+    """Return the parameters of the statements on a span (from_at, to_at] of a series as known at an instant."""
     return {"series_id": series_id, "from_at": from_at or _BEGINNING, "to_at": to_at, "known_at": known_at}
 
 
@@ -277,33 +288,51 @@ def iter_readings(
 ) -> Iterator[Reading]:
     """Yield readings from the pairs of rows of `iter_counting`, with offsets subtracted and later flags applied."""
     read = datetime.fromisoformat
-    total, upcoming = 0.0, 0
-    spelled, received_at = "", None
+    total_offset = 0.0
+    next_offset = 0
+    received_text = ""
+    received_at = None
     for row, former in rows:
         observed, received, revision, value, sigma, _, flags, extra = row
-        while upcoming < len(offsets) and offsets[upcoming][0] <= observed:
-            total += offsets[upcoming][1]
-            upcoming += 1
+        # Instants are stored in one format, so that they can be compared as text.
+        while next_offset < len(offsets) and offsets[next_offset][0] <= observed:
+            total_offset += offsets[next_offset][1]
+            next_offset += 1
         flagged = tuple(f for f in flags.split(",") if f) if flags else ()
         if later and (observed, revision) in later:
             flagged = change_flags(flagged, later[observed, revision])
-        if received_at is None or received != spelled:  # a batch has one instant of reception
-            spelled, received_at = received, read(received)
-        # an instant is stored in one spelling only, that of UTC; without an offset both values are one object
-        corrected = value - total if total else value
-        at, first = read(observed), None
+        # The readings of a batch share their time of reception, so that it is parsed once.
+        if received_at is None or received != received_text:
+            received_text = received
+            received_at = read(received)
+        # Without an offset, both values are the same object, which saves memory.
+        corrected = value - total_offset if total_offset else value
+        at = read(observed)
+        first = None
         if former is not row:
             before = tuple(f for f in former[6].split(",") if f)
             before = change_flags(before, later.get((observed, former[2]), ()))
             if (former[3], former[4], before, former[7]) != (value, sigma, flagged, extra):
                 first = Reading(
-                    at, read(former[1]), former[2], former[3], total, former[3] - total, former[4], before, former[7]
+                    observed_at=at,
+                    received_at=read(former[1]),
+                    revision=former[2],
+                    value_raw=former[3],
+                    offset_applied=total_offset,
+                    value=former[3] - total_offset,
+                    sigma=former[4],
+                    flags=before,
+                    extra=former[7],
                 )
-        yield Reading(at, received_at, revision, value, total, corrected, sigma, flagged, extra, first)
+        yield Reading(at, received_at, revision, value, total_offset, corrected, sigma, flagged, extra, first)
 
 
 def iter_counting(rows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield for each epoch the row that counts and the row that counted first; `rows` by epoch and revision."""
+    """Yield for each epoch the row that counts now and the row that counted first.
+
+    Args:
+        rows: Rows with the columns of `STORED`, by epoch and revision.
+    """
     chosen: Any = None
     first: Any = None
     for row in rows:
@@ -319,7 +348,7 @@ def iter_counting(rows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def change_flags(flags: tuple[str, ...], changes: Iterable[str]) -> tuple[str, ...]:
-    """Return the flags set at arrival after later changes in order: `flag` adds, and `-flag` withdraws a flag."""
+    """Apply later changes, in their order, to the flags set at arrival: `flag` adds and `-flag` withdraws a flag."""
     for change in changes:
         if change.startswith("-"):
             flags = tuple(f for f in flags if f != change[1:])
@@ -337,7 +366,7 @@ def load_offsets(connection: Connection, series_id: int, known_at: datetime) -> 
 def load_later_flags(
     connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime
 ) -> dict[tuple[str, int], list[str]]:
-    """Flags added or withdrawn after arrival as known at an instant, in order, by (spelled epoch, revision)."""
+    """Return the flags added or withdrawn after arrival as known at an instant, by epoch (ISO 8601) and revision."""
     later: dict[tuple[str, int], list[str]] = defaultdict(list)
     for row in connection.execute(_plan_known_flags(), _span(series_id, from_at, to_at, known_at)):
         later[format_iso(row.observed_at), row.revision].append(row.flag)
@@ -347,23 +376,23 @@ def load_later_flags(
 def latest_reading(connection: Connection, series_id: int, known_at: datetime) -> Reading | None:
     """Return the newest reading known at an instant that is not stamped in the future; None if there is none."""
     o = observation.c
-    counts = text(f"NOT {unsigned_sql('observation')}").bindparams(known=format_iso(known_at))
+    is_signed = text(f"NOT {unsigned_sql('observation')}").bindparams(known=format_iso(known_at))
     newest = connection.execute(
         select(o.observed_at)
-        .where(o.series_id == series_id, o.received_at <= known_at, o.flags.not_like("%future%"), counts)
+        .where(o.series_id == series_id, o.received_at <= known_at, o.flags.not_like("%future%"), is_signed)
         .order_by(o.observed_at.desc())
         .limit(1)
     ).scalar()
     if newest is None:
         return None
-    found = load_readings(connection, series_id, newest - timedelta(microseconds=1), newest, known_at)
-    return found[-1] if found else None
+    readings = load_readings(connection, series_id, newest - timedelta(microseconds=1), newest, known_at)
+    return readings[-1] if readings else None
 
 
 def count_epochs(c: Connection, key: SeriesKey, *, after: datetime | None = None, until: datetime | None = None) -> int:
     """Return how many epochs a series has in [after, until)."""
-    which = _plan(c, key, after, until)
-    return int(c.execute(select(func.count(observation.c.observed_at.distinct())).where(*which)).scalar_one())
+    conditions = _list_conditions(c, key, after, until)
+    return int(c.execute(select(func.count(observation.c.observed_at.distinct())).where(*conditions)).scalar_one())
 
 
 def load_epochs(
@@ -376,17 +405,18 @@ def load_epochs(
     skip: int = 0,
     limit: int = 100,
 ) -> list[ReadingRow]:
-    """Load rows of `observation_history`, one for each epoch in [after, until): the revision that counts.
+    """Load rows of the view `observation_history`, for each epoch in [after, until) the revision that counts.
 
     Args:
-        after: first instant; None: from the first reading.
-        until: instant before which epochs lie; None: to the last.
+        after: The first instant; None means from the first reading on.
+        until: The instant after the span; None means to the last reading.
+        skip: How many epochs are skipped at the beginning of the order.
     """
     o = observation.c
     (site, station, quantity), order = key, o.observed_at.desc() if newest_first else o.observed_at
-    which = _plan(c, key, after, until)
+    conditions = _list_conditions(c, key, after, until)
     epochs: Sequence[datetime] = (
-        c.execute(select(o.observed_at).where(*which).distinct().order_by(order).offset(skip).limit(limit))
+        c.execute(select(o.observed_at).where(*conditions).distinct().order_by(order).offset(skip).limit(limit))
         .scalars()
         .all()
     )
@@ -402,14 +432,16 @@ def load_epochs(
         quantity=quantity,
     )
     counting = (row for row in rows if UNSIGNED not in row["flags"].split(","))
-    found: list[ReadingRow] = [
+    epoch_rows: list[ReadingRow] = [
         max(revisions, key=lambda row: (rank(row["solution"]), row["revision"]))
         for _, revisions in groupby(counting, key=lambda row: row["observed_at"])
     ]
-    return found[::-1] if newest_first else found
+    return epoch_rows[::-1] if newest_first else epoch_rows
 
 
-def _plan(c: Connection, key: SeriesKey, after: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
+def _list_conditions(
+    c: Connection, key: SeriesKey, after: datetime | None, until: datetime | None
+) -> list[ColumnElement[bool]]:
     o = observation.c
     terms: list[ColumnElement[bool]] = [o.series_id == (find_series_id(c, *key) or 0)]
     if after is not None:

@@ -17,12 +17,13 @@ from monitor.storage.engine import insert as upsert
 from monitor.storage.rows import add_row, fill_row, insert_rows
 from monitor.text.instants import format_iso
 
-METRES_PER_DEGREE: Final = 111_194.9  # of latitude, on the mean sphere
+# Length of one degree of latitude on a sphere with the mean radius of the Earth.
+METRES_PER_DEGREE: Final = 111_194.9
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A scatterer as its processing names it."""
+    """A scatterer with its id (`pid`) in the InSAR processing."""
 
     pid: str
     latitude: float
@@ -31,12 +32,16 @@ class Point:
 
 
 class PlacedPoint(NamedTuple):
-    """Where a point is stored."""
+    """A stored point.
+
+    Attributes:
+        is_new: Whether the point was added in this transaction, so that it has no values yet.
+    """
 
     id: int
     latitude: float
     longitude: float
-    is_new: bool  # added in this very transaction: nothing is known of it
+    is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +56,32 @@ class PointValue:
 
 @dataclass(frozen=True, slots=True)
 class PointSetRequest:
-    """What a look at a set or an issue of forecasts reads of it: with this it can be made again."""
+    """The state of a set of points at one delivery. Jobs read the set in this state, so that they can be repeated.
 
-    site: str  # whose set it is
+    Attributes:
+        delivery_id: The newest delivery.
+        known_at: When this delivery was finished. Values that arrived later are not read.
+        last_point_id: The newest point of the set at that time.
+        jump_mm: Change of a value if the number of phase cycles is wrong by one; None if the wavelength is unknown.
+    """
+
+    site: str
     point_set_id: int
     name: str
     unit: str
-    delivery_id: int  # the newest delivery
-    known_at: datetime  # when that was through; what came in later is not read
-    last_point_id: int  # the newest point of the set then
-    jump_mm: float | None  # by how much a wrong number of cycles changes a value; None where nobody knows it
+    delivery_id: int
+    known_at: datetime
+    last_point_id: int
+    jump_mm: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class PointsAdded:
-    """What became of values; `contradicted` are those for which the same delivery has said something else before."""
+    """The result of storing values of points.
+
+    Attributes:
+        contradicted: Values that were not stored because the same delivery already contained other values for them.
+    """
 
     stored: int = 0
     duplicates: int = 0
@@ -74,10 +90,10 @@ class PointsAdded:
 
 
 def open_point_set(c: Connection, site: str, name: str, direction: str, unit: str, meta: Any = None) -> int:
-    """Find a set of points or make it; returns its id.
+    """Return the id of a set of points. Create the set if it does not exist.
 
     Raises:
-        RefusedError: it is there with another direction or unit: values of both cannot stand in one set.
+        RefusedError: The set exists with another direction or unit.
     """
     s = point_set.c
     row = upsert(c, point_set).values(site=site, name=name, direction=direction, unit=unit, meta=meta)
@@ -89,20 +105,24 @@ def open_point_set(c: Connection, site: str, name: str, direction: str, unit: st
             "give another --set"
         )
     known = found.meta or {}
-    if meta is not None and set(meta) - set(known):  # a delivery before did not say it
+    # An earlier delivery may not have contained all keys.
+    if meta is not None and set(meta) - set(known):
         c.execute(update(point_set).where(s.id == found.id).values(meta={**meta, **known}))
     return int(found.id)
 
 
 def load_reference(c: Connection, set_id: int) -> tuple[datetime | None, str | None]:
-    """The date from which the values of a set count, and the point against which; None where no delivery said it."""
+    """Return the reference date of the values of a set and its reference point; None if no delivery contained them."""
     meta = c.execute(select(point_set.c.meta).where(point_set.c.id == set_id)).scalar_one() or {}
     at = meta.get("reference_at")
     return None if at is None else datetime.fromisoformat(at), meta.get("reference_point")
 
 
 def load_day_values(c: Connection, points: Mapping[str, int], at: datetime) -> dict[str, float]:
-    """What points have on the day (UTC) of an instant, newest revision, by `pid`; points without it are absent."""
+    """Return the values of points on the day (UTC) of an instant, newest revision, by `pid`.
+
+    Points without a value on this day are left out.
+    """
     o = point_observation.c
     day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     found: dict[int, float] = {}
@@ -115,7 +135,7 @@ def load_day_values(c: Connection, points: Mapping[str, int], at: datetime) -> d
 
 
 def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[str, PlacedPoint]:
-    """Add the points that are new; returns where each of them is stored by `pid`, at the place first known."""
+    """Store the points that are new. Return all points by `pid`, each at the place that was stored first."""
     if not points:
         return {}
     p = point_table.c
@@ -127,7 +147,7 @@ def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[st
     found = {r.pid: PlacedPoint(r.id, r.latitude, r.longitude, is_new=True) for r in c.execute(added, rows)}
     mark = "?" if c.dialect.name == "sqlite" else "%s"
     for names in in_chunks([x.pid for x in points if x.pid not in found]):
-        # each by its own key: of a set that has just come in, PostgreSQL has no statistics and would read all of it
+        # Each point is looked up by its key. PostgreSQL has no statistics of a new set and would scan the whole set.
         known = c.exec_driver_sql(
             f"WITH k(pid) AS (VALUES {','.join([f'({mark})'] * len(names))}) "  # noqa: S608 - marks alone
             "SELECT p.pid, p.id, p.latitude, p.longitude FROM point p WHERE p.id IN (SELECT "
@@ -145,14 +165,14 @@ def add_point_values(
     received_at: datetime,
     began_at: datetime,
 ) -> PointsAdded:
-    """Add values of many points and acquisitions; the same again is a duplicate, another value a new revision.
+    """Store values of many points and acquisitions. An equal value is a duplicate, another value is a new revision.
 
     Args:
-        c: the write transaction in which the points were placed.
-        placed: what `place_points` gave, for this call alone: afterwards no point of it is new.
-        values: no point twice at one acquisition.
-        began_at: when this delivery began to come in: what came since is of this same delivery, and it cannot revise
-            itself.
+        c: The write transaction in which the points were stored.
+        placed: The result of `place_points`. It must not be used for a second call, because then no point is new.
+        values: At most one value of each point and acquisition.
+        began_at: Start of this delivery. A value that was stored since then belongs to the same delivery, which cannot
+            revise itself.
     """
     if not values:
         return PointsAdded()
@@ -161,7 +181,8 @@ def add_point_values(
     o = point_observation.c
     query = select(o.point_id, o.observed_at, o.revision, o.value_raw, o.received_at)
     query = query.where(o.observed_at.between(min(spelled), max(spelled)))
-    known = {  # the newest revision of each
+    # The newest revision of each value.
+    known = {
         (r.point_id, r.observed_at): r
         for some in in_chunks(ids)
         for r in c.execute(query.where(o.point_id.in_(some)).order_by(o.point_id, o.observed_at, o.revision))
@@ -190,15 +211,16 @@ def add_point_values(
 def add_delivery(
     c: Connection, site: str, set_id: int, file: str, received_at: datetime, newest_at: datetime, added: PointsAdded
 ) -> None:
-    """Write down that a file of points has come in; the site is evaluated soon after."""
+    """Record that a file of points was read. The site is then evaluated."""
     row = fill_row(point_delivery, added, site=site, point_set_id=set_id, file=file)
     add_row(c, point_delivery, row, received_at=received_at, newest_at=newest_at)
 
 
 def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[PointSetRequest]:
-    """The newest delivery of each set of a site that is newer than what was done, by name.
+    """Return the newest delivery of each set of a site for which a job has not run yet, by name of the set.
 
-    `done`: `point_set_id` and, as `id`, the newest delivery for which it was done.
+    Args:
+        done: Statement that selects `point_set_id` and, as `id`, the newest delivery for which the job has run.
     """
     d, s = point_delivery.c, point_set.c
     newest = select(d.point_set_id, func.max(d.id).label("id")).where(d.site == site).group_by(d.point_set_id)
@@ -216,7 +238,7 @@ def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[
         newest_point = (
             c.execute(select(func.max(point_table.c.id)).where(point_table.c.point_set_id == r.id)).scalar() or 0
         )
-        # half a wavelength, there and back one cycle
+        # The path is travelled twice, so one cycle of the phase is half a wavelength.
         wavelength_mm = r.meta.get("wavelength_mm") if isinstance(r.meta, dict) else None
         jump_mm = None if wavelength_mm is None else float(wavelength_mm) / 2.0
         found.append(PointSetRequest(site, r.id, r.name, r.unit, r.delivery, r.received_at, newest_point, jump_mm))
@@ -224,32 +246,33 @@ def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[
 
 
 def window_of(criterion: Criterion) -> tuple[float, float]:
-    """(window in seconds, radius of a zone in metres) of a criterion on InSAR."""
+    """Return the window in seconds and the radius of a zone in metres of a criterion on InSAR."""
     params = dict(criterion.params)
     return params["window_s"], params["near_m"]
 
 
 def load_places(c: Connection, ids: Sequence[int]) -> dict[int, tuple[float, float]]:
-    """Latitude and longitude of points by id."""
+    """Return latitude and longitude of points, by id."""
     p = point_table.c
     query = select(p.id, p.latitude, p.longitude)
     return {r.id: (r.latitude, r.longitude) for some in in_chunks(ids) for r in c.execute(query.where(p.id.in_(some)))}
 
 
 def list_point_ids(c: Connection, set_id: int, until: int) -> list[int]:
-    """Ids of the points of a set up to one of them, in order."""
+    """Return the ids of the points of a set up to the id `until`, in rising order."""
     p = point_table.c
     return [r[0] for r in c.execute(select(p.id).where(p.point_set_id == set_id, p.id <= until).order_by(p.id))]
 
 
 def find_nearest(stations: Sequence[Station], latitude: float, longitude: float) -> tuple[str, float] | None:
-    """The nearest station and how far it is, on the plane that touches the slope."""
+    """Return the nearest station and its horizontal distance in metres; None if there are no stations."""
     best: tuple[float, str] | None = None
     for station in stations:
         assert station.latitude is not None
         assert station.longitude is not None
         north = (station.latitude - latitude) * METRES_PER_DEGREE
         east = (station.longitude - longitude) * METRES_PER_DEGREE * cos(radians(latitude))
-        away = (north * north + east * east) ** 0.5
-        best = min(best, (away, station.id)) if best is not None else (away, station.id)
+        distance_m = (north * north + east * east) ** 0.5
+        if best is None or (distance_m, station.id) < best:
+            best = (distance_m, station.id)
     return None if best is None else (best[1], best[0])
