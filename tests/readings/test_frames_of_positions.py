@@ -102,7 +102,7 @@ OTHER_HEADS = {
 
 
 @pytest.mark.parametrize("what", OTHER_HEADS)
-def test_a_file_of_another_frame_is_refused(desk, what):
+def test_file_in_another_frame_is_refused(desk, what):
     heads = OTHER_HEADS[what]
     assert desk.read("rtklib", spell_rtklib(range(10)), "R1_a.pos").stored == 30
     later = spell_rtklib(range(10, 20), 48.0, heads)
@@ -114,7 +114,7 @@ def test_a_file_of_another_frame_is_refused(desk, what):
     assert desk.reach("R1", "displacement_up") < 1.0
 
 
-def test_the_same_frame_in_other_words_is_the_same(desk):
+def test_same_frame_written_differently_is_accepted(desk):
     assert desk.read("rtklib", spell_rtklib(range(5)), "R1_a.pos").stored == 15
     spelled = BASE.replace("46.190000000", "46.19").replace("700.0000", "700.00000")
     assert desk.read("rtklib", spell_rtklib(range(5, 8), heads=(ELLIPSOIDAL, spelled)), "R1_b.pos").stored == 9
@@ -125,7 +125,7 @@ def test_the_same_frame_in_other_words_is_the_same(desk):
 
 
 @pytest.mark.parametrize("line", [GEODETIC, BASE.replace("700.0000", "700.0480"), COLUMNS.format(clock="UTC")])
-def test_a_head_that_changes_in_the_middle_ends_the_file(desk, line):
+def test_header_that_changes_within_a_file_ends_the_import(desk, line):
     lines = spell_rtklib(range(10)).splitlines()
     with pytest.raises(ConfigError) as caught:
         desk.read("rtklib", "\n".join([*lines[:8], line, *lines[8:]]) + "\n", "R1_a.pos")
@@ -136,14 +136,14 @@ def test_a_head_that_changes_in_the_middle_ends_the_file(desk, line):
 @pytest.mark.parametrize(
     "other", [{"place": (40.0, 236.0, 488.948)}, {"frame": "IGS14"}, {"place": (40.0, 236.0000001, 488.9)}]
 )
-def test_another_place_of_reference_of_a_network_is_no_motion(desk, other):
+def test_another_reference_position_of_a_network_is_no_motion(desk, other):
     assert desk.read("gnss", spell_pbo(range(30)), "P156.pos").stored == 90
     with pytest.raises(ConfigError, match=OTHER):
         desk.read("gnss", spell_pbo(range(20, 50), shift_mm=-37.0, **other), "P156.pos")
     assert len(desk.values("P156", "displacement_east")) == 30
 
 
-def test_two_forms_of_one_network_count_from_different_places(desk):
+def test_two_formats_of_one_network_have_different_reference_positions(desk):
     """tenv counts from its first day, tenv3 from whole metres: a later file in the other form is no motion."""
     head = (
         "site YYMMMDD yyyy.yyyy __MJD week d reflon _e0(m) __east(m) ____n0(m) _north(m) u0(m) ____up(m) _ant(m) "
@@ -162,7 +162,7 @@ def test_two_forms_of_one_network_count_from_different_places(desk):
 
 
 @ON_BOTH
-def test_drawn_changes_of_a_frame_are_never_motion(desk):
+def test_random_changes_of_a_frame_are_never_motion(desk):
     draw, day = random.Random(8), 0
     frames = [((ELLIPSOIDAL, BASE), 0.0)]
     for _ in range(14):
@@ -196,7 +196,7 @@ def send(database, topic, payload, at):
     return Pipeline(database, {"bench": SITE}, lambda: at).store([BrokerMessage(topic, payload, at, "live")])
 
 
-def test_a_receiver_that_begins_to_say_its_separation_is_asked_about(desk):
+def test_receiver_that_starts_to_send_its_geoid_separation_is_a_question(desk):
     """The height of a receiver without a model of the geoid is any; with one it is another."""
     assert send(desk.database, "nmea/R1", gga(START, 752.0, 0.0), START).added.stored == 3
     found = send(desk.database, "nmea/R1", gga(START + DAY, 752.0, 48.0), START + DAY)
@@ -204,14 +204,14 @@ def test_a_receiver_that_begins_to_say_its_separation_is_asked_about(desk):
     assert [a.key for a in ask(desk.database, load_alerts)] == ["health:epoch0:bench/R1"]
 
 
-def test_another_model_of_the_geoid_changes_no_height_above_the_ellipsoid(desk):
+def test_another_geoid_model_changes_no_height_above_the_ellipsoid(desk):
     for k, (altitude, separation) in enumerate(((752.0, 48.0), (751.2, 48.8), (752.5, 47.5))):
         at = START + k * DAY
         assert send(desk.database, "nmea/R1", gga(at, altitude, separation), at).added.stored == 3
     assert desk.reach("R1", "displacement_up") < 1e-3
 
 
-def test_messages_and_files_of_a_station_have_one_reference(desk):
+def test_messages_and_files_of_a_station_share_one_reference(desk):
     at = START + 30 * DAY
     desk.read("rtklib", spell_rtklib(range(10)), "R1_a.pos")
     found = send(desk.database, "rtk/R1", spell_rtklib([30]).encode(), at)

@@ -139,7 +139,7 @@ def test_the_same_readings_give_the_same_levels_whether_a_station_was_renamed_or
     assert walk(sqlite_template, tmp_path / "renamed", seed, at=at) == plain
 
 
-def test_what_still_comes_under_the_old_id_is_stored_under_the_new_one(slope, tmp_path):
+def test_readings_sent_under_the_old_id_are_stored_under_the_new_id(slope, tmp_path):
     slope.live(5)
     site = rename(slope)
     pipeline = Pipeline(slope.database, {"bench": site}, lambda: slope.now + HOUR)
@@ -164,7 +164,7 @@ def test_what_still_comes_under_the_old_id_is_stored_under_the_new_one(slope, tm
 
 
 @ON_BOTH
-def test_readings_that_came_under_the_new_id_before_the_file_was_changed_join_the_history(slope):
+def test_readings_under_the_new_id_before_the_renaming_join_the_history(slope):
     slope.live(5)
     first = find_id(slope, "G1")
     for k in range(3):  # the device was renamed before the site file
@@ -191,7 +191,7 @@ def test_readings_that_came_under_the_new_id_before_the_file_was_changed_join_th
         assert c.execute(orphans).scalar_one() == 0
 
 
-def test_a_question_about_the_reference_of_the_old_id_is_asked_under_the_new_one(slope):
+def test_question_about_the_reference_moves_to_the_new_id(slope):
     pipeline = Pipeline(slope.database, {"bench": slope.site}, lambda: slope.now)
 
     def send(frame, pipeline, minutes):
@@ -227,7 +227,7 @@ def value_at(slope):
         return c.execute(select(k.value_raw).where(mine)).scalar_one()
 
 
-def test_two_instruments_do_not_become_one(slope):
+def test_two_instruments_are_not_joined(slope):
     slope.live(5)
     slope.publish("H1", value_at(slope) + 20.0, slope.now)
     site = parse_site(RENAMED, "bench.toml")
@@ -241,7 +241,7 @@ def test_two_instruments_do_not_become_one(slope):
         approve(slope.database, None, proposal.id, Actor("Bo"), "looks right", slope.now)
 
 
-def test_a_renaming_alone_needs_nobody_else_and_what_it_hides_does(slope):
+def test_renaming_needs_no_second_person_but_a_hidden_change_does(slope):
     slope.live(3)
     with slope.database.read() as c:
 
@@ -259,7 +259,7 @@ def test_a_renaming_alone_needs_nobody_else_and_what_it_hides_does(slope):
         assert any("noise_floor" in line for line in loosens(noisier))
 
 
-def test_a_former_id_is_refused_where_it_cannot_be_one():
+def test_impossible_former_id_is_refused():
     cases = {
         "is a station of this file": RENAMED.replace('was = ["G1"]', 'was = ["G2"]'),
         "is the current id": RENAMED.replace('was = ["G1"]', 'was = ["H1"]'),
@@ -274,7 +274,7 @@ def test_a_former_id_is_refused_where_it_cannot_be_one():
         assert "\n" not in str(caught.value)
 
 
-def test_a_proposal_shows_the_past_under_both_ids_and_renames_once_approved(slope, tmp_path):
+def test_proposal_replays_both_ids_and_renames_when_approved(slope, tmp_path):
     slope.fail()
     seen = {}
 

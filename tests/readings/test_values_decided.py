@@ -61,7 +61,7 @@ def said(decisions, part):
 
 
 @pytest.mark.parametrize("fill", [7999.0, -6999.0, 999.9, 1e37, 6553.5])
-def test_fills_raise_nothing_and_the_instrument_is_said_to_give_no_value(fill):
+def test_fill_values_raise_no_level_and_the_instrument_is_reported(fill):
     decisions, flags = tell("P1", "pore_pressure_kpa", [*noise(20.0, 40), *[fill] * 12, *noise(20.0, 6)])
     assert max(d.level for d in decisions) == 0
     assert [FILL in f for f in flags] == [False] * 40 + [True] * 12 + [False] * 6
@@ -71,7 +71,7 @@ def test_fills_raise_nothing_and_the_instrument_is_said_to_give_no_value(fill):
     assert not said(decisions, "P1:verify")
 
 
-def test_a_pressure_that_is_none_of_them_is_asked_about_before_it_counts():
+def test_jump_of_pressure_to_another_number_is_a_question_first():
     decisions, flags = tell("P1", "pore_pressure_kpa", [*noise(20.0, 40), *noise(3000.0, 30)])
     assert not any(flags)
     levels = [d.level for d in decisions]
@@ -84,13 +84,13 @@ def test_a_pressure_that_is_none_of_them_is_asked_about_before_it_counts():
     assert not said(decisions, "P1:verify")  # what rises from reading to reading is no step
 
 
-def test_a_level_that_jumps_to_zero_is_asked_about():
+def test_water_level_that_jumps_to_zero_is_a_question():
     decisions, _ = tell("W1", "reservoir_level_m", [*noise(425.0, 40, 0.01), *[0.0] * 4, *noise(425.0, 6, 0.01)])
     assert max(d.level for d in decisions) == 0
     assert said(decisions, "W1:verify")
 
 
-def test_an_instrument_at_its_stop_is_an_urgent_question_and_shows_no_rest():
+def test_instrument_at_its_stop_is_an_urgent_question_and_does_not_lower():
     run = [600.0 + 1.2 * k for k in range(46)]
     decisions, flags = tell("E1", "crack_opening_mm", [*noise(600.0, 40, 0.02), *run, *[655.35] * 20])
     assert [AT_STOP in f for f in flags] == [False] * 87 + [True] * 19
@@ -134,7 +134,7 @@ def word(decision, station="N1"):
 
 
 @pytest.mark.parametrize(("gst", "start_m"), [(True, -0.05), (False, 0.0)])  # over the edge of a digit, and within
-def test_four_decimals_of_a_minute_have_no_vote_for_rest(gst, start_m):
+def test_coordinates_with_four_decimals_of_a_minute_do_not_lower_a_level(gst, start_m):
     messages = positions(4, 80.0, gst=gst, start_m=start_m, hours=4)
     decisions, stored = decide_messages(BENCH, messages, every_s=3600.0, series=[("N1", "displacement_north")])
     last = decisions[-1]
@@ -150,7 +150,7 @@ def test_four_decimals_of_a_minute_have_no_vote_for_rest(gst, start_m):
     assert sigmas == {None} if not gst else min(sigmas) > 50.0  # 185 mm / sqrt(12)
 
 
-def test_seven_decimals_of_the_same_ground_are_heard():
+def test_coordinates_with_seven_decimals_can_lower_a_level():
     decisions, stored = decide_messages(
         BENCH, positions(7, 80.0), every_s=3600.0, series=[("N1", "displacement_north")]
     )
@@ -160,7 +160,7 @@ def test_seven_decimals_of_the_same_ground_are_heard():
     assert {r.sigma for r in stored["N1", "displacement_north"]} == {10.0}
 
 
-def test_a_value_that_came_as_text_is_no_surer_than_its_last_digit():
+def test_value_sent_as_text_is_no_more_certain_than_its_last_digit():
     row = {"time": "2026-03-01T00:00:00Z", "station": "E1", "quantity": "crack_opening_mm", "value": "3.0"}
     rows = [row | {"sigma": sigma} for sigma in ("0.001", "0.5", None)]
     for row, expected in zip(rows, (pytest.approx(0.1 / 12**0.5), 0.5, None), strict=True):
@@ -169,7 +169,7 @@ def test_a_value_that_came_as_text_is_no_surer_than_its_last_digit():
         assert [r.sigma for r in stored["E1", "crack_opening"]] == [expected]
 
 
-def test_a_gauge_that_writes_whole_centimetres_has_no_vote_for_rest():
+def test_gauge_with_whole_centimetres_does_not_lower_a_level():
     messages = [
         BrokerMessage("logger/E1/crack", text, T0 + timedelta(minutes=10 * k), "live")
         for k, text in enumerate([b"3e1", b"3e1", b"30"] * 30)

@@ -62,7 +62,7 @@ def ask(criterion, seen, at_s, place, memory=None):
     return word
 
 
-def test_level_needs_two_epochs_and_recovers_by_its_share():
+def test_level_needs_two_epochs_and_falls_below_its_recovery_limit():
     c = Criterion(
         "w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=10.0), Threshold(2, over=20.0)), recover=0.8
     )
@@ -73,7 +73,7 @@ def test_level_needs_two_epochs_and_recovers_by_its_share():
 
 
 @pytest.mark.parametrize("shaken", [False, True])
-def test_water_that_rises_in_a_step_is_believed_after_the_clock_whatever_was_declared(shaken):
+def test_step_of_water_level_counts_after_the_deadline_with_or_without_an_earthquake(shaken):
     c = Criterion("w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=10.0), Threshold(2, over=20.0)))
     place, memory, found = site(c, verify_step=3.0), Memory(), []
     values = [(5.0 if i < 20 else 25.0) + 0.01 * (7 * i % 5) for i in range(30)]
@@ -101,14 +101,14 @@ CAINE = Criterion("id", KINDS["rain_intensity_duration"], ("R1",), "rain", (Thre
         ([0.2] * 49, "event", 0),  # one tip has its own time
     ],
 )
-def test_rain_is_held_against_the_curve_at_every_duration(values, stamp, level):
+def test_rain_is_compared_with_the_curve_at_every_duration(values, stamp, level):
     word = ask(CAINE, inputs(values, "R1", "rain"), T0 + (len(values) - 1) * H, site(CAINE, "mm", "rain", stamp, "R1"))
     assert word.raise_level == level
     if values[-1] == 4.4:
         assert word.facts["worst"]["duration_s"] > 12 * H, "no single hour is beyond the curve"
 
 
-def test_a_forecast_is_advice_until_it_is_promoted():
+def test_forecast_is_advice_until_the_site_file_promotes_it():
     c = Criterion(
         "f", KINDS["forecast"], ("P1",), "water_level", (Threshold(1, over=5.0, window_s=86400.0),), role="advice"
     )
@@ -126,7 +126,7 @@ def test_a_forecast_is_advice_until_it_is_promoted():
     assert not decide(place, Memory(), hidden, instant(T0 + 2 * H)).memory.conditions.get("advice:f:P1")
 
 
-def test_a_single_date_footprint_never_votes_but_change_may():
+def test_footprint_of_a_single_date_never_votes_but_a_change_may():
     c = Criterion("img", KINDS["scene"], ("P1",), "", (Threshold(1),), role="witness", params=(("near_m", 500.0),))
     place = site(c)
     for change, level in (("single", 0), ("known", 0), ("new", 1), ("grown", 1)):
@@ -138,7 +138,7 @@ def test_a_single_date_footprint_never_votes_but_change_may():
     assert decide(place, Memory(), far, instant(T0 + H)).level == 0
 
 
-def test_observers_are_one_witness_and_their_word_holds_until_a_person_lowers_it():
+def test_observers_are_one_witness_and_their_level_stays_until_a_person_lowers_it():
     c = Criterion("o", KINDS["report"], (), "", (Threshold(2),), valid_for_s=6 * H, kinds=("rockfall",))
     place = site(c)
     seen = replace(
@@ -154,7 +154,7 @@ def test_observers_are_one_witness_and_their_word_holds_until_a_person_lowers_it
     assert word.reason == f"rockfall reported by ranger: {'blocks ' * 99}"[:200]
 
 
-def test_stations_are_joined_by_what_they_share_and_downslope_signed_by_azimuth_and_plunge():
+def test_stations_with_shared_parts_are_one_group_and_downslope_follows_azimuth_and_plunge():
     joined = (Station("A", reference="B1"), Station("B", reference="B1", logger="L"), Station("C", logger="L"))
     stations = (*joined, Station("D"), Station("E", antenna="X"), Station("F", antenna="X"))
     groups = find_groups(replace(site(Criterion("w", KINDS["level"], (), "water_level", ())), stations=stations))
@@ -174,7 +174,7 @@ def walk(values, limit=20.0, sigma=1.0, interval_s=1.0):
 
 
 @pytest.mark.parametrize(("interval_s", "epochs"), [(24 * H, 150), (H, 150), (24 * H, 6), (H, 24)])
-def test_a_return_long_after_a_jump_sets_nothing_aside_between(interval_s, epochs):
+def test_return_long_after_a_jump_leaves_the_readings_between_usable(interval_s, epochs):
     rng = random.Random(7)
     values = [at + rng.gauss(0.0, 0.3) for at in [0.0] * 30 + [12.0] * (epochs + 1) + [3.0] * 5]
     found = walk(values, limit=5.0, sigma=0.3, interval_s=interval_s)
@@ -188,7 +188,7 @@ def test_a_return_long_after_a_jump_sets_nothing_aside_between(interval_s, epoch
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
-def test_what_is_left_of_a_jump_beyond_the_limit_is_asked_about(epochs):
+def test_remaining_part_of_a_jump_above_the_limit_is_a_question(epochs):
     calm = [0.1, -0.2, 0.3, 0.0, -0.1, 0.2]
     found = walk([*calm, *[100.0] * epochs, 24.0, 24.1, 23.9])
     assert round(math.fsum(j.size[0] for _, j in found.jumps)) == 24
@@ -200,7 +200,7 @@ def scattered(rng, count, around=0.0):
     return [around + rng.choice((-1.0, 1.0)) * rng.uniform(20.0, 60.0) for _ in range(count)]
 
 
-def test_a_scatter_is_asked_about_for_days_and_where_it_ends_elsewhere_once_more():
+def test_scatter_is_a_question_for_days_and_again_if_it_ends_at_another_place():
     rng = random.Random(3)
     calm = [rng.gauss(0.0, 1.0) for _ in range(30)]
     rough, quiet = scattered(rng, 30, -70.0), [rng.gauss(0.0, 1.0) for _ in range(12)]
@@ -215,7 +215,7 @@ def test_a_scatter_is_asked_about_for_days_and_where_it_ends_elsewhere_once_more
     assert again.jumps[-1][0] == 72, "what scattered hides no step after it"
 
 
-def test_what_moved_does_not_hide_behind_the_errors_that_it_states():
+def test_large_stated_errors_do_not_hide_motion():
     """One epoch 300 off that states 100 is set aside; six that agree are a step at the first; a return undoes it."""
     rng = random.Random(5)
     calm = [rng.gauss(0.0, 1.0) for _ in range(30)]
@@ -244,7 +244,7 @@ def test_what_moved_does_not_hide_behind_the_errors_that_it_states():
     assert not vague([150.0] * 6).jumps, "six at one and a half of their own errors may be chance"
 
 
-def test_motion_that_comes_to_a_stand_is_no_step_and_no_more_is_a_scatter_about_one_place():
+def test_motion_that_stops_and_scatter_about_one_place_are_no_steps():
     rng = random.Random(4)
     calm = [rng.gauss(0.0, 1.0) for _ in range(30)]
     ways = ([1.5**k for k in range(14)], [25.0 * k + rng.gauss(0.0, 8.0) for k in range(1, 15)])
@@ -255,7 +255,7 @@ def test_motion_that_comes_to_a_stand_is_no_step_and_no_more_is_a_scatter_about_
     assert all(index < 45 for index, _ in home.jumps)
 
 
-def test_a_level_set_by_a_person_stands_and_old_data_do_not_raise_it_again():
+def test_level_set_by_a_person_stays_and_old_data_do_not_raise_it_again():
     c = Criterion(
         "w", KINDS["level"], ("P1",), "water_level", (Threshold(2, over=10.0),), dwell=Dwell(2, 2), valid_for_s=48 * H
     )
@@ -274,7 +274,7 @@ HOSTILE = [1e299, -1e299, 5e-324, 0.0, -0.0, 1e12, 1e11, -999.0, float(2**53), 1
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_no_value_that_can_be_stored_stops_a_decision(seed):
+def test_decision_succeeds_with_every_value_that_can_be_stored(seed):
     rng = random.Random(seed)
     fast = Criterion("v", KINDS["velocity"], ("P1",), "displacement", (Threshold(1, over=1.0, window_s=12 * H),))
     criteria = (
@@ -327,7 +327,7 @@ def near_two(change="new", **more):
         (("P3",), 500.0, 0, "no new or grown outline near a station"),
     ],
 )
-def test_a_footprint_speaks_for_every_station_within_reach(stations, near_m, level, said):
+def test_footprint_counts_for_every_station_within_near_m(stations, near_m, level, said):
     c = Criterion("img", KINDS["scene"], stations, "", (Threshold(1),), role="witness", params=(("near_m", near_m),))
     place = site(c)
     seen = replace(inputs([1.0] * 3), footprints=(near_two(),))
@@ -339,7 +339,7 @@ def test_a_footprint_speaks_for_every_station_within_reach(stations, near_m, lev
 
 
 @pytest.mark.parametrize(("found_by", "opens"), [("tested", True), ("another", False)])
-def test_what_a_network_without_a_test_found_beside_a_tested_one_opens_nothing(found_by, opens):
+def test_outlines_of_an_untested_network_do_not_vote_beside_a_tested_one(found_by, opens):
     """Then no message goes out that would have to say that it is advice: the pages alone show it, and mark it."""
     c = Criterion("img", KINDS["scene"], ("P1",), "", (Threshold(1),), role="witness")
     proof = ProofFact("img", "scene", T0 - H, T0 + 1e6 * H, True, "", "tested", "s", "tested", "s")
@@ -350,7 +350,7 @@ def test_what_a_network_without_a_test_found_beside_a_tested_one_opens_nothing(f
     assert not any(key.startswith(("advice:", "health:img:")) for key in decided.memory.conditions)
 
 
-def test_near_m_of_the_scenes_table_reaches_the_criterion():
+def test_near_m_of_the_scenes_table_is_the_default_of_the_criterion():
     text = '[[criterion]]\nkind = "scene"\nlevel = "yellow"\nauthor = "t"\nreason = "t"\n{}[scenes]\nnear_m = {}\n'
     for own, near_m, found in (("", 300.0, False), ("", 400.0, True), ("near_m = 500.0\n", 300.0, True)):
         place = parse_site(PLAIN_SITE + text.format(own, near_m), "near.toml")
@@ -365,14 +365,14 @@ PLAIN_SITE = site_text.head("near", latitude=46.2, longitude=8.9, timezone="UTC"
 )
 
 
-def test_evidence_of_a_footprint_reads_back_as_it_was():
+def test_evidence_of_a_footprint_is_read_back_unchanged():
     seen = DecisionInputs(footprints=(near_two("grown", grown_m2=1200.0, kind="crack"),))
     spelled = json.loads(json.dumps(seen.to_json()))
     assert DecisionInputs.read(spelled) == seen
     assert hash(DecisionInputs.read(spelled).footprints[0]) == hash(seen.footprints[0])
 
 
-def test_an_anomaly_says_its_kind_its_score_and_what_it_was_compared_with_in_any_language():
+def test_anomaly_message_has_kind_score_and_comparison_in_every_language():
     fact = AnomalyFact("G1", "displacement", 0.0, "replay", 1.0, 1.0, "")
     assert anomaly._explain(fact) == "displacement: the check replay found a fault"
     assert anomaly._explain(replace(fact, detector="ae", score=2.4)) == "displacement scores 2.40 over 1.00 (ae)"

@@ -46,7 +46,7 @@ def ask(facts, site=None):
     return assessment
 
 
-def test_a_level_is_asked_for_by_its_chance_and_not_by_the_median():
+def test_level_is_raised_by_the_chance_and_not_by_the_median():
     assert ask([fact(8.0)]).raise_level == 1, "the median is below, more than 10 mm/day has a chance of 33 %"
     assert ask([fact(6.0)]).raise_level == 0
     word = ask([fact(8.0)], read('yellow = {over = 10.0, window = "1d"}'))
@@ -54,7 +54,7 @@ def test_a_level_is_asked_for_by_its_chance_and_not_by_the_median():
     assert ask([fact(10.1)], read('yellow = {over = 10.0, window = "1d"}')).raise_level == 1
 
 
-def test_it_says_chance_quantiles_and_distribution_with_units():
+def test_reason_has_chance_quantiles_and_distribution_with_units():
     word = ask([fact(8.0)])
     assert word.reason == (
         "33 % chance of more than 10 mm/day within 1d; the bound is crossed above 30 %; "
@@ -72,7 +72,7 @@ def test_it_says_chance_quantiles_and_distribution_with_units():
     assert ask([fact(-60.0)]).reason.startswith("at most 2.5 % chance of more than 10 mm/day within 1d")
 
 
-def test_only_shown_forecasts_of_the_own_horizon_ahead_count_and_without_one_nothing_is_taken_back():
+def test_only_shown_future_forecasts_of_the_horizon_count_and_none_lowers_nothing():
     others = (fact(30.0, shown=False), fact(210.0, days=7.0), fact(30.0, station="B"), fact(30.0, target_s=NOW_S))
     for silent in ([], *([one] for one in others)):
         word = ask(silent)
@@ -106,7 +106,7 @@ def test_east_and_north_are_joined_downslope():
     assert ask([upslope[0], north], replace(site, criteria=(named,))).raise_level == 1
 
 
-def test_a_chance_is_read_from_the_site_file_or_refused_and_more_of_it_is_a_loosening():
+def test_probability_is_read_or_refused_and_a_higher_one_loosens():
     site = read(f'{YELLOW}\nred = {{over = 10.0, window = "1d", probability = 0.9}}')
     criterion = next(c for c in site.criteria if c.id == "f")
     assert [t.probability for t in criterion.thresholds] == [0.3, 0.9]
@@ -122,7 +122,7 @@ def test_a_chance_is_read_from_the_site_file_or_refused_and_more_of_it_is_a_loos
     assert find_loosening(site(0.5), site(0.3)) == ()
 
 
-def test_check_says_what_counts_otherwise_and_the_page_says_the_chance():
+def test_check_explains_probabilities_and_the_page_shows_the_chance():
     plain = read()
     assert not [line for line in find_cautions(plain) if "criterion f" in line]
     with pytest.raises(ConfigError, match="the kind 'forecast' has no key 'dwell'"):
@@ -150,7 +150,7 @@ def swing(now_s, inputs):
     return replace(inputs, forecasts=tuple(made) if turn % 4 else ())
 
 
-def test_a_forecast_lowers_no_level_and_more_chance_asked_for_raises_no_vote():
+def test_forecast_lowers_no_level_and_a_higher_probability_raises_no_vote():
     raised = 0
     for seed in (6, 7):
         history = seeded(seed)

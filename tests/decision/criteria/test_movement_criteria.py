@@ -61,7 +61,7 @@ BENDS = Criterion("a", KINDS["acceleration"], ("A",), "displacement", OVER, dwel
 @pytest.mark.parametrize(
     ("mm_per_day2", "level"), [(0.0, 0), (0.3, 0), (0.9, 1), (4.0, 2)], ids=["creep", "below", "yellow", "orange"]
 )
-def test_acceleration_is_judged_in_the_window_of_each_level(mm_per_day2, level):
+def test_acceleration_is_compared_in_the_window_of_each_level(mm_per_day2, level):
     rows = readings(lambda day: 3.0 * day + 0.5 * mm_per_day2 * day * day, 240)
     (word,) = ask(place(BENDS), inputs(rows), T0 + 240 * H)
     assert (word.raise_level, word.has_data, word.fresh) == (level, True, True)
@@ -69,7 +69,7 @@ def test_acceleration_is_judged_in_the_window_of_each_level(mm_per_day2, level):
     assert word.motion is not None
 
 
-def test_acceleration_of_noise_of_motion_backwards_or_of_one_reading_is_none():
+def test_noise_backward_motion_and_a_single_reading_are_no_acceleration():
     tight = replace(BENDS, thresholds=(Threshold(1, over=0.001, window_s=2 * D),))
     for seed in range(20):
         (word,) = ask(place(tight), inputs(readings(lambda _: 0.0, 240, seed=seed)), T0 + 240 * H)
@@ -87,7 +87,7 @@ def test_acceleration_of_noise_of_motion_backwards_or_of_one_reading_is_none():
     assert word.hold_level > 0
 
 
-def test_acceleration_recovers_by_its_share_and_never_by_silence_or_flags():
+def test_acceleration_falls_below_its_recovery_limit_but_not_by_silence_or_flags():
     steady = readings(lambda day: 3.0 * day, 240)
     near = readings(lambda day: 3.0 * day + 0.5 * 0.45 * day * day, 240)
     (over,), (held,) = ask(place(BENDS), inputs(steady), T0 + 240 * H), ask(place(BENDS), inputs(near), T0 + 240 * H)
@@ -103,7 +103,7 @@ def test_acceleration_recovers_by_its_share_and_never_by_silence_or_flags():
 
 
 @pytest.mark.parametrize("kind", ["acceleration", "tangential_angle"])
-def test_a_level_is_held_through_silence_and_broken_data_and_falls_on_sound_data_alone(kind):
+def test_level_stays_during_silence_and_bad_data_and_falls_on_good_data_only(kind):
     steps = (*LEVELS[:2], Level(2, "orange", auto_lower=True), LEVELS[3])
     asked = BENDS if kind == "acceleration" else ANGLE
     where = replace(place(asked), levels=steps)
@@ -126,7 +126,7 @@ ANGLE = Criterion("t", KINDS["tangential_angle"], ("A",), "displacement", STEEP,
 
 
 @pytest.mark.parametrize(("rate", "level"), [(1.0, 0), (2.5, 0), (3.5, 1), (7.0, 2), (14.0, 3)])
-def test_tangential_angle_counts_in_units_of_the_reviewed_velocity(rate, level):
+def test_tangential_angle_is_computed_from_the_reviewed_velocity(rate, level):
     rows = readings(lambda day: rate * day, 120)
     (word,) = ask(place(ANGLE), inputs(rows), T0 + 120 * H)
     assert word.raise_level == level
@@ -134,7 +134,7 @@ def test_tangential_angle_counts_in_units_of_the_reviewed_velocity(rate, level):
     assert word.facts["bounds"][1]["angle_deg"] == pytest.approx(math.degrees(math.atan(rate)), abs=2.0)
 
 
-def test_a_critical_angle_of_noise_or_without_v_eq_is_none():
+def test_noise_or_a_missing_v_eq_is_no_critical_angle():
     slow = station("A", v_eq=0.002)  # any noise is a critical angle against so slow a creep
     raised = {}
     for min_sigma in (0.0, 3.0):
@@ -169,11 +169,11 @@ def word_of(name, facts, criterion=NEAR, *, newest_age_s=H, flags=()):
 
 
 @pytest.mark.parametrize(("days", "level"), [(20.0, 0), (6.5, 1), (1.5, 2), (-0.2, 2)])
-def test_a_trusted_window_asks_for_the_level_whose_time_it_lies_within(days, level):
+def test_trusted_failure_window_raises_the_level_whose_time_it_is_within(days, level):
     assert word_of("A", [window("A", days)]).raise_level == level
 
 
-def test_the_edge_of_a_window_counts_and_one_that_is_not_trusted_or_old_moves_nothing():
+def test_edge_of_a_failure_window_counts_and_untrusted_or_old_windows_do_not():
     early = replace(NEAR, texts=(("edge", "from"),))
     wide = window("A", 8.0, half_days=3.0)
     assert (word_of("A", [wide]).raise_level, word_of("A", [wide], early).raise_level) == (0, 1)
@@ -186,7 +186,7 @@ def test_the_edge_of_a_window_counts_and_one_that_is_not_trusted_or_old_moves_no
     assert beside.raise_level == 0, "the window of the forecast stands beside and never votes"
 
 
-def test_a_window_falls_below_its_recovery_and_by_being_withdrawn_only():
+def test_failure_window_lowers_only_below_its_recovery_limit_or_when_withdrawn():
     assert word_of("A", [window("A", 8.0)]).hold_level == 1  # 7 d / 0.8 = 8.75 d
     assert word_of("A", [window("A", 9.0)]).hold_level == 0
     withdrawn = word_of("A", [])
@@ -197,7 +197,7 @@ def test_a_window_falls_below_its_recovery_and_by_being_withdrawn_only():
     assert not broken.has_data
 
 
-def test_as_a_witness_it_needs_a_second_sensor_that_shares_nothing_with_it():
+def test_failure_window_as_witness_needs_a_second_independent_sensor():
     witness = replace(NEAR, role="witness")
     alone = [window("A", 1.5)]
     assert "raises no level until a second, independent sensor" in word_of("A", alone, witness).reason
@@ -218,7 +218,7 @@ def test_as_a_witness_it_needs_a_second_sensor_that_shares_nothing_with_it():
     assert {w.raise_level for w in ask(place(witness, *chained), seen, NOW)} == {0}
 
 
-def test_a_window_is_advice_by_default_and_moves_no_level():
+def test_failure_window_is_advice_by_default_and_changes_no_level():
     keys = {"A.displacement_downslope": NewestEpoch(NOW - H, NOW - H)}
     outcome = decide(place(NEAR, *BOTH), Memory(), DecisionInputs({}, keys, failures=(window("A", 1.5),)), instant(NOW))
     assert outcome.level == 0
@@ -233,7 +233,7 @@ def read(more, v_eq=""):
     return parse_site(text + more, "s.toml")
 
 
-def test_criteria_of_movement_are_read_from_the_site_file_or_refused_with_their_key():
+def test_movement_criteria_are_read_or_refused_with_their_key():
     table = '[[criterion]]\nkind = "tangential_angle"\nstations = ["A"]\nyellow = {over = 80.0, window = "7d"}'
     with pytest.raises(ConfigError, match=r"criterion\[0\].stations: A: expected v_eq_mm_per_day"):
         read(table)
@@ -260,7 +260,7 @@ def test_criteria_of_movement_are_read_from_the_site_file_or_refused_with_their_
         read(by_series.replace('series = "A.displacement"\n', ""))
 
 
-def test_stations_of_a_failure_criterion_are_those_that_move():
+def test_stations_of_a_failure_criterion_are_those_with_series_of_motion():
     rain = site_text.station("R", site_text.series("rain", "mm"))
     crack = site_text.station("E", site_text.series("crack_opening", "mm"))
     every = '[[criterion]]\nkind = "inverse_velocity"\nstations = ["*"]\nyellow = {within = "7d"}'
@@ -272,7 +272,7 @@ def test_stations_of_a_failure_criterion_are_those_that_move():
     assert (criterion.stations, criterion.quantity) == (("E",), "crack_opening")
 
 
-def test_a_crack_and_a_displacement_agree_whichever_criterion_names_them():
+def test_crack_and_displacement_support_each_other_across_criteria():
     crack = Station("E", series=(SeriesSpec("E", "crack_opening", "mm", H, 6 * H, NOISE),))
     rows = (window("A", 1.0), replace(window("E", 1.5), quantity="crack_opening"))
     names = ("A.displacement_downslope", "E.crack_opening")
@@ -286,7 +286,7 @@ def test_a_crack_and_a_displacement_agree_whichever_criterion_names_them():
     assert [CRITERIA[c.kind.id].rule(c, context)[0].raise_level for c in (one, other)] == [2, 2]
 
 
-def test_every_stage_has_its_cadence_and_unknown_is_looked_at_most():
+def test_each_stage_has_its_interval_and_unknown_has_the_shortest():
     plan = read('[forecast]\nevery = "12h"\n[movement.progressive]\nevery = "1m"\naction = "Clear the road"').movement
     by_name = {s.stage: s for s in plan.stages}
     every_s = {"creep": 3600.0, "intermediate": 1800.0, "step": 600.0, "progressive": 60.0, "unknown": 60.0}

@@ -51,7 +51,7 @@ def test_displacement_as_a_value_is_the_distance_from_zero(heading):
 
 @pytest.mark.parametrize("heading", range(0, 360, 30))
 @pytest.mark.parametrize("facts", [{}, {"azimuth_deg": 180.0}, {"azimuth_deg": 180.0, "plunge_deg": 0.0}])
-def test_east_and_north_alone_are_judged_as_with_an_up_that_rests(heading, facts):
+def test_east_and_north_alone_count_as_with_a_constant_up(heading, facts):
     flat, solid = (watch(read(**facts), heading, speed=60.0, parts=parts).level for parts in (2, 3))
     assert flat == solid
 

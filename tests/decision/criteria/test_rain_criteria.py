@@ -78,7 +78,7 @@ orange = {over = 25.0, window = "3h"}
 """
 
 
-def test_a_window_shorter_than_the_interval_is_refused():
+def test_window_shorter_than_the_interval_is_refused():
     for text in (
         SUM.replace('"3h"', '"30m"'),
         CURVE.replace('["1h", "96h"]', '["10m", "30m"]'),
@@ -89,7 +89,7 @@ def test_a_window_shorter_than_the_interval_is_refused():
     assert site(SUM.replace('"3h"', '"30m"'), "event")
 
 
-def test_a_counter_is_differences_with_resets_and_corrections_and_a_gap_loses_nothing():
+def test_counter_amounts_survive_resets_corrections_and_gaps():
     # 31 mm in the 10 h since the last reading: all of it in 24 h, three tenths of it in 3 h as far as anybody knows
     gone = rain(SUM, [100.0] * 20 + [None] * 9 + [131.0], "counter")
     assert [f["sum_mm"] for f in gone.facts["levels"]] == pytest.approx([31.0, 9.3])
@@ -115,7 +115,7 @@ def test_a_counter_is_differences_with_resets_and_corrections_and_a_gap_loses_no
     assert {f["coverage"] for f in dip.facts["levels"]} == {1.0}
 
 
-def test_sums_that_come_twice_count_once():
+def test_duplicate_sums_count_once():
     twice = [H * i + late for i in range(30) for late in (0.0, 0.1 * H)]
     for mm, most, level in ((1.0, 24.0, 0), (1.4, 33.6, 1)):
         readings = tuple(Reading(instant(T0 + t), instant(T0 + t), 0, mm, 0.0, mm, None, ()) for t in twice)
@@ -126,7 +126,7 @@ def test_sums_that_come_twice_count_once():
 
 
 @tabulated("every_s", [600.0, 1200.0, 1800.0])
-def test_sums_that_come_faster_than_declared_raise_and_are_not_known(every_s):
+def test_sums_faster_than_declared_raise_a_level_and_are_not_covered(every_s):
     dry = [(T0 + H * i, 0.0) for i in range(20)]
     wet = [(dry[-1][0] + every_s * i, every_s / 600.0 * (1.5 + 0.1 * (i % 3))) for i in range(1, int(4 * H / every_s))]
     readings = tuple(Reading(instant(t), instant(t), 0, mm, 0.0, mm, None, ()) for t, mm in [*dry, *wet])
@@ -148,14 +148,14 @@ def draw_tips(seconds_between, hours, chance):
 
 
 @tabulated("stamp", ["interval_end", "event"])
-def test_tips_count_whatever_is_declared(stamp):
+def test_tips_count_whatever_stamp_is_declared(stamp):
     readings = draw_tips(60.0, 4.0, random.Random(9))
     word = ask(site(SUM, stamp), inputs(R1__rain=readings), seconds(readings[-1].observed_at))
     assert word.facts["levels"][0]["sum_mm"] == pytest.approx(0.2 * len(readings))
     assert word.raise_level == 2
 
 
-def test_tips_that_are_refused_are_unknown():
+def test_time_of_refused_tips_is_unknown():
     readings = draw_tips(300.0, 30.0, random.Random(9))
     refused = tuple(
         replace(r, flags=("out_of_range",)) if k % 3 == 0 and k > 100 else r for k, r in enumerate(readings)
@@ -178,13 +178,13 @@ def list_told(place, told_rows, key):
     return told
 
 
-def test_sums_that_come_faster_are_told_once():
+def test_sums_faster_than_declared_are_reported_once():
     (told,) = list_told(site(SUM), rows([2.0, 2.2] * 30, 0.5 * H), "overlap")
     assert "faster" in str(told.evidence)
     assert "Correct `interval`" in str(told.evidence)
 
 
-def test_tips_declared_as_sums_are_told_once():
+def test_tips_declared_as_sums_are_reported_once():
     (told,) = list_told(site(SUM), draw_tips(400.0, 8.0, random.Random(3)), ":tips")
     assert 'stamp = "event"' in str(told.reason)
 
@@ -197,7 +197,7 @@ def test_a_counter_has_no_upper_range_and_tips_of_an_event_gauge_count_in_their_
     assert [f["sum_mm"] for f in word.facts["levels"]] == pytest.approx([72.0, 9.0])
 
 
-def test_antecedent_rain_is_an_index_or_the_line_of_published_thresholds():
+def test_antecedent_rain_is_an_index_or_a_weighted_sum():
     word = rain(INDEX, [0.0] * (24 * 10) + [10.0] + [0.0] * 47 + [20.0])  # 20 + 10 * 0.9**2
     assert (word.facts["worst"]["sum_mm"], word.raise_level) == (pytest.approx(28.1), 1)
     assert word.facts["worst"]["coverage"] == 1.0
@@ -224,7 +224,7 @@ level = "yellow"
 """
 
 
-def test_durations_reach_back_to_the_beginning_of_the_event_only():
+def test_durations_end_at_the_beginning_of_the_rain_event():
     # two falls of 33 mm in 12 h, 10 h dry between them, the bound 10 mm * sqrt(D): 0.95 of it alone, 1.13 at 34 h
     fall = [2.75] * 12
     values = [0.0] * 100 + fall + [0.0] * 10 + fall
@@ -257,7 +257,7 @@ def test_return_period_from_given_quantiles():
     assert rain(text, [0.0] * 30 + [49.0 / 24] * 24).raise_level == 0
 
 
-def test_return_period_from_annual_maxima_and_its_refusals():
+def test_return_period_from_annual_maxima_or_refused():
     maxima = "[30, 35, 40, 42, 45, 50, 55, 60, 70, 90]"
     place = site(RARE + f'annual_maxima = {{"24h" = {maxima}}}\n')
     bounds = [t.over for t in place.criteria[0].thresholds]
@@ -286,7 +286,7 @@ def expected(values, issues, at_s, text=LONG):
     return ask(site(text), inputs(R1__rain=rows(values), R1__rain_next_24h=told), at_s)
 
 
-def test_rain_that_is_expected_is_added_to_what_fell_before_it_was_told():
+def test_expected_rain_is_added_to_the_rain_measured_before_its_issue():
     values = [0.0] * 36 + [1.0] * 13
     at = T0 + 48 * H
     # 48 h that end 24 h after the issue: 13 mm fell in the last 24 h, 18 more are expected
@@ -303,7 +303,7 @@ def test_rain_that_is_expected_is_added_to_what_fell_before_it_was_told():
 
 
 @tabulated("name", ["LONG", "LEARNED", "INDEX", "SPLIT", "RETURN", "EVENTS"])
-def test_every_kind_of_rain_joins_what_is_expected_and_falls_when_it_is_dry(name):
+def test_every_rain_kind_adds_expected_rain_and_falls_when_it_is_dry(name):
     text = globals()[name]
     text = text if "forecast" in text else text + 'forecast = {"24h" = "R1.rain_next_24h"}\n'
     at = T0 + 299 * H
@@ -316,7 +316,7 @@ def test_every_kind_of_rain_joins_what_is_expected_and_falls_when_it_is_dry(name
     assert more.raise_level >= told.raise_level
 
 
-def test_an_issue_counts_while_it_is_valid_and_does_not_hide_that_the_gauge_is_silent():
+def test_issue_counts_while_valid_and_does_not_hide_a_silent_gauge():
     values = [0.0] * 49
     at = T0 + 48 * H
     stale = expected(values, [(at - 13 * H, at - 13 * H, 99.0)], at)
@@ -352,7 +352,7 @@ level = "yellow"
 """
 
 
-def test_a_learned_threshold_stands_for_its_lag():
+def test_level_of_a_learned_threshold_lasts_for_its_lag():
     burst = [0.0] * 60 + [5.0] * 9
     assert rain(LEARNED, burst).raise_level == 1
     assert rain(LEARNED, burst + [0.0] * 47).raise_level == 1
@@ -384,7 +384,7 @@ def test_factor_of_safety_from_measured_pressure():
     assert water(SAFE, [-40.0] * 4).facts["factor_of_safety"] == dry.facts["factor_of_safety"], "suction does not help"
 
 
-def test_a_piezometer_that_repeats_one_value_says_nothing():
+def test_piezometer_that_repeats_one_value_has_no_data():
     pressure = 'quantity = "pore_pressure"\nunit = "kPa"'
     head = HEAD.replace("{stamp}", "interval_end").replace(pressure, f"{pressure}\nnoise_floor = 0.1")
     noisy = parse_site(head + SAFE, "s.toml")
@@ -395,7 +395,7 @@ def test_a_piezometer_that_repeats_one_value_says_nothing():
     assert ask(noisy, inputs(P1__pore_pressure=rows([14.7 + 0.01 * i for i in range(8)])), T0 + 7 * H).raise_level == 2
 
 
-def test_water_level_becomes_pressure_and_uncertain_parameters_give_a_range():
+def test_water_level_is_converted_to_pressure_and_uncertainty_to_a_range():
     level = SAFE.replace("P1.pore_pressure", "P1.groundwater_level") + "ground_level_m = 100.0\n"
     assert water(level, [99.0] * 3, "groundwater_level").facts["pressure_kpa"] == pytest.approx(9.81 * 0.75)
     assert water(level, [97.0] * 3, "groundwater_level").facts["pressure_kpa"] == 0.0
@@ -414,7 +414,7 @@ RAINED = (
 )
 
 
-def test_factor_of_safety_from_rain_falls_with_it_and_missing_rain_lowers_no_level():
+def test_factor_of_safety_falls_with_rain_and_missing_rain_lowers_no_level():
     dry = rain(RAINED, [0.0] * 250)
     assert dry.facts["factor_of_safety"] == pytest.approx(1.28868, abs=1e-5)
     assert (dry.raise_level, dry.hold_level) == (0, 0)
@@ -425,7 +425,7 @@ def test_factor_of_safety_from_rain_falls_with_it_and_missing_rain_lowers_no_lev
     assert (thin.raise_level, thin.hold_level) == (0, 2)
 
 
-def test_pressure_that_is_still_rising_is_seen_ahead():
+def test_pressure_that_continues_to_rise_counts_with_ahead():
     slow = RAINED.replace("diffusivity_m2_per_s = 1e-4", "diffusivity_m2_per_s = 1e-5")
     storm = [0.0] * 200 + [7.0] * 30
     now = rain(slow, storm)
@@ -442,7 +442,7 @@ def test_pressure_that_is_still_rising_is_seen_ahead():
         site(SAFE + 'ahead = "4d"\n')
 
 
-def test_a_slope_that_lacks_what_it_needs_is_refused():
+def test_slope_with_missing_parameters_is_refused():
     for text, word in (
         (RAINED.replace("conductivity_m_per_s = 2e-6\n", ""), "conductivity_m_per_s"),
         (RAINED.replace("R1.rain", "P1.pore_pressure"), "expects a rain series"),
@@ -461,7 +461,7 @@ DRAWDOWN = 'kind = "drawdown"\nseries = "RES.reservoir_level"\nyellow = {over = 
 FALLING = [170.0 - 1.0 * i / 24 for i in range(40)]
 
 
-def test_falling_water_crosses_and_is_not_forgotten_when_the_gauge_falls_silent():
+def test_drawdown_level_stays_when_the_gauge_is_silent():
     word = ask(site(DRAWDOWN), inputs(RES__reservoir_level=rows(FALLING)), T0 + 39 * H)
     assert (word.raise_level, word.facts["drawdown_per_day"]) == (1, pytest.approx(1.0))
     assert "water falls 1 " in word.reason
@@ -498,7 +498,7 @@ def quake(value, at_s=T0, received_s=None, kind="earthquake"):
     return EventFact(at_s, at_s, known_s, kind, value, "M 5.1", "seismic service", 1, "mqtt")
 
 
-def test_shaking_is_judged_by_acceleration_and_by_displacement():
+def test_shaking_is_compared_by_acceleration_and_displacement():
     place = site(SHAKE)
     at = T0 + H
     word = ask(place, inputs([quake(0.06)]), at)
@@ -513,7 +513,7 @@ def test_shaking_is_judged_by_acceleration_and_by_displacement():
     assert place.criteria[0].role == "advice", "shaking alone is no movement"
 
 
-def test_a_person_is_asked_to_inspect_until_somebody_answers():
+def test_inspection_remains_open_until_an_operator_answers():
     place = site(SHAKE)
     found = list_inspections(place, Memory(), inputs([quake(0.06)]), T0 + H)
     (key,) = found
@@ -527,7 +527,7 @@ def test_a_person_is_asked_to_inspect_until_somebody_answers():
     assert list_inspections(place, Memory(), inputs([quake(0.01)]), T0 + H) == {}
 
 
-def test_aftershocks_are_one_question_and_what_is_stronger_or_later_is_another():
+def test_aftershocks_share_a_question_and_stronger_or_later_shocks_do_not():
     place = site(SHAKE)
     swarm = [quake(0.06, T0), *(quake(0.05, T0 + k * 600.0) for k in range(1, 20))]
     (question,) = list_inspections(place, Memory(), inputs(swarm), T0 + 4 * H).values()
@@ -543,7 +543,7 @@ def test_aftershocks_are_one_question_and_what_is_stronger_or_later_is_another()
 
 
 @pytest.mark.parametrize("value", [None, 6.1, -0.1])
-def test_shaking_of_unknown_strength_asks_for_an_inspection_and_changes_nothing_else(value):
+def test_shaking_of_unknown_strength_opens_only_an_inspection(value):
     place = site(SHAKE)
     seen = inputs([quake(value)])
     assert len(list_inspections(place, Memory(), seen, T0 + H)) == 1
@@ -551,7 +551,7 @@ def test_shaking_of_unknown_strength_asks_for_an_inspection_and_changes_nothing_
     assert find_bound_factor(place, seen, T0 + H) == 1.0
 
 
-def test_bounds_are_lowered_for_the_days_after_and_only_once_it_is_known():
+def test_bounds_are_lowered_after_an_earthquake_is_received():
     place = site(SHAKE)
     seen = inputs([quake(0.06, received_s=T0 + 2 * H)])
     assert find_bound_factor(place, seen, T0 + H) == 1.0
@@ -562,7 +562,7 @@ def test_bounds_are_lowered_for_the_days_after_and_only_once_it_is_known():
     assert find_bound_factor(site(SUM), seen, T0 + 3 * H) == 1.0
 
 
-def test_an_earthquake_criterion_that_contradicts_itself_is_refused():
+def test_contradictory_earthquake_criterion_is_refused():
     for text, word in (
         (SHAKE.replace("slope_deg = 30.0\n", ""), "slope_deg"),
         (SHAKE.replace('lower_for = "14d"\n', ""), "lower_for"),
@@ -593,7 +593,7 @@ RETURN = RARE + 'quantiles = {"24h" = [[2, 20.0], [10, 40.0]]}\n'
     [SUM, CURVE, EVENTS, LEARNED, RAINED, RAINED + 'ahead = "2d"\n', RETURN, INDEX, SPLIT],
     ids=["sum", "curve", "events", "learned", "infiltration", "ahead", "return", "index", "split"],
 )
-def test_more_rain_never_lowers(text):
+def test_more_rain_never_lowers_a_level(text):
     place = site(text)
     chance = random.Random(7)
     raised = 0
@@ -620,7 +620,7 @@ STORABLE = (0.0, -0.0, 1e-300, -1e-300, 1.0, -1.0, 499.0, 1e6, -1e6, 1e12, 1e300
 
 
 @pytest.mark.parametrize("stamp", ["interval_end", "counter", "event"])
-def test_no_value_that_can_be_stored_stops_a_criterion(stamp):
+def test_rain_criteria_accept_every_value_that_can_be_stored(stamp):
     chance = random.Random(stamp)
     rained = [SUM, EVENTS, LEARNED, RETURN, INDEX, SPLIT, LONG, *([] if stamp == "event" else [RAINED])]
     watered = [SAFE, SAFE + "cohesion_sd_kpa = 1.0\ndepth_sd_m = 0.9\npressure_sd_kpa = 9.0\nsuction = true\n"]
@@ -645,14 +645,14 @@ ON_RAIN = {"rain_sum": SUM, "rain_intensity_duration": CURVE, "rain_learned": LE
 ON_RAIN |= {"rain_return_period": RETURN, "factor_of_safety": RAINED}
 
 
-def test_every_kind_on_rain_is_walked():
+def test_every_rain_kind_is_covered_by_the_laws():
     on_rain = {name for name, entry in CRITERIA.items() if ("min_coverage", "higher") in entry.kind.safe_params}
     assert on_rain == set(ON_RAIN), "give the new kind its text here"
 
 
 @pytest.mark.parametrize("kind", sorted(ON_RAIN))
 @pytest.mark.parametrize("seed", range(6))
-def test_no_kind_counts_what_did_not_fall(kind, seed):
+def test_no_rain_kind_counts_rain_that_did_not_fall(kind, seed):
     chance = random.Random(seed)
     fell = [chance.choice([0.0, 0.0, 0.5, 3.0]) * (seed % 3) for _ in range(264)]
     now = T0 + 263 * H

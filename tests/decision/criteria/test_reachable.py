@@ -52,7 +52,7 @@ def find(site: Site, check: str) -> list[CheckFinding]:
         (VELOCITY % RED, {"noise_floor_mm": 1e6}, "station[0].series[0].noise_floor_mm", "10000 mm"),
     ],
 )
-def test_what_no_instrument_could_mean_is_refused_with_the_nearest_that_one_could(criterion, facts, key, nearest):
+def test_implausible_bound_is_refused_with_the_nearest_plausible_one(criterion, facts, key, nearest):
     with pytest.raises(ConfigError) as refused:
         make_site(criterion, **facts)
     for part in ("bench.toml", key, nearest):
@@ -68,7 +68,7 @@ def test_what_no_instrument_could_mean_is_refused_with_the_nearest_that_one_coul
         (VELOCITY % RED, {"low": -3.0, "high": 3.0}, "its values would leave their range, -3 mm to 3 mm"),
     ],
 )
-def test_a_bound_that_no_motion_reaches_is_wrong(criterion, facts, words):
+def test_unreachable_bound_is_an_error(criterion, facts, words):
     site = make_site(criterion, **facts)
     found = next(one for one in find(site, "sites.unreachable") if "cannot reach red" in one.text)
     assert found.level == BAD
@@ -76,7 +76,7 @@ def test_a_bound_that_no_motion_reaches_is_wrong(criterion, facts, words):
     assert words in found.text
 
 
-def test_what_one_of_two_can_reach_and_noise_that_hides_the_bound_alone_are_cautions():
+def test_partly_reachable_bounds_and_noise_above_a_bound_are_cautions():
     slow = series("displacement", "mm", "3h", max_silence="12h")
     text = (
         head("bench", levels=FOUR) + station("G1", series("displacement", "mm", max_silence="6h")) + station("G2", slow)
@@ -105,7 +105,7 @@ def play(site: Site, every_s: Sequence[float]) -> list[Decision]:
     return found
 
 
-def test_a_station_that_reports_every_third_hour_cannot_reach_red_and_it_is_said_why():
+def test_station_with_long_intervals_cannot_reach_red_and_the_reason_is_given():
     site = make_site()
     assert not find(site, "sites.unreachable")
     looks = play(site, [HOUR] * 20 + [3 * HOUR] * 12 + [HOUR] * 24)
@@ -118,13 +118,13 @@ def test_a_station_that_reports_every_third_hour_cannot_reach_red_and_it_is_said
     assert "so its window of 6h holds 2, and 4 are needed (declared: one every 1h)" in rare[0].reason
 
 
-def test_one_gap_takes_no_level_away():
+def test_single_gap_makes_no_level_unreachable():
     looks = play(make_site(), [HOUR] * 20 + [5 * HOUR] + [HOUR] * 12)
     assert {d.reachable_level for d in looks} == {3}
 
 
 @pytest.mark.parametrize("lost", [0.4, 0.5, 0.6])
-def test_a_series_that_loses_about_half_of_its_readings_is_told_once(lost):
+def test_series_that_loses_half_of_its_readings_is_reported_once(lost):
     chance = random.Random(7)
     looks = play(make_site(), [HOUR] * 20 + [draw_step(chance, lost) for _ in range(200)])
     told = [c.open for d in looks for c in d.changes if c.key == "health:G1.displacement:rare"]
@@ -133,7 +133,7 @@ def test_a_series_that_loses_about_half_of_its_readings_is_told_once(lost):
 
 @settings(max_examples=25)
 @given(lost=st.floats(0.0, 0.9), seed=st.integers(0, 2**16))
-def test_whatever_share_is_lost_the_notice_comes_to_rest(lost, seed):
+def test_notice_about_lost_readings_becomes_stable(lost, seed):
     """By the newest eight intervals alone it changes up to once in seven readings."""
     chance, at_s, times_s, is_rare, changes = random.Random(seed), 0.0, [], False, 0
     for _ in range(1000):
@@ -153,7 +153,7 @@ def draw_step(chance, lost):
     return hours * HOUR
 
 
-def test_a_site_file_says_both_at_its_reload_and_takes_them_back():
+def test_reload_of_a_site_file_opens_and_closes_both_notices():
     lost = make_site((VELOCITY % RED).replace("G*", "G1").replace("6h", "3h"))
     sound = make_site()
     keys = {one.key: one.counts for one in run_alarm_checks(SiteFolder(ServiceConfig(), [lost], {})) if one.counts}
@@ -174,7 +174,7 @@ def test_a_site_file_says_both_at_its_reload_and_takes_them_back():
         ("", "", "velocity", False),
     ],
 )
-def test_a_criterion_of_images_that_nobody_receives_is_named(ledgers, role, kind, told):
+def test_image_criterion_without_recipient_is_named(ledgers, role, kind, told):
     rule = f'[[criterion]]\nid = "above"\nkind = "{kind}"\nlevel = "yellow"\n{role}\nauthor = "t"\nreason = "t"\n'
     text = head("bench", levels=FOUR) + station("G1", series("displacement", "mm")) + VELOCITY % RED
     text += rule if kind == "scene" else ""

@@ -64,7 +64,7 @@ def test_a_change_within_its_own_error_raises_nothing():
     assert assess([(0, 0.0, 0.0, 0.0), (1, 60.0, 0.0, 0.0)], noise_mm=20.0).raise_level == 0
 
 
-def test_a_level_is_held_until_the_rate_is_surely_below_its_recovery_limit():
+def test_level_stays_until_the_rate_is_certainly_below_its_recovery_limit():
     still_moving = assess([(0, 0.0, 0.0, 0.0), (1, 500.0, 0.0, 0.0), (2, 640.0, 0.0, 0.0)])
     assert (still_moving.raise_level, still_moving.hold_level) == (1, 2)
     at_rest = assess([(0, 0.0, 0.0, 0.0), (1, 500.0, 0.0, 0.0), (2, 502.0, 0.0, 0.0)])
@@ -104,7 +104,7 @@ def test_motion_between_the_first_two_surveys_of_a_record_counts():
     assert assess([(0, 0.0, 0.0, 0.0), (0.3, 500.0, 0.0, 0.0)]).raise_level == 2
 
 
-def test_one_survey_alone_says_nothing():
+def test_single_survey_has_no_data():
     assert not assess([(0, 0.0, 0.0, 0.0)]).has_data
 
 
@@ -116,6 +116,6 @@ def test_a_single_wrong_survey_does_not_pass_a_dwell_of_two():
     assert assess(moving_on, criterion=twice).raise_level == 2
 
 
-def test_a_survey_network_that_fell_silent_lowers_nothing():
+def test_silent_survey_network_lowers_no_level():
     surveys = [(0, 0.0, 0.0, 0.0), (1, 1.0, 0.0, 0.0)]
     assert not assess(surveys, now_s=START_S + 9 * MONTH_S).fresh

@@ -53,7 +53,7 @@ def daily(value: Callable[[int], float], sigma: float, days: int, seed: int = 1)
 DAILY = make_site(DAY, 14 * DAY)
 
 
-def test_a_stated_error_hides_no_steady_motion() -> None:
+def test_large_stated_error_does_not_hide_steady_motion() -> None:
     looks = play(DAILY, daily(lambda i: 15.0 * i, 60.0, 40))
     assert {d.level for d in looks} == {0}, "it is not shown to be real"
     assert {YELLOW, ORANGE} <= set(looks[-1].memory.conditions)
@@ -64,12 +64,12 @@ def test_a_stated_error_hides_no_steady_motion() -> None:
 
 
 @pytest.mark.parametrize("sigma", [1.0, 60.0])
-def test_what_stands_still_asks_nobody_whatever_error_it_states(sigma: float) -> None:
+def test_station_at_rest_opens_no_question_whatever_error_it_states(sigma: float) -> None:
     noise = [d for seed in range(2) for d in play(DAILY, daily(lambda _: 0.0, sigma, 90, seed))]
     assert not any(k.startswith("health:v|") for d in noise for k in d.memory.conditions)
 
 
-def test_wild_noise_asks_nobody_and_what_is_shown_to_be_real_counts() -> None:
+def test_large_noise_opens_no_question_and_certain_motion_counts() -> None:
     """Scatter as large as what is stated: its rate lies over the bound for some days, though nothing moves."""
     noise = random.Random(3)
     rows = [(T0 + i * DAY, noise.gauss(0.0, 60.0), 60.0) for i in range(150)]
@@ -79,7 +79,7 @@ def test_wild_noise_asks_nobody_and_what_is_shown_to_be_real_counts() -> None:
     assert not any(k.startswith("health:v|") for d in looks for k in d.memory.conditions)
 
 
-def test_two_instruments_under_one_name_that_contradict_each_other_are_asked_about() -> None:
+def test_two_contradicting_instruments_under_one_name_are_a_question() -> None:
     """One says that it stands, one that it moves at 30 mm/day: together a scatter, within which the motion hides."""
     site = make_site(300.0, 4 * H)
     still = [(T0 + i * 300.0, random.Random(i).gauss(0.0, 0.1), 0.0) for i in range(96)]
