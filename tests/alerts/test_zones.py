@@ -214,7 +214,7 @@ def test_values_masked_at_some_dates_lower_the_coverage_of_the_zone(slope):
     word = find_word(result)
     assert word["coverage"]["share"] == pytest.approx(1.0 - 2 / 160)
     assert (word["coverage"]["may_lower"], word["fresh"]) == (True, True)
-    assert "these points may be moving" in str(result.decision.memory.incomplete[ZONE])
+    assert "they may be moving" in str(result.decision.memory.incomplete[ZONE])
     assert result.decision.observability != "full"
 
 

@@ -49,7 +49,7 @@ COUNTED = (
     r"|suggestions?|notices?|ok|silent|stale|stuck|flagged|unknown|to be verified|without a stage"
     r"|shown|others?|scored|confirmed|with the message|not reached)\b"
 )
-LINK = r"(?: ?(?:±|to|of its last|of|over|against|x|and) ?| ?- ?|, )"
+LINK = r"(?: ?(?:±|to|of the last|of its last|of|over|against|x|and) ?| ?- ?|, )"
 FIGURE = re.compile(rf"(?<![\w.#|]){NUMBER}(?:{LINK}{NUMBER})*(?P<after> ?{UNIT}| {COUNTED}|\))?")
 
 

@@ -115,7 +115,7 @@ def test_a_rate_from_a_file_votes_with_its_true_age_and_expires(bench, tmp_path)
     assert vote["counted"]
     assert vote["valid_until_s"] == (NEWEST + 24 * DAY).timestamp(), "from when it was taken, not from when it came"
     word = next(w for w in result.decision.evidence["words"] if w["station"] == "insar:G1")
-    assert "known 10d later" in word["reason"]
+    assert "received 10d later" in word["reason"]
     assert "direction of desc" in word["reason"]
     late = evaluate_site(bench, SITE, NEWEST + 25 * DAY, "tick")
     assert not late.decision.evidence["votes"]["radar|insar:G1"]["counted"]

@@ -90,6 +90,17 @@ def refuse_index(spec: SeriesSpec, where: str) -> None:
         )
 
 
+def _describe_components(stations: Sequence[Station], quantity: str | None) -> str:
+    """Return a hint for an error if the stations declare only components of a quantity, otherwise an empty text."""
+    components = {
+        spec.quantity for station in stations for spec in station.series if spec.quantity.startswith(f"{quantity}_")
+    }
+    if not components:
+        return ""
+    names = ", ".join(sorted(components))
+    return f"; the file declares {names}: declare {quantity!r} once, which includes its components"
+
+
 def match_stations(
     patterns: Sequence[str], stations: Sequence[Station], quantity: str | None, where: str
 ) -> tuple[str, ...]:
@@ -116,7 +127,8 @@ def match_stations(
             raise ConfigError(f"{where}: no station matches: {unknown}")
         usable = [station for station in matches if quantity is None or station.find_series(quantity) is not None]
         if not usable:
-            raise ConfigError(f"{where}: no station that matches {pattern!r} declares a series {quantity!r}")
+            hint = _describe_components(matches, quantity)
+            raise ConfigError(f"{where}: no station that matches {pattern!r} declares a series {quantity!r}{hint}")
         for station in usable:
             spec = None if quantity is None else station.find_series(quantity)
             if spec is not None:

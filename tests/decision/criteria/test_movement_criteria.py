@@ -297,3 +297,27 @@ def test_each_stage_has_its_interval_and_unknown_has_the_shortest():
         read('[movement.unknown]\nevery = "1h"')
     with pytest.raises(ConfigError, match=r"movement"):
         read('[movement.gallop]\nevery = "1h"')
+
+
+def test_components_without_displacement_are_refused_with_a_hint():
+    components = ", ".join(
+        f'{{quantity = "displacement_{way}", unit = "mm", interval = "6h"}}' for way in ("east", "north")
+    )
+    text = f"""
+    [site]
+    id = "bench"
+    name = "Bench"
+    latitude = 46.0
+    longitude = 8.0
+    [[station]]
+    id = "S1"
+    series = [{components}]
+    [[criterion]]
+    kind = "velocity"
+    stations = ["*"]
+    yellow = {{over = 20.0, window = "7d"}}
+    """
+    with pytest.raises(
+        ConfigError, match="declares displacement_east, displacement_north: declare 'displacement' once"
+    ):
+        parse_site(text, "bench.toml")

@@ -34,7 +34,7 @@ _MOVES: Final = Template(
     "{acquisitions} acquisitions until {at}, received {duration} later",
 )
 _ACROSS: Final = Template("criterion.insar.across", "motion across this direction is not measured")()
-_NO_VALUES: Final = Template("coverage.points", "some points of {zone} have no values, and they may be moving")
+_NO_VALUES: Final = Template("coverage.points", "points of {zone} have no values, and they may be moving")
 _LOST: Final = Template(
     "coverage.points_lost",
     "{text}; points without recent acquisitions moved {rate} mm/day until their last one",
