@@ -115,7 +115,8 @@ def test_labels_of_the_page_become_weights_that_the_service_may_use(tmp_path, mo
         prove = ["scenes", "score", "--site", "bench", "--data", folder, "--layout", "folder", "--folder", "tiles"]
         assert run_verb([*prove, "--weights", answer["weights"], "--by", "ada"]) == 0
         said = capsys.readouterr().out
-        assert f"outlines are advice: {LEFT_OUT} held-out images or blocks of ground were scored, 20 are needed" in said
+        reason = f"{LEFT_OUT} images or blocks of ground that were not used for training were scored, 20 are needed"
+        assert f"outlines are advice: {reason}" in said
         assert f"F1 {answer['gate']['f1']['network']:.4f}" in said
         with database.read() as c:
             (row,) = load_view(c, "model_proofs", site="bench")
