@@ -590,7 +590,7 @@ def upgrade() -> None:
         sa.Column("calibrated_on", sa.String(length=10), nullable=True),
         sa.Column("calibration_due_on", sa.String(length=10), nullable=True),
         sa.Column("spark_of", sa.String(length=64), nullable=True),
-        sa.Column("spark", sa.Text(), nullable=True, comment="values of equal spans, None = nothing came"),
+        sa.Column("spark", sa.Text(), nullable=True, comment="means of equal time spans; null = no readings"),
         sa.PrimaryKeyConstraint("site", "station"),
     )
     op.create_table(
@@ -850,7 +850,7 @@ def upgrade() -> None:
         sa.Column("reason_id", sa.Text(), nullable=True),
         sa.Column("reason_values", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
-        comment="later flags, append-only: `flag` or `-flag` withdraws",
+        comment="flags added after arrival (`flag`) or withdrawn (`-flag`); append-only",
     )
     op.create_index(
         "ix_observation_flag_key", "observation_flag", ["series_id", "observed_at", "revision"], unique=False
@@ -860,7 +860,7 @@ def upgrade() -> None:
         sa.Column("series_id", BigId, nullable=False),
         sa.Column("starts_at", Instant, nullable=False),
         sa.Column("span_s", sa.Integer(), nullable=False),
-        sa.Column("made_at", Instant, nullable=False, comment="readings that came later are a row more"),
+        sa.Column("made_at", Instant, nullable=False, comment="readings that arrived later have another row"),
         sa.Column("median", sa.Double(), nullable=True, comment="of readings without a flag; raw"),
         sa.Column("minimum", sa.Double(), nullable=True, comment="of readings without a flag; raw"),
         sa.Column("maximum", sa.Double(), nullable=True, comment="of readings without a flag; raw"),
@@ -868,7 +868,7 @@ def upgrade() -> None:
         sa.Column("count", sa.Integer(), nullable=False),
         sa.Column("flagged", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("series_id", "starts_at", "span_s", "made_at"),
-        comment="what retention left of readings it let go: one row for each hour or day",
+        comment="summaries of readings that retention deleted: one row for each hour or day",
     )
     op.create_table(
         "offset_entry",
@@ -887,7 +887,7 @@ def upgrade() -> None:
             "counts_from",
             Instant,
             nullable=True,
-            comment="readers subtract it from then on; null until it is countersigned",
+            comment="readers subtract the offset from this instant on; null until it is countersigned",
         ),
         sa.Column("revoked_at", Instant, nullable=True),
         sa.Column("revoked_by", sa.Text(), nullable=True),
@@ -938,7 +938,7 @@ def upgrade() -> None:
         sa.Column("meta", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("site", "name", name="uq_point_set"),
-        comment="InSAR: thousands of points that share dates; apart from instruments",
+        comment="InSAR: thousands of points that share their dates; they are not instruments",
     )
     op.create_table(
         "profile_pending",
@@ -1014,7 +1014,7 @@ def upgrade() -> None:
         sa.Column("found_at", Instant, nullable=False),
         sa.Column("filled_at", Instant, nullable=True),
         sa.PrimaryKeyConstraint("series_id", "to_at", "from_at"),
-        comment="readings of a series that are missing between two that are there; one that was filled late says when",
+        comment="gaps between two readings of a series; `filled_at` is set when late readings fill a gap",
     )
     op.create_table(
         "recovery_code",
@@ -1327,7 +1327,7 @@ def upgrade() -> None:
         sa.Column("solution", sa.String(length=16), nullable=True),
         sa.Column("flags", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("series_id"),
-        comment="newest not future-dated epoch of each series, so that no view walks the history",
+        comment="newest epoch of each series that is not in the future, so that views need not search the history",
     )
     op.create_table(
         "service_check",
@@ -1669,7 +1669,7 @@ def upgrade() -> None:
             ["point_set.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
-        comment="a file of points that came in: when it was through, and what was new in it",
+        comment="a file of points that was read: when it was finished, and how many values were new",
     )
     op.create_table(
         "report_mail",
