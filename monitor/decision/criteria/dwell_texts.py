@@ -20,10 +20,10 @@ _IN_NEWEST_OF: Final = Template("dwell.newest_of", "{side} {bound} in the newest
 _IN_LAST: Final = Template("dwell.last", "{side} {bound} in {hits} of the last {looked} readings, {needs} needed")
 _IN_NONE: Final = Template("dwell.none", "no reading since the last answer of an operator, so not yet {side} {bound}")
 _UNCERTAIN_NEWEST: Final = Template(
-    "dwell.unsure_newest", "{side} {bound} in the newest reading, but within its error it may not be"
+    "dwell.unsure_newest", "{side} {bound} in the newest reading, but its error is too large to be certain"
 )
 _UNCERTAIN_LAST: Final = Template(
-    "dwell.unsure_last", "{side} {bound}, but within the errors of the last {looked} readings it may not be"
+    "dwell.unsure_last", "{side} {bound}, but the errors of the last {looked} readings are too large to be certain"
 )
 _WITHIN: Final = Template("dwell.within", "not {side} {bound}")
 
@@ -44,7 +44,7 @@ def describe_dwell(fact: Mapping[str, Any], bound: Value, side: str = "over", op
     >>> [describe_dwell(newest | {"margin": value - 10.0}, Figure(10.0, "g", "mm/day")) for value in (2.0, -24.0)]
     ['not over 10 mm/day', 'which is against the declared direction and so not over 10 mm/day']
     >>> describe_dwell(newest | {"margin": 0.2}, Figure(10.0, "g", "mm/day"))
-    'over 10 mm/day, but within the errors of the last 4 readings it may not be'
+    'over 10 mm/day, but the errors of the last 4 readings are too large to be certain'
     """
     if "against" in fact:
         return _OPPOSITE(bound=bound)
