@@ -227,7 +227,7 @@ def test_a_measured_product_becomes_a_rate_whose_age_is_true(database, measured,
     assert min(own) - 0.5 < fact.rate_mm_per_day * 365.25 < max(own) + 0.5
     assert (kept["direction"], kept["value_mm"], kept["n"]) == ("los-towards", float(rows[0][-1]), len(dates))
     word = evaluate_site(database, site, arrived, "tick").decision.evidence["words"][0]
-    assert f"known {(arrived - newest).days}d later" in word["reason"]
+    assert f"received {(arrived - newest).days}d later" in word["reason"]
 
 
 def test_level_3_knows_its_direction_by_its_name_and_its_place_by_the_grid(bench, measured, tmp_path):
