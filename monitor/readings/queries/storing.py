@@ -1,7 +1,7 @@
-"""Store readings: every revision is kept, and the same value twice is one row.
+"""Store readings. Every revision of an epoch is a row.
 
-A value, sigma and solution that an epoch already has is a duplicate. To take a correction back, send the value as
-`corrected`.
+A reading with the value, sigma and solution of a stored revision is a duplicate and is not stored. To withdraw a
+correction, send the former value with the solution `corrected`.
 """
 
 import json
@@ -40,14 +40,22 @@ from monitor.text.instants import format_iso
 
 @dataclass(frozen=True, slots=True)
 class AddResult:
-    """The outcome of storing a batch: rows stored, revisions among them, duplicates left out, and sites with news."""
+    """The result of storing a batch.
+
+    Attributes:
+        stored: Number of rows that were stored.
+        duplicates: Number of readings that were left out as duplicates.
+        revisions: Number of stored rows that are revisions of an epoch.
+        sites: Ids of the sites with new rows.
+        revised: The readings that are revisions.
+        newest: Newest epoch of each series before the batch, in ISO 8601; empty if the series had none.
+    """
 
     stored: int
     duplicates: int
     revisions: int
     sites: frozenset[str]
-    revised: tuple[Observation, ...] = ()  # the revisions
-    # by series, its newest epoch before the batch, ISO 8601; empty if it had none
+    revised: tuple[Observation, ...] = ()
     newest: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -77,31 +85,35 @@ def add_observations(
     known_series = {} if known_series is None else known_series
     while True:
         ids = _find_series_ids(connection, observations, now, known_series)
-        spelled = {at: format_iso(at) for at in {at for o in observations for at in (o.observed_at, o.received_at)}}
-        keyed = [(ids[o.site, o.station, o.quantity][0], spelled[o.observed_at], o) for o in observations]
-        there, newest = _load_existing(connection, keyed)
+        instants = {instant for item in observations for instant in (item.observed_at, item.received_at)}
+        texts = {instant: format_iso(instant) for instant in instants}
+        keyed = [
+            (ids[item.site, item.station, item.quantity][0], texts[item.observed_at], item) for item in observations
+        ]
+        stored_revisions, newest = _load_stored_revisions(connection, keyed)
         if all(series_id in newest for series_id, _, _ in keyed):
             break
-        known_series.clear()  # a station was renamed, so a cached series was joined with another one
-    news: list[corrections.NewRevision] = []
+        # A station was renamed, so that a cached series was joined with another one.
+        known_series.clear()
+    new_revisions: list[corrections.NewRevision] = []
     for series_id, at, item in keyed:
-        known = there[series_id, at]
+        revisions = stored_revisions[series_id, at]
         fact = (item.value, item.sigma, item.solution)
-        if fact not in known:
-            news.append(corrections.NewRevision(series_id, at, len(known), item))
-            known.append(fact)
+        if fact not in revisions:
+            new_revisions.append(corrections.NewRevision(series_id, at, len(revisions), item))
+            revisions.append(fact)
     filled = set() if by is None else {series_id for series_id, newest_at in newest.items() if newest_at}
-    unsigned = corrections.find_unsigned(connection, news, sites, filled=filled)
+    unsigned = corrections.find_unsigned(connection, new_revisions, sites, filled=filled)
     rows: list[tuple[Any, ...]] = []
     latest: dict[int, tuple[Any, ...]] = {}
-    for new in news:
+    for new in new_revisions:
         item = new.item
         flags = (*item.flags, UNSIGNED) if new.key in unsigned else item.flags
         extra = item.extra
         if new.series_id in filled:
             extra = canonical_json({**(json.loads(extra) if extra else {}), BROUGHT_BY: by})
         fact = (item.value, item.sigma, item.solution)
-        rows.append((*new.key, spelled[item.received_at], *fact, ",".join(flags), extra))
+        rows.append((*new.key, texts[item.received_at], *fact, ",".join(flags), extra))
         if "future" not in flags and UNSIGNED not in flags:
             best = latest.get(new.series_id)
             newness = (new.observed_at, rank(item.solution), new.revision)
@@ -109,12 +121,12 @@ def add_observations(
                 latest[new.series_id] = rows[-1][:8]
     insert_rows(connection, observation, rows)
     renew_latest(connection, list(latest.values()))
-    revised = tuple(new.item for new in news if new.revision)
+    revised = tuple(new.item for new in new_revisions if new.revision)
     return AddResult(
         stored=len(rows),
-        duplicates=len(keyed) - len(news),
+        duplicates=len(keyed) - len(new_revisions),
         revisions=len(revised),
-        sites=frozenset(new.item.site for new in news),
+        sites=frozenset(new.item.site for new in new_revisions),
         revised=revised,
         newest=newest,
     )
@@ -123,15 +135,26 @@ def add_observations(
 def _find_series_ids(
     connection: Connection, observations: Sequence[Observation], now: datetime, known: SeriesIds
 ) -> Mapping[SeriesKey, tuple[int, str]]:
-    wanted = {(o.site, o.station, o.quantity): o.unit for o in observations}
-    if missing := [key for key in wanted if key not in known]:
-        _load_series_ids(connection, missing, known)
-        if absent := [key for key in missing if key not in known]:
-            _create_series(connection, absent, wanted, now)
+    """Return the ids and units of the series of a batch. Series that do not exist are created.
+
+    Args:
+        known: Cache of ids and units. It is completed and returned.
+
+    Raises:
+        StoreError: The unit of a value differs from that of the stored series.
+    """
+    units = {(item.site, item.station, item.quantity): item.unit for item in observations}
+    not_cached = [key for key in units if key not in known]
+    if not_cached:
+        _load_series_ids(connection, not_cached, known)
+        absent = [key for key in not_cached if key not in known]
+        if absent:
+            _create_series(connection, absent, units, now)
             _load_series_ids(connection, absent, known)
-    for key, unit in wanted.items():
-        if known[key][1] != unit:
-            raise StoreError(f"series {'/'.join(key)} is stored in {known[key][1]}; a value in {unit} is refused")
+    for key, unit in units.items():
+        stored_unit = known[key][1]
+        if stored_unit != unit:
+            raise StoreError(f"series {'/'.join(key)} is stored in {stored_unit}; a value in {unit} is refused")
     return known
 
 
@@ -161,18 +184,20 @@ def _create_series(
             for site, st, q in keys
         ],
     )
-    connection.execute(  # also a station that no site file declares has a row
+    # A station that no site file declares has a row as well.
+    connection.execute(
         insert(connection, station).on_conflict_do_nothing(),
         [{"site": site, "id": st, "on_slope": True, "declared": False} for site, st in {(k[0], k[1]) for k in keys}],
     )
 
 
-def _load_existing(
+def _load_stored_revisions(
     connection: Connection, keyed: Sequence[tuple[int, str, Observation]]
 ) -> tuple[defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]], dict[int, str]]:
     """Return the stored revisions of the epochs of a batch, in order, and the newest epoch of each series.
 
-    The newest epoch is empty if a series has no readings. Newer epochs of the batch are not looked up.
+    The newest epoch is empty if a series has no readings. Epochs of the batch that are newer have no revisions, so that
+    they are not searched.
     """
     mark = "?" if connection.dialect.name == "sqlite" else "%s"
     ids = sorted({k[0] for k in keyed})
@@ -185,7 +210,7 @@ def _load_existing(
         )
         newest.update(map(tuple, found.all()))
     wanted = sorted({(series_id, at) for series_id, at, _ in keyed if at <= newest.get(series_id, "")})
-    there: defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]] = defaultdict(list)
+    revisions: defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]] = defaultdict(list)
     pair, collate = ("(?,?)", "") if mark == "?" else ("(%s::bigint,%s::text)", 'COLLATE "C"')
     for chunk_of_pairs in in_chunks(wanted):
         found = connection.exec_driver_sql(
@@ -196,5 +221,5 @@ def _load_existing(
             tuple(value for key in chunk_of_pairs for value in key),
         )
         for series_id, at, value, sigma, solution in found:
-            there[series_id, at].append((value, sigma, solution))
-    return there, newest
+            revisions[series_id, at].append((value, sigma, solution))
+    return revisions, newest
