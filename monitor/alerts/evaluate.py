@@ -37,7 +37,7 @@ from monitor.alerts.reading_cache import SiteReadingCache
 from monitor.canonical import CanonicalText, canonical_json, code_version
 from monitor.decision.changes import AlertChange
 from monitor.decision.criteria.kinds.earthquake import find_event_span_s
-from monitor.decision.criteria.scope import anchor_at, find_span_s, reach_s, wanted_series
+from monitor.decision.criteria.scope import anchor_at, find_history_spans, find_span_s, reach_s
 from monitor.decision.decide import decide
 from monitor.decision.records import Decision, DecisionInputs, FactRequest, Memory, ProofFact, instant
 from monitor.errors import OutdatedSiteError, StoreBusyError
@@ -105,11 +105,11 @@ def evaluate_site(
     cache = SiteReadingCache(site) if cache is None else cache
     for _ in range(ATTEMPTS):
         snapshot = _load_snapshot(db, site, now, cache, draining=draining)
-        decision = decide(site, snapshot.memory, snapshot.inputs, now, cache.decision)
+        decision = decide(cache.prepared, snapshot.memory, snapshot.inputs, now, cache.decision)
         if decision.changes and cache.was_used:
             cache.clear()
             snapshot = _load_snapshot(db, site, now, cache, draining=draining)
-            decision = decide(site, snapshot.memory, snapshot.inputs, now, cache.decision)
+            decision = decide(cache.prepared, snapshot.memory, snapshot.inputs, now, cache.decision)
         memory_text = CanonicalText(canonical_json(decision.memory.to_json()))
         if dry_run or _store(db, site, snapshot, decision, memory_text, now, trigger):
             cache.save_memory(memory_text, decision.memory)
@@ -161,7 +161,7 @@ def load_unsigned_by_name(
     Args:
         names: Names of stations in the site file, by their names today, where these differ.
     """
-    spans = wanted_series(site)
+    spans = find_history_spans(site)
     wanted = {
         row.id: (f"{station}.{row.quantity}", anchor_at(to_at, span_s))
         for row in load_series(c, site.id)
@@ -193,7 +193,7 @@ def load_facts(
     since = now - timedelta(seconds=max((criterion.valid_for_s for criterion in site.criteria), default=86400.0))
     names = {criterion.kind.facts for criterion in site.criteria if criterion.kind.facts is not None}
     # A step that an earthquake explained is found again in every evaluation. Without the event it would be movement.
-    history_s = max((reach_s(span_s) for span_s in wanted_series(site).values()), default=0.0)
+    history_s = max((reach_s(span_s) for span_s in find_history_spans(site).values()), default=0.0)
     strict_s = find_event_span_s(site)
     events_since = min(since, now - timedelta(seconds=max(strict_s, history_s + BEFORE_READINGS_S)))
     facts: dict[str, Any] = {

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from monitor.decision.criteria.scope import anchor_at, find_span_s, wanted_series
+from monitor.decision.criteria.scope import anchor_at, find_span_s
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Memory
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.queries.fingerprints import StretchFingerprint, load_fingerprints, load_newer
@@ -38,15 +39,17 @@ class SiteReadingCache:
         site: The declaration. Another version needs another cache.
 
     Attributes:
+        prepared: The site, with what follows from its file alone.
         decision: Tracks and sums that `decide` keeps.
         was_used: Whether the newest call of `read` found cached readings.
     """
 
     def __init__(self, site: Site) -> None:
         self.site = site
+        self.prepared = PreparedSite(site)
         self.decision = EvaluationCache()
         self.was_used = False
-        self._spans_s = wanted_series(site)
+        self._spans_s = self.prepared.history_spans
         self._series: dict[int, _CachedSeries] = {}
         self._now: datetime | None = None
         self._memory = "", Memory()

@@ -8,7 +8,6 @@ from monitor.decision.series.assessment import (
     Assessment,  # what a rule returns for one witness
     each_station,  # turns a function of a station into a rule
     each_track,  # turns a function of the cleaned readings of a station into a rule
-    find_recovery_limit,  # the value below which a level may fall
 )
 from monitor.sites.criteria.entry import (
     KindEntry,  # a kind of criterion
@@ -24,6 +23,9 @@ from monitor.sites.criteria.sections import (
 )
 from monitor.sites.kinds import (
     Kind,  # the traits of a kind
+)
+from monitor.sites.records import (
+    find_recovery_limit,  # the value below which a level may fall
 )
 
 __all__ = [

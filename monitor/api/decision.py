@@ -39,6 +39,9 @@ from monitor.decision.judgements import (
 from monitor.decision.keys import (
     VoteKey,  # key of the vote of one criterion on one witness, `criterion|station`
 )
+from monitor.decision.prepared_site import (
+    PreparedSite,  # a site with what follows from its file alone; pass one to all decisions of a version
+)
 from monitor.decision.records import (
     AnomalyFact,  # One score beyond its detector's threshold
     DecisionInputs,  # readings and facts of a decision
@@ -104,6 +107,7 @@ __all__ = [
     "MaintenanceFact",
     "Memory",
     "OffsetFact",
+    "PreparedSite",
     "ProofFact",
     "RecordDays",
     "SeriesWarnings",

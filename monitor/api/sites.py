@@ -78,7 +78,6 @@ from monitor.sites.records import (
     Station,  # one station of a site file
     StationId,  # type of a station id in configuration tables
     Team,  # people on duty in turn; the plan is stored in the database
-    once_per_record,  # decorator that caches a function's result per frozen record
 )
 from monitor.sites.schema import (
     LevelsTable,  # model of the table [levels] of a site file
@@ -189,7 +188,6 @@ __all__ = [
     "make_site_file_model",
     "measure_area_m2",
     "measure_ground_distance_m",
-    "once_per_record",
     "parse_site",
     "read_trace",
     "scan_sites",

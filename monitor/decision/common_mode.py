@@ -17,7 +17,7 @@ from monitor.decision.series.assessment import Assessments, DecisionContext
 from monitor.decision.series.steps import StepCandidate
 from monitor.decision.series.vectors import Vector, minus, norm
 from monitor.sites.records import Site, Station
-from monitor.sites.witnesses import OBSERVERS, Groups, find_sources
+from monitor.sites.witnesses import OBSERVERS, Groups
 from monitor.text.message import Message, NameList, Template
 
 # A station follows if it moves by at least this share of the leader's motion. Measured on simulated drifts and single
@@ -130,7 +130,7 @@ def _find_moved(
             rovers += _measure_rover(assessments, open_steps, station)
         else:
             controls += _measure_control(context, station, open_steps)
-    sources = find_sources(context.site)
+    sources = context.prepared.sources
     subtracted_names = {name for station in members for name in sources.get(station.id, ())}
     subtracted: list[StationMotion] = []
     for station in context.site.stations:

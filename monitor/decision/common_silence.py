@@ -14,7 +14,6 @@ from monitor.decision.series.assessment import DecisionContext, is_of
 from monitor.decision.series.station_health import SeriesHealthMap
 from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS, Place
 from monitor.sites.records import SeriesSpec
-from monitor.sites.witnesses import find_moving_series
 from monitor.text.message import NameList, Template, Term, Timestamp
 
 _ON_SLOPE: Final = Template(
@@ -82,7 +81,7 @@ def find_common_silence(
     """
     if level <= 0 or context.inputs.draining:
         return None
-    for places, on_slope in ((find_moving_series(context.site), True), (supporting, False)):
+    for places, on_slope in ((context.prepared.moving_series, True), (supporting, False)):
         newest_s: dict[Place, float] = {}
         for place in places:
             epoch_s = series_health[place].newest_s

@@ -36,7 +36,6 @@ from monitor.sites.parents import (
     Parent,
     Place,
     find_silence_causes,
-    list_children,
     stale_key,
 )
 from monitor.sites.records import Criterion, Site
@@ -271,7 +270,7 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
         return newest_s is None or first_missed_s == inf or newest_s > first_missed_s
 
     causes = find_silence_causes(
-        list_children(site),
+        context.prepared.children,
         silent_since_s,
         lambda place: has_missed(place, 1.5),
         lambda place: has_missed(place, DEFAULT_SILENCE_INTERVALS),
@@ -677,7 +676,7 @@ def label_witness(witness: Value, reason: Value) -> Message:
 
 def _is_silent(situation: Situation, key: str) -> bool:
     """Return whether all series behind a supporter of the level are silent."""
-    series = list_series_behind(situation.site, read_supporter(key), situation.steps)
+    series = list_series_behind(situation.context.prepared, read_supporter(key), situation.steps)
     return bool(series) and all(situation.series_health[place].state == "silent" for place in series)
 
 

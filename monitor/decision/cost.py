@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
 
-from monitor.decision.criteria.scope import history_s, reach_s, wanted_series
+from monitor.decision.criteria.scope import find_history_spans, history_s, reach_s
 from monitor.sites.records import SeriesSpec, Site
 from monitor.text.message import format_duration, format_span
 
@@ -74,7 +74,7 @@ def describe_costly_evaluation(site: Site) -> tuple[str, bool] | None:
 
 def _list_series_rows(site: Site) -> Iterator[tuple[str, SeriesSpec, float, float]]:
     """Yield each series that an evaluation reads: station, declaration, history in seconds and number of rows."""
-    for (station, quantity), span_s in wanted_series(site).items():
+    for (station, quantity), span_s in find_history_spans(site).items():
         spec = site.series(station, quantity)
         if spec is not None:
             yield station, spec, span_s, _count_series_rows(spec, quantity, span_s)

@@ -1,16 +1,16 @@
-"""Decide the level of a site from what is known at one instant.
+"""Decide the level of a site at one instant.
 
-The decision is a pure function: the same site file, inputs, memory and instant give the same decision, bit for bit. Its
-steps, in the order in which `compute_situation` takes them:
+The decision is a pure function: the same site file, inputs, memory and instant give the same decision, bit for bit. The
+inputs were loaded before (`monitor.alerts.evaluate`). These are the steps of `decide`:
 
-1. prepare: bounds in force, cleaned tracks, health of each series (`monitor.decision.prepare`);
+1. clean the readings: bounds in force, cleaned tracks, health of each series (`monitor.decision.prepare`);
 2. assess every criterion at every station;
-3. follow sudden steps, and references whose stations move alike;
-4. update the votes, and find out what each vote counts for;
-5. apply the rules over several criteria, and fuse everything that counts into the requested level;
-6. advance the ladder, which rises at once and falls only on fresh evidence;
-7. compute observability: what the site sees, and the highest level that it can reach;
-8. list conditions, describe the evidence, and build the memory for the next decision.
+3. detect sudden steps, and references whose stations move alike;
+4. update the votes, and determine the level that each vote counts for;
+5. apply the fusion rules, and fuse all votes, steps and rules into the requested level;
+6. advance the ladder: the level rises at once, and falls only on fresh evidence;
+7. assess observability: which series have usable data, and the highest level that they can raise;
+8. list the conditions, describe the evidence, and build the memory for the next decision.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -31,6 +31,7 @@ from monitor.decision.lost_levels import find_present_reach
 from monitor.decision.next_evaluation import find_next_due
 from monitor.decision.observability import assess_observability, list_series_behind
 from monitor.decision.prepare import PreparedDecision, prepare
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import (
     Condition,
     Decision,
@@ -70,12 +71,11 @@ from monitor.decision.votes import (
 )
 from monitor.readings.no_value import AT_STOP
 from monitor.sites.parents import Place
-from monitor.sites.records import Criterion, Site
-from monitor.sites.witnesses import find_moving_series
+from monitor.sites.records import Criterion
 from monitor.text.message import Message, Template, Term
 
 _INSTRUMENT_FAULT: Final = Template(
-    "vote.instrument_fault", "{station} is {word} and does not count: {quantity}: {text}"
+    "vote.instrument_fault", "the vote of {station} does not count, because {quantity} is {state}: {text}"
 )
 _MOVE_ALIKE: Final = Template(
     "vote.move_alike", "all stations measured against {reference} move alike, so the reference may have moved"
@@ -83,21 +83,25 @@ _MOVE_ALIKE: Final = Template(
 
 
 def decide(
-    site: Site, memory: Memory, inputs: DecisionInputs, now: datetime, cache: EvaluationCache | None = None
+    prepared: PreparedSite,
+    memory: Memory,
+    inputs: DecisionInputs,
+    now: datetime,
+    cache: EvaluationCache | None = None,
 ) -> Decision:
     """Decide the level of a site at one instant.
 
     Args:
-        memory: What the decision before left.
-        inputs: What was known at `now`.
-        cache: Tracks and sums that earlier decisions with the same site file left. It saves time and changes no result.
+        prepared: The site, as its file declares it.
+        memory: The memory that the previous decision returned.
+        inputs: Readings and facts as known at `now`.
+        cache: Tracks and sums of earlier decisions with the same site file. They save time, and change no result.
 
     Returns:
         The decision. The same arguments give the same canonical JSON, bit for bit.
     """
-    prepared = prepare(site, inputs, memory, seconds(now), cache)
-    situation = compute_situation(prepared)
-    newest_s = _find_newest(inputs, prepared.context.now_s, memory.newest_s)
+    situation = compute_situation(prepare(prepared, inputs, memory, seconds(now), cache))
+    newest_s = _find_newest(inputs, situation.context.now_s, memory.newest_s)
     next_memory = build_memory(situation, newest_s)
     evidence = describe_evidence(situation, next_memory, now)
     rates = tuple(list_rates(evidence, situation.site))
@@ -114,7 +118,7 @@ def decide(
         reachable_level=observability.reachable_level,
         witnesses_available=observability.witnesses,
         health=situation.healths,
-        changes=list_changes(site, situation.before, next_memory, evidence, newest_s, growth),
+        changes=list_changes(prepared.site, situation.before, next_memory, evidence, newest_s, growth),
         evidence=evidence,
         rates=rates,
         newest_at=None if newest_s is None else instant(_find_newest_of_slope(situation, newest_s)),
@@ -122,64 +126,72 @@ def decide(
     )
 
 
-def compute_situation(prepared: PreparedDecision) -> Situation:
-    """Compute the situation of a site at one instant: criteria, steps, votes, rules, ladder and observability."""
-    site = prepared.context.site
-    series_health = prepared.series_health
+def compute_situation(preparation: PreparedDecision) -> Situation:
+    """Compute the situation of a site: criteria, steps, votes, rules, ladder and observability."""
+    assessments, signed_assessments = assess_criteria(preparation)
+    followed_steps = follow_steps(preparation, signed_assessments)
+    steps = followed_steps.steps
+    vote_count = count_votes(preparation, assessments, signed_assessments, followed_steps)
+    context = vote_count.context
 
-    assessments, signed_assessments = assess_criteria(prepared)
-    moved = follow_steps(prepared, signed_assessments)
-    steps = moved.steps
-    count = count_votes(prepared, assessments, signed_assessments, moved)
-    context = count.context
+    covered_steps = find_covered_steps(steps, preparation.masks)
+    rules = apply_rules(context, vote_count.statuses)
+    requested_levels = gather_requested_levels(context, vote_count.statuses, steps, covered_steps, rules)
+    requested = fuse_levels(context, requested_levels)
+    level_state = advance_ladder(vote_count, steps, rules, requested)
 
-    covered_steps = find_covered_steps(steps, prepared.masks)
-    rules = tuple(
-        apply_rule(site, rule, count.statuses, prepared.groups, context.memory.answered) for rule in site.fusion.rules
-    )
-    counted = gather_counted(prepared, count.statuses, steps, covered_steps, rules)
-    requested = fuse(site, counted, lambda key: prepared.groups.get(key.station, key.station))
-    level_state = advance_ladder(count, steps, rules, requested)
-
-    moving_references = find_reference_motion(context, count.assessments, steps)
+    moving_references = find_reference_motion(context, vote_count.assessments, steps)
     reach = find_present_reach(context)
     incomplete = find_incomplete(
-        context, count.assessments, steps, count.statuses, prepared.masks, series_health, reach
-    ) | list_incomplete_references(moving_references)
+        context,
+        vote_count.assessments,
+        steps,
+        vote_count.statuses,
+        preparation.masks,
+        preparation.series_health,
+        reach,
+    )
+    incomplete |= list_incomplete_references(moving_references)
+    observability = assess_observability(
+        context, level_state, preparation.series_health, steps, incomplete, vote_count.assessments, reach
+    )
     return Situation(
         context=context,
-        factor=prepared.factor,
-        assessments=doubt_assessments(site, count.assessments, incomplete, context.now_s),
+        factor=preparation.factor,
+        assessments=doubt_assessments(context.prepared, vote_count.assessments, incomplete, context.now_s),
         steps=steps,
-        disturbed=moved.disturbed,
-        sick={**prepared.sick, **count.scattering},
-        healths=mark_unexplained(site, prepared.healths, series_health, steps),
-        series_health=series_health,
-        common=count.common,
-        neighbours=count.neighbours,
-        votes=count.votes,
-        vote_statuses=count.statuses,
+        disturbed=followed_steps.disturbed,
+        sick={**preparation.sick, **vote_count.scattering},
+        healths=mark_unexplained(context.site, preparation.healths, preparation.series_health, steps),
+        series_health=preparation.series_health,
+        common=vote_count.common,
+        neighbours=vote_count.neighbours,
+        votes=vote_count.votes,
+        vote_statuses=vote_count.statuses,
         covered=covered_steps,
         rule_statuses=rules,
-        counted=counted,
+        counted=requested_levels,
         requested=requested,
         level_state=level_state,
-        observability=assess_observability(
-            context, level_state, series_health, steps, prepared.groups, incomplete, count.assessments, reach
-        ),
+        observability=observability,
         moving_references=moving_references,
-        corrected=prepared.questions,
+        corrected=preparation.questions,
     )
 
 
 # ---- criteria --------------------------------------------------------------------------------------------------
-def assess_criteria(prepared: PreparedDecision) -> tuple[list[Assessment], list[Assessment]]:
-    """Return the assessments that count for votes, and those of signed values alone."""
-    signed = _assess_all(prepared.context)
+def assess_criteria(preparation: PreparedDecision) -> tuple[list[Assessment], list[Assessment]]:
+    """Assess every criterion at every station.
+
+    Returns:
+        The assessments that count for votes, and the assessments of signed values alone. They differ if there are
+        unsigned corrections, which may raise a level but not lower it.
+    """
+    signed = _assess_all(preparation.context)
     merged = signed
-    if prepared.with_unsigned is not None:
-        merged = keep_higher(signed, _assess_all(prepared.with_unsigned))
-    return _set_aside_rest_of_blind_series(prepared.context.site, merged, prepared.series_health), signed
+    if preparation.with_unsigned is not None:
+        merged = keep_higher(signed, _assess_all(preparation.with_unsigned))
+    return _prevent_lowering_by_blind_series(preparation.context.prepared, merged, preparation.series_health), signed
 
 
 def _assess_all(context: DecisionContext) -> list[Assessment]:
@@ -189,56 +201,67 @@ def _assess_all(context: DecisionContext) -> list[Assessment]:
     return measure_coverage(context, assessments)
 
 
-def _set_aside_rest_of_blind_series(
-    site: Site, assessments: Assessments, series_health: SeriesHealthMap
+def _prevent_lowering_by_blind_series(
+    prepared: PreparedSite, assessments: Assessments, series_health: SeriesHealthMap
 ) -> list[Assessment]:
-    """Let series that cannot show rest lower nothing. Motion that they show counts.
+    """Mark assessments of series that cannot show rest as not fresh, so that they lower no vote.
 
-    A series whose last digit is too coarse for a rate still shows whether its values exceed a bound on values.
+    Motion that such a series shows still counts. A series whose last digit is too coarse for a rate still shows whether
+    its values exceed a bound on values.
     """
     blind = {place: health.state for place, health in series_health.items() if health.state in BLIND}
     if not blind:
         return list(assessments)
-    criteria_on_values = {criterion.id for criterion in site.criteria if criterion.kind.is_level}
+    criteria_on_values = {criterion.id for criterion in prepared.site.criteria if criterion.kind.is_level}
 
     def cannot_show_rest(assessment: Assessment) -> bool:
         return any(
             place in blind and (blind[place] == AT_STOP or assessment.criterion not in criteria_on_values)
-            for place in list_series_behind(site, assessment.key, {})
+            for place in list_series_behind(prepared, assessment.key, {})
         )
 
-    return [
-        replace(assessment, fresh=False, has_data=assessment.has_data and assessment.raise_level > 0)
-        if cannot_show_rest(assessment)
-        else assessment
-        for assessment in assessments
-    ]
+    marked = []
+    for assessment in assessments:
+        if cannot_show_rest(assessment):
+            has_data = assessment.has_data and assessment.raise_level > 0
+            marked.append(replace(assessment, fresh=False, has_data=has_data))
+        else:
+            marked.append(assessment)
+    return marked
 
 
 # ---- steps -----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class FollowedSteps:
-    """Sudden steps after this evaluation, and references whose stations move alike."""
+    """Sudden steps after this evaluation, and references whose stations move alike.
+
+    Attributes:
+        steps: All steps.
+        disturbed: Steps that wait for simultaneous steps of other stations.
+        stations_alike: Stations that move alike, by reference.
+        sentences: Descriptions of this motion for people, by reference.
+    """
 
     steps: dict[StepKey, Step]
-    disturbed: CommonDisturbance  # steps that wait for those of other stations
-    stations_alike: Mapping[str, Sequence[str]]  # by reference
-    sentences: Mapping[str, Message]  # for people, by reference
+    disturbed: CommonDisturbance
+    stations_alike: Mapping[str, Sequence[str]]
+    sentences: Mapping[str, Message]
 
 
-def follow_steps(prepared: PreparedDecision, signed_assessments: Assessments) -> FollowedSteps:
-    """Find jumps in the cleaned tracks, and what became of the steps that are known."""
-    context, tracks, groups = prepared.context, prepared.tracks, prepared.groups
-    candidates = find_step_candidates(context, prepared.followed)
+def follow_steps(preparation: PreparedDecision, signed_assessments: Assessments) -> FollowedSteps:
+    """Detect jumps in the cleaned tracks, and update the steps of the memory."""
+    context = preparation.context
+    groups = context.prepared.groups
+    candidates = find_step_candidates(context, preparation.followed)
     stations_alike, sentences = find_common_motion(context, signed_assessments, candidates, groups)
     alike = [station for stations in stations_alike.values() for station in stations]
-    steps = update_steps(context.memory, candidates, tracks, context, groups, alike)
-    disturbed = find_disturbed(context, steps, tracks, groups, alike)
+    steps = update_steps(context.memory, candidates, preparation.tracks, context, groups, alike)
+    disturbed = find_disturbed(context, steps, preparation.tracks, groups, alike)
     return FollowedSteps(steps, disturbed, stations_alike, sentences)
 
 
 def find_covered_steps(steps: Steps, masks: Mapping[str, MaintenanceMask]) -> dict[StepKey, Message]:
-    """Return the steps that maintenance of their station sets aside, with the reason."""
+    """Return the steps that do not count because of maintenance of their station, with the reason."""
     covered: dict[StepKey, Message] = {}
     for key, step in steps.items():
         mask = masks.get(key.station)
@@ -250,42 +273,63 @@ def find_covered_steps(steps: Steps, masks: Mapping[str, MaintenanceMask]) -> di
 # ---- votes -----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoteCount:
-    """The votes after this evaluation, and what each counts for."""
+    """The votes after this evaluation, and the level that each counts for.
 
-    context: DecisionContext  # without answers that the motion has outgrown
-    assessments: Assessments  # those of series that scatter too much are held
-    scattering: Mapping[str, Condition]  # conditions of series that scatter too much
+    Attributes:
+        context: The context, without answers of operators that the motion has exceeded since.
+        assessments: The assessments. Those of series that scatter too much keep the previous level.
+        scattering: Conditions of series that scatter too much, by alert key.
+        votes: The votes of all witnesses.
+        statuses: The status of every vote.
+        common: References whose stations move alike.
+        neighbours: Votes that neighbouring stations do not confirm.
+        fresh: Keys of the votes whose witnesses have fresh data.
+    """
+
+    context: DecisionContext
+    assessments: Assessments
+    scattering: Mapping[str, Condition]
     votes: dict[VoteKey, Vote]
     statuses: Mapping[VoteKey, VoteStatus]
     common: CommonMotion
     neighbours: NeighbourCheck
-    fresh: set[VoteKey]  # votes of witnesses with fresh data
+    fresh: set[VoteKey]
 
 
 def count_votes(
-    prepared: PreparedDecision, assessments: Assessments, signed_assessments: Assessments, moved: FollowedSteps
+    preparation: PreparedDecision,
+    assessments: Assessments,
+    signed_assessments: Assessments,
+    followed_steps: FollowedSteps,
 ) -> VoteCount:
-    """Update the votes of all witnesses, and find what each counts for: neighbours, references and maintenance."""
-    context, voters, series_health = prepared.context, prepared.voters, prepared.series_health
-    site, now_s, groups = context.site, context.now_s, prepared.groups
-    scattering_series = _find_scattering_series(site, assessments, series_health)
+    """Update the votes of all witnesses, and determine the level that each counts for.
+
+    A vote may not count because of a faulty instrument, a reference under suspicion, its neighbours or maintenance.
+    """
+    context = preparation.context
+    now_s = context.now_s
+    groups = context.prepared.groups
+    voters = context.prepared.voters
+    series_health = preparation.series_health
+    scattering_series = _find_scattering_series(context.prepared, assessments, series_health)
     assessments, scattering = hold_scattering(context, assessments, scattering_series, series_health, groups)
     voting = [assessment for assessment in assessments if assessment.criterion in voters]
-    votes = update_votes(context, voting, voters, moved.steps)
-    memory = drop_exceeded_answers(site, context.memory, votes, now_s, moved.steps)
+    votes = update_votes(context, voting, voters, followed_steps.steps)
+    memory = drop_exceeded_answers(context.site, context.memory, votes, now_s, followed_steps.steps)
     if memory is not context.memory:
         context = replace(context, memory=memory)
-    since_s = {reference: memory.common.get(reference, now_s) for reference in moved.stations_alike}
-    common = CommonMotion(moved.stations_alike, since_s, moved.sentences)
-    pending = find_pending_reasons(site, votes, voters, series_health, find_suspects(context, common))
-    neighbours = check_neighbours(context, signed_assessments, votes, pending, groups, prepared.masks)
+    since_s = {reference: memory.common.get(reference, now_s) for reference in followed_steps.stations_alike}
+    common = CommonMotion(followed_steps.stations_alike, since_s, followed_steps.sentences)
+    suspects = find_suspects(context, common)
+    pending = find_pending_reasons(context.prepared, votes, voters, series_health, suspects)
+    neighbours = check_neighbours(context, signed_assessments, votes, pending, groups, preparation.masks)
     fresh = {assessment.key for assessment in assessments if assessment.has_data and assessment.fresh}
     return VoteCount(
         context=context,
         assessments=assessments,
         scattering=scattering,
         votes=votes,
-        statuses=classify_votes(votes, pending, neighbours.caps, prepared.masks, fresh, now_s),
+        statuses=classify_votes(votes, pending, neighbours.caps, preparation.masks, fresh, now_s),
         common=common,
         neighbours=neighbours,
         fresh=fresh,
@@ -293,22 +337,22 @@ def count_votes(
 
 
 def _find_scattering_series(
-    site: Site, assessments: Assessments, series_health: SeriesHealthMap
+    prepared: PreparedSite, assessments: Assessments, series_health: SeriesHealthMap
 ) -> dict[VoteKey, Place]:
-    """Return the witnesses whose series scatters far more than usual, each with that series."""
+    """Return the votes that depend on a series with much more scatter than usual, each with that series."""
     bursts = {place for place, health in series_health.items() if health.burst}
     if not bursts:
         return {}
     return {
         assessment.key: place
         for assessment in assessments
-        for place in list_series_behind(site, assessment.key, {})
+        for place in list_series_behind(prepared, assessment.key, {})
         if place in bursts
     }
 
 
 def find_pending_reasons(
-    site: Site,
+    prepared: PreparedSite,
     votes: Votes,
     criteria: Mapping[str, Criterion],
     series_health: SeriesHealthMap,
@@ -319,12 +363,12 @@ def find_pending_reasons(
     for key, vote in votes.items():
         if vote.level == 0:
             continue
-        places = [place for place in list_series_behind(site, key, {}) if place in series_health]
+        places = [place for place in list_series_behind(prepared, key, {}) if place in series_health]
         faulty = next((place for place in places if series_health[place].state in SICK), None)
         if faulty is not None:
             health = series_health[faulty]
             reasons[key] = _INSTRUMENT_FAULT(
-                station=key.station, word=Term(health.state), quantity=Term(faulty[1]), text=health.reason
+                station=key.station, state=Term(health.state), quantity=Term(faulty[1]), text=health.reason
             )
         elif key.station in suspects and criteria[key.criterion].kind.motion:
             reasons[key] = suspects[key.station]
@@ -334,51 +378,66 @@ def find_pending_reasons(
 def find_suspects(context: DecisionContext, common: CommonMotion) -> dict[str, Message]:
     """Return the stations whose reference is under suspicion, with the reason.
 
-    The suspicion ends when its clock is over, or when a person answers that the slope moved.
+    The suspicion ends at its deadline, or when an operator answers that the slope moved.
     """
     suspects: dict[str, Message] = {}
     for reference, stations in common.stations.items():
         answer = context.memory.answers.get(f"{REFERENCE}{reference}")
-        ends_s = common.since_s[reference] + context.site.fusion.verify_within_s
-        if denies_movement(answer) or (context.now_s < ends_s and answer != MOVEMENT):
+        deadline_s = common.since_s[reference] + context.site.fusion.verify_within_s
+        if denies_movement(answer) or (context.now_s < deadline_s and answer != MOVEMENT):
             suspects |= dict.fromkeys(stations, _MOVE_ALIKE(reference=reference))
     return suspects
 
 
-# ---- level -----------------------------------------------------------------------------------------------------
-def gather_counted(
-    prepared: PreparedDecision,
+# ---- fusion ----------------------------------------------------------------------------------------------------
+def apply_rules(context: DecisionContext, statuses: Mapping[VoteKey, VoteStatus]) -> tuple[RuleStatus, ...]:
+    """Apply the fusion rules over several criteria to the votes."""
+    groups = context.prepared.groups
+    return tuple(
+        apply_rule(context.site, rule, statuses, groups, context.memory.answered) for rule in context.site.fusion.rules
+    )
+
+
+def gather_requested_levels(
+    context: DecisionContext,
     statuses: Mapping[VoteKey, VoteStatus],
     steps: Steps,
     covered_steps: Collection[StepKey],
     rules: Sequence[RuleStatus],
 ) -> dict[Supporter, int]:
-    """Return everything that counts for a level now: votes of witnesses, steps, and rules that hold."""
-    counted: dict[Supporter, int] = {}
+    """Return the level that each vote, step and fusion rule requests now. Those that do not count are left out."""
+    requested_levels: dict[Supporter, int] = {}
     for vote_key, status in statuses.items():
-        if status.counted_level > 0 and vote_key.criterion in prepared.witnesses:
-            counted[vote_key] = status.counted_level
+        if status.counted_level > 0 and vote_key.criterion in context.prepared.witnesses:
+            requested_levels[vote_key] = status.counted_level
     for step_key, step in steps.items():
         if step.state in ACTIVE and step_key not in covered_steps:
-            counted[StepVote(step_key)] = requested_level(step)
+            requested_levels[StepVote(step_key)] = requested_level(step)
     for rule in rules:
         for rule_key in rule.keys:
-            counted[rule_key] = rule.rule.level
-    return counted
+            requested_levels[rule_key] = rule.rule.level
+    return requested_levels
 
 
+def fuse_levels(context: DecisionContext, requested_levels: Mapping[Supporter, int]) -> RequestedLevel:
+    """Fuse the requested levels into one. The top level needs independent witnesses."""
+    groups = context.prepared.groups
+    return fuse(context.site, requested_levels, lambda key: groups.get(key.station, key.station))
+
+
+# ---- ladder ----------------------------------------------------------------------------------------------------
 def advance_ladder(
-    count: VoteCount, steps: Steps, rules: Sequence[RuleStatus], requested: RequestedLevel
+    vote_count: VoteCount, steps: Steps, rules: Sequence[RuleStatus], requested: RequestedLevel
 ) -> LevelState:
     """Return the level after this evaluation. It does not fall while a backlog of readings is stored."""
-    set_aside = {key for key, status in count.statuses.items() if status.limit_reason is not None}
+    set_aside = {key for key, status in vote_count.statuses.items() if status.limit_reason is not None}
 
     def is_over(key: Supporter, level: int) -> bool:
         if isinstance(key, RuleKey):
             return any(status.rule.id == key.rule and status.holds is False for status in rules)
-        return is_clear(key, level, count.votes, steps, count.fresh, set_aside)
+        return is_clear(key, level, vote_count.votes, steps, vote_count.fresh, set_aside)
 
-    context = count.context
+    context = vote_count.context
     return advance_level(context.site, context.memory, requested, is_over, may_fall=not context.inputs.draining)
 
 
@@ -390,7 +449,7 @@ def is_clear(
     fresh: Collection[VoteKey],
     set_aside: Collection[VoteKey],
 ) -> bool:
-    """Return whether the witness of a vote shows with fresh data that the level is over."""
+    """Return whether a vote or step no longer requests a level, according to fresh data."""
     if isinstance(key, StepVote):
         step = steps.get(key.step)
         return step is None or requested_level(step) < level
@@ -400,16 +459,20 @@ def is_clear(
 
 # ---- memory ----------------------------------------------------------------------------------------------------
 def build_memory(situation: Situation, newest_s: float | None) -> Memory:
-    """Return what this decision leaves to the next one.
+    """Return the memory for the next decision.
 
     Args:
-        newest_s: The newest datum that any decision has used, in epoch seconds.
+        situation: The situation of the site.
+        newest_s: Newest epoch that any decision has used, in epoch seconds.
     """
-    before, now_s = situation.before, situation.context.now_s
-    observability, steps = situation.observability, situation.steps
+    before = situation.before
+    now_s = situation.context.now_s
+    observability = situation.observability
+    steps = situation.steps
     level = situation.level_state.level
     has_changed = level != before.level
-    common_since_s, asked_since_s = situation.common.since_s, situation.neighbours.open_since_s
+    common_since_s = situation.common.since_s
+    asked_since_s = situation.neighbours.open_since_s
     lasting = _list_lasting_questions(situation)
     answers = keep_answers(before.answers, lasting, now_s)
     return Memory(
@@ -444,11 +507,11 @@ def build_memory(situation: Situation, newest_s: float | None) -> Memory:
 
 
 def _list_lasting_questions(situation: Situation) -> set[str]:
-    """Return the questions that are open now, or whose motion lasts."""
+    """Return the questions that are open, and those whose motion continues."""
     before = situation.before
     lasting = {f"{REFERENCE}{reference}" for reference in situation.common.since_s}
     lasting |= {*situation.neighbours.open_since_s, *situation.corrected}
-    # To find out which motions last takes a fit for each station. Only answers and signatures need it.
+    # This needs a fit for each station, so it is done only if there are answers or signatures to keep.
     if before.answers or before.heights or before.signed:
         lasting |= find_questions_of_lasting_motion(
             situation.site, situation.assessments, situation.votes, situation.context.now_s
@@ -457,16 +520,16 @@ def _list_lasting_questions(situation: Situation) -> set[str]:
 
 
 def _find_newest(inputs: DecisionInputs, now_s: float, before_s: float | None) -> float | None:
-    """Return the newest datum up to now, in epoch seconds; that of earlier decisions if there is none."""
+    """Return the newest epoch up to now, in epoch seconds. Without one, return that of earlier decisions."""
     epochs_s = [newest.observed_s for newest in inputs.newest.values() if newest.observed_s <= now_s]
     return max(epochs_s, default=before_s)
 
 
 def _find_newest_of_slope(situation: Situation, newest_s: float) -> float:
-    """Return the newest datum of the series that measure the motion of the slope.
+    """Return the newest epoch of the series that measure the motion of the slope, in epoch seconds.
 
-    Rain gauges and control stations go on sending when the slope has taken its own instruments along. Without series of
-    motion, or if they never sent anything, it is the newest datum of all series.
+    Rain gauges and control stations still send data after the slope has destroyed its own instruments. If no motion
+    series has data, return the newest epoch of all series.
     """
-    epochs_s = [situation.series_health[place].newest_s for place in find_moving_series(situation.site)]
+    epochs_s = [situation.series_health[place].newest_s for place in situation.context.prepared.moving_series]
     return max((epoch_s for epoch_s in epochs_s if epoch_s is not None), default=newest_s)

@@ -10,6 +10,7 @@ from typing import Final
 
 from monitor.decision.keys import RuleKey, StepKey, StepVote, Supporter, VoteKey
 from monitor.decision.lost_levels import PresentReach
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Steps
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
 from monitor.decision.series.coverage import WHOLE, Coverage, Removal, measure_track
@@ -21,7 +22,7 @@ from monitor.decision.vote_status import VoteStatus
 from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.parents import Place
 from monitor.sites.records import Criterion, Site
-from monitor.sites.witnesses import find_voting_series, list_voting_witnesses
+from monitor.sites.witnesses import list_voting_witnesses
 from monitor.text.message import LABELLED_TEXT, Figure, Message, Template, Timestamp, join
 
 AND_MORE: Final = Template("text.and_more", "{text} and {n} more")
@@ -100,7 +101,7 @@ def find_incomplete(
     Moving series that no vote can rest on are among them.
     """
     site = context.site
-    voting = find_voting_series(site)
+    voting = context.prepared.voting_series
     found: dict[Place, IncompleteSeries] = {}
     for place in sorted(voting):
         station = place[0]
@@ -121,7 +122,7 @@ def find_incomplete(
         length = Figure(jump.length, ".3g", spec.unit if (spec := site.series(*place)) else "")
         text = _UNASKED_JUMP(size=length, at=Timestamp(jump.before_s), at2=Timestamp(jump.at_s))
         found.setdefault(place, IncompleteSeries(text, WHOLE, jump.before_s, jump.at_s))
-    series_of = _list_series(site)
+    series_of = _list_series(context.prepared)
     for vote_key, status in statuses.items():
         if status.limit_reason is not None:
             for place in series_of.get(vote_key, ()):
@@ -135,7 +136,7 @@ def find_incomplete(
                 found[place] = IncompleteSeries(assessment.coverage.describe(), assessment.coverage)
     for place, highest in reach.highest.items():
         if highest == 0:
-            barrier = reach.find_barrier(site, place)
+            barrier = reach.find_barrier(context.prepared, place)
             reason = _UNJUDGED if barrier is None else _UNREACHED(text=barrier.reason)
             found.setdefault(place, IncompleteSeries(reason))
     for place, reason in _list_without_result(assessments, series_of):
@@ -192,7 +193,7 @@ def _list_unasked_jumps(context: DecisionContext, steps: Steps) -> Iterator[tupl
     Such a jump lies across a gap and is too small for its length to ask for a level by itself.
     """
     site = context.site
-    voting = find_voting_series(site)
+    voting = context.prepared.voting_series
     for criterion in site.criteria:
         window_s = load_criteria()[criterion.kind.id].find_window_s(criterion)
         if not (criterion.kind.followed and window_s > 0.0):
@@ -209,14 +210,14 @@ def _list_unasked_jumps(context: DecisionContext, steps: Steps) -> Iterator[tupl
 
 
 def doubt_assessments(
-    site: Site, assessments: Assessments, incomplete: Mapping[str, IncompleteSeries], now_s: float
+    prepared: PreparedSite, assessments: Assessments, incomplete: Mapping[str, IncompleteSeries], now_s: float
 ) -> list[Assessment]:
     """Return the assessments, those that rest on doubted readings with a coverage that says so."""
     doubted = {name: series for name, series in incomplete.items() if series.doubted_since_s is not None}
     if not doubted:
         return list(assessments)
-    criteria = {c.id: c for c in site.criteria}
-    series_of = _list_series(site)
+    criteria = {c.id: c for c in prepared.site.criteria}
+    series_of = _list_series(prepared)
     found = []
     for assessment in assessments:
         criterion = criteria[assessment.criterion]
@@ -283,9 +284,10 @@ def summarize_reasons(incomplete: Mapping[str, Message]) -> Message | None:
     return AND_MORE(text=listed, n=len(reasons) - NAMED) if len(reasons) > NAMED else listed
 
 
-def _list_series(site: Site) -> dict[VoteKey, Sequence[Place]]:
+def _list_series(prepared: PreparedSite) -> dict[VoteKey, Sequence[Place]]:
     """List the voting series behind each vote."""
-    voting = find_voting_series(site)
+    site = prepared.site
+    voting = prepared.voting_series
     return {
         VoteKey(criterion.id, voice.witness): [voice.series]
         for criterion in site.criteria

@@ -19,7 +19,6 @@ from monitor.decision.ladder import fuse
 from monitor.decision.records import Condition, instant, seconds
 from monitor.decision.series.assessment import Assessment, DecisionContext, EvaluationCache
 from monitor.readings.records import Reading
-from monitor.sites.witnesses import find_groups
 from monitor.text.instants import EPOCH
 from monitor.text.message import LABELLED_TEXT, Message, Template, Term, Timestamp, join
 
@@ -124,7 +123,7 @@ def _list_new(readings: Sequence[Reading], evaluated_at: datetime) -> list[datet
 def _assess_instant(context: DecisionContext, at_s: float) -> LateCrossing:
     """Return the level that witnesses would have requested at an instant with all readings up to it."""
     site = context.site
-    groups = find_groups(site)
+    groups = context.prepared.groups
     at = instant(at_s)
     observed_at = attrgetter("observed_at")
     earlier_readings = {
@@ -132,7 +131,7 @@ def _assess_instant(context: DecisionContext, at_s: float) -> LateCrossing:
         for name, readings in context.inputs.readings.items()
     }
     inputs = replace(context.inputs, readings=earlier_readings)
-    context_then = DecisionContext(site, inputs, context.memory, at_s, EvaluationCache())
+    context_then = DecisionContext(context.prepared, inputs, context.memory, at_s, EvaluationCache())
     raising: list[Assessment] = []
     for criterion in site.criteria:
         if criterion.role == "witness" and criterion.kind.source == "instruments":

@@ -17,12 +17,11 @@ from monitor.decision.judgements import (
     find_barriers,
     find_closed_levels,
     find_highest_levels,
-    list_barriers,
-    list_followed,
 )
 from monitor.decision.keys import VoteKey
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.series.assessment import DecisionContext, rare_key
-from monitor.decision.series.intervals import find_interval_s, list_learning
+from monitor.decision.series.intervals import find_interval_s
 from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS, Place
 from monitor.sites.records import Site
 from monitor.sites.witnesses import BlockedLevels
@@ -54,14 +53,14 @@ class PresentReach:
     highest: Mapping[Place, int]
     rare: Mapping[Place, Message]
 
-    def find_barrier(self, site: Site, place: Place) -> Barrier | None:
+    def find_barrier(self, prepared: PreparedSite, place: Place) -> Barrier | None:
         """Return the barrier of the lowest level that votes on a series cannot reach; None if they reach all."""
         barriers = [
             (level, barrier)
-            for criterion, station, spec in list_followed(site)
+            for criterion, station, spec in prepared.followed_votes
             if (spec.station, spec.quantity) == place
             for level, barrier in self.barriers.get(VoteKey(criterion.id, station.id), {}).items()
-            if barrier.is_shut
+            if barrier.is_absolute
         ]
         return min(barriers, key=lambda item: item[0])[1] if barriers else None
 
@@ -73,10 +72,10 @@ def find_present_reach(context: DecisionContext) -> PresentReach:
     check` reports them, so their series are not contained in `rare` because of them.
     """
     site = context.site
-    declared = list_barriers(site)
+    declared = context.prepared.barriers
     barriers: dict[VoteKey, Mapping[int, Barrier]] = {}
     rare: dict[Place, Message] = {}
-    for criterion, station, spec in list_followed(site):
+    for criterion, station, spec in context.prepared.followed_votes:
         key = VoteKey(criterion.id, station.id)
         was_rare = rare_key((station.id, spec.quantity)) in context.memory.conditions
         every_s = find_interval_s(context.track(criterion, station.id).times_s, spec.interval_s, was_rare=was_rare)
@@ -84,19 +83,19 @@ def find_present_reach(context: DecisionContext) -> PresentReach:
         present = as_declared if every_s == spec.interval_s else find_barriers(criterion, station, spec, every_s)
         if present:
             barriers[key] = present
-        shut_as_declared = {level for level, barrier in as_declared.items() if barrier.is_shut}
-        lost = [level for level, barrier in present.items() if barrier.is_shut and level not in shut_as_declared]
+        shut_as_declared = {level for level, barrier in as_declared.items() if barrier.is_absolute}
+        lost = [level for level, barrier in present.items() if barrier.is_absolute and level not in shut_as_declared]
         if lost:
             sentence = describe_unreachable(site, criterion.id, [station.id], max(lost), present[max(lost)])
             rare.setdefault((station.id, spec.quantity), _DECLARED(text=sentence, every=Duration(spec.interval_s)))
-    for spec in list_learning(site):
+    for spec in context.prepared.learning_series:
         silence_s = context.find_silence_s(spec)
         if silence_s > spec.max_silence_s:
             every, silence = Duration(silence_s / DEFAULT_SILENCE_INTERVALS), Duration(silence_s)
             text = _SELDOM(every=every, declared=Duration(spec.interval_s), silence=silence)
             rare.setdefault((spec.station, spec.quantity), text)
     closed = find_closed_levels(barriers)
-    return PresentReach(barriers, closed, find_highest_levels(site, closed), rare)
+    return PresentReach(barriers, closed, find_highest_levels(context.prepared, closed), rare)
 
 
 def describe_lost(site: Site, barriers: Barriers, above: int) -> list[Message]:
@@ -105,7 +104,9 @@ def describe_lost(site: Site, barriers: Barriers, above: int) -> list[Message]:
     At most two sentences are returned. The last one contains the number of those left out.
     """
     lost = [
-        (level, text) for level, barrier, text in describe_barriers(site, barriers) if barrier.is_shut and level > above
+        (level, text)
+        for level, barrier, text in describe_barriers(site, barriers)
+        if barrier.is_absolute and level > above
     ]
     lost.sort(key=lambda item: -item[0])
     sentences = [text for _, text in lost]

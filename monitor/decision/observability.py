@@ -1,4 +1,4 @@
-"""What a site can see at one instant, and the highest level that it can reach."""
+"""Assess which series of a site have usable data, and the highest level that they can raise."""
 
 from collections.abc import Collection, Mapping
 
@@ -8,13 +8,12 @@ from monitor.decision.keys import RuleKey, StepVote, Supporter
 from monitor.decision.ladder import LevelState
 from monitor.decision.lost_levels import PresentReach
 from monitor.decision.orphaned_votes import find_orphaned_supporters
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Steps
 from monitor.decision.series.assessment import Assessments, DecisionContext
 from monitor.decision.series.station_health import SeriesHealth, SeriesHealthMap
 from monitor.decision.situation import Observability
 from monitor.sites.parents import Place
-from monitor.sites.records import Site
-from monitor.sites.witnesses import Groups, compute_reachable_level, find_voting_series
 from monitor.text.message import Message
 
 
@@ -23,34 +22,36 @@ def assess_observability(
     level_state: LevelState,
     series_health: SeriesHealthMap,
     steps: Steps,
-    groups: Groups,
     incomplete: Mapping[str, IncompleteSeries],
     assessments: Assessments,
     reach: PresentReach,
 ) -> Observability:
-    """Compute what the site sees, and the highest level that it can reach.
+    """Assess which series have usable data, and the highest level that they can raise.
 
-    "full" needs every voting series to be healthy and known completely, and no moving series that nothing judges.
+    The state is "full" if every voting series is healthy and complete, and if a criterion reads every motion series.
 
-    The reachable level is the level that the slope raises wherever it moves. It is at most what the votes can raise
-    together, and at most what a vote on the worst judged of the moving series can request.
+    The reachable level is the level that can be raised wherever the slope moves: at most the level that all votes
+    together can raise, and at most the lowest level that a single motion series can request.
 
-    While a backlog of readings is stored, the state and reachable level of before are kept.
+    While a backlog of readings is stored, state and reachable level do not change.
     """
-    site, memory = context.site, context.memory
-    level, supporters = level_state.level, level_state.supporters
-    voting = find_voting_series(site)
-    seen = {place for place in voting if series_health[place].state == "ok"}
-    # A station that has just been declared is expected, not missing.
+    prepared = context.prepared
+    site = context.site
+    memory = context.memory
+    level = level_state.level
+    supporters = level_state.supporters
+    voting = prepared.voting_series
+    healthy = {place for place in voting if series_health[place].state == "ok"}
+    # The first readings of a new station are not overdue.
     expected = {place for place in voting if series_health[place].state == "unknown"}
-    reached = compute_reachable_level(site, seen | expected, groups, reach.closed)
-    witnesses = len(reached.top_groups)
+    reachable = prepared.compute_reachable_level(healthy | expected, reach.closed)
+    witnesses = len(reachable.top_groups)
     orphaned = find_orphaned_supporters(site, supporters, level, memory.unheard, context.now_s)
     if context.inputs.draining and memory.reachable_level is not None:
         return Observability(
             state=memory.observability,
             reachable_level=memory.reachable_level,
-            highest_level=reached.level,
+            highest_level=reachable.level,
             witnesses=witnesses,
             unseen_since_s=None,
             unheard=orphaned,
@@ -64,28 +65,36 @@ def assess_observability(
         place
         for key, supported in supporters.items()
         if supported >= level > 0
-        for place in list_series_behind(site, key, steps)
+        for place in list_series_behind(prepared, key, steps)
     } & voting
     silence = find_common_silence(context, level, series_health, supporting)
-    is_blind = silence is not None or (bool(voting) and not seen)
-    is_blind = is_blind or (bool(supporting or orphaned) and not supporting & seen)
-    is_full = seen == voting and not incomplete
+    is_blind = (
+        silence is not None
+        or (bool(voting) and not healthy)
+        or (bool(supporting or orphaned) and not supporting & healthy)
+    )
+    is_full = healthy == voting and not incomplete
 
     held = find_held(context, assessments, supporters, level)
-    # Like a silent series, one with doubted readings has the silence that it may keep to become sound again.
+    # A series with doubted readings has the same time to recover as a silent series: its allowed silence.
     doubted_since_s: dict[Supporter, float] = {}
     for key, since_s in held.items():
-        silences_s = [_find_silence_s(context, place) for place in list_series_behind(site, key, steps)]
+        silences_s = [_find_silence_s(context, place) for place in list_series_behind(prepared, key, steps)]
         doubted_since_s[key] = since_s + max(silences_s, default=0.0)
     unseen_since_s = _find_unseen_since(
-        context, series_health, supporting - seen, {**orphaned, **doubted_since_s}, voting if is_blind else None
+        context, series_health, supporting - healthy, {**orphaned, **doubted_since_s}, voting if is_blind else None
     )
     reasons = {name: series.reason for name, series in incomplete.items()}
-    reasons |= {".".join(place): series_health[place].reason for place in voting - seen}
+    reasons |= {".".join(place): series_health[place].reason for place in voting - healthy}
+    state = "degraded"
+    if is_blind:
+        state = "blind"
+    elif is_full:
+        state = "full"
     return Observability(
-        state="blind" if is_blind else "full" if is_full else "degraded",
-        reachable_level=min([reached.level, *reach.highest.values()]),
-        highest_level=reached.level,
+        state=state,
+        reachable_level=min([reachable.level, *reach.highest.values()]),
+        highest_level=reachable.level,
         witnesses=witnesses,
         unseen_since_s=unseen_since_s,
         unheard=orphaned,
@@ -95,12 +104,16 @@ def assess_observability(
         reasons=dict(sorted(reasons.items())),
         incomplete=incomplete,
         held=held,
-        held_reason=_explain_held(site, steps, unseen_since_s, doubted_since_s, reasons),
+        held_reason=_explain_held(context.prepared, steps, unseen_since_s, doubted_since_s, reasons),
     )
 
 
-def list_series_behind(site: Site, key: Supporter, steps: Steps) -> list[Place]:
-    """Return the series that a vote or step was read from; without a name, all voting series of its station."""
+def list_series_behind(prepared: PreparedSite, key: Supporter, steps: Steps) -> list[Place]:
+    """Return the series that a vote or step depends on.
+
+    If no such series is declared, return all voting series of the station.
+    """
+    site = prepared.site
     station = key.station
     if isinstance(key, StepVote):
         step = steps.get(key.step)
@@ -111,14 +124,16 @@ def list_series_behind(site: Site, key: Supporter, steps: Steps) -> list[Place]:
     spec = site.series(station, quantity)
     if spec is not None:
         return [(station, spec.quantity)]
-    return sorted(place for place in find_voting_series(site) if place[0] == station)
+    return sorted(place for place in prepared.voting_series if place[0] == station)
 
 
 def find_deadline(context: DecisionContext, place: Place, newest_s: float | None) -> float:
     """Return when a series becomes silent, in epoch seconds.
 
     Args:
-        newest_s: Its newest datum; None if it never sent any since the site is watched.
+        context: The context.
+        place: Station and quantity of the series.
+        newest_s: The newest epoch of the series. None if it has no data since the first evaluation of the site.
     """
     if newest_s is None:
         newest_s = context.now_s if context.memory.started_s is None else context.memory.started_s
@@ -133,48 +148,53 @@ def _find_silence_s(context: DecisionContext, place: Place) -> float:
 def _find_unseen_since(
     context: DecisionContext,
     series_health: SeriesHealthMap,
-    unseen: Collection[Place],
+    unhealthy: Collection[Place],
     unsure_since_s: Mapping[Supporter, float],
     blind: Collection[Place] | None,
 ) -> float | None:
-    """Return since when the level rests on something out of sight; of a blind site, since when it sees nothing.
+    """Return since when the level depends on unusable data, or since when a blind site has no data, in epoch seconds.
 
-    One supporter of the level that is out of sight is enough. A second one does not start the clock again.
+    One supporter of the level without usable data is enough. A second one does not restart the time.
 
     Args:
-        unseen: Series that the level rests on and that are not healthy.
-        unsure_since_s: Supporters of the level that no criterion declares any more, or that only missing readings keep
-            from falling.
-        blind: All voting series of a blind site; None if it is not blind.
+        context: The context.
+        series_health: Health of every series.
+        unhealthy: Series that the level depends on and that are not healthy.
+        unsure_since_s: Supporters of the level that no criterion declares any longer, or that do not fall only because
+            readings are missing, with the instant since when.
+        blind: All voting series of a blind site. None if the site is not blind.
     """
-    if unseen or unsure_since_s:
-        unseen_since_s = [_find_last_expected(context, place, series_health[place]) for place in unseen]
-        return min([*unsure_since_s.values(), *unseen_since_s])
+    if unhealthy or unsure_since_s:
+        unhealthy_since_s = [_find_last_expected(context, place, series_health[place]) for place in unhealthy]
+        return min([*unsure_since_s.values(), *unhealthy_since_s])
     if blind is None:
         return None
     return max(_find_last_expected(context, place, series_health[place]) for place in blind)
 
 
 def _find_last_expected(context: DecisionContext, place: Place, health: SeriesHealth) -> float:
-    """Return when an unhealthy series should have sent a sound value at the latest.
+    """Return the latest instant at which a good value of an unhealthy series was due, in epoch seconds.
 
-    Faulty values do not count: the newest datum that a vote rests on does.
+    Faulty values do not count, so this is derived from the newest epoch that a vote depends on.
     """
-    votes = context.memory.votes.items()
-    newest_s = [vote.newest_s for key, vote in votes if place in list_series_behind(context.site, key, {})]
+    newest_s = [
+        vote.newest_s
+        for key, vote in context.memory.votes.items()
+        if place in list_series_behind(context.prepared, key, {})
+    ]
     default_s = health.newest_s if health.state == "silent" else None
     return min(context.now_s, find_deadline(context, place, max(newest_s, default=default_s)))
 
 
 def _explain_held(
-    site: Site,
+    prepared: PreparedSite,
     steps: Steps,
     unseen_since_s: float | None,
     doubted_since_s: Mapping[Supporter, float],
     reasons: Mapping[str, Message],
 ) -> Message | None:
-    """Return what is missing of the series that hold the level, if the clock of the level out of sight is theirs."""
+    """Return which readings are missing of the supporters that do not fall, if `unseen_since_s` is due to them."""
     names: set[str] = set()
     if unseen_since_s is not None and unseen_since_s in doubted_since_s.values():
-        names = {".".join(place) for key in doubted_since_s for place in list_series_behind(site, key, steps)}
+        names = {".".join(place) for key in doubted_since_s for place in list_series_behind(prepared, key, steps)}
     return summarize_reasons({name: reason for name, reason in reasons.items() if name in names})

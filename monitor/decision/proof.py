@@ -1,4 +1,4 @@
-"""Criteria that rest on a model count only while a test on this site shows that they may; else they are advice."""
+"""Treat criteria that depend on a model as advice unless a test at this site was passed and is still valid."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -6,7 +6,7 @@ from typing import Final
 
 from monitor.decision.criteria.proofs import WARN_S, format_command
 from monitor.decision.records import Condition, ProofFact
-from monitor.sites.records import Site, once_per_record
+from monitor.sites.records import Site
 from monitor.sites.witnesses import list_criteria_needing_proof
 from monitor.text.message import Message, Template, Term, Timestamp
 
@@ -17,44 +17,45 @@ _OTHER_WEIGHTS: Final = Template("proof.other_weights", "the test of {name} on {
 _OTHER_SETTINGS: Final = Template("proof.other_settings", "the test of {name} on {day} was made with other settings")
 _WAS_VALID: Final = Template("proof.was_valid", "the test of {name} was valid until {day}")
 _IS_ADVICE: Final = Template(
-    "proof.is_advice", "{criterion} counts as advice, no level rests on it: {text}; the test: {command}"
+    "proof.is_advice", "{criterion} counts as advice only and raises no level: {text}; to test it, run {command}"
 )
 _NOT_ALL: Final = Template(
-    "proof.not_all_weights", "{criterion} does not count all weights in use: {text}; the test: {command}"
+    "proof.not_all_weights", "{criterion} does not count all weights in use: {text}; to test them, run {command}"
 )
 _ENDS: Final = Template(
     "proof.ends",
-    "{criterion} will count as advice from {day} on: its test of {name} is valid until then; the test: {command}",
+    "{criterion} will count as advice only from {day}, because its test of {name} expires; to repeat it, run {command}",
 )
 _UNPROVEN: Final = Template(
     "proof.role_unproven",
-    'criterion {criterion}: role = "{role}" is not proven on this site: {text}; until `{command}` shows it, write '
+    'criterion {criterion}: role = "{role}" is not proven on this site: {text}; run `{command}`, or write '
     'role = "advice"',
 )
 
 
 def find_unproven(facts: Sequence[ProofFact], now_s: float) -> dict[str, Message]:
-    """Why criteria are advice whatever the site file says, by id; without facts none asks for a proof.
+    """Return the criteria that count as advice whatever their role in the site file, by id, with the reason.
 
-    Of several facts on one subject, each of other weights, one is enough: the rule hears its weights alone.
+    If there are several facts on one model, each for other weights, one valid test is enough, because the criterion
+    uses only the weights with a valid test. Without facts, no criterion needs a proof.
     """
-    found: dict[str, Message] = {}
-    held = {(fact.criterion, fact.name) for fact in facts if fact.holds(now_s)}
+    unproven: dict[str, Message] = {}
+    proven = {(fact.criterion, fact.name) for fact in facts if fact.holds(now_s)}
     for fact in facts:
-        why = explain_fact(fact, now_s)
-        if why is not None and (fact.criterion, fact.name) not in held:
-            found.setdefault(fact.criterion, why)
-    return found
+        reason = explain_fact(fact, now_s)
+        if reason is not None and (fact.criterion, fact.name) not in proven:
+            unproven.setdefault(fact.criterion, reason)
+    return unproven
 
 
 def explain_fact(fact: ProofFact, now_s: float) -> Message | None:
-    """Why one test does not show that its criterion may count; None where it does."""
+    """Return why a test does not prove its criterion, or None if it does."""
     if not fact.name:
         return _NO_SCORE()
     name = Term(fact.name)
     if fact.tested_s is None:
         return _NO_TEST(name=name)
-    day = _day(fact.tested_s)
+    day = _format_day(fact.tested_s)
     if not fact.passed:
         return _NOT_PASSED(name=name, day=day, text=fact.why)
     if fact.weights != fact.weights_now:
@@ -62,67 +63,67 @@ def explain_fact(fact: ProofFact, now_s: float) -> Message | None:
     if fact.settings != fact.settings_now:
         return _OTHER_SETTINGS(name=name, day=day)
     if now_s > fact.until_s:
-        return _WAS_VALID(name=name, day=_day(fact.until_s))
+        return _WAS_VALID(name=name, day=_format_day(fact.until_s))
     return None
 
 
 def as_advice(site: Site, unproven: Collection[str]) -> Site:
-    """The site in which criteria that are not proven are advice."""
+    """Return the site with the role `advice` for unproven criteria."""
     if not unproven:
         return site
-    known, names = _variants(site), frozenset(unproven)
-    if names not in known:
-        criteria = tuple(replace(c, role="advice") if c.id in names else c for c in site.criteria)
-        known[names] = replace(site, criteria=criteria)
-    return known[names]
-
-
-@once_per_record
-def _variants(_: Site) -> dict[frozenset[str], Site]:
-    """A site by what of it is advice: made once, since much is kept for the very site that a decision asks about."""
-    return {}
+    criteria = tuple(
+        replace(criterion, role="advice") if criterion.id in unproven else criterion for criterion in site.criteria
+    )
+    return replace(site, criteria=criteria)
 
 
 def list_unproven(site: Site, facts: Sequence[ProofFact], now_s: float) -> dict[str, Condition]:
-    """Conditions of health: what counts as advice against the site file, and which test is soon to be made again."""
-    commands = {c.id: format_command(site, c) for c in site.criteria if any(f.criterion == c.id for f in facts)}
-    unproven = find_unproven(facts, now_s)
-    found = {
-        f"health:{name}:unproven": Condition(
-            "health", 2, now_s, _IS_ADVICE(criterion=name, text=why, command=commands[name])
-        )
-        for name, why in unproven.items()
-        if name in commands
+    """Return the health conditions about unproven criteria and tests that expire soon, by alert key."""
+    criteria = {fact.criterion for fact in facts}
+    commands = {
+        criterion.id: format_command(site, criterion) for criterion in site.criteria if criterion.id in criteria
     }
+    unproven = find_unproven(facts, now_s)
+    conditions: dict[str, Condition] = {}
+    for name, reason in unproven.items():
+        if name in commands:
+            text = _IS_ADVICE(criterion=name, text=reason, command=commands[name])
+            conditions[f"health:{name}:unproven"] = Condition("health", 2, now_s, text)
     for fact in facts:
-        if fact.criterion not in commands or fact.criterion in unproven:
+        name = fact.criterion
+        if name not in commands or name in unproven:
             continue
-        if (why := explain_fact(fact, now_s)) is not None:
-            text = _NOT_ALL(criterion=fact.criterion, text=why, command=commands[fact.criterion])
-            found.setdefault(f"health:{fact.criterion}:unproven", Condition("health", 1, now_s, text))
+        reason_of_fact = explain_fact(fact, now_s)
+        if reason_of_fact is not None:
+            text = _NOT_ALL(criterion=name, text=reason_of_fact, command=commands[name])
+            conditions.setdefault(f"health:{name}:unproven", Condition("health", 1, now_s, text))
         elif now_s > fact.until_s - WARN_S:
-            text = _ENDS(
-                criterion=fact.criterion, day=_day(fact.until_s), name=Term(fact.name), command=commands[fact.criterion]
-            )
-            found.setdefault(f"health:{fact.criterion}:proof_ends", Condition("health", 1, now_s, text))
-    return found
+            day = _format_day(fact.until_s)
+            text = _ENDS(criterion=name, day=day, name=Term(fact.name), command=commands[name])
+            conditions.setdefault(f"health:{name}:proof_ends", Condition("health", 1, now_s, text))
+    return conditions
 
 
 def next_proof_s(facts: Sequence[ProofFact], now_s: float) -> list[float]:
-    """Instants at which a test is to be made again, or ends."""
-    untils = [f.until_s for f in facts if explain_fact(f, now_s) is None]
-    return [at_s for until_s in untils for at_s in (until_s - WARN_S, until_s)]
+    """Return the instants at which valid tests are announced to expire, and at which they expire, in epoch seconds."""
+    expiries_s = [fact.until_s for fact in facts if explain_fact(fact, now_s) is None]
+    return [*(expiry_s - WARN_S for expiry_s in expiries_s), *expiries_s]
 
 
 def describe_unproven(site: Site, facts: Sequence[ProofFact], now_s: float) -> list[Message]:
-    """Criteria that count although nothing stored shows that they may, one line each, with what to do."""
+    """Return one sentence for each criterion that can raise a level and has no valid test, with the remedy."""
     unproven = find_unproven(facts, now_s)
     return [
-        _UNPROVEN(criterion=one.id, role=one.role, text=unproven[one.id], command=format_command(site, one))
-        for one in list_criteria_needing_proof(site)
-        if one.id in unproven
+        _UNPROVEN(
+            criterion=criterion.id,
+            role=criterion.role,
+            text=unproven[criterion.id],
+            command=format_command(site, criterion),
+        )
+        for criterion in list_criteria_needing_proof(site)
+        if criterion.id in unproven
     ]
 
 
-def _day(at_s: float) -> Timestamp:
+def _format_day(at_s: float) -> Timestamp:
     return Timestamp(at_s, "day")

@@ -1,4 +1,4 @@
-"""The situation of a site at one instant: everything that conditions, evidence and memory are derived from."""
+"""The situation of a site at one instant. Conditions, evidence and memory are derived from it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,67 +21,110 @@ from monitor.text.message import Message
 
 @dataclass(frozen=True, slots=True)
 class Observability:
-    """What a site sees at one instant, and the highest level that it can reach."""
+    """Which series of a site have usable data at one instant, and the highest level that they can raise.
 
-    state: str  # full, degraded or blind
-    reachable_level: int  # level that the slope raises wherever it moves
-    highest_level: int  # level that all votes together can raise; some moving series may be judged only below it
+    Attributes:
+        state: `full`, `degraded` or `blind`.
+        reachable_level: The level that can be raised wherever the slope moves.
+        highest_level: The level that all votes together can raise. Some motion series may only raise a lower one.
+        witnesses: Number of independent groups that can vote for the top level.
+        unseen_since_s: Since when the level depends on data that are missing or unusable, in epoch seconds.
+        unheard: Supporters of the level that the site file no longer declares, with the instant since when.
+        silence: Common silence of the stations that measure motion or support the level.
+        barriers: Why votes cannot reach levels at the present intervals between readings, by vote and level.
+        rare: Series whose readings are too rare for a level, with the reason.
+        reasons: Why the state is not `full`, by `STATION.quantity`.
+        incomplete: Voting series with missing or doubted readings, and motion series that no criterion reads, by
+            `STATION.quantity`.
+        held: Supporters of the level that do not fall only because readings are missing or doubted, with the instant
+            since when.
+        held_reason: Which of their readings are missing, if `unseen_since_s` is due to them.
+    """
+
+    state: str
+    reachable_level: int
+    highest_level: int
     witnesses: int
     unseen_since_s: float | None
-    unheard: Mapping[Supporter, float]  # supporters of the level that are declared no more, since when
+    unheard: Mapping[Supporter, float]
     silence: CommonSilence | None = None
-    barriers: Barriers = field(default_factory=dict)  # before levels, by what really arrives
-    rare: Mapping[tuple[str, str], Message] = field(default_factory=dict)  # series that come too seldom for a level
-    # by `STATION.quantity`: why the site does not see "full"
+    barriers: Barriers = field(default_factory=dict)
+    rare: Mapping[tuple[str, str], Message] = field(default_factory=dict)
     reasons: Mapping[str, Message] = field(default_factory=dict)
-    # by `STATION.quantity`: voting series that are not known whole, and moving series that no criterion judges
     incomplete: Mapping[str, IncompleteSeries] = field(default_factory=dict)
-    # supporters of the level that only missing or doubted readings keep from falling, since when
     held: Mapping[Supporter, float] = field(default_factory=dict)
-    # which series these are and what is missing of each, where the clock of `unseen_since_s` is theirs
     held_reason: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CommonMotion:
-    """References whose rovers move as one."""
+    """References whose stations move alike.
 
-    stations: Mapping[str, Sequence[str]]  # by reference
-    since_s: Mapping[str, float]  # since when they move alike, by reference
-    sentences: Mapping[str, Message]  # for people, by reference
+    Attributes:
+        stations: Stations that move alike, by reference.
+        since_s: Since when they move alike, in epoch seconds, by reference.
+        sentences: Descriptions for people, by reference.
+    """
+
+    stations: Mapping[str, Sequence[str]]
+    since_s: Mapping[str, float]
+    sentences: Mapping[str, Message]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """The situation of a site at one instant: criteria, steps, votes and rules."""
+    """The situation of a site at one instant.
 
-    context: DecisionContext  # the site with the bounds in force, the inputs, the memory of before and the instant
-    factor: float  # the share of themselves to which bounds are lowered; 1 = as declared
-    assessments: Assessments  # the result of every criterion
-    steps: dict[StepKey, Step]  # all steps after this evaluation
-    disturbed: CommonDisturbance  # steps that wait for those of other stations
-    sick: Mapping[str, Condition]  # conditions of instruments
-    healths: tuple[StationHealth, ...]  # health of every station
-    series_health: SeriesHealthMap  # health of every series
-    common: CommonMotion  # references under suspicion
-    neighbours: NeighbourCheck  # votes that their neighbours do not share
-    votes: Votes  # votes after this evaluation, by key
-    vote_statuses: Mapping[VoteKey, VoteStatus]  # status of every vote
-    covered: Mapping[StepKey, Message]  # steps that maintenance sets aside, with the reason
-    rule_statuses: Sequence[RuleStatus]  # status of every rule over several criteria
-    counted: Mapping[Supporter, int]  # level asked for by each vote that counts
-    requested: RequestedLevel  # what they ask for together
-    level_state: LevelState  # where the ladder stands now
+    Attributes:
+        context: The site with the bounds in force, the inputs, the previous memory and the instant.
+        factor: Factor on the bounds after an earthquake; 1 if the declared bounds are in force.
+        assessments: The result of every criterion at every station.
+        steps: All steps after this evaluation.
+        disturbed: Steps that wait for simultaneous steps of other stations.
+        sick: Conditions of instruments, by alert key.
+        healths: Health of every station.
+        series_health: Health of every series.
+        common: References under suspicion, because their stations move alike.
+        neighbours: Votes that neighbouring stations do not confirm.
+        votes: The votes after this evaluation.
+        vote_statuses: The status of every vote.
+        covered: Steps that do not count because of maintenance, with the reason.
+        rule_statuses: The status of every fusion rule over several criteria.
+        counted: The level that each vote, step and rule requests. Those that do not count are left out.
+        requested: The level that they request together.
+        level_state: The level after this evaluation.
+        observability: Which series have usable data, and the highest level that they can raise.
+        moving_references: References that move or that jumped with their stations, by alert key.
+        corrected: Questions about unsigned corrections, by name.
+    """
+
+    context: DecisionContext
+    factor: float
+    assessments: Assessments
+    steps: dict[StepKey, Step]
+    disturbed: CommonDisturbance
+    sick: Mapping[str, Condition]
+    healths: tuple[StationHealth, ...]
+    series_health: SeriesHealthMap
+    common: CommonMotion
+    neighbours: NeighbourCheck
+    votes: Votes
+    vote_statuses: Mapping[VoteKey, VoteStatus]
+    covered: Mapping[StepKey, Message]
+    rule_statuses: Sequence[RuleStatus]
+    counted: Mapping[Supporter, int]
+    requested: RequestedLevel
+    level_state: LevelState
     observability: Observability
-    moving_references: Mapping[str, Condition]  # references that move or jumped with their stations, by alert key
-    corrected: Mapping[str, Message]  # questions about values that were changed after they had arrived
+    moving_references: Mapping[str, Condition]
+    corrected: Mapping[str, Message]
 
     @property
     def site(self) -> Site:
-        """The declaration with the bounds in force."""
+        """Return the site with the bounds in force."""
         return self.context.site
 
     @property
     def before(self) -> Memory:
-        """What the decision before left."""
+        """Return the memory of the previous decision."""
         return self.context.memory

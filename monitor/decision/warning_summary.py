@@ -10,7 +10,8 @@ from math import ceil, inf, isinf
 from types import MappingProxyType
 from typing import Any, Final
 
-from monitor.decision.judgements import DetectionLimit, JudgingCriterion, SeriesJudgement, list_judgements
+from monitor.decision.judgements import DetectionLimit, JudgingCriterion, SeriesJudgement
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.series.step_deadlines import find_answer_time_s
 from monitor.sites.records import Criterion, Site, Threshold
 from monitor.sites.witnesses import find_groups, list_voting_witnesses
@@ -286,7 +287,7 @@ def summarise_warnings(
     notes: list[Message] = []
     stable: list[str] = []
     unjudged: list[str] = []
-    for judgement in list_judgements(site):
+    for judgement in PreparedSite(site).judgements:
         if stations is not None and judgement.station not in stations:
             continue
         if judgement.is_exempt:
@@ -428,7 +429,7 @@ def _describe_level(
 ) -> LevelWarning:
     parts: list[Message] = []
     most_readings = 0
-    if limit.missed is None or limit.is_shut:
+    if limit.missed is None or limit.is_unreachable:
         parts.append(_UNREACHABLE(text=_NO_BOUND() if limit.barrier is None else limit.barrier.reason))
     else:
         most_readings = max(limit.least_readings, ceil((limit.decides_within_s or 0.0) / judgement.interval_s - _SAME))
@@ -442,7 +443,7 @@ def _describe_level(
     return LevelWarning(
         level=name,
         criterion=criterion.id,
-        faster_than=None if limit.is_shut else limit.missed,
+        faster_than=None if limit.is_unreachable else limit.missed,
         unit=limit.unit,
         window_s=limit.window_s,
         least_readings=limit.least_readings,

@@ -15,6 +15,7 @@ from monitor.alerts.queries.events import MQTT, add_event
 from monitor.alerts.queries.instruments import save_links
 from monitor.alerts.queries.reports import add_report
 from monitor.decision.judgements import can_change_level
+from monitor.decision.prepared_site import PreparedSite
 from monitor.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.ingest.admission import Admission
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
@@ -114,6 +115,7 @@ class Pipeline:
         self._is_sure = is_sure
         self._typing_errors = TypingErrors({} if is_sure else sites)
         self.last_readings: dict[tuple[str, str], LastReading] = {}  # by site and station
+        self._prepared: dict[str, PreparedSite] = {}  # by site id
         self._newest_at: dict[str, datetime] = {}  # by site
         self._clock = clock
         self._ids: dict[SeriesKey, tuple[int, str]] = {}
@@ -349,7 +351,13 @@ class Pipeline:
     def _may_vote(self, item: Observation) -> bool:
         """Return whether a reading can change the level of its site."""
         site = self.sites.get(item.site)
-        return site is None or can_change_level(site, item.station, item.quantity)
+        if site is None:
+            return True
+        prepared = self._prepared.get(site.id)
+        if prepared is None or prepared.site is not site:
+            prepared = PreparedSite(site)
+            self._prepared[site.id] = prepared
+        return can_change_level(prepared, item.station, item.quantity)
 
     def _is_declared(self, link: Link) -> bool:
         site = self.sites.get(link.site)

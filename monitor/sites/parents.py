@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from monitor.sites.quantities import HOUSEKEEPING
-from monitor.sites.records import Site, once_per_record
+from monitor.sites.records import Site
 from monitor.text.message import Message, Template, Term
 
 _PARENT: Final = Template("instrument.parent", "{kind} {name}")
@@ -50,7 +50,6 @@ def stale_key(place: Place) -> str:
     return f"health:{place[0]}.{place[1]}:stale"
 
 
-@once_per_record
 def list_children(site: Site) -> Mapping[Parent, frozenset[Place]]:
     """Return the series that depend on each parent. Parents with one series are left out.
 
@@ -102,7 +101,7 @@ def find_silence_causes(
     waited_until_s: Callable[[Place, Collection[Place]], float],
     paged: Collection[str],
     now_s: float,
-    spoke_since: Callable[[Place, Collection[Place]], bool] = lambda *_: True,
+    was_received_since: Callable[[Place, Collection[Place]], bool] = lambda *_: True,
 ) -> SilenceCauses:
     """Find the parents that explain silent series. Parents with more silent series are considered first.
 
@@ -124,11 +123,11 @@ def find_silence_causes(
             that have returned.
         paged: keys of the open alerts.
         now_s: the time of the evaluation, in seconds.
-        spoke_since: returns whether a series was received after some silent series became silent.
+        was_received_since: returns whether a series was received after some silent series became silent.
     """
     # A series that has an alert of its own keeps it.
     unexplained = {place for place in silent if stale_key(place) not in paged}
-    notified = {place for place in unexplained if _is_notified(place, silent, paged, spoke_since)}
+    notified = {place for place in unexplained if _is_notified(place, silent, paged, was_received_since)}
     unexplained -= notified
     pages: dict[Parent, frozenset[Place]] = {}
     waiting: set[Place] = set()
@@ -139,7 +138,7 @@ def find_silence_causes(
                 is_cause = len(explained) > 1 or now_s < waited_until_s(next(iter(explained)), received)
                 is_delayed = False
             else:
-                due = [place for place in received if is_late(place) or spoke_since(place, explained)]
+                due = [place for place in received if is_late(place) or was_received_since(place, explained)]
                 is_cause = len(explained) + len(due) > 1 and all(is_late(place) for place in due)
                 delayed_until_s = min(silent[place] for place in explained) + FALL_TOGETHER_S
                 is_delayed = now_s < delayed_until_s and not all(is_gone(place) for place in due)
@@ -172,7 +171,7 @@ def _is_notified(
     place: Place,
     silent: Mapping[Place, float],
     paged: Collection[str],
-    spoke_since: Callable[[Place, Collection[Place]], bool],
+    was_received_since: Callable[[Place, Collection[Place]], bool],
 ) -> bool:
     """Return whether a housekeeping series needs no alert.
 
@@ -182,4 +181,4 @@ def _is_notified(
     if quantity not in HOUSEKEEPING:
         return False
     alerted = [other for other in silent if other[0] == station and other != place and stale_key(other) in paged]
-    return bool(alerted) and not spoke_since(place, alerted)
+    return bool(alerted) and not was_received_since(place, alerted)

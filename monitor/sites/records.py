@@ -3,9 +3,9 @@
 import datetime as dt
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import wraps
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal, TypeVar, cast
 from zoneinfo import ZoneInfo
 
@@ -36,6 +36,8 @@ LATITUDE, LONGITUDE = Key("deg, WGS84", ge=-90.0, le=90.0), Key("deg, WGS84", ge
 Corner = tuple[Annotated[float, Field(ge=-90.0, le=90.0)], Annotated[float, Field(ge=-180.0, le=180.0)]]
 Corners = Annotated[tuple[Corner, ...], Field(min_length=3, max_length=100)]
 
+# Quantities that a series `displacement` contains.
+_DISPLACEMENT_COMPONENTS: Final = tuple(name for name in QUANTITIES if name.startswith("displacement_"))
 # Matches the station ids in the expression of a calculated series.
 _STATION_IN_EXPRESSION: Final = re.compile(r"""(?<=['"])\w[\w-]*(?=\.)|\b[^\W\d]\w*(?=\.)""")
 
@@ -220,6 +222,11 @@ class Station:
         """Return whether the site file has an azimuth of the movement and no plunge."""
         return self.azimuth_deg is not None and self.plunge_deg is None
 
+    @property
+    def shortest_interval_s(self) -> float | None:
+        """Return the shortest sampling interval of the series, in seconds. None if the station has no series."""
+        return min((spec.interval_s for spec in self.series), default=None)
+
     def find_series(self, quantity: str) -> SeriesSpec | None:
         """Return the declared series of a quantity. A component of displacement matches a series `displacement`."""
         is_component = quantity.startswith("displacement_") and quantity in QUANTITIES
@@ -255,6 +262,47 @@ class Threshold:
         return self.over if self.over is not None else self.under
 
 
+def find_bound(threshold: Threshold) -> tuple[float, float]:
+    """Return bound and sign of a threshold. A value crosses the bound if `sign * value > sign * bound`.
+
+    Raises:
+        ValueError: The threshold has neither `over` nor `under`.
+    """
+    if threshold.over is not None:
+        return threshold.over, 1.0
+    if threshold.under is not None:
+        return threshold.under, -1.0
+    raise ValueError("a threshold needs over or under")
+
+
+def find_recovery_limit(threshold: Threshold, recover: float) -> float:
+    """Return the value below which (for `under`: above which) a level may fall.
+
+    >>> find_recovery_limit(Threshold(1, over=10.0), 0.6), find_recovery_limit(Threshold(1, under=-0.5), 0.6)
+    (6.0, -0.3)
+    """
+    bound, sign = find_bound(threshold)
+    return round(bound - sign * (1.0 - recover) * abs(bound), 12)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundInForce:
+    """The bound of one level, with values derived from it.
+
+    Attributes:
+        sign: 1 for `over`, -1 for `under`. The bound is crossed if `sign * rate > sign * value`.
+        limit: recovery limit, multiplied by the sign.
+        window_s: window of the rate or sum, in seconds.
+    """
+
+    threshold: Threshold
+    level: int
+    value: float
+    sign: float
+    limit: float
+    window_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Dwell:
     """Condition that `hits` of the last `of` distinct data epochs, within `within_s`, are beyond the bound."""
@@ -264,7 +312,7 @@ class Dwell:
     within_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Criterion:
     """A rule that can vote for a level. `params` and `texts` hold the values that only its kind uses."""
 
@@ -301,6 +349,20 @@ class Criterion:
     def is_implied(self) -> bool:
         """Return whether Slopeward added the criterion. The site file does not contain it."""
         return self.author == IMPLIED_BY and self.role == "advice"
+
+    @cached_property
+    def bounds(self) -> tuple[BoundInForce, ...]:
+        """Return the bounds in the order of the thresholds.
+
+        Raises:
+            ValueError: A threshold has neither `over` nor `under`.
+        """
+        bounds = []
+        for threshold in self.thresholds:
+            value, sign = find_bound(threshold)
+            limit = sign * find_recovery_limit(threshold, self.recover)
+            bounds.append(BoundInForce(threshold, threshold.level, value, sign, limit, threshold.effective_window_s))
+        return tuple(bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -647,7 +709,7 @@ def _check_reserved(site_id: str) -> str:
     return site_id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Site:
     """A slope. `version` is the SHA-256 of its site file, `source` the text of the file."""
 
@@ -672,6 +734,10 @@ class Site:
     exposed: tuple[Exposed, ...] = ()
     version: str = ""
     source: str = field(default="", compare=False)
+
+    def __hash__(self) -> int:
+        """Return a hash of id and version, because a hash of all fields would take long."""
+        return hash((self.id, self.version))
 
     @property
     def places(self) -> dict[str, tuple[float, float]]:
@@ -718,22 +784,41 @@ class Site:
         """Return whether anomaly detectors vote. Their thresholds must then stay those of the stored proof."""
         return any(criterion.kind.facts == "anomalies" and criterion.role != "advice" for criterion in self.criteria)
 
+    @cached_property
+    def renamed_stations(self) -> Mapping[str, str]:
+        """Return the current station id by former id."""
+        return {former_id: station.id for station in self.stations for former_id in station.was}
+
+    @cached_property
+    def _stations_by_id(self) -> Mapping[str, Station]:
+        """Return the stations by current and former id."""
+        by_former_id = {former_id: station for station in reversed(self.stations) for former_id in station.was}
+        by_id = {station.id: station for station in reversed(self.stations)}
+        return by_former_id | by_id
+
+    @cached_property
+    def _series_by_place(self) -> Mapping[tuple[str, str], SeriesSpec]:
+        """Return the declared series by station id and quantity, including the components of displacement."""
+        by_place: dict[tuple[str, str], SeriesSpec] = {}
+        for station_id, station in self._stations_by_id.items():
+            for spec in station.series:
+                by_place.setdefault((station_id, spec.quantity), spec)
+                if spec.quantity == "displacement":
+                    for component in _DISPLACEMENT_COMPONENTS:
+                        by_place.setdefault((station_id, component), spec)
+        return by_place
+
     def station(self, station_id: str) -> Station | None:
         """Return the station with a current or former id, or None."""
-        return _find_stations(self).get(station_id)
+        return self._stations_by_id.get(station_id)
 
     def find_current_id(self, station_id: str) -> str:
         """Return the current id of a station for a former id. Any other id is returned unchanged."""
-        return find_renamed(self).get(station_id, station_id)
+        return self.renamed_stations.get(station_id, station_id)
 
     def series(self, station_id: str, quantity: str) -> SeriesSpec | None:
         """Return the declared series, or None. A component of displacement matches a series `displacement`."""
-        memo = _remember_series(self)
-        key = (station_id, quantity)
-        if key not in memo:
-            station = self.station(station_id)
-            memo[key] = None if station is None else station.find_series(quantity)
-        return memo[key]
+        return self._series_by_place.get((station_id, quantity))
 
     def find_expected_range(self, station_id: str, quantity: str) -> ExpectedRange | None:
         """Return unit and expected range of a series, or None if the quantity is unknown."""
@@ -759,68 +844,10 @@ class Site:
         return ExpectedRange(unit, low, high, spec is not None)
 
 
-KEPT_SITES: Final = 512
-KEPT_CRITERIA: Final = 1024
-KEPT_SERIES: Final = 16384  # names that were asked for, also those that nobody declared
-Record = TypeVar("Record")
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
-def once_per_record(find: Callable[[Record], Found]) -> Callable[[Record], Found]:
-    """Keep what a function found for the very records that it was called with last: every decision calls it again.
-
-    Sites and criteria are frozen and distinguished by identity, since to compare two of them costs more than to find
-    anew. What is found must not be changed by the caller.
-    """
-    kept: dict[int, tuple[Record, Found]] = {}
-
-    @wraps(find)
-    def find_once(record: Record) -> Found:
-        known = kept.get(id(record))
-        if known is None or known[0] is not record:
-            if len(kept) >= (KEPT_SITES if isinstance(record, Site) else KEPT_CRITERIA):
-                kept.clear()
-            known = kept[id(record)] = (record, find(record))
-        return known[1]
-
-    return find_once
-
-
-class BoundedMemo(dict[Record, Found]):
-    """What was found by what it was found for; it begins anew where it has grown to `most`."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self._most = most
-
-    def __setitem__(self, key: Record, value: Found) -> None:
-        """Keep one more."""
-        if len(self) >= self._most:
-            self.clear()
-        super().__setitem__(key, value)
-
-
-@once_per_record
-def _remember_series(_: Site) -> BoundedMemo[tuple[str, str], SeriesSpec | None]:
-    """Return the memo of `Site.series`, by station id and quantity. None marks a series that is not declared."""
-    return BoundedMemo(KEPT_SERIES)
-
-
-@once_per_record
-def _find_stations(site: Site) -> Mapping[str, Station]:
-    """Return the stations by current and former id."""
-    by_former_id = {former_id: station for station in reversed(site.stations) for former_id in station.was}
-    by_id = {station.id: station for station in reversed(site.stations)}
-    return by_former_id | by_id
-
-
-@once_per_record
-def find_renamed(site: Site) -> Mapping[str, str]:
-    """Return the current station id by former id."""
-    return {former_id: station.id for station in site.stations for former_id in station.was}
-
-
-def rename_stations(value: Found, names: Mapping[str, str]) -> Found:
+def rename_stations(value: Value, names: Mapping[str, str]) -> Value:
     """Return a copy of a record with renamed stations.
 
     Every text that is a station id, or starts with one followed by a dot, is changed. `was` keeps the former ids.
@@ -842,7 +869,7 @@ def rename_stations(value: Found, names: Mapping[str, str]) -> Found:
         if isinstance(value, Calculation):
             expression = _STATION_IN_EXPRESSION.sub(lambda match: names.get(match[0], match[0]), value.expression)
             renamed = replace(renamed, expression=expression)
-    return cast("Found", renamed)
+    return cast("Value", renamed)
 
 
 def gather_recipients(sites: Iterable[Site]) -> tuple[Recipient, ...]:

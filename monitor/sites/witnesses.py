@@ -7,9 +7,8 @@ from typing import Final
 
 from monitor.sites.fusion import Clause, can_become, list_affirmative_leaves, list_leaves
 from monitor.sites.quantities import GROUND_MOTION_PREFIXES, ZONE_QUANTITIES
-from monitor.sites.records import VELOCITY_MAP, BoundedMemo, Criterion, Site, once_per_record
+from monitor.sites.records import VELOCITY_MAP, Criterion, Site
 
-KEPT_REACHED: Final = 256
 OBSERVERS: Final = "observers"
 SCENE: Final = "scene"
 INSAR: Final = "insar"
@@ -33,7 +32,6 @@ class VotingWitness:
     series: tuple[str, str] | None
 
 
-@once_per_record
 def find_groups(site: Site) -> Groups:
     """Return the independence group of every witness.
 
@@ -79,7 +77,6 @@ def find_groups(site: Site) -> Groups:
     return groups | {OBSERVERS: OBSERVERS, SCENE: SCENE, EARTHQUAKE: EARTHQUAKE}
 
 
-@once_per_record
 def find_sources(site: Site) -> Mapping[str, Sequence[str]]:
     """Return the reference stations that are subtracted, by the id of each reference-corrected station."""
     corrected_ids = {spec.corrected_as for station in site.stations for spec in station.series}
@@ -138,7 +135,6 @@ def list_voting_witnesses(site: Site, criterion: Criterion) -> list[VotingWitnes
     return witnesses
 
 
-@once_per_record
 def find_voting_series(site: Site) -> frozenset[tuple[str, str]]:
     """Return station and declared quantity of every series that a vote may depend on, also as part of a rule."""
     criteria_in_rules = {leaf.criterion for rule in site.fusion.rules for leaf in list_leaves(rule.when)}
@@ -151,7 +147,6 @@ def find_voting_series(site: Site) -> frozenset[tuple[str, str]]:
     return frozenset(voting)
 
 
-@once_per_record
 def find_moving_series(site: Site) -> frozenset[tuple[str, str]]:
     """Return station and declared quantity of every series that measures motion of the slope."""
     return frozenset(
@@ -163,8 +158,7 @@ def find_moving_series(site: Site) -> frozenset[tuple[str, str]]:
     )
 
 
-@once_per_record
-def _find_sure_witnesses(site: Site) -> Mapping[str, Sequence[VotingWitness]]:
+def find_sure_witnesses(site: Site) -> Mapping[str, Sequence[VotingWitness]]:
     """Return the witnesses by criterion that count for the reachable level. Suggestions of models do not count."""
     return {
         criterion.id: list_voting_witnesses(site, criterion)
@@ -186,6 +180,7 @@ class ReachableLevel:
 
 def compute_reachable_level(
     site: Site,
+    sure_witnesses: Mapping[str, Sequence[VotingWitness]],
     available: Collection[tuple[str, str]],
     groups: Groups,
     blocked: BlockedLevels = MappingProxyType({}),
@@ -196,36 +191,18 @@ def compute_reachable_level(
     observers alone do not count for the top level.
 
     Args:
-        site: the site.
+        sure_witnesses: witnesses by criterion, as `find_sure_witnesses` returns them.
         available: station and quantity of the series that have usable data.
         groups: independence groups.
         blocked: levels that a criterion cannot reach by a witness, regardless of its data.
     """
-    if blocked or groups is not find_groups(site):
-        return _compute_reachable_level(site, available, groups, blocked)
-    memo = _remember_reached(site)
-    key = frozenset(available)
-    if key not in memo:
-        memo[key] = _compute_reachable_level(site, available, groups, blocked)
-    return memo[key]
-
-
-@once_per_record
-def _remember_reached(_: Site) -> BoundedMemo[frozenset[tuple[str, str]], ReachableLevel]:
-    """Return the memo of `compute_reachable_level`, by the available series. They rarely change."""
-    return BoundedMemo(KEPT_REACHED)
-
-
-def _compute_reachable_level(
-    site: Site, available: Collection[tuple[str, str]], groups: Groups, blocked: BlockedLevels
-) -> ReachableLevel:
     witnesses = {
         criterion_id: [
             witness
-            for witness in sure_witnesses
+            for witness in sure_witnesses_of_criterion
             if witness.series in available or witness.criterion.kind.source == "observers"
         ]
-        for criterion_id, sure_witnesses in _find_sure_witnesses(site).items()
+        for criterion_id, sure_witnesses_of_criterion in sure_witnesses.items()
     }
     top = site.top_level
     top_groups: set[str] = set()
@@ -305,7 +282,7 @@ def list_top_witnesses(site: Site) -> Sequence[tuple[str, ...]]:
     Observers are one more group.
     """
     groups = find_groups(site)
-    top_groups = compute_reachable_level(site, find_voting_series(site), groups).top_groups
+    top_groups = compute_reachable_level(site, find_sure_witnesses(site), find_voting_series(site), groups).top_groups
     on_slope = sorted(station.id for station in site.stations if station.on_slope)
     members = [
         tuple(station_id for station_id in on_slope if groups[station_id] == group)

@@ -399,7 +399,7 @@ def test_what_of_a_file_hides_motion_is_told_when_it_is_taken(core, tmp_path):
     told = {one.key.removeprefix("health:"): one for one in core.alarms.pending() if "config:other" in one.key}
     unreachable, unjudged = (told[f"config:other:{name}"] for name in ("unreachable", "unjudged"))
     assert (unreachable.open, unreachable.level, unjudged.open, unjudged.level) == (True, 2, True, 1)
-    assert "its window of 2h holds 2, and 4 are needed" in unreachable.reason
+    assert "the window of 2h contains 2 readings, and 4 are needed" in unreachable.reason
     assert "no criterion with a vote reads G2.crack_opening" in unjudged.reason
 
 

@@ -9,6 +9,7 @@ import pytest
 from monitor.alerts.acts.operator_acts import order_level
 from monitor.decision import common_mode
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, seconds
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
@@ -25,6 +26,7 @@ ALL = ("G1", "G2", "G3")
 def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS, until=10**6, silent=10**6):
     """Yield (hour, decision) of rovers on one reference: at rest for 30 h, then at `rates` (mm/day) to the east."""
     site = make_site(**dict.fromkeys(ALL[: max(2, len(rates))], "BASE"))
+    prepared = PreparedSite(site)
     rng, memory, warm, held, newest = random.Random(seed), Memory(), EvaluationCache(), {}, {}
     position = dict.fromkeys((s.id for s in site.stations), 0.0)
     for hour in range(hours):
@@ -38,7 +40,7 @@ def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS
                 newest[key] = NewestEpoch(seconds(at), seconds(at), ())
         if hour >= QUIET - 2:
             inputs = DecisionInputs({k: tuple(v[-28:]) for k, v in held.items()}, dict(newest))
-            decision = decide(site, memory, inputs, at, warm)
+            decision = decide(prepared, memory, inputs, at, warm)
             yield hour, decision
             memory = act(hour, decision.memory)
 

@@ -10,6 +10,7 @@ from monitor.canonical import canonical_json
 from monitor.decision import decide as decide_module
 from monitor.decision.criteria.kinds.earthquake import lower_bounds
 from monitor.decision.keys import StepKey, read_supporter
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import EventFact, MaintenanceFact, Memory, Signature, Step, instant, seconds
 from monitor.decision.series import steps as steps_module
 from monitor.decision.votes import find_level_of_question, needs_second_signature
@@ -140,7 +141,7 @@ def test_answered_rule_raises_again_only_on_newer_data_and_a_removed_rule_holds_
     assert any(k.startswith("rule|wet|") for k in memory.supporters)
     place = replace(fused(levels=FALLING), fusion=SITE.fusion)
     last = looks[-1]
-    assert decide_module.decide(place, memory, last.inputs, last.now).level == 2
+    assert decide_module.decide(PreparedSite(place), memory, last.inputs, last.now).level == 2
 
 
 def under_work(names, second=None, to_epoch=34, from_epoch=0):

@@ -5,15 +5,13 @@ from itertools import product
 
 import pytest
 
+from monitor.decision.prepared_site import PreparedSite
 from monitor.errors import ConfigError
 from monitor.sites.fusion import Clause, can_become, evaluate_clause, find_supporting_leaves, format_clause, list_leaves
 from monitor.sites.parsing import parse_site
-from monitor.sites.records import KEPT_SITES, once_per_record
 from monitor.sites.witnesses import (
     INSAR,
-    compute_reachable_level,
     find_groups,
-    find_voting_series,
     is_met,
     list_top_witnesses,
     name_zone,
@@ -111,9 +109,10 @@ def test_part_needs_a_rule_and_radar_zones_or_one_footprint_are_one_witness():
 def test_areas_are_evaluated_separately():
     text = RULE.replace('{criterion = "v", level = "orange", k = 2}', '{criterion = "v", level = "orange", areas = 2}')
     place = site(VELOCITY, RAIN, text)
-    groups, voting = find_groups(place), find_voting_series(place)
-    assert compute_reachable_level(place, voting, groups).level == 3
-    assert compute_reachable_level(place, voting - {("G2", "displacement")}, groups).level == 2
+    prepared = PreparedSite(place)
+    voting = prepared.voting_series
+    assert prepared.compute_reachable_level(voting).level == 3
+    assert prepared.compute_reachable_level(voting - {("G2", "displacement")}).level == 2
 
 
 def test_leaf_with_areas_needs_its_witnesses_in_each_area():
@@ -139,19 +138,11 @@ def test_gauge_beside_the_slope_may_be_part_of_a_rule():
     gauge = station("R1", "rain", "mm").replace('id = "R1"\n', 'id = "R1"\non_slope = false\n')
     place = site(stations=[station("G1"), station("G2"), gauge])
     assert list(list_leaves(place.fusion.rules[0].when))[1].witnesses == ("R1",)
-    assert compute_reachable_level(place, find_voting_series(place), find_groups(place)).level == 3
+    prepared = PreparedSite(place)
+    assert prepared.compute_reachable_level(prepared.voting_series).level == 3
 
 
-def test_memo_of_a_site_is_not_used_for_another_site():
-    asked = []
-    name_of = once_per_record(lambda site: asked.append(site) or site.name)
-    other = replace(SITE, name="other")
-    assert [name_of(s) for s in (SITE, other, SITE, other)] == [SITE.name, "other", SITE.name, "other"]
-    assert asked == [SITE, other]
-    for k in range(KEPT_SITES):  # sites come and go: what is kept is bounded
-        assert name_of(replace(SITE, name=str(k))) == str(k)
-    assert name_of(SITE) == SITE.name
-    assert len(asked) == KEPT_SITES + 3
+def test_witnesses_are_independent_without_shared_equipment():
     apart = replace(SITE, stations=tuple(replace(s, reference=None, logger=None) for s in SITE.stations))
     assert find_groups(SITE) != find_groups(apart)
     assert find_groups(apart)["A"] == "A"

@@ -10,7 +10,7 @@ from functools import lru_cache
 import pytest
 
 from monitor.alerts.evaluate import Evaluator
-from monitor.decision.criteria.scope import reach_s, wanted_series
+from monitor.decision.criteria.scope import find_history_spans, reach_s
 from monitor.features.forecasts.drivers import load_drivers
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
@@ -39,7 +39,7 @@ SITE = parse_site(
 )
 LONG = 7200  # two hours
 LRU_CACHE = type(lru_cache(len))
-SPAN_S = max(wanted_series(SITE).values())
+SPAN_S = max(find_history_spans(SITE).values())
 
 
 class Stream:

@@ -9,6 +9,7 @@ import pytest
 
 from monitor.decision.decide import decide
 from monitor.decision.keys import RuleKey, StepKey, StepVote, VoteKey, read_supporter
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, Memory
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
@@ -36,9 +37,9 @@ def test_level_of_a_silent_criterion_named_step_or_rule_does_not_fall(name):
     site = parse_site(head("bench") + pore + level, "bench.toml")
     times = [START + timedelta(hours=h) for h in range(12)]
     inputs = DecisionInputs({"P1.pore_pressure": tuple(Reading(at, at, 0, 20.0, 0.0, 20.0, None, ()) for at in times)})
-    memory = decide(site, Memory(), inputs, times[-1]).memory
+    memory = decide(PreparedSite(site), Memory(), inputs, times[-1]).memory
     assert memory.level == 1
     memory = Memory.read(json.loads(json.dumps(memory.to_json())))
-    late = decide(site, memory, inputs, times[-1] + timedelta(days=6))
+    late = decide(PreparedSite(site), memory, inputs, times[-1] + timedelta(days=6))
     assert late.level == 1, "no reading shows that the level is over"
     assert (late.observability, late.evidence["held_by"]) == ("blind", [f"{name}|P1"])

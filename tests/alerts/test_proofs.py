@@ -8,6 +8,7 @@ from monitor.decision.criteria.kinds import forecast
 from monitor.decision.criteria.proofs import WARN_S, check_forecasts, check_outlines
 from monitor.decision.decide import decide
 from monitor.decision.keys import VoteKey
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.proof import as_advice, describe_unproven, find_unproven
 from monitor.decision.records import AnomalyFact, DecisionInputs, Memory, NewestEpoch, ProofFact, instant
 from monitor.models.queries.proofs import LASTS_S, digest_settings
@@ -42,7 +43,7 @@ def see(fact, at_s=NOW):
 
 
 def look(fact, memory=None, at_s=NOW):
-    return decide(SITE, memory or Memory(), see(fact, at_s), instant(at_s))
+    return decide(PreparedSite(SITE), memory or Memory(), see(fact, at_s), instant(at_s))
 
 
 @pytest.mark.parametrize("why", BROKEN)
@@ -70,13 +71,13 @@ def test_a_fault_that_a_check_found_and_a_score_of_no_tested_detector_are_no_vot
         "rules with other weights": replace(mine, model_hash="w0"),
     }
     for which, score in others.items():
-        decision = decide(SITE, Memory(), replace(see(GOOD), anomalies=(score,)), instant(NOW))
+        decision = decide(PreparedSite(SITE), Memory(), replace(see(GOOD), anomalies=(score,)), instant(NOW))
         assert decision.level == 0, which
         assert not decision.memory.votes, which
-    both = decide(SITE, Memory(), replace(see(GOOD), anomalies=(others["a check"], mine)), instant(NOW))
+    both = decide(PreparedSite(SITE), Memory(), replace(see(GOOD), anomalies=(others["a check"], mine)), instant(NOW))
     assert both.level == 1
     unproven = replace(see(ProofFact("strange", "")), anomalies=(others["a check"],))
-    advice = decide(SITE, Memory(), unproven, instant(NOW))
+    advice = decide(PreparedSite(SITE), Memory(), unproven, instant(NOW))
     assert advice.level == 0
     assert "found a fault" in advice.memory.conditions["advice:strange:G1"].reason, "as advice it is still told"
 
@@ -85,7 +86,7 @@ def test_it_is_decided_again_from_what_was_frozen_bit_for_bit():
     for fact in (GOOD, *BROKEN.values()):
         inputs = DecisionInputs.read(see(fact).to_json())
         assert inputs == see(fact)
-        assert decide(SITE, Memory(), inputs, instant(NOW)).to_json() == look(fact).to_json()
+        assert decide(PreparedSite(SITE), Memory(), inputs, instant(NOW)).to_json() == look(fact).to_json()
 
 
 def test_a_test_that_ends_is_said_before_and_lowers_no_level():
@@ -107,7 +108,6 @@ def test_a_test_that_ends_is_said_before_and_lowers_no_level():
 
 def test_advice_stays_advice_and_a_test_is_of_its_own_settings_alone():
     assert as_advice(SITE, ()) is SITE
-    assert as_advice(SITE, ["strange"]) is as_advice(SITE, {"strange": "why"}), "what is kept for a site is kept"
     assert find_unproven((), NOW) == {}
     assert list_criteria_needing_proof(as_advice(SITE, ["strange"])) == []
     (criterion,) = list_criteria_needing_proof(SITE)

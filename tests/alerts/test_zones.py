@@ -11,6 +11,7 @@ from monitor.alerts.queries.point_facts import load_point_facts
 from monitor.alerts.queries.reports import add_report
 from monitor.canonical import canonical_json
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, Memory
 from monitor.features.scenes.queries.arrivals import save_scene
 from monitor.ingest.message import BrokerMessage
@@ -256,8 +257,8 @@ def test_decision_on_a_zone_without_a_known_share_is_recomputed_as_before(slope)
     (zone,) = stored["points"]
     del zone["known_share"], zone["lost_mm_per_day"]
     view = DecisionInputs.read(stored)
-    decision = decide(SITE, Memory(), view, now)
+    decision = decide(PreparedSite(SITE), Memory(), view, now)
     assert view.points[0].known_share == 1.0
     assert ZONE not in decision.memory.incomplete
-    again = decide(SITE, Memory(), DecisionInputs.read(view.to_json()), now)
+    again = decide(PreparedSite(SITE), Memory(), DecisionInputs.read(view.to_json()), now)
     assert canonical_json(again.evidence) == canonical_json(decision.evidence)

@@ -200,6 +200,7 @@ def test_the_kind_of_criterion_of_the_page_keeps_the_contract(installed, tmp_pat
 SWING_TEST = """
 from datetime import UTC, datetime, timedelta
 
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, Memory
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.records import Reading
@@ -217,7 +218,7 @@ def assess(hours):
         at, value = NOW + timedelta(hours=hour), 8.0 * (hour < -24) * (hour % 2) + 0.01 * (hour % 7)
         readings.append(Reading(at, at, 0, value, 0.0, value, None, ()))
     inputs = DecisionInputs({"S1.pore_pressure": tuple(readings)})
-    context = DecisionContext(site, inputs, Memory(), NOW.timestamp())
+    context = DecisionContext(PreparedSite(site), inputs, Memory(), NOW.timestamp())
     (assessment,) = load_criteria()["swing"].rule(criterion, context)
     return assessment
 

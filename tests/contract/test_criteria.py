@@ -15,8 +15,9 @@ from monitor.alerts.acts.loosening import ADVISED, find_loosening
 from monitor.decision.criteria import scope
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.kinds.earthquake import lower_bounds
-from monitor.decision.criteria.scope import anchor_at, wanted_series
+from monitor.decision.criteria.scope import anchor_at, find_history_spans
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import FACTS, DecisionInputs, Memory
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_track
 from monitor.errors import ConfigError
@@ -122,13 +123,17 @@ def test_it_answers_for_its_witnesses_only_and_says_nothing_without_data(kind):
     assert heard
     assert heard <= set(find_groups(site)), "every witness belongs to a group that is independent of others"
     for view in (DecisionInputs(), rest(site)):
-        words = CRITERIA[kind].rule(criterion, DecisionContext(site, view, Memory(), NOW.timestamp()))
+        words = CRITERIA[kind].rule(criterion, DecisionContext(PreparedSite(site), view, Memory(), NOW.timestamp()))
         assert {w.criterion for w in words} <= {"it"}
         assert {w.station for w in words} <= heard
         assert all(w.raise_level == 0 for w in words), "nothing moves, and nothing is raised"
         assert all(is_same_text(_store_and_read(w.reason), w.reason) and w.reason.strip() for w in words)
-        assert words == CRITERIA[kind].rule(criterion, DecisionContext(site, view, Memory(), NOW.timestamp()))
-    blind = CRITERIA[kind].rule(criterion, DecisionContext(site, DecisionInputs(), Memory(), NOW.timestamp()))
+        assert words == CRITERIA[kind].rule(
+            criterion, DecisionContext(PreparedSite(site), view, Memory(), NOW.timestamp())
+        )
+    blind = CRITERIA[kind].rule(
+        criterion, DecisionContext(PreparedSite(site), DecisionInputs(), Memory(), NOW.timestamp())
+    )
     assert all(not w.has_data for w in blind)
 
 
@@ -145,7 +150,7 @@ def make_record(site):
     They are hourly for three times the history that is loaded. Before, there are readings every 6 hours: the record is
     at least as long as `RECORD_S`, whatever a kind declares.
     """
-    wanted = wanted_series(site)
+    wanted = find_history_spans(site)
     hourly = round(3.0 * max(wanted.values(), default=0.0) / 3600.0) + 48
     hours = max(hourly, round(RECORD_S / 3600.0))
     readings = {}
@@ -162,7 +167,7 @@ def make_record(site):
 
 def cut(site, readings):
     """Return the readings that the loader of decisions reads, and no others."""
-    spans = wanted_series(site)
+    spans = find_history_spans(site)
     return {
         name: tuple(r for r in rows if r.observed_at > anchor_at(NOW, spans[tuple(name.split("."))]))
         for name, rows in readings.items()
@@ -170,7 +175,7 @@ def cut(site, readings):
 
 
 def judge(entry, site, readings):
-    context = DecisionContext(site, DecisionInputs(readings), Memory(), NOW.timestamp())
+    context = DecisionContext(PreparedSite(site), DecisionInputs(readings), Memory(), NOW.timestamp())
     return entry.rule(criterion_of(site), context)
 
 
@@ -234,7 +239,7 @@ def test_a_long_history_that_is_not_declared_is_noticed(read_days, declared_days
 def make_move(site, hours, sign):
     """Return readings that rest, and move faster and faster in the last hours."""
     readings = {}
-    for station, quantity in wanted_series(site):
+    for station, quantity in find_history_spans(site):
         rows = []
         for k in range(160):
             at = NOW - timedelta(hours=159 - k)
@@ -252,7 +257,7 @@ def count_raised(kind, dwell):
     for sign in (1.0, -1.0):
         for hours in (12, 20, 30, 40):
             inputs = DecisionInputs(make_move(site, hours, sign))
-            context = DecisionContext(site, inputs, Memory(), NOW.timestamp())
+            context = DecisionContext(PreparedSite(site), inputs, Memory(), NOW.timestamp())
             assessments = CRITERIA[kind].rule(criterion, context)
             raised += any(assessment.raise_level > 0 for assessment in assessments)
     return raised
@@ -275,7 +280,7 @@ def test_a_kind_without_the_key_dwell_refuses_it(kind):
 @tabulated("kind", CRITERIA)
 def test_a_decision_takes_it_in_and_repeats_it(kind):
     site = read(kind)
-    first, again = (decide(site, Memory(), rest(site), NOW) for _ in range(2))
+    first, again = (decide(PreparedSite(site), Memory(), rest(site), NOW) for _ in range(2))
     assert first == again
     assert first.memory.level == 0
 

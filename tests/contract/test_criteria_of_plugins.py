@@ -16,6 +16,7 @@ from monitor.api.decision import DecisionContext, DecisionInputs
 from monitor.api.hooks import hookimpl
 from monitor.api.text import Figure, Template
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Memory
 from monitor.errors import ConfigError
 from monitor.sections import Section
@@ -131,7 +132,7 @@ def test_a_kind_of_a_plugin_raises_a_level_by_its_facts(database: Database, add_
     add_criterion(ENTRY)
     site, inputs = assess(database)
     assert inputs.plugin_facts == {"noise": (NoiseFact("S1", NOW.timestamp(), 9),)}
-    decision = decide(site, Memory(), inputs, NOW)
+    decision = decide(PreparedSite(site), Memory(), inputs, NOW)
     assert decision.level == 2
     assert "9 rockfalls heard" in [str(vote.reason) for vote in decision.memory.votes.values()]
 
@@ -156,10 +157,12 @@ def test_evidence_names_the_version_of_the_plugin(database: Database, add_criter
     add_criterion(ENTRY)
     monkeypatch.setattr(registry, "find_plugin_version", lambda name: {"noise": "1.2"}[name])
     site, inputs = assess(database)
-    frozen = freeze_evidence(site, Memory(), inputs, decide(site, Memory(), inputs, NOW), NOW)
+    frozen = freeze_evidence(site, Memory(), inputs, decide(PreparedSite(site), Memory(), inputs, NOW), NOW)
     assert frozen["plugins"] == {"noise": "1.2"}
     site = replace(site, criteria=())
-    assert "plugins" not in freeze_evidence(site, Memory(), inputs, decide(site, Memory(), inputs, NOW), NOW)
+    assert "plugins" not in freeze_evidence(
+        site, Memory(), inputs, decide(PreparedSite(site), Memory(), inputs, NOW), NOW
+    )
 
 
 def test_a_rule_that_fails_has_no_data_and_is_named(database: Database, add_criterion: Any) -> None:
@@ -168,7 +171,7 @@ def test_a_rule_that_fails_has_no_data_and_is_named(database: Database, add_crit
 
     add_criterion(replace(ENTRY, rule=fail))
     site, inputs = assess(database)
-    decision = decide(site, Memory(), inputs, NOW)
+    decision = decide(PreparedSite(site), Memory(), inputs, NOW)
     assert decision.level == 0
     assert decision.observability != "full"
     assert (
@@ -181,9 +184,9 @@ def test_a_rule_that_fails_has_no_data_and_is_named(database: Database, add_crit
 def test_an_earlier_vote_survives_a_rule_that_fails(database: Database, add_criterion: Any) -> None:
     add_criterion(ENTRY)
     site, inputs = assess(database)
-    before = decide(site, Memory(), inputs, NOW).memory
+    before = decide(PreparedSite(site), Memory(), inputs, NOW).memory
     add_criterion(replace(ENTRY, rule=lambda _criterion, _context: [object()]))
-    after = decide(site, before, inputs, NOW)
+    after = decide(PreparedSite(site), before, inputs, NOW)
     assert after.level == 2
     assert after.memory.votes == before.votes
 
@@ -191,7 +194,7 @@ def test_an_earlier_vote_survives_a_rule_that_fails(database: Database, add_crit
 def test_a_rule_may_not_assess_another_criterion(database: Database, add_criterion: Any) -> None:
     add_criterion(replace(ENTRY, rule=lambda _criterion, _context: [Assessment("velocity-1", "S1", 3, 3, True)]))
     site, inputs = assess(database)
-    assert decide(site, Memory(), inputs, NOW).level == 0
+    assert decide(PreparedSite(site), Memory(), inputs, NOW).level == 0
     assert "expected an Assessment of the criterion itself" in list_reasons()[0]
 
 
@@ -200,7 +203,7 @@ def test_facts_that_cannot_be_loaded_are_missing(database: Database, add_criteri
     site, inputs = assess(database)
     assert inputs.plugin_facts == {}
     assert inputs.missing_facts == ("noise",)
-    decision = decide(site, Memory(), inputs, NOW)
+    decision = decide(PreparedSite(site), Memory(), inputs, NOW)
     assert decision.level == 0
     reason = "the plugin noise could not load its data: see the log of the service"
     assert str(decision.memory.incomplete["rockfall_noise-1"]) == reason

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from forecasting.data.workbook import read_sheet
-from monitor.decision.criteria.scope import anchor_at, wanted_series
+from monitor.decision.criteria.scope import anchor_at, find_history_spans
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, EventFact, Memory, NewestEpoch, seconds
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Observation, Reading
@@ -82,11 +83,12 @@ def replay(
     person: Callable[[Memory], Memory] = lambda memory: memory,
 ) -> Iterator[tuple[datetime, Decision]]:
     """Decide once at every instant at which something was received; memory goes through JSON each time."""
-    span_s = max(wanted_series(site).values())
+    span_s = max(find_history_spans(site).values())
     arrivals = sorted(observations, key=lambda o: (o.received_at, o.observed_at))
     held: dict[str, dict[datetime, Reading]] = {}
     newest: dict[str, NewestEpoch] = {}
     memory, warm = Memory(), EvaluationCache()
+    prepared = PreparedSite(site)
     index = 0
     looks = sorted({o.received_at for o in arrivals})
     for look in looks:
@@ -108,6 +110,6 @@ def replay(
                     del series[old]
             readings = {k: tuple(v[at] for at in sorted(v) if at <= now) for k, v in held.items()}
             known = tuple(e for e in events if e.received_s <= seconds(now))
-            decision = decide(site, memory, DecisionInputs(readings, dict(newest), events=known), now, warm)
+            decision = decide(prepared, memory, DecisionInputs(readings, dict(newest), events=known), now, warm)
             memory = person(Memory.read(json.loads(json.dumps(decision.memory.to_json()))))
             yield now, decision

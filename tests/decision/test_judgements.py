@@ -13,12 +13,10 @@ from monitor.decision.judgements import (
     describe_limited,
     describe_limits,
     describe_reach,
-    find_unjudged,
     is_judged,
-    list_barriers,
-    list_judgements,
 )
 from monitor.decision.keys import VoteKey
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.decision.series.assessment import Assessment
 from monitor.readings.records import Reading
@@ -59,14 +57,14 @@ def look(site: Site) -> Decision:
             reading = Reading(instant(at_s), instant(at_s), 0, value, 0.0, value, None, ())
             readings[name] = (*readings.get(name, ()), reading)
             newest[name] = NewestEpoch(at_s, at_s)
-        decision = decide(site, memory, DecisionInputs(dict(readings), dict(newest)), instant(at_s))
+        decision = decide(PreparedSite(site), memory, DecisionInputs(dict(readings), dict(newest)), instant(at_s))
         memory = decision.memory
     assert decision is not None
     return decision
 
 
 def highest(site: Site) -> dict[str, int]:
-    return {one.name: one.highest_level for one in list_judgements(site)}
+    return {one.name: one.highest_level for one in PreparedSite(site).judgements}
 
 
 def warnings(site: Site, check: str) -> list[str]:
@@ -78,7 +76,11 @@ def test_a_site_whose_moving_series_all_reach_the_top_reaches_it():
     site = make_site()
     decision = look(site)
     assert (decision.observability, decision.reachable_level) == ("full", 3)
-    assert (find_unjudged(site), describe_limited(site), describe_reach(site)) == ([], [], None)
+    assert (
+        PreparedSite(site).unjudged_series,
+        describe_limited(PreparedSite(site)),
+        describe_reach(PreparedSite(site)),
+    ) == ([], [], None)
 
 
 def test_an_unjudged_moving_series_takes_full_sight_and_reach_away_and_is_named():
@@ -87,8 +89,8 @@ def test_an_unjudged_moving_series_takes_full_sight_and_reach_away_and_is_named(
     assert (decision.observability, decision.reachable_level) == ("degraded", 0)
     assert decision.memory.incomplete == {"K1.tilt_x": "no criterion with a vote judges it"}
     assert "health:site:reachable" not in decision.memory.conditions, "votes can raise red all the same"
-    assert find_unjudged(site) == ["K1.tilt_x"]
-    assert describe_reach(site) == "motion at K1.tilt_x raises no level"
+    assert PreparedSite(site).unjudged_series == ["K1.tilt_x"]
+    assert describe_reach(PreparedSite(site)) == "motion at K1.tilt_x raises no level"
     assert len(warnings(site, "sites.unjudged")) == 1
 
 
@@ -96,7 +98,7 @@ def test_a_series_judged_below_the_top_limits_the_reach_and_is_named():
     site = make_site(station("K1", TILT), FOR_TILT)
     decision = look(site)
     assert (decision.observability, decision.reachable_level) == ("full", 1)
-    assert describe_limited(site) == ["motion at K1.tilt_x raises at most yellow"]
+    assert describe_limited(PreparedSite(site)) == ["motion at K1.tilt_x raises at most yellow"]
     (said,) = warnings(site, "sites.limited")
     assert "motion at K1.tilt_x raises at most yellow" in said
 
@@ -107,7 +109,7 @@ def test_a_series_whose_criterion_can_reach_no_level_counts_as_unjudged():
     decision = look(site)
     assert (decision.observability, decision.reachable_level) == ("degraded", 0)
     (reason,) = decision.memory.incomplete.values()
-    assert "its window of 12h holds 2, and 4 are needed" in reason
+    assert "the window of 12h contains 2 readings, and 4 are needed" in reason
 
 
 @pytest.mark.parametrize(
@@ -126,11 +128,11 @@ def test_stable_ground_and_what_shows_no_motion_limit_nothing(extra):
 def test_a_reference_is_not_judged_on_purpose_and_its_rovers_are_judged_without_its_motion():
     gnss = series("displacement", "mm", noise_floor_mm=1.0)
     site = make_site(station("REF1", gnss), table("[[relative]]", to="REF1", stations=["G*"]))
-    by_name = {one.name: one for one in list_judgements(site)}
+    by_name = {one.name: one for one in PreparedSite(site).judgements}
     assert by_name["REF1.displacement"].is_exempt
     assert by_name["G1.displacement"].read_by == ("G1-rel.displacement",)
     assert by_name["G1.displacement"].highest_level == by_name["G1-rel.displacement"].highest_level == 3
-    assert find_unjudged(site) == []
+    assert PreparedSite(site).unjudged_series == []
 
 
 def test_a_part_counts_for_the_level_of_its_rule():
@@ -151,22 +153,22 @@ def test_a_part_counts_for_the_level_of_its_rule():
 
 def test_advice_and_zones_of_velocity_maps_without_criterion_judge_nothing():
     advice = FOR_TILT.replace('kind = "rate"', 'kind = "rate"\nrole = "advice"')
-    assert find_unjudged(make_site(station("K1", TILT), advice)) == ["K1.tilt_x"]
+    assert PreparedSite(make_site(station("K1", TILT), advice)).unjudged_series == ["K1.tilt_x"]
     zone = series("velocity_p95", "mm/day", "12d", max_silence="60d")
-    assert find_unjudged(make_site(station("Z1", zone))) == ["Z1.velocity_p95"]
+    assert PreparedSite(make_site(station("Z1", zone))).unjudged_series == ["Z1.velocity_p95"]
 
 
 def test_a_limit_is_stated_with_its_time():
     site = make_site()
-    by_name = {one.name: one for one in list_judgements(site)}
+    by_name = {one.name: one for one in PreparedSite(site).judgements}
     yellow, red = by_name["G1.displacement"].criteria[0].limits
     assert (yellow.missed, yellow.unit, yellow.decides_within_s) == (2.0, "mm/day", 12 * HOUR)
     assert (red.missed, red.decides_within_s) == (100.0, 6 * HOUR)
-    (sentence,) = describe_limits(site, list_judgements(site))
+    (sentence,) = describe_limits(site, PreparedSite(site).judgements)
     assert sentence == (
-        "G1.displacement, G2.displacement: by its most sensitive rule in each direction yellow above 2 mm/day "
-        "(within 12 h), red above 100 mm/day (within 6 h); criteria that can raise a level: v, and a jump that nobody "
-        "explains"
+        "G1.displacement, G2.displacement: by the most sensitive criterion in each direction yellow above 2 "
+        "mm/day (within 12 h), red above 100 mm/day (within 6 h); criteria that can raise a level: v, and a jump that "
+        "nobody explains"
     )
 
 
@@ -177,22 +179,22 @@ def test_a_relative_bound_promises_no_limit():
         replace(one, kind=replace(one.kind, relative=True)) if one.id == "v" else one for one in site.criteria
     )
     site = replace(site, criteria=criteria)
-    (judgement, *_) = list_judgements(site)
+    (judgement, *_) = PreparedSite(site).judgements
     assert judgement.is_judged
     assert [limit.missed for limit in judgement.criteria[0].limits] == [None, None]
-    assert list_barriers(site) == {}
-    (sentence,) = describe_limits(site, list_judgements(site))
+    assert PreparedSite(site).barriers == {}
+    (sentence,) = describe_limits(site, PreparedSite(site).judgements)
     assert sentence == (
-        "v can raise a level by G1.displacement, G2.displacement; the bounds are relative, so it is not known which "
-        "motion is missed"
+        "v can raise a level by G1.displacement, G2.displacement; the bounds are relative, so the slowest "
+        "detected motion is unknown"
     )
 
 
 def test_readings_that_can_change_a_level():
     site = make_site(station("C1", series("temperature", "degC"), on_slope=False), station("R1", series("rain", "mm")))
     asked = [("G1", "displacement_east"), ("K9", "tilt"), ("C1", "temperature"), ("R1", "rain"), ("X", "rain")]
-    assert [can_change_level(site, *place) for place in asked] == [True, True, True, False, False]
-    assert [is_judged(site, *place) for place in asked] == [True, False, True, False, False]
+    assert [can_change_level(PreparedSite(site), *place) for place in asked] == [True, True, True, False, False]
+    assert [is_judged(PreparedSite(site), *place) for place in asked] == [True, False, True, False, False]
 
 
 def test_a_series_without_the_result_of_any_criterion_is_incomplete():

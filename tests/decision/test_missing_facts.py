@@ -11,6 +11,7 @@ from monitor.alerts import evaluate
 from monitor.decision.criteria import assess
 from monitor.decision.decide import decide
 from monitor.decision.keys import VoteKey
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import FACTS, DecisionInputs, Memory, NewestEpoch, Vote
 from monitor.decision.series.assessment import REPEATS
 from monitor.readings.records import Reading
@@ -96,8 +97,8 @@ def test_each_fact_is_loaded_by_the_feature_that_its_kind_names(database):
 def test_a_criterion_without_its_feature_is_unknown(kind):
     facts, feature = OF_FEATURES[kind]
     site = read(kind)
-    with_feature = decide(site, Memory(), at_rest(), NOW)
-    without = decide(site, Memory(), at_rest(missing_facts=(facts,)), NOW)
+    with_feature = decide(PreparedSite(site), Memory(), at_rest(), NOW)
+    without = decide(PreparedSite(site), Memory(), at_rest(missing_facts=(facts,)), NOW)
     assert with_feature.observability == "full"
     assert without.observability == "degraded"
     assert {name: str(reason) for name, reason in without.memory.incomplete.items()} == {
@@ -119,7 +120,7 @@ def test_an_earlier_vote_of_a_criterion_without_its_feature_stays(kind):
     key = VoteKey("it", list_voting_witnesses(site, site.criteria[1])[0].witness)
     vote = Vote(1, NOW.timestamp() - 60.0, NOW.timestamp() + 86400.0, REPEATS())
     before = Memory(level=1, votes={key: vote}, supporters={key: 1})
-    after = decide(site, before, at_rest(missing_facts=OF_FEATURES[kind][:1]), NOW)
+    after = decide(PreparedSite(site), before, at_rest(missing_facts=OF_FEATURES[kind][:1]), NOW)
     assert after.level == 1
     assert after.memory.votes[key] == vote
 
@@ -132,7 +133,7 @@ def test_a_rule_that_is_called_without_its_facts_looks_calm(kind, monkeypatch):
         assess, "assess_criterion", lambda criterion, context: CRITERIA[criterion.kind.id].rule(criterion, context)
     )
     monkeypatch.setattr("monitor.decision.decide.assess_criterion", assess.assess_criterion)
-    assert decide(site, Memory(), at_rest(missing_facts=(facts,)), NOW).observability == "full"
+    assert decide(PreparedSite(site), Memory(), at_rest(missing_facts=(facts,)), NOW).observability == "full"
 
 
 @pytest.mark.parametrize("kind", OF_FEATURES)
@@ -151,7 +152,7 @@ def test_advice_that_the_site_file_does_not_contain_is_not_expected():
     site = read()
     implied = {criterion.kind.facts for criterion in site.criteria if criterion.is_implied}
     assert implied == {"footprints", "anomalies"}
-    decision = decide(site, Memory(), at_rest(missing_facts=tuple(sorted(implied))), NOW)
+    decision = decide(PreparedSite(site), Memory(), at_rest(missing_facts=tuple(sorted(implied))), NOW)
     assert decision.observability == "full"
     words = [word for word in decision.evidence["words"] if word["criterion"].endswith("-advice")]
     assert words

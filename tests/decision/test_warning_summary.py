@@ -123,7 +123,10 @@ def test_unreachable_level_states_its_reason():
     rare = station("E1", series("crack_opening", "mm", "7d", max_silence="60d", noise_floor=0.1))
     (group,) = summarise_warnings(make_site(rare, FOR_CRACK)).groups
     assert group.levels[0].faster_than is None
-    assert "cannot be reached: a reading comes every 7d, so its window of 14d holds 2" in group.levels[0].text
+    assert (
+        "cannot be reached: a reading is received every 7d, so the window of 14d contains 2 readings"
+        in group.levels[0].text
+    )
 
 
 def test_only_the_named_stations_are_summarised():

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.records import Reading
@@ -39,7 +40,7 @@ def look(site, criterion, series, readings, times, at_s, back_s):
     part = readings[bisect_right(times, at_s - back_s) : bisect_right(times, at_s)]
     newest = NewestEpoch(seconds(part[-1].observed_at), seconds(part[-1].received_at))
     seen = DecisionInputs({series: part}, {series: newest})
-    (word,) = CRITERIA[criterion.kind.id].rule(criterion, DecisionContext(site, seen, Memory(), at_s))
+    (word,) = CRITERIA[criterion.kind.id].rule(criterion, DecisionContext(PreparedSite(site), seen, Memory(), at_s))
     return word
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from monitor.decision import decide as decide_module
 from monitor.decision.criteria.scope import anchor_at
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
@@ -210,6 +211,7 @@ def run(
     held: dict[str, dict[datetime, Reading]] = {}
     newest: dict[str, NewestEpoch] = {}
     memory, looks, index = start[1], [], 0
+    prepared = PreparedSite(site)
     warm = None if cold else warm or EvaluationCache()
     for epoch in range(start[0], history.epochs + more_epochs):
         for tick in range(ticks + 1):
@@ -228,7 +230,7 @@ def run(
             drains = history.drains is not None and history.drains[0] <= epoch < history.drains[1]
             inputs = DecisionInputs(readings, dict(newest), draining=drains)
             inputs = alter(now_s, inputs) if alter else inputs
-            decision = decide_module.decide(site, memory, inputs, now, warm)
+            decision = decide_module.decide(prepared, memory, inputs, now, warm)
             looks.append(Look(now, memory, inputs, decision))
             memory = decision.memory
             if len(looks) % RESTART == 0:

@@ -12,6 +12,7 @@ from monitor.decision import decide
 from monitor.decision.changes import AlertCategory
 from monitor.decision.criteria.kinds.earthquake import find_bound_factor
 from monitor.decision.keys import read_supporter
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import (
     AnomalyFact,
     DecisionInputs,
@@ -382,7 +383,9 @@ def law_9_recomputes_bit_for_bit(looks: Sequence[Look], site=FULL) -> None:
     changed = [look for look in looks if look.decision.changes]
     for look in (looks[len(looks) // 2], *changed[-1:]):
         frozen = json.loads(canonical_json({"memory": look.before.to_json(), "view": look.inputs.to_json()}))
-        again = decide.decide(site, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), look.now)
+        again = decide.decide(
+            PreparedSite(site), Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), look.now
+        )
         assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json())
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitor.decision import conditions, decide, prepare, records
+from monitor.decision import conditions, decide, prepare, prepared_site, records
 from monitor.decision.criteria import rain_gauge, rates
 from monitor.decision.series import maintenance, steps, tracks
 from tests.fixtures.soak import with_soak
@@ -79,12 +79,12 @@ MUTANTS = {
     "1 nobody is told": (conditions, "_list_sight", lambda *_: {}),
     "2 votes never age": (decide, "update_votes", _never_old),
     "3 sick votes count": (decide, "find_pending_reasons", lambda *_: {}),
-    "4 everybody is independent": (prepare, "find_groups", lambda site: {s.id: s.id for s in site.stations}),
+    "4 everybody is independent": (prepared_site, "find_groups", lambda site: {s.id: s.id for s in site.stations}),
     "5 steps are believed at once": (decide, "requested_level", lambda step: step.level),
     "5 steps are dropped": (steps, "_why_it_counts", lambda *_: None),
     "5 one epoch of two is believed": (steps, "is_confirmed", lambda *_: True),
     "6 ticks count": (rates, "list_dwell_epochs", _same_epoch_again),
-    "7 advice votes": (prepare, "find_witness_criteria", lambda site: {c.id: c for c in site.criteria}),
+    "7 advice votes": (prepared_site, "find_witness_criteria", lambda site: {c.id: c for c in site.criteria}),
     "8 the future counts": (tracks, "_find_fault", _timeless),
     "9 inputs are rounded": (records, "_reading_to_json", _rounded),
     "9 what is held is trusted": (tracks, "_is_continuation", lambda *_: True),

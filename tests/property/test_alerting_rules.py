@@ -230,8 +230,8 @@ def test_no_decision_module_reads_a_clock_or_uses_arrays():
             assert word not in text, f"{path.name}: {word}"
 
 
-def _whole_station(site, key, steps_):
-    station = site.station(key.station)
+def _whole_station(prepared, key, steps_):
+    station = prepared.site.station(key.station)
     return [] if station is None else [(station.id, s.quantity) for s in station.series]
 
 

@@ -20,6 +20,7 @@ from monitor.decision import incomplete_series
 from monitor.decision.conditions import CANNOT_SEE
 from monitor.decision.criteria import rain_coverage, rain_gauge, rainfall
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series import assessment as assessment_module
 from monitor.decision.series import coverage as coverage_module
@@ -318,7 +319,7 @@ def play(site: Site, record: Record) -> Iterator[Decision]:
             for name, rows in readings.items()
             if rows
         }
-        decision = decide(site, memory, DecisionInputs(readings, newest), now)
+        decision = decide(PreparedSite(site), memory, DecisionInputs(readings, newest), now)
         memory = decision.memory
         yield decision
 

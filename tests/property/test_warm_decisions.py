@@ -16,6 +16,7 @@ from monitor.alerts.queries.offsets import add_offset, revoke_offset
 from monitor.alerts.reading_cache import SiteReadingCache
 from monitor.canonical import canonical_json
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Memory, instant, seconds
 from monitor.decision.series import tracks
 from monitor.decision.series.assessment import EvaluationCache
@@ -109,7 +110,7 @@ def check_warm_is_cold(seeds):
     for seed in seeds:
         warm = run(seeded(seed), warm=EvaluationCache())
         for look in warm[seed % 3 :: 3]:
-            again = decide(SITE, look.before, look.inputs, look.now)
+            again = decide(PreparedSite(SITE), look.before, look.inputs, look.now)
             assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json()), (
                 f"seed {seed}, {look.now}"
             )
@@ -208,9 +209,10 @@ def check_held_readings(database, seeds):
                 cold, known_cold = load_inputs(c, SITE, now, draining=False)
             assert canonical_json(inputs.to_json()) == canonical_json(cold.to_json()), f"seed {seed}, {now}"
             assert known == known_cold
-            decision = decide(SITE, memory, inputs, now, cache.decision)
+            decision = decide(cache.prepared, memory, inputs, now, cache.decision)
             if epoch % 6 == 0:
-                assert canonical_json(decide(SITE, memory, cold, now).to_json()) == canonical_json(decision.to_json())
+                again = decide(PreparedSite(SITE), memory, cold, now)
+                assert canonical_json(again.to_json()) == canonical_json(decision.to_json())
             memory = decision.memory
         assert cache.was_used, "nothing was held, so nothing was tested"
 

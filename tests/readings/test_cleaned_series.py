@@ -7,6 +7,7 @@ import pytest
 from monitor.alerts.acts.operator_acts import verify
 from monitor.alerts.evaluate import evaluate_site, load_inputs
 from monitor.alerts.queries.offsets import add_offset, confirm_offset
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Memory
 from monitor.decision.series.assessment import DecisionContext
 from monitor.features.movement.movement_state import find_moving, load_path
@@ -103,7 +104,9 @@ class Antenna:
             (moving,) = [one for one in find_moving(c, self.site) if one.station.id == "G1"]
             path = load_path(c, self.site, moving, self.now, Memory())
             inputs = load_inputs(c, self.site, self.now, draining=False)[0]
-        track = DecisionContext(self.site, inputs, Memory(), epoch_s(self.now)).track(self.site.criteria[0], "G1")
+        track = DecisionContext(PreparedSite(self.site), inputs, Memory(), epoch_s(self.now)).track(
+            self.site.criteria[0], "G1"
+        )
         return {
             "decision": track.along[-1] - track.along[0],
             "movement": path.values[-1] - path.values[0],

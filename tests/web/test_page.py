@@ -155,7 +155,7 @@ def test_empty_database_is_no_error(database_url):
 def test_what_counts_as_advice_for_want_of_a_proof_says_so_beside_its_role(client, database):
     site = story.load_story_sites()[0]
     assert "by the site file, not proven here" not in client.get(f"/sites/{site.id}").text
-    reason = "velocity-1 counts as advice, no level rests on it: no test of rules is stored for this site; the test: x"
+    reason = "velocity-1 counts as advice only: no test of rules is stored for this site; to test it, run x"
     told = Condition("health", 2, epoch_s(NOW), reason)
     with database.write() as c:  # what the newest decision left: no alert is open, a person may have closed it
         memory = Memory.read(find_state(c, site.id).state)

@@ -36,7 +36,7 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.queries import sites as store
 from monitor.sites.queries.in_force import find_in_force
 from monitor.sites.queries.sites import find_version, load_sites_summary, save_site
-from monitor.sites.records import Site, find_renamed, rename_stations
+from monitor.sites.records import Site, rename_stations
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.engine import Database
@@ -124,7 +124,7 @@ def take_in(c: Connection, site: Site, author: str, reason: str, now: datetime) 
 
 def _put_in_force(c: Connection, old: Site | None, new: Site, author: str, reason: str, now: datetime) -> None:
     """Save a declaration: the memory keeps no word under a name that means something else now, flags follow it."""
-    names = find_renamed(new)
+    names = new.renamed_stations
     row = find_state(c, new.id)
     if row is not None and find_version(c, new.id) != new.version:
         memory = Memory.read(row.state).rename(names)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from monitor.decision.alert_texts import CRITERION_NAMED, RULE_NAMED
 from monitor.decision.changes import AlertCategory
 from monitor.sites.fusion import Clause, Fusion, list_leaves
-from monitor.sites.records import Criterion, Recipient, Site, Station, find_renamed, rename_stations
+from monitor.sites.records import Criterion, Recipient, Site, Station, rename_stations
 from monitor.sites.witnesses import find_groups
 from monitor.text.message import LABELLED_TEXT, Message, Template, Term
 
@@ -120,10 +120,10 @@ def find_loosening(old: Site, new: Site) -> tuple[Message, ...]:
     """What of a change could loosen one of the two highest levels, a line each; empty when nothing could."""
     had = {s.id for s in old.stations}
     # a station with another id is the same one; where both ids had one, one of two is gone
-    names = {was: now for was, now in find_renamed(new).items() if was in had and now not in had}
+    names = {was: now for was, now in new.renamed_stations.items() if was in had and now not in had}
     known = {*names, *(was for s in old.stations for was in s.was)}
     strangers = [
-        _STRANGER(station=now, other=was) for was, now in find_renamed(new).items() if was not in {*known, *had}
+        _STRANGER(station=now, other=was) for was, now in new.renamed_stations.items() if was not in {*known, *had}
     ]
     old = rename_stations(old, names)
     high = max(1, old.top_level - 1)

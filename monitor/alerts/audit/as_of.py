@@ -11,8 +11,9 @@ from monitor.alerts.audit.explain import BESIDES
 from monitor.alerts.audit.recompute import parse_frozen_site
 from monitor.alerts.evaluate import load_facts, load_unsigned_by_name
 from monitor.alerts.queries.evaluations import DecisionRow, load_newest
-from monitor.decision.criteria.scope import anchor_at, find_span_s, wanted_series
+from monitor.decision.criteria.scope import anchor_at, find_history_spans, find_span_s
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, seconds
 from monitor.errors import RefusedError
 from monitor.readings.queries.observations import load_readings, load_series
@@ -91,7 +92,7 @@ def decide_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetim
     then = DecisionInputs.read(frozen["view"])
     site = parse_frozen_site(row, source)
     today = load_view_as_of(c, site, then, now, known_at or now)
-    decision = decide(site, Memory.read(frozen["memory"]), today, now)
+    decision = decide(PreparedSite(site), Memory.read(frozen["memory"]), today, now)
     departures = tuple(find_evidence_differences(then, today))
     return AsOf(known_at or now, departures, decision, int(frozen["outcome"]["level"]))
 
@@ -100,7 +101,7 @@ def load_view_as_of(
     c: Connection, site: Site, then: DecisionInputs, now: datetime, known_at: datetime
 ) -> DecisionInputs:
     """The view `then` of a decision at `now` with every row that was stored by `known_at`; epochs end at `now`."""
-    wanted = wanted_series(site)
+    wanted = find_history_spans(site)
     readings: dict[str, tuple[Reading, ...]] = {}
     renamings = load_renamings(c)
     then_called = {new: s.id for s in site.stations if (new := find_present_id(renamings, site.id, s.id, now)) != s.id}

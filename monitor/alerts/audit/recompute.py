@@ -22,6 +22,7 @@ from monitor.canonical import canonical_json
 from monitor.decision.alert_texts import EXERCISE, unwrap
 from monitor.decision.decide import decide
 from monitor.decision.headline import FrozenDecision
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, Memory, seconds
 from monitor.errors import ConfigError
 from monitor.sites.criteria.registry import list_plugin_versions
@@ -117,7 +118,10 @@ def parse_frozen_site(row: DecisionRow, source: str) -> Site:
 def _recompute_view(row: DecisionRow, frozen: FrozenDecision, source: str) -> list[str]:
     site = parse_frozen_site(row, source)
     decision = decide(
-        site, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), parse_time(frozen["now"])
+        PreparedSite(site),
+        Memory.read(frozen["memory"]),
+        DecisionInputs.read(frozen["view"]),
+        parse_time(frozen["now"]),
     )
     found = _differences(
         "outcome", frozen["outcome"], plain_to_messages(json.loads(canonical_json(decision.to_json())))

@@ -33,7 +33,7 @@ from monitor.errors import ConfigError, RefusedError
 from monitor.models.queries.proofs import load_proof_facts
 from monitor.plugins import hooks
 from monitor.sites.parsing import parse_site
-from monitor.sites.records import Site, find_renamed, rename_stations
+from monitor.sites.records import Site, rename_stations
 from monitor.storage.engine import Database
 from monitor.text.message import Message, Template
 
@@ -272,7 +272,7 @@ def find_plan(c: Connection, site: Site, task: _Task) -> list[tuple[float, Site]
             raise RefusedError(f"this version cannot read it: {error}") from None
     if not plan:
         return [(seconds(task.from_at), site)]
-    return [(at_s, rename_stations(one, find_renamed(plan[-1][1]))) for at_s, one in plan]
+    return [(at_s, rename_stations(one, plan[-1][1].renamed_stations)) for at_s, one in plan]
 
 
 def find_pace(c: Connection, site: Site, task: _Task) -> ReplaySchedule:

@@ -13,6 +13,7 @@ from monitor.alerts.replay.history import History
 from monitor.alerts.replay.queries import PastAct
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, Memory, instant, seconds
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.sites.records import Site
@@ -82,7 +83,8 @@ def play(
     memory = Memory()
     acting = _Acts(acts)
     windows = start_window_replay(history) if windows is None else windows
-    caches: dict[str, EvaluationCache] = {}  # of each declaration
+    prepared: dict[str, PreparedSite] = {}  # by version of the site file
+    caches: dict[str, EvaluationCache] = {}
     instants = iter(pace.instants or ())
     now_s = next(instants, inf) if pace.instants is not None else from_s
     while now_s <= to_s:
@@ -93,7 +95,10 @@ def play(
                 site = other
         memory, acted = acting.apply(memory, now_s, site)
         inputs = windows.add_to(history.find_inputs(site), site, memory, now_s)
-        decision = decide(site, memory, inputs, instant(now_s), caches.setdefault(site.version, EvaluationCache()))
+        if site.version not in prepared:
+            prepared[site.version] = PreparedSite(site)
+            caches[site.version] = EvaluationCache()
+        decision = decide(prepared[site.version], memory, inputs, instant(now_s), caches[site.version])
         yield ReplayDecision(instant(now_s), site, memory, decision, inputs, acted)
         memory = decision.memory.in_order()  # in the order in which the database returns it
         if pace.instants is not None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from monitor.alerts.evaluate import load_facts
 from monitor.alerts.replay import queries as history
 from monitor.alerts.replay.failure_windows import list_window_spans
-from monitor.decision.criteria.scope import anchor_at, find_span_s, reach_s, wanted_series
+from monitor.decision.criteria.scope import anchor_at, find_history_spans, find_span_s, reach_s
 from monitor.decision.records import DecisionInputs, NewestEpoch, ProofFact, instant, seconds
 from monitor.errors import RefusedError
 from monitor.readings.queries.observations import SeriesRow, as_signed, change_flags, load_series, rank
@@ -251,7 +251,7 @@ class History:
         spans: dict[tuple[str, str], float] = {}
         for site in sites:
             computed = {} if stored_windows else list_window_spans(site)
-            for wanted in (wanted_series(site), computed):
+            for wanted in (find_history_spans(site), computed):
                 for key, span_s in wanted.items():
                     spans[key] = max(spans.get(key, 0.0), span_s)
         self._windows: list[_Window] = []
@@ -441,7 +441,7 @@ class History:
         """Return the inputs of a decision under a site file now."""
         wanted = self._wanted.get(site.version)
         if wanted is None:
-            spans = wanted_series(site)
+            spans = find_history_spans(site)
             wanted = self._wanted[site.version] = [
                 (w.name, span_s, w)
                 for w in self._windows

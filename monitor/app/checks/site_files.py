@@ -14,11 +14,9 @@ from monitor.decision.changes import AlertCategory
 from monitor.decision.judgements import (
     SeriesJudgement,
     describe_barriers,
-    find_unjudged,
     find_unreached,
-    list_barriers,
-    list_judgements,
 )
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.series.noise import FEW, LEARNT, PRESENT
 from monitor.errors import ConfigError, MissingSettingError, SlopewardError
 from monitor.extras import is_installed
@@ -257,10 +255,10 @@ def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
 
 def _scattering(files: SiteFolder) -> Iterator[SubjectState]:
     """Report how long a higher noise takes to be learnt, and series with too short a window to detect it."""
-    from monitor.decision.criteria.scope import wanted_series
+    from monitor.decision.criteria.scope import find_history_spans
 
     for site in files.sites:
-        spans = wanted_series(site)
+        spans = find_history_spans(site)
         alike: dict[tuple[float, bool], list[str]] = {}
         for station, quantity in sorted(find_voting_series(site) & spans.keys()):
             spec = site.series(station, quantity)
@@ -277,7 +275,7 @@ def _limited(files: SiteFolder) -> Iterator[SubjectState]:
     """Find motion series without a bound for the highest levels, and whether they are read too rarely for one."""
     for site in files.sites:
         without_bound: dict[int, list[str]] = {}
-        for judgement in list_judgements(site):
+        for judgement in PreparedSite(site).judgements:
             if not judgement.is_moving or not judgement.has_voter:
                 continue
             bounds = [
@@ -339,16 +337,17 @@ def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
 def _unreachable(files: SiteFolder) -> Iterator[SubjectState]:
     """Find bounds that motion cannot reach. The state is BAD if no witness can raise the level."""
     for site in files.sites:
-        unreached = find_unreached(site)
+        prepared = PreparedSite(site)
+        unreached = find_unreached(prepared)
         yield make_state(site.id, is_wrong=False)
-        for level, barrier, text in describe_barriers(site, list_barriers(site)):
-            is_bad = barrier.is_shut and level in unreached
+        for level, barrier, text in describe_barriers(site, prepared.barriers):
+            is_bad = barrier.is_absolute and level in unreached
             yield make_state(site.id, level=BAD if is_bad else WARN, text=text)
 
 
 def _unjudged(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
-        names = tuple(find_unjudged(site))
+        names = tuple(PreparedSite(site).unjudged_series)
         yield make_state(site.id, is_wrong=bool(names), names=NameList(names))
 
 

@@ -10,7 +10,8 @@ from monitor.app.checks.settings import Connections
 from monitor.app.checks.site_files import EnvironmentSettings, SiteFolder
 from monitor.app.checks.table import run_checks
 from monitor.cli.session import Commands, options, print_json, read_service
-from monitor.decision.judgements import describe_limits, list_judgements
+from monitor.decision.judgements import describe_limits
+from monitor.decision.prepared_site import PreparedSite
 from monitor.errors import ConfigError
 from monitor.settings.service import ServiceConfig
 from monitor.storage.check import BAD, NO_FIGURE, OK, WARN
@@ -61,5 +62,5 @@ def _find(service: ServiceConfig, *, connect: bool) -> Iterator[tuple[str, str, 
             criteria = sum(not criterion.is_implied for criterion in site.criteria)
             counts = f"criteria: {criteria}, recipients: {len(site.recipients)}"
             yield site.id, OK, f"stations: {len(site.stations)}, {counts}"
-        for sentence in describe_limits(site, list_judgements(site)):
+        for sentence in describe_limits(site, PreparedSite(site).judgements):
             yield site.id, OK, sentence

@@ -35,6 +35,7 @@ from monitor.cli.session import (
 )
 from monitor.decision.incomplete_series import list_reasons
 from monitor.decision.judgements import describe_limited
+from monitor.decision.prepared_site import PreparedSite
 from monitor.errors import ConfigError, StoreError
 from monitor.models.lacking import AwaitedModel, list_awaited
 from monitor.plugins import hooks
@@ -103,7 +104,7 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
             newest_outage=next(iter(load_view(c, "outages", order_by=["-from_at"], limit=1)), None),
             awaited=list_awaited(c, declared, now),
             incomplete={row["site"]: load_incomplete(c, row["site"]) for row in rows},
-            limited={site.id: describe_limited(site) for site in declared},
+            limited={site.id: describe_limited(PreparedSite(site)) for site in declared},
             sections=[
                 section
                 for registered in hooks().status_sections(connection=c, sites=declared, now=now, zones=zones)

@@ -13,6 +13,7 @@ from monitor.cli import session
 from monitor.decision.decide import decide
 from monitor.decision.incomplete_series import summarize_reasons
 from monitor.decision.judgements import describe_reach
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, Memory, seconds
 from monitor.plugins import hooks
 from monitor.sites.records import Site
@@ -65,7 +66,7 @@ def evaluate(
         return
     reasons = summarize_reasons(decision.memory.incomplete)
     missing = "" if reasons is None else f" ({session.translate_in_zone(reasons, zone)})"
-    reach = describe_reach(site) if decision.reachable_level < site.top_level else None
+    reach = describe_reach(PreparedSite(site)) if decision.reachable_level < site.top_level else None
     limits = "" if reach is None else f" ({session.translate_in_zone(reach, zone)})"
     print(
         f"{facts['level_name']} | sees: {decision.observability}{missing} | reachable: "
@@ -83,7 +84,7 @@ def _evaluate_from(db: Database, site: Site, at: datetime, known: VisibilityRule
             history = History(c, [site], at, at, known)
             history.move(seconds(at))
             inputs = start_window_replay(history).add_to(history.find_inputs(site), site, Memory(), seconds(at))
-            return decide(site, Memory(), inputs, at)
+            return decide(PreparedSite(site), Memory(), inputs, at)
         row = find_state(c, site.id)
         view, _ = load_inputs(c, site, at, draining=False)
     if not view.newest:
@@ -92,4 +93,6 @@ def _evaluate_from(db: Database, site: Site, at: datetime, known: VisibilityRule
         )
     memory = Memory() if row is None else Memory.read(row.state)
     # a memory that knows more than was known then would answer from the future
-    return decide(site, Memory() if (memory.newest_s or 0.0) > at.timestamp() else memory, view, at)
+    if (memory.newest_s or 0.0) > at.timestamp():
+        memory = Memory()
+    return decide(PreparedSite(site), memory, view, at)

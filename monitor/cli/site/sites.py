@@ -10,7 +10,8 @@ from monitor.cli import session
 from monitor.cli.identity import By
 from monitor.cli.session import Commands, pick_site, print_if_json, read_service, show_in_order
 from monitor.cli.site import proposing
-from monitor.decision.judgements import describe_barriers, describe_limits, list_barriers, list_judgements
+from monitor.decision.judgements import describe_barriers, describe_limits
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.series.bounds import declared_units
 from monitor.errors import ConfigError
 from monitor.plugins import hooks
@@ -60,13 +61,14 @@ def show(name: Name) -> None:
         role = f"{criterion.role}, always added" if criterion.is_implied else criterion.role
         parts = [f"{', '.join(criterion.stations)} {_format_bounds(site, criterion)}", *_list_own_keys(criterion)]
         print(f"  criterion {criterion.id} ({role}): {'; '.join(parts)}")
-    for sentence in describe_limits(site, list_judgements(site)):
+    prepared = PreparedSite(site)
+    for sentence in describe_limits(site, prepared.judgements):
         print(f"  judged {sentence}")
     for plan in site.movement.stages:
         every = f"judged every {format_duration(plan.evaluate_every_s)}"
         forecast = f"forecast every {format_duration(plan.forecast_every_s)}"
         print(f"  stage {plan.stage}: {every}, {forecast}: {plan.action or '(no action text)'}")
-    lost = [text for _, _, text in describe_barriers(site, list_barriers(site))]
+    lost = [text for _, _, text in describe_barriers(site, prepared.barriers)]
     for weakness in (*find_weaknesses(site), *lost):
         print(f"  ! {weakness}")
 
@@ -123,7 +125,7 @@ def init(
         raise typer.BadParameter("--answer and --bound belong to --from")
     text = write_first_site(name)
     site = parse_site(text, name)  # says at once what is wrong with the name
-    for _, _, line in describe_barriers(site, list_barriers(site)):
+    for _, _, line in describe_barriers(site, PreparedSite(site).barriers):
         session.print_note(line)
     path = out or read_service().paths.sites / f"{name}.toml"
     path.parent.mkdir(parents=True, exist_ok=True)

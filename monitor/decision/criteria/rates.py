@@ -26,18 +26,10 @@ from monitor.decision.criteria.fits import (
 )
 from monitor.decision.criteria.motion_components import describe_component, list_free_components
 from monitor.decision.keys import VoteKey
-from monitor.decision.series.assessment import (
-    Assessment,
-    BoundInForce,
-    DecisionContext,
-    find_bound,
-    is_hidden,
-    list_bounds,
-    pick_bound,
-)
+from monitor.decision.series.assessment import Assessment, DecisionContext, is_hidden, pick_bound
 from monitor.decision.series.tracks import Track
 from monitor.decision.series.vectors import norm
-from monitor.sites.records import Criterion, SeriesSpec
+from monitor.sites.records import BoundInForce, Criterion, SeriesSpec, find_bound
 from monitor.text.message import Duration, Figure, Message, Template, Term, Value, join
 
 # Each pair holds the text about a velocity and the text about the rate of another quantity.
@@ -137,7 +129,7 @@ def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, context: 
     undecided: dict[int, Message] = {}
     facts: list[dict[str, Any]] = []
     has_fit = False
-    for bound in list_bounds(criterion):
+    for bound in criterion.bounds:
         key = (bound.window_s, criterion.min_sigma, bound.value, bound.sign, bound.limit)
         verdicts = {end_s: get_or_fit(track, end_s, key, _compare_window) for end_s in window_ends}
         comparison = BoundComparison(criterion, track, spec, bound, epochs, verdicts)

@@ -1,4 +1,4 @@
-"""Series and length of history that the criteria of a site need. Evaluations load nothing else."""
+"""Determine which series an evaluation loads, and how much history of each."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,13 +10,17 @@ from monitor.decision.series.intervals import list_learning
 from monitor.decision.series.step_detector import OPENING
 from monitor.decision.series.tracks import verify_step
 from monitor.sites.criteria.registry import load_criteria
-from monitor.sites.records import Criterion, SeriesSpec, Site, once_per_record
+from monitor.sites.records import Criterion, SeriesSpec, Site
 from monitor.sites.witnesses import find_sources
 
-CONTEXT_EPOCHS = 10  # before the window, so that a jump at its start is seen against what was there
-SHOWING: Final = 2.0 * OPENING  # intervals that hold enough epochs for a series to show its scatter, also with gaps
-PACE: Final = 60.0  # intervals that show how often readings come, also at a twelfth of what is declared
-BLOCKS: Final = 4  # the beginning of what is read moves on by a quarter of its span at a time
+# Epochs before the window, with which a jump at the start of the window is compared.
+CONTEXT_EPOCHS: Final = 10
+# Intervals that contain enough epochs to estimate the noise of a series, even with gaps.
+NOISE_INTERVALS: Final = 2.0 * OPENING
+# Declared intervals that show how often readings are received, even if only every twelfth is.
+PACE_INTERVALS: Final = 60.0
+# The start of the loaded history advances by this fraction of its length (one quarter).
+BLOCKS: Final = 4
 
 
 def anchor_at(now: datetime, span_s: float) -> datetime:
@@ -40,30 +44,43 @@ def reach_s(span_s: float) -> float:
     return span_s * (1.0 + 1.0 / BLOCKS)
 
 
-@once_per_record
-def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
-    """Return seconds of history by (station, declared quantity), including control stations with a reference."""
-    found: dict[tuple[str, str], float] = {}
+def find_history_spans(site: Site) -> Mapping[tuple[str, str], float]:
+    """Return how much history criteria read, in seconds, by station and declared quantity.
+
+    Control stations with a reference are included.
+    """
+    spans: dict[tuple[str, str], float] = {}
+    sources = find_sources(site)
     for criterion in site.criteria:
         if criterion.kind.source != "instruments":
             continue
-        stations = set(criterion.stations)
-        if criterion.kind.velocity:
-            stations |= {s.id for s in site.stations if not s.on_slope and s.reference is not None}
-        pairs = (series.partition(".") for name, series in criterion.texts if name.startswith("series:"))
-        named = [(station, quantity) for station, _, quantity in pairs]
-        for key in (*((station, criterion.quantity) for station in stations), *named):
-            spec = site.series(*key)
-            if spec is not None:
-                found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec))
-                # The source needs a longer history, so that its readings cover the whole history of the series.
-                for source in find_sources(site).get(key[0], ()):
-                    place = source, key[1]
-                    found[place] = max(found.get(place, 0.0), reach_s(found[key]))
+        for station, quantity in _list_read_series(site, criterion):
+            spec = site.series(station, quantity)
+            if spec is None:
+                continue
+            place = station, quantity
+            spans[place] = max(spans.get(place, 0.0), history_s(site, criterion, spec))
+            # A source needs a longer history, so that its readings cover the whole history of the series.
+            for source in sources.get(station, ()):
+                source_place = source, quantity
+                spans[source_place] = max(spans.get(source_place, 0.0), reach_s(spans[place]))
     for spec in list_learning(site):
-        key = spec.station, spec.quantity
-        found[key] = max(found.get(key, 0.0), PACE * spec.interval_s)
-    return found
+        place = spec.station, spec.quantity
+        spans[place] = max(spans.get(place, 0.0), PACE_INTERVALS * spec.interval_s)
+    return spans
+
+
+def _list_read_series(site: Site, criterion: Criterion) -> list[tuple[str, str]]:
+    """Return station and quantity of the series that a criterion reads. They may not be declared."""
+    stations = set(criterion.stations)
+    if criterion.kind.velocity:
+        stations |= {station.id for station in site.stations if not station.on_slope and station.reference is not None}
+    series = [(station, criterion.quantity) for station in sorted(stations)]
+    for name, text in criterion.texts:
+        if name.startswith("series:"):
+            station, _, quantity = text.partition(".")
+            series.append((station, quantity))
+    return series
 
 
 def find_span_s(spans: Mapping[tuple[str, str], float], station: str, quantity: str) -> float:
@@ -73,17 +90,17 @@ def find_span_s(spans: Mapping[tuple[str, str], float], station: str, quantity: 
 
 
 def history_s(site: Site, criterion: Criterion, spec: SeriesSpec) -> float:
-    """Return the seconds of history that a criterion needs.
+    """Return how much history of a series a criterion needs, in seconds.
 
-    This is the history that its kind declares, plus the dwell or the deadline of a step, the allowed silence, and some
-    epochs before the window. If the noise of the series is not declared, the history must be long enough to estimate
-    it.
+    This is the history that its kind declares, plus the dwell or the deadline of a step, the allowed silence, and
+    `CONTEXT_EPOCHS` before the window. If the noise of the series is not declared, the history must be long enough to
+    estimate it.
     """
     dwell_s = criterion.dwell.within_s or (criterion.dwell.of + 1) * spec.interval_s
-    clock_s = max(site.fusion.verify_within_s, 2.5 * spec.interval_s)
-    steps = verify_step(spec, criterion) is not None
-    shows_noise = not spec.noise_floor and (steps or criterion.kind.followed)
-    least_s = SHOWING * spec.interval_s if shows_noise else 0.0
+    deadline_s = max(site.fusion.verify_within_s, 2.5 * spec.interval_s)
     window_s = load_criteria()[criterion.kind.id].history_s(criterion)
-    seen_s = window_s + max(dwell_s, clock_s) + spec.max_silence_s + CONTEXT_EPOCHS * spec.interval_s
-    return max(seen_s, least_s)
+    needed_s = window_s + max(dwell_s, deadline_s) + spec.max_silence_s + CONTEXT_EPOCHS * spec.interval_s
+    has_steps = criterion.kind.followed or verify_step(spec, criterion) is not None
+    if has_steps and not spec.noise_floor:
+        return max(needed_s, NOISE_INTERVALS * spec.interval_s)
+    return needed_s

@@ -6,7 +6,7 @@ evaluation, and caches the tracks.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, seconds
@@ -15,22 +15,25 @@ from monitor.decision.series.intervals import (
     SETTLED,
     add_remembered,
     find_silence_s,
-    list_learning,
     list_receptions,
     shows_pace,
 )
 from monitor.decision.series.tracks import Track, Tracker, list_rain
 from monitor.decision.series.vectors import Vector
 from monitor.readings.records import Reading
-from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
+from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, find_recovery_limit
 from monitor.text.message import Message, Template
+
+if TYPE_CHECKING:
+    from monitor.decision.prepared_site import PreparedSite
 
 _NO_DATA: Final = Template("criterion.no_data", "no usable data")()
 REPEATS: Final = Template("health.stuck", "the instrument repeats one value")
 RARE: Final = ":rare"
 # Suffix of a station in the key of a cached tracker for readings with unsigned corrections. No station has this suffix.
 _UNSIGNED: Final = "~unsigned"
-Measured = tuple[Vector | None, float]  # a rate per day by component, and its error
+# Rate per day by component, and its standard error.
+Measured = tuple[Vector | None, float]
 
 
 def measure_nothing() -> Measured:
@@ -74,17 +77,17 @@ class Assessment:
 
     @property
     def motion(self) -> Vector | None:
-        """Rate per day by component; None if nothing is measured."""
+        """Return the rate per day by component, or None if nothing is measured."""
         return self.measure()[0]
 
     @property
     def motion_error(self) -> float:
-        """One standard error of the motion, of all components together."""
+        """Return the standard error of the motion, of all components together."""
         return self.measure()[1]
 
     @property
     def key(self) -> VoteKey:
-        """Key of the vote of this witness in memory."""
+        """Return the key of the vote of this witness."""
         return VoteKey(self.criterion, self.station)
 
 
@@ -93,11 +96,11 @@ Assessments = Sequence[Assessment]
 
 @dataclass(slots=True)
 class EvaluationCache:
-    """Caches that one evaluation of a site leaves for the next. They save work and do not change results.
+    """Intermediate results that the next evaluation of a site can use. They save time, and change no result.
 
     Attributes:
-        trackers: By criterion and station.
-        rain: By series, the readings of a gauge and the result of `list_rain` for them.
+        trackers: Trackers by criterion and station.
+        rain: Readings of a rain gauge and the result of `list_rain` for them, by series.
     """
 
     trackers: dict[tuple[str, str], Tracker] = field(default_factory=dict)
@@ -105,7 +108,11 @@ class EvaluationCache:
 
 
 def sort_names(names: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
-    """Return quantity and name of each series, by station."""
+    """Return quantity and name of each series, by station.
+
+    Args:
+        names: Names of series, `STATION.quantity`.
+    """
     by_station: dict[str, list[tuple[str, str]]] = {}
     for name in names:
         station, _, quantity = name.partition(".")
@@ -118,12 +125,16 @@ class DecisionContext:
     """Site, inputs and memory of one evaluation. Tracks are built once for each station and criterion.
 
     Attributes:
-        cache: Caches of earlier evaluations of this site.
-        signed: In a context with unsigned corrections, the context with the values that count; None otherwise.
+        prepared: The site, with what follows from its file alone.
+        inputs: Readings and facts.
+        memory: The memory of the previous decision.
+        now_s: The instant of the evaluation, in epoch seconds.
+        cache: Intermediate results of earlier evaluations of this site.
+        signed: In a context with unsigned corrections, the context with the values that count. None otherwise.
         unsigned_stations: Stations whose readings differ from `signed`.
     """
 
-    site: Site
+    prepared: "PreparedSite"
     inputs: DecisionInputs
     memory: Memory
     now_s: float
@@ -131,10 +142,16 @@ class DecisionContext:
     signed: "DecisionContext | None" = None
     unsigned_stations: frozenset[str] = frozenset()
     _tracks: dict[tuple[str, str], Track] = field(default_factory=dict)
-    _newest: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # quantity and name, by station
+    # Quantity and name of the series in `inputs.newest` and `inputs.readings`, by station.
+    _newest: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     _readings: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     _silences: dict[tuple[str, str], float] = field(default_factory=dict)
     _receptions: dict[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
+
+    @property
+    def site(self) -> Site:
+        """Return the site."""
+        return self.prepared.site
 
     def track(self, criterion: Criterion, station_id: str) -> Track:
         """Return the track of a station for a criterion."""
@@ -155,9 +172,9 @@ class DecisionContext:
         return self._tracks[key]
 
     def _keep_stuck(self, track: Track) -> Track:
-        """Return a track as stuck if it was stuck before and its value has not changed since.
+        """Mark a track as stuck if it was stuck before and its value has not changed since.
 
-        The readings that showed the noise of the instrument may not be loaded any more.
+        The readings that showed the noise of the instrument may no longer be loaded.
         """
         conditions = self.memory.conditions
         if track.is_stuck or not conditions:
@@ -183,19 +200,19 @@ class DecisionContext:
         return replace(track, is_stuck=True, repeats=(*track.repeats, (track.times_s[first], track.times_s[-1])))
 
     def list_newest(self, station_id: str) -> Sequence[tuple[str, NewestEpoch]]:
-        """Return (quantity, newest epoch) of each series of a station, its components included."""
+        """Return quantity and newest epoch of each series of a station, including components."""
         if not self._newest:
             self._newest.update(sort_names(self.inputs.newest))
         return [(quantity, self.inputs.newest[name]) for quantity, name in self._newest.get(station_id, ())]
 
     def list_readings(self, station_id: str) -> Sequence[tuple[str, tuple[Reading, ...]]]:
-        """Return (quantity, readings) of each series of a station, its components included."""
+        """Return quantity and readings of each series of a station, including components."""
         if not self._readings:
             self._readings.update(sort_names(self.inputs.readings))
         return [(quantity, self.inputs.readings[name]) for quantity, name in self._readings.get(station_id, ())]
 
     def find_silence_s(self, spec: SeriesSpec) -> float:
-        """Return how long a series may be silent, seconds: as declared, or as its readings show."""
+        """Return how long a series may be silent, in seconds: as declared, or derived from its readings."""
         if not spec.learns_silence:
             return spec.max_silence_s
         key = (spec.station, spec.quantity)
@@ -206,14 +223,14 @@ class DecisionContext:
         return self._silences[key]
 
     def list_receptions(self, spec: SeriesSpec) -> tuple[float, ...]:
-        """Return the newest instants at which readings of a series were received, oldest first."""
+        """Return the newest instants at which readings of a series were received, in epoch seconds, oldest first."""
         remembered_s = self.memory.receptions.get(f"{spec.station}.{spec.quantity}", ())
         return add_remembered(self._list_loaded_receptions(spec), remembered_s, spec.interval_s)
 
     def list_remembered_receptions(self) -> dict[str, tuple[float, ...]]:
-        """Return by series the receptions that the next evaluation needs and may not find in its readings."""
+        """Return the receptions that the next evaluation needs and may not have in its readings, by series."""
         remembered = {}
-        for spec in list_learning(self.site):
+        for spec in self.prepared.learning_series:
             if shows_pace(self._list_loaded_receptions(spec)):
                 continue
             receptions_s = self.list_receptions(spec)
@@ -229,12 +246,14 @@ class DecisionContext:
         return self._receptions[key]
 
     def _find_longest(self, spec: SeriesSpec) -> Sequence[Reading]:
-        """Return the readings of a series. Of several components it is the one with most readings."""
-        named = self.list_readings(spec.station)
-        return max((readings for quantity, readings in named if is_of(self.site, spec, quantity)), key=len, default=())
+        """Return the readings of a series. Of several components, return the one with most readings."""
+        components = [
+            readings for quantity, readings in self.list_readings(spec.station) if is_of(self.site, spec, quantity)
+        ]
+        return max(components, key=len, default=())
 
     def list_rain(self, station_id: str, quantity: str, spec: SeriesSpec) -> list[tuple[float, float]]:
-        """Return `list_rain` of a gauge. If only new readings were added, only these are processed."""
+        """Return `list_rain` of a gauge. If only newer readings were added, only these are processed."""
         name = f"{station_id}.{quantity}"
         readings = self.inputs.readings.get(name, ())
         processed, rows = self.cache.rain.get(name, ((), []))
@@ -253,19 +272,22 @@ class DecisionContext:
         return rows
 
     def is_unsigned(self, station_id: str) -> bool:
-        """Whether corrections or an offset of a station wait for a second person."""
-        return any(name.partition(".")[0] == station_id for name in self.inputs.unsigned) or any(
-            offset.station == station_id and not offset.counts for offset in self.inputs.offsets
-        )
+        """Return whether corrections or an offset of a station need a second signature."""
+        has_corrections = any(name.partition(".")[0] == station_id for name in self.inputs.unsigned)
+        has_offset = any(offset.station == station_id and not offset.counts for offset in self.inputs.offsets)
+        return has_corrections or has_offset
 
     def is_fresh(self, at_s: float | None, spec: SeriesSpec | None) -> bool:
-        """Return whether a reading is within the allowed silence of its series; False while a backlog is processed."""
+        """Return whether a reading is within the allowed silence of its series.
+
+        While a backlog of readings is stored, no reading is fresh.
+        """
         if at_s is None or spec is None or self.inputs.draining:
             return False
         return self.now_s - at_s <= self.find_silence_s(spec)
 
     def answered_s(self, key: VoteKey) -> float:
-        """Return the instant up to which a person has answered for the readings of a witness, epoch seconds."""
+        """Return the instant up to which an operator has answered for the readings of a witness, in epoch seconds."""
         return self.memory.answered.get(key, float("-inf"))
 
 
@@ -285,13 +307,17 @@ def rare_key(place: tuple[str, str]) -> str:
     return f"health:{'.'.join(place)}{RARE}"
 
 
-# Function of a kind of criterion. It returns one assessment for each witness.
+# Function of a kind of criterion that returns one assessment for each witness.
 Rule = Callable[[Criterion, DecisionContext], tuple[Assessment, ...]]
 
 
 def each_station(assess: Callable[[Criterion, DecisionContext, Station], Assessment]) -> Rule:
     """Return a rule that assesses each station of a criterion separately."""
-    return lambda criterion, context: tuple(assess(criterion, context, s) for s in stations_of(context, criterion))
+
+    def assess_stations(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
+        return tuple(assess(criterion, context, station) for station in stations_of(context, criterion))
+
+    return assess_stations
 
 
 def each_track(assess: Callable[[Criterion, Track, SeriesSpec, DecisionContext], Assessment]) -> Rule:
@@ -319,8 +345,13 @@ def open_track(context: DecisionContext, criterion: Criterion, station: str) -> 
 
 
 def find_levels(bounds: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
-    """Return the highest level that is crossed, and the highest that is crossed or has not recovered."""
-    raised = held = 0
+    """Return the highest level whose bound is crossed, and the highest that is crossed or has not recovered.
+
+    Args:
+        bounds: Facts on each bound, as in `Assessment.facts`.
+    """
+    raised = 0
+    held = 0
     for bound in bounds:
         if bound["hits"] >= bound["needs"] or "fast_track" in bound:
             raised = max(raised, bound["level"])
@@ -330,64 +361,26 @@ def find_levels(bounds: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
 
 
 def pick_bound(bounds: Iterable[Mapping[str, Any]], level: int, figure: str = "rate") -> Mapping[str, Any] | None:
-    """Return the bound to show to people: that of a level, or else the first.
+    """Return the facts on the bound to show to people: that of a level, otherwise the first.
 
     Args:
-        figure: The value that a bound must contain. Without such a bound the result is None.
+        bounds: Facts on each bound, as in `Assessment.facts`.
+        level: The level.
+        figure: Name of the value that the facts must contain. If none of them contains it, return None.
     """
     with_figure = [bound for bound in bounds if figure in bound]
     first = with_figure[0] if with_figure else None
     return next((bound for bound in with_figure if bound["level"] == level), first)
 
 
-def find_bound(threshold: Threshold) -> tuple[float, float]:
-    """Return (bound, sign) of a threshold. A value crosses it if sign * value > sign * bound.
-
-    Raises:
-        ValueError: The threshold has neither `over` nor `under`.
-    """
-    if threshold.over is not None:
-        return threshold.over, 1.0
-    if threshold.under is not None:
-        return threshold.under, -1.0
-    raise ValueError("a threshold needs over or under")
-
-
-def find_recovery_limit(threshold: Threshold, recover: float) -> float:
-    """Return the value below which (for `under`: above which) a level may fall.
-
-    >>> find_recovery_limit(Threshold(1, over=10.0), 0.6), find_recovery_limit(Threshold(1, under=-0.5), 0.6)
-    (6.0, -0.3)
-    """
-    bound, sign = find_bound(threshold)
-    return round(bound - sign * (1.0 - recover) * abs(bound), 12)
-
-
-@dataclass(frozen=True, slots=True)
-class BoundInForce:
-    """The bound of one level with its derived values."""
-
-    threshold: Threshold
-    level: int
-    value: float
-    sign: float  # sign * rate > sign * value means crossed
-    limit: float  # of recovery, times the sign
-    window_s: float
-
-
-@once_per_record
-def list_bounds(criterion: Criterion) -> tuple[BoundInForce, ...]:
-    """Return the bounds of a criterion in the order of its thresholds."""
-    bounds = []
-    for threshold in criterion.thresholds:
-        value, sign = find_bound(threshold)
-        limit = sign * find_recovery_limit(threshold, criterion.recover)
-        bounds.append(BoundInForce(threshold, threshold.level, value, sign, limit, threshold.effective_window_s))
-    return tuple(bounds)
-
-
 def is_hidden(digit: float, criterion: Criterion, threshold: Threshold) -> bool:
-    """Return whether motion at the recovery limit changes the value by less than its last digit within the window."""
+    """Return whether motion at the recovery limit changes the value by less than its last digit within the window.
+
+    Args:
+        digit: Value of the last digit of the readings; 0 if it is not known.
+        criterion: The criterion.
+        threshold: One of its thresholds.
+    """
     if not digit:
         return False
     limit = abs(find_recovery_limit(threshold, criterion.recover))

@@ -46,7 +46,7 @@ def add_unsigned(context: DecisionContext) -> DecisionContext | None:
     for name, corrections in unsigned.items():
         readings[name] = _merge(readings.get(name, ()), corrections)
     return DecisionContext(
-        context.site,
+        context.prepared,
         replace(context.inputs, readings=readings),
         context.memory,
         context.now_s,

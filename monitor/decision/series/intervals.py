@@ -5,7 +5,7 @@ from itertools import islice, pairwise
 from typing import Final
 
 from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS
-from monitor.sites.records import SeriesSpec, Site, once_per_record
+from monitor.sites.records import SeriesSpec, Site
 
 # Number of newest intervals that show how often readings are measured or received.
 RECENT: Final = 8
@@ -25,14 +25,16 @@ READINGS_MOST: Final = 10_000
 def find_interval_s(
     times_s: Sequence[float], declared_s: float, *, was_rare: bool = False, least: int = RECENT // 2
 ) -> float:
-    """Return the usual interval between the newest readings, seconds; the declared one if there are few readings.
+    """Return the usual interval between the newest readings, in seconds.
 
-    A series that was rarer than declared stays so until nearly all of its intervals are as declared. Otherwise a series
-    that loses every second reading would change between both states.
+    A series that was rarer than declared stays rare until nearly all of its intervals are as declared. Otherwise a
+    series that loses every second reading would change between both states.
 
     Args:
+        times_s: Epochs of the readings, oldest first.
+        declared_s: The declared interval, in seconds.
         was_rare: Whether the series was rarer than declared in the last evaluation.
-        least: With fewer intervals than this the declared one is returned.
+        least: With fewer intervals than this, the declared interval is returned.
 
     >>> find_interval_s([i * 10800.0 for i in range(6)], 3600.0)
     10800.0
@@ -55,7 +57,6 @@ def _measure_steps(times_s: Sequence[float]) -> list[float]:
     return [b - a for a, b in pairwise(times_s)]
 
 
-@once_per_record
 def list_learning(site: Site) -> Sequence[SeriesSpec]:
     """Return the series of a site without a declared `max_silence`."""
     return [spec for station in site.stations for spec in station.series if spec.learns_silence]
@@ -68,14 +69,16 @@ def find_silence_s(
     *,
     was_rare: bool = False,
 ) -> float:
-    """Return how long, in seconds, a series without a declared `max_silence` may be silent.
+    """Return how long a series without a declared `max_silence` may be silent, in seconds.
 
-    The limit is three intervals, either as readings are measured or as they are received, whichever is longer. A logger
-    that sends once a day what it measured every minute may therefore be silent for three days.
+    The limit is three intervals between measurements or between receptions, whichever is longer. A logger that measures
+    every minute and sends once a day may therefore be silent for three days.
 
     Args:
+        spec: The series.
         times_s: Epochs of its newest readings, oldest first.
         receptions_s: Instants of its newest receptions, oldest first, see `list_receptions`.
+        was_rare: Whether the series was rarer than declared in the last evaluation.
 
     >>> spec = SeriesSpec("G1", "displacement", "mm", 3600.0, 10800.0, learns_silence=True)
     >>> find_silence_s(spec, [i * 21600.0 for i in range(6)], [])
@@ -130,36 +133,46 @@ def add_remembered(
 
 
 def shows_pace(receptions_s: Sequence[float]) -> bool:
-    """Return whether receptions are enough to show how often a series is received."""
+    """Return whether there are enough receptions to determine how often readings of a series are received."""
     return len(receptions_s) > RECENT
 
 
 def _join_receptions(received_s: Iterable[float], interval_s: float) -> list[float]:
-    """Return receptions, newest first; those within half an interval of each other are joined to the earliest.
+    """Join receptions within half an interval of each other, and return the earliest of each group, newest first.
 
-    Readings received during a time longer than the pause before it were no upload of recorded readings. They count as
-    one reception per interval, so that the pauses between such times are not taken for the time between uploads. The
-    oldest one may be cut off at the start of the loaded readings: if it is long, its start is not used.
+    If a group lasts longer than the pause before it, its readings were not uploaded together. It counts as one
+    reception per interval, so that the pauses between such groups do not count as the time between uploads. The oldest
+    group may be cut off at the start of the loaded readings: if it is long, its start is not used.
     """
     receptions: list[float] = []
-    end_s = begin_s = None
-    for at_s in received_s:
-        if begin_s is None or end_s is None:
-            end_s = begin_s = at_s
-        elif begin_s - at_s <= interval_s / 2.0:
-            begin_s = min(at_s, begin_s)
+    begin_s: float | None = None
+    end_s = 0.0
+    for received_at_s in received_s:
+        if begin_s is None:
+            begin_s = received_at_s
+            end_s = received_at_s
+        elif begin_s - received_at_s <= interval_s / 2.0:
+            begin_s = min(received_at_s, begin_s)
         else:
-            receptions += _split_stretch(begin_s, end_s, begin_s - at_s, interval_s)
+            receptions += _split_group(begin_s, end_s, begin_s - received_at_s, interval_s)
             if shows_pace(receptions):
                 return receptions[: RECENT + 1]
-            end_s = begin_s = at_s
-    if begin_s is None or end_s is None or end_s - begin_s > RECENT * interval_s:
+            begin_s = received_at_s
+            end_s = received_at_s
+    if begin_s is None or end_s - begin_s > RECENT * interval_s:
         return receptions
     return [*receptions, begin_s]
 
 
-def _split_stretch(begin_s: float, end_s: float, pause_s: float, interval_s: float) -> list[float]:
-    """Return the receptions in a stretch of time, newest first: its start, or one per interval if it was no upload."""
+def _split_group(begin_s: float, end_s: float, pause_s: float, interval_s: float) -> list[float]:
+    """Return the receptions of a group, newest first: its start, or one per interval if it was not an upload.
+
+    Args:
+        begin_s: Earliest reception of the group, in epoch seconds.
+        end_s: Latest reception of the group, in epoch seconds.
+        pause_s: Time without receptions before the group, in seconds.
+        interval_s: Sampling interval, in seconds.
+    """
     if end_s - begin_s <= pause_s:
         return [begin_s]
     count = min(RECENT + 1, int((end_s - begin_s) / interval_s) + 1)

@@ -14,7 +14,7 @@ from forecasting.hydrology.rain_amounts import UnknownReason
 from forecasting.hydrology.rain_sums import resolve_sums
 from monitor.decision.alert_texts import name_series
 from monitor.decision.records import Condition, StationHealth, Steps, instant, seconds
-from monitor.decision.series.assessment import REPEATS, DecisionContext, find_bound, is_hidden, is_of
+from monitor.decision.series.assessment import REPEATS, DecisionContext, is_hidden, is_of
 from monitor.decision.series.noise import LEARNT
 from monitor.decision.series.step_detector import OPENING
 from monitor.decision.series.step_fates import contains_quantity
@@ -22,7 +22,7 @@ from monitor.decision.series.steps import QUIET
 from monitor.decision.series.tracks import GIVES_NONE, IS_AT_STOP, Track, Tracks
 from monitor.readings.no_value import AT_STOP, FILL
 from monitor.readings.records import HARMLESS, Reading
-from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
+from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, find_bound
 from monitor.sites.witnesses import find_voting_series
 from monitor.text.instants import FUTURE_TOLERANCE
 from monitor.text.message import LABELLED_TEXT, Duration, Figure, Message, Template, Term, Timestamp
@@ -119,7 +119,7 @@ def examine(
     A station has the state of its worst series. Whether it may vote depends only on the series that a criterion uses:
     a broken thermometer does not exclude the GNSS antenna beside it. Open steps are added later (`mark_unexplained`).
     """
-    voting = find_voting_series(context.site)
+    voting = context.prepared.voting_series
     coarse = find_coarse(context)
     series_health: dict[tuple[str, str], SeriesHealth] = {}
     healths: list[StationHealth] = []
@@ -161,7 +161,7 @@ def examine(
                 state=state,
                 reason=reason,
                 newest_s=max(newest, default=None),
-                expected_interval_s=_find_interval_s(station),
+                expected_interval_s=station.shortest_interval_s,
                 missing_share_24h=_missing_share(context, station),
                 votes=_may_vote(station, state, series_health, voting),
             )
@@ -175,11 +175,6 @@ def _open_condition(place: tuple[str, str], problem: SeriesProblem) -> tuple[str
     name = "stale" if problem.state == "silent" else problem.state
     text = LABELLED_TEXT(name=name_series(series), text=problem.reason)
     return f"health:{series}:{name}", Condition("health", problem.urgency, problem.since_s, text)
-
-
-@once_per_record
-def _find_interval_s(station: Station) -> float | None:
-    return min((s.interval_s for s in station.series), default=None)
 
 
 def _describe_learning(tracks: Sequence[Track]) -> Message:

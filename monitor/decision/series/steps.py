@@ -34,7 +34,7 @@ from typing import Final, cast
 
 from monitor.decision.keys import StepKey, StepVote
 from monitor.decision.records import DecisionInputs, EventFact, Memory, Step, Steps, instant, seconds
-from monitor.decision.series.assessment import DecisionContext, find_bound
+from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.offset_answers import was_explained_by_offset
 from monitor.decision.series.paired_steps import find_partners, is_confirmed, list_unresolved
 from monitor.decision.series.step_deadlines import find_answer_time_s, find_verified_interval_s
@@ -42,8 +42,8 @@ from monitor.decision.series.step_detector import AGREEING, Jump
 from monitor.decision.series.step_fates import BACK, find_fate, is_back_at_start
 from monitor.decision.series.tracks import Track, Tracks, direction, verify_step
 from monitor.decision.series.vectors import Vector, norm
-from monitor.sites.records import Criterion, SeriesSpec, Site, Station
-from monitor.sites.witnesses import Groups, find_sources
+from monitor.sites.records import Criterion, SeriesSpec, Site, Station, find_bound
+from monitor.sites.witnesses import Groups
 from monitor.text.message import Figure, Message, NameList, Template, Term, Timestamp, Value, join
 
 _UPSLOPE: Final = Template("step.is_upslope", "it goes {distance} mm upslope and is probably a fault of the instrument")
@@ -280,7 +280,7 @@ def explain_by_reference(
 
     The reference is subtracted from the series, so its jump appears in the series with the opposite sign.
     """
-    sources = find_sources(context.site).get(spec.station, ())
+    sources = context.prepared.sources.get(spec.station, ())
     if not sources:
         return None
     simultaneous: list[Vector] = [(0.0,) * len(jump.size)]

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy.exc import IntegrityError
 
 from monitor.api.database import Database
-from monitor.api.decision import can_change_level
+from monitor.api.decision import PreparedSite, can_change_level
 from monitor.api.errors import StoreBusyError, StoreError
 from monitor.api.queries.ingest import StoredSites, WaitingValues
 from monitor.api.queries.readings import in_chunks
@@ -55,13 +55,18 @@ class _SupersededError(Exception):
 class _SiteState:
     """What the calculator knows of one site."""
 
-    site: Site
+    prepared: PreparedSite
     inputs: SiteInputs
     queue: SiteQueue = field(default_factory=SiteQueue)
     newest: NewestInstants = field(default_factory=NewestInstants)
     note_ids: set[str] = field(default_factory=set)  # rows of `calculation_pending` that the queue was filled from
     compacted_s: float = 0.0
     refused: set[str] = field(default_factory=set)  # series that are stored in another unit; logged once
+
+    @property
+    def site(self) -> Site:
+        """Return the site."""
+        return self.prepared.site
 
 
 class Calculator:
@@ -111,7 +116,9 @@ class Calculator:
     def _find_state(self, site: Site) -> _SiteState:
         state = self._states.get(site.id)
         if state is None or state.site is not site:
-            state = self._states[site.id] = _SiteState(site, SiteInputs(site), compacted_s=time.monotonic())
+            state = self._states[site.id] = _SiteState(
+                PreparedSite(site), SiteInputs(site), compacted_s=time.monotonic()
+            )
         return state
 
     def _fill(self, c: Any, state: _SiteState, rows: Sequence[PendingRow]) -> None:
@@ -168,7 +175,7 @@ class Calculator:
             return StoredSites(frozenset(), frozenset())
         # The past is evaluated with lower priority: years of it must not have the site evaluated without a pause.
         has_votes = any(
-            state.queue.is_present(row.observed_at) and can_change_level(state.site, row.station, row.quantity)
+            state.queue.is_present(row.observed_at) and can_change_level(state.prepared, row.station, row.quantity)
             for row in rows
         )
         return StoredSites(frozenset({site_id}), frozenset() if has_votes else frozenset({site_id}))

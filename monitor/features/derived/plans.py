@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from graphlib import TopologicalSorter
 from math import ceil, floor
 from typing import Final, NamedTuple
 
-from monitor.api.sites import Calculation, SeriesSpec, Site, once_per_record
+from monitor.api.sites import Calculation, SeriesSpec, Site
 from monitor.features.derived.expression import Expression, read_expression
 from monitor.features.derived.relative import list_components
 from monitor.features.derived.samples import Series
@@ -62,9 +63,12 @@ class SitePlans(NamedTuple):
     readers: Mapping[Series, Sequence[Plan]]  # by series, the calculated series that read it
 
 
-@once_per_record
+@lru_cache(maxsize=64)
 def plan_site(site: Site) -> SitePlans:
-    """Return the calculated series of a site in the order in which they are computed."""
+    """Return the calculated series of a site in the order in which they are computed.
+
+    Ingest calls this function for each message, so the result is cached.
+    """
     specs = {
         (component.station, component.quantity): component
         for station in site.stations

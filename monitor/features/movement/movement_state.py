@@ -29,6 +29,7 @@ from monitor.api.decision import (
     DecisionInputs,
     EvaluationCache,
     Memory,
+    PreparedSite,
     Track,
     Tracker,
     Vector,
@@ -42,7 +43,6 @@ from monitor.api.sites import (
     SeriesSpec,
     Site,
     Station,
-    once_per_record,
     slowest_cadence_s,
     stage_cadence,
 )
@@ -151,7 +151,6 @@ def list_moving(site: Site, series_ids: Mapping[str, Mapping[str, int]]) -> list
     return found
 
 
-@once_per_record
 def list_window_stations(site: Site) -> frozenset[str]:
     """Return the stations of all criteria that read failure windows; empty where the site file has none."""
     return frozenset(name for one in site.criteria if one.kind.facts == "failures" for name in one.stations)
@@ -214,7 +213,7 @@ def build_path(
         cache: What earlier calls for the same series and site left; it saves work and changes no result.
     """
     cache = PathCache() if cache is None else cache
-    context = DecisionContext(site, DecisionInputs(readings), memory, now_s, cache.evaluation)
+    context = DecisionContext(PreparedSite(site), DecisionInputs(readings), memory, now_s, cache.evaluation)
     if cache.tracker is None:
         cache.tracker = make_motion_tracker(site, moving.station, moving.spec.quantity)
     track = cache.tracker.track(context.inputs, now_s)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from monitor.api.database import Database
-from monitor.api.decision import can_change_level
+from monitor.api.decision import PreparedSite, can_change_level
 from monitor.api.errors import SlopewardError, StoreBusyError, StoreError
 from monitor.api.plugins import implementations
 from monitor.api.queries.ingest import StoredSites, WaitingValues
@@ -170,7 +170,8 @@ class ProfileCalculator:
         if not rows:
             return nothing
         # The past is evaluated with lower priority: years of it must not have the site evaluated without a pause.
-        has_votes = has_present and any(can_change_level(state.site, row.station, row.quantity) for row in rows)
+        prepared = PreparedSite(state.site)
+        has_votes = has_present and any(can_change_level(prepared, row.station, row.quantity) for row in rows)
         sites = frozenset({state.site.id})
         return StoredSites(sites, frozenset() if has_votes else sites)
 

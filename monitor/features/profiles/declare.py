@@ -20,7 +20,6 @@ from monitor.api.sites import (
     Site,
     StationId,
     Table,
-    once_per_record,
 )
 from monitor.api.text import format_duration
 
@@ -236,20 +235,27 @@ def _list_depths(table: Table, where: str) -> tuple[float, ...]:
     return depths
 
 
-@once_per_record
 def list_profiles(site: Site) -> Sequence[Profile]:
-    """The profiles of a site."""
+    """Return the profiles of a site."""
     return read_profiles(site.source, site.id)
 
 
-@once_per_record
 def map_profiles(site: Site) -> Mapping[str, Profile]:
     """Return the profiles of a site by their station."""
     return {profile.station: profile for profile in list_profiles(site)}
 
 
-def read_profiles(text: str, name: str) -> Sequence[Profile]:
-    """The profiles of the text of a site file that is in force."""
+@lru_cache(maxsize=64)
+def read_profiles(text: str, name: str) -> tuple[Profile, ...]:
+    """Return the profiles of a site file that is in force.
+
+    Ingest calls this function for each message, so the result is cached.
+
+    Args:
+        text: text of the site file.
+        name: name of the site, for error messages.
+    """
     if "profile" not in text:
         return ()
-    return [make_profile(ProfileTable.model_validate(one), name) for one in read_toml(text, name).get("profile", ())]
+    tables = read_toml(text, name).get("profile", ())
+    return tuple(make_profile(ProfileTable.model_validate(table), name) for table in tables)

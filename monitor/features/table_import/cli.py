@@ -14,7 +14,7 @@ from pathlib import Path
 import typer
 
 from monitor.api.cli import name_os_actor, options, print_json, print_note, read_service
-from monitor.api.decision import RecordDays, WarningSummary, find_unreached, summarise_warnings
+from monitor.api.decision import PreparedSite, RecordDays, WarningSummary, find_unreached, summarise_warnings
 from monitor.api.errors import ConfigError
 from monitor.api.files import Content, ImportOptions
 from monitor.api.ingest import list_files
@@ -330,7 +330,7 @@ def _explain_unjudged(draft: _SiteDraft, bounds: Sequence[site_file.LevelBounds]
     given = {one.quantity for one in bounds}
     added = [sensor for sensor in draft.added if sensor.quantity not in given]
     top = site.levels[-1].name
-    is_weak = bool(find_weaknesses(site)) or bool(find_unreached(site))
+    is_weak = bool(find_weaknesses(site)) or bool(find_unreached(PreparedSite(site)))
     refused = f"`slopeward check` exits 1 until something can reach {top!r}"
     unjudged = site_file.describe_unused(site, added)
     if unjudged is None:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from monitor.plugins import hooks
 from monitor.readings.queries.latest import join_latest
 from monitor.readings.tables import observation, series
-from monitor.sites.records import Site, find_renamed
+from monitor.sites.records import Site
 from monitor.sites.tables import station as station_table
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
@@ -79,7 +79,7 @@ class _SeriesPair:
 def find_clashes(c: Connection, site: Site) -> list[Message]:
     """Return the reasons why renamed stations cannot be joined with the readings under their former ids."""
     reasons: list[Message] = []
-    for old, new in find_renamed(site).items():
+    for old, new in site.renamed_stations.items():
         for pair in _find_pairs(c, site.id, old, new):
             reasons += _list_clashes(c, pair)
     return reasons
@@ -100,7 +100,7 @@ def apply_renames(c: Connection, site: Site, actor: Actor, now: datetime, *, mer
         The new id of each station that was renamed, by old id.
     """
     renamed = {}
-    for old, new in find_renamed(site).items():
+    for old, new in site.renamed_stations.items():
         count = _rename(c, site.id, old, new, merge=merge)
         if count:
             renamed[old] = new

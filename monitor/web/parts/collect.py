@@ -27,9 +27,9 @@ from monitor.decision.alert_texts import HEALTH_NAMES
 from monitor.decision.changes import AlertCategory
 from monitor.decision.headline import FrozenDecision
 from monitor.decision.incomplete_series import list_reasons
-from monitor.decision.judgements import describe_limited, find_unjudged
+from monitor.decision.judgements import describe_limited
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Memory
-from monitor.decision.series.assessment import find_bound
 from monitor.decision.series.bounds import declared_units
 from monitor.delivery.declarations import find_declaration
 from monitor.delivery.queries.alert_page import load_alert_page
@@ -41,7 +41,7 @@ from monitor.readings.queries.observations import load_series, load_stations
 from monitor.readings.views import ReadingRow
 from monitor.sites.quantities import LANDSLIDE_PREFIX
 from monitor.sites.queries.sites import load_proposals
-from monitor.sites.records import Criterion, Site
+from monitor.sites.records import Criterion, Site, find_bound
 from monitor.storage.service_state import load_heartbeats
 from monitor.storage.views import load_view
 from monitor.text.catalogue import gettext
@@ -239,8 +239,9 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> Mapping[st
     movement = load_newest_movement(c, site_id, now)
     watched = {s.id for s in stations if s.declared and s.on_slope}
     declared = find_declared(c, card)
-    unjudged = () if declared is None else find_unjudged(declared)
-    limited = () if declared is None else describe_limited(declared)
+    prepared = None if declared is None else PreparedSite(declared)
+    unjudged = () if prepared is None else prepared.unjudged_series
+    limited = () if prepared is None else describe_limited(prepared)
     incomplete = {name: why for name, why in load_incomplete(c, site_id).items() if name not in unjudged}
     return {
         **_collect_hazards(c, [card], own, now),

@@ -13,6 +13,7 @@ from monitor.canonical import canonical_json
 from monitor.decision.criteria.kinds import anomaly
 from monitor.decision.criteria.kinds.scene import assess_scenes
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import (
     AnomalyFact,
     DecisionInputs,
@@ -58,7 +59,9 @@ def inputs(values, station="P1", quantity="water_level", step_s=H, start_s=T0, f
 
 
 def ask(criterion, seen, at_s, place, memory=None):
-    (word,) = CRITERIA[criterion.kind.id].rule(criterion, DecisionContext(place, seen, memory or Memory(), at_s))
+    (word,) = CRITERIA[criterion.kind.id].rule(
+        criterion, DecisionContext(PreparedSite(place), seen, memory or Memory(), at_s)
+    )
     return word
 
 
@@ -80,7 +83,7 @@ def test_step_of_water_level_counts_after_the_deadline_with_or_without_an_earthq
     quake = EventFact(T0 + 19.8 * H, T0 + 19.8 * H, T0 + 20 * H, "earthquake", 0.2, "M5", "feed", 1, "mqtt", ("Ada",))
     for i in range(10, len(values)):
         seen = replace(inputs(values[: i + 1]), events=(quake,) if shaken and i >= 20 else ())
-        decision = decide(place, memory, seen, instant(T0 + i * H))
+        decision = decide(PreparedSite(place), memory, seen, instant(T0 + i * H))
         memory = decision.memory
         found.append(decision.level)
     assert (found[:11], found[-1]) == ([0] * 11, 2)
@@ -119,11 +122,11 @@ def test_forecast_is_advice_until_the_site_file_promotes_it():
     seen = replace(inputs([1.0] * 3), forecasts=(fact,))
     for role, level in (("advice", 0), ("witness", 1)):
         promoted = replace(place, criteria=(replace(c, role=role),))
-        outcome = decide(promoted, Memory(), seen, instant(T0 + 2 * H))
+        outcome = decide(PreparedSite(promoted), Memory(), seen, instant(T0 + 2 * H))
         assert outcome.level == level
         assert ("advice:f:P1" in outcome.memory.conditions) == (level == 0)
     hidden = replace(seen, forecasts=(replace(fact, shown=False),))
-    assert not decide(place, Memory(), hidden, instant(T0 + 2 * H)).memory.conditions.get("advice:f:P1")
+    assert not decide(PreparedSite(place), Memory(), hidden, instant(T0 + 2 * H)).memory.conditions.get("advice:f:P1")
 
 
 def test_footprint_of_a_single_date_never_votes_but_a_change_may():
@@ -132,10 +135,10 @@ def test_footprint_of_a_single_date_never_votes_but_a_change_may():
     for change, level in (("single", 0), ("known", 0), ("new", 1), ("grown", 1)):
         fact = FootprintFact("post", T0, "p1", change, 5000.0, "P1", 120.0, T0, near=(("P1", 120.0),))
         seen = replace(inputs([1.0] * 3), footprints=(fact,))
-        assert decide(place, Memory(), seen, instant(T0 + H)).level == level, change
+        assert decide(PreparedSite(place), Memory(), seen, instant(T0 + H)).level == level, change
     away = FootprintFact("post", T0, "p1", "new", 5000.0, "P1", 900.0, T0, near=(("P1", 900.0),))
     far = replace(inputs([1.0] * 3), footprints=(away,))
-    assert decide(place, Memory(), far, instant(T0 + H)).level == 0
+    assert decide(PreparedSite(place), Memory(), far, instant(T0 + H)).level == 0
 
 
 def test_observers_are_one_witness_and_their_level_stays_until_a_person_lowers_it():
@@ -145,12 +148,12 @@ def test_observers_are_one_witness_and_their_level_stays_until_a_person_lowers_i
         inputs([1.0] * 3),
         reports=(ReportFact(T0 + H, T0 + H, "rockfall", "blocks on the road", "ranger", None, "mqtt"),),
     )
-    first = decide(place, Memory(), seen, instant(T0 + 2 * H))
+    first = decide(PreparedSite(place), Memory(), seen, instant(T0 + 2 * H))
     assert first.level == 2
-    later = decide(place, first.memory, inputs([1.0] * 3), instant(T0 + 30 * H))
+    later = decide(PreparedSite(place), first.memory, inputs([1.0] * 3), instant(T0 + 30 * H))
     assert later.level == 2
     long = replace(seen, reports=(replace(seen.reports[0], text="blocks " * 99),))
-    (word,) = CRITERIA["report"].rule(c, DecisionContext(place, long, Memory(), T0 + 2 * H))
+    (word,) = CRITERIA["report"].rule(c, DecisionContext(PreparedSite(place), long, Memory(), T0 + 2 * H))
     assert word.reason == f"rockfall reported by ranger: {'blocks ' * 99}"[:200]
 
 
@@ -260,14 +263,14 @@ def test_level_set_by_a_person_stays_and_old_data_do_not_raise_it_again():
         "w", KINDS["level"], ("P1",), "water_level", (Threshold(2, over=10.0),), dwell=Dwell(2, 2), valid_for_s=48 * H
     )
     place = site(c)
-    raised = decide(place, Memory(), inputs([5, 15, 15, 15]), instant(T0 + 3 * H))
+    raised = decide(PreparedSite(place), Memory(), inputs([5, 15, 15, 15]), instant(T0 + 3 * H))
     assert raised.level == 2
     lowered = order_level(raised.memory, 0, T0 + 3.5 * H)
     assert lowered.level_source == "person"
-    assert decide(place, lowered, inputs([5, 15, 15, 15]), instant(T0 + 4 * H)).level == 0
-    assert decide(place, lowered, inputs([5, 15, 15, 15, 15, 15]), instant(T0 + 5 * H)).level == 2
+    assert decide(PreparedSite(place), lowered, inputs([5, 15, 15, 15]), instant(T0 + 4 * H)).level == 0
+    assert decide(PreparedSite(place), lowered, inputs([5, 15, 15, 15, 15, 15]), instant(T0 + 5 * H)).level == 2
     held = order_level(Memory(started_s=T0), 1, T0)
-    assert decide(place, held, inputs([5, 5, 5, 5]), instant(T0 + 3 * H)).level == 1
+    assert decide(PreparedSite(place), held, inputs([5, 5, 5, 5]), instant(T0 + 3 * H)).level == 1
 
 
 HOSTILE = [1e299, -1e299, 5e-324, 0.0, -0.0, 1e12, 1e11, -999.0, float(2**53), 1e6]
@@ -300,7 +303,7 @@ def test_decision_succeeds_with_every_value_that_can_be_stored(seed):
                 rows[at] = Reading(at, at, 0, value, 0.0, value, sigma, (), extra)
             readings[f"P1.{quantity}"] = tuple(rows[at] for at in sorted(rows))
         newest = {k: NewestEpoch(seconds(v[-1].observed_at), seconds(v[-1].received_at)) for k, v in readings.items()}
-        outcome = decide(place, memory, DecisionInputs(readings, newest), instant(T0 + (30 + look) * H))
+        outcome = decide(PreparedSite(place), memory, DecisionInputs(readings, newest), instant(T0 + (30 + look) * H))
         memory = Memory.read(json.loads(canonical_json(outcome.memory.to_json())))
         assert canonical_json(outcome.to_json())
 
@@ -308,7 +311,7 @@ def test_decision_succeeds_with_every_value_that_can_be_stored(seed):
 def test_a_site_file_with_fewer_levels_does_not_lose_the_level():
     c = Criterion("w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=10.0),))
     place = replace(site(c), levels=LEVELS[:2])
-    assert decide(place, Memory(started_s=T0, level=3), inputs([5, 5]), instant(T0 + H)).level == 1
+    assert decide(PreparedSite(place), Memory(started_s=T0, level=3), inputs([5, 5]), instant(T0 + H)).level == 1
 
 
 def near_two(change="new", **more):
@@ -331,11 +334,11 @@ def test_footprint_counts_for_every_station_within_near_m(stations, near_m, leve
     c = Criterion("img", KINDS["scene"], stations, "", (Threshold(1),), role="witness", params=(("near_m", near_m),))
     place = site(c)
     seen = replace(inputs([1.0] * 3), footprints=(near_two(),))
-    (word,) = assess_scenes(c, DecisionContext(place, seen, Memory(), T0 + H))
+    (word,) = assess_scenes(c, DecisionContext(PreparedSite(place), seen, Memory(), T0 + H))
     assert (word.raise_level, word.station) == (level, "scene")
     assert said in word.reason
     assert ("other" in said) == ("other" in word.reason)
-    assert decide(place, Memory(), seen, instant(T0 + H)).level == level
+    assert decide(PreparedSite(place), Memory(), seen, instant(T0 + H)).level == level
 
 
 @pytest.mark.parametrize(("found_by", "opens"), [("tested", True), ("another", False)])
@@ -344,7 +347,7 @@ def test_outlines_of_an_untested_network_do_not_vote_beside_a_tested_one(found_b
     c = Criterion("img", KINDS["scene"], ("P1",), "", (Threshold(1),), role="witness")
     proof = ProofFact("img", "scene", T0 - H, T0 + 1e6 * H, True, "", "tested", "s", "tested", "s")
     seen = replace(inputs([1.0] * 3), footprints=(near_two(model_hash=found_by),), proofs=(proof,))
-    decided = decide(site(c), Memory(), seen, instant(T0 + H))
+    decided = decide(PreparedSite(site(c)), Memory(), seen, instant(T0 + H))
     assert decided.level == int(opens)
     assert bool(decided.memory.votes) == opens
     assert not any(key.startswith(("advice:", "health:img:")) for key in decided.memory.conditions)
@@ -356,7 +359,7 @@ def test_near_m_of_the_scenes_table_is_the_default_of_the_criterion():
         place = parse_site(PLAIN_SITE + text.format(own, near_m), "near.toml")
         fact = FootprintFact("post", T0, "p1", "single", 5000.0, "P1", 350.0, T0, near=(("P1", 350.0),))
         seen = replace(inputs([1.0] * 3), footprints=(fact,))
-        outcome = decide(place, Memory(), seen, instant(T0 + H))
+        outcome = decide(PreparedSite(place), Memory(), seen, instant(T0 + H))
         assert any(key.startswith("advice:scene") for key in outcome.memory.conditions) == found, (own, near_m)
 
 

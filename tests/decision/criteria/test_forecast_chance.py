@@ -7,6 +7,7 @@ import pytest
 
 from monitor.alerts.acts.loosening import find_loosening
 from monitor.canonical import canonical_json
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, ForecastFact, Memory
 from monitor.decision.series.assessment import DecisionContext
 from monitor.errors import ConfigError
@@ -41,7 +42,7 @@ def read(bounds=YELLOW, more=""):
 def ask(facts, site=None):
     site = site or read()
     criterion = next(c for c in site.criteria if c.id == "f")
-    context = DecisionContext(site, DecisionInputs(forecasts=tuple(facts)), Memory(), NOW_S)
+    context = DecisionContext(PreparedSite(site), DecisionInputs(forecasts=tuple(facts)), Memory(), NOW_S)
     (assessment,) = load_criteria()["forecast"].rule(criterion, context)
     return assessment
 

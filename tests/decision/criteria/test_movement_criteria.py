@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, FailureFact, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series.assessment import DecisionContext
 from monitor.errors import ConfigError
@@ -51,7 +52,9 @@ def inputs(rows, name="A", **kw):
 
 def ask(site, seen, now_s, memory=None):
     (criterion,) = site.criteria
-    return CRITERIA[criterion.kind.id].rule(criterion, DecisionContext(site, seen, memory or Memory(), now_s))
+    return CRITERIA[criterion.kind.id].rule(
+        criterion, DecisionContext(PreparedSite(site), seen, memory or Memory(), now_s)
+    )
 
 
 OVER = (Threshold(1, over=0.5, window_s=5 * D), Threshold(2, over=2.0, window_s=2 * D))
@@ -108,15 +111,15 @@ def test_level_stays_during_silence_and_bad_data_and_falls_on_good_data_only(kin
     asked = BENDS if kind == "acceleration" else ANGLE
     where = replace(place(asked), levels=steps)
     rows = readings(lambda day: 3.0 * day + 0.5 * 4.0 * day * day, 240)
-    raised = decide(where, Memory(), inputs(rows), instant(T0 + 240 * H))
+    raised = decide(PreparedSite(where), Memory(), inputs(rows), instant(T0 + 240 * H))
     assert raised.level == 2
     end = rows[-1].value
     calm = readings(lambda _: end, 241 + 15 * 24 - 1)[241:]
     broken = tuple(replace(r, flags=("bad",)) for r in calm)
     now = instant(T0 + (240 + 15 * 24) * H)
     for seen in (inputs(rows), inputs(rows + broken), DecisionInputs({}, inputs(rows).newest)):
-        assert decide(where, raised.memory, seen, now).level == 2
-    assert decide(where, raised.memory, inputs(rows + calm), now).level == 0
+        assert decide(PreparedSite(where), raised.memory, seen, now).level == 2
+    assert decide(PreparedSite(where), raised.memory, inputs(rows + calm), now).level == 0
 
 
 STEEP = tuple(
@@ -220,7 +223,9 @@ def test_failure_window_as_witness_needs_a_second_independent_sensor():
 
 def test_failure_window_is_advice_by_default_and_changes_no_level():
     keys = {"A.displacement_downslope": NewestEpoch(NOW - H, NOW - H)}
-    outcome = decide(place(NEAR, *BOTH), Memory(), DecisionInputs({}, keys, failures=(window("A", 1.5),)), instant(NOW))
+    outcome = decide(
+        PreparedSite(place(NEAR, *BOTH)), Memory(), DecisionInputs({}, keys, failures=(window("A", 1.5),)), instant(NOW)
+    )
     assert outcome.level == 0
     assert "failure about" in outcome.memory.conditions["advice:f:A"].reason
 
@@ -282,7 +287,7 @@ def test_crack_and_displacement_support_each_other_across_criteria():
     one = replace(NEAR, role="witness", stations=("A",))
     other = replace(NEAR, id="g", role="witness", stations=("E",), quantity="crack_opening")
     site = replace(place(one, station("A"), crack), criteria=(one, other))
-    context = DecisionContext(site, seen, Memory(), NOW)
+    context = DecisionContext(PreparedSite(site), seen, Memory(), NOW)
     assert [CRITERIA[c.kind.id].rule(c, context)[0].raise_level for c in (one, other)] == [2, 2]
 
 

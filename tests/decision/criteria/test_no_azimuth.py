@@ -8,6 +8,7 @@ import pytest
 from monitor.app.checks.site_files import SiteFolder
 from monitor.app.checks.table import run_checks
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.readings.records import Reading
 from monitor.settings.service import ServiceConfig
@@ -37,7 +38,7 @@ def watch(site, heading: float, speed: float = 207.0, hours: int = 120, parts: i
             )
     now_s = T0 + (hours - 1) * H
     newest = dict.fromkeys(readings, NewestEpoch(now_s, now_s))
-    return decide(site, Memory(started_s=T0), DecisionInputs(readings, newest), instant(now_s))
+    return decide(PreparedSite(site), Memory(started_s=T0), DecisionInputs(readings, newest), instant(now_s))
 
 
 @pytest.mark.parametrize("heading", [0.0, 200.0])

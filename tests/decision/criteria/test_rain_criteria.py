@@ -8,8 +8,9 @@ import pytest
 
 from forecasting.hydrology.rain_counters import count_up
 from monitor.decision.criteria.kinds.earthquake import find_bound_factor, list_inspections, make_inspection_key
-from monitor.decision.criteria.scope import wanted_series
+from monitor.decision.criteria.scope import find_history_spans
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, EventFact, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series.assessment import DecisionContext
 from monitor.errors import ConfigError
@@ -62,7 +63,9 @@ def inputs(memory_events=(), **series):
 
 def ask(place, seen, at_s, memory=None):
     criterion = next(c for c in place.criteria if c.id == "c")
-    (word,) = CRITERIA[criterion.kind.id].rule(criterion, DecisionContext(place, seen, memory or Memory(), at_s))
+    (word,) = CRITERIA[criterion.kind.id].rule(
+        criterion, DecisionContext(PreparedSite(place), seen, memory or Memory(), at_s)
+    )
     return word
 
 
@@ -172,7 +175,9 @@ def list_told(place, told_rows, key):
     """Changes of a condition while readings arrive one by one."""
     memory, told = Memory(), []
     for count in range(20, len(told_rows) + 1, 4):
-        decision = decide(place, memory, inputs(R1__rain=told_rows[:count]), told_rows[count - 1].observed_at)
+        decision = decide(
+            PreparedSite(place), memory, inputs(R1__rain=told_rows[:count]), told_rows[count - 1].observed_at
+        )
         memory = decision.memory
         told += [change for change in decision.changes if key in change.key and change.open]
     return told
@@ -294,7 +299,7 @@ def test_expected_rain_is_added_to_the_rain_measured_before_its_issue():
     assert (word.raise_level, word.facts["worst"]["sum_mm"]) == (1, pytest.approx(31.0))
     assert word.facts["worst"]["expected_mm"] == 18.0
     assert expected(values, [(at, at, 16.0)], at).raise_level == 0
-    assert ("R1", "rain_next_24h") in wanted_series(site(LONG))
+    assert ("R1", "rain_next_24h") in find_history_spans(site(LONG))
     # issued 10 h ago: 10 of the 18 mm have fallen since, 3 before
     word = expected(values, [(at - 10 * H, at - 10 * H, 18.0)], at)
     assert max(f["sum_mm"] for f in word.facts["levels"]) == pytest.approx(21.0)
@@ -327,7 +332,7 @@ def test_issue_counts_while_valid_and_does_not_hide_a_silent_gauge():
     at = T0 + 60 * H
     seen = inputs(R1__rain=rows([0.0] * 40), R1__rain_next_24h=rows([1.0, 1.0], 12 * H, at - 12 * H))
     memory = replace(Memory(), started_s=T0, since_s=T0)
-    outcome = decide(place, memory, seen, instant(at))
+    outcome = decide(PreparedSite(place), memory, seen, instant(at))
     assert "health:R1.rain:stale" in outcome.memory.conditions
     assert "health:R1.rain_next_24h:stale" not in outcome.memory.conditions
 
@@ -390,7 +395,7 @@ def test_piezometer_that_repeats_one_value_has_no_data():
     noisy = parse_site(head + SAFE, "s.toml")
     seen = inputs(P1__pore_pressure=rows([14.7] * 8))
     assert not ask(noisy, seen, T0 + 7 * H).has_data
-    memory = decide(noisy, Memory(), seen, instant(T0 + 7 * H)).memory
+    memory = decide(PreparedSite(noisy), Memory(), seen, instant(T0 + 7 * H)).memory
     assert "health:P1.pore_pressure:stuck" in memory.conditions
     assert ask(noisy, inputs(P1__pore_pressure=rows([14.7 + 0.01 * i for i in range(8)])), T0 + 7 * H).raise_level == 2
 
@@ -471,12 +476,12 @@ def test_drawdown_level_stays_when_the_gauge_is_silent():
         calm = rows([170.0 + speed * i / 24 for i in range(40)])
         assert ask(site(DRAWDOWN), inputs(RES__reservoir_level=calm), T0 + 39 * H).raise_level == 0
     place, seen = site(DRAWDOWN), inputs(RES__reservoir_level=rows(FALLING))
-    first = decide(place, Memory(), seen, instant(T0 + 39 * H))
+    first = decide(PreparedSite(place), Memory(), seen, instant(T0 + 39 * H))
     assert (first.level, first.observability) == (1, "full")
     assert {h.station: h.votes for h in first.health}["RES"]
-    later = decide(place, first.memory, seen, instant(T0 + 50 * H))
+    later = decide(PreparedSite(place), first.memory, seen, instant(T0 + 50 * H))
     assert (later.level, later.observability) == (1, "blind")
-    much_later = decide(place, later.memory, seen, instant(T0 + 40 * H + 4 * DAY))
+    much_later = decide(PreparedSite(place), later.memory, seen, instant(T0 + 40 * H + 4 * DAY))
     assert much_later.level == 1
     assert "no valid readings behind yellow since" in much_later.memory.conditions["health:site:cannot_see"].reason
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from monitor.app.checks.site_files import SiteFolder
 from monitor.app.checks.table import run_alarm_checks, run_checks
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.decision.series.intervals import SETTLED, find_interval_s
 from monitor.errors import ConfigError
@@ -62,17 +63,21 @@ def test_implausible_bound_is_refused_with_the_nearest_plausible_one(criterion, 
 @pytest.mark.parametrize(
     ("criterion", "facts", "words"),
     [
-        (VELOCITY % RED.replace("6h", "3h"), {}, "its window of 3h holds 3, and 4 are needed"),
-        (VELOCITY.replace("6h", "1h") % RED, {}, "its dwell asks for 3 of them within 1h"),
-        (VELOCITY % RED, {"noise_floor_mm": 5000.0}, "it counts from 86056 mm/day on, and the bound is 100 mm/day"),
-        (VELOCITY % RED, {"low": -3.0, "high": 3.0}, "its values would leave their range, -3 mm to 3 mm"),
+        (VELOCITY % RED.replace("6h", "3h"), {}, "the window of 3h contains 3 readings, and 4 are needed"),
+        (VELOCITY.replace("6h", "1h") % RED, {}, "the dwell needs 3 readings within 1h"),
+        (
+            VELOCITY % RED,
+            {"noise_floor_mm": 5000.0},
+            "only values above 86056 mm/day count, and the bound is 100 mm/day",
+        ),
+        (VELOCITY % RED, {"low": -3.0, "high": 3.0}, "the values would leave their valid range, -3 mm to 3 mm"),
     ],
 )
 def test_unreachable_bound_is_an_error(criterion, facts, words):
     site = make_site(criterion, **facts)
-    found = next(one for one in find(site, "sites.unreachable") if "cannot reach red" in one.text)
+    found = next(one for one in find(site, "sites.unreachable") if "cannot raise red" in one.text)
     assert found.level == BAD
-    assert "G1, G2 cannot reach red by velocity-1" in found.text
+    assert "velocity-1 cannot raise red at G1, G2" in found.text
     assert words in found.text
 
 
@@ -82,12 +87,12 @@ def test_partly_reachable_bounds_and_noise_above_a_bound_are_cautions():
         head("bench", levels=FOUR) + station("G1", series("displacement", "mm", max_silence="6h")) + station("G2", slow)
     )
     site = parse_site(f"{text}{VELOCITY % RED}[fusion]\ntop_needs = 1\n", "bench.toml")
-    assert {(one.level, one.text.partition(" by ")[0]) for one in find(site, "sites.unreachable")} == {
-        (WARN, "G2 cannot reach red")
-    }
+    (found,) = find(site, "sites.unreachable")
+    assert found.level == WARN
+    assert "velocity-1 cannot raise red at G2: " in found.text
     (found,) = find(make_site(noise_floor_mm=8.0), "sites.unreachable")
     assert found.level == WARN
-    assert "red of velocity-1 is reached by G1, G2 late" in found.text
+    assert "velocity-1 raises red late at G1, G2" in found.text
 
 
 def play(site: Site, every_s: Sequence[float]) -> list[Decision]:
@@ -100,7 +105,7 @@ def play(site: Site, every_s: Sequence[float]) -> list[Decision]:
         readings = (*readings, Reading(instant(at_s), instant(at_s), 0, value, 0.0, value, None, ()))[-200:]
         names = [f"{name}.displacement_downslope" for name in ("G1", "G2")]
         inputs = DecisionInputs(dict.fromkeys(names, readings), dict.fromkeys(names, NewestEpoch(at_s, at_s)))
-        found.append(decide(site, memory, inputs, instant(at_s)))
+        found.append(decide(PreparedSite(site), memory, inputs, instant(at_s)))
         memory = found[-1].memory
     return found
 
@@ -112,10 +117,10 @@ def test_station_with_long_intervals_cannot_reach_red_and_the_reason_is_given():
     assert [looks[i].reachable_level for i in (19, 31, 43, 55)] == [3, 1, 1, 3], "a day of hourly readings says so"
     (told,) = [c for d in looks for c in d.changes if c.key == "health:site:reachable" and c.open]
     assert told.level == 2
-    assert "at most yellow: G1, G2 cannot reach red by velocity-1: a reading comes every 3h" in told.reason
+    assert "at most yellow: velocity-1 cannot raise red at G1, G2: a reading is received every 3h" in told.reason
     rare = [c for d in looks for c in d.changes if c.key == "health:G1.displacement:rare"]
     assert [c.open for c in rare] == [True, False]
-    assert "so its window of 6h holds 2, and 4 are needed (declared: one every 1h)" in rare[0].reason
+    assert "so the window of 6h contains 2 readings, and 4 are needed (declared: one every 1h)" in rare[0].reason
 
 
 def test_single_gap_makes_no_level_unreachable():

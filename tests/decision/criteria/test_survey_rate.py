@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.records import Reading
@@ -36,7 +37,7 @@ def assess(surveys, *, criterion=CRITERION, interval_s=MONTH_S, now_s=None, nois
         {f"P.{part}": tuple(readings) for part, readings in rows.items()},
         {f"P.{part}": NewestEpoch(newest_s, newest_s) for part in PARTS},
     )
-    context = DecisionContext(site, inputs, Memory(), newest_s + 60.0 if now_s is None else now_s)
+    context = DecisionContext(PreparedSite(site), inputs, Memory(), newest_s + 60.0 if now_s is None else now_s)
     (assessment,) = CRITERIA["survey_rate"].rule(criterion, context)
     return assessment
 

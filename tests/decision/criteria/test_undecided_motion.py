@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
@@ -34,7 +35,7 @@ def look(site: Site, memory: Memory, rows: Sequence[Row], now_s: float) -> Decis
         Reading(instant(at_s), instant(at_s), 0, value, 0.0, value, sigma or None, ()) for at_s, value, sigma in rows
     )
     newest = {"P1.displacement": NewestEpoch(rows[-1][0], rows[-1][0])}
-    return decide(site, memory, DecisionInputs({"P1.displacement": readings}, newest), instant(now_s))
+    return decide(PreparedSite(site), memory, DecisionInputs({"P1.displacement": readings}, newest), instant(now_s))
 
 
 def play(site: Site, rows: Sequence[Row], since: int = 10) -> list[Decision]:

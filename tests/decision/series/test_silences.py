@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.decision.criteria.scope import wanted_series
+from monitor.decision.criteria.scope import find_history_spans
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.decision.series.intervals import add_remembered, find_silence_s, list_receptions
 from monitor.readings.records import Reading
@@ -42,7 +43,9 @@ def watch(site, arrivals: dict[int, list[int]], hours: int) -> list[Decision]:
         if readings:
             last = readings[-1]
             newest = dict.fromkeys(names, NewestEpoch(last.observed_at.timestamp(), last.received_at.timestamp()))
-        found.append(decide(site, memory, DecisionInputs(dict.fromkeys(names, readings), newest), instant(now_s)))
+        found.append(
+            decide(PreparedSite(site), memory, DecisionInputs(dict.fromkeys(names, readings), newest), instant(now_s))
+        )
         memory = found[-1].memory
     return found
 
@@ -105,7 +108,7 @@ def test_pace_is_found_for_series_without_a_long_window(declared, criterion):
     """Readings of six intervals each were as many notices where a criterion looked back by three hours alone."""
     both = series("displacement", "mm") + series("temperature", "degC", **declared)
     text = head("bench", levels=FOUR) + station("G1", both, azimuth_deg=90.0, plunge_deg=0.0) + VELOCITY + criterion
-    wanted = wanted_series(parse_site(text, "bench.toml")).get(("G1", "temperature"), 0.0)
+    wanted = find_history_spans(parse_site(text, "bench.toml")).get(("G1", "temperature"), 0.0)
     assert wanted == 60.0 * HOUR if not declared else wanted < 60.0 * HOUR
 
 
@@ -117,7 +120,7 @@ def watch_uploads(
     rate = criterion("rate", series="L1.crack_opening", yellow={"over": 2.0, "window": window})
     site = parse_site(text + rate, "bench.toml")
     memory, readings, decisions = Memory(), (), []
-    reach_s = wanted_series(site)["L1", "crack_opening"]
+    reach_s = find_history_spans(site)["L1", "crack_opening"]
     for hour in range(0, (uploads + 4) * every_h, 2):
         now_s = T0 + hour * HOUR
         if hour % every_h == 0 and 0 < hour <= uploads * every_h:
@@ -134,7 +137,7 @@ def watch_uploads(
             last_s = T0 + min(hour // every_h, uploads) * every_h * HOUR
             newest = {"L1.crack_opening": NewestEpoch(last_s, last_s)}
         inputs = DecisionInputs({"L1.crack_opening": readings}, newest)
-        decisions.append(decide(site, memory, inputs, instant(now_s)))
+        decisions.append(decide(PreparedSite(site), memory, inputs, instant(now_s)))
         memory = Memory.read(json.loads(json.dumps(decisions[-1].to_json()["memory"])))
     return decisions
 

@@ -3,6 +3,7 @@
 import random
 
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series.noise import RepeatedValues, is_stuck
 from monitor.readings.records import Reading
@@ -36,7 +37,7 @@ def decide_hourly(values, spec=PLAIN, seen=48):
             {"E1.crack_opening": tuple(rows[i - seen : i])},
             {"E1.crack_opening": NewestEpoch(seconds(now), seconds(now))},
         )
-        decision = decide(site, memory, inputs, now)
+        decision = decide(PreparedSite(site), memory, inputs, now)
         memory = decision.memory
         yield decision
 

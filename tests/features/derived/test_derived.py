@@ -13,7 +13,7 @@ from monitor.alerts.acts.loosening import find_loosening
 from monitor.alerts.acts.site_diff import find_differences
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.queries.offsets import add_offset
-from monitor.decision.judgements import find_unjudged
+from monitor.decision.prepared_site import PreparedSite
 from monitor.errors import ConfigError
 from monitor.features.derived import pending
 from monitor.features.derived import values as computed_values
@@ -156,7 +156,7 @@ def test_it_votes_as_one_witness_with_what_it_rests_on(database: Database) -> No
     bench = Bench(database, DISTANCE)
     groups = find_groups(bench.site)
     assert groups["D1"] == groups["G1"] == groups["G2"] != groups["P1"]
-    assert find_unjudged(bench.site) == []  # the criterion hears G1 and G2 by what is made of them
+    assert PreparedSite(bench.site).unjudged_series == []  # the criterion hears G1 and G2 by what is made of them
     for hours in range(-12, 1):
         for name, value in (("G1", 9.0), ("G2", 1.0)):
             bench.send(name, hours, displacement_east_mm=value)

@@ -9,6 +9,7 @@ import pytest
 
 from monitor.alerts.queries.evaluations import find_state
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, EventFact, Memory, NewestEpoch, instant
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
@@ -178,6 +179,8 @@ def run(site: Site, values: Mapping[str, list[float]], events: tuple[EventFact, 
         }
         newest = dict.fromkeys(values, NewestEpoch(T0 + hour * HOUR, T0 + hour * HOUR + 30.0))
         known = tuple(e for e in events if e.received_s <= now_s)
-        decisions.append(decide(site, memory, DecisionInputs(readings, newest, events=known), instant(now_s)))
+        decisions.append(
+            decide(PreparedSite(site), memory, DecisionInputs(readings, newest, events=known), instant(now_s))
+        )
         memory = decisions[-1].memory
     return decisions

@@ -12,7 +12,7 @@ import pytest
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.queries.evaluations import find_state
 from monitor.decision.common_mode import StationMotion, move_alike
-from monitor.decision.judgements import find_unjudged
+from monitor.decision.prepared_site import PreparedSite
 from monitor.errors import ConfigError
 from monitor.features.derived.calculator import compute_pending
 from monitor.features.derived.plans import plan_site
@@ -99,7 +99,7 @@ def test_what_stands_for_a_station_is_judged_in_its_place() -> None:
     assert (by_id["REF1"].on_slope, by_id["G1-rel"].reference, by_id["G1-rel"].azimuth_deg) == (False, "REF1", 90.0)
     groups = find_groups(site)
     assert groups["G1-rel"] == groups["G2-rel"] == groups["G1"] == groups["REF1"] != groups["K1"]
-    assert find_unjudged(site) == ["K1.crack_opening", "K1.tilt_x"]
+    assert PreparedSite(site).unjudged_series == ["K1.crack_opening", "K1.tilt_x"]
     hanging = {place[0] for place in list_children(site)[Parent("station", "REF1")]}
     assert hanging == {"REF1", "G1-rel", "G2-rel"}  # its silence is one notice
 

@@ -17,6 +17,7 @@ from forecasting.hydrology.threshold_learning import (
     predict_rain,
 )
 from monitor.cli.main import run_verb
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, Memory, instant
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.records import Reading
@@ -139,7 +140,7 @@ def test_the_command_prints_a_criterion_that_votes_as_it_was_learned(tmp_path, c
     predicted = predict_rain(days, rain, DAY, days, found["window_s"], found["lag_s"])
     for i in range(30, 600):
         view = DecisionInputs({"R1.rain": tuple(readings[i - 20 : i + 1])})
-        (word,) = CRITERIA["rain_learned"].rule(rule, DecisionContext(site, view, Memory(), days[i]))
+        (word,) = CRITERIA["rain_learned"].rule(rule, DecisionContext(PreparedSite(site), view, Memory(), days[i]))
         assert word.facts["worst"]["sum_mm"] == pytest.approx(predicted[i])
     assert run_verb(words) == 0
     assert "hit rate" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from monitor.decision import judgements
 from monitor.decision.decide import decide
 from monitor.decision.judgements import DetectionLimit, SeriesJudgement, judge_series
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
@@ -93,7 +94,7 @@ class Drawn:
     @property
     def judgement(self) -> SeriesJudgement:
         """Return what is stated about the series."""
-        return judge_series(self.site, self.spec, self.interval_s)
+        return judge_series(PreparedSite(self.site), self.spec, self.interval_s)
 
     @property
     def limit(self) -> DetectionLimit:
@@ -185,7 +186,8 @@ def find_raised_s(
     share of an interval after a reading.
     """
     rng = random.Random(seed)
-    site, memory, warm = drawn.site, Memory(), EvaluationCache()
+    prepared = PreparedSite(drawn.site)
+    memory, warm = Memory(), EvaluationCache()
     rest = ceil(2.0 * drawn.window_s / drawn.interval_s) + 30
     start_s = (rest + phase) * drawn.interval_s
     kept = rest + 30
@@ -202,7 +204,7 @@ def find_raised_s(
         if i < rest:
             continue
         newest = dict.fromkeys(readings, NewestEpoch(T0 + at_s, T0 + at_s))
-        decision = decide(site, memory, DecisionInputs(dict(readings), newest), at, warm)
+        decision = decide(prepared, memory, DecisionInputs(dict(readings), newest), at, warm)
         memory = decision.memory
         if decision.level > 0:
             return at_s - start_s
@@ -273,10 +275,10 @@ def test_errors_of_measurement_shift_the_limit_by_a_few_of_its_errors(drawn, see
 @given(drawn=DRAWN, factor=st.sampled_from((1.5, 4.0, 12.0)))
 def test_a_level_that_counts_as_reachable_is_reached_by_ten_times_its_bound(drawn, factor):
     limit = drawn.limit
-    assume(not limit.is_shut and allowed_s(drawn, limit) < LONGEST * drawn.interval_s)
+    assume(not limit.is_unreachable and allowed_s(drawn, limit) < LONGEST * drawn.interval_s)
     assert limit.missed is not None
     slack = 1.0 + NEAR if drawn.way == "downslope" else 1.5
-    size = max(limit.missed * factor, judgements.MANY * drawn.bound * slack)
+    size = max(limit.missed * factor, judgements.FAR_BEYOND_BOUND * drawn.bound * slack)
     assert find_raised_s(drawn, size, allowed_s(drawn, limit)) is not None, (drawn, limit)
 
 
@@ -318,7 +320,7 @@ def find_jump_raised(drawn: Drawn, size: float, phase: float) -> float | None:
 @given(DRAWN.filter(lambda drawn: drawn.kind in RATE_KINDS), st.floats(0.0, 0.98))
 def test_a_jump_within_the_stated_size_raises_nothing(drawn, share):
     limit = drawn.limit
-    assume(not limit.is_shut and limit.missed is not None)
+    assume(not limit.is_unreachable and limit.missed is not None)
     size = share * (min(FASTEST, limit.missed_jump))
     assert find_jump_raised(drawn, size, 0.5) is None
 
@@ -327,7 +329,7 @@ def test_a_jump_within_the_stated_size_raises_nothing(drawn, share):
 @given(DRAWN, st.floats(1.0, 1e3), st.floats(0.0, 0.9))
 def test_no_motion_raises_a_level_before_the_stated_number_of_readings(drawn, faster, phase):
     limit = drawn.limit
-    assume(not limit.is_shut and limit.missed is not None and limit.decides_within_s is not None)
+    assume(not limit.is_unreachable and limit.missed is not None and limit.decides_within_s is not None)
     size = faster * max(abs(limit.missed), 1e-3)
     raised_s = find_raised_s(drawn, size, limit.decides_within_s, phase=phase)
     assume(raised_s is not None)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from monitor.decision.criteria.kinds import survey_rate
 from monitor.decision.criteria.scope import history_s
 from monitor.decision.judgements import judge_series
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.records import Reading
@@ -44,7 +45,7 @@ def list_levels(times, values):
             {"P.displacement_downslope": tuple(readings[:count])},
             {"P.displacement_downslope": NewestEpoch(newest_s, newest_s)},
         )
-        context = DecisionContext(SITE, inputs, Memory(), newest_s + 60.0)
+        context = DecisionContext(PreparedSite(SITE), inputs, Memory(), newest_s + 60.0)
         (assessment,) = CRITERIA["survey_rate"].rule(CRITERION, context)
         found.append((assessment.raise_level, assessment.has_data))
     return found
@@ -112,14 +113,14 @@ def test_a_rule_that_compares_the_last_two_surveys_of_a_window_fails(monkeypatch
 
 
 def test_the_longest_gap_is_loaded_and_stated():
-    (limit,) = judge_series(SITE, SPEC, SPEC.interval_s).criteria[0].limits
+    (limit,) = judge_series(PreparedSite(SITE), SPEC, SPEC.interval_s).criteria[0].limits
     assert limit.longest_gap_s == 12 * 90 * DAY_S
     assert history_s(SITE, CRITERION, SPEC) > limit.longest_gap_s
 
 
 @pytest.mark.parametrize("every_days", [4.0, 7.0, 14.0, 20.0, 30.0, 60.0])
 def test_the_stated_jump_holds_for_surveys_that_come_more_or_less_often_than_declared(every_days):
-    (limit,) = judge_series(SITE, SPEC, every_days * DAY_S).criteria[0].limits
+    (limit,) = judge_series(PreparedSite(SITE), SPEC, every_days * DAY_S).criteria[0].limits
     times = [every_days * number for number in range(20)]
     for size, level in ((0.99, 0), (1.01, 1)):
         values = [0.1 * (number % 2) * NOISE_MM for number in range(19)]

@@ -5,8 +5,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from monitor.decision.criteria.scope import anchor_at, wanted_series
+from monitor.decision.criteria.scope import anchor_at, find_history_spans
 from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
@@ -83,9 +84,10 @@ def draw_scattering(seed: int, *, moves: bool | None = None) -> Scattering:
 
 def play_scattering(story: Scattering) -> list[Decision]:
     rng, site, step_s = random.Random(story.seed), story.site, story.step_s
-    span_s = max(wanted_series(site).values())
+    span_s = max(find_history_spans(site).values())
     held: dict[str, list[Reading]] = {f"{s.id}.displacement": [] for s in site.stations}
     memory, warm, found = Memory(), EvaluationCache(), []
+    prepared = PreparedSite(site)
     for epoch in range(story.end):
         now_s = START_S + epoch * step_s
         moved = story.rate * max(0, min(epoch, story.begin) - QUIET)
@@ -99,7 +101,7 @@ def play_scattering(story: Scattering) -> list[Decision]:
             newest[key] = NewestEpoch(now_s, now_s)
         edge = anchor_at(instant(now_s), span_s)
         readings = {k: tuple(r for r in v if r.observed_at > edge) for k, v in held.items()}
-        decision = decide(site, memory, DecisionInputs(readings, newest), instant(now_s), warm)
+        decision = decide(prepared, memory, DecisionInputs(readings, newest), instant(now_s), warm)
         memory = Memory.read(json.loads(json.dumps(decision.memory.to_json())))
         found.append(decision)
     return found

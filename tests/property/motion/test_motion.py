@@ -17,15 +17,16 @@ from monitor.decision import decide as decide_module
 from monitor.decision.criteria import motion_components, rates
 from monitor.decision.criteria.kinds.forecast import find_velocity_quantiles
 from monitor.decision.criteria.rates import assess_rates
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, ForecastFact, Memory, Step, instant
 from monitor.decision.series import paired_steps, step_fates, tracks
-from monitor.decision.series.assessment import Assessment, DecisionContext, find_recovery_limit
+from monitor.decision.series.assessment import Assessment, DecisionContext
 from monitor.decision.series.noise import BURST, CALM, LEARNT, find_burst
 from monitor.decision.series.step_fates import continues_as_motion
 from monitor.decision.series.tracks import Track
 from monitor.readings.records import Reading
 from monitor.sites.criteria.registry import load_criteria
-from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold, find_recovery_limit
 from tests.data.criteria import KINDS
 from tests.property.alerting_histories import Motion, levels, quiet, run
 from tests.property.motion.scattering_sites import draw_scattering, levels_after, play_scattering
@@ -86,7 +87,9 @@ def judge(
     entry, criterion = CRITERIA[kind]
     axes = enumerate(("east", "north", "up"))
     readings = {f"P.displacement_{name}": read((row[k] for row in rows), sigma) for k, name in axes}
-    windows = DecisionContext(make_site(azimuth_deg, criterion, plunge_deg), DecisionInputs(readings), Memory(), END_S)
+    windows = DecisionContext(
+        PreparedSite(make_site(azimuth_deg, criterion, plunge_deg)), DecisionInputs(readings), Memory(), END_S
+    )
     (word,) = entry.rule(criterion, windows)
     return word
 
@@ -196,7 +199,9 @@ def test_motion_up_or_down_across_a_declared_plunge_is_a_question():
 def test_a_single_series_that_goes_backwards_is_a_question_as_well():
     rows = read((-6.0 * i for i in range(EPOCHS)), 0.5)
     entry, criterion = CRITERIA["velocity"]
-    windows = DecisionContext(make_site(20.0, criterion), DecisionInputs({"P.displacement": rows}), Memory(), END_S)
+    windows = DecisionContext(
+        PreparedSite(make_site(20.0, criterion)), DecisionInputs({"P.displacement": rows}), Memory(), END_S
+    )
     (word,) = entry.rule(criterion, windows)
     assert word.reason == "velocity -24.00 ± 0.06 mm/day in 6d, over 2 mm/day against the declared direction"
     assert word.undecided[2].startswith("the station moves 24 ± ")
@@ -213,7 +218,7 @@ def count_levels(seed: int, n: int, stated: float, up: float, min_sigma: float, 
     bounds = (Threshold(1, over=bound / spread, window_s=(n - 1) * STEP_S + 1.0),)
     rules = {"min_sigma": min_sigma, "dwell": Dwell()}
     criterion = Criterion("v", KINDS["velocity"], ("P",), "displacement", bounds, **rules)
-    windows = DecisionContext(make_site(0.0, criterion), DecisionInputs(), Memory(), times[-1])
+    windows = DecisionContext(PreparedSite(make_site(0.0, criterion)), DecisionInputs(), Memory(), times[-1])
     for _ in range(150):
         values = tuple((rng.gauss(0.0, 1.0), rng.gauss(0.0, 1.0), rng.gauss(0.0, up)) for _ in times)
         sigmas = ((stated, stated, stated * up),) * n
@@ -256,7 +261,7 @@ def test_a_speed_has_no_side_that_a_bound_below_nothing_could_miss():
     rows = draw_rows(4, 1.0, 30.0, 0.0, 250.0)
     site = make_site(None, criterion)
     readings = {f"P.displacement_{name}": read(r[k] for r in rows) for k, name in enumerate(("east", "north"))}
-    windows = DecisionContext(site, DecisionInputs(readings), Memory(), END_S)
+    windows = DecisionContext(PreparedSite(site), DecisionInputs(readings), Memory(), END_S)
     assert assess_rates(criterion, windows.track(criterion, "P"), SPEC, windows).raise_level == 1
 
 
@@ -276,7 +281,7 @@ def foresee(
     bounds = (Threshold(1, over=15.0, window_s=DAY_S, probability=0.5),)
     criterion = Criterion("f", KINDS["forecast"], ("P",), "displacement", bounds)
     site = make_site(azimuth_deg, criterion, plunge_deg)
-    windows = DecisionContext(site, DecisionInputs(forecasts=rows), Memory(), END_S)
+    windows = DecisionContext(PreparedSite(site), DecisionInputs(forecasts=rows), Memory(), END_S)
     (word,) = load_criteria()["forecast"].rule(criterion, windows)
     return word
 
@@ -313,7 +318,9 @@ def test_the_speed_of_a_single_series_has_no_sign(sign):
     rows = read((sign * 6.0 * i for i in range(EPOCHS)), 0.5)
     entry, criterion = CRITERIA["velocity"]
     criterion = replace(criterion, direction="norm")
-    windows = DecisionContext(make_site(20.0, criterion), DecisionInputs({"P.displacement": rows}), Memory(), END_S)
+    windows = DecisionContext(
+        PreparedSite(make_site(20.0, criterion)), DecisionInputs({"P.displacement": rows}), Memory(), END_S
+    )
     (word,) = entry.rule(criterion, windows)
     assert (word.raise_level, dict(word.undecided)) == (2, {})
     assert word.reason.endswith("; in either direction")

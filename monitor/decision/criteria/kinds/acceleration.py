@@ -21,19 +21,12 @@ from monitor.decision.criteria.fits import (
 from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.motion_components import describe_component, list_components
 from monitor.decision.keys import VoteKey
-from monitor.decision.series.assessment import (
-    Assessment,
-    DecisionContext,
-    each_track,
-    find_bound,
-    find_recovery_limit,
-    pick_bound,
-)
+from monitor.decision.series.assessment import Assessment, DecisionContext, each_track, pick_bound
 from monitor.decision.series.tracks import Track
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import Dwelling, DwellTable, MeasuredTable, SpeedBound, Sureness
 from monitor.sites.kinds import Kind
-from monitor.sites.records import DEFAULT_MIN_SIGMA, Criterion, SeriesSpec, Threshold
+from monitor.sites.records import DEFAULT_MIN_SIGMA, Criterion, SeriesSpec, Threshold, find_bound, find_recovery_limit
 from monitor.text.message import Duration, Figure, Message, Template
 
 _ACCELERATES: Final = Template(

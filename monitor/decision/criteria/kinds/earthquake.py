@@ -23,7 +23,7 @@ from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.places import Places
 from monitor.sites.criteria.sections import CriterionTable, Share, add_params, refuse_falling
 from monitor.sites.kinds import Kind
-from monitor.sites.records import Criterion, Site, Threshold, once_per_record
+from monitor.sites.records import Criterion, Site, Threshold
 from monitor.sites.witnesses import EARTHQUAKE
 from monitor.text.instants import format_iso
 from monitor.text.message import Figure, Message, Template, Timestamp, Value
@@ -403,7 +403,6 @@ def find_event_span_s(site: Site) -> float:
     return max(spans_s, default=0.0)
 
 
-@once_per_record
 def _list_earthquake_criteria(site: Site) -> tuple[Criterion, ...]:
     return tuple(criterion for criterion in site.criteria if criterion.kind == ENTRY.kind)
 

@@ -23,7 +23,7 @@ from monitor.decision.criteria.rain_gauge import RAIN_SAFE_PARAMS, Gauge, find_g
 from monitor.decision.criteria.rainfall import find_min_coverage
 from monitor.decision.criteria.values import list_value_epochs, read_values
 from monitor.decision.keys import VoteKey
-from monitor.decision.series.assessment import REPEATS, Assessment, DecisionContext, find_levels, find_recovery_limit
+from monitor.decision.series.assessment import REPEATS, Assessment, DecisionContext, find_levels
 from monitor.decision.series.coverage import format_share
 from monitor.errors import ConfigError
 from monitor.sections import Duration as Span
@@ -33,7 +33,7 @@ from monitor.sites.criteria.places import Places
 from monitor.sites.criteria.rain_sections import DEFAULT_MIN_COVERAGE, Coverage, find_spec
 from monitor.sites.criteria.sections import MeasuredTable, Recovery, add_params
 from monitor.sites.kinds import Kind
-from monitor.sites.records import Criterion
+from monitor.sites.records import Criterion, find_recovery_limit
 from monitor.text.message import Duration, Figure, Message, MessageList, Template, Value
 from monitor.text.names import split_table
 

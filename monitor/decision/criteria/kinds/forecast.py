@@ -12,7 +12,7 @@ from forecasting.kinematics.chance import DISTRIBUTION, QUANTILES, Chance, chanc
 from forecasting.kinematics.velocity import DAY_S
 from monitor.decision.criteria.history import no_window
 from monitor.decision.records import ForecastFact
-from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, find_recovery_limit
+from monitor.decision.series.assessment import Assessment, DecisionContext, each_station
 from monitor.decision.series.tracks import direction
 from monitor.errors import ConfigError
 from monitor.sections import Horizon, Section
@@ -20,7 +20,7 @@ from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.places import Places
 from monitor.sites.criteria.sections import RecoveringTable
 from monitor.sites.kinds import Kind
-from monitor.sites.records import Criterion, Station, Threshold
+from monitor.sites.records import Criterion, Station, Threshold, find_recovery_limit
 from monitor.text.instants import format_duration
 from monitor.text.message import Duration, Figure, Message, Template, join
 

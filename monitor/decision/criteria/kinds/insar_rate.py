@@ -9,7 +9,7 @@ from pydantic import Field
 from monitor.decision.criteria.history import no_window
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import PointFact
-from monitor.decision.series.assessment import Assessment, DecisionContext, find_bound, find_recovery_limit
+from monitor.decision.series.assessment import Assessment, DecisionContext
 from monitor.decision.series.coverage import LEAST_KNOWN, WHOLE, Coverage, Removal
 from monitor.sections import Duration
 from monitor.sites.criteria.entry import KindEntry
@@ -22,7 +22,7 @@ from monitor.sites.criteria.sections import (
     add_params,
 )
 from monitor.sites.kinds import Kind
-from monitor.sites.records import DEFAULT_MIN_SIGMA, DEFAULT_RECOVER, Criterion
+from monitor.sites.records import DEFAULT_MIN_SIGMA, DEFAULT_RECOVER, Criterion, find_bound, find_recovery_limit
 from monitor.sites.witnesses import INSAR, list_voting_witnesses
 from monitor.text.instants import format_delay
 from monitor.text.message import Figure, Template, Timestamp, join

@@ -22,7 +22,6 @@ from monitor.sites.criteria.sections import Recovery, StationsTable, Target
 from monitor.sites.kinds import Kind
 from monitor.sites.quantities import MOTION_PREFIXES
 from monitor.sites.records import DEFAULT_RECOVER, Criterion, SeriesSpec, Station, Threshold
-from monitor.sites.witnesses import find_groups
 from monitor.text.message import Duration, Figure, Message, Template, Term, Timestamp, join
 
 # Failure windows of other methods do not count.
@@ -201,7 +200,7 @@ def _find_supported_level(criterion: Criterion, context: DecisionContext, statio
     The stations of all witness criteria of this kind are compared, so the displacement of one station can support the
     crack opening of another.
     """
-    groups = find_groups(context.site)
+    groups = context.prepared.groups
     supported = 0
     for other_criterion in context.site.criteria:
         if other_criterion.kind.id != criterion.kind.id or other_criterion.role != "witness":

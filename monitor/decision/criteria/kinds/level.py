@@ -4,18 +4,11 @@ from typing import Any, Final
 
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.values import list_value_epochs, read_values
-from monitor.decision.series.assessment import (
-    Assessment,
-    DecisionContext,
-    each_station,
-    find_bound,
-    find_levels,
-    find_recovery_limit,
-)
+from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, find_levels
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import LevelBound, MeasuredTable
 from monitor.sites.kinds import Kind
-from monitor.sites.records import Criterion, Station
+from monitor.sites.records import Criterion, Station, find_bound, find_recovery_limit
 from monitor.text.message import Figure, MessageList, Template, Term
 
 _VALUE: Final = Template("criterion.level", "{quantity}: {value}, bounds {bounds}")

@@ -25,9 +25,7 @@ from monitor.decision.series.assessment import (
     DecisionContext,
     Measured,
     each_track,
-    find_bound,
     find_levels,
-    find_recovery_limit,
     measure_nothing,
     pick_bound,
 )
@@ -36,7 +34,7 @@ from monitor.decision.series.vectors import Vector, minus, norm
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import MeasuredTable, SpeedBound, Sureness
 from monitor.sites.kinds import Kind
-from monitor.sites.records import DEFAULT_MIN_SIGMA, Criterion, SeriesSpec
+from monitor.sites.records import DEFAULT_MIN_SIGMA, Criterion, SeriesSpec, find_bound, find_recovery_limit
 from monitor.text.message import Figure, Message, Template, Term, Timestamp
 
 _TOO_FEW: Final = Template("criterion.survey_rate.too_few", "no earlier survey within {days} days")

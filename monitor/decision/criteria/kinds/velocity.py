@@ -10,7 +10,7 @@ from monitor.decision.criteria.fits import (
 )
 from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.rates import assess_rates
-from monitor.decision.series.assessment import Assessment, DecisionContext, each_track, list_bounds, stations_of
+from monitor.decision.series.assessment import Assessment, DecisionContext, each_track, stations_of
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import Direction, FastTrack, MeasuredTable, SpeedBound, Sureness
 from monitor.sites.kinds import Kind
@@ -33,7 +33,7 @@ def assess_velocities(criterion: Criterion, context: DecisionContext) -> tuple[A
     tracks = [context.track(criterion, station.id) for station in stations_of(context, criterion)]
     signed_tracks = [t for t in tracks if t.times_s and is_fitted_as_signed_value(t) and not t.digits]
     if len(signed_tracks) >= MIN_JOINT_STATIONS:
-        for window_s in {bound.window_s for bound in list_bounds(criterion)}:
+        for window_s in {bound.window_s for bound in criterion.bounds}:
             fit_lines_together(signed_tracks, window_s)
     return _assess_each_track(criterion, context)
 

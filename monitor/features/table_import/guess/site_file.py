@@ -10,7 +10,7 @@ from itertools import pairwise, repeat
 from types import MappingProxyType
 from typing import Final
 
-from monitor.api.decision import DaysAtLevel, WarningSummary, is_judged
+from monitor.api.decision import DaysAtLevel, PreparedSite, WarningSummary, is_judged
 from monitor.api.errors import ConfigError
 from monitor.api.files import ImportOptions
 from monitor.api.ingest import name_station
@@ -243,7 +243,8 @@ def find_absent(site: Site, sensors: Iterable[SensorGuess]) -> list[SensorGuess]
 
 def _find_unjudged(site: Site, sensors: Iterable[SensorGuess]) -> list[SensorGuess]:
     """Return the series of a table that show the state of the slope, and that can raise no level of the site."""
-    return [s for s in sensors if s.quantity not in AUXILIARY and not is_judged(site, s.station, s.quantity)]
+    prepared = PreparedSite(site)
+    return [s for s in sensors if s.quantity not in AUXILIARY and not is_judged(prepared, s.station, s.quantity)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,12 +42,12 @@ def test_views_have_rows_with_the_declared_columns(filled_database):
 
 
 @STORY_ON_BOTH
-def test_renaming_a_station_renames_it_in_events(filled_database, monkeypatch):
-    monkeypatch.setattr(renames, "find_renamed", lambda _site: {"G1": "H1"})
+def test_renaming_a_station_renames_it_in_events(filled_database):
     names = select(tables.earth_happening.c.station).where(tables.earth_happening.c.station.is_not(None))
     with filled_database.write() as c:
         assert set(c.execute(names).scalars()) == {"G1"}
-        renames.apply_renames(c, SimpleNamespace(id="north-bench"), Actor("Ada"), NOW, merge=False)
+        site = SimpleNamespace(id="north-bench", renamed_stations={"G1": "H1"})
+        renames.apply_renames(c, site, Actor("Ada"), NOW, merge=False)
         assert set(c.execute(names).scalars()) == {"H1"}
 
 
