@@ -151,11 +151,11 @@ def test_ramp_silence_restart_the_level_holds_blind_and_a_person_is_asked(slope,
 def test_a_memory_changed_meanwhile_is_read_again(slope, monkeypatch):
     original, calls = evaluate_module.decide, []
 
-    def slow(site, memory, view, now, warm=None):
+    def slow(prepared, memory, inputs, now, cache=None):
         calls.append(memory.level)
         if len(calls) == 1:
-            set_level(slope.database, site, 1, ADA, "crack seen while the machine was thinking", now)
-        return original(site, memory, view, now, warm)
+            set_level(slope.database, prepared.site, 1, ADA, "crack seen while the machine was thinking", now)
+        return original(prepared, memory, inputs, now, cache)
 
     monkeypatch.setattr(evaluate_module, "decide", slow)
     assert (slope.look().level, calls) == (1, [0, 1])

@@ -140,7 +140,7 @@ def check_two_that_jump_wait_for_one_more_epoch(_: object = None) -> None:
         stays = run(quiet(seed, epochs=BRIEF, steps=size))
         assert levels(stays)[20:23] == [0, 0, 3], "a collapse loses two epochs"
         page = stays[20].decision.memory.conditions["health:A:verify"].reason
-        assert "B, which is independent, jumped as well" in page
+        assert "Independent stations jumped as well: B" in page
         onwards = run(quiet(seed, epochs=BRIEF, motions={n: Motion(480.0, 20) for n in "AB"}))
         assert levels(onwards)[20:23] == [0, 0, 3], "what goes on at once is no disturbance"
         silent = run(quiet(seed, epochs=BRIEF, steps=size, gaps=dict.fromkeys("AB", (21, EPOCHS))))
