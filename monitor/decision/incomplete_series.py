@@ -13,6 +13,7 @@ from monitor.decision.lost_levels import PresentReach
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Steps
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
+from monitor.decision.series.corrections import needs_signature
 from monitor.decision.series.coverage import WHOLE, Coverage, Removal, measure_track
 from monitor.decision.series.maintenance import MaintenanceMask
 from monitor.decision.series.station_health import SeriesHealthMap
@@ -105,7 +106,7 @@ def find_incomplete(
     found: dict[Place, IncompleteSeries] = {}
     for place in sorted(voting):
         station = place[0]
-        if context.is_unsigned(station):
+        if needs_signature(context, station):
             found[place] = IncompleteSeries(_UNSIGNED, doubted_since_s=float("-inf"))
         elif (burst := health[place].burst) is not None:
             found[place] = IncompleteSeries(burst, doubted_since_s=float("-inf"))

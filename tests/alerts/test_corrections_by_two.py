@@ -5,9 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from monitor.decision.decide import decide
+from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, seconds
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
+from monitor.text.instants import format_iso
 from tests.alerts.test_offsets_by_two import FALL, HIGH, find_lower
 from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import DAY_S, SITE, START, STEP_S, Motion, levels, quiet, run, seeded
@@ -67,6 +70,17 @@ def test_each_station_with_unsigned_corrections_is_one_question():
     assert "Were the values that the instrument sent wrong?" in str(last.memory.conditions[question].reason)
     assert last.observability == "degraded"
     assert "A.displacement" in last.memory.incomplete
+
+
+def test_corrections_that_a_person_refused_are_no_open_question():
+    last = run(quiet(5), alter=correct({"A": Motion(9.0, 40)}, 1.0))[-1]
+    assert "second person" in str(last.decision.memory.incomplete["A.displacement"])
+    newest = max(reading.received_at for reading in last.inputs.unsigned["A.displacement"])
+    question = f"corrected:A@{format_iso(newest)}"
+    memory = replace(last.decision.memory, answers={question: "movement"}, conditions={})
+    decision = decide(PreparedSite(SITE), memory, last.inputs, last.now)
+    assert not [key for key in decision.memory.conditions if key.startswith("health:corrected:")]
+    assert "A.displacement" not in decision.memory.incomplete
 
 
 def test_cached_tracks_with_unsigned_corrections_change_no_decision():

@@ -271,12 +271,6 @@ class DecisionContext:
         self.cache.rain[name] = readings, rows
         return rows
 
-    def is_unsigned(self, station_id: str) -> bool:
-        """Return whether corrections or an offset of a station need a second signature."""
-        has_corrections = any(name.partition(".")[0] == station_id for name in self.inputs.unsigned)
-        has_offset = any(offset.station == station_id and not offset.counts for offset in self.inputs.offsets)
-        return has_corrections or has_offset
-
     def is_fresh(self, at_s: float | None, spec: SeriesSpec | None) -> bool:
         """Return whether a reading is within the allowed silence of its series.
 

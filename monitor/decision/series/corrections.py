@@ -15,6 +15,7 @@ from typing import Final
 from monitor.decision.alert_texts import name_series
 from monitor.decision.records import instant, seconds
 from monitor.decision.series.assessment import DecisionContext
+from monitor.decision.series.steps import MOVEMENT
 from monitor.readings.records import BROUGHT_BY, Reading
 from monitor.text.instants import format_iso, parse_time
 from monitor.text.message import Figure, Message, NameList, Template, Timestamp, join
@@ -84,6 +85,26 @@ def list_questions(context: DecisionContext) -> dict[str, Message]:
         texts = [_describe(context, name) for name in names[:_NAMED]]
         questions[f"{CORRECTED}{station}@{format_iso(instant(until_s))}"] = join(texts)
     return questions
+
+
+def needs_signature(context: DecisionContext, station: str) -> bool:
+    """Return whether corrections or an offset of a station wait for a signature.
+
+    A person who answers `movement` keeps the values as they arrived. These corrections still raise a level, but nobody
+    is asked about them any more.
+    """
+    if any(offset.station == station and not offset.counts for offset in context.inputs.offsets):
+        return True
+    kept_until_s = float("-inf")
+    for question, answer in context.memory.answers.items():
+        if question.startswith(f"{CORRECTED}{station}@") and answer == MOVEMENT:
+            kept_until_s = max(kept_until_s, read_question(question)[1])
+    return any(
+        seconds(reading.received_at) > kept_until_s
+        for name, readings in context.inputs.unsigned.items()
+        if name.partition(".")[0] == station
+        for reading in readings
+    )
 
 
 def read_question(question: str) -> tuple[str, float]:
