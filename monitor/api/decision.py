@@ -62,16 +62,6 @@ from monitor.decision.series.assessment import (
 from monitor.decision.series.maintenance import (
     MAINTENANCE,  # text for people: maintenance of a station, with end, people and reason
 )
-from monitor.decision.series.tracks import (
-    COMPONENTS,  # quantities of the displacement components east, north and up
-    SCALARS,  # quantities of displacement as a single value (along slope, LOS, distance)
-    Track,  # the cleaned readings of a station
-    Tracker,  # builds the track of one station and criterion incrementally from new readings
-    make_motion_tracker,  # return the tracker of a series for readers without a bound of their own
-)
-from monitor.decision.series.vectors import (
-    Vector,  # type of a vector: tuple of floats
-)
 from monitor.decision.subjects import (
     cut_message,  # translate a text and cut it to a length, leaving out its last facts first
     cut_words,  # return the first whole words of a text that fit a length
@@ -83,6 +73,16 @@ from monitor.decision.warning_summary import (
     SeriesWarnings,  # levels that series judged alike can raise, and what they miss
     WarningSummary,  # summary of which motion raises which level at a site
     summarise_warnings,  # summarise which motion raises which level, how quickly, and what is missed
+)
+from monitor.readings.cleaned.tracks import (
+    COMPONENTS,  # quantities of the displacement components east, north and up
+    SCALARS,  # quantities of displacement as a single value (along slope, LOS, distance)
+    Track,  # the cleaned readings of a station
+    Tracker,  # builds the track of one station and criterion incrementally from new readings
+    make_motion_tracker,  # return the tracker of a series for readers without a bound of their own
+)
+from monitor.readings.cleaned.vectors import (
+    Vector,  # type of a vector: tuple of floats
 )
 
 __all__ = [

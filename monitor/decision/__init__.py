@@ -6,7 +6,8 @@ Read it in this order:
 
 1. `decide`: the steps of an evaluation in their order, from readings to the level.
 2. `records`, `keys`: inputs, memory and result, and the names of votes and steps.
-3. `series`: tracks, steps, noise, coverage and health of each series. `series.steps` turns jumps into questions.
+3. `monitor.readings.cleaned`: the track of a station, which is its cleaned series, with jumps and coverage. Then
+   `series`: health of each series, and `series.steps`, which turns jumps into questions.
 4. `criteria`: one module for each kind of criterion. Each returns an assessment for each witness.
 5. `votes`, `vote_status`: assessments become votes, and part of them counts now.
 6. `fusion_rules`, `ladder`: what counts becomes the requested level, which moves the standing level.

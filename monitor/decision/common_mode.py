@@ -15,7 +15,7 @@ from monitor.decision.criteria.rates import assess_rates
 from monitor.decision.keys import StepKey, VoteKey
 from monitor.decision.series.assessment import Assessments, DecisionContext
 from monitor.decision.series.steps import StepCandidate
-from monitor.decision.series.vectors import Vector, minus, norm
+from monitor.readings.cleaned.vectors import Vector, minus, norm
 from monitor.sites.records import Site, Station
 from monitor.sites.witnesses import OBSERVERS, Groups
 from monitor.text.message import Message, NameList, Template

@@ -1,7 +1,7 @@
 """Voting series of a site that are not known whole: what their criteria miss, and what people have yet to answer.
 
 A site sees "full" only if every series on which a vote may rest is whole and every series of the slope's own motion is
-judged. See `monitor.decision.series.coverage` for what a single criterion misses.
+judged. See `monitor.readings.cleaned.coverage` for what a single criterion misses.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,12 +14,12 @@ from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Steps
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
 from monitor.decision.series.corrections import needs_signature
-from monitor.decision.series.coverage import WHOLE, Coverage, Removal, measure_track
 from monitor.decision.series.maintenance import MaintenanceMask
 from monitor.decision.series.station_health import SeriesHealthMap
-from monitor.decision.series.step_detector import Jump
 from monitor.decision.series.steps import BEFORE, DOUBTFUL, EVENT
 from monitor.decision.vote_status import VoteStatus
+from monitor.readings.cleaned.coverage import WHOLE, Coverage, Removal, measure_track
+from monitor.readings.cleaned.step_detector import Jump
 from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.parents import Place
 from monitor.sites.records import Criterion, Site

@@ -19,8 +19,8 @@ from monitor.decision.criteria.kinds.survey_rate import MIN_SHARE_OF_INTERVAL, S
 from monitor.decision.criteria.kinds.tangential_angle import to_velocities
 from monitor.decision.criteria.values import MIN_VALUE_EPOCHS
 from monitor.decision.keys import VoteKey
-from monitor.decision.series.step_detector import STEP_SIGMAS
-from monitor.decision.series.tracks import verify_step
+from monitor.readings.cleaned.step_detector import STEP_SIGMAS
+from monitor.readings.cleaned.tracks import verify_step
 from monitor.sites.parents import Place
 from monitor.sites.quantities import GROUND_MOTION_PREFIXES, QUANTITIES, measures_motion
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, find_bound

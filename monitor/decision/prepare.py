@@ -11,7 +11,7 @@ from monitor.decision.series.assessment import DecisionContext, EvaluationCache
 from monitor.decision.series.corrections import add_unsigned, list_questions
 from monitor.decision.series.maintenance import MaintenanceMask, find_maintenance_masks
 from monitor.decision.series.station_health import SeriesHealthMap, examine
-from monitor.decision.series.tracks import Track
+from monitor.readings.cleaned.tracks import Track
 from monitor.sites.records import Criterion
 from monitor.text.message import Message
 

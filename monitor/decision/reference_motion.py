@@ -17,9 +17,9 @@ from monitor.decision.keys import VoteKey
 from monitor.decision.prepared_site import REFERENCE_SUFFIX
 from monitor.decision.records import Condition, Steps
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
-from monitor.decision.series.step_detector import Jump
-from monitor.decision.series.tracks import Track
-from monitor.decision.series.vectors import norm
+from monitor.readings.cleaned.step_detector import Jump
+from monitor.readings.cleaned.tracks import Track
+from monitor.readings.cleaned.vectors import norm
 from monitor.sites.records import Criterion, SeriesSpec
 from monitor.text.message import Duration, Figure, Message, NameList, Template, Timestamp, join
 

@@ -18,10 +18,9 @@ from sqlalchemy import Connection
 from forecasting.data.cadence import Cadence, choose_horizons, list_cadences
 from forecasting.hydrology.rain_counters import count_up
 from forecasting.hydrology.rain_sums import drop_totals, resolve_sums
-from monitor.decision.records import DecisionInputs
-from monitor.decision.series.step_detector import Jump
-from monitor.decision.series.tracks import COMPONENTS, SCALARS, Track, make_motion_tracker
 from monitor.models.queries.registry import ModelRow
+from monitor.readings.cleaned.step_detector import Jump
+from monitor.readings.cleaned.tracks import COMPONENTS, SCALARS, Track, make_motion_tracker
 from monitor.readings.queries.observations import load_ids, stream_readings
 from monitor.readings.records import Reading, Timed, is_fit
 from monitor.sites.records import SeriesSpec, Site, Station
@@ -144,8 +143,8 @@ def _clean(
             yield from _make_samples(one, times_s, values, usable)
         return
     quantity = "displacement" if len(quantities) > 1 else quantities[0]
-    inputs = DecisionInputs({f"{station.id}.{name}": rows for name, rows in readings.items() if rows})
-    track = make_motion_tracker(site, station, quantity).track(inputs, epoch_s(now))
+    named = {f"{station.id}.{name}": rows for name, rows in readings.items() if rows}
+    track = make_motion_tracker(site, station, quantity).track(named, epoch_s(now))
     cleaned = track.quantity.split("+")
     for one in series:
         if one.quantity not in cleaned:

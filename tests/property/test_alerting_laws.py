@@ -4,7 +4,8 @@ import pytest
 
 from monitor.decision import conditions, decide, prepare, prepared_site, records
 from monitor.decision.criteria import rain_gauge, rates
-from monitor.decision.series import maintenance, steps, tracks
+from monitor.decision.series import maintenance, steps
+from monitor.readings.cleaned import tracks
 from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import DAY_S
 from tests.property.alerting_laws import Statistics, check_story

@@ -9,7 +9,8 @@ import pytest
 from monitor.decision import decide, observability, records
 from monitor.decision.criteria import rates
 from monitor.decision.records import DecisionInputs, instant, seconds
-from monitor.decision.series import paired_steps, station_health, steps, tracks
+from monitor.decision.series import paired_steps, station_health, steps
+from monitor.readings.cleaned import tracks
 from monitor.sites.records import Dwell
 from tests.property.alerting_histories import (
     AUXILIARY,

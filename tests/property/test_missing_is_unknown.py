@@ -23,9 +23,9 @@ from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series import assessment as assessment_module
-from monitor.decision.series import coverage as coverage_module
-from monitor.decision.series import noise, tracks
-from monitor.decision.series.coverage import WHOLE, Coverage
+from monitor.readings.cleaned import coverage as coverage_module
+from monitor.readings.cleaned import noise, tracks
+from monitor.readings.cleaned.coverage import WHOLE, Coverage
 from monitor.readings.no_value import AT_STOP, FILL
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold

@@ -18,9 +18,9 @@ from monitor.canonical import canonical_json
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Memory, instant, seconds
-from monitor.decision.series import tracks
 from monitor.decision.series.assessment import EvaluationCache
-from monitor.decision.series.step_detector import StepDetector
+from monitor.readings.cleaned import tracks
+from monitor.readings.cleaned.step_detector import StepDetector
 from monitor.readings.queries import observations as module
 from monitor.readings.queries.observations import (
     find_series_id,

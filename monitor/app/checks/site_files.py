@@ -17,10 +17,10 @@ from monitor.decision.judgements import (
     find_unreached,
 )
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.series.noise import FEW, LEARNT, PRESENT
 from monitor.errors import ConfigError, MissingSettingError, SlopewardError
 from monitor.extras import is_installed
 from monitor.plugins import implementations
+from monitor.readings.cleaned.noise import FEW, LEARNT, PRESENT
 from monitor.settings.service import ServiceConfig
 from monitor.sites.channels import find_channel_traits, list_channel_kinds, split_channel
 from monitor.sites.files import scan_sites
@@ -234,8 +234,8 @@ def _unusable_decoders(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
-    from monitor.decision.series.step_detector import OPENING
-    from monitor.decision.series.tracks import verify_step
+    from monitor.readings.cleaned.step_detector import OPENING
+    from monitor.readings.cleaned.tracks import verify_step
 
     for site in files.sites:
         asking = [c for c in site.criteria if c.kind.followed and c.role == "witness" and c.quantity != "rain"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from monitor.decision.series.tracks import Track
+from monitor.readings.cleaned.tracks import Track
 from monitor.sites.records import Criterion, SeriesSpec
 from monitor.text.message import Duration, Figure, Message, Template, Term, Value
 

@@ -15,7 +15,7 @@ from forecasting.kinematics.acceleration import Acceleration
 from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocities, fit_velocity
 from monitor.decision.criteria.motion_components import list_components
 from monitor.decision.series.assessment import Assessment, DecisionContext, Measured, find_levels, measure_nothing
-from monitor.decision.series.tracks import Track
+from monitor.readings.cleaned.tracks import Track
 from monitor.sites.records import Criterion, SeriesSpec, Threshold, find_bound
 from monitor.text.message import Message
 

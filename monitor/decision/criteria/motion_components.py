@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
 from forecasting.kinematics.direction import NORMAL, free_of_noise
 from forecasting.kinematics.velocity import DAY_S, Velocity, estimate_slopes, fit_slopes, fit_velocity
-from monitor.decision.series.tracks import Track
-from monitor.decision.series.vectors import Vector
+from monitor.readings.cleaned.tracks import Track
+from monitor.readings.cleaned.vectors import Vector
 from monitor.sites.records import Criterion
 from monitor.text.message import Message, Template, join
 

@@ -24,7 +24,7 @@ from forecasting.hydrology.rain_amounts import UnknownReason, most_mm
 from monitor.decision.criteria.rain_gauge import Gauge
 from monitor.decision.records import seconds
 from monitor.decision.series.assessment import DecisionContext
-from monitor.decision.series.coverage import (
+from monitor.readings.cleaned.coverage import (
     NO_READING,
     REMOVED,
     STARTED,
@@ -34,8 +34,8 @@ from monitor.decision.series.coverage import (
     measure_union,
     sort_removals,
 )
-from monitor.decision.series.noise import FEWEST_KNOWN, RepeatDetector
-from monitor.decision.series.tracks import explain_rain_fault
+from monitor.readings.cleaned.noise import FEWEST_KNOWN, RepeatDetector
+from monitor.readings.cleaned.tracks import explain_rain_fault
 from monitor.sites.records import SeriesSpec
 from monitor.text.message import Template, Timestamp
 

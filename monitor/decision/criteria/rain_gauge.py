@@ -18,7 +18,7 @@ from forecasting.hydrology.rain_sums import resolve_sums
 from monitor.decision.criteria.history import find_issue_age_s
 from monitor.decision.records import DecisionInputs, seconds
 from monitor.decision.series.assessment import DecisionContext
-from monitor.decision.series.tracks import list_rain, list_refused_rain
+from monitor.readings.cleaned.tracks import list_rain, list_refused_rain
 from monitor.readings.records import HARMLESS
 from monitor.sites.criteria.rain_sections import FORECAST
 from monitor.sites.kinds import Kind

@@ -15,7 +15,7 @@ from monitor.decision.criteria.rain_coverage import RainLosses, could_hold, fill
 from monitor.decision.criteria.rain_gauge import Gauge, find_gauge, list_gauges_with_expected_rain
 from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import Assessment, DecisionContext, Rule
-from monitor.decision.series.coverage import Coverage, format_share
+from monitor.readings.cleaned.coverage import Coverage, format_share
 from monitor.sites.criteria.rain_sections import DEFAULT_MIN_COVERAGE
 from monitor.sites.records import Criterion, Threshold
 from monitor.text.message import Figure, Message, Template

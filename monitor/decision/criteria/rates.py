@@ -27,8 +27,8 @@ from monitor.decision.criteria.fits import (
 from monitor.decision.criteria.motion_components import describe_component, list_free_components
 from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import Assessment, DecisionContext, is_hidden, pick_bound
-from monitor.decision.series.tracks import Track
-from monitor.decision.series.vectors import norm
+from monitor.readings.cleaned.tracks import Track
+from monitor.readings.cleaned.vectors import norm
 from monitor.sites.records import BoundInForce, Criterion, SeriesSpec, find_bound
 from monitor.text.message import Duration, Figure, Message, Template, Term, Value, join
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from monitor.decision.records import instant, seconds
 from monitor.decision.series.intervals import list_learning
-from monitor.decision.series.step_detector import OPENING
-from monitor.decision.series.tracks import verify_step
+from monitor.readings.cleaned.step_detector import OPENING
+from monitor.readings.cleaned.tracks import verify_step
 from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.records import Criterion, SeriesSpec, Site
 from monitor.sites.witnesses import find_sources

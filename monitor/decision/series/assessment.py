@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, seconds
-from monitor.decision.series.coverage import WHOLE, Coverage
 from monitor.decision.series.intervals import (
     SETTLED,
     add_remembered,
@@ -18,8 +17,9 @@ from monitor.decision.series.intervals import (
     list_receptions,
     shows_pace,
 )
-from monitor.decision.series.tracks import Track, Tracker, list_rain
-from monitor.decision.series.vectors import Vector
+from monitor.readings.cleaned.coverage import WHOLE, Coverage
+from monitor.readings.cleaned.tracks import Track, Tracker, list_rain
+from monitor.readings.cleaned.vectors import Vector
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, find_recovery_limit
 from monitor.text.message import Message, Template
@@ -168,7 +168,7 @@ class DecisionContext:
                 if tracker is None or (tracker.criterion is not criterion and tracker.criterion != criterion):
                     tracker = Tracker(self.site, station, criterion)
                     self.cache.trackers[tracker_key] = tracker
-                self._tracks[key] = self._keep_stuck(tracker.track(self.inputs, self.now_s))
+                self._tracks[key] = self._keep_stuck(tracker.track(self.inputs.readings, self.now_s))
         return self._tracks[key]
 
     def _keep_stuck(self, track: Track) -> Track:

@@ -18,7 +18,7 @@ from typing import Final
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import Votes
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
-from monitor.decision.series.vectors import norm
+from monitor.readings.cleaned.vectors import norm
 from monitor.sites.fusion import Neighbours
 from monitor.sites.ground import measure_ground_distance_m
 from monitor.sites.records import Criterion, Station

@@ -17,9 +17,9 @@ from monitor.decision.keys import StepKey
 from monitor.decision.records import Condition, Memory, Step, Steps
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.step_deadlines import find_pairing_time_s, find_verified_interval_s
-from monitor.decision.series.step_detector import RETURNED
 from monitor.decision.series.step_fates import BACK, GOES_ON, LASTS, continues_as_motion, find_fate
-from monitor.decision.series.tracks import Track, Tracks
+from monitor.readings.cleaned.step_detector import RETURNED
+from monitor.readings.cleaned.tracks import Track, Tracks
 from monitor.sites.records import Site
 from monitor.sites.witnesses import Groups
 from monitor.text.message import NameList, Template, Timestamp

@@ -15,11 +15,11 @@ from forecasting.hydrology.rain_sums import resolve_sums
 from monitor.decision.alert_texts import name_series
 from monitor.decision.records import Condition, StationHealth, Steps, instant, seconds
 from monitor.decision.series.assessment import REPEATS, DecisionContext, is_hidden, is_of
-from monitor.decision.series.noise import LEARNT
-from monitor.decision.series.step_detector import OPENING
 from monitor.decision.series.step_fates import contains_quantity
 from monitor.decision.series.steps import QUIET
-from monitor.decision.series.tracks import GIVES_NONE, IS_AT_STOP, Track, Tracks
+from monitor.readings.cleaned.noise import LEARNT
+from monitor.readings.cleaned.step_detector import OPENING
+from monitor.readings.cleaned.tracks import GIVES_NONE, IS_AT_STOP, Track, Tracks
 from monitor.readings.no_value import AT_STOP, FILL
 from monitor.readings.records import HARMLESS, Reading
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, find_bound

@@ -16,10 +16,10 @@ from statistics import median
 from typing import Final
 
 from monitor.decision.records import DecisionInputs, Step, seconds
-from monitor.decision.series.noise import PRESENT, measure_bent
-from monitor.decision.series.step_detector import ERRATIC, REST_OF_STEP, RETURNED, TAIL
-from monitor.decision.series.tracks import Epoch, Track
-from monitor.decision.series.vectors import Vector, minus, norm
+from monitor.readings.cleaned.noise import PRESENT, measure_bent
+from monitor.readings.cleaned.step_detector import ERRATIC, REST_OF_STEP, RETURNED, TAIL
+from monitor.readings.cleaned.tracks import Epoch, Track
+from monitor.readings.cleaned.vectors import Vector, minus, norm
 from monitor.text.message import Message
 
 # Fates of a step:

@@ -2,7 +2,7 @@
 
 Three terms must be distinguished:
 
-* A *jump* is a sudden change that the detector finds in a track (`monitor.decision.series.step_detector`).
+* A *jump* is a sudden change that the detector finds in a track (`monitor.readings.cleaned.step_detector`).
 * A *candidate* is a jump that is large enough to request a level if it is movement (`find_step_candidates`).
 * A *step* is the stored question about a jump, with a state (`Step` in `monitor.decision.records`).
 
@@ -38,10 +38,10 @@ from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.offset_answers import was_explained_by_offset
 from monitor.decision.series.paired_steps import find_partners, is_confirmed, list_unresolved
 from monitor.decision.series.step_deadlines import find_answer_time_s, find_verified_interval_s
-from monitor.decision.series.step_detector import AGREEING, Jump
 from monitor.decision.series.step_fates import BACK, find_fate, is_back_at_start
-from monitor.decision.series.tracks import Track, Tracks, direction, verify_step
-from monitor.decision.series.vectors import Vector, norm
+from monitor.readings.cleaned.step_detector import AGREEING, Jump
+from monitor.readings.cleaned.tracks import Track, Tracks, direction, verify_step
+from monitor.readings.cleaned.vectors import Vector, norm
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station, find_bound
 from monitor.sites.witnesses import Groups
 from monitor.text.message import Figure, Message, NameList, Template, Term, Timestamp, Value, join

@@ -216,7 +216,7 @@ def build_path(
     context = DecisionContext(PreparedSite(site), DecisionInputs(readings), memory, now_s, cache.evaluation)
     if cache.tracker is None:
         cache.tracker = make_motion_tracker(site, moving.station, moving.spec.quantity)
-    track = cache.tracker.track(context.inputs, now_s)
+    track = cache.tracker.track(readings, now_s)
     values, sigmas = track.along, track.along_sigma
     if len(moving.quantities) > 1 and not (track.is_directed and track.is_plunge_known):
         cache.lengths = _extend_lengths(track, cache.lengths)

@@ -28,8 +28,8 @@ from monitor.decision.records import (
     seconds,
 )
 from monitor.decision.series.assessment import DecisionContext
-from monitor.decision.series.step_detector import StepDetector
-from monitor.decision.series.tracks import direction
+from monitor.readings.cleaned.step_detector import StepDetector
+from monitor.readings.cleaned.tracks import direction
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold

@@ -7,8 +7,8 @@ import pytest
 from monitor.decision.criteria.rain_coverage import could_hold, fill_gaps
 from monitor.decision.criteria.rain_gauge import Gauge
 from monitor.decision.incomplete_series import summarize_reasons
-from monitor.decision.series.coverage import Coverage, Removal, measure_track
-from monitor.decision.series.tracks import Track
+from monitor.readings.cleaned.coverage import Coverage, Removal, measure_track
+from monitor.readings.cleaned.tracks import Track
 from monitor.sites.records import Criterion, Dwell, Threshold
 from monitor.text.message import Message
 from tests.data.criteria import KINDS

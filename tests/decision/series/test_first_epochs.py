@@ -7,7 +7,7 @@ import pytest
 
 from monitor.app.checks.site_files import SiteFolder
 from monitor.app.checks.table import run_checks
-from monitor.decision.series.step_detector import OPENING, QUIET, ROUGH, StepDetector, find_settling, is_steady
+from monitor.readings.cleaned.step_detector import OPENING, QUIET, ROUGH, StepDetector, find_settling, is_steady
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
 from tests.data.measured import replay

@@ -5,7 +5,7 @@ import random
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant, seconds
-from monitor.decision.series.noise import RepeatedValues, is_stuck
+from monitor.readings.cleaned.noise import RepeatedValues, is_stuck
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.text.instants import parse_time

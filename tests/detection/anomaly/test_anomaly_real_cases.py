@@ -18,8 +18,8 @@ from detection.anomaly.detector import start_without_history
 from detection.anomaly.records import DetectorTraining, ReadingScore, Scores, ScoringRequest
 from detection.anomaly.windows import Series, build_series
 from forecasting.data.workbook import read_sheet
-from monitor.decision.series.step_detector import ERRATIC, RETURNED, StepDetector
 from monitor.features.demo.slope import InstrumentFault, SlopeModel
+from monitor.readings.cleaned.step_detector import ERRATIC, RETURNED, StepDetector
 from monitor.sites.quantities import QUANTITIES
 from tests.data.readers.gnss import read_positions
 from tests.data.readers.markers import name_slips, read_markers

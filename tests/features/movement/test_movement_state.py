@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import pytest
 
-from monitor.decision.series.tracks import Track
 from monitor.features.movement.movement_state import (
     WARM_LOOKS,
     WARM_S,
@@ -21,6 +20,7 @@ from monitor.features.movement.movement_state import (
 )
 from monitor.features.movement.queries import MovementRow
 from monitor.features.movement.update import find_worst
+from monitor.readings.cleaned.tracks import Track
 from monitor.sites.records import Level, MovementPlan, SeriesSpec, Site, StagePlan, Station
 
 MINUTE, H, D = 60.0, 3600.0, 86400.0

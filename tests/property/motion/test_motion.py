@@ -19,11 +19,12 @@ from monitor.decision.criteria.kinds.forecast import find_velocity_quantiles
 from monitor.decision.criteria.rates import assess_rates
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, ForecastFact, Memory, Step, instant
-from monitor.decision.series import paired_steps, step_fates, tracks
+from monitor.decision.series import paired_steps, step_fates
 from monitor.decision.series.assessment import Assessment, DecisionContext
-from monitor.decision.series.noise import BURST, CALM, LEARNT, find_burst
 from monitor.decision.series.step_fates import continues_as_motion
-from monitor.decision.series.tracks import Track
+from monitor.readings.cleaned import tracks
+from monitor.readings.cleaned.noise import BURST, CALM, LEARNT, find_burst
+from monitor.readings.cleaned.tracks import Track
 from monitor.readings.records import Reading
 from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold, find_recovery_limit

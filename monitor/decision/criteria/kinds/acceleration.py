@@ -22,7 +22,7 @@ from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.motion_components import describe_component, list_components
 from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_track, pick_bound
-from monitor.decision.series.tracks import Track
+from monitor.readings.cleaned.tracks import Track
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import Dwelling, DwellTable, MeasuredTable, SpeedBound, Sureness
 from monitor.sites.kinds import Kind

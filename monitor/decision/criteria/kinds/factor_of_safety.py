@@ -24,8 +24,8 @@ from monitor.decision.criteria.rainfall import find_min_coverage
 from monitor.decision.criteria.values import list_value_epochs, read_values
 from monitor.decision.keys import VoteKey
 from monitor.decision.series.assessment import REPEATS, Assessment, DecisionContext, find_levels
-from monitor.decision.series.coverage import format_share
 from monitor.errors import ConfigError
+from monitor.readings.cleaned.coverage import format_share
 from monitor.sections import Duration as Span
 from monitor.sections import Section
 from monitor.sites.criteria.entry import KindEntry

@@ -13,8 +13,8 @@ from forecasting.kinematics.velocity import DAY_S
 from monitor.decision.criteria.history import no_window
 from monitor.decision.records import ForecastFact
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_station
-from monitor.decision.series.tracks import direction
 from monitor.errors import ConfigError
+from monitor.readings.cleaned.tracks import direction
 from monitor.sections import Horizon, Section
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.places import Places

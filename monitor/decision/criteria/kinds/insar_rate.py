@@ -10,7 +10,7 @@ from monitor.decision.criteria.history import no_window
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import PointFact
 from monitor.decision.series.assessment import Assessment, DecisionContext
-from monitor.decision.series.coverage import LEAST_KNOWN, WHOLE, Coverage, Removal
+from monitor.readings.cleaned.coverage import LEAST_KNOWN, WHOLE, Coverage, Removal
 from monitor.sections import Duration
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.places import Places

@@ -29,8 +29,8 @@ from monitor.decision.series.assessment import (
     measure_nothing,
     pick_bound,
 )
-from monitor.decision.series.tracks import Track
-from monitor.decision.series.vectors import Vector, minus, norm
+from monitor.readings.cleaned.tracks import Track
+from monitor.readings.cleaned.vectors import Vector, minus, norm
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import MeasuredTable, SpeedBound, Sureness
 from monitor.sites.kinds import Kind

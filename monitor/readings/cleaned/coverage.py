@@ -25,7 +25,7 @@ from itertools import pairwise
 from operator import sub
 from typing import Any, Final
 
-from monitor.decision.series.tracks import Track
+from monitor.readings.cleaned.tracks import Track
 from monitor.sites.records import Criterion
 from monitor.text.message import Duration, Figure, Message, Template, Timestamp
 

@@ -15,7 +15,7 @@ from operator import lt
 from statistics import median
 from typing import Final, NamedTuple
 
-from monitor.decision.series.vectors import Vector, minus, norm
+from monitor.readings.cleaned.vectors import Vector, minus, norm
 from monitor.sites.records import SeriesSpec
 from monitor.sites.watched import CHECKS_BY_QUANTITY, NO_CHECKS
 

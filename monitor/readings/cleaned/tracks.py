@@ -14,15 +14,15 @@ from typing import Any, Final, TypeVar
 
 from forecasting.hydrology.rain_sums import drop_totals
 from forecasting.kinematics.direction import free_of_noise
-from monitor.decision.records import DecisionInputs, seconds
-from monitor.decision.series.noise import Burst, LateBends, RepeatedValues, find_burst
-from monitor.decision.series.step_detector import PATIENCE, Jump, StepDetector
-from monitor.decision.series.vectors import Vector, norm
+from monitor.readings.cleaned.noise import Burst, LateBends, RepeatedValues, find_burst
+from monitor.readings.cleaned.step_detector import PATIENCE, Jump, StepDetector
+from monitor.readings.cleaned.vectors import Vector, norm
 from monitor.readings.no_value import AT_STOP, FILL
 from monitor.readings.records import DIGIT, HARMLESS, INCOMPLETE, Reading
 from monitor.sites.kinds import Kind
 from monitor.sites.quantities import LARGEST, LEVELS, PRESSURES, QUANTITIES, convert_difference
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station
+from monitor.text.instants import epoch_s
 from monitor.text.message import Figure, Message, Template, Term
 
 _FUTURE: Final = Template("reading.in_the_future", "its time stamp is in the future")
@@ -148,13 +148,13 @@ class Tracker:
         self._limits: dict[str, tuple[float, float]] = {}
         self._reset()
 
-    def track(self, inputs: DecisionInputs, now_s: float) -> Track:
-        """Return the track for the readings of the inputs at an instant."""
-        quantities = self._choose_quantities(inputs)
+    def track(self, readings_by_name: Mapping[str, tuple[Reading, ...]], now_s: float) -> Track:
+        """Return the track at an instant for readings by `STATION.quantity`."""
+        quantities = self._choose_quantities(readings_by_name)
         spec = self._station.find_series(quantities[0]) if quantities else None
         if spec is None or spec.unit == "index":
             return Track(self._station.id, self.criterion.quantity)
-        readings = [inputs.readings[self._series_names[quantity]] for quantity in quantities]
+        readings = [readings_by_name[self._series_names[quantity]] for quantity in quantities]
         if quantities != self._quantities:
             self._change_quantities(quantities, spec)
             self._reset()
@@ -180,11 +180,11 @@ class Tracker:
         is_norm = self.criterion.direction == "norm"
         self._unit = None if is_norm else direction(self._station, len(quantities))
 
-    def _choose_quantities(self, inputs: DecisionInputs) -> tuple[str, ...]:
+    def _choose_quantities(self, readings_by_name: Mapping[str, tuple[Reading, ...]]) -> tuple[str, ...]:
         """Return the series with readings that the criterion uses: components, or else one scalar."""
 
         def list_with_readings(names: Sequence[str]) -> tuple[str, ...]:
-            return tuple([name for name in names if inputs.readings.get(self._series_names[name])])
+            return tuple([name for name in names if readings_by_name.get(self._series_names[name])])
 
         if self.criterion.quantity != "displacement":
             return list_with_readings((self.criterion.quantity,))
@@ -234,7 +234,7 @@ class Tracker:
             shared = processed[bisect_left(processed, first_at, key=_OBSERVED) :]
             if not shared or shared != loaded[: len(shared)]:
                 return False
-            firsts_s.append(seconds(first_at))
+            firsts_s.append(epoch_s(first_at))
             remaining.append(shared)
         first_s = max(firsts_s)
         if detector is None or self._newest_s is None or self._newest_s < first_s:
@@ -266,7 +266,7 @@ class Tracker:
             return True
         for component, quantity in enumerate(self._quantities):
             for reading in added[component]:
-                at_s = seconds(reading.observed_at)
+                at_s = epoch_s(reading.observed_at)
                 row = self._rows.get(at_s)
                 if row is not None and row.parts[component] is reading and at_s <= now_s:
                     # The same reading counted before, and whether it is sound depends on the reading alone.
@@ -308,7 +308,7 @@ class Tracker:
             return False
         parts = tuple([readings[0] for readings in added])
         observed_at = parts[0].observed_at
-        at_s = seconds(observed_at)
+        at_s = epoch_s(observed_at)
         if not self._detector.times[-1] < at_s <= now_s or any(at_s in part for part in self._waiting):
             return False
         for quantity, reading in zip(self._quantities, parts, strict=True):
@@ -356,7 +356,7 @@ class Tracker:
         digits = _read_digits(parts)
         if digits:
             sigmas = tuple([max(sigma, digit / sqrt(12.0)) for sigma, digit in zip(sigmas, digits, strict=True)])
-        received_s = seconds(max([reading.received_at for reading in parts]))
+        received_s = epoch_s(max([reading.received_at for reading in parts]))
         previous = self._newest_row
         error = None
         if previous is not None:
@@ -465,7 +465,7 @@ def list_rain(readings: Sequence[Reading], spec: SeriesSpec, now_s: float) -> li
     rows: list[tuple[float, float, float | None]] = []
     for r in readings:
         if explain_rain_fault(r) is None:
-            at_s = seconds(r.observed_at)
+            at_s = epoch_s(r.observed_at)
             if at_s <= now_s:
                 rows.append((at_s, r.value, None if r.first is None else r.first.value))
     if spec.stamp == "interval_end" and any(first is not None for _, _, first in rows):
@@ -480,7 +480,7 @@ def list_refused_rain(readings: Sequence[Reading], spec: SeriesSpec, now_s: floa
     """
     if spec.stamp != "event":
         return []
-    refused = [seconds(r.observed_at) for r in readings if explain_rain_fault(r) is not None]
+    refused = [epoch_s(r.observed_at) for r in readings if explain_rain_fault(r) is not None]
     return [at_s for at_s in refused if at_s <= now_s]
 
 

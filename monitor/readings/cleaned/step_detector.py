@@ -13,8 +13,8 @@ from math import fsum, inf, sqrt
 from operator import add, mul
 from typing import Final
 
-from monitor.decision.series.noise import LATELY, WANDERS, Scatter, exceeds_scatter, is_stated, measure_plain
-from monitor.decision.series.vectors import Vector, minus, norm
+from monitor.readings.cleaned.noise import LATELY, WANDERS, Scatter, exceeds_scatter, is_stated, measure_plain
+from monitor.readings.cleaned.vectors import Vector, minus, norm
 from monitor.text.message import Figure, Message, Template
 
 _AT_START: Final = Template("spike.at_window_start", "a spike at the start of the loaded readings")()
