@@ -179,11 +179,11 @@ def move_alike(
             the reference did not move.
     """
     leaders = [rover for rover in rovers if rover.is_moving]
-    if subtracted and not any(motion.is_moving or follows(motion, leaders) for motion in subtracted):
+    if subtracted and not any(motion.is_moving or moves_with(motion, leaders) for motion in subtracted):
         return False
     if len(rovers) < 2 or others_move:
         return False
-    if not all(motion.is_moving or follows(motion, leaders) for motion in (*rovers, *controls)):
+    if not all(motion.is_moving or moves_with(motion, leaders) for motion in (*rovers, *controls)):
         return False
     axes = {len(rover.vector) for rover in rovers}
     if len(axes) != 1:
@@ -193,7 +193,7 @@ def move_alike(
     return all(norm(minus(r.vector, median_vector)) <= AGREEMENT * size + 3.0 * r.error for r in rovers)
 
 
-def follows(motion: StationMotion, leaders: Iterable[StationMotion]) -> bool:
+def moves_with(motion: StationMotion, leaders: Iterable[StationMotion]) -> bool:
     """Return whether a station below its bound moves in the direction of a leader, by more than its error.
 
     Noise helps the first station over its bound, so the others move less at that time. `FOLLOWING_SHARE` of the

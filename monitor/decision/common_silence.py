@@ -81,7 +81,7 @@ def find_common_silence(
     """
     if level <= 0 or context.inputs.draining:
         return None
-    for places, on_slope in ((context.prepared.moving_series, True), (supporting, False)):
+    for places, on_slope in ((context.prepared.instrument_motion_series, True), (supporting, False)):
         newest_s: dict[Place, float] = {}
         for place in places:
             epoch_s = series_health[place].newest_s

@@ -15,7 +15,6 @@ from monitor.decision.criteria.kinds.earthquake import list_inspections
 from monitor.decision.headline import StationRate
 from monitor.decision.incomplete_series import AND_MORE
 from monitor.decision.keys import RuleKey, StepKey, StepVote, Supporter, read_supporter
-from monitor.decision.ladder import BY_PERSON
 from monitor.decision.late_crossings import find_late_crossings
 from monitor.decision.lost_levels import describe_lost
 from monitor.decision.observability import list_series_behind
@@ -170,7 +169,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     """
     context = situation.context
     site, now_s, before = context.site, context.now_s, context.memory.conditions
-    conditions = dict(situation.sick)
+    conditions = dict(situation.instrument_conditions)
     if context.inputs.draining:
         # Silence is not assessed while a backlog is stored. The conditions of before stay open.
         conditions |= {
@@ -217,7 +216,7 @@ def _keep_since(condition: Condition, previous: Condition | None) -> Condition:
 
 def _describe_lone_top(situation: Situation) -> Condition:
     site = situation.site
-    requested = situation.requested.by_supporter.items()
+    requested = situation.requested.levels.items()
     stations = sorted({key.station for key, level in requested if level >= site.top_level})
     parts = [
         _LONE_TOP(stations=NameList(tuple(stations)), level=Term(site.levels[-1].name)),
@@ -234,7 +233,7 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
     """
     context, series_health = situation.context, situation.series_health
     site, now_s = context.site, context.now_s
-    conditions = dict(situation.sick)
+    conditions = dict(situation.instrument_conditions)
     silent_since_s = {
         place: conditions[stale_key(place)].since_s
         for place, health in series_health.items()
@@ -472,7 +471,7 @@ def _list_observability(situation: Situation, silence: Sequence[Message]) -> dic
         if lost:
             text = _LOST(level=top, level2=highest, text=join(lost))
         else:
-            text = _UNREACHABLE(level=top, n=observability.witnesses, n2=site.fusion.top_needs, level2=highest)
+            text = _UNREACHABLE(level=top, n=observability.top_group_count, n2=site.fusion.top_needs, level2=highest)
         parts = [join([text, *silence]), *inspections]
         conditions[REACHABLE] = Condition("health", 2, now_s, join(parts, _SENTENCES))
     unseen_since_s = observability.unseen_since_s
@@ -641,7 +640,8 @@ def _make_change(key: str, condition: Condition, reason: Message, data_time: Any
 # ---- the sentence about the level ------------------------------------------------------------------------------
 def explain_level(situation: Situation) -> Message:
     """Return one sentence: the level, and what changed it, what requests it or what keeps it from falling."""
-    site, requested, held_by = situation.site, situation.requested, situation.level_state.held_by
+    site, requested = situation.site, situation.requested
+    held_by, needs_person = situation.level_state.held_by, situation.level_state.needs_person
     before, level = situation.before.level, situation.level_state.level
     name = Term(site.levels[level].name)
     if level > before:
@@ -651,16 +651,15 @@ def explain_level(situation: Situation) -> Message:
         return OF_LEVEL(level=name, text=_ALL_BACK(level=Term(site.levels[before].name)))
     if 0 < level <= requested.level:
         return _STANDS(level=name, text=_describe_requests(situation))
-    if held_by:
+    if held_by or needs_person:
         parts: list[Message] = []
-        supporters = [key for key in held_by if key != BY_PERSON]
-        silent = [key for key in supporters if _is_silent(situation, key)]
+        silent = [key for key in held_by if _is_silent(situation, key)]
         if silent:
             parts.append(_NO_READINGS(text=_list_first([_name_supporter(key) for key in silent])))
-        others = [key for key in supporters if key not in silent]
+        others = [key for key in held_by if key not in silent]
         if others:
             parts.append(_NOT_BACK(text=_list_first([_name_supporter(key) for key in others])))
-        if BY_PERSON in held_by:
+        if needs_person:
             parts.append(_BY_PERSON())
         return _HOLDS(level=name, text=join(parts))
     if level > 0:
@@ -691,7 +690,7 @@ def _name_supporter(key: str) -> Message:
 def _describe_requests(situation: Situation) -> Message:
     """Describe the votes that request the level or a higher one, the highest first."""
     level = situation.level_state.level
-    requests = sorted((-requested, key) for key, requested in situation.counted.items() if requested >= level)
+    requests = sorted((-requested, key) for key, requested in situation.requested_levels.items() if requested >= level)
     reasons = [_explain_supporter(situation, key, -negative) for negative, key in requests[:_ASKING_NAMED]]
     listed = join(reasons)
     count = len(requests) - len(reasons)

@@ -116,7 +116,7 @@ def decide(
         level=next_memory.level,
         observability=observability.state,
         reachable_level=observability.reachable_level,
-        witnesses_available=observability.witnesses,
+        witnesses_available=observability.top_group_count,
         health=situation.healths,
         changes=list_changes(prepared.site, situation.before, next_memory, evidence, newest_s, growth),
         evidence=evidence,
@@ -161,7 +161,7 @@ def compute_situation(preparation: PreparedDecision) -> Situation:
         assessments=doubt_assessments(context.prepared, vote_count.assessments, incomplete, context.now_s),
         steps=steps,
         disturbed=followed_steps.disturbed,
-        sick={**preparation.sick, **vote_count.scattering},
+        instrument_conditions={**preparation.instrument_conditions, **vote_count.scattering},
         healths=mark_unexplained(context.site, preparation.healths, preparation.series_health, steps),
         series_health=preparation.series_health,
         common=vote_count.common,
@@ -170,12 +170,12 @@ def compute_situation(preparation: PreparedDecision) -> Situation:
         vote_statuses=vote_count.statuses,
         covered=covered_steps,
         rule_statuses=rules,
-        counted=requested_levels,
+        requested_levels=requested_levels,
         requested=requested,
         level_state=level_state,
         observability=observability,
         moving_references=moving_references,
-        corrected=preparation.questions,
+        correction_questions=preparation.correction_questions,
     )
 
 
@@ -252,7 +252,7 @@ def follow_steps(preparation: PreparedDecision, signed_assessments: Assessments)
     """Detect jumps in the cleaned tracks, and update the steps of the memory."""
     context = preparation.context
     groups = context.prepared.groups
-    candidates = find_step_candidates(context, preparation.followed)
+    candidates = find_step_candidates(context, preparation.step_tracks)
     stations_alike, sentences = find_common_motion(context, signed_assessments, candidates, groups)
     alike = [station for stations in stations_alike.values() for station in stations]
     steps = update_steps(context.memory, candidates, preparation.tracks, context, groups, alike)
@@ -309,7 +309,7 @@ def count_votes(
     context = preparation.context
     now_s = context.now_s
     groups = context.prepared.groups
-    voters = context.prepared.voters
+    voters = context.prepared.voting_criteria
     series_health = preparation.series_health
     scattering_series = _find_scattering_series(context.prepared, assessments, series_health)
     assessments, scattering = hold_scattering(context, assessments, scattering_series, series_health, groups)
@@ -408,7 +408,7 @@ def gather_requested_levels(
     """Return the level that each vote, step and fusion rule requests now. Those that do not count are left out."""
     requested_levels: dict[Supporter, int] = {}
     for vote_key, status in statuses.items():
-        if status.counted_level > 0 and vote_key.criterion in context.prepared.witnesses:
+        if status.counted_level > 0 and vote_key.criterion in context.prepared.witness_criteria:
             requested_levels[vote_key] = status.counted_level
     for step_key, step in steps.items():
         if step.state in ACTIVE and step_key not in covered_steps:
@@ -510,7 +510,7 @@ def _list_lasting_questions(situation: Situation) -> set[str]:
     """Return the questions that are open, and those whose motion continues."""
     before = situation.before
     lasting = {f"{REFERENCE}{reference}" for reference in situation.common.since_s}
-    lasting |= {*situation.neighbours.open_since_s, *situation.corrected}
+    lasting |= {*situation.neighbours.open_since_s, *situation.correction_questions}
     # This needs a fit for each station, so it is done only if there are answers or signatures to keep.
     if before.answers or before.heights or before.signed:
         lasting |= find_questions_of_lasting_motion(
@@ -531,5 +531,7 @@ def _find_newest_of_slope(situation: Situation, newest_s: float) -> float:
     Rain gauges and control stations still send data after the slope has destroyed its own instruments. If no motion
     series has data, return the newest epoch of all series.
     """
-    epochs_s = [situation.series_health[place].newest_s for place in situation.context.prepared.moving_series]
+    epochs_s = [
+        situation.series_health[place].newest_s for place in situation.context.prepared.instrument_motion_series
+    ]
     return max((epoch_s for epoch_s in epochs_s if epoch_s is not None), default=newest_s)

@@ -24,6 +24,8 @@ from monitor.decision.unsigned import WAITS
 from monitor.decision.vote_status import VoteStatus
 from monitor.text.message import Message, Template
 
+# Entry of `held_by` if the site file requires a person to lower the level.
+BY_PERSON: Final = "a person must lower it"
 _LOWERED: Final = Template(
     "bounds.lowered", "bounds are lowered to {n} of those in the site file, because an earthquake was declared"
 )
@@ -39,9 +41,10 @@ def describe_evidence(situation: Situation, after: Memory, now: datetime) -> dic
         after: The memory after the decision.
     """
     site = situation.site
+    level_state = situation.level_state
     partial_criteria = {criterion.id for criterion in site.criteria if criterion.role == "part"}
     votes = {
-        key: _describe_vote(key, vote, situation.vote_statuses[key], situation.counted, partial_criteria)
+        key: _describe_vote(key, vote, situation.vote_statuses[key], situation.requested_levels, partial_criteria)
         for key, vote in sorted(after.votes.items())
     }
     evidence: dict[str, Any] = {
@@ -55,7 +58,7 @@ def describe_evidence(situation: Situation, after: Memory, now: datetime) -> dic
         "votes": votes,
         "steps": {key: _describe_step(step, situation.covered.get(key)) for key, step in after.steps.items()},
         "common": dict(situation.common.sentences),
-        "held_by": list(situation.level_state.held_by),
+        "held_by": [*level_state.held_by, *([BY_PERSON] if level_state.needs_person else [])],
         "sentence": explain_level(situation),
     }
     unproven = find_unproven(situation.context.inputs.proofs, situation.context.now_s)

@@ -100,7 +100,7 @@ class DetectionLimit:
 
     Attributes:
         level: Number of the level.
-        is_over: Whether rising values cross the bound. Falling values cross it otherwise.
+        is_upper: Whether rising values cross the bound. Falling values cross it otherwise.
         missed: The fastest steady motion that never raises the level, in `unit`. Faster steady motion in the direction
             of the bound raises the level within `decides_within_s`. This is a rate for velocities and rates, an
             acceleration for accelerations, and a value for criteria on values. At a station without a declared
@@ -130,7 +130,7 @@ class DetectionLimit:
     """
 
     level: int
-    is_over: bool = True
+    is_upper: bool = True
     missed: float | None = None
     bound: float | None = None
     unit: str = ""
@@ -176,7 +176,7 @@ class SeriesJudgement:
 
     Attributes:
         interval_s: Time between two readings for which the figures hold, in seconds.
-        is_moving: Whether the series measures motion of the slope: displacement and its components, cracks, tilt,
+        measures_motion: Whether the series measures motion of the slope: displacement and its components, cracks, tilt,
             strain and zones of velocity maps, at a station on the slope.
         is_exempt: Whether the series needs no criterion, because its station is on stable ground (`on_slope = false`,
             or the reference of a `[[relative]]`).
@@ -191,7 +191,7 @@ class SeriesJudgement:
     quantity: str
     unit: str
     interval_s: float
-    is_moving: bool
+    measures_motion: bool
     is_exempt: bool
     read_by: tuple[str, ...]
     criteria: tuple[JudgingCriterion, ...]
@@ -221,7 +221,7 @@ class SeriesJudgement:
             for limit in criterion.limits:
                 if limit.level < level or limit.missed is None or limit.is_unreachable:
                     continue
-                key = (limit.unit, limit.is_over)
+                key = (limit.unit, limit.is_upper)
                 if key not in most_sensitive or _get_missed_size(limit) < _get_missed_size(most_sensitive[key]):
                     most_sensitive[key] = limit
         return list(most_sensitive.values())
@@ -229,7 +229,7 @@ class SeriesJudgement:
 
 def _get_missed_size(limit: DetectionLimit) -> float:
     missed = limit.missed or 0.0
-    return missed if limit.is_over else -missed
+    return missed if limit.is_upper else -missed
 
 
 # ---- one series ------------------------------------------------------------------------------------------------
@@ -263,13 +263,12 @@ def judge_series(prepared: "PreparedSite", spec: SeriesSpec, interval_s: float) 
     highest_levels = [find_highest_level(prepared, place, unreachable)]
     highest_levels += [find_highest_level(prepared, series, prepared.closed_levels) for series in calculated]
     is_on_slope = station is not None and station.on_slope
-    is_moving = is_on_slope and measures_motion(spec.quantity)
     return SeriesJudgement(
         station=spec.station,
         quantity=spec.quantity,
         unit=spec.unit,
         interval_s=interval_s,
-        is_moving=is_moving,
+        measures_motion=is_on_slope and measures_motion(spec.quantity),
         is_exempt=not is_on_slope,
         read_by=tuple(".".join(series) for series in calculated),
         criteria=tuple(criteria),
@@ -314,7 +313,7 @@ def _limit_value(
     missed = add_noise(bound, spec.noise_floor, 0.0) if is_length and bound > 0.0 else bound
     return DetectionLimit(
         level=threshold.level,
-        is_over=sign > 0.0,
+        is_upper=sign > 0.0,
         missed=missed,
         bound=bound,
         unit=unit,
@@ -401,7 +400,7 @@ def _limit_rate(
         min_readings = 1 + (hits if fast_track is None else 1)
     return DetectionLimit(
         level=threshold.level,
-        is_over=sign > 0.0,
+        is_upper=sign > 0.0,
         missed=sign * needed,
         bound=bound,
         unit=unit,
@@ -522,7 +521,7 @@ def find_unjudged(judgements: Iterable[SeriesJudgement]) -> list[str]:
     return sorted(
         judgement.name
         for judgement in judgements
-        if judgement.is_moving and not judgement.is_judged and not judgement.has_voter
+        if judgement.measures_motion and not judgement.is_judged and not judgement.has_voter
     )
 
 
@@ -697,7 +696,7 @@ def _describe_voters(judgement: SeriesJudgement) -> Message:
 
 
 def _describe_limit(site: Site, limit: DetectionLimit) -> Message:
-    template = _ABOVE if limit.is_over else _BELOW
+    template = _ABOVE if limit.is_upper else _BELOW
     return template(
         level=Term(site.levels[limit.level].name),
         missed=Figure(limit.missed or 0.0, ".3g", limit.unit),
@@ -713,7 +712,7 @@ def describe_limited(prepared: "PreparedSite") -> list[Message]:
     site = prepared.site
     by_level: dict[int, list[str]] = {}
     for judgement in prepared.judgements:
-        is_limited = judgement.is_moving and judgement.highest_level < site.top_level
+        is_limited = judgement.measures_motion and judgement.highest_level < site.top_level
         if is_limited and judgement.name not in prepared.unjudged_series:
             by_level.setdefault(judgement.highest_level, []).append(judgement.name)
     sentences = []

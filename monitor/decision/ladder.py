@@ -10,14 +10,10 @@ readings are missing. It falls only when fresh readings of all its *supporters* 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from monitor.decision.keys import Supporter
 from monitor.decision.records import Memory
 from monitor.sites.records import Site
-
-# Stands in `LevelState.held_by` for a level that the site file does not allow to fall by itself.
-BY_PERSON: Final = "a person must lower it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +23,12 @@ class RequestedLevel:
     Attributes:
         lone_top: Stations that request the highest level while too few independent ones do. They count for the next
             lower level, and people are asked to verify at once.
-        by_supporter: Level that each of them requests.
+        levels: Level that each of them requests.
     """
 
     level: int
     lone_top: tuple[str, ...]
-    by_supporter: Mapping[Supporter, int]
+    levels: Mapping[Supporter, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +38,15 @@ class LevelState:
     Attributes:
         supporters: What supports the level: each vote, step or rule that requested a level since the level was raised,
             with the highest level that it requested, at most the standing one.
-        held_by: Supporters that keep the level from falling, because they are not clear. `BY_PERSON` is added if
-            only a person may lower the level. Empty if the requested level itself is as high.
+        held_by: Supporters that keep the level from falling, because they are not clear. Empty if the requested level
+            itself is as high.
+        needs_person: Whether the requested level is lower, and the site file requires a person to lower the level.
     """
 
     level: int
     supporters: Mapping[Supporter, int]
-    held_by: tuple[str, ...]
+    held_by: tuple[Supporter, ...]
+    needs_person: bool = False
 
 
 def fuse(site: Site, counted: Mapping[Supporter, int], find_group: Callable[[Supporter], str]) -> RequestedLevel:
@@ -88,20 +86,20 @@ def advance_level(
     """
     level = max(memory.level, requested.level)
     supporters = dict(memory.supporters)
-    for key, requested_level in requested.by_supporter.items():
+    for key, requested_level in requested.levels.items():
         supported_level = min(requested_level, level)
         if supported_level > 0:
             supporters[key] = max(supporters.get(key, 0), supported_level)
     lowest_level = max(requested.level, memory.floor)
-    held_by: tuple[str, ...] = ()
+    held_by: tuple[Supporter, ...] = ()
+    needs_person = False
     while level > lowest_level:
         supporters_of_level = [key for key, supported_level in supporters.items() if supported_level >= level]
         held_by = tuple(sorted(key for key in supporters_of_level if not is_clear(key, level)))
-        if not site.levels[level].auto_lower:
-            held_by = (*held_by, BY_PERSON)
+        needs_person = not site.levels[level].auto_lower
         # Nothing supports a level that a person has set, so no reading can show that it is over.
-        if held_by or not supporters_of_level or not may_fall:
+        if held_by or needs_person or not supporters_of_level or not may_fall:
             break
         level -= 1
         supporters = {key: min(supported_level, level) for key, supported_level in supporters.items() if level > 0}
-    return LevelState(level, dict(sorted(supporters.items())), held_by)
+    return LevelState(level, dict(sorted(supporters.items())), held_by, needs_person)

@@ -57,7 +57,7 @@ class PresentReach:
         """Return the barrier of the lowest level that votes on a series cannot reach; None if they reach all."""
         barriers = [
             (level, barrier)
-            for criterion, station, spec in prepared.followed_votes
+            for criterion, station, spec in prepared.measurable_votes
             if (spec.station, spec.quantity) == place
             for level, barrier in self.barriers.get(VoteKey(criterion.id, station.id), {}).items()
             if barrier.is_absolute
@@ -75,7 +75,7 @@ def find_present_reach(context: DecisionContext) -> PresentReach:
     declared = context.prepared.barriers
     barriers: dict[VoteKey, Mapping[int, Barrier]] = {}
     rare: dict[Place, Message] = {}
-    for criterion, station, spec in context.prepared.followed_votes:
+    for criterion, station, spec in context.prepared.measurable_votes:
         key = VoteKey(criterion.id, station.id)
         was_rare = rare_key((station.id, spec.quantity)) in context.memory.conditions
         every_s = find_interval_s(context.track(criterion, station.id).times_s, spec.interval_s, was_rare=was_rare)
@@ -88,7 +88,7 @@ def find_present_reach(context: DecisionContext) -> PresentReach:
         if lost:
             sentence = describe_unreachable(site, criterion.id, [station.id], max(lost), present[max(lost)])
             rare.setdefault((station.id, spec.quantity), _DECLARED(text=sentence, every=Duration(spec.interval_s)))
-    for spec in context.prepared.learning_series:
+    for spec in context.prepared.series_without_max_silence:
         silence_s = context.find_silence_s(spec)
         if silence_s > spec.max_silence_s:
             every, silence = Duration(silence_s / DEFAULT_SILENCE_INTERVALS), Duration(silence_s)

@@ -64,7 +64,7 @@ def _list_silences(situation: Situation) -> Iterator[float]:
         yield deadline_s + site.fusion.hold_when_missing_s
     if unseen_since_s is not None:
         yield unseen_since_s + site.fusion.hold_when_missing_s
-    for place, default_silence_s in context.prepared.patient_series:
+    for place, default_silence_s in context.prepared.series_with_long_silence:
         newest_s = situation.series_health[place].newest_s
         if newest_s is not None:
             yield newest_s + default_silence_s

@@ -45,14 +45,14 @@ def assess_observability(
     # The first readings of a new station are not overdue.
     expected = {place for place in voting if series_health[place].state == "unknown"}
     reachable = prepared.compute_reachable_level(healthy | expected, reach.closed)
-    witnesses = len(reachable.top_groups)
+    top_group_count = len(reachable.top_groups)
     orphaned = find_orphaned_supporters(site, supporters, level, memory.unheard, context.now_s)
     if context.inputs.draining and memory.reachable_level is not None:
         return Observability(
             state=memory.observability,
             reachable_level=memory.reachable_level,
             highest_level=reachable.level,
-            witnesses=witnesses,
+            top_group_count=top_group_count,
             unseen_since_s=None,
             unheard=orphaned,
             barriers=reach.barriers,
@@ -95,7 +95,7 @@ def assess_observability(
         state=state,
         reachable_level=min([reachable.level, *reach.highest.values()]),
         highest_level=reachable.level,
-        witnesses=witnesses,
+        top_group_count=top_group_count,
         unseen_since_s=unseen_since_s,
         unheard=orphaned,
         silence=silence,

@@ -24,25 +24,25 @@ class PreparedDecision:
         context: Site, inputs and memory, with the values that count.
         with_unsigned: The same with corrections that two people have not signed. None if there are no such corrections.
         factor: Factor on the bounds after an earthquake; 1 if the declared bounds are in force.
-        questions: Questions about unsigned corrections, by name.
-        followed: Cleaned tracks with their criteria, in the order of the site file.
+        correction_questions: Questions about unsigned corrections, by name.
+        step_tracks: Cleaned tracks with their criteria, in the order of the site file.
         tracks: The same tracks by station.
         masks: Stations whose votes do not count because of maintenance.
         healths: Health of every station according to its readings, without regard to open steps.
         series_health: Health of every series.
-        sick: Open conditions of instruments, by alert key.
+        instrument_conditions: Open conditions of instruments, by alert key.
     """
 
     context: DecisionContext
     with_unsigned: DecisionContext | None
     factor: float
-    questions: Mapping[str, Message]
-    followed: Sequence[tuple[Criterion, Track]]
+    correction_questions: Mapping[str, Message]
+    step_tracks: Sequence[tuple[Criterion, Track]]
     tracks: dict[str, list[Track]]
     masks: Mapping[str, MaintenanceMask]
     healths: tuple[StationHealth, ...]
     series_health: SeriesHealthMap
-    sick: Mapping[str, Condition]
+    instrument_conditions: Mapping[str, Condition]
 
 
 def prepare(
@@ -63,7 +63,7 @@ def prepare(
     """
     factor = find_bound_factor(declared.site, inputs, now_s)
     # Criteria, steps and rules all use these roles and bounds.
-    prepared = declared.under(find_unproven(inputs.proofs, now_s), factor)
+    prepared = declared.restrict(find_unproven(inputs.proofs, now_s), factor)
     site = prepared.site
     if memory.started_s is None:
         memory = replace(memory, started_s=now_s, since_s=now_s)
@@ -71,24 +71,24 @@ def prepare(
         # The site file has fewer levels than before.
         memory = replace(memory, level=site.top_level, floor=min(memory.floor, site.top_level))
     context = DecisionContext(prepared, inputs, memory, now_s, EvaluationCache() if cache is None else cache)
-    followed = [
+    step_tracks = [
         (criterion, context.track(criterion, station))
         for criterion in prepared.stepping_criteria
         for station in criterion.stations
     ]
     tracks: dict[str, list[Track]] = {}
-    for _, track in followed:
+    for _, track in step_tracks:
         tracks.setdefault(track.station, []).append(track)
-    healths, sick, series_health = examine(context, tracks)
+    healths, instrument_conditions, series_health = examine(context, tracks)
     return PreparedDecision(
         context=context,
         with_unsigned=add_unsigned(context),
         factor=factor,
-        questions=list_questions(context),
-        followed=followed,
+        correction_questions=list_questions(context),
+        step_tracks=step_tracks,
         tracks=tracks,
         masks=find_maintenance_masks(site, context.inputs, now_s),
         healths=healths,
         series_health=series_health,
-        sick=sick,
+        instrument_conditions=instrument_conditions,
     )

@@ -39,13 +39,13 @@ from monitor.sites.witnesses import (
 
 # Criteria on references have ids of their own, so that their tracks are cached apart from those of the stations.
 REFERENCE_SUFFIX: Final = "~reference"
-# Sites with lowered bounds or unproven criteria that `PreparedSite.under` remembers.
+# Sites with lowered bounds or unproven criteria that `PreparedSite.restrict` remembers.
 MAX_VARIANTS: Final = 4
 
 # A criterion that reads a series, and the name of the witness in its votes.
 Reader = tuple[Criterion, str]
 # A criterion with a vote, and the station and series that it measures.
-FollowedVote = tuple[Criterion, Station, SeriesSpec]
+MeasurableVote = tuple[Criterion, Station, SeriesSpec]
 
 
 class PreparedSite:
@@ -62,7 +62,7 @@ class PreparedSite:
         self.site = site
         self._variants: dict[tuple[frozenset[str], float], PreparedSite] = {}
 
-    def under(self, unproven: Collection[str], factor: float) -> "PreparedSite":
+    def restrict(self, unproven: Collection[str], factor: float) -> "PreparedSite":
         """Return the prepared site with lowered bounds, and with unproven criteria as advice.
 
         The last few results are remembered, because evaluations use the same arguments for days.
@@ -102,7 +102,7 @@ class PreparedSite:
         return find_voting_series(self.site)
 
     @cached_property
-    def moving_series(self) -> frozenset[Place]:
+    def instrument_motion_series(self) -> frozenset[Place]:
         """Return station and declared quantity of every instrument series that measures motion of the slope."""
         return find_moving_series(self.site)
 
@@ -110,12 +110,12 @@ class PreparedSite:
     def motion_series(self) -> Sequence[Place]:
         """Return the series on the slope that measure motion, in the order of the site file.
 
-        Unlike `moving_series`, these include series from velocity maps.
+        Unlike `instrument_motion_series`, these include series from velocity maps.
         """
         return list_motion_series(self.site)
 
     @cached_property
-    def learning_series(self) -> Sequence[SeriesSpec]:
+    def series_without_max_silence(self) -> Sequence[SeriesSpec]:
         """Return the series without a declared `max_silence`."""
         return list_learning(self.site)
 
@@ -130,9 +130,9 @@ class PreparedSite:
         return list_children(self.site)
 
     @cached_property
-    def patient_series(self) -> Sequence[tuple[Place, float]]:
+    def series_with_long_silence(self) -> Sequence[tuple[Place, float]]:
         """Return the series with neighbours that may be silent for longer than by default, with the default in s."""
-        return list_patient_series(self.site, self.children)
+        return list_series_with_long_silence(self.site, self.children)
 
     @cached_property
     def calculated_series(self) -> Mapping[Place, Sequence[Place]]:
@@ -141,15 +141,15 @@ class PreparedSite:
 
     # ---- criteria --------------------------------------------------------------------------------------------------
     @cached_property
-    def witnesses(self) -> Mapping[str, Criterion]:
+    def witness_criteria(self) -> Mapping[str, Criterion]:
         """Return the criteria that vote by themselves, by id."""
         return find_witness_criteria(self.site)
 
     @cached_property
-    def voters(self) -> Mapping[str, Criterion]:
+    def voting_criteria(self) -> Mapping[str, Criterion]:
         """Return the criteria that vote by themselves or only count inside a fusion rule, by id."""
         parts = {criterion.id: criterion for criterion in self.site.criteria if criterion.role == "part"}
-        return {**self.witnesses, **parts}
+        return {**self.witness_criteria, **parts}
 
     @cached_property
     def stepping_criteria(self) -> Sequence[Criterion]:
@@ -165,7 +165,7 @@ class PreparedSite:
 
     # ---- votes -----------------------------------------------------------------------------------------------------
     @cached_property
-    def level_witnesses(self) -> Mapping[str, Sequence[VotingWitness]]:
+    def certain_witnesses(self) -> Mapping[str, Sequence[VotingWitness]]:
         """Return the witnesses that count for the reachable level, by criterion."""
         return find_sure_witnesses(self.site)
 
@@ -188,9 +188,9 @@ class PreparedSite:
         return find_rule_leaves(self.site)
 
     @cached_property
-    def followed_votes(self) -> Sequence[FollowedVote]:
+    def measurable_votes(self) -> Sequence[MeasurableVote]:
         """Return the votes whose detection limits are known."""
-        return list_followed_votes(self.site)
+        return list_measurable_votes(self.site)
 
     # ---- judgements ------------------------------------------------------------------------------------------------
     @cached_property
@@ -198,7 +198,7 @@ class PreparedSite:
         """Return why votes cannot reach levels at the declared intervals, by vote and level."""
         barriers = {
             VoteKey(criterion.id, station.id): find_barriers(criterion, station, spec, spec.interval_s)
-            for criterion, station, spec in self.followed_votes
+            for criterion, station, spec in self.measurable_votes
         }
         return {key: by_level for key, by_level in barriers.items() if by_level}
 
@@ -231,7 +231,7 @@ class PreparedSite:
             available: station and quantity of the series that have usable data.
             blocked: levels that a criterion cannot reach by a witness, regardless of its data.
         """
-        return compute_reachable_level(self.site, self.level_witnesses, available, self.groups, blocked)
+        return compute_reachable_level(self.site, self.certain_witnesses, available, self.groups, blocked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +301,9 @@ def list_motion_series(site: Site) -> list[Place]:
     ]
 
 
-def list_patient_series(site: Site, children: Mapping[Parent, Collection[Place]]) -> list[tuple[Place, float]]:
+def list_series_with_long_silence(
+    site: Site, children: Mapping[Parent, Collection[Place]]
+) -> list[tuple[Place, float]]:
     """Return the series with a declared `max_silence` above the default, and the default in seconds.
 
     Series without shared equipment are left out.
@@ -384,9 +386,9 @@ def _list_reachable(place: Place, direct: Mapping[Place, Sequence[Place]]) -> li
     return list(reachable)
 
 
-def list_followed_votes(site: Site) -> list[FollowedVote]:
+def list_measurable_votes(site: Site) -> list[MeasurableVote]:
     """Return the votes whose detection limits are known: those of criteria on measured series."""
-    votes: list[FollowedVote] = []
+    votes: list[MeasurableVote] = []
     for criterion in site.criteria:
         if criterion.role == "advice" or not criterion.kind.followed or criterion.kind.per is None:
             continue

@@ -27,7 +27,7 @@ class Observability:
         state: `full`, `degraded` or `blind`.
         reachable_level: The level that can be raised wherever the slope moves.
         highest_level: The level that all votes together can raise. Some motion series may only raise a lower one.
-        witnesses: Number of independent groups that can vote for the top level.
+        top_group_count: Number of independent groups that can vote for the top level.
         unseen_since_s: Since when the level depends on data that are missing or unusable, in epoch seconds.
         unheard: Supporters of the level that the site file no longer declares, with the instant since when.
         silence: Common silence of the stations that measure motion or support the level.
@@ -44,7 +44,7 @@ class Observability:
     state: str
     reachable_level: int
     highest_level: int
-    witnesses: int
+    top_group_count: int
     unseen_since_s: float | None
     unheard: Mapping[Supporter, float]
     silence: CommonSilence | None = None
@@ -81,7 +81,7 @@ class Situation:
         assessments: The result of every criterion at every station.
         steps: All steps after this evaluation.
         disturbed: Steps that wait for simultaneous steps of other stations.
-        sick: Conditions of instruments, by alert key.
+        instrument_conditions: Conditions of instruments, by alert key.
         healths: Health of every station.
         series_health: Health of every series.
         common: References under suspicion, because their stations move alike.
@@ -90,12 +90,12 @@ class Situation:
         vote_statuses: The status of every vote.
         covered: Steps that do not count because of maintenance, with the reason.
         rule_statuses: The status of every fusion rule over several criteria.
-        counted: The level that each vote, step and rule requests. Those that do not count are left out.
+        requested_levels: The level that each vote, step and rule requests. Those that do not count are left out.
         requested: The level that they request together.
         level_state: The level after this evaluation.
         observability: Which series have usable data, and the highest level that they can raise.
         moving_references: References that move or that jumped with their stations, by alert key.
-        corrected: Questions about unsigned corrections, by name.
+        correction_questions: Questions about unsigned corrections, by name.
     """
 
     context: DecisionContext
@@ -103,7 +103,7 @@ class Situation:
     assessments: Assessments
     steps: dict[StepKey, Step]
     disturbed: CommonDisturbance
-    sick: Mapping[str, Condition]
+    instrument_conditions: Mapping[str, Condition]
     healths: tuple[StationHealth, ...]
     series_health: SeriesHealthMap
     common: CommonMotion
@@ -112,12 +112,12 @@ class Situation:
     vote_statuses: Mapping[VoteKey, VoteStatus]
     covered: Mapping[StepKey, Message]
     rule_statuses: Sequence[RuleStatus]
-    counted: Mapping[Supporter, int]
+    requested_levels: Mapping[Supporter, int]
     requested: RequestedLevel
     level_state: LevelState
     observability: Observability
     moving_references: Mapping[str, Condition]
-    corrected: Mapping[str, Message]
+    correction_questions: Mapping[str, Message]
 
     @property
     def site(self) -> Site:

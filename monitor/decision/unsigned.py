@@ -93,7 +93,7 @@ def list_open_corrections(situation: Situation) -> dict[str, Condition]:
     answers = situation.context.memory.answers
     urgency = _find_urgency(situation)
     conditions = {}
-    for question, sentence in situation.corrected.items():
+    for question, sentence in situation.correction_questions.items():
         if answers.get(question) is None:
             text = VERIFY(text=join([sentence, _SIGN()]))
             conditions[f"health:{question}:verify"] = Condition("health", urgency, situation.context.now_s, text)

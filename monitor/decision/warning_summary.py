@@ -303,7 +303,7 @@ def summarise_warnings(
         elif judgement.read_by and judgement.is_judged:
             readers = NameList(judgement.read_by[:_NAMED], max(0, len(judgement.read_by) - _NAMED))
             notes.append(_THROUGH(series=judgement.name, readers=readers))
-        elif judgement.is_moving and judgement.is_judged:
+        elif judgement.measures_motion and judgement.is_judged:
             notes.append(_IN_RULES(series=judgement.name))
     groups = tuple(_summarise_group(site, members, counted) for members in alike.values())
     notes += _describe_other_criteria(site, counted)
@@ -413,7 +413,7 @@ def _is_mirrored(limit: DetectionLimit, other: DetectionLimit) -> bool:
     """Return whether two limits are one speed in both directions, over the same time."""
     if limit.missed is None or other.missed is None or limit.window_s is None or limit.barrier or other.barrier:
         return False
-    is_opposite = limit.is_over != other.is_over and limit.window_s == other.window_s and limit.unit == other.unit
+    is_opposite = limit.is_upper != other.is_upper and limit.window_s == other.window_s and limit.unit == other.unit
     return is_opposite and abs(limit.missed + other.missed) <= _SAME * abs(limit.missed)
 
 
@@ -485,7 +485,7 @@ def _describe_bound(limit: DetectionLimit, *, is_either: bool) -> Message:
     missed = limit.missed or 0.0
     bound = missed if limit.bound is None else limit.bound
     if limit.window_s is None:
-        return (_ABOVE if limit.is_over else _BELOW)(value=Figure(bound, "g", limit.unit))
+        return (_ABOVE if limit.is_upper else _BELOW)(value=Figure(bound, "g", limit.unit))
     rate = Figure(abs(bound), "g", limit.unit)
     window = Duration(limit.window_s, "about")
     if limit.is_between_readings:
@@ -495,7 +495,7 @@ def _describe_bound(limit: DetectionLimit, *, is_either: bool) -> Message:
     elif limit.is_any_direction:
         text = _FASTER_ANY(rate=rate, window=window)
     else:
-        text = (_FASTER if limit.is_over else _FASTER_BACK)(rate=rate, window=window)
+        text = (_FASTER if limit.is_upper else _FASTER_BACK)(rate=rate, window=window)
     if abs(missed) <= _ABOUT * abs(bound):
         return text
     return join([text, _IN_EFFECT(rate=_round_figure(abs(missed), 3, limit.unit))], ", ")
@@ -516,7 +516,7 @@ def _describe_time(limit: DetectionLimit, interval_s: float, most_readings: int)
 # ---- what is missed --------------------------------------------------------------------------------------------
 def _describe_missed(judgement: SeriesJudgement) -> Message:
     tightest = judgement.list_limits(1)
-    rates = {limit.is_over: limit for limit in tightest if limit.window_s is not None}
+    rates = {limit.is_upper: limit for limit in tightest if limit.window_s is not None}
     parts: list[Message] = []
     over, under = rates.get(True), rates.get(False)
     if over is not None and over.missed is not None:

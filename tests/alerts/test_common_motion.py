@@ -148,7 +148,7 @@ def test_station_follows_only_beyond_its_error_and_with_a_leader():
     still = common_mode.StationMotion("G2", (1.1, 0.0, 0.0), 1.0, is_moving=False)
     led = replace(still, vector=(6.0, 0.0, 0.0))
     leader = common_mode.StationMotion("G1", (8.0, 0.0, 0.0), 1.0, is_moving=True)
-    assert not common_mode.follows(still, [leader])
-    assert common_mode.follows(led, [leader])
-    assert not common_mode.follows(led, [])
-    assert not common_mode.follows(replace(led, error=11.0), [leader])  # of all three components together
+    assert not common_mode.moves_with(still, [leader])
+    assert common_mode.moves_with(led, [leader])
+    assert not common_mode.moves_with(led, [])
+    assert not common_mode.moves_with(replace(led, error=11.0), [leader])  # of all three components together

@@ -276,7 +276,7 @@ def _limited(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         without_bound: dict[int, list[str]] = {}
         for judgement in PreparedSite(site).judgements:
-            if not judgement.is_moving or not judgement.has_voter:
+            if not judgement.measures_motion or not judgement.has_voter:
                 continue
             bounds = [
                 limit.level

@@ -230,7 +230,7 @@ class DecisionContext:
     def list_remembered_receptions(self) -> dict[str, tuple[float, ...]]:
         """Return the receptions that the next evaluation needs and may not have in its readings, by series."""
         remembered = {}
-        for spec in self.prepared.learning_series:
+        for spec in self.prepared.series_without_max_silence:
             if shows_pace(self._list_loaded_receptions(spec)):
                 continue
             receptions_s = self.list_receptions(spec)
