@@ -1,6 +1,15 @@
-"""Assess which series of a site have usable data, and the highest level that they can raise."""
+"""Assess which series of a site have usable data, and the highest level that they can raise.
+
+The state of a site is one of:
+
+* `full`: all voting series are healthy, and `find_incomplete` lists nothing;
+* `blind`: no voting series is healthy; or a level stands and none of the series behind it is healthy; or stations
+  became silent together (`find_common_silence`);
+* `degraded`: everything else.
+"""
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from monitor.decision.common_silence import find_common_silence
 from monitor.decision.incomplete_series import IncompleteSeries, find_held, summarize_reasons
@@ -28,10 +37,8 @@ def assess_observability(
 ) -> Observability:
     """Assess which series have usable data, and the highest level that they can raise.
 
-    The state is "full" if every voting series is healthy and complete, and if a criterion reads every motion series.
-
-    The reachable level is the level that can be raised wherever the slope moves: at most the level that all votes
-    together can raise, and at most the lowest level that a single motion series can request.
+    The reachable level is the level that can be raised wherever the slope moves. It is the smaller of two levels: the
+    level that all votes together can raise, and the smallest of the highest levels of the motion series.
 
     While a backlog of readings is stored, state and reachable level do not change.
     """
@@ -108,10 +115,15 @@ def assess_observability(
     )
 
 
-def list_series_behind(prepared: PreparedSite, key: Supporter, steps: Steps) -> list[Place]:
+def list_series_behind(prepared: PreparedSite, key: Supporter, steps: Steps = MappingProxyType({})) -> list[Place]:
     """Return the series that a vote or step depends on.
 
     If no such series is declared, return all voting series of the station.
+
+    Args:
+        prepared: The site.
+        key: Key of the vote, step or rule.
+        steps: Steps by key. They are needed only if `key` is the key of a step.
     """
     site = prepared.site
     station = key.station
@@ -150,11 +162,12 @@ def _find_unseen_since(
     series_health: SeriesHealthMap,
     unhealthy: Collection[Place],
     unsure_since_s: Mapping[Supporter, float],
-    blind: Collection[Place] | None,
+    series_of_blind_site: Collection[Place] | None,
 ) -> float | None:
     """Return since when the level depends on unusable data, or since when a blind site has no data, in epoch seconds.
 
-    One supporter of the level without usable data is enough. A second one does not restart the time.
+    One supporter of the level without usable data is enough. A second one does not restart the time. For a blind site
+    without such supporters, it is the instant at which the last series became unusable.
 
     Args:
         context: The context.
@@ -162,14 +175,14 @@ def _find_unseen_since(
         unhealthy: Series that the level depends on and that are not healthy.
         unsure_since_s: Supporters of the level that no criterion declares any longer, or that do not fall only because
             readings are missing, with the instant since when.
-        blind: All voting series of a blind site. None if the site is not blind.
+        series_of_blind_site: All voting series of a blind site. None if the site is not blind.
     """
     if unhealthy or unsure_since_s:
         unhealthy_since_s = [_find_last_expected(context, place, series_health[place]) for place in unhealthy]
         return min([*unsure_since_s.values(), *unhealthy_since_s])
-    if blind is None:
+    if series_of_blind_site is None:
         return None
-    return max(_find_last_expected(context, place, series_health[place]) for place in blind)
+    return max(_find_last_expected(context, place, series_health[place]) for place in series_of_blind_site)
 
 
 def _find_last_expected(context: DecisionContext, place: Place, health: SeriesHealth) -> float:
@@ -180,7 +193,7 @@ def _find_last_expected(context: DecisionContext, place: Place, health: SeriesHe
     newest_s = [
         vote.newest_s
         for key, vote in context.memory.votes.items()
-        if place in list_series_behind(context.prepared, key, {})
+        if place in list_series_behind(context.prepared, key)
     ]
     default_s = health.newest_s if health.state == "silent" else None
     return min(context.now_s, find_deadline(context, place, max(newest_s, default=default_s)))

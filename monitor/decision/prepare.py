@@ -1,4 +1,4 @@
-"""Prepare a decision: determine the bounds in force, clean the tracks, and assess the health of every series."""
+"""Prepare a decision: determine the bounds in force, clean the tracks, and assess the health of each series."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,8 @@ class PreparedDecision:
 
     Attributes:
         context: Site, inputs and memory, with the values that count.
-        with_unsigned: The same with corrections that two people have not signed. None if there are no such corrections.
+        with_unsigned: The context with unsigned corrections in place of the values that count. None if there are no
+            such corrections.
         factor: Factor on the bounds after an earthquake; 1 if the declared bounds are in force.
         correction_questions: Questions about unsigned corrections, by name.
         step_tracks: Cleaned tracks with their criteria, in the order of the site file.
@@ -46,7 +47,7 @@ class PreparedDecision:
 
 
 def prepare(
-    declared: PreparedSite,
+    prepared_as_declared: PreparedSite,
     inputs: DecisionInputs,
     memory: Memory,
     now_s: float,
@@ -55,15 +56,15 @@ def prepare(
     """Prepare the decision of a site at one instant.
 
     Args:
-        declared: The site, as its file declares it.
+        prepared_as_declared: The site, as its file declares it.
         inputs: Readings and facts.
         memory: The memory that the previous decision returned.
         now_s: The instant, in epoch seconds.
         cache: Tracks and sums of earlier decisions with the same site file.
     """
-    factor = find_bound_factor(declared.site, inputs, now_s)
+    factor = find_bound_factor(prepared_as_declared.site, inputs, now_s)
     # Criteria, steps and rules all use these roles and bounds.
-    prepared = declared.restrict(find_unproven(inputs.proofs, now_s), factor)
+    prepared = prepared_as_declared.restrict(find_unproven(inputs.proofs, now_s), factor)
     site = prepared.site
     if memory.started_s is None:
         memory = replace(memory, started_s=now_s, since_s=now_s)

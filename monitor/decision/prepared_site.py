@@ -1,4 +1,4 @@
-"""What follows from one version of a site file alone, computed once for all evaluations of the site."""
+"""Values derived from one version of a site file, computed once for all evaluations of the site."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ from monitor.sites.witnesses import (
 
 # Criteria on references have ids of their own, so that their tracks are cached apart from those of the stations.
 REFERENCE_SUFFIX: Final = "~reference"
-# Sites with lowered bounds or unproven criteria that `PreparedSite.restrict` remembers.
+# Number of results of `PreparedSite.restrict` that are cached.
 MAX_VARIANTS: Final = 4
 
 # A criterion that reads a series, and the name of the witness in its votes.
@@ -49,13 +49,13 @@ MeasurableVote = tuple[Criterion, Station, SeriesSpec]
 
 
 class PreparedSite:
-    """What follows from one version of a site file alone.
+    """Values derived from one version of a site file.
 
     Each attribute is computed when it is first needed. Build one `PreparedSite` for a version of a site file and pass
     it to every evaluation of that version. Callers must not change the values.
 
     Args:
-        site: the site.
+        site: The site.
     """
 
     def __init__(self, site: Site) -> None:
@@ -65,11 +65,11 @@ class PreparedSite:
     def restrict(self, unproven: Collection[str], factor: float) -> "PreparedSite":
         """Return the prepared site with lowered bounds, and with unproven criteria as advice.
 
-        The last few results are remembered, because evaluations use the same arguments for days.
+        The newest `MAX_VARIANTS` results are cached, because evaluations use the same arguments for days.
 
         Args:
-            unproven: ids of criteria.
-            factor: factor on the bounds (0 < factor <= 1).
+            unproven: Ids of criteria.
+            factor: Factor on the bounds (0 < factor <= 1).
 
         Raises:
             ValueError: The factor would loosen a bound.
@@ -88,27 +88,27 @@ class PreparedSite:
     # ---- stations and series ---------------------------------------------------------------------------------------
     @cached_property
     def groups(self) -> Groups:
-        """Return the independence group of every witness."""
+        """Independence group of every witness."""
         return find_groups(self.site)
 
     @cached_property
     def sources(self) -> Mapping[str, Sequence[str]]:
-        """Return the reference stations that are subtracted, by the id of each reference-corrected station."""
+        """Reference stations that are subtracted, by the id of each reference-corrected station."""
         return find_sources(self.site)
 
     @cached_property
     def voting_series(self) -> frozenset[Place]:
-        """Return station and declared quantity of every series that a vote may depend on."""
+        """Station and declared quantity of every series that a vote may depend on."""
         return find_voting_series(self.site)
 
     @cached_property
     def instrument_motion_series(self) -> frozenset[Place]:
-        """Return station and declared quantity of every instrument series that measures motion of the slope."""
+        """Station and declared quantity of every instrument series that measures motion of the slope."""
         return find_moving_series(self.site)
 
     @cached_property
     def motion_series(self) -> Sequence[Place]:
-        """Return the series on the slope that measure motion, in the order of the site file.
+        """Series on the slope that measure motion, in the order of the site file.
 
         Unlike `instrument_motion_series`, these include series from velocity maps.
         """
@@ -116,86 +116,86 @@ class PreparedSite:
 
     @cached_property
     def series_without_max_silence(self) -> Sequence[SeriesSpec]:
-        """Return the series without a declared `max_silence`."""
+        """Series without a declared `max_silence`. Their allowed silence is derived from their readings."""
         return list_learning(self.site)
 
     @cached_property
     def history_spans(self) -> Mapping[Place, float]:
-        """Return seconds of history that criteria read, by station and declared quantity."""
+        """Seconds of history that criteria read, by station and declared quantity."""
         return find_history_spans(self.site)
 
     @cached_property
     def children(self) -> Mapping[Parent, frozenset[Place]]:
-        """Return the series by the equipment that they depend on."""
+        """Series by the equipment that they depend on."""
         return list_children(self.site)
 
     @cached_property
     def series_with_long_silence(self) -> Sequence[tuple[Place, float]]:
-        """Return the series with neighbours that may be silent for longer than by default, with the default in s."""
+        """Series on shared equipment whose `max_silence` is longer than the default, each with the default in s."""
         return list_series_with_long_silence(self.site, self.children)
 
     @cached_property
     def calculated_series(self) -> Mapping[Place, Sequence[Place]]:
-        """Return the series that are calculated from each series, directly or through others."""
+        """Series that are calculated from each series, directly or through others."""
         return find_calculated_series(self.site)
 
     # ---- criteria --------------------------------------------------------------------------------------------------
     @cached_property
     def witness_criteria(self) -> Mapping[str, Criterion]:
-        """Return the criteria that vote by themselves, by id."""
+        """Criteria that vote by themselves, by id."""
         return find_witness_criteria(self.site)
 
     @cached_property
     def voting_criteria(self) -> Mapping[str, Criterion]:
-        """Return the criteria that vote by themselves or only count inside a fusion rule, by id."""
+        """Criteria that vote by themselves or only count inside a fusion rule, by id."""
         parts = {criterion.id: criterion for criterion in self.site.criteria if criterion.role == "part"}
         return {**self.witness_criteria, **parts}
 
     @cached_property
     def stepping_criteria(self) -> Sequence[Criterion]:
-        """Return the criteria on tracks in which steps are detected."""
+        """Criteria on tracks in which steps are detected."""
         return [
             criterion for criterion in self.site.criteria if criterion.kind.followed and criterion.quantity != "rain"
         ]
 
     @cached_property
     def references(self) -> "PreparedReferences | None":
-        """Return the criteria that assess whether references move, or None if no reference needs it."""
+        """Criteria that assess whether references move. None if no reference needs it."""
         return prepare_references(self.site, self.sources)
 
     # ---- votes -----------------------------------------------------------------------------------------------------
     @cached_property
     def certain_witnesses(self) -> Mapping[str, Sequence[VotingWitness]]:
-        """Return the witnesses that count for the reachable level, by criterion."""
+        """Witnesses that count for the reachable level, by criterion. Suggestions of models are left out."""
         return find_sure_witnesses(self.site)
 
     @cached_property
     def readers(self) -> Mapping[Place, Sequence[Reader]]:
-        """Return the criteria that read a series, by station and declared quantity."""
+        """Criteria that read a series, by station and declared quantity."""
         return find_readers(self.site)
 
     @cached_property
     def series_voters(self) -> Mapping[Place, Sequence[Reader]]:
-        """Return the criteria with a vote on a series, by station and declared quantity.
+        """Criteria with a vote on a series, by station and declared quantity.
 
-        Series without one are left out.
+        Series without such a criterion are left out.
         """
         return select_voters(self.readers, self.rule_leaves)
 
     @cached_property
     def rule_leaves(self) -> Mapping[str, Sequence[tuple[Clause, int]]]:
-        """Return the leaves of fusion rules that votes can support, with the level of the rule, by criterion."""
+        """Leaves of fusion rules that votes can support, with the level of the rule, by criterion."""
         return find_rule_leaves(self.site)
 
     @cached_property
     def measurable_votes(self) -> Sequence[MeasurableVote]:
-        """Return the votes whose detection limits are known."""
+        """Votes whose detection limits are known."""
         return list_measurable_votes(self.site)
 
     # ---- judgements ------------------------------------------------------------------------------------------------
     @cached_property
     def barriers(self) -> Barriers:
-        """Return why votes cannot reach levels at the declared intervals, by vote and level."""
+        """Why votes cannot reach levels at the declared intervals, by vote and level."""
         barriers = {
             VoteKey(criterion.id, station.id): find_barriers(criterion, station, spec, spec.interval_s)
             for criterion, station, spec in self.measurable_votes
@@ -204,22 +204,22 @@ class PreparedSite:
 
     @cached_property
     def closed_levels(self) -> BlockedLevels:
-        """Return the levels that cannot be reached at the declared intervals, by criterion and witness."""
+        """Levels that cannot be reached at the declared intervals, by criterion and witness."""
         return find_closed_levels(self.barriers)
 
     @cached_property
     def judgements(self) -> Sequence[SeriesJudgement]:
-        """Return which criteria judge each series at its declared interval, and the fastest motion that they miss."""
+        """Which criteria judge each series at its declared interval, and the fastest motion that they miss."""
         return list_judgements(self)
 
     @cached_property
     def judgements_by_series(self) -> Mapping[Place, SeriesJudgement]:
-        """Return the judgements by station and declared quantity."""
+        """Judgements by station and declared quantity."""
         return {(judgement.station, judgement.quantity): judgement for judgement in self.judgements}
 
     @cached_property
     def unjudged_series(self) -> Sequence[str]:
-        """Return the names of the motion series that no criterion with a vote reads, sorted."""
+        """Names of the motion series that no criterion with a vote reads, sorted."""
         return find_unjudged(self.judgements)
 
     def compute_reachable_level(
@@ -228,8 +228,8 @@ class PreparedSite:
         """Compute the highest level that the available series, observers, and rules over them can raise.
 
         Args:
-            available: station and quantity of the series that have usable data.
-            blocked: levels that a criterion cannot reach by a witness, regardless of its data.
+            available: Station and quantity of the series that have usable data.
+            blocked: Levels that a criterion cannot reach by a witness, regardless of its data.
         """
         return compute_reachable_level(self.site, self.certain_witnesses, available, self.groups, blocked)
 
@@ -239,8 +239,8 @@ class PreparedReferences:
     """The criteria that assess whether the references of relative stations move.
 
     Attributes:
-        prepared: the site in which criteria assess the references instead of the stations.
-        stations: ids of the relative stations, by the id of their reference.
+        prepared: The site in which criteria assess the references instead of the stations.
+        stations: Ids of the relative stations, by the id of their reference.
     """
 
     prepared: PreparedSite
@@ -251,7 +251,7 @@ def prepare_references(site: Site, sources: Mapping[str, Sequence[str]]) -> Prep
     """Return the criteria that assess references, or None if no criterion assesses a relative station.
 
     Args:
-        sources: reference stations by relative station, as `find_sources` returns them.
+        sources: Reference stations by relative station, as `find_sources` returns them.
     """
     stations: dict[str, list[str]] = {}
     for station, references in sources.items():
@@ -268,14 +268,18 @@ def prepare_references(site: Site, sources: Mapping[str, Sequence[str]]) -> Prep
     if not criteria:
         return None
     # A reference is declared beside the slope, but criteria on motion assess only stations on the slope.
-    declared = tuple(
+    stations_on_slope = tuple(
         replace(station, on_slope=True) if station.id in stations else station for station in site.stations
     )
-    return PreparedReferences(PreparedSite(replace(site, stations=declared, criteria=tuple(criteria))), stations)
+    site_of_references = replace(site, stations=stations_on_slope, criteria=tuple(criteria))
+    return PreparedReferences(PreparedSite(site_of_references), stations)
 
 
 def _list_references(site: Site, criterion: Criterion, stations: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Return the references of the stations of a criterion that it does not assess itself and whose series exists."""
+    """Return the references that a criterion needs.
+
+    These are the references of its stations, if they have the series and the criterion does not assess them itself.
+    """
     return tuple(
         reference
         for reference, relative_stations in stations.items()
@@ -304,23 +308,21 @@ def list_motion_series(site: Site) -> list[Place]:
 def list_series_with_long_silence(
     site: Site, children: Mapping[Parent, Collection[Place]]
 ) -> list[tuple[Place, float]]:
-    """Return the series with a declared `max_silence` above the default, and the default in seconds.
-
-    Series without shared equipment are left out.
+    """Return the series on shared equipment whose `max_silence` is longer than the default, each with the default in s.
 
     Args:
-        children: series by the equipment that they depend on.
+        children: Series by the equipment that they depend on.
     """
     places = {place for dependent in children.values() for place in dependent}
-    patient: list[tuple[Place, float]] = []
+    with_long_silence: list[tuple[Place, float]] = []
     for place in sorted(places):
         spec = site.series(*place)
         if spec is None:
             continue
         default_s = DEFAULT_SILENCE_INTERVALS * spec.interval_s
         if spec.max_silence_s > default_s:
-            patient.append((place, default_s))
-    return patient
+            with_long_silence.append((place, default_s))
+    return with_long_silence
 
 
 def find_readers(site: Site) -> dict[Place, list[Reader]]:
@@ -339,8 +341,8 @@ def select_voters(
     """Return the readers of each series that have a vote, by themselves or as part of a fusion rule.
 
     Args:
-        readers: criteria that read each series.
-        criteria_in_rules: ids of the criteria whose votes a fusion rule can count.
+        readers: Criteria that read each series.
+        criteria_in_rules: Ids of the criteria whose votes a fusion rule can count.
     """
     voters: dict[Place, list[Reader]] = {}
     for place, criteria in readers.items():

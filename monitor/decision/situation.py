@@ -24,10 +24,10 @@ class Observability:
     """Which series of a site have usable data at one instant, and the highest level that they can raise.
 
     Attributes:
-        state: `full`, `degraded` or `blind`.
+        state: `full`, `degraded` or `blind`, see `monitor.decision.observability`.
         reachable_level: The level that can be raised wherever the slope moves.
         highest_level: The level that all votes together can raise. Some motion series may only raise a lower one.
-        top_group_count: Number of independent groups that can vote for the top level.
+        top_group_count: Number of independent groups that can vote for the highest level now.
         unseen_since_s: Since when the level depends on data that are missing or unusable, in epoch seconds.
         unheard: Supporters of the level that the site file no longer declares, with the instant since when.
         silence: Common silence of the stations that measure motion or support the level.
@@ -76,11 +76,12 @@ class Situation:
     """The situation of a site at one instant.
 
     Attributes:
-        context: The site with the bounds in force, the inputs, the previous memory and the instant.
+        context: The site with the bounds in force, the inputs, the previous memory (see `before`) and the instant.
         factor: Factor on the bounds after an earthquake; 1 if the declared bounds are in force.
-        assessments: The result of every criterion at every station.
+        assessments: The result of every criterion at every witness.
         steps: All steps after this evaluation.
-        disturbed: Steps that wait for simultaneous steps of other stations.
+        disturbed: Pending steps with simultaneous pending steps of independent stations, and conditions about stations
+            that jumped together.
         instrument_conditions: Conditions of instruments, by alert key.
         healths: Health of every station.
         series_health: Health of every series.
@@ -121,10 +122,13 @@ class Situation:
 
     @property
     def site(self) -> Site:
-        """Return the site with the bounds in force."""
+        """The site with the bounds in force."""
         return self.context.site
 
     @property
     def before(self) -> Memory:
-        """Return the memory of the previous decision."""
+        """The memory of the previous decision.
+
+        The start is filled in, and answers that the motion has exceeded since are removed.
+        """
         return self.context.memory
