@@ -1,14 +1,15 @@
 """Decide the level of a site at one instant.
 
 The decision is a pure function: the same site file, inputs, memory and instant give the same decision, bit for bit. The
-inputs were loaded before (`monitor.alerts.evaluate`). These are the steps of `decide`:
+inputs were loaded before (`monitor.alerts.evaluate`). These are the stages of `decide`:
 
-1. clean the readings: bounds in force, cleaned tracks, health of each series (`monitor.decision.prepare`);
-2. assess every criterion at every station;
+1. prepare: determine the bounds in force, clean the tracks, and assess the health of each series
+   (`monitor.decision.prepare`);
+2. assess every criterion at every witness;
 3. detect sudden steps, and references whose stations move alike;
 4. update the votes, and determine the level that each vote counts for;
 5. apply the fusion rules, and fuse all votes, steps and rules into the requested level;
-6. advance the ladder: the level rises at once, and falls only on fresh evidence;
+6. advance the level: it rises at once, and falls only when all its supporters are clear (`monitor.decision.ladder`);
 7. assess observability: which series have usable data, and the highest level that they can raise;
 8. list the conditions, describe the evidence, and build the memory for the next decision.
 """
@@ -63,15 +64,14 @@ from monitor.decision.unsigned import keep_higher
 from monitor.decision.vote_status import VoteStatus, classify_votes, hold_scattering
 from monitor.decision.votes import (
     REFERENCE,
-    drop_exceeded_answers,
     find_questions_of_lasting_motion,
     keep_answers,
     keep_signatures,
+    update_answers,
     update_votes,
 )
 from monitor.readings.no_value import AT_STOP
 from monitor.sites.parents import Place
-from monitor.sites.records import Criterion
 from monitor.text.message import Message, Template, Term
 
 _INSTRUMENT_FAULT: Final = Template(
@@ -127,18 +127,18 @@ def decide(
 
 
 def compute_situation(preparation: PreparedDecision) -> Situation:
-    """Compute the situation of a site: criteria, steps, votes, rules, ladder and observability."""
+    """Compute the situation of a site: criteria, steps, votes, rules, level and observability."""
     assessments, signed_assessments = assess_criteria(preparation)
-    followed_steps = follow_steps(preparation, signed_assessments)
-    steps = followed_steps.steps
-    vote_count = count_votes(preparation, assessments, signed_assessments, followed_steps)
+    step_update = detect_steps(preparation, signed_assessments)
+    steps = step_update.steps
+    vote_count = count_votes(preparation, assessments, signed_assessments, step_update)
     context = vote_count.context
 
     covered_steps = find_covered_steps(steps, preparation.masks)
     rules = apply_rules(context, vote_count.statuses)
     requested_levels = gather_requested_levels(context, vote_count.statuses, steps, covered_steps, rules)
-    requested = fuse_levels(context, requested_levels)
-    level_state = advance_ladder(vote_count, steps, rules, requested)
+    requested = fuse(context.site, requested_levels, context.prepared.groups)
+    level_state = compute_level_state(vote_count, steps, rules, requested)
 
     moving_references = find_reference_motion(context, vote_count.assessments, steps)
     reach = find_present_reach(context)
@@ -160,7 +160,7 @@ def compute_situation(preparation: PreparedDecision) -> Situation:
         factor=preparation.factor,
         assessments=doubt_assessments(context.prepared, vote_count.assessments, incomplete, context.now_s),
         steps=steps,
-        disturbed=followed_steps.disturbed,
+        disturbed=step_update.disturbed,
         instrument_conditions={**preparation.instrument_conditions, **vote_count.scattering},
         healths=mark_unexplained(context.site, preparation.healths, preparation.series_health, steps),
         series_health=preparation.series_health,
@@ -181,7 +181,7 @@ def compute_situation(preparation: PreparedDecision) -> Situation:
 
 # ---- criteria --------------------------------------------------------------------------------------------------
 def assess_criteria(preparation: PreparedDecision) -> tuple[list[Assessment], list[Assessment]]:
-    """Assess every criterion at every station.
+    """Assess every criterion at every witness.
 
     Returns:
         The assessments that count for votes, and the assessments of signed values alone. They differ if there are
@@ -191,7 +191,7 @@ def assess_criteria(preparation: PreparedDecision) -> tuple[list[Assessment], li
     merged = signed
     if preparation.with_unsigned is not None:
         merged = keep_higher(signed, _assess_all(preparation.with_unsigned))
-    return _prevent_lowering_by_blind_series(preparation.context.prepared, merged, preparation.series_health), signed
+    return _prevent_lowering_without_rest(preparation.context.prepared, merged, preparation.series_health), signed
 
 
 def _assess_all(context: DecisionContext) -> list[Assessment]:
@@ -201,7 +201,7 @@ def _assess_all(context: DecisionContext) -> list[Assessment]:
     return measure_coverage(context, assessments)
 
 
-def _prevent_lowering_by_blind_series(
+def _prevent_lowering_without_rest(
     prepared: PreparedSite, assessments: Assessments, series_health: SeriesHealthMap
 ) -> list[Assessment]:
     """Mark assessments of series that cannot show rest as not fresh, so that they lower no vote.
@@ -209,15 +209,15 @@ def _prevent_lowering_by_blind_series(
     Motion that such a series shows still counts. A series whose last digit is too coarse for a rate still shows whether
     its values exceed a bound on values.
     """
-    blind = {place: health.state for place, health in series_health.items() if health.state in BLIND}
-    if not blind:
+    states = {place: health.state for place, health in series_health.items() if health.state in BLIND}
+    if not states:
         return list(assessments)
     criteria_on_values = {criterion.id for criterion in prepared.site.criteria if criterion.kind.is_level}
 
     def cannot_show_rest(assessment: Assessment) -> bool:
         return any(
-            place in blind and (blind[place] == AT_STOP or assessment.criterion not in criteria_on_values)
-            for place in list_series_behind(prepared, assessment.key, {})
+            place in states and (states[place] == AT_STOP or assessment.criterion not in criteria_on_values)
+            for place in list_series_behind(prepared, assessment.key)
         )
 
     marked = []
@@ -232,12 +232,13 @@ def _prevent_lowering_by_blind_series(
 
 # ---- steps -----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class FollowedSteps:
+class StepUpdate:
     """Sudden steps after this evaluation, and references whose stations move alike.
 
     Attributes:
         steps: All steps.
-        disturbed: Steps that wait for simultaneous steps of other stations.
+        disturbed: Pending steps with simultaneous pending steps of independent stations, and conditions about stations
+            that jumped together.
         stations_alike: Stations that move alike, by reference.
         sentences: Descriptions of this motion for people, by reference.
     """
@@ -248,20 +249,23 @@ class FollowedSteps:
     sentences: Mapping[str, Message]
 
 
-def follow_steps(preparation: PreparedDecision, signed_assessments: Assessments) -> FollowedSteps:
+def detect_steps(preparation: PreparedDecision, signed_assessments: Assessments) -> StepUpdate:
     """Detect jumps in the cleaned tracks, and update the steps of the memory."""
     context = preparation.context
     groups = context.prepared.groups
     candidates = find_step_candidates(context, preparation.step_tracks)
-    stations_alike, sentences = find_common_motion(context, signed_assessments, candidates, groups)
+    stations_alike, sentences = find_common_motion(context, signed_assessments, candidates)
     alike = [station for stations in stations_alike.values() for station in stations]
     steps = update_steps(context.memory, candidates, preparation.tracks, context, groups, alike)
     disturbed = find_disturbed(context, steps, preparation.tracks, groups, alike)
-    return FollowedSteps(steps, disturbed, stations_alike, sentences)
+    return StepUpdate(steps, disturbed, stations_alike, sentences)
 
 
 def find_covered_steps(steps: Steps, masks: Mapping[str, MaintenanceMask]) -> dict[StepKey, Message]:
-    """Return the steps that do not count because of maintenance of their station, with the reason."""
+    """Return the steps of stations under maintenance that request at most the excluded level, with the reason.
+
+    Steps that request no level at present are included.
+    """
     covered: dict[StepKey, Message] = {}
     for key, step in steps.items():
         mask = masks.get(key.station)
@@ -276,7 +280,7 @@ class VoteCount:
     """The votes after this evaluation, and the level that each counts for.
 
     Attributes:
-        context: The context, without answers of operators that the motion has exceeded since.
+        context: The context. Answers that the motion has exceeded since are removed from its memory.
         assessments: The assessments. Those of series that scatter too much keep the previous level.
         scattering: Conditions of series that scatter too much, by alert key.
         votes: The votes of all witnesses.
@@ -300,7 +304,7 @@ def count_votes(
     preparation: PreparedDecision,
     assessments: Assessments,
     signed_assessments: Assessments,
-    followed_steps: FollowedSteps,
+    step_update: StepUpdate,
 ) -> VoteCount:
     """Update the votes of all witnesses, and determine the level that each counts for.
 
@@ -309,27 +313,25 @@ def count_votes(
     context = preparation.context
     now_s = context.now_s
     groups = context.prepared.groups
-    voters = context.prepared.voting_criteria
     series_health = preparation.series_health
     scattering_series = _find_scattering_series(context.prepared, assessments, series_health)
-    assessments, scattering = hold_scattering(context, assessments, scattering_series, series_health, groups)
-    voting = [assessment for assessment in assessments if assessment.criterion in voters]
-    votes = update_votes(context, voting, voters, followed_steps.steps)
-    memory = drop_exceeded_answers(context.site, context.memory, votes, now_s, followed_steps.steps)
+    assessments, scattering = hold_scattering(context, assessments, scattering_series, series_health)
+    votes = update_votes(context, assessments, step_update.steps)
+    memory = update_answers(context, votes, step_update.steps)
     if memory is not context.memory:
         context = replace(context, memory=memory)
-    since_s = {reference: memory.common.get(reference, now_s) for reference in followed_steps.stations_alike}
-    common = CommonMotion(followed_steps.stations_alike, since_s, followed_steps.sentences)
+    since_s = {reference: memory.common.get(reference, now_s) for reference in step_update.stations_alike}
+    common = CommonMotion(step_update.stations_alike, since_s, step_update.sentences)
     suspects = find_suspects(context, common)
-    pending = find_pending_reasons(context.prepared, votes, voters, series_health, suspects)
-    neighbours = check_neighbours(context, signed_assessments, votes, pending, groups, preparation.masks)
+    set_aside_reasons = find_set_aside_reasons(context.prepared, votes, series_health, suspects)
+    neighbours = check_neighbours(context, signed_assessments, votes, set_aside_reasons, groups, preparation.masks)
     fresh = {assessment.key for assessment in assessments if assessment.has_data and assessment.fresh}
     return VoteCount(
         context=context,
         assessments=assessments,
         scattering=scattering,
         votes=votes,
-        statuses=classify_votes(votes, pending, neighbours.caps, preparation.masks, fresh, now_s),
+        statuses=classify_votes(votes, set_aside_reasons, neighbours.caps, preparation.masks, fresh, now_s),
         common=common,
         neighbours=neighbours,
         fresh=fresh,
@@ -346,31 +348,30 @@ def _find_scattering_series(
     return {
         assessment.key: place
         for assessment in assessments
-        for place in list_series_behind(prepared, assessment.key, {})
+        for place in list_series_behind(prepared, assessment.key)
         if place in bursts
     }
 
 
-def find_pending_reasons(
+def find_set_aside_reasons(
     prepared: PreparedSite,
     votes: Votes,
-    criteria: Mapping[str, Criterion],
     series_health: SeriesHealthMap,
     suspects: Mapping[str, Message],
 ) -> dict[VoteKey, Message]:
-    """Return the votes that do not count now, with the reason: a faulty instrument, or a reference under suspicion."""
+    """Return the votes that are set aside, with the reason: a faulty instrument, or a reference under suspicion."""
     reasons: dict[VoteKey, Message] = {}
     for key, vote in votes.items():
         if vote.level == 0:
             continue
-        places = [place for place in list_series_behind(prepared, key, {}) if place in series_health]
+        places = [place for place in list_series_behind(prepared, key) if place in series_health]
         faulty = next((place for place in places if series_health[place].state in SICK), None)
         if faulty is not None:
             health = series_health[faulty]
             reasons[key] = _INSTRUMENT_FAULT(
                 station=key.station, state=Term(health.state), quantity=Term(faulty[1]), text=health.reason
             )
-        elif key.station in suspects and criteria[key.criterion].kind.motion:
+        elif key.station in suspects and prepared.voting_criteria[key.criterion].kind.motion:
             reasons[key] = suspects[key.station]
     return reasons
 
@@ -378,7 +379,8 @@ def find_pending_reasons(
 def find_suspects(context: DecisionContext, common: CommonMotion) -> dict[str, Message]:
     """Return the stations whose reference is under suspicion, with the reason.
 
-    The suspicion ends at its deadline, or when an operator answers that the slope moved.
+    The suspicion ends at its deadline, or when a person answers that the slope moved. An answer that the slope did not
+    move keeps the suspicion after the deadline.
     """
     suspects: dict[str, Message] = {}
     for reference, stations in common.stations.items():
@@ -392,10 +394,7 @@ def find_suspects(context: DecisionContext, common: CommonMotion) -> dict[str, M
 # ---- fusion ----------------------------------------------------------------------------------------------------
 def apply_rules(context: DecisionContext, statuses: Mapping[VoteKey, VoteStatus]) -> tuple[RuleStatus, ...]:
     """Apply the fusion rules over several criteria to the votes."""
-    groups = context.prepared.groups
-    return tuple(
-        apply_rule(context.site, rule, statuses, groups, context.memory.answered) for rule in context.site.fusion.rules
-    )
+    return tuple(apply_rule(context, rule, statuses) for rule in context.site.fusion.rules)
 
 
 def gather_requested_levels(
@@ -419,42 +418,44 @@ def gather_requested_levels(
     return requested_levels
 
 
-def fuse_levels(context: DecisionContext, requested_levels: Mapping[Supporter, int]) -> RequestedLevel:
-    """Fuse the requested levels into one. The top level needs independent witnesses."""
-    groups = context.prepared.groups
-    return fuse(context.site, requested_levels, lambda key: groups.get(key.station, key.station))
-
-
-# ---- ladder ----------------------------------------------------------------------------------------------------
-def advance_ladder(
+# ---- level -----------------------------------------------------------------------------------------------------
+def compute_level_state(
     vote_count: VoteCount, steps: Steps, rules: Sequence[RuleStatus], requested: RequestedLevel
 ) -> LevelState:
     """Return the level after this evaluation. It does not fall while a backlog of readings is stored."""
-    set_aside = {key for key, status in vote_count.statuses.items() if status.limit_reason is not None}
+    limited = {key for key, status in vote_count.statuses.items() if status.limit_reason is not None}
 
-    def is_over(key: Supporter, level: int) -> bool:
+    def no_longer_requests(key: Supporter, level: int) -> bool:
         if isinstance(key, RuleKey):
             return any(status.rule.id == key.rule and status.holds is False for status in rules)
-        return is_clear(key, level, vote_count.votes, steps, vote_count.fresh, set_aside)
+        if isinstance(key, StepVote):
+            return no_longer_requests_as_step(steps.get(key.step), level)
+        return no_longer_requests_as_vote(key, level, vote_count.votes, vote_count.fresh, limited)
 
     context = vote_count.context
-    return advance_level(context.site, context.memory, requested, is_over, may_fall=not context.inputs.draining)
+    may_fall = not context.inputs.draining
+    return advance_level(context.site, context.memory, requested, no_longer_requests, may_fall=may_fall)
 
 
-def is_clear(
-    key: VoteKey | StepVote,
-    level: int,
-    votes: Votes,
-    steps: Steps,
-    fresh: Collection[VoteKey],
-    set_aside: Collection[VoteKey],
+def no_longer_requests_as_step(step: Step | None, level: int) -> bool:
+    """Return whether a step no longer requests a level. A removed step requests none."""
+    return step is None or requested_level(step) < level
+
+
+def no_longer_requests_as_vote(
+    key: VoteKey, level: int, votes: Votes, fresh: Collection[VoteKey], limited: Collection[VoteKey]
 ) -> bool:
-    """Return whether a vote or step no longer requests a level, according to fresh data."""
-    if isinstance(key, StepVote):
-        step = steps.get(key.step)
-        return step is None or requested_level(step) < level
+    """Return whether a vote no longer requests a level, according to fresh data.
+
+    Args:
+        key: Key of the vote.
+        level: The level.
+        votes: The votes after this evaluation.
+        fresh: Votes whose witness has fresh data.
+        limited: Votes that do not count in full. They show nothing.
+    """
     vote = votes.get(key)
-    return vote is not None and key in fresh and key not in set_aside and vote.level < level
+    return vote is not None and key in fresh and key not in limited and vote.level < level
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------
@@ -463,7 +464,7 @@ def build_memory(situation: Situation, newest_s: float | None) -> Memory:
 
     Args:
         situation: The situation of the site.
-        newest_s: Newest epoch that any decision has used, in epoch seconds.
+        newest_s: Newest epoch that the site had received, whatever its quality, in epoch seconds.
     """
     before = situation.before
     now_s = situation.context.now_s
@@ -473,8 +474,8 @@ def build_memory(situation: Situation, newest_s: float | None) -> Memory:
     has_changed = level != before.level
     common_since_s = situation.common.since_s
     asked_since_s = situation.neighbours.open_since_s
-    lasting = _list_lasting_questions(situation)
-    answers = keep_answers(before.answers, lasting, now_s)
+    needed_questions = _list_needed_questions(situation)
+    answers = keep_answers(before.answers, needed_questions, now_s)
     return Memory(
         started_s=before.started_s,
         level=level,
@@ -493,12 +494,8 @@ def build_memory(situation: Situation, newest_s: float | None) -> Memory:
         newest_s=newest_s,
         seen_s=now_s,
         asked=dict(sorted(asked_since_s.items())),
-        heights={
-            question: height
-            for question, height in sorted(before.heights.items())
-            if question in answers or question in lasting
-        },
-        signed=keep_signatures(before, {*steps, *lasting}),
+        heights=_keep_levels_of_questions(before, {*answers, *needed_questions}),
+        signed=keep_signatures(before, {*steps, *needed_questions}),
         unheard=observability.unheard,
         held=observability.held,
         incomplete=observability.reasons,
@@ -506,21 +503,29 @@ def build_memory(situation: Situation, newest_s: float | None) -> Memory:
     )
 
 
-def _list_lasting_questions(situation: Situation) -> set[str]:
-    """Return the questions that are open, and those whose motion continues."""
+def _keep_levels_of_questions(before: Memory, questions: Collection[str]) -> dict[str, int]:
+    """Return the stored levels of some questions, sorted by question."""
+    return {question: level for question, level in sorted(before.heights.items()) if question in questions}
+
+
+def _list_needed_questions(situation: Situation) -> set[str]:
+    """Return the questions whose answers and levels must be kept: open ones, and those whose motion continues.
+
+    Questions about steps are not included.
+    """
     before = situation.before
-    lasting = {f"{REFERENCE}{reference}" for reference in situation.common.since_s}
-    lasting |= {*situation.neighbours.open_since_s, *situation.correction_questions}
+    questions = {f"{REFERENCE}{reference}" for reference in situation.common.since_s}
+    questions |= {*situation.neighbours.open_since_s, *situation.correction_questions}
     # This needs a fit for each station, so it is done only if there are answers or signatures to keep.
     if before.answers or before.heights or before.signed:
-        lasting |= find_questions_of_lasting_motion(
+        questions |= find_questions_of_lasting_motion(
             situation.site, situation.assessments, situation.votes, situation.context.now_s
         )
-    return lasting
+    return questions
 
 
 def _find_newest(inputs: DecisionInputs, now_s: float, before_s: float | None) -> float | None:
-    """Return the newest epoch up to now, in epoch seconds. Without one, return that of earlier decisions."""
+    """Return the newest received epoch up to now, in epoch seconds; that of earlier decisions if there is none."""
     epochs_s = [newest.observed_s for newest in inputs.newest.values() if newest.observed_s <= now_s]
     return max(epochs_s, default=before_s)
 

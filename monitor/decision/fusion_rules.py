@@ -1,19 +1,19 @@
 """Evaluate the fusion rules of a site file: conditions on the votes of several criteria.
 
 `apply_rule` gets a rule and the status of every vote. It returns whether the rule holds, and which votes make it hold.
-A rule that holds requests its level once for each of these votes (`RuleStatus.keys`), so the witnesses behind it
-remain known. If too little is known, the rule neither raises nor lowers a level.
+A rule that holds requests its level once for each of these votes (`RuleStatus.keys`), so that its witnesses remain
+distinguishable. A rule that cannot be judged neither raises nor lowers a level.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from monitor.decision.keys import RuleKey, Supporter, VoteKey
+from monitor.decision.keys import RuleKey, VoteKey
+from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.vote_status import VoteStatus
 from monitor.sites.fusion import Clause, FusionRule, evaluate_clause, find_supporting_leaves, format_clause
-from monitor.sites.records import Site
-from monitor.sites.witnesses import Groups, is_met
+from monitor.sites.witnesses import is_met
 from monitor.text.message import Template
 
 _SENTENCES: Final = {
@@ -30,7 +30,7 @@ class RuleStatus:
     """Result of one fusion rule.
 
     Attributes:
-        holds: None if too little is known.
+        holds: None if the rule cannot be judged, because votes are missing or do not count.
         supporting_votes: Votes that make the rule hold; empty if it does not hold.
     """
 
@@ -53,26 +53,17 @@ class RuleStatus:
         }
 
 
-def apply_rule(
-    site: Site,
-    rule: FusionRule,
-    statuses: Mapping[VoteKey, VoteStatus],
-    groups: Groups,
-    answered: Mapping[Supporter, float],
-) -> RuleStatus:
-    """Evaluate a fusion rule on the votes of this evaluation.
-
-    Args:
-        answered: By key of a rule and a vote, the instant up to which a person has answered for the readings, epoch
-            seconds.
-    """
+def apply_rule(context: DecisionContext, rule: FusionRule, statuses: Mapping[VoteKey, VoteStatus]) -> RuleStatus:
+    """Evaluate a fusion rule on the votes of this evaluation."""
+    site = context.site
+    groups = context.prepared.groups
 
     def requests(leaf: Clause, witness: str) -> bool | None:
         key = VoteKey(leaf.criterion, witness)
         status = statuses.get(key)
         if status is None:
             return None
-        answered_until_s = answered.get(RuleKey(rule.id, key), float("-inf"))
+        answered_until_s = context.memory.answered.get(RuleKey(rule.id, key), float("-inf"))
         return status.requests(leaf.level, rule.level, answered_until_s)
 
     def evaluate_leaf(leaf: Clause) -> bool | None:

@@ -123,7 +123,6 @@ def _list_new(readings: Sequence[Reading], evaluated_at: datetime) -> list[datet
 def _assess_instant(context: DecisionContext, at_s: float) -> LateCrossing:
     """Return the level that witnesses would have requested at an instant with all readings up to it."""
     site = context.site
-    groups = context.prepared.groups
     at = instant(at_s)
     observed_at = attrgetter("observed_at")
     earlier_readings = {
@@ -137,8 +136,8 @@ def _assess_instant(context: DecisionContext, at_s: float) -> LateCrossing:
         if criterion.role == "witness" and criterion.kind.source == "instruments":
             assessments = assess_criterion(criterion, context_then)
             raising += [assessment for assessment in assessments if assessment.raise_level > 0]
-    counted: dict[Supporter, int] = {assessment.key: assessment.raise_level for assessment in raising}
-    level = fuse(site, counted, lambda key: groups.get(key.station, key.station)).level
+    requested_levels: dict[Supporter, int] = {assessment.key: assessment.raise_level for assessment in raising}
+    level = fuse(site, requested_levels, context.prepared.groups).level
     return LateCrossing(level, at_s, _explain(raising, level))
 
 

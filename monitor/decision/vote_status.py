@@ -1,4 +1,4 @@
-"""Find out how much of each vote counts now, and why not all of it.
+"""Determine how much of each vote counts now, and the reason if it does not count in full.
 
 `classify_votes` gets the votes after this evaluation and everything that limits them: faulty instruments, suspected
 references, neighbours that do not move, maintenance and expiry. It returns a `VoteStatus` for each vote. Fusion uses
@@ -28,17 +28,17 @@ from monitor.text.message import LABELLED_TEXT, Message
 
 @dataclass(frozen=True, slots=True)
 class VoteStatus:
-    """What one vote counts for now.
+    """The level that one vote counts for now.
 
     Attributes:
         level: Level that the vote requests.
-        counted_level: The part of it that counts by itself; 0 if the vote is set aside.
-        level_in_rules: The part of it that counts in fusion rules. Maintenance does not reduce it, because a
+        counted_level: Level that the vote counts for by itself; 0 if the vote is set aside.
+        level_in_rules: Level that the vote counts for in fusion rules. Maintenance does not reduce it, because a
             maintenance window is compared with the level of the rule.
-        has_fresh_data: Whether fresh and sound data show that nothing above `level` is requested.
-        is_valid: Whether the vote has not expired.
+        has_fresh_data: Whether the witness has fresh and sound data in this evaluation.
+        is_valid: Whether the vote has not expired yet.
         set_aside_reason: Why the vote is set aside; None if it is not.
-        cap_reason: Why less than `level` counts; None if all of it counts.
+        cap_reason: Why the neighbours of its station limit the vote; None if they do not.
         maintenance: Maintenance of its station; None if there is none.
         newest_s: Newest reading of the vote, epoch seconds.
     """
@@ -56,11 +56,13 @@ class VoteStatus:
     def requests(self, level: int, rule_level: int, answered_until_s: float = float("-inf")) -> bool | None:
         """Return whether the vote requests a level inside a rule; None if this is unknown.
 
+        The result is unknown if the readings of the vote are not newer than those that a person took into account when
+        lowering the level of the rule: they must not make the rule hold again.
+
         Args:
             level: Level that the rule requires of the vote.
-            rule_level: Level that the rule votes for. Maintenance excludes votes up to a limit.
-            answered_until_s: Readings up to this instant were answered by the person who lowered the level of the
-                rule. They do not make the rule hold again.
+            rule_level: Level that the rule requests. Maintenance excludes it up to a limit.
+            answered_until_s: Instant up to which the person took readings into account.
         """
         has_level = self.level_in_rules >= level
         if has_level and self.newest_s <= answered_until_s:
@@ -74,7 +76,7 @@ class VoteStatus:
 
     @property
     def limit_reason(self) -> Message | None:
-        """Why the vote lowers nothing: it is set aside or capped, or its station is under maintenance."""
+        """Why the vote lowers no level: it is set aside or capped, or its station is under maintenance."""
         maintenance_reason = None if self.maintenance is None else self.maintenance.reason
         return self.set_aside_reason or self.cap_reason or maintenance_reason
 
@@ -140,15 +142,17 @@ def hold_scattering(
     assessments: Assessments,
     scattering: Mapping[VoteKey, Place],
     series_health: SeriesHealthMap,
-    groups: Groups,
 ) -> HeldAssessments:
     """Hold the votes of series that scatter so much that they cannot be judged.
 
-    Such a vote does not rise before the deadline of its question. It falls only as far as the independent supporters of
-    the standing level that can be judged, and not at all if there are none.
+    Such a vote does not rise before the deadline of its question. It falls at most to the level of the other
+    independent supporters of the standing level that can be judged. Without such supporters it does not fall.
 
     Args:
+        context: The context.
+        assessments: All assessments of this evaluation.
         scattering: Votes whose series scatters, with that series.
+        series_health: Health of every series.
 
     Returns:
         All assessments, and a condition for each scattering series: urgent if a vote is held, otherwise a notice.
@@ -170,7 +174,7 @@ def hold_scattering(
         previous_condition = memory.conditions.get(alert_key)
         since_s = context.now_s if previous_condition is None else previous_condition.since_s
         is_before_deadline = context.now_s < since_s + find_answer_time_s(context.site, assessment.station)
-        held.append(_hold_assessment(assessment, previous_level, is_before_deadline, reliable, groups))
+        held.append(_hold_assessment(assessment, previous_level, is_before_deadline, reliable, context.prepared.groups))
         is_urgent = max(previous_level, assessment.raise_level) > 0
         if alert_key in conditions:
             is_urgent = is_urgent or conditions[alert_key].level == 2

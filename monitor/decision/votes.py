@@ -1,6 +1,6 @@
 """Update the votes of witnesses, and decide how long answers and signatures of people stay valid.
 
-A vote is the newest result of one criterion at one witness. `update_votes` gets the assessments of this evaluation and
+A vote is the level that a criterion requests at one witness. `update_votes` gets the assessments of this evaluation and
 returns the votes after it:
 
 * A vote rises at once when its criterion requests a higher level.
@@ -23,9 +23,9 @@ from monitor.decision.series.corrections import CORRECTED
 from monitor.decision.series.coseismic_steps import find_shaken
 from monitor.decision.series.neighbours import ALONE
 from monitor.decision.series.steps import MOVEMENT, QUIET, denies_movement, high_level, requested_level
-from monitor.sites.records import Criterion, Site
+from monitor.sites.records import Site
 
-# Answers about steps and inspections are stored for a year after the instant that they are about.
+# Answers about steps, corrected values and inspections are stored for a year after the instant that they are about.
 ANSWER_STORED_S: Final = 366 * 86400.0
 # Prefix of the name of a question about a reference whose stations move alike.
 REFERENCE: Final = "reference:"
@@ -33,27 +33,27 @@ _Value = TypeVar("_Value")
 
 
 # ---- votes -----------------------------------------------------------------------------------------------------
-def update_votes(
-    context: DecisionContext, assessments: Assessments, criteria: Mapping[str, Criterion], steps: Steps
-) -> dict[VoteKey, Vote]:
-    """Return the votes after this evaluation.
+def update_votes(context: DecisionContext, assessments: Assessments, steps: Steps) -> dict[VoteKey, Vote]:
+    """Return the votes after this evaluation. Votes of criteria that do not vote any more are removed.
 
     Args:
-        assessments: Those of `criteria`.
-        criteria: Criteria that vote, by id. Votes of other criteria are removed.
+        context: The context.
+        assessments: All assessments of this evaluation.
         steps: Steps after this evaluation.
     """
     memory = context.memory
+    criteria = context.prepared.voting_criteria
     votes = {key: vote for key, vote in memory.votes.items() if key.criterion in criteria}
     stations_with_steps = {key.station for key, step in steps.items() if step.state not in QUIET}
     for assessment in assessments:
-        if not assessment.has_data or assessment.newest_s is None:
+        if assessment.criterion not in criteria or not assessment.has_data or assessment.newest_s is None:
             continue
         key = assessment.key
         previous = votes.get(key)
         previous_level = previous.level if previous else 0
         may_fall = assessment.fresh and not context.inputs.draining and assessment.station not in stations_with_steps
-        # A person who lowered the level answered for all readings up to that instant. Only newer ones raise the vote.
+        # A person who lowered the level took all readings up to that instant into account. Only newer readings raise
+        # the vote.
         is_answered = assessment.newest_s <= memory.answered.get(key, float("-inf"))
         held_level = min(previous_level, assessment.hold_level) if may_fall else previous_level
         raised_level = 0 if is_answered else assessment.raise_level
@@ -67,12 +67,20 @@ def update_votes(
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------
-def drop_exceeded_answers(site: Site, memory: Memory, votes: Votes, now_s: float, steps: Steps) -> Memory:
-    """Return the memory without the answers whose motion requests more now than when it was answered.
+def update_answers(context: DecisionContext, votes: Votes, steps: Steps) -> Memory:
+    """Return the memory without answers that the motion has exceeded, and with the level of each question on motion.
 
     A person who answers that a motion is no movement of the slope answers for the level that it requests at that time.
-    If its votes request a higher level later, the question is opened again with a new deadline.
+    If its votes request a higher level later, the answer is removed, and the question is opened again with a new
+    deadline. For an open question `Memory.heights` contains the present level, for an answered question the level at
+    the time of the answer.
+
+    Args:
+        context: The context.
+        votes: The votes after this evaluation.
+        steps: Steps after this evaluation.
     """
+    memory = context.memory
     # These steps count as movement although a person answered otherwise: they request more than the answer covers.
     exceeded: set[str] = {
         key for key, step in steps.items() if step.state == MOVEMENT and denies_movement(memory.answers.get(key))
@@ -83,7 +91,7 @@ def drop_exceeded_answers(site: Site, memory: Memory, votes: Votes, now_s: float
     if not exceeded and not has_questions and len(levels) == len(memory.heights):
         return memory
     for question in _list_questions_on_motion(memory):
-        level = find_level_of_motion(site, question, votes, now_s)
+        level = find_level_of_motion(context.site, question, votes, context.now_s)
         if not denies_movement(memory.answers.get(question)):
             # The level is stored in every evaluation, so that it is known when an answer is given.
             levels[question] = level
@@ -136,15 +144,17 @@ def _is_lasting(assessment: Assessment, vote: Vote | None, now_s: float) -> bool
     return assessment.hold_level > 0 and assessment.motion is not None
 
 
-def keep_answers(answers: Mapping[str, str], lasting_questions: Collection[str], now_s: float) -> dict[str, str]:
+def keep_answers(answers: Mapping[str, str], needed_questions: Collection[str], now_s: float) -> dict[str, str]:
     """Return the answers that the next evaluation needs.
 
-    An answer about a motion is stored while the motion lasts, and an answer about a step or an inspection for a year.
+    An answer about a motion is stored while the motion lasts. An answer about a step, corrected values or an inspection
+    is stored for a year.
     """
 
     def is_needed(question: str) -> bool:
         if question.startswith((REFERENCE, ALONE)):
-            return question in lasting_questions
+            return question in needed_questions
+        # Names of these questions end with `@` and the instant that they are about, as the key of a step does.
         return "@" in question and StepKey.read(question).at_s > now_s - ANSWER_STORED_S
 
     return {question: answer for question, answer in answers.items() if is_needed(question)}

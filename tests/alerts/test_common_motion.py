@@ -87,7 +87,7 @@ def test_rover_that_moves_alone_raises_the_level_at_most_one_epoch_later(station
     rates = dict.fromkeys(ALL[:stations], 0.0) | {"G1": rate}
     ours = [rises(replay(rates, seed, noise)) for seed in range(8)]
     with monkeypatch.context() as patch:
-        patch.setattr(common_mode, "follows", lambda *_: False)
+        patch.setattr(common_mode, "moves_with", lambda *_: False)
         plain = [rises(replay(rates, seed, noise)) for seed in range(8)]
     raised = 0
     for mine, other in zip(ours, plain, strict=True):

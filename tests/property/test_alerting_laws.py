@@ -26,7 +26,7 @@ def test_the_laws_hold_in_random_stories(part, stories):
         assert statistics.share(name) >= share, f"{name} in {statistics.share(name):.0%} of {statistics.count} stories"
 
 
-def _clear_when_missing(key, level, votes, steps_, fresh, pended):
+def _clear_when_missing(key, level, votes, fresh, limited):
     return key not in fresh or key not in votes or votes[key].level < level
 
 
@@ -38,8 +38,8 @@ def _timeless(item, spec, quantity, at_s, now_s):
     return f"flag {item.flags[0]}" if item.flags else None
 
 
-def _never_old(windows, words, criteria, steps_):
-    found = VOTES(windows, words, criteria, steps_)
+def _never_old(context, assessments, steps_):
+    found = VOTES(context, assessments, steps_)
     return {k: records.Vote(v.level, v.newest_s, v.valid_until_s + 30 * DAY_S, v.reason) for k, v in found.items()}
 
 
@@ -75,11 +75,11 @@ def _mean_of_wet_hours(gauge, window_s):
 
 VOTES, SPELL = decide.update_votes, records._reading_to_json
 MUTANTS = {
-    "1 missing data lower": (decide, "is_clear", _clear_when_missing),
+    "1 missing data lower": (decide, "no_longer_requests_as_vote", _clear_when_missing),
     "1 flagged data count": (tracks, "_find_fault", _tolerant),
     "1 nobody is told": (conditions, "_list_sight", lambda *_: {}),
     "2 votes never age": (decide, "update_votes", _never_old),
-    "3 sick votes count": (decide, "find_pending_reasons", lambda *_: {}),
+    "3 sick votes count": (decide, "find_set_aside_reasons", lambda *_: {}),
     "4 everybody is independent": (prepared_site, "find_groups", lambda site: {s.id: s.id for s in site.stations}),
     "5 steps are believed at once": (decide, "requested_level", lambda step: step.level),
     "5 steps are dropped": (steps, "_why_it_counts", lambda *_: None),

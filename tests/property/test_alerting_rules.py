@@ -231,7 +231,7 @@ def test_no_decision_module_reads_a_clock_or_uses_arrays():
             assert word not in text, f"{path.name}: {word}"
 
 
-def _whole_station(prepared, key, steps_):
+def _whole_station(prepared, key):
     station = prepared.site.station(key.station)
     return [] if station is None else [(station.id, s.quantity) for s in station.series]
 
