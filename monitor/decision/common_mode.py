@@ -20,9 +20,9 @@ from monitor.sites.records import Site, Station
 from monitor.sites.witnesses import OBSERVERS, Groups
 from monitor.text.message import Message, NameList, Template
 
-# A station follows if it moves by at least this share of the leader's motion. Measured on simulated drifts and single
-# moving rovers with noise of 0.5 to 2.5 mm.
-FOLLOWING_SHARE: Final = 1.0 / 3.0
+# A station moves with a leader if it moves by at least this share of the leader's motion. Determined from simulated
+# drifts and single moving rovers with noise of 0.5 to 2.5 mm.
+MIN_SHARE_OF_LEADER: Final = 1.0 / 3.0
 # Rovers of a moved reference move alike. They differ from their median by at most this share and by three errors.
 AGREEMENT: Final = 0.1
 MOVE_ALIKE: Final = Template(
@@ -59,15 +59,17 @@ class CommonReferences(NamedTuple):
 
 
 def find_common_motion(
-    context: DecisionContext, assessments: Assessments, candidates: Mapping[StepKey, StepCandidate], groups: Groups
+    context: DecisionContext, assessments: Assessments, candidates: Mapping[StepKey, StepCandidate]
 ) -> CommonReferences:
     """Return the references whose rovers move alike while nothing else moves.
 
     Args:
+        context: The context.
+        assessments: Assessments of the values that count.
         candidates: Jumps of this evaluation.
-        groups: Independence group of each witness.
     """
     site = context.site
+    groups = context.prepared.groups
     open_steps = _list_open_steps(context, candidates)
     moving = {*open_steps, *_list_moving_witnesses(site, assessments)}
     leaders = {*open_steps, *(a.station for a in assessments if a.fresh and a.raise_level > 0)}
@@ -169,12 +171,12 @@ def move_alike(
 ) -> bool:
     """Return whether all rovers of a reference move alike and nothing else moves, so that the reference may have moved.
 
-    A leader is a rover that exceeds a bound. All other rovers must at least follow it.
+    A leader is a rover that exceeds a bound. All other rovers must at least move with it.
 
     Args:
-        controls: Control stations on stable ground that are measured against the same reference. One that does not move
-            shows that the reference did not move.
-        others_move: Whether an independent witness moves. Then it is the slope that moves.
+        controls: Control stations on stable ground that are measured against the same reference. A control station at
+            rest shows that the reference did not move.
+        others_move: Whether an independent witness moves. Then the slope moves, not the reference.
         subtracted: Reference stations that are subtracted from the rovers, with reversed motion. If none of them moves,
             the reference did not move.
     """
@@ -194,9 +196,9 @@ def move_alike(
 
 
 def moves_with(motion: StationMotion, leaders: Iterable[StationMotion]) -> bool:
-    """Return whether a station below its bound moves in the direction of a leader, by more than its error.
+    """Return whether a station below its bound moves in the direction of a leader, by more than its own error.
 
-    Noise helps the first station over its bound, so the others move less at that time. `FOLLOWING_SHARE` of the
+    Noise helps the first station over its bound, so the others move less at that time. `MIN_SHARE_OF_LEADER` of the
     leader's motion is enough.
     """
     axes = len(motion.vector)
@@ -206,7 +208,7 @@ def moves_with(motion: StationMotion, leaders: Iterable[StationMotion]) -> bool:
             continue
         along = fsum(a * b for a, b in zip(motion.vector, leader.vector, strict=True)) / size
         # The error is that of all components together. One component has its share.
-        if along >= FOLLOWING_SHARE * size and along > motion.error / sqrt(axes):
+        if along >= MIN_SHARE_OF_LEADER * size and along > motion.error / sqrt(axes):
             return True
     return False
 

@@ -29,13 +29,13 @@ _SUPPORTING: Final = Template(
 # Alert key of common silence.
 SILENT_SLOPE: Final = "health:site:silent_slope"
 # Number of newest readings of a series whose receptions show its pauses.
-LOOKED_AT: Final = 100
-# With at most this many receptions the pauses of a series are not known.
-LEAST: Final = 4
+RECEPTION_READINGS: Final = 100
+# With fewer receptions the pauses of a series are not known.
+MIN_RECEPTIONS: Final = 5
 # A router or broker that restarts makes all stations silent for less than this time.
-PATIENCE_S: Final = 300.0
+RESTART_S: Final = 300.0
 # A series is silent after its longest pause times this factor, so that daily transmissions are not silence.
-PAUSES: Final = 1.5
+PAUSE_FACTOR: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,9 @@ def find_common_silence(
 ) -> CommonSilence | None:
     """Return the stations that are silent together while a level above the lowest stands; None if there are none.
 
-    The moving series of the slope are examined first, then the series that support the level. At least two stations are
-    needed. They are silent together if the series of half of them are overdue, and no series has a newer epoch than
-    these.
+    The instrument series that measure motion of the slope are examined first, then the series that support the level.
+    At least two stations are needed. They are silent together if series of at least half of them are overdue, and no
+    series has a newer epoch than these.
 
     Args:
         level: The standing level.
@@ -99,17 +99,17 @@ def find_common_silence(
 
 
 def _is_overdue(context: DecisionContext, place: Place) -> bool:
-    """Return whether a series has received nothing for longer than it ever paused, or than its allowed silence.
+    """Return whether a series has received nothing for longer than its recent pauses, or than its allowed silence.
 
     The site file may allow a day of silence for a series with readings every half hour. While a level stands that is
-    too long. A shorter limit applies then: the longest of three intervals, `PATIENCE_S` and `PAUSES` times the longest
-    pause between two receptions.
+    too long. A shorter limit applies then: the longest of three intervals, `RESTART_S`, and `PAUSE_FACTOR` times the
+    longest pause between the receptions of the newest `RECEPTION_READINGS` readings.
     """
     spec = context.site.series(*place)
     if spec is None:
         return False
     allowed_s = context.find_silence_s(spec)
-    limit_s = min(allowed_s, max(DEFAULT_SILENCE_INTERVALS * spec.interval_s, PATIENCE_S))
+    limit_s = min(allowed_s, max(DEFAULT_SILENCE_INTERVALS * spec.interval_s, RESTART_S))
     newest_s = [
         newest.received_s for quantity, newest in context.list_newest(place[0]) if is_of(context.site, spec, quantity)
     ]
@@ -117,9 +117,9 @@ def _is_overdue(context: DecisionContext, place: Place) -> bool:
         # This is the usual case. The pauses need not be computed.
         return False
     receptions_s = _list_receptions(context, spec)
-    if len(receptions_s) > LEAST:
+    if len(receptions_s) >= MIN_RECEPTIONS:
         longest_pause_s = max(later_s - earlier_s for earlier_s, later_s in pairwise(receptions_s))
-        limit_s = min(allowed_s, max(limit_s, PAUSES * longest_pause_s))
+        limit_s = min(allowed_s, max(limit_s, PAUSE_FACTOR * longest_pause_s))
     else:
         limit_s = allowed_s
     return context.now_s - max([*newest_s, *receptions_s], default=context.now_s) > limit_s
@@ -130,5 +130,5 @@ def _list_receptions(context: DecisionContext, spec: SeriesSpec) -> list[float]:
     receptions_s: set[float] = set()
     for quantity, readings in context.list_readings(spec.station):
         if is_of(context.site, spec, quantity):
-            receptions_s.update(seconds(reading.received_at) for reading in readings[-LOOKED_AT:])
+            receptions_s.update(seconds(reading.received_at) for reading in readings[-RECEPTION_READINGS:])
     return sorted(receptions_s)

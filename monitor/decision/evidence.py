@@ -20,7 +20,7 @@ from monitor.decision.series.assessment import Assessment, DecisionContext
 from monitor.decision.series.offset_answers import SUFFIX
 from monitor.decision.series.steps import EVENT, is_earthquake, list_events_at, requested_level
 from monitor.decision.situation import Situation
-from monitor.decision.unsigned import WAITS
+from monitor.decision.unsigned import WAITING_OFFSET
 from monitor.decision.vote_status import VoteStatus
 from monitor.text.message import Message, Template
 
@@ -71,7 +71,7 @@ def describe_evidence(situation: Situation, after: Memory, now: datetime) -> dic
     offsets = {
         alert_key: condition.reason
         for alert_key, condition in after.conditions.items()
-        if alert_key.endswith(SUFFIX) or WAITS in alert_key
+        if alert_key.endswith(SUFFIX) or WAITING_OFFSET in alert_key
     }
     if offsets:
         evidence["offsets"] = offsets

@@ -146,7 +146,7 @@ class DetectionLimit:
 
     @property
     def is_unreachable(self) -> bool:
-        """Return whether the level counts as unreachable."""
+        """Whether the level counts as unreachable."""
         return self.barrier is not None and self.barrier.is_absolute
 
 
@@ -175,7 +175,7 @@ class SeriesJudgement:
     """The criteria that read one series, and the levels that they can raise, at one sampling interval.
 
     Attributes:
-        interval_s: Time between two readings for which the figures hold, in seconds.
+        interval_s: Time between two readings, in seconds. The figures hold for this interval.
         measures_motion: Whether the series measures motion of the slope: displacement and its components, cracks, tilt,
             strain and zones of velocity maps, at a station on the slope.
         is_exempt: Whether the series needs no criterion, because its station is on stable ground (`on_slope = false`,
@@ -199,17 +199,17 @@ class SeriesJudgement:
 
     @property
     def name(self) -> str:
-        """Return `STATION.quantity`."""
+        """`STATION.quantity`."""
         return f"{self.station}.{self.quantity}"
 
     @property
     def is_judged(self) -> bool:
-        """Return whether the series can raise a level or needs no criterion."""
+        """Whether the series can raise a level or needs no criterion."""
         return self.is_exempt or self.highest_level > 0
 
     @property
     def has_voter(self) -> bool:
-        """Return whether a criterion with a vote reads the series itself."""
+        """Whether a criterion with a vote reads the series itself."""
         return any(criterion.has_vote for criterion in self.criteria)
 
     def list_limits(self, level: int) -> list[DetectionLimit]:

@@ -28,7 +28,7 @@ from monitor.sites.witnesses import BlockedLevels
 from monitor.text.message import Duration, Message, Template
 
 _MORE: Final = Template("reachable.more", "{text}; and {n} more")
-_MOST_SENTENCES: Final = 2
+_MAX_SENTENCES: Final = 2
 _SELDOM: Final = Template(
     "health.seldom",
     "a reading is received every {every}, but the site file declares one every {declared}, so silence is reported only "
@@ -42,9 +42,9 @@ class PresentReach:
     """Which levels votes can request at the present intervals between readings.
 
     Attributes:
-        barriers: What limits each vote, by level: whether it shuts the level, and why.
+        barriers: What limits each vote, by level: whether it closes the level, and why.
         closed: The levels that cannot be reached, by criterion and witness.
-        highest: The highest level that motion of each moving series can request.
+        highest: The highest level that each motion series can request.
         rare: Series whose readings are received less often than declared, with a sentence about the consequence.
     """
 
@@ -83,8 +83,8 @@ def find_present_reach(context: DecisionContext) -> PresentReach:
         present = as_declared if every_s == spec.interval_s else find_barriers(criterion, station, spec, every_s)
         if present:
             barriers[key] = present
-        shut_as_declared = {level for level, barrier in as_declared.items() if barrier.is_absolute}
-        lost = [level for level, barrier in present.items() if barrier.is_absolute and level not in shut_as_declared]
+        closed_as_declared = {level for level, barrier in as_declared.items() if barrier.is_absolute}
+        lost = [level for level, barrier in present.items() if barrier.is_absolute and level not in closed_as_declared]
         if lost:
             sentence = describe_unreachable(site, criterion.id, [station.id], max(lost), present[max(lost)])
             rare.setdefault((station.id, spec.quantity), _DECLARED(text=sentence, every=Duration(spec.interval_s)))
@@ -110,8 +110,8 @@ def describe_lost(site: Site, barriers: Barriers, above: int) -> list[Message]:
     ]
     lost.sort(key=lambda item: -item[0])
     sentences = [text for _, text in lost]
-    if len(sentences) <= _MOST_SENTENCES:
+    if len(sentences) <= _MAX_SENTENCES:
         return sentences
-    shown = sentences[:_MOST_SENTENCES]
-    shown[-1] = _MORE(text=shown[-1], n=len(sentences) - _MOST_SENTENCES)
+    shown = sentences[:_MAX_SENTENCES]
+    shown[-1] = _MORE(text=shown[-1], n=len(sentences) - _MAX_SENTENCES)
     return shown

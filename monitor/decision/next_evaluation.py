@@ -13,7 +13,11 @@ from monitor.sites.parents import FALL_TOGETHER_S
 
 
 def find_next_due(situation: Situation, memory: Memory) -> float | None:
-    """Return the next instant at which the decision could change without new data, in epoch seconds.
+    """Return an early instant at which the decision could change without new data, in epoch seconds.
+
+    The evaluation loop evaluates each site at least once in every tick, so these deadlines are left out: of scattering
+    series, of steps during an earthquake for criteria on values, of the epoch that must confirm a step, of late
+    crossings, and of bounds that an earthquake lowered.
 
     Args:
         situation: The situation of the site.

@@ -89,7 +89,7 @@ class Situation:
         neighbours: Votes that neighbouring stations do not confirm.
         votes: The votes after this evaluation.
         vote_statuses: The status of every vote.
-        covered: Steps that do not count because of maintenance, with the reason.
+        covered: Steps of stations under maintenance that request at most the excluded level, with the reason.
         rule_statuses: The status of every fusion rule over several criteria.
         requested_levels: The level that each vote, step and rule requests. Those that do not count are left out.
         requested: The level that they request together.

@@ -1,8 +1,9 @@
 """Let unsigned corrections raise a level but not lower one, and notify people of what needs a second signature.
 
-Corrected values and offsets count from their second signature on. Until then the criteria of the station are assessed
-twice: on the signed values, and with the unsigned corrections. `keep_higher` merges the two results.
-`list_waiting_offsets` and `list_open_corrections` return the conditions by which people are asked to sign.
+Corrected values and offsets count from their second signature on. Until then the criteria are assessed twice if values
+were corrected: on the signed values, and with the unsigned corrections. `keep_higher` merges the two results. An offset
+without its second signature is in neither of them. `list_waiting_offsets` and `list_open_corrections` return the
+conditions by which people are asked to sign.
 """
 
 from dataclasses import replace
@@ -15,7 +16,9 @@ from monitor.decision.series.coseismic_steps import VERIFY
 from monitor.decision.situation import Situation
 from monitor.text.message import Template, join
 
-_WITH_UNSIGNED: Final = Template("correction.with_unsigned", "{text}, with corrections that nobody has signed yet")
+_WITH_UNSIGNED: Final = Template(
+    "correction.with_unsigned", "{text}, with corrections that two people have not signed yet"
+)
 _WAITING: Final = Template(
     "offset.waits",
     "offset {n} by {name} on {series} needs the confirmation of a second person and does not count yet. Confirm it "
@@ -24,10 +27,10 @@ _WAITING: Final = Template(
 _SIGN: Final = Template(
     "correction.sign",
     "until two people sign them (one, where only one may act), the corrected values can raise a level and cannot lower "
-    "one. Were the values that the instrument sent wrong?",
+    "one. If the values of the instrument were wrong, answer `instrument`. If they were right, answer `movement`",
 )
-# Part of the alert key of a waiting offset, `health:STATION:offset_NUMBER`.
-WAITS: Final = ":offset_"
+# Part of the alert key of an offset without a second signature, `health:STATION:offset_NUMBER`.
+WAITING_OFFSET: Final = ":offset_"
 
 
 def keep_higher(signed: Assessments, unsigned: Assessments) -> list[Assessment]:
@@ -80,7 +83,7 @@ def list_waiting_offsets(situation: Situation) -> dict[str, Condition]:
             continue
         series = name_series(f"{offset.station}.{offset.quantity}")
         text = _WAITING(n=offset.id, name=offset.by, series=series, n2=offset.id)
-        alert_key = f"health:{offset.station}{WAITS}{offset.id}"
+        alert_key = f"health:{offset.station}{WAITING_OFFSET}{offset.id}"
         conditions[alert_key] = Condition("health", urgency, situation.context.now_s, text)
     return conditions
 

@@ -83,7 +83,7 @@ class VoteStatus:
 
 def classify_votes(
     votes: Votes,
-    set_aside: Mapping[VoteKey, Message],
+    set_aside_reasons: Mapping[VoteKey, Message],
     caps: Mapping[VoteKey, VoteCap],
     masks: Mapping[str, MaintenanceMask],
     fresh: Collection[VoteKey],
@@ -92,14 +92,16 @@ def classify_votes(
     """Return the status of each vote.
 
     Args:
-        set_aside: Votes whose instrument is faulty or whose reference is suspected, with the reason.
+        votes: The votes after this evaluation.
+        set_aside_reasons: Votes whose instrument is faulty or whose reference is suspected, with the reason.
         caps: Votes of stations whose neighbours do not move, with the highest level that counts.
         masks: Stations under maintenance.
         fresh: Votes whose witness has fresh data.
+        now_s: The instant, in epoch seconds.
     """
     statuses = {}
     for key, vote in votes.items():
-        reason = set_aside.get(key)
+        reason = set_aside_reasons.get(key)
         cap = caps.get(key)
         mask = masks.get(key.station)
         level_in_rules = _find_level_in_rules(vote, reason, cap, now_s)

@@ -52,7 +52,7 @@ def test_unsigned_corrections_that_reveal_motion_raise_the_level():
     assert max(levels(revealed)) == SITE.top_level
     reasons = [str(vote.reason) for vote in revealed[-1].decision.memory.votes.values() if vote.level >= HIGH]
     assert reasons
-    assert all("with corrections that nobody has signed yet" in reason for reason in reasons)
+    assert all("with corrections that two people have not signed yet" in reason for reason in reasons)
 
 
 def test_a_level_that_unsigned_corrections_raised_holds_as_long_as_they_ask_for_it():
@@ -67,7 +67,9 @@ def test_each_station_with_unsigned_corrections_is_one_question():
     last = run(quiet(5), alter=correct({"A": Motion(9.0, 40)}, 1.0))[-1].decision
     (question,) = [key for key in last.memory.conditions if key.startswith("health:corrected:")]
     assert question.startswith("health:corrected:A@")
-    assert "Were the values that the instrument sent wrong?" in str(last.memory.conditions[question].reason)
+    assert "If the values of the instrument were wrong, answer `instrument`." in str(
+        last.memory.conditions[question].reason
+    )
     assert last.observability == "degraded"
     assert "A.displacement" in last.memory.incomplete
 
