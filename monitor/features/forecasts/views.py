@@ -271,7 +271,12 @@ forecast_vs_observed = Table(
         comment="how the station moved as known at the issue (`movement_history`), null before its first update",
     ),
     Column("observed_at", Text, comment="epoch of the observation used", info={"unit": "time"}),
-    Column("observed", Double, comment="what came", info={"unit": "`unit`"}),
+    Column(
+        "observed",
+        Double,
+        comment="observed value at the level of the issue: without jumps of the instrument and offsets since then",
+        info={"unit": "`unit`"},
+    ),
     Column("error", Double, comment="`observed - q50`", info={"unit": "`unit`"}),
     Column("baseline_error", Double, comment="`observed - baseline_q50`", info={"unit": "`unit`"}),
     Column("persistence_error", Double, comment="`observed - data_value`", info={"unit": "`unit`"}),
