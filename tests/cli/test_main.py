@@ -320,7 +320,7 @@ def test_check_warns_of_a_dear_site_and_refuses_one_beyond_the_bound(capsys, tmp
     assert status == 1
     ((state, line),) = found
     assert state == "wrong"
-    assert "criterion 'storm' at station 'G1'" in line
+    assert "Criterion 'storm' reads most at station 'G1'" in line
     assert "at most 200,000" in line
 
 

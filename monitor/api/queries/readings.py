@@ -15,6 +15,7 @@ from monitor.readings.queries.fingerprints import (
 from monitor.readings.queries.flags import (
     TypedReading,  # a manually typed reading, and whether it looks mistyped
     find_mistyped,  # return the newest reading of a series if it looks mistyped, or None
+    flag_readings,  # append a flag to stored readings, such as `bad` for a value that is no measurement
 )
 from monitor.readings.queries.observations import (
     SeriesIds,  # type of a cache of series ids and units by (site, station, quantity)
@@ -65,6 +66,7 @@ __all__ = [
     "find_nearest",
     "find_series_id",
     "find_uncounted",
+    "flag_readings",
     "in_chunks",
     "latest_reading",
     "list_newest_deliveries",

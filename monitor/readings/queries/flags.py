@@ -1,4 +1,4 @@
-"""Update the flags of stored readings that follow from the site file in force, and load typed readings.
+"""Append flags to stored readings, also those that follow from the site file in force, and load typed readings.
 
 A flag that was set at arrival never changes. Changes are appended, and a decision about the past uses the flags that
 were known then.
@@ -16,10 +16,11 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, String, and_, func, insert, literal, not_, or_, select, text
 
 from monitor.readings.queries.observations import SeriesRow, load_series, rank
+from monitor.readings.records import Reading
 from monitor.readings.tables import observation, observation_flag
 from monitor.sites.records import ExpectedRange, Site
 from monitor.text.instants import format_iso
-from monitor.text.message import Template, plain_to_messages
+from monitor.text.message import Message, Template, plain_to_messages
 
 UNDECLARED: Final = "undeclared"
 OUT_OF_RANGE: Final = "out_of_range"
@@ -51,6 +52,34 @@ def renew_flags(c: Connection, site: Site, now: datetime, *, changed: bool) -> i
         if expected.unit == row.unit:
             appended += _renew_range(c, row, expected, now, changed=changed)
     return appended
+
+
+def flag_readings(
+    connection: Connection, series_id: int, readings: Iterable[Reading], flag: str, by: str, reason: Message
+) -> None:
+    """Append a flag to stored readings.
+
+    The flag is known from the observation of a reading on, or from its reception if that is earlier. A replay that uses
+    each reading from its observation on therefore never counts the reading.
+
+    Args:
+        flag: Such as `bad`, for a value that is no measurement.
+        by: The person or plugin that sets the flag.
+    """
+    rows = [
+        {
+            "series_id": series_id,
+            "observed_at": reading.observed_at,
+            "revision": reading.revision,
+            "flag": flag,
+            "known_from": min(reading.observed_at, reading.received_at),
+            "by": by,
+            "reason": reason,
+        }
+        for reading in readings
+    ]
+    if rows:
+        connection.execute(insert(observation_flag), rows)
 
 
 def _renew_range(c: Connection, row: SeriesRow, expected: ExpectedRange, now: datetime, *, changed: bool) -> int:
