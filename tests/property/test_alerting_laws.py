@@ -77,7 +77,7 @@ VOTES, SPELL = decide.update_votes, records._reading_to_json
 MUTANTS = {
     "1 missing data lower": (decide, "no_longer_requests_as_vote", _clear_when_missing),
     "1 flagged data count": (tracks, "_find_fault", _tolerant),
-    "1 nobody is told": (conditions, "_list_observability", lambda *_: {}),
+    "1 nobody is notified": (conditions, "_list_observability", lambda *_: {}),
     "2 votes never age": (decide, "update_votes", _never_old),
     "3 sick votes count": (decide, "find_set_aside_reasons", lambda *_: {}),
     "4 everybody is independent": (prepared_site, "find_groups", lambda site: {s.id: s.id for s in site.stations}),

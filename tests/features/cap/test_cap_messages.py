@@ -1,6 +1,7 @@
 """CAP out of a database: what was known when a message was sent, the feed with its tags, the channel, the verbs."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from xml.etree import ElementTree as ET
 
@@ -161,7 +162,7 @@ def test_a_message_says_what_was_known_when_it_was_sent(failed, slope, hazard):
 
     # what comes later changes no message that was sent: a window, another site file, the end, an outcome
     add_window(slope)
-    slope.take(type(slope.site)(**{**{n: getattr(slope.site, n) for n in slope.site.__slots__}, "name": "Other"}))
+    slope.take(replace(slope.site, name="Other"))
     with failed.write() as c:
         c.execute(update(alert_table).where(alert_table.c.id == hazard).values(level=0))
         changed = {"from_state": "x", "from_level": 3, "to_level": 0}

@@ -73,7 +73,7 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url, tmp_path, m
         return fact
 
     fact = prove()
-    assert fact.why == "forecasts of 1 d were scored at 0 issue times, 30 are needed", "lead alone is not enough"
+    assert fact.why == "forecasts for 1 d were scored at 0 issue times, 30 are needed", "lead alone is not enough"
     with database.write() as c:
         for row in c.execute(select(forecast.c.id, forecast.c.target_at)).all():
             c.execute(insert(forecast_score).values(forecast_id=row.id, observed_at=row.target_at, **SCORE))
@@ -94,7 +94,7 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url, tmp_path, m
         shown = GateRow("a" * 64, DAY, "active", at, at, "", 40, 1.0, 2.0, 0.5, 0.8, 0.8, "G1", 0.95, at)
         change_gate(c, find_model(c, "a" * 64), None, shown, Actor("ada"), at)
     fact = prove()
-    assert fact.why == "forecasts of 1 d were scored at 7 issue times, 30 are needed"
+    assert fact.why == "forecasts for 1 d were scored at 7 issue times, 30 are needed"
     with database.write() as c:
         hidden = replace(shown, state="shadow")
         change_gate(c, find_model(c, "a" * 64), shown, hidden, Actor("ada"), START + timedelta(days=10))

@@ -152,9 +152,9 @@ def test_a_record_of_which_no_reading_counts_does_not_look_fine(here, capsys):
     printed = capsys.readouterr().out
     first = printed[: printed.index("What raises a level at")].splitlines()[-1]
     assert first == (
-        "no reading of G1.displacement_east, G1.displacement_north counts: all are flagged out of range, so nothing "
-        "judges this motion. Check the columns, units and --answer values above, correct them and run this command "
-        "again."
+        "no reading of G1.displacement_east, G1.displacement_north counts: all are flagged out of range, so no "
+        "criterion judges this motion. Check the columns, units and --answer values above, correct them and run this "
+        "command again."
     )
     assert "reached on" not in printed
     assert "could not be judged on any of the 60 days of this record" in printed
