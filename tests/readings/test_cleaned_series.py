@@ -29,17 +29,19 @@ from monitor.sites.watched import find_motion
 from monitor.storage.actor import Actor
 from monitor.storage.views import load_view
 from monitor.text.instants import epoch_s, format_iso, parse_time
+from monitor.web.routes.site.rates import find_rates
 from tests.data.site_text import bounds, criterion, head, series, station
 from tests.fixtures.databases import ON_BOTH
 
 START = parse_time("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
+BOUNDS = bounds(yellow="6 1d", orange="24 12h", red="80 8h")
 SITE_TEXT = (
     head("bench", levels={"names": ["green", "yellow", "orange", "red"]})
     + "".join(
         station(name, series("displacement", "mm", noise_floor_mm=1.0, verify_step_mm=30.0)) for name in ("G1", "G2")
     )
-    + criterion("rate", stations=["*"], quantity="displacement", **bounds(yellow="6 1d", orange="24 12h", red="80 8h"))
+    + criterion("velocity", stations=["*"], quantity="displacement", **BOUNDS)
 )
 KEY = ("bench", "G1", "displacement")
 G1 = "G1.displacement"
@@ -104,10 +106,12 @@ class Antenna:
             (moving,) = [one for one in find_moving(c, self.site) if one.station.id == "G1"]
             path = load_path(c, self.site, moving, self.now, Memory())
             inputs = load_inputs(c, self.site, self.now, draining=False)[0]
+            page = find_rates(c, self.site, "G1", START, self.now, self.now)
         track = DecisionContext(PreparedSite(self.site), inputs, Memory(), epoch_s(self.now)).track(
             self.site.criteria[0], "G1"
         )
         return {
+            "velocity on the page, mm/day": max(abs(rate) for window in page for rate in window["rate"]),
             "decision": track.along[-1] - track.along[0],
             "movement": path.values[-1] - path.values[0],
             "forecasts and anomaly scores": samples.values[-1] - samples.values[0],
@@ -190,8 +194,8 @@ def test_a_jump_before_the_first_evaluation_is_a_question_until_somebody_answers
     ((key, step),) = evaluated.memory.steps.items()
     assert (step.state, evaluated.level) == ("before", 0)
     assert "jumped by 79.9 mm" in str(evaluated.memory.incomplete[G1])
-    assert max(map(abs, antenna.measure_motion().values())) < 3.0
+    assert max(map(abs, antenna.measure_motion().values())) < 10.0
     verify(antenna.database, antenna.site, str(key), "instrument", Actor("Ada", "person"), "antenna", antenna.now)
     answered = evaluate_site(antenna.database, antenna.site, antenna.now, "data").decision
     assert "jumped" not in str(answered.memory.incomplete.get(G1))
-    assert max(map(abs, antenna.measure_motion().values())) < 3.0
+    assert max(map(abs, antenna.measure_motion().values())) < 10.0

@@ -1,88 +1,105 @@
 """Velocities of a station beside the bounds of the criteria that judge them."""
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from forecasting.kinematics.velocity import find_inverse, fit_velocity
+from monitor.alerts.queries.overview import load_range
 from monitor.decision.records import instant, seconds
-from monitor.errors import NotFoundError, RefusedError
-from monitor.readings.records import HARMLESS, Reading
+from monitor.errors import RefusedError
+from monitor.readings.cleaned.tracks import COMPONENTS, SCALARS, Track, make_motion_tracker
+from monitor.readings.queries.observations import load_ids
 from monitor.sites.records import Site
 from monitor.text.instants import format_iso
-from monitor.web.context import RequestedRange
-from monitor.web.parts.columns import COMPUTED
-from monitor.web.routes.site.charts import load_curve
 
 POINTS: Final = 150  # of one curve
 EPOCHS: Final = 300  # of one fit; a window that holds more is thinned
-SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
 
 
 def find_bounds(site: Site | None, station: str) -> list[Mapping[str, Any]]:
-    """Bounds that can be drawn beside the movement of a station: velocity, acceleration, tangential angle."""
+    """Return the bounds to draw beside the movement of a station: velocity, acceleration, tangential angle."""
     return [
-        {"kind": k.kind.id, "criterion": k.id, "level": t.level, "value": t.over, "window_s": t.window_s}
-        for k in (() if site is None else site.criteria)
-        if "movement" in k.kind.drawn and station in k.stations
-        for t in k.thresholds
-        if t.over is not None
+        {
+            "kind": criterion.kind.id,
+            "criterion": criterion.id,
+            "level": threshold.level,
+            "value": threshold.over,
+            "window_s": threshold.window_s,
+        }
+        for criterion in (() if site is None else site.criteria)
+        if "movement" in criterion.kind.drawn and station in criterion.stations
+        for threshold in criterion.thresholds
+        if threshold.over is not None
     ]
 
 
 def find_rates(
     c: Connection, site: Site | None, station: str, low: datetime, high: datetime, now: datetime, points: int = POINTS
 ) -> list[Mapping[str, Any]]:
-    """Velocity in mm/day over each window of the velocity criteria of a station; none where nothing can be fitted.
+    """Return the velocity in mm/day over each window of the velocity criteria of a station.
 
-    Each is stamped at its newest epoch, as the bound reads it, over unflagged readings as known now; steps that the
-    decision takes out are still in.
+    Each velocity is stamped with the newest epoch of its window. It is fitted to the cleaned series that the evaluation
+    reads, so a jump of the instrument is no velocity. Series that cannot be read are left out.
     """
     if site is None:
         return []
-    context = {
-        t.window_s: k.id
-        for k in site.criteria
-        if k.kind.velocity and station in k.stations
-        for t in k.thresholds
-        if t.window_s
+    criteria = {
+        threshold.window_s: criterion.id
+        for criterion in site.criteria
+        if criterion.kind.velocity and station in criterion.stations
+        for threshold in criterion.thresholds
+        if threshold.window_s
     }
-    readings = _load(c, site, station, low, high, max(context, default=0.0), now)
+    start = instant(seconds(low) - max(criteria, default=0.0))
+    track = load_track(c, site, station, start, high, now)
+    if track is None:
+        return []
     return [
-        measure_rates(readings, criterion, window_s, seconds(low), points)
-        for window_s, criterion in sorted(context.items())
+        measure_rates(track, criterion, window_s, seconds(low), points)
+        for window_s, criterion in sorted(criteria.items())
     ]
 
 
-def _load(
-    c: Connection, site: Site, station: str, low: datetime, high: datetime, window_s: float, now: datetime
-) -> Sequence[Reading]:
-    start = instant(seconds(low) - window_s)
-    for quantity in (COMPUTED, *SCALARS):
-        try:
-            found, _, unit, _, _ = load_curve(c, site.id, station, quantity, RequestedRange(start, high), now)
-        except (NotFoundError, RefusedError):
-            continue
-        if unit == "mm":
-            return [r for r in found if all(f in HARMLESS for f in r.flags)]
-    return []
+def load_track(
+    c: Connection, site: Site, station: str, from_at: datetime, to_at: datetime, known_at: datetime
+) -> Track | None:
+    """Load the track of a station from its components, or else from its first scalar displacement; None without any."""
+    declared = site.station(station)
+    if declared is None:
+        return None
+    ids = load_ids(c, site.id)
+    stored = [quantity for quantity in (*COMPONENTS, *SCALARS) if (station, quantity) in ids]
+    is_vector = set(COMPONENTS[:2]) <= set(stored)
+    quantities = [q for q in stored if q in COMPONENTS] if is_vector else [q for q in stored if q in SCALARS][:1]
+    spec = declared.find_series(quantities[0]) if quantities else None
+    if spec is None or spec.unit != "mm":
+        return None
+    try:
+        readings = {
+            f"{station}.{quantity}": tuple(load_range(c, ids[station, quantity], from_at, to_at, known_at))
+            for quantity in quantities
+        }
+    except RefusedError:
+        # The range contains more readings than one request may read.
+        return None
+    quantity = "displacement" if is_vector else quantities[0]
+    return make_motion_tracker(site, declared, quantity).track(readings, seconds(known_at))
 
 
 def measure_rates(
-    readings: Sequence[Reading], criterion: str, window_s: float, from_s: float, points: int = POINTS
+    track: Track, criterion: str, window_s: float, from_s: float, points: int = POINTS
 ) -> Mapping[str, Any]:
-    """Velocity over the windows that end at about `points` epochs from an instant on.
+    """Fit the velocity over the windows that end at about `points` epochs of a track from an instant on.
 
     The inverse is None where the velocity cannot be distinguished from zero, as in the rows of movement.
-
-    `readings`: usable ones by rising epoch.
     """
-    times = [seconds(r.observed_at) for r in readings]
-    ends = range(bisect_right(times, from_s), len(times))
-    every = max(1, len(ends) // points)
+    times_s = track.times_s
+    ends = range(bisect_right(times_s, from_s), len(times_s))
+    interval = max(1, len(ends) // points)
     columns: Mapping[str, Any] = {
         "criterion": criterion,
         "window_s": window_s,
@@ -91,16 +108,16 @@ def measure_rates(
         "error": [],
         "inverse": [],
     }
-    for last in sorted({*ends[::every], *ends[-1:]}):
-        first = bisect_right(times, times[last] - window_s)
-        thin = max(1, (last + 1 - first) // EPOCHS)
-        # counted from the end, so that the newest epoch is among them
-        rows = readings[last : first - 1 if first else None : -thin][::-1]
+    for last in sorted({*ends[::interval], *ends[-1:]}):
+        first = bisect_right(times_s, times_s[last] - window_s)
+        thinning = max(1, (last + 1 - first) // EPOCHS)
+        # Counted from the end, so that the newest epoch is among them.
+        chosen = range(last, first - 1, -thinning)[::-1]
         fit = fit_velocity(
-            [seconds(r.observed_at) for r in rows], [r.value for r in rows], [r.sigma or 0.0 for r in rows]
+            [times_s[i] for i in chosen], [track.along[i] for i in chosen], [track.along_sigma[i] for i in chosen]
         )
         if fit is not None:
-            columns["at"].append(format_iso(readings[last].observed_at))
+            columns["at"].append(format_iso(instant(times_s[last])))
             columns["rate"].append(fit.rate)
             columns["error"].append(fit.error)
             columns["inverse"].append(find_inverse(fit))
