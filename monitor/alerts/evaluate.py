@@ -37,7 +37,7 @@ from monitor.alerts.reading_cache import SiteReadingCache
 from monitor.canonical import CanonicalText, canonical_json, code_version
 from monitor.decision.changes import AlertChange
 from monitor.decision.criteria.kinds.earthquake import find_event_span_s
-from monitor.decision.criteria.scope import anchor_at, find_history_spans, find_span_s, reach_s
+from monitor.decision.criteria.scope import find_history_spans, find_load_start, find_longest_reach_s, find_span_s
 from monitor.decision.decide import decide
 from monitor.decision.records import Decision, DecisionInputs, FactRequest, Memory, ProofFact, instant
 from monitor.errors import OutdatedSiteError, StoreBusyError
@@ -163,7 +163,7 @@ def load_unsigned_by_name(
     """
     spans = find_history_spans(site)
     wanted = {
-        row.id: (f"{station}.{row.quantity}", anchor_at(to_at, span_s))
+        row.id: (f"{station}.{row.quantity}", find_load_start(to_at, span_s))
         for row in load_series(c, site.id)
         if (span_s := find_span_s(spans, (station := names.get(row.station, row.station)), row.quantity))
     }
@@ -193,7 +193,7 @@ def load_facts(
     since = now - timedelta(seconds=max((criterion.valid_for_s for criterion in site.criteria), default=86400.0))
     names = {criterion.kind.facts for criterion in site.criteria if criterion.kind.facts is not None}
     # A step that an earthquake explained is found again in every evaluation. Without the event it would be movement.
-    history_s = max((reach_s(span_s) for span_s in find_history_spans(site).values()), default=0.0)
+    history_s = max((find_longest_reach_s(span_s) for span_s in find_history_spans(site).values()), default=0.0)
     strict_s = find_event_span_s(site)
     events_since = min(since, now - timedelta(seconds=max(strict_s, history_s + BEFORE_READINGS_S)))
     facts: dict[str, Any] = {

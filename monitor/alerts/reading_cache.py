@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from monitor.decision.criteria.scope import anchor_at, find_span_s
+from monitor.decision.criteria.scope import find_load_start, find_span_s
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Memory
 from monitor.decision.series.assessment import EvaluationCache
@@ -81,7 +81,7 @@ class SiteReadingCache:
             self.clear()
         self._now = now
         wanted = [
-            (row.id, f"{row.station}.{row.quantity}", anchor_at(now, span_s))
+            (row.id, f"{row.station}.{row.quantity}", find_load_start(now, span_s))
             for row in load_series(connection, self.site.id)
             if (span_s := find_span_s(self._spans_s, row.station, row.quantity))
         ]

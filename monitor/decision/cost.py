@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
 
-from monitor.decision.criteria.scope import find_history_spans, history_s, reach_s
+from monitor.decision.criteria.scope import find_history_s, find_history_spans, find_longest_reach_s
 from monitor.sites.records import SeriesSpec, Site
 from monitor.text.message import format_duration, format_span
 
@@ -40,7 +40,7 @@ def compute_reading_limits(site: Site) -> Mapping[str, StationReadingLimit]:
     spans: dict[str, dict[str, float]] = {}
     rows: dict[str, float] = {}
     for station, spec, history, count in _list_series_rows(site):
-        spans.setdefault(station, {})[spec.quantity] = reach_s(history)
+        spans.setdefault(station, {})[spec.quantity] = find_longest_reach_s(history)
         rows[station] = rows.get(station, 0.0) + count
     return {
         station: StationReadingLimit(max(2.0 * rows[station], float(ROWS_WARN)), span_s)
@@ -60,14 +60,15 @@ def describe_costly_evaluation(site: Site) -> tuple[str, bool] | None:
         for station in criterion.stations:
             spec = site.series(station, criterion.quantity)
             if spec is not None:
-                rows = _count_series_rows(spec, criterion.quantity, history_s(site, criterion, spec))
+                rows = _count_series_rows(spec, criterion.quantity, find_history_s(site, criterion, spec))
                 costs.append((rows, criterion, spec))
     rows, criterion, spec = max(costs, key=itemgetter(0))
     limit = f"at most {ROWS_MOST:,} are allowed" if total > ROWS_MOST else f"more than {ROWS_WARN:,} is slow"
+    history = format_span(find_history_s(site, criterion, spec))
     text = (
         f"one evaluation reads up to {total:,} rows ({limit}). Criterion {criterion.id!r} reads most at station "
-        f"{spec.station!r}, {rows:,.0f} rows: {format_span(history_s(site, criterion, spec))} of {criterion.quantity} "
-        f"every {format_duration(spec.interval_s)}. Shorten its windows or its history, or store fewer readings"
+        f"{spec.station!r}, {rows:,.0f} rows: {history} of {criterion.quantity} every "
+        f"{format_duration(spec.interval_s)}. Shorten its windows or its history, or store fewer readings"
     )
     return text, total > ROWS_MOST
 
@@ -82,4 +83,4 @@ def _list_series_rows(site: Site) -> Iterator[tuple[str, SeriesSpec, float, floa
 
 def _count_series_rows(spec: SeriesSpec, quantity: str, span_s: float) -> float:
     components = _COMPONENTS if quantity == spec.quantity == "displacement" else 1
-    return reach_s(span_s) / spec.interval_s * components
+    return find_longest_reach_s(span_s) / spec.interval_s * components

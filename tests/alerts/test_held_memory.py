@@ -10,7 +10,7 @@ from functools import lru_cache
 import pytest
 
 from monitor.alerts.evaluate import Evaluator
-from monitor.decision.criteria.scope import find_history_spans, reach_s
+from monitor.decision.criteria.scope import find_history_spans, find_longest_reach_s
 from monitor.features.forecasts.drivers import load_drivers
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
@@ -90,7 +90,7 @@ def test_memory_stands_still_once_the_windows_are_full(database):
     assert held[2] - held[0] < 0.5 * readings, "each reading leaves something behind"
 
     cache, _ = evaluator._caches[SITE.id]
-    window = reach_s(SPAN_S) * len(NAMES)
+    window = find_longest_reach_s(SPAN_S) * len(NAMES)
     in_tracks = sum(tracker.count() for tracker in cache.decision.trackers.values())
     assert 0 < in_tracks <= window, "a track holds what its window has left"
     assert cache.count() == in_tracks + sum(map(len, (series.readings for series in cache._series.values())))

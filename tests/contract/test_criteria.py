@@ -15,7 +15,7 @@ from monitor.alerts.acts.loosening import ADVISED, find_loosening
 from monitor.decision.criteria import scope
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.kinds.earthquake import lower_bounds
-from monitor.decision.criteria.scope import anchor_at, find_history_spans
+from monitor.decision.criteria.scope import find_history_spans, find_load_start
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import FACTS, DecisionInputs, Memory
@@ -169,7 +169,7 @@ def cut(site, readings):
     """Return the readings that the loader of decisions reads, and no others."""
     spans = find_history_spans(site)
     return {
-        name: tuple(r for r in rows if r.observed_at > anchor_at(NOW, spans[tuple(name.split("."))]))
+        name: tuple(r for r in rows if r.observed_at > find_load_start(NOW, spans[tuple(name.split("."))]))
         for name, rows in readings.items()
     }
 

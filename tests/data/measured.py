@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from forecasting.data.workbook import read_sheet
-from monitor.decision.criteria.scope import anchor_at, find_history_spans
+from monitor.decision.criteria.scope import find_history_spans, find_load_start
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, EventFact, Memory, NewestEpoch, seconds
@@ -104,7 +104,7 @@ def replay(
             if "future" not in o.flags and (key not in newest or at_s >= newest[key].observed_s):
                 newest[key] = NewestEpoch(at_s, seconds(o.received_at), o.flags)
         for now in (look, look + timedelta(seconds=extra_s)) if extra_s else (look,):
-            edge = anchor_at(now, span_s)
+            edge = find_load_start(now, span_s)
             for series in held.values():
                 for old in [at for at in series if at <= edge]:
                     del series[old]

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from monitor.decision import decide as decide_module
-from monitor.decision.criteria.scope import anchor_at
+from monitor.decision.criteria.scope import find_load_start
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.decision.series.assessment import EvaluationCache
@@ -225,7 +225,7 @@ def run(
                 at_s = seconds(item.observed_at)
                 if at_s <= now_s and (key not in newest or at_s >= newest[key].observed_s):
                     newest[key] = NewestEpoch(at_s, seconds(item.received_at), item.flags)
-            edge = anchor_at(now, SPAN_S)
+            edge = find_load_start(now, SPAN_S)
             readings = {k: tuple(v[at] for at in sorted(v) if at > edge) for k, v in held.items()}
             drains = history.drains is not None and history.drains[0] <= epoch < history.drains[1]
             inputs = DecisionInputs(readings, dict(newest), draining=drains)

@@ -11,7 +11,7 @@ from monitor.alerts.audit.explain import BESIDES
 from monitor.alerts.audit.recompute import parse_frozen_site
 from monitor.alerts.evaluate import load_facts, load_unsigned_by_name
 from monitor.alerts.queries.evaluations import DecisionRow, load_newest
-from monitor.decision.criteria.scope import anchor_at, find_history_spans, find_span_s
+from monitor.decision.criteria.scope import find_history_spans, find_load_start, find_span_s
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, seconds
@@ -116,7 +116,7 @@ def load_view_as_of(
         if not span_s:
             continue
         name = f"{station}.{series.quantity}"
-        found = tuple(load_readings(c, series.id, anchor_at(now, span_s), now, known_at))
+        found = tuple(load_readings(c, series.id, find_load_start(now, span_s), now, known_at))
         readings[name] = found
         last = next((r for r in reversed(found) if "future" not in r.flags), None)
         if last is not None and known_at != now:

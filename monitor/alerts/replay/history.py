@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from monitor.alerts.evaluate import load_facts
 from monitor.alerts.replay import queries as history
 from monitor.alerts.replay.failure_windows import list_window_spans
-from monitor.decision.criteria.scope import anchor_at, find_history_spans, find_span_s, reach_s
+from monitor.decision.criteria.scope import find_history_spans, find_load_start, find_longest_reach_s, find_span_s
 from monitor.decision.records import DecisionInputs, NewestEpoch, ProofFact, instant, seconds
 from monitor.errors import RefusedError
 from monitor.readings.queries.observations import SeriesRow, as_signed, change_flags, load_series, rank
@@ -262,7 +262,7 @@ class History:
             row = replace(found, station=sites[-1].find_current_id(found.station))  # of a file that is not in force yet
             span_s = find_span_s(spans, row.station, row.quantity)
             self._windows.append(_Window(row, history.load_past_offsets(c, row), history.load_past_flags(c, row.id)))
-            self._reaches_s.append(reach_s(span_s))
+            self._reaches_s.append(find_longest_reach_s(span_s))
             # Before the first decision: the span of the windows, and the newest epoch, however old.
             since = from_at - timedelta(seconds=self._reaches_s[-1])
             old = history.find_newest_before(c, row.id, since)
@@ -429,7 +429,7 @@ class History:
 
     def read(self, names: Iterable[str], span_s: float) -> dict[str, tuple[Reading, ...]]:
         """Return the readings of series (`STATION.quantity`) over at least a span, as they are known now."""
-        edge_s = seconds(anchor_at(instant(self.now_s), span_s))
+        edge_s = seconds(find_load_start(instant(self.now_s), span_s))
         return {name: self._by_name[name].show(edge_s) for name in names if name in self._by_name}
 
     def count_changes(self, names: Iterable[str]) -> int:
@@ -448,7 +448,7 @@ class History:
                 if (span_s := find_span_s(spans, w.row.station, w.row.quantity)) > 0.0
             ]
         now = instant(self.now_s)
-        edges_s = {span_s: seconds(anchor_at(now, span_s)) for span_s in {span_s for _, span_s, _ in wanted}}
+        edges_s = {span_s: seconds(find_load_start(now, span_s)) for span_s in {span_s for _, span_s, _ in wanted}}
         readings = {name: window.show(edges_s[span_s]) for name, span_s, window in wanted}
         unsigned = {name: rows for name, span_s, window in wanted if (rows := window.show_unsigned(edges_s[span_s]))}
         return DecisionInputs(readings, dict(self._newest_view), unsigned, **self._facts(site, now))

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from monitor.alerts.queries.alerts import ChangeContext, apply_changes
 from monitor.canonical import code_version
 from monitor.decision.changes import health_alarm
-from monitor.decision.criteria.scope import find_history_spans, reach_s
+from monitor.decision.criteria.scope import find_history_spans, find_longest_reach_s
 from monitor.errors import ConfigError, NotFoundError
 from monitor.settings.service import ServiceConfig
 from monitor.sites.files import scan_sites
@@ -51,7 +51,9 @@ def find_limits(db: Database, config: ServiceConfig, now: datetime) -> Retention
     retention = config.retention
     reaches_s: dict[str, float] = {}
     for site in db.run_read(_load_sites, config):
-        reaches_s[site.id] = max(reaches_s.get(site.id, 0.0), *map(reach_s, find_history_spans(site).values()), 0.0)
+        reaches_s[site.id] = max(
+            reaches_s.get(site.id, 0.0), *map(find_longest_reach_s, find_history_spans(site).values()), 0.0
+        )
     return RetentionLimits(
         before_at={
             key: now - timedelta(seconds=age_s) for key, age_s in retention.ages_s().items() if age_s is not None

@@ -23,14 +23,14 @@ PACE_INTERVALS: Final = 60.0
 BLOCKS: Final = 4
 
 
-def anchor_at(now: datetime, span_s: float) -> datetime:
-    """Return the instant from which readings are loaded.
+def find_load_start(now: datetime, span_s: float) -> datetime:
+    """Return the instant after which readings are loaded.
 
     It advances in steps of a quarter of the span, so that successive evaluations can extend the same track. It is at
-    least the span and at most `reach_s` before now.
+    least the span and at most `find_longest_reach_s` before now.
 
     >>> from monitor.text.instants import parse_time, format_iso
-    >>> [format_iso(anchor_at(parse_time(f"2026-01-{day}T06:00:00Z"), 345600.0))[:16] for day in ("09", "10")]
+    >>> [format_iso(find_load_start(parse_time(f"2026-01-{day}T06:00:00Z"), 345600.0))[:16] for day in ("09", "10")]
     ['2026-01-05T00:00', '2026-01-06T00:00']
     """
     if span_s <= 0.0:
@@ -39,13 +39,13 @@ def anchor_at(now: datetime, span_s: float) -> datetime:
     return instant(floor((seconds(now) - span_s) / block_s) * block_s)
 
 
-def reach_s(span_s: float) -> float:
-    """Return the greatest time in seconds between an anchor (`anchor_at`) and now."""
+def find_longest_reach_s(span_s: float) -> float:
+    """Return the longest time in seconds from the start of the loaded readings (`find_load_start`) to now."""
     return span_s * (1.0 + 1.0 / BLOCKS)
 
 
 def find_history_spans(site: Site) -> Mapping[tuple[str, str], float]:
-    """Return how much history criteria read, in seconds, by station and declared quantity.
+    """Return the history of each series that criteria need, in seconds, by station and declared quantity.
 
     Control stations with a reference are included.
     """
@@ -59,11 +59,11 @@ def find_history_spans(site: Site) -> Mapping[tuple[str, str], float]:
             if spec is None:
                 continue
             place = station, quantity
-            spans[place] = max(spans.get(place, 0.0), history_s(site, criterion, spec))
+            spans[place] = max(spans.get(place, 0.0), find_history_s(site, criterion, spec))
             # A source needs a longer history, so that its readings cover the whole history of the series.
             for source in sources.get(station, ()):
                 source_place = source, quantity
-                spans[source_place] = max(spans.get(source_place, 0.0), reach_s(spans[place]))
+                spans[source_place] = max(spans.get(source_place, 0.0), find_longest_reach_s(spans[place]))
     for spec in list_learning(site):
         place = spec.station, spec.quantity
         spans[place] = max(spans.get(place, 0.0), PACE_INTERVALS * spec.interval_s)
@@ -89,7 +89,7 @@ def find_span_s(spans: Mapping[tuple[str, str], float], station: str, quantity: 
     return spans.get((station, quantity)) or spans.get((station, declared)) or 0.0
 
 
-def history_s(site: Site, criterion: Criterion, spec: SeriesSpec) -> float:
+def find_history_s(site: Site, criterion: Criterion, spec: SeriesSpec) -> float:
     """Return how much history of a series a criterion needs, in seconds.
 
     This is the history that its kind declares, plus the dwell or the deadline of a step, the allowed silence, and

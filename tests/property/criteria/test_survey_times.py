@@ -8,7 +8,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from monitor.decision.criteria.kinds import survey_rate
-from monitor.decision.criteria.scope import history_s
+from monitor.decision.criteria.scope import find_history_s
 from monitor.decision.judgements import judge_series
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant
@@ -115,7 +115,7 @@ def test_a_rule_that_compares_the_last_two_surveys_of_a_window_fails(monkeypatch
 def test_the_longest_gap_is_loaded_and_stated():
     (limit,) = judge_series(PreparedSite(SITE), SPEC, SPEC.interval_s).criteria[0].limits
     assert limit.longest_gap_s == 12 * 90 * DAY_S
-    assert history_s(SITE, CRITERION, SPEC) > limit.longest_gap_s
+    assert find_history_s(SITE, CRITERION, SPEC) > limit.longest_gap_s
 
 
 @pytest.mark.parametrize("every_days", [4.0, 7.0, 14.0, 20.0, 30.0, 60.0])

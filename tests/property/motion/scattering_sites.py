@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from monitor.decision.criteria.scope import anchor_at, find_history_spans
+from monitor.decision.criteria.scope import find_history_spans, find_load_start
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
@@ -99,7 +99,7 @@ def play_scattering(story: Scattering) -> list[Decision]:
             key = f"{station.id}.displacement"
             held[key].append(Reading(instant(now_s), instant(now_s), 0, value, 0.0, value, None, ()))
             newest[key] = NewestEpoch(now_s, now_s)
-        edge = anchor_at(instant(now_s), span_s)
+        edge = find_load_start(instant(now_s), span_s)
         readings = {k: tuple(r for r in v if r.observed_at > edge) for k, v in held.items()}
         decision = decide(prepared, memory, DecisionInputs(readings, newest), instant(now_s), warm)
         memory = Memory.read(json.loads(json.dumps(decision.memory.to_json())))
