@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 from monitor.decision.keys import StepKey, VoteKey
 from monitor.decision.records import Memory, Signature, Steps, Vote, Votes
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
-from monitor.decision.series.corrections import CORRECTED
+from monitor.decision.series.corrections import CORRECTED_PREFIX
 from monitor.decision.series.coseismic_steps import find_shaken
 from monitor.decision.series.neighbours import ALONE
 from monitor.decision.series.steps import MOVEMENT, QUIET, denies_movement, high_level, requested_level
@@ -190,7 +190,7 @@ def find_level_of_motion(site: Site, question: str, votes: Votes, now_s: float) 
 
     A correction may hide any motion, so a question about corrected values is treated as one about the highest level.
     """
-    if question.startswith(CORRECTED):
+    if question.startswith(CORRECTED_PREFIX):
         return site.top_level
     stations = {
         station.id

@@ -22,7 +22,7 @@ from monitor.alerts.queries.evaluations import find_state, save_memory
 from monitor.alerts.queries.signatures import TwoPersonAct
 from monitor.decision.keys import find_station_of_question
 from monitor.decision.records import Memory, instant, seconds
-from monitor.decision.series.corrections import CORRECTED, read_question
+from monitor.decision.series.corrections import CORRECTED_PREFIX, read_question
 from monitor.decision.series.steps import MOVEMENT, explain_reopened
 from monitor.decision.votes import needs_second_signature
 from monitor.errors import NotFoundError, RefusedError
@@ -147,7 +147,7 @@ def withdraw_answer(
         if shared and second is not None:
             who = f"{second.name} and {actor.name}"
         act, after = TAKEN_BACK, reopen_questions(memory, spoken.answers, seconds(now))
-        if key.startswith(CORRECTED):
+        if key.startswith(CORRECTED_PREFIX):
             station, until_s = read_question(key)
             reopen_corrections(c, site.id, station, instant(until_s), who, now)
     sentence = _WITHDRAWN(question=key, what=spoken.description, name=who, reason=reason)

@@ -18,7 +18,7 @@ from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.conditions import HAZARD_KEY, LONE_TOP
 from monitor.decision.keys import RuleKey, StepKey, find_station_of_question
 from monitor.decision.records import Memory, Signature, Vote, instant, seconds
-from monitor.decision.series.corrections import CORRECTED, read_question
+from monitor.decision.series.corrections import CORRECTED_PREFIX, read_question
 from monitor.decision.series.steps import CAUSES, MOVEMENT, denies_movement, requested_level, state_after
 from monitor.decision.votes import find_level_of_question, needs_second_signature
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
@@ -210,7 +210,7 @@ def verify(
         mine = _find_steps(memory, key)
         height = find_level_of_question(site, memory, key, mine, seconds(now))
         was = _WAS if answer in {MOVEMENT, CAUSES[0]} else _WAS_NONE
-        is_correction = key.startswith(CORRECTED)
+        is_correction = key.startswith(CORRECTED_PREFIX)
         alone = denies_movement(answer) and needs_second_signature(site, height)
         if is_correction and not can_countersign(c, site.id):
             require_account(c, actor.name.strip())

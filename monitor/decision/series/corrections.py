@@ -32,8 +32,8 @@ _ERRORS: Final = Template(
     "correction.errors",
     "{names} changed the errors of {n} values of {series} from {at} to {at2} to up to {n2} {unit}",
 )
-CORRECTED: Final = "corrected:"  # a question is named `corrected:STATION@INSTANT`
-VERIFY: Final = ":verify"
+CORRECTED_PREFIX: Final = "corrected:"  # a question is named `corrected:STATION@INSTANT`
+VERIFY_SUFFIX: Final = ":verify"
 _NAMED: Final = 3  # series in one question
 _OBSERVED: Final = attrgetter("observed_at")
 
@@ -75,15 +75,15 @@ def list_questions(context: DecisionContext) -> dict[str, Message]:
     questions: dict[str, Message] = {}
     for station, names in by_station.items():
         received_s = sorted(seconds(r.received_at) for name in names for r in context.inputs.unsigned[name])
-        begin = f"health:{CORRECTED}{station}@"
+        begin = f"health:{CORRECTED_PREFIX}{station}@"
         open_s = sorted(
-            seconds(parse_time(key.removeprefix(begin).removesuffix(VERIFY)))
+            seconds(parse_time(key.removeprefix(begin).removesuffix(VERIFY_SUFFIX)))
             for key in context.memory.conditions
             if key.startswith(begin)
         )
         until_s = next((at_s for at_s in open_s if at_s >= received_s[0]), received_s[-1])
         texts = [_describe(context, name) for name in names[:_NAMED]]
-        questions[f"{CORRECTED}{station}@{format_iso(instant(until_s))}"] = join(texts)
+        questions[f"{CORRECTED_PREFIX}{station}@{format_iso(instant(until_s))}"] = join(texts)
     return questions
 
 
@@ -97,7 +97,7 @@ def needs_signature(context: DecisionContext, station: str) -> bool:
         return True
     kept_until_s = float("-inf")
     for question, answer in context.memory.answers.items():
-        if question.startswith(f"{CORRECTED}{station}@") and answer == MOVEMENT:
+        if question.startswith(f"{CORRECTED_PREFIX}{station}@") and answer == MOVEMENT:
             kept_until_s = max(kept_until_s, read_question(question)[1])
     return any(
         seconds(reading.received_at) > kept_until_s
@@ -109,7 +109,7 @@ def needs_signature(context: DecisionContext, station: str) -> bool:
 
 def read_question(question: str) -> tuple[str, float]:
     """Return the station of a question about corrections, and up to which reception it asks, in epoch seconds."""
-    station, _, until = question.removeprefix(CORRECTED).partition("@")
+    station, _, until = question.removeprefix(CORRECTED_PREFIX).partition("@")
     return station, seconds(parse_time(until))
 
 
