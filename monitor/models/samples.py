@@ -1,8 +1,9 @@
 """Load the samples of series that forecasters and anomaly detectors work on, as known at an instant.
 
-Motion is cleaned by the same `Tracker` that the evaluation and the movement page use: offsets are subtracted; flagged
-readings, unsigned corrections and spikes are left out; and steps that nobody has explained are taken out. The values
-before a step are moved to the level after it, so that the newest sample is as measured and the step is no motion.
+Motion is cleaned by the same `Tracker` that the evaluation and the movement page use: offsets are subtracted, flagged
+readings, unsigned corrections and spikes are left out, and jumps are taken out, whether or not a person has answered
+what they were. The values before a jump are moved to the level after it, so that the newest sample is as measured and
+the jump is not motion.
 """
 
 import math
@@ -28,9 +29,9 @@ from monitor.sites.watched import WatchedSeries, find_watched_motion, is_forecas
 from monitor.text.instants import epoch_s, from_epoch_s
 
 EARTH_M_PER_DEG = 111_320.0
-# On a grid, the readings of each 36th of a step are averaged. A step of six hours so keeps readings of ten minutes as
-# they are.
-PARTS_OF_STEP: Final = 36
+# On a grid, the readings of each 36th of a cell are averaged. With cells of six hours, readings every ten minutes are
+# therefore not averaged.
+GRID_PARTS: Final = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,14 @@ class SitePanel:
     series: tuple[WatchedSeries, ...]
     cadence: Cadence
 
-    def knows(self, model: ModelRow, panels: Iterable["SitePanel"]) -> bool:
-        """Return whether a checkpoint was trained on a series of this panel, or on none of any of these panels."""
+    def may_use(self, model: ModelRow, panels: Iterable["SitePanel"]) -> bool:
+        """Return whether a checkpoint may forecast this panel.
+
+        It may if it was trained on a series of this panel, or on no series of any panel of the site.
+
+        Args:
+            panels: All panels of the site.
+        """
         labels = {series.label for panel in panels for series in panel.series}
         return model.series.isdisjoint(labels) or any(series.label in model.series for series in self.series)
 
@@ -55,7 +62,7 @@ class SeriesSamples:
         times_s: Epochs in ascending order, epoch seconds, shape (n,).
         values: Values in the unit of the series, shape (n,).
         newest_received_at: When the newest usable reading was received.
-        steps: Epoch, in epoch seconds, and size of each unexplained step that was taken out, oldest first.
+        jumps: Epoch, in epoch seconds, and size of each jump that was taken out, oldest first.
     """
 
     label: str
@@ -63,24 +70,26 @@ class SeriesSamples:
     spec: SeriesSpec
     series_id: int
     quantity: str
-    times_s: "array[float]"  # arrays, because a site has hundreds of thousands of samples
+    # Arrays, because a site has hundreds of thousands of samples.
+    times_s: "array[float]"
     values: "array[float]"
     newest_received_at: datetime
-    steps: tuple[tuple[float, float], ...] = ()
+    jumps: tuple[tuple[float, float], ...] = ()
 
     @property
     def timed(self) -> Timed:
-        """Times and values, as libraries take samples."""
+        """Times and values, in the form that forecasters and detectors expect."""
         return self.times_s, self.values
 
 
-def load_watched(c: Connection, site: Site, since: datetime, now: datetime) -> list[SeriesSamples]:
+def load_watched(connection: Connection, site: Site, since: datetime, now: datetime) -> list[SeriesSamples]:
     """Load the displacement series that detectors compare with each other, in (since, now] as known at `now`."""
-    return read_all(c, site, find_watched_motion(site, load_ids(c, site.id)), since, now, keep_spikes=True)
+    series = find_watched_motion(site, load_ids(connection, site.id))
+    return load_samples(connection, site, series, since, now, keep_spikes=True)
 
 
-def read_all(
-    c: Connection,
+def load_samples(
+    connection: Connection,
     site: Site,
     series: Iterable[WatchedSeries],
     since: datetime,
@@ -92,28 +101,27 @@ def read_all(
     """Load the cleaned samples of several series in (since, now] as known at `now`; series without any are left out.
 
     Args:
-        grid_s: Step of the grid on which the samples will be used, seconds; the readings of each 36th of it are
-            averaged, which bounds memory. 0: no averages.
+        grid_s: Length of the cells of the grid on which the samples will be used, seconds. The readings of each 36th
+            of a cell are averaged, which bounds memory. 0: no averages.
         keep_spikes: Whether readings that the track sets aside, such as spikes, are kept. Detectors have to find them.
     """
-    ids = load_ids(c, site.id)
+    ids = load_ids(connection, site.id)
     samples: list[SeriesSamples] = []
-    for (station, quantities), members in groupby(series, lambda one: (one.station, _list_quantities(one, ids))):
-        readings = {
-            quantity: tuple(
-                average_cells(stream_readings(c, ids[station.id, quantity], since, now, now), grid_s / PARTS_OF_STEP)
-            )
-            for quantity in quantities
-        }
+    grouped = groupby(series, lambda watched: (watched.station, _list_quantities(watched, ids)))
+    for (station, quantities), members in grouped:
+        readings: dict[str, tuple[Reading, ...]] = {}
+        for quantity in quantities:
+            stored = stream_readings(connection, ids[station.id, quantity], since, now, now)
+            readings[quantity] = tuple(average_cells(stored, grid_s / GRID_PARTS))
         samples += _clean(site, station, list(members), readings, now, keep_spikes=keep_spikes)
     return samples
 
 
-def read_samples(
-    c: Connection, site: Site, series: WatchedSeries, since: datetime, now: datetime
+def load_series_samples(
+    connection: Connection, site: Site, series: WatchedSeries, since: datetime, now: datetime
 ) -> SeriesSamples | None:
     """Load the samples of one series in (since, now] as known at `now`, spikes included; None if there are none."""
-    samples = read_all(c, site, [series], since, now, keep_spikes=True)
+    samples = load_samples(connection, site, [series], since, now, keep_spikes=True)
     return samples[0] if samples else None
 
 
@@ -136,49 +144,49 @@ def _clean(
     """Yield the cleaned samples of series of one station from its readings by quantity."""
     quantities = tuple(readings)
     if not is_cleaned(quantities[0]):
-        for one in series:
-            usable = readings[one.quantity]
+        for watched in series:
+            usable = readings[watched.quantity]
             times_s = array("d", [epoch_s(reading.observed_at) for reading in usable])
             values = array("d", [reading.value for reading in usable])
-            yield from _make_samples(one, times_s, values, usable)
+            yield from _make_samples(watched, times_s, values, usable)
         return
     quantity = "displacement" if len(quantities) > 1 else quantities[0]
     named = {f"{station.id}.{name}": rows for name, rows in readings.items() if rows}
     track = make_motion_tracker(site, station, quantity).track(named, epoch_s(now))
     cleaned = track.quantity.split("+")
-    for one in series:
-        if one.quantity not in cleaned:
+    for watched in series:
+        if watched.quantity not in cleaned:
             continue
-        component = cleaned.index(one.quantity)
-        steps = tuple((jump.at_s, jump.size[component]) for jump in list_confirmed(track))
+        component = cleaned.index(watched.quantity)
+        jumps = tuple((jump.at_s, jump.size[component]) for jump in list_lasting_jumps(track))
         samples = dict(zip(track.times_s, move_to_newest_level(track, component), strict=True))
         if keep_spikes:
-            for reading in readings[one.quantity]:
+            for reading in readings[watched.quantity]:
                 at_s = epoch_s(reading.observed_at)
-                later = math.fsum(size for step_s, size in steps if step_s > at_s)
-                samples.setdefault(at_s, reading.value + later)
+                later_jumps = math.fsum(size for jump_s, size in jumps if jump_s > at_s)
+                samples.setdefault(at_s, reading.value + later_jumps)
         epochs_s = sorted(samples)
         values = array("d", [samples[at_s] for at_s in epochs_s])
-        yield from _make_samples(one, array("d", epochs_s), values, readings[one.quantity], steps)
+        yield from _make_samples(watched, array("d", epochs_s), values, readings[watched.quantity], jumps)
 
 
 def is_cleaned(quantity: str) -> bool:
-    """Return whether steps are taken out of a series: it measures motion of a station."""
+    """Return whether jumps are taken out of a series, because it measures the motion of a station."""
     return quantity in COMPONENTS or quantity in SCALARS or quantity == "crack_opening"
 
 
-def list_confirmed(track: Track) -> list[Jump]:
-    """Return the steps of a track that a later epoch confirms. A jump of the newest epoch may still be a spike."""
+def list_lasting_jumps(track: Track) -> list[Jump]:
+    """Return the jumps of a track except one at its newest epoch, which may still be a spike."""
     return [jump for jump in track.jumps if track.times_s and jump.at_s < track.times_s[-1]]
 
 
 def move_to_newest_level(track: Track, component: int) -> "array[float]":
     """Return one component of a track at the level of its newest epoch, shape (n,).
 
-    A track has every step subtracted from the values after it. Here it is added to the values before it instead, which
+    A track has every jump subtracted from the values after it. Here it is added to the values before it instead, which
     leaves the newest value as it was measured.
     """
-    level = math.fsum(jump.size[component] for jump in list_confirmed(track))
+    level = math.fsum(jump.size[component] for jump in list_lasting_jumps(track))
     return array("d", [value[component] + level if level else value[component] for value in track.values])
 
 
@@ -187,7 +195,7 @@ def _make_samples(
     times_s: "array[float]",
     values: "array[float]",
     readings: Sequence[Reading],
-    steps: tuple[tuple[float, float], ...] = (),
+    jumps: tuple[tuple[float, float], ...] = (),
 ) -> Iterator[SeriesSamples]:
     if times_s:
         newest = max(reading.received_at for reading in readings)
@@ -200,40 +208,36 @@ def _make_samples(
             times_s=times_s,
             values=values,
             newest_received_at=newest,
-            steps=steps,
+            jumps=jumps,
         )
 
 
-def read_driver(c: Connection, series_id: int, spec: SeriesSpec, since: datetime, now: datetime) -> Timed:
-    """Load the usable readings of a series in (since, now] as known at `now`; of rain the amounts."""
-    readings = stream_readings(c, series_id, since, now, now)
-    sound = (r for r in readings if is_fit(r))
-    fit: Iterable[tuple[float, float]]
+def load_driver(connection: Connection, series_id: int, spec: SeriesSpec, since: datetime, now: datetime) -> Timed:
+    """Load the usable readings of a series that drives motion, such as rain or a water level.
+
+    They are those of (since, now] as known at `now`. Of rain the amounts are returned.
+    """
+    usable = filter(is_fit, stream_readings(connection, series_id, since, now, now))
+    samples: Iterable[tuple[float, float]]
     if spec.quantity == "rain" and spec.stamp == "interval_end":
-        rows = [(epoch_s(r.observed_at), r.value, None if r.first is None else r.first.value) for r in sound]
-        fit = resolve_sums(drop_totals(rows, spec.interval_s), spec.interval_s).rows
+        rows = [(epoch_s(r.observed_at), r.value, None if r.first is None else r.first.value) for r in usable]
+        samples = resolve_sums(drop_totals(rows, spec.interval_s), spec.interval_s).rows
     else:
-        fit = ((epoch_s(r.observed_at), r.value) for r in sound)
-        fit = count_up(list(fit), spec.interval_s).known if spec.stamp == "counter" else fit
+        samples = ((epoch_s(r.observed_at), r.value) for r in usable)
+        if spec.stamp == "counter":
+            samples = count_up(list(samples), spec.interval_s).known
     times, values = array("d"), array("d")
-    for at_s, value in fit:
+    for at_s, value in samples:
         times.append(at_s)
         values.append(value)
     return times, values
 
 
-def thin(readings: Iterable[Reading], cell_s: float) -> Iterator[tuple[float, float, datetime]]:
-    """Yield epoch seconds, value and reception of usable readings, averaged as by `average_cells`."""
-    for reading in average_cells(readings, cell_s):
-        yield epoch_s(reading.observed_at), reading.value, reading.received_at
-
-
 def average_cells(readings: Iterable[Reading], cell_s: float) -> Iterator[Reading]:
-    """Yield the usable readings; those that share a cell of time are averaged to one.
+    """Yield the usable readings. Those in the same cell of time are averaged to one reading.
 
     Args:
-        cell_s: Width of a cell, seconds; 0 yields every reading. A reading that is alone in its cell is yielded as it
-            is.
+        cell_s: Length of a cell, seconds; 0 yields every reading. A reading that is alone in its cell is not changed.
     """
     usable = filter(is_fit, readings)
     if not cell_s:
@@ -263,8 +267,12 @@ def _average(cell: Sequence[Reading]) -> Reading:
 
 def list_panels(site: Site, motion: Sequence[WatchedSeries]) -> list[SitePanel]:
     """Return the panels of a site, the fastest first: which series are forecast together, how far and on which grid."""
-    cadences = list_cadences({one.label: one.spec.interval_s for one in motion}, site.forecast.horizons_s)
-    return [SitePanel(tuple(one for one in motion if one.label in cadence.names), cadence) for cadence in cadences]
+    cadences = list_cadences({series.label: series.spec.interval_s for series in motion}, site.forecast.horizons_s)
+    return [SitePanel(_select_series(motion, cadence), cadence) for cadence in cadences]
+
+
+def _select_series(motion: Sequence[WatchedSeries], cadence: Cadence) -> tuple[WatchedSeries, ...]:
+    return tuple(series for series in motion if series.label in cadence.names)
 
 
 def list_horizons(site: Site) -> list[float]:
@@ -278,15 +286,20 @@ def list_horizons(site: Site) -> list[float]:
 
 def plan_xy_m(site: Site, samples: list[SeriesSamples]) -> dict[str, tuple[float, float]] | None:
     """Return east and north of the station of each series from the centre of the site, m; None if one is unknown."""
-    out = {}
-    for one in samples:
-        if one.station.latitude is None or one.station.longitude is None:
+    positions: dict[str, tuple[float, float]] = {}
+    for series in samples:
+        latitude, longitude = series.station.latitude, series.station.longitude
+        if latitude is None or longitude is None:
             return None
-        east = (one.station.longitude - site.longitude) * EARTH_M_PER_DEG * math.cos(math.radians(site.latitude))
-        out[one.label] = east, (one.station.latitude - site.latitude) * EARTH_M_PER_DEG
-    return out
+        east_m = (longitude - site.longitude) * EARTH_M_PER_DEG * math.cos(math.radians(site.latitude))
+        positions[series.label] = east_m, (latitude - site.latitude) * EARTH_M_PER_DEG
+    return positions
 
 
-def history_since(now: datetime, step: float, steps: int) -> datetime:
-    """Return the instant that is a number of grid steps before now."""
-    return now - timedelta(seconds=step * steps)
+def find_history_start(now: datetime, cell_s: float, cells: int) -> datetime:
+    """Return the instant that is a number of grid cells before now.
+
+    Args:
+        cell_s: Length of a cell, seconds.
+    """
+    return now - timedelta(seconds=cell_s * cells)

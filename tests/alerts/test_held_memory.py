@@ -14,7 +14,7 @@ from monitor.decision.criteria.scope import find_history_spans, find_longest_rea
 from monitor.features.forecasts.drivers import load_drivers
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.models.samples import read_all
+from monitor.models.samples import load_samples
 from monitor.readings.queries.observations import find_series_id, load_ids, load_readings, stream_readings
 from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
@@ -127,7 +127,7 @@ def test_a_job_reads_a_long_history_piece_by_piece(database):
         for grid_s in (0.0, 21600.0):
             tracemalloc.start()
             motion = find_motion(SITE, load_ids(c, SITE.id))
-            (found[grid_s],) = read_all(c, SITE, motion, START - timedelta(days=1), end, grid_s)
+            (found[grid_s],) = load_samples(c, SITE, motion, START - timedelta(days=1), end, grid_s)
             peaks[grid_s] = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         tracemalloc.start()

@@ -11,7 +11,7 @@ from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Memory
 from monitor.decision.series.assessment import DecisionContext
 from monitor.features.movement.movement_state import find_moving, load_path
-from monitor.models.samples import load_ids, read_all
+from monitor.models.samples import load_ids, load_samples
 from monitor.people.queries.users import add_user
 from monitor.readings.queries.extremes import load_first_usable, load_usable
 from monitor.readings.queries.observations import (
@@ -75,7 +75,9 @@ class Antenna:
         with self.database.read() as c:
             offset_mm = sum(size for _, size in load_offsets(c, self.series_id, now))
             motion = find_motion(self.site, load_ids(c, self.site.id))
-            (samples,) = [one for one in read_all(c, self.site, motion, since, now) if one.series_id == self.series_id]
+            (samples,) = [
+                one for one in load_samples(c, self.site, motion, since, now) if one.series_id == self.series_id
+            ]
             return {
                 "decision": load_inputs(c, self.site, now, draining=False)[0].readings["G1.displacement"][-1].value,
                 "readings": load_readings(c, self.series_id, since, now, now)[-1].value,
@@ -102,7 +104,7 @@ class Antenna:
         since = START - HOUR
         with self.database.read() as c:
             motion = find_motion(self.site, load_ids(c, self.site.id))
-            (samples,) = [one for one in read_all(c, self.site, motion, since, self.now) if one.label == G1]
+            (samples,) = [one for one in load_samples(c, self.site, motion, since, self.now) if one.label == G1]
             (moving,) = [one for one in find_moving(c, self.site) if one.station.id == "G1"]
             path = load_path(c, self.site, moving, self.now, Memory())
             inputs = load_inputs(c, self.site, self.now, draining=False)[0]

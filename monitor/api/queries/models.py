@@ -41,17 +41,17 @@ from monitor.models.queries.shown_forecasts import (
     load_shown_record,  # load error and coverage of the shown forecasts that a criterion reads
 )
 from monitor.models.samples import (
-    SeriesSamples,  # samples of one series: times and values in its unit, offsets subtracted
+    SeriesSamples,  # samples of one series: times and values in its unit, offsets and jumps taken out
     SitePanel,  # series of a site that are forecast together, on a common grid
-    history_since,  # return the instant a number of grid steps before now
+    average_cells,  # yield usable readings, averaged in each cell of time
+    find_history_start,  # return the instant that is a number of grid cells before now
     list_horizons,  # return all forecast horizons of a site, ascending, seconds
     list_panels,  # return the forecast panels of a site, the fastest first
-    load_watched,  # load samples of the displacement series that detectors process together
+    load_driver,  # load times and values of a driver series; rain as amounts
+    load_samples,  # load the cleaned samples of several series, without empty ones
+    load_series_samples,  # load the samples of one series with spikes, or None
+    load_watched,  # load samples of the displacement series that detectors compare with each other
     plan_xy_m,  # return east and north of stations from the site's centre in metres, or None
-    read_all,  # read the usable samples of several series, skipping empty ones
-    read_driver,  # read times and values of a driver series; rain as amounts
-    read_samples,  # read the usable samples of one series, or None
-    thin,  # yield usable readings, or their mean in each time cell
 )
 from monitor.models.training import (
     MAXIMUM_AGE,  # a checkpoint that is older is trained again
@@ -81,22 +81,26 @@ __all__ = [
     "Transition",
     "add_model",
     "add_proof",
+    "average_cells",
     "await_model",
     "change_gate",
     "change_state",
     "find_active",
+    "find_history_start",
     "find_model",
     "find_shown_since",
-    "history_since",
     "keep_checkpoint",
     "list_awaited",
     "list_horizons",
     "list_panels",
     "list_subjects",
+    "load_driver",
     "load_explanations",
     "load_gates",
     "load_models",
     "load_proof_facts",
+    "load_samples",
+    "load_series_samples",
     "load_shown_forecasts",
     "load_shown_record",
     "load_transitions",
@@ -104,10 +108,6 @@ __all__ = [
     "make_folder",
     "needs_torch",
     "plan_xy_m",
-    "read_all",
-    "read_driver",
-    "read_samples",
     "registry",
-    "thin",
     "weights_in_use",
 ]

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from detection.anomaly.registry import list_detectors
 from forecasting.registry import TRAINING_ROWS
 from monitor.api.extras import is_installed
-from monitor.api.queries.models import LackingModels, await_model, history_since, load_models, needs_torch
+from monitor.api.queries.models import LackingModels, await_model, find_history_start, load_models, needs_torch
 from monitor.api.queries.readings import load_extents, load_ids
 from monitor.api.sites import Site, find_watched_motion
 
@@ -28,7 +28,7 @@ def find_lacking_detectors(connection: Connection, site: Site, now: datetime) ->
     if not missing or not watched:
         return LackingModels((), _JOBS)
     step_s = site.watched_step_s or 0.0
-    since = history_since(now, step_s, TRAINING_ROWS)
+    since = find_history_start(now, step_s, TRAINING_ROWS)
     extents = load_extents(connection, [series.series_id for series in watched], since, now)
     awaited = [
         model

@@ -22,7 +22,7 @@ from detection.anomaly.registry import CHECKS
 from detection.anomaly.running.state import DetectorState, Dismissed, Thresholds
 from detection.anomaly.windows import Series, build_series
 from monitor.api.database import Database
-from monitor.api.queries.models import SeriesSamples, read_all, read_samples
+from monitor.api.queries.models import SeriesSamples, load_samples, load_series_samples
 from monitor.api.queries.readings import Stretch, StretchFingerprint, load_newer_values
 from monitor.api.sites import SeriesGroup, Site, WatchedSeries, list_groups
 from monitor.api.text import epoch_s, from_epoch_s
@@ -224,7 +224,7 @@ def _score_first(
             # what came too late for the state is scored now
             from_at = min(from_at, state.looked_at - LATE_STEPS * timedelta(seconds=group.step_s))
         began = now - HISTORY_STEPS * timedelta(seconds=group.step_s)
-        samples = read_all(c, key.site, group.series, began, now, keep_spikes=True)
+        samples = load_samples(c, key.site, group.series, began, now, keep_spikes=True)
         reported = {d: latest_by_series(c, key.site.id, d, notified=(from_at - ECHO, from_at)) for d in key.detectors}
         found_of = {
             kind: latest_by_series(c, key.site.id, check, notified=(began, now)) for check, kind in LASTING.items()
@@ -309,7 +309,7 @@ def _push(recent: deque[float], came: Iterable[tuple[float, object]], interval_s
 def _check(c: Connection, state: GroupState, suspects: Mapping[str, float], now: datetime) -> Iterable[FaultFinding]:
     since = now - timedelta(seconds=HISTORY_STEPS * state.key.group.step_s)
     for name, since_s in suspects.items():
-        one = read_samples(c, state.key.site, state.series[name], since, now)
+        one = load_series_samples(c, state.key.site, state.series[name], since, now)
         if one is not None:
             series = build_series(one.times_s, one.values, state.key.group.step_s)
             yield from _check_one(one, series, state.key.group, since_s)

@@ -17,7 +17,7 @@ from monitor.api.queries.models import (
     TrainingOrder,
     TrainingOutcome,
     find_active,
-    history_since,
+    find_history_start,
     keep_checkpoint,
     load_watched,
     make_folder,
@@ -88,7 +88,7 @@ def train_detector(
     if not site.moving:
         return TrainingOutcome("no displacement series declared")
     step_s = site.watched_step_s or 0.0
-    samples = db.run_read(load_watched, site, history_since(now, step_s, TRAINING_ROWS), now)
+    samples = db.run_read(load_watched, site, find_history_start(now, step_s, TRAINING_ROWS), now)
     if not samples:
         return TrainingOutcome("no readings")
     series = {one.label: one.timed for one in samples}

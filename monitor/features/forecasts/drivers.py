@@ -12,7 +12,7 @@ from forecasting.data.kinds import SEASON, STATION, WORDS
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.hydrology.wetness import PAST_S, SPAN_S, is_after_rain
 from forecasting.registry import reads_drivers
-from monitor.api.queries.models import SeriesSamples, plan_xy_m, read_driver
+from monitor.api.queries.models import SeriesSamples, load_driver, plan_xy_m
 from monitor.api.queries.readings import find_series_id, load_readings
 from monitor.api.readings import Timed, is_fit
 from monitor.api.sites import COMPONENTS, SCALARS, Site
@@ -93,7 +93,7 @@ def load_drivers(
             continue
         for stored in dict.fromkeys((quantity, *SCALARS, *COMPONENTS)) if quantity == "displacement" else (quantity,):
             if (series_id := find_series_id(c, site.id, station, stored)) is not None:
-                times_s, values = read_driver(c, series_id, spec, since, now)
+                times_s, values = load_driver(c, series_id, spec, since, now)
                 if times_s:
                     out[f"{station}.{stored}"] = times_s, values
     return dict(sorted(out.items()))

@@ -54,7 +54,7 @@ def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime,
     panels, lines = [one.panel for one in found], list[str]()
     simple = _list_simple(site)
     for one, newest in zip(found, done, strict=True):
-        kinds = dict.fromkeys(s.row.kind for s in standings if one.panel.knows(s.row, panels))
+        kinds = dict.fromkeys(s.row.kind for s in standings if one.panel.may_use(s.row, panels))
         if one.record is None:
             continue
         half_s = one.record.begin_s + (one.record.end_s - one.record.begin_s) / GROWTH

@@ -14,7 +14,7 @@ from forecasting.serving.records import JUDGED, Forecast, Lack, ScoredError, Wit
 from forecasting.simple.auto import MANY_STATIONS
 from monitor.api.database import SERVICE_ACTOR, Database
 from monitor.api.extras import describe_missing, is_installed
-from monitor.api.queries.models import SeriesSamples, SitePanel, history_since
+from monitor.api.queries.models import SeriesSamples, SitePanel, find_history_start
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
 from monitor.api.text import IN_SHADOW, Figure, Template, convert_reason, epoch_s, from_epoch_s
@@ -68,7 +68,7 @@ class _IssueInputs:
     def of(self, panel: SitePanel) -> list[ModelStatus]:
         """The checkpoints that speak of a panel."""
         panels = [one.panel for one in self.found]
-        return [s for s in self.standings if panel.knows(s.row, panels)]
+        return [s for s in self.standings if panel.may_use(s.row, panels)]
 
 
 def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
@@ -132,7 +132,7 @@ def _load_errors(c: Connection, found: PanelRead, networks: Collection[str], now
     rows = min(HISTORY_STEPS, MOST_ERRORS // max(1, len(labels) * len(networks) * len(cadence.horizons_s)))
     if not networks or len(labels) > MANY_STATIONS:
         return ()
-    return tuple(load_errors(c, labels, networks, now, history_since(now, cadence.step_s, rows)))
+    return tuple(load_errors(c, labels, networks, now, find_history_start(now, cadence.step_s, rows)))
 
 
 def _list_withheld(answer: SiteForecast, known: _IssueInputs, site: Site) -> list[forecasts.WithheldRow]:

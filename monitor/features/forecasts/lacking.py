@@ -16,7 +16,7 @@ from monitor.api.queries.models import (
     LackingModels,
     SitePanel,
     await_model,
-    history_since,
+    find_history_start,
     list_panels,
     load_models,
 )
@@ -39,7 +39,7 @@ def find_lacking_forecasts(connection: Connection, site: Site, now: datetime) ->
     without: set[int] = set()
     panels = list_panels(site, motion)
     for panel in panels:
-        existing = {model.kind for model in living if panel.knows(model, panels)}
+        existing = {model.kind for model in living if panel.may_use(model, panels)}
         missing = [kind for kind in site.forecast.models if is_network(kind) and has_torch and kind not in existing]
         series_ids = [series.series_id for series in panel.series]
         unforecast = {*series_ids} - find_forecast(connection, series_ids)
@@ -56,7 +56,7 @@ def _list_awaited(
         return
     step_s, interval_s = panel.cadence.step_s, panel.cadence.interval_s
     series_ids = [series.series_id for series in panel.series] if missing else sorted(unforecast)
-    extents = load_extents(connection, series_ids, history_since(now, step_s, TRAINING_ROWS), now)
+    extents = load_extents(connection, series_ids, find_history_start(now, step_s, TRAINING_ROWS), now)
     if unforecast:
         fresh_s = epoch_s(now) - FRESH_STEPS * step_s
         current = {i: extent for i, extent in extents.items() if i in unforecast and epoch_s(extent.last) >= fresh_s}

@@ -8,7 +8,14 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.serving.records import Limits
-from monitor.api.queries.models import SeriesSamples, SitePanel, history_since, list_panels, plan_xy_m, read_all
+from monitor.api.queries.models import (
+    SeriesSamples,
+    SitePanel,
+    find_history_start,
+    list_panels,
+    load_samples,
+    plan_xy_m,
+)
 from monitor.api.queries.readings import load_ids
 from monitor.api.sites import Site, find_motion
 from monitor.api.text import epoch_s
@@ -32,7 +39,7 @@ def read_site(c: Connection, site: Site, now: datetime, models: Collection[str])
     """Displacements of each panel of a site as known at `now`, and what these models read beside."""
     return [
         read_panel(c, site, panel, now, models, HISTORY_STEPS)
-        if read_all(c, site, panel.series, history_since(now, panel.cadence.step_s, PROBE_STEPS), now)
+        if load_samples(c, site, panel.series, find_history_start(now, panel.cadence.step_s, PROBE_STEPS), now)
         else PanelRead(panel, [], None)
         for panel in list_panels(site, find_motion(site, load_ids(c, site.id)))
     ]
@@ -43,8 +50,8 @@ def read_panel(
 ) -> PanelRead:
     """The newest `steps` rows of a panel as known at `now`, and what these models read beside."""
     step_s = panel.cadence.step_s
-    since = history_since(now, step_s, steps)
-    samples = read_all(c, site, panel.series, since, now, step_s)
+    since = find_history_start(now, step_s, steps)
+    samples = load_samples(c, site, panel.series, since, now, step_s)
     if not samples:
         return PanelRead(panel, [], None)
     driving = load_driving(c, site, since, now, models)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from forecasting.serving.conformal import ConformalState, feedback
 from monitor.api.database import Database
 from monitor.api.queries.alerts import find_state
-from monitor.api.queries.models import read_all
+from monitor.api.queries.models import load_samples
 from monitor.api.queries.readings import SeriesRow, load_offsets, load_series, stream_readings
 from monitor.api.readings import Reading, is_fit
 from monitor.api.sites import Site, WatchedSeries
@@ -75,12 +75,12 @@ class _Level:
     """What moved the level of a series without motion: an instrument was replaced, and somebody may have entered it.
 
     Attributes:
-        steps: Epoch, in epoch seconds, and size of each step that nobody has called movement.
+        jumps: Epoch, in epoch seconds, and size of each jump that nobody has answered to be movement.
         offsets_now: Begin, in epoch seconds, and size of each offset that counts now.
         offsets_then: The same as it counted when a forecast was issued, by the instant of issue.
     """
 
-    steps: tuple[tuple[float, float], ...]
+    jumps: tuple[tuple[float, float], ...]
     offsets_now: tuple[tuple[float, float], ...]
     offsets_then: Mapping[datetime, tuple[tuple[float, float], ...]]
 
@@ -90,7 +90,7 @@ class _Level:
         A replaced antenna is no error of a forecast, whether or not an offset was entered for it since.
         """
         from_s, to_s = epoch_s(issued.data_until), epoch_s(reading.observed_at)
-        stepped = fsum(size for at_s, size in self.steps if from_s < at_s <= to_s)
+        stepped = fsum(size for at_s, size in self.jumps if from_s < at_s <= to_s)
         now = fsum(size for at_s, size in self.offsets_now if at_s <= from_s)
         then = fsum(size for at_s, size in self.offsets_then[issued.issued_at] if at_s <= from_s)
         return reading.value - stepped + (now - then)
@@ -103,12 +103,12 @@ def _load_level(
     assert station is not None
     assert spec is not None
     begin = min(one.data_until for one in waiting) - timedelta(seconds=SETTLING_EPOCHS * spec.interval_s)
-    samples = read_all(c, site, [WatchedSeries(row.id, station, spec, row.quantity)], begin, now)
-    steps = samples[0].steps if samples else ()
+    samples = load_samples(c, site, [WatchedSeries(row.id, station, spec, row.quantity)], begin, now)
+    jumps = samples[0].jumps if samples else ()
     state = find_state(c, site.id)
     moved_s = set() if state is None else _list_movements(state.state, row.station)
     return _Level(
-        steps=tuple((at_s, size) for at_s, size in steps if at_s not in moved_s),
+        jumps=tuple((at_s, size) for at_s, size in jumps if at_s not in moved_s),
         offsets_now=_load_offsets(c, row.id, now),
         offsets_then={at: _load_offsets(c, row.id, at) for at in sorted({one.issued_at for one in waiting})},
     )

@@ -9,11 +9,12 @@ from forecasting.decomposition.season import PARTS
 from monitor.api.database import Database
 from monitor.api.errors import JobError
 from monitor.api.extras import describe_missing, is_installed
-from monitor.api.queries.models import thin
+from monitor.api.queries.models import average_cells
 from monitor.api.queries.readings import load_series, stream_readings
 from monitor.api.readings import Timed
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
+from monitor.api.text import epoch_s
 from monitor.api.worker import run_in_worker
 from monitor.features.forecasts.queries.seasons import load_computed, save_seasons
 from monitor.features.forecasts.tasks import SPLIT_SEASONS, SeasonsRequest
@@ -42,9 +43,10 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         for one in due[begin : begin + AT_ONCE]:
             times, values = array("d"), array("d")
             with db.read() as c:
-                for at_s, value, _ in thin(stream_readings(c, one.id, now - RECORD_SPAN, now, now), PART_S):
-                    times.append(at_s)
-                    values.append(value)
+                readings = stream_readings(c, one.id, now - RECORD_SPAN, now, now)
+                for reading in average_cells(readings, PART_S):
+                    times.append(epoch_s(reading.observed_at))
+                    values.append(reading.value)
             parts[str(one.id)] = times, values
         answer = run_in_worker(config.compute, SPLIT_SEASONS, SeasonsRequest(parts))
         if set(answer.found) != set(parts):

@@ -21,12 +21,12 @@ from monitor.api.queries.models import (
     SitePanel,
     TrainingOrder,
     TrainingOutcome,
-    history_since,
+    find_history_start,
     keep_checkpoint,
     list_panels,
     load_models,
+    load_samples,
     needs_torch,
-    read_all,
 )
 from monitor.api.queries.readings import load_ids
 from monitor.api.queries.sites import find_version, load_site_source
@@ -85,7 +85,7 @@ def _why_train(
     c: Connection, site: Site, kind: str, panel: SitePanel, panels: Sequence[SitePanel], now: datetime
 ) -> str | None:
     """Why a network is to be trained now; None where the newest is young or a challenger has still to be given time."""
-    mine = [s for s in load_standings(c, site, now) if s.row.kind == kind and panel.knows(s.row, panels)]
+    mine = [s for s in load_standings(c, site, now) if s.row.kind == kind and panel.may_use(s.row, panels)]
     if not mine:
         return "first training"
     newest = max(s.row.created_at for s in mine)
@@ -199,6 +199,6 @@ def _read_others(c: Connection, site: Site, kind: str, cadence: Cadence, now: da
             if panel.cadence.interval_s > LIKE * cadence.interval_s:
                 continue
             step_s = max(cadence.step_s, panel.cadence.interval_s)
-            samples = read_all(c, other, panel.series, history_since(now, step_s, TRAINING_ROWS), now, step_s)
+            samples = load_samples(c, other, panel.series, find_history_start(now, step_s, TRAINING_ROWS), now, step_s)
             if samples:
                 yield make_record(other, samples, step_s, now, Driving())

@@ -13,7 +13,7 @@ from monitor.app.checks.site_files import find_unread
 from monitor.errors import ConfigError
 from monitor.features.forecasts import issue, train
 from monitor.features.forecasts.drivers import load_drivers, load_expected
-from monitor.models.samples import plan_xy_m, read_all
+from monitor.models.samples import load_samples, plan_xy_m
 from monitor.readings.queries.observations import load_ids
 from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
@@ -120,7 +120,7 @@ def test_when_an_issue_could_be_read(database: Database, site: Site) -> None:
 def test_places_drivers_and_facts_reach_the_networks(database, site, tmp_path, monkeypatch):
     now = fill(database)
     with database.read() as c:
-        samples = read_all(c, site, find_motion(site, load_ids(c, site.id)), START - DAY, now)
+        samples = load_samples(c, site, find_motion(site, load_ids(c, site.id)), START - DAY, now)
     places = plan_xy_m(site, samples)
     assert places is not None
     assert places["G2.displacement"] == pytest.approx((0.0, -0.0008 * 111_320.0))

@@ -132,7 +132,7 @@ def bench(
 def _keep_proofs(site: str) -> None:
     from forecasting.registry import TRAINING_ROWS
     from monitor.api.cli import name_os_actor
-    from monitor.api.queries.models import TrainingOrder, history_since
+    from monitor.api.queries.models import TrainingOrder, find_history_start
     from monitor.features.anomalies.jobs import why_stale
     from monitor.features.anomalies.proof import find_asking, prove_serving
     from monitor.features.anomalies.training import train_detector
@@ -154,7 +154,7 @@ def _keep_proofs(site: str) -> None:
                 continue
             now = datetime.now(UTC)
         proof = prove_serving(
-            db, chosen, serving, history_since(now, step_s, TRAINING_ROWS), now, name_os_actor(), made_by
+            db, chosen, serving, find_history_start(now, step_s, TRAINING_ROWS), now, name_os_actor(), made_by
         )
         if proof is None:
             print(f"{detector}: no proof", file=sys.stderr)
@@ -185,7 +185,7 @@ def _read_bench(data: str | None, site: str | None) -> tuple["dict[str, Series]"
         return series, panel.step_s, usual, 0.1
     from detection.anomaly.records import InputError
     from forecasting.registry import TRAINING_ROWS
-    from monitor.api.queries.models import history_since, load_watched
+    from monitor.api.queries.models import find_history_start, load_watched
 
     assert site is not None
     (_, db, chosen), now = session.open_site(site), datetime.now(UTC)
@@ -193,7 +193,7 @@ def _read_bench(data: str | None, site: str | None) -> tuple["dict[str, Series]"
     step_s = chosen.watched_step_s
     if step_s is None:
         raise InputError(f"site {site} declares no series of displacement")
-    since = history_since(now, step_s, TRAINING_ROWS)
+    since = find_history_start(now, step_s, TRAINING_ROWS)
     with db.read() as c:
         moved = load_watched(c, chosen, since, now)
     if not moved:
