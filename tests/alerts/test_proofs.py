@@ -82,6 +82,15 @@ def test_a_fault_that_a_check_found_and_a_score_of_no_tested_detector_are_no_vot
     assert "found a fault" in advice.memory.conditions["advice:strange:G1"].reason, "as advice it is still told"
 
 
+@pytest.mark.parametrize("broken", ["was valid until 2026-09-2", "was made with other settings"])
+def test_scores_of_a_detector_without_a_valid_test_do_not_vote_beside_another_detector(broken):
+    other = replace(GOOD, name="robust-z")
+    for fact, level in ((GOOD, 1), (BROKEN[broken], 0)):
+        decision = decide(PreparedSite(SITE), Memory(), replace(see(None), proofs=(fact, other)), instant(NOW))
+        assert decision.level == level
+        assert ("health:strange:unproven" in decision.memory.conditions) == (level == 0)
+
+
 def test_it_is_decided_again_from_what_was_frozen_bit_for_bit():
     for fact in (GOOD, *BROKEN.values()):
         inputs = DecisionInputs.read(see(fact).to_json())

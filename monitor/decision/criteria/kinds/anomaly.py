@@ -3,7 +3,7 @@
 from typing import Final
 
 from monitor.decision.criteria.history import no_window
-from monitor.decision.records import AnomalyFact, DecisionInputs
+from monitor.decision.records import AnomalyFact
 from monitor.decision.series.assessment import Assessment, DecisionContext
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import AroundTable, LevelName
@@ -32,11 +32,11 @@ class AnomalyTable(AroundTable):
 def assess_anomalies(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
     """Return one assessment for each station, from the newest anomaly that is still valid.
 
-    A criterion with the role witness or part uses only detectors that passed their test at this site with the same
-    weights. A fault found by a check is not a movement and never a vote.
+    A criterion with the role witness or part uses only detectors whose present weights and settings passed a test at
+    this site that is still valid. A fault found by a check is not a movement and never a vote.
     """
     level = criterion.thresholds[0].level
-    tested = _list_tested(criterion, context.inputs)
+    tested = _list_tested(criterion, context)
     anomalies = [a for a in context.inputs.anomalies if tested is None or (a.detector, a.model_hash) in tested]
     assessments = []
     for station_id in criterion.stations:
@@ -67,11 +67,16 @@ def assess_anomalies(criterion: Criterion, context: DecisionContext) -> tuple[As
     return tuple(assessments)
 
 
-def _list_tested(criterion: Criterion, inputs: DecisionInputs) -> set[tuple[str, str]] | None:
+def _list_tested(criterion: Criterion, context: DecisionContext) -> set[tuple[str, str]] | None:
     """Return the detectors that can vote, with their weights; None if every detector can."""
-    if not inputs.proofs or criterion.role == "advice":
+    proofs = context.inputs.proofs
+    if not proofs or criterion.role == "advice":
         return None
-    return {(proof.name, proof.weights) for proof in inputs.proofs if proof.criterion == criterion.id and proof.passed}
+    return {
+        (proof.name, proof.weights)
+        for proof in proofs
+        if proof.criterion == criterion.id and proof.holds(context.now_s)
+    }
 
 
 def _explain(anomaly: AnomalyFact) -> Message:
