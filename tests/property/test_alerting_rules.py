@@ -264,7 +264,7 @@ MUTANTS = {
         lambda *_: ({}, {}),
         check_common_shift_is_verified_not_red,
     ),
-    "5 one value decides": (rates, "is_over", _any_rate_over, check_one_spike_changes_nothing),
+    "5 one value decides": (rates, "exceeds_bound", _any_rate_over, check_one_spike_changes_nothing),
 }
 
 

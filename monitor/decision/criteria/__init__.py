@@ -1,1 +1,1 @@
-"""Kinds of criteria: what a site file may say of each, and what each says of a station."""
+"""Kinds of criteria: their keys in the site file, and the assessment of stations by their rules."""

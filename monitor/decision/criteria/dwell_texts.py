@@ -18,7 +18,7 @@ _ACROSS: Final = Template("dwell.across", "over {bound} across the declared dire
 _IN_NEWEST: Final = Template("dwell.newest", "{side} {bound} in the newest reading")
 _IN_NEWEST_OF: Final = Template("dwell.newest_of", "{side} {bound} in the newest reading, {needs} needed")
 _IN_LAST: Final = Template("dwell.last", "{side} {bound} in {hits} of the last {looked} readings, {needs} needed")
-_IN_NONE: Final = Template("dwell.none", "no reading since the last answer of an operator, so not yet {side} {bound}")
+_IN_NONE: Final = Template("dwell.none", "no reading since a person lowered the level, so not yet {side} {bound}")
 _UNCERTAIN_NEWEST: Final = Template(
     "dwell.unsure_newest", "{side} {bound} in the newest reading, but its error is too large to be certain"
 )

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from forecasting.kinematics.acceleration import Acceleration
 from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocities, fit_velocity
-from monitor.decision.criteria.motion_components import list_components
+from monitor.decision.criteria.motion_components import list_component_names, list_components
 from monitor.decision.series.assessment import Assessment, DecisionContext, Measured, find_levels, measure_nothing
 from monitor.readings.cleaned.tracks import Track
 from monitor.sites.records import Criterion, SeriesSpec, Threshold, find_bound
@@ -37,12 +37,12 @@ FactExplainer = Callable[[Criterion, SeriesSpec, Sequence[dict[str, Any]], int],
 def list_dwell_epochs(criterion: Criterion, times_s: Sequence[float], answered_s: float) -> tuple[float, ...]:
     """Return the epochs that can count for the dwell of a criterion.
 
-    These are the last `dwell.of` epochs that are newer than the last answer of an operator and, if `dwell.within` is
-    declared, at most that much older than the newest epoch.
+    These are those of the last `dwell.of` epochs that are newer than `answered_s` and, if `dwell.within` is declared,
+    at most that much older than the newest epoch.
 
     Args:
         times_s: Epochs of the track, in rising time.
-        answered_s: Time of the last answer of an operator about this vote.
+        answered_s: Instant up to which a person who lowered the level has answered for the readings of this vote.
     """
     within_s = criterion.dwell.within_s
     latest = times_s[-max(criterion.dwell.of, criterion.dwell.hits) :]
@@ -68,20 +68,23 @@ def get_or_fit(track: Track, end_s: float, key: tuple[Any, ...], fit: Callable[.
 
     Args:
         key: The length of the window in seconds, and everything else that the fit depends on.
-        fit: Called as `fit(track, end_s, *key)`.
+        fit: Called as `fit(track, end_s, *key)`. Fits of different functions are cached separately.
     """
-    cached_fits = track.fits.get(key)
-    if cached_fits is None:
-        cached_fits = track.fits[key] = {}
+    cached_fits = track.fits.setdefault((*key, fit), {})
     cached: Fit | None = cached_fits.get(end_s)
     if cached is not None:
         return cached
     computed = fit(track, end_s, *key)
+    _store_fit(cached_fits, end_s, computed)
+    return computed
+
+
+def _store_fit(cached_fits: dict[float, Any], end_s: float, computed: Any) -> None:
+    """Add a fit to the cached ones. If there are too many, delete those that were cached first."""
     cached_fits[end_s] = computed
     if len(cached_fits) > MAX_CACHED_FITS:
         for oldest in list(cached_fits)[: MAX_CACHED_FITS // 2]:
             del cached_fits[oldest]
-    return computed
 
 
 def is_fitted_as_signed_value(track: Track) -> bool:
@@ -119,11 +122,11 @@ def fit_lines_together(tracks: Sequence[Track], window_s: float) -> None:
     Args:
         tracks: Tracks that are fitted as a signed value, with epochs and without known digits.
     """
-    key = (window_s, 0.0)
+    cache_key = (window_s, 0.0, _fit_lines)
     groups: dict[tuple[float, ...], list[tuple[Track, slice]]] = {}
     for track in tracks:
         end_s = track.times_s[-1]
-        if end_s in track.fits.get(key, ()):
+        if end_s in track.fits.get(cache_key, ()):
             continue
         rows = find_window(track, end_s, window_s, MIN_LINE_EPOCHS)
         if rows is None:
@@ -140,14 +143,10 @@ def fit_lines_together(tracks: Sequence[Track], window_s: float) -> None:
         lines = fit_velocities(times_s, values, sigmas_of_members)
         for (track, _), line in zip(members, lines, strict=True):
             fits = () if line is None else (line,)
-            get_or_fit(track, times_s[-1], key, partial(_return_fits, fits))
+            _store_fit(track.fits.setdefault(cache_key, {}), times_s[-1], fits)
 
 
-def _return_fits(fits: tuple[Velocity, ...], *_: Any) -> tuple[Velocity, ...]:
-    return fits
-
-
-def is_over(fits: Fits, bound: float, sign: float, min_sigma: float) -> bool:
+def exceeds_bound(fits: Fits, bound: float, sign: float, min_sigma: float) -> bool:
     """Return whether a fit certainly exceeds a bound, whichever single epoch is left out.
 
     The change in the direction of the bound must be at least `min_sigma` standard errors. This does not apply to a
@@ -164,14 +163,14 @@ def is_over(fits: Fits, bound: float, sign: float, min_sigma: float) -> bool:
     return False
 
 
-def is_clear(fits: Fits, sign: float, limit: float) -> bool:
+def has_recovered(fits: Fits, sign: float, limit: float) -> bool:
     """Return whether every fit is below the recovery limit, whichever single epoch is left out.
 
     The rate plus one standard error must be below the limit as well. A negative rate does not make up for a large
     error: it counts as zero.
 
     Args:
-        sign: As for `is_over`.
+        sign: As in `exceeds_bound`.
         limit: Recovery limit times the sign.
     """
     for fit in fits:
@@ -187,30 +186,30 @@ def pick_fit(fits: Sequence[Fit], bound: float, sign: float, min_sigma: float) -
     if len(fits) == 1:
         return fits[0]
 
+    # Fits that exceed the bound come first. The second key is the smaller of two rates: the lowest rate with one epoch
+    # left out, and the rate less `min_sigma` standard errors.
     def rank(fit: Any) -> tuple[bool, float]:
         least = fit.low if sign > 0 else -fit.high
         certain = sign * fit.rate - min_sigma * fit.error
-        return is_over([fit], bound, sign, min_sigma), min(least, certain)
+        return exceeds_bound([fit], bound, sign, min_sigma), min(least, certain)
 
     return max(fits, key=rank, default=None)
 
 
 def name_component(track: Track, fits: Sequence[Fit], picked: Fit | None) -> dict[str, str]:
-    """Return the fact `way` that names the component of the picked fit; empty for the signed value."""
-    if picked is None or (track.unit_vector is not None and fits[0] is picked):
-        return {}
-    if track.is_directed:
-        names: tuple[str, ...] = ("", "no_plunge")
-    elif len(track.values[0]) > 1:
-        names = ("horizontal", "vertical")
-    else:
-        names = ("either",)
-    index = [fit is picked for fit in fits].index(True)
-    return {"way": names[index]}
+    """Return the fact `way` that names the component of the picked fit; empty for the signed value and without a fit.
+
+    Args:
+        fits: Fits of one window, in the order of `list_components`.
+    """
+    for name, fit in zip(list_component_names(track), fits, strict=False):
+        if fit is picked and name != "signed":
+            return {"way": name}
+    return {}
 
 
 def make_fit_fact(
-    threshold: Threshold, figure: str, fit: Velocity | Acceleration | None, hits: int, needs: int, *, clear: bool
+    threshold: Threshold, figure: str, fit: Velocity | Acceleration | None, hits: int, needs: int, *, recovered: bool
 ) -> dict[str, Any]:
     """Return the stored fact, JSON-ready, about a fit and the bound of one level.
 
@@ -219,7 +218,7 @@ def make_fit_fact(
         fit: None if the window has too few epochs.
         hits: Epochs of the dwell that exceed the bound.
         needs: Epochs of the dwell that must exceed the bound.
-        clear: Whether the newest epochs are below the recovery limit.
+        recovered: Whether the newest epochs are below the recovery limit.
     """
     bound, sign = find_bound(threshold)
     fact: dict[str, Any] = {
@@ -228,7 +227,7 @@ def make_fit_fact(
         "window_s": threshold.effective_window_s,
         "hits": hits,
         "needs": needs,
-        "recovered": clear,
+        "recovered": recovered,
     }
     if fit is not None:
         fact |= {
@@ -290,7 +289,10 @@ def make_track_assessment(
 
 
 def measure_motion(track: Track, criterion: Criterion) -> Measured:
-    """Return the rate of every component in the window of the lowest bound, and the error of all together."""
+    """Return the rate of each component in the window of the lowest bound, and the error of the whole motion.
+
+    The error is the square root of the sum of the squared errors of the components.
+    """
     key = (criterion.thresholds[0].effective_window_s,)
     return get_or_fit(track, track.times_s[-1], key, _fit_components)
 

@@ -106,6 +106,13 @@ def list_components(track: Track, rows: slice) -> list[MotionComponent]:
     return components
 
 
+def list_component_names(track: Track) -> tuple[ComponentName, ...]:
+    """Return the names of the components that `list_components` may return, in the same order."""
+    if track.is_directed:
+        return "signed", "no_plunge"
+    return ("horizontal", "vertical") if len(track.values[0]) > 1 else ("either",)
+
+
 def list_free_components(
     track: Track, rows: slice, unit: Vector | None = None, least: float = 0.0
 ) -> list[MotionComponent]:

@@ -12,12 +12,12 @@ from monitor.decision.criteria.fits import (
     DISPLACEMENT,
     MIN_LINE_EPOCHS,
     can_be_opposite,
+    exceeds_bound,
     find_window,
     fit_lines,
     get_or_fit,
-    is_clear,
+    has_recovered,
     is_fitted_as_signed_value,
-    is_over,
     list_dwell_epochs,
     make_fit_fact,
     make_track_assessment,
@@ -70,19 +70,19 @@ class WindowVerdict(NamedTuple):
     """The fits of one window, compared with one bound.
 
     Attributes:
-        is_over: Whether the motion certainly exceeds the bound.
-        is_clear: Whether the motion is below the recovery limit.
+        exceeds_bound: Whether the motion certainly exceeds the bound.
+        has_recovered: Whether the motion is certainly below the recovery limit.
         is_against: Whether the motion certainly exceeds the bound in the opposite direction.
     """
 
     fits: tuple[Velocity, ...]
-    is_over: bool
-    is_clear: bool
+    exceeds_bound: bool
+    has_recovered: bool
     is_against: bool
 
 
 @dataclass(frozen=True, slots=True)
-class BoundComparison:
+class RateComparison:
     """The windows of one track, compared with the bound of one level.
 
     Attributes:
@@ -132,7 +132,7 @@ def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, context: 
     for bound in criterion.bounds:
         key = (bound.window_s, criterion.min_sigma, bound.value, bound.sign, bound.limit)
         verdicts = {end_s: get_or_fit(track, end_s, key, _compare_window) for end_s in window_ends}
-        comparison = BoundComparison(criterion, track, spec, bound, epochs, verdicts)
+        comparison = RateComparison(criterion, track, spec, bound, epochs, verdicts)
         fact, question = _compare_bound(comparison)
         facts.append(fact)
         if question is not None:
@@ -160,23 +160,23 @@ def _compare_window(
     fits = fit_lines(track, end_s, window_s, min_sigma)
     return WindowVerdict(
         fits,
-        is_over=is_over(fits, bound, sign, min_sigma),
-        is_clear=is_clear(fits, sign, limit),
-        is_against=is_over(fits, -bound, -sign, min_sigma),
+        exceeds_bound=exceeds_bound(fits, bound, sign, min_sigma),
+        has_recovered=has_recovered(fits, sign, limit),
+        is_against=exceeds_bound(fits, -bound, -sign, min_sigma),
     )
 
 
-def _compare_bound(comparison: BoundComparison) -> tuple[dict[str, Any], Message | None]:
+def _compare_bound(comparison: RateComparison) -> tuple[dict[str, Any], Message | None]:
     """Return the fact about a bound, and the question to an operator if the motion cannot be decided."""
     criterion, track, bound = comparison.criterion, comparison.track, comparison.bound
     newest = comparison.newest_verdict
     needed = comparison.needed_hits
-    hits = sum(1 for epoch in comparison.epochs if comparison.verdicts[epoch].is_over)
-    clear = all(comparison.verdicts[epoch].is_clear for epoch in track.times_s[-needed:])
+    hits = sum(1 for epoch in comparison.epochs if comparison.verdicts[epoch].exceeds_bound)
+    recovered = all(comparison.verdicts[epoch].has_recovered for epoch in track.times_s[-needed:])
     if track.digits and is_hidden(track.digit, criterion, bound.threshold):
-        clear = False
+        recovered = False
     picked = pick_fit(newest.fits, bound.value, bound.sign, criterion.min_sigma)
-    fact = make_fit_fact(bound.threshold, "rate", picked, hits, needed, clear=clear)
+    fact = make_fit_fact(bound.threshold, "rate", picked, hits, needed, recovered=recovered)
     fact |= name_component(track, newest.fits, picked)
     fact["looked"] = len(comparison.epochs)
     if _is_fast(comparison):
@@ -187,26 +187,27 @@ def _compare_bound(comparison: BoundComparison) -> tuple[dict[str, Any], Message
         fact["undecided"] = True
         question = _explain_held_back(comparison, fact)
     if can_be_opposite(track, criterion, bound.value):
-        direction_question = _question_direction(comparison, fact, is_crossed=is_crossed)
-        if direction_question is not None:
-            question = direction_question
+        asked = _ask_about_direction(comparison, fact, is_crossed=is_crossed)
+        if asked is not None:
+            question, figures = asked
+            fact |= figures
     return fact, question
 
 
-def _is_fast(comparison: BoundComparison) -> bool:
+def _is_fast(comparison: RateComparison) -> bool:
     """Return whether the newest rate exceeds the bound so far (`fast_track`) that no dwell is needed."""
     criterion, bound = comparison.criterion, comparison.bound
     if criterion.fast_track is None or comparison.newest_s not in comparison.epochs or bound.sign * bound.value <= 0:
         return False
     limit = bound.value * criterion.fast_track
     for fit in comparison.newest_verdict.fits:
-        if bound.sign * fit.rate > bound.sign * limit and is_over([fit], limit, bound.sign, criterion.min_sigma):
+        if bound.sign * fit.rate > bound.sign * limit and exceeds_bound([fit], limit, bound.sign, criterion.min_sigma):
             return True
     return False
 
 
 # ---- motion over a bound that its own error keeps from counting -------------------------------------------------
-def _is_held_back_throughout(comparison: BoundComparison) -> bool:
+def _is_held_back_throughout(comparison: RateComparison) -> bool:
     """Return whether every epoch that the dwell needs is held back, and motion was over the bound before them.
 
     An instrument that states a large error, or whose scatter has grown, must not hide motion without a notice. The
@@ -218,26 +219,26 @@ def _is_held_back_throughout(comparison: BoundComparison) -> bool:
         return False
     if not all(_is_held_back(comparison, epoch) for epoch in reversed(needed_epochs)):
         return False
-    return is_over(_fit_before_dwell(comparison), bound.value, bound.sign, 0.0)
+    return exceeds_bound(_fit_before_dwell(comparison), bound.value, bound.sign, 0.0)
 
 
-def _is_held_back(comparison: BoundComparison, end_s: float) -> bool:
+def _is_held_back(comparison: RateComparison, end_s: float) -> bool:
     """Return whether the fit of a window exceeds the bound, but by less than `min_sigma` standard errors."""
     track, bound, verdict = comparison.track, comparison.bound, comparison.verdicts[end_s]
-    if verdict.is_over:
+    if verdict.exceeds_bound:
         return False
     fits = verdict.fits if is_fitted_as_signed_value(track) else fit_lines(track, end_s, bound.window_s, 0.0)
-    return is_over(fits, bound.value, bound.sign, 0.0)
+    return exceeds_bound(fits, bound.value, bound.sign, 0.0)
 
 
-def _fit_before_dwell(comparison: BoundComparison) -> tuple[Velocity, ...]:
+def _fit_before_dwell(comparison: RateComparison) -> tuple[Velocity, ...]:
     before_s = _find_epoch_before_dwell(comparison)
     if before_s is None:
         return ()
     return fit_lines(comparison.track, before_s, comparison.bound.window_s, 0.0)
 
 
-def _find_epoch_before_dwell(comparison: BoundComparison) -> float | None:
+def _find_epoch_before_dwell(comparison: RateComparison) -> float | None:
     """Return the newest epoch that is half a window older than the epochs that the dwell needs."""
     needed_epochs = comparison.epochs[-comparison.needed_hits :]
     if not needed_epochs:
@@ -248,31 +249,38 @@ def _find_epoch_before_dwell(comparison: BoundComparison) -> float | None:
 
 
 # ---- motion that is not in the declared direction ---------------------------------------------------------------
-def _question_direction(comparison: BoundComparison, fact: dict[str, Any], *, is_crossed: bool) -> Message | None:
-    """Return the question about motion over the bound against the declared direction or across it.
+def _ask_about_direction(
+    comparison: RateComparison, fact: Mapping[str, Any], *, is_crossed: bool
+) -> tuple[Message, dict[str, Any]] | None:
+    """Return the question about motion over the bound that is not in the declared direction, with its figures.
 
-    The figures of this motion are added to the fact.
+    Motion against the direction is asked about before motion across it. Return None if there is neither.
+
+    Args:
+        fact: Fact about the bound.
+        is_crossed: Whether the motion in the declared direction exceeds the bound. Then only motion against it is
+            asked about.
     """
     criterion, track, spec, bound = comparison.criterion, comparison.track, comparison.spec, comparison.bound
     needed = comparison.needed_hits
     against = [epoch for epoch in comparison.epochs if comparison.verdicts[epoch].is_against]
     is_against = len(against) >= needed and comparison.newest_s in against
-    if is_against and is_over(_fit_before_dwell(comparison), -bound.value, -bound.sign, 0.0):
+    if is_against and exceeds_bound(_fit_before_dwell(comparison), -bound.value, -bound.sign, 0.0):
         opposite = pick_fit(comparison.newest_verdict.fits, -bound.value, -bound.sign, criterion.min_sigma)
-        fact |= make_fit_fact(bound.threshold, "rate", opposite, fact["hits"], needed, clear=fact["recovered"])
-        fact["against"] = True
-        return explain_opposite_motion(_AGAINST, "rate", fact, criterion, spec, track)
+        figures = make_fit_fact(bound.threshold, "rate", opposite, fact["hits"], needed, recovered=fact["recovered"])
+        figures["against"] = True
+        return explain_opposite_motion(_AGAINST, "rate", {**fact, **figures}, criterion, spec, track), figures
     if is_crossed:
         return None
     across = _find_across(comparison)
     if across is None:
         return None
-    fact |= {"across": across.rate, "across_error": across.error}
-    figures = fact | {"rate": -across.rate, "error": across.error}
-    return explain_opposite_motion(_ACROSS, "rate", figures, criterion, spec, track)
+    figures = {"across": across.rate, "across_error": across.error}
+    shown = {**fact, "rate": -across.rate, "error": across.error}
+    return explain_opposite_motion(_ACROSS, "rate", shown, criterion, spec, track), figures
 
 
-def _find_across(comparison: BoundComparison) -> Velocity | None:
+def _find_across(comparison: RateComparison) -> Velocity | None:
     """Return the motion across the declared direction if it certainly exceeds the bound.
 
     It must do so in each epoch that the dwell needs and in the window half a window before them.
@@ -286,10 +294,10 @@ def _find_across(comparison: BoundComparison) -> Velocity | None:
         return None
     key = (bound.window_s, criterion.min_sigma, least)
     for epoch in comparison.epochs[-needed:]:
-        if not is_over(get_or_fit(track, epoch, key, _fit_across), least, 1.0, criterion.min_sigma):
+        if not exceeds_bound(get_or_fit(track, epoch, key, _fit_across), least, 1.0, criterion.min_sigma):
             return None
     before_s = _find_epoch_before_dwell(comparison)
-    if before_s is None or not is_over(get_or_fit(track, before_s, key, _fit_across), least, 1.0, 0.0):
+    if before_s is None or not exceeds_bound(get_or_fit(track, before_s, key, _fit_across), least, 1.0, 0.0):
         return None
     return pick_fit(get_or_fit(track, comparison.newest_s, key, _fit_across), least, 1.0, criterion.min_sigma)
 
@@ -347,7 +355,7 @@ def _describe_rate(
     return text_of_quantity(quantity=Term(criterion.quantity), **values)
 
 
-def _explain_held_back(comparison: BoundComparison, fact: Mapping[str, Any]) -> Message:
+def _explain_held_back(comparison: RateComparison, fact: Mapping[str, Any]) -> Message:
     criterion, spec, bound = comparison.criterion, comparison.spec, comparison.bound
     fits = fit_lines(comparison.track, comparison.newest_s, bound.window_s, 0.0)
     fit = pick_fit(fits, bound.value, bound.sign, 0.0)

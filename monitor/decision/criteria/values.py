@@ -20,7 +20,7 @@ def list_value_epochs(
 ) -> tuple[tuple[float, ...], int]:
     """Return the epochs of a value that can count for the dwell, and how many of them must exceed a bound.
 
-    If the dwell has fewer epochs than needed, these are the last epochs since the last answer of an operator.
+    If the dwell has fewer epochs than needed, these are the last epochs since a person lowered the level.
     """
     needed = max(criterion.dwell.hits, MIN_VALUE_EPOCHS)
     answered_s = context.answered_s(VoteKey(criterion.id, station_id))
@@ -31,11 +31,15 @@ def list_value_epochs(
 
 
 def read_values(context: DecisionContext, criterion: Criterion, station_id: str) -> dict[float, float]:
-    """Return the values of a series by epoch, without those after a step that is still to be verified.
+    """Return the values of a series by epoch, as far as it is decided what its jumps were.
 
-    The values after a verified step are the measured ones. An earthquake explains a step of displacement. It does not
-    change the level of water or the opening of a crack, so the measured values count again after the deadline of the
-    question.
+    * After a step that is pending, doubtful or explained by an earthquake, values are left out. An earthquake explains
+      a step of displacement, but no change of a water level or a crack. After the deadline of the question, the
+      measured values therefore count.
+    * After a step that counts or that is older than the monitoring, the measured values count.
+    * After a step that returned, or that a person attributed to another cause than movement, the jump stays subtracted.
+    * After a jump across a long gap, which may be motion, the measured values count.
+    * After a sudden jump without a step, values are left out.
     """
     track = context.track(criterion, station_id)
     spec = context.site.series(station_id, criterion.quantity)
@@ -47,7 +51,7 @@ def read_values(context: DecisionContext, criterion: Criterion, station_id: str)
     for jump in track.jumps:
         step = context.memory.steps.get(StepKey(station_id, jump.at_s))
         if step is None:
-            # No question is opened about a change during a long gap.
+            # No question is asked about a change during a long gap.
             is_accepted = not is_sudden(context, spec, jump)
             is_open = not is_accepted
         else:

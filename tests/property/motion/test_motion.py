@@ -460,7 +460,7 @@ MUTANTS = {
     ),
     "any sign moves on": (step_fates, "_moves_on", lambda *_: True, check_scatter_makes_no_red, 16),
     "motion is noise": (step_fates, "measure_bent", _plain_scatter, check_acceleration_masks_nothing, 40),
-    "a vote falls by its rate": (rates, "is_clear", _clear_by_rate, check_votes_fall_by_the_upper_end, 16),
+    "a vote falls by its rate": (rates, "has_recovered", _clear_by_rate, check_votes_fall_by_the_upper_end, 16),
     "scatter holds nothing": (
         decide_module,
         "hold_scattering",

@@ -8,10 +8,10 @@ from forecasting.kinematics.acceleration import Acceleration
 from monitor.decision.criteria.dwell_texts import AGAINST, TOO_FEW, describe_dwell, explain_opposite_motion
 from monitor.decision.criteria.fits import (
     can_be_opposite,
+    exceeds_bound,
     find_window,
     get_or_fit,
-    is_clear,
-    is_over,
+    has_recovered,
     list_dwell_epochs,
     make_fit_fact,
     make_track_assessment,
@@ -50,7 +50,7 @@ class AccelerationTable(MeasuredTable):
 
 
 @dataclass(frozen=True, slots=True)
-class BoundComparison:
+class AccelerationComparison:
     """The windows of one track, compared with the bound of one level.
 
     Attributes:
@@ -84,9 +84,9 @@ def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, co
     undecided: dict[int, Message] = {}
     facts: list[dict[str, Any]] = []
     for threshold in criterion.thresholds:
-        key = (threshold.effective_window_s, criterion.min_sigma, "acceleration")
+        key = (threshold.effective_window_s, criterion.min_sigma)
         fits = {end_s: get_or_fit(track, end_s, key, _fit_parabolas) for end_s in window_ends}
-        comparison = BoundComparison(criterion, track, threshold, epochs, fits)
+        comparison = AccelerationComparison(criterion, track, threshold, epochs, fits)
         fact = _compare_bound(comparison)
         has_fit = has_fit or "acceleration" in fact
         if can_be_opposite(track, criterion, find_bound(threshold)[0]):
@@ -99,25 +99,25 @@ def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, co
     return make_track_assessment(criterion, track, spec, context, facts, _explain, has_fit=has_fit, undecided=undecided)
 
 
-def _compare_bound(comparison: BoundComparison) -> dict[str, Any]:
+def _compare_bound(comparison: AccelerationComparison) -> dict[str, Any]:
     """Return the fact about the bound of a level."""
     criterion, track, threshold, fits = comparison.criterion, comparison.track, comparison.threshold, comparison.fits
     bound, sign = find_bound(threshold)
     limit = sign * find_recovery_limit(threshold, criterion.recover)
     needed = criterion.dwell.hits
     hits = sum(1 for epoch in comparison.epochs if _accelerates_over(fits[epoch], bound, sign, criterion.min_sigma))
-    clear = all(is_clear(fits[epoch], sign, limit) for epoch in track.times_s[-needed:])
+    recovered = all(has_recovered(fits[epoch], sign, limit) for epoch in track.times_s[-needed:])
     newest_fits = fits[comparison.newest_s]
     moving = [fit for fit in newest_fits if fit.velocity > criterion.min_sigma * fit.velocity_error]
     newest = pick_fit(moving or newest_fits, bound, sign, criterion.min_sigma)
-    fact = make_fit_fact(threshold, "acceleration", newest, hits, needed, clear=clear)
+    fact = make_fit_fact(threshold, "acceleration", newest, hits, needed, recovered=recovered)
     fact |= name_component(track, newest_fits, newest)
     if newest is not None:
         fact |= {"velocity": newest.velocity, "velocity_error": newest.velocity_error}
     return fact
 
 
-def _find_opposite(comparison: BoundComparison, fact: Mapping[str, Any]) -> dict[str, Any] | None:
+def _find_opposite(comparison: AccelerationComparison, fact: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the fact with the figures of an acceleration against the declared direction; None if there is none."""
     criterion, threshold, fits = comparison.criterion, comparison.threshold, comparison.fits
     bound, sign = find_bound(threshold)
@@ -126,15 +126,13 @@ def _find_opposite(comparison: BoundComparison, fact: Mapping[str, Any]) -> dict
     if len(against) < needed or comparison.newest_s not in against:
         return None
     fit = pick_fit(fits[comparison.newest_s], -bound, -sign, criterion.min_sigma)
-    figures = make_fit_fact(threshold, "acceleration", fit, fact["hits"], needed, clear=fact["recovered"])
+    figures = make_fit_fact(threshold, "acceleration", fit, fact["hits"], needed, recovered=fact["recovered"])
     opposite = {**fact, **figures, "against": True}
     opposite.pop("way", None)  # The figures are those of the signed value.
     return opposite
 
 
-def _fit_parabolas(
-    track: Track, end_s: float, window_s: float, min_sigma: float, _kind: str
-) -> tuple[Acceleration, ...]:
+def _fit_parabolas(track: Track, end_s: float, window_s: float, min_sigma: float) -> tuple[Acceleration, ...]:
     rows = find_window(track, end_s, window_s, MIN_PARABOLA_EPOCHS)
     if rows is None:
         return ()
@@ -145,7 +143,7 @@ def _fit_parabolas(
 def _accelerates_over(fits: Sequence[Acceleration], bound: float, sign: float, min_sigma: float) -> bool:
     """Return whether a component that certainly moves accelerates by certainly more than the bound."""
     moving = [fit for fit in fits if sign * fit.velocity > min_sigma * fit.velocity_error]
-    return is_over(moving, bound, sign, min_sigma)
+    return exceeds_bound(moving, bound, sign, min_sigma)
 
 
 def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> Message:

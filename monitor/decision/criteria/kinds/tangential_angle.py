@@ -76,7 +76,7 @@ def assess_angle(criterion: Criterion, context: DecisionContext, station: Statio
 
     An angle atan(v / v_eq) exceeds a bound in degrees if the velocity exceeds v_eq tan(bound). The velocity is assessed
     like that of the kind `velocity`: no single epoch raises or lowers a level, the velocity must be at least
-    `min_sigma` standard errors, open steps are removed, and the dwell counts epochs. `recover` is a share of the
+    `min_sigma` standard errors, jumps are subtracted, and the dwell counts epochs. `recover` is a share of the
     velocity.
 
     Motion in steps, caused by rain or a reservoir, exceeds every angle without a failure to follow.
