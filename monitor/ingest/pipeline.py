@@ -407,8 +407,8 @@ class Pipeline:
         added = AddResult(
             sum(one.added.stored for one in done),
             sum(one.added.duplicates for one in done),
-            sum(one.added.revisions for one in done),
             sites,
+            revised=tuple(observation for one in done for observation in one.added.revised),
         )
         rejected, gaps, unkept = (sum(getattr(one, name) for one in done) for name in ("rejected", "gaps", "unkept"))
         asks = dict(request for one in done for request in one.asks)

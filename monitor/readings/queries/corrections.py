@@ -1,11 +1,15 @@
 """Corrections of stored values, and who signs them.
 
-A correction is a new revision of an epoch, or a value that a file puts between two readings of an instrument. It counts
-at once if it differs from the reference by at most five standard errors. The reference is the value that two people
-signed last, or the value that arrived first. Any other correction is stored with the flag `unsigned`, and readers leave
-it out until two people have signed it. The evaluation alone also reads unsigned values: they may raise a level.
+A *revision* is a later value of an epoch. It counts at once if it differs from the reference by at most five standard
+errors. The reference is the value that two people signed last, or the value that arrived first. Every other revision is
+a *correction*: it is stored with the flag `unsigned`, and readers leave it out until two people have signed it. The
+evaluation alone also reads unsigned values, because they may raise a level.
 
-A comparison with the value that counts now would let ten small corrections move a value as far as one large one.
+A value that a file puts between two readings of an instrument is a correction if it differs from the line between
+them by more than five standard errors.
+
+The value that counts now is not the reference, because ten small changes would then move a value as far as one large
+change.
 """
 
 from bisect import bisect_left
@@ -28,9 +32,10 @@ from monitor.sites.records import SeriesSpec, Site
 from monitor.text.instants import format_iso, parse_time
 from monitor.text.message import Template
 
-# Standard errors. Two solutions of one epoch seldom differ by more.
+# Number of standard errors by which two solutions of one epoch seldom differ.
 SIGMAS: Final = 5.0
-# Share of an interval. A value that fills a gap is a whole interval away from its neighbours.
+# A value of a file is compared with a reading if it is nearer than this share of an interval. A value that fills a gap
+# is a whole interval away from its neighbours.
 NEAR: Final = 0.75
 # Number of newest epochs from which the scatter of a series without stated errors is computed.
 SCATTER_EPOCHS: Final = 200
@@ -38,7 +43,8 @@ SCATTER_EPOCHS: Final = 200
 _MAD_TO_SIGMA: Final = 1.4826
 _REOPENED: Final = Template("flag.correction_reopened", "the answer that the correction is right was withdrawn")
 _INSTANT: Final = timedelta(microseconds=1)
-_IS_UNSIGNED: Final = text("observation.flags LIKE '%unsigned%'")  # as in the partial index
+# Condition of the partial index. Flags at arrival do not change, so signed corrections fulfil it as well.
+_ARRIVED_UNSIGNED: Final = text("observation.flags LIKE '%unsigned%'")
 _SIGNED: Final = Template("flag.correction_signed", "two people have signed the correction")
 _SIGNED_BY_ONE: Final = Template(
     "flag.correction_signed_by_one", "one person has signed the correction; fewer than two people may act on this site"
@@ -62,25 +68,25 @@ class NewRevision:
 
 def find_unsigned(
     connection: Connection,
-    news: Sequence[NewRevision],
+    new_revisions: Sequence[NewRevision],
     sites: Mapping[str, Site] | None,
     *,
-    filled: Collection[int] = (),
+    imported_into: Collection[int] = (),
 ) -> set[tuple[int, str, int]]:
     """Return the keys of new values that must not count before two people have signed them.
 
-    If one value of a station is such a correction, all corrections of the station in this batch are. A record that is
-    corrected in part would be a record that no instrument measured.
+    If one value of a station is a correction, all revisions of the station in this batch must be signed. A record that
+    is corrected in part would be a record that no instrument measured.
 
     Args:
         sites: Site files in force, by id; None loads them. Nothing reads a series that they do not declare.
-        filled: If the values come from a file: the series that had readings before, so that values of the file may lie
+        imported_into: Series that had readings before, if the values come from a file. Values of the file may lie
             between readings of the instrument.
     """
     in_force: dict[str, Site | None] = {} if sites is None else dict(sites)
     by_series: dict[int, list[NewRevision]] = defaultdict(list)
-    for new in news:
-        if new.revision or new.series_id in filled:
+    for new in new_revisions:
+        if new.revision or new.series_id in imported_into:
             by_series[new.series_id].append(new)
     unsigned: set[tuple[int, str, int]] = set()
     for series_id, revisions in by_series.items():
@@ -90,24 +96,28 @@ def find_unsigned(
         site = in_force.get(item.site)
         spec = None if site is None else site.series(item.station, item.quantity)
         if spec is not None:
-            unsigned |= _find_unsigned_in_series(connection, series_id, revisions, spec, from_file=series_id in filled)
+            unsigned |= _find_unsigned_in_series(
+                connection, series_id, revisions, spec, from_file=series_id in imported_into
+            )
     if not unsigned:
         return unsigned
-    stations = {(new.item.site, new.item.station) for new in news if new.key in unsigned}
-    return unsigned | {new.key for new in news if new.revision and (new.item.site, new.item.station) in stations}
+    stations = {(new.item.site, new.item.station) for new in new_revisions if new.key in unsigned}
+    return unsigned | {
+        new.key for new in new_revisions if new.revision and (new.item.site, new.item.station) in stations
+    }
 
 
 def _find_unsigned_in_series(
-    connection: Connection, series_id: int, news: Sequence[NewRevision], spec: SeriesSpec, *, from_file: bool
+    connection: Connection, series_id: int, new_revisions: Sequence[NewRevision], spec: SeriesSpec, *, from_file: bool
 ) -> set[tuple[int, str, int]]:
-    revised = [new for new in news if new.revision]
+    revised = [new for new in new_revisions if new.revision]
     references = _load_references(connection, series_id, [new.observed_at for new in revised])
     unsigned: set[tuple[int, str, int]] = set()
     instrument_readings: list[Reading] | None = None
     scatter: float | None = None
     if any(_needs_scatter(reference, spec) for reference in references.values()) or from_file:
         instrument_readings = _load_instrument_readings(
-            connection, series_id, [new.item.observed_at for new in news], spec
+            connection, series_id, [new.item.observed_at for new in new_revisions], spec
         )
         scatter = measure_scatter(instrument_readings)
     for new in revised:
@@ -115,7 +125,7 @@ def _find_unsigned_in_series(
         if reference is not None and _is_correction(new.item, reference, spec, scatter or 0.0):
             unsigned.add(new.key)
     if from_file and instrument_readings is not None:
-        for new in news:
+        for new in new_revisions:
             if not new.revision and _differs_from_neighbours(new.item, instrument_readings, spec, scatter or 0.0):
                 unsigned.add(new.key)
     return unsigned
@@ -143,15 +153,15 @@ def _load_references(connection: Connection, series_id: int, epochs: Sequence[st
         observed, _, revision, value, sigma, solution, flags, _ = tuple(row)
         if observed not in wanted:
             continue
-        arrived = tuple(flags.split(",")) if flags else ()
-        flagged = observations.change_flags(arrived, later.get((observed, revision), ()))
-        is_signed = UNSIGNED in arrived and UNSIGNED not in flagged
+        first_flags = tuple(flags.split(",")) if flags else ()
+        present_flags = observations.change_flags(first_flags, later.get((observed, revision), ()))
+        is_signed = UNSIGNED in first_flags and UNSIGNED not in present_flags
         is_first = observed not in references
         # A person may send a `corrected` value before the value of the instrument arrives. It is not the reference.
         if not is_first and observations.rank(solution) < observations.rank(solutions[observed]) == 2:
             is_first = True
         if is_first or is_signed:
-            references[observed] = _Reference(value, sigma, tuple(flag for flag in flagged if flag != UNSIGNED))
+            references[observed] = _Reference(value, sigma, tuple(flag for flag in present_flags if flag != UNSIGNED))
             solutions[observed] = solution
     return references
 
@@ -161,7 +171,11 @@ def _needs_scatter(reference: _Reference, spec: SeriesSpec) -> bool:
 
 
 def _is_correction(item: Observation, reference: _Reference, spec: SeriesSpec, scatter: float) -> bool:
-    """Return whether a value, or its stated error, differs from the reference by more than two solutions do."""
+    """Return whether a revision must be signed before it counts.
+
+    It must if its value or its stated error differs from the reference by more than `SIGMAS` standard errors, or if it
+    carries a flag that keeps it from counting.
+    """
     is_completed = spec.calculation is not None and f'"{CHANGED}":' not in (item.extra or "")
     # A calculated value is completed when an input arrives late.
     if is_completed:
@@ -231,7 +245,9 @@ def load_unsigned(
     # Every evaluation executes this statement. With a condition on series or epochs, SQLite would scan all readings of
     # the series by the primary key instead of the small partial index.
     spans = connection.execute(
-        select(o.series_id, func.min(o.observed_at), func.max(o.observed_at)).where(_IS_UNSIGNED).group_by(o.series_id)
+        select(o.series_id, func.min(o.observed_at), func.max(o.observed_at))
+        .where(_ARRIVED_UNSIGNED)
+        .group_by(o.series_id)
     )
     corrections: dict[int, tuple[Reading, ...]] = {}
     for series_id, first, last in spans.all():
@@ -306,7 +322,7 @@ def _list_corrections(
     query = (
         select(observation)
         .join(series, s.id == o.series_id)
-        .where(s.site == site, s.station == station, _IS_UNSIGNED, o.received_at <= until)
+        .where(s.site == site, s.station == station, _ARRIVED_UNSIGNED, o.received_at <= until)
         .where(is_signed if signed else ~is_signed)
         .order_by(o.series_id, o.observed_at, o.revision)
     )

@@ -45,18 +45,21 @@ class AddResult:
     Attributes:
         stored: Number of rows that were stored.
         duplicates: Number of readings that were left out as duplicates.
-        revisions: Number of stored rows that are revisions of an epoch.
         sites: Ids of the sites with new rows.
-        revised: The readings that are revisions.
+        revised: The stored readings that are revisions of an epoch.
         newest: Newest epoch of each series before the batch, in ISO 8601; empty if the series had none.
     """
 
     stored: int
     duplicates: int
-    revisions: int
     sites: frozenset[str]
     revised: tuple[Observation, ...] = ()
     newest: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def revisions(self) -> int:
+        """Number of stored rows that are revisions of an epoch."""
+        return len(self.revised)
 
 
 def add_observations(
@@ -72,48 +75,48 @@ def add_observations(
     Args:
         now: When new series are created.
         known_series: Cache of series ids between calls. The caller clears it if the transaction fails.
-        by: Who imports a file. The name is stored with each value of a series that had readings before.
-        sites: Site files in force, by id; loaded from the database if they are not given. A correction of a series that
-            they declare is flagged as `unsigned` where two people have to sign it first, see
-            `monitor.readings.queries.corrections`.
+        by: Who imports a file; None if the values do not come from a file. The name is stored with each value of a
+            series that had readings before.
+        sites: Site files in force, by id; None loads them. A correction of a series that they declare is stored with
+            the flag `unsigned`, because two people have to sign it first (`monitor.readings.queries.corrections`).
 
     Raises:
         StoreError: The unit differs from that of the stored series. The caller must not commit the batch.
     """
     if not observations:
-        return AddResult(0, 0, 0, frozenset())
+        return AddResult(0, 0, frozenset())
     known_series = {} if known_series is None else known_series
     while True:
         ids = _find_series_ids(connection, observations, now, known_series)
         instants = {instant for item in observations for instant in (item.observed_at, item.received_at)}
         texts = {instant: format_iso(instant) for instant in instants}
-        keyed = [
+        rows_of_batch = [
             (ids[item.site, item.station, item.quantity][0], texts[item.observed_at], item) for item in observations
         ]
-        stored_revisions, newest = _load_stored_revisions(connection, keyed)
-        if all(series_id in newest for series_id, _, _ in keyed):
+        stored_revisions, newest = _load_stored_revisions(connection, rows_of_batch)
+        if all(series_id in newest for series_id, _, _ in rows_of_batch):
             break
         # A station was renamed, so that a cached series was joined with another one.
         known_series.clear()
     new_revisions: list[corrections.NewRevision] = []
-    for series_id, at, item in keyed:
+    for series_id, at, item in rows_of_batch:
         revisions = stored_revisions[series_id, at]
-        fact = (item.value, item.sigma, item.solution)
-        if fact not in revisions:
+        content = (item.value, item.sigma, item.solution)
+        if content not in revisions:
             new_revisions.append(corrections.NewRevision(series_id, at, len(revisions), item))
-            revisions.append(fact)
-    filled = set() if by is None else {series_id for series_id, newest_at in newest.items() if newest_at}
-    unsigned = corrections.find_unsigned(connection, new_revisions, sites, filled=filled)
+            revisions.append(content)
+    imported_into = set() if by is None else {series_id for series_id, newest_at in newest.items() if newest_at}
+    unsigned = corrections.find_unsigned(connection, new_revisions, sites, imported_into=imported_into)
     rows: list[tuple[Any, ...]] = []
     latest: dict[int, tuple[Any, ...]] = {}
     for new in new_revisions:
         item = new.item
         flags = (*item.flags, UNSIGNED) if new.key in unsigned else item.flags
         extra = item.extra
-        if new.series_id in filled:
+        if new.series_id in imported_into:
             extra = canonical_json({**(json.loads(extra) if extra else {}), BROUGHT_BY: by})
-        fact = (item.value, item.sigma, item.solution)
-        rows.append((*new.key, texts[item.received_at], *fact, ",".join(flags), extra))
+        content = (item.value, item.sigma, item.solution)
+        rows.append((*new.key, texts[item.received_at], *content, ",".join(flags), extra))
         if "future" not in flags and UNSIGNED not in flags:
             best = latest.get(new.series_id)
             newness = (new.observed_at, rank(item.solution), new.revision)
@@ -124,8 +127,7 @@ def add_observations(
     revised = tuple(new.item for new in new_revisions if new.revision)
     return AddResult(
         stored=len(rows),
-        duplicates=len(keyed) - len(new_revisions),
-        revisions=len(revised),
+        duplicates=len(rows_of_batch) - len(new_revisions),
         sites=frozenset(new.item.site for new in new_revisions),
         revised=revised,
         newest=newest,
@@ -163,12 +165,12 @@ def _load_series_ids(connection: Connection, keys: Iterable[SeriesKey], known: S
     for site, station_id, _ in keys:
         by_site[site].add(station_id)
     for site, stations in by_site.items():
-        for row in connection.execute(_plan_known(), {"of_site": site, "stations": sorted(stations)}):
+        for row in connection.execute(_select_series_ids(), {"of_site": site, "stations": sorted(stations)}):
             known[site, row.station, row.quantity] = (row.id, row.unit)
 
 
 @cache
-def _plan_known() -> Select[Any]:
+def _select_series_ids() -> Select[Any]:
     s = series.c
     stations: Any = bindparam("stations", expanding=True)
     return select(s.station, s.quantity, s.id, s.unit).where(s.site == bindparam("of_site"), s.station.in_(stations))
@@ -192,34 +194,34 @@ def _create_series(
 
 
 def _load_stored_revisions(
-    connection: Connection, keyed: Sequence[tuple[int, str, Observation]]
+    connection: Connection, rows_of_batch: Sequence[tuple[int, str, Observation]]
 ) -> tuple[defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]], dict[int, str]]:
     """Return the stored revisions of the epochs of a batch, in order, and the newest epoch of each series.
 
     The newest epoch is empty if a series has no readings. Epochs of the batch that are newer have no revisions, so that
     they are not searched.
     """
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    ids = sorted({k[0] for k in keyed})
+    placeholder = "?" if connection.dialect.name == "sqlite" else "%s"
+    ids = sorted({k[0] for k in rows_of_batch})
     newest: dict[int, str] = {}
     for chunk in in_chunks(ids):
-        found = connection.exec_driver_sql(
+        series_rows = connection.exec_driver_sql(
             "SELECT s.id, coalesce((SELECT max(o.observed_at) FROM observation o WHERE o.series_id = s.id), '') "  # noqa: S608
-            f"FROM series s WHERE s.id IN ({','.join([mark] * len(chunk))})",
+            f"FROM series s WHERE s.id IN ({','.join([placeholder] * len(chunk))})",
             tuple(chunk),
         )
-        newest.update(map(tuple, found.all()))
-    wanted = sorted({(series_id, at) for series_id, at, _ in keyed if at <= newest.get(series_id, "")})
+        newest.update(map(tuple, series_rows.all()))
+    wanted = sorted({(series_id, at) for series_id, at, _ in rows_of_batch if at <= newest.get(series_id, "")})
     revisions: defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]] = defaultdict(list)
-    pair, collate = ("(?,?)", "") if mark == "?" else ("(%s::bigint,%s::text)", 'COLLATE "C"')
+    pair, collate = ("(?,?)", "") if placeholder == "?" else ("(%s::bigint,%s::text)", 'COLLATE "C"')
     for chunk_of_pairs in in_chunks(wanted):
-        found = connection.exec_driver_sql(
+        stored_rows = connection.exec_driver_sql(
             f"WITH k(series_id, observed_at) AS (VALUES {','.join([pair] * len(chunk_of_pairs))}) "  # noqa: S608
             "SELECT o.series_id, o.observed_at, o.value_raw, o.sigma, o.solution FROM k JOIN observation o "
             f"ON o.series_id = k.series_id AND o.observed_at = k.observed_at {collate} "
             "ORDER BY o.series_id, o.observed_at, o.revision",
             tuple(value for key in chunk_of_pairs for value in key),
         )
-        for series_id, at, value, sigma, solution in found:
+        for series_id, at, value, sigma, solution in stored_rows:
             revisions[series_id, at].append((value, sigma, solution))
     return revisions, newest
