@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from monitor.models.lacking import AwaitedModel, LackingModels, find_lacking
-from monitor.readings.queries.observations import load_newest
+from monitor.readings.queries.observations import load_newest_receptions
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
 
@@ -91,7 +91,7 @@ class FirstRuns:
     def _check_site(self, site_id: str, site: _FollowedSite) -> None:
         now_s = site.checked_s = self._monotonic_s()
         site.due_s = now_s + FIRST_S  # also if this check fails
-        newest = self._db.run_read(load_newest, site_id)
+        newest = self._db.run_read(load_newest_receptions, site_id)
         has_news = not newest.keys() <= site.known or any(newest.get(i) != at for i, at in site.newest.items())
         is_due = not site.is_first or site.grows or now_s >= site.fully_checked_s + LATER_S
         if not has_news and not is_due and now_s >= site.trains_until_s:

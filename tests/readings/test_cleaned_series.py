@@ -15,6 +15,7 @@ from monitor.models.samples import load_ids, load_samples
 from monitor.people.queries.users import add_user
 from monitor.readings.queries.extremes import load_first_usable, load_usable
 from monitor.readings.queries.observations import (
+    count_epochs,
     find_series_id,
     latest_reading,
     load_epochs,
@@ -187,6 +188,16 @@ def test_a_correction_within_five_standard_errors_counts_at_once(antenna):
     with antenna.database.write() as c:
         add_observations(c, [newest], antenna.now)
     assert {round(value, 6) for value in antenna.read_newest_value().values()} == {STEP_MM + 4.9}
+
+
+@ON_BOTH
+def test_an_epoch_that_waits_for_two_people_is_neither_counted_nor_listed(antenna):
+    at = antenna.now - HOUR / 2
+    with antenna.database.write() as c:
+        add_observations(c, [Observation(*KEY, "mm", at, antenna.now, 0.0)], antenna.now, by="Ada")
+    with antenna.database.read() as c:
+        assert [row["observed_at"] for row in load_epochs(c, KEY, from_at=at)] == [format_iso(antenna.now)]
+        assert count_epochs(c, KEY, from_at=at) == 1
 
 
 @ON_BOTH

@@ -15,7 +15,7 @@ from monitor.alerts.tables import alert, alert_event, alert_outcome
 from monitor.plugins import hooks
 from monitor.readings.point_tables import point_delivery
 from monitor.readings.queries.flags import BY, OF_FILE
-from monitor.readings.queries.observations import STORED, SeriesRow
+from monitor.readings.queries.observations import STORED_COLUMNS, SeriesRow
 from monitor.readings.tables import observation, observation_flag, offset_entry, series, series_latest
 from monitor.sites.quantities import convert_difference
 from monitor.sites.tables import config_version, maintenance
@@ -80,7 +80,7 @@ def read_rows(
 ) -> Iterator[PastRow]:
     """Yield every revision of a series observed in (from_at, to_at], in order of epoch and revision, page by page."""
     o = observation.c
-    base = select(*STORED).where(o.series_id == series_id, o.observed_at <= to_at)
+    base = select(*STORED_COLUMNS).where(o.series_id == series_id, o.observed_at <= to_at)
     base = base.order_by(o.observed_at, o.revision).limit(page)
     wanted = base if from_at is None else base.where(o.observed_at > from_at)
     while True:
@@ -96,7 +96,7 @@ def find_newest_before(c: Connection, series_id: int, at: datetime) -> PastRow |
     """Return the last revision of the newest epoch up to an instant that is not stamped in the future."""
     o = observation.c
     row = c.execute(
-        select(*STORED)
+        select(*STORED_COLUMNS)
         .where(o.series_id == series_id, o.observed_at <= at, o.flags.not_like("%future%"))
         .order_by(o.observed_at.desc(), o.revision.desc())
         .limit(1)

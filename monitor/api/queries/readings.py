@@ -20,12 +20,12 @@ from monitor.readings.queries.flags import (
 from monitor.readings.queries.observations import (
     SeriesIds,  # type of a cache of series ids and units by (site, station, quantity)
     SeriesRow,  # a stored series: id, site, station, quantity and unit
-    count_epochs,  # count the epochs of a series in [after, until)
-    find_epoch,  # return the epoch with a number of later epochs up to an instant, or None
+    count_epochs,  # count the epochs of a series in [from_at, until) that have a value that counts
+    find_epoch,  # return the epoch that a number of further epochs follow up to an instant, or None
     find_series_id,  # return the id of a series, or None if nothing of it was stored
     in_chunks,  # split a list into chunks that fit one SQL statement
     latest_reading,  # return the newest reading known at an instant, without future ones, or None
-    load_epochs,  # load rows of `observation_history`, one per epoch in [after, until)
+    load_epochs,  # load rows of `observation_history`, one per epoch in [from_at, until)
     load_extents,  # load epoch count, first and last epoch of series in (since, until]
     load_ids,  # load the ids of a site's stored series by (station, quantity)
     load_offsets,  # load the offsets of a series as known at an instant, by start time

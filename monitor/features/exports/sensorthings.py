@@ -77,7 +77,7 @@ class SensorThingsQuery:
     skip: int = 0
     count: bool = False
     newest_first: bool = False
-    after: datetime | None = None  # included
+    from_at: datetime | None = None  # included
     until: datetime | None = None  # not included
     given: Mapping[str, str] = field(default_factory=dict)
 
@@ -125,7 +125,7 @@ def _read_filter(value: str, query: SensorThingsQuery) -> SensorThingsQuery:
             raise RefusedError(f"$filter: {error}") from error
         sign = term[1].lower()
         if sign in {"gt", "ge", "eq"}:
-            query = replace(query, after=max(next_ if sign == "gt" else at, query.after or at))
+            query = replace(query, from_at=max(next_ if sign == "gt" else at, query.from_at or at))
         if sign in {"lt", "le", "eq"}:
             before = at if sign == "lt" else next_
             query = replace(query, until=min(before, query.until or before))
@@ -246,11 +246,11 @@ class _SiteEntities:
         self.find("Datastreams", stream)
         station, row = self._series[stream]
         key = self._site, station.id, row["quantity"]
-        total = count_epochs(self._c, key, after=query.after, until=query.until) if query.count else None
+        total = count_epochs(self._c, key, from_at=query.from_at, until=query.until) if query.count else None
         epochs = load_epochs(
             self._c,
             key,
-            after=query.after,
+            from_at=query.from_at,
             until=query.until,
             newest_first=query.newest_first,
             skip=query.skip,
@@ -328,7 +328,7 @@ class _SiteEntities:
         if stream in self._series and at is not None:
             station, row = self._series[stream]
             key = self._site, station.id, row["quantity"]
-            for found in load_epochs(self._c, key, after=at, until=at + INSTANT, limit=1):
+            for found in load_epochs(self._c, key, from_at=at, until=at + INSTANT, limit=1):
                 return self._observation(stream, found)
         raise NotFoundError("no such observation; its id is written STATION:QUANTITY@TIME")
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, String, delete, select, type_coerce
 from monitor.readings.queries.observations import (
     END,
     RANK_SQL,
-    STORED,
+    STORED_COLUMNS,
     STREAM_ROWS,
     iter_counting,
     leave_out_unsigned,
@@ -37,7 +37,7 @@ def recompute_latest(connection: Connection, series_id: int) -> None:
     """Compute the newest epoch of a series from its readings, after a value has stopped counting."""
     o = observation.c
     connection.execute(delete(series_latest).where(series_latest.c.series_id == series_id))
-    newest = select(*STORED).where(o.series_id == series_id, o.flags.not_like("%future%"))
+    newest = select(*STORED_COLUMNS).where(o.series_id == series_id, o.flags.not_like("%future%"))
     newest = newest.order_by(o.observed_at.desc(), o.revision.desc())
     later = load_later_flags(connection, series_id, None, END, END)
     rows = connection.execute(newest.execution_options(yield_per=STREAM_ROWS))

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Row,
     Select,
     String,
+    TextClause,
     bindparam,
     func,
     select,
@@ -39,7 +40,7 @@ SeriesIds = MutableMapping[SeriesKey, tuple[int, str]]
 SOLUTION_RANK: Final[Mapping[str | None, int]] = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
 RANK_SQL: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
 # Instants are loaded as text. An evaluation reads tens of thousands of rows, and parsing takes longer than the query.
-STORED: Final = (
+STORED_COLUMNS: Final = (
     *(type_coerce(column, String) for column in (observation.c.observed_at, observation.c.received_at)),
     *(observation.c[name] for name in ("revision", "value_raw", "sigma", "solution", "flags", "extra")),
 )
@@ -54,11 +55,14 @@ _T = TypeVar("_T")
 
 # Statements are built once. An evaluation loads dozens of series, and building the statements takes as long as loading.
 @cache
-def _plan_known_rows() -> Select[Any]:
-    """Select every revision of (from_at, to_at] that was known at an instant, ordered by epoch and revision."""
+def _select_known_rows() -> Select[Any]:
+    """Return the statement for all revisions of (from_at, to_at] that were known at an instant.
+
+    They are ordered by epoch and revision.
+    """
     o = observation.c
     return (
-        select(*STORED)
+        select(*STORED_COLUMNS)
         .where(
             o.series_id == bindparam("series_id"),
             o.received_at <= bindparam("known_at"),
@@ -70,7 +74,7 @@ def _plan_known_rows() -> Select[Any]:
 
 
 @cache
-def _plan_counting_offsets() -> Select[Any]:
+def _select_counting_offsets() -> Select[Any]:
     e = offset_entry.c
     return (
         select(offset_entry, series.c.unit.label("stored"))
@@ -85,7 +89,7 @@ def _plan_counting_offsets() -> Select[Any]:
 
 
 @cache
-def _plan_known_flags() -> Select[Any]:
+def _select_known_flags() -> Select[Any]:
     f = observation_flag.c
     return (
         select(f.observed_at, f.revision, f.flag)
@@ -126,18 +130,20 @@ def rank(solution: str | None) -> int:
 
 def load_stations(connection: Connection) -> dict[str, set[str]]:
     """Return the stations that have a series, by site."""
-    found: dict[str, set[str]] = {}
-    for site, name in connection.execute(select(series.c.site, series.c.station).distinct()):
-        found.setdefault(site, set()).add(name)
-    return found
+    stations: dict[str, set[str]] = {}
+    for site, station in connection.execute(select(series.c.site, series.c.station).distinct()):
+        stations.setdefault(site, set()).add(station)
+    return stations
 
 
-def in_chunks(items: Sequence[_T], at_once: int = _CHUNK) -> Iterable[Sequence[_T]]:
+def in_chunks(items: Sequence[_T], size: int = _CHUNK) -> Iterable[Sequence[_T]]:
     """Split a list into parts that fit into one SQL statement."""
-    return (items[i : i + at_once] for i in range(0, len(items), at_once))
+    return (items[i : i + size] for i in range(0, len(items), size))
 
 
-def find_series_id(c: Connection, site: str, station: str, quantity: str, ids: SeriesIds | None = None) -> int | None:
+def find_series_id(
+    connection: Connection, site: str, station: str, quantity: str, ids: SeriesIds | None = None
+) -> int | None:
     """Return the id of a series; None if no reading of it was ever stored.
 
     Args:
@@ -147,19 +153,19 @@ def find_series_id(c: Connection, site: str, station: str, quantity: str, ids: S
         return ids[site, station, quantity][0]
     s = series.c
     query = select(s.id).where(s.site == site, s.station == station, s.quantity == quantity)
-    return c.execute(query).scalar()
+    return connection.execute(query).scalar()
 
 
 def load_series(connection: Connection, site: str) -> list[SeriesRow]:
     """Return all series of a site that have readings, by station and quantity."""
-    return [SeriesRow(*row) for row in connection.execute(_plan_series(), {"of_site": site})]
+    return [SeriesRow(*row) for row in connection.execute(_select_series(), {"of_site": site})]
 
 
 @cache
-def _plan_series() -> Select[Any]:
+def _select_series() -> Select[Any]:
     s = series.c
-    found = select(s.id, s.site, s.station, s.quantity, s.unit).where(s.site == bindparam("of_site"))
-    return found.order_by(s.station, s.quantity)
+    series_of_site = select(s.id, s.site, s.station, s.quantity, s.unit).where(s.site == bindparam("of_site"))
+    return series_of_site.order_by(s.station, s.quantity)
 
 
 def load_ids(connection: Connection, site: str) -> dict[tuple[str, str], int]:
@@ -167,10 +173,10 @@ def load_ids(connection: Connection, site: str) -> dict[tuple[str, str], int]:
     return {(row.station, row.quantity): row.id for row in load_series(connection, site)}
 
 
-def load_newest(c: Connection, site: str) -> dict[int, datetime]:
+def load_newest_receptions(connection: Connection, site: str) -> dict[int, datetime]:
     """Return when the newest reading of each series of a site was received, by id of the series."""
     k, s = series_latest.c, series.c
-    return dict(c.execute(select(k.series_id, k.received_at).where(k.series_id == s.id, s.site == site)).all())
+    return dict(connection.execute(select(k.series_id, k.received_at).where(k.series_id == s.id, s.site == site)).all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,17 +188,19 @@ class Extent:
     last: datetime
 
 
-def load_extents(c: Connection, series_ids: Sequence[int], since: datetime, until: datetime) -> dict[int, Extent]:
+def load_extents(
+    connection: Connection, series_ids: Sequence[int], since: datetime, until: datetime
+) -> dict[int, Extent]:
     """Return the extent of each series in (since, until]. Series without readings in this span are left out."""
     o = observation.c
     query = select(o.series_id, func.count(), func.min(o.observed_at), func.max(o.observed_at)).where(
         o.series_id.in_(series_ids), o.observed_at > since, o.observed_at <= until, o.revision == 0
     )
-    return {row[0]: Extent(*row[1:]) for row in c.execute(query.group_by(o.series_id))}
+    return {row[0]: Extent(*row[1:]) for row in connection.execute(query.group_by(o.series_id))}
 
 
 def find_epoch(connection: Connection, series_id: int, to_at: datetime, back: int) -> datetime | None:
-    """Return the epoch with `back` later epochs up to an instant; None if there are fewer."""
+    """Return the epoch that is followed by `back` further epochs up to an instant; None if there are too few."""
     o = observation.c
     rows = select(o.observed_at).where(o.series_id == series_id, o.observed_at <= to_at, o.revision == 0)
     epoch: datetime | None = connection.execute(rows.order_by(o.observed_at.desc()).limit(1).offset(back)).scalar()
@@ -210,9 +218,9 @@ def load_readings(
 ) -> list[Reading]:
     """Load the readings of (from_at, to_at] as known at an instant, in order of epoch.
 
-    Of each epoch the revision that counted then is returned. `value` has the offsets subtracted that counted then;
-    `flags` are those set at arrival with later ones added and withdrawn as known then. Corrections that wait for two
-    people are left out. With `with_unsigned` they count, as if they were signed.
+    Of each epoch the revision that counted then is returned. `value` is the raw value less the offsets that counted
+    then. `flags` are the flags set at arrival, with the later changes that were known then. Corrections that wait for
+    two people are left out. With `with_unsigned` they count, as if they were signed.
     """
     revisions = load_revisions(connection, series_id, from_at, to_at, known_at)
     if not revisions:
@@ -227,8 +235,8 @@ def load_readings(
 def load_revisions(
     connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime
 ) -> Sequence[Row[Any]]:
-    """Return every revision of (from_at, to_at] that was known at an instant, with the columns of `STORED`."""
-    return connection.execute(_plan_known_rows(), _span(series_id, from_at, to_at, known_at)).all()
+    """Return every revision of (from_at, to_at] that was known at an instant, with the columns of `STORED_COLUMNS`."""
+    return connection.execute(_select_known_rows(), _span(series_id, from_at, to_at, known_at)).all()
 
 
 def unsigned_sql(row: str) -> str:
@@ -252,14 +260,14 @@ def leave_out_unsigned(rows: Iterable[Any], later: Mapping[tuple[str, int], Iter
     """Yield the rows without corrections that wait for two people.
 
     Args:
-        rows: Rows with the columns of `STORED`.
+        rows: Rows with the columns of `STORED_COLUMNS`.
         later: Flags that were added and withdrawn after arrival, see `load_later_flags`.
     """
     for row in rows:
         flags = row[6]
         if flags and UNSIGNED in flags:
-            flagged = change_flags(tuple(flags.split(",")), later.get((row[0], row[2]), ()))
-            if UNSIGNED in flagged:
+            present_flags = change_flags(tuple(flags.split(",")), later.get((row[0], row[2]), ()))
+            if UNSIGNED in present_flags:
                 continue
         yield row
 
@@ -271,7 +279,7 @@ def stream_readings(
     offsets = load_offsets(connection, series_id, known_at)
     later = load_later_flags(connection, series_id, from_at, to_at, known_at)
     rows = connection.execute(
-        _plan_known_rows().execution_options(yield_per=STREAM_ROWS), _span(series_id, from_at, to_at, known_at)
+        _select_known_rows().execution_options(yield_per=STREAM_ROWS), _span(series_id, from_at, to_at, known_at)
     )
     yield from iter_readings(iter_counting(leave_out_unsigned(rows, later)), offsets, later)
 
@@ -292,15 +300,15 @@ def iter_readings(
     next_offset = 0
     received_text = ""
     received_at = None
-    for row, former in rows:
+    for row, first_row in rows:
         observed, received, revision, value, sigma, _, flags, extra = row
         # Instants are stored in one format, so that they can be compared as text.
         while next_offset < len(offsets) and offsets[next_offset][0] <= observed:
             total_offset += offsets[next_offset][1]
             next_offset += 1
-        flagged = tuple(f for f in flags.split(",") if f) if flags else ()
+        present_flags = tuple(f for f in flags.split(",") if f) if flags else ()
         if later and (observed, revision) in later:
-            flagged = change_flags(flagged, later[observed, revision])
+            present_flags = change_flags(present_flags, later[observed, revision])
         # The readings of a batch share their time of reception, so that it is parsed once.
         if received_at is None or received != received_text:
             received_text = received
@@ -309,29 +317,32 @@ def iter_readings(
         corrected = value - total_offset if total_offset else value
         at = read(observed)
         first = None
-        if former is not row:
-            before = tuple(f for f in former[6].split(",") if f)
-            before = change_flags(before, later.get((observed, former[2]), ()))
-            if (former[3], former[4], before, former[7]) != (value, sigma, flagged, extra):
+        if first_row is not row:
+            first_flags = tuple(f for f in first_row[6].split(",") if f)
+            first_flags = change_flags(first_flags, later.get((observed, first_row[2]), ()))
+            if (first_row[3], first_row[4], first_flags, first_row[7]) != (value, sigma, present_flags, extra):
                 first = Reading(
                     observed_at=at,
-                    received_at=read(former[1]),
-                    revision=former[2],
-                    value_raw=former[3],
+                    received_at=read(first_row[1]),
+                    revision=first_row[2],
+                    value_raw=first_row[3],
                     offset_applied=total_offset,
-                    value=former[3] - total_offset,
-                    sigma=former[4],
-                    flags=before,
-                    extra=former[7],
+                    value=first_row[3] - total_offset,
+                    sigma=first_row[4],
+                    flags=first_flags,
+                    extra=first_row[7],
                 )
-        yield Reading(at, received_at, revision, value, total_offset, corrected, sigma, flagged, extra, first)
+        yield Reading(at, received_at, revision, value, total_offset, corrected, sigma, present_flags, extra, first)
 
 
 def iter_counting(rows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield for each epoch the row that counts now and the row that counted first.
+    """Yield for each epoch the row that counts now and the first row.
+
+    The first row is the one that arrived first. If it is a `corrected` value of a person, and a value of the instrument
+    arrived later, the first value of the instrument is used instead.
 
     Args:
-        rows: Rows with the columns of `STORED`, by epoch and revision.
+        rows: Rows with the columns of `STORED_COLUMNS`, ordered by epoch and revision.
     """
     chosen: Any = None
     first: Any = None
@@ -359,7 +370,7 @@ def change_flags(flags: tuple[str, ...], changes: Iterable[str]) -> tuple[str, .
 
 def load_offsets(connection: Connection, series_id: int, known_at: datetime) -> list[tuple[str, float]]:
     """Return when each offset that counted at an instant begins (ISO 8601), and its size in the unit of the series."""
-    offsets = connection.execute(_plan_counting_offsets(), {"series_id": series_id, "known_at": known_at})
+    offsets = connection.execute(_select_counting_offsets(), {"series_id": series_id, "known_at": known_at})
     return [(format_iso(row.at), convert_difference(row.size, row.unit, row.stored)) for row in offsets]
 
 
@@ -368,7 +379,7 @@ def load_later_flags(
 ) -> dict[tuple[str, int], list[str]]:
     """Return the flags added or withdrawn after arrival as known at an instant, by epoch (ISO 8601) and revision."""
     later: dict[tuple[str, int], list[str]] = defaultdict(list)
-    for row in connection.execute(_plan_known_flags(), _span(series_id, from_at, to_at, known_at)):
+    for row in connection.execute(_select_known_flags(), _span(series_id, from_at, to_at, known_at)):
         later[format_iso(row.observed_at), row.revision].append(row.flag)
     return later
 
@@ -389,41 +400,48 @@ def latest_reading(connection: Connection, series_id: int, known_at: datetime) -
     return readings[-1] if readings else None
 
 
-def count_epochs(c: Connection, key: SeriesKey, *, after: datetime | None = None, until: datetime | None = None) -> int:
-    """Return how many epochs a series has in [after, until)."""
-    conditions = _list_conditions(c, key, after, until)
-    return int(c.execute(select(func.count(observation.c.observed_at.distinct())).where(*conditions)).scalar_one())
+def count_epochs(
+    connection: Connection, key: SeriesKey, *, from_at: datetime | None = None, until: datetime | None = None
+) -> int:
+    """Return how many epochs of a series in [from_at, until) have a value that counts."""
+    conditions = _list_conditions(connection, key, from_at, until)
+    counted = select(func.count(observation.c.observed_at.distinct())).where(*conditions)
+    return int(connection.execute(counted).scalar_one())
 
 
 def load_epochs(
-    c: Connection,
+    connection: Connection,
     key: SeriesKey,
     *,
-    after: datetime | None = None,
+    from_at: datetime | None = None,
     until: datetime | None = None,
     newest_first: bool = False,
     skip: int = 0,
     limit: int = 100,
 ) -> list[ReadingRow]:
-    """Load rows of the view `observation_history`, for each epoch in [after, until) the revision that counts.
+    """Load rows of the view `observation_history`, for each epoch in [from_at, until) the revision that counts.
+
+    Epochs whose values all wait for two people are left out.
 
     Args:
-        after: The first instant; None means from the first reading on.
+        from_at: The first instant; None means from the first reading on.
         until: The instant after the span; None means to the last reading.
         skip: How many epochs are skipped at the beginning of the order.
     """
     o = observation.c
     (site, station, quantity), order = key, o.observed_at.desc() if newest_first else o.observed_at
-    conditions = _list_conditions(c, key, after, until)
+    conditions = _list_conditions(connection, key, from_at, until)
     epochs: Sequence[datetime] = (
-        c.execute(select(o.observed_at).where(*conditions).distinct().order_by(order).offset(skip).limit(limit))
+        connection.execute(
+            select(o.observed_at).where(*conditions).distinct().order_by(order).offset(skip).limit(limit)
+        )
         .scalars()
         .all()
     )
     if not epochs:
         return []
     rows: Iterator[Any] = stream_view(
-        c,
+        connection,
         "observation_history",
         order_by=["observed_at", "revision"],
         within=ColumnSpan("observed_at", format_iso(min(epochs) - timedelta(microseconds=1)), format_iso(max(epochs))),
@@ -440,12 +458,16 @@ def load_epochs(
 
 
 def _list_conditions(
-    c: Connection, key: SeriesKey, after: datetime | None, until: datetime | None
-) -> list[ColumnElement[bool]]:
+    connection: Connection, key: SeriesKey, from_at: datetime | None, until: datetime | None
+) -> list[ColumnElement[bool] | TextClause]:
+    """Return the conditions on rows of `observation` that count now and have an epoch in [from_at, until)."""
     o = observation.c
-    terms: list[ColumnElement[bool]] = [o.series_id == (find_series_id(c, *key) or 0)]
-    if after is not None:
-        terms.append(o.observed_at >= after)
+    terms: list[ColumnElement[bool] | TextClause] = [
+        o.series_id == (find_series_id(connection, *key) or 0),
+        text(f"NOT {unsigned_sql('observation')}").bindparams(known=format_iso(END)),
+    ]
+    if from_at is not None:
+        terms.append(o.observed_at >= from_at)
     if until is not None:
         terms.append(o.observed_at < until)
     return terms

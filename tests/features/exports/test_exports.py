@@ -237,7 +237,7 @@ def test_sensorthings_goes_one_step_at_a_time_and_refuses_what_it_cannot_follow(
 
 def test_a_filter_of_two_ends_is_the_span_between_them():
     query = read_query({"$filter": "phenomenonTime gt 2026-03-01T00:00:00Z and phenomenonTime le 2026-03-02T00:00:00Z"})
-    assert format_iso(query.after) == "2026-03-01T00:00:00.000001Z"
+    assert format_iso(query.from_at) == "2026-03-01T00:00:00.000001Z"
     assert format_iso(query.until) == "2026-03-02T00:00:00.000001Z"
     with pytest.raises(RefusedError, match=r"\$skip takes a whole number"):
         read_query({"$skip": "1; DROP TABLE site"})

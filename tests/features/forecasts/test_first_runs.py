@@ -126,11 +126,11 @@ def test_a_look_that_finds_nothing_new_asks_once(database: Database, monkeypatch
     one = Clocked(database, site)
     fill(database, site, {HOUR: 30, 6 * DAY: 3, 7 * DAY: 3})
     one.after(0.0)
-    assert (one.asked, one.after(10.0)) == (["load_newest", "find_lacking"], {"train-detectors"})
+    assert (one.asked, one.after(10.0)) == (["load_newest_receptions", "find_lacking"], {"train-detectors"})
     one.after(first_runs.TRAINED_S + 300.0)  # rules were tried
     for _ in range(5):
         one.after(30.0, marked=True)
-        assert one.asked == ["load_newest"]
+        assert one.asked == ["load_newest_receptions"]
     one.after(first_runs.SOON_S / 2, marked=True)
     assert one.asked == []
 
@@ -140,7 +140,7 @@ def test_a_thousand_sites_that_lack_nothing_cost_nothing(database: Database) -> 
 
     def ask(what, *_):
         asked.append(what)
-        return {} if what.__name__ == "load_newest" else LackingModels((), frozenset())
+        return {} if what.__name__ == "load_newest_receptions" else LackingModels((), frozenset())
 
     database.run_read = ask  # type: ignore[method-assign]
     sites = frozenset(f"s{k}" for k in range(1000))
