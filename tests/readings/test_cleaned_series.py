@@ -121,12 +121,12 @@ class Antenna:
         }
 
     def count_open_jumps(self):
-        """Return how many unexplained jumps of G1 the decision and the movement page take out."""
+        """Return how many jumps of G1 the decision asks about, and how many the movement page takes out."""
         evaluated = evaluate_site(self.database, self.site, self.now, "data").decision
         with self.database.read() as c:
             (moving,) = [one for one in find_moving(c, self.site) if one.station.id == "G1"]
             path = load_path(c, self.site, moving, self.now, Memory())
-        return {"decision": len(evaluated.memory.steps), "movement": path.steps}
+        return {"decision": len(evaluated.memory.steps), "movement": path.jumps}
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
-"""Corrections that two people have not signed: the question to people, and the readings as they would be with them.
+"""Ask people about unsigned corrections, and build the context in which they count.
 
-A correction arrives with the flag `unsigned` if it differs too much from the value that it replaces
-(`monitor.readings.queries.corrections`). It is missing in `DecisionInputs.readings`, and listed in
-`DecisionInputs.unsigned` instead.
+A correction is stored with the flag `unsigned`, because it differs too much from the value that two people signed last
+or that arrived first (`monitor.readings.queries.corrections`). It is not in `DecisionInputs.readings`, but in
+`DecisionInputs.unsigned`.
 """
 
 import json
@@ -32,9 +32,11 @@ _ERRORS: Final = Template(
     "correction.errors",
     "{names} changed the errors of {n} values of {series} from {at} to {at2} to up to {n2} {unit}",
 )
-CORRECTED_PREFIX: Final = "corrected:"  # a question is named `corrected:STATION@INSTANT`
+# A question is named `corrected:STATION@INSTANT`, and its condition `health:corrected:STATION@INSTANT:verify`.
+CORRECTED_PREFIX: Final = "corrected:"
 VERIFY_SUFFIX: Final = ":verify"
-_NAMED: Final = 3  # series in one question
+# Series that one question describes.
+_MAX_DESCRIBED: Final = 3
 _OBSERVED: Final = attrgetter("observed_at")
 
 
@@ -66,8 +68,9 @@ def _merge(readings: Iterable[Reading], corrections: Iterable[Reading]) -> tuple
 def list_questions(context: DecisionContext) -> dict[str, Message]:
     """Return one question for each station with unsigned corrections, by its name `corrected:STATION@INSTANT`.
 
-    INSTANT is the reception of the newest correction that the question is about. A question that is open keeps its name
-    while older corrections remain, so that the second signature finds the first one.
+    INSTANT is the reception of the newest correction that the question is about. An open question keeps its name until
+    all corrections that it is about are signed, so that both signatures belong to the same question. Corrections that
+    are received later are asked about afterwards.
     """
     by_station: dict[str, list[str]] = {}
     for name in sorted(context.inputs.unsigned):
@@ -75,14 +78,14 @@ def list_questions(context: DecisionContext) -> dict[str, Message]:
     questions: dict[str, Message] = {}
     for station, names in by_station.items():
         received_s = sorted(seconds(r.received_at) for name in names for r in context.inputs.unsigned[name])
-        begin = f"health:{CORRECTED_PREFIX}{station}@"
+        key_prefix = f"health:{CORRECTED_PREFIX}{station}@"
         open_s = sorted(
-            seconds(parse_time(key.removeprefix(begin).removesuffix(VERIFY_SUFFIX)))
+            seconds(parse_time(key.removeprefix(key_prefix).removesuffix(VERIFY_SUFFIX)))
             for key in context.memory.conditions
-            if key.startswith(begin)
+            if key.startswith(key_prefix)
         )
         until_s = next((at_s for at_s in open_s if at_s >= received_s[0]), received_s[-1])
-        texts = [_describe(context, name) for name in names[:_NAMED]]
+        texts = [_describe(context, name) for name in names[:_MAX_DESCRIBED]]
         questions[f"{CORRECTED_PREFIX}{station}@{format_iso(instant(until_s))}"] = join(texts)
     return questions
 
@@ -90,17 +93,17 @@ def list_questions(context: DecisionContext) -> dict[str, Message]:
 def needs_signature(context: DecisionContext, station: str) -> bool:
     """Return whether corrections or an offset of a station wait for a signature.
 
-    A person who answers `movement` keeps the values as they arrived. These corrections still raise a level, but nobody
-    is asked about them any more.
+    A person who answers `movement` has refused the corrections: the values of the instrument count. These corrections
+    may still raise a level, but nobody is asked about them any more.
     """
     if any(offset.station == station and not offset.counts for offset in context.inputs.offsets):
         return True
-    kept_until_s = float("-inf")
+    refused_until_s = float("-inf")
     for question, answer in context.memory.answers.items():
         if question.startswith(f"{CORRECTED_PREFIX}{station}@") and answer == MOVEMENT:
-            kept_until_s = max(kept_until_s, read_question(question)[1])
+            refused_until_s = max(refused_until_s, read_question(question)[1])
     return any(
-        seconds(reading.received_at) > kept_until_s
+        seconds(reading.received_at) > refused_until_s
         for name, readings in context.inputs.unsigned.items()
         if name.partition(".")[0] == station
         for reading in readings
@@ -108,16 +111,17 @@ def needs_signature(context: DecisionContext, station: str) -> bool:
 
 
 def read_question(question: str) -> tuple[str, float]:
-    """Return the station of a question about corrections, and up to which reception it asks, in epoch seconds."""
+    """Return the station of a question about corrections, and the newest reception that it is about, epoch seconds."""
     station, _, until = question.removeprefix(CORRECTED_PREFIX).partition("@")
     return station, seconds(parse_time(until))
 
 
 def _describe(context: DecisionContext, name: str) -> Message:
-    """Return which values of a series were corrected, by how much and by whom."""
+    """Return a text that states which values of a series were corrected, by how much and by whom."""
     corrections = context.inputs.unsigned[name]
     counting = context.inputs.readings.get(name, ())
-    changes = [change for r in corrections if (change := _find_change(counting, r)) is not None]
+    found = [_find_change(counting, correction) for correction in corrections]
+    changes = [change for change in found if change is not None]
     largest = max(changes, key=abs, default=0.0)
     station, _, quantity = name.partition(".")
     spec = context.site.series(station, quantity)
@@ -140,11 +144,11 @@ def _describe(context: DecisionContext, name: str) -> Message:
 
 
 def _find_change(counting: Sequence[Reading], correction: Reading) -> float | None:
-    """Return by how much a correction changes the value that counts; None if none of its epoch does."""
-    place = bisect_left(counting, correction.observed_at, key=_OBSERVED)
-    if place >= len(counting) or counting[place].observed_at != correction.observed_at:
+    """Return by how much a correction changes the value that counts; None if no value of its epoch counts."""
+    index = bisect_left(counting, correction.observed_at, key=_OBSERVED)
+    if index >= len(counting) or counting[index].observed_at != correction.observed_at:
         return None
-    return correction.value_raw - counting[place].value_raw
+    return correction.value_raw - counting[index].value_raw
 
 
 def _name_author(extra: str | None) -> str:

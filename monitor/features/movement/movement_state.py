@@ -69,8 +69,8 @@ _PASSED: Final = Template("failure.edge_passed", "its late edge has passed")()
 _GONE: Final = Template("failure.gone", "no window any more")()
 _UNSEEN: Final = Template("failure.unseen", "no window at this look")()
 _STANDS: Final = Template("failure.stands", "it contains the present and stands, although {text}")
-_STEP: Final = Template("movement.step", "{n} unexplained step taken out")
-_STEPS: Final = Template("movement.steps", "{n} unexplained steps taken out")
+_JUMP: Final = Template("movement.step", "{n} jump taken out")
+_JUMPS: Final = Template("movement.steps", "{n} jumps taken out")
 _NOT_JOINED: Final = Template(
     "movement.not_joined", "no failure window by forecast: quantiles of single components cannot be joined"
 )()
@@ -114,7 +114,7 @@ class Path:
     # signed downslope (or the only component), or the length where no direction is declared, shape (n,)
     values: tuple[float, ...]
     sigmas: tuple[float, ...]  # one standard deviation each, 0 = unknown, shape (n,)
-    steps: int  # unexplained jumps that were taken out
+    jumps: int  # number of jumps that were taken out, whatever people answered about them
     stuck: bool  # the instrument repeats one value
     silence_s: float  # that its series may keep
     ahead_s: float = 0.0  # by how much the newest epoch lies after its reception: its clock is a little ahead
@@ -404,8 +404,8 @@ def assess_movement(
     v_eq = v_eq_of(moving)
     angle = None if velocity is None or v_eq is None else tangential_angle_deg(velocity.rate, v_eq)
     remarks = []
-    if path.steps:
-        remarks.append((_STEPS if path.steps > 1 else _STEP)(n=path.steps))
+    if path.jumps:
+        remarks.append((_JUMPS if path.jumps > 1 else _JUMP)(n=path.jumps))
     if len(moving.ids) > 1 and site.movement.failure_velocity_mm_per_day is not None:
         remarks.append(_NOT_JOINED)
     return MovementAssessment(
