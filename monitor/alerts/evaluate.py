@@ -56,12 +56,17 @@ from monitor.text.instants import format_iso
 
 # Readings and epochs of tracks that are cached for all sites together, 0.4 kB each, so some 350 MB. The largest site
 # that `slopeward check` accepts stays below it with three criteria on every series.
-CACHED_MOST: Final = 900_000
-CACHE_AGE_MOST: Final = timedelta(hours=6)  # a cache is cleared after this time, whatever its fingerprints show
-ATTEMPTS: Final = 5
-FORMAT: Final = 1  # of frozen inputs
-BATTERY_EARLY: Final = timedelta(days=2)  # a battery may be empty this long before the announced day
-BEFORE_READINGS_S: Final = 86400.0  # an earthquake explains the steps of the hours after it
+MAX_CACHED_ROWS: Final = 900_000
+# A cache is cleared after this time, even if its fingerprints are valid.
+MAX_CACHE_AGE: Final = timedelta(hours=6)
+# Number of times that an evaluation is made if the memory of the site is changed meanwhile.
+MAX_ATTEMPTS: Final = 5
+# Version of the format of frozen inputs.
+FORMAT: Final = 1
+# A battery may be empty this long before the announced day.
+BATTERY_EARLY: Final = timedelta(days=2)
+# Events are loaded from this long before the first reading on, because an earthquake explains steps of later hours.
+EVENT_LEAD_S: Final = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +99,8 @@ def evaluate_site(
         draining: Whether a backlog of readings is being stored: levels may rise, nothing falls, and silence is not
             judged.
         dry_run: Whether to store nothing.
-        cache: What earlier evaluations of the same declaration left. A decision that changes an alert is made again
-            without it, so that stored evidence rests on the database alone.
+        cache: Readings and tracks of earlier evaluations with the same declaration. A decision that changes an alert
+            is made again without it, so that stored evidence depends on the database alone.
 
     Raises:
         StoreBusyError: The database is locked, or others changed the memory of the site again and again.
@@ -103,7 +108,7 @@ def evaluate_site(
     """
     now = now.astimezone(UTC)
     cache = SiteReadingCache(site) if cache is None else cache
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         snapshot = _load_snapshot(db, site, now, cache, draining=draining)
         decision = decide(cache.prepared, snapshot.memory, snapshot.inputs, now, cache.decision)
         if decision.changes and cache.was_used:
@@ -112,6 +117,7 @@ def evaluate_site(
             decision = decide(cache.prepared, snapshot.memory, snapshot.inputs, now, cache.decision)
         memory_text = CanonicalText(canonical_json(decision.memory.to_json()))
         if dry_run or _store(db, site, snapshot, decision, memory_text, now, trigger):
+            # After a dry run this is harmless: the cached memory is used only if the stored text is the same.
             cache.save_memory(memory_text, decision.memory)
             return EvaluationResult(
                 level=decision.level,
@@ -121,93 +127,112 @@ def evaluate_site(
                 next_due_at=None if decision.next_due_s is None else instant(decision.next_due_s),
                 decision=decision,
             )
-    raise StoreBusyError(f"site {site.id}: its state was changed by others {ATTEMPTS} times in a row; try again")
+    raise StoreBusyError(f"site {site.id}: its state was changed by others {MAX_ATTEMPTS} times in a row; try again")
 
 
 class _Snapshot(NamedTuple):
-    """Everything that one transaction read for an evaluation."""
+    """The data that one transaction loaded for an evaluation.
 
-    row: StateRow | None  # the memory as it is stored
+    Attributes:
+        row: The stored memory; None before the first evaluation.
+        known_until: When the newest reading was received; None without readings.
+    """
+
+    row: StateRow | None
     memory: Memory
     inputs: DecisionInputs
-    known_until: datetime | None  # newest reception
+    known_until: datetime | None
 
 
 def _load_snapshot(db: Database, site: Site, now: datetime, cache: SiteReadingCache, *, draining: bool) -> _Snapshot:
-    with db.read() as c:
-        row = find_state(c, site.id)
-        inputs, known_until = load_inputs(c, site, now, draining=draining, cache=cache)
+    with db.read() as connection:
+        row = find_state(connection, site.id)
+        inputs, known_until = load_inputs(connection, site, now, draining=draining, cache=cache)
     memory = Memory() if row is None else cache.read_memory(row.text)
     return _Snapshot(row, memory, inputs, known_until)
 
 
 def load_inputs(
-    c: Connection, site: Site, now: datetime, *, draining: bool, cache: SiteReadingCache | None = None
+    connection: Connection, site: Site, now: datetime, *, draining: bool, cache: SiteReadingCache | None = None
 ) -> tuple[DecisionInputs, datetime | None]:
     """Load the inputs of a decision at `now`, and return them with the newest reception among them."""
-    readings = (SiteReadingCache(site) if cache is None else cache).read(c, now)
-    newest = load_newest(c, site.id, now)
-    unsigned = load_unsigned_by_name(c, site, now, now)
-    inputs = DecisionInputs(readings, newest, unsigned, draining=draining, **load_facts(c, site, now))
+    cache = SiteReadingCache(site) if cache is None else cache
+    spans = cache.prepared.history_spans
+    readings = cache.read(connection, now)
+    newest = load_newest(connection, site.id, now)
+    unsigned = load_unsigned_by_name(connection, site.id, spans, now, now)
+    facts = load_facts(connection, site, now, spans=spans)
+    inputs = DecisionInputs(readings, newest, unsigned, draining=draining, **facts)
     known_s = max((epoch.received_s for epoch in newest.values()), default=None)
     return inputs, None if known_s is None else instant(known_s)
 
 
 def load_unsigned_by_name(
-    c: Connection, site: Site, to_at: datetime, known_at: datetime, names: Mapping[str, str] = MappingProxyType({})
+    connection: Connection,
+    site_id: str,
+    spans: Mapping[tuple[str, str], float],
+    to_at: datetime,
+    known_at: datetime,
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, tuple[Reading, ...]]:
-    """Return the corrections that two people have not signed, by `station.quantity`, as far back as criteria read.
+    """Return the corrections that two people have not signed, by `station.quantity`.
 
     Args:
-        names: Names of stations in the site file, by their names today, where these differ.
+        spans: The history that criteria need, see `find_history_spans`. Older corrections are left out.
+        names: By present id of a station: its id in the site file, for renamed stations.
     """
-    spans = find_history_spans(site)
-    wanted = {
-        row.id: (f"{station}.{row.quantity}", find_load_start(to_at, span_s))
-        for row in load_series(c, site.id)
-        if (span_s := find_span_s(spans, (station := names.get(row.station, row.station)), row.quantity))
-    }
-    unsigned = load_unsigned(c, {series_id: since for series_id, (_, since) in wanted.items()}, to_at, known_at)
-    return {wanted[series_id][0]: readings for series_id, readings in unsigned.items()}
+    series_names: dict[int, str] = {}
+    starts: dict[int, datetime] = {}
+    for row in load_series(connection, site_id):
+        station = names.get(row.station, row.station)
+        span_s = find_span_s(spans, station, row.quantity)
+        if span_s:
+            series_names[row.id] = f"{station}.{row.quantity}"
+            starts[row.id] = find_load_start(to_at, span_s)
+    unsigned = load_unsigned(connection, starts, to_at, known_at)
+    return {series_names[series_id]: readings for series_id, readings in unsigned.items()}
 
 
 def load_facts(
-    c: Connection,
+    connection: Connection,
     site: Site,
     now: datetime,
     *,
-    as_claimed: bool = False,
+    as_reported: bool = False,
     proofs: Sequence[ProofFact] | None = None,
     scored_until: datetime | None = None,
+    spans: Mapping[tuple[str, str], float] | None = None,
 ) -> dict[str, Any]:
     """Load the inputs of a decision besides readings, as known at `now`, by field of `DecisionInputs`.
 
     Args:
-        as_claimed: Whether events count from the instant at which people say that they knew them. Only a replay does
-            so.
+        as_reported: Whether events count from the instant from which people say that they were known. Only a replay
+            does so.
         proofs: The proofs of criteria; None loads the stored ones. Without any, no criterion needs a proof.
         scored_until: Anomaly scores of readings up to this instant are loaded. It is later than `now` if the decision
-            is explained with what arrived late; None is `now`.
+            is explained with data that arrived late; None is `now`.
+        spans: The history that criteria need; None computes it (`find_history_spans`).
     """
-    proofs = load_proof_facts(c, site, now) if proofs is None else tuple(proofs)
+    proofs = load_proof_facts(connection, site, now) if proofs is None else tuple(proofs)
     since = now - timedelta(seconds=max((criterion.valid_for_s for criterion in site.criteria), default=86400.0))
     names = {criterion.kind.facts for criterion in site.criteria if criterion.kind.facts is not None}
+    spans = find_history_spans(site) if spans is None else spans
     # A step that an earthquake explained is found again in every evaluation. Without the event it would be movement.
-    history_s = max((find_longest_reach_s(span_s) for span_s in find_history_spans(site).values()), default=0.0)
+    history_s = max((find_longest_reach_s(span_s) for span_s in spans.values()), default=0.0)
     strict_s = find_event_span_s(site)
-    events_since = min(since, now - timedelta(seconds=max(strict_s, history_s + BEFORE_READINGS_S)))
+    events_since = min(since, now - timedelta(seconds=max(strict_s, history_s + EVENT_LEAD_S)))
     facts: dict[str, Any] = {
-        "reports": load_report_facts(c, site.id, since, now) if "reports" in names else (),
-        "events": load_event_facts(c, site.id, events_since, now, as_reported=as_claimed, strict_s=strict_s),
-        "offsets": load_offset_facts(c, site.id, now),
-        "maintenance": load_maintenance_facts(c, site.id, now),
-        "points": load_point_facts(c, site, now) if "points" in names else (),
+        "reports": load_report_facts(connection, site.id, since, now) if "reports" in names else (),
+        "events": load_event_facts(connection, site.id, events_since, now, as_reported=as_reported, strict_s=strict_s),
+        "offsets": load_offset_facts(connection, site.id, now),
+        "maintenance": load_maintenance_facts(connection, site.id, now),
+        "points": load_point_facts(connection, site, now) if "points" in names else (),
         "proofs": proofs,
     }
     request = FactRequest(now, since, scored_until or now, frozenset(names))
     plugin_facts: dict[str, tuple[object, ...]] = {}
     for implementation in implementations("evaluation_facts"):
-        loaded = implementation.call(connection=c, site=site, request=request) or {}
+        loaded = implementation.call(connection=connection, site=site, request=request) or {}
         if is_built_in(implementation.plugin):
             facts |= loaded
         else:
@@ -228,7 +253,7 @@ def _store(
     """Store the outcome, if the stored memory is still the one that the decision started from.
 
     Returns:
-        False if it is another one. Nothing is stored then.
+        False if another evaluation or a person has changed the memory meanwhile. Nothing is stored then.
     """
     row, draining = snapshot.row, snapshot.inputs.draining
     is_news = _differs(snapshot, decision.memory)
@@ -236,36 +261,36 @@ def _store(
     frozen = ""
     if decision.changes:
         frozen = canonical_json(freeze_evidence(site, snapshot.memory, snapshot.inputs, decision, now))
-    with db.write() as c:
-        current = find_state(c, site.id)
+    with db.write() as connection:
+        current = find_state(connection, site.id)
         if (current.digest if current else None) != (row.digest if row else None):
             return False
-        in_force = find_version(c, site.id)
+        in_force = find_version(connection, site.id)
         if in_force not in (None, site.version):
             # The memory was adapted to the criteria of that version. Votes of older ones must not come back.
             raise OutdatedSiteError(
                 f"site {site.id}: another version of its file is in force ({str(in_force)[:12]}); "
                 f"nothing is decided by {site.version[:12]} any more"
             )
-        save_state(c, site.id, decision, memory_text, site.version, now, catching_up=draining)
-        save_station_states(c, site.id, decision, now, catching_up=draining)
-        save_rates(c, site.id, decision)
+        save_state(connection, site.id, decision, memory_text, site.version, now, catching_up=draining)
+        save_station_states(connection, site.id, decision, now, catching_up=draining)
+        save_rates(connection, site.id, decision)
         if any(criterion.kind.facts == "forecasts" for criterion in site.criteria):
-            save_chances(c, site.id, decision, site.version, now)
+            save_chances(connection, site.id, decision, site.version, now)
         if is_news or trigger != "data":
-            add_evaluation(c, site.id, now, trigger, decision, memory_text, snapshot.known_until, site.version)
+            add_evaluation(connection, site.id, now, trigger, decision, memory_text, snapshot.known_until, site.version)
         if decision.changes:
-            decision_id = add_decision(c, site.id, now, site.version, frozen)
+            decision_id = add_decision(connection, site.id, now, site.version, frozen)
             apply_changes(
-                c,
-                _mute_explained(c, site, decision.changes, now),
+                connection,
+                _mute_explained(connection, site, decision.changes, now),
                 ChangeContext(site.id, site, site.recipients, SERVICE_ACTOR, now, rule_version(site), decision_id),
             )
-        unshelve_due(c, site.id, SERVICE_ACTOR, now)
-        follow_maintenance(c, site.id, SERVICE_ACTOR, now)
+        unshelve_due(connection, site.id, SERVICE_ACTOR, now)
+        follow_maintenance(connection, site.id, SERVICE_ACTOR, now)
         if decision.changes:
             # The seal is written last, because all writers of the audit log wait for it.
-            seal_decision(c, decision_id, SERVICE_ACTOR, now)
+            seal_decision(connection, decision_id, SERVICE_ACTOR, now)
     return True
 
 
@@ -277,8 +302,10 @@ def _differs(snapshot: _Snapshot, memory: Memory) -> bool:
     return digest_of(before) != digest_of({**memory.to_json(), "seen_s": None})
 
 
-def _mute_explained(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime) -> list[AlertChange]:
-    """Notify nobody of stale data that an open notice already explains.
+def _mute_explained(
+    connection: Connection, site: Site, changes: Sequence[AlertChange], now: datetime
+) -> list[AlertChange]:
+    """Return the changes without notifications about stale data that an open notice already explains.
 
     Such notices are about instruments whose battery was announced to be empty by now, and instruments whose clock is
     wrong, so that their readings do not count. The alerts stay visible on the page. People are still notified if the
@@ -286,9 +313,9 @@ def _mute_explained(c: Connection, site: Site, changes: Sequence[AlertChange], n
     """
     if not any(change.open and change.key.endswith(":stale") for change in changes):
         return list(changes)
-    emptied = load_emptied(c, site.id, now + BATTERY_EARLY)
-    misdated = load_misdated(c, site.id)
-    clock_pages = load_open_pages(c, site.id, ("clock",)) if misdated else {}
+    emptied = load_emptied(connection, site.id, now + BATTERY_EARLY)
+    misdated = load_misdated(connection, site.id)
+    clock_pages = load_open_pages(connection, site.id, ("clock",)) if misdated else {}
     stations = {parent.key: {station for station, _ in places} for parent, places in list_children(site).items()}
     for station in site.stations:
         for spec in station.series:
@@ -334,11 +361,11 @@ class Evaluator:
     """Evaluates sites as `evaluate_site` does, with a cache for each.
 
     Args:
-        cached_most: Readings and epochs of tracks that may be cached for all sites together.
+        max_cached_rows: Number of readings and epochs of tracks that may be cached for all sites together.
     """
 
-    def __init__(self, cached_most: int = CACHED_MOST) -> None:
-        self._cached_most = cached_most
+    def __init__(self, max_cached_rows: int = MAX_CACHED_ROWS) -> None:
+        self._max_cached_rows = max_cached_rows
         self._caches: dict[str, tuple[SiteReadingCache, datetime]] = {}
 
     def __call__(
@@ -346,10 +373,10 @@ class Evaluator:
     ) -> EvaluationResult:
         """Evaluate a site and store the outcome. After an error, nothing of the site is cached."""
         cached = self._caches.pop(site.id, None)
-        if cached is None or cached[0].site is not site or not timedelta(0) <= now - cached[1] < CACHE_AGE_MOST:
+        if cached is None or cached[0].site is not site or not timedelta(0) <= now - cached[1] < MAX_CACHE_AGE:
             cached = SiteReadingCache(site), now
         cache, since = cached
         result = evaluate_site(db, site, now, trigger, draining=draining, cache=cache)
-        if cache.count() + sum(other.count() for other, _ in self._caches.values()) <= self._cached_most:
+        if cache.count() + sum(other.count() for other, _ in self._caches.values()) <= self._max_cached_rows:
             self._caches[site.id] = (cache, since)
         return result

@@ -98,7 +98,7 @@ def test_memory_stands_still_once_the_windows_are_full(database):
 
 @pytest.mark.parametrize("most", [50, 10_000])
 def test_what_is_held_is_bounded_over_all_criteria(database, most):
-    evaluator = Evaluator(cached_most=most)
+    evaluator = Evaluator(max_cached_rows=most)
     Stream(database, evaluator).go_on(60)
     assert bool(evaluator._caches) == (most > 50)
 

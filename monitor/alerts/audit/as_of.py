@@ -125,7 +125,7 @@ def load_view_as_of(
         name: rename_stations(facts, then_called) if then_called else facts
         for name, facts in _load_besides(c, site, now, known_at).items()
     }
-    unsigned = load_unsigned_by_name(c, site, now, known_at, then_called)
+    unsigned = load_unsigned_by_name(c, site.id, wanted, now, known_at, then_called)
     return DecisionInputs(readings, dict(sorted(newest.items())), unsigned, draining=then.draining, **besides)
 
 

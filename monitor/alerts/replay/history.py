@@ -457,7 +457,7 @@ class History:
         """Return the inputs besides readings; they are not loaded again if there were none and nothing became known."""
         if self._bare.get(site.version, False):
             return {}
-        found = load_facts(self._c, site, now, as_claimed=self._known.mode != "received", proofs=self._proofs)
+        found = load_facts(self._c, site, now, as_reported=self._known.mode != "received", proofs=self._proofs)
         if not self.stored_windows:
             found["failures"] = ()
         self._bare[site.version] = not any(found.values())
