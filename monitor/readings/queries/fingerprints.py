@@ -15,8 +15,10 @@ from monitor.readings.records import Reading, is_fit
 from monitor.readings.tables import observation_flag, offset_entry, series
 from monitor.text.instants import epoch_s, format_iso, parse_time
 
-Place = tuple[str, str]  # station and quantity
-Stretch = tuple[int, datetime, datetime]  # id of a series, and the span (from, to] of its epochs
+# Station and quantity.
+Place = tuple[str, str]
+# Id of a series, and the span (from, to] of its epochs.
+Stretch = tuple[int, datetime, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +27,22 @@ class StretchFingerprint:
 
     Rows are only added, and deleted from the oldest on. Late rows and revisions change the number of rows, the sum of
     revisions or the newest reception. Deleted rows change the first epoch.
+
+    Attributes:
+        rows: Number of rows: all revisions of all epochs.
+        first: The first epoch, ISO 8601.
+        revisions: Sum of the revision numbers.
+        received: The newest reception, ISO 8601.
+        flags: Number of later flags, and the id of the newest.
+        offsets: Ids of the offsets that count.
     """
 
-    rows: int = 0  # all revisions of all epochs
-    first: str = ""  # first epoch, ISO 8601
-    revisions: int = 0  # sum of the revision numbers
-    received: str = ""  # newest reception, ISO 8601
-    flags: tuple[int, int] = (0, 0)  # number of later flags, and the id of the newest
-    offsets: tuple[int, ...] = ()  # ids of the offsets that count
+    rows: int = 0
+    first: str = ""
+    revisions: int = 0
+    received: str = ""
+    flags: tuple[int, int] = (0, 0)
+    offsets: tuple[int, ...] = ()
 
 
 _UNTOUCHED: Final = StretchFingerprint()
@@ -63,7 +73,7 @@ def load_later_entries(c: Connection, site: str, known_at: datetime) -> dict[int
 
 # The statements are built once. Building them takes longer than executing them.
 @cache
-def _plan_entries(of_site: bool) -> tuple[Select[Any], Select[Any]]:
+def _select_entries(of_site: bool) -> tuple[Select[Any], Select[Any]]:
     """Return statements for the later flags and counting offsets of a site, or of some series since an epoch."""
     f, e = observation_flag.c, offset_entry.c
     known_at: Any = bindparam("known_at")
@@ -78,12 +88,15 @@ def _plan_entries(of_site: bool) -> tuple[Select[Any], Select[Any]]:
 
 def _load_entries(c: Connection, given: Mapping[str, Any], *, of_site: bool) -> dict[int, StretchFingerprint]:
     """Return the fingerprints of later flags and counting offsets, by series with any."""
-    flags, counting_offsets = _plan_entries(of_site)
-    found = {r[0]: StretchFingerprint(flags=(int(r[1]), int(r[2]))) for r in c.execute(flags, given)}
-    for series_id, entry_id in c.execute(counting_offsets, given):
-        before = found.get(series_id, _UNTOUCHED)
-        found[series_id] = replace(before, offsets=(*before.offsets, entry_id))
-    return found
+    flags, counting_offsets = _select_entries(of_site)
+    entries = {
+        series_id: StretchFingerprint(flags=(int(count), int(newest_id)))
+        for series_id, count, newest_id in c.execute(flags, given)
+    }
+    for series_id, offset_id in c.execute(counting_offsets, given):
+        entry = entries.get(series_id, _UNTOUCHED)
+        entries[series_id] = replace(entry, offsets=(*entry.offsets, offset_id))
+    return entries
 
 
 def load_newer(
@@ -110,7 +123,7 @@ def load_newer(
     rows: dict[int, list[Any]] = defaultdict(list)
     for row in _query(c, [(i, after, to_at) for i, after, _ in cached], columns, order, known_at):
         rows[row[0]].append(row[1:])
-    found = {}
+    newer = {}
     for series_id, after, fingerprint in cached:
         if series_id not in rows:
             continue
@@ -128,8 +141,8 @@ def load_newer(
         readings = list(observations.iter_readings(observations.iter_counting(counting), offsets, later))
         if with_unsigned:
             readings = [observations.as_signed(reading) for reading in readings]
-        found[series_id] = readings, longer
-    return found
+        newer[series_id] = readings, longer
+    return newer
 
 
 def load_known(
@@ -178,8 +191,8 @@ def load_newer_values(
     """
     values: dict[int, list[tuple[float, float | None]]] = defaultdict(list)
     columns = "k.id, o.observed_at > k.to_at, o.observed_at, o.value_raw, o.revision > 0 OR o.flags <> ''"
-    rest = f"AND (o.observed_at > k.to_at OR o.received_at > '{format_iso(after)}')"
-    rows = _query(c, [stretch for stretch, _ in cached], columns, rest, known_at, until=known_at)
+    is_wanted = f"AND (o.observed_at > k.to_at OR o.received_at > '{format_iso(after)}')"
+    rows = _query(c, [stretch for stretch, _ in cached], columns, is_wanted, known_at, until=known_at)
     late: set[int] = set()
     changed = {series_id for (series_id, _, _), fingerprint in cached if fingerprint != _UNTOUCHED}
     # Most series have the same epochs, so each text is parsed once.
@@ -201,18 +214,18 @@ def load_newer_values(
 
 def load_epochs(c: Connection, stretches: Sequence[Stretch], known_at: datetime) -> list[list[datetime]]:
     """Return the epochs of all readings in each stretch, usable or not, in the order of the stretches."""
-    found: dict[tuple[int, str, str], list[datetime]] = defaultdict(list)
+    epochs: dict[tuple[int, str, str], list[datetime]] = defaultdict(list)
     columns, order = "k.id, k.from_at, k.to_at, o.observed_at", "AND o.revision = 0 ORDER BY k.id, o.observed_at"
     for row in _query(c, stretches, columns, order, known_at):
-        found[row[0], row[1], row[2]].append(parse_time(row[3]))
-    return [found[i, format_iso(begin), format_iso(end)] for i, begin, end in stretches]
+        epochs[row[0], row[1], row[2]].append(parse_time(row[3]))
+    return [epochs[series_id, format_iso(begin), format_iso(end)] for series_id, begin, end in stretches]
 
 
 def _query(
     c: Connection,
     stretches: Sequence[Stretch],
     columns: str,
-    rest: str,
+    suffix: str,
     known_at: datetime,
     *,
     until: datetime | None = None,
@@ -222,24 +235,28 @@ def _query(
 
     Args:
         columns: Columns of the result, in SQL.
-        rest: Further conditions and the order, in SQL.
+        suffix: Further conditions and the order, in SQL.
         until: The end of all stretches; None uses the end of each.
         each: Whether to return one row for each stretch: its series, and the one column that aggregates its rows.
     """
-    sqlite = c.dialect.name == "sqlite"
-    mark = "?" if sqlite else "%s"
-    one, collate = ("(?,?,?)", "") if sqlite else ("(%s::bigint,%s::text,%s::text)", 'COLLATE "C"')
+    if c.dialect.name == "sqlite":
+        placeholder, values, collate = "?", "(?,?,?)", ""
+    else:
+        placeholder, values, collate = "%s", "(%s::bigint,%s::text,%s::text)", 'COLLATE "C"'
     end = "k.to_at" if until is None else f"'{format_iso(until)}'"
     within = f"o.series_id = k.id AND o.observed_at > k.from_at {collate} AND o.observed_at <= {end} {collate}"
-    query = f"SELECT {columns} FROM k JOIN observation o ON {within} WHERE o.received_at <= {mark} {rest}"  # noqa: S608
+    query = f"SELECT {columns} FROM k JOIN observation o ON {within} WHERE o.received_at <= {placeholder} {suffix}"  # noqa: S608
     if each:
-        of_one = f"SELECT {columns} FROM observation o WHERE {within} AND o.received_at <= {mark} {rest}"  # noqa: S608
-        query = f"SELECT k.id, ({of_one}) FROM k"  # noqa: S608
-    found: list[Any] = []
+        of_stretch = f"SELECT {columns} FROM observation o WHERE {within} AND o.received_at <= {placeholder} {suffix}"  # noqa: S608
+        query = f"SELECT k.id, ({of_stretch}) FROM k"  # noqa: S608
+    rows: list[Any] = []
     texts = {at: format_iso(at) for at in {at for _, *span in stretches for at in span}}
     for chunk in observations.in_chunks(stretches):
-        found += c.exec_driver_sql(
-            f"WITH k(id, from_at, to_at) AS (VALUES {','.join([one] * len(chunk))}) {query}",
-            (*(v for i, a, b in chunk for v in (i, texts[a], texts[b])), format_iso(known_at)),
+        parameters: list[Any] = []
+        for series_id, begin, end_at in chunk:
+            parameters += [series_id, texts[begin], texts[end_at]]
+        rows += c.exec_driver_sql(
+            f"WITH k(id, from_at, to_at) AS (VALUES {','.join([values] * len(chunk))}) {query}",
+            (*parameters, format_iso(known_at)),
         ).all()
-    return found
+    return rows

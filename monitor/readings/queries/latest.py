@@ -22,10 +22,10 @@ def renew_latest(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
     if not rows:
         return
     names = ("series_id", "observed_at", "revision", "received_at", "value_raw", "sigma", "solution", "flags")
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    placeholder = "?" if connection.dialect.name == "sqlite" else "%s"
     old, new = RANK_SQL.format("series_latest"), RANK_SQL.format("excluded")
     connection.exec_driver_sql(
-        f"INSERT INTO series_latest ({', '.join(names)}) VALUES ({', '.join([mark] * len(names))}) "  # noqa: S608
+        f"INSERT INTO series_latest ({', '.join(names)}) VALUES ({', '.join([placeholder] * len(names))}) "  # noqa: S608
         f"ON CONFLICT (series_id) DO UPDATE SET {', '.join(f'{n} = excluded.{n}' for n in names[1:])} "
         "WHERE excluded.observed_at > series_latest.observed_at OR (excluded.observed_at = series_latest.observed_at "
         f"AND ({new} > {old} OR ({new} = {old} AND excluded.revision > series_latest.revision)))",

@@ -98,17 +98,17 @@ def open_point_set(c: Connection, site: str, name: str, direction: str, unit: st
     s = point_set.c
     row = upsert(c, point_set).values(site=site, name=name, direction=direction, unit=unit, meta=meta)
     c.execute(row.on_conflict_do_nothing())
-    found = c.execute(select(s.id, s.direction, s.unit, s.meta).where(s.site == site, s.name == name)).one()
-    if (found.direction, found.unit) != (direction, unit):
+    stored = c.execute(select(s.id, s.direction, s.unit, s.meta).where(s.site == site, s.name == name)).one()
+    if (stored.direction, stored.unit) != (direction, unit):
         raise RefusedError(
-            f"point set {name!r} of {site} holds {found.unit} along {found.direction}, not {unit} along {direction}: "
-            "give another --set"
+            f"point set {name!r} of {site} holds {stored.unit} along {stored.direction}, not {unit} along "
+            f"{direction}: give another --set"
         )
-    known = found.meta or {}
+    stored_meta = stored.meta or {}
     # An earlier delivery may not have contained all keys.
-    if meta is not None and set(meta) - set(known):
-        c.execute(update(point_set).where(s.id == found.id).values(meta={**meta, **known}))
-    return int(found.id)
+    if meta is not None and set(meta) - set(stored_meta):
+        c.execute(update(point_set).where(s.id == stored.id).values(meta={**meta, **stored_meta}))
+    return int(stored.id)
 
 
 def load_reference(c: Connection, set_id: int) -> tuple[datetime | None, str | None]:
@@ -125,13 +125,13 @@ def load_day_values(c: Connection, points: Mapping[str, int], at: datetime) -> d
     """
     o = point_observation.c
     day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    found: dict[int, float] = {}
+    values: dict[int, float] = {}
     for ids in in_chunks(list(points.values())):
         rows = select(o.point_id, o.value_raw).where(
             o.point_id.in_(ids), o.observed_at >= day, o.observed_at < day + timedelta(days=1)
         )
-        found |= {r.point_id: float(r.value_raw) for r in c.execute(rows.order_by(o.observed_at, o.revision))}
-    return {pid: found[number] for pid, number in points.items() if number in found}
+        values |= {r.point_id: float(r.value_raw) for r in c.execute(rows.order_by(o.observed_at, o.revision))}
+    return {pid: values[point_id] for pid, point_id in points.items() if point_id in values}
 
 
 def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[str, PlacedPoint]:
@@ -144,18 +144,18 @@ def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[st
         for x in points
     ]
     added = upsert(c, point_table).on_conflict_do_nothing().returning(p.pid, p.id, p.latitude, p.longitude)
-    found = {r.pid: PlacedPoint(r.id, r.latitude, r.longitude, is_new=True) for r in c.execute(added, rows)}
-    mark = "?" if c.dialect.name == "sqlite" else "%s"
-    for names in in_chunks([x.pid for x in points if x.pid not in found]):
+    placed = {r.pid: PlacedPoint(r.id, r.latitude, r.longitude, is_new=True) for r in c.execute(added, rows)}
+    placeholder = "?" if c.dialect.name == "sqlite" else "%s"
+    for names in in_chunks([x.pid for x in points if x.pid not in placed]):
         # Each point is looked up by its key. PostgreSQL has no statistics of a new set and would scan the whole set.
-        known = c.exec_driver_sql(
-            f"WITH k(pid) AS (VALUES {','.join([f'({mark})'] * len(names))}) "  # noqa: S608 - marks alone
+        stored = c.exec_driver_sql(
+            f"WITH k(pid) AS (VALUES {','.join([f'({placeholder})'] * len(names))}) "  # noqa: S608
             "SELECT p.pid, p.id, p.latitude, p.longitude FROM point p WHERE p.id IN (SELECT "
-            f"(SELECT x.id FROM point x WHERE x.point_set_id = {mark} AND x.pid = k.pid) FROM k)",
+            f"(SELECT x.id FROM point x WHERE x.point_set_id = {placeholder} AND x.pid = k.pid) FROM k)",
             (*names, set_id),
         )
-        found |= {r.pid: PlacedPoint(r.id, r.latitude, r.longitude, is_new=False) for r in known}
-    return found
+        placed |= {r.pid: PlacedPoint(r.id, r.latitude, r.longitude, is_new=False) for r in stored}
+    return placed
 
 
 def add_point_values(
@@ -233,7 +233,7 @@ def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[
         .where(func.coalesce(before.c.id, 0) < latest.c.id)
         .order_by(s.name)
     ).all()
-    found = []
+    requests = []
     for r in rows:
         newest_point = (
             c.execute(select(func.max(point_table.c.id)).where(point_table.c.point_set_id == r.id)).scalar() or 0
@@ -241,8 +241,8 @@ def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[
         # The path is travelled twice, so one cycle of the phase is half a wavelength.
         wavelength_mm = r.meta.get("wavelength_mm") if isinstance(r.meta, dict) else None
         jump_mm = None if wavelength_mm is None else float(wavelength_mm) / 2.0
-        found.append(PointSetRequest(site, r.id, r.name, r.unit, r.delivery, r.received_at, newest_point, jump_mm))
-    return found
+        requests.append(PointSetRequest(site, r.id, r.name, r.unit, r.delivery, r.received_at, newest_point, jump_mm))
+    return requests
 
 
 def window_of(criterion: Criterion) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from forecasting.hydrology.slope_stability import critical_acceleration_g, estimate_displacement
 from monitor.decision.criteria.history import no_window
-from monitor.decision.criteria.kinds.scene import AND_MORE
+from monitor.decision.criteria.kinds.scene import AND_OTHERS
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import Condition, DecisionInputs, EventFact, Memory, instant
 from monitor.decision.series.assessment import Assessment, DecisionContext
@@ -304,7 +304,7 @@ def list_inspections(site: Site, memory: Memory, inputs: DecisionInputs, now_s: 
             since_s = questions[alert_key].since_s if is_open else now_s
             text = group[0].reason
             if len(group) > 1:
-                text = AND_MORE(text=text, n=len(group) - 1)
+                text = AND_OTHERS(text=text, n=len(group) - 1)
             questions[alert_key] = Condition("health", 2, since_s, VERIFY(text=_INSPECT(text=text)))
     return questions
 

@@ -42,7 +42,7 @@ _NEAREST_AND: Final = Template(
     "criterion.scene.nearest_and",
     "nearest station {distance} m ({station}) and {n} other stations within {distance2} m",
 )
-AND_MORE: Final = Template("text.and_others", "{text}, and {n} more")
+AND_OTHERS: Final = Template("text.and_others", "{text}, and {n} more")
 _DAY: Final = Template("criterion.scene.day", "{n} {mon}")
 _DAY_OF: Final = Template("criterion.scene.day_of", "{n} {mon} {year}")
 _RECEIVED_LATER: Final = Template("criterion.scene.received_later", "{text}, received {duration} after the image")
@@ -77,7 +77,7 @@ def assess_scenes(criterion: Criterion, context: DecisionContext) -> tuple[Asses
     further_changes = sum(1 for footprint, _ in rows if footprint.change in CHANGED and footprint is not strongest)
     reason = _explain_change(strongest, near_stations)
     if further_changes > 0:
-        reason = AND_MORE(text=reason, n=further_changes)
+        reason = AND_OTHERS(text=reason, n=further_changes)
     # The age of the vote is that of the image. The reason states how much later the footprint was received.
     delay_s = strongest.received_s - strongest.acquired_s
     if delay_s > 0.0:
