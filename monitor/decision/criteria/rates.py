@@ -99,17 +99,17 @@ class RateComparison:
 
     @property
     def newest_s(self) -> float:
-        """Return the newest epoch of the track."""
+        """Newest epoch of the track, epoch seconds."""
         return self.track.times_s[-1]
 
     @property
     def newest_verdict(self) -> WindowVerdict:
-        """Return the verdict of the window that ends at the newest epoch."""
+        """Verdict of the window that ends at the newest epoch."""
         return self.verdicts[self.newest_s]
 
     @property
     def needed_hits(self) -> int:
-        """Return how many epochs of the dwell must exceed the bound."""
+        """Number of epochs of the dwell that must exceed the bound."""
         return self.criterion.dwell.hits
 
 

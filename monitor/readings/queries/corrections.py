@@ -62,7 +62,7 @@ class NewRevision:
 
     @property
     def key(self) -> tuple[int, str, int]:
-        """Return the primary key of its row."""
+        """Primary key of its row."""
         return self.series_id, self.observed_at, self.revision
 
 

@@ -72,7 +72,7 @@ class _SeriesPair:
 
     @property
     def ids(self) -> tuple[int, int]:
-        """Return the id of the older series, which remains, and of the series whose readings it takes over."""
+        """Id of the older series, which remains, and of the series whose readings it takes over."""
         return min(self.old.id, self.new.id), max(self.old.id, self.new.id)
 
 

@@ -66,7 +66,7 @@ class AccelerationComparison:
 
     @property
     def newest_s(self) -> float:
-        """Return the newest epoch of the track."""
+        """Newest epoch of the track, epoch seconds."""
         return self.track.times_s[-1]
 
 

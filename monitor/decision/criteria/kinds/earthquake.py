@@ -194,7 +194,7 @@ def group_shaking(criterion: Criterion, inputs: DecisionInputs, now_s: float) ->
 
 
 def _find_newest_group(groups: Sequence[list[Shaking]], event: EventFact) -> list[Shaking] | None:
-    """Return the newest group whose earthquakes are confirmed like an earthquake, or not confirmed like it."""
+    """Return the newest group whose first earthquake is confirmed if this one is, and unconfirmed otherwise."""
     for group in reversed(groups):
         if _was_confirmed(group[0].event) == _was_confirmed(event):
             return group
