@@ -38,7 +38,7 @@ class MotionComponent:
     The component `signed` is the motion along the declared direction and is negative if the motion is opposite to it.
 
     Attributes:
-        digit_step: One step of the last digit of the values; 0 if they are not rounded. Rounding errors of successive
+        digit_size: Value of one unit of the last digit; 0 if they are not rounded. Rounding errors of successive
             epochs are alike, so averaging does not reduce them.
     """
 
@@ -46,7 +46,7 @@ class MotionComponent:
     times_s: Sequence[float]
     values: Sequence[float]
     sigmas: Sequence[float]
-    digit_step: float = 0.0
+    digit_size: float = 0.0
 
     def fit_line(self, min_sigma: float) -> Velocity | None:
         """Return the velocity of the fitted line; None if there are too few epochs.
@@ -58,10 +58,10 @@ class MotionComponent:
             min_sigma: Standard errors by which the speed must be certain.
         """
         fit = fit_velocity(self.times_s, self.values, self.sigmas)
-        if fit is not None and self.digit_step:
+        if fit is not None and self.digit_size:
             # Both ends of the window are rounded, each uniformly within one step.
             days = (self.times_s[-1] - self.times_s[0]) / DAY_S
-            fit = fit._replace(error=hypot(fit.error, self.digit_step / sqrt(6.0) / days))
+            fit = fit._replace(error=hypot(fit.error, self.digit_size / sqrt(6.0) / days))
         if fit is None or self.name in {"signed", "either"}:
             return fit
         freedom = fit.n - 2.0 if fit.error > fit.stated else NORMAL
@@ -102,7 +102,7 @@ def list_components(track: Track, rows: slice) -> list[MotionComponent]:
         up_sigmas = [sigma[2] for sigma in track.sigmas[rows]]
         rates = fit_slopes(times, [up], [up_sigmas])
         if rates:
-            components.append(_orient("no_plunge", times, up, up_sigmas, rates[0], _find_digit_step_up(track)))
+            components.append(_orient("no_plunge", times, up, up_sigmas, rates[0], _find_digit_size_up(track)))
     return components
 
 
@@ -151,7 +151,7 @@ def list_free_components(
     horizontal = [unit_east * e + unit_north * n for e, n in zip(columns[0], columns[1], strict=True)]
     components = [MotionComponent("horizontal", times, horizontal, sigmas, max(track.digits[:2], default=0.0))]
     if up:
-        components.append(_orient("vertical", times, columns[2], column_sigmas[2], up[0], _find_digit_step_up(track)))
+        components.append(_orient("vertical", times, columns[2], column_sigmas[2], up[0], _find_digit_size_up(track)))
     return components
 
 
@@ -173,7 +173,7 @@ def _is_certainly_slower(
     return max([hypot(*across[:2]), *across[2:]]) < CERTAINLY_SLOWER * least * (1.0 - 1e-9)
 
 
-def _find_digit_step_up(track: Track) -> float:
+def _find_digit_size_up(track: Track) -> float:
     return track.digits[2] if track.digits else 0.0
 
 
@@ -183,11 +183,11 @@ def _orient(
     values: Sequence[float],
     sigmas: Sequence[float],
     rate: float,
-    digit_step: float = 0.0,
+    digit_size: float = 0.0,
 ) -> MotionComponent:
     """Return the component with its sign changed if its rate is negative."""
     oriented = values if rate >= 0.0 else [-value for value in values]
-    return MotionComponent(name, times, oriented, sigmas, digit_step)
+    return MotionComponent(name, times, oriented, sigmas, digit_size)
 
 
 def describe_component(reason: Message, fact: Mapping[str, Any], criterion: Criterion) -> Message:
