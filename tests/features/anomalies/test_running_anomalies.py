@@ -82,7 +82,7 @@ def begun(database: Database, site: Site) -> Site:
 
 def test_run_after_run_finds_what_one_look_finds(database, begun, monkeypatch):
     with monkeypatch.context() as warm:  # nothing but new readings is read
-        warm.setattr(anomaly_state, "read_all", lambda *_: pytest.fail("the whole window is read again"))
+        warm.setattr(anomaly_state, "load_samples", lambda *_: pytest.fail("the whole window is read again"))
         for day in range(160, 190):
             add(database, draw([day]))
             said = look(database, begun, day)
