@@ -97,7 +97,7 @@ def _list_open_steps(context: DecisionContext, candidates: Mapping[StepKey, Step
     return {
         candidate.station: candidate.jump.size
         for key, candidate in candidates.items()
-        if context.memory.answers.get(key) is None and not candidate.mirrored
+        if context.memory.answers.get(key) is None and not candidate.is_mirrored
     }
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Final
 
 from monitor.decision.records import Condition, seconds
-from monitor.decision.series.assessment import DecisionContext, is_of
+from monitor.decision.series.assessment import DecisionContext, belongs_to_series
 from monitor.decision.series.station_health import SeriesHealthMap
 from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS, Place
 from monitor.sites.records import SeriesSpec
@@ -111,7 +111,9 @@ def _is_overdue(context: DecisionContext, place: Place) -> bool:
     allowed_s = context.find_silence_s(spec)
     limit_s = min(allowed_s, max(DEFAULT_SILENCE_INTERVALS * spec.interval_s, RESTART_S))
     newest_s = [
-        newest.received_s for quantity, newest in context.list_newest(place[0]) if is_of(context.site, spec, quantity)
+        newest.received_s
+        for quantity, newest in context.list_newest(place[0])
+        if belongs_to_series(context.site, spec, quantity)
     ]
     if newest_s and context.now_s - max(newest_s) <= limit_s:
         # This is the usual case. The pauses need not be computed.
@@ -129,6 +131,6 @@ def _list_receptions(context: DecisionContext, spec: SeriesSpec) -> list[float]:
     """Return the distinct instants at which the newest readings of a series were received, epoch seconds."""
     receptions_s: set[float] = set()
     for quantity, readings in context.list_readings(spec.station):
-        if is_of(context.site, spec, quantity):
+        if belongs_to_series(context.site, spec, quantity):
             receptions_s.update(seconds(reading.received_at) for reading in readings[-RECEPTION_READINGS:])
     return sorted(receptions_s)

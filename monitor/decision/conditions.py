@@ -21,12 +21,22 @@ from monitor.decision.observability import list_series_behind
 from monitor.decision.orphaned_votes import ORPHANED
 from monitor.decision.proof import list_unproven
 from monitor.decision.records import Condition, Memory, Step, Steps, instant, seconds
-from monitor.decision.series.assessment import RARE, Assessment, Assessments, DecisionContext, rare_key
+from monitor.decision.series.assessment import RARE_SUFFIX, Assessment, Assessments, DecisionContext, rare_key
 from monitor.decision.series.coseismic_steps import VERIFY, list_reminders
-from monitor.decision.series.offset_answers import SUFFIX, find_offsets
+from monitor.decision.series.offset_answers import OFFSET_SUFFIX, find_offsets
 from monitor.decision.series.station_health import NEVER_RECEIVED
 from monitor.decision.series.step_deadlines import find_answer_time_s
-from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, QUIET, RETURNED, denies_movement
+from monitor.decision.series.step_states import (
+    ACTIVE,
+    BEFORE,
+    DOUBTFUL,
+    EVENT,
+    MOVEMENT,
+    NOT_BLOCKING,
+    PENDING,
+    RETURNED,
+    denies_movement,
+)
 from monitor.decision.situation import Situation
 from monitor.decision.unsigned import list_open_corrections, list_waiting_offsets
 from monitor.sites.parents import (
@@ -175,7 +185,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
         conditions |= {
             key: condition
             for key, condition in before.items()
-            if key.endswith((":stale", RARE)) or key in _STATES_SILENCE
+            if key.endswith((":stale", RARE_SUFFIX)) or key in _STATES_SILENCE
         }
     else:
         conditions = _gather_silent(situation)
@@ -342,7 +352,7 @@ def _list_steps(
             conditions[name] = Condition("health", 1, step.known_s, join(parts, _SENTENCES))
             continue
         name = f"health:{key.station}:verify"
-        if step.state not in {"pending", DOUBTFUL, EVENT, *ACTIVE}:
+        if step.state not in {PENDING, DOUBTFUL, EVENT, *ACTIVE}:
             continue
         if name in conditions and step.state not in ACTIVE:
             continue
@@ -357,7 +367,7 @@ def _describe_consequence(context: DecisionContext, key: StepKey, step: Step, pa
         return _NEEDS_CONFIRMATION() if step.words == 1 else _NEEDS_ANSWER()
     if step.state == DOUBTFUL:
         return _DOUBTED()
-    if step.state != "pending":
+    if step.state != PENDING:
         return _COUNTS()
     deadline = Timestamp(step.known_s + find_answer_time_s(context.site, key.station), "minute")
     stations = tuple(dict.fromkeys(partner.station for partner in partners))
@@ -371,9 +381,9 @@ def _list_offsets(context: DecisionContext) -> dict[str, Condition]:
     before = context.memory
     explained = {key for key, step in before.steps.items() if step.state in ACTIVE}
     explained |= {
-        StepKey.read(key.removeprefix("health:").removesuffix(SUFFIX))
+        StepKey.read(key.removeprefix("health:").removesuffix(OFFSET_SUFFIX))
         for key in before.conditions
-        if key.endswith(SUFFIX)
+        if key.endswith(OFFSET_SUFFIX)
     }
     conditions = {}
     for key in sorted(explained):
@@ -387,7 +397,7 @@ def _list_offsets(context: DecisionContext) -> dict[str, Condition]:
             name=NameList(tuple(dict.fromkeys(offset.by for offset in unsigned))),
             numbers=NameList(tuple(str(offset.id) for offset in unsigned)),
         )
-        conditions[f"health:{key}{SUFFIX}"] = Condition("health", 1, context.now_s, text)
+        conditions[f"health:{key}{OFFSET_SUFFIX}"] = Condition("health", 1, context.now_s, text)
     return conditions
 
 
@@ -731,6 +741,8 @@ def _explain_unfallen_vote(situation: Situation, assessment: Assessment) -> Mess
         return _HAS_GAPS
     if not (assessment.has_data and assessment.fresh):
         return _NO_FRESH
-    if any(key.station == assessment.station and step.state not in QUIET for key, step in situation.steps.items()):
+    if any(
+        key.station == assessment.station and step.state not in NOT_BLOCKING for key, step in situation.steps.items()
+    ):
         return _JUMP_OPEN
     return _NOT_CLEAR

@@ -50,15 +50,9 @@ from monitor.decision.series.assessment import Assessment, Assessments, Decision
 from monitor.decision.series.maintenance import MaintenanceMask
 from monitor.decision.series.neighbours import NeighbourCheck, check_neighbours
 from monitor.decision.series.paired_steps import CommonDisturbance, find_disturbed
-from monitor.decision.series.station_health import BLIND, SICK, SeriesHealthMap, mark_unexplained
-from monitor.decision.series.steps import (
-    ACTIVE,
-    MOVEMENT,
-    denies_movement,
-    find_step_candidates,
-    requested_level,
-    update_steps,
-)
+from monitor.decision.series.station_health import CANNOT_SHOW_REST, SICK, SeriesHealthMap, mark_unexplained
+from monitor.decision.series.step_states import ACTIVE, MOVEMENT, denies_movement
+from monitor.decision.series.steps import find_step_candidates, requested_level, update_steps
 from monitor.decision.situation import CommonMotion, Situation
 from monitor.decision.unsigned import keep_higher
 from monitor.decision.vote_status import VoteStatus, classify_votes, hold_scattering
@@ -209,7 +203,7 @@ def _prevent_lowering_without_rest(
     Motion that such a series shows still counts. A series whose last digit is too coarse for a rate still shows whether
     its values exceed a bound on values.
     """
-    states = {place: health.state for place, health in series_health.items() if health.state in BLIND}
+    states = {place: health.state for place, health in series_health.items() if health.state in CANNOT_SHOW_REST}
     if not states:
         return list(assessments)
     criteria_on_values = {criterion.id for criterion in prepared.site.criteria if criterion.kind.is_level}
@@ -256,8 +250,8 @@ def detect_steps(preparation: PreparedDecision, signed_assessments: Assessments)
     candidates = find_step_candidates(context, preparation.step_tracks)
     stations_alike, sentences = find_common_motion(context, signed_assessments, candidates)
     alike = [station for stations in stations_alike.values() for station in stations]
-    steps = update_steps(context.memory, candidates, preparation.tracks, context, groups, alike)
-    disturbed = find_disturbed(context, steps, preparation.tracks, groups, alike)
+    steps = update_steps(context, candidates, preparation.tracks, alike)
+    disturbed = find_disturbed(context, steps, preparation.tracks, alike)
     return StepUpdate(steps, disturbed, stations_alike, sentences)
 
 
@@ -324,7 +318,7 @@ def count_votes(
     common = CommonMotion(step_update.stations_alike, since_s, step_update.sentences)
     suspects = find_suspects(context, common)
     set_aside_reasons = find_set_aside_reasons(context.prepared, votes, series_health, suspects)
-    neighbours = check_neighbours(context, signed_assessments, votes, set_aside_reasons, groups, preparation.masks)
+    neighbours = check_neighbours(context, signed_assessments, votes, set_aside_reasons, preparation.masks)
     fresh = {assessment.key for assessment in assessments if assessment.has_data and assessment.fresh}
     return VoteCount(
         context=context,
@@ -342,7 +336,7 @@ def _find_scattering_series(
     prepared: PreparedSite, assessments: Assessments, series_health: SeriesHealthMap
 ) -> dict[VoteKey, Place]:
     """Return the votes that depend on a series with much more scatter than usual, each with that series."""
-    bursts = {place for place, health in series_health.items() if health.burst}
+    bursts = {place for place, health in series_health.items() if health.burst_reason}
     if not bursts:
         return {}
     return {

@@ -17,8 +17,9 @@ from monitor.decision.keys import Supporter, VoteKey
 from monitor.decision.proof import find_unproven
 from monitor.decision.records import Memory, Step, Steps, Vote, seconds
 from monitor.decision.series.assessment import Assessment, DecisionContext
-from monitor.decision.series.offset_answers import SUFFIX
-from monitor.decision.series.steps import EVENT, is_earthquake, list_events_at, requested_level
+from monitor.decision.series.offset_answers import OFFSET_SUFFIX
+from monitor.decision.series.step_states import EVENT
+from monitor.decision.series.steps import is_earthquake, list_events_at, requested_level
 from monitor.decision.situation import Situation
 from monitor.decision.unsigned import WAITING_OFFSET
 from monitor.decision.vote_status import VoteStatus
@@ -71,7 +72,7 @@ def describe_evidence(situation: Situation, after: Memory, now: datetime) -> dic
     offsets = {
         alert_key: condition.reason
         for alert_key, condition in after.conditions.items()
-        if alert_key.endswith(SUFFIX) or WAITING_OFFSET in alert_key
+        if alert_key.endswith(OFFSET_SUFFIX) or WAITING_OFFSET in alert_key
     }
     if offsets:
         evidence["offsets"] = offsets

@@ -16,7 +16,7 @@ from monitor.decision.series.assessment import Assessment, Assessments, Decision
 from monitor.decision.series.corrections import needs_signature
 from monitor.decision.series.maintenance import MaintenanceMask
 from monitor.decision.series.station_health import SeriesHealthMap
-from monitor.decision.series.steps import BEFORE, DOUBTFUL, EVENT
+from monitor.decision.series.step_states import BEFORE, COUNTED, DOUBTFUL, EVENT, PENDING
 from monitor.decision.vote_status import VoteStatus
 from monitor.readings.cleaned.coverage import WHOLE, Coverage, Removal, measure_track
 from monitor.readings.cleaned.step_detector import Jump
@@ -27,17 +27,16 @@ from monitor.sites.witnesses import list_voting_witnesses
 from monitor.text.message import LABELLED_TEXT, Figure, Message, Template, Timestamp, join
 
 AND_MORE: Final = Template("text.and_more", "{text} and {n} more")
-NAMED: Final = 3  # series that one sentence names
+LISTED_NAMES: Final = 3  # series that one sentence names
 _UNANSWERED_STEP: Final = Template("incomplete.step", "{text}; it is set aside until it is answered")
 _COUNTED_STEP: Final = Template("incomplete.counted_step", "{text}; nobody has answered what it was")
 _UNASKED_JUMP: Final = Template("incomplete.jump", "{size} between {at} and {at2} are not counted as motion")
 _UNSIGNED: Final = Template("incomplete.unsigned", "its corrected values or an offset of it wait for a second person")()
 _UNJUDGED: Final = Template("incomplete.unjudged", "no criterion with a vote judges it")()
 _UNREACHED: Final = Template("incomplete.unreached", "no criterion with a vote can raise a level by it: {text}")
-COUNTED: Final = "counted"
 # Steps whose jump is taken out of the track, and that count for nothing or only for the lowest warning level, until a
 # person answers what they were.
-_OPEN: Final = frozenset({"pending", BEFORE, DOUBTFUL, EVENT, COUNTED})
+_OPEN: Final = frozenset({PENDING, BEFORE, DOUBTFUL, EVENT, COUNTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ def find_incomplete(
         station = place[0]
         if needs_signature(context, station):
             found[place] = IncompleteSeries(_UNSIGNED, doubted_since_s=float("-inf"))
-        elif (burst := health[place].burst) is not None:
+        elif (burst := health[place].burst_reason) is not None:
             found[place] = IncompleteSeries(burst, doubted_since_s=float("-inf"))
         elif (mask := masks.get(station)) is not None:
             found[place] = IncompleteSeries(mask.reason)
@@ -281,8 +280,8 @@ def summarize_reasons(incomplete: Mapping[str, Message]) -> Message | None:
     reasons = list_reasons(incomplete)
     if not reasons:
         return None
-    listed = join(reasons[:NAMED])
-    return AND_MORE(text=listed, n=len(reasons) - NAMED) if len(reasons) > NAMED else listed
+    listed = join(reasons[:LISTED_NAMES])
+    return AND_MORE(text=listed, n=len(reasons) - LISTED_NAMES) if len(reasons) > LISTED_NAMES else listed
 
 
 def _list_series(prepared: PreparedSite) -> dict[VoteKey, Sequence[Place]]:

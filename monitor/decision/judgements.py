@@ -20,7 +20,7 @@ from monitor.decision.criteria.kinds.tangential_angle import to_velocities
 from monitor.decision.criteria.values import MIN_VALUE_EPOCHS
 from monitor.decision.keys import VoteKey
 from monitor.readings.cleaned.step_detector import STEP_SIGMAS
-from monitor.readings.cleaned.tracks import verify_step
+from monitor.readings.cleaned.tracks import find_verification_limit
 from monitor.sites.parents import Place
 from monitor.sites.quantities import GROUND_MOTION_PREFIXES, QUANTITIES, measures_motion
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, find_bound
@@ -437,7 +437,7 @@ def find_least_step(criterion: Criterion, spec: SeriesSpec) -> float:
 
     A jump must exceed the declared or derived limit, and five standard errors of the difference of two readings.
     """
-    limit = verify_step(spec, criterion) if criterion.kind.followed else None
+    limit = find_verification_limit(spec, criterion) if criterion.kind.followed else None
     return inf if limit is None else max(limit, STEP_SIGMAS * sqrt(2.0) * spec.noise_floor)
 
 

@@ -8,6 +8,7 @@ from monitor.decision.proof import next_proof_s
 from monitor.decision.records import Memory
 from monitor.decision.series.coseismic_steps import find_shaken, next_page_s
 from monitor.decision.series.step_deadlines import find_answer_time_s
+from monitor.decision.series.step_states import PENDING
 from monitor.decision.situation import Situation
 from monitor.sites.parents import FALL_TOGETHER_S
 
@@ -36,7 +37,7 @@ def _list_deadlines(situation: Situation, memory: Memory) -> Iterator[float]:
         if vote.level > 0:
             yield vote.valid_until_s
     for key, step in memory.steps.items():
-        if step.state == "pending":
+        if step.state == PENDING:
             yield step.known_s + find_answer_time_s(site, key.station)
     for key in find_shaken(site, memory.steps):
         yield next_page_s(site, key, memory.steps[key], context.now_s)

@@ -10,7 +10,7 @@ from monitor.decision.records import Condition, DecisionInputs, Memory, StationH
 from monitor.decision.series.assessment import DecisionContext, EvaluationCache
 from monitor.decision.series.corrections import add_unsigned, list_questions
 from monitor.decision.series.maintenance import MaintenanceMask, find_maintenance_masks
-from monitor.decision.series.station_health import SeriesHealthMap, examine
+from monitor.decision.series.station_health import SeriesHealthMap, examine_stations
 from monitor.readings.cleaned.tracks import Track
 from monitor.sites.records import Criterion
 from monitor.text.message import Message
@@ -80,7 +80,7 @@ def prepare(
     tracks: dict[str, list[Track]] = {}
     for _, track in step_tracks:
         tracks.setdefault(track.station, []).append(track)
-    healths, instrument_conditions, series_health = examine(context, tracks)
+    healths, instrument_conditions, series_health = examine_stations(context, tracks)
     return PreparedDecision(
         context=context,
         with_unsigned=add_unsigned(context),

@@ -18,7 +18,7 @@ from monitor.decision.judgements import (
 )
 from monitor.decision.keys import VoteKey
 from monitor.decision.proof import as_advice
-from monitor.decision.series.intervals import list_learning
+from monitor.decision.series.intervals import list_series_without_max_silence
 from monitor.sites.fusion import Clause, list_affirmative_leaves
 from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS, Parent, Place, list_children
 from monitor.sites.quantities import measures_motion
@@ -117,7 +117,7 @@ class PreparedSite:
     @cached_property
     def series_without_max_silence(self) -> Sequence[SeriesSpec]:
         """Series without a declared `max_silence`. Their allowed silence is derived from their readings."""
-        return list_learning(self.site)
+        return list_series_without_max_silence(self.site)
 
     @cached_property
     def history_spans(self) -> Mapping[Place, float]:

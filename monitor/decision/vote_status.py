@@ -180,7 +180,7 @@ def hold_scattering(
         is_urgent = max(previous_level, assessment.raise_level) > 0
         if alert_key in conditions:
             is_urgent = is_urgent or conditions[alert_key].level == 2
-        text = LABELLED_TEXT(name=".".join(place), text=series_health[place].burst or "")
+        text = LABELLED_TEXT(name=".".join(place), text=series_health[place].burst_reason or "")
         conditions[alert_key] = Condition("health", 2 if is_urgent else 1, since_s, text)
     return HeldAssessments(held, conditions)
 

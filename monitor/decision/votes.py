@@ -22,7 +22,8 @@ from monitor.decision.series.assessment import Assessment, Assessments, Decision
 from monitor.decision.series.corrections import CORRECTED_PREFIX
 from monitor.decision.series.coseismic_steps import find_shaken
 from monitor.decision.series.neighbours import ALONE
-from monitor.decision.series.steps import MOVEMENT, QUIET, denies_movement, high_level, requested_level
+from monitor.decision.series.step_states import MOVEMENT, NOT_BLOCKING, denies_movement
+from monitor.decision.series.steps import high_level, requested_level
 from monitor.sites.records import Site
 
 # Answers about steps, corrected values and inspections are stored for a year after the instant that they are about.
@@ -44,7 +45,7 @@ def update_votes(context: DecisionContext, assessments: Assessments, steps: Step
     memory = context.memory
     criteria = context.prepared.voting_criteria
     votes = {key: vote for key, vote in memory.votes.items() if key.criterion in criteria}
-    stations_with_steps = {key.station for key, step in steps.items() if step.state not in QUIET}
+    stations_with_steps = {key.station for key, step in steps.items() if step.state not in NOT_BLOCKING}
     for assessment in assessments:
         if assessment.criterion not in criteria or not assessment.has_data or assessment.newest_s is None:
             continue

@@ -12,7 +12,7 @@ from monitor.decision.criteria.kinds.earthquake import lower_bounds
 from monitor.decision.keys import StepKey, read_supporter
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import EventFact, MaintenanceFact, Memory, Signature, Step, instant, seconds
-from monitor.decision.series import steps as steps_module
+from monitor.decision.series import step_states
 from monitor.decision.votes import find_level_of_question, needs_second_signature
 from monitor.sites.fusion import Clause, FusionRule, Neighbours
 from monitor.sites.records import Criterion, Dwell, Threshold
@@ -403,7 +403,7 @@ def test_neighbour_under_maintenance_limits_no_vote_and_a_late_event_withdraws_n
 
 
 def test_every_cause_means_no_movement_and_is_asked_once():
-    for cause in steps_module.CAUSES:
+    for cause in step_states.CAUSES:
         looks = answered(22, f"A@{format_iso(instant(at(20)))}", cause, SITE, quiet(8, steps={"A": (20, 90.0)}))
         assert set(levels(looks)) == {0}, cause
         assert not any("verify" in k for k in looks[-1].decision.memory.conditions)

@@ -82,7 +82,7 @@ MUTANTS = {
     "3 sick votes count": (decide, "find_set_aside_reasons", lambda *_: {}),
     "4 everybody is independent": (prepared_site, "find_groups", lambda site: {s.id: s.id for s in site.stations}),
     "5 steps are believed at once": (decide, "requested_level", lambda step: step.level),
-    "5 steps are dropped": (steps, "_why_it_counts", lambda *_: None),
+    "5 steps are dropped": (steps, "_find_reason_to_count", lambda *_: None),
     "5 one epoch of two is believed": (steps, "is_confirmed", lambda *_: True),
     "6 ticks count": (rates, "list_dwell_epochs", _same_epoch_again),
     "7 advice votes": (prepared_site, "find_witness_criteria", lambda site: {c.id: c for c in site.criteria}),

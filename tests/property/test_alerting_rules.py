@@ -247,14 +247,19 @@ def _any_rate_over(fits, bound, *_):
 WAITS = check_two_that_jump_wait_for_one_more_epoch
 MUTANTS = {
     "1 broken data are sight": (observability, "_find_last_expected", _seen_by_newest, check_broken_data_are_no_sight),
-    "1 a backlog forgets": (station_health, "_find_lasting", lambda *_: None, check_a_backlog_changes_no_answer),
+    "1 a backlog forgets": (
+        station_health,
+        "_find_lasting_problem",
+        lambda *_: None,
+        check_a_backlog_changes_no_answer,
+    ),
     "3 a thermometer silences": (
         decide,
         "list_series_behind",
         _whole_station,
         check_a_broken_thermometer_changes_nothing,
     ),
-    "5 steps are believed": (tracks, "verify_step", lambda *_: None, check_a_step_waits_for_its_clock),
+    "5 steps are believed": (tracks, "find_verification_limit", lambda *_: None, check_a_step_waits_for_its_clock),
     "5 a pair is believed at once": (steps, "is_confirmed", lambda *_: True, WAITS),
     "5 what goes on came back": (steps, "list_unresolved", lambda *_: set(), WAITS),
     "5 a disturbance is told to nobody": (paired_steps, "_list_disturbances", lambda *_: {}, WAITS),

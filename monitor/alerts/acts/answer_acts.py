@@ -23,7 +23,8 @@ from monitor.alerts.queries.signatures import TwoPersonAct
 from monitor.decision.keys import find_station_of_question
 from monitor.decision.records import Memory, instant, seconds
 from monitor.decision.series.corrections import CORRECTED_PREFIX, read_question
-from monitor.decision.series.steps import MOVEMENT, explain_reopened
+from monitor.decision.series.step_states import MOVEMENT, PENDING
+from monitor.decision.series.steps import explain_reopened
 from monitor.decision.votes import needs_second_signature
 from monitor.errors import NotFoundError, RefusedError
 from monitor.people.queries.users import is_admin_of, load_users, require_account, require_person
@@ -167,7 +168,7 @@ def reopen_questions(memory: Memory, keys: Collection[str], now_s: float) -> Mem
     What was doubted before it was answered is asked as any other step: rather one question too many.
     """
     steps = {
-        k: replace(s, state="pending", known_s=now_s, words=None, reason=explain_reopened(s.reason)) if k in keys else s
+        k: replace(s, state=PENDING, known_s=now_s, words=None, reason=explain_reopened(s.reason)) if k in keys else s
         for k, s in memory.steps.items()
     }
     return replace(

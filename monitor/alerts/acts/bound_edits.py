@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import tomlkit
 
-from monitor.decision.series.bounds import declared_units
+from monitor.decision.criteria.bound_units import find_declared_units
 from monitor.errors import RefusedError
 from monitor.sites.records import Site
 from monitor.text.message import Template
@@ -45,7 +45,7 @@ class CriterionFields:
 
 def list_fields(site: Site) -> list[CriterionFields]:
     """The figures of each criterion of a declaration; criteria without any are left out."""
-    units, tables = declared_units(site), _criteria(tomlkit.parse(site.source))
+    units, tables = find_declared_units(site), _criteria(tomlkit.parse(site.source))
     levels = {level.name for level in site.levels}
     found = []
     # what the file does not say and is implied, advice, stands behind its tables

@@ -25,7 +25,7 @@ from monitor.alerts.queries import alerts as store
 from monitor.alerts.queries.alerts import Alert
 from monitor.alerts.queries.signatures import TwoPersonAct
 from monitor.alerts.states import AlertStep
-from monitor.decision.series.steps import MOVEMENT, denies_movement
+from monitor.decision.series.step_states import MOVEMENT, denies_movement
 from monitor.errors import NotFoundError
 from monitor.sites.queries.sites import load_sites_summary
 from monitor.sites.records import Site

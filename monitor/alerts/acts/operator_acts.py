@@ -19,7 +19,8 @@ from monitor.decision.conditions import HAZARD_KEY, LONE_TOP
 from monitor.decision.keys import RuleKey, StepKey, find_station_of_question
 from monitor.decision.records import Memory, Signature, Vote, instant, seconds
 from monitor.decision.series.corrections import CORRECTED_PREFIX, read_question
-from monitor.decision.series.steps import CAUSES, MOVEMENT, denies_movement, requested_level, state_after
+from monitor.decision.series.step_states import CAUSES, INSTRUMENT, MOVEMENT, PENDING, denies_movement, find_state_after
+from monitor.decision.series.steps import requested_level
 from monitor.decision.votes import find_level_of_question, needs_second_signature
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.people.queries.users import can_countersign, load_users, require_account, require_person, require_two
@@ -152,9 +153,9 @@ def _list_asking(site: Site, memory: Memory, level: int, now_s: float) -> list[M
             since = Timestamp(vote.newest_s, "minute")
             found.append((vote.level, _REQUESTED(who=who, level=name, at=since, reason=vote.reason)))
     for name_of_step, step in memory.steps.items():
-        requested = step.level if step.state == "pending" else requested_level(step)
+        requested = step.level if step.state == PENDING else requested_level(step)
         name = Term(site.levels[min(requested, site.top_level)].name)
-        template = _STEP_WAITS if step.state == "pending" else _STEP_ASKS
+        template = _STEP_WAITS if step.state == PENDING else _STEP_ASKS
         found.append((requested, template(step=str(name_of_step), level=name)))
     return [line for requested, line in sorted(found, key=lambda f: (-f[0], f[1])) if requested > level]
 
@@ -167,8 +168,8 @@ def order_level(memory: Memory, level: int, now_s: float) -> Memory:
         answered |= {} if vote is None else {key: vote.newest_s}
     votes = {k: Vote(min(v.level, level), v.newest_s, v.valid_until_s, v.reason) for k, v in memory.votes.items()}
     # a step that asks for more than the person lets stand is answered by that
-    answers = dict(memory.answers) | {k: "instrument" for k, s in memory.steps.items() if requested_level(s) > level}
-    steps = {k: replace(s, state="instrument") if requested_level(s) > level else s for k, s in memory.steps.items()}
+    answers = dict(memory.answers) | {k: INSTRUMENT for k, s in memory.steps.items() if requested_level(s) > level}
+    steps = {k: replace(s, state=INSTRUMENT) if requested_level(s) > level else s for k, s in memory.steps.items()}
     return replace(
         memory,
         started_s=memory.started_s if memory.started_s is not None else now_s,
@@ -276,7 +277,7 @@ def _sign(memory: Memory, names: Sequence[str], signature: Signature) -> Memory:
 
 def _answer(memory: Memory, key: str, mine: Sequence[str], answer: str, height: int | None) -> Memory:
     """The memory with an answer that counts; `height` is what one person alone could set aside."""
-    steps = {k: replace(s, state=state_after(answer)) if k in mine else s for k, s in memory.steps.items()}
+    steps = {k: replace(s, state=find_state_after(answer)) if k in mine else s for k, s in memory.steps.items()}
     heights = {} if height is None or not denies_movement(answer) else dict.fromkeys(mine, height)
     return replace(
         memory,

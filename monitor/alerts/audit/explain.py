@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from monitor.decision.criteria.bound_units import find_bound_units
 from monitor.decision.criteria.kinds.forecast import describe_chance, describe_quantiles
 from monitor.decision.headline import DecisionEvidence, FrozenDecision, StoredAssessment, StoredStep, StoredVote
 from monitor.decision.records import instant
-from monitor.decision.series.bounds import bound_units
 from monitor.errors import ConfigError
 from monitor.sites.parsing import parse_site
 from monitor.sites.quantities import QUANTITIES
@@ -80,7 +80,7 @@ def list_inputs(frozen: FrozenDecision) -> tuple[SeriesInput, ...]:
 def read_units(source: str) -> dict[str, str]:
     """The unit of each criterion's bounds from a stored site file; none where it is missing or cannot be read."""
     try:
-        return bound_units(parse_site(source, "stored site file")) if source else {}
+        return find_bound_units(parse_site(source, "stored site file")) if source else {}
     except ConfigError:
         return {}
 
@@ -89,7 +89,7 @@ def explain(frozen: FrozenDecision, units: Mapping[str, str] | None = None) -> l
     """Frozen inputs as lines for people; an act of a person and an alarm of the service have fewer.
 
     Args:
-        units: the unit of each criterion's bounds by its id (`series.bounds.bound_units`), where known.
+        units: the unit of each criterion's bounds by its id (`find_bound_units`), where known.
     """
     frozen = plain_to_messages(frozen)
     if "act" in frozen:

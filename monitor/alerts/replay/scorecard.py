@@ -27,9 +27,9 @@ from monitor.alerts.replay.queries import AlertWithOutcome
 from monitor.alerts.replay.window_table import WindowTable
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.evidence import BY_PERSON
-from monitor.decision.incomplete_series import COUNTED
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import instant, seconds
+from monitor.decision.series.step_states import COUNTED
 from monitor.sites.records import Criterion, Site
 from monitor.text.instants import format_iso
 from monitor.text.message import Figure, Message, Template, Term, Timestamp

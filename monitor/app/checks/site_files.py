@@ -20,7 +20,7 @@ from monitor.decision.prepared_site import PreparedSite
 from monitor.errors import ConfigError, MissingSettingError, SlopewardError
 from monitor.extras import is_installed
 from monitor.plugins import implementations
-from monitor.readings.cleaned.noise import FEW, LEARNT, PRESENT
+from monitor.readings.cleaned.noise import LEARNT, MIN_USUAL_EPOCHS, PRESENT
 from monitor.settings.service import ServiceConfig
 from monitor.sites.channels import find_channel_traits, list_channel_kinds, split_channel
 from monitor.sites.files import scan_sites
@@ -235,7 +235,7 @@ def _unusable_decoders(files: SiteFolder) -> Iterator[SubjectState]:
 
 def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
     from monitor.readings.cleaned.step_detector import OPENING
-    from monitor.readings.cleaned.tracks import verify_step
+    from monitor.readings.cleaned.tracks import find_verification_limit
 
     for site in files.sites:
         asking = [c for c in site.criteria if c.kind.followed and c.role == "witness" and c.quantity != "rain"]
@@ -245,7 +245,7 @@ def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
             for station in c.stations
             if (spec := site.series(station, c.quantity)) is not None
             and spec.noise_floor == 0.0
-            and verify_step(spec, c) is not None
+            and find_verification_limit(spec, c) is not None
         }
         for unit in dict.fromkeys(series.values()):
             names = [f"{station}.{quantity}" for (station, quantity), one in series.items() if one == unit]
@@ -263,11 +263,11 @@ def _scattering(files: SiteFolder) -> Iterator[SubjectState]:
         for station, quantity in sorted(find_voting_series(site) & spans.keys()):
             spec = site.series(station, quantity)
             if spec is not None and quantity != "rain":
-                is_short = spans[station, quantity] < (PRESENT + FEW) * spec.interval_s
+                is_short = spans[station, quantity] < (PRESENT + MIN_USUAL_EPOCHS) * spec.interval_s
                 alike.setdefault((spec.interval_s, is_short), []).append(f"{station}.{quantity}")
         for (interval_s, is_short), names in alike.items():
             listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
-            least = PRESENT + FEW if is_short else LEARNT
+            least = PRESENT + MIN_USUAL_EPOCHS if is_short else LEARNT
             yield make_state(site.id, is_wrong=is_short, names=listed, n=least, duration=Duration(least * interval_s))
 
 

@@ -10,9 +10,9 @@ from monitor.cli import session
 from monitor.cli.identity import By
 from monitor.cli.session import Commands, pick_site, print_if_json, read_service, show_in_order
 from monitor.cli.site import proposing
+from monitor.decision.criteria.bound_units import find_declared_units
 from monitor.decision.judgements import describe_barriers, describe_limits
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.series.bounds import declared_units
 from monitor.errors import ConfigError
 from monitor.plugins import hooks
 from monitor.sites.files import scan_sites
@@ -84,7 +84,7 @@ def _list_own_keys(criterion: Criterion) -> list[str]:
 
 
 def _format_bounds(site: Site, criterion: Criterion) -> str:
-    parts, unit = [], declared_units(site)[criterion.id]
+    parts, unit = [], find_declared_units(site)[criterion.id]
     for bound in criterion.thresholds:
         name = site.levels[bound.level].name
         side = f" over {bound.over:g}" if bound.over is not None else f" under {bound.under:g}" if bound.under else ""

@@ -34,7 +34,7 @@ from monitor.readings.cleaned.coverage import (
     measure_union,
     sort_removals,
 )
-from monitor.readings.cleaned.noise import FEWEST_KNOWN, RepeatDetector
+from monitor.readings.cleaned.noise import FEWEST_KNOWN, RunDetector
 from monitor.readings.cleaned.tracks import explain_rain_fault
 from monitor.sites.records import SeriesSpec
 from monitor.text.message import Template, Timestamp
@@ -176,7 +176,7 @@ def _list_repeated_sums(gauge: Gauge) -> list[Removal]:
     if tip_mm <= 0.0 or len(rows) <= FEWEST_KNOWN:
         return []
     values = [(mm,) for _, mm in rows]
-    detector = RepeatDetector(is_noise_stated=True, has_varied=True)
+    detector = RunDetector(is_noise_stated=True, needs_known_share=True)
     detector.extend(values)
     removals = []
     for first, last in detector.list_runs(values):

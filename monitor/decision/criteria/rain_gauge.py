@@ -149,7 +149,7 @@ class Gauge:
 def find_gauge(context: DecisionContext, station: str, quantity: str, spec: SeriesSpec) -> Gauge | None:
     """Return the gauge of a series in an evaluation; None if the series has no usable reading."""
     readings = context.inputs.readings.get(f"{station}.{quantity}", ())
-    rows = context.list_rain(station, quantity, spec)
+    rows = context.list_cached_rain(station, quantity, spec)
     return make_gauge(rows, spec, list_refused_rain(readings, spec, context.now_s))
 
 

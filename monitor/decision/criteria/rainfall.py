@@ -116,7 +116,7 @@ def assess_rain(
     if spec is None or spec.unit == "index":
         return Assessment(criterion.id, station, reason=_INDEX)
     gauge = find_gauge(context, station, criterion.quantity, spec)
-    if gauge is None or gauge.times_s[-1] <= context.answered_s(VoteKey(criterion.id, station)):
+    if gauge is None or gauge.times_s[-1] <= context.find_answered_until_s(VoteKey(criterion.id, station)):
         return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
     newest_s = gauge.times_s[-1]
     min_coverage = find_min_coverage(criterion)

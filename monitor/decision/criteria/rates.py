@@ -26,7 +26,7 @@ from monitor.decision.criteria.fits import (
 )
 from monitor.decision.criteria.motion_components import describe_component, list_free_components
 from monitor.decision.keys import VoteKey
-from monitor.decision.series.assessment import Assessment, DecisionContext, is_hidden, pick_bound
+from monitor.decision.series.assessment import Assessment, DecisionContext, is_below_last_digit, pick_bound
 from monitor.readings.cleaned.tracks import Track
 from monitor.readings.cleaned.vectors import norm
 from monitor.sites.records import BoundInForce, Criterion, SeriesSpec, find_bound
@@ -124,7 +124,9 @@ def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, context: 
     """
     if not track.is_directed:
         criterion = _convert_to_speeds(criterion)
-    epochs = list_dwell_epochs(criterion, track.times_s, context.answered_s(VoteKey(criterion.id, track.station)))
+    epochs = list_dwell_epochs(
+        criterion, track.times_s, context.find_answered_until_s(VoteKey(criterion.id, track.station))
+    )
     window_ends = {*epochs, *track.times_s[-criterion.dwell.hits :]}
     undecided: dict[int, Message] = {}
     facts: list[dict[str, Any]] = []
@@ -173,7 +175,7 @@ def _compare_bound(comparison: RateComparison) -> tuple[dict[str, Any], Message 
     needed = comparison.needed_hits
     hits = sum(1 for epoch in comparison.epochs if comparison.verdicts[epoch].exceeds_bound)
     recovered = all(comparison.verdicts[epoch].has_recovered for epoch in track.times_s[-needed:])
-    if track.digits and is_hidden(track.digit, criterion, bound.threshold):
+    if track.digits and is_below_last_digit(track.digit, criterion, bound.threshold):
         recovered = False
     picked = pick_fit(newest.fits, bound.value, bound.sign, criterion.min_sigma)
     fact = make_fit_fact(bound.threshold, "rate", picked, hits, needed, recovered=recovered)

@@ -6,9 +6,9 @@ from math import floor
 from typing import Final
 
 from monitor.decision.records import instant, seconds
-from monitor.decision.series.intervals import list_learning
+from monitor.decision.series.intervals import list_series_without_max_silence
 from monitor.readings.cleaned.step_detector import OPENING
-from monitor.readings.cleaned.tracks import verify_step
+from monitor.readings.cleaned.tracks import find_verification_limit
 from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.records import Criterion, SeriesSpec, Site
 from monitor.sites.witnesses import find_sources
@@ -64,7 +64,7 @@ def find_history_spans(site: Site) -> Mapping[tuple[str, str], float]:
             for source in sources.get(station, ()):
                 source_place = source, quantity
                 spans[source_place] = max(spans.get(source_place, 0.0), find_longest_reach_s(spans[place]))
-    for spec in list_learning(site):
+    for spec in list_series_without_max_silence(site):
         place = spec.station, spec.quantity
         spans[place] = max(spans.get(place, 0.0), PACE_INTERVALS * spec.interval_s)
     return spans
@@ -100,7 +100,7 @@ def find_history_s(site: Site, criterion: Criterion, spec: SeriesSpec) -> float:
     deadline_s = max(site.fusion.verify_within_s, 2.5 * spec.interval_s)
     window_s = load_criteria()[criterion.kind.id].history_s(criterion)
     needed_s = window_s + max(dwell_s, deadline_s) + spec.max_silence_s + CONTEXT_EPOCHS * spec.interval_s
-    has_steps = criterion.kind.followed or verify_step(spec, criterion) is not None
+    has_steps = criterion.kind.followed or find_verification_limit(spec, criterion) is not None
     if has_steps and not spec.noise_floor:
         return max(needed_s, NOISE_INTERVALS * spec.interval_s)
     return needed_s

@@ -8,7 +8,8 @@ from monitor.decision.keys import StepKey, VoteKey
 from monitor.decision.records import Step, seconds
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.step_deadlines import find_answer_time_s
-from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, is_sudden
+from monitor.decision.series.step_states import ACTIVE, BEFORE, DOUBTFUL, EVENT, PENDING
+from monitor.decision.series.steps import is_sudden
 from monitor.sites.records import Criterion
 
 # A single reading never raises a level, even if the site file declares a dwell of one epoch.
@@ -23,7 +24,7 @@ def list_value_epochs(
     If the dwell has fewer epochs than needed, these are the last epochs since a person lowered the level.
     """
     needed = max(criterion.dwell.hits, MIN_VALUE_EPOCHS)
-    answered_s = context.answered_s(VoteKey(criterion.id, station_id))
+    answered_s = context.find_answered_until_s(VoteKey(criterion.id, station_id))
     epochs = list_dwell_epochs(criterion, times_s, answered_s)
     if len(epochs) < needed:
         epochs = tuple([epoch for epoch in times_s[-needed:] if epoch > answered_s])
@@ -56,7 +57,7 @@ def read_values(context: DecisionContext, criterion: Criterion, station_id: str)
             is_open = not is_accepted
         else:
             is_accepted = _is_accepted(context, step, station_id)
-            is_open = step.state in {"pending", DOUBTFUL, EVENT}
+            is_open = step.state in {PENDING, DOUBTFUL, EVENT}
         for epoch in [epoch for epoch in values if epoch >= jump.at_s]:
             if is_accepted:
                 values[epoch] = measured[epoch]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, seconds
 from monitor.decision.series.intervals import (
-    SETTLED,
+    RARITY_INTERVALS,
     add_remembered,
     find_silence_s,
     list_receptions,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _NO_DATA: Final = Template("criterion.no_data", "no usable data")()
 REPEATS: Final = Template("health.stuck", "the instrument repeats one value")
-RARE: Final = ":rare"
+RARE_SUFFIX: Final = ":rare"
 # Suffix of a station in the key of a cached tracker for readings with unsigned corrections. No station has this suffix.
 _UNSIGNED: Final = "~unsigned"
 # Rate per day by component, and its standard error.
@@ -107,7 +107,7 @@ class EvaluationCache:
     rain: dict[str, tuple[tuple[Reading, ...], list[tuple[float, float]]]] = field(default_factory=dict)
 
 
-def sort_names(names: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+def group_names_by_station(names: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
     """Return quantity and name of each series, by station.
 
     Args:
@@ -202,13 +202,13 @@ class DecisionContext:
     def list_newest(self, station_id: str) -> Sequence[tuple[str, NewestEpoch]]:
         """Return quantity and newest epoch of each series of a station, including components."""
         if not self._newest:
-            self._newest.update(sort_names(self.inputs.newest))
+            self._newest.update(group_names_by_station(self.inputs.newest))
         return [(quantity, self.inputs.newest[name]) for quantity, name in self._newest.get(station_id, ())]
 
     def list_readings(self, station_id: str) -> Sequence[tuple[str, tuple[Reading, ...]]]:
         """Return quantity and readings of each series of a station, including components."""
         if not self._readings:
-            self._readings.update(sort_names(self.inputs.readings))
+            self._readings.update(group_names_by_station(self.inputs.readings))
         return [(quantity, self.inputs.readings[name]) for quantity, name in self._readings.get(station_id, ())]
 
     def find_silence_s(self, spec: SeriesSpec) -> float:
@@ -217,7 +217,7 @@ class DecisionContext:
             return spec.max_silence_s
         key = (spec.station, spec.quantity)
         if key not in self._silences:
-            epochs_s = [seconds(r.observed_at) for r in self._find_longest(spec)[-SETTLED - 1 :]]
+            epochs_s = [seconds(r.observed_at) for r in self._find_longest(spec)[-RARITY_INTERVALS - 1 :]]
             was_rare = rare_key(key) in self.memory.conditions
             self._silences[key] = find_silence_s(spec, epochs_s, self.list_receptions(spec), was_rare=was_rare)
         return self._silences[key]
@@ -248,11 +248,13 @@ class DecisionContext:
     def _find_longest(self, spec: SeriesSpec) -> Sequence[Reading]:
         """Return the readings of a series. Of several components, return the one with most readings."""
         components = [
-            readings for quantity, readings in self.list_readings(spec.station) if is_of(self.site, spec, quantity)
+            readings
+            for quantity, readings in self.list_readings(spec.station)
+            if belongs_to_series(self.site, spec, quantity)
         ]
         return max(components, key=len, default=())
 
-    def list_rain(self, station_id: str, quantity: str, spec: SeriesSpec) -> list[tuple[float, float]]:
+    def list_cached_rain(self, station_id: str, quantity: str, spec: SeriesSpec) -> list[tuple[float, float]]:
         """Return `list_rain` of a gauge. If only newer readings were added, only these are processed."""
         name = f"{station_id}.{quantity}"
         readings = self.inputs.readings.get(name, ())
@@ -280,12 +282,12 @@ class DecisionContext:
             return False
         return self.now_s - at_s <= self.find_silence_s(spec)
 
-    def answered_s(self, key: VoteKey) -> float:
+    def find_answered_until_s(self, key: VoteKey) -> float:
         """Return the instant up to which an operator has answered for the readings of a witness, in epoch seconds."""
         return self.memory.answered.get(key, float("-inf"))
 
 
-def is_of(site: Site, spec: SeriesSpec, quantity: str) -> bool:
+def belongs_to_series(site: Site, spec: SeriesSpec, quantity: str) -> bool:
     """Return whether a quantity is a series or one of its components, and no other series with a similar name.
 
     Forecasts of rain (`rain_next_24h`) must not hide that the gauge (`rain`) is silent.
@@ -298,7 +300,7 @@ def is_of(site: Site, spec: SeriesSpec, quantity: str) -> bool:
 
 def rare_key(place: tuple[str, str]) -> str:
     """Return the alert key of a series that is received less often than declared."""
-    return f"health:{'.'.join(place)}{RARE}"
+    return f"health:{'.'.join(place)}{RARE_SUFFIX}"
 
 
 # Function of a kind of criterion that returns one assessment for each witness.
@@ -367,7 +369,7 @@ def pick_bound(bounds: Iterable[Mapping[str, Any]], level: int, figure: str = "r
     return next((bound for bound in with_figure if bound["level"] == level), first)
 
 
-def is_hidden(digit: float, criterion: Criterion, threshold: Threshold) -> bool:
+def is_below_last_digit(digit: float, criterion: Criterion, threshold: Threshold) -> bool:
     """Return whether motion at the recovery limit changes the value by less than its last digit within the window.
 
     Args:

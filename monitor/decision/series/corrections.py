@@ -15,7 +15,7 @@ from typing import Final
 from monitor.decision.alert_texts import name_series
 from monitor.decision.records import instant, seconds
 from monitor.decision.series.assessment import DecisionContext
-from monitor.decision.series.steps import MOVEMENT
+from monitor.decision.series.step_states import MOVEMENT
 from monitor.readings.records import BROUGHT_BY, Reading
 from monitor.text.instants import format_iso, parse_time
 from monitor.text.message import Figure, Message, NameList, Template, Timestamp, join

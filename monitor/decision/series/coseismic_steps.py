@@ -11,7 +11,8 @@ from monitor.decision.keys import StepKey
 from monitor.decision.records import Condition, Step, Steps
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.step_deadlines import find_answer_time_s
-from monitor.decision.series.steps import EVENT, SHAKING_S
+from monitor.decision.series.step_states import EVENT
+from monitor.decision.series.steps import SHAKING_S
 from monitor.sites.records import Site
 from monitor.sites.witnesses import find_groups
 from monitor.text.message import NameList, Template, Term, Timestamp

@@ -8,27 +8,28 @@ from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS
 from monitor.sites.records import SeriesSpec, Site
 
 # Number of newest intervals that show how often readings are measured or received.
-RECENT: Final = 8
-# A series that was rarer than declared has its declared interval again if all but `MISSED` of `SETTLED` intervals do.
-SETTLED: Final = 24
-MISSED: Final = 2
+RECENT_INTERVALS: Final = 8
+# A series counts as rarer than declared until at most `MAX_LONGER_INTERVALS` of its newest `RARITY_INTERVALS` intervals
+# are longer than declared.
+RARITY_INTERVALS: Final = 24
+MAX_LONGER_INTERVALS: Final = 2
 # Relative difference below which an interval counts as the declared one.
-ALIKE: Final = 0.1
+INTERVAL_TOLERANCE: Final = 0.1
 # Only an interval of at least this many declared ones lengthens the allowed silence.
-SELDOM: Final = 2.0
+MIN_LENGTHENING: Final = 2.0
 # Number of intervals between batches that show how often a logger sends.
-BATCHES_LEAST: Final = 2
+MIN_BATCH_INTERVALS: Final = 2
 # Largest number of readings of a series whose receptions are compared in one evaluation.
-READINGS_MOST: Final = 10_000
+MAX_COMPARED_READINGS: Final = 10_000
 
 
 def find_interval_s(
-    times_s: Sequence[float], declared_s: float, *, was_rare: bool = False, least: int = RECENT // 2
+    times_s: Sequence[float], declared_s: float, *, was_rare: bool = False, least: int = RECENT_INTERVALS // 2
 ) -> float:
     """Return the usual interval between the newest readings, in seconds.
 
-    A series that was rarer than declared stays rare until nearly all of its intervals are as declared. Otherwise a
-    series that loses every second reading would change between both states.
+    A series that was rarer than declared stays so until nearly all of its intervals are as declared. Otherwise a series
+    that loses every second reading would change between both states.
 
     Args:
         times_s: Epochs of the readings, oldest first.
@@ -41,23 +42,25 @@ def find_interval_s(
     >>> find_interval_s([0.0, 3600.0, 18000.0], 3600.0)
     3600.0
     """
-    recent = sorted(_measure_steps(times_s[-RECENT - 1 :]))
+    recent = sorted(_measure_intervals(times_s[-RECENT_INTERVALS - 1 :]))
     if len(recent) < least:
         return declared_s
     usual_s = recent[(len(recent) - 1) // 2]
     if was_rare:
-        steps_s = _measure_steps(times_s[-SETTLED - 1 :])
-        longer = sorted(step_s for step_s in steps_s if step_s - declared_s > ALIKE * declared_s)
-        if len(longer) > MISSED:
+        intervals_s = _measure_intervals(times_s[-RARITY_INTERVALS - 1 :])
+        longer = sorted(
+            interval_s for interval_s in intervals_s if interval_s - declared_s > INTERVAL_TOLERANCE * declared_s
+        )
+        if len(longer) > MAX_LONGER_INTERVALS:
             usual_s = max(usual_s, longer[(len(longer) - 1) // 2])
-    return declared_s if abs(usual_s - declared_s) <= ALIKE * declared_s else usual_s
+    return declared_s if abs(usual_s - declared_s) <= INTERVAL_TOLERANCE * declared_s else usual_s
 
 
-def _measure_steps(times_s: Sequence[float]) -> list[float]:
+def _measure_intervals(times_s: Sequence[float]) -> list[float]:
     return [b - a for a, b in pairwise(times_s)]
 
 
-def list_learning(site: Site) -> Sequence[SeriesSpec]:
+def list_series_without_max_silence(site: Site) -> Sequence[SeriesSpec]:
     """Return the series of a site without a declared `max_silence`."""
     return [spec for station in site.stations for spec in station.series if spec.learns_silence]
 
@@ -72,10 +75,11 @@ def find_silence_s(
     """Return how long a series without a declared `max_silence` may be silent, in seconds.
 
     The limit is three intervals between measurements or between receptions, whichever is longer. A logger that measures
-    every minute and sends once a day may therefore be silent for three days.
+    every minute and sends once a day may therefore be silent for three days. If that interval is less than
+    `MIN_LENGTHENING` times the declared one, the limit is `spec.max_silence_s`.
 
     Args:
-        spec: The series.
+        spec: The series, without a declared `max_silence`.
         times_s: Epochs of its newest readings, oldest first.
         receptions_s: Instants of its newest receptions, oldest first, see `list_receptions`.
         was_rare: Whether the series was rarer than declared in the last evaluation.
@@ -88,38 +92,40 @@ def find_silence_s(
     """
     # A logger that sends readings at the declared interval, but many at a time, records between two uploads. A few
     # uploads are enough to show how often it sends.
-    usual_steps_s = sorted(_measure_steps(times_s))
-    in_batches = not usual_steps_s or usual_steps_s[len(usual_steps_s) // 2] < SELDOM * spec.interval_s
-    least = BATCHES_LEAST if in_batches else RECENT // 2
-    every_s = max(
+    long_interval_s = MIN_LENGTHENING * spec.interval_s
+    intervals_s = sorted(_measure_intervals(times_s))
+    is_in_batches = not intervals_s or intervals_s[len(intervals_s) // 2] < long_interval_s
+    least = MIN_BATCH_INTERVALS if is_in_batches else RECENT_INTERVALS // 2
+    usual_s = max(
         find_interval_s(times_s, spec.interval_s, was_rare=was_rare),
         find_interval_s(receptions_s, spec.interval_s, least=least),
     )
-    return DEFAULT_SILENCE_INTERVALS * every_s if every_s >= SELDOM * spec.interval_s else spec.max_silence_s
+    return DEFAULT_SILENCE_INTERVALS * usual_s if usual_s >= long_interval_s else spec.max_silence_s
 
 
 def list_receptions(received_s: Iterable[float], interval_s: float) -> tuple[float, ...]:
     """Return the instants of the newest receptions of a series, oldest first.
 
-    One reception may bring any number of readings. Readings received within half an interval of each other count as
-    received together, unless they were received for longer than the pause before them: then they arrive continuously.
+    Readings received within half an interval of each other form a group. A group counts as one reception, unless it
+    lasts longer than the pause before it. Then readings arrive continuously, and the group counts as one reception per
+    interval.
 
     Args:
         received_s: When each of its newest readings was received, the newest first. Iteration stops as soon as enough
-            receptions are found, at the latest after `READINGS_MOST` readings.
+            receptions are found, at the latest after `MAX_COMPARED_READINGS` readings.
 
     >>> list_receptions([200.0, 199.0, 100.0, 99.0], 60.0)
     (99.0, 199.0)
     >>> list_receptions([200.0, 180.0, 160.0, 140.0, 120.0, 60.0], 60.0)
     (60.0, 140.0, 200.0)
     """
-    return tuple(_join_receptions(islice(received_s, READINGS_MOST), interval_s)[::-1])
+    return tuple(_join_receptions(islice(received_s, MAX_COMPARED_READINGS), interval_s)[::-1])
 
 
 def add_remembered(
     receptions_s: Sequence[float], remembered_s: Iterable[float], interval_s: float
 ) -> tuple[float, ...]:
-    """Return the newest receptions, completed by those that earlier evaluations found, oldest first.
+    """Return the newest receptions, with those that earlier evaluations found added if there are too few, oldest first.
 
     The earlier receptions of a logger that sends a thousand readings at a time are not among the readings that an
     evaluation loads.
@@ -134,7 +140,7 @@ def add_remembered(
 
 def shows_pace(receptions_s: Sequence[float]) -> bool:
     """Return whether there are enough receptions to determine how often readings of a series are received."""
-    return len(receptions_s) > RECENT
+    return len(receptions_s) > RECENT_INTERVALS
 
 
 def _join_receptions(received_s: Iterable[float], interval_s: float) -> list[float]:
@@ -156,10 +162,10 @@ def _join_receptions(received_s: Iterable[float], interval_s: float) -> list[flo
         else:
             receptions += _split_group(begin_s, end_s, begin_s - received_at_s, interval_s)
             if shows_pace(receptions):
-                return receptions[: RECENT + 1]
+                return receptions[: RECENT_INTERVALS + 1]
             begin_s = received_at_s
             end_s = received_at_s
-    if begin_s is None or end_s - begin_s > RECENT * interval_s:
+    if begin_s is None or end_s - begin_s > RECENT_INTERVALS * interval_s:
         return receptions
     return [*receptions, begin_s]
 
@@ -175,5 +181,5 @@ def _split_group(begin_s: float, end_s: float, pause_s: float, interval_s: float
     """
     if end_s - begin_s <= pause_s:
         return [begin_s]
-    count = min(RECENT + 1, int((end_s - begin_s) / interval_s) + 1)
+    count = min(RECENT_INTERVALS + 1, int((end_s - begin_s) / interval_s) + 1)
     return [end_s - number * interval_s for number in range(count)]

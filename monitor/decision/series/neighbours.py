@@ -18,14 +18,13 @@ from typing import Final
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import Votes
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext
+from monitor.decision.series.step_states import MOVEMENT
 from monitor.readings.cleaned.vectors import norm
 from monitor.sites.fusion import Neighbours
 from monitor.sites.ground import measure_ground_distance_m
 from monitor.sites.records import Criterion, Station
-from monitor.sites.witnesses import Groups
 from monitor.text.message import Figure, Message, Template, Term, Timestamp, join
 
-_MOVES: Final = Template("neighbour.also_moves", "a neighbour also moves")()
 _ALONE: Final = Template("neighbour.alone", "{station} moves alone: {text}")
 _ALONE_WHEN_SEEN: Final = Template(
     "neighbour.none_moved_when_seen",
@@ -40,6 +39,8 @@ _ANSWERED: Final = Template("neighbour.has_answer", "a person answered: {word}")
 _IN_FULL: Final = Template("neighbour.until", "counts in full at {at} unless a person answers before")
 # Prefix of the name of a question about a station that moves alone.
 ALONE: Final = "alone:"
+# Number of neighbours that a message names.
+LISTED_NEIGHBOURS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,20 @@ class VoteCap:
 
     level: int
     reason: Message
+
+
+@dataclass(frozen=True, slots=True)
+class _NeighbourMotion:
+    """Motion of the neighbours of a station that can be judged now.
+
+    Attributes:
+        is_any_moving: Whether a neighbour moves together with the station.
+        description: How the neighbours move if none of them moves together with the station; None if no neighbour can
+            be judged.
+    """
+
+    is_any_moving: bool = False
+    description: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +84,8 @@ def check_neighbours(
     context: DecisionContext,
     assessments: Assessments,
     votes: Votes,
-    sick: Mapping[VoteKey, Message],
-    groups: Groups,
-    away: Collection[str] = (),
+    set_aside_reasons: Mapping[VoteKey, Message],
+    under_maintenance: Collection[str] = (),
 ) -> NeighbourCheck:
     """Limit the votes above a level of stations whose neighbours do not move, until the deadline of the question.
 
@@ -80,8 +94,8 @@ def check_neighbours(
     other, whatever their distance.
 
     Args:
-        sick: Votes that are set aside already, with the reason. Their stations are no neighbours.
-        away: Stations under maintenance. Their rest shows nothing about the slope.
+        set_aside_reasons: Votes that are set aside already, with the reason. Their stations are no neighbours.
+        under_maintenance: Stations under maintenance. Their rest shows nothing about the slope.
     """
     site = context.site
     memory = context.memory
@@ -89,8 +103,9 @@ def check_neighbours(
     plan = site.fusion.neighbours
     if plan is None:
         return NeighbourCheck({}, {}, {})
+    groups = context.prepared.groups
     above = _list_above(votes, plan, now_s)
-    independent_groups = {groups.get(key.station, key.station) for key in above if key not in sick}
+    independent_groups = {groups.get(key.station, key.station) for key in above if key not in set_aside_reasons}
     if len(independent_groups) > 1:
         return NeighbourCheck({}, {}, {})
     caps: dict[VoteKey, VoteCap] = {}
@@ -107,14 +122,19 @@ def check_neighbours(
             present = {
                 neighbour: assessment
                 for neighbour, assessment in by_station.items()
-                if neighbour not in away or neighbour == name
+                if neighbour not in under_maintenance or neighbour == name
             }
-            slower = _describe_neighbours(context, plan, station, criterion, present, sick)
+            neighbours = _compare_with_neighbours(context, plan, station, criterion, present, set_aside_reasons)
             asked_s = memory.asked.get(question)
-            if slower == _MOVES or (slower is None and asked_s is None):
+            # Only a neighbour that was seen at rest opens the question. Once open, it needs no neighbour to stay open.
+            is_opened = neighbours.description is not None or asked_s is not None
+            if neighbours.is_any_moving or not is_opened:
                 continue
             since_s = now_s if asked_s is None else asked_s
-            reason = _ALONE(station=name, text=slower) if slower else _ALONE_WHEN_SEEN(station=name)
+            if neighbours.description is None:
+                reason = _ALONE_WHEN_SEEN(station=name)
+            else:
+                reason = _ALONE(station=name, text=neighbours.description)
             open_since_s[question] = since_s
             reasons[question] = reason
             until = _describe_end(memory.answers.get(question), since_s + site.fusion.verify_within_s, now_s)
@@ -134,7 +154,7 @@ def _describe_end(answer: str | None, deadline_s: float, now_s: float) -> Messag
 
     The limit ends at the deadline, unless a person answered that it is no movement.
     """
-    if answer == "movement" or (answer is None and now_s >= deadline_s):
+    if answer == MOVEMENT or (answer is None and now_s >= deadline_s):
         return None
     return _ANSWERED(word=Term(answer)) if answer else _IN_FULL(at=Timestamp(deadline_s))
 
@@ -147,29 +167,25 @@ def _list_checked(criteria: Iterable[Criterion], plan: Neighbours) -> list[Crite
     return [criterion for criterion in voting if criterion.kind.velocity]
 
 
-def _describe_neighbours(
+def _compare_with_neighbours(
     context: DecisionContext,
     plan: Neighbours,
     station: Station,
     criterion: Criterion,
     assessments: Mapping[str, Assessment],
-    sick: Mapping[VoteKey, Message],
-) -> Message | None:
-    """Return how the neighbours with current readings move instead of moving with the station.
-
-    Returns:
-        `_MOVES` if one of them moves; None if no neighbour can be judged.
-    """
+    set_aside_reasons: Mapping[VoteKey, Message],
+) -> _NeighbourMotion:
+    """Compare the motion of a station with that of its neighbours with current readings."""
     moving = assessments.get(station.id)
     if moving is None or moving.motion is None:
-        return None
+        return _NeighbourMotion()
     speed = norm(moving.motion)
     slower = []
     spec = context.site.series(station.id, criterion.quantity)
     unit = "per day" if spec is None else f"{spec.unit}/day"
     for name, assessment in sorted(assessments.items()):
         other = context.site.station(name)
-        if name == station.id or other is None or VoteKey(criterion.id, name) in sick:
+        if name == station.id or other is None or VoteKey(criterion.id, name) in set_aside_reasons:
             continue
         distance_m = measure_distance_m(station, other)
         if distance_m is None or assessment.motion is None or not assessment.fresh:
@@ -180,10 +196,10 @@ def _describe_neighbours(
         needed = speed / 2.0**distance_steps
         # Only a neighbour that is clearly slower limits a vote: its motion plus one standard error is compared.
         if norm(assessment.motion) + assessment.motion_error >= needed:
-            return _MOVES
+            return _NeighbourMotion(is_any_moving=True)
         moves = Figure(norm(assessment.motion), ".2f")
         slower.append(_MOVES_LESS(station=name, n=distance_steps, n2=moves, n3=Figure(needed, ".2f"), unit=unit))
-    return join(slower[:3]) if slower else None
+    return _NeighbourMotion(description=join(slower[:LISTED_NEIGHBOURS])) if slower else _NeighbourMotion()
 
 
 def measure_distance_m(station: Station, other: Station) -> float | None:

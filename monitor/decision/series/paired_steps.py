@@ -1,27 +1,27 @@
 """Judge two independent stations that jump at the same time by the next two epochs of each.
 
 Lightning, a failing power supply or a disturbed radio cause bad epochs in several instruments at once. A slope that
-moved is still displaced, or moves on, at the next epochs. A pair of steps therefore counts only when two more epochs of
-each station confirm it, or when the deadline is over and none of them contradicts it. Silence after a step counts as
-for any other step. With `fusion.fast_track` in the site file a pair counts at once.
+moved is still displaced, or moves on, at the next epochs. A pair of steps therefore counts only when the next two
+epochs of each station confirm it (one, if the second is overdue), or when the deadline is over and none of them
+contradicts it. Silence after a step counts as for any other step. With `fusion.fast_track` in the site file a pair
+counts at once.
 
 `find_partners` and `is_confirmed` are used by `monitor.decision.series.steps`, which decides what a step counts for.
 `find_disturbed` returns the notices about pairs that returned or only scatter.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from monitor.decision.keys import StepKey
-from monitor.decision.records import Condition, Memory, Step, Steps
+from monitor.decision.records import Condition, Step, Steps
 from monitor.decision.series.assessment import DecisionContext
-from monitor.decision.series.step_deadlines import find_pairing_time_s, find_verified_interval_s
+from monitor.decision.series.step_deadlines import find_pairing_time_s, find_step_interval_s
 from monitor.decision.series.step_fates import BACK, GOES_ON, LASTS, continues_as_motion, find_fate
-from monitor.readings.cleaned.step_detector import RETURNED
+from monitor.decision.series.step_states import MOVEMENT, PENDING
+from monitor.readings.cleaned.step_detector import SPIKE_REASON
 from monitor.readings.cleaned.tracks import Track, Tracks
-from monitor.sites.records import Site
-from monitor.sites.witnesses import Groups
 from monitor.text.message import NameList, Template, Timestamp
 
 _DISTURBANCE: Final = Template(
@@ -54,7 +54,7 @@ class CommonDisturbance:
     conditions: Mapping[str, Condition]
 
 
-def find_partners(site: Site, key: StepKey, steps: Steps, pairable: Sequence[StepKey], groups: Groups) -> list[StepKey]:
+def find_partners(context: DecisionContext, key: StepKey, steps: Steps, pairable: Sequence[StepKey]) -> list[StepKey]:
     """Return the steps of independent stations at the same time.
 
     Args:
@@ -62,7 +62,8 @@ def find_partners(site: Site, key: StepKey, steps: Steps, pairable: Sequence[Ste
     """
     if key not in pairable:
         return []
-    within_s = find_pairing_time_s(site, key.station)
+    groups = context.prepared.groups
+    within_s = find_pairing_time_s(context.site, key.station)
     group = groups.get(key.station)
     at_s = steps[key].at_s
     return [
@@ -77,15 +78,15 @@ def is_confirmed(context: DecisionContext, key: StepKey, step: Step, tracks: Seq
         True also if the step counts as movement already, or if the site does not wait for further epochs
         (`fusion.fast_track`). None until these epochs are received. False if they only scatter.
     """
-    if context.site.fusion.fast_track or step.state == "movement":
+    if context.site.fusion.fast_track or step.state == MOVEMENT:
         return True
     if find_fate(step, tracks) not in {LASTS, GOES_ON}:
         return None
-    return continues_as_motion(step, tracks, context.now_s, find_verified_interval_s(context.site, key.station))
+    return continues_as_motion(step, tracks, context.now_s, find_step_interval_s(context.site, key.station))
 
 
 def list_unresolved(
-    site: Site, steps: Steps, tracks: Tracks, pairable: Sequence[StepKey], groups: Groups
+    context: DecisionContext, steps: Steps, tracks: Tracks, pairable: Sequence[StepKey]
 ) -> set[StepKey]:
     """Return the steps that must be kept for their pair although the detector does not report their jump any more.
 
@@ -96,7 +97,7 @@ def list_unresolved(
     for key in pairable:
         if find_fate(steps[key], tracks.get(key.station, ())) != GOES_ON:
             continue
-        for partner in find_partners(site, key, steps, pairable, groups):
+        for partner in find_partners(context, key, steps, pairable):
             if find_fate(steps[partner], tracks.get(partner.station, ())) != BACK:
                 unresolved.add(key)
                 break
@@ -104,23 +105,22 @@ def list_unresolved(
 
 
 def find_disturbed(
-    context: DecisionContext, steps: Steps, tracks: Tracks, groups: Groups, common: Iterable[str]
+    context: DecisionContext, steps: Steps, tracks: Tracks, stations_alike: Iterable[str]
 ) -> CommonDisturbance:
     """Return the pending steps with their partners, and the conditions of stations that jumped together.
 
     Args:
-        common: Stations whose steps are those of their reference.
+        stations_alike: Stations whose steps are those of their reference.
     """
-    common_stations = set(common)
-    site = context.site
-    pending = [key for key, step in steps.items() if step.state == "pending" and key.station not in common_stations]
+    excluded = frozenset(stations_alike)
+    pending = [key for key, step in steps.items() if step.state == PENDING and key.station not in excluded]
     scattering = [
         key for key in pending if is_confirmed(context, key, steps[key], tracks.get(key.station, ())) is False
     ]
     not_scattering = [key for key in pending if key not in scattering]
-    partners = {key: find_partners(site, key, steps, not_scattering, groups) for key in pending}
-    conditions = _list_disturbances(context, context.memory, tracks, groups, common_stations)
-    scattering_together = [key for key in scattering if find_partners(site, key, steps, scattering, groups)]
+    partners = {key: find_partners(context, key, steps, not_scattering) for key in pending}
+    conditions = _list_disturbances(context, tracks, excluded)
+    scattering_together = [key for key in scattering if find_partners(context, key, steps, scattering)]
     if scattering_together:
         stations = NameList(tuple(sorted({key.station for key in scattering_together})))
         at = Timestamp(min(steps[key].at_s for key in scattering_together), "minute")
@@ -129,23 +129,23 @@ def find_disturbed(
     return CommonDisturbance(partners, conditions)
 
 
-def _list_disturbances(
-    context: DecisionContext, memory: Memory, tracks: Tracks, groups: Groups, common_stations: set[str]
-) -> dict[str, Condition]:
+def _list_disturbances(context: DecisionContext, tracks: Tracks, excluded: Collection[str]) -> dict[str, Condition]:
     """Return a notice if independent stations jumped at the same time and returned to their earlier positions.
 
     It is opened in the evaluation in which the last of them has returned, and closed after `SHOWN_S`.
     """
+    memory = context.memory
+    groups = context.prepared.groups
     for key, step in sorted(memory.steps.items()):
         station = key.station
-        if step.state != "pending" or station in common_stations:
+        if step.state != PENDING or station in excluded:
             continue
         if find_fate(step, tracks.get(station, ())) != BACK:
             continue
         within_s = find_pairing_time_s(context.site, station)
         others = []
         for name, other_tracks in sorted(tracks.items()):
-            if name in common_stations or groups.get(name) == groups.get(station):
+            if name in excluded or groups.get(name) == groups.get(station):
                 continue
             if _has_returned(other_tracks, step.at_s, within_s):
                 others.append(name)
@@ -163,6 +163,6 @@ def _has_returned(tracks: Sequence[Track], at_s: float, within_s: float) -> bool
     """Return whether a station jumped within some seconds of an instant and returned."""
     for track in tracks:
         for epoch_s, reason in track.set_aside:
-            if reason == RETURNED and abs(epoch_s - at_s) <= within_s:
+            if reason == SPIKE_REASON and abs(epoch_s - at_s) <= within_s:
                 return True
     return False

@@ -14,9 +14,9 @@ from forecasting.hydrology.rain_amounts import UnknownReason
 from forecasting.hydrology.rain_sums import resolve_sums
 from monitor.decision.alert_texts import name_series
 from monitor.decision.records import Condition, StationHealth, Steps, instant, seconds
-from monitor.decision.series.assessment import REPEATS, DecisionContext, is_hidden, is_of
+from monitor.decision.series.assessment import REPEATS, DecisionContext, belongs_to_series, is_below_last_digit
 from monitor.decision.series.step_fates import contains_quantity
-from monitor.decision.series.steps import QUIET
+from monitor.decision.series.step_states import NOT_BLOCKING
 from monitor.readings.cleaned.noise import LEARNT
 from monitor.readings.cleaned.step_detector import OPENING
 from monitor.readings.cleaned.tracks import GIVES_NONE, IS_AT_STOP, Track, Tracks
@@ -27,7 +27,7 @@ from monitor.sites.witnesses import find_voting_series
 from monitor.text.instants import FUTURE_TOLERANCE
 from monitor.text.message import LABELLED_TEXT, Duration, Figure, Message, Template, Term, Timestamp
 
-_WELL: Final = Message("", "health.well", {})
+_NO_PROBLEM: Final = Message("", "health.well", {})
 _UNEXPLAINED: Final = Template("health.step_unverified", "a jump is waiting for an answer")
 _LEARNING: Final = Template(
     "health.learning_noise",
@@ -73,15 +73,16 @@ _TIPS: Final = Template(
 )
 _EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
 _observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
-WELL = frozenset({"ok", "verify"})
+HEALTHY_STATES = frozenset({"ok", "verify"})
 SICK = frozenset({"stuck", "flagged"})
 COARSE: Final = "coarse"  # the last digit hides motion above a bound
 OVERLAP: Final = "overlap"  # rain sums arrive more often than declared
 TIPS: Final = "tips"  # readings are tips although sums are declared
-BLIND: Final = frozenset({AT_STOP, COARSE})  # the series cannot show rest, but the motion that it showed counts
+# A series in one of these states cannot show rest. The motion that it showed before still counts.
+CANNOT_SHOW_REST: Final = frozenset({AT_STOP, COARSE})
 _RANK = {"ok": 0, "verify": 1, "unknown": 2, "stuck": 3, "flagged": 4, "silent": 5}
 # An instrument gives no value if this many of its newest epochs have none.
-MUTE: Final = 2
+MIN_EPOCHS_WITHOUT_VALUE: Final = 2
 
 
 class SeriesProblem(NamedTuple):
@@ -97,21 +98,21 @@ class SeriesHealth(NamedTuple):
     """Health of one declared series.
 
     Attributes:
-        state: A state of a station, or one of `BLIND`.
+        state: A state of a station, or one of `CANNOT_SHOW_REST`.
         newest_s: Its newest epoch, whatever its quality; None if there is none.
-        burst: Why it cannot be judged if it scatters; None otherwise.
+        burst_reason: Why it cannot be judged if it scatters; None otherwise.
     """
 
     state: str
     reason: Message
     newest_s: float | None
-    burst: Message | None = None
+    burst_reason: Message | None = None
 
 
 SeriesHealthMap = Mapping[tuple[str, str], SeriesHealth]  # by station and declared quantity
 
 
-def examine(
+def examine_stations(
     context: DecisionContext, tracks: Tracks
 ) -> tuple[tuple[StationHealth, ...], dict[str, Condition], SeriesHealthMap]:
     """Return the health of every declared station, the open conditions by alert key, and the health of each series.
@@ -125,7 +126,7 @@ def examine(
     healths: list[StationHealth] = []
     conditions: dict[str, Condition] = {}
     for station in context.site.stations:
-        states = [("ok", _WELL)]
+        states = [("ok", _NO_PROBLEM)]
         newest: list[float] = []
         for spec in station.series:
             place = (station.id, spec.quantity)
@@ -142,12 +143,12 @@ def examine(
                     key, condition = _open_condition(place, current)
                     conditions[key] = condition
                 if current is not coarse_problem or hides_all_bounds:
-                    station_state = "verify" if current.state in {*BLIND, OVERLAP, TIPS} else current.state
+                    station_state = "verify" if current.state in {*CANNOT_SHOW_REST, OVERLAP, TIPS} else current.state
                     states.append((station_state, LABELLED_TEXT(name=Term(spec.quantity), text=current.reason)))
             if problem is None and hides_all_bounds:
                 problem = coarse_problem
             burst = _explain_burst(spec, series_tracks, context.memory.conditions, place)
-            series_state, series_reason = ("ok", _WELL) if problem is None else (problem.state, problem.reason)
+            series_state, series_reason = ("ok", _NO_PROBLEM) if problem is None else (problem.state, problem.reason)
             series_health[place] = SeriesHealth(series_state, series_reason, newest_s, burst)
             if burst is not None:
                 states.append(("verify", burst))
@@ -179,15 +180,15 @@ def _open_condition(place: tuple[str, str], problem: SeriesProblem) -> tuple[str
 
 def _describe_learning(tracks: Sequence[Track]) -> Message:
     """Return how many readings the series with the least known noise has; an empty text if the noise is known."""
-    learning = [t.learning_epochs for t in tracks if t.learning_epochs is not None]
-    return _LEARNING(n=min(learning), n2=OPENING) if learning else _WELL
+    learning = [t.epochs_without_known_noise for t in tracks if t.epochs_without_known_noise is not None]
+    return _LEARNING(n=min(learning), n2=OPENING) if learning else _NO_PROBLEM
 
 
 def mark_unexplained(
     site: Site, healths: Sequence[StationHealth], series_health: SeriesHealthMap, steps: Steps
 ) -> tuple[StationHealth, ...]:
     """Return the health of the stations. A station that is ok and has an open step is to be verified."""
-    with_open_step = {key.station for key, step in steps.items() if step.state not in QUIET}
+    with_open_step = {key.station for key, step in steps.items() if step.state not in NOT_BLOCKING}
     voting = find_voting_series(site)
     marked = []
     for health in healths:
@@ -231,7 +232,7 @@ def _examine_rain(context: DecisionContext, spec: SeriesSpec) -> SeriesProblem |
     """Return the problem of a gauge whose rows are not the sums of intervals that the site file declares."""
     if spec.quantity != "rain" or spec.stamp != "interval_end":
         return None
-    sums = resolve_sums(context.list_rain(spec.station, spec.quantity, spec), spec.interval_s)
+    sums = resolve_sums(context.list_cached_rain(spec.station, spec.quantity, spec), spec.interval_s)
     if sums.are_tips:
         state, template = TIPS, _TIPS
     elif any(interval.reason is UnknownReason.FASTER for interval in sums.unknown):
@@ -252,7 +253,7 @@ def _may_vote(
         for spec in station.series
         if (station.id, spec.quantity) in voting
     ]
-    return "ok" in states if states else station.on_slope and state in WELL
+    return "ok" in states if states else station.on_slope and state in HEALTHY_STATES
 
 
 def _find_newest(context: DecisionContext, station: Station, spec: SeriesSpec) -> float | None:
@@ -260,7 +261,7 @@ def _find_newest(context: DecisionContext, station: Station, spec: SeriesSpec) -
     epochs_s = []
     for quantity, epoch in context.list_newest(station.id):
         is_past = "future" not in epoch.flags and epoch.observed_s <= context.now_s
-        if is_past and is_of(context.site, spec, quantity):
+        if is_past and belongs_to_series(context.site, spec, quantity):
             epochs_s.append(epoch.observed_s)
     return max(epochs_s, default=None)
 
@@ -274,7 +275,7 @@ def _examine_series(
     if context.inputs.draining:
         # The readings of a series that looks silent may still be in the queue. A problem that was open before stays
         # open until a sound reading arrives.
-        lasting = _find_lasting(context, spec, tracks)
+        lasting = _find_lasting_problem(context, spec, tracks)
         if lasting is not None:
             return lasting
         return None if newest_s is not None else SeriesProblem("unknown", _NOTHING_YET(), now_s)
@@ -297,7 +298,7 @@ def _examine_values(
 ) -> SeriesProblem | None:
     """Return the problem of the values of a series that is not silent; None if they have none."""
     usable_s = [track.usable_s for track in tracks if track.usable_s is not None]
-    mute = _find_mute(context, spec, tracks, max(usable_s, default=None))
+    mute = _find_missing_values(context, spec, tracks, max(usable_s, default=None))
     if mute is not None:
         return mute
     silence_s = context.find_silence_s(spec)
@@ -312,7 +313,7 @@ def _examine_values(
     return None
 
 
-def _find_mute(
+def _find_missing_values(
     context: DecisionContext, spec: SeriesSpec, tracks: Sequence[Track], usable_s: float | None
 ) -> SeriesProblem | None:
     """Return the problem of an instrument whose newest epochs contain no value, or the end of its scale."""
@@ -327,11 +328,11 @@ def _find_mute(
             if usable_s is None or at_s > usable_s:
                 newest.append((at_s, reason))
     newest.sort(key=itemgetter(0))
-    last_reason = newest[-1][1] if newest else _WELL
+    last_reason = newest[-1][1] if newest else _NO_PROBLEM
     if _is_made_from(last_reason, IS_AT_STOP):
         return SeriesProblem(AT_STOP, _AT_STOP(text=last_reason), newest[0][0], 2)
     mute_s = {at_s for at_s, reason in newest if _is_made_from(reason, GIVES_NONE)}
-    if _is_made_from(last_reason, GIVES_NONE) and len(mute_s) >= MUTE:
+    if _is_made_from(last_reason, GIVES_NONE) and len(mute_s) >= MIN_EPOCHS_WITHOUT_VALUE:
         return SeriesProblem("flagged", last_reason, min(mute_s))
     return None
 
@@ -340,7 +341,7 @@ def _is_made_from(reason: str, template: Template) -> bool:
     return isinstance(reason, Message) and reason.id == template.id
 
 
-def _find_lasting(context: DecisionContext, spec: SeriesSpec, tracks: Sequence[Track]) -> SeriesProblem | None:
+def _find_lasting_problem(context: DecisionContext, spec: SeriesSpec, tracks: Sequence[Track]) -> SeriesProblem | None:
     """Return a problem that was open before and that no sound reading has ended since."""
     series = f"{spec.station}.{spec.quantity}"
     sound_s = [track.usable_s for track in tracks if track.usable_s is not None and not track.is_stuck]
@@ -375,7 +376,7 @@ def _missing_share(context: DecisionContext, station: Station) -> float | None:
     for spec in station.series:
         expected = max(1, round(86400.0 / spec.interval_s))
         for quantity, readings in context.list_readings(station.id):
-            if not readings or spec.interval_s > 86400.0 or not is_of(context.site, spec, quantity):
+            if not readings or spec.interval_s > 86400.0 or not belongs_to_series(context.site, spec, quantity):
                 continue
             first_at = readings[0].observed_at
             if first_at > from_at and seconds(first_at) > from_s + spec.interval_s:
@@ -406,7 +407,9 @@ def find_coarse(context: DecisionContext) -> dict[tuple[str, str], tuple[SeriesP
                 continue
             bounds = bounds_of.setdefault((station, spec.quantity), [])
             for threshold in criterion.thresholds:
-                bounds.append((is_hidden(track.digit, criterion, threshold), track.digit, criterion, threshold))
+                bounds.append(
+                    (is_below_last_digit(track.digit, criterion, threshold), track.digit, criterion, threshold)
+                )
     coarse = {}
     for place, bounds in bounds_of.items():
         hidden = [bound for bound in bounds if bound[0]]

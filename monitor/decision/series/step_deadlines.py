@@ -5,12 +5,12 @@ from typing import Final
 from monitor.sites.records import Site
 
 # Number of intervals in which two more readings are received.
-READINGS: Final = 2.5
+TWO_READINGS_INTERVALS: Final = 2.5
 # Two steps within this time belong together, however short the interval is.
 ONE_EVENT_S: Final = 3600.0
 
 
-def find_verified_interval_s(site: Site, station: str) -> float:
+def find_step_interval_s(site: Site, station: str) -> float:
     """Return the longest interval of the series of a station whose jumps are verified, seconds.
 
     If no series declares `verify_step` it is the longest interval of all series; 0 without series.
@@ -26,7 +26,7 @@ def find_answer_time_s(site: Site, station: str) -> float:
 
     It is `verify_within` of the site file, but at least the time in which two more readings are received.
     """
-    return max(site.fusion.verify_within_s, READINGS * find_verified_interval_s(site, station))
+    return max(site.fusion.verify_within_s, TWO_READINGS_INTERVALS * find_step_interval_s(site, station))
 
 
 def find_pairing_time_s(site: Site, station: str) -> float:
@@ -34,5 +34,5 @@ def find_pairing_time_s(site: Site, station: str) -> float:
 
     It is the time in which two readings are received, at least an hour, but not longer than the time to the deadline.
     """
-    two_readings_s = READINGS * find_verified_interval_s(site, station)
+    two_readings_s = TWO_READINGS_INTERVALS * find_step_interval_s(site, station)
     return min(find_answer_time_s(site, station), max(two_readings_s, ONE_EVENT_S))

@@ -17,7 +17,7 @@ from typing import Final
 
 from monitor.decision.records import DecisionInputs, Step, seconds
 from monitor.readings.cleaned.noise import PRESENT, measure_bent
-from monitor.readings.cleaned.step_detector import ERRATIC, REST_OF_STEP, RETURNED, TAIL
+from monitor.readings.cleaned.step_detector import ERRATIC, REST_OF_STEP, SPIKE_REASON, TAIL
 from monitor.readings.cleaned.tracks import Epoch, Track
 from monitor.readings.cleaned.vectors import Vector, minus, norm
 from monitor.text.message import Message
@@ -32,9 +32,9 @@ UNSEEN: Final = "unseen"  # no track contains the epochs around the step
 
 # A step was corrected away if less than this share of it remains at its epoch.
 STILL_OFF: Final = 0.5
-# This many epochs from the step on show whether it is motion. The last of them is overdue after `PATIENCE` intervals.
+# This many epochs from the step on show whether it is motion. The last of them is overdue after `OVERDUE_INTERVALS`.
 SHOWN: Final = 3
-PATIENCE: Final = 1.5
+OVERDUE_INTERVALS: Final = 1.5
 # Motion exceeds the present scatter of the series by this factor.
 BEYOND: Final = 3.0
 
@@ -47,7 +47,7 @@ def find_fate(step: Step, tracks: Iterable[Track]) -> str:
     with_jump = [track for track in reaching if any(jump.at_s == step.at_s for jump in track.jumps)]
     if with_jump:
         return LASTS if any(track.times_s[-1] > step.at_s for track in with_jump) else WAITS
-    if any(_was_set_aside(track, step, RETURNED) for track in reaching):
+    if any(_was_set_aside(track, step, SPIKE_REASON) for track in reaching):
         return BACK
     if any(_went_elsewhere(track, step) for track in reaching):
         return GOES_ON
@@ -92,7 +92,7 @@ def continues_as_motion(step: Step, tracks: Iterable[Track], now_s: float, inter
         if not since or since[0][0] != step.at_s or not contains_quantity(track, step.quantity):
             continue
         newest_received_s = since[-1][1]
-        if len(since) == 1 or (len(since) < SHOWN and now_s - newest_received_s <= PATIENCE * interval_s):
+        if len(since) == 1 or (len(since) < SHOWN and now_s - newest_received_s <= OVERDUE_INTERVALS * interval_s):
             return None
         is_scattering = track.burst is not None and track.burst.begins
         if is_scattering or (len(before) >= SHOWN and not _moves_on(before, since)):

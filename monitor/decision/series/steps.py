@@ -14,8 +14,10 @@ movement at once:
    monitoring of its station the state is `before`, and if the reading itself is doubtful it is `doubtful`. Neither has
    a deadline.
 2. An answer sets the state to `movement` or `instrument`. A confirmed earthquake sets it to `event`. A declared offset
-   removes the step, because the track has no jump any more. One person alone cannot suppress a step that requests one
-   of the two highest levels: for such a step an answer needs two signatures (`monitor.decision.votes`).
+   removes the step, because the track has no jump any more. An answer against a step that counts for one of the two
+   highest levels needs two signatures (`monitor.decision.votes`). One person alone can answer a pending step of any
+   size, because it requests nothing yet. If such a step would request one of the two highest levels as movement, that
+   answer does not hold when the station becomes silent or an independent station jumped too (`_is_answered_by_one`).
 3. Without an answer the step becomes `movement` if the station is silent since, or if an independent station jumped
    at the same time and later epochs confirm both (`monitor.decision.series.paired_steps`). After the deadline
    (`monitor.decision.series.step_deadlines`) it becomes `counted`.
@@ -28,22 +30,35 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum, inf
-from operator import attrgetter, mul
+from operator import mul
 from statistics import median
 from typing import Final, cast
 
 from monitor.decision.keys import StepKey, StepVote
-from monitor.decision.records import DecisionInputs, EventFact, Memory, Step, Steps, instant, seconds
+from monitor.decision.records import DecisionInputs, EventFact, Step, Steps, seconds
 from monitor.decision.series.assessment import DecisionContext
-from monitor.decision.series.offset_answers import was_explained_by_offset
+from monitor.decision.series.offset_answers import has_subtracted_offset, was_explained_by_offset
 from monitor.decision.series.paired_steps import find_partners, is_confirmed, list_unresolved
-from monitor.decision.series.step_deadlines import find_answer_time_s, find_verified_interval_s
+from monitor.decision.series.step_deadlines import find_answer_time_s, find_step_interval_s
 from monitor.decision.series.step_fates import BACK, find_fate, is_back_at_start
+from monitor.decision.series.step_states import (
+    ACTIVE,
+    BEFORE,
+    COUNTED,
+    DOUBTFUL,
+    EARTHQUAKE,
+    EVENT,
+    INSTRUMENT,
+    MOVEMENT,
+    PAIRABLE,
+    PENDING,
+    RETURNED,
+    find_state_after,
+)
 from monitor.readings.cleaned.step_detector import AGREEING, Jump
-from monitor.readings.cleaned.tracks import Track, Tracks, direction, verify_step
+from monitor.readings.cleaned.tracks import Track, Tracks, compute_unit_vector, find_verification_limit
 from monitor.readings.cleaned.vectors import Vector, norm
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station, find_bound
-from monitor.sites.witnesses import Groups
 from monitor.text.message import Figure, Message, NameList, Template, Term, Timestamp, Value, join
 
 _UPSLOPE: Final = Template("step.is_upslope", "it goes {distance} mm upslope and is probably a fault of the instrument")
@@ -71,11 +86,11 @@ _ANSWER_WITHDRAWN: Final = Template(
 )
 _SILENCE: Final = Template("step.silent_since", "the station has been silent since the jump")
 _AS_WELL: Final = Template("step.shared", "{station}, which is independent, jumped at the same time")
-UNKNOWN_NOISE: Final = Template(
+_UNKNOWN_NOISE: Final = Template(
     "step.silent_with_unknown_noise",
     "the station has been silent since the jump, and the scatter of its instrument is not known yet",
 )()
-UNANSWERED: Final = Template("step.no_answer", "nobody answered before the deadline what it was")()
+_UNANSWERED: Final = Template("step.no_answer", "nobody answered before the deadline what it was")()
 # A jump is that of its reference if less than this share of it remains after the jump of the reference is added.
 MIRRORED: Final = 0.25
 # A fix is doubtful if its stated error exceeds this many times the usual one of the series.
@@ -90,47 +105,12 @@ DOWNSLOPE: Final = frozenset({"displacement", "displacement_downslope"})
 COMMIT_S: Final = 120.0
 # Duration of an earthquake with its aftershocks. A longer declared event does not explain later steps.
 SHAKING_S: Final = 6 * 3600.0
-_OBSERVED: Final = attrgetter("observed_at")
 
 
-# ---- states ----------------------------------------------------------------------------------------------------
-# States of a step. `Step` in `monitor.decision.records` describes them.
-PENDING: Final = "pending"
-COUNTED: Final = "counted"
-MOVEMENT: Final = "movement"
-INSTRUMENT: Final = "instrument"
-EVENT: Final = "event"
-BEFORE: Final = "before"
-DOUBTFUL: Final = "doubtful"
-RETURNED: Final = "returned"
-# Steps in these states count for a level.
-ACTIVE: Final = frozenset({COUNTED, MOVEMENT})
-# Steps in these states may form a pair with a step of an independent station.
-PAIRABLE: Final = frozenset({PENDING, COUNTED, MOVEMENT})
-# Steps in these states do not keep the votes of their station from falling.
-QUIET: Final = frozenset({INSTRUMENT, BEFORE, RETURNED})
-# Answers that state that a step was no movement of the slope.
-CAUSES: Final = ("instrument", "weather", "work", "earthquake", "other")
-EARTHQUAKE: Final = "earthquake"
-
-
+# ---- levels ----------------------------------------------------------------------------------------------------
 def high_level(site: Site) -> int:
     """Return the second highest level. One person alone cannot suppress this level or the highest."""
     return max(1, site.top_level - 1)
-
-
-def denies_movement(answer: str | None) -> bool:
-    """Return whether an answer states that a step was no movement of the slope.
-
-    >>> denies_movement("weather"), denies_movement("movement"), denies_movement(None)
-    (True, False, False)
-    """
-    return answer is not None and answer != MOVEMENT
-
-
-def state_after(answer: str) -> str:
-    """Return the state of a step after an answer."""
-    return INSTRUMENT if denies_movement(answer) else MOVEMENT
 
 
 def requested_level(step: Step) -> int:
@@ -152,18 +132,18 @@ class StepCandidate:
     Attributes:
         level: The highest level that it requests as movement.
         quantity: Quantity of the series that jumped.
-        before: Whether the jump is older than the monitoring of its station.
+        is_before_monitoring: Whether the jump is older than the monitoring of its station.
         doubt: Why the jump is doubtful; None if it is not.
-        mirrored: Whether the jump is that of the reference stations.
+        is_mirrored: Whether the jump is that of the reference stations.
     """
 
     station: str
     jump: Jump
     level: int
     quantity: str
-    before: bool = False
+    is_before_monitoring: bool = False
     doubt: Message | None = None
-    mirrored: bool = False
+    is_mirrored: bool = False
 
 
 def find_step_candidates(
@@ -190,8 +170,8 @@ def find_step_candidates(
         monitored_since_s = max(started_s, min(track.received_s, default=started_s))
         for jump in (*track.jumps, *undecided):
             key = StepKey(track.station, jump.at_s)
-            is_followed = key in memory.steps or was_explained_by_offset(memory, key)
-            if not is_followed and jump.known_s <= processed_until_s and jump not in undecided:
+            was_asked_before = key in memory.steps or was_explained_by_offset(memory, key)
+            if not was_asked_before and jump.detectable_s <= processed_until_s and jump not in undecided:
                 # An earlier evaluation had these readings and found no step. Only the loaded window has moved since.
                 continue
             level = max(_find_exceeded_level(criterion, jump), 1 if is_sudden(context, spec, jump) else 0)
@@ -206,15 +186,18 @@ def find_step_candidates(
                 jump,
                 level,
                 spec.quantity,
-                before=jump.at_s < monitored_since_s - silence_s,
-                doubt=UNKNOWN_NOISE if jump in undecided else doubt or mirrored_reason,
-                mirrored=mirrored_reason is not None,
+                is_before_monitoring=jump.at_s < monitored_since_s - silence_s,
+                doubt=_UNKNOWN_NOISE if jump in undecided else doubt or mirrored_reason,
+                is_mirrored=mirrored_reason is not None,
             )
     return candidates
 
 
 def is_sudden(context: DecisionContext, spec: SeriesSpec, jump: Jump) -> bool:
-    """Return whether a jump is between two consecutive readings. Across a longer gap it may be motion."""
+    """Return whether the gap before a jump is at most the allowed silence or two intervals, whichever is longer.
+
+    Across a longer gap the change may be motion.
+    """
     return jump.at_s - jump.before_s <= max(context.find_silence_s(spec), 2.0 * spec.interval_s)
 
 
@@ -237,13 +220,14 @@ def _find_exceeded_level(criterion: Criterion, jump: Jump) -> int:
 def list_undecided_jumps(context: DecisionContext, track: Track) -> tuple[Jump, ...]:
     """Return the newest jump that may be noise or a step, if the station is silent since; empty otherwise.
 
-    Further readings would show which of them it is. Without them a person must be asked.
+    Further readings would show which of them it is. Without them a person must be asked. A jump that is asked about
+    already remains in the list when further readings are received.
     """
     if not track.unconfirmed_jumps or not track.times_s:
         return ()
     key = StepKey(track.station, track.unconfirmed_jumps[-1].at_s)
     silent_for_s = context.now_s - track.times_s[-1]
-    is_silent = silent_for_s > _find_silence_s(context, track.station) and not context.inputs.draining
+    is_silent = silent_for_s > _find_longest_silence_s(context, track.station) and not context.inputs.draining
     return track.unconfirmed_jumps[-1:] if is_silent or key in context.memory.steps else ()
 
 
@@ -294,7 +278,7 @@ def explain_by_reference(
     remainder = []
     for component, *of_reference in zip(jump.size, *simultaneous, strict=True):
         remainder.append(component + fsum(of_reference) / len(sources))
-    limit = min(MIRRORED * jump.length, verify_step(spec, criterion) or inf)
+    limit = min(MIRRORED * jump.length, find_verification_limit(spec, criterion) or inf)
     return _MIRRORED(names=NameList(tuple(sources))) if norm(tuple(remainder)) <= limit else None
 
 
@@ -311,7 +295,7 @@ def _find_upslope_mm(station: Station, track: Track, jump: Jump) -> float:
     """Return how far a jump is upslope, mm; 0 if no direction is declared or the jump is mostly sideways."""
     if len(jump.size) == 1:
         return -jump.size[0] if track.quantity in DOWNSLOPE else 0.0
-    downslope = direction(station, len(jump.size))
+    downslope = compute_unit_vector(station, len(jump.size))
     if downslope is None:
         return 0.0
     upslope_mm = -fsum(map(mul, jump.size, downslope))
@@ -320,12 +304,10 @@ def _find_upslope_mm(station: Station, track: Track, jump: Jump) -> float:
 
 # ---- steps -----------------------------------------------------------------------------------------------------
 def update_steps(
-    memory: Memory,
+    context: DecisionContext,
     candidates: Mapping[StepKey, StepCandidate],
     tracks: Tracks,
-    context: DecisionContext,
-    groups: Groups,
-    common: Iterable[str],
+    stations_alike: Iterable[str],
 ) -> dict[StepKey, Step]:
     """Return the steps after this evaluation.
 
@@ -333,25 +315,23 @@ def update_steps(
     steps that count from now on are marked.
 
     Args:
-        memory: Contains the steps after the last evaluation, and the answers to their questions.
+        context: Its memory contains the steps after the last evaluation, and the answers to their questions.
         candidates: Jumps of this evaluation.
         tracks: Tracks by station.
-        groups: Independence group of each witness.
-        common: Stations whose steps are those of their reference. They form no pairs.
+        stations_alike: Stations whose steps are those of their reference. They form no pairs.
     """
-    common_stations = set(common)
-    pairable = [
-        key for key, step in memory.steps.items() if _may_pair(context, step) and key.station not in common_stations
-    ]
-    unresolved = list_unresolved(context.site, memory.steps, tracks, pairable, groups)
-    steps = _keep_steps(memory, candidates, tracks, context, unresolved)
+    memory = context.memory
+    excluded = frozenset(stations_alike)
+    pairable = [key for key, step in memory.steps.items() if _may_pair(context, step) and key.station not in excluded]
+    unresolved = list_unresolved(context, memory.steps, tracks, pairable)
+    steps = _keep_steps(context, candidates, tracks, unresolved)
     for key, candidate in candidates.items():
         if key not in steps:
             steps[key] = _open_step(context, candidate, memory.answers.get(key))
     for key, step in list(steps.items()):
         before_s = candidates[key].jump.before_s if key in candidates else None
         steps[key] = _annotate(step, list_events_at(context, key, step, before_s), context.now_s)
-    _mark_counting_steps(steps, common_stations, tracks, context, groups)
+    _mark_counting_steps(context, steps, tracks, excluded)
     return dict(sorted(steps.items()))
 
 
@@ -361,7 +341,7 @@ def _open_step(context: DecisionContext, candidate: StepCandidate, answer: str |
     size = Figure(candidate.jump.length, ".1f", spec.unit if spec else "")
     reason = _JUMPED(station=candidate.station, size=size, at=Timestamp(candidate.jump.at_s, "minute"))
     state = PENDING
-    if candidate.before:
+    if candidate.is_before_monitoring:
         state = BEFORE
     elif candidate.doubt:
         state = DOUBTFUL
@@ -371,42 +351,39 @@ def _open_step(context: DecisionContext, candidate: StepCandidate, answer: str |
         known_s=context.now_s,
         size=candidate.jump.length,
         level=candidate.level,
-        state=state_after(answer) if answer else state,
+        state=find_state_after(answer) if answer else state,
         reason=reason,
         quantity=candidate.quantity,
     )
 
 
 def _keep_steps(
-    memory: Memory,
+    context: DecisionContext,
     candidates: Mapping[StepKey, StepCandidate],
     tracks: Tracks,
-    context: DecisionContext,
     unresolved: Collection[StepKey],
 ) -> dict[StepKey, Step]:
     """Return the earlier steps that remain, with the state that answers and later epochs give them."""
+    memory = context.memory
     steps: dict[StepKey, Step] = {}
     for key, step in memory.steps.items():
         station_tracks = tracks.get(key.station, ())
-        can_be_removed = _can_be_removed(step, station_tracks, has_offset(context, key.station, step.at_s))
+        is_explained = has_subtracted_offset(context, key.station, step.at_s)
+        can_be_removed = _can_be_removed(step, station_tracks, is_explained)
         # The level may still depend on a returned step, and its evidence must remain available.
         supports_level = step.state == RETURNED and StepVote(key) in memory.supporters
         if not (key in candidates or key in unresolved or supports_level or not can_be_removed):
             continue
         answer = memory.answers.get(key)
         if answer:
-            steps[key] = replace(step, state=state_after(answer))
+            steps[key] = replace(step, state=find_state_after(answer))
         else:
             steps[key] = _update_unanswered(step, candidates.get(key), station_tracks, context)
     return steps
 
 
 def _mark_counting_steps(
-    steps: dict[StepKey, Step],
-    common_stations: Collection[str],
-    tracks: Tracks,
-    context: DecisionContext,
-    groups: Groups,
+    context: DecisionContext, steps: dict[StepKey, Step], tracks: Tracks, stations_alike: Collection[str]
 ) -> None:
     """Change the state of each step that counts from now on to `movement` or `counted`."""
     answered_by_one = {key for key, step in steps.items() if _is_answered_by_one(context, key, step)}
@@ -414,16 +391,19 @@ def _mark_counting_steps(
         key
         for key, step in steps.items()
         if (_may_pair(context, step) or key in answered_by_one)
-        and key.station not in common_stations
+        and key.station not in stations_alike
         and find_fate(step, tracks.get(key.station, ())) != BACK
     ]
     for key, step in list(steps.items()):
         if step.state not in {PENDING, COUNTED, EVENT} and key not in answered_by_one:
             continue
-        reason = _why_it_counts(key, step, steps, pairable, tracks, context, groups)
-        if reason is None or (key in answered_by_one and reason == UNANSWERED):
+        result = _find_reason_to_count(context, key, steps, pairable, tracks)
+        if result is None:
             continue
-        state = COUNTED if reason == UNANSWERED else MOVEMENT
+        state, reason = result
+        if key in answered_by_one and state == COUNTED:
+            # Somebody has answered: the deadline for an answer means nothing for this step.
+            continue
         if state != step.state:
             steps[key] = replace(step, state=state, reason=_because(step.reason, reason), words=None)
 
@@ -447,17 +427,18 @@ def _update_unanswered(
 def _may_pair(context: DecisionContext, step: Step) -> bool:
     """Return whether a step may count together with a step of an independent station.
 
-    So may a step that an earthquake explains, if it requests one of the two highest levels and only one person
-    confirmed the earthquake.
+    A step that an earthquake explains may, too, if only one person confirmed the earthquake and the step would request
+    one of the two highest levels as movement.
     """
     is_high_event = step.state == EVENT and step.words == 1 and step.level >= high_level(context.site)
     return step.state in PAIRABLE or is_high_event
 
 
 def _is_answered_by_one(context: DecisionContext, key: StepKey, step: Step) -> bool:
-    """Return whether one person called a step no movement before it requested one of the two highest levels.
+    """Return whether one person alone answered that a step was no movement, although it would request a high level.
 
-    Such an answer does not suppress a high level if silence follows the step or an independent station shares it.
+    The high levels are the two highest, and the step would request one of them as movement. Such an answer
+    does not suppress the level if silence follows the step or an independent station shares it.
     """
     answered_level = context.memory.heights.get(key)
     high = high_level(context.site)
@@ -482,43 +463,38 @@ def _can_be_removed(step: Step, tracks: Sequence[Track], has_offset_at_step: boo
     return step.state in {PENDING, DOUBTFUL, EVENT} and bool(reaching)
 
 
-def _why_it_counts(
-    key: StepKey,
-    step: Step,
-    steps: Steps,
-    pairable: Sequence[StepKey],
-    tracks: Tracks,
-    context: DecisionContext,
-    groups: Groups,
-) -> Message | None:
-    """Return why a step counts from now on; None if it does not count yet.
+def _find_reason_to_count(
+    context: DecisionContext, key: StepKey, steps: Steps, pairable: Sequence[StepKey], tracks: Tracks
+) -> tuple[str, Message] | None:
+    """Return the state of a step that counts from now on, and why it counts; None if it does not count yet.
 
-    It counts as movement if the station is silent since, or if a step of an independent station is confirmed together
-    with it. It counts for the lowest level if nobody answered before the deadline (`UNANSWERED`).
+    The state is `movement` if the station is silent since the step, or if a step of an independent station is confirmed
+    together with it. It is `counted` if nobody answered before the deadline.
     """
+    step = steps[key]
     site = context.site
     station = key.station
     station_tracks = tracks.get(station, [])
     newest_s = max((track.newest_s for track in station_tracks if track.newest_s is not None), default=step.at_s)
-    is_silent = newest_s <= step.at_s and context.now_s - step.at_s > _find_silence_s(context, station)
+    is_silent = newest_s <= step.at_s and context.now_s - step.at_s > _find_longest_silence_s(context, station)
     if is_silent and not context.inputs.draining:
-        return _SILENCE()
+        return MOVEMENT, _SILENCE()
     if step.state == EVENT and not _may_pair(context, step):
         return None
     is_after_deadline = context.now_s >= step.known_s + find_answer_time_s(site, station)
-    for partner in find_partners(site, key, steps, pairable, groups):
+    for partner in find_partners(context, key, steps, pairable):
         confirmations = {
             is_confirmed(context, key, step, station_tracks),
             is_confirmed(context, partner, steps[partner], tracks.get(partner.station, [])),
         }
         # Before the deadline later epochs must confirm both steps. After it, none of them may contradict.
         if confirmations == {True} or (is_after_deadline and False not in confirmations):
-            return _AS_WELL(station=partner.station)
-    return UNANSWERED if is_after_deadline and step.state != EVENT else None
+            return MOVEMENT, _AS_WELL(station=partner.station)
+    return (COUNTED, _UNANSWERED) if is_after_deadline and step.state != EVENT else None
 
 
-def _find_silence_s(context: DecisionContext, station: str) -> float:
-    """Return the longest silence that a series of a station may keep, seconds."""
+def _find_longest_silence_s(context: DecisionContext, station: str) -> float:
+    """Return the longest silence that a series of a station is allowed, in seconds."""
     declared = context.site.station(station)
     if declared is None:
         return 0.0
@@ -592,8 +568,8 @@ def explain_reopened(reason: Message) -> Message:
     return _because(reason, _ANSWER_WITHDRAWN())
 
 
-def _because(reason: Message, why: Message) -> Message:
-    return _BECAUSE(step=strip_explanation(reason), text=why)
+def _because(reason: Message, explanation: Message) -> Message:
+    return _BECAUSE(step=strip_explanation(reason), text=explanation)
 
 
 def list_events_at(
@@ -601,16 +577,17 @@ def list_events_at(
 ) -> list[EventFact]:
     """Return the declared events at the time of a step.
 
-    They overlap the time from one interval before the last reading ahead of the step to its first epoch, because a
-    solution over an hour or a day shows an event in two epochs. An earthquake ends at the latest `SHAKING_S` after its
-    start: a declaration must not suppress the steps of later weeks.
+    An event counts if it overlaps the span from one interval before the last reading before the step to the first epoch
+    after it. The extra interval is necessary because a solution over an hour or a day shows an event in two epochs. An
+    earthquake ends at the latest `SHAKING_S` after its
+    start, because a declaration must not suppress the steps of later weeks.
 
     Args:
         before_s: Last epoch before the step; by default one interval before the step.
     """
     if not context.inputs.events:
         return []
-    station_interval_s = find_verified_interval_s(context.site, key.station)
+    station_interval_s = find_step_interval_s(context.site, key.station)
     last_before_s = step.at_s - station_interval_s if before_s is None else before_s
     from_s = last_before_s - station_interval_s
     events = []
@@ -628,13 +605,3 @@ def is_earthquake(kind: str) -> bool:
     (True, False)
     """
     return kind.strip().lower() == EARTHQUAKE
-
-
-def has_offset(context: DecisionContext, station: str, at_s: float) -> bool:
-    """Return whether an offset starts between the last reading of a station before an instant and that instant."""
-    at = instant(at_s)
-    for _, readings in context.list_readings(station):
-        index = bisect_left(readings, at, key=_OBSERVED)
-        if 0 < index < len(readings) and readings[index - 1].offset_applied != readings[index].offset_applied:
-            return True
-    return False

@@ -3,7 +3,7 @@
 * Scatter: the standard deviation of one value, measured from differences between neighbours (`compute_scatter`,
   `Scatter`), or from second differences, which motion does not change (`measure_bent`).
 * Bursts: scatter far larger than usual (`find_burst`).
-* Repeated values: runs of equal values, which do not show the noise that an instrument must have (`RepeatDetector`).
+* Repeated values: runs of equal values, which do not show the noise that an instrument must have (`RunDetector`).
 * Jumps in short series: whether a jump is larger than the scatter of the other values (`exceeds_scatter`).
 """
 
@@ -50,7 +50,7 @@ ROUNDING: Final = 1e-9
 PRESENT: Final = 9
 # Number of epochs before these that show the usual scatter, and how many of them are needed.
 USUAL: Final = 32
-FEW: Final = 12
+MIN_USUAL_EPOCHS: Final = 12
 # Number of readings after which an increased scatter is the usual one.
 LEARNT: Final = PRESENT + USUAL // 2
 # A series with this many times its usual scatter cannot be judged, until the factor is below `CALM`.
@@ -199,7 +199,7 @@ def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector], bends: LateBe
     >>> find_burst(calm + [(30.0 * 2.0**n,) for n in range(9)], [(1.0,)] * 25) is None
     True
     """
-    if len(values) < PRESENT + FEW:
+    if len(values) < PRESENT + MIN_USUAL_EPOCHS:
         return None
     stated = sigmas[-PRESENT - USUAL : -PRESENT]
     sizes = (bends or LateBends()).measure(values)
@@ -272,7 +272,7 @@ def exceeds_scatter(values: Sequence[Vector], index: int, length: float) -> bool
     return None if is_undecided and length > max(others, default=0.0) else False
 
 
-class RepeatDetector:
+class RunDetector:
     """Find runs of equal values that are too long for chance in a growing series.
 
     The share of repeated values before a run shows how long a run chance would produce. Two limits apply:
@@ -289,16 +289,16 @@ class RepeatDetector:
     Such a series repeats a value at least half of the time (`COARSE`) and is not judged.
     """
 
-    def __init__(self, *, is_noise_stated: bool, has_varied: bool = False) -> None:
+    def __init__(self, *, is_noise_stated: bool, needs_known_share: bool = False) -> None:
         """Start without values.
 
         Args:
             is_noise_stated: The site file states the noise of the series.
-            has_varied: A run counts only after `FEWEST_KNOWN` epochs that show the share of repeated values, even if a
-                noise is stated. A component that a publisher always sends as zero is not stuck.
+            needs_known_share: Whether a run counts only after `FEWEST_KNOWN` epochs that show the share of repeated
+                values, even if a noise is stated. A component that a publisher always sends as zero is not stuck.
         """
         self._is_stated = is_noise_stated
-        self._has_varied = has_varied
+        self._needs_known_share = needs_known_share
         self._count = 0
         self._first = 0
         self._closed = 0
@@ -341,7 +341,7 @@ class RepeatDetector:
         if length < STUCK_EPOCHS:
             return False
         if self._repeats + self._closed < FEWEST_KNOWN:
-            return self._is_stated and not self._has_varied
+            return self._is_stated and not self._needs_known_share
         return self._is_beyond(values, length, CHANCE, self._repeats / (self._repeats + self._closed))
 
     def _is_doubtful(self, values: Sequence[Vector], length: int) -> bool:
@@ -386,10 +386,10 @@ class RepeatedValues:
         is_stated = spec.noise_floor > 0.0
         is_watched = "flatline" in CHECKS_BY_QUANTITY.get(spec.quantity, NO_CHECKS).checks
         is_judged = not spec.by_hand and (is_stated or is_watched)
-        self._whole = RepeatDetector(is_noise_stated=is_stated) if is_judged else None
-        self._parts: list[RepeatDetector] = []
+        self._whole = RunDetector(is_noise_stated=is_stated) if is_judged else None
+        self._parts: list[RunDetector] = []
         if is_judged and axes > 1:
-            self._parts = [RepeatDetector(is_noise_stated=is_stated, has_varied=True) for _ in range(axes)]
+            self._parts = [RunDetector(is_noise_stated=is_stated, needs_known_share=True) for _ in range(axes)]
         self._columns: list[list[Vector]] = [[] for _ in self._parts]
 
     def extend(self, values: Sequence[Vector]) -> None:

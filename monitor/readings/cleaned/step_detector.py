@@ -26,12 +26,12 @@ _WITHIN_ERROR: Final = Template(
 _JUMP: Final = Template("reading.unverified_jump", "a jump of {size} that nobody has verified")
 ERRATIC: Final = Template("spike.unconfirmed", "erratic: the next value did not confirm the jump")()
 # The reason of each epoch between a jump and the return to the earlier level.
-RETURNED: Final = Template("spike.value_returned", "a spike: the value returned to its earlier level")()
+SPIKE_REASON: Final = Template("spike.value_returned", "a spike: the value returned to its earlier level")()
 
 # A jump of less than five of its standard errors is noise.
 STEP_SIGMAS: Final = 5.0
 # A series with fewer than `OPENING` epochs after this many intervals is judged by the scatter it has shown so far.
-PATIENCE: Final = 36.0
+OPENING_PATIENCE_INTERVALS: Final = 36.0
 # The first epochs are judged together, because their scatter is measured from all of them.
 OPENING: Final = 24
 # The series starts at the first of two agreeing neighbours among this many epochs.
@@ -39,7 +39,7 @@ AGREEING: Final = 6
 # How many epochs without an unusual value are processed together.
 CALM_EPOCHS: Final = 32
 # A scatter measured from this many differences may be half of the true one.
-FEW: Final = 12
+FEW_DIFFERENCES: Final = 12
 # A change in the same direction right after a jump, and less than this share of it, belongs to the jump.
 REST_OF_STEP: Final = 0.25
 # A jump whose value returns after at least this many epochs and this time was no spike. The return is a new jump.
@@ -56,13 +56,13 @@ class Jump:
     Attributes:
         at_s: First epoch after the jump.
         before_s: Last epoch before it that counts.
-        known_s: When the jump could be detected: reception of the reading that shows it.
+        detectable_s: When the jump could be detected: reception of the reading that shows it.
         size: Change by component, unit of the series.
     """
 
     at_s: float
     before_s: float
-    known_s: float
+    detectable_s: float
     size: Vector
 
     @property
@@ -84,7 +84,7 @@ class StepDetector:
     * anything else: erratic, and the new value is compared again with the epochs before the jump.
 
     Six epochs together show a step that none of them can show alone: where strong scatter ends at another level
-    (`find_settling`), or where epochs with large stated errors agree (`find_agreement`).
+    (`find_end_of_scatter`), or where epochs with large stated errors agree (`find_agreement`).
 
     The first epochs of a series without stated errors show little of its scatter. Until there are `OPENING` of them, a
     jump must be clearly larger than all other changes; otherwise the epoch counts like any other.
@@ -126,7 +126,7 @@ class StepDetector:
     _has_used_opening_scatter: bool = False
     _current: int = 0  # index of the epoch that is being processed
     _measured_scatter: tuple[int, Vector] = (-1, ())  # index up to which it was measured, and the result
-    _settled: int = -1  # index of the first epoch after the latest end of strong scatter
+    _end_of_scatter: int = -1  # index of the first epoch after the latest end of strong scatter
     # Newest epochs that were set aside within their stated errors: index, difference from the expected value.
     _inaccurate: list[tuple[int, Vector]] = field(default_factory=list)
 
@@ -156,7 +156,7 @@ class StepDetector:
             if not self._is_return(i, self.limit):
                 self._classify(i, self.limit)
             if i >= OPENING and self.kept[-1] == i:
-                self._detect_settling(i, self.limit)
+                self._detect_end_of_scatter(i, self.limit)
 
     def _keep_calm_epochs(self, start: int) -> int:
         """Keep epochs that differ too little from each other to contain a jump, several at a time.
@@ -169,11 +169,11 @@ class StepDetector:
         """
         limit = self.limit
         place = start
-        if limit is None or self.jumps or self._settled >= 0 or len(self._shift) > 3:
+        if limit is None or self.jumps or self._end_of_scatter >= 0 or len(self._shift) > 3:
             return start
         while place < len(self.times) and self.kept and self.kept[-1] == place - 1:
             end = min(place + CALM_EPOCHS, len(self.times))
-            levels = [self.level[k] for k in self.kept[1 - ROUGH - QUIET :]]
+            levels = [self.level[k] for k in self.kept[1 - SCATTERED_EPOCHS - QUIET_EPOCHS :]]
             added = self.values[place:end]
             if levels[-1] != self.values[place - 1] or not is_steady([*levels, *added], limit):
                 break
@@ -185,7 +185,7 @@ class StepDetector:
         return place
 
     @property
-    def learning(self) -> int | None:
+    def epochs_without_known_noise(self) -> int | None:
         """Number of epochs of a series with unknown scatter; None if it is known or errors are stated."""
         count = len(self.times)
         if self.limit is None or count >= OPENING or is_stated(self.sigmas):
@@ -232,7 +232,7 @@ class StepDetector:
         if not self.jumps:
             return False
         index, jump = self.jumps[-1]
-        if index == self._settled or self._has_lasted(index):
+        if index == self._end_of_scatter or self._has_lasted(index):
             return False
         before_jump = self.kept[: bisect_left(self.kept, index)][-TAIL:]
         shift = minus(self._shift, jump.size)
@@ -247,8 +247,8 @@ class StepDetector:
             return False
         for k in self.kept:
             if k > index:
-                self.aside[self.times[k]] = RETURNED
-        self.aside[jump.at_s] = RETURNED
+                self.aside[self.times[k]] = SPIKE_REASON
+        self.aside[jump.at_s] = SPIKE_REASON
         self._remove_jump(index, shift)
         self._keep(i, value)
         return True
@@ -279,7 +279,7 @@ class StepDetector:
             return
         if self._is_previous_outlier(i, value, excess, limit):
             return
-        if self.learning is not None:
+        if self.epochs_without_known_noise is not None:
             is_clear = exceeds_scatter(self.values, i, norm(excess))
             if is_clear is None:
                 self.early.append(Jump(self.times[i], self.times[last], self.received[i], excess))
@@ -349,29 +349,29 @@ class StepDetector:
         self._shift = tuple(map(add, self._shift, remainder))
         self._keep(i, minus(self.values[i], self._shift))
 
-    def _detect_settling(self, i: int, limit: float) -> None:
+    def _detect_end_of_scatter(self, i: int, limit: float) -> None:
         """Record a step at the first quiet epoch where strong scatter ended at another level.
 
         Six epochs have shown the step, so that no later epoch turns it into a spike. The scatter of the series is
         measured from that epoch on.
         """
-        tail = self.kept[-(ROUGH + QUIET) :]
-        if len(tail) < ROUGH + QUIET or (self.jumps and self.jumps[-1][0] >= tail[ROUGH]):
+        tail = self.kept[-(SCATTERED_EPOCHS + QUIET_EPOCHS) :]
+        if len(tail) < SCATTERED_EPOCHS + QUIET_EPOCHS or (self.jumps and self.jumps[-1][0] >= tail[SCATTERED_EPOCHS]):
             return
         levels = [self.level[k] for k in tail]
         if is_steady(levels, limit):
             return
-        size = find_settling(levels, [self.sigmas[k] for k in tail], limit)
+        size = find_end_of_scatter(levels, [self.sigmas[k] for k in tail], limit)
         if size is None:
             return
-        index = tail[ROUGH]
-        last = tail[ROUGH - 1]
-        for k in tail[ROUGH:]:
+        index = tail[SCATTERED_EPOCHS]
+        last = tail[SCATTERED_EPOCHS - 1]
+        for k in tail[SCATTERED_EPOCHS:]:
             self.level[k] = minus(self.level[k], size)
         self.jumps.append((index, Jump(self.times[index], self.times[last], self.received[i], size)))
         self._shift = tuple(map(add, self._shift, size))
         self.rewrites += 1
-        self._settled = index
+        self._end_of_scatter = index
         self._differences = Scatter(len(size), index)
         self._measured_scatter = (-1, ())
 
@@ -410,7 +410,7 @@ class StepDetector:
             self._has_used_opening_scatter = True
             return self._opening_scatter
         if self._measured_scatter[0] != self._current:
-            recent = self.values[max(self._current - LATELY, self._settled) : self._current + 1]
+            recent = self.values[max(self._current - LATELY, self._end_of_scatter) : self._current + 1]
             scatter = self._differences.measure(self.values, self._current)
             self._measured_scatter = (self._current, tuple(map(max, scatter, measure_plain(recent))))
         return self._measured_scatter[1]
@@ -421,7 +421,7 @@ class StepDetector:
         Without a stated error, the scatter is increased while it was measured from few epochs.
         """
         count = max(self._current, min(len(self.times), OPENING) - 1)
-        increase = 1.0 + FEW / count
+        increase = 1.0 + FEW_DIFFERENCES / count
         noise = []
         for stated, scatter in zip(self.sigmas[i], self._measure_scatter(), strict=True):
             noise.append(max(stated, scatter) if stated > 0.0 else scatter * increase)
@@ -464,8 +464,8 @@ class StepDetector:
 
 
 # Number of agreeing epochs that show the end of strong scatter, and of the epochs before them that show the scatter.
-QUIET: Final = 6
-ROUGH: Final = 8
+QUIET_EPOCHS: Final = 6
+SCATTERED_EPOCHS: Final = 8
 # The scatter must decrease by this factor. Chance does so less than once in a thousand.
 CALMER: Final = 5.0
 # Least difference of the two means in standard errors.
@@ -484,26 +484,26 @@ def is_steady(levels: Sequence[Vector], limit: float) -> bool:
     return max(widths, default=0.0) <= limit / 2.0
 
 
-def find_settling(levels: Sequence[Vector], sigmas: Sequence[Vector], limit: float) -> Vector | None:
-    """Return the step between the `ROUGH` scattered epochs and the newest `QUIET` ones; None if there is none.
+def find_end_of_scatter(levels: Sequence[Vector], sigmas: Sequence[Vector], limit: float) -> Vector | None:
+    """Return the step from `SCATTERED_EPOCHS` scattered epochs to the newest `QUIET_EPOCHS`; None if there is none.
 
     A single epoch cannot show such a step, because it lies within the scatter before. The means are therefore compared
     (Welch 1947, Biometrika 34), and only if the scatter ended at the same instant.
 
     Args:
-        levels: The last `ROUGH + QUIET` epochs, tuples of k.
+        levels: The last `SCATTERED_EPOCHS + QUIET_EPOCHS` epochs, tuples of k.
         sigmas: Stated standard deviations, tuples of k.
         limit: The least length of a step, unit of the series.
 
     >>> rough = [(x,) for x in (-60.0, -20.0, -90.0, -50.0, -110.0, -40.0, -100.0, -70.0)]
     >>> quiet = [(x,) for x in (1.0, 0.0, -1.0, 0.0, 1.0, 0.0)]
-    >>> find_settling(rough + quiet, [(1.0,)] * 14, 20.0)
+    >>> find_end_of_scatter(rough + quiet, [(1.0,)] * 14, 20.0)
     (67.66666666666667,)
-    >>> find_settling([(10.0 * i,) for i in range(8)] + [(70.0,)] * 6, [(1.0,)] * 14, 20.0) is None
+    >>> find_end_of_scatter([(10.0 * i,) for i in range(8)] + [(70.0,)] * 6, [(1.0,)] * 14, 20.0) is None
     True
     """
-    rough = levels[:ROUGH]
-    quiet = levels[ROUGH:]
+    rough = levels[:SCATTERED_EPOCHS]
+    quiet = levels[SCATTERED_EPOCHS:]
     size = minus(_mean(quiet), _mean(rough))
     if norm(size) <= limit:
         return None
@@ -514,7 +514,7 @@ def find_settling(levels: Sequence[Vector], sigmas: Sequence[Vector], limit: flo
         before = _spread([value[axis] for value in rough], stated)
         after = _spread([value[axis] for value in quiet], stated)
         quiet_scatter.append(after)
-        errors.append(sqrt(before**2 / ROUGH + after**2 / QUIET))
+        errors.append(sqrt(before**2 / SCATTERED_EPOCHS + after**2 / QUIET_EPOCHS))
     if norm(measure_plain(rough)) < CALMER * norm(tuple(quiet_scatter)):
         return None
     path = fsum(norm(minus(b, a)) for a, b in pairwise(rough))
@@ -547,7 +547,7 @@ def find_agreement(excess: Sequence[Vector], sigmas: Sequence[Vector], error: Ve
     """
     count = len(excess)
     size = _mean(excess)
-    if count < QUIET or norm(size) <= limit:
+    if count < QUIET_EPOCHS or norm(size) <= limit:
         return None
     square = 0.0
     for axis, middle in enumerate(size):

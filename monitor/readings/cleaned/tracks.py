@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from forecasting.hydrology.rain_sums import drop_totals
 from forecasting.kinematics.direction import free_of_noise
 from monitor.readings.cleaned.noise import Burst, LateBends, RepeatedValues, find_burst
-from monitor.readings.cleaned.step_detector import PATIENCE, Jump, StepDetector
+from monitor.readings.cleaned.step_detector import OPENING_PATIENCE_INTERVALS, Jump, StepDetector
 from monitor.readings.cleaned.vectors import Vector, norm
 from monitor.readings.no_value import AT_STOP, FILL
 from monitor.readings.records import DIGIT, HARMLESS, INCOMPLETE, Reading
@@ -37,9 +37,9 @@ IS_AT_STOP: Final = Template("reading.end_of_scale", "the instrument reads {valu
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
 # The newest epochs that a track keeps as received. They show whether a step continues as motion or is scatter.
-RECENT: Final = 48
+RECENT_EPOCHS: Final = 48
 # The smallest jump of a pressure or level that is verified by default: half a metre of water.
-LEAST_LEAPS: Final = {**dict.fromkeys(PRESSURES, (5.0, "kPa")), **dict.fromkeys(LEVELS, (0.5, "m"))}
+MIN_LEVEL_STEPS: Final = {**dict.fromkeys(PRESSURES, (5.0, "kPa")), **dict.fromkeys(LEVELS, (0.5, "m"))}
 _OBSERVED: Final = attrgetter("observed_at")
 _PART_MISSING: Final = Template(
     "reading.lacks_input", "{value} is incomplete: a reading from which it is computed is missing"
@@ -56,12 +56,13 @@ class Track:
     Attributes:
         times_s: Epochs that count, shape (n,).
         received_s: When each of them was received, shape (n,).
-        values: Components with open jumps subtracted, n tuples of k. Motion between jumps remains.
+        values: Components with all jumps in `jumps` subtracted, n tuples of k. Motion between jumps remains.
         sigmas: One standard deviation each, n tuples of k; 0 = unknown.
         along: Signed value along the direction of movement, or the only component, shape (n,). Without a direction: the
             horizontal or the vertical distance from zero, whichever is longer.
         along_sigma: Standard deviation of `along`, shape (n,). Without a direction: the largest horizontal one.
-        jumps: Steps without an explanation, oldest first.
+        jumps: Jumps that the detector found and that lasted so far, oldest first. They are subtracted whatever people
+            answered about them. A confirmed offset removes the jump from the readings themselves.
         unconfirmed_jumps: Jumps that may be steps or noise because the scatter of the series is not known yet, oldest
             first. They are not subtracted from `values`.
         set_aside: (epoch, reason) of each epoch that does not count.
@@ -71,10 +72,11 @@ class Track:
         is_stuck: True if the newest epochs repeat one value for longer than chance explains.
         repeats: First and last epoch of each stretch in which a value, or one component, repeats for longer than chance
             explains. Only the first epoch of a stretch is certainly a measurement.
-        recent: The newest `RECENT` epochs as received, including those set aside.
+        recent: The newest `RECENT_EPOCHS` sound and complete epochs before jumps are subtracted, including those that
+            the detector set aside.
         burst: Present and usual scatter, if the present one is unusually large.
-        learning_epochs: Number of epochs of a series with unknown noise that is too short to measure it; None
-            otherwise.
+        epochs_without_known_noise: Number of epochs of a series that is too short to measure its noise; None if the
+            noise is known.
         digits: Size of the last digit by component, if the readings were received as text and it may matter.
         fits: Cache of fits to windows of this track, by (length, ...) of the window and by its end.
     """
@@ -97,7 +99,7 @@ class Track:
     repeats: tuple[tuple[float, float], ...] = ()
     recent: tuple[Epoch, ...] = ()
     burst: Burst | None = None
-    learning_epochs: int | None = None
+    epochs_without_known_noise: int | None = None
     digits: Vector = ()
     fits: dict[tuple[Any, ...], dict[float, Any]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -178,7 +180,7 @@ class Tracker:
         self._rows = {}
         self._limits = {quantity: _find_limits(spec, quantity) for quantity in quantities}
         is_norm = self.criterion.direction == "norm"
-        self._unit = None if is_norm else direction(self._station, len(quantities))
+        self._unit = None if is_norm else compute_unit_vector(self._station, len(quantities))
 
     def _choose_quantities(self, readings_by_name: Mapping[str, tuple[Reading, ...]]) -> tuple[str, ...]:
         """Return the series with readings that the criterion uses: components, or else one scalar."""
@@ -323,12 +325,12 @@ class Tracker:
     def _extend_detector(self, times_s: Sequence[float], rows: Sequence["_Row"], spec: SeriesSpec) -> None:
         if self._detector is None:
             self._detector = StepDetector(
-                self._find_step_limit(spec), unit=spec.unit, patience_s=PATIENCE * spec.interval_s
+                self._find_step_limit(spec), unit=spec.unit, patience_s=OPENING_PATIENCE_INTERVALS * spec.interval_s
             )
         self._errors += [row.error for row in rows]
         received_s = [row.received_s for row in rows]
         values = [row.values for row in rows]
-        self._recent = [*self._recent, *zip(times_s, received_s, values, strict=True)][-RECENT:]
+        self._recent = [*self._recent, *zip(times_s, received_s, values, strict=True)][-RECENT_EPOCHS:]
         self._detector.extend(times_s, received_s, values, [row.sigmas for row in rows])
 
     def _find_step_limit(self, spec: SeriesSpec) -> float | None:
@@ -337,14 +339,16 @@ class Tracker:
         Readers without a bound of their own so take out every jump that the evaluation asks about.
         """
         if self.criterion.kind is not MOTION:
-            return verify_step(spec, self.criterion)
+            return find_verification_limit(spec, self.criterion)
         limits = []
         for criterion in self._site.criteria:
             if not criterion.kind.followed or criterion.role != "witness":
                 continue
             if criterion.quantity == self.criterion.quantity and self._station.id in criterion.stations:
-                limits.append(verify_step(spec, criterion))
-        return min((limit for limit in limits if limit is not None), default=verify_step(spec, self.criterion))
+                limits.append(find_verification_limit(spec, criterion))
+        return min(
+            (limit for limit in limits if limit is not None), default=find_verification_limit(spec, self.criterion)
+        )
 
     def _join_components(self, at_s: float, parts: tuple[Reading, ...], spec: SeriesSpec) -> "_Row":
         """Return the components of an epoch as one row. The row of the same readings is taken from the cache."""
@@ -424,7 +428,7 @@ class Tracker:
             newest_s=self._newest_s,
             unit_vector=self._unit,
             is_plunge_known=len(self._quantities) < 3 or not self._station.lacks_plunge,
-            learning_epochs=detector.learning,
+            epochs_without_known_noise=detector.epochs_without_known_noise,
             is_stuck=self._repeated.is_stuck(detector.values),
             repeats=tuple([(detector.times[first], detector.times[last]) for first, last in runs]),
             recent=tuple(self._recent),
@@ -548,7 +552,7 @@ def _compute_distances(values: Sequence[Vector], sigmas: Sequence[Vector]) -> li
     return distances
 
 
-def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
+def find_verification_limit(spec: SeriesSpec, criterion: Criterion) -> float | None:
     """Return the jump above which a step must be verified, in the unit of the series; None if none is.
 
     The site file may declare it. Otherwise it is half of the jump that would cross a bound by itself, and never less
@@ -559,7 +563,7 @@ def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
     if criterion.kind.noise_steps:
         return 6.0 * spec.noise_floor or None
     declared = [t for t in criterion.declared or criterion.thresholds if t.bound is not None]
-    least_leap = LEAST_LEAPS.get(criterion.quantity)
+    least_leap = MIN_LEVEL_STEPS.get(criterion.quantity)
     if criterion.kind.is_level and least_leap is not None and declared:
         try:
             ripple = convert_difference(*least_leap, spec.unit)
@@ -573,7 +577,7 @@ def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
     return max(0.5 * min(bounds), 6.0 * spec.noise_floor) if bounds and min(bounds) > 0 else None
 
 
-def direction(station: Station, components: int) -> Vector | None:
+def compute_unit_vector(station: Station, components: int) -> Vector | None:
     """Return the unit vector of downslope movement in east, north, up.
 
     The azimuth is clockwise from north, the plunge downwards from the horizontal.

@@ -25,12 +25,12 @@ from monitor.app.checks.health import CANNOT_DECIDE, STANDBY_PREFIX
 from monitor.app.checks.table import check_parts
 from monitor.decision.alert_texts import HEALTH_NAMES
 from monitor.decision.changes import AlertCategory
+from monitor.decision.criteria.bound_units import find_declared_units
 from monitor.decision.headline import FrozenDecision
 from monitor.decision.incomplete_series import list_reasons
 from monitor.decision.judgements import describe_limited
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Memory
-from monitor.decision.series.bounds import declared_units
 from monitor.delivery.declarations import find_declaration
 from monitor.delivery.queries.alert_page import load_alert_page
 from monitor.delivery.views import DeliveryRow
@@ -289,7 +289,7 @@ def describe_rules(site: Site | None, unproven: Collection[str] = ()) -> list[Ma
     if site is None:
         return []
     names = {level.number: level.name for level in site.levels}
-    units = declared_units(site)
+    units = find_declared_units(site)
     return [
         {
             "id": k.id,

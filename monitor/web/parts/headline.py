@@ -21,7 +21,7 @@ from monitor.alerts.views import AlertRow
 from monitor.decision import headline
 from monitor.decision.changes import AlertCategory
 from monitor.decision.keys import VoteKey
-from monitor.decision.series.station_health import WELL
+from monitor.decision.series.station_health import HEALTHY_STATES
 from monitor.delivery.declarations import find_declaration
 from monitor.delivery.value_now import find_now
 from monitor.readings.instrument_views import StationHealthRow
@@ -158,7 +158,7 @@ def describe_motion(
     """
     movement = [row for row in movement if row["station"] in watched]
     judged = [row for row in movement if row["velocity_mm_per_day"] is not None]
-    sick = {name: state for name in watched if (state := states.get(name)) is not None and state not in WELL}
+    sick = {name: state for name in watched if (state := states.get(name)) is not None and state not in HEALTHY_STATES}
     seen = {row["station"] for row in movement if row["stage"] not in {None, UNKNOWN}} - sick.keys()
     lost = [row for row in movement if row["station"] not in seen]
     last = sorted({row["last_stage"] for row in lost if row["last_stage"]}, key=lambda stage: (stage == CALM, stage))

@@ -29,7 +29,7 @@ from monitor.decision.records import (
 )
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.cleaned.step_detector import StepDetector
-from monitor.readings.cleaned.tracks import direction
+from monitor.readings.cleaned.tracks import compute_unit_vector
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
@@ -165,7 +165,7 @@ def test_stations_with_shared_parts_are_one_group_and_downslope_follows_azimuth_
     assert groups["E"] == groups["F"]
     assert len({groups[s] for s in "ADE"}) == 3
     point = Station("A", azimuth_deg=90.0, plunge_deg=30.0)
-    east, north, up = direction(point, 3)
+    east, north, up = compute_unit_vector(point, 3)
     assert (round(east, 6), round(north, 6), round(up, 6)) == (0.866025, 0.0, -0.5)
 
 
@@ -235,7 +235,7 @@ def test_large_stated_errors_do_not_hide_motion():
     assert len(vague(away[:5]).aside) == 5
     found = vague(away)
     ((index, jump),) = found.jumps
-    assert (index, jump.at_s, jump.before_s, jump.known_s) == (30, 30.0, 29.0, 35.0)
+    assert (index, jump.at_s, jump.before_s, jump.detectable_s) == (30, 30.0, 29.0, 35.0)
     assert abs(jump.size[0] - 300.0) < 3.0
     assert (set(found.aside), found.kept[-9:]) == ({30.0}, [29, *range(31, 39)])
     assert abs(found.level[38][0]) < 5.0

@@ -12,7 +12,7 @@ from monitor.app.checks.table import run_alarm_checks, run_checks
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant
-from monitor.decision.series.intervals import SETTLED, find_interval_s
+from monitor.decision.series.intervals import RARITY_INTERVALS, find_interval_s
 from monitor.errors import ConfigError
 from monitor.readings.records import Reading
 from monitor.settings.service import ServiceConfig
@@ -143,7 +143,7 @@ def test_notice_about_lost_readings_becomes_stable(lost, seed):
     chance, at_s, times_s, is_rare, changes = random.Random(seed), 0.0, [], False, 0
     for _ in range(1000):
         at_s += draw_step(chance, lost)
-        times_s = [*times_s, at_s][-SETTLED - 1 :]
+        times_s = [*times_s, at_s][-RARITY_INTERVALS - 1 :]
         now_rare = find_interval_s(times_s, HOUR, was_rare=is_rare) > 1.5 * HOUR
         changes += now_rare != is_rare
         is_rare = now_rare

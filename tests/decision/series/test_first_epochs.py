@@ -7,7 +7,14 @@ import pytest
 
 from monitor.app.checks.site_files import SiteFolder
 from monitor.app.checks.table import run_checks
-from monitor.readings.cleaned.step_detector import OPENING, QUIET, ROUGH, StepDetector, find_settling, is_steady
+from monitor.readings.cleaned.step_detector import (
+    OPENING,
+    QUIET_EPOCHS,
+    SCATTERED_EPOCHS,
+    StepDetector,
+    find_end_of_scatter,
+    is_steady,
+)
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
 from tests.data.measured import replay
@@ -94,13 +101,13 @@ def test_possible_noise_counts_and_each_clear_step_is_found_within_patience():
     assert take([(0.0,)] * 3, limit=None).learning is None
     walk = take([(0.1,), (0.0,), (-0.1,), (0.1,), (0.0,), (30.0,), (30.1,), (75.0,)])
     assert [index for index, _ in walk.jumps] == [5, 7]
-    assert walk.jumps[0][1].known_s == 7.0, "not known before the epochs that show it"
+    assert walk.jumps[0][1].detectable_s == 7.0, "not known before the epochs that show it"
     values = [(v,) for v in (0.1, 0.0, -0.1, 0.1, 0.0, 0.1, 0.0, 9.0)]
     times = [6.0 * i for i in range(8)]
     walk = StepDetector(1.0, patience_s=36.0)
     walk.extend(times, times, values, [(0.0,)] * 8)
     assert walk.learning is None
-    assert [(i, j.known_s) for i, j in walk.jumps] == [(7, 42.0)]
+    assert [(i, j.detectable_s) for i, j in walk.jumps] == [(7, 42.0)]
 
 
 @tabulated("seed", range(12))
@@ -148,12 +155,15 @@ def test_steady_series_has_no_settling():
         axes, limit = rng.choice((1, 2, 3)), rng.choice((5.0, 20.0))
         spread, step = rng.uniform(0.0, 0.7 * limit), rng.uniform(0.0, 2.0 * limit)
         levels = [
-            tuple(rng.uniform(0.0, spread if k < ROUGH else 0.01) + (step if k >= ROUGH else 0.0) for _ in range(axes))
-            for k in range(ROUGH + QUIET)
+            tuple(
+                rng.uniform(0.0, spread if k < SCATTERED_EPOCHS else 0.01) + (step if k >= SCATTERED_EPOCHS else 0.0)
+                for _ in range(axes)
+            )
+            for k in range(SCATTERED_EPOCHS + QUIET_EPOCHS)
         ]
         if is_steady(levels, limit):
             steady += 1
-            assert find_settling(levels, [(0.0,) * axes] * len(levels), limit) is None
+            assert find_end_of_scatter(levels, [(0.0,) * axes] * len(levels), limit) is None
     assert 50 < steady < 950
 
 

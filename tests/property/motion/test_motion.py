@@ -146,8 +146,10 @@ def test_motion_towards_any_side_reaches_the_level(kind, level):
 
 def test_a_rule_that_takes_north_for_downslope_is_caught(monkeypatch):
     turned = replace(make_site(0.0, CRITERIA["velocity"][1]).stations[0], plunge_deg=None)
-    original = tracks.direction
-    monkeypatch.setattr(tracks, "direction", lambda station, count: original(station, count) or original(turned, count))
+    original = tracks.compute_unit_vector
+    monkeypatch.setattr(
+        tracks, "compute_unit_vector", lambda station, count: original(station, count) or original(turned, count)
+    )
     with pytest.raises(AssertionError):
         check_levels_stay("velocity", draw_rows(1, 1.0, 30.0, 0.0, 10.0), 170.0, None)
 

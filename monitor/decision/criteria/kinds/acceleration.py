@@ -78,7 +78,9 @@ def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, co
     the parabola, or one that moves back, does not accelerate towards a failure. Motion that certainly accelerates
     against the declared direction becomes a question to an operator.
     """
-    epochs = list_dwell_epochs(criterion, track.times_s, context.answered_s(VoteKey(criterion.id, track.station)))
+    epochs = list_dwell_epochs(
+        criterion, track.times_s, context.find_answered_until_s(VoteKey(criterion.id, track.station))
+    )
     window_ends = {*epochs, *track.times_s[-criterion.dwell.hits :]}
     has_fit = False
     undecided: dict[int, Message] = {}

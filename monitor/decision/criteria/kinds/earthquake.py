@@ -141,7 +141,7 @@ def assess_shaking(criterion: Criterion, context: DecisionContext) -> tuple[Asse
     Return one assessment of all earthquakes within `valid_for`, without those that an operator answered as harmless.
     """
     now_s = context.now_s
-    answered_s = context.answered_s(VoteKey(criterion.id, EARTHQUAKE))
+    answered_s = context.find_answered_until_s(VoteKey(criterion.id, EARTHQUAKE))
     valid: list[Shaking] = []
     for group in group_shaking(criterion, context.inputs, now_s):
         answer = context.memory.answers.get(make_inspection_key(criterion, group[0].event), MOVED)

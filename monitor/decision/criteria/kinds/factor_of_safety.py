@@ -197,7 +197,11 @@ def _assess_from_rain(criterion: Criterion, context: DecisionContext, station: s
     """
     spec = context.site.series(station, criterion.quantity)
     gauge = None if spec is None else find_gauge(context, station, criterion.quantity, spec)
-    if spec is None or gauge is None or gauge.times_s[-1] <= context.answered_s(VoteKey(criterion.id, station)):
+    if (
+        spec is None
+        or gauge is None
+        or gauge.times_s[-1] <= context.find_answered_until_s(VoteKey(criterion.id, station))
+    ):
         return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
     params = dict(criterion.params)
     newest_s = gauge.times_s[-1]

@@ -14,7 +14,7 @@ from monitor.decision.criteria.history import no_window
 from monitor.decision.records import ForecastFact
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_station
 from monitor.errors import ConfigError
-from monitor.readings.cleaned.tracks import direction
+from monitor.readings.cleaned.tracks import compute_unit_vector
 from monitor.sections import Horizon, Section
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.places import Places
@@ -171,7 +171,7 @@ def find_velocity_quantiles(
     has_azimuth = station.azimuth_deg is not None
     joined: set[ForecastFact] = set()
     for parts in _join_components(rows, with_up=has_azimuth and not station.lacks_plunge):
-        unit = direction(station, len(parts))
+        unit = compute_unit_vector(station, len(parts))
         if unit is None:
             east, north = (forecast.q50 - forecast.data_value for forecast in parts)
             length = sqrt(east * east + north * north)

@@ -97,7 +97,7 @@ def _assess_zone(criterion: Criterion, context: DecisionContext, witness: str, f
     rate = sign * fact.rate_mm_per_day
     # The range of rates that result if any single acquisition is left out.
     lowest_rate, highest_rate = sorted((sign * fact.low_mm_per_day, sign * fact.high_mm_per_day))
-    is_answered = fact.newest_s <= context.answered_s(VoteKey(criterion.id, witness))
+    is_answered = fact.newest_s <= context.find_answered_until_s(VoteKey(criterion.id, witness))
     # Points without recent values may still move as before. They can keep a level from falling, but they raise none.
     lost_rate = abs(fact.lost_mm_per_day or 0.0)
     raise_level = hold_level = 0

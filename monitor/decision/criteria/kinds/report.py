@@ -38,7 +38,7 @@ class ReportTable(CriterionTable):
 
 def assess_reports(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
     """Return one assessment of all recent reports whose kind counts."""
-    answered_s = context.answered_s(VoteKey(criterion.id, OBSERVERS))
+    answered_s = context.find_answered_until_s(VoteKey(criterion.id, OBSERVERS))
     reports = [
         report
         for report in context.inputs.reports

@@ -88,7 +88,9 @@ def assess_surveys(criterion: Criterion, track: Track, spec: SeriesSpec, context
     wrong survey moves a point there and back. Motion in any direction counts.
     """
     newest_s = track.times_s[-1]
-    epochs = list_dwell_epochs(criterion, track.times_s, context.answered_s(VoteKey(criterion.id, track.station)))
+    epochs = list_dwell_epochs(
+        criterion, track.times_s, context.find_answered_until_s(VoteKey(criterion.id, track.station))
+    )
     longest_s = find_longest_gap(criterion)
     newest = measure_survey(track, newest_s, spec.interval_s, longest_s, sureness=0.0)
     rates = [measure_survey(track, epoch_s, spec.interval_s, longest_s, criterion.min_sigma) for epoch_s in epochs]

@@ -14,7 +14,7 @@ from monitor.alerts.acts.bound_edits import change_fields, list_fields
 from monitor.alerts.acts.site_diff import StoredEffect, format_effect, list_hours
 from monitor.alerts.replay.matrix import UNJUDGED, WAITING
 from monitor.alerts.replay.proposals import WAITS_FOR_APPROVAL, preview_for_page
-from monitor.decision.series.bounds import declared_units
+from monitor.decision.criteria.bound_units import find_declared_units
 from monitor.errors import ConfigError, RefusedError
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import PROPOSED, Proposal, load_proposals
@@ -95,7 +95,7 @@ def _sum_up_effect(effect: StoredEffect) -> list[dict[str, Any]]:
 def find_units(source: str) -> dict[str, str]:
     """Units of the bounds of a site file, by criterion."""
     try:
-        return declared_units(parse_site(source, "the proposed file"))
+        return find_declared_units(parse_site(source, "the proposed file"))
     except ConfigError:
         return {}  # of a version that this program cannot read: figures come without unit
 

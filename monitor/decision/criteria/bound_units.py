@@ -3,7 +3,7 @@
 from monitor.sites.records import Site
 
 
-def bound_units(site: Site) -> dict[str, str]:
+def find_bound_units(site: Site) -> dict[str, str]:
     """Return the unit of the bounds of each criterion of a site, by its id; empty if it has no declared series."""
     units = {}
     for criterion in site.criteria:
@@ -16,6 +16,6 @@ def bound_units(site: Site) -> dict[str, str]:
     return units
 
 
-def declared_units(site: Site) -> dict[str, str]:
+def find_declared_units(site: Site) -> dict[str, str]:
     """Return the unit in which the site file states the bounds of each criterion, by its id."""
-    return bound_units(site) | {c.id: c.kind.unit for c in site.criteria if c.kind.unit is not None}
+    return find_bound_units(site) | {c.id: c.kind.unit for c in site.criteria if c.kind.unit is not None}
