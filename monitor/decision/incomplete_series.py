@@ -1,11 +1,13 @@
-"""Voting series of a site that are not known whole: what their criteria miss, and what people have yet to answer.
+"""Find the voting series that are not completely known, with the reason.
 
-A site sees "full" only if every series on which a vote may rest is whole and every series of the slope's own motion is
-judged. See `monitor.readings.cleaned.coverage` for what a single criterion misses.
+The site reports "full" sight only if no such series exists. A series is incomplete if readings are missing or doubted,
+if people have yet to answer or sign something, or if no vote can raise a level by it. See
+`monitor.readings.cleaned.coverage` for what a single criterion misses.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 from monitor.decision.keys import RuleKey, StepKey, StepVote, Supporter, VoteKey
@@ -19,7 +21,6 @@ from monitor.decision.series.station_health import SeriesHealthMap
 from monitor.decision.series.step_states import BEFORE, COUNTED, DOUBTFUL, EVENT, PENDING
 from monitor.decision.vote_status import VoteStatus
 from monitor.readings.cleaned.coverage import WHOLE, Coverage, Removal, measure_track
-from monitor.readings.cleaned.step_detector import Jump
 from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.parents import Place
 from monitor.sites.records import Criterion, Site
@@ -27,27 +28,28 @@ from monitor.sites.witnesses import list_voting_witnesses
 from monitor.text.message import LABELLED_TEXT, Figure, Message, Template, Timestamp, join
 
 AND_MORE: Final = Template("text.and_more", "{text} and {n} more")
-LISTED_NAMES: Final = 3  # series that one sentence names
+# Number of series that one sentence names.
+LISTED_NAMES: Final = 3
 _UNANSWERED_STEP: Final = Template("incomplete.step", "{text}; it is set aside until it is answered")
 _COUNTED_STEP: Final = Template("incomplete.counted_step", "{text}; nobody has answered what it was")
 _UNASKED_JUMP: Final = Template("incomplete.jump", "{size} between {at} and {at2} are not counted as motion")
 _UNSIGNED: Final = Template("incomplete.unsigned", "its corrected values or an offset of it wait for a second person")()
 _UNJUDGED: Final = Template("incomplete.unjudged", "no criterion with a vote judges it")()
 _UNREACHED: Final = Template("incomplete.unreached", "no criterion with a vote can raise a level by it: {text}")
-# Steps whose jump is taken out of the track, and that count for nothing or only for the lowest warning level, until a
-# person answers what they were.
+# States of steps whose jump is subtracted from the track although nobody has decided what it was.
 _OPEN: Final = frozenset({PENDING, BEFORE, DOUBTFUL, EVENT, COUNTED})
 
 
 @dataclass(frozen=True, slots=True)
 class IncompleteSeries:
-    """A series that is not known whole, and why.
+    """A series that is not completely known.
 
     Attributes:
-        reason: For people, with the share of the window that is known where readings are missing.
-        coverage: What its criteria miss at most; whole where people have yet to answer a question about it.
-        doubted_since_s: What it measured from this instant on is in doubt; None where no result changes by that.
-        doubted_until_s: Until this instant; values as they are stay in doubt until the question is answered.
+        reason: Text for people. It contains the known share of the window if readings are missing.
+        coverage: The smallest coverage of all criteria on the series; `WHOLE` if only a question to people is open.
+        doubted_since_s: Readings from this instant on are in doubt; None if no result depends on that.
+        doubted_until_s: End of the doubt for criteria with a window. For criteria on values the doubt lasts until the
+            question is answered.
     """
 
     reason: Message
@@ -59,15 +61,16 @@ class IncompleteSeries:
 def measure_coverage(context: DecisionContext, assessments: Iterable[Assessment]) -> list[Assessment]:
     """Return the assessments with the coverage of the readings that each was computed from.
 
-    Results on rain bring their coverage along. An assessment whose missing part could hide that a level still stands
-    lowers no vote.
+    Assessments of rain contain their coverage already. If the unknown part could hide that a level is still justified,
+    the assessment is marked as not fresh, so that it lowers no vote.
     """
     criteria = {c.id: c for c in context.site.criteria}
     measured = []
     for assessment in assessments:
         coverage = assessment.coverage
         if coverage is WHOLE:
-            coverage = _measure(context, criteria[assessment.criterion], assessment.station)
+            # This is the default: the criterion has not measured the coverage itself.
+            coverage = _measure_coverage_of_track(context, criteria[assessment.criterion], assessment.station)
         is_fresh = assessment.fresh and coverage.may_lower
         if coverage is assessment.coverage and is_fresh == assessment.fresh:
             measured.append(assessment)
@@ -76,8 +79,8 @@ def measure_coverage(context: DecisionContext, assessments: Iterable[Assessment]
     return measured
 
 
-def _measure(context: DecisionContext, criterion: Criterion, station: str) -> Coverage:
-    """Measure the coverage of a criterion that reads the track of one station."""
+def _measure_coverage_of_track(context: DecisionContext, criterion: Criterion, station: str) -> Coverage:
+    """Measure the coverage of a criterion on the track of one station; `WHOLE` for criteria on something else."""
     spec = context.site.series(station, criterion.quantity)
     if criterion.kind.source != "instruments" or spec is None or spec.quantity == "rain":
         return WHOLE
@@ -96,101 +99,76 @@ def find_incomplete(
     health: SeriesHealthMap,
     reach: PresentReach,
 ) -> dict[str, IncompleteSeries]:
-    """Find the series that are not known whole, by `STATION.quantity`; first the reasons that only people can end.
+    """Return the incomplete series, by `STATION.quantity`, with one reason each.
 
-    Moving series that no vote can rest on are among them.
+    If there are several reasons, the first of this list is used: unsigned values, a burst of scatter, maintenance, an
+    open step, a jump without a question, a vote that does not count in full, missing readings, no reachable level, no
+    result. Motion series without a vote are included. Zones with missing values and criteria that could not be applied
+    are added under names of their own.
     """
+    series_by_vote = _list_series_by_vote(context.prepared)
+    sources = (
+        _list_unsigned(context),
+        _list_bursts(context, health),
+        _list_under_maintenance(context, masks),
+        _list_open_steps(context, steps),
+        _list_unasked_jumps(context, steps),
+        _list_limited_votes(statuses, series_by_vote),
+        _list_missing_readings(assessments, series_by_vote),
+        _list_unreachable(context.prepared, reach),
+        _list_without_result(assessments, series_by_vote),
+    )
+    incomplete: dict[Place, IncompleteSeries] = {}
+    for place, series in chain.from_iterable(sources):
+        incomplete.setdefault(place, series)
+    named = {".".join(place): series for place, series in sorted(incomplete.items())}
     site = context.site
-    voting = context.prepared.voting_series
-    found: dict[Place, IncompleteSeries] = {}
-    for place in sorted(voting):
-        station = place[0]
-        if needs_signature(context, station):
-            found[place] = IncompleteSeries(_UNSIGNED, doubted_since_s=float("-inf"))
-        elif (burst := health[place].burst_reason) is not None:
-            found[place] = IncompleteSeries(burst, doubted_since_s=float("-inf"))
-        elif (mask := masks.get(station)) is not None:
-            found[place] = IncompleteSeries(mask.reason)
-    for key, step in steps.items():
-        place = key.station, step.quantity
-        if step.state in _OPEN and place in voting:
-            spec = site.series(*place)
-            before_s = step.at_s - (spec.interval_s if spec else 0.0)
-            text = _COUNTED_STEP(text=step.reason) if step.state == COUNTED else _UNANSWERED_STEP(text=step.reason)
-            found.setdefault(place, IncompleteSeries(text, WHOLE, before_s, step.at_s))
-    for place, jump in _list_unasked_jumps(context, steps):
-        length = Figure(jump.length, ".3g", spec.unit if (spec := site.series(*place)) else "")
-        text = _UNASKED_JUMP(size=length, at=Timestamp(jump.before_s), at2=Timestamp(jump.at_s))
-        found.setdefault(place, IncompleteSeries(text, WHOLE, jump.before_s, jump.at_s))
-    series_of = _list_series(context.prepared)
-    for vote_key, status in statuses.items():
-        if status.limit_reason is not None:
-            for place in series_of.get(vote_key, ()):
-                found.setdefault(place, IncompleteSeries(status.limit_reason))
-    for assessment in assessments:
-        for place in series_of.get(assessment.key, ()):
-            known = found.get(place)
-            if not assessment.coverage.is_whole and (
-                known is None or (not known.coverage.is_whole and assessment.coverage.share < known.coverage.share)
-            ):
-                found[place] = IncompleteSeries(assessment.coverage.describe(), assessment.coverage)
-    for place, highest in reach.highest.items():
-        if highest == 0:
-            barrier = reach.find_barrier(context.prepared, place)
-            reason = _UNJUDGED if barrier is None else _UNREACHED(text=barrier.reason)
-            found.setdefault(place, IncompleteSeries(reason))
-    for place, reason in _list_without_result(assessments, series_of):
-        found.setdefault(place, IncompleteSeries(reason))
-    named = {".".join(place): incomplete for place, incomplete in sorted(found.items())}
     return named | _list_incomplete_zones(site, assessments) | _list_failed_criteria(site, assessments)
 
 
-def _list_failed_criteria(site: Site, assessments: Assessments) -> dict[str, IncompleteSeries]:
-    """List the criteria whose rule could not be applied, by id.
-
-    Advice that the site file does not contain is left out: nobody expects it.
-    """
-    declared = {criterion.id for criterion in site.criteria if not criterion.is_implied}
-    return {
-        assessment.criterion: IncompleteSeries(assessment.reason)
-        for assessment in assessments
-        if assessment.has_failed and assessment.criterion in declared
-    }
+# ---- reasons of series, one function each ----------------------------------------------------------------------
+_Reasons = Iterator[tuple[Place, IncompleteSeries]]
 
 
-def _list_incomplete_zones(site: Site, assessments: Assessments) -> dict[str, IncompleteSeries]:
-    """List the zones around stations that may vote and of which values are missing, by `STATION.zone`."""
-    zone_of = {c.id: c.kind.zone for c in site.criteria if c.kind.zone is not None and c.role != "advice"}
-    found: dict[str, IncompleteSeries] = {}
-    for assessment in assessments:
-        zone, coverage = zone_of.get(assessment.criterion), assessment.coverage
-        if zone is None or coverage.is_whole:
+def _list_unsigned(context: DecisionContext) -> _Reasons:
+    """Yield the voting series with corrected values or offsets that a second person has not signed."""
+    for place in context.prepared.voting_series:
+        if needs_signature(context, place[0]):
+            yield place, IncompleteSeries(_UNSIGNED, doubted_since_s=float("-inf"))
+
+
+def _list_bursts(context: DecisionContext, health: SeriesHealthMap) -> _Reasons:
+    """Yield the voting series that scatter too much to be judged."""
+    for place in context.prepared.voting_series:
+        burst_reason = health[place].burst_reason
+        if burst_reason is not None:
+            yield place, IncompleteSeries(burst_reason, doubted_since_s=float("-inf"))
+
+
+def _list_under_maintenance(context: DecisionContext, masks: Mapping[str, MaintenanceMask]) -> _Reasons:
+    """Yield the voting series of stations under maintenance."""
+    for place in context.prepared.voting_series:
+        mask = masks.get(place[0])
+        if mask is not None:
+            yield place, IncompleteSeries(mask.reason)
+
+
+def _list_open_steps(context: DecisionContext, steps: Steps) -> _Reasons:
+    """Yield the voting series with a step that nobody has decided about."""
+    for key, step in steps.items():
+        place = key.station, step.quantity
+        if step.state not in _OPEN or place not in context.prepared.voting_series:
             continue
-        name = f"{assessment.station.partition(':')[2]}.{zone}"
-        if name not in found or coverage.share < found[name].coverage.share:
-            found[name] = IncompleteSeries(coverage.describe(), coverage)
-    return found
+        spec = context.site.series(*place)
+        before_s = step.at_s - (spec.interval_s if spec else 0.0)
+        text = _COUNTED_STEP(text=step.reason) if step.state == COUNTED else _UNANSWERED_STEP(text=step.reason)
+        yield place, IncompleteSeries(text, WHOLE, before_s, step.at_s)
 
 
-def _list_without_result(
-    assessments: Assessments, series_of: Mapping[VoteKey, Sequence[Place]]
-) -> Iterator[tuple[Place, Message]]:
-    """Yield the series for which no criterion with a vote has a result, and the reason of the first criterion."""
-    reasons: dict[Place, Message] = {}
-    with_result: set[Place] = set()
-    for assessment in assessments:
-        for place in series_of.get(assessment.key, ()):
-            if assessment.has_data:
-                with_result.add(place)
-            else:
-                reasons.setdefault(place, assessment.reason)
-    yield from ((place, reason) for place, reason in reasons.items() if place not in with_result)
+def _list_unasked_jumps(context: DecisionContext, steps: Steps) -> _Reasons:
+    """Yield the series with a jump in a window of a criterion that is subtracted from a track without a question.
 
-
-def _list_unasked_jumps(context: DecisionContext, steps: Steps) -> Iterator[tuple[Place, Jump]]:
-    """List jumps that are taken out of a track and that nobody was asked about, while they lie in a window.
-
-    Such a jump lies across a gap and is too small for its length to ask for a level by itself.
+    Such a jump lies across a long gap and exceeds no rate bound, or an earlier evaluation had its readings already.
     """
     site = context.site
     voting = context.prepared.voting_series
@@ -206,77 +184,170 @@ def _list_unasked_jumps(context: DecisionContext, steps: Steps) -> Iterator[tupl
             newest_s = track.usable_s or 0.0
             for jump in track.jumps:
                 if jump.at_s > newest_s - window_s and StepKey(station, jump.at_s) not in steps:
-                    yield (station, spec.quantity), jump
+                    size = Figure(jump.length, ".3g", spec.unit)
+                    text = _UNASKED_JUMP(size=size, at=Timestamp(jump.before_s), at2=Timestamp(jump.at_s))
+                    yield (station, spec.quantity), IncompleteSeries(text, WHOLE, jump.before_s, jump.at_s)
 
 
+def _list_limited_votes(
+    statuses: Mapping[VoteKey, VoteStatus], series_by_vote: Mapping[VoteKey, Sequence[Place]]
+) -> _Reasons:
+    """Yield the series behind votes that do not count in full."""
+    for key, status in statuses.items():
+        if status.limit_reason is not None:
+            for place in series_by_vote.get(key, ()):
+                yield place, IncompleteSeries(status.limit_reason)
+
+
+def _list_missing_readings(assessments: Assessments, series_by_vote: Mapping[VoteKey, Sequence[Place]]) -> _Reasons:
+    """Yield the series of which readings are missing, with the smallest coverage of all criteria."""
+    smallest: dict[Place, Coverage] = {}
+    for assessment in assessments:
+        coverage = assessment.coverage
+        if coverage.is_whole:
+            continue
+        for place in series_by_vote.get(assessment.key, ()):
+            previous = smallest.get(place)
+            if previous is None or coverage.share < previous.share:
+                smallest[place] = coverage
+    for place, coverage in smallest.items():
+        yield place, IncompleteSeries(coverage.describe(), coverage)
+
+
+def _list_unreachable(prepared: PreparedSite, reach: PresentReach) -> _Reasons:
+    """Yield the motion series that cannot raise any level."""
+    for place, highest_level in reach.highest.items():
+        if highest_level == 0:
+            barrier = reach.find_barrier(prepared, place)
+            yield place, IncompleteSeries(_UNJUDGED if barrier is None else _UNREACHED(text=barrier.reason))
+
+
+def _list_without_result(assessments: Assessments, series_by_vote: Mapping[VoteKey, Sequence[Place]]) -> _Reasons:
+    """Yield the series for which no criterion with a vote has a result, and the reason of the first criterion."""
+    reasons: dict[Place, Message] = {}
+    with_result: set[Place] = set()
+    for assessment in assessments:
+        for place in series_by_vote.get(assessment.key, ()):
+            if assessment.has_data:
+                with_result.add(place)
+            else:
+                reasons.setdefault(place, assessment.reason)
+    for place, reason in reasons.items():
+        if place not in with_result:
+            yield place, IncompleteSeries(reason)
+
+
+# ---- zones and criteria ----------------------------------------------------------------------------------------
+def _list_failed_criteria(site: Site, assessments: Assessments) -> dict[str, IncompleteSeries]:
+    """Return the declared criteria whose rule could not be applied, by id.
+
+    Criteria that the site file does not contain are left out, because nobody relies on them.
+    """
+    declared = {criterion.id for criterion in site.criteria if not criterion.is_implied}
+    return {
+        assessment.criterion: IncompleteSeries(assessment.reason)
+        for assessment in assessments
+        if assessment.has_failed and assessment.criterion in declared
+    }
+
+
+def _list_incomplete_zones(site: Site, assessments: Assessments) -> dict[str, IncompleteSeries]:
+    """Return the zones with missing values around stations whose zone criterion has a vote, by `STATION.zone`."""
+    zones = {c.id: c.kind.zone for c in site.criteria if c.kind.zone is not None and c.role != "advice"}
+    incomplete: dict[str, IncompleteSeries] = {}
+    for assessment in assessments:
+        zone = zones.get(assessment.criterion)
+        coverage = assessment.coverage
+        if zone is None or coverage.is_whole:
+            continue
+        station = assessment.station.partition(":")[2]
+        name = f"{station}.{zone}"
+        if name not in incomplete or coverage.share < incomplete[name].coverage.share:
+            incomplete[name] = IncompleteSeries(coverage.describe(), coverage)
+    return incomplete
+
+
+# ---- consequences for assessments and for the level ------------------------------------------------------------
 def doubt_assessments(
     prepared: PreparedSite, assessments: Assessments, incomplete: Mapping[str, IncompleteSeries], now_s: float
 ) -> list[Assessment]:
-    """Return the assessments, those that rest on doubted readings with a coverage that says so."""
+    """Return the assessments. The coverage of those that depend on doubted readings is reduced."""
     doubted = {name: series for name, series in incomplete.items() if series.doubted_since_s is not None}
     if not doubted:
         return list(assessments)
     criteria = {c.id: c for c in prepared.site.criteria}
-    series_of = _list_series(prepared)
-    found = []
+    series_by_vote = _list_series_by_vote(prepared)
+    reduced = []
     for assessment in assessments:
-        criterion = criteria[assessment.criterion]
-        names = [".".join(place) for place in series_of.get(assessment.key, ())]
-        name = next((n for n in names if n in doubted), None)
-        found.append(assessment if name is None else _doubt(assessment, criterion, doubted[name], now_s))
-    return found
+        names = [".".join(place) for place in series_by_vote.get(assessment.key, ())]
+        doubted_series = next((doubted[name] for name in names if name in doubted), None)
+        if doubted_series is None:
+            reduced.append(assessment)
+        else:
+            criterion = criteria[assessment.criterion]
+            reduced.append(_reduce_coverage(assessment, criterion, doubted_series, now_s))
+    return reduced
 
 
 def find_held(
     context: DecisionContext, assessments: Assessments, supporters: Mapping[Supporter, int], level: int
 ) -> dict[Supporter, float]:
-    """Find the supporters of a level that only missing or doubted readings keep from falling, and since when.
+    """Return the supporters that keep the level although their known readings request less, and since when.
 
-    Their known readings ask for less than the level. No rule lowers it, because the unknown part of the window could
-    hold it, so a person has to decide if that lasts.
+    Their coverage may hide that the level is still justified, so it does not fall by itself. If that lasts, people are
+    asked to set the level.
     """
     if level <= 0:
         return {}
-    unsure = {
-        a.key
-        for a in assessments
-        if a.has_data and a.raise_level < level and (a.coverage.holds or not a.coverage.may_lower)
+    may_hide_level = {
+        assessment.key
+        for assessment in assessments
+        if assessment.has_data
+        and assessment.raise_level < level
+        and (assessment.coverage.holds or not assessment.coverage.may_lower)
     }
-    found: dict[Supporter, float] = {}
-    for key, requested in supporters.items():
-        if requested < level or isinstance(key, StepVote):
+    held_since_s: dict[Supporter, float] = {}
+    for supporter, requested in supporters.items():
+        if requested < level or isinstance(supporter, StepVote):
             continue
-        if (key.vote if isinstance(key, RuleKey) else key) in unsure:
-            found[key] = context.memory.held.get(key, context.now_s)
-    return dict(sorted(found.items()))
+        vote_key = supporter.vote if isinstance(supporter, RuleKey) else supporter
+        if vote_key in may_hide_level:
+            held_since_s[supporter] = context.memory.held.get(supporter, context.now_s)
+    return dict(sorted(held_since_s.items()))
 
 
-def _doubt(assessment: Assessment, criterion: Criterion, series: IncompleteSeries, now_s: float) -> Assessment:
-    """Return an assessment whose coverage lacks the doubted stretch of its window."""
+def _reduce_coverage(
+    assessment: Assessment, criterion: Criterion, series: IncompleteSeries, now_s: float
+) -> Assessment:
+    """Return an assessment whose coverage lacks the doubted part of its window."""
     coverage = assessment.coverage
-    own_s = load_criteria()[criterion.kind.id].find_window_s(criterion)
+    criterion_window_s = load_criteria()[criterion.kind.id].find_window_s(criterion)
     end_s = now_s if assessment.newest_s is None else assessment.newest_s
-    window_s = max(coverage.window_s, own_s)
-    to_s = min(end_s, series.doubted_until_s) if own_s > 0.0 else end_s
-    if series.doubted_since_s is None or (own_s > 0.0 and to_s <= end_s - window_s):
+    window_s = max(coverage.window_s, criterion_window_s)
+    to_s = min(end_s, series.doubted_until_s) if criterion_window_s > 0.0 else end_s
+    is_before_window = criterion_window_s > 0.0 and to_s <= end_s - window_s
+    if series.doubted_since_s is None or is_before_window:
         return assessment
     from_s = max(end_s - window_s, series.doubted_since_s)
-    share = 0.0 if window_s <= 0.0 else max(0.0, min(coverage.share - (to_s - from_s) / window_s, 1.0 - 1e-6))
+    share = 0.0
+    if window_s > 0.0:
+        share = max(0.0, min(coverage.share - (to_s - from_s) / window_s, 1.0 - 1e-6))
     removals = (*coverage.removals, Removal(from_s, to_s, series.reason))
     return replace(assessment, coverage=replace(coverage, share=share, window_s=window_s, removals=removals))
 
 
+# ---- texts -----------------------------------------------------------------------------------------------------
 def list_reasons(incomplete: Mapping[str, Message]) -> list[Message]:
-    """Return one sentence for each series that is not seen whole: its name, and why.
+    """Return one sentence for each incomplete series: its name and the reason.
 
     Args:
-        incomplete: By `STATION.quantity`, as `Memory.incomplete` holds it.
+        incomplete: Reasons by `STATION.quantity`, as in `Memory.incomplete`.
     """
     return [LABELLED_TEXT(name=name, text=reason) for name, reason in sorted(incomplete.items())]
 
 
 def summarize_reasons(incomplete: Mapping[str, Message]) -> Message | None:
-    """Return the first reasons in one sentence, and how many more there are; None where nothing is missing."""
+    """Return the first reasons in one sentence, and how many more there are; None if there is none."""
     reasons = list_reasons(incomplete)
     if not reasons:
         return None
@@ -284,14 +355,13 @@ def summarize_reasons(incomplete: Mapping[str, Message]) -> Message | None:
     return AND_MORE(text=listed, n=len(reasons) - LISTED_NAMES) if len(reasons) > LISTED_NAMES else listed
 
 
-def _list_series(prepared: PreparedSite) -> dict[VoteKey, Sequence[Place]]:
-    """List the voting series behind each vote."""
-    site = prepared.site
-    voting = prepared.voting_series
-    return {
-        VoteKey(criterion.id, voice.witness): [voice.series]
-        for criterion in site.criteria
-        if criterion.role != "advice"
-        for voice in list_voting_witnesses(site, criterion)
-        if voice.series is not None and voice.series in voting
-    }
+def _list_series_by_vote(prepared: PreparedSite) -> dict[VoteKey, Sequence[Place]]:
+    """Return the voting series behind each vote."""
+    series_by_vote: dict[VoteKey, Sequence[Place]] = {}
+    for criterion in prepared.site.criteria:
+        if criterion.role == "advice":
+            continue
+        for witness in list_voting_witnesses(prepared.site, criterion):
+            if witness.series is not None and witness.series in prepared.voting_series:
+                series_by_vote[VoteKey(criterion.id, witness.witness)] = [witness.series]
+    return series_by_vote

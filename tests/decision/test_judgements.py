@@ -7,7 +7,7 @@ import pytest
 from monitor.app.checks.site_files import SiteFolder
 from monitor.app.checks.table import run_checks
 from monitor.decision.decide import decide
-from monitor.decision.incomplete_series import _list_without_result
+from monitor.decision.incomplete_series import IncompleteSeries, _list_without_result
 from monitor.decision.judgements import (
     can_change_level,
     describe_limited,
@@ -207,6 +207,6 @@ def test_a_series_without_the_result_of_any_criterion_is_incomplete():
         Assessment("velocity-1", "K1", reason="no rate"),
         Assessment("rate-1", "K2", 0, 0, has_data=True),
     ]
-    assert list(_list_without_result(without, series_of)) == [(place, "too few readings")]
+    assert list(_list_without_result(without, series_of)) == [(place, IncompleteSeries("too few readings"))]
     with_one = [without[0], Assessment("velocity-1", "K1", 0, 0, has_data=True), without[2]]
     assert list(_list_without_result(with_one, series_of)) == []
