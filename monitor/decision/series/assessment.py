@@ -4,6 +4,7 @@ Every criterion returns `Assessment` objects. `DecisionContext` contains the rea
 evaluation, and caches the tracks.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -48,7 +49,7 @@ class Assessment:
     Attributes:
         station: The witness; `observers` for reports.
         raise_level: Highest level whose bound is crossed with its dwell.
-        hold_level: Highest level whose recovery limit is not passed yet. An older vote may fall to it, not below.
+        hold_level: Highest level that has not recovered. An older vote falls no lower than this level.
         has_data: Whether there is any evidence. Without evidence an older vote is not changed and expires.
         fresh: Whether the evidence is recent and sound enough to lower a vote.
         newest_s: Newest reading that it depends on, epoch seconds. The age of the vote is counted from it.
@@ -77,17 +78,17 @@ class Assessment:
 
     @property
     def motion(self) -> Vector | None:
-        """Return the rate per day by component, or None if nothing is measured."""
+        """Rate per day by component; None if nothing is measured."""
         return self.measure()[0]
 
     @property
     def motion_error(self) -> float:
-        """Return the standard error of the motion, of all components together."""
+        """Standard error of the motion, of all components together."""
         return self.measure()[1]
 
     @property
     def key(self) -> VoteKey:
-        """Return the key of the vote of this witness."""
+        """Key of the vote of this witness."""
         return VoteKey(self.criterion, self.station)
 
 
@@ -96,7 +97,7 @@ Assessments = Sequence[Assessment]
 
 @dataclass(slots=True)
 class EvaluationCache:
-    """Intermediate results that the next evaluation of a site can use. They save time, and change no result.
+    """Intermediate results that the next evaluation of a site can use. They save time and change no result.
 
     Attributes:
         trackers: Trackers by criterion and station.
@@ -108,7 +109,7 @@ class EvaluationCache:
 
 
 def group_names_by_station(names: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
-    """Return quantity and name of each series, by station.
+    """Return names of series by station, each with its quantity: (quantity, name).
 
     Args:
         names: Names of series, `STATION.quantity`.
@@ -125,9 +126,10 @@ class DecisionContext:
     """Site, inputs and memory of one evaluation. Tracks are built once for each station and criterion.
 
     Attributes:
-        prepared: The site, with what follows from its file alone.
+        prepared: The site, and values derived from its file.
         inputs: Readings and facts.
-        memory: The memory of the previous decision.
+        memory: The memory of the previous decision, with the start filled in, and without answers that the motion has
+            exceeded since.
         now_s: The instant of the evaluation, in epoch seconds.
         cache: Intermediate results of earlier evaluations of this site.
         signed: In a context with unsigned corrections, the context with the values that count. None otherwise.
@@ -150,7 +152,7 @@ class DecisionContext:
 
     @property
     def site(self) -> Site:
-        """Return the site."""
+        """The site."""
         return self.prepared.site
 
     def track(self, criterion: Criterion, station_id: str) -> Track:
@@ -179,19 +181,14 @@ class DecisionContext:
         conditions = self.memory.conditions
         if track.is_stuck or not conditions:
             return track
-        quantity = track.quantity.partition("+")[0]
-        prefix = f"health:{track.station}."
-        if f"{prefix}displacement:stuck" not in conditions and f"{prefix}{quantity}:stuck" not in conditions:
-            return track
-        spec = self.site.series(track.station, quantity)
+        spec = self.site.series(track.station, track.quantity.partition("+")[0])
         if spec is None:
             return track
-        condition = conditions.get(f"{prefix}{spec.quantity}:stuck")
+        condition = conditions.get(f"health:{track.station}.{spec.quantity}:stuck")
         if condition is None:
             return track
-        values_since = {
-            value for at_s, value in zip(track.times_s, track.values, strict=True) if at_s >= condition.since_s
-        }
+        first_since = bisect_left(track.times_s, condition.since_s)
+        values_since = set(track.values[first_since:])
         if len(values_since) != 1:
             return track
         first = len(track.values) - 1
@@ -217,7 +214,7 @@ class DecisionContext:
             return spec.max_silence_s
         key = (spec.station, spec.quantity)
         if key not in self._silences:
-            epochs_s = [seconds(r.observed_at) for r in self._find_longest(spec)[-RARITY_INTERVALS - 1 :]]
+            epochs_s = [seconds(r.observed_at) for r in self._find_longest_component(spec)[-RARITY_INTERVALS - 1 :]]
             was_rare = rare_key(key) in self.memory.conditions
             self._silences[key] = find_silence_s(spec, epochs_s, self.list_receptions(spec), was_rare=was_rare)
         return self._silences[key]
@@ -241,12 +238,12 @@ class DecisionContext:
     def _list_loaded_receptions(self, spec: SeriesSpec) -> tuple[float, ...]:
         key = (spec.station, spec.quantity)
         if key not in self._receptions:
-            received_s = (seconds((r.first or r).received_at) for r in reversed(self._find_longest(spec)))
+            received_s = (seconds((r.first or r).received_at) for r in reversed(self._find_longest_component(spec)))
             self._receptions[key] = list_receptions(received_s, spec.interval_s)
         return self._receptions[key]
 
-    def _find_longest(self, spec: SeriesSpec) -> Sequence[Reading]:
-        """Return the readings of a series. Of several components, return the one with most readings."""
+    def _find_longest_component(self, spec: SeriesSpec) -> Sequence[Reading]:
+        """Return the readings of a series; of the component with most readings if it has several components."""
         components = [
             readings
             for quantity, readings in self.list_readings(spec.station)
@@ -255,7 +252,10 @@ class DecisionContext:
         return max(components, key=len, default=())
 
     def list_cached_rain(self, station_id: str, quantity: str, spec: SeriesSpec) -> list[tuple[float, float]]:
-        """Return `list_rain` of a gauge. If only newer readings were added, only these are processed."""
+        """Return epochs and values of the sound readings of a gauge.
+
+        Process only the readings that were added since the last call.
+        """
         name = f"{station_id}.{quantity}"
         readings = self.inputs.readings.get(name, ())
         processed, rows = self.cache.rain.get(name, ((), []))
@@ -283,12 +283,15 @@ class DecisionContext:
         return self.now_s - at_s <= self.find_silence_s(spec)
 
     def find_answered_until_s(self, key: VoteKey) -> float:
-        """Return the instant up to which an operator has answered for the readings of a witness, in epoch seconds."""
+        """Return the instant up to which a person who lowered the level has answered for the readings of a vote.
+
+        Epoch seconds; minus infinity if nobody has.
+        """
         return self.memory.answered.get(key, float("-inf"))
 
 
 def belongs_to_series(site: Site, spec: SeriesSpec, quantity: str) -> bool:
-    """Return whether a quantity is a series or one of its components, and no other series with a similar name.
+    """Return whether a quantity is that of a series or one of its components, not of another series.
 
     Forecasts of rain (`rain_next_24h`) must not hide that the gauge (`rain`) is silent.
     """
@@ -305,6 +308,8 @@ def rare_key(place: tuple[str, str]) -> str:
 
 # Function of a kind of criterion that returns one assessment for each witness.
 Rule = Callable[[Criterion, DecisionContext], tuple[Assessment, ...]]
+# Function of a kind of criterion that assesses one usable track.
+TrackRule = Callable[[Criterion, Track, SeriesSpec, DecisionContext], Assessment]
 
 
 def each_station(assess: Callable[[Criterion, DecisionContext, Station], Assessment]) -> Rule:
@@ -316,28 +321,24 @@ def each_station(assess: Callable[[Criterion, DecisionContext, Station], Assessm
     return assess_stations
 
 
-def each_track(assess: Callable[[Criterion, Track, SeriesSpec, DecisionContext], Assessment]) -> Rule:
+def each_track(assess: TrackRule) -> Rule:
     """Return a rule that assesses each track of a criterion on motion. A station without a usable track has no data."""
 
     def assess_station(criterion: Criterion, context: DecisionContext, station: Station) -> Assessment:
-        opened = open_track(context, criterion, station.id)
-        if isinstance(opened, Assessment):
-            return opened
-        track, spec = opened
-        return assess(criterion, track, spec, context)
+        return assess_usable_track(assess, criterion, context, station.id)
 
     return each_station(assess_station)
 
 
-def open_track(context: DecisionContext, criterion: Criterion, station: str) -> tuple[Track, SeriesSpec] | Assessment:
-    """Return the track of a station with its declaration, or an assessment without data if the track is unusable."""
+def assess_usable_track(assess: TrackRule, criterion: Criterion, context: DecisionContext, station: str) -> Assessment:
+    """Assess the track of a station. Return an assessment without data if the track is unusable."""
     track = context.track(criterion, station)
     spec = context.site.series(station, criterion.quantity)
     if track.usable_s is None or spec is None:
         return Assessment(criterion.id, station)
     if track.is_stuck:
         return Assessment(criterion.id, station, newest_s=track.usable_s, reason=REPEATS())
-    return track, spec
+    return assess(criterion, track, spec, context)
 
 
 def find_levels(bounds: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
@@ -370,7 +371,7 @@ def pick_bound(bounds: Iterable[Mapping[str, Any]], level: int, figure: str = "r
 
 
 def is_below_last_digit(digit: float, criterion: Criterion, threshold: Threshold) -> bool:
-    """Return whether motion at the recovery limit changes the value by less than its last digit within the window.
+    """Return whether motion at the recovery limit changes a value within the window by less than its last digit.
 
     Args:
         digit: Value of the last digit of the readings; 0 if it is not known.

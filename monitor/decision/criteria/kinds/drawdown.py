@@ -9,11 +9,18 @@ from typing import Final
 from monitor.decision.criteria.fits import MIN_LINE_EPOCHS
 from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.rates import assess_rates
-from monitor.decision.series.assessment import Assessment, DecisionContext, measure_nothing, open_track, pick_bound
+from monitor.decision.series.assessment import (
+    Assessment,
+    DecisionContext,
+    assess_usable_track,
+    measure_nothing,
+    pick_bound,
+)
+from monitor.readings.cleaned.tracks import Track
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.sections import OverBound, RecoveringTable, Sureness
 from monitor.sites.kinds import Kind
-from monitor.sites.records import DEFAULT_MIN_SIGMA, Criterion
+from monitor.sites.records import DEFAULT_MIN_SIGMA, Criterion, SeriesSpec
 from monitor.text.message import Duration, Figure, Template
 
 _FALLS: Final = Template(
@@ -32,14 +39,10 @@ def assess_drawdown(criterion: Criterion, context: DecisionContext) -> tuple[Ass
 
     The station of the gauge need not be `on_slope`.
     """
-    return tuple(_assess_gauge(criterion, context, station_id) for station_id in criterion.stations)
+    return tuple(assess_usable_track(_assess_gauge, criterion, context, station) for station in criterion.stations)
 
 
-def _assess_gauge(criterion: Criterion, context: DecisionContext, station_id: str) -> Assessment:
-    opened = open_track(context, criterion, station_id)
-    if isinstance(opened, Assessment):
-        return opened
-    track, spec = opened
+def _assess_gauge(criterion: Criterion, track: Track, spec: SeriesSpec, context: DecisionContext) -> Assessment:
     falling = tuple(replace(t, over=None, under=-(t.over or 0.0)) for t in criterion.thresholds)
     assessment = assess_rates(replace(criterion, thresholds=falling), track, spec, context)
     # Falling water is no motion of the slope, so it must not be compared with the motion of a reference.

@@ -4,6 +4,7 @@ The angle expresses the velocity as a multiple of the velocity of uniform creep,
 """
 
 from dataclasses import replace
+from functools import partial
 from math import radians, tan
 from typing import Final
 
@@ -15,8 +16,15 @@ from monitor.decision.criteria.fits import MIN_LINE_EPOCHS
 from monitor.decision.criteria.history import longest_window
 from monitor.decision.criteria.motion_components import describe_component
 from monitor.decision.criteria.rates import assess_rates
-from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, open_track, pick_bound
+from monitor.decision.series.assessment import (
+    Assessment,
+    DecisionContext,
+    assess_usable_track,
+    each_station,
+    pick_bound,
+)
 from monitor.errors import ConfigError
+from monitor.readings.cleaned.tracks import Track
 from monitor.sections import Section
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.places import Places
@@ -30,7 +38,7 @@ from monitor.sites.criteria.sections import (
     Window,
 )
 from monitor.sites.kinds import Kind
-from monitor.sites.records import DEFAULT_MIN_SIGMA, Criterion, Station, Threshold
+from monitor.sites.records import DEFAULT_MIN_SIGMA, Criterion, SeriesSpec, Station, Threshold
 from monitor.text.message import Figure, Template
 
 _NO_CREEP: Final = Template(
@@ -84,10 +92,12 @@ def assess_angle(criterion: Criterion, context: DecisionContext, station: Statio
     v_eq = station.v_eq_mm_per_day
     if v_eq is None:
         return Assessment(criterion.id, station.id, reason=_NO_CREEP)
-    opened = open_track(context, criterion, station.id)
-    if isinstance(opened, Assessment):
-        return opened
-    track, spec = opened
+    return assess_usable_track(partial(_assess_angle, v_eq), criterion, context, station.id)
+
+
+def _assess_angle(
+    v_eq: float, criterion: Criterion, track: Track, spec: SeriesSpec, context: DecisionContext
+) -> Assessment:
     velocity_criterion = replace(criterion, thresholds=to_velocities(criterion.thresholds, v_eq))
     assessment = assess_rates(velocity_criterion, track, spec, context)
     degrees = {threshold.level: threshold.over for threshold in criterion.thresholds}
