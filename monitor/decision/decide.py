@@ -156,7 +156,7 @@ def compute_situation(preparation: PreparedDecision) -> Situation:
         steps=steps,
         disturbed=step_update.disturbed,
         instrument_conditions={**preparation.instrument_conditions, **vote_count.scattering},
-        healths=mark_unexplained(context.site, preparation.healths, preparation.series_health, steps),
+        healths=mark_unexplained(context.prepared, preparation.healths, preparation.series_health, steps),
         series_health=preparation.series_health,
         common=vote_count.common,
         neighbours=vote_count.neighbours,
@@ -246,7 +246,6 @@ class StepUpdate:
 def detect_steps(preparation: PreparedDecision, signed_assessments: Assessments) -> StepUpdate:
     """Detect jumps in the cleaned tracks, and update the steps of the memory."""
     context = preparation.context
-    groups = context.prepared.groups
     candidates = find_step_candidates(context, preparation.step_tracks)
     stations_alike, sentences = find_common_motion(context, signed_assessments, candidates)
     alike = [station for stations in stations_alike.values() for station in stations]
@@ -306,7 +305,6 @@ def count_votes(
     """
     context = preparation.context
     now_s = context.now_s
-    groups = context.prepared.groups
     series_health = preparation.series_health
     scattering_series = _find_scattering_series(context.prepared, assessments, series_health)
     assessments, scattering = hold_scattering(context, assessments, scattering_series, series_health)

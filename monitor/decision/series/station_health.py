@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from operator import attrgetter, itemgetter
-from typing import Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from forecasting.hydrology.rain_amounts import UnknownReason
 from forecasting.hydrology.rain_sums import resolve_sums
@@ -22,16 +22,18 @@ from monitor.readings.cleaned.step_detector import OPENING
 from monitor.readings.cleaned.tracks import GIVES_NONE, IS_AT_STOP, Track, Tracks
 from monitor.readings.no_value import AT_STOP, FILL
 from monitor.readings.records import HARMLESS, Reading
-from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, find_bound
-from monitor.sites.witnesses import find_voting_series
+from monitor.sites.records import Criterion, SeriesSpec, Station, Threshold, find_recovery_limit
 from monitor.text.instants import FUTURE_TOLERANCE
 from monitor.text.message import LABELLED_TEXT, Duration, Figure, Message, Template, Term, Timestamp
 
+if TYPE_CHECKING:
+    from monitor.decision.prepared_site import PreparedSite
+
 _NO_PROBLEM: Final = Message("", "health.well", {})
-_UNEXPLAINED: Final = Template("health.step_unverified", "a jump is waiting for an answer")
-_LEARNING: Final = Template(
-    "health.learning_noise",
-    "learning its noise, {n} of {n2} readings. Until then only a clear jump asks for verification",
+_UNEXPLAINED: Final = Template("health.step_unverified", "nobody has answered what its jump was")
+_NOISE_UNKNOWN: Final = Template(
+    "health.noise_not_known_yet",
+    "its noise is not known yet, {n} of {n2} readings. Until then only a clear jump opens a question",
 )
 _NOTHING_YET: Final = Template("health.no_reading_yet", "no reading has been received yet")
 NEVER_RECEIVED: Final = Template("health.silent_from_start", "silent: no reading has ever been received")
@@ -48,17 +50,17 @@ _AT_STOP: Final = Template(
     "reset it, or change its range",
 )
 _COARSE: Final = Template(
-    "health.too_few_digits",
-    "its last digit is worth {size}, which could hide a motion of {bound} in {window}, so it cannot show rest and "
-    "lowers no level. Set the receiver or logger to send more decimals (NMEA: seven of a minute; RTKLIB: nine of a "
-    "degree)",
+    "health.last_digit_too_large",
+    "its last digit is worth {size}, which is more than the motion at the recovery limit ({limit}) in {window}, so it "
+    "cannot show rest and lowers no level. Set the receiver or logger to send more decimals (NMEA: seven of a minute; "
+    "RTKLIB: nine of a degree)",
 )
 _SCATTERS: Final = Template(
-    "health.scatters_more",
-    "its values scatter by {size} instead of the usual {usual} and cannot be judged. It raises no level before its "
-    "deadline and lowers none by itself. A person may lower the level. Other witnesses that raised the level may too, "
-    "if they were in sight for the whole time of recovery; after {n} readings like these, the larger scatter counts as "
-    "usual. Inspect the instrument",
+    "health.cannot_be_judged",
+    "its values scatter by {size} instead of the usual {usual}, so the series cannot be judged. Until the deadline it "
+    "raises no level, and it lowers none by itself. A person may lower the level; so may other witnesses of the level "
+    "that had data during the whole recovery. After {n} such readings the larger scatter counts as usual. Inspect the "
+    "instrument",
 )
 _FASTER: Final = Template(
     "health.rain_sums_faster",
@@ -73,14 +75,18 @@ _TIPS: Final = Template(
 )
 _EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
 _observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
-HEALTHY_STATES = frozenset({"ok", "verify"})
-SICK = frozenset({"stuck", "flagged"})
-COARSE: Final = "coarse"  # the last digit hides motion above a bound
-OVERLAP: Final = "overlap"  # rain sums arrive more often than declared
-TIPS: Final = "tips"  # readings are tips although sums are declared
+HEALTHY_STATES: Final = frozenset({"ok", "verify"})
+SICK: Final = frozenset({"stuck", "flagged"})
+# The last digit is larger than motion at the recovery limit.
+COARSE: Final = "coarse"
+# Sums of rain are received more often than declared.
+OVERLAP: Final = "overlap"
+# Readings of rain are tips although sums are declared.
+TIPS: Final = "tips"
 # A series in one of these states cannot show rest. The motion that it showed before still counts.
 CANNOT_SHOW_REST: Final = frozenset({AT_STOP, COARSE})
-_RANK = {"ok": 0, "verify": 1, "unknown": 2, "stuck": 3, "flagged": 4, "silent": 5}
+# The worst state of the series of a station is that of the station.
+_RANK: Final = {"ok": 0, "verify": 1, "unknown": 2, "stuck": 3, "flagged": 4, "silent": 5}
 # An instrument gives no value if this many of its newest epochs have none.
 MIN_EPOCHS_WITHOUT_VALUE: Final = 2
 
@@ -112,6 +118,19 @@ class SeriesHealth(NamedTuple):
 SeriesHealthMap = Mapping[tuple[str, str], SeriesHealth]  # by station and declared quantity
 
 
+class _SeriesExamination(NamedTuple):
+    """Result of the examination of one series.
+
+    Attributes:
+        problems: Problems that the examination found, whether or not they open a condition.
+        station_states: States that the series gives to its station, each with the reason.
+    """
+
+    health: SeriesHealth
+    problems: Sequence[SeriesProblem]
+    station_states: Sequence[tuple[str, Message]]
+
+
 def examine_stations(
     context: DecisionContext, tracks: Tracks
 ) -> tuple[tuple[StationHealth, ...], dict[str, Condition], SeriesHealthMap]:
@@ -120,54 +139,80 @@ def examine_stations(
     A station has the state of its worst series. Whether it may vote depends only on the series that a criterion uses:
     a broken thermometer does not exclude the GNSS antenna beside it. Open steps are added later (`mark_unexplained`).
     """
-    voting = context.prepared.voting_series
-    coarse = find_coarse(context)
+    coarse = _find_coarse_digits(context)
     series_health: dict[tuple[str, str], SeriesHealth] = {}
-    healths: list[StationHealth] = []
     conditions: dict[str, Condition] = {}
+    healths: list[StationHealth] = []
     for station in context.site.stations:
-        states = [("ok", _NO_PROBLEM)]
-        newest: list[float] = []
+        examinations = []
         for spec in station.series:
             place = (station.id, spec.quantity)
             series_tracks = [track for track in tracks.get(station.id, ()) if contains_quantity(track, spec.quantity)]
-            newest_s = _find_newest(context, station, spec)
-            if newest_s is not None:
-                newest.append(newest_s)
-            problem = _examine_series(context, spec, newest_s, series_tracks)
-            coarse_problem, hides_all_bounds = coarse.get(place, (None, False))
-            for current in (_examine_rain(context, spec), problem or coarse_problem):
-                if current is None:
-                    continue
-                if current.state != "unknown":
-                    key, condition = _open_condition(place, current)
+            examination = _examine_declared_series(context, spec, series_tracks, coarse.get(place))
+            examinations.append(examination)
+            series_health[place] = examination.health
+            for problem in examination.problems:
+                if problem.state != "unknown":
+                    key, condition = _open_condition(place, problem)
                     conditions[key] = condition
-                if current is not coarse_problem or hides_all_bounds:
-                    station_state = "verify" if current.state in {*CANNOT_SHOW_REST, OVERLAP, TIPS} else current.state
-                    states.append((station_state, LABELLED_TEXT(name=Term(spec.quantity), text=current.reason)))
-            if problem is None and hides_all_bounds:
-                problem = coarse_problem
-            burst = _explain_burst(spec, series_tracks, context.memory.conditions, place)
-            series_state, series_reason = ("ok", _NO_PROBLEM) if problem is None else (problem.state, problem.reason)
-            series_health[place] = SeriesHealth(series_state, series_reason, newest_s, burst)
-            if burst is not None:
-                states.append(("verify", burst))
-        # The first of the worst.
-        state, reason = max(states, key=lambda state_and_reason: _RANK[state_and_reason[0]])
-        if state == "ok":
-            reason = _describe_learning(tracks.get(station.id, ()))
-        healths.append(
-            StationHealth(
-                station=station.id,
-                state=state,
-                reason=reason,
-                newest_s=max(newest, default=None),
-                expected_interval_s=station.shortest_interval_s,
-                missing_share_24h=_missing_share(context, station),
-                votes=_may_vote(station, state, series_health, voting),
-            )
-        )
+        healths.append(_combine_series(context, station, examinations, series_health, tracks))
     return tuple(healths), conditions, series_health
+
+
+def _examine_declared_series(
+    context: DecisionContext, spec: SeriesSpec, tracks: Sequence[Track], coarse: "_CoarseDigits | None"
+) -> _SeriesExamination:
+    """Return the health of a series, its problems, and the states that they give to the station."""
+    newest_s = _find_newest(context, spec)
+    problem = _examine_series(context, spec, newest_s, tracks)
+    main_problem = problem
+    if problem is None and coarse is not None:
+        main_problem = coarse.problem
+    problems = [current for current in (_examine_rain(context, spec), main_problem) if current is not None]
+    shows_no_rest = coarse is not None and coarse.hides_all_bounds
+    station_states = []
+    for current in problems:
+        if coarse is not None and current is coarse.problem and not shows_no_rest:
+            # The digits are fine enough for other criteria on the series.
+            continue
+        state = "verify" if current.state in {*CANNOT_SHOW_REST, OVERLAP, TIPS} else current.state
+        station_states.append((state, LABELLED_TEXT(name=Term(spec.quantity), text=current.reason)))
+    burst_reason = _explain_burst(spec, tracks, context.memory.conditions)
+    if burst_reason is not None:
+        station_states.append(("verify", burst_reason))
+    series_problem = main_problem if problem is not None or shows_no_rest else None
+    if series_problem is None:
+        health = SeriesHealth("ok", _NO_PROBLEM, newest_s, burst_reason)
+    else:
+        health = SeriesHealth(series_problem.state, series_problem.reason, newest_s, burst_reason)
+    return _SeriesExamination(health, problems, station_states)
+
+
+def _combine_series(
+    context: DecisionContext,
+    station: Station,
+    examinations: Sequence[_SeriesExamination],
+    series_health: SeriesHealthMap,
+    tracks: Tracks,
+) -> StationHealth:
+    """Return the health of a station from that of its series."""
+    states = [("ok", _NO_PROBLEM)]
+    for examination in examinations:
+        states += examination.station_states
+    # `max` returns the first of several equally bad states.
+    state, reason = max(states, key=lambda state_and_reason: _RANK[state_and_reason[0]])
+    if state == "ok":
+        reason = _describe_unknown_noise(tracks.get(station.id, ()))
+    newest = [examination.health.newest_s for examination in examinations if examination.health.newest_s is not None]
+    return StationHealth(
+        station=station.id,
+        state=state,
+        reason=reason,
+        newest_s=max(newest, default=None),
+        expected_interval_s=station.shortest_interval_s,
+        missing_share_24h=_missing_share(context, station),
+        votes=_can_vote(station, state, series_health, context.prepared.voting_series),
+    )
 
 
 def _open_condition(place: tuple[str, str], problem: SeriesProblem) -> tuple[str, Condition]:
@@ -178,27 +223,26 @@ def _open_condition(place: tuple[str, str], problem: SeriesProblem) -> tuple[str
     return f"health:{series}:{name}", Condition("health", problem.urgency, problem.since_s, text)
 
 
-def _describe_learning(tracks: Sequence[Track]) -> Message:
-    """Return how many readings the series with the least known noise has; an empty text if the noise is known."""
-    learning = [t.epochs_without_known_noise for t in tracks if t.epochs_without_known_noise is not None]
-    return _LEARNING(n=min(learning), n2=OPENING) if learning else _NO_PROBLEM
+def _describe_unknown_noise(tracks: Sequence[Track]) -> Message:
+    """Return how many readings the shortest series with unknown noise has; an empty text if the noise is known."""
+    counts = [t.epochs_without_known_noise for t in tracks if t.epochs_without_known_noise is not None]
+    return _NOISE_UNKNOWN(n=min(counts), n2=OPENING) if counts else _NO_PROBLEM
 
 
 def mark_unexplained(
-    site: Site, healths: Sequence[StationHealth], series_health: SeriesHealthMap, steps: Steps
+    prepared: "PreparedSite", healths: Sequence[StationHealth], series_health: SeriesHealthMap, steps: Steps
 ) -> tuple[StationHealth, ...]:
     """Return the health of the stations. A station that is ok and has an open step is to be verified."""
     with_open_step = {key.station for key, step in steps.items() if step.state not in NOT_BLOCKING}
-    voting = find_voting_series(site)
     marked = []
     for health in healths:
         station = None
         if health.state == "ok" and health.station in with_open_step:
-            station = site.station(health.station)
+            station = prepared.site.station(health.station)
         if station is None:
             marked.append(health)
             continue
-        votes = _may_vote(station, "verify", series_health, voting)
+        votes = _can_vote(station, "verify", series_health, prepared.voting_series)
         marked.append(replace(health, state="verify", reason=_UNEXPLAINED(), votes=votes))
     return tuple(marked)
 
@@ -208,9 +252,7 @@ def scatter_key(place: tuple[str, str]) -> str:
     return f"health:{'.'.join(place)}:scatter"
 
 
-def _explain_burst(
-    spec: SeriesSpec, tracks: Sequence[Track], open_keys: Collection[str], place: tuple[str, str]
-) -> Message | None:
+def _explain_burst(spec: SeriesSpec, tracks: Sequence[Track], open_keys: Collection[str]) -> Message | None:
     """Return why a series that scatters cannot be judged, and until when; None if it can be judged.
 
     Args:
@@ -219,7 +261,7 @@ def _explain_burst(
     bursts = [track.burst for track in tracks if track.burst is not None]
     if not bursts:
         return None
-    is_open = scatter_key(place) in open_keys
+    is_open = scatter_key((spec.station, spec.quantity)) in open_keys
     burst = next((burst for burst in bursts if is_open or burst.begins), None)
     if burst is None:
         return None
@@ -244,10 +286,13 @@ def _examine_rain(context: DecisionContext, spec: SeriesSpec) -> SeriesProblem |
     return SeriesProblem(state, template(duration=Duration(spec.interval_s)), since_s)
 
 
-def _may_vote(
+def _can_vote(
     station: Station, state: str, series_health: SeriesHealthMap, voting: Collection[tuple[str, str]]
 ) -> bool:
-    """Return whether a series that a criterion uses is ok; without such a series, whether the station is."""
+    """Return whether a station can cast new votes: a series that a criterion uses is ok.
+
+    Without such a series, the state of the station decides. A stored vote may count in any case.
+    """
     states = [
         series_health[station.id, spec.quantity].state
         for spec in station.series
@@ -256,10 +301,10 @@ def _may_vote(
     return "ok" in states if states else station.on_slope and state in HEALTHY_STATES
 
 
-def _find_newest(context: DecisionContext, station: Station, spec: SeriesSpec) -> float | None:
-    """Return the newest epoch of any component, whatever its quality, that is not in the future."""
+def _find_newest(context: DecisionContext, spec: SeriesSpec) -> float | None:
+    """Return the newest epoch of any component that is not in the future, whatever its quality."""
     epochs_s = []
-    for quantity, epoch in context.list_newest(station.id):
+    for quantity, epoch in context.list_newest(spec.station):
         is_past = "future" not in epoch.flags and epoch.observed_s <= context.now_s
         if is_past and belongs_to_series(context.site, spec, quantity):
             epochs_s.append(epoch.observed_s)
@@ -273,8 +318,8 @@ def _examine_series(
     now_s = context.now_s
     silence_s = context.find_silence_s(spec)
     if context.inputs.draining:
-        # The readings of a series that looks silent may still be in the queue. A problem that was open before stays
-        # open until a sound reading arrives.
+        # The readings of a series without recent ones may still be in the queue. A problem that was open before stays
+        # open until a sound reading is received.
         lasting = _find_lasting_problem(context, spec, tracks)
         if lasting is not None:
             return lasting
@@ -298,9 +343,9 @@ def _examine_values(
 ) -> SeriesProblem | None:
     """Return the problem of the values of a series that is not silent; None if they have none."""
     usable_s = [track.usable_s for track in tracks if track.usable_s is not None]
-    mute = _find_missing_values(context, spec, tracks, max(usable_s, default=None))
-    if mute is not None:
-        return mute
+    without_value = _find_missing_values(context, spec, tracks, max(usable_s, default=None))
+    if without_value is not None:
+        return without_value
     silence_s = context.find_silence_s(spec)
     if tracks and (not usable_s or context.now_s - max(usable_s) > silence_s):
         reasons = (reason for track in tracks for _, reason in reversed(track.set_aside))
@@ -316,7 +361,10 @@ def _examine_values(
 def _find_missing_values(
     context: DecisionContext, spec: SeriesSpec, tracks: Sequence[Track], usable_s: float | None
 ) -> SeriesProblem | None:
-    """Return the problem of an instrument whose newest epochs contain no value, or the end of its scale."""
+    """Return the problem of an instrument whose newest epochs contain no value, or the end of its scale.
+
+    None if it has neither.
+    """
     if not tracks:
         epoch = context.inputs.newest.get(f"{spec.station}.{spec.quantity}")
         if epoch is not None and FILL in epoch.flags:
@@ -331,9 +379,9 @@ def _find_missing_values(
     last_reason = newest[-1][1] if newest else _NO_PROBLEM
     if _is_made_from(last_reason, IS_AT_STOP):
         return SeriesProblem(AT_STOP, _AT_STOP(text=last_reason), newest[0][0], 2)
-    mute_s = {at_s for at_s, reason in newest if _is_made_from(reason, GIVES_NONE)}
-    if _is_made_from(last_reason, GIVES_NONE) and len(mute_s) >= MIN_EPOCHS_WITHOUT_VALUE:
-        return SeriesProblem("flagged", last_reason, min(mute_s))
+    without_value_s = {at_s for at_s, reason in newest if _is_made_from(reason, GIVES_NONE)}
+    if _is_made_from(last_reason, GIVES_NONE) and len(without_value_s) >= MIN_EPOCHS_WITHOUT_VALUE:
+        return SeriesProblem("flagged", last_reason, min(without_value_s))
     return None
 
 
@@ -391,12 +439,34 @@ def _missing_share(context: DecisionContext, station: Station) -> float | None:
     return round(max(shares), 6) if shares else None
 
 
-def find_coarse(context: DecisionContext) -> dict[tuple[str, str], tuple[SeriesProblem, bool]]:
-    """Return the series whose last digit hides motion above a rate bound, by station and declared quantity.
+class _CoarseDigits(NamedTuple):
+    """A series whose last digit hides motion at the recovery limit of a rate bound.
 
-    The second value is True if the digit hides every rate bound of the series.
+    Attributes:
+        problem: The problem, with the first such bound.
+        hides_all_bounds: Whether the digit does so for every rate bound of the series.
     """
-    bounds_of: dict[tuple[str, str], list[tuple[bool, float, Criterion, Threshold]]] = {}
+
+    problem: SeriesProblem
+    hides_all_bounds: bool
+
+
+class _RateBound(NamedTuple):
+    """A rate bound on a series, and whether the last digit hides motion at its recovery limit."""
+
+    criterion: Criterion
+    threshold: Threshold
+    digit: float
+    is_hidden: bool
+
+
+def _find_coarse_digits(context: DecisionContext) -> dict[tuple[str, str], _CoarseDigits]:
+    """Return the series whose last digit hides motion at the recovery limit of a rate bound.
+
+    Returns:
+        By station and declared quantity.
+    """
+    bounds_by_series: dict[tuple[str, str], list[_RateBound]] = {}
     for criterion in context.site.criteria:
         if not criterion.kind.rate:
             continue
@@ -405,22 +475,24 @@ def find_coarse(context: DecisionContext) -> dict[tuple[str, str], tuple[SeriesP
             spec = context.site.series(station, criterion.quantity)
             if not track.digits or not track.digit or spec is None:
                 continue
-            bounds = bounds_of.setdefault((station, spec.quantity), [])
+            bounds = bounds_by_series.setdefault((station, spec.quantity), [])
             for threshold in criterion.thresholds:
-                bounds.append(
-                    (is_below_last_digit(track.digit, criterion, threshold), track.digit, criterion, threshold)
-                )
+                is_hidden = is_below_last_digit(track.digit, criterion, threshold)
+                bounds.append(_RateBound(criterion, threshold, track.digit, is_hidden))
     coarse = {}
-    for place, bounds in bounds_of.items():
-        hidden = [bound for bound in bounds if bound[0]]
+    for place, bounds in bounds_by_series.items():
+        hidden = [bound for bound in bounds if bound.is_hidden]
         spec = context.site.series(*place)
         if not hidden or spec is None:
             continue
-        _, digit, criterion, threshold = hidden[0]
+        criterion = hidden[0].criterion
+        threshold = hidden[0].threshold
+        limit = find_recovery_limit(threshold, criterion.recover)
         reason = _COARSE(
-            size=Figure(digit, ".3g", spec.unit),
+            size=Figure(hidden[0].digit, ".3g", spec.unit),
+            limit=Figure(limit, "g", criterion.kind.unit_of(spec.unit)),
             window=Duration(threshold.effective_window_s),
-            bound=Figure(find_bound(threshold)[0], "g", criterion.kind.unit_of(spec.unit)),
         )
-        coarse[place] = SeriesProblem(COARSE, reason, context.now_s), len(hidden) == len(bounds)
+        problem = SeriesProblem(COARSE, reason, context.now_s)
+        coarse[place] = _CoarseDigits(problem, hides_all_bounds=len(hidden) == len(bounds))
     return coarse

@@ -55,7 +55,7 @@ def test_new_site_at_rest_raises_no_alert_and_shows_that_it_learns_its_noise(noi
     assert {d.level for _, d in looks} == {0}
     fifth = looks[4][1].health[0]
     assert (fifth.state, fifth.votes) == ("ok", True)
-    assert fifth.reason.startswith("learning its noise, 5 of 24 readings. ")
+    assert fifth.reason.startswith("its noise is not known yet, 5 of 24 readings. ")
     assert looks[-1][1].health[0].reason == ""
 
 
