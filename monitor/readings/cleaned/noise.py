@@ -27,10 +27,10 @@ LATELY: Final = 16
 OTHERS: Final = 3
 # Noise seldom exceeds the usual difference by this factor.
 LARGE: Final = 3.0
-# The shortest runs of equal values that are stuck or doubtful.
+# Lengths of the shortest runs of equal values that count as stuck or as doubtful.
 STUCK_EPOCHS: Final = 6
 DOUBT_EPOCHS: Final = 3
-# A run proves no rest if chance produces it less often than this.
+# A run does not show rest if chance produces it less often than this.
 DOUBT_CHANCE: Final = 1e-4
 # A run is stuck if chance produces it less often than this. The limit is lower than usual for such tests, because the
 # share of repeated values is only estimated.
@@ -182,7 +182,10 @@ class LateBends:
 
 
 def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector], bends: LateBends | None = None) -> Burst | None:
-    """Return the present and usual scatter of a series; None unless it is three times the usual on one axis.
+    """Return the present and usual scatter of a series; None if the present one is not unusually large.
+
+    It is unusually large if it is at least `CALM` times the usual one on an axis. If several axes qualify, the largest
+    present scatter is returned.
 
     The usual scatter is the stated or the observed one, whichever is larger, and at least the smallest difference of
     the values. Values that move in one direction, except for one epoch, are motion, however fast.
@@ -244,9 +247,9 @@ def is_stated(sigmas: Sequence[Vector]) -> bool:
 def exceeds_scatter(values: Sequence[Vector], index: int, length: float) -> bool | None:
     """Return whether a jump is larger than the scatter of the other values explains.
 
-    It is if the differences between neighbours divide into quiet ones and at most half as many far larger ones: ten
+    True if the differences between neighbours divide into quiet ones and at most half as many far larger ones: ten
     times the largest quiet one for three quiet ones, six times for six, three times for twenty-two. White noise alone
-    does so in the first epochs of 4 of 1,000 scalar series.
+    gives True in the first epochs of 4 of 1,000 scalar series.
 
     Args:
         values: All values of a short series.
@@ -280,7 +283,7 @@ class RunDetector:
     * **Stuck**: chance produces such a run less often than `CHANCE`. The instrument must be broken. Until the share of
       repeated values is known, six epochs are enough if the site file states a noise.
     * **Doubtful**: chance produces it less often than `DOUBT_CHANCE`, for a cautious estimate of that share, and it is
-      longer than every earlier run that was not stuck. The values are used, but they prove no rest.
+      longer than every earlier run that was not stuck. The values are used, but they do not show rest.
 
     If the site file states no noise, the measured noise is compared with the smallest difference of the values. A crack
     gauge that reads tenths may have moved at each epoch and then come to rest.
@@ -370,7 +373,7 @@ class RunDetector:
 class RepeatedValues:
     """Find the stretches in which a series repeats one value, as a whole or in one of its components.
 
-    A component that repeats one value while the others change proves no rest along its axis. The instrument is not
+    A component that repeats one value while the others change does not show rest along its axis. The instrument is not
     stuck: the other components still show motion.
 
     Values that a person reads and types are not judged. A temperature and other quantities without the check
@@ -412,24 +415,6 @@ class RepeatedValues:
         for detector, column in zip(self._parts, self._columns, strict=True):
             runs.update(detector.list_runs(column))
         return sorted(runs)
-
-
-def is_stuck(values: Sequence[Vector], spec: SeriesSpec) -> bool:
-    """Return whether the newest values are equal for so long that the instrument must be broken.
-
-    >>> from random import Random
-    >>> plain = SeriesSpec("A", "crack_opening", "mm", 3600.0, 10800.0)
-    >>> draw = Random(1)
-    >>> noisy = [(draw.gauss(),) for _ in range(60)]
-    >>> is_stuck([*noisy, *[(0.5,)] * 6], plain), is_stuck([*noisy, *[(0.5,)] * 5], plain)
-    (True, False)
-    >>> came_to_rest = [(round(0.37 * n, 1),) for n in range(30)]
-    >>> is_stuck([*came_to_rest, *came_to_rest[-1:] * 40], plain)
-    False
-    """
-    repeated = RepeatedValues(spec, 1)
-    repeated.extend(values)
-    return repeated.is_stuck(values)
 
 
 def _expect_share(values: Sequence[float]) -> float:

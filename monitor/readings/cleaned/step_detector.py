@@ -25,20 +25,20 @@ _WITHIN_ERROR: Final = Template(
 )
 _JUMP: Final = Template("reading.unverified_jump", "a jump of {size} that nobody has verified")
 ERRATIC: Final = Template("spike.unconfirmed", "erratic: the next value did not confirm the jump")()
-# The reason of each epoch between a jump and the return to the earlier level.
+# Reason of each epoch between a jump and the return to the earlier level.
 SPIKE_REASON: Final = Template("spike.value_returned", "a spike: the value returned to its earlier level")()
 
 # A jump of less than five of its standard errors is noise.
 STEP_SIGMAS: Final = 5.0
-# A series with fewer than `OPENING` epochs after this many intervals is judged by the scatter it has shown so far.
+# A series with fewer than `OPENING` epochs after this many intervals is judged by the scatter of its epochs so far.
 OPENING_PATIENCE_INTERVALS: Final = 36.0
 # The first epochs are judged together, because their scatter is measured from all of them.
 OPENING: Final = 24
-# The series starts at the first of two agreeing neighbours among this many epochs.
+# A series starts at the first of two successive epochs that agree, among this many.
 AGREEING: Final = 6
-# How many epochs without an unusual value are processed together.
+# Number of epochs without an unusual value that are processed together.
 CALM_EPOCHS: Final = 32
-# A scatter measured from this many differences may be half of the true one.
+# A scatter measured from this many differences may be half of the true one, so it is doubled.
 FEW_DIFFERENCES: Final = 12
 # A change in the same direction right after a jump, and less than this share of it, belongs to the jump.
 REST_OF_STEP: Final = 0.25
@@ -47,6 +47,13 @@ SPIKE_EPOCHS: Final = 6
 SPIKE_S: Final = 86400.0
 # The expected value is extrapolated from this many epochs.
 TAIL: Final = 6
+# Number of agreeing epochs that show the end of strong scatter, and of the epochs before them that show the scatter.
+QUIET_EPOCHS: Final = 6
+SCATTERED_EPOCHS: Final = 8
+# The scatter must decrease by this factor. Chance does so less than once in a thousand.
+CALMER: Final = 5.0
+# Least difference of the two means in standard errors.
+REAL: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ class Jump:
     Attributes:
         at_s: First epoch after the jump.
         before_s: Last epoch before it that counts.
-        detectable_s: When the jump could be detected: reception of the reading that shows it.
+        detectable_s: When the jump could be detected: reception of the reading that shows it, in epoch seconds.
         size: Change by component, unit of the series.
     """
 
@@ -73,18 +80,18 @@ class Jump:
 
 @dataclass(slots=True)
 class StepDetector:
-    """Detect steps epoch by epoch, each from earlier epochs alone.
+    """Detect steps epoch by epoch, each from epochs that are not later than those that show it.
 
     A jump must exceed `limit` and five of its standard errors. An error is the stated one, or the scatter of the series
-    up to this epoch, over its whole length or recently, whichever is larger. The epoch after a jump settles it:
+    up to this epoch, over its whole length or recently, whichever is larger. The epoch after a jump decides what it was:
 
     * back at the earlier value: the jump was a spike;
-    * at the new value: a step that lasts, unless it returns within a day or six epochs;
+    * at the new value: a step that lasts, unless it returns within a day or six epochs, whichever is longer;
     * clearly further in the same direction: motion, no step;
     * anything else: erratic, and the new value is compared again with the epochs before the jump.
 
-    Six epochs together show a step that none of them can show alone: where strong scatter ends at another level
-    (`find_end_of_scatter`), or where epochs with large stated errors agree (`find_agreement`).
+    Six epochs together show a step that none of them can show alone: if strong scatter ends at another level
+    (`find_end_of_scatter`), or if epochs with large stated errors agree (`find_agreement`).
 
     The first epochs of a series without stated errors show little of its scatter. Until there are `OPENING` of them, a
     jump must be clearly larger than all other changes; otherwise the epoch counts like any other.
@@ -98,7 +105,7 @@ class StepDetector:
         values: Components, n tuples of k.
         sigmas: One standard deviation each.
         kept: Indexes of the epochs that count, ascending.
-        level: Value of each kept epoch with open jumps subtracted, by index.
+        level: Value of each kept epoch with all jumps in `jumps` subtracted, by index.
         jumps: (index of the first epoch after it, jump), oldest first.
         aside: Why an epoch does not count, by epoch.
         rewrites: How often an epoch that counted was removed. Between two removals `kept` only grows.
@@ -161,8 +168,8 @@ class StepDetector:
     def _keep_calm_epochs(self, start: int) -> int:
         """Keep epochs that differ too little from each other to contain a jump, several at a time.
 
-        On each of at most three axes all values lie within half of the limit, so that no two of them differ by more
-        than the limit.
+        On each of at most three axes all values are within half of the limit (`is_steady`), so no two of them differ by
+        more than the limit.
 
         Returns:
             The index of the first epoch that must be processed alone.
@@ -195,7 +202,10 @@ class StepDetector:
         return count
 
     def _extend_opening(self, start: int) -> int:
-        """Continue the opening. Its results stay valid because none of them depended on the scatter."""
+        """Measure the scatter again for further opening epochs, and return the first of them.
+
+        Earlier results stay valid, because none of them depended on the scatter.
+        """
         if self.limit is not None:
             self._opening_scatter = self._differences.measure(self.values, min(OPENING, len(self.values)) - 1)
         return start
@@ -270,47 +280,72 @@ class StepDetector:
             self._keep(i, value)
             return
         if self._count_sigmas(excess, i, last) <= STEP_SIGMAS:
-            if max(self.sigmas[i]) > 3.0 * max(*self._find_noise(last), *self._measure_scatter()):
-                error = Figure(max(self.sigmas[i]), ".1f", self.unit)
-                self.aside[self.times[i]] = _WITHIN_ERROR(size=Figure(norm(excess), ".1f", self.unit), error=error)
-                self._set_aside_inaccurate(i, excess, limit)
-            else:
-                self._keep(i, value)
+            self._process_noise(i, value, excess, limit)
             return
         if self._is_previous_outlier(i, value, excess, limit):
             return
-        if self.epochs_without_known_noise is not None:
-            is_clear = exceeds_scatter(self.values, i, norm(excess))
-            if is_clear is None:
-                self.early.append(Jump(self.times[i], self.times[last], self.received[i], excess))
-            if not is_clear:
-                self._keep(i, value)
-                return
+        if self.epochs_without_known_noise is not None and not self._is_clear_in_short_series(i, excess):
+            self._keep(i, value)
+            return
         if self.jumps and last < self.jumps[-1][0]:
-            index, jump = self.jumps[-1]
-            shift = minus(self._shift, jump.size)
-            is_onwards = index == i - 1 and fsum(map(mul, excess, jump.size)) > 0
-            if is_onwards and norm(excess) < REST_OF_STEP * jump.length:
-                self._complete_step(i, excess)
+            # The previous epoch is after a jump that no epoch has confirmed.
+            remaining = self._decide_newest_jump(i, excess)
+            if remaining is None:
                 return
-            self._remove_jump(index, shift)
-            if is_onwards:
-                # A second jump right after the first, in the same direction, is motion and no step.
-                del self.aside[jump.at_s]
-                self._keep(index, minus(self.values[index], shift))
-                self._keep(i, minus(self.values[i], shift))
-                return
-            self.aside[jump.at_s] = ERRATIC
-            excess = minus(minus(self.values[i], shift), self._extrapolate(self.kept, self.times[i]))
+            excess = remaining
         self.jumps.append((i, Jump(self.times[i], self.times[self.kept[-1]], self._find_detection_time(i), excess)))
         self.aside[self.times[i]] = _JUMP(size=Figure(norm(excess), ".1f", self.unit))
         self._shift = tuple(map(add, self._shift, excess))
         self._inaccurate.clear()
 
-    def _find_detection_time(self, i: int) -> float:
-        """Return when a jump could be detected.
+    def _process_noise(self, i: int, value: Vector, excess: Vector, limit: float) -> None:
+        """Keep an epoch that differs by no more than the noise. Set it aside if its own stated error is that large."""
+        stated = max(self.sigmas[i])
+        if stated <= 3.0 * max(*self._find_noise(self.kept[-1]), *self._measure_scatter()):
+            self._keep(i, value)
+            return
+        error = Figure(stated, ".1f", self.unit)
+        self.aside[self.times[i]] = _WITHIN_ERROR(size=Figure(norm(excess), ".1f", self.unit), error=error)
+        self._set_aside_inaccurate(i, excess, limit)
 
-        Among the first epochs that is not before the scatter was known, or before `patience_s` was over.
+    def _is_clear_in_short_series(self, i: int, excess: Vector) -> bool:
+        """Return whether a jump is clearly larger than the other changes of a series with unknown noise.
+
+        A jump that may be either is added to `early`.
+        """
+        is_clear = exceeds_scatter(self.values, i, norm(excess))
+        if is_clear is None:
+            self.early.append(Jump(self.times[i], self.times[self.kept[-1]], self.received[i], excess))
+        return bool(is_clear)
+
+    def _decide_newest_jump(self, i: int, excess: Vector) -> Vector | None:
+        """Decide what the newest jump was, from the first epoch after it, which is at another value.
+
+        Returns:
+            The difference from the value expected before the jump if the jump was erratic, so that this epoch must be
+            compared again. None if this epoch belongs to the same step, or if both are motion.
+        """
+        index, jump = self.jumps[-1]
+        shift = minus(self._shift, jump.size)
+        is_onwards = index == i - 1 and fsum(map(mul, excess, jump.size)) > 0
+        if is_onwards and norm(excess) < REST_OF_STEP * jump.length:
+            self._complete_step(i, excess)
+            return None
+        self._remove_jump(index, shift)
+        if is_onwards:
+            # A second jump right after the first, in the same direction, is motion and no step.
+            del self.aside[jump.at_s]
+            self._keep(index, minus(self.values[index], shift))
+            self._keep(i, minus(self.values[i], shift))
+            return None
+        self.aside[jump.at_s] = ERRATIC
+        return minus(minus(self.values[i], shift), self._extrapolate(self.kept, self.times[i]))
+
+    def _find_detection_time(self, i: int) -> float:
+        """Return when a jump could be detected: when its epoch was received.
+
+        During the first epochs of a series without stated errors, this is not before the scatter was known or
+        `patience_s` had passed, whichever was earlier.
         """
         if i >= OPENING or is_stated(self.sigmas[:OPENING]):
             return self.received[i]
@@ -319,7 +354,7 @@ class StepDetector:
         return max(self.received[i], self.received[needed - 1])
 
     def _set_aside_inaccurate(self, i: int, excess: Vector, limit: float) -> None:
-        """Remember an epoch that was set aside. Six such epochs that agree at another level are a step at the first."""
+        """Add an epoch to those that were set aside. Six that agree at another level are a step at the first of them."""
         self._inaccurate = [*self._inaccurate[1 - LATELY :], (i, excess)]
         indexes = [k for k, _ in self._inaccurate]
         last = self.kept[-1]
@@ -352,7 +387,7 @@ class StepDetector:
     def _detect_end_of_scatter(self, i: int, limit: float) -> None:
         """Record a step at the first quiet epoch where strong scatter ended at another level.
 
-        Six epochs have shown the step, so that no later epoch turns it into a spike. The scatter of the series is
+        Six epochs confirm the step, so no later epoch turns it into a spike. The scatter of the series is
         measured from that epoch on.
         """
         tail = self.kept[-(SCATTERED_EPOCHS + QUIET_EPOCHS) :]
@@ -463,19 +498,10 @@ class StepDetector:
         return tuple(expected)
 
 
-# Number of agreeing epochs that show the end of strong scatter, and of the epochs before them that show the scatter.
-QUIET_EPOCHS: Final = 6
-SCATTERED_EPOCHS: Final = 8
-# The scatter must decrease by this factor. Chance does so less than once in a thousand.
-CALMER: Final = 5.0
-# Least difference of the two means in standard errors.
-REAL: Final = 5.0
-
-
 def is_steady(levels: Sequence[Vector], limit: float) -> bool:
-    """Return whether the mean of some epochs cannot differ from that of others by the limit.
+    """Return whether all values lie within half of the limit on each axis.
 
-    This quick check holds for most epochs: on each of at most three axes all values lie within half of the limit.
+    Then the means of any two groups of up to three axes differ by less than the limit, and no step needs to be searched.
 
     >>> is_steady([(0.0, 9.0), (1.0, 8.0), (9.0, 9.5)], 20.0), is_steady([(0.0,), (11.0,)], 20.0)
     (True, False)

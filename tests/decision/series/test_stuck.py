@@ -5,7 +5,7 @@ import random
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant, seconds
-from monitor.readings.cleaned.noise import RepeatedValues, is_stuck
+from monitor.readings.cleaned.noise import RepeatedValues
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.text.instants import parse_time
@@ -22,6 +22,12 @@ PLAIN = SeriesSpec("E1", "crack_opening", "mm", H, 6 * H)
 def noisy(count, sigma=0.3, seed=1, digits=6):
     dice = random.Random(seed)
     return [round(dice.gauss(0.0, sigma), digits) for _ in range(count)]
+
+
+def is_stuck(values, spec):
+    repeated = RepeatedValues(spec, 1)
+    repeated.extend(values)
+    return repeated.is_stuck(values)
 
 
 def decide_hourly(values, spec=PLAIN, seen=48):
@@ -71,6 +77,12 @@ def test_stuck_series_without_a_stated_noise_has_no_vote_and_lowers_no_level():
 def test_gauge_that_reads_tenths_is_not_stuck(values):
     found = [n for n in range(len(values)) if is_stuck([(v,) for v in values[max(0, n - 60) : n]], PLAIN)]
     assert found == []
+
+
+def test_sixth_equal_value_of_a_noisy_series_is_stuck():
+    values = [(v,) for v in noisy(60)]
+    assert is_stuck([*values, *[(0.5,)] * 6], PLAIN)
+    assert not is_stuck([*values, *[(0.5,)] * 5], PLAIN)
 
 
 def test_coarse_gauge_temperature_and_typed_values_are_not_stuck():
