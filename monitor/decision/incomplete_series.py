@@ -86,7 +86,7 @@ def _measure_coverage_of_track(context: DecisionContext, criterion: Criterion, s
         return WHOLE
     window_s = load_criteria()[criterion.kind.id].find_window_s(criterion)
     track = context.track(criterion, station)
-    now_s = float("-inf") if context.inputs.draining else context.now_s
+    now_s = None if context.inputs.draining else context.now_s
     return measure_track(track, criterion, window_s, context.find_silence_s(spec), spec.interval_s, now_s)
 
 

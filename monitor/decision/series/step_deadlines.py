@@ -11,18 +11,18 @@ ONE_EVENT_S: Final = 3600.0
 
 
 def find_step_interval_s(site: Site, station: str) -> float:
-    """Return the longest interval of the series of a station whose jumps are verified, seconds.
+    """Return the longest interval of the series of a station that declare `verify_step`, in seconds.
 
-    If no series declares `verify_step` it is the longest interval of all series; 0 without series.
+    If none declares it, return the longest interval of all its series; 0 without series.
     """
     declared = site.station(station)
     series = declared.series if declared else ()
-    verified_s = [spec.interval_s for spec in series if spec.verify_step is not None]
-    return max(verified_s or [spec.interval_s for spec in series], default=0.0)
+    declared_s = [spec.interval_s for spec in series if spec.verify_step is not None]
+    return max(declared_s or [spec.interval_s for spec in series], default=0.0)
 
 
 def find_answer_time_s(site: Site, station: str) -> float:
-    """Return the time from a question about a station to its deadline, seconds.
+    """Return the time from a question about a station to its deadline, in seconds.
 
     It is `verify_within` of the site file, but at least the time in which two more readings are received.
     """
@@ -30,7 +30,7 @@ def find_answer_time_s(site: Site, station: str) -> float:
 
 
 def find_pairing_time_s(site: Site, station: str) -> float:
-    """Return within which time the steps of two stations belong together, seconds.
+    """Return within which time the steps of two stations belong together, in seconds.
 
     It is the time in which two readings are received, at least an hour, but not longer than the time to the deadline.
     """

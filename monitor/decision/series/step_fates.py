@@ -22,21 +22,27 @@ from monitor.readings.cleaned.tracks import Epoch, Track
 from monitor.readings.cleaned.vectors import Vector, minus, norm
 from monitor.text.message import Message
 
-# Fates of a step:
-WAITS: Final = "waits"  # no usable epoch has followed
-LASTS: Final = "lasts"  # a later epoch is at the new position
-GOES_ON: Final = "goes on"  # a later epoch is at neither position: the jump was motion, or the value is erratic
-BACK: Final = "back"  # the value returned to its earlier position
-GONE: Final = "gone"  # the epoch was corrected or flagged: it agrees with the others, or does not count any more
-UNSEEN: Final = "unseen"  # no track contains the epochs around the step
+# Fates of a step.
+# No usable epoch has followed.
+WAITS: Final = "waits"
+# A later epoch is at the new position.
+LASTS: Final = "lasts"
+# A later epoch is at neither position: the jump was motion, or the value is erratic.
+GOES_ON: Final = "goes on"
+# The value returned to its earlier position.
+BACK: Final = "back"
+# The epoch was corrected or flagged: it agrees with the others, or does not count any more.
+GONE: Final = "gone"
+# No track contains the epochs around the step.
+UNSEEN: Final = "unseen"
 
 # A step was corrected away if less than this share of it remains at its epoch.
-STILL_OFF: Final = 0.5
+REMAINING_SHARE: Final = 0.5
 # This many epochs from the step on show whether it is motion. The last of them is overdue after `OVERDUE_INTERVALS`.
-SHOWN: Final = 3
+MOTION_EPOCHS: Final = 3
 OVERDUE_INTERVALS: Final = 1.5
 # Motion exceeds the present scatter of the series by this factor.
-BEYOND: Final = 3.0
+MOTION_FACTOR: Final = 3.0
 
 
 def find_fate(step: Step, tracks: Iterable[Track]) -> str:
@@ -60,9 +66,9 @@ def _was_set_aside(track: Track, step: Step, reason: Message) -> bool:
 
 
 def _went_elsewhere(track: Track, step: Step) -> bool:
-    """Return whether a later epoch exists and the epoch of the step was erratic or still differs from the one before.
+    """Return whether a later epoch exists, and the epoch of the step was erratic or still differs from the one before.
 
-    An offset may have removed the step since. Then the series did not go elsewhere.
+    If an offset has removed the step since, the epochs do not differ any more.
     """
     index = bisect_left(track.times_s, step.at_s)
     if index >= len(track.times_s):
@@ -71,7 +77,7 @@ def _went_elsewhere(track: Track, step: Step) -> bool:
         return _was_set_aside(track, step, ERRATIC)
     if index + 1 == len(track.times_s):
         return False
-    return norm(minus(track.values[index], track.values[index - 1])) > STILL_OFF * step.size
+    return norm(minus(track.values[index], track.values[index - 1])) > REMAINING_SHARE * step.size
 
 
 def continues_as_motion(step: Step, tracks: Iterable[Track], now_s: float, interval_s: float) -> bool | None:
@@ -92,10 +98,11 @@ def continues_as_motion(step: Step, tracks: Iterable[Track], now_s: float, inter
         if not since or since[0][0] != step.at_s or not contains_quantity(track, step.quantity):
             continue
         newest_received_s = since[-1][1]
-        if len(since) == 1 or (len(since) < SHOWN and now_s - newest_received_s <= OVERDUE_INTERVALS * interval_s):
+        is_overdue = now_s - newest_received_s > OVERDUE_INTERVALS * interval_s
+        if len(since) == 1 or (len(since) < MOTION_EPOCHS and not is_overdue):
             return None
         is_scattering = track.burst is not None and track.burst.begins
-        if is_scattering or (len(before) >= SHOWN and not _moves_on(before, since)):
+        if is_scattering or (len(before) >= MOTION_EPOCHS and not _moves_on(before, since)):
             return False
     return True
 
@@ -103,7 +110,7 @@ def continues_as_motion(step: Step, tracks: Iterable[Track], now_s: float, inter
 def _moves_on(before: Sequence[Epoch], since: Sequence[Epoch]) -> bool:
     """Return whether all epochs since a step differ from the trend before it, in one direction, beyond the scatter.
 
-    Each may turn back by less than a quarter of the step. It may go on by any amount.
+    Each epoch may go back by less than a quarter of the step. It may go on by any amount.
     """
     differences = [minus(value, _extrapolate(before[-TAIL:], at_s)) for at_s, _, value in since]
     size = norm(differences[0])
@@ -114,11 +121,11 @@ def _moves_on(before: Sequence[Epoch], since: Sequence[Epoch]) -> bool:
     for farthest, distance in zip(accumulate(distances, max), distances, strict=True):
         if farthest - distance > REST_OF_STEP * size:
             return False
-    return min(distances) > BEYOND * norm(measure_bent([value for _, _, value in before]))
+    return min(distances) > MOTION_FACTOR * norm(measure_bent([value for _, _, value in before]))
 
 
 def _extrapolate(before: Sequence[Epoch], at_s: float) -> Vector:
-    """Return the value that the epochs before a step lead to at an instant.
+    """Return the value at an instant that is expected from the epochs before a step.
 
     It is the median of these epochs, each continued at the median rate between neighbours.
     """

@@ -1,16 +1,16 @@
 """Measure how much of the readings that a criterion uses is known, and list what was removed.
 
-Missing readings are unknown, never zero. Every rule that sets readings aside, doubts them or does not receive them
-lowers the coverage of each result computed from that series. While the coverage of a series is not complete, the site
-does not report "full" sight.
+Missing readings are unknown, never zero. Readings that are set aside, doubted or missing lower the coverage of each
+result computed from their series. While the coverage of a series is not complete, the site does not report "full"
+sight.
 
-How long a loss matters depends on the quantity:
+For how long a missing reading matters depends on the quantity:
 
 * Rain is a sum of amounts. A lost amount is unknown for the whole window.
 * Displacement, tilt, water levels and pressures accumulate: the next sound reading shows the change meanwhile. A
   removed reading stays in doubt until as many sound readings have followed it as the dwell of the criterion needs.
   While sound and removed readings alternate, that never happens. Values that an instrument repeats for longer than
-  chance would make it are in doubt in the same way: they prove no rest.
+  chance explains are in doubt in the same way, because they do not show rest.
 
 A result lowers a vote only if no removed reading in its window is in doubt and missing readings cannot change it. For
 accumulating quantities, at least half of the window must be known, with sound readings on both sides of every gap. For
@@ -41,19 +41,19 @@ _REPEATED: Final = Template(
 _SHARE: Final = Template("coverage.known_share", "{share} % of the last {duration} are known: {text}")
 _NONE_KNOWN: Final = Template("coverage.nothing_known", "nothing is known: {text}")
 
-# Gaps shorter than this share of the window change a fitted rate by less than one percent and count as known.
+# Gaps shorter than this share of the window change a fitted rate by less than one percent, so they count as known.
 TOLERATED_SHARE: Final = 0.1
-# With less of its window known, a fitted rate may be a fifth too low, which is the usual distance to recovery.
+# If less of its window is known, a fitted rate may be a fifth too low, which is the usual distance to recovery.
 LEAST_KNOWN: Final = 0.5
 # A criterion that compares single values needs at least this many sound readings, even if its dwell is shorter.
 LEAST_VALUES: Final = 2
-# A window with fewer than this many times the epochs of the fit is judged on few epochs: each one matters.
+# If a window contains fewer epochs than this many times the number that the fit needs, each of them matters.
 FEW_FITS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A stretch of time in which a series is unknown, and why."""
+    """A span of time in which a series is unknown, in epoch seconds, with the reason."""
 
     from_s: float
     to_s: float
@@ -67,9 +67,9 @@ class Coverage:
     Attributes:
         share: 0 to 1; 1 only if nothing is missing.
         window_s: Length of the window in seconds.
-        removals: The unknown stretches, oldest first.
+        removals: The unknown spans, oldest first.
         may_lower: False if the unknown part could hide that a level is still justified.
-        holds: True if only missing rain keeps the result above the value of the known rain.
+        holds: Whether the known rain alone would let the level fall, and only rain that may be missing keeps it.
     """
 
     share: float = 1.0
@@ -84,7 +84,7 @@ class Coverage:
         return self.share >= 1.0
 
     def describe(self) -> Message:
-        """Return a sentence for people: the known share of the window, and the newest reason why a part is unknown."""
+        """Return a sentence for people: the known share of the window, and why the newest unknown span is unknown."""
         reason = self.removals[-1].reason if self.removals else _SOME_MISSING
         if self.window_s <= 0.0 or self.share <= 0.0:
             return _NONE_KNOWN(text=reason)
@@ -119,15 +119,15 @@ def format_share(share: float) -> Figure:
 
 # ---- accumulating quantities: displacement, tilt, levels, pressures ------------------------------------------------
 def measure_track(
-    track: Track, criterion: Criterion, window_s: float, silence_s: float, interval_s: float, now_s: float
+    track: Track, criterion: Criterion, window_s: float, silence_s: float, interval_s: float, now_s: float | None
 ) -> Coverage:
     """Measure the coverage of the part of a track that a criterion uses.
 
     Args:
-        window_s: The longest window of the criterion; zero where it compares values as they are.
-        silence_s: The silence that the series may keep.
-        interval_s: The declared time between two readings.
-        now_s: The instant of the decision; minus infinity while a backlog drains, when silence is not judged.
+        window_s: The longest window of the criterion in seconds; 0 for a criterion on single values.
+        silence_s: The allowed silence of the series in seconds.
+        interval_s: The declared time between two readings in seconds.
+        now_s: The instant of the decision in epoch seconds; None if silence is not judged, because a backlog is stored.
     """
     if not track.times_s and not track.set_aside:
         return WHOLE  # The health of the series reports that nothing was received.
@@ -135,7 +135,11 @@ def measure_track(
     needed = count_needed(criterion, times_s, window_s)
     removed = _list_removed(track, times_s, needed)
     end_s = max([*track.times_s[-1:], *(at_s for at_s, _ in removed)], default=0.0)
-    from_s = times_s[-needed] - window_s if len(times_s) >= needed else end_s - window_s - needed * interval_s
+    # With fewer readings than the dwell needs, the start is estimated from the interval.
+    from_s = end_s - window_s - needed * interval_s
+    if len(times_s) >= needed:
+        # Start at the window of the oldest reading that the dwell needs.
+        from_s = times_s[-needed] - window_s
     tolerated_s = max(silence_s, TOLERATED_SHARE * window_s)
     doubts = [_find_doubt(times_s, at_s, reason, end_s, interval_s) for at_s, reason in removed]
     gaps = _find_gaps(track.times_s, from_s, tolerated_s) if window_s > 0.0 else []
@@ -145,7 +149,7 @@ def measure_track(
                 gaps.append(repeated)
         else:
             doubts.append(repeated)
-    if now_s - end_s > silence_s:
+    if now_s is not None and now_s - end_s > silence_s:
         # The window of a silent series ends now.
         gaps.append(find_silence(end_s, now_s))
         end_s = now_s
@@ -154,8 +158,11 @@ def measure_track(
     span_s = max(end_s - from_s, interval_s)
     unknown_s = measure_union([*doubts, *gaps], from_s, end_s)
     share = max(0.0, min(1.0 - unknown_s / span_s, 1.0 - 1e-6))
-    is_bridged = all(from_s < gap.from_s and gap.to_s < now_s for gap in gaps) and share >= LEAST_KNOWN
-    return Coverage(share, span_s, sort_removals([*doubts, *gaps]), may_lower=not doubts and is_bridged)
+    # Sound readings on both sides of every gap show the change meanwhile. While a backlog is stored, no gap counts as
+    # bridged.
+    is_bridged = all(now_s is not None and from_s < gap.from_s and gap.to_s < now_s for gap in gaps)
+    may_lower = not doubts and is_bridged and share >= LEAST_KNOWN
+    return Coverage(share, span_s, sort_removals([*doubts, *gaps]), may_lower=may_lower)
 
 
 def find_silence(newest_s: float, now_s: float) -> Removal:
@@ -166,8 +173,8 @@ def find_silence(newest_s: float, now_s: float) -> Removal:
 def count_needed(criterion: Criterion, times_s: Sequence[float], window_s: float) -> int:
     """Return how many sound readings must follow a removed one before it cannot lower the result any more.
 
-    It is the number that the dwell needs, at least one. If the newest window contains few epochs, it is the number that
-    the fit needs.
+    It is the number that the dwell needs: at least one, or two for a criterion on single values. If the newest window
+    contains few epochs, it is at least the number that the fit needs.
     """
     needed = max(1 if window_s > 0.0 else LEAST_VALUES, criterion.dwell.hits)
     least = criterion.kind.epochs
@@ -178,7 +185,7 @@ def count_needed(criterion: Criterion, times_s: Sequence[float], window_s: float
 
 
 def _list_removed(track: Track, times_s: Sequence[float], needed: int) -> list[tuple[float, Message]]:
-    """List the readings that were set aside and were followed by too few sound ones so far, oldest first."""
+    """List the readings that were set aside and are followed by too few sound ones so far, oldest first."""
     newest_s = track.newest_s if track.newest_s is not None else float("inf")
     # A time stamp after the newest one is in the future. The health of the series reports a wrong clock.
     past = [(at_s, reason) for at_s, reason in track.set_aside if at_s <= newest_s]
@@ -199,39 +206,39 @@ def _drop_repeated(track: Track) -> Sequence[float]:
 
 
 def _list_repeated(track: Track, times_s: Sequence[float], end_s: float) -> list[Removal]:
-    """List the stretches in which a track repeats one value: from its first epoch to the sound one after the last."""
-    stretches = []
+    """List the spans in which a track repeats one value: from its first epoch to the sound one after the last."""
+    spans = []
     for first_s, last_s in track.repeats:
-        place = bisect_right(times_s, last_s)
-        if place < len(times_s):
+        index = bisect_right(times_s, last_s)
+        if index < len(times_s):
             reason = _REPEATED(at=Timestamp(first_s), at2=Timestamp(last_s))
-            stretches.append(Removal(first_s, times_s[place], reason))
+            spans.append(Removal(first_s, times_s[index], reason))
         else:
-            stretches.append(Removal(first_s, end_s, _REPEATS(at=Timestamp(first_s))))
-    return stretches
+            spans.append(Removal(first_s, end_s, _REPEATS(at=Timestamp(first_s))))
+    return spans
 
 
 def _find_doubt(times_s: Sequence[float], at_s: float, reason: Message, end_s: float, interval_s: float) -> Removal:
-    """Return the stretch around a removed reading: from the sound one before it to the sound one after it."""
-    place = bisect_left(times_s, at_s)
-    before_s = times_s[place - 1] if place else at_s - interval_s
-    after_s = times_s[place] if place < len(times_s) else end_s
+    """Return the span around a removed reading: from the sound one before it to the sound one after it."""
+    index = bisect_left(times_s, at_s)
+    before_s = times_s[index - 1] if index else at_s - interval_s
+    after_s = times_s[index] if index < len(times_s) else end_s
     return Removal(before_s, max(after_s, at_s), REMOVED(at=Timestamp(at_s), text=reason))
 
 
 def _find_gaps(times_s: Sequence[float], from_s: float, tolerated_s: float) -> list[Removal]:
-    """Find the stretches in the window that are without a sound reading for longer than tolerated."""
+    """Find the spans in the window without a sound reading that are longer than tolerated."""
     if not times_s:
         return []
     first = bisect_right(times_s, from_s)
-    shown_s = times_s[max(0, first - 1) :]
-    longest_s = max(map(sub, shown_s[1:], shown_s), default=0.0)
+    window_times_s = times_s[max(0, first - 1) :]
+    longest_s = max(map(sub, window_times_s[1:], window_times_s), default=0.0)
     if first > 0 and longest_s <= tolerated_s:
         return []
     gaps = []
     if first == 0 and times_s[0] - from_s > tolerated_s:
         gaps.append(Removal(from_s, times_s[0], STARTED(at=Timestamp(times_s[0]))))
-    for before_s, at_s in pairwise(shown_s):
+    for before_s, at_s in pairwise(window_times_s):
         if at_s - before_s > tolerated_s:
             reason = NO_READING(at=Timestamp(before_s), at2=Timestamp(at_s))
             gaps.append(Removal(before_s, at_s, reason))
@@ -239,7 +246,7 @@ def _find_gaps(times_s: Sequence[float], from_s: float, tolerated_s: float) -> l
 
 
 def measure_union(removals: Iterable[Removal], from_s: float, to_s: float) -> float:
-    """Return how many seconds of a window the stretches cover together, without counting overlaps twice."""
+    """Return how many seconds of a window the spans cover together, without counting overlaps twice."""
     covered_s = 0.0
     reached_s = from_s
     for removal in sorted(removals, key=lambda r: (r.from_s, r.to_s)):
@@ -252,5 +259,5 @@ def measure_union(removals: Iterable[Removal], from_s: float, to_s: float) -> fl
 
 
 def sort_removals(removals: Iterable[Removal]) -> tuple[Removal, ...]:
-    """Sort stretches by their end, the newest last."""
+    """Sort spans by their end, the newest last."""
     return tuple(sorted(removals, key=lambda r: (r.to_s, r.from_s)))

@@ -83,7 +83,7 @@ class StepDetector:
     """Detect steps epoch by epoch, each from epochs that are not later than those that show it.
 
     A jump must exceed `limit` and five of its standard errors. An error is the stated one, or the scatter of the series
-    up to this epoch, over its whole length or recently, whichever is larger. The epoch after a jump decides what it was:
+    up to this epoch, over its whole length or recently, whichever is larger. The next epoch decides what a jump was:
 
     * back at the earlier value: the jump was a spike;
     * at the new value: a step that lasts, unless it returns within a day or six epochs, whichever is longer;
@@ -354,7 +354,7 @@ class StepDetector:
         return max(self.received[i], self.received[needed - 1])
 
     def _set_aside_inaccurate(self, i: int, excess: Vector, limit: float) -> None:
-        """Add an epoch to those that were set aside. Six that agree at another level are a step at the first of them."""
+        """Add an epoch to those that were set aside. Six that agree at another level are a step at the first one."""
         self._inaccurate = [*self._inaccurate[1 - LATELY :], (i, excess)]
         indexes = [k for k, _ in self._inaccurate]
         last = self.kept[-1]
@@ -501,7 +501,8 @@ class StepDetector:
 def is_steady(levels: Sequence[Vector], limit: float) -> bool:
     """Return whether all values lie within half of the limit on each axis.
 
-    Then the means of any two groups of up to three axes differ by less than the limit, and no step needs to be searched.
+    Then the means of any two groups of epochs differ by less than the limit, for up to three axes, and no step needs to
+    be searched.
 
     >>> is_steady([(0.0, 9.0), (1.0, 8.0), (9.0, 9.5)], 20.0), is_steady([(0.0,), (11.0,)], 20.0)
     (True, False)

@@ -36,9 +36,10 @@ GIVES_NONE: Final = Template(
 IS_AT_STOP: Final = Template("reading.end_of_scale", "the instrument reads {value}, the end of its scale")
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
-# The newest epochs that a track keeps as received. They show whether a step continues as motion or is scatter.
+# Number of newest epochs that a track keeps before jumps are subtracted. They show whether a step continues as motion
+# or is scatter.
 RECENT_EPOCHS: Final = 48
-# The smallest jump of a pressure or level that is verified by default: half a metre of water.
+# Smallest jump of a pressure or level that is verified by default: half a metre of water.
 MIN_LEVEL_STEPS: Final = {**dict.fromkeys(PRESSURES, (5.0, "kPa")), **dict.fromkeys(LEVELS, (0.5, "m"))}
 _OBSERVED: Final = attrgetter("observed_at")
 _PART_MISSING: Final = Template(
@@ -124,7 +125,7 @@ class Track:
 
 
 Tracks = Mapping[str, Sequence[Track]]  # by station
-# Kind of the criterion by which readers without a bound of their own (movement, forecasts, anomalies) clean a series.
+# Kind of the criterion that movement, forecasts and anomaly scores use to clean a series, because they have no bound.
 MOTION: Final = Kind("motion", noise_steps=True)
 
 
@@ -200,7 +201,7 @@ class Tracker:
         return len(self._rows) + incomplete + set_aside
 
     def _reset(self) -> None:
-        """Forget the processed readings. Joined epochs stay cached in `_rows`."""
+        """Clear the processed readings. Joined epochs stay cached in `_rows`."""
         count = len(self._quantities)
         self._processed: list[tuple[Reading, ...]] = [()] * count
         self._waiting: list[dict[float, Reading]] = [{} for _ in range(count)]
@@ -215,8 +216,7 @@ class Tracker:
         self._repeated: RepeatedValues | None = None
         self._recent: list[Epoch] = []
         self._errors: list[float] = []  # along the direction, one for each epoch of the detector
-        self._columns: tuple[list[float], list[float], list[Vector], list[Vector], list[float], list[float]]
-        self._columns = ([], [], [], [], [], [])
+        self._columns = _Columns()
         self._rewrites = -1
         self._track = None
 
@@ -334,9 +334,10 @@ class Tracker:
         self._detector.extend(times_s, received_s, values, [row.sigmas for row in rows])
 
     def _find_step_limit(self, spec: SeriesSpec) -> float | None:
-        """Return the jump above which a step must be verified: that of the criterion, or for `MOTION` the smallest.
+        """Return the jump above which a step must be verified.
 
-        Readers without a bound of their own so take out every jump that the evaluation asks about.
+        For `MOTION` it is the smallest limit of all witness criteria on this series, so that movement and forecasts
+        take out every jump that the evaluation asks about.
         """
         if self.criterion.kind is not MOTION:
             return find_verification_limit(spec, self.criterion)
@@ -382,24 +383,24 @@ class Tracker:
     def _build_track(self, spec: SeriesSpec) -> Track:
         detector = self._detector
         assert detector is not None
-        times, received, values, sigmas, along, errors = self._columns
         has_only_grown = detector.rewrites == self._rewrites
         if not has_only_grown:
             # An epoch that counted at the last call does not count any more.
-            for column in self._columns:
-                column.clear()
+            self._columns = _Columns()
             self._rewrites = detector.rewrites
-        added = detector.kept[len(times) :]
+        columns = self._columns
+        added = detector.kept[len(columns.times_s) :]
         level = [detector.level[i] for i in added]
-        times += [detector.times[i] for i in added]
-        received += [detector.received[i] for i in added]
-        values += level
-        sigmas += [detector.sigmas[i] for i in added]
+        added_sigmas = [detector.sigmas[i] for i in added]
+        columns.times_s += [detector.times[i] for i in added]
+        columns.received_s += [detector.received[i] for i in added]
+        columns.values += level
+        columns.sigmas += added_sigmas
         if self._unit is None:
-            along += _compute_distances(level, sigmas[len(along) :])
+            columns.along += _compute_distances(level, added_sigmas)
         else:
-            along += _project(level, self._unit)
-        errors += [self._errors[i] for i in added]
+            columns.along += _project(level, self._unit)
+        columns.along_sigma += [self._errors[i] for i in added]
         set_aside = self._list_incomplete()
         for part in self._set_aside:
             set_aside |= part
@@ -412,16 +413,16 @@ class Tracker:
         if digits == self._last_track.digits:
             fits = self._last_track.fits
             if not has_only_grown:
-                fits = _find_valid_fits(self._last_track, tuple(times), values, sigmas, errors)
+                fits = _find_valid_fits(self._last_track, columns)
         track = Track(
             station=self._station.id,
             quantity="+".join(self._quantities),
-            times_s=tuple(times),
-            received_s=tuple(received),
-            values=tuple(values),
-            sigmas=tuple(sigmas),
-            along=tuple(along),
-            along_sigma=tuple(errors),
+            times_s=tuple(columns.times_s),
+            received_s=tuple(columns.received_s),
+            values=tuple(columns.values),
+            sigmas=tuple(columns.sigmas),
+            along=tuple(columns.along),
+            along_sigma=tuple(columns.along_sigma),
             jumps=tuple([jump for _, jump in detector.jumps]),
             unconfirmed_jumps=tuple(detector.early),
             set_aside=(*sorted(set_aside.items()), *sorted(detector.aside.items())),
@@ -441,6 +442,18 @@ class Tracker:
 
 
 @dataclass(slots=True)
+class _Columns:
+    """Epochs that count, as they grow. The fields are those of `Track`."""
+
+    times_s: list[float] = field(default_factory=list)
+    received_s: list[float] = field(default_factory=list)
+    values: list[Vector] = field(default_factory=list)
+    sigmas: list[Vector] = field(default_factory=list)
+    along: list[float] = field(default_factory=list)
+    along_sigma: list[float] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class _Row:
     """One epoch with all its components."""
 
@@ -448,12 +461,13 @@ class _Row:
     received_s: float
     values: Vector
     sigmas: Vector
-    error: float  # standard deviation along the direction
+    # Standard deviation along the direction.
+    error: float
     digits: Vector
 
 
 def make_motion_tracker(site: Site, station: Station, quantity: str) -> Tracker:
-    """Return the tracker of a motion series for readers without a bound of their own.
+    """Return the tracker of a motion series for movement, forecasts and anomaly scores, which have no bound.
 
     Args:
         quantity: `displacement` for the components of a station, or the quantity of the series.
@@ -478,9 +492,10 @@ def list_rain(readings: Sequence[Reading], spec: SeriesSpec, now_s: float) -> li
 
 
 def list_refused_rain(readings: Sequence[Reading], spec: SeriesSpec, now_s: float) -> list[float]:
-    """Return the times of tips that are not sound: the rain of that time is unknown, and no other reading shows it.
+    """Return the times of tips that are not sound, in epoch seconds; empty for other gauges.
 
-    Interval sums and counter differences show by their coverage that a reading is missing.
+    The rain of these times is unknown, and no other reading shows it. For interval sums and counter differences, the
+    coverage shows that a reading is missing.
     """
     if spec.stamp != "event":
         return []
@@ -507,27 +522,25 @@ def _drop_before(from_s: float, part: Mapping[float, ItemT]) -> dict[float, Item
     return {at_s: item for at_s, item in part.items() if at_s >= from_s}
 
 
-def _find_valid_fits(
-    old: Track, times_s: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector], errors: Sequence[float]
-) -> dict[tuple[Any, ...], dict[float, Any]]:
+def _find_valid_fits(old: Track, new: _Columns) -> dict[tuple[Any, ...], dict[float, Any]]:
     """Return the cached fits of an older track whose windows contain the same epochs in the new track."""
     if not old.times_s:
         return {}
     # Compare both tracks backwards from the newest epoch of the old one.
     i = len(old.times_s)
-    k = bisect_right(times_s, old.times_s[-1])
+    k = bisect_right(new.times_s, old.times_s[-1])
     while (
         i
         and k
-        and old.times_s[i - 1] == times_s[k - 1]
-        and old.values[i - 1] == values[k - 1]
-        and old.sigmas[i - 1] == sigmas[k - 1]
-        and old.along_sigma[i - 1] == errors[k - 1]
+        and old.times_s[i - 1] == new.times_s[k - 1]
+        and old.values[i - 1] == new.values[k - 1]
+        and old.sigmas[i - 1] == new.sigmas[k - 1]
+        and old.along_sigma[i - 1] == new.along_sigma[k - 1]
     ):
         i -= 1
         k -= 1
     # The newest epoch that differs, or that only one of the tracks has.
-    differs_s = max(old.times_s[i - 1] if i else -inf, times_s[k - 1] if k else -inf)
+    differs_s = max(old.times_s[i - 1] if i else -inf, new.times_s[k - 1] if k else -inf)
     valid = {}
     for key, fits in old.fits.items():
         length_s = key[0]
@@ -555,22 +568,23 @@ def _compute_distances(values: Sequence[Vector], sigmas: Sequence[Vector]) -> li
 def find_verification_limit(spec: SeriesSpec, criterion: Criterion) -> float | None:
     """Return the jump above which a step must be verified, in the unit of the series; None if none is.
 
-    The site file may declare it. Otherwise it is half of the jump that would cross a bound by itself, and never less
-    than six times the noise floor.
+    The site file may declare it. Otherwise it is six times the noise floor for criteria on acceleration and motion
+    without a bound; half of the smallest bound, and at least half a metre of water, for levels and pressures; half of
+    the smallest change in a window that reaches a rate bound. It is never less than six times the noise floor.
     """
     if spec.verify_step is not None:
         return spec.verify_step
     if criterion.kind.noise_steps:
         return 6.0 * spec.noise_floor or None
     declared = [t for t in criterion.declared or criterion.thresholds if t.bound is not None]
-    least_leap = MIN_LEVEL_STEPS.get(criterion.quantity)
-    if criterion.kind.is_level and least_leap is not None and declared:
+    least_level_step = MIN_LEVEL_STEPS.get(criterion.quantity)
+    if criterion.kind.is_level and least_level_step is not None and declared:
         try:
-            ripple = convert_difference(*least_leap, spec.unit)
+            least_step = convert_difference(*least_level_step, spec.unit)
         except ValueError:
             # The site file declares a unit of its own.
             return None
-        return max(0.5 * min(abs(t.bound or 0.0) for t in declared), ripple, 6.0 * spec.noise_floor)
+        return max(0.5 * min(abs(t.bound or 0.0) for t in declared), least_step, 6.0 * spec.noise_floor)
     if not criterion.kind.rate:
         return None
     bounds = [abs(t.bound or 0.0) * t.window_s / 86400.0 for t in declared if t.window_s]
