@@ -20,7 +20,7 @@ from monitor.decision.prepared_site import PreparedSite
 from monitor.errors import ConfigError, MissingSettingError, SlopewardError
 from monitor.extras import is_installed
 from monitor.plugins import implementations
-from monitor.readings.cleaned.noise import LEARNT, MIN_USUAL_EPOCHS, PRESENT
+from monitor.readings.cleaned.noise import ACCEPTANCE_EPOCHS, MIN_USUAL_EPOCHS, PRESENT_EPOCHS
 from monitor.settings.service import ServiceConfig
 from monitor.sites.channels import find_channel_traits, list_channel_kinds, split_channel
 from monitor.sites.files import scan_sites
@@ -234,7 +234,7 @@ def _unusable_decoders(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
-    from monitor.readings.cleaned.step_detector import OPENING
+    from monitor.readings.cleaned.step_detector import OPENING_EPOCHS
     from monitor.readings.cleaned.tracks import find_verification_limit
 
     for site in files.sites:
@@ -250,7 +250,7 @@ def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
         for unit in dict.fromkeys(series.values()):
             names = [f"{station}.{quantity}" for (station, quantity), one in series.items() if one == unit]
             listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
-            yield make_state(site.id, names=listed, opening=OPENING, unit=unit)
+            yield make_state(site.id, names=listed, opening=OPENING_EPOCHS, unit=unit)
 
 
 def _scattering(files: SiteFolder) -> Iterator[SubjectState]:
@@ -263,11 +263,11 @@ def _scattering(files: SiteFolder) -> Iterator[SubjectState]:
         for station, quantity in sorted(find_voting_series(site) & spans.keys()):
             spec = site.series(station, quantity)
             if spec is not None and quantity != "rain":
-                is_short = spans[station, quantity] < (PRESENT + MIN_USUAL_EPOCHS) * spec.interval_s
+                is_short = spans[station, quantity] < (PRESENT_EPOCHS + MIN_USUAL_EPOCHS) * spec.interval_s
                 alike.setdefault((spec.interval_s, is_short), []).append(f"{station}.{quantity}")
         for (interval_s, is_short), names in alike.items():
             listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
-            least = PRESENT + MIN_USUAL_EPOCHS if is_short else LEARNT
+            least = PRESENT_EPOCHS + MIN_USUAL_EPOCHS if is_short else ACCEPTANCE_EPOCHS
             yield make_state(site.id, is_wrong=is_short, names=listed, n=least, duration=Duration(least * interval_s))
 
 

@@ -34,7 +34,7 @@ from monitor.readings.cleaned.coverage import (
     measure_union,
     sort_removals,
 )
-from monitor.readings.cleaned.noise import FEWEST_KNOWN, RunDetector
+from monitor.readings.cleaned.noise import MIN_SHARE_EPOCHS, RunDetector
 from monitor.readings.cleaned.tracks import explain_rain_fault
 from monitor.sites.records import SeriesSpec
 from monitor.text.message import Template, Timestamp
@@ -173,7 +173,7 @@ def _list_repeated_sums(gauge: Gauge) -> list[Removal]:
     rows = [
         (at_s, mm) for at_s, mm in zip(gauge.times_s, gauge.amounts_mm, strict=True) if mm >= MIN_TELLING_TIPS * tip_mm
     ]
-    if tip_mm <= 0.0 or len(rows) <= FEWEST_KNOWN:
+    if tip_mm <= 0.0 or len(rows) <= MIN_SHARE_EPOCHS:
         return []
     values = [(mm,) for _, mm in rows]
     detector = RunDetector(is_noise_stated=True, needs_known_share=True)

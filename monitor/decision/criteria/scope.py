@@ -7,7 +7,7 @@ from typing import Final
 
 from monitor.decision.records import instant, seconds
 from monitor.decision.series.intervals import list_series_without_max_silence
-from monitor.readings.cleaned.step_detector import OPENING
+from monitor.readings.cleaned.step_detector import OPENING_EPOCHS
 from monitor.readings.cleaned.tracks import find_verification_limit
 from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.records import Criterion, SeriesSpec, Site
@@ -16,7 +16,7 @@ from monitor.sites.witnesses import find_sources
 # Epochs before the window, with which a jump at the start of the window is compared.
 CONTEXT_EPOCHS: Final = 10
 # Intervals that contain enough epochs to estimate the noise of a series, even with gaps.
-NOISE_INTERVALS: Final = 2.0 * OPENING
+NOISE_INTERVALS: Final = 2.0 * OPENING_EPOCHS
 # Declared intervals that show how often readings are received, even if only every twelfth is.
 PACE_INTERVALS: Final = 60.0
 # The start of the loaded history advances by this fraction of its length (one quarter).

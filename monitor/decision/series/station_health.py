@@ -17,8 +17,8 @@ from monitor.decision.records import Condition, StationHealth, Steps, instant, s
 from monitor.decision.series.assessment import REPEATS, DecisionContext, belongs_to_series, is_below_last_digit
 from monitor.decision.series.step_fates import contains_quantity
 from monitor.decision.series.step_states import NOT_BLOCKING
-from monitor.readings.cleaned.noise import LEARNT
-from monitor.readings.cleaned.step_detector import OPENING
+from monitor.readings.cleaned.noise import ACCEPTANCE_EPOCHS
+from monitor.readings.cleaned.step_detector import OPENING_EPOCHS
 from monitor.readings.cleaned.tracks import GIVES_NONE, IS_AT_STOP, Track, Tracks
 from monitor.readings.no_value import AT_STOP, FILL
 from monitor.readings.records import HARMLESS, Reading
@@ -226,7 +226,7 @@ def _open_condition(place: tuple[str, str], problem: SeriesProblem) -> tuple[str
 def _describe_unknown_noise(tracks: Sequence[Track]) -> Message:
     """Return how many readings the shortest series with unknown noise has; an empty text if the noise is known."""
     counts = [t.epochs_without_known_noise for t in tracks if t.epochs_without_known_noise is not None]
-    return _NOISE_UNKNOWN(n=min(counts), n2=OPENING) if counts else _NO_PROBLEM
+    return _NOISE_UNKNOWN(n=min(counts), n2=OPENING_EPOCHS) if counts else _NO_PROBLEM
 
 
 def mark_unexplained(
@@ -267,7 +267,7 @@ def _explain_burst(spec: SeriesSpec, tracks: Sequence[Track], open_keys: Collect
         return None
     size = Figure(burst.size, ".2g", spec.unit)
     usual = Figure(burst.usual, ".2g", spec.unit)
-    return _SCATTERS(size=size, usual=usual, n=LEARNT)
+    return _SCATTERS(size=size, usual=usual, n=ACCEPTANCE_EPOCHS)
 
 
 def _examine_rain(context: DecisionContext, spec: SeriesSpec) -> SeriesProblem | None:

@@ -16,8 +16,8 @@ from statistics import median
 from typing import Final
 
 from monitor.decision.records import DecisionInputs, Step, seconds
-from monitor.readings.cleaned.noise import PRESENT, measure_bent
-from monitor.readings.cleaned.step_detector import ERRATIC, REST_OF_STEP, SPIKE_REASON, TAIL
+from monitor.readings.cleaned.noise import PRESENT_EPOCHS, measure_bent
+from monitor.readings.cleaned.step_detector import CONTINUATION_SHARE, ERRATIC, SPIKE_REASON, TAIL_EPOCHS
 from monitor.readings.cleaned.tracks import Epoch, Track
 from monitor.readings.cleaned.vectors import Vector, minus, norm
 from monitor.text.message import Message
@@ -93,7 +93,7 @@ def continues_as_motion(step: Step, tracks: Iterable[Track], now_s: float, inter
     """
     for track in tracks:
         index = bisect_left(track.recent, step.at_s, key=itemgetter(0))
-        before = track.recent[max(0, index - PRESENT) : index]
+        before = track.recent[max(0, index - PRESENT_EPOCHS) : index]
         since = track.recent[index:]
         if not since or since[0][0] != step.at_s or not contains_quantity(track, step.quantity):
             continue
@@ -112,14 +112,14 @@ def _moves_on(before: Sequence[Epoch], since: Sequence[Epoch]) -> bool:
 
     Each epoch may go back by less than a quarter of the step. It may go on by any amount.
     """
-    differences = [minus(value, _extrapolate(before[-TAIL:], at_s)) for at_s, _, value in since]
+    differences = [minus(value, _extrapolate(before[-TAIL_EPOCHS:], at_s)) for at_s, _, value in since]
     size = norm(differences[0])
     if size <= 0.0:
         return False
     # Distances in the direction of the step.
     distances = [fsum(map(mul, difference, differences[0])) / size for difference in differences]
     for farthest, distance in zip(accumulate(distances, max), distances, strict=True):
-        if farthest - distance > REST_OF_STEP * size:
+        if farthest - distance > CONTINUATION_SHARE * size:
             return False
     return min(distances) > MOTION_FACTOR * norm(measure_bent([value for _, _, value in before]))
 
@@ -153,7 +153,7 @@ def is_back_at_start(inputs: DecisionInputs, tracks: Iterable[Track], step: Step
         index = bisect_left(readings, step.at_s, key=lambda reading: seconds(reading.observed_at))
         if 0 < index < len(readings) - 1:
             differences.append(readings[-1].value - readings[index - 1].value)
-    return bool(differences) and norm(tuple(differences)) <= REST_OF_STEP * step.size
+    return bool(differences) and norm(tuple(differences)) <= CONTINUATION_SHARE * step.size
 
 
 def contains_quantity(track: Track, quantity: str) -> bool:

@@ -55,7 +55,7 @@ from monitor.decision.series.step_states import (
     RETURNED,
     find_state_after,
 )
-from monitor.readings.cleaned.step_detector import AGREEING, Jump
+from monitor.readings.cleaned.step_detector import AGREEING_EPOCHS, Jump
 from monitor.readings.cleaned.tracks import Track, Tracks, compute_unit_vector, find_verification_limit
 from monitor.readings.cleaned.vectors import Vector, norm
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station, find_bound
@@ -252,7 +252,9 @@ def find_doubt(inputs: DecisionInputs, station: Station, track: Track, jump: Jum
         return None
     # One later epoch with a usual error, or enough epochs that agree, outweigh the large error of the first.
     sigmas_after = track.sigmas[bisect_right(track.times_s, jump.at_s) :]
-    if len(sigmas_after) >= AGREEING or any(norm(sigma) <= DOUBTED_SIGMAS * usual_error for sigma in sigmas_after):
+    if len(sigmas_after) >= AGREEING_EPOCHS or any(
+        norm(sigma) <= DOUBTED_SIGMAS * usual_error for sigma in sigmas_after
+    ):
         return None
     return _UNSURE(n=Figure(stated_error / usual_error, ".1f"))
 

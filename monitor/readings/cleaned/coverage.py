@@ -44,9 +44,9 @@ _NONE_KNOWN: Final = Template("coverage.nothing_known", "nothing is known: {text
 # Gaps shorter than this share of the window change a fitted rate by less than one percent, so they count as known.
 TOLERATED_SHARE: Final = 0.1
 # If less of its window is known, a fitted rate may be a fifth too low, which is the usual distance to recovery.
-LEAST_KNOWN: Final = 0.5
+MIN_KNOWN_SHARE: Final = 0.5
 # A criterion that compares single values needs at least this many sound readings, even if its dwell is shorter.
-LEAST_VALUES: Final = 2
+MIN_VALUES: Final = 2
 # If a window contains fewer epochs than this many times the number that the fit needs, each of them matters.
 FEW_FITS: Final = 2
 
@@ -94,14 +94,16 @@ class Coverage:
         """Return the coverage as JSON-ready evidence."""
         facts: dict[str, Any] = {"share": round(self.share, 6), "window_s": self.window_s}
         if self.removals:
-            removed = [{"from_s": r.from_s, "to_s": r.to_s, "reason": r.reason} for r in self.removals[-LISTED:]]
+            removed = [
+                {"from_s": r.from_s, "to_s": r.to_s, "reason": r.reason} for r in self.removals[-LISTED_REMOVALS:]
+            ]
             facts |= {"may_lower": self.may_lower, "removed": removed}
         return facts
 
 
 WHOLE: Final = Coverage()
 # Number of newest removals in evidence.
-LISTED: Final = 5
+LISTED_REMOVALS: Final = 5
 
 
 def format_share(share: float) -> Figure:
@@ -161,7 +163,7 @@ def measure_track(
     # Sound readings on both sides of every gap show the change meanwhile. While a backlog is stored, no gap counts as
     # bridged.
     is_bridged = all(now_s is not None and from_s < gap.from_s and gap.to_s < now_s for gap in gaps)
-    may_lower = not doubts and is_bridged and share >= LEAST_KNOWN
+    may_lower = not doubts and is_bridged and share >= MIN_KNOWN_SHARE
     return Coverage(share, span_s, sort_removals([*doubts, *gaps]), may_lower=may_lower)
 
 
@@ -176,7 +178,7 @@ def count_needed(criterion: Criterion, times_s: Sequence[float], window_s: float
     It is the number that the dwell needs: at least one, or two for a criterion on single values. If the newest window
     contains few epochs, it is at least the number that the fit needs.
     """
-    needed = max(1 if window_s > 0.0 else LEAST_VALUES, criterion.dwell.hits)
+    needed = max(1 if window_s > 0.0 else MIN_VALUES, criterion.dwell.hits)
     least = criterion.kind.epochs
     if not least or not times_s:
         return needed

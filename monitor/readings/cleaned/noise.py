@@ -20,13 +20,13 @@ from monitor.sites.records import SeriesSpec
 from monitor.sites.watched import CHECKS_BY_QUANTITY, NO_CHECKS
 
 # Fewer epochs do not show the scatter of a series.
-EPOCHS: Final = 8
+MIN_SCATTER_EPOCHS: Final = 8
 # Number of newest differences that show a recent increase of the scatter long before half of all differences do.
-LATELY: Final = 16
+RECENT_DIFFERENCES: Final = 16
 # A jump is compared with at least this many quiet differences.
-OTHERS: Final = 3
+MIN_QUIET_DIFFERENCES: Final = 3
 # Noise seldom exceeds the usual difference by this factor.
-LARGE: Final = 3.0
+LARGE_FACTOR: Final = 3.0
 # Lengths of the shortest runs of equal values that count as stuck or as doubtful.
 STUCK_EPOCHS: Final = 6
 DOUBT_EPOCHS: Final = 3
@@ -34,30 +34,30 @@ DOUBT_EPOCHS: Final = 3
 DOUBT_CHANCE: Final = 1e-4
 # A run is stuck if chance produces it less often than this. The limit is lower than usual for such tests, because the
 # share of repeated values is only estimated.
-CHANCE: Final = 1e-8
+STUCK_CHANCE: Final = 1e-8
 # Number of epochs before a run that show how often the instrument repeats a value.
-FEWEST_KNOWN: Final = 20
+MIN_SHARE_EPOCHS: Final = 20
 # Least share of repeated values that is assumed.
-LEAST_SHARE: Final = 0.01
+MIN_REPEATED_SHARE: Final = 0.01
 # A series with at least this share of repeated values is not judged.
-COARSE: Final = 0.5
+MAX_REPEATED_SHARE: Final = 0.5
 # Density of the standard normal distribution at its mean. It gives the share of values in a cell that is small compared
 # with the noise.
-DENSITY: Final = 0.4
+NORMAL_DENSITY: Final = 0.4
 # Relative rounding error of a value.
 ROUNDING: Final = 1e-9
 # Number of newest epochs that show the present scatter. One spike among them does not change it.
-PRESENT: Final = 9
+PRESENT_EPOCHS: Final = 9
 # Number of epochs before these that show the usual scatter, and how many of them are needed.
-USUAL: Final = 32
+USUAL_EPOCHS: Final = 32
 MIN_USUAL_EPOCHS: Final = 12
 # Number of readings after which an increased scatter is the usual one.
-LEARNT: Final = PRESENT + USUAL // 2
-# A series with this many times its usual scatter cannot be judged, until the factor is below `CALM`.
-BURST: Final = 10.0
-CALM: Final = 3.0
+ACCEPTANCE_EPOCHS: Final = PRESENT_EPOCHS + USUAL_EPOCHS // 2
+# A series with this many times its usual scatter cannot be judged, until the factor is below `CALM_FACTOR`.
+BURST_FACTOR: Final = 10.0
+CALM_FACTOR: Final = 3.0
 # The path of scatter is longer than the distance between its ends by this factor. Motion is straighter.
-WANDERS: Final = 3.0
+MIN_PATH_FACTOR: Final = 3.0
 
 
 class Scatter:
@@ -78,7 +78,7 @@ class Scatter:
         added_values = values[self._last : last + 1]
         for axis, differences in enumerate(self._differences):
             added = [b[axis] - a[axis] for a, b in pairwise(added_values)]
-            if len(added) > LATELY:
+            if len(added) > RECENT_DIFFERENCES:
                 differences.extend(added)
                 differences.sort()
             else:
@@ -102,13 +102,14 @@ def compute_scatter(differences: Sequence[float]) -> float:
 
     It is the median absolute deviation of the differences, scaled to a standard deviation of one value. The median of
     the absolute deviations is found by a binary search: the differences nearest to the median are neighbours in the
-    sorted sequence, and the farthest of them is at one of their ends. The result is 0 for fewer than `EPOCHS` values.
+    sorted sequence, and the farthest of them is at one of their ends. The result is 0 for fewer than
+    `MIN_SCATTER_EPOCHS` values.
 
     >>> round(compute_scatter([-2.0, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 2.0, 50.0]), 4)
     2.0967
     """
     count = len(differences)
-    if count < EPOCHS - 1:
+    if count < MIN_SCATTER_EPOCHS - 1:
         return 0.0
     half = count // 2
     center = differences[half]
@@ -162,7 +163,7 @@ class Burst(NamedTuple):
     @property
     def begins(self) -> bool:
         """Whether the scatter is so large that the series cannot be judged from now on."""
-        return self.size >= BURST * self.usual
+        return self.size >= BURST_FACTOR * self.usual
 
 
 class LateBends:
@@ -173,10 +174,13 @@ class LateBends:
         self._count = 0  # number of processed epochs
 
     def measure(self, values: Sequence[Vector]) -> Vector:
-        """Return `measure_bent` of the newest `PRESENT` epochs. Only new values may follow those of the last call."""
-        for last in range(max(2, self._count, len(values) - PRESENT + 2), len(values)):
+        """Return `measure_bent` of the newest `PRESENT_EPOCHS` epochs.
+
+        The values of the last call must not have changed. New values may follow them.
+        """
+        for last in range(max(2, self._count, len(values) - PRESENT_EPOCHS + 2), len(values)):
             self._bends.append(bend(*values[last - 2 : last + 1]))
-        del self._bends[: 2 - PRESENT]
+        del self._bends[: 2 - PRESENT_EPOCHS]
         self._count = len(values)
         return _measure_bends(self._bends)
 
@@ -184,8 +188,8 @@ class LateBends:
 def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector], bends: LateBends | None = None) -> Burst | None:
     """Return the present and usual scatter of a series; None if the present one is not unusually large.
 
-    It is unusually large if it is at least `CALM` times the usual one on an axis. If several axes qualify, the largest
-    present scatter is returned.
+    It is unusually large if it is at least `CALM_FACTOR` times the usual one on an axis. If several axes qualify, the
+    largest present scatter is returned.
 
     The usual scatter is the stated or the observed one, whichever is larger, and at least the smallest difference of
     the values. Values that move in one direction, except for one epoch, are motion, however fast.
@@ -202,25 +206,25 @@ def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector], bends: LateBe
     >>> find_burst(calm + [(30.0 * 2.0**n,) for n in range(9)], [(1.0,)] * 25) is None
     True
     """
-    if len(values) < PRESENT + MIN_USUAL_EPOCHS:
+    if len(values) < PRESENT_EPOCHS + MIN_USUAL_EPOCHS:
         return None
-    stated = sigmas[-PRESENT - USUAL : -PRESENT]
+    stated = sigmas[-PRESENT_EPOCHS - USUAL_EPOCHS : -PRESENT_EPOCHS]
     sizes = (bends or LateBends()).measure(values)
     is_constant = stated.count(stated[0]) == len(stated)
-    if is_constant and all(map(lt, sizes, [CALM * usual for usual in stated[0]])):
+    if is_constant and all(map(lt, sizes, [CALM_FACTOR * usual for usual in stated[0]])):
         return None
-    newest = values[-PRESENT:]
-    before = values[-PRESENT - USUAL : -PRESENT]
+    newest = values[-PRESENT_EPOCHS:]
+    before = values[-PRESENT_EPOCHS - USUAL_EPOCHS : -PRESENT_EPOCHS]
     largest = Burst(0.0, 0.0)
     for axis, size in enumerate(sizes):
         usual = stated[0][axis] if is_constant else sorted([s[axis] for s in stated])[len(stated) // 2]
-        if size < CALM * usual:
+        if size < CALM_FACTOR * usual:
             # The observed scatter need not be computed, because it can only increase the usual one.
             continue
         (observed,) = measure_bent([v[axis : axis + 1] for v in before])
         differences = (abs(b[axis] - a[axis]) for a, b in pairwise([*before, *newest]) if a[axis] != b[axis])
         usual = max(observed, usual, min(differences, default=0.0))
-        if size >= CALM * usual > 0.0:
+        if size >= CALM_FACTOR * usual > 0.0:
             largest = max(largest, Burst(size, usual))
     if largest.size <= 0.0:
         return None
@@ -229,10 +233,10 @@ def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector], bends: LateBe
     distance = norm(minus(end, start))
     # The shortest path without one of the epochs, so that one spike does not turn motion into scatter.
     paths = []
-    for left_out in range(PRESENT):
+    for left_out in range(PRESENT_EPOCHS):
         others = [*newest[:left_out], *newest[left_out + 1 :]]
         paths.append(fsum(norm(minus(b, a)) for a, b in pairwise(others)))
-    return largest if min(paths) >= WANDERS * distance else None
+    return largest if min(paths) >= MIN_PATH_FACTOR * distance else None
 
 
 def is_stated(sigmas: Sequence[Vector]) -> bool:
@@ -267,11 +271,15 @@ def exceeds_scatter(values: Sequence[Vector], index: int, length: float) -> bool
     (True, False)
     """
     others = sorted(norm(minus(b, a)) for i, (a, b) in enumerate(pairwise(values), 1) if i != index)
-    for count in range(OTHERS, len(others) + 1):
+    for count in range(MIN_QUIET_DIFFERENCES, len(others) + 1):
         larger = [*others[count : count + 1], length]
         if len(others) - count < count // 2 and min(larger) > (2.0 + 24.0 / count) * others[count - 1]:
             return True
-    is_undecided = index == len(values) - 1 or len(others) < OTHERS or length > LARGE * others[len(others) // 2]
+    is_undecided = (
+        index == len(values) - 1
+        or len(others) < MIN_QUIET_DIFFERENCES
+        or length > LARGE_FACTOR * others[len(others) // 2]
+    )
     return None if is_undecided and length > max(others, default=0.0) else False
 
 
@@ -280,8 +288,8 @@ class RunDetector:
 
     The share of repeated values before a run shows how long a run chance would produce. Two limits apply:
 
-    * **Stuck**: chance produces such a run less often than `CHANCE`. The instrument must be broken. Until the share of
-      repeated values is known, six epochs are enough if the site file states a noise.
+    * **Stuck**: chance produces such a run less often than `STUCK_CHANCE`. The instrument must be broken. Until the
+      share of repeated values is known, six epochs are enough if the site file states a noise.
     * **Doubtful**: chance produces it less often than `DOUBT_CHANCE`, for a cautious estimate of that share, and it is
       longer than every earlier run that was not stuck. The values are used, but they do not show rest.
 
@@ -289,7 +297,7 @@ class RunDetector:
     gauge that reads tenths may have moved at each epoch and then come to rest.
 
     If the last digit is large compared with the noise, a slope at rest and a broken instrument cannot be distinguished.
-    Such a series repeats a value at least half of the time (`COARSE`) and is not judged.
+    Such a series repeats a value at least half of the time (`MAX_REPEATED_SHARE`) and is not judged.
     """
 
     def __init__(self, *, is_noise_stated: bool, needs_known_share: bool = False) -> None:
@@ -297,7 +305,7 @@ class RunDetector:
 
         Args:
             is_noise_stated: The site file states the noise of the series.
-            needs_known_share: Whether a run counts only after `FEWEST_KNOWN` epochs that show the share of repeated
+            needs_known_share: Whether a run counts only after `MIN_SHARE_EPOCHS` epochs that show the share of repeated
                 values, even if a noise is stated. A component that a publisher always sends as zero is not stuck.
         """
         self._is_stated = is_noise_stated
@@ -343,15 +351,15 @@ class RunDetector:
     def _is_stuck(self, values: Sequence[Vector], length: int) -> bool:
         if length < STUCK_EPOCHS:
             return False
-        if self._repeats + self._closed < FEWEST_KNOWN:
+        if self._repeats + self._closed < MIN_SHARE_EPOCHS:
             return self._is_stated and not self._needs_known_share
-        return self._is_beyond(values, length, CHANCE, self._repeats / (self._repeats + self._closed))
+        return self._is_beyond(values, length, STUCK_CHANCE, self._repeats / (self._repeats + self._closed))
 
     def _is_doubtful(self, values: Sequence[Vector], length: int) -> bool:
         if length < max(DOUBT_EPOCHS, self._longest + 1):
             return False
         count = self._repeats + self._closed
-        if count < FEWEST_KNOWN:
+        if count < MIN_SHARE_EPOCHS:
             return False
         # The largest share that is compatible with the number of repeats: two standard deviations of a Poisson count.
         largest_share = (self._repeats + 2.0 * sqrt(self._repeats + 1.0) + 1.0) / count
@@ -359,15 +367,15 @@ class RunDetector:
 
     def _is_beyond(self, values: Sequence[Vector], length: int, chance: float, observed_share: float) -> bool:
         """Return whether chance produces a run of this length less often than stated, given the share of repeats."""
-        observed_share = max(LEAST_SHARE, observed_share)
-        if observed_share >= COARSE or length - 1 < log(chance) / log(observed_share):
+        observed_share = max(MIN_REPEATED_SHARE, observed_share)
+        if observed_share >= MAX_REPEATED_SHARE or length - 1 < log(chance) / log(observed_share):
             return False
         if self._is_stated:
             return True
         if self._share is None:
             self._share = min(map(_expect_share, zip(*values[: self._first], strict=True)))
         share = max(observed_share, self._share)
-        return share < COARSE and length - 1 >= log(chance) / log(share)
+        return share < MAX_REPEATED_SHARE and length - 1 >= log(chance) / log(share)
 
 
 class RepeatedValues:
@@ -424,4 +432,4 @@ def _expect_share(values: Sequence[float]) -> float:
     """
     differences = [abs(b - a) for a, b in pairwise(values) if abs(b - a) > ROUNDING * max(abs(a), abs(b))]
     (noise,) = measure_bent([(value,) for value in values])
-    return 1.0 if not differences or noise <= 0.0 else DENSITY * min(differences) / noise
+    return 1.0 if not differences or noise <= 0.0 else NORMAL_DENSITY * min(differences) / noise

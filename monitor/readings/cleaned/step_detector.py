@@ -13,7 +13,14 @@ from math import fsum, inf, sqrt
 from operator import add, mul
 from typing import Final
 
-from monitor.readings.cleaned.noise import LATELY, WANDERS, Scatter, exceeds_scatter, is_stated, measure_plain
+from monitor.readings.cleaned.noise import (
+    MIN_PATH_FACTOR,
+    RECENT_DIFFERENCES,
+    Scatter,
+    exceeds_scatter,
+    is_stated,
+    measure_plain,
+)
 from monitor.readings.cleaned.vectors import Vector, minus, norm
 from monitor.text.message import Figure, Message, Template
 
@@ -30,30 +37,30 @@ SPIKE_REASON: Final = Template("spike.value_returned", "a spike: the value retur
 
 # A jump of less than five of its standard errors is noise.
 STEP_SIGMAS: Final = 5.0
-# A series with fewer than `OPENING` epochs after this many intervals is judged by the scatter of its epochs so far.
+# A series with fewer than `OPENING_EPOCHS` after this many intervals is judged by the scatter of its epochs so far.
 OPENING_PATIENCE_INTERVALS: Final = 36.0
 # The first epochs are judged together, because their scatter is measured from all of them.
-OPENING: Final = 24
+OPENING_EPOCHS: Final = 24
 # A series starts at the first of two successive epochs that agree, among this many.
-AGREEING: Final = 6
+AGREEING_EPOCHS: Final = 6
 # Number of epochs without an unusual value that are processed together.
 CALM_EPOCHS: Final = 32
 # A scatter measured from this many differences may be half of the true one, so it is doubled.
 FEW_DIFFERENCES: Final = 12
 # A change in the same direction right after a jump, and less than this share of it, belongs to the jump.
-REST_OF_STEP: Final = 0.25
+CONTINUATION_SHARE: Final = 0.25
 # A jump whose value returns after at least this many epochs and this time was no spike. The return is a new jump.
 SPIKE_EPOCHS: Final = 6
 SPIKE_S: Final = 86400.0
 # The expected value is extrapolated from this many epochs.
-TAIL: Final = 6
+TAIL_EPOCHS: Final = 6
 # Number of agreeing epochs that show the end of strong scatter, and of the epochs before them that show the scatter.
 QUIET_EPOCHS: Final = 6
 SCATTERED_EPOCHS: Final = 8
 # The scatter must decrease by this factor. Chance does so less than once in a thousand.
-CALMER: Final = 5.0
+MIN_SCATTER_RATIO: Final = 5.0
 # Least difference of the two means in standard errors.
-REAL: Final = 5.0
+MIN_MEAN_SIGMAS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +100,8 @@ class StepDetector:
     Six epochs together show a step that none of them can show alone: if strong scatter ends at another level
     (`find_end_of_scatter`), or if epochs with large stated errors agree (`find_agreement`).
 
-    The first epochs of a series without stated errors show little of its scatter. Until there are `OPENING` of them, a
-    jump must be clearly larger than all other changes; otherwise the epoch counts like any other.
+    The first epochs of a series without stated errors show little of its scatter. Until there are `OPENING_EPOCHS` of
+    them, a jump must be clearly larger than all other changes; otherwise the epoch counts like any other.
 
     The final state does not depend on how the epochs are divided among calls of `extend`, bit for bit.
 
@@ -148,10 +155,11 @@ class StepDetector:
         self.received += received
         self.values += values
         self.sigmas += sigmas
-        if start < OPENING:
-            start = (
-                self._restart() if start < AGREEING or self._has_used_opening_scatter else self._extend_opening(start)
-            )
+        if start < OPENING_EPOCHS:
+            if start < AGREEING_EPOCHS or self._has_used_opening_scatter:
+                start = self._restart()
+            else:
+                self._measure_opening_scatter()
         if not self.kept and start < len(self.times):
             self._keep(start, self.values[start])
             start += 1
@@ -162,7 +170,7 @@ class StepDetector:
             self._current = i
             if not self._is_return(i, self.limit):
                 self._classify(i, self.limit)
-            if i >= OPENING and self.kept[-1] == i:
+            if i >= OPENING_EPOCHS and self.kept[-1] == i:
                 self._detect_end_of_scatter(i, self.limit)
 
     def _keep_calm_epochs(self, start: int) -> int:
@@ -195,20 +203,19 @@ class StepDetector:
     def epochs_without_known_noise(self) -> int | None:
         """Number of epochs of a series with unknown scatter; None if it is known or errors are stated."""
         count = len(self.times)
-        if self.limit is None or count >= OPENING or is_stated(self.sigmas):
+        if self.limit is None or count >= OPENING_EPOCHS or is_stated(self.sigmas):
             return None
         if count and self.times[-1] - self.times[0] >= self.patience_s:
             return None
         return count
 
-    def _extend_opening(self, start: int) -> int:
-        """Measure the scatter again for further opening epochs, and return the first of them.
+    def _measure_opening_scatter(self) -> None:
+        """Measure the scatter again for further opening epochs.
 
         Earlier results stay valid, because none of them depended on the scatter.
         """
         if self.limit is not None:
-            self._opening_scatter = self._differences.measure(self.values, min(OPENING, len(self.values)) - 1)
-        return start
+            self._opening_scatter = self._differences.measure(self.values, min(OPENING_EPOCHS, len(self.values)) - 1)
 
     def _restart(self) -> int:
         """Process the first epochs again with their present scatter, and return the index of the first that counts."""
@@ -224,7 +231,7 @@ class StepDetector:
         if self.limit is None:
             return 0
         self._differences = Scatter(len(self._shift))
-        self._opening_scatter = self._differences.measure(self.values, min(OPENING, len(self.values)) - 1)
+        self._opening_scatter = self._differences.measure(self.values, min(OPENING_EPOCHS, len(self.values)) - 1)
         start = self._find_start(self.limit)
         for i in range(start):
             self.aside[self.times[i]] = _AT_START
@@ -232,7 +239,7 @@ class StepDetector:
 
     def _find_start(self, limit: float) -> int:
         """Return the index of the first epoch that agrees with its successor; 0 if none does."""
-        for i in range(min(len(self.values), AGREEING) - 1):
+        for i in range(min(len(self.values), AGREEING_EPOCHS) - 1):
             if norm(minus(self.values[i], self.values[i + 1])) <= limit:
                 return i
         return 0
@@ -244,7 +251,7 @@ class StepDetector:
         index, jump = self.jumps[-1]
         if index == self._end_of_scatter or self._has_lasted(index):
             return False
-        before_jump = self.kept[: bisect_left(self.kept, index)][-TAIL:]
+        before_jump = self.kept[: bisect_left(self.kept, index)][-TAIL_EPOCHS:]
         shift = minus(self._shift, jump.size)
         value = minus(self.values[i], shift)
         difference = minus(value, self._extrapolate(before_jump, self.times[i]))
@@ -328,7 +335,7 @@ class StepDetector:
         index, jump = self.jumps[-1]
         shift = minus(self._shift, jump.size)
         is_onwards = index == i - 1 and fsum(map(mul, excess, jump.size)) > 0
-        if is_onwards and norm(excess) < REST_OF_STEP * jump.length:
+        if is_onwards and norm(excess) < CONTINUATION_SHARE * jump.length:
             self._complete_step(i, excess)
             return None
         self._remove_jump(index, shift)
@@ -347,15 +354,15 @@ class StepDetector:
         During the first epochs of a series without stated errors, this is not before the scatter was known or
         `patience_s` had passed, whichever was earlier.
         """
-        if i >= OPENING or is_stated(self.sigmas[:OPENING]):
+        if i >= OPENING_EPOCHS or is_stated(self.sigmas[:OPENING_EPOCHS]):
             return self.received[i]
         end_of_patience = bisect_left(self.times, self.times[0] + self.patience_s)
-        needed = min(len(self.times), OPENING, end_of_patience + 1)
+        needed = min(len(self.times), OPENING_EPOCHS, end_of_patience + 1)
         return max(self.received[i], self.received[needed - 1])
 
     def _set_aside_inaccurate(self, i: int, excess: Vector, limit: float) -> None:
         """Add an epoch to those that were set aside. Six that agree at another level are a step at the first one."""
-        self._inaccurate = [*self._inaccurate[1 - LATELY :], (i, excess)]
+        self._inaccurate = [*self._inaccurate[1 - RECENT_DIFFERENCES :], (i, excess)]
         indexes = [k for k, _ in self._inaccurate]
         last = self.kept[-1]
         size = find_agreement(
@@ -441,11 +448,11 @@ class StepDetector:
 
     def _measure_scatter(self) -> Vector:
         """Return the scatter of the series up to the current epoch, one standard deviation by axis."""
-        if self._current < OPENING:
+        if self._current < OPENING_EPOCHS:
             self._has_used_opening_scatter = True
             return self._opening_scatter
         if self._measured_scatter[0] != self._current:
-            recent = self.values[max(self._current - LATELY, self._end_of_scatter) : self._current + 1]
+            recent = self.values[max(self._current - RECENT_DIFFERENCES, self._end_of_scatter) : self._current + 1]
             scatter = self._differences.measure(self.values, self._current)
             self._measured_scatter = (self._current, tuple(map(max, scatter, measure_plain(recent))))
         return self._measured_scatter[1]
@@ -455,7 +462,7 @@ class StepDetector:
 
         Without a stated error, the scatter is increased while it was measured from few epochs.
         """
-        count = max(self._current, min(len(self.times), OPENING) - 1)
+        count = max(self._current, min(len(self.times), OPENING_EPOCHS) - 1)
         increase = 1.0 + FEW_DIFFERENCES / count
         noise = []
         for stated, scatter in zip(self.sigmas[i], self._measure_scatter(), strict=True):
@@ -478,7 +485,7 @@ class StepDetector:
         It is the newest kept value, or its extrapolation if the last kept epochs clearly move. The extrapolation goes
         no further ahead than these epochs reach back.
         """
-        tail = kept[-TAIL:]
+        tail = kept[-TAIL_EPOCHS:]
         last = self.level[tail[-1]]
         if len(tail) < 3:
             return last
@@ -542,15 +549,15 @@ def find_end_of_scatter(levels: Sequence[Vector], sigmas: Sequence[Vector], limi
         after = _spread([value[axis] for value in quiet], stated)
         quiet_scatter.append(after)
         errors.append(sqrt(before**2 / SCATTERED_EPOCHS + after**2 / QUIET_EPOCHS))
-    if norm(measure_plain(rough)) < CALMER * norm(tuple(quiet_scatter)):
+    if norm(measure_plain(rough)) < MIN_SCATTER_RATIO * norm(tuple(quiet_scatter)):
         return None
     path = fsum(norm(minus(b, a)) for a, b in pairwise(rough))
-    is_straight = path < WANDERS * norm(minus(rough[-1], rough[0]))
+    is_straight = path < MIN_PATH_FACTOR * norm(minus(rough[-1], rough[0]))
     if is_straight:
         # The epochs before the quiet ones moved in one direction: this is motion and no scatter.
         return None
     chi_square = fsum((a / e) ** 2 if e > 0.0 else 0.0 for a, e in zip(size, errors, strict=True))
-    return size if chi_square >= REAL * REAL else None
+    return size if chi_square >= MIN_MEAN_SIGMAS * MIN_MEAN_SIGMAS else None
 
 
 def find_agreement(excess: Sequence[Vector], sigmas: Sequence[Vector], error: Vector, limit: float) -> Vector | None:
@@ -582,7 +589,7 @@ def find_agreement(excess: Sequence[Vector], sigmas: Sequence[Vector], error: Ve
         observed = _spread([difference[axis] for difference in excess], 0.0) ** 2 / count
         variance = max(stated, observed) + error[axis] ** 2
         square += middle * middle / variance if variance > 0.0 else 0.0
-    return size if square >= REAL * REAL else None
+    return size if square >= MIN_MEAN_SIGMAS * MIN_MEAN_SIGMAS else None
 
 
 def _mean(vectors: Sequence[Vector]) -> Vector:

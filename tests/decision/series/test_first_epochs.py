@@ -8,7 +8,7 @@ import pytest
 from monitor.app.checks.site_files import SiteFolder
 from monitor.app.checks.table import run_checks
 from monitor.readings.cleaned.step_detector import (
-    OPENING,
+    OPENING_EPOCHS,
     QUIET_EPOCHS,
     SCATTERED_EPOCHS,
     StepDetector,
@@ -50,7 +50,7 @@ def rough(count, seed=4):
 
 @pytest.mark.parametrize("noise_mm", [0.5, 3.0, 8.0])
 def test_new_site_at_rest_raises_no_alert_and_shows_that_it_learns_its_noise(noise_mm):
-    looks = play(noise_mm=noise_mm, epochs=OPENING)
+    looks = play(noise_mm=noise_mm, epochs=OPENING_EPOCHS)
     assert pages(looks) == {}
     assert {d.level for _, d in looks} == {0}
     fifth = looks[4][1].health[0]
@@ -72,7 +72,7 @@ def test_jump_is_reported_at_once_if_it_is_huge_or_the_noise_is_stated():
     huge = pages(play(motion=jump(300.0, 6)))
     assert {name: huge[f"health:{name}:verify"] for name in MOVERS} == dict.fromkeys(MOVERS, 6)
     clear = pages(play(motion=jump(40.0, 6)))
-    assert {clear[f"health:{name}:verify"] for name in MOVERS} <= {*range(6, OPENING)}
+    assert {clear[f"health:{name}:verify"] for name in MOVERS} <= {*range(6, OPENING_EPOCHS)}
 
 
 def test_silence_after_a_jump_in_the_first_epochs_opens_a_question_and_raises_no_level():
@@ -143,7 +143,9 @@ def test_daily_site_knows_its_noise_after_two_months_for_every_window():
         text = write_site("1d", "verify_step_mm = 4.0").replace('window = "7d"', f'window = "{window}"')
         rows = list(draw("1d", 1.0, 1, epochs=62, motion=jump(20.0, 58)))
         looks = list(replay(parse_site(text, "new.toml"), [o for o in rows if o.station in MOVERS]))
-        assert not any("learning" in h.reason for _, d in looks[OPENING - 1 :] for h in d.health if h.station in MOVERS)
+        assert not any(
+            "not known yet" in h.reason for _, d in looks[OPENING_EPOCHS - 1 :] for h in d.health if h.station in MOVERS
+        )
         asked = {key for key in looks[-1][1].memory.conditions if key.endswith(":verify")}
         assert {f"health:{name}:verify" for name in MOVERS} <= asked or looks[-1][1].level > 0
 

@@ -23,7 +23,7 @@ from monitor.decision.series import paired_steps, step_fates
 from monitor.decision.series.assessment import Assessment, DecisionContext
 from monitor.decision.series.step_fates import continues_as_motion
 from monitor.readings.cleaned import tracks
-from monitor.readings.cleaned.noise import BURST, CALM, LEARNT, find_burst
+from monitor.readings.cleaned.noise import ACCEPTANCE_EPOCHS, BURST_FACTOR, CALM_FACTOR, find_burst
 from monitor.readings.cleaned.tracks import Track
 from monitor.readings.records import Reading
 from monitor.sites.criteria.registry import load_criteria
@@ -429,14 +429,14 @@ def check_a_level_stands_while_it_scatters(seeds: range) -> None:
     for seed in seeds:
         story = draw_scattering(seed, moves=True)
         site = replace(story.site, levels=tuple(replace(one, auto_lower=True) for one in story.site.levels))
-        story = replace(story, site=site, scatter=200.0 * story.noise, end=story.begin + LEARNT + 40)
+        story = replace(story, site=site, scatter=200.0 * story.noise, end=story.begin + ACCEPTANCE_EPOCHS + 40)
         looks = play_scattering(story)
         before, after = levels_after(story, looks)
         held = [key in look.memory.conditions for look in looks[story.begin :]]
         assert any(held[:8]), f"seed {seed}: nobody is notified of the scatter"
-        assert not any(held[LEARNT + 8 :]), f"seed {seed}: its noise is never learnt anew: {held}"
+        assert not any(held[ACCEPTANCE_EPOCHS + 8 :]), f"seed {seed}: its noise is never learnt anew: {held}"
         text = str(looks[story.begin + held.index(True)].memory.conditions[key].reason)
-        assert f"after {LEARNT} readings like these" in text
+        assert f"after {ACCEPTANCE_EPOCHS} readings like these" in text
         assert "A person may lower the level" in text
         assert "in sight for the whole time of recovery" in text
         last = len(held) - held[::-1].index(True)
@@ -526,4 +526,4 @@ def test_a_burst_begins_at_ten_times_the_usual_and_motion_is_none(axes):
     assert not any(b is not None and b.begins for b in calm)
     straight = [tuple(v + 40.0 * max(0, i - 32) for v in row) for i, row in enumerate(draw(1.0, 41))]
     assert find_burst(straight, [(0.0,) * axes] * 41) is None
-    assert BURST > CALM > 1.0
+    assert BURST_FACTOR > CALM_FACTOR > 1.0

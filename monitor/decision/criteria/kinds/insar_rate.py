@@ -10,7 +10,7 @@ from monitor.decision.criteria.history import no_window
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import PointFact
 from monitor.decision.series.assessment import Assessment, DecisionContext
-from monitor.readings.cleaned.coverage import LEAST_KNOWN, WHOLE, Coverage, Removal
+from monitor.readings.cleaned.coverage import MIN_KNOWN_SHARE, WHOLE, Coverage, Removal
 from monitor.sections import Duration
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.places import Places
@@ -149,7 +149,7 @@ def _measure_points(fact: PointFact) -> Coverage:
     if fact.lost_mm_per_day is not None:
         reason = _LOST(text=reason, rate=Figure(fact.lost_mm_per_day, ".3f"))
     removal = Removal(fact.newest_s - fact.window_s, fact.newest_s, reason)
-    return Coverage(fact.known_share, fact.window_s, (removal,), may_lower=fact.known_share >= LEAST_KNOWN)
+    return Coverage(fact.known_share, fact.window_s, (removal,), may_lower=fact.known_share >= MIN_KNOWN_SHARE)
 
 
 ENTRY: Final = KindEntry(
