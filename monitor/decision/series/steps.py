@@ -72,7 +72,7 @@ _AT_EVENT: Final = Template("step.during_event", "{step}, at the time of {word} 
 _AT_KIND: Final = Template("step.during_kind", "{step}, at the time of {word}")
 _CONFIRMED: Final = Template("step.event_confirmed", "event {n} by {way}, confirmed by {names}")
 _UNCONFIRMED: Final = Template("step.unconfirmed_event", "event {n} by {way}, not confirmed by anybody")
-_STANDS_AGAIN: Final = Template("step.is_back", "the station is back at its position before the jump")
+_IS_BACK: Final = Template("step.is_back", "the station is back at its position before the jump")
 _EVENT_WITHDRAWN: Final = Template(
     "step.explaining_event_withdrawn",
     "the question is open again because event {n}, which explained the jump, was withdrawn",
@@ -85,15 +85,15 @@ _ANSWER_WITHDRAWN: Final = Template(
     "step.withdrawn_answer", "the question is open again because its answer was withdrawn"
 )
 _SILENCE: Final = Template("step.silent_since", "the station has been silent since the jump")
-_AS_WELL: Final = Template("step.shared", "{station}, which is independent, jumped at the same time")
+_SHARED: Final = Template("step.shared", "{station}, which is independent, jumped at the same time")
 _UNKNOWN_NOISE: Final = Template(
     "step.silent_with_unknown_noise",
     "the station has been silent since the jump, and the scatter of its instrument is not known yet",
 )()
 _UNANSWERED: Final = Template("step.no_answer", "nobody answered before the deadline what it was")()
-# A jump is that of its reference if less than this share of it remains after the jump of the reference is added.
-MIRRORED: Final = 0.25
-# A fix is doubtful if its stated error exceeds this many times the usual one of the series.
+# A jump is that of its reference if at most this share of it remains after the jump of the reference is added.
+MIRRORED_SHARE: Final = 0.25
+# A jump is doubtful if the stated error of its first epoch exceeds the usual one of the series by this factor.
 DOUBTED_SIGMAS: Final = 3.0
 # The usual error is the median of this many epochs before the jump.
 USUAL_EPOCHS: Final = 24
@@ -172,7 +172,7 @@ def find_step_candidates(
             key = StepKey(track.station, jump.at_s)
             was_asked_before = key in memory.steps or was_explained_by_offset(memory, key)
             if not was_asked_before and jump.detectable_s <= processed_until_s and jump not in undecided:
-                # An earlier evaluation had these readings and found no step. Only the loaded window has moved since.
+                # An earlier evaluation had these readings and found no step. Only the loaded window has changed since.
                 continue
             level = max(_find_exceeded_level(criterion, jump), 1 if is_sudden(context, spec, jump) else 0)
             previous = candidates.get(key)
@@ -280,7 +280,7 @@ def explain_by_reference(
     remainder = []
     for component, *of_reference in zip(jump.size, *simultaneous, strict=True):
         remainder.append(component + fsum(of_reference) / len(sources))
-    limit = min(MIRRORED * jump.length, find_verification_limit(spec, criterion) or inf)
+    limit = min(MIRRORED_SHARE * jump.length, find_verification_limit(spec, criterion) or inf)
     return _MIRRORED(names=NameList(tuple(sources))) if norm(tuple(remainder)) <= limit else None
 
 
@@ -365,7 +365,7 @@ def _keep_steps(
     tracks: Tracks,
     unresolved: Collection[StepKey],
 ) -> dict[StepKey, Step]:
-    """Return the earlier steps that remain, with the state that answers and later epochs give them."""
+    """Return the earlier steps that remain, with the state that follows from answers and later epochs."""
     memory = context.memory
     steps: dict[StepKey, Step] = {}
     for key, step in memory.steps.items():
@@ -404,7 +404,7 @@ def _mark_counting_steps(
             continue
         state, reason = result
         if key in answered_by_one and state == COUNTED:
-            # Somebody has answered: the deadline for an answer means nothing for this step.
+            # The deadline is one for an answer, and this step has an answer.
             continue
         if state != step.state:
             steps[key] = replace(step, state=state, reason=_because(step.reason, reason), words=None)
@@ -413,7 +413,7 @@ def _mark_counting_steps(
 def _update_unanswered(
     step: Step, candidate: StepCandidate | None, tracks: Iterable[Track], context: DecisionContext
 ) -> Step:
-    """Return a step without an answer in the state that later epochs give it.
+    """Return a step without an answer in the state that follows from later epochs.
 
     A doubt may be resolved, or the value may return. Only a returned value ends a step that counts; silence does not.
     """
@@ -422,7 +422,7 @@ def _update_unanswered(
     if is_confirmed_now or has_jumped_again:
         return replace(step, state=PENDING, known_s=context.now_s, reason=strip_explanation(step.reason))
     if step.state in ACTIVE and find_fate(step, tracks) == BACK and is_back_at_start(context.inputs, tracks, step):
-        return replace(step, state=RETURNED, reason=_because(step.reason, _STANDS_AGAIN()))
+        return replace(step, state=RETURNED, reason=_because(step.reason, _IS_BACK()))
     return step
 
 
@@ -491,7 +491,7 @@ def _find_reason_to_count(
         }
         # Before the deadline later epochs must confirm both steps. After it, none of them may contradict.
         if confirmations == {True} or (is_after_deadline and False not in confirmations):
-            return MOVEMENT, _AS_WELL(station=partner.station)
+            return MOVEMENT, _SHARED(station=partner.station)
     return (COUNTED, _UNANSWERED) if is_after_deadline and step.state != EVENT else None
 
 
