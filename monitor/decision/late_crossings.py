@@ -18,6 +18,7 @@ from monitor.decision.keys import Supporter
 from monitor.decision.ladder import fuse
 from monitor.decision.records import Condition, instant, seconds
 from monitor.decision.series.assessment import Assessment, DecisionContext, EvaluationCache
+from monitor.decision.series.steps import MAX_STORING_TIME_S
 from monitor.readings.records import Reading
 from monitor.text.instants import EPOCH
 from monitor.text.message import LABELLED_TEXT, Message, Template, Term, Timestamp, join
@@ -31,8 +32,6 @@ _LATE: Final = Template(
 LATE: Final = "health:site:late_"
 # Number of instants of a backlog that are evaluated. A longer backlog is thinned evenly.
 MOST: Final = 48
-# A reading is stored at the latest this long after its reception.
-STORED: Final = timedelta(minutes=1)
 # Number of stations that the message names.
 _NAMED: Final = 3
 
@@ -108,12 +107,13 @@ def _list_new(readings: Sequence[Reading], evaluated_at: datetime) -> list[datet
 
     A late reading may have been received before that evaluation and stored after it.
     """
-    stored_at = evaluated_at - STORED
+    storing_time = timedelta(seconds=MAX_STORING_TIME_S)
+    stored_at = evaluated_at - storing_time
 
     def is_new(reading: Reading) -> bool:
         if reading.received_at <= stored_at:
             return False
-        return reading.received_at > evaluated_at or reading.received_at - reading.observed_at > STORED
+        return reading.received_at > evaluated_at or reading.received_at - reading.observed_at > storing_time
 
     new = [reading.observed_at for reading in takewhile(is_new, reversed(readings))]
     new.reverse()

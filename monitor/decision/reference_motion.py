@@ -121,7 +121,7 @@ def _assess_reference(
     if jumps:
         size = Figure(jumps[-1].length, ".3g", spec.unit)
         text = _JUMPED(reference=reference, stations=names, size=size, at=Timestamp(jumps[-1].at_s))
-        return Condition("health", 1, jumps[-1].known_s, join([text, _CHECK()]))
+        return Condition("health", 1, jumps[-1].detectable_s, join([text, _CHECK()]))
     return None
 
 

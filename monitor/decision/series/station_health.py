@@ -173,7 +173,7 @@ def _examine_declared_series(
     station_states = []
     for current in problems:
         if coarse is not None and current is coarse.problem and not shows_no_rest:
-            # The digits are fine enough for other criteria on the series.
+            # The last digit is small enough for other rate bounds of the series.
             continue
         state = "verify" if current.state in {*CANNOT_SHOW_REST, OVERLAP, TIPS} else current.state
         station_states.append((state, LABELLED_TEXT(name=Term(spec.quantity), text=current.reason)))

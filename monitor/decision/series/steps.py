@@ -102,7 +102,7 @@ UPSLOPE_MM: Final = 500.0
 # Scalar series whose positive direction is downslope.
 DOWNSLOPE: Final = frozenset({"displacement", "displacement_downslope"})
 # A reading is stored at the latest this long after its reception. The last evaluation may not have had such readings.
-COMMIT_S: Final = 120.0
+MAX_STORING_TIME_S: Final = 120.0
 # Duration of an earthquake with its aftershocks. A longer declared event does not explain later steps.
 SHAKING_S: Final = 6 * 3600.0
 
@@ -159,7 +159,7 @@ def find_step_candidates(
     """
     memory = context.memory
     candidates: dict[StepKey, StepCandidate] = {}
-    processed_until_s = float("-inf") if memory.seen_s is None else memory.seen_s - COMMIT_S
+    processed_until_s = float("-inf") if memory.seen_s is None else memory.seen_s - MAX_STORING_TIME_S
     started_s = context.now_s if memory.started_s is None else memory.started_s
     for criterion, track in tracks:
         spec = context.site.series(track.station, criterion.quantity)

@@ -96,7 +96,7 @@ def test_silence_after_a_clear_jump_raises_the_highest_level():
 
 def test_possible_noise_counts_and_each_clear_step_is_found_within_patience():
     walk = take([(0.0,), (9.0,), (-8.0,), (7.0,)])
-    assert (walk.learning, walk.kept) == (4, [0, 1, 2, 3])
+    assert (walk.epochs_without_known_noise, walk.kept) == (4, [0, 1, 2, 3])
     assert not walk.aside
     assert take([(0.0,)] * 3, limit=None).learning is None
     walk = take([(0.1,), (0.0,), (-0.1,), (0.1,), (0.0,), (30.0,), (30.1,), (75.0,)])
@@ -106,7 +106,7 @@ def test_possible_noise_counts_and_each_clear_step_is_found_within_patience():
     times = [6.0 * i for i in range(8)]
     walk = StepDetector(1.0, patience_s=36.0)
     walk.extend(times, times, values, [(0.0,)] * 8)
-    assert walk.learning is None
+    assert walk.epochs_without_known_noise is None
     assert [(i, j.detectable_s) for i, j in walk.jumps] == [(7, 42.0)]
 
 
