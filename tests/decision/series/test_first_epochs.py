@@ -98,7 +98,7 @@ def test_possible_noise_counts_and_each_clear_step_is_found_within_patience():
     walk = take([(0.0,), (9.0,), (-8.0,), (7.0,)])
     assert (walk.epochs_without_known_noise, walk.kept) == (4, [0, 1, 2, 3])
     assert not walk.aside
-    assert take([(0.0,)] * 3, limit=None).learning is None
+    assert take([(0.0,)] * 3, limit=None).epochs_without_known_noise is None
     walk = take([(0.1,), (0.0,), (-0.1,), (0.1,), (0.0,), (30.0,), (30.1,), (75.0,)])
     assert [index for index, _ in walk.jumps] == [5, 7]
     assert walk.jumps[0][1].detectable_s == 7.0, "not known before the epochs that show it"
