@@ -436,9 +436,9 @@ def check_a_level_stands_while_it_scatters(seeds: range) -> None:
         assert any(held[:8]), f"seed {seed}: nobody is notified of the scatter"
         assert not any(held[ACCEPTANCE_EPOCHS + 8 :]), f"seed {seed}: its noise is never learnt anew: {held}"
         text = str(looks[story.begin + held.index(True)].memory.conditions[key].reason)
-        assert f"after {ACCEPTANCE_EPOCHS} readings like these" in text
+        assert f"After {ACCEPTANCE_EPOCHS} such readings" in text
         assert "A person may lower the level" in text
-        assert "in sight for the whole time of recovery" in text
+        assert "had data during the whole recovery" in text
         last = len(held) - held[::-1].index(True)
         assert min(after[:last]) >= before, f"seed {seed}: fell while it could not be judged: {after}"
 
