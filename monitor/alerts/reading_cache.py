@@ -63,7 +63,7 @@ class SiteReadingCache:
 
     def save_memory(self, text: str, memory: Memory) -> None:
         """Keep the memory that was stored as this JSON text."""
-        self._memory = text, memory.in_order()  # the order in which the stored text would return it
+        self._memory = text, memory.sort_mappings()  # the order in which the stored text would return it
 
     def read_memory(self, text: str) -> Memory:
         """Return the memory that was stored as a JSON text."""

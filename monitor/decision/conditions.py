@@ -22,7 +22,7 @@ from monitor.decision.orphaned_votes import ORPHANED
 from monitor.decision.proof import list_unproven
 from monitor.decision.records import Condition, Memory, Step, Steps, instant, seconds
 from monitor.decision.series.assessment import RARE_SUFFIX, Assessment, Assessments, DecisionContext, rare_key
-from monitor.decision.series.coseismic_steps import VERIFY, list_reminders
+from monitor.decision.series.coseismic_steps import VERIFY_NOW, list_reminders
 from monitor.decision.series.offset_answers import OFFSET_SUFFIX, find_offsets
 from monitor.decision.series.station_health import NEVER_RECEIVED
 from monitor.decision.series.step_deadlines import find_answer_time_s
@@ -233,7 +233,7 @@ def _describe_lone_top(situation: Situation) -> Condition:
         _LONE_TOP_STAYS_LOWER(n=site.fusion.top_needs),
         _INSPECT(),
     ]
-    return Condition("health", 2, situation.context.now_s, VERIFY(text=join(parts, _SENTENCES)))
+    return Condition("health", 2, situation.context.now_s, VERIFY_NOW(text=join(parts, _SENTENCES)))
 
 
 def _gather_silent(situation: Situation) -> dict[str, Condition]:
@@ -357,7 +357,7 @@ def _list_steps(
         if name in conditions and step.state not in ACTIVE:
             continue
         text = join([step.reason, _describe_consequence(context, key, step, partners.get(key, ()))], _SENTENCES)
-        conditions[name] = Condition("health", 2, step.known_s, VERIFY(text=text))
+        conditions[name] = Condition("health", 2, step.known_s, VERIFY_NOW(text=text))
     return conditions
 
 
@@ -410,7 +410,7 @@ def _list_question(context: DecisionContext, question: str, since_s: float, text
         parts = [text, _SET_ASIDE(word=Term(str(answer)))]
         return {f"health:{question}:set_aside": Condition("health", 1, since_s, join(parts, _SENTENCES))}
     parts = [text, _INSPECT()]
-    return {f"health:{question}:verify": Condition("health", 2, since_s, VERIFY(text=join(parts, _SENTENCES)))}
+    return {f"health:{question}:verify": Condition("health", 2, since_s, VERIFY_NOW(text=join(parts, _SENTENCES)))}
 
 
 def review_due_s(criterion: Criterion) -> float | None:
@@ -515,7 +515,7 @@ def _list_undecided(context: DecisionContext, assessments: Assessments) -> dict[
             previous = context.memory.conditions.get(key)
             if level in assessment.undecided:
                 parts = [label_witness(assessment.station, assessment.undecided[level]), _INSPECT()]
-                conditions[key] = Condition("health", 2, context.now_s, VERIFY(text=join(parts, _SENTENCES)))
+                conditions[key] = Condition("health", 2, context.now_s, VERIFY_NOW(text=join(parts, _SENTENCES)))
             elif previous is not None and not assessment.fresh:
                 conditions[key] = previous
     return conditions
@@ -582,7 +582,7 @@ def list_changes(
 
 def _get_fact(reason: Message) -> Message:
     """Return what happened, from the text of a condition: without its consequences and what people should do."""
-    fact: Value = reason.values["text"] if reason.id == VERIFY.id else reason
+    fact: Value = reason.values["text"] if reason.id == VERIFY_NOW.id else reason
     while isinstance(fact, Message) and fact.id == LISTED.id:
         fact = list_parts(fact)[0]
     return fact if isinstance(fact, Message) else join([fact])

@@ -569,7 +569,7 @@ class Memory:
         values["receptions"] = {name: list(times_s) for name, times_s in values["receptions"].items()}
         return values
 
-    def in_order(self) -> "Memory":
+    def sort_mappings(self) -> "Memory":
         """Return the memory with sorted mappings, as it is after writing and reading canonical JSON."""
         changed: dict[str, Any] = {}
         for name in _MAPPINGS:
@@ -590,7 +590,7 @@ class Memory:
         for name in _MAPPINGS:
             if name not in {"conditions", "incomplete", "receptions"}:
                 renamed[name] = {rename_key(key, names): value for key, value in renamed[name].items()}
-        return Memory.read(renamed).in_order()
+        return Memory.read(renamed).sort_mappings()
 
     @staticmethod
     def read(value: Mapping[str, Any]) -> "Memory":

@@ -12,7 +12,7 @@ from typing import Final
 from monitor.decision.alert_texts import name_series
 from monitor.decision.records import Condition
 from monitor.decision.series.assessment import Assessment, Assessments
-from monitor.decision.series.coseismic_steps import VERIFY
+from monitor.decision.series.coseismic_steps import VERIFY_NOW
 from monitor.decision.situation import Situation
 from monitor.text.message import Template, join
 
@@ -98,7 +98,7 @@ def list_open_corrections(situation: Situation) -> dict[str, Condition]:
     conditions = {}
     for question, sentence in situation.correction_questions.items():
         if answers.get(question) is None:
-            text = VERIFY(text=join([sentence, _SIGN()]))
+            text = VERIFY_NOW(text=join([sentence, _SIGN()]))
             conditions[f"health:{question}:verify"] = Condition("health", urgency, situation.context.now_s, text)
     return conditions
 

@@ -119,7 +119,7 @@ def check_warm_is_cold(seeds):
 
 def check_order(memory):
     """What a replay goes on with is what a service reads back from its database, to the order of every mapping."""
-    stored, kept = Memory.read(json.loads(canonical_json(memory.to_json()))), memory.in_order()
+    stored, kept = Memory.read(json.loads(canonical_json(memory.to_json()))), memory.sort_mappings()
     assert kept == stored
     assert json.dumps(kept.to_json()) == json.dumps(stored.to_json()), "one order differs"
     for name in ("votes", "supporters", "answered", "steps", "unheard"):

@@ -100,7 +100,7 @@ def play(
             caches[site.version] = EvaluationCache()
         decision = decide(prepared[site.version], memory, inputs, instant(now_s), caches[site.version])
         yield ReplayDecision(instant(now_s), site, memory, decision, inputs, acted)
-        memory = decision.memory.in_order()  # in the order in which the database returns it
+        memory = decision.memory.sort_mappings()  # in the order in which the database returns it
         if pace.instants is not None:
             now_s = next(instants, inf)
         else:
@@ -163,10 +163,10 @@ def redo(memory: Memory, act: PastAct, site: Site) -> Memory:
     """Apply an act of a person to a memory. The memory that it was applied to then becomes the same as then."""
     if act.act == "level.set":
         level = min(int(act.after["level"]), site.top_level)
-        return order_level(memory, level, seconds(act.at)).in_order()
+        return order_level(memory, level, seconds(act.at)).sort_mappings()
     if act.act == TAKEN_BACK:
         gone = act.before["answers"].keys() - act.after["answers"].keys()
-        return reopen_questions(memory, gone, seconds(act.at)).in_order()
+        return reopen_questions(memory, gone, seconds(act.at)).sort_mappings()
     old: Mapping[str, str] = act.before.get("answers", {})
     given = {k: v for k, v in act.after.get("answers", {}).items() if old.get(k) != v}
     states = {k: s["state"] for k, s in act.after.get("steps", {}).items()}
@@ -177,4 +177,4 @@ def redo(memory: Memory, act: PastAct, site: Site) -> Memory:
     }
     heights = {k: h for k, h in act.after.get("heights", {}).items() if k in given and "@" in k}
     answers, heights = {**memory.answers, **given}, {**memory.heights, **heights}
-    return replace(memory, answers=answers, steps=steps, heights=heights).in_order()
+    return replace(memory, answers=answers, steps=steps, heights=heights).sort_mappings()

@@ -17,7 +17,7 @@ from monitor.sites.records import Site
 from monitor.sites.witnesses import find_groups
 from monitor.text.message import NameList, Template, Term, Timestamp
 
-VERIFY: Final = Template("question.verify", "verify now: {text}")
+VERIFY_NOW: Final = Template("question.verify", "verify now: {text}")
 _SHAKEN: Final = Template(
     "step.earthquake_unanswered",
     "{stations} are independent and jumped during a declared earthquake, by as much as {level} requires. The question "
@@ -86,7 +86,7 @@ def list_reminders(context: DecisionContext, steps: Steps) -> dict[str, Conditio
     turn, waited_s, _ = find_reminder(context.now_s - steps[first].known_s, find_answer_time_s(site, first.station))
     if turn < 1:
         return {}
-    text = VERIFY(
+    text = VERIFY_NOW(
         text=_SHAKEN(
             stations=NameList(tuple(dict.fromkeys(k.station for k in keys))),
             level=Term(site.levels[max(steps[k].level for k in keys)].name),

@@ -16,7 +16,7 @@ from monitor.decision.criteria.kinds.scene import AND_OTHERS
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import Condition, DecisionInputs, EventFact, Memory, instant
 from monitor.decision.series.assessment import Assessment, DecisionContext
-from monitor.decision.series.coseismic_steps import VERIFY
+from monitor.decision.series.coseismic_steps import VERIFY_NOW
 from monitor.errors import ConfigError
 from monitor.sections import Duration, Section
 from monitor.sites.criteria.entry import KindEntry
@@ -305,7 +305,7 @@ def list_inspections(site: Site, memory: Memory, inputs: DecisionInputs, now_s: 
             text = group[0].reason
             if len(group) > 1:
                 text = AND_OTHERS(text=text, n=len(group) - 1)
-            questions[alert_key] = Condition("health", 2, since_s, VERIFY(text=_INSPECT(text=text)))
+            questions[alert_key] = Condition("health", 2, since_s, VERIFY_NOW(text=_INSPECT(text=text)))
     return questions
 
 
