@@ -186,8 +186,9 @@ def rename_key(text: str, names: Mapping[str, str]) -> str:
 def find_station_of_question(question: str) -> str:
     """Return the station of the step that a question is about; "" if it is not about a step.
 
-    >>> step, reference = "G1@2026-03-01T06:00:00.000000Z", "reference:BASE"
-    >>> find_station_of_question(step), find_station_of_question(reference)
-    ('G1', '')
+    >>> step, correction = "G1@2026-03-01T06:00:00.000000Z", "corrected:G1@2026-03-01T06:00:00.000000Z"
+    >>> find_station_of_question(step), find_station_of_question(correction), find_station_of_question("reference:BASE")
+    ('G1', '', '')
     """
-    return StepKey.read(question).station
+    # The names of all other questions have a prefix such as `corrected:`.
+    return "" if ":" in question.partition("@")[0] else StepKey.read(question).station

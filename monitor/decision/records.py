@@ -18,15 +18,18 @@ from monitor.decision.headline import StationRate
 from monitor.decision.keys import StepKey, Supporter, VoteKey, read_supporter, rename_key
 from monitor.readings.records import Reading
 from monitor.sites.criteria.registry import load_criteria
-from monitor.text.instants import EPOCH, epoch_s, format_iso, from_epoch_s, parse_time
+from monitor.text.instants import epoch_s, format_iso, from_epoch_s, parse_time
 from monitor.text.message import Message, messages_to_plain, plain_to_messages
-
-__all__ = ["EPOCH", "Decision", "DecisionInputs", "Memory"]
 
 
 # ---- inputs ------------------------------------------------------------------------------------------------------
 class NewestEpoch(NamedTuple):
-    """The newest epoch of a series whose instant is not in the future. It is not later than its reception."""
+    """Newest epoch of a series, at most the instant of its reception.
+
+    Attributes:
+        observed_s: The epoch, epoch seconds.
+        received_s: When it was received, epoch seconds.
+    """
 
     observed_s: float
     received_s: float
@@ -132,7 +135,7 @@ class EventFact:
 
     @property
     def confirmations(self) -> int:
-        """How many people have confirmed the event. Without confirmation it is only mentioned, and explains nothing."""
+        """Number of people who have confirmed the event. Without confirmation the event explains no step."""
         return len(self.confirmed_by)
 
 
@@ -155,7 +158,7 @@ class FailureFact:
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceFact:
-    """A maintenance window of a station. Its votes are set aside up to a level."""
+    """A maintenance window of a station. During the window, votes of the station up to a level do not count."""
 
     station: str
     from_s: float
@@ -175,7 +178,8 @@ class OffsetFact:
     by: str
     second_by: str | None  # None until a person other than the author has confirmed it
     quantity: str
-    counts: bool = True  # False until the second confirmation: it is not subtracted from readings before
+    # False until the second person has confirmed it. It is subtracted from readings only from then on.
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +187,12 @@ class PointFact:
     """Rate of a zone of InSAR points.
 
     Attributes:
-        points: Number of points with enough acquisitions. The rate is theirs. 0 if there are too few values for a rate.
+        points: Number of points with enough acquisitions, which the rate is computed from. 0 if there are too few
+            values for a rate.
         newest_s: Newest acquisition that the rate depends on.
-        known_share: Share of used values among those that all points would have at all acquisitions.
-        lost_mm_per_day: Rate of the points that lack too many acquisitions, from the values that they have; None if
-            these are too few.
+        known_share: Number of values that were used, divided by the number of points times the number of acquisitions.
+        lost_mm_per_day: Rate of the points without enough acquisitions, from the values that they have. None if these
+            are too few.
     """
 
     zone: str
@@ -413,12 +418,16 @@ class FactRequest(NamedTuple):
 # ---- memory ----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """The newest result of one criterion at one witness.
+    """The level that one criterion requests at one witness.
+
+    An assessment raises the level at once, but only a fresh assessment lowers it. The level may therefore be higher
+    than that of the newest assessment.
 
     Attributes:
         level: Level that the vote requests.
         newest_s: Newest reading that it depends on, epoch seconds.
         valid_until_s: When it expires without newer readings, epoch seconds.
+        reason: Text for people.
     """
 
     level: int
@@ -432,8 +441,8 @@ class Step:
     """A jump of a station as an open question, and what became of it. See `monitor.decision.series.steps`.
 
     Attributes:
-        at_s: First epoch after the jump.
-        known_s: When the question was opened. The deadline is counted from it.
+        at_s: First epoch after the jump, epoch seconds.
+        known_s: When the question was opened or opened again, epoch seconds. The deadline is counted from it.
         size: Length of the jump in the unit of the series.
         level: Level that the jump requests as movement.
         state: One of
@@ -446,7 +455,7 @@ class Step:
             `doubtful` (the reading itself is doubtful: a question without a deadline),
             `returned` (it counted, and the station is back at its earlier position).
         quantity: Quantity of the declared series that jumped; "" if it is not known.
-        words: How many people confirmed the event that explains the step; None if no event explains it.
+        words: Number of people who confirmed the earthquake that explains the step. None if no earthquake explains it.
     """
 
     at_s: float
@@ -468,8 +477,9 @@ class Signature:
     """The first of two signatures for an answer that a motion was no movement. Alone it changes nothing.
 
     Attributes:
+        answer: What the person answered.
         by: The person who signed.
-        height: Level that was requested when the person signed.
+        height: Level that the motion requested when the person signed.
     """
 
     answer: str
@@ -479,12 +489,12 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """An open condition of the health or advice ledger.
+    """An open condition of the category health or advice.
 
     Attributes:
-        ledger: `health` or `advice`.
+        ledger: The category (`AlertCategory`): `health` or `advice`.
         level: 1 for a notice, 2 if it is urgent.
-        since_s: Since when it is open, epoch seconds.
+        since_s: When it was opened, epoch seconds.
         reason: Text for people.
     """
 
@@ -496,37 +506,45 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What one decision leaves for the next one. It is stored, so that a restart changes nothing.
+    """State that one decision passes to the next one. It is stored, so that a restart changes nothing.
 
     A *question* is named after the thing that it is about: a step (`station@instant`), a reference whose stations move
-    alike (`reference:ID`), a station that moves alone (`alone:ID`), or corrected values (`corrected:...`).
+    alike (`reference:ID`), a station that moves alone (`alone:ID`), or corrected values (`corrected:...`). All instants
+    are epoch seconds.
+
+    Some names are older than the terms of the code, and stay because they are stored: `asked` (questions about stations
+    that move alone), `heights` (levels of questions), `unheard` (orphaned supporters), `seen_s` (last evaluation).
 
     Attributes:
-        started_s: The first evaluation of the site.
+        started_s: Instant of the first evaluation of the site.
         level: The standing level of the site, an index into its ladder.
         level_source: `auto`, or `person` if a person set the level.
-        since_s: Since when the level stands.
-        floor: A level that a person set and below which it does not fall by itself.
+        since_s: When the level last changed, or was set by a person.
+        floor: Level that a person raised or confirmed, and below which the level does not fall by itself. 0 if there is
+            none.
         votes: By `criterion|witness`.
         supporters: Votes, steps and rules that the level depends on, with the highest level that each requested since
             the level was raised.
-        answered: By supporter, the instant up to which a person who lowered the level answered for its readings. They
-            do not raise the level again.
+        answered: By supporter: readings up to this instant do not raise the level again, because a person has lowered
+            the level in spite of them. It has nothing to do with `answers`.
         steps: By `station@instant`.
         answers: By question: `movement`, or the cause that a person stated instead.
-        common: By reference, since when its stations move alike.
+        common: By reference, the instant since when its stations move alike.
         conditions: Open conditions of health and advice, by alert key.
         observability: What the site sees: `full`, `degraded` or `blind`.
         reachable_level: Highest level that motion anywhere on the slope can raise; None before the first evaluation.
-        newest_s: Newest reading that any decision has used.
+        newest_s: Newest epoch of any series that an evaluation had received, whatever its quality. None before the
+            first reading.
         seen_s: Instant of the last evaluation.
-        asked: By question about a station that moves alone, since when it is open.
-        heights: By question about a motion, the level that its votes request, or requested when it was answered. By
-            step, the level that it requested when one person alone answered that it was no movement.
+        asked: By question about a station that moves alone, the instant since when it is open.
+        heights: By question about a motion: the level that its votes request or, once a person has answered that it was
+            no movement, the level at the time of the answer. By step: the level that it requested when one person alone
+            answered that it was no movement.
         signed: First signature of each question that needs two, by question.
-        unheard: Supporters of the level that the site file does not declare any more, and since when.
-        held: Supporters that only missing or doubtful readings keep from falling, and since when.
-        reported: By criterion, the largest rate that people were notified of since the level stands.
+        unheard: Orphaned supporters, with the instant since when: the level depends on them, but the site file does not
+            declare them any more (`monitor.decision.orphaned_votes`).
+        held: Supporters that only missing or doubtful readings keep from falling, with the instant since when.
+        reported: By criterion, the largest rate that people were notified of since the level last changed.
         incomplete: By `station.quantity`, why the site does not see "full".
         receptions: By `station.quantity`, the newest instants of reception, if the loaded readings are too few to show
             how often the series is received.
@@ -597,21 +615,25 @@ class Memory:
         """Return the memory with the values of its JSON."""
         values = dict(value)
         for name, record_type in (("votes", Vote), ("steps", Step), ("conditions", Condition), ("signed", Signature)):
-            read_key = _KEYS.get(name, str)
-            values[name] = {
-                read_key(key): record_type(**plain_to_messages(record)) for key, record in values[name].items()
-            }
+            values[name] = {key: record_type(**plain_to_messages(record)) for key, record in values[name].items()}
         values["incomplete"] = plain_to_messages(values.get("incomplete", {}))
         values["receptions"] = {name: tuple(times_s) for name, times_s in values.get("receptions", {}).items()}
-        for name in ("supporters", "answered", "unheard", "held"):
-            values[name] = {read_supporter(key): entry for key, entry in values.get(name, {}).items()}
+        for name, read_key in _KEYS.items():
+            values[name] = {read_key(key): entry for key, entry in values.get(name, {}).items()}
         return Memory(**values)
 
 
 # Names of the fields of `Memory` that are mappings.
 _MAPPINGS: Final = tuple(f.name for f in fields(Memory) if f.default_factory is dict)
-# How the keys of these fields are read. Those of all other fields are plain text.
-_KEYS: Final[Mapping[str, Callable[[str], str]]] = {"votes": VoteKey.read, "steps": StepKey.read}
+# Functions that read the keys of these fields. The keys of all other fields are plain text.
+_KEYS: Final[Mapping[str, Callable[[str], str]]] = {
+    "votes": VoteKey.read,
+    "steps": StepKey.read,
+    "supporters": read_supporter,
+    "answered": read_supporter,
+    "unheard": read_supporter,
+    "held": read_supporter,
+}
 
 
 # ---- result ----------------------------------------------------------------------------------------------------
@@ -622,7 +644,8 @@ class StationHealth:
     Attributes:
         state: `ok`, `silent`, `flagged`, `stuck`, `verify` or `unknown`.
         missing_share_24h: Share of the readings of the last 24 h that were not received.
-        votes: Whether the votes of the station count now.
+        votes: Whether a series of the station that a criterion uses is healthy, so that the station can cast new votes.
+            A stored vote may still count.
     """
 
     station: str
@@ -643,12 +666,13 @@ class Decision:
         level: The standing level.
         observability: `full`, `degraded` or `blind`.
         reachable_level: Highest level that motion anywhere on the slope can raise.
-        witnesses_available: How many independent witnesses can vote now.
+        witnesses_available: Number of independent groups that can vote for the highest level now.
         changes: Alerts that are opened, changed or closed.
-        evidence: Why the decision came out as it did. See `monitor.decision.evidence`.
-        newest_at: Newest reading of the motion of the slope.
+        evidence: The reasons of the decision. See `monitor.decision.evidence`.
+        newest_at: Newest epoch of a series that measures the motion of the slope. Without such a series, the newest
+            epoch of all series. None if there is none.
         next_due_s: When the site must be evaluated again even if no reading is received, epoch seconds.
-        rates: What every vote on a rate measured.
+        rates: The measured rate behind every vote on a rate.
     """
 
     memory: Memory

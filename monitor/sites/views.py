@@ -44,7 +44,7 @@ site_status = Table(
     Column("evaluated_at", Text, comment="last evaluation", info={"unit": "time"}),
     Column("observability", Text, comment="full, degraded or blind"),
     Column("reachable_level", Integer, comment="highest level that is raised wherever the slope moves"),
-    Column("witnesses_available", Integer, comment="independent witnesses that can vote"),
+    Column("witnesses_available", Integer, comment="independent groups that can vote for the highest level now"),
     Column("health", Text, comment="`ok`, or the stations with faults"),
     Column(
         "movement_stage",
