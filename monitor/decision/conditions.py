@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 from operator import attrgetter
 from typing import Any, Final
@@ -24,11 +24,12 @@ from monitor.decision.records import Condition, Memory, Step, Steps, instant, se
 from monitor.decision.series.assessment import RARE_SUFFIX, Assessment, Assessments, DecisionContext, rare_key
 from monitor.decision.series.coseismic_steps import VERIFY_NOW, list_reminders
 from monitor.decision.series.offset_answers import OFFSET_SUFFIX, find_offsets
-from monitor.decision.series.station_health import NEVER_RECEIVED
+from monitor.decision.series.station_health import NEVER_RECEIVED, SeriesHealthMap
 from monitor.decision.series.step_deadlines import find_answer_time_s
 from monitor.decision.series.step_states import (
     ACTIVE,
     BEFORE,
+    COUNTED,
     DOUBTFUL,
     EVENT,
     MOVEMENT,
@@ -67,7 +68,7 @@ from monitor.text.message import (
 
 _LONE_TOP: Final = Template("witness.only_one", "{level} is requested only by {stations}")
 _LONE_TOP_STAYS_LOWER: Final = Template(
-    "witness.needs_more", "It needs {n} independent witnesses, so the level stays below it"
+    "witness.needs_more", "{level} needs {n} independent witnesses, so the present level stays below {level}"
 )
 _SET_ASIDE: Final = Template("question.answered", 'This does not count as movement: somebody answered "{word}"')
 _ALL_SILENT: Final = Template(
@@ -78,25 +79,34 @@ _BEFORE_MONITORING: Final = Template(
     "question.jump_before_monitoring", "{step}, before its monitoring started, so it does not count"
 )
 _RETURNED: Final = Template(
-    "question.jump_returned", "The jump no longer counts, but a level that it raised stays until a person lowers it"
+    "question.jump_returned",
+    "The jump does not count any more. A level that it raised falls by itself, unless the site file requires a person "
+    "to lower it",
 )
 _ANSWER_IF_KNOWN: Final = Template("question.answer_if_known", "Answer what it was, if you know")
 _COUNTS_FROM: Final = Template(
-    "question.counts_from", "It counts as movement from {at} on. Answer before then if it was something else"
+    "question.counts_from", "Answer what it was. Without an answer it counts for {level} from {at} on"
 )
-_COUNTS: Final = Template(
-    "question.counts_now", "It counts as movement. Check the slope, and answer if it was something else"
+_COUNTS_UNANSWERED: Final = Template(
+    "question.counts_unanswered", "It counts for {level}. Check the slope, and answer what it was"
+)
+_COUNTS_AS_MOVEMENT: Final = Template(
+    "question.counts_now", "It counts as movement, for {level}. Check the slope, and answer if it was something else"
 )
 _BOTH_COUNT: Final = Template(
     "question.several_count",
     "Independent stations jumped as well: {stations}. The jumps count as movement no later than {at}, unless the next "
     "two readings show that the stations came back or only scatter. Check the slope",
 )
-_NEEDS_ANSWER: Final = Template("question.needs_answer", "It does not count until somebody answers what it was")
+_NEEDS_ANSWER: Final = Template(
+    "question.needs_answer",
+    "It does not count until somebody answers what it was, unless the station becomes silent",
+)
 _NEEDS_CONFIRMATION: Final = Template(
     "question.needs_confirmation",
-    "It does not count until somebody answers what it was. Only one person has confirmed the event. Until a second one "
-    "does, a jump for one of the two highest levels counts if an independent station jumped as well",
+    "It does not count until somebody answers what it was, unless the station becomes silent. Only one person has "
+    "confirmed the event. Until a second person confirms it, a jump for one of the two highest levels counts if an "
+    "independent station jumped as well",
 )
 _DOUBTED: Final = Template(
     "question.doubtful",
@@ -116,8 +126,8 @@ _REVIEW_BY: Final = Template(
 )
 _UNREACHABLE: Final = Template(
     "health.too_few_witnesses",
-    "{level} cannot be raised now: it needs {n2} independent witnesses, and {n} can vote. The highest level that can "
-    "be raised is {level2}",
+    "{level} cannot be raised now: it needs {n2} independent witnesses, and {n} can request it. The highest level that "
+    "can be raised is {level2}",
 )
 _LOST: Final = Template("health.level_lost", "{level} cannot be raised now, at most {level2}: {text}")
 _SILENT_SERIES: Final = Template("health.series_silent", "{n} of {n2} series are silent: {names}")
@@ -136,13 +146,12 @@ _INSPECT_POWER: Final = Template("health.inspect_power", "Check its power supply
 _INSPECT_SILENT: Final = Template("health.inspect_silent", "Check the power supply and the radio of what is silent")
 _INSPECT_AND_SET: Final = Template("health.inspect_and_set", "Check the slope by other means, then set the level")
 _LONE_LEVEL: Final = Template("level.too_few", "too few independent witnesses request {level}")
-_ALL_BACK: Final = Template(
-    "level.back_within_bounds", "current readings of everything that raised {level} are clearly within the bounds again"
+_NOT_REQUESTED: Final = Template("level.no_longer_requested", "nothing that raised {level} requests it any more")
+_STAYS: Final = Template("level.stays", "{level} stays: {text}")
+_SET_BY_PERSON: Final = Template(
+    "level.set_by_person", "{level} stays because a person set it: no witness requests it now"
 )
-_STANDS: Final = Template("level.stands", "{level} stays: {text}")
-_STANDS_BY: Final = Template("level.set_by_person", "{level} stays because a person set it: no witness requests it now")
-_STANDS_ALONE: Final = Template("level.not_requested", "{level} stays: no witness requests it now")
-_HOLDS: Final = Template("level.holds", "{level} stays: {text}")
+_STAYS_UNREQUESTED: Final = Template("level.not_requested", "{level} stays: no witness requests it now")
 _NOTHING: Final = Template("level.no_request", "nothing requests a higher level")
 _NOT_BACK: Final = Template("level.not_back", "not clearly back within the bounds: {text}")
 _NO_READINGS: Final = Template("level.no_readings", "no new readings from {text}")
@@ -150,26 +159,31 @@ _VOTE_STAYS: Final = Template("level.vote_stays", "{name} still counts for {leve
 _BACKLOG: Final = Template("level.backlog", "older readings are still being stored")()
 _HAS_GAPS: Final = Template("level.has_gaps", "readings are missing or set aside")()
 _NO_FRESH: Final = Template("level.no_fresh", "it has no new readings")()
-_JUMP_OPEN: Final = Template("level.jump_open", "nobody has answered what its jump was")()
+_UNANSWERED_JUMP: Final = Template("level.jump_open", "nobody has answered what its jump was")()
+_JUMP_IS_MOVEMENT: Final = Template("level.jump_is_movement", "its jump counts as movement")()
 _NOT_CLEAR: Final = Template("level.not_clear", "it is not clearly back within the bounds")()
 _SUPPORT: Final = Template("level.support", "{station} ({rule})")
 _STEP_AT: Final = Template("level.jump_at", "jump of {station} at {at}")
-_BY_PERSON: Final = Template("level.person_must_lower", "a person must lower it")
+_PERSON_MUST_LOWER: Final = Template("level.person_must_lower", "a person must lower it")
 _OF_RULE: Final = Template("level.rule", "rule {rule}, {station}")
 # Witnesses that are no stations. Their names are translated.
 _WITNESSES_WITHOUT_STATION: Final = frozenset({"scene", "observers", "earthquake"})
-_SENTENCES: Final = ". "  # separates what happened, what it means and what to do
+# Separates the sentences of a text: what happened, what it means and what to do.
+_SENTENCES: Final = ". "
 HAZARD_KEY = "hazard"
 # A reminder is sent when the rate is this many times the rate of the last message.
 GROWTH: Final = 2.0
-_NAMED: Final = 5  # supporters of a level in one sentence
-_ASKING_NAMED: Final = 3  # votes in one sentence, each with its reason
-UNDECIDED = ":undecided_"
-LONE_TOP: Final = "health:site:lone_top"  # only one group of instruments requests the highest level
+# A sentence contains at most this many supporters of a level.
+_MAX_NAMES: Final = 5
+# A sentence contains at most this many votes with their reasons.
+_MAX_REASONS: Final = 3
+UNDECIDED: Final = ":undecided_"
+# Key of the alert that only one group of instruments requests the highest level.
+LONE_TOP: Final = "health:site:lone_top"
 REACHABLE: Final = "health:site:reachable"
 CANNOT_SEE: Final = "health:site:cannot_see"
-# Urgent conditions that also state which series are silent.
-_STATES_SILENCE: Final = (REACHABLE, CANNOT_SEE, SILENT_SLOPE)
+# Keys of urgent conditions whose text also contains which series are silent.
+_URGENT_WITH_SILENCE: Final = (REACHABLE, CANNOT_SEE, SILENT_SLOPE)
 
 
 def list_conditions(situation: Situation) -> dict[str, Condition]:
@@ -178,17 +192,17 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     A condition that was open before with the same level keeps its start.
     """
     context = situation.context
-    site, now_s, before = context.site, context.now_s, context.memory.conditions
-    conditions = dict(situation.instrument_conditions)
+    site, now_s = context.site, context.now_s
+    previous_conditions = context.memory.conditions
     if context.inputs.draining:
-        # Silence is not assessed while a backlog is stored. The conditions of before stay open.
-        conditions |= {
+        # Silence is not assessed while a backlog is stored. Conditions that were open before stay open.
+        conditions = dict(situation.instrument_conditions) | {
             key: condition
-            for key, condition in before.items()
-            if key.endswith((":stale", RARE_SUFFIX)) or key in _STATES_SILENCE
+            for key, condition in previous_conditions.items()
+            if key.endswith((":stale", RARE_SUFFIX)) or key in _URGENT_WITH_SILENCE
         }
     else:
-        conditions = _gather_silent(situation)
+        conditions = _list_instrument_conditions(situation)
     conditions |= _list_steps(context, situation.steps, situation.disturbed.partners)
     conditions |= situation.disturbed.conditions
     conditions |= situation.moving_references
@@ -215,7 +229,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     conditions |= find_late_crossings(context, situation.level_state.level)
     conditions |= _list_undecided(context, situation.assessments)
     conditions |= _list_advice(context, situation.assessments)
-    return {key: _keep_since(condition, before.get(key)) for key, condition in sorted(conditions.items())}
+    return {key: _keep_since(condition, previous_conditions.get(key)) for key, condition in sorted(conditions.items())}
 
 
 def _keep_since(condition: Condition, previous: Condition | None) -> Condition:
@@ -230,63 +244,80 @@ def _describe_lone_top(situation: Situation) -> Condition:
     stations = sorted({key.station for key, level in requested if level >= site.top_level})
     parts = [
         _LONE_TOP(stations=NameList(tuple(stations)), level=Term(site.levels[-1].name)),
-        _LONE_TOP_STAYS_LOWER(n=site.fusion.top_needs),
+        _LONE_TOP_STAYS_LOWER(level=Term(site.levels[-1].name), n=site.fusion.top_needs),
         _INSPECT(),
     ]
     return Condition("health", 2, situation.context.now_s, VERIFY_NOW(text=join(parts, _SENTENCES)))
 
 
-def _gather_silent(situation: Situation) -> dict[str, Condition]:
-    """Return the conditions of the instruments. Series that are silent by one cause share one condition.
+@dataclass(frozen=True, slots=True)
+class _Receptions:
+    """When the series of a site were received, compared with their declared intervals."""
 
-    Such a cause is a base station, a logger, a gateway or a power supply that failed.
-    """
-    context, series_health = situation.context, situation.series_health
-    site, now_s = context.site, context.now_s
-    conditions = dict(situation.instrument_conditions)
-    silent_since_s = {
-        place: conditions[stale_key(place)].since_s
-        for place, health in series_health.items()
-        if health.state == "silent"
-    }
-    if not silent_since_s:
-        return conditions
+    context: DecisionContext
+    series_health: SeriesHealthMap
 
-    def has_missed(place: Place, intervals: float) -> bool:
-        newest_s, spec = series_health[place].newest_s, site.series(*place)
-        return newest_s is None or spec is None or now_s - newest_s > intervals * spec.interval_s
+    def has_missed_epoch(self, place: Place) -> bool:
+        """Return whether the newest epoch of a series is older than one and a half intervals, or missing."""
+        return self._has_missed(place, 1.5)
 
-    def waited_until_s(place: Place, received: Collection[Place]) -> float:
-        """Return until when a silent series may still return after the others of its parent have returned.
+    def has_missed_several_epochs(self, place: Place) -> bool:
+        """Return whether the newest epoch of a series is older than the default of the allowed silence, or missing."""
+        return self._has_missed(place, DEFAULT_SILENCE_INTERVALS)
+
+    def find_return_deadline_s(self, place: Place, received: Collection[Place]) -> float:
+        """Return until when a silent series may still return after other series of its parent have returned.
 
         It is one and a half of its intervals after the first of the others, and at least `FALL_TOGETHER_S`.
         """
-        newest_s, spec = series_health[place].newest_s, site.series(*place)
-        first_received_s = _find_first_received(context, received, newest_s)
+        first_received_s = _find_first_received(self.context, received, self.series_health[place].newest_s)
         if first_received_s is None:
             return -inf
+        spec = self.context.site.series(*place)
         interval_s = 0.0 if spec is None else spec.interval_s
         return first_received_s + max(FALL_TOGETHER_S, 1.5 * interval_s)
 
-    def was_received_since(place: Place, silent: Collection[Place]) -> bool:
+    def was_received_since(self, place: Place, silent: Collection[Place]) -> bool:
         """Return whether a series was received after the first of the silent series missed an epoch."""
-        newest_s = series_health[place].newest_s
+        newest_s = self.series_health[place].newest_s
         first_missed_s = inf
         for silent_place in silent:
-            silent_newest_s, spec = series_health[silent_place].newest_s, site.series(*silent_place)
+            silent_newest_s = self.series_health[silent_place].newest_s
+            spec = self.context.site.series(*silent_place)
             if silent_newest_s is not None and spec is not None:
                 first_missed_s = min(first_missed_s, silent_newest_s + 1.5 * spec.interval_s)
         return newest_s is None or first_missed_s == inf or newest_s > first_missed_s
 
+    def _has_missed(self, place: Place, intervals: float) -> bool:
+        newest_s = self.series_health[place].newest_s
+        spec = self.context.site.series(*place)
+        return newest_s is None or spec is None or self.context.now_s - newest_s > intervals * spec.interval_s
+
+
+def _list_instrument_conditions(situation: Situation) -> dict[str, Condition]:
+    """Return the conditions of the instruments. Series that are silent by one cause share one condition.
+
+    Such a cause is a base station, a logger, a gateway or a power supply that failed.
+    """
+    context = situation.context
+    conditions = dict(situation.instrument_conditions)
+    silent_since_s = {
+        place: conditions[stale_key(place)].since_s
+        for place, health in situation.series_health.items()
+        if health.state == "silent"
+    }
+    if not silent_since_s:
+        return conditions
+    receptions = _Receptions(context, situation.series_health)
     causes = find_silence_causes(
         context.prepared.children,
         silent_since_s,
-        lambda place: has_missed(place, 1.5),
-        lambda place: has_missed(place, DEFAULT_SILENCE_INTERVALS),
-        waited_until_s,
-        context.memory.conditions,
-        now_s,
-        was_received_since,
+        is_late=receptions.has_missed_epoch,
+        is_gone=receptions.has_missed_several_epochs,
+        waited_until_s=receptions.find_return_deadline_s,
+        paged=context.memory.conditions,
+        now_s=context.now_s,
+        was_received_since=receptions.was_received_since,
     )
     explained = [place for places in causes.pages.values() for place in places]
     for place in (*causes.waiting, *causes.notified, *explained):
@@ -333,17 +364,17 @@ def _find_first_received(context: DecisionContext, places: Collection[Place], af
 def _list_steps(
     context: DecisionContext, steps: Steps, partners: Mapping[StepKey, Sequence[StepKey]]
 ) -> dict[str, Condition]:
-    """Return a condition for each jump without an answer. A station has one open question at a time.
+    """Return a condition for each step without an answer. A station has one open question at a time.
 
     Args:
-        partners: Jumps of independent stations at the same time, by jump.
+        partners: Pending steps of independent stations at the same time, by step.
     """
     conditions: dict[str, Condition] = {}
     for key, step in steps.items():
         if context.memory.answers.get(key) is not None:
             continue
         if step.state in {BEFORE, RETURNED}:
-            # A key of its own, so that this notice does not take the place of a question about a present jump.
+            # The key contains the instant, so that this notice does not replace a question about a newer step.
             name = f"health:{key}:verify"
             if step.state == BEFORE:
                 parts = [_BEFORE_MONITORING(step=step.reason), _ANSWER_IF_KNOWN()]
@@ -362,29 +393,33 @@ def _list_steps(
 
 
 def _describe_consequence(context: DecisionContext, key: StepKey, step: Step, partners: Sequence[StepKey]) -> Message:
-    """Describe what happens to an open question about a jump, and what a person can do about it."""
+    """Return what an unanswered step means for the level, and what a person should do."""
+    levels = context.site.levels
     if step.state == EVENT:
         return _NEEDS_CONFIRMATION() if step.words == 1 else _NEEDS_ANSWER()
     if step.state == DOUBTFUL:
         return _DOUBTED()
-    if step.state != PENDING:
-        return _COUNTS()
+    if step.state == MOVEMENT:
+        return _COUNTS_AS_MOVEMENT(level=Term(levels[step.level].name))
+    lowest = Term(levels[1].name)
+    if step.state == COUNTED:
+        return _COUNTS_UNANSWERED(level=lowest)
     deadline = Timestamp(step.known_s + find_answer_time_s(context.site, key.station), "minute")
     stations = tuple(dict.fromkeys(partner.station for partner in partners))
-    return _BOTH_COUNT(stations=NameList(stations), at=deadline) if stations else _COUNTS_FROM(at=deadline)
+    if stations:
+        return _BOTH_COUNT(stations=NameList(stations), at=deadline)
+    return _COUNTS_FROM(level=lowest, at=deadline)
 
 
 def _list_offsets(context: DecisionContext) -> dict[str, Condition]:
     """Return a notice for each step that counted and that an offset explains without a second signature."""
     if not context.inputs.offsets:
         return {}
-    before = context.memory
-    explained = {key for key, step in before.steps.items() if step.state in ACTIVE}
-    explained |= {
-        StepKey.read(key.removeprefix("health:").removesuffix(OFFSET_SUFFIX))
-        for key in before.conditions
-        if key.endswith(OFFSET_SUFFIX)
-    }
+    memory = context.memory
+    explained = {key for key, step in memory.steps.items() if step.state in ACTIVE}
+    for alert_key in memory.conditions:
+        if alert_key.endswith(OFFSET_SUFFIX):
+            explained.add(StepKey.read(alert_key.removeprefix("health:").removesuffix(OFFSET_SUFFIX)))
     conditions = {}
     for key in sorted(explained):
         offsets = find_offsets(context, key.station, key.at_s)
@@ -413,7 +448,7 @@ def _list_question(context: DecisionContext, question: str, since_s: float, text
     return {f"health:{question}:verify": Condition("health", 2, since_s, VERIFY_NOW(text=join(parts, _SENTENCES)))}
 
 
-def review_due_s(criterion: Criterion) -> float | None:
+def find_review_due_s(criterion: Criterion) -> float | None:
     """Return when the bounds of a criterion expire: at the end of the declared day (UTC), in epoch seconds.
 
     None if the site file declares no such day.
@@ -426,7 +461,7 @@ def review_due_s(criterion: Criterion) -> float | None:
 def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:
     conditions = {}
     for criterion in site.criteria:
-        due_s = review_due_s(criterion)
+        due_s = find_review_due_s(criterion)
         if due_s is None or now_s < due_s:
             continue
         day = str(criterion.valid_until)
@@ -441,7 +476,7 @@ def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:
 def _describe_silence(situation: Situation, conditions: Mapping[str, Condition]) -> list[Message]:
     """Return which instruments are silent: the failed parents, then the other series in one sentence.
 
-    All of them are named, because their own messages are not sent together with an urgent one.
+    The text contains all of them, because their own messages are not sent together with an urgent one.
     """
     places = sorted(situation.series_health)
     silent = [place for place in places if stale_key(place) in conditions]
@@ -460,16 +495,16 @@ def _describe_silence(situation: Situation, conditions: Mapping[str, Condition])
 
 
 def _list_first(texts: Sequence[Message]) -> Message:
-    """Return the first texts in one, and how many more there are."""
-    listed = join(texts[:_NAMED], ", ")
-    return AND_MORE(text=listed, n=len(texts) - _NAMED) if len(texts) > _NAMED else listed
+    """Join the first texts, and add the number of those that are left out."""
+    listed = join(texts[:_MAX_NAMES], ", ")
+    return AND_MORE(text=listed, n=len(texts) - _MAX_NAMES) if len(texts) > _MAX_NAMES else listed
 
 
 def _list_observability(situation: Situation, silence: Sequence[Message]) -> dict[str, Condition]:
     """Return urgent conditions: a level that cannot be raised, and a level without valid data.
 
     Args:
-        silence: Which instruments are silent.
+        silence: Texts that contain which instruments are silent.
     """
     site, now_s, observability = situation.site, situation.context.now_s, situation.observability
     inspections = [_INSPECT_SILENT()] if silence else []
@@ -544,10 +579,10 @@ def list_changes(
     newest_s: float | None,
     growth: Message | None = None,
 ) -> tuple[AlertChange, ...]:
-    """Return what opened, changed or closed between two decisions.
+    """Return the alerts that are opened, changed or closed between two decisions.
 
     Args:
-        newest_s: The newest datum of the decision, in epoch seconds.
+        newest_s: The newest epoch of the decision, in epoch seconds.
         growth: Text of a reminder of an unchanged level whose rate has grown; None for no reminder.
     """
     data_time = None if newest_s is None else instant(newest_s)
@@ -566,8 +601,8 @@ def list_changes(
                 repeats=growth is not None,
             )
         )
-    # An urgent message that states which series are silent replaces the messages about these series.
-    has_new_urgent = any(key in after.conditions and key not in before.conditions for key in _STATES_SILENCE)
+    # An urgent message that contains which series are silent replaces the messages about these series.
+    has_new_urgent = any(key in after.conditions and key not in before.conditions for key in _URGENT_WITH_SILENCE)
     for key in sorted({*before.conditions, *after.conditions}):
         old, new = before.conditions.get(key), after.conditions.get(key)
         if new is not None and (old is None or old.level != new.level):
@@ -581,7 +616,7 @@ def list_changes(
 
 
 def _get_fact(reason: Message) -> Message:
-    """Return what happened, from the text of a condition: without its consequences and what people should do."""
+    """Return the first fact of the text of a condition, without its consequences and without what people should do."""
     fact: Value = reason.values["text"] if reason.id == VERIFY_NOW.id else reason
     while isinstance(fact, Message) and fact.id == LISTED.id:
         fact = list_parts(fact)[0]
@@ -593,9 +628,9 @@ def follow_growth(
 ) -> tuple[dict[str, float], StationRate | None]:
     """Return the largest rate by criterion that people were notified of, and the rate that has doubled since.
 
-    A rate has doubled if it is twice that rate and twice its bound, whichever single reading is left out. So neither
-    noise nor one reading causes a reminder. A rate that falls and rises again to the same value causes none either, so
-    the motion limits the number of reminders.
+    A rate has doubled if it is twice that rate and twice its bound, whichever single reading is left out. Therefore
+    neither noise nor a single reading causes a reminder. A rate that falls and rises again to the same value causes no
+    reminder either, so the number of reminders is limited.
 
     Args:
         level: The level after the decision. If it has changed, a message with the present rates is sent anyway, and no
@@ -658,9 +693,9 @@ def explain_level(situation: Situation) -> Message:
         lone = [_LONE_LEVEL(level=Term(site.levels[-1].name))] if requested.lone_top else []
         return OF_LEVEL(level=name, text=join([_describe_requests(situation), *lone]))
     if level < before:
-        return OF_LEVEL(level=name, text=_ALL_BACK(level=Term(site.levels[before].name)))
+        return OF_LEVEL(level=name, text=_NOT_REQUESTED(level=Term(site.levels[before].name)))
     if 0 < level <= requested.level:
-        return _STANDS(level=name, text=_describe_requests(situation))
+        return _STAYS(level=name, text=_describe_requests(situation))
     if held_by or needs_person:
         parts: list[Message] = []
         silent = [key for key in held_by if _is_silent(situation, key)]
@@ -670,10 +705,10 @@ def explain_level(situation: Situation) -> Message:
         if others:
             parts.append(_NOT_BACK(text=_list_first([_name_supporter(key) for key in others])))
         if needs_person:
-            parts.append(_BY_PERSON())
-        return _HOLDS(level=name, text=join(parts))
+            parts.append(_PERSON_MUST_LOWER())
+        return _STAYS(level=name, text=join(parts))
     if level > 0:
-        return _STANDS_BY(level=name) if situation.before.floor >= level else _STANDS_ALONE(level=name)
+        return _SET_BY_PERSON(level=name) if situation.before.floor >= level else _STAYS_UNREQUESTED(level=name)
     return OF_LEVEL(level=name, text=_NOTHING())
 
 
@@ -701,7 +736,7 @@ def _describe_requests(situation: Situation) -> Message:
     """Describe the votes that request the level or a higher one, the highest first."""
     level = situation.level_state.level
     requests = sorted((-requested, key) for key, requested in situation.requested_levels.items() if requested >= level)
-    reasons = [_explain_supporter(situation, key, -negative) for negative, key in requests[:_ASKING_NAMED]]
+    reasons = [_explain_supporter(situation, key, -negative) for negative, key in requests[:_MAX_REASONS]]
     listed = join(reasons)
     count = len(requests) - len(reasons)
     return AND_MORE(text=listed, n=count) if count else listed
@@ -741,8 +776,7 @@ def _explain_unfallen_vote(situation: Situation, assessment: Assessment) -> Mess
         return _HAS_GAPS
     if not (assessment.has_data and assessment.fresh):
         return _NO_FRESH
-    if any(
-        key.station == assessment.station and step.state not in NOT_BLOCKING for key, step in situation.steps.items()
-    ):
-        return _JUMP_OPEN
+    states = {step.state for key, step in situation.steps.items() if key.station == assessment.station} - NOT_BLOCKING
+    if states:
+        return _JUMP_IS_MOVEMENT if states == {MOVEMENT} else _UNANSWERED_JUMP
     return _NOT_CLEAR

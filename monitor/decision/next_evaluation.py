@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from monitor.decision.conditions import review_due_s
+from monitor.decision.conditions import find_review_due_s
 from monitor.decision.observability import find_deadline
 from monitor.decision.proof import next_proof_s
 from monitor.decision.records import Memory
@@ -47,7 +47,7 @@ def _list_deadlines(situation: Situation, memory: Memory) -> Iterator[float]:
         yield maintenance.from_s
         yield maintenance.to_s
     for criterion in site.criteria:
-        due_s = review_due_s(criterion)
+        due_s = find_review_due_s(criterion)
         if due_s is not None:
             yield due_s
     yield from next_proof_s(context.inputs.proofs, context.now_s)

@@ -73,9 +73,9 @@ def test_several_silent_series_are_one_sentence():
         make_site(), list_readings(open_fast, 48, lambda name, hour: hour >= 40 and name in {"G1", "G2", "G3"})
     )
     assert decision.memory.conditions[REACHABLE].reason == (
-        "red cannot be raised now: it needs 2 independent witnesses, and 1 can vote. The highest level that can be "
-        "raised is orange; 3 of 4 series are silent: G1 crack opening, G2 crack opening, G3 crack opening. Check the "
-        "power supply and the radio of what is silent"
+        "red cannot be raised now: it needs 2 independent witnesses, and 1 can request it. The highest level that can "
+        "be raised is orange; 3 of 4 series are silent: G1 crack opening, G2 crack opening, G3 crack opening. Check "
+        "the power supply and the radio of what is silent"
     )
 
 
@@ -115,16 +115,16 @@ def test_only_witness_of_the_highest_level_is_named_and_what_is_missing():
     decision = decide_last(make_site(), list_readings(lambda name, hour: open_fast(name, hour) * (name == "G1"), 36))
     assert decision.evidence["sentence"].startswith("orange stays: G1: rate of crack opening: ")
     assert decision.memory.conditions[LONE_TOP].reason == (
-        "verify now: red is requested only by G1. It needs 2 independent witnesses, so the level stays below it. Check "
-        "whether the slope moves, and check the instrument"
+        "verify now: red is requested only by G1. red needs 2 independent witnesses, so the present level stays below "
+        "red. Check whether the slope moves, and check the instrument"
     )
 
 
 @pytest.mark.parametrize(
     ("hours", "consequence"),
     [
-        (31, "It counts as movement from 2026-03-02 08:30 UTC on. Answer before then if it was something else"),
-        (36, "It counts as movement. Check the slope, and answer if it was something else"),
+        (31, "Answer what it was. Without an answer it counts for yellow from 2026-03-02 08:30 UTC on"),
+        (36, "It counts for yellow. Check the slope, and answer what it was"),
     ],
 )
 def test_jump_states_when_it_counts(hours: int, consequence: str):
@@ -142,6 +142,6 @@ def test_end_of_a_condition_repeats_what_happened_only():
     ends = [change.reason for change in changes if change.key == REACHABLE and not change.open]
     (end,) = ends
     assert end == (
-        "resolved: red cannot be raised now: it needs 2 independent witnesses, and 1 can vote. The highest level that "
-        "can be raised is orange"
+        "resolved: red cannot be raised now: it needs 2 independent witnesses, and 1 can request it. The highest level "
+        "that can be raised is orange"
     )
