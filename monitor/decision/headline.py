@@ -28,8 +28,12 @@ FailureWindow = TypeVar("FailureWindow", bound=Mapping[str, Any])
 _NOTHING: Final[Mapping[str, Any]] = {}
 OBSERVABILITY_TEXTS: Final[Mapping[str, Message]] = {
     "full": Template("sight.all_valid", "all series that can raise a level give valid data")(),
-    "degraded": Template("sight.some_invalid", "some series that can raise a level give no valid data")(),
-    "blind": Template("sight.blind", "no valid data from the stations behind this level")(),
+    "degraded": Template(
+        "sight.some_incomplete", "data of some series that can raise a level are missing, in doubt or do not count"
+    )(),
+    "blind": Template(
+        "sight.no_valid_data", "no valid data from the stations behind this level, or from those that can raise a level"
+    )(),
 }
 _BACKLOG: Final = Template(
     "sight.storing", "older readings are still being stored; this level contains those stored so far"
@@ -53,8 +57,12 @@ _RATE_MANY: Final = Template(
     "headline.rate.many", "Rate of {quantity} is {rate} over {window} at {n2} of {n3} stations, {level} from {bound}"
 )
 _STATIONS: Final = Template("headline.stations", "{n} stations")
-_ONE_WITNESS: Final = Template("sight.one_can", "1 independent witness can vote, {n} needed for the highest level")
-_WITNESSES: Final = Template("sight.can", "{n} independent witnesses can vote, {n2} needed for the highest level")
+_ONE_WITNESS: Final = Template(
+    "sight.one_can_request", "1 independent witness can request the highest level, which needs {n}"
+)
+_WITNESSES: Final = Template(
+    "sight.can_request", "{n} independent witnesses can request the highest level, which needs {n2}"
+)
 _POSSIBLE: Final = Template("outlook.possible", "failure possible {at} to {at2}")
 _POSSIBLE_NOW: Final = Template("outlook.possible_now", "failure possible now, until {at}")
 _WINDOW_PASSED: Final = Template(
@@ -87,7 +95,7 @@ class StoredReason(TypedDict):
 
 
 class StoredAssessment(StoredReason):
-    """The assessment of a station by a criterion. `heard` states whether there was any datum."""
+    """The assessment of a station by a criterion. `heard` is true if the criterion had any data."""
 
     criterion: str
     station: str
@@ -121,7 +129,7 @@ class StoredVote(TypedDict):
 
 
 class DecisionEvidence(TypedDict, total=False):
-    """The evidence of a decision. `asked` is the level that the votes request; `words` are the assessments."""
+    """The evidence of a decision with its published keys. `asked` is the requested level, `words` are the assessments."""
 
     sentence: str
     level: int
@@ -216,7 +224,7 @@ class StationRate:
 
     @property
     def share(self) -> float:
-        """Return the rate in multiples of its bound."""
+        """The rate in multiples of its bound; 0 without a bound."""
         return abs(self.rate / self.bound) if self.bound else 0.0
 
 
@@ -328,7 +336,7 @@ def list_rates(evidence: Mapping[str, Any], site: Site) -> list[StationRate]:
 
 
 def find_motion_headline(rates: Iterable[StationRate], site: Site, level: int) -> Headline | None:
-    """Return how fast the stations move that request a level; None if no rate requests it.
+    """Return a headline with the rates of the stations that request a level; None if no rate requests it.
 
     Stations that request the highest level come first, then the fastest. Other criteria may measure in other units, so
     the headline is about one criterion: the one whose rate exceeds its bound most.
@@ -384,9 +392,9 @@ def find_unit(site: Site, criterion_id: str) -> str:
 
 
 def describe_certainty(frozen: FrozenDecision, site: Site | None) -> list[Message]:
-    """Return how sure a decision is: how many witnesses can vote, how many are needed, what could not be seen.
+    """Return how sure a decision is: its witnesses for the highest level, those that it needs, and its observability.
 
-    Empty if no data decided.
+    Empty if a person or a program decided.
     """
     outcome = frozen.get("outcome") or _NOTHING
     if site is None or "witnesses_available" not in outcome:
@@ -397,10 +405,10 @@ def describe_certainty(frozen: FrozenDecision, site: Site | None) -> list[Messag
 
 
 def _describe_observability(frozen: FrozenDecision) -> str:
-    """Return what a decision could see of the slope.
+    """Return the text on the observability of a decision.
 
-    While a backlog is stored, the observability is that from before the backlog. A blind site whose level was raised
-    by readings has valid readings, but only old ones.
+    While a backlog is stored, the observability is that from before the backlog. If readings raised the level of a
+    blind site, the text contains the time of the newest of them.
     """
     if (frozen.get("view") or _NOTHING).get("draining"):
         return _BACKLOG()

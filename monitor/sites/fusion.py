@@ -62,7 +62,9 @@ class Fusion:
     hold_when_missing_s: Annotated[
         float, Key("notify the duty person if the site has no usable data for this time")
     ] = 259200.0
-    verify_within_s: Annotated[float, Key("deadline to verify a jump; after it, the jump counts as movement")] = 3600.0
+    verify_within_s: Annotated[
+        float, Key("deadline to verify a jump; after it, the jump counts for the lowest level")
+    ] = 3600.0
     rules: tuple[FusionRule, ...] = ()
     neighbours: Neighbours | None = None
     fast_track: Annotated[bool, Key("two independent stations that jump at one epoch raise a level at once")] = False

@@ -105,8 +105,8 @@ def test_subject_fits_lock_screen_and_body_has_one_fact_on_each_line():
         "Since 2026-03-01 07:00 CET",
         "Action: Close the road, call the manager",
         (
-            "How sure: 2 independent witnesses can vote, 2 needed for the highest level; some series that can "
-            "raise a level give no valid data"
+            "How sure: 2 independent witnesses can request the highest level, which needs 2; data of some series "
+            "that can raise a level are missing, in doubt or do not count"
         ),
         "Newest datum used: 2026-03-01 07:00 CET",
         "Notified: duty, manager",
@@ -136,7 +136,9 @@ def test_level_raised_from_backlog_states_that_readings_are_being_stored():
 def test_blind_site_without_reading_behind_level_states_no_valid_data():
     frozen = freeze({"G1": 0.0, "G2": 0.0})
     frozen["outcome"]["observability"] = "blind"
-    assert read_how_sure(frozen).endswith("no valid data from the stations behind this level")
+    assert read_how_sure(frozen).endswith(
+        "no valid data from the stations behind this level, or from those that can raise a level"
+    )
 
 
 def test_subject_and_body_in_italian():

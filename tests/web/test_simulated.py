@@ -199,7 +199,10 @@ def check_silence(slope):
     assert missing == {"100 %", "–"}, "all of a day, of each station that is to measure"
     for page in (overview, site):
         assert dict(page.facts)["Stage"] == f"progressive, last seen {format_minute(spoke)}"
-        assert "no valid data from the stations behind this level: decide by other means" in page.words
+        assert (
+            "from the stations behind this level, or from those that can raise a level: decide by other means"
+            in page.words
+        )
         assert "of the worst station" not in page.words
 
 

@@ -54,9 +54,7 @@ _NO_DATABASE_FOR: Final = Template(
 )
 
 
-_BLIND: Final = Template(
-    "sight.blind_decide", "no valid data from the stations behind this level: decide by other means"
-)
+_BLIND: Final = Template("sight.blind_decide", "{text}: decide by other means")
 _CATCHING_UP: Final = Template(
     "sight.catching_up", "catching up: readings that waited are being read, silence is judged when they are in"
 )
@@ -64,7 +62,8 @@ _CATCHING_UP: Final = Template(
 
 def describe_sight(card: SiteCard, seen: str) -> Message:
     """What the sight of a site means, with the figure of its stations where both must be read together."""
-    words: list[str] = [_BLIND() if seen == "blind" else OBSERVABILITY_TEXTS.get(seen, seen)]
+    meaning = OBSERVABILITY_TEXTS.get(seen, seen)
+    words: list[str] = [_BLIND(text=meaning) if seen == "blind" else meaning]
     if card.status.get("catching_up"):
         words.append(_CATCHING_UP())
     # a station may be sick in a series that has no vote: both are true, and only together they are understood
