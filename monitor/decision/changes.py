@@ -9,6 +9,8 @@ from typing import Any, Final
 from monitor.canonical import canonical_json
 from monitor.text.message import Template
 
+# Around the reason of an alarm that requires a person to check something at once.
+VERIFY_NOW: Final = Template("question.verify", "verify now: {text}")
 # Around the reason of an alarm that has ended.
 RESOLVED: Final = Template("condition.resolved", "resolved: {text}")
 
@@ -26,6 +28,7 @@ class AlertChange:
     """A change of one alert, before it is stored.
 
     Attributes:
+        ledger: The category of the alert.
         key: Such as `hazard`, `health:G1.displacement:stale` or `advice:anomaly:G1`. There is one open alert for each
             site, category and key.
         level: For hazard, the level of the site; for health and advice, 1 is a notice and 2 is urgent.

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from monitor.canonical import canonical_json
 from monitor.decision.alert_texts import GROWN, OF_LEVEL, name_series
-from monitor.decision.changes import RESOLVED, AlertCategory, AlertChange
+from monitor.decision.changes import RESOLVED, VERIFY_NOW, AlertCategory, AlertChange
 from monitor.decision.common_silence import SILENT_SLOPE
 from monitor.decision.criteria.kinds.earthquake import list_inspections
 from monitor.decision.headline import StationRate
@@ -22,7 +22,7 @@ from monitor.decision.orphaned_votes import ORPHANED
 from monitor.decision.proof import list_unproven
 from monitor.decision.records import Condition, Memory, Step, Steps, instant, seconds
 from monitor.decision.series.assessment import RARE_SUFFIX, Assessment, Assessments, DecisionContext, rare_key
-from monitor.decision.series.coseismic_steps import VERIFY_NOW, list_reminders
+from monitor.decision.series.coseismic_steps import list_reminders
 from monitor.decision.series.offset_answers import OFFSET_SUFFIX, find_offsets
 from monitor.decision.series.station_health import NEVER_RECEIVED, SeriesHealthMap
 from monitor.decision.series.step_deadlines import find_answer_time_s

@@ -1,10 +1,12 @@
-"""Describe why a decision came out as it did, as JSON-ready values that are stored with it.
+"""Describe the reasons of a decision, as JSON-ready values that are stored with it.
 
-`describe_evidence` gets the situation of the site and the memory after the decision. It returns the assessment of every
-criterion, the votes with what each counts for, steps, rules, events and the reasons why the level stands. Alerts,
-`slopeward alerts explain` and the page read this evidence. Its keys are published, so some are older than the terms of
-the code: `asked` is the requested level, `words` are the assessments, `pended` and `capped` tell why a vote does not
-count or counts for less.
+`describe_evidence` gets the situation of the site and the memory after the decision. It returns the assessments of all
+criteria, the votes, steps, rules and events, and what keeps the level from falling. Alerts, `slopeward alerts explain`
+and the page read this evidence.
+
+The keys of the evidence are published, so some are older than the terms of the code: `asked` is the requested level,
+`words` are the assessments, and `heard` is whether an assessment has data. `pended` contains the reason why a vote or
+step does not count, and `capped` the reason why a vote counts for a lower level.
 """
 
 from collections.abc import Collection, Mapping
@@ -130,9 +132,9 @@ def _describe_step(step: Step, maintenance_reason: Message | None) -> dict[str, 
 
 
 def _describe_events(context: DecisionContext, steps: Steps) -> list[dict[str, Any]]:
-    """Return the declared events that change this decision, with the people who confirmed them.
+    """Return the declared events that affect this decision, with the people who confirmed them.
 
-    These are confirmed earthquakes that explain a step, and events that lower bounds.
+    These are confirmed earthquakes that explain a step, and earthquakes that lower bounds.
     """
     events = {}
     effects: dict[int, list[Message]] = {}

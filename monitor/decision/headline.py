@@ -129,7 +129,7 @@ class StoredVote(TypedDict):
 
 
 class DecisionEvidence(TypedDict, total=False):
-    """The evidence of a decision with its published keys. `asked` is the requested level, `words` are the assessments."""
+    """The evidence of a decision. `asked` is the requested level, and `words` are the assessments."""
 
     sentence: str
     level: int

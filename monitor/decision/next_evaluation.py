@@ -6,7 +6,7 @@ from monitor.decision.conditions import find_review_due_s
 from monitor.decision.observability import find_deadline
 from monitor.decision.proof import next_proof_s
 from monitor.decision.records import Memory
-from monitor.decision.series.coseismic_steps import find_shaken, next_page_s
+from monitor.decision.series.coseismic_steps import find_next_reminder_s, find_shaken
 from monitor.decision.series.step_deadlines import find_answer_time_s
 from monitor.decision.series.step_states import PENDING
 from monitor.decision.situation import Situation
@@ -40,7 +40,7 @@ def _list_deadlines(situation: Situation, memory: Memory) -> Iterator[float]:
         if step.state == PENDING:
             yield step.known_s + find_answer_time_s(site, key.station)
     for key in find_shaken(site, memory.steps):
-        yield next_page_s(site, key, memory.steps[key], context.now_s)
+        yield find_next_reminder_s(site, key, memory.steps[key], context.now_s)
     for since_s in (*memory.common.values(), *memory.asked.values()):
         yield since_s + site.fusion.verify_within_s
     for maintenance in context.inputs.maintenance:

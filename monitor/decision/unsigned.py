@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Final
 
 from monitor.decision.alert_texts import name_series
+from monitor.decision.changes import VERIFY_NOW
 from monitor.decision.records import Condition
 from monitor.decision.series.assessment import Assessment, Assessments
-from monitor.decision.series.coseismic_steps import VERIFY_NOW
 from monitor.decision.situation import Situation
 from monitor.text.message import Template, join
 

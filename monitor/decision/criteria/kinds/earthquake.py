@@ -11,12 +11,12 @@ from typing import Any, Final
 from pydantic import Field, model_validator
 
 from forecasting.hydrology.slope_stability import critical_acceleration_g, estimate_displacement
+from monitor.decision.changes import VERIFY_NOW
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.kinds.scene import AND_OTHERS
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import Condition, DecisionInputs, EventFact, Memory, instant
 from monitor.decision.series.assessment import Assessment, DecisionContext
-from monitor.decision.series.coseismic_steps import VERIFY_NOW
 from monitor.errors import ConfigError
 from monitor.sections import Duration, Section
 from monitor.sites.criteria.entry import KindEntry
