@@ -31,7 +31,7 @@ OF_LEVEL: Final = Template("level.reason", "{level}: {text}")
 # The reason of a reminder of a level that is still in force.
 GROWN: Final = Template("level.rate_grown", "{text}; the rate is now {n} times the {rate} of the last message")
 DRILL: Final = Template("exercise.body", "EXERCISE: this is a drill, nothing has happened. {text}")
-# The subject of a message that is contained in another one.
+# A line with the subject of a message that is not sent separately.
 COVERED: Final = Template("body.covered", "- {at}: {text}")
 HEALTH_NAMES: Final = {0: "clear", 1: "notice", 2: "urgent"}
 SERVICE_TITLE: Final = "Slopeward service"
@@ -97,7 +97,9 @@ class ChangeNotice:
 
     Attributes:
         site: The site file; None for an alert of the service itself.
-        level: The level after the change. `name` is its name.
+        alert_id: Number of the alert.
+        level: The level after the change.
+        name: Name of that level.
         before: The level before the change.
         frozen: Stored inputs and outcome of the decision; empty if there are none.
         recipients: Who is notified of the change.
@@ -120,18 +122,18 @@ class ChangeNotice:
 
     @property
     def is_hazard(self) -> bool:
-        """Return whether the change is about the level of a slope."""
+        """Whether the change is about the level of a slope."""
         return self.change.ledger == AlertCategory.HAZARD
 
     @property
     def action(self) -> str:
-        """Return what the site file says to do at the level; empty if it says nothing."""
+        """The action that the site file requires at the level; empty without an action."""
         levels = self.site.levels if self.site and self.is_hazard else ()
         return next((level.action for level in levels if level.number == self.level), "")
 
     @property
     def former(self) -> str:
-        """Return the name of the level before, if the level of a slope changed from a raised level; else empty."""
+        """The name of the level before, if the level of a slope changed from a raised level; else empty."""
         if not self.is_hazard or self.before in {0, self.level}:
             return ""
         return name_site_level(self.site, self.before) if self.site else str(self.before)
@@ -162,7 +164,7 @@ def write_message(notice: ChangeNotice) -> tuple[Message, Message]:
 
 
 def _list_facts(notice: ChangeNotice, sentence: str) -> list[Value]:
-    """Return the lines of a body up to the people who are notified."""
+    """Return all lines of a body except the reason and the number of the alert."""
     raised, now = notice.raised, notice.now
     if raised is None:
         first, started_at = sentence, now

@@ -1,7 +1,7 @@
 """Write the subject of a message, and shorten it for a lock screen in the language and zone of its reader.
 
 The full subject is stored: `RED Nordhang: close the road, call the manager. 302 mm/day, 5 stations. 2026-03-01 19:34
-UTC`. Level and site come first and are never left out. What to do comes next, then facts, and the time last.
+UTC`. Level and site come first and are never left out. The action comes next, then facts, and the time last.
 """
 
 import re
@@ -14,8 +14,23 @@ from monitor.text.local_time import UNCHANGED, format_local, zone_in_use
 from monitor.text.message import Duration, Message, MessageList, Template, Timestamp, Value, join, list_parts
 from monitor.text.rendering import render, translate
 
-SUBJECT_LENGTH: Final = 200  # default number of characters
+# Default of the largest number of characters of a text.
+SUBJECT_LENGTH: Final = 200
+# Largest number of characters of a subject (RFC 5322, section 2.1.1). A lock screen shows the first forty.
+LONGEST: Final = 78
+# A fact that would be cut to fewer characters is left out.
+_MIN_FACT: Final = 12
+# The name of a site is not cut to fewer characters.
+_MIN_TITLE: Final = 12
 CUT: Final = " …"
+_SUBJECT: Final = Template("subject.plain", "{kind} {title}: {essence}. {at}")
+_WITH_ACTION: Final = Template("subject.action", "{kind} {title}: {action}. {essence}. {at}")
+EXERCISE: Final = Template("subject.exercise", "EXERCISE {text}")
+DELAYED: Final = Template("subject.delayed", "DELAYED: {text}")
+OPEN_FOR: Final = Template("subject.open_for", "open for {duration}: {text}")
+NOBODY_ELSE: Final = Template("subject.nobody_else", "nobody else could be reached: {text}")
+_RAISED: Final = Template("essence.raised", "{text} when raised")
+_MARKS: Final = frozenset(mark.id for mark in (EXERCISE, DELAYED, OPEN_FOR, NOBODY_ELSE))
 # The end of a part (first group) or of a clause, or a bracket.
 _END: Final = re.compile(r"(; |；)|, |，| ?[(（]|[)）]")
 _COMMAND: Final = re.compile(r"`[^`]*(?:`|$)|\bslopeward (?:(?!\. |[;,()（）；，。`]).)*")
@@ -71,25 +86,12 @@ def cut_words(text: str, most: int) -> str:
     return f"{_FIGURE.sub('', words)}{CUT}"
 
 
-LONGEST: Final = 78  # RFC 5322, section 2.1.1; a lock screen shows the first forty
-_MIN_FACT: Final = 12  # characters of a fact that are still useful
-_MIN_TITLE: Final = 12  # characters of the name of a site
-_SUBJECT: Final = Template("subject.plain", "{kind} {title}: {essence}. {at}")
-_WITH_ACTION: Final = Template("subject.action", "{kind} {title}: {action}. {essence}. {at}")
-EXERCISE: Final = Template("subject.exercise", "EXERCISE {text}")
-DELAYED: Final = Template("subject.delayed", "DELAYED: {text}")
-OPEN_FOR: Final = Template("subject.open_for", "open for {duration}: {text}")
-NOBODY_ELSE: Final = Template("subject.nobody_else", "nobody else could be reached: {text}")
-_RAISED: Final = Template("essence.raised", "{text} when raised")
-_MARKS: Final = frozenset(mark.id for mark in (EXERCISE, DELAYED, OPEN_FOR, NOBODY_ELSE))
-
-
 def make_subject(kind: Value, title: str, action: str, essence: str, at: datetime) -> Message:
     """Return a subject made of its parts.
 
     Args:
         kind: The level, or the category of the alert and its urgency.
-        action: What to do; empty for nothing.
+        action: The action that the site file requires; empty without an action.
         essence: The most important facts.
     """
     parts = {"kind": kind, "title": title, "essence": essence, "at": Timestamp.of(at, "minute")}
@@ -140,7 +142,7 @@ def renew_subject(subject: str, essence: str, at: datetime) -> str:
 
 
 def compare_essence(now: str, raised: str) -> Message:
-    """Return the present facts, with the figure of when the level was raised in the second place.
+    """Return the present facts. The second one is the figure at the time when the level was raised.
 
     >>> compare_essence(join(["461 mm/day", "5 stations"], ", "), join(["302 mm/day", "3 stations"], ", "))
     '461 mm/day, 302 mm/day when raised, 5 stations'

@@ -1,4 +1,4 @@
-"""Summary for people: which motion raises which level of a site, how quickly, and what would be missed.
+"""Summarise for people which motion raises which level of a site, how quickly, and which motion raises none.
 
 The figures are those of `judge_series`. `slopeward ingest --guess`, `slopeward sites init --from` and the page of an
 uploaded table show this summary for a new site file.
@@ -14,14 +14,17 @@ from monitor.decision.judgements import DetectionLimit, JudgingCriterion, Series
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.series.step_deadlines import find_answer_time_s
 from monitor.sites.records import Criterion, Site, Threshold
-from monitor.sites.witnesses import find_groups, list_voting_witnesses
+from monitor.sites.witnesses import list_voting_witnesses
 from monitor.text.message import Duration, Figure, Message, MessageList, NameList, Template, Term, join
 
-DaysAtLevel = Mapping[tuple[str, str], int]  # by criterion id and level: days of a record that reach the level
-_NAMED: Final = 8  # series or stations in one sentence
+# Days of a record on which a level was reached, by criterion id and name of the level.
+DaysAtLevel = Mapping[tuple[str, str], int]
+# A sentence contains at most this many series or stations.
+_MAX_NAMES: Final = 8
 # A detection limit up to this many times the bound is shown as the bound.
 _ABOUT: Final = 1.05
-_SAME: Final = 1e-6  # relative difference of bounds that are shown as one
+# Bounds whose relative difference is smaller are shown as one bound.
+_SAME: Final = 1e-6
 _YEAR_DAYS: Final = 365.25
 
 _HEADING: Final = Template("warning.heading", "{series} (a reading every {every})")
@@ -132,7 +135,7 @@ _STABLE: Final = Template("warning.on_stable_ground", "on stable ground, so no c
 
 @dataclass(frozen=True, slots=True)
 class LevelWarning:
-    """What raises one level.
+    """Text and figures on the motion that raises one level.
 
     Attributes:
         criterion: Id of the criterion, as the site file is read.
@@ -159,9 +162,11 @@ class LevelWarning:
 
 @dataclass(frozen=True, slots=True)
 class SeriesWarnings:
-    """What raises levels at series that are judged alike, and what is missed there.
+    """The motion that raises each level at series that are judged alike, and the motion that raises none.
 
     Attributes:
+        missed: Sentence about motion that raises no level.
+        jumps: Sentence about a single jump; None if its effect depends on more than its size.
         asks: Whether people are asked about jumps.
     """
 
@@ -180,7 +185,7 @@ class SeriesWarnings:
 
 @dataclass(frozen=True, slots=True)
 class WarningSummary:
-    """What raises which level at a site.
+    """The motion that raises each level of a site.
 
     Attributes:
         notes: Criteria that are not about the motion of one series, and conditions that hold for all levels.
@@ -233,9 +238,9 @@ class RecordDays:
     Attributes:
         days: Days with the level or a higher one, by criterion id and name of the level; empty if not counted.
         total: Days from the first reading of the record to the last, both included.
-        judged: By criterion id, days on which it had recent readings enough to judge. Without an entry all of them.
+        judged: By criterion id, days on which it had enough recent readings to judge. Without an entry, all days.
         reason: Why the days were not counted; None if they were.
-        uncounted: By flag, the series that are judged and of which no reading counts, as `STATION.quantity`.
+        uncounted: By flag, the judged series without any reading that counts, as `STATION.quantity`.
         by_station: The dates with the level or a higher one, by criterion id, station and name of the level; empty if
             only the days of whole criteria were counted.
         end: The state of the site after the newest reading of the record; None if it was not replayed.
@@ -266,7 +271,7 @@ class RecordDays:
         return self.limit_to_judged((criterion,), _REACHED(n=days, days=self.total))
 
     def limit_to_judged(self, criteria: Sequence[str], reached: Message) -> Message:
-        """Add to a text about days of the record on how many of them one of the criteria could judge."""
+        """Return a text about days of the record, with the number of days that one of the criteria could judge."""
         judged = max(self.judged.get(criterion, self.total) for criterion in criteria)
         if judged == 0:
             return _JUDGED_NEVER(days=self.total)
@@ -287,7 +292,8 @@ def summarise_warnings(
     notes: list[Message] = []
     stable: list[str] = []
     unjudged: list[str] = []
-    for judgement in PreparedSite(site).judgements:
+    prepared = PreparedSite(site)
+    for judgement in prepared.judgements:
         if stations is not None and judgement.station not in stations:
             continue
         if judgement.is_exempt:
@@ -301,12 +307,12 @@ def summarise_warnings(
             key = (judgement.interval_s, *levels, _describe_missed(judgement), _describe_jumps(site, judgement))
             alike.setdefault(key, []).append(judgement)
         elif judgement.read_by and judgement.is_judged:
-            readers = NameList(judgement.read_by[:_NAMED], max(0, len(judgement.read_by) - _NAMED))
+            readers = NameList(judgement.read_by[:_MAX_NAMES], max(0, len(judgement.read_by) - _MAX_NAMES))
             notes.append(_THROUGH(series=judgement.name, readers=readers))
         elif judgement.measures_motion and judgement.is_judged:
             notes.append(_IN_RULES(series=judgement.name))
     groups = tuple(_summarise_group(site, members, counted) for members in alike.values())
-    notes += _describe_other_criteria(site, counted)
+    notes += _describe_other_criteria(prepared, counted)
     if any(group.jumps is not None and group.asks for group in groups):
         notes.append(_ANSWER())
     if site.fusion.top_needs > 1 and site.top_level > 1:
@@ -350,7 +356,7 @@ def _describe_end(site: Site, end: RecordEnd) -> Message:
 
 def _list_names(names: Iterable[str]) -> NameList:
     listed = tuple(names)
-    return NameList(listed[:_NAMED], max(0, len(listed) - _NAMED))
+    return NameList(listed[:_MAX_NAMES], max(0, len(listed) - _MAX_NAMES))
 
 
 def _list_limits(judgement: SeriesJudgement) -> list[tuple[JudgingCriterion, DetectionLimit]]:
@@ -365,7 +371,7 @@ def _list_limits(judgement: SeriesJudgement) -> list[tuple[JudgingCriterion, Det
 
 # ---- levels ----------------------------------------------------------------------------------------------------
 def _describe_levels(site: Site, members: Sequence[SeriesJudgement], record: RecordDays) -> Iterator[LevelWarning]:
-    """Yield what raises each level, the lowest level first; levels without a bound are named at the end.
+    """Yield the motion that raises each level, the lowest level first.
 
     Args:
         members: Series that are judged alike.
@@ -476,7 +482,8 @@ def _describe_days(
             parts.append(_REACHED_AT(station=station, n=len(reached), first=min(reached), last=max(reached)))
     if not parts:
         return _NOT_REACHED(days=record.total)
-    if never := [station for station, reached in dates.items() if not reached]:
+    never = [station for station, reached in dates.items() if not reached]
+    if never:
         parts.append(_NEVER_AT(stations=_list_names(never)))
     return _REACHED_BY(days=record.total, parts=MessageList(tuple(parts), ", "))
 
@@ -547,7 +554,7 @@ def _describe_missed(judgement: SeriesJudgement) -> Message:
 
 
 def _describe_jumps(site: Site, judgement: SeriesJudgement) -> Message | None:
-    """Describe what a single jump between two readings does; None where it depends on more than its size."""
+    """Describe the effect of a single jump between two readings; None if it depends on more than its size."""
     limits = [(criterion, limit) for criterion, limit in _list_limits(judgement) if limit.missed is not None]
     if not limits or any(limit.window_s is None or limit.missed_jump <= 0.0 for _, limit in limits):
         return None
@@ -604,17 +611,18 @@ def _round_figure(value: float, digits: int, unit: str) -> Figure:
 
 
 # ---- criteria that are not about the motion of one series ------------------------------------------------------
-def _describe_other_criteria(site: Site, record: RecordDays) -> Iterator[Message]:
+def _describe_other_criteria(prepared: PreparedSite, record: RecordDays) -> Iterator[Message]:
+    site = prepared.site
+    groups = prepared.groups
     for criterion in site.criteria:
         is_described = criterion.kind.followed and criterion.kind.per is not None
         if criterion.role != "witness" or is_described or not criterion.thresholds:
             continue
-        names = [voice.witness for voice in list_voting_witnesses(site, criterion)]
+        names = [voting.witness for voting in list_voting_witnesses(site, criterion)]
         if not names:
             continue
         if criterion.kind.id == "inverse_velocity":
             levels = [_describe_within(site, criterion, threshold, record) for threshold in criterion.thresholds]
-            groups = find_groups(site)
             if len({groups.get(name, name) for name in names}) > 1:
                 yield _FAILURE(stations=_list_names(names), levels=MessageList(tuple(levels), ", "))
             continue

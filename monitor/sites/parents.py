@@ -28,7 +28,7 @@ class Parent:
 
     @property
     def key(self) -> str:
-        """Return the key of the alert on the silence of all its series.
+        """Key of the alert on the silence of all its series.
 
         >>> Parent("logger", "L2").key
         'health:logger:L2:stale'
@@ -37,7 +37,7 @@ class Parent:
 
     @property
     def text(self) -> Message:
-        """Return kind and name for messages.
+        """Kind and name for messages.
 
         >>> Parent("power", "P1").text
         'power supply P1'

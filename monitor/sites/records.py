@@ -65,7 +65,7 @@ class Calculation:
 
     @property
     def places(self) -> list[tuple[str, str]]:
-        """Return station and quantity of each input."""
+        """Station and quantity of each input."""
         pairs = []
         for name in self.inputs:
             station, _, quantity = name.partition(".")
@@ -128,7 +128,7 @@ class SeriesSpec:
 
     @property
     def physical_limits(self) -> PhysicalLimits:
-        """Return the physical limits of the values. Declared limits replace those of the quantity."""
+        """The physical limits of the values. Declared limits replace those of the quantity."""
         limits = PhysicalLimits()
         quantity = QUANTITIES.get(self.quantity)
         if quantity is not None and quantity.unit == self.unit:
@@ -167,7 +167,7 @@ class Origin:
 
     @property
     def frame(self) -> str:
-        """Return the text that is stored with readings. Positions from different origins have different frames."""
+        """The text that is stored with readings. Positions from different origins have different frames."""
         if self.place is not None:
             above = "" if self.height == ELLIPSOID else f"{self.height} "
             return "WGS84 {}{:.9f} {:.9f} {:.4f}".format(above, *self.place)
@@ -214,17 +214,17 @@ class Station:
 
     @property
     def has_ground(self) -> bool:
-        """Return whether the station has an outline or a position, so that velocity maps can be read for it."""
+        """Whether the station has an outline or a position, so that velocity maps can be read for it."""
         return bool(self.outline) or (self.latitude is not None and self.longitude is not None)
 
     @property
     def lacks_plunge(self) -> bool:
-        """Return whether the site file has an azimuth of the movement and no plunge."""
+        """Whether the site file has an azimuth of the movement and no plunge."""
         return self.azimuth_deg is not None and self.plunge_deg is None
 
     @property
     def shortest_interval_s(self) -> float | None:
-        """Return the shortest sampling interval of the series, in seconds. None if the station has no series."""
+        """The shortest sampling interval of the series, in seconds. None if the station has no series."""
         return min((spec.interval_s for spec in self.series), default=None)
 
     def find_series(self, quantity: str) -> SeriesSpec | None:
@@ -253,12 +253,12 @@ class Threshold:
 
     @property
     def effective_window_s(self) -> float:
-        """Return the window that a rate or sum is computed in: one day if the bound declares none."""
+        """The window that a rate or sum is computed in: one day if the bound declares none."""
         return self.window_s or DEFAULT_WINDOW_S
 
     @property
     def bound(self) -> float | None:
-        """Return `over` or `under`, depending on which is set."""
+        """`over` or `under`, depending on which is set."""
         return self.over if self.over is not None else self.under
 
 
@@ -347,12 +347,12 @@ class Criterion:
 
     @property
     def is_implied(self) -> bool:
-        """Return whether Slopeward added the criterion. The site file does not contain it."""
+        """Whether Slopeward added the criterion. The site file does not contain it."""
         return self.author == IMPLIED_BY and self.role == "advice"
 
     @cached_property
     def bounds(self) -> tuple[BoundInForce, ...]:
-        """Return the bounds in the order of the thresholds.
+        """The bounds in the order of the thresholds.
 
         Raises:
             ValueError: A threshold has neither `over` nor `under`.
@@ -486,7 +486,7 @@ class ScenePlan:
 
     @property
     def placed(self) -> tuple[str, tuple[float, ...]]:
-        """Return target system and coefficients of the local grid; both empty without a local grid."""
+        """Target system and coefficients of the local grid; both empty without a local grid."""
         return ("", ()) if self.local is None else (self.local.into, self.local.affine)
 
 
@@ -528,7 +528,7 @@ class Recipient:
 
     @property
     def everybody(self) -> tuple["Recipient", ...]:
-        """Return who gets messages through this recipient: the members of its team, or the recipient itself.
+        """Who gets messages through this recipient: the members of its team, or the recipient itself.
 
         A recipient that is notified only through teams returns nobody.
         """
@@ -538,7 +538,7 @@ class Recipient:
 
     @property
     def readable(self) -> tuple[str, ...]:
-        """Return the channels that carry messages for people. Channels that carry commands (sirens) are left out."""
+        """The channels that carry messages for people. Channels that carry commands (sirens) are left out."""
         return tuple(channel for channel in self.channels if not find_channel_traits(channel).orders)
 
     def is_person(self, name: str) -> bool:
@@ -660,12 +660,12 @@ class Binding:
 
     @property
     def topic(self) -> str:
-        """Return the MQTT topic filter."""
+        """The MQTT topic filter."""
         return _replace_placeholders(self.pattern)
 
     @property
     def zone(self) -> ZoneInfo | None:
-        """Return the time zone of times without an offset, or None."""
+        """The time zone of times without an offset, or None."""
         name = dict(self.settings).get("zone", "")
         return ZoneInfo(name) if name else None
 
@@ -741,7 +741,7 @@ class Site:
 
     @property
     def places(self) -> dict[str, tuple[float, float]]:
-        """Return longitude and latitude, in degrees, by the id of each station that has a position."""
+        """Longitude and latitude, in degrees, by the id of each station that has a position."""
         return {
             station.id: (station.longitude, station.latitude)
             for station in self.stations
@@ -750,12 +750,12 @@ class Site:
 
     @property
     def top_level(self) -> int:
-        """Return the number of the highest level."""
+        """The number of the highest level."""
         return self.levels[-1].number
 
     @property
     def slowest_motion_s(self) -> float | None:
-        """Return the longest interval of the motion series, in seconds. Forecasts use it as time step.
+        """The longest interval of the motion series, in seconds. Forecasts use it as time step.
 
         None if the site has no motion series.
         """
@@ -763,7 +763,7 @@ class Site:
 
     @property
     def watched_step_s(self) -> float | None:
-        """Return the time step of anomaly detectors on motion series, in seconds.
+        """The time step of anomaly detectors on motion series, in seconds.
 
         This is the longest interval up to one day. Series with longer intervals (satellites) and series that a person
         types would delay the detection on faster instruments, so they count only if there are no others. None if the
@@ -775,30 +775,30 @@ class Site:
 
     @property
     def moving(self) -> list[SeriesSpec]:
-        """Return the motion series. A series with a reference-corrected copy is left out; the copy is included."""
+        """The motion series. A series with a reference-corrected copy is left out; the copy is included."""
         series = (spec for station in self.stations for spec in station.series)
         return [spec for spec in series if spec.quantity.startswith(MODELLED_MOTION_PREFIXES) and not spec.corrected_as]
 
     @property
     def has_voting_anomalies(self) -> bool:
-        """Return whether anomaly detectors vote. Their thresholds must then stay those of the stored proof."""
+        """Whether anomaly detectors vote. Their thresholds must then stay those of the stored proof."""
         return any(criterion.kind.facts == "anomalies" and criterion.role != "advice" for criterion in self.criteria)
 
     @cached_property
     def renamed_stations(self) -> Mapping[str, str]:
-        """Return the current station id by former id."""
+        """The current station id by former id."""
         return {former_id: station.id for station in self.stations for former_id in station.was}
 
     @cached_property
     def _stations_by_id(self) -> Mapping[str, Station]:
-        """Return the stations by current and former id."""
+        """The stations by current and former id."""
         by_former_id = {former_id: station for station in reversed(self.stations) for former_id in station.was}
         by_id = {station.id: station for station in reversed(self.stations)}
         return by_former_id | by_id
 
     @cached_property
     def _series_by_place(self) -> Mapping[tuple[str, str], SeriesSpec]:
-        """Return the declared series by station id and quantity, including the components of displacement."""
+        """The declared series by station id and quantity, including the components of displacement."""
         by_place: dict[tuple[str, str], SeriesSpec] = {}
         for station_id, station in self._stations_by_id.items():
             for spec in station.series:

@@ -104,13 +104,13 @@ class WatchedSeries:
 
     @property
     def is_regular(self) -> bool:
-        """Return whether gaps are anomalies: the quantity is built in, and an instrument measures at an interval."""
+        """Whether gaps are anomalies: the quantity is built in, and an instrument measures at an interval."""
         is_known = CHECKS_BY_QUANTITY.get(self.quantity, NO_CHECKS) is not NO_CHECKS
         return is_known and not self.spec.by_hand and not self.spec.source
 
     @property
     def label(self) -> str:
-        """Return `STATION.quantity`."""
+        """`STATION.quantity`."""
         return f"{self.station.id}.{self.quantity}"
 
 
