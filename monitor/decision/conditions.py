@@ -194,15 +194,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     context = situation.context
     site, now_s = context.site, context.now_s
     previous_conditions = context.memory.conditions
-    if context.inputs.draining:
-        # Silence is not assessed while a backlog is stored. Conditions that were open before stay open.
-        conditions = dict(situation.instrument_conditions) | {
-            key: condition
-            for key, condition in previous_conditions.items()
-            if key.endswith((":stale", RARE_SUFFIX)) or key in _URGENT_WITH_SILENCE
-        }
-    else:
-        conditions = _list_instrument_conditions(situation)
+    conditions = _list_instrument_conditions(situation)
     conditions |= _list_steps(context, situation.steps, situation.disturbed.partners)
     conditions |= situation.disturbed.conditions
     conditions |= situation.moving_references
@@ -301,6 +293,13 @@ def _list_instrument_conditions(situation: Situation) -> dict[str, Condition]:
     """
     context = situation.context
     conditions = dict(situation.instrument_conditions)
+    if context.inputs.draining:
+        # Silence is not assessed while a backlog is stored. Conditions that were open before stay open.
+        return conditions | {
+            key: condition
+            for key, condition in context.memory.conditions.items()
+            if key.endswith((":stale", RARE)) or key in _URGENT_WITH_SILENCE
+        }
     silent_since_s = {
         place: conditions[stale_key(place)].since_s
         for place, health in situation.series_health.items()

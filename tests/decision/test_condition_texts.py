@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from monitor.decision.conditions import CANNOT_SEE, LONE_TOP, REACHABLE
-from monitor.decision.records import Decision
+from monitor.decision.records import Decision, Memory
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Site
@@ -52,10 +53,21 @@ def list_readings(
                 yield Observation("slope", name, "crack_opening", "mm", at, at, value)
 
 
-def decide_last(site: Site, readings: Iterator[Observation]) -> Decision:
-    """Return the decision after the last reading."""
-    *_, (_, decision) = replay(site, list(readings), extra_s=1500.0)
+def decide_last(
+    site: Site, readings: Iterator[Observation], person: Callable[[Memory], Memory] = lambda memory: memory
+) -> Decision:
+    """Return the decision after the last reading.
+
+    Args:
+        person: Change of the memory by a person after each decision.
+    """
+    *_, (_, decision) = replay(site, list(readings), extra_s=1500.0, person=person)
     return decision
+
+
+def answer_movement(memory: Memory) -> Memory:
+    """Answer that all steps are movement."""
+    return replace(memory, answers=dict.fromkeys(memory.steps, "movement"))
 
 
 def open_fast(name: str, hour: int) -> float:
@@ -111,6 +123,13 @@ def test_vote_that_has_not_fallen_states_why():
     )
 
 
+def test_vote_states_that_the_jump_of_its_station_counts_as_movement():
+    decision = decide_last(make_site(), list_readings(open_and_stop, 60), answer_movement)
+    assert decision.evidence["sentence"].startswith(
+        "red stays: G1 still counts for red because its jump counts as movement: rate of crack opening: "
+    )
+
+
 def test_only_witness_of_the_highest_level_is_named_and_what_is_missing():
     decision = decide_last(make_site(), list_readings(lambda name, hour: open_fast(name, hour) * (name == "G1"), 36))
     assert decision.evidence["sentence"].startswith("orange stays: G1: rate of crack opening: ")
@@ -134,6 +153,28 @@ def test_jump_states_when_it_counts(hours: int, consequence: str):
     reason = decision.memory.conditions["health:G1:verify"].reason
     assert reason.startswith("verify now: G1 jumped by 59.8 mm at 2026-03-02 06:00 UTC")
     assert reason.endswith(f". {consequence}")
+
+
+def test_jump_counts_as_movement_if_its_station_is_silent():
+    readings = list_readings(
+        lambda name, hour: 60.0 if name == "G1" and hour >= 30 else 0.0,
+        40,
+        lambda name, hour: name == "G1" and hour > 30,
+    )
+    reason = decide_last(make_site(), readings).memory.conditions["health:G1:verify"].reason
+    assert reason.endswith(". It counts as movement, for red. Check the slope, and answer if it was something else")
+
+
+def test_level_of_a_jump_falls_by_itself_after_the_jump_returned():
+    readings = list_readings(lambda name, hour: 60.0 if name == "G1" and 30 <= hour < 60 else 0.0, 72)
+    decisions = [decision for _, decision in replay(make_site(), list(readings), extra_s=1500.0)]
+    assert max(decision.level for decision in decisions) == 1
+    last = decisions[-1]
+    assert last.level == 0
+    assert last.memory.conditions["health:G1@2026-03-02T06:00:00.000000Z:verify"].reason.endswith(
+        "the station is back at its position before the jump. The jump does not count any more. A level that it raised "
+        "falls by itself, unless the site file requires a person to lower it. Answer what it was, if you know"
+    )
 
 
 def test_end_of_a_condition_repeats_what_happened_only():
