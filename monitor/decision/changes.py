@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from monitor.canonical import canonical_json
-from monitor.text.message import Template
+from monitor.text.message import LISTED, Message, Template, Value, join, list_parts
 
 # Around the reason of an alarm that requires a person to check something at once.
 VERIFY_NOW: Final = Template("question.verify", "verify now: {text}")
@@ -63,3 +63,11 @@ def health_alarm(
     """
     facts = canonical_json({"reason": reason} if evidence is None else evidence)
     return AlertChange(AlertCategory.HEALTH, key, level, is_open, reason, data_time=None, evidence=facts, notify=notify)
+
+
+def get_first_fact(reason: Message) -> Message:
+    """Return the first fact of the text of a condition, without its consequences and without what people should do."""
+    fact: Value = reason.values["text"] if reason.id == VERIFY_NOW.id else reason
+    while isinstance(fact, Message) and fact.id == LISTED.id:
+        fact = list_parts(fact)[0]
+    return fact if isinstance(fact, Message) else join([fact])

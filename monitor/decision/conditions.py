@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from monitor.canonical import canonical_json
 from monitor.decision.alert_texts import GROWN, OF_LEVEL, name_series
-from monitor.decision.changes import RESOLVED, VERIFY_NOW, AlertCategory, AlertChange
+from monitor.decision.changes import RESOLVED, VERIFY_NOW, AlertCategory, AlertChange, get_first_fact
 from monitor.decision.common_silence import SILENT_SLOPE
 from monitor.decision.criteria.kinds.earthquake import list_inspections
 from monitor.decision.headline import StationRate
@@ -53,7 +53,6 @@ from monitor.text.figures import find_form
 from monitor.text.instants import parse_time
 from monitor.text.message import (
     LABELLED_TEXT,
-    LISTED,
     Duration,
     Figure,
     Message,
@@ -63,7 +62,6 @@ from monitor.text.message import (
     Timestamp,
     Value,
     join,
-    list_parts,
 )
 
 _LONE_TOP: Final = Template("witness.only_one", "{level} is requested only by {stations}")
@@ -183,7 +181,7 @@ LONE_TOP: Final = "health:site:lone_top"
 REACHABLE: Final = "health:site:reachable"
 CANNOT_SEE: Final = "health:site:cannot_see"
 # Keys of urgent conditions whose text also contains which series are silent.
-_URGENT_WITH_SILENCE: Final = (REACHABLE, CANNOT_SEE, SILENT_SLOPE)
+URGENT_WITH_SILENCE: Final = (REACHABLE, CANNOT_SEE, SILENT_SLOPE)
 
 
 def list_conditions(situation: Situation) -> dict[str, Condition]:
@@ -298,7 +296,7 @@ def _list_instrument_conditions(situation: Situation) -> dict[str, Condition]:
         return conditions | {
             key: condition
             for key, condition in context.memory.conditions.items()
-            if key.endswith((":stale", RARE)) or key in _URGENT_WITH_SILENCE
+            if key.endswith((":stale", RARE)) or key in URGENT_WITH_SILENCE
         }
     silent_since_s = {
         place: conditions[stale_key(place)].since_s
@@ -481,7 +479,7 @@ def _describe_silence(situation: Situation, conditions: Mapping[str, Condition])
     silent = [place for place in places if stale_key(place) in conditions]
     series_keys = {stale_key(place) for place in places}
     parts = [
-        _get_fact(condition.reason)
+        get_first_fact(condition.reason)
         for key, condition in sorted(conditions.items())
         if key.endswith(":stale") and key not in series_keys
     ]
@@ -528,7 +526,7 @@ def _list_observability(situation: Situation, silence: Sequence[Message]) -> dic
             facts.append(observability.held_reason)
         parts = [join([*facts, *silence]), _INSPECT_AND_SET()]
         if observability.unheard:
-            parts.append(_NO_CRITERION(keys=join(map(_name_supporter, observability.unheard), ", ")))
+            parts.append(_NO_CRITERION(keys=join(map(name_supporter, observability.unheard), ", ")))
         conditions[CANNOT_SEE] = Condition("health", 2, unseen_since_s, join([*parts, *inspections], _SENTENCES))
     return conditions
 
@@ -601,7 +599,7 @@ def list_changes(
             )
         )
     # An urgent message that contains which series are silent replaces the messages about these series.
-    has_new_urgent = any(key in after.conditions and key not in before.conditions for key in _URGENT_WITH_SILENCE)
+    has_new_urgent = any(key in after.conditions and key not in before.conditions for key in URGENT_WITH_SILENCE)
     for key in sorted({*before.conditions, *after.conditions}):
         old, new = before.conditions.get(key), after.conditions.get(key)
         if new is not None and (old is None or old.level != new.level):
@@ -609,17 +607,9 @@ def list_changes(
             is_contained = key.endswith(":stale") or (key == REACHABLE and SILENT_SLOPE in after.conditions)
             changes.append(replace(change, notify=not (has_new_urgent and is_contained)))
         elif new is None and old is not None:
-            changes.append(_make_change(key, old, RESOLVED(text=_get_fact(old.reason)), data_time, is_open=False))
+            changes.append(_make_change(key, old, RESOLVED(text=get_first_fact(old.reason)), data_time, is_open=False))
     assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == AlertCategory.HAZARD)
     return tuple(changes)
-
-
-def _get_fact(reason: Message) -> Message:
-    """Return the first fact of the text of a condition, without its consequences and without what people should do."""
-    fact: Value = reason.values["text"] if reason.id == VERIFY_NOW.id else reason
-    while isinstance(fact, Message) and fact.id == LISTED.id:
-        fact = list_parts(fact)[0]
-    return fact if isinstance(fact, Message) else join([fact])
 
 
 def follow_growth(
@@ -699,10 +689,10 @@ def explain_level(situation: Situation) -> Message:
         parts: list[Message] = []
         silent = [key for key in held_by if _is_silent(situation, key)]
         if silent:
-            parts.append(_NO_READINGS(text=_list_first([_name_supporter(key) for key in silent])))
+            parts.append(_NO_READINGS(text=_list_first([name_supporter(key) for key in silent])))
         others = [key for key in held_by if key not in silent]
         if others:
-            parts.append(_NOT_BACK(text=_list_first([_name_supporter(key) for key in others])))
+            parts.append(_NOT_BACK(text=_list_first([name_supporter(key) for key in others])))
         if needs_person:
             parts.append(_PERSON_MUST_LOWER())
         return _STAYS(level=name, text=join(parts))
@@ -723,7 +713,8 @@ def _is_silent(situation: Situation, key: str) -> bool:
     return bool(series) and all(situation.series_health[place].state == "silent" for place in series)
 
 
-def _name_supporter(key: str) -> Message:
+def name_supporter(key: str) -> Message:
+    """Return the name of a vote, rule or step that a level depends on."""
     supporter = read_supporter(key)
     if isinstance(supporter, StepVote):
         return _STEP_AT(station=supporter.station, at=Timestamp(supporter.step.at_s, "minute"))
@@ -749,7 +740,7 @@ def _explain_supporter(situation: Situation, key: Supporter, requested: int) -> 
     if isinstance(key, StepVote):
         step = situation.steps.get(key.step)
         # The reason of a step names its station and its time.
-        return _name_supporter(key) if step is None else step.reason
+        return name_supporter(key) if step is None else step.reason
     if isinstance(key, RuleKey):
         vote = situation.votes.get(key.vote)
         name = _OF_RULE(rule=key.rule, station=key.station)
