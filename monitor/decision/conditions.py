@@ -296,7 +296,7 @@ def _list_instrument_conditions(situation: Situation) -> dict[str, Condition]:
         return conditions | {
             key: condition
             for key, condition in context.memory.conditions.items()
-            if key.endswith((":stale", RARE)) or key in URGENT_WITH_SILENCE
+            if key.endswith((":stale", RARE_SUFFIX)) or key in URGENT_WITH_SILENCE
         }
     silent_since_s = {
         place: conditions[stale_key(place)].since_s

@@ -363,5 +363,5 @@ def _list_series_by_vote(prepared: PreparedSite) -> dict[VoteKey, Sequence[Place
             continue
         for witness in list_voting_witnesses(prepared.site, criterion):
             if witness.series is not None and witness.series in prepared.voting_series:
-                series_by_vote[VoteKey(criterion.id, witness.witness)] = [witness.series]
+                series_by_vote[VoteKey(criterion.id, witness.name)] = [witness.series]
     return series_by_vote

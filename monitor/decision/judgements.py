@@ -613,7 +613,7 @@ def find_unreached(prepared: "PreparedSite") -> frozenset[int]:
         for witness in list_voting_witnesses(prepared.site, criterion):
             levels = {threshold.level for threshold in criterion.thresholds}
             with_bounds |= levels
-            reachable |= levels - {*unreachable.get((criterion.id, witness.witness), ())}
+            reachable |= levels - {*unreachable.get((criterion.id, witness.name), ())}
     highest = prepared.compute_reachable_level(prepared.voting_series, unreachable).level
     highest_without_barriers = prepared.compute_reachable_level(prepared.voting_series).level
     return frozenset({*(with_bounds - reachable), *range(highest + 1, highest_without_barriers + 1)})

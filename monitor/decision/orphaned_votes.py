@@ -41,7 +41,7 @@ def find_orphaned_supporters(
     if level == 0:
         return {}
     declared_votes = {
-        VoteKey(criterion.id, voting.witness)
+        VoteKey(criterion.id, voting.name)
         for criterion in site.criteria
         if criterion.role in {"witness", "part"}
         for voting in list_voting_witnesses(site, criterion)

@@ -29,10 +29,10 @@ from monitor.sites.witnesses import (
     ReachableLevel,
     VotingWitness,
     compute_reachable_level,
+    find_certain_witnesses,
     find_groups,
-    find_moving_series,
+    find_instrument_motion_series,
     find_sources,
-    find_sure_witnesses,
     find_voting_series,
     list_voting_witnesses,
 )
@@ -104,7 +104,7 @@ class PreparedSite:
     @cached_property
     def instrument_motion_series(self) -> frozenset[Place]:
         """Station and declared quantity of every instrument series that measures motion of the slope."""
-        return find_moving_series(self.site)
+        return find_instrument_motion_series(self.site)
 
     @cached_property
     def motion_series(self) -> Sequence[Place]:
@@ -167,7 +167,7 @@ class PreparedSite:
     @cached_property
     def certain_witnesses(self) -> Mapping[str, Sequence[VotingWitness]]:
         """Witnesses that count for the reachable level, by criterion. Suggestions of models are left out."""
-        return find_sure_witnesses(self.site)
+        return find_certain_witnesses(self.site)
 
     @cached_property
     def readers(self) -> Mapping[Place, Sequence[Reader]]:
@@ -331,7 +331,7 @@ def find_readers(site: Site) -> dict[Place, list[Reader]]:
     for criterion in site.criteria:
         for witness in list_voting_witnesses(site, criterion):
             if witness.series is not None:
-                readers.setdefault(witness.series, []).append((criterion, witness.witness))
+                readers.setdefault(witness.series, []).append((criterion, witness.name))
     return readers
 
 
@@ -397,7 +397,7 @@ def list_measurable_votes(site: Site) -> list[MeasurableVote]:
         for witness in list_voting_witnesses(site, criterion):
             if witness.series is None:
                 continue
-            station = site.station(witness.witness)
+            station = site.station(witness.name)
             spec = None if station is None else station.find_series(criterion.quantity)
             if station is not None and spec is not None:
                 votes.append((criterion, station, spec))

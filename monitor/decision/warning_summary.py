@@ -618,7 +618,7 @@ def _describe_other_criteria(prepared: PreparedSite, record: RecordDays) -> Iter
         is_described = criterion.kind.followed and criterion.kind.per is not None
         if criterion.role != "witness" or is_described or not criterion.thresholds:
             continue
-        names = [voting.witness for voting in list_voting_witnesses(site, criterion)]
+        names = [voting.name for voting in list_voting_witnesses(site, criterion)]
         if not names:
             continue
         if criterion.kind.id == "inverse_velocity":

@@ -279,7 +279,12 @@ def list_horizons(site: Site) -> list[float]:
     """Return all horizons at which declared series of a site are forecast, seconds, ascending."""
     horizons = site.forecast.horizons_s
     return sorted(
-        {h for spec in site.moving if is_forecast(spec) for h in choose_horizons(spec.interval_s, horizons)}
+        {
+            h
+            for spec in site.modelled_motion_series
+            if is_forecast(spec)
+            for h in choose_horizons(spec.interval_s, horizons)
+        }
         or {*horizons}
     )
 

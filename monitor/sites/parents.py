@@ -83,9 +83,9 @@ class SilenceCauses:
     """Causes of silent series.
 
     Attributes:
-        pages: parents to alert about, with their silent series.
-        waiting: silent series whose alert is delayed, because a common cause is likely and not yet certain.
-        notified: silent housekeeping series that need no alert, because their station already has one.
+        pages: Parents to alert about, with their silent series.
+        waiting: Silent series whose alert is delayed, because a common cause is likely and not yet certain.
+        notified: Silent housekeeping series that need no alert, because their station already has one.
     """
 
     pages: Mapping[Parent, frozenset[Place]]
@@ -115,15 +115,15 @@ def find_silence_causes(
     series becomes silent later, it needs no alert if its station already has one.
 
     Args:
-        children: series by the parent that they depend on.
-        silent: silent series, and the latest time at which each was due, in seconds.
-        is_late: returns whether a series has missed an epoch.
-        is_gone: returns whether a series has missed so many epochs that it counts as silent.
-        waited_until_s: returns the time until which the last silent series may return, from that series and the series
-            that have returned.
-        paged: keys of the open alerts.
-        now_s: the time of the evaluation, in seconds.
-        was_received_since: returns whether a series was received after some silent series became silent.
+        children: Series by the parent that they depend on.
+        silent: Silent series, and the latest instant at which each was due, in epoch seconds.
+        is_late: Returns whether a series has missed an epoch.
+        is_gone: Returns whether a series has missed so many epochs that it counts as silent.
+        waited_until_s: Returns the instant until which the last silent series may return, from that series and the
+            series that have returned.
+        paged: Keys of the open alerts.
+        now_s: Instant of the evaluation, in epoch seconds.
+        was_received_since: Returns whether a series was received after some silent series became silent.
     """
     # A series that has an alert of its own keeps it.
     unexplained = {place for place in silent if stale_key(place) not in paged}

@@ -759,7 +759,7 @@ class Site:
 
         None if the site has no motion series.
         """
-        return max((spec.interval_s for spec in self.moving), default=None)
+        return max((spec.interval_s for spec in self.modelled_motion_series), default=None)
 
     @property
     def watched_step_s(self) -> float | None:
@@ -769,13 +769,13 @@ class Site:
         types would delay the detection on faster instruments, so they count only if there are no others. None if the
         site has no motion series.
         """
-        measured = [spec.interval_s for spec in self.moving if not spec.by_hand]
+        measured = [spec.interval_s for spec in self.modelled_motion_series if not spec.by_hand]
         up_to_one_day = [interval_s for interval_s in measured if interval_s <= 86400.0]
         return max(up_to_one_day or measured, default=self.slowest_motion_s)
 
     @property
-    def moving(self) -> list[SeriesSpec]:
-        """The motion series. A series with a reference-corrected copy is left out; the copy is included."""
+    def modelled_motion_series(self) -> list[SeriesSpec]:
+        """Motion series that models learn. Of a series and its reference-corrected copy, only the copy is included."""
         series = (spec for station in self.stations for spec in station.series)
         return [spec for spec in series if spec.quantity.startswith(MODELLED_MOTION_PREFIXES) and not spec.corrected_as]
 

@@ -161,7 +161,7 @@ def find_watched_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[
     arguments are those of `find_motion`.
     """
     step_s = site.watched_step_s or 0.0
-    has_only_manual_series = all(spec.by_hand for spec in site.moving)
+    has_only_manual_series = all(spec.by_hand for spec in site.modelled_motion_series)
     stations = {station.id: station for station in site.stations}
     watched_ids = {}
     for (name, quantity), series_id in ids.items():

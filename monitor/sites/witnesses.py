@@ -25,10 +25,15 @@ MODEL_FACTS: Final = frozenset({"anomalies", "forecasts", "footprints"})
 
 @dataclass(frozen=True, slots=True)
 class VotingWitness:
-    """A witness of a criterion. `series` is station and quantity of the series that it reads, or None."""
+    """A witness of a criterion.
+
+    Attributes:
+        name: Id of a station, name of a zone such as `insar:G1`, or the single witness of a kind such as `observers`.
+        series: Station and quantity of the series that the criterion reads there; None if it reads no series.
+    """
 
     criterion: Criterion
-    witness: str
+    name: str
     series: tuple[str, str] | None
 
 
@@ -147,8 +152,8 @@ def find_voting_series(site: Site) -> frozenset[tuple[str, str]]:
     return frozenset(voting)
 
 
-def find_moving_series(site: Site) -> frozenset[tuple[str, str]]:
-    """Return station and declared quantity of every series that measures motion of the slope."""
+def find_instrument_motion_series(site: Site) -> frozenset[tuple[str, str]]:
+    """Return station and declared quantity of every series of an instrument that measures motion of the slope."""
     return frozenset(
         (station.id, spec.quantity)
         for station in site.stations
@@ -158,8 +163,8 @@ def find_moving_series(site: Site) -> frozenset[tuple[str, str]]:
     )
 
 
-def find_sure_witnesses(site: Site) -> Mapping[str, Sequence[VotingWitness]]:
-    """Return the witnesses by criterion that count for the reachable level. Suggestions of models do not count."""
+def find_certain_witnesses(site: Site) -> Mapping[str, Sequence[VotingWitness]]:
+    """Return the witnesses that count for the reachable level, by criterion. Suggestions of models are left out."""
     return {
         criterion.id: list_voting_witnesses(site, criterion)
         for criterion in site.criteria
@@ -171,7 +176,9 @@ def find_sure_witnesses(site: Site) -> Mapping[str, Sequence[VotingWitness]]:
 class ReachableLevel:
     """The highest level that the witnesses with data can raise.
 
-    `top_groups` are the independence groups that can vote for the top level.
+    Attributes:
+        level: Number of the level.
+        top_groups: Independent groups that can vote for the highest level.
     """
 
     level: int
@@ -180,7 +187,7 @@ class ReachableLevel:
 
 def compute_reachable_level(
     site: Site,
-    sure_witnesses: Mapping[str, Sequence[VotingWitness]],
+    certain_witnesses: Mapping[str, Sequence[VotingWitness]],
     available: Collection[tuple[str, str]],
     groups: Groups,
     blocked: BlockedLevels = MappingProxyType({}),
@@ -191,18 +198,18 @@ def compute_reachable_level(
     observers alone do not count for the top level.
 
     Args:
-        sure_witnesses: witnesses by criterion, as `find_sure_witnesses` returns them.
-        available: station and quantity of the series that have usable data.
-        groups: independence groups.
-        blocked: levels that a criterion cannot reach by a witness, regardless of its data.
+        certain_witnesses: Result of `find_certain_witnesses`.
+        available: Station and quantity of the series that have usable data.
+        groups: Independence group of each witness.
+        blocked: Levels that a criterion cannot reach by a witness, regardless of its data.
     """
     witnesses = {
         criterion_id: [
             witness
-            for witness in sure_witnesses_of_criterion
+            for witness in witnesses_of_criterion
             if witness.series in available or witness.criterion.kind.source == "observers"
         ]
-        for criterion_id, sure_witnesses_of_criterion in sure_witnesses.items()
+        for criterion_id, witnesses_of_criterion in certain_witnesses.items()
     }
     top = site.top_level
     top_groups: set[str] = set()
@@ -215,20 +222,18 @@ def compute_reachable_level(
             if criterion.kind.source != "observers":
                 levels.append(min(highest, top - 1))
             if highest >= top:
-                top_groups.add(groups.get(witness.witness, witness.witness))
+                top_groups.add(groups.get(witness.name, witness.name))
 
     def find_supporters(leaf: Clause) -> set[str]:
         return {
-            witness.witness
-            for witness in witnesses.get(leaf.criterion, [])
-            if _can_vote_for(witness, leaf.level, blocked)
+            witness.name for witness in witnesses.get(leaf.criterion, []) if _can_vote_for(witness, leaf.level, blocked)
         }
 
     def can_leaf_become(leaf: Clause, value: bool) -> bool:
         if value:
             return is_met(site, leaf, find_supporters(leaf), groups)
         # The leaf is known to be false if the witnesses without data could not make it true.
-        with_data = {witness.witness for witness in witnesses.get(leaf.criterion, [])}
+        with_data = {witness.name for witness in witnesses.get(leaf.criterion, [])}
         return not is_met(site, leaf, {*leaf.witnesses} - with_data, groups)
 
     for rule in site.fusion.rules:
@@ -240,21 +245,21 @@ def compute_reachable_level(
                 supporters = find_supporters(leaf)
                 top_groups |= {groups.get(name, name) for name in leaf.witnesses if name in supporters}
     # Where instruments measure motion, observers cannot be relied on to notice what the instruments miss.
-    has_reliable_group = bool(top_groups - {OBSERVERS}) or not find_moving_series(site)
+    has_reliable_group = bool(top_groups - {OBSERVERS}) or not find_instrument_motion_series(site)
     can_reach_top = has_reliable_group and len(top_groups) >= site.fusion.top_needs
     return ReachableLevel(top if can_reach_top else max(levels), frozenset(top_groups))
 
 
 def _find_highest_level(witness: VotingWitness, blocked: BlockedLevels) -> int:
     """Return the highest level that a witness can vote for."""
-    blocked_levels = blocked.get((witness.criterion.id, witness.witness), ())
+    blocked_levels = blocked.get((witness.criterion.id, witness.name), ())
     levels = [threshold.level for threshold in witness.criterion.thresholds if threshold.level not in blocked_levels]
     return max(levels, default=0)
 
 
 def _can_vote_for(witness: VotingWitness, level: int, blocked: BlockedLevels) -> bool:
     """Return whether a witness can vote for a level or a higher one."""
-    if not blocked.get((witness.criterion.id, witness.witness)):
+    if not blocked.get((witness.criterion.id, witness.name)):
         return True
     return _find_highest_level(witness, blocked) >= level
 
@@ -282,7 +287,9 @@ def list_top_witnesses(site: Site) -> Sequence[tuple[str, ...]]:
     Observers are one more group.
     """
     groups = find_groups(site)
-    top_groups = compute_reachable_level(site, find_sure_witnesses(site), find_voting_series(site), groups).top_groups
+    top_groups = compute_reachable_level(
+        site, find_certain_witnesses(site), find_voting_series(site), groups
+    ).top_groups
     on_slope = sorted(station.id for station in site.stations if station.on_slope)
     members = [
         tuple(station_id for station_id in on_slope if groups[station_id] == group)

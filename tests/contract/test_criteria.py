@@ -119,7 +119,7 @@ def _without_bounds(example):
 def test_it_answers_for_its_witnesses_only_and_says_nothing_without_data(kind):
     site = read(kind)
     criterion = criterion_of(site)
-    heard = {v.witness for v in list_voting_witnesses(site, criterion)}
+    heard = {v.name for v in list_voting_witnesses(site, criterion)}
     assert heard
     assert heard <= set(find_groups(site)), "every witness belongs to a group that is independent of others"
     for view in (DecisionInputs(), rest(site)):

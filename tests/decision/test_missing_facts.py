@@ -117,7 +117,7 @@ def test_an_earlier_vote_of_a_criterion_without_its_feature_stays(kind):
     site = read(kind)
     criteria = tuple(replace(one, role="witness") if one.id == "it" else one for one in site.criteria)
     site = replace(site, criteria=criteria)
-    key = VoteKey("it", list_voting_witnesses(site, site.criteria[1])[0].witness)
+    key = VoteKey("it", list_voting_witnesses(site, site.criteria[1])[0].name)
     vote = Vote(1, NOW.timestamp() - 60.0, NOW.timestamp() + 86400.0, REPEATS())
     before = Memory(level=1, votes={key: vote}, supporters={key: 1})
     after = decide(PreparedSite(site), before, at_rest(missing_facts=OF_FEATURES[kind][:1]), NOW)

@@ -319,7 +319,11 @@ def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
     """Report which series are forecast together, and their horizons, unless all series have all horizons."""
     for site in files.sites:
         horizons_s = site.forecast.horizons_s
-        moving = {f"{spec.station}.{spec.quantity}": spec.interval_s for spec in site.moving if is_forecast(spec)}
+        moving = {
+            f"{spec.station}.{spec.quantity}": spec.interval_s
+            for spec in site.modelled_motion_series
+            if is_forecast(spec)
+        }
         panels = list_cadences(moving, horizons_s)
         if len(panels) == 1 and panels[0].horizons_s == horizons_s:
             continue

@@ -86,7 +86,7 @@ class StoredStatus:
     newest_outage: Mapping[str, Any] | None  # of the view `outages`
     awaited: Sequence[tuple[str, AwaitedModel]]  # models that wait for readings, by site
     incomplete: Mapping[str, Mapping[str, Message]]  # by site and series: why a site does not see "full"
-    limited: Mapping[str, Sequence[Message]]  # by site: which moving series keep it from reaching its top level
+    limited: Mapping[str, Sequence[Message]]  # by site: which motion series keep it from reaching its top level
     sections: Sequence[StatusSection]  # of features and plugins
 
 

@@ -34,4 +34,4 @@ def assess_criterion(criterion: Criterion, context: DecisionContext) -> Assessme
 
 def _assess_as_failed(criterion: Criterion, context: DecisionContext, reason: Message) -> Assessments:
     witnesses = list_voting_witnesses(context.site, criterion)
-    return [Assessment(criterion.id, voting.witness, reason=reason, has_failed=True) for voting in witnesses]
+    return [Assessment(criterion.id, voting.name, reason=reason, has_failed=True) for voting in witnesses]

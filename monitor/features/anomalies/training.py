@@ -85,7 +85,7 @@ def train_detector(
     The training uses readings that were known at `now`. The checkpoint counts from the instant at which it is written.
     """
     clock = clock or start_clock(now)
-    if not site.moving:
+    if not site.modelled_motion_series:
         return TrainingOutcome("no displacement series declared")
     step_s = site.watched_step_s or 0.0
     samples = db.run_read(load_watched, site, find_history_start(now, step_s, TRAINING_ROWS), now)

@@ -45,7 +45,9 @@ def find_lacking_forecasts(connection: Connection, site: Site, now: datetime) ->
         unforecast = {*series_ids} - find_forecast(connection, series_ids)
         without |= unforecast
         awaited += _list_awaited(connection, panel, missing, unforecast, now)
-    is_whole = {series.station.id for series in motion} >= {spec.station for spec in site.moving if is_forecast(spec)}
+    is_whole = {series.station.id for series in motion} >= {
+        spec.station for spec in site.modelled_motion_series if is_forecast(spec)
+    }
     return LackingModels(tuple(awaited), frozenset({"forecast"}), frozenset(without), frozenset(ids.values()), is_whole)
 
 

@@ -30,7 +30,7 @@ WORST_COVERAGE_80: Final = 0.50
 
 def alarm_degraded(c: Connection, site: Site, row: ModelRow, gate: GateRow, now: datetime, *, degraded: bool) -> None:
     """Open or close the alarm `model_degraded` of one kind at one horizon, of the fastest panel or of a slower one."""
-    fastest_s = min((spec.interval_s for spec in site.moving), default=0.0)
+    fastest_s = min((spec.interval_s for spec in site.modelled_motion_series), default=0.0)
     trained_s = float(row.card.get("config", {}).get("step_s", 0.0))
     usual = Cadence((), fastest_s, choose_horizons(fastest_s, site.forecast.horizons_s)).step_s
     slower = f".every.{horizon_key(trained_s)}" if trained_s > usual else ""

@@ -110,7 +110,7 @@ def train_one(
     at `now`, and is itself known from the instant at which it is written. Without a `panel` it is trained in each.
     """
     clock = clock or start_clock(now)
-    if not site.moving:
+    if not site.modelled_motion_series:
         return TrainingOutcome("no displacement series declared")
     panels = db.run_read(_list_panels, site)
     lines, trained = [], False

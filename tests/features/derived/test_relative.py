@@ -94,7 +94,7 @@ def test_what_stands_for_a_station_is_judged_in_its_place() -> None:
     site = parse_site(write(ONE, rule, level), "bench.toml")
     assert [one.stations for one in site.criteria[:2]] == [("G1-rel", "G2-rel"), ("G2-rel",)]
     assert [one.witnesses for one in [site.fusion.rules[0].when]] == [("G1-rel",)]
-    assert {one.station for one in site.moving} == {"G1-rel", "G2-rel", "REF1", "K1"}
+    assert {one.station for one in site.modelled_motion_series} == {"G1-rel", "G2-rel", "REF1", "K1"}
     by_id = {one.id: one for one in site.stations}
     assert (by_id["REF1"].on_slope, by_id["G1-rel"].reference, by_id["G1-rel"].azimuth_deg) == (False, "REF1", 90.0)
     groups = find_groups(site)

@@ -70,13 +70,13 @@ def assess_zones(criterion: Criterion, context: DecisionContext) -> tuple[Assess
             facts_by_station.setdefault(fact.station, []).append(fact)
     assessments = []
     for voting in list_voting_witnesses(context.site, criterion):
-        station_id = voting.witness.partition(":")[2]
+        station_id = voting.name.partition(":")[2]
         zone_facts = facts_by_station.get(station_id, ())
-        zone_assessments = [_assess_zone(criterion, context, voting.witness, fact) for fact in zone_facts]
+        zone_assessments = [_assess_zone(criterion, context, voting.name, fact) for fact in zone_facts]
         if zone_assessments:
             assessments.append(_pick_strongest(zone_assessments))
         else:
-            assessments.append(Assessment(criterion.id, voting.witness, reason=_TOO_FEW))
+            assessments.append(Assessment(criterion.id, voting.name, reason=_TOO_FEW))
     return tuple(assessments)
 
 
