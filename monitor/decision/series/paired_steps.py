@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from monitor.decision.changes import VERIFY_NOW
 from monitor.decision.keys import StepKey
 from monitor.decision.records import Condition, Step, Steps
 from monitor.decision.series.assessment import DecisionContext
@@ -31,8 +32,8 @@ _DISTURBANCE: Final = Template(
 )
 _SCATTER: Final = Template(
     "step.together_and_scattering",
-    "verify now: {stations} are independent and have scattered since they jumped at {at}, so their jumps do not count "
-    "as common motion. Inspect the slope, the power supply and the radio. Each jump that nobody answers counts for the "
+    "{stations} are independent and have scattered since they jumped at {at}, so their jumps do not count as common "
+    "motion. Inspect the slope, the power supply and the radio. Each jump that nobody answers counts for the "
     "lowest level after its deadline",
 )
 # How long the notice of a common disturbance is shown.
@@ -125,7 +126,8 @@ def find_disturbed(
         stations = NameList(tuple(sorted({key.station for key in scattering_together})))
         at = Timestamp(min(steps[key].at_s for key in scattering_together), "minute")
         since_s = min(steps[key].known_s for key in scattering_together)
-        conditions[SCATTER] = Condition("health", 2, since_s, _SCATTER(stations=stations, at=at))
+        text = VERIFY_NOW(text=_SCATTER(stations=stations, at=at))
+        conditions[SCATTER] = Condition("health", 2, since_s, text)
     return CommonDisturbance(partners, conditions)
 
 
