@@ -8,7 +8,8 @@ from monitor.decision.changes import AlertCategory
 from monitor.text.message import Message, NameList, Template, Term
 
 T = TypeVar("T")
-_NAMED: Final = 8  # stations in one line
+# A line contains at most this many stations.
+_MAX_NAMES: Final = 8
 _ONE: Final = Template("cause.one", "1 suggestion of {quantity}: {names}")
 _MANY: Final = Template("cause.many", "{count} suggestions of {quantity}: {names}")
 
@@ -48,7 +49,7 @@ def describe_cause(keys: Sequence[str]) -> Message:
     # The only criterion of a kind has the name of its kind and "-1", if the site file gives it no id.
     criterion = keys[0].rpartition(":")[0].partition(":")[2].removesuffix("-1")
     stations = sorted({key.rpartition(":")[2] for key in keys}, key=_split_numbers)
-    names = NameList(tuple(stations[:_NAMED]), max(len(stations) - _NAMED, 0))
+    names = NameList(tuple(stations[:_MAX_NAMES]), max(len(stations) - _MAX_NAMES, 0))
     if len(keys) == 1:
         return _ONE(quantity=Term(criterion), names=names)
     return _MANY(count=len(keys), quantity=Term(criterion), names=names)

@@ -10,9 +10,9 @@ from monitor.decision.criteria.scope import find_history_s, find_history_spans, 
 from monitor.sites.records import SeriesSpec, Site
 from monitor.text.message import format_duration, format_span
 
-# Each evaluation of so many rows takes about a second of one processor.
-ROWS_WARN: Final = 50_000
-ROWS_MOST: Final = 200_000
+# One processor needs about a second to evaluate this number of rows.
+SLOW_ROWS: Final = 50_000
+MAX_ROWS: Final = 200_000
 # East, north and up. A site file does not state which of them a station sends.
 _COMPONENTS: Final = 3
 
@@ -27,7 +27,7 @@ class StationReadingLimit:
     """How many readings of a station are accepted within the windows of its site.
 
     Attributes:
-        rows: Twice the number at the declared intervals, and at least `ROWS_WARN`.
+        rows: Twice the number at the declared intervals, and at least `SLOW_ROWS`.
         span_s: Length of the longest window, in seconds, by declared quantity.
     """
 
@@ -43,15 +43,15 @@ def compute_reading_limits(site: Site) -> Mapping[str, StationReadingLimit]:
         spans.setdefault(station, {})[spec.quantity] = find_longest_reach_s(history)
         rows[station] = rows.get(station, 0.0) + count
     return {
-        station: StationReadingLimit(max(2.0 * rows[station], float(ROWS_WARN)), span_s)
+        station: StationReadingLimit(max(2.0 * rows[station], float(SLOW_ROWS)), span_s)
         for station, span_s in spans.items()
     }
 
 
 def describe_costly_evaluation(site: Site) -> tuple[str, bool] | None:
-    """Return a message if evaluations read many rows, and whether they exceed `ROWS_MOST`; None for other sites."""
+    """Return a message if evaluations read many rows, and whether they exceed `MAX_ROWS`; None for other sites."""
     total = count_rows(site)
-    if total <= ROWS_WARN:
+    if total <= SLOW_ROWS:
         return None
     costs = []
     for criterion in site.criteria:
@@ -63,14 +63,14 @@ def describe_costly_evaluation(site: Site) -> tuple[str, bool] | None:
                 rows = _count_series_rows(spec, criterion.quantity, find_history_s(site, criterion, spec))
                 costs.append((rows, criterion, spec))
     rows, criterion, spec = max(costs, key=itemgetter(0))
-    limit = f"at most {ROWS_MOST:,} are allowed" if total > ROWS_MOST else f"more than {ROWS_WARN:,} is slow"
+    limit = f"at most {MAX_ROWS:,} are allowed" if total > MAX_ROWS else f"more than {SLOW_ROWS:,} is slow"
     history = format_span(find_history_s(site, criterion, spec))
     text = (
         f"one evaluation reads up to {total:,} rows ({limit}). Criterion {criterion.id!r} reads most at station "
         f"{spec.station!r}, {rows:,.0f} rows: {history} of {criterion.quantity} every "
         f"{format_duration(spec.interval_s)}. Shorten its windows or its history, or store fewer readings"
     )
-    return text, total > ROWS_MOST
+    return text, total > MAX_ROWS
 
 
 def _list_series_rows(site: Site) -> Iterator[tuple[str, SeriesSpec, float, float]]:

@@ -98,7 +98,7 @@ def test_a_device_that_floods_is_slowed_and_the_others_are_not(pipeline, databas
 
 
 def test_a_station_fills_the_windows_of_its_site_to_a_bound_and_takes_none_of_the_others(database, clock, monkeypatch):
-    monkeypatch.setattr(cost, "ROWS_WARN", 100)
+    monkeypatch.setattr(cost, "SLOW_ROWS", 100)
     site = parse_site(Path("configs/sites/north-bench.toml").read_text(), "north-bench.toml")
     pipeline = Pipeline(database, {site.id: site}, clock)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Final, cast
 
 from monitor.alerts.evaluate import evaluate_site
-from monitor.decision.cost import ROWS_WARN, count_rows
+from monitor.decision.cost import SLOW_ROWS, count_rows
 from monitor.decision.headline import DecisionEvidence
 from monitor.sites.records import Site
 from monitor.text.message import LABELLED_TEXT, Message, Template
@@ -39,7 +39,7 @@ def evaluate_now(context: Context, site: Site | None) -> PresentDecision:
     """
     if site is None:
         return PresentDecision(note=_UNREADABLE())
-    if count_rows(site) > ROWS_WARN:
+    if count_rows(site) > SLOW_ROWS:
         return PresentDecision(note=_TOO_MUCH(site=site.id))
     now = context.clock()
     before = context.dry_runs.get(site.version)
