@@ -312,7 +312,7 @@ def test_event_of_one_person_explains_a_single_step_but_suppresses_no_high_level
     lone = run(quiet(7, steps={"A": (20, 90.0)}), alter=declared("earthquake", 20, words=("Ada",)))
     assert set(levels(lone)) == {0}
     assert (
-        "Only one person has confirmed the event. Until a second one does"
+        "Only one person has confirmed the event. Until a second person confirms it"
         in lone[-1].decision.memory.conditions["health:A:verify"].reason
     )
     (used,) = lone[-1].decision.evidence["events"]

@@ -62,7 +62,7 @@ def test_step_stops_counting_only_if_the_value_returns_after_silence():
     notice = next(c for k, c in back.memory.conditions.items() if k.startswith("health:A@"))
     assert notice.level == 1
     assert "is back at its position before the jump" in notice.reason
-    assert "a level that it raised stays until a person lowers it" in notice.reason
+    assert "unless the site file requires a person to lower it" in notice.reason
     assert looks[-1][1].level == 2, "the data stop asking; a person lowers"
     rows = story("A", {40: 101.0}, 100, silent=range(41, 56))
     looks = play(make_site(["A"]), rows + story("B", {}, 100))
