@@ -58,10 +58,10 @@ _RATE_MANY: Final = Template(
 )
 _STATIONS: Final = Template("headline.stations", "{n} stations")
 _ONE_WITNESS: Final = Template(
-    "sight.one_can_request", "1 independent witness can request the highest level, which needs {n}"
+    "sight.one_can_request", "1 independent witness can request the highest level, {n} needed"
 )
 _WITNESSES: Final = Template(
-    "sight.can_request", "{n} independent witnesses can request the highest level, which needs {n2}"
+    "sight.can_request", "{n} independent witnesses can request the highest level, {n2} needed"
 )
 _POSSIBLE: Final = Template("outlook.possible", "failure possible {at} to {at2}")
 _POSSIBLE_NOW: Final = Template("outlook.possible_now", "failure possible now, until {at}")

@@ -105,7 +105,7 @@ def test_subject_fits_lock_screen_and_body_has_one_fact_on_each_line():
         "Since 2026-03-01 07:00 CET",
         "Action: Close the road, call the manager",
         (
-            "How sure: 2 independent witnesses can request the highest level, which needs 2; data of some series "
+            "How sure: 2 independent witnesses can request the highest level, 2 needed; data of some series "
             "that can raise a level are missing, in doubt or do not count"
         ),
         "Newest datum used: 2026-03-01 07:00 CET",
