@@ -1,27 +1,23 @@
-"""List the open conditions of health and advice, their changes between two decisions, and the reason of the level."""
+"""List the open conditions of health and advice, with the question or the notice that each means for people."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
-from monitor.canonical import canonical_json
-from monitor.decision.alert_texts import GROWN, OF_LEVEL, name_series
-from monitor.decision.changes import RESOLVED, VERIFY_NOW, AlertCategory, AlertChange, get_first_fact
+from monitor.decision.alert_texts import name_series
+from monitor.decision.changes import VERIFY_NOW, get_first_fact
 from monitor.decision.common_silence import SILENT_SLOPE
 from monitor.decision.criteria.kinds.earthquake import list_inspections
-from monitor.decision.headline import StationRate
-from monitor.decision.incomplete_series import AND_MORE
-from monitor.decision.keys import RuleKey, StepKey, StepVote, Supporter, read_supporter
+from monitor.decision.keys import StepKey
 from monitor.decision.late_crossings import find_late_crossings
+from monitor.decision.level_sentence import label_witness, name_supporter
 from monitor.decision.lost_levels import describe_lost
-from monitor.decision.observability import list_series_behind
-from monitor.decision.orphaned_votes import ORPHANED
 from monitor.decision.proof import list_unproven
-from monitor.decision.records import Condition, Memory, Step, Steps, instant, seconds
-from monitor.decision.series.assessment import RARE_SUFFIX, Assessment, Assessments, DecisionContext, rare_key
+from monitor.decision.records import Condition, Step, Steps, instant, seconds
+from monitor.decision.series.assessment import RARE_SUFFIX, Assessments, DecisionContext, rare_key
 from monitor.decision.series.coseismic_steps import list_reminders
 from monitor.decision.series.offset_answers import OFFSET_SUFFIX, find_offsets
 from monitor.decision.series.station_health import NEVER_RECEIVED, SeriesHealthMap
@@ -33,7 +29,6 @@ from monitor.decision.series.step_states import (
     DOUBTFUL,
     EVENT,
     MOVEMENT,
-    NOT_BLOCKING,
     PENDING,
     RETURNED,
     denies_movement,
@@ -49,20 +44,8 @@ from monitor.sites.parents import (
     stale_key,
 )
 from monitor.sites.records import Criterion, Site
-from monitor.text.figures import find_form
 from monitor.text.instants import parse_time
-from monitor.text.message import (
-    LABELLED_TEXT,
-    Duration,
-    Figure,
-    Message,
-    NameList,
-    Template,
-    Term,
-    Timestamp,
-    Value,
-    join,
-)
+from monitor.text.message import Duration, Message, NameList, Template, Term, Timestamp, join
 
 _LONE_TOP: Final = Template("witness.only_one", "{level} is requested only by {stations}")
 _LONE_TOP_STAYS_LOWER: Final = Template(
@@ -143,38 +126,8 @@ _INSPECT: Final = Template("question.check_slope", "Check whether the slope move
 _INSPECT_POWER: Final = Template("health.inspect_power", "Check its power supply and its radio")
 _INSPECT_SILENT: Final = Template("health.inspect_silent", "Check the power supply and the radio of what is silent")
 _INSPECT_AND_SET: Final = Template("health.inspect_and_set", "Check the slope by other means, then set the level")
-_LONE_LEVEL: Final = Template("level.too_few", "too few independent witnesses request {level}")
-_NOT_REQUESTED: Final = Template("level.no_longer_requested", "nothing that raised {level} requests it any more")
-_STAYS: Final = Template("level.stays", "{level} stays: {text}")
-_SET_BY_PERSON: Final = Template(
-    "level.set_by_person", "{level} stays because a person set it: no witness requests it now"
-)
-_STAYS_UNREQUESTED: Final = Template("level.not_requested", "{level} stays: no witness requests it now")
-_NOTHING: Final = Template("level.no_request", "nothing requests a higher level")
-_NOT_BACK: Final = Template("level.not_back", "not clearly back within the bounds: {text}")
-_NO_READINGS: Final = Template("level.no_readings", "no new readings from {text}")
-_VOTE_STAYS: Final = Template("level.vote_stays", "{name} still counts for {level} because {reason}: {text}")
-_BACKLOG: Final = Template("level.backlog", "older readings are still being stored")()
-_HAS_GAPS: Final = Template("level.has_gaps", "readings are missing or set aside")()
-_NO_FRESH: Final = Template("level.no_fresh", "it has no new readings")()
-_UNANSWERED_JUMP: Final = Template("level.jump_open", "nobody has answered what its jump was")()
-_JUMP_IS_MOVEMENT: Final = Template("level.jump_is_movement", "its jump counts as movement")()
-_NOT_CLEAR: Final = Template("level.not_clear", "it is not clearly back within the bounds")()
-_SUPPORT: Final = Template("level.support", "{station} ({rule})")
-_STEP_AT: Final = Template("level.jump_at", "jump of {station} at {at}")
-_PERSON_MUST_LOWER: Final = Template("level.person_must_lower", "a person must lower it")
-_OF_RULE: Final = Template("level.rule", "rule {rule}, {station}")
-# Witnesses that are no stations. Their names are translated.
-_WITNESSES_WITHOUT_STATION: Final = frozenset({"scene", "observers", "earthquake"})
 # Separates the sentences of a text: what happened, what it means and what to do.
 _SENTENCES: Final = ". "
-HAZARD_KEY = "hazard"
-# A reminder is sent when the rate is this many times the rate of the last message.
-GROWTH: Final = 2.0
-# A sentence contains at most this many supporters of a level.
-_MAX_NAMES: Final = 5
-# A sentence contains at most this many votes with their reasons.
-_MAX_REASONS: Final = 3
 UNDECIDED: Final = ":undecided_"
 # Key of the alert that only one group of instruments requests the highest level.
 LONE_TOP: Final = "health:site:lone_top"
@@ -491,12 +444,6 @@ def _describe_silence(situation: Situation, conditions: Mapping[str, Condition])
     return parts
 
 
-def _list_first(texts: Sequence[Message]) -> Message:
-    """Join the first texts, and add the number of those that are left out."""
-    listed = join(texts[:_MAX_NAMES], ", ")
-    return AND_MORE(text=listed, n=len(texts) - _MAX_NAMES) if len(texts) > _MAX_NAMES else listed
-
-
 def _list_observability(situation: Situation, silence: Sequence[Message]) -> dict[str, Condition]:
     """Return urgent conditions: a level that cannot be raised, and a level without valid data.
 
@@ -565,208 +512,3 @@ def _list_advice(context: DecisionContext, assessments: Assessments) -> dict[str
             key = f"advice:{assessment.criterion}:{assessment.station}"
             conditions[key] = Condition("advice", 1, context.now_s, text)
     return conditions
-
-
-# ---- changes between two decisions -----------------------------------------------------------------------------
-def list_changes(
-    site: Site,
-    before: Memory,
-    after: Memory,
-    evidence: Mapping[str, Any],
-    newest_s: float | None,
-    growth: Message | None = None,
-) -> tuple[AlertChange, ...]:
-    """Return the alerts that are opened, changed or closed between two decisions.
-
-    Args:
-        newest_s: The newest epoch of the decision, in epoch seconds.
-        growth: Text of a reminder of an unchanged level whose rate has grown; None for no reminder.
-    """
-    data_time = None if newest_s is None else instant(newest_s)
-    changes = []
-    if after.level != before.level or growth is not None:
-        summary = canonical_json({k: evidence[k] for k in ("sentence", "votes", "steps", "common", "held_by", "at")})
-        changes.append(
-            AlertChange(
-                ledger=AlertCategory.HAZARD,
-                key=HAZARD_KEY,
-                level=after.level,
-                open=after.level > 0,
-                reason=growth or evidence["sentence"],
-                data_time=data_time,
-                evidence=summary,
-                repeats=growth is not None,
-            )
-        )
-    # An urgent message that contains which series are silent replaces the messages about these series.
-    has_new_urgent = any(key in after.conditions and key not in before.conditions for key in URGENT_WITH_SILENCE)
-    for key in sorted({*before.conditions, *after.conditions}):
-        old, new = before.conditions.get(key), after.conditions.get(key)
-        if new is not None and (old is None or old.level != new.level):
-            change = _make_change(key, new, new.reason, data_time, is_open=True)
-            is_contained = key.endswith(":stale") or (key == REACHABLE and SILENT_SLOPE in after.conditions)
-            changes.append(replace(change, notify=not (has_new_urgent and is_contained)))
-        elif new is None and old is not None:
-            changes.append(_make_change(key, old, RESOLVED(text=get_first_fact(old.reason)), data_time, is_open=False))
-    assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == AlertCategory.HAZARD)
-    return tuple(changes)
-
-
-def follow_growth(
-    before: Memory, level: int, rates: Sequence[StationRate]
-) -> tuple[dict[str, float], StationRate | None]:
-    """Return the largest rate by criterion that people were notified of, and the rate that has doubled since.
-
-    A rate has doubled if it is twice that rate and twice its bound, whichever single reading is left out. Therefore
-    neither noise nor a single reading causes a reminder. A rate that falls and rises again to the same value causes no
-    reminder either, so the number of reminders is limited.
-
-    Args:
-        level: The level after the decision. If it has changed, a message with the present rates is sent anyway, and no
-            rate is returned.
-    """
-    requesting = [rate for rate in rates if rate.counted and rate.level >= level > 0 and rate.bound]
-    reported = dict(before.reported) if level == before.level else {}
-    grown = []
-    for rate in requesting:
-        last = max(reported.get(rate.criterion, 0.0), abs(rate.bound))
-        if _get_size(rate, rate.least) >= GROWTH * last:
-            grown.append(rate)
-    if level == before.level and not grown:
-        return reported if level > 0 else {}, None
-    for rate in requesting:
-        reported[rate.criterion] = max(reported.get(rate.criterion, 0.0), _get_size(rate, rate.rate))
-    reported = dict(sorted(reported.items()))
-    if level != before.level:
-        return reported, None
-    return reported, max(grown, key=lambda rate: (rate.level, rate.share))
-
-
-def explain_growth(sentence: Message, grown: StationRate, reported: Mapping[str, float]) -> Message:
-    """Return the text of a reminder: what requests the level, and how much the rate has grown since the last message.
-
-    Args:
-        reported: The largest rate by criterion that people were notified of.
-    """
-    last = max(reported.get(grown.criterion, 0.0), abs(grown.bound))
-    factor = _get_size(grown, grown.rate) / last
-    return GROWN(text=sentence, n=Figure(factor, ".1f"), rate=Figure(last, find_form(last), grown.unit))
-
-
-def _get_size(rate: StationRate, value: float) -> float:
-    """Return a rate as positive in the direction of its bound."""
-    return value if rate.bound > 0.0 else -value
-
-
-def _make_change(key: str, condition: Condition, reason: Message, data_time: Any, *, is_open: bool) -> AlertChange:
-    evidence = canonical_json({"key": key, "since_s": condition.since_s, "reason": condition.reason})
-    return AlertChange(
-        ledger=AlertCategory(condition.ledger),
-        key=key,
-        level=condition.level,
-        open=is_open,
-        reason=reason,
-        data_time=data_time,
-        evidence=evidence,
-    )
-
-
-# ---- the sentence about the level ------------------------------------------------------------------------------
-def explain_level(situation: Situation) -> Message:
-    """Return one sentence: the level, and what changed it, what requests it or what keeps it from falling."""
-    site, requested = situation.site, situation.requested
-    held_by, needs_person = situation.level_state.held_by, situation.level_state.needs_person
-    before, level = situation.before.level, situation.level_state.level
-    name = Term(site.levels[level].name)
-    if level > before:
-        lone = [_LONE_LEVEL(level=Term(site.levels[-1].name))] if requested.lone_top else []
-        return OF_LEVEL(level=name, text=join([_describe_requests(situation), *lone]))
-    if level < before:
-        return OF_LEVEL(level=name, text=_NOT_REQUESTED(level=Term(site.levels[before].name)))
-    if 0 < level <= requested.level:
-        return _STAYS(level=name, text=_describe_requests(situation))
-    if held_by or needs_person:
-        parts: list[Message] = []
-        silent = [key for key in held_by if _is_silent(situation, key)]
-        if silent:
-            parts.append(_NO_READINGS(text=_list_first([name_supporter(key) for key in silent])))
-        others = [key for key in held_by if key not in silent]
-        if others:
-            parts.append(_NOT_BACK(text=_list_first([name_supporter(key) for key in others])))
-        if needs_person:
-            parts.append(_PERSON_MUST_LOWER())
-        return _STAYS(level=name, text=join(parts))
-    if level > 0:
-        return _SET_BY_PERSON(level=name) if situation.before.floor >= level else _STAYS_UNREQUESTED(level=name)
-    return OF_LEVEL(level=name, text=_NOTHING())
-
-
-def label_witness(witness: Value, reason: Value) -> Message:
-    """Return a reason with the name of its witness. The names of witnesses that are no stations are translated."""
-    is_term = isinstance(witness, str) and witness in _WITNESSES_WITHOUT_STATION
-    return LABELLED_TEXT(name=Term(str(witness)) if is_term else witness, text=reason)
-
-
-def _is_silent(situation: Situation, key: str) -> bool:
-    """Return whether all series behind a supporter of the level are silent."""
-    series = list_series_behind(situation.context.prepared, read_supporter(key), situation.steps)
-    return bool(series) and all(situation.series_health[place].state == "silent" for place in series)
-
-
-def name_supporter(key: str) -> Message:
-    """Return the name of a vote, rule or step that a level depends on."""
-    supporter = read_supporter(key)
-    if isinstance(supporter, StepVote):
-        return _STEP_AT(station=supporter.station, at=Timestamp(supporter.step.at_s, "minute"))
-    rule = supporter.rule if isinstance(supporter, RuleKey) else supporter.criterion
-    return _SUPPORT(station=supporter.station, rule=rule.removesuffix(ORPHANED))
-
-
-def _describe_requests(situation: Situation) -> Message:
-    """Describe the votes that request the level or a higher one, the highest first."""
-    level = situation.level_state.level
-    requests = sorted((-requested, key) for key, requested in situation.requested_levels.items() if requested >= level)
-    reasons = [_explain_supporter(situation, key, -negative) for negative, key in requests[:_MAX_REASONS]]
-    listed = join(reasons)
-    count = len(requests) - len(reasons)
-    return AND_MORE(text=listed, n=count) if count else listed
-
-
-def _explain_supporter(situation: Situation, key: Supporter, requested: int) -> Message:
-    """Return why a vote, rule or jump requests a level.
-
-    A vote may request a higher level than its newest readings do. Then the text contains why it has not fallen.
-    """
-    if isinstance(key, StepVote):
-        step = situation.steps.get(key.step)
-        # The reason of a step names its station and its time.
-        return name_supporter(key) if step is None else step.reason
-    if isinstance(key, RuleKey):
-        vote = situation.votes.get(key.vote)
-        name = _OF_RULE(rule=key.rule, station=key.station)
-        return label_witness(name, vote.reason if vote else "")
-    vote = situation.votes.get(key)
-    labelled = label_witness(key.station, vote.reason if vote else "")
-    assessment = next((assessment for assessment in situation.assessments if assessment.key == key), None)
-    if vote is None or assessment is None or assessment.raise_level >= requested:
-        return labelled
-    return _VOTE_STAYS(
-        name=labelled.values["name"],
-        level=Term(situation.site.levels[requested].name),
-        reason=_explain_unfallen_vote(situation, assessment),
-        text=vote.reason,
-    )
-
-
-def _explain_unfallen_vote(situation: Situation, assessment: Assessment) -> Message:
-    """Return why a vote has not fallen although its newest readings request less."""
-    if situation.context.inputs.draining:
-        return _BACKLOG
-    if assessment.has_data and not assessment.coverage.may_lower:
-        return _HAS_GAPS
-    if not (assessment.has_data and assessment.fresh):
-        return _NO_FRESH
-    states = {step.state for key, step in situation.steps.items() if key.station == assessment.station} - NOT_BLOCKING
-    if states:
-        return _JUMP_IS_MOVEMENT if states == {MOVEMENT} else _UNANSWERED_JUMP
-    return _NOT_CLEAR

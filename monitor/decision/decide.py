@@ -20,7 +20,8 @@ from datetime import datetime
 from typing import Final
 
 from monitor.decision.common_mode import find_common_motion
-from monitor.decision.conditions import explain_growth, follow_growth, list_changes, list_conditions
+from monitor.decision.condition_changes import explain_growth, follow_growth, list_changes
+from monitor.decision.conditions import list_conditions
 from monitor.decision.criteria.assess import assess_criterion
 from monitor.decision.evidence import describe_evidence
 from monitor.decision.fusion_rules import RuleStatus, apply_rule

@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from monitor.decision.conditions import explain_level
 from monitor.decision.criteria.kinds.earthquake import list_lowering_earthquakes
 from monitor.decision.keys import Supporter, VoteKey
+from monitor.decision.level_sentence import explain_level
 from monitor.decision.proof import find_unproven
 from monitor.decision.records import Memory, Step, Steps, Vote, seconds
 from monitor.decision.series.assessment import Assessment, DecisionContext

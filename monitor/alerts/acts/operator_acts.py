@@ -15,7 +15,8 @@ from monitor.alerts.queries.evaluations import add_decision, find_state, save_me
 from monitor.canonical import canonical_json, code_version
 from monitor.decision.alert_texts import OF_LEVEL
 from monitor.decision.changes import AlertCategory, AlertChange
-from monitor.decision.conditions import HAZARD_KEY, LONE_TOP
+from monitor.decision.condition_changes import HAZARD_KEY
+from monitor.decision.conditions import LONE_TOP
 from monitor.decision.keys import RuleKey, StepKey, find_station_of_question
 from monitor.decision.records import Memory, Signature, Vote, instant, seconds
 from monitor.decision.series.corrections import CORRECTED_PREFIX, read_question
