@@ -39,7 +39,7 @@ from monitor.decision.changes import AlertChange
 from monitor.decision.criteria.kinds.earthquake import find_event_span_s
 from monitor.decision.criteria.scope import find_history_spans, find_load_start, find_longest_reach_s, find_span_s
 from monitor.decision.decide import decide
-from monitor.decision.records import Decision, DecisionInputs, FactRequest, Memory, ProofFact, instant
+from monitor.decision.records import Decision, DecisionInputs, FactRequest, Memory, ProofFact
 from monitor.errors import OutdatedSiteError, StoreBusyError
 from monitor.models.queries.proofs import load_proof_facts
 from monitor.plugins import implementations, is_built_in
@@ -52,7 +52,7 @@ from monitor.sites.queries.sites import find_version
 from monitor.sites.records import Site
 from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.engine import Database
-from monitor.text.instants import format_iso
+from monitor.text.instants import format_iso, from_epoch_s
 
 # Readings and epochs of tracks that are cached for all sites together, 0.4 kB each, so some 350 MB. The largest site
 # that `slopeward check` accepts stays below it with three criteria on every series.
@@ -124,7 +124,7 @@ def evaluate_site(
                 observability=decision.observability,
                 reachable_level=decision.reachable_level,
                 changes=decision.changes,
-                next_due_at=None if decision.next_due_s is None else instant(decision.next_due_s),
+                next_due_at=None if decision.next_due_s is None else from_epoch_s(decision.next_due_s),
                 decision=decision,
             )
     raise StoreBusyError(f"site {site.id}: its state was changed by others {MAX_ATTEMPTS} times in a row; try again")
@@ -164,7 +164,7 @@ def load_inputs(
     facts = load_facts(connection, site, now, spans=spans)
     inputs = DecisionInputs(readings, newest, unsigned, draining=draining, **facts)
     known_s = max((epoch.received_s for epoch in newest.values()), default=None)
-    return inputs, None if known_s is None else instant(known_s)
+    return inputs, None if known_s is None else from_epoch_s(known_s)
 
 
 def load_unsigned_by_name(

@@ -207,14 +207,14 @@ def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
 def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
     """Say where an old record is looked at: nothing of it can count today, and no forecast begins from it."""
     from monitor.alerts.queries.evaluations import load_newest
-    from monitor.decision.records import instant
+    from monitor.text.instants import from_epoch_s
 
     found = db.run_read(load_newest, site.id, now)
     newest = [n.observed_s for n in found.values()]
     interval_s = max((spec.interval_s for s in site.stations for spec in s.series), default=0.0)
     if not newest or now.timestamp() - max(newest) <= max(OLD_RECORD_S, 3.0 * interval_s):
         return
-    last = format_iso(instant(max(newest)))[:19] + "Z"
+    last = format_iso(from_epoch_s(max(newest)))[:19] + "Z"
     age = format_about(now.timestamp() - max(newest))
     print_note(f"the last reading of {site.id} is of {last}, {age} ago: too old to count today")
     print_note(f"  what would have been decided then: slopeward evaluate --site {site.id} --at {last} --known observed")

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from monitor.decision.records import Condition, seconds
+from monitor.decision.records import Condition
 from monitor.decision.series.assessment import DecisionContext, belongs_to_series
 from monitor.decision.series.station_health import SeriesHealthMap
 from monitor.sites.parents import DEFAULT_SILENCE_INTERVALS, Place
 from monitor.sites.records import SeriesSpec
+from monitor.text.instants import epoch_s
 from monitor.text.message import NameList, Template, Term, Timestamp
 
 _ON_SLOPE: Final = Template(
@@ -132,5 +133,5 @@ def _list_receptions(context: DecisionContext, spec: SeriesSpec) -> list[float]:
     receptions_s: set[float] = set()
     for quantity, readings in context.list_readings(spec.station):
         if belongs_to_series(context.site, spec, quantity):
-            receptions_s.update(seconds(reading.received_at) for reading in readings[-RECEPTION_READINGS:])
+            receptions_s.update(epoch_s(reading.received_at) for reading in readings[-RECEPTION_READINGS:])
     return sorted(receptions_s)

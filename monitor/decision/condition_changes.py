@@ -10,9 +10,10 @@ from monitor.decision.changes import RESOLVED, AlertCategory, AlertChange, get_f
 from monitor.decision.common_silence import SILENT_SLOPE
 from monitor.decision.conditions import REACHABLE, URGENT_WITH_SILENCE
 from monitor.decision.headline import StationRate
-from monitor.decision.records import Condition, Memory, instant
+from monitor.decision.records import Condition, Memory
 from monitor.sites.records import Site
 from monitor.text.figures import find_form
+from monitor.text.instants import from_epoch_s
 from monitor.text.message import Figure, Message
 
 HAZARD_KEY = "hazard"
@@ -34,7 +35,7 @@ def list_changes(
         newest_s: The newest epoch of the decision, in epoch seconds.
         growth: Text of a reminder of an unchanged level whose rate has grown; None for no reminder.
     """
-    data_time = None if newest_s is None else instant(newest_s)
+    data_time = None if newest_s is None else from_epoch_s(newest_s)
     changes = []
     if after.level != before.level or growth is not None:
         summary = canonical_json({k: evidence[k] for k in ("sentence", "votes", "steps", "common", "held_by", "at")})

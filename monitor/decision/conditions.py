@@ -16,7 +16,7 @@ from monitor.decision.late_crossings import find_late_crossings
 from monitor.decision.level_sentence import label_witness, name_supporter
 from monitor.decision.lost_levels import describe_lost
 from monitor.decision.proof import list_unproven
-from monitor.decision.records import Condition, Step, Steps, instant, seconds
+from monitor.decision.records import Condition, Step, Steps
 from monitor.decision.series.assessment import RARE_SUFFIX, Assessments, DecisionContext, rare_key
 from monitor.decision.series.coseismic_steps import list_reminders
 from monitor.decision.series.offset_answers import OFFSET_SUFFIX, find_offsets
@@ -44,7 +44,7 @@ from monitor.sites.parents import (
     stale_key,
 )
 from monitor.sites.records import Criterion, Site
-from monitor.text.instants import parse_time
+from monitor.text.instants import epoch_s, from_epoch_s, parse_time
 from monitor.text.message import Duration, Message, NameList, Template, Term, Timestamp, join
 
 _LONE_TOP: Final = Template("witness.only_one", "{level} is requested only by {stations}")
@@ -306,8 +306,8 @@ def _find_first_received(context: DecisionContext, places: Collection[Place], af
         spec = context.site.series(station, quantity)
         if spec is None or (station, spec.quantity) not in places:
             continue
-        start = bisect_right(readings, instant(after_s), key=attrgetter("observed_at"))
-        received_s += [seconds(reading.received_at) for reading in readings[start:]]
+        start = bisect_right(readings, from_epoch_s(after_s), key=attrgetter("observed_at"))
+        received_s += [epoch_s(reading.received_at) for reading in readings[start:]]
     return min(received_s, default=None)
 
 
@@ -405,7 +405,7 @@ def find_review_due_s(criterion: Criterion) -> float | None:
     """
     if criterion.valid_until is None:
         return None
-    return seconds(parse_time(f"{criterion.valid_until}T00:00:00Z")) + 86400.0
+    return epoch_s(parse_time(f"{criterion.valid_until}T00:00:00Z")) + 86400.0
 
 
 def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:

@@ -34,18 +34,7 @@ from monitor.decision.next_evaluation import find_next_due
 from monitor.decision.observability import assess_observability, list_series_behind
 from monitor.decision.prepare import PreparedDecision, prepare
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import (
-    Condition,
-    Decision,
-    DecisionInputs,
-    Memory,
-    Step,
-    Steps,
-    Vote,
-    Votes,
-    instant,
-    seconds,
-)
+from monitor.decision.records import Condition, Decision, DecisionInputs, Memory, Step, Steps, Vote, Votes
 from monitor.decision.reference_motion import find_reference_motion, list_incomplete_references
 from monitor.decision.series.assessment import Assessment, Assessments, DecisionContext, EvaluationCache
 from monitor.decision.series.maintenance import MaintenanceMask
@@ -67,6 +56,7 @@ from monitor.decision.votes import (
 )
 from monitor.readings.no_value import AT_STOP
 from monitor.sites.parents import Place
+from monitor.text.instants import epoch_s, from_epoch_s
 from monitor.text.message import Message, Template, Term
 
 _INSTRUMENT_FAULT: Final = Template(
@@ -95,7 +85,7 @@ def decide(
     Returns:
         The decision. The same arguments give the same canonical JSON, bit for bit.
     """
-    situation = compute_situation(prepare(prepared, inputs, memory, seconds(now), cache))
+    situation = compute_situation(prepare(prepared, inputs, memory, epoch_s(now), cache))
     newest_s = _find_newest(inputs, situation.context.now_s, memory.newest_s)
     next_memory = build_memory(situation, newest_s)
     evidence = describe_evidence(situation, next_memory, now)
@@ -116,7 +106,7 @@ def decide(
         changes=list_changes(prepared.site, situation.before, next_memory, evidence, newest_s, growth),
         evidence=evidence,
         rates=rates,
-        newest_at=None if newest_s is None else instant(_find_newest_of_slope(situation, newest_s)),
+        newest_at=None if newest_s is None else from_epoch_s(_find_newest_of_slope(situation, newest_s)),
         next_due_s=find_next_due(situation, next_memory),
     )
 

@@ -17,7 +17,7 @@ from monitor.decision.criteria.kinds.earthquake import list_lowering_earthquakes
 from monitor.decision.keys import Supporter, VoteKey
 from monitor.decision.level_sentence import explain_level
 from monitor.decision.proof import find_unproven
-from monitor.decision.records import Memory, Step, Steps, Vote, seconds
+from monitor.decision.records import Memory, Step, Steps, Vote
 from monitor.decision.series.assessment import Assessment, DecisionContext
 from monitor.decision.series.offset_answers import OFFSET_SUFFIX
 from monitor.decision.series.step_states import EVENT
@@ -25,6 +25,7 @@ from monitor.decision.series.steps import is_earthquake, list_events_at, request
 from monitor.decision.situation import Situation
 from monitor.decision.unsigned import WAITING_OFFSET
 from monitor.decision.vote_status import VoteStatus
+from monitor.text.instants import epoch_s
 from monitor.text.message import Message, Template
 
 # Entry of `held_by` if the site file requires a person to lower the level.
@@ -52,7 +53,7 @@ def describe_evidence(situation: Situation, after: Memory, now: datetime) -> dic
     }
     evidence: dict[str, Any] = {
         "site": site.id,
-        "at": seconds(now),
+        "at": epoch_s(now),
         "level_before": situation.before.level,
         "level": after.level,
         "asked": situation.requested.level,

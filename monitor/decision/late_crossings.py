@@ -16,11 +16,11 @@ from typing import Final, NamedTuple
 from monitor.decision.criteria.assess import assess_criterion
 from monitor.decision.keys import Supporter
 from monitor.decision.ladder import fuse
-from monitor.decision.records import Condition, instant, seconds
+from monitor.decision.records import Condition
 from monitor.decision.series.assessment import Assessment, DecisionContext, EvaluationCache
 from monitor.decision.series.steps import MAX_STORING_TIME_S
 from monitor.readings.records import Reading
-from monitor.text.instants import EPOCH
+from monitor.text.instants import EPOCH, epoch_s, from_epoch_s
 from monitor.text.message import LABELLED_TEXT, Message, Template, Term, Timestamp, join
 
 _LATE: Final = Template(
@@ -83,9 +83,9 @@ def _list_backlog(context: DecisionContext) -> list[float]:
     if memory.seen_s is None or memory.started_s is None:
         return []
     valid_s = min((criterion.valid_for_s for criterion in context.site.criteria), default=0.0)
-    started_at = instant(memory.started_s)
-    evaluated_at = instant(memory.seen_s)
-    now_at = instant(context.now_s)
+    started_at = from_epoch_s(memory.started_s)
+    evaluated_at = from_epoch_s(memory.seen_s)
+    now_at = from_epoch_s(context.now_s)
     instants: set[datetime] = set()
     for readings in context.inputs.readings.values():
         new = _list_new(readings, evaluated_at)
@@ -94,10 +94,10 @@ def _list_backlog(context: DecisionContext) -> list[float]:
         # Readings before the first evaluation of the site are the history of a series that was just added.
         from_at = started_at if len(new) == len(readings) else EPOCH
         backlog = [at for at in new if from_at < at <= now_at]
-        if backlog and context.now_s - seconds(backlog[-1]) <= valid_s:
+        if backlog and context.now_s - epoch_s(backlog[-1]) <= valid_s:
             backlog.pop()
         instants.update(backlog)
-    times_s = sorted(map(seconds, instants))
+    times_s = sorted(map(epoch_s, instants))
     spacing = max(1, -(-len(times_s) // MOST))
     return times_s[::spacing]
 
@@ -123,7 +123,7 @@ def _list_new(readings: Sequence[Reading], evaluated_at: datetime) -> list[datet
 def _assess_instant(context: DecisionContext, at_s: float) -> LateCrossing:
     """Return the level that witnesses would have requested at an instant with all readings up to it."""
     site = context.site
-    at = instant(at_s)
+    at = from_epoch_s(at_s)
     observed_at = attrgetter("observed_at")
     earlier_readings = {
         name: readings[: bisect_right(readings, at, key=observed_at)]

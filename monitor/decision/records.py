@@ -18,7 +18,7 @@ from monitor.decision.headline import StationRate
 from monitor.decision.keys import StepKey, Supporter, VoteKey, read_supporter, rename_key
 from monitor.readings.records import Reading
 from monitor.sites.criteria.registry import load_criteria
-from monitor.text.instants import epoch_s, format_iso, from_epoch_s, parse_time
+from monitor.text.instants import epoch_s, format_iso, parse_time
 from monitor.text.message import Message, messages_to_plain, plain_to_messages
 
 
@@ -42,8 +42,8 @@ class NewestEpoch(NamedTuple):
         If the clock of the instrument is ahead, the instant of reception counts. Otherwise silence of the instrument
         would be detected too late.
         """
-        received_s = seconds(received_at)
-        return cls(min(seconds(observed_at), received_s), received_s, flags)
+        received_s = epoch_s(received_at)
+        return cls(min(epoch_s(observed_at), received_s), received_s, flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -729,8 +729,3 @@ def _read_fields(record: Any) -> dict[str, Any]:
 def _find_fields(record_type: Any) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
     names = tuple(f.name for f in fields(record_type))
     return names, attrgetter(*names)
-
-
-# Epoch seconds of an instant, and the reverse.
-seconds: Final = epoch_s
-instant: Final = from_epoch_s

@@ -10,10 +10,10 @@ from monitor.alerts.acts.operator_acts import order_level
 from monitor.decision import common_mode
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, seconds
+from monitor.decision.records import DecisionInputs, Memory, NewestEpoch
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
-from monitor.text.instants import parse_time
+from monitor.text.instants import epoch_s, parse_time
 from tests.alerts.test_scenes import make_site
 from tests.property import alerting_histories as histories
 
@@ -37,7 +37,7 @@ def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS
                 value = (position[name] if part == "east" else 0.0) + rng.gauss(0.0, noise)
                 key = f"{name}.displacement_{part}"
                 held.setdefault(key, []).append(Reading(at, at, 0, value, 0.0, value, None, ()))
-                newest[key] = NewestEpoch(seconds(at), seconds(at), ())
+                newest[key] = NewestEpoch(epoch_s(at), epoch_s(at), ())
         if hour >= QUIET - 2:
             inputs = DecisionInputs({k: tuple(v[-28:]) for k, v in held.items()}, dict(newest))
             decision = decide(prepared, memory, inputs, at, warm)
@@ -105,7 +105,7 @@ def test_answer_about_a_reference_is_stored_until_the_motion_ends():
     def answer(hour, memory):
         if hour == 44:
             assert memory.level == 2, "the deadline is over, so the votes count"
-            return order_level(replace(memory, answers={"reference:BASE": "instrument"}), 0, seconds(T0 + hour * HOUR))
+            return order_level(replace(memory, answers={"reference:BASE": "instrument"}), 0, epoch_s(T0 + hour * HOUR))
         return memory
 
     for seed in range(3):

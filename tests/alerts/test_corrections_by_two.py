@@ -7,10 +7,10 @@ import pytest
 
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import DecisionInputs, seconds
+from monitor.decision.records import DecisionInputs
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
-from monitor.text.instants import format_iso
+from monitor.text.instants import epoch_s, format_iso
 from tests.alerts.test_offsets_by_two import FALL, HIGH, find_lower
 from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import DAY_S, SITE, START, STEP_S, Motion, levels, quiet, run, seeded
@@ -26,7 +26,7 @@ def correct(motions, share, *, sigma=None):
         for name, motion in motions.items():
             rows = []
             for r in inputs.readings.get(f"{name}.displacement", ()):
-                moved = share * motion.rate / DAY_S * max(0.0, seconds(r.observed_at) - T0 - motion.from_epoch * STEP_S)
+                moved = share * motion.rate / DAY_S * max(0.0, epoch_s(r.observed_at) - T0 - motion.from_epoch * STEP_S)
                 value = r.value_raw + moved
                 known = {"value_raw": value, "value": value - r.offset_applied, "sigma": sigma or r.sigma}
                 rows.append(replace(r, revision=1, **known))

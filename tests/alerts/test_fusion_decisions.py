@@ -11,12 +11,12 @@ from monitor.decision import decide as decide_module
 from monitor.decision.criteria.kinds.earthquake import lower_bounds
 from monitor.decision.keys import StepKey, read_supporter
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import EventFact, MaintenanceFact, Memory, Signature, Step, instant, seconds
+from monitor.decision.records import EventFact, MaintenanceFact, Memory, Signature, Step
 from monitor.decision.series import step_states
 from monitor.decision.votes import find_level_of_question, needs_second_signature
 from monitor.sites.fusion import Clause, FusionRule, Neighbours
 from monitor.sites.records import Criterion, Dwell, Threshold
-from monitor.text.instants import format_iso
+from monitor.text.instants import epoch_s, format_iso, from_epoch_s
 from monitor.text.message import join
 from tests.data.criteria import KINDS
 from tests.data.figures import bare_figures
@@ -33,7 +33,7 @@ from tests.property.alerting_histories import (
     run,
 )
 
-T0 = seconds(START)
+T0 = epoch_s(START)
 PORE = Criterion(
     "p", KINDS["level"], ("B",), "pore_pressure", (Threshold(1, over=15.0),), valid_for_s=VALID_S, role="part"
 )
@@ -91,12 +91,12 @@ def test_rule_with_unknown_parts_neither_raises_nor_lowers_a_level():
 
     def dry(now_s, inputs):
         rows = inputs.readings.get("B.pore_pressure", ())
-        changed = [drain(r) if seconds(r.observed_at) >= at(33) else r for r in rows]
+        changed = [drain(r) if epoch_s(r.observed_at) >= at(33) else r for r in rows]
         return replace(inputs, readings={**inputs.readings, "B.pore_pressure": tuple(changed)})
 
     def drain(reading):
         """From reading to reading, for a jump would be asked about."""
-        value = max(5.0, reading.value - 4.0 * (1.0 + (seconds(reading.observed_at) - at(33)) / (at(34) - at(33))))
+        value = max(5.0, reading.value - 4.0 * (1.0 + (epoch_s(reading.observed_at) - at(33)) / (at(34) - at(33))))
         return replace(reading, value=value, value_raw=value)
 
     looks = run(replace(moving, auxiliary=WELL), place, alter=dry)
@@ -134,7 +134,7 @@ def acting_at(number, act, history, site, **more):
 def test_answered_rule_raises_again_only_on_newer_data_and_a_removed_rule_holds_its_level():
     moving = quiet(1, motions={"A": Motion(9.0, 16)}, auxiliary=WELL)
     # decision 61 falls on an epoch, 62 between two of them
-    looks = acting_at(62, lambda memory, now: order_level(memory, 1, seconds(now)), moving, fused(WET), ticks=1)
+    looks = acting_at(62, lambda memory, now: order_level(memory, 1, epoch_s(now)), moving, fused(WET), ticks=1)
     assert levels(looks)[60:64] == [2, 1, 2, 2]
     looks = run(quiet(1, motions={"A": Motion(9.0, 16, 30)}, auxiliary=WELL), fused(WET, levels=FALLING))
     memory = next(look for look in looks if look.decision.level == 2).decision.memory
@@ -248,7 +248,7 @@ def test_answer_ends_or_keeps_the_limit_of_a_vote_without_neighbours(answer, lev
 def faster(names, epoch, rate):
     def alter(_, inputs):
         def pushed(row):
-            more = rate * max(0.0, seconds(row.observed_at) - at(epoch)) / DAY_S
+            more = rate * max(0.0, epoch_s(row.observed_at) - at(epoch)) / DAY_S
             return replace(row, value=row.value + more, value_raw=row.value_raw + more)
 
         faster = {key for key in inputs.readings if key.partition(".")[0] in names and "displacement" in key}
@@ -404,14 +404,14 @@ def test_neighbour_under_maintenance_limits_no_vote_and_a_late_event_withdraws_n
 
 def test_every_cause_means_no_movement_and_is_asked_once():
     for cause in step_states.CAUSES:
-        looks = answered(22, f"A@{format_iso(instant(at(20)))}", cause, SITE, quiet(8, steps={"A": (20, 90.0)}))
+        looks = answered(22, f"A@{format_iso(from_epoch_s(at(20)))}", cause, SITE, quiet(8, steps={"A": (20, 90.0)}))
         assert set(levels(looks)) == {0}, cause
         assert not any("verify" in k for k in looks[-1].decision.memory.conditions)
     drift = {n: Motion(30.0, 18) for n in ("C", "D", "K")}
     history = quiet(9, motions=drift, noise=0.5)
 
     def answer_and_lower(memory, now):
-        return order_level(replace(memory, answers={"reference:REF": "instrument"}), 0, seconds(now))
+        return order_level(replace(memory, answers={"reference:REF": "instrument"}), 0, epoch_s(now))
 
     looks = acting_at(30, answer_and_lower, history, SITE)
     assert any("health:reference:REF:verify" in look.decision.memory.conditions for look in looks[:29])

@@ -11,7 +11,6 @@ from monitor.alerts.queries.offsets import confirm_offset, revoke_offset
 from monitor.alerts.queries.reports import add_report
 from monitor.alerts.replay.backtest import BacktestOptions, run_backtest
 from monitor.alerts.replay.history import History, VisibilityRule
-from monitor.decision.records import seconds
 from monitor.readings.queries.observations import find_series_id
 from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation, ObserverReport, SiteEvent
@@ -19,6 +18,7 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
+from monitor.text.instants import epoch_s
 from tests.data.site_text import FOUR, bounds, criterion, head, series, station
 from tests.data.store_rows import add_flag, ask, enter_offset
 from tests.fixtures.databases import ON_BOTH
@@ -103,7 +103,7 @@ def test_at_every_instant_the_replay_sees_what_the_service_would_have_read(datab
     with database.read() as c:
         history = History(c, [site], looks[0], to_at, VisibilityRule("received"))
         for now in looks:
-            history.move(seconds(now))
+            history.move(epoch_s(now))
             found = history.find_inputs(site)
             wanted, _ = load_inputs(c, site, now, draining=False)
             one, other = found.to_json(), wanted.to_json()
@@ -127,10 +127,10 @@ def test_what_nothing_changed_stays_the_same_object(light, site):
     fill(light, site)
     with light.read() as c:
         history = History(c, [site], START, START + timedelta(days=DAYS), VisibilityRule("received"))
-        history.move(seconds(START + 100 * HOUR))
+        history.move(epoch_s(START + 100 * HOUR))
         one = history.find_inputs(site).readings.get("P1.pore_pressure", ())
         first = history.find_inputs(site).readings["G1.displacement_up"]
-        history.move(seconds(START + 100 * HOUR + timedelta(seconds=1)))
+        history.move(epoch_s(START + 100 * HOUR + timedelta(seconds=1)))
         again = history.find_inputs(site).readings["G1.displacement_up"]
     assert again is first
     assert one == (), "no criterion reads it: it is not held"
@@ -157,9 +157,9 @@ def test_the_rule_of_knowledge_decides_what_is_seen(database, site):
     assert levels(VisibilityRule("observed", latency_s=60.0))[0] == moving
     with database.read() as c:
         history = History(c, [site], START, to_at, VisibilityRule("observed", latency_s=7200.0))
-        history.move(seconds(START + 10 * HOUR))
+        history.move(epoch_s(START + 10 * HOUR))
         (newest,) = {v.observed_s for v in history.find_inputs(site).newest.values()}
-    assert newest == seconds(START + 8 * HOUR), "two hours of latency"
+    assert newest == epoch_s(START + 8 * HOUR), "two hours of latency"
 
 
 def test_the_end_of_an_imported_record_counts_from_its_epochs_as_the_rest(light, site):
@@ -175,8 +175,8 @@ def test_the_end_of_an_imported_record_counts_from_its_epochs_as_the_rest(light,
         history = History(c, [site], START, came + timedelta(days=1), VisibilityRule("auto"))
         end = DAYS * 24
         for hours, newest in ((end - 5, end - 5), (end + 1, end - 1), (end + 2, end + 1)):
-            history.move(seconds(START + hours * HOUR))
-            assert history.find_inputs(site).newest["G1.displacement"].observed_s == seconds(START + newest * HOUR)
+            history.move(epoch_s(START + hours * HOUR))
+            assert history.find_inputs(site).newest["G1.displacement"].observed_s == epoch_s(START + newest * HOUR)
         assert (history.rows, history.by_reception) == (len(rows) + 1, 1)
 
 
@@ -191,7 +191,7 @@ def test_a_correction_keeps_its_distance_when_epochs_count(light, site):
     def value_at(hours):
         with light.read() as c:
             history = History(c, [site], START, START + timedelta(days=4), VisibilityRule("auto"))
-            history.move(seconds(START + hours * HOUR))
+            history.move(epoch_s(START + hours * HOUR))
             view = history.find_inputs(site)
         return view.readings["G1.displacement"][-1].value
 
@@ -219,12 +219,12 @@ def test_memory_holds_windows_and_not_the_history(light, site):
         add_observations(c, rows, came)
     with light.read() as c:
         history = History(c, [site], START, came + timedelta(days=1), VisibilityRule("received"))
-        assert history.next_arrival_s() == seconds(came)
+        assert history.next_arrival_s() == epoch_s(came)
         assert history.waiting < 20, "one for each instant of arrival"
-        history.move(seconds(came + timedelta(hours=1)))
+        history.move(epoch_s(came + timedelta(hours=1)))
         view = history.find_inputs(site)
     assert view.readings["G1.displacement"] == ()
-    assert view.newest["G1.displacement"].observed_s == seconds(rows[-1].observed_at)
+    assert view.newest["G1.displacement"].observed_s == epoch_s(rows[-1].observed_at)
 
 
 @ON_BOTH
@@ -239,18 +239,18 @@ def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(
     def find_known(mode, now):
         with database.read() as c:
             history = History(c, [site], START, START + timedelta(days=DAYS), VisibilityRule(mode))
-            history.move(seconds(now))
+            history.move(epoch_s(now))
             return [e.received_s for e in history.find_inputs(site).events if e.kind == "earthquake"]
 
     for mode in ("auto", "observed"):
         assert find_known(mode, quake + HOUR / 2) == []
-        assert find_known(mode, quake + 2 * HOUR) == [seconds(quake + HOUR)]
+        assert find_known(mode, quake + 2 * HOUR) == [epoch_s(quake + HOUR)]
     assert find_known("received", quake + 2 * HOUR) == []
 
     def find_words(mode, now):
         with database.read() as c:
             history = History(c, [site], START, told + 3 * HOUR, VisibilityRule(mode))
-            history.move(seconds(now))
+            history.move(epoch_s(now))
             replayed = [e.confirmed_by for e in history.find_inputs(site).events if e.kind == "earthquake"]
             live = [
                 e.confirmed_by for e in load_inputs(c, site, now, draining=False)[0].events if e.kind == "earthquake"

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.decision.records import OffsetFact, seconds
+from monitor.decision.records import OffsetFact
+from monitor.text.instants import epoch_s
 from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import (
     DAY_S,
@@ -35,7 +36,7 @@ def declare(offsets, second=None):
         for name in {n for n, _, _ in known} if second else ():
             rows = []
             for r in inputs.readings.get(f"{name}.displacement", ()):
-                total = sum(size for n, at_s, size in known if n == name and at_s <= seconds(r.observed_at))
+                total = sum(size for n, at_s, size in known if n == name and at_s <= epoch_s(r.observed_at))
                 rows.append(replace(r, offset_applied=total, value=r.value_raw - total) if total else r)
             readings[f"{name}.displacement"] = tuple(rows)
         facts = tuple(

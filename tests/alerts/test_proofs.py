@@ -10,11 +10,12 @@ from monitor.decision.decide import decide
 from monitor.decision.keys import VoteKey
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.proof import as_advice, describe_unproven, find_unproven
-from monitor.decision.records import AnomalyFact, DecisionInputs, Memory, NewestEpoch, ProofFact, instant
+from monitor.decision.records import AnomalyFact, DecisionInputs, Memory, NewestEpoch, ProofFact
 from monitor.models.queries.proofs import LASTS_S, digest_settings
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import ForecastPlan
 from monitor.sites.witnesses import list_criteria_needing_proof
+from monitor.text.instants import from_epoch_s
 from monitor.text.rendering import translate
 from tests.data import site_text
 
@@ -43,7 +44,7 @@ def see(fact, at_s=NOW):
 
 
 def look(fact, memory=None, at_s=NOW):
-    return decide(PreparedSite(SITE), memory or Memory(), see(fact, at_s), instant(at_s))
+    return decide(PreparedSite(SITE), memory or Memory(), see(fact, at_s), from_epoch_s(at_s))
 
 
 @pytest.mark.parametrize("why", BROKEN)
@@ -71,13 +72,15 @@ def test_a_fault_that_a_check_found_and_a_score_of_no_tested_detector_are_no_vot
         "rules with other weights": replace(mine, model_hash="w0"),
     }
     for which, score in others.items():
-        decision = decide(PreparedSite(SITE), Memory(), replace(see(GOOD), anomalies=(score,)), instant(NOW))
+        decision = decide(PreparedSite(SITE), Memory(), replace(see(GOOD), anomalies=(score,)), from_epoch_s(NOW))
         assert decision.level == 0, which
         assert not decision.memory.votes, which
-    both = decide(PreparedSite(SITE), Memory(), replace(see(GOOD), anomalies=(others["a check"], mine)), instant(NOW))
+    both = decide(
+        PreparedSite(SITE), Memory(), replace(see(GOOD), anomalies=(others["a check"], mine)), from_epoch_s(NOW)
+    )
     assert both.level == 1
     unproven = replace(see(ProofFact("strange", "")), anomalies=(others["a check"],))
-    advice = decide(PreparedSite(SITE), Memory(), unproven, instant(NOW))
+    advice = decide(PreparedSite(SITE), Memory(), unproven, from_epoch_s(NOW))
     assert advice.level == 0
     assert "found a fault" in advice.memory.conditions["advice:strange:G1"].reason, "as advice it is still told"
 
@@ -86,7 +89,7 @@ def test_a_fault_that_a_check_found_and_a_score_of_no_tested_detector_are_no_vot
 def test_scores_of_a_detector_without_a_valid_test_do_not_vote_beside_another_detector(broken):
     other = replace(GOOD, name="robust-z")
     for fact, level in ((GOOD, 1), (BROKEN[broken], 0)):
-        decision = decide(PreparedSite(SITE), Memory(), replace(see(None), proofs=(fact, other)), instant(NOW))
+        decision = decide(PreparedSite(SITE), Memory(), replace(see(None), proofs=(fact, other)), from_epoch_s(NOW))
         assert decision.level == level
         assert ("health:strange:unproven" in decision.memory.conditions) == (level == 0)
 
@@ -95,7 +98,7 @@ def test_it_is_decided_again_from_what_was_frozen_bit_for_bit():
     for fact in (GOOD, *BROKEN.values()):
         inputs = DecisionInputs.read(see(fact).to_json())
         assert inputs == see(fact)
-        assert decide(PreparedSite(SITE), Memory(), inputs, instant(NOW)).to_json() == look(fact).to_json()
+        assert decide(PreparedSite(SITE), Memory(), inputs, from_epoch_s(NOW)).to_json() == look(fact).to_json()
 
 
 def test_a_test_that_ends_is_said_before_and_lowers_no_level():

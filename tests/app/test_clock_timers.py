@@ -13,7 +13,7 @@ from monitor.alerts.queries.alerts import load_alert_events, shelve, unshelve_du
 from monitor.alerts.queries.evaluations import find_state, save_memory
 from monitor.app import clock_watch, evaluation_loop, readiness, supervisor
 from monitor.app.clock import ClockStep
-from monitor.decision.records import Memory, seconds
+from monitor.decision.records import Memory
 from monitor.delivery import escalated
 from monitor.delivery.circuit import Circuit
 from monitor.delivery.queries.outbox import due_channels, has_expired, load_unacknowledged
@@ -22,7 +22,7 @@ from monitor.sites.records import Recipient
 from monitor.storage.actor import Actor
 from monitor.storage.clock_steps import set_back
 from monitor.storage.views import load_view
-from monitor.text.instants import FUTURE_TOLERANCE
+from monitor.text.instants import FUTURE_TOLERANCE, epoch_s
 from tests.app.test_clock import START, STEPS, Machine
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import WatchedSlope
@@ -48,7 +48,7 @@ class Timers:
         add_message(c, add_alert(c, "lease", at=now), "log:own", at=now, state="claimed", lease_until=now + WAIT)
         self.shelved = add_alert(c, "shelf", "advice", 1, at=now)
         shelve(c, self.shelved, Actor("ada"), "known", now + WAIT, now)
-        save_memory(c, "north", Memory(asked={"alone:G1": seconds(now)}), "v", now)
+        save_memory(c, "north", Memory(asked={"alone:G1": epoch_s(now)}), "v", now)
 
     def find_due(self, c, now):
         """Names of the timers whose time has come."""
@@ -61,7 +61,7 @@ class Timers:
             "lease": has_expired(c, now),
             "rest": not self.circuit.is_open(now),
             "shelving": end <= now,
-            "question": seconds(now) - asked_s >= WAIT_S,
+            "question": epoch_s(now) - asked_s >= WAIT_S,
         }
         return {name for name, is_due in found.items() if is_due}
 

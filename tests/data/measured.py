@@ -10,11 +10,12 @@ from forecasting.data.workbook import read_sheet
 from monitor.decision.criteria.scope import find_history_spans, find_load_start
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import Decision, DecisionInputs, EventFact, Memory, NewestEpoch, seconds
+from monitor.decision.records import Decision, DecisionInputs, EventFact, Memory, NewestEpoch
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Observation, Reading
 from monitor.sites.files import load_site
 from monitor.sites.records import Site
+from monitor.text.instants import epoch_s
 
 SITES = Path(__file__).parent / "sites"
 CASCADIA = ("ALBH", "BLYN", "KTBW", "NEAH", "P423", "P401", "P402", "P403", "P426", "P435", "SEAT", "SEDR")
@@ -100,16 +101,16 @@ def replay(
             held.setdefault(key, {})[o.observed_at] = Reading(
                 o.observed_at, o.received_at, revision, o.value, 0.0, o.value, o.sigma, o.flags, o.extra
             )
-            at_s = seconds(o.observed_at)
+            at_s = epoch_s(o.observed_at)
             if "future" not in o.flags and (key not in newest or at_s >= newest[key].observed_s):
-                newest[key] = NewestEpoch(at_s, seconds(o.received_at), o.flags)
+                newest[key] = NewestEpoch(at_s, epoch_s(o.received_at), o.flags)
         for now in (look, look + timedelta(seconds=extra_s)) if extra_s else (look,):
             edge = find_load_start(now, span_s)
             for series in held.values():
                 for old in [at for at in series if at <= edge]:
                     del series[old]
             readings = {k: tuple(v[at] for at in sorted(v) if at <= now) for k, v in held.items()}
-            known = tuple(e for e in events if e.received_s <= seconds(now))
+            known = tuple(e for e in events if e.received_s <= epoch_s(now))
             decision = decide(prepared, memory, DecisionInputs(readings, dict(newest), events=known), now, warm)
             memory = person(Memory.read(json.loads(json.dumps(decision.memory.to_json()))))
             yield now, decision

@@ -17,13 +17,14 @@ from monitor.decision.judgements import (
 )
 from monitor.decision.keys import VoteKey
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant
+from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch
 from monitor.decision.series.assessment import Assessment
 from monitor.readings.records import Reading
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Site
 from monitor.storage.check import WARN
+from monitor.text.instants import from_epoch_s
 from tests.data.site_text import FOUR, criterion, head, series, station, table
 
 T0, HOUR = 1.8e9, 3600.0
@@ -54,10 +55,10 @@ def look(site: Site) -> Decision:
         value = 0.1 * (i * 7 % 5)
         for spec in (one for s in site.stations for one in s.series if i * HOUR % one.interval_s == 0.0):
             name = f"{spec.station}.{spec.quantity}{'_downslope' if spec.quantity == 'displacement' else ''}"
-            reading = Reading(instant(at_s), instant(at_s), 0, value, 0.0, value, None, ())
+            reading = Reading(from_epoch_s(at_s), from_epoch_s(at_s), 0, value, 0.0, value, None, ())
             readings[name] = (*readings.get(name, ()), reading)
             newest[name] = NewestEpoch(at_s, at_s)
-        decision = decide(PreparedSite(site), memory, DecisionInputs(dict(readings), dict(newest)), instant(at_s))
+        decision = decide(PreparedSite(site), memory, DecisionInputs(dict(readings), dict(newest)), from_epoch_s(at_s))
         memory = decision.memory
     assert decision is not None
     return decision

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant, seconds
+from monitor.decision.records import DecisionInputs, Memory, NewestEpoch
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
+from monitor.text.instants import epoch_s, from_epoch_s
 from tests.data.criteria import CRITERIA
 from tests.data.measured import measured_site, read_baijiabao
 from tests.data.site_text import head, series, station
@@ -28,17 +29,17 @@ def read_rain(path):
     for line in path.read_text().splitlines():
         year, month, day, hour, minute, value = line.split()
         at = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=PACIFIC)
-        found[seconds(at.astimezone(UTC))] = float(value) * INCH
+        found[epoch_s(at.astimezone(UTC))] = float(value) * INCH
     return sorted(found.items())
 
 
 def as_readings(rows):
-    return tuple(Reading(instant(t), instant(t), 0, v, 0.0, v, None, ()) for t, v in rows)
+    return tuple(Reading(from_epoch_s(t), from_epoch_s(t), 0, v, 0.0, v, None, ()) for t, v in rows)
 
 
 def look(site, criterion, series, readings, times, at_s, back_s):
     part = readings[bisect_right(times, at_s - back_s) : bisect_right(times, at_s)]
-    newest = NewestEpoch(seconds(part[-1].observed_at), seconds(part[-1].received_at))
+    newest = NewestEpoch(epoch_s(part[-1].observed_at), epoch_s(part[-1].received_at))
     seen = DecisionInputs({series: part}, {series: newest})
     (word,) = CRITERIA[criterion.kind.id].rule(criterion, DecisionContext(PreparedSite(site), seen, Memory(), at_s))
     return word
@@ -46,7 +47,7 @@ def look(site, criterion, series, readings, times, at_s, back_s):
 
 def spells(found):
     begun = [b for a, b in zip([(None, 0), *found], found, strict=False) if b[1] > 0 and a[1] == 0]
-    return list(dict.fromkeys(instant(at).date().isoformat() for at, _ in begun))
+    return list(dict.fromkeys(from_epoch_s(at).date().isoformat() for at, _ in begun))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_strength_follows_the_measured_pressure_at_mukilteo(measured):
         cells = line.split("\t")
         at = datetime.fromisoformat(cells[0]).replace(tzinfo=PACIFIC).astimezone(UTC)
         f = float(cells[17])
-        rows.append((seconds(at), -9.5792e-5 * f * f - 0.0023260 * f + 828.53))
+        rows.append((epoch_s(at), -9.5792e-5 * f * f - 0.0023260 * f + 828.53))
     text = SLOPE + "yellow = {under = 1.2}\n"
     site = parse_site(text, "slope.toml")
     readings = as_readings(rows)
@@ -107,7 +108,7 @@ def test_strength_follows_the_measured_pressure_at_mukilteo(measured):
 
 def test_drawdown_at_baijiabao_speaks_before_the_movement_of_june_2018(measured):
     every = read_baijiabao(measured("bazimen-baijiabao/source_sample.xlsx"))
-    rows = [(seconds(o.observed_at), o.value) for o in every if o.station == "RES"]
+    rows = [(epoch_s(o.observed_at), o.value) for o in every if o.station == "RES"]
     site = parse_site(RESERVOIR, "reservoir.toml")
     readings, times = as_readings(rows), [t for t, _ in rows]
     found = [(t, look(site, site.criteria[0], "RES.reservoir_level", readings, times, t, 30 * DAY)) for t in times[10:]]

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from monitor.decision.records import Decision, EventFact, Memory, seconds
+from monitor.decision.records import Decision, EventFact, Memory
 from monitor.readings.records import Observation
 from monitor.sites.fusion import Fusion
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from monitor.text.instants import epoch_s
 from tests.data.criteria import KINDS
 from tests.data.measured import measured_site, read_cascadia, replay
 from tests.data.readers.gnss import read_positions
@@ -61,7 +62,7 @@ def asked(looks: Iterable[tuple[datetime, Decision]], station: str) -> list[str]
 
 NEPAL = ("CHLM", "KKN4", "SNDL", "JMSM", "LCK3")
 STEPPED = {"CHLM": "2015-04-26", "KKN4": "2015-04-26", "SNDL": "2015-04-25"}
-GORKHA_S, TOHOKU_S = (seconds(day(at)) for at in ("2015-04-25T06:11", "2011-03-11T05:46"))
+GORKHA_S, TOHOKU_S = (epoch_s(day(at)) for at in ("2015-04-25T06:11", "2011-03-11T05:46"))
 # declared ten minutes later, and confirmed by two people at once
 GORKHA, TOHOKU = (
     EventFact(s, s, s + 600.0, "earthquake", 0.2, "Mw 8", "seismic service", 1, "mqtt", ("Ada", "Bo"))

@@ -10,11 +10,11 @@ from typing import Protocol
 from monitor.decision import decide as decide_module
 from monitor.decision.criteria.scope import find_load_start
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
+from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
-from monitor.text.instants import parse_time
+from monitor.text.instants import epoch_s, from_epoch_s, parse_time
 from tests.data.criteria import KINDS
 
 START = parse_time("2026-01-01T00:00:00Z")
@@ -158,14 +158,14 @@ def messages(history: History) -> list[tuple[float, str, Reading]]:
             wrong = begin <= epoch < end
             value += rng.uniform(-400.0, 400.0) if wrong else 0.0
             begin, end, delay = history.late.get(name, (10**9, 0, 0))
-            received_s = seconds(START) + (epoch + (delay if begin <= epoch < end else 0)) * STEP_S
-            at_s = seconds(START) + epoch * STEP_S
+            received_s = epoch_s(START) + (epoch + (delay if begin <= epoch < end else 0)) * STEP_S
+            at_s = epoch_s(START) + epoch * STEP_S
             flags = ("broken",) if wrong else ()
             found.append((received_s, name, reading(at_s, received_s, value, flags)))
     for name, (how, since) in history.auxiliary.items():
         place = f"{name}.{AUXILIARY[name][0]}"
         for epoch in range(0 if how != "never" else history.epochs, history.epochs):
-            at_s, bad = seconds(START) + epoch * STEP_S, epoch >= since
+            at_s, bad = epoch_s(START) + epoch * STEP_S, epoch >= since
             if how == "broken" and bad:
                 found.append((at_s, place, reading(at_s, at_s, -9999.0, ("out_of_range",))))
             elif how != "silent" or not bad:
@@ -174,7 +174,7 @@ def messages(history: History) -> list[tuple[float, str, Reading]]:
 
 
 def reading(at_s: float, received_s: float, value: float, flags: tuple[str, ...] = ()) -> Reading:
-    return Reading(instant(at_s), instant(received_s), 0, value, 0.0, value, None, flags)
+    return Reading(from_epoch_s(at_s), from_epoch_s(received_s), 0, value, 0.0, value, None, flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ class Look:
 
     @property
     def now_s(self) -> float:
-        return seconds(self.now)
+        return epoch_s(self.now)
 
 
 Change = Callable[[float, DecisionInputs], DecisionInputs]
@@ -215,16 +215,16 @@ def run(
     warm = None if cold else warm or EvaluationCache()
     for epoch in range(start[0], history.epochs + more_epochs):
         for tick in range(ticks + 1):
-            now_s = seconds(START) + (epoch + tick / (ticks + 1)) * STEP_S
-            now = instant(now_s)
+            now_s = epoch_s(START) + (epoch + tick / (ticks + 1)) * STEP_S
+            now = from_epoch_s(now_s)
             while index < len(feed) and feed[index][0] <= now_s:
                 _, name, item = feed[index]
                 index += 1
                 key = name if "." in name else f"{name}.displacement"
                 held.setdefault(key, {})[item.observed_at] = item
-                at_s = seconds(item.observed_at)
+                at_s = epoch_s(item.observed_at)
                 if at_s <= now_s and (key not in newest or at_s >= newest[key].observed_s):
-                    newest[key] = NewestEpoch(at_s, seconds(item.received_at), item.flags)
+                    newest[key] = NewestEpoch(at_s, epoch_s(item.received_at), item.flags)
             edge = find_load_start(now, SPAN_S)
             readings = {k: tuple(v[at] for at in sorted(v) if at > edge) for k, v in held.items()}
             drains = history.drains is not None and history.drains[0] <= epoch < history.drains[1]

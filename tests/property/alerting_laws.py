@@ -13,20 +13,12 @@ from monitor.decision.changes import AlertCategory
 from monitor.decision.criteria.kinds.earthquake import find_bound_factor
 from monitor.decision.keys import read_supporter
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import (
-    AnomalyFact,
-    DecisionInputs,
-    EventFact,
-    FootprintFact,
-    MaintenanceFact,
-    Memory,
-    instant,
-    seconds,
-)
+from monitor.decision.records import AnomalyFact, DecisionInputs, EventFact, FootprintFact, MaintenanceFact, Memory
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
 from monitor.sites.fusion import Clause, FusionRule, Neighbours
 from monitor.sites.records import Criterion, SeriesSpec, Station, Threshold
+from monitor.text.instants import epoch_s, from_epoch_s
 from tests.data.criteria import KINDS
 from tests.property.alerting_histories import (
     AUXILIARY,
@@ -133,7 +125,7 @@ class Story:
 
 
 def at_of(epoch: float) -> float:
-    return seconds(START) + epoch * STEP_S
+    return epoch_s(START) + epoch * STEP_S
 
 
 def draw_story(seed: int) -> Story:
@@ -201,7 +193,7 @@ def _sound(look: Look, name: str) -> list[Reading]:
 
 def _is_heard(look: Look, name: str) -> bool:
     sound = _sound(look, name)
-    return bool(sound) and look.now_s - seconds(sound[-1].observed_at) <= MAX_SILENCE_S
+    return bool(sound) and look.now_s - epoch_s(sound[-1].observed_at) <= MAX_SILENCE_S
 
 
 def law_1_lowering_needs_fresh_word(looks: Sequence[Look]) -> None:
@@ -225,7 +217,7 @@ def law_1_silence_lowers_nothing(looks: Sequence[Look]) -> None:
     seen, start = levels(tail), tail[0].before
     ends_s = [m.to_s for look in tail for m in look.inputs.maintenance]
     ends_s += [at_s + STRICTER_S for look in tail for e in look.inputs.events for at_s in (e.from_s, e.to_s)]
-    late_s = [seconds(r.received_at) for rows in tail[-1].inputs.readings.values() for r in rows[-12:]]
+    late_s = [epoch_s(r.received_at) for rows in tail[-1].inputs.readings.values() for r in rows[-12:]]
     # what waited for work, or for stricter bounds, to end, or what comes late, may be the word on which a level falls
     comes = any(at_s >= tail[0].now_s for at_s in late_s) or any(at_s >= tail[0].now_s - STEP_S for at_s in ends_s)
     if not comes:
@@ -241,7 +233,7 @@ def law_1_a_person_is_asked(looks: Sequence[Look]) -> None:
     for look in looks:
         level = look.decision.level
         age_s = {
-            n: look.now_s - max((seconds(r.observed_at) for r in _sound(look, n)), default=seconds(START))
+            n: look.now_s - max((epoch_s(r.observed_at) for r in _sound(look, n)), default=epoch_s(START))
             for n in (*MOVERS, "R")
         }
         behind = {k.station for k, v in look.decision.memory.supporters.items() if v >= level > 0}
@@ -250,7 +242,7 @@ def law_1_a_person_is_asked(looks: Sequence[Look]) -> None:
             assert asked, f"{behind} cannot be seen at {look.now}, and nobody is asked"
         # one epoch after a long gap is a word on no velocity: three are
         spoken = all(
-            len(s := _sound(look, n)) > 2 and look.now_s - seconds(s[-3].observed_at) < MAX_SILENCE_S
+            len(s := _sound(look, n)) > 2 and look.now_s - epoch_s(s[-3].observed_at) < MAX_SILENCE_S
             for n in (*MOVERS, "R")
         )
         if spoken and all(age < MAX_SILENCE_S - 3 * STEP_S for age in age_s.values()) and not look.inputs.draining:
@@ -266,11 +258,11 @@ def law_2_votes_age_with_their_data(looks: Sequence[Look]) -> None:
                 continue
             sound = _sound(look, name)
             if sound:
-                assert vote["newest_s"] <= seconds(sound[-1].observed_at), f"{key} is younger than its data"
+                assert vote["newest_s"] <= epoch_s(sound[-1].observed_at), f"{key} is younger than its data"
             if vote["counted"]:
                 assert look.now_s <= vote["newest_s"] + VALID_S, f"{key} counted beyond its validity"
                 assert sound, f"{key} counted without any data"
-                assert look.now_s - seconds(sound[-1].observed_at) <= VALID_S, f"{key} counted beyond its validity"
+                assert look.now_s - epoch_s(sound[-1].observed_at) <= VALID_S, f"{key} counted beyond its validity"
 
 
 def law_3_sick_votes_are_pended(looks: Sequence[Look]) -> None:
@@ -344,7 +336,7 @@ def law_5_a_pair_has_spoken_twice(looks: Sequence[Look]) -> None:
             was = look.before.steps.get(key)
             if "which is independent" not in step.reason or (was is not None and was.state == "movement"):
                 continue
-            later = [r for r in usable(look, key.partition("@")[0]) if seconds(r.observed_at) > step.at_s]
+            later = [r for r in usable(look, key.partition("@")[0]) if epoch_s(r.observed_at) > step.at_s]
             is_over = look.now_s >= step.known_s + SITE.fusion.verify_within_s
             assert later or is_over, f"{key} was believed on one epoch"
 
@@ -371,9 +363,9 @@ def law_6_dwell_counts_epochs(looks: Sequence[Look]) -> None:
 
 def _find_lows(sound: Sequence[Reading], window_s: float) -> Iterator[float]:
     for end in sound[-3:]:
-        end_s = seconds(end.observed_at)
-        inside = [r for r in sound if end_s - window_s < seconds(r.observed_at) <= end_s]
-        fit = fit_velocity([seconds(r.observed_at) for r in inside], [r.value for r in inside], [1.0] * len(inside))
+        end_s = epoch_s(end.observed_at)
+        inside = [r for r in sound if end_s - window_s < epoch_s(r.observed_at) <= end_s]
+        fit = fit_velocity([epoch_s(r.observed_at) for r in inside], [r.value for r in inside], [1.0] * len(inside))
         if fit is not None:
             yield fit.low
 
@@ -396,8 +388,8 @@ def law_14_thin_rain_lowers_nothing(looks: Sequence[Look]) -> None:
         sound = _sound(look, "R")
         if vote is None or not sound:
             continue
-        end_s = seconds(sound[-1].observed_at)
-        inside = [r.value for r in sound if seconds(r.observed_at) > end_s - RAIN_WINDOW_S + 0.5 * STEP_S]
+        end_s = epoch_s(sound[-1].observed_at)
+        inside = [r.value for r in sound if epoch_s(r.observed_at) > end_s - RAIN_WINDOW_S + 0.5 * STEP_S]
         factor = find_bound_factor(FULL, look.inputs, look.now_s)
         total, coverage = sum(inside), len(inside) * STEP_S / RAIN_WINDOW_S
         was = 0 if before is None else before.level
@@ -488,7 +480,7 @@ class Offset:
     made: dict[int, tuple[Reading, Reading]] = field(default_factory=dict)  # so that a reading stays the same object
 
     def apply(self, inputs: DecisionInputs) -> DecisionInputs:
-        key, since = f"{self.name}.displacement", instant(self.from_s)
+        key, since = f"{self.name}.displacement", from_epoch_s(self.from_s)
         rows = tuple(r if r.observed_at < since else self._correct(r) for r in inputs.readings.get(key, ()))
         return replace(inputs, readings={**inputs.readings, key: rows})
 

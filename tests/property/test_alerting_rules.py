@@ -8,10 +8,11 @@ import pytest
 
 from monitor.decision import decide, observability, records
 from monitor.decision.criteria import rates
-from monitor.decision.records import DecisionInputs, instant, seconds
+from monitor.decision.records import DecisionInputs
 from monitor.decision.series import paired_steps, station_health, steps
 from monitor.readings.cleaned import tracks
 from monitor.sites.records import Dwell
+from monitor.text.instants import epoch_s, from_epoch_s
 from tests.property.alerting_histories import (
     AUXILIARY,
     DAY_S,
@@ -174,8 +175,8 @@ def check_offsets_explain_steps(_: object = None) -> None:
     """Rule 11: with the offset entered, the raw step is gone: nothing rises, what was asked is answered."""
 
     def corrected(now_s: float, inputs: DecisionInputs) -> DecisionInputs:
-        since = instant(seconds(START) + 22 * STEP_S)
-        if now_s < seconds(START) + 24 * STEP_S:
+        since = from_epoch_s(epoch_s(START) + 22 * STEP_S)
+        if now_s < epoch_s(START) + 24 * STEP_S:
             return inputs  # entered two epochs after it happened
         rows = tuple(
             replace(r, offset_applied=70.0, value=r.value_raw - 70.0) if r.observed_at >= since else r

@@ -21,7 +21,7 @@ from monitor.decision.conditions import CANNOT_SEE
 from monitor.decision.criteria import rain_coverage, rain_gauge, rainfall
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
+from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch
 from monitor.decision.series import assessment as assessment_module
 from monitor.readings.cleaned import coverage as coverage_module
 from monitor.readings.cleaned import noise, tracks
@@ -29,6 +29,7 @@ from monitor.readings.cleaned.coverage import WHOLE, Coverage
 from monitor.readings.no_value import AT_STOP, FILL
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
+from monitor.text.instants import epoch_s, from_epoch_s
 from tests.data.criteria import KINDS
 
 HOUR_S: Final = 3600.0
@@ -135,7 +136,7 @@ class Example:
 
 
 def make_reading(at_s: float, value: float, sigma: float | None = None, flags: tuple[str, ...] = ()) -> Reading:
-    return Reading(instant(at_s), instant(at_s), 0, value, 0.0, value, sigma, flags)
+    return Reading(from_epoch_s(at_s), from_epoch_s(at_s), 0, value, 0.0, value, sigma, flags)
 
 
 def make_record(example: Example) -> Record:
@@ -203,7 +204,7 @@ def spike(instrument: Instrument, reading: Reading, hour: int) -> Reading:
 def arrive_late(instrument: Instrument, reading: Reading, hour: int) -> Reading:
     """Send the reading hours later."""
     del instrument, hour
-    return replace(reading, received_at=instant(seconds(reading.observed_at) + 9 * HOUR_S))
+    return replace(reading, received_at=from_epoch_s(epoch_s(reading.observed_at) + 9 * HOUR_S))
 
 
 def correct_alone(instrument: Instrument, reading: Reading, hour: int) -> Reading:
@@ -244,7 +245,7 @@ def _damage(instrument: Instrument, damage: Damage, quantity: str, rows: Sequenc
     shown = 0.0
     last_sound = rows[0].value if rows else 0.0
     for reading in rows:
-        hour = round((seconds(reading.observed_at) - START_S) / HOUR_S)
+        hour = round((epoch_s(reading.observed_at) - START_S) / HOUR_S)
         is_hit = damage.from_hour <= hour < damage.from_hour + damage.hours
         if not is_hit:
             last_sound = reading.value
@@ -255,7 +256,7 @@ def _damage(instrument: Instrument, damage: Damage, quantity: str, rows: Sequenc
             yield replace(reading, value=value, value_raw=value)
         elif damage.how == "overlap":
             if is_hit:  # sums twice as often as declared, each of the whole hour
-                yield make_reading(seconds(reading.observed_at) - 0.5 * HOUR_S, reading.value)
+                yield make_reading(epoch_s(reading.observed_at) - 0.5 * HOUR_S, reading.value)
             yield reading
         elif damage.how == "one component":
             if not (is_hit and quantity == "displacement_up"):
@@ -263,7 +264,7 @@ def _damage(instrument: Instrument, damage: Damage, quantity: str, rows: Sequenc
         elif damage.how == "again":  # a logger that sends each sum a second time, a little later
             yield reading
             if is_hit:
-                yield make_reading(seconds(reading.observed_at) + 0.02 * HOUR_S, reading.value)
+                yield make_reading(epoch_s(reading.observed_at) + 0.02 * HOUR_S, reading.value)
         elif damage.how in {"repeat", "one repeats"}:  # a frozen converter, or a logger that sends the last value again
             is_frozen = damage.how == "repeat" or quantity == "displacement_east"
             yield replace(reading, value=last_sound, value_raw=last_sound) if is_hit and is_frozen else reading
@@ -310,12 +311,12 @@ def play(site: Site, record: Record) -> Iterator[Decision]:
     """Decide hour by hour with what had arrived until then."""
     memory = Memory()
     for hour in range(FIRST_LOOK, HOURS):
-        now = instant(START_S + hour * HOUR_S + 60.0)
+        now = from_epoch_s(START_S + hour * HOUR_S + 60.0)
         readings = {
             f"S.{q}": tuple(r for r in rows if max(r.observed_at, r.received_at) <= now) for q, rows in record.items()
         }
         newest = {
-            name: NewestEpoch(seconds(rows[-1].observed_at), seconds(rows[-1].received_at), rows[-1].flags)
+            name: NewestEpoch(epoch_s(rows[-1].observed_at), epoch_s(rows[-1].received_at), rows[-1].flags)
             for name, rows in readings.items()
             if rows
         }
@@ -469,7 +470,7 @@ def test_a_still_slope_is_green_and_full_whatever_the_last_digit(name: str, numb
 
 
 def _fill_rain_with_zero(readings, spec, now_s):
-    rows = [(seconds(r.observed_at), r.value if tracks.explain_rain_fault(r) is None else 0.0) for r in readings]
+    rows = [(epoch_s(r.observed_at), r.value if tracks.explain_rain_fault(r) is None else 0.0) for r in readings]
     return [(at_s, value) for at_s, value in rows if at_s <= now_s]
 
 

@@ -17,7 +17,7 @@ from monitor.alerts.reading_cache import SiteReadingCache
 from monitor.canonical import canonical_json
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import Memory, instant, seconds
+from monitor.decision.records import Memory
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.cleaned import tracks
 from monitor.readings.cleaned.step_detector import StepDetector
@@ -33,7 +33,7 @@ from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.readings.tables import observation, observation_flag
 from monitor.storage.actor import Actor
-from monitor.text.instants import format_iso
+from monitor.text.instants import epoch_s, format_iso, from_epoch_s
 from tests.data.store_rows import add_flag, enter_offset
 from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import SITE, START, STEP_S, run, seeded
@@ -146,7 +146,7 @@ class Jumble:
 
     def go_on(self, epoch):
         """One epoch: new readings, and now and then late ones, revisions, flags, offsets, some taken back."""
-        rng, now = self.rng, instant(seconds(START) + epoch * STEP_S)
+        rng, now = self.rng, from_epoch_s(epoch_s(START) + epoch * STEP_S)
         fresh = [(name, now) for name in "ABCDK" if rng.random() < 0.9]
         if rng.random() < 0.1:  # a series that comes late
             self.waiting, fresh = self.waiting + fresh[-1:], fresh[:-1]

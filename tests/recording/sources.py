@@ -21,7 +21,7 @@ from forecasting.data.series import DAY_S, Panel
 from monitor.alerts.replay.clock import ReplaySchedule, play
 from monitor.alerts.replay.history import History, VisibilityRule
 from monitor.alerts.replay.queries import find_span
-from monitor.decision.records import Decision, seconds
+from monitor.decision.records import Decision
 from monitor.features.demo.story import plan_story, write_story_site
 from monitor.features.drills.hold import open_scenario
 from monitor.features.movement.queries import latest_movement, load_failure_facts
@@ -34,6 +34,7 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
+from monitor.text.instants import epoch_s
 from monitor.text.message import plain_to_messages
 from packages.lab.benchmarks.forecasting.bench_last_tenth import Life, draw_lives, moments, read_lives, serve
 from packages.lab.benchmarks.forecasting.bench_replay_year import sites
@@ -106,7 +107,7 @@ def _numbers(value: Any) -> Any:
 def decided(site: Site, observations: Iterable[Observation], **how: Any) -> Iterator[Row]:
     """A record through the decision, one look per epoch."""
     for now, decision in replay(site, list(observations), **how):
-        yield site.id, seconds(now), figures_of(decision)
+        yield site.id, epoch_s(now), figures_of(decision)
 
 
 def played(db: Database, site: Site, pace: ReplaySchedule) -> Iterator[Row]:
@@ -114,10 +115,10 @@ def played(db: Database, site: Site, pace: ReplaySchedule) -> Iterator[Row]:
     with db.read() as c:
         span = find_span(c, site.id)
         assert span is not None
-        from_s, to_s = seconds(span[0]), seconds(span[1])
+        from_s, to_s = epoch_s(span[0]), epoch_s(span[1])
         history = History(c, [site], span[0], span[1], VisibilityRule("observed"))
         for look in play(history, [(from_s, site)], from_s, to_s, pace):
-            yield site.id, seconds(look.at), figures_of(look.decision)
+            yield site.id, epoch_s(look.at), figures_of(look.decision)
 
 
 def outang() -> Iterator[Row]:
@@ -149,7 +150,7 @@ def positions(
     rows = [o for o in rows if o.observed_at.isoformat() < until.get(o.station, "9")]
     site = steps.make_site([Path(f).name[:4] for f in files], reference)
     for now, decision in steps.play(site, rows, **how):
-        yield site.id, seconds(now), figures_of(decision)
+        yield site.id, epoch_s(now), figures_of(decision)
 
 
 def _nepal(*names: str) -> list[str]:
@@ -297,7 +298,7 @@ def live() -> Iterator[Row]:
 
     class Recorded(Live):
         def _follow(self, result: Any) -> None:
-            found.append((self.site.id, seconds(self.now), figures_of(result.decision)))
+            found.append((self.site.id, epoch_s(self.now), figures_of(result.decision)))
             super()._follow(result)
 
     model = make_model()
@@ -345,9 +346,9 @@ def movement() -> Iterator[Row]:
                     for k, (_, row) in enumerate(sorted(latest_movement(c, site.id, now).items()))
                 }
                 for f in load_failure_facts(c, site.id, now):
-                    ahead = {n: getattr(f, n) - seconds(now) for n in ("from_s", "mid_s", "to_s")}
+                    ahead = {n: getattr(f, n) - epoch_s(now) for n in ("from_s", "mid_s", "to_s")}
                     found[f"{f.station} {f.method}"] = ahead | {"velocity": f.velocity_mm_per_day, "trusted": f.trusted}
-            yield site.id, seconds(now), found
+            yield site.id, epoch_s(now), found
 
 
 MOVEMENT: Final = """
@@ -467,7 +468,7 @@ def footprints(weights: str) -> Iterator[Row]:
         for k, p in enumerate(sorted(polygons, key=lambda p: -p["area_m2"])):
             middle = shape(p["geometry"]).centroid
             found[str(k)] = {"area_m2": p["area_m2"], "east_deg": middle.x - 8.9, "north_deg": middle.y - 46.2}
-        yield f"{weights}-{seed}", seconds(START), found
+        yield f"{weights}-{seed}", epoch_s(START), found
 
 
 SOURCES: Final[Mapping[str, Callable[[], Iterator[Row]]]] = {

@@ -21,7 +21,7 @@ from monitor.alerts.queries.decision_seals import seal_decision
 from monitor.alerts.queries.evaluations import find_state, save_memory
 from monitor.alerts.queries.signatures import TwoPersonAct
 from monitor.decision.keys import find_station_of_question
-from monitor.decision.records import Memory, instant, seconds
+from monitor.decision.records import Memory
 from monitor.decision.series.corrections import CORRECTED_PREFIX, read_question
 from monitor.decision.series.step_states import MOVEMENT, PENDING
 from monitor.decision.series.steps import explain_reopened
@@ -34,6 +34,7 @@ from monitor.sites.queries.sites import find_version, load_sites_summary
 from monitor.sites.records import Site
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
+from monitor.text.instants import epoch_s, from_epoch_s
 from monitor.text.message import Message, MessageList, NameList, Template, Term
 from monitor.text.names import is_same_person
 
@@ -147,10 +148,10 @@ def withdraw_answer(
         shared = moved and require_shared(c, site, measure_stake(c, site), actor, second, now, refuse)
         if shared and second is not None:
             who = f"{second.name} and {actor.name}"
-        act, after = TAKEN_BACK, reopen_questions(memory, spoken.answers, seconds(now))
+        act, after = TAKEN_BACK, reopen_questions(memory, spoken.answers, epoch_s(now))
         if key.startswith(CORRECTED_PREFIX):
             station, until_s = read_question(key)
-            reopen_corrections(c, site.id, station, instant(until_s), who, now)
+            reopen_corrections(c, site.id, station, from_epoch_s(until_s), who, now)
     sentence = _WITHDRAWN(question=key, what=spoken.description, name=who, reason=reason)
     basis = freeze_act(c, site, memory, after, actor, act, sentence, now)
     save_memory(c, site.id, after, site.version, now)

@@ -18,7 +18,7 @@ from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.condition_changes import HAZARD_KEY
 from monitor.decision.conditions import LONE_TOP
 from monitor.decision.keys import RuleKey, StepKey, find_station_of_question
-from monitor.decision.records import Memory, Signature, Vote, instant, seconds
+from monitor.decision.records import Memory, Signature, Vote
 from monitor.decision.series.corrections import CORRECTED_PREFIX, read_question
 from monitor.decision.series.step_states import CAUSES, INSTRUMENT, MOVEMENT, PENDING, denies_movement, find_state_after
 from monitor.decision.series.steps import requested_level
@@ -30,7 +30,7 @@ from monitor.sites.records import Site
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.engine import Database
-from monitor.text.instants import format_iso
+from monitor.text.instants import epoch_s, format_iso, from_epoch_s
 from monitor.text.message import Message, MessageList, NameList, Template, Term, Timestamp
 from monitor.text.names import is_same_person
 
@@ -93,7 +93,7 @@ def order_level_of(
     if not 0 <= level < len(site.levels):
         raise RefusedError(_NO_LEVEL(number=level, names=NameList(tuple(k.name for k in site.levels))))
     memory = load_memory(c, site)
-    asking = _list_asking(site, memory, level, seconds(now)) if level < memory.level else []
+    asking = _list_asking(site, memory, level, epoch_s(now)) if level < memory.level else []
     if asking and not sure:
         name = site.levels[level].name
         texts = MessageList(tuple(asking))
@@ -102,14 +102,14 @@ def order_level_of(
     if stake > level:
         require_shared(c, site, stake, actor, second, now, partial(_SET_ALONE, site=site.id))
     who = actor.name if second is None else f"{second.name} and {actor.name}"
-    after = order_level(memory, level, seconds(now))
+    after = order_level(memory, level, epoch_s(now))
     name = site.levels[level].name
     before = Term(site.levels[memory.level].name)
     sentence = OF_LEVEL(level=Term(name), text=_SET(name=who, level=before, reason=reason))
     basis = freeze_act(c, site, memory, after, actor, "level.set", sentence, now)
     save_memory(c, site.id, after, site.version, now)
     if level != memory.level:
-        data_time = None if memory.newest_s is None else instant(memory.newest_s)
+        data_time = None if memory.newest_s is None else from_epoch_s(memory.newest_s)
         change = AlertChange(
             ledger=AlertCategory.HAZARD,
             key=HAZARD_KEY,
@@ -140,7 +140,7 @@ def _measure_stake(memory: Memory) -> int:
 def find_asking(db: Database, site: Site, level: int, now: datetime) -> list[Message]:
     """What asks for more than a level at an instant, one line each, the highest first; what fell silent included."""
     with db.read() as c:
-        return _list_asking(site, load_memory(c, site), level, seconds(now))
+        return _list_asking(site, load_memory(c, site), level, epoch_s(now))
 
 
 def _list_asking(site: Site, memory: Memory, level: int, now_s: float) -> list[Message]:
@@ -210,7 +210,7 @@ def verify(
     with db.write() as c:
         memory = load_memory(c, site)
         mine = _find_steps(memory, key)
-        height = find_level_of_question(site, memory, key, mine, seconds(now))
+        height = find_level_of_question(site, memory, key, mine, epoch_s(now))
         was = _WAS if answer in {MOVEMENT, CAUSES[0]} else _WAS_NONE
         is_correction = key.startswith(CORRECTED_PREFIX)
         alone = denies_movement(answer) and needs_second_signature(site, height)
@@ -233,7 +233,7 @@ def verify(
             sentence = was(question=key, word=Term(answer), name=who, reason=reason)
             if is_correction and denies_movement(answer):
                 station, until_s = read_question(key)
-                sign_corrections(c, site.id, station, instant(until_s), who, now, countersigned=alone)
+                sign_corrections(c, site.id, station, from_epoch_s(until_s), who, now, countersigned=alone)
         basis = freeze_act(c, site, memory, after, actor, act, sentence, now)
         save_memory(c, site.id, after, site.version, now)
         detail = {"key": key, "answer": answer, "reason": reason, "decision": basis}

@@ -14,13 +14,13 @@ from monitor.alerts.queries.evaluations import DecisionRow, load_newest
 from monitor.decision.criteria.scope import find_history_spans, find_load_start, find_span_s
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, seconds
+from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch
 from monitor.errors import RefusedError
 from monitor.readings.queries.observations import load_readings, load_series
 from monitor.readings.queries.renames import find_present_id, load_renamings
 from monitor.readings.records import Reading
 from monitor.sites.records import Site, rename_stations
-from monitor.text.instants import format_iso, parse_time
+from monitor.text.instants import epoch_s, format_iso, parse_time
 from monitor.text.local_time import format_instant
 from monitor.text.message import plain_to_messages
 
@@ -134,7 +134,7 @@ def _load_besides(c: Connection, site: Site, now: datetime, known_at: datetime) 
     facts = load_facts(c, site, min(now, known_at))
     if known_at <= now:
         return facts
-    now_s = seconds(now)
+    now_s = epoch_s(now)
     for name, later in load_facts(c, site, known_at, scored_until=now).items():
         if name == "offsets":  # readings have those that are known by then
             facts[name] = later

@@ -11,11 +11,10 @@ from typing import Final
 from monitor.decision.criteria.bound_units import find_bound_units
 from monitor.decision.criteria.kinds.forecast import describe_chance, describe_quantiles
 from monitor.decision.headline import DecisionEvidence, FrozenDecision, StoredAssessment, StoredStep, StoredVote
-from monitor.decision.records import instant
 from monitor.errors import ConfigError
 from monitor.sites.parsing import parse_site
 from monitor.sites.quantities import QUANTITIES
-from monitor.text.instants import parse_time
+from monitor.text.instants import from_epoch_s, parse_time
 from monitor.text.local_time import format_instant
 from monitor.text.message import plain_to_messages
 from monitor.text.rendering import translate
@@ -205,7 +204,7 @@ def _votes(votes: Mapping[str, StoredVote]) -> list[str]:
 
 
 def _at(at_s: float | None) -> str:
-    return "none" if at_s is None else format_instant(instant(at_s))
+    return "none" if at_s is None else format_instant(from_epoch_s(at_s))
 
 
 def _minute(spelled: str) -> str:

@@ -23,13 +23,13 @@ from monitor.decision.alert_texts import EXERCISE, unwrap
 from monitor.decision.decide import decide
 from monitor.decision.headline import FrozenDecision
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import DecisionInputs, Memory, seconds
+from monitor.decision.records import DecisionInputs, Memory
 from monitor.errors import ConfigError
 from monitor.sites.criteria.registry import list_plugin_versions
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source
 from monitor.sites.records import Site
-from monitor.text.instants import parse_time
+from monitor.text.instants import epoch_s, parse_time
 from monitor.text.message import is_same_text, plain_to_messages
 
 
@@ -139,7 +139,7 @@ def _recompute_act(frozen: FrozenDecision) -> list[str]:
     """What a person set must follow from the memory of before; an alarm of the service has nothing to compute."""
     if frozen.get("act") not in {"level.set", TAKEN_BACK}:
         return []
-    before, now_s = Memory.read(frozen["memory"]), seconds(parse_time(frozen["now"]))
+    before, now_s = Memory.read(frozen["memory"]), epoch_s(parse_time(frozen["now"]))
     if frozen["act"] == TAKEN_BACK:
         after = reopen_questions(before, before.answers.keys() - frozen["after"]["answers"].keys(), now_s)
     else:

@@ -16,14 +16,7 @@ from monitor.alerts.tables import alert
 from monitor.canonical import CanonicalText, canonical_json, code_version, digest_text
 from monitor.decision.headline import StationRate
 from monitor.decision.keys import VoteKey
-from monitor.decision.records import (
-    Decision,
-    Memory,
-    NewestEpoch,
-    ReportFact,
-    instant,
-    seconds,
-)
+from monitor.decision.records import Decision, Memory, NewestEpoch, ReportFact
 from monitor.errors import NotFoundError
 from monitor.readings.tables import observation, series, series_latest
 from monitor.storage.engine import insert as upsert
@@ -171,7 +164,7 @@ def save_station_states(
     rows = []
     for h in decision.health:
         before = known.get(h.station)
-        newest_at = None if h.newest_s is None else instant(h.newest_s)
+        newest_at = None if h.newest_s is None else from_epoch_s(h.newest_s)
         fresh = fill_row(station_state, h, newest_at=newest_at)
         if before is not None and all(getattr(before, name) == value for name, value in fresh.items()):
             continue
@@ -188,7 +181,11 @@ def save_chances(c: Connection, site: str, decision: Decision, config_sha256: st
     shared = {"site": site, "config_sha256": config_sha256, "evaluated_at": now}
     rows = [
         shared
-        | {"data_until": instant(bound["data_until_s"]), "criterion": claim["criterion"], "station": claim["station"]}
+        | {
+            "data_until": from_epoch_s(bound["data_until_s"]),
+            "criterion": claim["criterion"],
+            "station": claim["station"],
+        }
         | {n: bound[n] for n in _BOUND_FACTS.split()}
         for claim in decision.evidence["words"]
         for bound in claim["facts"].get("bounds", ())
@@ -281,10 +278,10 @@ def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) 
         .order_by(case((is_proven, 0), else_=1), r.at.desc(), r.id)
         .limit(ADVICE_LIMIT)
     ).all()
-    rows = sorted(rows, key=lambda x: (-seconds(x.at), x.id))
+    rows = sorted(rows, key=lambda x: (-epoch_s(x.at), x.id))
     who = unify_names(x.by for x in reversed(rows))
     return tuple(
-        ReportFact(seconds(x.at), seconds(x.received_at), x.kind, x.text, who[x.by], x.station, x.credential)
+        ReportFact(epoch_s(x.at), epoch_s(x.received_at), x.kind, x.text, who[x.by], x.station, x.credential)
         for x in rows
     )
 

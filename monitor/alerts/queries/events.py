@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from monitor.alerts.event_tables import event_confirmation, report, site_event
 from monitor.canonical import canonical_json, digest_text
-from monitor.decision.records import EventFact, seconds
+from monitor.decision.records import EventFact
 from monitor.errors import NotFoundError, RefusedError
 from monitor.people.queries.users import require_account, require_person, require_two
 from monitor.readings.point_tables import point_delivery
@@ -34,7 +34,7 @@ from monitor.storage.actor import COMMAND, PAGE, Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.engine import add_if_absent
 from monitor.storage.rows import add_row, record_to_dict
-from monitor.text.instants import format_iso
+from monitor.text.instants import epoch_s, format_iso
 from monitor.text.message import NameList, Template, Timestamp
 from monitor.text.names import is_same_person
 
@@ -283,7 +283,7 @@ def load_event_facts(
     found: Sequence[Any] = c.execute(_plan_event_facts(as_reported), given).all()
     if not found:
         return ()
-    rows = sorted(found, key=lambda x: (-seconds(x.from_at), x.id))
+    rows = sorted(found, key=lambda x: (-epoch_s(x.from_at), x.id))
     words = load_words(c, [x.id for x in rows], now)
     if as_reported:  # who adds an event of the past says since when it was known; so did those who stand behind it
         words |= load_words(c, [x.id for x in rows if x.known_from is not None], None)
@@ -292,9 +292,9 @@ def load_event_facts(
     doubted = {*c.execute(taken_back).scalars()}
     return tuple(
         EventFact(
-            seconds(x.from_at),
-            seconds(x.to_at),
-            seconds((x.known_from or x.received_at) if as_reported else x.received_at),
+            epoch_s(x.from_at),
+            epoch_s(x.to_at),
+            epoch_s((x.known_from or x.received_at) if as_reported else x.received_at),
             x.kind,
             x.value,
             x.text,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, or_, select, update
 
-from monitor.decision.records import MaintenanceFact, seconds
+from monitor.decision.records import MaintenanceFact
 from monitor.errors import NotFoundError, RefusedError
 from monitor.people.queries.users import require_person, require_two
 from monitor.sites.tables import maintenance
@@ -15,7 +15,7 @@ from monitor.sites.tables import station as station_table
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.rows import add_row, load_records, match_given
-from monitor.text.instants import format_iso
+from monitor.text.instants import epoch_s, format_iso
 from monitor.text.message import Duration, NameList, Template
 from monitor.text.names import fold_name, is_same_person
 
@@ -139,7 +139,7 @@ def load_maintenance_facts(c: Connection, site_id: str, now: datetime) -> tuple[
     found = []
     for r in rows:  # a second person written in another spelling of the first is nobody more
         second = None if r.second_by is None or is_same_person(r.by, r.second_by) else r.second_by
-        found.append(MaintenanceFact(r.station, seconds(r.from_at), seconds(r.to_at), r.by, second, r.reason))
+        found.append(MaintenanceFact(r.station, epoch_s(r.from_at), epoch_s(r.to_at), r.by, second, r.reason))
     return tuple(found)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
-from monitor.decision.records import OffsetFact, seconds
+from monitor.decision.records import OffsetFact
 from monitor.errors import NotFoundError, RefusedError
 from monitor.people.queries.users import can_countersign, require_account, require_independent
 from monitor.readings.tables import offset_entry, series
@@ -15,7 +15,7 @@ from monitor.sites.quantities import convert_difference
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.rows import add_row, find_record, read_record
-from monitor.text.instants import format_iso
+from monitor.text.instants import epoch_s, format_iso
 from monitor.text.message import Template
 from monitor.text.names import is_same_person
 
@@ -227,7 +227,7 @@ def load_offset_facts(connection: Connection, site: str, now: datetime) -> tuple
         OffsetFact(
             id=r.id,
             station=r.station,
-            at_s=seconds(r.at),
+            at_s=epoch_s(r.at),
             by=r.author,
             second_by=r.confirmed_by if _is_second(r.author, r.confirmed_by) and r.confirmed_at <= now else None,
             quantity=r.quantity,

@@ -8,12 +8,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, select
 
 from forecasting.kinematics.velocity import Velocity, fit_velocity
-from monitor.decision.records import PointFact, seconds
+from monitor.decision.records import PointFact
 from monitor.readings.point_tables import point as point_table
 from monitor.readings.point_tables import point_observation, point_set
 from monitor.readings.queries.points import METRES_PER_DEGREE, find_nearest, window_of
 from monitor.sites.quantities import convert
 from monitor.sites.records import Site
+from monitor.text.instants import epoch_s
 
 POINTS_MOST: Final = 200  # of a zone, the nearest: more share the same atmosphere and add nothing
 DATES_SHARE: Final = 0.8  # of a zone's dates that a point must have
@@ -81,9 +82,9 @@ def _measure(
     values: dict[int, dict[float, float]] = {}
     received: dict[float, float] = {}
     for r in rows:  # the newest revision known at `now` comes last
-        at_s = seconds(r.observed_at)
+        at_s = epoch_s(r.observed_at)
         values.setdefault(r.point_id, {})[at_s] = convert(r.value_raw, unit, "mm")
-        received[at_s] = max(received.get(at_s, 0.0), seconds(r.received_at))
+        received[at_s] = max(received.get(at_s, 0.0), epoch_s(r.received_at))
     least = DATES_SHARE * len(received)
     steady = {k: v for k, v in values.items() if len(v) >= least}
     times, fit = _fit_shared(steady)

@@ -28,13 +28,13 @@ from monitor.alerts.replay.queries import (
 from monitor.alerts.replay.scorecard import BesideDecision, ReplayTotals, Run, Scorecard, score
 from monitor.alerts.replay.window_table import WindowTable, list_periods
 from monitor.decision.proof import find_unproven
-from monitor.decision.records import seconds
 from monitor.errors import ConfigError, RefusedError
 from monitor.models.queries.proofs import load_proof_facts
 from monitor.plugins import hooks
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Site, rename_stations
 from monitor.storage.engine import Database
+from monitor.text.instants import epoch_s
 from monitor.text.message import Message, Template
 
 _COUNTS_HERE: Final = Template(
@@ -156,7 +156,7 @@ def _name_unproven(db: Database, sites: Sequence[Site], to_at: datetime) -> tupl
         lines = [
             _COUNTS_HERE(criterion=name, text=why)
             for site in sites
-            for name, why in find_unproven(load_proof_facts(c, site, now), seconds(now)).items()
+            for name, why in find_unproven(load_proof_facts(c, site, now), epoch_s(now)).items()
         ]
     return tuple(dict.fromkeys(lines))
 
@@ -192,7 +192,7 @@ def _run_here(db: Database, name: str, site: Site, task: _Task, report: Progress
         played = _play(c, plan, task, lambda done: report(share * done))
         fixed = None
         if fixed_site is not None:
-            beside = [(seconds(task.from_at), fixed_site)]
+            beside = [(epoch_s(task.from_at), fixed_site)]
             fixed = _play(c, beside, task, lambda done: report(share + (1.0 - share) * done)).totals.levels.spans
         windows, not_computed = _list_windows(c, plan[-1][1], task, played.windows)
     known = {
@@ -213,7 +213,7 @@ class _Played:
 
 def _play(c: Connection, plan: Sequence[tuple[float, Site]], task: _Task, report: Progress) -> _Played:
     """Replay the whole time under a plan of site files."""
-    from_s, to_s = seconds(task.from_at), seconds(task.to_at)
+    from_s, to_s = epoch_s(task.from_at), epoch_s(task.to_at)
     history = History(
         c,
         [s for _, s in plan],
@@ -230,7 +230,7 @@ def _play(c: Connection, plan: Sequence[tuple[float, Site]], task: _Task, report
     shown = 0.0
     for step in play(history, plan, from_s, to_s, find_pace(c, site, task), acts=acts, windows=windows):
         tally.add(step)
-        share = (seconds(step.at) - from_s) / (to_s - from_s)
+        share = (epoch_s(step.at) - from_s) / (to_s - from_s)
         if share - shown >= 0.01:
             shown = share
             report(share)
@@ -245,7 +245,7 @@ def _list_windows(
     criteria = [one for one in site.criteria if one.kind.facts == "failures"]
     if not criteria:
         return WindowTable(), {}
-    to_s = seconds(task.to_at)
+    to_s = epoch_s(task.to_at)
     if task.terms.as_then:
         windows = load_stored_windows(c, site.id, task.from_at, task.to_at)
         was_assessed = was_movement_assessed(c, site.id, task.from_at, task.to_at)
@@ -263,15 +263,15 @@ def _list_windows(
 def find_plan(c: Connection, site: Site, task: _Task) -> list[tuple[float, Site]]:
     """Return the site files with the instants from which they are in force, by rising instant."""
     if not task.terms.as_then:
-        return [(seconds(task.from_at), site)]
+        return [(epoch_s(task.from_at), site)]
     plan = []
     for loaded_at, source in load_past_configs(c, site.id):
         try:
-            plan.append((seconds(loaded_at), parse_site(source, f"the site file of {loaded_at:%Y-%m-%d}")))
+            plan.append((epoch_s(loaded_at), parse_site(source, f"the site file of {loaded_at:%Y-%m-%d}")))
         except ConfigError as error:
             raise RefusedError(f"this version cannot read it: {error}") from None
     if not plan:
-        return [(seconds(task.from_at), site)]
+        return [(epoch_s(task.from_at), site)]
     return [(at_s, rename_stations(one, plan[-1][1].renamed_stations)) for at_s, one in plan]
 
 
@@ -283,6 +283,6 @@ def find_pace(c: Connection, site: Site, task: _Task) -> ReplaySchedule:
         stored = load_past_evaluations(c, site.id, task.from_at, task.to_at)
         if not stored:
             raise RefusedError(f"no evaluation of {site.id} is stored in that time")
-        instants = tuple(sorted({seconds(at) for at, _ in stored}))
+        instants = tuple(sorted({epoch_s(at) for at, _ in stored}))
     coalesce_s = choose_coalesce_s(site) if terms.coalesce_s is None else terms.coalesce_s
     return ReplaySchedule(coalesce_s, terms.tick_s or choose_tick_s(site), instants)

@@ -14,9 +14,10 @@ from monitor.alerts.replay.queries import PastAct
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import Decision, DecisionInputs, Memory, instant, seconds
+from monitor.decision.records import Decision, DecisionInputs, Memory
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.sites.records import Site
+from monitor.text.instants import epoch_s, from_epoch_s
 
 SHORTEST_S: Final = 0.25  # between two evaluations, as in the service
 
@@ -98,8 +99,8 @@ def play(
         if site.version not in prepared:
             prepared[site.version] = PreparedSite(site)
             caches[site.version] = EvaluationCache()
-        decision = decide(prepared[site.version], memory, inputs, instant(now_s), caches[site.version])
-        yield ReplayDecision(instant(now_s), site, memory, decision, inputs, acted)
+        decision = decide(prepared[site.version], memory, inputs, from_epoch_s(now_s), caches[site.version])
+        yield ReplayDecision(from_epoch_s(now_s), site, memory, decision, inputs, acted)
         memory = decision.memory.sort_mappings()  # in the order in which the database returns it
         if pace.instants is not None:
             now_s = next(instants, inf)
@@ -136,14 +137,14 @@ class _Acts:
         self._acts = list(acts)
 
     def next_s(self) -> float:
-        return seconds(self._acts[0].at) if self._acts else inf
+        return epoch_s(self._acts[0].at) if self._acts else inf
 
     def apply(
         self, memory: Memory, now_s: float, site: Site
     ) -> tuple[Memory, tuple[tuple[datetime, AlertChange], ...]]:
         """Return the memory after all acts up to now, and the changes of the level among them."""
         changes = []
-        while self._acts and seconds(self._acts[0].at) <= now_s:
+        while self._acts and epoch_s(self._acts[0].at) <= now_s:
             act = self._acts.pop(0)
             before = memory.level
             memory = redo(memory, act, site)
@@ -163,10 +164,10 @@ def redo(memory: Memory, act: PastAct, site: Site) -> Memory:
     """Apply an act of a person to a memory. The memory that it was applied to then becomes the same as then."""
     if act.act == "level.set":
         level = min(int(act.after["level"]), site.top_level)
-        return order_level(memory, level, seconds(act.at)).sort_mappings()
+        return order_level(memory, level, epoch_s(act.at)).sort_mappings()
     if act.act == TAKEN_BACK:
         gone = act.before["answers"].keys() - act.after["answers"].keys()
-        return reopen_questions(memory, gone, seconds(act.at)).sort_mappings()
+        return reopen_questions(memory, gone, epoch_s(act.at)).sort_mappings()
     old: Mapping[str, str] = act.before.get("answers", {})
     given = {k: v for k, v in act.after.get("answers", {}).items() if old.get(k) != v}
     states = {k: s["state"] for k, s in act.after.get("steps", {}).items()}

@@ -16,12 +16,12 @@ from monitor.alerts.evaluate import load_facts
 from monitor.alerts.replay import queries as history
 from monitor.alerts.replay.failure_windows import list_window_spans
 from monitor.decision.criteria.scope import find_history_spans, find_load_start, find_longest_reach_s, find_span_s
-from monitor.decision.records import DecisionInputs, NewestEpoch, ProofFact, instant, seconds
+from monitor.decision.records import DecisionInputs, NewestEpoch, ProofFact
 from monitor.errors import RefusedError
 from monitor.readings.queries.observations import SeriesRow, as_signed, change_flags, load_series, rank
 from monitor.readings.records import UNSIGNED, Reading
 from monitor.sites.records import SeriesSpec, Site
-from monitor.text.instants import FUTURE_TOLERANCE, format_iso
+from monitor.text.instants import FUTURE_TOLERANCE, epoch_s, format_iso, from_epoch_s
 
 _EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
 SHOWN_MOST: Final = 3  # spans of a series that are kept: those of the view and of the failure windows
@@ -102,9 +102,9 @@ class _Window:
 
     def __post_init__(self) -> None:
         self.name = f"{self.row.station}.{self.row.quantity}"
-        turns = {seconds(o.counts_from) for o in self.offsets}
-        turns |= {seconds(o.revoked_at) for o in self.offsets if o.revoked_at is not None}
-        turns |= {seconds(f.known_from) for f in self.flags}
+        turns = {epoch_s(o.counts_from) for o in self.offsets}
+        turns |= {epoch_s(o.revoked_at) for o in self.offsets if o.revoked_at is not None}
+        turns |= {epoch_s(f.known_from) for f in self.flags}
         self.turns = sorted(turns)
 
     def turn(self, now_s: float) -> bool:
@@ -114,13 +114,13 @@ class _Window:
         while self.turns and self.turns[0] <= now_s:
             self.turns.pop(0)
             self.turned += 1
-        now = instant(now_s)
+        now = from_epoch_s(now_s)
         known = [o for o in self.offsets if o.counts_from <= now and (o.revoked_at is None or o.revoked_at > now)]
-        self.active = [(seconds(o.at), o.size) for o in known]
+        self.active = [(epoch_s(o.at), o.size) for o in known]
         self.later = {}
         for f in self.flags:
             if f.known_from <= now:
-                self.later.setdefault((seconds(f.observed_at), f.revision), []).append(f.flag)
+                self.later.setdefault((epoch_s(f.observed_at), f.revision), []).append(f.flag)
         self.readings = [self._read(r) for r in self.revisions]
         self.shown.clear()
         return True
@@ -246,7 +246,7 @@ class History:
     ) -> None:
         self._proofs = proofs
         self.stored_windows = stored_windows
-        self._c, self._known, self._from_s, self._to_s = c, known, seconds(from_at), seconds(to_at)
+        self._c, self._known, self._from_s, self._to_s = c, known, epoch_s(from_at), epoch_s(to_at)
         self._site = sites[0]
         spans: dict[tuple[str, str], float] = {}
         for site in sites:
@@ -278,7 +278,7 @@ class History:
         self._newest: dict[int, StoredRevision] = {}
         self._newest_view: dict[str, NewestEpoch] = {}
         self._cut_s = -inf
-        self.news = [seconds(at) for at in history.load_news_instants(c, self._site.id, from_at, to_at)]
+        self.news = [epoch_s(at) for at in history.load_news_instants(c, self._site.id, from_at, to_at)]
         self._bare: dict[str, bool] = {}  # site file -> the last decision had no inputs besides readings
         self.now_s = -inf
 
@@ -312,7 +312,7 @@ class History:
             if known_s >= self._from_s:  # earlier rows are not replayed
                 self.rows += 1
                 self.by_reception += stored
-            known_at = received_at if stored else instant(known_s)
+            known_at = received_at if stored else from_epoch_s(known_s)
             flagged = tuple(f for f in flags.split(",") if f) if flags else ()
             if not stored:  # imported: the flags of the site file count from the start
                 flagged = change_flags(flagged, of_file.get((observed, revision), ()))
@@ -325,7 +325,7 @@ class History:
                     known_s,
                     observed_at,
                     known_at,
-                    received_s if stored else seconds(known_at),
+                    received_s if stored else epoch_s(known_at),
                     revision,
                     value,
                     sigma,
@@ -429,7 +429,7 @@ class History:
 
     def read(self, names: Iterable[str], span_s: float) -> dict[str, tuple[Reading, ...]]:
         """Return the readings of series (`STATION.quantity`) over at least a span, as they are known now."""
-        edge_s = seconds(find_load_start(instant(self.now_s), span_s))
+        edge_s = epoch_s(find_load_start(from_epoch_s(self.now_s), span_s))
         return {name: self._by_name[name].show(edge_s) for name in names if name in self._by_name}
 
     def count_changes(self, names: Iterable[str]) -> int:
@@ -447,8 +447,8 @@ class History:
                 for w in self._windows
                 if (span_s := find_span_s(spans, w.row.station, w.row.quantity)) > 0.0
             ]
-        now = instant(self.now_s)
-        edges_s = {span_s: seconds(find_load_start(now, span_s)) for span_s in {span_s for _, span_s, _ in wanted}}
+        now = from_epoch_s(self.now_s)
+        edges_s = {span_s: epoch_s(find_load_start(now, span_s)) for span_s in {span_s for _, span_s, _ in wanted}}
         readings = {name: window.show(edges_s[span_s]) for name, span_s, window in wanted}
         unsigned = {name: rows for name, span_s, window in wanted if (rows := window.show_unsigned(edges_s[span_s]))}
         return DecisionInputs(readings, dict(self._newest_view), unsigned, **self._facts(site, now))
@@ -467,7 +467,7 @@ class History:
 @lru_cache(maxsize=1024)
 def _read_instant(text: str) -> tuple[datetime, float]:
     at = datetime.fromisoformat(text)
-    return at, seconds(at)
+    return at, epoch_s(at)
 
 
 def _weight(stored: StoredRevision) -> tuple[float, int, int]:

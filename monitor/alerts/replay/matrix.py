@@ -14,11 +14,10 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from monitor.alerts.replay.queries import AlertWithOutcome
-from monitor.decision.records import instant
 from monitor.errors import ConfigError
 from monitor.sections import read_text
 from monitor.sites.records import Site
-from monitor.text.instants import epoch_s, format_iso, parse_time
+from monitor.text.instants import epoch_s, format_iso, from_epoch_s, parse_time
 
 NONE: Final = 0  # class of the time without an event
 BEFORE: Final = -1  # the time before an event in which a warning is no false one
@@ -306,8 +305,8 @@ def score_event(label: EventLabel, spans: Sequence[Span], lead_s: float) -> Even
     right = next((max(s.from_s, begin_s) for s in near if s.level >= label.level), None)
     return EventScore(
         label,
-        None if first is None else instant(first),
-        None if right is None else instant(right),
+        None if first is None else from_epoch_s(first),
+        None if right is None else from_epoch_s(right),
         max((s.level for s in near), default=0),
     )
 
@@ -385,8 +384,8 @@ def find_days(spans: Sequence[Span], timezone: str) -> dict[str, int]:
     for span in spans:
         if span.level <= 0:
             continue
-        day = instant(span.from_s).astimezone(zone).date()
-        last = (instant(span.to_s) - timedelta(microseconds=1)).astimezone(zone).date()
+        day = from_epoch_s(span.from_s).astimezone(zone).date()
+        last = (from_epoch_s(span.to_s) - timedelta(microseconds=1)).astimezone(zone).date()
         while day <= last:
             key = day.isoformat()
             found[key] = max(found.get(key, 0), span.level)

@@ -6,9 +6,9 @@ from zoneinfo import ZoneInfo
 
 from monitor.alerts.replay.matrix import find_days
 from monitor.alerts.replay.scorecard import Run
-from monitor.decision.records import instant
 from monitor.decision.warning_summary import RecordEnd
 from monitor.sites.records import Site
+from monitor.text.instants import from_epoch_s
 
 
 def find_station_days(run: Run, site: Site) -> Mapping[tuple[str, str, str], frozenset[str]]:
@@ -36,5 +36,5 @@ def find_record_end(run: Run, site: Site, newest: datetime, now: datetime) -> Re
         newest=newest.astimezone(zone).date().isoformat(),
         age_s=max(0.0, (now - newest).total_seconds()),
         level=last.level,
-        since=instant(last.from_s).astimezone(zone).date().isoformat(),
+        since=from_epoch_s(last.from_s).astimezone(zone).date().isoformat(),
     )

@@ -28,10 +28,9 @@ from monitor.alerts.replay.window_table import WindowTable
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.evidence import BY_PERSON
 from monitor.decision.keys import VoteKey
-from monitor.decision.records import instant, seconds
 from monitor.decision.series.step_states import COUNTED
 from monitor.sites.records import Criterion, Site
-from monitor.text.instants import format_iso
+from monitor.text.instants import epoch_s, format_iso, from_epoch_s
 from monitor.text.message import Figure, Message, Template, Term, Timestamp
 
 # fields of the inputs that jobs of the service compute and a replay does not
@@ -116,11 +115,11 @@ class ReplayTotals:
     def add(self, step: ReplayDecision) -> None:
         """Add one decision."""
         self.looks += 1
-        now_s = seconds(step.at)
+        now_s = epoch_s(step.at)
         self._pass_time(now_s)
         for at, change in step.acted:
             self._turn(change, at, "person")
-            self.levels.note(seconds(at), change.level)
+            self.levels.note(epoch_s(at), change.level)
         for change in step.decision.changes:
             if not change.repeats:
                 self._turn(change, step.at, "auto")
@@ -145,7 +144,7 @@ class ReplayTotals:
     def _pass_time(self, now_s: float) -> None:
         if self._last is None:
             return
-        passed_s = now_s - seconds(self._last.at)
+        passed_s = now_s - epoch_s(self._last.at)
         self.sight[self._last.decision.observability] += passed_s
         votes = self._last.decision.evidence["votes"]
         for station in {VoteKey.read(k).station for k, v in votes.items() if v["counted"]}:
@@ -173,7 +172,7 @@ class ReplayTotals:
             self.station_levels.setdefault(place, LevelTimeline()).note(now_s, level)
         for key, vote in step.decision.evidence["votes"].items():
             if vote["pended"]:
-                self.pended[VoteKey.read(key).station].add(f"{instant(now_s):%Y-%m-%d}")
+                self.pended[VoteKey.read(key).station].add(f"{from_epoch_s(now_s):%Y-%m-%d}")
 
     def _turn(self, change: AlertChange, at: datetime, by: str) -> None:
         key = (str(change.ledger), change.key)
@@ -466,8 +465,8 @@ class Run:
             "looks": self.looks,
             "level_history": [
                 {
-                    "from": format_iso(instant(s.from_s)),
-                    "to": format_iso(instant(s.to_s)),
+                    "from": format_iso(from_epoch_s(s.from_s)),
+                    "to": format_iso(from_epoch_s(s.to_s)),
                     "level": s.level,
                     "level_name": self.level_names[s.level],
                 }
@@ -681,5 +680,5 @@ def _first_times(run: Run) -> dict[int, datetime]:
     found: dict[int, datetime] = {}
     for span in run.levels:
         for level in range(1, span.level + 1):
-            found.setdefault(level, instant(span.from_s))
+            found.setdefault(level, from_epoch_s(span.from_s))
     return found

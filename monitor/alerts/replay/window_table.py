@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from monitor.alerts.replay.failure_windows import IssuedWindow
 from monitor.alerts.replay.matrix import EventLabel
-from monitor.decision.records import instant
-from monitor.text.instants import epoch_s, format_iso
+from monitor.text.instants import epoch_s, format_iso, from_epoch_s
 from monitor.text.message import Message, Template
 
 DAY_S: Final = 86400.0
@@ -59,9 +58,9 @@ class WindowPeriod:
             "issued": self.issued,
             "trusted": self.trusted,
             "before": self.before,
-            "before_at": format_iso(instant(self.before_s)),
+            "before_at": format_iso(from_epoch_s(self.before_s)),
             "lead_s": self.lead_s,
-            "withdrawn_at": None if withdrawn_s is None else format_iso(instant(withdrawn_s)),
+            "withdrawn_at": None if withdrawn_s is None else format_iso(from_epoch_s(withdrawn_s)),
             "withdrawn_reason": self.last.withdrawn_reason,
         }
 
@@ -118,7 +117,7 @@ def _window_to_json(window: IssuedWindow) -> dict[str, Any]:
         "mid": window.mid_s,
         "to": window.to_s,
     }
-    return {name: format_iso(instant(at_s)) for name, at_s in instants.items()} | {
+    return {name: format_iso(from_epoch_s(at_s)) for name, at_s in instants.items()} | {
         "trusted": window.trusted,
         "reasons": window.reasons,
     }

@@ -14,11 +14,11 @@ from monitor.decision.decide import decide
 from monitor.decision.incomplete_series import summarize_reasons
 from monitor.decision.judgements import describe_reach
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import Decision, Memory, seconds
+from monitor.decision.records import Decision, Memory
 from monitor.plugins import hooks
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
-from monitor.text.instants import format_iso
+from monitor.text.instants import epoch_s, format_iso
 
 app = session.Commands()
 
@@ -82,8 +82,8 @@ def _evaluate_from(db: Database, site: Site, at: datetime, known: VisibilityRule
     with db.read() as c:
         if known.mode != "received":
             history = History(c, [site], at, at, known)
-            history.move(seconds(at))
-            inputs = start_window_replay(history).add_to(history.find_inputs(site), site, Memory(), seconds(at))
+            history.move(epoch_s(at))
+            inputs = start_window_replay(history).add_to(history.find_inputs(site), site, Memory(), epoch_s(at))
             return decide(PreparedSite(site), Memory(), inputs, at)
         row = find_state(c, site.id)
         view, _ = load_inputs(c, site, at, draining=False)

@@ -22,7 +22,6 @@ from typing import Any, Final
 
 from forecasting.hydrology.rain_amounts import UnknownReason, most_mm
 from monitor.decision.criteria.rain_gauge import Gauge
-from monitor.decision.records import seconds
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.cleaned.coverage import (
     NO_READING,
@@ -37,6 +36,7 @@ from monitor.readings.cleaned.coverage import (
 from monitor.readings.cleaned.noise import MIN_SHARE_EPOCHS, RunDetector
 from monitor.readings.cleaned.tracks import explain_rain_fault
 from monitor.sites.records import SeriesSpec
+from monitor.text.instants import epoch_s
 from monitor.text.message import Template, Timestamp
 
 _UNKNOWN: Final[Mapping[UnknownReason, Template]] = {
@@ -129,7 +129,7 @@ def find_rain_losses(context: DecisionContext, spec: SeriesSpec, gauge: Gauge) -
     uncounted: list[Removal] = []
     for reading in readings:
         fault = explain_rain_fault(reading)
-        at_s = seconds(reading.observed_at)
+        at_s = epoch_s(reading.observed_at)
         if fault is None or at_s > now_s:
             continue
         text = REMOVED(at=Timestamp(at_s), text=fault)

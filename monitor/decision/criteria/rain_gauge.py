@@ -16,7 +16,7 @@ from forecasting.hydrology.rain_amounts import UnknownRain, UnknownReason, most_
 from forecasting.hydrology.rain_counters import count_up
 from forecasting.hydrology.rain_sums import resolve_sums
 from monitor.decision.criteria.history import find_issue_age_s
-from monitor.decision.records import DecisionInputs, seconds
+from monitor.decision.records import DecisionInputs
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.cleaned.tracks import list_rain, list_refused_rain
 from monitor.readings.records import HARMLESS
@@ -24,6 +24,7 @@ from monitor.sites.criteria.rain_sections import FORECAST
 from monitor.sites.kinds import Kind
 from monitor.sites.quantities import LARGEST
 from monitor.sites.records import Criterion, SeriesSpec
+from monitor.text.instants import epoch_s
 
 # The sum of a counter over a gap is divided into at most this many amounts.
 MAX_GAP_PIECES: Final = 1000
@@ -276,10 +277,10 @@ def list_gauges_with_expected_rain(
         reach_s = float(name.removeprefix(FORECAST))
         issues = []
         for reading in inputs.readings.get(series, ()):
-            age_s = now_s - seconds(reading.observed_at)
+            age_s = now_s - epoch_s(reading.observed_at)
             is_usable = all(flag in HARMLESS for flag in reading.flags) and 0.0 <= reading.value < LARGEST
             if is_usable and 0.0 <= age_s <= valid_s:
-                issues.append((seconds(reading.observed_at), reading.value))
+                issues.append((epoch_s(reading.observed_at), reading.value))
         if not issues:
             is_complete = False
             continue

@@ -5,13 +5,13 @@ from datetime import datetime
 from math import floor
 from typing import Final
 
-from monitor.decision.records import instant, seconds
 from monitor.decision.series.intervals import list_series_without_max_silence
 from monitor.readings.cleaned.step_detector import OPENING_EPOCHS
 from monitor.readings.cleaned.tracks import find_verification_limit
 from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.records import Criterion, SeriesSpec, Site
 from monitor.sites.witnesses import find_sources
+from monitor.text.instants import epoch_s, from_epoch_s
 
 # Epochs before the window, with which a jump at the start of the window is compared.
 CONTEXT_EPOCHS: Final = 10
@@ -36,7 +36,7 @@ def find_load_start(now: datetime, span_s: float) -> datetime:
     if span_s <= 0.0:
         return now
     block_s = span_s / BLOCKS
-    return instant(floor((seconds(now) - span_s) / block_s) * block_s)
+    return from_epoch_s(floor((epoch_s(now) - span_s) / block_s) * block_s)
 
 
 def find_longest_reach_s(span_s: float) -> float:

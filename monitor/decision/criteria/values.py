@@ -5,12 +5,13 @@ from typing import Final
 
 from monitor.decision.criteria.fits import list_dwell_epochs
 from monitor.decision.keys import StepKey, VoteKey
-from monitor.decision.records import Step, seconds
+from monitor.decision.records import Step
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.step_deadlines import find_answer_time_s
 from monitor.decision.series.step_states import ACTIVE, BEFORE, DOUBTFUL, EVENT, PENDING
 from monitor.decision.series.steps import is_sudden
 from monitor.sites.records import Criterion
+from monitor.text.instants import epoch_s
 
 # A single reading never raises a level, even if the site file declares a dwell of one epoch.
 MIN_VALUE_EPOCHS: Final = 2
@@ -48,7 +49,7 @@ def read_values(context: DecisionContext, criterion: Criterion, station_id: str)
     if spec is None or not track.jumps or len(track.values[0]) != 1:
         return values
     readings = context.inputs.readings.get(f"{station_id}.{track.quantity}", ())
-    measured = {seconds(reading.observed_at): reading.value for reading in readings}
+    measured = {epoch_s(reading.observed_at): reading.value for reading in readings}
     for jump in track.jumps:
         step = context.memory.steps.get(StepKey(station_id, jump.at_s))
         if step is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from monitor.decision.keys import VoteKey
-from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, seconds
+from monitor.decision.records import DecisionInputs, Memory, NewestEpoch
 from monitor.decision.series.intervals import (
     RARITY_INTERVALS,
     add_remembered,
@@ -23,6 +23,7 @@ from monitor.readings.cleaned.tracks import Track, Tracker, list_rain
 from monitor.readings.cleaned.vectors import Vector
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station, Threshold, find_recovery_limit
+from monitor.text.instants import epoch_s
 from monitor.text.message import Message, Template
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ class DecisionContext:
             return spec.max_silence_s
         key = (spec.station, spec.quantity)
         if key not in self._silences:
-            epochs_s = [seconds(r.observed_at) for r in self._find_longest_component(spec)[-RARITY_INTERVALS - 1 :]]
+            epochs_s = [epoch_s(r.observed_at) for r in self._find_longest_component(spec)[-RARITY_INTERVALS - 1 :]]
             was_rare = rare_key(key) in self.memory.conditions
             self._silences[key] = find_silence_s(spec, epochs_s, self.list_receptions(spec), was_rare=was_rare)
         return self._silences[key]
@@ -238,7 +239,7 @@ class DecisionContext:
     def _list_loaded_receptions(self, spec: SeriesSpec) -> tuple[float, ...]:
         key = (spec.station, spec.quantity)
         if key not in self._receptions:
-            received_s = (seconds((r.first or r).received_at) for r in reversed(self._find_longest_component(spec)))
+            received_s = (epoch_s((r.first or r).received_at) for r in reversed(self._find_longest_component(spec)))
             self._receptions[key] = list_receptions(received_s, spec.interval_s)
         return self._receptions[key]
 
@@ -264,7 +265,7 @@ class DecisionContext:
             rows = []
         added = readings[len(processed) :]
         has_totals = any(reading.first is not None for reading in added)
-        has_future = bool(readings) and seconds(readings[-1].observed_at) > self.now_s
+        has_future = bool(readings) and epoch_s(readings[-1].observed_at) > self.now_s
         if has_totals or has_future:
             # A total depends on the readings before it, and a reading from the future counts later.
             return list_rain(readings, spec, self.now_s)

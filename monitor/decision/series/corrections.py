@@ -13,11 +13,10 @@ from operator import attrgetter
 from typing import Final
 
 from monitor.decision.alert_texts import name_series
-from monitor.decision.records import instant, seconds
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.step_states import MOVEMENT
 from monitor.readings.records import BROUGHT_BY, Reading
-from monitor.text.instants import format_iso, parse_time
+from monitor.text.instants import epoch_s, format_iso, from_epoch_s, parse_time
 from monitor.text.message import Figure, Message, NameList, Template, Timestamp, join
 
 _INSERTED: Final = Template(
@@ -77,16 +76,16 @@ def list_questions(context: DecisionContext) -> dict[str, Message]:
         by_station.setdefault(name.partition(".")[0], []).append(name)
     questions: dict[str, Message] = {}
     for station, names in by_station.items():
-        received_s = sorted(seconds(r.received_at) for name in names for r in context.inputs.unsigned[name])
+        received_s = sorted(epoch_s(r.received_at) for name in names for r in context.inputs.unsigned[name])
         key_prefix = f"health:{CORRECTED_PREFIX}{station}@"
         open_s = sorted(
-            seconds(parse_time(key.removeprefix(key_prefix).removesuffix(VERIFY_SUFFIX)))
+            epoch_s(parse_time(key.removeprefix(key_prefix).removesuffix(VERIFY_SUFFIX)))
             for key in context.memory.conditions
             if key.startswith(key_prefix)
         )
         until_s = next((at_s for at_s in open_s if at_s >= received_s[0]), received_s[-1])
         texts = [_describe(context, name) for name in names[:_MAX_DESCRIBED]]
-        questions[f"{CORRECTED_PREFIX}{station}@{format_iso(instant(until_s))}"] = join(texts)
+        questions[f"{CORRECTED_PREFIX}{station}@{format_iso(from_epoch_s(until_s))}"] = join(texts)
     return questions
 
 
@@ -103,7 +102,7 @@ def needs_signature(context: DecisionContext, station: str) -> bool:
         if question.startswith(f"{CORRECTED_PREFIX}{station}@") and answer == MOVEMENT:
             refused_until_s = max(refused_until_s, read_question(question)[1])
     return any(
-        seconds(reading.received_at) > refused_until_s
+        epoch_s(reading.received_at) > refused_until_s
         for name, readings in context.inputs.unsigned.items()
         if name.partition(".")[0] == station
         for reading in readings
@@ -113,7 +112,7 @@ def needs_signature(context: DecisionContext, station: str) -> bool:
 def read_question(question: str) -> tuple[str, float]:
     """Return the station of a question about corrections, and the newest reception that it is about, epoch seconds."""
     station, _, until = question.removeprefix(CORRECTED_PREFIX).partition("@")
-    return station, seconds(parse_time(until))
+    return station, epoch_s(parse_time(until))
 
 
 def _describe(context: DecisionContext, name: str) -> Message:

@@ -4,8 +4,9 @@ from bisect import bisect_left
 from operator import attrgetter
 from typing import Final
 
-from monitor.decision.records import Memory, OffsetFact, instant, seconds
+from monitor.decision.records import Memory, OffsetFact
 from monitor.decision.series.assessment import DecisionContext
+from monitor.text.instants import epoch_s, from_epoch_s
 
 # Suffix of the alert key of a notice: `health:STATION@INSTANT:offset`.
 OFFSET_SUFFIX: Final = ":offset"
@@ -25,9 +26,9 @@ def find_offsets(context: DecisionContext, station: str, at_s: float) -> list[Of
     series = declared.series if declared else ()
     before_s = at_s - 2.0 * max((spec.interval_s for spec in series), default=0.0)
     for _, readings in context.list_readings(station):
-        index = bisect_left(readings, at_s, key=lambda reading: seconds(reading.observed_at))
+        index = bisect_left(readings, at_s, key=lambda reading: epoch_s(reading.observed_at))
         if 0 < index < len(readings):
-            before_s = min(before_s, seconds(readings[index - 1].observed_at))
+            before_s = min(before_s, epoch_s(readings[index - 1].observed_at))
     return [offset for offset in candidates if offset.at_s > before_s]
 
 
@@ -44,7 +45,7 @@ def has_subtracted_offset(context: DecisionContext, station: str, at_s: float) -
 
     An offset that still needs the confirmation of a second person is not subtracted (compare `find_offsets`).
     """
-    at = instant(at_s)
+    at = from_epoch_s(at_s)
     for _, readings in context.list_readings(station):
         index = bisect_left(readings, at, key=_OBSERVED)
         if 0 < index < len(readings) and readings[index - 1].offset_applied != readings[index].offset_applied:

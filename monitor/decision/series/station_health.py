@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from forecasting.hydrology.rain_amounts import UnknownReason
 from forecasting.hydrology.rain_sums import resolve_sums
 from monitor.decision.alert_texts import name_series
-from monitor.decision.records import Condition, StationHealth, Steps, instant, seconds
+from monitor.decision.records import Condition, StationHealth, Steps
 from monitor.decision.series.assessment import REPEATS, DecisionContext, belongs_to_series, is_below_last_digit
 from monitor.decision.series.step_fates import contains_quantity
 from monitor.decision.series.step_states import NOT_BLOCKING
@@ -23,7 +23,7 @@ from monitor.readings.cleaned.tracks import GIVES_NONE, IS_AT_STOP, Track, Track
 from monitor.readings.no_value import AT_STOP, FILL
 from monitor.readings.records import HARMLESS, Reading
 from monitor.sites.records import Criterion, SeriesSpec, Station, Threshold, find_recovery_limit
-from monitor.text.instants import FUTURE_TOLERANCE
+from monitor.text.instants import FUTURE_TOLERANCE, epoch_s, from_epoch_s
 from monitor.text.message import LABELLED_TEXT, Duration, Figure, Message, Template, Term, Timestamp
 
 if TYPE_CHECKING:
@@ -419,15 +419,15 @@ def _missing_share(context: DecisionContext, station: Station) -> float | None:
     """
     shares = []
     from_s = context.now_s - 86400.0
-    from_at = instant(from_s)
-    to_at = instant(context.now_s)
+    from_at = from_epoch_s(from_s)
+    to_at = from_epoch_s(context.now_s)
     for spec in station.series:
         expected = max(1, round(86400.0 / spec.interval_s))
         for quantity, readings in context.list_readings(station.id):
             if not readings or spec.interval_s > 86400.0 or not belongs_to_series(context.site, spec, quantity):
                 continue
             first_at = readings[0].observed_at
-            if first_at > from_at and seconds(first_at) > from_s + spec.interval_s:
+            if first_at > from_at and epoch_s(first_at) > from_s + spec.interval_s:
                 continue
             has_future = readings[-1].observed_at > to_at
             end = bisect_right(readings, to_at, key=_observed) if has_future else len(readings)

@@ -15,11 +15,12 @@ from operator import itemgetter, mul
 from statistics import median
 from typing import Final
 
-from monitor.decision.records import DecisionInputs, Step, seconds
+from monitor.decision.records import DecisionInputs, Step
 from monitor.readings.cleaned.noise import PRESENT_EPOCHS, measure_bent
 from monitor.readings.cleaned.step_detector import CONTINUATION_SHARE, ERRATIC, SPIKE_REASON, TAIL_EPOCHS
 from monitor.readings.cleaned.tracks import Epoch, Track
 from monitor.readings.cleaned.vectors import Vector, minus, norm
+from monitor.text.instants import epoch_s
 from monitor.text.message import Message
 
 # Fates of a step.
@@ -150,7 +151,7 @@ def is_back_at_start(inputs: DecisionInputs, tracks: Iterable[Track], step: Step
     differences = []
     for name in names:
         readings = inputs.readings.get(name, ())
-        index = bisect_left(readings, step.at_s, key=lambda reading: seconds(reading.observed_at))
+        index = bisect_left(readings, step.at_s, key=lambda reading: epoch_s(reading.observed_at))
         if 0 < index < len(readings) - 1:
             differences.append(readings[-1].value - readings[index - 1].value)
     return bool(differences) and norm(tuple(differences)) <= CONTINUATION_SHARE * step.size

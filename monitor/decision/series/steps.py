@@ -35,7 +35,7 @@ from statistics import median
 from typing import Final, cast
 
 from monitor.decision.keys import StepKey, StepVote
-from monitor.decision.records import DecisionInputs, EventFact, Step, Steps, seconds
+from monitor.decision.records import DecisionInputs, EventFact, Step, Steps
 from monitor.decision.series.assessment import DecisionContext
 from monitor.decision.series.offset_answers import has_subtracted_offset, was_explained_by_offset
 from monitor.decision.series.paired_steps import find_partners, is_confirmed, list_unresolved
@@ -59,6 +59,7 @@ from monitor.readings.cleaned.step_detector import AGREEING_EPOCHS, Jump
 from monitor.readings.cleaned.tracks import Track, Tracks, compute_unit_vector, find_verification_limit
 from monitor.readings.cleaned.vectors import Vector, norm
 from monitor.sites.records import Criterion, SeriesSpec, Site, Station, find_bound
+from monitor.text.instants import epoch_s
 from monitor.text.message import Figure, Message, NameList, Template, Term, Timestamp, Value, join
 
 _UPSLOPE: Final = Template("step.is_upslope", "it goes {distance} mm upslope and is probably a fault of the instrument")
@@ -287,8 +288,8 @@ def explain_by_reference(
 def _find_stated_error(inputs: DecisionInputs, name: str, at_s: float) -> float:
     """Return the stated error of the reading of a series at an instant; 0 if it is not stated or not loaded."""
     readings = inputs.readings.get(name, ())
-    index = bisect_left(readings, at_s, key=lambda reading: seconds(reading.observed_at))
-    if index >= len(readings) or seconds(readings[index].observed_at) != at_s:
+    index = bisect_left(readings, at_s, key=lambda reading: epoch_s(reading.observed_at))
+    if index >= len(readings) or epoch_s(readings[index].observed_at) != at_s:
         return 0.0
     return readings[index].sigma or 0.0
 

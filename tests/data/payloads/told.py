@@ -4,10 +4,10 @@ from datetime import timedelta
 
 from monitor.alerts.replay.clock import ReplaySchedule, play
 from monitor.alerts.replay.history import History, VisibilityRule
-from monitor.decision.records import seconds
 from monitor.ingest.files.temporary import open_empty_database
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.queries.observations import find_series_id, load_readings
+from monitor.text.instants import epoch_s
 
 AT_ONCE = 40
 
@@ -24,7 +24,7 @@ def decide_messages(site, messages, *, every_s=600.0, series=()):
         for some in batched(messages, AT_ONCE):
             now[0] = some[-1].received_at
             pipeline.store(some)
-        from_s, to_s = seconds(messages[0].received_at), seconds(now[0]) + 1.0
+        from_s, to_s = epoch_s(messages[0].received_at), epoch_s(now[0]) + 1.0
         with db.read() as c:
             history = History(
                 c,

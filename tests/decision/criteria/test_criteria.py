@@ -24,8 +24,6 @@ from monitor.decision.records import (
     NewestEpoch,
     ProofFact,
     ReportFact,
-    instant,
-    seconds,
 )
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.cleaned.step_detector import StepDetector
@@ -34,13 +32,13 @@ from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from monitor.sites.witnesses import find_groups
-from monitor.text.instants import parse_time
+from monitor.text.instants import epoch_s, from_epoch_s, parse_time
 from monitor.text.reasons import convert_reason
 from monitor.text.rendering import translate
 from tests.data import site_text
 from tests.data.criteria import CRITERIA, KINDS
 
-T0 = seconds(parse_time("2026-01-01T00:00:00Z"))
+T0 = epoch_s(parse_time("2026-01-01T00:00:00Z"))
 H = 3600.0
 LEVELS = tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red")))
 
@@ -52,10 +50,10 @@ def site(criterion, unit="m", quantity="water_level", stamp="interval_end", stat
 
 
 def inputs(values, station="P1", quantity="water_level", step_s=H, start_s=T0, flags=()):
-    timed = ((instant(start_s + i * step_s), v) for i, v in enumerate(values) if v is not None)
+    timed = ((from_epoch_s(start_s + i * step_s), v) for i, v in enumerate(values) if v is not None)
     rows = tuple(Reading(at, at, 0, v, 0.0, v, None, flags) for at, v in timed)
     key = f"{station}.{quantity}"
-    return DecisionInputs({key: rows}, {key: NewestEpoch(seconds(rows[-1].observed_at), seconds(rows[-1].received_at))})
+    return DecisionInputs({key: rows}, {key: NewestEpoch(epoch_s(rows[-1].observed_at), epoch_s(rows[-1].received_at))})
 
 
 def ask(criterion, seen, at_s, place, memory=None):
@@ -83,7 +81,7 @@ def test_step_of_water_level_counts_after_the_deadline_with_or_without_an_earthq
     quake = EventFact(T0 + 19.8 * H, T0 + 19.8 * H, T0 + 20 * H, "earthquake", 0.2, "M5", "feed", 1, "mqtt", ("Ada",))
     for i in range(10, len(values)):
         seen = replace(inputs(values[: i + 1]), events=(quake,) if shaken and i >= 20 else ())
-        decision = decide(PreparedSite(place), memory, seen, instant(T0 + i * H))
+        decision = decide(PreparedSite(place), memory, seen, from_epoch_s(T0 + i * H))
         memory = decision.memory
         found.append(decision.level)
     assert (found[:11], found[-1]) == ([0] * 11, 2)
@@ -122,11 +120,13 @@ def test_forecast_is_advice_until_the_site_file_promotes_it():
     seen = replace(inputs([1.0] * 3), forecasts=(fact,))
     for role, level in (("advice", 0), ("witness", 1)):
         promoted = replace(place, criteria=(replace(c, role=role),))
-        outcome = decide(PreparedSite(promoted), Memory(), seen, instant(T0 + 2 * H))
+        outcome = decide(PreparedSite(promoted), Memory(), seen, from_epoch_s(T0 + 2 * H))
         assert outcome.level == level
         assert ("advice:f:P1" in outcome.memory.conditions) == (level == 0)
     hidden = replace(seen, forecasts=(replace(fact, shown=False),))
-    assert not decide(PreparedSite(place), Memory(), hidden, instant(T0 + 2 * H)).memory.conditions.get("advice:f:P1")
+    assert not decide(PreparedSite(place), Memory(), hidden, from_epoch_s(T0 + 2 * H)).memory.conditions.get(
+        "advice:f:P1"
+    )
 
 
 def test_footprint_of_a_single_date_never_votes_but_a_change_may():
@@ -135,10 +135,10 @@ def test_footprint_of_a_single_date_never_votes_but_a_change_may():
     for change, level in (("single", 0), ("known", 0), ("new", 1), ("grown", 1)):
         fact = FootprintFact("post", T0, "p1", change, 5000.0, "P1", 120.0, T0, near=(("P1", 120.0),))
         seen = replace(inputs([1.0] * 3), footprints=(fact,))
-        assert decide(PreparedSite(place), Memory(), seen, instant(T0 + H)).level == level, change
+        assert decide(PreparedSite(place), Memory(), seen, from_epoch_s(T0 + H)).level == level, change
     away = FootprintFact("post", T0, "p1", "new", 5000.0, "P1", 900.0, T0, near=(("P1", 900.0),))
     far = replace(inputs([1.0] * 3), footprints=(away,))
-    assert decide(PreparedSite(place), Memory(), far, instant(T0 + H)).level == 0
+    assert decide(PreparedSite(place), Memory(), far, from_epoch_s(T0 + H)).level == 0
 
 
 def test_observers_are_one_witness_and_their_level_stays_until_a_person_lowers_it():
@@ -148,9 +148,9 @@ def test_observers_are_one_witness_and_their_level_stays_until_a_person_lowers_i
         inputs([1.0] * 3),
         reports=(ReportFact(T0 + H, T0 + H, "rockfall", "blocks on the road", "ranger", None, "mqtt"),),
     )
-    first = decide(PreparedSite(place), Memory(), seen, instant(T0 + 2 * H))
+    first = decide(PreparedSite(place), Memory(), seen, from_epoch_s(T0 + 2 * H))
     assert first.level == 2
-    later = decide(PreparedSite(place), first.memory, inputs([1.0] * 3), instant(T0 + 30 * H))
+    later = decide(PreparedSite(place), first.memory, inputs([1.0] * 3), from_epoch_s(T0 + 30 * H))
     assert later.level == 2
     long = replace(seen, reports=(replace(seen.reports[0], text="blocks " * 99),))
     (word,) = CRITERIA["report"].rule(c, DecisionContext(PreparedSite(place), long, Memory(), T0 + 2 * H))
@@ -263,14 +263,14 @@ def test_level_set_by_a_person_stays_and_old_data_do_not_raise_it_again():
         "w", KINDS["level"], ("P1",), "water_level", (Threshold(2, over=10.0),), dwell=Dwell(2, 2), valid_for_s=48 * H
     )
     place = site(c)
-    raised = decide(PreparedSite(place), Memory(), inputs([5, 15, 15, 15]), instant(T0 + 3 * H))
+    raised = decide(PreparedSite(place), Memory(), inputs([5, 15, 15, 15]), from_epoch_s(T0 + 3 * H))
     assert raised.level == 2
     lowered = order_level(raised.memory, 0, T0 + 3.5 * H)
     assert lowered.level_source == "person"
-    assert decide(PreparedSite(place), lowered, inputs([5, 15, 15, 15]), instant(T0 + 4 * H)).level == 0
-    assert decide(PreparedSite(place), lowered, inputs([5, 15, 15, 15, 15, 15]), instant(T0 + 5 * H)).level == 2
+    assert decide(PreparedSite(place), lowered, inputs([5, 15, 15, 15]), from_epoch_s(T0 + 4 * H)).level == 0
+    assert decide(PreparedSite(place), lowered, inputs([5, 15, 15, 15, 15, 15]), from_epoch_s(T0 + 5 * H)).level == 2
     held = order_level(Memory(started_s=T0), 1, T0)
-    assert decide(PreparedSite(place), held, inputs([5, 5, 5, 5]), instant(T0 + 3 * H)).level == 1
+    assert decide(PreparedSite(place), held, inputs([5, 5, 5, 5]), from_epoch_s(T0 + 3 * H)).level == 1
 
 
 HOSTILE = [1e299, -1e299, 5e-324, 0.0, -0.0, 1e12, 1e11, -999.0, float(2**53), 1e6]
@@ -296,14 +296,16 @@ def test_decision_succeeds_with_every_value_that_can_be_stored(seed):
         for quantity in ("displacement_east", "displacement_north", "displacement_up", "own", "rain"):
             rows = {}
             for _ in range(40):
-                at = instant(T0 + rng.randrange(0, 48) * H * (0.5 if seed % 2 else 1.0))
+                at = from_epoch_s(T0 + rng.randrange(0, 48) * H * (0.5 if seed % 2 else 1.0))
                 value = rng.choice(HOSTILE) if rng.random() < 0.5 else rng.gauss(0, 2)
                 sigma = rng.choice([None, 0.0, 1.0, 1e200, 5e-324])
                 extra = rng.choice([None, '{"cov_mm2":[1,2]}', '{"cov_mm2":[1,1,1e300,0,0,0]}', "cov", '["cov_mm2"]'])
                 rows[at] = Reading(at, at, 0, value, 0.0, value, sigma, (), extra)
             readings[f"P1.{quantity}"] = tuple(rows[at] for at in sorted(rows))
-        newest = {k: NewestEpoch(seconds(v[-1].observed_at), seconds(v[-1].received_at)) for k, v in readings.items()}
-        outcome = decide(PreparedSite(place), memory, DecisionInputs(readings, newest), instant(T0 + (30 + look) * H))
+        newest = {k: NewestEpoch(epoch_s(v[-1].observed_at), epoch_s(v[-1].received_at)) for k, v in readings.items()}
+        outcome = decide(
+            PreparedSite(place), memory, DecisionInputs(readings, newest), from_epoch_s(T0 + (30 + look) * H)
+        )
         memory = Memory.read(json.loads(canonical_json(outcome.memory.to_json())))
         assert canonical_json(outcome.to_json())
 
@@ -311,7 +313,7 @@ def test_decision_succeeds_with_every_value_that_can_be_stored(seed):
 def test_a_site_file_with_fewer_levels_does_not_lose_the_level():
     c = Criterion("w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=10.0),))
     place = replace(site(c), levels=LEVELS[:2])
-    assert decide(PreparedSite(place), Memory(started_s=T0, level=3), inputs([5, 5]), instant(T0 + H)).level == 1
+    assert decide(PreparedSite(place), Memory(started_s=T0, level=3), inputs([5, 5]), from_epoch_s(T0 + H)).level == 1
 
 
 def near_two(change="new", **more):
@@ -338,7 +340,7 @@ def test_footprint_counts_for_every_station_within_near_m(stations, near_m, leve
     assert (word.raise_level, word.station) == (level, "scene")
     assert said in word.reason
     assert ("other" in said) == ("other" in word.reason)
-    assert decide(PreparedSite(place), Memory(), seen, instant(T0 + H)).level == level
+    assert decide(PreparedSite(place), Memory(), seen, from_epoch_s(T0 + H)).level == level
 
 
 @pytest.mark.parametrize(("found_by", "opens"), [("tested", True), ("another", False)])
@@ -347,7 +349,7 @@ def test_outlines_of_an_untested_network_do_not_vote_beside_a_tested_one(found_b
     c = Criterion("img", KINDS["scene"], ("P1",), "", (Threshold(1),), role="witness")
     proof = ProofFact("img", "scene", T0 - H, T0 + 1e6 * H, True, "", "tested", "s", "tested", "s")
     seen = replace(inputs([1.0] * 3), footprints=(near_two(model_hash=found_by),), proofs=(proof,))
-    decided = decide(PreparedSite(site(c)), Memory(), seen, instant(T0 + H))
+    decided = decide(PreparedSite(site(c)), Memory(), seen, from_epoch_s(T0 + H))
     assert decided.level == int(opens)
     assert bool(decided.memory.votes) == opens
     assert not any(key.startswith(("advice:", "health:img:")) for key in decided.memory.conditions)
@@ -359,7 +361,7 @@ def test_near_m_of_the_scenes_table_is_the_default_of_the_criterion():
         place = parse_site(PLAIN_SITE + text.format(own, near_m), "near.toml")
         fact = FootprintFact("post", T0, "p1", "single", 5000.0, "P1", 350.0, T0, near=(("P1", 350.0),))
         seen = replace(inputs([1.0] * 3), footprints=(fact,))
-        outcome = decide(PreparedSite(place), Memory(), seen, instant(T0 + H))
+        outcome = decide(PreparedSite(place), Memory(), seen, from_epoch_s(T0 + H))
         assert any(key.startswith("advice:scene") for key in outcome.memory.conditions) == found, (own, near_m)
 
 

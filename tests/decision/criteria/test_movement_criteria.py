@@ -8,17 +8,17 @@ import pytest
 
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import DecisionInputs, FailureFact, Memory, NewestEpoch, instant, seconds
+from monitor.decision.records import DecisionInputs, FailureFact, Memory, NewestEpoch
 from monitor.decision.series.assessment import DecisionContext
 from monitor.errors import ConfigError
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
-from monitor.text.instants import parse_time
+from monitor.text.instants import epoch_s, from_epoch_s, parse_time
 from tests.data import site_text
 from tests.data.criteria import CRITERIA, KINDS
 
-T0 = seconds(parse_time("2026-01-01T00:00:00Z"))
+T0 = epoch_s(parse_time("2026-01-01T00:00:00Z"))
 H, D = 3600.0, 86400.0
 LEVELS = tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red")))
 NOISE = 0.2
@@ -38,7 +38,7 @@ def readings(curve, hours, *, seed=1, flags=()):
     dice = random.Random(seed)
     rows = []
     for i in range(hours + 1):
-        at, value = instant(T0 + i * H), curve(i / 24.0) + dice.gauss(0.0, NOISE)
+        at, value = from_epoch_s(T0 + i * H), curve(i / 24.0) + dice.gauss(0.0, NOISE)
         rows.append(Reading(at, at, 0, value, 0.0, value, NOISE, flags if i > hours - 30 else ()))
     return tuple(rows)
 
@@ -46,7 +46,7 @@ def readings(curve, hours, *, seed=1, flags=()):
 def inputs(rows, name="A", **kw):
     key = f"{name}.displacement_downslope"
     return DecisionInputs(
-        {key: rows}, {key: NewestEpoch(seconds(rows[-1].observed_at), seconds(rows[-1].received_at))}, **kw
+        {key: rows}, {key: NewestEpoch(epoch_s(rows[-1].observed_at), epoch_s(rows[-1].received_at))}, **kw
     )
 
 
@@ -111,12 +111,12 @@ def test_level_stays_during_silence_and_bad_data_and_falls_on_good_data_only(kin
     asked = BENDS if kind == "acceleration" else ANGLE
     where = replace(place(asked), levels=steps)
     rows = readings(lambda day: 3.0 * day + 0.5 * 4.0 * day * day, 240)
-    raised = decide(PreparedSite(where), Memory(), inputs(rows), instant(T0 + 240 * H))
+    raised = decide(PreparedSite(where), Memory(), inputs(rows), from_epoch_s(T0 + 240 * H))
     assert raised.level == 2
     end = rows[-1].value
     calm = readings(lambda _: end, 241 + 15 * 24 - 1)[241:]
     broken = tuple(replace(r, flags=("bad",)) for r in calm)
-    now = instant(T0 + (240 + 15 * 24) * H)
+    now = from_epoch_s(T0 + (240 + 15 * 24) * H)
     for seen in (inputs(rows), inputs(rows + broken), DecisionInputs({}, inputs(rows).newest)):
         assert decide(PreparedSite(where), raised.memory, seen, now).level == 2
     assert decide(PreparedSite(where), raised.memory, inputs(rows + calm), now).level == 0
@@ -224,7 +224,10 @@ def test_failure_window_as_witness_needs_a_second_independent_sensor():
 def test_failure_window_is_advice_by_default_and_changes_no_level():
     keys = {"A.displacement_downslope": NewestEpoch(NOW - H, NOW - H)}
     outcome = decide(
-        PreparedSite(place(NEAR, *BOTH)), Memory(), DecisionInputs({}, keys, failures=(window("A", 1.5),)), instant(NOW)
+        PreparedSite(place(NEAR, *BOTH)),
+        Memory(),
+        DecisionInputs({}, keys, failures=(window("A", 1.5),)),
+        from_epoch_s(NOW),
     )
     assert outcome.level == 0
     assert "failure about" in outcome.memory.conditions["advice:f:A"].reason

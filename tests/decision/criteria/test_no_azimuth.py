@@ -9,10 +9,11 @@ from monitor.app.checks.site_files import SiteFolder
 from monitor.app.checks.table import run_checks
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant
+from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch
 from monitor.readings.records import Reading
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
+from monitor.text.instants import from_epoch_s
 from tests.data.site_text import FOUR, criterion, head, series, station
 
 T0, H = 1.8e9, 3600.0
@@ -34,11 +35,12 @@ def watch(site, heading: float, speed: float = 207.0, hours: int = 120, parts: i
         for k, name in enumerate(("east", "north", "up")[:parts]):
             values = [speed / 24.0 * i * way[k] + rng.gauss(0.0, 1.0) for i in range(hours)]
             readings[f"{rover}.displacement_{name}"] = tuple(
-                Reading(instant(T0 + i * H), instant(T0 + i * H), 0, v, 0.0, v, None, ()) for i, v in enumerate(values)
+                Reading(from_epoch_s(T0 + i * H), from_epoch_s(T0 + i * H), 0, v, 0.0, v, None, ())
+                for i, v in enumerate(values)
             )
     now_s = T0 + (hours - 1) * H
     newest = dict.fromkeys(readings, NewestEpoch(now_s, now_s))
-    return decide(PreparedSite(site), Memory(started_s=T0), DecisionInputs(readings, newest), instant(now_s))
+    return decide(PreparedSite(site), Memory(started_s=T0), DecisionInputs(readings, newest), from_epoch_s(now_s))
 
 
 @pytest.mark.parametrize("heading", [0.0, 200.0])

@@ -11,18 +11,18 @@ from monitor.decision.criteria.kinds.earthquake import find_bound_factor, list_i
 from monitor.decision.criteria.scope import find_history_spans
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import DecisionInputs, EventFact, Memory, NewestEpoch, instant, seconds
+from monitor.decision.records import DecisionInputs, EventFact, Memory, NewestEpoch
 from monitor.decision.series.assessment import DecisionContext
 from monitor.errors import ConfigError
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
-from monitor.text.instants import parse_time
+from monitor.text.instants import epoch_s, from_epoch_s, parse_time
 from tests.data.criteria import CRITERIA
 from tests.data.figures import bare_figures
 from tests.data.site_text import head, series, station
 from tests.tables import tabulated
 
-T0 = seconds(parse_time("2026-01-01T00:00:00Z"))
+T0 = epoch_s(parse_time("2026-01-01T00:00:00Z"))
 H, DAY = 3600.0, 86400.0
 HEAD = (
     head("s")
@@ -51,13 +51,13 @@ def site(text, stamp="interval_end"):
 
 
 def rows(values, step_s=H, start_s=T0):
-    timed = ((instant(start_s + i * step_s), v) for i, v in enumerate(values) if v is not None)
+    timed = ((from_epoch_s(start_s + i * step_s), v) for i, v in enumerate(values) if v is not None)
     return tuple(Reading(at, at, 0, v, 0.0, v, None, ()) for at, v in timed)
 
 
 def inputs(memory_events=(), **series):
     readings = {k.replace("__", "."): v for k, v in series.items()}
-    newest = {k: NewestEpoch(seconds(v[-1].observed_at), seconds(v[-1].received_at)) for k, v in readings.items() if v}
+    newest = {k: NewestEpoch(epoch_s(v[-1].observed_at), epoch_s(v[-1].received_at)) for k, v in readings.items() if v}
     return DecisionInputs(readings, newest, events=tuple(memory_events))
 
 
@@ -121,7 +121,7 @@ def test_counter_amounts_survive_resets_corrections_and_gaps():
 def test_duplicate_sums_count_once():
     twice = [H * i + late for i in range(30) for late in (0.0, 0.1 * H)]
     for mm, most, level in ((1.0, 24.0, 0), (1.4, 33.6, 1)):
-        readings = tuple(Reading(instant(T0 + t), instant(T0 + t), 0, mm, 0.0, mm, None, ()) for t in twice)
+        readings = tuple(Reading(from_epoch_s(T0 + t), from_epoch_s(T0 + t), 0, mm, 0.0, mm, None, ()) for t in twice)
         word = ask(site(SUM), inputs(R1__rain=readings), T0 + twice[-1])
         assert word.facts["levels"][0]["sum_mm"] == pytest.approx(most, rel=0.05)
         assert word.raise_level == level
@@ -132,7 +132,7 @@ def test_duplicate_sums_count_once():
 def test_sums_faster_than_declared_raise_a_level_and_are_not_covered(every_s):
     dry = [(T0 + H * i, 0.0) for i in range(20)]
     wet = [(dry[-1][0] + every_s * i, every_s / 600.0 * (1.5 + 0.1 * (i % 3))) for i in range(1, int(4 * H / every_s))]
-    readings = tuple(Reading(instant(t), instant(t), 0, mm, 0.0, mm, None, ()) for t, mm in [*dry, *wet])
+    readings = tuple(Reading(from_epoch_s(t), from_epoch_s(t), 0, mm, 0.0, mm, None, ()) for t, mm in [*dry, *wet])
     word = ask(site(SUM), inputs(R1__rain=readings), wet[-1][0])
     assert word.facts["levels"][0]["sum_mm"] == pytest.approx(sum(mm for _, mm in wet))
     assert word.raise_level == 2
@@ -147,13 +147,13 @@ def draw_tips(seconds_between, hours, chance):
     while at_s < T0 + hours * H:
         found.append(at_s)
         at_s += round(chance.uniform(0.5, 1.5) * seconds_between, 1)
-    return tuple(Reading(instant(t), instant(t), 0, 0.2, 0.0, 0.2, None, ()) for t in found)
+    return tuple(Reading(from_epoch_s(t), from_epoch_s(t), 0, 0.2, 0.0, 0.2, None, ()) for t in found)
 
 
 @tabulated("stamp", ["interval_end", "event"])
 def test_tips_count_whatever_stamp_is_declared(stamp):
     readings = draw_tips(60.0, 4.0, random.Random(9))
-    word = ask(site(SUM, stamp), inputs(R1__rain=readings), seconds(readings[-1].observed_at))
+    word = ask(site(SUM, stamp), inputs(R1__rain=readings), epoch_s(readings[-1].observed_at))
     assert word.facts["levels"][0]["sum_mm"] == pytest.approx(0.2 * len(readings))
     assert word.raise_level == 2
 
@@ -164,7 +164,7 @@ def test_time_of_refused_tips_is_unknown():
         replace(r, flags=("out_of_range",)) if k % 3 == 0 and k > 100 else r for k, r in enumerate(readings)
     )
     whole, thin = (
-        ask(site(SUM, "event"), inputs(R1__rain=told), seconds(readings[-1].observed_at))
+        ask(site(SUM, "event"), inputs(R1__rain=told), epoch_s(readings[-1].observed_at))
         for told in (readings, refused)
     )
     assert whole.facts["levels"][0]["coverage"] == 1.0
@@ -286,7 +286,9 @@ LONG = EXPECT.replace('"24h"}', '"48h"}', 1)
 
 def expected(values, issues, at_s, text=LONG):
     told = tuple(
-        Reading(instant(t), instant(known), 0, mm, 0.0, mm, None, ()) for t, known, mm in issues if known <= at_s
+        Reading(from_epoch_s(t), from_epoch_s(known), 0, mm, 0.0, mm, None, ())
+        for t, known, mm in issues
+        if known <= at_s
     )
     return ask(site(text), inputs(R1__rain=rows(values), R1__rain_next_24h=told), at_s)
 
@@ -332,7 +334,7 @@ def test_issue_counts_while_valid_and_does_not_hide_a_silent_gauge():
     at = T0 + 60 * H
     seen = inputs(R1__rain=rows([0.0] * 40), R1__rain_next_24h=rows([1.0, 1.0], 12 * H, at - 12 * H))
     memory = replace(Memory(), started_s=T0, since_s=T0)
-    outcome = decide(PreparedSite(place), memory, seen, instant(at))
+    outcome = decide(PreparedSite(place), memory, seen, from_epoch_s(at))
     assert "health:R1.rain:stale" in outcome.memory.conditions
     assert "health:R1.rain_next_24h:stale" not in outcome.memory.conditions
 
@@ -395,7 +397,7 @@ def test_piezometer_that_repeats_one_value_has_no_data():
     noisy = parse_site(head + SAFE, "s.toml")
     seen = inputs(P1__pore_pressure=rows([14.7] * 8))
     assert not ask(noisy, seen, T0 + 7 * H).has_data
-    memory = decide(PreparedSite(noisy), Memory(), seen, instant(T0 + 7 * H)).memory
+    memory = decide(PreparedSite(noisy), Memory(), seen, from_epoch_s(T0 + 7 * H)).memory
     assert "health:P1.pore_pressure:stuck" in memory.conditions
     assert ask(noisy, inputs(P1__pore_pressure=rows([14.7 + 0.01 * i for i in range(8)])), T0 + 7 * H).raise_level == 2
 
@@ -476,12 +478,12 @@ def test_drawdown_level_stays_when_the_gauge_is_silent():
         calm = rows([170.0 + speed * i / 24 for i in range(40)])
         assert ask(site(DRAWDOWN), inputs(RES__reservoir_level=calm), T0 + 39 * H).raise_level == 0
     place, seen = site(DRAWDOWN), inputs(RES__reservoir_level=rows(FALLING))
-    first = decide(PreparedSite(place), Memory(), seen, instant(T0 + 39 * H))
+    first = decide(PreparedSite(place), Memory(), seen, from_epoch_s(T0 + 39 * H))
     assert (first.level, first.observability) == (1, "full")
     assert {h.station: h.votes for h in first.health}["RES"]
-    later = decide(PreparedSite(place), first.memory, seen, instant(T0 + 50 * H))
+    later = decide(PreparedSite(place), first.memory, seen, from_epoch_s(T0 + 50 * H))
     assert (later.level, later.observability) == (1, "blind")
-    much_later = decide(PreparedSite(place), later.memory, seen, instant(T0 + 40 * H + 4 * DAY))
+    much_later = decide(PreparedSite(place), later.memory, seen, from_epoch_s(T0 + 40 * H + 4 * DAY))
     assert much_later.level == 1
     assert "no valid readings behind yellow since" in much_later.memory.conditions["health:site:cannot_see"].reason
 
@@ -663,7 +665,7 @@ def test_no_rain_kind_counts_rain_that_did_not_fall(kind, seed):
     now = T0 + 263 * H
 
     def judge(stamp, told):
-        readings = tuple(Reading(instant(t), instant(t), 0, v, 0.0, v, None, ()) for t, v in told)
+        readings = tuple(Reading(from_epoch_s(t), from_epoch_s(t), 0, v, 0.0, v, None, ()) for t, v in told)
         word = ask(site(ON_RAIN[kind], stamp), inputs(R1__rain=readings), now)
         return word.raise_level, word.hold_level, json.dumps(word.facts, sort_keys=True, default=str)
 

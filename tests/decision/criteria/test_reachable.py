@@ -11,7 +11,7 @@ from monitor.app.checks.site_files import SiteFolder
 from monitor.app.checks.table import run_alarm_checks, run_checks
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant
+from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch
 from monitor.decision.series.intervals import RARITY_INTERVALS, find_interval_s
 from monitor.errors import ConfigError
 from monitor.readings.records import Reading
@@ -19,6 +19,7 @@ from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Site
 from monitor.storage.check import BAD, WARN, CheckFinding
+from monitor.text.instants import from_epoch_s
 from tests.data.site_text import FOUR, head, series, station
 from tests.tables import tabulated
 
@@ -102,10 +103,10 @@ def play(site: Site, every_s: Sequence[float]) -> list[Decision]:
     for i, step_s in enumerate(every_s):
         at_s += step_s
         value = 0.1 * (i * 7 % 5)
-        readings = (*readings, Reading(instant(at_s), instant(at_s), 0, value, 0.0, value, None, ()))[-200:]
+        readings = (*readings, Reading(from_epoch_s(at_s), from_epoch_s(at_s), 0, value, 0.0, value, None, ()))[-200:]
         names = [f"{name}.displacement_downslope" for name in ("G1", "G2")]
         inputs = DecisionInputs(dict.fromkeys(names, readings), dict.fromkeys(names, NewestEpoch(at_s, at_s)))
-        found.append(decide(PreparedSite(site), memory, inputs, instant(at_s)))
+        found.append(decide(PreparedSite(site), memory, inputs, from_epoch_s(at_s)))
         memory = found[-1].memory
     return found
 

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant
+from monitor.decision.records import DecisionInputs, Memory, NewestEpoch
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from monitor.text.instants import from_epoch_s
 from tests.data.criteria import CRITERIA, KINDS
 
 DAY_S = 86_400.0
@@ -29,7 +30,7 @@ def assess(surveys, *, criterion=CRITERION, interval_s=MONTH_S, now_s=None, nois
     site = Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (Station("P", series=(spec,)),), (criterion,), version="v")
     rows = {part: [] for part in PARTS}
     for time, *values in surveys:
-        at = instant(START_S + time * interval_s)
+        at = from_epoch_s(START_S + time * interval_s)
         for part, value in zip(PARTS, values, strict=True):
             rows[part].append(Reading(at, at, 0, value, 0.0, value, None, ()))
     newest_s = START_S + surveys[-1][0] * interval_s

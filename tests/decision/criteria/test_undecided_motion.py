@@ -8,13 +8,13 @@ import pytest
 
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
+from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
-from monitor.text.instants import parse_time
+from monitor.text.instants import epoch_s, from_epoch_s, parse_time
 from tests.data.criteria import KINDS
 
-T0 = seconds(parse_time("2026-01-01T00:00:00Z"))
+T0 = epoch_s(parse_time("2026-01-01T00:00:00Z"))
 H, DAY = 3600.0, 86400.0
 YELLOW, ORANGE = "health:v|P1:undecided_yellow", "health:v|P1:undecided_orange"
 Row = tuple[float, float, float]  # instant, value, stated error
@@ -32,10 +32,13 @@ def make_site(interval_s: float, window_s: float) -> Site:
 
 def look(site: Site, memory: Memory, rows: Sequence[Row], now_s: float) -> Decision:
     readings = tuple(
-        Reading(instant(at_s), instant(at_s), 0, value, 0.0, value, sigma or None, ()) for at_s, value, sigma in rows
+        Reading(from_epoch_s(at_s), from_epoch_s(at_s), 0, value, 0.0, value, sigma or None, ())
+        for at_s, value, sigma in rows
     )
     newest = {"P1.displacement": NewestEpoch(rows[-1][0], rows[-1][0])}
-    return decide(PreparedSite(site), memory, DecisionInputs({"P1.displacement": readings}, newest), instant(now_s))
+    return decide(
+        PreparedSite(site), memory, DecisionInputs({"P1.displacement": readings}, newest), from_epoch_s(now_s)
+    )
 
 
 def play(site: Site, rows: Sequence[Row], since: int = 10) -> list[Decision]:

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from monitor.decision.criteria.scope import find_history_spans
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant
+from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch
 from monitor.decision.series.intervals import add_remembered, find_silence_s, list_receptions
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import SeriesSpec
+from monitor.text.instants import from_epoch_s
 from tests.data.site_text import FOUR, criterion, head, series, station
 
 T0, HOUR = 1.8e9, 3600.0
@@ -37,14 +38,16 @@ def watch(site, arrivals: dict[int, list[int]], hours: int) -> list[Decision]:
         now_s = T0 + half * HOUR / 2.0
         for epoch in arrivals.get(half // 2, ()) if half % 2 == 0 else ():
             value = 0.1 * (epoch * 7 % 5)
-            at = instant(T0 + epoch * HOUR)
-            readings = (*readings, Reading(at, instant(now_s), 0, value, 0.0, value, None, ()))[-400:]
+            at = from_epoch_s(T0 + epoch * HOUR)
+            readings = (*readings, Reading(at, from_epoch_s(now_s), 0, value, 0.0, value, None, ()))[-400:]
         newest = {}
         if readings:
             last = readings[-1]
             newest = dict.fromkeys(names, NewestEpoch(last.observed_at.timestamp(), last.received_at.timestamp()))
         found.append(
-            decide(PreparedSite(site), memory, DecisionInputs(dict.fromkeys(names, readings), newest), instant(now_s))
+            decide(
+                PreparedSite(site), memory, DecisionInputs(dict.fromkeys(names, readings), newest), from_epoch_s(now_s)
+            )
         )
         memory = found[-1].memory
     return found
@@ -125,10 +128,10 @@ def watch_uploads(
         now_s = T0 + hour * HOUR
         if hour % every_h == 0 and 0 < hour <= uploads * every_h:
             step_s = every_h * HOUR / readings_per_upload
-            epochs = [instant(now_s - k * step_s) for k in reversed(range(readings_per_upload))]
+            epochs = [from_epoch_s(now_s - k * step_s) for k in reversed(range(readings_per_upload))]
             values = [0.02 * (k * 7 % 5) for k in range(readings_per_upload)]
             readings += tuple(
-                Reading(at, instant(now_s), 0, v, 0.0, v, None, ()) for at, v in zip(epochs, values, strict=True)
+                Reading(at, from_epoch_s(now_s), 0, v, 0.0, v, None, ()) for at, v in zip(epochs, values, strict=True)
             )
         # The service loads no more than this.
         readings = tuple(r for r in readings if r.observed_at.timestamp() > now_s - reach_s)
@@ -137,7 +140,7 @@ def watch_uploads(
             last_s = T0 + min(hour // every_h, uploads) * every_h * HOUR
             newest = {"L1.crack_opening": NewestEpoch(last_s, last_s)}
         inputs = DecisionInputs({"L1.crack_opening": readings}, newest)
-        decisions.append(decide(PreparedSite(site), memory, inputs, instant(now_s)))
+        decisions.append(decide(PreparedSite(site), memory, inputs, from_epoch_s(now_s)))
         memory = Memory.read(json.loads(json.dumps(decisions[-1].to_json()["memory"])))
     return decisions
 

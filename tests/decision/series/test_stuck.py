@@ -4,15 +4,15 @@ import random
 
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant, seconds
+from monitor.decision.records import DecisionInputs, Memory, NewestEpoch
 from monitor.readings.cleaned.noise import RepeatedValues
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Level, SeriesSpec, Site, Station, Threshold
-from monitor.text.instants import parse_time
+from monitor.text.instants import epoch_s, from_epoch_s, parse_time
 from tests.data.criteria import KINDS
 from tests.tables import tabulated
 
-T0 = seconds(parse_time("2026-01-01T00:00:00Z"))
+T0 = epoch_s(parse_time("2026-01-01T00:00:00Z"))
 H = 3600.0
 STUCK = "health:E1.crack_opening:stuck"
 LEVELS = tuple(Level(i, name, i < 2) for i, name in enumerate(("green", "yellow", "orange", "red")))
@@ -35,13 +35,16 @@ def decide_hourly(values, spec=PLAIN, seen=48):
     point = Station("E1", series=(spec,))
     rate = Criterion("r", KINDS["rate"], ("E1",), "crack_opening", (Threshold(1, over=6.0, window_s=12 * H),))
     site = Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (point,), (rate,), version="v")
-    rows = [Reading(instant(T0 + i * H), instant(T0 + i * H), 0, v, 0.0, v, None, ()) for i, v in enumerate(values)]
+    rows = [
+        Reading(from_epoch_s(T0 + i * H), from_epoch_s(T0 + i * H), 0, v, 0.0, v, None, ())
+        for i, v in enumerate(values)
+    ]
     memory = Memory()
     for i in range(seen, len(rows) + 1):
         now = rows[i - 1].observed_at
         inputs = DecisionInputs(
             {"E1.crack_opening": tuple(rows[i - seen : i])},
-            {"E1.crack_opening": NewestEpoch(seconds(now), seconds(now))},
+            {"E1.crack_opening": NewestEpoch(epoch_s(now), epoch_s(now))},
         )
         decision = decide(PreparedSite(site), memory, inputs, now)
         memory = decision.memory

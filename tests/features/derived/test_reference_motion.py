@@ -10,13 +10,14 @@ import pytest
 from monitor.alerts.queries.evaluations import find_state
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import Decision, DecisionInputs, EventFact, Memory, NewestEpoch, instant
+from monitor.decision.records import Decision, DecisionInputs, EventFact, Memory, NewestEpoch
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.storage.service_state import write_heartbeat
 from monitor.storage.views import load_view
+from monitor.text.instants import from_epoch_s
 from tests.data.site_text import FOUR, criterion, head, series, station, table
 from tests.data.store_rows import tell
 from tests.features.derived.test_relative import HOW, ONE, START, Motion, replay, rise, write
@@ -172,7 +173,7 @@ def run(site: Site, values: Mapping[str, list[float]], events: tuple[EventFact, 
         now_s = T0 + hour * HOUR + 60.0
         readings = {
             name: tuple(
-                Reading(instant(T0 + h * HOUR), instant(T0 + h * HOUR + 30.0), 0, v, 0.0, v, None, ())
+                Reading(from_epoch_s(T0 + h * HOUR), from_epoch_s(T0 + h * HOUR + 30.0), 0, v, 0.0, v, None, ())
                 for h, v in enumerate(column[: hour + 1])
             )
             for name, column in values.items()
@@ -180,7 +181,7 @@ def run(site: Site, values: Mapping[str, list[float]], events: tuple[EventFact, 
         newest = dict.fromkeys(values, NewestEpoch(T0 + hour * HOUR, T0 + hour * HOUR + 30.0))
         known = tuple(e for e in events if e.received_s <= now_s)
         decisions.append(
-            decide(PreparedSite(site), memory, DecisionInputs(readings, newest, events=known), instant(now_s))
+            decide(PreparedSite(site), memory, DecisionInputs(readings, newest, events=known), from_epoch_s(now_s))
         )
         memory = decisions[-1].memory
     return decisions

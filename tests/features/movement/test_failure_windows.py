@@ -13,7 +13,7 @@ from monitor.alerts.replay.clock import ReplaySchedule, play
 from monitor.alerts.replay.history import History, VisibilityRule
 from monitor.alerts.replay.queries import load_stored_windows
 from monitor.cli.main import run_verb
-from monitor.decision.records import Memory, seconds
+from monitor.decision.records import Memory
 from monitor.features.drills.hold import DrillOptions, rehearse
 from monitor.features.movement.failure_windows import FailureWindowReplay
 from monitor.features.movement.update import update_movement
@@ -22,6 +22,7 @@ from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.engine import Database
+from monitor.text.instants import epoch_s
 from tests.data.site_text import FOUR, criterion, head, series, station
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -151,9 +152,9 @@ def test_a_replay_computes_the_windows_of_the_service(light, until):
         windows = FailureWindowReplay(history)
         looks = play(
             history,
-            [(seconds(START), site)],
-            seconds(START),
-            seconds(START + FAILS * DAY),
+            [(epoch_s(START), site)],
+            epoch_s(START),
+            epoch_s(START + FAILS * DAY),
             ReplaySchedule(),
             windows=windows,
         )
@@ -173,7 +174,7 @@ def test_no_reading_of_the_future_is_used(light):
     store(light, site, readings("A"), readings("B"))
     whole = backtest(light, site).windows.periods
     part = backtest(light, site, days=115).windows.periods
-    firsts = [[p.first for p in periods if p.first.issued_s < seconds(START + 115 * DAY)] for periods in (whole, part)]
+    firsts = [[p.first for p in periods if p.first.issued_s < epoch_s(START + 115 * DAY)] for periods in (whole, part)]
     assert [(f.station, f.issued_s, f.mid_s) for f in firsts[0]] == [
         (f.station, f.issued_s, f.mid_s) for f in firsts[1]
     ]
@@ -198,9 +199,9 @@ def test_a_site_without_such_a_criterion_computes_nothing(light):
     with light.read() as c:
         history = History(c, [site], START, START + FAILS * DAY, OBSERVED)
         windows = FailureWindowReplay(history)
-        history.move(seconds(START + 120 * DAY))
+        history.move(epoch_s(START + 120 * DAY))
         view = history.find_inputs(site)
-        assert windows.add_to(view, site, Memory(), seconds(START + 120 * DAY)) is view
+        assert windows.add_to(view, site, Memory(), epoch_s(START + 120 * DAY)) is view
     assert not windows.looks
 
 

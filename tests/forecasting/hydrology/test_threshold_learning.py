@@ -18,10 +18,11 @@ from forecasting.hydrology.threshold_learning import (
 )
 from monitor.cli.main import run_verb
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import DecisionInputs, Memory, instant
+from monitor.decision.records import DecisionInputs, Memory
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.records import Reading
 from monitor.sites.parsing import parse_site
+from monitor.text.instants import from_epoch_s
 from tests.data.criteria import CRITERIA
 from tests.data.site_text import head, series, station
 
@@ -136,7 +137,9 @@ def test_the_command_prints_a_criterion_that_votes_as_it_was_learned(tmp_path, c
     assert (rule.role, rule.author) == ("advice", "slopeward sites thresholds learn")
     assert "years left out" in rule.reason
     # the criterion at each day says what the learner counted
-    readings = [Reading(instant(t), instant(t), 0, v, 0.0, v, None, ()) for t, v in zip(days, rain, strict=True)]
+    readings = [
+        Reading(from_epoch_s(t), from_epoch_s(t), 0, v, 0.0, v, None, ()) for t, v in zip(days, rain, strict=True)
+    ]
     predicted = predict_rain(days, rain, DAY, days, found["window_s"], found["lag_s"])
     for i in range(30, 600):
         view = DecisionInputs({"R1.rain": tuple(readings[i - 20 : i + 1])})

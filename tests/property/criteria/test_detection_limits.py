@@ -14,10 +14,11 @@ from monitor.decision import judgements
 from monitor.decision.decide import decide
 from monitor.decision.judgements import DetectionLimit, SeriesJudgement, judge_series
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant
+from monitor.decision.records import DecisionInputs, Memory, NewestEpoch
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from monitor.text.instants import from_epoch_s
 from tests.data.criteria import CRITERIA, KINDS
 
 T0, DAY_S = 1.8e9, 86400.0
@@ -195,7 +196,7 @@ def find_raised_s(
     readings: dict[str, tuple[Reading, ...]] = {}
     for i in range(rest + 1 + ceil(for_s / drawn.interval_s)):
         at_s = i * drawn.interval_s
-        at = instant(T0 + at_s)
+        at = from_epoch_s(T0 + at_s)
         moved = drawn.move(size, (at_s - start_s) / DAY_S)
         for quantity, value in list_values(drawn, moved).items():
             measured = value + rng.gauss(0.0, noise) + tiny * (i * 7 % 5)

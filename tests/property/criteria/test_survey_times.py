@@ -11,10 +11,11 @@ from monitor.decision.criteria.kinds import survey_rate
 from monitor.decision.criteria.scope import find_history_s
 from monitor.decision.judgements import judge_series
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import DecisionInputs, Memory, NewestEpoch, instant
+from monitor.decision.records import DecisionInputs, Memory, NewestEpoch
 from monitor.decision.series.assessment import DecisionContext
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Level, SeriesSpec, Site, Station, Threshold
+from monitor.text.instants import from_epoch_s
 from tests.data.criteria import CRITERIA, KINDS
 
 DAY_S = 86_400.0
@@ -37,7 +38,7 @@ TIMES = st.lists(STEPS, min_size=1, max_size=12).map(lambda steps: [0.0, *accumu
 def list_levels(times, values):
     """Return the level that each survey raises, and whether it was compared with an earlier one."""
     found = []
-    at = [instant(START_S + day * DAY_S) for day in times]
+    at = [from_epoch_s(START_S + day * DAY_S) for day in times]
     readings = [Reading(t, t, 0, v, 0.0, v, None, ()) for t, v in zip(at, values, strict=True)]
     for count in range(1, len(times) + 1):
         newest_s = START_S + times[count - 1] * DAY_S

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from monitor.decision.criteria.scope import find_history_spans, find_load_start
 from monitor.decision.decide import decide
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
+from monitor.decision.records import Decision, DecisionInputs, Memory, NewestEpoch
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.readings.records import Reading
 from monitor.sites.records import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
-from monitor.text.instants import parse_time
+from monitor.text.instants import epoch_s, from_epoch_s, parse_time
 from tests.data.criteria import KINDS
 
-START_S = seconds(parse_time("2026-01-01T00:00:00Z"))
+START_S = epoch_s(parse_time("2026-01-01T00:00:00Z"))
 QUIET, MOVING, AFTER = 30, 16, 20  # epochs
 RATIOS = (12.0, 40.0, 200.0, 1000.0)  # of the scatter to the noise
 
@@ -97,11 +97,11 @@ def play_scattering(story: Scattering) -> list[Decision]:
             if station.id in story.names and epoch >= story.begin:
                 value += rng.uniform(-story.scatter, story.scatter)
             key = f"{station.id}.displacement"
-            held[key].append(Reading(instant(now_s), instant(now_s), 0, value, 0.0, value, None, ()))
+            held[key].append(Reading(from_epoch_s(now_s), from_epoch_s(now_s), 0, value, 0.0, value, None, ()))
             newest[key] = NewestEpoch(now_s, now_s)
-        edge = find_load_start(instant(now_s), span_s)
+        edge = find_load_start(from_epoch_s(now_s), span_s)
         readings = {k: tuple(r for r in v if r.observed_at > edge) for k, v in held.items()}
-        decision = decide(prepared, memory, DecisionInputs(readings, newest), instant(now_s), warm)
+        decision = decide(prepared, memory, DecisionInputs(readings, newest), from_epoch_s(now_s), warm)
         memory = Memory.read(json.loads(json.dumps(decision.memory.to_json())))
         found.append(decision)
     return found

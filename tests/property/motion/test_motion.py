@@ -18,7 +18,7 @@ from monitor.decision.criteria import motion_components, rates
 from monitor.decision.criteria.kinds.forecast import find_velocity_quantiles
 from monitor.decision.criteria.rates import assess_rates
 from monitor.decision.prepared_site import PreparedSite
-from monitor.decision.records import DecisionInputs, ForecastFact, Memory, Step, instant
+from monitor.decision.records import DecisionInputs, ForecastFact, Memory, Step
 from monitor.decision.series import paired_steps, step_fates
 from monitor.decision.series.assessment import Assessment, DecisionContext
 from monitor.decision.series.step_fates import continues_as_motion
@@ -28,6 +28,7 @@ from monitor.readings.cleaned.tracks import Track
 from monitor.readings.records import Reading
 from monitor.sites.criteria.registry import load_criteria
 from monitor.sites.records import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold, find_recovery_limit
+from monitor.text.instants import from_epoch_s
 from tests.data.criteria import KINDS
 from tests.property.alerting_histories import Motion, levels, quiet, run
 from tests.property.motion.scattering_sites import draw_scattering, levels_after, play_scattering
@@ -61,7 +62,7 @@ def make_site(azimuth_deg: float | None, criterion: Criterion, plunge_deg: float
 
 
 def read(values: Iterable[float], sigma: float | None = None) -> tuple[Reading, ...]:
-    times = (instant(T0 + i * STEP_S) for i in range(EPOCHS))
+    times = (from_epoch_s(T0 + i * STEP_S) for i in range(EPOCHS))
     return tuple(Reading(at, at, 0, v, 0.0, v, sigma, ()) for at, v in zip(times, values, strict=False))
 
 

@@ -15,7 +15,7 @@ from monitor.decision.changes import VERIFY_NOW
 from monitor.decision.criteria.history import no_window
 from monitor.decision.criteria.kinds.scene import AND_OTHERS
 from monitor.decision.keys import VoteKey
-from monitor.decision.records import Condition, DecisionInputs, EventFact, Memory, instant
+from monitor.decision.records import Condition, DecisionInputs, EventFact, Memory
 from monitor.decision.series.assessment import Assessment, DecisionContext
 from monitor.errors import ConfigError
 from monitor.sections import Duration, Section
@@ -25,7 +25,7 @@ from monitor.sites.criteria.sections import CriterionTable, Share, add_params, r
 from monitor.sites.kinds import Kind
 from monitor.sites.records import Criterion, Site, Threshold
 from monitor.sites.witnesses import EARTHQUAKE
-from monitor.text.instants import format_iso
+from monitor.text.instants import format_iso, from_epoch_s
 from monitor.text.message import Figure, Message, Template, Timestamp, Value
 
 # Prefix of the keys of questions.
@@ -311,7 +311,7 @@ def list_inspections(site: Site, memory: Memory, inputs: DecisionInputs, now_s: 
 
 def make_inspection_key(criterion: Criterion, event: EventFact) -> str:
     """Return the key of the question about a group, by its first earthquake: `inspect:<criterion>@<instant>`."""
-    return f"{INSPECT}{criterion.id}@{format_iso(instant(event.from_s))}"
+    return f"{INSPECT}{criterion.id}@{format_iso(from_epoch_s(event.from_s))}"
 
 
 def find_bound_factor(site: Site, inputs: DecisionInputs, now_s: float) -> float:

@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import Field
 
 from monitor.decision.criteria.history import no_window
-from monitor.decision.records import FootprintFact, instant
+from monitor.decision.records import FootprintFact
 from monitor.decision.series.assessment import Assessment, DecisionContext
 from monitor.sites.criteria.entry import KindEntry
 from monitor.sites.criteria.places import Places
@@ -17,7 +17,7 @@ from monitor.sites.criteria.sections import AroundTable, LevelName, add_params
 from monitor.sites.kinds import Kind
 from monitor.sites.records import Criterion
 from monitor.sites.witnesses import SCENE
-from monitor.text.instants import format_delay
+from monitor.text.instants import format_delay, from_epoch_s
 from monitor.text.message import Figure, Message, Template, Term, Value
 
 # Changes of a footprint between two dates that can be a witness.
@@ -185,7 +185,7 @@ def _describe_near(stations: Sequence[tuple[str, float]]) -> Message:
 
 def _describe_day(since_s: float, taken_s: float) -> Message:
     """Return a UTC date such as `12 May`, with the year if it is not the year of the image."""
-    since, taken = instant(since_s), instant(taken_s)
+    since, taken = from_epoch_s(since_s), from_epoch_s(taken_s)
     day: dict[str, Value] = {"n": since.day, "mon": Term(MONTHS[since.month - 1])}
     return _DAY(**day) if since.year == taken.year else _DAY_OF(year=since.year, **day)
 

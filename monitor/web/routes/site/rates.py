@@ -9,12 +9,11 @@ from sqlalchemy import Connection
 
 from forecasting.kinematics.velocity import find_inverse, fit_velocity
 from monitor.alerts.queries.overview import load_range
-from monitor.decision.records import instant, seconds
 from monitor.errors import RefusedError
 from monitor.readings.cleaned.tracks import COMPONENTS, SCALARS, Track, make_motion_tracker
 from monitor.readings.queries.observations import load_ids
 from monitor.sites.records import Site
-from monitor.text.instants import format_iso
+from monitor.text.instants import epoch_s, format_iso, from_epoch_s
 
 POINTS: Final = 150  # of one curve
 EPOCHS: Final = 300  # of one fit; a window that holds more is thinned
@@ -54,12 +53,12 @@ def find_rates(
         for threshold in criterion.thresholds
         if threshold.window_s
     }
-    start = instant(seconds(low) - max(criteria, default=0.0))
+    start = from_epoch_s(epoch_s(low) - max(criteria, default=0.0))
     track = load_track(c, site, station, start, high, now)
     if track is None:
         return []
     return [
-        measure_rates(track, criterion, window_s, seconds(low), points)
+        measure_rates(track, criterion, window_s, epoch_s(low), points)
         for window_s, criterion in sorted(criteria.items())
     ]
 
@@ -87,7 +86,7 @@ def load_track(
         # The range contains more readings than one request may read.
         return None
     quantity = "displacement" if is_vector else quantities[0]
-    return make_motion_tracker(site, declared, quantity).track(readings, seconds(known_at))
+    return make_motion_tracker(site, declared, quantity).track(readings, epoch_s(known_at))
 
 
 def measure_rates(
@@ -117,7 +116,7 @@ def measure_rates(
             [times_s[i] for i in chosen], [track.along[i] for i in chosen], [track.along_sigma[i] for i in chosen]
         )
         if fit is not None:
-            columns["at"].append(format_iso(instant(times_s[last])))
+            columns["at"].append(format_iso(from_epoch_s(times_s[last])))
             columns["rate"].append(fit.rate)
             columns["error"].append(fit.error)
             columns["inverse"].append(find_inverse(fit))
