@@ -57,7 +57,9 @@ _ALL_SILENT: Final = Template(
 )
 NEWEST_READING: Final = Template("health.newest_reading", "the newest reading is from {at}")
 _BEFORE_MONITORING: Final = Template(
-    "question.jump_before_monitoring", "{step}, before its monitoring started, so it does not count"
+    "question.jump_before_monitoring",
+    "{step}, before its monitoring started. It is not counted as movement, and the site does not see everything until "
+    "somebody answers what it was",
 )
 _RETURNED: Final = Template(
     "question.jump_returned",
@@ -327,7 +329,7 @@ def _list_steps(
             # The key contains the instant, so that this notice does not replace a question about a newer step.
             name = f"health:{key}:verify"
             if step.state == BEFORE:
-                parts = [_BEFORE_MONITORING(step=step.reason), _ANSWER_IF_KNOWN()]
+                parts = [_BEFORE_MONITORING(step=step.reason)]
             else:
                 parts = [step.reason, _RETURNED(), _ANSWER_IF_KNOWN()]
             conditions[name] = Condition("health", 1, step.known_s, join(parts, _SENTENCES))

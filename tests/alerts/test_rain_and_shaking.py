@@ -142,7 +142,7 @@ def test_steps_of_an_imported_history_are_notices_and_those_of_the_watch_count(s
     every = ask(slope, load_alerts, "slope", open_only=True, ledger="health")
     told = [a for a in every if "before its monitoring" in a.reason]
     assert (first.level, [a.level for a in told]) == (0, [1, 1])
-    assert all("jumped by 300." in a.reason and "so it does not count" in a.reason for a in told)
+    assert all("jumped by 300." in a.reason and "It is not counted as movement" in a.reason for a in told)
 
     levels = {}
     for n in range(131, 140):  # both jump again, now that somebody watches
