@@ -39,7 +39,7 @@ class SiteReadingCache:
         site: The declaration. Another version needs another cache.
 
     Attributes:
-        prepared: The site, with what follows from its file alone.
+        prepared: The site, and values derived from its file.
         decision: Tracks and sums that `decide` keeps.
         was_used: Whether the newest call of `read` found cached readings.
     """

@@ -40,7 +40,7 @@ from monitor.decision.keys import (
     VoteKey,  # key of the vote of one criterion on one witness, `criterion|station`
 )
 from monitor.decision.prepared_site import (
-    PreparedSite,  # a site with what follows from its file alone; pass one to all decisions of a version
+    PreparedSite,  # a site, and values derived from its file; pass one to all decisions of a version
 )
 from monitor.decision.records import (
     AnomalyFact,  # One score beyond its detector's threshold

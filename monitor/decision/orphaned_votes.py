@@ -5,7 +5,7 @@ something else: automatic names (`level-1`) move when a criterion of the same ki
 must not inherit the vote of the old one. Above all its fresh readings must not end a level that the old one raised.
 
 Such a supporter is *orphaned*: `orphan_redefined` renames it with a suffix that no site file can declare. It then keeps
-the level from falling, and if that lasts, "cannot see: decide" is reported to people.
+the level from falling, and if that lasts, people are asked to decide.
 """
 
 import re
