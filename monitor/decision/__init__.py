@@ -22,6 +22,6 @@ These terms are used throughout:
 * jump, step: a sudden change of a series, and the stored question about it;
 * requested level: the level that votes, steps and rules request together now;
 * supporter: a vote, step or rule that the standing level depends on;
-* standing level: the level of the site. It rises at once. It falls when none of its supporters requests it any more, or
-  when a person lowers it.
+* standing level: the level of the site. It rises at once. It falls when each of its supporters is known to request less
+  (a vote by fresh readings, not because it expired) and the site file allows it, or when a person lowers it.
 """

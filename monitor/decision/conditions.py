@@ -83,7 +83,8 @@ _BOTH_COUNT: Final = Template(
 )
 _NEEDS_ANSWER: Final = Template(
     "question.needs_answer",
-    "It does not count until somebody answers what it was, unless the station becomes silent",
+    "The jump does not count until somebody answers what it was, unless the station becomes silent. Bounds on values, "
+    "such as a water level, apply to the measured values again after the time to answer",
 )
 _NEEDS_CONFIRMATION: Final = Template(
     "question.needs_confirmation",

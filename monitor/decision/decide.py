@@ -26,7 +26,7 @@ from monitor.decision.criteria.assess import assess_criterion
 from monitor.decision.evidence import describe_evidence
 from monitor.decision.fusion_rules import RuleStatus, apply_rule
 from monitor.decision.headline import list_rates
-from monitor.decision.incomplete_series import doubt_assessments, find_incomplete, measure_coverage
+from monitor.decision.incomplete_series import find_incomplete, measure_coverage, reduce_coverage_of_doubted
 from monitor.decision.keys import RuleKey, StepKey, StepVote, Supporter, VoteKey
 from monitor.decision.ladder import LevelState, RequestedLevel, advance_level, fuse
 from monitor.decision.lost_levels import find_present_reach
@@ -143,7 +143,8 @@ def compute_situation(preparation: PreparedDecision) -> Situation:
     return Situation(
         context=context,
         factor=preparation.factor,
-        assessments=doubt_assessments(context.prepared, vote_count.assessments, incomplete, context.now_s),
+        # For the evidence only: the votes are updated already, and open questions do not change freshness.
+        assessments=reduce_coverage_of_doubted(context.prepared, vote_count.assessments, incomplete, context.now_s),
         steps=steps,
         disturbed=step_update.disturbed,
         instrument_conditions={**preparation.instrument_conditions, **vote_count.scattering},

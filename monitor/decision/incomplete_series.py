@@ -131,7 +131,7 @@ _Reasons = Iterator[tuple[Place, IncompleteSeries]]
 
 
 def _list_unsigned(context: DecisionContext) -> _Reasons:
-    """Yield the voting series with corrected values or offsets that a second person has not signed."""
+    """Yield all voting series of each station with corrected values or an offset that wait for a signature."""
     for place in context.prepared.voting_series:
         if needs_signature(context, place[0]):
             yield place, IncompleteSeries(_UNSIGNED, doubted_since_s=float("-inf"))
@@ -168,7 +168,8 @@ def _list_open_steps(context: DecisionContext, steps: Steps) -> _Reasons:
 def _list_unasked_jumps(context: DecisionContext, steps: Steps) -> _Reasons:
     """Yield the series with a jump in a window of a criterion that is subtracted from a track without a question.
 
-    Such a jump lies across a long gap and exceeds no rate bound, or an earlier evaluation had its readings already.
+    Such a jump lies across a long gap and exceeds no rate bound, or an earlier evaluation had its readings already, or
+    no criterion with the role `witness` detects jumps in the series.
     """
     site = context.site
     voting = context.prepared.voting_series
@@ -268,10 +269,13 @@ def _list_incomplete_zones(site: Site, assessments: Assessments) -> dict[str, In
 
 
 # ---- consequences for assessments and for the level ------------------------------------------------------------
-def doubt_assessments(
+def reduce_coverage_of_doubted(
     prepared: PreparedSite, assessments: Assessments, incomplete: Mapping[str, IncompleteSeries], now_s: float
 ) -> list[Assessment]:
-    """Return the assessments. The coverage of those that depend on doubted readings is reduced."""
+    """Return the assessments for the evidence. The coverage of those that depend on doubted readings is reduced.
+
+    Whether they lower a vote does not change.
+    """
     doubted = {name: series for name, series in incomplete.items() if series.doubted_since_s is not None}
     if not doubted:
         return list(assessments)

@@ -6,7 +6,9 @@ The *standing level* is the level of the site, which people see and which is sto
 `fuse` computes the requested level. The highest level needs independent witnesses, every lower level only one witness.
 `advance_level` computes the new standing level. It rises to the requested level at once, and does not fall because
 readings are missing. It falls when all its *supporters* are clear: fresh readings of a vote show less, a step does not
-count any more, or a rule does not hold. A person can also set it.
+count any more, or a rule does not hold. A person can also set it (`monitor.alerts.acts.operator_acts`). Setting a
+lower level lowers the votes, answers the steps that request more with `instrument`, and stores in `Memory.answered` up
+to which reading each vote is answered.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,8 +42,8 @@ class LevelState:
 
     Attributes:
         level: The standing level.
-        supporters: Each vote, step or rule that requested a level since the level was raised, with the highest level
-            that it requested, at most the standing level.
+        supporters: Each vote, step or rule that requested a level since the level was last the lowest, with the highest
+            level that it requested, at most the standing level.
         held_by: Supporters that keep the level from falling, because they are not clear. Empty if the requested level
             itself is as high.
         needs_person: Whether the requested level is lower, and the site file requires a person to lower the level.

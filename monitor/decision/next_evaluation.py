@@ -56,8 +56,8 @@ def _list_deadlines(situation: Situation, memory: Memory) -> Iterator[float]:
 def _list_silences(situation: Situation) -> Iterator[float]:
     """Yield the instants at which silence of a series changes the decision, in epoch seconds.
 
-    These are when a series becomes silent, when one alert on all series of shared equipment is sent, and when a level
-    without data is not held any longer.
+    These are when a series becomes silent, when one alert on all series of shared equipment is sent, and when people
+    are asked to set a level whose data are missing.
     """
     context = situation.context
     site = situation.site

@@ -178,7 +178,8 @@ class OffsetFact:
     by: str
     second_by: str | None  # None until a person other than the author has confirmed it
     quantity: str
-    # False until the second person has confirmed it. It is subtracted from readings only from then on.
+    # Whether the offset is subtracted from readings: from the confirmation of a second person on, or from its
+    # declaration on if fewer than two people may act on the site.
     counts: bool = True
 
 
@@ -455,7 +456,8 @@ class Step:
             `doubtful` (the reading itself is doubtful: a question without a deadline),
             `returned` (it counted, and the station is back at its earlier position).
         quantity: Quantity of the declared series that jumped; "" if it is not known.
-        words: Number of people who confirmed the earthquake that explains the step. None if no earthquake explains it.
+        words: Number of people who confirmed the earthquake that explains the step (stored name). None if no earthquake
+            explains it.
     """
 
     at_s: float
@@ -645,7 +647,7 @@ class StationHealth:
         state: `ok`, `silent`, `flagged`, `stuck`, `verify` or `unknown`.
         missing_share_24h: Share of the readings of the last 24 h that were not received.
         votes: Whether a series of the station that a criterion uses is healthy, so that the station can cast new votes.
-            A stored vote may still count.
+            A stored vote may still count. For display only.
     """
 
     station: str

@@ -1,9 +1,10 @@
 """Let unsigned corrections raise a level but not lower one, and notify people of what needs a second signature.
 
-Corrected values and offsets count from their second signature on. Until then the criteria are assessed twice if values
-were corrected: on the signed values, and with the unsigned corrections. `keep_higher` merges the two results. An offset
-without its second signature is in neither of them. `list_waiting_offsets` and `list_open_corrections` return the
-conditions by which people are asked to sign.
+Corrected values and offsets count from their second signature on. Where fewer than two people may act on a site, an
+offset counts from its declaration on, and a correction from the first signature on. While corrections are unsigned, the
+criteria are assessed twice: on the values that count, and with the unsigned corrections. `keep_higher` merges the two
+results. An offset that does not count yet (`OffsetFact.counts`) is in neither of them. `list_waiting_offsets` and
+`list_open_corrections` return the conditions by which people are asked to sign.
 """
 
 from dataclasses import replace
@@ -26,8 +27,9 @@ _WAITING: Final = Template(
 )
 _SIGN: Final = Template(
     "correction.sign",
-    "until two people sign them (one, where only one may act), the corrected values can raise a level and cannot lower "
-    "one. If the values of the instrument were wrong, answer `instrument`. If they were right, answer `movement`",
+    "until two people give the same answer (one, where fewer than two may act), the corrected values can raise a level "
+    "and cannot lower one. If the values of the instrument were wrong, answer the cause, such as `instrument`. If they "
+    "were right, answer `movement`",
 )
 # Part of the alert key of an offset without a second signature, `health:STATION:offset_NUMBER`.
 WAITING_OFFSET: Final = ":offset_"

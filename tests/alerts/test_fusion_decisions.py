@@ -294,7 +294,7 @@ def test_earthquake_explains_a_step_that_remains_a_question_without_a_level():
         assert set(levels(looks)) == {0}
         asked = looks[-1].decision.memory.conditions["health:A:verify"]
         assert "at the time of earthquake (north face; event 7 by command, confirmed by Ada and Bo)" in asked.reason
-        assert "It does not count until somebody answers what it was" in asked.reason
+        assert "The jump does not count until somebody answers what it was" in asked.reason
     # without it, two independent ones are movement at their third epoch
     assert levels(run(quiet(7, steps={"A": (20, 90.0), "B": (20, 80.0)})))[20:23] == [0, 0, 2]
 

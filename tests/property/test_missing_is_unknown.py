@@ -506,7 +506,7 @@ MUTANTS = {
     "only whole values repeat": (noise.RepeatedValues, "__init__", _watch_whole_values),
     "a gap holds no cloudburst": (rainfall, "fill_gaps", _find_no_gap),
     "the site sees full": (decide_module, "find_incomplete", lambda *_: {}),
-    "doubted readings are trusted": (decide_module, "doubt_assessments", lambda _, words, *__: list(words)),
+    "doubted readings are trusted": (decide_module, "reduce_coverage_of_doubted", lambda _, words, *__: list(words)),
 }
 
 

@@ -64,21 +64,21 @@ def check_walk_in_pieces(seeds):
         whole.extend(times, times, values, sigmas)
         while at < count:
             end = min(count, at + rng.randint(1, 5))
-            kept, level, rewrites = list(pieces.kept), dict(pieces.level), pieces.rewrites
+            kept, level, rewrites = list(pieces.counting), dict(pieces.values_without_jumps), pieces.rewrites
             pieces.extend(times[at:end], times[at:end], values[at:end], sigmas[at:end])
             if pieces.rewrites == rewrites:
-                assert pieces.kept[: len(kept)] == kept, f"seed {seed}: taken back in silence"
-                assert all(pieces.level[k] == level[k] for k in kept), f"seed {seed}: moved in silence"
+                assert pieces.counting[: len(kept)] == kept, f"seed {seed}: taken back in silence"
+                assert all(pieces.values_without_jumps[k] == level[k] for k in kept), f"seed {seed}: moved in silence"
             at = end
         assert outcome(pieces) == outcome(whole), f"seed {seed}"
         late = [i for i, jump in whole.jumps if jump.detectable_s > times[i]]
-        settled += any(i in whole.level for i in late)
-        agreed += any(i not in whole.level for i in late)
+        settled += any(i in whole.values_without_jumps for i in late)
+        agreed += any(i not in whole.values_without_jumps for i in late)
     return settled, agreed
 
 
 def outcome(walk):
-    return walk.kept, [walk.level[k] for k in walk.kept], walk.jumps, walk.aside
+    return walk.counting, [walk.values_without_jumps[k] for k in walk.counting], walk.jumps, walk.set_aside
 
 
 @pytest.mark.parametrize("walks", with_soak(1_000, 10_000))
@@ -96,7 +96,7 @@ def test_a_walk_that_keeps_what_it_should_not_is_caught(broken, monkeypatch):
         if id(walk) not in kept:
             kept[id(walk)] = (walk, plain(walk))
         elif broken == "_restart":
-            return len(walk.kept)
+            return len(walk.counting)
         return kept[id(walk)][1]
 
     kept = {}

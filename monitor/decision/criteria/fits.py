@@ -37,8 +37,8 @@ FactExplainer = Callable[[Criterion, SeriesSpec, Sequence[dict[str, Any]], int],
 def list_dwell_epochs(criterion: Criterion, times_s: Sequence[float], answered_s: float) -> tuple[float, ...]:
     """Return the epochs that can count for the dwell of a criterion.
 
-    These are those of the last `dwell.of` epochs that are newer than `answered_s` and, if `dwell.within` is declared,
-    at most that much older than the newest epoch.
+    Of the last `dwell.of` epochs these are the ones that are newer than `answered_s` and, if `dwell.within` is
+    declared, at most that much older than the newest epoch.
 
     Args:
         times_s: Epochs of the track, in rising time.

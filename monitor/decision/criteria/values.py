@@ -35,9 +35,11 @@ def list_value_epochs(
 def read_values(context: DecisionContext, criterion: Criterion, station_id: str) -> dict[float, float]:
     """Return the values of a series by epoch, as far as it is decided what its jumps were.
 
-    * After a step that is pending, doubtful or explained by an earthquake, values are left out. An earthquake explains
-      a step of displacement, but no change of a water level or a crack. After the deadline of the question, the
-      measured values therefore count.
+    The steps are those after the last evaluation (`Memory.steps`).
+
+    * After a step that is pending, doubtful or explained by an earthquake, values are left out. A step that an
+      earthquake explains is left out only until the deadline of its question, because an earthquake explains a jump of
+      displacement, but no change of a water level or a crack.
     * After a step that counts or that is older than the monitoring, the measured values count.
     * After a step that returned, or that a person attributed to another cause than movement, the jump stays subtracted.
     * After a jump across a long gap, which may be motion, the measured values count.

@@ -1,6 +1,8 @@
 """Determine the health of each station: ok, to be verified, unknown, stuck, flagged or silent.
 
-Health opens notices and decides which stations may vote. It never raises a hazard level.
+Health opens notices and never raises a hazard level. The votes of a `stuck` or `flagged` series are set aside
+(`monitor.decision.decide.find_set_aside_reasons`), and a series that cannot show rest lowers no vote.
+`StationHealth.votes` is stored for display only.
 """
 
 from bisect import bisect_right

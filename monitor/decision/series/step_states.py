@@ -6,6 +6,8 @@
 from typing import Final
 
 PENDING: Final = "pending"
+# Stored name: nobody answered before the deadline, so the step counts for the lowest level. "A step that counts" means
+# any state in `ACTIVE`.
 COUNTED: Final = "counted"
 MOVEMENT: Final = "movement"
 INSTRUMENT: Final = "instrument"

@@ -7,23 +7,26 @@ Three terms must be distinguished:
 * A *step* is the stored question about a jump, with a state (`Step` in `monitor.decision.records`).
 
 `find_step_candidates` gets the tracks of this evaluation and returns the candidates. `update_steps` gets the steps of
-the memory and the candidates, and returns the steps after this evaluation. A jump is neither ignored nor taken for
-movement at once:
+the memory and the candidates, and returns the steps after this evaluation. In a track with a verification limit
+(`find_verification_limit`), a jump is neither ignored nor taken for movement at once. Without such a limit its values
+count like any others.
 
 1. A new candidate opens a step in the state `pending`. A person is asked what it was. If the jump is older than the
    monitoring of its station the state is `before`, and if the reading itself is doubtful it is `doubtful`. Neither has
    a deadline.
 2. An answer sets the state to `movement` or `instrument`. A confirmed earthquake sets it to `event`. A declared offset
-   removes the step, because the track has no jump any more. An answer against a step that counts for one of the two
-   highest levels needs two signatures (`monitor.decision.votes`). One person alone can answer a pending step of any
+   removes the step, because the track has no jump any more. An answer against a step needs two signatures if the step
+   counts for one of the two highest levels, or would do so without the earthquake that explains it
+   (`monitor.decision.votes`). One person alone can answer a pending step of any
    size, because it requests nothing yet. If such a step would request one of the two highest levels as movement, that
    answer does not hold when the station becomes silent or an independent station jumped too (`_is_answered_by_one`).
 3. Without an answer the step becomes `movement` if the station is silent since, or if an independent station jumped
    at the same time and later epochs confirm both (`monitor.decision.series.paired_steps`). After the deadline
    (`monitor.decision.series.step_deadlines`) it becomes `counted`.
 4. `requested_level` returns what it requests: `movement` the level of its size, `counted` the lowest level.
-5. A step that counts becomes `returned` if the station is back at its position before the jump. A pending one is
-   removed then (`monitor.decision.series.step_fates`).
+5. A step that counts and that nobody has answered becomes `returned` if the station is back at its position before the
+   jump. A pending one is removed then (`monitor.decision.series.step_fates`). A step that a person called movement
+   stays `movement` until an offset explains it, a person answers otherwise, or a person sets a lower level.
 """
 
 from bisect import bisect_left, bisect_right
@@ -150,10 +153,11 @@ class StepCandidate:
 def find_step_candidates(
     context: DecisionContext, tracks: Iterable[tuple[Criterion, Track]]
 ) -> dict[StepKey, StepCandidate]:
-    """Return the jumps in all tracks that request a level as movement, by key.
+    """Return the jumps that request a level as movement, by key.
 
-    A jump requests each level whose rate bound it exceeds, and at least the lowest level if it is sudden. If several
-    criteria show the same jump, the one with the highest level counts.
+    Only tracks of criteria with the role `witness` are examined. A jump requests each level whose rate bound it
+    exceeds, and at least the lowest level if it is sudden. If several criteria show the same jump, the one with the
+    highest level counts.
 
     Args:
         tracks: All criteria with each of their tracks.

@@ -90,7 +90,9 @@ class StepDetector:
     """Detect steps epoch by epoch, each from epochs that are not later than those that show it.
 
     A jump must exceed `limit` and five of its standard errors. An error is the stated one, or the scatter of the series
-    up to this epoch, over its whole length or recently, whichever is larger. The next epoch decides what a jump was:
+    up to this epoch, over its whole length or recently, whichever is larger. The jump is listed in `jumps` and
+    subtracted at once, and its first epoch is set aside. That epoch counts again only if the next one shows motion. The
+    next epoch decides what the jump was, and removes it again if it was no step:
 
     * back at the earlier value: the jump was a spike;
     * at the new value: a step that lasts, unless it returns within a day or six epochs, whichever is longer;
@@ -111,14 +113,15 @@ class StepDetector:
         received: When each epoch was received, epoch seconds.
         values: Components, n tuples of k.
         sigmas: One standard deviation each.
-        kept: Indexes of the epochs that count, ascending.
-        level: Value of each kept epoch with all jumps in `jumps` subtracted, by index.
+        counting: Indexes of the epochs that count, ascending.
+        values_without_jumps: Value of each counting epoch with all jumps in `jumps` subtracted, by index.
         jumps: (index of the first epoch after it, jump), oldest first.
-        aside: Why an epoch does not count, by epoch.
-        rewrites: How often an epoch that counted was removed. Between two removals `kept` only grows.
+        set_aside: Why an epoch does not count, by epoch.
+        rewrites: How often an epoch that counted was removed. Between two removals `counting` only grows.
         unit: Unit of the series, for messages.
         patience_s: After this time a short series is judged by the scatter that it has shown, if any.
-        early: Jumps of a short series that are larger than all other changes, but not clearly, oldest first.
+        unconfirmed_jumps: Jumps of a short series that are larger than all other changes, but not clearly, oldest
+            first.
     """
 
     limit: float | None
@@ -126,14 +129,14 @@ class StepDetector:
     received: list[float] = field(default_factory=list)
     values: list[Vector] = field(default_factory=list)
     sigmas: list[Vector] = field(default_factory=list)
-    kept: list[int] = field(default_factory=list)
-    level: dict[int, Vector] = field(default_factory=dict)
+    counting: list[int] = field(default_factory=list)
+    values_without_jumps: dict[int, Vector] = field(default_factory=dict)
     jumps: list[tuple[int, Jump]] = field(default_factory=list)
-    aside: dict[float, Message] = field(default_factory=dict)
+    set_aside: dict[float, Message] = field(default_factory=dict)
     rewrites: int = 0
     unit: str = ""
     patience_s: float = inf
-    early: list[Jump] = field(default_factory=list)
+    unconfirmed_jumps: list[Jump] = field(default_factory=list)
     _shift: Vector = ()
     _opening_scatter: Vector = ()
     _differences: Scatter = field(default_factory=Scatter)
@@ -160,17 +163,17 @@ class StepDetector:
                 start = self._restart()
             else:
                 self._measure_opening_scatter()
-        if not self.kept and start < len(self.times):
+        if not self.counting and start < len(self.times):
             self._keep(start, self.values[start])
             start += 1
         for i in range(self._keep_calm_epochs(start), len(self.times)):
-            if self.limit is None or not self.kept:
+            if self.limit is None or not self.counting:
                 self._keep(i, self.values[i])
                 continue
             self._current = i
             if not self._is_return(i, self.limit):
                 self._classify(i, self.limit)
-            if i >= OPENING_EPOCHS and self.kept[-1] == i:
+            if i >= OPENING_EPOCHS and self.counting[-1] == i:
                 self._detect_end_of_scatter(i, self.limit)
 
     def _keep_calm_epochs(self, start: int) -> int:
@@ -186,14 +189,14 @@ class StepDetector:
         place = start
         if limit is None or self.jumps or self._end_of_scatter >= 0 or len(self._shift) > 3:
             return start
-        while place < len(self.times) and self.kept and self.kept[-1] == place - 1:
+        while place < len(self.times) and self.counting and self.counting[-1] == place - 1:
             end = min(place + CALM_EPOCHS, len(self.times))
-            levels = [self.level[k] for k in self.kept[1 - SCATTERED_EPOCHS - QUIET_EPOCHS :]]
+            levels = [self.values_without_jumps[k] for k in self.counting[1 - SCATTERED_EPOCHS - QUIET_EPOCHS :]]
             added = self.values[place:end]
             if levels[-1] != self.values[place - 1] or not is_steady([*levels, *added], limit):
                 break
-            self.kept += range(place, end)
-            self.level |= zip(range(place, end), added, strict=True)
+            self.counting += range(place, end)
+            self.values_without_jumps |= zip(range(place, end), added, strict=True)
             self._inaccurate.clear()
             self._current = end - 1
             place = end
@@ -221,11 +224,11 @@ class StepDetector:
         """Process the first epochs again with their present scatter, and return the index of the first that counts."""
         self.rewrites += 1
         self._has_used_opening_scatter = False
-        self.kept = []
-        self.level = {}
+        self.counting = []
+        self.values_without_jumps = {}
         self.jumps = []
-        self.early = []
-        self.aside = {}
+        self.unconfirmed_jumps = []
+        self.set_aside = {}
         self._inaccurate = []
         self._shift = tuple(0.0 for _ in self.values[0])
         if self.limit is None:
@@ -234,7 +237,7 @@ class StepDetector:
         self._opening_scatter = self._differences.measure(self.values, min(OPENING_EPOCHS, len(self.values)) - 1)
         start = self._find_start(self.limit)
         for i in range(start):
-            self.aside[self.times[i]] = _AT_START
+            self.set_aside[self.times[i]] = _AT_START
         return start
 
     def _find_start(self, limit: float) -> int:
@@ -251,7 +254,7 @@ class StepDetector:
         index, jump = self.jumps[-1]
         if index == self._end_of_scatter or self._has_lasted(index):
             return False
-        before_jump = self.kept[: bisect_left(self.kept, index)][-TAIL_EPOCHS:]
+        before_jump = self.counting[: bisect_left(self.counting, index)][-TAIL_EPOCHS:]
         shift = minus(self._shift, jump.size)
         value = minus(self.values[i], shift)
         difference = minus(value, self._extrapolate(before_jump, self.times[i]))
@@ -262,27 +265,27 @@ class StepDetector:
         is_compatible = is_nearer and self._count_sigmas(difference, i, before_jump[-1]) <= STEP_SIGMAS
         if not (is_near or is_compatible):
             return False
-        for k in self.kept:
+        for k in self.counting:
             if k > index:
-                self.aside[self.times[k]] = SPIKE_REASON
-        self.aside[jump.at_s] = SPIKE_REASON
+                self.set_aside[self.times[k]] = SPIKE_REASON
+        self.set_aside[jump.at_s] = SPIKE_REASON
         self._remove_jump(index, shift)
         self._keep(i, value)
         return True
 
     def _has_lasted(self, index: int) -> bool:
         """Return whether a series has been at the new level for so long that a return is no spike."""
-        count = len(self.kept) - bisect_left(self.kept, index)
+        count = len(self.counting) - bisect_left(self.counting, index)
         return count >= SPIKE_EPOCHS and self.times[self._current] - self.times[index] > SPIKE_S
 
     def _classify(self, i: int, limit: float) -> None:
         """Keep an epoch, set it aside, or record a jump."""
         value = minus(self.values[i], self._shift) if any(self._shift) else self.values[i]
-        last = self.kept[-1]
-        if norm(minus(value, self.level[last])) <= limit:
+        last = self.counting[-1]
+        if norm(minus(value, self.values_without_jumps[last])) <= limit:
             self._keep(i, value)
             return
-        excess = minus(value, self._extrapolate(self.kept, self.times[i]))
+        excess = minus(value, self._extrapolate(self.counting, self.times[i]))
         if norm(excess) <= limit:
             self._keep(i, value)
             return
@@ -300,19 +303,19 @@ class StepDetector:
             if remaining is None:
                 return
             excess = remaining
-        self.jumps.append((i, Jump(self.times[i], self.times[self.kept[-1]], self._find_detection_time(i), excess)))
-        self.aside[self.times[i]] = _JUMP(size=Figure(norm(excess), ".1f", self.unit))
+        self.jumps.append((i, Jump(self.times[i], self.times[self.counting[-1]], self._find_detection_time(i), excess)))
+        self.set_aside[self.times[i]] = _JUMP(size=Figure(norm(excess), ".1f", self.unit))
         self._shift = tuple(map(add, self._shift, excess))
         self._inaccurate.clear()
 
     def _process_noise(self, i: int, value: Vector, excess: Vector, limit: float) -> None:
         """Keep an epoch that differs by no more than the noise. Set it aside if its own stated error is that large."""
         stated = max(self.sigmas[i])
-        if stated <= 3.0 * max(*self._find_noise(self.kept[-1]), *self._measure_scatter()):
+        if stated <= 3.0 * max(*self._find_noise(self.counting[-1]), *self._measure_scatter()):
             self._keep(i, value)
             return
         error = Figure(stated, ".1f", self.unit)
-        self.aside[self.times[i]] = _WITHIN_ERROR(size=Figure(norm(excess), ".1f", self.unit), error=error)
+        self.set_aside[self.times[i]] = _WITHIN_ERROR(size=Figure(norm(excess), ".1f", self.unit), error=error)
         self._set_aside_inaccurate(i, excess, limit)
 
     def _is_clear_in_short_series(self, i: int, excess: Vector) -> bool:
@@ -322,7 +325,7 @@ class StepDetector:
         """
         is_clear = exceeds_scatter(self.values, i, norm(excess))
         if is_clear is None:
-            self.early.append(Jump(self.times[i], self.times[self.kept[-1]], self.received[i], excess))
+            self.unconfirmed_jumps.append(Jump(self.times[i], self.times[self.counting[-1]], self.received[i], excess))
         return bool(is_clear)
 
     def _decide_newest_jump(self, i: int, excess: Vector) -> Vector | None:
@@ -341,12 +344,12 @@ class StepDetector:
         self._remove_jump(index, shift)
         if is_onwards:
             # A second jump right after the first, in the same direction, is motion and no step.
-            del self.aside[jump.at_s]
+            del self.set_aside[jump.at_s]
             self._keep(index, minus(self.values[index], shift))
             self._keep(i, minus(self.values[i], shift))
             return None
-        self.aside[jump.at_s] = ERRATIC
-        return minus(minus(self.values[i], shift), self._extrapolate(self.kept, self.times[i]))
+        self.set_aside[jump.at_s] = ERRATIC
+        return minus(minus(self.values[i], shift), self._extrapolate(self.counting, self.times[i]))
 
     def _find_detection_time(self, i: int) -> float:
         """Return when a jump could be detected: when its epoch was received.
@@ -364,7 +367,7 @@ class StepDetector:
         """Add an epoch to those that were set aside. Six that agree at another level are a step at the first one."""
         self._inaccurate = [*self._inaccurate[1 - RECENT_DIFFERENCES :], (i, excess)]
         indexes = [k for k, _ in self._inaccurate]
-        last = self.kept[-1]
+        last = self.counting[-1]
         size = find_agreement(
             [e for _, e in self._inaccurate], [self.sigmas[k] for k in indexes], self._find_noise(last), limit
         )
@@ -373,10 +376,10 @@ class StepDetector:
         index = indexes[0]
         at_s = self.times[index]
         self.jumps.append((index, Jump(at_s, self.times[last], self.received[i], size)))
-        self.aside[at_s] = _JUMP(size=Figure(norm(size), ".1f", self.unit))
+        self.set_aside[at_s] = _JUMP(size=Figure(norm(size), ".1f", self.unit))
         self._shift = tuple(map(add, self._shift, size))
         for k in indexes[1:]:
-            del self.aside[self.times[k]]
+            del self.set_aside[self.times[k]]
             self._keep(k, minus(self.values[k], self._shift))
 
     def _complete_step(self, i: int, remainder: Vector) -> None:
@@ -387,7 +390,7 @@ class StepDetector:
         index, jump = self.jumps[-1]
         whole = tuple(map(add, jump.size, remainder))
         self.jumps[-1] = (index, replace(jump, size=whole))
-        self.aside[jump.at_s] = _JUMP(size=Figure(norm(whole), ".1f", self.unit))
+        self.set_aside[jump.at_s] = _JUMP(size=Figure(norm(whole), ".1f", self.unit))
         self._shift = tuple(map(add, self._shift, remainder))
         self._keep(i, minus(self.values[i], self._shift))
 
@@ -397,10 +400,10 @@ class StepDetector:
         Six epochs confirm the step, so no later epoch turns it into a spike. The scatter of the series is
         measured from that epoch on.
         """
-        tail = self.kept[-(SCATTERED_EPOCHS + QUIET_EPOCHS) :]
+        tail = self.counting[-(SCATTERED_EPOCHS + QUIET_EPOCHS) :]
         if len(tail) < SCATTERED_EPOCHS + QUIET_EPOCHS or (self.jumps and self.jumps[-1][0] >= tail[SCATTERED_EPOCHS]):
             return
-        levels = [self.level[k] for k in tail]
+        levels = [self.values_without_jumps[k] for k in tail]
         if is_steady(levels, limit):
             return
         size = find_end_of_scatter(levels, [self.sigmas[k] for k in tail], limit)
@@ -409,7 +412,7 @@ class StepDetector:
         index = tail[SCATTERED_EPOCHS]
         last = tail[SCATTERED_EPOCHS - 1]
         for k in tail[SCATTERED_EPOCHS:]:
-            self.level[k] = minus(self.level[k], size)
+            self.values_without_jumps[k] = minus(self.values_without_jumps[k], size)
         self.jumps.append((index, Jump(self.times[index], self.times[last], self.received[i], size)))
         self._shift = tuple(map(add, self._shift, size))
         self.rewrites += 1
@@ -422,26 +425,26 @@ class StepDetector:
 
         The return from a spike that is just below the limit looks like a jump.
         """
-        if len(self.kept) < 3:
+        if len(self.counting) < 3:
             return False
-        difference = norm(minus(value, self._extrapolate(self.kept[:-1], self.times[i])))
+        difference = norm(minus(value, self._extrapolate(self.counting[:-1], self.times[i])))
         if difference > 0.5 * norm(excess) or difference > limit:
             return False
-        self.aside[self.times[self.kept.pop()]] = _AROUND
+        self.set_aside[self.times[self.counting.pop()]] = _AROUND
         self.rewrites += 1
         self._keep(i, value)
         return True
 
     def _keep(self, i: int, value: Vector) -> None:
-        self.kept.append(i)
-        self.level[i] = value
+        self.counting.append(i)
+        self.values_without_jumps[i] = value
         self._inaccurate.clear()
 
     def _remove_jump(self, index: int, shift: Vector) -> None:
         """Remove the newest jump and the epochs since, and restore the shift before it."""
-        count = bisect_left(self.kept, index)
-        if count < len(self.kept):
-            del self.kept[count:]
+        count = bisect_left(self.counting, index)
+        if count < len(self.counting):
+            del self.counting[count:]
             self.rewrites += 1
         self.jumps.pop()
         self._shift = shift
@@ -479,14 +482,14 @@ class StepDetector:
             square += size * size / variance
         return sqrt(square)
 
-    def _extrapolate(self, kept: Sequence[int], at_s: float) -> Vector:
+    def _extrapolate(self, counting: Sequence[int], at_s: float) -> Vector:
         """Return the expected value at an instant.
 
-        It is the newest kept value, or its extrapolation if the last kept epochs clearly move. The extrapolation goes
+        It is the newest value that counts, or its extrapolation if the last ones clearly move. The extrapolation goes
         no further ahead than these epochs reach back.
         """
-        tail = kept[-TAIL_EPOCHS:]
-        last = self.level[tail[-1]]
+        tail = counting[-TAIL_EPOCHS:]
+        last = self.values_without_jumps[tail[-1]]
         if len(tail) < 3:
             return last
         days = [(self.times[k] - self.times[tail[-1]]) / 86400.0 for k in tail]
@@ -495,7 +498,7 @@ class StepDetector:
         lead = min((at_s - self.times[tail[-1]]) / 86400.0, -days[0])
         expected = []
         for axis, base in enumerate(last):
-            series = [self.level[k][axis] for k in tail]
+            series = [self.values_without_jumps[k][axis] for k in tail]
             mean_y = fsum(series) / len(series)
             rate = fsum((d - mean_t) * (y - mean_y) for d, y in zip(days, series, strict=True)) / spread
             residuals = fsum((y - mean_y - rate * (d - mean_t)) ** 2 for d, y in zip(days, series, strict=True))

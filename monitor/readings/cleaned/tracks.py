@@ -62,8 +62,9 @@ class Track:
         along: Signed value along the direction of movement, or the only component, shape (n,). Without a direction: the
             horizontal or the vertical distance from zero, whichever is longer.
         along_sigma: Standard deviation of `along`, shape (n,). Without a direction: the largest horizontal one.
-        jumps: Jumps that the detector found and that lasted so far, oldest first. They are subtracted whatever people
-            answered about them. A confirmed offset removes the jump from the readings themselves.
+        jumps: Jumps that the detector found and has not identified as spike, motion or scatter, oldest first. The
+            newest may be at an epoch that no epoch has followed yet. They are subtracted whatever people answered about
+            them. An offset that counts removes the jump from the readings themselves.
         unconfirmed_jumps: Jumps that may be steps or noise because the scatter of the series is not known yet, oldest
             first. They are not subtracted from `values`.
         set_aside: (epoch, reason) of each epoch that does not count.
@@ -389,8 +390,8 @@ class Tracker:
             self._columns = _Columns()
             self._rewrites = detector.rewrites
         columns = self._columns
-        added = detector.kept[len(columns.times_s) :]
-        level = [detector.level[i] for i in added]
+        added = detector.counting[len(columns.times_s) :]
+        level = [detector.values_without_jumps[i] for i in added]
         added_sigmas = [detector.sigmas[i] for i in added]
         columns.times_s += [detector.times[i] for i in added]
         columns.received_s += [detector.received[i] for i in added]
@@ -424,8 +425,8 @@ class Tracker:
             along=tuple(columns.along),
             along_sigma=tuple(columns.along_sigma),
             jumps=tuple([jump for _, jump in detector.jumps]),
-            unconfirmed_jumps=tuple(detector.early),
-            set_aside=(*sorted(set_aside.items()), *sorted(detector.aside.items())),
+            unconfirmed_jumps=tuple(detector.unconfirmed_jumps),
+            set_aside=(*sorted(set_aside.items()), *sorted(detector.set_aside.items())),
             newest_s=self._newest_s,
             unit_vector=self._unit,
             is_plunge_known=len(self._quantities) < 3 or not self._station.lacks_plunge,
@@ -566,7 +567,11 @@ def _compute_distances(values: Sequence[Vector], sigmas: Sequence[Vector]) -> li
 
 
 def find_verification_limit(spec: SeriesSpec, criterion: Criterion) -> float | None:
-    """Return the jump above which a step must be verified, in the unit of the series; None if none is.
+    """Return the jump above which a step must be verified, in the unit of the series.
+
+    None: no jump of this track is verified, and each counts like any other change. That is so without `verify_step` for
+    values other than levels and pressures, for surveys and other kinds without a rate bound, and for accelerations and
+    motion if the site file declares no `noise_floor`.
 
     The site file may declare it. Otherwise it is six times the noise floor for criteria on acceleration and motion
     without a bound; half of the smallest bound, and at least half a metre of water, for levels and pressures; half of

@@ -1,9 +1,12 @@
 """Corrections of stored values, and who signs them.
 
-A *revision* is a later value of an epoch. It counts at once if it differs from the reference by at most five standard
-errors. The reference is the value that two people signed last, or the value that arrived first. Every other revision is
-a *correction*: it is stored with the flag `unsigned`, and readers leave it out until two people have signed it. The
-evaluation alone also reads unsigned values, because they may raise a level.
+A *revision* is a later value of an epoch. The reference is the value that two people signed last, or else the value
+that arrived first. A revision is a *correction* if its value or its stated error differs from the reference by more
+than five standard errors, or if it carries a flag that keeps it from counting. If one value of a station is a
+correction, all revisions of the station in the batch are. A correction is stored with the flag `unsigned`, and readers
+leave it out until two people have signed it. Other revisions count at once, and so do all revisions of an unusable
+reading, completed calculated values, and series that no site file declares. The evaluation alone also reads unsigned
+values, because they may raise a level.
 
 A value that a file puts between two readings of an instrument is a correction if it differs from the line between
 them by more than five standard errors.

@@ -1,7 +1,8 @@
 """Store readings. Every revision of an epoch is a row.
 
-A reading with the value, sigma and solution of a stored revision is a duplicate and is not stored. To withdraw a
-correction, send the former value with the solution `corrected`.
+A reading with the value, sigma and solution of any stored revision of its epoch is a duplicate and is not stored, even
+if its flags differ. To withdraw a correction, send the former value with the solution `corrected`. A value that was
+sent as `corrected` before cannot be sent again.
 """
 
 import json

@@ -183,11 +183,11 @@ def test_return_long_after_a_jump_leaves_the_readings_between_usable(interval_s,
     found = walk(values, limit=5.0, sigma=0.3, interval_s=interval_s)
     assert [i for i, _ in found.jumps] == [30, 31 + epochs]
     assert [j.size[0] for _, j in found.jumps] == pytest.approx([12.0, -9.0], abs=1.5)
-    assert set(found.aside) == {30 * interval_s, (31 + epochs) * interval_s}, "the two jumps, to be verified"
+    assert set(found.set_aside) == {30 * interval_s, (31 + epochs) * interval_s}, "the two jumps, to be verified"
     # sooner it is a spike
     found = walk([*values[:36], 1.0, 1.1, 0.9], limit=5.0, sigma=0.3, interval_s=interval_s)
     assert not found.jumps
-    assert sorted(found.aside) == [k * interval_s for k in range(30, 36)]
+    assert sorted(found.set_aside) == [k * interval_s for k in range(30, 36)]
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
@@ -213,7 +213,7 @@ def test_scatter_is_a_question_for_days_and_again_if_it_ends_at_another_place():
     index, jump = found.jumps[-1]
     assert (index, jump.at_s, jump.before_s) == (60, 60.0, 59.0)
     assert 40.0 < jump.size[0] < 100.0
-    assert abs(found.level[70][0] + jump.size[0]) < 5.0
+    assert abs(found.values_without_jumps[70][0] + jump.size[0]) < 5.0
     again = walk([*calm, *rough, *quiet, *(v + 60.0 for v in quiet)])
     assert again.jumps[-1][0] == 72, "what scattered hides no step after it"
 
@@ -232,16 +232,16 @@ def test_large_stated_errors_do_not_hide_motion():
 
     away = [300.0 + rng.gauss(0.0, 1.0) for _ in range(9)]
     assert not vague(away[:5]).jumps
-    assert len(vague(away[:5]).aside) == 5
+    assert len(vague(away[:5]).set_aside) == 5
     found = vague(away)
     ((index, jump),) = found.jumps
     assert (index, jump.at_s, jump.before_s, jump.detectable_s) == (30, 30.0, 29.0, 35.0)
     assert abs(jump.size[0] - 300.0) < 3.0
-    assert (set(found.aside), found.kept[-9:]) == ({30.0}, [29, *range(31, 39)])
-    assert abs(found.level[38][0]) < 5.0
+    assert (set(found.set_aside), found.counting[-9:]) == ({30.0}, [29, *range(31, 39)])
+    assert abs(found.values_without_jumps[38][0]) < 5.0
     back = vague([*away, 0.0, 1.0])
     assert not back.jumps
-    assert set(back.aside) == {30.0 + k for k in range(9)}, "a spike of nine epochs"
+    assert set(back.set_aside) == {30.0 + k for k in range(9)}, "a spike of nine epochs"
     scattered_far = [sign * (200.0 + 10.0 * k) for k in range(6) for sign in (-1.0, 1.0)]
     assert not vague(scattered_far).jumps, "they agree on nothing"
     assert not vague([150.0] * 6).jumps, "six at one and a half of their own errors may be chance"

@@ -96,8 +96,8 @@ def test_silence_after_a_clear_jump_raises_the_highest_level():
 
 def test_possible_noise_counts_and_each_clear_step_is_found_within_patience():
     walk = take([(0.0,), (9.0,), (-8.0,), (7.0,)])
-    assert (walk.epochs_without_known_noise, walk.kept) == (4, [0, 1, 2, 3])
-    assert not walk.aside
+    assert (walk.epochs_without_known_noise, walk.counting) == (4, [0, 1, 2, 3])
+    assert not walk.set_aside
     assert take([(0.0,)] * 3, limit=None).epochs_without_known_noise is None
     walk = take([(0.1,), (0.0,), (-0.1,), (0.1,), (0.0,), (30.0,), (30.1,), (75.0,)])
     assert [index for index, _ in walk.jumps] == [5, 7]
@@ -121,7 +121,7 @@ def test_detector_ends_in_the_same_state_in_pieces_or_at_once(seed):
         times = [float(i) for i in range(at, min(end, len(values)))]
         parts.extend(times, times, values[at:end], [(0.0,)] * len(times))
         at = end
-    for name in ("kept", "level", "jumps", "early", "aside"):
+    for name in ("counting", "values_without_jumps", "jumps", "unconfirmed_jumps", "set_aside"):
         assert getattr(whole, name) == getattr(parts, name)
 
 

@@ -150,7 +150,7 @@ def test_markers_that_were_set_anew_are_steps_and_what_was_typed_wrongly_comes_b
         walk = StepDetector(100.0, unit="mm")
         walk.extend(list(mm), list(mm), [(value,) for value in mm.values()], [(1.0,)] * len(mm))
         steps |= {(name, day_of(jump.at_s)): round(jump.size[0]) for _, jump in walk.jumps if jump.size[0] < -1000.0}
-        returned |= {(name, day_of(at_s)) for at_s in walk.aside if walk.aside[at_s] in {SPIKE_REASON, ERRATIC}}
+        returned |= {(name, day_of(at_s)) for at_s in walk.set_aside if walk.set_aside[at_s] in {SPIKE_REASON, ERRATIC}}
     assert steps == {("B", "2016-11-06"): -2332, ("F", "2016-10-07"): -1915}
     wrong = "A 2015-08-28, A 2016-03-23, B 2016-07-29, C 2016-08-05, E 2015-10-08, E 2015-10-15, E 2015-12-18"
     assert {" ".join(one) for one in returned} >= set(wrong.split(", "))

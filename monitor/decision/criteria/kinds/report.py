@@ -37,7 +37,11 @@ class ReportTable(CriterionTable):
 
 
 def assess_reports(criterion: Criterion, context: DecisionContext) -> tuple[Assessment, ...]:
-    """Return one assessment of all recent reports whose kind counts."""
+    """Return one assessment of all recent reports whose kind counts.
+
+    It is never fresh, because the absence of reports shows nothing: a level that reports raised is lowered only by a
+    person.
+    """
     answered_s = context.find_answered_until_s(VoteKey(criterion.id, OBSERVERS))
     reports = [
         report
