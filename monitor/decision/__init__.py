@@ -23,5 +23,6 @@ These terms are used throughout:
 * requested level: the level that votes, steps and rules request together now;
 * supporter: a vote, step or rule that the standing level depends on;
 * standing level: the level of the site. It rises at once. It falls when each of its supporters is known to request less
-  (a vote by fresh readings, not because it expired) and the site file allows it, or when a person lowers it.
+  (a vote by fresh readings, not because it expired) and the site file allows it, or when a person lowers it (two
+  people, where accounts exist and one of the two highest levels stands or is requested).
 """

@@ -6,9 +6,10 @@ The *standing level* is the level of the site, which people see and which is sto
 `fuse` computes the requested level. The highest level needs independent witnesses, every lower level only one witness.
 `advance_level` computes the new standing level. It rises to the requested level at once, and does not fall because
 readings are missing. It falls when all its *supporters* are clear: fresh readings of a vote show less, a step does not
-count any more, or a rule does not hold. A person can also set it (`monitor.alerts.acts.operator_acts`). Setting a
-lower level lowers the votes, answers the steps that request more with `instrument`, and stores in `Memory.answered` up
-to which reading each vote is answered.
+count any more, or a rule does not hold. A person can also set it (`monitor.alerts.acts.operator_acts`). Where
+accounts exist, two people are needed for a level below one of the two highest levels that stands or is requested.
+Setting a lower level lowers the votes, answers the steps that request more with `instrument`, and stores in
+`Memory.answered` up to which reading each vote is answered.
 """
 
 from collections.abc import Callable, Mapping

@@ -5,7 +5,8 @@ The state of a site is one of:
 * `full`: all voting series are healthy, and `find_incomplete` lists nothing;
 * `blind`: no voting series is healthy, also before the first reading of a site; or the level depends on series, or on
   supporters that the site file does not declare any more, and none of these series is healthy; or stations became
-  silent together (`find_common_silence`). A level that only observers or a person support does not make a site blind;
+  silent together while a level above the lowest stands (`find_common_silence`). A level that only observers or a person
+  support does not make a site blind;
 * `degraded`: everything else.
 """
 

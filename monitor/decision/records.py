@@ -454,7 +454,7 @@ class Step:
             `event` (a confirmed earthquake explains it, and nobody has answered),
             `before` (older than the monitoring of its station: a question without a deadline that never counts),
             `doubtful` (the reading itself is doubtful: a question without a deadline),
-            `returned` (it counted, and the station is back at its earlier position).
+            `returned` (it counted, and the station soon came back to its earlier position).
         quantity: Quantity of the declared series that jumped; "" if it is not known.
         words: Number of people who confirmed the earthquake that explains the step (stored name). None if no earthquake
             explains it.

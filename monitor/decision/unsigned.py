@@ -27,9 +27,9 @@ _WAITING: Final = Template(
 )
 _SIGN: Final = Template(
     "correction.sign",
-    "until two people give the same answer (one, where fewer than two may act), the corrected values can raise a level "
+    "until two people state the same cause (one, where fewer than two may act), the corrected values can raise a level "
     "and cannot lower one. If the values of the instrument were wrong, answer the cause, such as `instrument`. If they "
-    "were right, answer `movement`",
+    "were right, answer `movement`; for that one person is enough",
 )
 # Part of the alert key of an offset without a second signature, `health:STATION:offset_NUMBER`.
 WAITING_OFFSET: Final = ":offset_"

@@ -5,7 +5,7 @@ returns the votes after it:
 
 * A vote rises at once when its criterion requests a higher level.
 * A vote falls only if its assessment is fresh. It does not fall while a backlog of readings is stored, or while a step
-  of its station is an open question or counts.
+  of its station counts or is an open question. Steps older than the monitoring (`before`) do not keep it up.
 * Without new readings a vote keeps its level, and expires `valid_for` after its newest reading.
 
 The other functions find the level that a question is about, because an answer counts only for that level: if the motion
@@ -53,8 +53,8 @@ def update_votes(context: DecisionContext, assessments: Assessments, steps: Step
         previous = votes.get(key)
         previous_level = previous.level if previous else 0
         may_fall = assessment.fresh and not context.inputs.draining and assessment.station not in stations_with_steps
-        # A person who lowered the level took all readings up to that instant into account. Only newer readings raise
-        # the vote.
+        # A person who lowered the level answered for the readings up to the newest one that the vote then depended on.
+        # Only newer readings raise the vote.
         is_answered = assessment.newest_s <= memory.answered.get(key, float("-inf"))
         held_level = min(previous_level, assessment.hold_level) if may_fall else previous_level
         raised_level = 0 if is_answered else assessment.raise_level

@@ -1,9 +1,10 @@
 """Load the samples of series that forecasters and anomaly detectors work on, as known at an instant.
 
-Motion is cleaned by the same `Tracker` that the evaluation and the movement page use: offsets are subtracted, flagged
-readings, unsigned corrections and spikes are left out, and jumps are taken out, whether or not a person has answered
-what they were. The values before a jump are moved to the level after it, so that the newest sample is as measured and
-the jump is not motion.
+Displacement and `crack_opening` are cleaned by the `Tracker` that the evaluation and the movement page use: offsets are
+subtracted, flagged readings, unsigned corrections and spikes are left out, and jumps are taken out, whether or not a
+person has answered what they were. Unlike in a track, the values before a jump are moved to the level after it, so
+that the newest sample is as measured and the jump is not motion. In all other series (tilt, strain, levels, pressures)
+jumps and spikes remain.
 """
 
 import math
@@ -171,7 +172,7 @@ def _clean(
 
 
 def is_cleaned(quantity: str) -> bool:
-    """Return whether jumps are taken out of a series, because it measures the motion of a station."""
+    """Return whether jumps are taken out of a series: displacement and `crack_opening`, but not tilt or strain."""
     return quantity in COMPONENTS or quantity in SCALARS or quantity == "crack_opening"
 
 

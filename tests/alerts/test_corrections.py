@@ -78,7 +78,7 @@ def test_a_correction_does_not_take_the_votes_of_a_level_that_stands_until_two_p
     questions = find_questions(held)
     assert [c.level for c in questions.values()] == [2, 2]
     said = next(iter(questions.values())).reason
-    parts = ("mallory changed", "G1 crack opening", "2026-03-02T", "mm", "until two people give the same answer")
+    parts = ("mallory changed", "G1 crack opening", "2026-03-02T", "mm", "until two people state the same cause")
     assert all(part in said for part in parts), said
     for who, level in ((ADA, RED), (BO, 0)):
         for question in questions:

@@ -22,7 +22,8 @@ def list_value_epochs(
 ) -> tuple[tuple[float, ...], int]:
     """Return the epochs of a value that can count for the dwell, and how many of them must exceed a bound.
 
-    If the dwell has fewer epochs than needed, these are the last epochs since a person lowered the level.
+    If the dwell has fewer epochs than needed, these are the last epochs after the newest reading that a person answered
+    for by lowering the level.
     """
     needed = max(criterion.dwell.hits, MIN_VALUE_EPOCHS)
     answered_s = context.find_answered_until_s(VoteKey(criterion.id, station_id))
@@ -37,9 +38,10 @@ def read_values(context: DecisionContext, criterion: Criterion, station_id: str)
 
     The steps are those after the last evaluation (`Memory.steps`).
 
-    * After a step that is pending, doubtful or explained by an earthquake, values are left out. A step that an
-      earthquake explains is left out only until the deadline of its question, because an earthquake explains a jump of
-      displacement, but no change of a water level or a crack.
+    * After a step that is pending or doubtful, values are left out.
+    * After a step that an earthquake explains, values are left out until the deadline of its question. Then the
+      measured values count, because an earthquake explains a jump of displacement, but no change of a water level or a
+      crack.
     * After a step that counts or that is older than the monitoring, the measured values count.
     * After a step that returned, or that a person attributed to another cause than movement, the jump stays subtracted.
     * After a jump across a long gap, which may be motion, the measured values count.

@@ -20,13 +20,18 @@ count like any others.
    (`monitor.decision.votes`). One person alone can answer a pending step of any
    size, because it requests nothing yet. If such a step would request one of the two highest levels as movement, that
    answer does not hold when the station becomes silent or an independent station jumped too (`_is_answered_by_one`).
-3. Without an answer the step becomes `movement` if the station is silent since, or if an independent station jumped
-   at the same time and later epochs confirm both (`monitor.decision.series.paired_steps`). After the deadline
-   (`monitor.decision.series.step_deadlines`) it becomes `counted`.
+3. Without an answer a step in the state `pending` or `counted` becomes `movement` if the station is silent since, or if
+   an independent station jumped at the same time and later epochs confirm both
+   (`monitor.decision.series.paired_steps`). Silence does the same to a step in the state `event`, and an independent
+   station only if one person alone confirmed the earthquake and the step is large (`_may_pair`). After the deadline
+   (`monitor.decision.series.step_deadlines`) a pending step becomes `counted`. Neither changes the states `before` and
+   `doubtful`.
 4. `requested_level` returns what it requests: `movement` the level of its size, `counted` the lowest level.
-5. A step that counts and that nobody has answered becomes `returned` if the station is back at its position before the
-   jump. A pending one is removed then (`monitor.decision.series.step_fates`). A step that a person called movement
-   stays `movement` until an offset explains it, a person answers otherwise, or a person sets a lower level.
+5. A step that counts and that nobody has answered becomes `returned` if the station comes back to its position before
+   the jump within a day or six epochs, whichever is longer. A pending one is removed then
+   (`monitor.decision.series.step_fates`). A later return is a new jump with a step of its own, and the first step still
+   counts. A step that a person called movement stays `movement` until an offset explains it, a person answers
+   otherwise, or a person sets a lower level.
 """
 
 from bisect import bisect_left, bisect_right

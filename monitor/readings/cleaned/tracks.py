@@ -62,9 +62,10 @@ class Track:
         along: Signed value along the direction of movement, or the only component, shape (n,). Without a direction: the
             horizontal or the vertical distance from zero, whichever is longer.
         along_sigma: Standard deviation of `along`, shape (n,). Without a direction: the largest horizontal one.
-        jumps: Jumps that the detector found and has not identified as spike, motion or scatter, oldest first. The
-            newest may be at an epoch that no epoch has followed yet. They are subtracted whatever people answered about
-            them. An offset that counts removes the jump from the readings themselves.
+        jumps: Jumps above the verification limit that the detector has not identified as spike, motion or scatter,
+            oldest first. The newest may be at an epoch that no epoch has followed yet. They are subtracted whatever
+            people answered about them. Empty without such a limit (`find_verification_limit`): there every jump counts
+            as motion. An offset that counts removes the jump from the readings themselves.
         unconfirmed_jumps: Jumps that may be steps or noise because the scatter of the series is not known yet, oldest
             first. They are not subtracted from `values`.
         set_aside: (epoch, reason) of each epoch that does not count.

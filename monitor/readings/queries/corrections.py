@@ -1,8 +1,9 @@
 """Corrections of stored values, and who signs them.
 
 A *revision* is a later value of an epoch. The reference is the value that two people signed last, or else the value
-that arrived first. A revision is a *correction* if its value or its stated error differs from the reference by more
-than five standard errors, or if it carries a flag that keeps it from counting. If one value of a station is a
+that arrived first. A revision is a *correction* if its value differs from the reference by more than five standard
+errors of the reference, if its own stated error is larger than that, or if it carries a flag that keeps it from
+counting. If one value of a station is a
 correction, all revisions of the station in the batch are. A correction is stored with the flag `unsigned`, and readers
 leave it out until two people have signed it. Other revisions count at once, and so do all revisions of an unusable
 reading, completed calculated values, and series that no site file declares. The evaluation alone also reads unsigned
@@ -176,8 +177,8 @@ def _needs_scatter(reference: _Reference, spec: SeriesSpec) -> bool:
 def _is_correction(item: Observation, reference: _Reference, spec: SeriesSpec, scatter: float) -> bool:
     """Return whether a revision must be signed before it counts.
 
-    It must if its value or its stated error differs from the reference by more than `SIGMAS` standard errors, or if it
-    carries a flag that keeps it from counting.
+    It must if its value differs from the reference by more than `SIGMAS` standard errors of the reference, if its own
+    stated error is larger than that, or if it carries a flag that keeps it from counting.
     """
     is_completed = spec.calculation is not None and f'"{CHANGED}":' not in (item.extra or "")
     # A calculated value is completed when an input arrives late.

@@ -467,7 +467,7 @@ MUTANTS = {
     "scatter holds nothing": (
         decide_module,
         "hold_scattering",
-        lambda windows, words, *_: HELD(windows, words, {}, {}, {}),
+        lambda windows, words, *_: HELD(windows, words, {}, {}),
         check_a_level_stands_while_it_scatters,
         4,
     ),
