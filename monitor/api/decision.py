@@ -62,6 +62,9 @@ from monitor.decision.series.assessment import (
 from monitor.decision.series.maintenance import (
     MAINTENANCE,  # text for people: maintenance of a station, with end, people and reason
 )
+from monitor.decision.series.step_states import (
+    MOVEMENT,  # answer that a step was movement, and the state of such a step
+)
 from monitor.decision.subjects import (
     cut_message,  # translate a text and cut it to a length, leaving out its last facts first
     cut_words,  # return the first whole words of a text that fit a length
@@ -89,6 +92,7 @@ __all__ = [
     "COMPONENTS",
     "EXERCISE",
     "MAINTENANCE",
+    "MOVEMENT",
     "REPEATS",
     "RESOLVED",
     "SCALARS",

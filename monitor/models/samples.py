@@ -22,11 +22,11 @@ from forecasting.hydrology.rain_counters import count_up
 from forecasting.hydrology.rain_sums import drop_totals, resolve_sums
 from monitor.models.queries.registry import ModelRow
 from monitor.readings.cleaned.step_detector import Jump
-from monitor.readings.cleaned.tracks import COMPONENTS, SCALARS, Track, make_motion_tracker
+from monitor.readings.cleaned.tracks import COMPONENTS, Track, make_motion_tracker
 from monitor.readings.queries.observations import load_ids, stream_readings
 from monitor.readings.records import Reading, Timed, is_fit
 from monitor.sites.records import SeriesSpec, Site, Station
-from monitor.sites.watched import WatchedSeries, find_watched_motion, is_forecast
+from monitor.sites.watched import SCALARS, WatchedSeries, find_watched_motion, is_forecast
 from monitor.text.instants import epoch_s, from_epoch_s
 
 EARTH_M_PER_DEG = 111_320.0
@@ -173,7 +173,7 @@ def _clean(
 
 def is_cleaned(quantity: str) -> bool:
     """Return whether jumps are taken out of a series: displacement and `crack_opening`, but not tilt or strain."""
-    return quantity in COMPONENTS or quantity in SCALARS or quantity == "crack_opening"
+    return quantity in COMPONENTS or quantity in SCALARS
 
 
 def list_lasting_jumps(track: Track) -> list[Jump]:

@@ -1,7 +1,7 @@
 """Scores forecasts whose targets have been observed, and feeds what was learnt back to the intervals."""
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import fsum
@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from forecasting.serving.conformal import ConformalState, feedback
 from monitor.api.database import Database
+from monitor.api.decision import MOVEMENT
 from monitor.api.queries.alerts import find_state
 from monitor.api.queries.models import load_samples
 from monitor.api.queries.readings import SeriesRow, load_offsets, load_series, stream_readings
@@ -23,7 +24,6 @@ from monitor.features.forecasts.queries import forecasts
 Key = tuple[int, str, float, float]
 SCORED_WITHIN_S = 90 * 86400.0  # a target observed later than this stays unscored
 SETTLING_EPOCHS: Final = 48  # epochs before a forecast from which the scatter of its series is measured
-MOVEMENT: Final = "movement"  # answer to a step, and its state
 
 
 def score_targets(db: Database, site: Site, now: datetime, *, hindcast: bool = False) -> str:
@@ -44,7 +44,12 @@ def score_targets(db: Database, site: Site, now: datetime, *, hindcast: bool = F
             for i, spec in specs.items()
             if spec is not None
         }
-        levels = {i: _load_level(c, site, names[i], [u for u in waiting if u.series_id == i], now) for i in readings}
+        state = find_state(c, site.id)
+        movements = set() if state is None else _list_movements(state.state)
+        levels = {
+            i: _load_level(c, site, names[i], [u for u in waiting if u.series_id == i], movements, now)
+            for i in readings
+        }
         wet = find_wet(c, site, (u.issued_at for u in waiting), now)
         situations = forecasts.load_situations(c, waiting, wet)
     scores: dict[int, forecasts.ForecastScore] = {}
@@ -97,7 +102,12 @@ class _Level:
 
 
 def _load_level(
-    c: Connection, site: Site, row: SeriesRow, waiting: Sequence[forecasts.UnscoredForecast], now: datetime
+    c: Connection,
+    site: Site,
+    row: SeriesRow,
+    waiting: Sequence[forecasts.UnscoredForecast],
+    movements: Collection[tuple[str, float]],
+    now: datetime,
 ) -> _Level:
     station, spec = site.station(row.station), site.series(row.station, row.quantity)
     assert station is not None
@@ -105,21 +115,24 @@ def _load_level(
     begin = min(one.data_until for one in waiting) - timedelta(seconds=SETTLING_EPOCHS * spec.interval_s)
     samples = load_samples(c, site, [WatchedSeries(row.id, station, spec, row.quantity)], begin, now)
     jumps = samples[0].jumps if samples else ()
-    state = find_state(c, site.id)
-    moved_s = set() if state is None else _list_movements(state.state, row.station)
     return _Level(
-        jumps=tuple((at_s, size) for at_s, size in jumps if at_s not in moved_s),
+        jumps=tuple((at_s, size) for at_s, size in jumps if (row.station, at_s) not in movements),
         offsets_now=_load_offsets(c, row.id, now),
         offsets_then={at: _load_offsets(c, row.id, at) for at in sorted({one.issued_at for one in waiting})},
     )
 
 
-def _list_movements(memory: Mapping[str, Any], station: str) -> set[float]:
-    """Return the instants of the steps of a station that are movement, epoch seconds."""
-    answered = [key for key, answer in memory["answers"].items() if answer == MOVEMENT]
-    counted = [key for key, step in memory["steps"].items() if step["state"] == MOVEMENT]
-    parts = [key.rpartition("@") for key in (*answered, *counted)]
-    return {epoch_s(parse_time(at)) for name, _, at in parts if name == station}
+def _list_movements(memory: Mapping[str, Any]) -> set[tuple[str, float]]:
+    """Return station and instant, in epoch seconds, of the steps that are movement."""
+    keys = [key for key, answer in memory["answers"].items() if answer == MOVEMENT]
+    keys += [key for key, step in memory["steps"].items() if step["state"] == MOVEMENT]
+    movements = set()
+    for key in keys:
+        station, separator, at = key.rpartition("@")
+        # Other questions have a prefix, such as `corrected:` or `inspect:`.
+        if separator and ":" not in station:
+            movements.add((station, epoch_s(parse_time(at))))
+    return movements
 
 
 def _load_offsets(c: Connection, series_id: int, known_at: datetime) -> tuple[tuple[float, float], ...]:
