@@ -67,9 +67,8 @@ def test_each_station_with_unsigned_corrections_is_one_question():
     last = run(quiet(5), alter=correct({"A": Motion(9.0, 40)}, 1.0))[-1].decision
     (question,) = [key for key in last.memory.conditions if key.startswith("health:corrected:")]
     assert question.startswith("health:corrected:A@")
-    assert "If the values of the instrument were wrong, answer `instrument`." in str(
-        last.memory.conditions[question].reason
-    )
+    reason = str(last.memory.conditions[question].reason)
+    assert "If the values of the instrument were wrong, answer the cause, such as `instrument`." in reason
     assert last.observability == "degraded"
     assert "A.displacement" in last.memory.incomplete
 

@@ -498,7 +498,7 @@ STAMPS = {"core": (NOW, {"degraded": []}), "broker": (NOW, {"durable": True})}
         (STAMPS, [sight(observability="blind")], BLIND, "cannot see"),
         (STAMPS, [sight(evaluated_at=NOW - timedelta(hours=1))], BLIND, "not evaluated"),
         (STAMPS, [sight(evaluated_at=None)], BLIND, "not evaluated yet"),
-        (STAMPS, [sight(observability="degraded")], DEGRADED, "in part"),
+        (STAMPS, [sight(observability="degraded")], DEGRADED, "not known completely"),
         (STAMPS, [sight(reachable_level=2)], DEGRADED, "level 2 of 3 is the highest"),
         ({**STAMPS, "broker": (NOW, {"durable": False})}, [sight()], DEGRADED, "not durable"),
         ({**STAMPS, "core": (NOW, {"degraded": ["broker (live session): x"]})}, [sight()], DEGRADED, "live session"),

@@ -53,7 +53,7 @@ from tests.delivery.outbox import (
 from tests.features.telephony.test_telephone import NUMBER, TOKEN, provider
 from tests.fixtures.waiting import wait_for
 
-CALM = Template("level.nothing", "nothing asks for more")
+CALM = Template("level.no_request", "nothing requests a higher level")
 SUMMER = datetime(2026, 7, 1, 6, tzinfo=UTC)
 
 
@@ -188,8 +188,8 @@ def test_each_recipient_reads_his_own_language(database, hooks):
     with running(database, environ, sites, language="es"):
         wait_for(lambda: set(states(database).values()) == {"delivered"})
     got = {path: json.loads(body) for path, _, body in hooks.got}
-    assert got["/IT"]["subject"] == "ROSSO pit: nulla richiede di più. 08:00"
-    assert got["/ES"]["body"] == got["/GONE"]["body"] == "rojo: nada pide más"
+    assert got["/IT"]["subject"] == "ROSSO pit: nulla richiede un livello più alto. 08:00"
+    assert got["/ES"]["body"] == got["/GONE"]["body"] == "rojo: nada pide un nivel más alto"
     assert {row.subject for row in rows(database).values()} == {said["subject"]}, "what is stored stays English"
 
 

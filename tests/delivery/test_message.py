@@ -236,8 +236,8 @@ def test_lowered_level_and_end_have_same_form_as_raised_level():
     lower = read(make(OF_LEVEL(level=Term("orange"), text="all that asked for red is back"), before=3))
     assert lower.subject == "ORANGE North bench: Close the road, call the manager. down from red. 07:00"
     assert "Since 2026-03-01 07:00 CET, before that the level was red" in lower.body
-    over = read(make(OF_LEVEL(level=Term("green"), text="nothing asks for more"), level=0, before=2))
-    assert over.subject == "GREEN North bench: nothing asks for more. 07:00"
+    over = read(make(OF_LEVEL(level=Term("green"), text="nothing requests a higher level"), level=0, before=2))
+    assert over.subject == "GREEN North bench: nothing requests a higher level. 07:00"
     health = read(make("verify now: step of 40.0 mm at G3", ledger=AlertCategory.HEALTH))
     assert health.subject == "Health urgent North bench: verify now: step of 40.0 mm at G3. 07:00"
     service = read(make("the audit chain holds", ledger=AlertCategory.HEALTH, level=1, site=None))
@@ -287,7 +287,7 @@ def test_escalated_message_is_translated_and_unknown_text_stays_english():
 
 
 def test_covered_messages_and_delay_are_translated():
-    calm = OF_LEVEL(level=Term("red"), text=Template("level.nothing", "nothing asks for more")())
+    calm = OF_LEVEL(level=Term("red"), text=Template("level.no_request", "nothing requests a higher level")())
     covered = list_covered([(AT - timedelta(hours=1), make_subject(Term("RED"), "pit", "", calm, AT))])
     lines = [calm, "", describe_delay(AT, "yellow", AT + timedelta(hours=1)), "", *covered]
     said = read(replace(make(), body=join_lines(lines)), "zh", "UTC").body.splitlines()
