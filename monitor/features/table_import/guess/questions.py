@@ -6,7 +6,7 @@ from typing import Final
 
 from monitor.api.errors import ConfigError
 from monitor.api.sites import QUANTITIES, UNITS
-from monitor.api.text import Template
+from monitor.api.text import Message, Template
 
 LEAVE_OUT: Final = "leave out"
 EACH: Final = "each on its own"
@@ -38,12 +38,21 @@ ONE_OF: Final = Template("guess.answer.one_of", "{key}: expected one of {names},
 
 @dataclass(frozen=True, slots=True)
 class FileQuestion:
-    """What the file does not say; `key` is what an answer is given under, `text` a message."""
+    """A question about a file that only its owner can answer.
+
+    Attributes:
+        key: Name under which the answer is given, such as `quantity:column A`.
+        text: The question.
+        choices: The possible answers; empty if any text is an answer.
+        default: The answer that most files need.
+        examples: For a choice, what it means for the first rows of the file, such as "12,5 becomes 12.5 mm".
+    """
 
     key: str
     text: str
     choices: tuple[str, ...] = ()
     default: str | None = None
+    examples: Mapping[str, Message | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Every question is about one of `KEYS`: what answers none of them is refused."""
@@ -57,11 +66,22 @@ class Interview:
     answers: Mapping[str, str]
     questions: list[FileQuestion] = field(default_factory=list)
 
-    def request(self, key: str, text: str, choices: tuple[str, ...] = (), default: str | None = None) -> str | None:
-        """What was said; None where it is open from now on, ConfigError where it is none of the choices."""
+    def request(
+        self,
+        key: str,
+        text: str,
+        choices: tuple[str, ...] = (),
+        default: str | None = None,
+        examples: Mapping[str, Message | str] | None = None,
+    ) -> str | None:
+        """Return the answer to a question, or None after adding it to the open questions.
+
+        Raises:
+            ConfigError: The answer is not among the choices.
+        """
         answer = self.answers.get(key)
         if answer is None:
-            self.questions.append(FileQuestion(key, text, choices, default))
+            self.questions.append(FileQuestion(key, text, choices, default, examples or {}))
         elif choices:
             require(key, answer, choices)
         return answer
