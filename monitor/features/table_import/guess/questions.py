@@ -6,7 +6,7 @@ from typing import Final
 
 from monitor.api.errors import ConfigError
 from monitor.api.sites import QUANTITIES, UNITS
-from monitor.api.text import Message, Template
+from monitor.api.text import Template
 
 LEAVE_OUT: Final = "leave out"
 EACH: Final = "each on its own"
@@ -52,7 +52,7 @@ class FileQuestion:
     text: str
     choices: tuple[str, ...] = ()
     default: str | None = None
-    examples: Mapping[str, Message | str] = field(default_factory=dict)
+    examples: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Every question is about one of `KEYS`: what answers none of them is refused."""
@@ -72,7 +72,7 @@ class Interview:
         text: str,
         choices: tuple[str, ...] = (),
         default: str | None = None,
-        examples: Mapping[str, Message | str] | None = None,
+        examples: Mapping[str, str] | None = None,
     ) -> str | None:
         """Return the answer to a question, or None after adding it to the open questions.
 
