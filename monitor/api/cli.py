@@ -49,6 +49,10 @@ from monitor.cli.session import (
     translate_in_zone,  # translate a message with its times in a time zone; text of people is kept
     warn,  # print warnings on stderr
 )
+from monitor.cli.site.evaluate import (
+    describe_decision,  # return the lines that explain a decision at a terminal
+    evaluate_now,  # evaluate a site with everything that is stored
+)
 from monitor.cli.site.explaining import (
     AlertId,  # type of a command line argument: number of an alert
 )
@@ -71,6 +75,8 @@ __all__ = [
     "authenticate_actor",
     "catch_stop_signals",
     "check_site",
+    "describe_decision",
+    "evaluate_now",
     "exit_on",
     "find_readable_sites",
     "format_in_zone",

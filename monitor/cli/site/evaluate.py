@@ -1,5 +1,6 @@
 """`slopeward evaluate`: what the level of a site is, or would be, and why."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -43,12 +44,7 @@ def evaluate(
         if at is not None:
             decision = _evaluate_from(db, site, session.read_instant("--at", at), VisibilityRule(known))
         else:
-            if not dry_run:
-                site = session.take_site(db, site, "evaluate", now)
-                # The jobs that compute facts run only in the service.
-                hooks().update_facts(database=db, site=site, now=now)
-            decision = evaluate_site(db, site, now, "person", dry_run=dry_run).decision
-            session.point_to_the_past(db, site, now)
+            site, decision = evaluate_now(db, site, now, dry_run=dry_run)
         with db.read() as c:
             zone = session.find_zones(c, utc=utc)(site.id)
     facts: dict[str, Any] = {
@@ -64,18 +60,47 @@ def evaluate(
     }
     if session.print_if_json(facts):
         return
+    for line in describe_decision(site, decision, zone):
+        print(line)
+
+
+def evaluate_now(db: Database, site: Site, now: datetime, *, dry_run: bool = False) -> tuple[Site, Decision]:
+    """Evaluate a site with everything that is stored, and print a note if its newest reading is too old to count.
+
+    Args:
+        dry_run: Store nothing, and use the site file as it is in force.
+
+    Returns:
+        The site as it is in force, and the decision.
+    """
+    if not dry_run:
+        site = session.take_site(db, site, "evaluate", now)
+        # The jobs that compute facts run only in the service.
+        hooks().update_facts(database=db, site=site, now=now)
+    decision = evaluate_site(db, site, now, "person", dry_run=dry_run).decision
+    session.point_to_the_past(db, site, now)
+    return site, decision
+
+
+def describe_decision(site: Site, decision: Decision, zone: str) -> Iterator[str]:
+    """Return the lines that explain a decision: level and observability, the sentence, and each criterion.
+
+    Args:
+        zone: Time zone in which instants are shown.
+    """
     reasons = summarize_reasons(decision.memory.incomplete)
     missing = "" if reasons is None else f" ({session.translate_in_zone(reasons, zone)})"
     reach = describe_reach(PreparedSite(site)) if decision.reachable_level < site.top_level else None
     limits = "" if reach is None else f" ({session.translate_in_zone(reach, zone)})"
-    print(
-        f"{facts['level_name']} | sees: {decision.observability}{missing} | reachable: "
+    yield (
+        f"{site.levels[decision.level].name} | sees: {decision.observability}{missing} | reachable: "
         f"{site.levels[decision.reachable_level].name}{limits}"
     )
-    print(session.translate_in_zone(facts["sentence"], zone))
+    yield session.translate_in_zone(decision.evidence["sentence"], zone)
     for entry in decision.evidence["words"]:
         level = site.levels[entry["raise_level"]].name if entry["heard"] else "no data"
-        print(f"  {entry['criterion']} {entry['station']}: {level}; {session.translate_in_zone(entry['reason'], zone)}")
+        reason = session.translate_in_zone(entry["reason"], zone)
+        yield f"  {entry['criterion']} {entry['station']}: {level}; {reason}"
 
 
 def _evaluate_from(db: Database, site: Site, at: datetime, known: VisibilityRule) -> Decision:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.api.hooks import AccessRule, Panel, hookimpl
+from monitor.api.hooks import AccessRule, Command, Panel, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    import typer
     from fastapi import APIRouter
 
 
@@ -44,6 +45,19 @@ def register_panels() -> Iterable[Panel]:
 
 
 @hookimpl
+def register_commands() -> Mapping[str, Command]:
+    """Return the command `slopeward import`."""
+
+    def load() -> typer.Typer:
+        from monitor.features.table_import.cli.import_command import app
+
+        return app
+
+    help_text = "Import tables of any layout: ask, store and evaluate"
+    return {"import": Command(load, help_text, after="backtest", rules={"import": "serves"}, heading="Data")}
+
+
+@hookimpl
 def import_unknown_table(
     path: Path,
     site_id: str | None,
@@ -54,7 +68,7 @@ def import_unknown_table(
     dry_run: bool,
 ) -> bool:
     """Import a table, and ask where its layout leaves a question open."""
-    from monitor.features.table_import.cli import guess_file
+    from monitor.features.table_import.cli.guess_option import guess_file
 
     guess_file(path, site_id, answers, out, bounds=bounds, by=by, dry_run=dry_run)
     return True

@@ -4,6 +4,7 @@ Nothing else reads such a file: the libraries that open workbooks and Parquet st
 comes back is text and numbers.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC
@@ -45,6 +46,51 @@ class PreviewRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class FilePreview:
+    """The first and last values of a file as they would be stored, as cells under `HEAD`.
+
+    Attributes:
+        values: Number of values.
+        refused: Number of values that would be refused.
+        first_refused: The first refused value with the reason; empty if there is none.
+    """
+
+    first: tuple[tuple[str, ...], ...] = ()
+    last: tuple[tuple[str, ...], ...] = ()
+    values: int = 0
+    refused: int = 0
+    first_refused: str = ""
+
+
+def preview_values(path: Path, found: TableGuess) -> tuple[tuple[SensorGuess, ...], FilePreview]:
+    """Read the values of a file without open questions, at most `VALUES_MOST` of them.
+
+    Returns:
+        The series of the file, each with the motion in its record, and the first and last values.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    record = MotionRecord()
+    first: list[tuple[str, ...]] = []
+    last: deque[CheckedValue] = deque(maxlen=ROWS_SHOWN)
+    values = refused = 0
+    first_refused = ""
+    for value in islice(list_values(path, found.form, found.options), VALUES_MOST):
+        values += 1
+        record.add(value)
+        if value.error:
+            refused += 1
+            first_refused = first_refused or f"{value.when} {value.station}: {value.error}"
+        if len(first) < ROWS_SHOWN:
+            first.append(_to_cells(value))
+        else:
+            last.append(value)
+    preview = FilePreview(tuple(first), tuple(map(_to_cells, last)), values, refused, first_refused)
+    return record.estimate_motion(found.sensors), preview
+
+
+@dataclass(frozen=True, slots=True)
 class FileFacts:
     """Facts of a file besides its columns: the part of `ImportOptions` that crosses from the worker."""
 
@@ -65,6 +111,7 @@ class PreviewResult:
     mapping: str = ""  # as TOML; "" while a question is open, and where the form of the file is known
     head: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()  # the first: as cells while a question is open, then as they are read
+    last_rows: tuple[tuple[str, ...], ...] = ()  # as they are read
     form: str = WIDE  # the reader of the file
     told: FileFacts = FileFacts()
     zone: str = "UTC"  # of the site that it would make
@@ -108,17 +155,11 @@ def understand(request: PreviewRequest) -> PreviewResult:
         )
         if found.questions:
             return replace(known, head=head, rows=rows)
-        record = MotionRecord()
-        first: list[tuple[str, ...]] = []
-        for one in islice(list_values(path, form, found.options), VALUES_MOST):
-            record.add(one)
-            if len(first) < ROWS_SHOWN:
-                first.append(_to_cells(one))
+        sensors, preview = preview_values(path, found)
     except ConfigError as error:
         return PreviewResult(rename_file(error.message, str(path), request.name))
     mapping = "" if found.mapping is None else format_mapping(found.mapping, request.name)
-    sensors = record.estimate_motion(found.sensors)
-    return replace(known, mapping=mapping, head=HEAD, rows=tuple(first), sensors=sensors)
+    return replace(known, mapping=mapping, head=HEAD, rows=preview.first, last_rows=preview.last, sensors=sensors)
 
 
 def _request_place(found: TableGuess, request: PreviewRequest) -> TableGuess:

@@ -78,6 +78,7 @@ _ANY_VALUE: Final = Template("bound.any", "bound of {quantity}: any value would 
 _NOT_THERE: Final = Template("bound.absent", "bound of {quantity}: the table has no such quantity; it has {names}")
 _TOO_MANY: Final = Template("bound.many", "bound of {quantity}: {n} numbers for {levels} levels")
 _WHERE: Final = Template("guess.ask.place", "where is the slope? latitude,longitude in degrees, such as 46.2,8.9")
+PLACE_QUESTION: Final = FileQuestion(PLACE, _WHERE())
 _NO_PLACE: Final = Template(
     "guess.place.odd", "place: expected latitude,longitude in degrees such as 46.2,8.9, got '{answer}'"
 )
@@ -164,11 +165,17 @@ def _read_speeds(quantity: str, text: str, numbers: str, unit: str, bounds: Leve
 
 
 def request_place(found: TableGuess, answers: Iterable[str]) -> TableGuess:
-    """For a new site also where it is, unless the file says where a station stands."""
-    is_known = found.form != WIDE and (found.known.places or found.questions)  # what is open may say it
-    if PLACE in answers or is_known:
-        return found
-    return replace(found, questions=(*found.questions, FileQuestion(PLACE, _WHERE())))
+    """Add the question where the slope is, for a file of a new site, unless a person or the file states it."""
+    return replace(found, questions=(*found.questions, PLACE_QUESTION)) if needs_place(found, answers) else found
+
+
+def needs_place(found: TableGuess, answers: Iterable[str]) -> bool:
+    """Return whether a person has to say where the slope of a file is.
+
+    A file of a known form may state it once its own questions are answered.
+    """
+    is_known = found.form != WIDE and bool(found.known.places or found.questions)
+    return PLACE not in answers and not is_known
 
 
 def read_place(text: str) -> tuple[float, float]:

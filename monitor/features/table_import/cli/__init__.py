@@ -1,0 +1,1 @@
+"""The commands that import files of unknown layout."""

@@ -1,0 +1,347 @@
+"""`slopeward import`: from files of unknown layout to stored readings and a judged level."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from monitor.api.cli import (
+    EXIT_NOTHING,
+    By,
+    Commands,
+    describe_decision,
+    evaluate_now,
+    make_progress_printer,
+    name_os_actor,
+    open_database,
+    options,
+    print_json,
+    print_note,
+    read_service,
+)
+from monitor.api.database import Database, current, require_current, upgrade
+from monitor.api.decision import WarningSummary
+from monitor.api.decoders import Pipeline
+from monitor.api.errors import ConfigError, UnitDoubtError
+from monitor.api.queries.ingest import FileResult, add_places
+from monitor.api.settings import ServiceConfig
+from monitor.api.sites import QUANTITIES, Site, scan_sites
+from monitor.features.table_import.cli.asking import ask_until_settled, can_ask, confirm, preview_to_json, read_answers
+from monitor.features.table_import.cli.reporting import (
+    describe_count,
+    explain_unjudged,
+    print_understood,
+    print_warnings,
+    read_given_bounds,
+)
+from monitor.features.table_import.drafts import (
+    SiteDraft,
+    draft_additions,
+    draft_new_site,
+    load_answers,
+    quote_path,
+    save_answers,
+    write_mapping,
+    write_new,
+)
+from monitor.features.table_import.folder import FileGuess, FolderGuess, FolderReader, list_import_files
+from monitor.features.table_import.guess import site_file
+from monitor.features.table_import.storing import ImportTarget, open_file, store_file
+
+app = Commands(help="Import tables of readings with any layout.")
+# Exit status when some rows or files could not be stored.
+PARTLY: Final = 3
+_MAPPINGS: Final = "mappings"
+
+
+@app.command(name="import")
+def import_(
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders of files")],
+    site_id: Annotated[
+        str | None,
+        typer.Option("--site", help="Site of the readings; else named after the file or folder. A new one is created"),
+    ] = None,
+    answers: Annotated[
+        list[str] | None,
+        typer.Option("--answer", help="KEY=VALUE, such as zone=Europe/Rome; FILE/KEY=VALUE for one file alone"),
+    ] = None,
+    bounds: Annotated[
+        list[str] | None,
+        typer.Option("--bound", help="QUANTITY=NUMBERS, such as 'tilt_x=5 10 20 mrad', one for each level"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be stored; write nothing")] = False,
+    is_confirmed: Annotated[bool, typer.Option("--yes", help="Do not ask before storing")] = False,
+    accept_units: Annotated[
+        bool,
+        typer.Option("--accept-units", help="Units and times are right, however doubtful they look; it is recorded"),
+    ] = False,
+    by: By = None,
+) -> None:
+    """Import tables: recognise them, ask what they leave open, store the readings and evaluate the site.
+
+    The command asks each question once for all files, and shows the first and last rows before it stores anything.
+    Without a terminal it stores without asking, and refuses files that leave a question open. It can be repeated:
+    stored readings are not stored twice, and answers are kept with the mappings, in `mappings/SITE` beside the folder
+    of the site files.
+
+    Exit 0 all stored, 3 some rows or files could not be stored, 4 nothing valid, 1 a known error.
+
+    Example: slopeward import readings.csv
+    Example: slopeward import piezometers/ --site north-bench --answer zone=UTC --answer place=46.2,8.9 --yes
+    """
+    service = read_service()
+    site_id, site = _choose_site(paths, site_id, service.paths.sites)
+    mappings = service.paths.sites.parent / _MAPPINGS / site_id
+    known_answers = load_answers(mappings) | read_answers(answers or ())
+    reader = FolderReader(list_import_files(paths), site, asks_place=site is None)
+    found = ask_until_settled(reader, known_answers)
+    print_understood(found)
+    set_bounds = read_given_bounds(bounds or (), by)
+    draft = _draft_site(site_id, site, found, known_answers, set_bounds)
+    if not set_bounds and can_ask() and draft.find_unjudged() is not None:
+        set_bounds = _ask_bounds(draft, by)
+        draft = _draft_site(site_id, site, found, known_answers, set_bounds) if set_bounds else draft
+    warnings = draft.summarise()
+    if not options().as_json:
+        print_warnings(warnings, draft)
+    if dry_run:
+        print_note("nothing written (dry run)")
+        if options().as_json:
+            print_json(_describe_import(found, draft, warnings, []))
+        return
+    if can_ask() and not is_confirmed and not confirm(_describe_plan(found, site, draft, service.paths.sites)):
+        raise typer.Exit(1)
+    written = [path for file in found.files if (path := write_mapping(mappings, file)) is not None]
+    save_answers(mappings, known_answers)
+    path = service.paths.sites / f"{site_id}.toml"
+    if draft.text is not None:
+        written.append(_write_site_file(path, draft.text, is_new=site is None))
+    with open_database(service, any_revision=True) as db:
+        _prepare_database(db)
+        results = _store_files(db, found, draft.site, service, is_confirmed=accept_units)
+        in_force, decision = evaluate_now(db, draft.site, _now())
+    if options().as_json:
+        print_json(_describe_import(found, draft, warnings, results) | {"level": in_force.levels[decision.level].name})
+    else:
+        for line in describe_decision(in_force, decision, in_force.timezone):
+            print(line)
+    for file in written:
+        print_note(f"{file} written")
+    explain_unjudged(draft, set_bounds, path)
+    _print_next(draft, path)
+    _exit_by(results, found)
+
+
+def _choose_site(paths: Sequence[Path], site_id: str | None, folder: Path) -> tuple[str, Site | None]:
+    """Return the id of the site of the files, and the site if it exists.
+
+    Without `--site` the name of the first file or folder names the site. If there are sites with other names, a person
+    chooses.
+
+    Raises:
+        Exit: There are other sites, and no person is at the terminal.
+        ConfigError: The file of the site cannot be used.
+    """
+    known, failures = scan_sites(folder) if folder.is_dir() else ((), {})
+    sites = {site.id: site for site in known}
+    for path, error in failures.items():
+        if path.stem == site_id:
+            raise error
+    if site_id is None:
+        name = site_file.name_site(paths[0].resolve().stem)
+        if sites and name not in sites:
+            name = _ask_site(name, sites)
+        site_id = name
+    return site_id, sites.get(site_id)
+
+
+def _ask_site(new: str, sites: Collection[str]) -> str:
+    """Ask which site files belong to: one that exists, or a new one named after the files.
+
+    Raises:
+        Exit: No person is at the terminal.
+    """
+    choices = (*sites, new)
+    text = f"which site do these files belong to? {new} would be a new site [{', '.join(choices)}]"
+    if not can_ask():
+        print_note(f"{text}. Answer: --site ...")
+        raise typer.Exit(1)
+    while (typed := str(typer.prompt(text, err=True)).strip()) not in choices:
+        print_note(f"one of: {', '.join(choices)}; for another new site repeat the command with --site NAME")
+    return typed
+
+
+def _draft_site(
+    site_id: str,
+    site: Site | None,
+    found: FolderGuess,
+    answers: Mapping[str, str],
+    bounds: Sequence[site_file.LevelBounds],
+) -> SiteDraft:
+    return draft_new_site(site_id, found, answers, bounds) if site is None else draft_additions(site, found, bounds)
+
+
+def _ask_bounds(draft: SiteDraft, by: str | None) -> list[site_file.LevelBounds]:
+    """Ask for the bounds of each quantity that no criterion judges; an empty answer leaves it unjudged."""
+    unjudged = draft.find_unjudged()
+    bounds: list[site_file.LevelBounds] = []
+    for quantity in () if unjudged is None else unjudged.quantities:
+        unit = QUANTITIES[quantity].unit
+        print_note(
+            f"nothing judges {quantity} yet. From which value on should each level be raised? One number in {unit} for "
+            "each level, lowest first, such as '5 10 20'; 'under -5 -10' for falling values; none: nothing judges it"
+        )
+        while True:
+            typed = str(typer.prompt(f"bounds of {quantity}", default="none", err=True)).strip()
+            if typed == "none":
+                break
+            try:
+                bounds += read_given_bounds([f"{quantity}={typed}"], by)
+                break
+            except ConfigError as error:
+                print_note(error.message)
+    return bounds
+
+
+def _describe_plan(found: FolderGuess, site: Site | None, draft: SiteDraft, folder: Path) -> str:
+    """Return the question whether the files are stored, with what is written."""
+    values = sum(file.preview.values - file.preview.refused for file in found.files if file.preview is not None)
+    files = f"{len(found.files)} {'file' if len(found.files) == 1 else 'files'}"
+    path = folder / f"{draft.site.id}.toml"
+    if site is None:
+        plan = f"and write the new site file {path}"
+    elif draft.added:
+        stations = len({sensor.station for sensor in draft.added})
+        plan = f"and add {stations} {'station' if stations == 1 else 'stations'} to {path}"
+    else:
+        plan = f"at the site {draft.site.id}"
+    return f"Store {values:,} values of {files} {plan}?"
+
+
+def _write_site_file(path: Path, text: str, *, is_new: bool) -> Path:
+    if is_new:
+        return write_new(path, text)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _prepare_database(db: Database) -> None:
+    """Create the tables of a new database; an older one is upgraded by a person, who decides about the copy before."""
+    if not current(db):
+        upgrade(db)
+    require_current(db)
+
+
+def _store_files(
+    db: Database, found: FolderGuess, site: Site, service: ServiceConfig, *, is_confirmed: bool
+) -> list[tuple[FileGuess, FileResult | str]]:
+    """Store the readings of each file. A file that cannot be stored does not keep the others out.
+
+    Returns:
+        Each file with its result, or with the reason why it was not stored.
+    """
+    actor = name_os_actor()
+    pipeline = Pipeline(db, {site.id: site}, _now, service.limits)
+    target = ImportTarget(db, site, pipeline, actor, service.compute, _now)
+    results: list[tuple[FileGuess, FileResult | str]] = []
+    for file in found.files:
+        try:
+            result = _store_one(file, target, is_confirmed=is_confirmed)
+        except ConfigError as error:
+            print_note(f"{file.path.name} was not stored: {error.message}")
+            results.append((file, error.message))
+            continue
+        results.append((file, result))
+        if not options().as_json:
+            print(_describe_result(file.path, result))
+    return results
+
+
+def _store_one(file: FileGuess, target: ImportTarget, *, is_confirmed: bool) -> FileResult:
+    """Store a file. If its units or times look doubtful, a person at the terminal confirms them.
+
+    Raises:
+        UnitDoubtError: Nobody confirmed them.
+    """
+    show_progress = make_progress_printer()
+    form, stated = file.guess.form, add_places(file.guess.options, target.site)
+    values = max(1, 0 if file.preview is None else file.preview.values)
+
+    def report(result: FileResult) -> None:
+        show_progress(file.path.name, min(1.0, result.rows / values))
+
+    with open_file(file.path, form, stated, target) as converted:
+        store = partial(store_file, file.path, form, stated, target, converted=converted, on_progress=report)
+        try:
+            return store(is_confirmed=is_confirmed)
+        except UnitDoubtError as doubt:
+            if not can_ask() or not typer.confirm(f"{doubt}\nStore it as it is?", err=True):
+                raise
+            return store(is_confirmed=True)
+
+
+def _describe_result(path: Path, result: FileResult) -> str:
+    line = f"{path.name}: {result.stored} stored, {result.duplicates} known before, {result.rejected} refused"
+    if result.missing:
+        line += f", {result.missing} without a value"
+    if result.first_reason:
+        line += f"; first refused: {result.first_reason}"
+    if result.flags:
+        line += f"; flagged: {', '.join(f'{flag} {count}' for flag, count in sorted(result.flags.items()))}"
+    return line
+
+
+def _describe_import(
+    found: FolderGuess,
+    draft: SiteDraft,
+    warnings: WarningSummary,
+    results: Sequence[tuple[FileGuess, FileResult | str]],
+) -> dict[str, object]:
+    """Return an import as plain values."""
+    stored = {file.path: result for file, result in results}
+    files = []
+    for file in found.files:
+        described = dict(preview_to_json(file))
+        result = stored.get(file.path)
+        if isinstance(result, FileResult):
+            described |= {"stored": result.stored, "known_before": result.duplicates, "rejected": result.rejected}
+        elif result is not None:
+            described["error"] = result
+        files.append(described)
+    return {
+        "site": draft.site.id,
+        "files": files,
+        "left_out": {str(path): reason for path, reason in found.left_out},
+        "sensors": [asdict(sensor) for sensor in found.merge().sensors],
+        "warnings": warnings.to_json() | describe_count(draft.record),
+    }
+
+
+def _print_next(draft: SiteDraft, path: Path) -> None:
+    """Print the commands that go on from a stored import."""
+    config = options().config
+    more = "" if config is None else f" --config {quote_path(config)}"
+    site = draft.site.id
+    print_note("next:")
+    if draft.site.criteria:
+        print_note(f"  a geologist confirms the bounds in {path}")
+    print_note(f"  slopeward backtest --site {site}{more}      # the levels of the whole record")
+    print_note(f"  slopeward run{more}      # the service with its page, new readings over MQTT, and messages")
+
+
+def _exit_by(results: Sequence[tuple[FileGuess, FileResult | str]], found: FolderGuess) -> None:
+    stored = [result for _, result in results if isinstance(result, FileResult)]
+    if not any(result.valid for result in stored):
+        reason = next((result.first_reason for result in stored if result.first_reason), "")
+        print_note("nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
+        raise typer.Exit(EXIT_NOTHING)
+    if any(result.rejected for result in stored) or len(stored) < len(results) or found.left_out:
+        raise typer.Exit(PARTLY)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,165 @@
+"""Write what was understood of files: a mapping for each table, and the site file or the stations that it lacks."""
+
+import json
+import shlex
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from monitor.api.decision import PreparedSite, RecordDays, WarningSummary, find_unreached, summarise_warnings
+from monitor.api.errors import ConfigError
+from monitor.api.sites import Site, find_weaknesses, parse_site
+from monitor.features.table_import.folder import FileGuess, FolderGuess
+from monitor.features.table_import.guess import site_file
+from monitor.features.table_import.guess.guess import SensorGuess, TableGuess
+from monitor.features.table_import.guess.lookback import count_days
+from monitor.features.table_import.guess.toml_writer import format_mapping
+
+# In the folder of the mappings of a site: the answers to the questions about its files, for later imports.
+_ANSWERS_FILE: Final = "answers.toml"
+_ANSWERS_HEADER: Final = """\
+# Answers to questions about the files of this site. `slopeward import` uses them again for later files.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteDraft:
+    """A site as it will be once its file is written.
+
+    Attributes:
+        text: Text of the site file; None if the file stays as it is.
+        added: Series that the site gains; empty if it has all of them.
+        record: Days of the record that reached each level; None for stations that are added to a site.
+    """
+
+    site: Site
+    text: str | None
+    added: Sequence[SensorGuess] = ()
+    record: RecordDays | None = None
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether `slopeward check` refuses the site, because no series can reach its highest level."""
+        return bool(find_weaknesses(self.site)) or bool(find_unreached(PreparedSite(self.site)))
+
+    def summarise(self) -> WarningSummary:
+        """Summarise what raises which level, and what nothing judges."""
+        stations = {sensor.station for sensor in self.added} if self.added else None
+        return summarise_warnings(self.site, self.record, stations)
+
+    def find_unjudged(self, bounds: Sequence[site_file.LevelBounds] = ()) -> site_file.UnusedQuantities | None:
+        """Return the quantities of the added series that no criterion judges, besides those of given bounds."""
+        given = {bound.quantity for bound in bounds}
+        return site_file.describe_unused(self.site, [s for s in self.added if s.quantity not in given])
+
+
+def draft_new_site(
+    name: str, found: FolderGuess, answers: Mapping[str, str], bounds: Sequence[site_file.LevelBounds]
+) -> SiteDraft:
+    """Return a new site for the files, with bounds that fit their records.
+
+    Raises:
+        ConfigError: The name cannot be that of a site, or a bound is for a quantity that no file has.
+    """
+    merged = found.merge()
+    place = site_file.find_place(merged.known, answers)
+    write = partial(site_file.write_site, name, place, merged.zone, merged.sensors, bounds, merged.known)
+    record = count_days(parse_site(write(), name), [(file.path, file.guess) for file in found.files])
+    text = write(days=record.list_judged())
+    return SiteDraft(parse_site(text, name), text, merged.sensors, record)
+
+
+def draft_additions(site: Site, found: FolderGuess, bounds: Sequence[site_file.LevelBounds]) -> SiteDraft:
+    """Return an existing site with the stations that it lacks at the end of its file.
+
+    Raises:
+        ConfigError: The site has all stations, so that given bounds have no place.
+    """
+    merged = found.merge()
+    absent = site_file.find_absent(site, merged.sensors)
+    if not absent:
+        if bounds:
+            raise ConfigError(f"{site.id} has all stations of these files: change its bounds in its own file")
+        return SiteDraft(site, None)
+    text = site_file.add_stations(site, absent, bounds, merged.known)
+    return SiteDraft(parse_site(text, site.id), text, absent)
+
+
+def is_own_site_file(path: Path, found: TableGuess, answers: Mapping[str, str]) -> bool:
+    """Return whether a site file is as an import wrote it without bounds, so that nothing of a person is lost."""
+    if not path.is_file() or (site_file.PLACE not in answers and not found.known.places):
+        return False
+    place = site_file.find_place(found.known, answers)
+    text = site_file.write_site(path.stem, place, found.zone, found.sensors, known=found.known)
+    return tomllib.loads(path.read_text(encoding="utf-8")) == tomllib.loads(text)
+
+
+# ---- mappings --------------------------------------------------------------------------------------------------------
+
+
+def name_mapping(folder: Path, file: Path) -> Path:
+    """Return the path of the mapping of a file."""
+    return folder / f"{file.stem}.mapping.toml"
+
+
+def write_mapping(folder: Path, file: FileGuess) -> Path | None:
+    """Write the mapping of a table and return its path; None for a known form, which needs no mapping.
+
+    Raises:
+        ConfigError: There is another mapping for a file of this name.
+    """
+    if file.guess.mapping is None:
+        return None
+    text = format_mapping(file.guess.mapping, file.path.name)
+    return write_new(name_mapping(folder, file.path), text)
+
+
+def load_answers(folder: Path) -> dict[str, str]:
+    """Return the answers of earlier imports of a site.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    path = folder / _ANSWERS_FILE
+    if not path.is_file():
+        return {}
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}; correct it, or remove it and answer again") from None
+    return {key: str(answer) for key, answer in found.items()}
+
+
+def save_answers(folder: Path, answers: Mapping[str, str]) -> None:
+    """Store the answers of an import for the next one of the same site."""
+    if not answers:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
+        f"{json.dumps(key, ensure_ascii=False)} = {json.dumps(answers[key], ensure_ascii=False)}" for key in answers
+    ]
+    (folder / _ANSWERS_FILE).write_text(_ANSWERS_HEADER + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_new(path: Path, text: str) -> Path:
+    """Write a new file. A file with the same text is left as it is.
+
+    Raises:
+        ConfigError: There is a file with another text.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        if path.read_text(encoding="utf-8") != text:
+            raise ConfigError(f"{path} exists already and says something else; move it away, or give --out") from None
+    return path
+
+
+def quote_path(path: Path) -> str:
+    """Return a path as a shell reads it."""
+    return shlex.quote(str(path))

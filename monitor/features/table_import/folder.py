@@ -1,0 +1,230 @@
+"""Understand several files of one site together, and put each question once for all files that leave it open."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from monitor.api.errors import ConfigError
+from monitor.api.files import Content, ImportOptions
+from monitor.api.ingest import list_files
+from monitor.api.queries.ingest import WIDE, add_places, find_form, list_readers
+from monitor.api.sites import QUANTITIES, Site, convert
+from monitor.api.text import Template
+from monitor.features.table_import.guess import site_file
+from monitor.features.table_import.guess.guess import SensorGuess, TableGuess, guess
+from monitor.features.table_import.guess.known import understand_known
+from monitor.features.table_import.guess.preview import FilePreview, preview_values
+from monitor.features.table_import.guess.questions import FileQuestion, Interview
+from monitor.features.table_import.guess.raw_table import SHEET, RawTable, read_raw_table
+from monitor.features.table_import.guess.sharing import request_files
+from monitor.features.table_import.guess.values import list_values
+
+# Tables that stay in memory while questions are open. A folder of more files is read again after each answer.
+TABLES_KEPT: Final = 16
+# An answer to a question about several files. The question is then put for each of them.
+EACH_FILE: Final = "each file on its own"
+_POINTS: Final = Template("import.points", "satellite points are imported by `slopeward ingest {file} --site SITE`")
+_NO_TABLE: Final = Template("import.no_table", "{path}: no file in it is a table of readings")
+_SAME_NAME: Final = Template(
+    "import.same_name", "{file} and {other} have the same name, which names their mapping: rename one of them"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FileGuess:
+    """A file with its meaning as far as it is known.
+
+    Attributes:
+        preview: Its first and last values as they would be stored; None while a question is open.
+    """
+
+    path: Path
+    guess: TableGuess
+    preview: FilePreview | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedQuestion:
+    """A question with the files that leave it open.
+
+    Attributes:
+        key: The key of the answer. It begins with the name of a file where the answer is for this file alone.
+        files: Names of the files; empty for a question about the site as a whole.
+    """
+
+    question: FileQuestion
+    key: str
+    files: tuple[str, ...] = ()
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The choices of the question. If it is about several files, one is to answer for each file on its own."""
+        question = self.question
+        return (*question.choices, EACH_FILE) if question.choices and len(self.files) > 1 else question.choices
+
+
+@dataclass(frozen=True, slots=True)
+class FolderGuess:
+    """What is known about all files of an import.
+
+    Attributes:
+        questions: Open questions. The files cannot be stored before they are answered.
+        left_out: Files that are no table of readings, each with the reason.
+    """
+
+    files: tuple[FileGuess, ...]
+    questions: tuple[SharedQuestion, ...] = ()
+    left_out: tuple[tuple[Path, str], ...] = ()
+
+    def merge(self) -> TableGuess:
+        """Return what the files state together. A series that stands in several files is listed once."""
+        if len(self.files) == 1:
+            return self.files[0].guess
+        guesses = [file.guess for file in self.files]
+        sensors: dict[tuple[str, str], SensorGuess] = {}
+        for found in guesses:
+            for sensor in found.sensors:
+                sensors.setdefault((sensor.station, sensor.quantity), sensor)
+        known = ImportOptions(
+            places=tuple({place.station: place for found in guesses for place in found.known.places}.values()),
+            origins=tuple(dict(origin for found in guesses for origin in found.known.origins).items()),
+        )
+        facts = tuple((f.path.name, text) for f in self.files for name, text in f.guess.facts if name == "file")
+        return replace(guesses[0], facts=facts, questions=(), sensors=tuple(sensors.values()), known=known)
+
+    def find_shared_series(self) -> dict[tuple[str, str], list[FileGuess]]:
+        """Return the series that stand in several files, by station and quantity, with their files."""
+        found: dict[tuple[str, str], list[FileGuess]] = {}
+        for file in self.files:
+            for sensor in file.guess.sensors:
+                found.setdefault((sensor.station, sensor.quantity), []).append(file)
+        return {key: files for key, files in found.items() if len(files) > 1}
+
+
+def list_import_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the files to import: those that are named, and the tables in folders that are named.
+
+    Raises:
+        ConfigError: There is no such file, a folder has no table, or two files have the same name.
+    """
+    suffixes = {s for reader in list_readers().values() if reader.content is Content.READINGS for s in reader.suffixes}
+    found: dict[str, Path] = {}
+    for path in paths:
+        for file in list_files(path, tuple(sorted(suffixes))):
+            other = found.setdefault(file.name, file)
+            if other.resolve() != file.resolve():
+                raise ConfigError(_SAME_NAME(file=str(file), other=str(other)))
+    return list(found.values())
+
+
+class FolderReader:
+    """Reads the files of an import as often as their questions require.
+
+    Args:
+        files: As from `list_import_files`.
+        site: The site to which the files belong; None for a new site.
+        asks_place: Whether the position of the slope is asked for unless a file states it.
+    """
+
+    def __init__(self, files: Sequence[Path], site: Site | None, *, asks_place: bool) -> None:
+        self._files = files
+        self._known = add_places(ImportOptions(), site)
+        self._asks_place = asks_place
+        self._read_table = lru_cache(TABLES_KEPT)(read_raw_table)
+        self._settled: dict[Path, tuple[Mapping[str, str], FileGuess]] = {}
+
+    def understand(self, answers: Mapping[str, str]) -> FolderGuess:
+        """Return what all files mean with these answers, and the questions that remain.
+
+        Args:
+            answers: By key of the question, for all files; `FILE/KEY` answers for one file alone.
+
+        Raises:
+            ConfigError: No file is a table of readings, or an answer is none of the choices.
+        """
+        files: list[FileGuess] = []
+        left_out: list[tuple[Path, str]] = []
+        for path in self._files:
+            try:
+                files.append(self._understand_file(path, select_answers(answers, path.name)))
+            except ConfigError as error:
+                if len(self._files) == 1:
+                    raise
+                left_out.append((path, error.message))
+        if not files:
+            raise ConfigError(_NO_TABLE(path=str(self._files[0].parent)))
+        found = FolderGuess(tuple(files), _share_questions(files, answers), tuple(left_out))
+        if not found.questions:
+            found = replace(found, questions=_compare_files(found, answers))
+        if self._asks_place and all(site_file.needs_place(file.guess, answers) for file in files):
+            place = SharedQuestion(site_file.PLACE_QUESTION, site_file.PLACE)
+            found = replace(found, questions=(*found.questions, place))
+        return found
+
+    def _understand_file(self, path: Path, answers: Mapping[str, str]) -> FileGuess:
+        settled = self._settled.get(path)
+        if settled is not None and settled[0] == answers:
+            return settled[1]
+        form = find_form(path)
+        content = list_readers()[form].content
+        if content is Content.POINTS:
+            raise ConfigError(_POINTS(file=str(path)))
+        if form == WIDE:
+            guessed = guess(self._read(path, answers), answers)
+        else:
+            guessed = understand_known(path, form, answers, self._known)
+        found = FileGuess(path, guessed)
+        if not guessed.questions:
+            sensors, preview = preview_values(path, guessed)
+            found = FileGuess(path, replace(guessed, sensors=sensors), preview)
+            self._settled[path] = dict(answers), found
+        return found
+
+    def _read(self, path: Path, answers: Mapping[str, str]) -> RawTable:
+        return self._read_table(path, answers.get(SHEET, ""))
+
+
+def select_answers(answers: Mapping[str, str], file: str) -> dict[str, str]:
+    """Return the answers for one file: those for all files, and those that begin with its name.
+
+    >>> select_answers({"zone": "UTC", "a.csv/zone": "Europe/Rome", "b.csv/unit": "mm"}, "a.csv")
+    {'zone': 'Europe/Rome', 'b.csv/unit': 'mm'}
+    """
+    prefix = f"{file}/"
+    shared = {key: answer for key, answer in answers.items() if not key.startswith(prefix) and answer != EACH_FILE}
+    return shared | {key.removeprefix(prefix): answer for key, answer in answers.items() if key.startswith(prefix)}
+
+
+def _share_questions(files: Iterable[FileGuess], answers: Mapping[str, str]) -> tuple[SharedQuestion, ...]:
+    """Return the questions of all files. Those with the same key and choices are one question."""
+    shared: dict[tuple[str, tuple[str, ...]], SharedQuestion] = {}
+    for file in files:
+        name = file.path.name
+        for question in file.guess.questions:
+            key = f"{name}/{question.key}" if answers.get(question.key) == EACH_FILE else question.key
+            known = shared.get((key, question.choices), SharedQuestion(question, key))
+            shared[key, question.choices] = replace(known, files=(*known.files, name))
+    return tuple(shared.values())
+
+
+def _compare_files(found: FolderGuess, answers: Mapping[str, str]) -> tuple[SharedQuestion, ...]:
+    """Return questions about series for which several files state other values at the same instants."""
+    shared = found.find_shared_series()
+    values: dict[tuple[str, str], dict[str, list[tuple[datetime, float]]]] = {key: {} for key in shared}
+    for file in dict.fromkeys(file.path for files in shared.values() for file in files):
+        guessed = next(one.guess for one in found.files if one.path == file)
+        for one in list_values(file, guessed.form, guessed.options):
+            key = one.station, one.quantity
+            if one.at is None or one.error or key not in shared:
+                continue
+            with suppress(ValueError, TypeError):  # the value is no number
+                number = convert(float(one.value), one.unit, QUANTITIES[one.quantity].unit)
+                values[key].setdefault(file.name, []).append((one.at, number))
+    talk = Interview(answers)
+    for (station, quantity), files in values.items():
+        request_files(f"{station}.{quantity}", [*files.items()], talk)
+    return tuple(SharedQuestion(question, question.key) for question in talk.questions)

@@ -1,0 +1,155 @@
+"""`slopeward import`: from files of unknown layout to stored readings and a judged level, by one command."""
+
+import io
+import json
+import random
+import sqlite3
+import sys
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from monitor.cli.main import run_verb
+
+HOURS = 300
+ANSWERS = ["--answer", "zone=UTC", "--answer", "place=46,9", "--answer", "unit:pore_pressure=kPa"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def begin():
+    return datetime.now(UTC).replace(tzinfo=None, minute=0, second=0, microsecond=0) - timedelta(hours=HOURS)
+
+
+def write_piezometer(folder, name, begin, rise_kpa=0.0):
+    """Write a table without zone and unit, with a rise of the pressure in its last three days."""
+    rng = random.Random(name)
+    rows = []
+    for hour in range(HOURS):
+        pressure_kpa = 50.0 + rng.gauss(0, 0.2) + rise_kpa * max(0, hour - HOURS + 72) / 72
+        rows.append(f"{begin + timedelta(hours=hour):%d.%m.%Y;%H:%M};{pressure_kpa:.2f}")
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.csv").write_text("\n".join(["Datum;Zeit;Porenwasserdruck", *rows, ""]))
+
+
+@pytest.fixture
+def piezometers(here, begin):
+    for name in ("P1", "P2", "P3"):
+        write_piezometer(here / "dam", name, begin, rise_kpa=20.0)
+    return here / "dam"
+
+
+def count_readings():
+    with closing(sqlite3.connect("slopeward.db")) as connection:
+        return connection.execute("SELECT count(*) FROM observation").fetchone()[0]
+
+
+def test_each_question_is_put_once_for_a_folder_and_nothing_is_written(piezometers, capsys):
+    assert run_verb(["import", "dam"]) == 1
+    said = capsys.readouterr().err
+    for key in ("zone", "place", "unit:pore_pressure"):
+        assert said.count(f"--answer '{key}=...'") == 1
+    assert "(P1.csv, P2.csv, P3.csv)" in said
+    assert not Path("configs").exists()
+    assert not Path("slopeward.db").exists()
+
+
+def test_one_command_leads_from_a_folder_to_a_judged_level(piezometers, capsys):
+    bound = ["--bound", "pore_pressure=55 60 65 kPa"]
+    assert run_verb(["import", "dam", *ANSWERS, *bound]) == 0
+    said = capsys.readouterr()
+    assert "P1.csv: 300 stored" in said.out
+    assert "\nred | sees: full" in said.out
+    assert "slopeward run" in said.err
+    assert count_readings() == 3 * HOURS
+
+
+def test_the_first_and_last_rows_are_shown_as_they_would_be_stored(piezometers, begin, capsys):
+    assert run_verb(["import", "dam/P1.csv", *ANSWERS, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert f"{begin:%Y-%m-%d %H:%M:%S} UTC  P1       pore_pressure" in said
+    assert f"{begin + timedelta(hours=HOURS - 1):%Y-%m-%d %H:%M:%S} UTC" in said
+    assert not Path("configs").exists()
+
+
+def test_a_second_import_needs_no_answer_and_stores_nothing_twice(piezometers, capsys):
+    assert run_verb(["import", "dam", *ANSWERS]) == 0
+    capsys.readouterr()
+    assert run_verb(["import", "dam"]) == 0
+    assert "P1.csv: 0 stored, 300 known before" in capsys.readouterr().out
+    assert count_readings() == 3 * HOURS
+
+
+def test_a_later_file_with_a_new_station_is_read_by_the_answers_of_the_first_import(piezometers, begin, capsys):
+    assert run_verb(["import", "dam", *ANSWERS, "--bound", "pore_pressure=55 60 65 kPa"]) == 0
+    write_piezometer(piezometers, "P4", begin)
+    assert run_verb(["import", "dam", "--bound", "pore_pressure=55 60 65 kPa"]) == 0
+    assert 'id = "P4"' in Path("configs/sites/dam.toml").read_text()
+    assert count_readings() == 4 * HOURS
+
+
+def test_a_broken_file_does_not_keep_the_others_out(piezometers, capsys):
+    (piezometers / "notes.csv").write_text("see the report\nof last year\n")
+    assert run_verb(["import", "dam", *ANSWERS]) == 3
+    assert "notes.csv is left out" in capsys.readouterr().err
+    assert count_readings() == 3 * HOURS
+
+
+def test_an_import_that_was_killed_is_completed_by_the_same_command(piezometers, monkeypatch, capsys):
+    from monitor.features.table_import.cli import import_command
+
+    def die(path, *_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(import_command, "store_file", die)
+        assert run_verb(["import", "dam", *ANSWERS]) == 130
+    assert run_verb(["import", "dam"]) == 0
+    assert count_readings() == 3 * HOURS
+
+
+def test_files_beside_other_sites_are_put_into_none_without_an_answer(piezometers, capsys):
+    assert run_verb(["sites", "init", "north"]) == 0
+    assert run_verb(["import", "dam", *ANSWERS]) == 1
+    assert "which site do these files belong to? dam would be a new site [north, dam]" in capsys.readouterr().err
+    assert run_verb(["import", "dam", *ANSWERS, "--site", "dam"]) == 0
+
+
+def test_a_program_reads_the_result_as_json(piezometers, capsys):
+    assert run_verb(["import", "dam", *ANSWERS, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["site"] == "dam"
+    assert [file["stored"] for file in found["files"]] == [HOURS] * 3
+    assert found["level"] == "green"
+    assert found["warnings"]["not_judged"] == [f"P{number}.pore_pressure" for number in (1, 2, 3)]
+
+
+class Typed(io.StringIO):
+    """Standard input of a terminal at which a person types prepared lines."""
+
+    def isatty(self):
+        return True
+
+
+def test_a_person_at_the_terminal_answers_each_question_once_and_confirms(piezometers, monkeypatch, capsys):
+    typed = Typed("UTC\nkPa\n46,9\n55 60 65\ny\n")
+    monkeypatch.setattr(sys, "stdin", typed)
+    assert run_verb(["import", "dam"]) == 0
+    assert typed.read() == ""
+    said = capsys.readouterr()
+    assert "Store 900 values of 3 files and write the new site file configs/sites/dam.toml?" in said.err
+    assert "red | sees: full" in said.out
+
+
+def test_nothing_is_written_if_the_person_does_not_confirm(piezometers, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", Typed("none\nn\n"))
+    assert run_verb(["import", "dam", *ANSWERS]) == 1
+    assert not Path("configs").exists()
+    assert not Path("slopeward.db").exists()
