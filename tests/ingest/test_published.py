@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest import births
 from monitor.ingest.decoders.sensorthings import read_next_link
-from monitor.ingest.decoders.sparkplug import _encode_varint, encode_rebirth, read_payload
+from monitor.ingest.decoders.sparkplug_payload import encode_rebirth, read_payload
 from monitor.ingest.decoders.table import find_decoder
 from monitor.ingest.files.gnss import find_place
 from monitor.ingest.message import BrokerMessage
@@ -204,19 +204,76 @@ def test_deaths_are_told_and_old_ones_are_not_believed(pipeline):
     assert refusal(read(pipeline, NODE.format("DDATA") + "/lock", p.DDATA)) == "no_birth"
 
 
+def encode_varint(number):
+    octets = bytearray()
+    while number > 0x7F:
+        octets.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*octets, number])
+
+
+def encode_field(number, wire_type, content):
+    tag = encode_varint(number << 3 | wire_type)
+    return tag + encode_varint(len(content)) + content if wire_type == 2 else tag + content
+
+
+def encode_payload(*metrics):
+    time = b"\x08\x80\xe6\xed\xbf\xca3"
+    return time + b"".join(encode_field(2, 2, metric) for metric in metrics)
+
+
 @pytest.mark.parametrize(("code", "counts"), [(192, True), (0, False), (500, False), (0x80000200, False)])
-def test_a_value_of_bad_or_stale_quality_is_none(code, counts):
+def test_value_of_bad_or_stale_quality_is_no_value(code, counts):
     """Sparkplug 3.0, 6.4.9.1: the property Quality is 192 where a value is good, 0 where bad, 500 where stale."""
-    told = b"\x08\x03\x18" + _encode_varint(code)
-    quality = b"\x0a\x07Quality\x12" + bytes([len(told)]) + told
-    metric = b"\x0a\x08tilt_deg\x4a" + bytes([len(quality)]) + quality + b"\x65\x00\x00\x80\x3f"
-    payload = b"\x08\x80\xe6\xed\xbf\xca3\x12" + bytes([len(metric)]) + metric
-    (one,) = read_payload(payload).metrics
-    assert (one.name, one.number) == ("tilt_deg", 1.0 if counts else None)
+    value = b"\x08\x03" + encode_field(3, 0, encode_varint(code))
+    quality = encode_field(1, 2, b"Quality") + encode_field(2, 2, value)
+    metric = encode_field(1, 2, b"tilt_deg") + encode_field(9, 2, quality) + b"\x65\x00\x00\x80\x3f"
+    payload = encode_payload(metric)
+    (read_metric,) = read_payload(payload).metrics
+    assert (read_metric.name, read_metric.number) == ("tilt_deg", 1.0 if counts else None)
     site = with_decoder(pattern="spBv1.0/#", name="sparkplug", series=(("tilt_deg", "G1.tilt_x_deg"),))
     decoded = read(site, NODE.format("NDATA"), payload)
     assert [o.quantity for o in decoded.observations] == ["tilt_x"] * counts
     assert counts or refusal(decoded) == "empty"
+
+
+@pytest.mark.parametrize(
+    ("datatype", "field", "sent", "expected"),
+    [
+        (1, 10, 0xFF, -1),
+        (2, 10, 0xFFFE, -2),
+        (3, 10, 0xFFFFFFFD, -3),
+        (3, 10, 7, 7),
+        (4, 11, (1 << 64) - 5, -5),
+        (7, 10, 0xFFFFFFFD, 0xFFFFFFFD),
+        (11, 14, 1, None),
+    ],
+)
+def test_integer_has_the_sign_of_its_data_type(datatype, field, sent, expected):
+    metric = encode_field(1, 2, b"m") + encode_field(4, 0, encode_varint(datatype))
+    (read_metric,) = read_payload(encode_payload(metric + encode_field(field, 0, encode_varint(sent)))).metrics
+    assert read_metric.number == expected
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (b"", "bad_payload"),
+        (b"not protobuf", "bad_payload"),
+        (encode_payload(encode_field(1, 2, b"m"))[:-1], "bad_payload"),
+        (encode_payload(encode_field(1, 2, b"\xff")), "bad_payload"),
+        (encode_payload(encode_field(1, 2, b"m" * 501)), "bad_payload"),
+        (encode_payload(encode_field(1, 2, b"a\0b")), "bad_text"),
+        (encode_payload(encode_field(1, 2, b"m") + encode_field(12, 0, b"\x01")), "bad_payload"),
+        (encode_payload(*[b""] * 5001), "too_many"),
+        (encode_payload(encode_field(9, 2, encode_field(1, 2, b"k") * 201)), "too_many"),
+        (b"\0" * ((1 << 20) + 1), "too_large"),
+    ],
+)
+def test_damaged_or_excessive_sparkplug_payload_is_refused(payload, code):
+    with pytest.raises(PayloadError) as refused:
+        read_payload(payload)
+    assert refused.value.code == code
 
 
 def test_the_command_for_a_rebirth_is_the_published_one():
