@@ -51,7 +51,6 @@ from monitor.sites.quantities import (
     MOTION_PREFIXES,  # prefixes of quantities that measure motion of a station
     QUANTITIES,  # known quantities by name, with canonical unit and range
     SIGNAL_STRENGTH,  # quantity of the radio signal strength, `signal_strength`
-    UNITS,  # known units: unit to (canonical unit, factor, offset)
     VELOCITY_MAP_QUANTITIES,  # quantities derived from velocity maps
     convert,  # convert a value between units; raises ValueError if they do not fit
     convert_difference,  # convert a difference between units, without the zero offset
@@ -89,6 +88,9 @@ from monitor.sites.schema import (
 )
 from monitor.sites.topics import (
     TOPIC_ROOT,  # root of the MQTT topics of the service, `slopeward/v1`
+)
+from monitor.sites.units import (
+    UNITS,  # known units: unit to (canonical unit, factor, offset)
 )
 from monitor.sites.watched import (
     ANOMALY_CAUSES,  # causes of an anomaly that a person can record

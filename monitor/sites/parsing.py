@@ -32,7 +32,6 @@ from monitor.sites.quantities import (
     BATTERY_LEVEL,
     BATTERY_VOLTAGE,
     QUANTITIES,
-    UNITS,
     VELOCITY_MAP_QUANTITIES,
     ZONE_QUANTITIES,
     Quantity,
@@ -49,6 +48,7 @@ from monitor.sites.schema import (
     Table,
     make_site_file_model,
 )
+from monitor.sites.units import UNITS
 from monitor.sites.witnesses import list_top_witnesses
 from monitor.text.instants import format_duration
 from monitor.text.names import fold_name, is_line, is_same_person, unify_names

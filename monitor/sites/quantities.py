@@ -1,10 +1,11 @@
-"""Built-in quantities with canonical unit and expected range, and the conversion of units."""
+"""Built-in quantities with canonical unit and expected range, and the conversion between units."""
 
 import difflib
 from dataclasses import dataclass
 from math import inf
 from typing import Final, NamedTuple
 
+from monitor.sites.units import UNITS
 from monitor.text.names import split_table
 
 # Limit of numbers in configuration files. No instrument measures such a value.
@@ -117,74 +118,6 @@ def measures_motion(quantity: str) -> bool:
 
 # Prefix of station ids for landslides that are tracked on scenes. These stations have no instruments.
 LANDSLIDE_PREFIX: Final = "F-"
-# Unit: (canonical unit, factor, offset), with canonical value = value * factor + offset.
-UNITS: Final[dict[str, tuple[str, float, float]]] = {
-    "mm": ("mm", 1.0, 0.0),
-    "cm": ("mm", 10.0, 0.0),
-    "m": ("m", 1.0, 0.0),
-    "um": ("mm", 1e-3, 0.0),
-    "in": ("mm", 25.4, 0.0),
-    "ft": ("m", 0.3048, 0.0),
-    "mm/day": ("mm/day", 1.0, 0.0),
-    "mm/h": ("mm/day", 24.0, 0.0),
-    "cm/day": ("mm/day", 10.0, 0.0),
-    "m/day": ("mm/day", 1000.0, 0.0),
-    "mm/yr": ("mm/day", 1.0 / 365.25, 0.0),
-    "mrad": ("mrad", 1.0, 0.0),
-    "rad": ("mrad", 1000.0, 0.0),
-    "urad": ("mrad", 1e-3, 0.0),
-    "deg": ("mrad", 17.453292519943295, 0.0),
-    "microstrain": ("microstrain", 1.0, 0.0),
-    "kPa": ("kPa", 1.0, 0.0),
-    "Pa": ("kPa", 1e-3, 0.0),
-    "MPa": ("kPa", 1000.0, 0.0),
-    "bar": ("kPa", 100.0, 0.0),
-    "psi": ("kPa", 6.894757293168361, 0.0),
-    "hPa": ("hPa", 1.0, 0.0),
-    "mbar": ("hPa", 1.0, 0.0),
-    "%": ("%", 1.0, 0.0),
-    "percent": ("%", 1.0, 0.0),
-    "degC": ("degC", 1.0, 0.0),
-    "K": ("degC", 1.0, -273.15),
-    "degF": ("degC", 5.0 / 9.0, -160.0 / 9.0),
-    "mm/s2": ("mm/s2", 1.0, 0.0),
-    "m/s2": ("mm/s2", 1000.0, 0.0),
-    "g": ("mm/s2", 9806.65, 0.0),
-    "V": ("V", 1.0, 0.0),
-    "mV": ("V", 1e-3, 0.0),
-    "dBm": ("dBm", 1.0, 0.0),
-    "mil": ("mm", 0.0254, 0.0),
-    "mm/min": ("mm/day", 1440.0, 0.0),
-    "mm/s": ("mm/day", 86400.0, 0.0),
-    "m/s": ("mm/day", 8.64e7, 0.0),
-    "cm/h": ("mm/day", 240.0, 0.0),
-    "cm/yr": ("mm/day", 10.0 / 365.25, 0.0),
-    "m/yr": ("mm/day", 1000.0 / 365.25, 0.0),
-    "in/day": ("mm/day", 25.4, 0.0),
-    "in/h": ("mm/day", 609.6, 0.0),
-    "gon": ("mrad", 15.707963267948966, 0.0),
-    "arcmin": ("mrad", 0.2908882086657216, 0.0),
-    "arcsec": ("mrad", 0.00484813681109536, 0.0),
-    "mdeg": ("mrad", 0.017453292519943295, 0.0),
-    # Small-angle approximation of a tilt.
-    "mm/m": ("mrad", 1.0, 0.0),
-    "um/m": ("microstrain", 1.0, 0.0),
-    "nanostrain": ("microstrain", 1e-3, 0.0),
-    "atm": ("kPa", 101.325, 0.0),
-    "dbar": ("kPa", 10.0, 0.0),
-    "kgf/cm2": ("kPa", 98.0665, 0.0),
-    # Mercury at 0 degC, water at 4 degC: NIST SP 811 (2008).
-    "mmHg": ("kPa", 0.1333224, 0.0),
-    "inHg": ("kPa", 3.386389, 0.0),
-    "mmH2O": ("kPa", 0.00980665, 0.0),
-    "cmH2O": ("kPa", 0.0980665, 0.0),
-    "mH2O": ("kPa", 9.80665, 0.0),
-    "inH2O": ("kPa", 0.2490889, 0.0),
-    "ftH2O": ("kPa", 2.989067, 0.0),
-    "m3/m3": ("%", 100.0, 0.0),
-    "1": ("1", 1.0, 0.0),
-    "index": ("index", 1.0, 0.0),
-}
 # Units of raw readings, before a calibration is applied. They cannot be converted.
 RAW_UNITS: Final = frozenset(
     split_table("""

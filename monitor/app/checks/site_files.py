@@ -26,8 +26,9 @@ from monitor.sites.channels import find_channel_traits, list_channel_kinds, spli
 from monitor.sites.files import scan_sites
 from monitor.sites.first_site import FEWEST_INTERVALS, LONGEST_WAIT_S
 from monitor.sites.parsing import find_cautions, find_weaknesses
-from monitor.sites.quantities import UNITS, VELOCITY_MAP_QUANTITIES
+from monitor.sites.quantities import VELOCITY_MAP_QUANTITIES
 from monitor.sites.records import VELOCITY_MAP, Level, Site, Station
+from monitor.sites.units import UNITS
 from monitor.sites.watched import is_forecast
 from monitor.sites.witnesses import find_voting_series
 from monitor.storage.check import BAD, WARN, Check, SubjectState, make_state

@@ -14,8 +14,9 @@ from monitor.ingest.references import References
 from monitor.ingest.text.clocks import find_unset
 from monitor.ingest.text.units import read_symbol
 from monitor.readings.records import Link, Observation
-from monitor.sites.quantities import UNITS, convert, split_suffix
+from monitor.sites.quantities import convert, split_suffix
 from monitor.sites.records import Binding, Site
+from monitor.sites.units import UNITS
 from monitor.text.message import Template, join
 from monitor.text.names import is_station
 

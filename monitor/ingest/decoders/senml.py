@@ -24,11 +24,11 @@ from monitor.readings.no_value import is_no_value
 from monitor.readings.records import Observation
 from monitor.sites.quantities import QUANTITIES
 from monitor.sites.records import Binding
+from monitor.sites.units import find_senml_unit
 from monitor.text.instants import epoch_s
 from monitor.text.names import is_station
 
 _ABSOLUTE_S: Final = 2.0**28  # smaller times count from now (RFC 8428, 4.5.3)
-_UNITS: Final = {"Cel": "degC", "/": "1", "m/s2": "m/s2", "%EL": "%", "%RH": "%"}  # where SenML spells otherwise
 _VERSION_MOST: Final = 10
 _BASES: Final = frozenset({"bn", "bt", "bu", "bv", "bver"})
 _OWN: Final = frozenset({"n", "t", "u", "v"})
@@ -77,7 +77,7 @@ def _read(record: Mapping[str, Any], received: ReceivedMessage, *, of_reception:
     station, quantity = _split(_text(record, "bn") + _text(record, "n"))
     value = read_number(record["v"], "v") + read_number(record.get("bv", 0), "bv")
     unit = _text(record, "u") or _text(record, "bu") or None
-    field = received.field(station, quantity, _UNITS.get(unit or "", unit))
+    field = received.field(station, quantity, find_senml_unit(unit or "") or unit)
     seconds = read_number(record.get("bt", 0), "bt") + read_number(record.get("t", 0), "t")
     if abs(seconds) < _ABSOLUTE_S:
         if not of_reception:

@@ -20,8 +20,8 @@ from monitor.ingest.files.mapping import ColumnRule
 from monitor.ingest.text.units import unit_of_header
 from monitor.readings.queries.observations import find_series_id, load_readings
 from monitor.readings.records import Observation
-from monitor.sites.quantities import UNITS
 from monitor.sites.records import Site
+from monitor.sites.units import UNITS
 from monitor.storage.engine import Database
 from monitor.text.instants import from_epoch_s
 from monitor.text.message import LABELLED_TEXT, Figure, Message, Template, Timestamp

@@ -30,7 +30,8 @@ from monitor.ingest.grids.cf import check_stamp, choose_unit, classify_sums, fin
 from monitor.ingest.grids.quality import NONE, Footing, QualityLayer, choose_mask, find_rule, is_quality_name
 from monitor.ingest.grids.stack import Array, GridStack, find_near, leave_fills, name_reference
 from monitor.readings.queries.points import Point, PointValue
-from monitor.sites.quantities import QUANTITIES, UNITS, convert, is_unit_of
+from monitor.sites.quantities import QUANTITIES, convert, is_unit_of
+from monitor.sites.units import UNITS
 from monitor.text.reasons import describe_error
 
 TAGGED: Final = 8  # bands whose tags are read

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from monitor.sites.quantities import UNITS
+from monitor.sites.units import SPELLINGS, UNITS, find_unit
 
 _BRACKETED: Final = re.compile(r"[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")
 _INDEX: Final = re.compile(r"(?<=[\w\])])\((\d+)\)$")  # of an array of a logger, such as Press_kPa(1)
@@ -15,77 +15,10 @@ _DEPTH: Final = re.compile(r"(?<![\w.,/])(\d+(?:[.,]\d+)?) ?(m|cm|ft)(?![\w/])")
 _DEPTH_INSIDE: Final = re.compile(r"[\[(]\s*[-@]?\s*(\d+(?:[.,]\d+)?)\s*(m|cm|ft)(?:\s+[^\W\d]+\.?)?\s*[\])]")
 _TAIL: Final = re.compile(r"(?:^|[\s_.\-])([A-Za-zµ°%]+)$")
 _WIDE: Final = str.maketrans("（）［］／", "()[]/")
-_SIGNS: Final = str.maketrans({"²": "2", "³": "3", "₂": "2", "μ": "µ", "º": "°", "˚": "°", "^": "", "·": " "})
-_WORDS: Final = {
-    f"{prefix}{name}": unit
-    for prefix, unit in (("milli", "mm"), ("centi", "cm"), ("zenti", "cm"), ("micro", "um"), ("", "m"))
-    for name in ("metre", "metres", "meter", "meters", "metri", "metro", "metros")
-}
-_WRITTEN: Final = {  # unit -> how loggers and people write it, in small letters
-    "mm": ("l/m2", "millimeters", "millimetres"),
-    "in": ("inch", "inches", "in.", "zoll", "pouces", "pulgadas"),
-    "ft": ("feet", "foot", "ft."),
-    "mil": ("mils",),
-    "um": ("µm", "micron", "microns"),
-    "m/s2": ("m s-2",),
-    "deg": ("°", "degree", "degrees", "gradi", "grados", "degrés"),
-    "gon": ("gons", "neugrad"),
-    "arcsec": ('"', "″", "arcseconds", "arc sec", "sec of arc"),
-    "arcmin": ("arc min", "arcminutes"),
-    "mdeg": ("m°",),
-    "mrad": ("millirad",),
-    "urad": ("µrad", "microrad"),
-    "mm/m": ("mm / m", "‰"),
-    "microstrain": ("µε", "µstrain", "ustrain", "µm/m", "microstrains"),
-    "nanostrain": ("nε", "nstrain"),
-    "kPa": ("kn/m2", "kilopascal"),
-    "MPa": ("n/mm2", "mn/m2"),
-    "Pa": ("pascal", "n/m2"),
-    "psi": ("lbf/in2", "lb/in2", "psig"),  # not psia, which counts from a vacuum
-    "mbar": ("millibar", "mbars"),
-    "kgf/cm2": ("kp/cm2", "kg/cm2"),
-    "mmHg": ("mm hg", "torr"),
-    "inHg": ("in hg", "in. hg", "inches hg"),
-    "mmH2O": ("mm h2o", "mmws", "mmca"),
-    "cmH2O": ("cm h2o", "cmh20", "cmws", "cmca", "cmwc"),
-    "inH2O": ("in h2o", "inwc"),
-    "ftH2O": ("ft h2o", "ftwc"),
-    "mH2O": ("m h2o", "mh20", "mws", "mwc", "mca", "m c.a.", "m.c.a.", "m ws", "m wc"),
-    "degC": ("°c", "c", "deg c", "degrees c", "celsius", "℃"),
-    "K": ("kelvin",),
-    "degF": ("°f", "f", "deg f", "degrees f", "fahrenheit", "℉"),
-    "V": ("volt", "volts", "vdc"),
-    "mV": ("millivolt", "millivolts"),
-    "%": ("pct", "percent", "vol%", "vol.%", "% vwc"),
-    "m3/m3": ("m3 m-3", "cm3/cm3"),
-}
-_SPELLED: Final = {
-    **{name.lower(): name for name in UNITS},
-    **{text: unit for unit, texts in _WRITTEN.items() for text in texts},
-    **_WORDS,
-    "mm/d": "mm/day",
-    "mm/a": "mm/yr",
-    "mm/year": "mm/yr",
-    "mm/tag": "mm/day",
-    "m a.s.l.": "m",
-    "gl-m": "m",
-    "m ü.m.": "m",
-    "m ü. m.": "m",
-    "m s.l.m.": "m",
-    "masl": "m",
-    **{
-        f"{unit}{gap}{below}": unit
-        for unit in ("m", "cm", "ft")
-        for gap in ("", " ")
-        for below in ("bgl", "bgs", "b.g.l.", "btoc", "u. gok")
-    },
-    "m unter gok": "m",
-    "m u.gok": "m",
-    "毫米": "mm",
-    "厘米": "cm",
-    "米": "m",
-}
-_TAILS: Final = frozenset({"mm", "cm", "um", "kpa", "mpa", "hpa", "mbar", "mrad", "urad", "degc", "inches", *_WORDS})
+_METRES: Final = frozenset(
+    spelling for unit in ("mm", "cm", "um", "m") for spelling in SPELLINGS[unit] if "met" in spelling
+)
+_TAILS: Final = frozenset({"mm", "cm", "um", "kpa", "mpa", "hpa", "mbar", "mrad", "urad", "degc", "inches", *_METRES})
 
 
 def unit_of_header(name: str) -> str | None:
@@ -101,11 +34,11 @@ def unit_of_header(name: str) -> str | None:
     text = join_depths(name.translate(_WIDE).strip())
     inside = re.search(r"[\[(]\s*([^\[\]()]+?)\s*[\])]\s*$", text)
     if inside is not None:
-        return _find_unit(inside.group(1))
+        return find_unit(inside.group(1))
     if (slash := _BRACKETED.search(text)) is not None:
-        return _find_unit(slash.group(1))
+        return find_unit(slash.group(1))
     tail = _TAIL.search(text)
-    return _SPELLED.get(tail.group(1).lower()) if tail is not None and tail.group(1).lower() in _TAILS else None
+    return find_unit(tail.group(1)) if tail is not None and tail.group(1).lower() in _TAILS else None
 
 
 def join_depths(name: str) -> str:
@@ -115,7 +48,7 @@ def join_depths(name: str) -> str:
     ('Piezo P1 5m [kPa]', 'Soil moisture 30cm', 'Crack 3 mm')
     """
     name = _INDEX.sub(r" \1", name)
-    name = _SHARE.sub(lambda found: f"[{found[0]}]" if _find_unit(found[1]) else found[0], name)
+    name = _SHARE.sub(lambda found: f"[{found[0]}]" if find_unit(found[1]) else found[0], name)
     return _DEPTH.sub(lambda found: f"{found[1]}{found[2]}", _DEPTH_INSIDE.sub(r"\1\2", name))
 
 
@@ -125,7 +58,7 @@ def read_unit(text: str) -> str | None:
     >>> read_unit("[mm]"), read_unit("°C"), read_unit("Avg"), read_unit("(kPa)")
     ('mm', 'degC', None, 'kPa')
     """
-    return _find_unit(text.translate(_WIDE).strip().strip("[]()"))
+    return find_unit(text.translate(_WIDE).strip().strip("[]()"))
 
 
 def read_symbol(text: str) -> str:
@@ -141,7 +74,3 @@ def read_symbol(text: str) -> str:
 def is_sure_unit(text: str) -> bool:
     """Whether a word is a unit wherever it stands in a name."""
     return text.lower() in _TAILS
-
-
-def _find_unit(text: str) -> str | None:
-    return _SPELLED.get(" ".join(text.translate(_SIGNS).lower().split()))

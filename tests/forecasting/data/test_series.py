@@ -8,7 +8,7 @@ from forecasting.data.series import DAY_S, HARMLESS, Panel, panel_from_samples, 
 from forecasting.errors import HorizonError, PanelError
 from forecasting.evaluation.csv_audit import audit_rows
 from monitor.readings import records as observation
-from monitor.sites.quantities import UNITS
+from monitor.sites.units import UNITS
 
 
 def test_gaps_stay_gaps_and_stations_are_sorted():
