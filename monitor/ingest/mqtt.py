@@ -1,7 +1,6 @@
-"""Paho in, nothing else: a persistent session whose messages are acknowledged by the writer, after its commit."""
+"""MQTT client of ingest with a persistent session. The writer acknowledges a message after its commit."""
 
 import logging
-import struct
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -9,77 +8,66 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from monitor.broker.access import Access, PayloadLimits, ServiceClient
+from monitor.broker.access import Access
+from monitor.broker.client import ServiceClient
+from monitor.broker.message_socket import PayloadLimits, ReceivedPublish
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.queries.messages import BEGINNING_BYTES, KEPT_BYTES
 from monitor.text.message import Template
 
-PIECE_BYTES: Final = 1 << 20  # one memory for all of them: a large message comes in few turns of the interpreter
-
-
-class BufferedSocket:
-    """A connected socket that is read in large pieces, as paho uses one."""
-
-    def __init__(self, wrapped: Any) -> None:
-        self._wrapped = wrapped
-        self._piece = memoryview(bytearray(PIECE_BYTES))
-        self._at = self._end = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._wrapped, name)
-
-    @property
-    def ahead(self) -> int:
-        """Bytes that were read from the network and nobody has asked for yet."""
-        return self._end - self._at
-
-    def pending(self) -> int:
-        """Bytes that can be read without waiting for the network."""
-        inner = getattr(self._wrapped, "pending", None)
-        return self.ahead + (inner() if inner is not None else 0)
-
-    def recv(self, size: int) -> bytes | memoryview:
-        """At most so many bytes, good until the next call; raises BlockingIOError where there are none now.
-
-        They are empty where the connection ended.
-        """
-        if self._at == self._end:
-            self._end, self._at = int(self._wrapped.recv_into(self._piece)), 0
-        found = self._piece[self._at : min(self._at + size, self._end)]
-        self._at += len(found)
-        return found
-
-
 log: Final = logging.getLogger(__name__)
-RECEIVE_MAXIMUM: Final = 4000  # unacknowledged messages the broker may send: eight batches
+RECEIVE_MAXIMUM: Final = 4000  # unacknowledged messages that the broker may send: eight batches
+KEEPALIVE_S: Final = 30
+NEVER_EXPIRES: Final = 0xFFFFFFFF
+NEVER_RETAINED: Final = SubscribeOptions.RETAIN_DO_NOT_SEND
+_SESSION_TAKEN_OVER: Final = 0x8E  # reason code of MQTT 5
 _NOT_YET: Final = Template("broker.not_yet", "not connected yet")
 _REFUSED: Final = Template("broker.refused", "the broker refused the connection: {problem}")
 _NO_ANSWER: Final = Template("broker.no_answer", "the broker at {address} does not answer: {problem}")
 _ENDED: Final = Template("broker.ended", "the connection ended: {problem}")
 _OTHER_CLIENT: Final = Template("broker.other_client", "another client uses the id '{id}'")
 _NO_TOPIC: Final = Template("broker.subscription", "the broker refused the subscription to {topic}: {problem}")
-NEVER_EXPIRES: Final = 0xFFFFFFFF
-NEVER_RETAINED: Final = SubscribeOptions.RETAIN_DO_NOT_SEND
-_TAKEN_OVER: Final = 0x8E
-_PUBACK: Final = struct.Struct("!BBH")  # type, remaining length, packet identifier: reason "success" is implied
-_PUBACK_TYPE: Final = 0x40
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerSession:
-    """One session at the broker."""
+    """A session that the broker keeps for the service.
 
-    name: str  # live or backfill
-    client_id: str  # under which the broker keeps it
-    filters: tuple[str, ...]  # topics that are subscribed
-    # those of `filters` whose readings count from their reception, so that none may have waited
+    Attributes:
+        name: `live` or `backfill`.
+        client_id: Id under which the broker keeps the session.
+        filters: Topic filters to subscribe to.
+        undated: Those of `filters` whose readings get the time of their reception. No such message may wait at the
+            broker.
+    """
+
+    name: str
+    client_id: str
+    filters: tuple[str, ...]
     undated: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A connection to the broker was established.
+
+    Attributes:
+        name: `live` or `backfill`.
+        client_id: Id of the session.
+        session_present: Whether the broker had kept the session.
+        at: When the connection was established.
+    """
+
+    name: str
+    client_id: str
+    session_present: bool
+    at: datetime
 
 
 def list_subscriptions(session: BrokerSession, *, send_retained: bool = True) -> list[tuple[str, SubscribeOptions]]:
@@ -98,93 +86,109 @@ def list_subscriptions(session: BrokerSession, *, send_retained: bool = True) ->
     return [(topic, undated if topic in session.undated else dated) for topic in session.filters]
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """The broker took us; `session_present` False = it keeps nothing of us."""
-
-    name: str  # live or backfill
-    client_id: str
-    session_present: bool
-    at: datetime
-
-
 class MqttSession:
-    """One client with a fixed id and a session that never expires.
+    """Client with a fixed id and a session that never expires.
 
-    A message that is retained where none is kept is read, and cleared from the broker as it comes: whoever may publish
-    under ever new names must not fill the broker's memory with them.
+    The client id belongs to the service and not to a machine. A client that connects with it takes over the session and
+    its waiting messages, and the broker disconnects the client before. Therefore this class connects only while
+    `may_connect` returns True.
 
-    Callbacks only enqueue. `acknowledge` may be called from another thread; an acknowledgement of an earlier connection
-    is dropped, because the broker counts anew after each connect and sends the message again.
-
-    The id is that of the service, not of the machine: whoever connects by it has the session with all that waits in it,
-    and the client before is sent away. So it connects again only while `may_connect` says that the session is its own.
+    Args:
+        session: Session to connect to.
+        access: Address and login.
+        on_message: Called in the network thread for each message. Must return quickly.
+        on_connected: Called in the network thread after each connection. Must return quickly.
+        clock: Wall clock.
+        may_retain: Whether the broker may keep the retained message of a topic. A retained message of another topic is
+            read and then removed from the broker, so that a publisher cannot fill the memory of the broker with
+            invented topics.
+        may_connect: Whether the session belongs to this process.
     """
 
     def __init__(
         self,
-        one: BrokerSession,
+        session: BrokerSession,
         access: Access,
         on_message: Callable[[BrokerMessage], None],
         on_connected: Callable[[Connected], None],
         clock: Callable[[], datetime],
-        keeps: Callable[[str], bool] = lambda _: True,
+        may_retain: Callable[[str], bool] = lambda _: True,
         may_connect: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.name = one.name
+        self.name = session.name
         self.connected = False
         self.listening = False  # connected, and the broker has confirmed the subscriptions
-        self.problem: str = _NOT_YET()  # a message; empty where there is none
-        self.refused = ""  # the subscription that the broker does not grant; stays until it does
-        self.epoch = 0
+        self.problem: str = _NOT_YET()  # a message; empty if there is no problem
+        self.refused = ""  # message about a refused subscription; stays until the broker grants it
+        self.epoch = 0  # number of connections and disconnections
         self.dropped_acknowledgements = 0
-        self.cleared = 0
-        self._session = one
-        self._access, self._client_id = access, one.client_id
-        self._filters, self._undated = one.filters, one.undated
-        self._keeps, self._may_connect = keeps, may_connect
-        self._hand_over, self._on_connected_event, self._clock = on_message, on_connected, clock
-        self._lock = threading.Lock()  # an epoch does not change while an acknowledgement is queued
+        self.cleared = 0  # retained messages that were removed from the broker
+        self._session = session
+        self._access = access
+        self._may_retain = may_retain
+        self._may_connect = may_connect
+        self._on_message = on_message
+        self._on_connected_event = on_connected
+        self._clock = clock
+        self._lock = threading.Lock()  # the epoch does not change while an acknowledgement is queued
         self._client = self._make_client()
 
     def _make_client(self) -> ServiceClient:
         access = self._access
         client = access.open_client(
-            self._client_id, mqtt5=access.mqtt5, manual_ack=True, clean_session=None if access.mqtt5 else False
+            self._session.client_id,
+            mqtt5=access.mqtt5,
+            manual_ack=True,
+            clean_session=None if access.mqtt5 else False,
         )
-        client.wrap = BufferedSocket
-        client.keeping = PayloadLimits(KEPT_BYTES, BEGINNING_BYTES)
+        client.read_messages(self._on_publish, PayloadLimits(KEPT_BYTES, BEGINNING_BYTES))
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
-        client.reconnect_delay_set(1, 5)  # a broker that forgot us keeps nothing meanwhile
+        # A broker that lost the session keeps no messages until the client is connected again.
+        client.reconnect_delay_set(1, 5)
         return client
 
-    # ---- life --------------------------------------------------------------------------------------------------
     def start(self) -> None:
-        """Connect in the background and stay connected; waits for nobody."""
+        """Connect in the background and reconnect after each interruption. Return at once."""
         host, port = self._access.target
         if self._access.mqtt5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = NEVER_EXPIRES
             properties.ReceiveMaximum = RECEIVE_MAXIMUM
-            self._client.connect_async(host, port, keepalive=30, clean_start=False, properties=properties)
+            self._client.connect_async(host, port, keepalive=KEEPALIVE_S, clean_start=False, properties=properties)
         else:
-            self._client.connect_async(host, port, keepalive=30)
+            self._client.connect_async(host, port, keepalive=KEEPALIVE_S)
         self._client.loop_start()
 
     def stop(self) -> None:
-        """Leave; the session and what is not acknowledged stay with the broker."""
+        """Disconnect. The broker keeps the session and the messages that are not acknowledged."""
         self._client.disconnect()
         self._client.loop_stop()
 
-    # ---- callbacks, in the network thread ----------------------------------------------------------------------
+    def acknowledge(self, messages: Sequence[BrokerMessage]) -> None:
+        """Acknowledge messages in this order. May be called from any thread.
+
+        Messages of an earlier connection are left out: the broker sends them again, with other packet identifiers.
+        """
+        with self._lock:
+            with_qos = [message for message in messages if message.qos]
+            current = [message.mid for message in with_qos if message.epoch == self.epoch and self.connected]
+            self.dropped_acknowledgements += len(with_qos) - len(current)
+            self._client.acknowledge(current)
+
+    def publish(self, topic: str, payload: str | bytes, qos: int = 1) -> None:
+        """Send a message. With QoS 1 it waits in memory while there is no connection."""
+        self._client.publish(topic, payload, qos=qos)
+
+    # The following methods are called in the network thread.
+
     def _on_pre_connect(self, _client: Client, _data: Any) -> None:
-        if not self._may_connect():  # paho takes it for a connection that failed, and tries again later
-            raise ConnectionRefusedError("another core may have taken over, and its session with it")
+        if not self._may_connect():
+            # Paho treats this as a failed connection and tries again later.
+            raise ConnectionRefusedError("another core may have taken over the session")
 
     def _on_connect(
         self, client: Client, _data: Any, flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
@@ -198,69 +202,72 @@ class MqttSession:
             self.connected = True
         self.problem = ""
         log.info("%s: connected, session %s", self.name, "present" if flags.session_present else "new")
-        if not self._filters:
+        session = self._session
+        if not session.filters:
             self.listening = True
         elif self._access.mqtt5:
-            client.subscribe(list_subscriptions(self._session))
+            client.subscribe(list_subscriptions(session))
         else:
-            client.subscribe([(topic, int(topic not in self._undated)) for topic in self._filters])
-        self._on_connected_event(Connected(self.name, self._client_id, flags.session_present, self._clock()))
+            client.subscribe([(topic, 0 if topic in session.undated else 1) for topic in session.filters])
+        self._on_connected_event(Connected(self.name, session.client_id, flags.session_present, self._clock()))
 
     def _on_connect_fail(self, _client: Client, _data: Any) -> None:
-        cause = sys.exc_info()[1]  # paho calls this while it handles the error, and tells nothing else
+        # Paho calls this while it handles the exception and does not pass it on.
+        cause = sys.exc_info()[1]
         self.problem = _NO_ANSWER(address=self._access.url, problem=str(cause))
 
     def _on_disconnect(
         self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _p: Properties | None
     ) -> None:
         with self._lock:
-            self.epoch += 1  # before paho empties its out queue: nothing stale is sent on the next connection
-            was_connected, self.connected, self.listening = self.connected, False, False
-        if was_connected or not self.problem:  # a refusal has said more already
+            # Paho empties its queue of outgoing packets after this call, so no acknowledgement of this connection is
+            # sent on the next connection.
+            self.epoch += 1
+            was_connected = self.connected
+            self.connected = False
+            self.listening = False
+        if was_connected or not self.problem:  # the problem of a refused connection is more specific
             self.problem = _ENDED(problem=str(reason))
-        if reason.value == _TAKEN_OVER:
-            self.problem = _OTHER_CLIENT(id=self._client_id)
+        if reason.value == _SESSION_TAKEN_OVER:
+            self.problem = _OTHER_CLIENT(id=self._session.client_id)
             log.error("%s: %s", self.name, self.problem)
 
     def _on_subscribe(
         self, _client: Client, _data: Any, _mid: int, reasons: list[ReasonCode], _p: Properties | None
     ) -> None:
         refused: str = ""
-        for topic, reason in zip(self._filters, reasons, strict=False):
+        for topic, reason in zip(self._session.filters, reasons, strict=False):
             if reason.is_failure:
-                self.problem = refused = _NO_TOPIC(topic=topic, problem=str(reason))
-                log.error("%s: %s", self.name, self.problem)
+                refused = _NO_TOPIC(topic=topic, problem=str(reason))
+                self.problem = refused
+                log.error("%s: %s", self.name, refused)
         self.refused = refused
         self.listening = self.connected and not any(reason.is_failure for reason in reasons)
 
-    def _on_message(self, client: Client, _data: Any, message: MQTTMessage) -> None:
+    def _on_publish(self, received: ReceivedPublish) -> None:
+        is_retained = received.retain
         try:
-            topic = message.topic
+            topic = received.topic.decode()
         except UnicodeDecodeError:
-            topic = repr(message._topic)  # noqa: SLF001 - only the raw bytes tell what came
+            topic = repr(received.topic)
         else:
-            if message.retain and not message.payload and not message.qos:
-                return  # our other session has cleared it
-            if message.retain and message.payload and not self._keeps(topic):
-                client.publish(topic, b"", qos=0, retain=True)
+            if is_retained and not received.payload and not received.qos:
+                return  # the other session of the service has removed the retained message
+            if is_retained and received.payload and not self._may_retain(topic):
+                self._client.publish(topic, b"", qos=0, retain=True)
                 self.cleared += 1
-        kept = message.retain and not self._access.mqtt5  # MQTT 5 tells how it was published
-        raw, at, whole = bytes(message.payload), self._clock(), self._client.whole
-        self._hand_over(
-            BrokerMessage(topic, raw, at, self.name, message.mid, message.qos, self.epoch, retained=kept, whole=whole)
+        self._on_message(
+            BrokerMessage(
+                topic,
+                received.payload,
+                self._clock(),
+                self.name,
+                received.packet_id,
+                received.qos,
+                self.epoch,
+                # With MQTT 5 the flag is the one that the publisher set, and does not mean that the broker kept the
+                # message.
+                is_retained and not self._access.mqtt5,
+                whole=received.size,
+            )
         )
-
-    # ---- from the writer ---------------------------------------------------------------------------------------
-    def acknowledge(self, messages: Sequence[BrokerMessage]) -> None:
-        """Acknowledge messages in this order; those of an earlier connection are left out."""
-        with self._lock:
-            current = [m.mid for m in messages if m.qos and m.epoch == self.epoch and self.connected]
-            self.dropped_acknowledgements += sum(1 for m in messages if m.qos) - len(current)
-            if current:
-                # paho would queue, ring and write each of them apart: three system calls a message
-                packets = b"".join(_PUBACK.pack(_PUBACK_TYPE, 2, mid) for mid in current)
-                self._client._packet_queue(_PUBACK_TYPE, packets, current[-1], 1)  # noqa: SLF001
-
-    def publish(self, topic: str, payload: str | bytes, qos: int = 1) -> None:
-        """Send a message; with QoS 1 it waits in memory while there is no connection."""
-        self._client.publish(topic, payload, qos=qos)

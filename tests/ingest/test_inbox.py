@@ -1,20 +1,20 @@
+import contextlib
 import hashlib
+import socket
+import threading
 import time
 from datetime import UTC, datetime
-from itertools import pairwise
-
-from hypothesis import given
-from hypothesis import strategies as st
-from paho.mqtt.client import MQTTMessage
 
 from monitor.broker.access import Access
+from monitor.broker.message_socket import MessageSocket, PayloadLimits
 from monitor.ingest.message import BATCH_MESSAGES, BATCH_MOST, BATCH_WAIT_S, PAUSE_S, BrokerMessage, Inbox
-from monitor.ingest.mqtt import BrokerSession, BufferedSocket, MqttSession
+from monitor.ingest.mqtt import BrokerSession, MqttSession
 from monitor.ingest.queries.messages import BEGINNING_BYTES, KEPT_BYTES
 from monitor.readings.records import PayloadSize
-from tests.data.payloads.packets import packet, publish
+from tests.data.payloads.packets import publish
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+TOPIC = "slopeward/v1/alp/G1/obs"
 
 
 def message(n, client="live", qos=1, size=10):
@@ -107,66 +107,24 @@ def test_what_came_while_the_last_batch_was_written_waits_for_other_writers_alon
     assert take()[1] >= PAUSE_S / 5, "for a moment, however much waits"
 
 
-class Pieces:
-    def __init__(self, stream: bytes, cuts: list[int]) -> None:
-        bounds = [0, *sorted({min(c, len(stream)) for c in cuts}), len(stream)]
-        self._pieces = [stream[a:b] for a, b in pairwise(bounds) if b > a]
-
-    def recv_into(self, memory: memoryview) -> int:
-        piece = self._pieces.pop(0) if self._pieces else b""
-        memory[: len(piece)] = piece
-        return len(piece)
-
-
-class Lively(Pieces):
-    """The same, which does not end."""
-
-    def recv_into(self, memory: memoryview) -> int:
-        if count := super().recv_into(memory):
-            return count
-        raise BlockingIOError
-
-
-places = ("slopeward/v1/alp/G1/obs", "slopeward/v1/alpx/G1/obs", "slopeward/v1/alp", "slopeward/v1/bach/report")
-topics = st.sampled_from([*places, "app/alp/up"])
-packets = st.one_of(
-    st.tuples(topics, st.binary(max_size=300), st.integers(0, 1)),
-    st.sampled_from([b"\xd0\0", packet(0x90, b"\0\1\0\0")]),  # PINGRESP, SUBACK
-)
-
-
-@given(st.lists(packets, max_size=12), st.lists(st.integers(0, 1500), max_size=30), st.integers(1, 400))
-def test_what_is_read_ahead_comes_whole_and_in_order(sent, cuts, size):
-    stream = b"".join(one if isinstance(one, bytes) else publish(*one) for one in sent)
-    buffered, found = BufferedSocket(Pieces(stream, cuts)), b""
-    while piece := buffered.recv(size):
-        found += piece
-        assert buffered.pending() == buffered.ahead <= len(stream) - len(found)
-    assert found == stream
-
-
-def test_packets_that_lie_in_memory_are_read_without_asking_the_network():
-    heard: list[MQTTMessage] = []
-    client = Access().open_client("reader", mqtt5=True)
-    client.on_message = lambda _c, _d, message: heard.append(message)
-    stream = publish("slopeward/v1/alp/G1/obs", b"1") * 5
-    client._sock = BufferedSocket(Lively(stream + stream[:7], []))
-    assert client.loop_read() == 0
-    assert [m.payload for m in heard] == [b"1"] * 5
-    client._sock = None
-
-
-def test_of_what_nobody_reads_the_beginning_waits_with_its_size_and_digest():
-    heard, topic = [], "slopeward/v1/alp/G1/obs"
-    one = BrokerSession("live", "x", (topic,))
-    session = MqttSession(one, Access(), heard.append, lambda _: None, lambda: NOW)
-    for size in (KEPT_BYTES, KEPT_BYTES + 1):
-        session._client._sock = BufferedSocket(Lively(publish(topic, b"x" * size), [300, 70_000]))
-        while len(heard) <= size - KEPT_BYTES:
-            session._client._packet_read()
-    session._client._sock = None
-    digest = hashlib.sha256(topic.encode() + b"\0" + b"x" * (KEPT_BYTES + 1)).hexdigest()
-    assert [(len(m.payload), m.whole) for m in heard] == [
+def test_a_message_that_is_too_large_arrives_with_its_beginning_size_and_digest():
+    received = []
+    session = MqttSession(BrokerSession("live", "x", (TOPIC,)), Access(), received.append, lambda _: None, lambda: NOW)
+    payload = b"x" * (KEPT_BYTES + 1)
+    digest = hashlib.sha256(TOPIC.encode() + b"\0" + payload).hexdigest()
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        messages = MessageSocket(
+            reader, session._on_publish, has_properties=True, limits=PayloadLimits(KEPT_BYTES, BEGINNING_BYTES)
+        )
+        sender = threading.Thread(target=writer.sendall, args=(publish(TOPIC, payload[:-1]) + publish(TOPIC, payload),))
+        sender.start()
+        while len(received) < 2:
+            with contextlib.suppress(BlockingIOError):
+                messages.recv(1)
+        sender.join()
+    assert [(len(message.payload), message.whole) for message in received] == [
         (KEPT_BYTES, None),
         (BEGINNING_BYTES, PayloadSize(KEPT_BYTES + 1, digest)),
     ]
