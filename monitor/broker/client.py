@@ -27,16 +27,24 @@ class ServiceClient(paho.Client):
 
     _on_publish_received: Callable[[ReceivedPublish], None] | None = None
     _limits: PayloadLimits
+    _has_room: Callable[[], bool]
 
-    def read_messages(self, on_publish: Callable[[ReceivedPublish], None], limits: PayloadLimits) -> None:
+    def read_messages(
+        self,
+        on_publish: Callable[[ReceivedPublish], None],
+        limits: PayloadLimits,
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Hand published messages to `on_publish` instead of `on_message`. Call this before connecting.
 
         Args:
             on_publish: Called in the network thread. Nothing is acknowledged.
             limits: Which payloads are cut.
+            has_room: Whether more messages can be handed over. While it returns False nothing is read.
         """
         self._on_publish_received = on_publish
         self._limits = limits
+        self._has_room = has_room
 
     def acknowledge(self, packet_ids: Sequence[int]) -> None:
         """Acknowledge messages of QoS 1 in this order.
@@ -56,6 +64,7 @@ class ServiceClient(paho.Client):
             self._on_publish_received,
             has_properties=self.protocol == MQTTProtocolVersion.MQTTv5,
             limits=self._limits,
+            has_room=self._has_room,
         )
 
     def _create_unix_socket_connection(self) -> socket.socket:

@@ -30,6 +30,7 @@ RECEIVE_BYTES: Final = 1 << 20  # bytes that are read from the network at once
 # A topic and the length of the properties are complete after this number of bytes of a packet.
 HEAD_BYTES: Final = (1 << 16) + 16
 SIGN_OF_LIFE_S: Final = 5.0
+FULL_PAUSE_S: Final = 0.01
 _TYPE_BITS: Final = 0xF0
 _PUBLISH: Final = 0x30
 _QOS_2: Final = 0x04
@@ -78,6 +79,7 @@ class MessageSocket:
         on_publish: Called for each message in the thread that reads. Must return quickly.
         has_properties: Whether packets contain properties, as in MQTT 5.
         limits: Which payloads are cut.
+        has_room: Whether more messages can be handed over. While it returns False nothing is read from the network.
     """
 
     def __init__(
@@ -87,11 +89,13 @@ class MessageSocket:
         *,
         has_properties: bool,
         limits: PayloadLimits,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._wrapped = wrapped
         self._on_publish = on_publish
         self._has_properties = has_properties
         self._limits = limits
+        self._has_room = has_room
         self._received = memoryview(bytearray(RECEIVE_BYTES))
         self._incomplete = bytearray()  # beginning of a packet
         self._needed_bytes = 0  # length that `_incomplete` must have before parsing it again makes sense
@@ -132,13 +136,23 @@ class MessageSocket:
         return part
 
     def _receive(self) -> None:
+        """Read from the network and handle the bytes.
+
+        Raises:
+            BlockingIOError: Nothing has arrived, or there is no room for messages.
+        """
+        if not self._has_room():
+            # Paho calls again at once because the socket is readable. It sends what is queued in between.
+            time.sleep(FULL_PAUSE_S)
+            if not self._has_room():
+                raise BlockingIOError
         count = self._wrapped.recv_into(self._received)
         if not count:
             self._has_ended = True
             return
         self._take(bytes(self._received[:count]))
-        # Paho expects an answer to its PINGREQ in time. The answer waits behind a large message that arrives over a slow
-        # link, although the connection is alive.
+        # Paho ends the connection if the answer to its PINGREQ is late. The answer waits behind a large message that
+        # arrives over a slow link, although the connection is alive.
         now_s = time.monotonic()
         if not self._for_paho and now_s - self._sign_of_life_at_s >= SIGN_OF_LIFE_S:
             self._for_paho += _PINGRESP

@@ -1,4 +1,4 @@
-"""A message as it came, the topics it may come on, what a decoder makes of it, and the queue before the writer."""
+"""Messages of the broker: their topics, what a decoder returns, and the queue in front of the writer."""
 
 import re
 import threading
@@ -14,30 +14,53 @@ from monitor.readings.records import Link, Observation, ObserverReport, PayloadS
 from monitor.sites import topics
 from monitor.text.names import is_station
 
-BATCH_MESSAGES: Final = 500  # that many end the wait
-UNBOUNDED_MOST: Final = 20_000  # messages of QoS 0 that wait
-BATCH_MOST: Final = 2000  # that many are taken when more came while the last batch was written: fewer disk syncs
+# A batch is written when this number of messages waits.
+BATCH_MESSAGES: Final = 500
+# A batch has at most this number of messages. If more arrived while the last batch was written, fewer commits are
+# needed for them.
+BATCH_MOST: Final = 2000
 BATCH_BYTES: Final = 4 << 20
 BATCH_WAIT_S: Final = 0.025
-PAUSE_S: Final = 0.02  # between two batches, however slow commits are: other writers get their turn
-_YIELD_S: Final = 0.005  # the same where a full batch waits
-_BACKFILL_SHARE: Final = 200  # of a batch, however much live data waits: catching up never stands still
-_BACKFILL_BYTES: Final = 5 << 18  # a batch without live data ends beyond it: two large messages
-_BACKFILL_SHARE_BYTES: Final = 1 << 18  # of a batch with live data, one message of backfill at least
-
+# Pause between two batches, however slow commits are, so that other writers can write.
+PAUSE_S: Final = 0.02
+# The same if a full batch waits.
+_SHORT_PAUSE_S: Final = 0.005
+_POLL_S: Final = 0.005
+# Messages of backfill that a batch takes however many live messages wait, so that backfill always makes progress.
+_BACKFILL_SHARE: Final = 200
+# A batch without live messages ends after this number of bytes, which are two large messages.
+_BACKFILL_BYTES: Final = 5 << 18
+# The same for a batch with live messages, which takes at least one message of backfill.
+_BACKFILL_SHARE_BYTES: Final = 1 << 18
+# Messages of QoS 0 that may wait. A message of QoS 0 that does not fit is lost.
+UNBOUNDED_MOST: Final = 20_000
+# A session stops reading from its connection while this much of it waits. Receive Maximum alone does not limit what
+# the broker sends: Mosquitto 2.0 ignores it for messages that waited for the connection, and it does not count bytes.
+QUEUE_MESSAGES: Final = 8000
+QUEUE_BYTES: Final = 32 << 20
 
 ROOT: Final = f"{topics.TOPIC_ROOT}/"
-FILE_TOPIC: Final = "file/"  # no topic of the broker: rows of files, in the quarantine
-POINTS_TOPIC: Final = "points/"  # the same for files of InSAR points; those are mended and imported again
-LIVE_FILTER: Final = ROOT + "+/+/obs/#"  # with what is written below it by mistake: the quarantine names the topic
+# Rows of files in the quarantine have this topic. The broker has no such topic.
+FILE_TOPIC: Final = "file/"
+# The same for files of InSAR points, which are corrected and imported again.
+POINTS_TOPIC: Final = "points/"
+# The filters end with # so that the quarantine shows topics that are written wrongly.
+LIVE_FILTER: Final = ROOT + "+/+/obs/#"
 BACKFILL_FILTERS: Final = (ROOT + "+/+/backfill/obs/#", ROOT + "+/report/#", ROOT + "+/event/#")
-STRAY_FILTERS: Final = (ROOT + "+/obs", f"/{ROOT}#")  # no station, a slash too many at the begin
+# Topics without a station, and topics that start with a slash.
+STRAY_FILTERS: Final = (ROOT + "+/obs", f"/{ROOT}#")
 _SITE: Final = re.compile(r"[a-z0-9-]{1,64}")
+_BACKFILL: Final = "backfill"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSites:
-    """Sites with news that are committed, and those of them where nothing came on which a vote may rest."""
+    """Sites for which a committed batch contains something new.
+
+    Attributes:
+        sites: Ids of the sites.
+        unvoted: Those of `sites` whose new readings cannot change a level.
+    """
 
     sites: frozenset[str]
     unvoted: frozenset[str] = frozenset()
@@ -45,28 +68,43 @@ class StoredSites:
 
 @dataclass(slots=True)
 class BrokerMessage:
-    """What the broker handed over; `epoch` counts connections, an acknowledgement is good for its own only."""
+    """A message of the broker, or a part of a file or of the quarantine that is read like one.
+
+    Attributes:
+        client: Session that received it (`live`, `backfill`), or `file:` and a name.
+        mid: Packet identifier for the acknowledgement.
+        epoch: Number of the connection that received it. An acknowledgement is valid for this connection only.
+        retained: Whether the broker had kept the message, so that the time of its publication is unknown.
+        first_at: When it arrived first, if it was in the quarantine.
+        whole: Size and digest of the payload if `payload` is only its beginning.
+    """
 
     topic: str
     payload: bytes
     received_at: datetime
-    client: str  # live or backfill
+    client: str
     mid: int = 0
     qos: int = 0
     epoch: int = 0
-    retained: bool = False  # the broker had kept it: when it was sent nobody knows
-    first_at: datetime | None = None  # when it came for the first time, where it waited in the quarantine
-    whole: PayloadSize | None = None  # of what is too large to be read: the payload is the beginning of it
+    retained: bool = False
+    first_at: datetime | None = None
+    whole: PayloadSize | None = None
 
     @property
     def came_at(self) -> datetime:
-        """When it first came: the time of readings whose device tells none."""
+        """When it arrived first, which is the time of readings without a time of their own."""
         return self.first_at or self.received_at
 
 
 @dataclass(frozen=True, slots=True)
 class MessageFault:
-    """A message, or the part of one that is bad, with the reason; `payload` alone could be read again later."""
+    """A message, or a bad part of one, that goes to the quarantine.
+
+    Attributes:
+        code: Stable code of the reason.
+        reason: The reason for people.
+        payload: What could be read again later.
+    """
 
     code: str
     reason: str
@@ -75,7 +113,11 @@ class MessageFault:
 
 @dataclass(frozen=True, slots=True)
 class DecodedMessage:
-    """What a message says: any part may be empty, all of them together never are."""
+    """What a decoder returns for a message. At least one part is not empty.
+
+    Attributes:
+        request: Topic and payload of a message that asks the sender for what is missing.
+    """
 
     observations: tuple[Observation, ...] = ()
     faults: tuple[MessageFault, ...] = ()
@@ -84,12 +126,12 @@ class DecodedMessage:
     event_by: str = ""
     mark: SequenceMark | None = None
     links: tuple[Link, ...] = ()
-    request: tuple[str, bytes] | None = None  # topic and payload that ask the sender for what is missing
+    request: tuple[str, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TopicTarget:
-    """Where a topic says that a message belongs; `kind` names the decoder."""
+    """Site and station of a topic, and the name of the decoder for it. The station is empty if the topic has none."""
 
     kind: str
     site: str
@@ -98,7 +140,7 @@ class TopicTarget:
 
 @lru_cache(maxsize=4096)
 def locate(topic: str) -> TopicTarget | None:
-    """Read site, station and kind from a topic of the house; None for any other topic.
+    """Return decoder, site and station for a topic of Slopeward; None for any other topic.
 
     >>> locate("slopeward/v1/north/G1/backfill/obs")
     TopicTarget(kind='native', site='north', station='G1')
@@ -123,83 +165,115 @@ def locate(topic: str) -> TopicTarget | None:
 
 
 def matches(topic_filter: str, topic: str) -> bool:
-    """Whether a topic falls under an MQTT topic filter.
+    """Return whether a topic matches an MQTT topic filter.
 
     >>> matches("app/+/up", "app/7/up"), matches("app/#", "app/7/up"), matches("app/+", "app/7/up")
     (True, True, False)
     """
-    wanted, got = topic_filter.split("/"), topic.split("/")
-    for i, part in enumerate(wanted):
+    filter_parts = topic_filter.split("/")
+    topic_parts = topic.split("/")
+    for i, part in enumerate(filter_parts):
         if part == "#":
             return True
-        if i >= len(got) or part not in ("+", got[i]):
+        if i >= len(topic_parts) or part not in ("+", topic_parts[i]):
             return False
-    return len(wanted) == len(got)
+    return len(filter_parts) == len(topic_parts)
+
+
+class _Queue:
+    """Messages of one session, with their size."""
+
+    def __init__(self) -> None:
+        self._messages: deque[BrokerMessage] = deque()
+        self._put_bytes = 0  # changed by the network thread alone
+        self._taken_bytes = 0  # changed by the writer alone
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._messages) < QUEUE_MESSAGES and self._put_bytes - self._taken_bytes < QUEUE_BYTES
+
+    def put(self, message: BrokerMessage) -> None:
+        self._put_bytes += len(message.payload)
+        self._messages.append(message)
+
+    def take(self, batch: list[BrokerMessage], most: int, room_bytes: int) -> None:
+        """Move messages to the end of a batch until it has `most` messages, or `room_bytes` are used up."""
+        while self._messages and len(batch) < most and room_bytes > 0:
+            message = self._messages.popleft()
+            room_bytes -= len(message.payload)
+            self._taken_bytes += len(message.payload)
+            batch.append(message)
 
 
 class Inbox:
-    """Two queues and one bell; `put` never blocks the network thread.
+    """Queues between the network threads and the writer, one for live messages and one for backfill.
 
-    The broker bounds the queues: it sends no more than Receive Maximum unacknowledged messages. Messages of QoS 0 are
-    not bounded by it, so beyond `UNBOUNDED_MOST` they are dropped, and counted.
+    `put` never blocks. A session reads from its connection only while `has_room` returns True. Messages of QoS 0 that
+    do not fit are dropped and counted.
     """
 
     def __init__(self) -> None:
-        self._live: deque[BrokerMessage] = deque()
-        self._backfill: deque[BrokerMessage] = deque()
-        self._bell = threading.Event()
-        self._rung_at_s = 0.0  # since when something waits
+        self._live = _Queue()
+        self._backfill = _Queue()
+        self._waiting = threading.Event()
+        self._waiting_since_s = 0.0  # monotonic
         self.dropped_qos0 = 0
 
+    def _find_queue(self, client: str) -> _Queue:
+        return self._backfill if client == _BACKFILL else self._live
+
+    def has_room(self, client: str) -> bool:
+        """Return whether more messages of a session can be put."""
+        return self._find_queue(client).has_room
+
     def put(self, message: BrokerMessage) -> None:
-        """Add a message and ring the bell."""
-        queue = self._live if message.client == "live" else self._backfill
+        """Add a message and wake the writer."""
+        queue = self._find_queue(message.client)
         if message.qos == 0 and len(queue) >= UNBOUNDED_MOST:
             self.dropped_qos0 += 1
             return
-        queue.append(message)
-        self.ring()
+        queue.put(message)
+        self.wake()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake the writer."""
-        if not self._bell.is_set():
-            self._rung_at_s = time.monotonic()
-            self._bell.set()
+        if not self._waiting.is_set():
+            self._waiting_since_s = time.monotonic()
+            self._waiting.set()
 
     def __len__(self) -> int:
         return len(self._live) + len(self._backfill)
 
     def is_due(self) -> bool:
-        """Whether a batch is nearly ready to be taken, so that nothing else should be begun."""
-        due_at_s = self._rung_at_s + BATCH_WAIT_S - PAUSE_S
-        return self._bell.is_set() and (len(self) >= BATCH_MESSAGES or time.monotonic() >= due_at_s)
+        """Return whether a batch is nearly ready, so that the writer should start nothing else."""
+        due_at_s = self._waiting_since_s + BATCH_WAIT_S - PAUSE_S
+        return self._waiting.is_set() and (len(self) >= BATCH_MESSAGES or time.monotonic() >= due_at_s)
 
     def take(self, timeout_s: float) -> list[BrokerMessage]:
-        """A batch in order of reception, after 500 messages or 25 ms: what waits, at most 2,000 messages or 4 MiB.
+        """Wait for messages and return a batch in the order of reception, live messages first.
 
-        The 25 ms count from the first of them: what came while the last batch was written has waited already. Between
-        two batches the database is left to other writers for a moment.
+        The batch is complete when `BATCH_MESSAGES` wait, or `BATCH_WAIT_S` after the first of them arrived. It may
+        arrive while the last batch is written. There is a pause after the last batch for other writers.
         """
-        began_at_s = time.monotonic()
-        if not self._bell.wait(timeout_s):
+        started_s = time.monotonic()
+        if not self._waiting.wait(timeout_s):
             return []
-        deadline = max(self._rung_at_s + BATCH_WAIT_S, began_at_s + PAUSE_S)
-        while 0 < len(self) < BATCH_MESSAGES and time.monotonic() < deadline:
-            time.sleep(0.005)
-        if (early_s := began_at_s + _YIELD_S - time.monotonic()) > 0:
-            time.sleep(early_s)
-        self._bell.clear()  # before looking: what comes now rings again
+        deadline_s = max(self._waiting_since_s + BATCH_WAIT_S, started_s + PAUSE_S)
+        while 0 < len(self) < BATCH_MESSAGES and time.monotonic() < deadline_s:
+            time.sleep(_POLL_S)
+        pause_s = started_s + _SHORT_PAUSE_S - time.monotonic()
+        if pause_s > 0:
+            time.sleep(pause_s)
+        # A message that arrives after this line wakes the writer again.
+        self._waiting.clear()
         batch: list[BrokerMessage] = []
         reserved = min(_BACKFILL_SHARE, len(self._backfill))
-        backfill_bytes = _BACKFILL_SHARE_BYTES if self._live else _BACKFILL_BYTES
-        for queue, most, room in (
-            (self._live, BATCH_MOST - reserved, BATCH_BYTES),
-            (self._backfill, BATCH_MOST, backfill_bytes),
-        ):
-            while queue and len(batch) < most and room > 0:
-                message = queue.popleft()
-                room -= len(message.payload)  # noqa: PLW2901
-                batch.append(message)
+        backfill_bytes = _BACKFILL_SHARE_BYTES if len(self._live) else _BACKFILL_BYTES
+        self._live.take(batch, BATCH_MOST - reserved, BATCH_BYTES)
+        self._backfill.take(batch, BATCH_MOST, backfill_bytes)
         if len(self):
-            self._bell.set()
+            self._waiting.set()
         return batch

@@ -103,6 +103,7 @@ class MqttSession:
             read and then removed from the broker, so that a publisher cannot fill the memory of the broker with
             invented topics.
         may_connect: Whether the session belongs to this process.
+        has_room: Whether more messages can be handed over. While it returns False nothing is read.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class MqttSession:
         clock: Callable[[], datetime],
         may_retain: Callable[[str], bool] = lambda _: True,
         may_connect: Callable[[], bool] = lambda: True,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self.name = session.name
         self.connected = False
@@ -127,6 +129,7 @@ class MqttSession:
         self._access = access
         self._may_retain = may_retain
         self._may_connect = may_connect
+        self._has_room = has_room
         self._on_message = on_message
         self._on_connected_event = on_connected
         self._clock = clock
@@ -141,7 +144,7 @@ class MqttSession:
             manual_ack=True,
             clean_session=None if access.mqtt5 else False,
         )
-        client.read_messages(self._on_publish, PayloadLimits(KEPT_BYTES, BEGINNING_BYTES))
+        client.read_messages(self._on_publish, PayloadLimits(KEPT_BYTES, BEGINNING_BYTES), self._has_room)
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail

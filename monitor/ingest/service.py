@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -130,7 +131,14 @@ class Ingest:
         access = find_access(context.config.broker)
         self._sessions = {
             one.name: MqttSession(
-                one, access, self._inbox.put, self._connected, self._clock, self._keeps, self._db.holds
+                one,
+                access,
+                self._inbox.put,
+                self._connected,
+                self._clock,
+                self._keeps,
+                self._db.holds,
+                partial(self._inbox.has_room, one.name),
             )
             for one in list_sessions(self._client_id, context.sites.values())
         }
@@ -165,7 +173,7 @@ class Ingest:
     def stop(self, timeout_s: float = 10.0) -> None:
         """Finish what was taken, acknowledge it and leave; what is queued stays with the broker."""
         self._stop.set()
-        self._inbox.ring()
+        self._inbox.wake()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         for session in self._sessions.values():
@@ -223,7 +231,7 @@ class Ingest:
     def _connected(self, event: Connected) -> None:
         self._full_at = time.monotonic()
         self._connections.append((event, self._newest))
-        self._inbox.ring()
+        self._inbox.wake()
 
     def _run(self) -> None:
         while self._stored or not self._stop.is_set():

@@ -139,7 +139,7 @@ def writer(db):
     ingest.told, ingest.acknowledged = told, acknowledged
     yield ingest
     ingest._stop.set()
-    ingest._inbox.ring()
+    ingest._inbox.wake()
     ingest._thread.join(60.0)
 
 

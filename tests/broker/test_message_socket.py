@@ -197,3 +197,16 @@ def test_a_client_hands_messages_over_in_the_order_of_its_packets():
         assert client.loop_read() == 0
     client._sock = None
     assert events == ["connected", b"1", b"1", "subscribed", b"2"]
+
+
+def test_nothing_is_read_while_there_is_no_room():
+    events = []
+    has_room = [False]
+    network = Network(publish(TOPIC, b"1") + SUBACK)
+    made = MessageSocket(network, events.append, has_properties=True, limits=LIMITS, has_room=lambda: has_room[0])
+    with pytest.raises(BlockingIOError):
+        made.recv(1)
+    assert events == []
+    has_room[0] = True
+    assert made.recv(100) == SUBACK
+    assert [one.payload for one in events] == [b"1"]

@@ -55,11 +55,11 @@ def test_a_batch_is_due_after_its_wait_or_when_it_is_full():
     assert not inbox.is_due()
     for n in range(BATCH_MESSAGES - 1):
         inbox.put(message(n))
-    inbox._rung_at_s = time.monotonic()
+    inbox._waiting_since_s = time.monotonic()
     assert not inbox.is_due()
-    inbox._rung_at_s -= BATCH_WAIT_S - PAUSE_S
+    inbox._waiting_since_s -= BATCH_WAIT_S - PAUSE_S
     assert inbox.is_due(), "to take it lasts as long again as the pause"
-    inbox._rung_at_s += 3600
+    inbox._waiting_since_s += 3600
     inbox.put(message(BATCH_MESSAGES))
     assert inbox.is_due()
 
@@ -128,3 +128,26 @@ def test_a_message_that_is_too_large_arrives_with_its_beginning_size_and_digest(
         (KEPT_BYTES, None),
         (BEGINNING_BYTES, PayloadSize(KEPT_BYTES + 1, digest)),
     ]
+
+
+def test_a_session_stops_reading_while_its_queue_is_full_and_the_other_session_goes_on(monkeypatch):
+    monkeypatch.setattr("monitor.ingest.message.QUEUE_MESSAGES", 3)
+    inbox = Inbox()
+    for n in range(3):
+        assert inbox.has_room("live")
+        inbox.put(message(n))
+    assert not inbox.has_room("live")
+    assert inbox.has_room("backfill")
+    inbox.take(0.1)
+    assert inbox.has_room("live")
+
+
+def test_a_queue_is_full_by_the_size_of_its_messages(monkeypatch):
+    monkeypatch.setattr("monitor.ingest.message.QUEUE_BYTES", 1000)
+    inbox = Inbox()
+    inbox.put(message(0, "backfill", size=999))
+    assert inbox.has_room("backfill")
+    inbox.put(message(1, "backfill", size=1))
+    assert not inbox.has_room("backfill")
+    inbox.take(0.1)
+    assert inbox.has_room("backfill")

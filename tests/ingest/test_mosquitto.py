@@ -330,7 +330,7 @@ def test_an_acknowledgement_of_an_earlier_connection_is_dropped(
 
     monkeypatch.setattr(ingest._pipeline, "store", store_late)
     publisher.wait(*[publisher.send(OBS, sample(i)) for i in range(100)])
-    wait_for(lambda: len(ingest._inbox) or not ingest._inbox._bell.is_set())
+    wait_for(lambda: len(ingest._inbox) or not ingest._inbox._waiting.is_set())
     time.sleep(0.3)
     mosquitto.restart()
     wait_for(lambda: not ingest.status()["connected"]["live"] or ingest._live.epoch > 1)
