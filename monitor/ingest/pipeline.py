@@ -18,6 +18,7 @@ from monitor.decision.judgements import can_change_level
 from monitor.decision.prepared_site import PreparedSite
 from monitor.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.ingest.admission import Admission
+from monitor.ingest.decoders.coordinates import replace_positions
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
 from monitor.ingest.decoders.strict_json import too_large
 from monitor.ingest.decoders.table import find_decoder
@@ -181,7 +182,8 @@ class Pipeline:
         if message.whole is not None:
             raise too_large(message.whole.payload_bytes)
         decoder = decoder or find_decoder(place.kind)
-        return decoder(ReceivedMessage(message, place, found, self.vocabulary, self.references, zone))
+        received = ReceivedMessage(message, place, found, self.vocabulary, self.references, zone)
+        return replace_positions(decoder(received), received)
 
     # ---- judge -------------------------------------------------------------------------------------------------
     def flag(self, observations: Sequence[Observation]) -> Sequence[Observation]:

@@ -16,6 +16,7 @@ from monitor.canonical import canonical_json
 from monitor.decision.alert_texts import name_series
 from monitor.errors import PayloadError
 from monitor.ingest.births import Births
+from monitor.ingest.total_stations import POSITION_UNITS, is_position
 from monitor.readings.no_value import (
     AT_STOP,
     FILL,
@@ -125,6 +126,8 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> StationF
         quantity, unit = parts
     else:
         quantity = name
+    if is_position(quantity):
+        return _describe_position(name, quantity, unit)
     expected = site.find_expected_range(station, quantity)
     if expected is None:
         is_depth = _DEPTH_NAME.fullmatch(quantity) is not None
@@ -146,6 +149,16 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> StationF
     ]
     coarse = NOTED * min(ways, default=inf)
     return StationField(quantity, unit, expected.unit, expected.low, expected.high, expected.declared, coarse)
+
+
+def _describe_position(name: str, quantity: str, unit: str) -> StationField:
+    """Describe a coordinate or polar reading. It is replaced by displacement, which has a range and a last digit."""
+    canonical = POSITION_UNITS[quantity]
+    try:
+        convert(1.0, unit, canonical)
+    except ValueError as error:
+        raise PayloadError("unit_mismatch", _ODD_UNIT(name=name, problem=str(error))) from None
+    return StationField(quantity, unit, canonical, -inf, inf, declared=True, coarse=0.0)
 
 
 def _describe_unknown_depth(site: Site, station: str, quantity: str) -> Message:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from functools import partial
 from itertools import pairwise
 from typing import Any, Final, TypeVar
@@ -132,6 +133,7 @@ def _read_site(document: Mapping[str, Any], text: str, name: str) -> domain.Site
         ((r.name for r in file.recipient), "recipient: name"),
         ((e.name for e in file.exposed), "exposed: name"),
         (file.forecast.expected_rain.values(), "forecast.expected_rain"),
+        ((t.id for t in file.total_station), "total_station: id"),
     ):
         with faults.gathered():
             _reject_duplicates(names, f"{name}: {key}")
@@ -147,6 +149,13 @@ def _read_site(document: Mapping[str, Any], text: str, name: str) -> domain.Site
     exposed = faults.read_each(
         lambda table, where: _read_exposed(table, file.site, levels, where), file.exposed, f"{name}: exposed"
     )
+    total_stations = faults.read_each(
+        lambda table, where: _read_total_station(table, file.station, where),
+        file.total_station,
+        f"{name}: total_station",
+    )
+    with faults.gathered():
+        _reject_shared_prisms(total_stations, file.station, name)
     faults.raise_any()
     criteria += tuple(_imply_advice(criteria, stations))
     _reject_duplicates((c.id for c in criteria), f"{name}: criterion: id")
@@ -172,6 +181,7 @@ def _read_site(document: Mapping[str, Any], text: str, name: str) -> domain.Site
         quantities=tuple((q.name, q.unit) for q in file.quantity),
         decoders=tuple(_read_binding(d) for d in file.decoder),
         exposed=exposed,
+        total_stations=total_stations,
         version=digest_text(text),
         source=text,
     )
@@ -539,7 +549,32 @@ def _read_origin(table: OriginTable | None) -> domain.Origin | None:
     since = table.since.astimezone(UTC)
     if table.latitude is not None and table.longitude is not None and table.height_m is not None:
         return domain.Origin(since, place=(table.latitude, table.longitude, table.height_m), height=table.height)
-    return domain.Origin(since, baseline_m=(table.east_m or 0.0, table.north_m or 0.0, table.up_m or 0.0))
+    return domain.Origin(since, baseline_m=(table.east_m, table.north_m, table.up_m))
+
+
+def _read_total_station(table: Table, stations: Sequence[Table], where: str) -> domain.TotalStation:
+    total_station = make_record(domain.TotalStation, table)
+    names = [station.id for station in stations]
+    for pattern in total_station.prisms:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ConfigError(f"{where}.prisms: {describe_unknown(pattern, names).replace('key', 'station', 1)}")
+    for reference in total_station.references:
+        if reference not in names:
+            raise ConfigError(f"{where}.references: {describe_unknown(reference, names).replace('key', 'station', 1)}")
+        if not total_station.measures(reference):
+            raise ConfigError(f"{where}.references: {reference} is none of its prisms; add it to prisms")
+    return total_station
+
+
+def _reject_shared_prisms(total_stations: Sequence[domain.TotalStation], stations: Sequence[Table], name: str) -> None:
+    """Reject a station that two instruments measure: it needs an id for each of them."""
+    for station in stations:
+        owners = [one.id for one in total_stations if one.measures(station.id)]
+        if len(owners) > 1:
+            raise ConfigError(
+                f"{name}: total_station.prisms: {station.id} belongs to {' and '.join(owners)}; use a station for each "
+                "instrument, and list the prisms of each"
+            )
 
 
 def _read_binding(table: Table) -> domain.Binding:

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, TypeVar, cast
 from zoneinfo import ZoneInfo
@@ -15,7 +16,7 @@ from monitor.sections import Duration, Horizon, Key, Language, Zone
 from monitor.sites.channels import find_channel_traits
 from monitor.sites.fusion import Fusion
 from monitor.sites.kinds import Kind
-from monitor.sites.quantities import MODELLED_MOTION_PREFIXES, QUANTITIES, PhysicalLimits
+from monitor.sites.quantities import MODELLED_MOTION_PREFIXES, QUANTITIES, PhysicalLimits, convert
 from monitor.sites.quiet_hours import QuietHours
 from monitor.sites.topics import TOPIC_ROOT, matches_service_topics
 from monitor.text.names import fold_name, is_same_person
@@ -151,19 +152,30 @@ PLACEHOLDERS: Final = ("{station}", "{quantity}")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Zero point of the displacement of a station: a position on Earth, or a baseline in a local frame.
+    """Zero point of the displacement of a station: a position on Earth, or coordinates in a local or national grid.
 
     Attributes:
         since: start of the time in which this origin applies.
         place: latitude and longitude in degrees (WGS84), height in metres.
-        baseline_m: east, north and up from the base station, in metres.
+        baseline_m: east, north and up in metres: from the base station of a GNSS receiver, or coordinates in the grid
+            of a survey. An axis that is not measured is None.
         height: reference surface of the height in `place`.
     """
 
     since: dt.datetime
     place: tuple[float, float, float] | None = None
-    baseline_m: tuple[float, float, float] | None = None
+    baseline_m: tuple[float | None, float | None, float | None] | None = None
     height: str = ELLIPSOID
+
+    @property
+    def complete_baseline_m(self) -> tuple[float, float, float] | None:
+        """East, north and up in metres. None if the origin is a place on Earth or lacks an axis."""
+        if self.baseline_m is None:
+            return None
+        east_m, north_m, up_m = self.baseline_m
+        if east_m is None or north_m is None or up_m is None:
+            return None
+        return east_m, north_m, up_m
 
     @property
     def frame(self) -> str:
@@ -171,7 +183,59 @@ class Origin:
         if self.place is not None:
             above = "" if self.height == ELLIPSOID else f"{self.height} "
             return "WGS84 {}{:.9f} {:.9f} {:.4f}".format(above, *self.place)
-        return "baseline {:.4f} {:.4f} {:.4f}".format(*(self.baseline_m or (0.0, 0.0, 0.0)))
+        coordinates_m = self.baseline_m or (0.0, 0.0, 0.0)
+        return " ".join(["baseline", *("-" if value is None else f"{value:.4f}" for value in coordinates_m)])
+
+
+@dataclass(frozen=True, slots=True)
+class TotalStation:
+    """A [[total_station]]: an instrument that measures distance and angles to prisms, which are stations of the site.
+
+    Attributes:
+        references: prisms on stable ground. Their apparent motion corrects the other prisms.
+    """
+
+    id: Annotated[StationId, Key("id of the instrument")]
+    east_m: Annotated[float, Key("easting of the point under the instrument, in the grid of the prisms")]
+    north_m: Annotated[float, Key("northing of this point")]
+    up_m: Annotated[float, Key("height of this point")]
+    instrument_height_m: Annotated[float, Key("height of the tilting axis above this point", ge=-10.0, le=100.0)] = 0.0
+    orientation: Annotated[
+        float, Key("bearing from north at which the horizontal circle reads 0, in `angle_unit`", ge=-7000.0, le=7000.0)
+    ] = 0.0
+    angle_unit: Annotated[Literal["deg", "gon", "rad", "mrad"], Key("unit of `orientation`")] = "deg"
+    prisms: Annotated[tuple[str, ...], Key("stations that it measures: ids or globs", min_length=1)] = ("*",)
+    refraction: Annotated[
+        float | None,
+        Key("coefficient of refraction, usually 0.13: corrects heights for it and for the curvature of the Earth"),
+    ] = None
+    references: Annotated[tuple[StationId, ...], Key("prisms on stable ground, which correct the others")] = ()
+    corrections: Annotated[
+        tuple[Literal["scale", "orientation", "refraction"], ...],
+        Key("what the references determine in each round: scale of distances, orientation, refraction", min_length=1),
+    ] = ("scale", "orientation", "refraction")
+    within_s: Annotated[float, Key("largest time between the readings of one round")] = 1800.0
+
+    @property
+    def axis_height_m(self) -> float:
+        """Height of the tilting axis in the grid, in metres."""
+        return self.up_m + self.instrument_height_m
+
+    @property
+    def orientation_rad(self) -> float:
+        """The orientation in radians."""
+        return convert(self.orientation, self.angle_unit, "mrad") / 1000.0
+
+    @property
+    def frame(self) -> str:
+        """The text that is stored with readings. Polar readings from different setups have different frames."""
+        refraction = "-" if self.refraction is None else f"{self.refraction:g}"
+        place = f"{self.east_m:.4f} {self.north_m:.4f} {self.axis_height_m:.4f}"
+        return f"setup {place} {self.orientation_rad:.8f} {refraction}"
+
+    def measures(self, station_id: str) -> bool:
+        """Return whether the instrument measures a station."""
+        return any(fnmatchcase(station_id, pattern) for pattern in self.prisms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -732,6 +796,7 @@ class Site:
     quantities: tuple[tuple[str, str], ...] = ()
     decoders: tuple[Binding, ...] = ()
     exposed: tuple[Exposed, ...] = ()
+    total_stations: tuple[TotalStation, ...] = ()
     version: str = ""
     source: str = field(default="", compare=False)
 
@@ -811,6 +876,10 @@ class Site:
     def station(self, station_id: str) -> Station | None:
         """Return the station with a current or former id, or None."""
         return self._stations_by_id.get(station_id)
+
+    def find_total_station(self, station_id: str) -> TotalStation | None:
+        """Return the instrument that measures a station, or None."""
+        return next((one for one in self.total_stations if one.measures(station_id)), None)
 
     def find_current_id(self, station_id: str) -> str:
         """Return the current id of a station for a former id. Any other id is returned unchanged."""

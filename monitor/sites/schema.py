@@ -38,7 +38,7 @@ class LevelsTable(Section):
 
 
 class OriginTable(Section):
-    """`origin` of [[station]]: a position on Earth, or a baseline in a local frame."""
+    """`origin` of [[station]]: a position on Earth, or coordinates in a local or national grid."""
 
     since: dt.datetime = Field(description="start time, with time zone")
     latitude: float | None = Field(None, ge=-90.0, le=90.0, description="deg, WGS84")
@@ -47,19 +47,23 @@ class OriginTable(Section):
     height: Literal["ellipsoid", "geoid"] = Field(
         "ellipsoid", description="reference surface of the heights of the receiver"
     )
-    east_m: float | None = Field(None, description="east of the base station, local frame")
-    north_m: float | None = Field(None, description="north of the base station")
-    up_m: float | None = Field(None, description="up from the base station")
+    east_m: float | None = Field(None, description="easting in a grid, or east of the base station")
+    north_m: float | None = Field(None, description="northing in a grid, or north of the base station")
+    up_m: float | None = Field(None, description="height in a grid, or up from the base station")
 
     @model_validator(mode="after")
     def _check_position(self) -> "OriginTable":
         if self.since.tzinfo is None:
             raise ValueError("since: expected a time with time zone, such as 2026-03-01T00:00:00Z")
         position = (self.latitude, self.longitude, self.height_m)
-        baseline = (self.east_m, self.north_m, self.up_m)
-        written = [values for values in (position, baseline) if values != (None, None, None)]
-        if len(written) != 1 or None in written[0]:
-            raise ValueError("expected either latitude, longitude and height_m, or east_m, north_m and up_m")
+        coordinates = (self.east_m, self.north_m, self.up_m)
+        has_position = position != (None, None, None)
+        has_coordinates = coordinates != (None, None, None)
+        if has_position == has_coordinates or (has_position and None in position):
+            raise ValueError(
+                "expected either latitude, longitude and height_m, or those of east_m, north_m and up_m that are "
+                "measured"
+            )
         return self
 
 
@@ -135,6 +139,7 @@ TABLES: Final[dict[str, Any]] = {
     # Levels and criteria are validated later. Their keys depend on the names of the levels.
     "levels": (dict[str, Any], {}),
     "station": (_list_of(StationTable), Field(min_length=1)),
+    "total_station": (_list_of(derive_table(domain.TotalStation)), ()),
     "quantity": (_list_of(QuantityTable), ()),
     "criterion": (_list_of(dict[str, Any]), ()),
     "fusion": (FusionTable, FusionTable()),

@@ -51,7 +51,7 @@ def find_origin(site: Site, station: str, *, of_place: bool) -> Origin:
         raise PayloadError("no_station", "the topic names no station; put {station} into it, or name one as station")
     declared = site.station(station)
     origin = None if declared is None else declared.origin
-    if origin is None or (origin.place is None) == of_place:
+    if origin is None or (origin.place is None if of_place else origin.complete_baseline_m is None):
         keys = "latitude, longitude, height_m" if of_place else "east_m, north_m, up_m"
         raise PayloadError(
             "no_origin", f"station {station} has no origin; the site file must give it origin = {{{keys}, since}}"
@@ -76,7 +76,7 @@ def find_displacement(fix: Fix, origin: Origin) -> Vector:
     if fix.place is not None:
         return find_enu_mm(origin, *fix.place)
     east, north, up = (
-        1000.0 * (now - then) for now, then in zip(fix.baseline_m or (), origin.baseline_m or (), strict=True)
+        1000.0 * (now - then) for now, then in zip(fix.baseline_m or (), origin.complete_baseline_m or (), strict=True)
     )
     return east, north, up
 

@@ -22,8 +22,10 @@ from monitor.text.message import Figure, NameList, Template, Term
 from monitor.text.names import is_station
 
 FRAME, EPOCH0 = "frame", "epoch0"  # what a position counts from: the file as a whole is held to it
+# Value of the last digit of a reading that the reader of the file computed, in the unit of the row.
+STEP: Final = "step"
 COLUMNS: Final = frozenset(
-    {"time", "station", "quantity", "value", "sigma", "site", "solution", "unit", "component", "pixels", DIGIT}
+    {"time", "station", "quantity", "value", "sigma", "site", "solution", "unit", "component", "pixels", DIGIT, STEP}
 ) | {FRAME, EPOCH0}
 _NO_ROWS: Final = Template("row.none", "rows: expected a list of at least one row")
 _NO_OBJECT: Final = Template("row.object", "a row must be an object")
@@ -81,6 +83,7 @@ def read_row(
         raise PayloadError("unit_mismatch", _NO_UNIT())
     field = vocabulary.field(site, station, quantity, unit)
     value, trace = row.get("value"), read_trace(row.get("value"), field.quantity)
+    digit = read_digit(value) if row.get(STEP) is None else read_cell(row[STEP], STEP)
     return observe(
         site.id,
         station,
@@ -88,7 +91,7 @@ def read_row(
         read_cell(value, "value") if trace is None else trace,
         at,
         received_at,
-        ReadingDetails(read_sigma(row.get("sigma")), solution, _read_more(row, field.quantity), read_digit(value)),
+        ReadingDetails(read_sigma(row.get("sigma")), solution, _read_more(row, field.quantity), digit),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.files.coordinates import check_positions, replace_positions
 from monitor.ingest.files.mapping import EXCEL, TableMapping, check_columns, is_missing, widen
 from monitor.ingest.files.reader import ImportOptions, ReadingLine
 from monitor.ingest.files.tables import Row, find_day_zero, find_fault, format_fault, open_rows, require_columns
@@ -40,7 +41,6 @@ def open_long(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLi
     Raises:
         ConfigError: the file is no such table.
     """
-    del options
     with open_rows(path) as (names, rows):
         name = shlex.quote(str(path))
         also = f"[sigma, site, solution]; any other table: slopeward ingest {name} --guess, or a --mapping"
@@ -48,7 +48,7 @@ def open_long(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLi
             yield (_read_long({_EXPORTED.get(k, k): v for k, v in row.items() if k != "value"}) for row in rows)
             return
         require_columns(path, names, _NEEDED, also)
-        yield (_read_long(row) for row in rows)
+        yield (replace_positions(_read_long(row), options) for row in rows)
 
 
 def _read_long(row: Row) -> ReadingLine:
@@ -74,7 +74,8 @@ def open_wide(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLi
         mapping = replace(mapping, time=replace(mapping.time, since=begin))
     with open_rows(path, mapping.layout) as (names, rows):
         check_columns(names, mapping, str(path))
-        yield (_read_wide(row, mapping) for row in rows)
+        check_positions(str(path), [rule.quantity for rule in mapping.columns], options)
+        yield (replace_positions(_read_wide(row, mapping), options) for row in rows)
 
 
 def _read_wide(row: Row, mapping: TableMapping) -> ReadingLine:

@@ -14,7 +14,7 @@ from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.tables import SUFFIXES, Row
 from monitor.ingest.text.clocks import doubt_span
 from monitor.readings.queries.points import Point, PointValue
-from monitor.sites.records import Origin, Site
+from monitor.sites.records import Origin, Site, TotalStation
 from monitor.text.message import LABELLED_TEXT
 
 DIRECTIONS: Final = ("los-towards", "los-away", "east", "north", "up")
@@ -61,6 +61,7 @@ class ImportOptions:
     time: str | None = None  # gpst or utc, where a file of solutions does not say it
     places: tuple[StationPlace, ...] = ()  # stations of the site that have a place
     origins: tuple[tuple[str, Origin], ...] = ()  # stations of the site whose positions count from somewhere
+    total_stations: tuple[TotalStation, ...] = ()  # instruments of the site that send distances and angles
     name: str = ""  # what its owner calls the file, where it lies under another name
     site_file: str = ""  # the text of that of the site, for readers of plugins
     stamp: str | None = None  # interval_end or counter: what the rain of a grid is, where its values leave it open
@@ -199,4 +200,12 @@ def add_places(options: ImportOptions, site: Site | None) -> ImportOptions:
     origins = tuple((one.id, one.origin) for one in stations if one.origin is not None)
     station = options.station if site is None or options.station is None else site.find_current_id(options.station)
     text = "" if site is None else site.source
-    return replace(options, places=places, origins=origins, station=station, site_file=text)
+    total_stations = () if site is None else site.total_stations
+    return replace(
+        options,
+        places=places,
+        origins=origins,
+        station=station,
+        site_file=text,
+        total_stations=total_stations,
+    )

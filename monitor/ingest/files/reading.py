@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from monitor.errors import ConfigError, PayloadError, StoreBusyError, UnitDoubtError
 from monitor.ingest.decoders.rows import EPOCH0, FRAME, join_bad_rows, read_row
 from monitor.ingest.files.mapping import TableMapping
-from monitor.ingest.files.reader import CheckedRow, ImportOptions, ReadingLine
+from monitor.ingest.files.reader import CheckedRow, ImportOptions, ReadingLine, add_places
 from monitor.ingest.files.readers import LONG, WIDE, open_readings
 from monitor.ingest.files.tables import Row
 from monitor.ingest.files.units import ScaleCheck, find_header_doubts
@@ -229,7 +229,7 @@ class FileImport:
         if self.open_lines is not None:
             return self.open_lines()
         form = self.form or (LONG if self.mapping is None else WIDE)
-        return open_readings(form)(self.path, ImportOptions(self.mapping))
+        return open_readings(form)(self.path, add_places(ImportOptions(self.mapping), self.site))
 
     def _read_frames(self) -> FileFrames:
         seen = FileFrames(self._title)

@@ -53,7 +53,7 @@ def open_rtklib(path: Path, options: ImportOptions) -> Iterator[Iterator[Reading
                 if error.code == "other_frame":
                     raise ConfigError(f"{path}: {station}: {error}") from None
                 raise ConfigError(f"{path}: no columns of RTKLIB: {error}; --time {options.time or 'gpst'}") from None
-            if (known.form == "llh") != (origin.place is not None):
+            if (known.form == "llh") != (origin.place is not None) or not _is_complete(origin):
                 keys = "latitude, longitude, height_m" if known.form == "llh" else "east_m, north_m, up_m"
                 raise ConfigError(f"{path}: holds {known.form}; the origin of {station} must be {{{keys}, since}}")
             numbered = enumerate(chain((first,), lines), len(head) + 1)
@@ -100,6 +100,11 @@ def find_origin(path: Path, time: str | None) -> Origin:
                 if fix.kind in GOOD:
                     return Origin(fix.at, fix.place, fix.baseline_m, known.height or ELLIPSOID)
     raise ConfigError(f"{path}: no fixed, float or PPP solution: nothing to count from")
+
+
+def _is_complete(origin: Origin) -> bool:
+    """Return whether an origin has all three components, as a position of RTKLIB has."""
+    return origin.place is not None or origin.complete_baseline_m is not None
 
 
 def _find_station(path: Path, options: ImportOptions) -> tuple[str, Origin]:
