@@ -133,7 +133,8 @@ def _format_direction(own: Mapping[str, SensorGuess], *, in_frame: bool) -> Iter
 def _format_origin(origin: Origin) -> str:
     names = ("east_m", "north_m", "up_m") if origin.place is None else ("latitude", "longitude", "height_m")
     figures = zip(names, origin.place or origin.baseline_m or (), (9, 9, 4) if origin.place else (4, 4, 4), strict=True)
-    keys = ", ".join(f"{name} = {figure:.{places}f}" for name, figure, places in figures)
+    # An axis that is not measured has no key.
+    keys = ", ".join(f"{name} = {figure:.{places}f}" for name, figure, places in figures if figure is not None)
     above = "" if origin.height == ELLIPSOID else f', height = "{origin.height}"'
     return f"origin = {{{keys}{above}, since = {format_iso(origin.since)}}}"
 
