@@ -66,7 +66,7 @@ def rise(k):
         ("Rissaufnehmer R1 (mm)", "crack_opening"),
         ("altezza_neve (cm)", "snow_depth"),
         ("Lake road crack C1 (mm)", None),
-        ("Rainier G1 displacement (mm)", None),
+        ("Rainier G1 displacement (mm)", "displacement"),
         ("Stage 3 displacement (mm)", None),
         ("Lake level (m)", "reservoir_level"),
     ],
@@ -88,14 +88,15 @@ def test_a_pressure_with_that_of_the_air_in_it_is_asked_about(header):
 @pytest.mark.parametrize(
     ("header", "quantity"),
     [
-        ("Pressure (hPa)", "air_pressure"),
-        ("p_mbar_Avg", "air_pressure"),
+        ("Air pressure (hPa)", "air_pressure"),
+        ("Pressure (hPa)", None),
+        ("p_mbar_Avg", None),
         ("Tensiometer (hPa)", None),
         ("P1 (mbar)", None),
         ("Wasserdruck (mbar)", None),
     ],
 )
-def test_a_unit_of_the_weather_says_it_of_a_name_that_names_nothing_else(header, quantity):
+def test_a_unit_of_pressure_does_not_settle_whose_pressure_it_is(header, quantity):
     assert read_name(header).quantity == quantity
 
 
@@ -154,7 +155,7 @@ def test_a_unit_counts_where_units_stand_and_says_nothing_else(tmp_path, word, u
         ("Corresponding value (m)", (None, "m", "Corresponding")),
         ("Ellipsoid height (m)", ("displacement_up", "m", "Ellipsoid")),
         ("Snow water equivalent (mm)", (None, "mm", "Snow-equivalent")),
-        ("Snow depth (cm)", ("snow_depth", "cm", "depth")),
+        ("Snow depth (cm)", ("snow_depth", "cm", "")),
         ("Press_kPa(1)", (None, "kPa", "Press-1")),
         ("Crack_mm(2)", ("crack_opening", "mm", "Crack-2")),
         ("Crack [mm](1)", ("crack_opening", "mm", "Crack-1")),

@@ -12,11 +12,12 @@ from monitor.api.errors import ConfigError, PayloadError
 from monitor.api.readings import is_marked_bad
 from monitor.api.text import LABELLED_TEXT, Figure, NameList, Template
 from monitor.features.table_import.guess.calendar import AS_THEY_ARE
-from monitor.features.table_import.guess.names import NOT_MEASURED, is_serial, is_station_column
+from monitor.features.table_import.guess.names import is_serial, is_station_column
 from monitor.features.table_import.guess.numerals import is_empty
 from monitor.features.table_import.guess.questions import Interview, name_own
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.times import Times
+from monitor.features.table_import.guess.words import load_words
 
 FLAG, PART, FACTOR = "flag", "part", "factor"
 EVERY_ROW, NO_LABEL, ONE_INSTRUMENT = "every row", "no label", "one instrument"
@@ -82,7 +83,7 @@ def _is_bad(title: str, label: str, labels: Collection[str]) -> bool:
         return label != "1"
     return (
         is_marked_bad(label)
-        or NOT_MEASURED.search(label) is not None
+        or load_words("not_measured").is_in(label)
         or (_GOOD_CODE in labels and label.isdigit() and int(label) < _BAD_CODES)
     )
 
@@ -90,7 +91,9 @@ def _is_bad(title: str, label: str, labels: Collection[str]) -> bool:
 def _names_model(cells: Sequence[object]) -> bool:
     """Whether cells say of some rows that nothing measured them."""
     kinds = set(cells) if len(cells) and isinstance(cells[0], str) else set()
-    return len(kinds) <= KINDS_MOST and any(isinstance(one, str) and NOT_MEASURED.search(one) for one in kinds)
+    return len(kinds) <= KINDS_MOST and any(
+        isinstance(one, str) and load_words("not_measured").is_in(one) for one in kinds
+    )
 
 
 def _list_flagged(table: RawTable, flag: str, values: Sequence[str], *, alone: bool) -> Sequence[str]:

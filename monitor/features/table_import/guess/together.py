@@ -11,10 +11,11 @@ from typing import Final
 from forecasting.hydrology.rain_amounts import adds_up
 from monitor.api.sites import QUANTITIES, convert, is_unit_of
 from monitor.api.text import NameList, Template
-from monitor.features.table_import.guess.names import COMPONENTS, EXTREME, ColumnMeaning, read_name
+from monitor.features.table_import.guess.names import COMPONENTS, ColumnMeaning, read_name
 from monitor.features.table_import.guess.numerals import Numerals, read_number
 from monitor.features.table_import.guess.questions import EACH, LEAVE_OUT, NO, FileQuestion, Interview, require
 from monitor.features.table_import.guess.raw_table import RawTable
+from monitor.features.table_import.guess.words import load_words
 
 AXES, ERROR, TILT = "axes", "error", "tilt"
 X_EAST, X_NORTH = "x east, y north", "x north, y east"
@@ -337,13 +338,14 @@ def request_hours(names: Mapping[str, ColumnMeaning], title: Callable[[str], str
 
 def find_extremes(names: Mapping[str, ColumnMeaning], title: Callable[[str], str]) -> dict[str, str]:
     """Least and largest values of a span beside its mean: extreme -> mean. One sensor is no three witnesses."""
+    extremes = load_words("errors", "extremes")
     groups: dict[tuple[str, str | None], list[str]] = {}
     for column, name in names.items():
         if name.quantity is not None and not name.is_error:
-            groups.setdefault((name.quantity, EXTREME.sub("", name.station)), []).append(column)
+            groups.setdefault((name.quantity, extremes.remove(name.station)), []).append(column)
     found: dict[str, str] = {}
     for columns in groups.values():
-        usual = [c for c in columns if EXTREME.search(title(c)) is None]
+        usual = [c for c in columns if not extremes.is_in(title(c))]
         if len(usual) == 1:
             found |= {c: usual[0] for c in columns if c not in usual}
     return found
