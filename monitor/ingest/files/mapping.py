@@ -92,13 +92,30 @@ class TimeRule:
         return " + ".join(self.columns)
 
     def read_row(self, row: Mapping[str, Any]) -> datetime:
-        """The instant of a row; raises what `read` raises."""
+        """Return the instant of a row.
+
+        Raises:
+            PayloadError: As for `read`.
+        """
+        return self._place(self._read_cells(row))
+
+    def read_row_naive(self, row: Mapping[str, Any]) -> datetime:
+        """Return the time of a row, without a zone if its cells contain none.
+
+        Raises:
+            PayloadError: no_time, bad_time.
+        """
+        return self._count_date(self._read_cells(row))
+
+    def _read_cells(self, row: Mapping[str, Any]) -> datetime:
         if len(self.columns) == 1:
-            return self.read(row.get(self.columns[0]))
+            return self.read_naive(row.get(self.columns[0]))
         parts = [row.get(name) for name in self.columns]
-        if self.format == YEAR_DAY_HHMM and None not in parts and "" not in parts:
-            return self._place(self.read_parts([str(part).strip() for part in parts]))
-        return self.read("" if None in parts or "" in parts else join_parts(parts))
+        if None in parts or "" in parts:
+            return self.read_naive("")
+        if self.format == YEAR_DAY_HHMM:
+            return self.read_parts([str(part).strip() for part in parts])
+        return self.read_naive(join_parts(parts))
 
     def read(self, value: object) -> datetime:
         """The instant of a cell.
@@ -203,9 +220,12 @@ class TimeRule:
         days = value - _DATENUM_FIRST if self.format == DATENUM else value
         return zero + timedelta(seconds=round(days * 86400))
 
+    def _count_date(self, at: datetime) -> datetime:
+        """Move a date without a time of the day to the time of the day at which it counts."""
+        return at + self.date_counts_at if self.date_counts_at and at.time() == datetime.min.time() else at
+
     def _place(self, at: datetime) -> datetime:
-        if self.date_counts_at and at.time() == datetime.min.time():
-            at += self.date_counts_at
+        at = self._count_date(at)
         if at.tzinfo is not None:
             return at
         if self.clock == GPS:

@@ -10,22 +10,17 @@ from functools import partial
 from itertools import pairwise
 from statistics import median
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from forecasting.hydrology.rain_amounts import adds_up
-from monitor.api.errors import ConfigError, PayloadError
+from monitor.api.errors import ConfigError
 from monitor.api.files import ImportOptions
 from monitor.api.ingest import (
-    BUDDHIST,
-    GPS,
     MISSING,
-    SECONDS_PER_UNIT,
     ColumnRule,
     Layout,
     TableMapping,
     format_time_of_day,
     name_station,
-    read_time_of_day,
     read_unit,
 )
 from monitor.api.queries.ingest import WIDE
@@ -33,7 +28,6 @@ from monitor.api.sites import QUANTITIES, convert, is_raw, is_unit_of, list_unit
 from monitor.api.text import LABELLED_TEXT, Figure, Message, NameList, Template, Term, Value, join
 from monitor.features.table_import.guess import together
 from monitor.features.table_import.guess.bounds import LevelWindow
-from monitor.features.table_import.guess.calendar import INSTANTS, settle_instants
 from monitor.features.table_import.guess.names import (
     COMPONENTS,
     ColumnMeaning,
@@ -55,13 +49,7 @@ from monitor.features.table_import.guess.numerals import (
     read_number,
     settle_numerals,
 )
-from monitor.features.table_import.guess.odd_clocks import (
-    MIXED_ORDERS,
-    doubt_turning,
-    find_exchanged,
-    refuse_gps_weeks,
-    refuse_odd_clocks,
-)
+from monitor.features.table_import.guess.odd_clocks import refuse_gps_weeks, refuse_odd_clocks
 from monitor.features.table_import.guess.odd_rows import (
     refuse_midnights,
     refuse_sums,
@@ -84,44 +72,29 @@ from monitor.features.table_import.guess.rain_stamp import COUNTER, RainStamp, f
 from monitor.features.table_import.guess.raw_table import ALL_SHEETS, SHEET, RawTable
 from monitor.features.table_import.guess.sharing import ROWS, find_owner
 from monitor.features.table_import.guess.summaries import refuse_readable, set_aside_summaries
+from monitor.features.table_import.guess.time_questions import (
+    DATES,
+    DAY,
+    describe_times,
+    settle_day,
+    settle_times,
+)
 from monitor.features.table_import.guess.times import (
     Times,
     describe_gaps,
     describe_untimed,
     find_times,
-    keep_clock,
-    list_rival_clocks,
     names_dates_alone,
-    names_months,
 )
 from monitor.features.table_import.guess.unfold import fold, unfold
 
-DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
-CLOCK: Final = "clock"
-DAY: Final = "day"
 COORDINATES: Final = "coordinates"
 DISPLACEMENTS: Final = "displacements"
 COORDINATES_FROM_MM: Final = 10_000.0  # displacements begin near zero; no epoch of coordinates lies there
-ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"
+UNIT, QUANTITY, COLUMN = "unit", "quantity", "column"
 DOWNWARD: Final = "downward"
 ONE_SIGN: Final = 0.9  # share of the values that says which way they count
-CLASH: Final = "which zone"
 SAME: Final = "same"
-_SIGNS: Final = {
-    "d": "DD",
-    "j": "DDD",
-    "m": "MM",
-    "Y": "YYYY",
-    "y": "YY",
-    "b": "Mon",
-    "H": "hh",
-    "I": "hh",
-    "M": "mm",
-    "S": "ss",
-    "f": "fff",
-    "p": "AM/PM",
-    "a": "Day",
-}
 _STATIONS_MOST: Final = 2000
 COMPONENT: Final = re.compile(r"(?<=displacement)_(?:east|north|up)|(?<=tilt)_[xy]")  # of one instrument in one unit
 _ALL_IN: Final = re.compile(
@@ -136,11 +109,7 @@ _ROWS: Final = Template("guess.rows", "{n} rows of {columns} columns")
 _ROWS_MORE: Final = Template("guess.rows.more", "{n} rows of {columns} columns, and there are more")
 _PARTED: Final = Template("guess.layout.parted", "cells parted by {sign}, {encoding}")
 _FIXED: Final = Template("guess.layout.fixed", "columns of fixed width, {encoding}")
-_CLOCKS: Final = {GPS: "GPS time", BUDDHIST: "Buddhist era"}
-_SINCE: Final = Template("guess.times.since", "{unit} since {at}")
 _EARLY: Final = Template("guess.early", "{n} rows of data stand before the names of the columns: they are put aside")
-_TIMES: Final = Template("guess.times", "{column} ({form}), {first} to {last}")
-_TIMES_ZONE: Final = Template("guess.times.zone", "{column} ({form}, zone {zone}), {first} to {last}")
 _STATIONS: Final = Template("guess.stations", "{n} of them, named by column '{column}'")
 _KINDS: Final = Template("guess.kinds", "column '{column}' says what a row measures")
 _MISSING: Final = Template("guess.missing", "{word} × {n}")
@@ -174,38 +143,14 @@ _NO_LETTER: Final = Template(
     "guess.no_letter", "a name in column '{column}' has no letter or digit that a station id can have (a-z, 0-9)"
 )
 _TWINS: Final = Template("guess.twins", "stations that are not the same need names that differ: {names}")
-_ODD_ZONE: Final = Template("guess.zone.unknown", "zone: expected a name such as Europe/Zurich or UTC, got '{answer}'")
 _NO_UNIT_OF: Final = Template("guess.unit.other", "'{unit}' is no unit of {quantity}")
 _WHICH_SHEET: Final = Template("guess.ask.sheet", "which sheet of the workbook counts?")
-_DAY_OR_MONTH: Final = Template("guess.ask.dates", "is '{at}' written with the day or the month first?")
-_WHICH_DAY: Final = Template(
-    "guess.ask.day",
-    "'{column}' has dates without a time, and '{rain}' is rain: does the amount of a date fall on that date (answer "
-    "24:00), on the day before (00:00), or until a time of that date (such as 07:00)?",
-)
 _DAY_COUNTS: Final = Template("guess.day", "a date without a time counts at {time} of its day")
-_MONTH_SUMS: Final = Template(
-    "guess.months",
-    "'{rain}' holds the rain of months: write the last day of each month and the time 24:00, and import the file again",
-)
-_ODD_DAY: Final = Template("guess.day.odd", "day: expected a time from 00:00 to 24:00, got '{answer}'")
 _COORDINATES: Final = Template(
     "guess.ask.coordinates",
     "every value of '{column}' is more than {least} from zero, as coordinates are and displacements are not: subtract "
     "the coordinates of one date from those of the same station, and import the differences. Are the values "
     "displacements all the same?",
-)
-_WHICH_CLOCK: Final = Template(
-    "guess.ask.clock",
-    "column '{column}' has the numbers {first} to {last} on one date: how do they count? hhmm: hours and minutes; "
-    "hhmmss: hours, minutes and seconds",
-)
-_WHAT_FIRST: Final = Template("guess.ask.dates.year", "what stands first in the date '{at}'?")
-_WHICH_ZONE: Final = Template(
-    "guess.ask.zone", "which time zone are the times in? Europe/Rome, UTC, Etc/GMT-1 (winter time all year) ..."
-)
-_ZONE_CLASH: Final = Template(
-    "guess.ask.zone.clash", "the file says that its times are in {own}, the answer says {answer}: which of them counts?"
 )
 _WHAT: Final = Template("guess.ask.quantity", "what do these columns measure: {names}?")
 _WHAT_IN: Final = Template("guess.ask.quantity.unit", "what do these columns measure in {unit}: {names}?")
@@ -290,8 +235,8 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     if len(table.sheets) > 1 and SHEET not in talk.answers:
         talk.request(SHEET, _WHICH_SHEET(), (*table.sheets, ALL_SHEETS) if table.joins else table.sheets)
     facts = _describe_layout(table)
-    times = _settle_times(table, times, talk, now or datetime.now(UTC))
-    facts.append(("time", _describe_times(times)))
+    times = settle_times(table, times, talk, now or datetime.now(UTC))
+    facts.append(("time", describe_times(times)))
     refuse_readable(table, times, summaries)
     request_factor(table, times.rule.columns[0], talk)
     table, numbers, station, kinds, row_facts = _settle_rows(table, times, talk)
@@ -316,7 +261,8 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
         others = [table.title(name) for name in table.names if name not in times.rule.columns]
         raise _refuse(table, _ALL_LEFT(names=together.name_some(others)))
     rules = _settle_coordinates(table, rules, station, numerals, talk)
-    times = _settle_day(table, times, rules, talk)
+    rain = next((table.title(rule.name) for rule in rules if rule.quantity == "rain"), None)
+    times = settle_day(table, times, rain, talk)
     if names_dates_alone(table, times) and all(question.key != DAY for question in talk.questions):
         facts.append(("date", _DAY_COUNTS(time=format_time_of_day(times.rule.date_counts_at))))
     if not table.kinds:
@@ -447,48 +393,6 @@ def _describe_layout(table: RawTable) -> Facts:
     return facts
 
 
-def _describe_times(times: Times) -> Message:
-    names = {
-        "iso": "ISO 8601",
-        "year": "decimal years",
-        "s": "seconds since 1970",
-        "ms": "milliseconds since 1970",
-        "us": "microseconds since 1970",
-        "ns": "nanoseconds since 1970",
-        "min": "minutes since 1970",
-        "h": "hours since 1970",
-        "d": "days since 1970",
-        "excel": "day numbers of a spreadsheet",
-        "mjd": "modified Julian days",
-        "datenum": "day numbers of MATLAB",
-        "year_day_hhmm": "year, day of the year, hhmm",
-    }
-    form: Value | None = None if (plain := names.get(times.rule.format)) is None else Term(plain)
-    if times.rule.since is not None and times.rule.format in SECONDS_PER_UNIT:
-        unit = Term(str(plain).removesuffix(" since 1970"))
-        form = _SINCE(unit=unit, at=f"{times.rule.since:%Y-%m-%d %H:%M}")
-    elif form is None:
-        form = format_pattern(times.rule.format)
-    form = form if not (kind := _CLOCKS.get(times.rule.era or times.rule.clock)) else join([form, Term(kind)], ", ")
-    ordered = sorted(times.parsed, key=lambda at: at.replace(tzinfo=None))
-    values: dict[str, Value] = {  # by the clock of the file, whose zone may be open
-        "column": times.rule.column,
-        "form": form,
-        "first": f"{ordered[0]:%Y-%m-%d %H:%M}",
-        "last": f"{ordered[-1]:%Y-%m-%d %H:%M}",
-    }
-    return _TIMES(**values) if times.rule.zone is None else _TIMES_ZONE(zone=times.rule.zone.key, **values)
-
-
-def format_pattern(form: str) -> str:
-    """A pattern of times as people write it.
-
-    >>> format_pattern("%d.%m.%Y %H:%M"), format_pattern("%b %d %Y %I:%M:%S %p")
-    ('DD.MM.YYYY hh:mm', 'Mon DD YYYY hh:mm:ss AM/PM')
-    """
-    return re.sub("%(.)", lambda sign: _SIGNS.get(sign[1], sign[0]), form)
-
-
 def _describe_sampling(times: Times, table: RawTable, station: str | None) -> Facts:
     if station is not None or table.kinds:
         steps = [s for kind in table.kinds or (None,) for s in _list_steps(table, station, times, kind).values()]
@@ -533,48 +437,6 @@ def _format_step(step: timedelta) -> Figure:
 # ---- what a person may have to say -----------------------------------------------------------------------------
 
 
-def _settle_times(table: RawTable, times: Times, talk: Interview, now: datetime) -> Times:
-    """Era and beginning, day and month, and the zone; a zone may tell that a record ends after now."""
-    times = _settle_clock(table, settle_instants(table, times, talk, now), talk)
-    _request_order(table, times, talk)
-    times = _settle_zone(_settle_dates(times, talk), talk)
-    is_open = any(question.key == INSTANTS for question in talk.questions)
-    return times if is_open or times.rule.zone is None else settle_instants(table, times, talk, now)
-
-
-def _settle_clock(table: RawTable, times: Times, talk: Interview) -> Times:
-    """The clock of digits beside one single date, where hhmm and hhmmss explain them as well."""
-    choices = list_rival_clocks(times)
-    if not choices:
-        return times
-    column = times.rule.columns[-1]
-    cells = table.list_cells(column)
-    text = _WHICH_CLOCK(column=table.title(column), first=str(cells[0]), last=str(cells[-1]))
-    answer = talk.request(CLOCK, text, tuple(choices))
-    return times if answer is None else keep_clock(table, times, answer)
-
-
-def _settle_day(table: RawTable, times: Times, rules: Sequence[ColumnRule], talk: Interview) -> Times:
-    """When the rain of a date without a time has fallen: a reading of rain is the rain until its instant.
-
-    Raises:
-        ConfigError: the answer is no time of the day, or the rain is that of months.
-    """
-    rain = next((table.title(rule.name) for rule in rules if rule.quantity == "rain"), None)
-    if rain is None or not names_dates_alone(table, times):
-        return times
-    if names_months(times):
-        raise _refuse(table, _MONTH_SUMS(rain=rain))
-    answer = talk.request(DAY, _WHICH_DAY(column=times.rule.column, rain=rain))
-    if answer is None:
-        return times
-    try:
-        counts_at = read_time_of_day(answer)
-    except ValueError:
-        raise ConfigError(_ODD_DAY(answer=answer)) from None
-    return replace(times, rule=replace(times.rule, date_counts_at=counts_at))
-
-
 def _settle_coordinates(
     table: RawTable, rules: list[ColumnRule], station: str | None, numerals: Numerals, talk: Interview
 ) -> list[ColumnRule]:
@@ -602,71 +464,6 @@ def _holds_coordinates(table: RawTable, rule: ColumnRule, station: str | None, n
         size_mm = abs(convert(number, rule.unit, QUANTITIES[rule.quantity].unit))
         nearest[name] = min(nearest.get(name, size_mm), size_mm)
     return any(size_mm >= COORDINATES_FROM_MM for size_mm in nearest.values())
-
-
-def _settle_dates(times: Times, talk: Interview) -> Times:
-    """What stands first in a date, where the record fits several orders."""
-    if not times.rivals:
-        return times
-    sorts = {_find_order(form): form for form in (*reversed(times.rivals), times.rule.format)}
-    if len(sorts) < 2:
-        return times
-    choices = tuple(o for o in (DAY_FIRST, MONTH_FIRST, YEAR_FIRST) if o in sorts)
-    template = _WHAT_FIRST if YEAR_FIRST in choices else _DAY_OR_MONTH
-    if (answer := talk.request(DATES, template(at=min(times.parsed).strftime(times.rule.format)), choices)) is None:
-        return times
-    rule = replace(times.rule, format=sorts[answer])
-    cells = [at.strftime(times.rule.format) for at in times.parsed]
-    parsed = []
-    for cell in cells:
-        try:
-            parsed.append(rule.read_naive(cell))
-        except PayloadError:
-            continue
-    return replace(times, rule=rule, parsed=tuple(parsed))
-
-
-def _request_order(table: RawTable, times: Times, talk: Interview) -> None:
-    """Ask whether all dates have one order, where day and month of some seem to be exchanged."""
-    if not times.rivals and (example := find_exchanged(times)) is not None:
-        text = MIXED_ORDERS(column=table.title(times.rule.columns[0]), value=example)
-        talk.request(DATES, text, (_find_order(times.rule.format),))
-
-
-def _find_order(form: str) -> str:
-    """What stands first in the dates of a form."""
-    places = {sign: form.find(f"%{sign}") for sign in "ymd"}
-    if 0 <= places["y"] < places["d"]:
-        return YEAR_FIRST
-    return MONTH_FIRST if 0 <= places["m"] < places["d"] else DAY_FIRST
-
-
-def _settle_zone(times: Times, talk: Interview) -> Times:
-    if times.has_zone or times.rule.format in {"year", *SECONDS_PER_UNIT} or times.rule.clock:
-        return times
-    zone_name = talk.answers.get(ZONE) or times.zone
-    if zone_name is None:
-        talk.questions.append(FileQuestion(ZONE, _WHICH_ZONE()))
-        return times
-    try:
-        zone = ZoneInfo(zone_name)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ConfigError(_ODD_ZONE(answer=zone_name)) from None
-    if times.zone is not None and _shifts(times.parsed, zone, own := ZoneInfo(times.zone)):
-        counts = talk.request(CLASH, _ZONE_CLASH(own=own.key, answer=zone.key), (own.key, zone.key))
-        if counts is None:
-            return times
-        zone = ZoneInfo(counts)
-    elif (doubt := doubt_turning(times.parsed, zone)) is not None:
-        text, fixed = doubt
-        counts = talk.request(CLASH, text, (fixed, zone.key))
-        zone = zone if counts is None else ZoneInfo(counts)
-    return replace(times, rule=replace(times.rule, zone=zone))
-
-
-def _shifts(clocks: Sequence[datetime], one: ZoneInfo, other: ZoneInfo) -> bool:
-    """Whether a clock of a record is another instant in another zone."""
-    return any(at.replace(tzinfo=one).utcoffset() != at.replace(tzinfo=other).utcoffset() for at in clocks)
 
 
 def _settle_columns(

@@ -1,0 +1,272 @@
+"""Questions about the times of a table that the file leaves open: order of dates, digits of a clock, zone, days."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from monitor.api.errors import ConfigError, PayloadError
+from monitor.api.ingest import BUDDHIST, GPS, SECONDS_PER_UNIT, TimeRule, read_time_of_day
+from monitor.api.text import LABELLED_TEXT, Message, Template, Term, Value, join
+from monitor.features.table_import.guess.calendar import INSTANTS, settle_instants
+from monitor.features.table_import.guess.odd_clocks import MIXED_ORDERS, doubt_turning, find_exchanged
+from monitor.features.table_import.guess.questions import FileQuestion, Interview
+from monitor.features.table_import.guess.raw_table import RawTable
+from monitor.features.table_import.guess.time_examples import show_readings
+from monitor.features.table_import.guess.times import (
+    Times,
+    keep_clock,
+    list_rival_clocks,
+    names_dates_alone,
+    names_months,
+)
+
+DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
+CLOCK: Final = "clock"
+DATES: Final = "dates"
+DAY: Final = "day"
+ZONE: Final = "zone"
+CLASH: Final = "which zone"
+_EXAMPLE_ZONES: Final = ("UTC", "Europe/Rome", "Etc/GMT-1")
+_EXAMPLE_TIMES_OF_DAY: Final = ("24:00", "00:00", "07:00")
+_DIRECTIVES: Final = {
+    "d": "DD",
+    "j": "DDD",
+    "m": "MM",
+    "Y": "YYYY",
+    "y": "YY",
+    "b": "Mon",
+    "H": "hh",
+    "I": "hh",
+    "M": "mm",
+    "S": "ss",
+    "f": "fff",
+    "p": "AM/PM",
+    "a": "Day",
+}
+_FORMAT_NAMES: Final = {
+    "iso": "ISO 8601",
+    "year": "decimal years",
+    "s": "seconds since 1970",
+    "ms": "milliseconds since 1970",
+    "us": "microseconds since 1970",
+    "ns": "nanoseconds since 1970",
+    "min": "minutes since 1970",
+    "h": "hours since 1970",
+    "d": "days since 1970",
+    "excel": "day numbers of a spreadsheet",
+    "mjd": "modified Julian days",
+    "datenum": "day numbers of MATLAB",
+    "year_day_hhmm": "year, day of the year, hhmm",
+}
+_CALENDARS: Final = {GPS: "GPS time", BUDDHIST: "Buddhist era"}
+_SINCE: Final = Template("guess.times.since", "{unit} since {at}")
+_TIMES: Final = Template("guess.times", "{column} ({form}), {first} to {last}")
+_TIMES_ZONE: Final = Template("guess.times.zone", "{column} ({form}, zone {zone}), {first} to {last}")
+_DAY_OR_MONTH: Final = Template("guess.ask.dates", "is '{at}' written with the day or the month first?")
+_WHICH_DAY: Final = Template(
+    "guess.ask.day",
+    "'{column}' has dates without a time, and '{rain}' is rain: does the amount of a date fall on that date (answer "
+    "24:00), on the day before (00:00), or until a time of that date (such as 07:00)?",
+)
+_MONTH_SUMS: Final = Template(
+    "guess.months",
+    "'{rain}' holds the rain of months: write the last day of each month and the time 24:00, and import the file again",
+)
+_ODD_DAY: Final = Template("guess.day.odd", "day: expected a time from 00:00 to 24:00, got '{answer}'")
+_WHICH_CLOCK: Final = Template(
+    "guess.ask.clock",
+    "column '{column}' has the numbers {first} to {last} on one date: how do they count? hhmm: hours and minutes; "
+    "hhmmss: hours, minutes and seconds",
+)
+_WHAT_FIRST: Final = Template("guess.ask.dates.year", "what stands first in the date '{at}'?")
+_WHICH_ZONE: Final = Template(
+    "guess.ask.zone", "which time zone are the times in? Europe/Rome, UTC, Etc/GMT-1 (winter time all year) ..."
+)
+_ODD_ZONE: Final = Template("guess.zone.unknown", "zone: expected a name such as Europe/Zurich or UTC, got '{answer}'")
+_ZONE_CLASH: Final = Template(
+    "guess.ask.zone.clash", "the file says that its times are in {own}, the answer says {answer}: which of them counts?"
+)
+
+
+def settle_times(table: RawTable, times: Times, talk: Interview, now: datetime) -> Times:
+    """Apply the answers about times, and add a question for each that is open.
+
+    The plausibility of the instants is checked twice, because only the zone can show that a record ends after `now`.
+
+    Raises:
+        ConfigError: An answer is not among the choices.
+    """
+    times = _settle_clock(table, settle_instants(table, times, talk, now), talk)
+    _request_order(table, times, talk)
+    times = _settle_zone(table, _settle_dates(table, times, talk), talk)
+    is_open = any(question.key == INSTANTS for question in talk.questions)
+    return times if is_open or times.rule.zone is None else settle_instants(table, times, talk, now)
+
+
+def settle_day(table: RawTable, times: Times, rain: str | None, talk: Interview) -> Times:
+    """Ask at which time of its date the amount of rain of a date ends.
+
+    Args:
+        table: The table.
+        times: Its times. Nothing is asked if they have a time of the day.
+        rain: The name of a column of rain; None if the table has none.
+        talk: Answers and open questions.
+
+    Raises:
+        ConfigError: The answer is not a time of the day, or the times are months.
+    """
+    if rain is None or not names_dates_alone(table, times):
+        return times
+    if names_months(times):
+        raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_MONTH_SUMS(rain=rain)))
+    ends = {text: replace(times.rule, date_counts_at=read_time_of_day(text)) for text in _EXAMPLE_TIMES_OF_DAY}
+    question = _WHICH_DAY(column=times.rule.column, rain=rain)
+    answer = talk.request(DAY, question, examples=show_readings(table, ends))
+    if answer is None:
+        return times
+    try:
+        counts_at = read_time_of_day(answer)
+    except ValueError:
+        raise ConfigError(_ODD_DAY(answer=answer)) from None
+    return replace(times, rule=replace(times.rule, date_counts_at=counts_at))
+
+
+def describe_times(times: Times) -> Message:
+    """Describe column, form, zone and span of the times by the clock of the file."""
+    ordered = sorted(times.parsed, key=lambda at: at.replace(tzinfo=None))
+    values: dict[str, Value] = {
+        "column": times.rule.column,
+        "form": _describe_form(times),
+        "first": f"{ordered[0]:%Y-%m-%d %H:%M}",
+        "last": f"{ordered[-1]:%Y-%m-%d %H:%M}",
+    }
+    if times.rule.zone is None:
+        return _TIMES(**values)
+    return _TIMES_ZONE(zone=times.rule.zone.key, **values)
+
+
+def _describe_form(times: Times) -> Value:
+    rule = times.rule
+    name = _FORMAT_NAMES.get(rule.format)
+    form: Value = format_pattern(rule.format) if name is None else Term(name)
+    if rule.since is not None and rule.format in SECONDS_PER_UNIT:
+        unit = Term(str(name).removesuffix(" since 1970"))
+        form = _SINCE(unit=unit, at=f"{rule.since:%Y-%m-%d %H:%M}")
+    calendar = _CALENDARS.get(rule.era or rule.clock)
+    return form if calendar is None else join([form, Term(calendar)], ", ")
+
+
+def format_pattern(form: str) -> str:
+    """Write a pattern of times as people write it.
+
+    >>> format_pattern("%d.%m.%Y %H:%M"), format_pattern("%b %d %Y %I:%M:%S %p")
+    ('DD.MM.YYYY hh:mm', 'Mon DD YYYY hh:mm:ss AM/PM')
+    """
+    return re.sub("%(.)", lambda directive: _DIRECTIVES.get(directive[1], directive[0]), form)
+
+
+# ---- order of day, month and year; clocks of digits ------------------------------------------------------------------
+
+
+def _settle_clock(table: RawTable, times: Times, talk: Interview) -> Times:
+    """Ask whether the digits beside one single date are hhmm or hhmmss, if both fit."""
+    choices = list_rival_clocks(times)
+    if not choices:
+        return times
+    column = times.rule.columns[-1]
+    cells = table.list_cells(column)
+    text = _WHICH_CLOCK(column=table.title(column), first=str(cells[0]), last=str(cells[-1]))
+    examples = show_readings(table, {name: keep_clock(table, times, name).rule for name in choices})
+    answer = talk.request(CLOCK, text, tuple(choices), examples=examples)
+    return times if answer is None else keep_clock(table, times, answer)
+
+
+def _settle_dates(table: RawTable, times: Times, talk: Interview) -> Times:
+    """Ask whether day, month or year is first in a date, if the record fits several orders."""
+    formats = {_find_order(form): form for form in (*reversed(times.rivals), times.rule.format)}
+    if len(formats) < 2:
+        return times
+    rules = {
+        order: replace(times.rule, format=formats[order])
+        for order in (DAY_FIRST, MONTH_FIRST, YEAR_FIRST)
+        if order in formats
+    }
+    template = _WHAT_FIRST if YEAR_FIRST in rules else _DAY_OR_MONTH
+    text = template(at=min(times.parsed).strftime(times.rule.format))
+    answer = talk.request(DATES, text, tuple(rules), examples=show_readings(table, rules))
+    if answer is None:
+        return times
+    rule = rules[answer]
+    parsed = []
+    for at in times.parsed:
+        try:
+            parsed.append(rule.read_naive(at.strftime(times.rule.format)))
+        except PayloadError:
+            continue
+    return replace(times, rule=rule, parsed=tuple(parsed))
+
+
+def _request_order(table: RawTable, times: Times, talk: Interview) -> None:
+    """Ask whether all dates have one order, if day and month of some seem to be exchanged."""
+    if times.rivals:
+        return
+    example = find_exchanged(times)
+    if example is not None:
+        text = MIXED_ORDERS(column=table.title(times.rule.columns[0]), value=example)
+        order = _find_order(times.rule.format)
+        talk.request(DATES, text, (order,), examples=show_readings(table, {order: times.rule}))
+
+
+def _find_order(form: str) -> str:
+    """Return which of day, month and year is first in a pattern."""
+    places = {directive: form.find(f"%{directive}") for directive in "ymd"}
+    if 0 <= places["y"] < places["d"]:
+        return YEAR_FIRST
+    return MONTH_FIRST if 0 <= places["m"] < places["d"] else DAY_FIRST
+
+
+# ---- zone ------------------------------------------------------------------------------------------------------------
+
+
+def _settle_zone(table: RawTable, times: Times, talk: Interview) -> Times:
+    """Ask for the zone if neither the cells nor the file contain it, and which zone counts if two are given."""
+    if times.has_zone or times.rule.format in {"year", *SECONDS_PER_UNIT} or times.rule.clock:
+        return times
+    zone_name = talk.answers.get(ZONE) or times.zone
+    if zone_name is None:
+        examples = show_readings(table, _set_zones(times, _EXAMPLE_ZONES))
+        talk.questions.append(FileQuestion(ZONE, _WHICH_ZONE(), examples=examples))
+        return times
+    try:
+        zone = ZoneInfo(zone_name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ConfigError(_ODD_ZONE(answer=zone_name)) from None
+    return replace(times, rule=replace(times.rule, zone=_choose_zone(table, times, zone, talk)))
+
+
+def _choose_zone(table: RawTable, times: Times, zone: ZoneInfo, talk: Interview) -> ZoneInfo | None:
+    """Return the zone that counts; None while that is an open question."""
+    if times.zone is not None and _differs(times.parsed, zone, ZoneInfo(times.zone)):
+        choices = (times.zone, zone.key)
+        text = _ZONE_CLASH(own=times.zone, answer=zone.key)
+        answer = talk.request(CLASH, text, choices, examples=show_readings(table, _set_zones(times, choices)))
+        return None if answer is None else ZoneInfo(answer)
+    doubt = doubt_turning(times.parsed, zone)
+    if doubt is None:
+        return zone
+    text, fixed = doubt
+    choices = (fixed, zone.key)
+    answer = talk.request(CLASH, text, choices, examples=show_readings(table, _set_zones(times, choices)))
+    return zone if answer is None else ZoneInfo(answer)
+
+
+def _set_zones(times: Times, names: Sequence[str]) -> dict[str, TimeRule]:
+    return {name: replace(times.rule, zone=ZoneInfo(name)) for name in names}
+
+
+def _differs(clocks: Sequence[datetime], one: ZoneInfo, other: ZoneInfo) -> bool:
+    """Return whether a clock of the record is a different instant in two zones."""
+    return any(at.replace(tzinfo=one).utcoffset() != at.replace(tzinfo=other).utcoffset() for at in clocks)
