@@ -53,22 +53,19 @@ from monitor.ingest.text.cells import (
 )
 from monitor.ingest.text.clocks import (
     BUDDHIST,  # name of the Buddhist era of dates, `buddhist`
-    EARLIEST_TIME,  # earliest plausible time of a reading, 1950
+    drop_weekday,  # remove a leading weekday from a date
+    find_era,  # return the calendar era named beside a time; "" if none
+    name_zone,  # return the time zone abbreviation at the end of a time; "" if none is known
+    normalise_time,  # normalise blanks, digits, AM/PM and fraction of a time text
+    translate_months,  # translate month names in a date to English abbreviations
+)
+from monitor.ingest.text.counts import (
     GPS,  # name of the GPS time scale, `gps`
     GPS_BEGIN,  # origin of GPS time, 1980-01-06
     J2000,  # origin of J2000 times, 2000-01-01 12:00 UTC
     SECONDS_PER_UNIT,  # seconds per unit of numeric time formats, by unit
-    TIME_COLUMN_NAME,  # regular expression for names of time columns
-    doubt_century,  # return a text that two-digit years are ambiguous, or None
-    doubt_span,  # return why the time span of a record is implausible, or None
-    doubt_unset,  # return a text that the first times come from an unset clock, or None
-    drop_weekday,  # remove a leading weekday from a date
-    find_era,  # return the calendar era named beside a time; "" if none
     find_time_count,  # return unit and origin of numeric times from a column name, or None
     is_gps,  # return whether a column name states GPS time
-    name_zone,  # return the time zone abbreviation at the end of a time; "" if none is known
-    normalise_time,  # normalise blanks, digits, AM/PM and fraction of a time text
-    translate_months,  # translate month names in a date to English abbreviations
 )
 from monitor.ingest.text.encodings import (
     find_bare_utf_16,  # return the encoding of UTF-16 text without byte order mark; "" if it is not
@@ -78,6 +75,15 @@ from monitor.ingest.text.heads import (
     Heads,  # header of a table; recognises and skips repeated headers in later lines
     is_annotation,  # return whether a line is a database annotation above the column names
     names_rise,  # return whether column names are rising numbers, such as depths
+)
+from monitor.ingest.text.plausible_times import (
+    EARLIEST_TIME,  # earliest plausible time of a reading, 1950
+    doubt_century,  # return a text that two-digit years are ambiguous, or None
+    doubt_span,  # return why the time span of a record is implausible, or None
+    doubt_unset,  # return a text that the first times come from an unset clock, or None
+)
+from monitor.ingest.text.time_words import (
+    TIME_COLUMN_NAME,  # regular expression for names of time columns
 )
 from monitor.ingest.text.units import (
     is_sure_unit,  # return whether a word is a unit wherever it occurs in a name

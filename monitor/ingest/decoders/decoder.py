@@ -11,7 +11,7 @@ from monitor.ingest.decoders.strict_json import read_cell, read_time
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault, TopicTarget
 from monitor.ingest.quality import NO_DETAILS, ReadingDetails, StationField, Vocabulary, observe, read_digit
 from monitor.ingest.references import References
-from monitor.ingest.text.clocks import find_unset
+from monitor.ingest.text.plausible_times import find_unset
 from monitor.ingest.text.units import read_symbol
 from monitor.readings.records import Link, Observation
 from monitor.sites.quantities import convert, split_suffix

@@ -20,7 +20,7 @@ from monitor.ingest.message import DecodedMessage
 from monitor.ingest.positions import Vector, gps_to_utc
 from monitor.ingest.quality import read_digit
 from monitor.ingest.references import PART, set_network
-from monitor.ingest.text.clocks import GPS_BEGIN
+from monitor.ingest.text.counts import GPS_BEGIN
 from monitor.readings.records import Observation
 from monitor.sites.records import ELLIPSOID, GEOID, Binding
 

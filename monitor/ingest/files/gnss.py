@@ -24,7 +24,7 @@ from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import CheckedRow, ImportOptions, ReadingLine
 from monitor.ingest.files.tables import limit_lines
 from monitor.ingest.references import PART, UNNAMED
-from monitor.ingest.text.clocks import J2000
+from monitor.ingest.text.counts import J2000
 from monitor.ingest.text.heads import refuse_part
 from monitor.sites.ground import wrap_longitude
 from monitor.text.message import LABELLED_TEXT, Template

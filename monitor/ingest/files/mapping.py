@@ -18,8 +18,6 @@ from monitor.ingest.files.tables import WHITESPACE, Layout
 from monitor.ingest.positions import gps_to_utc
 from monitor.ingest.text.cells import is_nameless, normalise_number
 from monitor.ingest.text.clocks import (
-    GPS,
-    SECONDS_PER_UNIT,
     begin_day,
     begin_digits,
     drop_weekday,
@@ -29,6 +27,7 @@ from monitor.ingest.text.clocks import (
     write_common,
     write_offset,
 )
+from monitor.ingest.text.counts import GPS, SECONDS_PER_UNIT
 from monitor.readings.no_value import is_no_value
 from monitor.sections import Section, Zone, explain, read_text, read_toml
 from monitor.sites.quantities import read_trace

@@ -12,7 +12,7 @@ from typing import Any, Final
 from monitor.errors import PayloadError
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.tables import SUFFIXES, Row
-from monitor.ingest.text.clocks import doubt_span
+from monitor.ingest.text.plausible_times import doubt_span
 from monitor.readings.queries.points import Point, PointValue
 from monitor.sites.records import Origin, Site, TotalStation
 from monitor.text.message import LABELLED_TEXT

@@ -24,9 +24,9 @@ from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import UNKNOWN_SITE, Clock, Pipeline
 from monitor.ingest.queries.messages import RejectedMessage
 from monitor.ingest.references import PREFIX, Reference
-from monitor.ingest.text.clocks import (
+from monitor.ingest.text.counts import SECONDS_PER_UNIT
+from monitor.ingest.text.plausible_times import (
     CENTURY_MOST,
-    SECONDS_PER_UNIT,
     doubt_century,
     doubt_count,
     doubt_span,

@@ -9,7 +9,8 @@ from typing import Final
 from forecasting.hydrology.rain_amounts import adds_up
 from monitor.errors import ConfigError
 from monitor.ingest.files.reader import StationPlace
-from monitor.ingest.text.clocks import ZONES, read_since
+from monitor.ingest.text.counts import read_since
+from monitor.ingest.text.time_words import ZONES
 from monitor.text.names import list_names
 
 # what models that count from their beginning, or from midnight, call their rain: ERA5-Land, IFS, WRF, COSMO, ICON, GFS

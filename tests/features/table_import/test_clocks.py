@@ -16,8 +16,9 @@ from monitor.features.table_import.guess.preview import PreviewRequest
 from monitor.features.table_import.guess.preview import understand as understand_in_worker
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.files.mapping import TimeRule, load_mapping
-from monitor.ingest.text import clocks
-from monitor.ingest.text.clocks import doubt_span, find_time_count, normalise_time
+from monitor.ingest.text.clocks import normalise_time
+from monitor.ingest.text.counts import find_time_count
+from monitor.ingest.text.plausible_times import doubt_count, doubt_span
 from tests.data.payloads.guessed import keep, lay_rows, read_good
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -277,9 +278,9 @@ def test_times_that_cannot_be_and_words_that_gainsay_a_mapping_are_a_doubt(tmp_p
     notes = read_curve(path, "displacement").notes
     assert any("can the times be right? its times end at 2094" in note for note in notes)
     first, last = (datetime(1993, 1, d, tzinfo=UTC) for d in (1, 9))
-    assert clocks.doubt_count("seconds since 2000-01-01", None, first, last, NOW) is not None
+    assert doubt_count("seconds since 2000-01-01", None, first, last, NOW) is not None
     late = datetime(2025, 1, 1, tzinfo=UTC)
-    assert clocks.doubt_count("GPS time", None, late, NOW, NOW) is None, "it counts from 1970"
+    assert doubt_count("GPS time", None, late, NOW, NOW) is None, "it counts from 1970"
     assert find_time_count("Time") is None
 
 
