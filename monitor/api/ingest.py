@@ -9,22 +9,12 @@ from monitor.ingest.files.campbell import (
     read_units,  # read the unit of each column; raises ConfigError for a damaged header
 )
 from monitor.ingest.files.mapping import (
-    DATENUM,  # time format: MATLAB day number, such as 739651.25
-    EXCEL,  # time format: spreadsheet days since 1899-12-30, such as 45352.25
     MISSING,  # default texts of a cell without a measurement
-    MJD,  # time format: modified Julian day, such as 60709.25
-    WEEKDAY,  # beginning of a time pattern with a weekday, as in "Mo, 3.2.2025"
-    YEAR,  # time format: decimal year in UTC, such as 2011.4548
-    YEAR_DAY_HHMM,  # time format: three columns for year, day of year and HHMM
     ColumnRule,  # meaning of one value column: station, quantity, unit, sigma column
     TableMapping,  # mapping of a wide table: time, columns, layout, number format
-    TimeRule,  # where the time of a row is and how it is written
-    format_time_of_day,  # format a time of day as `HH:MM`, up to 24:00
     is_missing,  # return whether a cell means "no measurement"
-    join_parts,  # join the date and time cells of a row into one text
     load_mapping,  # load a mapping file; raises ConfigError
     name_station,  # convert a name written by people into a station id; "" if impossible
-    read_time_of_day,  # parse a time of day from 00:00 to 24:00; raises ValueError
 )
 from monitor.ingest.files.selecting import (
     SelectedSeries,  # one series as numbers: name, unit, epoch seconds, values
@@ -42,6 +32,18 @@ from monitor.ingest.files.tables import (
     name_columns,  # return unique column names for header cells; "" for an empty cell
     open_rows,  # context manager: column names and rows of a CSV, Parquet or workbook file
     read_workbook,  # read rows of visible worksheets of a workbook by sheet name
+)
+from monitor.ingest.files.time_rule import (
+    DATENUM,  # time format: MATLAB day number, such as 739651.25
+    EXCEL,  # time format: spreadsheet days since 1899-12-30, such as 45352.25
+    MJD,  # time format: modified Julian day, such as 60709.25
+    WEEKDAY,  # beginning of a time pattern with a weekday, as in "Mo, 3.2.2025"
+    YEAR,  # time format: decimal year in UTC, such as 2011.4548
+    YEAR_DAY_HHMM,  # time format: three columns for year, day of year and HHMM
+    TimeRule,  # where the time of a row is and how it is written
+    format_time_of_day,  # format a time of day as `HH:MM`, up to 24:00
+    join_parts,  # join the date and time cells of a row into one text
+    read_time_of_day,  # parse a time of day from 00:00 to 24:00; raises ValueError
 )
 from monitor.ingest.text.cells import (
     DIGITS,  # regular expression for a number in any convention, without exponent

@@ -9,9 +9,10 @@ from typing import Final
 
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.coordinates import check_positions, replace_positions
-from monitor.ingest.files.mapping import EXCEL, TableMapping, check_columns, is_missing, widen
+from monitor.ingest.files.mapping import TableMapping, check_columns, is_missing, split_row
 from monitor.ingest.files.reader import ImportOptions, ReadingLine
 from monitor.ingest.files.tables import Row, find_day_zero, find_fault, format_fault, open_rows, require_columns
+from monitor.ingest.files.time_rule import EXCEL
 from monitor.ingest.text.cells import normalise_number
 
 _NEEDED: Final = ("time", "station", "quantity", "value")
@@ -81,7 +82,7 @@ def open_wide(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLi
 def _read_wide(row: Row, mapping: TableMapping) -> ReadingLine:
     if error := find_fault(row):
         return ReadingLine(((format_fault(row), error),))
-    found = widen(row, mapping)
+    found = split_row(row, mapping)
     count = sum(rule.reads(row) for rule in mapping.columns)
     if not count and not any(rule.only and row.get(rule.only[0]) for rule in mapping.columns):
         try:  # neither a kind nor a time: no row of the table, such as the words of a query that failed

@@ -15,7 +15,8 @@ from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.preview import PreviewRequest
 from monitor.features.table_import.guess.preview import understand as understand_in_worker
 from monitor.features.table_import.guess.raw_table import read_raw_table
-from monitor.ingest.files.mapping import TimeRule, load_mapping
+from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.time_rule import TimeRule
 from monitor.ingest.text.clocks import normalise_time
 from monitor.ingest.text.counts import find_time_count
 from monitor.ingest.text.plausible_times import doubt_count, doubt_span

@@ -22,8 +22,9 @@ from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.features.table_import.guess.site_file import write_site
 from monitor.features.table_import.guess.toml_writer import format_stations
 from monitor.ingest.files.lines import open_wide
-from monitor.ingest.files.mapping import TimeRule, load_mapping
+from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions
+from monitor.ingest.files.time_rule import TimeRule
 from monitor.ingest.text.units import read_unit
 from monitor.sites.parsing import parse_site
 from monitor.sites.quantities import QUANTITIES, convert

@@ -8,7 +8,7 @@ import pytest
 from monitor.errors import ConfigError
 from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.raw_table import read_raw_table
-from monitor.ingest.files.mapping import TimeRule
+from monitor.ingest.files.time_rule import TimeRule
 from monitor.text.instants import read_iso
 from tests.data.payloads.guessed import keep, lay_rows, read_good
 
