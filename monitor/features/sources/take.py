@@ -131,6 +131,7 @@ def take_file(path: Path, form: str, options: ImportOptions, place: SourceTarget
                 place.clock,
                 mapping=options.mapping,
                 accept_units=place.accept_units,
+                accept_ranges=True,
                 by=place.who,
                 name=name,
                 open_lines=opened.readings,

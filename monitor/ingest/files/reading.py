@@ -20,6 +20,7 @@ from monitor.ingest.files.reader import CheckedRow, ImportOptions, ReadingLine, 
 from monitor.ingest.files.readers import LONG, WIDE, open_readings
 from monitor.ingest.files.tables import Row
 from monitor.ingest.files.units import ScaleCheck, find_header_doubts
+from monitor.ingest.files.value_ranges import RangeCheck
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import UNKNOWN_SITE, Clock, Pipeline
 from monitor.ingest.queries.messages import RejectedMessage
@@ -184,6 +185,8 @@ class FileImport:
     dry_run: bool = False
     accept_units: bool = False  # a person has said that they are right, however doubtful they look
     accept_times: bool = False  # the same of times ahead of now or before 1950
+    # Live data: values out of range are stored and flagged, and the evaluation raises an urgent alert.
+    accept_ranges: bool = False
     on_progress: Callable[[FileResult], None] = lambda _: None  # called after each chunk
     by: str | None = None  # who reads it in; it stands with the values that it changes
     name: str = ""  # what people call the file; else its path
@@ -255,11 +258,14 @@ class FileImport:
         """
         title, database = self._title, None if self.dry_run else self.pipeline.database
         scales, looked, read_at_s = ScaleCheck(), FileResult(title), array("d")
+        ranges = RangeCheck()
         with self._open() as lines:
             judged = _check_lines(lines, looked)
             for chunk in _split_rows(judged):
                 good = self._sort(chunk)[0]
-                scales.add([one for one in good if FILL not in one.flags])
+                measured = [one for one in good if FILL not in one.flags]
+                scales.add(measured)
+                ranges.add(measured)
                 read_at_s.extend(item.observed_at.timestamp() for item in good)
                 placed = (row.get("time") for row, error in chunk if error is None)
                 placed_at = (at for at in placed if isinstance(at, datetime) and at.tzinfo is not None)
@@ -268,6 +274,7 @@ class FileImport:
         units = [
             *(find_header_doubts(self.mapping.columns) if self.mapping else ()),
             *scales.find_doubts(self.pipeline.sites, database),
+            *(() if self.accept_ranges else ranges.find_doubts(self.pipeline.sites)),
         ]
         times = [] if self.accept_times else _doubt_times(looked, read_at_s, self.mapping, self.clock())
         sums = [text for text, is_sure in scales.find_sums(self.pipeline.sites) if is_sure or not self.accept_units]
