@@ -8,18 +8,17 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
 from monitor.app.checks import health
 from monitor.broker.access import HOW_TO_INSTALL
-from monitor.broker.broker_log import ContestedClient, DeniedTopic
+from monitor.broker.broker_log import ContestedClient, DeniedTopic, OversizedClient
 from monitor.broker.logins import Login, LoginBook
 from monitor.canonical import digest_text
 from monitor.errors import SlopewardError
-from monitor.ingest.broker import ManagedBroker, find_mosquitto, open_broker
-from monitor.ingest.queries.messages import DENIED_BY_BROKER, LOGIN, RejectedMessage
+from monitor.ingest.broker import MESSAGE_BYTES, ManagedBroker, find_mosquitto, open_broker
+from monitor.ingest.queries.messages import DENIED_BY_BROKER, LOGIN, TOO_LARGE, RejectedMessage
 from monitor.ingest.service import list_sessions
 from monitor.readings.records import PayloadSize
 from monitor.settings.service import ServiceConfig
@@ -27,7 +26,7 @@ from monitor.sites.files import scan_sites
 from monitor.sites.records import Site
 from monitor.storage.service_state import DeniedMessages
 from monitor.text.instants import format_iso
-from monitor.text.message import Message, Template, error_text
+from monitor.text.message import Figure, Message, Template, error_text
 from monitor.worker.kernel import end_with_parent
 
 log = logging.getLogger(__name__)
@@ -47,6 +46,10 @@ _KILLED: Final = Template("process.killed", "{name} ended by signal {n}")
 _EXITED: Final = Template("process.exited", "{name} ended with status {n}")
 _AGAIN: Final = Template("process.dying", "{text}, {n} times running")
 _DENIED: Final = Template("quarantine.denied", "the broker refused it: {login} has no right to publish on this topic")
+_OVERSIZED: Final = Template(
+    "quarantine.oversized",
+    "the broker dropped it: a message may have {most} bytes. Let {login} send its readings in several messages",
+)
 MARKS: Final = (health.STARTING, health.UNPROVEN, health.STANDS_BY, health.STANDS_APART)
 
 
@@ -283,12 +286,20 @@ class BrokerChild:
         """List client ids under which several clients seem to connect."""
         return self._broker.log.list_contested(now)
 
+    def list_oversized(self, now: datetime) -> list[OversizedClient]:
+        """Return clients whose messages the broker dropped within the last hour because of their size."""
+        return self._broker.log.list_oversized(now)
+
     def note_stored(self, denied: Iterable[DeniedTopic]) -> None:
         """These are in the database."""
         self._broker.log.note_stored(denied)
 
     def describe_denied(self, denied: Iterable[DeniedTopic]) -> list[DeniedMessages]:
-        """The first of these with the site and station that each login is for, for a stamp."""
+        """Return the first of those that a login has no right to, with the site and station of the login.
+
+        The check of the broker and the page of instruments report them. Messages that are too large have an alarm.
+        """
+        forbidden = [one for one in denied if not one.is_too_large]
         try:
             logins = {one.name: one for one in LoginBook(self._broker.folder).load()}
         except (SlopewardError, OSError) as error:
@@ -304,7 +315,7 @@ class BrokerChild:
                 "site": (login := logins.get(one.login, nobody)).site,
                 "station": login.station,
             }
-            for one in islice(denied, DENIED_MOST)
+            for one in forbidden[:DENIED_MOST]
         ]
 
     def stop(self) -> None:
@@ -313,21 +324,27 @@ class BrokerChild:
 
 
 def reject_denied(denied: Iterable[DeniedTopic]) -> list[RejectedMessage]:
-    """The rows of what is not stored yet."""
-    return [
-        RejectedMessage(
-            one.at,
-            one.topic,
-            b"",
-            DENIED_BY_BROKER,
-            _DENIED(login=one.login),
-            f"{LOGIN}{one.login}",
-            times=one.times - one.stored,
-            whole=PayloadSize(one.payload_bytes, digest_text(f"{DENIED_BY_BROKER}\0{one.login}\0{one.topic}")),
-        )
-        for one in denied
-        if one.times > one.stored
-    ]
+    """Return the rows of the quarantine for refused messages that are not stored yet."""
+    return [_reject_denied(one) for one in denied if one.times > one.stored]
+
+
+def _reject_denied(denied: DeniedTopic) -> RejectedMessage:
+    if denied.is_too_large:
+        code = TOO_LARGE
+        reason = _OVERSIZED(login=denied.login, most=Figure(MESSAGE_BYTES, "d"))
+    else:
+        code = DENIED_BY_BROKER
+        reason = _DENIED(login=denied.login)
+    return RejectedMessage(
+        denied.at,
+        denied.topic,
+        b"",
+        code,
+        reason,
+        f"{LOGIN}{denied.login}",
+        times=denied.times - denied.stored,
+        whole=PayloadSize(denied.payload_bytes, digest_text(f"{code}\0{denied.login}\0{denied.topic}")),
+    )
 
 
 class ProcessRestarter:

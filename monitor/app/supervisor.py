@@ -38,7 +38,7 @@ from monitor.canonical import code_version
 from monitor.decision.changes import RESOLVED, AlertChange, health_alarm
 from monitor.delivery.notifier import channel_settings
 from monitor.errors import BrokerError
-from monitor.ingest.broker import hold_folder
+from monitor.ingest.broker import MESSAGE_BYTES, hold_folder
 from monitor.ingest.queries.messages import Quota, add_rejected
 from monitor.settings.service import ServiceConfig, load_service
 from monitor.sites.records import Site, gather_recipients
@@ -50,7 +50,7 @@ from monitor.storage.engine import Database
 from monitor.storage.service_state import DeniedMessages, find_heartbeat, remove_heartbeat, write_heartbeat
 from monitor.storage.views import load_view
 from monitor.text.instants import parse_time
-from monitor.text.message import SENTENCE, Template, Term, Timestamp
+from monitor.text.message import SENTENCE, Figure, Message, Template, Term, Timestamp
 from monitor.worker.kernel import hide_memory
 
 _PAST_OUTBOX: Final = Template(
@@ -70,6 +70,15 @@ _UNCONTESTED: Final = Template(
     "service.broker.uncontested", "no connection of the client id '{client}' was taken over within 10 minutes"
 )
 CONTESTED_KEY: Final = "health:broker:client:"
+_OVERSIZED: Final = Template(
+    "service.broker.oversized",
+    "verify now: the broker dropped {n} messages of '{client}' within an hour, because they have more than {most} "
+    "bytes. Their readings are lost. Let it send its readings in several messages",
+)
+_NOT_OVERSIZED: Final = Template(
+    "service.broker.not_oversized", "the broker dropped no message of '{client}' because of its size within an hour"
+)
+OVERSIZED_KEY: Final = "health:broker:too_large:"
 _NO_LEVEL: Final = Template("service.notice.no_level", "No level is known.")
 
 log = logging.getLogger(__name__)
@@ -140,7 +149,7 @@ class Supervisor:
             children.append(self.web)
         self.restarters = [ProcessRestarter(child, self._on_dying, self._reload_broker) for child in children]
         self._lines: list[AlertChange] = []
-        self._contested: set[str] = set()  # keys of open alarms about client ids
+        self._broker_alarms: set[str] = set()  # keys of open alarms about clients of the broker
         self._quota = Quota.of_megabytes(config.limits.quarantine_mb, config.limits.quarantine_source_mb)
         self.emergency = EmergencyNotifier(
             self._list_addresses,
@@ -307,23 +316,37 @@ class Supervisor:
         facts = {"child": name, "line": line}
         self._lines.append(health_alarm(f"health:process:{name}", 2 * dying, line, is_open=dying, evidence=facts))
 
-    def _check_client_ids(self) -> None:
-        """Raise an alarm for each MQTT client id that several clients use, and end those that are over."""
-        found = [] if self.broker is None else self.broker.list_contested(_now_utc())
-        contested = {f"{CONTESTED_KEY}{one.client[:LONGEST]}": one for one in found}
-        for key in contested.keys() - self._contested:
-            one = contested[key]
-            facts = {"client": one.client, "times": one.times}
-            text = _CONTESTED(client=one.client, n=one.times)
+    def _check_broker_clients(self) -> None:
+        """Raise an alarm for each client of the broker whose messages may be lost, and end those that are over.
+
+        Either several clients use one client id, or the messages of a client are larger than the broker accepts.
+        """
+        now = _now_utc()
+        found: dict[str, tuple[Message, dict[str, Any]]] = {}
+        if self.broker is not None:
+            for contested in self.broker.list_contested(now):
+                text = _CONTESTED(client=contested.client, n=contested.times)
+                facts = {"client": contested.client, "times": contested.times}
+                found[f"{CONTESTED_KEY}{contested.client[:LONGEST]}"] = text, facts
+            for oversized in self.broker.list_oversized(now):
+                most = Figure(MESSAGE_BYTES, "d")
+                text = _OVERSIZED(client=oversized.client, n=Figure(oversized.times, "d"), most=most)
+                facts = {"client": oversized.client, "times": oversized.times}
+                found[f"{OVERSIZED_KEY}{oversized.client[:LONGEST]}"] = text, facts
+        for key in found.keys() - self._broker_alarms:
+            text, facts = found[key]
             self._lines.append(health_alarm(key, 2, text, is_open=True, evidence=facts))
-        for key in self._contested - contested.keys():
-            text = _UNCONTESTED(client=key.removeprefix(CONTESTED_KEY))
+        for key in self._broker_alarms - found.keys():
+            if key.startswith(CONTESTED_KEY):
+                text = _UNCONTESTED(client=key.removeprefix(CONTESTED_KEY))
+            else:
+                text = _NOT_OVERSIZED(client=key.removeprefix(OVERSIZED_KEY))
             self._lines.append(health_alarm(key, 0, text, is_open=False))
-        self._contested = set(contested)
+        self._broker_alarms = set(found)
 
     def _write(self) -> None:
         """Write alarms and what the children do into the database; what cannot be written now is written later."""
-        self._check_client_ids()
+        self._check_broker_clients()
         lines, self._lines = self._lines, []
         denied = [] if self.broker is None else self.broker.list_denied()
         stands_by = self.core.stands_by
@@ -332,9 +355,9 @@ class Supervisor:
             with Database(self.config.database.url) as db:
                 with db.read() as c:  # first: a database that takes no writes still answers what the last levels are
                     self._read_known(c)
-                    if not self._has_written:  # alarms of the run before end once their client ids are quiet
+                    if not self._has_written:  # alarms of the run before end once their clients are quiet
                         keys = [row["key"] for row in load_view(c, "active_alerts", AlertRow)]
-                        self._contested |= {key for key in keys if key.startswith(CONTESTED_KEY)}
+                        self._broker_alarms |= {key for key in keys if key.startswith((CONTESTED_KEY, OVERSIZED_KEY))}
                 with db.write() as c:
                     if lines:
                         apply_changes(

@@ -19,8 +19,8 @@ from monitor.app.children import reject_denied
 from monitor.broker import broker_log
 from monitor.broker.access import Access, find_access
 from monitor.broker.access_probe import try_anonymous, try_foreign
-from monitor.broker.broker_log import MOST_CLIENTS, MOST_LOGINS, MOST_TOPICS, OTHERS, BrokerLog
-from monitor.ingest.broker import ManagedBroker, find_mosquitto
+from monitor.broker.broker_log import MOST_CLIENTS, MOST_LOGINS, MOST_TOPICS, OTHERS, UNKNOWN_TOPIC, BrokerLog
+from monitor.ingest.broker import MESSAGE_BYTES, ManagedBroker, find_mosquitto
 from monitor.ingest.queries.messages import add_rejected
 from tests.data.servers.mqtt_client import calling
 from tests.data.store_rows import tell
@@ -209,6 +209,60 @@ def test_counted_client_ids_are_bounded(tmp_path):
     takeover = "Client {} already connected, closing old connection.".format
     write_log(log, [takeover(f"client-{number}") for number in range(3 * MOST_CLIENTS)])
     assert len(log._takeovers) == MOST_CLIENTS
+
+
+def test_messages_that_are_too_large_are_counted_apart_from_forbidden_ones(tmp_path):
+    log = BrokerLog(tmp_path / "broker.log")
+    write_log(
+        log,
+        [
+            "Denied PUBLISH from G1 (d0, q1, r0, m1, 'a/b', ... (5 bytes))",
+            "Dropped too large PUBLISH from G1 (d0, q1, r0, m1, 'a/b', ... (1048577 bytes))",
+            "Client G1 disconnected due to oversize packet.",
+            "Client G2 disconnected due to oversize packet.",
+        ],
+    )
+    denied = {(one.login, one.topic, one.is_too_large): one.payload_bytes for one in log.list_denied()}
+    assert denied == {
+        ("G1", "a/b", False): 5,
+        ("G1", "a/b", True): 1048577,
+        ("G1", UNKNOWN_TOPIC, True): 0,
+        ("G2", UNKNOWN_TOPIC, True): 0,
+    }
+    now = datetime.now(UTC)
+    assert [(one.client, one.times) for one in log.list_oversized(now)] == [("G1", 2), ("G2", 1)]
+    assert log.list_oversized(now + timedelta(minutes=61)) == []
+
+
+def test_a_message_that_is_too_large_is_a_row_of_the_quarantine(database):
+    log = BrokerLog(None)
+    log._write = lambda _: None
+    write_log(log, ["Dropped too large PUBLISH from s.G1 (d0, q1, r0, m1, 'a/b', ... (1048577 bytes))"] * 2)
+    tell(database, add_rejected, reject_denied(log.list_denied()))
+    with database.read() as c:
+        query = text("SELECT client, code, times, payload_bytes, topic, reason FROM rejected_messages")
+        [row] = c.execute(query).all()
+    assert row[:5] == ("login:s.G1", "too_large", 2, 1048577, "a/b")
+    assert "a message may have 1048576 bytes. Let s.G1 send its readings in several messages" in row.reason
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("protocol", [MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5])
+@pytest.mark.parametrize("payload_bytes", [MESSAGE_BYTES + 1, 2 * MESSAGE_BYTES])
+def test_the_broker_reports_who_sends_messages_that_are_too_large(broker, protocol, payload_bytes):
+    _, password = broker.book.issue("north", "G1")
+    broker.start()
+    client = Client(CallbackAPIVersion.VERSION2, protocol=protocol)
+    client.username_pw_set("north.G1", password)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    client.publish(OWN, b"x" * MESSAGE_BYTES, qos=1).wait_for_publish(60)
+    assert broker.log.list_oversized(datetime.now(UTC)) == []
+    client.publish(OWN, b"x" * payload_bytes, qos=1)
+    [oversized] = wait_for(lambda: broker.log.list_oversized(datetime.now(UTC)), description="the dropped message")
+    client.disconnect()
+    client.loop_stop()
+    assert oversized.client == "north.G1"
 
 
 @pytest.mark.server

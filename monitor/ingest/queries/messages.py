@@ -34,6 +34,7 @@ ROW_BYTES: Final = 512  # that a row takes beside its payload: the smallest mess
 MOST_SOURCES: Final = 1000  # senders choose topics; behind so many, all others are one
 OTHERS: Final = "(all others)"
 DENIED_BY_BROKER: Final = "denied"  # the code of what the broker itself refused
+TOO_LARGE: Final = "too_large"  # code of a message with too many bytes
 LOGIN: Final = "login:"  # before the login, as the client of such a row
 _MEGABYTE: Final = 1_000_000
 
