@@ -1,4 +1,4 @@
-"""A stranger's file on the page, in a real Chromium: chosen, understood, accepted; no editor."""
+"""Files on the page, in a real Chromium: chosen, previewed, asked about once, accepted."""
 
 import pytest
 
@@ -9,20 +9,21 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_german_table_is_read_in(page, chromium, tmp_path):  # noqa: F811
-    table = tmp_path / "Hang Süd.csv"
-    table.write_bytes(german_table())
+def test_german_tables_are_read_in(page, chromium, tmp_path):  # noqa: F811
+    tables = [tmp_path / "Hang Süd.csv", tmp_path / "Hang Nord.csv"]
+    for number, table in enumerate(tables, 1):
+        table.write_bytes(german_table().replace(b"Riss 1", f"Riss {number}".encode()))
     watch = Watch(chromium)
     try:
         look = watch.log_in(page, "ada", "/files")
         look.select_option("select[name=site]", "")
-        look.set_input_files("#file", str(table))
+        look.set_input_files("#file", [str(table) for table in tables])
         look.click("#send button")
-        look.wait_for_selector("text=Which time zone")
+        look.wait_for_selector("text=Asked for: Hang Nord.csv, Hang Süd.csv")
         look.fill("input[name=answer] >> nth=0", "Europe/Berlin")
         look.fill("input[name=answer] >> nth=1", "47.5,10.2")
         look.click("text=Answer >> nth=-1")
-        look.wait_for_selector("text=The first rows as they are read")
+        look.wait_for_selector("text=The first and last rows as they are read")
         look.fill("input[name=site]", "hang")
         look.click("button.primary")
         look.wait_for_selector("text=What was read in", timeout=60_000)

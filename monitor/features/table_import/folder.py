@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from monitor.api.errors import ConfigError
@@ -157,7 +158,8 @@ class FolderReader:
                 left_out.append((path, error.message))
         if not files:
             raise ConfigError(_NO_TABLE(path=str(self._files[0].parent)))
-        found = FolderGuess(tuple(files), _share_questions(files, answers), tuple(left_out))
+        questions = share_questions(((file.path.name, file.guess.questions) for file in files), answers)
+        found = FolderGuess(tuple(files), tuple(questions), tuple(left_out))
         if not found.questions:
             found = replace(found, questions=_compare_files(found, answers))
         if self._asks_place and all(site_file.needs_place(file.guess, answers) for file in files):
@@ -199,16 +201,22 @@ def select_answers(answers: Mapping[str, str], file: str) -> dict[str, str]:
     return shared | {key.removeprefix(prefix): answer for key, answer in answers.items() if key.startswith(prefix)}
 
 
-def _share_questions(files: Iterable[FileGuess], answers: Mapping[str, str]) -> tuple[SharedQuestion, ...]:
-    """Return the questions of all files. Those with the same key and choices are one question."""
+def share_questions(
+    files: Iterable[tuple[str, Iterable[FileQuestion]]], answers: Mapping[str, str] = MappingProxyType({})
+) -> list[SharedQuestion]:
+    """Return the questions of files. Those with the same key and choices are one question.
+
+    Args:
+        files: The name of each file and its open questions.
+        answers: A question with the answer `EACH_FILE` is put for each file on its own.
+    """
     shared: dict[tuple[str, tuple[str, ...]], SharedQuestion] = {}
-    for file in files:
-        name = file.path.name
-        for question in file.guess.questions:
+    for name, questions in files:
+        for question in questions:
             key = f"{name}/{question.key}" if answers.get(question.key) == EACH_FILE else question.key
             known = shared.get((key, question.choices), SharedQuestion(question, key))
             shared[key, question.choices] = replace(known, files=(*known.files, name))
-    return tuple(shared.values())
+    return list(shared.values())
 
 
 def _compare_files(found: FolderGuess, answers: Mapping[str, str]) -> tuple[SharedQuestion, ...]:

@@ -1,4 +1,4 @@
-"""What the page does with an uploaded file: a worker looks at it; once accepted it is read in."""
+"""Preview uploaded files in a worker, and store them once they are accepted."""
 
 import logging
 import threading
@@ -23,18 +23,13 @@ from monitor.api.errors import (
     acquire_or_refuse,
 )
 from monitor.api.files import ImportOptions
-from monitor.api.ingest import TableMapping, load_mapping
+from monitor.api.ingest import load_mapping
 from monitor.api.queries.alerts import StoredEffect, change_control
 from monitor.api.queries.ingest import (
-    ConvertedFile,
-    FileImport,
     FileResult,
     add_places,
     find_doubted,
     open_converted,
-    record_file,
-    record_units,
-    renew_known_flags,
 )
 from monitor.api.queries.sites import find_version, load_proposals
 from monitor.api.sites import Site, parse_site
@@ -42,9 +37,11 @@ from monitor.api.text import LABELLED_TEXT, Figure, Message, NameList, Template,
 from monitor.api.web import UNKNOWN_SITE, Context
 from monitor.api.worker import WorkerTask, run_in_worker
 from monitor.features.table_import import upload_store
+from monitor.features.table_import.folder import SharedQuestion, share_questions
 from monitor.features.table_import.guess import site_file
 from monitor.features.table_import.guess.guess import SensorGuess
 from monitor.features.table_import.guess.preview import PreviewRequest, PreviewResult
+from monitor.features.table_import.storing import ImportTarget, store_file
 from monitor.features.table_import.upload_store import Upload, UploadStore
 
 _LOG = logging.getLogger(__name__)
@@ -83,33 +80,40 @@ UNDERSTAND: Final = WorkerTask(f"{_HERE}.guess.preview:understand", PreviewReque
 
 
 class WarningText(NamedTuple):
-    """What raises which level at the stations of a file, as sentences."""
+    """What raises which level at the stations of files, as sentences."""
 
     groups: tuple[SeriesWarnings, ...]
     notes: tuple[Message, ...]
 
 
 class UploadProcessor:
-    """Inspects one uploaded file at a time, and reads in those that were accepted; `progress` holds their share."""
+    """Previews uploaded files one at a time, and stores those that were accepted.
+
+    Files that were sent together form a batch. Each question is put once for the batch, and the batch is accepted as a
+    whole.
+
+    Attributes:
+        progress: For each file that is being stored, the share that is done, by id of the upload.
+    """
 
     def __init__(self, context: Context) -> None:
         self.context = context
         config = context.config
-        self.shelf = UploadStore(config.paths.inbox, config.limits.upload_mb << 20, config.limits.reserve_mb << 20)
-        self.progress: dict[str, float] = {}  # of those at work, the share that is done
-        self._looks, self._works = threading.Semaphore(1), threading.Semaphore(1)
+        self.store = UploadStore(config.paths.inbox, config.limits.upload_mb << 20, config.limits.reserve_mb << 20)
+        self.progress: dict[str, float] = {}
+        self._previews, self._imports = threading.Semaphore(1), threading.Semaphore(1)
         self._lock = threading.Lock()
-        # a cluster has neither the file nor the walls of this machine
+        # A cluster has neither the file nor the sandbox of this machine.
         self._plan = config.compute.model_copy(update={"dask": ""})
 
-    def inspect(self, upload: Upload, answers: dict[str, str]) -> tuple[Upload, PreviewResult]:
-        """Understand a file with these answers, behind walls; what is found is kept where it says anything.
+    def preview(self, upload: Upload, answers: dict[str, str]) -> tuple[Upload, PreviewResult]:
+        """Preview a file with these answers in a sandboxed worker, and save the result unless it failed.
 
         Raises:
-            RefusedError: not all of it came, or it is being read in.
-            StoreBusyError: others are being looked at.
+            RefusedError: The file is incomplete, is being stored, or was accepted.
+            StoreBusyError: Another file is being previewed.
         """
-        if not self.shelf.is_whole(upload):
+        if not self.store.is_whole(upload):
             raise RefusedError(_TORN())
         if (
             upload.stage not in {upload_store.COMING, upload_store.LOOKED, upload_store.FAILED}
@@ -117,66 +121,93 @@ class UploadProcessor:
         ):
             raise RefusedError(_ACCEPTED())
         plan = self._plan.model_copy(update={"job_limit_s": min(INSPECTION_LIMIT_S, self._plan.job_limit_s)})
-        table = self.shelf.table(upload).resolve()
+        table = self.store.table(upload).resolve()
         with self.context.db.read() as c:
             known = add_places(ImportOptions(), self.find_site(c, upload.site))
         request = PreviewRequest(str(table), upload.name, answers, upload.is_new, known)
-        with acquire_or_refuse(self._looks, _BUSY()):
+        with acquire_or_refuse(self._previews, _BUSY()):
             try:
                 found = run_in_worker(plan, UNDERSTAND, request, reads=[table])
             except JobError as error:
                 found = PreviewResult(LABELLED_TEXT(name=upload.name, text=_NO_TABLE(problem=_describe_error(error))))
         if found.trouble:
             return upload, found
-        looked = replace(upload, answers=answers, stage=upload_store.LOOKED, trouble="")
+        previewed = replace(upload, answers=answers, stage=upload_store.LOOKED, trouble="")
         if found.mapping:
-            self.shelf.mapping(upload).write_text(found.mapping, encoding="utf-8")
-        self.shelf.keep(looked, UNDERSTOOD, found)
-        self.shelf.save(looked)
-        return looked, found
+            self.store.mapping(upload).write_text(found.mapping, encoding="utf-8")
+        self.store.keep(previewed, UNDERSTOOD, found)
+        self.store.save(previewed)
+        return previewed, found
 
-    def understood(self, upload: Upload) -> PreviewResult | None:
-        """What was found last."""
-        return self.shelf.load(upload, UNDERSTOOD, PreviewResult)
+    def load_result(self, upload: Upload) -> PreviewResult | None:
+        """Return the newest preview of a file; None if there is none."""
+        return self.store.load(upload, UNDERSTOOD, PreviewResult)
+
+    def list_open(self, upload: Upload) -> list[Upload]:
+        """Return the files of a batch that wait for answers or acceptance; the file alone once it was accepted."""
+        if upload.stage != upload_store.LOOKED:
+            return [upload]
+        return [one for one in self.store.list_batch(upload) if one.stage == upload_store.LOOKED]
+
+    def list_questions(self, upload: Upload) -> list[SharedQuestion]:
+        """Return the open questions of a batch. A question that several files leave open is listed once."""
+        results = [(one, self.load_result(one)) for one in self.list_open(upload)]
+        return share_questions((one.name, found.questions) for one, found in results if found is not None)
+
+    def merge_results(self, upload: Upload) -> PreviewResult | None:
+        """Return the previews of a batch as one: the series of all its files; None while a question is open."""
+        results = [self.load_result(one) for one in self.list_open(upload)]
+        settled = [found for found in results if found is not None and found.is_settled]
+        if not settled or len(settled) < len(results):
+            return None
+        sensors = {(sensor.station, sensor.quantity): sensor for found in settled for sensor in found.sensors}
+        places = {place.station: place for found in settled for place in found.told.places}
+        origins = dict(origin for found in settled for origin in found.told.origins)
+        told = replace(settled[0].told, places=tuple(places.values()), origins=tuple(origins.items()))
+        return replace(settled[0], sensors=tuple(sensors.values()), told=told)
 
     def declare(
         self, upload: Upload, site_id: str, actor: Actor, reason: str, bounds: Sequence[site_file.LevelBounds] = ()
-    ) -> tuple[Upload, Site]:
-        """Put the stations of a file in force, with bounds for them: a new site file, or stations that one lacks.
+    ) -> tuple[list[Upload], Site]:
+        """Put the stations of a batch in force, with their bounds, in a new site file or in that of an existing site.
+
+        Returns:
+            The files of the batch, which now belong to the site, and the site.
 
         Raises:
-            RefusedError: it takes a second person, or the site file cannot be written.
-            ConfigError: the site file would not be valid.
+            RefusedError: A question is open, a second person is needed, or the site file cannot be written.
+            ConfigError: The site file would not be valid.
         """
-        found = self.understood(upload)
-        if found is None or not found.is_settled:
+        found = self.merge_results(upload)
+        if found is None:
             raise RefusedError(_OPEN())
         text = self._write_text(upload, site_id, found, bounds)
-        declared = replace(upload, site=site_id)
+        declared = [replace(one, site=site_id) for one in self.list_open(upload)]
         if text is not None:
             parse_site(text, f"{site_id}.toml")
-            self.shelf.save(declared)
+            for one in declared:
+                self.store.save(one)
             self._put_in_force(text, site_id, actor, reason)
-        return declared, self._in_force(site_id)
+        return declared, self._load_site(site_id)
 
     def find_site(self, c: Connection, site_id: str) -> Site | None:
-        """The declaration in force; None where there is none that this program can read."""
+        """Return the site as it is in force; None if there is none that this program can read."""
         version = find_version(c, site_id) if site_id else None
         return None if version is None else find_declaration(c, version)
 
     def find_unjudged(self, upload: Upload) -> site_file.UnusedQuantities | None:
-        """What no criterion would judge of a file, once its stations are in force; None while it is not understood."""
-        found = self.understood(upload)
-        site = self._load_draft(upload, found)
+        """Return the quantities of a batch that no criterion would judge; None while a question is open."""
+        found = self.merge_results(upload)
+        site = self._draft_site(upload, found)
         return None if found is None or site is None else site_file.describe_unused(site, found.sensors)
 
     def summarise_warnings(self, upload: Upload) -> WarningText | None:
-        """Return what would raise which level at the stations of a file; None while it is not understood.
+        """Return what would raise which level at the stations of a batch; None while a question is open.
 
         A replay of the record takes seconds to minutes, so the page does not count days and names the command instead.
         """
-        found = self.understood(upload)
-        site = self._load_draft(upload, found)
+        found = self.merge_results(upload)
+        site = self._draft_site(upload, found)
         if found is None or site is None:
             return None
         stations = {sensor.station for sensor in found.sensors}
@@ -184,22 +215,22 @@ class UploadProcessor:
         notes = site_file.list_notes(warnings, found.sensors)
         return WarningText(warnings.groups, (*notes, _DAYS_NOT_COUNTED(site=site.id)))
 
-    def _load_draft(self, upload: Upload, found: PreviewResult | None) -> Site | None:
-        """Return the site as it would be with the stations of a file; None if the file cannot be accepted as it is."""
-        if found is None or not found.is_settled:
+    def _draft_site(self, upload: Upload, found: PreviewResult | None) -> Site | None:
+        """Return the site as it would be with the stations of a batch; None if they cannot be accepted as they are."""
+        if found is None:
             return None
         site_id = self.suggest_name(upload)
         try:
             text = self._write_text(upload, site_id, found, ())
-            return self._in_force(site_id) if text is None else parse_site(text, f"{site_id}.toml")
+            return self._load_site(site_id) if text is None else parse_site(text, f"{site_id}.toml")
         except (ConfigError, RefusedError, NotFoundError):
-            return None  # the message of the refusal says why
+            return None  # the message of the refusal states the reason
 
     def suggest_name(self, upload: Upload) -> str:
-        """Of the site of a file: what was chosen, else what its name makes."""
+        """Return the id of the site of a file: the chosen one, else one made from the name of the file."""
         return upload.site or site_file.name_site(upload.name.rpartition(".")[0] or upload.name)
 
-    def _in_force(self, site_id: str) -> Site:
+    def _load_site(self, site_id: str) -> Site:
         with self.context.db.read() as c:
             site = self.find_site(c, site_id)
         if site is None:
@@ -209,7 +240,7 @@ class UploadProcessor:
     def _write_text(
         self, upload: Upload, site_id: str, found: PreviewResult, bounds: Sequence[site_file.LevelBounds]
     ) -> str | None:
-        """The site file with the stations of a table; None where it has them all."""
+        """Return the site file with the stations of a table; None if it has all of them."""
         with self.context.db.read() as c:
             version = find_version(c, site_id)
         if version is None:
@@ -217,12 +248,12 @@ class UploadProcessor:
             return site_file.write_site(site_id, place, found.zone, found.sensors, bounds, found.known)
         if upload.is_new and upload.site != site_id:
             raise RefusedError(_SITE_THERE(site=site_id))
-        site = self._in_force(site_id)
+        site = self._load_site(site_id)
         absent = site_file.find_absent(site, found.sensors)
         return site_file.add_stations(site, absent, bounds, found.known) if absent else None
 
     def _put_in_force(self, text: str, site_id: str, actor: Actor, reason: str) -> None:
-        """By the same acts as any change of a site file, with the same versions and audit entries."""
+        """Change the site file by the same acts as any other change of it, with versions and audit entries."""
         db, now = self.context.db, self.context.clock()
         new = parse_site(text, f"{site_id}.toml")
         with db.read() as c:
@@ -241,94 +272,77 @@ class UploadProcessor:
         except RefusedError as error:
             raise RefusedError(_WAITS(problem=error.message, number=Figure(number, "d"))) from None
 
-    # ---- after it is accepted ----------------------------------------------------------------------------------
+    # ---- after acceptance --------------------------------------------------------------------------------------
 
     def start(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool = False) -> None:
-        """Read a file in; the page follows it by `progress`.
+        """Store a file in the background; the page reads `progress`.
 
-        Raises RefusedError: it is at work already.
+        Raises:
+            RefusedError: The file is being stored already.
         """
         with self._lock:
             if upload.id in self.progress:
                 raise RefusedError(_AT_WORK())
             self.progress[upload.id] = 0.0
         begun = replace(upload, stage=upload_store.READING, trouble="")
-        self.shelf.save(begun)
+        self.store.save(begun)
         work = partial(self._work, begun, site, actor, accept_units=accept_units)
         threading.Thread(target=work, name=f"upload-{upload.id}", daemon=True).start()
 
     def _work(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool) -> None:
         try:
-            self._read_in(upload, site, actor, accept_units=accept_units)
+            self._store_upload(upload, site, actor, accept_units=accept_units)
         except Exception as error:
             _LOG.error("upload %s", upload.id, exc_info=error)
-            self.shelf.save(replace(upload, stage=upload_store.FAILED, trouble=_BROKEN()))
+            self.store.save(replace(upload, stage=upload_store.FAILED, trouble=_BROKEN()))
         finally:
             self.progress.pop(upload.id, None)
 
-    def _read_in(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool) -> None:
-        """Through the gate that messages go through; a worker reads the file and leaves plain lines."""
-        table, found = self.shelf.table(upload).resolve(), self.understood(upload)
+    def _store_upload(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool) -> None:
+        """Let a worker convert a file into plain lines, store them as messages are stored, and save the result."""
+        table, found = self.store.table(upload).resolve(), self.load_result(upload)
         if found is None:
             raise RefusedError(NOT_READY())
-        stated = add_places(replace(found.known, name=upload.name), site)
+        options = add_places(replace(found.known, name=upload.name), site)
         if found.mapping:
-            stated = replace(stated, mapping=load_mapping(self.shelf.mapping(upload)))
+            options = replace(options, mapping=load_mapping(self.store.mapping(upload)))
+        db, clock = self.context.db, self.context.clock
+        pipeline = Pipeline(db, {site.id: site}, clock, self.context.config.limits)
+        target = ImportTarget(db, site, pipeline, actor, self._plan, clock)
         try:
-            with self._works, open_converted(table, found.form, stated, self._plan, self.context.clock()) as opened:
-                stored = self._store(upload, site, actor, opened, stated.mapping, accept_units=accept_units)
+            with self._imports, open_converted(table, found.form, options, self._plan, clock()) as converted:
+                lines = max(1, converted.answer.lines)
+
+                def report(result: FileResult) -> None:
+                    self.progress[upload.id] = min(1.0, result.rows / lines)
+
+                stored = store_file(
+                    table,
+                    found.form,
+                    options,
+                    target,
+                    converted=converted,
+                    is_confirmed=accept_units,
+                    name=upload.name,
+                    on_progress=report,
+                )
             result = _count(upload, stored)
         except UnitDoubtError as doubt:
             result = replace(upload, stage=upload_store.DOUBT, trouble=find_doubted(doubt))
         except SlopewardError as error:
             trouble = rename_file(_describe_error(error), str(table), upload.name)
             result = replace(upload, stage=upload_store.FAILED, trouble=trouble)
-        self.shelf.save(result)
-
-    def _store(
-        self,
-        upload: Upload,
-        site: Site,
-        actor: Actor,
-        opened: ConvertedFile,
-        mapping: TableMapping | None,
-        *,
-        accept_units: bool,
-    ) -> FileResult:
-        db, clock = self.context.db, self.context.clock
-
-        def report(result: FileResult) -> None:
-            self.progress[upload.id] = min(1.0, result.rows / max(1, opened.answer.lines))
-
-        sites = {site.id: site}
-        result = FileImport(
-            opened.lines,
-            Pipeline(db, sites, clock, self.context.config.limits),
-            site,
-            clock,
-            mapping=mapping,
-            accept_units=accept_units,
-            accept_times=accept_units,
-            on_progress=report,
-            by=actor.name,
-            name=upload.name,
-            open_lines=opened.readings,
-        ).run()
-        record_file(db, actor, result, clock())
-        if accept_units:
-            record_units(db, actor, upload.name, result, clock())
-        renew_known_flags(db, sites, result.sites, clock())
-        return result
+        self.store.save(result)
 
 
 def list_absent(site: Site | None, sensors: tuple[SensorGuess, ...]) -> list[str]:
-    """The stations of a table that a site does not name; all of them where it is new."""
+    """Return the stations of a table that a site lacks; all of them for a new site."""
     absent = sensors if site is None else site_file.find_absent(site, sensors)
     return list(dict.fromkeys(s.station for s in absent))
 
 
 def _describe_error(error: SlopewardError) -> str:
-    """What is wrong, without the name of the job that says it."""
+    """Return the text of an error without the name of the job that failed."""
     return error.problem if isinstance(error, JobError) else error.message
 
 

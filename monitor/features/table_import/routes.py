@@ -1,4 +1,4 @@
-"""A table that somebody brings: sent in parts, looked at, questions answered, accepted, and read in."""
+"""Pages for uploaded tables: send them in parts, preview them, answer questions, accept and store them."""
 
 import threading
 from typing import Annotated, Final
@@ -34,18 +34,18 @@ ZONES = (
 )
 
 
-def workshop_of(request: Request) -> UploadProcessor:
-    """The one of the application."""
+def processor_of(request: Request) -> UploadProcessor:
+    """Return the processor of the application."""
     state = request.app.state
     with _MAKING:
-        if not hasattr(state, "workshop"):
-            state.workshop = UploadProcessor(state.context)
-        found: UploadProcessor = state.workshop
+        if not hasattr(state, "upload_processor"):
+            state.upload_processor = UploadProcessor(state.context)
+        found: UploadProcessor = state.upload_processor
     return found
 
 
 def _find(request: Request, upload_id: str) -> Upload:
-    return workshop_of(request).shelf.find(upload_id, require_caller(request).name)
+    return processor_of(request).store.find(upload_id, require_caller(request).name)
 
 
 def _may_add_site(caller: Caller) -> bool:
@@ -53,11 +53,11 @@ def _may_add_site(caller: Caller) -> bool:
 
 
 def _require_site(request: Request, site: str) -> None:
-    """Readings go to an own site that exists; a new one takes an admin of all sites.
+    """Require that the account may store readings at a site. Only an admin of all sites may create one.
 
     Raises:
-        NotAllowedError: it is the site of others.
-        RefusedError: it would be new, and who asks is no such admin.
+        NotAllowedError: The site exists, and the account may not act on it.
+        RefusedError: The site is new, and the account is no admin of all sites.
     """
     caller = require_caller(request)
     with context_of(request).db.read() as c:
@@ -70,8 +70,8 @@ def _require_site(request: Request, site: str) -> None:
 
 @router.get("/files", response_class=HTMLResponse)
 def show_files(request: Request) -> HTMLResponse:
-    """Where a file is sent, and the own ones that wait or are done."""
-    caller, workshop = require_caller(request), workshop_of(request)
+    """Show the form for files, and the files of the account."""
+    caller, processor = require_caller(request), processor_of(request)
     with context_of(request).db.read() as c:
         sites = [(one.id, one.name) for one in load_sites_summary(c) if caller.acts_on(one.id)]
     return render(
@@ -79,8 +79,8 @@ def show_files(request: Request) -> HTMLResponse:
         "files.html",
         sites=sites,
         may_add=_may_add_site(caller),
-        uploads=workshop.shelf.list_of(caller.name),
-        most_bytes=workshop.shelf.most_bytes,
+        uploads=processor.store.list_of(caller.name),
+        most_bytes=processor.store.most_bytes,
         part_bytes=LARGEST_PART_BYTES,
     )
 
@@ -91,16 +91,17 @@ def begin_file(
     name: Annotated[str, Form(max_length=500, pattern=WITHOUT_NUL)] = "",
     size: Annotated[int, Form()] = 0,
     site: Name = "",
+    batch: Annotated[str, Form(pattern=f"{upload_store.ID}|^$")] = "",
 ) -> Response:
-    """A place for a file; its parts follow."""
+    """Create a place for a file, whose parts follow; `batch` is the id of the first file that was sent with it."""
     _require_site(act.request, site)
-    made = workshop_of(act.request).shelf.begin(act.actor.name, name, size, site)
+    made = processor_of(act.request).store.begin(act.actor.name, name, size, site, batch)
     return JSONResponse({"id": made.id}, status_code=201)
 
 
 @router.post("/files/{upload}/part")
 async def take_part(request: Request, upload: UploadId, at: int = 0) -> Response:
-    """The bytes that continue a file."""
+    """Append bytes to a file."""
     content = await request.body()
     return await run_in_threadpool(_take_part, request, upload, at, content)
 
@@ -108,7 +109,7 @@ async def take_part(request: Request, upload: UploadId, at: int = 0) -> Response
 def _take_part(request: Request, upload: str, at: int, content: bytes) -> Response:
     actor_of(request, request.headers.get("x-csrf-token", ""))
     found = _find(request, upload)
-    return JSONResponse({"received": workshop_of(request).shelf.add_part(found, at, content)})
+    return JSONResponse({"received": processor_of(request).store.add_part(found, at, content)})
 
 
 @router.post("/files/{upload}/answers")
@@ -118,49 +119,75 @@ def answer_questions(
     answer: Annotated[list[Annotated[str, Form(max_length=200, pattern=WITHOUT_NUL)]] | None, Form()] = None,
     again: Annotated[str, Form(max_length=5)] = "",
 ) -> Response:
-    """Look at a file with what was answered; answers stand in the order of the questions that were shown."""
-    found, workshop = _find(act.request, upload), workshop_of(act.request)
-    before = workshop.understood(found)
-    keys = [question.key for question in before.questions] if before is not None else []
-    given = dict(zip(keys, answer or (), strict=False))
-    looked, understood = workshop.inspect(found, {} if again else answered(found, given))
-    if understood.trouble and before is None:
-        workshop.shelf.discard(looked)
-        return act.back("/files", understood.trouble)
-    return act.back(f"/files/{upload}", understood.trouble)
+    """Preview the files of a batch with the answers, which stand in the order of the questions that were shown.
+
+    Args:
+        again: Whether earlier answers are dropped.
+    """
+    found, processor = _find(act.request, upload), processor_of(act.request)
+    questions = processor.list_questions(found)
+    if not questions and processor.load_result(found) is None:
+        return _preview_first(act, found)
+    given = {shared.key: text for shared, text in zip(questions, answer or (), strict=False)}
+    trouble = ""
+    for one in processor.list_open(found):
+        before = processor.load_result(one)
+        open_keys = set() if before is None else {question.key for question in before.questions}
+        own = {key: text for key, text in given.items() if key in open_keys}
+        if own or again:
+            _, previewed = processor.preview(one, {} if again else answered(one, own))
+            trouble = trouble or previewed.trouble
+    return act.back(f"/files/{upload}", trouble)
+
+
+def _preview_first(act: FormAct, upload: Upload) -> Response:
+    """Preview a file that was just sent. One that is no table is removed."""
+    processor = processor_of(act.request)
+    previewed, found = processor.preview(upload, {})
+    if found.trouble:
+        processor.store.discard(previewed)
+        return act.back("/files", found.trouble)
+    return act.back(f"/files/{upload.id}", "")
 
 
 @router.get("/files/{upload}", response_class=HTMLResponse)
 def show_file(request: Request, upload: UploadId) -> HTMLResponse:
-    """How far a file came: what was understood, what is open, how it is read in, what it shows."""
-    found, workshop = _find(request, upload), workshop_of(request)
-    share = workshop.progress.get(found.id)  # before the record: what ends meanwhile is seen as ended at the next look
-    understood = workshop.understood(found) or PreviewResult()
+    """Show a file of a batch: its preview, the open questions, how it is accepted, and what was stored."""
+    found, processor = _find(request, upload), processor_of(request)
+    # The share is read before the record: a file that is finished meanwhile is shown as finished by the next request.
+    share = processor.progress.get(found.id)
+    preview = processor.load_result(found) or PreviewResult()
+    merged = processor.merge_results(found)
     with context_of(request).db.read() as c:
-        declared = workshop.find_site(c, found.site)
-    unjudged = workshop.find_unjudged(found)
+        site = processor.find_site(c, found.site)
+    unjudged = processor.find_unjudged(found)
     return render(
         request,
         "file.html",
         upload=found,
-        understood=understood,
+        batch=processor.store.list_batch(found),
+        understood=preview,
         is_at_work=share is not None,
         was_cut=found.stage == upload_store.READING and share is None,
         share=share,
-        absent=list_absent(declared, understood.sensors),
-        new_name=workshop.suggest_name(found),
+        is_settled=merged is not None,
+        absent=[] if merged is None else list_absent(site, merged.sensors),
+        new_name=processor.suggest_name(found),
         unjudged=unjudged,
-        warnings=workshop.summarise_warnings(found),
+        warnings=processor.summarise_warnings(found),
         units={} if unjudged is None else {q: QUANTITIES[q].unit for q in unjudged.quantities},
-        asked=[(q, q.choices or (ZONES if q.key == "zone" else ())) for q in understood.questions],
+        asked=[
+            (shared, shared.question.choices or (ZONES if shared.question.key == "zone" else ()))
+            for shared in processor.list_questions(found)
+        ],
     )
 
 
 @router.get("/files/{upload}/state")
 def get_state(request: Request, upload: UploadId) -> Response:
-    """Stage and share, for the page that waits."""
-    found, workshop = _find(request, upload), workshop_of(request)
-    share = workshop.progress.get(found.id)
+    """Return stage and share that is done, for the page that waits."""
+    found, processor = _find(request, upload), processor_of(request)
+    share = processor.progress.get(found.id)
     return JSONResponse({"stage": found.stage if share is not None else "ended", "share": share or 0.0})
 
 
@@ -173,19 +200,20 @@ def accept_file(
     units: Annotated[str, Form(max_length=5)] = "",
     bound: Annotated[list[Annotated[str, Form(max_length=200, pattern=WITHOUT_NUL)]] | None, Form()] = None,
 ) -> Response:
-    """Declare the stations, and read the file in.
+    """Declare the stations of a batch, and store its files.
 
-    `units`: the person says that doubtful units are right. `bound`: of each quantity that nothing judges, in the order
-    in which they were shown; an empty one leaves it so.
+    Args:
+        units: Whether the person confirms that doubtful units are right.
+        bound: The bounds of each quantity that nothing judges, in the order in which they were shown; may be empty.
     """
-    found, workshop = _find(act.request, upload), workshop_of(act.request)
-    if found.stage in {upload_store.COMING, upload_store.DONE} or found.id in workshop.progress:
+    found, processor = _find(act.request, upload), processor_of(act.request)
+    if found.stage in {upload_store.COMING, upload_store.DONE} or found.id in processor.progress:
         raise RefusedError(NOT_READY())
     name = (found.site if found.site and not found.is_new else site or found.site).strip()
     if not name:
         raise RefusedError(_NO_NAME())
     _require_site(act.request, name)
-    unjudged = workshop.find_unjudged(found) if bound else None
+    unjudged = processor.find_unjudged(found) if bound else None
     why = reason.strip() or f"stations of {found.name}"
     try:
         given = zip(() if unjudged is None else unjudged.quantities, bound or (), strict=False)
@@ -194,16 +222,17 @@ def accept_file(
         ]
     except ConfigError as error:
         return act.back(f"/files/{upload}", error.message)
-    declared, place = workshop.declare(found, name, act.actor, why, bounds)
-    workshop.start(declared, place, act.actor, accept_units=bool(units))
+    declared, declared_site = processor.declare(found, name, act.actor, why, bounds)
+    for one in declared:
+        processor.start(one, declared_site, act.actor, accept_units=bool(units))
     return RedirectResponse(f"/files/{upload}", status_code=303)
 
 
 @router.post("/files/{upload}/discard")
 def discard_file(act: FormAct, upload: UploadId) -> Response:
-    """Remove an uploaded file; what was read in of it stays."""
-    found, workshop = _find(act.request, upload), workshop_of(act.request)
-    if found.id in workshop.progress:
+    """Remove an uploaded file; its stored readings stay."""
+    found, processor = _find(act.request, upload), processor_of(act.request)
+    if found.id in processor.progress:
         raise RefusedError(_IS_READ())
-    workshop.shelf.discard(found)
+    processor.store.discard(found)
     return act.back("/files", _DISCARDED(file=found.name))

@@ -1,4 +1,4 @@
-"""Uploaded files as they lie in the inbox: a folder each, with names of our own, bounded in size, number and time."""
+"""Uploaded files in the inbox: a folder for each, with generated names, limited in size, number and age."""
 
 import contextlib
 import json
@@ -19,16 +19,16 @@ from monitor.api.queries.ingest import list_readers
 from monitor.api.text import EMPTY_FILE, Figure, Template
 from monitor.api.worker import RecordError, read_record, record_to_plain
 
-FOLDER: Final = ".uploads"  # beside the folders of sites; no site can be called so
+FOLDER: Final = ".uploads"  # beside the folders of sites; no site can have this name
 PLAIN_SUFFIX: Final = ".csv"
 
-MOST_OF_ONE: Final = 8  # folders of an account
-MOST_OF_ALL: Final = 60
+MOST_OF_ONE: Final = 40  # folders of an account
+MOST_OF_ALL: Final = 120
 KEPT_S: Final = 86400.0
 NAME_MOST: Final = 80
-ROOM_TIMES: Final = 20  # a file as plain lines and its past in a database take up to so many times its size
+ROOM_TIMES: Final = 20  # a file as plain lines and its replay in a database take up to this many times its size
 ID: Final = r"^[0-9a-f]{16}$"
-# what becomes of a file, in this order; DOUBT and FAILED wait for a person
+# Stages of a file, in this order. DOUBT and FAILED wait for a person.
 COMING, LOOKED, READING, DOUBT, DONE, FAILED = "coming", "looked", "reading", "doubt", "done", "failed"
 _LARGE: Final = Template("upload.large", "the file is larger than {n} MiB (limits.upload_mb)")
 _WAITING: Final = Template("upload.waiting", "{n} of your files wait here already: finish or discard one first")
@@ -44,36 +44,41 @@ _lock: Final = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that somebody brought."""
+    """An uploaded file and how far it is."""
 
     id: str  # of its folder
-    owner: str  # the account; nobody else sees it
-    name: str  # as its owner calls it
+    owner: str  # account; no other account sees the file
+    name: str  # name that its owner gave it
     size: int  # bytes announced
     suffix: str  # of the file here
-    site: str  # where its readings belong; "" while a new site has no name
+    site: str  # site of its readings; empty while a new site has no name
     is_new: bool  # that site is new
+    batch: str = ""  # id of the first of the files that were sent together
     answers: dict[str, str] = field(default_factory=dict)  # to questions about it
-    stage: str = COMING  # how far it came
-    trouble: str = ""  # why it goes no further, or what a person must answer
-    counts: dict[str, int] = field(default_factory=dict)  # of what was read in
-    notes: tuple[str, ...] = ()  # what else there is to say of it, a sentence each
+    stage: str = COMING
+    trouble: str = ""  # why it was not stored, or what a person must confirm
+    counts: dict[str, int] = field(default_factory=dict)  # of its stored and refused rows
+    notes: tuple[str, ...] = ()  # further remarks, a sentence each
 
 
 class UploadStore:
-    """All uploads of an installation."""
+    """The uploads of all accounts."""
 
     def __init__(self, inbox: Path, most_bytes: int, reserve_bytes: int) -> None:
         self.root = inbox / FOLDER
         self.most_bytes, self.reserve_bytes = most_bytes, reserve_bytes
 
-    def begin(self, owner: str, name: str, size: int, site: str) -> Upload:
-        """A place for a file that is about to come.
+    def begin(self, owner: str, name: str, size: int, site: str, batch: str = "") -> Upload:
+        """Return a place for a file that is about to be sent.
 
         Args:
-            name: as the browser gives it; it never becomes the name of a file here.
+            name: As the browser gives it; it never becomes the name of a file here.
+            size: Announced bytes.
+            site: Site of the readings; empty for a new one.
+            batch: Id of the first of the files that are sent together; empty for the first.
 
-        Raises RefusedError: it is empty or too large, or there is no room for it.
+        Raises:
+            RefusedError: The file is empty or too large, or there is no room for it.
         """
         if not 0 < size <= self.most_bytes:
             raise RefusedError(EMPTY_FILE() if size <= 0 else _LARGE(n=Figure(self.most_bytes >> 20, "d")))
@@ -89,16 +94,18 @@ class UploadStore:
             suffix = PurePosixPath(shown).suffix.lower()
             is_known = any(suffix in reader.suffixes for reader in list_readers().values())
             known = suffix if is_known else PLAIN_SUFFIX
-            made = Upload(secrets.token_hex(8), owner, shown, size, known, site, is_new=not site)
+            upload_id = secrets.token_hex(8)
+            made = Upload(upload_id, owner, shown, size, known, site, is_new=not site, batch=batch or upload_id)
             self.folder(made.id).mkdir(mode=0o700)
             self.table(made).touch(mode=0o600)
             self.save(made)
         return made
 
     def add_part(self, upload: Upload, at: int, content: bytes) -> int:
-        """Bytes that continue a file; returns how many there are now.
+        """Append bytes to a file and return its size.
 
-        Raises RefusedError: they do not continue it, or are more than was announced.
+        Raises:
+            RefusedError: The bytes do not continue the file, or are more than was announced.
         """
         with _lock:
             path = self.table(upload)
@@ -112,38 +119,47 @@ class UploadStore:
         return known + len(content)
 
     def is_whole(self, upload: Upload) -> bool:
-        """Whether all bytes came."""
+        """Return whether all announced bytes have been received."""
         return self.table(upload).exists() and self.table(upload).stat().st_size == upload.size
 
     def find(self, upload_id: str, owner: str) -> Upload:
-        """An upload of an account; raises NotFoundError, also where it is of another one."""
+        """Return an upload of an account.
+
+        Raises:
+            NotFoundError: There is none with this id, or it belongs to another account.
+        """
         found = self._load(upload_id)
         if found is None or found.owner != owner:
             raise NotFoundError(_NOT_YOURS())
         return found
 
     def list_of(self, owner: str) -> list[Upload]:
-        """Those of an account, the newest first."""
+        """Return the uploads of an account, newest first."""
         mine = [one for one in self.list_all() if one.owner == owner]
         return sorted(mine, key=lambda one: self._age_s(one.id))
 
+    def list_batch(self, upload: Upload) -> list[Upload]:
+        """Return the files that were sent together with a file, and the file itself, by name."""
+        together = [one for one in self.list_of(upload.owner) if one.batch == upload.batch]
+        return sorted(together, key=lambda one: (one.name, one.id))
+
     def list_all(self) -> list[Upload]:
-        """Those of everybody."""
+        """Return the uploads of all accounts."""
         names = [path.name for path in self.root.glob("*")] if self.root.is_dir() else []
         return [one for name in names if (one := self._load(name)) is not None]
 
     def save(self, upload: Upload) -> None:
-        """Keep what is known of an upload; one that was discarded meanwhile stays gone."""
+        """Save an upload. One that was discarded meanwhile is not created again."""
         self.keep(upload, "upload.json", upload)
 
     def keep(self, upload: Upload, name: str, record: Any) -> None:
-        """Keep a record beside a file."""
+        """Save a record beside a file."""
         folder = self.folder(upload.id)
         with contextlib.suppress(FileNotFoundError), replacing(folder / name, mode=0o600) as partial:
             partial.write_text(json.dumps(record, default=record_to_plain), encoding="utf-8")
 
     def load(self, upload: Upload, name: str, kind: type[Record]) -> Record | None:
-        """A record beside a file, or None."""
+        """Load a record that is saved beside a file, or None."""
         try:
             return read_record(kind, json.loads((self.folder(upload.id) / name).read_text(encoding="utf-8")))
         except (OSError, ValueError, RecordError):
@@ -156,11 +172,11 @@ class UploadStore:
         return self.load(here, "upload.json", Upload)
 
     def discard(self, upload: Upload) -> None:
-        """Remove a file and what is known of it."""
+        """Remove a file and everything that is saved beside it."""
         shutil.rmtree(self.folder(upload.id), ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what nobody touched for a day."""
+        """Remove uploads that were not used for a day."""
         for path in self.root.glob("*") if self.root.is_dir() else ():
             if self._age_s(path.name) > KEPT_S:
                 shutil.rmtree(path, ignore_errors=True)
@@ -172,24 +188,24 @@ class UploadStore:
         return 0.0
 
     def folder(self, upload_id: str) -> Path:
-        """Where an upload lies."""
+        """Return the folder of an upload."""
         return self.root / upload_id
 
     def table(self, upload: Upload) -> Path:
-        """The file itself."""
+        """Return the path of the uploaded file."""
         return self.folder(upload.id) / f"table{upload.suffix}"
 
     def mapping(self, upload: Upload) -> Path:
-        """What its columns mean."""
+        """Return the path of the mapping of an upload."""
         return self.folder(upload.id) / "mapping.toml"
 
     def out(self, upload: Upload) -> Path:
-        """The only folder here that a worker writes."""
+        """Return the only folder of an upload that a worker may write to."""
         return self.folder(upload.id) / "out"
 
 
 def format_name(name: str) -> str:
-    r"""The name of a file as it may stand on a page and in a sentence: its last part, of plain characters.
+    r"""Return the name of a file as it is shown: the last part of the path, with plain characters only.
 
     >>> format_name("../../etc/pass\nwd.csv"), format_name("C:\\data\\Hang Süd.xlsx"), format_name("..")
     ('pass_wd.csv', 'Hang Süd.xlsx', 'table')
@@ -202,5 +218,5 @@ def format_name(name: str) -> str:
 
 
 def answered(upload: Upload, given: Mapping[str, str]) -> dict[str, str]:
-    """What was answered before and now; an empty answer is none."""
+    """Return earlier and new answers; an empty answer is none."""
     return {**upload.answers, **{key: text.strip() for key, text in given.items() if text.strip()}}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.features.table_import.upload_store import UploadStore
+from monitor.features.table_import.upload_store import MOST_OF_ONE, UploadStore
 from monitor.people.queries import users
 from monitor.sites.queries.sites import load_sites_summary
 from monitor.storage.audit import load_entries, verify_chain
@@ -141,6 +141,31 @@ def test_a_strangers_table_becomes_a_site_with_stored_readings(bench, page, ada,
 
 
 @pytest.mark.usefixtures("jobs_in_process")
+def test_files_that_are_sent_together_are_asked_about_once_and_make_one_site(bench, page, ada, tmp_path):
+    names = ("a.csv", "b.csv", "c.csv")
+    first = ""
+    uploads = []
+    for name in names:
+        content = german_table().replace(b"Riss 1", f"Riss {name[0]}".encode())
+        upload = ada.post("/files", name=name, size=str(len(content)), site="", batch=first).json()["id"]
+        ada.part(upload, 0, content)
+        ada.post(f"/files/{upload}/answers")
+        first = first or upload
+        uploads.append(upload)
+    text = ada.show(f"/files/{first}")
+    assert text.count("Which time zone are the times in?") == 1
+    assert "Asked for: a.csv, b.csv, c.csv" in text
+    ada.post(f"/files/{first}/answers", answer=["Europe/Berlin", "47.5,10.2"])
+    assert ada.post(f"/files/{first}/accept", site="cracks").status_code == 303
+    for upload in uploads:
+        assert "To the page of the site" in ada.wait(upload)
+    with bench.database.read() as c:
+        rows = load_view(c, "latest_observation", site="cracks")
+    assert sorted(row["station"] for row in rows) == ["a", "b", "c"]
+    assert (tmp_path / "sites/cracks.toml").read_text().count("[[station]]") == 3
+
+
+@pytest.mark.usefixtures("jobs_in_process")
 def test_a_site_that_exists_gets_the_stations_it_lacks_and_doubtful_units_wait_for_a_word(bench, page, ada, tmp_path):
     with enter(page, "bo") as browser:
         bo = Person(browser)
@@ -233,10 +258,10 @@ def test_a_torn_huge_or_foreign_upload_is_one_line(page, ada, tmp_path):
     assert ada.post(f"/files/{upload}/accept", site="x").status_code == 409
     for strange in ("a..b", "%2e%2e%5c", "0" * 16, upload.upper() + "A"):
         assert ada.browser.get(f"/files/{strange}").status_code == 404, strange
-    for _ in range(7):
+    for _ in range(MOST_OF_ONE - 1):
         ada.begin("a.csv", 20)
     assert "finish or discard one first" in ada.begin("a.csv", 20).text
-    assert len(list((tmp_path / "inbox/.uploads").iterdir())) == 8
+    assert len(list((tmp_path / "inbox/.uploads").iterdir())) == MOST_OF_ONE
 
 
 HOSTILE = {
