@@ -17,7 +17,9 @@ from monitor.sites.records import SeriesSpec, Site, Station
 from monitor.text.names import split_table
 
 # Last parts of the keys of health alerts that explain an anomaly as a fault of the instrument.
-INSTRUMENT_FAULTS: Final = frozenset({"stale", "flagged", "stuck", "clock", "battery", "snow_ice", "fix", "satellites"})
+INSTRUMENT_FAULTS: Final = frozenset(
+    {"stale", "flagged", "out_of_range", "stuck", "clock", "battery", "snow_ice", "fix", "satellites"}
+)
 CONFIRMED, DISMISSED, WITHDRAWN = "confirmed", "dismissed", "withdrawn"
 VERDICTS: Final = (CONFIRMED, DISMISSED, WITHDRAWN)
 ANOMALY_CAUSES: Final = split_table("""

@@ -75,6 +75,12 @@ _TIPS: Final = Template(
     "each of its readings is one tip of the gauge, but the site file declares sums of {duration}. All tips count. Time "
     'without tips counts as not measured, so its rain lowers no level. Declare `stamp = "event"` in the site file',
 )
+_RANGE: Final = Template(
+    "health.values_out_of_range",
+    "{n} of its newest {total} values are out of range ({low} to {high}), the last {value} at {at}. They raise no "
+    "level. Check the unit and the meaning of the values, then the instrument. If the values are right, set low and "
+    "high of the series in the site file",
+)
 _EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
 _observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
 HEALTHY_STATES: Final = frozenset({"ok", "verify"})
@@ -85,6 +91,11 @@ COARSE: Final = "coarse"
 OVERLAP: Final = "overlap"
 # Readings of rain are tips although sums are declared.
 TIPS: Final = "tips"
+# Most of the newest values are out of range.
+OUT_OF_RANGE: Final = "out_of_range"
+# Newest values of a series whose share out of range is determined, and how many of them must be out of range.
+RANGE_VALUES: Final = 20
+MIN_OUT_OF_RANGE: Final = 2
 # A series in one of these states cannot show rest. The motion that it showed before still counts.
 CANNOT_SHOW_REST: Final = frozenset({AT_STOP, COARSE})
 # The worst state of the series of a station is that of the station.
@@ -170,14 +181,17 @@ def _examine_declared_series(
     main_problem = problem
     if problem is None and coarse is not None:
         main_problem = coarse.problem
-    problems = [current for current in (_examine_rain(context, spec), main_problem) if current is not None]
+    out_of_range = _examine_range(context, spec)
+    problems = [
+        current for current in (_examine_rain(context, spec), out_of_range, main_problem) if current is not None
+    ]
     shows_no_rest = coarse is not None and coarse.hides_all_bounds
     station_states = []
     for current in problems:
         if coarse is not None and current is coarse.problem and not shows_no_rest:
             # The last digit is small enough for other rate bounds of the series.
             continue
-        state = "verify" if current.state in {*CANNOT_SHOW_REST, OVERLAP, TIPS} else current.state
+        state = "verify" if current.state in {*CANNOT_SHOW_REST, OVERLAP, TIPS, OUT_OF_RANGE} else current.state
         station_states.append((state, LABELLED_TEXT(name=Term(spec.quantity), text=current.reason)))
     burst_reason = _explain_burst(spec, tracks, context.memory.conditions)
     if burst_reason is not None:
@@ -187,6 +201,9 @@ def _examine_declared_series(
         health = SeriesHealth("ok", _NO_PROBLEM, newest_s, burst_reason)
     else:
         health = SeriesHealth(series_problem.state, series_problem.reason, newest_s, burst_reason)
+    if out_of_range is not None:
+        # The urgent condition also explains why no value can be used, so one alert is enough.
+        problems = [current for current in problems if current.state != "flagged"]
     return _SeriesExamination(health, problems, station_states)
 
 
@@ -286,6 +303,34 @@ def _examine_rain(context: DecisionContext, spec: SeriesSpec) -> SeriesProblem |
     previous = context.memory.conditions.get(f"health:{spec.station}.{spec.quantity}:{state}")
     since_s = context.now_s if previous is None else previous.since_s
     return SeriesProblem(state, template(duration=Duration(spec.interval_s)), since_s)
+
+
+def _examine_range(context: DecisionContext, spec: SeriesSpec) -> SeriesProblem | None:
+    """Return the problem of a series of which most of the newest values are out of range.
+
+    Such values raise no level, so motion in a wrong unit would stay unseen. The values that are in range still count:
+    the problem sets no vote aside.
+    """
+    for quantity, readings in context.list_readings(spec.station):
+        if not belongs_to_series(context.site, spec, quantity):
+            continue
+        newest = [reading for reading in readings[-RANGE_VALUES:] if FILL not in reading.flags]
+        beyond = [reading for reading in newest if OUT_OF_RANGE in reading.flags]
+        expected = context.site.find_expected_range(spec.station, quantity)
+        if expected is None or len(beyond) < MIN_OUT_OF_RANGE or 2 * len(beyond) <= len(newest):
+            continue
+        text = _RANGE(
+            n=Figure(len(beyond), "d"),
+            total=Figure(len(newest), "d"),
+            low=Figure(expected.low, "g"),
+            high=Figure(expected.high, "g", expected.unit),
+            value=Figure(beyond[-1].value, ".6g", expected.unit),
+            at=Timestamp(epoch_s(beyond[-1].observed_at)),
+        )
+        previous = context.memory.conditions.get(f"health:{spec.station}.{spec.quantity}:{OUT_OF_RANGE}")
+        since_s = epoch_s(beyond[0].observed_at) if previous is None else previous.since_s
+        return SeriesProblem(OUT_OF_RANGE, text, since_s, 2)
+    return None
 
 
 def _can_vote(
@@ -395,7 +440,7 @@ def _find_lasting_problem(context: DecisionContext, spec: SeriesSpec, tracks: Se
     """Return a problem that was open before and that no sound reading has ended since."""
     series = f"{spec.station}.{spec.quantity}"
     sound_s = [track.usable_s for track in tracks if track.usable_s is not None and not track.is_stuck]
-    for state in sorted({*SICK, AT_STOP}):
+    for state in sorted({*SICK, AT_STOP, OUT_OF_RANGE}):
         condition = context.memory.conditions.get(f"health:{series}:{state}")
         if condition is None:
             continue
@@ -405,7 +450,9 @@ def _find_lasting_problem(context: DecisionContext, spec: SeriesSpec, tracks: Se
             has_ended = _is_unflagged(context, spec)
         if not has_ended:
             reason = cast("Message", condition.reason.values["text"])
-            return SeriesProblem(state, reason, condition.since_s, condition.level)
+            return SeriesProblem(
+                "flagged" if state == OUT_OF_RANGE else state, reason, condition.since_s, condition.level
+            )
     return None
 
 
