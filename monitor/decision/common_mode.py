@@ -246,7 +246,8 @@ def _measure_control(
         return [StationMotion(station.id, track.jumps[-1].size, 0.0, is_moving=True)]
     if station.id in open_steps:
         return [StationMotion(station.id, open_steps[station.id], 0.0, is_moving=True)]
-    lowest_bound = replace(criterion, thresholds=criterion.thresholds[:1], direction="norm")
+    lowest = [threshold for threshold in criterion.thresholds if threshold.level == criterion.thresholds[0].level]
+    lowest_bound = replace(criterion, thresholds=tuple(lowest), direction="norm")
     assessment = assess_rates(lowest_bound, track, spec, context)
     if not assessment.motion:
         return []

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import itemgetter
 from typing import Any, Final, NotRequired, TypedDict, TypeVar
 
 from monitor.decision.keys import StepKey, VoteKey
@@ -239,14 +238,24 @@ def name_site_level(site: Site, level: int) -> str:
     return site.levels[level].name if level < len(site.levels) else str(level)
 
 
+def rank_bound(bound: Mapping[str, Any]) -> tuple[bool, float]:
+    """Return a key that orders the two bounds of a level: a crossed bound is largest, then the nearer one.
+
+    Args:
+        bound: Facts on one bound, as in `Assessment.facts`.
+    """
+    is_crossed = bound.get("hits", 0) >= bound.get("needs", 1) or "fast_track" in bound
+    return is_crossed, bound.get("margin", 0.0)
+
+
 def find_bound_of_vote(assessment: StoredAssessment, level: int) -> MeasuredBound | None:
     """Return the rate that an assessment measured against the bound of its vote; None if it measured none.
 
     Args:
         level: The level that the vote requests. It may be higher than the level of the site.
     """
-    measured = (bound for bound in assessment["facts"].get("bounds", ()) if bound.get("rate") is not None)
-    return next((bound for bound in measured if bound["level"] == level), None)
+    measured = [bound for bound in assessment["facts"].get("bounds", ()) if bound.get("rate") is not None]
+    return max((bound for bound in measured if bound["level"] == level), key=rank_bound, default=None)
 
 
 def get_window_s(bound: MeasuredBound) -> float:
@@ -308,9 +317,12 @@ def list_rates(evidence: Mapping[str, Any], site: Site) -> list[StationRate]:
         if vote is None or not measured:
             continue
         level = int(vote["level"])
-        requested = next((bound for bound in measured if bound["level"] == level), measured[0])
+        shown_level = level if any(bound["level"] == level for bound in measured) else measured[0]["level"]
+        requested = max((bound for bound in measured if bound["level"] == shown_level), key=rank_bound)
         higher = [bound for bound in measured if bound["level"] > level]
-        following = min(higher, key=itemgetter("level"), default=MeasuredBound())
+        next_level = min((bound["level"] for bound in higher), default=0)
+        of_next_level = [bound for bound in higher if bound["level"] == next_level]
+        following = max(of_next_level, key=rank_bound, default=MeasuredBound())
         rates.append(
             StationRate(
                 criterion=criterion.id,

@@ -9,7 +9,7 @@ fewer readings, only faster motion is detected.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, inf, isinf, sqrt
 from typing import TYPE_CHECKING, Final
 
@@ -589,9 +589,21 @@ def find_highest_levels(prepared: "PreparedSite", unreachable: BlockedLevels) ->
 
 # ---- levels that cannot be reached -----------------------------------------------------------------------------
 def find_barriers(criterion: Criterion, station: Station, spec: SeriesSpec, interval_s: float) -> dict[int, Barrier]:
-    """Return why a criterion cannot reach its levels, by level. Levels that it can reach are left out."""
-    limits = find_limits(criterion, station, spec, interval_s)
-    return {limit.level: limit.barrier for limit in limits if limit.barrier is not None}
+    """Return why a criterion cannot reach its levels, by level. Levels that it can reach are left out.
+
+    If a level is bounded in both directions and only one of them has a barrier, the other one still reaches the level,
+    so the barrier is not absolute.
+    """
+    barriers: dict[int, list[Barrier | None]] = {}
+    for limit in find_limits(criterion, station, spec, interval_s):
+        barriers.setdefault(limit.level, []).append(limit.barrier)
+    found = {}
+    for level, of_level in barriers.items():
+        blocked = [barrier for barrier in of_level if barrier is not None]
+        if blocked:
+            is_absolute = len(blocked) == len(of_level) and all(barrier.is_absolute for barrier in blocked)
+            found[level] = replace(blocked[0], is_absolute=is_absolute)
+    return found
 
 
 def find_closed_levels(barriers: Barriers) -> dict[tuple[str, str], frozenset[int]]:

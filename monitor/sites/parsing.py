@@ -909,6 +909,20 @@ def _imply_advice(
             )
 
 
+def _make_thresholds(level: int, values: Section) -> list[domain.Threshold]:
+    """Return the thresholds of one level: two if it is bounded in both directions of an axis."""
+    threshold = domain.Threshold(
+        level=level,
+        over=getattr(values, "over", None),
+        under=getattr(values, "under", None),
+        window_s=getattr(values, "window", None) or getattr(values, "within", None),
+        probability=getattr(values, "probability", None),
+    )
+    if threshold.over is None or threshold.under is None:
+        return [threshold]
+    return [replace(threshold, under=None), replace(threshold, over=None)]
+
+
 def _read_thresholds(raw: _RawCriterion, places: Places) -> tuple[domain.Threshold, ...]:
     levels = places.levels
     bound = raw.entry.bound
@@ -925,15 +939,9 @@ def _read_thresholds(raw: _RawCriterion, places: Places) -> tuple[domain.Thresho
         if level.number == 0:
             raise ConfigError(f"{key}: the lowest level has no bound; delete it, or name a higher level")
         values = _validate(bound, places.raw[level.name], raw.name, f"{raw.where}.{level.name}")
-        threshold = domain.Threshold(
-            level=level.number,
-            over=getattr(values, "over", None),
-            under=getattr(values, "under", None),
-            window_s=getattr(values, "window", None) or getattr(values, "within", None),
-            probability=getattr(values, "probability", None),
-        )
-        raw.table.refuse_bound(threshold, places, key)
-        thresholds.append(threshold)
+        for threshold in _make_thresholds(level.number, values):
+            raw.table.refuse_bound(threshold, places, key)
+            thresholds.append(threshold)
     if not thresholds:
         names = ", ".join(level.name for level in levels[1:])
         raise ConfigError(f"{places.where}: expected a bound for at least one level of: {names}")

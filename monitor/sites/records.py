@@ -304,6 +304,8 @@ class Station:
 class Threshold:
     """Bound of one level: the value, rate or sum that must be exceeded (`over`) or undercut (`under`).
 
+    A bound in both directions of an axis is two thresholds of one level, first the upper one.
+
     Attributes:
         window_s: The declared window in seconds; None if the bound declares none. See `effective_window_s`.
         probability: Of a forecast: the bound is crossed if the chance of exceeding it is greater than this.
@@ -319,6 +321,13 @@ class Threshold:
     def effective_window_s(self) -> float:
         """The window that a rate or sum is computed in: one day if the bound declares none."""
         return self.window_s or DEFAULT_WINDOW_S
+
+    @property
+    def side(self) -> str:
+        """The side of the bound: `over`, `under`, or empty for a threshold without one."""
+        if self.over is not None:
+            return "over"
+        return "" if self.under is None else "under"
 
     @property
     def bound(self) -> float | None:
@@ -384,7 +393,7 @@ class Criterion:
     kind: Kind
     stations: tuple[str, ...]
     quantity: str
-    # By rising level.
+    # By rising level. A level has two if it is bounded in both directions.
     thresholds: tuple[Threshold, ...]
     # `downslope` or `norm`.
     direction: str = "downslope"

@@ -83,3 +83,27 @@ def test_what_lowers_a_high_level_is_called_loosening(name):
 
 def test_the_histories_reach_the_top():
     assert [max(play(seed)) for seed in REACHING] == [SITE.top_level] * len(REACHING)
+
+
+TWO_SIDED = (Threshold(2, over=30.0), Threshold(2, under=-20.0), Threshold(3, over=60.0), Threshold(3, under=-40.0))
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "is_loosening"),
+    [
+        ((*TWO_SIDED[:3], Threshold(3, under=-30.0)), False),
+        ((*TWO_SIDED[:3], Threshold(3, under=-50.0)), True),
+        (tuple(threshold for threshold in TWO_SIDED if threshold.side == "over"), True),
+    ],
+)
+def test_bound_of_either_direction_may_not_be_loosened(thresholds, is_loosening):
+    before = replace(SITE, criteria=(*SITE.criteria, replace(ADDED, thresholds=TWO_SIDED)))
+    after = replace(SITE, criteria=(*SITE.criteria, replace(ADDED, thresholds=thresholds)))
+    assert bool(find_loosening(before, after)) == is_loosening
+
+
+def test_second_direction_is_no_loosening():
+    one_sided = tuple(threshold for threshold in TWO_SIDED if threshold.side == "over")
+    before = replace(SITE, criteria=(*SITE.criteria, replace(ADDED, thresholds=one_sided)))
+    after = replace(SITE, criteria=(*SITE.criteria, replace(ADDED, thresholds=TWO_SIDED)))
+    assert find_loosening(before, after) == ()

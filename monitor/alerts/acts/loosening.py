@@ -75,7 +75,7 @@ SIGNED: Final = ("author", "reason", "valid_until")
 # what is not named here counts as loosening as soon as it differs
 SITE: Final[Mapping[str, Safe]] = {
     **dict.fromkeys(("name", "timezone", "version", "source", "teams"), _any),
-    "quantities": _covers,
+    **dict.fromkeys(("quantities", "total_stations"), _covers),
     "decoders": lambda old, new: tuple(new[: len(old)]) == tuple(old),
 }
 STATION: Final[Mapping[str, Safe]] = {
@@ -307,12 +307,12 @@ def _criterion(old: Criterion, new: Criterion, high: int, levels: Sequence[str])
     found = _fields(name, old, new, CRITERION, skip={"thresholds", "dwell", "params"})
     found += _fields(CRITERION_NAMED(criterion=f"{old.id}.dwell"), old.dwell, new.dwell, DWELL)
     found += _params(name, old, new)
-    after = {b.level: b for b in new.thresholds}
+    after = {(b.level, b.side): b for b in new.thresholds}
     lowest = 0 if old.kind.loosening != "bounds" or old.role == "part" else high
     for bound in old.thresholds:
         if bound.level >= lowest:
             of = _BOUND(criterion=old.id, number=bound.level, level=Term(levels[bound.level]))
-            now = after.get(bound.level)
+            now = after.get((bound.level, bound.side))
             found += [_BOUND_GONE(name=of)] if now is None else _fields(of, bound, now, BOUND)
     return found
 

@@ -87,7 +87,7 @@ def _format_bounds(site: Site, criterion: Criterion) -> str:
     parts, unit = [], find_declared_units(site)[criterion.id]
     for bound in criterion.thresholds:
         name = site.levels[bound.level].name
-        side = f" over {bound.over:g}" if bound.over is not None else f" under {bound.under:g}" if bound.under else ""
+        side = "" if bound.bound is None else f" {bound.side} {bound.bound:g}"
         limit = f"{side} {unit}" if side and unit else side
         window = f" in {format_duration(bound.window_s)}" if bound.window_s else ""
         chance = f" with a chance of more than {100 * bound.probability:g} %" if bound.probability else ""

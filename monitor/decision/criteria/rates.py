@@ -138,7 +138,7 @@ def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, context: 
         fact, question = _compare_bound(comparison)
         facts.append(fact)
         if question is not None:
-            undecided[bound.level] = question
+            undecided.setdefault(bound.level, question)
         has_fit = has_fit or bool(comparison.newest_verdict.fits)
     return make_track_assessment(criterion, track, spec, context, facts, _explain, has_fit=has_fit, undecided=undecided)
 
@@ -375,7 +375,7 @@ def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, A
     fact = pick_bound(facts, level)
     if fact is None:
         return TOO_FEW
-    threshold = next(t for t in criterion.thresholds if t.level == fact["level"])
+    threshold = next(t for t in criterion.thresholds if (t.level, find_bound(t)[0]) == (fact["level"], fact["bound"]))
     _, sign = find_bound(threshold)
     has_direction = criterion.quantity.startswith(DISPLACEMENT) and "way" not in fact
     opposite = _OPPOSITE_SIGN

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from monitor.decision.headline import rank_bound
 from monitor.decision.keys import VoteKey
 from monitor.decision.records import DecisionInputs, Memory, NewestEpoch
 from monitor.decision.series.intervals import (
@@ -359,7 +360,9 @@ def find_levels(bounds: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
 
 
 def pick_bound(bounds: Iterable[Mapping[str, Any]], level: int, figure: str = "rate") -> Mapping[str, Any] | None:
-    """Return the facts on the bound to show to people: that of a level, otherwise the first.
+    """Return the facts on the bound to show to people: that of a level, otherwise of the lowest level.
+
+    Of a level that is bounded in both directions, this is the bound that is crossed, otherwise the nearer one.
 
     Args:
         bounds: Facts on each bound, as in `Assessment.facts`.
@@ -367,8 +370,9 @@ def pick_bound(bounds: Iterable[Mapping[str, Any]], level: int, figure: str = "r
         figure: Name of the value that the facts must contain. If none of them contains it, return None.
     """
     with_figure = [bound for bound in bounds if figure in bound]
-    first = with_figure[0] if with_figure else None
-    return next((bound for bound in with_figure if bound["level"] == level), first)
+    of_level = [bound for bound in with_figure if bound["level"] == level]
+    of_lowest = [bound for bound in with_figure if bound["level"] == with_figure[0]["level"]]
+    return max(of_level or of_lowest, key=rank_bound, default=None)
 
 
 def is_below_last_digit(digit: float, criterion: Criterion, threshold: Threshold) -> bool:

@@ -52,15 +52,17 @@ Dwelling = Annotated[DwellTable, Field(description="epochs that must be beyond t
 
 # ---- bounds of one level ---------------------------------------------------------------------------------------
 class LevelBound(Section):
-    """The bound of one level."""
+    """The bound of one level: an upper bound, a lower bound, or both."""
 
     over: float | None = Field(default=None, ge=-LARGEST, le=LARGEST, description=OVER)
     under: float | None = Field(default=None, ge=-LARGEST, le=LARGEST, description=UNDER)
 
     @model_validator(mode="after")
     def _check_side(self) -> "LevelBound":
-        if (self.over is None) == (self.under is None):
-            raise ValueError("expected exactly one of over and under")
+        if self.over is None and self.under is None:
+            raise ValueError("expected over, under or both")
+        if self.over is not None and self.under is not None and self.under >= self.over:
+            raise ValueError(f"under: expected less than over = {self.over:g}, got {self.under:g}")
         return self
 
 
@@ -195,10 +197,21 @@ def refuse_falling(bounds: Sequence[Threshold], places: Places, *, shorter_may: 
     Raises:
         ConfigError: the bounds are in the wrong order.
     """
+    sides: dict[int, set[str]] = {}
+    for bound in bounds:
+        sides.setdefault(bound.level, set()).add(bound.side)
+    for (_, sides_below), (level, sides_above) in pairwise(sides.items()):
+        if sides_below != sides_above:
+            key = f"{places.where}.{places.levels[level].name}"
+            raise ConfigError(f"{key}: expected the same sides (over, under or both) as the level below")
+    for side in ("over", "under", ""):
+        _refuse_falling_side([bound for bound in bounds if bound.side == side], places, shorter_may=shorter_may)
+
+
+def _refuse_falling_side(bounds: Sequence[Threshold], places: Places, *, shorter_may: bool) -> None:
+    """Reject bounds of one side of which a higher level is easier to cross than the level below."""
     for lower, higher in pairwise(bounds):
         key = f"{places.where}.{places.levels[higher.level].name}"
-        if (lower.over is None) != (higher.over is None):
-            raise ConfigError(f"{key}: expected the same side (over or under) as the level below")
         if shorter_may and (higher.window_s or 0.0) < (lower.window_s or 0.0):
             continue
         if lower.over is not None and higher.over is not None and higher.over < lower.over:

@@ -276,10 +276,10 @@ def find_present_values(c: Connection, site: Site | None, site_id: str) -> dict[
     levels = [] if site is None else [k for k in site.criteria if k.kind.is_level and k.thresholds]
     newest = load_view(c, "latest_observation", ReadingRow, site=site_id) if levels else []
     for criterion in levels:
-        _, sign = find_bound(criterion.thresholds[0])
+        lowest = [find_bound(t) for t in criterion.thresholds if t.level == criterion.thresholds[0].level]
         read = [r for r in newest if r["station"] in criterion.stations and r["quantity"] == criterion.quantity]
         if read:
-            top = max(read, key=lambda r: sign * r["value"])
+            top = max(read, key=lambda r: max(sign * (r["value"] - bound) for bound, sign in lowest))
             found[criterion.id] = PresentValue(top["value"], top["unit"], top["station"])
     return found
 
