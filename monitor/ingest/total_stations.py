@@ -34,6 +34,8 @@ POSITION_UNITS: Final[Mapping[str, str]] = {
 }
 _EARTH_RADIUS_M: Final = 6_371_000.0
 _MM_PER_M: Final = 1000.0
+# A number that may stand for a missing measurement is a coordinate if it is nearer to the origin.
+_FARTHEST_FROM_ORIGIN_MM: Final = 5_000.0
 _AXIS_KEYS: Final = ("east_m", "north_m", "up_m")
 _NO_ORIGIN: Final = Template(
     "position.no_origin",
@@ -49,7 +51,9 @@ _NO_TOTAL_STATION: Final = Template(
     "no [[total_station]] of the site file measures {station}, so its distance and angles cannot become displacement",
 )
 _BAD_DISTANCE: Final = Template("position.distance", "{station}: slope distance {value}: expected more than 0 m")
-_FILL: Final = Template("position.fill", "{quantity}: {value} is the code for a missing measurement")
+_FILL: Final = Template(
+    "position.fill", "{station}: {quantity} {value} is a code for a missing measurement, and far from the origin"
+)
 _GIVEN_TWICE: Final = Template(
     "position.twice", "{station}: {names} given as displacement and as a position of the same instant; send one of them"
 )
@@ -64,11 +68,14 @@ class PositionReading:
     Attributes:
         sigma: standard deviation. None if it is not known.
         step: value of the last digit. None if it is not known.
+        may_be_fill: whether the number is one that instruments write for a missing measurement. A coordinate such as
+            999.999 may be both.
     """
 
     value: float
     sigma: float | None = None
     step: float | None = None
+    may_be_fill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,8 @@ def compute_displacements(
         total_station: the instrument that measures the station.
 
     Raises:
-        PayloadError: no_origin, no_total_station, incomplete_position or bad_place.
+        PayloadError: no_origin, no_total_station, incomplete_position, bad_place, or fill for a code of a missing
+            measurement.
     """
     coordinates = {quantity: readings[quantity] for quantity in DISPLACEMENT_OF if quantity in readings}
     if not coordinates:
@@ -134,6 +142,10 @@ def compute_displacements(
     found = []
     for quantity, reading in coordinates.items():
         value_mm = (reading.value - (zero_m[quantity] or 0.0)) * _MM_PER_M
+        if reading.may_be_fill and abs(value_mm) > _FARTHEST_FROM_ORIGIN_MM:
+            raise PayloadError(
+                "fill", _FILL(station=station, quantity=Term(quantity), value=Figure(reading.value, "g"))
+            )
         sigma_mm = None if reading.sigma is None else reading.sigma * _MM_PER_M
         step_mm = None if reading.step is None else reading.step * _MM_PER_M
         found.append(DisplacementReading(DISPLACEMENT_OF[quantity], value_mm, sigma_mm, step_mm))
@@ -163,11 +175,6 @@ def refuse_double(station: str, given: Iterable[str], computed: Iterable[Displac
     double = sorted(set(given) & {reading.quantity for reading in computed})
     if double:
         raise PayloadError("double_value", _GIVEN_TWICE(station=station, names=NameList(tuple(double))))
-
-
-def make_fill_error(quantity: str, value: float) -> PayloadError:
-    """Return the error for a number that stands for a missing measurement. It must not become displacement."""
-    return PayloadError("fill", _FILL(quantity=Term(quantity), value=Figure(value, "g")))
 
 
 # ---- polar readings --------------------------------------------------------------------------------------------
@@ -207,8 +214,9 @@ def _convert_polar(
     sigmas = _propagate(readings, total_station, lambda reading: reading.sigma)
     steps = _propagate(readings, total_station, lambda reading: reading.step)
     values_m = _compute(total_station, {quantity: readings[quantity].value for quantity in POLAR})
+    may_be_fill = any(readings[quantity].may_be_fill for quantity in POLAR)
     return {
-        quantity: PositionReading(value_m, sigma, step)
+        quantity: PositionReading(value_m, sigma, step, may_be_fill)
         for quantity, value_m, sigma, step in zip(DISPLACEMENT_OF, values_m, sigmas, steps, strict=True)
     }
 

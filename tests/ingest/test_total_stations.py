@@ -140,6 +140,12 @@ def test_fill_value_never_becomes_motion(database):
     assert [code for code, _ in list_rejected(database)] == ["fill"]
 
 
+def test_coordinate_that_looks_like_a_fill_value_is_motion_near_the_origin(database):
+    pipeline = Pipeline(database, {"cut": make_site(ORIGIN.replace("1100.0", "1000.0"))}, lambda: NOW)
+    send(pipeline, {"position_east_m": 999.999})
+    assert list_stored(database) == [("displacement_east", -1.0)]
+
+
 @pytest.mark.parametrize("listed", [False, True])
 def test_json_paths_read_coordinates(database, listed):
     if listed:

@@ -18,7 +18,6 @@ from monitor.ingest.total_stations import (
     compute_displacements,
     find_frame,
     is_position,
-    make_fill_error,
     refuse_double,
 )
 from monitor.readings.no_value import FILL
@@ -74,10 +73,9 @@ def _convert(
 
 
 def _read(observation: Observation) -> PositionReading:
-    if FILL in observation.flags:
-        raise make_fill_error(observation.quantity, observation.value)
     steps = _read_extra(observation).get(DIGIT)
-    return PositionReading(observation.value, observation.sigma, steps[0] if steps else None)
+    step = steps[0] if steps else None
+    return PositionReading(observation.value, observation.sigma, step, FILL in observation.flags)
 
 
 def _read_extra(observation: Observation) -> dict[str, Any]:

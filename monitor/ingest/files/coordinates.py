@@ -19,7 +19,6 @@ from monitor.ingest.total_stations import (
     compute_displacements,
     find_frame,
     is_position,
-    make_fill_error,
     refuse_double,
 )
 from monitor.readings.no_value import is_fill_number
@@ -130,8 +129,6 @@ def _read_time(row: Mapping[str, Any]) -> datetime:
 def _read(row: Mapping[str, Any]) -> PositionReading:
     quantity, unit = _split(row)
     value = read_cell(row.get("value"), "value")
-    if is_fill_number(value):
-        raise make_fill_error(quantity, value)
     canonical = POSITION_UNITS[quantity]
     sigma = read_sigma(row.get("sigma"))
     step = read_digit(row.get("value"))
@@ -140,6 +137,7 @@ def _read(row: Mapping[str, Any]) -> PositionReading:
             convert(value, unit, canonical),
             None if sigma is None else convert_difference(sigma, unit, canonical),
             None if step is None else abs(convert_difference(step, unit, canonical)),
+            is_fill_number(value),
         )
     except ValueError as error:
         raise PayloadError("unit_mismatch", _BAD_UNIT(quantity=Term(quantity), problem=str(error))) from None
