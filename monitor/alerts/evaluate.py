@@ -261,7 +261,7 @@ def _store(
     frozen = ""
     if decision.changes:
         frozen = canonical_json(freeze_evidence(site, snapshot.memory, snapshot.inputs, decision, now))
-    with db.write() as connection:
+    with db.write(urgent=bool(decision.changes)) as connection:
         current = find_state(connection, site.id)
         if (current.digest if current else None) != (row.digest if row else None):
             return False

@@ -97,10 +97,10 @@ SITE = (
 @pytest.mark.parametrize(
     ("kind", "kills", "lock_s", "rate"),
     [
-        ("sqlite", 3, 15.0, 100),
-        ("postgresql", 2, 15.0, 100),
-        pytest.param("sqlite", 50, 60.0, 500, marks=pytest.mark.soak),
-        pytest.param("postgresql", 50, 60.0, 500, marks=pytest.mark.soak),
+        ("sqlite", 3, 15.0, 600),
+        ("postgresql", 2, 15.0, 600),
+        pytest.param("sqlite", 50, 60.0, 600, marks=pytest.mark.soak),
+        pytest.param("postgresql", 50, 60.0, 600, marks=pytest.mark.soak),
     ],
 )
 def test_acknowledged_is_stored_once_and_told(kind, kills, lock_s, rate, mosquitto, request, tmp_path):
@@ -110,7 +110,7 @@ def test_acknowledged_is_stored_once_and_told(kind, kills, lock_s, rate, mosquit
     database = Database(url)
     with Service(tmp_path, url, mosquitto.url, {"north": SITE}, page=False) as service:
         service.start()
-        publisher = RememberingPublisher(mosquitto.port, datetime.now(UTC) - timedelta(hours=2), rate)
+        publisher = RememberingPublisher(mosquitto.port, datetime.now(UTC) - timedelta(days=1), rate)
         publisher.start()
         for kill in range(kills):
             time.sleep(chance.uniform(0.3, 2.0))
