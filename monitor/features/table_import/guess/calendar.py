@@ -25,7 +25,9 @@ from monitor.api.ingest import (
 from monitor.api.text import EPOCH, Message, Template, Term, Timestamp
 from monitor.features.table_import.guess.questions import Interview
 from monitor.features.table_import.guess.raw_table import RawTable
-from monitor.features.table_import.guess.times import YEAR_DAY, Times, reread
+from monitor.features.table_import.guess.time_columns import reread
+from monitor.features.table_import.guess.time_forms import YEAR_DAY
+from monitor.features.table_import.guess.times import Times
 
 INSTANTS: Final = "times"
 AS_THEY_ARE: Final = "as they are"
@@ -100,7 +102,7 @@ def _doubt_numbers(table: RawTable, times: Times, placed: Sequence[datetime], no
     form = times.rule.format
     column = table.title(times.rule.column)
     last_at = Timestamp.of(placed[-1], "day")
-    rivals = [rival for rival in times.rivals if rival in {EXCEL, YEAR_DAY}]
+    rivals = [rival for rival in times.rivals if rival.rule.format in {EXCEL, YEAR_DAY}]
     if form in {EXCEL, YEAR_DAY} and rivals:
         way = next(name for name, changes in _DAY_NUMBERS.items() if changes["format"] == form)
         return _WHICH_DAYS(column=column, way=Term(way), at=last_at)

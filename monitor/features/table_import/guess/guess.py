@@ -72,6 +72,7 @@ from monitor.features.table_import.guess.rain_stamp import COUNTER, RainStamp, f
 from monitor.features.table_import.guess.raw_table import ALL_SHEETS, SHEET, RawTable
 from monitor.features.table_import.guess.sharing import ROWS, find_owner
 from monitor.features.table_import.guess.summaries import refuse_readable, set_aside_summaries
+from monitor.features.table_import.guess.time_columns import describe_untimed, find_times
 from monitor.features.table_import.guess.time_questions import (
     DATES,
     DAY,
@@ -79,13 +80,7 @@ from monitor.features.table_import.guess.time_questions import (
     settle_day,
     settle_times,
 )
-from monitor.features.table_import.guess.times import (
-    Times,
-    describe_gaps,
-    describe_untimed,
-    find_times,
-    names_dates_alone,
-)
+from monitor.features.table_import.guess.times import Times, describe_gaps, names_dates_alone
 from monitor.features.table_import.guess.unfold import fold, unfold
 
 COORDINATES: Final = "coordinates"
@@ -227,11 +222,11 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     table = replace(table, units=_find_units(table) | table.units)
     table, summaries = set_aside_summaries(table)
     refuse_gps_weeks(table)
-    times = find_times(table)
+    talk = Interview(answers)
+    times = find_times(table, talk)
     if times is None:
         raise _refuse(table, describe_untimed(table))
     refuse_odd_clocks(table, times)
-    talk = Interview(answers)
     if len(table.sheets) > 1 and SHEET not in talk.answers:
         talk.request(SHEET, _WHICH_SHEET(), (*table.sheets, ALL_SHEETS) if table.joins else table.sheets)
     facts = _describe_layout(table)

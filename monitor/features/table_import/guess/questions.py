@@ -28,7 +28,21 @@ KEYS: Final = (
         "hours",
         "part",
     ),
-    *("place", "quantity", "record", "rows", "same", "set", "sheet", "station", "tilt", "time", "times", "unit"),
+    *(
+        "place",
+        "quantity",
+        "record",
+        "rows",
+        "same",
+        "set",
+        "sheet",
+        "station",
+        "tilt",
+        "time",
+        "time column",
+        "times",
+        "unit",
+    ),
     *("which zone", "zone"),
 )
 """What a question can be about: its key before the colon."""

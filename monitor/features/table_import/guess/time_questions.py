@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from monitor.api.errors import ConfigError, PayloadError
+from monitor.api.errors import ConfigError
 from monitor.api.ingest import BUDDHIST, GPS, SECONDS_PER_UNIT, TimeRule, read_time_of_day
 from monitor.api.text import LABELLED_TEXT, Message, Template, Term, Value, join
 from monitor.features.table_import.guess.calendar import INSTANTS, settle_instants
@@ -15,13 +15,8 @@ from monitor.features.table_import.guess.odd_clocks import MIXED_ORDERS, doubt_t
 from monitor.features.table_import.guess.questions import FileQuestion, Interview
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.time_examples import show_readings
-from monitor.features.table_import.guess.times import (
-    Times,
-    keep_clock,
-    list_rival_clocks,
-    names_dates_alone,
-    names_months,
-)
+from monitor.features.table_import.guess.time_forms import DIGIT_CLOCKS
+from monitor.features.table_import.guess.times import Times, names_dates_alone, names_months
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
 CLOCK: Final = "clock"
@@ -172,41 +167,41 @@ def format_pattern(form: str) -> str:
 
 
 def _settle_clock(table: RawTable, times: Times, talk: Interview) -> Times:
-    """Ask whether the digits beside one single date are hhmm or hhmmss, if both fit."""
-    choices = list_rival_clocks(times)
-    if not choices:
+    """Ask whether the digits beside one single date are hours, hhmm or hhmmss, if several fit."""
+    clocks: dict[str, list[Times]] = {}
+    for reading in times.readings:
+        name = DIGIT_CLOCKS.get(reading.rule.format.rpartition(" ")[2])
+        if name is not None:
+            clocks.setdefault(name, []).append(reading)
+    if len(clocks) < 2:
         return times
     column = times.rule.columns[-1]
     cells = table.list_cells(column)
     text = _WHICH_CLOCK(column=table.title(column), first=str(cells[0]), last=str(cells[-1]))
-    examples = show_readings(table, {name: keep_clock(table, times, name).rule for name in choices})
-    answer = talk.request(CLOCK, text, tuple(choices), examples=examples)
-    return times if answer is None else keep_clock(table, times, answer)
+    examples = show_readings(table, {name: readings[0].rule for name, readings in clocks.items()})
+    answer = talk.request(CLOCK, text, tuple(clocks), examples=examples)
+    return times if answer is None else _keep(clocks[answer])
 
 
 def _settle_dates(table: RawTable, times: Times, talk: Interview) -> Times:
     """Ask whether day, month or year is first in a date, if the record fits several orders."""
-    formats = {_find_order(form): form for form in (*reversed(times.rivals), times.rule.format)}
-    if len(formats) < 2:
+    readings: dict[str, Times] = {}
+    for reading in times.readings:
+        readings.setdefault(_find_order(reading.rule.format), reading)
+    if len(readings) < 2:
         return times
-    rules = {
-        order: replace(times.rule, format=formats[order])
-        for order in (DAY_FIRST, MONTH_FIRST, YEAR_FIRST)
-        if order in formats
-    }
-    template = _WHAT_FIRST if YEAR_FIRST in rules else _DAY_OR_MONTH
+    orders = [order for order in (DAY_FIRST, MONTH_FIRST, YEAR_FIRST) if order in readings]
+    template = _WHAT_FIRST if YEAR_FIRST in orders else _DAY_OR_MONTH
     text = template(at=min(times.parsed).strftime(times.rule.format))
-    answer = talk.request(DATES, text, tuple(rules), examples=show_readings(table, rules))
-    if answer is None:
-        return times
-    rule = rules[answer]
-    parsed = []
-    for at in times.parsed:
-        try:
-            parsed.append(rule.read_naive(at.strftime(times.rule.format)))
-        except PayloadError:
-            continue
-    return replace(times, rule=rule, parsed=tuple(parsed))
+    examples = show_readings(table, {order: readings[order].rule for order in orders})
+    answer = talk.request(DATES, text, tuple(orders), examples=examples)
+    return times if answer is None else readings[answer]
+
+
+def _keep(readings: Sequence[Times]) -> Times:
+    """Return the first of the readings with the others as its rivals."""
+    best, *rivals = readings
+    return replace(best, rivals=tuple(rivals))
 
 
 def _request_order(table: RawTable, times: Times, talk: Interview) -> None:

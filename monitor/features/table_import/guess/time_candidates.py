@@ -1,0 +1,286 @@
+"""Candidates for the meaning of a column of times: each form that reads its cells, with a score."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from math import isfinite
+from typing import Final
+
+from monitor.api.ingest import (
+    DATENUM,
+    EARLIEST_TIME,
+    EXCEL,
+    GPS,
+    MJD,
+    SECONDS_PER_UNIT,
+    TIME_COLUMN_NAME,
+    WEEKDAY,
+    YEAR,
+    TimeRule,
+    drop_weekday,
+    find_era,
+    find_time_count,
+    is_gps,
+    name_zone,
+    normalise_time,
+)
+from monitor.features.table_import.guess.raw_table import RawTable
+from monitor.features.table_import.guess.time_forms import (
+    COUNTS_SINCE_1970,
+    DATE_FORMS,
+    DIGIT_FORMS,
+    MONTH_FORMS,
+    TIMED_FORMS,
+    YEAR_DAY,
+    is_titled,
+    read_cells,
+)
+from monitor.features.table_import.guess.time_zones import find_zone
+from monitor.features.table_import.guess.times import Times, make_times
+
+FITS: Final = 0.98  # share of the cells that a form must read
+FITS_TIMED: Final = 0.8  # share of the times that have a clock if the others are midnights without one
+STRAY_MOST: Final = 3  # cells of a short table that may be something else: a source, a mean below the last row
+FIRST_CELLS: Final = 12  # after which most forms are excluded
+TRIED_CELLS: Final = 500  # by which forms are chosen; the chosen ones must read all cells
+_SPAN_MOST: Final = 50  # times the shortest record that a form makes; days read as months make 30
+_COUNT_UNITS: Final = ("d", "h", "min", "s", "ms", "us", "ns")
+_SECOND_UNITS: Final = ("s", "ms", "us", "ns")
+_POWER: Final = re.compile(r"\d[.,]?(\d*)[eE]\+?\d+")
+_POWER_DIGITS_LEAST: Final = 7  # behind the mark; fewer leave hours of a count of milliseconds open
+_ISO_BEGIN: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]")
+_OFFSET_END: Final = re.compile(r":\d\d(?:[.,]\d+)?( ?)[+-]\d\d:?\d\d$")
+_ZONE_END: Final = re.compile(r"(?<=\d) ?(UTC|GMT|Z|MEZ|CET)$")
+_NEXT_YEAR: Final = timedelta(days=366)
+
+
+def read_column(table: RawTable, name: str, rule: TimeRule | None = None) -> Times | None:
+    """Return the readings of a column as times; None if its cells are not times.
+
+    Args:
+        table: The table.
+        name: The column.
+        rule: What is known about the times; None: what the headings say.
+    """
+    cells = table.list_cells(name)
+    if not cells:
+        return None
+    rule = _read_headings(table, name) if rule is None else replace(rule, columns=(name,))
+    if isinstance(cells[0], datetime):
+        return make_times(rule, [rule.read_naive(cell) for cell in cells if isinstance(cell, datetime)])
+    texts = [str(cell) for cell in cells]
+    if all(to_number(text) is not None for text in texts[:20]):
+        return _read_numbers(table, rule, texts)
+    texts = [normalise_time(text) for text in texts]
+    without_weekday = [drop_weekday(text) for text in texts]
+    if any(short == text for short, text in zip(without_weekday[:TRIED_CELLS], texts, strict=False)):
+        return read_texts(rule, texts)
+    times = read_texts(rule, without_weekday)
+    if times is None:
+        return None
+    best, *rivals = (_add_weekday(reading) for reading in times.readings)
+    return replace(best, rivals=tuple(rivals))
+
+
+def _add_weekday(times: Times) -> Times:
+    return replace(times, rule=replace(times.rule, format=WEEKDAY + times.rule.format))
+
+
+def _read_headings(table: RawTable, name: str) -> TimeRule:
+    """Return what the words beside a column say about its times, and a workbook about its day numbers."""
+    title = table.title(name)
+    texts = [title, table.notes.get(name, "")]
+    is_gps_time = any(map(is_gps, texts)) and (TIME_COLUMN_NAME.search(title) or "gpst" in title.lower())
+    return TimeRule(
+        (name,), since=table.day_zero, clock=GPS if is_gps_time else "", era=find_era((*texts, *table.above))
+    )
+
+
+# ---- texts -----------------------------------------------------------------------------------------------------------
+
+
+def read_texts(rule: TimeRule, texts: Sequence[str]) -> Times | None:
+    """Return the readings of dates with or without a clock, an offset or a zone; None if no form reads them."""
+    rule = replace(rule, since=None)
+    texts = _complete_midnights(texts)
+    ending = _find_ending(texts)
+    if ending is None:
+        return choose_form(rule, texts, ["iso", *DATE_FORMS, *TIMED_FORMS, *MONTH_FORMS])
+    suffix, zone = ending
+    times = choose_form(rule, texts, [f"{form}{suffix}" for form in TIMED_FORMS])
+    return None if times is None else set_zone(times, zone)
+
+
+def set_zone(times: Times, zone: str | None) -> Times:
+    """Return the readings with the zone that the file names."""
+    return replace(times, zone=zone, rivals=tuple(replace(rival, zone=zone) for rival in times.rivals))
+
+
+def _complete_midnights(texts: Sequence[str]) -> Sequence[str]:
+    """Add the clock of midnights where most texts have a clock: some programs omit it."""
+    timed = [text for text in texts if ":" in text]
+    if not len(texts) > len(timed) >= FITS_TIMED * len(texts) or _ISO_BEGIN.match(timed[0]):
+        return texts
+    midnight = " 00:00:00" if timed[0].count(":") > 1 else " 00:00"
+    return [text if ":" in text else text + midnight for text in texts]
+
+
+def _find_ending(texts: Sequence[str]) -> tuple[str, str | None] | None:
+    """Return how a pattern ends if all texts end in an offset or a zone, and that zone; None if they do not."""
+    first_texts = texts[:TRIED_CELLS]
+    offset = _OFFSET_END.search(texts[0])
+    are_iso = all(map(_ISO_BEGIN.match, first_texts))
+    if offset is not None and all(map(_OFFSET_END.search, first_texts)) and not are_iso:
+        return (" %z" if offset[1] else "%z"), None
+    zones = {name_zone(text) for text in texts}
+    zone = _ZONE_END.search(texts[0])
+    if "" not in zones and (len(zones) > 1 or zone is None):  # summer and winter time, row by row
+        has_blank = texts[0].removesuffix(name_zone(texts[0])).endswith(" ")
+        return (" %z" if has_blank else "%z"), None
+    if zone is None or not all(text.endswith(zone[0]) for text in first_texts):
+        return None
+    if zone[0] == "Z" and are_iso:
+        return None
+    return zone[0], find_zone(["UTC" if zone[1] == "Z" else zone[1]])
+
+
+def choose_form(rule: TimeRule, texts: Sequence[str], forms: Iterable[str]) -> Times | None:
+    """Return the reading by the form with the best score, with each rival that it does not clearly lead.
+
+    A form is a candidate if it reads nearly all cells, and no other form reads more.
+    """
+    sample = texts[:: max(1, len(texts) // TRIED_CELLS)]
+    first = sample[:: max(1, len(sample) // FIRST_CELLS)]
+    candidates: list[Times] = []
+    for form in forms:
+        if 2 * len(read_cells(first, form, rule)) < len(first) or not _is_most(read_cells(sample, form, rule), sample):
+            continue
+        parsed = read_cells(texts, form, rule)
+        if _is_most(parsed, texts):
+            candidates.append(make_times(replace(rule, format=form), parsed))
+    most = max((len(candidate.parsed) for candidate in candidates), default=0)
+    return rank([candidate for candidate in candidates if len(candidate.parsed) == most])
+
+
+def rank(candidates: Sequence[Times]) -> Times | None:
+    """Return the candidate with the fewest breaks; its rivals are those that it does not clearly lead."""
+    if not candidates:
+        return None
+    ordered = sorted(candidates, key=lambda candidate: candidate.breaks)
+    close = [candidate for candidate in ordered if not ordered[0].clearly_leads(candidate)]
+    # Where years of two digits rise from row to row and the days do not, days were read as years.
+    shortest = min(map(_measure_span, close))
+    best, *others = [candidate for candidate in close if _measure_span(candidate) <= _SPAN_MOST * shortest]
+    rivals: list[Times] = []
+    for other in others:
+        if all(other.parsed != reading.parsed for reading in (best, *rivals)):
+            rivals.append(other)
+    return replace(best, rivals=tuple(rivals))
+
+
+def _measure_span(times: Times) -> timedelta:
+    clocks = [at.replace(tzinfo=None) for at in times.parsed]
+    return max(clocks) - min(clocks)
+
+
+def _is_most(parsed: Sequence[datetime], texts: Sequence[str]) -> bool:
+    """Return whether a form reads nearly all cells."""
+    return len(parsed) >= min(FITS * len(texts), max(len(texts) - STRAY_MOST, 0.8 * len(texts)))
+
+
+# ---- numbers ---------------------------------------------------------------------------------------------------------
+
+
+def _read_numbers(table: RawTable, rule: TimeRule, texts: Sequence[str]) -> Times | None:
+    """Return the readings of numbers that rise: decimal years, counts, day numbers, digits of a date."""
+    numbers = [number for text in texts if (number := to_number(text)) is not None]
+    steps_back = sum(after < before for before, after in pairwise(numbers))
+    if len(numbers) < FITS * len(texts) or steps_back > 0.02 * len(numbers) or _lacks_digits(texts):
+        return None
+    if rule.format in {*SECONDS_PER_UNIT, EXCEL, MJD, YEAR_DAY}:  # an answer of a person
+        return choose_form(rule, texts, [rule.format])
+    counted = _read_counts(table, rule, texts)
+    if counted is not None:
+        return counted
+    forms = _list_number_forms(table.title(rule.column), numbers, texts)
+    since = rule.since if forms == [EXCEL] else None
+    return choose_form(replace(rule, since=since, clock=""), texts, forms)
+
+
+def _lacks_digits(texts: Sequence[str]) -> bool:
+    """Return whether a spreadsheet wrote counts as 1.76822E+12: hours of such a count of milliseconds are lost."""
+    powers = [power for text in texts if (power := _POWER.fullmatch(text))]
+    return bool(powers) and max(len(power[1]) for power in powers) < _POWER_DIGITS_LEAST
+
+
+def _list_number_forms(title: str, numbers: Sequence[float], texts: Sequence[str]) -> list[str]:
+    """Return the forms that numbers may have by their size, their digits and the name of their column."""
+    if is_titled(title, "modified_julian_day"):
+        return [MJD]
+    if is_titled(title, "matlab_day"):
+        return [DATENUM]
+    is_named = TIME_COLUMN_NAME.search(title) is not None
+    is_year_and_day = is_titled(title, "year_and_day")
+    low = min(numbers)
+    high = max(numbers)
+    are_whole = all(number == int(number) for number in numbers)
+    forms = [YEAR] if low >= 1900 and high <= 2100 and not are_whole else []
+    forms += [unit for unit, least, most in COUNTS_SINCE_1970 if least <= low and high <= most]
+    # Digits that are a day of the calendar in every row count nothing: most numbers are not such a day.
+    if are_whole and all(map(str.isdigit, texts[:50])) and (is_named or is_year_and_day or len(texts[0]) > 7):
+        forms = _list_digit_forms(texts) or forms
+        if is_year_and_day and forms == [YEAR_DAY]:
+            return forms
+    return [*forms, EXCEL] if low >= 20_000 and high <= 80_000 and is_named else forms
+
+
+def _list_digit_forms(texts: Sequence[str]) -> list[str]:
+    """Return the forms by which nearly all texts of digits are days of the calendar."""
+    times = {form: read_cells(texts, form) for form in DIGIT_FORMS.get(len(texts[0]), ())}
+    fitting = [form for form, at in times.items() if len(at) >= FITS * len(texts) and min(at).year >= 1950]
+    latest = datetime.now(UTC).replace(tzinfo=None) + _NEXT_YEAR
+    # Five digits are mostly day numbers. Years of two digits in the future show that they are.
+    return [form for form in fitting if form != YEAR_DAY or max(times[form]) <= latest]
+
+
+def _read_counts(table: RawTable, rule: TimeRule, texts: Sequence[str]) -> Times | None:
+    """Return the readings of numbers whose headings name an origin: `s since 2000-01-01`, `gps_seconds`.
+
+    If the headings name no unit, each unit with plausible times is a candidate.
+    """
+    title = table.title(rule.column)
+    count = find_time_count(title) or find_time_count(table.notes.get(rule.column, ""))
+    if count is None:
+        return None
+    is_time = TIME_COLUMN_NAME.search(title) or count.unit in _SECOND_UNITS or "since" in title.lower()
+    if not is_time:  # the number of satellites, or a height above a datum that is named after a year
+        return None
+    rule = replace(rule, since=count.since, clock=count.clock, era="")
+    units = [count.unit] if count.unit else _COUNT_UNITS
+    candidates = [times for unit in units if (times := choose_form(rule, texts, [unit])) is not None]
+    plausible = [times for times in candidates if _is_plausible(times, count.since)]
+    if plausible:
+        best, *rivals = plausible
+        return replace(best, rivals=tuple(rivals))
+    return candidates[0] if count.unit and candidates else None
+
+
+def _is_plausible(times: Times, since: datetime) -> bool:
+    """Return whether counted times are between 1950 and the next year, and not all within a month of an old origin."""
+    clocks = [at.replace(tzinfo=UTC) for at in times.parsed]
+    now = datetime.now(UTC)
+    if min(clocks) < EARLIEST_TIME or max(clocks) > now + _NEXT_YEAR:
+        return False
+    is_old_origin = now - since > 10 * _NEXT_YEAR
+    return not (is_old_origin and max(clocks) - since < timedelta(days=31))
+
+
+def to_number(text: str) -> float | None:
+    """Return the finite number that a text is; None if it is not one. Python reads 1_0 as 10, which it is not here."""
+    try:
+        number = float(text.replace(",", ".").replace("_", "x"))
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
