@@ -368,27 +368,3 @@ def test_rain_of_months_without_a_day_is_refused(tmp_path):
     rows = [f"{2020 + k // 12}-{k % 12 + 1:02};{k % 9}.5" for k in range(40)]
     with pytest.raises(ConfigError, match="last day of each month"):
         understand(write(tmp_path, "Month date;Rain 1 (mm)", rows))
-
-
-# ---- coordinates ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("place", [(2_600_100.0, 1_200_300.0, 512.0), (411.2, 83.1, 97.3), (-250.0, 90.0, 3.0)])
-@pytest.mark.parametrize("head", ["Point;Date;Easting [m];Northing [m];Height [m]", "Point;Date;E [m];N [m];H [m]"])
-def test_coordinates_are_asked_about_and_left_out_or_kept_as_a_person_says(tmp_path, place, head):
-    rows = []
-    for k in range(60):
-        for n in range(3):
-            east, north, up = (part + 5.0 * n + 0.001 * k for part in place)
-            rows.append(f"P{n};{BEGIN + timedelta(hours=k):%d.%m.%Y %H:%M};{east:.4f};{north:.4f};{up:.4f}")
-    path = write(tmp_path, head, rows)
-    question = find_question(understand(path), "coordinates")
-    assert "subtract" in str(question.text)
-    assert not understand(path, coordinates="displacements").questions
-    with pytest.raises(ConfigError, match="nothing to store"):
-        understand(path, coordinates="leave out")
-
-
-def test_displacements_are_no_coordinates_however_far_they_go(tmp_path):
-    rows = [f"{BEGIN + timedelta(hours=k):%d.%m.%Y %H:%M};{k:.3f};{-2 * k:.3f};{0.1 * k:.3f}" for k in range(60)]
-    assert not understand(write(tmp_path, "Date;P1 E [m];P1 N [m];P1 H [m]", rows)).questions

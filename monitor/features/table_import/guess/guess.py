@@ -24,10 +24,16 @@ from monitor.api.ingest import (
     read_unit,
 )
 from monitor.api.queries.ingest import WIDE
-from monitor.api.sites import QUANTITIES, convert, is_raw, is_unit_of, list_units
+from monitor.api.sites import QUANTITIES, Origin, convert, is_raw, is_unit_of, list_units
 from monitor.api.text import LABELLED_TEXT, Figure, Message, NameList, Template, Term, Value, join
 from monitor.features.table_import.guess import together
 from monitor.features.table_import.guess.bounds import LevelWindow
+from monitor.features.table_import.guess.coordinates import (
+    DISPLACEMENT_OF,
+    REFERENCE,
+    find_origins,
+    settle_coordinates,
+)
 from monitor.features.table_import.guess.names import (
     COMPONENTS,
     ColumnMeaning,
@@ -82,10 +88,8 @@ from monitor.features.table_import.guess.time_questions import (
 )
 from monitor.features.table_import.guess.times import Times, describe_gaps, names_dates_alone
 from monitor.features.table_import.guess.unfold import fold, unfold
+from monitor.features.table_import.guess.words import load_words
 
-COORDINATES: Final = "coordinates"
-DISPLACEMENTS: Final = "displacements"
-COORDINATES_FROM_MM: Final = 10_000.0  # displacements begin near zero; no epoch of coordinates lies there
 UNIT, QUANTITY, COLUMN = "unit", "quantity", "column"
 DOWNWARD: Final = "downward"
 ONE_SIGN: Final = 0.9  # share of the values that says which way they count
@@ -138,15 +142,13 @@ _NO_LETTER: Final = Template(
     "guess.no_letter", "a name in column '{column}' has no letter or digit that a station id can have (a-z, 0-9)"
 )
 _TWINS: Final = Template("guess.twins", "stations that are not the same need names that differ: {names}")
+_REFERENCE: Final = Template("guess.reference", "coordinates of {n} stations count from their reading at {at} UTC")
+_REFERENCES: Final = Template(
+    "guess.reference.many", "coordinates of {n} stations count from their readings at {first} to {last} UTC"
+)
 _NO_UNIT_OF: Final = Template("guess.unit.other", "'{unit}' is no unit of {quantity}")
 _WHICH_SHEET: Final = Template("guess.ask.sheet", "which sheet of the workbook counts?")
 _DAY_COUNTS: Final = Template("guess.day", "a date without a time counts at {time} of its day")
-_COORDINATES: Final = Template(
-    "guess.ask.coordinates",
-    "every value of '{column}' is more than {least} from zero, as coordinates are and displacements are not: subtract "
-    "the coordinates of one date from those of the same station, and import the differences. Are the values "
-    "displacements all the same?",
-)
 _WHAT: Final = Template("guess.ask.quantity", "what do these columns measure: {names}?")
 _WHAT_IN: Final = Template("guess.ask.quantity.unit", "what do these columns measure in {unit}: {names}?")
 _WHICH_UNIT: Final = Template("guess.ask.unit", "which unit has {quantity}: {names}?")
@@ -212,10 +214,22 @@ class TableGuess:
         return "UTC" if zone is None else zone.key
 
 
-def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = None) -> TableGuess:
-    """Understand a table with what a person says, by the keys of the questions; `now` None: by the clock.
+def guess(
+    table: RawTable,
+    answers: Mapping[str, str],
+    now: datetime | None = None,
+    site_origins: Mapping[str, Origin] | None = None,
+) -> TableGuess:
+    """Find the meaning of a table, and the questions that only its owner can answer.
 
-    Raises ConfigError: there is no time or no measurement in it, or an answer cannot be one.
+    Args:
+        table: The cells of the file.
+        answers: Answers by the key of their question.
+        now: The current time; by default that of the clock.
+        site_origins: Origins of stations in the site file, which coordinates may count from.
+
+    Raises:
+        ConfigError: The table has no time or no measurement, or an answer is not possible.
     """
     if _is_long_form(table):
         raise _refuse(table, _LONG_FORM(file=shlex.quote(str(table.path))))
@@ -255,7 +269,10 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     if not rules and not open_columns:
         others = [table.title(name) for name in table.names if name not in times.rule.columns]
         raise _refuse(table, _ALL_LEFT(names=together.name_some(others)))
-    rules = _settle_coordinates(table, rules, station, numerals, talk)
+    rules, distances = settle_coordinates(table, rules, station, numerals, talk, site_origins or {})
+    less |= distances
+    if not rules and not open_columns:
+        raise _refuse(table, _ALL_LEFT(names=together.name_some([table.title(name) for name in numbers])))
     rain = next((table.title(rule.name) for rule in rules if rule.quantity == "rain"), None)
     times = settle_day(table, times, rain, talk)
     if names_dates_alone(table, times) and all(question.key != DAY for question in talk.questions):
@@ -278,7 +295,23 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     sensors = _list_sensors(table, rules, mapping, times)
     facts += _describe_sampling(times, table, station)
     facts += _describe_seldom(times, table, rules, sensors)
-    return TableGuess(None if talk.questions else mapping, tuple(facts), tuple(talk.questions), sensors)
+    if talk.questions:
+        return TableGuess(None, tuple(facts), tuple(talk.questions), sensors)
+    known = ImportOptions()
+    if any(rule.quantity in DISPLACEMENT_OF for rule in rules):
+        origins = find_origins(table, mapping, numerals, answers[REFERENCE], site_origins or {})
+        known = ImportOptions(origins=origins)
+        facts.append(("reference", _describe_reference(origins)))
+    return TableGuess(mapping, tuple(facts), (), sensors, known=known)
+
+
+def _describe_reference(origins: Sequence[tuple[str, Origin]]) -> Message:
+    """Return from when on displacements count."""
+    since = sorted(origin.since for _, origin in origins)
+    first, last = f"{since[0]:%Y-%m-%d %H:%M}", f"{since[-1]:%Y-%m-%d %H:%M}"
+    if first == last:
+        return _REFERENCE(n=len(origins), at=first)
+    return _REFERENCES(n=len(origins), first=first, last=last)
 
 
 def _describe_numerals(numerals: Numerals) -> Facts:
@@ -432,40 +465,11 @@ def _format_step(step: timedelta) -> Figure:
 # ---- what a person may have to say -----------------------------------------------------------------------------
 
 
-def _settle_coordinates(
-    table: RawTable, rules: list[ColumnRule], station: str | None, numerals: Numerals, talk: Interview
-) -> list[ColumnRule]:
-    """The columns that count, where parts of a motion may be coordinates of a total station."""
-    suspects = [rule for rule in rules if COMPONENT.search(rule.quantity) and rule.quantity.startswith("displacement")]
-    column = next((rule for rule in suspects if _holds_coordinates(table, rule, station, numerals)), None)
-    if column is None:
-        return rules
-    text = _COORDINATES(column=table.title(column.name), least=Figure(COORDINATES_FROM_MM / 1000.0, "g", "m"))
-    if talk.request(COORDINATES, text, (DISPLACEMENTS, LEAVE_OUT)) != LEAVE_OUT:
-        return rules
-    kept = [rule for rule in rules if rule not in suspects]
-    if not kept:
-        raise _refuse(table, _ALL_LEFT(names=together.name_some([table.title(rule.name) for rule in rules])))
-    return kept
-
-
-def _holds_coordinates(table: RawTable, rule: ColumnRule, station: str | None, numerals: Numerals) -> bool:
-    """Whether a station has no value near zero in a column."""
-    names = [""] * table.rows if station is None else list_names(table.columns[station])
-    nearest: dict[str, float] = {}
-    for name, cell in zip(names, table.columns[rule.name], strict=True):
-        if is_empty(cell) or str(cell) in numerals.missing or (number := read_number(cell, numerals)) is None:
-            continue
-        size_mm = abs(convert(number, rule.unit, QUANTITIES[rule.quantity].unit))
-        nearest[name] = min(nearest.get(name, size_mm), size_mm)
-    return any(size_mm >= COORDINATES_FROM_MM for size_mm in nearest.values())
-
-
 def _settle_columns(
     table: RawTable, numbers: Sequence[str], read_numbers: together.Numbers, station: str | None, talk: Interview
 ) -> tuple[list[ColumnRule], set[str]]:
     """Quantity, unit and station of each column, and those in question; several alike are asked about once."""
-    names = {n: _read_name(table, n) for n in numbers if not is_no_measurement(table.title(n))}
+    names = {n: _read_name(table, n) for n in numbers if _is_measured(table.title(n), read_numbers(n))}
     names = {n: name for n, name in names.items() if not is_raw(name.foreign)}
     names, open_columns = together.settle_components(names, talk)
     errors = together.pair_errors(names, read_numbers, talk)
@@ -482,6 +486,12 @@ def _settle_columns(
         rules.append(ColumnRule(column, stations[column], quantity, unit, sigmas.get(column), downward=downward))
     open_columns += [column for one in questions.values() for column in one.columns]
     return rules, {*open_columns, *(e for e, value in errors.items() if value in open_columns)}
+
+
+def _is_measured(title: str, values: Sequence[float]) -> bool:
+    """Return whether a column of numbers holds measurements; an elevation does if it changes."""
+    is_height = load_words("places", "elevations").is_in(title) and len(set(values)) > 1
+    return is_height or not is_no_measurement(title)
 
 
 def _settle_quantities(
@@ -716,9 +726,10 @@ def _list_sensors(
             rain = stamps.get(place, RainStamp())
             every = rain.interval_s if step is None or rain.interval_s else step.total_seconds()
             station = rule.station or place
-            found.append(
-                SensorGuess(station, rule.quantity, rule.unit, every, stamp=rain.stamp, silence_s=rain.silence_s)
-            )
+            # Coordinates are stored as displacements.
+            quantity = DISPLACEMENT_OF.get(rule.quantity, rule.quantity)
+            unit = QUANTITIES[quantity].unit if quantity != rule.quantity else rule.unit
+            found.append(SensorGuess(station, quantity, unit, every, stamp=rain.stamp, silence_s=rain.silence_s))
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""What only a person can say of a table, and what was said."""
+"""Questions about a file that only its owner can answer, and the answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,40 +12,40 @@ LEAVE_OUT: Final = "leave out"
 EACH: Final = "each on its own"
 YES, NO = "yes", "no"
 KEYS: Final = (
-    *(
-        "axes",
-        "clock",
-        "column",
-        "coordinates",
-        "dates",
-        "day",
-        "decimal",
-        "direction",
-        "downward",
-        "error",
-        "factor",
-        "flag",
-        "hours",
-        "part",
-    ),
-    *(
-        "place",
-        "quantity",
-        "record",
-        "rows",
-        "same",
-        "set",
-        "sheet",
-        "station",
-        "tilt",
-        "time",
-        "time column",
-        "times",
-        "unit",
-    ),
-    *("which zone", "zone"),
+    "axes",
+    "clock",
+    "column",
+    "coordinates",
+    "dates",
+    "day",
+    "decimal",
+    "direction",
+    "downward",
+    "error",
+    "factor",
+    "flag",
+    "hours",
+    "part",
+    "pattern",
+    "place",
+    "polar",
+    "quantity",
+    "record",
+    "reference",
+    "rows",
+    "same",
+    "set",
+    "sheet",
+    "station",
+    "tilt",
+    "time",
+    "time column",
+    "times",
+    "unit",
+    "which zone",
+    "zone",
 )
-"""What a question can be about: its key before the colon."""
+"""Subjects of questions: the part of a key before the colon."""
 EXPECTED: Final = Template("guess.answer.expected", "{key}: expected {choices}, got '{answer}'")
 ONE_OF: Final = Template("guess.answer.one_of", "{key}: expected one of {names}, got '{answer}'")
 
@@ -69,13 +69,13 @@ class FileQuestion:
     examples: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Every question is about one of `KEYS`: what answers none of them is refused."""
+        """Check the subject: an answer to a subject that is not in `KEYS` would be refused."""
         assert self.key.partition(":")[0] in KEYS, self.key
 
 
 @dataclass(frozen=True, slots=True)
 class Interview:
-    """What a person said of a table, by the key of the question, and what is still open."""
+    """Answers about a file by the key of their question, and the open questions."""
 
     answers: Mapping[str, str]
     questions: list[FileQuestion] = field(default_factory=list)
@@ -101,7 +101,10 @@ class Interview:
         return answer
 
     def find(self, key: str, column: str, *groups: str) -> str | None:
-        """What was said of the column, of those alike, or of all; "each on its own" ends the search: it asks anew."""
+        """Return the answer about a column, about one of its groups, or about all columns.
+
+        The answer "each on its own" ends the search: the question is put again for the column alone.
+        """
         for name in (name_own(key, column), *(f"{key}:{group}" for group in groups), key):
             if (answer := self.answers.get(name)) is not None:
                 return None if answer == EACH else answer
@@ -109,7 +112,7 @@ class Interview:
 
 
 def name_own(key: str, column: str) -> str:
-    """The key of one column, which is that of no group, though the column may be called like one.
+    """Return the key of a question about one column, which differs from the keys of groups of columns.
 
     >>> name_own("quantity", "Crack 1 (mm)"), name_own("quantity", "mm"), name_own("unit", "rain")
     ('quantity:Crack 1 (mm)', 'quantity:column mm', 'unit:column rain')
@@ -118,6 +121,6 @@ def name_own(key: str, column: str) -> str:
 
 
 def require(key: str, answer: str, choices: Sequence[str]) -> None:
-    """Refuse an answer that is none of the choices; raises ConfigError."""
+    """Raise ConfigError if an answer is not among the choices."""
     if answer not in choices:
         raise ConfigError(EXPECTED(key=key, choices=" or ".join(map(repr, choices)), answer=answer))
