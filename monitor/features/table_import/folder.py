@@ -176,7 +176,7 @@ class FolderReader:
         if content is Content.POINTS:
             raise ConfigError(_POINTS(file=str(path)))
         if form == WIDE:
-            guessed = guess(self._read(path, answers), answers)
+            guessed = guess(self._read(path, answers), answers, site_origins=dict(self._known.origins))
         else:
             guessed = understand_known(path, form, answers, self._known)
         found = FileGuess(path, guessed)

@@ -141,7 +141,10 @@ def understand(request: PreviewRequest) -> PreviewResult:
             found = _request_place(understand_known(path, form, request.answers, options), request)
         else:
             table = read_raw_table(path, request.answers.get(SHEET, ""))
-            found = _request_place(guess(replace(table, path=Path(request.name)), request.answers), request)
+            table_guess = guess(
+                replace(table, path=Path(request.name)), request.answers, site_origins=dict(request.known.origins)
+            )
+            found = _request_place(table_guess, request)
             shown = [table.columns[name][:ROWS_SHOWN] for name in table.names[:COLUMNS_SHOWN]]
             rows = tuple(tuple("" if c is None else _cut(str(c)) for c in row) for row in zip(*shown, strict=True))
             head = tuple(map(_cut, table.names[:COLUMNS_SHOWN]))
