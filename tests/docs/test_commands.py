@@ -89,7 +89,7 @@ STATUS = {  # where a page promises another than 0
     "slopeward maintenance add north-bench G1 --for 4h --by bo --second ada --reason 'new mast'": 3,
     "slopeward forecast compare --site north-bench --horizon 1d": 4,  # nothing is scored of late
     "slopeward forecast train --site north-bench --model gru": 4,  # three days of readings teach nothing
-    "slopeward ingest monitoring.csv --guess": 1,  # "the open questions, and exit 1"
+    "slopeward import monitoring.csv": 1,  # there are other sites, and nobody is at the terminal
 }
 INPUTS = {
     "people duty plan": "Mon-Fri 07:00 R. Mori, A. Rossi\nMon-Fri 19:00 A. Rossi\nSat 09:00 R. Mori\n",

@@ -129,10 +129,19 @@ class FolderReader:
         files: As from `list_import_files`.
         site: The site to which the files belong; None for a new site.
         asks_place: Whether the position of the slope is asked for unless a file states it.
+        remembered: Answers of earlier imports. They answer questions that are open, and contradict no file.
     """
 
-    def __init__(self, files: Sequence[Path], site: Site | None, *, asks_place: bool) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        site: Site | None,
+        *,
+        asks_place: bool,
+        remembered: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._files = files
+        self._remembered = remembered
         self._known = add_places(ImportOptions(), site)
         self._asks_place = asks_place
         self._read_table = lru_cache(TABLES_KEPT)(read_raw_table)
@@ -171,20 +180,36 @@ class FolderReader:
         settled = self._settled.get(path)
         if settled is not None and settled[0] == answers:
             return settled[1]
+        own = dict(answers)
+        guessed = self._guess(path, own)
+        while recalled := self._recall(path, guessed, own):
+            own |= recalled
+            guessed = self._guess(path, own)
+        if guessed.questions:
+            return FileGuess(path, guessed)
+        sensors, preview = preview_values(path, guessed)
+        found = FileGuess(path, replace(guessed, sensors=sensors), preview)
+        self._settled[path] = dict(answers), found
+        return found
+
+    def _recall(self, path: Path, guessed: TableGuess, answers: Mapping[str, str]) -> dict[str, str]:
+        """Return earlier answers to the open questions of a file, as far as they are possible here."""
+        remembered = select_answers(self._remembered, path.name)
+        found = {}
+        for question in guessed.questions:
+            answer = remembered.get(question.key)
+            is_possible = answer is not None and (not question.choices or answer in question.choices)
+            if answer is not None and is_possible and question.key not in answers:
+                found[question.key] = answer
+        return found
+
+    def _guess(self, path: Path, answers: Mapping[str, str]) -> TableGuess:
         form = find_form(path)
-        content = list_readers()[form].content
-        if content is Content.POINTS:
+        if list_readers()[form].content is Content.POINTS:
             raise ConfigError(_POINTS(file=str(path)))
         if form == WIDE:
-            guessed = guess(self._read(path, answers), answers, site_origins=dict(self._known.origins))
-        else:
-            guessed = understand_known(path, form, answers, self._known)
-        found = FileGuess(path, guessed)
-        if not guessed.questions:
-            sensors, preview = preview_values(path, guessed)
-            found = FileGuess(path, replace(guessed, sensors=sensors), preview)
-            self._settled[path] = dict(answers), found
-        return found
+            return guess(self._read(path, answers), answers, site_origins=dict(self._known.origins))
+        return understand_known(path, form, answers, self._known)
 
     def _read(self, path: Path, answers: Mapping[str, str]) -> RawTable:
         return self._read_table(path, answers.get(SHEET, ""))

@@ -95,6 +95,14 @@ def test_a_later_file_with_a_new_station_is_read_by_the_answers_of_the_first_imp
     assert count_readings() == 4 * HOURS
 
 
+def test_an_earlier_answer_contradicts_no_file_that_names_its_zone(piezometers, begin, capsys):
+    assert run_verb(["import", "dam", "--answer", "zone=Asia/Tokyo", *ANSWERS[2:]]) == 0
+    rows = [f"{begin + timedelta(hours=hour):%Y-%m-%d %H:%M};{hour / 100}" for hour in range(50)]
+    (piezometers / "T1.csv").write_text("\n".join(["Time UTC;Temperature (degC)", *rows, ""]))
+    assert run_verb(["import", "dam/T1.csv", "--site", "dam"]) == 0
+    assert f"{begin:%Y-%m-%d %H:%M:%S} UTC  T1" in capsys.readouterr().out
+
+
 def test_a_broken_file_does_not_keep_the_others_out(piezometers, capsys):
     (piezometers / "notes.csv").write_text("see the report\nof last year\n")
     assert run_verb(["import", "dam", *ANSWERS]) == 3

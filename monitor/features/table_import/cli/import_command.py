@@ -96,15 +96,17 @@ def import_(
     service = read_service()
     site_id, site = _choose_site(paths, site_id, service.paths.sites)
     mappings = service.paths.sites.parent / _MAPPINGS / site_id
-    known_answers = load_answers(mappings) | read_answers(answers or ())
-    reader = FolderReader(list_import_files(paths), site, asks_place=site is None)
-    found = ask_until_settled(reader, known_answers)
+    remembered = load_answers(mappings)
+    # The place belongs to no file. An interrupted import may have stored it before the site file was written.
+    given = {key: remembered[key] for key in remembered if key == site_file.PLACE} | read_answers(answers or ())
+    reader = FolderReader(list_import_files(paths), site, asks_place=site is None, remembered=remembered)
+    found = ask_until_settled(reader, given)
     print_understood(found)
     set_bounds = read_given_bounds(bounds or (), by)
-    draft = _draft_site(site_id, site, found, known_answers, set_bounds)
+    draft = _draft_site(site_id, site, found, given, set_bounds)
     if not set_bounds and can_ask() and draft.find_unjudged() is not None:
         set_bounds = _ask_bounds(draft, by)
-        draft = _draft_site(site_id, site, found, known_answers, set_bounds) if set_bounds else draft
+        draft = _draft_site(site_id, site, found, given, set_bounds) if set_bounds else draft
     warnings = draft.summarise()
     if not options().as_json:
         print_warnings(warnings, draft)
@@ -116,7 +118,7 @@ def import_(
     if can_ask() and not is_confirmed and not confirm(_describe_plan(found, site, draft, service.paths.sites)):
         raise typer.Exit(1)
     written = [path for file in found.files if (path := write_mapping(mappings, file)) is not None]
-    save_answers(mappings, known_answers)
+    save_answers(mappings, remembered | given)
     path = service.paths.sites / f"{site_id}.toml"
     if draft.text is not None:
         written.append(_write_site_file(path, draft.text, is_new=site is None))
