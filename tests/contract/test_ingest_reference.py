@@ -8,13 +8,14 @@ from pathlib import Path
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.sites.quantities import SUFFIXES
-from monitor.sites.records import Level, Site
+from monitor.sites.records import Level, Origin, Site, Station
 
 ROOT = Path(__file__).parents[2]
 TEXT = "".join(
     (ROOT / f"docs/reference/{name}.md").read_text(encoding="utf-8") for name in ("mqtt", "rejected-messages")
 )
-SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
+PRISM = Station("PR03", origin=Origin(datetime(2026, 3, 1, tzinfo=UTC), baseline_m=(1100.0, 2020.0, 490.0)))
+SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (PRISM,), ())
 
 
 def test_every_example_can_be_read():
@@ -23,7 +24,8 @@ def test_every_example_can_be_read():
     pipeline = Pipeline(None, {"north": SITE}, lambda: datetime(2026, 3, 1, 7, tzinfo=UTC))
     for example in examples:
         body = json.loads(example)
-        topic = "report" if "by" in body else "event" if "from" in body else "G1/obs"
+        station = "PR03" if "position_east_m" in body else "G1"
+        topic = "report" if "by" in body else "event" if "from" in body else f"{station}/obs"
         decoded = pipeline.decode(
             BrokerMessage(f"slopeward/v1/north/{topic}", example.encode(), datetime(2026, 3, 1, 7, tzinfo=UTC), "live")
         )

@@ -67,6 +67,7 @@ SWAPS = {
     "/srv/reports/": "",
     "SITE/STATION": "north-bench/G1",
     "--site glacier": "--site north-bench",
+    "--site cut --mapping": "--site north-bench --mapping",
     "--from 2025-01-01 --to 2026-01-01": "--from 2026-02-20 --to 2026-02-22",
     "people users add ada --role admin": "people users add ida --role admin --by ada",
     "people users add bo ": "people users add max ",
@@ -224,6 +225,16 @@ def make_positions() -> None:
     put("rover.pos", *rows)
 
 
+def make_prisms() -> None:
+    page = (REPOSITORY / "docs/how-to/connect-total-stations.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    put("prisms.csv", next(block for language, block in blocks if language == "csv"))
+    put("prisms.toml", next(block for _, block in blocks if block.startswith("[table]")))
+    stations = next(block for _, block in blocks if block.startswith("[site]")).split("[[station]]")[1:]
+    site = Path("configs/sites/north-bench.toml")
+    site.write_text("[[station]]".join([site.read_text(), *stations[:2]]))
+
+
 def make_points() -> None:
     write_points(Path("radar.csv"))
     write_mintpy("timeseries_demErr.h5")
@@ -255,6 +266,7 @@ def make_heights() -> None:
 
 
 MAKERS = {
+    "connect-total-stations.md": make_prisms,
     "depth-profiles.md": make_readings,
     "backtest.md": make_readings,
     "change-thresholds.md": make_new_rule,
