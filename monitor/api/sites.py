@@ -77,6 +77,7 @@ from monitor.sites.records import (
     Station,  # one station of a site file
     StationId,  # type of a station id in configuration tables
     Team,  # people on duty in turn; the plan is stored in the database
+    TotalStation,  # one `[[total_station]]` of a site file
 )
 from monitor.sites.schema import (
     LevelsTable,  # model of the table [levels] of a site file
@@ -166,6 +167,7 @@ __all__ = [
     "StationId",
     "Table",
     "Team",
+    "TotalStation",
     "WatchedSeries",
     "convert",
     "convert_difference",

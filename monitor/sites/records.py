@@ -209,12 +209,17 @@ class TotalStation:
         float | None,
         Key("coefficient of refraction, usually 0.13: corrects heights for it and for the curvature of the Earth"),
     ] = None
-    references: Annotated[tuple[StationId, ...], Key("prisms on stable ground, which correct the others")] = ()
+    references: Annotated[
+        tuple[StationId, ...], Key("at least two prisms on stable ground, which correct the others", max_length=8)
+    ] = ()
     corrections: Annotated[
         tuple[Literal["scale", "orientation", "refraction"], ...],
         Key("what the references determine in each round: scale of distances, orientation, refraction", min_length=1),
     ] = ("scale", "orientation", "refraction")
     within_s: Annotated[float, Key("largest time between the readings of one round")] = 1800.0
+    tolerance_mm: Annotated[
+        float, Key("a reference that moves more than this against the others leaves the correction", gt=0.0)
+    ] = 10.0
 
     @property
     def axis_height_m(self) -> float:

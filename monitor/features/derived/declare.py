@@ -12,6 +12,7 @@ from monitor.api.settings import Duration, Faults
 from monitor.api.sites import QUANTITIES, Calculation, SeriesTable, StationId, Table, convert_difference
 from monitor.api.text import format_duration
 from monitor.features.derived.expression import LONGEST, Expression, read_expression
+from monitor.features.derived.prisms import add_corrected
 from monitor.features.derived.relative import EACH, WHOLE, add_relative
 from monitor.features.derived.samples import Series
 from monitor.features.derived.units import read_unit
@@ -47,6 +48,7 @@ _PlacedTable: Final = create_model(
 def expand(file: Table, name: str) -> Table:
     """The tables of a site file with each calculated series among those of its station; raises ConfigError."""
     file, stands_in = add_relative(file, name, _RelativeTable)
+    file, stands_in = add_corrected(file, name, _RelativeTable, stands_in)
     faults = Faults()
     measured = {(s.id, one.quantity): one for s in file.station for one in s.series}
     derived = {(one.station, one.quantity): one for one in file.derived}

@@ -17,9 +17,11 @@ from typing import Final
 from monitor.api.sites import convert
 from monitor.api.text import parse_duration_s
 from monitor.features.derived.samples import InputSamples, Sample, Series, Used, Value
+from monitor.features.derived.stable_points import AXES, Correction, Prism, correct, read_how, read_place
 from monitor.features.derived.units import PLAIN, Unit, read_unit
 
 LONGEST: Final = 500  # characters
+LONGEST_GENERATED: Final = 4000  # characters of the expression of a [[total_station]]
 PARTS: Final = 200
 _HYPHEN: Final = "an id with a hyphen stands in quotes: 'G-1.displacement_up'"
 MOST_POWER: Final = 10.0
@@ -49,6 +51,7 @@ class Expression:
     units: tuple[Unit, ...]  # of each
     reach_s: float  # how far before its instant it reads
     windows_s: tuple[float, ...] = ()  # length of each window of `rate` and `fit`
+    optional: frozenset[Series] = frozenset()  # inputs without which it can be computed
 
 
 def read_expression(
@@ -62,8 +65,9 @@ def read_expression(
         own: units of the site's own quantities.
         instead: what an unknown series is answered with: the series there are.
     """
-    if len(text) > LONGEST:
-        raise ValueError(f"expected at most {LONGEST} characters, got {len(text)}")
+    longest = LONGEST_GENERATED if text.startswith("corrected(") else LONGEST
+    if len(text) > longest:
+        raise ValueError(f"expected at most {longest} characters, got {len(text)}")
     try:
         tree = ast.parse(f"({text}\n)" if text.strip() else "", mode="eval")  # it may run over several lines
     except (SyntaxError, ValueError, MemoryError, RecursionError):
@@ -80,7 +84,15 @@ def read_expression(
     if not reader.inputs:
         raise ValueError("expected a series in it, such as G1.displacement_up")
     units = tuple(reader.inputs.values())
-    return Expression(part.unit, part.compute, tuple(reader.inputs), units, reader.reach_s, tuple(reader.windows_s))
+    return Expression(
+        part.unit,
+        part.compute,
+        tuple(reader.inputs),
+        units,
+        reader.reach_s,
+        tuple(reader.windows_s),
+        frozenset(reader.optional),
+    )
 
 
 def compute_sigma(used: Used) -> float | None:
@@ -118,6 +130,7 @@ class _Reader:
         self.inputs: dict[Series, Unit] = {}
         self.reach_s = 0.0
         self.windows_s: list[float] = []
+        self.optional: set[Series] = set()
 
     def read(self, node: ast.expr, back_s: float = 0.0) -> Part:
         """A part; `back_s`: how far before the instant it is read."""
@@ -152,6 +165,8 @@ class _Reader:
                 func=ast.Name(id="rate" | "fit"), args=[*what, ast.Constant(value=str() as span)], keywords=[]
             ):
                 return self._read_line([self._name_series(one) for one in what], self._read_span(span), back_s)
+            case ast.Call(func=ast.Name(id="corrected"), args=[*places, ast.Constant(value=str() as how)], keywords=[]):
+                return self._read_correction(places, how, back_s)
         names = ", ".join((*_ONE, *_MANY, "lag", "rate", "fit"))
         raise ValueError(f"{ast.unparse(node)!r}: expected numbers, series, + - * / ** and {names}; {_HYPHEN}")
 
@@ -184,6 +199,28 @@ class _Reader:
         self.inputs[series] = read_unit(unit, self._own)
         self.reach_s = max(self.reach_s, back_s)
         return self.inputs[series]
+
+    def _read_correction(self, places: Sequence[ast.expr], how: str, back_s: float) -> Part:
+        """Read `corrected(PRISM, PLACE, REFERENCE, PLACE, ..., HOW)`, which `[[total_station]]` generates."""
+        series = [self._name_series(node) for node in places[::2]]
+        tolerance_m, names = read_how(how)
+        prisms = [
+            Prism(station, read_place(ast.literal_eval(node)))
+            for (station, _), node in zip(series, places[1::2], strict=True)
+        ]
+        correction = Correction(prisms[0], tuple(prisms[1:]), names, tolerance_m)
+        axis = series[0][1].removeprefix("displacement").removeprefix("_")
+        unit = self._add_series(series[0], back_s)
+        if axis not in AXES:
+            # Only the components of a prism are measured.
+            for one in series[1:]:
+                self._add_series(one, back_s)
+            return Part(unit, lambda _samples, _at_s: None)
+        for prism in correction.references:
+            for component in AXES:
+                self._add_series(prism.series(component), back_s)
+                self.optional.add(prism.series(component))
+        return Part(unit, lambda samples, at_s: correct(correction, axis, samples, at_s))
 
     @staticmethod
     def _read_span(text: str) -> float:

@@ -19,6 +19,7 @@ from monitor.features.derived.inputs import SiteInputs
 from monitor.features.derived.plans import Plan
 from monitor.features.derived.queries import Cause
 from monitor.features.derived.samples import InputSamples, Sample, Series, Used
+from monitor.features.derived.stable_points import CorrectionSample
 
 log: Final = logging.getLogger(__name__)
 LARGEST: Final = 1e12
@@ -29,6 +30,7 @@ ROUNDS: Final = 5  # attempts to store a value that the instant had before, each
 DIGITS: Final = 13  # significant digits of a value: base units turn 31.4 mm into 31.399999999999995
 SAME: Final = 1e-13  # relative difference of values that are considered equal
 WITHDRAWN: Final = "bad"  # flag of a stored value that can no longer be computed
+CORRECTION: Final = "correction"  # key in `extra`: how a prism was corrected by the references of its total station
 MADE_FROM: Final = (
     "made_from"  # key in `extra`: by input its newest instant, where that is not the instant of the value
 )
@@ -92,7 +94,7 @@ def _compute_task(
     now: datetime,
 ) -> TaskResult:
     plan, (from_at, to_at) = task.plan, task.span
-    if not all(place in samples.by_series for place in plan.scales):
+    if not all(place in samples.by_series or place in plan.expression.optional for place in plan.scales):
         return TaskResult(task, list(_withdraw_lost(site, task, there, set(), now)), 0)
     firsts_s = [one.at_s for one in samples.by_series[plan.first]]
     if plan.calculation.every_s:
@@ -217,6 +219,9 @@ def _describe_inputs(used: Used, at_s: float) -> dict[str, object]:
     extra: dict[str, object] = {MADE_FROM: apart} if apart else {}
     if any(one.is_changed for one in used):
         extra[CHANGED] = True
+    for one in used:
+        if isinstance(one, CorrectionSample):
+            extra[CORRECTION] = one.facts
     return extra
 
 
