@@ -8,16 +8,20 @@ import pytest
 from sqlalchemy import text
 
 from monitor.errors import ConfigError, PayloadError
+from monitor.features.table_import.guess.preview import FileFacts
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions, add_places
 from monitor.ingest.files.readers import open_readings
 from monitor.ingest.files.reading import FileImport
+from monitor.ingest.files.sandboxed_conversion import open_converted
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.replay import replay_rejected
 from monitor.ingest.total_stations import PositionReading, compute_coordinates_m, compute_displacements
+from monitor.settings.service import ComputeSection
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Origin, TotalStation
+from monitor.worker.records import read_record
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
@@ -390,7 +394,7 @@ def test_polar_table_is_converted_with_its_last_digit(tmp_path):
     ("old", "new", "expected"),
     [
         ('prisms = ["PR*"]', 'prisms = ["XX*"]', "prisms: unknown station 'XX"),
-        ('prisms = ["PR*"]', 'references = ["R1"]', "references: unknown station 'R1'"),
+        ('prisms = ["PR*"]', 'references = ["R1", "R2"]', "references: unknown station 'R1'"),
         ('prisms = ["PR*"]', 'angle_unit = "turns"', "angle_unit"),
         ("east_m = 500.0", "", "east_m"),
         ('prisms = ["PR*"]', INSTRUMENT.replace("TS1", "TS2"), "belongs to TS1 and TS2"),
@@ -400,3 +404,28 @@ def test_faults_of_total_stations_are_named(old, new, expected):
     with pytest.raises(ConfigError, match="total_station") as refused:
         make_site(more=INSTRUMENT.replace('angle_unit = "gon"', "", 1).replace(old, new, 1))
     assert expected in str(refused.value)
+
+
+@pytest.mark.parametrize("mapping", [MAPPING, POLAR_MAPPING])
+def test_sandboxed_worker_converts_a_table(tmp_path, mapping):
+    """Files of sources are read in a worker process, with the origins and instruments of the site file."""
+    if mapping is MAPPING:
+        head, row = "Point;Time;E;N", "PR03;2026-03-02 08:00;1100.0300;2019.9800"
+    else:
+        distance, horizontal, zenith = observe_prism(1100.03, 2019.98, 490.01)
+        head = "Point;Time;SD;Hz;V"
+        row = f"PR03;2026-03-02 08:00;{distance:.6f};{horizontal * 200 / math.pi:.6f};{zenith * 200 / math.pi:.6f}"
+    table, rules = write_table(tmp_path, [row], mapping, head)
+    options = add_places(ImportOptions(rules), make_site(more=INSTRUMENT))
+    with open_converted(table, "wide", options, ComputeSection(), NOW) as converted, converted.readings() as lines:
+        rows = [checked for line in lines for checked in line.rows]
+    assert [error for _, error in rows] == [None] * len(rows)
+    assert [row["value"] for row, _ in rows][:2] == pytest.approx([30.0, -20.0], abs=0.02)
+
+
+@pytest.mark.parametrize("baseline_m", [(1.0, 2.0, 3.0), (None, None, 490.0)])
+def test_origin_crosses_from_a_worker(baseline_m):
+    facts = FileFacts(origins=(("PR03", Origin(SINCE, baseline_m=baseline_m)),))
+    origin = {"since": SINCE.isoformat(), "place": None, "baseline_m": list(baseline_m), "height": "ellipsoid"}
+    plain = {"station": None, "time": None, "places": [], "origins": [["PR03", origin]]}
+    assert read_record(FileFacts, plain) == facts
