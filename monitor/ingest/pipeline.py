@@ -1,11 +1,15 @@
-"""From messages to rows: decode, then what a batch says in one transaction; the unreadable may wait for its own."""
+"""Decode messages and store their readings.
+
+`Pipeline.decode` finds the decoder of a message and returns observations and faults. `Pipeline.store` stores a batch of
+messages in one transaction. What could not be read goes to the quarantine, in the same transaction or later, so that
+readings do not wait for it.
+"""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import accumulate, groupby, takewhile
-from operator import attrgetter
+from itertools import accumulate, takewhile
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -43,14 +47,18 @@ from monitor.text.instants import EPOCH, format_iso, is_silent
 from monitor.text.message import Template
 
 log: Final = logging.getLogger(__name__)
-PORTION_BYTES: Final = 1 << 18  # of the quarantine in one transaction; readings go between two until too much waits
-LARGE_BYTES: Final = 1 << 16  # such payloads are written after the others of their batch, which then are one portion
+# Bytes of the quarantine that are written in one transaction. Batches of readings are written in between.
+PORTION_BYTES: Final = 1 << 18
+# Larger payloads are written after the others of their batch, which then fit into one transaction.
+LARGE_BYTES: Final = 1 << 16
+# A station whose stored values are corrected gets one entry of the audit log in this time.
+CORRECTIONS_EVERY: Final = timedelta(hours=1)
+# A site whose newest reading is older is still sending its history.
+HISTORY_S: Final = 3600.0
 _DECODER_FAILED: Final = Template("quarantine.decoder", "the decoder failed: {problem}")
 _STORE_REFUSED: Final = Template("quarantine.store", "the database refused it: {problem}")
 _NO_DECODER: Final = Template("quarantine.topic", "no decoder is bound to topic '{topic}'")
 UNKNOWN_SITE: Final = Template("quarantine.site", "site '{site}' is not configured")
-CORRECTIONS_EVERY: Final = timedelta(hours=1)  # an entry of the audit log for a station whose values are changed
-HISTORY_S: Final = 3600.0  # a site whose newest reading is older is still sending its past
 Clock = Callable[[], datetime]
 Pair = tuple[BrokerMessage, DecodedMessage]
 Refusal = tuple[BrokerMessage, RejectedMessage]
@@ -58,43 +66,73 @@ Refusal = tuple[BrokerMessage, RejectedMessage]
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What a stored batch came to."""
+    """The result of storing a batch of messages.
+
+    Attributes:
+        added: Result of storing the observations.
+        rejected: Number of messages, or parts of messages, that could not be read.
+        gaps: Number of gaps that opened in the sequence numbers of publishers.
+        sites: Sites with new readings, reports or events.
+        unvoted: Those of `sites` whose new readings cannot change a level.
+        lost: Messages that could not be written at all. They must not be acknowledged.
+        unkept: Number of rejected messages that were only counted, because the quarantine is full.
+        asks: Topics and payloads of messages that ask senders for what is missing.
+        waiting: Rejected messages that are not stored yet. Store them with `Pipeline.keep`.
+        brings_history: Whether a site got old readings only, so that its present readings are still to come.
+    """
 
     added: AddResult
-    rejected: int  # messages or parts of them that went to the quarantine
-    gaps: int  # holes in the counts of publishers that opened
-    sites: frozenset[str]  # with news: readings, reports or events
-    unvoted: frozenset[str] = frozenset()  # of them those where nothing came on which a vote may rest
-    lost: tuple[BrokerMessage, ...] = ()  # could be written nowhere: must not be acknowledged
-    unkept: int = 0  # of the rejected ones, counted only: the quarantine has its quota of them
-    asks: tuple[tuple[str, bytes], ...] = ()  # topics and payloads by which senders are asked for what is missing
-    waiting: tuple[Refusal, ...] = ()  # of the rejected ones, not written yet: for `Pipeline.keep`
-    brings_history: bool = False  # a site with readings of the past alone: those of the present are still to come
+    rejected: int
+    gaps: int
+    sites: frozenset[str]
+    unvoted: frozenset[str] = frozenset()
+    lost: tuple[BrokerMessage, ...] = ()
+    unkept: int = 0
+    asks: tuple[tuple[str, bytes], ...] = ()
+    waiting: tuple[Refusal, ...] = ()
+    brings_history: bool = False
 
 
 @dataclass(slots=True)
 class Refusals:
-    """What waits of a batch for the quarantine, and what became of the rest of it."""
+    """Rejected messages of a batch on their way to the quarantine.
+
+    Attributes:
+        waiting: Not stored yet.
+        unkept: Number of those that were only counted, because the quarantine is full.
+        lost: Messages that could not be written at all. They must not be acknowledged.
+    """
 
     waiting: list[Refusal]
-    unkept: int = 0  # counted only, for want of room
-    lost: list[BrokerMessage] = field(default_factory=list)  # could be written nowhere: must not be acknowledged
+    unkept: int = 0
+    lost: list[BrokerMessage] = field(default_factory=list)
 
 
 class LastReading(NamedTuple):
-    """How far the newest reading of a station lies before its reception (above 0: in the future), and when it came."""
+    """The newest reading of a station.
+
+    Attributes:
+        ahead_s: Seconds from its reception to its time of measurement. A positive number lies in the future.
+        received_at: When it was received.
+    """
 
     ahead_s: float
     received_at: datetime
 
 
 class Pipeline:
-    """The one way in, for messages and for files. Used by one thread at a time.
+    """Decodes and stores messages and rows of files. Not thread-safe.
 
     Args:
         database: None for a dry run.
         sites: All sites, by id.
-        is_sure: a person was asked about what looks like a typing error already.
+        clock: Wall clock.
+        limits: Limits of senders and of the quarantine.
+        is_sure: Whether a person has confirmed values that look like typing errors or fill values.
+
+    Attributes:
+        unusable: Why a decoder of a site cannot be used, by site id. Its messages go to the quarantine.
+        last_readings: Newest readings by site and station.
     """
 
     def __init__(
@@ -108,20 +146,20 @@ class Pipeline:
     ) -> None:
         limits = limits or LimitsSection()
         self._database = database
-        self._corrected: dict[tuple[str, str], datetime] = {}  # when the audit log had its last entry
+        self._clock = clock
+        self._is_sure = is_sure
         self._quota = Quota.of_megabytes(limits.quarantine_mb, limits.quarantine_source_mb)
         self.sites = sites
         self.vocabulary = Vocabulary(sites)
         self.references = References()
-        self._is_sure = is_sure
+        self.last_readings: dict[tuple[str, str], LastReading] = {}
+        self.unusable: dict[str, str] = {}
         self._typing_errors = TypingErrors({} if is_sure else sites)
-        self.last_readings: dict[tuple[str, str], LastReading] = {}  # by site and station
         self._prepared: dict[str, PreparedSite] = {}  # by site id
-        self._newest_at: dict[str, datetime] = {}  # by site
-        self._clock = clock
+        self._newest_at: dict[str, datetime] = {}  # by site id
         self._ids: dict[SeriesKey, tuple[int, str]] = {}
-        self.unusable: dict[str, str] = {}  # site -> why one of its decoders cannot be used; its messages wait
-        self._bound: list[tuple[str, Decoder, str, Binding]] = []
+        self._corrected: dict[tuple[str, str], datetime] = {}  # newest entry of the audit log by site and station
+        self._bound: list[tuple[str, Decoder, str, Binding]] = []  # topic filter, decoder, site id, binding
         for site in sites.values():
             for binding in site.decoders:
                 self._bind(site.id, binding)
@@ -134,13 +172,17 @@ class Pipeline:
 
     @property
     def database(self) -> Database:
-        """The database; a dry run has none."""
+        """The database.
+
+        Raises:
+            ConfigError: This is a dry run.
+        """
         if self._database is None:
             raise ConfigError("a dry run stores nothing")
         return self._database
 
     def _bind(self, site: str, binding: Binding) -> None:
-        """Bind a decoder to its topics; one that cannot be used must not stop the other sites."""
+        """Bind a decoder to its topics. One that cannot be used must not stop the other sites."""
         try:
             decoder = find_decoder(binding.name, binding)
         except ConfigError as error:
@@ -149,45 +191,48 @@ class Pipeline:
             decoder = _refuse("decoder_unusable", error.message)
         self._bound.append((binding.topic, decoder, site, binding))
 
-    # ---- decode ------------------------------------------------------------------------------------------------
     def decode(self, message: BrokerMessage) -> DecodedMessage:
-        """Read a message; never raises: what cannot be read is a fault with its reason."""
+        """Decode a message. Never raises: a message that cannot be read becomes a fault with its reason."""
         try:
             decoded = self._decode(message)
             if len(decoded.observations) > 1:
                 decoded = replace(decoded, observations=tuple(join_tips(decoded.observations, self.sites)))
             return self._admission.admit(message, decoded)
         except PayloadError as error:
-            error.bare()  # a decoder that raised what it had kept is one of its frames
+            # A decoder may raise an error that it has stored. Without this call its traceback would grow.
+            error.bare()
             return DecodedMessage(faults=(MessageFault(error.code, error.message, message.payload),))
-        except Exception as error:  # a bug of a decoder must not lose a message or stop the writer
+        except Exception as error:  # a bug of a decoder must neither lose a message nor stop the writer
             log.exception("decoder failed on topic %s", message.topic[:200])
             reason = _DECODER_FAILED(problem=f"{type(error).__name__}: {error}")
             return DecodedMessage(faults=(MessageFault("decoder_failed", reason, message.payload),))
 
     def _decode(self, message: BrokerMessage) -> DecodedMessage:
-        place, decoder, zone = locate(message.topic), None, None
-        if place is None or place.site not in self.sites:
-            for topic, bound, home, binding in self._bound:
-                if matches(topic, message.topic):
+        target = locate(message.topic)
+        decoder = None
+        zone = None
+        if target is None or target.site not in self.sites:
+            for topic_filter, bound_decoder, site_id, binding in self._bound:
+                if matches(topic_filter, message.topic):
                     station = binding.station or binding.read("{station}", message.topic)
-                    place, decoder, zone = TopicTarget(binding.name, home, station), bound, binding.zone
+                    target = TopicTarget(binding.name, site_id, station)
+                    decoder = bound_decoder
+                    zone = binding.zone
                     break
-        if place is None:
+        if target is None:
             raise PayloadError("unknown_topic", _NO_DECODER(topic=message.topic[:200]))
-        found = self.sites.get(place.site)
-        if found is None:
-            raise PayloadError("unknown_site", UNKNOWN_SITE(site=place.site))
-        place = replace(place, station=found.find_current_id(place.station))
+        site = self.sites.get(target.site)
+        if site is None:
+            raise PayloadError("unknown_site", UNKNOWN_SITE(site=target.site))
+        target = replace(target, station=site.find_current_id(target.station))
         if message.whole is not None:
             raise too_large(message.whole.payload_bytes)
-        decoder = decoder or find_decoder(place.kind)
-        received = ReceivedMessage(message, place, found, self.vocabulary, self.references, zone)
+        decoder = decoder or find_decoder(target.kind)
+        received = ReceivedMessage(message, target, site, self.vocabulary, self.references, zone)
         return replace_positions(decoder(received), received)
 
-    # ---- judge -------------------------------------------------------------------------------------------------
     def flag(self, observations: Sequence[Observation]) -> Sequence[Observation]:
-        """The same observations as they would be stored, but for slips of the finger; nothing is stored."""
+        """Return observations with the flags with which they would be stored, except those of typing errors."""
         if not any(map(is_suspect, observations)):
             return observations
         if self._database is None:
@@ -198,23 +243,25 @@ class Pipeline:
     def _flag(self, connection: Connection, observations: Sequence[Observation]) -> Sequence[Observation]:
         return self._typing_errors.flag(connection, flag_fills(connection, observations, is_sure=self._is_sure))
 
-    # ---- store -------------------------------------------------------------------------------------------------
     def store(self, messages: Sequence[BrokerMessage], *, readings_first: bool = False) -> BatchResult:
-        """Decode and store a batch; when this returns it is committed.
+        """Decode and store a batch. It is committed when this method returns.
 
-        A message that breaks the transaction is found by storing one by one, and goes to the quarantine.
+        If the transaction fails because of a message, the messages are stored one by one, and that message goes to the
+        quarantine.
 
         Args:
-            readings_first: what cannot be read waits in the outcome, for `keep`: readings are there before the
-                quarantine is written. No message is to be acknowledged before that.
+            messages: In the order of their reception.
+            readings_first: Whether to leave rejected messages to the caller, who stores them with `keep`. No message of
+                the batch may be acknowledged before that.
 
         Raises:
-            StoreBusyError: the database is away or locked; nothing was written, call again with the same batch.
+            StoreBusyError: The database is locked or unreachable. Nothing was written. Call again with the same batch.
         """
         for attempt in (1, 2):
             try:
                 pairs = [(message, self.decode(message)) for message in messages]
                 if self.references.is_asking and self.database.run_read(self.references.load):
+                    # A person has answered which reference holds, so decode again.
                     self._admission.revert()
                     self.vocabulary.births.revert()
                     pairs = [(message, self.decode(message)) for message in messages]
@@ -222,7 +269,8 @@ class Pipeline:
             except StoreBusyError:
                 self._forget()
                 raise
-            except IntegrityError:  # another process stored the same keys meanwhile: look again
+            except IntegrityError:
+                # Another process has stored the same keys meanwhile, so try again with fresh ids.
                 self._forget()
                 if attempt == 2:
                     log.warning("a batch of %d messages was refused twice; storing one by one", len(messages))
@@ -230,19 +278,19 @@ class Pipeline:
                 log.exception("a batch of %d messages was refused; storing one by one", len(messages))
                 self._forget()
                 break
-        return self._one_by_one(messages)
+        return self._store_one_by_one(messages)
 
     def keep(self, refusals: Refusals, portion_bytes: int = PORTION_BYTES) -> None:
-        """Write the next portion of what waits into the quarantine; where that is refused, one by one.
+        """Write the next rejected messages into the quarantine. If that fails, write them one by one.
 
-        A payload of a megabyte is a portion of its own: the database is locked no longer than one of them takes.
+        The database is locked no longer than one large payload takes.
 
         Args:
-            refusals: what is settled is taken from what waits, and noted.
-            portion_bytes: of one transaction, beyond its first payload.
+            refusals: Messages that are settled are removed from `waiting`.
+            portion_bytes: Bytes to write. The first message is written even if it is larger.
 
         Raises:
-            StoreBusyError: what waits then is not written; call again with the same.
+            StoreBusyError: The messages that are left were not written. Call again.
         """
         ends = accumulate(ROW_BYTES + len(rejected.payload) for _, rejected in refusals.waiting)
         count = max(1, sum(1 for _ in takewhile(lambda end: end <= portion_bytes, ends)))
@@ -259,8 +307,8 @@ class Pipeline:
                 except StoreBusyError:
                     raise
                 except Exception:
-                    log.exception("what is wrong with a message on %s can be written nowhere", message.topic[:200])
-                    if all(one is not message for one in refusals.lost):
+                    log.exception("a rejected message on %s cannot be written", message.topic[:200])
+                    if all(lost is not message for lost in refusals.lost):
                         refusals.lost.append(message)
                     del refusals.waiting[0]
 
@@ -271,7 +319,7 @@ class Pipeline:
         del refusals.waiting[:count]
 
     def _forget(self) -> None:
-        """After a rollback memory may hold what the database does not."""
+        """Drop what a transaction that failed has left in memory."""
         self._ids.clear()
         self.references.revert()
         self._admission.revert()
@@ -283,39 +331,46 @@ class Pipeline:
         refused = [(message, _reject(message, fault)) for message, decoded in pairs for fault in decoded.faults]
         marks = [decoded.mark for _, decoded in pairs if decoded.mark is not None]
         links = [link for _, decoded in pairs for link in decoded.links if self._is_declared(link)]
-        asks = {decoded.request[0]: decoded.request for _, decoded in pairs if decoded.request is not None}
+        requests = {decoded.request[0]: decoded.request for _, decoded in pairs if decoded.request is not None}
         with self.database.write(urgent=True) as connection:
             observations = self._flag(connection, observations)
             added = add_observations(connection, observations, now, self._ids, sites=self.sites)
-            self._tell_plugins(connection, observations, added)
+            self._notify_plugins(connection, observations, added)
             corrected = self._log_corrections(connection, added.revised, now) if added.revised else {}
             unkept = 0
             if not readings_first:
                 unkept = add_rejected(connection, [rejected for _, rejected in refused], self._quota)
             gaps = note_sequences(connection, marks, now) if marks else []
-            notified = _add_notices(connection, pairs)
+            reported = _add_reports(connection, pairs)
             save_links(connection, links)
             opened = self.references.save(connection, now)
             request_references(connection, opened, gather_recipients(self.sites.values()), now)
-        self._remember(observations, corrected)
-        by_site = groupby(observations, attrgetter("site"))
+        self._settle(observations, corrected)
+        with_votes: set[str] = set()
+        for item in observations:
+            if item.site not in with_votes and self._may_vote(item):
+                with_votes.add(item.site)
+        waiting: tuple[Refusal, ...] = ()
+        if readings_first:
+            waiting = tuple(sorted(refused, key=lambda refusal: len(refusal[1].payload) > LARGE_BYTES))
+        ages_s = [(now - self._newest_at.get(site, now)).total_seconds() for site in added.sites]
         return BatchResult(
             added,
             len(refused),
             len(gaps),
-            added.sites | notified,
-            added.sites - notified - {site for site, rows in by_site if any(map(self._may_vote, rows))},
+            added.sites | reported,
+            added.sites - reported - with_votes,
             unkept=unkept,
-            asks=tuple(asks.values()),
-            waiting=tuple(sorted(refused, key=lambda one: len(one[1].payload) > LARGE_BYTES)) if readings_first else (),
-            brings_history=any(
-                (now - self._newest_at.get(site, now)).total_seconds() > HISTORY_S for site in added.sites
-            ),
+            asks=tuple(requests.values()),
+            waiting=waiting,
+            brings_history=any(age_s > HISTORY_S for age_s in ages_s),
         )
 
-    def _tell_plugins(self, connection: Connection, observations: Sequence[Observation], added: AddResult) -> None:
+    def _notify_plugins(self, connection: Connection, observations: Sequence[Observation], added: AddResult) -> None:
         """Let plugins note which readings were stored. The readings are stored even if a plugin fails."""
-        for plugin, call in implementations("readings_stored") if observations else ():
+        if not observations:
+            return
+        for plugin, call in implementations("readings_stored"):
             try:
                 with write_part(f"plugin {plugin}"):
                     call(connection=connection, sites=self.sites, readings=observations, added=added)
@@ -325,7 +380,7 @@ class Pipeline:
                 log.exception("readings_stored of the plugin %s: %d readings", plugin, len(observations))
 
     def complete(self) -> None:
-        """Compute what follows from imported readings, unless a service runs on this database and does so itself."""
+        """Compute what depends on imported readings, unless a service runs on this database and does so itself."""
         if self._database is None:
             return
         core = self._database.run_read(find_heartbeat, "core")
@@ -333,8 +388,8 @@ class Pipeline:
             return
         hooks().import_finished(database=self._database, sites=self.sites, clock=self._clock)
 
-    def _remember(self, observations: Sequence[Observation], corrected: Mapping[tuple[str, str], datetime]) -> None:
-        """After a commit memory holds what the database does."""
+    def _settle(self, observations: Sequence[Observation], corrected: Mapping[tuple[str, str], datetime]) -> None:
+        """Update what is held in memory after a commit."""
         self._corrected |= corrected
         self.references.settle()
         self._admission.settle()
@@ -342,12 +397,8 @@ class Pipeline:
         for item in observations:
             ahead_s = (item.observed_at - item.received_at).total_seconds()
             self._newest_at[item.site] = max(item.observed_at, self._newest_at.get(item.site, item.observed_at))
-            known = self.last_readings.get((item.site, item.station))
-            if (
-                known is None
-                or item.received_at > known.received_at
-                or (item.received_at == known.received_at and ahead_s > known.ahead_s)
-            ):
+            last = self.last_readings.get((item.site, item.station))
+            if last is None or (item.received_at, ahead_s) > (last.received_at, last.ahead_s):
                 self.last_readings[item.site, item.station] = LastReading(ahead_s, item.received_at)
 
     def _may_vote(self, item: Observation) -> bool:
@@ -368,12 +419,22 @@ class Pipeline:
     def _log_corrections(
         self, connection: Connection, revised: Sequence[Observation], now: datetime
     ) -> dict[tuple[str, str], datetime]:
-        """An entry for each station of which stored values are changed, one an hour; final solutions need none."""
-        mine: dict[tuple[str, str], list[Observation]] = {}
+        """Add an entry of the audit log for each station whose stored values are corrected, at most one per hour.
+
+        Final solutions are expected and need no entry.
+
+        Returns:
+            The time of the new entries by site and station.
+        """
+        by_station: dict[tuple[str, str], list[Observation]] = {}
         for item in revised:
             if item.solution != "final":
-                mine.setdefault((item.site, item.station), []).append(item)
-        due = {p: rows for p, rows in mine.items() if now - self._corrected.get(p, EPOCH) >= CORRECTIONS_EVERY}
+                by_station.setdefault((item.site, item.station), []).append(item)
+        due = {
+            place: rows
+            for place, rows in by_station.items()
+            if now - self._corrected.get(place, EPOCH) >= CORRECTIONS_EVERY
+        }
         for (site, station), rows in due.items():
             facts = {
                 "site": site,
@@ -385,74 +446,104 @@ class Pipeline:
             add_audit(connection, Actor(MQTT, "program"), "reading.correct", f"station:{station}", facts, now)
         return dict.fromkeys(due, now)
 
-    def _one_by_one(self, messages: Sequence[BrokerMessage]) -> BatchResult:
-        done: list[BatchResult] = []
+    def _store_one_by_one(self, messages: Sequence[BrokerMessage]) -> BatchResult:
+        """Store each message in a transaction of its own.
+
+        Raises:
+            StoreBusyError: Call again with the whole batch. Messages that were stored are duplicates then.
+        """
+        results: list[BatchResult] = []
         lost: list[BrokerMessage] = []
         for message in messages:
             try:
-                try:
-                    done.append(self._commit([(message, self.decode(message))]))
-                except StoreBusyError:
-                    self._forget()
-                    raise
-                except Exception as error:
-                    self._forget()
-                    cause = str(getattr(error, "orig", None) or error).splitlines()[0][:500]
-                    fault = MessageFault("store_refused", _STORE_REFUSED(problem=cause), message.payload)
-                    done.append(self._commit([(message, DecodedMessage(faults=(fault,)))]))
+                results.append(self._store_one(message))
             except StoreBusyError:
-                raise  # the whole batch comes again; what was stored is then a duplicate
+                raise
             except Exception:
-                log.exception("message on %s could be written nowhere and stays with the broker", message.topic[:200])
+                log.exception("a message on %s cannot be written and stays at the broker", message.topic[:200])
                 lost.append(message)
-        sites = frozenset[str]().union(*(one.sites for one in done))
+        sites = frozenset[str]().union(*(result.sites for result in results))
         added = AddResult(
-            sum(one.added.stored for one in done),
-            sum(one.added.duplicates for one in done),
-            sites,
-            revised=tuple(observation for one in done for observation in one.added.revised),
+            stored=sum(result.added.stored for result in results),
+            duplicates=sum(result.added.duplicates for result in results),
+            sites=sites,
+            revised=tuple(item for result in results for item in result.added.revised),
         )
-        rejected, gaps, unkept = (sum(getattr(one, name) for one in done) for name in ("rejected", "gaps", "unkept"))
-        asks = dict(request for one in done for request in one.asks)
-        return BatchResult(added, rejected, gaps, sites, lost=tuple(lost), unkept=unkept, asks=tuple(asks.items()))
+        requests = {topic: (topic, payload) for result in results for topic, payload in result.asks}
+        return BatchResult(
+            added,
+            rejected=sum(result.rejected for result in results),
+            gaps=sum(result.gaps for result in results),
+            sites=sites,
+            lost=tuple(lost),
+            unkept=sum(result.unkept for result in results),
+            asks=tuple(requests.values()),
+        )
+
+    def _store_one(self, message: BrokerMessage) -> BatchResult:
+        """Store a message, or the reason why the database refuses it."""
+        try:
+            return self._commit([(message, self.decode(message))])
+        except StoreBusyError:
+            self._forget()
+            raise
+        except Exception as error:
+            self._forget()
+            cause = str(getattr(error, "orig", None) or error).splitlines()[0][:500]
+            fault = MessageFault("store_refused", _STORE_REFUSED(problem=cause), message.payload)
+            return self._commit([(message, DecodedMessage(faults=(fault,)))])
 
     def store_rows(
         self, observations: Sequence[Observation], rejected: Sequence[RejectedMessage], by: str | None = None
     ) -> AddResult:
-        """Store what somebody read in from a file; the same rules as for messages.
+        """Store rows of a file by the rules that apply to messages.
+
+        Args:
+            observations: Readings of the file.
+            rejected: Rows that could not be read.
+            by: Who imports the file.
 
         Raises:
-            StoreBusyError: nothing was written, call again.
+            StoreBusyError: Nothing was written. Call again.
         """
         now = self._clock()
-        for last in (False, True):
-            try:
-                with self.database.write() as connection:
-                    judged = self._flag(connection, observations)
-                    result = add_observations(connection, judged, now, self._ids, by, self.sites)
-                    self._tell_plugins(connection, judged, result)
-                    add_rejected(connection, rejected, self._quota)
-                    return result
-            except IntegrityError:
-                self._ids.clear()
-                if last:
-                    raise
-            except Exception:
-                self._ids.clear()
-                raise
-        raise AssertionError
+        try:
+            return self._commit_rows(observations, rejected, by, now)
+        except IntegrityError:
+            # Another process has stored the same keys meanwhile, so try again with fresh ids.
+            return self._commit_rows(observations, rejected, by, now)
+
+    def _commit_rows(
+        self,
+        observations: Sequence[Observation],
+        rejected: Sequence[RejectedMessage],
+        by: str | None,
+        now: datetime,
+    ) -> AddResult:
+        try:
+            with self.database.write() as connection:
+                flagged = self._flag(connection, observations)
+                added = add_observations(connection, flagged, now, self._ids, by, self.sites)
+                self._notify_plugins(connection, flagged, added)
+                add_rejected(connection, rejected, self._quota)
+                return added
+        except Exception:
+            self._ids.clear()
+            raise
 
 
-def _add_notices(connection: Connection, pairs: Sequence[Pair]) -> frozenset[str]:
-    """Store the reports and events of messages; the sites of those that are new."""
-    actor, found = Actor(MQTT, "program"), set[str]()
+def _add_reports(connection: Connection, pairs: Sequence[Pair]) -> frozenset[str]:
+    """Store the reports and events of messages and return the sites of new ones."""
+    actor = Actor(MQTT, "program")
+    sites: set[str] = set()
     for message, decoded in pairs:
-        report, event, at = decoded.report, decoded.event, message.received_at
-        if report is not None and add_report(connection, report, at, actor=actor, credential=MQTT):
-            found.add(report.site)
-        if event is not None and add_event(connection, event, at, decoded.event_by, via=MQTT):
-            found.add(event.site)
-    return frozenset(found)
+        report = decoded.report
+        event = decoded.event
+        if report is not None and add_report(connection, report, message.received_at, actor=actor, credential=MQTT):
+            sites.add(report.site)
+        if event is not None and add_event(connection, event, message.received_at, decoded.event_by, via=MQTT):
+            sites.add(event.site)
+    return frozenset(sites)
 
 
 def _refuse(code: str, reason: str) -> Decoder:
