@@ -1,4 +1,9 @@
-"""Ingest as a part of the service: two sessions, one writer; commit first, then acknowledge in order of reception."""
+"""Receive messages by two sessions of the broker and store them.
+
+The network threads of the sessions put messages into an `Inbox`. One writer thread takes batches from it, stores the
+readings, writes rejected messages into the quarantine, and then acknowledges the messages in the order of reception. A
+message that is not acknowledged stays at the broker, so that a crash loses nothing.
+"""
 
 import json
 import logging
@@ -39,10 +44,30 @@ from monitor.text.instants import format_iso
 from monitor.text.message import Figure, Template, Timestamp
 
 log: Final = logging.getLogger(__name__)
-LIVE, BACKFILL = "live", "backfill"
+LIVE: Final = "live"
+BACKFILL: Final = "backfill"
 COUNTED: Final = ("messages", "stored", "duplicates", "revisions", "rejected", "unkept", "gaps", "lost")
 SESSION_LOST: Final = "health:mqtt:session_lost"
-SESSION_STAMP: Final = "mqtt.session:"  # before a client id: when it was last connected
+# Name of the heartbeat with the newest connection of a session, in front of its client id.
+SESSION_STAMP: Final = "mqtt.session:"
+# Messages that are merely out of order have arrived after this time.
+_REQUEST_AFTER_S: Final = 2.0
+_REQUEST_AGAIN: Final = timedelta(hours=1)
+_REQUEST_EVERY_S: Final = 60.0
+_REQUESTS_MOST: Final = 1000
+_DRAINED_AFTER_S: Final = 1.0
+# A message that waited this long before it was stored was part of a backlog.
+_WAITED_S: Final = 2.0
+# Pause after a failure of the writer, doubled with each failure in succession.
+_STUMBLE_S: Final = 0.2
+_LONGEST_STUMBLE_S: Final = 5.0
+_NOTE_AGAIN_S: Final = 2.0
+# Pause between two portions of the quarantine, so that other writers can write.
+_OTHERS_S: Final = 0.002
+# Bytes of rejected payloads that may wait. Beyond them the quarantine is written before further readings.
+_UNSETTLED_BYTES: Final = 8 << 20
+_RETRY_S: Final = 0.1
+_LONGEST_RETRY_S: Final = 2.0
 _UNREADABLE: Final = Template(
     "decoder.unusable", "messages of {site} cannot be read and wait in the quarantine: {problem}"
 )
@@ -55,24 +80,14 @@ _FORGOTTEN: Final = Template(
 _KEPT_AGAIN: Final = Template(
     "session.kept", "The broker kept the session at the next connection; what was lost before it was asked for."
 )
-_REQUEST_AFTER_S: Final = 2.0  # what is merely out of order has come by then
-_REQUEST_AGAIN: Final = timedelta(hours=1)
-_DRAINED_AFTER_S: Final = 1.0
-_REQUEST_EVERY_S: Final = 60.0
-_REQUESTS_MOST: Final = 1000
-_WAITED_S: Final = 2.0  # a message that lay so long before it was stored was part of a backlog
-_STUMBLE_S: Final = 0.2  # doubled with each stumble in a row
-_NOTE_AGAIN_S: Final = 2.0
-_OTHERS_S: Final = 0.002  # between two portions of the quarantine: other writers get their turn
-_UNSETTLED_BYTES: Final = 8 << 20  # of refused payloads: then the quarantine comes first, whatever waits
 
 
 @dataclass(frozen=True, slots=True)
 class _StoredBatch:
-    """A batch whose readings are there; it is acknowledged when the quarantine has the rest of it."""
+    """A batch whose readings are stored. It is acknowledged when its rejected messages are stored too."""
 
     batch: list[BrokerMessage]
-    outcome: BatchResult
+    result: BatchResult
     refusals: Refusals
 
     @property
@@ -82,24 +97,37 @@ class _StoredBatch:
 
 @dataclass(frozen=True, slots=True)
 class IngestContext:
-    """What ingest works with."""
+    """What ingest depends on.
 
-    db: Database  # this writer goes before others of the process
-    config: Any  # of the service; `.broker` is read, and `.limits` where it has some
-    sites: Mapping[str, Site]  # by id
-    on_stored: Callable[[StoredSites], None]  # called after each commit that brought news; must be quick
-    # writes an alarm of ingest itself and returns when it is committed, or raises StoreBusyError; called from the
-    # writer's thread, outside of any transaction
+    Attributes:
+        db: Database. The writer of ingest goes before other writers of the process.
+        config: Settings of the service, of which `broker` and, if present, `limits` are read.
+        sites: All sites, by id.
+        on_stored: Called after each commit that stored something new. Must return quickly.
+        on_alarm: Called in the writer thread, outside of transactions, to store an alarm of ingest. Returns when the
+            alarm is committed, or raises StoreBusyError.
+        clock: Wall clock.
+        hold: Return why no readings may be stored now, or an empty text. Messages stay at the broker meanwhile.
+    """
+
+    db: Database
+    config: Any
+    sites: Mapping[str, Site]
+    on_stored: Callable[[StoredSites], None]
     on_alarm: Callable[[AlertChange], None]
-    clock: Clock  # the wall clock
-    hold: Callable[[], str] = str  # why no readings may be stored now; empty: they may. They wait with the broker
+    clock: Clock
+    hold: Callable[[], str] = str
 
 
 def list_sessions(client_id: str, sites: Iterable[Site]) -> tuple[BrokerSession, ...]:
-    """The sessions for live data, which is also what decoders of these sites are bound to, and for catching up."""
+    """Return the sessions of the service.
+
+    The live session subscribes to readings and to the topics of the decoders of these sites. The backfill session
+    subscribes to readings that instruments send again, to reports and to events.
+    """
     bindings = [binding for site in sites for binding in site.decoders]
-    undated = frozenset(b.topic for b in bindings if is_undated(b))
-    topics = tuple(dict.fromkeys((LIVE_FILTER, *STRAY_FILTERS, *(b.topic for b in bindings))))
+    undated = frozenset(binding.topic for binding in bindings if is_undated(binding))
+    topics = tuple(dict.fromkeys((LIVE_FILTER, *STRAY_FILTERS, *(binding.topic for binding in bindings))))
     return (
         BrokerSession(LIVE, client_id, topics, undated),
         BrokerSession(BACKFILL, f"{client_id}-{BACKFILL}", BACKFILL_FILTERS),
@@ -107,71 +135,73 @@ def list_sessions(client_id: str, sites: Iterable[Site]) -> tuple[BrokerSession,
 
 
 class Ingest:
-    """Store the messages of the broker as rows."""
+    """Stores the messages of the broker as readings, reports and events."""
 
     def __init__(self, context: IngestContext) -> None:
         self._hold = context.hold
-        self._db, self._clock = context.db, context.clock
-        self._on_stored, self._on_alarm = context.on_stored, context.on_alarm
+        self._db = context.db
+        self._clock = context.clock
+        self._on_stored = context.on_stored
+        self._on_alarm = context.on_alarm
         self._broker = context.config.broker
-        self._client_id: str = self._broker.client_id
         limits = getattr(context.config, "limits", None)
         self._pipeline = Pipeline(context.db, context.sites, context.clock, limits)
         self._inbox = Inbox()
         self._stop = threading.Event()
-        self._connections: list[tuple[Connected, datetime | None]] = []  # with the newest reception before it
-        self._untold: list[AlertChange] = []
-        self._note_at = 0.0
-        self._requested: dict[str, float] = {}  # topic on which a device was asked -> when
-        self._in_hand: list[
-            BrokerMessage
-        ] = []  # taken and not acknowledged yet: kept over any stumble, so order is kept
+        # Connections that are not noted yet, each with the newest reception before it.
+        self._connections: list[tuple[Connected, datetime | None]] = []
+        self._unwritten_alarms: list[AlertChange] = []
+        self._note_at_s = 0.0  # monotonic
+        self._requested_s: dict[str, float] = {}  # monotonic time of the last request by topic
+        # Messages that were taken and are not stored. They stay here after a failure, so that their order is kept.
+        self._in_hand: list[BrokerMessage] = []
         self._stored: deque[_StoredBatch] = deque()  # not acknowledged yet, in order of reception
-        self._stumbles = 0  # running
-        access = find_access(context.config.broker)
+        self._stumbles = 0  # failures of the writer in succession
+        access = find_access(self._broker)
         self._sessions = {
-            one.name: MqttSession(
-                one,
+            session.name: MqttSession(
+                session,
                 access,
                 self._inbox.put,
-                self._connected,
+                self._note_connected,
                 self._clock,
-                self._keeps,
-                self._db.holds,
-                partial(self._inbox.has_room, one.name),
+                may_retain=self._may_retain,
+                may_connect=self._db.holds,
+                has_room=partial(self._inbox.has_room, session.name),
             )
-            for one in list_sessions(self._client_id, context.sites.values())
+            for session in list_sessions(self._broker.client_id, context.sites.values())
         }
         self._live = self._sessions[LIVE]
         self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)
         self._stamp = self._clock()
-        self._request_at = time.monotonic()  # at start for what was never asked
-        self._full_at = self._expects_until = time.monotonic()
+        self._request_at_s = time.monotonic()  # gaps that were never requested are requested at the start
+        self._full_at_s = time.monotonic()  # when a batch last belonged to a backlog
+        self._expects_until_s = time.monotonic()
         self._busy_since: datetime | None = None
         self._newest: datetime | None = None
         self._counts = Counter(dict.fromkeys(COUNTED, 0))
 
-    def _keeps(self, topic: str) -> bool:
-        """Whether what is retained on a topic may stay with the broker: there are only so many such topics."""
-        sites, place = self._pipeline.sites, locate(topic)
-        if place is None:
+    def _may_retain(self, topic: str) -> bool:
+        """Return whether the broker may keep the retained message of a topic. The number of such topics is limited."""
+        sites = self._pipeline.sites
+        target = locate(topic)
+        if target is None:
             bound = ((site, binding) for site in sites.values() for binding in site.decoders)
             return any(binding.topic == topic or is_known_value(binding, site, topic) for site, binding in bound)
-        site = sites.get(place.site)
-        return site is not None and (place.kind != "native" or site.station(place.station) is not None)
+        site = sites.get(target.site)
+        return site is not None and (target.kind != "native" or site.station(target.station) is not None)
 
-    # ---- life --------------------------------------------------------------------------------------------------
     def start(self) -> None:
-        """Start the writer and both sessions; returns at once."""
+        """Start the writer and both sessions. Return at once."""
         for site in self._pipeline.sites.values():
             if site.decoders:
-                self._untold.append(_describe_decoder(site.id, self._pipeline.unusable.get(site.id)))
+                self._unwritten_alarms.append(_describe_decoders(site.id, self._pipeline.unusable.get(site.id)))
         self._thread.start()
         for session in self._sessions.values():
             session.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Finish what was taken, acknowledge it and leave; what is queued stays with the broker."""
+        """Finish and acknowledge the batch in hand, then disconnect. Queued messages stay at the broker."""
         self._stop.set()
         self._inbox.wake()
         if self._thread.is_alive():
@@ -180,16 +210,17 @@ class Ingest:
             session.stop()
 
     def progress(self) -> dict[str, datetime]:
-        """When each thread of ingest last came round; a writer that waits for the database comes round too."""
+        """Return when each thread of ingest last made a round. A writer that waits for the database does so too."""
         return {"ingest.writer": self._stamp}
 
     def status(self) -> dict[str, Any]:
-        """What ingest sees of itself, as plain values."""
+        """Return the state of ingest as plain values."""
+        unacknowledged = sum(len(stored.batch) for stored in list(self._stored))
         return {
             "connected": {name: s.listening for name, s in self._sessions.items()},
             "problems": {name: s.problem for name, s in self._sessions.items() if s.problem},
             "refused": {name: s.refused for name, s in self._sessions.items() if s.refused},
-            "queued": len(self._inbox) + len(self._in_hand) + sum(len(one.batch) for one in list(self._stored)),
+            "queued": len(self._inbox) + len(self._in_hand) + unacknowledged,
             "stumbles": self._stumbles,
             "drained": self.drained(),
             "database_busy_since": None if self._busy_since is None else format_iso(self._busy_since),
@@ -201,37 +232,37 @@ class Ingest:
         }
 
     def list_last_readings(self) -> dict[tuple[str, str], LastReading]:
-        """By site and station, since our clock was set: how far its newest reading lies before its reception."""
+        """Return the newest reading by site and station, since the clock of the machine was set."""
         return dict(self._pipeline.last_readings)
 
     def forget_last_readings(self) -> None:
-        """Our clock was set: what was heard by the old one says nothing."""
+        """Forget times of reception by the old clock, after the clock of the machine was set."""
         self._pipeline.last_readings.clear()
 
     def expect_more(self, seconds: float) -> None:
-        """The machine was suspended: for so long, what does not report may only not have reached us again."""
-        self._expects_until = time.monotonic() + seconds
+        """Count as not drained for some time: after the machine was suspended, messages may still be on their way."""
+        self._expects_until_s = time.monotonic() + seconds
 
     def drained(self) -> bool:
-        """Whether the queue of the broker is worked off.
+        """Return whether the queue of the broker is stored.
 
-        Connected, and for a second no batch was full, late, or of readings long past.
+        The session is connected, and for a second no batch was full, late, or of readings long past.
         """
-        return (
-            self._live.listening
-            and self._busy_since is None
-            and (
-                len(self._inbox) < BATCH_MESSAGES
-                and time.monotonic() - self._full_at > _DRAINED_AFTER_S
-                and time.monotonic() > self._expects_until
-            )
+        now_s = time.monotonic()
+        is_current = (
+            len(self._inbox) < BATCH_MESSAGES
+            and now_s - self._full_at_s > _DRAINED_AFTER_S
+            and now_s > self._expects_until_s
         )
+        return self._live.listening and self._busy_since is None and is_current
 
-    # ---- the writer --------------------------------------------------------------------------------------------
-    def _connected(self, event: Connected) -> None:
-        self._full_at = time.monotonic()
+    def _note_connected(self, event: Connected) -> None:
+        """Queue a connection for the writer. Called in a network thread."""
+        self._full_at_s = time.monotonic()
         self._connections.append((event, self._newest))
         self._inbox.wake()
+
+    # The following methods run in the writer thread.
 
     def _run(self) -> None:
         while self._stored or not self._stop.is_set():
@@ -241,76 +272,83 @@ class Ingest:
                     self._in_hand = self._inbox.take(0.5)
                 self._note_news()
                 if self._in_hand:
-                    self._work(self._in_hand)
+                    self._store_batch(self._in_hand)
                 if self._stored:
                     self._settle()
-                if time.monotonic() >= self._request_at and self._live.connected:
+                if time.monotonic() >= self._request_at_s and self._live.connected:
                     self._request_gaps()
                 self._stumbles = 0
             except _StoppedError:
                 return
-            except Exception:  # the writer is the heart: it goes on, the batch in hand comes first again
+            except Exception:  # the writer must go on; it starts again with the batch in hand
                 self._stumbles += 1
-                log.exception("the ingest writer stumbled and goes on")
+                log.exception("the ingest writer failed and goes on")
                 if self._stop.is_set():
                     return
-                self._stop.wait(min(_STUMBLE_S * 2 ** min(self._stumbles - 1, 5), 5.0))
+                pause_s = _STUMBLE_S * 2 ** min(self._stumbles - 1, 5)
+                self._stop.wait(min(pause_s, _LONGEST_STUMBLE_S))
 
     def _may_take(self) -> bool:
-        """Whether messages come before the quarantine: a batch is due, and not too much of others waits for it."""
+        """Return whether to take messages before the quarantine is written.
+
+        A batch must be due, and not too many rejected messages may wait.
+        """
         if not self._stored:
             return True
-        return (
-            not self._stop.is_set()
-            and self._inbox.is_due()
-            and (
-                self._count_unsettled() < _UNSETTLED_BYTES
-                and sum(len(one.refusals.waiting) for one in self._stored) < BATCH_MOST
-            )
-        )
+        if self._stop.is_set() or not self._inbox.is_due():
+            return False
+        waiting = sum(len(stored.refusals.waiting) for stored in self._stored)
+        return self._count_unsettled_bytes() < _UNSETTLED_BYTES and waiting < BATCH_MOST
 
     def _note_news(self) -> None:
-        """Write the alarms and connections that wait; a fault in one of them holds up no message."""
-        if time.monotonic() < self._note_at:
+        """Write waiting alarms and connections. A failure does not delay messages."""
+        if time.monotonic() < self._note_at_s:
             return
-        for act, queue in ((self._on_alarm, self._untold), (self._note_connection, self._connections)):
+        for write, queue in ((self._on_alarm, self._unwritten_alarms), (self._note_connection, self._connections)):
             while queue and not self._stop.is_set():
                 try:
-                    self._retry(act, queue[0])
+                    self._retry_until_available(write, queue[0])
                 except _StoppedError:
                     raise
                 except Exception:
                     log.exception("ingest cannot note %r yet; again in %g s", queue[0], _NOTE_AGAIN_S)
-                    self._note_at = time.monotonic() + _NOTE_AGAIN_S
+                    self._note_at_s = time.monotonic() + _NOTE_AGAIN_S
                     break
                 queue.pop(0)
 
-    def _work(self, batch: list[BrokerMessage]) -> None:
+    def _store_batch(self, batch: list[BrokerMessage]) -> None:
+        """Store the readings of a batch and send requests for what is missing."""
         waited_s = (self._clock() - batch[0].received_at).total_seconds()
         if len(batch) >= BATCH_MESSAGES or waited_s > _WAITED_S:
-            self._full_at = time.monotonic()
-        outcome: BatchResult = self._retry(self._store, batch)
-        if outcome.brings_history:  # a new site that is filled is not silent since the first reading of it
-            self._full_at = time.monotonic()
-        if outcome.sites:
-            self._on_stored(StoredSites(outcome.sites, outcome.unvoted))
-        refusals = Refusals(list(outcome.waiting), outcome.unkept, list(outcome.lost))
-        self._stored.append(_StoredBatch(batch, outcome, refusals))
+            self._full_at_s = time.monotonic()
+        result: BatchResult = self._retry_until_available(self._store, batch)
+        if result.brings_history:
+            # A site that is being filled with its past must not count as silent since its first reading.
+            self._full_at_s = time.monotonic()
+        if result.sites:
+            self._on_stored(StoredSites(result.sites, result.unvoted))
+        refusals = Refusals(list(result.waiting), result.unkept, list(result.lost))
+        self._stored.append(_StoredBatch(batch, result, refusals))
         self._in_hand = []
-        if outcome.gaps:
-            self._request_at = min(self._request_at, time.monotonic() + _REQUEST_AFTER_S)
-        for topic, payload in outcome.asks:
-            now_s = time.monotonic()
-            self._requested = {name: at_s for name, at_s in self._requested.items() if now_s - at_s < _REQUEST_EVERY_S}
-            if topic not in self._requested and len(self._requested) < _REQUESTS_MOST:
-                self._requested[topic] = now_s
-                self._live.publish(topic, payload, qos=0)
+        if result.gaps:
+            self._request_at_s = min(self._request_at_s, time.monotonic() + _REQUEST_AFTER_S)
+        for topic, payload in result.asks:
+            self._ask_sender(topic, payload)
+
+    def _ask_sender(self, topic: str, payload: bytes) -> None:
+        """Ask a sender for what is missing, at most once in a minute."""
+        now_s = time.monotonic()
+        recent = {name: at_s for name, at_s in self._requested_s.items() if now_s - at_s < _REQUEST_EVERY_S}
+        if topic not in recent and len(recent) < _REQUESTS_MOST:
+            recent[topic] = now_s
+            self._live.publish(topic, payload, qos=0)
+        self._requested_s = recent
 
     def _settle(self) -> None:
-        """Write a portion of the oldest batch into the quarantine; acknowledge the batches that have all, in order."""
+        """Write a portion of the oldest batch into the quarantine, and acknowledge the batches that are complete."""
         oldest = self._stored[0].refusals
         if oldest.waiting:
-            self._retry(lambda refusals: self._keep(refusals, self._count_unsettled()), oldest)
+            self._retry_until_available(self._keep, oldest)
         while self._stored and not self._stored[0].refusals.waiting:
             self._acknowledge(self._stored[0])
             self._stored.popleft()
@@ -318,21 +356,21 @@ class Ingest:
             self._stop.wait(_OTHERS_S)
 
     def _acknowledge(self, stored: _StoredBatch) -> None:
-        batch, outcome, refusals = stored.batch, stored.outcome, stored.refusals
-        lost = refusals.lost
-        done = batch if not lost else [m for m in batch if all(m is not one for one in lost)]
+        batch = stored.batch
+        lost = stored.refusals.lost
+        done = [message for message in batch if all(message is not one for one in lost)] if lost else batch
         for name, session in self._sessions.items():
-            session.acknowledge([m for m in done if m.client == name])
+            session.acknowledge([message for message in done if message.client == name])
         self._newest = batch[-1].received_at
-        added = outcome.added
+        added = stored.result.added
         self._counts.update(
             messages=len(batch),
             stored=added.stored,
             duplicates=added.duplicates,
             revisions=added.revisions,
-            rejected=outcome.rejected,
-            unkept=refusals.unkept,
-            gaps=outcome.gaps,
+            rejected=stored.result.rejected,
+            unkept=stored.refusals.unkept,
+            gaps=stored.result.gaps,
             lost=len(lost),
         )
 
@@ -340,66 +378,74 @@ class Ingest:
         self._check_hold()
         return self._pipeline.store(batch, readings_first=True)
 
-    def _keep(self, refusals: Refusals, unsettled_bytes: int) -> None:
+    def _keep(self, refusals: Refusals) -> None:
         self._check_hold()
-        self._pipeline.keep(refusals, PORTION_BYTES + unsettled_bytes // 4)  # what falls behind takes larger portions
+        # The more waits, the larger are the portions.
+        self._pipeline.keep(refusals, PORTION_BYTES + self._count_unsettled_bytes() // 4)
 
-    def _count_unsettled(self) -> int:
-        return sum(one.waiting_bytes for one in self._stored)
+    def _count_unsettled_bytes(self) -> int:
+        return sum(stored.waiting_bytes for stored in self._stored)
 
     def _check_hold(self) -> None:
         if reason := self._hold():
             raise StoreBusyError(reason)
 
-    def _retry(self, act: Callable[[Any], Any], subject: Any) -> Any:
-        """Do it until the database takes it; meanwhile nothing is acknowledged, and the broker keeps what comes."""
-        wait_s = 0.1
+    def _retry_until_available(self, action: Callable[[Any], Any], subject: Any) -> Any:
+        """Call `action(subject)` until the database is available. Nothing is acknowledged meanwhile.
+
+        Raises:
+            _StoppedError: The service stops.
+        """
+        wait_s = _RETRY_S
         while True:
             self._stamp = self._clock()
             try:
-                result = act(subject)
+                result = action(subject)
             except StoreBusyError as error:
                 if self._busy_since is None:
                     self._busy_since = self._clock()
                     log.warning("%s; waiting, nothing is acknowledged meanwhile", error)
                 if self._stop.wait(wait_s):
                     raise _StoppedError from None
-                wait_s = min(wait_s * 2, 2.0)
+                wait_s = min(wait_s * 2, _LONGEST_RETRY_S)
                 continue
             if self._busy_since is not None:
                 log.warning("the database answers again")
                 self._busy_since = None
-                self._full_at = time.monotonic()  # what waited meanwhile comes first
+                self._full_at_s = time.monotonic()  # messages waited meanwhile
             return result
 
-    # ---- what was lost -----------------------------------------------------------------------------------------
     def _note_connection(self, noted: tuple[Connected, datetime | None]) -> None:
-        """A broker that forgot a session it once had lost what was sent meanwhile: say so, and ask for it.
+        """Store a connection. If the broker lost the session, raise an alarm and request the lost messages.
 
-        The alarm is committed first, the stamp last: a crash between them raises the alarm again, which changes
-        nothing, rather than forgets it.
+        The alarm is committed first and the heartbeat of the session last. A crash in between raises the alarm again,
+        which changes nothing.
         """
         event, newest = noted
         name = f"{SESSION_STAMP}{event.client_id}"
         alarm_key = SESSION_LOST if event.name == LIVE else f"{SESSION_LOST}:{event.name}"
         with self._db.read() as connection:
-            known = find_heartbeat(connection, name)
+            before = find_heartbeat(connection, name)
             ends = load_sequence_ends(connection)
         identity = self._find_identity(event.client_id)
-        is_present = event.session_present and (known is None or known[1].get("identity", "") == identity)
-        if known is not None and not is_present:
-            if not known[1].get("session_present", True):  # the loss before was told, and nobody closed its alarm
+        is_present = event.session_present and (before is None or before[1].get("identity", "") == identity)
+        if before is not None and not is_present:
+            if not before[1].get("session_present", True):
+                # The session was lost at the connection before too, and nobody has closed that alarm.
                 self._on_alarm(_end_session_lost(alarm_key))
-            since = newest or known[0]
+            since = newest or before[0]
             log.error("%s: the broker forgot the session; messages since %s may be lost", event.name, format_iso(since))
             reason = _FORGOTTEN(name=event.name, at=Timestamp.of(since), n=Figure(len(ends), "d"))
             facts = {"session": event.client_id, "at": format_iso(event.at), "since": format_iso(since)}
             self._on_alarm(health_alarm(alarm_key, 2, reason, is_open=True, evidence=facts))
-            self._publish_request(
-                [SequenceGap(e.site, e.station, e.source, e.boot_id, e.seq + 1, None, e.at, event.at) for e in ends]
+            self._publish_requests(
+                [
+                    SequenceGap(end.site, end.station, end.source, end.boot_id, end.seq + 1, None, end.at, event.at)
+                    for end in ends
+                ]
             )
-        elif known is not None:
-            # the next loss is told anew, even where nobody closed the alarm of the last one
+        elif before is not None:
+            # Without this the next loss would be part of an alarm that nobody has closed.
             self._on_alarm(_end_session_lost(alarm_key))
         with self._db.write() as connection:
             write_heartbeat(connection, name, {"session_present": is_present, "identity": identity}, event.at)
@@ -411,17 +457,18 @@ class Ingest:
         return load_identity(Path(self._broker.data), client_id)
 
     def _request_gaps(self) -> None:
+        """Request messages that are missing by their sequence numbers, at most once an hour."""
         now = self._clock()
-        self._request_at = time.monotonic() + 60.0
+        self._request_at_s = time.monotonic() + _REQUEST_EVERY_S
         try:
             with self._db.write() as connection:
                 gaps = load_open_gaps(connection, not_requested_since=now - _REQUEST_AGAIN)
-                mark_requested(connection, [g.id for g in gaps if g.id is not None], now)
+                mark_requested(connection, [gap.id for gap in gaps if gap.id is not None], now)
         except StoreBusyError:
             return
-        self._publish_request(gaps)
+        self._publish_requests(gaps)
 
-    def _publish_request(self, gaps: Sequence[SequenceGap]) -> None:
+    def _publish_requests(self, gaps: Sequence[SequenceGap]) -> None:
         for gap in gaps:
             request = {
                 "source": gap.source,
@@ -433,22 +480,25 @@ class Ingest:
             }
             site = self._pipeline.sites.get(gap.site)
             station = None if site is None else site.station(gap.station)
-            former = () if station is None else station.was  # its sender may know no other
-            for name in (gap.station, *former):
-                self._live.publish(f"{ROOT}{gap.site}/{name}/backfill", json.dumps(request))
+            # The sender may use a former id of the station.
+            former_ids = () if station is None else station.was
+            for station_id in (gap.station, *former_ids):
+                self._live.publish(f"{ROOT}{gap.site}/{station_id}/backfill", json.dumps(request))
 
 
-def _describe_decoder(site: str, trouble: str | None) -> AlertChange:
-    """A decoder that cannot be used is an alarm until a start at which it can."""
-    reason = _UNREADABLE(site=site, problem=trouble) if trouble else _USABLE(site=site)
-    key, is_open = f"health:decoder:{site}", bool(trouble)
-    return health_alarm(key, 2 * is_open, reason, is_open=is_open, evidence={"site": site, "reason": reason})
+def _describe_decoders(site: str, problem: str | None) -> AlertChange:
+    """Return the alarm of decoders that cannot be used, or its end."""
+    is_open = bool(problem)
+    reason = _UNREADABLE(site=site, problem=problem) if problem else _USABLE(site=site)
+    level = 2 if is_open else 0
+    key = f"health:decoder:{site}"
+    return health_alarm(key, level, reason, is_open=is_open, evidence={"site": site, "reason": reason})
 
 
 def _end_session_lost(key: str) -> AlertChange:
-    """The broker keeps the session again; nobody need be woken for that, a person closes what happened."""
+    """Return the end of an alarm about a lost session. It notifies nobody: a person closes what happened."""
     return health_alarm(key, 0, _KEPT_AGAIN(), is_open=False, notify=False)
 
 
 class _StoppedError(Exception):
-    """The service stops while the database does not answer: the batch stays with the broker."""
+    """The service stops while the database is unavailable. The batch stays at the broker."""

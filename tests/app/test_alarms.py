@@ -109,7 +109,7 @@ def test_no_stamp_is_written_before_its_alarm_is_in_the_database(db):
         make_alarms(db).write(change)
 
     ingest = make_ingest(db, write)
-    ingest._retry(ingest._note_connection, (Connected("live", "slopeward", False, NOW), None))
+    ingest._retry_until_available(ingest._note_connection, (Connected("live", "slopeward", False, NOW), None))
     assert (open_keys(db), busy) == ([SESSION_LOST], [])
 
 
@@ -148,7 +148,7 @@ def message(mid):
     return BrokerMessage("slopeward/v1/north/G1/obs", payload, NOW, "live", mid, 1)
 
 
-@pytest.mark.parametrize("faulty", ["_request_gaps", "_on_stored", "_work"])
+@pytest.mark.parametrize("faulty", ["_request_gaps", "_on_stored", "_store_batch"])
 def test_a_transient_fault_of_the_writer_stalls_no_message_and_keeps_the_order(writer, monkeypatch, faulty):
     real, faults = getattr(writer, faulty), [1, 2, 3]
 
@@ -180,7 +180,7 @@ def test_a_fault_while_a_connection_is_noted_holds_up_no_message_and_is_tried_ag
         return find_heartbeat(*words)
 
     monkeypatch.setattr("monitor.ingest.service.find_heartbeat", find)
-    writer._connected(Connected("live", "slopeward", False, NOW))
+    writer._note_connected(Connected("live", "slopeward", False, NOW))
     writer._inbox.put(message(1))
     writer._thread.start()
     wait_for(lambda: writer.acknowledged == [1])
