@@ -1,4 +1,8 @@
-"""What came that is no reading: the quarantine, observers' reports, and what never came."""
+"""SQL of the quarantine and of sequence numbers.
+
+The quarantine holds messages that could not be read. Sequence numbers of publishers show which messages are missing.
+Senders choose topics, names and numbers, so everything that is stored of them is limited.
+"""
 
 import hashlib
 from collections import defaultdict
@@ -18,174 +22,243 @@ from monitor.storage.engine import insert
 from monitor.storage.retention import Deleted, RetentionRule, Sweep
 from monitor.storage.rows import fill_row, load_records, read_record, record_to_dict, save_rows
 
-KEPT_BYTES: Final = 1 << 20  # a rejected payload up to here is kept whole: more no decoder reads
-BEGINNING_BYTES: Final = 1 << 16  # of a larger one, to see what it was; its true size is stored beside
-_CHUNK: Final = 1000
-_FEW: Final = 300  # keys of three columns in one question
-# of one station, for a sender may invent them: what it counts beyond is forgotten, what it sends is stored all the same
-MOST_BOOTS: Final = 64
-MOST_GAPS: Final = 10_000  # open at a time
-_FULL: Final = (2**16, 2**32)  # counts that go on at 0
-_NEAR: Final = 1000  # messages that may be missing where a count is full
-_Boot = tuple[str, str, int]  # site, source, boot_id
-
-
-ROW_BYTES: Final = 512  # that a row takes beside its payload: the smallest messages are not free
-MOST_SOURCES: Final = 1000  # senders choose topics; behind so many, all others are one
+# A rejected payload up to this size is stored as a whole. No decoder reads a larger one.
+KEPT_BYTES: Final = 1 << 20
+# Bytes that are stored of a larger payload, beside its true size.
+BEGINNING_BYTES: Final = 1 << 16
+# Bytes of a row without its payload, so that small messages count too.
+ROW_BYTES: Final = 512
+# The quarantine counts this number of senders apart, and all others together.
+MOST_SOURCES: Final = 1000
 OTHERS: Final = "(all others)"
-DENIED_BY_BROKER: Final = "denied"  # the code of what the broker itself refused
-TOO_LARGE: Final = "too_large"  # code of a message with too many bytes
-LOGIN: Final = "login:"  # before the login, as the client of such a row
+# Codes of messages that the broker itself refused. Their client is the login.
+DENIED_BY_BROKER: Final = "denied"
+TOO_LARGE: Final = "too_large"
+LOGIN: Final = "login:"
+# Boots of a station whose sequence numbers are stored. Readings of other boots are stored all the same.
+MOST_BOOTS: Final = 64
+# Open gaps of a station.
+MOST_GAPS: Final = 10_000
+_CHUNK: Final = 1000  # keys of one column in one statement
+_FEW: Final = 300  # keys of three columns in one statement
+# Sequence numbers of 16 and 32 bits continue at 0 after these numbers.
+_COUNTER_SIZES: Final = (2**16, 2**32)
+# Number of messages that may be missing where a counter restarts at 0.
+_NEAR: Final = 1000
 _MEGABYTE: Final = 1_000_000
+_Boot = tuple[str, str, int]  # site, source, boot_id
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Bytes that the quarantine may keep."""
+    """Bytes that the quarantine may store, of all senders and of one sender."""
 
     total_bytes: int = 256 * _MEGABYTE
     source_bytes: int = 32 * _MEGABYTE
 
     @classmethod
     def of_megabytes(cls, total: int, source: int) -> "Quota":
-        """In all, and of one source."""
+        """Return a quota for all senders and for one sender."""
         return cls(total * _MEGABYTE, source * _MEGABYTE)
 
 
 @lru_cache(4096)
 def find_source(topic: str, client: str) -> str:
-    """Who sent a message, by the part of its topic that a broker can bind to a credential.
+    """Return the sender of a message: the part of its topic that a broker can bind to a login.
+
+    Args:
+        topic: Topic of the message.
+        client: Session, file or login by which it was received. A message that the broker refused counts for its login,
+            because its topic may belong to another sender.
 
     >>> find_source("slopeward/v1/north/G1/obs", "live"), find_source("app/7/device/3/up", "live")
     ('slopeward/v1/north/G1', 'app/7/device/3')
     >>> find_source("file/north", "file:a.csv"), find_source("slopeward/v1/other/G1/obs", "login:north.G1")
     ('file/north', 'login:north.G1')
     """
-    if client.startswith(LOGIN):  # the topic is another's
+    if client.startswith(LOGIN):
         return client[:200]
-    return "/".join(topic.split("/")[:4])[:200] if not client.startswith("file:") else topic[:200]
+    if client.startswith("file:"):
+        return topic[:200]
+    return "/".join(topic.split("/")[:4])[:200]
+
+
+@dataclass(slots=True)
+class _Usage:
+    """What one transaction adds to the quarantine for a sender."""
+
+    kept_bytes: int = 0
+    kept_rows: int = 0
+    unkept: int = 0  # messages that were only counted
 
 
 class QuarantineSpace:
-    """The room left in the quarantine, within one write transaction; `close` writes what became of it."""
+    """Space that is left in the quarantine within one write transaction. Call `close` at its end."""
 
     def __init__(self, connection: Connection, quota: Quota) -> None:
         q = quarantine_source.c
-        self._connection, self._quota = connection, quota
-        kept = connection.execute(select(q.source, q.kept_bytes))
-        self._kept: dict[str, int] = {row.source: row.kept_bytes for row in kept}
-        self._total = sum(self._kept.values())
-        self._added: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])  # bytes kept, rows kept, messages not kept
+        self._connection = connection
+        self._quota = quota
+        rows = connection.execute(select(q.source, q.kept_bytes))
+        self._kept_bytes: dict[str, int] = {row.source: row.kept_bytes for row in rows}
+        self._total_bytes = sum(self._kept_bytes.values())
+        self._added: dict[str, _Usage] = defaultdict(_Usage)
 
     def take(self, source: str, payload_bytes: int, times: int) -> bool:
-        """Whether a message may be kept; either way it is counted."""
-        if source not in self._kept:
-            source = source if len(self._kept) < MOST_SOURCES else OTHERS
-            self._kept.setdefault(source, 0)
+        """Take space for a message and return True, or count it and return False if there is no space."""
+        if source not in self._kept_bytes:
+            source = source if len(self._kept_bytes) < MOST_SOURCES else OTHERS
+            self._kept_bytes.setdefault(source, 0)
         size = ROW_BYTES + payload_bytes
         added = self._added[source]
-        if self._kept[source] + size > self._quota.source_bytes or self._total + size > self._quota.total_bytes:
-            added[2] += times
+        exceeds_source = self._kept_bytes[source] + size > self._quota.source_bytes
+        if exceeds_source or self._total_bytes + size > self._quota.total_bytes:
+            added.unkept += times
             return False
-        self._kept[source] += size
-        self._total += size
-        added[0], added[1] = added[0] + size, added[1] + 1
+        self._kept_bytes[source] += size
+        self._total_bytes += size
+        added.kept_bytes += size
+        added.kept_rows += 1
         return True
 
     def close(self, now: datetime) -> int:
-        """Write the counts; returns how many messages were not kept."""
-        facts = [  # in one order: two writers never cross
-            {"source": source, "kept_bytes": size, "kept_rows": rows, "unkept": unkept}
-            | {"unkept_at": now if unkept else None}
-            for source, (size, rows, unkept) in sorted(self._added.items())
+        """Store the counts and return how many messages were only counted."""
+        # All writers use one order, so that two of them cannot wait for each other.
+        rows = [
+            {
+                "source": source,
+                "kept_bytes": added.kept_bytes,
+                "kept_rows": added.kept_rows,
+                "unkept": added.unkept,
+                "unkept_at": now if added.unkept else None,
+            }
+            for source, added in sorted(self._added.items())
         ]
-        if facts:
-            row = insert(self._connection, quarantine_source)
-            own, new = quarantine_source.c, row.excluded
-            grown: dict[str, Any] = {name: own[name] + new[name] for name in ("kept_bytes", "kept_rows", "unkept")}
-            grown["unkept_at"] = func.coalesce(new.unkept_at, own.unkept_at)
-            self._connection.execute(row.on_conflict_do_update(index_elements=["source"], set_=grown), facts)
-        return sum(unkept for _, _, unkept in self._added.values())
+        if rows:
+            statement = insert(self._connection, quarantine_source)
+            stored = quarantine_source.c
+            new = statement.excluded
+            sums: dict[str, Any] = {name: stored[name] + new[name] for name in ("kept_bytes", "kept_rows", "unkept")}
+            sums["unkept_at"] = func.coalesce(new.unkept_at, stored.unkept_at)
+            self._connection.execute(statement.on_conflict_do_update(index_elements=["source"], set_=sums), rows)
+        return sum(added.unkept for added in self._added.values())
 
 
 def prune_quarantine(connection: Connection, before_at: datetime, rows: int) -> int:
-    """Delete at most so many of the messages received before an instant, and give their room back."""
-    r, q = rejected_message.c, quarantine_source.c
-    count = _drop(connection, r.received_at < before_at, rows)
-    if not count:  # names of sources are the senders' too: those with nothing left go with their last message
+    """Delete messages that were received before an instant and release their space.
+
+    Args:
+        before_at: Instant.
+        rows: Largest number of messages to delete.
+
+    Returns:
+        How many messages were deleted.
+    """
+    r = rejected_message.c
+    q = quarantine_source.c
+    count = _delete_rejected(connection, r.received_at < before_at, rows)
+    if not count:
+        # Senders choose their names, so a sender without messages is deleted too.
         stale = (q.kept_rows == 0) & (q.unkept_at.is_(None) | (q.unkept_at < before_at))
         connection.execute(delete(quarantine_source).where(stale))
     return count
 
 
-def _drop(connection: Connection, which: ColumnElement[bool], most: int | None) -> int:
-    """Delete messages and give their room back; returns how many."""
-    r, q = rejected_message.c, quarantine_source.c
+def _delete_rejected(connection: Connection, condition: ColumnElement[bool], most: int | None) -> int:
+    """Delete messages, release their space and return how many were deleted."""
+    r = rejected_message.c
+    q = quarantine_source.c
     doomed = connection.execute(
-        select(r.id, r.topic, r.client, func.length(r.payload).label("size")).where(which).limit(most)
+        select(r.id, r.topic, r.client, func.length(r.payload).label("size")).where(condition).limit(most)
     ).all()
-    freed: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    known = set(connection.execute(select(q.source)).scalars())
+    freed: dict[str, _Usage] = defaultdict(_Usage)
+    stored_sources = set(connection.execute(select(q.source)).scalars())
     for row in doomed:
         source = find_source(row.topic, row.client)
-        of = freed[source if source in known else OTHERS]
-        of[0], of[1] = of[0] + ROW_BYTES + row.size, of[1] + 1
-    for source, (size, count) in freed.items():
-        less = ((q.kept_bytes, size), (q.kept_rows, count))
-        left = {column.name: case((column > by, column - by), else_=0) for column, by in less}
-        connection.execute(update(quarantine_source).where(q.source == source).values(left))
-    for some in in_chunks(doomed, _FEW):
-        connection.execute(delete(rejected_message).where(r.id.in_([one.id for one in some])))
+        usage = freed[source if source in stored_sources else OTHERS]
+        usage.kept_bytes += ROW_BYTES + row.size
+        usage.kept_rows += 1
+    for source, usage in freed.items():
+        values = {
+            "kept_bytes": case((q.kept_bytes > usage.kept_bytes, q.kept_bytes - usage.kept_bytes), else_=0),
+            "kept_rows": case((q.kept_rows > usage.kept_rows, q.kept_rows - usage.kept_rows), else_=0),
+        }
+        connection.execute(update(quarantine_source).where(q.source == source).values(values))
+    for chunk in in_chunks(doomed, _FEW):
+        connection.execute(delete(rejected_message).where(r.id.in_([row.id for row in chunk])))
     return len(doomed)
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedMessage:
-    """A message, or the bad part of one, that could not be read: raw bytes and the reason."""
+    """A message, or the bad part of one, that could not be read.
+
+    Attributes:
+        code: Stable code of the reason.
+        reason: The reason for people.
+        client: Session (`live`, `backfill`), `file:` and a name, or `login:` and a name.
+        times: How often it was received.
+        retained: Whether the broker had kept the message, so that the time of its publication is unknown.
+        is_cut: Whether only the beginning of the payload is stored.
+        whole: Size and digest of a payload of which only the beginning was received.
+    """
 
     received_at: datetime
     topic: str
     payload: bytes
-    code: str  # stable
-    reason: str  # for people
-    client: str  # live, backfill, file:<name>, or login:<name>
+    code: str
+    reason: str
+    client: str
     id: int | None = None
     times: int = 1
-    retained: bool = False  # the broker had kept it: when it was sent nobody knows
-    is_cut: bool = False  # only the beginning of it is kept
-    whole: PayloadSize | None = None  # of a payload that did not come here as a whole
+    retained: bool = False
+    is_cut: bool = False
+    whole: PayloadSize | None = None
 
     @property
     def payload_bytes(self) -> int:
-        """How many bytes came."""
+        """True size of the payload."""
         return len(self.payload) if self.whole is None else self.whole.payload_bytes
 
     @property
     def digest(self) -> str:
-        """SHA-256 of topic and payload: the same rubbish again is counted, not stored again."""
+        """SHA-256 of topic and payload. A message with a stored digest is counted and not stored again."""
         if self.whole is not None:
             return self.whole.digest
-        found = hashlib.sha256(self.topic.encode("utf-8", "replace") + b"\0")
-        # a megabyte that is put behind its topic is copied, and no other thread runs meanwhile
-        found.update(self.payload)
-        return found.hexdigest()
+        digest = hashlib.sha256(self.topic.encode("utf-8", "replace") + b"\0")
+        digest.update(self.payload)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class SequenceMark:
-    """A publisher's own count of a message: `seq` of `boot_id` of `source`."""
+    """Sequence number of a message.
+
+    Attributes:
+        source: Publisher that counts.
+        boot_id: Number of its start. The sequence numbers of each start are independent.
+        seq: Sequence number.
+        at: Time of the newest reading of the message.
+    """
 
     site: str
     station: str
     source: str
     boot_id: int
     seq: int
-    at: datetime  # of the newest datum in it
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class SequenceGap:
-    """Messages from_seq..to_seq (both missing; to_seq None = no end known) of one boot of one source."""
+    """Missing messages of one start of a publisher.
+
+    Attributes:
+        from_seq: First missing number.
+        to_seq: Last missing number; None if it is unknown.
+        from_at: Time of the newest reading before the gap.
+        to_at: Time of the newest reading in the first message after the gap.
+    """
 
     site: str
     station: str
@@ -199,9 +272,11 @@ class SequenceGap:
 
 
 def add_rejected(connection: Connection, messages: Sequence[RejectedMessage], quota: Quota | None = None) -> int:
-    """Store messages in the quarantine; one that waits there already is counted again.
+    """Store messages in the quarantine. A message that is stored already is counted again.
 
-    `quota`: what the quarantine may keep; messages beyond it are counted by their source.
+    Args:
+        messages: Rejected messages.
+        quota: What the quarantine may store. Messages beyond it are only counted.
 
     Returns:
         How many messages were only counted.
@@ -215,215 +290,245 @@ def add_rejected(connection: Connection, messages: Sequence[RejectedMessage], qu
         times[digest] += message.times
         if digest not in first or (first[digest].retained and not message.retained):
             first[digest] = message
-    digests = list(first)
-    r = rejected_message.c
-    again = update(rejected_message).where(r.id == bindparam("of")).values(times=r.times + bindparam("more"))
-    for some in in_chunks(digests, _CHUNK):
-        waiting = select(r.id, r.digest, r.retained).where(r.digest.in_(some), r.replayed_at.is_(None))
-        known = connection.execute(waiting).all()
-        if known:
-            connection.execute(again, [{"of": row.id, "more": times[row.digest]} for row in known])
-        for row in known:
-            same = first.pop(row.digest, None)
-            if row.retained and same is not None and not same.retained:  # now it is known when it was sent
-                sent = {"retained": False, "received_at": same.received_at, "client": same.client}
-                connection.execute(update(rejected_message).where(r.id == row.id).values(sent))
-    room = QuarantineSpace(connection, quota or Quota())
-    first = {
-        digest: m
-        for digest, m in first.items()
-        if room.take(find_source(_text(m.topic), m.client), len(_kept(m.payload)), times[digest])
+    _count_again(connection, first, times)
+    space = QuarantineSpace(connection, quota or Quota())
+    kept = {
+        digest: message
+        for digest, message in first.items()
+        if space.take(find_source(_clean(message.topic), message.client), len(_cut(message.payload)), times[digest])
     }
-    if first:
+    if kept:
         connection.execute(
             rejected_message.insert(),
             [
-                fill_row(rejected_message, m, digest=digest, times=times[digest])
-                | {"topic": _text(m.topic), "payload": _kept(m.payload), "reason": _text(m.reason)}
-                for digest, m in first.items()
+                fill_row(rejected_message, message, digest=digest, times=times[digest])
+                | {
+                    "topic": _clean(message.topic),
+                    "payload": _cut(message.payload),
+                    "reason": _clean(message.reason),
+                }
+                for digest, message in kept.items()
             ],
         )
-    return room.close(max(m.received_at for m in messages))
+    return space.close(max(message.received_at for message in messages))
 
 
-def _kept(payload: bytes) -> bytes:
+def _count_again(connection: Connection, first: dict[str, RejectedMessage], times: Mapping[str, int]) -> None:
+    """Count messages that are stored already and remove them from `first`, which has messages by digest."""
+    r = rejected_message.c
+    count = update(rejected_message).where(r.id == bindparam("of")).values(times=r.times + bindparam("more"))
+    for chunk in in_chunks(list(first), _CHUNK):
+        query = select(r.id, r.digest, r.retained).where(r.digest.in_(chunk), r.replayed_at.is_(None))
+        stored = connection.execute(query).all()
+        if stored:
+            connection.execute(count, [{"of": row.id, "more": times[row.digest]} for row in stored])
+        for row in stored:
+            message = first.pop(row.digest, None)
+            if row.retained and message is not None and not message.retained:
+                # The broker had kept the stored message. The same message has now arrived directly, so that the time of
+                # its publication is known.
+                values = {"retained": False, "received_at": message.received_at, "client": message.client}
+                connection.execute(update(rejected_message).where(r.id == row.id).values(values))
+
+
+def _cut(payload: bytes) -> bytes:
     return payload if len(payload) <= KEPT_BYTES else payload[:BEGINNING_BYTES]
 
 
-def _text(text: str) -> str:
-    """Text that both databases take: no NUL, no lone surrogates; a message stays one where it has none."""
-    plain = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
-    return text if plain == text else plain
+def _clean(text: str) -> str:
+    """Return a text without NUL and lone surrogates, which PostgreSQL cannot store. A clean text is returned as is.
+
+    A text that is a translatable message keeps its type then.
+    """
+    clean = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return text if clean == text else clean
 
 
 def load_rejected(connection: Connection, *, after_id: int = 0, limit: int = 1000) -> list[RejectedMessage]:
-    """Quarantined messages that were not replayed, by rising id."""
+    """Return messages of the quarantine that were not read again yet, by ascending id."""
     r = rejected_message.c
-    wanted = select(rejected_message).where(r.id > after_id, r.replayed_at.is_(None))
+    query = select(rejected_message).where(r.id > after_id, r.replayed_at.is_(None))
     return [
-        read_record(RejectedMessage, x, payload=bytes(x.payload), is_cut=x.payload_bytes > len(x.payload))
-        for x in connection.execute(wanted.order_by(r.id).limit(limit))
+        read_record(RejectedMessage, row, payload=bytes(row.payload), is_cut=row.payload_bytes > len(row.payload))
+        for row in connection.execute(query.order_by(r.id).limit(limit))
     ]
 
 
 def mark_replayed(connection: Connection, rejected_id: int, result: str, now: datetime) -> None:
-    """Write what became of a quarantined message when it was read again."""
+    """Store the result of reading a message of the quarantine again."""
     connection.execute(
         update(rejected_message)
         .where(rejected_message.c.id == rejected_id)
-        .values(replayed_at=now, replay_result=_text(result))
+        .values(replayed_at=now, replay_result=_clean(result))
     )
 
 
 def note_sequences(connection: Connection, marks: Sequence[SequenceMark], now: datetime) -> list[SequenceGap]:
-    """Note the counts of a batch of messages; returns the gaps that opened. What came late closes or splits a gap.
+    """Store the sequence numbers of a batch and return the gaps that opened. A late message closes or splits a gap.
 
-    A count of 16 or 32 bits that is full goes on at 0.
-
-    The first count of a boot is where counting starts: what came before it is unknown, not missing. Of each station so
-    many boots are kept, and so many gaps are open at a time.
+    A counter of 16 or 32 bits continues at 0. Counting starts with the first message of a boot: what was sent before it
+    is unknown and not missing. The number of boots and of open gaps of a station is limited.
     """
-    by_key: dict[_Boot, dict[int, SequenceMark]] = defaultdict(dict)
+    by_boot: dict[_Boot, dict[int, SequenceMark]] = defaultdict(dict)
     for mark in marks:
-        by_key[mark.site, mark.source, mark.boot_id][mark.seq] = mark
-    states = _load_states(connection, list(by_key))
+        by_boot[mark.site, mark.source, mark.boot_id][mark.seq] = mark
+    states = _load_states(connection, list(by_boot))
     opened: list[SequenceGap] = []
     ends: dict[_Boot, SequenceMark] = {}
-    for key, seen in by_key.items():
-        state = states.get(key)
+    for boot, marks_by_seq in by_boot.items():
+        state = states.get(boot)
         last_seq: int | None = None if state is None else state.last_seq
         last_at: datetime | None = None if state is None else state.last_at
         late: list[int] = []
-        full, ordered = _lay_in_order(seen, last_seq)
+        counter_size, ordered = _unwrap(marks_by_seq, last_seq)
         for seq, mark in ordered:
             if last_seq is not None and seq <= last_seq:
                 late.append(mark.seq)
                 continue
             if last_seq is not None and seq > last_seq + 1:
-                for first, last in _split(last_seq + 1, seq - 1, full):
-                    opened.append(SequenceGap(key[0], mark.station, *key[1:], first, last, last_at, mark.at))
-            last_seq, last_at, ends[key] = seq, mark.at, mark
+                for first, last in _wrap(last_seq + 1, seq - 1, counter_size):
+                    opened.append(SequenceGap(boot[0], mark.station, *boot[1:], first, last, last_at, mark.at))
+            last_seq = seq
+            last_at = mark.at
+            ends[boot] = mark
         if late:
-            _fill(connection, *key, sorted(late), now)
-    opened = _within_room(connection, opened)
+            _fill_gaps(connection, *boot, sorted(late), now)
+    opened = _limit_gaps(connection, opened)
     if opened:
         rows = [record_to_dict(gap) | {"detected_at": now} for gap in opened]
-        connection.execute(sequence_gap.insert(), [{k: v for k, v in row.items() if k != "id"} for row in rows])
+        for row in rows:
+            del row["id"]
+        connection.execute(sequence_gap.insert(), rows)
     if ends:
         _save_states(connection, list(ends.values()))
-        _forget_boots(connection, {(m.site, m.station) for key, m in ends.items() if key not in states})
+        _delete_old_boots(connection, {(mark.site, mark.station) for boot, mark in ends.items() if boot not in states})
     return opened
 
 
-def _lay_in_order(seen: Mapping[int, SequenceMark], last_seq: int | None) -> tuple[int, list[tuple[int, SequenceMark]]]:
-    """Where a count is full, and messages in their order: those after a full count are counted on beyond it."""
-    known = [*seen, *([] if last_seq is None else [last_seq])]
-    full = next((f for f in _FULL if f - _NEAR <= max(known) < f), 0)
-    if full and min(known) < _NEAR:
-        if last_seq is not None and last_seq < _NEAR:  # it went on before this batch: what was counted before is late
-            seen = {seq - full if seq >= full - _NEAR else seq: mark for seq, mark in seen.items()}
+def _unwrap(marks: Mapping[int, SequenceMark], last_seq: int | None) -> tuple[int, list[tuple[int, SequenceMark]]]:
+    """Return the size of a counter that restarts at 0 within these numbers, else 0, and the marks in their order.
+
+    Numbers after the restart continue beyond the size of the counter.
+    """
+    numbers = [*marks, *([] if last_seq is None else [last_seq])]
+    counter_size = next((size for size in _COUNTER_SIZES if size - _NEAR <= max(numbers) < size), 0)
+    if counter_size and min(numbers) < _NEAR:
+        if last_seq is not None and last_seq < _NEAR:
+            # The counter restarted before this batch, so that numbers before the restart are late.
+            marks = {seq - counter_size if seq >= counter_size - _NEAR else seq: mark for seq, mark in marks.items()}
         else:
-            seen = {seq + full if seq < _NEAR else seq: mark for seq, mark in seen.items()}
-    return full, sorted(seen.items())
+            marks = {seq + counter_size if seq < _NEAR else seq: mark for seq, mark in marks.items()}
+    return counter_size, sorted(marks.items())
 
 
-def _split(first: int, last: int, full: int) -> list[tuple[int, int]]:
-    """A stretch of counts in parts that hold counts as they are sent."""
-    if not full or last < full:
+def _wrap(first: int, last: int, counter_size: int) -> list[tuple[int, int]]:
+    """Return a range of unwrapped numbers as ranges of numbers that the counter has."""
+    if not counter_size or last < counter_size:
         return [(first, last)]
-    return [(a % full, b % full) for a, b in ((first, full - 1), (max(first, full), last)) if a <= b]
+    parts = ((first, counter_size - 1), (max(first, counter_size), last))
+    return [(start % counter_size, end % counter_size) for start, end in parts if start <= end]
 
 
-def _load_states(connection: Connection, keys: Sequence[_Boot]) -> dict[_Boot, Any]:
-    """What is known of each of these boots: one question for many, for a sender may invent one for each message."""
-    s, found = sequence_state.c, dict[_Boot, Any]()
-    for some in in_chunks(keys, _FEW):
-        for row in connection.execute(select(sequence_state).where(tuple_(s.site, s.source, s.boot_id).in_(some))):
-            found[row.site, row.source, row.boot_id] = row
-    return found
+def _load_states(connection: Connection, boots: Sequence[_Boot]) -> dict[_Boot, Any]:
+    """Return the stored state of boots. One statement loads many: a sender may invent a boot for each message."""
+    s = sequence_state.c
+    states: dict[_Boot, Any] = {}
+    for chunk in in_chunks(boots, _FEW):
+        query = select(sequence_state).where(tuple_(s.site, s.source, s.boot_id).in_(chunk))
+        for row in connection.execute(query):
+            states[row.site, row.source, row.boot_id] = row
+    return states
 
 
 def _save_states(connection: Connection, marks: Sequence[SequenceMark]) -> None:
-    ordered = sorted(marks, key=lambda m: (m.site, m.source, m.boot_id))  # one order: two writers never cross
-    rows = [fill_row(sequence_state, m, last_seq=m.seq, last_at=m.at) for m in ordered]
+    # All writers use one order, so that two of them cannot wait for each other.
+    ordered = sorted(marks, key=lambda mark: (mark.site, mark.source, mark.boot_id))
+    rows = [fill_row(sequence_state, mark, last_seq=mark.seq, last_at=mark.at) for mark in ordered]
     save_rows(connection, sequence_state, rows)
 
 
-def _forget_boots(connection: Connection, stations: Collection[tuple[str, str]]) -> None:
-    """Keep so many boots of each of these stations, those with the newest data: the sender chooses their numbers."""
+def _delete_old_boots(connection: Connection, stations: Collection[tuple[str, str]]) -> None:
+    """Delete the boots of stations beyond `MOST_BOOTS`, those with the oldest readings."""
     s = sequence_state.c
     for site, station in sorted(stations):
         of_station = (s.site == site) & (s.station == station)
         newest_first = select(s.source, s.boot_id).where(of_station).order_by(s.last_at.desc(), s.boot_id.desc())
         boots = [tuple(row) for row in connection.execute(newest_first.offset(MOST_BOOTS))]
-        for some in in_chunks(boots, _FEW):
-            connection.execute(delete(sequence_state).where(of_station, tuple_(s.source, s.boot_id).in_(some)))
+        for chunk in in_chunks(boots, _FEW):
+            connection.execute(delete(sequence_state).where(of_station, tuple_(s.source, s.boot_id).in_(chunk)))
 
 
-def _within_room(connection: Connection, gaps: Sequence[SequenceGap]) -> list[SequenceGap]:
-    """Those gaps for which there is room: so many may be open for each station."""
+def _limit_gaps(connection: Connection, gaps: Sequence[SequenceGap]) -> list[SequenceGap]:
+    """Return the first of new gaps, so that no station has more than `MOST_GAPS` open gaps."""
     g = sequence_gap.c
-    left: dict[tuple[str, str], int] = {}
-    kept = []
+    room: dict[tuple[str, str], int] = {}
+    kept: list[SequenceGap] = []
     for gap in gaps:
-        key = gap.site, gap.station
-        if key not in left:
-            waiting = select(func.count()).where(g.site == gap.site, g.station == gap.station, g.filled_at.is_(None))
-            left[key] = MOST_GAPS - connection.execute(waiting).scalar_one()
-        left[key] -= 1
-        if left[key] >= 0:
+        place = (gap.site, gap.station)
+        if place not in room:
+            query = select(func.count()).where(g.site == gap.site, g.station == gap.station, g.filled_at.is_(None))
+            room[place] = MOST_GAPS - connection.execute(query).scalar_one()
+        room[place] -= 1
+        if room[place] >= 0:
             kept.append(gap)
     return kept
 
 
-def _fill(connection: Connection, site: str, source: str, boot_id: int, late: list[int], now: datetime) -> None:
+def _fill_gaps(connection: Connection, site: str, source: str, boot_id: int, late: list[int], now: datetime) -> None:
+    """Close or split the open gaps that contain late numbers, which are in ascending order."""
     g = sequence_gap.c
-    mine = (g.site == site, g.source == source, g.boot_id == boot_id, g.filled_at.is_(None))
-    touched = (g.from_seq <= late[-1], g.to_seq >= late[0])
-    open_gaps = connection.execute(select(sequence_gap).where(*mine, *touched)).all()
-    for gap in open_gaps:
-        came = [seq for seq in late if gap.from_seq <= seq <= gap.to_seq]
-        if not came:
+    of_boot = (g.site == site, g.source == source, g.boot_id == boot_id, g.filled_at.is_(None))
+    overlapping = (g.from_seq <= late[-1], g.to_seq >= late[0])
+    for gap in connection.execute(select(sequence_gap).where(*of_boot, *overlapping)).all():
+        inside = [seq for seq in late if gap.from_seq <= seq <= gap.to_seq]
+        if not inside:
             continue
-        bounds = [gap.from_seq - 1, *came, gap.to_seq + 1]
-        parts = [(a + 1, b - 1) for a, b in pairwise(bounds) if b - a > 1]
+        bounds = [gap.from_seq - 1, *inside, gap.to_seq + 1]
+        parts = [(before + 1, after - 1) for before, after in pairwise(bounds) if after - before > 1]
         if not parts:
             connection.execute(update(sequence_gap).where(g.id == gap.id).values(filled_at=now))
             continue
         (from_seq, to_seq), *others = parts
         connection.execute(update(sequence_gap).where(g.id == gap.id).values(from_seq=from_seq, to_seq=to_seq))
         if others:
-            kept = {k: v for k, v in gap._mapping.items() if k != "id"}  # noqa: SLF001
-            connection.execute(sequence_gap.insert(), [{**kept, "from_seq": a, "to_seq": b} for a, b in others])
+            row = dict(gap._mapping)  # noqa: SLF001
+            del row["id"]
+            connection.execute(
+                sequence_gap.insert(), [{**row, "from_seq": first, "to_seq": last} for first, last in others]
+            )
 
 
 def load_open_gaps(connection: Connection, *, not_requested_since: datetime | None = None) -> list[SequenceGap]:
-    """Return the gaps that are not filled; with `not_requested_since` only those not requested since then."""
+    """Return open gaps; with `not_requested_since` only those that were not requested since then."""
     g = sequence_gap.c
-    wanted = select(sequence_gap).where(g.filled_at.is_(None))
+    query = select(sequence_gap).where(g.filled_at.is_(None))
     if not_requested_since is not None:
-        wanted = wanted.where(g.requested_at.is_(None) | (g.requested_at < not_requested_since))
-    return load_records(connection, SequenceGap, wanted.order_by(g.id).limit(1000))
+        query = query.where(g.requested_at.is_(None) | (g.requested_at < not_requested_since))
+    return load_records(connection, SequenceGap, query.order_by(g.id).limit(1000))
 
 
 def load_sequence_ends(connection: Connection) -> list[SequenceMark]:
-    """The newest count of every source's newest boot: where to ask from when the broker lost its queue."""
+    """Return the newest sequence number of each source.
+
+    If the broker lost its queue, the messages after these numbers are requested.
+    """
     s = sequence_state.c
-    known = select(sequence_state, s.last_seq.label("seq"), s.last_at.label("at"))
-    found = load_records(connection, SequenceMark, known.order_by(s.site, s.source, s.boot_id))
-    return list({(mark.site, mark.source): mark for mark in found}.values())
+    query = select(sequence_state, s.last_seq.label("seq"), s.last_at.label("at"))
+    marks = load_records(connection, SequenceMark, query.order_by(s.site, s.source, s.boot_id))
+    newest_boots = {(mark.site, mark.source): mark for mark in marks}
+    return list(newest_boots.values())
 
 
 def mark_requested(connection: Connection, gap_ids: Sequence[int], now: datetime) -> None:
-    """Write that the publishers were asked for these gaps."""
+    """Store that these gaps were requested from their publishers."""
     if gap_ids:
         connection.execute(update(sequence_gap).where(sequence_gap.c.id.in_(list(gap_ids))).values(requested_at=now))
 
 
 def delete_superseded_rows(connection: Connection, topic: str, client: str) -> int:
-    """Delete what waits of an earlier version of a file that is about to be read again as a whole."""
+    """Delete rejected rows of an earlier version of a file, before the file is read again as a whole."""
     r = rejected_message.c
-    return _drop(connection, (r.topic == topic) & (r.client == client) & r.replayed_at.is_(None), None)
+    return _delete_rejected(connection, (r.topic == topic) & (r.client == client) & r.replayed_at.is_(None), None)
 
 
 def _sweep_quarantine(sweep: Sweep, before_at: datetime) -> None:
