@@ -29,6 +29,7 @@ EXTRAS: Final[dict[str, tuple[str, str]]] = {
     "pillow_heif": ("pillow-heif is not installed; photos of iPhones (HEIC) need it", "photos"),
     "weasyprint": ("WeasyPrint is not installed; reports as PDF need it", "reports"),
     "h5netcdf": ("h5netcdf is not installed; netCDF-4 files need it", "grids"),
+    "xarray": ("xarray is not installed; netCDF and HDF5 files need it", "grids"),
     "pyarrow": ("pyarrow is not installed; Parquet files need it", "parquet"),
     "psycopg": ("psycopg is not installed; a database in PostgreSQL needs it", "postgresql"),
     "amqtt": ("amqtt is not installed; a demonstration without Mosquitto needs it", "demo"),

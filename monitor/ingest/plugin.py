@@ -28,6 +28,7 @@ _JSON_KEYS: Final = frozenset(
     {"series", "station", "each", "time", "time_unit", "device", "quantity", "unit", "value", "base"}
 )
 _SUFFIXES: Final = (".nc", ".nc4", ".cdf", ".tif", ".tiff", ".vrt")
+_HDF5_SUFFIXES: Final = (".h5", ".he5", ".hdf5")
 
 
 @hookimpl
@@ -96,7 +97,7 @@ def register_decoders() -> Mapping[str, DecoderSpec]:
 
 @hookimpl
 def register_file_readers() -> Mapping[str, FileReader]:
-    """Return the readers of netCDF, GeoTIFF and MintPy files."""
+    """Return the readers of netCDF, GeoTIFF, MintPy and LiCSBAS files."""
     from monitor.ingest.files.reader import Content, FileReader
 
     return {
@@ -121,8 +122,17 @@ def register_file_readers() -> Mapping[str, FileReader]:
             _open_mintpy_points,
             "displacement of MintPy, a geocoded time series in HDF5 or HDF-EOS5, every pixel a point",
             Content.POINTS,
-            suffixes=(".h5", ".he5", ".hdf5"),
+            suffixes=_HDF5_SUFFIXES,
             takes=("--set", "--direction", "--unit", "--mask", "--within"),
+            in_worker=True,
+        ),
+        "licsbas": FileReader(
+            _open_licsbas_points,
+            "displacement of LiCSBAS, a geocoded time series (`cum.h5`, `cum_filt.h5`), every pixel a point",
+            Content.POINTS,
+            suffixes=_HDF5_SUFFIXES,
+            needs=("--set",),
+            takes=("--direction", "--unit", "--mask", "--within"),
             in_worker=True,
         ),
     }
@@ -145,6 +155,12 @@ def _open_mintpy_points(path: Path, options: ImportOptions, now: datetime) -> Ab
     from monitor.ingest.grids.read import open_mintpy_points
 
     return open_mintpy_points(path, options, now)
+
+
+def _open_licsbas_points(path: Path, options: ImportOptions, now: datetime) -> AbstractContextManager[Any]:
+    from monitor.ingest.grids.read import open_licsbas_points
+
+    return open_licsbas_points(path, options, now)
 
 
 @hookimpl

@@ -13,6 +13,7 @@ from monitor.ingest.decoders.rtklib import SolutionHeader, find_columns, read_so
 from monitor.ingest.files.egms import OWN, find_separator, is_wide_points
 from monitor.ingest.files.gnss import CARTESIAN, is_cartesian, is_positions
 from monitor.ingest.files.lines import is_long
+from monitor.ingest.files.reader import is_licsbas
 from monitor.ingest.files.readers import LONG, WIDE, list_readers
 from monitor.ingest.files.tables import WORKBOOKS, open_rows
 from monitor.ingest.text.encodings import find_bare_utf_16, strip_zeros
@@ -25,6 +26,7 @@ _POINTS: Final = frozenset({"time", "point", "latitude", "longitude", "value"})
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _NETCDF: Final = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
+_LICSBAS_DATASET: Final = b"imdates"  # written first
 _ZIP: Final = b"PK\x03\x04"
 _NAME_AT: Final = 30  # octets before the name of the first file of a zip
 _SOLUTION_FIELDS: Final = 13  # of a line of RTKLIB with its errors: fewer may be anything
@@ -49,6 +51,7 @@ _GRID: Final = Template(
     "guess.advice.grid",
     "this is a grid: --quantity says what stations get of it, --set and --direction what its pixels are",
 )
+_LICSBAS: Final = Template("guess.advice.licsbas", "this is a time series of LiCSBAS: --set gives the point set a name")
 _POINTS_NEED: Final = Template(
     "guess.advice.points", "these are InSAR points: --set, --direction and --unit say what their values mean"
 )
@@ -136,6 +139,8 @@ def _inspect_bytes(path: Path, head: bytes) -> ReaderCandidates:
     if head.startswith(b"PAR1"):
         return ReaderCandidates((LONG,)) if suffix in {".parquet", ".pq"} else ReaderCandidates((), _PARQUET())
     if head.startswith(_HDF5) and suffix in list_readers()["mintpy"].suffixes:
+        if is_licsbas(path) or _LICSBAS_DATASET in head:
+            return ReaderCandidates(("licsbas",), _LICSBAS())
         return ReaderCandidates(("mintpy",))
     if head.startswith((*_TIFF, *_NETCDF, _HDF5)):
         return ReaderCandidates(("grid", "insar-grid"), _GRID())

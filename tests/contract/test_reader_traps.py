@@ -9,7 +9,7 @@ import pytest
 from monitor.cli.main import run_verb
 from monitor.ingest.files.readers import Content, list_readers
 from monitor.worker import compute
-from tests.contract.test_readers import here, spell_grid, spell_mintpy, stored
+from tests.contract.test_readers import here, spell_grid, spell_licsbas, spell_mintpy, stored
 from tests.data.servers.file_server import run_here
 
 __all__ = ["here"]
@@ -50,6 +50,10 @@ def lay_grid(days):
 
 def lay_mintpy(days):
     return spell_mintpy([f"{at:%Y%m%d}" for at in days], 0.0)
+
+
+def lay_licsbas(days):
+    return spell_licsbas([f"{at:%Y%m%d}" for at in days], 0.0)
 
 
 def spell_rows(head, line):
@@ -95,6 +99,7 @@ TRAPS = MappingProxyType(
         "grid": (lay_grid, ("--quantity", "rain"), None),  # one array: it has no lines
         "insar-grid": (lay_grid, LOS, None),
         "mintpy": (lay_mintpy, (), None),
+        "licsbas": (lay_licsbas, ("--set", "desc"), None),
         "profile": (
             spell_rows("Date,A_0.5,A_1.5\n", lambda at, k: f"{at:%Y-%m-%dT%H:%M:%SZ},{k}.4,0.1\n"),
             ("--station", "I1", "--unit", "mm"),

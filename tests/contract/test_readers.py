@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import h5py
+import numpy as np
 import pytest
 from scipy.io import netcdf_file
 from sqlalchemy import func, select
@@ -81,6 +82,17 @@ def spell_mintpy(days=("20250101", "20250113"), first_mm=1.0):
     return out.getvalue()
 
 
+def spell_licsbas(days=("20250101", "20250113"), first_mm=1.0):
+    out = io.BytesIO()
+    with h5py.File(out, "w") as file:
+        file["imdates"] = np.array(days, "i4")
+        file["cum"] = np.array([[[k + first_mm]] for k in range(len(days))], "f4")
+        place = {"corner_lat": 46.2, "corner_lon": 8.9, "post_lat": -0.001, "post_lon": 0.001}
+        for key, value in place.items():
+            file[key] = value
+    return out.getvalue()
+
+
 LOS = ("--set", "desc", "--direction", "los-towards")
 # name -> the smallest file, what must be said of it, and how many values it holds
 EXAMPLES = MappingProxyType(
@@ -103,6 +115,7 @@ EXAMPLES = MappingProxyType(
         "grid": (spell_grid(), ("--quantity", "rain"), 3),
         "insar-grid": (spell_grid(), LOS, 15),
         "mintpy": (spell_mintpy(), (), 2),
+        "licsbas": (spell_licsbas(), ("--set", "desc"), 2),
         # with how many came and how far its end is, which follow from them
         "profile": ("Hole;I1\nDate;2025-03-01\nUnit;mm\nDepth;A\n0,5;1,25\n1,5;0,50\n", (), 4),
     }

@@ -34,6 +34,7 @@ from tests.features.scenes.test_local_grid import write as write_picture
 from tests.fixtures.waiting import REPOSITORY
 from tests.ingest.test_grid_masks import write_hdf5, write_netcdf
 from tests.ingest.test_grids import write_mintpy, write_rain, write_tif
+from tests.ingest.test_licsbas import draw_displacement, write_cum
 from tests.ingest.test_points import write_long as write_points
 from tests.ingest.test_rtklib import HEAD, LLH
 
@@ -238,6 +239,7 @@ def make_prisms() -> None:
 def make_points() -> None:
     write_points(Path("radar.csv"))
     write_mintpy("timeseries_demErr.h5")
+    write_cum(Path("TS_GEOCml1/cum_filt.h5"), draw_displacement())
     layers, place = np.ones((2, 30, 30)), Affine(20, 0, 492_200, 0, -20, 5_116_400)
     write_tif(Path("stack.tif"), layers, ("20260101", "20260113"), transform=place)
     Path("radar").mkdir()

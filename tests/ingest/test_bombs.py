@@ -41,7 +41,7 @@ from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import list_readers
 from monitor.ingest.files.rtklib import open_rtklib
-from monitor.ingest.grids.read import open_grid, open_mintpy_points, open_pixels
+from monitor.ingest.grids.read import open_grid, open_licsbas_points, open_mintpy_points, open_pixels
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.sections import read_text
@@ -256,6 +256,10 @@ READ = {
     "mintpy": (
         read_stack(lambda path, _, now: open_mintpy_points(path, ImportOptions(), now)),
         (lambda t: large_pieces(t, "timeseries", date=[b"20250101"]),),
+    ),
+    "licsbas": (
+        read_stack(lambda path, _, now: open_licsbas_points(path, ImportOptions(point_set="s"), now)),
+        (lambda t: large_pieces(t, "cum", imdates=[20250101]),),
     ),
 }
 

@@ -166,7 +166,7 @@ def test_mask_of_the_ground_says_nothing_about_the_quality_of_displacement(tmp_p
         "coherence": (np.where(GOOD, 0.9, 0.2).astype("f4"), {}),
     }
     path = write_netcdf(tmp_path / "a.nc", draw_displacement(), layers)
-    with pytest.raises(ConfigError, match=r"coherence.*known beside them: shadow_mask=0"):
+    with pytest.raises(ConfigError, match=r"coherence.*rules of other layers: shadow_mask=0"):
         read_netcdf(path)
     meaning, values, *_ = read_netcdf(path, "shadow_mask=0, coherence>=0.5")
     assert meaning.mask == "shadow_mask=0 and coherence>=0.5"
@@ -303,7 +303,7 @@ def test_mask_of_a_date_belongs_to_the_file_of_that_date(tmp_path):
 def test_layer_beside_on_another_grid_is_named(tmp_path):
     path = write_raster(tmp_path / "stack.tif", draw_displacement(), NAMES)
     write_raster(tmp_path / "mask.tif", GOOD.astype("u1")[None], transform=CELLS @ Affine.translation(1, 0))
-    with pytest.raises(ConfigError, match=r"mask.tif beside it.*another grid.*--mask none"):
+    with pytest.raises(ConfigError, match=r"mask.tif is a mask.*another grid.*--mask none"):
         read_raster(path)
     assert len(read_raster(path, "none")[1]) == GOOD.size * DATES
 

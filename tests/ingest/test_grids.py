@@ -16,7 +16,8 @@ from scipy.io import netcdf_file
 from monitor.errors import ConfigError
 from monitor.ingest.files.reader import ImportOptions, StationPlace
 from monitor.ingest.grids import stack as stacks
-from monitor.ingest.grids.cf import find_date, read_times
+from monitor.ingest.grids.cf import read_times
+from monitor.ingest.grids.dates import find_date
 from monitor.ingest.grids.netcdf import open_netcdf
 from monitor.ingest.grids.read import open_grid, open_mintpy_points, open_pixels
 from tests.data.surveys.rasters import change_raster, write_raster
@@ -63,11 +64,11 @@ def test_measured_rain_at_stations_is_that_of_the_cell_around_them(rain):
     (mean,) = rows_of(rain, quantity="rain", window_m=1500.0, places=(here,))
     assert near.sum() > 4
     assert mean[2] == pytest.approx(np.where(raw < 0, np.nan, raw)[near].mean() * 0.05)
-    with pytest.raises(ConfigError, match="the file says the unit 'mm', not 'm'"):
+    with pytest.raises(ConfigError, match="the file states the unit 'mm', not 'm'"):
         rows_of(rain, quantity="rain", unit="m", places=(here,))
-    with pytest.raises(ConfigError, match="none of 1 stations with a place stands on this grid"):
+    with pytest.raises(ConfigError, match="none of 1 stations with coordinates is on this grid"):
         rows_of(rain, quantity="rain", places=(elsewhere,))
-    with pytest.raises(ConfigError, match="no centre of a cell lies within 1 m"):
+    with pytest.raises(ConfigError, match="no centre of a cell is within 1 m"):
         rows_of(rain, quantity="rain", window_m=1.0, places=(here,))
 
 
@@ -112,7 +113,7 @@ def test_rain_counts_at_the_end_of_its_interval_and_no_value_is_none(tmp_path):
         ({"units": "mm h-1"}, "rain is the sum of an interval"),
         ({"units": ""}, "give --unit"),
         ({"time_units": "months since 2026-01-01"}, "cannot be read"),
-        ({"time_units": "hours since 0"}, "is none"),
+        ({"time_units": "hours since 0"}, "is invalid"),
     ):
         with pytest.raises(ConfigError, match=said):
             rows_of(write_classic(tmp_path / "odd.nc", values, **more), quantity="rain", places=places)
@@ -197,7 +198,7 @@ def test_pixels_of_a_raster_are_points_at_their_place(tmp_path, monkeypatch):
     assert [(v.observed_at, v.value) for v in last.values] == [(datetime(2026, 1, 1, tzinfo=UTC), 11.0)]
     assert pieces[0].values[1].observed_at == datetime(2026, 1, 13, 5, 12, 30, tzinfo=UTC)
     assert len(points_of(open_pixels, path, **said, within_m=25.0, places=(StationPlace("G1", lat, lon),))[1]) == 3
-    monkeypatch.setattr("monitor.ingest.grids.read.MOST_POINTS", 5)
+    monkeypatch.setattr("monitor.ingest.grids.read._MOST_POINTS", 5)
     with pytest.raises(ConfigError, match="more than 5 pixels; give --within"):
         points_of(open_pixels, path, **said)
     (first,) = rows_of(path, quantity="velocity", unit="mm/yr", places=(StationPlace("G1", lat, lon),))
@@ -214,7 +215,7 @@ def test_a_raster_that_does_not_say_what_or_when_is_refused(tmp_path):
         ("disp_20260102.tif", {"crs": None}, said, "with coordinates"),
         ("disp_20260103.tif", {}, {**said, "unit": "mm/yr"}, "rates are no displacement"),
         ("disp_20260104.tif", {}, {**said, "unit": None}, "give --unit"),
-        ("disp_20260105.tif", {}, {**said, "direction": None}, "the sign is declared"),
+        ("disp_20260105.tif", {}, {**said, "direction": None}, "the sign is never guessed"),
     ):
         with pytest.raises(ConfigError, match=line):
             points_of(open_pixels, write_tif(tmp_path / name, one, **more), **options)
@@ -223,8 +224,8 @@ def test_a_raster_that_does_not_say_what_or_when_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("tags", "unit", "line"),
     [
-        ({"UNIT": "m"}, "mm", "says the unit 'm', not 'mm'"),
-        ({"units": "radians"}, "mm", "says the unit 'rad', not 'mm'"),
+        ({"UNIT": "m"}, "mm", "states the unit 'm', not 'mm'"),
+        ({"units": "radians"}, "mm", "states the unit 'rad', not 'mm'"),
         ({"UNIT": "m/year", "FILE_TYPE": "velocity"}, None, "rates are no displacement"),
         ({"UNIT": "cm"}, None, ""),
         ({"UNIT": "of the provider"}, "mm", ""),
@@ -268,6 +269,19 @@ def test_mintpy_counts_metres_towards_the_satellite_at_the_time_of_its_pass(tmp_
         points_of(open_mintpy_points, tmp_path / "radar.h5", direction="up")
 
 
+@pytest.mark.parametrize(("zone", "epsg"), [("32N", 32632), ("19S", 32719)])
+def test_mintpy_time_series_in_utm_names_its_zone_or_its_code(tmp_path, zone, epsg):
+    """HyP3 products are in UTM. MintPy names the zone, and newer versions the EPSG code too."""
+    place = {"X_FIRST": "500000", "Y_FIRST": "5100000", "X_STEP": "20", "Y_STEP": "-20", "Y_UNIT": "meters"}
+    (first, *_), (other, *_) = (
+        points_of(open_mintpy_points, write_mintpy(tmp_path / f"{key}.h5", **place, **{key: value}))[1]
+        for key, value in (("UTM_ZONE", zone), ("EPSG", str(epsg)))
+    )
+    assert first.point == other.point
+    with pytest.raises(ConfigError, match="without the attributes EPSG or UTM_ZONE"):
+        points_of(open_mintpy_points, write_mintpy(tmp_path / "none.h5", **place))
+
+
 def test_mintpy_says_from_which_date_and_against_which_point_it_counts(tmp_path):
     attrs = {"REF_DATE": "20260101", "REF_LAT": "46.2", "REF_LON": "8.9"}
     declared, _ = points_of(open_mintpy_points, write_mintpy(tmp_path / "a.h5", **attrs))
@@ -288,12 +302,12 @@ def test_a_pixel_that_never_changes_from_a_fill_is_masked_whatever_the_form(tmp_
     values = np.random.default_rng(4).normal(0, 3, (4, 5, 6))
     values[:, 1:3, 2:4] = fill
     for layers in (values, values[1:2]):
-        kept = stacks.leave_fills(layers, zero=True)
+        kept = stacks.mask_fills(layers, zero=True)
         assert np.isnan(kept[:, 1:3, 2:4]).all()
         assert np.isfinite(kept).sum() == layers[:, 0].size * 5 - 4 * len(layers)
     dry = np.zeros((4, 5, 6))
-    assert np.isfinite(stacks.leave_fills(dry, zero=False)).all()
-    assert np.isfinite(stacks.leave_fills(dry[:1], zero=True)).all()  # the date from which all others count
+    assert np.isfinite(stacks.mask_fills(dry, zero=False)).all()
+    assert np.isfinite(stacks.mask_fills(dry[:1], zero=True)).all()  # the date from which all others count
 
 
 @pytest.mark.parametrize(("first", "turn"), [(8.9, 0.0), (8.9, -360.0), (-118.5, 0.0), (-118.5, 360.0)])
@@ -315,7 +329,10 @@ def test_what_is_damaged_or_something_else_is_one_line(tmp_path):
         for opens in (open_mintpy_points, open_pixels):
             with pytest.raises(ConfigError):
                 points_of(opens, path, point_set="a", direction="los-towards", unit="m")
-    with pytest.raises(ConfigError, match="cannot be read as netCDF"), open_netcdf(tmp_path / "a.h5", None, ends=False):
+    with (
+        pytest.raises(ConfigError, match="expected one grid"),
+        open_netcdf(tmp_path / "a.h5", None, use_end=False),
+    ):
         pass
 
 
@@ -363,7 +380,7 @@ def test_every_spelling_of_a_clock_is_read_alike():
         assert find_date(name) == at, name
         assert find_date(f"x_{at:%Y{mark}%m{mark}%d}.tif") == at.replace(hour=0, minute=0)
         until = at + timedelta(minutes=30)
-        assert find_date(f"a.{at:%Y%m%d-S%H%M00}-E{until - timedelta(seconds=1):%H%M%S}.tif", ends=True) == until
+        assert find_date(f"a.{at:%Y%m%d-S%H%M00}-E{until - timedelta(seconds=1):%H%M%S}.tif", use_end=True) == until
 
 
 @pytest.mark.parametrize("seed", range(8))

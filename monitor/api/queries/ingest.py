@@ -52,9 +52,9 @@ from monitor.ingest.files.temporary import (
     # Import files into a temporary SQLite database, with the checks of every import, and yield it
     open_imported_files,
 )
-from monitor.ingest.grids.cf import (
+from monitor.ingest.grids.units import (
     choose_unit,  # return the unit stated by a grid file or by the user; raises ConfigError
-    read_unit,  # convert a unit of a grid file into our spelling; unknown units unchanged
+    read_unit,  # return our spelling of a unit of a grid; unknown units unchanged
 )
 from monitor.ingest.message import (
     FILE_TOPIC,  # topic prefix of rejected file rows in the quarantine, `file/`

@@ -311,7 +311,7 @@ def _read_grids(
     Raises:
         ConfigError: two of them say something of one station at one instant: a name may say the day and not its time.
     """
-    from monitor.ingest.grids.cf import check_stamp, classify_sums
+    from monitor.ingest.grids.rain import are_accumulated, check_stamp
 
     found: dict[Path, ConvertedFile] = {}
     claims: dict[tuple[str, str], Path] = {}
@@ -338,7 +338,8 @@ def _read_grids(
                     rain.setdefault(station, []).append((epoch_s(parse_time(at)), row["value"]))
     if rain:  # files of one layer each show together what none of them shows
         places = [place for place in stated.places if place.station in rain]
-        check_stamp(f"{files[0].parent}", places, stated.stamp, adds=classify_sums(rain.values()), is_doubtful=False)
+        is_accumulated = are_accumulated(rain.values())
+        check_stamp(f"{files[0].parent}", places, stated.stamp, is_accumulated=is_accumulated, is_doubtful=False)
     return found
 
 

@@ -159,10 +159,22 @@ _GRIDS: Final = frozenset({".nc", ".nc4", ".cdf", ".tif", ".tiff"})
 
 
 def list_companions(path: Path) -> tuple[Path, ...]:
-    """List the masks and quality layers that lie as files beside a grid: those of MintPy, netCDF files and GeoTIFFs."""
+    """List the masks and quality layers in the folder of a grid: of MintPy and LiCSBAS, netCDF files and GeoTIFFs."""
+    if is_licsbas(path):
+        mask = path.parent / "results" / "mask"
+        return (mask,) if mask.is_file() else ()
     is_hdf5 = path.suffix.lower() in _HDF5
     siblings = (file for file in path.parent.iterdir() if file.name != path.name and file.is_file())
     return tuple(sorted(f for f in siblings if is_companion(f) and (f.suffix.lower() in _HDF5) == is_hdf5))
+
+
+def is_licsbas(path: Path) -> bool:
+    """Return whether a file has the name of a LiCSBAS time series.
+
+    >>> [is_licsbas(Path(name)) for name in ("cum.h5", "cum_filt.h5", "timeseries.h5", "cum.nc")]
+    [True, True, False, False]
+    """
+    return path.suffix.lower() in _HDF5 and re.match(r"cum(?![a-z])", path.stem) is not None
 
 
 def is_companion(path: Path) -> bool:

@@ -1,1 +1,1 @@
-"""Rasters and grids with times: what they say at stations, and pixels as points."""
+"""Grids with times from netCDF, HDF5 and GeoTIFF: values at the stations of a site, or every pixel as a point."""

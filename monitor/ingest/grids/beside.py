@@ -1,4 +1,4 @@
-"""Masks and quality layers that lie as files beside a grid of displacement, in netCDF or GeoTIFF."""
+"""Masks and quality layers that are separate files, netCDF or GeoTIFF, in the folder of a grid of displacement."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -11,57 +11,58 @@ from rasterio.windows import Window
 
 from detection.imagery.raster.untrusted import open_raster
 from monitor.errors import ConfigError
-from monitor.ingest.grids.cf import find_date
-from monitor.ingest.grids.quality import Footing, QualityLayer, find_rule
+from monitor.ingest.grids.dates import find_date
+from monitor.ingest.grids.quality import GridGeometry, QualityLayer, find_rule
 from monitor.ingest.grids.stack import Array
 
 _NETCDF: Final = frozenset({".nc", ".nc4", ".cdf"})
 
 
 def list_layers_beside(
-    path: Path, footing: Footing, companions: Sequence[Path], opened: ExitStack
+    path: Path, geometry: GridGeometry, companions: Sequence[Path], stack: ExitStack
 ) -> list[QualityLayer]:
-    """Open the masks and quality layers beside a grid, each named after its file.
+    """Open the masks and quality layers in the folder of a grid. A layer has the name of its file.
 
-    A file with a date in its name belongs to the grid of that date alone.
+    A file with a date in its name belongs to the grid of that date only.
 
     Args:
-        path: of the grid, for messages.
-        opened: closes the files.
+        path: Path of the grid, for messages.
+        stack: Closes the files.
 
     Raises:
-        ConfigError: a layer lies on another grid.
+        ConfigError: no layer of a file is on the cells of the grid.
     """
-    days = {at.date() for at in footing.times}
+    days = {at.date() for at in geometry.times}
     layers: list[QualityLayer] = []
     for companion in companions:
         at = find_date(companion.stem)
-        if at is not None and len(footing.times) == 1 and at.date() not in days:
+        if at is not None and len(geometry.times) == 1 and at.date() not in days:
             continue
-        found = list(_open_companion(companion, footing, opened))
-        if found and not any(found):
+        opened = list(_open_companion(companion, geometry, stack))
+        if opened and not any(opened):
             raise ConfigError(
-                f"{path}: {companion.name} beside it is a mask or a quality layer by its name and lies on another "
-                "grid: bring it to the grid of the displacement, move it elsewhere, or give --mask none"
+                f"{path}: {companion.name} is a mask or a quality layer by its name and lies on another grid: "
+                "resample it to the grid of the displacement, move it to another folder, or give --mask none"
             )
-        layers += [layer for layer in found if layer is not None]
+        layers += [layer for layer in opened if layer is not None]
     return layers
 
 
-def _open_companion(companion: Path, footing: Footing, opened: ExitStack) -> Iterator[QualityLayer | None]:
+def _open_companion(companion: Path, geometry: GridGeometry, stack: ExitStack) -> Iterator[QualityLayer | None]:
+    """Yield the layers of a file; None for a layer on other cells."""
     if companion.suffix.lower() in _NETCDF:
         from monitor.ingest.grids.netcdf import open_layers
 
-        yield from open_layers(companion, footing, opened)
+        yield from open_layers(companion, geometry, stack)
         return
-    source = opened.enter_context(open_raster(companion))
-    t = source.transform
-    x = t.c + t.a * (np.arange(source.width) + 0.5)
-    y = t.f + t.e * (np.arange(source.height) + 0.5)
-    is_same_system = source.crs is not None and CRS.from_wkt(source.crs.to_wkt()).equals(
-        footing.crs, ignore_axis_order=True
+    source = stack.enter_context(open_raster(companion))
+    transform = source.transform
+    x, y = find_centres(source)
+    has_same_crs = source.crs is not None and CRS.from_wkt(source.crs.to_wkt()).equals(
+        geometry.crs, ignore_axis_order=True
     )
-    if t.b or t.d or not is_same_system or not footing.has_cells(x, y) or source.count not in {1, len(footing.times)}:
+    has_layers = source.count in {1, len(geometry.times)}
+    if transform.b or transform.d or not has_same_crs or not has_layers or not geometry.has_cells(x, y):
         yield None
         return
 
@@ -72,19 +73,41 @@ def _open_companion(companion: Path, footing: Footing, opened: ExitStack) -> Ite
     yield QualityLayer(companion.stem, read, find_rule(companion.stem, describe_band(source, 1)))
 
 
-def read_raster_layer(source: Any, bands: Sequence[int], rows: slice, columns: slice) -> Array:
-    """Read bands of a raster with their scale and offset, NaN where there is no value."""
+def find_centres(source: Any) -> tuple[Array, Array]:
+    """Return the centres of the columns and rows of a raster that is not rotated."""
+    transform = source.transform
+    x: Array = transform.c + transform.a * (np.arange(source.width) + 0.5)
+    y: Array = transform.f + transform.e * (np.arange(source.height) + 0.5)
+    return x, y
+
+
+def read_window(source: Any, bands: Sequence[int], rows: slice, columns: slice) -> Array:
+    """Read the stored numbers of bands, NaN where nodata or a mask excludes a pixel."""
     window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
-    values = source.read(bands, window=window, masked=True).astype(float)
+    numbers: Array = np.ma.filled(source.read(bands, window=window, masked=True).astype(float), np.nan)
+    return numbers
+
+
+def apply_scale(source: Any, bands: Sequence[int], numbers: Array) -> Array:
+    """Return the values of stored numbers, by scale and offset of their bands."""
     scales = np.array([source.scales[band - 1] for band in bands])[:, None, None]
     offsets = np.array([source.offsets[band - 1] for band in bands])[:, None, None]
-    plain: Array = np.ma.filled(values, np.nan) * scales + offsets
-    return plain
+    values: Array = numbers * scales + offsets
+    return values
+
+
+def read_raster_layer(source: Any, bands: Sequence[int], rows: slice, columns: slice) -> Array:
+    """Read the values of bands of a raster, NaN where there is no value."""
+    return apply_scale(source, bands, read_window(source, bands, rows, columns))
 
 
 def describe_band(source: Any, band: int) -> Mapping[str, Any]:
-    """Return what a raster says about the values of a band, by the names that CF has for it."""
+    """Return what the tags of a raster state about the values of a band, by the names of CF attributes."""
     tags = {key.lower(): value for key, value in (source.tags() | source.tags(band)).items()}
     texts = [tags.get("description", ""), source.descriptions[band - 1] or ""]
-    values = tags.get("flag_values", "").replace(",", " ").split()
-    return {**tags, "description": ". ".join(filter(None, texts)), "flag_values": [float(v) for v in values]}
+    flag_values = tags.get("flag_values", "").replace(",", " ").split()
+    return {
+        **tags,
+        "description": ". ".join(text for text in texts if text),
+        "flag_values": [float(value) for value in flag_values],
+    }

@@ -1,378 +1,210 @@
-"""netCDF files as stacks: netCDF-4 by h5netcdf, the classic form by SciPy, both with CF times and grids."""
+"""netCDF files with CF metadata as stacks."""
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from math import prod
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from pyproj import CRS
-from pyproj.exceptions import CRSError
+import xarray as xr
 
 from monitor.errors import ConfigError
-from monitor.ingest.grids.cf import find_no_rain, may_add_up, read_times
+from monitor.ingest.grids.cf import (
+    Variables,
+    choose_grid,
+    find_axis,
+    find_bounds,
+    find_crs,
+    find_time,
+    is_time,
+    list_grids,
+    list_layer_dimensions,
+    read_axis,
+    read_instants,
+)
+from monitor.ingest.grids.dataset import READ_ERRORS, find_chunk_rows, make_read_error, open_dataset, read_text
+from monitor.ingest.grids.packing import make_reader, unpack
 from monitor.ingest.grids.quality import (
     NONE,
-    Footing,
-    ListBeside,
+    GridGeometry,
+    OpenCompanions,
     QualityLayer,
     choose_mask,
     find_rule,
     is_quality_name,
 )
-from monitor.ingest.grids.stack import MOST_SIDE, MOST_TIMES, Array, GridStack, leave_fills
+from monitor.ingest.grids.rain import describe_not_rain_sums, may_be_accumulated
+from monitor.ingest.grids.stack import GridStack
+from monitor.ingest.grids.units import read_unit
+from monitor.sites.quantities import is_unit_of
 
-CHUNK_BYTES: Final = 256 << 20  # what one value takes to be unpacked
-_X: Final = ("projection_x_coordinate", "longitude")
-_Y: Final = ("projection_y_coordinate", "latitude")
-_NAMES: Final = {"x": ("x", "easting", "lon", "longitude"), "y": ("y", "northing", "lat", "latitude")}
-_REFERENCES: Final = ("reference_time", "reference_date", "ref_date", "reference_datetime")
-_LENGTHS: Final = frozenset({"m", "cm", "mm", "meter", "meters", "metre", "metres", "millimeter", "millimeters"})
-_SCALES: Final = {"km": 1000.0, "kilometre": 1000.0, "kilometer": 1000.0, "kilometers": 1000.0}
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One variable of a file, of either library."""
-
-    dims: tuple[str, ...]
-    shape: tuple[int, ...]
-    attrs: Mapping[str, Any]
-    get: Callable[[Any], Any]
-    chunks: tuple[int, ...] | None = None
-
-    def text(self, name: str) -> str:
-        """A text of its attributes, "" where there is none."""
-        value = self.attrs.get(name, "")
-        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+_REFERENCE_NAMES: Final = frozenset({"reference_time", "reference_date", "ref_date", "reference_datetime"})
+_TEXTS: Final = ("long_name", "standard_name", "description", "comment")
+_FLAG_TEXTS: Final = ("flag_meanings", "description", "long_name", "comment")
+_METHODS: Final = ("cell_methods", "GRIB_stepType")
 
 
 @contextmanager
 def open_netcdf(
-    path: Path, variable: str | None, *, ends: bool, mask: str | None = NONE, beside: ListBeside | None = None
+    path: Path,
+    variable: str | None,
+    *,
+    use_end: bool,
+    mask: str | None = NONE,
+    open_companions: OpenCompanions | None = None,
 ) -> Iterator[GridStack]:
     """Open one variable of a file.
 
     Args:
-        variable: its name, where the file holds several grids.
-        ends: where times have bounds, the later one counts: values are sums of an interval.
-        mask: the value of `--mask`; None: apply the quality layers whose good values the file names.
-        beside: opens the masks and quality layers that lie as files beside it; None: there are none.
+        variable: Name of the variable. None: the file has only one grid.
+        use_end: Use the end of each interval as its time, if times have bounds: values are sums of an interval.
+        mask: Value of `--mask`. None: apply the quality layers whose good values are stated.
+        open_companions: Opens masks and quality layers in the same folder. None: there are none.
 
     Raises:
-        ConfigError: it is no netCDF file with such a grid; one line.
+        ConfigError: it is no netCDF file with such a grid.
     """
     try:
-        with ExitStack() as opened:
-            variables = opened.enter_context(_open(path))
-            yield _read_stack(path, variables, variable, opened, ends=ends, mask=mask, beside=beside)
-    except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, MemoryError) as error:
-        raise ConfigError(f"{path}: cannot be read as netCDF: {' '.join(str(error).split())[:200]}") from None
+        with ExitStack() as stack:
+            dataset = stack.enter_context(open_dataset(path))
+            yield _read_stack(
+                path.name, dataset, variable, stack, use_end=use_end, mask=mask, open_companions=open_companions
+            )
+    except READ_ERRORS as error:
+        raise make_read_error(path, "netCDF", error) from None
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[dict[str, Variable]]:
-    with path.open("rb") as file:
-        classic = file.read(3) == b"CDF"
-    if classic:
-        from scipy.io import netcdf_file
+def open_layers(path: Path, geometry: GridGeometry, stack: ExitStack) -> Iterator[QualityLayer | None]:
+    """Yield the masks and quality layers of a file beside a grid. The only layer of a file has the name of the file.
 
-        found = netcdf_file(str(path), "r", mmap=True, maskandscale=False)
-        try:
-            yield {
-                name: Variable(v.dimensions, v.shape, dict(v._attributes), v.data.__getitem__)  # noqa: SLF001
-                for name, v in found.variables.items()
-            }
-        finally:
-            with warnings.catch_warnings():  # parts of the mapped file may still be looked at; it ends with them
-                warnings.simplefilter("ignore", RuntimeWarning)
-                found.close()
-        return
-    import h5netcdf
-
-    with h5netcdf.File(path, "r") as found:
-        for name, v in found.variables.items():
-            size = prod(v.chunks or ()) * v.dtype.itemsize
-            if size > CHUNK_BYTES:
-                raise ConfigError(f"{path}: {name}: pieces of {size >> 20} MiB are too large")
-        yield {
-            name: Variable(v.dimensions, v.shape, dict(v.attrs), v.__getitem__, v.chunks)
-            for name, v in found.variables.items()
-        }
-
-
-def open_layers(path: Path, footing: Footing, opened: ExitStack) -> Iterator[QualityLayer | None]:
-    """Open the masks and quality layers of a file beside a grid; a single layer is named after its file.
-
-    A file with a displacement or another length in it is a product of its own, whatever its name: nothing is opened.
+    A file that contains a displacement or another length is a product of its own and has no layers, whatever its name.
 
     Returns:
-        The layers; None for each that lies on other cells or at other times.
+        The layers. None stands for a layer on other cells or at other times.
+
+    Raises:
+        ConfigError: the file cannot be read.
     """
     try:
-        variables = opened.enter_context(_open(path))
-        grids = _list_grids(variables)
-        if any(values.text("units").lower() in _LENGTHS for values in grids.values()):
+        variables = stack.enter_context(open_dataset(path)).variables
+        grids = list_grids(variables)
+        units = [read_unit(read_text(values.attrs, "units")) for values in grids.values()]
+        if any(is_unit_of(unit, "displacement") for unit in units):
             return
         for name, values in grids.items():
             if len(grids) > 1 and not is_quality_name(name):
                 continue
-            x_dim, y_dim = (_find_axis(path.name, variables, values, which) for which in ("x", "y"))
-            crs = _find_crs(path.name, variables, values, x_dim)
-            x, y = (_read_axis(variables[d], crs) for d in (x_dim, y_dim))
-            others = [n for d, n in zip(values.dims, values.shape, strict=True) if d not in {x_dim, y_dim} and n > 1]
-            if not footing.has_cells(x, y) or others not in ([], [len(footing.times)]):
+            x_dimension = find_axis(path.name, variables, values, "x")
+            y_dimension = find_axis(path.name, variables, values, "y")
+            crs = find_crs(path.name, variables, values, x_dimension)
+            x = read_axis(variables[x_dimension], crs)
+            y = read_axis(variables[y_dimension], crs)
+            layers = [values.sizes[d] for d in list_layer_dimensions(values, x_dimension, y_dimension)]
+            if not geometry.has_cells(x, y) or layers not in ([], [len(geometry.times)]):
                 yield None
                 continue
-            layer = _make_layer(name, values, x_dim, y_dim)
+            layer = _make_layer(name, values, x_dimension, y_dimension)
             yield layer if len(grids) > 1 else replace(layer, name=path.stem)
-    except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
-        raise ConfigError(f"{path}: cannot be read as netCDF: {' '.join(str(error).split())[:200]}") from None
+    except READ_ERRORS as error:
+        raise make_read_error(path, "netCDF", error) from None
 
 
 def _read_stack(
-    path: Path,
-    variables: Mapping[str, Variable],
+    file: str,
+    dataset: xr.Dataset,
     wanted: str | None,
-    opened: ExitStack,
+    stack: ExitStack,
     *,
-    ends: bool,
+    use_end: bool,
     mask: str | None,
-    beside: ListBeside | None,
+    open_companions: OpenCompanions | None,
 ) -> GridStack:
-    name = path.name
-    values = _choose(name, variables, wanted)
-    x_dim, y_dim = (_find_axis(name, variables, values, which) for which in ("x", "y"))
-    others = [d for d, n in zip(values.dims, values.shape, strict=True) if d not in {x_dim, y_dim} and n > 1]
-    if len(others) > 1:
-        raise ConfigError(f"{name}: dimensions {', '.join(others)} beside x and y; expected time alone")
-    time = _find_time(name, variables, values, others)
-    crs = _find_crs(name, variables, values, x_dim)
-    x, y = (_read_axis(variables[d], crs) for d in (x_dim, y_dim))
-    times = _read_instants(name, variables, time, ends=ends)
-    kept = values.chunks[values.dims.index(y_dim)] if values.chunks else 1
-    called = next((n for n, v in variables.items() if v is values), "")
-    texts = [values.text(n) for n in ("long_name", "standard_name", "description", "comment")]
+    variables: Variables = dataset.variables
+    name, values = choose_grid(file, variables, wanted)
+    x_dimension = find_axis(file, variables, values, "x")
+    y_dimension = find_axis(file, variables, values, "y")
+    time = find_time(file, variables, values, list_layer_dimensions(values, x_dimension, y_dimension))
+    times = read_instants(file, variables, time, use_end=use_end)
+    crs = find_crs(file, variables, values, x_dimension)
+    x = read_axis(variables[x_dimension], crs)
+    y = read_axis(variables[y_dimension], crs)
+    texts = [read_text(values.attrs, key) for key in _TEXTS]
+    methods = " ".join(read_text(values.attrs, key) for key in _METHODS)
     quality = None
     if mask != NONE:
-        layers = list(_list_quality_layers(variables, values, x_dim, y_dim))
-        if beside is not None:
-            layers += beside(Footing(times, x, y, crs), opened)
-        quality = choose_mask(name, layers, mask)
+        layers = list(_list_quality_layers(variables, name, x_dimension, y_dimension))
+        if open_companions is not None:
+            layers += open_companions(GridGeometry(times, x, y, crs), stack)
+        quality = choose_mask(file, layers, mask)
     return GridStack(
-        name,
+        file,
         times,
         x,
         y,
         crs,
-        values.text("units"),
-        _make_read(values, x_dim, y_dim),
-        kept,
-        _find_sums(variables, time),
-        may_add_up(called, texts),
-        find_no_rain([called, *texts[:2]], " ".join(values.text(n) for n in ("cell_methods", "GRIB_stepType"))),
-        _find_reference(name, variables),
+        read_text(values.attrs, "units"),
+        make_reader(values, x_dimension, y_dimension),
+        find_chunk_rows(values, y_dimension),
+        _is_accumulated(variables, time),
+        may_be_accumulated(name, texts),
+        describe_not_rain_sums([name, *texts[:2]], methods),
+        _find_reference(file, variables),
         mask_name="" if quality is None else quality.name,
         read_good=None if quality is None else quality.read_good,
     )
 
 
 def _list_quality_layers(
-    variables: Mapping[str, Variable], values: Variable, x_dim: str, y_dim: str
+    variables: Variables, values_name: str, x_dimension: str, y_dimension: str
 ) -> Iterator[QualityLayer]:
-    """List the other variables on the grid of the values: of one time, or of the same times."""
-    ancillary = values.text("ancillary_variables").split()
-    sizes = dict(zip(values.dims, values.shape, strict=True))
-    for name, variable in variables.items():
-        if variable is values or not {x_dim, y_dim} <= set(variable.dims):
+    """Yield the other variables on the cells of the values, with the same times or without times."""
+    values = variables[values_name]
+    ancillary = read_text(values.attrs, "ancillary_variables").split()
+    for key, variable in variables.items():
+        name = str(key)
+        if name == values_name or not {x_dimension, y_dimension} <= set(variable.dims):
             continue
-        other = [(d, n) for d, n in zip(variable.dims, variable.shape, strict=True) if d not in {x_dim, y_dim}]
-        if any(n > 1 and sizes.get(d) != n for d, n in other):
+        others = list_layer_dimensions(variable, x_dimension, y_dimension)
+        if any(values.sizes.get(dimension) != variable.sizes[dimension] for dimension in others):
             continue
-        layer = _make_layer(name, variable, x_dim, y_dim)
+        layer = _make_layer(name, variable, x_dimension, y_dimension)
         yield layer if name in ancillary or is_quality_name(name) else replace(layer, rule=None)
 
 
-def _make_layer(name: str, variable: Variable, x_dim: str, y_dim: str) -> QualityLayer:
-    texts = {key: variable.text(key) for key in ("flag_meanings", "description", "long_name", "comment")}
-    rule = find_rule(name, {**texts, "flag_values": variable.attrs.get("flag_values", ())})
-    return QualityLayer(name, _make_read(variable, x_dim, y_dim, has_fills=False), rule)
+def _make_layer(name: str, variable: xr.Variable, x_dimension: str, y_dimension: str) -> QualityLayer:
+    attributes: dict[str, Any] = {key: read_text(variable.attrs, key) for key in _FLAG_TEXTS}
+    attributes["flag_values"] = variable.attrs.get("flag_values", ())
+    reader = make_reader(variable, x_dimension, y_dimension, has_undeclared_fills=False)
+    return QualityLayer(name, reader, find_rule(name, attributes))
 
 
-def _find_sums(variables: Mapping[str, Variable], time: Variable) -> bool | None:
-    """Whether the bounds of several times say that sums add up; None where there are none, or they say neither."""
-    bounds = variables.get(time.text("bounds"))
-    if bounds is None or bounds.shape != (*time.shape, 2) or prod(time.shape) < 2:
-        return None
-    first, last = np.asarray(bounds.get(...), float).reshape(-1, 2).T
-    if (first == first[0]).all():
-        return True
-    return False if (first[1:] >= last[:-1] - 0.01 * (last[:-1] - first[:-1])).all() else None
+def _is_accumulated(variables: Variables, time: xr.Variable) -> bool | None:
+    """Return whether the bounds of the times show that values accumulate; None if they do not show it.
 
-
-def _find_reference(name: str, variables: Mapping[str, Variable]) -> datetime | None:
-    variable = next((v for n, v in variables.items() if n.lower() in _REFERENCES and _is_time(v)), None)
-    found = set() if variable is None else set(_read_instants(name, {}, variable, ends=False))
-    if len(found) > 1:
-        raise ConfigError(f"{name}: its layers count from {len(found)} reference dates; give each a file of its own")
-    return found.pop() if found else None
-
-
-def _choose(name: str, variables: Mapping[str, Variable], wanted: str | None) -> Variable:
-    grids = _list_grids(variables)
-    if wanted is not None:
-        if wanted not in grids:
-            raise ConfigError(f"{name}: no grid {wanted!r}; there are: {', '.join(sorted(grids)) or 'none'}")
-        return grids[wanted]
-    if len(grids) != 1:
-        there = ", ".join(sorted(grids)) or "none (rows and columns need coordinates of one dimension)"
-        raise ConfigError(f"{name}: expected one grid, or --variable; there are: {there}")
-    return next(iter(grids.values()))
-
-
-def _list_grids(variables: Mapping[str, Variable]) -> dict[str, Variable]:
-    return {
-        n: v
-        for n, v in variables.items()
-        if len(v.dims) >= 2
-        and n not in v.dims
-        and any(_is_axis(variables.get(d), d, "x") for d in v.dims)
-        and any(_is_axis(variables.get(d), d, "y") for d in v.dims)
-    }
-
-
-def _is_axis(variable: Variable | None, name: str, which: str) -> bool:
-    if variable is None or len(variable.dims) != 1:
-        return False
-    standard = variable.text("standard_name")
-    if standard in (_X if which == "x" else _Y) or variable.text("axis").lower() == which:
-        return True
-    return not standard and name.lower() in _NAMES[which]
-
-
-def _find_axis(name: str, variables: Mapping[str, Variable], values: Variable, which: str) -> str:
-    found = [d for d in values.dims if _is_axis(variables.get(d), d, which)]
-    if len(found) != 1 or variables[found[0]].shape[0] > MOST_SIDE:
-        raise ConfigError(f"{name}: expected one dimension {which} of at most {MOST_SIDE} cells")
-    return found[0]
-
-
-def _find_time(name: str, variables: Mapping[str, Variable], values: Variable, others: Sequence[str]) -> Variable:
-    if others:
-        if others[0] not in variables or not _is_time(variables[others[0]]):
-            raise ConfigError(f"{name}: dimension {others[0]!r} has no times")
-        return variables[others[0]]
-    named = [variables[n] for n in (*values.dims, *values.text("coordinates").split()) if n in variables]
-    found = [v for v in named if _is_time(v)] or [
-        v
-        for n, v in variables.items()
-        if _is_time(v) and prod(v.shape) == 1 and (n == "time" or v.text("standard_name") == "time")
-    ]
-    if len(found) != 1:
-        like = "" if found else "; a time has units such as 'hours since 2026-01-01' (CF conventions)"
-        raise ConfigError(f"{name}: expected one time of the grid, found {len(found)}{like}")
-    return found[0]
-
-
-def _is_time(variable: Variable) -> bool:
-    return " since " in variable.text("units").lower()
-
-
-def _read_instants(name: str, variables: Mapping[str, Variable], time: Variable, *, ends: bool) -> Any:
-    if prod(time.shape) > MOST_TIMES:
-        raise ConfigError(f"{name}: more than {MOST_TIMES} times")
-    numbers = np.atleast_1d(_unpack(time)).ravel()
-    bounds = variables.get(time.text("bounds"))
-    if ends and bounds is not None and bounds.shape == (*time.shape, 2):
-        numbers = _unpack(bounds).reshape(-1, 2).max(axis=1)
-    return read_times(numbers.tolist(), time.text("units"), time.text("calendar"), name)
-
-
-def _find_crs(name: str, variables: Mapping[str, Variable], values: Variable, x_dim: str) -> CRS:
-    mapping = variables.get(values.text("grid_mapping").split(":")[0])
-    if mapping is None:
-        axis = variables[x_dim]
-        if axis.text("standard_name") == "longitude" or axis.text("units").lower().startswith("degree"):
-            return CRS.from_epsg(4326)
-        raise ConfigError(f"{name}: no grid_mapping says what x and y are")
-    plain = {k: v.tolist() if isinstance(v, np.ndarray | np.generic) else v for k, v in mapping.attrs.items()}
-    plain = {k: v.decode("utf-8", "replace") if isinstance(v, bytes) else v for k, v in plain.items()}
-    try:
-        return CRS.from_cf(plain)
-    except (CRSError, KeyError) as error:
-        raise ConfigError(f"{name}: its grid_mapping cannot be used: {str(error)[:120]}") from None
-
-
-def _read_axis(variable: Variable, crs: CRS) -> Array:
-    numbers = _unpack(variable)
-    return numbers if crs.is_geographic else numbers * _SCALES.get(variable.text("units").lower(), 1.0)
-
-
-def _find_packing(variable: Variable) -> tuple[float, float]:
-    scale, offset = (
-        float(np.asarray(variable.attrs.get(n, usual)).ravel()[0])
-        for n, usual in (("scale_factor", 1), ("add_offset", 0))
-    )
-    return scale, offset
-
-
-def _unpack(variable: Variable) -> Array:
-    scale, offset = _find_packing(variable)
-    return np.asarray(variable.get(...), float) * scale + offset
-
-
-def _list_missing(numbers: Array) -> list[Any]:
-    """Numbers that mean nothing, one or several; written as text they are none of its type, and count all the same."""
-    try:
-        return list(numbers.ravel() if numbers.dtype.kind in "iuf" else numbers.ravel().astype(str).astype(float))
-    except ValueError:
-        return []
-
-
-def _make_read(
-    values: Variable, x_dim: str, y_dim: str, *, has_fills: bool = True
-) -> Callable[[slice, slice, slice], Array]:
-    """Make the function that reads a variable.
-
-    Args:
-        has_fills: numbers that stand out are fills which nobody declared. In a mask they are codes.
+    Intervals of accumulated values have one start. Intervals of sums follow each other.
     """
-    attrs = values.attrs
-    unsigned = values.text("_Unsigned").lower() == "true"  # classic files have no other type for it
+    bounds = find_bounds(variables, time)
+    if bounds is None or prod(time.shape) < 2:
+        return None
+    starts, ends = unpack(bounds).reshape(-1, 2).T
+    if (starts == starts[0]).all():
+        return True
+    tolerance = 0.01 * (ends[:-1] - starts[:-1])
+    return False if (starts[1:] >= ends[:-1] - tolerance).all() else None
 
-    def count(numbers: Any) -> Array:
-        plain = np.asarray(numbers)
-        return plain.view(plain.dtype.str.replace("i", "u")) if unsigned and plain.dtype.kind == "i" else plain
 
-    missing = [v for n in ("_FillValue", "missing_value") if n in attrs for v in _list_missing(count(attrs[n]))]
-    scale, offset = _find_packing(values)
-    limits = attrs.get("valid_range", (attrs.get("valid_min", -np.inf), attrs.get("valid_max", np.inf)))
-    low, high = (float(count(v).ravel()[0]) for v in limits)
-    # limits of a wider type than packed numbers are those of values (NetCDF Users Guide, attribute conventions)
-    are_wide = any(np.asarray(v).dtype.kind == "f" for v in limits)
+def _find_reference(file: str, variables: Variables) -> datetime | None:
+    """Return the date from which displacements count, if the file has one.
 
-    def read(layers: slice, rows: slice, columns: slice) -> Array:
-        chosen = {y_dim: rows, x_dim: columns}
-        raw = count(
-            values.get(
-                tuple(
-                    chosen.get(d, layers if n > 1 else slice(0, 1))
-                    for d, n in zip(values.dims, values.shape, strict=True)
-                )
-            )
+    Raises:
+        ConfigError: the layers count from different dates.
+    """
+    variable = next((v for name, v in variables.items() if str(name).lower() in _REFERENCE_NAMES and is_time(v)), None)
+    instants = set() if variable is None else set(read_instants(file, {}, variable, use_end=False))
+    if len(instants) > 1:
+        raise ConfigError(
+            f"{file}: its layers count from {len(instants)} reference dates; write each layer into a file of its own"
         )
-        order = [k for k, d in enumerate(values.dims) if d not in chosen]
-        raw = raw.transpose([*order, values.dims.index(y_dim), values.dims.index(x_dim)])
-        raw = raw.reshape((-1, *raw.shape[-2:]))
-        found = raw.astype(float)
-        limited = found * scale + offset if are_wide and raw.dtype.kind in "iu" else found
-        found[(limited < low) | (limited > high)] = np.nan
-        for value in missing:
-            found[raw == value] = np.nan
-        return (leave_fills(found, zero=False) if has_fills else found) * scale + offset
-
-    return read
+    return instants.pop() if instants else None

@@ -438,7 +438,7 @@ PLAIN = MappingProxyType(
         "packages/earth/slopeward_earth/susceptibility/sampling.py": "the mask of an area",
         "packages/earth/slopeward_earth/clouds/distance.py": "a mask of stable ground",
         "monitor/ingest/grids/beside.py": "masks and quality layers, not values of a quantity",
-        "monitor/ingest/grids/read.py": "all bands of a stack at once, each by its scale; fills as of all grids",
+        "monitor/ingest/grids/geotiff.py": "all bands of a stack at once, each by its scale; fills as of all grids",
     }
 )
 

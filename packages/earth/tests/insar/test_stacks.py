@@ -198,7 +198,7 @@ def test_stations_get_readings_and_the_map_its_zones(database, tmp_path, capsys,
     write_geotiff(path, values[None].astype(np.float32), grid)
     asked = ["scenes", "velocity", str(path), "--component", "up", "--site", "bench", "--config", config, "--json"]
     ends = ["--until", "2026-06-30T00:00:00Z"]
-    assert (run_verb([*asked, *ends]), "the file says no unit: give --unit" in capsys.readouterr().err) == (1, True)
+    assert (run_verb([*asked, *ends]), "the file states no unit: give --unit" in capsys.readouterr().err) == (1, True)
     assert run_verb([*asked, *ends, "--unit", "furlong"]) == 1
     assert "no unit of velocity" in capsys.readouterr().err
     assert run_verb([*asked, "--unit", "mm/year"]) == 2
@@ -220,7 +220,7 @@ def test_stations_get_readings_and_the_map_its_zones(database, tmp_path, capsys,
         target.write(np.full((1, 150, 150), 1 / 365.25, np.float32))
         target.set_band_unit(1, "mm/day")
     assert run_verb([*asked[:5], "--json", "--sigma-file", str(sigma), "--unit", "mm/year"]) == 1
-    assert "sigma.tif: the file says the unit 'mm/day', not 'mm/yr'" in capsys.readouterr().err
+    assert "sigma.tif: the file states the unit 'mm/day', not 'mm/yr'" in capsys.readouterr().err
     with rasterio.open(path, "r+") as target:
         target.set_band_unit(1, "mm/year")
     assert run_verb([*asked[:5], "--json", "--sigma-file", str(sigma)]) == 0
