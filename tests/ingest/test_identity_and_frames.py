@@ -2,6 +2,7 @@
 
 import base64
 import json
+import struct
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -49,6 +50,7 @@ SITE = (
     + criterion("velocity", stations=["N1", "G1"], yellow={"over": 2.0, "window": "6h"}, author="a", reason="r")
     + table("[[decoder]]", topic="application/+/device/+/event/up", name="milesight")
     + table("[[decoder]]", topic="v3/+/devices/+/up", name="milesight")
+    + table("[[decoder]]", topic="spBv1.0/#", name="sparkplug", series={"Pore": "P1.pore_pressure_kpa"})
     + JSON_DECODER
     + ROVER_DECODER
     + table("[[decoder]]", topic="gnss/{station}/nmea", name="nmea")
@@ -141,6 +143,45 @@ def test_second_device_under_one_name_is_set_aside_and_asked_about(bench, topic,
     assert f"device {SECOND} sends under the name T3, which belongs to device {FIRST}" in reason
     [question] = bench.list_questions()
     assert "two devices send as T3 (bench)" in question
+
+
+def sparkplug(at: datetime, **metrics: float) -> bytes:
+    """A birth: its metrics have names and no aliases."""
+    parts = [
+        b"\x12"
+        + bytes([11 + len(name)])
+        + b"\x0a"
+        + bytes([len(name)])
+        + name.encode()
+        + b"\x69"
+        + struct.pack("<d", value)
+        for name, value in metrics.items()
+    ]
+    number, octets = int(at.timestamp() * 1000), bytearray(b"\x08")
+    while number > 0x7F:
+        octets.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*octets, number]) + b"".join(parts) + b"\x18\x00"
+
+
+def test_second_sparkplug_node_with_a_device_of_the_same_name_is_asked_about(bench):
+    assert bench.send("spBv1.0/hill/DDATA/gateway1/T3", sparkplug(bench.now, tilt_x_deg=1.5)) == 0
+    bench.tick()
+    assert bench.send("spBv1.0/hill/DDATA/gateway2/T3", sparkplug(bench.now, tilt_x_deg=2.5)) == 1
+    bench.tick()
+    assert bench.send("spBv1.0/hill/DDATA/gateway1/T3", sparkplug(bench.now, tilt_x_deg=1.5)) == 0
+    assert bench.count("T3", "tilt_x") == 2
+    [(code, reason)] = bench.list_refused()
+    assert code == "other_device"
+    assert "device hill/gateway2/T3 sends under the name T3, which belongs to device hill/gateway1/T3" in reason
+    assert any("two devices send as T3 (bench)" in question for question in bench.list_questions())
+
+
+def test_station_that_series_names_gets_metrics_of_several_sparkplug_devices(bench):
+    for device in ("a", "b"):
+        assert bench.send(f"spBv1.0/hill/DDATA/gateway1/{device}", sparkplug(bench.now, Pore=10.0)) == 0
+        bench.tick()
+    assert bench.count("P1", "pore_pressure") == 2
 
 
 def test_replaced_device_counts_after_the_question_is_answered(bench):

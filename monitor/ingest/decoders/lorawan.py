@@ -106,7 +106,7 @@ def _decode(read: Callable[[bytes], Payload], received: ReceivedMessage) -> Deco
 
 def name_device(device: str) -> str:
     """Return a devEui as a part of what the readings of a station count from."""
-    return PART.join([UNNAMED, f"{DEVICE} {device}"])
+    return PART.join([UNNAMED, f"{DEVICE} {device.replace(PART.strip(), ',')}"])
 
 
 def find_device(body: Any) -> str:

@@ -20,6 +20,7 @@ from monitor.ingest.decoders.decoder import (
     gather,
     read_series,
 )
+from monitor.ingest.decoders.lorawan import name_device
 from monitor.ingest.decoders.sparkplug_payload import (
     SparkplugMetric,
     SparkplugPayload,
@@ -79,6 +80,11 @@ class _SparkplugMessage:
     def key(self) -> str:
         """Key of the node among the births."""
         return f"{self.received.site.id}/{self.group}/{self.node}"
+
+    @property
+    def sender(self) -> str:
+        """Group, node and device, as in the topic."""
+        return f"{self.group}/{self.node}/{self.device}" if self.device else f"{self.group}/{self.node}"
 
     @property
     def station(self) -> str:
@@ -153,10 +159,24 @@ class _SparkplugMessage:
             yield self.received.observe(station, field, read_number(metric.number, metric.name[:64]), at)
 
         observations, bad = gather(metrics, read)
+        self._check_sender(observations)
         if not bad:
             return observations, ()
         error = combine_errors(bad)
         return observations, self._make_fault(error.code, str(error))
+
+    def _check_sender(self, observations: list[Observation]) -> None:
+        """Raise PayloadError if another node sends under the name of the same device or node.
+
+        A station that the site file names, as `station` or in `series`, may get metrics of several devices.
+        """
+        station = self.received.site.find_current_id(self.station)
+        is_declared = bool(self.received.place.station) or any(
+            target.station == station for target in self.series.values()
+        )
+        if is_declared or all(observation.station != station for observation in observations):
+            return
+        self.received.references.check(self.received.site.id, station, name_device(self.sender), None)
 
     def _find_field(self, name: str) -> tuple[str, StationField] | None:
         """Return station and field of a metric; None if the site file does not use it.
@@ -187,8 +207,7 @@ class _SparkplugMessage:
         return stations or frozenset({self.received.place.station or device or self.node})
 
     def _make_links(self, stations: frozenset[str], message_type: str, *, online: bool) -> tuple[Link, ...]:
-        sender = f"{self.group}/{self.node}/{self.device}" if self.device else f"{self.group}/{self.node}"
-        text = f"Sparkplug {message_type} of {sender}"[:_LINK_TEXT_LIMIT]
+        text = f"Sparkplug {message_type} of {self.sender}"[:_LINK_TEXT_LIMIT]
         return tuple(
             self.received.link(station, text, online=online) for station in sorted(stations) if is_station(station)
         )
