@@ -446,7 +446,7 @@ def test_a_second_origin_is_asked_of_a_person_and_the_radio_stands_beside_readin
         ('name = "campbell"\nseries = {a = "tilt"}', "expected QUANTITY_UNIT"),
         ('name = "json"\nseries = {a = "tilt_deg"}', "time is missing"),
         ('name = "json"\ntime = "a["', "no JMESPath expression"),
-        ('name = "json"\ntime = "a"\nquantity = "q"', "stand together"),
+        ('name = "json"\ntime = "a"\nquantity = "q"', "need each other"),
         ('name = "rtklib"\ntime = "local"', "expected gpst or utc"),
         ('name = "nmea"\ndate = "today"', "expected reception"),
     ],

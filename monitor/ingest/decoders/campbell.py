@@ -1,10 +1,10 @@
-"""Tables that data loggers of Campbell Scientific (CR6, CR1000X, GRANITE) publish by MQTT as GeoJSON.
+"""Decoder of tables that data loggers of Campbell Scientific (CR6, CR1000X, GRANITE) publish by MQTT as GeoJSON.
 
-Names and values stand apart: `observationNames` are the columns, `observations` the rows by their time. The station is
-the `loggerID`. Source: "GeoJSON format details" of the CRBasic help.
+`observationNames` are the columns, `observations` are the rows by time. The station is the `loggerID`. Source: "GeoJSON
+format details" of the CRBasic help.
 
-On `.../state/...` a logger says that it is connected, and the broker says for it that it is not. That holds for all
-stations whose readings it brings: those that `series` and the topic name, else its own.
+On `.../state/...` a logger reports that it is connected, and the broker publishes its last will. The state holds for
+all stations that the logger sends readings for: those in `series` and the topic, or its own.
 """
 
 import json
@@ -36,14 +36,14 @@ _REASON_MOST: Final = 100
 
 
 def open_campbell(binding: Binding) -> Decoder:
-    """Make the decoder; `series` says what the fields of the table are; raises ConfigError."""
+    """Return the decoder of a `[[decoder]]` section; raises ConfigError."""
     series = read_series(binding)
 
     def decode(received: ReceivedMessage) -> DecodedMessage:
         body = read_object(received.message.payload)
         if isinstance(body.get("state"), str) and body["state"] in _STATES:
             return _read_state(body, received, series)
-        table = body.get("properties", body.get("Properties"))  # the help of the maker spells it both ways
+        table = body.get("properties", body.get("Properties"))  # the CRBasic help uses both spellings
         if not isinstance(table, dict):
             raise PayloadError("bad_payload", "no properties: expected the GeoJSON of a Campbell logger")
         names, rows = table.get("observationNames"), table.get("observations")
@@ -72,7 +72,7 @@ def open_campbell(binding: Binding) -> Decoder:
 
         found, bad = gather(rows.items(), read)
         if not bad and not found:
-            raise PayloadError("empty", "no field that is read has a value")
+            raise PayloadError("empty", "no column in use has a value")
         kept = {"properties": {**table, "observations": dict(row for row, _ in bad)}}
         return DecodedMessage(tuple(found), join_fault(bad, len(rows), "rows", json.dumps(kept).encode()))
 
@@ -80,14 +80,16 @@ def open_campbell(binding: Binding) -> Decoder:
 
 
 def _read_state(body: Mapping[str, Any], received: ReceivedMessage, series: Mapping[str, Target]) -> DecodedMessage:
-    """What a logger says of itself, or the broker of it; its client id counts where nothing else says whose it is."""
+    """Return the connection state of a logger. Its client id is the station if neither series nor topic names one."""
     stations = {target.station for target in series.values() if target.station} | {received.place.station} - {""}
     own = str(body.get("clientId", ""))
     if not stations and received.site.station(own) is not None:
         stations = {own}
     stations = {one for one in stations if is_station(one)}
     if not stations:
-        raise PayloadError("no_station", "the state of a logger; say whose by station or series of the decoder")
+        raise PayloadError(
+            "no_station", "the state of a logger without a station; set station or series of the decoder"
+        )
     reason = body.get("reason")
     why = f": {' '.join(reason.split())[:_REASON_MOST]}" if isinstance(reason, str) else ""
     text = f"state {body['state']}{why}"
@@ -100,7 +102,10 @@ def _read_state(body: Mapping[str, Any], received: ReceivedMessage, series: Mapp
 def _find_field(
     series: Mapping[str, Target], name: str, station: str, received: ReceivedMessage
 ) -> tuple[str, StationField] | None:
-    """Station and field of a column; None for one that the site file does not name and the house does not know."""
+    """Return station and field of a column; None if the site file does not use it.
+
+    Without an entry in `series`, a name such as `tilt_x_deg` is used if the station declares the quantity.
+    """
     if name in series:
         return series[name].find(received, station)
     target = find_target({}, name)

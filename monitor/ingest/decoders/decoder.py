@@ -1,4 +1,4 @@
-"""What a decoder is, and how the site file names what a device calls otherwise."""
+"""Interface of decoders, and the `series` of a site file, which maps names of a device to quantities and stations."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,60 +21,68 @@ from monitor.text.message import Template, join
 from monitor.text.names import is_station
 
 RECEPTION: Final = "reception"
-ROLLOVER: Final = timedelta(weeks=1024)  # the count of weeks of GPS has ten bits
+ROLLOVER: Final = timedelta(weeks=1024)  # GPS counts weeks in ten bits
 ROLLED_MOST: Final = 2
-UNSET_LEAST: Final = timedelta(days=365)  # before its reception: nearer it may be a reading that came late
-REASONS_NAMED: Final = 5  # different reasons that one row of the quarantine lists
+# Readings of this age may come from a clock that was never set. Younger ones may be late readings.
+UNSET_LEAST: Final = timedelta(days=365)
+REASONS_NAMED: Final = 5  # different reasons that one quarantine row lists
 _AND_MORE: Final = Template("payload.more_reasons", "{text} and {n} more")
 Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """A message, and what is known where it belongs."""
+    """A message with the site and station that it belongs to.
 
-    message: BrokerMessage  # as it came
-    place: TopicTarget  # with the station that the topic or the site file names, empty where neither does
-    site: Site  # of the place
-    vocabulary: Vocabulary  # the names that its stations may use
-    references: References  # what displacement of its receivers counts from
-    zone: ZoneInfo | None = None  # in which times without one count, as the site file says
+    Attributes:
+        place: Site and station by the topic or the site file. The station is empty if neither names one.
+        vocabulary: Names of quantities that stations may use.
+        references: References from which the displacement of stations counts.
+        zone: Time zone of times without an offset, from the site file.
+    """
+
+    message: BrokerMessage
+    place: TopicTarget
+    site: Site
+    vocabulary: Vocabulary
+    references: References
+    zone: ZoneInfo | None = None
 
     def field(self, station: str, name: str, unit: str | None = None) -> StationField:
-        """What a name of a station means; raises PayloadError."""
+        """Return quantity and unit of a name; raises PayloadError if the station does not measure it."""
         return self.vocabulary.field(self.site, self.site.find_current_id(station), name, unit)
 
     def observe(
         self, station: str, field: StationField, value: float, at: datetime, details: ReadingDetails = NO_DETAILS
     ) -> Observation:
-        """The record of one value given in the field's unit; raises PayloadError."""
+        """Return the reading for a value in the unit of the field; raises PayloadError."""
         return observe(
             self.site.id, self.site.find_current_id(station), field, value, at, self.message.received_at, details
         )
 
     def observe_cell(self, station: str, field: StationField, cell: object, name: str, at: datetime) -> Observation:
-        """The record of a number that came as a number or as text; raises PayloadError."""
+        """Return the reading for a number, or for a text that is a number; raises PayloadError."""
         return self.observe(station, field, read_cell(cell, name), at, ReadingDetails(digit=read_digit(cell)))
 
     def read_time(self, value: object, unit: object = None, name: str = "time", *, live: bool = True) -> datetime:
-        """An instant as `strict_json.read_time` reads it, in the zone of the decoder where the text has none."""
+        """Return an instant as `strict_json.read_time`, in the zone of the decoder if the text has no offset."""
         at = read_time(value, unit, name, live=live, zone=self.zone, near=self.message.came_at)
         return self.check_clock(at, name) if live else at
 
     def check_clock(self, at: datetime, name: str = "time") -> datetime:
-        """An instant of a device; raises PayloadError where it lies as far back as weeks run over, or was never set."""
+        """Return an instant of a device; raises PayloadError if its clock was never set or its weeks rolled over."""
         age = self.message.came_at - at
-        if age > UNSET_LEAST and (begin := find_unset(at)) is not None:
-            text = f"{at:%Y-%m-%d %H:%M} lies just behind {begin:%Y-%m-%d}, where clocks begin that nobody set"
+        if age > UNSET_LEAST and (start := find_unset(at)) is not None:
+            text = f"{at:%Y-%m-%d %H:%M} is just after {start:%Y-%m-%d}, at which clocks start that were never set"
             raise PayloadError("clock_unset", f"{name}: {text}")
-        rolled = round(age / ROLLOVER)
-        if 1 <= rolled <= ROLLED_MOST and abs(age - rolled * ROLLOVER) < timedelta(days=1):
-            text = f"{at:%Y-%m-%d %H:%M} lies {1024 * rolled} weeks back: the receiver counts weeks of GPS in ten bits"
-            raise PayloadError("clock_unset", f"{name}: {text}, renew its firmware")
+        rollovers = round(age / ROLLOVER)
+        if 1 <= rollovers <= ROLLED_MOST and abs(age - rollovers * ROLLOVER) < timedelta(days=1):
+            text = f"{at:%Y-%m-%d %H:%M} is {1024 * rollovers} weeks ago: the receiver counts GPS weeks in ten bits"
+            raise PayloadError("clock_unset", f"{name}: {text}, update its firmware")
         return at
 
     def link(self, station: str, text: str, *, online: bool) -> Link:
-        """That a station is connected, or not."""
+        """Return a record that a station is connected or not."""
         return Link(self.site.id, self.site.find_current_id(station), self.message.came_at, online, text)
 
 
@@ -103,27 +111,30 @@ class DecoderSpec:
 def gather(
     parts: Iterable[Part], read: Callable[[Part], Iterable[Observation]]
 ) -> tuple[list[Observation], list[tuple[Part, PayloadError]]]:
-    """What the parts of a message say, and the bad ones, each with why; what a part said before it failed counts."""
-    found: list[Observation] = []
+    """Return the readings of all parts of a message, and the parts that failed with their errors.
+
+    Readings that a part yields before it fails are kept.
+    """
+    observations: list[Observation] = []
     bad: list[tuple[Part, PayloadError]] = []
     for part in parts:
         try:
-            found.extend(read(part))
+            observations.extend(read(part))
         except PayloadError as error:
             bad.append((part, error.bare()))
-    return found, bad
+    return observations, bad
 
 
 def read_each(parts: Iterable[Part], read: Callable[[Part], Iterable[Observation]]) -> Iterator[Observation]:
-    """What the parts of one item say; raises one PayloadError for all bad parts after the others were read."""
-    found, bad = gather(parts, read)
-    yield from found
+    """Yield the readings of all parts of an item, then raise one PayloadError for the parts that failed."""
+    observations, bad = gather(parts, read)
+    yield from observations
     if bad:
         raise combine_errors(bad)
 
 
 def combine_errors(bad: Sequence[tuple[Any, PayloadError]]) -> PayloadError:
-    """Return one error that names what is wrong with each bad part; its code is that of the first."""
+    """Return one error with the reasons of all bad parts. Its code is that of the first."""
     reasons = list(dict.fromkeys(error.message for _, error in bad))
     if len(reasons) == 1:
         return bad[0][1]
@@ -135,7 +146,13 @@ def combine_errors(bad: Sequence[tuple[Any, PayloadError]]) -> PayloadError:
 def join_fault(
     bad: Sequence[tuple[Any, PayloadError]], total: int, parts: str, payload: bytes
 ) -> tuple[MessageFault, ...]:
-    """The bad parts of a message in a payload of their own that can be read again, with their reasons."""
+    """Return the bad parts of a message as one fault.
+
+    Args:
+        total: Number of all parts.
+        parts: What the parts are, such as `rows`.
+        payload: Payload that contains the bad parts only and can be decoded again.
+    """
     if not bad:
         return ()
     error = combine_errors(bad)
@@ -144,10 +161,10 @@ def join_fault(
 
 
 def counts_from_reception(binding: Binding) -> bool:
-    """Whether the site file says that what has no time (or no date) of its own counts from its reception.
+    """Return whether the site file gives the time of reception to data without a time or date (`date = "reception"`).
 
     Raises:
-        ConfigError: `date` says something else.
+        ConfigError: `date` has another value.
     """
     source = dict(binding.settings).get("date", "")
     if source not in {"", RECEPTION}:
@@ -157,34 +174,48 @@ def counts_from_reception(binding: Binding) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a name of a device is: a quantity with its unit, of a station where it names one."""
+    """Quantity, unit and station of a name that a device uses.
+
+    Attributes:
+        station: Empty if the name does not determine the station.
+        name: Quantity, with a unit suffix if `unit` is None.
+    """
 
     station: str
     name: str
-    unit: str | None = None  # where the name has no suffix
+    unit: str | None = None
 
     @property
     def name_alone(self) -> str:
-        """The quantity without its unit."""
+        """The quantity without a unit suffix."""
         parts = None if self.unit is not None else split_suffix(self.name)
         return self.name if parts is None else parts[0]
 
     def find(self, received: ReceivedMessage, station: str) -> tuple[str, StationField]:
-        """Station and field, of the station of the message where this names none; raises PayloadError."""
-        where = self.station or station
-        if not is_station(where):
-            raise PayloadError("no_station", f"{where[:64]!r} is no station id; name one in series or as station")
-        return where, received.field(where, self.name, self.unit)
+        """Return station and field.
+
+        Args:
+            station: Station of the message, for a target that names none.
+
+        Raises:
+            PayloadError: there is no station, or it does not measure the quantity.
+        """
+        target_station = self.station or station
+        if not is_station(target_station):
+            raise PayloadError(
+                "no_station", f"{target_station[:64]!r} is no station id; name one in series or as station"
+            )
+        return target_station, received.field(target_station, self.name, self.unit)
 
 
 def read_series(binding: Binding) -> dict[str, Target]:
-    """What the site file says of the names of a device.
+    """Return the targets in `series` of a site file by the names of a device.
 
     >>> read_series(Binding("a", "plain", series=(("t", "T1.tilt_x_deg"), ("flow", "pumping m3/h"))))["flow"]
     Target(station='', name='pumping', unit='m3/h')
 
     Raises:
-        ConfigError: a target has no unit, or its station is none.
+        ConfigError: a target has no unit, or its station is no station id.
     """
     return {name: _read_target(name, text) for name, text in binding.series}
 
@@ -201,23 +232,30 @@ def _read_target(name: str, text: str) -> Target:
 
 
 def find_target(series: dict[str, Target], name: str) -> Target | None:
-    """What a name is: as the site file says, else as the house itself writes it; None where it is neither."""
-    found = series.get(name)
-    return found if found is not None or split_suffix(name) is None else Target("", name)
+    """Return the target of a name: from `series`, or by a unit suffix such as `tilt_x_deg`; None without either."""
+    target = series.get(name)
+    if target is None and split_suffix(name) is not None:
+        return Target("", name)
+    return target
 
 
 def check_unit(given: object, expected: str, who: str) -> None:
-    """Refuse values that are said to be in another unit than the site file says; a unit nobody knows says nothing.
+    """Check the unit that a message states against that of the site file. Unknown units are ignored.
+
+    Args:
+        given: Unit in the message; anything but text is ignored.
+        expected: Unit in the site file.
+        who: What states the unit, for the message.
 
     Raises:
-        PayloadError: unit_mismatch, in the name of who says it.
+        PayloadError: unit_mismatch.
     """
     unit = read_symbol(given) if isinstance(given, str) else ""
     if unit not in UNITS or expected not in UNITS or unit == expected:
         return
     try:
-        same = convert(1.0, unit, expected) == 1.0
+        is_same = convert(1.0, unit, expected) == 1.0
     except ValueError:
-        same = False
-    if not same:
-        raise PayloadError("unit_mismatch", f"{who} counts in {unit}, series says {expected}")
+        is_same = False
+    if not is_same:
+        raise PayloadError("unit_mismatch", f"{who} is in {unit}, series declares {expected}")

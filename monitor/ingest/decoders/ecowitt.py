@@ -1,9 +1,9 @@
-"""Posts of Ecowitt, Ambient and Fine Offset weather stations, bridged to MQTT as JSON; the topic ends with the station.
+"""Decoder of posts of Ecowitt, Ambient and Fine Offset weather stations, bridged to MQTT as JSON.
 
-The keys name imperial units, and a station that is set to metric sends other numbers under the same keys. A person says
-which it is by the name of the decoder. An air pressure shows where that is wrong, and then the post is refused; where
-there is no barometer, the name is believed. Two gauges are two counters: `rain` says which one counts, so that the
-other does not stand in for it while its radio is silent.
+The topic ends with the station. The keys name imperial units, but a station that is set to metric units sends them
+under the same keys. The name of the decoder in the site file determines the units. A post whose air pressure does not
+fit them is refused. With two rain gauges there are two counters. The key `rain` selects one of them, so that the other
+does not replace it while its radio is silent.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,15 +21,15 @@ from monitor.sites.records import Binding
 from monitor.text.names import is_station
 
 METRIC: Final = "ecowitt-metric"
-INCHES_MOST: Final = 40.0  # of mercury: no place on earth has more
+INCHES_MOST: Final = 40.0  # inches of mercury; no place on earth has a higher pressure
 HPA_LEAST: Final = 300.0
-_PRESSURES: Final = ("baromabsin", "baromrelin")  # as measured; as it would be at the sea
-# what counts since longest: the site file says stamp = "counter"
+_PRESSURES: Final = ("baromabsin", "baromrelin")  # at the station, and reduced to sea level
+# Counters that are reset least often. The site file declares stamp = "counter" for them.
 _RAIN: Final = ("totalrainin", "train_piezo", "yearlyrainin", "yrain_piezo")
 
 
 def open_ecowitt(binding: Binding) -> Decoder:
-    """Make the decoder of a station in degF, inHg and in, or of one that is set to degC, hPa and mm.
+    """Return the decoder of a station with imperial units (degF, inHg, in) or metric units (degC, hPa, mm).
 
     Raises:
         ConfigError: `rain` names no counter.
@@ -82,7 +82,7 @@ def _decode(counters: Sequence[str], is_metric: bool, received: ReceivedMessage)
 
 
 def read_known(body: Mapping[str, object], key: str) -> float | None:
-    """A number that came as text or as a number; None where it is none, or the station has no such sensor."""
+    """Return a number, also if it is sent as text; None if it is invalid or the station has no such sensor."""
     with suppress(PayloadError):
         return None if is_no_value(value := body.get(key)) else read_cell(value, key)
     return None

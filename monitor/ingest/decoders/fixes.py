@@ -16,10 +16,10 @@ from monitor.sites.records import GEOID, Origin, Site
 from monitor.text.instants import format_iso
 from monitor.text.names import is_station
 
-# how good each kind of solution is: centimetres, or decimetres of a float; the others are good to metres
+# Solutions that are accurate to centimetres, or to decimetres for a float. The others are accurate to metres.
 GOOD: Final = frozenset({"fixed", "float", "ppp"})
-LINES_MOST: Final = 1500  # of one message
-TELLING_MM: Final = 1.0  # a smaller step of the last digit says nothing where no error is stated
+LINES_MOST: Final = 1500  # lines of one message
+TELLING_MM: Final = 1.0  # a smaller step of the last digit is not stored if no error is stated
 
 
 Covariance = tuple[float, float, float, float, float, float]
@@ -28,24 +28,36 @@ Covariance = tuple[float, float, float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """Where an antenna was: on the earth (deg, deg, m of height), or from its base (east, north, up, m)."""
+    """Position of an antenna: a place on earth, or a baseline from its base station.
+
+    Attributes:
+        place: Latitude (deg), longitude (deg), height (m).
+        baseline_m: East, north, up from the base station, m.
+        kind: Kind of solution: fixed, float, ppp, dgps, sbas or single.
+        steps: Value of the last digit of each number of the position, in its unit.
+        height: Reference surface of the height; empty if it is not stated.
+        frame: Further parts of the frame, as in `references.join_frames`.
+    """
 
     at: datetime
     place: Vector | None
     baseline_m: Vector | None
-    kind: str  # fixed, float, ppp, dgps, sbas, single
+    kind: str
     satellites: int | None
     covariance_mm2: Covariance | None
-    steps: Vector  # one step of the last digit of each number of the position, in its unit
-    height: str = ""  # above which the height counts; "" where nobody says it
-    frame: str = ""  # what its head says of the frame besides: parts as `references.join_frames` has them
+    steps: Vector
+    height: str = ""
+    frame: str = ""
 
 
 def find_origin(site: Site, station: str, *, of_place: bool) -> Origin:
-    """What the positions of a station count from.
+    """Return the origin of a station in the site file.
+
+    Args:
+        of_place: The origin must be a place on earth. False: it must be a baseline.
 
     Raises:
-        PayloadError: no_station, or no_origin: the site file gives none, or one of the other kind.
+        PayloadError: no_station, or no_origin: the site file has none, or one of the other kind.
     """
     if not is_station(station):
         raise PayloadError("no_station", "the topic names no station; put {station} into it, or name one as station")
@@ -60,7 +72,7 @@ def find_origin(site: Site, station: str, *, of_place: bool) -> Origin:
 
 
 def check_height(height: str, origin: Origin) -> None:
-    """Raises PayloadError where heights count above something else than that of the origin: tens of metres apart."""
+    """Raise PayloadError if heights have another reference surface than the origin, which is tens of metres away."""
     if origin.place is not None and height not in {"", origin.height}:
         setting = "geodetic" if origin.height == GEOID else "ellipsoidal"
         raise PayloadError(
@@ -71,7 +83,7 @@ def check_height(height: str, origin: Origin) -> None:
 
 
 def find_displacement(fix: Fix, origin: Origin) -> Vector:
-    """Towards east, north and up since an origin of the same kind, mm; raises PayloadError: another height."""
+    """Return displacement towards east, north and up since an origin of the same kind, mm; raises PayloadError."""
     check_height(fix.height, origin)
     if fix.place is not None:
         return find_enu_mm(origin, *fix.place)
@@ -97,10 +109,10 @@ def _find_steps_mm(fix: Fix, origin: Origin) -> Vector:
 
 
 def state_error(fix: Fix, origin: Origin) -> tuple[Covariance | None, Vector | None]:
-    """The covariance of a position, and its steps where they are larger than the error that the receiver states.
+    """Return the covariance of a position, and its steps of the last digit (mm) if they exceed the stated error.
 
-    No variance is smaller than that of rounding to the last digit. Noise that is larger than a step makes rounding
-    harmless: a mean of many epochs is as good as without.
+    A variance is at least that of rounding to the last digit. Steps smaller than the noise are not returned, because
+    rounding then does not bias the mean of many epochs.
     """
     cov, steps_mm = fix.covariance_mm2, _find_steps_mm(fix, origin)
     if cov is None:
@@ -111,7 +123,7 @@ def state_error(fix: Fix, origin: Origin) -> tuple[Covariance | None, Vector | N
 
 
 def observe_fix(fix: Fix, received: ReceivedMessage) -> list[Observation]:
-    """East, north and up of a position; raises PayloadError."""
+    """Return the readings of east, north and up of a position; raises PayloadError."""
     received.check_clock(fix.at)
     site, station = received.site, received.place.station
     origin = find_origin(site, station, of_place=fix.place is not None)
@@ -139,5 +151,5 @@ def observe_fix(fix: Fix, received: ReceivedMessage) -> list[Observation]:
 
 
 def add_parts(frame: str, parts: str) -> str:
-    """A frame with what a head says of it."""
+    """Return a frame with further parts."""
     return f"{frame}{PART}{parts}" if parts else frame

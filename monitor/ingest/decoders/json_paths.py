@@ -1,9 +1,9 @@
-"""Any JSON read by JMESPath expressions of the site file: where time, station and values stand; no code, no file.
+"""Decoder of any JSON, with JMESPath expressions of the site file for time, station and values.
 
-Two forms. `series = {"object.tilt_x" = "tilt_x_deg"}`: each key is the expression of one value. Or `quantity` and
-`value` are expressions too, for lists of what was measured; then `series` translates the names that `quantity` gives.
-`each` gives the list of items; without it the whole message is one. Expressions are the site owner's, the messages are
-anybody's: those are bounded in size, depth and number before an expression sees them.
+There are two forms. In `series = {"object.tilt_x" = "tilt_x_deg"}` each key is the expression of a value. If `quantity`
+and `value` are expressions, an item is one measurement, and `series` maps the names that `quantity` returns. `each`
+returns the list of items; without it, the message is one item. Messages are untrusted: their size, depth and number of
+items are checked before an expression is evaluated.
 """
 
 import re
@@ -38,26 +38,26 @@ from monitor.readings.no_value import is_marked_bad, is_no_value
 from monitor.readings.records import Observation
 from monitor.sites.records import Binding
 
-_LONGEST: Final = 500  # an expression
+_LONGEST: Final = 500  # characters of an expression
 ITEMS_MOST: Final = 1000
 EXPRESSIONS: Final = ("each", "time", "device", "quantity", "value", "unit", "base")
 BYTES_MOST: Final = 256 * 1024
 _QUALITY: Final = re.compile(r"q|(?:value_?)?quality|(?:is_?)?(?:valid|good)|status_?(?:code)?", re.IGNORECASE)
-_UA_BAD: Final = 1 << 31  # codes of OPC UA from here on are bad
+_UA_BAD: Final = 1 << 31  # smallest bad status code of OPC UA
 
 
 def open_json(binding: Binding) -> Decoder:
-    """Make the decoder of the expressions of a site file.
+    """Return the decoder of a `[[decoder]]` section.
 
     Raises:
-        ConfigError: an expression is none, or one that is needed is missing.
+        ConfigError: an expression is invalid, or a required one is missing.
     """
     settings = dict(binding.settings)
     paths: dict[str, ParsedResult] = {key: _compile(key, settings[key]) for key in EXPRESSIONS if key in settings}
     if "time" not in paths:
-        raise ConfigError("decoder 'json': time is missing: the expression that gives the time")
+        raise ConfigError("decoder 'json': time is missing: the expression of the time")
     if ("quantity" in paths) != ("value" in paths):
-        raise ConfigError("decoder 'json': quantity and value stand together, or neither does")
+        raise ConfigError("decoder 'json': quantity and value need each other")
     read: Callable[[ReceivedMessage, Any], Iterator[Observation]]
     if "quantity" in paths:
         read = partial(_read_listed, paths, read_series(binding), settings.get("time_unit"))
@@ -65,7 +65,7 @@ def open_json(binding: Binding) -> Decoder:
         if not binding.series:
             raise ConfigError("decoder 'json': series is missing: expression = QUANTITY_UNIT, for each value")
         if "unit" in paths:
-            raise ConfigError("decoder 'json': unit stands beside quantity and value only")
+            raise ConfigError("decoder 'json': unit is used with quantity and value only")
         values = {name: (_compile(f"series {name!r}", name), target) for name, target in read_series(binding).items()}
         read = partial(_read_named, paths, values, settings.get("time_unit"))
 
@@ -83,13 +83,14 @@ def open_json(binding: Binding) -> Decoder:
         if not found and len(bad) == len(items):
             raise combine_errors(bad)
         if device := find_device(body):  # another device under the name of a station is another instrument
-            for station in sorted({one.station for one in found}):
+            for station in sorted({observation.station for observation in found}):
                 received.references.check(received.site.id, station, name_device(device), None)
         if not bad:
             if not found:
-                raise PayloadError("empty", "none of the values is there")
+                raise PayloadError("empty", "the message contains none of the values")
             return DecodedMessage(tuple(found))
-        # which part of the message an item was, nobody knows: the whole waits, and what is stored is known again
+        # The part of the message that an item came from is not known, so the fault contains all of it. Readings that
+        # are stored now are duplicates when it is decoded again.
         return DecodedMessage(tuple(found), join_fault(bad, len(items), "items", message.payload))
 
     return decode
@@ -108,11 +109,13 @@ def _read_named(
 
     def read_one(name: str) -> Iterator[Observation]:
         path, target = values[name]
-        if not is_no_value(value := _search(path, item, name)):  # a device sends what it has
-            where, field = target.find(received, station)
-            reading = received.observe_cell(where, field, value, name, at)
-            _check_base(paths, item, received, reading)
-            yield reading
+        value = _search(path, item, name)
+        if is_no_value(value):  # a message may contain a part of the values
+            return
+        target_station, field = target.find(received, station)
+        reading = received.observe_cell(target_station, field, value, name, at)
+        _check_base(paths, item, received, reading)
+        yield reading
 
     return read_each(values, read_one)
 
@@ -125,25 +128,26 @@ def _read_listed(
     item: Any,
 ) -> Iterator[Observation]:
     _check_quality(item)
-    name, value = (_search(paths[key], item, key) for key in ("quantity", "value"))
+    name = _search(paths["quantity"], item, "quantity")
+    value = _search(paths["value"], item, "value")
     unit = _search(paths["unit"], item, "unit") if "unit" in paths else None
     if not isinstance(name, str) or not name or not isinstance(unit, str | None):
         raise PayloadError("unknown_quantity", "quantity or unit: expected a text")
     target = series.get(name) or (Target("", name, read_symbol(unit)) if unit else find_target({}, name))
     if target is None:
-        raise PayloadError("unknown_quantity", f"{name[:64]!r} stands not in series, and has no unit")
+        raise PayloadError("unknown_quantity", f"{name[:64]!r} is not in series and has no unit")
     if is_no_value(value):
         return
-    where, field = target.find(received, _find_station(paths, item, received))
+    station, field = target.find(received, _find_station(paths, item, received))
     check_unit(unit, field.given_unit, f"the item {name[:64]!r}")
     at = received.read_time(_search(paths["time"], item, "time"), time_unit)
-    reading = received.observe_cell(where, field, value, "value", at)
+    reading = received.observe_cell(station, field, value, "value", at)
     _check_base(paths, item, received, reading)
     yield reading
 
 
 def _check_base(paths: dict[str, ParsedResult], item: Any, received: ReceivedMessage, reading: Observation) -> None:
-    """Refuse a displacement that was measured from another base station than those before; raises PayloadError."""
+    """Raise PayloadError for a displacement measured from another base station than those before."""
     if "base" not in paths or not reading.quantity.startswith(DISPLACEMENT):
         return
     base = _search(paths["base"], item, "base")
@@ -156,16 +160,17 @@ def _check_base(paths: dict[str, ParsedResult], item: Any, received: ReceivedMes
 
 
 def _check_quality(item: Any) -> None:
-    """Refuse what calls itself bad, as gateways of OPC mark the last value of a sensor that is gone, or simulated."""
+    """Raise PayloadError for an item that is marked as bad or simulated.
+
+    OPC gateways mark the last value of a sensor that is disconnected as bad.
+    """
     for key, mark in item.items() if isinstance(item, dict) else ():
         code = mark.get("value") if isinstance(mark, dict) else mark
         if key == "simulated" and mark is True:
-            raise PayloadError(
-                "simulated", "the network server says that this uplink is simulated: nothing measured it"
-            )
+            raise PayloadError("simulated", "the network server marks this uplink as simulated: nothing measured it")
         is_false = mark is False and not key.lower().startswith("status")
         if _QUALITY.fullmatch(key) and (is_false or is_marked_bad(mark) or (isinstance(code, int) and code >= _UA_BAD)):
-            raise PayloadError("bad_quality", f"the message says of this value: {key[:40]} = {str(mark)[:80]}")
+            raise PayloadError("bad_quality", f"the message marks this value: {key[:40]} = {str(mark)[:80]}")
 
 
 def _find_station(paths: dict[str, ParsedResult], item: Any, received: ReceivedMessage) -> str:
@@ -173,7 +178,7 @@ def _find_station(paths: dict[str, ParsedResult], item: Any, received: ReceivedM
         return received.place.station
     name = _search(paths["device"], item, "device")
     if not isinstance(name, str):
-        raise PayloadError("no_station", "device: no text there")
+        raise PayloadError("no_station", "device: the expression returns no text")
     return name
 
 

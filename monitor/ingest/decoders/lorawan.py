@@ -1,8 +1,8 @@
 """Uplinks of LoRaWAN network servers (ChirpStack 3 and 4, The Things Stack 3) with the payloads of common instruments.
 
-The station is the name of the device on the network server, the time is when the network received the uplink: these
-instruments have no clock of their own. What the bytes mean is taken from the makers' published payload tables and
-examples (Milesight EM310-TILT, EM320-TILT, EM500-SWL, EM500-PP; Decentlab DL-CTD10, DL-LID, DL-ZN1).
+The station is the name of the device on the network server. The time is that at which the network received the uplink,
+because these instruments have no clock. Payloads are decoded by the tables and examples that the makers publish
+(Milesight EM310-TILT, EM320-TILT, EM500-SWL, EM500-PP; Decentlab DL-CTD10, DL-LID, DL-ZN1).
 """
 
 import base64
@@ -27,14 +27,14 @@ from monitor.text.instants import from_epoch_s
 from monitor.text.names import is_station
 
 Value = tuple[str, str, float, datetime | None]
-"""Quantity, unit, number, and its own time where the payload has one."""
+"""Quantity, unit, number, and the time of the value if the payload states one."""
 _PAYLOAD_BYTES: Final = 255
 EUI_BYTES: Final = 8
 _EUI: Final = re.compile(r"[0-9a-f]{16}")
 
 
 class Payload(NamedTuple):
-    """What the bytes of an uplink hold: values, and the items that are not understood."""
+    """Content of the bytes of an uplink: values, and errors for items that are unknown."""
 
     values: list[Value]
     unknown: tuple[PayloadError, ...] = ()
@@ -61,28 +61,28 @@ class Uplink(NamedTuple):
 
     @property
     def device_frame(self) -> str:
-        """The device as a part of what its values count from: another device of the same name is another instrument."""
+        """The device as a frame: another device of the same name is another instrument."""
         return name_device(self.device)
 
 
 def open_lorawan(binding: Binding) -> Decoder:
-    """Make the decoder of an instrument."""
+    """Return the decoder of an instrument, which is the name of the decoder."""
     return partial(_decode, _INSTRUMENTS[binding.name])
 
 
 def _decode(read: Callable[[bytes], Payload], received: ReceivedMessage) -> DecodedMessage:
-    """Store what is understood of an uplink; what is not goes to the quarantine by its name."""
+    """Return the readings of an uplink, and a fault that names its unknown items."""
     uplink = read_uplink(received.message.payload, received.read_time)
     station = uplink.station
     if uplink.device:
         received.references.join(received.site.id, received.site.find_current_id(station), uplink.device_frame, None)
     payload = read(uplink.data) if uplink.data else Payload([])
     measured = list(payload.values)
-    if uplink.battery is not None and all(one[0] != BATTERY_LEVEL for one in measured):
+    if uplink.battery is not None and all(value[0] != BATTERY_LEVEL for value in measured):
         measured.append((BATTERY_LEVEL, "%", uplink.battery, None))
 
-    def observe(one: Value) -> Iterator[Observation]:
-        quantity, unit, number, at = one
+    def observe(value: Value) -> Iterator[Observation]:
+        quantity, unit, number, at = value
         yield received.observe(station, received.field(station, quantity, unit), number, at or uplink.at)
 
     found, bad = gather(measured, observe)
@@ -91,21 +91,22 @@ def _decode(read: Callable[[bytes], Payload], received: ReceivedMessage) -> Deco
         raise (
             combine_errors(wrong)
             if wrong
-            else PayloadError("empty", "the payload holds no value of a sensor, or says that it could not be measured")
+            else PayloadError("empty", "the payload contains no value of a sensor, or a failed measurement")
         )
     if uplink.radio is not None:
         signal_dbm, snr_db = uplink.radio
         extra = None if snr_db is None else canonical_json({"snr_db": snr_db})
         field = received.field(station, SIGNAL_STRENGTH, "dBm")
         found.append(received.observe(station, field, signal_dbm, uplink.at, ReadingDetails(extra=extra)))
-    if uplink.device:  # last: an uplink of which nothing is stored must not decide which device a station is
+    # After everything else: an uplink of which nothing is stored must not determine the device of a station.
+    if uplink.device:
         received.references.check(received.site.id, received.site.find_current_id(station), uplink.device_frame, None)
     parts = len(measured) + len(payload.unknown)
     return DecodedMessage(tuple(found), join_fault(wrong, parts, "items of the uplink", received.message.payload))
 
 
 def name_device(device: str) -> str:
-    """Return a devEui as a part of what the readings of a station count from."""
+    """Return the frame of a station that states only its device."""
     return PART.join([UNNAMED, f"{DEVICE} {device.replace(PART.strip(), ',')}"])
 
 
@@ -120,15 +121,17 @@ def find_device(body: Any) -> str:
 
 
 def read_uplink(payload: bytes, read: Callable[[Any], datetime] = read_time) -> Uplink:
-    """Read an uplink; a status of ChirpStack brings a battery and no bytes.
+    """Read an uplink. A status of ChirpStack has a battery level and no bytes.
 
     Raises:
-        PayloadError: it is none (a join), it is simulated, names no device that can be a station, or has no time.
+        PayloadError: it is a join or simulated, the name of the device is no station id, or there is no time.
     """
     body = read_object(payload)
-    if body.get("simulated") is True:  # The Things Stack marks what somebody typed into its console
-        raise PayloadError("simulated", "the network server says that this uplink is simulated: nothing measured it")
-    if isinstance(ids := body.get("end_device_ids"), dict):  # The Things Stack
+    # The Things Stack marks uplinks that were typed into its console.
+    if body.get("simulated") is True:
+        raise PayloadError("simulated", "the network server marks this uplink as simulated: nothing measured it")
+    ids = body.get("end_device_ids")
+    if isinstance(ids, dict):  # The Things Stack
         uplink = body.get("uplink_message")
         uplink = uplink if isinstance(uplink, dict) else {}
         name, coded = ids.get("device_id"), uplink.get("frm_payload")
@@ -141,7 +144,7 @@ def read_uplink(payload: bytes, read: Callable[[Any], datetime] = read_time) -> 
         gateways = body.get("rxInfo")
         battery = None if body.get("batteryLevelUnavailable") else _as_number(body.get("batteryLevel"))
         if body.get("externalPowerSource") and not battery:
-            battery = None  # it has none: LoRaWAN spells that as level 0
+            battery = None  # LoRaWAN reports level 0 for external power
         at, coded = body.get("time") or body.get("publishedAt") or _first_time(gateways), body.get("data")
     if coded is None and battery is None:
         raise PayloadError("empty", "no uplink with data: a join or a status")
@@ -177,20 +180,21 @@ def _read_device(value: Any) -> str:
 
 
 def _first_time(gateways: Any) -> Any:
-    """ChirpStack 3 has the time at each gateway that heard the uplink."""
+    """Return the time of the first gateway that has one. ChirpStack 3 reports the time for each gateway only."""
     if not isinstance(gateways, list):
         return None
-    return next((g["time"] for g in gateways if isinstance(g, dict) and isinstance(g.get("time"), str)), None)
+    times = (gateway.get("time") for gateway in gateways if isinstance(gateway, dict))
+    return next((time for time in times if isinstance(time, str)), None)
 
 
 def _find_best_radio(gateways: Any) -> tuple[float, float | None] | None:
-    """Signal strength and signal to noise where the uplink was heard best; None where nobody says."""
-    found = []
-    for one in gateways if isinstance(gateways, list) else []:
-        rssi = _as_number(one.get("rssi")) if isinstance(one, dict) else None
+    """Return signal strength and signal to noise at the gateway with the strongest signal; None without any."""
+    signals = []
+    for gateway in gateways if isinstance(gateways, list) else []:
+        rssi = _as_number(gateway.get("rssi")) if isinstance(gateway, dict) else None
         if rssi is not None:
-            found.append((rssi, _as_number(one.get("snr", one.get("loRaSNR")))))
-    return max(found, key=lambda pair: pair[0], default=None)
+            signals.append((rssi, _as_number(gateway.get("snr", gateway.get("loRaSNR")))))
+    return max(signals, key=lambda signal: signal[0], default=None)
 
 
 def _as_number(value: Any) -> float | None:
@@ -201,8 +205,9 @@ def _as_number(value: Any) -> float | None:
 
 
 # ---- Milesight: channel, type, data -------------------------------------------------------------------------------
-ATTRIBUTES: Final = 0xFF  # the channel of what a device says of itself
-# bytes of types that have one length on all instruments: temperature, humidity, digital input, CO2, air pressure
+ATTRIBUTES: Final = 0xFF  # channel of attributes of the device, such as its version
+# Length in bytes of types that have the same length on all instruments: temperature, humidity, digital input, CO2, air
+# pressure.
 _TYPE_BYTES: Final = {0x00: 1, 0x01: 1, 0x67: 2, 0x68: 1, 0x73: 2, 0x75: 1, 0x77: 2, 0x7B: 2, 0x7D: 2}
 _ATTRIBUTES: Final = {0x01: 1, 0x09: 2, 0x0A: 2, 0xFF: 2, 0x16: 8, 0x0F: 1, 0xFE: 1, 0x0B: 1}
 
@@ -210,8 +215,8 @@ _ATTRIBUTES: Final = {0x01: 1, 0x09: 2, 0x0A: 2, 0xFF: 2, 0x16: 8, 0x0F: 1, 0xFE
 def read_milesight(data: bytes) -> Payload:
     """Read the channels of a payload.
 
-    An unknown channel whose type has a known length is skipped. Behind one of unknown length nothing can be read. Both
-    are returned by their names.
+    An unknown channel is skipped if the length of its type is known. After a type of unknown length nothing can be
+    read. Both are returned as errors.
 
     >>> read_milesight(bytes.fromhex("017564037B0A00")).values
     [('battery_level', '%', 100.0, None), ('pore_pressure', 'kPa', 10.0, None)]
@@ -252,7 +257,7 @@ def _read_channel(channel: int, kind: int, piece: bytes) -> Iterator[Value]:
             yield from (
                 (f"tilt_{axis}", "deg", register / 100, None) for axis, register in zip("xy", words, strict=False)
             )
-        case 0x03, 0xD4:  # the lowest bit says that a threshold was passed
+        case 0x03, 0xD4:  # the lowest bit reports a threshold
             yield from (
                 (f"tilt_{a}", "deg", (register >> 1) / 100, None) for a, register in zip("xy", words, strict=False)
             )
@@ -265,7 +270,7 @@ def _read_channel(channel: int, kind: int, piece: bytes) -> Iterator[Value]:
             yield "water_level", "cm", float(words[2] & 0xFFFF), at
 
 
-_FAILURES: Final = frozenset({0xFFFF, 0xFFFD})  # not measured, and out of range (decoder of the maker)
+_FAILURES: Final = frozenset({0xFFFF, 0xFFFD})  # not measured, and out of range (decoder published by Milesight)
 _MILESIGHT_BYTES: Final = {
     (0x01, 0x75): 1,
     (0x03, 0xCF): 7,
@@ -280,23 +285,29 @@ _MILESIGHT_BYTES: Final = {
 
 
 def read_decentlab(data: bytes, words: int, read: Callable[[list[int]], list[Value]]) -> Payload:
-    """Values of a payload of version 2; raises PayloadError for another version or another number of bytes.
+    """Return the values of a payload of version 2.
 
-    `words`: how many the instrument sends, where its first flag is set; `read`: what they mean.
+    Args:
+        words: Number of words that the instrument sends if its first flag is set.
+        read: Converts these words to values.
+
+    Raises:
+        PayloadError: the payload has another version or another number of bytes.
     """
     if len(data) < 5 or data[0] != 2:
         raise PayloadError("bad_payload", "no payload of Decentlab's protocol 2")
-    flags, rest = int.from_bytes(data[3:5], "big"), data[5:]
+    flags = int.from_bytes(data[3:5], "big")
+    rest = data[5:]
     expected = 2 * (words * (flags & 1) + (flags >> 1 & 1))
     if flags > 3 or len(rest) != expected:
         raise PayloadError(
             "bad_payload", f"{len(rest)} bytes of values, expected {expected}: is it another instrument?"
         )
     numbers = [int.from_bytes(rest[k : k + 2], "big") for k in range(0, len(rest), 2)]
-    found = read(numbers[:words]) if flags & 1 else []
+    values = read(numbers[:words]) if flags & 1 else []
     if flags & 2:
-        found.append(("battery_voltage", "V", numbers[-1] / 1000, None))
-    return Payload(found)
+        values.append(("battery_voltage", "V", numbers[-1] / 1000, None))
+    return Payload(values)
 
 
 def _read_ctd10(words: list[int]) -> list[Value]:
@@ -317,6 +328,6 @@ def _read_zn1(words: list[int]) -> list[Value]:
 _INSTRUMENTS: Final[dict[str, Callable[[bytes], Payload]]] = {
     "milesight": read_milesight,
     "decentlab-ctd10": partial(read_decentlab, words=4, read=_read_ctd10),  # water level, temperature
-    "decentlab-lid": partial(read_decentlab, words=11, read=_read_lid),  # distance by laser, the median of its samples
-    "decentlab-zn1": partial(read_decentlab, words=2, read=_read_zn1),  # used across a crack: opening
+    "decentlab-lid": partial(read_decentlab, words=11, read=_read_lid),  # laser distance, median of the samples
+    "decentlab-zn1": partial(read_decentlab, words=2, read=_read_zn1),  # across a crack
 }

@@ -1,9 +1,8 @@
-"""The JSON of the house: one sample or many, values by unit suffix or with a unit, a GNSS position with covariance.
+"""JSON format of Slopeward: one sample or several, with values by unit suffix or unit, and GNSS positions.
 
-Each value stands for itself: a bad one takes no other along. The samples with bad values go to the quarantine in a
-payload of their own that can be read again, whole: what was stored of them is known then, and counts once. A value of
-null, NaN, an infinity or "nan" says "no measurement" and is nothing to store; a standard deviation that is none counts
-as none stated.
+A bad value does not affect other values. Samples with bad values go to the quarantine as a payload that can be decoded
+again: values of them that were stored are then duplicates. A value of null, NaN, infinity or "nan" means that there is
+no measurement. An invalid standard deviation counts as not stated.
 """
 
 import json
@@ -28,12 +27,12 @@ from monitor.text.message import Figure, NameList, Template
 SOLUTIONS: Final = frozenset({"rapid", "final", "corrected"})
 _ENVELOPE: Final = frozenset({"source", "boot_id", "seq", "time_unit", "solution"})
 _MANY: Final = _ENVELOPE | {"samples", "meta", "base", "reference"}
-_BASES: Final = ("base", "reference")  # how a sample and its position name the base station
+_BASES: Final = ("base", "reference")  # keys of the base station, in a sample and in its position
 _RESERVED: Final = _ENVELOPE | {"time", "sigma", "values", "gnss", "meta", *_BASES}
 _VALUE: Final = frozenset({"value", "unit", "sigma"})
 _GNSS: Final = frozenset({"enu_mm", "cov_mm2", "epoch0", "frame", "solution", "fix", "satellites", *_BASES})
 _COARSE_FIXES: Final = frozenset({"single", "autonomous", "spp", "dgps", "sbas", "none", "invalid", "no_fix", "nofix"})
-NO_FIX: Final = "no_fix"  # the flag of positions that are good to metres: no displacement
+NO_FIX: Final = "no_fix"  # flag of positions that are accurate to metres only, which measure no displacement
 DISPLACEMENT: Final = "displacement"
 AXES: Final = ("displacement_east", "displacement_north", "displacement_up")
 _META_LIMIT: Final = 4096
@@ -57,10 +56,10 @@ _VECTOR: Final = Template("sample.vector", "{name}: expected a list of {n} numbe
 
 
 def decode(received: ReceivedMessage) -> DecodedMessage:
-    """Read the samples of a message.
+    """Decode the samples of a message.
 
     Raises:
-        PayloadError: nothing of the message can be read.
+        PayloadError: no value of the message can be read.
     """
     message, station = received.message, received.place.station
     if not station:
@@ -181,7 +180,7 @@ def _read_solution(value: object) -> str | None:
 
 def _read_meta(meta: object) -> str:
     strict_json.check_depth(meta)
-    # numbers that are none become null
+    # NaN and infinity become null
     text = canonical_json({"meta": json.loads(json.dumps(meta), parse_constant=lambda _: None)})
     if len(text) > _META_LIMIT:
         raise PayloadError("too_long", _META_LONG(n=Figure(_META_LIMIT, "d")))
@@ -223,19 +222,20 @@ def _read_gnss(
     is_coarse = str(facts.get("fix", "")).lower() in _COARSE_FIXES
     if is_coarse:
         found = [replace(one, flags=(*one.flags, NO_FIX)) for one in found]
-    if found:  # last: a bad sample must not set the reference
-        # A position that is good to metres has no vote, and its corrections often come from a satellite.
+    # After everything else: a bad sample must not set the reference.
+    if found:
+        # A position that is accurate to metres has no vote. Its corrections often come from a satellite.
         base = "" if is_coarse else _read_base(gnss) or base
         received.references.check(received.site.id, station, PART.join([frame, base]) if base else frame, epoch0)
     return found
 
 
 def _read_base(*objects: Mapping[str, Any]) -> str:
-    """Return the base station that the first of these names, as a part of a frame; empty where none does."""
-    for one in objects:
-        for name in _BASES:
-            if one.get(name) is not None:
-                return name_base(strict_json.read_text(one[name], name, 64))
+    """Return the base station in the first object that names one, as a part of a frame; empty if none does."""
+    for named in objects:
+        for key in _BASES:
+            if named.get(key) is not None:
+                return name_base(strict_json.read_text(named[key], key, 64))
     return ""
 
 
@@ -246,9 +246,9 @@ def _read_list(value: object, length: int, name: str) -> list[float | None]:
 
 
 def _read_covariance(value: object) -> list[float] | None:
-    """[ee, nn, uu, en, eu, nu]; None where none is stated, or what is stated can be none.
+    """Return the covariance [ee, nn, uu, en, eu, nu]; None if it is not stated or invalid.
 
-    No variance is negative, and no correlation lies beyond one.
+    A covariance with a negative variance, or a correlation above 1, is invalid.
     """
     if value is None:
         return None

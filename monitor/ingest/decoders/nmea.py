@@ -1,8 +1,8 @@
-"""NMEA 0183 of a receiver: GGA for position, quality and satellites, RMC or ZDA for the date, GST for the error.
+"""Decoder of NMEA 0183: GGA for position, quality and satellites, RMC or ZDA for the date, GST for the error.
 
-GGA has a time of day and no date; without RMC or ZDA in the same message it is refused, unless the site file says
-`date = "reception"`. Times of NMEA are UTC, unless the site file gives the decoder a `zone`: some receivers send local
-time. With `network = NAME` the differential stations of GGA are one network.
+GGA has a time of day and no date. Without RMC or ZDA in the same message it is refused, unless the site file has
+`date = "reception"`. Times of NMEA are UTC, unless the site file gives the decoder a `zone`, because some receivers
+send local time. With `network = NAME` the differential stations of GGA are one network.
 """
 
 from collections.abc import Sequence
@@ -25,32 +25,35 @@ from monitor.sites.records import ELLIPSOID, Binding
 
 _DATED: Final = ("RMC", "ZDA")
 _READ: Final = ("GGA", "GST", "DTM", *_DATED)
-# quality of GGA; 6 and beyond are estimates, manual input and simulators
+# Quality of GGA. From 6 on, positions are estimated, entered or simulated.
 _KINDS: Final = {1: "single", 2: "dgps", 3: "single", 4: "fixed", 5: "float"}
 # Qualities of which the differential station is a base of the site. With 2 it is often a satellite of SBAS, to which a
 # receiver falls back while its radio link is down. Such a position is good to metres only and has no vote.
 _CORRECTED: Final = frozenset({4, 5})
-_SEPARATED_M: Final = 0.05  # geoid and ellipsoid: closer is none, or a receiver without a model of the geoid
-_LONGEST: Final = 120  # characters of a sentence; the standard has 82
+# A smaller separation of geoid and ellipsoid is that of a receiver without a model of the geoid.
+_SEPARATED_M: Final = 0.05
+_LONGEST: Final = 120  # characters of a sentence; the standard allows 82
 _DAY: Final = timedelta(days=1)
 
 
 def open_nmea(binding: Binding) -> Decoder:
-    """Make the decoder; `date = "reception"` takes the day from the reception; raises ConfigError."""
+    """Return the decoder of a `[[decoder]]` section; raises ConfigError."""
     of_reception = counts_from_reception(binding)
     network = dict(binding.settings).get("network", "")
 
     def decode(received: ReceivedMessage) -> DecodedMessage:
         message = received.message
         if message.retained and of_reception:
-            raise PayloadError("retained", "a position without date that the broker had kept: when it was is unknown")
+            raise PayloadError(
+                "retained", "a position without a date that the broker had retained: its time is unknown"
+            )
         lines = split_lines(message.payload)
         kinds = [line[3:6] if line.startswith("$") else "" for line in lines]
         if "GGA" not in kinds:
             raise PayloadError("empty", "no GGA sentence in the message")
         found: list[Observation] = []
         days, errors, datum, bad = _read_context(lines, kinds)
-        clock = message.came_at.astimezone(received.zone or UTC).replace(tzinfo=UTC)  # as the receiver shows it
+        clock = message.came_at.astimezone(received.zone or UTC).replace(tzinfo=UTC)  # in the zone of the receiver
         near = next(iter(days.values()), clock if of_reception else None)
         for k, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
             near = days.get(k, near)
@@ -71,7 +74,14 @@ def open_nmea(binding: Binding) -> Decoder:
 
 
 class _Context(NamedTuple):
-    """What a message has for its positions: instants by line, GST by time of day, and the datum; and what was bad."""
+    """Data for the positions of a message.
+
+    Attributes:
+        days: Instants of RMC and ZDA, by line.
+        errors: GST sentences, by time of day.
+        datum: Datum of DTM; empty without DTM.
+        bad: Errors of sentences, by line.
+    """
 
     days: dict[int, datetime]
     errors: dict[Any, Any]
@@ -80,8 +90,11 @@ class _Context(NamedTuple):
 
 
 def _read_context(lines: Sequence[str], kinds: Sequence[str]) -> _Context:
-    """Read all but the positions: what comes behind one holds of it as well."""
-    days, errors, datum, bad = dict[int, datetime](), dict[Any, Any](), "", dict[int, PayloadError]()
+    """Read all sentences except positions: they may follow the position that they belong to."""
+    days: dict[int, datetime] = {}
+    errors: dict[Any, Any] = {}
+    bad: dict[int, PayloadError] = {}
+    datum = ""
     for k, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
         try:
             if kind in _DATED:
@@ -112,7 +125,7 @@ def _read_day(line: str, kind: str) -> datetime:
     except (ValueError, TypeError, AttributeError, OverflowError):
         day = None
     if not isinstance(day, date) or not isinstance(sentence.timestamp, time):
-        raise PayloadError("bad_time", f"{kind} has no date and time: the receiver does not know them yet")
+        raise PayloadError("bad_time", f"{kind} has no date and time: the receiver has not determined them yet")
     return read_time(datetime.combine(day, sentence.timestamp.replace(tzinfo=UTC)).isoformat())
 
 
@@ -132,7 +145,8 @@ def _read_fix(sentence: Any, near: datetime | None, errors: dict[Any, Any], datu
         raise PayloadError("no_time", "GGA has no time")
     if near is None:
         raise PayloadError(
-            "no_time", "GGA has no date: let the receiver send RMC or ZDA in the same message, or say date = reception"
+            "no_time",
+            "GGA has no date: configure the receiver to send RMC or ZDA in the same message, or set date = reception",
         )
     at = _nearest(sentence.timestamp, near)
     steps = (
@@ -140,7 +154,7 @@ def _read_fix(sentence: Any, near: datetime | None, errors: dict[Any, Any], datu
         (read_digit(sentence.lon) or 0.0) / 60.0,
         read_digit(str(sentence.data[8])) or 0.0,
     )
-    # without a separation the height may be any: once there is one, it is another height
+    # Without a separation, the reference surface of the height is not known. A separation later is another frame.
     heights = f"heights {'ellipsoidal' if abs(separation) >= _SEPARATED_M else 'unseparated'}"
     frame = PART.join([heights, *([f"datum {datum}"] if datum else []), *_name_base(sentence, quality, network)])
     count = satellites if 0 <= satellites < 1000 else None
@@ -166,7 +180,7 @@ def _name_base(sentence: Any, quality: int, network: str) -> list[str]:
 
 def _check_place(sentence: Any, latitude: float, longitude: float, height: float) -> None:
     if not (sentence.lat_dir in {"N", "S"} and sentence.lon_dir in {"E", "W"}):
-        raise PayloadError("bad_place", "GGA does not say north or south, east or west")
+        raise PayloadError("bad_place", "GGA has no N or S, or no E or W")
     if not (abs(latitude) <= 90.0 and abs(longitude) <= 180.0 and abs(height) < 1e5):
         raise PayloadError("bad_place", f"{latitude:g}, {longitude:g}: no place on earth, or no height")
     if (sentence.altitude_units or "M", sentence.geo_sep_units or "M") != ("M", "M"):
@@ -176,9 +190,9 @@ def _check_place(sentence: Any, latitude: float, longitude: float, height: float
 def _nearest(of_day: time, near: datetime) -> datetime:
     at = datetime.combine(near.date(), of_day.replace(tzinfo=UTC))
     try:
-        return min((at - _DAY, at, at + _DAY), key=lambda one: abs(one - near))
+        return min((at - _DAY, at, at + _DAY), key=lambda instant: abs(instant - near))
     except OverflowError:
-        raise PayloadError("bad_time", "the date lies at the end of time") from None
+        raise PayloadError("bad_time", "the date is out of range") from None
 
 
 def _find_error(errors: dict[Any, Any], sentence: Any) -> Covariance | None:

@@ -1,4 +1,4 @@
-"""What people say: an observer's report and an event on the slope, as JSON."""
+"""Reports of observers and events on the slope, as JSON."""
 
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,16 +16,17 @@ _EVENT: Final = frozenset({"from", "to", "time_unit", "kind", "value", "text", "
 
 
 def decode_report(received: ReceivedMessage) -> DecodedMessage:
-    """Read `{time, kind, text, by, station?, photo_url?}`; raises PayloadError."""
-    body, site = read_object(received.message.payload), received.place.site
+    """Decode `{time, kind, text, by, station?, photo_url?}`; raises PayloadError."""
+    body = read_object(received.message.payload)
     check_keys(body, _REPORT)
-    station, photo = body.get("station"), body.get("photo_url")
+    station = body.get("station")
+    photo = body.get("photo_url")
     if station is not None and (not isinstance(station, str) or not is_station(station)):
         raise PayloadError("bad_station", "station: expected a station id")
     if photo is not None and not _is_address(read_text(photo, "photo_url", 2000)):
         raise PayloadError("bad_url", "photo_url: expected an http or https address")
     report = ObserverReport(
-        site,
+        received.place.site,
         received.read_time(body.get("time"), body.get("time_unit")),
         read_line(body.get("kind"), "kind", 64),
         read_line(body.get("text"), "text"),
@@ -37,14 +38,14 @@ def decode_report(received: ReceivedMessage) -> DecodedMessage:
 
 
 def decode_event(received: ReceivedMessage) -> DecodedMessage:
-    """Read `{from, to, kind, value?, text, by?}`; raises PayloadError."""
+    """Decode `{from, to, kind, value?, text, by?}`; raises PayloadError."""
     body = read_object(received.message.payload)
     check_keys(body, _EVENT)
     unit = body.get("time_unit")
     from_at = received.read_time(body.get("from"), unit, "from")
     to_at = received.read_time(body.get("to"), unit, "to")
     if to_at < from_at:
-        raise PayloadError("bad_time", "to lies before from")
+        raise PayloadError("bad_time", "to is before from")
     value = body.get("value")
     event = SiteEvent(
         received.place.site,

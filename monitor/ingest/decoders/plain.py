@@ -1,7 +1,7 @@
-"""One topic for each value, as Homie 4 and 5 do: the topic says whose and what, the payload is a number.
+"""Decoder for topics with one number each, as in Homie 4 and 5: the topic names station and quantity.
 
-Such a value has no time: it counts from its reception, so what the broker had retained is refused. `$state` of Homie
-says whether the device is connected.
+Such a value has no time and gets that of its reception. A value that the broker retained is therefore refused. The
+topic `$state` of Homie reports whether a device is connected.
 """
 
 from typing import Final
@@ -16,16 +16,16 @@ from monitor.sites.records import Binding
 from monitor.text.names import is_station
 
 _STATE: Final = "$state"
-# of Homie: connected or not; one that sleeps has said that it will be silent
+# State of a Homie device -> whether it is connected. A sleeping device has announced that it will not send.
 _STATES: Final = {"init": True, "ready": True, "alert": True, "sleeping": True, "disconnected": False, "lost": False}
 _LONGEST: Final = 64
 
 
 def open_plain(binding: Binding) -> Decoder:
-    """Make the decoder of a pattern of topics.
+    """Return the decoder of a `[[decoder]]` section.
 
     Raises:
-        ConfigError: the pattern tells no quantity, or a name of `series` has no unit.
+        ConfigError: the topic has no quantity, or a name of `series` has no unit.
     """
     series = read_series(binding)
     is_state = _is_state(binding)
@@ -35,16 +35,16 @@ def open_plain(binding: Binding) -> Decoder:
     def decode(received: ReceivedMessage) -> DecodedMessage:
         message = received.message
         if message.retained and not is_state:
-            raise PayloadError("retained", "a value without time that the broker had kept: when it was is unknown")
+            raise PayloadError("retained", "a value without a time that the broker had retained: its time is unknown")
         text = _read_text(message.payload)
         if is_state:
             return _read_state(text, received)
         name = binding.read("{quantity}", message.topic) or next(iter(series))
         target = find_target(series, name)
         if target is None:
-            raise PayloadError("unknown_quantity", f"{name[:64]!r} stands not in series, and has no unit")
+            raise PayloadError("unknown_quantity", f"{name[:64]!r} is not in series and has no unit")
         if is_no_value(text):
-            raise PayloadError("empty", f"{name[:64]}: the device says that it has no value")
+            raise PayloadError("empty", f"{name[:64]}: the device reports no value")
         station, field = target.find(received, received.place.station)
         value = read_cell(text, name[:64])
         return DecodedMessage(
@@ -55,7 +55,7 @@ def open_plain(binding: Binding) -> Decoder:
 
 
 def is_undated(binding: Binding) -> bool:
-    """Return whether readings get the time of their reception. `$state` of Homie brings no reading."""
+    """Return whether readings get the time of their reception. `$state` of Homie contains no reading."""
     return not _is_state(binding)
 
 
@@ -78,6 +78,7 @@ def _read_text(payload: bytes) -> str:
 def _read_state(text: str, received: ReceivedMessage) -> DecodedMessage:
     if text not in _STATES:
         raise PayloadError("bad_payload", f"{text!r} is no state of Homie; known: {', '.join(_STATES)}")
-    if not is_station(station := received.place.station):
+    station = received.place.station
+    if not is_station(station):
         raise PayloadError("no_station", "the topic names no station; put {station} into the pattern")
     return DecodedMessage(links=(received.link(station, f"$state {text}", online=_STATES[text]),))

@@ -1,4 +1,4 @@
-"""Rows of the neutral long form as JSON: how bad rows of a file wait in the quarantine, and are read again."""
+"""Rows of the long form (time, station, quantity, value) as JSON: the payload of rejected rows of files."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,9 @@ from monitor.text.instants import LATEST
 from monitor.text.message import Figure, NameList, Template, Term
 from monitor.text.names import is_station
 
-FRAME, EPOCH0 = "frame", "epoch0"  # what a position counts from: the file as a whole is held to it
+# Columns for the reference of a position. All rows of a file must have the same.
+FRAME: Final = "frame"
+EPOCH0: Final = "epoch0"
 # Value of the last digit of a reading that the reader of the file computed, in the unit of the row.
 STEP: Final = "step"
 COLUMNS: Final = frozenset(
@@ -40,7 +42,7 @@ _ROWS: Final = Template("row.first", "{n} rows, the first: {reason}")
 
 
 def decode(received: ReceivedMessage) -> DecodedMessage:
-    """Read `{"rows": [{time, station, quantity, value, ...}]}`; bad rows stay in the quarantine."""
+    """Decode `{"rows": [{time, station, quantity, value, ...}]}`; rows that are still bad become faults."""
     rows = read_object(received.message.payload).get("rows")
     if not isinstance(rows, list) or not rows:
         raise PayloadError("no_samples", _NO_ROWS())
@@ -96,9 +98,9 @@ def read_row(
 
 
 def _read_more(row: Mapping[str, Any], quantity: str) -> str | None:
-    """What stands beside a reading, as it is kept.
+    """Return further columns of a reading as stored JSON; None if there are none.
 
-    Steps of the last digit of its epoch, by component; what the sign of a velocity means, of how many pixels it is.
+    Steps of the last digit by component, and component and number of pixels of a velocity.
     """
     component, pixels = row.get("component"), row.get("pixels")
     extra: dict[str, Any] = {}
@@ -120,7 +122,7 @@ def _read_more(row: Mapping[str, Any], quantity: str) -> str | None:
 
 
 def join_bad_rows(bad: list[tuple[Any, PayloadError]]) -> tuple[MessageFault, ...]:
-    """One fault per cause, whose payload holds the rows as they came."""
+    """Return one fault for each error code. Its payload contains the rows unchanged."""
     by_code: dict[str, list[tuple[Any, PayloadError]]] = {}
     for row, error in bad:
         by_code.setdefault(error.code, []).append((row, error))
@@ -134,10 +136,10 @@ def join_bad_rows(bad: list[tuple[Any, PayloadError]]) -> tuple[MessageFault, ..
 
 
 def describe_first(count: int, first: PayloadError) -> str:
-    """Why rows are refused, by the first of them."""
+    """Return the reason for rejected rows: the first one, and their number."""
     return first.message if count == 1 else _ROWS(n=Figure(count, "d"), reason=first.message)
 
 
 def value_to_json(value: object) -> str:
-    """What JSON has no form for; instants as ISO 8601."""
+    """Return a value that JSON cannot represent as text; instants in ISO 8601."""
     return value.isoformat() if isinstance(value, datetime) else str(value)

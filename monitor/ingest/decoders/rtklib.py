@@ -1,8 +1,8 @@
-"""Solutions of RTKLIB (rtkrcv, rtknavi, rnx2rtkp) as they stream: lines of places on earth, or of baselines.
+"""Decoder of streams of solutions of RTKLIB (rtkrcv, rtknavi, rnx2rtkp): places on earth, or baselines.
 
-The line that names the columns says the time system and the form; a stream without it must be told both. GPS time is
-not UTC: it is 18 s ahead since 2017. The time of Japan (JST) is 9 h ahead. A stream without it may count in the `zone`
-of the decoder. Source: RTKLIB manual 2.4.2, appendix B.1.
+The line with the names of the columns states the time system and the form. For a stream without this line, the site
+file must state both. GPS time is 18 s ahead of UTC since 2017, the time of Japan (JST) 9 h. Times of a stream without
+this line may be in the `zone` of the decoder. Source: RTKLIB manual 2.4.2, appendix B.1.
 """
 
 import re
@@ -34,12 +34,19 @@ _KINDS: Final = {1: "fixed", 2: "float", 3: "sbas", 4: "dgps", 5: "single", 6: "
 _HEIGHT: Final = re.compile(r"lat/lon/height=([^/,]*)/(\w+)")
 _DATUM: Final = "WGS84"
 _BASE: Final = re.compile(r"ref pos\s*:\s*((?:[-+0-9.eE]+[,\s]+){2}[-+0-9.eE]+)", re.IGNORECASE)
-_BLANKS: Final = str.maketrans(",;", "  ")  # what out-fieldsep may be
-_FEWEST: Final = 7  # time in two fields, three numbers, quality, satellites
+_BLANKS: Final = str.maketrans(",;", "  ")  # possible values of out-fieldsep
+_FEWEST: Final = 7  # fields: time in two, three numbers, quality, satellites
 
 
 class SolutionHeader(NamedTuple):
-    """What the head of solutions says: time system, form, above which heights count, frame ("": unsaid)."""
+    """Header of solutions.
+
+    Attributes:
+        system: Time system: gpst, utc, jst or local.
+        form: llh (latitude, longitude, height) or enu (baseline).
+        height: Reference surface of the heights; empty if it is not stated.
+        frame: Parts of the frame, as in `references.join_frames`; empty if none is stated.
+    """
 
     system: str
     form: str
@@ -48,9 +55,13 @@ class SolutionHeader(NamedTuple):
 
 
 def open_rtklib(binding: Binding) -> Decoder:
-    """Make the decoder; `time` is gpst or utc, `positions` llh or enu, where the stream has no header.
+    """Return the decoder of a `[[decoder]]` section.
 
-    With `network = NAME` the base stations of the stream are one network, and `ref pos` is no frame.
+    For a stream without a header, `time` is gpst or utc, and `positions` is llh or enu. With `network = NAME` all base
+    stations of the stream are one network, and `ref pos` is not a part of the frame.
+
+    Raises:
+        ConfigError: a key has an invalid value.
     """
     settings = dict(binding.settings)
     for key, known in (("time", _SYSTEMS), ("positions", tuple(_FORMS))):
@@ -88,7 +99,7 @@ def open_rtklib(binding: Binding) -> Decoder:
 
 
 def split_lines(payload: bytes) -> list[str]:
-    """The lines of a message, without those that are empty; raises PayloadError."""
+    """Return the lines of a message without empty ones; raises PayloadError."""
     text = read_payload(payload)
     if not text.isascii():
         raise PayloadError("bad_payload", "no lines of ASCII text")
@@ -99,26 +110,34 @@ def split_lines(payload: bytes) -> list[str]:
 
 
 def find_columns(head: Sequence[str]) -> str:
-    """The line of a header that names the columns of a solution, in whatever form; "" where none does."""
+    """Return the line of a header that names the columns of a solution in any form; empty if there is none."""
     return next((line for line in head if any(c in line for c in (*_FORMS.values(), *_OTHER_FORMS))), "")
 
 
 def read_head(head: Sequence[str], system: str | None, form: str | None) -> SolutionHeader:
-    """What the header says, else the site file; raises PayloadError."""
+    """Return what the header states, or else the site file.
+
+    Args:
+        system: Time system by the site file, or None.
+        form: Form by the site file, or None.
+
+    Raises:
+        PayloadError: time system or form are not stated, or not supported.
+    """
     if columns := find_columns(head):
         if any(other in columns for other in _OTHER_FORMS):
             raise PayloadError("bad_payload", "set out-solformat = llh or enu, and out-degform = deg")
         form = next(name for name, column in _FORMS.items() if column in columns)
         system = columns.lstrip("% ").split()[0].lower()
     if system not in (*_OF_HEADERS, _LOCAL):
-        raise PayloadError("no_zone", "GPS time or UTC? send the header of the solution, or say time = gpst or utc")
+        raise PayloadError("no_zone", "GPS time or UTC? send the header of the solution, or set time = gpst or utc")
     if form is None:
-        raise PayloadError("bad_payload", "send the header of the solution, or say positions = llh or enu")
+        raise PayloadError("bad_payload", "send the header of the solution, or set positions = llh or enu")
     return SolutionHeader(system, form, read_height(head), read_frame(head))
 
 
 def read_frame(head: Sequence[str]) -> str:
-    """What a header says of the frame: its datum, the kind of heights, the place of the base.
+    """Return the frame that a header states: its datum, the kind of heights, the place of the base.
 
     >>> read_frame(["% (lat/lon/height=WGS84/geodetic,Q=1:fix)", "% ref pos   : 46.1000 8.900 501.2"])
     'datum WGS84; heights geodetic; base 46.100000000 8.900000000 501.2000'
@@ -134,7 +153,7 @@ def read_frame(head: Sequence[str]) -> str:
 
 
 def read_height(head: Sequence[str]) -> str:
-    """Above which heights count, "" where no line says it; raises PayloadError: of another datum than WGS84.
+    """Return the reference surface of heights, empty if no line states it; raises PayloadError for other datums.
 
     >>> read_height(["% (lat/lon/height=WGS84/geodetic,Q=1:fix,2:float)"]), read_height(["%  GPST  latitude(deg)"])
     ('geoid', '')
@@ -148,11 +167,11 @@ def read_height(head: Sequence[str]) -> str:
 
 
 def read_solution(line: str, head: SolutionHeader) -> Fix:
-    """One line of a solution; raises PayloadError."""
+    """Return the position of one line; raises PayloadError."""
     system, form, height, frame = head
     parts = line.translate(_BLANKS).split()
     if len(parts) < _FEWEST:
-        raise PayloadError("cell_count", f"{len(parts)} fields; a solution has {_FEWEST} at least: {line[:60]!r}")
+        raise PayloadError("cell_count", f"{len(parts)} fields; a solution has at least {_FEWEST}: {line[:60]!r}")
     east, north, up = (read_cell(text, "position") for text in parts[2:5])
     quality, satellites = read_cell(parts[5], "Q"), read_cell(parts[6], "ns")
     kind = _KINDS.get(int(quality))
@@ -184,7 +203,10 @@ def _read_at(date: str, time: str, system: str) -> datetime:
 
 
 def _read_covariance(parts: Sequence[str], form: str) -> tuple[float, float, float, float, float, float] | None:
-    """RTKLIB writes roots: standard deviations, and roots of covariances with their sign, m."""
+    """Return the covariance; None if it is not estimated.
+
+    RTKLIB writes standard deviations, and roots of covariances with their sign, m.
+    """
     if len(parts) < 6:
         return None
     try:
@@ -192,6 +214,6 @@ def _read_covariance(parts: Sequence[str], form: str) -> tuple[float, float, flo
     except PayloadError:
         return None
     if min(a, b, uu) < 0.0 or max(map(abs, (a, b, uu, ab, bu, ua))) >= 1e300 or max(a, b, uu) == 0.0:
-        return None  # none can be so; all zero: not estimated
+        return None  # invalid, or not estimated if all are 0
     # llh: n, e, u, ne, eu, un; enu: e, n, u, en, nu, ue
     return (b, a, uu, ab, bu, ua) if form == "llh" else (a, b, uu, ab, ua, bu)

@@ -1,7 +1,7 @@
-"""SenML packs in JSON (RFC 8428): the last part of a name is the quantity, what stands before it is the station.
+"""Decoder of SenML packs in JSON (RFC 8428). The last part of a name is the quantity, the part before is the station.
 
-A record without an absolute time counts from now, as the standard has it. Which now that was is lost when the message
-waits at the broker: such records are refused, unless the site file says `date = "reception"`.
+By the standard, a record without an absolute time is relative to the time at which the pack was sent. This time is lost
+if the message waits at the broker. Such records are refused, unless the site file has `date = "reception"`.
 """
 
 import json
@@ -28,14 +28,14 @@ from monitor.sites.units import find_senml_unit
 from monitor.text.instants import epoch_s
 from monitor.text.names import is_station
 
-_ABSOLUTE_S: Final = 2.0**28  # smaller times count from now (RFC 8428, 4.5.3)
+_ABSOLUTE_S: Final = 2.0**28  # smaller times are relative (RFC 8428, 4.5.3)
 _VERSION_MOST: Final = 10
 _BASES: Final = frozenset({"bn", "bt", "bu", "bv", "bver"})
 _OWN: Final = frozenset({"n", "t", "u", "v"})
 
 
 def open_senml(binding: Binding) -> Decoder:
-    """Make the decoder; `date = "reception"` takes records without an absolute time; raises ConfigError."""
+    """Return the decoder of a `[[decoder]]` section; raises ConfigError."""
     of_reception = counts_from_reception(binding)
 
     def decode(received: ReceivedMessage) -> DecodedMessage:
@@ -50,7 +50,7 @@ def open_senml(binding: Binding) -> Decoder:
 
 
 def _resolve(records: list[Any]) -> list[dict[str, Any]]:
-    """The records that hold a number, each whole by itself; raises PayloadError where the pack is none."""
+    """Return the records that contain a number, each with the base fields that apply to it; raises PayloadError."""
     if not records or len(records) > SAMPLE_LIMIT:
         raise PayloadError("no_samples", f"a pack has 1 to {SAMPLE_LIMIT} records, this one {len(records)}")
     base: dict[str, Any] = {}
@@ -59,7 +59,9 @@ def _resolve(records: list[Any]) -> list[dict[str, Any]]:
         if not isinstance(record, dict):
             raise PayloadError("not_object", "a record must be an object")
         if unknown := [key for key in record if key.endswith("_")]:
-            raise PayloadError("unknown_key", f"{unknown[0][:40]!r} must be understood and is not")
+            raise PayloadError(
+                "unknown_key", f"the key {unknown[0][:40]!r} must be understood (RFC 8428, 4.4), and is unknown"
+            )
         base |= {key: record[key] for key in _BASES & record.keys()}
         if base.get("bver", _VERSION_MOST) != _VERSION_MOST and read_number(base["bver"], "bver") > _VERSION_MOST:
             raise PayloadError("bad_version", f"SenML of version {base['bver']}; at most {_VERSION_MOST} is read")
@@ -83,10 +85,10 @@ def _read(record: Mapping[str, Any], received: ReceivedMessage, *, of_reception:
         if not of_reception:
             raise PayloadError(
                 "no_time",
-                f"{quantity} has no absolute time (bt or t): let the device send it, or say date = {RECEPTION}",
+                f"{quantity} has no absolute time (bt or t): let the device send it, or set date = {RECEPTION}",
             )
         if received.message.retained:
-            raise PayloadError("retained", "a record without time that the broker had kept: when it was is unknown")
+            raise PayloadError("retained", "a record without a time that the broker had retained: its time is unknown")
         seconds += epoch_s(received.message.came_at)
     yield received.observe(station, field, value, received.read_time(seconds, "s", "t"))
 
@@ -99,7 +101,7 @@ def _text(record: Mapping[str, Any], key: str) -> str:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Station and quantity of a whole name, such as `urn:dev:ow:G1:tilt_x` or `G1/displacement_east`."""
+    """Return station and quantity of a full name, such as `urn:dev:ow:G1:tilt_x` or `G1/displacement_east`."""
     parts = [part for part in re.split(r"[:/]", name) if part]
     quantity = parts[-1] if parts else ""
     known = next(

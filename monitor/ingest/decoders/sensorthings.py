@@ -1,7 +1,7 @@
-"""Observations of the OGC SensorThings API 1.0 and 1.1: as MQTT brings them, as they are created, as HTTP lists them.
+"""Decoder of Observations of the OGC SensorThings API 1.0 and 1.1: single ones, and pages of the HTTP API.
 
-An Observation does not say what was measured, its Datastream does: `series` says what each Datastream is, by its id or
-name. The id stands in the Observation, or in the topic `v1.1/Datastreams(7)/Observations`.
+An Observation belongs to a Datastream, which defines what is measured. `series` maps each Datastream, by id or name, to
+a quantity. The id is in the Observation, or in the topic `v1.1/Datastreams(7)/Observations`.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _IN_TOPIC: Final = re.compile(r"Datastreams\('?([^()']{1,200})'?\)")
 
 
 def open_sensorthings(binding: Binding) -> Decoder:
-    """Make the decoder; `series` says what the Datastreams are; raises ConfigError."""
+    """Return the decoder of a `[[decoder]]` section; raises ConfigError."""
     series = read_series(binding)
 
     def decode(received: ReceivedMessage) -> DecodedMessage:
@@ -51,22 +51,23 @@ def open_sensorthings(binding: Binding) -> Decoder:
 
 
 def read_next_link(page: Mapping[str, Any]) -> str | None:
-    """Where the next page of a list is; None on the last one."""
+    """Return the address of the next page; None on the last page."""
     link = page.get("@iot.nextLink")
     return link if isinstance(link, str) and link else None
 
 
 def find_newest(payload: bytes, until: datetime) -> datetime | None:
-    """The newest phenomenonTime of a page that is not after an instant; None where it has none that can be read."""
+    """Return the newest phenomenonTime of a page that is not after `until`; None if there is none."""
     try:
         many = read_object(payload).get("value")
     except PayloadError:
         return None
-    found = []
-    for one in many if isinstance(many, list) else []:
+    times = []
+    for observation in many if isinstance(many, list) else []:
+        stated = observation.get("phenomenonTime") if isinstance(observation, dict) else None
         with contextlib.suppress(PayloadError):
-            found.append(read_time(_end(one.get("phenomenonTime") if isinstance(one, dict) else None), live=False))
-    return max((at for at in found if at <= until), default=None)
+            times.append(read_time(_find_end(stated), live=False))
+    return max((at for at in times if at <= until), default=None)
 
 
 def _read(one: Any, received: ReceivedMessage, series: Mapping[str, Target]) -> Iterator[Observation]:
@@ -84,17 +85,17 @@ def _read(one: Any, received: ReceivedMessage, series: Mapping[str, Target]) -> 
                 "neither the Observation nor its topic names a Datastream: bind topics such as v1.1/+/Observations",
             )
         shown = " or ".join(repr(name[:64]) for name in names if name)
-        raise PayloadError("unknown_quantity", f"series does not say what Datastream {shown} is")
+        raise PayloadError("unknown_quantity", f"Datastream {shown} is not in series")
     station, field = target.find(received, received.place.station)
     unit = stream.get("unitOfMeasurement")
     for written in (unit.get("symbol"), unit.get("name")) if isinstance(unit, dict) else ():
         check_unit(written, field.given_unit, "the Datastream")
     if is_no_value(one.get("result")) or is_marked_bad(one.get("resultQuality")):
         return
-    at = received.read_time(_end(one.get("phenomenonTime") or one.get("resultTime")), None, "phenomenonTime")
+    at = received.read_time(_find_end(one.get("phenomenonTime") or one.get("resultTime")), None, "phenomenonTime")
     yield received.observe_cell(station, field, one["result"], "result", at)
 
 
-def _end(time: Any) -> Any:
-    """A value of an interval, such as a sum of rain, counts from its end."""
+def _find_end(time: Any) -> Any:
+    """Return the end of an interval, which is the time of a value such as a sum of rain; other times unchanged."""
     return time.rpartition("/")[2] if isinstance(time, str) else time

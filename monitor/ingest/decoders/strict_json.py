@@ -1,4 +1,4 @@
-"""Untrusted JSON read strictly: limits, no doubled keys, numbers that are numbers, times that have a zone."""
+"""Strict reading of untrusted JSON: limits, no repeated keys, finite numbers, times with an offset from UTC."""
 
 import json
 import math
@@ -16,11 +16,11 @@ from monitor.text.names import fold_name, tidy_name, tidy_text
 PAYLOAD_LIMIT: Final = 1 << 20
 SAMPLE_LIMIT: Final = 10_000
 _DEPTH_LIMIT: Final = 16
-_OLDEST_CLOCK: Final = datetime(1981, 1, 1, tzinfo=UTC)  # a clock of GPS without a fix begins at 1980-01-06
+_OLDEST_CLOCK: Final = datetime(1981, 1, 1, tzinfo=UTC)  # GPS clocks without a fix start at 1980-01-06
 _PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _AROUND: Final = "\0\ufeff \t\r\n\v\f"
-_BARE: Final = re.compile(r'"(?:[^"\\]|\\.)*"?|(?<=[:,\[])[^"{}\[\],:]*(?=[,}\]])')  # a string, or what stands bare
-_NEAR: Final = timedelta(minutes=30)  # of the reception: it says which of two hours is meant
+_BARE: Final = re.compile(r'"(?:[^"\\]|\\.)*"?|(?<=[:,\[])[^"{}\[\],:]*(?=[,}\]])')  # a string, or text without quotes
+_NEAR: Final = timedelta(minutes=30)  # the reception decides between two hours if one of them is this close
 _TOO_LARGE: Final = Template("payload.large", "{n} bytes; at most {most} are read")
 _DOUBLE_KEY: Final = Template("payload.double_key", "a key stands twice in one object")
 _NO_OBJECT: Final = Template("payload.object", "expected a JSON object, got {type}")
@@ -52,15 +52,15 @@ _UNKNOWN_KEY: Final = Template("payload.key", "key '{key}' is unknown; known: {n
 
 
 def too_large(size: int) -> PayloadError:
-    """What is refused unread."""
+    """Return the error for a payload that is too large to be read."""
     return PayloadError("too_large", _TOO_LARGE(n=Figure(size, "d"), most=Figure(PAYLOAD_LIMIT, "d")))
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    document = dict(pairs)
+    if len(document) != len(pairs):
         raise PayloadError("double_key", _DOUBLE_KEY())
-    return found
+    return document
 
 
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_without_doubles)
@@ -72,23 +72,24 @@ def read_object(payload: bytes) -> dict[str, Any]:
     Raises:
         PayloadError: too_large, not_json, too_deep, double_key or not_object.
     """
-    found = read_json(payload)
-    if not isinstance(found, dict):
-        raise PayloadError("not_object", _NO_OBJECT(type=type(found).__name__))
-    return found
+    document = read_json(payload)
+    if not isinstance(document, dict):
+        raise PayloadError("not_object", _NO_OBJECT(type=type(document).__name__))
+    return document
 
 
 def read_array(payload: bytes) -> list[Any]:
     """Read a payload as one JSON list; raises PayloadError as `read_object` does, or not_list."""
-    found = read_json(payload)
-    if not isinstance(found, list):
-        raise PayloadError("not_list", _NO_LIST(type=type(found).__name__))
-    return found
+    document = read_json(payload)
+    if not isinstance(document, list):
+        raise PayloadError("not_list", _NO_LIST(type=type(document).__name__))
+    return document
 
 
 def read_json(payload: bytes) -> Any:
     """Read a payload as any JSON, with the NaN and infinities of other languages; raises PayloadError."""
-    text, problem = read_payload(payload), ""
+    text = read_payload(payload)
+    problem = ""
     for prepare in (str, _replace_nan):
         try:
             return _DECODER.decode(prepare(text))
@@ -102,21 +103,23 @@ def read_json(payload: bytes) -> Any:
 
 
 def _replace_nan(text: str) -> str:
-    """Bare words for no value, and places left empty, as null: C writes nan and -1.#IND, JavaScript undefined.
+    """Return a JSON text with null for words without quotes that mean no value, and for missing values.
+
+    C writes nan and -1.#IND, JavaScript undefined.
 
     >>> _replace_nan('{"a": -nan, "b": 1.#QNAN, "c": , "d": "nan, nan", "e": nanny, "f": [], "g": [1, undefined]}')
     '{"a":null, "b":null, "c":null, "d": "nan, nan", "e": nanny, "f": [], "g": [1,null]}'
     """
 
-    def to_null(found: re.Match[str]) -> str:
-        is_empty = not found[0].strip() and text[found.start() - 1] != ":"  # of a list
-        return "null" if not is_empty and is_no_value(found[0]) else found[0]
+    def to_null(match: re.Match[str]) -> str:
+        is_empty_list = not match[0].strip() and text[match.start() - 1] != ":"
+        return "null" if not is_empty_list and is_no_value(match[0]) else match[0]
 
     return _BARE.sub(to_null, text)
 
 
 def read_payload(payload: bytes) -> str:
-    """The text of a payload; NUL, white space and a byte order mark around it are no content; raises PayloadError."""
+    """Return the text of a payload without NUL, white space and byte order mark around it; raises PayloadError."""
     if len(payload) > PAYLOAD_LIMIT:
         raise too_large(len(payload))
     try:
@@ -126,7 +129,7 @@ def read_payload(payload: bytes) -> str:
 
 
 def read_sigma(value: object) -> float | None:
-    """A standard deviation; None where none is stated, or what is stated is none: the value beside it stays.
+    """Return a standard deviation; None if it is not stated or invalid. The value that it belongs to is kept.
 
     >>> [read_sigma(v) for v in (0.5, "0.5", None, "", float("nan"), -1.0, "abc", True, [])]
     [0.5, 0.5, None, None, None, None, None, None, None]
@@ -141,7 +144,7 @@ def read_sigma(value: object) -> float | None:
 
 
 def read_number(value: object, name: str) -> float:
-    """A finite number as float64; text, booleans, NaN and infinity are refused."""
+    """Return a finite number as float; raises PayloadError for text, booleans, NaN and infinity."""
     if type(value) is float:
         number = value
     elif type(value) is int:
@@ -157,7 +160,7 @@ def read_number(value: object, name: str) -> float:
 
 
 def read_cell(value: object, name: str) -> float:
-    """A number written as a number or as text; raises PayloadError."""
+    """Return a number that is written as a number or as text; raises PayloadError."""
     if not isinstance(value, str):
         return read_number(value, name)
     try:
@@ -170,7 +173,7 @@ def read_cell(value: object, name: str) -> float:
 
 
 def read_text(value: object, name: str, limit: int = 4000) -> str:
-    """A text that both databases can keep."""
+    """Return a text that both databases can store; raises PayloadError."""
     if not isinstance(value, str) or not value.strip():
         raise PayloadError("not_text", _NO_TEXT(name=name, value=_show(value)))
     if len(value) > limit:
@@ -180,7 +183,7 @@ def read_text(value: object, name: str, limit: int = 4000) -> str:
 
 
 def read_line(value: object, name: str, limit: int = 4000) -> str:
-    """Words of a person, on one line: they become a line of messages, and must begin none of their own."""
+    """Return a text of a person on one line, because it becomes part of a line of a message; raises PayloadError."""
     text = tidy_text(read_text(value, name, limit))
     if not text:
         raise PayloadError("not_text", _BLANK(name=name))
@@ -188,7 +191,7 @@ def read_line(value: object, name: str, limit: int = 4000) -> str:
 
 
 def read_person(value: object, name: str) -> str:
-    """The name of a person, in tidy form; one that shows no character is refused."""
+    """Return the name of a person in tidy form; raises PayloadError if it has no visible character."""
     person = tidy_name(read_text(value, name, 200))
     if not fold_name(person):
         raise PayloadError("no_name", _NO_PERSON(name=name))
@@ -196,7 +199,7 @@ def read_person(value: object, name: str) -> str:
 
 
 def check_text(value: str, name: str) -> None:
-    """Refuse NUL and lone surrogates, which PostgreSQL cannot store."""
+    """Raise PayloadError for NUL and lone surrogates, which PostgreSQL cannot store."""
     if "\0" in value:
         raise PayloadError("bad_text", _NUL(name=name))
     try:
@@ -206,7 +209,7 @@ def check_text(value: str, name: str) -> None:
 
 
 def read_count(value: object, name: str) -> int:
-    """A whole number that fits a database integer, not negative."""
+    """Return a whole number from 0 that fits a database integer; raises PayloadError."""
     if type(value) is not int or not 0 <= value < 1 << 63:
         raise PayloadError("not_count", _NO_COUNT(name=name, value=_show(value)))
     return value
@@ -221,13 +224,13 @@ def read_time(
     zone: ZoneInfo | None = None,
     near: datetime | None = None,
 ) -> datetime:
-    """An instant from RFC 3339 text with offset, or from a number since 1970, maybe as text, with its unit.
+    """Return an instant from RFC 3339 text with an offset, or from a number since 1970.
 
     Args:
-        unit: of a number: s, ms, us or ns.
-        live: clocks before 1981 were never set.
-        zone: in which a text without an offset counts.
-        near: when it was received: which is meant of an hour that the zone has twice.
+        unit: Unit of a number: s, ms, us or ns.
+        live: Refuse times before 1981, which come from clocks that were never set.
+        zone: Time zone of a text without an offset.
+        near: Time of reception. It decides which instant is meant in the hour that a time zone has twice.
 
     Raises:
         PayloadError: no_time, no_zone, no_time_unit, bad_time, ambiguous_time, clock_unset (live clocks before 1981).
@@ -260,23 +263,23 @@ def _parse_text(value: str, name: str, zone: ZoneInfo | None, near: datetime | N
     first, second = (at.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     if first == second:
         return first
-    # a clock that is put forward leaves an hour out: what stands in it came of no clock of this zone
+    # A time in the hour that is skipped in spring does not come from a clock of this zone.
     if near is not None and first.astimezone(zone).replace(tzinfo=None) == at:
-        meant = min(first, second, key=lambda one: abs(one - near))
-        if abs(meant - near) <= _NEAR:
-            return meant
+        nearest = min(first, second, key=lambda instant: abs(instant - near))
+        if abs(nearest - near) <= _NEAR:
+            return nearest
     raise PayloadError("ambiguous_time", _TWICE(name=name, value=repr(value), zone=zone.key))
 
 
-def check_keys(found: dict[str, Any], allowed: frozenset[str]) -> None:
-    """Refuse keys that nobody knows: a misspelt key must not be dropped in silence."""
-    if unknown := sorted(set(found) - allowed):
-        known = NameList(tuple(sorted(allowed)))
-        raise PayloadError("unknown_key", _UNKNOWN_KEY(key=unknown[0], names=known))
+def check_keys(document: dict[str, Any], allowed: frozenset[str]) -> None:
+    """Raise PayloadError for unknown keys: a misspelt key must not be ignored."""
+    if unknown := sorted(set(document) - allowed):
+        names = NameList(tuple(sorted(allowed)))
+        raise PayloadError("unknown_key", _UNKNOWN_KEY(key=unknown[0], names=names))
 
 
 def check_depth(value: object, depth: int = 0) -> None:
-    """Refuse what is nested so deeply that it could not be written again."""
+    """Raise PayloadError for values that are nested too deeply to be written again."""
     if depth > _DEPTH_LIMIT:
         raise PayloadError("too_deep", _LEVELS(n=_DEPTH_LIMIT))
     if isinstance(value, dict):
