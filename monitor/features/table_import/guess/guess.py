@@ -63,11 +63,13 @@ from monitor.features.table_import.guess.odd_rows import (
     request_parts,
     settle_flags,
 )
+from monitor.features.table_import.guess.patterns import settle_patterns
 from monitor.features.table_import.guess.questions import (
     EACH,
     LEAVE_OUT,
     NO,
     ONE_OF,
+    QUANTITY,
     YES,
     FileQuestion,
     Interview,
@@ -90,7 +92,8 @@ from monitor.features.table_import.guess.times import Times, describe_gaps, name
 from monitor.features.table_import.guess.unfold import fold, unfold
 from monitor.features.table_import.guess.words import load_words
 
-UNIT, QUANTITY, COLUMN = "unit", "quantity", "column"
+UNIT: Final = "unit"
+COLUMN: Final = "column"
 DOWNWARD: Final = "downward"
 ONE_SIGN: Final = 0.9  # share of the values that says which way they count
 SAME: Final = "same"
@@ -471,7 +474,10 @@ def _settle_columns(
     """Quantity, unit and station of each column, and those in question; several alike are asked about once."""
     names = {n: _read_name(table, n) for n in numbers if _is_measured(table.title(n), read_numbers(n))}
     names = {n: name for n, name in names.items() if not is_raw(name.foreign)}
-    names, open_columns = together.settle_components(names, talk)
+    names, undecided = settle_patterns(names, table.title, talk)
+    decided = {n: name for n, name in names.items() if n not in undecided}
+    names, open_columns = together.settle_components(decided, talk)
+    open_columns += undecided
     errors = together.pair_errors(names, read_numbers, talk)
     values = {n: name for n, name in names.items() if n not in errors and n not in open_columns}
     found, questions = _settle_quantities(values, _find_unit(table), talk)

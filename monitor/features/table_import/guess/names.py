@@ -34,6 +34,7 @@ LEAD: Final = 1.0
 _FROM_ABOVE: Final = ("displacement_up", "groundwater_level", "water_level", "reservoir_level")
 _OTHER_UNITS: Final = {("battery_voltage", "%"): "battery_level", ("crack_opening", "microstrain"): "strain"}
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
+_BRACKETED_NUMBER: Final = re.compile(r"[\[(](\d+)[\])](?=\s*\S)")  # an index inside a heading
 _REPEATED: Final = re.compile(r"#\d+$")  # a second column of the same name
 _DOUBTFUL_ERROR: Final = re.compile(r"(?<![^\W_])(?:sd|se|s|s\.[de]\.)(?![^\W_])", re.IGNORECASE)
 _DOUBTFUL_ERROR_SIGN: Final = re.compile(r"(?<![^\W_])sd?[_]?(?=[enuhxyz]\d*(?![^\W_]))", re.IGNORECASE)
@@ -174,7 +175,7 @@ def _read_plain(header: str, unit: str | None) -> ColumnMeaning:
     """Read a heading without regard to words for errors."""
     if (own := _read_own_name(header)) is not None:
         return own
-    header = join_depths(header)
+    header = join_depths(_BRACKETED_NUMBER.sub(r" \1 ", header))
     brackets = _BRACKETS.findall(header)
     known, foreign = _read_written_unit(header, unit, brackets)
     bare = _strip_unit(header, known)

@@ -10,7 +10,9 @@ from monitor.api.text import Template
 
 LEAVE_OUT: Final = "leave out"
 EACH: Final = "each on its own"
-YES, NO = "yes", "no"
+YES: Final = "yes"
+NO: Final = "no"
+QUANTITY: Final = "quantity"
 KEYS: Final = (
     "axes",
     "clock",

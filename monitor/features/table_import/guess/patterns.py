@@ -1,0 +1,175 @@
+"""Patterns of headings, such as `Ink_[5][1]_dA` of an inclinometer chain: one question for all columns of a pattern."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from monitor.api.ingest import name_station
+from monitor.api.sites import QUANTITIES, is_unit_of
+from monitor.api.text import Message, NameList, Template, Term, join
+from monitor.features.table_import.guess.names import ColumnMeaning
+from monitor.features.table_import.guess.questions import EACH, LEAVE_OUT, QUANTITY, FileQuestion, Interview, require
+
+PATTERN: Final = "pattern"
+COLUMNS_LEAST: Final = 3
+COLUMNS_NAMED: Final = 4
+COLUMNS_SHOWN: Final = 2
+
+_BRACKETED_UNIT: Final = re.compile(r"\s*[\[(（［][^\])）］\d]*[\])）］]\s*$")
+_BRACKETS: Final = re.compile(r"[_\s]*[\[\](){}]+[_\s]*")
+_NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)?")
+_AXIS: Final = re.compile(r"(?<![^\W_])([dΔ]?)([ABXYZ])(?=[+]?$)", re.IGNORECASE)
+_TILT_AXES: Final = {"a": "tilt_x", "x": "tilt_x", "b": "tilt_y", "y": "tilt_y"}
+_TILT: Final = "tilt"
+_WHAT: Final = Template("guess.ask.pattern", "what do these {n} columns measure: {names}?")
+_WHAT_IN: Final = Template("guess.ask.pattern.unit", "what do these {n} columns measure in {unit}: {names}?")
+_MEANS: Final = Template("guess.ask.pattern.means", "'{column}' is {quantity} of station {station}")
+
+
+@dataclass(frozen=True, slots=True)
+class HeadingPattern:
+    """Columns whose headings differ in numbers, and maybe in a letter for the axis at their end.
+
+    Attributes:
+        text: The heading with `#` for each number and `@` for the axis.
+        unit: The unit that all columns have. None if their headings name none.
+        axes: The letter of the axis of each column; empty if the headings have none.
+    """
+
+    text: str
+    unit: str | None
+    axes: Mapping[str, str]
+
+    @property
+    def columns(self) -> list[str]:
+        """The keys of the columns."""
+        return list(self.axes)
+
+    @property
+    def has_axes(self) -> bool:
+        """Whether the headings end with two letters or more for axes."""
+        return len(set(self.axes.values()) - {""}) > 1
+
+    @property
+    def has_components(self) -> bool:
+        """Whether the columns are lengths along X and Y."""
+        is_length = self.unit is not None and is_unit_of(self.unit, "displacement")
+        return is_length and {"x", "y"} <= set(self.axes.values())
+
+    @property
+    def key(self) -> str:
+        """The key of the question about these columns."""
+        return f"{PATTERN}:{self.text}"
+
+
+def settle_patterns(
+    names: Mapping[str, ColumnMeaning], title: Callable[[str], str], talk: Interview
+) -> tuple[dict[str, ColumnMeaning], list[str]]:
+    """Return the meaning of the columns that are read, and the columns whose question is open.
+
+    Args:
+        names: The meaning of each column.
+        title: Returns the heading of a column.
+        talk: The answers and open questions.
+    """
+    found = dict(names)
+    open_columns: list[str] = []
+    for pattern in find_patterns(names, title):
+        if all(talk.find(QUANTITY, column, pattern.unit or "") is not None for column in pattern.columns):
+            continue
+        choices = _list_choices(pattern)
+        answer = talk.answers.get(pattern.key)
+        if answer is None:
+            talk.questions.append(_make_question(pattern, choices, title))
+            open_columns += pattern.columns
+            continue
+        require(pattern.key, answer, (*choices, LEAVE_OUT, EACH))
+        for column in pattern.columns if answer != EACH else ():
+            if answer == LEAVE_OUT:
+                del found[column]
+            else:
+                found[column] = _apply(found[column], pattern, column, title(column), answer)
+    return found, open_columns
+
+
+def find_patterns(names: Mapping[str, ColumnMeaning], title: Callable[[str], str]) -> list[HeadingPattern]:
+    """Return the patterns of columns whose heading names no quantity.
+
+    A pattern counts if its headings end with axes, or if columns of other patterns share its unit: one answer would not
+    do for all columns of this unit. Lengths along X and Y are components of a displacement, which have a question of
+    their own.
+    """
+    groups: dict[tuple[str, str | None], dict[str, str]] = {}
+    for column, name in names.items():
+        if name.quantity is None and not name.is_part and not name.is_error:
+            text, axis = split_pattern(title(column))
+            groups.setdefault((text, name.unit), {})[column] = axis
+    patterns = [HeadingPattern(text, unit, axes) for (text, unit), axes in groups.items() if "#" in text]
+    units = [unit for _, unit in groups]
+    return [
+        pattern
+        for pattern in patterns
+        if len(pattern.columns) >= COLUMNS_LEAST and not pattern.has_components
+        if pattern.has_axes or units.count(pattern.unit) > 1
+    ]
+
+
+def split_pattern(heading: str) -> tuple[str, str]:
+    """Return the pattern of a heading, and the letter of its axis.
+
+    >>> split_pattern("Ink_[5][1]_dA"), split_pattern("SAA1 N12 X (mm)"), split_pattern("Node 3")
+    (('Ink_[#][#]_d@', 'a'), ('SAA# N# @', 'x'), ('Node #', ''))
+    """
+    bare = _BRACKETED_UNIT.sub("", heading).strip()
+    axis = _AXIS.search(bare)
+    if axis is not None and _NUMBER.search(bare):
+        bare = f"{bare[: axis.start()]}{axis[1]}@"
+    return _NUMBER.sub("#", bare), axis[2].lower() if axis is not None else ""
+
+
+def _list_choices(pattern: HeadingPattern) -> tuple[str, ...]:
+    """Return the quantities that the columns of a pattern may measure; of tilt the axes follow from the headings."""
+    fitting = [name for name in sorted(QUANTITIES) if pattern.unit is None or is_unit_of(pattern.unit, name)]
+    if not pattern.has_axes:
+        return tuple(fitting)
+    likely = [name for name in (_TILT, "displacement") if name in fitting]
+    return (*likely, *(name for name in fitting if name not in {*likely, *_TILT_AXES.values()}))
+
+
+def _make_question(pattern: HeadingPattern, choices: Sequence[str], title: Callable[[str], str]) -> FileQuestion:
+    titles = [title(column) for column in pattern.columns]
+    names = NameList(tuple(titles[:COLUMNS_NAMED]), max(0, len(titles) - COLUMNS_NAMED))
+    text = _WHAT(n=len(titles), names=names)
+    if pattern.unit is not None:
+        text = _WHAT_IN(n=len(titles), unit=pattern.unit, names=names)
+    examples = {choice: _describe(pattern, choice, title) for choice in choices}
+    return FileQuestion(pattern.key, text, (*choices, LEAVE_OUT, EACH), None, examples)
+
+
+def _describe(pattern: HeadingPattern, quantity: str, title: Callable[[str], str]) -> Message:
+    """Return what a quantity means for the first columns."""
+    shown = []
+    for column in pattern.columns[:COLUMNS_SHOWN]:
+        meaning = _apply(ColumnMeaning(None, None, ""), pattern, column, title(column), quantity)
+        described = Term(str(meaning.quantity))
+        shown.append(_MEANS(column=title(column), quantity=described, station=meaning.station))
+    return join(shown)
+
+
+def _apply(name: ColumnMeaning, pattern: HeadingPattern, column: str, heading: str, quantity: str) -> ColumnMeaning:
+    """Return the meaning of a column of a pattern: an axis of the tilt of a station, or a station of its own."""
+    bare = _BRACKETED_UNIT.sub("", heading).strip()
+    axis = _TILT_AXES.get(pattern.axes[column])
+    if quantity == _TILT and pattern.has_axes and axis is not None:
+        return replace(name, quantity=axis, station=_name_station(_AXIS.sub("", bare)))
+    return replace(name, quantity=quantity, station=_name_station(bare))
+
+
+def _name_station(heading: str) -> str:
+    """Return the id of a station.
+
+    >>> _name_station("Ink_[5][1]_dA"), _name_station("IPI_5_1_")
+    ('Ink-5-1-dA', 'IPI_5_1')
+    """
+    return name_station(_BRACKETS.sub("-", heading)).strip("_")
