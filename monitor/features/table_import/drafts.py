@@ -67,7 +67,8 @@ def draft_new_site(
     merged = found.merge()
     place = site_file.find_place(merged.known, answers)
     write = partial(site_file.write_site, name, place, merged.zone, merged.sensors, bounds, merged.known)
-    record = count_days(parse_site(write(), name), [(file.path, file.guess) for file in found.files])
+    files = [(file.path, file.guess) for file in found.files]
+    record = count_days(parse_site(write(), name), files, found.values)
     text = write(days=record.list_judged())
     return SiteDraft(parse_site(text, name), text, merged.sensors, record)
 

@@ -19,7 +19,7 @@ from monitor.features.table_import.guess import site_file
 from monitor.features.table_import.guess.guess import SensorGuess, TableGuess, guess
 from monitor.features.table_import.guess.known import understand_known
 from monitor.features.table_import.guess.preview import FilePreview, preview_values
-from monitor.features.table_import.guess.questions import FileQuestion, Interview
+from monitor.features.table_import.guess.questions import EACH, FileQuestion, Interview
 from monitor.features.table_import.guess.raw_table import SHEET, RawTable, read_raw_table
 from monitor.features.table_import.guess.sharing import request_files
 from monitor.features.table_import.guess.values import list_values
@@ -55,17 +55,27 @@ class SharedQuestion:
     Attributes:
         key: The key of the answer. It begins with the name of a file where the answer is for this file alone.
         files: Names of the files; empty for a question about the site as a whole.
+        other_texts: The question as other files put it, for example with other columns.
     """
 
     question: FileQuestion
     key: str
     files: tuple[str, ...] = ()
+    other_texts: tuple[str, ...] = ()
 
     @property
     def choices(self) -> tuple[str, ...]:
         """The choices of the question. If it is about several files, one is to answer for each file on its own."""
         question = self.question
         return (*question.choices, EACH_FILE) if question.choices and len(self.files) > 1 else question.choices
+
+    def add(self, name: str, question: FileQuestion) -> "SharedQuestion":
+        """Return the question with another file that leaves it open, perhaps with other columns."""
+        is_new = question.text not in {self.question.text, *self.other_texts}
+        texts = (*self.other_texts, question.text) if is_new else self.other_texts
+        choices = tuple(dict.fromkeys((*self.question.choices, *question.choices)))
+        joined = replace(self.question, choices=choices)
+        return replace(self, question=joined, files=(*self.files, name), other_texts=texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,11 @@ class FolderGuess:
     files: tuple[FileGuess, ...]
     questions: tuple[SharedQuestion, ...] = ()
     left_out: tuple[tuple[Path, str], ...] = ()
+
+    @property
+    def values(self) -> int:
+        """Number of values in all files."""
+        return sum(file.preview.values for file in self.files if file.preview is not None)
 
     def merge(self) -> TableGuess:
         """Return what the files state together. A series that stands in several files is listed once."""
@@ -229,19 +244,32 @@ def select_answers(answers: Mapping[str, str], file: str) -> dict[str, str]:
 def share_questions(
     files: Iterable[tuple[str, Iterable[FileQuestion]]], answers: Mapping[str, str] = MappingProxyType({})
 ) -> list[SharedQuestion]:
-    """Return the questions of files. Those with the same key and choices are one question.
+    """Return the questions of files. Those with the same key are one question if they offer the same choices.
 
     Args:
         files: The name of each file and its open questions.
         answers: A question with the answer `EACH_FILE` is put for each file on its own.
     """
-    shared: dict[tuple[str, tuple[str, ...]], SharedQuestion] = {}
+    shared: dict[str, SharedQuestion] = {}
     for name, questions in files:
         for question in questions:
-            key = f"{name}/{question.key}" if answers.get(question.key) == EACH_FILE else question.key
-            known = shared.get((key, question.choices), SharedQuestion(question, key))
-            shared[key, question.choices] = replace(known, files=(*known.files, name))
+            known = shared.get(question.key)
+            is_separate = answers.get(question.key) == EACH_FILE or (
+                known is not None and not _have_same_choices(known.question, question)
+            )
+            if is_separate:
+                key = f"{name}/{question.key}"
+                shared[key] = SharedQuestion(question, key, (name,))
+            elif known is None:
+                shared[question.key] = SharedQuestion(question, question.key, (name,))
+            else:
+                shared[question.key] = known.add(name, question)
     return list(shared.values())
+
+
+def _have_same_choices(one: FileQuestion, other: FileQuestion) -> bool:
+    """Return whether two questions offer the same answers, apart from the one to answer for each column."""
+    return {*one.choices} - {EACH} == {*other.choices} - {EACH}
 
 
 def _compare_files(found: FolderGuess, answers: Mapping[str, str]) -> tuple[SharedQuestion, ...]:

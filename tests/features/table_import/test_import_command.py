@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.main import run_verb
+from monitor.features.table_import.folder import share_questions
+from monitor.features.table_import.guess.questions import FileQuestion
 
 HOURS = 300
 ANSWERS = ["--answer", "zone=UTC", "--answer", "place=46,9", "--answer", "unit:pore_pressure=kPa"]
@@ -161,3 +163,16 @@ def test_nothing_is_written_if_the_person_does_not_confirm(piezometers, monkeypa
     assert run_verb(["import", "dam", *ANSWERS]) == 1
     assert not Path("configs").exists()
     assert not Path("slopeward.db").exists()
+
+
+def test_files_with_other_choices_for_one_question_are_asked_about_separately():
+    order = FileQuestion("dates", "day or month first?", ("day first", "month first"))
+    year = FileQuestion("dates", "what is first?", ("day first", "year first"))
+    unit = [FileQuestion("unit:rain", f"which unit has column {name}?", ("mm", "in")) for name in "AB"]
+    shared = share_questions([("a.csv", [order, unit[0]]), ("b.csv", [year, unit[1]]), ("c.csv", [order])])
+    assert [(one.key, one.files) for one in shared] == [
+        ("dates", ("a.csv", "c.csv")),
+        ("unit:rain", ("a.csv", "b.csv")),
+        ("b.csv/dates", ("b.csv",)),
+    ]
+    assert shared[1].other_texts == ("which unit has column B?",)

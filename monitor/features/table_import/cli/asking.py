@@ -11,7 +11,7 @@ from monitor.api.cli import options, print_note
 from monitor.api.text import list_names
 from monitor.features.table_import.folder import FileGuess, FolderGuess, FolderReader, SharedQuestion
 from monitor.features.table_import.guess.preview import HEAD
-from monitor.features.table_import.guess.questions import KEYS, FileQuestion
+from monitor.features.table_import.guess.questions import KEYS
 
 # Rows of a file that are shown at its beginning and at its end.
 SHOWN_ROWS: Final = 3
@@ -85,7 +85,7 @@ def print_question(shared: SharedQuestion) -> None:
     """Print a question with its files, what each answer means for the first rows, and the option that answers it."""
     about = f" ({list_names(shared.files)})" if shared.files else ""
     print_note(f"  {describe_question(shared)}{about}")
-    _print_examples(shared.question)
+    _print_details(shared)
     if len(shared.files) > 1:
         print_note(f"      for one file alone: --answer 'FILE/{shared.key}=...'")
 
@@ -97,15 +97,18 @@ def describe_question(shared: SharedQuestion) -> str:
     return f"{question.text}{choices} Answer: --answer '{shared.key}=...'"
 
 
-def _print_examples(question: FileQuestion) -> None:
-    for choice, example in question.examples.items():
+def _print_details(shared: SharedQuestion) -> None:
+    """Print the question as other files put it, and what each answer means for the first rows."""
+    for text in shared.other_texts:
+        print_note(f"      also: {text}")
+    for choice, example in shared.question.examples.items():
         print_note(f"      {choice}: {example}")
 
 
 def _prompt(shared: SharedQuestion) -> str:
     """Ask until the answer is one of the choices. The beginning of a choice suffices if no other begins like it."""
     question, choices = shared.question, shared.choices
-    _print_examples(question)
+    _print_details(shared)
     if len(shared.files) > 1:
         print_note(f"      asked for {len(shared.files)} files: {list_names(shared.files)}")
     offered = f" [{', '.join(choices)}]" if choices else ""

@@ -31,30 +31,33 @@ _TOO_LONG: Final = Template(
 _TOO_SHORT: Final = Template("guess.days.too_short", "the record has readings of one instant alone")
 
 
-def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]]) -> RecordDays:
+def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]], values: int) -> RecordDays:
     """Count on how many days of the record each criterion reached each level.
+
+    Args:
+        site: The site as its new file declares it.
+        files: The files of the record, with their meaning.
+        values: Number of values in all files.
 
     The replay is that of `slopeward backtest`, which repeats these figures. Days are those of the site's time zone.
     Days on which a criterion had no recent readings that count are no days without alarm: they are counted apart.
     Records of more than `LONGEST_ROWS` values are not replayed.
     """
+    if values > LONGEST_ROWS:
+        return RecordDays(reason=_TOO_LONG(n=values, most=LONGEST_ROWS, site=site.id))
     criteria = {criterion.id: criterion for criterion in site.criteria}
     with open_empty_database(site) as db:
         pipeline = Pipeline(db, {site.id: site}, _now)
-        rows = 0
         for path, found in files:
             lines = partial(open_readings(found.form), path, found.options)
             file = FileImport(path, pipeline, site, _now, accept_units=True, accept_times=True, open_lines=lines)
-            rows += file.run().stored
+            file.run()
         span = db.run_read(find_span, site.id)
         uncounted: dict[str, tuple[str, ...]] = {}
         for series in db.run_read(find_uncounted, site, _now()):
             uncounted[series.flag] = (*uncounted.get(series.flag, ()), series.name)
         if span is None or span[0] >= span[1]:
             return RecordDays(reason=_TOO_SHORT(), uncounted=uncounted)
-        if rows > LONGEST_ROWS:
-            reason = _TOO_LONG(n=rows, most=LONGEST_ROWS, site=site.id)
-            return RecordDays(reason=reason, uncounted=uncounted)
         terms = BacktestOptions(known=VisibilityRule("observed"))
         replayed = find_record_span(db, site, terms.known) or span
         card = run_backtest(db, site, *replayed, terms=terms)
