@@ -81,6 +81,35 @@ def test_apparent_motion_is_subtracted_and_real_motion_stays():
     assert [facts[name] for name in ALL] == pytest.approx(USUAL, rel=1e-4)
 
 
+def survey(place_m, parameters):
+    """Return what an instrument at the origin computes, whose air, orientation and refraction have changed."""
+    east, north, up = place_m
+    scale, orientation, refraction = parameters
+    horizontal = math.hypot(east, north)
+    distance = math.hypot(horizontal, up) * (1.0 + scale)
+    bearing = math.atan2(east, north) + orientation
+    # The line of sight is bent towards the ground, so a distant prism appears higher.
+    zenith = math.atan2(horizontal, up) - refraction * horizontal / (2.0 * 6_371_000.0)
+    level = distance * math.sin(zenith)
+    return (level * math.sin(bearing), level * math.cos(bearing), distance * math.cos(zenith))
+
+
+@pytest.mark.parametrize("motion_m", [(0.0, 0.0, 0.0), (0.2, -0.1, -0.05)])
+@pytest.mark.parametrize("parameters", [(3e-5, 0.0, 0.0), (0.0, 1e-4, 0.0), (0.0, 0.0, 0.5), (-2e-5, 6e-5, -0.3)])
+def test_changes_of_the_instrument_are_subtracted(motion_m, parameters):
+    """The apparent motion is computed from the geometry of distances and angles, without the linear effects."""
+    observed = {}
+    for prism in (PRISM, *REFERENCES):
+        motion = motion_m if prism is PRISM else (0.0, 0.0, 0.0)
+        place = tuple(a + b for a, b in zip(prism.place_m, motion, strict=True))
+        observed[prism.station] = [a - b for a, b in zip(survey(place, parameters), prism.place_m, strict=True)]
+    apparent = math.dist(observed["PR03"], motion_m)
+    corrected, _ = correct_all(observed)
+    assert apparent > 0.01
+    # Height differences and second-order terms leave less than a tenth.
+    assert math.dist(corrected, motion_m) < 0.1 * apparent
+
+
 SMALL = st.floats(-1.0, 1.0)
 
 
