@@ -7,7 +7,7 @@ from typing import Final
 
 from monitor.sites.fusion import Clause, can_become, list_affirmative_leaves, list_leaves
 from monitor.sites.quantities import GROUND_MOTION_PREFIXES, ZONE_QUANTITIES
-from monitor.sites.records import VELOCITY_MAP, Criterion, Site
+from monitor.sites.records import VELOCITY_MAP, Criterion, Site, Station
 
 OBSERVERS: Final = "observers"
 SCENE: Final = "scene"
@@ -83,8 +83,17 @@ def find_groups(site: Site) -> Groups:
 
 
 def find_sources(site: Site) -> Mapping[str, Sequence[str]]:
-    """Return the reference stations that are subtracted, by the id of each reference-corrected station."""
-    corrected_ids = {spec.corrected_as for station in site.stations for spec in station.series}
+    """Return the reference stations that are subtracted, by the id of each reference-corrected station.
+
+    References of a total station are left out. They are compared with each other in each round, and their own
+    displacement contains the changes of the air that the correction removes.
+    """
+    corrected_ids = {
+        spec.corrected_as
+        for station in site.stations
+        for spec in station.series
+        if not _has_checked_references(site, station)
+    }
     sources: dict[str, Sequence[str]] = {}
     for corrected in site.stations:
         if corrected.id not in corrected_ids:
@@ -94,6 +103,12 @@ def find_sources(site: Site) -> Mapping[str, Sequence[str]]:
             station.id for station in site.stations if station.id in inputs and not station.on_slope
         ]
     return sources
+
+
+def _has_checked_references(site: Site, station: Station) -> bool:
+    """Return whether the prisms of a total station correct a station."""
+    total_station = site.find_total_station(station.id)
+    return total_station is not None and bool(total_station.references)
 
 
 def _list_mapped(site: Site) -> list[str]:

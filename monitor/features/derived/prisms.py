@@ -80,7 +80,8 @@ def _make_station(station: Table, new: str, table: Table) -> Table:
         update={
             "id": new,
             "name": label[:80],
-            "reference": " + ".join(table.references),
+            # All prisms of an instrument are one witness.
+            "logger": station.logger or table.id,
             "series": (),
             "origin": None,
             "was": tuple(f"{former}{ENDING}" for former in station.was),

@@ -27,6 +27,7 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.queries.observations import find_series_id, load_readings
 from monitor.sites.parsing import parse_site
+from monitor.sites.witnesses import find_groups
 from monitor.text.instants import parse_time
 
 ALL = ("scale", "orientation", "refraction")
@@ -260,13 +261,26 @@ def test_corrected_prism_is_a_station_that_criteria_judge():
     assert {"PR03-cor.displacement_east", "PR03-cor.displacement_north", "PR03-cor.displacement_up"} <= plans.keys()
 
 
-def test_criteria_of_the_prisms_judge_the_references():
-    references = PreparedSite(parse_site(write_site(), "cut.toml")).references
-    assert {name: list(stations) for name, stations in references.stations.items()} == {
-        "REF1": ["PR03-cor"],
-        "REF2": ["PR03-cor"],
-    }
-    assert {station for one in references.prepared.site.criteria for station in one.stations} == {"REF1", "REF2"}
+def test_all_prisms_of_an_instrument_are_one_witness():
+    places = {**PLACES, "PR04": (1110.0, 2030.0, 490.0)}
+    site = parse_site(write_site(places=places), "cut.toml")
+    groups = find_groups(site)
+    assert groups["PR03-cor"] == groups["PR04-cor"]
+
+
+def test_changes_of_the_air_are_no_motion_of_the_references():
+    """The displacement of a reference contains what the correction removes, so no criterion judges it."""
+    assert PreparedSite(parse_site(write_site(), "cut.toml")).references is None
+
+
+@settings(deadline=None)
+@given(direction=st.floats(0.0, 2.0 * math.pi), size=st.floats(0.05, 5.0), dip=st.floats(0.0, 1.0))
+def test_references_that_slide_with_the_slope_correct_nothing(direction, size, dip):
+    slide = (size * math.cos(direction), size * math.sin(direction), -dip * size)
+    observed = observe(slide, USUAL, {reference.station: slide for reference in REFERENCES})
+    corrected, facts = correct_all(observed)
+    assert facts["references"] == []
+    assert corrected == pytest.approx(observed["PR03"])
 
 
 def test_site_without_references_is_not_corrected():
