@@ -1,4 +1,4 @@
-"""What a name and a unit mean at a site, and the flags that stand beside a value; no value is altered."""
+"""Resolve names and units of values at a site, make observations, and flag doubtful values. No value is altered."""
 
 import json
 import re
@@ -35,16 +35,20 @@ from monitor.sites.records import Site
 from monitor.text.instants import FUTURE_TOLERANCE
 from monitor.text.message import Message, NameList, Template
 
+# Names that a `Vocabulary` caches.
 _MEMORY_LIMIT: Final = 50_000
+# Flags of values that may be no measurement.
 SUSPECT: Final = frozenset({FILL, AT_STOP})
-# a value under one of these is a measurement: it says what the series says
+# A value with only these flags is a measurement, and shows which values are usual in its series.
 _EXPLAINED: Final = HARMLESS | {"undeclared", AT_STOP}
 _CORRECTED: Final = "corrected"
-_COUNTED: Final = "rain"  # a counter stands still where it is when the rain ends, and wraps at the end of its scale
+# A rain counter repeats its value while it does not rain, and starts again after the end of its scale.
+_COUNTED: Final = "rain"
 Key = tuple[str, str, str]  # site, station, quantity
 Dated = tuple[datetime, float]
 DAY_S: Final = 86400.0
-NOTED: Final = 0.1  # of the way that a motion at a bound goes in its window: a smaller step hides nothing
+# A last digit is stored if it is worth more than this share of the motion at a bound within its window.
+NOTED: Final = 0.1
 _NUMERAL: Final = re.compile(r"\s*[+-]?\d*(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?\s*")
 _NO_UNIT: Final = Template("value.unit.missing", "'{name}' has no unit; write {name}_<unit> or give value and unit")
 _NO_KEY: Final = Template("value.key", "'{name}' is neither a quantity with its unit nor a known key")
@@ -67,13 +71,24 @@ _CALCULATED: Final = Template(
     "{series} is calculated by the site file; give what an instrument measures a quantity or a station of its own",
 )
 _DEPTH_NAME: Final = re.compile(rf"{DEPTH_PREFIX}([a-z0-9]+)_(\d+)(?:[m._](\d*))?m?")
-DEPTHS_NAMED: Final = 6  # depths of a profile that a message lists in full
+# Depths of a profile that a message lists in full.
+DEPTHS_NAMED: Final = 6
 _TOO_LARGE: Final = Template("value.large", "{quantity}: {value} {unit} is too large")
 
 
 @dataclass(frozen=True, slots=True)
 class StationField:
-    """A named value of a station: its quantity, the canonical unit and what is usual."""
+    """A named value of a station: its quantity, units and expected range.
+
+    Attributes:
+        quantity: the quantity.
+        given_unit: unit of the received value.
+        unit: canonical unit, in which values are stored.
+        low: lower end of the expected range.
+        high: upper end of the expected range.
+        declared: whether the site file declares the series.
+        coarse: a last digit that is worth more than this may hide motion over a bound.
+    """
 
     quantity: str
     given_unit: str
@@ -81,46 +96,48 @@ class StationField:
     low: float
     high: float
     declared: bool
-    coarse: float = inf  # one step of the last digit, beyond which it may hide a motion over a bound
+    coarse: float = inf
 
     def to_canonical(self, value: float) -> float:
-        """The value in the canonical unit."""
+        """Convert a value to the canonical unit."""
         return value if self.given_unit == self.unit else convert(value, self.given_unit, self.unit)
 
     def spread_to_canonical(self, sigma: float) -> float:
-        """A standard deviation in the canonical unit: the zero of the scale does not matter."""
+        """Convert a standard deviation to the canonical unit. The zero of the scale has no effect."""
         return convert_difference(sigma, self.given_unit, self.unit)
 
 
 class Vocabulary:
-    """The names that the sites' stations may use; answers are remembered, site files do not change while running."""
+    """The names of values that the stations of all sites may use. Results are cached, because sites do not change."""
 
     def __init__(self, sites: Mapping[str, Site]) -> None:
         self.sites = sites
-        self.births = Births()  # what aliases stand for
+        # Aliases of Sparkplug metrics.
+        self.births = Births()
         self._known: dict[tuple[str, str, str, str | None], StationField] = {}
 
     def field(self, site: Site, station: str, name: str, unit: str | None = None) -> StationField:
-        """Find what a name means: `rain_mm`, or `rain` with its unit apart.
+        """Return the field of a name: `rain_mm`, or `rain` with a separate unit.
 
         Raises:
             PayloadError: no_unit, unknown_quantity, unit_mismatch.
         """
         key = (site.id, station, name, unit)
-        found = self._known.get(key)
-        if found is None:
+        field = self._known.get(key)
+        if field is None:
             if len(self._known) >= _MEMORY_LIMIT:
                 self._known.clear()
-            found = self._known[key] = _describe(site, station, name, unit)
-        return found
+            field = _describe(site, station, name, unit)
+            self._known[key] = field
+        return field
 
 
 def _describe(site: Site, station: str, name: str, unit: str | None) -> StationField:
-    own = dict(site.quantities)
+    site_quantities = dict(site.quantities)
     if unit is None:
         parts = split_suffix(name)
         if parts is None:
-            if name in QUANTITIES or name in own:
+            if name in QUANTITIES or name in site_quantities:
                 raise PayloadError("no_unit", _NO_UNIT(name=name))
             raise PayloadError("unknown_key", _NO_KEY(name=name))
         quantity, unit = parts
@@ -140,15 +157,20 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> StationF
         convert(1.0, unit, expected.unit)
     except ValueError as error:
         raise PayloadError("unit_mismatch", _ODD_UNIT(name=name, problem=str(error))) from None
-    ways = [
-        abs(t.bound) * t.effective_window_s / DAY_S
-        for c in site.criteria
-        if c.kind.rate and declared is not None and station in c.stations and c.quantity == declared.quantity
-        for t in c.thresholds
-        if t.bound is not None
-    ]
-    coarse = NOTED * min(ways, default=inf)
+    coarse = inf if declared is None else _find_coarse_digit(site, station, declared.quantity)
     return StationField(quantity, unit, expected.unit, expected.low, expected.high, expected.declared, coarse)
+
+
+def _find_coarse_digit(site: Site, station: str, quantity: str) -> float:
+    """Return the value of a last digit that may hide motion over a bound of the site."""
+    distances = [
+        abs(threshold.bound) * threshold.effective_window_s / DAY_S
+        for criterion in site.criteria
+        if criterion.kind.rate and station in criterion.stations and criterion.quantity == quantity
+        for threshold in criterion.thresholds
+        if threshold.bound is not None
+    ]
+    return NOTED * min(distances, default=inf)
 
 
 def _describe_position(name: str, quantity: str, unit: str) -> StationField:
@@ -164,8 +186,8 @@ def _describe_position(name: str, quantity: str, unit: str) -> StationField:
 def _describe_unknown_depth(site: Site, station: str, quantity: str) -> Message:
     """Return which depths the profile of a station declares, and which of them a name most likely means."""
     declared = site.station(station)
-    names = [one.quantity for one in declared.series if one.quantity.startswith(DEPTH_PREFIX)] if declared else []
-    names = [name for name in names if _DEPTH_NAME.fullmatch(name)]
+    quantities = [spec.quantity for spec in declared.series] if declared is not None else []
+    names = [name for name in quantities if _DEPTH_NAME.fullmatch(name)]
     if not names:
         return _NO_PROFILE(quantity=quantity, station=station)
     listed = names if len(names) <= DEPTHS_NAMED else [*names[:2], "...", names[-1]]
@@ -174,7 +196,7 @@ def _describe_unknown_depth(site: Site, station: str, quantity: str) -> Message:
 
 
 def _find_nearest_depth(quantity: str, names: Sequence[str]) -> str:
-    """Return the declared name with the nearest depth, of the same face where it has one.
+    """Return the declared name with the nearest depth. Names of the same face are preferred.
 
     >>> _find_nearest_depth("depth_a_1m0", ["depth_a_0m5", "depth_a_1m", "depth_b_1m"])
     'depth_a_1m'
@@ -182,45 +204,65 @@ def _find_nearest_depth(quantity: str, names: Sequence[str]) -> str:
     given = _DEPTH_NAME.fullmatch(quantity)
     if given is None:
         return names[0]
-    faces = [name for name in names if (found := _DEPTH_NAME.fullmatch(name)) and found[1] == given[1]]
-    return min(faces or names, key=lambda name: abs(_read_depth_m(name) - _read_depth_m(quantity)))
+    same_face = []
+    for name in names:
+        match = _DEPTH_NAME.fullmatch(name)
+        if match is not None and match[1] == given[1]:
+            same_face.append(name)
+    return min(same_face or names, key=lambda name: abs(_read_depth_m(name) - _read_depth_m(quantity)))
 
 
 def _read_depth_m(quantity: str) -> float:
     """Return the depth in metres that a name such as `depth_a0_12m5` means."""
-    found = _DEPTH_NAME.fullmatch(quantity)
-    return float(f"{found[2]}.{found[3] or 0}") if found else inf
+    match = _DEPTH_NAME.fullmatch(quantity)
+    return float(f"{match[2]}.{match[3] or 0}") if match else inf
 
 
-_LEAST_RAW: Final = 6999.0  # of counts of a sensor: -99 and 999 are among them as often as any other
+# Smaller counts of a sensor, such as -99 and 999, are usual values and no codes for a missing measurement.
+_LEAST_RAW: Final = 6999.0
 
 
 def flag(
     field: StationField, value: float, observed_at: datetime, received_at: datetime, given: float
 ) -> tuple[str, ...]:
-    """Flags of a value in its canonical unit: out_of_range, future, undeclared.
+    """Return the flags of a value: out_of_range, future, undeclared, fill, at_stop.
 
-    What is `fill` or `at_stop` by the number as it was given may be a reading: `flag_fills` asks its series.
+    The flags `fill` and `at_stop` depend on the number alone. `flag_fills` compares it with its series and withdraws
+    them if the number is a measurement.
+
+    Args:
+        field: the field of the value.
+        value: the value in the canonical unit.
+        observed_at: instant of the measurement.
+        received_at: instant of the reception.
+        given: the number as it was received.
     """
-    is_out, is_future = not field.low <= value <= field.high, observed_at - received_at > FUTURE_TOLERANCE
+    is_usual_count = abs(given) < _LEAST_RAW and is_raw(field.given_unit)
     flags = (
-        ("out_of_range", is_out),
-        ("future", is_future),
+        ("out_of_range", not field.low <= value <= field.high),
+        ("future", observed_at - received_at > FUTURE_TOLERANCE),
         ("undeclared", not field.declared),
-        (FILL, is_fill_number(given) and not (abs(given) < _LEAST_RAW and is_raw(field.given_unit))),
+        (FILL, is_fill_number(given) and not is_usual_count),
         (AT_STOP, is_full_scale(given)),
     )
-    return tuple(name for name, holds in flags if holds)
+    return tuple(name for name, is_set in flags if is_set)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingDetails:
-    """What is stated beside a value."""
+    """Facts that a message states beside a value.
 
-    sigma: float | None = None  # one standard deviation, in the unit of the value
+    Attributes:
+        sigma: one standard deviation, in the unit of the value.
+        solution: `rapid`, `final` or `corrected`.
+        extra: canonical JSON of facts about the epoch.
+        digit: value of the last digit of a value that was received as text, in the unit of the value.
+    """
+
+    sigma: float | None = None
     solution: str | None = None
-    extra: str | None = None  # canonical JSON of what belongs to the epoch
-    digit: float | None = None  # one step of the last digit, of a value that came as text
+    extra: str | None = None
+    digit: float | None = None
 
 
 NO_DETAILS: Final = ReadingDetails()
@@ -235,11 +277,15 @@ def observe(
     received_at: datetime,
     details: ReadingDetails = NO_DETAILS,
 ) -> Observation:
-    """Make the record of one value given in the field's unit.
+    """Return the observation of a value in the unit of its field.
 
-    A stated error is never smaller than that of rounding to the last digit, where the value came as text.
+    If the value was received as text, its stated error is at least that of rounding to the last digit.
+
+    Raises:
+        PayloadError: not_finite.
     """
-    canonical, extra = field.to_canonical(value), details.extra
+    canonical = field.to_canonical(value)
+    extra = details.extra
     spread = None if details.sigma is None else field.spread_to_canonical(details.sigma)
     if details.digit is not None:
         step = abs(field.spread_to_canonical(details.digit))
@@ -265,70 +311,80 @@ def observe(
 
 
 def error_of_step(step: float) -> float:
-    """One standard deviation of what rounding to steps leaves out: it lies anywhere within half a step."""
+    """Return the standard deviation of the error of rounding to multiples of a step."""
     return step / sqrt(12.0)
 
 
 def read_digit(value: object) -> float | None:
-    """One step of the last digit of a number that came as text; None of one that did not, or that is none.
+    """Return the value of the last digit of a number that was received as text; None for any other value.
 
     >>> read_digit("12.40"), read_digit(" -3 "), read_digit("1.5e2"), read_digit(12.4)
     (0.01, 1.0, 10.0, None)
     """
-    found = _NUMERAL.fullmatch(value) if isinstance(value, str) else None
-    return None if found is None else float(10.0 ** (int(found[2] or 0) - len(found[1] or "")))
+    match = _NUMERAL.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return None
+    decimals = len(match[1] or "")
+    exponent = int(match[2] or 0)
+    return float(10.0 ** (exponent - decimals))
 
 
-# ---- by what the series says -----------------------------------------------------------------------------------------
+# ---- codes for a missing measurement -----------------------------------------------------------------------------
 def is_suspect(item: Observation) -> bool:
-    """Whether a reading may be a fill, by its number alone."""
+    """Return whether a reading may be no measurement, judged by its number alone."""
     return not SUSPECT.isdisjoint(item.flags)
 
 
 def flag_fills(
     c: Connection | None, observations: Sequence[Observation], *, is_sure: bool = False
 ) -> Sequence[Observation]:
-    """The same observations in the same order; of those that may be fills, the flag holds or is taken away.
+    """Return the observations in the same order, with final flags of suspect readings.
 
-    What somebody sends as corrected is not judged: a person stands behind it. Judged twice, they stay as they are.
+    A suspect reading keeps its flag, or loses it if its series shows that it is a measurement. Corrected values are
+    always measurements, because a person sends them. A second call changes nothing.
 
     Args:
-        c: what was stored before; None where nothing was.
-        observations: with the flags that `quality.flag` gives by the number.
-        is_sure: a person says that each is a reading.
+        c: connection to the stored readings. None if there are none.
+        observations: observations with the flags of `flag`.
+        is_sure: whether a person confirms that all of them are measurements.
     """
-    suspects = [n for n, o in enumerate(observations) if is_suspect(o)]
+    suspects = [index for index, observation in enumerate(observations) if is_suspect(observation)]
     if not suspects:
         return observations
-    out = list(observations)
-    dated = _group_explained(observations, {_key(observations[n]) for n in suspects})
-    stored: set[Key] = set()
-    for n in sorted(suspects, key=lambda n: observations[n].observed_at):
-        item, key = observations[n], _key(observations[n])
-        series = dated.setdefault(key, [])
-        if key not in stored and not is_sure:
-            stored.add(key)
-            there = {at for at, _ in series}
-            for one in _load(c, key, item.observed_at):
-                if one[0] not in there:
-                    insort(series, one)
-        found = None if item.solution == _CORRECTED or is_sure else _classify(item, series)
-        kept = tuple(flag for flag in item.flags if flag not in SUSPECT)
-        out[n] = replace(item, flags=kept if found is None else (*kept, found))
-        if found != FILL and _EXPLAINED.issuperset(out[n].flags):
-            insort(series, (item.observed_at, item.value))
-    return out
+    flagged = list(observations)
+    readings = _group_explained(observations, {_key(observations[index]) for index in suspects})
+    loaded: set[Key] = set()
+    for index in sorted(suspects, key=lambda index: observations[index].observed_at):
+        observation = observations[index]
+        key = _key(observation)
+        series = readings.setdefault(key, [])
+        if key not in loaded and not is_sure:
+            loaded.add(key)
+            known_at = {at for at, _ in series}
+            for reading in _load(c, key, observation.observed_at):
+                if reading[0] not in known_at:
+                    insort(series, reading)
+        is_measured = observation.solution == _CORRECTED or is_sure
+        suspicion = None if is_measured else _classify(observation, series)
+        flags = tuple(name for name in observation.flags if name not in SUSPECT)
+        flagged[index] = replace(observation, flags=flags if suspicion is None else (*flags, suspicion))
+        if suspicion != FILL and _EXPLAINED.issuperset(flagged[index].flags):
+            insort(series, (observation.observed_at, observation.value))
+    return flagged
 
 
 def _group_explained(observations: Iterable[Observation], keys: Container[Key]) -> dict[Key, list[Dated]]:
-    dated: dict[Key, list[Dated]] = {}
-    for item in observations:
-        if (key := _key(item)) in keys and not is_suspect(item) and _EXPLAINED.issuperset(item.flags):
-            insort(dated.setdefault(key, []), (item.observed_at, item.value))
-    return dated
+    """Return instant and value of the measurements among observations, by series, in order of time."""
+    readings: dict[Key, list[Dated]] = {}
+    for observation in observations:
+        key = _key(observation)
+        if key in keys and not is_suspect(observation) and _EXPLAINED.issuperset(observation.flags):
+            insort(readings.setdefault(key, []), (observation.observed_at, observation.value))
+    return readings
 
 
 def _classify(item: Observation, series: Sequence[Dated]) -> str | None:
+    """Return `fill` or `at_stop` if a suspect reading is no measurement, judged by its series; None otherwise."""
     place = bisect_left(series, item.observed_at, key=itemgetter(0))
     before = [value for _, value in series[max(0, place - RECORD_READINGS) : place]]
     after = [value for at, value in series[place : place + RECORD_READINGS] if at != item.observed_at]
@@ -337,15 +393,18 @@ def _classify(item: Observation, series: Sequence[Dated]) -> str | None:
 
 
 def _load(c: Connection | None, key: Key, at: datetime) -> list[Dated]:
+    """Return instant and value of stored measurements around an instant, in order of time."""
     series_id = None if c is None else find_series_id(c, *key)
     if c is None or series_id is None:
         return []
-    found = load_neighbours(c, series_id, at, RECORD_READINGS)
-    if len(found) < MIN_RECORD_READINGS:
-        found += load_neighbours(c, series_id, at, RECORD_READINGS, later=True)
-    return sorted(
-        (at, float(row.value_raw)) for at, row in found if _EXPLAINED.issuperset(filter(None, row.flags.split(",")))
-    )
+    neighbours = load_neighbours(c, series_id, at, RECORD_READINGS)
+    if len(neighbours) < MIN_RECORD_READINGS:
+        neighbours += load_neighbours(c, series_id, at, RECORD_READINGS, later=True)
+    readings = []
+    for observed_at, row in neighbours:
+        if _EXPLAINED.issuperset(filter(None, row.flags.split(","))):
+            readings.append((observed_at, float(row.value_raw)))
+    return sorted(readings)
 
 
 def _key(item: Observation) -> Key:

@@ -1,12 +1,14 @@
-"""What the readings of a station count from: instant and frame of GNSS displacement, its base station, its device.
+"""The reference of each station: what its displacement is measured from.
 
-The first one received holds. Readings that count from something else wait in the quarantine, and an urgent question
-asks an operator which of the two holds. A new one does not take effect by itself: the values would jump without an
-explanation. Nor does the first one hold for ever: it may have been wrong.
+A reference is the frame and the start of the displacement, the base station of a GNSS receiver, the setup of a total
+station, and the device that sends. The first reference that is received is in force. Readings with another reference
+are rejected, and an urgent question asks an operator which reference is in force. A new reference never takes effect by
+itself, because the values would jump without an explanation. The operator may also replace the first one, because it
+may have been wrong.
 
-Network RTK changes the id of the base station with each session (VRS) or with the nearest station (i-MAX, MAC). A
-receiver cannot know whether another id is the same network: GGA has no field for it, and the id 0000 names nothing. So
-the first change is asked about, unless the message or the decoder says that it is a network. The answer `network`
+Network RTK changes the id of the base station with each session (VRS) or with the nearest station (i-MAX, MAC). Nothing
+in the data shows whether another id belongs to the same network: GGA has no field for it, and the id 0000 names
+nothing. So the first change is a question, unless the message or the decoder names the network. The answer `network`
 covers all later ids of the stream.
 """
 
@@ -32,79 +34,89 @@ from monitor.storage.service_state import find_heartbeat, load_heartbeats, remov
 from monitor.text.instants import format_iso, parse_time
 from monitor.text.message import Message, NameList, Template, Timestamp
 
+# Prefix of the stored reference of a station.
 PREFIX: Final = "epoch0:"
-HEAD_PREFIX: Final = "solution_head:"  # of the stamps that keep the newest head of a stream
-_STATUS_SITE: Final = "status"  # alarms of the service itself
+# Prefix of the stored frame of the newest header of a stream.
+HEAD_PREFIX: Final = "solution_head:"
+# Site of the alarms of the service itself.
+_STATUS_SITE: Final = "status"
 _SINCE: Final = Template("epoch0.reference", "since {at} in frame '{frame}'")
 _IN_FRAME: Final = Template("epoch0.frame", "in frame '{frame}'")
 _PARTS: Final = Template("epoch0.parts", "{frame}")
 _OTHER: Final = Template(
     "epoch0.other",
-    "readings of {station} count {given} instead of {kept}, so they are set aside; confirmation required: slopeward "
-    "instruments reference {site} {station} new, or kept",
+    "readings of {station} have another reference ({given}) than the one in force ({kept}), so they are set aside. "
+    "Confirm one of the two: slopeward instruments reference {site} {station} new, or kept",
 )
 _OTHER_DEVICE: Final = Template(
     "epoch0.other_device",
-    "{given} sends under the name {station}, which belongs to {kept}, so its readings are set aside; rename one of the "
+    "{given} sends under the name {station}, which belongs to {kept}, so its readings are set aside. Rename one of the "
     "two on the network server, or after a replacement: slopeward instruments reference {site} {station} new",
 )
 _VERIFY: Final = Template(
     "epoch0.verify",
-    "verify now: readings of {station} ({site}) count {given}; kept is {kept}, and readings that count otherwise wait "
-    "in the quarantine. Which holds? slopeward instruments reference {site} {station} new --reason WHY, or kept",
+    "verify now: readings of {station} ({site}) have another reference ({given}) than the one in force ({kept}), so "
+    "they are set aside. Which is right? slopeward instruments reference {site} {station} new --reason WHY, or kept",
 )
 _VERIFY_DEVICE: Final = Template(
     "epoch0.verify_device",
-    "verify now: two devices send as {station} ({site}): {kept} and {given}; readings of the second wait in the "
-    "quarantine. Rename one of them, or, if the instrument was replaced: slopeward instruments reference {site} "
-    "{station} new --reason WHY",
+    "verify now: two devices send as {station} ({site}): {kept} and {given}; readings of the second are set aside. "
+    "Rename one of them, or, if the instrument was replaced: slopeward instruments reference {site} {station} new "
+    "--reason WHY",
 )
 _VERIFY_BASE: Final = Template(
     "epoch0.verify_base",
-    "verify now: readings of {station} ({site}) count {given}; kept is {kept}, and readings that count otherwise wait "
-    "in the quarantine. Which holds? slopeward instruments reference {site} {station} new --reason WHY, or kept, or "
-    "network: then all base stations of this stream are one network (VRS, i-MAX, MAC) and are not asked about again",
+    "verify now: readings of {station} ({site}) have another reference ({given}) than the one in force ({kept}), so "
+    "they are set aside. Which is right? slopeward instruments reference {site} {station} new --reason WHY, or kept, "
+    "or network: then all base stations of this stream are one network (VRS, i-MAX, MAC) and are not asked about again",
 )
-_ANSWERED: Final = Template("epoch0.answered", "{place} counts {reference}, says {name}: {reason}")
+_ANSWERED: Final = Template("epoch0.answered", "reference of {place}: {reference}; confirmed by {name}: {reason}")
 _ANSWERED_BY_TWO: Final = Template(
-    "epoch0.answered.two", "{place} counts {reference}, say {name} and {second}: {reason}"
+    "epoch0.answered.two", "reference of {place}: {reference}; confirmed by {name} and {second}: {reason}"
 )
 _FORGOTTEN: Final = Template(
-    "epoch0.forgotten", "{place} counts as its next message says: {name} made its reference forgotten"
+    "epoch0.forgotten", "{name} deleted the reference of {place}; the next message determines it"
 )
 _NOT_ALONE: Final = Template(
-    "epoch0.alone", "{place}: one of the two highest levels is at stake, one person may not say it alone"
+    "epoch0.alone", "{place}: the answer may affect one of the two highest levels, so a second person must sign it"
 )
 _NO_NETWORK: Final = Template(
     "epoch0.no_network",
-    "{place} counts {given} instead of {kept}: they differ in more than the base station, so they are not one network; "
+    "{place}: the references {given} and {kept} differ in more than the base station, so they are not one network; "
     "answer new or kept",
 )
-_NO_QUESTION: Final = Template("epoch0.not_asked", "no changed GNSS reference of {place} waits; asked are: {names}")
-_NOT_KEPT: Final = Template("epoch0.not_kept", "no GNSS reference of {place} is kept; there are: {names}")
-REFUSED_KEPT: Final = 20  # of a station: what a person refused is not asked about again
+_NO_QUESTION: Final = Template(
+    "epoch0.not_asked", "there is no open question about the reference of {place}; open questions: {names}"
+)
+_NOT_KEPT: Final = Template("epoch0.not_kept", "no reference of {place} is stored; stored references: {names}")
+# Refused references of a station that are stored, so that nobody is asked about them again.
+REFUSED_KEPT: Final = 20
 
-
-DEVICE: Final = "device"  # the part of a frame that says which device sends under the name of a station
-BASE: Final = "base"  # the part that says from which base station a position was corrected
-NETWORK: Final = "network"  # as a base: the position was corrected from a network of base stations
-UNNAMED: Final = "?"  # a frame of which parts alone are known
-PART: Final = "; "  # between the parts of a frame: its name and place, then `key value` of what else a head says
-# A solution of network RTK declares itself by one of these words before the id of the session or of the master station.
+# Keys of the parts of a frame: the device that sends under the name of a station, and the base station from which a
+# position was corrected.
+DEVICE: Final = "device"
+BASE: Final = "base"
+# Value of `base`: the position was corrected from a network of base stations.
+NETWORK: Final = "network"
+# Name of a frame of which only parts are known.
+UNNAMED: Final = "?"
+# Separates the parts of a frame: its name and place, then `key value` of each further fact.
+PART: Final = "; "
+# A solution of network RTK names itself by one of these words before the id of the session or of the master station.
 _OF_NETWORK: Final = re.compile(r"(?:vrs|i-?max|mac|fkp|network)(?=[^a-z0-9]|$)", re.IGNORECASE)
 _ID: Final = re.compile(r"(?<![a-z0-9])\d+(?![a-z0-9])", re.IGNORECASE)
 _YEAR: Final = re.compile(r"^(itrf|igs|igb)(\d\d)(?!\d)")
 
 
 class ReferenceAnswer(StrEnum):
-    """What a person answers to a question about a reference."""
+    """Answer of a person to a question about a reference."""
 
     NEW = "new"
-    """The reference of the new messages holds."""
+    """The reference of the new messages is in force."""
     KEPT = "kept"
-    """The kept reference holds, and the other one is not asked about again."""
+    """The stored reference stays in force. Nobody is asked about the other one again."""
     NETWORK = "network"
-    """The reference of the new messages holds, and all base stations of the stream are one network."""
+    """The reference of the new messages is in force, and all base stations of the stream are one network."""
 
 
 _ACTS: Final = {
@@ -117,24 +129,24 @@ _ACTS: Final = {
 def name_base(text: str) -> str:
     """Return the base station that a message names, as a part of a frame.
 
-    The base of a network solution that declares itself is the network: the id of the session or of the master station
-    behind the word changes, and the coordinates of the network do not.
+    If the text names a network, the base is the network. The id of the session or of the master station changes, and
+    the coordinates of the network do not.
 
     >>> [name_base(text) for text in ("REF1", "VRS 2345", "i-MAX_0021", "MAC swipos 0007", "MAC1")]
     ['base REF1', 'base network vrs', 'base network imax', 'base network mac swipos', 'base MAC1']
     """
     text = text.replace(PART.strip(), ",").strip()
-    found = _OF_NETWORK.match(text)
-    if found is None:
+    match = _OF_NETWORK.match(text)
+    if match is None:
         return f"{BASE} {text}"
-    kind = found[0].casefold().replace("-", "")
-    name = " ".join(_ID.sub(" ", text[found.end() :]).replace("_", " ").split()).strip(",:/- ").casefold()
+    kind = match[0].casefold().replace("-", "")
+    name = " ".join(_ID.sub(" ", text[match.end() :]).replace("_", " ").split()).strip(",:/- ").casefold()
     parts = [NETWORK, *([kind] if kind != NETWORK else []), *([name] if name else [])]
     return f"{BASE} {' '.join(parts)}"
 
 
 def set_network(parts: str, network: str) -> str:
-    """Return the parts of a frame with a network in the place of its base.
+    """Return the parts of a frame, with a network instead of its base.
 
     >>> set_network("heights geodetic; base 46.1 8.9 501.2", "swipos"), set_network("", "swipos")
     ('heights geodetic; base network swipos', 'base network swipos')
@@ -143,10 +155,10 @@ def set_network(parts: str, network: str) -> str:
     return PART.join([*others, name_base(f"{NETWORK} {network}")])
 
 
-def join_frames(one: str, other: str) -> str | None:
-    """A frame with the parts that either says; None where they say one of them otherwise.
+def join_frames(first: str, second: str) -> str | None:
+    """Return a frame with the parts of both frames; None if they contradict each other.
 
-    A frame is its name and place, then parts such as `heights geodetic`, each behind `; `. If the first frame has the
+    A frame is its name and place, then parts such as `heights geodetic`, separated by `; `. If the first frame has the
     base `network`, it agrees with every base of the second: a person answered that all of them are one network.
 
     >>> join_frames("WGS84 46 9 800", "wgs-84 46 9 800; heights geodetic")
@@ -154,36 +166,45 @@ def join_frames(one: str, other: str) -> str | None:
     >>> join_frames("WGS84; heights geodetic", "WGS84; heights ellipsoidal") is None, join_frames("ITRF14", "ITRF2014")
     (True, 'ITRF14')
     """
-    mine, theirs = _read_parts(one), _read_parts(other)
-    if mine.get(BASE) == NETWORK:
-        theirs.pop(BASE, None)
-    if any(_fold(value) != _fold(mine[key]) for key, value in theirs.items() if key in mine):
-        return None
-    every = {"": UNNAMED, **theirs, **mine}
-    return PART.join(f"{key} {value}" if key else value for key, value in every.items())
+    first_parts = _read_parts(first)
+    second_parts = _read_parts(second)
+    if first_parts.get(BASE) == NETWORK:
+        second_parts.pop(BASE, None)
+    for key, value in second_parts.items():
+        if key in first_parts and _fold(value) != _fold(first_parts[key]):
+            return None
+    return _format_parts({"": UNNAMED, **second_parts, **first_parts})
+
+
+def _format_parts(parts: Mapping[str, str]) -> str:
+    return PART.join(f"{key} {value}" if key else value for key, value in parts.items())
 
 
 def _read_parts(frame: str) -> dict[str, str]:
-    first, *rest = frame.split(PART)
-    named = {} if first == UNNAMED else {"": first}
-    return named | {key: value for key, _, value in sorted(one.partition(" ") for one in rest)}
+    """Return the parts of a frame by key. The key of its name and place is empty."""
+    name, *further = frame.split(PART)
+    parts = {} if name == UNNAMED else {"": name}
+    for part in sorted(further):
+        key, _, value = part.partition(" ")
+        parts[key] = value
+    return parts
 
 
 def _fold(text: str) -> str:
-    """The same for spellings of one name; numbers stay as they are."""
+    """Return the same text for all spellings of a name. Numbers are not changed."""
     folded = re.sub(r"(?<=[a-z])[-_ ]+(?=\d)", "", text.casefold().strip())
-    return _YEAR.sub(lambda found: f"{found[1]}{'19' if found[2] > '80' else '20'}{found[2]}", folded)
+    return _YEAR.sub(lambda match: f"{match[1]}{'19' if match[2] > '80' else '20'}{match[2]}", folded)
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What displacement is measured from; files of networks say a frame, and no instant."""
+    """What displacement is measured from. Files of geodetic networks contain a frame and no instant."""
 
     frame: str
     epoch0: datetime | None = None
 
     def join(self, other: "Reference") -> "Reference | None":
-        """With what another one says besides; None where the two say something of one thing."""
+        """Return the reference with the parts of another one; None if they contradict each other."""
         frame = join_frames(self.frame, other.frame)
         if frame is None or (self.epoch0 and other.epoch0 and self.epoch0 != other.epoch0):
             return None
@@ -191,31 +212,30 @@ class Reference:
 
     @property
     def device(self) -> str:
-        """The device that sends under the name of the station; empty where nothing says it."""
+        """The device that sends under the name of the station; empty if it is not known."""
         return _fold(_read_parts(self.frame).get(DEVICE, ""))
 
     @property
     def has_base(self) -> bool:
-        """Whether it says from which base station positions were corrected."""
+        """Whether the base station is known from which positions were corrected."""
         return BASE in _read_parts(self.frame)
 
     def cover_network(self) -> "Reference":
-        """The same with a base that covers all base stations of the stream."""
+        """Return the reference with a base that covers all base stations of the stream."""
         parts = {"": UNNAMED, **_read_parts(self.frame), BASE: NETWORK}
-        frame = PART.join(f"{key} {value}" if key else value for key, value in parts.items())
-        return Reference(frame, self.epoch0)
+        return Reference(_format_parts(parts), self.epoch0)
 
     def to_json(self) -> dict[str, Any]:
-        """As it is stored."""
+        """Return the values that are stored."""
         return {"frame": self.frame, "epoch0": None if self.epoch0 is None else format_iso(self.epoch0)}
 
     @staticmethod
     def read(detail: Mapping[str, Any]) -> "Reference":
-        """Back from how it is stored."""
+        """Read stored values."""
         return Reference(detail["frame"], None if detail["epoch0"] is None else parse_time(detail["epoch0"]))
 
     def describe(self) -> Message:
-        """As people read it."""
+        """Return a text for people."""
         if self.epoch0 is None and self.frame.startswith(f"{UNNAMED}{PART}"):
             return _PARTS(frame=self.frame.removeprefix(f"{UNNAMED}{PART}"))
         if self.epoch0 is None:
@@ -228,7 +248,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceQuestion:
-    """A station whose messages count otherwise than what is kept of it."""
+    """A question about a station whose messages have another reference than the stored one."""
 
     site: str
     station: str
@@ -237,24 +257,27 @@ class ReferenceQuestion:
 
     @property
     def is_about_base(self) -> bool:
-        """Whether the two differ in the base station alone, so that they may be one network."""
+        """Whether only the base stations differ, so that both may belong to one network."""
         if not (self.kept.has_base and self.given.has_base):
             return False
         return self.kept.cover_network().join(self.given) is not None
 
 
 class References:
-    """Memory of frame and epoch0 per station, kept in the database beside the rows that rest on it."""
+    """The references of all stations, by site and station. They are stored in the transaction of the readings."""
 
     def __init__(self) -> None:
         self._stored: dict[tuple[str, str], Reference] = {}
+        # The stored references and those of messages that are not committed yet.
         self._known: dict[tuple[str, str], Reference] = {}
-        self._changed: dict[tuple[str, str], Reference] = {}  # what messages since the last commit say instead
-        self._heads: dict[tuple[str, str], str] = {}  # frame in the newest head of a stream, by site and station
-        self._new_heads: set[tuple[str, str]] = set()  # of these the newest head is not stored yet
+        # Other references in messages since the last commit.
+        self._changed: dict[tuple[str, str], Reference] = {}
+        # Frame in the newest header of a stream, and the streams of which it is not stored yet.
+        self._heads: dict[tuple[str, str], str] = {}
+        self._new_heads: set[tuple[str, str]] = set()
 
     def check(self, site: str, station: str, frame: str, epoch0: datetime | None) -> None:
-        """Take the first reference of a station, refuse any other and remember that it was said.
+        """Set the first reference of a station. Reject any other one, and note it for a question.
 
         Raises:
             PayloadError: other_epoch0, other_frame or other_device.
@@ -262,12 +285,13 @@ class References:
         self._known[site, station] = self.join(site, station, frame, epoch0)
 
     def join(self, site: str, station: str, frame: str, epoch0: datetime | None) -> Reference:
-        """The reference of a station with what is said of it, which is not taken; any other is refused as by `check`.
+        """Return the reference of a station joined with a given one, without setting it.
 
         Raises:
             PayloadError: other_epoch0, other_frame or other_device.
         """
-        known, given = self._known.get((site, station)), Reference(frame, epoch0)
+        known = self._known.get((site, station))
+        given = Reference(frame, epoch0)
         joined = given if known is None else known.join(given)
         if known is not None and joined is None:
             self._changed.setdefault((site, station), given)
@@ -279,25 +303,25 @@ class References:
         return joined or given
 
     def keep_head(self, site: str, station: str, frame: str) -> None:
-        """Keep the frame that the head of a stream names: lines that follow in messages without a head are in it.
+        """Note the frame in the header of a stream. It applies to later messages without a header.
 
-        It is stored with the next commit, so that it holds after a restart of the service.
+        It is stored with the next commit, so that it also applies after a restart of the service.
         """
         if self._heads.get((site, station)) != frame:
             self._heads[site, station] = frame
             self._new_heads.add((site, station))
 
     def find_head(self, site: str, station: str) -> str:
-        """Return the frame in the newest head of a stream; empty where none came."""
+        """Return the frame in the newest header of a stream; empty if none was received."""
         return self._heads.get((site, station), "")
 
     @property
     def is_asking(self) -> bool:
-        """True when a message since the last commit counted otherwise than what is known."""
+        """Whether a message since the last commit has another reference than the known one."""
         return bool(self._changed)
 
     def load(self, connection: Connection) -> bool:
-        """Read what the database knows; True when a person changed something of it meanwhile: then that holds."""
+        """Read the stored references. Return whether they have changed, for example by the answer of a person."""
         stored = {}
         for name, (_, detail) in load_heartbeats(connection).items():
             if name.startswith(PREFIX):
@@ -313,9 +337,10 @@ class References:
         return True
 
     def save(self, connection: Connection, now: datetime) -> tuple[ReferenceQuestion, ...]:
-        """Write what is new, in the transaction that stores the readings; returns the questions that opened."""
+        """Store new references in the transaction of the readings, and return the questions that were opened."""
         for key in sorted(k for k, known in self._known.items() if self._stored.get(k) != known):
-            row = find_heartbeat(connection, _name(*key))  # another process may have heard of it meanwhile: that holds
+            # Another process may have stored a reference in the meantime. That one is in force.
+            row = find_heartbeat(connection, _name(*key))
             reference = self._known[key] if row is None else Reference.read(row[1]).join(self._known[key])
             if reference is None:
                 self._known[key] = Reference.read(row[1]) if row else self._known[key]
@@ -328,18 +353,19 @@ class References:
         for (site, station), reference in sorted(self._changed.items()):
             row = find_heartbeat(connection, _name(site, station))
             if row is None or "asked" in row[1] or reference.to_json() in row[1].get("refused", ()):
-                continue  # one question at a time, and none that was answered
+                # There is an open question already, or this one was answered.
+                continue
             write_heartbeat(connection, _name(site, station), {**row[1], "asked": reference.to_json()}, now)
             opened.append(ReferenceQuestion(site, station, Reference.read(row[1]), reference))
         return tuple(opened)
 
     def revert(self) -> None:
-        """What was new was rolled back."""
+        """Discard new references after a rollback."""
         self._known = dict(self._stored)
         self._changed.clear()
 
     def settle(self) -> None:
-        """What was new is committed."""
+        """Note that new references are committed."""
         self._stored = dict(self._known)
         self._changed.clear()
         self._new_heads.clear()
@@ -348,7 +374,7 @@ class References:
 def request_references(
     connection: Connection, questions: Sequence[ReferenceQuestion], recipients: Sequence[Recipient], now: datetime
 ) -> None:
-    """Put urgent questions to people, in the transaction that notes them; each stands until somebody answers."""
+    """Open urgent questions, in the transaction that stores them. Each is open until somebody answers."""
     if questions:
         apply_changes(
             connection,
@@ -378,20 +404,22 @@ def answer_reference(
     takes_two: bool = False,
     second: Actor | None = None,
 ) -> tuple[Reference, Reference]:
-    """Say which reference of a station holds: the one that messages tell now, or the kept one.
+    """Answer which reference of a station is in force: that of the new messages, or the stored one.
 
     Args:
         place: `SITE/STATION`.
-        actor: a person, with an open account where accounts exist.
-        answer: The new reference, the kept one, or the new one with all base stations of the stream as one network.
-        takes_two: one person alone may not say it, for one of the two highest levels stands or is asked for there.
-        second: another person who says the same.
+        actor: a person, with an open account if accounts exist.
+        reason: reason of the answer.
+        now: the present.
+        answer: The new reference, the stored one, or the new one with all base stations of the stream as one network.
+        takes_two: whether a second person must sign, because one of the two highest levels is in force or requested.
+        second: another person who gives the same answer.
 
     Returns:
-        The one that holds, and the other one.
+        The reference in force, and the other one.
 
     Raises:
-        NotFoundError: nothing is asked of such a station.
+        NotFoundError: there is no open question about the station.
         RefusedError: no person, no reason, or no open account; or the answer is a network, and the two references
             differ in something else than their base station.
         NeedsSecondError: a second person is needed.
@@ -407,40 +435,40 @@ def answer_reference(
         require_two(connection, actor, second, now)
         require_account(connection, second.name, site=site)
     accept = answer is not ReferenceAnswer.KEPT
-    holds, other = (given, kept) if accept else (kept, given)
+    in_force, other = (given, kept) if accept else (kept, given)
     if answer is ReferenceAnswer.NETWORK:
         _, _, station = place.partition("/")
         if not ReferenceQuestion(site, station, kept, given).is_about_base:
             raise RefusedError(_NO_NETWORK(place=place, given=given.describe(), kept=kept.describe()))
-        holds = given.cover_network()
-    refused = [r for r in row.get("refused", []) if r != holds.to_json()]
+        in_force = given.cover_network()
+    refused = [r for r in row.get("refused", []) if r != in_force.to_json()]
     refused = refused if accept else [*refused, given.to_json()][-REFUSED_KEPT:]
     write_heartbeat(
-        connection, f"{PREFIX}{place}", {**holds.to_json(), **({"refused": refused} if refused else {})}, now
+        connection, f"{PREFIX}{place}", {**in_force.to_json(), **({"refused": refused} if refused else {})}, now
     )
-    detail = {"holds": holds.to_json(), "other": other.to_json(), "via": actor.via, "reason": reason}
+    detail = {"holds": in_force.to_json(), "other": other.to_json(), "via": actor.via, "reason": reason}
     detail |= {} if second is None else {"second_by": second.name}
     add_audit(connection, actor, _ACTS[answer], place, detail, now)
-    reference = holds.describe()
+    reference = in_force.describe()
     if second is None:
         line = _ANSWERED(place=place, reference=reference, name=actor.name, reason=reason)
     else:
         line = _ANSWERED_BY_TWO(place=place, reference=reference, name=second.name, second=actor.name, reason=reason)
     _end_question(connection, place, line, actor, now)
-    return holds, other
+    return in_force, other
 
 
 def share_answer(connection: Connection, place: str, *, answer: ReferenceAnswer) -> TwoPersonAct:
-    """The answer as two people give it: a signature holds for the very reference that it was asked about.
+    """Return the answer as an act of two people. Their signatures are for the reference of the open question.
 
     Raises:
-        NotFoundError: nothing is asked of such a station.
+        NotFoundError: there is no open question about the station.
     """
     return TwoPersonAct(_ACTS[answer], place, {"asked": _find_question(connection, place)["asked"]})
 
 
 def find_question(connection: Connection, alert_key: str) -> ReferenceQuestion | None:
-    """What an alarm asks about a reference and still waits; None where it asks about something else."""
+    """Return the open question of an alarm; None if the alarm is about something else."""
     place = alert_key.removeprefix(alarm_key(""))
     row = find_heartbeat(connection, f"{PREFIX}{place}") if alert_key.startswith(alarm_key("")) else None
     if row is None or "asked" not in row[1]:
@@ -467,10 +495,10 @@ def _end_question(connection: Connection, place: str, line: Message, actor: Acto
 
 
 def forget_reference(connection: Connection, site: str, station: str, actor: Actor, now: datetime) -> None:
-    """Let the next message of a station say anew since when it counts (new antenna, new processing).
+    """Delete the reference of a station, so that the next message sets it (new antenna, new processing).
 
     Raises:
-        NotFoundError: Nothing is kept of such a station; those that have a reference are named.
+        NotFoundError: no reference of the station is stored. The text names the stations that have one.
     """
     kept = {name.removeprefix(PREFIX) for name in load_heartbeats(connection) if name.startswith(PREFIX)}
     if f"{site}/{station}" not in kept:
@@ -487,5 +515,5 @@ def _name(site: str, station: str) -> str:
 
 
 def alarm_key(place: str) -> str:
-    """The key of the alarm that asks about the reference of `SITE/STATION`."""
+    """Return the key of the alarm about the reference of `SITE/STATION`."""
     return f"health:{PREFIX}{place}"

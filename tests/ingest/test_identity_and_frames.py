@@ -290,7 +290,7 @@ def test_another_base_station_is_another_frame_and_no_motion(bench, topic, make,
         bench.tick()
     assert bench.count(where, "displacement_east") == 30
     [question] = bench.list_questions()
-    assert f"readings of {where} (bench) count" in question
+    assert f"readings of {where} (bench) have another reference" in question
     assert {code for code, _ in bench.list_refused()} == {"other_frame"}
     decision = evaluate_site(bench.database, bench.site, bench.now + timedelta(hours=2), "tick").decision
     assert decision.level == 0

@@ -73,8 +73,8 @@ def test_the_real_reference_is_asked_about_and_taken_on_the_word_of_a_person(pip
     assert (say(pipeline, FORGED, 1), say(pipeline, REAL, 2, 3)) == ((3, 0), (0, 2))
     ((key, state, reason),) = alarms(database)
     assert (key, state) == ("health:epoch0:north/G1", "unacknowledged")
-    assert "count since 2025-11-03 00:00:00 UTC" in reason
-    assert "kept is since 2020-01-01 00:00:00 UTC" in reason
+    assert "another reference (since 2025-11-03 00:00:00 UTC" in reason
+    assert "the one in force (since 2020-01-01 00:00:00 UTC" in reason
     assert [n["recipient"] for n in ask(database, load_view, "notification_status")] == ["duty"]
     assert say(pipeline, FORGED, 4) == (3, 0), "the old one is kept until somebody answers"
     assert (say(pipeline, REAL, 5), say(pipeline, LATER, 6)) == ((0, 1), (0, 1))
