@@ -24,6 +24,7 @@ from monitor.readings.cleaned.step_detector import OPENING_EPOCHS
 from monitor.readings.cleaned.tracks import GIVES_NONE, IS_AT_STOP, Track, Tracks
 from monitor.readings.no_value import AT_STOP, FILL
 from monitor.readings.records import HARMLESS, Reading
+from monitor.sites.quantities import measures_motion
 from monitor.sites.records import Criterion, SeriesSpec, Station, Threshold, find_recovery_limit
 from monitor.text.instants import FUTURE_TOLERANCE, epoch_s, from_epoch_s
 from monitor.text.message import LABELLED_TEXT, Duration, Figure, Message, Template, Term, Timestamp
@@ -181,7 +182,8 @@ def _examine_declared_series(
     main_problem = problem
     if problem is None and coarse is not None:
         main_problem = coarse.problem
-    out_of_range = _examine_range(context, spec)
+    is_flagged = problem is not None and problem.state == "flagged"
+    out_of_range = _examine_range(context, spec, is_flagged=is_flagged)
     problems = [
         current for current in (_examine_rain(context, spec), out_of_range, main_problem) if current is not None
     ]
@@ -305,11 +307,17 @@ def _examine_rain(context: DecisionContext, spec: SeriesSpec) -> SeriesProblem |
     return SeriesProblem(state, template(duration=Duration(spec.interval_s)), since_s)
 
 
-def _examine_range(context: DecisionContext, spec: SeriesSpec) -> SeriesProblem | None:
+def _examine_range(context: DecisionContext, spec: SeriesSpec, *, is_flagged: bool) -> SeriesProblem | None:
     """Return the problem of a series of which most of the newest values are out of range.
 
     Such values raise no level, so motion in a wrong unit would stay unseen. The values that are in range still count:
-    the problem sets no vote aside.
+    the problem sets no vote aside. It is urgent for motion and for series that can raise a level.
+
+    Args:
+        context: The context of the site.
+        spec: The series.
+        is_flagged: Whether the series has had no usable value for too long. Then it is enough that all values since
+            the last one in range are out of range.
     """
     for quantity, readings in context.list_readings(spec.station):
         if not belongs_to_series(context.site, spec, quantity):
@@ -317,7 +325,9 @@ def _examine_range(context: DecisionContext, spec: SeriesSpec) -> SeriesProblem 
         newest = [reading for reading in readings[-RANGE_VALUES:] if FILL not in reading.flags]
         beyond = [reading for reading in newest if OUT_OF_RANGE in reading.flags]
         expected = context.site.find_expected_range(spec.station, quantity)
-        if expected is None or len(beyond) < MIN_OUT_OF_RANGE or 2 * len(beyond) <= len(newest):
+        is_most = 2 * len(beyond) > len(newest)
+        is_all_since = is_flagged and all(OUT_OF_RANGE in reading.flags for reading in newest[-MIN_OUT_OF_RANGE:])
+        if expected is None or len(beyond) < MIN_OUT_OF_RANGE or not (is_most or is_all_since):
             continue
         text = _RANGE(
             n=Figure(len(beyond), "d"),
@@ -329,7 +339,8 @@ def _examine_range(context: DecisionContext, spec: SeriesSpec) -> SeriesProblem 
         )
         previous = context.memory.conditions.get(f"health:{spec.station}.{spec.quantity}:{OUT_OF_RANGE}")
         since_s = epoch_s(beyond[0].observed_at) if previous is None else previous.since_s
-        return SeriesProblem(OUT_OF_RANGE, text, since_s, 2)
+        is_urgent = measures_motion(quantity) or (spec.station, spec.quantity) in context.prepared.voting_series
+        return SeriesProblem(OUT_OF_RANGE, text, since_s, 2 if is_urgent else 1)
     return None
 
 
