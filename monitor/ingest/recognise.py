@@ -1,4 +1,4 @@
-"""Which reader a file is for where nobody names one: its first bytes say it, and nothing of it is unpacked."""
+"""Choose the reader of a file by its first bytes, without unpacking anything."""
 
 import codecs
 import re
@@ -28,54 +28,56 @@ _NETCDF: Final = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _LICSBAS_DATASET: Final = b"imdates"  # written first
 _ZIP: Final = b"PK\x03\x04"
-_NAME_AT: Final = 30  # octets before the name of the first file of a zip
-_SOLUTION_FIELDS: Final = 13  # of a line of RTKLIB with its errors: fewer may be anything
+_NAME_AT: Final = 30  # bytes before the name of the first file of a zip
+_SOLUTION_FIELDS: Final = 13  # fields of a line of RTKLIB with errors; shorter lines occur in other formats too
 
 
 class ReaderCandidates(NamedTuple):
-    """Readers that could take a file, the likeliest first; and what to say where none can as it stands."""
+    """Readers that may read a file, the most likely first, and advice if none of them can read it without options."""
 
     forms: tuple[str, ...]
     advice: str = ""
 
 
-_KNOWN: Final = Template("guess.known", "nothing to guess, its form is known: slopeward ingest {file} --format {form}")
+_KNOWN: Final = Template(
+    "guess.known", "its format is known, nothing is asked: slopeward ingest {file} --format {form}"
+)
 _DECLARED: Final = Template(
     "guess.declared",
-    "nothing to guess, the site file declares what these readings are of: slopeward ingest {file} --format {form} "
-    "--site ID",
+    "its format is known and the site file declares its readings, nothing is asked: slopeward ingest {file} "
+    "--format {form} --site ID",
 )
-_PARQUET: Final = Template("guess.advice.parquet", "this is Parquet: let its name end so")
+_PARQUET: Final = Template("guess.advice.parquet", "this is Parquet: let its name end in .parquet")
 _WORKBOOK: Final = Template("guess.advice.workbook", "this is a workbook: let its name end in .xlsx")
 _GRID: Final = Template(
     "guess.advice.grid",
-    "this is a grid: --quantity says what stations get of it, --set and --direction what its pixels are",
+    "this is a grid: give --quantity for values at stations, or --set and --direction for pixels as points",
 )
 _LICSBAS: Final = Template("guess.advice.licsbas", "this is a time series of LiCSBAS: --set gives the point set a name")
 _POINTS_NEED: Final = Template(
-    "guess.advice.points", "these are InSAR points: --set, --direction and --unit say what their values mean"
+    "guess.advice.points", "these are InSAR points: give --set, --direction and --unit for the meaning of their values"
 )
-_PACKED: Final = Template("guess.advice.packed", "it is packed: unpack it, and read in what it holds")
-_ZIPPED: Final = Template("guess.advice.zip", "a zip of other files: unpack it, and read in what it holds")
-_JSON: Final = Template("guess.advice.json", "this is JSON: a decoder reads it where an instrument sends it by MQTT")
+_PACKED: Final = Template("guess.advice.packed", "the file is compressed: unpack it, and import what it contains")
+_ZIPPED: Final = Template("guess.advice.zip", "a zip of other files: unpack it, and import what it contains")
+_JSON: Final = Template("guess.advice.json", "this is JSON: a decoder reads it if an instrument sends it by MQTT")
 _NO_TEXT: Final = Template(
     "guess.advice.no_text",
-    "no text, and no form that is known by its content: export it as text, or name its form with --format",
+    "neither text nor a known format: export it as text, or give --format",
 )
 _NO_LONG: Final = Template(
     "guess.advice.table",
-    "no table of time, station, quantity, value in UTF-8 with commas: slopeward ingest {file} --guess looks what it is",
+    "no table of time, station, quantity, value in UTF-8 with commas: import it with slopeward ingest {file} --guess",
 )
 
 
 def choose_reader(path: Path, given: Container[str] = ()) -> str:
-    """The reader that a file is for.
+    """Return the reader of a file.
 
     Args:
-        given: options that were said of it, such as `--quantity`.
+        given: Options that the user gave, such as `--quantity`.
 
     Raises:
-        ConfigError: none takes it as it stands; the line says what would.
+        ConfigError: no reader can read it with these options. The message names the remedy.
     """
     forms, advice = _find_candidates(path)
     for form in forms:
@@ -85,10 +87,10 @@ def choose_reader(path: Path, given: Container[str] = ()) -> str:
 
 
 def find_form(path: Path) -> str:
-    """The form of a file that its content says; `wide` for a table that must be understood.
+    """Return the format of a file by its content; `wide` for a table whose columns must be identified.
 
     Raises:
-        ConfigError: the file cannot be read, or is of a kind that takes more words than questions can ask.
+        ConfigError: the file cannot be read, or needs options that are not asked for.
     """
     forms, advice = _find_candidates(path)
     if not forms or forms[0] == "grid":
@@ -102,14 +104,14 @@ def find_form(path: Path) -> str:
 
 
 def describe_known(path: Path) -> str:
-    """Why a file is no table to be guessed, and what reads it; "" where it may be one.
+    """Return why a file is no table whose columns must be identified; empty if it may be one.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: the file cannot be read.
     """
     forms, advice = _find_candidates(path)
     if forms[:1] in {(LONG,), (WIDE,)} or (forms == ("gnss",) and path.suffix.lower() == ".csv"):
-        return ""  # a table with names over its columns is understood as well
+        return ""  # columns with names can be identified as well
     return advice or _describe_form(path, forms[0])
 
 
@@ -153,12 +155,14 @@ def _inspect_bytes(path: Path, head: bytes) -> ReaderCandidates:
     head = strip_zeros(head)
     if b"\0" in head:
         return ReaderCandidates((), _NO_TEXT())
-    seen = _inspect_text(path, head.decode("utf-8-sig", "replace"))
-    return seen if seen.forms != (LONG,) or _is_utf_8(head) else _table(path)
+    candidates = _inspect_text(path, head.decode("utf-8-sig", "replace"))
+    if candidates.forms == (LONG,) and not _is_utf_8(head):
+        return _table(path)
+    return candidates
 
 
 def _is_utf_8(head: bytes) -> bool:
-    """Whether octets are UTF-8; the last character may be cut."""
+    """Return whether bytes are UTF-8. The last character may be cut."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
@@ -204,7 +208,7 @@ _POINT_ROWS: Final = ReaderCandidates(("insar-points",), _POINTS_NEED())
 
 
 def is_solution(lines: Iterable[str]) -> bool:
-    """Whether lines are those of RTKLIB: their header says it, or the first one has time, place, quality and errors."""
+    """Return whether lines are of RTKLIB: by their header, or by time, place, quality and errors in the first line."""
     head = []
     for line in lines:
         if line.startswith("%"):

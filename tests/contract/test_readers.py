@@ -202,20 +202,28 @@ def test_a_grid_whose_time_has_no_units_is_told_what_a_time_has(tmp_path, monkey
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.nc", spell_grid(), "this is a grid: --quantity"),
-        ("a.csv", b"time,point,latitude,longitude,value\n", "these are InSAR points: --set"),
-        ("a.csv", "Date;G1/mm\n2025-03-01;1\n".encode("utf-16"), "--guess looks what it is"),
-        ("a.csv", b"time;station;quantity;value\n", "--guess looks what it is"),
+        ("a.nc", spell_grid(), "this is a grid: give --quantity"),
+        ("a.csv", b"time,point,latitude,longitude,value\n", "these are InSAR points: give --set"),
+        ("a.csv", "Date;G1/mm\n2025-03-01;1\n".encode("utf-16"), "import it with slopeward ingest"),
+        ("a.csv", b"time;station;quantity;value\n", "import it with slopeward ingest"),
         ("a b;$(id).csv", b"time;station;quantity;value\n", "slopeward ingest 'a b;$(id).csv' --guess"),
-        ("a.csv", "time,station,quantity,value\n2025-03-01,Süd,rain_mm,1".encode("cp1252"), "--guess looks what it is"),
+        (
+            "a.csv",
+            "time,station,quantity,value\n2025-03-01,Süd,rain_mm,1".encode("cp1252"),
+            "import it with slopeward ingest",
+        ),
         ("a.csv", b"time,quantity,value\n2025-03-01T00:00:00Z,rain_mm,1\n", "column 'station' is missing"),
-        ("a.bin", b"PAR1" + bytes(40), "this is Parquet: let its name end so"),
+        ("a.bin", b"PAR1" + bytes(40), "this is Parquet: let its name end in .parquet"),
         ("a.csv", b"PK\x03\x04" + bytes(22) + b"\x0f\0\0\0xl/workbook.xml.", "let its name end in .xlsx"),
         ("a.zip", b"PK\x03\x04" + bytes(22) + b"\x05\0\0\0a.txt", "a zip of other files"),
-        ("a.csv.gz", b"\x1f\x8b\x08" + bytes(40), "it is packed: unpack it"),
+        ("a.csv.gz", b"\x1f\x8b\x08" + bytes(40), "the file is compressed: unpack it"),
         ("a.json", b'\n {"time": 1}', "this is JSON"),
-        ("a.dat", b"\x01\0\x02\0\x03", "no form that is known by its content"),
-        ("a.neu", b"2015.5000 2014 183 1 2 3 4 5 6\n", "--guess looks what it is"),  # 2014 is another year: no .neu
+        ("a.dat", b"\x01\0\x02\0\x03", "neither text nor a known format"),
+        (
+            "a.neu",
+            b"2015.5000 2014 183 1 2 3 4 5 6\n",
+            "import it with slopeward ingest",
+        ),  # 2014 is another year: no .neu
         ("a.csv", b"", "the file is empty"),
     ],
 )

@@ -429,7 +429,7 @@ def test_a_header_that_names_another_unit_than_the_mapping_is_asked(run, tmp_pat
     file = write_wide(tmp_path / "wide.csv", header, creep_mm())
     (tmp_path / "m.toml").write_text(MAPPING.format(name=header, unit=unit))
     status, _, err = run("ingest", file, "--mapping", tmp_path / "m.toml", "--site", "north", "--dry-run")
-    assert (status, f"the header '{header}' says {said}, the mapping says {unit}" in err) == (1, True)
+    assert (status, f"the header '{header}' states {said}, the mapping {unit}" in err) == (1, True)
     (tmp_path / "m.toml").write_text(MAPPING.format(name=header, unit=said))
     right = write_wide(tmp_path / "right.csv", header, [v / {"mm": 1, "cm": 10}[said] for v in creep_mm()])
     assert run("ingest", right, "--mapping", tmp_path / "m.toml", "--site", "north", "--dry-run")[0] == 0
@@ -439,9 +439,9 @@ def test_a_header_that_names_another_unit_than_the_mapping_is_asked(run, tmp_pat
     ("values", "unit", "said"),
     [
         # without noise nothing scatters: a slope of 0.2 mm a day becomes one of 200 that never rests
-        ([260.0 - 0.2 * day for day in range(DAYS)], "m", "moves by 200 mm/day or more from the first day to the last"),
+        ([260.0 - 0.2 * day for day in range(DAYS)], "m", "moves at 200 mm/day or more from the first day to the last"),
         ([v if day < 70 else v / 10 for day, v in enumerate(creep_mm())], "mm", "0.1 times as large from 2026-05-10"),
-        ([50 * v for v in creep_mm()], "mm", "those of the other stations"),
+        ([50 * v for v in creep_mm()], "mm", "those of other stations"),
     ],
     ids=["smooth", "changed", "alone"],
 )
@@ -461,7 +461,7 @@ def test_a_file_in_another_unit_than_what_is_stored_is_asked(place, run, tmp_pat
     if first:
         later, first = later[10:], DAYS
     status, _, err = run("ingest", write_long(tmp_path / "b.csv", {"G1": later}, "mm", first), "--site", "north")
-    assert (status, "G1.displacement: values are 0.1 times those that are stored of the" in err) == (1, True)
+    assert (status, "G1.displacement: values are 0.1 times the stored values of the" in err) == (1, True)
     assert ask(place, "SELECT count(*) FROM observation") == stored
 
 

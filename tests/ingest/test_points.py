@@ -256,7 +256,7 @@ HEAD = "pid,latitude,longitude,height_ortho"
         ("a.csv", f"{HEAD}\np,46,8,1\n", "without its time series"),
         ("a.csv", f"{HEAD},20261399\np,46,8,1,2\n", "is no date"),
         ("a.csv", f"{HEAD},20990101\np,46,8,1,2\n", "in the future"),
-        ("a.csv", f"{HEAD},20200101,20200101\np,46,8,1,2,3\n", "there twice"),
+        ("a.csv", f"{HEAD},20200101,20200101\np,46,8,1,2,3\n", "is repeated"),
         ("a.csv", f"{HEAD},20200101\n" + "x" * (1 << 20), "a line is longer"),
         ("a.zip", "no zip", "cannot be read"),
     ],
@@ -404,7 +404,7 @@ def test_tables_of_other_programs_are_known_and_their_unit_and_sign_asked(tmp_pa
     with pytest.raises(ConfigError, match="--set, --direction and --unit"):
         choose_reader(path)
     with (
-        pytest.raises(ConfigError, match="unit and sign are declared"),
+        pytest.raises(ConfigError, match="unit and sign are never guessed"),
         open_wide_points(path, ImportOptions(), NEWEST),
     ):
         pass
@@ -425,7 +425,7 @@ def test_no_column_of_a_date_is_taken_for_another_date_or_passed_over(tmp_path, 
     for form in ("%Y%m%d", "D%Y%m%d", "%y%m%d", "D%y%m%d"):
         path.write_text("CODE,LAT,LON," + ",".join(f"{day:{form}}" for day in days) + "\n" + row)
         if "%y" in form:
-            with pytest.raises(ConfigError, match="a date such as"), open_wide_points(path, DESC, NEWEST):
+            with pytest.raises(ConfigError, match="each date such as"), open_wide_points(path, DESC, NEWEST):
                 pass
             continue
         with open_wide_points(path, DESC, NEWEST) as (_, pieces):
@@ -449,7 +449,7 @@ def test_a_table_whose_own_velocity_contradicts_unit_or_sign_is_asked_about(tmp_
         lines.append(f"A{k},46.0,8.0,{rate:.2f}," + ",".join(f"{value:.5f}" for value in values))
     path.write_text("\n".join(lines) + "\n")
     if is_asked:
-        with pytest.raises(ConfigError, match="unit or sign is another one"), open_wide_points(path, DESC, NEWEST):
+        with pytest.raises(ConfigError, match="check unit and sign"), open_wide_points(path, DESC, NEWEST):
             pass
         path.write_text(path.read_text().replace(",VEL,", ",other,"))
     with open_wide_points(path, DESC, NEWEST) as (_, pieces):

@@ -72,7 +72,7 @@ def test_tips_of_one_second_in_one_message_are_added_up(database):
 
 def test_tips_of_one_minute_are_doubted_where_sums_are_declared(database, tmp_path):
     gauge = Gauge(database, "interval_end")
-    with pytest.raises(UnitDoubtError, match='does not say stamp = "event"'):
+    with pytest.raises(UnitDoubtError, match='does not declare stamp = "event"'):
         gauge.read_file(tmp_path / "tips.csv", STORM)
 
 
@@ -85,5 +85,5 @@ def test_rows_that_stand_twice_count_once(database, tmp_path, stamp):
 
 def test_copies_of_every_tip_are_doubted(database, tmp_path):
     gauge = Gauge(database, "event")
-    with pytest.raises(UnitDoubtError, match="stands 2 times in the file"):
+    with pytest.raises(UnitDoubtError, match="is 2 times in the file"):
         gauge.read_file(tmp_path / "tips.csv", [3 * k for k in range(20) for _ in range(2)])

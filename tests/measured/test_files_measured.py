@@ -167,9 +167,9 @@ def test_a_file_whose_form_is_known_is_recognised_by_its_content(name, form, mea
     ("name", "why"),
     [
         ("houston-extensometer/USGS_2020_Compaction.zip", "a zip of other files"),
-        ("outang/monitoring_data.xlsx", "--guess looks what it is"),
-        ("logger-formats/TOB1_Station_Daily.dat", "--guess looks what it is"),
-        ("logger-formats/CSIXML_Station_Daily.dat", "--guess looks what it is"),
+        ("outang/monitoring_data.xlsx", "import it with slopeward ingest"),
+        ("logger-formats/TOB1_Station_Daily.dat", "import it with slopeward ingest"),
+        ("logger-formats/CSIXML_Station_Daily.dat", "import it with slopeward ingest"),
         ("payloads-ecowitt/payload_gw1000bpro.json", "this is JSON"),
     ],
 )

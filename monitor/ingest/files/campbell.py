@@ -1,7 +1,7 @@
-"""Tables of Campbell loggers that are no plain text: binary TOB1 and CSIXML. TOA5 is CSV with lines to skip.
+"""Tables of Campbell loggers in binary TOB1 and in CSIXML. TOA5 is CSV with a header and is read as a table.
 
-Times are those of the logger's clock, without a zone, as ISO 8601 text in the column TIMESTAMP. Both layouts as
-Campbell Scientific documents them in "Data Formats" of the LoggerNet manual.
+Times are those of the clock of the logger, without a zone, as ISO 8601 text in the column TIMESTAMP. Source: "Data
+Formats" in the LoggerNet manual of Campbell Scientific.
 """
 
 import struct
@@ -17,7 +17,7 @@ TIMESTAMP: Final = "TIMESTAMP"
 HEAD_BYTES: Final = 1 << 18
 PIECE_BYTES: Final = 1 << 16
 ROW_BYTES: Final = 1 << 20
-_BEGIN: Final = datetime(1990, 1, 1)  # noqa: DTZ001 - the logger's clock knows no zone
+_BEGIN: Final = datetime(1990, 1, 1)  # noqa: DTZ001 - the clock of a logger has no zone
 _FP2_LIMITS: Final = {0x1FFF: float("inf"), 0x9FFF: float("-inf"), 0x9FFE: float("nan")}
 _TYPES: Final = {
     "ULONG": "<I",
@@ -37,7 +37,7 @@ _TYPES: Final = {
 
 
 def is_campbell(path: Path) -> bool:
-    """Whether a file begins like TOB1 or CSIXML."""
+    """Return whether a file starts like TOB1 or CSIXML."""
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -47,7 +47,7 @@ def is_campbell(path: Path) -> bool:
 
 
 def read_units(path: Path) -> dict[str, str]:
-    """Unit of each column as the file spells it; raises ConfigError where the head is damaged."""
+    """Return the unit of each column as the file spells it; raises ConfigError if the header is damaged."""
     with path.open("rb") as file:
         if file.read(6) == b'"TOB1"':
             file.seek(0)
@@ -58,10 +58,10 @@ def read_units(path: Path) -> dict[str, str]:
 
 
 def read_rows(path: Path, file: BinaryIO) -> tuple[list[str], Iterator[dict[str, Any]]]:
-    """Names of the columns, and rows one after the other.
+    """Return the names of the columns, and the rows.
 
     Raises:
-        ConfigError: the file is damaged, at once or while rows are read.
+        ConfigError: the file is damaged. Iterating over the rows may raise it too.
     """
     is_binary = file.read(6) == b'"TOB1"'
     file.seek(0)
@@ -83,9 +83,9 @@ def _read_head(path: Path, file: BinaryIO) -> tuple[list[str], list[str], list[s
     cells = [[c.strip().strip('"') for c in line.decode("latin-1").strip().split(",")] for line in lines]
     names, units, types = cells[1], cells[2], [t.upper() for t in cells[4]]
     if len(names) != len(types) or names[:2] != ["SECONDS", "NANOSECONDS"]:
-        raise ConfigError(f"{path}: the head of this TOB1 file is damaged")
+        raise ConfigError(f"{path}: the header of this TOB1 file is damaged")
     if unknown := [t for t in types if _size(t) is None]:
-        raise ConfigError(f"{path}: type {unknown[0]!r} of TOB1 is not known")
+        raise ConfigError(f"{path}: unknown TOB1 type {unknown[0]!r}")
     return names, units, types
 
 
@@ -120,12 +120,12 @@ def _read_value(kind: str, raw: bytes) -> Any:
         return _instant(*parts)
     if kind == "FP2":
         return _read_fp2(parts[0])
-    # four bytes hold seven digits: 13.04 must not become 13.039999961853027
+    # Four bytes have seven digits: 13.04 must not become 13.039999961853027.
     return float(f"{parts[0]:.7g}") if kind == "IEEE4" else parts[0]
 
 
 def _read_fp2(bits: int) -> float:
-    """Two bytes: sign, a decimal exponent of two bits, thirteen bits of digits.
+    """Return a number of two bytes: sign, a decimal exponent of two bits, thirteen bits of digits.
 
     >>> _read_fp2(0x2000 | 1234), _read_fp2(0x8000 | 0x6000 | 7999), _read_fp2(0x9FFE)
     (123.4, -7.999, nan)
@@ -144,9 +144,14 @@ def _instant(seconds: int, nanoseconds: int) -> str:
 
 
 def _events(path: Path, file: BinaryIO) -> Iterator[ET.Element]:
-    """Elements of fields and rows as they end; neither a document type nor a row without end is read."""
+    """Yield the elements of fields and rows.
+
+    Raises:
+        ConfigError: the file has a document type, which could define entities that expand, or a row that is too long.
+    """
     parser: Any = ET.XMLPullParser(("end",))
-    unread, last = 0, b""
+    unread = 0
+    last = b""
     try:
         while piece := file.read(PIECE_BYTES):
             if b"<!" in last + piece:
@@ -174,11 +179,11 @@ def _read_fields(path: Path, events: Iterator[ET.Element]) -> list[tuple[str, st
         if element.tag == "r":
             break
         fields.append((element.get("name") or f"field{len(fields) + 1}", element.get("units") or ""))
-    raise ConfigError(f"{path}: this CSIXML file names no fields")
+    raise ConfigError(f"{path}: this CSIXML file has no fields")
 
 
 def _walk_csixml(events: Iterator[ET.Element], fields: list[str]) -> Iterator[dict[str, Any]]:
     for element in events:
         if element.tag == "r":
-            cells = [(child.text or "").strip(chr(34)) for child in element]  # "NAN" stands in quotes
+            cells = [(child.text or "").strip(chr(34)) for child in element]  # "NAN" is in quotes
             yield {TIMESTAMP: element.get("time") or "", **dict(zip(fields, cells, strict=False))}

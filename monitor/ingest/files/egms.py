@@ -1,4 +1,4 @@
-"""Points of satellite radar with a column a date: the European Ground Motion Service, and tables of other programs."""
+"""InSAR points in tables with a column for each date: the European Ground Motion Service, and other programs."""
 
 import csv
 import io
@@ -26,11 +26,11 @@ from monitor.ingest.text.heads import refuse_part
 from monitor.readings.queries.points import PointValue
 from monitor.sites.ground import invert_laea_europe
 
-LEAST_DATES: Final = 3  # columns that are dates, before a table is one of points
-ZIP_LIMIT: Final = 8 << 30  # octets of the table in a zip
+LEAST_DATES: Final = 3  # date columns that a table of points has at least
+ZIP_LIMIT: Final = 8 << 30  # bytes of the table in a zip
 _TOWARDS: Final = "los-towards"
 _GRID: Final = ("easting", "northing")
-# Columns that products of the service have beside those that others have too.
+# Columns of products of the service that tables of other programs do not have.
 OWN: Final = frozenset(
     {
         "mp_type",
@@ -51,28 +51,28 @@ _WIDE_NAMES: Final = ("code", "pid", "point", "id", "name")
 _WIDE_HEIGHTS: Final = ("height", "h", "height_m")
 _FORMS: Final = ("%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%Y_%m_%d", "%Y.%m.%d", "%d.%m.%Y", "%d-%b-%Y", "%d%b%Y")
 _AROUND_DAY: Final = re.compile(r"^(?:x|d|ts?|date|los|disp)[_ ]*(?=\d)|(?<=\d)[T ]\d\d:.*$", re.IGNORECASE)
-_FIGURES: Final = re.compile(r"\d{6}|\d{8}")  # a column that can only be meant for a date
+_FIGURES: Final = re.compile(r"\d{6}|\d{8}")  # name of a column that can only be a date
 DATE_FIGURES: Final = 8
 _DECIMAL: Final = re.compile(r"\s*[-+]?\d*,\d+(?:[eE][-+]?\d+)?\s*")
 _VELOCITIES: Final = ("vel", "velocity", "mean_velocity", "vel_mm_yr", "v_mm_yr", "vel (mm/yr)", "velocity_mm_yr")
-_LEAST_VELOCITY: Final = 1.0  # mm/year: less is noise
+_LEAST_VELOCITY: Final = 1.0  # mm/year; smaller velocities are noise
 _DIRECTIONS: Final = {"E": "east", "U": "up"}
-_SENTINEL_1_MM: Final = 55.4658  # wavelength of the radar that the service uses; only along its sight it makes jumps
+# Wavelength of the radar of the service. Unwrapping errors are jumps by half of it along the line of sight.
+_SENTINEL_1_MM: Final = 55.4658
 
 
 Opened = AbstractContextManager[tuple[ValueMeaning, Iterator[PointLine]]]
 
 
 def open_egms(path: Path, options: ImportOptions, now: datetime) -> Opened:
-    """Open a product of level 2a, 2b or 3: what it declares, and its points one after the other.
+    """Open a product of level 2a, 2b or 3: the meaning of its values, and its points.
 
-    Values are mm. Levels 2a and 2b are along the line of sight, positive towards the satellite; level 3 is east or up,
-    which only the name of the product says (`EGMS_L3_..._E_...`), or `said.direction`. Columns that are dates are
-    acquisitions; the file does not know their time of day, so they count from the beginning of the date (UTC): they
-    seem up to a day older than they are, never younger.
+    Values are mm. Levels 2a and 2b are along the line of sight, positive towards the satellite. Level 3 is east or up,
+    by the name of the product (`EGMS_L3_..._E_...`) or by `options.direction`. Acquisitions have no time of day in the
+    file: they count from the start of the date (UTC), which is up to a day too early and never too late.
 
     Raises:
-        ConfigError: the file is no such product, one line.
+        ConfigError: the file is no such product.
     """
 
     def declare(header: Sequence[str]) -> tuple[ValueMeaning, dict[int, datetime]]:
@@ -85,14 +85,14 @@ def open_egms(path: Path, options: ImportOptions, now: datetime) -> Opened:
 
 
 def read_day(name: str) -> datetime | None:
-    """The date that the name of a column is, as programs of satellite radar write it; None where it is none.
+    """Return the date that the name of a column is; None if it is no date.
 
-    >>> [str(read_day(one))[:10] for one in ("D20240105", "05-Mai-2024", "TS_2024_01_05", "coh_20240105", "200117")]
+    >>> [str(read_day(name))[:10] for name in ("D20240105", "05-Mai-2024", "TS_2024_01_05", "coh_20240105", "200117")]
     ['2024-01-05', '2024-05-05', '2024-01-05', 'None', 'None']
     """
     text = translate_months(_AROUND_DAY.sub("", name.strip()))
     if text.isdigit() and len(text) != DATE_FIGURES:
-        return None  # 200117 is a day of 2020, and %Y%m%d would take it for one of 2001
+        return None  # %Y%m%d would read 200117 as 2001-01-07
     for form in _FORMS if any(c.isdigit() for c in text) else ():
         with suppress(ValueError):
             return datetime.strptime(text, form).replace(tzinfo=UTC)
@@ -100,31 +100,33 @@ def read_day(name: str) -> datetime | None:
 
 
 def is_wide_points(names: Sequence[str]) -> bool:
-    """Whether the names of columns are those of points with a column a date."""
+    """Return whether a table with these columns has points with a column for each date."""
     lower = {name.strip().lower() for name in names}
-    placed = all(lower & set(known) for known in _WIDE_PLACES.values())
-    return placed and sum(read_day(name) is not None for name in names) >= LEAST_DATES
+    has_places = all(lower & set(spellings) for spellings in _WIDE_PLACES.values())
+    return has_places and sum(read_day(name) is not None for name in names) >= LEAST_DATES
 
 
 def open_wide_points(path: Path, options: ImportOptions, now: datetime) -> Opened:
-    """Open a table of points with a column a date, as SqueeSAR, SARPROZ, StaMPS and others export them.
+    """Open a table of points with a column for each date, as SqueeSAR, SARPROZ, StaMPS and others export them.
 
-    Points are called by a column (`CODE`, `pid`, `id`), else by their place. Acquisitions count from the beginning of
-    their date (UTC). Unit and sign are nowhere in such a table: they are declared.
+    The id of a point is in a column (`CODE`, `pid`, `id`), or is its place. Acquisitions count from the start of their
+    date (UTC). Such a table states neither unit nor sign: the options give them.
 
     Raises:
-        ConfigError: it is no such table, or nobody said what its values mean; one line.
+        ConfigError: it is no such table, or the meaning of its values was not given.
     """
     name, direction, unit = options.point_set, options.direction, options.unit
     if name is None or direction is None or unit is None:
-        raise ConfigError(f"{path}: give --set, --direction and --unit: unit and sign are declared, never guessed")
+        raise ConfigError(f"{path}: give --set, --direction and --unit: unit and sign are never guessed")
 
     def declare(header: Sequence[str]) -> tuple[ValueMeaning, dict[int, datetime]]:
         if not is_wide_points(header):
-            raise ConfigError(f"{path}: expected columns lat and lon, and a column a date such as D20240105")
-        if odd := [one for one in header if _FIGURES.fullmatch(_AROUND_DAY.sub("", one)) and read_day(one) is None]:
-            raise ConfigError(f"{path}: column {odd[0]!r} is no date (YYYYMMDD)")
-        return ValueMeaning(name, direction, unit), {k: at for k, one in enumerate(header) if (at := read_day(one))}
+            raise ConfigError(f"{path}: expected columns lat and lon, and a column for each date such as D20240105")
+        digits = [column for column in header if _FIGURES.fullmatch(_AROUND_DAY.sub("", column))]
+        if invalid := [column for column in digits if read_day(column) is None]:
+            raise ConfigError(f"{path}: column {invalid[0]!r} is no date (YYYYMMDD)")
+        dates = {k: at for k, column in enumerate(header) if (at := read_day(column))}
+        return ValueMeaning(name, direction, unit), dates
 
     return _open(path, now, declare, _place_wide, options)
 
@@ -143,12 +145,12 @@ def _open(
             header = [name.strip() for name in next(lines, [])]
             declared, dates = declare(header)
             if len(set(dates.values())) < len(dates):
-                raise ConfigError(f"{path}: two columns are of one date")
+                raise ConfigError(f"{path}: two columns have the same date")
             if late := [header[k] for k, at in dates.items() if at > now]:
-                raise ConfigError(f"{path}: column {late[0]!r} lies in the future")
+                raise ConfigError(f"{path}: column {late[0]!r} is in the future")
             first, lines = peek_rows(lines)
-            found, _ = peek_rows(_walk(str(path), iter(first), header, dates, place))
-            refuse_exchanged(path, [one.point for one in found if one.point], options.places)
+            pieces, _ = peek_rows(_walk(str(path), iter(first), header, dates, place))
+            refuse_exchanged(path, [piece.point for piece in pieces if piece.point], options.places)
             _refuse_other_velocity(path, first, header, dates, declared.unit)
             yield declared, _walk(str(path), lines, header, dates, place)
     except (UnicodeDecodeError, csv.Error, *DAMAGED) as error:
@@ -158,42 +160,49 @@ def _open(
 def _refuse_other_velocity(
     path: Path, rows: Sequence[list[str]], header: Sequence[str], dates: dict[int, datetime], unit: str
 ) -> None:
-    """A table whose own mean velocity is ten times that of its values, or opposite, has another unit or sign."""
-    own = next((k for k, name in enumerate(header) if name.lower() in _VELOCITIES), None)
-    if own is None or unit not in LENGTHS or len(dates) < LEAST_DATES:
+    """Raise ConfigError if the velocity column differs from the values by a power of ten or the sign.
+
+    Then the values have another unit or another sign than declared.
+    """
+    velocity_column = next((k for k, name in enumerate(header) if name.lower() in _VELOCITIES), None)
+    if velocity_column is None or unit not in LENGTHS or len(dates) < LEAST_DATES:
         return
     years = [at.timestamp() / (365.25 * 86_400.0) for at in dates.values()]
     pairs = []
     for cells in rows:
         with suppress(ValueError, IndexError):
-            stated, values = float(cells[own]), [float(cells[k]) for k in dates]
+            stated = float(cells[velocity_column])
+            values = [float(cells[k]) for k in dates]
             slope = linear_regression(years, values).slope
             if abs(stated) >= _LEAST_VELOCITY and slope:
                 pairs.append((stated / (slope * LENGTHS[unit]), stated, slope * LENGTHS[unit]))
     if len(pairs) < LEAST_DATES:
         return
     ratio, stated, measured = sorted(pairs)[len(pairs) // 2]
-    alike = sum(1 / 1.5 < one / ratio < 1.5 for one, _, _ in pairs)
+    alike = sum(1 / 1.5 < pair_ratio / ratio < 1.5 for pair_ratio, _, _ in pairs)
     power = math.log10(abs(ratio))
-    # of a whole power of ten, or of -1: what another unit or the other sign makes
+    # a power of ten comes from another unit, -1 from the other sign
     if alike >= 0.8 * len(pairs) and abs(power - round(power)) < 0.1 and (round(power) or ratio < 0):
         raise ConfigError(
-            f"{path}: column {header[own]!r} says {stated:.3g} mm/year where the values as {unit} give {measured:.3g}: "
-            "unit or sign is another one; or leave that column out"
+            f"{path}: column {header[velocity_column]!r} states {stated:.3g} mm/year, the values in {unit} give "
+            f"{measured:.3g}: check unit and sign, or remove that column"
         )
 
 
 def find_separator(names: str) -> str:
-    """What parts the names of the columns of a table of points: a comma, a semicolon or a tab."""
+    """Return the separator of a table of points: a comma, a semicolon or a tab."""
     return max(",;\t", key=names.count)
 
 
 def _split(texts: Iterator[str]) -> Iterator[list[str]]:
-    """The cells of each line, parted as the names of the columns are; where semicolons do, a comma is the decimal."""
+    """Yield the cells of each line. If semicolons separate the cells, a comma is a decimal sign."""
     first = next(texts, "")
-    sign = find_separator(first)
-    for cells in csv.reader(chain((first,), texts), delimiter=sign, strict=True):
-        yield [c.replace(",", ".") if _DECIMAL.fullmatch(c) else c for c in cells] if sign == ";" else cells
+    separator = find_separator(first)
+    for cells in csv.reader(chain((first,), texts), delimiter=separator, strict=True):
+        if separator == ";":
+            yield [cell.replace(",", ".") if _DECIMAL.fullmatch(cell) else cell for cell in cells]
+        else:
+            yield cells
 
 
 def _place_wide(about: dict[str, str]) -> dict[str, object]:
@@ -220,22 +229,22 @@ def _open_text(path: Path) -> Iterator[io.TextIOBase]:
         if tables[0].flag_bits & 1:
             raise ConfigError(f"{path}: the zip is encrypted")
         if tables[0].file_size > ZIP_LIMIT:
-            raise ConfigError(f"{path}: the table in the zip has {tables[0].file_size} octets; at most {ZIP_LIMIT}")
+            raise ConfigError(f"{path}: the table in the zip has {tables[0].file_size} bytes; at most {ZIP_LIMIT}")
         with archive.open(tables[0]) as octets, io.TextIOWrapper(octets, "utf-8-sig", newline="") as text:
             yield text
 
 
 def _find_dates(header: Sequence[str], path: Path) -> dict[int, datetime]:
-    placed = set(_GRID) <= set(header) or {"latitude", "longitude"} <= set(header)
-    if "pid" not in header or not placed or not OWN & set(header):
+    has_places = set(_GRID) <= set(header) or {"latitude", "longitude"} <= set(header)
+    if "pid" not in header or not has_places or not OWN & set(header):
         raise ConfigError(
             f"{path}: no EGMS product: expected the columns pid, latitude and longitude (or easting and northing), "
-            "others of its own such as mp_type or height_wgs84, and a column per date; --format insar-wide reads "
-            "tables of others"
+            "columns of EGMS such as mp_type or height_wgs84, and a column for each date; --format insar-wide reads "
+            "tables of other programs"
         )
-    twice = sorted({n for n in header if n and header.count(n) > 1})
-    if twice:
-        raise ConfigError(f"{path}: column {twice[0]!r} is there twice")
+    repeated = sorted({name for name in header if name and header.count(name) > 1})
+    if repeated:
+        raise ConfigError(f"{path}: column {repeated[0]!r} is repeated")
     dates = {}
     for column, name in enumerate(header):
         if len(name) == DATE_FIGURES and name.isascii() and name.isdigit():
@@ -256,9 +265,9 @@ def _find_direction(path: Path, header: Sequence[str], requested: str | None) ->
     words = path.stem.upper().split("_")
     named = [_DIRECTIONS[w] for w in words if w in _DIRECTIONS] if words[:2] == ["EGMS", "L3"] else []
     if len(named) != 1 and requested is None:
-        raise ConfigError(f"{path}: east or up? The name of the file does not say so: give --direction east or up")
+        raise ConfigError(f"{path}: east or up? The name of the file does not state it: give --direction east or up")
     if len(named) == 1 and requested not in (None, named[0]):
-        raise ConfigError(f"{path}: the name of the file says {named[0]}, not {requested}")
+        raise ConfigError(f"{path}: the name of the file states {named[0]}, not {requested}")
     found = named[0] if len(named) == 1 else str(requested)
     if found not in _DIRECTIONS.values():
         raise ConfigError(f"{path}: level 3 is east or up, not {found}")
@@ -303,8 +312,9 @@ def _walk(
                     missing += 1
                     continue
                 bad.append(_refuse(point.pid, header[column], cell))
-        if len(values) >= LEAST_DATES and not any(one.value for one in values):  # masked, as in grids
-            missing, values = missing + len(values), []
+        if len(values) >= LEAST_DATES and not any(value.value for value in values):  # masked, as in grids
+            missing += len(values)
+            values = []
         yield PointLine(point, tuple(values), missing, tuple(bad))
 
 

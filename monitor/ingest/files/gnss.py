@@ -1,8 +1,8 @@
-"""Positions as geodetic networks publish them: Nevada tenv3, tenv and kenv, PBO .pos and .csv, SIO .neu.
+"""Positions in the formats of geodetic networks: Nevada tenv3, tenv and kenv, PBO .pos and .csv, SIO .neu.
 
-The content decides which of them a file is. East, north and up: metres (PBO .csv: mm) from the reference of the file.
-Epochs are in GPS time, at most 18 s ahead of UTC; a daily solution counts from 12:00 of its day, as these formats do.
-Sources: README_tenv3.txt of the Nevada Geodetic Laboratory; the field descriptions that PBO files carry themselves.
+The content determines the format. East, north and up are metres (PBO .csv: mm) from the reference of the file. Epochs
+are in GPS time, which is at most 18 s ahead of UTC. A daily solution has the time 12:00, as these formats define.
+Sources: README_tenv3.txt of the Nevada Geodetic Laboratory; the field descriptions in the headers of PBO files.
 """
 
 import math
@@ -45,7 +45,7 @@ _HEAD: Final = re.compile(
     r"NEU Reference pos"
 )
 _FRAME: Final = re.compile(r"Reference frame\s*[:,]\s*([\w-]+)", re.IGNORECASE)
-_FROM_TENV: Final = f"{UNNAMED}{PART}from tenv"  # from the first of its days
+_FROM_TENV: Final = f"{UNNAMED}{PART}from tenv"  # displacement counts from the first day
 _OF_FILE: Final = re.compile(r"[A-Z]{2}|(?:IGS|ITRF)\d{2,4}")
 _TENV: Final = re.compile(r"\w{4} \d{2}[A-Z]{3}\d{2} ")
 CARTESIAN: Final = Template(
@@ -53,12 +53,16 @@ CARTESIAN: Final = Template(
     "these are Cartesian positions (X, Y and Z from the centre of the earth), not east, north and up; download "
     "the .tenv3 file of the same station from the Nevada Geodetic Laboratory and import that file",
 )
-_LEAST_RADIUS_M: Final = 6.3e6  # from the centre of the earth to any station
+_LEAST_RADIUS_M: Final = 6.3e6  # smallest distance of a station from the centre of the earth
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a station stood: east, north, up and their standard deviations, in `unit`."""
+    """Position of a station: east, north, up and their standard deviations, in `unit`.
+
+    Attributes:
+        frame: Reference of the position, as the file states it.
+    """
 
     at: datetime
     station: str
@@ -66,7 +70,7 @@ class Position:
     sigmas: tuple[float | None, float | None, float | None]
     unit: str = "m"
     solution: str | None = None
-    frame: str = ""  # what they count from, as the file says it
+    frame: str = ""
 
 
 @contextmanager
@@ -74,14 +78,14 @@ def open_gnss(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLi
     """Open a file of positions.
 
     Raises:
-        ConfigError: it is none of these forms.
+        ConfigError: the file has none of these formats.
     """
     with _open(path, options.call(path).name) as lines:
         yield (_to_line(line) for line in lines)
 
 
 def is_positions(path: Path, lines: Iterable[str]) -> bool:
-    """Whether a file whose first lines these are has one of these forms."""
+    """Return whether a file with these first lines has one of these formats."""
     try:
         _recognise(path, iter(lines))
     except ConfigError:
@@ -90,39 +94,43 @@ def is_positions(path: Path, lines: Iterable[str]) -> bool:
 
 
 def is_cartesian(lines: Iterable[str]) -> bool:
-    """Whether the first row of data is a position from the centre of the earth, in the form of Nevada's `.txyz2`."""
+    """Return whether the first row is a position from the centre of the earth, as in Nevada's `.txyz2`."""
     first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
     return _TENV.match(first) is not None and _is_cartesian(first.split())
 
 
 def find_place(path: Path) -> tuple[float, float, float] | None:
-    """Latitude, longitude and height (deg, m) of the station as the file says them; None where it does not."""
+    """Return latitude (deg), longitude (deg) and height (m) of the station; None if the file does not state them."""
     with path.open(encoding="utf-8", errors="replace") as text:
         for line in islice(limit_lines(text, path), HEAD_LINES):
             fields = line.split()
             if (match := _PLACE.search(line)) is not None:
-                return _turn(*(float(part) for part in match.groups()))
+                return _check_place(*(float(part) for part in match.groups()))
             if line.startswith("site YYMMMDD") and not line.split()[-1].startswith("__height"):
-                return None  # older than 2019: without places
+                return None  # files before 2019 have no places
             if _TENV.match(line) and len(fields) == _WITH_PLACE:
-                with suppress(ValueError):  # such a line is refused where it is read; the next one says it too
-                    return _turn(*(float(part) for part in fields[-3:]))
+                with suppress(ValueError):  # a damaged line is refused when it is read; the next line has the place too
+                    return _check_place(*(float(part) for part in fields[-3:]))
     return None
 
 
-def _turn(latitude: float, longitude: float, height_m: float) -> tuple[float, float, float] | None:
-    """Longitudes of some networks go westward around the earth."""
+def _check_place(latitude: float, longitude: float, height_m: float) -> tuple[float, float, float] | None:
+    """Return a place with its longitude from -180 to 180; None if it is invalid.
+
+    Longitudes of some networks count from 0 to -360.
+    """
     if not (abs(latitude) <= 90.0 and abs(longitude) <= 360.0 and abs(height_m) < 1e5):
         return None
     return latitude, wrap_longitude(longitude), height_m
 
 
-_Found = Position | tuple[str, PayloadError]
+_ParsedLine = Position | tuple[str, PayloadError]
+"""A position, or a line that is none and why."""
 _Parse = Callable[[list[str]], Position | None]
 
 
 @contextmanager
-def _open(path: Path, name: str = "") -> Iterator[Iterator[_Found]]:
+def _open(path: Path, name: str = "") -> Iterator[Iterator[_ParsedLine]]:
     try:
         with path.open(encoding="utf-8", errors="replace") as text:
             lines = limit_lines(text, path)
@@ -131,7 +139,7 @@ def _open(path: Path, name: str = "") -> Iterator[Iterator[_Found]]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _recognise(path: Path, lines: Iterator[str]) -> Iterator[_Found]:
+def _recognise(path: Path, lines: Iterator[str]) -> Iterator[_ParsedLine]:
     head: list[str] = []
     station = ""
     for line in lines:
@@ -161,7 +169,7 @@ def _recognise(path: Path, lines: Iterator[str]) -> Iterator[_Found]:
 
 
 def _is_cartesian(fields: Sequence[str]) -> bool:
-    """Whether three fields in a row are a position measured from the centre of the earth, as in `.txyz2`.
+    """Return whether three successive fields are a position measured from the centre of the earth, as in `.txyz2`.
 
     >>> _is_cartesian("G1AA 24JAN01 2024.0000 4369812.1234 684021.4567 4579904.8765 0.001 0.001 0.001".split())
     True
@@ -171,17 +179,19 @@ def _is_cartesian(fields: Sequence[str]) -> bool:
     return any(_LEAST_RADIUS_M < math.hypot(*triple) < 1.1 * _LEAST_RADIUS_M for triple in triples)
 
 
-def _is_neu(f: list[str]) -> bool:
-    """Nine numbers, the first the same day as the year and the day of the year behind it."""
-    if len(f) != 9 or not re.fullmatch(r"\d{4}\.\d+", f[0]) or not (f[1].isdecimal() and f[2].isdecimal()):
+def _is_neu(fields: list[str]) -> bool:
+    """Return whether a line has nine numbers, of which the first is the day given by year and day of the year."""
+    if len(fields) != 9 or not re.fullmatch(r"\d{4}\.\d+", fields[0]):
         return False
-    year, day = divmod(float(f[0]), 1.0)
-    return int(year) == int(f[1]) and abs(366 * day + 1 - int(f[2])) < 2
+    if not (fields[1].isdecimal() and fields[2].isdecimal()):
+        return False
+    year, share_of_year = divmod(float(fields[0]), 1.0)
+    return int(year) == int(fields[1]) and abs(366 * share_of_year + 1 - int(fields[2])) < 2
 
 
 def _walk(
     path: Path, head: Sequence[str], lines: Iterator[str], parse: _Parse, separator: str | None = None
-) -> Iterator[_Found]:
+) -> Iterator[_ParsedLine]:
     known = {line.strip() for line in head}
     frame = _find_frame(head)
     for number, line in enumerate(lines, len(head) + 1):
@@ -193,31 +203,32 @@ def _walk(
         if line.startswith("#"):
             continue
         try:
-            found = parse([field.strip() for field in line.split(separator)])
+            position = parse([field.strip() for field in line.split(separator)])
         except (ValueError, IndexError, OverflowError):
             yield line, PayloadError("not_number", f"no line of positions: {line.strip()[:60]!r}")
             continue
-        if found is not None:
-            yield replace(found, frame=frame) if frame else found
+        if position is not None:
+            yield replace(position, frame=frame) if frame else position
 
 
 def _find_frame(head: Sequence[str]) -> str:
-    """What a head says that positions count from: the name of its frame, and the place.
+    """Return the reference of positions in a header: the name of the frame, and the place.
 
     >>> _find_frame(["Reference Frame : IGS14", "NEU Reference position :  40.02 236.1 489.0 (IGS14/WGS84)"])
     'IGS14; from place 40.020000000 -123.900000000 489.0000'
     """
-    names = (found[1] for line in head if (found := _FRAME.search(line)) is not None)
-    places = (found.groups() for line in head if (found := _PLACE.search(line)) is not None)
-    name, stated = next(names, UNNAMED), next(places, None)
+    names = (match[1] for line in head if (match := _FRAME.search(line)) is not None)
+    places = (match.groups() for line in head if (match := _PLACE.search(line)) is not None)
+    name = next(names, UNNAMED)
+    stated = next(places, None)
     name = UNNAMED if name.casefold() in {"unknown", "unkwnon"} else name
-    place = None if stated is None else _turn(float(stated[0]), float(stated[1]), float(stated[2]))
+    place = None if stated is None else _check_place(float(stated[0]), float(stated[1]), float(stated[2]))
     parts = [] if place is None else ["from place {:.9f} {:.9f} {:.4f}".format(*place)]
     return PART.join([name, *parts]) if parts or name != UNNAMED else ""
 
 
 def _name_frame(file: str) -> str:
-    """The frame of a file of Nevada by its name: that of a plate, else of the earth.
+    """Return the frame of a file of the Nevada laboratory by its name: a plate, or the earth without one.
 
     >>> _name_frame("MXTM.NA.tenv3"), _name_frame("MXTM.tenv3"), _name_frame("MXTM.IGS14.tenv3")
     ('NA', 'IGS', 'IGS14')
@@ -226,9 +237,9 @@ def _name_frame(file: str) -> str:
 
 
 class _Nevada:
-    """tenv3 with whole and broken metres, tenv with broken ones alone.
+    """Parser of tenv3, which splits a coordinate into whole metres and a fraction, and of tenv, which has the fraction.
 
-    The whole metres stay as they are while a station moves; they are taken anew where it drifts by more than 10 m.
+    The whole metres are constant while a station moves. They change after it has drifted by more than 10 m.
     """
 
     def __init__(self, first: int, sigma: int, *, whole: bool, frame: str = _FROM_TENV) -> None:
@@ -241,8 +252,8 @@ class _Nevada:
             if self.origin is None:
                 self.origin = whole
                 self.frame = f"{self.frame}{PART}from metres {float(f[6]):g} {' '.join(f'{w:.0f}' for w in whole)}"
-            broken = (float(f[k]) for k in (self.first + 1, self.first + 3, self.first + 5))
-            east, north, up = (w - o + b for w, o, b in zip(whole, self.origin, broken, strict=True))
+            fractions = (float(f[k]) for k in (self.first + 1, self.first + 3, self.first + 5))
+            east, north, up = (w - o + b for w, o, b in zip(whole, self.origin, fractions, strict=True))
         else:
             east, north, up = (float(v) for v in f[self.first : self.first + 3])
         at = datetime.strptime(f[1], "%y%b%d").replace(tzinfo=UTC) + _NOON
@@ -259,7 +270,7 @@ def _find_columns(path: Path, head: str) -> list[int]:
 
 
 def _read_kenv(columns: list[int], f: list[str]) -> Position:
-    """Kinematic positions, east, north and up from the place of their day; seconds count from 2000-01-01 12:00."""
+    """Return a kinematic position: east, north and up from the place of the day; seconds since 2000-01-01 12:00."""
     station, seconds, *numbers = (f[k] for k in columns)
     east, north, up, se, sn, su = map(float, numbers)
     at = J2000 + timedelta(seconds=float(seconds))
@@ -268,39 +279,39 @@ def _read_kenv(columns: list[int], f: list[str]) -> Position:
 
 def _read_pos(station: str, f: list[str]) -> Position:
     at = datetime.strptime(f[0] + f[1], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-    return _place(at, station, f[15:21], "m", f[-1])
+    return _make_position(at, station, f[15:21], "m", f[-1])
 
 
 def _read_csv(station: str, f: list[str]) -> Position:
     at = datetime.strptime(f[0], "%Y-%m-%d").replace(tzinfo=UTC) + _NOON
-    return _place(at, station, f[1:7], "mm", f[7] if len(f) > 7 else "")
+    return _make_position(at, station, f[1:7], "mm", f[7] if len(f) > 7 else "")
 
 
 def _read_neu(station: str, f: list[str]) -> Position:
     at = datetime(int(f[1]), 1, 1, 12, tzinfo=UTC) + timedelta(days=int(f[2]) - 1)
-    return _place(at, station, f[3:9], "m", "")
+    return _make_position(at, station, f[3:9], "m", "")
 
 
-def _place(at: datetime, station: str, parts: list[str], unit: str, solution: str) -> Position:
+def _make_position(at: datetime, station: str, parts: list[str], unit: str, solution: str) -> Position:
     north, east, up = map(float, parts[:3])
     sn, se, su = map(read_sigma, parts[3:])
     known = solution if solution in SOLUTIONS else None
     return Position(at, station, (east, north, up), (se, sn, su), unit, known)
 
 
-def _to_line(found: _Found) -> ReadingLine:
-    if not isinstance(found, Position):
-        return ReadingLine((({"line": found[0].strip()[:500]}, found[1]),))
+def _to_line(parsed: _ParsedLine) -> ReadingLine:
+    if not isinstance(parsed, Position):
+        return ReadingLine((({"line": parsed[0].strip()[:500]}, parsed[1]),))
     rows: list[CheckedRow] = []
-    for part, value, sigma in zip(PARTS, found.values, found.sigmas, strict=True):
+    for part, value, sigma in zip(PARTS, parsed.values, parsed.sigmas, strict=True):
         row = {
-            "time": found.at,
-            "station": found.station,
+            "time": parsed.at,
+            "station": parsed.station,
             "quantity": f"displacement_{part}",
-            "unit": found.unit,
+            "unit": parsed.unit,
             "value": value,
             "sigma": sigma,
         }
-        extra = {"solution": found.solution, FRAME: found.frame or None}
+        extra = {"solution": parsed.solution, FRAME: parsed.frame or None}
         rows.append((row | {key: text for key, text in extra.items() if text is not None}, None))
     return ReadingLine(tuple(rows))

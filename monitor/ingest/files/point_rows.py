@@ -1,4 +1,4 @@
-"""What a line of a file of InSAR points says, whichever form the file has; and the neutral long form."""
+"""Rows of InSAR points: what all table formats share, and the long form with one value a row."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,13 +16,13 @@ from monitor.readings.queries.points import Point, PointValue
 from monitor.sites.ground import measure_ground_distance_m, wrap_longitude
 
 _Row = TypeVar("_Row")
-LOOKED: Final = 200  # rows, before any is stored
-NEAR_M: Final = 100_000.0  # a table of points may reach so far around a station
+LOOKED: Final = 200  # rows that are checked before any is stored
+NEAR_M: Final = 100_000.0  # largest plausible distance of points from a station
 _NEEDED: Final = ("time", "point", "latitude", "longitude", "value")
 
 
 def read_place(row: Mapping[str, Any]) -> Point:
-    """Read `point`, `latitude`, `longitude` and perhaps `height_m`.
+    """Return the point of a row with `point`, `latitude`, `longitude` and optionally `height_m`.
 
     Raises:
         PayloadError: bad_point, not_number, bad_place.
@@ -39,17 +39,20 @@ def read_place(row: Mapping[str, Any]) -> Point:
 
 
 def peek_rows(rows: Iterator[_Row]) -> tuple[list[_Row], Iterator[_Row]]:
-    """The first rows, and all of them: a file that breaks off does so where it did, and what came before counts."""
+    """Return the first rows, and an iterator over all rows.
+
+    If reading the first rows raises an error, the iterator raises it after the rows before.
+    """
     first: list[_Row] = []
-    broken: list[Exception] = []
+    errors: list[Exception] = []
     try:
         first.extend(islice(rows, LOOKED))
     except Exception as error:
-        broken.append(error)
+        errors.append(error)
 
     def walk() -> Iterator[_Row]:
         yield from first
-        for error in broken:
+        for error in errors:
             raise error
         yield from rows
 
@@ -57,17 +60,16 @@ def peek_rows(rows: Iterator[_Row]) -> tuple[list[_Row], Iterator[_Row]]:
 
 
 def refuse_exchanged(path: Path, points: Sequence[Point], places: Sequence[StationPlace]) -> None:
-    """Points that all lie far from every station, and near one with latitude and longitude exchanged.
-
-    Raises ConfigError.
-    """
+    """Raise ConfigError if all points are far from all stations, and near one with latitude and longitude exchanged."""
 
     def distance_m(latitude: float, longitude: float) -> float:
-        return min(measure_ground_distance_m((latitude, longitude), (one.latitude, one.longitude)) for one in places)
+        return min(
+            measure_ground_distance_m((latitude, longitude), (place.latitude, place.longitude)) for place in places
+        )
 
-    if not points or not places or min(distance_m(one.latitude, one.longitude) for one in points) < NEAR_M:
+    if not points or not places or min(distance_m(point.latitude, point.longitude) for point in points) < NEAR_M:
         return
-    if max(distance_m(one.longitude, one.latitude) for one in points) < NEAR_M:
+    if max(distance_m(point.longitude, point.latitude) for point in points) < NEAR_M:
         raise ConfigError(
             f"{path}: are latitude and longitude exchanged? {points[0].latitude:.4f}, {points[0].longitude:.4f} lies "
             f"{distance_m(points[0].latitude, points[0].longitude) / 1000.0:,.0f} km from the nearest station"
@@ -78,18 +80,18 @@ def refuse_exchanged(path: Path, points: Sequence[Point], places: Sequence[Stati
 def open_points(
     path: Path, options: ImportOptions, now: datetime
 ) -> Iterator[tuple[ValueMeaning, Iterator[PointLine]]]:
-    """Open the neutral form `time,point,latitude,longitude,value[,sigma][,height_m]`, CSV or Parquet.
+    """Open a table `time,point,latitude,longitude,value[,sigma][,height_m]`, CSV or Parquet.
 
     Raises:
-        ConfigError: the file is no such table, or nobody said what its values mean.
+        ConfigError: the file is no such table, or the meaning of its values was not given.
     """
     if options.point_set is None or options.direction is None or options.unit is None:
-        raise ConfigError(f"{path}: give --set, --direction and --unit: unit and sign are declared, never guessed")
+        raise ConfigError(f"{path}: give --set, --direction and --unit: unit and sign are never guessed")
     declared = ValueMeaning(options.point_set, options.direction, options.unit)
     with open_rows(path) as (names, rows):
         require_columns(path, names, _NEEDED, "[sigma, height_m]")
         first, lines = peek_rows(_read_row(row, now, declared.unit) for row in rows)
-        refuse_exchanged(path, [one.point for one in first if one.point], options.places)
+        refuse_exchanged(path, [line.point for line in first if line.point], options.places)
         yield declared, lines
 
 
@@ -100,8 +102,9 @@ def _read_row(row: Row, now: datetime, unit: str) -> PointLine:
         point = read_place(row)
         if is_missing(row.get("value")):
             return PointLine(point, missing=1)
-        if (own := str(row.get("unit") or unit).strip()) != unit:
-            raise PayloadError("unit_mismatch", f"unit: the row says {own[:20]!r}, --unit says {unit}")
+        row_unit = str(row.get("unit") or unit).strip()
+        if row_unit != unit:
+            raise PayloadError("unit_mismatch", f"unit: {row_unit[:20]!r} in the row, {unit} by --unit")
         at = _read_time(row.get("time"))
         if at > now:
             raise PayloadError("future", f"time: {at.isoformat()} lies in the future")

@@ -1,4 +1,4 @@
-"""A file of InSAR points into the database: in small pieces, the same again is nothing, another value a revision."""
+"""Store a file of InSAR points in short transactions. A repeated value is a duplicate, another value a revision."""
 
 import json
 import time
@@ -38,13 +38,13 @@ from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.text.message import Figure, Template
 
-CHUNK: Final = 4000  # values of one transaction: others wait a fraction of a second
-MOVED_M: Final = 100.0  # the same name farther away is another point
+CHUNK: Final = 4000  # values of one transaction, which then takes a fraction of a second
+MOVED_M: Final = 100.0  # a point with the same id farther away is another point
 PAUSE_MOST_S: Final = 1.0
 _MOVED: Final = Template(
     "point.moved", "point {point} lies more than {distance} from where it was: another point, or another --set"
 )
-_TWICE: Final = Template("point.twice", "point {point} at {at} comes twice in the file with different values")
+_TWICE: Final = Template("point.twice", "the file has different values of point {point} at {at}")
 _OTHER_POINT: Final = Template(
     "point.other_reference", "point set {name} counts against the point {own}, this file against {new}: another --set"
 )
@@ -61,28 +61,33 @@ class _Chunk:
     points: dict[str, Point] = field(default_factory=dict)
     values: dict[tuple[str, datetime], PointValue] = field(default_factory=dict)
     bad: list[BadRow] = field(default_factory=list)
-    size: int = 0  # also what is missing or bad: no file is read without an end of a chunk
+    size: int = 0  # includes missing and bad values: a file without good values ends chunks too
 
 
 @dataclass(frozen=True, slots=True)
 class PointsFile:
-    """How a file of points is read into a site."""
+    """A file of points and where it is stored.
+
+    Attributes:
+        clock: Time of import: values were not known before.
+        database: None only checks the file.
+        pause: Called after each transaction with its duration (s), so that other processes can write.
+    """
 
     path: Path
-    site: Site  # where it belongs
-    clock: Clock  # when the values came in: what is read now was not known before
-    database: Database | None  # None only looks
-    # gives the database to others between two chunks, called with the seconds that it was held
+    site: Site
+    clock: Clock
+    database: Database | None
     pause: Callable[[float], None] = lambda held_s: time.sleep(min(held_s, PAUSE_MOST_S))
 
 
 def read_points(file: PointsFile, opened: Opened) -> FileResult:
-    """Read an opened file of points and store it, or only look at it.
+    """Store an opened file of points, or only check it.
 
     Raises:
-        ConfigError: the file is no such table.
-        RefusedError: the set is there with another direction or unit.
-        StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
+        ConfigError: the file is damaged.
+        RefusedError: the set exists with another direction or unit.
+        StoreBusyError: the database is busy. Chunks before are stored; a repeated import is harmless.
     """
     result = FileResult(str(file.path), sites={file.site.id})
     began_at = file.clock()
@@ -100,9 +105,9 @@ def read_points(file: PointsFile, opened: Opened) -> FileResult:
                     result.reject(bad.error.code, bad.error.message, bad.count)
                 for _, at in chunk.values:
                     result.reach(at)
-        finally:  # of a file that breaks off, what came before is stored, and counts
+        finally:  # values before an error are stored and belong to the delivery
             if file.database is not None and result.stored and result.to_at is not None:
-                _sign(file, file.database, declared, result, result.to_at)
+                _add_delivery(file, file.database, declared, result, result.to_at)
     return result
 
 
@@ -115,17 +120,17 @@ def _gather(pieces: Iterator[PointLine], declared: ValueMeaning, result: FileRes
         chunk.size += len(piece.values) + piece.missing + len(piece.bad) + 1
         chunk.bad += piece.bad
         if piece.point is not None:
-            _take(chunk, piece.point, piece.values, declared, result, now)
+            _add_point(chunk, piece.point, piece.values, declared, result, now)
         if chunk.size >= CHUNK:
-            _leave_fills(chunk, result)
+            _remove_fills(chunk, result)
             yield chunk
             chunk = _Chunk()
-    _leave_fills(chunk, result)
+    _remove_fills(chunk, result)
     yield chunk
 
 
-def _leave_fills(chunk: _Chunk, result: FileResult) -> None:
-    """Numbers that stand for "no value", alone outside all others of the chunk, are no measurement."""
+def _remove_fills(chunk: _Chunk, result: FileResult) -> None:
+    """Remove numbers that mean "no value": they are far from all other values of the chunk."""
     fills = find_fills([value.value for value in chunk.values.values()], whole=True)
     for key in [key for key, value in chunk.values.items() if value.value in fills]:
         fill = chunk.values.pop(key).value
@@ -133,7 +138,7 @@ def _leave_fills(chunk: _Chunk, result: FileResult) -> None:
         result.fills[fill] = result.fills.get(fill, 0) + 1
 
 
-def _take(
+def _add_point(
     chunk: _Chunk,
     point: Point,
     values: tuple[PointValue, ...],
@@ -142,7 +147,7 @@ def _take(
     now: datetime,
 ) -> None:
     first = chunk.points.setdefault(point.pid, point)
-    if _apart_m(first.latitude, first.longitude, point) > MOVED_M:
+    if _measure_distance_m(first.latitude, first.longitude, point) > MOVED_M:
         chunk.bad += [_moved(v) for v in values]
         return
     for value in values:
@@ -166,7 +171,8 @@ def _store(
         file.pause(time.monotonic() - began_s)
         return added
 
-    return insist(store, (StoreBusyError, IntegrityError))  # the latter: another process stored the same keys meanwhile
+    # another process may have stored the same keys
+    return insist(store, (StoreBusyError, IntegrityError))
 
 
 def _open_set(c: Connection, file: PointsFile, declared: ValueMeaning) -> int:
@@ -184,14 +190,16 @@ def _add(c: Connection, file: PointsFile, declared: ValueMeaning, chunk: _Chunk,
     set_id = _open_set(c, file, declared)
     placed = place_points(c, set_id, list(chunk.points.values()))
     moved = {
-        pid for pid, place in placed.items() if _apart_m(place.latitude, place.longitude, chunk.points[pid]) > MOVED_M
+        pid
+        for pid, place in placed.items()
+        if _measure_distance_m(place.latitude, place.longitude, chunk.points[pid]) > MOVED_M
     }
     values = [v for v in chunk.values.values() if v.pid not in moved]
     values, untied = _tie(c, set_id, placed, values, declared)
     added = add_point_values(c, placed, values, received_at, began_at)
     refused = [_moved(v) for v in chunk.values.values() if v.pid in moved] + untied
     refused += [_contradict(v) for v in added.contradicted]
-    for bad in refused:  # so that they are counted once, however often the transaction is tried
+    for bad in refused:  # a transaction that is repeated must not count them again
         chunk.values.pop((str(bad.row["point"]), bad.row["time"]))
     chunk.bad += refused
     add_rejected(c, _quarantine(file, received_at, chunk.bad))
@@ -201,10 +209,12 @@ def _add(c: Connection, file: PointsFile, declared: ValueMeaning, chunk: _Chunk,
 def _tie(
     c: Connection, set_id: int, placed: Mapping[str, PlacedPoint], values: list[PointValue], declared: ValueMeaning
 ) -> tuple[list[PointValue], list[BadRow]]:
-    """Values as they count from the reference of their set, tied at the new reference; and those that cannot be tied.
+    """Return values relative to the reference date of the set, and those that cannot be converted.
+
+    Values of a file with another reference date are increased by the stored value of their point at that date.
 
     Raises:
-        RefusedError: they count against another point: no date has both.
+        RefusedError: values are relative to another reference point.
     """
     reference_at, point = load_reference(c, set_id)
     if declared.reference_point and point and declared.reference_point != point:
@@ -212,8 +222,8 @@ def _tie(
     new_at = declared.reference_at
     if new_at is None or reference_at is None or new_at.date() == reference_at.date():
         return values, []
-    wanted = {value.pid for value in values}
-    base = load_day_values(c, {pid: place.id for pid, place in placed.items() if pid in wanted}, new_at)
+    pids = {value.pid for value in values}
+    base = load_day_values(c, {pid: place.id for pid, place in placed.items() if pid in pids}, new_at)
     tied = [replace(value, value=value.value + base[value.pid]) for value in values if value.pid in base]
     day = new_at.date().isoformat()
     untied = [value for value in values if value.pid not in base]
@@ -237,7 +247,7 @@ def _quarantine(file: PointsFile, received_at: datetime, bad: list[BadRow]) -> l
     ]
 
 
-def _sign(
+def _add_delivery(
     file: PointsFile, database: Database, declared: ValueMeaning, result: FileResult, newest_at: datetime
 ) -> None:
     with database.write() as c:
@@ -247,9 +257,10 @@ def _sign(
         add_delivery(c, file.site.id, set_id, name, file.clock(), newest_at, added)
 
 
-def _apart_m(latitude: float, longitude: float, point: Point) -> float:
-    north = (point.latitude - latitude) * METRES_PER_DEGREE
-    return hypot(north, (point.longitude - longitude) * METRES_PER_DEGREE * cos(radians(latitude)))
+def _measure_distance_m(latitude: float, longitude: float, point: Point) -> float:
+    north_m = (point.latitude - latitude) * METRES_PER_DEGREE
+    east_m = (point.longitude - longitude) * METRES_PER_DEGREE * cos(radians(latitude))
+    return hypot(north_m, east_m)
 
 
 def _to_document(value: PointValue) -> dict[str, object]:

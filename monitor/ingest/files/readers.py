@@ -1,4 +1,4 @@
-"""The readers of files, by the name for `slopeward ingest --format`."""
+"""Readers of file formats by their names in `slopeward ingest --format`."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -64,18 +64,18 @@ def list_readers() -> Mapping[str, FileReader]:
 
 
 def open_readings(form: str) -> OpenReadings:
-    """What opens a file of readings of a form; raises ConfigError where there is none."""
+    """Return the function that opens a file of readings; raises ConfigError for an unknown format."""
     return cast(OpenReadings, _find(form, Content.READINGS).open)
 
 
 def open_points(form: str) -> OpenPoints:
-    """What opens a file of points of a form; raises ConfigError where there is none."""
+    """Return the function that opens a file of points; raises ConfigError for an unknown format."""
     return cast(OpenPoints, _find(form, Content.POINTS).open)
 
 
 def _find(form: str, content: Content) -> FileReader:
     reader = list_readers().get(form)
     if reader is None or reader.content is not content:
-        known = ", ".join(name for name, r in list_readers().items() if r.content is content)
-        raise ConfigError(f"form {form!r} holds no {content.value}; expected one of {known}")
+        names = ", ".join(name for name, r in list_readers().items() if r.content is content)
+        raise ConfigError(f"format {form!r} contains no {content.value}; expected one of {names}")
     return reader

@@ -1,6 +1,7 @@
-"""Solutions of RTKLIB in files (`.pos`): positions or baselines, as displacement since the origin of the station.
+"""Files of solutions of RTKLIB (`.pos`): positions or baselines, as displacement since the origin of the station.
 
-The line that names the columns says the time system; a file without it needs `--time`. GPS time is not UTC.
+The line with the names of the columns states the time system. A file without this line needs `--time`, because GPS time
+is not UTC.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,10 +28,10 @@ HEAD_LINES: Final = 200
 
 @contextmanager
 def open_rtklib(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLine]]:
-    """Open a file of solutions; one that is good to metres alone waits in the quarantine (`no_fix`).
+    """Open a file of solutions. Solutions that are accurate to metres only are rejected (`no_fix`).
 
     Raises:
-        ConfigError: it is no such file, of no station that is known, or of one without an origin; one line.
+        ConfigError: it is no such file, the station is not known, or it has no origin.
     """
     station, origin = _find_station(path, options)
     try:
@@ -47,7 +48,7 @@ def open_rtklib(path: Path, options: ImportOptions) -> Iterator[Iterator[Reading
             try:
                 known = read_head(head, options.time, "llh" if origin.place is not None else "enu")
                 if not head and first:
-                    read_solution(first, known)  # a file of something else is refused as a whole
+                    read_solution(first, known)  # a file of another format is refused as a whole
                 check_height(known.height, origin)
             except PayloadError as error:
                 if error.code == "other_frame":
@@ -65,14 +66,14 @@ def open_rtklib(path: Path, options: ImportOptions) -> Iterator[Iterator[Reading
 
 
 def _skip_heads(path: Path, lines: Iterable[tuple[int, str]], known: SolutionHeader) -> Iterator[str]:
-    """The lines of solutions; a head among them says the same as the first, or is refused."""
+    """Yield the lines of solutions; raises ConfigError if a header among them differs from the first."""
     for number, line in lines:
         if line.startswith("%"):
             is_other = False
             try:
                 is_other = read_height([line]) not in {"", known.height}
                 is_other = is_other or read_head([line], None, None)[:2] != known[:2]
-            except PayloadError as error:  # most such lines name no columns
+            except PayloadError as error:  # most lines of a header name no columns
                 is_other = is_other or error.code in {"bad_payload", "other_frame"}
             frame = read_frame([line])
             if is_other or (frame and join_frames(f"{UNNAMED}{PART}{known.frame}", f"{UNNAMED}{PART}{frame}") is None):
@@ -82,11 +83,11 @@ def _skip_heads(path: Path, lines: Iterable[tuple[int, str]], known: SolutionHea
 
 
 def find_origin(path: Path, time: str | None) -> Origin:
-    """Where positions began: at the first that is good to millimetres; a new station counts from there.
+    """Return the first accurate position of a file (fixed, float or PPP) as the origin of a new station.
 
     Raises:
-        PayloadError: nothing says whether its times are GPS time.
-        ConfigError: no solution is as good as that.
+        PayloadError: the time system is not stated.
+        ConfigError: the file has no such solution.
     """
     with path.open(encoding="ascii", errors="replace") as text:
         head: list[str] = []
@@ -99,7 +100,7 @@ def find_origin(path: Path, time: str | None) -> Origin:
                 fix = read_solution(line, known)
                 if fix.kind in GOOD:
                     return Origin(fix.at, fix.place, fix.baseline_m, known.height or ELLIPSOID)
-    raise ConfigError(f"{path}: no fixed, float or PPP solution: nothing to count from")
+    raise ConfigError(f"{path}: no fixed, float or PPP solution, which displacement could count from")
 
 
 def _is_complete(origin: Origin) -> bool:
@@ -122,7 +123,7 @@ def _read_line(line: str, station: str, origin: Origin, head: SolutionHeader, ex
     try:
         fix = read_solution(line, head)
         if fix.kind not in GOOD:
-            raise PayloadError(NO_FIX, f"a {fix.kind} solution is good to metres: no displacement")
+            raise PayloadError(NO_FIX, f"a {fix.kind} solution is accurate to metres: it measures no displacement")
     except PayloadError as error:
         return ReadingLine((({"line": line.strip()[:500]}, error),))
     cov, steps_mm = state_error(fix, origin)

@@ -1,8 +1,8 @@
-"""Whether the units that a file declares can be right: its headers, its scale, its stations and the stored record.
+"""Check whether the units declared for a file are plausible, by its headers, its scale and the stored readings.
 
-A table in millimetres that is declared in metres makes a slope of a thousand times its motion, and every value looks
-like a value. So a file is looked at as a whole before anything of it is stored. What is doubted is a question for a
-person, never a silent correction.
+A table in millimetres that is declared in metres gives a motion a thousand times too large, and every single value is
+plausible. The file is therefore checked as a whole before anything is stored. A doubt is a question to the user. Values
+are never corrected silently.
 """
 
 from array import array
@@ -28,80 +28,88 @@ from monitor.text.message import LABELLED_TEXT, Figure, Message, Template, Times
 
 DAY_S: Final = 86400.0
 HOUR_S: Final = 3600.0
-# Median rate, scatter and spread that a record in true units does not pass. Of 200 measured series (GNSS, InSAR, crack
-# markers, a reservoir landslide, a glacier) the largest are 1,215 mm/day (glacier), 99 mm (InSAR) and 4.4 m (glacier).
+# Median rate, scatter and spread that no record in correct units exceeds. The largest of 200 measured series (GNSS,
+# InSAR, crack markers, a reservoir landslide, a glacier) are 1,215 mm/day (glacier), 99 mm (InSAR), 4.4 m (glacier).
 RATE_MOST_MM_PER_DAY: Final = 2_000.0
 SCATTER_MOST_MM: Final = 500.0
 SPREAD_MOST_MM: Final = 20_000.0
-NOISE_RATIO: Final = 100.0  # measured scatter over the noise that the site file declares
-OTHERS_RATIO: Final = 300.0  # beside two other stations of the file, or more; receivers differ by ten
-EPOCHS_LEAST: Final = 12  # fewer say nothing of a scale
-# What each third of a record passes is no slope, but a glacier or another unit: 18 m a year without a pause. A collapse
-# begins slowly, and noise does not go one way.
+NOISE_RATIO: Final = 100.0  # measured scatter divided by the noise that the site file declares
+OTHERS_RATIO: Final = 300.0  # scatter divided by that of at least two other stations; receivers differ by ten
+EPOCHS_LEAST: Final = 12  # a shorter series has no reliable scale
+# A record whose thirds all move faster than this in one direction (18 m a year without a pause) is of a glacier or has
+# another unit. A collapse starts slowly, and noise has no direction.
 STEADY_MOST_MM_PER_DAY: Final = 50.0
-STEADY_LEAST_DAYS: Final = 10.0  # of a third
-# Factors between units in use: mm-cm, mm-in, cm-m, mm-ft, mm-m.
+STEADY_LEAST_DAYS: Final = 10.0  # shortest third
+# Factors between common units: mm-cm, mm-in, cm-m, mm-ft, mm-m.
 FACTORS: Final = (10.0, 25.4, 100.0, 304.8, 1000.0)
 FACTOR_ERROR: Final = 0.05
-CLEAR: Final = 20.0  # a jump by a factor is many times the usual difference of neighbours
-AROUND: Final = 5  # epochs on each side of a change of unit
+CLEAR: Final = 20.0  # size of a jump divided by the usual difference of successive values
+AROUND: Final = 5  # epochs compared on each side of a change of unit
 OVERLAP: Final = timedelta(days=90)
-_FAR_S: Final = 4e9  # later than anything that is stored
-EMPTIED_LEAST: Final = 5  # falls of sums of intervals to 0, and their share of all: no counter is reset so often
+_FAR_S: Final = 4e9  # later than all stored readings
+# Falls of rain to 0, and their share of all falls, that sums of intervals have. No counter is reset this often.
+EMPTIED_LEAST: Final = 5
 EMPTIED_SHARE: Final = 0.2
 RAIN: Final = "rain"
 MOTION: Final = ("displacement", "crack_opening")
 LEVELS: Final = ("water_level", "groundwater_level", "reservoir_level", "pore_pressure", "tilt")
 
-_HEADER: Final = Template("unit.header", "the header '{name}' says {unit}, the mapping says {mapped}")
+_HEADER: Final = Template("unit.header", "the header '{name}' states {unit}, the mapping {mapped}")
 _CHANGE: Final = Template("unit.change", "values are {factor} times as large from {at} on: another unit?")
 _RATE: Final = Template("unit.rate", "the median rate is {rate}")
 _SCATTER: Final = Template("unit.scatter", "values scatter by {scatter} from epoch to epoch")
-_STEADY: Final = Template("unit.steady", "it moves by {rate} or more from the first day to the last")
+_STEADY: Final = Template("unit.steady", "it moves at {rate} or more from the first day to the last")
 _SPREAD: Final = Template("unit.spread", "values spread over {spread}")
 _NOISE: Final = Template("unit.noise", "values scatter by {scatter}, the site file declares a noise of {noise}")
-_OTHERS: Final = Template("unit.others", "values scatter by {scatter}, those of the other stations by {others}")
+_OTHERS: Final = Template("unit.others", "values scatter by {scatter}, those of other stations by {others}")
 _STORED: Final = Template(
-    "unit.stored", "values are {factor} times those that are stored of the same epochs: another unit?"
+    "unit.stored", "values are {factor} times the stored values of the same epochs: another unit?"
 )
 _BEFORE: Final = Template(
-    "unit.before", "values are {factor} times those that are stored of the epochs before: another unit?"
+    "unit.before", "values are {factor} times the stored values of the epochs before: another unit?"
 )
 _COUNTER: Final = Template(
     "sums.counter",
-    'the rain of {name} adds up, as that of a counter, and the site file does not say stamp = "counter"',
+    'the rain of {name} accumulates as that of a counter, and the site file does not declare stamp = "counter"',
 )
 _SUMS: Final = Template(
     "sums.intervals",
-    'the rain of {name} falls to 0 again and again, as sums of intervals do, and the site file says stamp = "counter"',
+    'the rain of {name} falls to 0 repeatedly, as sums of intervals do, and the site file declares stamp = "counter"',
 )
 _TIPS: Final = Template(
     "sums.tips",
     "the rain of {name} has several equal rows at one instant, as single tips without seconds have, and the site file "
-    'does not say stamp = "event"; of sums of intervals one row counts for each instant',
+    'does not declare stamp = "event"; of sums of intervals only one row counts for each instant',
 )
 _REPEATED: Final = Template(
     "sums.repeated",
-    "each tip of {name} stands {n} times in the file: rows of one instant are added up, so remove the copies if the "
-    "file was joined from others",
+    "each tip of {name} is {n} times in the file: rows of one instant are summed, so remove the copies if the file was "
+    "joined from others",
 )
-REPEATED_LEAST: Final = 10  # instants that all stand equally often
+REPEATED_LEAST: Final = 10  # instants that all occur equally often
 
 
 @dataclass(slots=True)
 class SeriesScale:
-    """What a file says of one series, in the canonical unit, and how large it is."""
+    """Values of one series in a file, in the canonical unit, and their scale.
+
+    Attributes:
+        rate: Median of the absolute difference per day.
+        scatter: Median of the absolute second difference.
+        step: Median of the absolute difference.
+        spread: Median distance from the median.
+    """
 
     times_s: "array[float]" = field(default_factory=lambda: array("d"))
     values: "array[float]" = field(default_factory=lambda: array("d"))
     unit: str = ""
-    rate: float = 0.0  # median of |difference| per day
-    scatter: float = 0.0  # median of |second difference|
-    step: float = 0.0  # median of |difference|
-    spread: float = 0.0  # median distance from the median
+    rate: float = 0.0
+    scatter: float = 0.0
+    step: float = 0.0
+    spread: float = 0.0
 
     def measure(self) -> None:
-        """Bring the epochs into order and measure them."""
+        """Sort the values by time and compute their scale."""
         order = sorted(range(len(self.times_s)), key=self.times_s.__getitem__)
         self.times_s = array("d", (self.times_s[k] for k in order))
         self.values = array("d", (self.values[k] for k in order))
@@ -116,7 +124,7 @@ class SeriesScale:
         self.spread = median(abs(v - middle) for v in self.values)
 
     def measure_steady(self) -> float:
-        """The least net rate of the thirds of the record, per day, where all go one way; else 0."""
+        """Return the smallest net rate of the thirds of the record, per day, if all have one direction; else 0."""
         edges = [(len(self.values) - 1) * k // 3 for k in range(4)]
         spans = [(self.times_s[b] - self.times_s[a]) / DAY_S for a, b in pairwise(edges)]
         if len(self.values) < EPOCHS_LEAST or min(spans) < STEADY_LEAST_DAYS:
@@ -130,7 +138,7 @@ Series = tuple[str, str, str]
 
 
 def find_header_doubts(columns: Iterable[ColumnRule]) -> Iterator[Message]:
-    """Columns whose own header names another unit than the mapping."""
+    """Yield a message for each column whose header names another unit than the mapping."""
     for column in columns:
         unit = unit_of_header(column.name)
         if unit is not None and unit != column.unit and _factor(unit) != _factor(column.unit):
@@ -138,19 +146,20 @@ def find_header_doubts(columns: Iterable[ColumnRule]) -> Iterator[Message]:
 
 
 def _factor(unit: str) -> tuple[str, float] | str:
-    known = UNITS.get(unit)
-    return unit if known is None else known[:2]
+    """Return what units with the same meaning have in common."""
+    conversion = UNITS.get(unit)
+    return unit if conversion is None else conversion[:2]
 
 
 class ScaleCheck:
-    """Gathers a file and says what is doubtful about the scale of its series."""
+    """Collect the readings of a file and find doubts about the scale of its series."""
 
     def __init__(self) -> None:
         self.series: dict[Series, SeriesScale] = {}
-        self.rain: dict[tuple[str, str], list[tuple[float, float]]] = {}  # time and amount, by site and station
+        self.rain: dict[tuple[str, str], list[tuple[float, float]]] = {}  # site and station -> time (s) and amount
 
     def add(self, observations: Iterable[Observation]) -> None:
-        """Take readings, of motion, levels and rain: states have no scale that neighbours share."""
+        """Add readings of motion, levels and rain. Other quantities have no scale that stations share."""
         for o in observations:
             if o.quantity == RAIN:
                 self.rain.setdefault((o.site, o.station), []).append((o.observed_at.timestamp(), o.value))
@@ -160,7 +169,10 @@ class ScaleCheck:
                 scale.values.append(o.value)
 
     def find_sums(self, sites: Mapping[str, Site]) -> Iterator[tuple[Message, bool]]:
-        """Rain that is not what its site file declares, and whether that is beyond doubt: more than ever fell."""
+        """Yield messages for rain that is not what the site file declares, and whether this is certain.
+
+        It is certain if the rain would exceed the record of rain for its duration.
+        """
         for (site, station), rows in sorted(self.rain.items()):
             spec = sites[site].series(station, RAIN) if site in sites else None
             if spec is None:
@@ -188,11 +200,16 @@ class ScaleCheck:
                 falls = [(at_s, after) for (_, before), (at_s, after) in pairwise(rows) if after < before]
                 emptied = [at_s % HOUR_S for at_s, after in falls if after == 0.0]
                 if len(emptied) >= max(EMPTIED_LEAST, EMPTIED_SHARE * len(falls)):
-                    # what counts since the hour is emptied at one minute of it
+                    # a counter of the hour is reset at one minute of the hour
                     yield _SUMS(name=name), spec.interval_s >= HOUR_S or len(set(emptied)) > 1
 
     def find_doubts(self, sites: Mapping[str, Site], database: Database | None) -> Iterator[Message]:
-        """What is doubtful beside the noise that site files state and what is stored: sentences with their figures."""
+        """Yield the doubts about the scale of each series.
+
+        Args:
+            sites: Site files, for the declared noise.
+            database: For the comparison with stored readings; None without one.
+        """
         for scale in self.series.values():
             scale.measure()
         for key, scale in sorted(self.series.items()):
@@ -230,7 +247,7 @@ class ScaleCheck:
 
 
 def _find_change(scale: SeriesScale) -> tuple[float, float] | None:
-    """When the values of a series begin to be a unit's factor larger or smaller, and by which factor."""
+    """Return when values become larger or smaller by a factor between units, and the factor; None if they do not."""
     values = scale.values
     for k in range(AROUND, len(values) - AROUND + 1):
         if abs(values[k] - values[k - 1]) <= CLEAR * max(scale.step, 1e-12):
@@ -240,9 +257,9 @@ def _find_change(scale: SeriesScale) -> tuple[float, float] | None:
         before, after = values[k - AROUND : k], values[k : k + AROUND]
         if _ratio(median(before), median(after)) != factor:
             continue
-        # one bad epoch, or a jump that happens to have the ratio, does not scale the scatter too
-        mine, theirs = (_usual_step(values[a:b]) for a, b in ((max(0, k - 40), k), (k, k + 40)))
-        if mine > 0 and theirs > 0 and not 1 / 3 <= theirs / (mine * factor) <= 3:
+        # An outlier, or a jump that has this ratio by chance, does not change the scatter by the same factor.
+        step_before, step_after = _usual_step(values[max(0, k - 40) : k]), _usual_step(values[k : k + 40])
+        if step_before > 0 and step_after > 0 and not 1 / 3 <= step_after / (step_before * factor) <= 3:
             continue
         return scale.times_s[k], factor
     return None
@@ -253,6 +270,7 @@ def _usual_step(values: Sequence[float]) -> float:
 
 
 def _ratio(before: float, after: float) -> float | None:
+    """Return the factor between units that is the ratio of two values; None if their ratio is no such factor."""
     if not before or not after or (before > 0) != (after > 0):
         return None
     ratio = after / before
@@ -264,7 +282,7 @@ def _ratio(before: float, after: float) -> float | None:
 
 
 def _compare_stored(key: Series, scale: SeriesScale, database: Database | None) -> Message | None:
-    """A unit's factor between the file and what is stored of the same epochs, or of those just before."""
+    """Return a message if file and stored values of the same epochs, or of epochs just before, differ by a factor."""
     if database is None or not scale.times_s:
         return None
     first_at = from_epoch_s(scale.times_s[0])
@@ -273,11 +291,11 @@ def _compare_stored(key: Series, scale: SeriesScale, database: Database | None) 
         if series_id is None:
             return None
         stored = load_readings(c, series_id, first_at - OVERLAP, first_at + OVERLAP, from_epoch_s(_FAR_S))
-    mine = dict(zip(scale.times_s, scale.values, strict=True))
-    pairs = [(r.value_raw, mine[at]) for r in stored if (at := r.observed_at.timestamp()) in mine]
-    known = [f for old, new in pairs if (f := _ratio(old, new)) is not None]
-    if len(known) >= AROUND and len(known) > 0.8 * len(pairs):
-        return _STORED(factor=Figure(median(known)))
+    values = dict(zip(scale.times_s, scale.values, strict=True))
+    pairs = [(r.value_raw, values[at]) for r in stored if (at := r.observed_at.timestamp()) in values]
+    factors = [factor for old, new in pairs if (factor := _ratio(old, new)) is not None]
+    if len(factors) >= AROUND and len(factors) > 0.8 * len(pairs):
+        return _STORED(factor=Figure(median(factors)))
     before = [r.value_raw for r in stored if r.observed_at < first_at][-AROUND:]
     if pairs or len(before) < AROUND or len(scale.values) < AROUND:
         return None
@@ -286,10 +304,12 @@ def _compare_stored(key: Series, scale: SeriesScale, database: Database | None) 
 
 
 def _compare_ends(before: Sequence[float], values: Sequence[float], step: float) -> float | None:
-    """A unit's factor from the newest values that are stored to a file that goes on from them."""
-    old, new, usual = median(before), median(values[:AROUND]), max(step, 1e-12)
+    """Return the factor from the newest stored values to the first values of a file that continues them."""
+    old, new = median(before), median(values[:AROUND])
+    stored_step = max(step, 1e-12)
     factor = _ratio(old, new)
-    if factor is None or abs(new - old) <= CLEAR * usual:
+    if factor is None or abs(new - old) <= CLEAR * stored_step:
         return None
-    theirs = _usual_step(values[:40])
-    return None if theirs > 0 and not 1 / 3 <= theirs / (usual * factor) <= 3 else factor
+    file_step = _usual_step(values[:40])
+    has_other_scatter = file_step > 0 and not 1 / 3 <= file_step / (stored_step * factor) <= 3
+    return None if has_other_scatter else factor
