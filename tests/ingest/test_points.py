@@ -329,7 +329,7 @@ def test_the_command_stores_points_and_guesses_neither_unit_nor_sign(run, tmp_pa
     assert status == 4, "a row of points waits for a mended file"
     assert json.loads(out)["reasons"] == {"not_number": 1}
     status, _, err = run("ingest", path, "--site", "bench", "--unit", "mm")
-    assert (status, "--set, --direction and --unit say what their values mean" in err) == (1, True)
+    assert (status, "give --set, --direction and --unit for the meaning of their values" in err) == (1, True)
     status, out, err = run("ingest", path, "--site", "bench", "--json", *declared)
     assert (json.loads(out)["stored"], json.loads(out)["duplicates"]) == (0, 48), "known without --format"
     egms = tmp_path / "EGMS_L2b_1.csv"
