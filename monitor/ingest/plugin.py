@@ -103,7 +103,7 @@ def register_file_readers() -> Mapping[str, FileReader]:
     return {
         "grid": FileReader(
             _open_grid,
-            "a grid in netCDF or GeoTIFF, such as radar rain, read at the stations of the site",
+            "a grid in netCDF, GeoTIFF or HDF5, such as radar rain, read at the stations of the site",
             suffixes=_SUFFIXES,
             needs=("--quantity",),
             takes=("--unit", "--variable", "--mask", "--window", "--stamp"),

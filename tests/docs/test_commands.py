@@ -36,6 +36,7 @@ from tests.ingest.test_grid_masks import write_hdf5, write_netcdf
 from tests.ingest.test_grids import write_mintpy, write_rain, write_tif
 from tests.ingest.test_licsbas import draw_displacement, write_cum
 from tests.ingest.test_points import write_long as write_points
+from tests.ingest.test_radar_at_stations import write_mintpy as write_velocity
 from tests.ingest.test_rtklib import HEAD, LLH
 
 PRINTED = {
@@ -239,9 +240,12 @@ def make_prisms() -> None:
 def make_points() -> None:
     write_points(Path("radar.csv"))
     write_mintpy("timeseries_demErr.h5")
+    write_velocity(
+        Path(), "geo_velocity.h5", "velocity", np.full((60, 60), 0.01), UNIT="m/year", Y_FIRST="46.23", X_FIRST="8.87"
+    )
     write_cum(Path("TS_GEOCml1/cum_filt.h5"), draw_displacement())
-    layers, place = np.ones((2, 30, 30)), Affine(20, 0, 492_200, 0, -20, 5_116_400)
-    write_tif(Path("stack.tif"), layers, ("20260101", "20260113"), transform=place)
+    transform = Affine(20, 0, 492_200, 0, -20, 5_116_400)
+    write_tif(Path("stack.tif"), np.ones((2, 30, 30)), ("20260101", "20260113"), transform=transform)
     Path("radar").mkdir()
     write_rain("radar/a.nc", [1.0, 0.0, 2.0, 0.5])
     Path("masked").mkdir()

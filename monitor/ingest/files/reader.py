@@ -70,7 +70,7 @@ class ImportOptions:
     @property
     def is_motion(self) -> bool:
         """Whether a grid holds displacement or velocity: points always do."""
-        return self.quantity is None or self.quantity in {"displacement", "velocity"}
+        return self.quantity is None or self.quantity.startswith(("displacement", "velocity"))
 
     def call(self, path: Path) -> Path:
         """The file by the name that its owner gave it: some forms say there what their values are."""

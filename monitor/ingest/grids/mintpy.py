@@ -1,7 +1,7 @@
-"""Geocoded displacement time series of MintPy: `timeseries*.h5`, or HDF-EOS5 (`*.he5`).
+"""Geocoded displacement time series of MintPy (`timeseries*.h5`, or HDF-EOS5 `*.he5`) and velocities (`velocity.h5`).
 
-Displacement is along the line of sight, positive towards the satellite. Masks and quality layers are separate files in
-the same folder. In HDF-EOS5 they are in the group `quality`.
+Displacement and velocity are along the line of sight, positive towards the satellite. Masks and quality layers are
+separate files in the same folder. In HDF-EOS5 they are in the group `quality`.
 
 Source: mintpy.readthedocs.io, pages "Attributes", "HDF5 file structure" and "HDF-EOS5".
 """
@@ -22,25 +22,29 @@ from monitor.errors import ConfigError
 from monitor.ingest.files.reader import list_companions
 from monitor.ingest.grids.dataset import READ_ERRORS, find_chunk_rows, make_read_error, open_dataset, read_text
 from monitor.ingest.grids.quality import NONE, QualityLayer, QualityRule, choose_mask
-from monitor.ingest.grids.radar_stack import make_layer, make_reader, read_day, read_days
+from monitor.ingest.grids.radar_stack import TOWARDS, make_layer, make_reader, make_velocity_reader, read_day, read_days
 from monitor.ingest.grids.stack import Array, GridStack, name_reference
 
 _EOS_GROUP: Final = "HDFEOS/GRIDS/timeseries"
 # The mask of MintPy's own plots and estimates. Other masks (water, connected components) are applied only with --mask.
 _COHERENCE_MASK: Final = "maskTempCoh"
 _EOS_MASK: Final = "mask"
+_VELOCITY: Final = "velocity"
 _PLACE_KEYS: Final = ("X_FIRST", "Y_FIRST", "X_STEP", "Y_STEP")
 _UTM_ZONE: Final = re.compile(r"(\d{1,2})([NS])")
 _UTM_EPSG: Final = {"N": 32600, "S": 32700}
 
 
 @contextmanager
-def open_mintpy(path: Path, mask: str | None = None, companions: Sequence[Path] | None = None) -> Iterator[GridStack]:
-    """Open a time series. The time of an acquisition is its date at `CENTER_LINE_UTC`.
+def open_mintpy(
+    path: Path, mask: str | None = None, companions: Sequence[Path] | None = None, *, is_velocity: bool = False
+) -> Iterator[GridStack]:
+    """Open a time series or a velocity. The time of an acquisition is its date at `CENTER_LINE_UTC`.
 
     Args:
         mask: Value of `--mask`. None: apply the mask of temporal coherence.
         companions: Masks and quality layers in the same folder. None: list the folder.
+        is_velocity: Open the velocity. Its time is the last acquisition of the time series.
 
     Raises:
         ConfigError: it is no such file, or not geocoded.
@@ -48,21 +52,27 @@ def open_mintpy(path: Path, mask: str | None = None, companions: Sequence[Path] 
     try:
         with ExitStack() as stack:
             files = list_companions(path) if companions is None else companions
-            yield _read_stack(path, stack, mask, files)
+            yield _read_stack(path, stack, mask, files, is_velocity=is_velocity)
     except READ_ERRORS as error:
         raise make_read_error(path, "MintPy", error) from None
 
 
-def _read_stack(path: Path, stack: ExitStack, mask: str | None, companions: Sequence[Path]) -> GridStack:
+def _read_stack(
+    path: Path, stack: ExitStack, mask: str | None, companions: Sequence[Path], *, is_velocity: bool
+) -> GridStack:
     root = stack.enter_context(open_dataset(path))
     attributes = {str(key): read_text(root.attrs, key) for key in root.attrs}
-    is_eos = "timeseries" not in root.variables
-    values, dates = _find_variables(path, root, stack, is_eos=is_eos)
-    days = read_days(path, values, dates)
+    is_eos = False
+    if is_velocity:
+        values, days = _find_velocity(path, root, attributes)
+    else:
+        is_eos = "timeseries" not in root.variables
+        values, dates = _find_variables(path, root, stack, is_eos=is_eos)
+        days = read_days(path, values, dates)
     if "Y_FIRST" not in attributes:
         raise ConfigError(f"{path}: in radar coordinates; geocode it first (geocode.py of MintPy)")
     time_of_day = timedelta(seconds=float(attributes.get("CENTER_LINE_UTC", 0.0)))
-    _, rows, columns = values.shape
+    rows, columns = values.shape[-2:]
     layers: list[QualityLayer] = []
     if mask != NONE and is_eos:
         layers = _list_eos_layers(path, values, stack)
@@ -76,13 +86,21 @@ def _read_stack(path: Path, stack: ExitStack, mask: str | None, companions: Sequ
         _find_centres(attributes, "Y", rows),
         _find_crs(path, attributes),
         attributes.get("UNIT", "m"),
-        make_reader(values),
-        find_chunk_rows(values, str(values.dims[1])),
+        make_velocity_reader(values) if is_velocity else make_reader(values),
+        find_chunk_rows(values, str(values.dims[-2])),
         reference_at=_find_reference_date(attributes, time_of_day),
         reference_point=name_reference(attributes),
         mask_name="" if quality is None else quality.name,
         read_good=None if quality is None else quality.read_good,
+        component=TOWARDS,
     )
+
+
+def _find_velocity(path: Path, root: xr.Dataset, attributes: Mapping[str, str]) -> tuple[xr.Variable, list[datetime]]:
+    """Return the velocity and the date of the last acquisition."""
+    if _VELOCITY not in root.variables or root.variables[_VELOCITY].ndim != 2:
+        raise ConfigError(f"{path}: no velocity of MintPy: the dataset {_VELOCITY} is missing")
+    return root.variables[_VELOCITY], [read_day(attributes["END_DATE"])]
 
 
 def _find_centres(attributes: Mapping[str, str], axis: str, count: int) -> Array:
@@ -101,7 +119,11 @@ def _find_variables(path: Path, root: xr.Dataset, stack: ExitStack, *, is_eos: b
         try:
             dataset = stack.enter_context(open_dataset(path, group))
         except KeyError:
-            hint = "; it is a time series of LiCSBAS: give --format licsbas" if "imdates" in root.variables else ""
+            hint = ""
+            if "imdates" in root.variables:
+                hint = "; it is a time series of LiCSBAS: give --format licsbas"
+            elif _VELOCITY in root.variables:
+                hint = "; it is a velocity: give --format grid --quantity velocity"
             raise ConfigError(
                 f"{path}: no MintPy time series: expected the dataset timeseries, or the group {group}{hint}"
             ) from None
@@ -122,7 +144,7 @@ def _list_eos_layers(path: Path, values: xr.Variable, stack: ExitStack) -> list[
         variables = stack.enter_context(open_dataset(path, f"{_EOS_GROUP}/quality")).variables
     except KeyError:
         return []
-    shape = values.shape[1:]
+    shape = values.shape[-2:]
     if _EOS_MASK in variables and variables[_EOS_MASK].shape != shape:
         raise ConfigError(
             f"{path}: its mask has {variables[_EOS_MASK].shape} cells, the displacement {shape}: give --mask none to "
@@ -150,7 +172,7 @@ def _open_companions(
         if name in layers:
             continue
         dataset = stack.enter_context(open_dataset(companion))
-        variable = next((v for v in dataset.variables.values() if v.shape == values.shape[1:]), None)
+        variable = next((v for v in dataset.variables.values() if v.shape == values.shape[-2:]), None)
         is_same_place = all(
             float(read_text(dataset.attrs, key) or "nan") == float(attributes[key]) for key in _PLACE_KEYS
         )

@@ -37,6 +37,7 @@ _LEAST_SHARE: Final = 0.5  # of the cells of a window that must have a value
 _LAYERS_AT_ONCE: Final = 512
 _RAIN: Final = "rain"
 _MOTION: Final = "displacement"
+_VELOCITY: Final = "velocity"
 _MOTION_UNITS: Final = frozenset({"mm", "cm", "m", "mm/yr", "cm/yr", "m/yr", "mm/day", "m/day"})
 _TOWARDS: Final = "los-towards"
 _DAILY_RATES: Final = {"mm/day": "mm", "m/day": "m"}  # rate of rain -> unit of the sum of a day
@@ -85,7 +86,7 @@ def open_grid(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLi
         ConfigError: it is no such grid, its values cannot be the quantity, or no station is on it.
     """
     quantity = str(options.quantity)
-    with _open_stack(path, options, use_end=quantity == _RAIN) as stack:
+    with _open_station_stack(path, options, quantity) as stack:
         unit = _choose_station_unit(stack, options, quantity)
         _check_times(stack)
         cells: dict[str, Cells] = {}
@@ -97,6 +98,26 @@ def open_grid(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLi
         if quantity == _RAIN:
             _check_rain(stack, cells, options, unit)
         yield _walk_times(stack, cells, quantity, unit)
+
+
+def _open_station_stack(path: Path, options: ImportOptions, quantity: str) -> AbstractContextManager[GridStack]:
+    """Open a netCDF file, a raster, or an HDF5 file of MintPy or LiCSBAS."""
+    with path.open("rb") as file:
+        is_hdf5 = file.read(_HEAD_BYTES) == _HDF5
+    if is_hdf5:
+        from monitor.ingest.grids.radar_stack import LICSBAS, MINTPY, find_program
+
+        is_velocity = quantity == _VELOCITY
+        program = find_program(path)
+        if program == MINTPY:
+            from monitor.ingest.grids.mintpy import open_mintpy
+
+            return open_mintpy(path, options.mask, options.companions, is_velocity=is_velocity)
+        if program == LICSBAS:
+            from monitor.ingest.grids.licsbas import open_licsbas
+
+            return open_licsbas(path, options.mask, options.companions, is_velocity=is_velocity)
+    return _open_stack(path, options, use_end=quantity == _RAIN)
 
 
 def _choose_station_unit(stack: GridStack, options: ImportOptions, quantity: str) -> str:
@@ -163,18 +184,22 @@ def _walk_times(stack: GridStack, cells: Mapping[str, Cells], quantity: str, uni
     rounding = 0.0
     if quantity == _RAIN and is_unit_of(unit, _RAIN):
         rounding = _ROUNDING_MM / convert(1.0, unit, "mm")
+    is_zero_missing = quantity.startswith(_MOTION)
     for first in range(0, len(stack.times), _LAYERS_AT_ONCE):
         layers = slice(first, min(first + _LAYERS_AT_ONCE, len(stack.times)))
         means: dict[str, Array] = {}
         rejected: dict[str, NDArray[np.bool_]] = {}
         for station, (rows, columns, counts) in cells.items():
-            values, is_rejected = stack.read_masked(layers, rows, columns, zero=quantity == _MOTION)
+            values, is_rejected = stack.read_masked(layers, rows, columns, zero=is_zero_missing)
             mean = _average(values[:, counts])
             means[station] = np.where((mean < 0.0) & (mean > -rounding), 0.0, mean)
             rejected[station] = np.asarray(is_rejected[:, counts].any(axis=1))
         for k, at in enumerate(stack.times[layers]):
+            facts = {"time": at, "quantity": quantity, "unit": unit}
+            if stack.component and quantity == _VELOCITY:
+                facts["component"] = stack.component
             rows_of_layer = [
-                ({"time": at, "station": station, "quantity": quantity, "unit": unit, "value": float(mean[k])}, None)
+                (facts | {"station": station, "value": float(mean[k])}, None)
                 for station, mean in means.items()
                 if np.isfinite(mean[k])
             ]

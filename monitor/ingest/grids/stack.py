@@ -44,6 +44,7 @@ class GridStack:
         reference_point: Place against which displacements count, if the file states it.
         mask_name: Quality layers that `read_good` applies; empty if there are none.
         read_good: Reads which cells are good by the quality layers, shape (layers or 1, rows, columns).
+        component: Direction of positive velocities, such as los-towards; empty if it is not known.
     """
 
     name: str
@@ -61,6 +62,7 @@ class GridStack:
     reference_point: str | None = None
     mask_name: str = ""
     read_good: Callable[[slice, slice, slice], NDArray[np.bool_]] | None = None
+    component: str = ""
 
     def __post_init__(self) -> None:
         """Raise ConfigError if times or axes are not those of a grid, or the grid is too large."""
