@@ -211,7 +211,7 @@ def test_a_raster_that_does_not_say_what_or_when_is_refused(tmp_path):
     assert len(points_of(open_pixels, write_tif(tmp_path / "disp_20260101.tif", one), **said)[1]) == 4
     for name, more, options, line in (
         ("disp.tif", {}, said, "band 1 has no date"),
-        ("disp_20270101.tif", {}, said, "lies in the future"),
+        ("disp_20270101.tif", {}, said, "is in the future"),
         ("disp_20260102.tif", {"crs": None}, said, "with coordinates"),
         ("disp_20260103.tif", {}, {**said, "unit": "mm/yr"}, "rates are no displacement"),
         ("disp_20260104.tif", {}, {**said, "unit": None}, "give --unit"),

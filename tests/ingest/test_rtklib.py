@@ -65,7 +65,7 @@ def test_both_forms_both_clocks_and_what_is_good_to_metres_alone(tmp_path):
         assert [row["value"] for row, _ in rows[first : first + 3]] == pytest.approx(list(enu))
         assert [row["sigma"] for row, _ in rows[first : first + 3]] == pytest.approx([0.2, 0.3, 1.0])
     assert [rows[k][0]["time"].strftime("%d %H:%M:%S") for k in (0, 3)] == ["07 16:14:43", "07 16:15:00"]
-    with pytest.raises(ConfigError, match=r"holds llh; the origin of B1501 must be \{latitude"):
+    with pytest.raises(ConfigError, match=r"contains llh; the origin of B1501 must be \{latitude"):
         lines_of(path, Origin(SINCE, None, (0.0, 0.0, 0.0)))
     line = f"2015/07/07 16:15:00.000 10.5000 -20.2500 3.0000 1 8{solution}"
     path.write_text(HEAD + ENU.replace("GPST", "UTC ") + line)

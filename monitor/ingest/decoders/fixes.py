@@ -128,7 +128,8 @@ def observe_fix(fix: Fix, received: ReceivedMessage) -> list[Observation]:
     site, station = received.site, received.place.station
     origin = find_origin(site, station, of_place=fix.place is not None)
     frame = add_parts(origin.frame, fix.frame)
-    received.references.join(site.id, station, frame, origin.since)  # another one is asked about, whatever follows
+    # Before everything that may fail: another reference must become a question.
+    received.references.join(site.id, station, frame, origin.since)
     enu_mm = find_displacement(fix, origin)
     cov, steps_mm = state_error(fix, origin)
     facts = {

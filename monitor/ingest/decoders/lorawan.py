@@ -111,7 +111,7 @@ def name_device(device: str) -> str:
 
 
 def find_device(body: Any) -> str:
-    """Return the devEui of an uplink of ChirpStack or The Things Stack; empty where it is none."""
+    """Return the devEui of an uplink of ChirpStack or The Things Stack; empty if there is none."""
     if not isinstance(body, dict):
         return ""
     ids, info = body.get("end_device_ids"), body.get("deviceInfo")
@@ -157,12 +157,12 @@ def read_uplink(payload: bytes, read: Callable[[Any], datetime] = read_time) -> 
     except (binascii.Error, ValueError):
         raise PayloadError("bad_payload", "the data of the uplink are not base64") from None
     if not 0 < len(data) <= _PAYLOAD_BYTES:
-        raise PayloadError("bad_payload", f"the uplink holds {len(data)} bytes; expected 1 to {_PAYLOAD_BYTES}")
+        raise PayloadError("bad_payload", f"the uplink contains {len(data)} bytes; expected 1 to {_PAYLOAD_BYTES}")
     return Uplink(name, find_device(body), read(at), data, _find_best_radio(gateways), battery)
 
 
 def _read_device(value: Any) -> str:
-    """Return a devEui as 16 hexadecimal digits; ChirpStack 3 sends its bytes in base64. Empty where it is none.
+    """Return a devEui as 16 hexadecimal digits; ChirpStack 3 sends its bytes in base64. Empty if it is invalid.
 
     >>> _read_device("24E124136B324001"), _read_device("JOEkE2syQAE="), _read_device(None)
     ('24e124136b324001', '24e124136b324001', '')

@@ -64,9 +64,9 @@ def open_rtklib(binding: Binding) -> Decoder:
         ConfigError: a key has an invalid value.
     """
     settings = dict(binding.settings)
-    for key, known in (("time", _SYSTEMS), ("positions", tuple(_FORMS))):
-        if key in settings and settings[key] not in known:
-            raise ConfigError(f"decoder 'rtklib': {key}: expected {' or '.join(known)}, got {settings[key]!r}")
+    for key, allowed in (("time", _SYSTEMS), ("positions", tuple(_FORMS))):
+        if key in settings and settings[key] not in allowed:
+            raise ConfigError(f"decoder 'rtklib': {key}: expected {' or '.join(allowed)}, got {settings[key]!r}")
 
     def decode(received: ReceivedMessage) -> DecodedMessage:
         lines = split_lines(received.message.payload)
@@ -79,13 +79,13 @@ def open_rtklib(binding: Binding) -> Decoder:
         if network := settings.get("network"):
             frame = set_network(frame, network)
         declared_system = settings.get("time") or (_LOCAL if received.zone else None)
-        known = read_head(head, declared_system, settings.get("positions"))
-        known = known._replace(frame=frame)
+        header = read_head(head, declared_system, settings.get("positions"))
+        header = header._replace(frame=frame)
         solutions = [line for line in lines if not line.startswith("%")]
 
         def observe(line: str) -> Iterator[Observation]:
-            fix = read_solution(line, known)
-            if known.system == _LOCAL:
+            fix = read_solution(line, header)
+            if header.system == _LOCAL:
                 fix = replace(fix, at=received.read_time(fix.at.replace(tzinfo=None).isoformat()))
             yield from observe_fix(fix, received)
 

@@ -42,7 +42,7 @@ def open_senml(binding: Binding) -> Decoder:
         resolved = _resolve(read_array(received.message.payload))
         found, bad = gather(resolved, lambda record: _read(record, received, of_reception=of_reception))
         if not found:
-            raise bad[0][1] if bad else PayloadError("empty", "no record holds a value")
+            raise bad[0][1] if bad else PayloadError("empty", "no record contains a value")
         kept = json.dumps([record for record, _ in bad]).encode()
         return DecodedMessage(tuple(found), join_fault(bad, len(resolved), "records", kept))
 
@@ -69,7 +69,7 @@ def _resolve(records: list[Any]) -> list[dict[str, Any]]:
             own = {key: record[key] for key in _OWN & record.keys()}
             found.append({**{key: base[key] for key in base if key != "bver"}, **own})
     if not found:
-        raise PayloadError("empty", "no record holds a number")
+        raise PayloadError("empty", "no record contains a number")
     return found
 
 
@@ -104,12 +104,12 @@ def _split(name: str) -> tuple[str, str]:
     """Return station and quantity of a full name, such as `urn:dev:ow:G1:tilt_x` or `G1/displacement_east`."""
     parts = [part for part in re.split(r"[:/]", name) if part]
     quantity = parts[-1] if parts else ""
-    known = next(
+    measured = next(
         (q for q in sorted(QUANTITIES, key=len, reverse=True) if quantity == q or quantity.endswith("_" + q)), None
     )
     station = parts[-2] if len(parts) > 1 else ""
-    if known is not None and quantity != known:  # `dev-7_tilt_x`
-        station, quantity = quantity.removesuffix("_" + known), known
+    if measured is not None and quantity != measured:  # `dev-7_tilt_x`
+        station, quantity = quantity.removesuffix("_" + measured), measured
     if not is_station(station):
         raise PayloadError("no_station", f"name {name[:80]!r}: expected STATION:QUANTITY or STATION/QUANTITY")
     return station, quantity

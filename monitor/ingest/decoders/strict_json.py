@@ -22,7 +22,7 @@ _AROUND: Final = "\0\ufeff \t\r\n\v\f"
 _BARE: Final = re.compile(r'"(?:[^"\\]|\\.)*"?|(?<=[:,\[])[^"{}\[\],:]*(?=[,}\]])')  # a string, or text without quotes
 _NEAR: Final = timedelta(minutes=30)  # the reception decides between two hours if one of them is this close
 _TOO_LARGE: Final = Template("payload.large", "{n} bytes; at most {most} are read")
-_DOUBLE_KEY: Final = Template("payload.double_key", "a key stands twice in one object")
+_DOUBLE_KEY: Final = Template("payload.double_key", "a key is repeated in one object")
 _NO_OBJECT: Final = Template("payload.object", "expected a JSON object, got {type}")
 _NO_LIST: Final = Template("payload.list", "expected a JSON list, got {type}")
 _TOO_DEEP: Final = Template("payload.deep", "the JSON is nested too deeply")
@@ -36,14 +36,14 @@ _NO_TEXT: Final = Template("payload.text", "{name}: expected a text, got {value}
 _TOO_LONG: Final = Template("payload.text.long", "{name}: at most {n} characters")
 _BLANK: Final = Template("payload.text.blank", "{name}: shows no character")
 _NO_PERSON: Final = Template("payload.person", "{name}: expected the name of a person")
-_NUL: Final = Template("payload.text.nul", "{name}: holds a NUL character")
-_SURROGATE: Final = Template("payload.text.surrogate", "{name}: holds half a surrogate pair")
+_NUL: Final = Template("payload.text.nul", "{name}: contains a NUL character")
+_SURROGATE: Final = Template("payload.text.surrogate", "{name}: contains half a surrogate pair")
 _NO_COUNT: Final = Template("payload.count", "{name}: expected a whole number >= 0, got {value}")
 _NO_TIME: Final = Template("payload.time.missing", "{name} is missing")
 _NO_TIME_UNIT: Final = Template("payload.time.unit", "{name}: a number needs time_unit (s, ms, us, ns), got {value}")
 _ODD_TIME: Final = Template("payload.time", "{name}: {value} is no time: {problem}")
-LATE: Final = Template("payload.time.late", "{name}: {value} lies after 2200; is time_unit right?")
-_EARLY: Final = Template("payload.time.early", "{name}: {value} lies before 1981; the clock was never set")
+LATE: Final = Template("payload.time.late", "{name}: {value} is after 2200; is time_unit right?")
+_EARLY: Final = Template("payload.time.early", "{name}: {value} is before 1981; the clock was never set")
 _NO_ZONE: Final = Template(
     "payload.time.zone", "{name}: {value} has no zone; write an offset or Z, or give the decoder a zone"
 )

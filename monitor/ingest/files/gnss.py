@@ -125,7 +125,7 @@ def _check_place(latitude: float, longitude: float, height_m: float) -> tuple[fl
 
 
 _ParsedLine = Position | tuple[str, PayloadError]
-"""A position, or a line that is none and why."""
+"""A position, or a line that could not be parsed and the error."""
 _Parse = Callable[[list[str]], Position | None]
 
 
@@ -192,11 +192,11 @@ def _is_neu(fields: list[str]) -> bool:
 def _walk(
     path: Path, head: Sequence[str], lines: Iterator[str], parse: _Parse, separator: str | None = None
 ) -> Iterator[_ParsedLine]:
-    known = {line.strip() for line in head}
+    header_lines = {line.strip() for line in head}
     frame = _find_frame(head)
     for number, line in enumerate(lines, len(head) + 1):
         text = line.strip()
-        if text in known or not text:
+        if text in header_lines or not text:
             continue
         if _HEAD.match(text.lstrip("#")) is not None:
             raise refuse_part(str(path), number, text)
@@ -295,8 +295,8 @@ def _read_neu(station: str, f: list[str]) -> Position:
 def _make_position(at: datetime, station: str, parts: list[str], unit: str, solution: str) -> Position:
     north, east, up = map(float, parts[:3])
     sn, se, su = map(read_sigma, parts[3:])
-    known = solution if solution in SOLUTIONS else None
-    return Position(at, station, (east, north, up), (se, sn, su), unit, known)
+    stated_solution = solution if solution in SOLUTIONS else None
+    return Position(at, station, (east, north, up), (se, sn, su), unit, stated_solution)
 
 
 def _to_line(parsed: _ParsedLine) -> ReadingLine:

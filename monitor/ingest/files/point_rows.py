@@ -71,7 +71,7 @@ def refuse_exchanged(path: Path, points: Sequence[Point], places: Sequence[Stati
         return
     if max(distance_m(point.longitude, point.latitude) for point in points) < NEAR_M:
         raise ConfigError(
-            f"{path}: are latitude and longitude exchanged? {points[0].latitude:.4f}, {points[0].longitude:.4f} lies "
+            f"{path}: are latitude and longitude exchanged? {points[0].latitude:.4f}, {points[0].longitude:.4f} is "
             f"{distance_m(points[0].latitude, points[0].longitude) / 1000.0:,.0f} km from the nearest station"
         )
 
@@ -107,7 +107,7 @@ def _read_row(row: Row, now: datetime, unit: str) -> PointLine:
             raise PayloadError("unit_mismatch", f"unit: {row_unit[:20]!r} in the row, {unit} by --unit")
         at = _read_time(row.get("time"))
         if at > now:
-            raise PayloadError("future", f"time: {at.isoformat()} lies in the future")
+            raise PayloadError("future", f"time: {at.isoformat()} is in the future")
         value = PointValue(point.pid, at, read_cell(row["value"], "value"), read_sigma(row.get("sigma")))
         return PointLine(point, (value,))
     except PayloadError as error:

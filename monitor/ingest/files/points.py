@@ -42,7 +42,7 @@ CHUNK: Final = 4000  # values of one transaction, which then takes a fraction of
 MOVED_M: Final = 100.0  # a point with the same id farther away is another point
 PAUSE_MOST_S: Final = 1.0
 _MOVED: Final = Template(
-    "point.moved", "point {point} lies more than {distance} from where it was: another point, or another --set"
+    "point.moved", "point {point} is more than {distance} from its stored place: another point, or another --set"
 )
 _TWICE: Final = Template("point.twice", "the file has different values of point {point} at {at}")
 _OTHER_POINT: Final = Template(

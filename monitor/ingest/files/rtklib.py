@@ -46,37 +46,37 @@ def open_rtklib(path: Path, options: ImportOptions) -> Iterator[Iterator[Reading
                 if len(head) > HEAD_LINES:
                     raise ConfigError(f"{path}: more than {HEAD_LINES} lines before the first solution")
             try:
-                known = read_head(head, options.time, "llh" if origin.place is not None else "enu")
+                header = read_head(head, options.time, "llh" if origin.place is not None else "enu")
                 if not head and first:
-                    read_solution(first, known)  # a file of another format is refused as a whole
-                check_height(known.height, origin)
+                    read_solution(first, header)  # a file of another format is refused as a whole
+                check_height(header.height, origin)
             except PayloadError as error:
                 if error.code == "other_frame":
                     raise ConfigError(f"{path}: {station}: {error}") from None
                 raise ConfigError(f"{path}: no columns of RTKLIB: {error}; --time {options.time or 'gpst'}") from None
-            if (known.form == "llh") != (origin.place is not None) or not _is_complete(origin):
-                keys = "latitude, longitude, height_m" if known.form == "llh" else "east_m, north_m, up_m"
-                raise ConfigError(f"{path}: holds {known.form}; the origin of {station} must be {{{keys}, since}}")
+            if (header.form == "llh") != (origin.place is not None) or not _is_complete(origin):
+                keys = "latitude, longitude, height_m" if header.form == "llh" else "east_m, north_m, up_m"
+                raise ConfigError(f"{path}: contains {header.form}; the origin of {station} must be {{{keys}, since}}")
             numbered = enumerate(chain((first,), lines), len(head) + 1)
-            solutions = _skip_heads(path, numbered, known)
-            extra = {FRAME: add_parts(origin.frame, known.frame), EPOCH0: format_iso(origin.since)}
-            yield (_read_line(line, station, origin, known, extra) for line in solutions)
+            solutions = _skip_heads(path, numbered, header)
+            extra = {FRAME: add_parts(origin.frame, header.frame), EPOCH0: format_iso(origin.since)}
+            yield (_read_line(line, station, origin, header, extra) for line in solutions)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _skip_heads(path: Path, lines: Iterable[tuple[int, str]], known: SolutionHeader) -> Iterator[str]:
+def _skip_heads(path: Path, lines: Iterable[tuple[int, str]], header: SolutionHeader) -> Iterator[str]:
     """Yield the lines of solutions; raises ConfigError if a header among them differs from the first."""
     for number, line in lines:
         if line.startswith("%"):
             is_other = False
             try:
-                is_other = read_height([line]) not in {"", known.height}
-                is_other = is_other or read_head([line], None, None)[:2] != known[:2]
+                is_other = read_height([line]) not in {"", header.height}
+                is_other = is_other or read_head([line], None, None)[:2] != header[:2]
             except PayloadError as error:  # most lines of a header name no columns
                 is_other = is_other or error.code in {"bad_payload", "other_frame"}
             frame = read_frame([line])
-            if is_other or (frame and join_frames(f"{UNNAMED}{PART}{known.frame}", f"{UNNAMED}{PART}{frame}") is None):
+            if is_other or (frame and join_frames(f"{UNNAMED}{PART}{header.frame}", f"{UNNAMED}{PART}{frame}") is None):
                 raise refuse_part(str(path), number, line)
         elif line.strip():
             yield line
@@ -95,11 +95,11 @@ def find_origin(path: Path, time: str | None) -> Origin:
             if line.startswith("%"):
                 head.append(line)
                 continue
-            known = read_head(head, time, "llh")
+            header = read_head(head, time, "llh")
             with suppress(PayloadError):
-                fix = read_solution(line, known)
+                fix = read_solution(line, header)
                 if fix.kind in GOOD:
-                    return Origin(fix.at, fix.place, fix.baseline_m, known.height or ELLIPSOID)
+                    return Origin(fix.at, fix.place, fix.baseline_m, header.height or ELLIPSOID)
     raise ConfigError(f"{path}: no fixed, float or PPP solution, which displacement could count from")
 
 

@@ -63,8 +63,8 @@ def _unpack(variable: xr.Variable, raw: Any, *, has_undeclared_fills: bool) -> A
     numbers = _to_unsigned(raw) if is_unsigned else raw
     values[_is_out_of_range(variable, numbers, values, is_unsigned=is_unsigned)] = np.nan
     if has_undeclared_fills:
-        known = np.where(np.isnan(values), np.nan, numbers.astype(np.float64))
-        values[np.isnan(mask_fills(known, zero=False))] = np.nan
+        declared = np.where(np.isnan(values), np.nan, numbers.astype(np.float64))
+        values[np.isnan(mask_fills(declared, zero=False))] = np.nan
     return values
 
 

@@ -283,7 +283,7 @@ def _walk_pixels(stack: GridStack, options: ImportOptions, now: datetime) -> Ite
     """Yield a point for each pixel with a value, and the number of pixels that the quality layers reject."""
     future = [at for at in stack.times if at > now]
     if future:
-        raise ConfigError(f"{stack.name}: a layer lies in the future: {future[0].isoformat()}")
+        raise ConfigError(f"{stack.name}: a layer is in the future: {future[0].isoformat()}")
     count = 0
     all_layers = slice(0, len(stack.times))
     all_columns = slice(0, len(stack.x))
