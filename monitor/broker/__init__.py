@@ -1,1 +1,1 @@
-"""How processes and instruments reach the broker: addresses, logins, signatures."""
+"""Access to the MQTT broker: addresses, client, logins, signatures, log, and tests of a broker."""

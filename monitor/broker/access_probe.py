@@ -1,4 +1,7 @@
-"""What a foreign client can do at the running broker, found out by being one; nothing real is taken or overwritten."""
+"""Test what a client without rights can do at the running broker.
+
+The tests use topics, sites and sessions of their own where success would change something.
+"""
 
 import contextlib
 import time
@@ -14,26 +17,40 @@ from monitor.broker.logins import DOCTOR
 from monitor.broker.probe import TRIED, connected, subscribe
 
 PATIENCE_S: Final = 3.0
-SITES: Final = 20  # more are not tried
+SITES: Final = 20  # that are tested at most
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerProbeResult:
-    """What one foreign client was let do."""
+    """What a client without rights could do.
+
+    Attributes:
+        came_in: Whether it could connect.
+        spoke_for: Sites for which it could publish readings.
+        spoke_as_service: Kinds of topics of the service on which it could publish.
+        took_session: Whether it could take over a session of the service.
+    """
 
     came_in: bool
-    spoke_for: tuple[str, ...] = ()  # sites
-    spoke_as_service: tuple[str, ...] = ()  # kinds of topics
+    spoke_for: tuple[str, ...] = ()
+    spoke_as_service: tuple[str, ...] = ()
     took_session: bool = False
 
 
 def try_anonymous(own: Access, door: Access, sites: Sequence[str], client_id: str) -> BrokerProbeResult:
-    """A client without a login."""
+    """Test a client without a login.
+
+    Args:
+        own: How the service reaches the broker.
+        door: Address for instruments.
+        sites: Ids of sites.
+        client_id: Client id of the service.
+    """
     return _try(own, replace(door, username="", password=""), sites, client_id)
 
 
 def try_foreign(own: Access, door: Access, password: str, sites: Sequence[str], client_id: str) -> BrokerProbeResult:
-    """A client with a login that is right and may do nothing that counts."""
+    """Test a client with a valid login that has no right that matters. See `try_anonymous`."""
     return _try(own, replace(door, username=DOCTOR, password=password), sites, client_id)
 
 
@@ -41,7 +58,8 @@ def _try(own: Access, foreign: Access, sites: Sequence[str], client_id: str) -> 
     mark = uuid.uuid4().hex[:8]
     try:
         with connected(foreign, f"{DOCTOR}-x{mark}", expiry_s=0) as (client, _, _):
-            # readings go to sites that are: what is let through waits in the quarantine; the rest to one that is not
+            # Readings are published for existing sites, where they would go to the quarantine. Messages of the service
+            # are published for a site that does not exist.
             readings = {site: f"slopeward/v1/{site}/doctor/obs" for site in sites[:SITES]}
             as_service = {kind: f"slopeward/v1/doctor-{mark}/{kind}" for kind in ("state", "alert", "x/backfill")}
             delivered = _find_delivered(own, client, [*readings.values(), *as_service.values()], mark)
@@ -56,7 +74,10 @@ def _try(own: Access, foreign: Access, sites: Sequence[str], client_id: str) -> 
 
 
 def _find_delivered(own: Access, client: paho.Client, topics: Sequence[str], mark: str) -> set[str]:
-    """Which of the topics reach the service when the client publishes on them: an answer of the broker proves less."""
+    """Return the topics on which the client can publish. A topic counts if a second client receives the message.
+
+    The answer of the broker to the client is not reliable: by MQTT 3.1.1 it is the same for a refused message.
+    """
     delivered: set[str] = set()
     refused: set[int] = set()
 
@@ -77,7 +98,10 @@ def _find_delivered(own: Access, client: paho.Client, topics: Sequence[str], mar
 
 
 def _takes_session(own: Access, foreign: Access, client_id: str, mark: str) -> bool:
-    """Whether a foreign client ends the connection of ours by bearing its id; the id is one of the service's kind."""
+    """Return whether a client can end the connection of another client by connecting with its client id.
+
+    The client id resembles one of the service, so that the test does not disturb the service.
+    """
     name = f"{client_id}-doctor-{mark}"
     ends: list[object] = []
     with connected(own, name, expiry_s=0) as (victim, _, _):

@@ -1,4 +1,4 @@
-"""What a broker can do for us while we are away: found out as a client of it, and how long that lasts."""
+"""Estimate how long an outage of the service a broker can bridge."""
 
 import contextlib
 import time
@@ -9,14 +9,21 @@ from typing import Any, Final, NamedTuple
 from monitor.broker.access import Access
 from monitor.broker.probe import KEEPS, USUAL_BYTES, BrokerFacts, connected, subscribe
 
-SYS_S: Final = 1.5  # its figures are retained: they come at once, where we may read them
-OVERHEAD_BYTES: Final = 250  # of Mosquitto for a message that it keeps
+# A broker sends its statistics at once, because they are retained, unless the login has no right to them.
+SYS_S: Final = 1.5
+OVERHEAD_BYTES: Final = 250  # of Mosquitto, for each message in a queue
 DROPPED: Final = "$SYS/broker/publish/messages/dropped"
 RECEIVED: Final = ("$SYS/broker/publish/bytes/received", "$SYS/broker/publish/messages/received")
 
 
 class OutageLimit(NamedTuple):
-    """What ends an outage that the broker can bridge: after how many seconds, and what to change."""
+    """The limit that ends an outage that the broker can bridge.
+
+    Attributes:
+        seconds: Length of the outage after which messages are lost.
+        why: The reason.
+        setting: What to change.
+    """
 
     seconds: float
     why: str
@@ -24,39 +31,45 @@ class OutageLimit(NamedTuple):
 
 
 def read_figures(access: Access) -> dict[str, float]:
-    """The figures that the broker publishes of itself; empty where it has none, or we may not read them.
+    """Return the statistics that a broker publishes under `$SYS`, by topic.
+
+    They are empty if the broker has none or the login has no right to them.
 
     Raises:
-        OSError: the broker does not answer.
+        OSError: The broker does not answer.
     """
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
 
     def keep(_client: Any, _data: Any, message: Any) -> None:
         with contextlib.suppress(ValueError, IndexError):
-            found[message.topic] = float(bytes(message.payload).split()[0])
+            figures[message.topic] = float(bytes(message.payload).split()[0])
 
     with connected(access, "", expiry_s=0, clean=True) as (client, _, _):
         client.on_message = keep
         subscribe(client, "$SYS/broker/#")
         deadline = time.monotonic() + SYS_S
-        while time.monotonic() < deadline and not found.keys() >= {DROPPED, *RECEIVED}:
+        while time.monotonic() < deadline and not figures.keys() >= {DROPPED, *RECEIVED}:
             time.sleep(0.05)
-    return found
+    return figures
 
 
 def message_bytes(figures: Mapping[str, float]) -> float:
-    """The mean size of a message, by the broker's own count."""
-    size, count = (figures.get(name, 0.0) for name in RECEIVED)
-    return size / count if count else USUAL_BYTES
+    """Return the mean size of the messages that a broker has received, from its statistics."""
+    total_bytes, messages = (figures.get(name, 0.0) for name in RECEIVED)
+    return total_bytes / messages if messages else USUAL_BYTES
 
 
 def find_limit(
     facts: BrokerFacts, rate_per_s: float, size_bytes: float, free_bytes: Mapping[str, float], requested_expiry_s: float
 ) -> OutageLimit:
-    """Which limit ends first while nobody fetches.
+    """Return the limit that is reached first while the service is away.
 
     Args:
-        free_bytes: room for what the broker keeps, by name (`memory`, `disk`).
+        facts: Results of `probe_broker`.
+        rate_per_s: Messages per second.
+        size_bytes: Mean size of a message.
+        free_bytes: Free space for the queue of the broker, by name (`memory`, `disk`).
+        requested_expiry_s: Session expiry that was requested. A broker that grants less states it.
 
     >>> find_limit(BrokerFacts(True, None, 1000), 10.0, 300.0, {}, 86400.0)[:2]
     (100.0, 'it kept 1000 of 1500 messages')
@@ -76,7 +89,7 @@ def find_limit(
 
 
 def available_memory_bytes() -> float | None:
-    """Memory that programs can still get; None where the system does not say."""
+    """Return the memory that is available to programs; None if the system does not report it."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):

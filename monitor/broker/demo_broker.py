@@ -1,4 +1,7 @@
-"""A broker in Python for a demonstration where Mosquitto is not installed: it forgets everything when it ends."""
+"""Broker in Python for a demonstration without Mosquitto. It loses all sessions and messages when it ends.
+
+It supports MQTT 3.1.1 and does not limit the size of messages.
+"""
 
 import argparse
 import asyncio
@@ -14,7 +17,7 @@ log: Final = logging.getLogger(__name__)
 async def _serve(host: str, port: int) -> None:
     from amqtt.broker import Broker
 
-    # it would write a page of traceback for each message that a busy subscriber confirms late: 30 MB in a demonstration
+    # amqtt logs a traceback for each message that a subscriber acknowledges late: 30 MB in one demonstration.
     logging.getLogger("amqtt").setLevel(logging.CRITICAL)
     config = {
         "listeners": {"default": {"type": "tcp", "bind": f"{host}:{port}"}},
@@ -23,12 +26,13 @@ async def _serve(host: str, port: int) -> None:
     broker = Broker(config)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sign, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
     await broker.start()
     log.warning("degraded: this broker is not durable")
     parent = os.getppid()
-    while not stop.is_set() and os.getppid() == parent:  # it holds nothing worth outliving the one who started it
+    # There is no reason to run longer than the process that started this one.
+    while not stop.is_set() and os.getppid() == parent:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 1.0)
     with contextlib.suppress(Exception):
@@ -36,12 +40,12 @@ async def _serve(host: str, port: int) -> None:
 
 
 def main() -> None:
-    """Serve until SIGTERM, or until the process that started it is gone."""
+    """Run until SIGTERM or SIGINT, or until the parent process has ended."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--host", default="127.0.0.1")
-    words = parser.parse_args()
-    asyncio.run(_serve(words.host, words.port))
+    options = parser.parse_args()
+    asyncio.run(_serve(options.host, options.port))
 
 
 if __name__ == "__main__":

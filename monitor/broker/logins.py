@@ -1,4 +1,4 @@
-"""Who may speak to the broker: a login for each instrument, gateway or listener, and the files that Mosquitto reads."""
+"""Logins of the managed broker for instruments, gateways and listeners, and the files in which Mosquitto reads them."""
 
 import base64
 import contextlib
@@ -24,38 +24,49 @@ from monitor.sites.topics import TOPIC_ROOT
 from monitor.text.instants import format_iso
 
 BOOK: Final = "logins.json"
-PASSWORDS, ACL = "passwords", "acl"
-DOCTOR: Final = "slopeward-doctor"  # may say nothing that counts; `slopeward doctor` tries with it what it may not
+PASSWORDS: Final = "passwords"
+ACL: Final = "acl"
+# Login without any right that matters. `slopeward doctor` uses it to test what the broker refuses.
+DOCTOR: Final = "slopeward-doctor"
 DOCTOR_SECRET: Final = "doctor.secret"  # noqa: S105 - the name of a file
 PID_FILE: Final = "broker.pid"
 CONFIG: Final = "mosquitto.conf"
-_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,130}")  # no sign that a topic filter or a file of Mosquitto could misread
 BACKFILL_SESSION: Final = f"{SERVICE_USER}-backfill"  # client id of the second session of the service
-_ROUNDS: Final = 101  # Mosquitto's own; a secret of 128 random bits needs no slow hash
+# Characters without a meaning in topic filters and in files of Mosquitto.
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,130}")
+# Mosquitto's own number. A secret of 128 random bits needs no slow hash.
+_ROUNDS: Final = 101
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """One login; its name is also its client id, so that nobody takes the session of another."""
+    """A login. Its name is also its client id, so that no client can take over the session of another.
+
+    Attributes:
+        station: The station for which it publishes. If empty, it publishes for all stations of the site, and reports
+            and events.
+        listens: Whether it receives levels and alerts instead of publishing.
+        made_at: When it was created, in ISO 8601.
+        hashed: Hash of the password.
+    """
 
     name: str
     site: str
-    station: str = ""  # empty: any station of the site, reports and events
-    listens: bool = False  # hears levels and alerts, and says nothing
+    station: str = ""
+    listens: bool = False
     made_at: str = ""
     hashed: str = ""
 
 
 class LoginBook:
-    """The logins of a broker, in a folder of 0700 with files of 0600; passwords are kept as hashes only."""
+    """Logins of a broker in a folder that only its owner can read. Passwords are stored as hashes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    # ---- logins ------------------------------------------------------------------------------------------------
     def load(self) -> list[Login]:
-        """All logins, by name."""
-        return sorted((Login(**one) for one in self._read()["logins"]), key=lambda login: login.name)
+        """Return all logins in the order of their names."""
+        return sorted((Login(**entry) for entry in self._read()["logins"]), key=lambda login: login.name)
 
     def issue(
         self,
@@ -67,15 +78,21 @@ class LoginBook:
         replaces: bool = False,
         reserved: Iterable[str] = (),
     ) -> tuple[Login, str]:
-        """Make a login and return it with its password, which is kept nowhere.
+        """Create a login and return it with its password, which is not stored.
 
         Args:
-            name: else `SITE` or `SITE.STATION`, for a listener with `.listener` behind it.
-            listens: hears levels and alerts instead of publishing.
-            replaces: a login of that name gets a new password; else it is refused.
-            reserved: names that nobody may have: the client ids of the service.
+            site: Id of the site.
+            station: Station for which it publishes; empty for all.
+            name: Name of the login. The default is `SITE` or `SITE.STATION`, followed by `.listener` for a listener.
+            listens: Whether it receives levels and alerts instead of publishing.
+            replaces: Whether an existing login of that name gets a new password.
+            reserved: Client ids of the service, which no login may have.
+
+        Raises:
+            RefusedError: A name has other characters, belongs to the service, or exists.
         """
-        name = name or ".".join([site, *[part for part in (station, "listener" * listens) if part]])
+        default_parts = (site, station, "listener" if listens else "")
+        name = name or ".".join(filter(None, default_parts))
         for part in filter(None, (site, station, name)):
             if not _NAME.fullmatch(part):
                 raise RefusedError(f"{part!r}: expected letters, digits, dot, dash and underscore, at most 130")
@@ -85,32 +102,37 @@ class LoginBook:
         made_at = format_iso(datetime.now(UTC))
         login = Login(name, site, station, listens, made_at, _hash(password))
         with self._change() as book:
-            others = [one for one in book["logins"] if one["name"] != name]
+            others = [entry for entry in book["logins"] if entry["name"] != name]
             if len(others) < len(book["logins"]) and not replaces:
                 raise RefusedError(f"{name} has a login; revoke it first, or choose another name by --name")
             book["logins"] = [*others, asdict(login)]
         return login, password
 
     def revoke(self, name: str) -> Login:
-        """Take a login away; raises NotFoundError where there is none of that name."""
-        with self._change() as book:
-            gone = [one for one in book["logins"] if one["name"] == name]
-            if not gone:
-                known = ", ".join(sorted(one["name"] for one in book["logins"])) or "none"
-                raise NotFoundError(f"no login {name!r}; there are: {known}")
-            book["logins"] = [one for one in book["logins"] if one["name"] != name]
-        return Login(**gone[0])
+        """Delete a login and return it.
 
-    # ---- files for the broker ----------------------------------------------------------------------------------
+        Raises:
+            NotFoundError: There is no login of that name.
+        """
+        with self._change() as book:
+            by_name = {entry["name"]: entry for entry in book["logins"]}
+            if name not in by_name:
+                names = ", ".join(sorted(by_name)) or "none"
+                raise NotFoundError(f"no login {name!r}; there are: {names}")
+            revoked = by_name.pop(name)
+            book["logins"] = list(by_name.values())
+        return Login(**revoked)
+
     def prepare(
         self, sites: Sequence[Site] = (), anonymous: bool = False, user: str = SERVICE_USER, secret: str = ""
     ) -> bool:
-        """Write what the broker reads, and return whether it lets in those without a login.
+        """Write the files of the broker, and return whether clients can connect without a login.
 
         Args:
-            sites: as their files are now; what a site that is not among them needs is kept as it was.
-            anonymous: True lets everybody publish readings.
-            secret: its password at an external broker; else one is made.
+            sites: Current sites. The topics of a site that is not among them stay as they were.
+            anonymous: Whether clients can publish readings without a login.
+            user: Login of the service.
+            secret: Password of the service at an external broker. The default is the stored one, or a new one.
         """
         with self._change() as book:
             book["anonymous"] = anonymous
@@ -125,16 +147,19 @@ class LoginBook:
         return (self.folder / SERVICE_SECRET).read_text(encoding="ascii").strip()
 
     def doctor_password(self) -> str:
-        """The password of the login that may do nothing; empty where nobody made one."""
+        """Return the password of the login of `slopeward doctor`; empty if there is none."""
         try:
             return (self.folder / DOCTOR_SECRET).read_text(encoding="ascii").strip()
         except OSError:
             return ""
 
     def reload_broker(self) -> bool:
-        """Let the managed broker of the folder read its files again; False where none runs.
+        """Make the managed broker of the folder read its files again. Return False if it does not run.
 
-        Who was revoked is disconnected at once; the others stay.
+        A client whose login was revoked is disconnected at once. Others stay connected.
+
+        Raises:
+            BrokerError: The broker belongs to another account.
         """
         try:
             pid = int((self.folder / PID_FILE).read_text(encoding="utf-8"))
@@ -152,7 +177,6 @@ class LoginBook:
             ) from None
         return True
 
-    # ---- the folder --------------------------------------------------------------------------------------------
     def _read(self) -> dict[str, Any]:
         path = self.folder / BOOK
         try:
@@ -168,18 +192,21 @@ class LoginBook:
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[dict[str, Any]]:
-        """One writer at a time; what was changed is written, and so are the files that follow from it."""
+        """Yield the stored logins to change them, then write them and the files that Mosquitto reads.
+
+        Only one process at a time can change them.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         with (self.folder / "logins.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             book = self._read()
             yield book
-            logins = [Login(**one) for one in book["logins"]]
+            logins = [Login(**entry) for entry in book["logins"]]
             doctor = self._keep_secret(DOCTOR_SECRET)
             self._write(BOOK, json.dumps(book, indent=1))
-            service = book.get("service", {})  # none until the broker starts
-            hashes = {one.name: one.hashed for one in logins} | {DOCTOR: _hash(doctor)}
+            service = book.get("service", {})  # empty until the broker has started once
+            hashes = {login.name: login.hashed for login in logins} | {DOCTOR: _hash(doctor)}
             if service:
                 hashes[service["name"]] = service["hashed"]
             self._write(PASSWORDS, "".join(f"{name}:{hashed}\n" for name, hashed in hashes.items()))
@@ -201,21 +228,21 @@ class LoginBook:
 
 @contextlib.contextmanager
 def issue_temporary_login(broker: Any, site: str, user: str) -> Iterator[tuple[str, str]]:
-    """A login at the managed broker of this machine for as long as the block lasts, as (name, password).
+    """Create a login at the managed broker of this machine and yield its name and password. Revoke it at the end.
 
-    Both are empty where the broker is none of ours or its folder is not open to this account.
+    Both are empty if the broker is not managed or this account cannot read its folder.
     """
     book = LoginBook(Path(broker.data))
     if broker.mode != "managed" or not os.access(book.folder / SERVICE_SECRET, os.R_OK):
         yield "", ""
         return
-    # two dots: no instrument has such a name unless a person chose it
+    # The name has two dots, which the name of a login of an instrument has only if a person chose it.
     login, password = book.issue(site, name=f"{site}..{user}", replaces=True)
     book.reload_broker()
     try:
         yield login.name, password
     finally:
-        with contextlib.suppress(NotFoundError, OSError):  # the folder of a demonstration may be gone
+        with contextlib.suppress(NotFoundError, OSError):  # the folder of a demonstration may be deleted
             if book.folder.is_dir():
                 book.revoke(login.name)
                 book.reload_broker()
@@ -224,12 +251,14 @@ def issue_temporary_login(broker: Any, site: str, user: str) -> Iterator[tuple[s
 def format_acl(
     logins: Iterable[Login], topics: Mapping[str, Mapping[str, Sequence[str]]], *, anonymous: bool, service: str = ""
 ) -> str:
-    """The access list as Mosquitto reads it: what no line names is refused.
+    """Return the access list in the format of Mosquitto, which refuses everything that no line allows.
 
     Args:
-        topics: by site, the topics beside our own that it `write`s (decoders) and that are `read` (channels).
-        anonymous: lines for those without a login: readings in, everything out.
-        service: the service's own name at the broker, which may do everything; empty: it is not known yet.
+        logins: All logins.
+        topics: Topics of each site beside those of Slopeward: `write` for decoders, `read` for notification channels,
+            `confirm` for sirens.
+        anonymous: Whether clients without a login may publish readings and receive everything.
+        service: Login of the service, which may do everything; empty if it is unknown.
     """
     lines = ["# written by slopeward: slopeward broker add|revoke|acl"]
     if anonymous:
@@ -256,15 +285,16 @@ def _list_rules(login: Login, topics: Mapping[str, Mapping[str, Sequence[str]]])
     if login.station:
         return rules
     rules += [f"write {site}/report", f"write {site}/event", *readable]
-    # a node of Sparkplug B hears on its own topics that it is asked for a new birth
+    # A node of Sparkplug B receives requests for a new birth on its own topics.
     return rules + [f"{'readwrite' if topic.startswith('spBv1.0/') else 'write'} {topic}" for topic in own["write"]]
 
 
 def _list_topics(site: Site) -> dict[str, list[str]]:
-    """What a site uses beside our own topics; a filter that could reach ours is given to nobody."""
-    channels = [(find_channel_traits(c), split_channel(c)[1]) for r in site.recipients for c in r.channels]
-    sirens = {topic for one, topic in channels if one.orders and is_apart(topic)}
-    read = [topic for one, topic in channels if one.of_broker]
+    """Return the topics of a site beside those of Slopeward. Nobody gets a filter that could match the latter."""
+    addresses = [address for recipient in site.recipients for address in recipient.channels]
+    channels = [(find_channel_traits(address), split_channel(address)[1]) for address in addresses]
+    sirens = {topic for traits, topic in channels if traits.orders and is_apart(topic)}
+    read = [topic for traits, topic in channels if traits.of_broker]
     return {
         "confirm": sorted(f"{topic}/confirm" for topic in sirens),
         "write": sorted({bound.topic for bound in site.decoders if is_apart(bound.topic)}),
@@ -273,26 +303,28 @@ def _list_topics(site: Site) -> dict[str, list[str]]:
 
 
 def is_apart(topic: str) -> bool:
-    """Whether a topic filter stays clear of the topics of the service and of the broker.
+    """Return whether a topic filter matches no topic of the service or of the broker itself.
 
     >>> is_apart("application/+/up"), is_apart("+/up"), is_apart("slopeward/v1/+/state")
     (True, False, False)
     """
     first = topic.partition("/")[0]
-    return not (first in {"+", "#", "slopeward"} or first.startswith("$") or any(sign in topic for sign in "\r\n\0"))
+    return not (
+        first in {"+", "#", "slopeward"} or first.startswith("$") or any(character in topic for character in "\r\n\0")
+    )
 
 
 def is_process(pid: int, argument: str) -> bool:
-    """Whether a process has this word in its command; only Linux can tell."""
+    """Return whether a process has this argument in its command. Always False outside Linux."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return False
-    return argument in words
+    return argument in arguments
 
 
 def _hash(password: str) -> str:
-    """The way Mosquitto 2 keeps a password: PBKDF2 with SHA-512."""
+    """Return the hash of a password in the format of Mosquitto 2: PBKDF2 with SHA-512."""
     salt = os.urandom(12)
     key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ROUNDS, 64)
     return f"$7${_ROUNDS}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"

@@ -1,4 +1,4 @@
-"""What a broker does for a client that is away, found out by being one: does it keep the session, and how much."""
+"""Test as a client whether a broker keeps the session of an absent client, and how many messages."""
 
 import contextlib
 import threading
@@ -14,19 +14,31 @@ from paho.mqtt.properties import Properties
 
 from monitor.broker.access import Access
 
-KEEPS: Final = 1500  # more than the 1,000 that Mosquitto keeps as it comes
+# Messages that are published for the absent client. By default Mosquitto keeps 1,000 messages.
+KEEPS: Final = 1500
 USUAL_BYTES: Final = 300
-PATIENCE_S: Final = 10.0  # without any progress: a link may be slow
-QUIET_S: Final = 1.0  # after which it is asked whether more waits
-END: Final = b"end"  # comes behind all that waited
+# Largest size of these messages, which are sent every day.
+MOST_BYTES: Final = 4096
+# How long to wait without any progress, since a connection may be slow.
+PATIENCE_S: Final = 10.0
+# Pause in the delivery after which the end marker is published.
+QUIET_S: Final = 1.0
+# Marker that the broker delivers after all messages that waited.
+END: Final = b"end"
 EXPIRY_S: Final = 30 * 86400
-MOST_BYTES: Final = 4096  # of a message of the trial: 1,500 of them are sent each day
-TRIED: Final = b"tried by slopeward doctor"  # no alert and no state: nobody can take it for one
+# Payload that cannot be mistaken for an alert or a state.
+TRIED: Final = b"tried by slopeward doctor"
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerFacts:
-    """Found facts; `session_expiry_s` is what the broker grants when it is less than what was asked."""
+    """Result of a test.
+
+    Attributes:
+        session_present: Whether the broker kept the session.
+        session_expiry_s: Session expiry that the broker grants; None if it grants what was requested.
+        kept: Number of messages that it kept, of `KEEPS`.
+    """
 
     session_present: bool
     session_expiry_s: float | None
@@ -34,12 +46,16 @@ class BrokerFacts:
 
 
 def probe_broker(access: Access, size_bytes: float = USUAL_BYTES) -> BrokerFacts:
-    """Subscribe, leave, let a second client publish, come back and count; cleans up after itself.
+    """Subscribe and disconnect, let a second client publish, then reconnect and count the messages.
 
-    The messages are of the given size, since a broker may count in bytes what it keeps.
+    The session is deleted at the end.
+
+    Args:
+        access: How to reach the broker.
+        size_bytes: Size of the messages. A broker may limit its queue in bytes.
 
     Raises:
-        OSError: the broker does not answer or refuses.
+        OSError: The broker does not answer or refuses the connection.
     """
     name = f"slopeward-doctor-{uuid.uuid4().hex[:8]}"
     topic = f"slopeward/doctor/{name}"
@@ -53,12 +69,12 @@ def probe_broker(access: Access, size_bytes: float = USUAL_BYTES) -> BrokerFacts
         if present:
             _await_all(client, topic, received)
     with connected(access, name, expiry_s=0, clean=True):
-        pass  # takes the session away again
-    return BrokerFacts(present, granted, sum(one != END for one in received))
+        pass  # a clean start without expiry deletes the session
+    return BrokerFacts(present, granted, sum(payload != END for payload in received))
 
 
 def _publish_all(client: paho.Client, topic: str, payload: bytes) -> None:
-    """Publish what a broker should keep, and wait until it has acknowledged the last, however slow the link is."""
+    """Publish the messages that the broker should keep, and wait until it has acknowledged all of them."""
     infos = [client.publish(topic, payload, qos=1) for _ in range(KEEPS)]
     for info in infos:
         info.wait_for_publish(PATIENCE_S)
@@ -67,21 +83,32 @@ def _publish_all(client: paho.Client, topic: str, payload: bytes) -> None:
 
 
 def _await_all(client: paho.Client, topic: str, received: list[bytes]) -> None:
-    """Wait for all that was kept: on a slow link a quiet second is not the end, what is published now comes behind."""
-    seen, quiet_s, is_requested = 0, time.monotonic(), False
+    """Wait for the messages that the broker kept.
+
+    A pause is not the end on a slow connection. Therefore a marker is published after a pause, which the broker
+    delivers last.
+    """
+    count = 0
+    quiet_since_s = time.monotonic()
+    is_marked = False
     while len(received) < KEEPS and END not in received:
-        if len(received) != seen:
-            seen, quiet_s = len(received), time.monotonic()
-        if not is_requested and time.monotonic() - quiet_s >= QUIET_S:
+        if len(received) != count:
+            count = len(received)
+            quiet_since_s = time.monotonic()
+        if not is_marked and time.monotonic() - quiet_since_s >= QUIET_S:
             client.publish(topic, END, qos=1)
-            is_requested = True
-        if time.monotonic() - quiet_s >= PATIENCE_S:
+            is_marked = True
+        if time.monotonic() - quiet_since_s >= PATIENCE_S:
             return
         time.sleep(0.02)
 
 
 def subscribe(client: paho.Client, topic: str) -> None:
-    """Subscribe and return when the broker has answered."""
+    """Subscribe and wait for the answer of the broker.
+
+    Raises:
+        TimeoutError: The broker does not answer.
+    """
     done = threading.Event()
     client.on_subscribe = lambda *_: done.set()
     client.subscribe(topic, qos=1)
@@ -98,7 +125,18 @@ def connected(
     clean: bool = False,
     received: list[bytes] | None = None,
 ) -> Iterator[tuple[paho.Client, bool, Any]]:
-    """A connected client, whether the broker knew it, and the properties it answered with."""
+    """Yield a connected client, whether the broker had kept its session, and the properties of the answer.
+
+    Args:
+        access: How to reach the broker.
+        client_id: Client id.
+        expiry_s: Session expiry to request.
+        clean: Whether to discard an existing session.
+        received: List to which payloads of received messages are added.
+
+    Raises:
+        OSError: The broker does not answer or refuses the connection.
+    """
     client = access.open_client(client_id, mqtt5=True)
     answer: list[tuple[Any, Any, Any]] = []
     arrived = threading.Event()
@@ -111,7 +149,8 @@ def connected(
         if received is not None:
             received.append(bytes(message.payload))
 
-    client.on_connect, client.on_message = note, count
+    client.on_connect = note
+    client.on_message = count
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = expiry_s
     client.connect(*access.target, keepalive=30, clean_start=clean, properties=properties)

@@ -1,4 +1,4 @@
-"""Signatures of what the service publishes by MQTT, so that a siren can tell a forged message from ours."""
+"""Signatures of published MQTT messages, with which a siren distinguishes forged messages from those of the service."""
 
 import hashlib
 import hmac
@@ -20,18 +20,18 @@ _LINE: Final = re.compile(r"([A-Za-z0-9._-]{1,64})[: ]([0-9a-f]{32,128})")
 
 
 class SigningKey(NamedTuple):
-    """A secret shared with those who listen; its id tells them which one to try."""
+    """Secret that the service shares with receivers of its messages. The id tells them which key to use."""
 
     id: str
     secret: bytes
 
 
 class Keyring:
-    """The keys that sign, oldest first; a change of the file is seen at the next use.
+    """Keys with which messages are signed, oldest first. A changed file is read at the next use.
 
     Args:
-        path: the file, which is made with a first key where there is none.
-        fixed: keys of the environment; the file is not looked at then.
+        path: File with the keys. It is created with a first key if it does not exist.
+        fixed: Keys of the environment, which are used instead of the file.
     """
 
     def __init__(self, path: Path, fixed: str = "") -> None:
@@ -41,11 +41,11 @@ class Keyring:
         self._keys: tuple[SigningKey, ...] = ()
 
     def keys(self) -> tuple[SigningKey, ...]:
-        """The keys as they are now.
+        """Return the current keys.
 
         Raises:
-            ConfigError: the file holds something else.
-            OSError: it can neither be read nor made.
+            ConfigError: The file does not contain keys.
+            OSError: The file can neither be read nor created.
         """
         if self._fixed:
             return self._fixed
@@ -60,17 +60,22 @@ class Keyring:
         return self._keys
 
     def known(self) -> tuple[SigningKey, ...]:
-        """The same, without making a first key: none where the file is not there or not for this account."""
+        """Return the current keys without creating a first one; none if this account cannot read the file."""
         return self.keys() if self._fixed or os.access(self.path, os.R_OK) else ()
 
     def add(self) -> SigningKey:
-        """Add a key; from now on messages bear its signature beside the others."""
+        """Add a key and return it. Messages get its signature in addition to the others."""
         key = make_key()
         self._save((*self._change(), key))
         return key
 
     def retire(self, key_id: str) -> None:
-        """Take a key away: whoever knows no other takes our messages for forged."""
+        """Delete a key. A receiver without another key rejects messages of the service from then on.
+
+        Raises:
+            NotFoundError: There is no such key.
+            RefusedError: It is the only key, or the keys come from the environment.
+        """
         keys = self._change()
         if key_id not in {key.id for key in keys}:
             raise NotFoundError(f"no key {key_id!r}; there are: {', '.join(key.id for key in keys)}")
@@ -89,12 +94,16 @@ class Keyring:
 
 
 def make_key() -> SigningKey:
-    """A new key with a random id."""
+    """Return a new key with a random id."""
     return SigningKey(f"k{secrets.token_hex(3)}", secrets.token_bytes(32))
 
 
 def parse_keys(text: str, name: str) -> tuple[SigningKey, ...]:
-    """Read keys from lines or a list with commas.
+    """Return keys from lines or a comma-separated list.
+
+    Args:
+        text: Keys as `ID:SECRET` or `ID SECRET`, with the secret in hexadecimal digits.
+        name: Name of the source for messages.
 
     >>> parse_keys("a:00112233445566778899aabbccddeeff", "x")[0].id
     'a'
@@ -111,10 +120,16 @@ def parse_keys(text: str, name: str) -> tuple[SigningKey, ...]:
 
 
 def sign(topic: str, content: str, keys: Sequence[SigningKey], at: datetime) -> str:
-    """A JSON object with `signed_at` and, as its last member, a signature by each key; without a key as it was.
+    """Return a JSON object with `signed_at` and, as its last member, a signature by each key.
 
-    What is signed is the topic, a line feed, and the bytes of the object without its last member: who checks needs no
-    second spelling of the JSON.
+    Signed are the topic, a line feed, and the bytes of the object without its last member, so that a receiver need not
+    serialise the object again. Without keys the object is returned unchanged.
+
+    Args:
+        topic: Topic of the message.
+        content: JSON object.
+        keys: Keys.
+        at: Time of the signature.
     """
     if not keys:
         return content
@@ -124,7 +139,7 @@ def sign(topic: str, content: str, keys: Sequence[SigningKey], at: datetime) -> 
 
 
 def is_signed(topic: str, payload: bytes, keys: Sequence[SigningKey]) -> bool:
-    """Whether a message bears a right signature of one of the keys."""
+    """Return whether a message has a valid signature by one of the keys."""
     body, mark, tail = payload.rpartition(SEPARATOR.encode())
     try:
         made = json.loads(tail[:-1])

@@ -1,4 +1,4 @@
-"""The brokers that the service may start itself: a durable Mosquitto child, or one in Python for a demonstration."""
+"""Start and stop a broker: Mosquitto with a durable configuration, or one in Python for a demonstration."""
 
 import contextlib
 import fcntl
@@ -29,45 +29,57 @@ from monitor.worker.kernel import end_with_parent
 from monitor.worker.sandbox import clean_environment
 
 log: Final = logging.getLogger(__name__)
-# `QueueSaver` saves the queue within a second. Mosquitto's own saving is for the case that it cannot.
+# `QueueSaver` saves the queue within a second. Mosquitto saves it by itself too, in case that fails.
 AUTOSAVE_S: Final = 60
 SETUP_SOCKET: Final = "setup.sock"  # in `broker.data`, while sessions are created
 DATABASE: Final = "mosquitto.db"  # Mosquitto's default name
 MOSQUITTO: Final = "SLOPEWARD_MOSQUITTO"
+# Largest payload. No decoder reads a larger one.
+MESSAGE_BYTES: Final = 1 << 20
+# Largest packet, with topic and properties. Mosquitto ends the connection of a client that sends a larger one.
+_PACKET_BYTES: Final = MESSAGE_BYTES + (1 << 17)
 _START_S: Final = 15.0
 _STOP_S: Final = 15.0
-_PREDECESSOR_S: Final = 5.0  # a service that is just ending gets this time
+# How long a service waits for another one that is just ending.
+_PREDECESSOR_S: Final = 5.0
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-MESSAGE_BYTES: Final = 1 << 20  # what a decoder would refuse as too large need not come in
-_PACKET_BYTES: Final = MESSAGE_BYTES + (1 << 17)  # with topic and properties; beyond it the broker stops reading
-_SOCKET_PATH_BYTES: Final = 107  # of the system
+_SOCKET_PATH_BYTES: Final = 107  # limit of Linux
 
 
 def find_mosquitto() -> str | None:
-    """The path of the Mosquitto binary, or None; distributions put it into sbin.
+    """Return the path of the Mosquitto binary, or None. Distributions install it into an sbin folder.
 
-    `SLOPEWARD_MOSQUITTO` names it where it lies elsewhere; `none` goes without.
+    The environment variable `SLOPEWARD_MOSQUITTO` can name another path, or `none` to run without Mosquitto.
     """
-    if named := os.environ.get(MOSQUITTO):
-        return None if named == "none" else shutil.which(named)
+    configured = os.environ.get(MOSQUITTO)
+    if configured:
+        return None if configured == "none" else shutil.which(configured)
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
 
 
 def format_config(
     folder: Path, port: int, host: str = "127.0.0.1", *, anonymous: bool = False, setup_only: bool = False
 ) -> str:
-    """The configuration that keeps every session and message over a restart, and lets nobody in without a login.
+    """Return a configuration of Mosquitto that keeps all sessions and messages over a restart and requires logins.
 
-    Mosquitto's own defaults drop the queue of a client beyond 1,000 messages and write it every 30 minutes. There are
-    two doors: instruments come by the port and bear the name of their login as client id, so that none takes the
-    session of another; the service comes by a socket in its folder, which no other account can open. Logins and access
-    lists are common to both: with `per_listener_settings`, Mosquitto from 2.0.12 on drops all that comes for a client
-    that is away. With `anonymous` instruments come in without a login, and their client ids are their own choice.
-    With `setup_only` the broker has one socket that neither instruments nor the core use: sessions are created there.
+    Mosquitto's defaults drop the queue of a client beyond 1,000 messages and save it every 30 minutes.
+
+    Instruments connect to a port. Their client id is the name of their login, so that no instrument can take over the
+    session of another. The service connects to a Unix socket in its folder, which no other account can open. Both
+    listeners share logins and access lists: with `per_listener_settings`, Mosquitto from 2.0.12 on drops messages for
+    absent clients.
+
+    Args:
+        folder: Folder of the broker.
+        port: Port for instruments.
+        host: Address for instruments.
+        anonymous: Whether instruments can connect without a login. They choose their client ids then.
+        setup_only: Whether the broker has only a socket on which sessions are created, which neither instruments nor
+            the core use.
     """
     user = f"user {getpass.getuser()}\n" if os.name == "posix" and os.geteuid() == 0 else ""
     home = folder.resolve()
-    names = "" if anonymous else "use_username_as_clientid true\n"
+    client_ids = "" if anonymous else "use_username_as_clientid true\n"
     if setup_only:
         listeners = f"listener 0 {SETUP_SOCKET}\n"
     else:
@@ -76,7 +88,7 @@ def format_config(
             f"listener 0 {SOCKET}\n"
             "# instruments\n"
             f"listener {port} {host}\n"
-            f"{names}"
+            f"{client_ids}"
         )
     return (
         '# written by slopeward at each start; to change it run a broker of your own (broker.mode = "external")\n'
@@ -92,7 +104,7 @@ def format_config(
         "set_tcp_nodelay true\n"
         "log_dest stderr\n"
         "log_type error\nlog_type warning\nlog_type notice\n"
-        "log_type debug\n"  # what it refuses is written there alone
+        "log_type debug\n"  # Mosquitto writes what it refuses to this log only
         f"allow_anonymous {'true' if anonymous else 'false'}\n"
         f"password_file {home / logins.PASSWORDS}\n"
         f"acl_file {home / logins.ACL}\n"
@@ -101,6 +113,8 @@ def format_config(
 
 
 class _BrokerProcess(ABC):
+    """A broker in a process of its own, in a folder with its log."""
+
     durable = False
 
     def __init__(self, folder: Path, port: int, host: str = "127.0.0.1") -> None:
@@ -109,29 +123,32 @@ class _BrokerProcess(ABC):
                 f"a broker started by slopeward listens on loopback only, not on {host}; "
                 'for the network set up Mosquitto with deploy/mosquitto.conf and broker.mode = "external"'
             )
-        self.folder, self.port, self.host = Path(folder), port, host
+        self.folder = Path(folder)
+        self.port = port
+        self.host = host
         self.log = BrokerLog(self.folder / "broker.log", self._note_change)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """Address for clients."""
         return f"mqtt://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int | None:
-        """The process id while it runs."""
-        return self._process.pid if self._process is not None and self._process.poll() is None else None
+        """Process id; None if the broker does not run."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
 
     @abstractmethod
     def command(self) -> list[str]:
-        """The words that start it."""
+        """Return the command that starts the broker."""
 
     def start(self) -> None:
-        """Start it and wait until it accepts connections.
+        """Start the broker and wait until it accepts connections.
 
         Raises:
-            BrokerError: the port is taken, the program is not there, or it ended at once; the text says why.
+            BrokerError: The port is in use, the program is not installed, or it ended at once.
         """
         if self.alive():
             return
@@ -167,8 +184,8 @@ class _BrokerProcess(ABC):
                 stderr=out,
                 cwd=self.folder,
                 env=clean_environment(os.environ),
-                start_new_session=True,  # ^C is the service's to handle
-                preexec_fn=end_with_parent,  # noqa: PLW1509 - a killed service leaves no broker that nobody watches
+                start_new_session=True,  # Ctrl+C ends the service, which then stops the broker
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - a killed service must not leave a broker behind
             )
         self._pid_file.write_text(str(self._process.pid), encoding="utf-8")
         deadline = time.monotonic() + _START_S
@@ -192,10 +209,10 @@ class _BrokerProcess(ABC):
         return self.folder / logins.PID_FILE
 
     def _end_orphan(self) -> None:
-        """End the broker that a killed service left behind; it writes what it keeps, and the new one reads it.
+        """End the broker that a killed service left behind. It saves its queue, which the new broker loads.
 
-        It ends with the service by itself where the kernel tells it (Linux); this is for the others, and for one that
-        hangs. A process is ours where its number is in our folder and its command names our configuration.
+        On Linux such a broker ends with the service. This is for other systems and for a broker that hangs. The process
+        belongs to this folder if its id is stored there and its command contains `mark()`.
         """
         try:
             pid = int(self._pid_file.read_text(encoding="utf-8"))
@@ -210,21 +227,22 @@ class _BrokerProcess(ABC):
             if not logins.is_process(pid, self.mark()):
                 return
             time.sleep(0.05)
-        log.error("the broker that was left behind (pid %d) does not end; killed", pid)
+        log.error("the broker that was left behind (pid %d) does not end and is killed", pid)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
     @abstractmethod
     def mark(self) -> str:
-        """A word of the command that tells this broker from any other."""
+        """Return an argument of the command that distinguishes this broker from any other."""
 
     def alive(self) -> bool:
-        """Whether the process runs and accepts connections."""
+        """Return whether the process runs and accepts connections."""
         return self.pid is not None and _accepts(self.host, self.port)
 
     def stop(self, timeout_s: float = _STOP_S) -> None:
-        """Stop it cleanly, so that it writes what it keeps; kill it when it does not end."""
-        process, self._process = self._process, None
+        """Stop the broker, so that it saves its queue. Kill it if it does not end in time."""
+        process = self._process
+        self._process = None
         if process is not None and process.poll() is None:
             process.terminate()
             try:
@@ -236,12 +254,15 @@ class _BrokerProcess(ABC):
 
 
 class ManagedBroker(_BrokerProcess):
-    """Mosquitto with a durable configuration, in a folder that holds configuration, logins, sessions, messages and log.
+    """Mosquitto with a durable configuration. Its folder contains configuration, logins, sessions, messages and log.
 
     Args:
-        folder: nobody else may read it.
-        anonymous: lets instruments in without a login.
-        find_sessions: Returns the sessions of the service. They exist before instruments can connect.
+        folder: Folder that no other account may read.
+        port: Port for instruments.
+        host: Loopback address for instruments.
+        anonymous: Whether instruments can connect without a login.
+        find_sites: Return the sites, whose decoders and channels use topics.
+        find_sessions: Return the sessions of the service. They exist before instruments can connect.
     """
 
     durable = True
@@ -257,7 +278,8 @@ class ManagedBroker(_BrokerProcess):
         find_sessions: Callable[[], Sequence[BrokerSession]] = lambda: (),
     ) -> None:
         super().__init__(folder, port, host)
-        self._anonymous, self._find_sites = anonymous, find_sites
+        self._anonymous = anonymous
+        self._find_sites = find_sites
         self._find_sessions = find_sessions
         self.book = logins.LoginBook(self.folder)
         self.saver = QueueSaver(self.folder / DATABASE, self._request_save)
@@ -303,7 +325,7 @@ class ManagedBroker(_BrokerProcess):
             process.send_signal(signal.SIGUSR1)
 
     def command(self) -> list[str]:
-        """Write configuration and logins anew and name the configuration."""
+        """Write configuration and logins, and return the command that starts the broker with them."""
         return self._write_config(setup_only=False)
 
     def _write_config(self, *, setup_only: bool) -> list[str]:
@@ -316,7 +338,7 @@ class ManagedBroker(_BrokerProcess):
             )
         is_open = self.prepare()
         if is_open and not setup_only:
-            log.warning("the broker lets anybody of this machine publish readings; `slopeward doctor` says more")
+            log.warning("the broker accepts readings of anybody on this machine; see `slopeward doctor`")
         # A killed broker leaves its socket behind.
         (self.folder / (SETUP_SOCKET if setup_only else SOCKET)).unlink(missing_ok=True)
         text = format_config(self.folder, self.port, self.host, anonymous=is_open, setup_only=setup_only)
@@ -324,7 +346,11 @@ class ManagedBroker(_BrokerProcess):
         return [program, "-c", self.mark()]
 
     def prepare(self) -> bool:
-        """Write the logins and the access list for the sites as they are now; True when no login is asked for."""
+        """Write logins and access list for the current sites. Return True if no login is required.
+
+        Raises:
+            BrokerError: The path of the folder is too long for a socket.
+        """
         path = os.fspath(self.folder / SOCKET)
         if len(path.encode()) > _SOCKET_PATH_BYTES:
             raise BrokerError(
@@ -334,9 +360,9 @@ class ManagedBroker(_BrokerProcess):
         return self.book.prepare(self._find_sites(), self._anonymous)
 
     def reload(self) -> None:
-        """Apply changed site files; connections stay. The core must not be connected.
+        """Apply changed site files while instruments stay connected. The core must not be connected.
 
-        The sessions subscribe to new topics before instruments may publish on them.
+        The sessions subscribe to new topics before instruments get the right to publish on them.
         """
         self.prepare()
         try:
@@ -345,25 +371,25 @@ class ManagedBroker(_BrokerProcess):
             self.book.reload_broker()
 
     def mark(self) -> str:
-        """The path of its configuration."""
+        """Return the path of the configuration."""
         return str((self.folder / logins.CONFIG).resolve())
 
 
 class DemoBroker(_BrokerProcess):
-    """amqtt in a process of its own: it forgets sessions and messages when it ends, so it is never durable."""
+    """Broker of the package amqtt for a demonstration. It loses sessions and messages when it ends."""
 
     def command(self) -> list[str]:
-        """This interpreter with the module of the demo broker."""
+        """Return the command that starts the module of the demonstration broker."""
         return [sys.executable, "-P", "-m", "monitor.broker.demo_broker", "--port", str(self.port), "--host", self.host]
 
     def _prepare_start(self) -> None:
-        """Do nothing: this broker keeps no sessions."""
+        """Do nothing: this broker loses its sessions anyway."""
 
     def _note_change(self) -> None:
         """Do nothing: this broker saves nothing."""
 
     def mark(self) -> str:
-        """The port, which is its own while it runs."""
+        """Return the port, which no other broker uses meanwhile."""
         return str(self.port)
 
 
@@ -377,7 +403,11 @@ def open_broker(
     find_sites: Callable[[], Sequence[Site]] = lambda: (),
     find_sessions: Callable[[], Sequence[BrokerSession]] = lambda: (),
 ) -> ManagedBroker | DemoBroker | None:
-    """The broker to start for `broker.mode`; None for an external one. One that is not installed is an error."""
+    """Return the broker for `broker.mode`; None for an external one.
+
+    Raises:
+        BrokerError: The mode is unknown, or the package of the demonstration broker is not installed.
+    """
     match mode:
         case "external":
             return None
@@ -393,10 +423,10 @@ def open_broker(
 
 @contextlib.contextmanager
 def hold_folder(folder: Path) -> Iterator[None]:
-    """Keep the broker's folder for one service: a second would take its broker for one left behind, and end it.
+    """Reserve the folder of a broker. A second service would end the broker of the first as one that was left behind.
 
     Raises:
-        BrokerError: another service holds it.
+        BrokerError: Another service uses the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "service.lock").open("a+", encoding="utf-8") as file:
@@ -413,7 +443,7 @@ def hold_folder(folder: Path) -> Iterator[None]:
                         "stop it, or give this one a folder, a port and a database of its own"
                     ) from None
                 time.sleep(0.2)
-        with contextlib.suppress(OSError):  # a full disk does not keep a service from starting
+        with contextlib.suppress(OSError):  # the service starts even if the disk is full
             os.truncate(file.fileno(), 0)
             os.write(file.fileno(), str(os.getpid()).encode())
         yield
