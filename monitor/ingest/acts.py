@@ -1,4 +1,4 @@
-"""What a person may do with the GNSS reference of a station."""
+"""Act of a person: choose the GNSS reference of a station."""
 
 from typing import Annotated, Final
 
@@ -46,14 +46,15 @@ def choose(
     answer = ReferenceAnswer(holds)
     accept = answer is not ReferenceAnswer.KEPT
 
-    def do(c: Connection, second: Actor | None) -> tuple[Reference, Reference]:
+    def answer_in(c: Connection, second: Actor | None) -> tuple[Reference, Reference]:
         takes_two = find_stake(c, site)[1]
         return answer_reference(
             c, place, call.actor, reason, call.now, answer=answer, takes_two=takes_two, second=second
         )
 
     shared = call.db.run_read(share_answer, place, answer=answer)
-    found, other = call.by_two(shared, reason, do, lambda c: find_stake(c, site)[0])
-    text = (_NEW if accept else _KEPT)(place=place, holds=found.describe(), other=other.describe())
-    facts = {"station": place, "holds": found.to_json(), "other": other.to_json()}
+    chosen, other = call.by_two(shared, reason, answer_in, lambda c: find_stake(c, site)[0])
+    template = _NEW if accept else _KEPT
+    text = template(place=place, holds=chosen.describe(), other=other.describe())
+    facts = {"station": place, "holds": chosen.to_json(), "other": other.to_json()}
     return ActResult(text, facts, hint="slopeward ingest --rejected" if accept else "")

@@ -1,6 +1,6 @@
-"""What one sender may ask of the service: so many readings for so long, and no stations without end.
+"""Limits of senders: how many readings per second, and how many stations that no site file declares.
 
-Only what comes by the broker is bounded; files are read in by a person who is there.
+The limits apply to messages of the broker only. Files are imported by a person, who sees the result.
 """
 
 from collections.abc import Mapping
@@ -37,15 +37,21 @@ _STRANGER: Final = Template(
 
 @dataclass(slots=True)
 class _TokenBucket:
+    """Number of readings that a sender may send at once, which refills over time."""
+
     left: float
     at: datetime
 
 
 class Admission:
-    """Lets readings in, or says why not. A refused message goes to the quarantine and can be read again from there.
+    """Accepts the readings of messages or refuses them. A refused message goes to the quarantine.
+
+    Limits are counted for each batch. Call `settle` when the batch is stored, or `revert` if it was not.
 
     Args:
-        stations: those that already have readings, by site: they stay in whatever the limit.
+        limits: Limits of the service file.
+        sites: All sites, by id.
+        stations: Stations that have readings, by site id. They are accepted whatever the limit is.
     """
 
     def __init__(self, limits: LimitsSection, sites: Mapping[str, Site], stations: Mapping[str, set[str]]) -> None:
@@ -53,121 +59,124 @@ class Admission:
         self._declared = {site.id: {station.id for station in site.stations} for site in sites.values()}
         self._undeclared = {site: set(stations.get(site, ())) - declared for site, declared in self._declared.items()}
         self._sites = sites
-        self._rooms: dict[tuple[str, str], StationReadingLimit] = {
-            (site.id, station): room
+        self._reading_limits: dict[tuple[str, str], StationReadingLimit] = {
+            (site.id, station): limit
             for site in sites.values()
-            for station, room in compute_reading_limits(site).items()
+            for station, limit in compute_reading_limits(site).items()
         }
-        self._spans: dict[tuple[str, str, str], timedelta] = {}
+        self._window_lengths: dict[tuple[str, str, str], timedelta] = {}  # by site, station and quantity
         self._buckets: dict[str, _TokenBucket] = {}
-        self._before: dict[str, tuple[float, datetime]] = {}  # of the batch in hand
+        self._before_batch: dict[str, tuple[float, datetime]] = {}  # state of the buckets that this batch has changed
 
     def admit(self, message: BrokerMessage, decoded: DecodedMessage) -> DecodedMessage:
-        """The same, without what is too much; that is a fault with its reason."""
+        """Return a decoded message without what exceeds a limit, which becomes a fault."""
         if message.client not in BY_BROKER:
             return decoded
         readings = len(decoded.observations)
         if self._is_too_fast(message, decoded):
             source, limit = find_source(message.topic, message.client), self._limits.readings_per_s
             reason = _TOO_FAST(sender=source, n=limit)
-            # counted as arrived: who sends too much is not asked to send it again
+            # The sequence number counts as received, so that the sender is not asked to send the message again.
             decoded = DecodedMessage(faults=(MessageFault("rate_limited", reason, message.payload),), mark=decoded.mark)
         elif too_dense := self._find_too_dense(message, decoded):
             reason = _TOO_DENSE(station=too_dense)
             decoded = DecodedMessage(faults=(MessageFault("rate_limited", reason, message.payload),), mark=decoded.mark)
         elif readings:
-            decoded = self._without_strangers(message, decoded)
+            decoded = self._limit_undeclared(message, decoded)
         mark = decoded.mark
         if mark is None or mark.station in self._declared.get(mark.site, ()):
             return decoded
-        # the counts of a station that has no readings are its sender's invention, as its name is
+        # The sequence numbers of a station without readings are not stored: its sender may have invented the name.
         return decoded if mark.station in self._undeclared.get(mark.site, ()) else replace(decoded, mark=None)
 
     def settle(self) -> None:
-        """What was let in is stored."""
-        self._before.clear()
+        """Note that the batch is stored."""
+        self._before_batch.clear()
 
     def revert(self) -> None:
-        """Nothing of it was stored; the same messages come again and are not counted twice."""
-        for source, (left, at) in self._before.items():
+        """Note that the batch is not stored. The same messages will be admitted again and must not count twice."""
+        for source, (left, at) in self._before_batch.items():
             self._buckets[source] = _TokenBucket(left, at)
-        self._before.clear()
+        self._before_batch.clear()
 
     def _is_too_fast(self, message: BrokerMessage, decoded: DecodedMessage) -> bool:
-        limits, source = self._limits, find_source(message.topic, message.client)
-        bucket = self._buckets.get(source)
-        if bucket is None:
-            is_one_of_many = len(self._buckets) >= MOST_SOURCES and not self._is_declared(source)
-            source = self._name_one_of_many(decoded) if is_one_of_many else source
+        source = find_source(message.topic, message.client)
+        if source not in self._buckets and len(self._buckets) >= MOST_SOURCES and not self._is_declared(source):
+            source = self._find_shared_bucket(decoded)
         readings = max(len(decoded.observations), 1)
-        return self._lacks(source, readings, limits.readings_per_s, limits.readings_at_once, message.received_at)
+        limits = self._limits
+        return not self._take(source, readings, limits.readings_per_s, limits.readings_at_once, message.received_at)
 
     def _find_too_dense(self, message: BrokerMessage, decoded: DecodedMessage) -> str:
-        """A declared station that brings more into the windows of its site than an evaluation should read, or nothing.
+        """Return a station that has more readings in the windows of its site than an evaluation should read.
 
-        What lies before the windows is read by no evaluation, and does not count.
+        Readings before the windows do not count, because no evaluation reads them. The result is empty if there is no
+        such station.
         """
         counts: dict[tuple[str, str], int] = {}
         for item in decoded.observations:
-            key = (item.site, item.station)
-            if key in self._rooms and item.received_at - item.observed_at < self._span_of(item):
-                counts[key] = counts.get(key, 0) + 1
+            place = (item.site, item.station)
+            if place in self._reading_limits and item.received_at - item.observed_at < self._find_window(item):
+                counts[place] = counts.get(place, 0) + 1
         for (site, station), count in counts.items():
-            room = self._rooms[site, station]
-            per_s = room.rows / max(room.span_s.values())
-            if self._lacks(f"windows of {site}/{station}", count, per_s, room.rows, message.received_at):
+            limit = self._reading_limits[site, station]
+            per_s = limit.rows / max(limit.span_s.values())
+            if not self._take(f"windows of {site}/{station}", count, per_s, limit.rows, message.received_at):
                 return f"{site}/{station}"
         return ""
 
-    def _span_of(self, item: Observation) -> timedelta:
-        """How far back the windows reach of a series of a station that has some."""
+    def _find_window(self, item: Observation) -> timedelta:
+        """Return the length of the longest window that reads the series of an observation."""
         key = (item.site, item.station, item.quantity)
-        found = self._spans.get(key)
-        if found is None:
+        length = self._window_lengths.get(key)
+        if length is None:
             spec = self._sites[item.site].series(item.station, item.quantity)
-            span_s = 0.0 if spec is None else self._rooms[key[:2]].span_s.get(spec.quantity, 0.0)
-            found = self._spans[key] = timedelta(seconds=span_s)
-        return found
+            span_s = 0.0 if spec is None else self._reading_limits[key[:2]].span_s.get(spec.quantity, 0.0)
+            length = timedelta(seconds=span_s)
+            self._window_lengths[key] = length
+        return length
 
-    def _lacks(self, source: str, readings: int, per_s: float, most: float, at: datetime) -> bool:
-        """Whether a sender has no room for these readings; else they are taken from it."""
+    def _take(self, source: str, readings: int, per_s: float, most: float, at: datetime) -> bool:
+        """Take readings from the bucket of a sender, or return False if it has too few left."""
         bucket = self._buckets.setdefault(source, _TokenBucket(most, at))
-        if source not in self._before:
-            self._before[source] = bucket.left, bucket.at
-        if at > bucket.at:  # a clock that was set back gives nothing and takes nothing
+        if source not in self._before_batch:
+            self._before_batch[source] = (bucket.left, bucket.at)
+        if at > bucket.at:  # a clock that was set back refills nothing
             bucket.left = min(bucket.left + (at - bucket.at).total_seconds() * per_s, most)
         bucket.at = at
         if bucket.left < readings:
-            return True
+            return False
         bucket.left -= readings
-        return False
+        return True
 
-    def _name_one_of_many(self, decoded: DecodedMessage) -> str:
-        """Whose bound counts beyond so many senders: on topics of decoders that of the declared station they read for.
+    def _find_shared_bucket(self, decoded: DecodedMessage) -> str:
+        """Return the bucket of a sender beyond `MOST_SOURCES` that no site file declares.
 
-        It is not the bound of the station's own topic, so that who says its name elsewhere takes nothing of that.
+        Messages of decoders for a declared station have one bucket for that station. It is not the bucket of the
+        station's own topic, so that another sender cannot use that up. All other senders share one bucket.
         """
-        stations = {(o.site, o.station) for o in decoded.observations}
+        stations = {(item.site, item.station) for item in decoded.observations}
         if not stations or any(name not in self._declared.get(site, ()) for site, name in stations):
             return OTHERS
         site, name = min(stations)
         return f"{site}/{name} by {OTHERS}"
 
     def _is_declared(self, source: str) -> bool:
-        """Whether a sender is a station of a site file: however many names others invent, it keeps its own bound."""
+        """Return whether a sender is a station of a site file. It keeps its own bucket however many senders exist."""
         *_, site, station = ("", *source.split("/"))
         return source == f"{TOPIC_ROOT}/{site}/{station}" and station in self._declared.get(site, ())
 
-    def _without_strangers(self, message: BrokerMessage, decoded: DecodedMessage) -> DecodedMessage:
+    def _limit_undeclared(self, message: BrokerMessage, decoded: DecodedMessage) -> DecodedMessage:
+        """Return a decoded message without readings of undeclared stations beyond the limit of the site."""
         refused: set[str] = set()
         for item in decoded.observations:
             if item.station in self._declared.get(item.site, ()):
                 continue
-            strangers = self._undeclared.setdefault(item.site, set())
-            if item.station in strangers:
+            accepted = self._undeclared.setdefault(item.site, set())
+            if item.station in accepted:
                 continue
-            if len(strangers) < self._limits.undeclared_stations:
-                strangers.add(item.station)
+            if len(accepted) < self._limits.undeclared_stations:
+                accepted.add(item.station)
             else:
                 refused.add(item.station)
         if not refused:
@@ -175,6 +184,6 @@ class Admission:
         reason = _STRANGER(station=min(refused)[:64], n=Figure(self._limits.undeclared_stations, "d"))
         return replace(
             decoded,
-            observations=tuple(o for o in decoded.observations if o.station not in refused),
+            observations=tuple(item for item in decoded.observations if item.station not in refused),
             faults=(*decoded.faults, MessageFault("too_many_stations", reason, message.payload)),
         )

@@ -1,21 +1,23 @@
-"""What Sparkplug nodes said at birth: which name an alias stands for. Held in memory, as the connection is.
+"""Names of the metrics of Sparkplug nodes, which a node sends in its birth messages. Later messages use aliases.
 
-A node numbers its messages. Where one is missing it may have been a birth, and an alias may mean something else since:
-nothing of the node is read until it is born again. What a batch taught is forgotten when the batch is not stored.
+The names are held in memory and are valid for one connection. A node numbers its messages. A missing message may have
+been a birth that gave an alias another meaning, so that nothing of the node is read before its next birth. Changes by a
+batch that is not stored are reverted.
 """
 
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+# Publishers must not be able to fill the memory of the service.
 NODES_MOST: Final = 1000
 DEVICES_MOST: Final = 1000  # of one node
-ALIASES_MOST: Final = 100_000  # of all: whoever may publish must not fill our memory
-COUNTS: Final = 256  # sequence numbers begin anew after that many
+ALIASES_MOST: Final = 100_000  # of all nodes
+COUNTS: Final = 256  # the sequence number after 255 is 0
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What a birth says of an alias."""
+    """Name and data type of an alias."""
 
     name: str
     datatype: int
@@ -23,51 +25,63 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An edge node since its birth; the device of its own metrics is the empty name."""
+    """An edge node since its birth.
 
-    epoch: int  # of the connection it was born in
-    born: int | None  # its count of connections (bdSeq)
+    Attributes:
+        epoch: Number of the connection by which its birth was received.
+        born: Its count of connections (bdSeq).
+        seq: Sequence number of its newest message.
+        aliases: Metrics by device and alias. The node itself is the device with the empty name.
+        stations: Stations whose readings a device sends, by device.
+    """
+
+    epoch: int
+    born: int | None
     seq: int
     aliases: dict[str, dict[int, Metric]] = field(default_factory=dict)
     stations: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
 class Births:
-    """Nodes by site, group and name."""
+    """Nodes by a key of site, group and name."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Node] = {}
-        self._before: dict[str, Node | None] = {}  # of the batch in hand
+        self._nodes: dict[str, Node] = {}
+        self._before_batch: dict[str, Node | None] = {}  # state of the nodes that this batch has changed
 
     def find(self, key: str, epoch: int) -> Node | None:
-        """The node as its birth left it; None where no birth of this connection is known."""
-        node = self._known.get(key)
+        """Return a node; None if no birth was received by this connection."""
+        node = self._nodes.get(key)
         return node if node is not None and node.epoch == epoch else None
 
     def bear(self, key: str, node: Node) -> None:
-        """Remember a birth of a node."""
-        self._before.setdefault(key, self._known.get(key))
-        if key not in self._known and len(self._known) >= NODES_MOST:
-            self._known.pop(next(iter(self._known)))
-        self._known[key] = node
+        """Store a node after its birth. The oldest node is forgotten if there are too many."""
+        self._before_batch.setdefault(key, self._nodes.get(key))
+        if key not in self._nodes and len(self._nodes) >= NODES_MOST:
+            self._nodes.pop(next(iter(self._nodes)))
+        self._nodes[key] = node
 
     def add_device(self, key: str, device: str, aliases: dict[int, Metric], stations: frozenset[str]) -> None:
-        """Remember what the birth of a node or of its device said, and whose readings it brings."""
-        node = self._known[key]
+        """Store the metrics and stations of a device of a node after its birth.
+
+        The oldest other nodes are forgotten if there are too many aliases. They will be asked for a new birth.
+        """
+        node = self._nodes[key]
         if device not in node.aliases and len(node.aliases) >= DEVICES_MOST:
             return
-        held = sum(len(a) for other in self._known.values() for a in other.aliases.values()) + len(aliases)
-        for other in list(self._known):  # those that were heard of first go first; they are asked for a new birth
-            if held <= ALIASES_MOST:
+        count = len(aliases) + sum(_count_aliases(other) for other in self._nodes.values())
+        for other_key in list(self._nodes):
+            if count <= ALIASES_MOST:
                 break
-            if other != key:
-                held -= sum(map(len, self._known.pop(other).aliases.values()))
-        aliases_of, stations_of = {**node.aliases, device: aliases}, {**node.stations, device: stations}
-        self.bear(key, replace(node, aliases=aliases_of, stations=stations_of))
+            if other_key != key:
+                count -= _count_aliases(self._nodes.pop(other_key))
+        aliases_by_device = {**node.aliases, device: aliases}
+        stations_by_device = {**node.stations, device: stations}
+        self.bear(key, replace(node, aliases=aliases_by_device, stations=stations_by_device))
 
     def count(self, key: str, seq: int) -> bool:
-        """Whether a message follows the last one of its node; where it does not, the node is forgotten."""
-        node = self._known[key]
+        """Return whether a sequence number follows the last one of its node. If it does not, forget the node."""
+        node = self._nodes[key]
         if seq != (node.seq + 1) % COUNTS:
             self.forget(key)
             return False
@@ -75,19 +89,23 @@ class Births:
         return True
 
     def forget(self, key: str) -> None:
-        """Read nothing of a node until it is born again."""
-        self._before.setdefault(key, self._known.get(key))
-        self._known.pop(key, None)
+        """Forget a node, so that nothing of it is read before its next birth."""
+        self._before_batch.setdefault(key, self._nodes.get(key))
+        self._nodes.pop(key, None)
 
     def settle(self) -> None:
-        """What the batch taught is stored with it."""
-        self._before.clear()
+        """Note that the batch is stored."""
+        self._before_batch.clear()
 
     def revert(self) -> None:
-        """The batch was not stored: it comes again."""
-        for key, node in self._before.items():
+        """Undo the changes of a batch that was not stored. The same messages will be read again."""
+        for key, node in self._before_batch.items():
             if node is None:
-                self._known.pop(key, None)
+                self._nodes.pop(key, None)
             else:
-                self._known[key] = node
-        self._before.clear()
+                self._nodes[key] = node
+        self._before_batch.clear()
+
+
+def _count_aliases(node: Node) -> int:
+    return sum(len(aliases) for aliases in node.aliases.values())

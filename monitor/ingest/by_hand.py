@@ -1,4 +1,7 @@
-"""Readings that a person types: marks of a tape, a dial gauge, a water level. They pass the same gate as messages."""
+"""Readings that a person types on the page, such as those of a tape, a dial gauge or a water level.
+
+They are stored by the same rules as messages.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,8 +24,8 @@ from monitor.text.instants import FUTURE_TOLERANCE
 from monitor.text.message import Figure, Message, Template, Timestamp
 
 NAME: Final = "typed on the page"
-USUAL: Final = 20  # steps that say how far the next one usually goes
-UNUSUAL: Final = 5.0  # times the largest of them
+USUAL: Final = 20  # number of steps from which the usual size of a step is computed
+UNUSUAL: Final = 5.0  # a step is unusual if it is this many times as large as the largest of them
 _FUTURE: Final = Template("typed.future", "the time lies in the future")
 _THERE: Final = Template("typed.there", "{at}: {value} is stored for that time already; a typed reading corrects none")
 _SLIPPED: Final = Template("typed.slip", "it looks like a typing error: {slip}; is it right?")
@@ -35,7 +38,7 @@ _NO_SERIES: Final = Template(
 
 @dataclass(frozen=True, slots=True)
 class ManualReading:
-    """One reading as a person wrote it, in the unit that the site file declares."""
+    """A reading as a person typed it, in the unit that the site file declares."""
 
     station: str
     quantity: str
@@ -44,15 +47,18 @@ class ManualReading:
 
 
 def list_typed_series(site: Site) -> list[SeriesSpec]:
-    """What may be typed: declared series with one value; a displacement with components is measured by a receiver."""
+    """Return the declared series whose readings can be typed.
+
+    A displacement with components is left out, because a receiver measures it.
+    """
     return [spec for station in site.stations for spec in station.series if spec.quantity != "displacement"]
 
 
 def find_doubt(c: Connection, site: Site, typed: ManualReading, now: datetime) -> Message | None:
-    """What speaks against a reading, in one line, so that a slip of the finger is seen; None where nothing does.
+    """Return why a reading may be a typing error; None if nothing indicates one.
 
     Raises:
-        RefusedError: it lies in the future, or another value of that time is stored already.
+        RefusedError: The time lies in the future, or a value of that time is stored already.
     """
     if typed.at - now > FUTURE_TOLERANCE:
         raise RefusedError(_FUTURE())
@@ -70,21 +76,28 @@ def find_doubt(c: Connection, site: Site, typed: ManualReading, now: datetime) -
 
 
 def _compare(before: list[Before], value: float, spec: SeriesSpec) -> Message | None:
-    newest, change = before[-1], value - before[-1].value
-    steps = [abs(b.value - a.value) for a, b in pairwise(before)]
-    bound = spec.verify_step or max(UNUSUAL * max(steps, default=0.0), UNUSUAL * spec.noise_floor)
-    if bound <= 0.0 or abs(change) <= bound:
+    """Return how far a value lies from the reading before it, if the step is unusually large."""
+    newest = before[-1]
+    change = value - newest.value
+    steps = [abs(later.value - earlier.value) for earlier, later in pairwise(before)]
+    largest_usual_step = spec.verify_step or max(UNUSUAL * max(steps, default=0.0), UNUSUAL * spec.noise_floor)
+    if largest_usual_step <= 0.0 or abs(change) <= largest_usual_step:
         return None
-    now, by, then = (Figure(one, "g", spec.unit) for one in (value, abs(change), newest.value))
-    return (_MORE if change > 0 else _LESS)(value=now, change=by, before=then, at=Timestamp.of(newest.at))
+    template = _MORE if change > 0 else _LESS
+    return template(
+        value=Figure(value, "g", spec.unit),
+        change=Figure(abs(change), "g", spec.unit),
+        before=Figure(newest.value, "g", spec.unit),
+        at=Timestamp.of(newest.at),
+    )
 
 
 def store_typed(pipeline: Pipeline, site: Site, typed: ManualReading, who: Actor, now: datetime) -> None:
-    """Store a reading under the name of who typed it.
+    """Store a reading with the name of the person who typed it.
 
     Raises:
-        RefusedError: the gate refuses it.
-        StoreBusyError: the database did not answer.
+        RefusedError: The reading cannot be stored.
+        StoreBusyError: The database is locked or unreachable.
     """
     row = {
         "time": typed.at,
@@ -100,7 +113,11 @@ def store_typed(pipeline: Pipeline, site: Site, typed: ManualReading, who: Actor
 
 
 def find_unit(site: Site, typed: ManualReading) -> str:
-    """Of the value; raises RefusedError where the site declares no such series."""
+    """Return the unit of a typed reading.
+
+    Raises:
+        RefusedError: The site declares no such series.
+    """
     return _find_spec(site, typed).unit
 
 

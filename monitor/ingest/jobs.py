@@ -1,4 +1,4 @@
-"""After an outage: how many readings came late, and how many are missing by the cadence of each station."""
+"""Job that counts the readings of an outage that were late, and those that are missing."""
 
 from datetime import datetime
 
@@ -9,10 +9,11 @@ from monitor.storage.engine import Database
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
-    """Count again what late readings may still change; returns one line."""
-    due = db.run_read(list_open)
-    for outage_id, one in due.items():
-        with db.read() as c:  # readings are stored meanwhile
-            rows = count_readings(c, one.from_at, one.back_at)
-        db.do(save_count, outage_id, rows, now)
-    return f"{len(due)} outages counted"
+    """Count the readings of each outage for which late readings may still arrive, and return a line for the log."""
+    outages = db.run_read(list_open)
+    for outage_id, outage in outages.items():
+        # Counting takes long. Readings can be stored meanwhile, because it does not hold the write lock.
+        with db.read() as c:
+            counts = count_readings(c, outage.from_at, outage.back_at)
+        db.do(save_count, outage_id, counts, now)
+    return f"{len(outages)} outages counted"

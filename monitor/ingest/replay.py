@@ -1,4 +1,4 @@
-"""Read the quarantine once more: after a site file was completed or a decoder mended."""
+"""Read the quarantine again, after a site file was completed or a decoder corrected."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,20 +12,39 @@ _PAGE: Final = 500
 
 @dataclass(slots=True)
 class ReplayResult:
-    """What became of the quarantine."""
+    """Result of reading the quarantine again.
+
+    Attributes:
+        read: Number of messages that were read again.
+        stored: Number of stored readings.
+        duplicates: Number of readings that were stored already.
+        accepted: Number of messages that could be read.
+        waiting: Number of messages that still cannot be read.
+        reasons: How many messages still cannot be read, by code.
+    """
 
     read: int = 0
     stored: int = 0
     duplicates: int = 0
-    accepted: int = 0  # messages
-    waiting: int = 0  # messages that still cannot be read
+    accepted: int = 0
+    waiting: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+
+    def count_waiting(self, code: str) -> None:
+        """Count a message that still cannot be read."""
+        self.waiting += 1
+        self.reasons[code] = self.reasons.get(code, 0) + 1
 
 
 def replay_rejected(pipeline: Pipeline, clock: Clock, *, dry_run: bool = False) -> ReplayResult:
-    """Read every waiting message again; what can be read now counts as received now, the rest goes on waiting.
+    """Read all messages of the quarantine again. Readings that can be read now count as received now.
 
-    What a message still holds that is bad waits in a new row of its own.
+    The parts of a message that still cannot be read become a new row of the quarantine.
+
+    Args:
+        pipeline: Decodes and stores the messages.
+        clock: Wall clock.
+        dry_run: Whether to store nothing.
     """
     result = ReplayResult()
     started_at = clock()
@@ -33,7 +52,8 @@ def replay_rejected(pipeline: Pipeline, clock: Clock, *, dry_run: bool = False) 
     while True:
         with pipeline.database.read() as connection:
             page = load_rejected(connection, after_id=after, limit=_PAGE)
-        page = [r for r in page if r.received_at < started_at]  # not what the replay itself left over
+        # Rows that this function added itself are newer.
+        page = [rejected for rejected in page if rejected.received_at < started_at]
         if not page:
             return result
         for rejected in page:
@@ -46,8 +66,7 @@ def _replay_one(
 ) -> None:
     result.read += 1
     if rejected.is_cut or rejected.topic.startswith(POINTS_TOPIC):
-        result.waiting += 1
-        result.reasons[rejected.code] = result.reasons.get(rejected.code, 0) + 1
+        result.count_waiting(rejected.code)
         return
     message = BrokerMessage(
         rejected.topic,
@@ -59,9 +78,7 @@ def _replay_one(
     )
     decoded = pipeline.decode(message)
     if not (decoded.observations or decoded.report or decoded.event or decoded.links):
-        result.waiting += 1
-        code = decoded.faults[0].code if decoded.faults else rejected.code
-        result.reasons[code] = result.reasons.get(code, 0) + 1
+        result.count_waiting(decoded.faults[0].code if decoded.faults else rejected.code)
         return
     result.accepted += 1
     if dry_run:

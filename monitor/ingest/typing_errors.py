@@ -1,9 +1,10 @@
-"""Readings that people typed: one that looks like a typing error is stored with a flag, and votes for nothing."""
+"""Flag readings that people typed and that look like typing errors. A flagged reading raises no level."""
 
 import json
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from operator import attrgetter
 from typing import Final
 
@@ -14,13 +15,16 @@ from monitor.canonical import canonical_json
 from monitor.readings.queries.flags import MISTYPED, TypedReading, load_typed
 from monitor.readings.queries.observations import load_series
 from monitor.readings.records import Observation
-from monitor.sites.records import SeriesSpec, Site
+from monitor.sites.records import Site
 from monitor.text.message import Figure, Message, Template, Term
 
-READ_BEFORE: Final = KNOWN + 10  # mistyped ones among them
-NEIGHBOURS: Final = 2  # newest different values of each marker beside
-NEIGHBOUR_READINGS: Final = 6  # readings of it, among which they are looked for
-SAME: Final = 1e-9  # of a value: how far the same number lies apart after its unit was changed
+# Earlier readings that are loaded. Some of them may be flagged themselves.
+READ_BEFORE: Final = KNOWN + 10
+# Newest different values of each neighbouring marker, and the readings among which they are searched.
+NEIGHBOURS: Final = 2
+NEIGHBOUR_READINGS: Final = 6
+# Relative difference of equal numbers after a conversion of units.
+SAME: Final = 1e-9
 
 _SLIP: Final = Template("typed.error", "{typed} for {meant}: {how}")
 _VALUE_OF: Final = Template("slip.neighbour", "the value of {station}")
@@ -29,7 +33,11 @@ Key = tuple[str, str, str]  # site, station, quantity
 
 
 class TypingErrors:
-    """Which series people read, and what is wrong with what they typed."""
+    """Finds typing errors in series that people read.
+
+    Args:
+        sites: Site files, by id. They declare which series people read.
+    """
 
     def __init__(self, sites: Mapping[str, Site]) -> None:
         self._sites = sites
@@ -37,76 +45,84 @@ class TypingErrors:
             site.id: [spec for station in site.stations for spec in station.series if spec.by_hand]
             for site in sites.values()
         }
-        self._is_any = any(self._declared.values())
+        self._has_series = any(self._declared.values())
         self._ids: dict[Key, int] = {}
 
     def flag(self, c: Connection, observations: Sequence[Observation]) -> Sequence[Observation]:
-        """The same observations in the same order; those that look like typing errors bear a flag and say why.
+        """Return the observations in the same order. Typing errors get a flag and a description.
 
-        What somebody sends as corrected is not judged: a person stands behind it. Nor is a value that says again what
-        the one before it said, even where that looked wrong: the two confirm each other.
+        A value with the solution `corrected` gets no flag, because a person has confirmed it. A value that repeats a
+        flagged value gets none either: the two values confirm each other.
         """
-        if not self._is_any:
+        if not self._has_series:
             return observations
-        mine = [n for n, o in enumerate(observations) if (spec := self._find(o)) is not None and spec.by_hand]
-        if not mine:
+        typed = [n for n, item in enumerate(observations) if self._is_typed(item)]
+        if not typed:
             return observations
-        out, known = list(observations), dict[Key, list[TypedReading]]()
-        for n in sorted(mine, key=lambda n: observations[n].observed_at):
+        flagged = list(observations)
+        loaded: dict[Key, list[TypedReading]] = {}
+        for n in sorted(typed, key=lambda n: observations[n].observed_at):
             item = observations[n]
-            slip = None if item.solution == "corrected" else self._find_slip(c, item, known, observations)
-            if slip is not None:
-                extra = {**(json.loads(item.extra) if item.extra else {}), MISTYPED: describe_slip(slip, item.unit)}
-                out[n] = replace(item, flags=(*item.flags, MISTYPED), extra=canonical_json(extra))
-            row = self._load(c, _key(item), known, observations)
-            row[:] = [t for t in row if t.at != item.observed_at]
-            insort(row, TypedReading(item.observed_at, item.value, slip is not None), key=attrgetter("at"))
-        return out
+            mistake = None if item.solution == "corrected" else self._find_mistake(c, item, loaded, observations)
+            if mistake is not None:
+                extra = json.loads(item.extra) if item.extra else {}
+                extra[MISTYPED] = describe_slip(mistake, item.unit)
+                flagged[n] = replace(item, flags=(*item.flags, MISTYPED), extra=canonical_json(extra))
+            readings = self._load(c, _key(item), loaded, observations)
+            readings[:] = [reading for reading in readings if reading.at != item.observed_at]
+            insort(readings, TypedReading(item.observed_at, item.value, mistake is not None), key=attrgetter("at"))
+        return flagged
 
     def explain(self, c: Connection, item: Observation) -> Message | None:
-        """Which slip explains a reading that is not stored yet; None where none does."""
-        slip = self._find_slip(c, item, {}, [item])
-        return None if slip is None else describe_slip(slip, item.unit)
+        """Return which typing error a reading that is not stored yet may contain, or None."""
+        mistake = self._find_mistake(c, item, {}, [item])
+        return None if mistake is None else describe_slip(mistake, item.unit)
 
-    def _find(self, item: Observation) -> SeriesSpec | None:
+    def _is_typed(self, item: Observation) -> bool:
         site = self._sites.get(item.site) if self._declared.get(item.site) else None
-        return None if site is None else site.series(item.station, item.quantity)
+        spec = None if site is None else site.series(item.station, item.quantity)
+        return spec is not None and spec.by_hand
 
-    def _find_slip(
-        self, c: Connection, item: Observation, known: dict[Key, list[TypedReading]], batch: Sequence[Observation]
+    def _find_mistake(
+        self, c: Connection, item: Observation, loaded: dict[Key, list[TypedReading]], batch: Sequence[Observation]
     ) -> TypingMistake | None:
         at = item.observed_at
-        row = self._load(c, _key(item), known, batch)
-        end = bisect_left(row, at, key=attrgetter("at"))
-        earlier = row[max(0, end - READ_BEFORE) : end]
+        readings = self._load(c, _key(item), loaded, batch)
+        end = bisect_left(readings, at, key=attrgetter("at"))
+        earlier = readings[max(0, end - READ_BEFORE) : end]
         if earlier and earlier[-1].is_mistyped and abs(earlier[-1].value - item.value) <= SAME * abs(item.value):
             return None
-        others = {}
+        neighbours: dict[str, list[float]] = {}
         for spec in self._declared.get(item.site, ()):
-            if spec.station == item.station or not (
-                item.quantity == spec.quantity or item.quantity.startswith(f"{spec.quantity}_")
-            ):
-                continue
-            neighbours = self._load(c, (item.site, spec.station, item.quantity), known, batch)
-            end = bisect_right(neighbours, at, key=attrgetter("at"))
-            newest = [t.value for t in neighbours[max(0, end - NEIGHBOUR_READINGS) : end] if not t.is_mistyped]
-            others[spec.station] = list(dict.fromkeys(reversed(newest)))[:NEIGHBOURS]
-        return find_slip(item.value, [t.value for t in earlier if not t.is_mistyped], others)
+            has_quantity = item.quantity == spec.quantity or item.quantity.startswith(f"{spec.quantity}_")
+            if spec.station != item.station and has_quantity:
+                neighbour = self._load(c, (item.site, spec.station, item.quantity), loaded, batch)
+                neighbours[spec.station] = _list_newest_values(neighbour, at)
+        return find_slip(item.value, [reading.value for reading in earlier if not reading.is_mistyped], neighbours)
 
     def _load(
-        self, c: Connection, key: Key, known: dict[Key, list[TypedReading]], batch: Sequence[Observation]
+        self, c: Connection, key: Key, loaded: dict[Key, list[TypedReading]], batch: Sequence[Observation]
     ) -> list[TypedReading]:
-        if key not in known:
+        """Return the stored readings of a series around the times of a batch, oldest first."""
+        if key not in loaded:
             if key not in self._ids:
                 self._ids |= {(row.site, row.station, row.quantity): row.id for row in load_series(c, key[0])}
-            at = [o.observed_at for o in batch if o.site == key[0]]
+            times = [item.observed_at for item in batch if item.site == key[0]]
             series_id = self._ids.get(key)
-            known[key] = [] if series_id is None else load_typed(c, series_id, min(at), max(at), READ_BEFORE)
-        return known[key]
+            loaded[key] = [] if series_id is None else load_typed(c, series_id, min(times), max(times), READ_BEFORE)
+        return loaded[key]
+
+
+def _list_newest_values(readings: Sequence[TypedReading], at: datetime) -> list[float]:
+    """Return the newest different values of a series until an instant, newest first."""
+    end = bisect_right(readings, at, key=attrgetter("at"))
+    recent = readings[max(0, end - NEIGHBOUR_READINGS) : end]
+    newest_first = [reading.value for reading in reversed(recent) if not reading.is_mistyped]
+    return list(dict.fromkeys(newest_first))[:NEIGHBOURS]
 
 
 def describe_slip(slip: TypingMistake, unit: str) -> Message:
-    """What was typed for what, and how.
+    """Return which value was typed for which other value, and how the error happened.
 
     >>> describe_slip(TypingMistake("point", 1203.0, 120.3, "decimal point or unit"), "mm")
     '1203 for 120.3 mm: decimal point or unit'

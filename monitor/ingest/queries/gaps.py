@@ -1,4 +1,4 @@
-"""Holes in the records of series, taken back when readings come late and fill them; outages and what they cost."""
+"""SQL of gaps in series, which late readings fill, and of outages with the readings that they cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,23 +17,39 @@ from monitor.sites.records import Site
 from monitor.storage.rows import insert_rows
 from monitor.text.instants import format_iso
 
-WATCHED_FOR: Final = timedelta(days=400)  # so long a late reading takes a gap back
-GAPS_PER_TRANSACTION: Final = 500  # holes in one transaction: nothing that is urgent waits longer than for these
+# Late readings fill gaps that ended within this time.
+WATCHED_FOR: Final = timedelta(days=400)
+# Gaps that are written in one transaction. Urgent writers wait no longer than that.
+GAPS_PER_TRANSACTION: Final = 500
+# Stations may send readings again for this time after the messages that waited were read.
+LATE_FOR: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class GapCandidate:
-    """A time in which a series may have no reading."""
+    """A time in which a series may have no reading.
+
+    Attributes:
+        from_at: Time of the last reading before.
+        to_at: Time of the first reading after.
+        interval_s: Interval of the series.
+    """
 
     series_id: int
-    from_at: datetime  # its last reading before
-    to_at: datetime  # its first reading after
+    from_at: datetime
+    to_at: datetime
     interval_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A hole that is kept: of which series, since when, until when, and how many readings are missing."""
+    """A stored gap of a series.
+
+    Attributes:
+        from_at: Time of the last reading before.
+        to_at: Time of the first reading after.
+        missing: Number of missing readings.
+    """
 
     station: str
     quantity: str
@@ -42,27 +58,28 @@ class Gap:
     missing: int
 
 
-def add_gaps(c: Connection, holes: Sequence[GapCandidate], now: datetime) -> int:
-    """Keep holes that no reading lies in, of whatever use it is; of one with readings, what is left of it.
+def add_gaps(c: Connection, candidates: Sequence[GapCandidate], now: datetime) -> int:
+    """Store the gaps that remain of candidates, after any readings within them.
 
-    Done twice it does nothing more: what was cut off between two transactions goes on from the begin.
+    A gap that is stored already is not stored again, so that an interrupted call can be repeated.
 
     Returns:
-        How many were new.
+        How many gaps are new.
     """
-    epochs = load_epochs(c, [(hole.series_id, hole.from_at, hole.to_at) for hole in holes], now)
-    rows, found_at = [], format_iso(now)
-    for hole, inside in zip(holes, epochs, strict=True):
-        instants = [hole.from_at, *inside]
-        for begin, end in pairwise(instants):
-            steps = (end - begin).total_seconds() / hole.interval_s
+    spans = [(candidate.series_id, candidate.from_at, candidate.to_at) for candidate in candidates]
+    epochs = load_epochs(c, spans, now)
+    found_at = format_iso(now)
+    rows = []
+    for candidate, inside in zip(candidates, epochs, strict=True):
+        for begin, end in pairwise([candidate.from_at, *inside]):
+            steps = (end - begin).total_seconds() / candidate.interval_s
             if steps > HOLE:
-                rows.append((hole.series_id, format_iso(end), format_iso(begin), round(steps) - 1, found_at))
+                rows.append((candidate.series_id, format_iso(end), format_iso(begin), round(steps) - 1, found_at))
     return insert_rows(c, reading_gap, rows, unless_there=True)
 
 
 def find_filled(c: Connection, site: Site, now: datetime) -> list[GapCandidate]:
-    """Gaps of a site in which readings lie by now."""
+    """Return the gaps of a site in which readings have arrived."""
     g, s, o = reading_gap.c, series.c, observation.c
     late = select(o.series_id).where(
         o.series_id == g.series_id, o.observed_at > g.from_at, o.observed_at < g.to_at, o.received_at <= now
@@ -72,25 +89,31 @@ def find_filled(c: Connection, site: Site, now: datetime) -> list[GapCandidate]:
         .join(series, s.id == g.series_id)
         .where(s.site == site.id, g.filled_at.is_(None), g.to_at > now - WATCHED_FOR, late.exists())
     )
-    found = []
+    candidates = []
     for row in c.execute(query):
         spec = site.series(row.station, row.quantity)
         if spec is not None:
-            found.append(GapCandidate(row.series_id, row.from_at, row.to_at, spec.interval_s))
-    return found
+            candidates.append(GapCandidate(row.series_id, row.from_at, row.to_at, spec.interval_s))
+    return candidates
 
 
-def fill_gaps(c: Connection, holes: Sequence[GapCandidate], now: datetime) -> None:
-    """Take back gaps that readings lie in, and keep what is left of them; at least one."""
+def fill_gaps(c: Connection, candidates: Sequence[GapCandidate], now: datetime) -> None:
+    """Mark gaps as filled, and store the parts that are still without readings.
+
+    Args:
+        c: Connection.
+        candidates: At least one gap.
+        now: When it is filled.
+    """
     g = reading_gap.c
-    mine = g.series_id == bindparam("id"), g.from_at == bindparam("begin"), g.to_at == bindparam("end")
-    ends = [{"id": hole.series_id, "begin": hole.from_at, "end": hole.to_at} for hole in holes]
-    c.execute(update(reading_gap).where(*mine).values(filled_at=now), ends)
-    add_gaps(c, holes, now)
+    is_gap = (g.series_id == bindparam("id"), g.from_at == bindparam("begin"), g.to_at == bindparam("end"))
+    keys = [{"id": one.series_id, "begin": one.from_at, "end": one.to_at} for one in candidates]
+    c.execute(update(reading_gap).where(*is_gap).values(filled_at=now), keys)
+    add_gaps(c, candidates, now)
 
 
 def load_gaps(c: Connection, site: str, since: datetime, now: datetime) -> list[Gap]:
-    """Gaps that ended in a time, as known at its end; oldest first."""
+    """Return the gaps of a site that ended in a time span, as known at its end, oldest first."""
     g, s = reading_gap.c, series.c
     query = (
         select(s.station, s.quantity, g.from_at, g.to_at, g.missing)
@@ -102,33 +125,45 @@ def load_gaps(c: Connection, site: str, since: datetime, now: datetime) -> list[
     return [Gap(*row) for row in c.execute(query)]
 
 
-LATE_FOR: Final = timedelta(days=1)  # after what waited was read, stations may still send again what they kept
-
-
 class Outage(NamedTuple):
-    """From the last instant at which all was read, until what had waited was read."""
+    """A time in which messages were not read.
 
-    cause: str  # service, broker, database
+    Attributes:
+        cause: `service`, `broker` or `database`.
+        from_at: Last instant at which everything was read.
+        back_at: When messages were read again.
+        drained_at: When the messages that had waited were read.
+    """
+
+    cause: str
     from_at: datetime
     back_at: datetime
     drained_at: datetime
 
 
-def add_outage(c: Connection, one: Outage) -> None:
-    """Write an outage down; its rows are written by `save_count`."""
-    c.execute(insert(outage).values(**one._asdict(), counts_until=one.drained_at + LATE_FOR))
+def add_outage(c: Connection, ended: Outage) -> None:
+    """Store an outage. `save_count` stores the readings that it cost."""
+    c.execute(insert(outage).values(**ended._asdict(), counts_until=ended.drained_at + LATE_FOR))
 
 
 def list_open(c: Connection) -> dict[int, Outage]:
-    """By id every outage for which late readings may still come, or whose readings were never counted."""
+    """Return the outages for which late readings may still arrive, or whose readings were never counted, by id."""
     o = outage.c
-    due = o.counted_at.is_(None) | (o.counted_at < o.counts_until)
-    found = c.execute(select(o.id, o.cause, o.from_at, o.back_at, o.drained_at).where(due)).all()
-    return {row[0]: Outage(*row[1:]) for row in found}
+    is_due = o.counted_at.is_(None) | (o.counted_at < o.counts_until)
+    rows = c.execute(select(o.id, o.cause, o.from_at, o.back_at, o.drained_at).where(is_due)).all()
+    return {row[0]: Outage(*row[1:]) for row in rows}
 
 
 class OutageCount(NamedTuple):
-    """Epochs of a station in an outage: expected by its cadence, there, missing, and those that came late."""
+    """Epochs of a station in an outage.
+
+    Attributes:
+        expected: Number by the interval of the station; None if it has none.
+        received: Number of stored epochs.
+        missing: Number of expected epochs that are not stored.
+        late: Number of stored epochs that were received after the outage.
+        last_late_at: When the last of these was received.
+    """
 
     site: str
     station: str
@@ -140,15 +175,15 @@ class OutageCount(NamedTuple):
 
 
 def save_count(c: Connection, outage_id: int, counts: Sequence[OutageCount], now: datetime) -> None:
-    """Replace what was counted before of an outage."""
+    """Store the counts of an outage and delete earlier ones."""
     c.execute(delete(outage_station).where(outage_station.c.outage_id == outage_id))
     if counts:
-        c.execute(insert(outage_station), [{"outage_id": outage_id, **one._asdict()} for one in counts])
+        c.execute(insert(outage_station), [{"outage_id": outage_id, **count._asdict()} for count in counts])
     c.execute(update(outage).where(outage.c.id == outage_id).values(counted_at=now))
 
 
 def count_readings(c: Connection, from_at: datetime, back_at: datetime) -> list[OutageCount]:
-    """Count the epochs of each station in the outage."""
+    """Count the epochs of each station in an outage."""
     o, s = observation.c, series.c
     epochs = (
         select(s.site, s.station, o.observed_at, func.min(o.received_at).label("first_at"))
@@ -157,17 +192,21 @@ def count_readings(c: Connection, from_at: datetime, back_at: datetime) -> list[
         .group_by(s.site, s.station, o.observed_at)
         .subquery()
     )
-    e, k, span_s = epochs.c, station_state.c, (back_at - from_at).total_seconds()
-    late_at = case((e.first_at >= back_at, e.first_at))  # null where it came in time
-    counted = select(e.site, e.station, func.count(), func.count(late_at), func.max(late_at)).group_by(
-        e.site, e.station
-    )
-    there = {(site, station): figures for site, station, *figures in c.execute(counted)}
-    cadences = c.execute(select(k.site, k.station, k.expected_interval_s)).all()
-    expected = {(site, station): int(span_s // step_s) for site, station, step_s in cadences if step_s}
-    found = []
-    for place in sorted({*there, *(place for place, count in expected.items() if count)}):
-        wanted, (received, late, last_at) = expected.get(place), there.get(place, (0, 0, None))
-        missing = None if wanted is None else max(0, wanted - received)
-        found.append(OutageCount(*place, wanted, received, missing, late, last_at))
-    return found
+    e = epochs.c
+    late_at = case((e.first_at >= back_at, e.first_at))  # null for an epoch that was received in time
+    query = select(e.site, e.station, func.count(), func.count(late_at), func.max(late_at)).group_by(e.site, e.station)
+    received_by_place = {(site, station): figures for site, station, *figures in c.execute(query)}
+    k = station_state.c
+    span_s = (back_at - from_at).total_seconds()
+    expected_by_place = {
+        (site, station): int(span_s // interval_s)
+        for site, station, interval_s in c.execute(select(k.site, k.station, k.expected_interval_s))
+        if interval_s
+    }
+    counts = []
+    for place in sorted({*received_by_place, *(place for place, count in expected_by_place.items() if count)}):
+        expected = expected_by_place.get(place)
+        received, late, last_late_at = received_by_place.get(place, (0, 0, None))
+        missing = None if expected is None else max(0, expected - received)
+        counts.append(OutageCount(*place, expected, received, missing, late, last_late_at))
+    return counts
