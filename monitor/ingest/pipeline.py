@@ -224,7 +224,9 @@ class Pipeline:
         site = self.sites.get(target.site)
         if site is None:
             raise PayloadError("unknown_site", UNKNOWN_SITE(site=target.site))
-        target = replace(target, station=site.find_current_id(target.station))
+        station_id = site.find_current_id(target.station)
+        if station_id != target.station:
+            target = replace(target, station=station_id)
         if message.whole is not None:
             raise too_large(message.whole.payload_bytes)
         decoder = decoder or find_decoder(target.kind)

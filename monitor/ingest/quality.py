@@ -237,15 +237,19 @@ def flag(
         received_at: instant of the reception.
         given: the number as it was received.
     """
-    is_usual_count = abs(given) < _LEAST_RAW and is_raw(field.given_unit)
-    flags = (
-        ("out_of_range", not field.low <= value <= field.high),
-        ("future", observed_at - received_at > FUTURE_TOLERANCE),
-        ("undeclared", not field.declared),
-        (FILL, is_fill_number(given) and not is_usual_count),
-        (AT_STOP, is_full_scale(given)),
-    )
-    return tuple(name for name, is_set in flags if is_set)
+    flags: list[str] = []
+    if not field.low <= value <= field.high:
+        flags.append("out_of_range")
+    if observed_at - received_at > FUTURE_TOLERANCE:
+        flags.append("future")
+    if not field.declared:
+        flags.append("undeclared")
+    if is_fill_number(given):  # the end of a scale is one of these numbers too
+        if abs(given) >= _LEAST_RAW or not is_raw(field.given_unit):
+            flags.append(FILL)
+        if is_full_scale(given):
+            flags.append(AT_STOP)
+    return tuple(flags)
 
 
 @dataclass(frozen=True, slots=True)

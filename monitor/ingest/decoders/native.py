@@ -156,7 +156,7 @@ def _read_sample(sample: Any, body: Mapping[str, Any], received: ReceivedMessage
         raise combine_errors(bad)
     if not found:
         raise PayloadError("empty", _EMPTY())
-    if stray := sorted(set(sigmas) - {name for name, _ in _values(sample)}):
+    if sigmas and (stray := sorted(set(sigmas) - {name for name, _ in _values(sample)})):
         raise PayloadError("bad_sigma", _STRAY_SIGMA(names=", ".join(stray)[:100]))
 
 

@@ -256,6 +256,8 @@ def read_time(
 
 def _parse_text(value: str, name: str, zone: ZoneInfo | None, near: datetime | None) -> datetime:
     at = read_iso(value)
+    if at.tzinfo is UTC:
+        return at
     if at.tzinfo is not None:
         return parse_time(value)
     if zone is None:
