@@ -380,8 +380,26 @@ def test_letters_are_names_of_instruments_but_where_a_full_set_or_a_word_says_ot
     expected = {name: error or None for name, _, error in pairs}
     errors = {*expected.values()}
     path = write(tmp_path / "f.csv", head, *(SMALL if name in errors else MOVES for name in names))
-    found = understand(path, {"zone": "UTC", "day": "24:00"})
+    found = understand(path, {"zone": "UTC", "day": "24:00", "error": "standard deviations"})
     assert {f"{c.station}.{c.quantity}": c.sigma for c in found.mapping.columns} == expected
+
+
+def test_letters_that_may_mean_standard_deviations_are_one_question(tmp_path):
+    head = "Date,N (mm),E (mm),U (mm),SN (mm),SE (mm),SU (mm)"
+    look = read_raw_table(write(tmp_path / "f.csv", head, *([MOVES] * 3), *([SMALL] * 3)))
+    (question,) = guess(look, {"zone": "UTC"}).questions
+    assert question.key == "error"
+    assert question.examples["standard deviations"] == "'SN (mm)': 0.3 is the standard deviation of 'N (mm)'"
+    left_out = guess(look, {"zone": "UTC", "error": "leave out"})
+    assert [(rule.quantity, rule.sigma) for rule in left_out.mapping.columns] == [
+        (f"displacement_{axis}", None) for axis in ("north", "east", "up")
+    ]
+    measured = guess(look, {"zone": "UTC", "error": "measurements", "quantity:mm": "crack_opening"})
+    assert {rule.name for rule in measured.mapping.columns} == set(head.split(",")[1:])
+    each = guess(look, {"zone": "UTC", "error": EACH}).questions
+    assert [(one.key, one.default) for one in each] == [
+        (f"error:S{letter} (mm)", f"{letter} (mm)") for letter in ("N", "E", "U")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -392,12 +410,14 @@ def test_letters_are_names_of_instruments_but_where_a_full_set_or_a_word_says_ot
         ("Date,E1 (mm),N1 (mm)", "quantity:mm"),
         ("Date,P1 X (mm),P1 Y (mm),P1 Z (mm)", "axes"),
         ("Date,Tilt A (deg),Tilt B (deg)", "tilt"),
-        ("Date,Crack (mm),sd (mm)", "error:sd (mm)"),  # as large as the values: it could be an instrument
+        ("Date,Crack (mm),sd (mm)", "error:sd (mm)"),
+        ("Date,Crack (mm),sd (mm) ", "quantity:mm"),  # a standard deviation is never negative
         ("Date,Crack R1 (mm),Error R2 (mm)", "error:Error R2 (mm)"),
     ],
 )
 def test_what_letters_leave_open_is_one_question_that_can_be_answered(tmp_path, head, key):
-    columns = [tuple(v - 9 for v in MOVES) if name == "sd (mm)" else MOVES for name in head.split(",")[1:]]
+    sizes = {"sd (mm)": 9, "sd (mm) ": -9}
+    columns = [tuple(v + sizes.get(name, 0) for v in MOVES) for name in head.split(",")[1:]]
     look = read_raw_table(write(tmp_path / "f.csv", head, *columns))
     (question,) = guess(look, {"zone": "UTC"}).questions
     assert question.key == key

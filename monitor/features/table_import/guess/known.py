@@ -15,7 +15,8 @@ from monitor.api.queries.ingest import StationPlace, find_by_name, find_origin, 
 from monitor.api.sites import QUANTITIES
 from monitor.api.text import LABELLED_TEXT, Duration, Figure, Template, Term, join
 from monitor.features.table_import.guess.calendar import request_instants
-from monitor.features.table_import.guess.guess import EVERY, GAPS, IN_COLUMN, Facts, SensorGuess, TableGuess
+from monitor.features.table_import.guess.facts import EVERY, GAPS, IN_COLUMN, Facts
+from monitor.features.table_import.guess.guess import SensorGuess, TableGuess
 from monitor.features.table_import.guess.questions import FileQuestion, Interview
 from monitor.features.table_import.guess.rain_stamp import RAIN, find_rain_stamp
 from monitor.features.table_import.guess.times import describe_gaps

@@ -5,15 +5,22 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import islice, pairwise
-from statistics import median
 from typing import Final
 
 from forecasting.hydrology.rain_amounts import adds_up
 from monitor.api.sites import QUANTITIES, convert, is_unit_of
-from monitor.api.text import NameList, Template
+from monitor.api.text import Figure, NameList, Template
 from monitor.features.table_import.guess.names import COMPONENTS, ColumnMeaning, read_name
 from monitor.features.table_import.guess.numerals import Numerals, read_number
-from monitor.features.table_import.guess.questions import EACH, LEAVE_OUT, NO, FileQuestion, Interview, require
+from monitor.features.table_import.guess.questions import (
+    EACH,
+    LEAVE_OUT,
+    NO,
+    FileQuestion,
+    Interview,
+    name_own,
+    require,
+)
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.words import load_words
 
@@ -65,6 +72,10 @@ _HOURS_OF_DAY: Final = Template(
 )
 _WHICH_WAY: Final = Template("guess.ask.axes", "which way do these columns count: {names}?")
 _WHICH_TILT: Final = Template("guess.ask.tilt", "what are these columns: {names}?")
+DEVIATIONS, MEASUREMENTS = "standard deviations", "measurements"
+_ARE_ERRORS: Final = Template("guess.ask.errors", "do these columns hold standard deviations of others: {names}?")
+_DEVIATION_OF: Final = Template("guess.ask.errors.of", "'{column}': {value} is the standard deviation of '{other}'")
+_MEASURED: Final = Template("guess.ask.errors.none", "'{column}': {value} is a reading of an instrument")
 _WHOSE_ERROR: Final = Template("guess.ask.error", "whose standard deviation is in '{column}'? no: it is a measurement")
 
 Numbers = Callable[[str], Sequence[float]]
@@ -173,31 +184,74 @@ def _format_base(base: str) -> str:
 
 
 def pair_errors(names: Mapping[str, ColumnMeaning], numbers: Numbers, talk: Interview) -> dict[str, str | None]:
-    """The columns that hold the standard deviation of another: error -> value; None: it is left out.
+    """Return the columns that hold the standard deviation of another column, each with this column.
 
-    A column is one where it says so and its partner is there, or where its name might say so beside that of its
-    partner and its values are small and positive. What is left in doubt is asked.
+    A column is one if its heading calls it a standard deviation and names one other column. A heading such as "sd" or
+    "SE" may also name an instrument, so its owner is asked. None instead of the other column: it is left out.
     """
-    maybe = dict.fromkeys(c for c in names if _may_be_error(c, names))
-    values = [c for c in names if c not in maybe]
+    may_be = [column for column in names if _may_be_error(column, names)]
+    values = [column for column in names if column not in may_be]
     found: dict[str, str | None] = {}
-    for column in maybe:
+    doubtful: dict[str, str] = {}
+    for column in may_be:
         name = names[column]
-        partners = _find_partner(column, names, maybe)
-        alone = values if len(values) == 1 and _is_bare(name) else []
-        tried = [*partners, *(alone if name.is_error else [])]
-        fitting = [c for c in tried if _fits(numbers(column), numbers(c), is_named=name.is_error)]
-        if fitting:
+        partners = _find_partner(column, names, may_be)
+        if len(values) == 1 and _is_bare(name):
+            partners = [*partners, values[0]]
+        fitting = [partner for partner in partners if _can_be_errors(numbers(column))]
+        if fitting and name.is_error:
             found[column] = fitting[0]
-        elif values and (name.is_error or partners or alone):
-            answer = _request_value(column, [c for c in values if _may_share_unit(names[c], name)], talk)
-            if answer != NO:
-                found[column] = None if answer == LEAVE_OUT else answer
-    return found
+        elif fitting:
+            doubtful[column] = fitting[0]
+        elif values and name.is_error:
+            offered = [value for value in values if _may_share_unit(names[value], name)]
+            found |= _ask_partner(column, offered, None, talk)
+    return found | _settle_doubtful(doubtful, names, values, numbers, talk)
+
+
+def _settle_doubtful(
+    doubtful: Mapping[str, str],
+    names: Mapping[str, ColumnMeaning],
+    values: Sequence[str],
+    numbers: Numbers,
+    talk: Interview,
+) -> dict[str, str | None]:
+    """Ask in one question whether columns hold the standard deviations of others, or in one question for each."""
+    if not doubtful:
+        return {}
+    answer = talk.answers.get(ERROR)
+    has_own_answer = any(name_own(ERROR, column) in talk.answers for column in doubtful)
+    if answer == EACH or (answer is None and (len(doubtful) == 1 or has_own_answer)):
+        found: dict[str, str | None] = {}
+        for column, partner in doubtful.items():
+            offered = [value for value in values if _may_share_unit(names[value], names[column])]
+            found |= _ask_partner(column, offered, partner, talk)
+        return found
+    column, partner = next(iter(doubtful.items()))
+    examples = {
+        DEVIATIONS: _DEVIATION_OF(column=column, value=Figure(numbers(column)[0], ".6g"), other=partner),
+        MEASUREMENTS: _MEASURED(column=column, value=Figure(numbers(column)[0], ".6g")),
+    }
+    text = _ARE_ERRORS(names=name_some([*doubtful]))
+    answer = talk.request(ERROR, text, (DEVIATIONS, MEASUREMENTS, LEAVE_OUT, EACH), examples=examples)
+    if answer == MEASUREMENTS:
+        return {}
+    return {column: None if answer == LEAVE_OUT else partner for column, partner in doubtful.items()}
+
+
+def _ask_partner(column: str, offered: Sequence[str], likely: str | None, talk: Interview) -> dict[str, str | None]:
+    """Ask whose standard deviation a column is; an empty result if it is a measurement."""
+    key, choices = name_own(ERROR, column), (*offered[:_OFFERED_MOST], NO, LEAVE_OUT)
+    answer = talk.answers.get(key)
+    if answer is None:
+        talk.questions.append(FileQuestion(key, _WHOSE_ERROR(column=column), choices, likely))
+        return {column: likely}
+    require(key, answer, choices)
+    return {} if answer == NO else {column: None if answer == LEAVE_OUT else answer}
 
 
 def _may_be_error(column: str, names: Mapping[str, ColumnMeaning]) -> bool:
-    """Whether a name says or might say that a column is the standard deviation of another."""
+    """Return whether a heading names, or may name, the standard deviation of another column."""
     name = names[column]
     return bool(name.error_of) and (name.is_error or bool(_find_partner(column, names, ())) or _is_bare(name))
 
@@ -206,31 +260,21 @@ def _may_share_unit(one: ColumnMeaning, other: ColumnMeaning) -> bool:
     return other.unit is None or one.unit in {None, other.unit}
 
 
-def _request_value(column: str, offered: Sequence[str], talk: Interview) -> str | None:
-    """The column whose standard deviation another is, as a person says; None while nobody did."""
-    key, choices = f"{ERROR}:{column}", (*offered[:_OFFERED_MOST], NO, LEAVE_OUT)
-    if (answer := talk.find(ERROR, column)) is None:
-        talk.questions.append(FileQuestion(key, _WHOSE_ERROR(column=column), choices))
-    else:
-        require(key, answer, choices)
-    return answer
-
-
 def _is_bare(name: ColumnMeaning) -> bool:
-    """Whether nothing but the word for an error stands in a name."""
-    return any(not e.station and e.quantity is None and not e.sign for e in name.error_of)
+    """Return whether a heading has no other word than the one for an error."""
+    return any(not error.station and error.quantity is None and not error.sign for error in name.error_of)
 
 
 def _find_partner(column: str, names: Mapping[str, ColumnMeaning], errors: Container[str]) -> list[str]:
-    """The one column that is called as an error column is without its word; else the column before, if any."""
+    """Return the one column that is called like an error without the word for it; else the column before it."""
     for error in names[column].error_of:
         if not error.station and error.quantity is None:
             continue
         fitting = [
-            c
-            for c, name in names.items()
-            if c != column
-            and c not in errors
+            other
+            for other, name in names.items()
+            if other != column
+            and other not in errors
             and name.station == error.station
             and (error.quantity == name.quantity or (error.quantity is None and names[column].is_error))
             and error.unit in {None, name.unit}
@@ -241,20 +285,18 @@ def _find_partner(column: str, names: Mapping[str, ColumnMeaning], errors: Conta
 
 
 def _find_column_before(column: str, names: Mapping[str, ColumnMeaning], errors: Container[str]) -> list[str]:
-    """The column before, where value and error alternate throughout and no error has a name of its own."""
+    """Return the column before an error if values and errors alternate throughout the table."""
     columns = list(names)
-    bare = [c for c in columns if c in errors and names[c].is_error and _is_bare(names[c])]
-    at = [columns.index(c) for c in bare]
-    if len(bare) < 2 or column not in bare or any(k == 0 or columns[k - 1] in errors for k in at):
+    bare = [other for other in columns if other in errors and names[other].is_error and _is_bare(names[other])]
+    places = [columns.index(other) for other in bare]
+    if len(bare) < 2 or column not in bare or any(k == 0 or columns[k - 1] in errors for k in places):
         return []
     return [columns[columns.index(column) - 1]]
 
 
-def _fits(errors: Sequence[float], values: Sequence[float], *, is_named: bool) -> bool:
-    """Whether numbers can be standard deviations; where nothing says so they must be small beside the values too."""
-    if not errors or min(errors) < 0 or 2 * errors.count(0.0) > len(errors):  # codes of errors are mostly 0
-        return False
-    return is_named or (bool(values) and median(errors) <= max(values) - min(values))
+def _can_be_errors(values: Sequence[float]) -> bool:
+    """Return whether numbers can be standard deviations: none is negative, and few are 0, as codes of errors are."""
+    return bool(values) and min(values) >= 0 and 2 * values.count(0.0) <= len(values)
 
 
 # ---- sums ------------------------------------------------------------------------------------------------------

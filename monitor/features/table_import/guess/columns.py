@@ -1,0 +1,386 @@
+"""The columns of numbers of a table: quantity, unit, station and sign of each, or the question that settles them."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+from typing import Final
+
+from monitor.api.errors import ConfigError
+from monitor.api.ingest import ColumnRule, name_station, read_unit
+from monitor.api.sites import QUANTITIES, convert, is_raw, is_unit_of, list_units
+from monitor.api.text import LABELLED_TEXT, Figure, Message, NameList, Template, Term, join
+from monitor.features.table_import.guess import together
+from monitor.features.table_import.guess.names import (
+    COMPONENTS,
+    ColumnMeaning,
+    is_no_measurement,
+    may_count_downward,
+    read_name,
+    strip_treatment,
+)
+from monitor.features.table_import.guess.patterns import settle_patterns
+from monitor.features.table_import.guess.questions import (
+    EACH,
+    LEAVE_OUT,
+    NO,
+    ONE_OF,
+    QUANTITY,
+    YES,
+    FileQuestion,
+    Interview,
+    name_own,
+    require,
+)
+from monitor.features.table_import.guess.raw_table import RawTable
+from monitor.features.table_import.guess.words import load_words
+
+UNIT: Final = "unit"
+COLUMN: Final = "column"
+DOWNWARD: Final = "downward"
+# If this share of the values has one sign, the sign shows which way they count.
+ONE_SIGN: Final = 0.9
+# The components of one instrument have one unit, so one question is about all of them.
+_COMPONENT: Final = re.compile(r"(?<=displacement)_(?:east|north|up)|(?<=tilt)_[xy]")
+_STATION_LONGEST: Final = 60
+_UNIT_LINE: Final = re.compile(
+    r"(?<!\w)(?:units?|einheit(?:en)?|unit[àa](?: di misura)?|unit[ée]s?|unidad(?:es)?|单位)\s*[:：=]\s*([^,;]+)",
+    re.IGNORECASE,
+)
+
+_NO_UNIT_OF: Final = Template("guess.unit.other", "'{unit}' is no unit of {quantity}")
+_WHAT: Final = Template("guess.ask.quantity", "what do these columns measure: {names}?")
+_WHAT_IN: Final = Template("guess.ask.quantity.unit", "what do these columns measure in {unit}: {names}?")
+_WHICH_UNIT: Final = Template("guess.ask.unit", "which unit has {quantity}: {names}?")
+_FOREIGN: Final = Template("guess.ask.unit.foreign", "the header says '{unit}', which is no unit known here")
+_WHICH_COLUMN: Final = Template("guess.ask.column", "which of these columns is {quantity}?")
+_BEYOND: Final = Template(
+    "guess.ask.quantity.beyond",
+    "most values of '{column}' are about {value}, which no {quantity} is: are columns exchanged, or the unit?",
+)
+_DOWNWARD: Final = Template("guess.ask.downward", "do larger values of '{column}' mean lower ground or water?")
+_IS: Final = Template("guess.example.quantity", "'{column}': {value} is {quantity}")
+_IS_OF: Final = Template("guess.example.quantity.unit", "'{column}': {value} is {quantity} of {converted}")
+_BECOMES: Final = Template("guess.example.unit", "'{column}': {value} becomes {converted}")
+
+
+@dataclass(frozen=True, slots=True)
+class _SharedQuestion:
+    """A question about several columns that one answer settles.
+
+    Attributes:
+        key: The key of the answer.
+        choices: The possible answers, without those that leave columns out or ask about each.
+        quantity: The quantity of the columns, if the question is about their unit.
+        unit: The unit of the columns, if the question is about their quantity; a text that is no unit, if the headings
+            have one and the question is about the unit.
+        default: The answer that most files need.
+        columns: The columns.
+    """
+
+    key: str
+    choices: Sequence[str]
+    quantity: str = ""
+    unit: str = ""
+    default: str | None = None
+    columns: list[str] = field(default_factory=list)
+
+    def to_question(self, table: RawTable, read_numbers: together.Numbers) -> FileQuestion:
+        """Return the question, with what each answer means for the first value of the first column."""
+        names = together.name_some([table.title(column) for column in self.columns])
+        is_about_each = self.key.startswith(QUANTITY) and len(self.columns) > 1
+        choices = (*self.choices, LEAVE_OUT, *((EACH,) if is_about_each else ()))
+        column = self.columns[0]
+        examples = {}
+        for value in read_numbers(column)[:1]:
+            for choice in self.choices:
+                if (example := self._describe(table.title(column), value, choice)) is not None:
+                    examples[choice] = example
+        return FileQuestion(self.key, self._ask(names), choices, self.default, examples)
+
+    def _ask(self, names: NameList) -> Message:
+        if self.quantity:
+            question = _WHICH_UNIT(quantity=Term(self.quantity), names=names)
+            return join([_FOREIGN(unit=self.unit), question]) if self.unit else question
+        return _WHAT_IN(unit=self.unit, names=names) if self.unit else _WHAT(names=names)
+
+    def _describe(self, title: str, value: float, choice: str) -> Message | None:
+        """Return what an answer means for a value; None if the value cannot be converted."""
+        if self.quantity:
+            unit, canonical = choice, QUANTITIES[self.quantity].unit
+            with suppress(ValueError):
+                converted = Figure(convert(value, unit, canonical), ".6g", canonical)
+                return _BECOMES(column=title, value=Figure(value, ".6g", unit), converted=converted)
+            return None
+        canonical = QUANTITIES[choice].unit
+        if not self.unit:
+            return _IS(column=title, value=Figure(value, ".6g"), quantity=Term(choice))
+        with suppress(ValueError):
+            converted = Figure(convert(value, self.unit, canonical), ".6g", canonical)
+            measured = Figure(value, ".6g", self.unit)
+            return _IS_OF(column=title, value=measured, quantity=Term(choice), converted=converted)
+        return None
+
+
+def settle_columns(
+    table: RawTable,
+    numbers: Sequence[str],
+    read_numbers: together.Numbers,
+    station_column: str | None,
+    talk: Interview,
+) -> tuple[list[ColumnRule], set[str]]:
+    """Return a rule for each column that is settled, and the columns whose question is open.
+
+    Args:
+        table: The table.
+        numbers: The columns of numbers.
+        read_numbers: Returns the numbers of a column.
+        station_column: The column that names the station of each row, if there is one.
+        talk: The answers and open questions.
+    """
+    names = {n: read_heading(table, n) for n in numbers if _is_measured(table.title(n), read_numbers(n))}
+    names = {column: name for column, name in names.items() if not is_raw(name.foreign)}
+    names, undecided = settle_patterns(names, table.title, talk)
+    decided = {column: name for column, name in names.items() if column not in undecided}
+    names, open_columns = together.settle_components(decided, talk)
+    open_columns += undecided
+    errors = together.pair_errors(names, read_numbers, talk)
+    values = {n: name for n, name in names.items() if n not in errors and n not in open_columns}
+    found, questions = _settle_quantities(values, _find_table_unit(table), talk)
+    talk.questions.extend(question.to_question(table, read_numbers) for question in questions)
+    found = {
+        column: (quantity, unit)
+        for column, (quantity, unit) in found.items()
+        if _is_possible(column, quantity, unit, read_numbers(column), talk)
+    }
+    found = _settle_twins(found, {} if station_column is not None else values, talk)
+    stations = _name_stations(table, {column: values[column] for column in found}, found, station_column)
+    sigmas = {value: error for error, value in reversed(errors.items())}
+    rules = []
+    for column, (quantity, unit) in found.items():
+        downward = _counts_downward(table.title(column), quantity, read_numbers(column), talk)
+        rules.append(ColumnRule(column, stations[column], quantity, unit, sigmas.get(column), downward=downward))
+    open_columns += [column for question in questions for column in question.columns]
+    open_errors = [error for error, value in errors.items() if value in open_columns]
+    return rules, {*open_columns, *open_errors}
+
+
+def read_heading(table: RawTable, column: str) -> ColumnMeaning:
+    """Return the meaning of the heading of a column and of the unit below it."""
+    return read_name(table.title(column), table.units.get(column))
+
+
+def find_column_units(table: RawTable) -> dict[str, str]:
+    """Return the units of columns that lines above the headings give: the heading, and below it `UNIT: m`."""
+    columns = {table.title(name).casefold(): name for name in table.names}
+    return {
+        columns[name.casefold()]: unit
+        for name, line in pairwise(table.above)
+        if name.casefold() in columns and (unit := _read_unit_line(line))
+    }
+
+
+def _find_table_unit(table: RawTable) -> str:
+    """Return the unit that a line above the headings gives all columns; an empty text if there is none."""
+    found = [unit for line in table.above if (unit := _read_unit_line(line)) is not None]
+    return found[0] if len(found) == 1 else ""
+
+
+def _read_unit_line(line: str) -> str | None:
+    """Return the unit in a line such as `UNIT: Deg C` or `UNIT: m  Offset: 0`; an empty text if it is not known."""
+    if (match := _UNIT_LINE.search(line)) is None:
+        return None
+    words = match[1].split()
+    for end in (len(words), 2, 1):
+        if (unit := read_unit(" ".join(words[:end]))) is not None:
+            return unit
+    return ""
+
+
+def _is_measured(title: str, values: Sequence[float]) -> bool:
+    """Return whether a column of numbers holds measurements; an elevation does if it changes."""
+    is_height = load_words("places", "elevations").is_in(title) and len(set(values)) > 1
+    return is_height or not is_no_measurement(title)
+
+
+# ---- quantity and unit -----------------------------------------------------------------------------------------
+
+
+def _settle_quantities(
+    names: Mapping[str, ColumnMeaning], table_unit: str, talk: Interview
+) -> tuple[dict[str, tuple[str, str]], list[_SharedQuestion]]:
+    """Return quantity and unit of each column, by its heading or an answer, and the open questions."""
+    questions: dict[str, _SharedQuestion] = {}
+    found: dict[str, tuple[str, str]] = {}
+    for column, name in names.items():
+        quantity = name.quantity or _find_quantity_answer(column, name, talk)
+        unit = name.unit
+        if unit is None and not name.foreign and quantity and is_unit_of(table_unit, quantity):
+            unit = table_unit
+        elif unit is None:
+            whole = _COMPONENT.sub("", quantity or "")
+            unit = talk.find(UNIT, column, quantity or "", whole, f"{whole} [{name.foreign}]")
+        if LEAVE_OUT in {quantity, unit}:
+            continue
+        if quantity is None:
+            question = _ask_quantity(column, name, talk.answers)
+        elif quantity not in QUANTITIES:
+            raise ConfigError(ONE_OF(key=QUANTITY, names=NameList(tuple(sorted(QUANTITIES))), answer=quantity))
+        elif unit is None:
+            question = _ask_unit(quantity, name.foreign)
+        elif not is_unit_of(unit, quantity):
+            raise ConfigError(LABELLED_TEXT(name=column, text=_NO_UNIT_OF(unit=unit, quantity=Term(quantity))))
+        else:
+            found[column] = quantity, unit
+            continue
+        questions.setdefault(question.key, question).columns.append(column)
+    return found, list(questions.values())
+
+
+def _find_quantity_answer(column: str, name: ColumnMeaning, talk: Interview) -> str | None:
+    """Return the quantity that an answer gives a column; a part of a motion needs an answer of its own."""
+    if name.is_part:
+        return talk.answers.get(name_own(QUANTITY, column))
+    return talk.find(QUANTITY, column, name.unit or "")
+
+
+def _ask_unit(quantity: str, foreign: str) -> _SharedQuestion:
+    """Return the question about the unit of a quantity; the unit nearest to a text that is no unit is the first."""
+    whole = _COMPONENT.sub("", quantity)
+    key = f"{UNIT}:{whole} [{foreign}]" if foreign else f"{UNIT}:{whole}"
+    return _SharedQuestion(key, list_units(quantity, foreign), quantity=whole, unit=foreign)
+
+
+def _ask_quantity(column: str, name: ColumnMeaning, answers: Mapping[str, str]) -> _SharedQuestion:
+    """Return the question about the quantity of all columns of a unit, or of one column if its owner prefers this.
+
+    Quantities that the heading names are the first choices.
+    """
+    unit = name.unit or ""
+    is_alone = name.is_part or EACH in {answers.get(f"{QUANTITY}:{unit}"), answers.get(QUANTITY)}
+    fitting = sorted(quantity for quantity in QUANTITIES if name.unit is None or is_unit_of(name.unit, quantity))
+    if name.is_part:
+        fitting = [quantity for quantity in fitting if quantity.startswith("displacement_")]
+    likely = [quantity for quantity in name.rivals if quantity in fitting]
+    choices = tuple(dict.fromkeys((*likely, *fitting)))
+    group_key = f"{QUANTITY}:{unit}" if unit else QUANTITY
+    key = name_own(QUANTITY, column) if is_alone else group_key
+    return _SharedQuestion(key, choices, unit=unit, default=LEAVE_OUT if is_alone else None)
+
+
+def _is_possible(column: str, quantity: str, unit: str, values: Sequence[float], talk: Interview) -> bool:
+    """Return whether a column is read; its owner is asked if most values are outside the range of its quantity.
+
+    Components of displacement are no exception for their range: coordinates have a question of their own.
+    """
+    limits = QUANTITIES[quantity]
+    if not values or quantity.startswith("displacement"):
+        return True
+    middle = convert(median(values), unit, limits.unit)
+    if limits.low <= middle <= limits.high:
+        return True
+    text = _BEYOND(column=column, value=Figure(middle, ".4g", limits.unit), quantity=Term(quantity))
+    return talk.request(name_own(QUANTITY, column), text, (quantity, LEAVE_OUT)) != LEAVE_OUT
+
+
+def _counts_downward(title: str, quantity: str, values: Sequence[float], talk: Interview) -> bool:
+    """Return whether the sign of a column is turned, because larger values are lower ground or water.
+
+    A heading such as "depth to water" counts downward. Values below zero under such a heading count upward already.
+    """
+    if not may_count_downward(title, quantity):
+        return False
+    nonzero = [value for value in values if value]
+    above = sum(value > 0 for value in nonzero)
+    if nonzero and not 1 - ONE_SIGN < above / len(nonzero) < ONE_SIGN:
+        return 2 * above > len(nonzero)
+    answer = talk.find(DOWNWARD, title, quantity)
+    if answer is None:
+        key = f"{DOWNWARD}:{quantity}"
+        if all(question.key != key for question in talk.questions):
+            talk.questions.append(FileQuestion(key, _DOWNWARD(column=title), (YES, NO)))
+        return False
+    require(f"{DOWNWARD}:{title}", answer, (YES, NO))
+    return answer == YES
+
+
+def _settle_twins(
+    found: Mapping[str, tuple[str, str]], names: Mapping[str, ColumnMeaning], talk: Interview
+) -> dict[str, tuple[str, str]]:
+    """Return one column for each quantity of a station.
+
+    Columns whose headings differ only in words for the treatment of values, such as "raw" and "corrected", are one
+    sensor. Two of them would be two values of one instant, or two witnesses.
+
+    Args:
+        found: Quantity and unit of each column.
+        names: Headings of columns that name stations; empty if a column names the station of each row.
+        talk: The answers and open questions.
+    """
+    kept: dict[str, tuple[str, str]] = {}
+    bases = {column: strip_treatment(names[column].station) if column in names else ("", True) for column in found}
+    groups: dict[tuple[str, str], list[str]] = {}
+    for column, (quantity, _) in found.items():
+        groups.setdefault((quantity, bases[column][0]), []).append(column)
+    for (quantity, base), columns in groups.items():
+        if len(columns) > 1 and any(bases[column][1] for column in columns):
+            key = f"{COLUMN}:{base}.{quantity}" if base else f"{COLUMN}:{quantity}"
+            answer = talk.request(key, _WHICH_COLUMN(quantity=Term(quantity)), (*columns, LEAVE_OUT))
+            kept |= {column: found[column] for column in columns if answer in {None, column}}
+        else:
+            kept |= {column: found[column] for column in columns}
+    return kept
+
+
+# ---- stations --------------------------------------------------------------------------------------------------
+
+
+def _choose_stations(
+    table: RawTable, names: Mapping[str, ColumnMeaning], found: Mapping[str, tuple[str, str]]
+) -> tuple[dict[str, str], str]:
+    """Return the station that each column names, or the usual one, which is named by the sheet or the file."""
+    sheets = table.layout.sheets or table.sheets[:1]
+    sheet = name_station(sheets[0]) if len(table.sheets) > 1 and len(sheets) == 1 else ""
+    usual = sheet or name_station(table.path.stem) or "S1"
+    counts = Counter(quantity for quantity, _ in found.values())
+    # Words without a number name an instrument only if they distinguish it from another instrument of its quantity.
+    named = {
+        name.station
+        for column, name in names.items()
+        if counts[found[column][0]] > 1 or any(map(str.isdigit, name.station))
+    }
+    chosen = {column: (name.station if name.station in named else "") or usual for column, name in names.items()}
+    for column, name in names.items():
+        # Components that an answer names belong to one instrument.
+        if found[column][0] in COMPONENTS.values() and name.sign and name.base and not name.base.isdigit():
+            chosen[column] = name_station(name.base)
+    return chosen, usual
+
+
+def _name_stations(
+    table: RawTable,
+    names: Mapping[str, ColumnMeaning],
+    found: Mapping[str, tuple[str, str]],
+    station_column: str | None,
+) -> dict[str, str | None]:
+    """Return a station for each column, which no other column of its quantity has."""
+    if station_column is not None:
+        return dict.fromkeys(names)
+    chosen, usual = _choose_stations(table, names, found)
+    counts = Counter((chosen[column], found[column][0]) for column in names)
+    for column in names:
+        if counts[chosen[column], found[column][0]] > 1:
+            number = table.names.index(column) + 1
+            chosen[column] = name_station(table.title(column)) or f"{usual}-{number}"
+    taken: set[tuple[str, str]] = set()
+    for column in names:
+        base = chosen[column]
+        number = 1
+        while (chosen[column], found[column][0]) in taken:
+            number += 1
+            chosen[column] = f"{base[:_STATION_LONGEST]}-{number}"
+        taken.add((chosen[column], found[column][0]))
+    return dict(chosen)
