@@ -12,7 +12,7 @@ from monitor.api.errors import ConfigError
 from monitor.api.files import ImportOptions
 from monitor.api.ingest import MISSING, ColumnRule, Layout, TableMapping, format_time_of_day, name_station
 from monitor.api.queries.ingest import WIDE
-from monitor.api.sites import QUANTITIES, Origin
+from monitor.api.sites import QUANTITIES, Origin, TotalStation
 from monitor.api.text import LABELLED_TEXT, Figure, Message, Template
 from monitor.features.table_import.guess import together
 from monitor.features.table_import.guess.bounds import LevelWindow
@@ -49,6 +49,7 @@ from monitor.features.table_import.guess.odd_rows import (
     request_parts,
     settle_flags,
 )
+from monitor.features.table_import.guess.polar import POLAR, POLAR_QUANTITIES, SLOPE_DISTANCE, settle_polar
 from monitor.features.table_import.guess.questions import FileQuestion, Interview
 from monitor.features.table_import.guess.rain_stamp import COUNTER, RAIN, RainStamp, find_rain_stamp
 from monitor.features.table_import.guess.raw_table import ALL_SHEETS, SHEET, RawTable
@@ -161,6 +162,7 @@ def guess(
     answers: Mapping[str, str],
     now: datetime | None = None,
     site_origins: Mapping[str, Origin] | None = None,
+    total_stations: Sequence[TotalStation] = (),
 ) -> TableGuess:
     """Find the meaning of a table, and the questions that only its owner can answer.
 
@@ -169,6 +171,7 @@ def guess(
         answers: Answers by the key of their question.
         now: The current time; by default that of the clock.
         site_origins: Origins of stations in the site file, which coordinates may count from.
+        total_stations: Total stations of the site file, which measure distances and angles.
 
     Raises:
         ConfigError: The table has no time or no measurement, or an answer is not possible.
@@ -210,11 +213,15 @@ def guess(
     reasons = _find_repeated(table, numbers, numerals, steps)
     numbers = [name for name in numbers if name not in reasons]
     read_numbers = partial(list_numbers, table, numerals=numerals)
-    rules, open_columns = settle_columns(table, numbers, read_numbers, station_column, talk)
-    _require_some(table, rules, open_columns, times)
+    polar_rules, polar_columns, polar_reasons = settle_polar(table, numbers, read_numbers, station_column, talk)
+    others = [name for name in numbers if name not in polar_columns]
+    rules, open_columns = settle_columns(table, others, read_numbers, station_column, talk)
+    rules = [*polar_rules, *rules]
+    reasons |= polar_reasons
+    _require_some(table, rules, open_columns, talk, times)
     rules, distances = settle_coordinates(table, rules, station_column, numerals, talk, site_origins or {})
     reasons |= distances
-    _require_some(table, rules, open_columns, times)
+    _require_some(table, rules, open_columns, talk, times)
     rain = next((table.title(rule.name) for rule in rules if rule.quantity == RAIN), None)
     times = settle_day(table, times, rain, talk)
     if names_dates_alone(table, times) and all(question.key != DAY for question in talk.questions):
@@ -226,7 +233,7 @@ def guess(
     used |= {pair[0] for pair in table.written.values()}
     read = {*open_columns, *(rule.name for rule in rules), *(rule.sigma for rule in rules)}
     left_out = [name for name in table.names if name not in used]
-    left_out += [name for name in numbers if name not in read and name not in distances]
+    left_out += [name for name in numbers if name not in read and name not in reasons]
     facts += describe_columns(table, rules, station_column, left_out, reasons)
     mapping = TableMapping(
         times.rule,
@@ -237,12 +244,15 @@ def guess(
         numerals.thousands,
         station_column,
     )
-    sensors = _list_sensors(table, rules, mapping, times)
+    sensors = _list_sensors(table, _list_stored(rules), mapping, times)
     facts += _describe_intervals(table, rules, station_column, times, sensors)
     if talk.questions:
         return TableGuess(None, tuple(facts), tuple(talk.questions), sensors)
     known = ImportOptions()
-    if any(rule.quantity in DISPLACEMENT_OF for rule in rules):
+    if polar_rules:
+        origins = tuple((site_origins or {}).items())
+        known = ImportOptions(origins=origins, total_stations=tuple(total_stations))
+    elif any(rule.quantity in DISPLACEMENT_OF for rule in rules):
         origins = find_origins(table, mapping, numerals, answers[REFERENCE], site_origins or {})
         known = ImportOptions(origins=origins)
         facts += describe_reference(origins)
@@ -259,9 +269,12 @@ def _refuse(table: RawTable, text: str) -> ConfigError:
     return ConfigError(LABELLED_TEXT(name=str(table.path), text=text))
 
 
-def _require_some(table: RawTable, rules: Sequence[ColumnRule], open_columns: set[str], times: Times) -> None:
+def _require_some(
+    table: RawTable, rules: Sequence[ColumnRule], open_columns: set[str], talk: Interview, times: Times
+) -> None:
     """Raise ConfigError if no column is read and no question could change this."""
-    if not rules and not open_columns:
+    is_polar_open = any(question.key == POLAR for question in talk.questions)
+    if not rules and not open_columns and not is_polar_open:
         others = [table.title(name) for name in table.names if name not in times.rule.columns]
         raise _refuse(table, _ALL_LEFT(names=together.name_some(others)))
 
@@ -313,6 +326,15 @@ def _describe_intervals(
         return facts
     intervals_s = {table.title(rule.name): sensor.interval_s for rule, sensor in zip(rules, sensors, strict=True)}
     return facts + describe_seldom(times, intervals_s)
+
+
+def _list_stored(rules: Sequence[ColumnRule]) -> list[ColumnRule]:
+    """Return the rules of what is stored: a distance and two angles become three components of a displacement."""
+    stored = [rule for rule in rules if rule.quantity not in POLAR_QUANTITIES]
+    for rule in rules:
+        if rule.quantity == SLOPE_DISTANCE:
+            stored += [replace(rule, quantity=position, unit="m") for position in DISPLACEMENT_OF]
+    return stored
 
 
 def _list_sensors(
