@@ -1,7 +1,7 @@
-"""Heads of a table: a line that repeats or resembles the names of the columns ends a part, and begins another.
+"""Headers inside a table: a line that repeats or resembles the header ends a part of the file and starts another.
 
-Loggers that get a new program, and people who put files one behind the other, leave such lines. A part whose head says
-anything else than the first, or names its columns in another order, is refused with its line.
+Loggers with a new program, and files that were joined, contain such lines. A part with another header than the first,
+or with its columns in another order, is rejected with the number of its line.
 """
 
 import re
@@ -15,11 +15,14 @@ from monitor.text.message import LABELLED_TEXT, Figure, NameList, Template
 
 Cells = Sequence[Any]
 Numbered = tuple[int, Cells]
-"""The number of a line, and its cells."""
+"""The number of a line and its cells."""
 
-HEAD_MOST: Final = 30  # lines of a head, and lines without data that are held back until it is known what they are
-WORDS_LEAST: Final = 3  # words side by side that are names though they resemble none
-RESEMBLE: Final = 0.5  # share of the cells that are names
+# Longest header in lines. As many lines without data are held back until the next row of data.
+HEAD_MOST: Final = 30
+# As many different words in a line are a header, even if they resemble no name of a column.
+WORDS_LEAST: Final = 3
+# A line resembles the header if this share of its cells are names of columns.
+RESEMBLE: Final = 0.5
 ANNOTATION: Final = re.compile(r"#(?:group|datatype|default|constant|timezone|dateTime|concat)\b", re.IGNORECASE)
 _SUM: Final = re.compile(
     r"(?:daily |day )?(?:totals?|sum|mean|average|avg|max|min|summe|mittel|totale|somma|media|somme|moyenne|suma)",
@@ -41,17 +44,17 @@ _SAYS: Final = Template(
 
 
 def refuse_part(file: str, line: int, text: str) -> ConfigError:
-    """That a line is of a head that says anything else than the first."""
+    """Return the error for a line that belongs to another header than the first."""
     return ConfigError(LABELLED_TEXT(name=file, text=_SAYS(n=Figure(line, "d"), text=" ".join(text.split())[:80])))
 
 
 def is_annotation(cells: Cells) -> bool:
-    """Whether a line is one of those that databases write above the names: types, groups and defaults of columns."""
+    """Return whether a line has the types, groups or defaults of columns that databases write above the header."""
     return bool(cells) and isinstance(cells[0], str) and ANNOTATION.match(cells[0]) is not None
 
 
 def names_rise(cells: Cells) -> bool:
-    """Whether a line names columns by rising numbers, such as depths or hours, between words for the time and a sum.
+    """Return whether a header has rising numbers, such as depths or hours, between words for the time and a sum.
 
     >>> names_rise(["Depth", "0.5", "1.0"]), names_rise(["Date", "1", "2", "Total"]), names_rise(["P1", "1", "2", "ok"])
     (True, True, False)
@@ -68,7 +71,7 @@ def names_rise(cells: Cells) -> bool:
 
 
 def list_early(skipped: Sequence[Numbered], first: Cells) -> list[Numbered]:
-    """Rows of data among the lines before the names: like the first row below them, or like the line beside them."""
+    """Return the rows of data above the header: they have the kinds of cells of the first row, or of a neighbour."""
     kinds = [_list_kinds(cells) for _, cells in skipped]
     usual, wide = _list_kinds(first), {"time", "number"}
     neighbours = [None, *kinds, None]
@@ -84,7 +87,7 @@ def _list_kinds(cells: Cells) -> tuple[str, ...]:
 
 
 class Heads:
-    """The head of a table, by which later lines are known again."""
+    """The header of a table, with which later lines are compared."""
 
     def __init__(self, file: str, names: Cells, above: Iterable[Cells] = (), below: Iterable[Cells] = ()) -> None:
         self.file = file
@@ -94,10 +97,11 @@ class Heads:
         self._known = frozenset(filter(None, self.names))
         self._plain = frozenset(filter(None, map(_strip, self.names)))
         self._heads = self._known | {_TOA5}
-        self._at = 0  # where the last row of data had its first number or time
+        # Place of the first number or time in the last row of data.
+        self._at = 0
 
     def follow(self, rows: Iterable[Numbered]) -> Iterator[Numbered]:
-        """The rows of all parts, without the lines of their heads.
+        """Yield the rows of all parts without their headers.
 
         Raises:
             ConfigError: a part has other columns, another order of them, other units or zones than the first.
@@ -118,11 +122,11 @@ class Heads:
                     yield held.pop(0)
             else:
                 yield line, cells
-        # without rows below it a line is a repeated head, or the end of the file, which the gate refuses
+        # A line without rows below it is a repeated header, or the end of the file, which is rejected as a row.
         yield from (one for one in held if not self._is_known(one[1]))
 
     def _leave_head(self, held: list[Numbered]) -> list[Numbered]:
-        """The lines that are of no head; a head that is not the first once more raises ConfigError."""
+        """Return the lines that belong to no header; raises ConfigError for a header that differs from the first."""
         heads = [k for k, (_, cells) in enumerate(held) if self._is_head(cells)]
         if not heads:
             return [one for one in held if not self._is_known(one[1])]
@@ -146,7 +150,7 @@ class Heads:
         if isinstance(first, str):
             likely = cells[self._at] if self._at < len(cells) else None
             if isinstance(likely, str) and likely[:1].isdigit() and first.strip() not in self._heads:
-                return True  # as nearly every row
+                return True  # true of nearly every row, so it is checked first
             if first.strip() == _TOA5 or is_annotation(cells):
                 return False
         named = self._known.intersection(cell.strip() for cell in cells if isinstance(cell, str))
@@ -193,7 +197,7 @@ def _strip(name: str) -> str:
 
 
 def _is_same_but_for_days(texts: Sequence[str], above: Iterable[Sequence[str]]) -> bool:
-    """Whether a line is one of the first head with another day: when each part was written."""
+    """Return whether a line is one of the first header except for its date, as the date of an export is."""
     text = " ".join(texts)
     if _DATE.search(text) is None:
         return False

@@ -191,6 +191,13 @@ def test_a_slope_distance_beside_coordinates_is_left_out(tmp_path):
     assert "coordinates contain" in str(dict(found.facts)["Slope distance [m]"])
 
 
+@pytest.mark.parametrize("place", [(4_369_812.1, 684_021.5, 4_579_904.9), (-2_994_000.0, 4_951_000.0, 2_674_000.0)])
+def test_coordinates_from_the_centre_of_the_earth_are_refused(tmp_path, place):
+    path = write_points(tmp_path / "t.csv", "Point;Date;X [m];Y [m];Z [m]", place)
+    with pytest.raises(ConfigError, match="centre of the Earth"):
+        understand(path, ACCEPT | {"axes": "x east, y north"})
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     place=st.tuples(*([st.floats(-9e5, 9e5)] * 3)),

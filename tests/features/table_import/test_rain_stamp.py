@@ -91,3 +91,28 @@ def test_empty_cells_turn_drizzle_into_no_tips(tmp_path, empty):
     (tmp_path / "rain.csv").write_text("\n".join(lines) + "\n")
     [sensor] = understand(tmp_path / "rain.csv", "table")
     assert sensor.stamp == ""
+
+
+@pytest.mark.parametrize("step_min", [5, 10, 15])
+@pytest.mark.parametrize("amount", [0.4, 2.0, 6.0])
+@pytest.mark.parametrize(("form", "write"), [("long", write_long), ("table", write_table)])
+def test_a_counter_that_restarts_each_hour_is_asked_about(tmp_path, form, write, amount, step_min):
+    rows = [(BEGIN + timedelta(minutes=step_min * k), "R1", 0.0) for k in range(60)]
+    for k in range(3 * 60 // step_min):
+        number = k % (60 // step_min) + 1
+        rows.append((BEGIN + timedelta(minutes=step_min * (60 + k)), "R1", amount * number))
+    write(tmp_path / "rain.csv", rows)
+
+    def read(answers):
+        if form == "long":
+            return understand_known(tmp_path / "rain.csv", "long", answers, ImportOptions())
+        return guess(read_raw_table(tmp_path / "rain.csv"), {"zone": "UTC"} | answers)
+
+    (question,) = read({}).questions
+    assert question.key == "count"
+    assert question.examples["running total"] == f"R1: {3 * 60 / step_min * amount:.4g} mm in this file"
+    stamps = [
+        [sensor.stamp for sensor in read({"count": answer}).sensors]
+        for answer in ("running total", "rain of each interval")
+    ]
+    assert stamps == [["counter"], [""]]

@@ -291,7 +291,7 @@ def test_totals_among_the_rows_are_set_aside_and_named(tmp_path, form, month, wo
     assert list_instants(path, found) == days
 
 
-@pytest.mark.parametrize("word", ["Defekt", "replaced", "Marker"])
+@pytest.mark.parametrize("word", ["Defekt", "replaced", "Marker", "Total station moved"])
 def test_a_remark_among_the_rows_is_no_total(tmp_path, word):
     rows = [f"{datetime(2025, 1, 1) + timedelta(days=k):%d.%m.%Y};{k % 7}.5" for k in range(60)]
     found = understand(write(tmp_path, "Date;Crack 1 (mm)", [*rows[:30], f"{word};", *rows[30:]]))

@@ -8,12 +8,13 @@ first reading on or after a date.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from math import hypot
 from typing import Final
 
 from monitor.api.errors import ConfigError, PayloadError
 from monitor.api.ingest import ColumnRule, TableMapping, name_station
 from monitor.api.sites import Origin, convert
-from monitor.api.text import Figure, Message, Template
+from monitor.api.text import LABELLED_TEXT, Figure, Message, Template
 from monitor.features.table_import.guess.numerals import Numerals, is_empty, list_names, read_number
 from monitor.features.table_import.guess.questions import LEAVE_OUT, Interview
 from monitor.features.table_import.guess.raw_table import RawTable
@@ -41,6 +42,15 @@ NEAR_ZERO_M: Final = 0.1
 # A record whose values all differ from zero by this many times their own range does not start at zero.
 RANGES_FROM_ZERO: Final = 3.0
 
+# Distance of stations from the centre of the Earth, and a height that no station has.
+RADIUS_M: Final = (6.33e6, 6.41e6)
+HIGHEST_M: Final = 10_000.0
+
+_CARTESIAN: Final = Template(
+    "guess.coordinates.cartesian",
+    "the coordinates of {station} are Cartesian ones from the centre of the Earth; convert them to east, north and up, "
+    "and import the file again",
+)
 _WHICH: Final = Template(
     "guess.ask.coordinates",
     "does '{column}' hold coordinates of a survey, or displacements since a first survey?",
@@ -141,6 +151,7 @@ def settle_coordinates(
         return [rule for rule in rules if rule not in components], {}
     if answer != COORDINATES:
         return list(rules), {}
+    _refuse_cartesian(table, axes)
     _request_reference(talk, site_origins)
     left_out = {
         rule.name: _IN_COORDINATES()
@@ -213,6 +224,17 @@ def read_reference(answer: str, today: date) -> str:
         return date.fromisoformat(answer).isoformat()
     except ValueError:
         raise ConfigError(_ODD_REFERENCE(date=today.isoformat(), answer=answer)) from None
+
+
+def _refuse_cartesian(table: RawTable, axes: Sequence[_Axis]) -> None:
+    """Raise ConfigError if coordinates are X, Y and Z from the centre of the Earth rather than east, north and up."""
+    stations: dict[str, dict[str, float]] = {}
+    for axis in axes:
+        stations.setdefault(axis.station, {})[axis.rule.quantity] = axis.first_m
+    for station, first_m in stations.items():
+        is_high = abs(first_m.get("displacement_up", 0.0)) > HIGHEST_M
+        if len(first_m) == len(POSITIONS) and is_high and RADIUS_M[0] < hypot(*first_m.values()) < RADIUS_M[1]:
+            raise ConfigError(LABELLED_TEXT(name=str(table.path), text=_CARTESIAN(station=station)))
 
 
 def _request_reference(talk: Interview, site_origins: Mapping[str, Origin]) -> None:

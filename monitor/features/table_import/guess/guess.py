@@ -51,7 +51,7 @@ from monitor.features.table_import.guess.odd_rows import (
 )
 from monitor.features.table_import.guess.polar import POLAR, POLAR_QUANTITIES, SLOPE_DISTANCE, settle_polar
 from monitor.features.table_import.guess.questions import FileQuestion, Interview
-from monitor.features.table_import.guess.rain_stamp import COUNTER, RAIN, RainStamp, find_rain_stamp
+from monitor.features.table_import.guess.rain_stamp import COUNTER, RAIN, RainStamp, settle_rain_stamp
 from monitor.features.table_import.guess.raw_table import ALL_SHEETS, SHEET, RawTable
 from monitor.features.table_import.guess.stations import settle_rows
 from monitor.features.table_import.guess.summaries import refuse_readable, set_aside_summaries
@@ -244,7 +244,7 @@ def guess(
         numerals.thousands,
         station_column,
     )
-    sensors = _list_sensors(table, _list_stored(rules), mapping, times)
+    sensors = _list_sensors(table, _list_stored(rules), mapping, times, talk)
     facts += _describe_intervals(table, rules, station_column, times, sensors)
     if talk.questions:
         return TableGuess(None, tuple(facts), tuple(talk.questions), sensors)
@@ -338,14 +338,14 @@ def _list_stored(rules: Sequence[ColumnRule]) -> list[ColumnRule]:
 
 
 def _list_sensors(
-    table: RawTable, rules: Sequence[ColumnRule], mapping: TableMapping, times: Times
+    table: RawTable, rules: Sequence[ColumnRule], mapping: TableMapping, times: Times, talk: Interview
 ) -> tuple[SensorGuess, ...]:
     """Return the series of a table with their usual interval."""
     usual = describe_gaps(times.parsed)[0]
     found = []
     for rule in rules:
         steps = _list_steps(table, mapping.station, times, rule.name)
-        stamps = _find_stamps(table, rule, mapping, times)
+        stamps = _find_stamps(table, rule, mapping, times, talk)
         for name, own_step in steps.items():
             step = own_step or usual
             rain = stamps.get(name, RainStamp())
@@ -390,7 +390,9 @@ def _list_steps(
     return {station: describe_gaps(instants)[0] for station, instants in found.items()}
 
 
-def _find_stamps(table: RawTable, rule: ColumnRule, mapping: TableMapping, times: Times) -> dict[str, RainStamp]:
+def _find_stamps(
+    table: RawTable, rule: ColumnRule, mapping: TableMapping, times: Times, talk: Interview
+) -> dict[str, RainStamp]:
     """Return how the rain of a column is counted, by station; an empty name if each column has its station."""
     if rule.quantity != RAIN:
         return {}
@@ -408,4 +410,4 @@ def _find_stamps(table: RawTable, rule: ColumnRule, mapping: TableMapping, times
         value = read_number(cell, numerals)
         if value is not None:
             rows.setdefault(name_station(name), []).append((at.replace(tzinfo=UTC).timestamp(), value))
-    return {station: find_rain_stamp(own) for station, own in rows.items()}
+    return {station: settle_rain_stamp(station or rule.name, own, talk) for station, own in rows.items()}

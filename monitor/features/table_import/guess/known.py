@@ -1,4 +1,4 @@
-"""A file whose form its content says, understood like a table: its series, where its stations stand, what is open."""
+"""Files of a known form, such as solutions of a GNSS receiver: their series, places of stations and open questions."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,16 +18,18 @@ from monitor.features.table_import.guess.calendar import request_instants
 from monitor.features.table_import.guess.facts import EVERY, GAPS, IN_COLUMN, Facts
 from monitor.features.table_import.guess.guess import SensorGuess, TableGuess
 from monitor.features.table_import.guess.questions import FileQuestion, Interview
-from monitor.features.table_import.guess.rain_stamp import RAIN, find_rain_stamp
+from monitor.features.table_import.guess.rain_stamp import RAIN, settle_rain_stamp
 from monitor.features.table_import.guess.times import describe_gaps
 from monitor.features.table_import.guess.together import name_some
 from monitor.features.table_import.guess.values import CheckedValue, list_values
 
 SAMPLE_VALUES: Final = 300_000
 SERIES_SHOWN: Final = 12
-STATION, TIME = "station", "time"
+STATION: Final = "station"
+TIME: Final = "time"
 TIMES: Final = ("gpst", "utc")
-TIMES_KEPT: Final = 20_000  # of a series, for its usual step
+# Instants of a series from which its usual interval is found.
+TIMES_KEPT: Final = 20_000
 _VALUES: Final = Template("guess.values", "{n} values of {series} series")
 _VALUES_MORE: Final = Template("guess.values.more", "{n} values of {series} series, and there are more")
 _SPAN: Final = Template("guess.span", "UTC, {first} to {last}")
@@ -43,7 +45,7 @@ _Sampling = tuple[timedelta | None, int, timedelta | None]  # as `describe_gaps`
 
 
 def understand_known(path: Path, form: str, answers: Mapping[str, str], options: ImportOptions) -> TableGuess:
-    """Understand a file of a known form with what a person and the site file say; raises ConfigError."""
+    """Return the meaning of a file of a known form, by answers and by options of the site file; raises ConfigError."""
     talk = Interview(answers)
     if form == "rtklib":
         options = _settle_solutions(path, options, talk)
@@ -56,7 +58,9 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], options:
     request_instants(sorted(at for times in series.values() for at in times), talk, datetime.now(UTC))
     sampled = {key: describe_gaps(times) for key, times in series.items()}
     sensors = tuple(
-        _describe_sensor(key, step, rain.get(key, ())) for key, (step, _, _) in sampled.items() if key[1] in QUANTITIES
+        _describe_sensor(key, step, rain.get(key, ()), talk)
+        for key, (step, _, _) in sampled.items()
+        if key[1] in QUANTITIES
     )
     facts = _describe(form, options, series, sampled, count, refused)
     foreign = [f"{station}.{quantity}" for station, quantity, _ in sampled if quantity not in QUANTITIES]
@@ -66,9 +70,11 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], options:
     return TableGuess(None, tuple(facts), tuple(talk.questions), sensors, form, options)
 
 
-def _describe_sensor(key: _Key, step: timedelta | None, rain: Iterable[tuple[float, float]]) -> SensorGuess:
+def _describe_sensor(
+    key: _Key, step: timedelta | None, rain: Iterable[tuple[float, float]], talk: Interview
+) -> SensorGuess:
     usual_s = None if step is None else step.total_seconds()
-    stamp = find_rain_stamp(rain)
+    stamp = settle_rain_stamp(key[0], rain, talk)
     return SensorGuess(*key, stamp.interval_s or usual_s, stamp=stamp.stamp, silence_s=stamp.silence_s)
 
 
@@ -138,7 +144,7 @@ def _describe(
 
 
 def _settle_solutions(path: Path, options: ImportOptions, talk: Interview) -> ImportOptions:
-    """Whose positions they are, and where they begin if the station is new."""
+    """Return options with the station of a file of positions, and the origin of a station that is new."""
     name = options.call(path).name
     station = talk.answers.get(STATION) or options.station or find_by_name(name, dict(options.origins))
     if station is None:

@@ -1,4 +1,4 @@
-"""How the numbers of an unknown table are written: decimal mark, thousands, and what stands for no measurement."""
+"""How the numbers of a table are written: decimal mark, thousands, and the texts for a missing measurement."""
 
 import re
 from collections import Counter
@@ -10,35 +10,66 @@ from typing import Any, Final
 from monitor.api.ingest import is_nameless, is_number, normalise_number
 from monitor.api.readings import find_fills, is_no_value
 from monitor.api.sites import read_trace
-from monitor.api.text import Template
+from monitor.api.text import Figure, Template
 from monitor.features.table_import.guess.names import read_name
 from monitor.features.table_import.guess.questions import Interview
 from monitor.features.table_import.guess.raw_table import RawTable
 
 DECIMAL: Final = "decimal"
-COMMA, POINT = "comma", "point"
+COMMA: Final = "comma"
+POINT: Final = "point"
+# A column holds numbers if this share of its filled cells are numbers, or half of them beside a few different words.
+NUMBERS_LEAST: Final = 0.8
+NUMBERS_LEAST_BESIDE_WORDS: Final = 0.5
+WORDS_MOST: Final = 5
+# The decimal mark that this share of the numbers show is that of the table.
+CLEAR: Final = 0.9
+
 _WHICH_MARK: Final = Template("guess.ask.decimal", "which is the decimal mark? some numbers are like '{value}'")
-NUMBERS_LEAST: Final = 0.8  # share of the cells of a column of measurements that are numbers
-WORDS_MOST: Final = 5  # different words in a column of numbers; then half of its cells may be words
-CLEAR: Final = 0.9  # share of the cells that settles the decimal mark
-_BLANKS: Final = ("'", "\u2019", "\u00a0", "\u202f", " ")
-_GAPS: Final = (
-    r"rinval|nodata(?:[ _-]?value)?|no[ _-]data[ _-]value|missing[ _-]?value|fill[ _-]?value|fehlwert|lückenwert",
-    r"(?:dato|valore|valeur|valor)[ _](?:mancant|manquant|ausent)\w*|(?:no|missing)[ _-](?:data|values)(?=\W*-)",
+_BECOMES: Final = Template("guess.ask.decimal.becomes", "'{text}' becomes {value}")
+_THOUSANDS_MARKS: Final = ("'", "\u2019", "\u00a0", "\u202f", " ")
+# A line above the headings may declare the number for a gap: "NoData value: -9999". A count or share is no such number.
+_FILL_WORDS: Final = (
+    "rinval",
+    "nodata(?:[ _-]?value)?",
+    "no[ _-]data[ _-]value",
+    "missing[ _-]?value",
+    "fill[ _-]?value",
+    "fehlwert",
+    "lückenwert",
+    r"(?:dato|valore|valeur|valor)[ _](?:mancant|manquant|ausent)\w*",
+    r"(?:no|missing)[ _-](?:data|values)(?=\W*-)",
 )
-_DECLARED: Final = re.compile(  # in words above the names; how many gaps there are, or their share, is not below zero
-    rf"(?:{'|'.join(_GAPS)})[\s=:;,\"']*([-+]?\d+(?:[.,]\d+)?)(?!\s*%|[\d.,]*\d)", re.IGNORECASE
+_DECLARED_FILL: Final = re.compile(
+    rf"(?:{'|'.join(_FILL_WORDS)})[\s=:;,\"']*([-+]?\d+(?:[.,]\d+)?)(?!\s*%|[\d.,]*\d)", re.IGNORECASE
 )
-_BELOW: Final = re.compile(r"[<>≤≥]\s*\d[\d.,]*")  # below what the instrument can measure
+_BELOW_DETECTION: Final = re.compile(r"[<>≤≥]\s*\d[\d.,]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Numerals:
+    """How the numbers of a table are written.
+
+    Attributes:
+        decimal: The decimal mark.
+        thousands: The mark between groups of digits; empty if there is none.
+        missing: Texts for a missing measurement, and how often each occurs.
+    """
+
+    decimal: str
+    thousands: str
+    missing: Mapping[str, int] = field(default_factory=dict)
 
 
 def is_empty(cell: Any) -> bool:
-    """Whether a cell says nothing."""
+    """Return whether a cell has no value."""
     return is_no_value(cell)
 
 
 def list_names(cells: Sequence[Any]) -> list[str]:
-    """The names in a column of names, row by row; a word such as NA counts where it has as many rows as a name has.
+    """Return the names in a column of names, row by row.
+
+    A word such as NA is a name if it has about as many rows as the other names have.
 
     >>> list_names(["NA", "NB", "NA", "NB"]), list_names(["P1", "P2", "P1", "P2", "NA"] * 2 + ["P1", "P2"] * 9)[4]
     (['NA', 'NB', 'NA', 'NB'], '')
@@ -48,69 +79,71 @@ def list_names(cells: Sequence[Any]) -> list[str]:
     doubtful = {name for name in counts if is_no_value(name)}
     if not doubtful or len(counts) < 2:
         return ["" if name in doubtful else name for name in names]
-    usual = median([n for name, n in counts.items() if name not in doubtful] or counts.values())
+    usual = median([count for name, count in counts.items() if name not in doubtful] or counts.values())
     rare = {name for name in doubtful if 2 * counts[name] < usual}
     return ["" if name in rare else name for name in names]
 
 
 def is_numeric(cells: Sequence[Any]) -> bool:
-    """Whether the cells of a column that say something are numbers, but for a few words that come again."""
-    filled = [c for c in cells if not is_empty(c)]
-    words = Counter(c for c in filled if isinstance(c, str) and not is_number(c))
-    numbers = sum(not isinstance(c, bool) and (isinstance(c, int | float) or is_number(str(c))) for c in filled)
-    below = sum(n for text, n in words.items() if _BELOW.fullmatch(text))
+    """Return whether the filled cells of a column are numbers, except for a few words that recur."""
+    filled = [cell for cell in cells if not is_empty(cell)]
+    words = Counter(cell for cell in filled if isinstance(cell, str) and not is_number(cell))
+    numbers = sum(
+        not isinstance(cell, bool) and (isinstance(cell, int | float) or is_number(str(cell))) for cell in filled
+    )
     if not numbers:
         return False
-    few = len(words) <= WORDS_MOST and not any(map(_has_digit, (w for w in words if not _BELOW.fullmatch(w))))
-    return numbers + below >= (0.5 if few else NUMBERS_LEAST) * len(filled)
-
-
-@dataclass(frozen=True, slots=True)
-class Numerals:
-    """How the numbers of a table are written."""
-
-    decimal: str
-    thousands: str  # mark between groups of digits; "": none
-    missing: Mapping[str, int] = field(default_factory=dict)  # what stands for no measurement, and how often
+    below = sum(count for text, count in words.items() if _BELOW_DETECTION.fullmatch(text))
+    plain = [text for text in words if not _BELOW_DETECTION.fullmatch(text)]
+    has_few_words = len(words) <= WORDS_MOST and not any(map(_has_digit, plain))
+    least = NUMBERS_LEAST_BESIDE_WORDS if has_few_words else NUMBERS_LEAST
+    return numbers + below >= least * len(filled)
 
 
 def settle_numerals(table: RawTable, numbers: Sequence[str], talk: Interview) -> Numerals:
-    """How the columns of numbers are written, by what most of them say, or a person."""
+    """Return how the columns of numbers are written, by most of their cells or by an answer."""
     numerals = Numerals(*_settle_marks(table, numbers, talk))
     missing = _find_missing(table, numbers, numerals)
-    for text in [w for w in missing if read_trace(w, "rain") is not None]:
-        columns = [n for n in numbers if text in table.columns[n]]
-        if all(read_name(table.title(n), table.units.get(n)).quantity == "rain" for n in columns):
-            del missing[text]  # a trace is nothing that could be measured, and no gap
+    for text in list(missing):
+        if read_trace(text, "rain") is None:
+            continue
+        columns = [column for column in numbers if text in table.columns[column]]
+        meanings = [read_name(table.title(column), table.units.get(column)) for column in columns]
+        if all(meaning.quantity == "rain" for meaning in meanings):
+            del missing[text]  # a trace of rain is a measurement
     return replace(numerals, missing=missing)
 
 
 def _settle_marks(table: RawTable, numbers: Sequence[str], talk: Interview) -> tuple[str, str]:
-    texts = [c for name in numbers for c in table.columns[name] if isinstance(c, str) and is_number(c)]
-    thousands = next((mark for mark in _BLANKS if any(mark in text.strip() for text in texts)), "")
-    if counted := Counter(mark for text in texts if (mark := _mark_of(text))):
-        mark = _choose_mark(texts, counted, talk)
+    """Return the decimal mark and the mark of thousands."""
+    texts = [cell for name in numbers for cell in table.columns[name] if isinstance(cell, str) and is_number(cell)]
+    thousands = next((mark for mark in _THOUSANDS_MARKS if any(mark in text.strip() for text in texts)), "")
+    counts = Counter(mark for text in texts if (mark := _find_mark(text)))
+    if counts:
+        mark = _choose_mark(texts, counts, talk)
         other = "." if mark == "," else ","
-        return mark, other if any(other in text for text in texts if _mark_of(text) in {"", mark}) else thousands
-    # a semicolon parts the cells where a comma is the decimal mark
-    in_doubt = re.compile("[,.]" if table.layout.delimiter == ";" else ",")
-    if (grouped := next(filter(in_doubt.search, texts), None)) is None:
+        has_other = any(other in text for text in texts if _find_mark(text) in {"", mark})
+        return mark, other if has_other else thousands
+    # Cells are separated by semicolons where a comma is the decimal mark.
+    doubtful_marks = re.compile("[,.]" if table.layout.delimiter == ";" else ",")
+    grouped = next(filter(doubtful_marks.search, texts), None)
+    if grouped is None:
         return ".", thousands
     shown = "," if "," in grouped else "."
     mark = _request_decimal(grouped, shown, talk)
     return mark, thousands if mark == shown else shown
 
 
-def _choose_mark(texts: Sequence[str], counted: Counter[str], talk: Interview) -> str:
-    """The decimal mark that most numbers show; a person says it where too many show the other."""
-    mark, count = counted.most_common(1)[0]
-    if count >= CLEAR * counted.total():
+def _choose_mark(texts: Sequence[str], counts: Counter[str], talk: Interview) -> str:
+    """Return the decimal mark that most numbers show; ask if too many show the other one."""
+    mark, count = counts.most_common(1)[0]
+    if count >= CLEAR * counts.total():
         return mark
-    return _request_decimal(next(t for t in texts if _mark_of(t) not in {"", mark}), mark, talk)
+    return _request_decimal(next(text for text in texts if _find_mark(text) not in {"", mark}), mark, talk)
 
 
-def _mark_of(text: str) -> str:
-    """The decimal mark that a number shows; "" where it has none, or where that may be one of thousands."""
+def _find_mark(text: str) -> str:
+    """Return the decimal mark of a number; an empty text if it has none, or if its mark may be one of thousands."""
     comma, point = text.rfind(","), text.rfind(".")
     if comma >= 0 and point >= 0:
         return "," if comma > point else "."
@@ -118,17 +151,26 @@ def _mark_of(text: str) -> str:
     count = text.count(mark)
     if count > 1:
         return "." if mark == "," else ","
-    could_group = re.match(rf"[+-]?[1-9]\d{{0,2}}\{mark}\d{{3}}$", text)
-    return mark if count and could_group is None else ""
+    may_be_thousands = re.match(rf"[+-]?[1-9]\d{{0,2}}\{mark}\d{{3}}$", text) is not None
+    return mark if count and not may_be_thousands else ""
 
 
 def _request_decimal(example: str, usual: str, talk: Interview) -> str:
-    answer = talk.request(DECIMAL, _WHICH_MARK(value=example), (COMMA, POINT), COMMA if usual == "," else POINT)
-    return usual if answer is None else "," if answer == COMMA else "."
+    """Ask for the decimal mark; `usual` is the likely one."""
+    examples = {}
+    for name, mark, other in ((COMMA, ",", "."), (POINT, ".", ",")):
+        value = read_number(example, Numerals(mark, other))
+        if value is not None:
+            examples[name] = _BECOMES(text=example, value=Figure(value, ".10g"))
+    default = COMMA if usual == "," else POINT
+    answer = talk.request(DECIMAL, _WHICH_MARK(value=example), (COMMA, POINT), default, examples)
+    if answer is None:
+        return usual
+    return "," if answer == COMMA else "."
 
 
 def read_number(cell: Any, numerals: Numerals) -> float | None:
-    """The number of a cell; None where it is none."""
+    """Return the number in a cell, or None if it has none."""
     try:
         text = str(normalise_number(cell))
         text = text.replace(numerals.thousands, "") if numerals.thousands else text
@@ -138,28 +180,30 @@ def read_number(cell: Any, numerals: Numerals) -> float | None:
 
 
 def list_numbers(table: RawTable, column: str, numerals: Numerals) -> list[float]:
-    """The measurements of a column."""
-    cells = (c for c in table.columns[column] if not is_empty(c) and str(c) not in numerals.missing)
-    return [n for c in cells if (n := read_number(c, numerals)) is not None]
+    """Return the measurements of a column."""
+    cells = (cell for cell in table.columns[column] if not is_empty(cell) and str(cell) not in numerals.missing)
+    return [number for cell in cells if (number := read_number(cell, numerals)) is not None]
 
 
 def _find_missing(table: RawTable, numbers: Sequence[str], numerals: Numerals) -> dict[str, int]:
-    """Words and far-off numbers that stand for "no measurement", as they are written, with their count."""
-    words: Counter[str] = Counter()
-    declared = {float(found[1].replace(",", ".")) for line in table.above for found in _DECLARED.finditer(line)}
-    for name in numbers:
-        texts = Counter(c for c in table.columns[name] if isinstance(c, str) and c and not is_number(c))
+    """Return the words and far-off numbers for a missing measurement as they are written, with their count."""
+    found: Counter[str] = Counter()
+    declared = {float(match[1].replace(",", ".")) for line in table.above for match in _DECLARED_FILL.finditer(line)}
+    for column in numbers:
+        texts = Counter(
+            cell for cell in table.columns[column] if isinstance(cell, str) and cell and not is_number(cell)
+        )
         for text, count in texts.items():
-            again = count >= 2 and not _has_digit(text)
-            if is_no_value(text) or _BELOW.fullmatch(text) or again:
-                words[text] += count
-        cells = (cell for cell in table.columns[name] if not isinstance(cell, str) or is_number(cell))
-        spelled = [(str(c), n) for c in cells if (n := read_number(c, numerals)) is not None]
-        fills = {*find_fills([number for _, number in spelled])}
-        rest = [number for _, number in spelled if number not in declared]
-        fills |= {number for number in declared if rest and not min(rest) <= number <= max(rest)}
-        words |= Counter(cell for cell, number in spelled if number in fills)
-    return dict(words)
+            is_repeated_word = count >= 2 and not _has_digit(text)
+            if is_no_value(text) or _BELOW_DETECTION.fullmatch(text) or is_repeated_word:
+                found[text] += count
+        cells = [cell for cell in table.columns[column] if not isinstance(cell, str) or is_number(cell)]
+        written = [(str(cell), number) for cell in cells if (number := read_number(cell, numerals)) is not None]
+        fills = {*find_fills([number for _, number in written])}
+        others = [number for _, number in written if number not in declared]
+        fills |= {number for number in declared if others and not min(others) <= number <= max(others)}
+        found.update(text for text, number in written if number in fills)
+    return dict(found)
 
 
 def _has_digit(text: str) -> bool:

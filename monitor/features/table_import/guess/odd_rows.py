@@ -1,4 +1,4 @@
-"""Rows that are no readings of the instrument of the table: bad by their own label, sums of a day, of another one."""
+"""Rows that are no readings of the instrument of the table: flagged as bad, sums of a day, or of another instrument."""
 
 import re
 from collections import Counter
@@ -19,22 +19,22 @@ from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.times import Times
 from monitor.features.table_import.guess.words import load_words
 
-FLAG, PART, FACTOR = "flag", "part", "factor"
-EVERY_ROW, NO_LABEL, ONE_INSTRUMENT = "every row", "no label", "one instrument"
-KINDS_MOST: Final = 8  # labels of a column of flags
-_OF_FLAGS: Final = re.compile(
-    r"(?<![^\W\d_])(?:quality|qualit[àäéy]t?|valid\w*|flags?|status|state|qc|gültig\w*|stato|statut|estado|calidad|fix|"
-    r"sol(?:ution)?|q)(?![^\W\d_])",
-    re.IGNORECASE,
-)
-_OF_TRUTH: Final = re.compile(r"(?<![^\W\d_])(?:valid|gültig)", re.IGNORECASE)
-_FALSE: Final = frozenset({"false", "no", "n", "0", "nein", "falsch", "falso"})
-_GOOD_CODE: Final = "192"  # of OPC; below 64 a value is bad
+FLAG: Final = "flag"
+PART: Final = "part"
+FACTOR: Final = "factor"
+EVERY_ROW: Final = "every row"
+NO_LABEL: Final = "no label"
+ONE_INSTRUMENT: Final = "one instrument"
+LABELS_MOST: Final = 8
+# Quality codes of OPC: 192 is good, and a code below 64 is bad.
+_GOOD_CODE: Final = "192"
 _BAD_CODES: Final = 64
-_SOLUTIONS: Final = frozenset("123456")  # of RTKLIB's Q: fixed is 1, 5 is a single position, metres off
+# The column Q of RTKLIB: 1 is a fixed solution, and 5 is a single position, which is wrong by metres.
+_SOLUTIONS: Final = frozenset("123456")
 _WHICH_ROWS: Final = Template(
     "guess.ask.flag", "column '{column}' says of rows: {labels}. Which of these labels have the readings that count?"
 )
+_ROWS_WITH: Final = Template("guess.ask.flag.rows", "{n} rows are stored")
 _FACTOR: Final = re.compile(
     r"(?<![^\W\d_])(?:scal\w*|multiplier|factor|faktor|fattore|facteur|skalierung)(?:[ _]factor)?"
     r"[\s:=]*([-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?)(?![\w.])",
@@ -58,50 +58,56 @@ _WHOSE_PART: Final = Template(
 
 
 def settle_flags(table: RawTable, values: Sequence[str], talk: Interview) -> dict[str, tuple[str, str]]:
-    """Of columns of values the column of flags, and the word of it in the rows that count."""
+    """Return the column of flags of each column of values, and the label of the rows that count."""
     texts = [name for name in table.names if name not in values]
-    flags = [name for name in texts if _OF_FLAGS.search(table.title(name)) or _names_model(table.columns[name])]
+    flag_words = load_words("flags")
+    flags = [name for name in texts if flag_words.is_in(table.title(name)) or _names_model(table.columns[name])]
     found: dict[str, tuple[str, str]] = {}
     for flag in flags:
+        title = table.title(flag)
         labels = Counter("" if cell is None else str(cell).strip() for cell in table.columns[flag])
-        if not 2 <= len(labels) <= KINDS_MOST or not any(_is_bad(table.title(flag), label, labels) for label in labels):
+        bad = {label for label in labels if _is_bad(title, label, labels)}
+        if not 2 <= len(labels) <= LABELS_MOST or not bad:
             continue
         choices = {label or NO_LABEL: label for label, _ in labels.most_common()}
-        usual = next((name for name, label in choices.items() if not _is_bad(table.title(flag), label, labels)), None)
-        text = _WHICH_ROWS(column=table.title(flag), labels=NameList(tuple(choices)))
-        answer = talk.request(name_own(FLAG, table.title(flag)), text, (*choices, EVERY_ROW), usual)
+        usual = next((name for name, label in choices.items() if label not in bad), None)
+        examples = {name: _ROWS_WITH(n=Figure(labels[label], ",")) for name, label in choices.items()}
+        examples[EVERY_ROW] = _ROWS_WITH(n=Figure(labels.total(), ","))
+        text = _WHICH_ROWS(column=title, labels=NameList(tuple(choices)))
+        answer = talk.request(name_own(FLAG, title), text, (*choices, EVERY_ROW), usual, examples)
         if answer in choices:
-            found |= dict.fromkeys(_list_flagged(table, flag, values, alone=len(flags) == 1), (flag, choices[answer]))
+            flagged = _list_flagged(table, flag, values, is_only_flag=len(flags) == 1)
+            found |= dict.fromkeys(flagged, (flag, choices[answer]))
     return found
 
 
 def _is_bad(title: str, label: str, labels: Collection[str]) -> bool:
-    """Whether a flag says that a reading is none, by its label, its truth or the code of OPC."""
-    if _OF_TRUTH.search(title) is not None and label.casefold() in _FALSE:
+    """Return whether a flag means that a row has no reading, by its word, its truth value or its code."""
+    if load_words("flags", "truths").is_in(title) and load_words("flags", "false").is_whole(label):
         return True
     if _strip(title) == "q" and "1" in labels and set(labels) <= _SOLUTIONS:
         return label != "1"
-    return (
-        is_marked_bad(label)
-        or load_words("not_measured").is_in(label)
-        or (_GOOD_CODE in labels and label.isdigit() and int(label) < _BAD_CODES)
-    )
+    if is_marked_bad(label) or load_words("not_measured").is_in(label):
+        return True
+    return _GOOD_CODE in labels and label.isdigit() and int(label) < _BAD_CODES
 
 
 def _names_model(cells: Sequence[object]) -> bool:
-    """Whether cells say of some rows that nothing measured them."""
+    """Return whether the cells of some rows name values that a program worked out."""
     kinds = set(cells) if len(cells) and isinstance(cells[0], str) else set()
-    return len(kinds) <= KINDS_MOST and any(
-        isinstance(one, str) and load_words("not_measured").is_in(one) for one in kinds
-    )
+    if len(kinds) > LABELS_MOST:
+        return False
+    return any(isinstance(kind, str) and load_words("not_measured").is_in(kind) for kind in kinds)
 
 
-def _list_flagged(table: RawTable, flag: str, values: Sequence[str], *, alone: bool) -> Sequence[str]:
-    """The columns that a column of flags is of: those that it is called like, else all, or the one before it."""
-    base = _strip(_OF_FLAGS.sub("", table.title(flag)))
-    like = [name for name in values if base and _strip(table.title(name)).startswith(base)]
+def _list_flagged(table: RawTable, flag: str, values: Sequence[str], *, is_only_flag: bool) -> Sequence[str]:
+    """Return the columns of values that share the name of a column of flags; else all, or the one before it."""
+    base = _strip(load_words("flags").remove(table.title(flag)))
+    alike = [name for name in values if base and _strip(table.title(name)).startswith(base)]
+    if alike:
+        return alike
     before = [name for name in values if table.names.index(name) < table.names.index(flag)]
-    return like or (values if alone else before[-1:])
+    return values if is_only_flag else before[-1:]
 
 
 def _strip(title: str) -> str:
@@ -109,7 +115,7 @@ def _strip(title: str) -> str:
 
 
 def refuse_sums(table: RawTable, times: Times, station: str | None, kinds: str | None) -> None:
-    """Refuse sums of days among the rows of the days; raises ConfigError. For the arguments see `refuse_midnights`."""
+    """Raise ConfigError if sums of days stand among the rows of the days. See `refuse_midnights` for the arguments."""
     records = _list_records(table, times, station, kinds)
     sums = sum(map(_count_sums, records))
     cells = table.columns[times.rule.columns[0]]
@@ -125,14 +131,14 @@ def refuse_sums(table: RawTable, times: Times, station: str | None, kinds: str |
 
 
 def _count_sums(clocks: Sequence[datetime]) -> int:
-    """How many midnights stand behind the rows of their day, and also before them."""
+    """Return how many midnights occur both before and after the rows of their day."""
     known = Counter(clocks)
     behind = zip(clocks, clocks[1:], clocks[2:], strict=False)
     return sum(a > b == datetime.combine(a, time()) and c > a and known[b] > 1 for a, b, c in behind)
 
 
 def _list_records(table: RawTable, times: Times, station: str | None, kinds: str | None) -> list[list[datetime]]:
-    """The clocks of each record in the order of its rows; one record where cells of the time cannot all be read."""
+    """Return the times of each record in the order of its rows; one record if some times cannot be read."""
     clocks = [at.replace(tzinfo=None) for at in times.parsed]
     by = [column for column in (station, kinds) if column is not None]
     if len(clocks) != table.rows or not by:
@@ -144,10 +150,15 @@ def _list_records(table: RawTable, times: Times, station: str | None, kinds: str
 
 
 def refuse_midnights(table: RawTable, times: Times, station: str | None, kinds: str | None) -> None:
-    """Refuse midnights that are written as 0:00 of the day that they end; raises ConfigError.
+    """Raise ConfigError if midnights are written as 0:00 of the day that they end.
 
-    Such a row stands behind the later rows of its own date, and the next date follows. `station` and `kinds` are the
-    columns that name the station and the kind of each row: each record is looked at alone.
+    Such a row comes after the later rows of its own date, and the next date follows.
+
+    Args:
+        table: The table.
+        times: Its times.
+        station: The column that names the station of each row. Each station is checked alone.
+        kinds: The column that names the kind of each row. Each kind is checked alone.
     """
     count = sum(map(_count_midnights, _list_records(table, times, station, kinds)))
     if count:
@@ -155,7 +166,7 @@ def refuse_midnights(table: RawTable, times: Times, station: str | None, kinds: 
 
 
 def _count_midnights(clocks: Sequence[datetime]) -> int:
-    """How many midnights stand behind the other rows of their date."""
+    """Return how many midnights come after the other rows of their date."""
     # On one single day the midnight at the end may be the least of all times, so the steps decide.
     is_one_day = bool(clocks) and clocks[0].date() == clocks[-1].date()
     steps_back = sum(after < before for before, after in pairwise(clocks))
@@ -171,7 +182,13 @@ def _count_midnights(clocks: Sequence[datetime]) -> int:
 
 
 def request_factor(table: RawTable, column: str, talk: Interview) -> None:
-    """Ask whether values are scaled where the head, or a line below the names, says a factor. `column`: of times."""
+    """Ask whether the values are scaled already if a line above or below the headings names a factor.
+
+    Args:
+        table: The table.
+        column: The column of times; the text below it is the label of its line.
+        talk: The answers and open questions.
+    """
     label = table.notes.get(column, "")
     lines = (*table.above, *(f"{label} {note}" for name, note in table.notes.items() if name != column))
     found = [match for line in lines if (match := _FACTOR.search(line))]
@@ -181,7 +198,7 @@ def request_factor(table: RawTable, column: str, talk: Interview) -> None:
 
 
 def request_parts(table: RawTable, times: Times, talk: Interview) -> None:
-    """Ask where an instrument may begin: a line of letters alone, another serial number, a name with none below it."""
+    """Ask whether all rows belong to one instrument if a line of text, a serial number or a name divides them."""
     column, *_ = times.rule.columns
     others = [name for name in table.names if name != column]
     filled = [any(not is_empty(table.columns[name][k]) for name in others) for k in range(table.rows)]
@@ -191,7 +208,7 @@ def request_parts(table: RawTable, times: Times, talk: Interview) -> None:
     for name in others:
         cells = [str(cell) for cell in table.columns[name] if not is_empty(cell)]
         runs = [cell for cell, _ in groupby(cells)]
-        is_part = is_serial(table.title(name)) and len(runs) <= KINDS_MOST
+        is_part = is_serial(table.title(name)) and len(runs) <= LABELS_MOST
         is_merged = is_station_column(table.title(name)) and 2 * len(cells) <= table.rows and filled[:1] == [True]
         if (is_part or is_merged) and 2 <= len(runs) == len(set(runs)):
             found += runs[1:]

@@ -18,6 +18,7 @@ KEYS: Final = (
     "clock",
     "column",
     "coordinates",
+    "count",
     "dates",
     "day",
     "decimal",

@@ -1,4 +1,4 @@
-"""Whether each station of a record surely moves, and where to: what a first site file can say before people have."""
+"""Whether each station of a record moves, and in which direction, for the comments and bounds of a first site file."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +15,18 @@ from monitor.features.table_import.guess.guess import MotionGuess, SensorGuess
 from monitor.features.table_import.guess.values import CheckedValue
 
 PARTS: Final = ("displacement_east", "displacement_north", "displacement_up")
-STEEP_MOST: Final = 15.0  # degrees that a plunge may err by
-PIECES: Final = (32, 16, 12)  # medians of so many pieces of the time are looked at: a spike is none of them
-SURE: Final = 9.0  # steps times the squared share of their way that remains: by chance once in 8,000 plane walks
-KEPT_MOST: Final = 8192  # points of a series
+# Largest standard error of a plunge in degrees.
+STEEP_MOST: Final = 15.0
+# The record is divided into so many pieces. The median of a piece does not contain a spike.
+PIECES: Final = (32, 16, 12)
+# Steps times the squared share of their path that remains. By chance, one plane random walk in 8,000 reaches it.
+SURE: Final = 9.0
+# Points of a series that are kept.
+KEPT_MOST: Final = 8192
 LARGEST_MM: Final = 1e9
-NOTHING_MM: Final = 1e-3  # over a record: no instrument tells it
-# how people name a station on stable ground
+# No instrument measures less motion over a record.
+NOTHING_MM: Final = 1e-3
+# Names of stations on stable ground.
 BASE: Final = re.compile(
     r"(?:^|[-_])(?:BASE|BASIS|BASES?STATION|REF|REFERENCE|REFERENZ|RIFERIMENTO|REFERENCIA|CTRL|CONTROL|KONTROLLE|"
     r"STABLE|STABIL|FIX|FIXPUNKT|FIXED)[-_]?\d*(?=$|[-_])",
@@ -30,29 +35,30 @@ BASE: Final = re.compile(
 
 
 class MotionRecord:
-    """The readings of motion of a file, few of each series where they are many."""
+    """The readings of motion of a file; a part of them if a series has many."""
 
     def __init__(self) -> None:
         self._points: dict[tuple[str, str], list[tuple[float, float]]] = {}
-        self._seen: dict[tuple[str, str], tuple[int, int]] = {}  # how many there were, and each how manieth is kept
+        # How many readings a series had, and every how many of them one is kept.
+        self._counts: dict[tuple[str, str], tuple[int, int]] = {}
 
-    def add(self, one: CheckedValue) -> None:
-        """Take a value of motion; any other is none of this."""
-        if one.error or one.at is None or not one.quantity.startswith(MOTION_PREFIXES):
+    def add(self, reading: CheckedValue) -> None:
+        """Add a reading if it is one of motion."""
+        if reading.error or reading.at is None or not reading.quantity.startswith(MOTION_PREFIXES):
             return
         try:
-            value = convert(float(one.value), one.unit, "mm")
+            value_mm = convert(float(reading.value), reading.unit, "mm")
         except (ValueError, TypeError):
             return
-        key = one.station, one.quantity
-        count, every = self._seen.get(key, (0, 1))
+        key = reading.station, reading.quantity
+        count, every = self._counts.get(key, (0, 1))
         points = self._points.setdefault(key, [])
-        if count % every == 0 and abs(value) < LARGEST_MM:
-            points.append((one.at.timestamp(), value))
+        if count % every == 0 and abs(value_mm) < LARGEST_MM:
+            points.append((reading.at.timestamp(), value_mm))
         if len(points) > KEPT_MOST:
             del points[1::2]
             every *= 2
-        self._seen[key] = count + 1, every
+        self._counts[key] = count + 1, every
 
     def estimate_motion(self, sensors: Iterable[SensorGuess]) -> tuple[SensorGuess, ...]:
         """Return the sensors, each with how its record moves and with bounds that fit this motion.
@@ -91,12 +97,12 @@ def _find_windows(
 
 
 def _name_motion(sensor: SensorGuess, in_space: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
-    """The station and the quantities that are one motion with a series."""
+    """Return the station of a series, and the quantities that are one motion with it."""
     return sensor.station, *((sensor.quantity in PARTS and in_space.get(sensor.station)) or (sensor.quantity,))
 
 
 def _find_motion(series: Sequence[Sequence[tuple[float, float]]]) -> MotionGuess | None:
-    """How a station moves, by its one line, or by east, north and maybe up; None where the record is short."""
+    """Return the motion of a station along one line, or in east, north and up; None if the record is too short."""
     paths = [path for n in PIECES if all(series) and len(path := _find_path(series, n)) >= PIECES[-1]]
     if not paths:
         return None
@@ -110,10 +116,10 @@ def _find_motion(series: Sequence[Sequence[tuple[float, float]]]) -> MotionGuess
 
 
 def _point_motion(motion: MotionGuess, path: Sequence[tuple[float, ...]]) -> MotionGuess:
-    """A motion in the plane with its azimuth, and its plunge where the path has heights."""
+    """Return a horizontal motion with its azimuth, and with its plunge if the path has heights."""
     east, north = ((b - a) / motion.moved_mm for a, b in zip(path[0][:2], path[-1][:2], strict=True))
     along = [(p[0] * east + p[1] * north) * DAY_S for p in path]
-    # of what lies across and below, per length along: angles, whatever the motion does in time
+    # Motion across and downward per length along the path: these angles do not depend on the speed.
     errors = [0.0] * len(path)
     turn = fit_velocity(along, [p[0] * north - p[1] * east for p in path], errors)
     if turn is None:
@@ -127,7 +133,7 @@ def _point_motion(motion: MotionGuess, path: Sequence[tuple[float, ...]]) -> Mot
 
 
 def _find_path(series: Sequence[Sequence[tuple[float, float]]], count: int) -> list[tuple[float, ...]]:
-    """Medians of all series in so many equal parts of the time, without parts that one of them leaves out."""
+    """Return the medians of all series in equal parts of the time, without parts in which a series has no reading."""
     begin, end = min(one[0][0] for one in series), max(one[-1][0] for one in series)
     parts: list[list[list[float]]] = [[[] for _ in series] for _ in range(count)]
     for number, one in enumerate(series):
@@ -137,17 +143,18 @@ def _find_path(series: Sequence[Sequence[tuple[float, float]]], count: int) -> l
 
 
 def _is_sure(path: Sequence[tuple[float, ...]]) -> bool:
-    """Whether so much of the way remains in the end that no scatter, season or walk by chance is likely to do it.
+    """Return whether so much of the path remains at the end that scatter, a season or chance are unlikely.
 
-    The share that remains of a walk without direction is the mean resultant length (Mardia and Jupp 2000, Directional
-    Statistics, section 6.3), and needs no law of the motion in time: a slope may creep, accelerate or jump.
+    The share of a walk without direction that remains is the mean resultant length (Mardia and Jupp 2000, Directional
+    Statistics, section 6.3). It assumes no law of the motion in time: a slope may creep, accelerate or jump.
     """
-    way, rest = fsum(dist(a, b) for a, b in pairwise(path)), dist(path[0], path[-1])
-    return rest > NOTHING_MM and (len(path) - 1) * (rest / way) ** 2 >= SURE
+    length_mm = fsum(dist(a, b) for a, b in pairwise(path))
+    remaining_mm = dist(path[0], path[-1])
+    return remaining_mm > NOTHING_MM and (len(path) - 1) * (remaining_mm / length_mm) ** 2 >= SURE
 
 
 def list_in_space(sensors: Iterable[SensorGuess]) -> dict[str, dict[str, SensorGuess]]:
-    """The stations that move in east and north, and up where they say it, by component in this order."""
+    """Return the stations with east and north, and up if they have it, with the series of each component."""
     known = {(s.station, s.quantity): s for s in sensors}
     return {
         station: {q: known[station, q] for q in PARTS if (station, q) in known}
@@ -157,14 +164,18 @@ def list_in_space(sensors: Iterable[SensorGuess]) -> dict[str, dict[str, SensorG
 
 
 def moves(own: Iterable[SensorGuess]) -> bool:
-    """Whether a station surely moves: to the side, up or down, or along a line."""
+    """Return whether a station moves for sure: horizontally, vertically or along a line."""
     return any(s.motion.is_sure or s.motion.is_sure_in_height for s in own if s.motion is not None)
 
 
 def find_bases(sensors: Iterable[SensorGuess], *, others: bool = False) -> frozenset[str]:
-    """Stations on stable ground: the name says so, and no motion is sure while another station is there to be watched.
+    """Return the stations on stable ground: by their name, if they do not move for sure and another station is watched.
 
-    The record alone makes none: a station that rests today may be the first to move. `others`: the site has some.
+    The record alone is not enough: a station that rests today may be the first to move.
+
+    Args:
+        sensors: The series.
+        others: Whether the site has other stations to watch.
     """
     motion = [s for s in sensors if s.quantity.startswith(MOTION_PREFIXES)]
     stations = {s.station for s in motion}

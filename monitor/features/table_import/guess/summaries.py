@@ -1,4 +1,4 @@
-"""Rows of a table that sum up other rows, such as totals of a month: they are no readings and are set aside."""
+"""Rows that sum up other rows, such as the total of a month. They are no readings and are left out."""
 
 import re
 from collections.abc import Sequence
@@ -6,24 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from monitor.api.errors import ConfigError, PayloadError
-from monitor.api.ingest import is_time, translate_months
+from monitor.api.ingest import is_number, is_time, translate_months
 from monitor.api.text import LABELLED_TEXT, NameList, Template
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.times import Times
+from monitor.features.table_import.guess.words import load_words, split_heading
 
-_WORD: Final = re.compile(
-    r"(?:(?:monthly|annual|yearly|daily|grand|sub)[ _-]?)?"
-    r"(?:totals?|sums?|mean|average|avg|max(?:imum|\.)?|min(?:imum|\.)?|median|std\.?|count|"
-    r"summe|gesamt\w*|mittel\w*|durchschnitt|monats\w+|jahres\w+|somma|totale|media|massimo|minimo|"
-    r"somme|moyenne|total[e]?|suma|promedio|m[aá]ximo|m[ií]nimo|合计|总计|平均|最大|最小)"
-    r"(?:[ :_-].*)?",
-    re.IGNORECASE,
-)
 _MONTH: Final = re.compile(
     r"(?:(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)(?:[ ./-]?(?:\d{4}|\d{2}))?|\d{1,2}[./-]\d{4}|"
     r"\d{4}(?:[./-]\d{1,2})?)"
 )
-_LEAST_DATED: Final = 0.75  # share of the filled cells that are whole dates
+# A column holds dates if this share of its filled cells are whole dates.
+_LEAST_DATED: Final = 0.75
 _NAMED_MOST: Final = 8
 _READABLE: Final = Template(
     "guess.summaries",
@@ -34,25 +28,28 @@ _READABLE: Final = Template(
 
 @dataclass(frozen=True, slots=True)
 class Summaries:
-    """The rows that were set aside: their labels, and the column that holds them."""
+    """The rows that are left out: their labels, and the column of the labels."""
 
     column: str
     labels: tuple[str, ...]
 
     def list_some(self) -> NameList:
-        """The first labels, and how many follow."""
+        """Return the first labels and the number of the others."""
         return NameList(self.labels[:_NAMED_MOST], max(0, len(self.labels) - _NAMED_MOST))
 
 
 def set_aside_summaries(table: RawTable) -> tuple[RawTable, Summaries | None]:
-    """The table without the rows whose cell in a column of dates is the label of a total or a month."""
+    """Return the table without the rows whose cell in a column of dates is the label of a total or a month.
+
+    A word such as "total" without a number in its row is a remark, and no label.
+    """
     for name in table.names:
         cells = table.columns[name]
         filled = [text for cell in cells if (text := _read_text(cell))]
         dated = sum(map(_is_whole_date, filled))
         if not filled or dated == len(filled) or dated < _LEAST_DATED * len(filled):
             continue
-        is_label = [_is_label(_read_text(cell)) for cell in cells]
+        is_label = [_is_label(_read_text(cell), _has_number(table, name, row)) for row, cell in enumerate(cells)]
         if not any(is_label):
             continue
         labels = tuple(_read_text(cell) for cell, label in zip(cells, is_label, strict=True) if label)
@@ -65,7 +62,7 @@ def set_aside_summaries(table: RawTable) -> tuple[RawTable, Summaries | None]:
 
 
 def refuse_readable(table: RawTable, times: Times, summaries: Summaries | None) -> None:
-    """Refuse labels of totals that the rule of the times reads as an instant; raises ConfigError."""
+    """Raise ConfigError if the rule of the times reads the label of a total as an instant."""
     if summaries is None or summaries.column not in times.rule.columns or len(times.rule.columns) > 1:
         return
     for label in summaries.labels:
@@ -81,12 +78,30 @@ def _read_text(cell: Any) -> str:
 
 
 def _is_whole_date(text: str) -> bool:
-    """Whether a text holds a day, a month and a year."""
+    """Return whether a text has a day, a month and a year."""
     groups: Sequence[str] = re.findall(r"\d+|[^\W\d_]{3,}", text)
     return is_time(text) and text[:1].isalnum() and len(groups) >= 3 and any(map(str.isdigit, groups))
 
 
-def _is_label(text: str) -> bool:
+def _has_number(table: RawTable, column: str, row: int) -> bool:
+    """Return whether another column of a row has a number."""
+    cells = [table.columns[name][row] for name in table.names if name != column]
+    return any(is_number(str(cell).strip()) for cell in cells if cell is not None)
+
+
+def _is_label(text: str, has_number: bool) -> bool:
     if not text or _is_whole_date(text):
         return False
-    return _WORD.fullmatch(text) is not None or _MONTH.fullmatch(translate_months(text)) is not None
+    return (has_number and _is_total(text)) or _MONTH.fullmatch(translate_months(text)) is not None
+
+
+def _is_total(text: str) -> bool:
+    """Return whether a text starts with a word for a total or another statistic.
+
+    >>> [_is_total(text) for text in ("Total", "Monthly mean", "Summe März", "Max.", "Total station moved", "Defekt")]
+    [True, True, True, True, True, False]
+    """
+    words = split_heading(text).words.split(" ")
+    prefixes = load_words("totals", "prefixes")
+    rest = words[1:] if len(words) > 1 and prefixes.is_whole(words[0]) else words
+    return load_words("totals").starts(" ".join(rest))

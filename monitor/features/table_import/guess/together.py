@@ -1,4 +1,4 @@
-"""What columns mean together: the components of one station, and values with their errors."""
+"""What columns mean together: the components of one station, values with their errors, and repeated values."""
 
 import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Final
 
 from forecasting.hydrology.rain_amounts import adds_up
 from monitor.api.sites import QUANTITIES, convert, is_unit_of
-from monitor.api.text import Figure, NameList, Template
+from monitor.api.text import Figure, NameList, Template, Term, join
 from monitor.features.table_import.guess.names import COMPONENTS, ColumnMeaning, read_name
 from monitor.features.table_import.guess.numerals import Numerals, read_number
 from monitor.features.table_import.guess.questions import (
@@ -24,10 +24,17 @@ from monitor.features.table_import.guess.questions import (
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.words import load_words
 
-AXES, ERROR, TILT = "axes", "error", "tilt"
-X_EAST, X_NORTH = "x east, y north", "x north, y east"
-TWO_AXES, TWO_INSTRUMENTS = "two axes of one tiltmeter", "two instruments"
-HOURS, MANY_INSTRUMENTS = "hours", "24 instruments"
+AXES: Final = "axes"
+ERROR: Final = "error"
+TILT: Final = "tilt"
+HOURS: Final = "hours"
+X_EAST: Final = "x east, y north"
+X_NORTH: Final = "x north, y east"
+TWO_AXES: Final = "two axes of one tiltmeter"
+TWO_INSTRUMENTS: Final = "two instruments"
+MANY_INSTRUMENTS: Final = "24 instruments"
+DEVIATIONS: Final = "standard deviations"
+MEASUREMENTS: Final = "measurements"
 _LETTERS: Final = {"A": "tilt_x", "B": "tilt_y"}
 _ANGLES: Final = {"x": "tilt_x", "y": "tilt_y"}
 _DIRECTIONS: Final = {
@@ -35,14 +42,18 @@ _DIRECTIONS: Final = {
     X_NORTH: {"x": "displacement_north", "y": "displacement_east"},
 }
 _OFFERED_MOST: Final = 12
-NAMED_MOST: Final = 6  # columns in one sentence
-SUM_LEAST: Final = 20  # rows
-SUM_MOST: Final = 2000  # that are looked at
-SUM_SHARE: Final = 0.95  # of them; a sum may begin anew
-SUM_ERROR: Final = 0.05  # in the unit of the rain: rounding
+NAMED_MOST: Final = 6  # headings in one sentence
 
-SAME_MOST: Final = 0.02  # of the spread: two units round otherwise
-WINDOW_MOST: Final = 1.5  # steps between rows
+# A column is the running sum of another if this share of its increments agree; it may restart.
+SUM_ROWS_LEAST: Final = 20
+SUM_ROWS_READ: Final = 2000
+SUM_SHARE: Final = 0.95
+SUM_ERROR: Final = 0.05  # rounding, in the unit of the rain
+
+# Two columns are the same values in two units if they differ by at most this share of their range.
+SAME_MOST: Final = 0.02
+# Rain over a window longer than this many intervals of the rows is in several rows.
+WINDOW_MOST: Final = 1.5
 _LENGTHS: Final = (
     ("min mins minutes minuti", timedelta(minutes=1)),
     ("h hr hrs hour hours std ore", timedelta(hours=1)),
@@ -51,7 +62,8 @@ _LENGTHS: Final = (
 _WORDS: Final = "|".join(words.replace(" ", "|") for words, _ in _LENGTHS)
 _WINDOW: Final = re.compile(rf"(?<![\w.,])(\d{{1,4}}(?:[.,]\d+)?)[ _-]?({_WORDS})(?![^\W_])", re.IGNORECASE)
 
-_BY_TERM: Final = tuple(  # a window without its number
+# Words for a window without a number.
+_BY_TERM: Final = tuple(
     (re.compile(rf"(?<![^\W\d_])(?:{words})(?![^\W\d_])", re.IGNORECASE), length)
     for words, length in (
         (
@@ -71,15 +83,15 @@ _HOURS_OF_DAY: Final = Template(
     "instrument?",
 )
 _WHICH_WAY: Final = Template("guess.ask.axes", "which way do these columns count: {names}?")
+_COUNTS: Final = Template("guess.ask.axes.counts", "'{column}' counts to the {side}")
 _WHICH_TILT: Final = Template("guess.ask.tilt", "what are these columns: {names}?")
-DEVIATIONS, MEASUREMENTS = "standard deviations", "measurements"
 _ARE_ERRORS: Final = Template("guess.ask.errors", "do these columns hold standard deviations of others: {names}?")
 _DEVIATION_OF: Final = Template("guess.ask.errors.of", "'{column}': {value} is the standard deviation of '{other}'")
 _MEASURED: Final = Template("guess.ask.errors.none", "'{column}': {value} is a reading of an instrument")
 _WHOSE_ERROR: Final = Template("guess.ask.error", "whose standard deviation is in '{column}'? no: it is a measurement")
 
 Numbers = Callable[[str], Sequence[float]]
-"""The numbers of a column."""
+"""Returns the numbers of a column."""
 
 
 # ---- components ------------------------------------------------------------------------------------------------
@@ -88,9 +100,9 @@ Numbers = Callable[[str], Sequence[float]]
 def settle_components(
     names: Mapping[str, ColumnMeaning], talk: Interview
 ) -> tuple[dict[str, ColumnMeaning], list[str]]:
-    """Letters and sides of the compass as components, where a station has them all; else they are its name.
+    """Return the meaning of the columns with the components of motion, and the columns whose question is open.
 
-    The columns in question come beside.
+    Letters and sides of the compass are components if a station has a full set; else they are part of its name.
     """
     found = dict(names)
     groups: dict[str, dict[str, list[str]]] = {}
@@ -107,14 +119,19 @@ def settle_components(
         for column in names if chosen else ():
             found[column] = _place(found[column], base, chosen if column in columns.values() else {}, chosen)
     if open_columns or AXES in talk.answers:
-        talk.request(AXES, _WHICH_WAY(names=name_some(open_columns)), (X_EAST, X_NORTH, EACH))
+        examples = {}
+        for answer, sides in ((X_EAST, ("east", "north")), (X_NORTH, ("north", "east"))):
+            shown = open_columns[:2]
+            parts = [_COUNTS(column=column, side=Term(side)) for column, side in zip(shown, sides, strict=False)]
+            examples[answer] = join(parts)
+        talk.request(AXES, _WHICH_WAY(names=name_some(open_columns)), (X_EAST, X_NORTH, EACH), examples=examples)
     return found, [*open_columns, *_settle_letters(found, talk)]
 
 
 def _choose_components(
     columns: Mapping[str, str], names: Mapping[str, ColumnMeaning], way: str | None
 ) -> Mapping[str, str] | None:
-    """The quantity that each sign of one station is; none where they are names; None: a person has to say the way."""
+    """Return the quantity of each sign of one station; none if the signs are names; None if the question is open."""
     signs = set(columns)
     if signs >= {"x", "y"} and _are(columns.values(), names, "tilt"):
         return _ANGLES
@@ -128,7 +145,7 @@ def _choose_components(
 
 
 def _settle_letters(found: dict[str, ColumnMeaning], talk: Interview) -> list[str]:
-    """A and B alone: the axes of one tiltmeter or two instruments; with C beside them they are instruments."""
+    """Settle columns A and B of tilt: the axes of one tiltmeter or two instruments. Beside C they are instruments."""
     lettered = {
         name.station.upper(): c
         for c, name in found.items()
@@ -146,15 +163,16 @@ def _settle_letters(found: dict[str, ColumnMeaning], talk: Interview) -> list[st
 
 
 def _are(columns: Iterable[str], names: Mapping[str, ColumnMeaning], quantity: str) -> bool:
-    """Whether columns have units of a quantity; a length may have none, an angle says it."""
+    """Return whether columns have units of a quantity; a length may have no unit, and an angle must have one."""
     units = [names[column].unit for column in columns]
     return all((unit is None and quantity != "tilt") or (unit and is_unit_of(unit, quantity)) for unit in units)
 
 
 def _is_set(columns: Mapping[str, str], names: Mapping[str, ColumnMeaning]) -> bool:
-    """Two suffice where they are words, or letters behind the name of a station; E1 and N1 may be two instruments.
+    """Return whether east and north are components rather than two instruments.
 
-    So may be those of displacement alone where the other sides of the compass stand beside them.
+    They are if they are words, if up is beside them, or if they are letters behind the name of a station. E1 and N1 may
+    be two instruments, and so may E and N of displacement if the other sides of the compass are beside them.
     """
     base = names[columns["e"]].base
     words = names[columns["e"]].is_side and names[columns["n"]].is_side
@@ -164,7 +182,7 @@ def _is_set(columns: Mapping[str, str], names: Mapping[str, ColumnMeaning]) -> b
 
 
 def _place(name: ColumnMeaning, base: str, own: Mapping[str, str], all_of: Mapping[str, str]) -> ColumnMeaning:
-    """A name with the component that it has, also as the error of one."""
+    """Return the meaning of a column with its component, or of an error with the component that it belongs to."""
     errors = tuple(
         replace(e, quantity=all_of[e.sign], station=_format_base(base))
         if e.base == base and e.sign in all_of and e.quantity is None
@@ -303,25 +321,25 @@ def _can_be_errors(values: Sequence[float]) -> bool:
 
 
 def find_totals(table: RawTable, numbers: Sequence[str], numerals: Numerals) -> dict[str, str]:
-    """Columns that only add up another, of rain: total -> part. Both would be the same rain twice."""
+    """Return the columns of rain that are the running sum of another column, each with this column."""
     names = {n: read_name(table.title(n), table.units.get(n)) for n in numbers}
     found: dict[str, str] = {}
     for part in [n for n, name in names.items() if name.quantity == "rain"]:
         for total in [n for n, name in names.items() if name.quantity in {"rain", None} and n not in {part, *found}]:
             if names[total].unit not in {None, names[part].unit}:
                 continue
-            pairs = islice(zip(table.columns[part], table.columns[total], strict=True), SUM_MOST)
+            pairs = islice(zip(table.columns[part], table.columns[total], strict=True), SUM_ROWS_READ)
             rows = [(read_number(a, numerals), read_number(b, numerals)) for a, b in pairs]
             known = [(a, b) for a, b in rows if a is not None and b is not None]
             rises = [(after[0], after[1] - before[1]) for before, after in pairwise(known)]
             fits = sum(abs(a - rise) <= SUM_ERROR for a, rise in rises)
-            if len(rises) >= SUM_LEAST and any(a for a, _ in rises) and fits >= SUM_SHARE * len(rises):
+            if len(rises) >= SUM_ROWS_LEAST and any(a for a, _ in rises) and fits >= SUM_SHARE * len(rises):
                 found[total] = part
     return found
 
 
 def find_repeats(names: Mapping[str, ColumnMeaning], numbers: Numbers) -> dict[str, str]:
-    """Columns that say the same in another unit: repeat -> the first. One sensor is no two witnesses."""
+    """Return the columns that repeat an earlier column in another unit, each with the earlier one."""
     found: dict[str, str] = {}
     for column, name in names.items():
         for first, other in names.items():
@@ -348,9 +366,10 @@ def find_windows(
     steps: Mapping[str, timedelta | None],
     numbers: Numbers,
 ) -> list[str]:
-    """Columns of rain over the last so many hours that come more often: their sums lie over one another.
+    """Return the columns of rain over a window that is longer than the interval of the rows.
 
-    What a name calls that of the hour or the day may also count since it began: then it adds up.
+    Their values overlap, so the rain would count several times. A column called "hourly" or "daily" may also count
+    since the start of the hour or the day; its values rise, and it is read as a counter.
     """
     found = []
     for column, name in names.items():
@@ -368,7 +387,7 @@ def find_windows(
 
 
 def request_hours(names: Mapping[str, ColumnMeaning], title: Callable[[str], str], talk: Interview) -> None:
-    """Ask of 24 columns of rain, or of nothing that they name: in rows of days they may be the hours."""
+    """Ask whether 24 columns in rows of days are the hours of the day."""
     numbers = [
         (int(found[1]), column)
         for column, name in names.items()
@@ -379,7 +398,7 @@ def request_hours(names: Mapping[str, ColumnMeaning], title: Callable[[str], str
 
 
 def find_extremes(names: Mapping[str, ColumnMeaning], title: Callable[[str], str]) -> dict[str, str]:
-    """Least and largest values of a span beside its mean: extreme -> mean. One sensor is no three witnesses."""
+    """Return the columns of least and largest values, each with the column of the usual values of the same sensor."""
     extremes = load_words("errors", "extremes")
     groups: dict[tuple[str, str | None], list[str]] = {}
     for column, name in names.items():
@@ -394,5 +413,5 @@ def find_extremes(names: Mapping[str, ColumnMeaning], title: Callable[[str], str
 
 
 def name_some(columns: Sequence[str]) -> NameList:
-    """A few names of many."""
+    """Return the first headings and the number of the others."""
     return NameList(tuple(columns[:NAMED_MOST]), max(0, len(columns) - NAMED_MOST))

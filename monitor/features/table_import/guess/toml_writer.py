@@ -1,4 +1,4 @@
-"""What was understood, written down: the mapping, and the stations as the site file declares them."""
+"""Write the mapping of a table, and its stations as the site file declares them, as TOML."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,8 +12,10 @@ from monitor.api.text import format_duration, format_iso
 from monitor.features.table_import.guess.guess import SensorGuess
 from monitor.features.table_import.guess.record import BASE, PARTS, STEEP_MOST, list_in_space, moves
 
-DRIFT_MM_PER_DAY: Final = 0.4  # of the fastest plates, 150 mm a year
-SILENCE: Final = 6.0  # times the usual step; then a health alarm
+# Motion of the fastest tectonic plates: 150 mm a year.
+DRIFT_MM_PER_DAY: Final = 0.4
+# `max_silence` of a series, in usual intervals.
+SILENCE: Final = 6.0
 STAMP_REASONS: Final = {
     "counter": "it only rises: a sum since the beginning",
     "event": "each row is one tip; let the gauge send a zero every few hours, so that its silence is noticed",
@@ -21,7 +23,7 @@ STAMP_REASONS: Final = {
 
 
 def format_mapping(mapping: TableMapping, file: str) -> str:
-    """The mapping as TOML that `load_mapping` reads."""
+    """Return a mapping as TOML that `load_mapping` reads."""
     layout, rule = mapping.layout, mapping.time
     table = {
         **({"starts": layout.starts} if layout.starts else {"delimiter": layout.delimiter}),
@@ -59,7 +61,7 @@ def format_mapping(mapping: TableMapping, file: str) -> str:
 
 
 def _format_keys(values: Mapping[str, Any]) -> Iterator[str]:
-    """Keys as TOML has them, where they say something."""
+    """Yield the lines of the keys that have a value."""
     given = ((key, value) for key, value in values.items() if value is False or value)
     return (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in given)
 
@@ -69,7 +71,13 @@ def format_stations(
     known: ImportOptions = ImportOptions(),  # noqa: B008 - frozen
     bases: Collection[str] = (),
 ) -> str:
-    """The stations as tables of a site file, with their places where the file says them; `bases`: on stable ground."""
+    """Return the stations as tables of a site file.
+
+    Args:
+        sensors: The series of the stations.
+        known: Places and origins of stations that the file or an answer gives.
+        bases: Stations on stable ground.
+    """
     blocks = []
     places, origins = {place.station: place for place in known.places}, dict(known.origins)
     in_space = list_in_space(sensors)
@@ -112,7 +120,7 @@ def format_stations(
 
 
 def _format_direction(own: Mapping[str, SensorGuess], *, in_frame: bool) -> Iterator[str]:
-    """Azimuth and plunge as the record shows them, with their errors; a comment in place of what it does not tell."""
+    """Yield azimuth and plunge with their errors, and a comment in place of a value that the record does not show."""
     motion = next(iter(own.values())).motion
     why = "its record is too short"
     if motion is not None:
@@ -140,7 +148,7 @@ def _format_origin(origin: Origin) -> str:
 
 
 def _join_components(sensors: Iterable[SensorGuess], *, is_in_space: bool) -> list[SensorGuess]:
-    """East, north and up are one series of the site file; one or two that are no direction stay what they are."""
+    """Return the series of a station as the site file declares them: east, north and up in space are one series."""
     found: dict[str, SensorGuess] = {}
     for s in sensors:
         name = "displacement" if is_in_space and s.quantity in PARTS else s.quantity
@@ -149,5 +157,5 @@ def _join_components(sensors: Iterable[SensorGuess], *, is_in_space: bool) -> li
 
 
 def quote(text: str) -> str:
-    """A text as TOML has it."""
+    """Return a text as a string of TOML."""
     return json.dumps(text, ensure_ascii=False)

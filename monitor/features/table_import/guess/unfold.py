@@ -1,6 +1,5 @@
-"""One column of values for several kinds of measurement, where another column says which: a column for each kind."""
+"""One column of values for several kinds of measurement, which another column names: a column for each kind."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,103 +11,114 @@ from monitor.api.text import LABELLED_TEXT, NameList, Template
 from monitor.features.table_import.guess.names import is_no_measurement, read_name
 from monitor.features.table_import.guess.numerals import is_empty
 from monitor.features.table_import.guess.raw_table import RawTable
+from monitor.features.table_import.guess.words import load_words
 
 KINDS_MOST: Final = 60
 _MANY_UNITS: Final = Template(
     "guess.unfold.units", "rows of '{kind}' are in several units ({units}); give each unit a table of its own"
 )
-# surely of kinds; and where a kind says a quantity
-_KINDS: Final = re.compile(
-    r"^(?:_field$|param\w*|par[aá]m\w*|variable|quantity|measurand|observable|messgr(?:ö|oe)(?:ß|ss)e|grandezza|magnitud|物理量)",
-    re.IGNORECASE,
-)
-_MAYBE: Final = re.compile(
-    r"^(?:type|typ|tipo|kind|art|channel|kanal|canale?|item|series|serie|tag|measurement|messung|misura|mesure|medida)$",
-    re.IGNORECASE,
-)
-_UNIT: Final = re.compile(r"^(?:units?|einheit|unit[àé]|unidad|单位)$", re.IGNORECASE)
 
 
 def unfold(
-    table: RawTable, numbers: Sequence[str], station: str | None, taken: Sequence[str]
+    table: RawTable, numbers: Sequence[str], station_column: str | None, time_columns: Sequence[str]
 ) -> tuple[RawTable, list[str], str | None, str | None]:
-    """The table with a column for each kind, its columns of numbers, the column of stations, and that of the kinds.
+    """Split a column of values by the column that names what each row measures.
 
-    The column of stations may say the kind too ("Crack 1", "Rain gauge"); `taken` are the columns of the time. Raises
-    ConfigError where rows of one kind have several units.
+    The column of stations may name this too, as in "Crack 1" and "Rain gauge".
+
+    Returns:
+        The table with a column for each kind, its columns of numbers, the column of stations, and that of the kinds.
+
+    Raises:
+        ConfigError: Rows of one kind have several units.
     """
-    values = [n for n in numbers if not is_no_measurement(table.title(n))]
+    values = [column for column in numbers if not is_no_measurement(table.title(column))]
     if len(values) != 1:
-        return table, list(numbers), station, None
+        return table, list(numbers), station_column, None
     value = values[0]
-    words = [n for n in table.names if n not in {*numbers, *taken}]
+    words = [column for column in table.names if column not in {*numbers, *time_columns}]
     is_open = read_name(table.title(value), table.units.get(value)).quantity is None
-    by = _find_kinds(table, words, station) if is_open else None
-    units = next((n for n in words if _UNIT.match(table.title(n))), None)
-    if by is None:
-        written = {value: _find_unit(table, units, [True] * table.rows, value)} if units else {}
-        return _with_units(table, written), list(numbers), station, None
-    table, kinds = _split_kinds(table, value, by, units)
-    return table, [*kinds, *(n for n in numbers if n != value)], None if by == station else station, by
+    kind_column = _find_kind_column(table, words, station_column) if is_open else None
+    unit_words = load_words("kinds", "units")
+    unit_column = next((column for column in words if unit_words.is_whole(table.title(column))), None)
+    if kind_column is None:
+        if unit_column is not None:
+            written = _find_unit(table, unit_column, [True] * table.rows, value)
+            table = _add_units(table, {value: written})
+        else:
+            table = _add_units(table, {})
+        return table, list(numbers), station_column, None
+    table, kinds = _split_kinds(table, value, kind_column, unit_column)
+    others = [column for column in numbers if column != value]
+    return table, [*kinds, *others], None if kind_column == station_column else station_column, kind_column
 
 
-def _split_kinds(table: RawTable, value: str, by: str, units: str | None) -> tuple[RawTable, list[str]]:
-    """The table with a column for each kind that column `by` names instead of its one of values, and their names."""
+def _split_kinds(table: RawTable, value: str, kind_column: str, unit_column: str | None) -> tuple[RawTable, list[str]]:
+    """Return the table with a column for each kind in place of its column of values, and these columns."""
     columns: dict[str, list[object]] = {}
     kinds: dict[str, tuple[str, str, str]] = {}
     written: dict[str, tuple[str, str]] = {}
-    for kind in dict.fromkeys(str(c) for c in table.columns[by] if not is_empty(c)):
+    cells = table.columns[kind_column]
+    for kind in dict.fromkeys(str(cell) for cell in cells if not is_empty(cell)):
         name = f"{value} [{kind}]"
-        counts = [str(c) == kind for c in table.columns[by]]
-        columns[name] = [c if does else None for c, does in zip(table.columns[value], counts, strict=True)]
-        kinds[name] = value, by, kind
-        if units is not None:
-            written[name] = _find_unit(table, units, counts, kind)
+        is_kind = [str(cell) == kind for cell in cells]
+        columns[name] = [cell if counts else None for cell, counts in zip(table.columns[value], is_kind, strict=True)]
+        kinds[name] = value, kind_column, kind
+        if unit_column is not None:
+            written[name] = _find_unit(table, unit_column, is_kind, kind)
+    others = [name for name in table.names if name != value]
+    tails = dict.fromkeys(columns, table.tails[value]) if value in table.tails else {}
+    units = dict.fromkeys(columns, table.units[value]) if value in table.units else {}
     table = replace(
         table,
-        names=(*columns, *(n for n in table.names if n != value)),
-        columns=columns | {n: c for n, c in table.columns.items() if n != value},
+        names=(*columns, *others),
+        columns=columns | {name: table.columns[name] for name in others},
         kinds=kinds,
-        tails=table.tails | (dict.fromkeys(columns, table.tails[value]) if value in table.tails else {}),
-        units=table.units | (dict.fromkeys(columns, table.units[value]) if value in table.units else {}),
+        tails=table.tails | tails,
+        units=table.units | units,
         titles=table.titles | {name: kind for name, (_, _, kind) in kinds.items()},
     )
-    return _with_units(table, written), [*columns]
+    return _add_units(table, written), [*columns]
 
 
 def fold(table: RawTable, rule: ColumnRule) -> ColumnRule:
-    """A rule of the table as it is in the file."""
+    """Return a rule for the columns that the file has, instead of those that `unfold` made."""
     rule = replace(rule, tail=table.tails.get(rule.name, ""), written=table.written.get(rule.name))
     if rule.name not in table.kinds:
         return rule
-    value, by, kind = table.kinds[rule.name]
-    return replace(rule, name=value, only=(by, kind))
+    value, kind_column, kind = table.kinds[rule.name]
+    return replace(rule, name=value, only=(kind_column, kind))
 
 
-def _find_kinds(table: RawTable, columns: Sequence[str], station: str | None) -> str | None:
-    """The column of words that says what a row measures."""
-    for name in columns:
-        title = table.title(name)
-        is_sure = _KINDS.match(title) is not None
-        if not is_sure and _MAYBE.match(title) is None and name != station:
+def _find_kind_column(table: RawTable, columns: Sequence[str], station_column: str | None) -> str | None:
+    """Return the column of words that names what a row measures."""
+    for column in columns:
+        is_sure = load_words("kinds").starts(table.title(column))
+        if (
+            not is_sure
+            and not load_words("kinds", "doubtful").is_whole(table.title(column))
+            and column != station_column
+        ):
             continue
-        kinds = {str(c) for c in table.columns[name] if not is_empty(c)}
-        says = is_sure or any(read_name(kind).quantity is not None for kind in kinds)
-        if says and 1 <= len(kinds) <= min(KINDS_MOST, max(1, table.rows // 2)):
-            return name
+        kinds = {str(cell) for cell in table.columns[column] if not is_empty(cell)}
+        names_quantity = is_sure or any(read_name(kind).quantity is not None for kind in kinds)
+        if names_quantity and 1 <= len(kinds) <= min(KINDS_MOST, max(1, table.rows // 2)):
+            return column
     return None
 
 
-def _find_unit(table: RawTable, units: str, counts: Sequence[bool], kind: str) -> tuple[str, str]:
-    counted = Counter(str(c) for c, does in zip(table.columns[units], counts, strict=True) if does and not is_empty(c))
-    if len(counted) > 1:
-        text = _MANY_UNITS(kind=kind, units=NameList(tuple(counted)))
+def _find_unit(table: RawTable, unit_column: str, is_counted: Sequence[bool], kind: str) -> tuple[str, str]:
+    """Return the column of units and the one unit that it has in the rows of a kind; raises ConfigError."""
+    cells = zip(table.columns[unit_column], is_counted, strict=True)
+    counts = Counter(str(cell) for cell, is_kind in cells if is_kind and not is_empty(cell))
+    if len(counts) > 1:
+        text = _MANY_UNITS(kind=kind, units=NameList(tuple(counts)))
         raise ConfigError(LABELLED_TEXT(name=str(table.path), text=text))
-    return units, next(iter(counted), "")
+    return unit_column, next(iter(counts), "")
 
 
-def _with_units(table: RawTable, written: dict[str, tuple[str, str]]) -> RawTable:
-    """The table with what its column of units says, of columns that do not say it themselves."""
-    given = {name: pair for name, pair in written.items() if pair[1]}
-    known = {name: unit for name, (_, unit_text) in given.items() if (unit := read_unit(unit_text)) is not None}
-    return replace(table, units=known | table.units, written={n: pair for n, pair in given.items() if n in known})
+def _add_units(table: RawTable, written: dict[str, tuple[str, str]]) -> RawTable:
+    """Return the table with the units of its column of units, for columns whose heading has none."""
+    known = {name: unit for name, (_, text) in written.items() if (unit := read_unit(text)) is not None}
+    kept = {name: pair for name, pair in written.items() if name in known}
+    return replace(table, units=known | table.units, written=kept)

@@ -1,4 +1,4 @@
-"""The values of a file of any form one after the other, as people are shown them before anything is stored."""
+"""The values of a file of any form, as the preview shows them before anything is stored."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -13,7 +13,13 @@ from monitor.api.sites import split_suffix
 
 
 class CheckedValue(NamedTuple):
-    """A value of a station or of a point; `error`: why it is refused. `at` is None where no instant can be read."""
+    """A value of a station or of a point.
+
+    Attributes:
+        at: The instant. None if it cannot be read.
+        when: The instant as it is written in the file.
+        error: Why the value is refused; empty if it is not.
+    """
 
     at: datetime | None
     when: str
@@ -21,11 +27,11 @@ class CheckedValue(NamedTuple):
     quantity: str
     value: Any
     unit: str
-    error: str = ""  # a message
+    error: str = ""
 
 
 def list_values(path: Path, form: str, options: ImportOptions) -> Iterator[CheckedValue]:
-    """The values of a file of a form in `list_readers()`; raises ConfigError where it is none of this form."""
+    """Yield the values of a file of a form in `list_readers()`; raises ConfigError if the file has another form."""
     with open_readings(form)(path, options) as lines:
         for row, error in (judged for line in lines for judged in line.rows):
             yield _read(row, error)
