@@ -18,7 +18,7 @@ from monitor.ingest.text.time_words import (
 BUDDHIST: Final = "buddhist"
 _LEADING_WORD: Final = re.compile(r"([^\W\d_]{2,10})[.,]{0,2} *(?=[^\W_])")
 _WHOLE_DATE: Final = re.compile(r"\d{1,4}[./-] ?\d")
-_MONTH_WORD: Final = re.compile(r"[^\W\d_]{3,}\.?")
+_MONTH_WORD: Final = re.compile(r"([^\W\d_]{3,})(?:\.(?!\d))?")  # the point before a year is part of the form
 _HOUR_24: Final = re.compile(r"(?<=[T ])24([:. ]?)00(?:[:. ]?00)?(?:\.0+)?$")
 _DIGITS_24: Final = (("%H%M%S", "240000"), ("%H%M", "2400"), ("%H", "24"))
 _ZONE: Final = re.compile(r"(?<=[\d ])([A-Z]{3,4})$")
@@ -55,8 +55,10 @@ def translate_months(text: str) -> str:
 
     >>> [translate_months(text) for text in ("01. Mrz 24", "3-févr.-24", "1 août 2024 UTC", "March 1")]
     ['01. Mar 24', '3-Feb-24', '1 Aug 2024 UTC', 'Mar 1']
+    >>> translate_months("13.Mrz.2024"), translate_months("13. Mrz. 2024")
+    ('13.Mar.2024', '13. Mar 2024')
     """
-    return _MONTH_WORD.sub(lambda word: find_month(word[0].rstrip(".")) or word[0].rstrip("."), text)
+    return _MONTH_WORD.sub(lambda word: find_month(word[1]) or word[1], text)
 
 
 def drop_weekday(text: str) -> str:

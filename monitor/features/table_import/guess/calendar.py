@@ -1,8 +1,10 @@
-"""Times of a table that cannot be: what they may count instead, and what a person says of them."""
+"""Questions about instants that are implausible, or that may be counted in another way."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 from monitor.api.errors import PayloadError
@@ -26,26 +28,48 @@ from monitor.api.text import EPOCH, Message, Template, Term, Timestamp
 from monitor.features.table_import.guess.questions import Interview
 from monitor.features.table_import.guess.raw_table import RawTable
 from monitor.features.table_import.guess.time_columns import reread
+from monitor.features.table_import.guess.time_examples import show_readings
 from monitor.features.table_import.guess.time_forms import YEAR_DAY
 from monitor.features.table_import.guess.times import Times
 
 INSTANTS: Final = "times"
+TIME_UNIT: Final = "time unit"
 AS_THEY_ARE: Final = "as they are"
-_FARTHEST: Final = timedelta(hours=14)  # that the clock of a zone is ahead of UTC
-# what is said -> what it changes of how times are read
-_ERAS: Final[Mapping[str, Mapping[str, Any]]] = {"Buddhist era": {"era": BUDDHIST}, "common era": {"era": ""}}
-_COUNTS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "since 1970": {"since": EPOCH, "clock": ""},
-    "since 1904": {"since": datetime(1904, 1, 1, tzinfo=UTC), "clock": ""},
-    "since 2000": {"since": datetime(2000, 1, 1, tzinfo=UTC), "clock": ""},
-    "since J2000": {"since": J2000, "clock": ""},
-    "GPS time": {"since": GPS_BEGIN, "clock": GPS},
+_AHEAD_MOST: Final = timedelta(hours=14)  # that the clock of a zone is ahead of UTC
+_READ_LEAST: Final = 0.98  # share of the times that another way of counting must read
+
+# Answers, and how each changes the rule of the times.
+_ERAS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {"Buddhist era": {"era": BUDDHIST}, "common era": {"era": ""}}
+)
+_ORIGINS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "since 1970": {"since": EPOCH, "clock": ""},
+        "since 1904": {"since": datetime(1904, 1, 1, tzinfo=UTC), "clock": ""},
+        "since 2000": {"since": datetime(2000, 1, 1, tzinfo=UTC), "clock": ""},
+        "since J2000": {"since": J2000, "clock": ""},
+        "GPS time": {"since": GPS_BEGIN, "clock": GPS},
+    }
+)
+_DAY_NUMBERS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "days of a spreadsheet": {"format": EXCEL},
+        "modified Julian days": {"format": MJD, "since": None},
+        "year and day of the year": {"format": YEAR_DAY, "since": None},
+    }
+)
+_UNIT_NAMES: Final = {
+    "d": "days",
+    "h": "hours",
+    "min": "minutes",
+    "s": "seconds",
+    "ms": "milliseconds",
+    "us": "microseconds",
+    "ns": "nanoseconds",
 }
-_DAY_NUMBERS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "days of a spreadsheet": {"format": EXCEL},
-    "modified Julian days": {"format": MJD, "since": None},
-    "year and day of the year": {"format": YEAR_DAY, "since": None},
-}
+_WHICH_UNIT: Final = Template(
+    "guess.ask.times.unit", "the heading of '{column}' names no unit: what do its numbers count since {at}?"
+)
 _WHICH_DAYS: Final = Template(
     "guess.ask.times.numbers",
     "the numbers of '{column}' can be counted in more than one way; as {way} they end on {at}: what are they?",
@@ -68,100 +92,162 @@ _NO_DAYS: Final = Template(
 
 
 def settle_instants(table: RawTable, times: Times, talk: Interview, now: datetime) -> Times:
-    """The times as they count, where they end after now or begin before 1950: that is for a person to say."""
-    if times.rule.era and not find_era((table.title(times.rule.columns[0]), *table.notes.values(), *table.above)):
-        names = tuple(name for name, changes in _ERAS.items() if changes["era"] == times.rule.era)
-        talk.request(INSTANTS, _NO_DAYS(), names, names[0])
+    """Return the times as they count; ask if they are implausible or can be counted in another way.
+
+    A record is implausible if it ends after `now` or begins before 1950.
+
+    Raises:
+        ConfigError: An answer is not among the choices.
+    """
+    if times.rule.era and not _names_era(table, times):
+        era = next(name for name, changes in _ERAS.items() if changes["era"] == times.rule.era)
+        talk.request(INSTANTS, _NO_DAYS(), (era,), era, show_readings(table, {era: times.rule}))
         return times
+    times = _settle_unit(table, times, talk)
     answered = _DAY_NUMBERS.get(talk.answers.get(INSTANTS, ""))
     if answered is not None and times.rule.format == answered["format"]:
         return times
-    placed = _place(times)
-    late = _FARTHEST if times.rule.zone is None and not times.has_zone else timedelta(0)
-    if _doubt(placed, late, now) is None:
-        if times.rule.format == YEAR and _may_be_year_point_day(table, times):
-            column = table.title(times.rule.column)
-            text = _YEAR_POINT_DAY(column=column, at=Timestamp.of(placed[-1], "day"))
-            talk.request(INSTANTS, text, (AS_THEY_ARE,))
-            return times
-        if (question := _doubt_numbers(table, times, placed, now)) is not None:
-            fitting = dict(_list_fitting(table, times, now))
-            way = next(name for name, changes in _DAY_NUMBERS.items() if changes["format"] == times.rule.format)
-            answer = talk.request(INSTANTS, question, (way, *fitting))
-            return fitting.get(answer or "", times)
-        if (doubt := doubt_century(times.rule.format, placed[-1])) is not None:
-            talk.request(INSTANTS, _RIGHT(doubt=doubt), (AS_THEY_ARE,))
-        return times
-    fitting = dict(_list_fitting(table, times, now))
-    answer = request_instants(placed, talk, now, tuple(fitting), late)
-    return times if answer is None else fitting.get(answer, times)
-
-
-def _doubt_numbers(table: RawTable, times: Times, placed: Sequence[datetime], now: datetime) -> Message | None:
-    """Why numbers of five digits that count days may be a year and a day of the year, or the other way round."""
-    form = times.rule.format
-    column = table.title(times.rule.column)
-    last_at = Timestamp.of(placed[-1], "day")
-    rivals = [rival for rival in times.rivals if rival.rule.format in {EXCEL, YEAR_DAY}]
-    if form in {EXCEL, YEAR_DAY} and rivals:
-        way = next(name for name, changes in _DAY_NUMBERS.items() if changes["format"] == form)
-        return _WHICH_DAYS(column=column, way=Term(way), at=last_at)
-    if form != EXCEL or len(times.rule.columns) > 1:
-        return None
-    days = [text.partition(".")[0] for text in map(str, table.list_cells(times.rule.column))]
-    rule = TimeRule(("day",), YEAR_DAY)
-    read: list[datetime] = []
-    for text in days:
-        try:
-            read.append(rule.read_naive(text).replace(tzinfo=UTC))
-        except PayloadError:
-            return None
-    has_fractions = any("." in text for text in map(str, table.list_cells(times.rule.column)))
-    if not has_fractions or doubt_span(min(read), max(read), now) is not None:
-        return None
-    return _FRACTIONS(column=column, way=Term("days of a spreadsheet"), at=last_at)
-
-
-def _may_be_year_point_day(table: RawTable, times: Times) -> bool:
-    """Whether decimal years have three decimals, each of which can be a day of the year."""
-    matches = [_DAYS_OF_A_YEAR.fullmatch(str(cell)) for cell in table.list_cells(times.rule.column)]
-    return all(match is not None and 1 <= int(match[1]) <= 366 for match in matches)
-
-
-def _doubt(placed: Sequence[datetime], late: timedelta, now: datetime) -> Message | None:
-    return doubt_span(placed[0], placed[-1] - late, now) or doubt_unset(placed)
+    late = _AHEAD_MOST if times.rule.zone is None and not times.has_zone else timedelta(0)
+    times = _drop_implausible(times, late, now)
+    instants = _place(times)
+    if _doubt(instants, late, now) is None:
+        return _settle_rivals(table, times, instants, talk, now)
+    ways = dict(_list_plausible(table, times, now))
+    choices = {name: way.rule for name, way in ways.items()} | {AS_THEY_ARE: times.rule}
+    answer = request_instants(instants, talk, now, tuple(ways), late, show_readings(table, choices))
+    return times if answer is None else ways.get(answer, times)
 
 
 def request_instants(
-    placed: Sequence[datetime],
+    instants: Sequence[datetime],
     talk: Interview,
     now: datetime,
     choices: tuple[str, ...] = (),
     late: timedelta = timedelta(0),
+    examples: Mapping[str, Message] | None = None,
 ) -> str | None:
-    """What a person says of instants, in order, of which some cannot be; None while it is open, or where all can be."""
-    if not placed or _doubt(placed, late, now) is None or (doubt := _doubt(placed, timedelta(0), now)) is None:
+    """Ask whether implausible instants are right; return the answer, or None if it is open or nothing is implausible.
+
+    Args:
+        instants: The instants of a record, in order.
+        talk: Answers and open questions.
+        now: The present instant.
+        choices: Other ways to count; the first is the default.
+        late: How much earlier the instants may be, because their zone is open.
+        examples: What each choice means for rows of the file.
+    """
+    doubt = _doubt(instants, timedelta(0), now) if instants else None
+    if doubt is None or _doubt(instants, late, now) is None:
         return None
-    return talk.request(INSTANTS, _RIGHT(doubt=doubt), (*choices, AS_THEY_ARE), next(iter(choices), None))
+    default = choices[0] if choices else None
+    return talk.request(INSTANTS, _RIGHT(doubt=doubt), (*choices, AS_THEY_ARE), default, examples)
 
 
-def _list_fitting(table: RawTable, times: Times, now: datetime) -> Iterator[tuple[str, Times]]:
-    """What the times may count, so that all of them lie between 1950 and now."""
-    ways = _COUNTS if times.rule.format in SECONDS_PER_UNIT else _ERAS
+def _doubt(instants: Sequence[datetime], late: timedelta, now: datetime) -> Message | None:
+    return doubt_span(instants[0], instants[-1] - late, now) or doubt_unset(instants)
+
+
+def _drop_implausible(times: Times, late: timedelta, now: datetime) -> Times:
+    """Return the plausible readings; all of them if none is plausible."""
+    plausible = [reading for reading in times.readings if _doubt(_place(reading), late, now) is None]
+    if not plausible:
+        return times
+    best, *rivals = plausible
+    return replace(best, rivals=tuple(rivals))
+
+
+def _names_era(table: RawTable, times: Times) -> bool:
+    """Return whether the headings name the era of the times."""
+    return bool(find_era((table.title(times.rule.columns[0]), *table.notes.values(), *table.above)))
+
+
+def _settle_unit(table: RawTable, times: Times, talk: Interview) -> Times:
+    """Ask for the unit of numbers whose heading names an origin alone, if several units are plausible."""
+    readings = {
+        _UNIT_NAMES[reading.rule.format]: reading
+        for reading in times.readings
+        if reading.rule.format in SECONDS_PER_UNIT
+    }
+    if len(readings) < 2 or times.rule.since is None:
+        return times
+    text = _WHICH_UNIT(column=table.title(times.rule.column), at=Timestamp.of(times.rule.since, "minute"))
+    examples = show_readings(table, {name: reading.rule for name, reading in readings.items()})
+    answer = talk.request(TIME_UNIT, text, tuple(readings), examples=examples)
+    return replace(times if answer is None else readings[answer], rivals=())
+
+
+def _settle_rivals(
+    table: RawTable, times: Times, instants: Sequence[datetime], talk: Interview, now: datetime
+) -> Times:
+    """Ask about plausible instants that may be others: numbers of days, decimal years, years of two digits."""
+    last_at = Timestamp.of(instants[-1], "day")
+    examples = show_readings(table, {AS_THEY_ARE: times.rule})
+    if times.rule.format == YEAR and _may_be_year_and_day(table, times):
+        text = _YEAR_POINT_DAY(column=table.title(times.rule.column), at=last_at)
+        talk.request(INSTANTS, text, (AS_THEY_ARE,), examples=examples)
+        return times
+    question = _doubt_day_numbers(table, times, last_at, now)
+    if question is not None:
+        name = _name_day_number(times.rule.format)
+        ways = {name: times} | dict(_list_plausible(table, times, now))
+        shown = show_readings(table, {way: reading.rule for way, reading in ways.items()})
+        answer = talk.request(INSTANTS, question, tuple(ways), examples=shown)
+        return times if answer is None else ways[answer]
+    doubt = doubt_century(times.rule.format, instants[-1])
+    if doubt is not None:
+        talk.request(INSTANTS, _RIGHT(doubt=doubt), (AS_THEY_ARE,), examples=examples)
+    return times
+
+
+def _name_day_number(form: str) -> str:
+    return next(name for name, changes in _DAY_NUMBERS.items() if changes["format"] == form)
+
+
+def _doubt_day_numbers(table: RawTable, times: Times, last_at: Timestamp, now: datetime) -> Message | None:
+    """Return why day numbers of five digits may be a year and a day of the year or the reverse; None if not."""
+    form = times.rule.format
+    column = table.title(times.rule.column)
+    if form in {EXCEL, YEAR_DAY} and any(rival.rule.format in {EXCEL, YEAR_DAY} for rival in times.rivals):
+        return _WHICH_DAYS(column=column, way=Term(_name_day_number(form)), at=last_at)
+    if form != EXCEL or len(times.rule.columns) > 1:
+        return None
+    texts = [str(cell) for cell in table.list_cells(times.rule.column)]
+    rule = TimeRule(("day",), YEAR_DAY)
+    days: list[datetime] = []
+    for text in texts:
+        try:
+            days.append(rule.read_naive(text.partition(".")[0]).replace(tzinfo=UTC))
+        except PayloadError:
+            return None
+    has_fractions = any("." in text for text in texts)
+    if not has_fractions or doubt_span(min(days), max(days), now) is not None:
+        return None
+    return _FRACTIONS(column=column, way=Term(_name_day_number(EXCEL)), at=last_at)
+
+
+def _may_be_year_and_day(table: RawTable, times: Times) -> bool:
+    """Return whether decimal years have three decimals, each of which can be a day of the year."""
+    matches = [_DAYS_OF_A_YEAR.fullmatch(str(cell)) for cell in table.list_cells(times.rule.column)]
+    return all(match is not None and 1 <= int(match[1]) <= 366 for match in matches)
+
+
+def _list_plausible(table: RawTable, times: Times, now: datetime) -> Iterator[tuple[str, Times]]:
+    """Yield other ways to count by which all instants are between 1950 and now."""
+    ways = _ORIGINS if times.rule.format in SECONDS_PER_UNIT else _ERAS
     if times.rule.format in {changes["format"] for changes in _DAY_NUMBERS.values()}:
         ways = _DAY_NUMBERS
     for name, changes in ways.items():
         if all(getattr(times.rule, key) == value for key, value in changes.items()):
             continue
-        found = reread(table, times, **changes)
-        if found is None or len(found.parsed) < 0.98 * len(times.parsed) or found.parsed == times.parsed:
+        reading = reread(table, times, **changes)
+        if reading is None or len(reading.parsed) < _READ_LEAST * len(times.parsed) or reading.parsed == times.parsed:
             continue
-        placed = _place(found)
-        if placed[0] >= EARLIEST_TIME and placed[-1] <= now + _FARTHEST:
-            yield name, found
+        instants = _place(reading)
+        if instants[0] >= EARLIEST_TIME and instants[-1] <= now + _AHEAD_MOST:
+            yield name, reading
 
 
 def _place(times: Times) -> list[datetime]:
-    """The instants in order, by their zone where they have one, else as if they were UTC."""
+    """Return the instants in order, in the zone of the times; as if they were UTC while it is open."""
     zone = times.rule.zone or UTC
     return sorted(at if at.tzinfo is not None else at.replace(tzinfo=zone) for at in times.parsed)

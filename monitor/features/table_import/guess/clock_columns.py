@@ -69,17 +69,23 @@ def join_clock(table: RawTable, day: Times) -> Times | None:
             joined = _choose_on_one_day(rule, texts, days, _list_one_day_clocks(table.title(name), cells, clocks))
         else:
             joined = choose_form(rule, texts, [f"{form} {clock}" for form in days for clock in clocks])
-        if joined is not None and (not is_numeric or len({at.time() for at in joined.parsed}) > 1):
+        # a number that never changes is a clock only if its column is named after one: 9.00 on each morning
+        if joined is not None and (not is_numeric or is_clock_title(table.title(name)) or _changes(joined)):
             return joined
     return None
+
+
+def _changes(times: Times) -> bool:
+    """Return whether the time of the day changes."""
+    return len({at.time() for at in times.parsed}) > 1
 
 
 def _list_numeric_clocks(title: str, cells: Sequence[str]) -> tuple[str, ...]:
     """Return the forms that numbers beside a date may have as a clock; none if the column is not named after one."""
     if not has_word(title, "clock") and not has_word(title, "hour"):
         return ()
-    if all(cell.isdigit() and int(cell) <= _HOURS_MOST for cell in cells):
-        return ("%H",)
+    if all(cell.isdigit() and len(cell) <= len("hh") and int(cell) <= _HOURS_MOST for cell in cells):
+        return ("%H",) if has_word(title, "hour") else ("%H", "%H%M")
     # 13.50 in a column of hours is half past one
     return NUMERIC_CLOCK_FORMS[1:] if has_word(title, "decimal_hours") else NUMERIC_CLOCK_FORMS
 

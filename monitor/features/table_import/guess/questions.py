@@ -43,6 +43,7 @@ KEYS: Final = (
     "tilt",
     "time",
     "time column",
+    "time unit",
     "times",
     "unit",
     "which zone",

@@ -101,7 +101,7 @@ def _find_station_column(table: RawTable, times: Times, talk: Interview) -> str 
 def _find_numbers(table: RawTable, times: Times, station_column: str | None) -> list[str]:
     found = []
     for column in table.names:
-        if column in {*times.rule.columns, station_column}:
+        if column in {*times.rule.columns, *times.repeats, station_column}:
             continue
         cells = [cell for cell in table.columns[column] if not is_empty(cell)]
         if cells and is_numeric(cells) and not isinstance(cells[0], datetime):

@@ -74,10 +74,11 @@ def find_times(table: RawTable, talk: Interview) -> Times | None:
     chosen = _prefer_end(table, _choose_column(table, candidates), candidates)
     _refuse_own_times(table, chosen, candidates)
     chosen = _request_column(table, chosen, candidates, talk)
+    repeats = tuple(times.rule.column for times in candidates if times is not chosen and _is_same_record(times, chosen))
     if are_days(chosen):
         joined = require_clock(table, join_clock(table, chosen) or chosen)
         chosen = join_half_day(table, joined)
-    chosen = join_zone(table, chosen)
+    chosen = replace(join_zone(table, chosen), repeats=repeats)
     if chosen.zone:
         return chosen
     # the zone in the name of another column of times is the zone of that column

@@ -28,6 +28,7 @@ class Times:
         zone: The zone that the file itself names; None if it names none.
         breaks: Steps back, and steps that are much longer than usual.
         rivals: Other readings that are as plausible. A question must decide.
+        repeats: Other columns that contain the same times, such as seconds since 1970 beside a date.
     """
 
     rule: TimeRule
@@ -36,6 +37,7 @@ class Times:
     zone: str | None = None
     breaks: int = 0
     rivals: tuple["Times", ...] = ()
+    repeats: tuple[str, ...] = ()
 
     @property
     def readings(self) -> tuple["Times", ...]:
