@@ -1,4 +1,4 @@
-"""Replay a first site file on the record that it was written from, and count the days that reach each level."""
+"""Replay the record from which a first site file was written, and count the days at each level."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from monitor.api.sites import Site
 from monitor.api.text import Template
 from monitor.features.table_import.guess.guess import TableGuess
 
-LONGEST_ROWS: Final = 200_000  # a longer record would take minutes
+LONGEST_ROWS: Final = 200_000  # the replay of a longer record takes minutes
 _TOO_LONG: Final = Template(
     "guess.days.too_long", "the record has {n} values, more than {most}; `slopeward backtest --site {site}` counts them"
 )
@@ -34,22 +34,24 @@ _TOO_SHORT: Final = Template("guess.days.too_short", "the record has readings of
 def count_days(site: Site, files: Sequence[tuple[Path, TableGuess]], values: int) -> RecordDays:
     """Count on how many days of the record each criterion reached each level.
 
+    `slopeward backtest` computes the same figures. Days are those of the time zone of the site. Days on which a
+    criterion had no recent readings that count are counted apart: they are not days without an alarm.
+
     Args:
-        site: The site as its new file declares it.
-        files: The files of the record, with their meaning.
+        site: The site file that was written from the record.
+        files: The files of the record, each with what was understood of it.
         values: Number of values in all files.
 
-    The replay is that of `slopeward backtest`, which repeats these figures. Days are those of the site's time zone.
-    Days on which a criterion had no recent readings that count are no days without alarm: they are counted apart.
-    Records of more than `LONGEST_ROWS` values are not replayed.
+    Returns:
+        The days; only a reason if the record is longer than `LONGEST_ROWS` values or has a single instant.
     """
     if values > LONGEST_ROWS:
         return RecordDays(reason=_TOO_LONG(n=values, most=LONGEST_ROWS, site=site.id))
     criteria = {criterion.id: criterion for criterion in site.criteria}
     with open_empty_database(site) as db:
         pipeline = Pipeline(db, {site.id: site}, _now)
-        for path, found in files:
-            lines = partial(open_readings(found.form), path, found.options)
+        for path, table_guess in files:
+            lines = partial(open_readings(table_guess.form), path, table_guess.options)
             file = FileImport(path, pipeline, site, _now, accept_units=True, accept_times=True, open_lines=lines)
             file.run()
         span = db.run_read(find_span, site.id)

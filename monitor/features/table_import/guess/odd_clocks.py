@@ -1,9 +1,12 @@
-"""Times that are readable and wrong: half days without AM or PM, exchanged days and months, clocks that never turn."""
+"""Times that can be read but are wrong.
+
+Half days without AM or PM, parts of a week or a day, exchanged days and months, clocks without summer time.
+"""
 
 import re
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from itertools import groupby, pairwise
 from statistics import median
 from typing import Final
@@ -12,7 +15,7 @@ from zoneinfo import ZoneInfo
 from monitor.api.errors import ConfigError
 from monitor.api.text import LABELLED_TEXT, Figure, Message, Template
 from monitor.features.table_import.guess.raw_table import RawTable
-from monitor.features.table_import.guess.times import Times, measure_disorder
+from monitor.features.table_import.guess.times import Times, are_days, measure_disorder
 
 _HALF_DAYS: Final = Template(
     "guess.times.half_days",
@@ -50,23 +53,33 @@ NOT_TURNED_IN_AUTUMN: Final = Template(
     "clock of this file seems to show winter time all year. Which zone counts?",
 )
 _WEEK_S: Final = 604_800
-_DAY_S, _DAY_MIN = 86_400, 1_440
+_DAY_S: Final = 86_400
+_DAY_MIN: Final = 1_440
 _GPS_WEEK: Final = re.compile(r"gps[ _.-]*w(?:ee)?k|w(?:ee)?k[ _.-]*(?:no|nr|num\w*)?", re.IGNORECASE)
 _OF_WEEK: Final = re.compile(r"tow|sow|.*of[ _.-]*w(?:ee)?k.*|gps[ _.-]*(?:s(?:ec\w*)?|time)|sec\w*", re.IGNORECASE)
 _OF_DAY: Final = re.compile(r"(?<![a-z])(sec|min)(?:ond|ute)?s?(?:[ _.-]*of[ _.-]*(?:the[ _.-]*)?day)?", re.IGNORECASE)
 _POINT_CLOCK: Final = "%H.%M"
-_TURNED_MOST: Final = timedelta(hours=2)  # by how much clocks are turned in any zone
+_CHANGE_MOST: Final = timedelta(hours=2)  # by which clocks are changed in any zone
 
 
 def refuse_odd_clocks(table: RawTable, times: Times) -> None:
-    """Refuse times whose clock lacks a part or may mean two things; raises ConfigError."""
-    for check in (_find_half_days, _find_decimal_hours, _find_part_of_day):
-        if (text := check(table, times)) is not None:
+    """Refuse times whose clock lacks a part or has two meanings.
+
+    Raises:
+        ConfigError: The clock is one of these; the message contains the remedy.
+    """
+    for find_problem in (_find_half_days, _find_decimal_hours, _find_part_of_day):
+        text = find_problem(table, times)
+        if text is not None:
             raise ConfigError(LABELLED_TEXT(name=str(table.path), text=text))
 
 
 def refuse_gps_weeks(table: RawTable) -> None:
-    """Refuse a GPS week beside the seconds of it; raises ConfigError."""
+    """Refuse a GPS week with its seconds.
+
+    Raises:
+        ConfigError: The table contains them.
+    """
     weeks = [name for name in table.names if _GPS_WEEK.fullmatch(table.title(name))]
     for name in table.names:
         title = table.title(name)
@@ -79,7 +92,7 @@ def refuse_gps_weeks(table: RawTable) -> None:
 
 
 def _list_numbers(table: RawTable, name: str) -> list[float]:
-    """The numbers of a column; none where a cell is anything else."""
+    """Return the numbers of a column; nothing if a cell is not a number."""
     try:
         return [float(str(cell).replace(",", ".")) for cell in table.list_cells(name)]
     except ValueError:
@@ -87,23 +100,25 @@ def _list_numbers(table: RawTable, name: str) -> list[float]:
 
 
 def _find_half_days(table: RawTable, times: Times) -> Message | None:
+    """Return that the hours run from 1 to 12 twice a day; None if they do not."""
     if "%H" not in times.rule.format or "%p" in times.rule.format or not times.parsed:
         return None
     hours = {at.hour for at in times.parsed}
     if not hours <= {*range(1, 13)} or not {12, 1} <= hours:
         return None
-    back = [(a, b) for a, b in pairwise(times.parsed) if b < a and b.date() == a.date()]
+    steps = pairwise(times.parsed)
+    back = [(before, after) for before, after in steps if after < before and after.date() == before.date()]
     days = {at.date() for at in times.parsed}
-    if sum(a.hour == 12 and b.hour == 1 for a, b in back) < max(1, len(days) // 2):
+    if sum(before.hour == 12 and after.hour == 1 for before, after in back) < max(1, len(days) // 2):
         return None
     return _HALF_DAYS(column=table.title(times.rule.columns[-1]))
 
 
 def _find_decimal_hours(table: RawTable, times: Times) -> Message | None:
-    """A clock with a point whose parts of an hour may be hundredths.
+    """Return that the numbers of a clock with a point may be hours with a fraction; None if they are not.
 
-    Spreadsheets drop the zero of 8.30, so one digit leaves open what it means. Two digits are hours and minutes, unless
-    the steps are even only where they are hundredths.
+    Spreadsheets drop the zero of 8.30, so one digit behind the point has two meanings. Two digits are minutes, unless
+    the steps are even only if they are hundredths of an hour.
     """
     if not times.rule.format.endswith(f" {_POINT_CLOCK}") or len(times.rule.columns) != 2:
         return None
@@ -112,7 +127,8 @@ def _find_decimal_hours(table: RawTable, times: Times) -> Message | None:
     doubtful = [text for text in texts if re.fullmatch(r"\d{1,2}\.[1-9]", text)]
     if not doubtful:
         hundredths = [round(float(text) * 60) for text in texts if re.fullmatch(r"\d{1,2}\.\d\d", text)]
-        minutes = [int(h) * 60 + int(m) for h, _, m in (text.partition(".") for text in texts) if m]
+        parts = (text.partition(".") for text in texts)
+        minutes = [60 * int(hour) + int(minute) for hour, _, minute in parts if minute]
         if len(hundredths) < len(texts) or _count_steps(hundredths) >= _count_steps(minutes):
             return None
         doubtful = [text for text in texts if not text.endswith(".00")] or texts
@@ -120,20 +136,23 @@ def _find_decimal_hours(table: RawTable, times: Times) -> Message | None:
 
 
 def _count_steps(minutes: Sequence[int]) -> int:
-    """How many different steps forward the minutes of days make; midnights are left out."""
+    """Return how many different steps forward the minutes of days make; the steps over midnight go back."""
     return len({after - before for before, after in pairwise(minutes) if after > before})
 
 
 def _find_part_of_day(table: RawTable, times: Times) -> Message | None:
-    """Seconds or minutes of the day beside days, without which all readings of a day have one time."""
-    if not times.parsed or any(at.time() != datetime.min.time() for at in times.parsed):
-        return None
-    if 2 * len(set(times.parsed)) > len(times.parsed):
+    """Return that a column counts seconds or minutes of the day beside dates; None if there is no such column.
+
+    Without it, all readings of a day would have one time.
+    """
+    if not are_days(times) or 2 * len(set(times.parsed)) > len(times.parsed):
         return None
     for name in table.names:
         match = _OF_DAY.fullmatch(table.title(name))
-        numbers = _list_numbers(table, name) if match else []
-        is_seconds = match is not None and match[1].lower() == "sec"
+        if match is None:
+            continue
+        numbers = _list_numbers(table, name)
+        is_seconds = match[1].lower() == "sec"
         if numbers and min(numbers) >= 0 and max(numbers) <= (_DAY_S if is_seconds else _DAY_MIN):
             unit = "seconds" if is_seconds else "minutes"
             return _PARTS_OF_DAY(column=table.title(name), unit=unit, date=table.title(times.rule.columns[0]))
@@ -141,15 +160,15 @@ def _find_part_of_day(table: RawTable, times: Times) -> Message | None:
 
 
 def find_exchanged(times: Times) -> str | None:
-    """A date whose day and month seem to be exchanged, while other dates of the record have one order; None if none.
+    """Return a date whose day and month seem to be exchanged while other dates have one order; None if there is none.
 
-    A spreadsheet that expects the other order exchanges day and month where the day is 12 at most, and leaves the other
-    dates as they are. Then the record jumps, and runs evenly where these days are exchanged back.
+    A spreadsheet that expects the other order exchanges day and month if the day is 12 at most, and leaves other dates
+    as they are. Then the record jumps, and runs evenly once these days are exchanged back.
     """
     form = times.rule.format
     if "%d" not in form or "%m" not in form:
         return None
-    days = [day for day, _ in groupby(datetime.combine(at, datetime.min.time()) for at in times.parsed)]
+    days = [day for day, _ in groupby(datetime.combine(at, time()) for at in times.parsed)]
     may_be = [day.day <= 12 for day in days]
     if all(may_be) or not any(may_be):
         return None
@@ -161,35 +180,46 @@ def find_exchanged(times: Times) -> str | None:
     return example.strftime(form)
 
 
+# ---- summer time -----------------------------------------------------------------------------------------------------
+
+
 def doubt_turning(clocks: Sequence[datetime], zone: ZoneInfo) -> tuple[Message, str] | None:
-    """Why the clock of a record seems not to be turned in summer as a zone is, and the zone that it has all year.
+    """Return why the clock of a record seems to show winter time all year, and the zone of this winter time.
 
     Args:
-        clocks: The times of the record as they are written, without a zone, each as often as it is there.
-        zone: The zone that a person names.
+        clocks: The times of the record without a zone, each as often as it occurs.
+        zone: The zone that a person gave. It has summer time.
+
+    Returns:
+        None if the clock may be that of `zone`.
     """
     counts = Counter(at for at in clocks if at.tzinfo is None)
-    changed = {at: _measure_change(at, zone) for at in counts}
-    skipped = sorted(at for at, change in changed.items() if change > timedelta(0))
-    if skipped and (name := _name_fixed(skipped[0], zone)):
-        n = Figure(len(skipped), "d")
-        return NOT_TURNED_IN_SPRING(n=n, at=f"{skipped[0]:%Y-%m-%d %H:%M}", zone=zone.key), name
-    twice = sorted(at for at, change in changed.items() if change < timedelta(0))
-    for first in [at for k, at in enumerate(twice) if not k or at - twice[k - 1] > _TURNED_MOST]:
-        name = _name_fixed(first, zone)
-        if name and _stands_once(first, [at for at in twice if at - first < _TURNED_MOST], counts, -changed[first]):
-            return NOT_TURNED_IN_AUTUMN(at=f"{first:%Y-%m-%d %H:%M}", zone=zone.key), name
+    changes = {at: _measure_change(at, zone) for at in counts}
+    skipped = sorted(at for at, change in changes.items() if change > timedelta(0))
+    if skipped:
+        winter_zone = _name_winter_zone(skipped[0], zone)
+        if winter_zone:
+            n = Figure(len(skipped), "d")
+            return NOT_TURNED_IN_SPRING(n=n, at=f"{skipped[0]:%Y-%m-%d %H:%M}", zone=zone.key), winter_zone
+    repeated = sorted(at for at, change in changes.items() if change < timedelta(0))
+    for k, first in enumerate(repeated):
+        if k and first - repeated[k - 1] <= _CHANGE_MOST:
+            continue  # of the same hour
+        winter_zone = _name_winter_zone(first, zone)
+        hour = [at for at in repeated if timedelta(0) <= at - first < _CHANGE_MOST]
+        if winter_zone and _occurs_once(first, hour, counts, -changes[first]):
+            return NOT_TURNED_IN_AUTUMN(at=f"{first:%Y-%m-%d %H:%M}", zone=zone.key), winter_zone
     return None
 
 
 def _measure_change(at: datetime, zone: ZoneInfo) -> timedelta:
-    """By how much clocks are turned at a time: above zero where they skip it, below where they show it twice."""
+    """Return by how much clocks are changed at a time: above zero if they skip it, below zero if they show it twice."""
     first, second = (at.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta(0) for fold in (0, 1))
     return second - first
 
 
-def _name_fixed(at: datetime, zone: ZoneInfo) -> str:
-    """The zone that has the winter time of another one all year; "" where that is not a whole number of hours."""
+def _name_winter_zone(at: datetime, zone: ZoneInfo) -> str:
+    """Return the zone that has the winter time of another one all year; "" if that is not whole hours from UTC."""
     offsets = (at.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta(0) for fold in (0, 1))
     hours = min(offsets) / timedelta(hours=1)
     if hours != int(hours):
@@ -197,16 +227,17 @@ def _name_fixed(at: datetime, zone: ZoneInfo) -> str:
     return f"Etc/GMT{-int(hours):+d}" if hours else "UTC"
 
 
-def _stands_once(first: datetime, hour: Sequence[datetime], counts: Counter[datetime], turned: timedelta) -> bool:
-    """Whether the times of an hour that comes twice are there once, in an even record around it."""
-    near = sorted(at for at in counts if abs(at - first) <= 12 * _TURNED_MOST)
+def _occurs_once(first: datetime, hour: Sequence[datetime], counts: Counter[datetime], change: timedelta) -> bool:
+    """Return whether an even record contains the times of a repeated hour once, as it contains those around it."""
+    near = sorted(at for at in counts if abs(at - first) <= 12 * _CHANGE_MOST)
     steps = [after - before for before, after in pairwise(near)]
     if not steps:
         return False
     step = sorted(steps)[len(steps) // 2]
-    if step > turned:
+    if step > change:
         return False
     around = [after - before for before, after in pairwise(near) if first - step <= before <= hour[-1]]
-    is_even = all(one == step for one in around) and len(around) > len(hour)
+    is_even = all(other == step for other in around) and len(around) > len(hour)
     usual = median(counts[at] for at in near if at not in hour) if len(near) > len(hour) else 0
-    return is_even and len(hour) * step >= turned and sum(counts[at] for at in hour) < 1.5 * usual * len(hour)
+    is_whole_hour = len(hour) * step >= change
+    return is_even and is_whole_hour and sum(counts[at] for at in hour) < 1.5 * usual * len(hour)
