@@ -1,4 +1,4 @@
-"""Rows of CSV and Parquet files one after the other, without holding the whole file."""
+"""Rows of text files, workbooks and Parquet files, one at a time: no file is loaded as a whole."""
 
 import atexit
 import csv
@@ -26,11 +26,10 @@ from monitor.text.reasons import describe_error
 SUFFIXES: Final = (".csv", ".txt", ".parquet", ".pq")
 WORKBOOKS: Final = (".xlsx", ".xlsm")
 WIDE_SUFFIXES: Final = (*SUFFIXES, ".tsv", ".dat", *WORKBOOKS)
-SURPLUS: Final = (
-    ""  # key of the cells beyond the last column, where a row has any: a decimal comma makes two cells of one
-)
-BEFORE_HEADER: Final = "\n"  # key of the line of a row that stands before the names of the columns, and of their line
-TORN: Final = "\0"  # key that marks the last row, where it seems to be torn
+# Keys of a row besides the names of columns, which are never empty and contain no control characters.
+SURPLUS: Final = ""  # cells beyond the last column: a decimal comma makes two cells of one number
+BEFORE_HEADER: Final = "\n"  # the line of a row above the names of the columns, and the line of the names
+TORN: Final = "\0"  # the last row seems to be cut
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,](\d*))?")
 _TAIL_BYTES: Final = 1 << 16
 _TORN_ROW: Final = Template(
@@ -41,72 +40,94 @@ _EARLY: Final = Template(
     "file.row.early", "line {n} is a row of data before the names of the columns in line {names}; is skip_rows right?"
 )
 _NO_TABLE: Final = Template("file.table", "cannot be read as a table: {problem}")
-LINE_LIMIT: Final = 1 << 20  # characters: the acquisitions of five years of six days are 5,000
+LINE_LIMIT: Final = 1 << 20  # characters; a point with 300 acquisitions has 5,000
 BATCH_ROWS: Final = 1000
 BATCH_BYTES: Final = 64 << 20
 SPOOL_BYTES: Final = 64 << 20
-FEWEST_ABOVE: Final = 5  # numbers that say how many decimals a column has
-WHITESPACE: Final = "whitespace"  # as a delimiter: any run of blanks
+NUMBERS_LEAST: Final = 5  # from which the decimals of a column are known
+WHITESPACE: Final = "whitespace"  # as a delimiter: one or more blanks
 Row = dict[str, Any]
 
 
 def list_files(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
-    """The file itself, or the tables of a folder by name.
+    """Return the file itself, or the tables of a folder sorted by name.
 
     Raises:
-        ConfigError: there is no such file, it is a pipe, or the folder holds no table.
+        ConfigError: The file does not exist, it is a pipe, or the folder contains no table.
     """
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
-        if not found:
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
+        if not files:
             raise ConfigError(f"{path}: no file with {', '.join(suffixes)} in this folder")
-        return found
+        return files
     if not path.exists() and str(path) != "-":
         raise ConfigError(f"{path}: no such file")
-    if not path.is_file() and str(path) != "-":  # it is looked at before it is read, and a pipe is empty then
+    if not path.is_file() and str(path) != "-":  # a file is read twice, and a pipe is empty the second time
         raise ConfigError(f"{path}: no ordinary file; send a pipe to standard input and give - as the file")
     return [path]
 
 
 def require_columns(path: Path, names: Sequence[str], needed: Sequence[str], also: str) -> None:
-    """Raise ConfigError where a table lacks a column; `also`: what may stand beside those that are needed."""
-    if absent := [name for name in needed if name not in names]:
+    """Check that a table has the columns of its form.
+
+    Args:
+        path: The file.
+        names: The columns of the table.
+        needed: The columns that it must have.
+        also: What it may have besides, for the message.
+
+    Raises:
+        ConfigError: A column is missing.
+    """
+    absent = [name for name in needed if name not in names]
+    if absent:
         raise ConfigError(f"{path}: column {absent[0]!r} is missing; expected {', '.join(needed)} {also}")
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the lines of a table are made of cells."""
+    """How the lines of a table are divided into cells.
 
-    delimiter: str = ","  # one character, or `whitespace`: any run of blanks
-    skip_rows: int = 0  # lines before the header
-    encoding: str = "utf-8-sig"  # of a text file
-    header: bool = True  # False: columns are called by their place, "1", "2",
-    skip_after: int = 0  # lines between the header and the first row
-    starts: tuple[int, ...] = ()  # first characters of columns of fixed width; then `delimiter` means nothing
-    sheets: tuple[str, ...] = ()  # of a workbook, one table after the other; none: its first visible one
+    Attributes:
+        delimiter: One character, or `whitespace` for one or more blanks.
+        skip_rows: Lines before the header.
+        encoding: The encoding of a text file.
+        header: Whether the table has names of columns. Without names, columns are named "1", "2", ...
+        skip_after: Lines between the header and the first row.
+        starts: First characters of columns of fixed width; then `delimiter` has no effect.
+        sheets: The sheets of a workbook, read one after the other; none: the first visible sheet.
+    """
+
+    delimiter: str = ","
+    skip_rows: int = 0
+    encoding: str = "utf-8-sig"
+    header: bool = True
+    skip_after: int = 0
+    starts: tuple[int, ...] = ()
+    sheets: tuple[str, ...] = ()
 
     def split(self, line: str) -> list[str]:
-        """The cells of a line of blanks or of fixed width."""
+        """Return the cells of a line that is delimited by blanks or has fixed widths."""
         if self.starts:
             ends = (*self.starts[1:], None)
-            return [line[a:b].strip() for a, b in zip(self.starts, ends, strict=True)]
+            return [line[start:end].strip() for start, end in zip(self.starts, ends, strict=True)]
         return line.split()
 
 
 @contextmanager
 def open_rows(path: Path, layout: Layout = Layout()) -> Iterator[tuple[list[str], Iterator[Row]]]:
-    """Column names and an iterator over rows; CSV cells are text, those of Parquet and workbooks have types.
+    """Open a table; yield the names of its columns and an iterator over its rows.
 
-    A name that comes twice is called `NAME#2` the second time.
+    Cells of text files are texts, those of Parquet files and workbooks have types. The second column with a name has
+    the name `NAME#2`.
 
     Raises:
-        ConfigError: the file cannot be read as a table.
+        ConfigError: The file cannot be read as a table; one line.
     """
     try:
         if path.suffix.lower() in {".parquet", ".pq"}:
-            with _open_parquet(path) as found:
-                yield found
+            with _open_parquet(path) as names_and_rows:
+                yield names_and_rows
         elif path.suffix.lower() in WORKBOOKS:
             yield _open_workbook(path, layout)
         elif is_campbell(path):
@@ -124,32 +145,43 @@ def open_rows(path: Path, layout: Layout = Layout()) -> Iterator[tuple[list[str]
 
 
 def _mark_torn(rows: Iterator[Row], path: Path, layout: Layout) -> Iterator[Row]:
-    """The same rows, the last with `TORN` where its line has no end and its number lacks decimals all others have."""
+    """Yield the rows, the last one with `TORN` if it seems to be cut.
+
+    It seems to be cut if its line has no end and its last number has fewer decimals than all others of its column.
+    """
+    if not _is_last_line_short(path, layout):
+        yield from rows
+        return
+    for row, next_row in pairwise(chain(rows, [None])):
+        if row is not None:
+            yield row if next_row is not None else row | {TORN: True}
+
+
+def _is_last_line_short(path: Path, layout: Layout) -> bool:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
         lines = file.read().decode(layout.encoding, errors="replace").splitlines(keepends=True)
-    split = None if layout.delimiter == WHITESPACE else layout.delimiter
-    last_cells = [line.rsplit(split, 1)[-1].strip(' "\r\n') if line.strip() else "" for line in lines or [""]]
-    *above, last = [_NUMBER.fullmatch(cell) for cell in last_cells]
+    if not lines or lines[-1].endswith(("\n", "\r")):
+        return False
+    delimiter = None if layout.delimiter == WHITESPACE else layout.delimiter
+    cells = [line.rsplit(delimiter, 1)[-1].strip(' "\r\n') if line.strip() else "" for line in lines]
+    *above, last = [_NUMBER.fullmatch(cell) for cell in cells]
     decimals = [len(number[1] or "") for number in above if number]
-    is_short = last is not None and len(decimals) >= FEWEST_ABOVE and len(last[1] or "") < min(decimals)
-    if not is_short or lines[-1].endswith(("\n", "\r")):
-        yield from rows
-        return
-    for row, below in pairwise(chain(rows, [None])):
-        if row is not None:
-            yield row if below is not None else row | {TORN: True}
+    return last is not None and len(decimals) >= NUMBERS_LEAST and len(last[1] or "") < min(decimals)
 
 
 def read_workbook(path: Path, sheets: Sequence[str] = (), head: int | None = None) -> dict[str, list[list[Any]]]:
-    """Rows of visible worksheets by their name; dates are ISO 8601 text without a zone, percentages as people see them.
+    """Return the rows of visible worksheets by their name.
+
+    Dates are ISO 8601 texts without a zone; percentages are as the workbook shows them.
 
     Args:
-        sheets: these; none: the first.
-        head: so many first rows, of all of them where none is named; None: all rows.
+        path: The workbook.
+        sheets: The worksheets; none: the first, or all if `head` is given.
+        head: The number of first rows; None: all rows.
 
     Raises:
-        ConfigError: the file is no workbook, larger than its bounds, or it has no such sheet.
+        ConfigError: The file is not a workbook, it is larger than the limits, or it has no such sheet.
     """
     from forecasting.data.workbook import read_sheets
     from forecasting.errors import RecipeError
@@ -161,42 +193,48 @@ def read_workbook(path: Path, sheets: Sequence[str] = (), head: int | None = Non
 
 
 def find_day_zero(path: Path) -> datetime | None:
-    """The day from which a workbook counts plain numbers as dates, where it is its own and not 1899-12-30."""
-    from forecasting.data.workbook import read_day_zero
-
+    """Return the day from which a workbook counts dates as numbers; None for 1899-12-30 and for other files."""
     if path.suffix.lower() not in WORKBOOKS:
         return None
+    from forecasting.data.workbook import read_day_zero
+
     begin = datetime.fromisoformat(read_day_zero(path)).replace(tzinfo=UTC)
     return None if begin.year < 1904 else begin
 
 
 def _open_workbook(path: Path, layout: Layout) -> tuple[list[str], Iterator[Row]]:
-    """The rows of its sheets one after the other: each has the names of the first."""
-    sheets = list(read_workbook(path, layout.sheets).items())
-    opened = [_name_rows(enumerate(rows, 1), path, layout) for _, rows in sheets]
-    if not opened:
+    """Return the rows of the sheets, one sheet after the other; all have the columns of the first."""
+    sheets = read_workbook(path, layout.sheets)
+    tables = {name: _name_rows(enumerate(rows, 1), path, layout) for name, rows in sheets.items()}
+    if not tables:
         raise ConfigError(f"{path}: no visible sheet")
-    if other := next((name for (name, _), (names, _) in zip(sheets, opened, strict=True) if names != opened[0][0]), ""):
-        raise ConfigError(f"{path}: sheet {other!r} has other columns than {sheets[0][0]!r}: read it in by itself")
-    return opened[0][0], chain.from_iterable(rows for _, rows in opened)
+    first, (names, _) = next(iter(tables.items()))
+    for sheet, (sheet_names, _) in tables.items():
+        if sheet_names != names:
+            raise ConfigError(f"{path}: sheet {sheet!r} has other columns than {first!r}: import it on its own")
+    return names, chain.from_iterable(rows for _, rows in tables.values())
 
 
 def _rewind_stdin() -> TextIO:
-    """Standard input from its beginning; a pipe is kept, because a file is looked at before it is stored."""
+    """Return standard input from its start; a pipe is copied, because an import reads its file twice."""
     if not sys.stdin.seekable():
-        kept = SpooledTemporaryFile(SPOOL_BYTES, "w+", encoding="utf-8", newline="")  # noqa: SIM115 - as long as stdin
-        atexit.register(kept.close)
-        shutil.copyfileobj(sys.stdin, kept)
-        sys.stdin = cast("TextIO", kept)
+        copy = SpooledTemporaryFile(SPOOL_BYTES, "w+", encoding="utf-8", newline="")  # noqa: SIM115 - as long as stdin
+        atexit.register(copy.close)
+        shutil.copyfileobj(sys.stdin, copy)
+        sys.stdin = cast("TextIO", copy)
     sys.stdin.seek(0)
     return sys.stdin
 
 
 def _read_text(text: TextIO, path: Path, layout: Layout) -> tuple[list[str], Iterator[Row]]:
+    """Return the names of the columns of a text file, and its rows."""
     lines = limit_lines(text, path)
     if layout.starts or layout.delimiter == WHITESPACE:
-        return _name_rows(enumerate((layout.split(line.rstrip("\r\n")) for line in lines), 1), path, layout)
-    skipped = [(n, _split_line(line, layout)) for n, line in zip(range(1, layout.skip_rows + 1), lines, strict=False)]
+        cells = (layout.split(line.rstrip("\r\n")) for line in lines)
+        return _name_rows(enumerate(cells, 1), path, layout)
+    # Lines above the names may contain quotation marks that are never closed, so each is split on its own.
+    above = islice(lines, layout.skip_rows)
+    skipped = [(number, _split_line(line, layout)) for number, line in enumerate(above, 1)]
     reader = csv.reader(lines, delimiter=layout.delimiter, skipinitialspace=True, strict=True)
     return _name_rows(chain(skipped, _walk_csv(reader, path, layout.skip_rows)), path, layout)
 
@@ -208,85 +246,106 @@ def _split_line(line: str, layout: Layout) -> list[str]:
         return [line]
 
 
-def _name_rows(cells: Iterator[Numbered], path: Path, layout: Layout) -> tuple[list[str], Iterator[Row]]:
-    """Names of the columns, and each row as name -> cell; rows above the names are first, with `BEFORE_HEADER`."""
-    skipped = list(islice(cells, layout.skip_rows))
-    first = next(((n, row) for n, row in cells if row and (not layout.header or not is_annotation(row))), (0, []))
-    names = name_columns(first[1]) if layout.header else [str(k) for k, _ in enumerate(first[1], start=1)]
+def _name_rows(lines: Iterator[Numbered], path: Path, layout: Layout) -> tuple[list[str], Iterator[Row]]:
+    """Return the names of the columns, and rows as cells by name.
+
+    Rows of data above the names are first, with the key `BEFORE_HEADER`.
+    """
+    skipped = list(islice(lines, layout.skip_rows))
+    filled = ((number, cells) for number, cells in lines if cells)
+    head_number, head = next(
+        ((number, cells) for number, cells in filled if not layout.header or not is_annotation(cells)), (0, [])
+    )
+    names = name_columns(head) if layout.header else [str(k) for k, _ in enumerate(head, start=1)]
     if not any(names):
         raise ConfigError(f"{path}: the file is empty")
-    below = list(islice(cells, layout.skip_after))
-    named = [row for _, row in skipped if not is_annotation(row)]
-    head = first[1] if layout.header else max(named, key=_count_words, default=[])
-    above = [row for _, row in skipped[-HEAD_MOST:]]
-    heads = Heads(str(path), head, above, [row for _, row in below[:HEAD_MOST]])
-    rest = cells if layout.header else chain([first], cells)
-    parts = heads.follow(rest) if _count_words(head) > 1 else rest
-    return [n for n in names if n], _name_each(names, parts, skipped, first[0])
+    below = list(islice(lines, layout.skip_after))
+    above_names = [cells for _, cells in skipped if not is_annotation(cells)]
+    first_names = head if layout.header else max(above_names, key=_count_filled, default=[])
+    above = [cells for _, cells in skipped[-HEAD_MOST:]]
+    heads = Heads(str(path), first_names, above, [cells for _, cells in below[:HEAD_MOST]])
+    data = lines if layout.header else chain([(head_number, head)], lines)
+    data = heads.follow(data) if _count_filled(first_names) > 1 else data
+    return [name for name in names if name], _name_each(names, data, skipped, head_number)
 
 
 def _name_each(
-    names: Sequence[str], parts: Iterator[Numbered], skipped: Sequence[Numbered], line: int
+    names: Sequence[str], lines: Iterator[Numbered], skipped: Sequence[Numbered], head_number: int
 ) -> Iterator[Row]:
-    """Rows by the names of their columns; those before the names, which stand in a line, come first."""
-    rows = (row for _, row in parts if row)
-    begin = next(rows, None)
-    if begin is None:
+    """Yield rows by the names of their columns, those above the names first.
+
+    Args:
+        names: The names of the columns.
+        lines: The lines below the names.
+        skipped: The lines above the names.
+        head_number: The number of the line of the names.
+    """
+    rows = (cells for _, cells in lines if cells)
+    first = next(rows, None)
+    if first is None:
         return
-    yield from ({BEFORE_HEADER: (n, line)} | _name_row(names, row) for n, row in list_early(skipped, begin))
-    yield from (_name_row(names, row) for row in chain([begin], rows))
+    for number, cells in list_early(skipped, first):
+        yield {BEFORE_HEADER: (number, head_number)} | _name_row(names, cells)
+    for cells in chain([first], rows):
+        yield _name_row(names, cells)
 
 
-def _count_words(row: Sequence[Any]) -> int:
+def _count_filled(row: Sequence[Any]) -> int:
     return sum(bool(str("" if cell is None else cell).strip()) for cell in row)
 
 
 def name_columns(cells: Iterable[Any]) -> list[str]:
-    """Names of columns as a header has them, each its own; "" where it has none.
+    """Return the names of a header, each once; "" for a column without a name.
 
     >>> name_columns(["Date", "mm", " mm ", None])
     ['Date', 'mm', 'mm#2', '']
     """
     names: list[str] = []
     for cell in cells:
-        name, again = " ".join(str("" if cell is None else cell).split()), 1
+        name = " ".join(str("" if cell is None else cell).split())
         unique = name
+        number = 1
         while name and unique in names:
-            again += 1
-            unique = f"{name}#{again}"
+            number += 1
+            unique = f"{name}#{number}"
         names.append(unique)
     return names
 
 
 def _name_row(names: Sequence[str], cells: Sequence[Any]) -> Row:
-    found = {name: cells[k] if k < len(cells) else None for k, name in enumerate(names) if name}
-    surplus = [cell for cell in cells[len(names) :] if str(cell or "").strip()]  # a trailing comma is no surplus
-    return found | {SURPLUS: surplus} if surplus else found
+    row = {name: cells[k] if k < len(cells) else None for k, name in enumerate(names) if name}
+    surplus = [cell for cell in cells[len(names) :] if str(cell or "").strip()]  # a trailing comma is not a cell
+    return row | {SURPLUS: surplus} if surplus else row
 
 
 def limit_lines(text: io.TextIOBase | TextIO, path: Path) -> Iterator[str]:
-    """Lines of a text one after the other, but never a whole file as one line.
+    """Yield the lines of a text, without the zeros that a power failure leaves.
 
     Raises:
-        ConfigError: a line is longer than `LINE_LIMIT`.
+        ConfigError: A line is longer than `LINE_LIMIT`.
     """
     while line := text.readline(LINE_LIMIT):
         if len(line) == LINE_LIMIT:
             raise ConfigError(f"{path}: a line is longer than {LINE_LIMIT} characters")
         if "\0" not in line:
             yield line
-        elif line.strip("\0\r\n"):  # loggers that lose power leave zeros behind, or before what comes next
+        elif line.strip("\0\r\n"):
             yield line.lstrip("\0")
 
 
 def _walk_csv(reader: "Iterator[list[str]]", path: Path, skipped: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row with the number of its first line.
+
+    Raises:
+        ConfigError: A quotation mark is not closed: it would include all rows to the end.
+    """
     while True:
         first = reader.line_num + skipped + 1  # type: ignore[attr-defined]
         try:
             row = next(reader)
         except StopIteration:
             return
-        except csv.Error as error:  # a quote that nobody closes would swallow all rows to the end
+        except csv.Error as error:
             raise ConfigError(f"{path}: cannot be read as a table: line {first}: {error}") from None
         yield first, row
 
@@ -315,7 +374,7 @@ def _walk_parquet(file: Any, path: Path) -> Iterator[Row]:
 
 
 def find_fault(row: Row) -> PayloadError | None:
-    """Why a row is none: it stands before the names, or has more cells than they are, and which count is not known."""
+    """Return why a row is rejected: it is above the names, cut, or has more cells than there are names; else None."""
     if BEFORE_HEADER in row:
         line, names = row[BEFORE_HEADER]
         return PayloadError("before_names", _EARLY(n=Figure(line, "d"), names=Figure(names, "d")))
@@ -329,5 +388,9 @@ def find_fault(row: Row) -> PayloadError | None:
 
 
 def format_fault(row: Row) -> Row:
-    """A row that is none, as it waits in the quarantine: texts and numbers alone."""
-    return {k: v if k != SURPLUS else " ".join(map(str, v)) for k, v in row.items() if k not in {BEFORE_HEADER, TORN}}
+    """Return a rejected row for the quarantine, as texts and numbers."""
+    return {
+        key: " ".join(map(str, value)) if key == SURPLUS else value
+        for key, value in row.items()
+        if key not in {BEFORE_HEADER, TORN}
+    }
