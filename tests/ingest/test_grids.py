@@ -110,7 +110,7 @@ def test_rain_counts_at_the_end_of_its_interval_and_no_value_is_none(tmp_path):
     wide = rows_of(path, quantity="rain", window_m=9_000.0, places=(StationPlace("R1", 46.2, 9.0),))
     assert [v for _, _, v, _ in wide] == [1.0]  # layer 2: fewer than half of the cells have a value
     for more, said in (
-        ({"units": "mm h-1"}, "rain is the sum of an interval"),
+        ({"units": "mm h-1"}, "is a rate.*multiply the values by the length of their interval"),
         ({"units": ""}, "give --unit"),
         ({"time_units": "months since 2026-01-01"}, "cannot be read"),
         ({"time_units": "hours since 0"}, "is invalid"),
@@ -504,6 +504,14 @@ def test_daily_rain_given_as_a_rate_is_read_where_a_person_names_the_unit_of_its
         rows_of(path, quantity="rain", places=at_gauge("interval_end"))
     rows = rows_of(path, quantity="rain", unit=unit, places=at_gauge("interval_end"))
     assert [(value, own) for _, _, value, own in rows] == [(2.0, unit), (0.5, unit), (3.25, unit)]
+
+
+@pytest.mark.parametrize("given", ["mm/hr", "kg m-2 s-1", "mm/s", "m/yr"])
+def test_rate_of_rain_that_is_not_per_day_is_refused_with_what_to_do(tmp_path, given):
+    path = write_rain(tmp_path / "rate.nc", [2.0, 0.5, 3.25], step_h=24, units=given)
+    for unit in (None, "mm"):
+        with pytest.raises(ConfigError, match="is a rate: multiply the values by the length of their interval"):
+            rows_of(path, quantity="rain", unit=unit, places=at_gauge("interval_end"))
 
 
 @pytest.mark.parametrize("step_h", [1, 12, 36])

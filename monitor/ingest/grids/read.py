@@ -121,7 +121,7 @@ def _open_station_stack(path: Path, options: ImportOptions, quantity: str) -> Ab
 
 
 def _choose_station_unit(stack: GridStack, options: ImportOptions, quantity: str) -> str:
-    if quantity == _RAIN and read_unit(stack.unit) in _DAILY_RATES:
+    if quantity == _RAIN and is_unit_of(read_unit(stack.unit), _VELOCITY):
         return _choose_daily_unit(stack, options)
     unit = choose_unit(stack.unit, options.unit, stack.name)
     if quantity in QUANTITIES and not is_unit_of(unit, quantity):
@@ -134,17 +134,19 @@ def _choose_daily_unit(stack: GridStack, options: ImportOptions) -> str:
     """Return the unit of daily rain sums that the file gives as a rate per day, if the user confirms it with --unit.
 
     Raises:
-        ConfigError: the user did not confirm it, or the layers are not one day apart.
+        ConfigError: the user did not confirm it, the rate is not per day, or the layers are not one day apart.
     """
     rate = read_unit(stack.unit)
-    amount = _DAILY_RATES[rate]
+    amount = _DAILY_RATES.get(rate)
     times = sorted(stack.times)
     steps = [after - before for before, after in pairwise(times)]
     # A day may be missing among the layers.
-    if steps and (min(steps) != _DAY or any(step % _DAY for step in steps)):
+    is_daily = not steps or (min(steps) == _DAY and not any(step % _DAY for step in steps))
+    if amount is None or not is_daily:
+        layers = "" if is_daily else " and its layers are not one day apart"
         raise ConfigError(
-            f"{stack.name}: its unit {rate!r} is a rate and its layers are not one day apart: convert the file to the "
-            f"rain of each interval in {amount}, and import that file"
+            f"{stack.name}: its unit {rate!r} is a rate{layers}: multiply the values by the length of their interval, "
+            f"write the unit {amount or 'mm'} into the file, and import that file"
         )
     if options.unit != amount:
         raise ConfigError(
