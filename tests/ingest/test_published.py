@@ -2,10 +2,8 @@
 
 import json
 import math
-import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -495,18 +493,6 @@ def test_displacement_from_an_origin_is_that_of_the_ellipsoid():
 )
 def test_gps_time_is_ahead_of_utc_by_the_leap_seconds(gps, ahead_s):
     assert (gps - gps_to_utc(gps)).total_seconds() == ahead_s
-
-
-def test_the_lines_of_the_guide_are_those_of_a_site_file():
-    text = "".join(path.read_text() for path in (Path(__file__).parents[2] / "docs/how-to").glob("connect-*.md"))
-    head = p.SITE_FILE.partition("[[decoder]]")[0].replace('id = "G1"', 'id = "G0"')
-    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 9
-    for block in blocks:
-        site = parse_site(head + block, "guide.toml")
-        assert site.decoders
-        for binding in site.decoders:
-            assert callable(find_decoder(binding.name, binding))
 
 
 TENV3 = (
