@@ -70,6 +70,8 @@ LARGEST_COUNT: Final = 1e9
 # Noise of the least accurate instruments: GNSS receivers of telephones, pixels of satellite images.
 LARGEST_NOISE_MM: Final = 1e4
 PROGRESSIVE_FORECAST_S: Final = 3600.0
+# Feature that corrects prisms by the references of a total station.
+_CORRECTING_FEATURE: Final = "derived"
 
 
 def parse_site(text: str, name: str) -> domain.Site:
@@ -384,12 +386,18 @@ def find_cautions(site: domain.Site) -> list[str]:
 
 
 def _find_absent_features(site: domain.Site) -> Iterator[str]:
-    """Return a line for each feature that criteria need and that is not installed."""
+    """Return a line for each feature that the site needs and that is not installed."""
     criteria: dict[str, list[str]] = {}
     for criterion in site.criteria:
         feature = criterion.kind.feature
         if feature is not None and not criterion.is_implied and not has_plugin(feature):
             criteria.setdefault(feature, []).append(criterion.id)
+    corrected = [total_station.id for total_station in site.total_stations if total_station.references]
+    if corrected and not has_plugin(_CORRECTING_FEATURE):
+        yield (
+            f"the feature {_CORRECTING_FEATURE!r} is not installed, so the references of {', '.join(corrected)} "
+            "correct no prisms; install all of Slopeward, or delete references of [[total_station]]"
+        )
     for feature, names in criteria.items():
         yield (
             f"the feature {feature!r} is not installed, so these criteria have no result and the site does not see "

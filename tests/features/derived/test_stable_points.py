@@ -26,7 +26,7 @@ from monitor.features.derived.stable_points import (
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.queries.observations import find_series_id, load_readings
-from monitor.sites.parsing import parse_site
+from monitor.sites.parsing import find_cautions, parse_site
 from monitor.sites.witnesses import find_groups
 from monitor.text.instants import parse_time
 
@@ -362,3 +362,10 @@ def test_health_names_references_that_move_or_are_missing(database, moved_m, sil
     wrong = {finding.key.rpartition(":")[2]: finding.text for finding in findings if finding.is_wrong}
     assert wrong.keys() == expected.keys()
     assert all(name in wrong[key] for key, name in expected.items())
+
+
+def test_absence_of_the_feature_is_a_warning(monkeypatch):
+    site = parse_site(write_site(), "cut.toml")
+    assert not [text for text in find_cautions(site) if "correct no prisms" in text]
+    monkeypatch.setattr("monitor.sites.parsing.has_plugin", lambda name: name != "derived")
+    assert [text for text in find_cautions(site) if "references of TS1 correct no prisms" in text]
