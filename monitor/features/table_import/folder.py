@@ -223,7 +223,9 @@ class FolderReader:
         if list_readers()[form].content is Content.POINTS:
             raise ConfigError(_POINTS(file=str(path)))
         if form == WIDE:
-            return guess(self._read(path, answers), answers, site_origins=dict(self._known.origins))
+            table = self._read(path, answers)
+            origins = dict(self._known.origins)
+            return guess(table, answers, site_origins=origins, total_stations=self._known.total_stations)
         return understand_known(path, form, answers, self._known)
 
     def _read(self, path: Path, answers: Mapping[str, str]) -> RawTable:

@@ -273,7 +273,8 @@ def _require_some(
     table: RawTable, rules: Sequence[ColumnRule], open_columns: set[str], talk: Interview, times: Times
 ) -> None:
     """Raise ConfigError if no column is read and no question could change this."""
-    is_polar_open = any(question.key == POLAR for question in talk.questions)
+    # The units of distances and angles are asked after the columns.
+    is_polar_open = any(question.key == POLAR or question.key.startswith("unit:") for question in talk.questions)
     if not rules and not open_columns and not is_polar_open:
         others = [table.title(name) for name in table.names if name not in times.rule.columns]
         raise _refuse(table, _ALL_LEFT(names=together.name_some(others)))

@@ -142,7 +142,10 @@ def understand(request: PreviewRequest) -> PreviewResult:
         else:
             table = read_raw_table(path, request.answers.get(SHEET, ""))
             table_guess = guess(
-                replace(table, path=Path(request.name)), request.answers, site_origins=dict(request.known.origins)
+                replace(table, path=Path(request.name)),
+                request.answers,
+                site_origins=dict(request.known.origins),
+                total_stations=request.known.total_stations,
             )
             found = _request_place(table_guess, request)
             shown = [table.columns[name][:ROWS_SHOWN] for name in table.names[:COLUMNS_SHOWN]]
