@@ -18,6 +18,7 @@ from monitor.features.table_import.guess.names import (
     COMPONENTS,
     ColumnMeaning,
     is_no_measurement,
+    list_measured_quantities,
     may_count_downward,
     read_name,
     strip_treatment,
@@ -62,7 +63,6 @@ _BEYOND: Final = Template(
     "most values of '{column}' are about {value}, which no {quantity} is: are columns exchanged, or the unit?",
 )
 _DOWNWARD: Final = Template("guess.ask.downward", "do larger values of '{column}' mean lower ground or water?")
-_IS: Final = Template("guess.example.quantity", "'{column}': {value} is {quantity}")
 _IS_OF: Final = Template("guess.example.quantity.unit", "'{column}': {value} is {quantity} of {converted}")
 _BECOMES: Final = Template("guess.example.unit", "'{column}': {value} becomes {converted}")
 
@@ -108,16 +108,16 @@ class _SharedQuestion:
         return _WHAT_IN(unit=self.unit, names=names) if self.unit else _WHAT(names=names)
 
     def _describe(self, title: str, value: float, choice: str) -> Message | None:
-        """Return what an answer means for a value; None if the value cannot be converted."""
+        """Return what an answer means for a value; None if the columns have no unit that can be converted."""
         if self.quantity:
             unit, canonical = choice, QUANTITIES[self.quantity].unit
             with suppress(ValueError):
                 converted = Figure(convert(value, unit, canonical), ".6g", canonical)
                 return _BECOMES(column=title, value=Figure(value, ".6g", unit), converted=converted)
             return None
-        canonical = QUANTITIES[choice].unit
         if not self.unit:
-            return _IS(column=title, value=Figure(value, ".6g"), quantity=Term(choice))
+            return None
+        canonical = QUANTITIES[choice].unit
         with suppress(ValueError):
             converted = Figure(convert(value, self.unit, canonical), ".6g", canonical)
             measured = Figure(value, ".6g", self.unit)
@@ -261,7 +261,8 @@ def _ask_quantity(column: str, name: ColumnMeaning, answers: Mapping[str, str]) 
     """
     unit = name.unit or ""
     is_alone = name.is_part or EACH in {answers.get(f"{QUANTITY}:{unit}"), answers.get(QUANTITY)}
-    fitting = sorted(quantity for quantity in QUANTITIES if name.unit is None or is_unit_of(name.unit, quantity))
+    measured = list_measured_quantities()
+    fitting = [quantity for quantity in measured if name.unit is None or is_unit_of(name.unit, quantity)]
     if name.is_part:
         fitting = [quantity for quantity in fitting if quantity.startswith("displacement_")]
     likely = [quantity for quantity in name.rivals if quantity in fitting]

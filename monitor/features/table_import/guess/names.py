@@ -31,6 +31,7 @@ WHOLE_WORD_SCORE: Final = 0.5
 UNIT_SCORE: Final = 2.0
 LEAD: Final = 1.0
 
+_COMPUTED: Final = frozenset({"moving_share", "ndvi", "scene_probability", "velocity_p95"})
 _FROM_ABOVE: Final = ("displacement_up", "groundwater_level", "water_level", "reservoir_level")
 _OTHER_UNITS: Final = {("battery_voltage", "%"): "battery_level", ("crack_opening", "microstrain"): "strain"}
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
@@ -140,6 +141,11 @@ def list_candidates(heading: str, unit: str | None) -> tuple[Candidate, ...]:
     general = {name for name, special in load_special_quantities().items() if named.intersection(special)}
     special = [candidate for candidate in found if candidate.meaning not in general]
     return tuple(sorted(special, key=lambda candidate: -candidate.score))
+
+
+def list_measured_quantities() -> list[str]:
+    """Return the quantities that instruments measure, without those that are computed from images and maps."""
+    return sorted(quantity for quantity in QUANTITIES if quantity not in _COMPUTED)
 
 
 def choose_candidate(candidates: Sequence[Candidate]) -> Candidate | None:

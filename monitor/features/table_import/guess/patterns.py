@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from monitor.api.ingest import name_station
-from monitor.api.sites import QUANTITIES, is_unit_of
+from monitor.api.sites import is_unit_of
 from monitor.api.text import Message, NameList, Template, Term, join
-from monitor.features.table_import.guess.names import ColumnMeaning
+from monitor.features.table_import.guess.names import ColumnMeaning, list_measured_quantities
 from monitor.features.table_import.guess.questions import EACH, LEAVE_OUT, QUANTITY, FileQuestion, Interview, require
 
 PATTERN: Final = "pattern"
@@ -22,6 +22,8 @@ _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)?")
 _AXIS: Final = re.compile(r"(?<![^\W_])([dΔ]?)([ABXYZ])(?=[+]?$)", re.IGNORECASE)
 _TILT_AXES: Final = {"a": "tilt_x", "x": "tilt_x", "b": "tilt_y", "y": "tilt_y"}
 _TILT: Final = "tilt"
+# Quantities that an instrument with axes measures, the likeliest first.
+MEASURED_ALONG_AXES: Final = (_TILT, "displacement", "crack_opening", "strain", "acceleration")
 _WHAT: Final = Template("guess.ask.pattern", "what do these {n} columns measure: {names}?")
 _WHAT_IN: Final = Template("guess.ask.pattern.unit", "what do these {n} columns measure in {unit}: {names}?")
 _MEANS: Final = Template("guess.ask.pattern.means", "'{column}' is {quantity} of station {station}")
@@ -130,11 +132,8 @@ def split_pattern(heading: str) -> tuple[str, str]:
 
 def _list_choices(pattern: HeadingPattern) -> tuple[str, ...]:
     """Return the quantities that the columns of a pattern may measure; of tilt the axes follow from the headings."""
-    fitting = [name for name in sorted(QUANTITIES) if pattern.unit is None or is_unit_of(pattern.unit, name)]
-    if not pattern.has_axes:
-        return tuple(fitting)
-    likely = [name for name in (_TILT, "displacement") if name in fitting]
-    return (*likely, *(name for name in fitting if name not in {*likely, *_TILT_AXES.values()}))
+    offered = MEASURED_ALONG_AXES if pattern.has_axes else list_measured_quantities()
+    return tuple(name for name in offered if pattern.unit is None or is_unit_of(pattern.unit, name))
 
 
 def _make_question(pattern: HeadingPattern, choices: Sequence[str], title: Callable[[str], str]) -> FileQuestion:
@@ -143,7 +142,7 @@ def _make_question(pattern: HeadingPattern, choices: Sequence[str], title: Calla
     text = _WHAT(n=len(titles), names=names)
     if pattern.unit is not None:
         text = _WHAT_IN(n=len(titles), unit=pattern.unit, names=names)
-    examples = {choice: _describe(pattern, choice, title) for choice in choices}
+    examples = {choice: _describe(pattern, choice, title) for choice in choices} if pattern.has_axes else {}
     return FileQuestion(pattern.key, text, (*choices, LEAVE_OUT, EACH), None, examples)
 
 
