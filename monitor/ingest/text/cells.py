@@ -1,4 +1,4 @@
-"""What a cell of any table may be: a number or a time in any convention, or a word for "no value"."""
+"""Recognise the content of a cell: a number or a time in any convention, or a word for a missing value."""
 
 import re
 import unicodedata
@@ -23,7 +23,7 @@ _FORTRAN: Final = re.compile(r"(?<=[\d.,])[dD](?=[+-]?\d+$)")
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a number in any convention.
+    """Return whether a text is a number in any convention.
 
     >>> [is_number(text) for text in ("-1.5", "1,5", "1.5D+03", "0.45-", "5 m", "2026-01-12")]
     [True, True, True, True, False, False]
@@ -32,19 +32,19 @@ def is_number(text: str) -> bool:
 
 
 def is_time(text: str) -> bool:
-    """Whether a text may be a date, a clock or both."""
+    """Return whether a text may be a date, a time of day or both."""
     return _TIME.fullmatch(text) is not None
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text is a number, a time or a word for "no value", and no name of anything."""
+    """Return whether a text is a number, a time or a word for a missing value, and so no name."""
     return is_no_value(text) or is_number(text) or is_time(text)
 
 
 def is_nameless(cell: Any) -> bool:
-    """Whether a cell of a column of names holds no name: it is empty, an error of a spreadsheet, or has no letter.
+    """Return whether a cell of a column of names is empty, an error of a spreadsheet, or without a letter or digit.
 
-    Words such as NA, null and inf stand for no value among numbers; among names they are names.
+    Words such as NA, null and inf mean a missing value among numbers. Among names they are names.
 
     >>> [is_nameless(cell) for cell in (None, float("nan"), " ", "#N/A", "--", "NA", "null", "P1")]
     [True, True, True, True, True, False, False, False]
@@ -56,7 +56,7 @@ def is_nameless(cell: Any) -> bool:
 
 
 def write_digits(text: str) -> str:
-    """A text with the decimal digits of any script as 0 to 9.
+    """Return a text with the decimal digits of any script as 0 to 9.
 
     >>> write_digits("٣.٠٠٣"), write_digits("２０２６-01")
     ('3.003', '2026-01')
@@ -67,14 +67,15 @@ def write_digits(text: str) -> str:
 
 
 def normalise_number(cell: Any) -> Any:
-    r"""A number with its digits, minus and exponent as Python reads them; anything else as it is.
+    r"""Return a number with digits, minus and exponent as Python reads them, and any other cell unchanged.
 
     >>> [normalise_number(cell) for cell in ("1.5D+03", "0.45-", " \u22122,5", "Dam-", 3, "٣,٥", "'-2.5")]
     ['1.5E+03', '-0.45', '-2,5', 'Dam-', 3, '3,5', '-2.5']
     """
     if not isinstance(cell, str):
         return cell
-    text = write_digits(cell.strip()).removeprefix("'")  # before a minus, as exports keep it from being a formula
+    # Exports write an apostrophe before a minus to prevent a formula.
+    text = write_digits(cell.strip()).removeprefix("'")
     if text[:1] in "\u2212\u2013" or text[-1:] in "-\u2212\u2013":
         text = text.translate(_DASHES)
         behind = _BEHIND.fullmatch(text)

@@ -1,4 +1,4 @@
-"""How units are written: by loggers, by people in six languages, in the names of columns and in messages."""
+"""Find the unit in the heading of a column, in a cell or in a message."""
 
 import re
 from typing import Final
@@ -6,8 +6,10 @@ from typing import Final
 from monitor.sites.units import SPELLINGS, UNITS, find_unit
 
 _BRACKETED: Final = re.compile(r"[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")
-_INDEX: Final = re.compile(r"(?<=[\w\])])\((\d+)\)$")  # of an array of a logger, such as Press_kPa(1)
-_SHARE: Final = re.compile(  # of a unit, such as 1/10 mm: no name of an instrument; 0.1 m is a depth
+# The index of an array of a logger, such as Press_kPa(1).
+_INDEX: Final = re.compile(r"(?<=[\w\])])\((\d+)\)$")
+# A part of a unit, such as 1/10 mm. It is not the name of an instrument, and 0.1 m is a depth.
+_SHARE: Final = re.compile(
     r"(?<![^\W_])(?<![./,\[(])(?:[x×] ?)?(?:1 ?/ ?10+|0?[.,]0*1(?! ?(?:m|cm|ft)(?!\w)))[ _]?"
     r"([^\W\d_]+(?:/[^\W\d_]+)?)(?![\w/)\]])"
 )
@@ -22,7 +24,7 @@ _TAILS: Final = frozenset({"mm", "cm", "um", "kpa", "mpa", "hpa", "mbar", "mrad"
 
 
 def unit_of_header(name: str) -> str | None:
-    """The unit that a column's own name states; None where it states none, or none that is known.
+    """Return the unit in a heading, or None if it has none that is known.
 
     >>> unit_of_header("ATU1/mm"), unit_of_header("Level [m]"), unit_of_header("disp_cm"), unit_of_header("G1_in")
     ('mm', 'm', 'cm', None)
@@ -42,7 +44,9 @@ def unit_of_header(name: str) -> str | None:
 
 
 def join_depths(name: str) -> str:
-    """A name with the depth of its instrument as one word, which is no unit, nor is an index; shares are in brackets.
+    """Return a heading with a depth as one word, an index as a separate word, and a part of a unit in brackets.
+
+    In this form a depth or an index is not read as a unit.
 
     >>> join_depths("Piezo P1 (5 m) [kPa]"), join_depths("Soil moisture 30 cm"), join_depths("Crack 3 mm")
     ('Piezo P1 5m [kPa]', 'Soil moisture 30cm', 'Crack 3 mm')
@@ -53,7 +57,7 @@ def join_depths(name: str) -> str:
 
 
 def read_unit(text: str) -> str | None:
-    """The unit that a cell alone names, in brackets or not; None where it names none that is known.
+    """Return the unit that a cell names, with or without brackets, or None if it names none that is known.
 
     >>> read_unit("[mm]"), read_unit("°C"), read_unit("Avg"), read_unit("(kPa)")
     ('mm', 'degC', None, 'kPa')
@@ -62,7 +66,9 @@ def read_unit(text: str) -> str | None:
 
 
 def read_symbol(text: str) -> str:
-    """The unit that a message names; a text that names none, or by its case another prefix, as mPa does, as it is.
+    """Return the unit that a message names, or its text unchanged.
+
+    The text is unchanged if it names no unit, or if its case means another prefix, as in mPa.
 
     >>> read_symbol("metres"), read_symbol("°C"), read_symbol("MM"), read_symbol("mPa"), read_symbol("odd")
     ('m', 'degC', 'mm', 'mPa', 'odd')
@@ -72,5 +78,5 @@ def read_symbol(text: str) -> str:
 
 
 def is_sure_unit(text: str) -> bool:
-    """Whether a word is a unit wherever it stands in a name."""
+    """Return whether a word is a unit at any place in a heading."""
     return text.lower() in _TAILS
