@@ -226,7 +226,7 @@ def test_options_that_cannot_be_are_refused(here, more):
 def lay_gauges(folder):
     folder.mkdir()
     for n, name in enumerate(("north", "south")):
-        rows = [f"{BEGIN + timedelta(hours=k):%Y-%m-%d %H:%M},{(k + n) % 5 / 5}" for k in range(60)]
+        rows = [f"{BEGIN + timedelta(hours=k):%Y-%m-%d %H:%M},{(k + n) * 3 % 5 / 5}" for k in range(60)]
         (folder / f"{name}.csv").write_text("\n".join(["Time (UTC),Rainfall Amount (mm)", *rows, ""]))
     (folder / "notes.txt").write_text("of the gauges\nand nothing else\n")
     return str(folder)

@@ -72,7 +72,7 @@ def test_each_part_with_the_same_head_is_read(tmp_path, seed):
     ],
 )
 def test_a_part_with_another_head_is_refused_with_its_line(tmp_path, head):
-    rows = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20))]
+    rows = [f"{at},{k}.5,2{k % 7}.1,0.{k * 3 % 5}" for k, at in enumerate(times(20))]
     (tmp_path / "f.csv").write_text("\n".join([",".join(NAMES), *rows, head, *rows, ""]))
     with pytest.raises(ConfigError, match="line 22 begins another part of the file"):
         guess(read_raw_table(tmp_path / "f.csv"), {})
@@ -107,7 +107,7 @@ def test_a_logger_with_a_new_program_is_refused_where_its_head_says_anything_els
 
 def test_marks_of_byte_order_and_words_at_the_end_are_no_head(tmp_path):
     parts = [
-        [",".join(NAMES), *(f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20, begin)))]
+        [",".join(NAMES), *(f"{at},{k}.5,2{k % 7}.1,0.{k * 3 % 5}" for k, at in enumerate(times(20, begin)))]
         for begin in (0, 100)
     ]
     (tmp_path / "f.csv").write_text("".join("\ufeff" + "\n".join([*part, ""]) for part in parts))
@@ -116,7 +116,7 @@ def test_marks_of_byte_order_and_words_at_the_end_are_no_head(tmp_path):
     lines = [head.format("02"), *parts[0][1:], head.format("09"), *parts[1][1:], ",".join(NAMES), ""]
     (tmp_path / "f.csv").write_text("\n".join(lines))
     assert len(tell(tmp_path / "f.csv")) == 40, "the same head once more, with another day above it"
-    rows = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20))]
+    rows = [f"{at},{k}.5,2{k % 7}.1,0.{k * 3 % 5}" for k, at in enumerate(times(20))]
     (tmp_path / "f.csv").write_text("\n".join([",".join(NAMES), *rows, "checked,by,the,office", ""]))
     found = guess(read_raw_table(tmp_path / "f.csv"), {})
     errors = [error.code for _, error in read_all(tmp_path / "f.csv", found.mapping) if error is not None]
@@ -125,7 +125,7 @@ def test_marks_of_byte_order_and_words_at_the_end_are_no_head(tmp_path):
 
 def test_rows_before_the_names_are_counted_and_wait_in_the_quarantine(tmp_path):
     early = [f"{at},{k}.5" for k, at in enumerate(times(12))]
-    rows = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(60, 100))]
+    rows = [f"{at},{k}.5,2{k % 7}.1,0.{k * 3 % 5}" for k, at in enumerate(times(60, 100))]
     (tmp_path / "f.csv").write_text("\n".join(["Time,Crack", *early, ",".join(NAMES), *rows, ""]))
     found = guess(read_raw_table(tmp_path / "f.csv"), {})
     assert ("left out", "12 rows of data stand before the names of the columns: they are put aside") in found.facts

@@ -5,7 +5,7 @@ station and stores displacements. This module finds these origins in the file: t
 first reading on or after a date.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from math import hypot
@@ -18,6 +18,7 @@ from monitor.api.text import LABELLED_TEXT, Figure, Message, Template
 from monitor.features.table_import.guess.numerals import Numerals, is_empty, list_names, read_number
 from monitor.features.table_import.guess.questions import LEAVE_OUT, Interview
 from monitor.features.table_import.guess.raw_table import RawTable
+from monitor.features.table_import.guess.times import Times
 from monitor.features.table_import.guess.words import names_coordinates
 
 COORDINATES: Final = "coordinates"
@@ -166,6 +167,7 @@ def settle_coordinates(
 def find_origins(
     table: RawTable,
     mapping: TableMapping,
+    times: Times,
     numerals: Numerals,
     answer: str,
     site_origins: Mapping[str, Origin],
@@ -175,6 +177,7 @@ def find_origins(
     Args:
         table: The table of the file.
         mapping: The complete mapping of the table.
+        times: The times of the rows.
         numerals: How the numbers of the table are written.
         answer: `FIRST`, `SITE` or a date in ISO form.
         site_origins: Origins of the stations in the site file.
@@ -182,8 +185,8 @@ def find_origins(
     Raises:
         ConfigError: A station has no reading on or after the date, or no origin in the site file.
     """
-    instants = _list_instants(table, mapping)
-    begin = _read_begin(answer, mapping)
+    begin = None if answer in {FIRST, SITE} else datetime.fromisoformat(answer)
+    clocks = _list_clocks(table, mapping, times)
     found: dict[str, dict[str, float]] = {}
     since: dict[str, datetime] = {}
     for rule in mapping.columns:
@@ -194,11 +197,13 @@ def find_origins(
                 if axis.station not in site_origins:
                     raise ConfigError(_NO_ORIGIN(station=axis.station))
                 continue
-            dated = sorted((instants[row], row) for row in axis.values_m if row in instants)
-            later = [(at, row) for at, row in dated if begin is None or at >= begin]
-            if not later:
+            later = sorted((clocks[row], row) for row in axis.values_m if row in clocks)
+            if begin is not None:
+                later = [(clock, row) for clock, row in later if clock >= begin]
+            reading = next(_read_instants(table, mapping, [row for _, row in later]), None)
+            if reading is None:
                 raise ConfigError(_NOT_ON(station=axis.station, column=table.title(rule.name), answer=answer))
-            at, row = later[0]
+            at, row = reading
             found.setdefault(axis.station, {})[rule.quantity] = axis.values_m[row]
             since[axis.station] = min(at, since.get(axis.station, at))
     if answer == SITE:
@@ -281,20 +286,21 @@ def _list_axes(table: RawTable, rule: ColumnRule, station_column: str | None, nu
         yield _Axis(rule, station, values)
 
 
-def _list_instants(table: RawTable, mapping: TableMapping) -> dict[int, datetime]:
-    """Return the instant of each row that has one, by the number of the row."""
-    found: dict[int, datetime] = {}
-    for row in range(table.rows):
+def _list_clocks(table: RawTable, mapping: TableMapping, times: Times) -> dict[int, datetime]:
+    """Return the date and time of each row that has one, in the zone of the file, by the number of the row."""
+    if len(times.parsed) == table.rows:
+        instants = [(at, row) for row, at in enumerate(times.parsed)]
+    else:
+        instants = list(_read_instants(table, mapping, range(table.rows)))
+    zone = mapping.time.zone or UTC
+    return {row: (at.astimezone(zone) if at.tzinfo else at).replace(tzinfo=None) for at, row in instants}
+
+
+def _read_instants(table: RawTable, mapping: TableMapping, rows: Iterable[int]) -> Iterator[tuple[datetime, int]]:
+    """Yield the instant and the number of each row whose time can be read."""
+    for row in rows:
         cells = {name: table.columns[name][row] for name in mapping.time.columns}
         try:
-            found[row] = mapping.time.read_row(cells)
+            yield mapping.time.read_row(cells), row
         except PayloadError:
             continue
-    return found
-
-
-def _read_begin(answer: str, mapping: TableMapping) -> datetime | None:
-    """Return the midnight at which the date of a reference starts, in the zone of the file."""
-    if answer in {FIRST, SITE}:
-        return None
-    return datetime.combine(date.fromisoformat(answer), datetime.min.time(), mapping.time.zone or UTC)

@@ -253,7 +253,7 @@ def guess(
         origins = tuple((site_origins or {}).items())
         known = ImportOptions(origins=origins, total_stations=tuple(total_stations))
     elif any(rule.quantity in DISPLACEMENT_OF for rule in rules):
-        origins = find_origins(table, mapping, numerals, answers[REFERENCE], site_origins or {})
+        origins = find_origins(table, mapping, times, numerals, answers[REFERENCE], site_origins or {})
         known = ImportOptions(origins=origins)
         facts += describe_reference(origins)
     return TableGuess(mapping, tuple(facts), (), sensors, known=known)

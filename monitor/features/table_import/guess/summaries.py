@@ -49,7 +49,7 @@ def set_aside_summaries(table: RawTable) -> tuple[RawTable, Summaries | None]:
         dated = sum(map(_is_whole_date, filled))
         if not filled or dated == len(filled) or dated < _LEAST_DATED * len(filled):
             continue
-        is_label = [_is_label(_read_text(cell), _has_number(table, name, row)) for row, cell in enumerate(cells)]
+        is_label = [_is_label(table, name, row) for row in range(len(cells))]
         if not any(is_label):
             continue
         labels = tuple(_read_text(cell) for cell, label in zip(cells, is_label, strict=True) if label)
@@ -89,10 +89,13 @@ def _has_number(table: RawTable, column: str, row: int) -> bool:
     return any(is_number(str(cell).strip()) for cell in cells if cell is not None)
 
 
-def _is_label(text: str, has_number: bool) -> bool:
+def _is_label(table: RawTable, column: str, row: int) -> bool:
+    """Return whether a cell in a column of dates is the label of a total or a month."""
+    text = _read_text(table.columns[column][row])
     if not text or _is_whole_date(text):
         return False
-    return (has_number and _is_total(text)) or _MONTH.fullmatch(translate_months(text)) is not None
+    is_month = _MONTH.fullmatch(translate_months(text)) is not None
+    return is_month or (_is_total(text) and _has_number(table, column, row))
 
 
 def _is_total(text: str) -> bool:
